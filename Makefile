@@ -1,0 +1,90 @@
+# CampsHub. `make` alone lists what there is.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# The first that works: version managers put names on the path that start nothing.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+PORT ?= 8000
+TESTS ?=
+
+export PORT
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help
+help: ## List these
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: $(READY) ## PostgreSQL, Redis, demo data and the API on PORT (8000); Ctrl-C stops all
+	@exec $(BIN)/python -m devstack run
+
+.PHONY: stack
+stack: $(READY) ## The same with replica, PgBouncer, nginx (on PORT) and two API processes
+	@exec $(BIN)/python -m devstack stack
+
+.PHONY: stop
+stop: ## Stop what `make run` or `make stack` started
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m devstack stop; else echo "nothing was running"; fi
+
+.PHONY: test
+test: $(READY) ## All tests on the real stack, with coverage (TESTS=tests/core for some)
+	$(BIN)/pytest -n 2 -m "not large" --cov=campshub --cov-branch --cov-report=term-missing:skip-covered \
+		--cov-fail-under=$(if $(TESTS),0,85) $(TESTS)
+
+.PHONY: test-large
+test-large: $(READY) ## The tests that need large data
+	$(BIN)/pytest -m large $(TESTS)
+
+.PHONY: lint
+lint: $(READY) ## Style, types, import contracts, configuration files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy campshub devstack
+	$(BIN)/lint-imports
+	$(BIN)/python deploy/check_compose.py
+	$(BIN)/python -m devstack check
+
+.PHONY: fmt
+fmt: $(READY) ## Format the code and repair what ruff can
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+.PHONY: bench
+bench: $(READY) ## The benchmark suite
+	$(BIN)/python -m bench
+
+.PHONY: migration
+migration: $(READY) ## A new migration from the models: make migration m="what it does"
+	@test -n "$(m)" || { echo 'say what it does: make migration m="add lockers"' >&2; exit 2; }
+	@$(BIN)/python -m devstack exec flask db upgrade
+	@$(BIN)/python -m devstack exec flask db migrate -m "$(m)"
+
+.PHONY: lock
+lock: $(READY) ## Pin the requirements anew, with hashes (UPGRADE=1 takes the newest)
+	@for name in requirements requirements-dev; do \
+		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+			--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+			$(if $(UPGRADE),--upgrade) --output-file $$name.txt $$name.in; \
+	done
+
+.PHONY: clean
+clean: ## Stop the stack and remove it, the virtual environment and what tools leave behind
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m devstack stop; $(BIN)/python -m devstack remove; fi
+	rm -rf $(VENV) .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): requirements-dev.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is missing: sudo apt-get install python3 python3-venv," \
+		"or name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "$(PYTHON) cannot make virtual environments: sudo apt-get install python3-venv" >&2; exit 1; }
+	@echo "- installing the requirements into $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --require-hashes -r requirements-dev.txt 2>&1 | { grep -v '^WARNING' || true; } >&2
+	@touch $@

@@ -1,0 +1,88 @@
+"""``flask organizations`` and ``flask users``."""
+
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import available_timezones
+
+import click
+from flask import current_app
+from flask.cli import AppGroup
+
+from campshub.accounts import service
+from campshub.core.db.base import new_id
+from campshub.core.db.work import unit_of_work
+from campshub.core.http.problems import Problem
+from campshub.core.http.serialise import write
+from campshub.core.security.passwords import hash_password
+from campshub.core.security.permissions import Role
+
+organizations = AppGroup("organizations", help="Organizations: the tenants of this installation.")
+users = AppGroup("users", help="The people who can sign in.")
+commands = (organizations, users)
+
+_LEAST_PASSWORD = 12
+
+
+@organizations.command("create")
+@click.option("--name", required=True)
+@click.option("--time-zone", default="UTC", show_default=True)
+@click.option("--currency", default="EUR", show_default=True)
+@click.option("--locale", default="en", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+def create(*, name: str, time_zone: str, currency: str, locale: str, as_json: bool) -> None:
+    """Create an organization.
+
+    Example: flask organizations create --name "Hill Camp" --time-zone Asia/Kolkata --currency INR
+    """
+    if time_zone not in available_timezones():
+        raise click.ClickException(f"{time_zone} is not a time zone of the IANA database, such as Asia/Kolkata.")
+    organization_id = new_id()
+    with unit_of_work(system=True, organization_id=organization_id) as session:
+        service.create_organization(
+            session,
+            organization_id=organization_id,
+            name=name,
+            time_zone=time_zone,
+            currency=currency.upper(),
+            locale=locale,
+        )
+    _say(as_json, f"Created the organization {name}: {organization_id}", id=organization_id, name=name)
+
+
+@users.command("create-admin")
+@click.option("--organization", "organization_id", required=True, type=click.UUID)
+@click.option("--email", required=True)
+@click.option("--name", default="Admin", show_default=True)
+@click.option("--password", prompt=True, hide_input=True, confirmation_prompt=True)
+@click.option("--superadmin", is_flag=True, help="For the platform's own people.")
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+def create_admin(*, organization_id: Any, email: str, name: str, password: str, superadmin: bool, as_json: bool) -> None:
+    """Create a user who administers an organization.
+
+    Example: flask users create-admin --organization 0198... --email head@example.org
+    """
+    if len(password) < _LEAST_PASSWORD:
+        raise click.ClickException(f"The password needs at least {_LEAST_PASSWORD} characters.")
+    hashed = hash_password(password, cost=current_app.extensions["campshub"].settings.password_cost)
+    with unit_of_work(system=True, organization_id=organization_id) as session:
+        entered = session.enter(organization_id)
+        if entered.organization_status is None:
+            raise click.ClickException(f"There is no organization {organization_id}.")
+        try:
+            user = service.create_user(
+                session,
+                organization_id=organization_id,
+                email=email,
+                name=name,
+                role=Role.SUPERADMIN if superadmin else Role.ADMIN,
+                password_hash=hashed,
+                now=datetime.now(UTC),
+            )
+        except Problem as problem:
+            raise click.ClickException(problem.detail) from problem
+        user_id = user.id
+    _say(as_json, f"Created {email}: {user_id}", id=user_id, email=email)
+
+
+def _say(as_json: bool, sentence: str, **facts: Any) -> None:  # noqa: FBT001 - a flag of the command line
+    click.echo(write(facts).decode() if as_json else sentence)

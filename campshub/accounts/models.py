@@ -1,0 +1,100 @@
+"""Organizations, the users who belong to them, and their signing in."""
+
+import uuid
+from datetime import datetime
+from typing import ClassVar
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from campshub.core.db.base import PERSONAL, Base, TenantBase, VersionedBase, new_id, tenant_index, tenant_unique
+from campshub.core.security.permissions import Role
+from campshub.core.security.principal import everyone_sees
+
+ORGANIZATION_STATUSES = ("active", "suspended", "closed")
+USER_STATUSES = ("invited", "active", "disabled")
+
+
+class Organization(VersionedBase):
+    """A tenant: one campus, camp or gym. Its policy compares the id itself."""
+
+    __tablename__ = "organizations"
+    __tag__ = "access"
+    __table_args__ = (CheckConstraint(f"status IN {ORGANIZATION_STATUSES}", name="status"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    name: Mapped[str]
+    status: Mapped[str] = mapped_column(default="active", server_default="active")
+    time_zone: Mapped[str]
+    currency: Mapped[str]
+    locale: Mapped[str]
+
+    @property
+    def organization_id(self) -> uuid.UUID:
+        """The tenant that the row belongs to: itself."""
+        return self.id
+
+
+class User(VersionedBase):
+    """A person who can sign in; not a tenant's row: seen through a membership of the current organization."""
+
+    __tablename__ = "users"
+    __tag__ = "access"
+    __table_args__ = (
+        UniqueConstraint("email_key"),
+        CheckConstraint(f"status IN {USER_STATUSES}", name="status"),
+    )
+    __person__: ClassVar[str] = "id"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    email: Mapped[str] = mapped_column(info=PERSONAL)
+    email_key: Mapped[str] = mapped_column(info=PERSONAL)  # as it is compared: Unicode-folded
+    name: Mapped[str] = mapped_column(info=PERSONAL)
+    status: Mapped[str] = mapped_column(default="active", server_default="active")
+    session_version: Mapped[int] = mapped_column(default=1, server_default="1")
+
+
+class UserCredential(Base):
+    """What a user proves themselves with; only definer functions read it."""
+
+    __tablename__ = "user_credentials"
+    __tag__ = "credentials"
+    __audited__ = False
+
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    password_hash: Mapped[str | None]
+    changed_at: Mapped[datetime]
+
+
+class Membership(TenantBase):
+    """A user's belonging to an organization, with a role."""
+
+    __tablename__ = "memberships"
+    __tag__ = "access"
+    __table_args__ = (
+        tenant_unique("user_id"),
+        CheckConstraint(f"role IN {tuple(role.value for role in Role)}", name="role"),
+        CheckConstraint("status IN ('active', 'disabled')", name="status"),
+        tenant_index("role"),
+    )
+
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    role: Mapped[str]
+    status: Mapped[str] = mapped_column(default="active", server_default="active")
+
+
+class SignInSession(TenantBase):
+    """A sign-in and the family of refresh tokens that came of it."""
+
+    __tablename__ = "sign_in_sessions"
+    __tag__ = "sign_ins"
+    __audited__ = False
+    __table_args__ = (Index(None, "user_id", "organization_id"),)
+
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"))
+    refresh_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    expires_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+
+everyone_sees(Membership)

@@ -1,0 +1,90 @@
+"""Who belongs: reads of organizations, users and memberships."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, func, select, text
+
+from campshub.accounts.models import Membership, Organization, User
+from campshub.core.db.session import Session
+from campshub.core.http.pagination import Page, PageRequest
+from campshub.core.http.problems import NotFound
+from campshub.core.security.principal import Principal, visible_to
+
+_CREDENTIALS = text("SELECT * FROM credentials_of(:email_key)")
+_MEMBERSHIPS = text("SELECT * FROM memberships_of(:user_id)")
+
+USER_COLUMNS = (User.id, User.email, User.name, Membership.role, Membership.status, User.created_at, User.version)
+
+
+def email_key(email: str) -> str:
+    """Return an e-mail address as it is compared."""
+    return email.strip().casefold()
+
+
+def credentials_of(session: Session, email: str) -> Row[Any] | None:
+    """Return id, status, session version and password hash of the user with an e-mail address."""
+    return session.execute(_CREDENTIALS, {"email_key": email_key(email)}).one_or_none()
+
+
+def memberships_of(session: Session, user_id: UUID) -> list[Row[Any]]:
+    """Return the active organizations that a user belongs to, the one last used first."""
+    return list(session.execute(_MEMBERSHIPS, {"user_id": user_id}))
+
+
+def me(session: Session, principal: Principal) -> dict[str, Any]:
+    """Return the signed-in user, their role here, and where else they belong."""
+    user = session.execute(
+        select(User.id, User.email, User.name, User.created_at, User.version).where(User.id == principal.user_id)
+    ).one()
+    return {
+        **user._mapping,  # noqa: SLF001 - SQLAlchemy's public name for it
+        "organization_id": principal.organization_id,
+        "role": principal.role,
+        "permissions": sorted(principal.permissions),
+        "organizations": [row._mapping for row in memberships_of(session, principal.user_id)],  # noqa: SLF001
+    }
+
+
+def my_organization(session: Session, principal: Principal) -> Row[Any]:
+    """Return the organization that the principal is signed in to."""
+    columns = (
+        Organization.id,
+        Organization.name,
+        Organization.status,
+        Organization.time_zone,
+        Organization.currency,
+        Organization.locale,
+        Organization.created_at,
+        Organization.updated_at,
+        Organization.version,
+    )
+    return session.execute(select(*columns).where(Organization.id == principal.organization_id)).one()
+
+
+def list_users(session: Session, principal: Principal, *, role: str | None, page: PageRequest) -> Page:
+    """List the users who belong to the organization."""
+    rows = (
+        select(*page.choose(USER_COLUMNS))
+        .join(Membership, Membership.user_id == User.id)
+        .where(visible_to(principal, Membership))
+    )
+    if role is not None:
+        rows = rows.where(Membership.role == role)
+    orders = {"name": (func.lower(User.name), User.id), "created": (User.created_at, User.id)}
+    return page.of(session, rows, order=orders[page.sort or "name"])
+
+
+def get_user(session: Session, principal: Principal, user_id: UUID) -> Row[Any]:
+    """Return one user who belongs to the organization.
+
+    :raises NotFound: the principal sees no such user.
+    """
+    row = session.execute(
+        select(*USER_COLUMNS)
+        .join(Membership, Membership.user_id == User.id)
+        .where(visible_to(principal, Membership), User.id == user_id)
+    ).one_or_none()
+    if row is None:
+        raise NotFound
+    return row

@@ -1,0 +1,53 @@
+"""The application: settings, extensions, then the modules in their order."""
+
+from apispec.ext.marshmallow import MarshmallowPlugin
+from flask import Flask
+from flask_migrate import Migrate
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+import campshub
+from campshub import modules
+from campshub.config import Settings, load_settings
+from campshub.core.db.session import db, engine_config
+from campshub.core.http import chain, docs, errors
+from campshub.core.http.marks import MIB
+from campshub.core.http.openapi import Api, schema_name
+from campshub.core.observe import health, logs, metrics
+from campshub.core.platform import Platform
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Make the application from its settings, which the environment gives where none are handed over.
+
+    :raises SettingsError: a setting is missing or wrong.
+    """
+    settings = settings or load_settings()
+    app = Flask("campshub", static_folder=None)
+    app.config.update(
+        engine_config(settings),
+        SECRET_KEY=settings.secret_key,
+        MAX_CONTENT_LENGTH=MIB,
+        API_TITLE="CampsHub",
+        API_VERSION=campshub.__version__,
+        OPENAPI_VERSION="3.1.0",
+    )
+    logs.init(settings.log_level)
+    if settings.trusted_proxies:
+        hops = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+    platform = Platform(settings)
+    app.extensions["campshub"] = platform
+    platform.tokens.init_app(app)
+    db.init_app(app)
+    with app.app_context():
+        for name, engine in db.engines.items():
+            metrics.watch(engine, name or "primary")
+    Migrate(app, db, directory="migrations")
+    errors.init_app(app)
+    chain.init_app(app, settings)
+    api = Api(app, spec_kwargs={"marshmallow_plugin": MarshmallowPlugin(schema_name_resolver=schema_name)})
+    api.describe()
+    modules.load(app, api)
+    app.register_blueprint(health.blueprint)
+    app.register_blueprint(docs.blueprint(api))
+    return app

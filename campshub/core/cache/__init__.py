@@ -1,0 +1,1 @@
+"""What is remembered so that it need not be asked again, and never for longer than it is true."""

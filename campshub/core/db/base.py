@@ -1,0 +1,136 @@
+"""What every table has in common: names by convention, the tenant first in each key, a version on each row."""
+
+import uuid
+from datetime import date, datetime
+from typing import Any, ClassVar
+
+import uuid_utils
+from sqlalchemy import (
+    BigInteger,
+    Constraint,
+    Date,
+    DateTime,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
+
+# Rows that all organizations share (muscles, the public exercises) belong to this one.
+PLATFORM_ID = uuid.UUID("00000000-0000-7000-8000-000000000000")
+
+# Marks a column that holds what is told about a person: the audit log seals it with that person's key.
+PERSONAL: dict[str, Any] = {"personal": True}
+
+
+def new_id() -> uuid.UUID:
+    """Return a UUID version 7: unique anywhere, and in the order of its making."""
+    return uuid.UUID(int=uuid_utils.uuid7().int)
+
+
+def _own_columns(constraint: Constraint, _: Table) -> str:
+    """Name a key by its columns without the tenant, which stands in every one."""
+    names = [column.name for column in constraint.columns]  # type: ignore[attr-defined]
+    return "_".join(name for name in names if name != "organization_id") or "organization_id"
+
+
+class Base(DeclarativeBase):
+    """The root of all tables."""
+
+    metadata = MetaData(
+        naming_convention={
+            "own_columns": _own_columns,
+            "pk": "pk_%(table_name)s",
+            "uq": "uq_%(table_name)s_%(own_columns)s",
+            "ix": "ix_%(table_name)s_%(own_columns)s",
+            "fk": "fk_%(table_name)s_%(own_columns)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        int: Integer,
+        str: Text,
+        bytes: None,
+        uuid.UUID: Uuid(),
+        date: Date,
+        datetime: DateTime(timezone=True),
+        dict[str, Any]: JSONB,
+        list[dict[str, Any]]: JSONB,
+        list[str]: ARRAY(Text),
+    }
+    # The family that the table belongs to; freshness is kept per organization and tag.
+    __tag__: ClassVar[str]
+    # Whether changes through entities are written to the audit log.
+    __audited__: ClassVar[bool] = True
+
+
+del Base.type_annotation_map[bytes]
+
+
+class VersionedBase(Base):
+    """A row with a version, which each change raises, and the instants of its making and its last change."""
+
+    __abstract__ = True
+
+    version: Mapped[int] = mapped_column(server_default="1", default=1, sort_order=90)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now(), sort_order=91)
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now(), sort_order=92)
+
+    @declared_attr.directive
+    def __mapper_args__(cls) -> dict[str, Any]:  # noqa: N805 - declared attributes belong to the class
+        """Let two changes of one version collide instead of overwriting each other."""
+        return {"version_id_col": cls.version, "eager_defaults": True}
+
+
+class TenantBase(VersionedBase):
+    """A table whose rows belong to one organization each, and which no other organization can see."""
+
+    __abstract__ = True
+
+    organization_id: Mapped[uuid.UUID] = mapped_column(primary_key=True, sort_order=-100)
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id, sort_order=-98)
+
+
+class MonthlyTenantBase(VersionedBase):
+    """A tenant's table that is kept in monthly partitions by the organization's own calendar."""
+
+    __abstract__ = True
+
+    organization_id: Mapped[uuid.UUID] = mapped_column(primary_key=True, sort_order=-100)
+    local_date: Mapped[date] = mapped_column(primary_key=True, sort_order=-99)
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id, sort_order=-98)
+
+
+class ClientMade:
+    """A row whose id a client may choose; the fingerprint of its body tells a retry from another row."""
+
+    fingerprint: Mapped[bytes | None] = mapped_column(sort_order=80)
+
+
+def tenant_unique(*columns: str, name: str | None = None) -> UniqueConstraint:
+    """Return a key that is unique within each organization; "none" is a value of its own."""
+    return UniqueConstraint("organization_id", *columns, name=name, postgresql_nulls_not_distinct=True)
+
+
+def tenant_foreign_key(column: str, table: str, *, ondelete: str | None = None) -> ForeignKeyConstraint:
+    """Return a reference that cannot leave the organization."""
+    return ForeignKeyConstraint(
+        ["organization_id", column], [f"{table}.organization_id", f"{table}.id"], ondelete=ondelete
+    )
+
+
+def tenant_index(*columns: Any, name: str | None = None, **options: Any) -> Index:
+    """Return an index that starts with the organization, as every hot read does."""
+    return Index(name, "organization_id", *columns, **options)
+
+
+def big_integer() -> Mapped[int]:
+    """Return a column for what a 32-bit number may not hold, such as money and grams added up."""
+    return mapped_column(BigInteger)

@@ -1,0 +1,56 @@
+"""Taking one row to change it."""
+
+from typing import Any, TypeVar
+from uuid import UUID
+
+from sqlalchemy import select
+
+from campshub.core.db.base import ClientMade, TenantBase
+from campshub.core.db.session import Session
+from campshub.core.http.conditional import require_version
+from campshub.core.http.problems import IdTaken, NotFound
+from campshub.core.security.principal import Principal, visible_to
+
+T = TypeVar("T", bound=TenantBase)
+
+
+def lock(
+    session: Session,
+    principal: Principal,
+    model: type[T],
+    row_id: UUID,
+    *conditions: Any,
+    expected: int | None = None,
+) -> T:
+    """Return a row that the principal sees, locked until the unit of work ends.
+
+    :raises NotFound: the principal sees no such row.
+    :raises PreconditionFailed: it has another version than the caller expects.
+    """
+    entity = session.scalars(
+        select(model)
+        .where(visible_to(principal, model), model.organization_id == principal.organization_id)
+        .where(model.id == row_id, *conditions)
+        .with_for_update(of=model)
+    ).one_or_none()
+    if entity is None:
+        raise NotFound
+    require_version(entity, expected)
+    return entity
+
+
+def retried(session: Session, principal: Principal, model: Any, row_id: UUID | None, fingerprint: bytes) -> Any:
+    """Return the row that an earlier, identical create has made; None where the id is new.
+
+    :raises IdTaken: the id belongs to a row that was created from something else.
+    """
+    if row_id is None or not issubclass(model, ClientMade):
+        return None
+    present: Any = session.scalars(
+        select(model).where(model.organization_id == principal.organization_id, model.id == row_id)  # type: ignore[attr-defined]
+    ).one_or_none()
+    if present is None:
+        return None
+    if present.fingerprint != fingerprint:
+        raise IdTaken
+    return present

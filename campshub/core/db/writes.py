@@ -1,0 +1,136 @@
+"""Set-based writes: the one place where rows are written without being entities first.
+
+Each call stamps its table's tag and audits what it has done, read back with RETURNING; so a module that writes through
+here cannot forget either, and modules write in no other way (entities aside).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+from sqlalchemy import Row, Table, text
+from sqlalchemy.dialects import postgresql
+
+from campshub.core.db.base import new_id
+from campshub.core.db.session import Session
+from campshub.core.db.work import new_person, tell, wrote
+from campshub.core.security import audit
+
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
+
+
+def insert(
+    session: Session, model: Any, rows: Sequence[Mapping[str, Any]], *, on_conflict: str | None = None
+) -> list[Row[Any]]:
+    """Insert rows with one statement; the tenant and missing ids are filled in. Return the ids that were written.
+
+    ``on_conflict="DO NOTHING"`` leaves out the rows that something unique refuses.
+    """
+    if not rows:
+        return []
+    given = _given(session, rows)
+    conflict = f" ON CONFLICT {on_conflict}" if on_conflict else ""
+    statement = f"{_insert_head(model.__table__, given[0])}{conflict} RETURNING id"
+    wrote(session, model)
+    written = session.execute(text(statement), {"rows": _json(given)}).all()
+    made = {row.id for row in written}
+    for row in given:
+        if row["id"] not in made:
+            continue
+        if getattr(model, "__person__", None) == "id":
+            new_person(session, row["id"])
+        if model.__audited__:
+            _tell_created(session, model, row)
+    return list(written)
+
+
+def merge(
+    session: Session,
+    model: Any,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    key: Sequence[str],
+    change: Sequence[str],
+    when: str,
+) -> list[Row[Any]]:
+    """Insert rows, or change the columns ``change`` of those whose key is there already, where ``when`` holds.
+
+    One statement, whatever the number of writers at once. ``when`` is a condition over the present row (under the
+    table's name) and ``excluded``. Returns ``id``, ``version`` and the key's columns of the rows that were written,
+    and ``made``, whether it is new.
+    """
+    if not rows:
+        return []
+    table: Table = model.__table__
+    given = _given(session, rows)
+    assignments = ", ".join(f"{name} = excluded.{name}" for name in change)
+    audited = ", ".join(f"old.{name} AS old_{name}, new.{name} AS new_{name}" for name in change)
+    keys = ", ".join(f"new.{name}" for name in key)
+    statement = (
+        f"{_insert_head(table, given[0])} ON CONFLICT ({', '.join(('organization_id', *key))}) DO UPDATE"
+        f" SET {assignments}, version = {table.name}.version + 1, updated_at = now() WHERE {when}"
+        f" RETURNING new.id, new.version, {keys}, old.id IS NULL AS made, {audited}"
+    )
+    wrote(session, model)
+    written = session.execute(text(statement), {"rows": _json(given)}).all()
+    person = getattr(model, "__person__", None)
+    personal = audit.personal_columns(model)
+    for row in written:
+        after = {name: getattr(row, f"new_{name}") for name in change}
+        before = {name: getattr(row, f"old_{name}") for name in change}
+        changed = {name for name in change if before[name] != after[name]}
+        whole = {**{name: getattr(row, name) for name in key}, **after}
+        tell(
+            session,
+            audit.Change(
+                action="created" if row.made else "changed",
+                entity=table.name,
+                entity_id=row.id,
+                person_id=whole.get(person) if person else None,
+                before=None if row.made else {name: before[name] for name in sorted(changed)},
+                after={k: _plain(v) for k, v in whole.items() if v is not None}
+                if row.made
+                else {name: after[name] for name in sorted(changed)},
+                personal=personal,
+            ),
+        )
+    return list(written)
+
+
+def _insert_head(table: Table, row: Mapping[str, Any]) -> str:
+    """Write ``INSERT ... SELECT`` from one JSON parameter, each column in its own type."""
+    columns = ", ".join(row)
+    shape = ", ".join(f"{name} {table.c[name].type.compile(dialect=_DIALECT)}" for name in row)
+    return f"INSERT INTO {table.name} ({columns}) SELECT {columns} FROM json_to_recordset(:rows) AS given({shape})"  # noqa: S608 - names of our own tables
+
+
+def _given(session: Session, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows with tenant and id, all of one shape."""
+    owner = session.unit.organization_id
+    shape = dict.fromkeys(name for row in rows for name in row if name not in ("id", "organization_id"))
+    return [
+        {"organization_id": owner, "id": row.get("id") or new_id(), **{name: row.get(name) for name in shape}}
+        for row in rows
+    ]
+
+
+def _tell_created(session: Session, model: Any, row: Mapping[str, Any]) -> None:
+    change = audit.Change(
+        action="created",
+        entity=model.__tablename__,
+        entity_id=row["id"],
+        person_id=audit.person_of(model, row),
+        before=None,
+        after=audit.telling(row),
+        personal=audit.personal_columns(model),
+    )
+    tell(session, change)
+
+
+def _json(rows: Sequence[Mapping[str, Any]]) -> str:
+    return orjson.dumps(rows, default=_plain).decode()
+
+
+def _plain(value: Any) -> Any:
+    """Write bytes as PostgreSQL reads them; leave the rest."""
+    return "\\x" + value.hex() if isinstance(value, bytes) else value

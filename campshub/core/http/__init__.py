@@ -1,0 +1,1 @@
+"""The edge: what every request goes through, in one order."""

@@ -1,0 +1,99 @@
+"""Every error becomes a problem document (RFC 9457); what nobody foresaw is logged and answered without its innards."""
+
+import logging
+from typing import Any
+
+import psycopg
+from flask import Flask, Response, g, request
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm.exc import StaleDataError
+from werkzeug.exceptions import HTTPException
+
+from campshub.core.http import problems
+from campshub.core.http.problems import Problem
+from campshub.core.http.serialise import write
+
+log = logging.getLogger(__name__)
+
+PROBLEM_JSON = "application/problem+json"
+_BY_STATUS: dict[int, type[Problem]] = {
+    400: Problem,
+    404: problems.NotFound,
+    405: problems.MethodNotAllowed,
+    413: problems.BodyTooLarge,
+    415: problems.UnsupportedMediaType,
+    429: problems.TooManyRequests,
+}
+# SQLSTATE: what the server says when it is not the request's fault and may be asked again.
+_PASSING = frozenset({"40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "53300", "08006", "08003"})
+
+
+class ChangedMeanwhile(problems.Conflict):
+    """Someone else changed it at the same moment; read it again."""
+
+    code = "changed_meanwhile"
+
+
+class InUse(problems.Conflict):
+    """Something else still refers to it."""
+
+    code = "in_use"
+
+
+def init_app(app: Flask) -> None:
+    """Register the handlers of all errors."""
+    app.register_error_handler(Problem, render)
+    app.register_error_handler(HTTPException, lambda error: render(_of_http(error)))
+    app.register_error_handler(PoolTimeout, lambda _: render(problems.Unavailable("All connections are at work.")))
+    app.register_error_handler(StaleDataError, lambda _: render(ChangedMeanwhile()))
+    app.register_error_handler(DBAPIError, lambda error: render(_of_database(error)))
+    app.register_error_handler(Exception, _unexpected)
+
+
+def render(problem: Problem) -> Response:
+    """Return the answer that tells of a problem."""
+    document = problem.document(instance=request.path, trace_id=g.get("trace_id", ""))
+    g.problem = problem.code
+    return Response(write(document), status=int(problem.status), headers=problem.headers, mimetype=PROBLEM_JSON)
+
+
+def _of_http(error: HTTPException) -> Problem:
+    if error.code is not None and error.code >= 500:  # noqa: PLR2004 - the server's own
+        return problems.Unexpected()
+    problem = _BY_STATUS.get(error.code or 400, Problem)()
+    if isinstance(problem, problems.MethodNotAllowed):
+        problem.headers["Allow"] = ", ".join(getattr(error, "valid_methods", None) or ())
+    if type(problem) is Problem and error.description:
+        problem.detail = error.description
+    return problem
+
+
+def _of_database(error: DBAPIError) -> Problem:
+    """Read a database's refusal: a constraint's own problem, a passing fault, or a fault of ours."""
+    cause: Any = error.orig
+    state = getattr(cause, "sqlstate", None)
+    if isinstance(error, IntegrityError):
+        known = Problem.by_constraint.get(cause.diag.constraint_name or "")
+        if known is not None:
+            return known()
+        if isinstance(cause, psycopg.errors.ForeignKeyViolation):
+            gone = "still referenced" in (cause.diag.message_detail or "")
+            return InUse() if gone else problems.UnknownReference()
+        if isinstance(cause, psycopg.errors.UniqueViolation):
+            return problems.Conflict()
+        log.warning("a constraint refused what the schemas let pass: %s", cause.diag.constraint_name)
+        return problems.Invalid()
+    if isinstance(error, DataError):
+        log.warning("the database refused a value that the schemas let pass: %s", state)
+        return problems.Invalid("A value is out of range.")
+    if state in _PASSING or (isinstance(error, OperationalError) and state is None):
+        log.warning("the database is not available: %s %s", state, type(cause).__name__)
+        return problems.Unavailable()
+    log.error("the database refused a statement", exc_info=error)
+    return problems.Unexpected()
+
+
+def _unexpected(error: Exception) -> Response:
+    log.error("an error that nobody foresaw", exc_info=error)
+    return render(problems.Unexpected())

@@ -1,0 +1,156 @@
+"""The fields that schemas are made of: each refuses what the database could not keep."""
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from typing import Any
+
+from marshmallow import RAISE, Schema, fields, validate
+
+INT_MAX = 2_147_483_647
+BIGINT_MAX = 9_007_199_254_740_991  # what JavaScript and JSON readers keep exactly
+SHORT = 200
+LONG = 4_000
+EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
+LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+
+
+class In(Schema):
+    """What comes in: what it does not name is refused."""
+
+    class Meta:
+        """Unknown fields are errors."""
+
+        unknown = RAISE
+
+
+class Filter(In):
+    """A list's own parameters."""
+
+
+class Out(Schema):
+    """What goes out; only what it names."""
+
+
+class Text(fields.String):
+    """Text of a bounded length, without NUL, which PostgreSQL cannot keep."""
+
+    default_error_messages = {"nul": "Must not contain NUL characters."}  # noqa: RUF012 - marshmallow's own form
+
+    def __init__(self, *, most: int = SHORT, least: int = 0, one_of: Any = None, **options: Any) -> None:
+        checks: list[Any] = [validate.Length(min=least or None, max=most)]
+        if one_of is not None:
+            checks = [validate.OneOf([str(choice) for choice in one_of])]
+        super().__init__(validate=checks, **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
+        text = super()._deserialize(value, attr, data, **options)
+        if "\x00" in text:
+            raise self.make_error("nul")
+        return text
+
+
+class Name(Text):
+    """Text that says something: not empty, without blanks around it."""
+
+    def __init__(self, *, most: int = SHORT, **options: Any) -> None:
+        super().__init__(most=most, least=1, **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
+        return super()._deserialize(value, attr, data, **options).strip()
+
+
+class Currency(Text):
+    """A currency, by its three letters of ISO 4217."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(most=3, **options)
+        self.validators.append(validate.Regexp(r"^[A-Z]{3}$", error="Not a currency's three capital letters."))
+
+
+class Email(fields.Email):
+    """An e-mail address."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(validate=[validate.Length(max=254)], **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
+        text = super()._deserialize(value, attr, data, **options)
+        if "\x00" in text:
+            raise self.make_error("invalid")
+        return text
+
+
+class Whole(fields.Integer):
+    """A whole number within what its column holds; in a body it must be written as a number."""
+
+    def __init__(self, *, least: int = 0, most: int = INT_MAX, in_query: bool = False, **options: Any) -> None:
+        super().__init__(strict=not in_query, validate=[validate.Range(min=least, max=most)], **options)
+        self._in_query = in_query
+
+    def _validated(self, value: Any) -> Any:
+        if isinstance(value, bool) or (not self._in_query and not isinstance(value, int)):
+            raise self.make_error("invalid", input=value)
+        return super()._validated(value)
+
+
+class Real(fields.Float):
+    """A finite number within bounds; in a body it must be written as a number."""
+
+    def __init__(self, *, least: float = 0, most: float = 1e9, **options: Any) -> None:
+        super().__init__(allow_nan=False, validate=[validate.Range(min=least, max=most)], **options)
+
+    def _validated(self, value: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.make_error("invalid", input=value)
+        return super()._validated(value)
+
+
+class Flag(fields.Boolean):
+    """True or false, and nothing that only looks like it."""
+
+    truthy = {True, "true"}  # noqa: RUF012 - marshmallow's own form
+    falsy = {False, "false"}  # noqa: RUF012 - marshmallow's own form
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
+        if not isinstance(value, bool | str):
+            raise self.make_error("invalid", input=value)
+        return super()._deserialize(value, attr, data, **options)
+
+
+class Id(fields.UUID):
+    """An id."""
+
+    def _validated(self, value: Any) -> Any:
+        if not isinstance(value, str):
+            return super()._validated(None if value is None else str(value) if hasattr(value, "hex") else "no id")
+        return super()._validated(value)
+
+
+class LocalDate(fields.Date):
+    """A date of the organization's own calendar, ``YYYY-MM-DD``."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(format="iso", **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> date:
+        if not isinstance(value, str) or len(value) != len("2026-01-31"):
+            raise self.make_error("invalid", input=value, obj_type=self.OBJ_TYPE)
+        found: date = super()._deserialize(value, attr, data, **options)
+        if not EARLIEST.date() <= found <= LATEST.date():
+            raise self.make_error("invalid", input=value, obj_type=self.OBJ_TYPE)
+        return found
+
+
+class Instant(fields.AwareDateTime):
+    """An instant, RFC 3339 with its offset."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(format="iso", **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> datetime:
+        if not isinstance(value, str):
+            raise self.make_error("invalid", input=value, obj_type=self.OBJ_TYPE)
+        found: datetime = super()._deserialize(value, attr, data, **options)
+        if not EARLIEST <= found <= LATEST:
+            raise self.make_error("invalid", input=value, obj_type=self.OBJ_TYPE)
+        return found

@@ -1,0 +1,139 @@
+"""A handler with its mark compiled: how its request is parsed and its answer written, worked out once at start."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+from flask import Request
+from marshmallow import RAISE, Schema, ValidationError
+from werkzeug.datastructures import MultiDict
+
+from campshub.core.http import pagination
+from campshub.core.http.marks import Mark
+from campshub.core.http.messages import field_errors
+from campshub.core.http.problems import FieldError, Invalid, MalformedBody, UnsupportedMediaType
+from campshub.core.http.serialise import Serialiser, serialiser
+
+READING = frozenset({"GET", "HEAD"})
+
+
+class Unmarked(Exception):
+    """A handler says neither who may call it nor that everyone may."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """A request's parameters, parsed and normalised: what is asked for is the same however it was written."""
+
+    filters: Mapping[str, Any]
+    page: Mapping[str, Any] | None
+    only: frozenset[str] | None
+
+
+@dataclass
+class Handler:
+    """One method of one resource."""
+
+    name: str
+    method: str
+    function: Callable[..., Any]
+    mark: Mark
+
+    def __post_init__(self) -> None:
+        """Refuse a handler that says nothing of who may call it."""
+        mark = self.mark
+        if (mark.permission is None) == (not mark.is_public):
+            raise Unmarked(f"{self.name} {self.method} needs either @needs(...) or @public")
+        self.reads = self.method in READING
+        self._parse_query = lru_cache(maxsize=1024)(self._load_query)
+        self._body = mark.body() if mark.body else None
+
+    @cached_property
+    def page_schema(self) -> Schema | None:
+        """The parameters that every list takes."""
+        if not self.mark.is_page or self.mark.answer is None:
+            return None
+        shown = Serialiser(self.mark.answer()).names
+        named = pagination.page_fields(self.mark.sorts, shown)
+        return Schema.from_dict(named, name=f"Page{self.mark.answer.__name__}")(unknown=RAISE)
+
+    @cached_property
+    def query_schema(self) -> Schema | None:
+        """The handler's own parameters."""
+        return self.mark.query() if self.mark.query else None
+
+    def serialiser(self, only: frozenset[str] | None = None) -> Serialiser | None:
+        """Return the compiled serialiser of the answer."""
+        return serialiser(self.mark.answer, only) if self.mark.answer else None
+
+    def arguments(self, request: Request) -> Arguments:
+        """Parse the parameters; the same ones are parsed once.
+
+        :raises Invalid: one is unknown or wrong.
+        """
+        return self._parse_query(request.query_string)
+
+    def _load_query(self, query_string: bytes) -> Arguments:
+        given = _single(query_string)
+        own = set(self.query_schema.fields) if self.query_schema else set()
+        paging = {name: given.pop(name) for name in list(given) if self.page_schema and name in self.page_schema.fields}
+        errors: list[FieldError] = []
+        filters = _load(self.query_schema, given, errors) if own else {}
+        if not own:
+            errors += [FieldError(f"/{name}", "unknown", "Unknown parameter.") for name in given]
+        page = _load(self.page_schema, paging, errors) if self.page_schema else None
+        if errors:
+            raise Invalid.of(errors)
+        only = page.pop("fields") if page is not None else None
+        return Arguments(filters, page, only)
+
+    def body(self, request: Request) -> dict[str, Any]:
+        """Parse the body.
+
+        :raises MalformedBody: it is not JSON.
+        :raises UnsupportedMediaType: it does not say that it is.
+        :raises Invalid: it does not fit the schema.
+        """
+        if self._body is None:
+            return {}
+        request.max_content_length = self.mark.most_bytes
+        raw = request.get_data(cache=True)
+        if request.mimetype != "application/json":
+            raise UnsupportedMediaType
+        try:
+            given = orjson.loads(raw)
+        except orjson.JSONDecodeError as error:
+            raise MalformedBody(f"The body is not readable JSON: {error.msg} at {error.pos}.") from error
+        errors: list[FieldError] = []
+        loaded: dict[str, Any] = _load(self._body, given, errors)
+        if errors:
+            raise Invalid.of(errors)
+        return loaded
+
+
+def _single(query_string: bytes) -> dict[str, str]:
+    """Read parameters that may each be given once.
+
+    :raises Invalid: one is given twice.
+    """
+    pairs = MultiDict(parse_qsl(query_string.decode("latin-1"), keep_blank_values=True, errors="replace"))
+    twice = [FieldError(f"/{name}", "repeated", "Given more than once.") for name in pairs if len(pairs.getlist(name)) > 1]
+    if twice:
+        raise Invalid.of(twice)
+    return pairs.to_dict()
+
+
+def _load(schema: Schema | None, given: Any, errors: list[FieldError]) -> Any:
+    if schema is None:
+        return {}
+    if not isinstance(given, dict):
+        errors.append(FieldError("", "invalid", "Not an object."))
+        return {}
+    try:
+        return schema.load(given)
+    except ValidationError as error:
+        errors.extend(field_errors(error.messages))
+        return {}

@@ -1,0 +1,68 @@
+"""Idempotency keys: the same request sent twice has one effect and one answer.
+
+The key's row is written in the transaction of the effect. Whoever comes second while the first is at work finds its
+advisory lock taken, rather than a row to wait for.
+"""
+
+import base64
+import hashlib
+import re
+import uuid
+from datetime import datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import LargeBinary, func
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from campshub.core.db.base import Base
+from campshub.core.http.problems import Invalid
+
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+class IdempotencyKey(Base):
+    """An answer that was given, kept for 24 hours."""
+
+    __tablename__ = "idempotency_keys"
+    __tag__ = "idempotency"
+    __audited__: ClassVar[bool] = False
+
+    organization_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    fingerprint: Mapped[str]
+    status: Mapped[int]
+    headers: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+def key_id(key: str, *, user_id: uuid.UUID, method: str, path: str) -> uuid.UUID:
+    """Return the id of a caller's key: the same words from another caller or for another address are another key.
+
+    :raises Invalid: it is not 1 to 255 visible ASCII characters.
+    """
+    if not _KEY.fullmatch(key):
+        raise Invalid("Idempotency-Key takes 1 to 255 visible ASCII characters.")
+    words = "\n".join((str(user_id), method, path, key))
+    return uuid.UUID(bytes=hashlib.sha256(words.encode()).digest()[:16])
+
+
+def fingerprint(body: bytes, query: bytes) -> str:
+    """Return what tells one request under a key from another."""
+    return hashlib.sha256(len(query).to_bytes(4, "big") + query + body).hexdigest()
+
+
+def kept(status: int, headers: dict[str, str], body: bytes, print_: str) -> dict[str, Any]:
+    """Return an answer in the form in which it is kept."""
+    return {
+        "status": status,
+        "headers": headers,
+        "body": base64.b64encode(body).decode(),
+        "fingerprint": print_,
+    }
+
+
+def body_of(answer: dict[str, Any]) -> bytes:
+    """Return the bytes of a kept answer."""
+    return base64.b64decode(answer["body"])

@@ -1,0 +1,96 @@
+"""Marks: what a handler says of itself. They only mark; the edge reads them once, at start.
+
+Deny unless said: a handler with neither ``needs`` nor ``public`` stops the start.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from marshmallow import Schema
+
+from campshub.core.http.problems import Problem
+from campshub.core.security.permissions import Permission
+
+H = TypeVar("H", bound=Callable[..., Any])
+MIB = 1024 * 1024
+
+
+@dataclass
+class Mark:
+    """Everything that decorators have said of one handler."""
+
+    permission: Permission | None = None
+    is_public: bool = False
+    query: type[Schema] | None = None
+    body: type[Schema] | None = None
+    most_bytes: int = MIB
+    answer: type[Schema] | None = None
+    status: int = 200
+    is_page: bool = False
+    sorts: Sequence[str] = ("id",)
+    raises: tuple[type[Problem], ...] = field(default_factory=tuple)
+    is_secret: bool = False
+    is_system: bool = False
+
+
+def mark_of(handler: Any) -> Mark:
+    """Return a handler's mark, a new one where it has none."""
+    if "__mark__" not in handler.__dict__:
+        handler.__mark__ = Mark()
+    mark: Mark = handler.__mark__
+    return mark
+
+
+def _marking(**said: Any) -> Callable[[H], H]:
+    def decorate(handler: H) -> H:
+        mark = mark_of(handler)
+        for name, value in said.items():
+            setattr(mark, name, value)
+        return handler
+
+    return decorate
+
+
+def needs(permission: Permission) -> Callable[[H], H]:
+    """Mark a handler as for those who have a permission."""
+    return _marking(permission=permission)
+
+
+def public(handler: H) -> H:
+    """Mark a handler as for everyone, signed in or not."""
+    return _marking(is_public=True)(handler)
+
+
+def secret(handler: H) -> H:
+    """Mark a handler whose answer is a secret: it is never kept for an Idempotency-Key."""
+    return _marking(is_secret=True)(handler)
+
+
+def as_system(handler: H) -> H:
+    """Mark a handler that works across organizations, under the role that bypasses tenancy."""
+    return _marking(is_system=True)(handler)
+
+
+def query(schema: type[Schema]) -> Callable[[H], H]:
+    """Mark the parameters that a handler takes."""
+    return _marking(query=schema)
+
+
+def body(schema: type[Schema], *, most_mib: int = 1) -> Callable[[H], H]:
+    """Mark the body that a handler takes, and how large it may be."""
+    return _marking(body=schema, most_bytes=most_mib * MIB)
+
+
+def answers(
+    schema: type[Schema] | None, *, status: int = 200, raises: Sequence[type[Problem]] = ()
+) -> Callable[[H], H]:
+    """Mark what a handler answers, and which refusals its document lists."""
+    return _marking(answer=schema, status=status, raises=tuple(raises))
+
+
+def answers_page(
+    schema: type[Schema], *, sorts: Sequence[str], raises: Sequence[type[Problem]] = ()
+) -> Callable[[H], H]:
+    """Mark a handler that answers pages, and the orders that it knows, the usual one first."""
+    return _marking(answer=schema, is_page=True, sorts=sorts, raises=tuple(raises))

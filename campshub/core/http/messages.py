@@ -1,0 +1,22 @@
+"""From marshmallow's nested messages to one error a place, with its JSON pointer."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from campshub.core.http.problems import FieldError
+
+_CODES = {"Missing data for required field.": "required", "Unknown field.": "unknown", "Field may not be null.": "null"}
+
+
+def field_errors(messages: Any, pointer: str = "") -> Iterator[FieldError]:
+    """Yield each place that is wrong."""
+    if isinstance(messages, dict):
+        for name, inner in messages.items():
+            step = str(name).replace("~", "~0").replace("/", "~1")
+            yield from field_errors(inner, pointer if name == "_schema" else f"{pointer}/{step}")
+        return
+    for message in messages if isinstance(messages, list) else [messages]:
+        if isinstance(message, dict):
+            yield from field_errors(message, pointer)
+        else:
+            yield FieldError(pointer, _CODES.get(str(message), "invalid"), str(message))

@@ -1,0 +1,74 @@
+"""Resource and Blueprint: what a module's routes are written with.
+
+``Resource.dispatch_request`` is the door: it hands the request to the edge together with the handler that the verb
+names. The decorators only mark (``marks``); ``Blueprint.route`` compiles them.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, ClassVar, TypeVar
+
+import flask_smorest
+from flask import Response, request
+from flask.views import MethodView
+
+from campshub.core.db.session import Session
+from campshub.core.http import edge, marks, openapi
+from campshub.core.http.handler import Handler
+from campshub.core.http.problems import MethodNotAllowed
+from campshub.core.platform import Platform
+from campshub.core.security.principal import Principal
+
+R = TypeVar("R", bound="type[Resource]")
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
+class Resource(MethodView):
+    """What stands at one address; a handler is a method named after its verb."""
+
+    handlers: ClassVar[dict[str, Handler]] = {}
+    session: Session
+    principal: Principal
+    now: datetime
+    if_match: int | None
+    platform: Platform
+
+    def dispatch_request(self, **path: Any) -> Response:  # type: ignore[override] # Flask's own is wider
+        """Answer one request."""
+        handler = self.handlers.get("GET" if request.method == "HEAD" else request.method)
+        if handler is None:
+            raise MethodNotAllowed
+        return edge.answer(self, handler, path)
+
+
+class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc] # the library ships no types
+    """A module's addresses."""
+
+    query = staticmethod(marks.query)
+    body = staticmethod(marks.body)
+    answers = staticmethod(marks.answers)
+    answers_page = staticmethod(marks.answers_page)
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._prepare_doc_cbks = [openapi.document]
+
+    def route(self, rule: str, **options: Any) -> Callable[[R], R]:
+        """Register a resource; compile its handlers.
+
+        :raises Unmarked: a handler does not say who may call it.
+        """
+
+        def register(resource: R) -> R:
+            resource.handlers = {}
+            for method in METHODS:
+                function = resource.__dict__.get(method.lower())
+                if function is None:
+                    continue
+                handler = Handler(resource.__name__, method, function, marks.mark_of(function))
+                resource.handlers[method] = handler
+                function._apidoc = {"handler": handler}  # noqa: SLF001 - where flask-smorest looks for it
+            self.add_url_rule(rule, None, resource, **options)
+            return resource
+
+        return register

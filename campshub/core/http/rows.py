@@ -1,0 +1,49 @@
+"""Bodies of many rows: each row answers for itself, so one that does not fit its schema refuses no other."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from marshmallow import Schema, ValidationError, validate
+from marshmallow import fields as ma
+
+from campshub.core.http import fields
+from campshub.core.http.messages import field_errors
+from campshub.core.http.problems import FieldError
+
+
+@dataclass(frozen=True)
+class GivenRow:
+    """One row of a body: what it says, or why it cannot be read."""
+
+    values: dict[str, Any] | None
+    errors: list[FieldError]
+
+
+class Rows(ma.List):
+    """A list whose rows are read one by one; it loads as ``GivenRow`` each."""
+
+    def __init__(self, schema: type[Schema], *, most: int, **options: Any) -> None:
+        super().__init__(ma.Nested(schema), validate=[validate.Length(min=1, max=most)], **options)
+        self._row = schema()
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_options: Any
+    ) -> list[GivenRow]:  # type: ignore[override] # wider than what the library says
+        if not isinstance(value, list):
+            raise self.make_error("invalid")
+        return [self._read(row) for row in value]
+
+    def _read(self, row: Any) -> GivenRow:
+        try:
+            return GivenRow(self._row.load(row), [])
+        except ValidationError as error:
+            return GivenRow(None, list(field_errors(error.messages)))
+
+
+class FieldErrorOut(fields.Out):
+    """What is wrong with one place."""
+
+    pointer = fields.Text(required=True)
+    code = fields.Text(required=True)
+    detail = fields.Text(required=True)

@@ -1,0 +1,76 @@
+"""Counters and durations, as Prometheus reads them at ``/metrics/``.
+
+Under gunicorn the processes share them through ``PROMETHEUS_MULTIPROC_DIR``.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+from prometheus_client import REGISTRY as PROCESS
+from sqlalchemy import Engine, event
+from sqlalchemy.pool import QueuePool
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+
+requests = Counter("campshub_requests_total", "Requests answered.", ["method", "route", "status"])
+latencies = Histogram("campshub_request_seconds", "Time to an answer.", ["route"], buckets=_SECONDS)
+statements = Counter("campshub_sql_statements_total", "Statements and batches sent to PostgreSQL.")
+statement_seconds = Histogram("campshub_sql_seconds", "Time of a statement or batch.", buckets=_SECONDS)
+pool_in_use = Gauge(
+    "campshub_pool_connections_in_use", "Connections that are at work.", ["engine"], multiprocess_mode="livesum"
+)
+reads = Counter("campshub_reads_total", "Read-only units of work, by the server that answered.", ["server"])
+apart_failures = Counter("campshub_apart_failures_total", "Records kept apart from their request that were lost.")
+
+# Called with the text of each statement; tests count with it.
+listeners: list[Callable[[str], None]] = []
+
+
+def sql_done(text: str, seconds: float) -> None:
+    """Count one statement, or one batch that took a single round trip."""
+    statements.inc()
+    statement_seconds.observe(seconds)
+    for listener in listeners:
+        listener(text)
+
+
+@contextmanager
+def listening(listener: Callable[[str], None]) -> Iterator[None]:
+    """Call a listener with every statement for as long as the block runs."""
+    listeners.append(listener)
+    try:
+        yield
+    finally:
+        listeners.remove(listener)
+
+
+def watch(engine: Engine, name: str) -> None:
+    """Count an engine's statements and the connections that it has at work."""
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def begun(_connection: object, _cursor: object, _text: str, _given: object, context: object, _many: bool) -> None:  # noqa: FBT001 - SQLAlchemy calls it by position
+        context.campshub_begun = time.perf_counter()  # type: ignore[attr-defined]
+
+    @event.listens_for(engine, "after_cursor_execute")
+    def done(_connection: object, _cursor: object, text: str, _given: object, context: object, _many: bool) -> None:  # noqa: FBT001 - SQLAlchemy calls it by position
+        sql_done(text, time.perf_counter() - context.campshub_begun)  # type: ignore[attr-defined]
+
+    gauge = pool_in_use.labels(name)
+
+    @event.listens_for(engine, "checkout")
+    @event.listens_for(engine, "checkin")
+    def moved(*_given: object) -> None:
+        if isinstance(engine.pool, QueuePool):
+            gauge.set(engine.pool.checkedout())
+
+
+def page() -> bytes:
+    """Return the figures of all processes in Prometheus' text format."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return generate_latest(PROCESS)
+    registry = CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)

@@ -1,0 +1,142 @@
+"""``flask partitions`` and ``flask check-config``."""
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+import click
+import redis
+from flask import current_app
+from flask.cli import AppGroup
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from campshub.core.cache.connection import ANSWER_WITHIN_S
+from campshub.core.db import partitions as months
+from campshub.core.db.session import db
+from campshub.core.http.serialise import write
+from campshub.core.platform import Platform
+
+partitions = AppGroup("partitions", help="The monthly partitions of large tables.")
+
+_DATE = click.DateTime(["%Y-%m-%d"])
+
+
+@partitions.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+def list_partitions(*, as_json: bool) -> None:
+    """List the partitions with their sizes.
+
+    Example: flask partitions list
+    """
+    with months.maintenance(_platform().settings) as connection:
+        found = months.present(connection)
+    if as_json:
+        click.echo(write([vars(partition) for partition in found]).decode())
+        return
+    for partition in found:
+        size = f"{partition.bytes / 1024**2:.1f} MiB"
+        click.echo(f"{partition.name:36} {partition.first} to {partition.until} {partition.rows:>12,} rows {size:>12}")
+
+
+@partitions.command("ensure")
+@click.option("--months", "ahead", default=months.MONTHS_AHEAD, show_default=True, help="How many months ahead.")
+@click.option("--from", "first", type=_DATE, help="The first date needed, for imports of older records.")
+@click.option("--table", help="This table alone.")
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+def ensure(*, ahead: int, first: datetime | None, table: str | None, as_json: bool) -> None:
+    """Make the partitions that are missing.
+
+    Example: flask partitions ensure --months 6 --from 2024-01-01
+    """
+    today = datetime.now(UTC).date()
+    begin: date = first.date() if first else today
+    made: list[str] = []
+    with months.maintenance(_platform().settings) as connection:
+        known = months.tables(connection)
+        if table is not None and table not in known:
+            raise click.ClickException(f"{table} is not partitioned; these are: {', '.join(known)}.")
+        for name in [table] if table else known:
+            made += months.ensure(connection, name, begin, months.ahead(today, ahead))
+    click.echo(write({"made": made}).decode() if as_json else f"Made {len(made)} partitions." + "".join(f"\n{m}" for m in made))
+
+
+@click.command("check-config")
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+def check_config(*, as_json: bool) -> None:
+    """Try everything that the settings name, and say what does not answer.
+
+    Example: flask check-config
+    """
+    found = [*_check_databases(), *_check_redis()]
+    if as_json:
+        click.echo(write([{"what": what, "problem": problem} for what, problem in found]).decode())
+    else:
+        for what, problem in found:
+            click.echo(f"{'ok  ' if problem is None else 'FAIL'} {what}{f': {problem}' if problem else ''}")
+    if any(problem for _, problem in found):
+        raise click.exceptions.Exit(1)
+
+
+commands = (partitions, check_config)
+
+
+def _platform() -> Platform:
+    platform: Platform = current_app.extensions["campshub"]
+    return platform
+
+
+def _check_databases() -> list[tuple[str, str | None]]:
+    found: list[tuple[str, str | None]] = []
+    for name, engine in db.engines.items():
+        what = f"database: {name or 'primary'} as {engine.url.username} at {engine.url.host}:{engine.url.port}"
+        try:
+            with engine.connect() as connection:
+                role = connection.execute(
+                    text("SELECT rolsuper, rolbypassrls FROM pg_roles WHERE rolname = current_user")
+                ).one()
+                connection.execute(text("SELECT count(*) FROM organizations"))
+        except SQLAlchemyError as error:
+            found.append((what, _first_line(error)))
+            continue
+        unsafe = name != "system" and (role.rolsuper or role.rolbypassrls)
+        found.append((what, "this role bypasses row-level security" if unsafe else None))
+    return [*found, *_check_direct()]
+
+
+def _check_direct() -> list[tuple[str, str | None]]:
+    settings = _platform().settings
+    what = f"database: maintenance as {settings.postgres_maintenance_user}"
+    try:
+        with months.maintenance(settings) as connection:
+            lacking = [
+                table
+                for table in months.tables(connection)
+                if max((p.until for p in months.present(connection) if p.table == table), default=date.min)
+                <= months.ahead(datetime.now(UTC).date(), 2)
+            ]
+    except SQLAlchemyError as error:
+        return [(what, _first_line(error))]
+    problem = f"fewer than 2 months ahead: {', '.join(lacking)}; run flask partitions ensure" if lacking else None
+    return [(what, problem)]
+
+
+def _check_redis() -> list[tuple[str, str | None]]:
+    settings = _platform().settings
+    found: list[tuple[str, str | None]] = []
+    for name, url, policy in (
+        ("cache", settings.redis_url, "volatile-lfu"),
+        ("broker", settings.celery_broker_url, "noeviction"),
+    ):
+        client: Any = redis.Redis.from_url(url, socket_timeout=ANSWER_WITHIN_S, socket_connect_timeout=ANSWER_WITHIN_S)
+        try:
+            has = client.config_get("maxmemory-policy")["maxmemory-policy"]
+            found.append((f"redis: {name}", None if has == policy else f"maxmemory-policy is {has}, not {policy}"))
+        except redis.RedisError as error:
+            found.append((f"redis: {name}", _first_line(error)))
+        finally:
+            client.close()
+    return found
+
+
+def _first_line(error: Exception) -> str:
+    return str(getattr(error, "orig", error)).strip().partition("\n")[0]

@@ -1,0 +1,164 @@
+"""The audit log: who changed what, when, from where, before and after.
+
+Values about a person are sealed with that person's own key. Erasing the person destroys the key, and with it what the
+log holds of them, wherever copies of the log are kept.
+"""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+import orjson
+from sqlalchemy import inspect
+from sqlalchemy.orm import Mapped, mapped_column
+
+from campshub.core.db.base import Base, new_id
+from campshub.core.security.crypto import KeyRing, person_ring
+
+# Said by every row anyway, or said better by the entry itself.
+_LEFT_OUT = frozenset({"organization_id", "created_at", "updated_at", "version", "fingerprint"})
+
+
+class AuditEntry(Base):
+    """One change; append-only for the application."""
+
+    __tablename__ = "audit_log"
+    __tag__ = "audit"
+    __audited__ = False
+
+    organization_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    recorded_on: Mapped[date] = mapped_column(primary_key=True)
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    at: Mapped[datetime]
+    user_id: Mapped[uuid.UUID | None]
+    address: Mapped[str | None]
+    trace_id: Mapped[str]
+    action: Mapped[str]
+    entity: Mapped[str]
+    entity_id: Mapped[uuid.UUID]
+    person_id: Mapped[uuid.UUID | None]
+    reason: Mapped[str | None]
+    before: Mapped[dict[str, Any] | None]
+    after: Mapped[dict[str, Any] | None]
+
+
+class PersonKey(Base):
+    """A person's own key, sealed by the installation's key ring; none any more where the person was erased."""
+
+    __tablename__ = "person_keys"
+    __tag__ = "audit"
+    __audited__: ClassVar[bool] = False
+
+    organization_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    sealed_key: Mapped[str | None]
+
+
+@dataclass
+class Change:
+    """A change on its way to the log; personal values are still readable and must not be written so."""
+
+    action: str
+    entity: str
+    entity_id: UUID
+    person_id: UUID | None
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+    personal: frozenset[str]
+    reason: str | None = None
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether something in it must be sealed."""
+        return any(name in self.personal for values in (self.before, self.after) for name in values or ())
+
+
+def person_of(model: type, values: Mapping[str, Any]) -> UUID | None:
+    """Return whose row it is: ``__person__`` names the column that says so."""
+    column = getattr(model, "__person__", None)
+    return values.get(column) if column else None
+
+
+def personal_columns(model: Any) -> frozenset[str]:
+    """Return the columns that tell about a person."""
+    return frozenset(c.key for c in inspect(model).column_attrs if c.columns[0].info.get("personal"))
+
+
+def change_of(entity: Any, action: str) -> Change | None:
+    """Return what a flush has just done to an entity, or None where nothing that counts has changed."""
+    state = inspect(entity)
+    model = type(entity)
+    now = {a.key: getattr(entity, a.key) for a in state.mapper.column_attrs if a.key not in state.unloaded}
+    before, after = None, None
+    if action == "created":
+        after = telling(now)
+    elif action == "deleted":
+        before = telling(now)
+    else:
+        histories = {a.key: state.attrs[a.key].history for a in state.mapper.column_attrs}
+        changed = {key: h for key, h in histories.items() if h.has_changes() and key not in _LEFT_OUT}
+        if not changed:
+            return None
+        before = {key: h.deleted[0] if h.deleted else None for key, h in changed.items()}
+        after = {key: h.added[0] if h.added else None for key, h in changed.items()}
+    return Change(
+        action=action,
+        entity=model.__tablename__,
+        entity_id=entity.id,
+        person_id=person_of(model, now),
+        before=before,
+        after=after,
+        personal=personal_columns(model),
+    )
+
+
+def telling(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an entry about a new or removed row says of it."""
+    return {key: value for key, value in values.items() if value is not None and key not in _LEFT_OUT}
+
+
+def sealed_values(change: Change, values: dict[str, Any] | None, key: bytes | None) -> dict[str, Any] | None:
+    """Return values as the log keeps them: what is personal sealed, or gone where the person's key is gone."""
+    if values is None:
+        return None
+    ring = person_ring(key) if key else None
+    context = f"audit:{change.entity}:{change.entity_id}"
+    kept: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in change.personal or value is None:
+            kept[name] = value
+        elif ring is None:
+            kept[name] = {"erased": True}
+        else:
+            kept[name] = {"sealed": ring.seal(orjson.dumps(value, default=_plain), context=f"{context}:{name}")}
+    return kept
+
+
+def unseal(entry_entity: str, entity_id: UUID, name: str, sealed: str, key: bytes) -> Any:
+    """Open one sealed value of the log.
+
+    :raises CannotOpen: the key is another person's.
+    """
+    return orjson.loads(person_ring(key).open(sealed, context=f"audit:{entry_entity}:{entity_id}:{name}"))
+
+
+def wrap_person_key(ring: KeyRing, organization_id: UUID, person_id: UUID, key: bytes) -> str:
+    """Seal a person's key with the installation's ring."""
+    return ring.seal(key, context=f"person:{organization_id}:{person_id}")
+
+
+def unwrap_person_key(ring: KeyRing, organization_id: UUID, person_id: UUID, sealed: str) -> bytes:
+    """Open a person's key.
+
+    :raises CannotOpen: the ring does not have the key that sealed it.
+    """
+    return ring.open(sealed, context=f"person:{organization_id}:{person_id}")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
+    raise TypeError(f"not for the log: {type(value).__name__}")

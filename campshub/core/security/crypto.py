@@ -1,0 +1,54 @@
+"""Sealing: AES-256-GCM under a ring of keys, the key's id in the value, bound to where the value stands.
+
+A sealed value is ``<key id>.<base64url of nonce and ciphertext>``. The context (organization, table, column, row) is
+authenticated with it, so a sealed value copied to another row does not open.
+"""
+
+import base64
+import os
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+NONCE_BYTES = 12
+PERSON_KEY_BITS = 256
+
+
+class CannotOpen(Exception):
+    """The value was sealed by another key or for another place, or has been changed."""
+
+
+class KeyRing:
+    """Keys by id; the first one seals, all of them open."""
+
+    def __init__(self, keys: dict[str, bytes]) -> None:
+        self._keys = {name: AESGCM(key) for name, key in keys.items()}
+        self._current = next(iter(keys))
+
+    def seal(self, plain: bytes, *, context: str) -> str:
+        """Seal a value for one place."""
+        nonce = os.urandom(NONCE_BYTES)
+        sealed = nonce + self._keys[self._current].encrypt(nonce, plain, context.encode())
+        return f"{self._current}.{base64.urlsafe_b64encode(sealed).decode()}"
+
+    def open(self, sealed: str, *, context: str) -> bytes:
+        """Open a value of that place.
+
+        :raises CannotOpen: its key is gone, or it does not belong there.
+        """
+        name, _, encoded = sealed.partition(".")
+        raw = base64.urlsafe_b64decode(encoded)
+        try:
+            return self._keys[name].decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], context.encode())
+        except (KeyError, InvalidTag) as error:
+            raise CannotOpen from error
+
+
+def new_person_key() -> bytes:
+    """Return a key for one person's values; destroying it erases them wherever they stand."""
+    return AESGCM.generate_key(PERSON_KEY_BITS)
+
+
+def person_ring(key: bytes) -> KeyRing:
+    """Return the ring that seals one person's values."""
+    return KeyRing({"p": key})

@@ -1,0 +1,84 @@
+"""Who asks: the signed-in user in one organization, and which rows they may see."""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import cached_property
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import ColumnElement, and_, false, true
+
+from campshub.core.db.base import PLATFORM_ID
+from campshub.core.security.permissions import ROLES, SCOPES, Permission, Role, Scope
+
+
+@dataclass(frozen=True)
+class Principal:
+    """A user in the organization that their token is for."""
+
+    user_id: uuid.UUID
+    organization_id: uuid.UUID
+    role: Role
+    time_zone: str
+    session_id: uuid.UUID | None = None
+
+    @cached_property
+    def permissions(self) -> frozenset[Permission]:
+        """What the role may do."""
+        return ROLES[self.role]
+
+    @cached_property
+    def scope(self) -> Scope:
+        """How far the role sees."""
+        return SCOPES[self.role]
+
+    def may(self, permission: Permission) -> bool:
+        """Tell whether the principal has a permission."""
+        return permission in self.permissions
+
+    def today(self, now: datetime) -> date:
+        """Return the organization's own calendar date at an instant."""
+        return now.astimezone(ZoneInfo(self.time_zone)).date()
+
+
+Rule = Callable[[Principal], ColumnElement[bool]]
+_rules: dict[tuple[type, Scope], Rule] = {}
+_shared: set[type] = set()
+
+
+def visibility(model: type, scope: Scope) -> Callable[[Rule], Rule]:
+    """Register what principals of a scope see of a table; modules call it beside their reads."""
+
+    def register(rule: Rule) -> Rule:
+        _rules[model, scope] = rule
+        return rule
+
+    return register
+
+
+def everyone_sees(model: type) -> None:
+    """Register a table that every role sees whole, within its organization."""
+    for scope in Scope:
+        _rules[model, scope] = lambda _principal: true()
+
+
+def shared_with_platform(model: type) -> None:
+    """Register a table whose platform rows every organization reads."""
+    everyone_sees(model)
+    _shared.add(model)
+
+
+def visible_to(principal: Principal, model: Any) -> ColumnElement[bool]:
+    """Return the condition under which the principal sees a row: every read starts here.
+
+    What no rule names is not seen.
+    """
+    own: ColumnElement[bool] = model.organization_id == principal.organization_id
+    if model in _shared:
+        own = model.organization_id.in_((principal.organization_id, PLATFORM_ID))
+    if principal.scope is Scope.ALL:
+        return own
+    rule = _rules.get((model, principal.scope))
+    return and_(own, rule(principal)) if rule else false()

@@ -1,0 +1,131 @@
+"""Access tokens: short-lived, signed with Ed25519 (EdDSA), their key named by ``kid`` from a fixed ring.
+
+Verifying a signature takes longer than all else that the edge does for a request, so tokens that were found genuine are
+remembered until they run out. What can change before then (the session version, the role) is not in them to be trusted
+but read anew for each request.
+"""
+
+import hashlib
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from flask import Flask
+from flask_jwt_extended import JWTManager, create_access_token, decode_token
+from flask_jwt_extended.exceptions import JWTExtendedException
+from jwt.exceptions import PyJWTError
+
+from campshub.config import Settings, read_keys
+from campshub.core.http.problems import Unauthenticated
+
+AUDIENCE = "campshub"
+REMEMBERED = 20_000
+LONGEST_TOKEN = 4_096
+
+
+class BadToken(Unauthenticated):
+    """The access token is not valid, or no longer."""
+
+    code = "bad_token"
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What an access token says."""
+
+    user_id: UUID
+    organization_id: UUID
+    session_id: UUID
+    session_version: int
+    expires_at: float
+
+
+class Tokens:
+    """Issues and reads access tokens; makes refresh tokens."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._keys = {
+            kid: Ed25519PrivateKey.from_private_bytes(seed) for kid, seed in read_keys(settings.jwt_private_keys).items()
+        }
+        self._current = next(iter(self._keys))
+        self._issuer = settings.jwt_issuer
+        self.lifetime = timedelta(minutes=settings.access_token_minutes)
+        self._remembered: OrderedDict[str, Claims] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def init_app(self, app: Flask) -> None:
+        """Configure flask-jwt-extended: one algorithm, keys by ``kid`` from our ring and nowhere else."""
+        app.config.update(
+            JWT_ALGORITHM="EdDSA",
+            JWT_DECODE_ALGORITHMS=["EdDSA"],
+            JWT_PRIVATE_KEY=self._keys[self._current],
+            JWT_PUBLIC_KEY=self._keys[self._current].public_key(),
+            JWT_ENCODE_ISSUER=self._issuer,
+            JWT_DECODE_ISSUER=self._issuer,
+            JWT_ENCODE_AUDIENCE=AUDIENCE,
+            JWT_DECODE_AUDIENCE=AUDIENCE,
+            JWT_ACCESS_TOKEN_EXPIRES=self.lifetime,
+        )
+        manager = JWTManager(app)
+        public = {kid: key.public_key() for kid, key in self._keys.items()}
+
+        @manager.decode_key_loader
+        def _key(header: dict[str, Any], _payload: dict[str, Any]) -> Any:
+            kid = header.get("kid")
+            if kid not in public:
+                raise BadToken
+            return public[kid]
+
+    def issue(self, *, user_id: UUID, organization_id: UUID, session_id: UUID, session_version: int) -> str:
+        """Return an access token for one user in one organization."""
+        token: str = create_access_token(
+            identity=str(user_id),
+            additional_claims={"org": str(organization_id), "sid": str(session_id), "sv": session_version},
+            additional_headers={"kid": self._current},
+        )
+        return token
+
+    def read(self, token: str) -> Claims:
+        """Return the claims of a genuine token.
+
+        :raises BadToken: it is not ours, not whole, or has run out.
+        """
+        claims = self._remembered.get(token)
+        if claims is None:
+            claims = self._verify(token)
+            with self._lock:
+                self._remembered[token] = claims
+                if len(self._remembered) > REMEMBERED:
+                    self._remembered.popitem(last=False)
+        if claims.expires_at <= time.time():
+            raise BadToken
+        return claims
+
+    def _verify(self, token: str) -> Claims:
+        if len(token) > LONGEST_TOKEN:
+            raise BadToken
+        try:
+            payload = decode_token(token)
+            if payload["type"] != "access" or not payload["jti"] or not payload["iat"]:
+                raise BadToken
+            return Claims(
+                user_id=UUID(payload["sub"]),
+                organization_id=UUID(payload["org"]),
+                session_id=UUID(payload["sid"]),
+                session_version=int(payload["sv"]),
+                expires_at=float(payload["exp"]),
+            )
+        except (PyJWTError, JWTExtendedException, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BadToken from error
+
+
+def new_refresh_token(organization_id: UUID, session_id: UUID) -> tuple[str, bytes]:
+    """Return an opaque refresh token, which names its session, and the hash to keep of it."""
+    token = f"chr_{organization_id.hex}{session_id.hex}_{secrets.token_urlsafe(32)}"
+    return token, hashlib.sha256(token.encode()).digest()

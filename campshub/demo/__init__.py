@@ -1,0 +1,1 @@
+"""Demo data: two places that look lived in."""

@@ -1,0 +1,37 @@
+"""The modules, lowest first: what each one adds is found by the names of its files."""
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from flask import Flask
+
+from campshub.core.http.openapi import Api
+
+MODULES = ("accounts", "students", "attendance", "workouts", "demo")
+CORE_COMMANDS = ("campshub.core.ops.cli",)
+
+
+def load_models() -> None:
+    """Import every table, so that the metadata is whole."""
+    for name in ("core.http.idempotency", "core.jobs.outbox", "core.security.audit"):
+        import_module(f"campshub.{name}")
+    for module in MODULES:
+        _part(module, "models")
+
+
+def load(app: Flask, api: Api) -> None:
+    """Register each module's addresses and commands."""
+    load_models()
+    for module in MODULES:
+        routes = _part(module, "routes")
+        for blueprint in getattr(routes, "blueprints", ()):
+            api.register_blueprint(blueprint)
+    for commands in (*(_part(module, "cli") for module in MODULES), *map(import_module, CORE_COMMANDS)):
+        for group in getattr(commands, "commands", ()):
+            app.cli.add_command(group)
+
+
+def _part(module: str, part: str) -> Any:
+    name = f"campshub.{module}.{part}"
+    return import_module(name) if find_spec(name) else None

@@ -1,0 +1,150 @@
+"""Students, groups, their trainers, and enrolments."""
+
+import uuid
+from datetime import date, datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, LargeBinary, text
+from sqlalchemy.dialects.postgresql import ExcludeConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from campshub.core.db.base import (
+    PERSONAL,
+    ClientMade,
+    TenantBase,
+    tenant_foreign_key,
+    tenant_index,
+    tenant_unique,
+)
+
+STUDENT_STATUSES = ("lead", "active", "inactive", "alumni", "suspended")
+GROUP_KINDS = ("class", "batch", "camp", "course")
+GROUP_STATUSES = ("draft", "active", "archived")
+ENROLMENT_STATUSES = ("pending", "active", "withdrawn", "completed")
+
+
+class Student(TenantBase, ClientMade):
+    """A person on an organization's books, with a login (``user_id``) or without."""
+
+    __tablename__ = "students"
+    __tag__ = "students"
+    __person__: ClassVar[str] = "id"
+    __table_args__ = (
+        tenant_unique("code", name="uq_students_code"),
+        CheckConstraint(f"status IN {STUDENT_STATUSES}", name="status"),
+        CheckConstraint("left_on IS NULL OR joined_on IS NULL OR left_on >= joined_on", name="left_after_joined"),
+        # One external id and one login a student; a student without one is no duplicate of another without.
+        Index("uq_students_external_id", "organization_id", "external_id", unique=True),
+        Index("uq_students_user_id", "organization_id", "user_id", unique=True),
+        tenant_index("sort_name", "id"),
+        tenant_index("status", "sort_name", "id"),
+        tenant_index("joined_on"),
+        Index(
+            "ix_students_search",
+            "organization_id",
+            text("search_text gin_trgm_ops"),
+            postgresql_using="gin",
+        ),
+        # A login is a user who belongs to the organization.
+        ForeignKeyConstraint(
+            ["organization_id", "user_id"], ["memberships.organization_id", "memberships.user_id"]
+        ),
+    )
+
+    code: Mapped[str]
+    external_id: Mapped[str | None]
+    user_id: Mapped[uuid.UUID | None]
+    given_name: Mapped[str] = mapped_column(info=PERSONAL)
+    family_name: Mapped[str] = mapped_column(info=PERSONAL)
+    preferred_name: Mapped[str | None] = mapped_column(info=PERSONAL)
+    sort_name: Mapped[str] = mapped_column(info=PERSONAL)  # as lists are ordered: folded, family name first
+    search_text: Mapped[str] = mapped_column(info=PERSONAL)  # as it is searched: folded, code and all names
+    date_of_birth: Mapped[date | None] = mapped_column(info=PERSONAL)
+    gender: Mapped[str | None] = mapped_column(info=PERSONAL)
+    email: Mapped[str | None] = mapped_column(info=PERSONAL)
+    phone: Mapped[str | None] = mapped_column(info=PERSONAL)
+    address: Mapped[dict[str, Any] | None] = mapped_column(info=PERSONAL)
+    emergency_contacts: Mapped[list[dict[str, Any]]] = mapped_column(info=PERSONAL)
+    guardians: Mapped[list[dict[str, Any]]] = mapped_column(info=PERSONAL)
+    tags: Mapped[list[str]]
+    medical_note: Mapped[bytes | None] = mapped_column(LargeBinary, info=PERSONAL)  # sealed by the key ring
+    status: Mapped[str] = mapped_column(default="active", server_default="active")
+    joined_on: Mapped[date | None]
+    left_on: Mapped[date | None]
+    deleted_at: Mapped[datetime | None]
+
+
+class Group(TenantBase, ClientMade):
+    """A class, batch, camp or gym course that students enrol in."""
+
+    __tablename__ = "groups"
+    __tag__ = "groups"
+    __table_args__ = (
+        tenant_unique("code", name="uq_groups_code"),
+        CheckConstraint(f"kind IN {GROUP_KINDS}", name="kind"),
+        CheckConstraint(f"status IN {GROUP_STATUSES}", name="status"),
+        CheckConstraint("capacity IS NULL OR capacity > 0", name="capacity"),
+        CheckConstraint("ends_on IS NULL OR begins_on IS NULL OR ends_on >= begins_on", name="ends_after_begin"),
+        tenant_index("name", "id"),
+        tenant_index("status", "name", "id"),
+    )
+
+    code: Mapped[str]
+    name: Mapped[str]
+    kind: Mapped[str]
+    status: Mapped[str] = mapped_column(default="active", server_default="active")
+    capacity: Mapped[int | None]
+    begins_on: Mapped[date | None]
+    ends_on: Mapped[date | None]
+    deleted_at: Mapped[datetime | None]
+
+
+class GroupTrainer(TenantBase):
+    """A trainer's assignment to a group: they see its students."""
+
+    __tablename__ = "group_trainers"
+    __tag__ = "groups"
+    __table_args__ = (
+        tenant_unique("group_id", "user_id"),
+        tenant_foreign_key("group_id", "groups", ondelete="CASCADE"),
+        # A trainer belongs to the organization.
+        ForeignKeyConstraint(
+            ["organization_id", "user_id"],
+            ["memberships.organization_id", "memberships.user_id"],
+            ondelete="CASCADE",
+        ),
+        tenant_index("user_id", "group_id"),
+    )
+
+    group_id: Mapped[uuid.UUID]
+    user_id: Mapped[uuid.UUID]
+
+
+class Enrolment(TenantBase, ClientMade):
+    """A student's time in a group; both dates are days in it, no end means that it goes on."""
+
+    __tablename__ = "enrolments"
+    __tag__ = "enrolments"
+    __table_args__ = (
+        tenant_foreign_key("student_id", "students"),
+        tenant_foreign_key("group_id", "groups"),
+        CheckConstraint(f"status IN {ENROLMENT_STATUSES}", name="status"),
+        CheckConstraint("ends_on IS NULL OR ends_on >= begins_on", name="ends_after_begin"),
+        ExcludeConstraint(
+            ("organization_id", "="),
+            ("student_id", "="),
+            ("group_id", "="),
+            (text("daterange(begins_on, ends_on, '[]')"), "&&"),
+            where=text("status IN ('active', 'completed')"),
+            using="gist",
+            name="ex_enrolments_overlap",
+        ),
+        tenant_index("group_id", "begins_on", "student_id"),
+        tenant_index("student_id", "begins_on"),
+    )
+
+    student_id: Mapped[uuid.UUID]
+    group_id: Mapped[uuid.UUID]
+    begins_on: Mapped[date]
+    ends_on: Mapped[date | None]
+    status: Mapped[str] = mapped_column(default="active", server_default="active")

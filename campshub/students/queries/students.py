@@ -1,0 +1,155 @@
+"""Reads of students."""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Integer, Row, Uuid, and_, column, exists, func, literal, select
+
+from campshub.core.db.session import Session
+from campshub.core.http.pagination import Page, PageRequest
+from campshub.core.http.problems import NotFound
+from campshub.core.security.principal import Principal, visible_to
+from campshub.students import names
+from campshub.students.models import Enrolment, Student
+from campshub.students.queries import visibility as _rules  # noqa: F401 - who sees what is registered there
+
+# What lists and items show, in the order of the schema; everything else stays in the database.
+COLUMNS = (
+    Student.id,
+    Student.code,
+    Student.external_id,
+    Student.user_id,
+    Student.given_name,
+    Student.family_name,
+    Student.preferred_name,
+    Student.date_of_birth,
+    Student.gender,
+    Student.email,
+    Student.phone,
+    Student.address,
+    Student.emergency_contacts,
+    Student.guardians,
+    Student.tags,
+    Student.status,
+    Student.joined_on,
+    Student.left_on,
+    Student.deleted_at,
+    Student.created_at,
+    Student.updated_at,
+    Student.version,
+)
+MOST_FOUND = 200
+
+
+def list_students(session: Session, principal: Principal, *, q: str | None, page: PageRequest, **filters: Any) -> Page:
+    """List the students whom the principal may see, by name; with ``q`` whoever fits best first."""
+    rows = select(*page.choose(COLUMNS)).where(visible_to(principal, Student), *_conditions(filters))
+    orders: dict[str, tuple[Any, ...]] = {
+        "name": (Student.sort_name, Student.id),
+        "code": (Student.code, Student.id),
+        "created": (Student.id,),
+    }
+    if q is not None and (words := names.folded(q)):
+        found = func.search_students(words, MOST_FOUND).table_valued(column("student_id", Uuid), column("distance", Integer))
+        rows = rows.join(found, found.c.student_id == Student.id)
+        orders[""] = orders["relevance"] = (found.c.distance, Student.id)
+    return page.of(session, rows, order=orders.get(page.sort, orders["name"]))
+
+
+def _conditions(filters: Mapping[str, Any]) -> list[ColumnElement[bool]]:
+    """Return one condition a filter."""
+    group: UUID | None = filters.get("group_id")
+    joined_from: date | None = filters.get("joined_from")
+    joined_to: date | None = filters.get("joined_to")
+    found: list[ColumnElement[bool]] = [
+        Student.deleted_at.is_not(None) if filters.get("deleted") else Student.deleted_at.is_(None)
+    ]
+    if filters.get("status"):
+        found.append(Student.status == filters["status"])
+    if filters.get("tag"):
+        found.append(literal(filters["tag"]) == Student.tags.any_())
+    if joined_from:
+        found.append(Student.joined_on >= joined_from)
+    if joined_to:
+        found.append(Student.joined_on <= joined_to)
+    if group:
+        found.append(_in_group(group))
+    return found
+
+
+def _in_group(group_id: UUID) -> ColumnElement[bool]:
+    return exists(
+        select(1)
+        .select_from(Enrolment)
+        .where(
+            and_(Enrolment.organization_id == Student.organization_id, Enrolment.student_id == Student.id),
+            Enrolment.group_id == group_id,
+            Enrolment.status == "active",
+        )
+        .correlate(Student)
+    )
+
+
+def get_student(session: Session, principal: Principal, student_id: UUID) -> Row[Any]:
+    """Return one student.
+
+    :raises NotFound: the principal sees no such student.
+    """
+    row = session.execute(
+        select(*COLUMNS).where(visible_to(principal, Student), Student.id == student_id, Student.deleted_at.is_(None))
+    ).one_or_none()
+    if row is None:
+        raise NotFound
+    return row
+
+
+def medical_note_of(session: Session, principal: Principal, student_id: UUID) -> bytes | None:
+    """Return a student's medical note, sealed.
+
+    :raises NotFound: the principal sees no such student.
+    """
+    row = session.execute(
+        select(Student.medical_note).where(
+            visible_to(principal, Student), Student.id == student_id, Student.deleted_at.is_(None)
+        )
+    ).one_or_none()
+    if row is None:
+        raise NotFound
+    sealed: bytes | None = row.medical_note
+    return sealed
+
+
+def statistics(session: Session, principal: Principal) -> dict[str, Any]:
+    """Return the numbers of students, by status and by the month in which they joined."""
+    month = func.to_char(Student.joined_on, "YYYY-MM")
+    counted = session.execute(
+        select(Student.status, month.label("month"), func.count().label("count"))
+        .where(visible_to(principal, Student), Student.deleted_at.is_(None))
+        .group_by(Student.status, month)
+    ).all()
+    by_status: dict[str, int] = {}
+    by_month: dict[str, int] = {}
+    for row in counted:
+        by_status[row.status] = by_status.get(row.status, 0) + row.count
+        if row.month is not None:
+            by_month[row.month] = by_month.get(row.month, 0) + row.count
+    return {
+        "total": sum(by_status.values()),
+        "by_status": [{"status": status, "count": count} for status, count in sorted(by_status.items())],
+        "by_month": [{"month": m, "count": count} for m, count in sorted(by_month.items())],
+        "by_group": _by_group(session, principal),
+    }
+
+
+def _by_group(session: Session, principal: Principal) -> list[dict[str, Any]]:
+    rows = session.execute(
+        select(Enrolment.group_id, func.count().label("count"))
+        .join(Student, and_(Student.organization_id == Enrolment.organization_id, Student.id == Enrolment.student_id))
+        .where(visible_to(principal, Student), Student.deleted_at.is_(None), Enrolment.status == "active")
+        .where(visible_to(principal, Enrolment))
+        .group_by(Enrolment.group_id)
+        .order_by(func.count().desc(), Enrolment.group_id)
+    )
+    return [{"group_id": row.group_id, "count": row.count} for row in rows]

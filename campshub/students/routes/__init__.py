@@ -1,0 +1,5 @@
+"""The addresses of students and groups."""
+
+from campshub.students.routes.students import students
+
+blueprints = (students,)

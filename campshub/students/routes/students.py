@@ -1,0 +1,108 @@
+"""The students' addresses."""
+
+from typing import Any
+from uuid import UUID
+
+from campshub.core.http.marks import needs, secret
+from campshub.core.http.problems import IdTaken, NotFound
+from campshub.core.http.resource import Blueprint, Resource
+from campshub.core.security.permissions import Permission
+from campshub.students.queries import students as queries
+from campshub.students.schemas import students as schemas
+from campshub.students.service import students as service
+
+students = Blueprint("students", __name__, url_prefix="/api/students", description="The people on the books.")
+
+_REFUSALS = (service.CodeTaken, service.ExternalIdTaken, service.LoginTaken, service.UnknownLogin)
+
+
+@students.route("/")
+class Students(Resource):
+    """All students."""
+
+    @needs(Permission.STUDENTS_READ)
+    @students.query(schemas.StudentFilter)
+    @students.answers_page(schemas.StudentOut, sorts=("name", "code", "created", "relevance"))
+    def get(self, *, page: Any, **filters: Any) -> Any:
+        """List students."""
+        return queries.list_students(self.session, self.principal, page=page, **filters)
+
+    @needs(Permission.STUDENTS_WRITE)
+    @students.body(schemas.StudentIn)
+    @students.answers(schemas.StudentOut, status=201, raises=(IdTaken, *_REFUSALS))
+    def post(self, **given: Any) -> Any:
+        """Create a student."""
+        student, made = service.create(self.session, self.principal, self.platform, **given)
+        return student, 201 if made else 200
+
+
+@students.route("/bulk/")
+class StudentsBulk(Resource):
+    """Many students at once."""
+
+    @needs(Permission.STUDENTS_WRITE)
+    @students.body(schemas.StudentsIn, most_mib=8)
+    @students.answers(schemas.StudentsResultOut)
+    def post(self, **given: Any) -> Any:
+        """Create many students; each row answers for itself."""
+        return service.create_many(self.session, self.principal, self.platform, **given)
+
+
+@students.route("/statistics/")
+class StudentStatistics(Resource):
+    """The numbers of students."""
+
+    @needs(Permission.STUDENTS_READ)
+    @students.answers(schemas.StudentStatisticsOut)
+    def get(self) -> Any:
+        """Count students by status, group and month of joining."""
+        return queries.statistics(self.session, self.principal)
+
+
+@students.route("/<uuid:student_id>/")
+class OneStudent(Resource):
+    """One student."""
+
+    @needs(Permission.STUDENTS_READ)
+    @students.answers(schemas.StudentOut)
+    def get(self, student_id: UUID) -> Any:
+        """Show a student."""
+        return queries.get_student(self.session, self.principal, student_id)
+
+    @needs(Permission.STUDENTS_WRITE)
+    @students.body(schemas.StudentPatch)
+    @students.answers(schemas.StudentOut, raises=(NotFound, *_REFUSALS))
+    def patch(self, student_id: UUID, **changes: Any) -> Any:
+        """Change a student."""
+        return service.change(
+            self.session, self.principal, self.platform, student_id=student_id, expected=self.if_match, **changes
+        )
+
+    @needs(Permission.STUDENTS_WRITE)
+    @students.answers(None, raises=(NotFound,))
+    def delete(self, student_id: UUID) -> None:
+        """Delete a student; their history stays, and they can be brought back."""
+        service.delete(self.session, self.principal, student_id=student_id, expected=self.if_match, now=self.now)
+
+
+@students.route("/<uuid:student_id>/undelete/")
+class StudentUndelete(Resource):
+    """Bringing a student back."""
+
+    @needs(Permission.STUDENTS_WRITE)
+    @students.answers(schemas.StudentOut, raises=(NotFound,))
+    def post(self, student_id: UUID) -> Any:
+        """Bring a deleted student back."""
+        return service.undelete(self.session, self.principal, student_id=student_id)
+
+
+@students.route("/<uuid:student_id>/medical-note/")
+class StudentMedicalNote(Resource):
+    """A student's medical note."""
+
+    @needs(Permission.MEDICAL_READ)
+    @secret
+    @students.answers(schemas.MedicalNoteOut, raises=(NotFound,))
+    def get(self, student_id: UUID) -> Any:
+        """Read a student's medical note; that it was read is recorded."""
+        return service.read_medical_note(self.session, self.principal, self.platform, student_id=student_id)

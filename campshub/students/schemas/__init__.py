@@ -1,0 +1,1 @@
+"""What the addresses of students and groups take and show."""

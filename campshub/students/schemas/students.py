@@ -1,0 +1,179 @@
+"""Students, as they come in and go out."""
+
+from marshmallow import fields as ma
+from marshmallow import validate
+
+from campshub.core.http import fields
+from campshub.core.http.rows import FieldErrorOut, Rows
+from campshub.students.models import STUDENT_STATUSES
+
+MOST_ROWS = 1_000
+_FEW = validate.Length(max=10)
+
+
+class AddressIn(fields.In):
+    """A postal address."""
+
+    lines = ma.List(fields.Text(), validate=validate.Length(max=4))
+    locality = fields.Text()
+    region = fields.Text()
+    postal_code = fields.Text(most=20)
+    country = fields.Text(most=2, least=2, metadata={"description": "ISO 3166-1, two letters."})
+
+
+class ContactIn(fields.In):
+    """Someone to call, or who stands for a student."""
+
+    name = fields.Name(required=True)
+    relation = fields.Text()
+    phone = fields.Text(most=40)
+    email = fields.Email()
+
+
+class _Student(fields.In):
+    """What is told about a student either way."""
+
+    external_id = fields.Name(allow_none=True)
+    user_id = fields.Id(allow_none=True, metadata={"description": "The student's own login."})
+    preferred_name = fields.Name(allow_none=True)
+    date_of_birth = fields.LocalDate(allow_none=True)
+    gender = fields.Text(allow_none=True)
+    email = fields.Email(allow_none=True)
+    phone = fields.Text(allow_none=True, most=40)
+    address = ma.Nested(AddressIn, allow_none=True)
+    joined_on = fields.LocalDate(allow_none=True)
+    left_on = fields.LocalDate(allow_none=True)
+    medical_note = fields.Text(
+        allow_none=True, most=fields.LONG, metadata={"description": "Kept sealed; read at its own address."}
+    )
+
+
+class StudentIn(_Student):
+    """A new student."""
+
+    id = fields.Id(metadata={"description": "Your own id (UUID version 7), so that a retry is no second student."})
+    code = fields.Name(required=True, most=64)
+    given_name = fields.Name(required=True)
+    family_name = fields.Name(required=True)
+    emergency_contacts = ma.List(ma.Nested(ContactIn), load_default=list, validate=_FEW)
+    guardians = ma.List(ma.Nested(ContactIn), load_default=list, validate=_FEW)
+    tags = ma.List(fields.Name(most=64), load_default=list, validate=validate.Length(max=50))
+    status = fields.Text(one_of=STUDENT_STATUSES, load_default="active")
+
+
+class StudentPatch(_Student):
+    """What changes in a student; what is not named stays."""
+
+    code = fields.Name(most=64)
+    given_name = fields.Name()
+    family_name = fields.Name()
+    emergency_contacts = ma.List(ma.Nested(ContactIn), validate=_FEW)
+    guardians = ma.List(ma.Nested(ContactIn), validate=_FEW)
+    tags = ma.List(fields.Name(most=64), validate=validate.Length(max=50))
+    status = fields.Text(one_of=STUDENT_STATUSES)
+
+
+class StudentOut(fields.Out):
+    """A student."""
+
+    id = fields.Id(required=True)
+    code = fields.Text(required=True)
+    external_id = fields.Text(required=True, allow_none=True)
+    user_id = fields.Id(required=True, allow_none=True)
+    given_name = fields.Text(required=True)
+    family_name = fields.Text(required=True)
+    preferred_name = fields.Text(required=True, allow_none=True)
+    date_of_birth = ma.Date(required=True, allow_none=True)
+    gender = fields.Text(required=True, allow_none=True)
+    email = fields.Text(required=True, allow_none=True)
+    phone = fields.Text(required=True, allow_none=True)
+    address = ma.Dict(required=True, allow_none=True)
+    emergency_contacts = ma.List(ma.Dict(), required=True)
+    guardians = ma.List(ma.Dict(), required=True)
+    tags = ma.List(fields.Text(), required=True)
+    status = fields.Text(required=True)
+    joined_on = ma.Date(required=True, allow_none=True)
+    left_on = ma.Date(required=True, allow_none=True)
+    deleted_at = ma.AwareDateTime(required=True, allow_none=True)
+    created_at = ma.AwareDateTime(required=True)
+    updated_at = ma.AwareDateTime(required=True)
+    version = ma.Integer(required=True)
+
+
+class StudentFilter(fields.Filter):
+    """Which students."""
+
+    q = fields.Text(load_default=None, most=100, metadata={"description": "Part of a name or code; forgives a typo."})
+    status = fields.Text(load_default=None, one_of=STUDENT_STATUSES)
+    group_id = fields.Id(load_default=None, metadata={"description": "With an active enrolment in this group."})
+    tag = fields.Text(load_default=None, most=64)
+    joined_from = fields.LocalDate(load_default=None)
+    joined_to = fields.LocalDate(load_default=None)
+    deleted = fields.Flag(load_default=False, metadata={"description": "The deleted ones instead."})
+
+
+class StudentsIn(fields.In):
+    """Many new students."""
+
+    students = Rows(StudentIn, most=MOST_ROWS, required=True)
+
+
+class RowResultOut(fields.Out):
+    """What became of one row."""
+
+    index = ma.Integer(required=True, metadata={"description": "The row's place in the body, from 0."})
+    outcome = fields.Text(required=True, one_of=("created", "unchanged", "error"))
+    id = fields.Id(required=True, allow_none=True)
+    errors = ma.List(ma.Nested(FieldErrorOut), required=True)
+
+
+class RowsSummaryOut(fields.Out):
+    """How many rows ended which way."""
+
+    created = ma.Integer(required=True)
+    unchanged = ma.Integer(required=True)
+    error = ma.Integer(required=True)
+
+
+class StudentsResultOut(fields.Out):
+    """What became of each row."""
+
+    results = ma.List(ma.Nested(RowResultOut), required=True)
+    summary = ma.Nested(RowsSummaryOut, required=True)
+
+
+class MedicalNoteOut(fields.Out):
+    """A student's medical note."""
+
+    student_id = fields.Id(required=True)
+    medical_note = fields.Text(required=True, allow_none=True)
+
+
+class StatusCountOut(fields.Out):
+    """Students of one status."""
+
+    status = fields.Text(required=True)
+    count = ma.Integer(required=True)
+
+
+class MonthCountOut(fields.Out):
+    """Students who joined in one month."""
+
+    month = fields.Text(required=True, metadata={"description": "YYYY-MM"})
+    count = ma.Integer(required=True)
+
+
+class GroupCountOut(fields.Out):
+    """Students who are active in one group."""
+
+    group_id = fields.Id(required=True)
+    count = ma.Integer(required=True)
+
+
+class StudentStatisticsOut(fields.Out):
+    """The numbers of students."""
+
+    total = ma.Integer(required=True)
+    by_status = ma.List(ma.Nested(StatusCountOut), required=True)
+    by_month = ma.List(ma.Nested(MonthCountOut), required=True)
+    by_group = ma.List(ma.Nested(GroupCountOut), required=True)

@@ -1,0 +1,1 @@
+"""Writes of students, groups and enrolments."""

@@ -1,0 +1,1 @@
+"""Muscles, exercises, and what was trained."""

@@ -1,0 +1,87 @@
+# ruff: noqa: E402 - the patching comes before the imports
+"""gunicorn's settings, from the environment; read by ``gunicorn -c config/gunicorn.conf.py wsgi:app``."""
+
+import os
+
+worker_class = os.environ.get("GUNICORN_WORKER_CLASS", "gevent")
+
+# Before anything else is imported. psycopg decides while it is imported how it waits; imported first, it would take the
+# C function, which stops every greenlet of the worker while one query runs, and nothing would say so.
+if worker_class == "gevent":
+    from gevent import monkey
+
+    monkey.patch_all()
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import gunicorn
+
+# The product's name, not the server's and never a version. gunicorn always sends a Server header; nginx drops it.
+gunicorn.SERVER = "campshub"
+
+wsgi_app = "wsgi:app"
+bind = os.environ.get("BIND") or f"127.0.0.1:{os.environ.get('PORT', '8000')}"
+backlog = 2048
+
+workers = int(os.environ.get("GUNICORN_WORKERS", "8"))
+worker_connections = int(os.environ.get("GUNICORN_WORKER_CONNECTIONS", "2000"))
+
+# A worker whose hub does not turn for this long is ended. It bounds no request: nginx's read time-out, the
+# application's deadline and the roles' statement_timeout do, in that order.
+timeout = int(os.environ.get("GUNICORN_TIMEOUT", "30"))
+# Below what a container is given to stop.
+graceful_timeout = 20
+# It is also how long a client may take to send its headers. Behind nginx (which has the headers before it connects) it
+# must outlast nginx's own keepalive of 60 s, or a request meets a closing connection. In the open it stays short.
+keepalive = 75 if int(os.environ.get("TRUSTED_PROXIES") or "0") > 0 else 10
+
+# Fresh workers now and then, not all at once.
+max_requests = int(os.environ.get("GUNICORN_MAX_REQUESTS", "50000"))
+max_requests_jitter = max_requests // 5
+
+# Off: the application opens its pools in the worker that uses them, and see the patching above.
+preload_app = False
+control_socket_disable = True
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - heartbeats must not wait for a disk
+
+limit_request_line = 8190
+limit_request_fields = 64
+limit_request_field_size = 8190
+
+# The application writes one line for each request, with more than gunicorn knows.
+accesslog = None
+errorlog = "-"
+loglevel = os.environ.get("GUNICORN_LOG_LEVEL", "info")
+
+METRICS = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+
+
+def on_starting(server: Any) -> None:  # noqa: ARG001 - gunicorn hands itself over
+    """Empty the metrics folder: files of processes that are gone would be counted for ever."""
+    if METRICS:
+        folder = Path(METRICS)
+        folder.mkdir(parents=True, exist_ok=True)
+        for entry in folder.iterdir():
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink(missing_ok=True)
+
+
+def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn hands itself over
+    """Refuse to serve with a psycopg that would block the whole worker."""
+    if worker_class != "gevent":
+        return
+    from psycopg import waiting  # noqa: PLC0415 - after the patching, in the worker
+
+    if waiting.wait.__name__ == "wait_c":
+        worker.log.error("psycopg was imported before gevent patched the standard library; it would block the worker")
+        sys.exit(4)  # gunicorn's "the application failed to load": it stops instead of starting workers for ever
+
+
+def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn hands itself over
+    """Forget the live gauges of a worker that has ended."""
+    if METRICS:
+        from prometheus_client import multiprocess  # noqa: PLC0415 - it reads the folder's name when imported
+
+        multiprocess.mark_process_dead(worker.pid)

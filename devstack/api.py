@@ -1,0 +1,102 @@
+"""API processes: gunicorn with the project's configuration."""
+
+import http.client
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from devstack import ports, processes
+from devstack.account import Account
+from devstack.part import Part
+from devstack.place import REPOSITORY, Place
+from devstack.ports import LOOPBACK
+
+
+class Api(Part):
+    """One gunicorn master with its workers."""
+
+    program = "gunicorn"
+    stop_patience_s = 25.0  # more than gunicorn's graceful_timeout
+
+    def __init__(
+        self,
+        place: Place,
+        name: str,
+        *,
+        port: int | None,
+        workers: int,
+        application: str,
+        ready_path: str,
+        settings: Callable[[], Mapping[str, str]],
+    ) -> None:
+        super().__init__(place, name)
+        self.wanted_port = port
+        self.workers = workers
+        self.application = application
+        self.ready_path = ready_path
+        self.settings = settings
+
+    @property
+    def port(self) -> int:
+        """The port that was asked for, or one of its own."""
+        return self.wanted_port or ports.kept(self.place, self.name)
+
+    @property
+    def url(self) -> str:
+        """The address of this process."""
+        return f"http://{LOOPBACK}:{self.port}"
+
+    @property
+    def folder(self) -> Path:
+        """A folder of our own account: the API runs as the person who started it, with access to the code."""
+        path = self.place.runtime / self.name
+        path.mkdir(mode=0o700, exist_ok=True)
+        return path
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Our environment, the stack's settings, and what only this process needs."""
+        return {
+            **os.environ,
+            "GUNICORN_WORKERS": str(self.workers),
+            **self.settings(),
+            "BIND": f"{LOOPBACK}:{self.port}",
+            "PORT": str(self.port),
+            "PROMETHEUS_MULTIPROC_DIR": str(self.folder / "metrics"),
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def free_port(self) -> None:
+        """Insist on the port that was asked for."""
+        if self.wanted_port:
+            ports.demand(self.wanted_port)
+        else:
+            super().free_port()
+
+    def prepare(self) -> None:
+        """Make the folder for metrics, and remove a pid file: no process of ours is left that it could name."""
+        (self.folder / "metrics").mkdir(exist_ok=True)
+        (self.folder / "gunicorn.pid").unlink(missing_ok=True)
+
+    def command(self) -> list[str]:
+        """Return gunicorn; the path of its pid file tells our processes from others."""
+        configuration = str(REPOSITORY / "config" / "gunicorn.conf.py")
+        pid_file = str(self.folder / "gunicorn.pid")
+        options = ["--pid", pid_file, "-c", configuration, "--chdir", str(REPOSITORY)]
+        return [sys.executable, "-m", "gunicorn", *options, self.application]
+
+    def answers(self) -> bool:
+        """Ask whether the application is ready: its database, its cache, its migrations."""
+        connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=5)
+        try:
+            connection.request("GET", self.ready_path)
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def spawn(self) -> int:
+        """Start gunicorn as our own account."""
+        return processes.spawn(Account(), self.command(), REPOSITORY, self.log, self.environment)

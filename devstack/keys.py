@@ -1,0 +1,45 @@
+"""The stack's own secrets, made at random once and kept in ``secrets.json``."""
+
+import base64
+import secrets
+
+from devstack.place import Place
+
+SUPERUSER = "postgres"
+LOGINS = ("app", "migrator", "system", "maintenance", "readonly", "replicator")
+
+
+def load(place: Place) -> dict[str, str]:
+    """Return the secrets by name; what is missing is made.
+
+    A role's password stands under the role's short name (``app``, ``migrator``), the superuser's under ``postgres``.
+    """
+    with place.lock("secrets"):
+        known = place.read_json("secrets.json")
+        made = {name: value() for name, value in _MAKERS.items() if name not in known}
+        if made:
+            known |= made
+            place.write_json("secrets.json", known)
+    return {name: str(value) for name, value in known.items()}
+
+
+def role(name: str) -> str:
+    """Return a role's full name."""
+    return f"campshub_{name}"
+
+
+def _password() -> str:
+    return secrets.token_urlsafe(24)
+
+
+def _ring() -> str:
+    key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
+    return f"dev-{secrets.token_hex(3)}:{key}"
+
+
+_MAKERS = {
+    **dict.fromkeys((SUPERUSER, *LOGINS, "redis"), _password),
+    "SECRET_KEY": lambda: secrets.token_urlsafe(48),
+    "JWT_PRIVATE_KEYS": _ring,
+    "FIELD_ENCRYPTION_KEYS": _ring,
+}

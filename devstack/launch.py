@@ -1,0 +1,206 @@
+"""``make run`` and ``make stack``: start everything, fill it with demo data, say where it is, and stay until told."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+import psutil
+
+from devstack import processes, state
+from devstack.errors import StackError
+from devstack.place import REPOSITORY
+from devstack.stack import Stack
+
+SUPERVISOR = "supervisor.json"
+DEMO = "demo.json"
+SEEDING = "seeding.json"
+LOOK_EVERY_S = 1.0
+STOP_PATIENCE_S = 90.0
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class _Told(BaseException):
+    """Somebody asked the supervisor to end; not an Exception, so that nothing on the way takes it for a failure."""
+
+
+def supervise(stack: Stack, *, begun: float) -> int:
+    """Start the stack, wait until the person or a signal ends it, stop it, and return the exit code."""
+    with _alone(stack):
+        for number in ENDING:
+            signal.signal(number, _tell)
+        try:
+            stack.write_state(ready=False)
+            _start(stack)
+            demo = stack.place.read_json(DEMO) or None
+            stack.write_state(ready=True, demo=demo)
+            _greet(stack, demo, time.monotonic() - begun)
+            return _watch(stack)
+        except _Told:
+            return 0
+        finally:
+            for number in ENDING:
+                signal.signal(number, signal.SIG_IGN)
+            print("\nstopping", flush=True)
+            stack.write_state(ready=False)
+            stack.stop()
+
+
+def stop(stack: Stack) -> bool:
+    """End the supervisor if one runs, then whatever parts are left; say whether anything ran."""
+    supervisor = _recorded(stack, SUPERVISOR)
+    ran = supervisor is not None or any(part.is_running() for part in stack.parts)
+    if supervisor is not None:
+        supervisor.terminate()
+        deadline = time.monotonic() + STOP_PATIENCE_S
+        while _recorded(stack, SUPERVISOR) is not None and time.monotonic() < deadline:
+            time.sleep(processes.POLL_S)
+    stack.stop()
+    if known := stack.place.read_json(state.FILE):
+        stack.place.write_json(state.FILE, {**known, "ready": False})
+    return ran
+
+
+def _recorded(stack: Stack, name: str) -> psutil.Process | None:
+    known = stack.place.read_json(name)
+    return processes.find(int(known["pid"]), float(known["started"])) if known else None
+
+
+def execute(stack: Stack, words: list[str]) -> int:
+    """Run a command with the stack's settings and return its exit code.
+
+    The databases are started when they do not run, and then stopped again afterwards.
+    """
+    were_running = stack.primary.is_running()
+    try:
+        stack.start_data()
+        program = shutil.which(words[0], path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
+        if program is None:
+            raise StackError(f"{words[0]}: no such command")
+        environment = {**os.environ, **stack.environment(), "FLASK_APP": "wsgi.py"}
+        return subprocess.run([program, *words[1:]], cwd=REPOSITORY, env=environment, check=False).returncode
+    finally:
+        if not were_running:
+            stack.stop()
+
+
+def _tell(_number: int, _frame: FrameType | None) -> None:
+    raise _Told
+
+
+@contextlib.contextmanager
+def _alone(stack: Stack) -> Iterator[None]:
+    """Hold the folder's one supervisor's place.
+
+    :raises StackError: another supervisor has it.
+    """
+    with (stack.directory / "supervisor.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = stack.place.read_json(SUPERVISOR).get("pid")
+            raise StackError(
+                f"a stack runs here already (process {pid}): make stop ends it; DEVSTACK_DIR=... starts another one"
+            ) from None
+        pid = os.getpid()
+        _record(stack, SUPERVISOR, pid)
+        yield
+
+
+def _start(stack: Stack) -> None:
+    first = stack.nginx or stack.apis[0]
+    if not first.is_running():
+        first.free_port()  # a taken port is better said now than after the demo data
+    _say("starting PostgreSQL and Redis")
+    is_new = stack.start_data()
+    if is_new:
+        _forget(stack, DEMO)
+    if stack.place.read_json(SEEDING):
+        _say("the demo data is incomplete: starting over with an empty database")
+        if (
+            orphan := _recorded(stack, SEEDING)
+        ) is not None:  # its supervisor was killed; it would write to the new one
+            processes.kill([orphan])
+        stack.drop_database(stack.database)
+        stack.create_database(stack.database)
+        _forget(stack, SEEDING)
+        is_new = True
+    _say("bringing the tables up to date")
+    _flask(stack, "db", "upgrade")
+    if is_new or not stack.place.read_json(DEMO):
+        _seed(stack)
+    _say("starting the API")
+    for api in stack.apis:
+        api.stop()  # one that a killed supervisor has left may run older code
+    stack.start_api()
+
+
+def _seed(stack: Stack) -> None:
+    _say("making demo data")
+    # Written beside its place first, so that demo.json means that the data is whole.
+    unfinished = stack.directory / f"{DEMO}.new"
+    unfinished.unlink(missing_ok=True)
+    _flask(stack, "demo", "seed", "--credentials", str(unfinished), record=SEEDING)
+    unfinished.chmod(0o600)
+    unfinished.replace(stack.directory / DEMO)
+    _forget(stack, SEEDING)
+
+
+def _forget(stack: Stack, name: str) -> None:
+    (stack.directory / name).unlink(missing_ok=True)
+
+
+def _record(stack: Stack, name: str, pid: int) -> None:
+    stack.place.write_json(name, {"pid": pid, "started": processes.started(pid)})
+
+
+def _flask(stack: Stack, *arguments: str, record: str | None = None) -> None:
+    """Run one of the application's commands at this terminal, recording its process if asked to.
+
+    :raises StackError: it failed; it has said why.
+    """
+    environment = {**os.environ, **stack.environment(), "FLASK_APP": "wsgi.py"}
+    with subprocess.Popen([sys.executable, "-m", "flask", *arguments], cwd=REPOSITORY, env=environment) as command:
+        try:
+            if record:
+                _record(stack, record, command.pid)
+            code = command.wait()
+        except BaseException:
+            command.kill()
+            raise
+    if code:
+        raise StackError(f"flask {' '.join(arguments[:2])} failed (exit code {code})")
+
+
+def _greet(stack: Stack, demo: dict[str, object] | None, took_s: float) -> None:
+    url = (stack.nginx or stack.apis[0]).url
+    lines = [f"CampsHub is ready after {took_s:.1f} s", f"  address        {url}/", f"  documentation  {url}/docs/"]
+    if demo:
+        lines.append(f"  sign in as     {demo.get('email')}  {demo.get('password')}")
+    lines.append(f"  logs           {stack.place.runtime / 'logs'}")
+    lines.append("  Ctrl-C stops everything")
+    print("\n".join(["", *lines, ""]), flush=True)
+
+
+def _watch(stack: Stack) -> int:
+    """Say once when a part ends; give up when no API process is left."""
+    said: set[str] = set()
+    while True:
+        time.sleep(LOOK_EVERY_S)
+        gone = {part.name for part in stack.parts if not part.is_running()}
+        for name in sorted(gone - said):
+            print(f"{name} has ended:{stack.part(name).tail()}", flush=True)
+        said = gone
+        if all(api.name in gone for api in stack.apis):
+            return 1
+
+
+def _say(line: str) -> None:
+    print(f"- {line}", flush=True)

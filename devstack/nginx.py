@@ -1,0 +1,67 @@
+"""nginx in front of the API processes."""
+
+from collections.abc import Sequence
+
+from devstack import packages, ports
+from devstack.api import Api
+from devstack.part import Part
+from devstack.place import REPOSITORY, Place
+from devstack.ports import LOOPBACK
+
+
+class Nginx(Part):
+    """The proxy that clients talk to."""
+
+    program = "nginx"
+    stop_patience_s = 5.0
+
+    def __init__(self, place: Place, apis: Sequence[Api], *, port: int | None, rate: str) -> None:
+        super().__init__(place, "nginx")
+        self.apis = apis
+        self.wanted_port = port
+        self.rate = rate
+        self.nginx = packages.find("nginx", "nginx-light")
+
+    @property
+    def port(self) -> int:
+        """The port that was asked for, or one of its own."""
+        return self.wanted_port or ports.kept(self.place, self.name)
+
+    @property
+    def url(self) -> str:
+        """The address that clients use."""
+        return f"http://{LOOPBACK}:{self.port}"
+
+    def free_port(self) -> None:
+        """Insist on the port that was asked for."""
+        if self.wanted_port:
+            ports.demand(self.wanted_port)
+        else:
+            super().free_port()
+
+    def includes(self) -> dict[str, str]:
+        """Return the generated files by name."""
+        servers = [f"server {LOOPBACK}:{api.port} max_fails=3 fail_timeout=30s;\n" for api in self.apis]
+        return {
+            "listen.conf": f"listen {LOOPBACK}:{self.port};\n",
+            "upstreams.conf": "".join(servers),
+            "edge.conf": f"limit_req_zone $binary_remote_addr zone=address:10m rate={self.rate};\n"
+            "limit_conn_zone $binary_remote_addr zone=connections:10m;\n"
+            "map $scheme $edge_scheme { default $scheme; }\n",
+        }
+
+    def inputs(self) -> str:
+        """Return the project's nginx.conf and what is generated."""
+        return (REPOSITORY / "nginx.conf").read_text(encoding="utf-8") + str(self.includes())
+
+    def prepare(self) -> None:
+        """Link the project's file into the folder, write its includes, make the folder for bodies."""
+        self.place.link(self.folder / "nginx.conf", REPOSITORY / "nginx.conf")
+        for name, text in self.includes().items():
+            self.place.write(self.folder / name, text)
+        self.place.folder("nginx/tmp")
+
+    def command(self) -> list[str]:
+        """Return nginx with the project's file; the includes are found beside the link to it."""
+        log = str(self.folder / "error.log")
+        return [self.nginx, "-p", f"{self.folder}/", "-c", str(self.folder / "nginx.conf"), "-e", log]

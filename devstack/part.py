@@ -1,0 +1,148 @@
+"""What all parts of the stack have in common: starting once, being found again, ending."""
+
+import hashlib
+import os
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+
+from devstack import ports, processes
+from devstack.errors import StackError
+from devstack.place import Place
+
+LOG_TAIL_LINES = 12
+
+
+class Part:
+    """One server of the stack."""
+
+    program: str
+    stop_signal = signal.SIGTERM
+    start_patience_s = 60.0
+    stop_patience_s = 20.0
+
+    def __init__(self, place: Place, name: str) -> None:
+        self.place = place
+        self.name = name
+
+    @property
+    def port(self) -> int:
+        """The part's port on the loopback address."""
+        return ports.kept(self.place, self.name)
+
+    @property
+    def folder(self) -> Path:
+        """The part's own folder, which is also its working folder."""
+        return self.place.folder(self.name)
+
+    @property
+    def log(self) -> Path:
+        """What the part prints."""
+        return self.place.folder("logs") / f"{self.name}.log"
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The environment of the part's process."""
+        return {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": str(self.folder), "LC_ALL": "C.UTF-8"}
+
+    def prepare(self) -> None:
+        """Write what the part reads at its start."""
+        raise NotImplementedError
+
+    def command(self) -> list[str]:
+        """Return the command that runs the part in the foreground."""
+        raise NotImplementedError
+
+    def inputs(self) -> str:
+        """Return all that the part's configuration is made of; when it changes, the part starts anew."""
+        return ""
+
+    def answers(self) -> bool:
+        """Ask the part whether it is ready to work."""
+        return ports.is_open(self.port)
+
+    def process(self) -> psutil.Process | None:
+        """Return the part's running process, whoever started it."""
+        known = self.place.read_json(f"{self.name}.pid.json")
+        return processes.find(int(known["pid"]), float(known["started"])) if known else None
+
+    def running_port(self) -> int | None:
+        """Return the port on which the part runs, which may differ from the one asked for now; None when stopped."""
+        return int(self.place.read_json(f"{self.name}.pid.json")["port"]) if self.is_running() else None
+
+    def is_running(self) -> bool:
+        """Say whether the part's process runs."""
+        return self.process() is not None
+
+    def start(self) -> None:
+        """Start the part unless it runs and answers already with this configuration.
+
+        :raises StackError: it does not become ready; the message ends with what it printed last.
+        """
+        fingerprint = hashlib.sha256(f"{self.command()}{self.inputs()}".encode()).hexdigest()
+        known = self.place.read_json(f"{self.name}.pid.json")
+        if known.get("fingerprint") == fingerprint and self.is_running() and self.answers():
+            return
+        self.stop()
+        self.free_port()
+        self.prepare()
+        # The port may have changed, and with it the command.
+        fingerprint = hashlib.sha256(f"{self.command()}{self.inputs()}".encode()).hexdigest()
+        pid = self.spawn()
+        self.place.write_json(
+            f"{self.name}.pid.json",
+            {"pid": pid, "started": processes.started(pid), "port": self.port, "fingerprint": fingerprint},
+        )
+        self.wait_until_ready(pid)
+
+    def spawn(self) -> int:
+        """Start the part's process and return its id."""
+        return processes.spawn(self.place.account, self.command(), self.folder, self.log, self.environment)
+
+    def free_port(self) -> None:
+        """Choose another port when a stranger listens on ours."""
+        if not ports.is_free(self.port):
+            ports.renew(self.place, self.name)
+
+    def wait_until_ready(self, pid: int) -> None:
+        """Wait until the part answers.
+
+        :raises StackError: it ended, or time is up.
+        """
+        deadline = time.monotonic() + self.start_patience_s
+        while time.monotonic() < deadline:
+            if self.process() is None:
+                code = processes.exit_code(pid)
+                raise StackError(f"{self.name} ended while starting (exit code {code}):{self.tail()}")
+            if self.answers():
+                return
+            time.sleep(processes.POLL_S)
+        raise StackError(f"{self.name} is not ready after {self.start_patience_s:.0f} s:{self.tail()}")
+
+    def tail(self) -> str:
+        """Return the last lines of the part's log, indented."""
+        try:
+            lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_TAIL_LINES:]
+        except OSError:
+            lines = []
+        return "".join(f"\n    {line}" for line in [*lines, f"(more in {self.log})"])
+
+    def stop(self) -> None:
+        """Stop the part, and whatever a crash has left of it."""
+        process = self.process()
+        if process is not None:
+            processes.end([process], self.stop_signal, self.stop_patience_s)
+        processes.end(self.leftovers(), signal.SIGKILL, 10)
+        (self.place.directory / f"{self.name}.pid.json").unlink(missing_ok=True)
+
+    def leftovers(self) -> list[psutil.Process]:
+        """Return processes of the part that no record names."""
+        return processes.of_folder(self.program, self.folder)
+
+    def kill(self) -> None:
+        """Kill the part and its children at once, as a crash would."""
+        process = self.process()
+        processes.kill([*([process] if process else []), *self.leftovers()])

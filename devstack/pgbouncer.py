@@ -1,0 +1,75 @@
+"""PgBouncer: one process before the primary, one before the replica, each with a wildcard database."""
+
+import contextlib
+import re
+import subprocess
+from collections.abc import Mapping
+
+import psycopg
+
+from devstack import keys, packages
+from devstack.part import Part
+from devstack.place import REPOSITORY, Place
+from devstack.ports import LOOPBACK
+from devstack.postgres import Server
+
+KNOWS_PREPARED_STATEMENTS = (1, 22)
+
+
+class PgBouncer(Part):
+    """A PgBouncer in front of one PostgreSQL server."""
+
+    program = "pgbouncer"
+    # SIGINT and SIGTERM ask for a shutdown that waits for clients (differently in different versions); a stack that
+    # stops has no clients worth waiting for.
+    stop_patience_s = 3.0
+
+    def __init__(self, place: Place, server: Server, database: str, settings: Mapping[str, str]) -> None:
+        super().__init__(place, f"pgbouncer-{server.name}")
+        self.server = server
+        self.database = database
+        self.settings = settings
+        self.pgbouncer = packages.find("pgbouncer", "pgbouncer")
+
+    def dsn(self, database: str, user: str = "app") -> str:
+        """Return the address of a database for a role by its short name."""
+        password = keys.load(self.place)[user]
+        return f"postgresql://{keys.role(user)}:{password}@{LOOPBACK}:{self.port}/{database}"
+
+    def includes(self) -> dict[str, str]:
+        """Return the generated files by name."""
+        secrets = keys.load(self.place)
+        users = [f'"{keys.role(name)}" "{secrets[name]}"' for name in keys.LOGINS if name != "replicator"]
+        own = {"listen_addr": LOOPBACK, "listen_port": str(self.port), "unix_socket_dir": "", **self.settings}
+        return {
+            "databases.ini": f"* = host={LOOPBACK} port={self.server.port}\n",
+            "listen.ini": "".join(f"{name} = {value}\n" for name, value in own.items()),
+            "newer.ini": "max_prepared_statements = 200\n" if self._keeps_prepared_statements() else "\n",
+            "userlist.txt": "\n".join([*users, ""]),
+        }
+
+    def inputs(self) -> str:
+        """Return the project's pgbouncer.ini and what is generated."""
+        return (REPOSITORY / "pgbouncer.ini").read_text(encoding="utf-8") + str(self.includes())
+
+    def prepare(self) -> None:
+        """Link the project's file into the folder and write its includes."""
+        self.place.link(self.folder / "pgbouncer.ini", REPOSITORY / "pgbouncer.ini")
+        for name, text in self.includes().items():
+            self.place.write(self.folder / name, text)
+
+    def command(self) -> list[str]:
+        """Return PgBouncer with the project's file; it finds the includes in its working folder."""
+        return [self.pgbouncer, str(self.folder / "pgbouncer.ini")]
+
+    def answers(self) -> bool:
+        """Ask for a connection as the application does."""
+        with contextlib.suppress(psycopg.OperationalError):
+            psycopg.connect(self.dsn(self.database), connect_timeout=2).close()
+            return True
+        return False
+
+    def _keeps_prepared_statements(self) -> bool:
+        said = subprocess.run([self.pgbouncer, "--version"], check=False, capture_output=True, text=True).stdout
+        version = re.search(r"(\d+)\.(\d+)", said)
+        return version is not None and tuple(map(int, version.groups())) >= KNOWS_PREPARED_STATEMENTS

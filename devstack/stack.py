@@ -1,0 +1,217 @@
+"""The stack as a whole."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from devstack import databases, keys, place, state
+from devstack.api import Api
+from devstack.errors import StackError
+from devstack.nginx import Nginx
+from devstack.part import Part
+from devstack.pgbouncer import PgBouncer
+from devstack.ports import LOOPBACK
+from devstack.postgres import NOT_DURABLE, Primary
+from devstack.redis import Redis
+from devstack.replica import Replica
+
+CATCH_UP_S = 30.0
+
+
+class Stack:
+    """A local stack in a folder.
+
+    What it knows (ports, passwords, process ids) is in the folder, so another process that makes a ``Stack`` of the
+    same folder with the same arguments can use and stop what this one started.
+
+    :param directory: the stack's folder; made when missing.
+    :param replica: have a streaming replica.
+    :param pgbouncer: have PgBouncer before the primary, and a second one before the replica.
+    :param nginx: have nginx before the API processes.
+    :param api: how many API processes (gunicorn masters) to run.
+    :param port: nginx's port, or without nginx the first API process's; None chooses one.
+    :param workers: gunicorn workers of an API process.
+    :param durable: False turns fsync off, for databases that may be lost.
+    :param database: the database that the API processes use; made by ``start``.
+    :param postgres_settings: settings of PostgreSQL that differ from the project's postgresql.conf.
+    :param pgbouncer_settings: the same for pgbouncer.ini.
+    :param nginx_rate: how fast one address may send requests on average.
+    :param application: what gunicorn serves.
+    :param ready_path: what answers 200 when the application is ready.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        replica: bool = True,
+        pgbouncer: bool = True,
+        nginx: bool = False,
+        api: int = 0,
+        port: int | None = None,
+        workers: int = 2,
+        durable: bool = True,
+        database: str = "campshub",
+        postgres_settings: Mapping[str, str] | None = None,
+        pgbouncer_settings: Mapping[str, str] | None = None,
+        nginx_rate: str = "100r/s",
+        application: str = "wsgi:app",
+        ready_path: str = "/ready/",
+    ) -> None:
+        self.place = place.make(directory)
+        self.database = database
+        settings = {**({} if durable else NOT_DURABLE), **(postgres_settings or {})}
+        self.primary = Primary(self.place, "primary", settings)
+        self.replica = Replica(self.place, self.primary, settings) if replica else None
+        self.cache = Redis(self.place, "cache")
+        self.broker = Redis(self.place, "broker")
+        servers = [server for server in (self.primary, self.replica) if pgbouncer and server is not None]
+        self.pgbouncers = [PgBouncer(self.place, server, database, pgbouncer_settings or {}) for server in servers]
+        self.apis = [
+            Api(
+                self.place,
+                f"api-{number}",
+                port=port if number == 1 and not nginx else None,
+                workers=workers,
+                application=application,
+                ready_path=ready_path,
+                settings=self.environment,
+            )
+            for number in range(1, api + 1)
+        ]
+        self.nginx = Nginx(self.place, self.apis, port=port, rate=nginx_rate) if nginx else None
+
+    @property
+    def directory(self) -> Path:
+        """The stack's folder."""
+        return self.place.directory
+
+    @property
+    def parts(self) -> list[Part]:
+        """All parts, in the order in which they start."""
+        replica = [self.replica] if self.replica else []
+        nginx = [self.nginx] if self.nginx else []
+        return [self.primary, *replica, self.cache, self.broker, *self.pgbouncers, *self.apis, *nginx]
+
+    def start(self) -> None:
+        """Start what does not run yet, and wait until all of it is ready.
+
+        :raises StackError: a part is missing or does not become ready.
+        """
+        self.start_data()
+        self.start_api()
+
+    def start_data(self) -> bool:
+        """Start all but the API and nginx, and say whether the database is new."""
+        with self.place.lock("start"):
+            self.primary.start()
+            is_new = databases.create(self.primary, self.database)
+            if self.replica:
+                self.replica.start()
+                self._catch_up()
+            for part in (self.cache, self.broker, *self.pgbouncers):
+                part.start()
+        return is_new
+
+    def start_api(self) -> None:
+        """Start the API processes, and nginx before them."""
+        with self.place.lock("start"):
+            for part in (*self.apis, *([self.nginx] if self.nginx else [])):
+                part.start()
+
+    def stop(self) -> None:
+        """Stop all parts, the last one first, whoever started them."""
+        with self.place.lock("start"):
+            for part in reversed(self.parts):
+                part.stop()
+
+    def restart(self, name: str) -> None:
+        """Start one part again, stopping it first when it runs."""
+        with self.place.lock("start"):
+            self.part(name).stop()
+            self.part(name).start()
+
+    def kill(self, name: str) -> None:
+        """Kill one part at once, as a crash would; ``start`` or ``restart`` brings it back."""
+        self.part(name).kill()
+
+    def part(self, name: str) -> Part:
+        """Return a part by name: primary, replica, redis-cache, redis-broker, pgbouncer-primary, api-1, nginx, ...
+
+        :raises StackError: the stack has no such part.
+        """
+        for part in self.parts:
+            if part.name == name:
+                return part
+        raise StackError(f"no part {name}; there are {', '.join(part.name for part in self.parts)}")
+
+    def create_database(self, name: str, template: str | None = None) -> bool:
+        """Make a database with its roles and extensions, here and on the replica, and say whether it is new.
+
+        :param template: another database to copy; who is connected to it is sent away.
+        """
+        is_new = databases.create(self.primary, name, template)
+        self._catch_up()
+        return is_new
+
+    def drop_database(self, name: str) -> None:
+        """Remove a database, whoever is connected to it."""
+        databases.drop(self.primary, name)
+
+    def pause_replay(self) -> None:
+        """Let the replica fall behind: it receives, but applies no more."""
+        self._need_replica().pause()
+
+    def resume_replay(self) -> None:
+        """Let the replica apply again; ``catch_up`` waits until it has."""
+        self._need_replica().resume()
+
+    def catch_up(self, patience_s: float = CATCH_UP_S) -> None:
+        """Wait until the replica has applied what the primary has written by now."""
+        self._need_replica().catch_up(patience_s)
+
+    def environment(self, database: str | None = None) -> dict[str, str]:
+        """Return every setting that the application needs to use this stack."""
+        secrets = keys.load(self.place)
+        passwords = {
+            f"POSTGRES_{role.upper()}_{what}": value
+            for role in ("migrator", "system", "maintenance")
+            for what, value in (("USER", keys.role(role)), ("PASSWORD", secrets[role]))
+        }
+        return {
+            "POSTGRES_DB": database or self.database,
+            "POSTGRES_HOST": LOOPBACK,
+            "POSTGRES_PORT": str(self.pgbouncers[0].port if self.pgbouncers else self.primary.port),
+            "POSTGRES_USER": keys.role("app"),
+            "POSTGRES_PASSWORD": secrets["app"],
+            **passwords,
+            "POSTGRES_DIRECT_HOST": LOOPBACK,
+            "POSTGRES_DIRECT_PORT": str(self.primary.port),
+            "POSTGRES_SSLMODE": "disable",
+            **self._replica_settings(),
+            "DB_PREPARE_THRESHOLD": "",  # off: PgBouncer may be older than 1.22
+            "REDIS_URL": self.cache.url,
+            "CELERY_BROKER_URL": self.broker.url,
+            **{name: secrets[name] for name in ("SECRET_KEY", "JWT_PRIVATE_KEYS", "FIELD_ENCRYPTION_KEYS")},
+            "ALLOWED_HOSTS": "127.0.0.1,localhost",
+            "SECURE_SSL_REDIRECT": "false",
+            "TRUSTED_PROXIES": "1" if self.nginx else "0",
+        }
+
+    def write_state(self, *, ready: bool, demo: Mapping[str, object] | None = None) -> None:
+        """Write ``state.json``, by which scripts and checks find the stack."""
+        self.place.write_json(state.FILE, state.describe(self, ready=ready, demo=demo))
+
+    def _replica_settings(self) -> dict[str, str]:
+        if self.replica is None:
+            return {"POSTGRES_REPLICA_HOST": "", "POSTGRES_REPLICA_PORT": ""}
+        port = self.pgbouncers[1].port if self.pgbouncers else self.replica.port
+        return {"POSTGRES_REPLICA_HOST": LOOPBACK, "POSTGRES_REPLICA_PORT": str(port)}
+
+    def _need_replica(self) -> Replica:
+        if self.replica is None:
+            raise StackError("this stack has no replica")
+        return self.replica
+
+    def _catch_up(self) -> None:
+        if self.replica and self.replica.is_running() and not self.replica.is_paused():
+            self.replica.catch_up(CATCH_UP_S)

@@ -1,0 +1,63 @@
+"""Words that migrations share: who may touch a table, whose rows they see, and its partitions."""
+
+from datetime import date
+
+from alembic import op
+
+TENANT = "(SELECT NULLIF(current_setting('app.organization_id', true), '')::uuid)"
+PLATFORM = "'00000000-0000-7000-8000-000000000000'::uuid"
+MONTHS_BACK = 14  # attendance reaches 400 days back
+MONTHS_AHEAD = 6
+
+
+def protect(table: str, *, key: str = "organization_id", shared: bool = False, using: str | None = None) -> None:
+    """Show an organization its own rows alone; with ``shared``, the platform's too, to read.
+
+    Forced, so that not even the owner sees more. Policies compare with a sub-select, which is evaluated once a query.
+    """
+    own = using or f"{key} = {TENANT}"
+    op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
+    if not shared:
+        op.execute(f"CREATE POLICY tenant ON {table} USING ({own}) WITH CHECK ({own})")
+        return
+    op.execute(f"CREATE POLICY tenant_reads ON {table} FOR SELECT USING ({key} IN ({TENANT}, {PLATFORM}))")
+    op.execute(f"CREATE POLICY tenant_adds ON {table} FOR INSERT WITH CHECK ({own})")
+    op.execute(f"CREATE POLICY tenant_changes ON {table} FOR UPDATE USING ({own}) WITH CHECK ({own})")
+    op.execute(f"CREATE POLICY tenant_removes ON {table} FOR DELETE USING ({own})")
+
+
+def grant(table: str, *, app: str = "SELECT, INSERT, UPDATE, DELETE") -> None:
+    """Grant the application what it does with a table; the system role does anything, people read."""
+    if app:
+        op.execute(f"GRANT {app} ON {table} TO campshub_app")
+    op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO campshub_system, campshub_backfill")
+    op.execute(f"GRANT SELECT ON {table} TO campshub_readonly")
+
+
+def tenant_table(table: str, *, shared: bool = False, app: str = "SELECT, INSERT, UPDATE, DELETE") -> None:
+    """Protect a tenant's table and grant its use."""
+    protect(table, shared=shared)
+    grant(table, app=app)
+
+
+def monthly_partitions(table: str) -> None:
+    """Make the months of a partitioned table that the business range asks for today."""
+    today = date.today()  # noqa: DTZ011 - a month more or less at either end does no harm
+    op.execute(
+        f"SELECT ensure_partitions('{table}', (DATE '{today}' - INTERVAL '{MONTHS_BACK} months')::date,"
+        f" (DATE '{today}' + INTERVAL '{MONTHS_AHEAD} months')::date)"
+    )
+
+
+def definer_function(signature: str, text: str) -> None:
+    """Make a function that sees past the policies; it belongs to a role that cannot log in.
+
+    The role may create in the schema for this moment alone.
+    """
+    op.execute("GRANT CREATE ON SCHEMA public TO campshub_definer")
+    op.execute("SET ROLE campshub_definer")
+    op.execute(text)
+    op.execute(f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC")
+    op.execute(f"GRANT EXECUTE ON FUNCTION {signature} TO campshub_app, campshub_system")
+    op.execute("SET ROLE campshub_owner")
+    op.execute("REVOKE CREATE ON SCHEMA public FROM campshub_definer")

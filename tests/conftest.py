@@ -1,0 +1,253 @@
+"""The real stack for every test: one for the run, one migrated database a worker, one organization a test."""
+
+import fcntl
+import os
+import re
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from campshub.accounts import service as accounts
+from campshub.app import create_app
+from campshub.config import Settings, load_settings
+from campshub.core.db.base import new_id
+from campshub.core.db.work import unit_of_work
+from campshub.core.observe import metrics
+from campshub.core.security.passwords import hash_password
+from campshub.core.security.permissions import Role
+from devstack.stack import Stack
+
+ROOT = Path(__file__).parent.parent
+TEMPLATE = "campshub_template"
+PASSWORD = "correct horse battery"
+NOW = datetime(2026, 11, 18, 6, 30, tzinfo=UTC)  # a Wednesday noon in India
+
+
+def settings_of(stack: Stack, database: str, **overrides: Any) -> Settings:
+    """Return the settings under which the application uses a stack."""
+    environment = {name.lower(): value for name, value in stack.environment(database).items() if value != ""}
+    return load_settings(**{**environment, "password_cost": 4, "log_level": "WARNING", **overrides})
+
+
+def migrate(settings: Settings) -> None:
+    """Bring a database to the newest revision."""
+    from flask_migrate import upgrade  # noqa: PLC0415 - Alembic's configuration is read when it is imported
+
+    app = create_app(settings)
+    with app.app_context():
+        upgrade(directory=str(ROOT / "migrations"))
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
+
+
+def _stack() -> Stack:
+    folder = Path(os.environ.get("TEST_STACK_DIR") or ROOT / ".devstack" / "test")
+    return Stack(folder, replica=True, pgbouncer=True, durable=False, database=TEMPLATE)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the stack once, before the workers, with a migrated database for them to copy."""
+    if _is_worker(config) or config.option.collectonly:
+        return
+    stack = _stack()
+    stack.start()
+    stack.drop_database(TEMPLATE)
+    stack.create_database(TEMPLATE)
+    migrate(settings_of(stack, TEMPLATE))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the stack when all workers are done."""
+    if not _is_worker(config) and not config.option.collectonly:
+        _stack().stop()
+
+
+@pytest.fixture(scope="session")
+def stack() -> Stack:
+    return _stack()
+
+
+@pytest.fixture(scope="session")
+def database(stack, worker_id) -> str:
+    """A copy of the migrated database, this worker's own."""
+    name = f"campshub_{worker_id}"
+    with Path(stack.directory, "copy.lock").open("w") as lock:  # a template can be copied by one at a time
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        stack.drop_database(name)
+        stack.create_database(name, TEMPLATE)
+    return name
+
+
+@pytest.fixture(scope="session")
+def settings(stack, database) -> Settings:
+    return settings_of(stack, database)
+
+
+@pytest.fixture(scope="session")
+def app(settings):
+    return create_app(settings)
+
+
+@pytest.fixture
+def context(app):
+    """An application context, for tests that call services and commands."""
+    with app.app_context():
+        yield app
+
+
+@dataclass
+class Answer:
+    """What came back, and what was asked of the database for it."""
+
+    response: Any
+    statements: list[str]
+
+    @property
+    def status(self) -> int:
+        return self.response.status_code
+
+    @property
+    def headers(self) -> Any:
+        return self.response.headers
+
+    @property
+    def json(self) -> Any:
+        return self.response.get_json()
+
+    @property
+    def problem(self) -> dict[str, Any]:
+        assert self.response.mimetype == "application/problem+json", self.response.get_data(as_text=True)
+        return self.response.get_json(force=True)
+
+    @property
+    def pointers(self) -> set[str]:
+        return {error["pointer"] for error in self.problem.get("errors", ())}
+
+    @property
+    def asked(self) -> list[str]:
+        """The statements, without those that begin and end the transaction."""
+        return [s for s in self.statements if not re.match(r"BEGIN|COMMIT|ROLLBACK", s)]
+
+
+@dataclass
+class Client:
+    """Someone who calls the API."""
+
+    app: Any
+    headers: dict[str, str] = field(default_factory=dict)
+    user_id: uuid.UUID | None = None
+
+    def call(self, method: str, address: str, json: Any = None, **options: Any) -> Answer:
+        headers = {**self.headers, **options.pop("headers", {})}
+        statements: list[str] = []
+        if json is not None:
+            options["json"] = json
+        with metrics.listening(statements.append):
+            response = self.app.test_client().open(address, method=method, headers=headers, **options)
+        return Answer(response, statements)
+
+    def get(self, address: str, **options: Any) -> Answer:
+        return self.call("GET", address, **options)
+
+    def post(self, address: str, json: Any = None, **options: Any) -> Answer:
+        return self.call("POST", address, json, **options)
+
+    def put(self, address: str, json: Any = None, **options: Any) -> Answer:
+        return self.call("PUT", address, json, **options)
+
+    def patch(self, address: str, json: Any = None, **options: Any) -> Answer:
+        return self.call("PATCH", address, json, **options)
+
+    def delete(self, address: str, **options: Any) -> Answer:
+        return self.call("DELETE", address, **options)
+
+    def made(self, address: str, json: Any) -> dict[str, Any]:
+        """Create something that must succeed; return it."""
+        answer = self.post(address, json)
+        assert answer.status in (200, 201), answer.response.get_data(as_text=True)
+        return answer.json
+
+
+@dataclass
+class Place:
+    """An organization of a test's own, with people in every role."""
+
+    app: Any
+    id: uuid.UUID
+    clients: dict[Role, Client] = field(default_factory=dict)
+
+    def someone(self, role: Role = Role.ADMIN) -> Client:
+        """Return a client of a new user with a role."""
+        email = f"{role}-{new_id().hex}@example.org"
+        with self.app.app_context(), unit_of_work(system=True, organization_id=self.id) as session:
+            user = accounts.create_user(
+                session,
+                organization_id=self.id,
+                email=email,
+                name=f"A {role}",
+                role=role,
+                password_hash=hash_password(PASSWORD, cost=4),
+                now=NOW,
+            )
+            user_id = user.id
+        return Client(self.app, {"Authorization": f"Bearer {self.token(user_id)}"}, user_id)
+
+    def token(self, user_id: uuid.UUID, *, session_version: int = 1) -> str:
+        with self.app.app_context():
+            return self.app.extensions["campshub"].tokens.issue(
+                user_id=user_id, organization_id=self.id, session_id=new_id(), session_version=session_version
+            )
+
+    def the(self, role: Role) -> Client:
+        """Return the client of this place's one user of a role, made when first asked for."""
+        if role not in self.clients:
+            self.clients[role] = self.someone(role)
+        return self.clients[role]
+
+
+def new_place(app: Any, *, time_zone: str = "Asia/Kolkata") -> Place:
+    organization_id = new_id()
+    with app.app_context(), unit_of_work(system=True, organization_id=organization_id) as session:
+        accounts.create_organization(
+            session, organization_id=organization_id, name="Hill Camp", time_zone=time_zone, currency="INR"
+        )
+    return Place(app, organization_id)
+
+
+@pytest.fixture
+def place(app) -> Place:
+    """An organization of this test's own."""
+    return new_place(app)
+
+
+@pytest.fixture
+def other(app) -> Place:
+    """Another organization, whose rows nobody of ``place`` may see."""
+    return new_place(app)
+
+
+@pytest.fixture
+def api(place) -> Client:
+    """The client of the organization's admin."""
+    return place.the(Role.ADMIN)
+
+
+@pytest.fixture
+def student(api):
+    """Return a maker of students: ``student(code="S1")`` answers the created student."""
+    return lambda **given: api.made(
+        "/api/students/", {"code": new_id().hex, "given_name": "Asha", "family_name": "Rao", **given}
+    )
+
+
+@pytest.fixture
+def sql(stack, database):
+    """Ask the primary as its superuser, past the application: to look at what is really there."""
+    with stack.primary.connect(database) as connection:
+        yield lambda statement, *given: connection.execute(statement, given).fetchall()
