@@ -15,6 +15,7 @@ from campshub.accounts import service as accounts
 from campshub.app import create_app
 from campshub.config import Settings, load_settings
 from campshub.core.db.base import new_id
+from campshub.core.db.session import db
 from campshub.core.db.work import unit_of_work
 from campshub.core.observe import metrics
 from campshub.core.security.passwords import hash_password
@@ -40,6 +41,7 @@ def migrate(settings: Settings) -> None:
     app = create_app(settings)
     with app.app_context():
         upgrade(directory=str(ROOT / "migrations"))
+    close(app)
 
 
 def _is_worker(config: pytest.Config) -> bool:
@@ -89,9 +91,19 @@ def settings(stack, database) -> Settings:
     return settings_of(stack, database)
 
 
+def close(app: Any) -> None:
+    """Close an application's connections; what is left open at the end is a warning, and so an error."""
+    with app.app_context():
+        for engine in db.engines.values():
+            engine.dispose()
+    app.extensions["campshub"].cache.client.close()
+
+
 @pytest.fixture(scope="session")
 def app(settings):
-    return create_app(settings)
+    app = create_app(settings)
+    yield app
+    close(app)
 
 
 @pytest.fixture

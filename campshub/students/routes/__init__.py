@@ -1,5 +1,6 @@
 """The addresses of students and groups."""
 
+from campshub.students.routes.groups import groups
 from campshub.students.routes.students import students
 
-blueprints = (students,)
+blueprints = (students, groups)

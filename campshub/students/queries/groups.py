@@ -1,0 +1,181 @@
+"""Reads of groups, their trainers, enrolments and rosters."""
+
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Row, and_, func, literal_column, or_, select
+
+from campshub.accounts.models import User
+from campshub.core.db.session import Session
+from campshub.core.http.pagination import Page, PageRequest
+from campshub.core.http.problems import NotFound
+from campshub.core.security.principal import Principal, visible_to
+from campshub.students.models import Enrolment, Group, GroupTrainer, Student
+from campshub.students.queries import visibility as _rules  # noqa: F401 - who sees what is registered there
+
+COLUMNS = (
+    Group.id,
+    Group.code,
+    Group.name,
+    Group.kind,
+    Group.status,
+    Group.capacity,
+    Group.begins_on,
+    Group.ends_on,
+    Group.created_at,
+    Group.updated_at,
+    Group.version,
+)
+ENROLMENT_COLUMNS = (
+    Enrolment.id,
+    Enrolment.group_id,
+    Enrolment.student_id,
+    Enrolment.begins_on,
+    Enrolment.ends_on,
+    Enrolment.status,
+    Enrolment.created_at,
+    Enrolment.updated_at,
+    Enrolment.version,
+)
+ROSTER_COLUMNS = (
+    Student.id,
+    Student.code,
+    Student.given_name,
+    Student.family_name,
+    Student.preferred_name,
+    Student.status,
+    Enrolment.id.label("enrolment_id"),
+    Enrolment.begins_on,
+    Enrolment.ends_on,
+)
+
+_NONE = literal_column("'[]'::json")
+
+
+def on_roster(on: date) -> ColumnElement[bool]:
+    """Return the condition that an enrolment stands on the roster of a date: whoever was in the group that day."""
+    return and_(
+        Enrolment.begins_on <= on,
+        or_(Enrolment.ends_on.is_(None), Enrolment.ends_on >= on),
+        Enrolment.status.in_(("active", "completed", "withdrawn")),
+    )
+
+
+def list_groups(
+    session: Session,
+    principal: Principal,
+    *,
+    q: str | None,
+    kind: str | None,
+    status: str | None,
+    trainer_id: UUID | None,
+    page: PageRequest,
+) -> Page:
+    """List the groups that the principal may see, by name."""
+    rows = select(*page.choose(COLUMNS)).where(visible_to(principal, Group), Group.deleted_at.is_(None))
+    if q is not None:
+        rows = rows.where(or_(Group.name.icontains(q, autoescape=True), Group.code.icontains(q, autoescape=True)))
+    if kind is not None:
+        rows = rows.where(Group.kind == kind)
+    if status is not None:
+        rows = rows.where(Group.status == status)
+    if trainer_id is not None:
+        trained = select(GroupTrainer.group_id).where(
+            GroupTrainer.organization_id == principal.organization_id, GroupTrainer.user_id == trainer_id
+        )
+        rows = rows.where(Group.id.in_(trained))
+    orders = {"name": (Group.name, Group.id), "code": (Group.code, Group.id), "created": (Group.id,)}
+    return page.of(session, rows, order=orders[page.sort or "name"])
+
+
+def get_group(session: Session, principal: Principal, group_id: UUID) -> dict[str, Any]:
+    """Return one group with its trainers and the number of its active enrolments.
+
+    :raises NotFound: the principal sees no such group.
+    """
+    enrolled = (
+        select(func.count())
+        .select_from(Enrolment)
+        .where(Enrolment.organization_id == Group.organization_id, Enrolment.group_id == Group.id)
+        .where(Enrolment.status == "active")
+        .scalar_subquery()
+    )
+    trainers = (
+        select(func.coalesce(func.json_agg(func.json_build_object("id", User.id, "name", User.name)), _NONE))
+        .select_from(GroupTrainer)
+        .join(User, User.id == GroupTrainer.user_id)
+        .where(GroupTrainer.organization_id == Group.organization_id, GroupTrainer.group_id == Group.id)
+        .scalar_subquery()
+    )
+    row = session.execute(
+        select(*COLUMNS, enrolled.label("enrolled"), trainers.label("trainers")).where(
+            visible_to(principal, Group), Group.id == group_id, Group.deleted_at.is_(None)
+        )
+    ).one_or_none()
+    if row is None:
+        raise NotFound
+    return dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+
+
+def list_enrolments(
+    session: Session, principal: Principal, group_id: UUID, *, status: str | None, page: PageRequest
+) -> Page:
+    """List a group's enrolments, past and present, by their beginning.
+
+    :raises NotFound: the principal sees no such group.
+    """
+    rows = select(*page.choose(ENROLMENT_COLUMNS)).where(
+        visible_to(principal, Enrolment), Enrolment.group_id == group_id
+    )
+    if status is not None:
+        rows = rows.where(Enrolment.status == status)
+    found = page.of(session, rows, order=(Enrolment.begins_on, Enrolment.student_id, Enrolment.id))
+    if not found.rows:
+        see_group(session, principal, group_id)
+    return found
+
+
+def roster(session: Session, principal: Principal, group_id: UUID, *, on: date, page: PageRequest) -> Page:
+    """List who was in a group on a date, by name.
+
+    :raises NotFound: the principal sees no such group.
+    """
+    rows = (
+        select(*page.choose(ROSTER_COLUMNS))
+        .select_from(Enrolment)
+        .join(Student, and_(Student.organization_id == Enrolment.organization_id, Student.id == Enrolment.student_id))
+        .where(visible_to(principal, Enrolment), visible_to(principal, Student), Student.deleted_at.is_(None))
+        .where(Enrolment.group_id == group_id, on_roster(on))
+    )
+    found = page.of(session, rows, order=(Student.sort_name, Student.id, Enrolment.id))
+    if not found.rows:
+        see_group(session, principal, group_id)
+    return found
+
+
+def see_group(session: Session, principal: Principal, group_id: UUID) -> None:
+    """Make sure that an empty list is one of a group that the principal sees.
+
+    :raises NotFound: they do not.
+    """
+    found = session.scalar(
+        select(Group.id).where(visible_to(principal, Group), Group.id == group_id, Group.deleted_at.is_(None))
+    )
+    if found is None:
+        raise NotFound
+
+
+def get_enrolment(session: Session, principal: Principal, group_id: UUID, enrolment_id: UUID) -> Row[Any]:
+    """Return one enrolment.
+
+    :raises NotFound: the principal sees no such enrolment in the group.
+    """
+    row = session.execute(
+        select(*ENROLMENT_COLUMNS).where(
+            visible_to(principal, Enrolment), Enrolment.group_id == group_id, Enrolment.id == enrolment_id
+        )
+    ).one_or_none()
+    if row is None:
+        raise NotFound
+    return row

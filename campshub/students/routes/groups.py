@@ -1,0 +1,130 @@
+"""The groups' addresses."""
+
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from campshub.core.http.marks import needs
+from campshub.core.http.problems import IdTaken, NotFound, UnknownReference
+from campshub.core.http.resource import Blueprint, Resource
+from campshub.core.security.permissions import Permission
+from campshub.students.queries import groups as queries
+from campshub.students.schemas import groups as schemas
+from campshub.students.service import groups as service
+
+groups = Blueprint("groups", __name__, url_prefix="/api/groups", description="Classes, batches, camps and courses.")
+
+
+@groups.route("/")
+class Groups(Resource):
+    """All groups."""
+
+    @needs(Permission.GROUPS_READ)
+    @groups.query(schemas.GroupFilter)
+    @groups.answers_page(schemas.GroupOut, sorts=("name", "code", "created"))
+    def get(self, *, page: Any, **filters: Any) -> Any:
+        """List groups."""
+        return queries.list_groups(self.session, self.principal, page=page, **filters)
+
+    @needs(Permission.GROUPS_WRITE)
+    @groups.body(schemas.GroupIn)
+    @groups.answers(schemas.GroupWholeOut, status=201, raises=(IdTaken, service.GroupCodeTaken, UnknownReference))
+    def post(self, **given: Any) -> Any:
+        """Create a group."""
+        group_id, made = service.create(self.session, self.principal, **given)
+        return queries.get_group(self.session, self.principal, group_id), 201 if made else 200
+
+
+@groups.route("/<uuid:group_id>/")
+class OneGroup(Resource):
+    """One group."""
+
+    @needs(Permission.GROUPS_READ)
+    @groups.answers(schemas.GroupWholeOut)
+    def get(self, group_id: UUID) -> Any:
+        """Show a group."""
+        return queries.get_group(self.session, self.principal, group_id)
+
+    @needs(Permission.GROUPS_WRITE)
+    @groups.body(schemas.GroupPatch)
+    @groups.answers(schemas.GroupWholeOut, raises=(service.GroupCodeTaken, UnknownReference))
+    def patch(self, group_id: UUID, **changes: Any) -> Any:
+        """Change a group."""
+        service.change(self.session, self.principal, group_id=group_id, expected=self.if_match, **changes)
+        return queries.get_group(self.session, self.principal, group_id)
+
+    @needs(Permission.GROUPS_WRITE)
+    @groups.answers(None)
+    def delete(self, group_id: UUID) -> None:
+        """Delete a group; its history stays, and it can be brought back."""
+        service.delete(self.session, self.principal, group_id=group_id, expected=self.if_match, now=self.now)
+
+
+@groups.route("/<uuid:group_id>/undelete/")
+class GroupUndelete(Resource):
+    """Bringing a group back."""
+
+    @needs(Permission.GROUPS_WRITE)
+    @groups.answers(schemas.GroupWholeOut)
+    def post(self, group_id: UUID) -> Any:
+        """Bring a deleted group back."""
+        service.undelete(self.session, self.principal, group_id=group_id)
+        return queries.get_group(self.session, self.principal, group_id)
+
+
+@groups.route("/<uuid:group_id>/roster/")
+class Roster(Resource):
+    """Who is in a group."""
+
+    @needs(Permission.STUDENTS_READ)
+    @groups.query(schemas.RosterFilter)
+    @groups.answers_page(schemas.RosterRowOut, sorts=("name",))
+    def get(self, group_id: UUID, *, on: date | None, page: Any) -> Any:
+        """List who is in a group on a date."""
+        on = on or self.principal.today(self.now)
+        return queries.roster(self.session, self.principal, group_id, on=on, page=page)
+
+
+@groups.route("/<uuid:group_id>/enrolments/")
+class Enrolments(Resource):
+    """A group's enrolments."""
+
+    @needs(Permission.GROUPS_READ)
+    @groups.query(schemas.EnrolmentFilter)
+    @groups.answers_page(schemas.EnrolmentOut, sorts=("begins_on",))
+    def get(self, group_id: UUID, *, status: str | None, page: Any) -> Any:
+        """List a group's enrolments, past and present."""
+        return queries.list_enrolments(self.session, self.principal, group_id, status=status, page=page)
+
+    @needs(Permission.GROUPS_WRITE)
+    @groups.body(schemas.EnrolmentIn)
+    @groups.answers(
+        schemas.EnrolmentOut,
+        status=201,
+        raises=(NotFound, IdTaken, UnknownReference, service.GroupFull, service.AlreadyEnrolled),
+    )
+    def post(self, group_id: UUID, **given: Any) -> Any:
+        """Enrol a student."""
+        enrolment, made = service.enrol(self.session, self.principal, group_id=group_id, **given)
+        return enrolment, 201 if made else 200
+
+
+@groups.route("/<uuid:group_id>/enrolments/<uuid:enrolment_id>/")
+class OneEnrolment(Resource):
+    """One enrolment."""
+
+    @needs(Permission.GROUPS_READ)
+    @groups.answers(schemas.EnrolmentOut)
+    def get(self, group_id: UUID, enrolment_id: UUID) -> Any:
+        """Show an enrolment."""
+        return queries.get_enrolment(self.session, self.principal, group_id, enrolment_id)
+
+    @needs(Permission.GROUPS_WRITE)
+    @groups.body(schemas.EnrolmentPatch)
+    @groups.answers(schemas.EnrolmentOut, raises=(service.GroupFull, service.AlreadyEnrolled))
+    def patch(self, group_id: UUID, enrolment_id: UUID, **changes: Any) -> Any:
+        """Change an enrolment's days or status."""
+        expected, principal = self.if_match, self.principal
+        return service.change_enrolment(
+            self.session, principal, group_id=group_id, enrolment_id=enrolment_id, expected=expected, **changes
+        )

@@ -1,0 +1,136 @@
+"""Groups, enrolments and rosters, as they come in and go out."""
+
+from marshmallow import fields as ma
+from marshmallow import validate
+
+from campshub.core.http import fields
+from campshub.students.models import ENROLMENT_STATUSES, GROUP_KINDS, GROUP_STATUSES
+
+_MOST_TRAINERS = 20
+_MOST_PLACES = 100_000
+
+
+class _Group(fields.In):
+    """What is told about a group either way."""
+
+    capacity = fields.Whole(least=1, most=_MOST_PLACES, allow_none=True)
+    begins_on = fields.LocalDate(allow_none=True)
+    ends_on = fields.LocalDate(allow_none=True)
+
+
+class GroupIn(_Group):
+    """A new group."""
+
+    id = fields.Id(metadata={"description": "Your own id (UUID version 7), so that a retry is no second group."})
+    code = fields.Name(required=True, most=64)
+    name = fields.Name(required=True)
+    kind = fields.Text(one_of=GROUP_KINDS, load_default="class")
+    status = fields.Text(one_of=GROUP_STATUSES, load_default="active")
+    trainer_ids = ma.List(fields.Id(), load_default=list, validate=validate.Length(max=_MOST_TRAINERS))
+
+
+class GroupPatch(_Group):
+    """What changes in a group; what is not named stays."""
+
+    code = fields.Name(most=64)
+    name = fields.Name()
+    kind = fields.Text(one_of=GROUP_KINDS)
+    status = fields.Text(one_of=GROUP_STATUSES)
+    trainer_ids = ma.List(fields.Id(), validate=validate.Length(max=_MOST_TRAINERS))
+
+
+class GroupFilter(fields.Filter):
+    """Which groups."""
+
+    q = fields.Text(load_default=None, most=100, metadata={"description": "Part of the name or code."})
+    kind = fields.Text(load_default=None, one_of=GROUP_KINDS)
+    status = fields.Text(load_default=None, one_of=GROUP_STATUSES)
+    trainer_id = fields.Id(load_default=None)
+
+
+class GroupOut(fields.Out):
+    """A group, as lists show it."""
+
+    id = fields.Id(required=True)
+    code = fields.Text(required=True)
+    name = fields.Text(required=True)
+    kind = fields.Text(required=True)
+    status = fields.Text(required=True)
+    capacity = ma.Integer(required=True, allow_none=True)
+    begins_on = ma.Date(required=True, allow_none=True)
+    ends_on = ma.Date(required=True, allow_none=True)
+    created_at = ma.AwareDateTime(required=True)
+    updated_at = ma.AwareDateTime(required=True)
+    version = ma.Integer(required=True)
+
+
+class GroupTrainerOut(fields.Out):
+    """A trainer of a group."""
+
+    id = fields.Id(required=True)
+    name = fields.Text(required=True)
+
+
+class GroupWholeOut(GroupOut):
+    """A group with its trainers and the number of its active enrolments."""
+
+    enrolled = ma.Integer(required=True)
+    trainers = ma.List(ma.Nested(GroupTrainerOut), required=True)
+
+
+class EnrolmentIn(fields.In):
+    """A student's time in a group."""
+
+    id = fields.Id(metadata={"description": "Your own id (UUID version 7), so that a retry enrols nobody twice."})
+    student_id = fields.Id(required=True)
+    begins_on = fields.LocalDate(required=True)
+    ends_on = fields.LocalDate(load_default=None, allow_none=True)
+    status = fields.Text(one_of=("pending", "active"), load_default="active")
+
+
+class EnrolmentPatch(fields.In):
+    """What changes in an enrolment."""
+
+    begins_on = fields.LocalDate()
+    ends_on = fields.LocalDate(allow_none=True)
+    status = fields.Text(one_of=ENROLMENT_STATUSES)
+
+
+class EnrolmentFilter(fields.Filter):
+    """Which enrolments."""
+
+    status = fields.Text(load_default=None, one_of=ENROLMENT_STATUSES)
+
+
+class EnrolmentOut(fields.Out):
+    """An enrolment."""
+
+    id = fields.Id(required=True)
+    group_id = fields.Id(required=True)
+    student_id = fields.Id(required=True)
+    begins_on = ma.Date(required=True)
+    ends_on = ma.Date(required=True, allow_none=True)
+    status = fields.Text(required=True)
+    created_at = ma.AwareDateTime(required=True)
+    updated_at = ma.AwareDateTime(required=True)
+    version = ma.Integer(required=True)
+
+
+class RosterFilter(fields.Filter):
+    """As of which date."""
+
+    on = fields.LocalDate(load_default=None, metadata={"description": "Today's, where none is given."})
+
+
+class RosterRowOut(fields.Out):
+    """Someone on a roster."""
+
+    id = fields.Id(required=True, metadata={"description": "The student's id."})
+    code = fields.Text(required=True)
+    given_name = fields.Text(required=True)
+    family_name = fields.Text(required=True)
+    preferred_name = fields.Text(required=True, allow_none=True)
+    status = fields.Text(required=True)
+    enrolment_id = fields.Id(required=True)
+    begins_on = ma.Date(required=True)
+    ends_on = ma.Date(required=True, allow_none=True)

@@ -1,0 +1,236 @@
+"""Creating and changing groups, their trainers, and who is enrolled."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select
+
+from campshub.accounts.models import Membership
+from campshub.core.db.base import new_id
+from campshub.core.db.prints import fingerprint
+from campshub.core.db.rows import lock, retried
+from campshub.core.db.session import Session
+from campshub.core.http.problems import Conflict, FieldError, Invalid, UnknownReference
+from campshub.core.security.permissions import Role
+from campshub.core.security.principal import Principal, visible_to
+from campshub.students.models import Enrolment, Group, GroupTrainer, Student
+
+# Nobody else can be given a group to train.
+_TRAINING_ROLES = (Role.TRAINER.value, Role.ADMIN.value, Role.SUPERADMIN.value)
+
+
+class GroupCodeTaken(Conflict):
+    """Another group has this code."""
+
+    code = "code_taken"
+    constraint = "uq_groups_code"
+    pointer = "/code"
+
+
+class EndsBeforeBegin(Invalid):
+    """The last day lies before the first."""
+
+    code = "ends_before_begin"
+    pointer = "/ends_on"
+
+
+class GroupEndsBeforeBegin(EndsBeforeBegin):
+    """A group's last day lies before its first."""
+
+    constraint = "ck_groups_ends_after_begin"
+
+
+class EnrolmentEndsBeforeBegin(EndsBeforeBegin):
+    """An enrolment's last day lies before its first."""
+
+    constraint = "ck_enrolments_ends_after_begin"
+
+
+class AlreadyEnrolled(Conflict):
+    """The student is in this group on some of these days already."""
+
+    code = "already_enrolled"
+    constraint = "ex_enrolments_overlap"
+
+
+class GroupFull(Conflict):
+    """The group is full; with the status "pending" the student waits for a place."""
+
+    code = "group_full"
+
+
+def create(
+    session: Session, principal: Principal, *, id: UUID | None = None, trainer_ids: Sequence[UUID] = (), **values: Any
+) -> tuple[UUID, bool]:
+    """Create a group; return its id, and whether it is new rather than made by an earlier, identical call.
+
+    :raises IdTaken: the id belongs to a group that was created from something else.
+    :raises GroupCodeTaken: another group has the code.
+    :raises UnknownReference: one of the trainers does not belong to the organization as such.
+    """
+    print_ = fingerprint({**values, "trainer_ids": sorted(map(str, trainer_ids))})
+    present = retried(session, principal, Group, id, print_)
+    if present is not None:
+        return present.id, False
+    group = Group(id=id or new_id(), **values, fingerprint=print_)
+    session.add(group)
+    session.flush()
+    _set_trainers(session, principal, group.id, trainer_ids)
+    return group.id, True
+
+
+def change(
+    session: Session,
+    principal: Principal,
+    *,
+    group_id: UUID,
+    expected: int | None,
+    trainer_ids: Sequence[UUID] | None = None,
+    **changes: Any,
+) -> UUID:
+    """Change a group.
+
+    :raises NotFound: the principal sees no such group.
+    :raises PreconditionFailed: it has changed since the caller read it.
+    :raises UnknownReference: one of the trainers does not belong to the organization as such.
+    """
+    group = lock(session, principal, Group, group_id, Group.deleted_at.is_(None), expected=expected)
+    for name, value in changes.items():
+        setattr(group, name, value)
+    session.flush()
+    if trainer_ids is not None:
+        _set_trainers(session, principal, group_id, trainer_ids)
+    return group_id
+
+
+def delete(session: Session, principal: Principal, *, group_id: UUID, expected: int | None, now: datetime) -> None:
+    """Delete a group, keeping all that refers to it.
+
+    :raises NotFound: the principal sees no such group.
+    """
+    lock(session, principal, Group, group_id, Group.deleted_at.is_(None), expected=expected).deleted_at = now
+
+
+def undelete(session: Session, principal: Principal, *, group_id: UUID) -> UUID:
+    """Bring a deleted group back.
+
+    :raises NotFound: the principal sees no such group.
+    """
+    lock(session, principal, Group, group_id).deleted_at = None
+    return group_id
+
+
+def _set_trainers(session: Session, principal: Principal, group_id: UUID, trainer_ids: Sequence[UUID]) -> None:
+    wanted = set(trainer_ids)
+    own = GroupTrainer.organization_id == principal.organization_id
+    present = {t.user_id: t for t in session.scalars(select(GroupTrainer).where(own, GroupTrainer.group_id == group_id))}
+    new = wanted - present.keys()
+    if new:
+        known = set(
+            session.scalars(
+                select(Membership.user_id).where(
+                    visible_to(principal, Membership),
+                    Membership.user_id.in_(new),
+                    Membership.role.in_(_TRAINING_ROLES),
+                    Membership.status == "active",
+                )
+            )
+        )
+        if new - known:
+            places = [i for i, user_id in enumerate(trainer_ids) if user_id in new - known]
+            raise UnknownReference.of(
+                FieldError(f"/trainer_ids/{i}", "unknown_reference", "No trainer of this organization.") for i in places
+            )
+    for user_id in present.keys() - wanted:
+        session.delete(present[user_id])
+    session.add_all(GroupTrainer(group_id=group_id, user_id=user_id) for user_id in new)
+    session.flush()
+
+
+def enrol(
+    session: Session,
+    principal: Principal,
+    *,
+    group_id: UUID,
+    student_id: UUID,
+    begins_on: date,
+    ends_on: date | None,
+    status: str,
+    id: UUID | None = None,
+) -> tuple[Enrolment, bool]:
+    """Enrol a student in a group; the same call again answers what it made.
+
+    The group's row is locked, so that its last place is given once.
+
+    :raises NotFound: the principal sees no such group.
+    :raises UnknownReference: the principal sees no such student.
+    :raises GroupFull: no place is left.
+    :raises AlreadyEnrolled: the student is in the group on some of these days.
+    """
+    group = lock(session, principal, Group, group_id, Group.deleted_at.is_(None))
+    values = {
+        "group_id": group_id,
+        "student_id": student_id,
+        "begins_on": begins_on,
+        "ends_on": ends_on,
+        "status": status,
+    }
+    print_ = fingerprint(values)
+    present = retried(session, principal, Enrolment, id, print_)
+    if present is not None:
+        return present, False
+    if not _sees_student(session, principal, student_id):
+        raise UnknownReference.at("/student_id", "unknown_reference", "No such student.")
+    if status == "active":
+        _need_place(session, group)
+    enrolment = Enrolment(id=id or new_id(), **values, fingerprint=print_)
+    session.add(enrolment)
+    session.flush()
+    return enrolment, True
+
+
+def change_enrolment(
+    session: Session,
+    principal: Principal,
+    *,
+    group_id: UUID,
+    enrolment_id: UUID,
+    expected: int | None,
+    **changes: Any,
+) -> Enrolment:
+    """Change an enrolment's days or status.
+
+    :raises NotFound: the principal sees no such enrolment in the group.
+    :raises GroupFull: it would become active, and no place is left.
+    """
+    group = lock(session, principal, Group, group_id, Group.deleted_at.is_(None))
+    own = Enrolment.group_id == group_id
+    enrolment = lock(session, principal, Enrolment, enrolment_id, own, expected=expected)
+    if changes.get("status") == "active" and enrolment.status != "active":
+        _need_place(session, group)
+    for name, value in changes.items():
+        setattr(enrolment, name, value)
+    session.flush()
+    return enrolment
+
+
+def _sees_student(session: Session, principal: Principal, student_id: UUID) -> bool:
+    seen = select(Student.id).where(
+        visible_to(principal, Student), Student.id == student_id, Student.deleted_at.is_(None)
+    )
+    return session.scalar(seen) is not None
+
+
+def _need_place(session: Session, group: Group) -> None:
+    if group.capacity is None:
+        return
+    taken = session.scalar(
+        select(func.count())
+        .select_from(Enrolment)
+        .where(Enrolment.organization_id == group.organization_id, Enrolment.group_id == group.id)
+        .where(Enrolment.status == "active")
+    )
+    if (taken or 0) >= group.capacity:
+        raise GroupFull
