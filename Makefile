@@ -56,8 +56,8 @@ fmt: $(READY) ## Format the code and repair what ruff can
 	$(BIN)/ruff format .
 
 .PHONY: bench
-bench: $(READY) ## The benchmark suite
-	$(BIN)/python -m bench
+bench: $(READY) ## The benchmark suite (only=lists|marking|start rounds=5)
+	$(BIN)/python -m bench $(if $(only),--only $(only)) $(if $(rounds),--rounds $(rounds))
 
 .PHONY: migration
 migration: $(READY) ## A new migration from the models: make migration m="what it does"

@@ -8,7 +8,8 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 import campshub
 from campshub import modules
 from campshub.config import Settings, load_settings
-from campshub.core.db.session import db, engine_config
+from campshub.core.db import roles
+from campshub.core.db.session import PRIMARY, db, engine_config
 from campshub.core.http import chain, docs, errors
 from campshub.core.http.marks import MIB
 from campshub.core.http.openapi import Api, schema_name
@@ -41,7 +42,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     db.init_app(app)
     with app.app_context():
         for name, engine in db.engines.items():
-            metrics.watch(engine, name or "primary")
+            metrics.watch(engine, name or PRIMARY)
+    roles.guard(app)
     Migrate(app, db, directory="migrations")
     errors.init_app(app)
     chain.init_app(app, settings)

@@ -19,7 +19,8 @@ class SettingsError(Exception):
 class _FromFiles(EnvSettingsSource):
     """Reads a setting from the file that ``NAME_FILE`` names, as container secrets are handed over."""
 
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 - pydantic's own
+        """Return what the setting's file holds."""
         path = os.environ.get(f"{field_name.upper()}_FILE")
         return (Path(path).read_text(encoding="utf-8").strip() if path else None), field_name, False
 
@@ -60,14 +61,10 @@ class Settings(BaseSettings):
     refresh_token_days: int = 30
     password_cost: int = Field(default=12, ge=4, le=16)
 
-    debug: bool = False
     allowed_hosts: str = "localhost,127.0.0.1"
-    secure_ssl_redirect: bool | None = None
     trusted_proxies: int = 0
-    organization_signup: bool = False
     health_details: Literal["internal", "public"] = "internal"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    slow_query_ms: int = 100
 
     @field_validator("jwt_private_keys", "field_encryption_keys")
     @classmethod

@@ -86,6 +86,17 @@ def database(stack, worker_id) -> str:
     return name
 
 
+@pytest.fixture
+def scratch(stack):
+    """A copy of the migrated database for a test that changes its tables."""
+    name = f"campshub_{new_id().hex}"
+    with Path(stack.directory, "copy.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        stack.create_database(name, TEMPLATE)
+    yield name
+    stack.drop_database(name)
+
+
 @pytest.fixture(scope="session")
 def settings(stack, database) -> Settings:
     return settings_of(stack, database)

@@ -56,7 +56,9 @@ def create(*, name: str, time_zone: str, currency: str, locale: str, as_json: bo
 @click.option("--password", prompt=True, hide_input=True, confirmation_prompt=True)
 @click.option("--superadmin", is_flag=True, help="For the platform's own people.")
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
-def create_admin(*, organization_id: Any, email: str, name: str, password: str, superadmin: bool, as_json: bool) -> None:
+def create_admin(
+    *, organization_id: Any, email: str, name: str, password: str, superadmin: bool, as_json: bool
+) -> None:
     """Create a user who administers an organization.
 
     Example: flask users create-admin --organization 0198... --email head@example.org

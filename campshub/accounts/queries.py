@@ -3,9 +3,10 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, func, select, text
+from sqlalchemy import func, select, text
 
 from campshub.accounts.models import Membership, Organization, User
+from campshub.core.db.base import AnyRow
 from campshub.core.db.session import Session
 from campshub.core.http.pagination import Page, PageRequest
 from campshub.core.http.problems import NotFound
@@ -22,12 +23,12 @@ def email_key(email: str) -> str:
     return email.strip().casefold()
 
 
-def credentials_of(session: Session, email: str) -> Row[Any] | None:
+def credentials_of(session: Session, email: str) -> AnyRow | None:
     """Return id, status, session version and password hash of the user with an e-mail address."""
     return session.execute(_CREDENTIALS, {"email_key": email_key(email)}).one_or_none()
 
 
-def memberships_of(session: Session, user_id: UUID) -> list[Row[Any]]:
+def memberships_of(session: Session, user_id: UUID) -> list[AnyRow]:
     """Return the active organizations that a user belongs to, the one last used first."""
     return list(session.execute(_MEMBERSHIPS, {"user_id": user_id}))
 
@@ -46,7 +47,7 @@ def me(session: Session, principal: Principal) -> dict[str, Any]:
     }
 
 
-def my_organization(session: Session, principal: Principal) -> Row[Any]:
+def my_organization(session: Session, principal: Principal) -> AnyRow:
     """Return the organization that the principal is signed in to."""
     columns = (
         Organization.id,
@@ -75,7 +76,7 @@ def list_users(session: Session, principal: Principal, *, role: str | None, page
     return page.of(session, rows, order=orders[page.sort or "name"])
 
 
-def get_user(session: Session, principal: Principal, user_id: UUID) -> Row[Any]:
+def get_user(session: Session, principal: Principal, user_id: UUID) -> AnyRow:
     """Return one user who belongs to the organization.
 
     :raises NotFound: the principal sees no such user.

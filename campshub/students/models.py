@@ -42,13 +42,12 @@ class Student(TenantBase, ClientMade):
         Index(
             "ix_students_search",
             "organization_id",
-            text("search_text gin_trgm_ops"),
+            "search_text",
             postgresql_using="gin",
+            postgresql_ops={"search_text": "gin_trgm_ops"},
         ),
         # A login is a user who belongs to the organization.
-        ForeignKeyConstraint(
-            ["organization_id", "user_id"], ["memberships.organization_id", "memberships.user_id"]
-        ),
+        ForeignKeyConstraint(["organization_id", "user_id"], ["memberships.organization_id", "memberships.user_id"]),
     )
 
     code: Mapped[str]

@@ -144,7 +144,9 @@ def test_filters_narrow_the_list(api, student, filters, expected):
     assert {item["code"] for item in answer.json["items"]} == expected
 
 
-@pytest.mark.parametrize("typed", ["Priya Sharma", "Prita Sharma", "Piya Sharma", "Pirya Sharma", "priya sharam", "PRÍYA", "S-77"])
+@pytest.mark.parametrize(
+    "typed", ["Priya Sharma", "Prita Sharma", "Piya Sharma", "Pirya Sharma", "priya sharam", "PRÍYA", "S-77"]
+)
 def test_one_wrong_missing_or_swapped_letter_finds_the_student(api, student, typed):
     made = student(code="S-77", given_name="Priya", family_name="Sharma")
     for number, name in enumerate(("Prakash Sharda", "Riya Verma", "Payal Sharma", "Anita Desai")):
@@ -172,7 +174,14 @@ def test_each_row_of_a_bulk_create_answers_for_itself(api, student):
     answer = api.post("/api/students/bulk/", {"students": rows})
 
     assert answer.status == 200
-    assert [row["outcome"] for row in answer.json["results"]] == ["created", "error", "error", "error", "unchanged", "error"]
+    assert [row["outcome"] for row in answer.json["results"]] == [
+        "created",
+        "error",
+        "error",
+        "error",
+        "unchanged",
+        "error",
+    ]
     assert answer.json["summary"] == {"created": 1, "unchanged": 1, "error": 4}
     assert {e["pointer"] for e in answer.json["results"][3]["errors"]} == {"/given_name", "/family_name"}
     assert len(answer.asked) <= 3

@@ -24,13 +24,16 @@ class Cache:
     """One cache Redis; after a failure it is left alone for two seconds."""
 
     def __init__(self, url: str) -> None:
-        self.client: Any = redis.Redis.from_url(
+        # A blocking pool: many requests at once wait their turn, where another pool would say that Redis is away.
+        connections = redis.BlockingConnectionPool.from_url(
             url,
             socket_timeout=ANSWER_WITHIN_S,
             socket_connect_timeout=ANSWER_WITHIN_S,
             retry=Retry(NoBackoff(), 0),
             max_connections=CONNECTIONS,
+            timeout=ANSWER_WITHIN_S,
         )
+        self.client: Any = redis.Redis.from_pool(connections)
         self._away_until = 0.0
 
     def ask(self, question: Callable[[Any], Any]) -> Any:

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    Row,
     Table,
     Text,
     UniqueConstraint,
@@ -22,6 +23,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
+
+# A row of any columns.
+AnyRow = Row[*tuple[Any, ...]]
 
 # Rows that all organizations share (muscles, the public exercises) belong to this one.
 PLATFORM_ID = uuid.UUID("00000000-0000-7000-8000-000000000000")

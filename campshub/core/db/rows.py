@@ -5,13 +5,13 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from campshub.core.db.base import ClientMade, TenantBase
+from campshub.core.db.base import ClientMade, MonthlyTenantBase, TenantBase
 from campshub.core.db.session import Session
 from campshub.core.http.conditional import require_version
 from campshub.core.http.problems import IdTaken, NotFound
 from campshub.core.security.principal import Principal, visible_to
 
-T = TypeVar("T", bound=TenantBase)
+T = TypeVar("T", bound=TenantBase | MonthlyTenantBase)
 
 
 def lock(
@@ -47,7 +47,7 @@ def retried(session: Session, principal: Principal, model: Any, row_id: UUID | N
     if row_id is None or not issubclass(model, ClientMade):
         return None
     present: Any = session.scalars(
-        select(model).where(model.organization_id == principal.organization_id, model.id == row_id)  # type: ignore[attr-defined]
+        select(model).where(model.organization_id == principal.organization_id, model.id == row_id)
     ).one_or_none()
     if present is None:
         return None

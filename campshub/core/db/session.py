@@ -13,18 +13,23 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import orjson
 import psycopg
 from flask_sqlalchemy import SQLAlchemy
 from flask_sqlalchemy.session import Session as FlaskSession
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import SessionTransaction
+from sqlalchemy.orm import ORMExecuteState, SessionTransaction
 
 from campshub.config import Settings
 from campshub.core.db.base import Base
 from campshub.core.observe import metrics
 
+PRIMARY = "primary"
+REPLICA = "replica"
 _LSN = re.compile(r"[0-9A-F]{1,8}/[0-9A-F]{1,8}")
+# SQLSTATE of a server that shuts down, has crashed, or starts; class 08 is a lost connection.
+_SHUT = frozenset({"57P01", "57P02", "57P03"})
 
 
 @dataclass
@@ -48,13 +53,17 @@ class Unit:
     read_only: bool = True
     organization_id: UUID | None = None
     user_id: UUID | None = None
+    server: str = PRIMARY
     needed_lsn: str | None = None
+    asks_position: bool = False
     idempotency_key: UUID | None = None
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     trace_id: str = ""
     address: str | None = None
     entered: Entered | None = None
     stamped: set[tuple[UUID, str]] = field(default_factory=set)
+    # Why all that the unit changes is changed; it stands in each of its audit entries.
+    reason: str | None = None
     audit: list[Any] = field(default_factory=list)
     outbox: list[dict[str, Any]] = field(default_factory=list)
     person_keys: dict[UUID, bytes] = field(default_factory=dict)
@@ -63,7 +72,7 @@ class Unit:
     apart: list[Callable[["Session"], None]] = field(default_factory=list)
 
 
-class Session(FlaskSession):  # type: ignore[misc] # the library's class is untyped
+class Session(FlaskSession):
     """A session of one unit of work."""
 
     unit: Unit
@@ -104,6 +113,7 @@ def engine_config(settings: Settings) -> dict[str, Any]:
             "pool_recycle": 600,
             "isolation_level": "AUTOCOMMIT",
             "hide_parameters": True,
+            "json_deserializer": orjson.loads,
             "connect_args": {"prepare_threshold": settings.db_prepare_threshold, "connect_timeout": 3},
         }
 
@@ -120,25 +130,61 @@ def engine_config(settings: Settings) -> dict[str, Any]:
 
 def open_session(unit: Unit) -> Session:
     """Return a session of the unit; the first statement begins its transaction."""
-    session: Session = db.session.session_factory()
+    session: Any = db.session.session_factory()
     session.unit = unit
+    opened: Session = session
+    return opened
+
+
+def begin(unit: Unit) -> Session:
+    """Return a session whose transaction has begun.
+
+    Nothing has been done yet, so a connection that has died in the pool is replaced, with all that lay there as long.
+    """
+    session = open_session(unit)
+    try:
+        session.connection()
+    except DBAPIError as error:
+        session.close()
+        if not is_gone(error):
+            raise
+        unit.engine.dispose()
+        session = open_session(unit)
+        try:
+            session.connection()
+        except BaseException:
+            session.close()
+            raise
     return session
 
 
 def commit(session: Session) -> str | None:
-    """Commit, and return the WAL position after the commit record, or None where nothing was begun."""
+    """Commit, and return the WAL position after the commit record, or None where nobody needs it."""
     if not session.in_transaction():
         return None
     unit, connection = session.unit, session.connection()
-    position = "" if unit.read_only else "; SELECT pg_current_wal_insert_lsn()"
+    position = "; SELECT pg_current_wal_insert_lsn()" if unit.asks_position or not unit.read_only else ""
     row = _batch(connection, f"COMMIT{position}", expect="COMMIT")
     session.commit()
     return str(row[0]) if row else None
 
 
-def reconnecting(engine: Engine) -> None:
-    """Forget the pool's idle connections: one of them turned out to be dead."""
-    engine.dispose(close=False)
+def is_gone(error: DBAPIError) -> bool:
+    """Tell a lost connection, or one that was never made, from a refusal of the server."""
+    if not isinstance(error.orig, psycopg.OperationalError | psycopg.InterfaceError):
+        return False
+    state = error.orig.sqlstate
+    return state is None or state.startswith("08") or state in _SHUT
+
+
+@event.listens_for(Session, "do_orm_execute")
+def _only_through_writes(state: ORMExecuteState) -> None:
+    """Refuse a statement that would change rows past ``core.db.writes``, which stamps and audits.
+
+    :raises RuntimeError: always, for such a statement.
+    """
+    if state.is_insert or state.is_update or state.is_delete:
+        raise RuntimeError("set-based writes go through campshub.core.db.writes")
 
 
 @event.listens_for(Session, "after_begin")
@@ -173,10 +219,10 @@ def _read_entered(row: Any) -> Entered:
 
 def _batch(connection: Connection, statements: str, *, expect: str | None = None) -> Any:
     """Run statements without parameters in one round trip; return the last one's row, if it gave one."""
-    cursor = connection.connection.cursor()
+    cursor: Any = connection.connection.cursor()
     started = time.perf_counter()
     try:
-        cursor.execute(statements)
+        cursor.execute(statements, prepare=False)  # several statements at once cannot be prepared
         if expect and cursor.statusmessage != expect:
             # PostgreSQL answers COMMIT of a broken transaction with ROLLBACK and no error.
             raise RuntimeError(f"the transaction had failed before: {cursor.statusmessage} instead of {expect}")
@@ -184,7 +230,8 @@ def _batch(connection: Connection, statements: str, *, expect: str | None = None
             pass
         return cursor.fetchone() if cursor.description else None
     except psycopg.Error as error:
-        if connection.connection.driver_connection.closed:
+        driver: Any = connection.connection.driver_connection
+        if driver.closed:
             connection.invalidate(error)
         raise DBAPIError.instance(statements, None, error, psycopg.Error, dialect=connection.dialect) from error
     finally:

@@ -6,7 +6,7 @@ collected while it works and written by one statement just before the commit, so
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -190,7 +190,7 @@ def _entry(unit: Unit, change: audit.Change) -> dict[str, Any]:
         "entity": change.entity,
         "entity_id": change.entity_id,
         "person_id": change.person_id,
-        "reason": change.reason,
+        "reason": change.reason or unit.reason,
         "before": audit.sealed_values(change, change.before, key),
         "after": audit.sealed_values(change, change.after, key),
     }
@@ -255,10 +255,9 @@ def unit_of_work(
     )
     if like is not None:
         unit.now, unit.trace_id, unit.address = like.now, like.trace_id, like.address
-    session = open_session(unit)
     try:
-        yield session
-        complete(session, platform)
+        with closing(open_session(unit)) as session:
+            yield session
+            complete(session, platform)
     finally:
-        session.close()
-    run_apart(unit, platform)
+        run_apart(unit, platform)

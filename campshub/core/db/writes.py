@@ -58,43 +58,50 @@ def merge(
     One statement, whatever the number of writers at once. ``when`` is a condition over the present row (under the
     table's name) and ``excluded``. Returns ``id``, ``version`` and the key's columns of the rows that were written,
     and ``made``, whether it is new.
+
+    The rows are written in the order of their keys, so that two writers of the same rows wait for each other once,
+    instead of each for the other. A row may bring a ``version``: that of a new row, and one for ``when`` to look at.
     """
     if not rows:
         return []
-    table: Table = model.__table__
     given = _given(session, rows)
+    wrote(session, model)
+    statement = _merge_statement(model.__table__, given[0], key=key, change=change, when=when)
+    written = session.execute(text(statement), {"rows": _json(given)}).all()
+    for row in written:
+        tell(session, _merged(model, row, key=key, change=change))
+    return list(written)
+
+
+def _merge_statement(
+    table: Table, row: Mapping[str, Any], *, key: Sequence[str], change: Sequence[str], when: str
+) -> str:
     assignments = ", ".join(f"{name} = excluded.{name}" for name in change)
     audited = ", ".join(f"old.{name} AS old_{name}, new.{name} AS new_{name}" for name in change)
     keys = ", ".join(f"new.{name}" for name in key)
-    statement = (
-        f"{_insert_head(table, given[0])} ON CONFLICT ({', '.join(('organization_id', *key))}) DO UPDATE"
+    return (
+        f"{_insert_head(table, row)} ORDER BY {', '.join(key)}"
+        f" ON CONFLICT ({', '.join(('organization_id', *key))}) DO UPDATE"
         f" SET {assignments}, version = {table.name}.version + 1, updated_at = now() WHERE {when}"
         f" RETURNING new.id, new.version, {keys}, old.id IS NULL AS made, {audited}"
     )
-    wrote(session, model)
-    written = session.execute(text(statement), {"rows": _json(given)}).all()
-    person = getattr(model, "__person__", None)
-    personal = audit.personal_columns(model)
-    for row in written:
-        after = {name: getattr(row, f"new_{name}") for name in change}
-        before = {name: getattr(row, f"old_{name}") for name in change}
-        changed = {name for name in change if before[name] != after[name]}
-        whole = {**{name: getattr(row, name) for name in key}, **after}
-        tell(
-            session,
-            audit.Change(
-                action="created" if row.made else "changed",
-                entity=table.name,
-                entity_id=row.id,
-                person_id=whole.get(person) if person else None,
-                before=None if row.made else {name: before[name] for name in sorted(changed)},
-                after={k: _plain(v) for k, v in whole.items() if v is not None}
-                if row.made
-                else {name: after[name] for name in sorted(changed)},
-                personal=personal,
-            ),
-        )
-    return list(written)
+
+
+def _merged(model: Any, row: Row[Any], *, key: Sequence[str], change: Sequence[str]) -> audit.Change:
+    """Return what a merge has done to one row, for the log: all of a new one, what differs in another."""
+    old = {name: getattr(row, f"old_{name}") for name in change}
+    new = {name: getattr(row, f"new_{name}") for name in change}
+    keys = {name: getattr(row, name) for name in key}
+    differing = sorted(name for name in change if old[name] != new[name])
+    return audit.Change(
+        action="created" if row.made else "changed",
+        entity=model.__tablename__,
+        entity_id=row.id,
+        person_id=audit.person_of(model, {**keys, **new}),
+        before=None if row.made else {name: old[name] for name in differing},
+        after=audit.telling({**keys, **new}) if row.made else {name: new[name] for name in differing},
+        personal=audit.personal_columns(model),
+    )
 
 
 def _insert_head(table: Table, row: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ JSON = "application/json"
 _KEPT = ("Content-Type", "ETag", "Location")
 
 
-def make(handler: Handler, result: Any, only: frozenset[str] | None, visibility: str) -> Response:
+def make(handler: Handler, result: Any, only: frozenset[str] | None) -> Response:
     """Write a handler's result as its mark says: a page, one thing with its ETag, or nothing.
 
     A result ``(thing, status)`` has a status of its own.
@@ -32,7 +32,7 @@ def make(handler: Handler, result: Any, only: frozenset[str] | None, visibility:
     answer = Response(write(serialiser.one(result)), status=status, mimetype=JSON)
     version = _told(result, "version")
     if version is not None:
-        tag = conditional.etag(version, only=only, visibility=visibility)
+        tag = conditional.etag(version, answer.get_data())
         answer.headers["ETag"] = tag
         if handler.reads and conditional.matches(request.headers.get("If-None-Match"), tag):
             return Response(status=304, headers={"ETag": tag})

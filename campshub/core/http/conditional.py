@@ -1,7 +1,7 @@
 """ETag, If-None-Match and If-Match: unchanged answers cost nothing, and a change meets what its author saw."""
 
+import hashlib
 import re
-import zlib
 from typing import Any
 
 from campshub.core.http.problems import Invalid, PreconditionFailed
@@ -9,10 +9,13 @@ from campshub.core.http.problems import Invalid, PreconditionFailed
 _TAG = re.compile(r'(?:W/)?"(\d{1,10})(?:-[^"]*)?"')
 
 
-def etag(version: int, *, only: frozenset[str] | None, visibility: str) -> str:
-    """Return the ETag ``"<version>-<variant>"``; the variant tells apart what different callers are shown."""
-    variant = zlib.crc32(f"{visibility}:{','.join(sorted(only or ()))}".encode())
-    return f'"{version}-{variant:08x}"'
+def etag(version: int, shown: bytes) -> str:
+    """Return the ETag ``"<version>-<variant>"``.
+
+    The variant stands for the bytes: callers are shown different fields, and an answer may show more than the row whose
+    version it carries (``/api/me/`` names the user's organizations).
+    """
+    return f'"{version}-{hashlib.blake2b(shown, digest_size=6).hexdigest()}"'
 
 
 def matches(header: str | None, tag: str) -> bool:

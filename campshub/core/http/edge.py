@@ -1,13 +1,13 @@
 """The edge: who asks, what for, may they, one unit of work, one answer; in this order for every request."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import psycopg
 from flask import Response, current_app, g, request
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from campshub.core.db import replicas, work
-from campshub.core.db.session import Entered, Session, Unit, commit, db, open_session, reconnecting
+from campshub.core.db.session import Entered, Session, Unit, begin, commit, db
 from campshub.core.http import answers, conditional, idempotency, pagination
 from campshub.core.http.handler import Arguments, Handler
 from campshub.core.http.problems import Forbidden, KeyInFlight, KeyReused, Unauthenticated
@@ -35,12 +35,25 @@ class OrganizationSuspended(Forbidden):
     code = "organization_suspended"
 
 
+@dataclass
+class Call:
+    """One request on its way to its handler."""
+
+    platform: Platform
+    resource: "Resource"
+    handler: Handler
+    claims: Claims | None
+    arguments: Arguments
+    given: dict[str, Any]
+    unit: Unit
+
+
 def answer(resource: "Resource", handler: Handler, path: dict[str, Any]) -> Response:
     """Answer one request with its handler."""
     platform: Platform = current_app.extensions["campshub"]
     claims = _claims(platform, handler)
     arguments = handler.arguments(request)
-    given = handler.body(request)
+    given = path | handler.body(request)
     resource.now, resource.platform = g.now, platform
     resource.if_match = conditional.expected_version(request.headers.get("If-Match"))
     unit = Unit(
@@ -52,11 +65,9 @@ def answer(resource: "Resource", handler: Handler, path: dict[str, Any]) -> Resp
         trace_id=g.trace_id,
         address=request.remote_addr,
     )
-    call = path | given
+    call = Call(platform, resource, handler, claims, arguments, given, unit)
     try:
-        if handler.reads:
-            return _read(platform, resource, handler, unit, claims, arguments, call)
-        return _write(platform, resource, handler, unit, claims, arguments, call)
+        return _read(call) if handler.reads else _write(call)
     finally:
         work.run_apart(unit, platform)
 
@@ -76,97 +87,60 @@ def _claims(platform: Platform, handler: Handler) -> Claims | None:
     return claims
 
 
-def _read(
-    platform: Platform,
-    resource: "Resource",
-    handler: Handler,
-    unit: Unit,
-    claims: Claims | None,
-    arguments: Arguments,
-    call: dict[str, Any],
-) -> Response:
+def _read(call: Call) -> Response:
     """Read on a replica that has what is needed, else on the primary."""
-    server = replicas.choose(platform.freshness, unit)
-    session = _begin_read(unit)
-    if session.unit.entered is not None and not session.unit.entered.fresh:
-        session.close()
-        server = replicas.PRIMARY
-        session = _begin_read(replicas.on_primary(unit))
-    metrics.reads.labels(server).inc()
+    unit = replicas.choose(call.platform.freshness, call.unit)
+    if unit is not None:
+        try:
+            made = _read_from(call, unit)
+        except replicas.Behind:
+            replicas.answered(unit)
+        except DBAPIError as error:
+            if not replicas.failed(unit, error):
+                raise
+            call.unit.apart.clear()  # the handler will hand it over again
+        else:
+            replicas.answered(unit)
+            return made
+    return _read_from(call, call.unit)
+
+
+def _read_from(call: Call, unit: Unit) -> Response:
+    session = begin(unit)
     try:
-        _admit(resource, handler, session, claims)
-        page = _page(platform, handler, arguments, resource, call)
-        result = handler.function(resource, **call, **arguments.filters, **page)
-        commit(session)
+        if unit.entered is not None and not unit.entered.fresh:
+            raise replicas.Behind
+        _admit(call, session)
+        result = call.handler.function(call.resource, **call.given, **call.arguments.filters, **_page(call))
+        position = commit(session)
     finally:
         session.close()
-        if session.unit is not unit:
-            unit.apart = session.unit.apart
-    return answers.make(handler, result, arguments.only, _visibility(resource, claims))
+    metrics.reads.labels(unit.server).inc()
+    if position is not None and unit.organization_id is not None:
+        call.platform.freshness.offer(unit.organization_id, position)
+    return _made(call, result)
 
 
-def _begin_read(unit: Unit) -> Session:
-    """Open a session and its transaction; a dead connection is replaced once, a dead replica by the primary."""
-    session = open_session(unit)
-    try:
-        session.connection()
-    except OperationalError as error:
-        session.close()
-        if not _is_gone(error):
-            raise
-        reconnecting(unit.engine)
-        session = open_session(replicas.on_primary(unit))
-        session.connection()
-    return session
-
-
-def _is_gone(error: OperationalError) -> bool:
-    """Tell a lost connection, or one that was never made, from a refusal of the server."""
-    return isinstance(error.orig, psycopg.OperationalError) and error.orig.sqlstate in (None, "57P01", "57P02", "57P03")
-
-
-def _write(
-    platform: Platform,
-    resource: "Resource",
-    handler: Handler,
-    unit: Unit,
-    claims: Claims | None,
-    arguments: Arguments,
-    call: dict[str, Any],
-) -> Response:
+def _write(call: Call) -> Response:
     """Write on the primary; effect, audit, outbox and the kept answer in one transaction."""
-    print_ = _claim_key(handler, unit)
-    session = _begin_write(unit)
+    unit = call.unit
+    print_ = _claim_key(call.handler, unit)
+    session = begin(unit)
     try:
-        _admit(resource, handler, session, claims)
+        _admit(call, session)
         if print_ is not None and unit.entered is not None:
             replay = _earlier(unit.entered, print_)
             if replay is not None:
                 return replay
-        result = handler.function(resource, **call, **arguments.filters)
+        result = call.handler.function(call.resource, **call.given, **call.arguments.filters)
         session.flush()
-        made = answers.make(handler, result, arguments.only, _visibility(resource, claims))
+        made = _made(call, result)
         if print_ is not None:
             unit.answer = idempotency.kept(made.status_code, answers.worth_keeping(made), made.get_data(), print_)
-        work.complete(session, platform)
+        work.complete(session, call.platform)
     finally:
         session.close()
     return made
-
-
-def _begin_write(unit: Unit) -> Session:
-    """Open a session and its transaction; nothing has been written yet, so a dead connection may be replaced."""
-    session = open_session(unit)
-    try:
-        session.connection()
-    except OperationalError as error:
-        session.close()
-        if not _is_gone(error):
-            raise
-        reconnecting(unit.engine)
-        session = open_session(unit)
-        session.connection()
-    return session
 
 
 def _claim_key(handler: Handler, unit: Unit) -> str | None:
@@ -195,48 +169,48 @@ def _earlier(entered: Entered, print_: str) -> Response | None:
     return Response(idempotency.body_of(kept), status=kept["status"], headers=headers)
 
 
-def _admit(resource: "Resource", handler: Handler, session: Session, claims: Claims | None) -> None:
+def _admit(call: Call, session: Session) -> None:
     """Set the resource up for its handler, or refuse whoever asks.
 
     :raises SessionEnded: the token is from before a sign-out, a new password or the loss of the membership.
     :raises Forbidden: the role does not have the permission.
     """
-    resource.session = session
+    call.resource.session = session
+    claims, entered, permission = call.claims, session.unit.entered, call.handler.mark.permission
     if claims is None:
         return
-    entered = session.unit.entered
     if entered is None or entered.role is None or entered.session_version != claims.session_version:
         raise SessionEnded
     if entered.organization_status != "active":
         raise OrganizationSuspended
-    resource.principal = Principal(
+    call.resource.principal = Principal(
         user_id=claims.user_id,
         organization_id=claims.organization_id,
         role=Role(entered.role),
         time_zone=entered.time_zone or "UTC",
         session_id=claims.session_id,
     )
-    if handler.mark.permission is not None and not resource.principal.may(handler.mark.permission):
+    if permission is not None and not call.resource.principal.may(permission):
         raise Forbidden
 
 
-def _page(
-    platform: Platform, handler: Handler, arguments: Arguments, resource: "Resource", call: dict[str, Any]
-) -> dict[str, Any]:
-    if arguments.page is None:
+def _page(call: Call) -> dict[str, Any]:
+    """Return the page that is asked for, bound to what its cursor must have been made for."""
+    if call.arguments.page is None:
         return {}
     bound_to = {
         "address": request.path,
-        "organization": resource.principal.organization_id,
-        "path": call,
-        "filters": arguments.filters,
+        "organization": call.unit.organization_id,
+        "path": call.given,
+        "filters": call.arguments.filters,
     }
+    secret = call.platform.settings.secret_key
     return {
         "page": pagination.page_request(
-            **arguments.page, only=arguments.only, bound_to=bound_to, secret=platform.settings.secret_key
+            **call.arguments.page, only=call.arguments.only, bound_to=bound_to, secret=secret
         )
     }
 
 
-def _visibility(resource: "Resource", claims: Claims | None) -> str:
-    return resource.principal.role.value if claims else "public"
+def _made(call: Call, result: Any) -> Response:
+    return answers.make(call.handler, result, call.arguments.only)

@@ -5,11 +5,12 @@ from typing import Any
 
 import psycopg
 from flask import Flask, Response, g, request
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException
 
+from campshub.core.db.session import is_gone
 from campshub.core.http import problems
 from campshub.core.http.problems import Problem
 from campshub.core.http.serialise import write
@@ -26,13 +27,19 @@ _BY_STATUS: dict[int, type[Problem]] = {
     429: problems.TooManyRequests,
 }
 # SQLSTATE: what the server says when it is not the request's fault and may be asked again.
-_PASSING = frozenset({"40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "53300", "08006", "08003"})
+_PASSING = frozenset({"40001", "40P01", "55P03", "57014", "57P05", "25P03", "25P04", "53300"})
 
 
 class ChangedMeanwhile(problems.Conflict):
     """Someone else changed it at the same moment; read it again."""
 
     code = "changed_meanwhile"
+
+
+class MonthMissing(problems.Unavailable):
+    """The storage for this month has not been made yet; the operators are told."""
+
+    code = "month_missing"
 
 
 class InUse(problems.Conflict):
@@ -80,6 +87,9 @@ def _of_database(error: DBAPIError) -> Problem:
         if isinstance(cause, psycopg.errors.ForeignKeyViolation):
             gone = "still referenced" in (cause.diag.message_detail or "")
             return InUse() if gone else problems.UnknownReference()
+        if isinstance(cause, psycopg.errors.CheckViolation) and cause.diag.constraint_name is None:
+            log.error("a partition is missing: %s", cause.diag.message_primary)
+            return MonthMissing()
         if isinstance(cause, psycopg.errors.UniqueViolation):
             return problems.Conflict()
         log.warning("a constraint refused what the schemas let pass: %s", cause.diag.constraint_name)
@@ -87,7 +97,7 @@ def _of_database(error: DBAPIError) -> Problem:
     if isinstance(error, DataError):
         log.warning("the database refused a value that the schemas let pass: %s", state)
         return problems.Invalid("A value is out of range.")
-    if state in _PASSING or (isinstance(error, OperationalError) and state is None):
+    if state in _PASSING or is_gone(error):
         log.warning("the database is not available: %s %s", state, type(cause).__name__)
         return problems.Unavailable()
     log.error("the database refused a statement", exc_info=error)

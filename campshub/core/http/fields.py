@@ -1,11 +1,13 @@
 """The fields that schemas are made of: each refuses what the database could not keep."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
 from marshmallow import RAISE, Schema, fields, validate
 
+_WHOLE = re.compile(r"-?[0-9]{1,20}")  # int() would also take "1_000", " 1 " and other scripts' digits
 INT_MAX = 2_147_483_647
 BIGINT_MAX = 9_007_199_254_740_991  # what JavaScript and JSON readers keep exactly
 SHORT = 200
@@ -88,7 +90,8 @@ class Whole(fields.Integer):
         self._in_query = in_query
 
     def _validated(self, value: Any) -> Any:
-        if isinstance(value, bool) or (not self._in_query and not isinstance(value, int)):
+        written = isinstance(value, str) and self._in_query and _WHOLE.fullmatch(value)
+        if isinstance(value, bool) or not (written or isinstance(value, int)):
             raise self.make_error("invalid", input=value)
         return super()._validated(value)
 

@@ -97,7 +97,7 @@ def _parameters(handler: Handler) -> list[Any]:
 
 def _header_schema(name: str) -> dict[str, Any]:
     if name == "If-Match":
-        return {"type": "string", "pattern": r'^(W/)?"[0-9]{1,9}(-[0-9a-f]{8})?"$'}
+        return {"type": "string", "pattern": r'^(W/)?"[0-9]{1,9}(-[0-9a-f]{12})?"$'}
     return {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\x21-\x7e]+$"}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 from itsdangerous import BadData, URLSafeSerializer
-from marshmallow import validate
+from marshmallow import ValidationError
 from sqlalchemy import ColumnElement, Select, tuple_
 
 from campshub.core.db.session import Session
@@ -97,7 +97,7 @@ class PageRequest:
 
 def _value(kind: type, text: str) -> Any:
     if kind in (date, datetime):
-        return kind.fromisoformat(text)  # type: ignore[attr-defined] # both have it
+        return kind.fromisoformat(text)
     if kind is uuid.UUID:
         return uuid.UUID(text)
     return kind(text)
@@ -159,5 +159,5 @@ class FieldNames(fields.Text):
         wanted = frozenset(super()._deserialize(value, attr, data, **options).split(","))
         unknown = wanted - self._names
         if unknown:
-            raise validate.ValidationError(f"No such field: {', '.join(sorted(unknown))}.")
+            raise ValidationError(f"No such field: {', '.join(sorted(unknown))}.")
         return wanted

@@ -33,7 +33,7 @@ class Resource(MethodView):
     if_match: int | None
     platform: Platform
 
-    def dispatch_request(self, **path: Any) -> Response:  # type: ignore[override] # Flask's own is wider
+    def dispatch_request(self, **path: Any) -> Response:
         """Answer one request."""
         handler = self.handlers.get("GET" if request.method == "HEAD" else request.method)
         if handler is None:

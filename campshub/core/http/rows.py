@@ -14,31 +14,30 @@ from campshub.core.http.problems import FieldError
 
 @dataclass(frozen=True)
 class GivenRow:
-    """One row of a body: what it says, or why it cannot be read."""
+    """One row of a body: what it says, or why it cannot be read; ``raw`` is the row as it came."""
 
     values: dict[str, Any] | None
     errors: list[FieldError]
+    raw: Any = None
 
 
-class Rows(ma.List):
+class Rows(ma.List[Any]):
     """A list whose rows are read one by one; it loads as ``GivenRow`` each."""
 
-    def __init__(self, schema: type[Schema], *, most: int, **options: Any) -> None:
-        super().__init__(ma.Nested(schema), validate=[validate.Length(min=1, max=most)], **options)
+    def __init__(self, schema: type[Schema], *, most: int, least: int = 1, **options: Any) -> None:
+        super().__init__(ma.Nested(schema), validate=[validate.Length(min=least, max=most)], **options)
         self._row = schema()
 
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_options: Any
-    ) -> list[GivenRow]:  # type: ignore[override] # wider than what the library says
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_options: Any) -> Any:  # noqa: ARG002 - the signature is the library's
         if not isinstance(value, list):
             raise self.make_error("invalid")
         return [self._read(row) for row in value]
 
     def _read(self, row: Any) -> GivenRow:
         try:
-            return GivenRow(self._row.load(row), [])
+            return GivenRow(self._row.load(row), [], row)
         except ValidationError as error:
-            return GivenRow(None, list(field_errors(error.messages)))
+            return GivenRow(None, list(field_errors(error.messages)), row)
 
 
 class FieldErrorOut(fields.Out):

@@ -1,14 +1,25 @@
-"""Logs: one JSON line each on standard output, with the request's ids; personal data and secrets are never passed in."""
+"""Logs: one JSON line each on standard output, with the request's ids; never personal data or secrets.
+
+Neither is passed in. What an error says may quote what was given (PostgreSQL names the values of a row that it
+refuses), so of an exception its kinds, its places and its SQLSTATE are written, and the words only of those that speak
+of code.
+"""
 
 import logging
 import sys
+import traceback
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 from flask import g, has_request_context
 
+from campshub.config import SettingsError
+
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+# Their messages name attributes, types and rules, not values.
+_OF_CODE = (AttributeError, AssertionError, ImportError, NameError, RuntimeError, TypeError, SettingsError)
 
 
 class JsonLines(logging.Formatter):
@@ -26,9 +37,28 @@ class JsonLines(logging.Formatter):
             line["trace_id"] = g.get("trace_id")
             line["request_id"] = g.get("request_id")
         line.update({key: value for key, value in record.__dict__.items() if key not in _STANDARD})
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+        if record.exc_info and record.exc_info[1] is not None:
+            line["exception"] = [_told(error) for error in _chain(record.exc_info[1])]
         return orjson.dumps(line, default=str, option=orjson.OPT_UTC_Z).decode()
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception and what led to it."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _told(error: BaseException) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "kind": type(error).__qualname__,
+        "at": [f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)],
+    }
+    if getattr(error, "sqlstate", None):
+        told["sqlstate"] = error.sqlstate  # type: ignore[attr-defined] # psycopg's
+    if isinstance(error, _OF_CODE):
+        told["says"] = str(error)
+    return told
 
 
 def init(level: str) -> None:

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 from prometheus_client import REGISTRY as PROCESS
 from sqlalchemy import Engine, event
-from sqlalchemy.pool import QueuePool
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
@@ -33,7 +32,7 @@ def sql_done(text: str, seconds: float) -> None:
     """Count one statement, or one batch that took a single round trip."""
     statements.inc()
     statement_seconds.observe(seconds)
-    for listener in listeners:
+    for listener in tuple(listeners):
         listener(text)
 
 
@@ -59,12 +58,8 @@ def watch(engine: Engine, name: str) -> None:
         sql_done(text, time.perf_counter() - context.campshub_begun)  # type: ignore[attr-defined]
 
     gauge = pool_in_use.labels(name)
-
-    @event.listens_for(engine, "checkout")
-    @event.listens_for(engine, "checkin")
-    def moved(*_given: object) -> None:
-        if isinstance(engine.pool, QueuePool):
-            gauge.set(engine.pool.checkedout())
+    event.listen(engine, "checkout", lambda *_: gauge.inc())
+    event.listen(engine, "checkin", lambda *_: gauge.dec())
 
 
 def page() -> bytes:

@@ -4,9 +4,10 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, and_, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, and_, func, literal_column, or_, select
 
 from campshub.accounts.models import User
+from campshub.core.db.base import AnyRow
 from campshub.core.db.session import Session
 from campshub.core.http.pagination import Page, PageRequest
 from campshub.core.http.problems import NotFound
@@ -50,7 +51,7 @@ ROSTER_COLUMNS = (
     Enrolment.ends_on,
 )
 
-_NONE = literal_column("'[]'::json")
+_NONE: Any = literal_column("'[]'::json")
 
 
 def on_roster(on: date) -> ColumnElement[bool]:
@@ -166,7 +167,7 @@ def see_group(session: Session, principal: Principal, group_id: UUID) -> None:
         raise NotFound
 
 
-def get_enrolment(session: Session, principal: Principal, group_id: UUID, enrolment_id: UUID) -> Row[Any]:
+def get_enrolment(session: Session, principal: Principal, group_id: UUID, enrolment_id: UUID) -> AnyRow:
     """Return one enrolment.
 
     :raises NotFound: the principal sees no such enrolment in the group.

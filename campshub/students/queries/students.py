@@ -5,8 +5,9 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Integer, Row, Uuid, and_, column, exists, func, literal, select
+from sqlalchemy import ColumnElement, Integer, Uuid, and_, column, exists, func, literal, select
 
+from campshub.core.db.base import AnyRow
 from campshub.core.db.session import Session
 from campshub.core.http.pagination import Page, PageRequest
 from campshub.core.http.problems import NotFound
@@ -15,8 +16,8 @@ from campshub.students import names
 from campshub.students.models import Enrolment, Student
 from campshub.students.queries import visibility as _rules  # noqa: F401 - who sees what is registered there
 
-# What lists and items show, in the order of the schema; everything else stays in the database.
-COLUMNS = (
+# What lists show, in the order of the schema; everything else stays in the database.
+LISTED_COLUMNS = (
     Student.id,
     Student.code,
     Student.external_id,
@@ -28,9 +29,6 @@ COLUMNS = (
     Student.gender,
     Student.email,
     Student.phone,
-    Student.address,
-    Student.emergency_contacts,
-    Student.guardians,
     Student.tags,
     Student.status,
     Student.joined_on,
@@ -40,19 +38,22 @@ COLUMNS = (
     Student.updated_at,
     Student.version,
 )
+COLUMNS = (*LISTED_COLUMNS, Student.address, Student.emergency_contacts, Student.guardians)
 MOST_FOUND = 200
 
 
 def list_students(session: Session, principal: Principal, *, q: str | None, page: PageRequest, **filters: Any) -> Page:
     """List the students whom the principal may see, by name; with ``q`` whoever fits best first."""
-    rows = select(*page.choose(COLUMNS)).where(visible_to(principal, Student), *_conditions(filters))
+    rows = select(*page.choose(LISTED_COLUMNS)).where(visible_to(principal, Student), *_conditions(filters))
     orders: dict[str, tuple[Any, ...]] = {
         "name": (Student.sort_name, Student.id),
         "code": (Student.code, Student.id),
         "created": (Student.id,),
     }
     if q is not None and (words := names.folded(q)):
-        found = func.search_students(words, MOST_FOUND).table_valued(column("student_id", Uuid), column("distance", Integer))
+        found = func.search_students(words, MOST_FOUND).table_valued(
+            column("student_id", Uuid), column("distance", Integer)
+        )
         rows = rows.join(found, found.c.student_id == Student.id)
         orders[""] = orders["relevance"] = (found.c.distance, Student.id)
     return page.of(session, rows, order=orders.get(page.sort, orders["name"]))
@@ -92,7 +93,7 @@ def _in_group(group_id: UUID) -> ColumnElement[bool]:
     )
 
 
-def get_student(session: Session, principal: Principal, student_id: UUID) -> Row[Any]:
+def get_student(session: Session, principal: Principal, student_id: UUID) -> AnyRow:
     """Return one student.
 
     :raises NotFound: the principal sees no such student.
@@ -125,16 +126,16 @@ def statistics(session: Session, principal: Principal) -> dict[str, Any]:
     """Return the numbers of students, by status and by the month in which they joined."""
     month = func.to_char(Student.joined_on, "YYYY-MM")
     counted = session.execute(
-        select(Student.status, month.label("month"), func.count().label("count"))
+        select(Student.status, month.label("month"), func.count().label("students"))
         .where(visible_to(principal, Student), Student.deleted_at.is_(None))
         .group_by(Student.status, month)
     ).all()
     by_status: dict[str, int] = {}
     by_month: dict[str, int] = {}
     for row in counted:
-        by_status[row.status] = by_status.get(row.status, 0) + row.count
+        by_status[row.status] = by_status.get(row.status, 0) + row.students
         if row.month is not None:
-            by_month[row.month] = by_month.get(row.month, 0) + row.count
+            by_month[row.month] = by_month.get(row.month, 0) + row.students
     return {
         "total": sum(by_status.values()),
         "by_status": [{"status": status, "count": count} for status, count in sorted(by_status.items())],
@@ -145,11 +146,11 @@ def statistics(session: Session, principal: Principal) -> dict[str, Any]:
 
 def _by_group(session: Session, principal: Principal) -> list[dict[str, Any]]:
     rows = session.execute(
-        select(Enrolment.group_id, func.count().label("count"))
+        select(Enrolment.group_id, func.count().label("students"))
         .join(Student, and_(Student.organization_id == Enrolment.organization_id, Student.id == Enrolment.student_id))
         .where(visible_to(principal, Student), Student.deleted_at.is_(None), Enrolment.status == "active")
         .where(visible_to(principal, Enrolment))
         .group_by(Enrolment.group_id)
         .order_by(func.count().desc(), Enrolment.group_id)
     )
-    return [{"group_id": row.group_id, "count": row.count} for row in rows]
+    return [{"group_id": row.group_id, "count": row.students} for row in rows]

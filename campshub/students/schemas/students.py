@@ -73,8 +73,8 @@ class StudentPatch(_Student):
     status = fields.Text(one_of=STUDENT_STATUSES)
 
 
-class StudentOut(fields.Out):
-    """A student."""
+class StudentListedOut(fields.Out):
+    """A student, as lists show them: without whom to call and where they live."""
 
     id = fields.Id(required=True)
     code = fields.Text(required=True)
@@ -87,9 +87,6 @@ class StudentOut(fields.Out):
     gender = fields.Text(required=True, allow_none=True)
     email = fields.Text(required=True, allow_none=True)
     phone = fields.Text(required=True, allow_none=True)
-    address = ma.Dict(required=True, allow_none=True)
-    emergency_contacts = ma.List(ma.Dict(), required=True)
-    guardians = ma.List(ma.Dict(), required=True)
     tags = ma.List(fields.Text(), required=True)
     status = fields.Text(required=True)
     joined_on = ma.Date(required=True, allow_none=True)
@@ -98,6 +95,14 @@ class StudentOut(fields.Out):
     created_at = ma.AwareDateTime(required=True)
     updated_at = ma.AwareDateTime(required=True)
     version = ma.Integer(required=True)
+
+
+class StudentOut(StudentListedOut):
+    """A student."""
+
+    address = ma.Dict(required=True, allow_none=True)
+    emergency_contacts = ma.List(ma.Dict(), required=True)
+    guardians = ma.List(ma.Dict(), required=True)
 
 
 class StudentFilter(fields.Filter):

@@ -125,7 +125,9 @@ def undelete(session: Session, principal: Principal, *, group_id: UUID) -> UUID:
 def _set_trainers(session: Session, principal: Principal, group_id: UUID, trainer_ids: Sequence[UUID]) -> None:
     wanted = set(trainer_ids)
     own = GroupTrainer.organization_id == principal.organization_id
-    present = {t.user_id: t for t in session.scalars(select(GroupTrainer).where(own, GroupTrainer.group_id == group_id))}
+    present = {
+        t.user_id: t for t in session.scalars(select(GroupTrainer).where(own, GroupTrainer.group_id == group_id))
+    }
     new = wanted - present.keys()
     if new:
         known = set(

@@ -23,7 +23,6 @@ from campshub.students import names
 from campshub.students.models import Student
 from campshub.students.queries import students as reads
 
-
 # What no two students of an organization share.
 _KEYS = ("id", "code", "external_id", "user_id")
 
@@ -110,7 +109,9 @@ def create_many(
         keys = {(name, value) for name in _KEYS if (value := {**values, "id": row_id}.get(name)) is not None}
         taken = sorted(name for name, value in keys if (name, value) in seen or (name, value) in present)
         if taken:
-            result["errors"] = [FieldError(f"/{name}", f"{name}_taken", "It belongs to another student.") for name in taken]
+            result["errors"] = [
+                FieldError(f"/{name}", f"{name}_taken", "It belongs to another student.") for name in taken
+            ]
             continue
         seen |= keys
         result["outcome"] = "created"
@@ -123,7 +124,9 @@ def create_many(
     return {"results": results, "summary": _summary(results)}
 
 
-def _present(session: Session, principal: Principal, given: Sequence[dict[str, Any]]) -> dict[tuple[str, Any], bytes | None]:
+def _present(
+    session: Session, principal: Principal, given: Sequence[dict[str, Any]]
+) -> dict[tuple[str, Any], bytes | None]:
     """Return the ids, codes, external ids and logins among the given ones that are taken, with their fingerprints."""
     wanted = {name: [value for values in given if (value := values.get(name)) is not None] for name in _KEYS}
     if not any(wanted.values()):
@@ -143,7 +146,13 @@ def _summary(results: Sequence[dict[str, Any]]) -> dict[str, int]:
 
 
 def change(
-    session: Session, principal: Principal, platform: Platform, *, student_id: UUID, expected: int | None, **changes: Any
+    session: Session,
+    principal: Principal,
+    platform: Platform,
+    *,
+    student_id: UUID,
+    expected: int | None,
+    **changes: Any,
 ) -> Student:
     """Change a student.
 
@@ -164,9 +173,7 @@ def change(
     return student
 
 
-def delete(
-    session: Session, principal: Principal, *, student_id: UUID, expected: int | None, now: datetime
-) -> None:
+def delete(session: Session, principal: Principal, *, student_id: UUID, expected: int | None, now: datetime) -> None:
     """Delete a student, keeping all that refers to them; ``undelete`` brings them back.
 
     :raises NotFound: the principal sees no such student.
@@ -231,4 +238,3 @@ def _sealed_note(principal: Principal, platform: Platform, student_id: UUID, not
 
 def _note_context(principal: Principal, student_id: UUID) -> str:
     return f"students.medical_note:{principal.organization_id}:{student_id}"
-

@@ -1,0 +1,1 @@
+"""The benchmark suite: every figure of the documentation, printed by one command."""

@@ -1,0 +1,116 @@
+"""Attendance codes, sessions, and the records of who came."""
+
+import uuid
+from datetime import date, datetime
+from typing import ClassVar
+
+from sqlalchemy import CheckConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from campshub.core.db.base import (
+    PERSONAL,
+    PLATFORM_ID,
+    ClientMade,
+    MonthlyTenantBase,
+    TenantBase,
+    tenant_foreign_key,
+    tenant_index,
+    tenant_unique,
+)
+
+# What a mark can count as; whoever counts as one of ATTENDED was there.
+COUNTS_AS = ("present", "late", "left_early", "absent", "excused")
+ATTENDED = ("present", "late", "left_early")
+SESSION_STATUSES = ("scheduled", "open", "submitted", "locked", "cancelled")
+SOURCES = ("manual", "bulk", "kiosk", "qr", "import", "api")
+
+# The platform's rows stand under ids whose time is zero, which no clock makes and nobody else may use.
+FIRST_OWN_ID = uuid.UUID(int=1 << 80)
+
+
+class AttendanceCode(TenantBase, ClientMade):
+    """What a mark says, and what it counts as.
+
+    The five defaults are rows of the platform, which every organization reads: one made before or after has them, and
+    none needs a copy. An organization's own row under a default's key stands in its place, so that a default is
+    renamed or archived like any other. Records keep a code's key and what it counted as, so that changing or archiving
+    a code rewrites no history, marking needs no foreign key into a shared table, and reading a record no join.
+    """
+
+    __tablename__ = "attendance_codes"
+    __tag__ = "attendance"
+    __table_args__ = (
+        tenant_unique("key"),
+        CheckConstraint(f"counts_as IN {COUNTS_AS}", name="counts_as"),
+        CheckConstraint(f"(organization_id = '{PLATFORM_ID}') = (id < '{FIRST_OWN_ID}')", name="reserved_ids"),
+    )
+
+    key: Mapped[str]
+    label: Mapped[str]
+    counts_as: Mapped[str]
+    in_rate: Mapped[bool]
+    position: Mapped[int] = mapped_column(default=0, server_default="0")
+    is_archived: Mapped[bool] = mapped_column(default=False, server_default="false")
+
+
+class AttendanceSession(TenantBase, ClientMade):
+    """A group's meeting, or the whole place's (open gym, no group), on a local date and slot."""
+
+    __tablename__ = "attendance_sessions"
+    __tag__ = "attendance"
+    __table_args__ = (
+        tenant_unique("group_id", "local_date", "slot", name="uq_attendance_sessions_meeting"),
+        tenant_foreign_key("group_id", "groups"),
+        CheckConstraint(f"status IN {SESSION_STATUSES}", name="status"),
+        CheckConstraint("ends_at IS NULL OR starts_at IS NULL OR ends_at > starts_at", name="ends_after_start"),
+        CheckConstraint("(status = 'locked') = (locked_at IS NOT NULL)", name="locked_at"),
+        CheckConstraint("(status IN ('submitted', 'locked')) = (submitted_at IS NOT NULL)", name="submitted_at"),
+        tenant_index("local_date", "id"),
+    )
+
+    group_id: Mapped[uuid.UUID | None]
+    local_date: Mapped[date]
+    slot: Mapped[str | None]
+    starts_at: Mapped[datetime | None]
+    ends_at: Mapped[datetime | None]
+    status: Mapped[str] = mapped_column(default="scheduled", server_default="scheduled")
+    notes: Mapped[str | None]
+    submitted_at: Mapped[datetime | None]
+    submitted_by: Mapped[uuid.UUID | None]
+    locked_at: Mapped[datetime | None]
+
+
+class AttendanceRecord(MonthlyTenantBase):
+    """One student's mark in one session; the date is the session's, which cannot change any more."""
+
+    __tablename__ = "attendance_records"
+    __tag__ = "attendance"
+    __person__: ClassVar[str] = "student_id"
+    __table_args__ = (
+        tenant_unique("local_date", "session_id", "student_id", name="uq_attendance_records_mark"),
+        tenant_foreign_key("session_id", "attendance_sessions"),
+        tenant_foreign_key("student_id", "students"),
+        CheckConstraint(f"counts_as IN {COUNTS_AS}", name="counts_as"),
+        CheckConstraint(f"source IN {SOURCES}", name="source"),
+        CheckConstraint(
+            "check_out_at IS NULL OR check_in_at IS NULL OR check_out_at >= check_in_at", name="out_after_in"
+        ),
+        tenant_index("student_id", "local_date", "id"),
+        tenant_index("group_id", "local_date", "id"),
+        tenant_index("session_id"),
+        {"postgresql_partition_by": "RANGE (local_date)"},
+    )
+
+    session_id: Mapped[uuid.UUID]
+    student_id: Mapped[uuid.UUID]
+    group_id: Mapped[uuid.UUID | None]  # the session's, so that a group's records are found without a join
+    code: Mapped[str]
+    counts_as: Mapped[str]  # what the code said when the mark was made
+    in_rate: Mapped[bool]
+    check_in_at: Mapped[datetime | None]
+    check_out_at: Mapped[datetime | None]
+    minutes: Mapped[int | None]  # between the two
+    source: Mapped[str]
+    device_id: Mapped[uuid.UUID | None]
+    note: Mapped[str | None] = mapped_column(info=PERSONAL)
+    marked_by: Mapped[uuid.UUID | None]

@@ -1,0 +1,91 @@
+"""Reads of sessions."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, exists, select
+
+from campshub.attendance.models import AttendanceRecord, AttendanceSession
+from campshub.attendance.queries import visibility as _rules  # noqa: F401 - who sees what is registered there
+from campshub.core.db.base import AnyRow
+from campshub.core.db.session import Session
+from campshub.core.http.pagination import Page, PageRequest
+from campshub.core.http.problems import NotFound
+from campshub.core.security.principal import Principal, visible_to
+from campshub.students.queries import groups
+
+COLUMNS = (
+    AttendanceSession.id,
+    AttendanceSession.group_id,
+    AttendanceSession.local_date,
+    AttendanceSession.slot,
+    AttendanceSession.starts_at,
+    AttendanceSession.ends_at,
+    AttendanceSession.status,
+    AttendanceSession.notes,
+    AttendanceSession.submitted_at,
+    AttendanceSession.submitted_by,
+    AttendanceSession.locked_at,
+    AttendanceSession.created_at,
+    AttendanceSession.updated_at,
+    AttendanceSession.version,
+)
+
+
+def list_sessions(session: Session, principal: Principal, *, page: PageRequest, **filters: Any) -> Page:
+    """List the sessions that the principal may see, by date."""
+    rows = select(*page.choose(COLUMNS)).where(visible_to(principal, AttendanceSession), *_conditions(filters))
+    return page.of(session, rows, order=(AttendanceSession.local_date, AttendanceSession.id))
+
+
+def list_of_group(session: Session, principal: Principal, group_id: UUID, *, page: PageRequest, **filters: Any) -> Page:
+    """List a group's sessions, by date.
+
+    :raises NotFound: the principal sees no such group.
+    """
+    found = list_sessions(session, principal, page=page, group_id=group_id, **filters)
+    if not found.rows:
+        groups.see_group(session, principal, group_id)
+    return found
+
+
+def _conditions(filters: Mapping[str, Any]) -> list[ColumnElement[bool]]:
+    """Return one condition a filter."""
+    found: list[ColumnElement[bool]] = []
+    if filters.get("first"):
+        found.append(AttendanceSession.local_date >= filters["first"])
+    if filters.get("last"):
+        found.append(AttendanceSession.local_date <= filters["last"])
+    if filters.get("group_id"):
+        found.append(AttendanceSession.group_id == filters["group_id"])
+    if filters.get("status"):
+        found.append(AttendanceSession.status == filters["status"])
+    return found
+
+
+def get_session(session: Session, principal: Principal, session_id: UUID) -> AnyRow:
+    """Return one session.
+
+    :raises NotFound: the principal sees no such session.
+    """
+    row = session.execute(
+        select(*COLUMNS).where(visible_to(principal, AttendanceSession), AttendanceSession.id == session_id)
+    ).one_or_none()
+    if row is None:
+        raise NotFound
+    return row
+
+
+def has_marks(session: Session, meeting: AttendanceSession) -> bool:
+    """Tell whether anybody has a mark in a session."""
+    found = select(
+        exists(
+            select(1).where(
+                AttendanceRecord.organization_id == meeting.organization_id,
+                AttendanceRecord.local_date == meeting.local_date,
+                AttendanceRecord.session_id == meeting.id,
+            )
+        )
+    )
+    return bool(session.scalar(found))

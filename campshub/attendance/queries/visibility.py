@@ -1,0 +1,66 @@
+"""Who sees which sessions and records: trainers those of their groups, clients their own.
+
+Open gym is the whole place's: trainers see it, and in it the records of the students whom they see.
+"""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, and_, exists, or_, select
+
+from campshub.attendance.models import AttendanceCode, AttendanceRecord, AttendanceSession
+from campshub.core.security.permissions import Scope
+from campshub.core.security.principal import Principal, shared_with_platform, visibility, visible_to
+from campshub.students.models import Enrolment, GroupTrainer, Student
+from campshub.students.queries.visibility import own_student_ids, trained_groups
+
+shared_with_platform(AttendanceCode)
+
+_MEMBER = ("pending", "active", "completed")
+
+
+def _trained(principal: Principal) -> Select[UUID]:
+    return select(GroupTrainer.group_id).where(trained_groups(principal))
+
+
+def _oneself(principal: Principal) -> Select[UUID]:
+    return select(Student.id).where(own_student_ids(principal))
+
+
+@visibility(AttendanceSession, Scope.GROUPS)
+def _trainers_sessions(principal: Principal) -> ColumnElement[bool]:
+    return or_(AttendanceSession.group_id.is_(None), AttendanceSession.group_id.in_(_trained(principal)))
+
+
+@visibility(AttendanceSession, Scope.OWN)
+def _own_groups_sessions(principal: Principal) -> ColumnElement[bool]:
+    return AttendanceSession.group_id.in_(
+        select(Enrolment.group_id).where(
+            Enrolment.organization_id == principal.organization_id,
+            Enrolment.student_id.in_(_oneself(principal)),
+            Enrolment.status.in_(_MEMBER),
+        )
+    )
+
+
+@visibility(AttendanceRecord, Scope.GROUPS)
+def _trainers_records(principal: Principal) -> ColumnElement[bool]:
+    return or_(
+        AttendanceRecord.group_id.in_(_trained(principal)),
+        and_(AttendanceRecord.group_id.is_(None), _of_visible_student(principal)),
+    )
+
+
+@visibility(AttendanceRecord, Scope.OWN)
+def _own_records(principal: Principal) -> ColumnElement[bool]:
+    return AttendanceRecord.student_id.in_(_oneself(principal))
+
+
+def _of_visible_student(principal: Principal) -> ColumnElement[bool]:
+    student: Any = Student
+    return exists(
+        select(1)
+        .select_from(student)
+        .where(visible_to(principal, student), student.id == AttendanceRecord.student_id)
+        .correlate(AttendanceRecord)
+    )

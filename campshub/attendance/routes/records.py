@@ -1,0 +1,74 @@
+"""The records' addresses."""
+
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from campshub.attendance.queries import records as queries
+from campshub.attendance.schemas import records as schemas
+from campshub.attendance.service import marks, sessions
+from campshub.attendance.service import records as service
+from campshub.core.http.marks import needs
+from campshub.core.http.problems import NotFound
+from campshub.core.http.resource import Blueprint, Resource
+from campshub.core.security.permissions import Permission
+
+records = Blueprint(
+    "attendance_records", __name__, url_prefix="/api/attendance/records", description="Who came, session by session."
+)
+student_attendance = Blueprint(
+    "student_attendance", __name__, url_prefix="/api/students", description="One student's attendance."
+)
+
+_STATES = (NotFound, sessions.SessionLocked, sessions.SessionCancelled, marks.ReasonRequired)
+
+
+@records.route("/")
+class AttendanceRecords(Resource):
+    """All records."""
+
+    @needs(Permission.ATTENDANCE_READ)
+    @records.query(schemas.AttendanceRecordFilter)
+    @records.answers_page(schemas.AttendanceRecordOut, sorts=("date",))
+    def get(self, *, page: Any, **filters: Any) -> Any:
+        """List records from one date to another; the present month where neither is given."""
+        return queries.list_records(self.session, self.principal, now=self.now, page=page, **filters)
+
+
+@records.route("/<uuid:record_id>/")
+class OneAttendanceRecord(Resource):
+    """One record."""
+
+    @needs(Permission.ATTENDANCE_READ)
+    @records.query(schemas.RecordDate)
+    @records.answers(schemas.AttendanceRecordOut)
+    def get(self, record_id: UUID, *, on: date) -> Any:
+        """Show a record."""
+        return queries.get_record(self.session, self.principal, record_id, on=on)
+
+    @needs(Permission.ATTENDANCE_MARK)
+    @records.query(schemas.RecordDate)
+    @records.body(schemas.AttendanceRecordPatch)
+    @records.answers(schemas.AttendanceRecordOut, raises=_STATES)
+    def patch(self, record_id: UUID, **given: Any) -> Any:
+        """Change a record."""
+        return service.change(self.session, self.principal, record_id=record_id, expected=self.if_match, **given)
+
+    @needs(Permission.ATTENDANCE_MARK)
+    @records.query(schemas.RecordRemoval)
+    @records.answers(None, raises=_STATES)
+    def delete(self, record_id: UUID, **given: Any) -> None:
+        """Remove a record; that it was there stays in the audit log."""
+        service.remove(self.session, self.principal, record_id=record_id, expected=self.if_match, **given)
+
+
+@student_attendance.route("/<uuid:student_id>/attendance/")
+class StudentAttendance(Resource):
+    """One student's attendance."""
+
+    @needs(Permission.ATTENDANCE_READ)
+    @student_attendance.query(schemas.DateRange)
+    @student_attendance.answers(schemas.StudentAttendanceOut)
+    def get(self, student_id: UUID, **filters: Any) -> Any:
+        """Show a student's attendance and what it adds up to; the present month where no dates are given."""
+        return queries.of_student(self.session, self.principal, student_id, now=self.now, **filters)

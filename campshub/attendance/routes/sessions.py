@@ -1,0 +1,134 @@
+"""The sessions' addresses, their registers among them."""
+
+from typing import Any
+from uuid import UUID
+
+from campshub.attendance.queries import registers
+from campshub.attendance.queries import sessions as queries
+from campshub.attendance.schemas import records as record_schemas
+from campshub.attendance.schemas import sessions as schemas
+from campshub.attendance.service import marking, marks
+from campshub.attendance.service import sessions as service
+from campshub.core.http.marks import needs
+from campshub.core.http.problems import IdTaken, NotFound
+from campshub.core.http.resource import Blueprint, Resource
+from campshub.core.security.permissions import Permission
+
+sessions = Blueprint(
+    "attendance_sessions", __name__, url_prefix="/api/attendance/sessions", description="Meetings and their registers."
+)
+group_sessions = Blueprint("group_sessions", __name__, url_prefix="/api/groups", description="A group's meetings.")
+
+_STATES = (service.SessionLocked, service.SessionCancelled)
+_UNFIT = (service.DateOutOfRange, service.SessionExists, service.EndsBeforeStart)
+
+
+@sessions.route("/")
+class AttendanceSessions(Resource):
+    """All sessions."""
+
+    @needs(Permission.ATTENDANCE_READ)
+    @sessions.query(schemas.AttendanceSessionFilter)
+    @sessions.answers_page(schemas.AttendanceSessionOut, sorts=("date",))
+    def get(self, *, page: Any, **filters: Any) -> Any:
+        """List sessions by date."""
+        return queries.list_sessions(self.session, self.principal, page=page, **filters)
+
+    @needs(Permission.ATTENDANCE_MARK)
+    @sessions.body(schemas.AttendanceSessionIn)
+    @sessions.answers(schemas.AttendanceSessionOut, status=201, raises=(IdTaken, service.UnknownGroup, *_UNFIT))
+    def post(self, **given: Any) -> Any:
+        """Create a session."""
+        made, is_new = service.create(self.session, self.principal, now=self.now, **given)
+        return made, 201 if is_new else 200
+
+
+@sessions.route("/<uuid:session_id>/")
+class OneAttendanceSession(Resource):
+    """One session."""
+
+    @needs(Permission.ATTENDANCE_READ)
+    @sessions.answers(schemas.AttendanceSessionOut)
+    def get(self, session_id: UUID) -> Any:
+        """Show a session."""
+        return queries.get_session(self.session, self.principal, session_id)
+
+    @needs(Permission.ATTENDANCE_MARK)
+    @sessions.body(schemas.AttendanceSessionPatch)
+    @sessions.answers(
+        schemas.AttendanceSessionOut,
+        raises=(NotFound, service.SessionLocked, service.SessionSubmitted, service.SessionHasMarks, *_UNFIT),
+    )
+    def patch(self, session_id: UUID, **changes: Any) -> Any:
+        """Change a session."""
+        return service.change(
+            self.session, self.principal, session_id=session_id, expected=self.if_match, now=self.now, **changes
+        )
+
+
+@sessions.route("/<uuid:session_id>/submit/")
+class AttendanceSessionSubmit(Resource):
+    """Submitting a register."""
+
+    @needs(Permission.ATTENDANCE_MARK)
+    @sessions.answers(schemas.AttendanceSessionOut, raises=(NotFound, *_STATES))
+    def post(self, session_id: UUID) -> Any:
+        """Submit a register; a later change needs a reason."""
+        return service.submit(self.session, self.principal, session_id=session_id, expected=self.if_match, now=self.now)
+
+
+@sessions.route("/<uuid:session_id>/lock/")
+class AttendanceSessionLock(Resource):
+    """Locking a register."""
+
+    @needs(Permission.ATTENDANCE_WRITE)
+    @sessions.answers(schemas.AttendanceSessionOut, raises=(NotFound, service.SessionCancelled))
+    def post(self, session_id: UUID) -> Any:
+        """Lock a register; a later change needs a permission and a reason."""
+        return service.lock_register(
+            self.session, self.principal, session_id=session_id, expected=self.if_match, now=self.now
+        )
+
+
+@sessions.route("/<uuid:session_id>/reopen/")
+class AttendanceSessionReopen(Resource):
+    """Reopening a register."""
+
+    @needs(Permission.ATTENDANCE_WRITE)
+    @sessions.answers(schemas.AttendanceSessionOut, raises=(NotFound, service.SessionCancelled))
+    def post(self, session_id: UUID) -> Any:
+        """Open a submitted or locked register again."""
+        return service.reopen(self.session, self.principal, session_id=session_id, expected=self.if_match)
+
+
+@sessions.route("/<uuid:session_id>/records/")
+class AttendanceRegister(Resource):
+    """One session's register."""
+
+    @needs(Permission.ATTENDANCE_READ)
+    @sessions.answers_page(record_schemas.RegisterRowOut, sorts=("name",))
+    def get(self, session_id: UUID, *, page: Any) -> Any:
+        """Show a register: the roster as of the session's date, each with their mark."""
+        return registers.show(self.session, self.principal, session_id, page=page)
+
+    @needs(Permission.ATTENDANCE_MARK)
+    @sessions.body(record_schemas.MarksIn, most_mib=8)
+    @sessions.answers(
+        record_schemas.MarksResultOut,
+        raises=(NotFound, marks.ReasonRequired, marking.NoRoster, marking.MarkRemovedMeanwhile, *_STATES),
+    )
+    def put(self, session_id: UUID, **given: Any) -> Any:
+        """Mark many students; each row answers for itself."""
+        return marking.mark_many(self.session, self.principal, session_id=session_id, **given)
+
+
+@group_sessions.route("/<uuid:group_id>/sessions/")
+class GroupSessions(Resource):
+    """A group's sessions."""
+
+    @needs(Permission.ATTENDANCE_READ)
+    @group_sessions.query(schemas.GroupSessionFilter)
+    @group_sessions.answers_page(schemas.AttendanceSessionOut, sorts=("date",))
+    def get(self, group_id: UUID, *, page: Any, **filters: Any) -> Any:
+        """List a group's sessions by date."""
+        return queries.list_of_group(self.session, self.principal, group_id, page=page, **filters)

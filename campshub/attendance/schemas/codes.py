@@ -1,0 +1,63 @@
+"""Attendance codes, as they come in and go out."""
+
+from typing import Any
+
+from marshmallow import fields as ma
+from marshmallow import validate
+
+from campshub.attendance.models import COUNTS_AS
+from campshub.core.http import fields
+
+
+class CodeKey(fields.Text):
+    """A code's key: what records hold and requests name."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(most=32, **options)
+        self.validators.append(
+            validate.Regexp(r"^[a-z0-9][a-z0-9_]{0,31}$", error="Lower-case letters, digits and underscores, up to 32.")
+        )
+
+
+class AttendanceCodeIn(fields.In):
+    """A new code of the organization's own; under a default's key it stands in the default's place."""
+
+    id = fields.Id(metadata={"description": "Your own id (UUID version 7), so that a retry is no second code."})
+    key = CodeKey(required=True)
+    label = fields.Name(required=True, most=64)
+    counts_as = fields.Text(required=True, one_of=COUNTS_AS)
+    in_rate = fields.Flag(load_default=True, metadata={"description": "Whether its marks enter the rate."})
+    position = fields.Whole(load_default=0, most=10_000, metadata={"description": "Its place in the list."})
+    is_archived = fields.Flag(load_default=False, metadata={"description": "No mark can be given it any more."})
+
+
+class AttendanceCodePatch(fields.In):
+    """What changes in a code; its key stays, since records hold it."""
+
+    label = fields.Name(most=64)
+    counts_as = fields.Text(one_of=COUNTS_AS)
+    in_rate = fields.Flag()
+    position = fields.Whole(most=10_000)
+    is_archived = fields.Flag()
+
+
+class AttendanceCodeOut(fields.Out):
+    """An attendance code."""
+
+    id = fields.Id(required=True)
+    key = fields.Text(required=True)
+    label = fields.Text(required=True)
+    counts_as = fields.Text(required=True, one_of=COUNTS_AS)
+    in_rate = fields.Flag(required=True)
+    position = ma.Integer(required=True)
+    is_archived = fields.Flag(required=True)
+    is_default = fields.Flag(required=True, metadata={"description": "One that every organization has."})
+    created_at = ma.AwareDateTime(required=True)
+    updated_at = ma.AwareDateTime(required=True)
+    version = ma.Integer(required=True)
+
+
+class AttendanceCodeFilter(fields.Filter):
+    """Which codes."""
+
+    archived = fields.Flag(load_default=False, metadata={"description": "The archived ones instead."})

@@ -1,0 +1,68 @@
+"""Sessions, as they come in and go out."""
+
+from marshmallow import fields as ma
+
+from campshub.attendance.models import SESSION_STATUSES
+from campshub.core.http import fields
+
+
+class _AttendanceSession(fields.In):
+    """What is told about a session either way."""
+
+    slot = fields.Name(
+        allow_none=True,
+        most=40,
+        metadata={"description": "Which of the day's meetings: its start `HH:MM`, or a name."},
+    )
+    starts_at = fields.Instant(allow_none=True)
+    ends_at = fields.Instant(allow_none=True)
+    notes = fields.Text(allow_none=True, most=fields.LONG)
+
+
+class AttendanceSessionIn(_AttendanceSession):
+    """A new session."""
+
+    id = fields.Id(metadata={"description": "Your own id (UUID version 7), so that a retry is no second session."})
+    group_id = fields.Id(load_default=None, allow_none=True, metadata={"description": "None: open gym."})
+    local_date = fields.LocalDate(required=True)
+    status = fields.Text(one_of=("scheduled", "open"), load_default="scheduled")
+
+
+class AttendanceSessionPatch(_AttendanceSession):
+    """What changes in a session; what is not named stays."""
+
+    local_date = fields.LocalDate()
+    status = fields.Text(one_of=("scheduled", "open", "cancelled"))
+
+
+class AttendanceSessionOut(fields.Out):
+    """A session."""
+
+    id = fields.Id(required=True)
+    group_id = fields.Id(required=True, allow_none=True)
+    local_date = ma.Date(required=True)
+    slot = fields.Text(required=True, allow_none=True)
+    starts_at = ma.AwareDateTime(required=True, allow_none=True)
+    ends_at = ma.AwareDateTime(required=True, allow_none=True)
+    status = fields.Text(required=True, one_of=SESSION_STATUSES)
+    notes = fields.Text(required=True, allow_none=True)
+    submitted_at = ma.AwareDateTime(required=True, allow_none=True)
+    submitted_by = fields.Id(required=True, allow_none=True)
+    locked_at = ma.AwareDateTime(required=True, allow_none=True)
+    created_at = ma.AwareDateTime(required=True)
+    updated_at = ma.AwareDateTime(required=True)
+    version = ma.Integer(required=True)
+
+
+class GroupSessionFilter(fields.Filter):
+    """Which of a group's sessions."""
+
+    first = fields.LocalDate(data_key="from", load_default=None)
+    last = fields.LocalDate(data_key="to", load_default=None)
+    status = fields.Text(load_default=None, one_of=SESSION_STATUSES)
+
+
+class AttendanceSessionFilter(GroupSessionFilter):
+    """Which sessions."""
+
+    group_id = fields.Id(load_default=None)

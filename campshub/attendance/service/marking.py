@@ -1,0 +1,271 @@
+"""Marking a roster: many marks in one call, each row answering for itself, none ever lost silently.
+
+What is written is decided on the marks as they were read, and each row carries the version that it was decided on; the
+database writes it only onto that version. What somebody else has written in between is read again and decided anew.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from campshub.attendance.models import AttendanceRecord
+from campshub.attendance.queries import registers
+from campshub.attendance.queries.registers import MARK, Mark, Register
+from campshub.attendance.service import marks
+from campshub.core.db import writes
+from campshub.core.db.session import Session
+from campshub.core.http.problems import Conflict, FieldError, Invalid
+from campshub.core.http.rows import GivenRow
+from campshub.core.security.principal import Principal
+
+TRIES = 3
+OUTCOMES = ("created", "updated", "unchanged", "conflict", "error")
+_KEY = ("local_date", "session_id", "student_id")
+_CHANGE = (
+    "code",
+    "counts_as",
+    "in_rate",
+    "check_in_at",
+    "check_out_at",
+    "minutes",
+    "note",
+    "source",
+    "device_id",
+    "marked_by",
+)
+_AS_SEEN = "attendance_records.version = excluded.version - 1"
+
+
+class MarkRemovedMeanwhile(Conflict):
+    """Someone else removed a mark at the same moment; nothing has been marked, read the register again."""
+
+    code = "changed_meanwhile"
+
+
+class NoRoster(Invalid):
+    """Open gym has no roster, so there is no rest of it to mark."""
+
+    code = "no_roster"
+    pointer = "/rest"
+
+
+class RosterTooLarge(Invalid):
+    """The roster is too large for its rest to be marked in one call."""
+
+    code = "roster_too_large"
+    pointer = "/rest"
+
+
+@dataclass
+class Line:
+    """A row of the body, or a student of the rest, on its way to its result."""
+
+    index: int | None
+    student_id: UUID | None
+    given: dict[str, Any] = field(default_factory=dict)
+    errors: list[FieldError] = field(default_factory=list)
+    outcome: str = "error"
+    mark: Mark | None = None
+
+    @property
+    def is_rest(self) -> bool:
+        """Whether no row names the student."""
+        return self.index is None
+
+
+def mark_many(
+    session: Session,
+    principal: Principal,
+    *,
+    session_id: UUID,
+    records: Sequence[GivenRow],
+    rest: str | None,
+    overwrite: bool,
+    reason: str | None,
+) -> dict[str, Any]:
+    """Mark students in a session.
+
+    A row creates the mark or confirms it. Where there is another, the row changes it with its version or with
+    ``overwrite``, and else answers ``conflict``. ``rest`` is the code of all others on the roster who have no mark.
+
+    :raises NotFound: the principal sees no such session.
+    :raises SessionLocked, SessionCancelled, ReasonRequired: the register's state does not allow a change.
+    :raises Invalid: ``rest`` does not name a code, or leaves open whom a row means.
+    """
+    session.unit.reason = reason
+    lines = _lines(records, named=rest is not None)
+    students = [line.student_id for line in lines if line.student_id is not None]
+    register = registers.take(session, principal, session_id, students, whole=rest is not None)
+    for line in lines:
+        line.errors = line.errors or list(_errors(register, line))
+    if rest is not None:
+        lines += _rest(register, rest, set(students))
+    _settle(session, principal, register, lines, overwrite=overwrite, reason=reason)
+    outcomes = [line.outcome for line in lines]
+    return {
+        "results": [_result(line) for line in lines],
+        "summary": {outcome: outcomes.count(outcome) for outcome in OUTCOMES},
+    }
+
+
+def _lines(records: Sequence[GivenRow], *, named: bool) -> list[Line]:
+    """Read the rows; of several for one student the first counts.
+
+    :raises Invalid: each row must be ``named``, and of one it cannot be read whom it means.
+    """
+    lines: list[Line] = []
+    seen: set[UUID] = set()
+    for index, row in enumerate(records):
+        line = Line(index, _student_of(row), dict(row.values or {}), list(row.errors))
+        if line.student_id is None and named:
+            # Whoever it means would be marked as one of the rest.
+            errors = [FieldError(f"/records/{index}{e.pointer}", e.code, e.detail) for e in line.errors]
+            raise Invalid.of(errors)
+        if line.student_id in seen:
+            line.errors = [FieldError("/student_id", "repeated", "An earlier row names this student.")]
+        elif line.student_id is not None:
+            seen.add(line.student_id)
+        lines.append(line)
+    return lines
+
+
+def _student_of(row: GivenRow) -> UUID | None:
+    """Return whom a row means, also where the rest of it cannot be read."""
+    if row.values is not None:
+        student_id: UUID = row.values["student_id"]
+        return student_id
+    try:
+        return UUID(row.raw["student_id"])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _errors(register: Register, line: Line) -> Iterator[FieldError]:
+    entry = register.entries.get(line.student_id) if line.student_id else None
+    if entry is None:
+        yield FieldError("/student_id", "unknown_student", "There is no such student whom you may see.")
+    elif register.group_id is not None and not entry.is_on_roster and entry.mark is None:
+        yield FieldError("/student_id", "not_on_roster", "Not in the group on the session's date.")
+    if line.given["code"] not in register.codes:
+        yield marks.unknown_code("/code", line.given["code"], list(register.codes))
+
+
+def _rest(register: Register, code: str, named: set[UUID]) -> list[Line]:
+    """Return a line for each student of the roster whom no row names.
+
+    :raises Invalid: there is no roster, or no such code.
+    """
+    if register.group_id is None:
+        raise NoRoster
+    if code not in register.codes:
+        raise Invalid.of([marks.unknown_code("/rest", code, list(register.codes))])
+    others = sorted(key for key, entry in register.entries.items() if entry.is_on_roster and key not in named)
+    if len(register.entries) >= registers.MOST_ON_ROSTER:
+        raise RosterTooLarge
+    return [Line(None, student_id, {"code": code}) for student_id in others]
+
+
+def _settle(
+    session: Session,
+    principal: Principal,
+    register: Register,
+    lines: Sequence[Line],
+    *,
+    overwrite: bool,
+    reason: str | None,
+) -> None:
+    """Decide and write until nobody has come in between; who still has after some tries, keeps what they wrote."""
+    present: dict[UUID | None, Mark | None] = {key: entry.mark for key, entry in register.entries.items()}
+    pending = [line for line in lines if not line.errors]
+    for _ in range(TRIES):
+        decided = {
+            line.student_id: _decide(principal, register, line, present, overwrite=overwrite) for line in pending
+        }
+        rows = {student_id: row for student_id, row in decided.items() if row is not None}
+        if not rows:
+            return
+        marks.require_changeable(principal, register.status, reason)
+        written = _write(session, rows)
+        for line in pending:
+            line.mark = written.get(line.student_id, line.mark)
+        missed = rows.keys() - written.keys()
+        if not missed:
+            return
+        pending = [line for line in pending if line.student_id in missed]
+        there = registers.marks_of(session, principal, register, [student_id for student_id in missed if student_id])
+        present |= {student_id: there.get(student_id) for student_id in missed if student_id}
+    for line in pending:
+        line.outcome, line.mark = "conflict", present[line.student_id]
+
+
+def _write(session: Session, rows: Mapping[UUID | None, dict[str, Any]]) -> dict[UUID | None, Mark]:
+    """Write marks onto the versions that they were decided on; return those that were written.
+
+    :raises MarkRemovedMeanwhile: a mark that was to be changed has gone, and would have come back.
+    """
+    written: dict[UUID | None, Mark] = {}
+    for done in writes.merge(session, AttendanceRecord, list(rows.values()), key=_KEY, change=_CHANGE, when=_AS_SEEN):
+        row = rows[done.student_id]
+        if done.made and row["version"] > 1:
+            raise MarkRemovedMeanwhile
+        written[done.student_id] = {name: {**row, "id": done.id, "version": done.version}[name] for name in MARK}
+    return written
+
+
+def _decide(
+    principal: Principal,
+    register: Register,
+    line: Line,
+    present: Mapping[UUID | None, Mark | None],
+    *,
+    overwrite: bool,
+) -> dict[str, Any] | None:
+    """Settle a line's outcome on the mark that is there; return the row that is to be written, if any."""
+    mark = line.mark = present[line.student_id]
+    told = marks.said(mark, line.given)
+    line.errors = marks.errors_of(principal, told, local_date=register.local_date)
+    if line.errors:
+        line.outcome = "error"
+    elif mark is not None and (line.is_rest or all(mark[name] == told[name] for name in marks.SAID)):
+        line.outcome = "unchanged"
+    elif not overwrite and line.given.get("version") != (mark["version"] if mark else None):
+        line.outcome = "conflict"
+    else:
+        line.outcome = "updated" if mark else "created"
+        return _row(principal, register, line, told, mark)
+    return None
+
+
+def _row(
+    principal: Principal, register: Register, line: Line, told: Mapping[str, Any], mark: Mark | None
+) -> dict[str, Any]:
+    # A mark whose code stays keeps what the code counted as when it was given.
+    code = mark if mark and mark["code"] == told["code"] else register.codes[told["code"]]
+    return {
+        **told,
+        "local_date": register.local_date,
+        "session_id": register.session_id,
+        "student_id": line.student_id,
+        "group_id": register.group_id,
+        "counts_as": code["counts_as"],
+        "in_rate": code["in_rate"],
+        "minutes": marks.minutes_between(told["check_in_at"], told["check_out_at"]),
+        "source": "bulk" if line.is_rest else "manual",
+        "device_id": None,
+        "marked_by": principal.user_id,
+        "version": (mark["version"] if mark else 0) + 1,
+    }
+
+
+def _result(line: Line) -> dict[str, Any]:
+    """Tell what became of a line, and the mark as it is now."""
+    mark = line.mark or dict.fromkeys(MARK)
+    return {
+        **mark,
+        "index": line.index,
+        "student_id": line.student_id,
+        "outcome": line.outcome,
+        "present": line.mark if line.outcome == "conflict" else None,
+        "errors": line.errors,
+    }

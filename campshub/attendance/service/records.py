@@ -1,0 +1,104 @@
+"""Changing and removing one mark."""
+
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import and_, select
+
+from campshub.attendance.models import AttendanceRecord, AttendanceSession
+from campshub.attendance.queries import codes
+from campshub.attendance.service import marks
+from campshub.core.db.rows import lock
+from campshub.core.db.session import Session
+from campshub.core.http.problems import Invalid, NotFound
+from campshub.core.security.principal import Principal, visible_to
+
+
+def change(
+    session: Session,
+    principal: Principal,
+    *,
+    record_id: UUID,
+    on: date,
+    expected: int | None,
+    reason: str | None,
+    **changes: Any,
+) -> AttendanceRecord:
+    """Change one mark; what is not named stays, and a change that says the same changes nothing.
+
+    :raises NotFound: the principal sees no such record on that date.
+    :raises PreconditionFailed: it has changed since the caller read it.
+    :raises SessionLocked, SessionCancelled, ReasonRequired: the register's state does not allow a change.
+    """
+    status, record = _take(session, principal, record_id, on, expected)
+    told = marks.said({name: getattr(record, name) for name in marks.SAID}, changes)
+    errors = marks.errors_of(principal, told, local_date=record.local_date)
+    changed = {name for name in marks.SAID if getattr(record, name) != told[name]}
+    if errors:
+        raise Invalid.of(errors)
+    if not changed:
+        return record
+    marks.require_changeable(principal, status, reason)
+    session.unit.reason = reason
+    if "code" in changed:
+        _give_code(session, principal, record, told["code"])
+    for name in changed:
+        setattr(record, name, told[name])
+    record.minutes = marks.minutes_between(record.check_in_at, record.check_out_at)
+    if changed != {"note"}:
+        record.source, record.device_id = "manual", None
+    record.marked_by = principal.user_id
+    session.flush()
+    return record
+
+
+def remove(
+    session: Session, principal: Principal, *, record_id: UUID, on: date, expected: int | None, reason: str | None
+) -> None:
+    """Remove a mark; that it was there, and what it said, stays in the audit log.
+
+    :raises NotFound: the principal sees no such record on that date.
+    :raises PreconditionFailed: it has changed since the caller read it.
+    :raises SessionLocked, SessionCancelled, ReasonRequired: the register's state does not allow a change.
+    """
+    status, record = _take(session, principal, record_id, on, expected)
+    marks.require_changeable(principal, status, reason)
+    session.unit.reason = reason
+    session.delete(record)
+
+
+def _take(
+    session: Session, principal: Principal, record_id: UUID, on: date, expected: int | None
+) -> tuple[str, AttendanceRecord]:
+    """Return the state of a record's session, held as it is, and the record, locked, in the order of all who mark.
+
+    :raises NotFound: the principal sees no such record on that date.
+    """
+    this = and_(AttendanceRecord.id == record_id, AttendanceRecord.local_date == on)
+    status = session.scalar(
+        select(AttendanceSession.status)
+        .join(
+            AttendanceRecord,
+            and_(
+                AttendanceRecord.organization_id == AttendanceSession.organization_id,
+                AttendanceRecord.session_id == AttendanceSession.id,
+            ),
+        )
+        .where(visible_to(principal, AttendanceRecord), this)
+        .with_for_update(read=True, of=AttendanceSession)
+    )
+    if status is None:
+        raise NotFound
+    return status, lock(session, principal, AttendanceRecord, record_id, this, expected=expected)
+
+
+def _give_code(session: Session, principal: Principal, record: AttendanceRecord, key: str) -> None:
+    """Take over what a code counts as.
+
+    :raises Invalid: there is no such code in use.
+    """
+    known = {row.key: row for row in session.execute(codes.usable(principal))}
+    if key not in known:
+        raise Invalid.of([marks.unknown_code("/code", key, list(known))])
+    record.counts_as, record.in_rate = known[key].counts_as, known[key].in_rate

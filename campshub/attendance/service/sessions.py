@@ -1,0 +1,237 @@
+"""Creating and changing sessions, and the states of their registers."""
+
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import and_, exists, literal, select
+
+from campshub.attendance.models import AttendanceSession
+from campshub.attendance.queries import sessions as reads
+from campshub.core.db.base import new_id
+from campshub.core.db.prints import fingerprint
+from campshub.core.db.rows import lock
+from campshub.core.db.session import Session
+from campshub.core.http.problems import Conflict, Forbidden, IdTaken, Invalid, UnknownReference
+from campshub.core.security.permissions import Scope
+from campshub.core.security.principal import Principal, visible_to
+from campshub.students.models import Group
+
+DAYS_BACK = 400
+DAYS_AHEAD = 60
+
+
+class DateOutOfRange(Invalid):
+    """A session lies between 400 days ago and 60 days ahead."""
+
+    code = "date_out_of_range"
+    pointer = "/local_date"
+
+
+class UnknownGroup(UnknownReference):
+    """There is no such group that you may see."""
+
+    constraint = "fk_attendance_sessions_group_id"
+    pointer = "/group_id"
+
+
+class GroupRequired(Invalid):
+    """Open gym is the whole place's; name one of your groups."""
+
+    code = "required"
+    pointer = "/group_id"
+
+
+class SessionExists(Conflict):
+    """The group has a session on this date and slot."""
+
+    code = "session_exists"
+    constraint = "uq_attendance_sessions_meeting"
+
+
+class EndsBeforeStart(Invalid):
+    """A session ends after it has started."""
+
+    code = "ends_before_start"
+    constraint = "ck_attendance_sessions_ends_after_start"
+    pointer = "/ends_at"
+
+
+class SessionHasMarks(Conflict):
+    """Somebody has a mark in this session, so it stays on its date and is not cancelled."""
+
+    code = "session_has_marks"
+
+
+class SessionSubmitted(Conflict):
+    """The register has been submitted; reopen it first."""
+
+    code = "session_submitted"
+
+
+class SessionLocked(Conflict):
+    """The register is locked."""
+
+    code = "session_locked"
+
+
+class SessionCancelled(Conflict):
+    """The session is cancelled."""
+
+    code = "session_cancelled"
+
+
+def create(
+    session: Session,
+    principal: Principal,
+    *,
+    now: datetime,
+    group_id: UUID | None,
+    local_date: date,
+    id: UUID | None = None,
+    **values: Any,
+) -> tuple[AttendanceSession, bool]:
+    """Create a session; return it, and whether it is new rather than made by an earlier, identical call.
+
+    :raises IdTaken: the id belongs to a session that was created from something else.
+    :raises UnknownGroup: the principal sees no such group.
+    :raises DateOutOfRange: the date is too far away.
+    :raises SessionExists: the group has one on this date and slot.
+    """
+    print_ = fingerprint({**values, "group_id": group_id, "local_date": local_date})
+    present, group_is_known = _before(session, principal, id, group_id)
+    if present is not None:
+        if present.fingerprint != print_:
+            raise IdTaken
+        return present, False
+    if group_id is None and principal.scope is not Scope.ALL:
+        raise GroupRequired
+    if not group_is_known:
+        raise UnknownGroup
+    _require_in_range(principal, local_date, now)
+    made = AttendanceSession(**values, id=id or new_id(), group_id=group_id, local_date=local_date, fingerprint=print_)
+    session.add(made)
+    session.flush()
+    return made, True
+
+
+def _before(
+    session: Session, principal: Principal, row_id: UUID | None, group_id: UUID | None
+) -> tuple[AttendanceSession | None, bool]:
+    """Return what stands under a new session's id, and whether its group is there: one statement for the two."""
+    if row_id is None and group_id is None:
+        return None, True
+    known = exists(select(1).where(visible_to(principal, Group), Group.id == group_id, Group.deleted_at.is_(None)))
+    one = select(literal(1).label("one")).subquery()
+    own = and_(AttendanceSession.organization_id == principal.organization_id, AttendanceSession.id == row_id)
+    present, group_is_known = session.execute(
+        select(AttendanceSession, known).select_from(one).outerjoin(AttendanceSession, own)
+    ).one()
+    return present, group_is_known or group_id is None
+
+
+def change(
+    session: Session,
+    principal: Principal,
+    *,
+    session_id: UUID,
+    expected: int | None,
+    now: datetime,
+    **changes: Any,
+) -> AttendanceSession:
+    """Change a session that is not locked.
+
+    :raises NotFound: the principal sees no such session.
+    :raises PreconditionFailed: it has changed since the caller read it.
+    :raises SessionLocked: it is locked.
+    :raises SessionSubmitted: its status changes by reopening it alone.
+    :raises SessionHasMarks: it would move to another date, or be cancelled, with marks in it.
+    """
+    meeting = _take(session, principal, session_id, expected)
+    if meeting.status == "locked":
+        raise SessionLocked
+    status, local_date = changes.get("status", meeting.status), changes.get("local_date", meeting.local_date)
+    if status != meeting.status and meeting.status == "submitted":
+        raise SessionSubmitted
+    moves = local_date != meeting.local_date
+    if moves:
+        _require_in_range(principal, local_date, now)
+    if (moves or status == "cancelled") and reads.has_marks(session, meeting):
+        raise SessionHasMarks
+    for name, value in changes.items():
+        setattr(meeting, name, value)
+    session.flush()
+    return meeting
+
+
+def submit(
+    session: Session, principal: Principal, *, session_id: UUID, expected: int | None, now: datetime
+) -> AttendanceSession:
+    """Submit a register: from now on a change needs a reason. Submitting it again changes nothing.
+
+    :raises NotFound: the principal sees no such session.
+    :raises SessionLocked: it is locked.
+    :raises SessionCancelled: it is cancelled.
+    """
+    meeting = _take(session, principal, session_id, expected)
+    if meeting.status == "locked":
+        raise SessionLocked
+    if meeting.status == "cancelled":
+        raise SessionCancelled
+    if meeting.status != "submitted":
+        meeting.status, meeting.submitted_at, meeting.submitted_by = "submitted", now, principal.user_id
+        session.flush()
+    return meeting
+
+
+def lock_register(
+    session: Session, principal: Principal, *, session_id: UUID, expected: int | None, now: datetime
+) -> AttendanceSession:
+    """Lock a register, submitting it where that has not been done. Locking it again changes nothing.
+
+    :raises NotFound: the principal sees no such session.
+    :raises SessionCancelled: it is cancelled.
+    """
+    meeting = _take(session, principal, session_id, expected)
+    if meeting.status == "cancelled":
+        raise SessionCancelled
+    if meeting.status == "locked":
+        return meeting
+    if meeting.submitted_at is None:
+        meeting.submitted_at, meeting.submitted_by = now, principal.user_id
+    meeting.status, meeting.locked_at = "locked", now
+    session.flush()
+    return meeting
+
+
+def reopen(session: Session, principal: Principal, *, session_id: UUID, expected: int | None) -> AttendanceSession:
+    """Open a submitted or locked register again. One that is open, or was never submitted, stays as it is.
+
+    :raises NotFound: the principal sees no such session.
+    :raises SessionCancelled: it is cancelled.
+    """
+    meeting = _take(session, principal, session_id, expected)
+    if meeting.status == "cancelled":
+        raise SessionCancelled
+    if meeting.submitted_at is not None:
+        meeting.status, meeting.submitted_at, meeting.submitted_by, meeting.locked_at = "open", None, None, None
+        session.flush()
+    return meeting
+
+
+def _take(session: Session, principal: Principal, session_id: UUID, expected: int | None) -> AttendanceSession:
+    """Return a session that the principal may change, locked until the unit of work ends.
+
+    :raises NotFound: the principal sees no such session.
+    :raises Forbidden: it is open gym, which trainers mark in but do not arrange.
+    """
+    meeting = lock(session, principal, AttendanceSession, session_id, expected=expected)
+    if meeting.group_id is None and principal.scope is not Scope.ALL:
+        raise Forbidden("Open gym is arranged by those who see the whole organization.")
+    return meeting
+
+
+def _require_in_range(principal: Principal, local_date: date, now: datetime) -> None:
+    days = (local_date - principal.today(now)).days
+    if not -DAYS_BACK <= days <= DAYS_AHEAD:
+        raise DateOutOfRange

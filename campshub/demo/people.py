@@ -1,0 +1,185 @@
+"""The demo's people: students, the groups that they are in, and those who can sign in."""
+
+import random
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from campshub.accounts import service as accounts
+from campshub.core.db.base import new_id
+from campshub.core.db.bulk import copy_rows
+from campshub.core.db.session import Session
+from campshub.core.security.permissions import Role
+from campshub.demo.names import FAMILY, GIVEN, TAGS
+from campshub.students import names
+from campshub.students.models import Enrolment, Group, GroupTrainer, Student
+
+GROUP_SIZE = 30
+TRAINERS = 4
+CLIENTS = 3
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What sort of place an organization is."""
+
+    name: str
+    domain: str
+    time_zone: str
+    currency: str
+    group_kind: str
+    group_names: tuple[str, ...]
+    trains: float  # the share of its students who log workouts
+
+    def numbered(self, number: int) -> "Kind":
+        """Return another place of this kind."""
+        return replace(self, name=f"{self.name} {number}", domain=f"{number}.{self.domain}")
+
+
+SCHOOL = Kind(
+    "Hill Camp School",
+    "hillcamp.example",
+    "Asia/Kolkata",
+    "INR",
+    "class",
+    tuple(f"Class {year}{letter}" for year in range(6, 13) for letter in "ABC"),
+    0.25,
+)
+GYM = Kind(
+    "Riverside Strength",
+    "riverside.example",
+    "Europe/Berlin",
+    "EUR",
+    "course",
+    ("Barbell Basics", "Early Birds", "Lunch Lift", "Powerlifting", "Mobility", "Evening Strength", "Weekend Crew"),
+    0.6,
+)
+KINDS = (SCHOOL, GYM)
+
+
+@dataclass
+class Person:
+    """A student, and how they are: how reliably they come, and how strong they are."""
+
+    id: uuid.UUID
+    group: int
+    reliability: float
+    strength: float
+    trains: bool
+
+
+@dataclass
+class DemoPlace:
+    """One organization in the making."""
+
+    id: uuid.UUID
+    kind: Kind
+    today: date
+    days: int
+    dice: random.Random
+    staff: dict[str, uuid.UUID] = field(default_factory=dict)
+    groups: list[uuid.UUID] = field(default_factory=list)
+    people: list[Person] = field(default_factory=list)
+
+    @property
+    def first_day(self) -> date:
+        """The day on which its history begins."""
+        return self.today - timedelta(days=self.days)
+
+
+def make_staff(session: Session, place: DemoPlace, *, password_hash: str, now: datetime) -> None:
+    """Make an admin, trainers, a nutritionist and a few students' logins."""
+    roles = [("admin", Role.ADMIN), ("nutritionist", Role.NUTRITIONIST)]
+    roles += [(f"trainer{number}", Role.TRAINER) for number in range(1, TRAINERS + 1)]
+    roles += [(f"student{number}", Role.CLIENT) for number in range(1, CLIENTS + 1)]
+    for login, role in roles:
+        user = accounts.create_user(
+            session,
+            organization_id=place.id,
+            email=f"{login}@{place.kind.domain}",
+            name=f"{place.dice.choice(GIVEN)} {place.dice.choice(FAMILY)}",
+            role=role,
+            password_hash=password_hash,
+            now=now,
+        )
+        place.staff[login] = user.id
+
+
+def make_groups(session: Session, place: DemoPlace, count: int) -> None:
+    """Make the groups, each with a trainer."""
+    kinds = place.kind.group_names
+    for number in range(count):
+        name = kinds[number % len(kinds)] + (f" {number // len(kinds) + 1}" if number >= len(kinds) else "")
+        group_id = new_id()
+        place.groups.append(group_id)
+        session.add(
+            Group(
+                id=group_id,
+                code=f"G{number + 1:03}",
+                name=name,
+                kind=place.kind.group_kind,
+                capacity=GROUP_SIZE + place.dice.randint(0, 10),
+                begins_on=place.first_day - timedelta(days=30),
+            )
+        )
+    session.flush()
+    for number, group_id in enumerate(place.groups):
+        trainer = place.staff[f"trainer{number % TRAINERS + 1}"]
+        session.add(GroupTrainer(group_id=group_id, user_id=trainer))
+    session.flush()
+
+
+def make_students(session: Session, place: DemoPlace, count: int) -> None:
+    """Make the students and enrol each in a group."""
+    for number in range(count):
+        place.people.append(
+            Person(
+                id=new_id(),
+                group=number // GROUP_SIZE % len(place.groups),
+                reliability=min(0.99, max(0.45, place.dice.gauss(0.93, 0.08))),
+                strength=max(0.4, place.dice.gauss(1.0, 0.25)),
+                trains=place.dice.random() < place.kind.trains,
+            )
+        )
+    rows = list(_student_rows(place))
+    copy_rows(session, Student, tuple(rows[0]), (row.values() for row in rows))  # type: ignore[misc] # dicts are ordered
+    begins_on = place.first_day - timedelta(days=30)
+    copy_rows(
+        session,
+        Enrolment,
+        ("organization_id", "id", "student_id", "group_id", "begins_on", "status"),
+        ((place.id, new_id(), p.id, place.groups[p.group], begins_on, "active") for p in place.people),
+    )
+
+
+def _student_rows(place: DemoPlace) -> Iterator[dict[str, Any]]:
+    dice = place.dice
+    logins = [user_id for login, user_id in place.staff.items() if login.startswith("student")]
+    for number, person in enumerate(place.people):
+        given, family, code = dice.choice(GIVEN), dice.choice(FAMILY), f"S-{number + 1:05}"
+        guardian = {"name": f"{dice.choice(GIVEN)} {family}", "relation": "parent", "phone": _phone(dice)}
+        yield {
+            "organization_id": place.id,
+            "id": person.id,
+            "code": code,
+            "user_id": logins[number] if number < len(logins) else None,
+            "given_name": given,
+            "family_name": family,
+            "preferred_name": given[:3] if dice.random() < 0.1 else None,  # noqa: PLR2004 - a tenth go by a short name
+            "sort_name": names.sort_name(given, family),
+            "search_text": names.search_text(code, given, family, None),
+            "date_of_birth": place.today - timedelta(days=dice.randint(11 * 365, 18 * 365)),
+            "email": f"{code.lower()}@students.{place.kind.domain}",
+            "phone": _phone(dice),
+            "emergency_contacts": [guardian],
+            "guardians": [guardian],
+            "tags": dice.sample(TAGS, dice.choice((0, 0, 0, 1, 1, 2))),
+            "status": dice.choices(("active", "inactive", "lead"), (94, 4, 2))[0],
+            "joined_on": place.first_day - timedelta(days=dice.randint(30, 700)),
+        }
+
+
+def _phone(dice: random.Random) -> str:
+    return f"+00 555 {dice.randint(1_000_000, 9_999_999)}"

@@ -1,0 +1,291 @@
+"""Muscles, exercises, and what people logged of their training."""
+
+import uuid
+from datetime import date, datetime
+from typing import ClassVar
+
+from sqlalchemy import CheckConstraint, Float, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from campshub.core.db.base import (
+    PERSONAL,
+    PLATFORM_ID,
+    ClientMade,
+    MonthlyTenantBase,
+    TenantBase,
+    tenant_foreign_key,
+    tenant_index,
+    tenant_unique,
+)
+from campshub.workouts.ownership import RESERVED_IDS
+from campshub.workouts.weights import UNITS
+
+SIDES_OF_BODY = ("front", "back")
+MUSCLE_GROUPS = ("arms", "back", "chest", "core", "legs", "neck", "shoulders")
+EQUIPMENT = (
+    "band",
+    "barbell",
+    "bodyweight",
+    "cable",
+    "cardio_machine",
+    "dumbbell",
+    "ez_bar",
+    "kettlebell",
+    "landmine",
+    "machine",
+    "medicine_ball",
+    "other",
+    "plate",
+    "sled",
+    "smith_machine",
+    "suspension",
+    "trap_bar",
+    "weighted_vest",
+)
+MECHANICS = ("compound", "isolation")
+FORCES = ("push", "pull", "static", "rotation", "locomotion")
+LEVELS = ("beginner", "intermediate", "advanced")
+LOAD_MODES = ("external", "bodyweight_plus", "assisted", "none")
+SIDES = ("both", "one")
+METRICS = ("reps", "load", "duration", "distance")
+SET_TYPES = ("normal", "warm_up", "drop", "failure", "amrap", "back_off", "rest_pause", "cluster")
+
+MONTHLY = {"postgresql_partition_by": "RANGE (local_date)"}
+# A weight as a person writes it: kept as text, since as a number 82.50 would come back as 82.5.
+WEIGHT_PATTERN = r"^[0-9]{1,4}(\.[0-9]{1,3})?$"
+
+
+def _one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
+    return CheckConstraint(f"{column} IN {values}", name=column)
+
+
+def _own_or_platform(column: str) -> CheckConstraint:
+    """Let a reference name a row of the organization or of the platform, and of nobody else."""
+    return CheckConstraint(f"{column} IN (organization_id, '{PLATFORM_ID}')", name=column)
+
+
+def _shared_reference(name: str, table: str) -> ForeignKeyConstraint:
+    """Return a reference to a table with shared rows, whose owner stands in a column of its own."""
+    return ForeignKeyConstraint([f"{name}_owner_id", f"{name}_id"], [f"{table}.organization_id", f"{table}.id"])
+
+
+def _of_log(column: str) -> ForeignKeyConstraint:
+    """Tie a row to its log by way of the locator, which stays when a month is detached.
+
+    Date and person are part of the key, so that a row can have no other than its log's; and a person's logs move with
+    one update of the locator.
+    """
+    return ForeignKeyConstraint(
+        ["organization_id", column, "local_date", "student_id"],
+        [f"workout_log_ids.{name}" for name in ("organization_id", "id", "local_date", "student_id")],
+        onupdate="CASCADE",
+    )
+
+
+def _weight(name: str) -> CheckConstraint:
+    """Keep a weight whole: as entered, with its unit and in grams, or not at all."""
+    return CheckConstraint(
+        f"num_nulls({name}, {name}_unit, {name}_grams) IN (0, 3) AND {name} ~ '{WEIGHT_PATTERN}'"
+        f" AND {name}_unit IN {UNITS} AND {name}_grams >= 0",
+        name=name,
+    )
+
+
+class Muscle(TenantBase):
+    """A muscle or group of them that training is counted by; seeded, the platform's own."""
+
+    __tablename__ = "muscles"
+    __tag__ = "exercises"
+    __table_args__ = (
+        tenant_unique("key"),
+        CheckConstraint(RESERVED_IDS, name="reserved_id"),
+        _one_of("muscle_group", MUSCLE_GROUPS),
+        _one_of("side", SIDES_OF_BODY),
+    )
+
+    key: Mapped[str]
+    name: Mapped[str]
+    muscle_group: Mapped[str]
+    side: Mapped[str]
+
+
+class Exercise(TenantBase, ClientMade):
+    """An exercise: the platform's, an organization's, or one user's own (``owner_user_id``)."""
+
+    __tablename__ = "exercises"
+    __tag__ = "exercises"
+    __table_args__ = (
+        CheckConstraint(RESERVED_IDS, name="reserved_id"),
+        # One name in the organization's list and in each user's own; a deleted exercise gives its name back.
+        Index(
+            "uq_exercises_name",
+            "organization_id",
+            "owner_user_id",
+            "sort_name",
+            unique=True,
+            postgresql_nulls_not_distinct=True,
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
+        ForeignKeyConstraint(
+            ["organization_id", "owner_user_id"], ["memberships.organization_id", "memberships.user_id"]
+        ),
+        _one_of("equipment", EQUIPMENT),
+        _one_of("mechanic", MECHANICS),
+        _one_of("force", FORCES),
+        _one_of("level", LEVELS),
+        _one_of("load_mode", LOAD_MODES),
+        _one_of("side", SIDES),
+        CheckConstraint(f"metrics <@ ARRAY{list(METRICS)} AND cardinality(metrics) > 0", name="metrics"),
+        tenant_index("sort_name", "id"),
+    )
+
+    owner_user_id: Mapped[uuid.UUID | None]
+    name: Mapped[str]
+    sort_name: Mapped[str]  # as lists are ordered: folded
+    search_text: Mapped[str]  # as it is searched: folded, name and aliases
+    aliases: Mapped[list[str]]
+    equipment: Mapped[str]
+    mechanic: Mapped[str | None]
+    force: Mapped[str | None]
+    level: Mapped[str | None]
+    load_mode: Mapped[str]
+    side: Mapped[str]
+    metrics: Mapped[list[str]]
+    licence: Mapped[str | None]
+    attribution: Mapped[str | None]
+    deleted_at: Mapped[datetime | None]
+
+
+class ExerciseMuscle(TenantBase):
+    """How much of an exercise's work a muscle does: 1 for the one it is done for, less where it helps."""
+
+    __tablename__ = "exercise_muscles"
+    __tag__ = "exercises"
+    __table_args__ = (
+        tenant_unique("exercise_id", "muscle_owner_id", "muscle_id", name="uq_exercise_muscles_muscle"),
+        tenant_foreign_key("exercise_id", "exercises", ondelete="CASCADE"),
+        _shared_reference("muscle", "muscles"),
+        _own_or_platform("muscle_owner_id"),
+        CheckConstraint("share > 0 AND share <= 1", name="share"),
+        tenant_index("muscle_id"),
+    )
+
+    exercise_id: Mapped[uuid.UUID]
+    muscle_owner_id: Mapped[uuid.UUID]
+    muscle_id: Mapped[uuid.UUID]
+    share: Mapped[float] = mapped_column(Float)
+
+
+class WorkoutLogId(TenantBase, ClientMade):
+    """Where a log stands: found by id, or by the id of the source that it came from, without knowing its date."""
+
+    __tablename__ = "workout_log_ids"
+    __tag__ = "workouts"
+    __person__: ClassVar[str] = "student_id"
+    __audited__: ClassVar[bool] = False  # the log's own entry says it all
+    __table_args__ = (
+        tenant_foreign_key("student_id", "students"),
+        UniqueConstraint("organization_id", "id", "local_date", "student_id", name="uq_workout_log_ids_place"),
+        # A sync can be retried; a log without an external id is no duplicate of another without.
+        Index("uq_workout_log_ids_external_id", "organization_id", "student_id", "source", "external_id", unique=True),
+    )
+
+    local_date: Mapped[date]
+    student_id: Mapped[uuid.UUID]
+    source: Mapped[str]
+    external_id: Mapped[str | None]
+
+
+class WorkoutLog(MonthlyTenantBase):
+    """One training session as it was done; its date is that of the place where the person trained."""
+
+    __tablename__ = "workout_logs"
+    __tag__ = "workouts"
+    __person__: ClassVar[str] = "student_id"
+    __table_args__ = (
+        _of_log("id"),
+        CheckConstraint("ended_at >= started_at", name="ended_after_start"),
+        _weight("body_weight"),
+        tenant_index("student_id", "local_date", "id"),
+        MONTHLY,
+    )
+
+    student_id: Mapped[uuid.UUID]
+    started_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    time_zone: Mapped[str]
+    title: Mapped[str | None] = mapped_column(info=PERSONAL)
+    note: Mapped[str | None] = mapped_column(info=PERSONAL)
+    body_weight: Mapped[str | None] = mapped_column(info=PERSONAL)
+    body_weight_unit: Mapped[str | None] = mapped_column(info=PERSONAL)
+    body_weight_grams: Mapped[int | None] = mapped_column(info=PERSONAL)
+    source: Mapped[str]
+    external_id: Mapped[str | None]
+    deleted_at: Mapped[datetime | None]
+
+
+class WorkoutLogExercise(MonthlyTenantBase):
+    """An exercise in its place in a log; those with one ``superset`` number were done in turn."""
+
+    __tablename__ = "workout_log_exercises"
+    __tag__ = "workouts"
+    __person__: ClassVar[str] = "student_id"
+    __table_args__ = (
+        _of_log("log_id"),
+        _shared_reference("exercise", "exercises"),
+        _own_or_platform("exercise_owner_id"),
+        tenant_unique("local_date", "log_id", "position", name="uq_workout_log_exercises_position"),
+        tenant_index("exercise_id", "local_date", "log_id"),
+        MONTHLY,
+    )
+
+    log_id: Mapped[uuid.UUID]
+    student_id: Mapped[uuid.UUID]
+    exercise_owner_id: Mapped[uuid.UUID]
+    exercise_id: Mapped[uuid.UUID]
+    position: Mapped[int]
+    superset: Mapped[int | None]
+    note: Mapped[str | None] = mapped_column(info=PERSONAL)
+
+
+class WorkoutSet(MonthlyTenantBase, ClientMade):
+    """One set; log, person and exercise stand in it too, since progress is read by them.
+
+    A deleted set stays, with its position: a late retry of its append then brings nothing back, and the versions of a
+    log's rows only ever add up to more.
+    """
+
+    __tablename__ = "workout_sets"
+    __tag__ = "workouts"
+    __person__: ClassVar[str] = "student_id"
+    __table_args__ = (
+        _of_log("log_id"),
+        _shared_reference("exercise", "exercises"),
+        _own_or_platform("exercise_owner_id"),
+        _one_of("type", SET_TYPES),
+        _weight("load"),
+        CheckConstraint("num_nonnulls(reps, load_grams, seconds, metres) > 0", name="says_something"),
+        CheckConstraint("reps >= 0 AND seconds >= 0 AND metres >= 0 AND rest_seconds >= 0", name="not_negative"),
+        # Two appends at once cannot take one position.
+        tenant_unique("local_date", "log_id", "log_exercise_id", "position", name="uq_workout_sets_position"),
+        tenant_index("student_id", "exercise_id", "local_date"),
+        MONTHLY,
+    )
+
+    log_id: Mapped[uuid.UUID]
+    log_exercise_id: Mapped[uuid.UUID]
+    student_id: Mapped[uuid.UUID]
+    exercise_owner_id: Mapped[uuid.UUID]
+    exercise_id: Mapped[uuid.UUID]
+    position: Mapped[int]
+    type: Mapped[str] = mapped_column(default="normal", server_default="normal")
+    reps: Mapped[int | None]
+    load: Mapped[str | None]
+    load_unit: Mapped[str | None]
+    load_grams: Mapped[int | None]
+    seconds: Mapped[int | None]
+    metres: Mapped[int | None]
+    rir: Mapped[float | None] = mapped_column(Float)
+    rest_seconds: Mapped[int | None]
+    done_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]

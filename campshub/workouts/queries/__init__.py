@@ -1,0 +1,1 @@
+"""Reads of exercises and workout logs."""

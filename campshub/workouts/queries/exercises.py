@@ -1,0 +1,124 @@
+"""Reads of muscles and exercises."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Row, and_, exists, func, literal, select
+from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
+
+from campshub.core.db.session import Session
+from campshub.core.http.pagination import Page, PageRequest
+from campshub.core.http.problems import NotFound
+from campshub.core.security.principal import Principal, visible_to
+from campshub.students import names
+from campshub.workouts.models import Exercise, ExerciseMuscle, Muscle
+from campshub.workouts.queries.visibility import usable_exercises
+
+MUSCLE_COLUMNS = (Muscle.id, Muscle.key, Muscle.name, Muscle.muscle_group.label("group"), Muscle.side)
+
+
+def _shares() -> ColumnElement[Any]:
+    """Return the muscles of an exercise as JSON, those that work most first."""
+    row = func.jsonb_build_object("muscle", Muscle.key, "share", ExerciseMuscle.share)
+    rows = func.jsonb_agg(aggregate_order_by(row, ExerciseMuscle.share.desc(), Muscle.key))
+    return (
+        select(func.coalesce(rows, literal([], JSONB)))
+        .select_from(ExerciseMuscle)
+        .join(
+            Muscle,
+            and_(Muscle.organization_id == ExerciseMuscle.muscle_owner_id, Muscle.id == ExerciseMuscle.muscle_id),
+        )
+        .where(
+            ExerciseMuscle.organization_id == Exercise.organization_id,
+            ExerciseMuscle.exercise_id == Exercise.id,
+        )
+        .correlate(Exercise)
+        .scalar_subquery()
+    )
+
+
+COLUMNS = (
+    Exercise.id,
+    Exercise.name,
+    Exercise.aliases,
+    Exercise.equipment,
+    Exercise.mechanic,
+    Exercise.force,
+    Exercise.level,
+    Exercise.load_mode,
+    Exercise.side,
+    Exercise.metrics,
+    _shares().label("muscles"),
+    Exercise.owner_user_id,
+    Exercise.organization_id.label("owner_id"),
+    Exercise.licence,
+    Exercise.attribution,
+    Exercise.deleted_at,
+    Exercise.created_at,
+    Exercise.updated_at,
+    Exercise.version,
+)
+
+
+def list_muscles(session: Session, principal: Principal, *, page: PageRequest) -> Page:
+    """List the muscles."""
+    rows = select(*page.choose(MUSCLE_COLUMNS)).where(visible_to(principal, Muscle))
+    orders = {"name": (Muscle.name, Muscle.id), "key": (Muscle.key, Muscle.id)}
+    return page.of(session, rows, order=orders[page.sort or "name"])
+
+
+def list_exercises(session: Session, principal: Principal, *, page: PageRequest, **filters: Any) -> Page:
+    """List the exercises that the principal may choose: the public ones, the organization's and their own."""
+    rows = select(*page.choose(COLUMNS)).where(usable_exercises(principal), *_conditions(principal, filters))
+    orders = {"name": (Exercise.sort_name, Exercise.id), "created": (Exercise.id,)}
+    return page.of(session, rows, order=orders[page.sort or "name"])
+
+
+def _conditions(principal: Principal, filters: Mapping[str, Any]) -> list[ColumnElement[bool]]:
+    """Return one condition a filter."""
+    found: list[ColumnElement[bool]] = [
+        Exercise.deleted_at.is_not(None) if filters.get("deleted") else Exercise.deleted_at.is_(None)
+    ]
+    # Each word for itself, in any order. No index helps, and none is needed: the policy's index leaves a few hundred.
+    found += [Exercise.search_text.contains(word, autoescape=True) for word in names.folded(filters.get("q")).split()]
+    if filters.get("equipment"):
+        found.append(Exercise.equipment == filters["equipment"])
+    if filters.get("mine"):
+        found.append(Exercise.owner_user_id == principal.user_id)
+    if filters.get("muscle"):
+        found.append(_works(filters["muscle"]))
+    return found
+
+
+def _works(key: str) -> ColumnElement[bool]:
+    return exists(
+        select(1)
+        .select_from(ExerciseMuscle)
+        .join(
+            Muscle,
+            and_(Muscle.organization_id == ExerciseMuscle.muscle_owner_id, Muscle.id == ExerciseMuscle.muscle_id),
+        )
+        .where(
+            ExerciseMuscle.organization_id == Exercise.organization_id,
+            ExerciseMuscle.exercise_id == Exercise.id,
+            Muscle.key == key,
+        )
+        .correlate(Exercise)
+    )
+
+
+def get_exercise(
+    session: Session, principal: Principal, exercise_id: UUID, *, deleted: bool | None = False
+) -> Row[Any]:
+    """Return one exercise; ``deleted=None`` whether it is deleted or not.
+
+    :raises NotFound: the principal sees no such exercise.
+    """
+    statement = select(*COLUMNS).where(usable_exercises(principal), Exercise.id == exercise_id)
+    if deleted is not None:
+        statement = statement.where(Exercise.deleted_at.is_not(None) if deleted else Exercise.deleted_at.is_(None))
+    row = session.execute(statement).one_or_none()
+    if row is None:
+        raise NotFound
+    return row

@@ -1,0 +1,164 @@
+"""What a write of a log must know before it begins, each in one statement."""
+
+from collections.abc import Collection
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Row, and_, func, null, or_, select, true
+
+from campshub.core.db.session import Session
+from campshub.core.security.audit import PersonKey
+from campshub.core.security.principal import Principal, visible_to
+from campshub.students.models import Student
+from campshub.workouts.models import Exercise, WorkoutLog, WorkoutLogExercise, WorkoutLogId, WorkoutSet
+from campshub.workouts.queries.logs import located, same_log
+from campshub.workouts.queries.visibility import usable_exercises
+
+
+def before_create(
+    session: Session,
+    principal: Principal,
+    *,
+    student_id: UUID | None,
+    log_id: UUID | None,
+    source: str,
+    external_id: str | None,
+    exercise_ids: Collection[UUID],
+) -> Row[Any] | None:
+    """Return what a new log needs; None where the principal sees no such student.
+
+    ``student_id`` (none given: whoever is linked to the principal's login), ``sealed_key`` (what the audit log seals
+    with), ``exercises`` (id to name, of those that may be chosen) and ``present`` (ids and fingerprints of the logs
+    that have the id or the external id already).
+    """
+    who = Student.user_id == principal.user_id if student_id is None else Student.id == student_id
+    exercises = (
+        select(func.jsonb_object_agg(Exercise.id, Exercise.name))
+        .where(
+            usable_exercises(principal, Student.user_id),
+            Exercise.id.in_(exercise_ids),
+            Exercise.deleted_at.is_(None),
+        )
+        .correlate(Student)
+        .scalar_subquery()
+    )
+    key = (
+        select(PersonKey.sealed_key)
+        .where(PersonKey.organization_id == Student.organization_id, PersonKey.id == Student.id)
+        .correlate(Student)
+        .scalar_subquery()
+    )
+    return session.execute(
+        select(
+            Student.id.label("student_id"),
+            key.label("sealed_key"),
+            (exercises if exercise_ids else null()).label("exercises"),
+            _present(log_id, source, external_id).label("present"),
+        ).where(visible_to(principal, Student), Student.deleted_at.is_(None), who)
+    ).one_or_none()
+
+
+def _present(log_id: UUID | None, source: str, external_id: str | None) -> ColumnElement[Any]:
+    """Return the logs that have an id or an external id already, as JSON."""
+    same: list[ColumnElement[bool]] = []
+    if log_id is not None:
+        same.append(WorkoutLogId.id == log_id)
+    if external_id is not None:
+        same.append(
+            and_(
+                WorkoutLogId.student_id == Student.id,
+                WorkoutLogId.source == source,
+                WorkoutLogId.external_id == external_id,
+            )
+        )
+    if not same:
+        return null()
+    found = func.jsonb_build_object("id", WorkoutLogId.id, "print", func.encode(WorkoutLogId.fingerprint, "hex"))
+    return (
+        select(func.jsonb_agg(found))
+        .where(WorkoutLogId.organization_id == Student.organization_id, or_(*same))
+        .correlate(Student)
+        .scalar_subquery()
+    )
+
+
+def before_append(
+    session: Session,
+    principal: Principal,
+    *,
+    log_id: UUID,
+    set_id: UUID | None,
+    log_exercise_id: UUID | None,
+    exercise_id: UUID | None,
+) -> Row[Any] | None:
+    """Return what a new set of a log needs; None where the principal sees no such log.
+
+    ``local_date``, ``student_id``, the exercise's place in the log (``log_exercise_id`` and the exercise itself, none
+    where it is not in it yet), the positions taken so far, ``usable`` (whether the exercise may be chosen) and the
+    ``present_id`` and ``present_print`` of a set with the id.
+
+    The locator's row stays locked until the unit of work ends, so appends to one log go one after another. What is
+    read here may still be from before the one that was waited for: the insert finds that out.
+    """
+    place = (
+        select(WorkoutLogExercise.id, WorkoutLogExercise.exercise_owner_id, WorkoutLogExercise.exercise_id)
+        .where(
+            same_log(WorkoutLogExercise, WorkoutLogId),
+            WorkoutLogExercise.id == log_exercise_id
+            if log_exercise_id is not None
+            else WorkoutLogExercise.exercise_id == exercise_id,
+        )
+        .order_by(WorkoutLogExercise.position.desc())
+        .limit(1)
+        .lateral("place")
+    )
+    present = (
+        select(WorkoutSet.id, WorkoutSet.fingerprint)
+        .where(same_log(WorkoutSet, WorkoutLogId), WorkoutSet.id == set_id)
+        .lateral("present")
+    )
+    last_set = (
+        select(func.max(WorkoutSet.position))
+        .where(same_log(WorkoutSet, WorkoutLogId), WorkoutSet.log_exercise_id == place.c.id)
+        .correlate(WorkoutLogId, place)
+        .scalar_subquery()
+    )
+    last_exercise = (
+        select(func.max(WorkoutLogExercise.position))
+        .where(same_log(WorkoutLogExercise, WorkoutLogId))
+        .correlate(WorkoutLogId)
+        .scalar_subquery()
+    )
+    statement = select(
+        WorkoutLogId.local_date,
+        WorkoutLogId.student_id,
+        place.c.id.label("log_exercise_id"),
+        place.c.exercise_owner_id,
+        place.c.exercise_id,
+        func.coalesce(last_set, 0).label("last_set"),
+        func.coalesce(last_exercise, 0).label("last_exercise"),
+        _usable(principal, exercise_id).label("usable"),
+        present.c.id.label("present_id"),
+        present.c.fingerprint.label("present_print"),
+    )
+    statement = located(statement, principal, log_id).where(WorkoutLog.deleted_at.is_(None))
+    statement = statement.outerjoin(place, true()).outerjoin(present, true())
+    return session.execute(statement.with_for_update(of=WorkoutLogId, key_share=True)).one_or_none()
+
+
+def _usable(principal: Principal, exercise_id: UUID | None) -> ColumnElement[Any]:
+    """Return the exercise's id where the principal may choose it for the log's student."""
+    if exercise_id is None:
+        return null()
+    login = (
+        select(Student.user_id)
+        .where(Student.organization_id == WorkoutLogId.organization_id, Student.id == WorkoutLogId.student_id)
+        .correlate(WorkoutLogId)
+        .scalar_subquery()
+    )
+    return (
+        select(Exercise.id)
+        .where(usable_exercises(principal, login), Exercise.id == exercise_id, Exercise.deleted_at.is_(None))
+        .correlate(WorkoutLogId)
+        .scalar_subquery()
+    )

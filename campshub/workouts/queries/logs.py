@@ -1,0 +1,260 @@
+"""Reads of workout logs: found by the locator, read by month."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Integer,
+    Row,
+    and_,
+    case,
+    cast,
+    exists,
+    func,
+    select,
+    true,
+)
+from sqlalchemy.sql.selectable import LateralFromClause
+
+from campshub.core.db.session import Session
+from campshub.core.http.pagination import Page, PageRequest
+from campshub.core.http.problems import NotFound
+from campshub.core.security.principal import Principal, visible_to
+from campshub.students.queries import students
+from campshub.workouts.models import Exercise, WorkoutLog, WorkoutLogExercise, WorkoutLogId, WorkoutSet
+from campshub.workouts.queries import visibility as _rules  # noqa: F401 - who sees what is registered there
+
+DAYS_BACK = 400
+DAYS_AHEAD = 2
+
+LOG_COLUMNS = (
+    WorkoutLog.id,
+    WorkoutLog.student_id,
+    WorkoutLog.local_date,
+    WorkoutLog.time_zone,
+    WorkoutLog.started_at,
+    WorkoutLog.ended_at,
+    WorkoutLog.title,
+    WorkoutLog.note,
+    WorkoutLog.body_weight,
+    WorkoutLog.body_weight_unit,
+    WorkoutLog.body_weight_grams,
+    WorkoutLog.source,
+    WorkoutLog.external_id,
+    WorkoutLog.deleted_at,
+    WorkoutLog.created_at,
+    WorkoutLog.updated_at,
+)
+SET_COLUMNS = (
+    WorkoutSet.id,
+    WorkoutSet.log_id,
+    WorkoutSet.log_exercise_id,
+    WorkoutSet.exercise_id,
+    WorkoutSet.position,
+    WorkoutSet.type,
+    WorkoutSet.reps,
+    WorkoutSet.load,
+    WorkoutSet.load_unit,
+    WorkoutSet.load_grams,
+    WorkoutSet.seconds,
+    WorkoutSet.metres,
+    WorkoutSet.rir,
+    WorkoutSet.rest_seconds,
+    WorkoutSet.done_at,
+    WorkoutSet.deleted_at,
+    WorkoutSet.created_at,
+    WorkoutSet.updated_at,
+    WorkoutSet.version,
+)
+
+
+def same_log(model: Any, log: Any = WorkoutLog) -> ColumnElement[bool]:
+    """Return the condition that a row belongs to a log; its date leaves all months but one aside."""
+    log_id = model.id if model is WorkoutLog else model.log_id
+    return and_(
+        model.organization_id == log.organization_id,
+        model.local_date == log.local_date,
+        log_id == log.id,
+    )
+
+
+def _figures(*bounds: Sequence[ColumnElement[bool]]) -> tuple[LateralFromClause, LateralFromClause]:
+    """Return what a log's sets and exercises add up to, as two lateral reads of that log alone.
+
+    Warm-ups are no volume. Deleted rows count for the version, so that it only ever rises.
+    """
+    alive = WorkoutSet.deleted_at.is_(None)
+    work = case((and_(alive, WorkoutSet.type != "warm_up"), cast(WorkoutSet.reps, BigInteger) * WorkoutSet.load_grams))
+    in_months = bounds or ((), ())
+    sets = (
+        select(
+            func.count().filter(alive).label("set_count"),
+            cast(func.coalesce(func.sum(work), 0), BigInteger).label("volume_grams"),
+            cast(func.coalesce(func.sum(WorkoutSet.version), 0), Integer).label("version"),
+        )
+        .where(same_log(WorkoutSet), *in_months[0])
+        .lateral("sets")
+    )
+    exercises = (
+        select(
+            func.count().label("exercise_count"),
+            cast(func.coalesce(func.sum(WorkoutLogExercise.version), 0), Integer).label("version"),
+        )
+        .where(same_log(WorkoutLogExercise), *in_months[1])
+        .lateral("exercises")
+    )
+    return sets, exercises
+
+
+def _header_columns(sets: LateralFromClause, exercises: LateralFromClause) -> tuple[Any, ...]:
+    """Return the columns of a log without its sets; its version is that of all its rows together."""
+    version = (WorkoutLog.version + sets.c.version + exercises.c.version).label("version")
+    return (*LOG_COLUMNS, sets.c.set_count, exercises.c.exercise_count, sets.c.volume_grams, version)
+
+
+def list_logs(
+    session: Session,
+    principal: Principal,
+    *,
+    now: datetime,
+    page: PageRequest,
+    from_: date | None = None,
+    to: date | None = None,
+    student_id: UUID | None = None,
+    exercise_id: UUID | None = None,
+) -> Page:
+    """List logs by their date, the latest first unless asked otherwise; of the last 400 days unless asked otherwise."""
+    today = principal.today(now)
+    to = to or today + timedelta(days=DAYS_AHEAD)
+    from_ = from_ or to - timedelta(days=DAYS_BACK + DAYS_AHEAD)
+    sets, exercises = _figures(_months(WorkoutSet, from_, to), _months(WorkoutLogExercise, from_, to))
+    rows = (
+        select(*page.choose(_header_columns(sets, exercises)))
+        .select_from(WorkoutLog)
+        .join(sets, true())
+        .join(exercises, true())
+        .where(visible_to(principal, WorkoutLog), *_months(WorkoutLog, from_, to), WorkoutLog.deleted_at.is_(None))
+    )
+    if student_id is not None:
+        rows = rows.where(WorkoutLog.student_id == student_id)
+    if exercise_id is not None:
+        rows = rows.where(_has_exercise(exercise_id, from_, to))
+    newest_first = page if page.sort else replace(page, descending=True)
+    return newest_first.of(session, rows, order=(WorkoutLog.local_date, WorkoutLog.id))
+
+
+def _months(model: Any, first: date, last: date) -> tuple[ColumnElement[bool], ...]:
+    """Bound a read by dates that the planner sees, so that it opens just their partitions."""
+    return (model.local_date >= first, model.local_date <= last)
+
+
+def _has_exercise(exercise_id: UUID, first: date, last: date) -> ColumnElement[bool]:
+    return exists(
+        select(1)
+        .select_from(WorkoutSet)
+        .where(
+            same_log(WorkoutSet),
+            *_months(WorkoutSet, first, last),
+            WorkoutSet.exercise_id == exercise_id,
+            WorkoutSet.deleted_at.is_(None),
+        )
+        .correlate(WorkoutLog)
+    )
+
+
+def list_student_logs(
+    session: Session, principal: Principal, *, student_id: UUID, page: PageRequest, now: datetime, **period: Any
+) -> Page:
+    """List one student's logs.
+
+    :raises NotFound: the principal sees no such student.
+    """
+    found = list_logs(session, principal, now=now, page=page, student_id=student_id, **period)
+    if not found.rows:
+        students.get_student(session, principal, student_id)
+    return found
+
+
+def get_log(session: Session, principal: Principal, log_id: UUID, *, deleted: bool | None = False) -> dict[str, Any]:
+    """Return one log with its exercises and sets; ``deleted=None`` whether it is deleted or not.
+
+    :raises NotFound: the principal sees no such log.
+    """
+    sets, exercises = _figures()
+    statement = located(select(*_header_columns(sets, exercises)), principal, log_id)
+    statement = statement.join(sets, true()).join(exercises, true())
+    if deleted is not None:
+        statement = statement.where(WorkoutLog.deleted_at.is_not(None) if deleted else WorkoutLog.deleted_at.is_(None))
+    header = session.execute(statement).one_or_none()
+    if header is None:
+        raise NotFound
+    # The version has been read before what it stands for: at worst a reader asks once more.
+    return {**header._mapping, "exercises": _exercises(session, principal, header)}  # noqa: SLF001 - its public name
+
+
+def located(statement: Any, principal: Principal, log_id: UUID) -> Any:
+    """Let a statement read one log that the principal sees, in the month that the locator names."""
+    return (
+        statement.select_from(WorkoutLogId)
+        .join(WorkoutLog, same_log(WorkoutLog, WorkoutLogId))
+        .where(visible_to(principal, WorkoutLogId), WorkoutLogId.id == log_id)
+    )
+
+
+def _exercises(session: Session, principal: Principal, log: Row[Any]) -> list[dict[str, Any]]:
+    """Return a log's exercises in order, each with its sets in order."""
+    exercises = session.execute(
+        select(
+            WorkoutLogExercise.id,
+            WorkoutLogExercise.position,
+            WorkoutLogExercise.exercise_id,
+            Exercise.name,
+            WorkoutLogExercise.superset,
+            WorkoutLogExercise.note,
+        )
+        .join(
+            Exercise,
+            and_(
+                Exercise.organization_id == WorkoutLogExercise.exercise_owner_id,
+                Exercise.id == WorkoutLogExercise.exercise_id,
+            ),
+        )
+        .where(*_of_log(WorkoutLogExercise, principal, log))
+        .order_by(WorkoutLogExercise.position)
+    ).all()
+    sets: dict[UUID, list[Any]] = {row.id: [] for row in exercises}
+    for row in session.execute(
+        select(*SET_COLUMNS)
+        .where(*_of_log(WorkoutSet, principal, log), WorkoutSet.deleted_at.is_(None))
+        .order_by(WorkoutSet.position)
+    ):
+        sets.setdefault(row.log_exercise_id, []).append(row)
+    return [{**row._mapping, "sets": sets[row.id]} for row in exercises]  # noqa: SLF001 - SQLAlchemy's public name
+
+
+def _of_log(model: Any, principal: Principal, log: Row[Any]) -> tuple[ColumnElement[bool], ...]:
+    return (
+        model.organization_id == principal.organization_id,
+        model.local_date == log.local_date,
+        model.log_id == log.id,
+    )
+
+
+def get_set(session: Session, principal: Principal, *, log_id: UUID, set_id: UUID) -> Any:
+    """Return one set of a log.
+
+    :raises NotFound: the principal sees no such set.
+    """
+    row = session.execute(
+        located(select(*SET_COLUMNS), principal, log_id)
+        .join(WorkoutSet, same_log(WorkoutSet))
+        .where(WorkoutSet.id == set_id, WorkoutSet.deleted_at.is_(None), WorkoutLog.deleted_at.is_(None))
+    ).one_or_none()
+    if row is None:
+        raise NotFound
+    return row

@@ -1,0 +1,6 @@
+"""The addresses of exercises and workout logs."""
+
+from campshub.workouts.routes.exercises import exercises, muscles
+from campshub.workouts.routes.logs import student_workouts, workout_logs
+
+blueprints = (muscles, exercises, workout_logs, student_workouts)

@@ -1,0 +1,88 @@
+"""The addresses of muscles and exercises."""
+
+from typing import Any
+from uuid import UUID
+
+from campshub.core.http.marks import needs
+from campshub.core.http.problems import IdTaken, NotFound
+from campshub.core.http.resource import Blueprint, Resource
+from campshub.core.security.permissions import Permission
+from campshub.workouts.queries import exercises as queries
+from campshub.workouts.schemas import exercises as schemas
+from campshub.workouts.service import exercises as service
+
+muscles = Blueprint("muscles", __name__, url_prefix="/api/muscles", description="What training is counted by.")
+exercises = Blueprint(
+    "exercises", __name__, url_prefix="/api/exercises", description="Public exercises, the organization's, one's own."
+)
+
+_REFUSALS = (service.ExerciseNameTaken, service.MuscleRepeated, service.OrganizationsExercise)
+
+
+@muscles.route("/")
+class Muscles(Resource):
+    """All muscles."""
+
+    @needs(Permission.EXERCISES_READ)
+    @muscles.answers_page(schemas.MuscleOut, sorts=("name", "key"))
+    def get(self, *, page: Any) -> Any:
+        """List muscles."""
+        return queries.list_muscles(self.session, self.principal, page=page)
+
+
+@exercises.route("/")
+class Exercises(Resource):
+    """All exercises that one may choose."""
+
+    @needs(Permission.EXERCISES_READ)
+    @exercises.query(schemas.ExerciseFilter)
+    @exercises.answers_page(schemas.ExerciseOut, sorts=("name", "created"))
+    def get(self, *, page: Any, **filters: Any) -> Any:
+        """List exercises: the public ones, the organization's and one's own."""
+        return queries.list_exercises(self.session, self.principal, page=page, **filters)
+
+    # Whoever may log may make exercises of their own; the organization's need exercises:write, which the service asks.
+    @needs(Permission.WORKOUTS_WRITE)
+    @exercises.body(schemas.ExerciseIn)
+    @exercises.answers(schemas.ExerciseOut, status=201, raises=(IdTaken, service.ReservedId, *_REFUSALS))
+    def post(self, **given: Any) -> Any:
+        """Create an exercise for the organization, or a private one."""
+        exercise, made = service.create(self.session, self.principal, now=self.now, **given)
+        return exercise, 201 if made else 200
+
+
+@exercises.route("/<uuid:exercise_id>/")
+class OneExercise(Resource):
+    """One exercise."""
+
+    @needs(Permission.EXERCISES_READ)
+    @exercises.answers(schemas.ExerciseOut)
+    def get(self, exercise_id: UUID) -> Any:
+        """Show an exercise."""
+        return queries.get_exercise(self.session, self.principal, exercise_id)
+
+    @needs(Permission.WORKOUTS_WRITE)
+    @exercises.body(schemas.ExercisePatch)
+    @exercises.answers(schemas.ExerciseOut, raises=(NotFound, *_REFUSALS))
+    def patch(self, exercise_id: UUID, **changes: Any) -> Any:
+        """Change an exercise of the organization or one's own."""
+        return service.change(
+            self.session, self.principal, exercise_id=exercise_id, expected=self.if_match, now=self.now, **changes
+        )
+
+    @needs(Permission.WORKOUTS_WRITE)
+    @exercises.answers(None, raises=(NotFound, service.OrganizationsExercise))
+    def delete(self, exercise_id: UUID) -> None:
+        """Delete an exercise; the logs that name it keep it, and it can be brought back."""
+        service.delete(self.session, self.principal, exercise_id=exercise_id, expected=self.if_match, now=self.now)
+
+
+@exercises.route("/<uuid:exercise_id>/undelete/")
+class ExerciseUndelete(Resource):
+    """Bringing an exercise back."""
+
+    @needs(Permission.WORKOUTS_WRITE)
+    @exercises.answers(schemas.ExerciseOut, raises=(NotFound, *_REFUSALS))
+    def post(self, exercise_id: UUID) -> Any:
+        """Bring a deleted exercise back."""
+        return service.undelete(self.session, self.principal, exercise_id=exercise_id)

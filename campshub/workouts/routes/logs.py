@@ -1,0 +1,154 @@
+"""The addresses of workout logs and their sets."""
+
+from typing import Any
+from uuid import UUID
+
+from campshub.core.http.marks import needs
+from campshub.core.http.problems import IdTaken, NotFound
+from campshub.core.http.resource import Blueprint, Resource
+from campshub.core.security.permissions import Permission
+from campshub.workouts.queries import logs as queries
+from campshub.workouts.schemas import logs as schemas
+from campshub.workouts.schemas import sets as set_schemas
+from campshub.workouts.service import logs as service
+from campshub.workouts.service import problems
+from campshub.workouts.service import sets as set_service
+
+workout_logs = Blueprint(
+    "workout_logs", __name__, url_prefix="/api/workout-logs", description="What people did when they trained."
+)
+student_workouts = Blueprint(
+    "student_workouts", __name__, url_prefix="/api/students", description="A student's training."
+)
+
+_NEW_LOG = (
+    IdTaken,
+    problems.ExternalIdTaken,
+    problems.UnknownStudent,
+    problems.NoStudent,
+    problems.UnknownExercise,
+    problems.DateOutOfRange,
+    problems.EndedBeforeStart,
+)
+_NEW_SET = (NotFound, IdTaken, problems.UnknownExercise, problems.UnknownLoggedExercise)
+
+
+@workout_logs.route("/")
+class WorkoutLogs(Resource):
+    """All logs that one sees."""
+
+    @needs(Permission.WORKOUTS_READ)
+    @workout_logs.query(schemas.WorkoutLogFilter)
+    @workout_logs.answers_page(schemas.LogHeaderOut, sorts=("date",))
+    def get(self, *, page: Any, **filters: Any) -> Any:
+        """List logs without their sets, the latest first."""
+        return queries.list_logs(self.session, self.principal, now=self.now, page=page, **filters)
+
+    @needs(Permission.WORKOUTS_WRITE)
+    @workout_logs.body(schemas.WorkoutLogIn)
+    @workout_logs.answers(schemas.WorkoutLogOut, status=201, raises=_NEW_LOG)
+    def post(self, **given: Any) -> Any:
+        """Log a workout with its exercises and sets."""
+        log, made = service.create(self.session, self.principal, self.platform, now=self.now, **given)
+        return log, 201 if made else 200
+
+
+@workout_logs.route("/<uuid:log_id>/")
+class OneWorkoutLog(Resource):
+    """One log."""
+
+    @needs(Permission.WORKOUTS_READ)
+    @workout_logs.answers(schemas.WorkoutLogOut)
+    def get(self, log_id: UUID) -> Any:
+        """Show a log with its exercises and sets."""
+        return queries.get_log(self.session, self.principal, log_id)
+
+    @needs(Permission.WORKOUTS_WRITE)
+    @workout_logs.body(schemas.WorkoutLogPatch)
+    @workout_logs.answers(schemas.WorkoutLogOut, raises=(NotFound, problems.EndedBeforeStart, problems.UnitMissing))
+    def patch(self, log_id: UUID, **changes: Any) -> Any:
+        """Change what is told of a log as a whole."""
+        return service.change(self.session, self.principal, log_id=log_id, expected=self.if_match, **changes)
+
+    @needs(Permission.WORKOUTS_WRITE)
+    @workout_logs.answers(None, raises=(NotFound,))
+    def delete(self, log_id: UUID) -> None:
+        """Delete a log; it can be brought back."""
+        service.delete(self.session, self.principal, log_id=log_id, expected=self.if_match, now=self.now)
+
+
+@workout_logs.route("/<uuid:log_id>/undelete/")
+class WorkoutLogUndelete(Resource):
+    """Bringing a log back."""
+
+    @needs(Permission.WORKOUTS_WRITE)
+    @workout_logs.answers(schemas.WorkoutLogOut, raises=(NotFound,))
+    def post(self, log_id: UUID) -> Any:
+        """Bring a deleted log back with its sets."""
+        return service.undelete(self.session, self.principal, log_id=log_id)
+
+
+@workout_logs.route("/<uuid:log_id>/sets/")
+class WorkoutSets(Resource):
+    """The sets of a log."""
+
+    @needs(Permission.WORKOUTS_WRITE)
+    @workout_logs.body(set_schemas.AppendedSetIn)
+    @workout_logs.answers(set_schemas.SetOut, status=201, raises=_NEW_SET)
+    def post(self, log_id: UUID, **given: Any) -> Any:
+        """Append a set."""
+        one, made = set_service.append(self.session, self.principal, now=self.now, log_id=log_id, **given)
+        return one, 201 if made else 200
+
+
+@workout_logs.route("/<uuid:log_id>/sets/<uuid:set_id>/")
+class OneWorkoutSet(Resource):
+    """One set of a log."""
+
+    @needs(Permission.WORKOUTS_READ)
+    @workout_logs.answers(set_schemas.SetOut)
+    def get(self, log_id: UUID, set_id: UUID) -> Any:
+        """Show a set."""
+        return queries.get_set(self.session, self.principal, log_id=log_id, set_id=set_id)
+
+    @needs(Permission.WORKOUTS_WRITE)
+    @workout_logs.body(set_schemas.SetPatch)
+    @workout_logs.answers(set_schemas.SetOut, raises=(NotFound, problems.SaysNothing, problems.UnitMissing))
+    def patch(self, log_id: UUID, set_id: UUID, **changes: Any) -> Any:
+        """Change a set."""
+        return set_service.change(
+            self.session, self.principal, log_id=log_id, set_id=set_id, expected=self.if_match, **changes
+        )
+
+    @needs(Permission.WORKOUTS_WRITE)
+    @workout_logs.answers(None, raises=(NotFound,))
+    def delete(self, log_id: UUID, set_id: UUID) -> None:
+        """Delete a set; it can be brought back."""
+        set_service.delete(
+            self.session, self.principal, log_id=log_id, set_id=set_id, expected=self.if_match, now=self.now
+        )
+
+
+@workout_logs.route("/<uuid:log_id>/sets/<uuid:set_id>/undelete/")
+class WorkoutSetUndelete(Resource):
+    """Bringing a set back."""
+
+    @needs(Permission.WORKOUTS_WRITE)
+    @workout_logs.answers(set_schemas.SetOut, raises=(NotFound,))
+    def post(self, log_id: UUID, set_id: UUID) -> Any:
+        """Bring a deleted set back to its place."""
+        return set_service.undelete(self.session, self.principal, log_id=log_id, set_id=set_id)
+
+
+@student_workouts.route("/<uuid:student_id>/workouts/")
+class StudentWorkouts(Resource):
+    """A student's training."""
+
+    @needs(Permission.WORKOUTS_READ)
+    @student_workouts.query(schemas.PeriodFilter)
+    @student_workouts.answers_page(schemas.LogHeaderOut, sorts=("date",), raises=(NotFound,))
+    def get(self, student_id: UUID, *, page: Any, **period: Any) -> Any:
+        """List a student's logs, the latest first."""
+        return queries.list_student_logs(
+            self.session, self.principal, student_id=student_id, now=self.now, page=page, **period
+        )

@@ -1,0 +1,1 @@
+"""What the addresses of exercises and workout logs take and show."""

@@ -1,0 +1,119 @@
+"""Muscles and exercises, as they come in and go out."""
+
+from marshmallow import fields as ma
+from marshmallow import validate
+
+from campshub.core.http import fields
+from campshub.workouts import catalogue
+from campshub.workouts.models import (
+    EQUIPMENT,
+    FORCES,
+    LEVELS,
+    LOAD_MODES,
+    MECHANICS,
+    METRICS,
+    MUSCLE_GROUPS,
+    SIDES,
+    SIDES_OF_BODY,
+)
+
+_MUSCLES = catalogue.muscle_keys()
+_FEW = validate.Length(max=20)
+_LEAST_SHARE = 0.01
+
+
+class MuscleOut(fields.Out):
+    """A muscle, or a group of them, that training is counted by."""
+
+    id = fields.Id(required=True)
+    key = fields.Text(required=True)
+    name = fields.Text(required=True)
+    group = fields.Text(required=True, one_of=MUSCLE_GROUPS)
+    side = fields.Text(required=True, one_of=SIDES_OF_BODY)
+
+
+class ExerciseMuscleIn(fields.In):
+    """How much of the work a muscle does."""
+
+    muscle = fields.Text(required=True, one_of=_MUSCLES, metadata={"description": "A muscle's key."})
+    share = fields.Real(
+        load_default=1.0,
+        least=_LEAST_SHARE,
+        most=1,
+        metadata={"description": "1: the exercise is done for it; less where it helps."},
+    )
+
+
+class ExerciseIn(fields.In):
+    """A new exercise."""
+
+    id = fields.Id(metadata={"description": "Your own id (UUID version 7), so that a retry is no second exercise."})
+    private = fields.Flag(load_default=False, metadata={"description": "Your own, not the organization's."})
+    name = fields.Name(required=True)
+    aliases = ma.List(fields.Name(), load_default=list, validate=_FEW)
+    equipment = fields.Text(required=True, one_of=EQUIPMENT)
+    mechanic = fields.Text(load_default=None, allow_none=True, one_of=MECHANICS)
+    force = fields.Text(load_default=None, allow_none=True, one_of=FORCES)
+    level = fields.Text(load_default=None, allow_none=True, one_of=LEVELS)
+    load_mode = fields.Text(load_default="external", one_of=LOAD_MODES)
+    side = fields.Text(load_default="both", one_of=SIDES)
+    metrics = ma.List(
+        fields.Text(one_of=METRICS), load_default=lambda: ["reps", "load"], validate=validate.Length(min=1, max=4)
+    )
+    muscles = ma.List(ma.Nested(ExerciseMuscleIn), load_default=list, validate=_FEW)
+
+
+class ExercisePatch(fields.In):
+    """What changes in an exercise; what is not named stays."""
+
+    name = fields.Name()
+    aliases = ma.List(fields.Name(), validate=_FEW)
+    equipment = fields.Text(one_of=EQUIPMENT)
+    mechanic = fields.Text(allow_none=True, one_of=MECHANICS)
+    force = fields.Text(allow_none=True, one_of=FORCES)
+    level = fields.Text(allow_none=True, one_of=LEVELS)
+    load_mode = fields.Text(one_of=LOAD_MODES)
+    side = fields.Text(one_of=SIDES)
+    metrics = ma.List(fields.Text(one_of=METRICS), validate=validate.Length(min=1, max=4))
+    muscles = ma.List(ma.Nested(ExerciseMuscleIn), validate=_FEW, metadata={"description": "All of them, anew."})
+
+
+class ExerciseMuscleOut(fields.Out):
+    """How much of the work a muscle does."""
+
+    muscle = fields.Text(required=True)
+    share = fields.Real(required=True)
+
+
+class ExerciseOut(fields.Out):
+    """An exercise."""
+
+    id = fields.Id(required=True)
+    name = fields.Text(required=True)
+    aliases = ma.List(fields.Text(), required=True)
+    equipment = fields.Text(required=True, one_of=EQUIPMENT)
+    mechanic = fields.Text(required=True, allow_none=True)
+    force = fields.Text(required=True, allow_none=True)
+    level = fields.Text(required=True, allow_none=True)
+    load_mode = fields.Text(required=True, one_of=LOAD_MODES)
+    side = fields.Text(required=True, one_of=SIDES)
+    metrics = ma.List(fields.Text(one_of=METRICS), required=True)
+    muscles = ma.List(ma.Nested(ExerciseMuscleOut), required=True)
+    owner_id = fields.Id(required=True, metadata={"description": "The organization, or the platform for a public one."})
+    owner_user_id = fields.Id(required=True, allow_none=True, metadata={"description": "Whose own it is."})
+    licence = fields.Text(required=True, allow_none=True)
+    attribution = fields.Text(required=True, allow_none=True)
+    deleted_at = ma.AwareDateTime(required=True, allow_none=True)
+    created_at = ma.AwareDateTime(required=True)
+    updated_at = ma.AwareDateTime(required=True)
+    version = ma.Integer(required=True)
+
+
+class ExerciseFilter(fields.Filter):
+    """Which exercises."""
+
+    q = fields.Text(load_default=None, most=100, metadata={"description": "Words of a name or another name."})
+    muscle = fields.Text(load_default=None, one_of=_MUSCLES, metadata={"description": "Works this muscle (its key)."})
+    equipment = fields.Text(load_default=None, one_of=EQUIPMENT)
+    mine = fields.Flag(load_default=False, metadata={"description": "My own alone."})
+    deleted = fields.Flag(load_default=False, metadata={"description": "The deleted ones instead."})

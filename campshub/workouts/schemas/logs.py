@@ -1,0 +1,143 @@
+"""Workout logs, as they come in and go out."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+from zoneinfo import available_timezones
+
+from marshmallow import ValidationError, validate, validates_schema
+from marshmallow import fields as ma
+
+from campshub.core.http import fields
+from campshub.workouts.schemas.sets import SetIn, SetOut, Weight, require_unit
+from campshub.workouts.weights import UNITS
+
+MOST_EXERCISES = 50
+MOST_SETS = 100
+MOST_SUPERSETS = 50
+
+
+@cache
+def _time_zones() -> frozenset[str]:
+    """Read the names once: they are a folder of files."""
+    return frozenset(available_timezones())
+
+
+def _is_time_zone(name: str) -> None:
+    if name not in _time_zones():
+        raise ValidationError("Not a time zone of the IANA database, such as Asia/Kolkata.")
+
+
+class TimeZone(fields.Text):
+    """A time zone by its name in the IANA database."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(most=64, **options)
+        self.validators.append(_is_time_zone)
+
+
+class _Log(fields.In):
+    """What is told of a log either way."""
+
+    ended_at = fields.Instant(allow_none=True)
+    title = fields.Name(allow_none=True)
+    note = fields.Text(allow_none=True, most=fields.LONG)
+    body_weight = Weight(allow_none=True)
+    body_weight_unit = fields.Text(allow_none=True, one_of=UNITS)
+
+
+class LoggedExerciseIn(fields.In):
+    """An exercise in its place in a new log."""
+
+    id = fields.Id()
+    exercise_id = fields.Id(required=True)
+    note = fields.Text(load_default=None, allow_none=True, most=fields.LONG)
+    superset = fields.Whole(
+        load_default=None,
+        allow_none=True,
+        least=1,
+        most=MOST_SUPERSETS,
+        metadata={"description": "Exercises with one number were done in turn."},
+    )
+    sets = ma.List(ma.Nested(SetIn), load_default=list, validate=validate.Length(max=MOST_SETS))
+
+
+class WorkoutLogIn(_Log):
+    """A new log with all that is in it."""
+
+    id = fields.Id(metadata={"description": "Your own id (UUID version 7), so that a retry is no second log."})
+    student_id = fields.Id(metadata={"description": "Who trained; none: whoever your login is linked to."})
+    started_at = fields.Instant(required=True)
+    time_zone = TimeZone(metadata={"description": "Where the person trained; none: the organization's."})
+    source = fields.Name(load_default="api", most=40, metadata={"description": "The app that the log comes from."})
+    external_id = fields.Name(
+        load_default=None, allow_none=True, metadata={"description": "The log's id there: logged once, sent often."}
+    )
+    exercises = ma.List(ma.Nested(LoggedExerciseIn), load_default=list, validate=validate.Length(max=MOST_EXERCISES))
+
+    @validates_schema
+    def _weighs(self, given: Mapping[str, Any], **_options: Any) -> None:
+        require_unit(given, "body_weight")
+
+
+class WorkoutLogPatch(_Log):
+    """What changes in a log; what is not named stays. When it began stays, since its date does."""
+
+
+class LoggedExerciseOut(fields.Out):
+    """An exercise in its place in a log."""
+
+    id = fields.Id(required=True)
+    position = ma.Integer(required=True)
+    exercise_id = fields.Id(required=True)
+    name = fields.Text(required=True)
+    superset = ma.Integer(required=True, allow_none=True)
+    note = fields.Text(required=True, allow_none=True)
+    sets = ma.List(ma.Nested(SetOut), required=True)
+
+
+class LogHeaderOut(fields.Out):
+    """A log without its sets."""
+
+    id = fields.Id(required=True)
+    student_id = fields.Id(required=True)
+    local_date = ma.Date(required=True, metadata={"description": "The date where the person trained."})
+    time_zone = fields.Text(required=True)
+    started_at = ma.AwareDateTime(required=True)
+    ended_at = ma.AwareDateTime(required=True, allow_none=True)
+    title = fields.Text(required=True, allow_none=True)
+    note = fields.Text(required=True, allow_none=True)
+    body_weight = fields.Text(required=True, allow_none=True)
+    body_weight_unit = fields.Text(required=True, allow_none=True)
+    body_weight_grams = ma.Integer(required=True, allow_none=True)
+    source = fields.Text(required=True)
+    external_id = fields.Text(required=True, allow_none=True)
+    deleted_at = ma.AwareDateTime(required=True, allow_none=True)
+    created_at = ma.AwareDateTime(required=True)
+    updated_at = ma.AwareDateTime(required=True)
+    set_count = ma.Integer(required=True)
+    exercise_count = ma.Integer(required=True)
+    volume_grams = ma.Integer(required=True, metadata={"description": "Load times reps, without warm-ups."})
+    version = ma.Integer(required=True, metadata={"description": "Rises with each change of the log or its sets."})
+
+
+class WorkoutLogOut(LogHeaderOut):
+    """A log with all that is in it."""
+
+    exercises = ma.List(ma.Nested(LoggedExerciseOut), required=True)
+
+
+class PeriodFilter(fields.Filter):
+    """Which dates."""
+
+    from_ = fields.LocalDate(
+        data_key="from", load_default=None, metadata={"description": "None: 400 days before the last date."}
+    )
+    to = fields.LocalDate(load_default=None, metadata={"description": "The last date; none: up to now."})
+
+
+class WorkoutLogFilter(PeriodFilter):
+    """Which logs."""
+
+    student_id = fields.Id(load_default=None)
+    exercise_id = fields.Id(load_default=None, metadata={"description": "With a set of this exercise."})

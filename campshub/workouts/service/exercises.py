@@ -1,0 +1,193 @@
+"""Creating, changing, deleting exercises: an organization's own, or a user's."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import or_, select
+
+from campshub.core.db import writes
+from campshub.core.db.base import new_id
+from campshub.core.db.prints import fingerprint
+from campshub.core.db.rows import lock, retried
+from campshub.core.db.session import Session
+from campshub.core.http.problems import Conflict, Forbidden, Invalid
+from campshub.core.security.permissions import Permission
+from campshub.core.security.principal import Principal
+from campshub.workouts import catalogue
+from campshub.workouts.models import Exercise, ExerciseMuscle
+from campshub.workouts.ownership import FIRST_OWN_ID, owner_of
+from campshub.workouts.queries import exercises as reads
+
+
+class ExerciseNameTaken(Conflict):
+    """Another exercise of the same list has this name."""
+
+    code = "name_taken"
+    constraint = "uq_exercises_name"
+    pointer = "/name"
+
+
+class MuscleRepeated(Invalid):
+    """A muscle is named twice."""
+
+    code = "repeated"
+    constraint = "uq_exercise_muscles_muscle"
+    pointer = "/muscles"
+
+
+class ReservedId(Invalid):
+    """Ids with time zero are the platform's; make a UUID of version 7."""
+
+    code = "reserved_id"
+    constraint = "ck_exercises_reserved_id"
+    pointer = "/id"
+
+
+class OrganizationsExercise(Forbidden):
+    """Your role does not allow you to change the organization's exercises; make one of your own."""
+
+
+def create(
+    session: Session,
+    principal: Principal,
+    *,
+    now: datetime,
+    private: bool,
+    muscles: list[dict[str, Any]],
+    id: UUID | None = None,
+    **values: Any,
+) -> tuple[Any, bool]:
+    """Create an exercise; return it, and whether it is new rather than made by an earlier, identical call.
+
+    :raises OrganizationsExercise: the principal may only make their own.
+    :raises ReservedId: the id is in the platform's range.
+    :raises IdTaken: the id belongs to an exercise that was created from something else.
+    :raises ExerciseNameTaken: another exercise has the name.
+    """
+    if not private and not principal.may(Permission.EXERCISES_WRITE):
+        raise OrganizationsExercise
+    if id is not None and id < FIRST_OWN_ID:
+        raise ReservedId
+    owner = principal.user_id if private else None
+    print_ = fingerprint({**values, "muscles": muscles, "owner_user_id": owner})
+    row = {
+        **values,
+        **catalogue.searched(values["name"], values["aliases"]),
+        "id": id or new_id(),
+        "owner_user_id": owner,
+        "fingerprint": print_,
+        "created_at": now,
+        "updated_at": now,
+    }
+    if not writes.insert(session, Exercise, [row], on_conflict="DO NOTHING"):
+        present = retried(session, principal, Exercise, id, print_)
+        if present is None or present.owner_user_id != owner:
+            raise ExerciseNameTaken
+        return reads.get_exercise(session, principal, present.id, deleted=None), False
+    writes.insert(session, ExerciseMuscle, [_share(principal, row["id"], given) for given in muscles])
+    return _shown(principal, row, muscles), True
+
+
+def _share(principal: Principal, exercise_id: UUID, given: dict[str, Any]) -> dict[str, Any]:
+    muscle = catalogue.muscle_id(given["muscle"])
+    return {
+        "exercise_id": exercise_id,
+        "muscle_owner_id": owner_of(muscle, principal.organization_id),
+        "muscle_id": muscle,
+        "share": given["share"],
+    }
+
+
+def _shown(principal: Principal, row: dict[str, Any], muscles: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return a row that has just been written as the reads return it."""
+    return {
+        **row,
+        "muscles": sorted(muscles, key=lambda given: (-given["share"], given["muscle"])),
+        "owner_id": principal.organization_id,
+        "licence": None,
+        "attribution": None,
+        "deleted_at": None,
+        "version": 1,
+    }
+
+
+def change(
+    session: Session,
+    principal: Principal,
+    *,
+    exercise_id: UUID,
+    expected: int | None,
+    now: datetime,
+    muscles: list[dict[str, Any]] | None = None,
+    **changes: Any,
+) -> Any:
+    """Change an exercise; ``muscles`` are all of them, anew.
+
+    :raises NotFound: the principal sees no such exercise of the organization or of their own.
+    :raises OrganizationsExercise: the principal may only change their own.
+    :raises PreconditionFailed: it has changed since the caller read it.
+    :raises ExerciseNameTaken: another exercise has the name.
+    """
+    exercise = _lock(session, principal, exercise_id, Exercise.deleted_at.is_(None), expected=expected)
+    for name, value in changes.items():
+        setattr(exercise, name, value)
+    for name, text in catalogue.searched(exercise.name, exercise.aliases).items():
+        setattr(exercise, name, text)
+    if muscles is not None:
+        exercise.updated_at = now  # the muscles are part of what its version stands for
+        _set_muscles(session, principal, exercise, muscles)
+    session.flush()
+    return reads.get_exercise(session, principal, exercise.id)
+
+
+def _set_muscles(session: Session, principal: Principal, exercise: Exercise, muscles: list[dict[str, Any]]) -> None:
+    """Bring an exercise's muscles to the given ones, touching only what differs."""
+    wanted = {row["muscle_id"]: row for row in (_share(principal, exercise.id, given) for given in muscles)}
+    if len(wanted) < len(muscles):
+        raise MuscleRepeated
+    present = session.scalars(
+        select(ExerciseMuscle).where(
+            ExerciseMuscle.organization_id == principal.organization_id, ExerciseMuscle.exercise_id == exercise.id
+        )
+    ).all()
+    for row in present:
+        given = wanted.pop(row.muscle_id, None)
+        if given is None:
+            session.delete(row)
+        elif row.share != given["share"]:
+            row.share = given["share"]
+    writes.insert(session, ExerciseMuscle, list(wanted.values()))
+
+
+def delete(session: Session, principal: Principal, *, exercise_id: UUID, expected: int | None, now: datetime) -> None:
+    """Delete an exercise; logs that name it keep it, and ``undelete`` brings it back.
+
+    :raises NotFound: the principal sees no such exercise of the organization or of their own.
+    :raises OrganizationsExercise: the principal may only delete their own.
+    """
+    exercise = _lock(session, principal, exercise_id, Exercise.deleted_at.is_(None), expected=expected)
+    exercise.deleted_at = now
+
+
+def undelete(session: Session, principal: Principal, *, exercise_id: UUID) -> Any:
+    """Bring a deleted exercise back; one that is not deleted stays as it is.
+
+    :raises NotFound: the principal sees no such exercise of the organization or of their own.
+    :raises ExerciseNameTaken: its name has been given to another meanwhile.
+    """
+    exercise = _lock(session, principal, exercise_id)
+    exercise.deleted_at = None
+    session.flush()
+    return reads.get_exercise(session, principal, exercise.id)
+
+
+def _lock(
+    session: Session, principal: Principal, exercise_id: UUID, *conditions: Any, expected: int | None = None
+) -> Exercise:
+    """Take an exercise to change it: never the platform's, never another user's own."""
+    owners = or_(Exercise.owner_user_id.is_(None), Exercise.owner_user_id == principal.user_id)
+    exercise = lock(session, principal, Exercise, exercise_id, owners, *conditions, expected=expected)
+    if exercise.owner_user_id is None and not principal.may(Permission.EXERCISES_WRITE):
+        raise OrganizationsExercise
+    return exercise

@@ -1,0 +1,300 @@
+"""Logging workouts: a whole log at once, its changes, its deletion."""
+
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Row, func, select
+
+from campshub.core.db import writes
+from campshub.core.db.base import new_id
+from campshub.core.db.prints import fingerprint
+from campshub.core.db.session import Session
+from campshub.core.http.conditional import require_version
+from campshub.core.http.problems import Conflict, FieldError, IdTaken, Invalid, NotFound
+from campshub.core.platform import Platform
+from campshub.core.security.audit import unwrap_person_key
+from campshub.core.security.principal import Principal
+from campshub.workouts.models import WorkoutLog, WorkoutLogExercise, WorkoutLogId, WorkoutSet
+from campshub.workouts.ownership import owner_of
+from campshub.workouts.queries import groundwork
+from campshub.workouts.queries import logs as reads
+from campshub.workouts.service.problems import (
+    DateOutOfRange,
+    EndedBeforeStart,
+    ExternalIdTaken,
+    NoStudent,
+    UnitMissing,
+    UnknownExercise,
+    UnknownStudent,
+)
+from campshub.workouts.weights import weighed
+
+LONGEST = timedelta(hours=24)
+_SET_COLUMNS = tuple(column.key for column in reads.SET_COLUMNS)
+
+
+def create(
+    session: Session, principal: Principal, platform: Platform, *, now: datetime, id: UUID | None = None, **given: Any
+) -> tuple[dict[str, Any], bool]:
+    """Log a workout with its exercises and sets; return it, and whether it is new rather than sent before.
+
+    Six statements, whatever the number of sets: what must be known, the locator, the log, its exercises, its sets,
+    and what the commit carries.
+
+    :raises UnknownStudent: the principal sees no such student.
+    :raises UnknownExercise: the principal may not choose one of the exercises.
+    :raises DateOutOfRange: it began too long ago, or too far ahead.
+    :raises IdTaken: the id, or that of a set, belongs to something else.
+    :raises ExternalIdTaken: another log of the student came from the source with the external id.
+    """
+    print_ = fingerprint(given)
+    local_date = _local_date(principal, given, now)
+    known = _known(session, principal, id, given)
+    present = _sent_before(known, id, print_)
+    if present is not None:
+        return reads.get_log(session, principal, present, deleted=None), False
+    if known.sealed_key is not None:
+        # Read along, since titles and notes are sealed in the audit log: it saves the commit a statement.
+        key = unwrap_person_key(platform.ring, principal.organization_id, known.student_id, known.sealed_key)
+        session.unit.person_keys[known.student_id] = key
+    log, exercises, sets = _rows(principal, known, id or new_id(), local_date, now, given)
+    place = {name: log[name] for name in ("id", "local_date", "student_id", "source", "external_id")}
+    if not writes.insert(session, WorkoutLogId, [{**place, "fingerprint": print_}], on_conflict="DO NOTHING"):
+        # The same log was being written at the same moment, and is there by now.
+        present = _sent_before(_known(session, principal, id, given), id, print_)
+        if present is None:
+            raise Conflict
+        return reads.get_log(session, principal, present, deleted=None), False
+    writes.insert(session, WorkoutLog, [log])
+    _insert_new(session, WorkoutLogExercise, exercises)
+    _insert_new(session, WorkoutSet, sets)
+    return _shown(log, exercises, sets, known.exercises or {}), True
+
+
+def _local_date(principal: Principal, given: dict[str, Any], now: datetime) -> date:
+    """Return the date where the person trained, if the log may have it."""
+    started_at, ended_at = given["started_at"], given.get("ended_at")
+    found: date = started_at.astimezone(ZoneInfo(given.get("time_zone") or principal.time_zone)).date()
+    days = (found - principal.today(now)).days
+    if not -reads.DAYS_BACK <= days <= reads.DAYS_AHEAD:
+        raise DateOutOfRange
+    _require_end(started_at, ended_at)
+    return found
+
+
+def _require_end(started_at: datetime, ended_at: datetime | None) -> None:
+    if ended_at is not None and not started_at <= ended_at <= started_at + LONGEST:
+        raise EndedBeforeStart
+
+
+def _known(session: Session, principal: Principal, id: UUID | None, given: dict[str, Any]) -> Row[Any]:
+    """Read what the log needs, and refuse whom or what the principal does not see."""
+    wanted = {exercise["exercise_id"] for exercise in given["exercises"]}
+    known = groundwork.before_create(
+        session,
+        principal,
+        student_id=given.get("student_id"),
+        log_id=id,
+        source=given["source"],
+        external_id=given["external_id"],
+        exercise_ids=wanted,
+    )
+    if known is None:
+        raise UnknownStudent if given.get("student_id") else NoStudent
+    missing = wanted - {UUID(found) for found in known.exercises or ()}
+    if missing:
+        raise UnknownExercise.of(
+            FieldError(f"/exercises/{index}/exercise_id", UnknownExercise.code, "You see no such exercise.")
+            for index, exercise in enumerate(given["exercises"])
+            if exercise["exercise_id"] in missing
+        )
+    return known
+
+
+def _sent_before(known: Row[Any], id: UUID | None, print_: bytes) -> UUID | None:
+    """Return the log that an earlier, identical request has made."""
+    for found in sorted(known.present or (), key=lambda found: found["id"] != str(id)):
+        if found["print"] != print_.hex():
+            raise IdTaken if found["id"] == str(id) else ExternalIdTaken
+        return UUID(found["id"])
+    return None
+
+
+Rows = list[dict[str, Any]]
+
+
+def _rows(
+    principal: Principal, known: Row[Any], log_id: UUID, local_date: date, now: datetime, given: dict[str, Any]
+) -> tuple[dict[str, Any], Rows, Rows]:
+    """Return the rows of a log, its exercises and its sets."""
+    stamps = {"created_at": now, "updated_at": now}
+    place = {"local_date": local_date, "student_id": known.student_id, **stamps}
+    log = {
+        **place,
+        **{name: given.get(name) for name in ("ended_at", "title", "note", "source", "external_id", "started_at")},
+        **weighed("body_weight", given.get("body_weight"), given.get("body_weight_unit")),
+        "id": log_id,
+        "time_zone": given.get("time_zone") or principal.time_zone,
+    }
+    exercises: Rows = []
+    sets: Rows = []
+    for position, exercise in enumerate(given["exercises"], start=1):
+        of_exercise = {
+            **place,
+            "log_id": log_id,
+            "exercise_owner_id": owner_of(exercise["exercise_id"], principal.organization_id),
+            "exercise_id": exercise["exercise_id"],
+        }
+        row = {
+            **of_exercise,
+            "id": exercise.get("id") or new_id(),
+            "position": position,
+            "superset": exercise["superset"],
+            "note": exercise["note"],
+        }
+        exercises.append(row)
+        sets += [
+            set_row({**of_exercise, "log_exercise_id": row["id"], "position": number}, one)
+            for number, one in enumerate(exercise["sets"], start=1)
+        ]
+    _require_different_ids(given["exercises"])
+    return log, exercises, sets
+
+
+def set_row(place: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Return a set's row: where it stands, what is told of it, and what it was created from."""
+    values = {name: value for name, value in given.items() if name != "id"}
+    told = {name: value for name, value in values.items() if name not in ("load", "load_unit")}
+    return {
+        **dict.fromkeys(("reps", "seconds", "metres", "rir", "rest_seconds", "done_at")),
+        **told,
+        **weighed("load", values.get("load"), values.get("load_unit")),
+        **place,
+        "id": given.get("id") or new_id(),
+        "fingerprint": fingerprint(values),
+    }
+
+
+def _places(exercises: Sequence[dict[str, Any]]) -> Iterator[tuple[str, UUID]]:
+    """Yield each id that the body names, with its pointer."""
+    for number, exercise in enumerate(exercises):
+        if "id" in exercise:
+            yield f"/exercises/{number}/id", exercise["id"]
+        for index, one in enumerate(exercise["sets"]):
+            if "id" in one:
+                yield f"/exercises/{number}/sets/{index}/id", one["id"]
+
+
+def _require_different_ids(exercises: Sequence[dict[str, Any]]) -> None:
+    seen: set[UUID] = set()
+    for pointer, given in _places(exercises):
+        if given in seen:
+            raise Invalid.at(pointer, "repeated", "Given more than once.")
+        seen.add(given)
+
+
+def _insert_new(session: Session, model: Any, rows: Rows) -> None:
+    """Insert rows of a new log, whose ids nothing else of that day may have."""
+    written = {row.id for row in writes.insert(session, model, rows, on_conflict="DO NOTHING")}
+    taken = [row["id"] for row in rows if row["id"] not in written]
+    if taken:
+        raise IdTaken(
+            f"Something else has the id {taken[0]} already.", [FieldError("/exercises", IdTaken.code, str(taken[0]))]
+        )
+
+
+def _shown(log: dict[str, Any], exercises: Rows, sets: Rows, names: dict[str, str]) -> dict[str, Any]:
+    """Return a log that has just been written as the reads return it."""
+    shown = {row["id"]: {**row, "name": names[str(row["exercise_id"])], "sets": []} for row in exercises}
+    volume = 0
+    for row in sets:
+        shown[row["log_exercise_id"]]["sets"].append(row | {"version": 1, "deleted_at": None})
+        if row["type"] != "warm_up":
+            volume += (row["reps"] or 0) * (row["load_grams"] or 0)
+    return {
+        **log,
+        "exercises": list(shown.values()),
+        "deleted_at": None,
+        "set_count": len(sets),
+        "exercise_count": len(exercises),
+        "volume_grams": volume,
+        "version": 1 + len(exercises) + len(sets),
+    }
+
+
+def change(
+    session: Session, principal: Principal, *, log_id: UUID, expected: int | None, **changes: Any
+) -> dict[str, Any]:
+    """Change what is told of a log as a whole; return all of it.
+
+    :raises NotFound: the principal sees no such log.
+    :raises PreconditionFailed: it or one of its sets has changed since the caller read it.
+    :raises EndedBeforeStart: it would end before it began, or more than 24 hours later.
+    """
+    log = _lock(session, principal, log_id, expected=expected)
+    changes |= reweighed("body_weight", log, changes)
+    for name, value in changes.items():
+        setattr(log, name, value)
+    _require_end(log.started_at, log.ended_at)
+    session.flush()
+    return reads.get_log(session, principal, log_id)
+
+
+def reweighed(name: str, row: Any, changes: dict[str, Any]) -> dict[str, Any]:
+    """Return the three columns of a weight after a change to it or to its unit; nothing where neither changes.
+
+    :raises UnitMissing: the weight would have no unit, or the unit no weight.
+    """
+    unit = f"{name}_unit"
+    if name not in changes and unit not in changes:
+        return {}
+    new_weight = changes.get(name, getattr(row, name))
+    new_unit = changes.get(unit, getattr(row, unit) if new_weight is not None else None)
+    if (new_weight is None) != (new_unit is None):
+        pointer = f"/{unit}" if new_unit is None else f"/{name}"
+        raise UnitMissing.of([FieldError(pointer, UnitMissing.code, "A weight and its unit belong together.")])
+    return weighed(name, new_weight, new_unit)
+
+
+def delete(session: Session, principal: Principal, *, log_id: UUID, expected: int | None, now: datetime) -> None:
+    """Delete a log; ``undelete`` brings it back with its sets.
+
+    :raises NotFound: the principal sees no such log.
+    """
+    _lock(session, principal, log_id, expected=expected).deleted_at = now
+
+
+def undelete(session: Session, principal: Principal, *, log_id: UUID) -> dict[str, Any]:
+    """Bring a deleted log back; one that is not deleted stays as it is.
+
+    :raises NotFound: the principal sees no such log.
+    """
+    _lock(session, principal, log_id, deleted=None).deleted_at = None
+    session.flush()
+    return reads.get_log(session, principal, log_id)
+
+
+def _lock(
+    session: Session, principal: Principal, log_id: UUID, *, expected: int | None = None, deleted: bool | None = False
+) -> WorkoutLog:
+    """Take a log to change it. The version that the caller saw is that of all its rows together."""
+    versions = [
+        select(func.coalesce(func.sum(model.version), 0))
+        .where(reads.same_log(model))
+        .correlate(WorkoutLog)
+        .scalar_subquery()
+        for model in (WorkoutLogExercise, WorkoutSet)
+    ]
+    whole = (WorkoutLog.version + versions[0] + versions[1]).label("version")
+    statement = reads.located(select(WorkoutLog, whole), principal, log_id).with_for_update(of=WorkoutLog)
+    if deleted is not None:
+        statement = statement.where(WorkoutLog.deleted_at.is_(None))
+    row = session.execute(statement).one_or_none()
+    if row is None:
+        raise NotFound
+    require_version(row, expected)
+    log: WorkoutLog = row.WorkoutLog
+    return log

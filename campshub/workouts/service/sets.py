@@ -1,0 +1,162 @@
+"""Sets of a log that is there: appending, changing, deleting one."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, select
+
+from campshub.core.db import writes
+from campshub.core.db.base import new_id
+from campshub.core.db.prints import fingerprint
+from campshub.core.db.session import Session
+from campshub.core.http.conditional import require_version
+from campshub.core.http.problems import Conflict, IdTaken, NotFound
+from campshub.core.security.principal import Principal
+from campshub.workouts.models import WorkoutLog, WorkoutLogExercise, WorkoutSet
+from campshub.workouts.ownership import owner_of
+from campshub.workouts.queries import groundwork
+from campshub.workouts.queries import logs as reads
+from campshub.workouts.service.logs import reweighed, set_row
+from campshub.workouts.service.problems import UnknownExercise, UnknownLoggedExercise
+
+# Once as things seem; once more after having waited for another append, which nobody can precede any more.
+TRIES = 2
+
+
+def append(
+    session: Session,
+    principal: Principal,
+    *,
+    now: datetime,
+    log_id: UUID,
+    id: UUID | None = None,
+    log_exercise_id: UUID | None = None,
+    exercise_id: UUID | None = None,
+    **told: Any,
+) -> tuple[Any, bool]:
+    """Append a set to an exercise of a log; return it, and whether it is new rather than sent before.
+
+    Three statements; one more where the exercise is new to the log, and two more where another append came between.
+
+    :raises NotFound: the principal sees no such log.
+    :raises UnknownLoggedExercise: the log has no such exercise.
+    :raises UnknownExercise: the principal may not choose the exercise.
+    :raises IdTaken: the id belongs to a set that was created from something else.
+    """
+    where = {"log_exercise_id": log_exercise_id, "exercise_id": exercise_id}
+    print_ = fingerprint(told | {name: value for name, value in where.items() if value is not None})
+    for _ in range(TRIES):
+        known = groundwork.before_append(session, principal, log_id=log_id, set_id=id, **where)
+        if known is None:
+            raise NotFound
+        if known.present_id is not None:
+            if known.present_print != print_:
+                raise IdTaken
+            return _present(session, principal, known), False
+        place = _place(session, principal, known, log_id, exercise_id, now)
+        if place is None:
+            continue
+        row = {**set_row(place, {**told, "id": id or new_id()}), "fingerprint": print_}
+        if writes.insert(session, WorkoutSet, [row], on_conflict="DO NOTHING"):
+            return {**row, "version": 1, "deleted_at": None}, True
+    raise IdTaken if id is not None else Conflict
+
+
+def _present(session: Session, principal: Principal, known: Row[Any]) -> Any:
+    """Return the set that an earlier, identical request has made, deleted meanwhile or not."""
+    return session.execute(
+        select(*reads.SET_COLUMNS).where(
+            WorkoutSet.organization_id == principal.organization_id,
+            WorkoutSet.local_date == known.local_date,
+            WorkoutSet.id == known.present_id,
+        )
+    ).one()
+
+
+def _place(
+    session: Session, principal: Principal, known: Row[Any], log_id: UUID, exercise_id: UUID | None, now: datetime
+) -> dict[str, Any] | None:
+    """Return where the set comes to stand; None where another append took the place of a new exercise meanwhile."""
+    place = {
+        "log_id": log_id,
+        "local_date": known.local_date,
+        "student_id": known.student_id,
+        "created_at": now,
+        "updated_at": now,
+    }
+    if known.log_exercise_id is not None:
+        same = {name: getattr(known, name) for name in ("log_exercise_id", "exercise_owner_id", "exercise_id")}
+        return {**place, **same, "position": known.last_set + 1}
+    if exercise_id is None:
+        raise UnknownLoggedExercise
+    if known.usable is None:
+        raise UnknownExercise
+    place |= {"exercise_owner_id": owner_of(exercise_id, principal.organization_id), "exercise_id": exercise_id}
+    exercise = {**place, "id": new_id(), "position": known.last_exercise + 1}
+    if not writes.insert(session, WorkoutLogExercise, [exercise], on_conflict="DO NOTHING"):
+        return None
+    return {**place, "log_exercise_id": exercise["id"], "position": 1}
+
+
+def change(
+    session: Session, principal: Principal, *, log_id: UUID, set_id: UUID, expected: int | None, **changes: Any
+) -> WorkoutSet:
+    """Change a set.
+
+    :raises NotFound: the principal sees no such set.
+    :raises PreconditionFailed: it has changed since the caller read it.
+    :raises SaysNothing: nothing would be left of it.
+    """
+    one = _lock(session, principal, log_id, set_id, expected=expected)
+    changes |= reweighed("load", one, changes)
+    for name, value in changes.items():
+        setattr(one, name, value)
+    session.flush()
+    return one
+
+
+def delete(
+    session: Session, principal: Principal, *, log_id: UUID, set_id: UUID, expected: int | None, now: datetime
+) -> None:
+    """Delete a set; ``undelete`` brings it back to its place.
+
+    :raises NotFound: the principal sees no such set.
+    """
+    _lock(session, principal, log_id, set_id, expected=expected).deleted_at = now
+
+
+def undelete(session: Session, principal: Principal, *, log_id: UUID, set_id: UUID) -> WorkoutSet:
+    """Bring a deleted set back; one that is not deleted stays as it is.
+
+    :raises NotFound: the principal sees no such set.
+    """
+    one = _lock(session, principal, log_id, set_id, deleted=None)
+    one.deleted_at = None
+    session.flush()
+    return one
+
+
+def _lock(
+    session: Session,
+    principal: Principal,
+    log_id: UUID,
+    set_id: UUID,
+    *,
+    expected: int | None = None,
+    deleted: bool | None = False,
+) -> WorkoutSet:
+    """Take a set of a log to change it."""
+    statement = (
+        reads.located(select(WorkoutSet), principal, log_id)
+        .join(WorkoutSet, reads.same_log(WorkoutSet))
+        .where(WorkoutSet.id == set_id, WorkoutLog.deleted_at.is_(None))
+        .with_for_update(of=WorkoutSet)
+    )
+    if deleted is not None:
+        statement = statement.where(WorkoutSet.deleted_at.is_(None))
+    one: WorkoutSet | None = session.scalars(statement).one_or_none()
+    if one is None:
+        raise NotFound
+    require_version(one, expected)
+    return one

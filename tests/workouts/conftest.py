@@ -1,0 +1,57 @@
+"""What the tests of training share: an exercise, a log, and someone who trains."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from campshub.core.db.base import new_id
+from campshub.core.security.permissions import Role
+from campshub.workouts import catalogue
+
+SQUAT = str(catalogue.exercise_id("back_squat"))
+BENCH = str(catalogue.exercise_id("bench_press"))
+PLANK = str(catalogue.exercise_id("plank"))
+
+
+def ago(**time) -> str:
+    """An instant so long ago."""
+    return (datetime.now(UTC) - timedelta(**time)).isoformat()
+
+
+@pytest.fixture
+def log(api, student):
+    """Return a maker of logs: ``log(sets=[...])`` answers the created one, of a new student unless said otherwise."""
+
+    def make(client=None, *, sets=({"reps": 5, "load": "100", "load_unit": "kg"},), **given):
+        body = {"started_at": ago(hours=1), "exercises": [{"exercise_id": SQUAT, "sets": list(sets)}], **given}
+        if client is None and "student_id" not in given:
+            body["student_id"] = student()["id"]
+        return (client or api).made("/api/workout-logs/", body)
+
+    return make
+
+
+@pytest.fixture
+def trainee(api, place, student):
+    """A client of the organization with a login, and the student whom it is linked to."""
+    client = place.someone(Role.CLIENT)
+    return client, student(user_id=str(client.user_id))
+
+
+@pytest.fixture
+def coach(place, sql):
+    """Return a maker of trainers who train a student's group."""
+
+    def make(*student_ids):
+        client = place.someone(Role.TRAINER)
+        group = new_id()
+        sql("INSERT INTO groups (organization_id, id, code, name, kind) VALUES (%s, %s, %s, 'A', 'class') RETURNING 1",
+            place.id, group, group.hex)  # fmt: skip
+        sql("INSERT INTO group_trainers (organization_id, id, group_id, user_id) VALUES (%s, %s, %s, %s) RETURNING 1",
+            place.id, new_id(), group, client.user_id)  # fmt: skip
+        for student_id in student_ids:
+            sql("INSERT INTO enrolments (organization_id, id, student_id, group_id, begins_on)"
+                " VALUES (%s, %s, %s, %s, '2026-01-01') RETURNING 1", place.id, new_id(), student_id, group)  # fmt: skip
+        return client
+
+    return make
