@@ -137,7 +137,7 @@ def page_fields(sorts: Sequence[str], shown: Sequence[str]) -> dict[str, Any]:
         ),
         "sort": fields.Text(
             one_of=choices,
-            load_default="",
+            load_default=str,  # none: the usual order; a plain "" would stand in the document
             metadata={"description": "The order; `-` before a name turns it round."},
         ),
         "fields": FieldNames(
