@@ -29,7 +29,7 @@ def measure(place: Place, *, rounds: int, seconds: int) -> dict[str, Any]:  # no
     counts: dict[str, int] = {}
     for _ in range(rounds):
         made = client.post(
-            "/api/attendance/sessions/", json={"date": day, "slot": uuid.uuid4().hex[:12]}, headers=headers
+            "/api/attendance/sessions/", json={"local_date": day, "slot": uuid.uuid4().hex[:12]}, headers=headers
         ).get_json()
         body = {"records": [{"student_id": student, "code": "present"} for student in students]}
         for name, taken in times.items():
