@@ -155,7 +155,8 @@ def test_a_typo_finds_the_student_among_the_first_ten(large):
     dice = random.Random(2)
     with stack.primary.connect(DATABASE) as connection:
         everyone = connection.execute(
-            "SELECT id, given_name || ' ' || family_name FROM students WHERE organization_id = %s ORDER BY id", (place.id,)
+            "SELECT id, given_name || ' ' || family_name FROM students WHERE organization_id = %s ORDER BY id",
+            (place.id,),
         ).fetchall()
     missed, times = [], []
     for student_id, name in dice.sample(everyone, TYPED):

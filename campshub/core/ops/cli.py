@@ -6,7 +6,7 @@ from typing import Any
 import click
 import redis
 from flask import current_app
-from flask.cli import AppGroup
+from flask.cli import AppGroup, with_appcontext
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -57,10 +57,13 @@ def ensure(*, ahead: int, first: datetime | None, table: str | None, as_json: bo
             raise click.ClickException(f"{table} is not partitioned; these are: {', '.join(known)}.")
         for name in [table] if table else known:
             made += months.ensure(connection, name, begin, months.ahead(today, ahead))
-    click.echo(write({"made": made}).decode() if as_json else f"Made {len(made)} partitions." + "".join(f"\n{m}" for m in made))
+    click.echo(
+        write({"made": made}).decode() if as_json else f"Made {len(made)} partitions." + "".join(f"\n{m}" for m in made)
+    )
 
 
 @click.command("check-config")
+@with_appcontext
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 def check_config(*, as_json: bool) -> None:
     """Try everything that the settings name, and say what does not answer.

@@ -1,0 +1,128 @@
+"""The flask commands, as an administrator types them."""
+
+import json
+import uuid
+
+import pytest
+
+from campshub.core.db.base import new_id
+
+
+@pytest.fixture
+def flask(app):
+    """Run a command; answers click's result."""
+    return lambda *words, **options: app.test_cli_runner().invoke(args=words, **options)
+
+
+def test_an_organization_and_its_admin_are_created_and_can_sign_in(app, flask):
+    made = flask("organizations", "create", "--name", "Hill Camp", "--time-zone", "Asia/Kolkata", "--json")
+    organization_id = json.loads(made.stdout)["id"]
+    email = f"head-{new_id().hex}@example.org"
+    words = ("users", "create-admin", "--organization", organization_id, "--email", email)
+    admin = flask(*words, input="correct horse battery\ncorrect horse battery\n")
+
+    assert (made.exit_code, admin.exit_code) == (0, 0), admin.output
+    answer = app.test_client().post("/api/auth/token/", json={"email": email, "password": "correct horse battery"})
+    assert answer.status_code == 200
+    assert answer.json["organization_id"] == organization_id
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("organizations", "create", "--name", "X", "--time-zone", "Mars/Olympus"), "Mars/Olympus is not a time zone"),
+        (
+            ("users", "create-admin", "--organization", str(uuid.uuid4()), "--email", "a@b.c"),
+            "There is no organization",
+        ),
+        (("users", "create-admin", "--organization", "nobody", "--email", "a@b.c"), "is not a valid UUID"),
+        (("partitions", "ensure", "--table", "students"), "students is not partitioned; these are:"),
+        (("demo", "seed", "--students", "0"), "not in the range"),
+    ],
+)
+def test_a_wrong_command_says_in_a_line_what_to_do(flask, words, says):
+    result = flask(*words, input="long enough password\nlong enough password\n")
+
+    assert result.exit_code != 0
+    assert says in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_short_password_is_refused(flask, place):
+    result = flask(
+        *("users", "create-admin", "--organization", str(place.id), "--email", "a@b.c", "--password", "short")
+    )
+
+    assert result.exit_code == 1
+    assert "at least 12 characters" in result.output
+
+
+def test_an_address_is_given_to_one_user(flask, place):
+    email = f"twice-{new_id().hex}@example.org"
+    words = ("users", "create-admin", "--organization", str(place.id), "--email", email)
+    results = [flask(*words, "--password", "long enough password") for _ in range(2)]
+
+    assert [result.exit_code for result in results] == [0, 1]
+    assert "belongs to a user already" in results[1].output
+
+
+def test_partitions_are_listed_and_made_and_making_them_again_makes_none(flask, sql):
+    before = json.loads(flask("partitions", "list", "--json").stdout)
+    assert {"attendance_records", "audit_log", "workout_logs", "workout_sets"} <= {p["table"] for p in before}
+
+    words = ("partitions", "ensure", "--months", "9", "--from", "2024-05-17", "--table", "attendance_records", "--json")
+    made, again = (json.loads(flask(*words).stdout)["made"] for _ in range(2))
+
+    assert "attendance_records_p2024_05" in made
+    assert again == []
+    forced = sql(
+        "SELECT relrowsecurity, relforcerowsecurity, relacl IS NULL FROM pg_class WHERE relname = ANY(%s)", made
+    )
+    assert set(forced) == {(True, True, True)}
+    assert "attendance_records_p2024_05" in flask("partitions", "list").output
+
+
+def test_check_config_tries_everything_that_the_settings_name(flask):
+    result = flask("check-config", "--json")
+
+    assert result.exit_code == 0, result.output
+    found = {line["what"].partition(" as ")[0]: line["problem"] for line in json.loads(result.stdout)}
+    assert {"database: primary", "database: replica0", "database: system", "redis: cache"} <= found.keys()
+    assert set(found.values()) == {None}
+
+
+def test_check_config_fails_on_what_does_not_answer(stack, database):
+    from campshub.app import create_app  # noqa: PLC0415 - this test alone makes an application of its own
+    from tests.conftest import close, settings_of  # noqa: PLC0415 - see above
+
+    broken = create_app(settings_of(stack, database, celery_broker_url="redis://127.0.0.1:1/0"))
+    result = broken.test_cli_runner().invoke(args=["check-config"])
+    close(broken)
+
+    assert result.exit_code == 1
+    assert "FAIL redis: broker" in result.output
+    assert "ok   redis: cache" in result.output
+
+
+def test_a_demo_is_the_same_for_the_same_seed_and_made_once(app, flask, sql, tmp_path):
+    credentials = tmp_path / "demo.json"
+    words = ("demo", "seed", "--students", "40", "--days", "6", "--credentials", str(credentials))
+    made, again = flask(*words), flask(*words)
+
+    assert made.exit_code == 0, made.output
+    assert again.exit_code == 1
+    assert "The demo is there already" in again.output
+    sign = json.loads(credentials.read_text())
+    assert credentials.stat().st_mode & 0o077 == 0
+    for who in (sign, sign["other"]):
+        answer = app.test_client().post("/api/auth/token/", json={name: who[name] for name in ("email", "password")})
+        assert (answer.status_code, answer.json["organization_id"]) == (200, who["organization_id"])
+    named = sql("SELECT given_name, family_name FROM students WHERE organization_id = %s AND code = 'S-00001'",
+                uuid.UUID(sign["organization_id"]))  # fmt: skip
+    assert len(named) == 1
+    orphans = sql(
+        "SELECT count(*) FROM attendance_records r LEFT JOIN attendance_sessions s"
+        " ON (s.organization_id, s.id) = (r.organization_id, r.session_id) AND s.local_date = r.local_date"
+        " WHERE s.id IS NULL"
+    )
+    assert orphans == [(0,)]
