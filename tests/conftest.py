@@ -70,6 +70,17 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         _stack().stop()
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print what tests have counted."""
+    told = sorted(
+        value for r in terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+        for name, value in r.user_properties if name == "2xx"
+    )
+    if told:
+        terminalreporter.section("answers under fuzzing")
+        terminalreporter.write_line("\n".join(told))
+
+
 @pytest.fixture(scope="session")
 def stack() -> Stack:
     return _stack()

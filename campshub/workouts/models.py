@@ -136,6 +136,7 @@ class Exercise(TenantBase, ClientMade):
         _one_of("load_mode", LOAD_MODES),
         _one_of("side", SIDES),
         CheckConstraint(f"metrics <@ ARRAY{list(METRICS)} AND cardinality(metrics) > 0", name="metrics"),
+        tenant_index("owner_user_id"),
         tenant_index("sort_name", "id"),
     )
 
@@ -167,7 +168,7 @@ class ExerciseMuscle(TenantBase):
         _shared_reference("muscle", "muscles"),
         _own_or_platform("muscle_owner_id"),
         CheckConstraint("share > 0 AND share <= 1", name="share"),
-        tenant_index("muscle_id"),
+        Index(None, "muscle_owner_id", "muscle_id"),
     )
 
     exercise_id: Mapped[uuid.UUID]
@@ -234,8 +235,9 @@ class WorkoutLogExercise(MonthlyTenantBase):
         _of_log("log_id"),
         _shared_reference("exercise", "exercises"),
         _own_or_platform("exercise_owner_id"),
-        tenant_unique("local_date", "log_id", "position", name="uq_workout_log_exercises_position"),
-        tenant_index("exercise_id", "local_date", "log_id"),
+        # Two appends at once cannot take one position. (A log has one student; the column serves the reference.)
+        tenant_unique("local_date", "log_id", "student_id", "position", name="uq_workout_log_exercises_position"),
+        Index(None, "exercise_owner_id", "exercise_id"),
         MONTHLY,
     )
 
@@ -251,6 +253,8 @@ class WorkoutLogExercise(MonthlyTenantBase):
 class WorkoutSet(MonthlyTenantBase, ClientMade):
     """One set; log, person and exercise stand in it too, since progress is read by them.
 
+    The exercise is that of the set's place in the log, which holds the reference to it.
+
     A deleted set stays, with its position: a late retry of its append then brings nothing back, and the versions of a
     log's rows only ever add up to more.
     """
@@ -260,14 +264,15 @@ class WorkoutSet(MonthlyTenantBase, ClientMade):
     __person__: ClassVar[str] = "student_id"
     __table_args__ = (
         _of_log("log_id"),
-        _shared_reference("exercise", "exercises"),
         _own_or_platform("exercise_owner_id"),
         _one_of("type", SET_TYPES),
         _weight("load"),
         CheckConstraint("num_nonnulls(reps, load_grams, seconds, metres) > 0", name="says_something"),
         CheckConstraint("reps >= 0 AND seconds >= 0 AND metres >= 0 AND rest_seconds >= 0", name="not_negative"),
         # Two appends at once cannot take one position.
-        tenant_unique("local_date", "log_id", "log_exercise_id", "position", name="uq_workout_sets_position"),
+        tenant_unique(
+            "local_date", "log_id", "student_id", "log_exercise_id", "position", name="uq_workout_sets_position"
+        ),
         tenant_index("student_id", "exercise_id", "local_date"),
         MONTHLY,
     )

@@ -4,6 +4,7 @@ Revision ID: 0004
 Revises: 0003
 """
 
+import orjson
 import sqlalchemy as sa
 from alembic import op
 from campshub.workouts import catalogue
@@ -17,6 +18,69 @@ depends_on = None
 
 SHARED = ("muscles", "exercises", "exercise_muscles")
 MONTHLY = ("workout_logs", "workout_log_exercises", "workout_sets")
+
+# Rows that are as the files say are not touched. A catalogue that has changed is brought in by a later revision, with
+# statements that know that revision's columns.
+MUSCLES = sa.text(
+    """
+    INSERT INTO muscles (organization_id, id, key, name, muscle_group, side)
+    SELECT organization_id, id, key, name, muscle_group, side
+      FROM json_to_recordset(:rows) AS given(organization_id uuid, id uuid, key text, name text, muscle_group text,
+           side text)
+    ON CONFLICT (organization_id, id) DO UPDATE
+      SET key = excluded.key, name = excluded.name, muscle_group = excluded.muscle_group, side = excluded.side,
+          version = muscles.version + 1, updated_at = now()
+      WHERE (muscles.key, muscles.name, muscles.muscle_group, muscles.side)
+            IS DISTINCT FROM (excluded.key, excluded.name, excluded.muscle_group, excluded.side)
+    """
+)
+EXERCISES = sa.text(
+    """
+    INSERT INTO exercises (organization_id, id, name, sort_name, search_text, aliases, equipment, mechanic, force,
+                           level, load_mode, side, metrics, licence, attribution)
+    SELECT organization_id, id, name, sort_name, search_text, aliases, equipment, mechanic, force, level, load_mode,
+           side, metrics, licence, attribution
+      FROM json_to_recordset(:rows) AS given(organization_id uuid, id uuid, name text, sort_name text,
+           search_text text, aliases text[], equipment text, mechanic text, force text, level text, load_mode text,
+           side text, metrics text[], licence text, attribution text)
+    ON CONFLICT (organization_id, id) DO UPDATE
+      SET name = excluded.name, sort_name = excluded.sort_name, search_text = excluded.search_text,
+          aliases = excluded.aliases, equipment = excluded.equipment, mechanic = excluded.mechanic,
+          force = excluded.force, level = excluded.level, load_mode = excluded.load_mode, side = excluded.side,
+          metrics = excluded.metrics, licence = excluded.licence, attribution = excluded.attribution,
+          version = exercises.version + 1, updated_at = now()
+      WHERE (exercises.name, exercises.search_text, exercises.aliases, exercises.equipment, exercises.mechanic,
+             exercises.force, exercises.level, exercises.load_mode, exercises.side, exercises.metrics,
+             exercises.licence, exercises.attribution)
+            IS DISTINCT FROM (excluded.name, excluded.search_text, excluded.aliases, excluded.equipment,
+             excluded.mechanic, excluded.force, excluded.level, excluded.load_mode, excluded.side, excluded.metrics,
+             excluded.licence, excluded.attribution)
+    """
+)
+SHARES = sa.text(
+    """
+    INSERT INTO exercise_muscles (organization_id, id, exercise_id, muscle_owner_id, muscle_id, share)
+    SELECT organization_id, id, exercise_id, organization_id, muscle_id, share
+      FROM json_to_recordset(:rows) AS given(organization_id uuid, id uuid, exercise_id uuid, muscle_id uuid,
+           share double precision)
+    ON CONFLICT (organization_id, id) DO UPDATE
+      SET share = excluded.share, version = exercise_muscles.version + 1, updated_at = now()
+      WHERE exercise_muscles.share IS DISTINCT FROM excluded.share
+    """
+)
+
+
+def seed(connection) -> dict[str, int]:
+    """Bring the platform's rows to what the files say; return how many rows of each table were written."""
+    tables = (
+        ("muscles", MUSCLES, catalogue.muscle_rows()),
+        ("exercises", EXERCISES, catalogue.exercise_rows()),
+        ("exercise_muscles", SHARES, catalogue.share_rows()),
+    )
+    return {
+        table: connection.execute(statement, {"rows": orjson.dumps(rows).decode()}).rowcount
+        for table, statement, rows in tables
+    }
 
 
 def upgrade() -> None:
@@ -69,6 +133,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(['organization_id', 'owner_user_id'], ['memberships.organization_id', 'memberships.user_id'], name=op.f('fk_exercises_owner_user_id')),
         sa.PrimaryKeyConstraint('organization_id', 'id', name=op.f('pk_exercises'))
     )
+    op.create_index(op.f('ix_exercises_owner_user_id'), 'exercises', ['organization_id', 'owner_user_id'], unique=False)
     op.create_index(op.f('ix_exercises_sort_name_id'), 'exercises', ['organization_id', 'sort_name', 'id'], unique=False)
     op.create_index('uq_exercises_name', 'exercises', ['organization_id', 'owner_user_id', 'sort_name'], unique=True, postgresql_nulls_not_distinct=True, postgresql_where=sa.text('deleted_at IS NULL'))
     op.create_table('exercise_muscles',
@@ -88,7 +153,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint('organization_id', 'id', name=op.f('pk_exercise_muscles')),
         sa.UniqueConstraint('organization_id', 'exercise_id', 'muscle_owner_id', 'muscle_id', name='uq_exercise_muscles_muscle', postgresql_nulls_not_distinct=True)
     )
-    op.create_index(op.f('ix_exercise_muscles_muscle_id'), 'exercise_muscles', ['organization_id', 'muscle_id'], unique=False)
+    op.create_index(op.f('ix_exercise_muscles_muscle_owner_id_muscle_id'), 'exercise_muscles', ['muscle_owner_id', 'muscle_id'], unique=False)
     op.create_table('workout_log_ids',
         sa.Column('organization_id', sa.Uuid(), nullable=False),
         sa.Column('id', sa.Uuid(), nullable=False),
@@ -149,10 +214,10 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(['exercise_owner_id', 'exercise_id'], ['exercises.organization_id', 'exercises.id'], name=op.f('fk_workout_log_exercises_exercise_owner_id_exercise_id')),
         sa.ForeignKeyConstraint(['organization_id', 'log_id', 'local_date', 'student_id'], ['workout_log_ids.organization_id', 'workout_log_ids.id', 'workout_log_ids.local_date', 'workout_log_ids.student_id'], name=op.f('fk_workout_log_exercises_log_id_local_date_student_id'), onupdate='CASCADE'),
         sa.PrimaryKeyConstraint('organization_id', 'local_date', 'id', name=op.f('pk_workout_log_exercises')),
-        sa.UniqueConstraint('organization_id', 'local_date', 'log_id', 'position', name='uq_workout_log_exercises_position', postgresql_nulls_not_distinct=True),
+        sa.UniqueConstraint('organization_id', 'local_date', 'log_id', 'student_id', 'position', name='uq_workout_log_exercises_position', postgresql_nulls_not_distinct=True),
         postgresql_partition_by='RANGE (local_date)'
     )
-    op.create_index(op.f('ix_workout_log_exercises_exercise_id_local_date_log_id'), 'workout_log_exercises', ['organization_id', 'exercise_id', 'local_date', 'log_id'], unique=False)
+    op.create_index(op.f('ix_workout_log_exercises_exercise_owner_id_exercise_id'), 'workout_log_exercises', ['exercise_owner_id', 'exercise_id'], unique=False)
     op.create_table('workout_sets',
         sa.Column('organization_id', sa.Uuid(), nullable=False),
         sa.Column('local_date', sa.Date(), nullable=False),
@@ -183,10 +248,9 @@ def upgrade() -> None:
         sa.CheckConstraint("type IN ('normal', 'warm_up', 'drop', 'failure', 'amrap', 'back_off', 'rest_pause', 'cluster')", name=op.f('ck_workout_sets_type')),
         sa.CheckConstraint('num_nonnulls(reps, load_grams, seconds, metres) > 0', name=op.f('ck_workout_sets_says_something')),
         sa.CheckConstraint('reps >= 0 AND seconds >= 0 AND metres >= 0 AND rest_seconds >= 0', name=op.f('ck_workout_sets_not_negative')),
-        sa.ForeignKeyConstraint(['exercise_owner_id', 'exercise_id'], ['exercises.organization_id', 'exercises.id'], name=op.f('fk_workout_sets_exercise_owner_id_exercise_id')),
         sa.ForeignKeyConstraint(['organization_id', 'log_id', 'local_date', 'student_id'], ['workout_log_ids.organization_id', 'workout_log_ids.id', 'workout_log_ids.local_date', 'workout_log_ids.student_id'], name=op.f('fk_workout_sets_log_id_local_date_student_id'), onupdate='CASCADE'),
         sa.PrimaryKeyConstraint('organization_id', 'local_date', 'id', name=op.f('pk_workout_sets')),
-        sa.UniqueConstraint('organization_id', 'local_date', 'log_id', 'log_exercise_id', 'position', name='uq_workout_sets_position', postgresql_nulls_not_distinct=True),
+        sa.UniqueConstraint('organization_id', 'local_date', 'log_id', 'student_id', 'log_exercise_id', 'position', name='uq_workout_sets_position', postgresql_nulls_not_distinct=True),
         postgresql_partition_by='RANGE (local_date)'
     )
     op.create_index(op.f('ix_workout_sets_student_id_exercise_id_local_date'), 'workout_sets', ['organization_id', 'student_id', 'exercise_id', 'local_date'], unique=False)
@@ -196,9 +260,9 @@ def upgrade() -> None:
         ddl.tenant_table(table)
     for table in MONTHLY:
         ddl.monthly_partitions(table)
-    # The platform's rows: policies let nobody write them, so under the role that they do not bind.
+    # Policies let nobody write the platform's rows, so this runs under the role that they do not bind.
     op.execute("SET ROLE campshub_backfill")
-    made = catalogue.seed(op.get_bind())
+    made = seed(op.get_bind())
     op.execute("SET ROLE campshub_owner")
     wanted = {
         "muscles": len(catalogue.muscle_rows()),

@@ -8,18 +8,17 @@ from campshub.core.db.base import new_id
 from campshub.core.security.permissions import Role
 from campshub.workouts import catalogue
 
-SQUAT = str(catalogue.exercise_id("back_squat"))
-BENCH = str(catalogue.exercise_id("bench_press"))
-PLANK = str(catalogue.exercise_id("plank"))
-
-
-def ago(**time) -> str:
-    """An instant so long ago."""
-    return (datetime.now(UTC) - timedelta(**time)).isoformat()
+SQUAT, BENCH, PLANK = (str(catalogue.exercise_id(key)) for key in ("back_squat", "bench_press", "plank"))
 
 
 @pytest.fixture
-def log(api, student):
+def ago():
+    """Return an instant so long ago, as a client writes it."""
+    return lambda **time: (datetime.now(UTC) - timedelta(**time)).isoformat()
+
+
+@pytest.fixture
+def log(api, student, ago):
     """Return a maker of logs: ``log(sets=[...])`` answers the created one, of a new student unless said otherwise."""
 
     def make(client=None, *, sets=({"reps": 5, "load": "100", "load_unit": "kg"},), **given):
@@ -50,8 +49,44 @@ def coach(place, sql):
         sql("INSERT INTO group_trainers (organization_id, id, group_id, user_id) VALUES (%s, %s, %s, %s) RETURNING 1",
             place.id, new_id(), group, client.user_id)  # fmt: skip
         for student_id in student_ids:
-            sql("INSERT INTO enrolments (organization_id, id, student_id, group_id, begins_on)"
-                " VALUES (%s, %s, %s, %s, '2026-01-01') RETURNING 1", place.id, new_id(), student_id, group)  # fmt: skip
+            sql(
+                "INSERT INTO enrolments (organization_id, id, student_id, group_id, begins_on)"
+                " VALUES (%s, %s, %s, %s, '2026-01-01') RETURNING 1",
+                *(place.id, new_id(), student_id, group),
+            )
         return client
 
     return make
+
+
+@pytest.fixture
+def whole(student, ago):
+    """A body with all that a log may say."""
+    return {
+        "id": str(new_id()),
+        "student_id": student()["id"],
+        "started_at": ago(hours=2),
+        "ended_at": ago(hours=1),
+        "time_zone": "Europe/Berlin",
+        "title": "Legs and chest",
+        "note": "left knee hurts",
+        "body_weight": 180,
+        "body_weight_unit": "lb",
+        "source": "hevy",
+        "external_id": "h-1",
+        "exercises": [
+            {
+                "exercise_id": SQUAT,
+                "note": "belt",
+                "superset": 1,
+                "sets": [
+                    {"type": "warm_up", "reps": 10, "load": 20, "load_unit": "kg"},
+                    {"id": str(new_id()), "reps": 5, "load": "225.50", "load_unit": "lb", "rir": 1.5,
+                     "rest_seconds": 120, "done_at": ago(minutes=90)},
+                ],
+            },
+            {"exercise_id": BENCH, "superset": 1,
+             "sets": [{"type": "amrap", "reps": 8, "load": 60.5, "load_unit": "kg"}]},
+            {"exercise_id": PLANK, "sets": [{"seconds": 90}]},
+        ],
+    }  # fmt: skip

@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Uuid, and_, func, literal, or_, select, union
+from sqlalchemy import Uuid, and_, any_, false, func, literal, or_, select, true, union_all
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from campshub.attendance.models import AttendanceRecord, AttendanceSession
@@ -64,15 +64,12 @@ def show(session: Session, principal: Principal, session_id: UUID, *, page: Page
     """
     meeting = sessions.get_session(session, principal, session_id)
     roster = _roster(principal, meeting.group_id, meeting.local_date).subquery("roster")
-    marked = _mark_of(meeting.local_date, meeting.id)
-    people = union(
-        select(roster.c.student_id),
-        select(AttendanceRecord.student_id).where(
-            AttendanceRecord.organization_id == principal.organization_id,
-            AttendanceRecord.local_date == meeting.local_date,
-            AttendanceRecord.session_id == meeting.id,
-        ),
-    ).subquery("people")
+    marked = select(AttendanceRecord.student_id).where(
+        AttendanceRecord.organization_id == principal.organization_id,
+        AttendanceRecord.local_date == meeting.local_date,
+        AttendanceRecord.session_id == meeting.id,
+    )
+    people = _people(roster, marked.subquery("marked"))
     rows = (
         select(
             Student.id.label("student_id"),
@@ -80,23 +77,15 @@ def show(session: Session, principal: Principal, session_id: UUID, *, page: Page
             Student.given_name,
             Student.family_name,
             Student.preferred_name,
-            roster.c.student_id.is_not(None).label("is_on_roster"),
-            *(getattr(AttendanceRecord, name).label(f"mark_{name}") for name in MARK),
+            people.c.is_on_roster,
+            _mark(meeting.local_date, meeting.id).label("mark"),
         )
         .select_from(people)
         .join(Student, and_(Student.organization_id == principal.organization_id, Student.id == people.c.student_id))
-        .outerjoin(roster, roster.c.student_id == Student.id)
-        .outerjoin(AttendanceRecord, marked)
-        .where(visible_to(principal, Student), or_(Student.deleted_at.is_(None), AttendanceRecord.id.is_not(None)))
+        .where(visible_to(principal, Student), or_(Student.deleted_at.is_(None), people.c.is_named))
     )
     found = page.of(session, rows, order=(Student.sort_name, Student.id))
-    return Page([_with_mark(row) for row in found.rows], found.next_cursor)
-
-
-def _with_mark(row: Any) -> dict[str, Any]:
-    told = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
-    mark = {name: told.pop(f"mark_{name}") for name in MARK}
-    return {**told, "mark": mark if mark["id"] is not None else None}
+    return Page([{**row._mapping, "mark": _read(row.mark)} for row in found.rows], found.next_cursor)  # noqa: SLF001 - SQLAlchemy's public name for it
 
 
 def take(
@@ -118,24 +107,27 @@ def take(
     )
     # As values, not as a join, so that the months of other dates are not even looked at.
     group, on = (select(c).scalar_subquery() for c in (meeting.c.group_id, meeting.c.local_date))
-    known = codes.usable(principal).subquery("known")
-    entries = _entries(principal, group, on, session_id, student_ids, whole=whole).subquery("entries")
+    known = codes.usable(principal)
+    people = _markable(principal, group, on, student_ids, whole=whole)
+    marks = _marks(principal, on, session_id, None if whole else student_ids)
     found = session.execute(
         select(
-            meeting,
-            select(func.json_agg(known.table_valued())).scalar_subquery().label("codes"),
-            select(func.json_agg(entries.table_valued())).scalar_subquery().label("entries"),
+            meeting, *(_listed(part, name) for part, name in ((known, "codes"), (people, "people"), (marks, "marks")))
         )
     ).one_or_none()
     if found is None:
         raise NotFound
+    mark_of = {mark.pop("student_id"): _read(mark) for mark in found.marks or ()}
     return Register(
         session_id=found.id,
         group_id=found.group_id,
         local_date=found.local_date,
         status=found.status,
         codes={code["key"]: code for code in found.codes or ()},
-        entries={UUID(entry["student_id"]): _read(entry) for entry in found.entries or ()},
+        entries={
+            UUID(one["student_id"]): Entry(one["is_on_roster"], mark_of.get(one["student_id"]))
+            for one in found.people or ()
+        },
     )
 
 
@@ -143,39 +135,61 @@ def marks_of(
     session: Session, principal: Principal, register: Register, student_ids: Sequence[UUID]
 ) -> dict[UUID, Mark]:
     """Return the marks that students have by now in a register."""
-    rows = session.execute(
-        select(AttendanceRecord.student_id, *(getattr(AttendanceRecord, name) for name in MARK)).where(
-            AttendanceRecord.organization_id == principal.organization_id,
-            AttendanceRecord.local_date == register.local_date,
-            AttendanceRecord.session_id == register.session_id,
-            AttendanceRecord.student_id.in_(student_ids),
-        )
-    )
+    rows = session.execute(_marks(principal, register.local_date, register.session_id, student_ids))
     return {row.student_id: {name: getattr(row, name) for name in MARK} for row in rows}
 
 
-def _entries(
-    principal: Principal, group: Any, on: Any, session_id: UUID, student_ids: Sequence[UUID], *, whole: bool
-) -> Any:
+def _listed(part: Any, name: str) -> Any:
+    """Return a statement's rows as one JSON value of another."""
+    return select(func.json_agg(part.subquery(name).table_valued())).scalar_subquery().label(name)
+
+
+def _markable(principal: Principal, group: Any, on: Any, student_ids: Sequence[UUID], *, whole: bool) -> Any:
     """Return the statement of the students named and of the roster, as far as the principal sees them."""
     given = literal(list(student_ids), ARRAY(Uuid))
     named = select(func.unnest(given, type_=Uuid).label("student_id")).cte("named")
-    enrolled = _roster(principal, group, on)
+    roster = _roster(principal, group, on)
     if not whole:
-        enrolled = enrolled.where(Enrolment.student_id.in_(select(named.c.student_id)))
-    roster = enrolled.limit(MOST_ON_ROSTER).cte("roster")
-    people = union(select(named.c.student_id), select(roster.c.student_id)).subquery("people")
+        roster = roster.where(Enrolment.student_id.in_(select(named.c.student_id)))
+    people = _people(roster.limit(MOST_ON_ROSTER).subquery("roster"), named)
     return (
-        select(
-            Student.id.label("student_id"),
-            roster.c.student_id.is_not(None).label("is_on_roster"),
-            *(getattr(AttendanceRecord, name) for name in MARK),
-        )
+        select(Student.id.label("student_id"), people.c.is_on_roster)
         .select_from(people)
         .join(Student, and_(Student.organization_id == principal.organization_id, Student.id == people.c.student_id))
-        .outerjoin(roster, roster.c.student_id == Student.id)
-        .outerjoin(AttendanceRecord, _mark_of(on, session_id))
         .where(visible_to(principal, Student), Student.deleted_at.is_(None))
+    )
+
+
+def _marks(principal: Principal, on: Any, session_id: UUID, student_ids: Sequence[UUID] | None) -> Any:
+    """Return the statement of a session's marks, of some students or of all.
+
+    It is not joined with the roster: months begin empty, and a plan made for an empty table would look through all
+    marks for each student.
+    """
+    marks = select(AttendanceRecord.student_id, *(getattr(AttendanceRecord, name) for name in MARK)).where(
+        AttendanceRecord.organization_id == principal.organization_id,
+        AttendanceRecord.local_date == on,
+        AttendanceRecord.session_id == session_id,
+    )
+    if student_ids is None:
+        return marks.limit(MOST_ON_ROSTER)
+    return marks.where(AttendanceRecord.student_id == any_(literal(list(student_ids), ARRAY(Uuid))))
+
+
+def _people(roster: Any, named: Any) -> Any:
+    """Return everyone of a roster and everyone named, once each."""
+    both = union_all(
+        select(roster.c.student_id, true().label("is_on_roster"), false().label("is_named")),
+        select(named.c.student_id, false(), true()),
+    ).subquery("both")
+    return (
+        select(
+            both.c.student_id,
+            func.bool_or(both.c.is_on_roster).label("is_on_roster"),
+            func.bool_or(both.c.is_named).label("is_named"),
+        )
+        .group_by(both.c.student_id)
+        .subquery("people")
     )
 
 
@@ -190,23 +204,25 @@ def _roster(principal: Principal, group: Any, on: Any) -> Any:
     )
 
 
-def _mark_of(on: Any, session_id: UUID) -> Any:
-    """Return the condition that a record is the student's mark in a session."""
-    return and_(
-        AttendanceRecord.organization_id == Student.organization_id,
-        AttendanceRecord.student_id == Student.id,
-        AttendanceRecord.local_date == on,
-        AttendanceRecord.session_id == session_id,
+def _mark(on: Any, session_id: UUID) -> Any:
+    """Return the student's mark in a session, as JSON; looked up for the rows of one page alone."""
+    columns = [item for name in MARK for item in (name, getattr(AttendanceRecord, name))]
+    return (
+        select(func.json_build_object(*columns))
+        .where(
+            AttendanceRecord.organization_id == Student.organization_id,
+            AttendanceRecord.student_id == Student.id,
+            AttendanceRecord.local_date == on,
+            AttendanceRecord.session_id == session_id,
+        )
+        .correlate(Student)
+        .scalar_subquery()
     )
 
 
-def _read(entry: dict[str, Any]) -> Entry:
-    """Read a row that came as JSON."""
-    if entry["id"] is None:
-        return Entry(is_on_roster=entry["is_on_roster"], mark=None)
-    mark = {name: entry[name] for name in MARK}
-    mark["id"] = UUID(mark["id"])
-    for name in ("check_in_at", "check_out_at"):
-        if mark[name] is not None:
-            mark[name] = datetime.fromisoformat(mark[name])
-    return Entry(is_on_roster=entry["is_on_roster"], mark=mark)
+def _read(mark: Mark | None) -> Mark | None:
+    """Read a mark that came as JSON."""
+    if mark is None:
+        return None
+    times = {name: datetime.fromisoformat(mark[name]) for name in ("check_in_at", "check_out_at") if mark[name]}
+    return {**mark, **times, "id": UUID(mark["id"])}

@@ -22,7 +22,7 @@ def copy_rows(session: Session, model: Any, columns: Sequence[str], rows: Iterab
     wrote(session, model)
     cursor = session.connection().connection.cursor()
     try:
-        with cursor.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:  # type: ignore[attr-defined] # psycopg's own
+        with cursor.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
             for row in rows:
                 values = list(row)
                 for index in json:

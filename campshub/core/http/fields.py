@@ -30,7 +30,13 @@ class Filter(In):
 
 
 class Out(Schema):
-    """What goes out; only what it names."""
+    """What goes out; only what it names. Lengths bound what comes in; the document must not promise them of answers."""
+
+    def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:  # noqa: ARG002 - marshmallow's own
+        """Take the bounds of length off."""
+        for bound in (field_obj, getattr(field_obj, "inner", None)):
+            if bound is not None:
+                bound.validators = [v for v in bound.validators if not isinstance(v, validate.Length)]
 
 
 class Text(fields.String):

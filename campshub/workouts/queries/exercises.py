@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, and_, exists, func, literal, select
+from sqlalchemy import ColumnElement, and_, exists, func, literal, select
 from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 
+from campshub.core.db.base import AnyRow
 from campshub.core.db.session import Session
 from campshub.core.http.pagination import Page, PageRequest
 from campshub.core.http.problems import NotFound
@@ -108,9 +109,7 @@ def _works(key: str) -> ColumnElement[bool]:
     )
 
 
-def get_exercise(
-    session: Session, principal: Principal, exercise_id: UUID, *, deleted: bool | None = False
-) -> Row[Any]:
+def get_exercise(session: Session, principal: Principal, exercise_id: UUID, *, deleted: bool | None = False) -> AnyRow:
     """Return one exercise; ``deleted=None`` whether it is deleted or not.
 
     :raises NotFound: the principal sees no such exercise.

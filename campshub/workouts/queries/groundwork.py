@@ -4,8 +4,10 @@ from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, and_, func, null, or_, select, true
+from sqlalchemy import ColumnElement, and_, func, null, or_, select, true
+from sqlalchemy.sql.selectable import LateralFromClause
 
+from campshub.core.db.base import AnyRow
 from campshub.core.db.session import Session
 from campshub.core.security.audit import PersonKey
 from campshub.core.security.principal import Principal, visible_to
@@ -24,7 +26,7 @@ def before_create(
     source: str,
     external_id: str | None,
     exercise_ids: Collection[UUID],
-) -> Row[Any] | None:
+) -> AnyRow | None:
     """Return what a new log needs; None where the principal sees no such student.
 
     ``student_id`` (none given: whoever is linked to the principal's login), ``sealed_key`` (what the audit log seals
@@ -32,16 +34,6 @@ def before_create(
     that have the id or the external id already).
     """
     who = Student.user_id == principal.user_id if student_id is None else Student.id == student_id
-    exercises = (
-        select(func.jsonb_object_agg(Exercise.id, Exercise.name))
-        .where(
-            usable_exercises(principal, Student.user_id),
-            Exercise.id.in_(exercise_ids),
-            Exercise.deleted_at.is_(None),
-        )
-        .correlate(Student)
-        .scalar_subquery()
-    )
     key = (
         select(PersonKey.sealed_key)
         .where(PersonKey.organization_id == Student.organization_id, PersonKey.id == Student.id)
@@ -52,10 +44,26 @@ def before_create(
         select(
             Student.id.label("student_id"),
             key.label("sealed_key"),
-            (exercises if exercise_ids else null()).label("exercises"),
+            _named(principal, exercise_ids).label("exercises"),
             _present(log_id, source, external_id).label("present"),
         ).where(visible_to(principal, Student), Student.deleted_at.is_(None), who)
     ).one_or_none()
+
+
+def _named(principal: Principal, exercise_ids: Collection[UUID]) -> ColumnElement[Any]:
+    """Return those of the exercises that the principal may choose for the student, id to name, as JSON."""
+    if not exercise_ids:
+        return null()
+    return (
+        select(func.jsonb_object_agg(Exercise.id, Exercise.name))
+        .where(
+            usable_exercises(principal, Student.user_id),
+            Exercise.id.in_(exercise_ids),
+            Exercise.deleted_at.is_(None),
+        )
+        .correlate(Student)
+        .scalar_subquery()
+    )
 
 
 def _present(log_id: UUID | None, source: str, external_id: str | None) -> ColumnElement[Any]:
@@ -87,63 +95,59 @@ def before_append(
     principal: Principal,
     *,
     log_id: UUID,
-    set_id: UUID | None,
     log_exercise_id: UUID | None,
     exercise_id: UUID | None,
-) -> Row[Any] | None:
+) -> AnyRow | None:
     """Return what a new set of a log needs; None where the principal sees no such log.
 
     ``local_date``, ``student_id``, the exercise's place in the log (``log_exercise_id`` and the exercise itself, none
-    where it is not in it yet), the positions taken so far, ``usable`` (whether the exercise may be chosen) and the
-    ``present_id`` and ``present_print`` of a set with the id.
+    where it is not in it yet), the positions taken so far, and ``usable`` (the exercise, where it may be chosen).
 
     The locator's row stays locked until the unit of work ends, so appends to one log go one after another. What is
-    read here may still be from before the one that was waited for: the insert finds that out.
+    read here may still be from before the one that was waited for: the insert finds that out. Each month of a table
+    named here costs the planner time, so there is nothing that the common case can do without.
     """
-    place = (
-        select(WorkoutLogExercise.id, WorkoutLogExercise.exercise_owner_id, WorkoutLogExercise.exercise_id)
-        .where(
-            same_log(WorkoutLogExercise, WorkoutLogId),
-            WorkoutLogExercise.id == log_exercise_id
-            if log_exercise_id is not None
-            else WorkoutLogExercise.exercise_id == exercise_id,
-        )
-        .order_by(WorkoutLogExercise.position.desc())
-        .limit(1)
-        .lateral("place")
-    )
-    present = (
-        select(WorkoutSet.id, WorkoutSet.fingerprint)
-        .where(same_log(WorkoutSet, WorkoutLogId), WorkoutSet.id == set_id)
-        .lateral("present")
-    )
-    last_set = (
-        select(func.max(WorkoutSet.position))
-        .where(same_log(WorkoutSet, WorkoutLogId), WorkoutSet.log_exercise_id == place.c.id)
-        .correlate(WorkoutLogId, place)
-        .scalar_subquery()
-    )
-    last_exercise = (
-        select(func.max(WorkoutLogExercise.position))
-        .where(same_log(WorkoutLogExercise, WorkoutLogId))
-        .correlate(WorkoutLogId)
-        .scalar_subquery()
-    )
+    place = _place(log_exercise_id, exercise_id)
     statement = select(
         WorkoutLogId.local_date,
         WorkoutLogId.student_id,
         place.c.id.label("log_exercise_id"),
         place.c.exercise_owner_id,
         place.c.exercise_id,
-        func.coalesce(last_set, 0).label("last_set"),
-        func.coalesce(last_exercise, 0).label("last_exercise"),
+        _last(WorkoutSet, WorkoutSet.log_exercise_id == place.c.id).label("last_set"),
+        (null() if exercise_id is None else _last(WorkoutLogExercise)).label("last_exercise"),
         _usable(principal, exercise_id).label("usable"),
-        present.c.id.label("present_id"),
-        present.c.fingerprint.label("present_print"),
     )
     statement = located(statement, principal, log_id).where(WorkoutLog.deleted_at.is_(None))
-    statement = statement.outerjoin(place, true()).outerjoin(present, true())
+    statement = statement.outerjoin(place, true())
     return session.execute(statement.with_for_update(of=WorkoutLogId, key_share=True)).one_or_none()
+
+
+def _place(log_exercise_id: UUID | None, exercise_id: UUID | None) -> LateralFromClause:
+    """Read one place of an exercise in a log: the one named, or the exercise's last."""
+    wanted = (
+        WorkoutLogExercise.id == log_exercise_id
+        if log_exercise_id is not None
+        else WorkoutLogExercise.exercise_id == exercise_id
+    )
+    return (
+        select(WorkoutLogExercise.id, WorkoutLogExercise.exercise_owner_id, WorkoutLogExercise.exercise_id)
+        .where(same_log(WorkoutLogExercise, WorkoutLogId), wanted)
+        .order_by(WorkoutLogExercise.position.desc())
+        .limit(1)
+        .lateral("place")
+    )
+
+
+def _last(model: Any, *conditions: ColumnElement[bool]) -> ColumnElement[int]:
+    """Return the last position that is taken in a log, 0 where none is."""
+    return func.coalesce(
+        select(func.max(model.position))
+        .where(same_log(model, WorkoutLogId), *conditions)
+        .correlate_except(model)
+        .scalar_subquery(),
+        0,
+    )
 
 
 def _usable(principal: Principal, exercise_id: UUID | None) -> ColumnElement[Any]:

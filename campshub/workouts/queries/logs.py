@@ -1,6 +1,6 @@
 """Reads of workout logs: found by the locator, read by month."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -10,7 +10,6 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Integer,
-    Row,
     and_,
     case,
     cast,
@@ -21,6 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.selectable import LateralFromClause
 
+from campshub.core.db.base import AnyRow
 from campshub.core.db.session import Session
 from campshub.core.http.pagination import Page, PageRequest
 from campshub.core.http.problems import NotFound
@@ -29,6 +29,7 @@ from campshub.students.queries import students
 from campshub.workouts.models import Exercise, WorkoutLog, WorkoutLogExercise, WorkoutLogId, WorkoutSet
 from campshub.workouts.queries import visibility as _rules  # noqa: F401 - who sees what is registered there
 
+WARM_UP = "warm_up"
 DAYS_BACK = 400
 DAYS_AHEAD = 2
 
@@ -83,21 +84,20 @@ def same_log(model: Any, log: Any = WorkoutLog) -> ColumnElement[bool]:
     )
 
 
-def _figures(*bounds: Sequence[ColumnElement[bool]]) -> tuple[LateralFromClause, LateralFromClause]:
+def _figures(first: date, last: date) -> tuple[LateralFromClause, LateralFromClause]:
     """Return what a log's sets and exercises add up to, as two lateral reads of that log alone.
 
     Warm-ups are no volume. Deleted rows count for the version, so that it only ever rises.
     """
     alive = WorkoutSet.deleted_at.is_(None)
-    work = case((and_(alive, WorkoutSet.type != "warm_up"), cast(WorkoutSet.reps, BigInteger) * WorkoutSet.load_grams))
-    in_months = bounds or ((), ())
+    work = case((and_(alive, WorkoutSet.type != WARM_UP), cast(WorkoutSet.reps, BigInteger) * WorkoutSet.load_grams))
     sets = (
         select(
             func.count().filter(alive).label("set_count"),
             cast(func.coalesce(func.sum(work), 0), BigInteger).label("volume_grams"),
             cast(func.coalesce(func.sum(WorkoutSet.version), 0), Integer).label("version"),
         )
-        .where(same_log(WorkoutSet), *in_months[0])
+        .where(same_log(WorkoutSet), *_months(WorkoutSet, first, last))
         .lateral("sets")
     )
     exercises = (
@@ -105,7 +105,7 @@ def _figures(*bounds: Sequence[ColumnElement[bool]]) -> tuple[LateralFromClause,
             func.count().label("exercise_count"),
             cast(func.coalesce(func.sum(WorkoutLogExercise.version), 0), Integer).label("version"),
         )
-        .where(same_log(WorkoutLogExercise), *in_months[1])
+        .where(same_log(WorkoutLogExercise), *_months(WorkoutLogExercise, first, last))
         .lateral("exercises")
     )
     return sets, exercises
@@ -132,7 +132,7 @@ def list_logs(
     today = principal.today(now)
     to = to or today + timedelta(days=DAYS_AHEAD)
     from_ = from_ or to - timedelta(days=DAYS_BACK + DAYS_AHEAD)
-    sets, exercises = _figures(_months(WorkoutSet, from_, to), _months(WorkoutLogExercise, from_, to))
+    sets, exercises = _figures(from_, to)
     rows = (
         select(*page.choose(_header_columns(sets, exercises)))
         .select_from(WorkoutLog)
@@ -185,16 +185,33 @@ def get_log(session: Session, principal: Principal, log_id: UUID, *, deleted: bo
 
     :raises NotFound: the principal sees no such log.
     """
-    sets, exercises = _figures()
-    statement = located(select(*_header_columns(sets, exercises)), principal, log_id)
-    statement = statement.join(sets, true()).join(exercises, true())
+    statement = located(select(*LOG_COLUMNS, WorkoutLog.version), principal, log_id)
     if deleted is not None:
         statement = statement.where(WorkoutLog.deleted_at.is_not(None) if deleted else WorkoutLog.deleted_at.is_(None))
-    header = session.execute(statement).one_or_none()
-    if header is None:
+    log = session.execute(statement).one_or_none()
+    if log is None:
         raise NotFound
-    # The version has been read before what it stands for: at worst a reader asks once more.
-    return {**header._mapping, "exercises": _exercises(session, principal, header)}  # noqa: SLF001 - its public name
+    exercises = session.execute(_exercises_of(principal, log)).all()
+    sets = session.execute(_sets_of(principal, log)).all()
+    return assembled(log._mapping, [row._mapping for row in exercises], [row._mapping for row in sets])  # noqa: SLF001
+
+
+def assembled(
+    log: Mapping[Any, Any], exercises: Sequence[Mapping[Any, Any]], sets: Sequence[Mapping[Any, Any]]
+) -> dict[str, Any]:
+    """Return a log with its exercises, their sets, and what these add up to, as lists of logs count it."""
+    places: dict[UUID, list[Mapping[Any, Any]]] = {exercise["id"]: [] for exercise in exercises}
+    alive = [one for one in sets if one["deleted_at"] is None]
+    for one in alive:
+        places[one["log_exercise_id"]].append(one)
+    return {
+        **log,
+        "exercises": [{**exercise, "sets": places[exercise["id"]]} for exercise in exercises],
+        "set_count": len(alive),
+        "exercise_count": len(exercises),
+        "volume_grams": sum((s["reps"] or 0) * (s["load_grams"] or 0) for s in alive if s["type"] != WARM_UP),
+        "version": sum(row["version"] for row in (log, *exercises, *sets)),
+    }
 
 
 def located(statement: Any, principal: Principal, log_id: UUID) -> Any:
@@ -206,9 +223,9 @@ def located(statement: Any, principal: Principal, log_id: UUID) -> Any:
     )
 
 
-def _exercises(session: Session, principal: Principal, log: Row[Any]) -> list[dict[str, Any]]:
-    """Return a log's exercises in order, each with its sets in order."""
-    exercises = session.execute(
+def _exercises_of(principal: Principal, log: AnyRow) -> Any:
+    """Read a log's exercises in order."""
+    return (
         select(
             WorkoutLogExercise.id,
             WorkoutLogExercise.position,
@@ -216,6 +233,7 @@ def _exercises(session: Session, principal: Principal, log: Row[Any]) -> list[di
             Exercise.name,
             WorkoutLogExercise.superset,
             WorkoutLogExercise.note,
+            WorkoutLogExercise.version,
         )
         .join(
             Exercise,
@@ -226,18 +244,15 @@ def _exercises(session: Session, principal: Principal, log: Row[Any]) -> list[di
         )
         .where(*_of_log(WorkoutLogExercise, principal, log))
         .order_by(WorkoutLogExercise.position)
-    ).all()
-    sets: dict[UUID, list[Any]] = {row.id: [] for row in exercises}
-    for row in session.execute(
-        select(*SET_COLUMNS)
-        .where(*_of_log(WorkoutSet, principal, log), WorkoutSet.deleted_at.is_(None))
-        .order_by(WorkoutSet.position)
-    ):
-        sets.setdefault(row.log_exercise_id, []).append(row)
-    return [{**row._mapping, "sets": sets[row.id]} for row in exercises]  # noqa: SLF001 - SQLAlchemy's public name
+    )
 
 
-def _of_log(model: Any, principal: Principal, log: Row[Any]) -> tuple[ColumnElement[bool], ...]:
+def _sets_of(principal: Principal, log: AnyRow) -> Any:
+    """Read a log's sets in order, the deleted ones too: they count for its version."""
+    return select(*SET_COLUMNS).where(*_of_log(WorkoutSet, principal, log)).order_by(WorkoutSet.position)
+
+
+def _of_log(model: Any, principal: Principal, log: AnyRow) -> tuple[ColumnElement[bool], ...]:
     return (
         model.organization_id == principal.organization_id,
         model.local_date == log.local_date,

@@ -82,7 +82,7 @@ def create(
     }
     if not writes.insert(session, Exercise, [row], on_conflict="DO NOTHING"):
         present = retried(session, principal, Exercise, id, print_)
-        if present is None or present.owner_user_id != owner:
+        if present is None:
             raise ExerciseNameTaken
         return reads.get_exercise(session, principal, present.id, deleted=None), False
     writes.insert(session, ExerciseMuscle, [_share(principal, row["id"], given) for given in muscles])

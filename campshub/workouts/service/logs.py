@@ -6,10 +6,10 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import func, select
 
 from campshub.core.db import writes
-from campshub.core.db.base import new_id
+from campshub.core.db.base import AnyRow, new_id
 from campshub.core.db.prints import fingerprint
 from campshub.core.db.session import Session
 from campshub.core.http.conditional import require_version
@@ -33,7 +33,6 @@ from campshub.workouts.service.problems import (
 from campshub.workouts.weights import weighed
 
 LONGEST = timedelta(hours=24)
-_SET_COLUMNS = tuple(column.key for column in reads.SET_COLUMNS)
 
 
 def create(
@@ -51,11 +50,12 @@ def create(
     :raises ExternalIdTaken: another log of the student came from the source with the external id.
     """
     print_ = fingerprint(given)
-    local_date = _local_date(principal, given, now)
     known = _known(session, principal, id, given)
     present = _sent_before(known, id, print_)
     if present is not None:
         return reads.get_log(session, principal, present, deleted=None), False
+    local_date = _local_date(principal, given, now)
+    _require_exercises(known, given["exercises"])
     if known.sealed_key is not None:
         # Read along, since titles and notes are sealed in the audit log: it saves the commit a statement.
         key = unwrap_person_key(platform.ring, principal.organization_id, known.student_id, known.sealed_key)
@@ -69,8 +69,8 @@ def create(
             raise Conflict
         return reads.get_log(session, principal, present, deleted=None), False
     writes.insert(session, WorkoutLog, [log])
-    _insert_new(session, WorkoutLogExercise, exercises)
-    _insert_new(session, WorkoutSet, sets)
+    _insert_new(session, WorkoutLogExercise, exercises, given["exercises"])
+    _insert_new(session, WorkoutSet, sets, given["exercises"])
     return _shown(log, exercises, sets, known.exercises or {}), True
 
 
@@ -90,9 +90,8 @@ def _require_end(started_at: datetime, ended_at: datetime | None) -> None:
         raise EndedBeforeStart
 
 
-def _known(session: Session, principal: Principal, id: UUID | None, given: dict[str, Any]) -> Row[Any]:
-    """Read what the log needs, and refuse whom or what the principal does not see."""
-    wanted = {exercise["exercise_id"] for exercise in given["exercises"]}
+def _known(session: Session, principal: Principal, id: UUID | None, given: dict[str, Any]) -> AnyRow:
+    """Read what the log needs, and refuse whom the principal does not see."""
     known = groundwork.before_create(
         session,
         principal,
@@ -100,21 +99,30 @@ def _known(session: Session, principal: Principal, id: UUID | None, given: dict[
         log_id=id,
         source=given["source"],
         external_id=given["external_id"],
-        exercise_ids=wanted,
+        exercise_ids={exercise["exercise_id"] for exercise in given["exercises"]},
     )
     if known is None:
         raise UnknownStudent if given.get("student_id") else NoStudent
-    missing = wanted - {UUID(found) for found in known.exercises or ()}
-    if missing:
-        raise UnknownExercise.of(
-            FieldError(f"/exercises/{index}/exercise_id", UnknownExercise.code, "You see no such exercise.")
-            for index, exercise in enumerate(given["exercises"])
-            if exercise["exercise_id"] in missing
-        )
     return known
 
 
-def _sent_before(known: Row[Any], id: UUID | None, print_: bytes) -> UUID | None:
+def _require_exercises(known: AnyRow, exercises: Sequence[dict[str, Any]]) -> None:
+    """Refuse exercises that the principal may not choose, and ids that are given twice."""
+    unknown = [
+        FieldError(f"/exercises/{index}/exercise_id", UnknownExercise.code, "You see no such exercise.")
+        for index, exercise in enumerate(exercises)
+        if str(exercise["exercise_id"]) not in (known.exercises or {})
+    ]
+    if unknown:
+        raise UnknownExercise.of(unknown)
+    seen: set[UUID] = set()
+    for pointer, given in _places(exercises):
+        if given in seen:
+            raise Invalid.at(pointer, "repeated", "Given more than once.")
+        seen.add(given)
+
+
+def _sent_before(known: AnyRow, id: UUID | None, print_: bytes) -> UUID | None:
     """Return the log that an earlier, identical request has made."""
     for found in sorted(known.present or (), key=lambda found: found["id"] != str(id)):
         if found["print"] != print_.hex():
@@ -127,7 +135,7 @@ Rows = list[dict[str, Any]]
 
 
 def _rows(
-    principal: Principal, known: Row[Any], log_id: UUID, local_date: date, now: datetime, given: dict[str, Any]
+    principal: Principal, known: AnyRow, log_id: UUID, local_date: date, now: datetime, given: dict[str, Any]
 ) -> tuple[dict[str, Any], Rows, Rows]:
     """Return the rows of a log, its exercises and its sets."""
     stamps = {"created_at": now, "updated_at": now}
@@ -160,7 +168,6 @@ def _rows(
             set_row({**of_exercise, "log_exercise_id": row["id"], "position": number}, one)
             for number, one in enumerate(exercise["sets"], start=1)
         ]
-    _require_different_ids(given["exercises"])
     return log, exercises, sets
 
 
@@ -188,41 +195,25 @@ def _places(exercises: Sequence[dict[str, Any]]) -> Iterator[tuple[str, UUID]]:
                 yield f"/exercises/{number}/sets/{index}/id", one["id"]
 
 
-def _require_different_ids(exercises: Sequence[dict[str, Any]]) -> None:
-    seen: set[UUID] = set()
-    for pointer, given in _places(exercises):
-        if given in seen:
-            raise Invalid.at(pointer, "repeated", "Given more than once.")
-        seen.add(given)
-
-
-def _insert_new(session: Session, model: Any, rows: Rows) -> None:
+def _insert_new(session: Session, model: Any, rows: Rows, exercises: Sequence[dict[str, Any]]) -> None:
     """Insert rows of a new log, whose ids nothing else of that day may have."""
     written = {row.id for row in writes.insert(session, model, rows, on_conflict="DO NOTHING")}
-    taken = [row["id"] for row in rows if row["id"] not in written]
+    taken = {row["id"] for row in rows} - written
     if taken:
         raise IdTaken(
-            f"Something else has the id {taken[0]} already.", [FieldError("/exercises", IdTaken.code, str(taken[0]))]
+            errors=[
+                FieldError(pointer, IdTaken.code, "This id belongs to something else already.")
+                for pointer, given in _places(exercises)
+                if given in taken
+            ]
         )
 
 
 def _shown(log: dict[str, Any], exercises: Rows, sets: Rows, names: dict[str, str]) -> dict[str, Any]:
     """Return a log that has just been written as the reads return it."""
-    shown = {row["id"]: {**row, "name": names[str(row["exercise_id"])], "sets": []} for row in exercises}
-    volume = 0
-    for row in sets:
-        shown[row["log_exercise_id"]]["sets"].append(row | {"version": 1, "deleted_at": None})
-        if row["type"] != "warm_up":
-            volume += (row["reps"] or 0) * (row["load_grams"] or 0)
-    return {
-        **log,
-        "exercises": list(shown.values()),
-        "deleted_at": None,
-        "set_count": len(sets),
-        "exercise_count": len(exercises),
-        "volume_grams": volume,
-        "version": 1 + len(exercises) + len(sets),
-    }
+    new = {"version": 1, "deleted_at": None}
+    named = [{**row, **new, "name": names[str(row["exercise_id"])]} for row in exercises]
+    return reads.assembled(log | new, named, [row | new for row in sets])
 
 
 def change(

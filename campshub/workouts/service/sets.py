@@ -4,10 +4,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, select
+from sqlalchemy import select
 
 from campshub.core.db import writes
-from campshub.core.db.base import new_id
+from campshub.core.db.base import AnyRow, new_id
 from campshub.core.db.prints import fingerprint
 from campshub.core.db.session import Session
 from campshub.core.http.conditional import require_version
@@ -37,7 +37,7 @@ def append(
 ) -> tuple[Any, bool]:
     """Append a set to an exercise of a log; return it, and whether it is new rather than sent before.
 
-    Three statements; one more where the exercise is new to the log, and two more where another append came between.
+    Three statements; one more where the exercise is new to the log, a few more where another append came between.
 
     :raises NotFound: the principal sees no such log.
     :raises UnknownLoggedExercise: the log has no such exercise.
@@ -47,35 +47,42 @@ def append(
     where = {"log_exercise_id": log_exercise_id, "exercise_id": exercise_id}
     print_ = fingerprint(told | {name: value for name, value in where.items() if value is not None})
     for _ in range(TRIES):
-        known = groundwork.before_append(session, principal, log_id=log_id, set_id=id, **where)
+        known = groundwork.before_append(session, principal, log_id=log_id, **where)
         if known is None:
             raise NotFound
-        if known.present_id is not None:
-            if known.present_print != print_:
-                raise IdTaken
-            return _present(session, principal, known), False
         place = _place(session, principal, known, log_id, exercise_id, now)
         if place is None:
             continue
         row = {**set_row(place, {**told, "id": id or new_id()}), "fingerprint": print_}
         if writes.insert(session, WorkoutSet, [row], on_conflict="DO NOTHING"):
             return {**row, "version": 1, "deleted_at": None}, True
-    raise IdTaken if id is not None else Conflict
+        present = _sent_before(session, principal, known, log_id, id)
+        if present is not None:
+            if present.fingerprint != print_:
+                raise IdTaken
+            return present, False
+    raise Conflict
 
 
-def _present(session: Session, principal: Principal, known: Row[Any]) -> Any:
-    """Return the set that an earlier, identical request has made, deleted meanwhile or not."""
-    return session.execute(
-        select(*reads.SET_COLUMNS).where(
-            WorkoutSet.organization_id == principal.organization_id,
-            WorkoutSet.local_date == known.local_date,
-            WorkoutSet.id == known.present_id,
-        )
-    ).one()
+def _sent_before(
+    session: Session, principal: Principal, known: AnyRow, log_id: UUID, set_id: UUID | None
+) -> WorkoutSet | None:
+    """Return the set that has the id already, deleted meanwhile or not; None where only its position was taken.
+
+    :raises IdTaken: it is in another log of the day.
+    """
+    if set_id is None:
+        return None
+    present = session.get(
+        WorkoutSet, {"organization_id": principal.organization_id, "local_date": known.local_date, "id": set_id}
+    )
+    if present is not None and present.log_id != log_id:
+        raise IdTaken
+    return present
 
 
 def _place(
-    session: Session, principal: Principal, known: Row[Any], log_id: UUID, exercise_id: UUID | None, now: datetime
+    session: Session, principal: Principal, known: AnyRow, log_id: UUID, exercise_id: UUID | None, now: datetime
 ) -> dict[str, Any] | None:
     """Return where the set comes to stand; None where another append took the place of a new exercise meanwhile."""
     place = {

@@ -1,0 +1,303 @@
+"""Getting in: with a password, and only as long as the session, the membership and the organization stand."""
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from datetime import timedelta
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from campshub.accounts.models import Membership, Organization, User
+from campshub.config import read_keys
+from campshub.core.db.base import new_id
+from campshub.core.db.work import unit_of_work
+from campshub.core.security.passwords import hash_password, verify_password
+from campshub.core.security.permissions import Role
+from tests.conftest import PASSWORD, Client
+
+TOKEN = "/api/auth/token/"
+
+
+@pytest.fixture
+def anyone(app):
+    return Client(app)
+
+
+def email_of(client):
+    return client.get("/api/me/").json["email"]
+
+
+def test_a_password_gets_tokens_that_open_the_api(api, anyone, place):
+    answer = anyone.post(TOKEN, {"email": email_of(api).upper(), "password": PASSWORD})
+
+    assert answer.status == 200
+    assert (answer.json["token_type"], answer.json["expires_in"]) == ("Bearer", 1800)
+    assert answer.json["organization_id"] == str(place.id)
+    assert answer.json["refresh_token"].startswith("chr_")
+    me = anyone.get("/api/me/", headers={"Authorization": f"bearer {answer.json['access_token']}"})
+    assert (me.status, me.json["role"], me.json["organization_id"]) == (200, "admin", str(place.id))
+
+
+def test_who_is_known_is_not_told(api, anyone):
+    known, unknown = (
+        anyone.post(TOKEN, {"email": email, "password": "not the password"})
+        for email in (email_of(api), "nobody@example.org")
+    )
+
+    same = {name: known.problem[name] for name in known.problem if name != "trace_id"}
+    assert (known.status, known.problem["code"]) == (401, "bad_credentials")
+    assert same == {name: unknown.problem[name] for name in unknown.problem if name != "trace_id"}
+
+
+def test_no_length_of_a_password_is_cut_off(anyone):
+    long = "x" * 1023
+    kept = hash_password(f"{long}a", cost=4)
+
+    assert verify_password(f"{long}a", kept, cost=4)
+    assert not verify_password(f"{long}b", kept, cost=4)
+    assert not verify_password(long, kept, cost=4)
+    assert verify_password("a\x00b", hash_password("a\x00b", cost=4), cost=4)
+    assert not verify_password("a\x00c", hash_password("a\x00b", cost=4), cost=4)
+    answer = anyone.post(TOKEN, {"email": "a@example.org", "password": "x" * 10_000})
+    assert (answer.status, answer.pointers) == (422, {"/password"})
+
+
+def test_one_is_signed_in_to_the_organization_named_else_to_the_one_last_used(app, api, anyone, place, other):
+    with app.app_context(), unit_of_work(system=True, organization_id=other.id) as session:
+        session.add(Membership(organization_id=other.id, user_id=api.user_id, role="trainer"))
+    credentials = {"email": email_of(api), "password": PASSWORD}
+
+    named = anyone.post(TOKEN, {**credentials, "organization_id": str(other.id)})
+    unnamed = anyone.post(TOKEN, credentials)
+    strange = anyone.post(TOKEN, {**credentials, "organization_id": str(new_id())})
+
+    assert {o["organization_id"]: o["role"] for o in named.json["organizations"]} == {
+        str(place.id): "admin", str(other.id): "trainer",
+    }  # fmt: skip
+    assert named.json["organization_id"] == unnamed.json["organization_id"] == str(other.id)
+    assert (strange.status, strange.problem["code"]) == (403, "no_membership")
+
+
+def change(app, place, model, row, **values):
+    with app.app_context(), unit_of_work(system=True, organization_id=place.id) as session:
+        entity = session.query(model).filter_by(**row).one()
+        for name, value in values.items():
+            setattr(entity, name, value)
+
+
+def test_a_raised_session_version_ends_every_session_at_the_next_request(app, api, place):
+    change(app, place, User, {"id": api.user_id}, session_version=2)
+
+    ended = api.get("/api/me/")
+
+    assert (ended.status, ended.problem["code"]) == (401, "session_ended")
+    api.headers["Authorization"] = f"Bearer {place.token(api.user_id, session_version=2)}"
+    assert api.get("/api/me/").status == 200
+
+
+@pytest.mark.parametrize(("model", "row"), [(Membership, "user_id"), (User, "id")])
+def test_a_disabled_membership_or_user_is_out_at_the_next_request(app, api, anyone, place, model, row):
+    email = email_of(api)
+    change(app, place, model, {row: api.user_id}, status="disabled")
+
+    assert (api.get("/api/me/").status, api.post("/api/students/", {}).status) == (401, 422)
+    assert api.post("/api/students/", {"code": "S", "given_name": "A", "family_name": "B"}).status == 401
+    assert anyone.post(TOKEN, {"email": email, "password": PASSWORD}).status in (401, 403)
+
+
+def test_a_new_role_counts_at_the_next_request(app, api, place):
+    assert api.get("/api/users/").status == 200
+    change(app, place, Membership, {"user_id": api.user_id}, role="client")
+
+    assert api.get("/api/users/").status == 403
+
+
+def test_a_suspended_organization_lets_nobody_in(app, api, anyone, place):
+    email = email_of(api)
+    change(app, place, Organization, {"id": place.id}, status="suspended")
+
+    refused = api.get("/api/me/")
+
+    assert (refused.status, refused.problem["code"]) == (403, "organization_suspended")
+    assert anyone.post(TOKEN, {"email": email, "password": PASSWORD}).status == 403
+
+
+def test_a_changed_name_is_seen_in_the_users_other_organization(app, api, place, other):
+    with app.app_context(), unit_of_work(system=True, organization_id=other.id) as session:
+        session.add(Membership(organization_id=other.id, user_id=api.user_id, role="trainer"))
+    there = Client(app, {"Authorization": f"Bearer {other.token(api.user_id)}"})
+    tag = there.get("/api/me/").headers["ETag"]
+
+    api.patch("/api/me/", {"name": "Another Name"})
+
+    assert there.get("/api/me/", headers={"If-None-Match": tag}).json["name"] == "Another Name"
+
+
+def test_an_answer_that_shows_more_than_its_row_is_new_when_any_of_it_changes(app, api, place, other):
+    tag = api.get("/api/me/").headers["ETag"]
+    assert api.get("/api/me/", headers={"If-None-Match": tag}).status == 304
+    with app.app_context(), unit_of_work(system=True, organization_id=other.id) as session:
+        session.add(Membership(organization_id=other.id, user_id=api.user_id, role="trainer"))
+
+    assert len(api.get("/api/me/", headers={"If-None-Match": tag}).json["organizations"]) == 2
+
+
+# Tokens --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def forge(app, settings, place, api):
+    """Return a maker of tokens: claims and headers may be changed, or left out with None."""
+    (kid, seed), *_ = read_keys(settings.jwt_private_keys).items()
+    now = int(time.time())
+    claims = {
+        "sub": str(api.user_id), "org": str(place.id), "sid": str(new_id()), "sv": 1, "type": "access", "jti": "x",
+        "iat": now, "nbf": now, "exp": now + 600, "iss": "campshub", "aud": "campshub", "fresh": False,
+    }  # fmt: skip
+
+    def make(key=None, algorithm="EdDSA", headers=None, **changed):
+        said = {name: value for name, value in {**claims, **changed}.items() if value is not None}
+        signing = Ed25519PrivateKey.from_private_bytes(seed) if key is None else key
+        return jwt.encode(said, signing, algorithm, headers={"kid": kid, **(headers or {})})
+
+    make.kid, make.seed, make.claims = kid, seed, claims
+    return make
+
+
+def opens(app, token) -> int:
+    answer = app.test_client().get("/api/me/", headers={"Authorization": f"Bearer {token}"})
+    if answer.status_code == 401:
+        assert answer.mimetype == "application/problem+json"
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    return answer.status_code
+
+
+def test_a_genuine_token_opens(app, forge):
+    assert opens(app, forge()) == 200
+
+
+def test_a_forged_token_does_not(app, forge):
+    def encoded(part):
+        return base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=")
+
+    def signed_with_public_key():
+        public = Ed25519PrivateKey.from_private_bytes(forge.seed).public_key()
+        for secret in (
+            public.public_bytes(Encoding.Raw, PublicFormat.Raw),
+            public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
+        ):
+            said = encoded({"alg": "HS256", "typ": "JWT", "kid": forge.kid}) + b"." + encoded(forge.claims)
+            mac = hmac.new(secret, said, hashlib.sha256).digest()
+            yield (said + b"." + base64.urlsafe_b64encode(mac).rstrip(b"=")).decode()
+
+    none = (encoded({"alg": "none", "kid": forge.kid}) + b"." + encoded(forge.claims) + b".").decode()
+    genuine = forge()
+    head, _, rest = genuine.partition(".")
+    forged = [
+        none,
+        *signed_with_public_key(),
+        forge(key=Ed25519PrivateKey.generate()),
+        forge(headers={"kid": "unknown"}),
+        f"{head}.{encoded({**forge.claims, 'sub': str(new_id())}).decode()}.{rest.rpartition('.')[2]}",
+        genuine[:-4] + ("AAAA" if genuine[-4:] != "AAAA" else "BBBB"),
+        encoded({"alg": "EdDSA", "kid": ["a"]}).decode() + genuine[len(head) :],
+        encoded({"alg": "EdDSA"}).decode() + genuine[len(head) :],
+        "", ".", "..", "a.b.c", "ü", "x" * 5000, "null",
+    ]  # fmt: skip
+
+    assert [token[:40] for token in forged if opens(app, token) != 401] == []
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        *({name: None} for name in ("sub", "org", "sid", "sv", "type", "jti", "iat", "exp", "iss", "aud")),
+        {"exp": 1}, {"nbf": 99_999_999_999}, {"iat": 99_999_999_999}, {"iss": "another"}, {"aud": "another"},
+        {"type": "refresh"}, {"type": "mfa"}, {"sub": "no id"}, {"org": 5}, {"sv": "x"}, {"sv": 2}, {"sub": str(new_id())},
+        {"org": str(new_id())},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_token_that_does_not_say_all_it_must_does_not_open(app, forge, changed):
+    assert opens(app, forge(**changed)) == 401
+
+
+def test_a_token_that_was_genuine_runs_out(app, forge, monkeypatch):
+    token = forge()
+    assert opens(app, token) == 200
+    later = time.time() + 601
+    monkeypatch.setattr("campshub.core.security.tokens.time.time", lambda: later)
+
+    assert opens(app, token) == 401
+
+
+def test_a_token_signed_by_an_older_key_still_opens(app, settings, stack, database, place, api):
+    from campshub.app import create_app  # noqa: PLC0415
+    from tests.conftest import settings_of  # noqa: PLC0415
+
+    new = "new:" + base64.urlsafe_b64encode(bytes(range(32))).decode()
+    rotated = create_app(settings_of(stack, database, jwt_private_keys=f"{new},{settings.jwt_private_keys}"))
+
+    assert Client(rotated, api.headers).get("/api/me/").status == 200
+    with rotated.app_context():
+        token = rotated.extensions["campshub"].tokens.issue(
+            user_id=api.user_id, organization_id=place.id, session_id=new_id(), session_version=1
+        )
+        for engine in rotated.extensions["sqlalchemy"].engines.values():
+            engine.dispose()
+    assert opens(app, token) == 401  # which does not know the new key
+    assert rotated.extensions["campshub"].tokens.lifetime == timedelta(minutes=30)
+
+
+def test_other_ways_of_authorization_are_refused(app):
+    for header in ("", "Basic YTpi", "Bearer", "Bearer ", "Token x"):
+        assert app.test_client().get("/api/me/", headers={"Authorization": header}).status_code == 401
+
+
+# Organizations -------------------------------------------------------------------------------------------------------
+
+
+def test_an_organization_is_founded_with_its_first_admin(place, anyone, sql):
+    email = f"{new_id().hex}@example.org"
+    body = {"name": "New Camp", "time_zone": "Asia/Kolkata", "currency": "INR", "admin_email": email,
+            "admin_name": "Head", "admin_password": "correct horse battery"}  # fmt: skip
+    founder = place.the(Role.SUPERADMIN)
+
+    made = founder.post("/api/organizations/", body)
+
+    assert made.status == 201
+    signed_in = anyone.post(TOKEN, {"email": email, "password": body["admin_password"]})
+    assert signed_in.json["organization_id"] == made.json["id"]
+    again = founder.post("/api/organizations/", body)
+    assert (again.status, again.problem["code"]) == (409, "email_taken")
+    assert sql("SELECT count(*) FROM organizations WHERE name = 'New Camp'") == [(1,)]
+    who = sql("SELECT DISTINCT user_id FROM audit_log WHERE organization_id = %s", made.json["id"])
+    assert who == [(founder.user_id,)]
+
+
+def test_an_organization_is_changed_by_its_admin_who_saw_its_present_state(api):
+    tag = api.get("/api/organization/").headers["ETag"]
+
+    changed = api.patch("/api/organization/", {"time_zone": "Europe/Berlin"}, headers={"If-Match": tag})
+    late = api.patch("/api/organization/", {"name": "Late"}, headers={"If-Match": tag})
+    wrong = api.patch("/api/organization/", {"time_zone": "Mars/Olympus"})
+
+    assert (changed.status, changed.json["time_zone"]) == (200, "Europe/Berlin")
+    assert (late.status, wrong.status, wrong.pointers) == (412, 422, {"/time_zone"})
+
+
+def test_users_are_listed_by_name_with_their_roles(place, api):
+    for role in Role:
+        place.the(role)
+
+    shown = api.get("/api/users/")
+    trainers = api.get("/api/users/?role=trainer")
+
+    assert {user["role"] for user in shown.json["items"]} == set(Role)
+    assert len(shown.asked) == 1
+    assert [user["id"] for user in trainers.json["items"]] == [str(place.the(Role.TRAINER).user_id)]

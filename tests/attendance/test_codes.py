@@ -1,0 +1,116 @@
+import pytest
+
+from campshub.core.db.base import new_id
+from campshub.core.security.permissions import Role
+
+CODES = "/api/attendance/codes/"
+SICK = {"key": "sick", "label": "Sick", "counts_as": "excused", "in_rate": False, "position": 35}
+
+
+def test_every_organization_has_the_defaults(api, place, other):
+    for client in (api, place.the(Role.CLIENT), other.the(Role.TRAINER)):
+        answer = client.get(CODES)
+        assert [code["key"] for code in answer.json["items"]] == ["present", "absent", "late", "excused", "left_early"]
+        assert {code["is_default"] for code in answer.json["items"]} == {True}
+        assert len(answer.asked) == 1
+    assert [code["in_rate"] for code in answer.json["items"]] == [True, True, True, False, True]
+
+
+def test_an_organization_adds_its_own_codes(api, other, a_class):
+    made = api.post(CODES, SICK)
+
+    assert made.status == 201
+    assert made.json["is_default"] is False
+    read = api.get(made.headers["Location"])
+    assert (read.json, len(read.asked)) == (made.json, 1)
+    assert [c["key"] for c in api.get(CODES).json["items"]][3] == "sick"
+    assert "sick" not in [c["key"] for c in other.the(Role.ADMIN).get(CODES).json["items"]]
+    assert other.the(Role.ADMIN).get(f"{CODES}{made.json['id']}/").status == 404
+    assert other.the(Role.ADMIN).patch(f"{CODES}{made.json['id']}/", {"label": "X"}).status == 404
+    marked = a_class(1).mark("sick").json["results"][0]
+    assert (marked["counts_as"], marked["in_rate"]) == ("excused", False)
+
+
+def test_an_own_code_under_a_defaults_key_stands_in_its_place(api, a_class):
+    roster = a_class(2)
+    roster.mark("late")
+    own = api.made(CODES, {"key": "late", "label": "Tardy", "counts_as": "absent"})
+
+    keys = [code["key"] for code in api.get(CODES).json["items"]]
+    marked = roster.mark("late", "late").json["results"]
+
+    assert keys.count("late") == 1
+    assert [row["counts_as"] for row in marked] == ["late", "absent"]
+    assert [row["outcome"] for row in marked] == ["unchanged", "created"]
+    assert api.patch(f"{CODES}{own['id']}/", {"is_archived": True}).json["is_archived"] is True
+    assert "late" not in [code["key"] for code in api.get(CODES).json["items"]]
+    assert [code["key"] for code in api.get(f"{CODES}?archived=true").json["items"]] == ["late"]
+    assert roster.mark("late").json["results"][0]["errors"][0]["code"] == "unknown_code"
+
+
+def test_a_default_itself_does_not_change(api):
+    default = api.get(CODES).json["items"][0]
+
+    answer = api.patch(f"{CODES}{default['id']}/", {"label": "Here"})
+
+    assert (answer.status, answer.problem["code"]) == (409, "default_code")
+    assert api.get(f"{CODES}{default['id']}/").json == default
+    assert api.patch(f"{CODES}00000000-0000-7000-8000-0000000000ff/", {"label": "Here"}).status == 404
+
+
+def test_a_key_belongs_to_one_code_and_an_id_to_one_body(api):
+    body = {**SICK, "id": str(new_id())}
+    first, again = api.post(CODES, body), api.post(CODES, body)
+
+    assert (first.status, again.status) == (201, 200)
+    assert again.json == first.json
+    assert api.post(CODES, {**body, "label": "Ill"}).problem["code"] == "id_taken"
+    taken = api.post(CODES, SICK)
+    assert (taken.status, taken.problem["code"], taken.pointers) == (409, "key_taken", {"/key"})
+    default = api.get(CODES).json["items"][0]["id"]
+    assert api.post(CODES, {**SICK, "key": "x", "id": default}).problem["code"] == "id_taken"
+
+
+def test_a_change_meets_the_version_that_its_author_saw(api):
+    made = api.post(CODES, SICK)
+    address = made.headers["Location"]
+
+    first = api.patch(address, {"label": "Ill"}, headers={"If-Match": made.headers["ETag"]})
+    second = api.patch(address, {"label": "Unwell"}, headers={"If-Match": made.headers["ETag"]})
+
+    assert (first.status, second.status) == (200, 412)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "pointer"),
+    [
+        ({"key": "Sick leave"}, "/key"),
+        ({"key": ""}, "/key"),
+        ({"key": "a\x00"}, "/key"),
+        ({"label": " "}, "/label"),
+        ({"counts_as": "asleep"}, "/counts_as"),
+        ({"in_rate": 1}, "/in_rate"),
+        ({"position": -1}, "/position"),
+        ({"colour": "red"}, "/colour"),
+    ],
+)
+def test_codes_that_do_not_fit_are_refused(api, wrong, pointer):
+    answer = api.post(CODES, {**SICK, **wrong})
+
+    assert (answer.status, answer.pointers) == (422, {pointer})
+
+
+def test_codes_are_kept_by_those_permitted(api, place):
+    made = api.post(CODES, SICK)
+
+    for role in (Role.CLIENT, Role.NUTRITIONIST):
+        assert place.the(role).post(CODES, SICK).status == 403
+        assert place.the(role).patch(made.headers["Location"], {"label": "X"}).status == 403
+    assert place.the(Role.NUTRITIONIST).get(CODES).status == 403
+
+
+def test_creating_a_code_takes_at_most_five_statements(api):
+    answer = api.post(CODES, {**SICK, "id": str(new_id())}, headers={"Idempotency-Key": "one"})
+
+    assert answer.status == 201
+    assert len(answer.statements) <= 5, answer.statements

@@ -1,0 +1,218 @@
+import threading
+from datetime import timedelta
+
+import pytest
+
+from campshub.core.db.base import new_id
+from campshub.core.security.permissions import Role
+
+SESSIONS = "/api/attendance/sessions/"
+
+
+def test_a_created_session_is_read_back_with_one_statement(api, group, today):
+    made = api.post(
+        SESSIONS,
+        {
+            "group_id": group()["id"],
+            "local_date": str(today),
+            "slot": "09:00",
+            "starts_at": f"{today}T03:30:00Z",
+            "ends_at": f"{today}T04:30:00Z",
+            "notes": "bring shoes",
+        },
+    )
+    assert made.status == 201
+    assert made.json["status"] == "scheduled"
+
+    read = api.get(made.headers["Location"])
+
+    assert read.json == made.json
+    assert len(read.asked) == 1
+    assert api.get(made.headers["Location"], headers={"If-None-Match": read.headers["ETag"]}).status == 304
+
+
+def test_creating_a_session_takes_at_most_five_statements(api, group, today):
+    body = {"id": str(new_id()), "group_id": group()["id"], "local_date": str(today)}
+
+    answer = api.post(SESSIONS, body, headers={"Idempotency-Key": "one"})
+
+    assert answer.status == 201
+    assert len(answer.statements) <= 5, answer.statements
+
+
+def test_a_group_meets_once_on_a_date_and_slot(api, group, today):
+    body = {"group_id": group()["id"], "local_date": str(today), "slot": "09:00"}
+    api.made(SESSIONS, body)
+    api.made(SESSIONS, {**body, "slot": None})
+    api.made(SESSIONS, {**body, "group_id": None})
+    api.made(SESSIONS, {"local_date": str(today)})
+
+    for again in (body, {**body, "slot": None}, {**body, "group_id": None}, {"local_date": str(today)}):
+        answer = api.post(SESSIONS, again)
+        assert (answer.status, answer.problem["code"]) == (409, "session_exists")
+
+
+def test_a_retry_with_the_same_id_and_body_answers_what_is_there(api, group, today):
+    body = {"id": str(new_id()), "group_id": group()["id"], "local_date": str(today)}
+    first = api.post(SESSIONS, body)
+    api.patch(f"{SESSIONS}{body['id']}/", {"notes": "x"})
+
+    again = api.post(SESSIONS, body)
+    another = api.post(SESSIONS, {**body, "slot": "10:00"})
+
+    assert (first.status, again.status, again.json["notes"]) == (201, 200, "x")
+    assert (another.status, another.problem["code"]) == (409, "id_taken")
+
+
+def test_sessions_lie_within_the_business_range(api, today):
+    for days in (-400, 60):
+        assert api.post(SESSIONS, {"local_date": str(today + timedelta(days=days))}).status == 201
+    for days in (-401, 61, 10_000):
+        answer = api.post(SESSIONS, {"local_date": str(today + timedelta(days=days))})
+        assert (answer.status, answer.problem["code"], answer.pointers) == (422, "date_out_of_range", {"/local_date"})
+
+
+def test_sessions_are_filtered_and_paged(api, group, today):
+    mine, another = group()["id"], group()["id"]
+    for days in range(5):
+        api.made(SESSIONS, {"group_id": mine, "local_date": str(today + timedelta(days=days))})
+    api.made(SESSIONS, {"group_id": another, "local_date": str(today), "status": "open"})
+
+    def dates(query, at=SESSIONS):
+        answer = api.get(f"{at}?{query}")
+        assert answer.status == 200, answer.response.get_data(as_text=True)
+        assert len(answer.asked) == 1
+        return [item["local_date"] for item in answer.json["items"]]
+
+    days = [str(today + timedelta(days=n)) for n in range(5)]
+    assert dates(f"group_id={mine}") == days
+    assert dates(f"group_id={mine}&sort=-date") == days[::-1]
+    assert dates(f"from={days[1]}&to={days[2]}") == days[1:3]
+    assert dates("status=open") == [days[0]]
+    assert dates(f"from={days[3]}", at=f"/api/groups/{mine}/sessions/") == days[3:]
+    assert dates("", at=f"/api/groups/{another}/sessions/") == [days[0]]
+    page = api.get(f"{SESSIONS}?group_id={mine}&limit=3")
+    rest = api.get(f"{SESSIONS}?group_id={mine}&limit=3&cursor={page.json['next_cursor']}")
+    assert [i["local_date"] for i in page.json["items"] + rest.json["items"]] == days
+    assert api.get(f"{SESSIONS}?from=yesterday").pointers == {"/from"}
+    assert api.get(f"{SESSIONS}?since=1").pointers == {"/since"}
+    assert api.get(f"/api/groups/{new_id()}/sessions/").status == 404
+
+
+def test_a_session_with_marks_stays_on_its_date(api, a_class, today):
+    roster = a_class(1)
+    tomorrow = str(today + timedelta(days=1))
+    assert api.patch(roster.address, {"local_date": tomorrow}).json["local_date"] == tomorrow
+    assert api.patch(roster.address, {"local_date": str(today)}).status == 200
+    assert api.patch(roster.address, {"local_date": str(today + timedelta(days=61))}).pointers == {"/local_date"}
+    roster.mark("present")
+
+    moved = api.patch(roster.address, {"local_date": tomorrow})
+    cancelled = api.patch(roster.address, {"status": "cancelled"})
+    slot = api.patch(roster.address, {"slot": "10:00", "local_date": str(today)})
+
+    assert (moved.status, moved.problem["code"]) == (409, "session_has_marks")
+    assert (cancelled.status, cancelled.problem["code"]) == (409, "session_has_marks")
+    assert slot.json["slot"] == "10:00"
+
+
+def test_a_session_does_not_move_while_somebody_marks_in_it(api, place, a_class, today, sql):
+    for _ in range(5):
+        roster = a_class(3)
+        another = place.someone(Role.ADMIN)
+        gate = threading.Barrier(2)
+        answers = {}
+
+        def move(roster=roster, another=another, gate=gate, answers=answers):
+            gate.wait()
+            answers["move"] = another.patch(roster.address, {"local_date": str(today + timedelta(days=1))})
+
+        thread = threading.Thread(target=move)
+        thread.start()
+        gate.wait()
+        answers["mark"] = roster.mark("present", "present", "present")
+        thread.join()
+
+        assert answers["mark"].status == 200
+        assert answers["move"].status in (200, 409)
+        astray = sql(
+            "SELECT count(*) FROM attendance_records r JOIN attendance_sessions s"
+            " ON s.organization_id = r.organization_id AND s.id = r.session_id"
+            " WHERE r.organization_id = %s AND r.local_date <> s.local_date",
+            place.id,
+        )
+        assert astray == [(0,)]
+
+
+def test_a_register_is_submitted_locked_and_reopened(api, place, a_class):
+    roster = a_class(1)
+
+    submitted = api.post(f"{roster.address}submit/")
+    again = api.post(f"{roster.address}submit/")
+    moved = api.patch(roster.address, {"status": "open"})
+    locked = api.post(f"{roster.address}lock/")
+    notes = api.patch(roster.address, {"notes": "x"})
+    resubmitted = api.post(f"{roster.address}submit/")
+    reopened = api.post(f"{roster.address}reopen/")
+
+    assert (submitted.json["status"], submitted.json["submitted_by"]) == ("submitted", str(api.user_id))
+    assert again.json == submitted.json
+    assert moved.problem["code"] == "session_submitted"
+    assert (locked.json["status"], locked.json["submitted_at"]) == ("locked", submitted.json["submitted_at"])
+    assert api.post(f"{roster.address}lock/", headers={"If-Match": '"1"'}).status == 412
+    assert notes.problem["code"] == resubmitted.problem["code"] == "session_locked"
+    assert (reopened.json["status"], reopened.json["submitted_at"], reopened.json["locked_at"]) == ("open", None, None)
+    assert api.post(f"{roster.address}reopen/").json == reopened.json
+    api.patch(roster.address, {"status": "cancelled"})
+    for way in ("submit", "lock", "reopen"):
+        assert api.post(f"{roster.address}{way}/").problem["code"] == "session_cancelled"
+    assert api.patch(roster.address, {"status": "scheduled"}).json["status"] == "scheduled"
+
+
+def test_a_group_that_cannot_be_seen_is_refused_by_name(api, place, other, group, today):
+    foreign = other.the(Role.ADMIN).made("/api/groups/", {"code": "B", "name": "B"})["id"]
+    deleted = group()["id"]
+    assert api.delete(f"/api/groups/{deleted}/").status == 204
+    not_theirs = group()["id"]
+    trainer = place.the(Role.TRAINER)
+
+    for client, group_id in ((api, foreign), (api, deleted), (api, str(new_id())), (trainer, not_theirs)):
+        answer = client.post(SESSIONS, {"group_id": group_id, "local_date": str(today)})
+        assert (answer.status, answer.pointers) == (422, {"/group_id"})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "pointer"),
+    [
+        ({"local_date": "2026-02-30"}, "/local_date"),
+        ({"local_date": None}, "/local_date"),
+        ({"slot": "a\x00"}, "/slot"),
+        ({"notes": "\x00"}, "/notes"),
+        ({"status": "locked"}, "/status"),
+        ({"group_id": 7}, "/group_id"),
+        ({"starts_at": "09:00"}, "/starts_at"),
+        ({"starts_at": "2026-11-21T10:00:00Z", "ends_at": "2026-11-21T10:00:00Z"}, "/ends_at"),
+        ({"colour": "red"}, "/colour"),
+    ],
+)
+def test_sessions_that_do_not_fit_are_refused(api, today, wrong, pointer):
+    answer = api.post(SESSIONS, {"local_date": str(today), **wrong})
+
+    assert (answer.status, answer.pointers) == (422, {pointer})
+
+
+def test_of_another_organization_nothing_is_seen_or_changed(api, other, a_class):
+    roster = a_class(1)
+    roster.mark("present")
+    stranger = other.the(Role.ADMIN)
+
+    assert stranger.get(roster.address).status == 404
+    assert stranger.get(roster.records).status == 404
+    assert stranger.put(roster.records, {"records": [], "rest": "absent"}).status == 404
+    assert stranger.patch(roster.address, {"notes": "x"}).status == 404
+    for way in ("submit", "lock", "reopen"):
+        assert stranger.post(f"{roster.address}{way}/").status == 404
+    assert stranger.get(f"/api/groups/{roster.group}/sessions/").status == 404
+    assert stranger.get(f"{SESSIONS}?group_id={roster.group}").json["items"] == []
+    assert stranger.get(SESSIONS).json["items"] == []
+    assert api.get(roster.address).json["version"] == 1

@@ -1,0 +1,145 @@
+"""The same request sent twice has one effect and one answer."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from campshub.core.db.base import new_id
+from campshub.core.security.permissions import Role
+
+BODY = {"code": "S-1", "given_name": "A", "family_name": "B"}
+
+
+def keyed(key: str) -> dict[str, str]:
+    return {"Idempotency-Key": key}
+
+
+def kept(sql, place) -> int:
+    return sql("SELECT count(*) FROM idempotency_keys WHERE organization_id = %s", place.id)[0][0]
+
+
+def test_the_second_request_is_answered_as_the_first(api, place, sql):
+    first = api.post("/api/students/", BODY, headers=keyed("one"))
+    api.patch(f"/api/students/{first.json['id']}/", {"given_name": "Changed"})
+
+    again = api.post("/api/students/", BODY, headers=keyed("one"))
+
+    assert (first.status, again.status) == (201, 201)
+    assert again.response.data == first.response.data
+    assert {name: again.headers[name] for name in ("ETag", "Location", "Content-Type")} == {
+        name: first.headers[name] for name in ("ETag", "Location", "Content-Type")
+    }
+    assert (first.headers.get("Idempotent-Replayed"), again.headers["Idempotent-Replayed"]) == (None, "true")
+    assert len(api.get("/api/students/").json["items"]) == 1
+    assert kept(sql, place) == 1
+
+
+def test_another_body_under_the_key_is_refused(api):
+    api.post("/api/students/", BODY, headers=keyed("one"))
+
+    other = api.post("/api/students/", {**BODY, "code": "S-2"}, headers=keyed("one"))
+
+    assert (other.status, other.problem["code"]) == (422, "idempotency_key_reused")
+    assert len(api.get("/api/students/").json["items"]) == 1
+
+
+def test_a_refused_request_leaves_its_key_free(api, student, place, sql):
+    taken = student(code="S-1")
+
+    refused = api.post("/api/students/", BODY, headers=keyed("one"))
+    assert (refused.status, kept(sql, place)) == (409, 0)
+    api.patch(f"/api/students/{taken['id']}/", {"code": "S-0"})
+
+    assert api.post("/api/students/", BODY, headers=keyed("one")).status == 201
+
+
+def test_an_effect_that_is_rolled_back_takes_its_key_along(api, place, sql, monkeypatch):
+    def broken(*_given):
+        raise RuntimeError("the commit fails")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("campshub.core.db.work.commit", broken)
+        assert api.post("/api/students/", BODY, headers=keyed("one")).status == 500
+
+    assert kept(sql, place) == 0
+    assert sql("SELECT count(*) FROM students WHERE organization_id = %s", place.id) == [(0,)]
+    assert api.post("/api/students/", BODY, headers=keyed("one")).status == 201
+
+
+def test_a_key_belongs_to_its_user_and_its_address(place, student):
+    first, second = place.the(Role.ADMIN), place.someone(Role.ADMIN)
+    made = student()
+    undelete = f"/api/students/{made['id']}/undelete/"
+
+    answers = [
+        first.post("/api/students/", BODY, headers=keyed("one")),
+        second.post("/api/students/", {**BODY, "code": "S-2"}, headers=keyed("one")),
+        first.post(undelete, headers=keyed("one")),
+    ]
+
+    assert [answer.status for answer in answers] == [201, 201, 200]
+
+
+def test_a_key_belongs_to_its_organization(place, other):
+    answers = [p.the(Role.ADMIN).post("/api/students/", BODY, headers=keyed("one")) for p in (place, other)]
+
+    assert [answer.status for answer in answers] == [201, 201]
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "a b", "ü", "a\tb"])
+def test_a_key_is_1_to_255_visible_ascii_characters(api, key):
+    assert api.post("/api/students/", BODY, headers=keyed(key)).status == 422
+    assert api.post("/api/students/", BODY, headers=keyed("x" * 255)).status == 201
+
+
+def test_a_key_on_what_changes_nothing_is_left_alone(api, place, student, sql):
+    address = f"/api/students/{student()['id']}/"
+
+    assert api.get(address, headers=keyed("one")).status == 200
+    assert api.patch(address, {"phone": "1"}, headers=keyed("one")).status == 200
+    assert kept(sql, place) == 0
+
+
+def test_an_answer_that_is_a_secret_is_not_kept(place, sql):
+    body = {"name": "New", "time_zone": "UTC", "currency": "EUR", "admin_email": f"{new_id()}@example.org",
+            "admin_name": "A", "admin_password": "correct horse battery"}
+
+    made = place.the(Role.SUPERADMIN).post("/api/organizations/", body, headers=keyed("one"))
+
+    assert made.status == 201
+    assert kept(sql, place) == 0
+
+
+def test_while_the_first_is_at_work_the_second_is_told_to_wait(api, place, stack, database):
+    with stack.primary.connect(database) as connection, connection.transaction():
+        connection.execute("LOCK TABLE students IN ACCESS EXCLUSIVE MODE")  # holds the first in the middle of its work
+        answers: list = []
+        first = threading.Thread(target=lambda: answers.append(api.post("/api/students/", BODY, headers=keyed("one"))))
+        first.start()
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'students'::regclass"
+        deadline = time.monotonic() + 5
+        while not connection.execute(waiting).fetchone()[0] and time.monotonic() < deadline:
+            time.sleep(0.01)
+        second = api.post("/api/students/", BODY, headers=keyed("one"))
+    first.join()
+
+    assert (second.status, second.problem["code"]) == (409, "idempotency_key_in_flight")
+    assert second.headers["Retry-After"] == "1"
+    assert answers[0].status == 201
+    assert api.post("/api/students/", BODY, headers=keyed("one")).headers["Idempotent-Replayed"] == "true"
+
+
+def test_fifty_at_once_have_one_effect(api, place, sql):
+    with ThreadPoolExecutor(50) as pool:
+        answers = list(pool.map(lambda _: api.post("/api/students/", BODY, headers=keyed("one")), range(50)))
+
+    created = [answer for answer in answers if answer.status == 201]
+    waiting = [answer.problem["code"] for answer in answers if answer.status != 201]
+    assert created
+    assert len({answer.response.data for answer in created}) == 1
+    assert set(waiting) <= {"idempotency_key_in_flight", "unavailable"}
+    assert sum(answer.headers.get("Idempotent-Replayed") is None for answer in created) == 1
+    assert sql("SELECT count(*) FROM students WHERE organization_id = %s", place.id) == [(1,)]
+    assert sql("SELECT count(*) FROM audit_log WHERE organization_id = %s AND entity = 'students'", place.id) == [(1,)]

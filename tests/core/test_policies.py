@@ -1,0 +1,200 @@
+"""Row-level security by itself: what PostgreSQL answers when a filter has been forgotten."""
+
+import uuid
+
+import psycopg
+import pytest
+from psycopg import sql as words
+
+from campshub.app import create_app
+from campshub.core.db.base import PLATFORM_ID, new_id
+from campshub.core.db.session import Unit, db, open_session
+from campshub.core.security.permissions import Role
+from campshub.core.db.work import unit_of_work
+from campshub.students.models import Student
+from devstack import keys
+from sqlalchemy import select, text
+from tests.conftest import TEMPLATE, new_place, settings_of
+
+OURS, THEIRS = uuid.UUID(int=1), uuid.UUID(int=2)
+TENANTS_TABLES = """
+SELECT c.relname, c.relispartition FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+ WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND attname = 'organization_id'
+ ORDER BY 1
+"""
+COLUMNS = """
+SELECT attname, format_type(atttypid, atttypmod), typcategory FROM pg_attribute JOIN pg_type t ON t.oid = atttypid
+ WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attnotnull AND NOT atthasdef
+"""
+VALUES = {"uuid": "gen_random_uuid()", "date": "current_date", "timestamp with time zone": "now()", "jsonb": "'[]'",
+          "text[]": "'{}'", "bytea": "''", "boolean": "true", "text": "'planted'"}
+
+
+@pytest.fixture
+def as_app(stack, scratch):
+    """Connect as the application does, to look without any filter."""
+    address = stack.primary.dsn(scratch).rpartition("@")[2]
+    secret = keys.load(stack.place)["app"]
+    with psycopg.connect(f"postgresql://{keys.role('app')}:{secret}@{address}", autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def owner(stack, scratch):
+    with stack.primary.connect(scratch) as connection:
+        yield connection
+
+
+def plant(owner, table: str) -> None:
+    """Put one row of another organization into a table, past all of its rules."""
+    columns = owner.execute(COLUMNS, [table]).fetchall()
+    values = [
+        f"'{THEIRS}'" if name == "organization_id" else VALUES.get(kind, "1") for name, kind, _ in columns
+    ]
+    names = ", ".join(name for name, _, _ in columns)
+    checks = owner.execute(
+        "SELECT conname FROM pg_constraint WHERE conrelid = %s::regclass AND contype = 'c'", [table]
+    ).fetchall()
+    for (name,) in checks:
+        owner.execute(words.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(*map(words.Identifier, (table, name))))
+    owner.execute("SET session_replication_role = replica")  # leaves foreign keys out
+    owner.execute(f"INSERT INTO {table} ({names}) VALUES ({', '.join(values)})")
+    owner.execute("SET session_replication_role = origin")
+
+
+def seen(as_app, table: str) -> int:
+    """Count what a query without any filter shows to the first organization."""
+    with as_app.transaction():
+        as_app.execute("SELECT set_config('app.organization_id', %s, true)", [str(OURS)])
+        return as_app.execute(
+            words.SQL("SELECT count(*) FROM {} WHERE organization_id = %s").format(words.Identifier(table)), [THEIRS]
+        ).fetchone()[0]
+
+
+def test_each_policy_hides_and_its_absence_is_noticed(owner, as_app):
+    tables = [name for name, is_partition in owner.execute(TENANTS_TABLES).fetchall() if not is_partition]
+    assert len(tables) > 10
+    for table in tables:
+        plant(owner, table)
+
+    hidden = {table: seen(as_app, table) for table in tables}
+    for table in tables:
+        owner.execute(words.SQL("ALTER TABLE {} DISABLE ROW LEVEL SECURITY").format(words.Identifier(table)))
+    shown = {table: seen(as_app, table) for table in tables}
+
+    assert {table: count for table, count in hidden.items() if count} == {}
+    assert {table: count for table, count in shown.items() if not count} == {}
+
+
+def test_the_policies_of_organizations_and_users_hide_and_their_absence_is_noticed(owner, as_app):
+    owner.execute("INSERT INTO organizations (id, name, time_zone, currency, locale) VALUES (%s, 'x', 'UTC', 'EUR', 'en')", [THEIRS])
+    owner.execute("INSERT INTO users (id, email, email_key, name) VALUES (%s, 'x', 'x', 'x')", [THEIRS])
+
+    def seen_ids():
+        with as_app.transaction():
+            as_app.execute("SELECT set_config('app.organization_id', %s, true)", [str(OURS)])
+            return [as_app.execute(f"SELECT count(*) FROM {table} WHERE id = %s", [THEIRS]).fetchone()[0]
+                    for table in ("organizations", "users")]
+
+    assert seen_ids() == [0, 0]
+    owner.execute("ALTER TABLE organizations DISABLE ROW LEVEL SECURITY")
+    owner.execute("ALTER TABLE users DISABLE ROW LEVEL SECURITY")
+    assert seen_ids() == [1, 1]
+
+
+def test_the_application_reads_no_partition_and_no_credential_by_itself(owner, as_app):
+    partitions = [name for name, is_partition in owner.execute(TENANTS_TABLES).fetchall() if is_partition]
+    assert len(partitions) > 12
+
+    for table in (*partitions, "user_credentials"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            as_app.execute(f"SELECT 1 FROM {table}")
+
+
+def test_without_a_tenant_nothing_is_seen(owner, as_app):
+    plant(owner, "students")
+
+    assert as_app.execute("SELECT count(*) FROM students").fetchone()[0] == 0
+    seen(as_app, "students")  # leaves the setting empty rather than unset
+    assert as_app.execute("SELECT count(*) FROM students").fetchone()[0] == 0
+
+
+def test_a_tenant_writes_no_row_of_another(as_app):
+    with pytest.raises(psycopg.errors.InsufficientPrivilege), as_app.transaction():
+        as_app.execute("SELECT set_config('app.organization_id', %s, true)", [str(OURS)])
+        as_app.execute(
+            "INSERT INTO outbox (organization_id, id, job, arguments, trace_id) VALUES (%s, %s, 'x', '{}', 'x')",
+            [THEIRS, new_id()],
+        )
+
+
+def test_rows_of_the_platform_are_read_by_all_and_written_by_none(owner, as_app):
+    shared = [
+        row[0]
+        for row in owner.execute("SELECT DISTINCT tablename FROM pg_policies WHERE policyname = 'tenant_reads'")
+        if not row[0][-4:].isdigit()
+    ]
+    for table in shared:
+        with as_app.transaction():
+            as_app.execute("SELECT set_config('app.organization_id', %s, true)", [str(OURS)])
+            can = as_app.execute("SELECT has_table_privilege(%s, 'DELETE')", [table]).fetchone()[0]
+            count = as_app.execute(f"SELECT count(*) FROM {table} WHERE organization_id = %s", [PLATFORM_ID]).fetchone()[0]
+            assert count > 0, table
+            if can:
+                assert as_app.execute(f"DELETE FROM {table} WHERE organization_id = %s", [PLATFORM_ID]).rowcount == 0
+
+
+def test_validating_a_foreign_key_sees_an_orphan_only_past_the_policies(owner):
+    plant(owner, "enrolments")  # its student is nobody
+    owner.execute("ALTER TABLE enrolments DROP CONSTRAINT fk_enrolments_student_id")
+    owner.execute(
+        "ALTER TABLE enrolments ADD CONSTRAINT fk_enrolments_student_id FOREIGN KEY (organization_id, student_id)"
+        " REFERENCES students (organization_id, id) NOT VALID"
+    )
+    validate = "ALTER TABLE enrolments VALIDATE CONSTRAINT fk_enrolments_student_id"
+
+    owner.execute("SET ROLE campshub_backfill")
+    with pytest.raises(psycopg.errors.ForeignKeyViolation):
+        owner.execute(validate)
+
+    # The trap: the owner is bound by the forced policy, sees no row, and finds nothing wrong.
+    owner.execute("SET ROLE campshub_owner")
+    owner.execute(validate)
+
+
+@pytest.fixture
+def narrow(stack, database):
+    """An application whose one connection all organizations share, through PgBouncer."""
+    app = create_app(settings_of(stack, database, db_pool_size=1, postgres_replica_host=""))
+    yield app
+    with app.app_context():
+        for engine in db.engines.values():
+            engine.dispose()
+
+
+def test_two_organizations_taking_turns_on_one_connection_never_see_each_other(narrow):
+    places = [new_place(narrow), new_place(narrow)]
+    for place in places:
+        place.the(Role.ADMIN).made("/api/students/", {"code": "S", "given_name": str(place.id), "family_name": "B"})
+
+    for _ in range(5):
+        for place in places:
+            shown = place.the(Role.ADMIN).get("/api/students/").json["items"]
+            assert [student["given_name"] for student in shown] == [str(place.id)]
+            assert narrow.test_client().get("/api/students/").status_code == 401
+            assert place.the(Role.ADMIN).post("/api/students/", {"code": "S", "given_name": "a", "family_name": "B"}).status == 409
+            with narrow.app_context():
+                session = open_session(Unit(engine=db.engines[None]))
+                assert session.scalars(select(Student.id)).all() == []
+                assert session.scalar(text("SELECT current_setting('app.organization_id', true)")) in (None, "")
+                session.close()
+
+
+def test_a_unit_of_work_cannot_reach_another_organization_by_id(context, place, other, student):
+    made = other.the(Role.ADMIN).made("/api/students/", {"code": "S", "given_name": "A", "family_name": "B"})
+
+    with unit_of_work(organization_id=place.id, read_only=True) as session:
+        assert session.get(Student, (other.id, uuid.UUID(made["id"]))) is None
+    with unit_of_work(organization_id=other.id, read_only=True) as session:
+        assert session.get(Student, (other.id, uuid.UUID(made["id"]))) is not None
+    assert TEMPLATE

@@ -1,0 +1,139 @@
+"""One of everything, twice, in an organization: what the matrix and the fuzzing ask for, by the names of parameters.
+
+A new path parameter fails the matrix until it is seeded here.
+"""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from campshub.core.security.permissions import Role
+from tests.conftest import Place, new_place
+
+TODAY = date.today()  # noqa: DTZ011 - a day more or less at either end does no harm
+
+
+@dataclass
+class Seeds:
+    """What was made: ids by the names of path parameters and body fields, and the word that stands in each text."""
+
+    place: Place
+    word: str
+    ids: dict[str, str]
+    others: set[str]
+
+    @property
+    def email(self) -> str:
+        """The address with which a user of the organization signs in."""
+        found: str = self.place.the(Role.ADMIN).get("/api/me/").json["email"]
+        return found
+
+    @property
+    def everything(self) -> set[str]:
+        """All ids of the organization."""
+        return {*self.ids.values(), *self.others, str(self.place.id)}
+
+    def id_for(self, name: str) -> str | None:
+        """Return the id that a parameter or field of this name takes; a login that no student has yet."""
+        if name == "user_id":
+            login = str(self.place.someone(Role.CLIENT).user_id)
+            self.others.add(login)
+            return login
+        return self.ids.get({"trainer_ids": "trainer_id", "marked_by": "user_id"}.get(name, name))
+
+
+def seed(app: Any, word: str) -> Seeds:
+    """Fill an organization; each module that the application has adds its own."""
+    seeds = Seeds(new_place(app), word, {}, set())
+    rules = {rule.rule for rule in app.url_map.iter_rules()}
+    for role in Role:
+        seeds.others.add(str(seeds.place.the(role).user_id))
+    admin = seeds.place.the(Role.ADMIN)
+    assert admin.patch("/api/organization/", {"name": f"Organization {word}"}).status == 200
+    assert admin.patch("/api/me/", {"name": f"Admin {word}"}).status == 200
+    seeds.ids |= {
+        "user_id": str(seeds.place.the(Role.CLIENT).user_id),
+        "trainer_id": str(seeds.place.the(Role.TRAINER).user_id),
+    }
+    _students(seeds)
+    if "/api/attendance/sessions/" in rules:
+        _attendance(seeds)
+    if "/api/workout-logs/" in rules:
+        _workouts(seeds)
+    return seeds
+
+
+def _twice(seeds: Seeds, name: str, address: str, *bodies: dict[str, Any]) -> str:
+    """Create one after the other; the first is what the parameter stands for."""
+    made = [seeds.place.the(Role.ADMIN).made(address, body)["id"] for body in bodies]
+    seeds.ids[name] = made[0]
+    seeds.others.update(made[1:])
+    return made[0]
+
+
+def _students(seeds: Seeds) -> None:
+    word, client = seeds.word, str(seeds.place.the(Role.CLIENT).user_id)
+    person = {"given_name": f"Given {word}", "family_name": f"Family {word}", "medical_note": f"Note {word}"}
+    first = _twice(
+        seeds,
+        "student_id",
+        "/api/students/",
+        {"code": f"1-{word}", "user_id": client, "email": f"{word}@example.org", "tags": [word], **person},
+        {"code": f"2-{word}", "joined_on": "2026-01-05", **person},
+    )
+    second = next(iter(seeds.others - {str(c.user_id) for c in seeds.place.clients.values()}))
+    trainers = {"trainer_ids": [seeds.ids["trainer_id"]]}
+    group = _twice(
+        seeds,
+        "group_id",
+        "/api/groups/",
+        {"code": f"G1-{word}", "name": f"Group {word}", **trainers},
+        {"code": f"G2-{word}", "name": f"Group two {word}"},
+    )
+    term = {"begins_on": str(TODAY - timedelta(days=30))}
+    address = f"/api/groups/{group}/enrolments/"
+    _twice(seeds, "enrolment_id", address, {"student_id": first, **term}, {"student_id": second, **term})
+
+
+def _attendance(seeds: Seeds) -> None:
+    admin, word = seeds.place.the(Role.ADMIN), seeds.word
+    _twice(
+        seeds,
+        "code_id",
+        "/api/attendance/codes/",
+        {"key": "trip", "label": f"Trip {word}", "counts_as": "present"},
+        {"key": "ill", "label": f"Ill {word}", "counts_as": "excused"},
+    )
+    group = {"group_id": seeds.ids["group_id"], "local_date": str(TODAY), "notes": word, "status": "open"}
+    session = _twice(
+        seeds, "session_id", "/api/attendance/sessions/", {**group, "slot": "09:00"}, {**group, "slot": "10:00"}
+    )
+    records = f"/api/attendance/sessions/{session}/records/"
+    marked = admin.put(records, {"records": [{"student_id": seeds.ids["student_id"], "code": "late", "note": word}]})
+    marked_rest = admin.put(records, {"rest": "present"})
+    assert (marked.status, marked_rest.status) == (200, 200)
+    seeds.ids["record_id"] = marked.json["results"][0]["id"]
+    seeds.others |= {row["id"] for row in marked_rest.json["results"] if row["id"]}
+
+
+def _workouts(seeds: Seeds) -> None:
+    word = seeds.word
+    exercise = _twice(
+        seeds,
+        "exercise_id",
+        "/api/exercises/",
+        {"name": f"Press {word}", "equipment": "barbell"},
+        {"name": f"Row {word}", "equipment": "barbell"},
+    )
+    sets = [{"reps": 5, "load": "60", "load_unit": "kg"}, {"reps": 3}]
+    log = {
+        "student_id": seeds.ids["student_id"],
+        "started_at": f"{TODAY}T06:00:00Z",
+        "title": f"Log {word}",
+        "exercises": [{"exercise_id": exercise, "note": word, "sets": sets}],
+    }
+    made = _twice(seeds, "log_id", "/api/workout-logs/", log, {**log, "started_at": f"{TODAY - timedelta(days=1)}T06:00:00Z"})
+    whole = seeds.place.the(Role.ADMIN).get(f"/api/workout-logs/{made}/").json
+    seeds.ids["log_exercise_id"] = whole["exercises"][0]["id"]
+    seeds.ids["set_id"], *rest = [made_set["id"] for made_set in whole["exercises"][0]["sets"]]
+    seeds.others.update(rest)

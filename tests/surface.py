@@ -1,0 +1,148 @@
+"""All that the API takes, read from the application itself: its operations, and a body that each of them would take."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from marshmallow import Schema, validate
+from marshmallow import fields as ma
+
+from campshub.core.db.base import new_id
+from campshub.core.http.handler import Handler
+
+# What a field's name or a schema's own rule asks for, beyond what the field says.
+BY_NAME = {
+    "equipment": "barbell",
+    "on": date.today().isoformat(),  # noqa: DTZ011 - today's partition is there either way
+    "local_date": date.today().isoformat(),  # noqa: DTZ011
+    "time_zone": "Asia/Kolkata",
+    "currency": "INR",
+    "load": "10",
+    "body_weight": "10",
+    "admin_password": "correct horse battery",
+}
+BY_SCHEMA: dict[str, dict[str, Any]] = {
+    # None: what the field itself says, although it may be left out.
+    "WorkoutLogIn": {"student_id": None},
+    "EnrolmentIn": {"begins_on": "2020-01-01", "ends_on": "2020-01-31"},  # the seeded students are enrolled today
+    "MarksIn": {"records": None},
+    "MarkIn": {"code": "present"},
+    "AttendanceRecordPatch": {"code": "present"},
+    "SetIn": {"reps": 5},
+    "AppendedSetIn": {"reps": 5, "exercise_id": None},
+    "SetPatch": {"reps": 5},
+    "AttendanceSessionIn": {"slot": lambda: new_id().hex[-8:]},
+}
+# One or the other.
+INSTEAD = {"log_exercise_id": "exercise_id"}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method of one address."""
+
+    method: str
+    rule: str
+    parameters: tuple[str, ...]
+    handler: Handler
+
+    @property
+    def name(self) -> str:
+        return f"{self.method} {self.rule}"
+
+    def address(self, ids: dict[str, str], **instead: str) -> str:
+        """Return the address with its parameters filled in, and those of its query that must be there."""
+        path = self.rule
+        for name in self.parameters:
+            path = path.replace(f"<uuid:{name}>", {**ids, **instead}[name])
+        query = self.handler.mark.query
+        needed = [f"{n}={BY_NAME[n]}" for n, f in query().load_fields.items() if f.required] if query else []
+        return f"{path}?{'&'.join(needed)}" if needed else path
+
+
+def operations(app: Any) -> list[Operation]:
+    """Return every operation of the API."""
+    found = []
+    for rule in app.url_map.iter_rules():
+        resource = getattr(app.view_functions[rule.endpoint], "view_class", None)
+        for method, handler in getattr(resource, "handlers", {}).items():
+            found.append(Operation(method, rule.rule, tuple(sorted(rule.arguments)), handler))
+    return sorted(found, key=lambda operation: operation.name)
+
+
+def body_for(schema: type[Schema] | Schema, ids: Any, *, whole: bool = False) -> dict[str, Any]:
+    """Return the smallest body that a schema takes, or with ``whole`` one with all of its fields.
+
+    ``ids`` answers the id for a field's name, or None.
+    """
+    made = schema() if isinstance(schema, type) else schema
+    given = BY_SCHEMA.get(type(made).__name__, {})
+    body = {
+        field.data_key or name: _value(field.data_key or name, field, ids, whole=whole)
+        for name, field in made.load_fields.items()
+        if field.required or name in given or whole
+    }
+    return {**body, **{name: v() if callable(v) else v for name, v in given.items() if v is not None}}
+
+
+def _value(name: str, field: Any, ids: Any, *, whole: bool) -> Any:  # noqa: PLR0911 - one line a kind
+    if isinstance(field, ma.UUID):
+        return ids(name) or str(new_id())
+    if isinstance(field, ma.Nested):
+        return body_for(field.schema, ids, whole=whole)
+    if isinstance(field, ma.List):
+        return [_value(name, field.inner, ids, whole=whole)]
+    if isinstance(field, ma.Boolean):
+        return False
+    if isinstance(field, ma.Integer | ma.Float):
+        return max(1, next((v.min for v in field.validators if isinstance(v, validate.Range)), 1))
+    if isinstance(field, ma.AwareDateTime):
+        return "2026-11-18T06:30:00Z"
+    if isinstance(field, ma.Date):
+        return BY_NAME["local_date"]
+    if isinstance(field, ma.Email):
+        return f"{new_id().hex}@example.org"
+    if isinstance(field, ma.Dict):
+        return {}
+    return _text(name, field)
+
+
+def _text(name: str, field: Any) -> str:
+    choice = next((v for v in field.validators if isinstance(v, validate.OneOf)), None)
+    if choice is not None:
+        return str(next(iter(choice.choices)))
+    if name in BY_NAME:
+        return BY_NAME[name]
+    most = next((v.max for v in field.validators if isinstance(v, validate.Length) and v.max), 32)
+    return f"x{new_id().hex[-12:]}"[: min(most, 32)]
+
+
+def fields_of(schema: Any, kind: type, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield the places of a schema, nested ones too, where a field of a kind stands."""
+    made = schema() if isinstance(schema, type) else schema
+    for name, field in made.load_fields.items():
+        yield from _places(field, kind, (*path, field.data_key or name))
+
+
+def _places(field: Any, kind: type, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if isinstance(field, ma.List):
+        yield from _places(field.inner, kind, (*path, "[]"))
+    elif isinstance(field, ma.Nested):
+        yield from fields_of(field.schema, kind, path)
+    elif isinstance(field, kind):
+        yield path, field
+
+
+def put(body: Any, path: tuple[str, ...], value: Any) -> None:
+    """Write a value to its place in a body."""
+    step, *rest = path
+    key: Any = 0 if step == "[]" else step
+    if not rest:
+        body[key] = value
+        if step in INSTEAD:
+            body.pop(INSTEAD[step], None)
+        return
+    if isinstance(body, dict) and key not in body:
+        body[key] = [{}] if rest[0] == "[]" else {}
+    put(body[key], tuple(rest), value)

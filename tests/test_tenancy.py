@@ -1,0 +1,239 @@
+"""Nobody sees or touches another organization: every operation, every role, every way in which an id can be given.
+
+The operations are read from the application, so that a new one is in the matrix from its first day.
+"""
+
+import re
+import uuid
+
+import pytest
+from marshmallow import fields as ma
+
+from campshub.core.http.problems import Forbidden
+from campshub.core.security.permissions import ROLES, Role
+from tests.seeds import Seeds, seed
+from tests.surface import Operation, body_for, fields_of, operations, put
+
+OWN, FOREIGN = "Quokkabound", "Zanzibarian"
+UUIDS = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+@pytest.fixture(scope="module")
+def own(app) -> Seeds:
+    return seed(app, OWN)
+
+
+@pytest.fixture(scope="module")
+def foreign(app) -> Seeds:
+    return seed(app, FOREIGN)
+
+
+@pytest.fixture(scope="module")
+def api_operations(app) -> list[Operation]:
+    found = operations(app)
+    assert len(found) >= 30
+    return found
+
+
+def body_of(operation: Operation, seeds: Seeds, *, whole: bool = False):
+    schema = operation.handler.mark.body
+    return None if schema is None else body_for(schema, seeds.id_for, whole=whole)
+
+
+def leaks(answer, foreign: Seeds, told: str = "") -> list[str]:
+    """Return what an answer says of the other organization that the request had not said itself."""
+    text = answer.response.get_data(as_text=True) + str(dict(answer.headers))
+    found = set(UUIDS.findall(text)) & foreign.everything - set(UUIDS.findall(told))
+    return [*found, *([FOREIGN] if FOREIGN in text else [])]
+
+
+def test_every_path_parameter_is_seeded(api_operations, own, foreign):
+    names = {name for operation in api_operations for name in operation.parameters}
+
+    assert names <= own.ids.keys()
+    assert names <= foreign.ids.keys()
+    assert not own.everything & foreign.everything
+
+
+def test_another_organizations_id_in_the_path_is_not_found(api_operations, own, foreign):
+    wrong = []
+    for operation in api_operations:
+        for parameter in operation.parameters:
+            for role in Role:
+                address = operation.address(own.ids, **{parameter: foreign.ids[parameter]})
+                may = operation.handler.mark.permission in ROLES[role]
+                answer = own.place.the(role).call(operation.method, address, body_of(operation, own))
+                if answer.status != (404 if may else 403) or leaks(answer, foreign, address):
+                    wrong.append((operation.name, parameter, role.value, answer.status, answer.response.text[:300]))
+
+    assert wrong == []
+
+
+def test_nobody_is_asked_anything_without_a_token(api_operations, app, own, foreign):
+    wrong = []
+    for operation in api_operations:
+        if operation.handler.mark.is_public:
+            continue
+        for ids in (own.ids, foreign.ids):
+            answer = app.test_client().open(operation.address(ids), method=operation.method)
+            if answer.status_code != 401 or answer.json["code"] != "unauthenticated":
+                wrong.append((operation.name, answer.status_code))
+
+    assert wrong == []
+
+
+def test_a_role_does_what_its_permissions_say_and_sees_its_own_organization_alone(api_operations, own, foreign):
+    wrong = []
+    for operation in sorted(api_operations, key=lambda o: (o.method == "DELETE", o.name)):
+        for role in Role:
+            answer = own.place.the(role).call(operation.method, operation.address(own.ids), body_of(operation, own))
+            may = operation.handler.mark.is_public or operation.handler.mark.permission in ROLES[role]
+            refused = answer.status == 403 and answer.problem["detail"] == Forbidden.__doc__  # as the edge says it
+            if refused == may or answer.status >= 500 or leaks(answer, foreign):
+                wrong.append((operation.name, role.value, answer.status, answer.response.text[:300]))
+
+    assert wrong == []
+
+
+def test_a_token_of_one_organization_opens_no_other(api_operations, own, foreign):
+    wrong = []
+    for operation in api_operations:
+        if operation.handler.mark.is_public or not operation.parameters:
+            continue
+        for role in Role:
+            answer = own.place.the(role).call(operation.method, operation.address(foreign.ids), body_of(operation, own))
+            if answer.status not in (403, 404):
+                wrong.append((operation.name, role.value, answer.status))
+
+    assert wrong == []
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_another_organizations_id_in_the_body_refers_to_nothing(api_operations, app, whole):
+    own, foreign = seed(app, OWN), seed(app, FOREIGN)
+    admin = own.place.the(Role.ADMIN)
+    wrong, tried = [], 0
+    for operation in api_operations:
+        schema = operation.handler.mark.body
+        if schema is None or operation.handler.mark.is_public:
+            continue
+        for path, _ in fields_of(schema, ma.UUID):
+            names = [step for step in path if step != "[]"]
+            wanted = foreign.id_for(names[-1])
+            if names[-1] == "id":
+                continue  # see the next test
+            assert wanted, f"{operation.name}: seed what {names[-1]} refers to"
+            answers = []
+            for given in (own.id_for(names[-1]), wanted):
+                body = body_of(operation, own, whole=whole)
+                put(body, path, given)
+                answers.append(admin.call(operation.method, operation.address(own.ids), body))
+            with_own, answer = answers
+            tried += 1
+            fits = with_own.status in (200, 201, 409) and not _every_row_failed(with_own)
+            refused = 400 <= answer.status < 500 or _every_row_failed(answer)
+            if not refused or leaks(answer, foreign, str(body)) or not (fits or whole):
+                wrong.append((operation.name, path, with_own.response.text[:300], answer.response.text[:300]))
+
+    assert wrong == []
+    assert tried >= 3
+
+
+def _every_row_failed(answer) -> bool:
+    rows = answer.json.get("results") if answer.status == 200 else None
+    return bool(rows) and all(row["outcome"] == "error" for row in rows)
+
+
+def test_an_id_chosen_by_the_client_does_not_tell_whether_another_organization_has_it(api_operations, app):
+    own, foreign = seed(app, OWN), seed(app, FOREIGN)
+    admin, wrong, tried = own.place.the(Role.ADMIN), [], 0
+    for operation in api_operations:
+        schema = operation.handler.mark.body
+        places = [path for path, _ in fields_of(schema, ma.UUID) if path[-1] == "id"] if schema else []
+        for path in places:
+            statuses = []
+            # The first may take what is unique; from then on every unused id must be answered alike.
+            for given in (str(uuid.uuid4()), str(uuid.uuid4()), *sorted(foreign.everything)):
+                body = body_of(operation, own)
+                put(body, path, given)
+                answer = admin.call(operation.method, operation.address(own.ids), body)
+                statuses.append((answer.status, leaks(answer, foreign, f"{body} {answer.headers.get('Location')}")))
+            tried += 1
+            if any(status != statuses[1] for status in statuses[2:]) or statuses[1][1]:
+                wrong.append((operation.name, path, statuses))
+
+    assert wrong == []
+    assert tried >= 2
+
+
+def test_another_organizations_id_in_a_filter_finds_nothing(api_operations, own, foreign):
+    wrong, tried = [], 0
+    for operation in api_operations:
+        schema = operation.handler.mark.query
+        for (name,), _ in fields_of(schema, ma.UUID) if schema else ():
+            tried += 1
+            address = operation.address(own.ids)
+            address += f"{'&' if '?' in address else '?'}{name}={foreign.id_for(name)}"
+            for role in Role:
+                answer = own.place.the(role).call(operation.method, address)
+                empty = answer.status == 200 and answer.json["items"] == []
+                if not (empty or 400 <= answer.status < 500) or leaks(answer, foreign, address):
+                    wrong.append((operation.name, name, role.value, answer.status))
+
+    assert wrong == []
+    assert tried >= 2
+
+
+def test_another_organizations_cursor_is_refused_by_every_list(api_operations, own, foreign):
+    wrong, tried = [], 0
+    for operation in api_operations:
+        if not operation.handler.mark.is_page:
+            continue
+        admins = [seeds.place.the(Role.ADMIN) for seeds in (foreign, own)]
+        addresses = [operation.address(seeds.ids) for seeds in (foreign, own)]
+        joint = "&" if "?" in addresses[0] else "?"
+        cursor = admins[0].get(f"{addresses[0]}{joint}limit=1").json["next_cursor"]
+        assert cursor, f"{operation.name}: seed two, so that there is a cursor"
+        answer = admins[1].get(f"{addresses[1]}{joint}limit=1&cursor={cursor}")
+        tried += 1
+        if answer.status != 400 or answer.problem["code"] != "bad_cursor" or leaks(answer, foreign):
+            wrong.append((operation.name, answer.status))
+
+    assert wrong == []
+    assert tried >= 5
+
+
+def test_lists_show_each_role_rows_of_its_own_organization_alone(api_operations, own, foreign):
+    wrong, seen = [], 0
+    for operation in api_operations:
+        if not operation.handler.mark.is_page:
+            continue
+        for role in Role:
+            address = operation.address(own.ids)
+            answer = own.place.the(role).get(f"{address}{'&' if '?' in address else '?'}limit=200")
+            seen += OWN in answer.response.text
+            if leaks(answer, foreign):
+                wrong.append((operation.name, role.value))
+
+    assert wrong == []
+    assert seen >= 5  # the word that would give the others away does stand in what is shown
+
+
+def test_no_row_of_an_organization_names_what_belongs_to_another(own, foreign, sql):
+    columns = sql(
+        """
+        SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+           AND a.atttypid = 'uuid'::regtype AND a.attnum > 0 AND a.attname NOT IN ('organization_id', 'id')
+           AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = 'organization_id')
+        """
+    )
+    ids = [uuid.UUID(one) for one in foreign.everything]
+    named = [
+        f"{table}.{column}"
+        for table, column in columns
+        if sql(f"SELECT 1 FROM {table} WHERE organization_id = %s AND {column} = ANY(%s)", own.place.id, ids)
+    ]
+
+    assert len(columns) > 8
+    assert [name for name in named if name != "audit_log.entity_id"] == []

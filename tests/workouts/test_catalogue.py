@@ -1,0 +1,283 @@
+"""The muscles and the public exercises, and the exercises of organizations and users."""
+
+import importlib.util
+import json
+import uuid
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine
+
+from campshub.core.db.base import PLATFORM_ID, new_id
+from campshub.core.security.permissions import Role
+from campshub.workouts import catalogue
+
+SQUAT = str(catalogue.exercise_id("back_squat"))
+CURL = {
+    "name": "Bayesian Curl",
+    "aliases": ["Behind-Body Cable Curl"],
+    "equipment": "cable",
+    "mechanic": "isolation",
+    "force": "pull",
+    "muscles": [{"muscle": "biceps"}, {"muscle": "forearms", "share": 0.25}],
+}
+
+
+def test_muscles_are_read_by_everybody_with_one_statement(place):
+    for role in Role:
+        answer = place.the(role).get("/api/muscles/?limit=200")
+        assert answer.status == 200
+        assert len(answer.asked) == 1
+        found = {muscle["key"]: muscle for muscle in answer.json["items"]}
+        assert set(found) == set(catalogue.muscle_keys())
+        assert (found["quadriceps"]["group"], found["quadriceps"]["side"]) == ("legs", "front")
+
+
+def test_the_catalogue_is_large_and_each_exercise_says_what_it_works(api):
+    items, address = [], "/api/exercises/?limit=50"
+    while address:
+        page = api.get(address)
+        assert len(page.asked) == 1
+        items += page.json["items"]
+        address = page.headers["Link"].partition(">")[0][1:] if page.json["has_more"] else None
+
+    assert len(items) == len({item["id"] for item in items}) == len(catalogue.exercise_rows()) >= 80
+    assert all(item["muscles"] for item in items)
+    assert all(0 < muscle["share"] <= 1 for item in items for muscle in item["muscles"])
+    assert {(item["licence"], item["attribution"]) for item in items} == {("CC0-1.0", "CampsHub contributors")}
+    assert {item["owner_id"] for item in items} == {str(PLATFORM_ID)}
+    assert [item["name"].casefold() for item in items] == sorted(item["name"].casefold() for item in items)
+
+
+def test_one_exercise_is_read_with_one_statement(api):
+    answer = api.get(f"/api/exercises/{SQUAT}/")
+
+    assert answer.json["name"] == "Back Squat"
+    assert answer.json["muscles"][0] == {"muscle": "quadriceps", "share": 1.0}
+    assert len(answer.asked) == 1
+
+
+def test_seeding_again_changes_nothing_and_puts_right_what_was_changed(stack, database, sql):
+    path = Path(catalogue.__file__).parents[3] / "migrations/versions/0004_workouts.py"
+    spec = importlib.util.spec_from_file_location("revision_0004", path)
+    revision = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(revision)
+    engine = create_engine(stack.primary.dsn(database).replace("postgresql://", "postgresql+psycopg://"))
+    sql("UPDATE exercises SET name = 'Squatt' WHERE id = %s RETURNING id", uuid.UUID(SQUAT))
+
+    with engine.begin() as connection:
+        first, second = revision.seed(connection), revision.seed(connection)
+    engine.dispose()
+
+    assert first == {"muscles": 0, "exercises": 1, "exercise_muscles": 0}
+    assert set(second.values()) == {0}
+    assert sql("SELECT name FROM exercises WHERE id = %s", uuid.UUID(SQUAT)) == [("Back Squat",)]
+
+
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        ({"q": "bayés"}, {"Bayesian Curl"}),
+        ({"q": "curl behind"}, {"Bayesian Curl"}),
+        ({"q": "military"}, {"Overhead Press"}),
+        ({"q": "100%"}, set()),
+        ({"muscle": "tibialis"}, {"Tibialis Raise"}),
+        ({"equipment": "trap_bar"}, {"Trap Bar Deadlift"}),
+        ({"mine": "true"}, {"My Curl"}),
+        ({"muscle": "biceps", "equipment": "cable", "q": "bayesian"}, {"Bayesian Curl"}),
+    ],
+)
+def test_filters_narrow_the_list(api, filters, found):
+    api.made("/api/exercises/", CURL)
+    api.made("/api/exercises/", {**CURL, "name": "My Curl", "aliases": [], "private": True})
+
+    answer = api.get("/api/exercises/", query_string=filters)
+
+    assert {item["name"] for item in answer.json["items"]} == found
+    assert len(answer.asked) == 1
+
+
+def test_sparse_fields_select_only_themselves(api):
+    answer = api.get("/api/exercises/?fields=id,name&limit=1")
+
+    assert set(answer.json["items"][0]) == {"id", "name"}
+    assert "exercise_muscles" not in answer.asked[0]
+
+
+def test_a_created_exercise_is_read_back(api):
+    made = api.post("/api/exercises/", {**CURL, "id": str(new_id())}, headers={"Idempotency-Key": "one"})
+
+    assert made.status == 201
+    assert len(made.statements) <= 5, made.statements
+    read = api.get(made.headers["Location"])
+    assert read.json == made.json
+    assert read.json["muscles"] == [{"muscle": "biceps", "share": 1.0}, {"muscle": "forearms", "share": 0.25}]
+    assert read.json["metrics"] == ["reps", "load"]
+
+
+def test_a_retry_answers_what_is_there_and_another_body_is_refused(api):
+    body = {**CURL, "id": str(new_id())}
+    first = api.post("/api/exercises/", body)
+
+    again = api.post("/api/exercises/", body)
+    another = api.post("/api/exercises/", {**body, "name": "Other"})
+
+    assert (first.status, again.status) == (201, 200)
+    assert again.json == first.json
+    assert (another.status, another.problem["code"]) == (409, "id_taken")
+
+
+def test_a_name_stands_once_in_each_list_and_is_given_back_by_deleting(api):
+    made = api.made("/api/exercises/", CURL)
+
+    taken = api.post("/api/exercises/", {**CURL, "name": "BAYÉSIAN curl"})
+    assert (taken.status, taken.problem["code"], taken.pointers) == (409, "name_taken", {"/name"})
+    assert api.post("/api/exercises/", {**CURL, "private": True}).status == 201
+    assert api.delete(f"/api/exercises/{made['id']}/").status == 204
+    assert api.post("/api/exercises/", CURL).status == 201
+    back = api.post(f"/api/exercises/{made['id']}/undelete/")
+    assert (back.status, back.problem["code"]) == (409, "name_taken")
+
+
+def test_a_deleted_exercise_leaves_the_list_and_can_be_brought_back(api):
+    made = api.made("/api/exercises/", CURL)
+    address = f"/api/exercises/{made['id']}/"
+
+    assert api.delete(address).status == 204
+
+    assert api.get(address).status == 404
+    assert api.get("/api/exercises/?q=bayesian").json["items"] == []
+    assert [item["id"] for item in api.get("/api/exercises/?deleted=true").json["items"]] == [made["id"]]
+    assert api.post(f"{address}undelete/").json["deleted_at"] is None
+    assert api.get(address).status == 200
+
+
+def test_a_change_replaces_the_muscles_and_raises_the_version(api):
+    made = api.made("/api/exercises/", CURL)
+    address = f"/api/exercises/{made['id']}/"
+    tag = api.get(address).headers["ETag"]
+    muscles = [{"muscle": "forearms", "share": 0.5}, {"muscle": "lats", "share": 0.1}]
+
+    first = api.patch(address, {"muscles": muscles}, headers={"If-Match": tag})
+    second = api.patch(address, {"name": "Other"}, headers={"If-Match": tag})
+
+    assert (first.status, second.status) == (200, 412)
+    assert first.json["muscles"] == muscles
+    assert first.json["version"] == 2
+    assert api.patch(address, {"name": "Drag Curl"}).json["aliases"] == CURL["aliases"]
+    assert [item["name"] for item in api.get("/api/exercises/?q=drag").json["items"]] == ["Drag Curl"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "pointer"),
+    [
+        ({"muscles": [{"muscle": "brain"}]}, "/muscles/0/muscle"),
+        ({"muscles": [{"muscle": "lats", "share": 0}]}, "/muscles/0/share"),
+        ({"muscles": [{"muscle": "lats", "share": 1.01}]}, "/muscles/0/share"),
+        ({"muscles": [{"muscle": "lats"}, {"muscle": "lats", "share": 0.5}]}, "/muscles"),
+        ({"metrics": []}, "/metrics"),
+        ({"metrics": ["weight"]}, "/metrics/0"),
+        ({"equipment": "hamster wheel"}, "/equipment"),
+        ({"name": "a\x00b"}, "/name"),
+        ({"name": "  "}, "/name"),
+        ({"aliases": ["a\x00b"]}, "/aliases/0"),
+        ({"owner_user_id": str(new_id())}, "/owner_user_id"),
+        ({"id": str(PLATFORM_ID)}, "/id"),
+        ({"id": SQUAT}, "/id"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_its_place(api, wrong, pointer):
+    answer = api.post("/api/exercises/", {**CURL, **wrong})
+
+    assert (answer.status, answer.pointers) == (422, {pointer})
+    assert api.get("/api/exercises/?q=bayesian").json["items"] == []
+
+
+def test_a_muscle_named_twice_in_a_change_is_refused(api):
+    made = api.made("/api/exercises/", CURL)
+
+    answer = api.patch(f"/api/exercises/{made['id']}/", {"muscles": [{"muscle": "lats"}, {"muscle": "lats"}]})
+
+    assert (answer.status, answer.pointers) == (422, {"/muscles"})
+
+
+def test_nobody_changes_the_public_exercises(place):
+    address = f"/api/exercises/{SQUAT}/"
+    for role in (Role.SUPERADMIN, Role.ADMIN, Role.TRAINER, Role.CLIENT):
+        client = place.the(role)
+        assert client.patch(address, {"name": "Mine"}).status == 404
+        assert client.delete(address).status == 404
+        assert client.post(f"{address}undelete/").status == 404
+        assert client.get(address).json["name"] == "Back Squat"
+
+
+def test_not_even_sql_of_the_application_changes_the_public_rows(stack, database, place, sql):
+    app_role = f"SET ROLE campshub_app; SELECT set_config('app.organization_id', '{place.id}', false)"
+    with stack.primary.connect(database) as connection:
+        connection.execute(app_role)
+        assert connection.execute("SELECT count(*) FROM exercises WHERE id = %s", [SQUAT]).fetchone() == (1,)
+        for table in ("muscles", "exercises", "exercise_muscles"):
+            assert connection.execute(f"UPDATE {table} SET version = 9").rowcount == 0
+            assert connection.execute(f"DELETE FROM {table}").rowcount == 0
+            columns = connection.execute(
+                "SELECT string_agg(attname, ', ') FROM pg_attribute WHERE attrelid = %s::regclass"
+                " AND attnum > 0 AND NOT attisdropped", [table]
+            ).fetchone()[0]  # fmt: skip
+            with pytest.raises(Exception, match="row-level security"):
+                connection.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {table} LIMIT 1")
+        connection.execute("SELECT set_config('app.organization_id', '', false)")
+        assert connection.execute(
+            "SELECT count(*) FROM exercises WHERE organization_id <> %s", [PLATFORM_ID]
+        ).fetchone() == (0,)
+        connection.execute("RESET ROLE")
+
+
+def test_a_muscle_of_another_organization_cannot_be_referred_to(place, other, sql):
+    made = place.the(Role.ADMIN).made("/api/exercises/", CURL)
+
+    with pytest.raises(Exception, match="muscle_owner_id"):
+        sql(
+            "UPDATE exercise_muscles SET muscle_owner_id = %s WHERE exercise_id = %s RETURNING id", other.id, made["id"]
+        )
+
+
+def test_an_organizations_exercises_are_its_own(api, other, place):
+    made = api.made("/api/exercises/", CURL)
+    address = f"/api/exercises/{made['id']}/"
+    stranger = other.the(Role.ADMIN)
+
+    assert place.the(Role.CLIENT).get(address).status == 200
+    assert stranger.get(address).status == 404
+    assert stranger.patch(address, {"name": "x"}).status == 404
+    assert stranger.delete(address).status == 404
+    assert stranger.get("/api/exercises/?q=bayesian").json["items"] == []
+    assert stranger.post("/api/exercises/", {**CURL, "id": made["id"]}).status == 201, "ids are each organization's own"
+    assert api.get(address).json == made
+
+
+def test_the_organizations_need_a_permission_and_ones_own_do_not(place):
+    client, trainer = place.the(Role.CLIENT), place.the(Role.TRAINER)
+    shared = trainer.made("/api/exercises/", CURL)
+
+    refused = client.post("/api/exercises/", {**CURL, "name": "Other"})
+    assert (refused.status, refused.problem["code"]) == (403, "forbidden")
+    assert client.patch(f"/api/exercises/{shared['id']}/", {"name": "x"}).status == 403
+    assert client.delete(f"/api/exercises/{shared['id']}/").status == 403
+    assert place.the(Role.NUTRITIONIST).post("/api/exercises/", {**CURL, "private": True}).status == 403
+
+    own = client.made("/api/exercises/", {**CURL, "private": True})
+    assert own["owner_user_id"] == str(client.user_id)
+    assert client.patch(f"/api/exercises/{own['id']}/", {"level": "advanced"}).json["level"] == "advanced"
+    for someone in (place.the(Role.ADMIN), trainer, place.someone(Role.CLIENT)):
+        assert someone.get(f"/api/exercises/{own['id']}/").status == 404
+        assert someone.patch(f"/api/exercises/{own['id']}/", {"name": "x"}).status == 404
+        assert own["id"] not in {item["id"] for item in someone.get("/api/exercises/?q=curl").json["items"]}
+    assert client.delete(f"/api/exercises/{own['id']}/").status == 204
+
+
+def test_the_catalogues_files_have_a_licence_beside_them():
+    folder = Path(catalogue.__file__).parent
+
+    assert "CC0 1.0 Universal" in (folder / "LICENCE.md").read_text()
+    for name in ("muscles.json", "exercises.json"):
+        assert json.loads((folder / name).read_text())["licence"] == "CC0-1.0"

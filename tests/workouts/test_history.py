@@ -1,0 +1,111 @@
+"""Lists of logs: pages, filters, a student's history, and the months that they open."""
+
+import re
+from datetime import date, timedelta
+
+from sqlalchemy import event
+
+from campshub.core.db.base import new_id
+from campshub.core.db.session import db
+from campshub.core.security.permissions import Role
+from campshub.workouts import catalogue
+
+SQUAT = str(catalogue.exercise_id("back_squat"))
+BENCH = str(catalogue.exercise_id("bench_press"))
+LOGS = "/api/workout-logs/"
+
+
+def test_the_list_shows_headers_and_figures_with_one_statement(api, whole, log):
+    logged = api.made(LOGS, whole)
+    log()
+
+    page = api.get(f"{LOGS}?student_id={whole['student_id']}")
+
+    assert len(page.asked) == 1
+    [header] = page.json["items"]
+    assert header == {name: value for name, value in logged.items() if name != "exercises"}
+    sparse = api.get(f"{LOGS}?fields=id,set_count")
+    assert [set(item) for item in sparse.json["items"]] == [{"id", "set_count"}] * 2
+
+
+def test_pages_go_from_the_latest_on_and_neither_overlap_nor_leave_out(api, student, ago):
+    person = student()["id"]
+    made = {
+        api.made(LOGS, {"student_id": person, "started_at": ago(days=days)})["id"] for days in (0, 0, 0, 20, 50, 50, 90)
+    }
+    for sort in ("", "date", "-date"):
+        seen: list[dict] = []
+        address = f"{LOGS}?limit=2&sort={sort}" if sort else f"{LOGS}?limit=2"
+        while address:
+            page = api.get(address)
+            assert len(page.asked) == 1
+            seen += page.json["items"]
+            address = page.headers["Link"].partition(">")[0][1:] if page.json["has_more"] else None
+        assert len(seen) == 7
+        assert {item["id"] for item in seen} == made
+        dates = [item["local_date"] for item in seen]
+        assert dates == sorted(dates, reverse=sort != "date")
+
+
+def test_filters_narrow_the_list(api, log, student, ago):
+    person = student()["id"]
+    old = log(student_id=person, started_at=ago(days=45))
+    new = log(student_id=person, exercises=[{"exercise_id": BENCH, "sets": [{"reps": 5}]}])
+    log()
+    day = date.fromisoformat(old["local_date"])
+
+    def found(**filters):
+        answer = api.get(LOGS, query_string=filters)
+        assert (answer.status, len(answer.asked)) == (200, 1)
+        return [item["id"] for item in answer.json["items"]]
+
+    assert found(student_id=person) == [new["id"], old["id"]]
+    assert found(student_id=person, exercise_id=BENCH) == [new["id"]]
+    assert found(student_id=person, to=day) == [old["id"]]
+    assert found(**{"from": day, "to": day}) == [old["id"]]
+    assert found(**{"from": day + timedelta(days=1), "student_id": person}) == [new["id"]]
+    assert found(student_id=new_id()) == found(exercise_id=new_id()) == []
+    for wrong in ({"from": "yesterday"}, {"from": "2026-02-30"}, {"to": "\x00"}, {"student_id": "x"}, {"month": "5"}):
+        refused = api.get(LOGS, query_string=wrong)
+        assert (refused.status, refused.pointers) == (422, {f"/{next(iter(wrong))}"})
+
+
+def test_a_students_history_is_read_at_their_address(api, log, student, other):
+    person = student()["id"]
+    made = log(student_id=person)
+    log()
+
+    answer = api.get(f"/api/students/{person}/workouts/")
+
+    assert [item["id"] for item in answer.json["items"]] == [made["id"]]
+    assert len(answer.asked) == 1
+    day = made["local_date"]
+    assert len(api.get(f"/api/students/{person}/workouts/?from={day}&to={day}").json["items"]) == 1
+    assert api.get(f"/api/students/{person}/workouts/?to=2026-01-01").json["items"] == []
+    assert api.get(f"/api/students/{student()['id']}/workouts/").json["items"] == []
+    assert api.get(f"/api/students/{new_id()}/workouts/").status == 404
+    assert other.the(Role.ADMIN).get(f"/api/students/{person}/workouts/").status == 404
+
+
+def test_a_range_of_dates_opens_only_its_months(api, place, app, stack, database):
+    asked = []
+    with app.app_context():
+        engines = list(db.engines.values())
+
+    def listen(_connection, _cursor, text, given, _context, _many):
+        asked.append((text, given))
+
+    for engine in engines:
+        event.listen(engine, "before_cursor_execute", listen)
+    try:
+        api.get(f"{LOGS}?from=2026-10-05&to=2026-11-10&exercise_id={SQUAT}")
+    finally:
+        for engine in engines:
+            event.remove(engine, "before_cursor_execute", listen)
+    text, given = next((text, given) for text, given in asked if "workout_logs" in text)
+    with stack.primary.connect(database) as connection:
+        connection.execute("SET ROLE campshub_app")
+        connection.execute("SELECT set_config('app.organization_id', %s, false)", [str(place.id)])
+        plan = "\n".join(row[0] for row in connection.execute(f"EXPLAIN {text}", given))
+    for table in ("workout_logs", "workout_sets", "workout_log_exercises"):
+        assert set(re.findall(rf"{table}_p(\d{{4}}_\d\d)\b", plan)) == {"2026_10", "2026_11"}
