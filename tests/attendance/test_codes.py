@@ -48,6 +48,20 @@ def test_an_own_code_under_a_defaults_key_stands_in_its_place(api, a_class):
     assert roster.mark("late").json["results"][0]["errors"][0]["code"] == "unknown_code"
 
 
+def test_what_a_mark_counted_as_stays_until_it_is_given_another_code(api, a_class):
+    roster = a_class(1)
+    roster.mark("late")
+    api.made(CODES, {"key": "late", "label": "Tardy", "counts_as": "absent", "in_rate": False})
+    noted = {"records": [{"student_id": roster.students[0], "code": "late", "note": "by bus"}], "overwrite": True}
+
+    kept = api.put(roster.records, noted).json["results"][0]
+    roster.mark("present", overwrite=True)
+    renewed = roster.mark("late", overwrite=True).json["results"][0]
+
+    assert (kept["outcome"], kept["counts_as"], kept["in_rate"]) == ("updated", "late", True)
+    assert (renewed["counts_as"], renewed["in_rate"]) == ("absent", False)
+
+
 def test_a_default_itself_does_not_change(api):
     default = api.get(CODES).json["items"][0]
 

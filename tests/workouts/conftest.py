@@ -76,6 +76,7 @@ def whole(student, ago):
         "external_id": "h-1",
         "exercises": [
             {
+                "id": str(new_id()),
                 "exercise_id": SQUAT,
                 "note": "belt",
                 "superset": 1,

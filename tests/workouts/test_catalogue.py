@@ -271,7 +271,10 @@ def test_the_organizations_need_a_permission_and_ones_own_do_not(place):
     for someone in (place.the(Role.ADMIN), trainer, place.someone(Role.CLIENT)):
         assert someone.get(f"/api/exercises/{own['id']}/").status == 404
         assert someone.patch(f"/api/exercises/{own['id']}/", {"name": "x"}).status == 404
+        assert someone.delete(f"/api/exercises/{own['id']}/").status == 404
+        assert someone.post(f"/api/exercises/{own['id']}/undelete/").status == 404
         assert own["id"] not in {item["id"] for item in someone.get("/api/exercises/?q=curl").json["items"]}
+    assert client.get(f"/api/exercises/{own['id']}/").json["level"] == "advanced"
     assert client.delete(f"/api/exercises/{own['id']}/").status == 204
 
 

@@ -36,6 +36,7 @@ def test_a_workout_is_logged_with_one_call_and_read_back(api, whole):
         (2, "Bench Press", 1, 1),
         (3, "Plank", None, 1),
     ]
+    assert log["exercises"][0]["id"] == whole["exercises"][0]["id"]
     squat = log["exercises"][0]["sets"][1]
     assert (squat["id"], squat["position"], squat["rir"]) == (whole["exercises"][0]["sets"][1]["id"], 2, 1.5)
     assert (squat["load"], squat["load_unit"], squat["load_grams"]) == ("225.50", "lb", 102_285)
@@ -143,8 +144,11 @@ def test_a_sets_id_belongs_to_one_set(api, whole):
     api.made(LOGS, whole)
     taken = whole["exercises"][0]["sets"][1]["id"]
 
+    place = api.post(LOGS, {**whole, "id": str(new_id()), "external_id": "h-2"})
+    del whole["exercises"][0]["id"]
     answer = api.post(LOGS, {**whole, "id": str(new_id()), "external_id": "h-2"})
 
+    assert (place.status, place.pointers) == (409, {"/exercises/0/id"})
     assert (answer.status, answer.problem["code"]) == (409, "id_taken")
     assert answer.pointers == {"/exercises/0/sets/1/id"}
     assert len(api.get(LOGS).json["items"]) == 1, "nothing of a refused log stays"

@@ -57,17 +57,14 @@ def test_a_set_of_an_exercise_new_to_the_log_opens_a_place_at_its_end(api, sets)
 
 
 def test_a_retry_answers_what_is_there_and_another_body_is_refused(api, sets, log):
-    made, address, place = sets
-    body = {"id": str(new_id()), "log_exercise_id": place, "reps": 5}
+    made, address, _ = sets
+    body = {"id": str(new_id()), "exercise_id": SQUAT, "reps": 5}
     first = api.post(address, body)
     api.patch(f"{address}{body['id']}/", {"rir": 2})
 
     again = api.post(address, body)
     another = api.post(address, {**body, "reps": 6})
-    elsewhere = log()
-    other_log = api.post(
-        f"/api/workout-logs/{elsewhere['id']}/sets/", {**body, "log_exercise_id": elsewhere["exercises"][0]["id"]}
-    )
+    other_log = api.post(f"/api/workout-logs/{log()['id']}/sets/", body)
 
     assert (first.status, again.status, again.json["rir"]) == (201, 200, 2)
     assert [(a.status, a.problem["code"]) for a in (another, other_log)] == [(409, "id_taken")] * 2

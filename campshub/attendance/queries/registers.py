@@ -107,14 +107,12 @@ def take(
     )
     # As values, not as a join, so that the months of other dates are not even looked at.
     group, on = (select(c).scalar_subquery() for c in (meeting.c.group_id, meeting.c.local_date))
-    known = codes.usable(principal)
-    people = _markable(principal, group, on, student_ids, whole=whole)
-    marks = _marks(principal, on, session_id, None if whole else student_ids)
-    found = session.execute(
-        select(
-            meeting, *(_listed(part, name) for part, name in ((known, "codes"), (people, "people"), (marks, "marks")))
-        )
-    ).one_or_none()
+    parts = {
+        "codes": codes.usable(principal),
+        "people": _markable(principal, group, on, student_ids, whole=whole),
+        "marks": _marks(principal, on, session_id, None if whole else student_ids),
+    }
+    found = session.execute(select(meeting, *(_listed(part, name) for name, part in parts.items()))).one_or_none()
     if found is None:
         raise NotFound
     mark_of = {mark.pop("student_id"): _read(mark) for mark in found.marks or ()}

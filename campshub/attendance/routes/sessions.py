@@ -10,7 +10,7 @@ from campshub.attendance.schemas import sessions as schemas
 from campshub.attendance.service import marking, marks
 from campshub.attendance.service import sessions as service
 from campshub.core.http.marks import needs
-from campshub.core.http.problems import IdTaken, NotFound
+from campshub.core.http.problems import IdTaken, NotFound, PreconditionFailed
 from campshub.core.http.resource import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 
@@ -71,7 +71,7 @@ class AttendanceSessionSubmit(Resource):
     """Submitting a register."""
 
     @needs(Permission.ATTENDANCE_MARK)
-    @sessions.answers(schemas.AttendanceSessionOut, raises=(NotFound, *_STATES))
+    @sessions.answers(schemas.AttendanceSessionOut, raises=(NotFound, PreconditionFailed, *_STATES))
     def post(self, session_id: UUID) -> Any:
         """Submit a register; a later change needs a reason."""
         return service.submit(self.session, self.principal, session_id=session_id, expected=self.if_match, now=self.now)
@@ -82,7 +82,7 @@ class AttendanceSessionLock(Resource):
     """Locking a register."""
 
     @needs(Permission.ATTENDANCE_WRITE)
-    @sessions.answers(schemas.AttendanceSessionOut, raises=(NotFound, service.SessionCancelled))
+    @sessions.answers(schemas.AttendanceSessionOut, raises=(NotFound, PreconditionFailed, service.SessionCancelled))
     def post(self, session_id: UUID) -> Any:
         """Lock a register; a later change needs a permission and a reason."""
         return service.lock_register(
@@ -95,7 +95,7 @@ class AttendanceSessionReopen(Resource):
     """Reopening a register."""
 
     @needs(Permission.ATTENDANCE_WRITE)
-    @sessions.answers(schemas.AttendanceSessionOut, raises=(NotFound, service.SessionCancelled))
+    @sessions.answers(schemas.AttendanceSessionOut, raises=(NotFound, PreconditionFailed, service.SessionCancelled))
     def post(self, session_id: UUID) -> Any:
         """Open a submitted or locked register again."""
         return service.reopen(self.session, self.principal, session_id=session_id, expected=self.if_match)

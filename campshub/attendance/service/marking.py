@@ -224,11 +224,10 @@ def _decide(
     """Settle a line's outcome on the mark that is there; return the row that is to be written, if any."""
     mark = line.mark = present[line.student_id]
     told = marks.said(mark, line.given)
-    line.errors = marks.errors_of(principal, told, local_date=register.local_date)
-    if line.errors:
-        line.outcome = "error"
-    elif mark is not None and (line.is_rest or all(mark[name] == told[name] for name in marks.SAID)):
+    if mark is not None and (line.is_rest or all(mark[name] == told[name] for name in marks.SAID)):
         line.outcome = "unchanged"
+    elif errors := marks.errors_of(principal, told, local_date=register.local_date):
+        line.outcome, line.errors = "error", errors
     elif not overwrite and line.given.get("version") != (mark["version"] if mark else None):
         line.outcome = "conflict"
     else:

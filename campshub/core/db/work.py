@@ -15,7 +15,7 @@ from flask import current_app
 from sqlalchemy import event, text
 
 from campshub.core.db.base import Base, new_id
-from campshub.core.db.session import Session, Unit, commit, db, open_session
+from campshub.core.db.session import Session, Unit, begin, commit, db
 from campshub.core.observe import metrics
 from campshub.core.platform import Platform
 from campshub.core.security import audit
@@ -256,7 +256,7 @@ def unit_of_work(
     if like is not None:
         unit.now, unit.trace_id, unit.address = like.now, like.trace_id, like.address
     try:
-        with closing(open_session(unit)) as session:
+        with closing(begin(unit)) as session:
             yield session
             complete(session, platform)
     finally:

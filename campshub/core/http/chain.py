@@ -16,6 +16,7 @@ from campshub.core.observe import metrics
 log = logging.getLogger("campshub.requests")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 # Not even loopback is exempt from the host check; these addresses are, since probes name machines by address.
@@ -63,9 +64,9 @@ def _ids() -> tuple[str, str]:
 
 
 def _host_name() -> str:
-    """Return the host that the request names, without its port."""
-    host: str = request.environ.get("HTTP_HOST", "").lower()
-    return host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
+    """Return the host that the request names, without its port; nothing where it is not of that form."""
+    found = _HOST.fullmatch(request.environ.get("HTTP_HOST", "").lower())
+    return found[1] if found else ""
 
 
 def _line(answer: Response, route: str, seconds: float) -> dict[str, object]:

@@ -1,0 +1,98 @@
+"""A line for each request, with its ids; never what tells of a person, and no secret."""
+
+import io
+import json
+import logging
+
+import pytest
+
+from campshub.core.observe.logs import JsonLines
+from campshub.core.security.permissions import Role
+from tests.conftest import PASSWORD, Client
+
+CANARY = "Quetzalcoatlus"
+
+
+@pytest.fixture
+def lines(app):
+    """Everything that the application logs, as it is written."""
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(JsonLines())
+    logger = logging.getLogger("campshub")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    yield lambda: [json.loads(line) for line in written.getvalue().splitlines()]
+    logger.removeHandler(handler)
+    logger.setLevel(level)
+
+
+def test_an_error_is_logged_with_its_places_and_ids_but_not_with_what_was_given(api, place, lines, monkeypatch):
+    from campshub.students import names  # noqa: PLC0415
+
+    def broken(*given):
+        try:
+            raise KeyError(f"{given} {CANARY}")
+        except KeyError as error:
+            raise ValueError(f"cannot fold {CANARY}") from error
+
+    monkeypatch.setattr(names, "sort_name", broken)
+    answer = api.post("/api/students/", {"code": CANARY, "given_name": CANARY, "family_name": "B"})
+
+    assert (answer.status, answer.problem["code"]) == (500, "unexpected")
+    assert CANARY not in answer.response.text
+    (line,) = lines()
+    assert CANARY not in json.dumps(line)
+    assert line["trace_id"] == answer.problem["trace_id"]
+    assert [told["kind"] for told in line["exception"]] == ["ValueError", "KeyError"]
+    assert any("broken" in place for place in line["exception"][0]["at"])
+
+
+def test_what_the_database_says_of_a_row_is_not_logged(api, lines, stack, database, place, sql, monkeypatch):
+    from campshub.students.service import students  # noqa: PLC0415
+
+    known = students._row
+    monkeypatch.setattr(students, "_row", lambda *given: {**known(*given), "status": CANARY})
+
+    answer = api.post("/api/students/", {"code": "S", "given_name": CANARY, "family_name": "B"})
+
+    assert answer.status == 422
+    assert CANARY not in json.dumps(lines())
+    assert "ck_students_status" in json.dumps(lines())
+
+
+def test_no_secret_and_no_personal_value_is_in_any_line(app, place, lines):
+    api = place.the(Role.ADMIN)
+    token = api.headers["Authorization"].partition(" ")[2]
+    anyone = Client(app)
+    signed_in = anyone.post("/api/auth/token/", {"email": api.get("/api/me/").json["email"], "password": PASSWORD})
+    anyone.post("/api/auth/token/", {"email": f"{CANARY}@example.org", "password": CANARY})
+    person = {"given_name": CANARY, "family_name": CANARY, "medical_note": CANARY, "phone": CANARY}
+    api.post("/api/students/", {"code": "S", **person}, headers={"Idempotency-Key": CANARY})
+    api.post("/api/students/", {"code": "S", **person})
+    api.post("/api/students/", {"code": "S2", "no_such": CANARY, **person})
+    api.get("/api/students/", query_string={"q": CANARY, "cursor": CANARY})
+    api.get(f"/api/{CANARY}/", headers={"X-Request-ID": "x y", "User-Agent": CANARY})
+
+    said = json.dumps(lines())
+    for secret in (CANARY, token, signed_in.json["access_token"], signed_in.json["refresh_token"], PASSWORD):
+        assert secret not in said
+
+
+def test_each_request_is_one_line(app, place, monkeypatch, lines):
+    from campshub.app import create_app  # noqa: PLC0415
+    from tests.conftest import close  # noqa: PLC0415
+
+    settings = app.extensions["campshub"].settings.model_copy(update={"log_level": "INFO"})
+    talking = create_app(settings)
+    client = Client(talking, place.the(Role.ADMIN).headers)
+    client.get("/api/students/?q=secret", headers={"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"})
+    client.get("/live/")
+
+    (line,) = [line for line in lines() if line["logger"] == "campshub.requests"]
+    assert (line["method"], line["route"], line["status"]) == ("GET", "/api/students/", 200)
+    assert (line["trace_id"], line["organization_id"]) == ("a" * 32, str(place.id))
+    assert {"request_id", "milliseconds", "user_id", "address", "at", "level"} <= line.keys()
+    assert "secret" not in json.dumps(line)
+    close(talking)
