@@ -1,26 +1,10 @@
 """What the accounts' addresses take and show."""
 
-from zoneinfo import available_timezones
-
-from marshmallow import ValidationError
 from marshmallow import fields as ma
 
 from campshub.core.http import fields
 from campshub.core.security.passwords import LONGEST_BYTES
 from campshub.core.security.permissions import Role
-
-
-def _is_time_zone(value: str) -> None:
-    if value not in available_timezones():
-        raise ValidationError("Not a time zone of the IANA database.")
-
-
-class TimeZone(fields.Name):
-    """A time zone of the IANA database."""
-
-    def __init__(self, **options: object) -> None:
-        super().__init__(most=64, **options)
-        self.validators.append(_is_time_zone)
 
 
 class TokenIn(fields.In):
@@ -74,7 +58,7 @@ class OrganizationIn(fields.In):
     """A new organization with its first admin."""
 
     name = fields.Name(required=True)
-    time_zone = TimeZone(required=True)
+    time_zone = fields.TimeZone(required=True)
     currency = fields.Currency(required=True)
     locale = fields.Name(load_default="en", most=35)
     admin_email = fields.Email(required=True)
@@ -86,7 +70,7 @@ class OrganizationPatch(fields.In):
     """What an admin may change of the organization."""
 
     name = fields.Name()
-    time_zone = TimeZone()
+    time_zone = fields.TimeZone()
     currency = fields.Currency()
     locale = fields.Name(most=35)
 

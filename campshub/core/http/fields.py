@@ -3,9 +3,11 @@
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
+from functools import cache
 from typing import Any
+from zoneinfo import available_timezones
 
-from marshmallow import RAISE, Schema, fields, validate
+from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 _WHOLE = re.compile(r"-?[0-9]{1,20}")  # int() would also take "1_000", " 1 " and other scripts' digits
 INT_MAX = 2_147_483_647
@@ -73,6 +75,25 @@ class Currency(Text):
     def __init__(self, **options: Any) -> None:
         super().__init__(most=3, **options)
         self.validators.append(validate.Regexp(r"^[A-Z]{3}$", error="Not a currency's three capital letters."))
+
+
+@cache
+def _time_zones() -> frozenset[str]:
+    """Read the names once: they are a folder of files."""
+    return frozenset(available_timezones())
+
+
+def _is_time_zone(name: str) -> None:
+    if name not in _time_zones():
+        raise ValidationError("Not a time zone of the IANA database, such as Asia/Kolkata.")
+
+
+class TimeZone(Text):
+    """A time zone by its name in the IANA database."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(most=64, **options)
+        self.validators.append(_is_time_zone)
 
 
 class Email(fields.Email):

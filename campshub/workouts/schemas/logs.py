@@ -1,12 +1,10 @@
 """Workout logs, as they come in and go out."""
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
-from zoneinfo import available_timezones
 
-from marshmallow import ValidationError, validate, validates_schema
 from marshmallow import fields as ma
+from marshmallow import validate, validates_schema
 
 from campshub.core.http import fields
 from campshub.workouts.schemas.sets import SetIn, SetOut, Weight, require_unit
@@ -15,25 +13,6 @@ from campshub.workouts.weights import UNITS
 MOST_EXERCISES = 50
 MOST_SETS = 100
 MOST_SUPERSETS = 50
-
-
-@cache
-def _time_zones() -> frozenset[str]:
-    """Read the names once: they are a folder of files."""
-    return frozenset(available_timezones())
-
-
-def _is_time_zone(name: str) -> None:
-    if name not in _time_zones():
-        raise ValidationError("Not a time zone of the IANA database, such as Asia/Kolkata.")
-
-
-class TimeZone(fields.Text):
-    """A time zone by its name in the IANA database."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(most=64, **options)
-        self.validators.append(_is_time_zone)
 
 
 class _Log(fields.In):
@@ -68,7 +47,7 @@ class WorkoutLogIn(_Log):
     id = fields.Id(metadata={"description": "Your own id (UUID version 7), so that a retry is no second log."})
     student_id = fields.Id(metadata={"description": "Who trained; none: whoever your login is linked to."})
     started_at = fields.Instant(required=True)
-    time_zone = TimeZone(metadata={"description": "Where the person trained; none: the organization's."})
+    time_zone = fields.TimeZone(metadata={"description": "Where the person trained; none: the organization's."})
     source = fields.Name(load_default="api", most=40, metadata={"description": "The app that the log comes from."})
     external_id = fields.Name(
         load_default=None, allow_none=True, metadata={"description": "The log's id there: logged once, sent often."}
