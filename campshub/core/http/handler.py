@@ -56,8 +56,8 @@ class Handler:
         """The parameters that every list takes."""
         if not self.mark.is_page or self.mark.answer is None:
             return None
-        shown = Serialiser(self.mark.answer()).names
-        named = pagination.page_fields(self.mark.sorts, shown)
+        shown = Serialiser(self.mark.answer())
+        named = pagination.page_fields(self.mark.sorts, dict(zip(shown.names, shown.attributes, strict=True)))
         return Schema.from_dict(named, name=f"Page{self.mark.answer.__name__}")(unknown=RAISE)
 
     @cached_property

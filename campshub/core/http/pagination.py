@@ -119,8 +119,11 @@ def page_request(
     )
 
 
-def page_fields(sorts: Sequence[str], shown: Sequence[str]) -> dict[str, Any]:
-    """Return the parameters that every list takes, beside its own filters."""
+def page_fields(sorts: Sequence[str], shown: Mapping[str, str]) -> dict[str, Any]:
+    """Return the parameters that every list takes, beside its own filters.
+
+    ``shown`` names the fields and the attributes that they show.
+    """
     choices = [way + name for name in sorts for way in ("", "-")]
     return {
         "limit": fields.Whole(
@@ -149,15 +152,15 @@ def page_fields(sorts: Sequence[str], shown: Sequence[str]) -> dict[str, Any]:
 
 
 class FieldNames(fields.Text):
-    """Names of fields with commas between them."""
+    """Names of fields with commas between them; it loads as the attributes that they show."""
 
-    def __init__(self, names: Sequence[str], **options: Any) -> None:
+    def __init__(self, shown: Mapping[str, str], **options: Any) -> None:
         super().__init__(most=1_000, **options)
-        self._names = frozenset(names)
+        self._shown = shown
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
         wanted = frozenset(super()._deserialize(value, attr, data, **options).split(","))
-        unknown = wanted - self._names
+        unknown = wanted - self._shown.keys()
         if unknown:
             raise ValidationError(f"No such field: {', '.join(sorted(unknown))}.")
-        return wanted
+        return frozenset(self._shown[name] for name in wanted)

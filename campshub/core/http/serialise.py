@@ -18,10 +18,12 @@ Convert = Callable[[Any], Any]
 
 
 class Serialiser:
-    """Turns rows, entities or mappings into what a schema shows."""
+    """Turns rows, entities or mappings into what a schema shows, or into those attributes ``only`` that are wanted."""
 
     def __init__(self, schema: Schema, only: frozenset[str] | None = None) -> None:
-        shown = [(name, f) for name, f in schema.fields.items() if not f.load_only and (only is None or name in only)]
+        shown = [(name, f) for name, f in schema.fields.items() if not f.load_only]
+        if only is not None:
+            shown = [(name, f) for name, f in shown if (f.attribute or name) in only]
         self.names = tuple(f.data_key or name for name, f in shown)
         self.attributes = tuple(f.attribute or name for name, f in shown)
         self._from_entity = _several(attrgetter, self.attributes)

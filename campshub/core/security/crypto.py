@@ -37,10 +37,10 @@ class KeyRing:
         :raises CannotOpen: its key is gone, or it does not belong there.
         """
         name, _, encoded = sealed.partition(".")
-        raw = base64.urlsafe_b64decode(encoded)
         try:
+            raw = base64.urlsafe_b64decode(encoded)
             return self._keys[name].decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], context.encode())
-        except (KeyError, InvalidTag) as error:
+        except (KeyError, ValueError, InvalidTag) as error:
             raise CannotOpen from error
 
 
