@@ -73,8 +73,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print what tests have counted."""
     told = sorted(
-        value for r in terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
-        for name, value in r.user_properties if name == "2xx"
+        value
+        for r in terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+        for name, value in r.user_properties
+        if name == "2xx"
     )
     if told:
         terminalreporter.section("answers under fuzzing")

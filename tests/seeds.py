@@ -132,7 +132,9 @@ def _workouts(seeds: Seeds) -> None:
         "title": f"Log {word}",
         "exercises": [{"exercise_id": exercise, "note": word, "sets": sets}],
     }
-    made = _twice(seeds, "log_id", "/api/workout-logs/", log, {**log, "started_at": f"{TODAY - timedelta(days=1)}T06:00:00Z"})
+    made = _twice(
+        seeds, "log_id", "/api/workout-logs/", log, {**log, "started_at": f"{TODAY - timedelta(days=1)}T06:00:00Z"}
+    )
     whole = seeds.place.the(Role.ADMIN).get(f"/api/workout-logs/{made}/").json
     seeds.ids["log_exercise_id"] = whole["exercises"][0]["id"]
     seeds.ids["set_id"], *rest = [made_set["id"] for made_set in whole["exercises"][0]["sets"]]

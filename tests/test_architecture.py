@@ -171,11 +171,16 @@ def test_the_organization_comes_first_in_every_key_of_a_tenants_table(sql):
 
 
 def test_references_between_tenants_tables_cannot_leave_the_organization(sql):
-    tenants = {row[0] for row in sql(
-        "SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid WHERE attname = 'organization_id'"
-    )}
+    tenants = {
+        row[0]
+        for row in sql(
+            "SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid"
+            " WHERE attname = 'organization_id'"
+        )
+    }
     loose = [
-        (name, own) for name, kind, to, own, others in sql(KEYS)
+        (name, own)
+        for name, kind, to, own, others in sql(KEYS)
         if kind == "f" and to in tenants and "organization_id" not in others
     ]
 
@@ -249,7 +254,8 @@ def test_the_applications_roles_own_nothing_and_bypass_nothing(sql):
         name: (superuser or bypasses or owns)
         for name, superuser, bypasses, owns in sql(
             """
-            SELECT rolname, rolsuper, rolbypassrls, EXISTS (SELECT FROM pg_class WHERE pg_has_role(r.oid, relowner, 'MEMBER'))
+            SELECT rolname, rolsuper, rolbypassrls,
+                   EXISTS (SELECT FROM pg_class WHERE pg_has_role(r.oid, relowner, 'MEMBER'))
               FROM pg_roles r WHERE rolname IN ('campshub_app', 'campshub_readonly')
             """
         )

@@ -182,8 +182,10 @@ def _replaced(operation, seeds, kind, value):
 
 
 def test_text_of_every_plane_comes_back_as_it_was_sent(api):
-    text = "Zoë 𝔄 😀 中文 עברית ‮x \U0010fffd e\u0301 \u200d"
-    made = api.made("/api/students/", {"code": "S", "given_name": text, "family_name": text, "tags": [text], "gender": text})
+    text = "Zo\u00eb \U0001d504 \U0001f600 \u4e2d\u6587 \u05e2\u05d1 \u202ex \U0010fffd e\u0301 \u200d"
+    made = api.made(
+        "/api/students/", {"code": "S", "given_name": text, "family_name": text, "tags": [text], "gender": text}
+    )
 
     read = api.get(f"/api/students/{made['id']}/").json
 
@@ -207,7 +209,8 @@ def test_parameters_that_are_unknown_repeated_or_wrong_are_refused_by_name(app, 
 
 
 @pytest.mark.parametrize("query", [
-    "limit=0", "limit=201", "limit=-1", "limit=x", "limit=", "limit=1_0", "limit=%EF%BC%91", "limit=1e1", "limit=" + "9" * 5000,
+    "limit=0", "limit=201", "limit=-1", "limit=x", "limit=", "limit=1_0", "limit=%EF%BC%91", "limit=1e1",
+    "limit=" + "9" * 5000,
     "cursor=", "cursor=x", "cursor=%00", "cursor=" + "x" * 5000, "sort=", "sort=nothing", "sort=name,code", "fields=",
     "fields=nothing", "fields=id,,code", "%00=1", "fields=%00", "=1", "limit=%ff", "&" * 3000 + "x=1", "limit[]=1",
 ])  # fmt: skip
@@ -234,7 +237,8 @@ def test_filters_refuse_nul_and_what_is_not_of_their_kind(app, admin, seeds):
 
 
 @pytest.mark.parametrize("host", [
-    "evil.example", "127.0.0.1.evil.example", "localhost:80@evil.example", "", "[::1]", "localhost, evil", "local host", "*",
+    "evil.example", "127.0.0.1.evil.example", "localhost:80@evil.example", "", "[::1]", "localhost, evil", "local host",
+    "*",
 ])  # fmt: skip
 def test_a_host_that_is_not_listed_is_refused(admin, host):
     for address in ("/api/me/", "/api/auth/token/", "/docs/", "/nowhere/"):

@@ -75,7 +75,9 @@ def test_operations_are_told_apart_and_say_what_they_do_and_how_they_refuse():
     wrong = []
     for name, operation in DESCRIBED:
         refusals = {status: answer for status, answer in operation["responses"].items() if status[0] in "45d"}
-        problems = [answer for answer in refusals.values() if list(answer.get("content", {})) == ["application/problem+json"]]
+        problems = [
+            answer for answer in refusals.values() if list(answer.get("content", {})) == ["application/problem+json"]
+        ]
         secured = operation["security"] or name.endswith("/api/auth/token/")
         parameters = {p["name"] for p in operation.get("parameters", ()) if "name" in p}
         if (

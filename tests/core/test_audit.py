@@ -24,7 +24,9 @@ def entries(sql, place, entity_id=None):
     found = sql(
         "SELECT action, entity, entity_id, user_id, address, trace_id, before, after, at, person_id FROM audit_log"
         " WHERE organization_id = %s AND (%s::uuid IS NULL OR entity_id = %s) ORDER BY id",
-        place.id, entity_id, entity_id,
+        place.id,
+        entity_id,
+        entity_id,
     )
     names = ("action", "entity", "entity_id", "user_id", "address", "trace_id", "before", "after", "at", "person_id")
     return [dict(zip(names, row, strict=True)) for row in found]
@@ -46,8 +48,10 @@ def test_each_change_of_an_entity_writes_one_entry(api, place, student, sql):
     created, changed, deleted = entries(sql, place, person)
 
     assert [e["action"] for e in (created, changed, deleted)] == ["created", "changed", "changed"]
-    assert all(e["entity"] == "students" and e["user_id"] == api.user_id and e["person_id"] == person
-               for e in (created, changed, deleted))
+    assert all(
+        e["entity"] == "students" and e["user_id"] == api.user_id and e["person_id"] == person
+        for e in (created, changed, deleted)
+    )
     assert created["before"] is None
     assert (created["after"]["code"], created["after"]["status"]) == ("S-1", "lead")
     assert (changed["before"], changed["after"]) == ({"status": "lead"}, {"status": "active"})
@@ -98,10 +102,13 @@ def test_no_personal_value_is_readable_in_any_row_that_keeps_it(api, place, stud
     api.post("/api/students/bulk/", {"students": [{"code": "B", "given_name": CANARY, "family_name": CANARY}]})
     api.patch("/api/me/", {"name": CANARY})
 
-    tables = [row[0] for row in sql(
-        "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace"
-        " AND NOT relispartition"
-    )]
+    tables = [
+        row[0]
+        for row in sql(
+            "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace"
+            " AND NOT relispartition"
+        )
+    ]
     holding = {
         table for table in tables
         if sql(f"SELECT 1 FROM {table} t WHERE t::text ILIKE %s OR encode(t::text::bytea, 'escape') ILIKE %s LIMIT 1",
@@ -148,7 +155,9 @@ def test_a_person_who_has_no_key_yet_gets_one_even_when_two_change_them_at_once(
     assert api.patch("/api/me/", {"name": CANARY}).status == 200
 
     entry = entries(sql, place, api.user_id)[-1]
-    opened = audit.unseal("users", api.user_id, "name", entry["after"]["name"]["sealed"], key_of(app, place, api.user_id, sql))
+    opened = audit.unseal(
+        "users", api.user_id, "name", entry["after"]["name"]["sealed"], key_of(app, place, api.user_id, sql)
+    )
     assert opened == CANARY
 
 
@@ -170,7 +179,9 @@ def test_reading_a_list_writes_no_entry_and_refused_changes_leave_none(api, plac
     assert api.patch(f"/api/students/{made['id']}/", {"code": "S-2"}).status == 409
     assert place.the(Role.TRAINER).patch(f"/api/students/{made['id']}/", {"code": "S-3"}).status == 403
 
-    assert [e for e in entries(sql, place) if e["entity"] == "students"] == [e for e in before if e["entity"] == "students"]
+    assert [e for e in entries(sql, place) if e["entity"] == "students"] == [
+        e for e in before if e["entity"] == "students"
+    ]
 
 
 def test_every_audited_table_tells_of_the_person_that_its_personal_columns_are_about():
@@ -179,7 +190,8 @@ def test_every_audited_table_tells_of_the_person_that_its_personal_columns_are_a
     silent = [
         mapper.class_.__name__
         for mapper in Base.registry.mappers
-        if mapper.class_.__audited__ and audit.personal_columns(mapper.class_)
+        if mapper.class_.__audited__
+        and audit.personal_columns(mapper.class_)
         and getattr(mapper.class_, "__person__", None) not in mapper.columns
     ]
 
@@ -188,7 +200,8 @@ def test_every_audited_table_tells_of_the_person_that_its_personal_columns_are_a
 
 
 def test_dates_and_bytes_are_sealed_as_json(app, place):
-    change = audit.Change("created", "students", place.id, place.id, None, {"born": date(2010, 1, 2), "note": b"\x00\xff"},
+    after = {"born": date(2010, 1, 2), "note": b"\x00\xff"}
+    change = audit.Change("created", "students", place.id, place.id, None, after,
                           frozenset({"born", "note"}))  # fmt: skip
     key = bytes(32)
     sealed = audit.sealed_values(change, change.after, key)

@@ -103,13 +103,20 @@ def test_a_key_on_what_changes_nothing_is_left_alone(api, place, student, sql):
 
 
 def test_an_answer_that_is_a_secret_is_not_kept(place, sql):
-    body = {"name": "New", "time_zone": "UTC", "currency": "EUR", "admin_email": f"{new_id()}@example.org",
-            "admin_name": "A", "admin_password": "correct horse battery"}
+    body = {
+        "name": "New",
+        "time_zone": "UTC",
+        "currency": "EUR",
+        "admin_email": f"{new_id()}@example.org",
+        "admin_name": "A",
+        "admin_password": "correct horse battery",
+    }
 
     made = place.the(Role.SUPERADMIN).post("/api/organizations/", body, headers=keyed("one"))
 
     assert made.status == 201
     assert kept(sql, place) == 0
+    assert sql("SELECT 1 FROM idempotency_keys WHERE organization_id = %s", made.json["id"]) == []
 
 
 def test_while_the_first_is_at_work_the_second_is_told_to_wait(api, place, stack, database):

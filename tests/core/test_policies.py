@@ -5,15 +5,15 @@ import uuid
 import psycopg
 import pytest
 from psycopg import sql as words
+from sqlalchemy import select, text
 
 from campshub.app import create_app
 from campshub.core.db.base import PLATFORM_ID, new_id
 from campshub.core.db.session import Unit, db, open_session
-from campshub.core.security.permissions import Role
 from campshub.core.db.work import unit_of_work
+from campshub.core.security.permissions import Role
 from campshub.students.models import Student
 from devstack import keys
-from sqlalchemy import select, text
 from tests.conftest import TEMPLATE, new_place, settings_of
 
 OURS, THEIRS = uuid.UUID(int=1), uuid.UUID(int=2)
@@ -26,8 +26,16 @@ COLUMNS = """
 SELECT attname, format_type(atttypid, atttypmod), typcategory FROM pg_attribute JOIN pg_type t ON t.oid = atttypid
  WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attnotnull AND NOT atthasdef
 """
-VALUES = {"uuid": "gen_random_uuid()", "date": "current_date", "timestamp with time zone": "now()", "jsonb": "'[]'",
-          "text[]": "'{}'", "bytea": "''", "boolean": "true", "text": "'planted'"}
+VALUES = {
+    "uuid": "gen_random_uuid()",
+    "date": "current_date",
+    "timestamp with time zone": "now()",
+    "jsonb": "'[]'",
+    "text[]": "'{}'",
+    "bytea": "''",
+    "boolean": "true",
+    "text": "'planted'",
+}
 
 
 @pytest.fixture
@@ -48,9 +56,7 @@ def owner(stack, scratch):
 def plant(owner, table: str) -> None:
     """Put one row of another organization into a table, past all of its rules."""
     columns = owner.execute(COLUMNS, [table]).fetchall()
-    values = [
-        f"'{THEIRS}'" if name == "organization_id" else VALUES.get(kind, "1") for name, kind, _ in columns
-    ]
+    values = [f"'{THEIRS}'" if name == "organization_id" else VALUES.get(kind, "1") for name, kind, _ in columns]
     names = ", ".join(name for name, _, _ in columns)
     checks = owner.execute(
         "SELECT conname FROM pg_constraint WHERE conrelid = %s::regclass AND contype = 'c'", [table]
@@ -87,14 +93,19 @@ def test_each_policy_hides_and_its_absence_is_noticed(owner, as_app):
 
 
 def test_the_policies_of_organizations_and_users_hide_and_their_absence_is_noticed(owner, as_app):
-    owner.execute("INSERT INTO organizations (id, name, time_zone, currency, locale) VALUES (%s, 'x', 'UTC', 'EUR', 'en')", [THEIRS])
+    owner.execute(
+        "INSERT INTO organizations (id, name, time_zone, currency, locale) VALUES (%s, 'x', 'UTC', 'EUR', 'en')",
+        [THEIRS],
+    )
     owner.execute("INSERT INTO users (id, email, email_key, name) VALUES (%s, 'x', 'x', 'x')", [THEIRS])
 
     def seen_ids():
         with as_app.transaction():
             as_app.execute("SELECT set_config('app.organization_id', %s, true)", [str(OURS)])
-            return [as_app.execute(f"SELECT count(*) FROM {table} WHERE id = %s", [THEIRS]).fetchone()[0]
-                    for table in ("organizations", "users")]
+            return [
+                as_app.execute(f"SELECT count(*) FROM {table} WHERE id = %s", [THEIRS]).fetchone()[0]
+                for table in ("organizations", "users")
+            ]
 
     assert seen_ids() == [0, 0]
     owner.execute("ALTER TABLE organizations DISABLE ROW LEVEL SECURITY")
@@ -138,7 +149,9 @@ def test_rows_of_the_platform_are_read_by_all_and_written_by_none(owner, as_app)
         with as_app.transaction():
             as_app.execute("SELECT set_config('app.organization_id', %s, true)", [str(OURS)])
             can = as_app.execute("SELECT has_table_privilege(%s, 'DELETE')", [table]).fetchone()[0]
-            count = as_app.execute(f"SELECT count(*) FROM {table} WHERE organization_id = %s", [PLATFORM_ID]).fetchone()[0]
+            count = as_app.execute(
+                f"SELECT count(*) FROM {table} WHERE organization_id = %s", [PLATFORM_ID]
+            ).fetchone()[0]
             assert count > 0, table
             if can:
                 assert as_app.execute(f"DELETE FROM {table} WHERE organization_id = %s", [PLATFORM_ID]).rowcount == 0
@@ -182,7 +195,12 @@ def test_two_organizations_taking_turns_on_one_connection_never_see_each_other(n
             shown = place.the(Role.ADMIN).get("/api/students/").json["items"]
             assert [student["given_name"] for student in shown] == [str(place.id)]
             assert narrow.test_client().get("/api/students/").status_code == 401
-            assert place.the(Role.ADMIN).post("/api/students/", {"code": "S", "given_name": "a", "family_name": "B"}).status == 409
+            assert (
+                place.the(Role.ADMIN)
+                .post("/api/students/", {"code": "S", "given_name": "a", "family_name": "B"})
+                .status
+                == 409
+            )
             with narrow.app_context():
                 session = open_session(Unit(engine=db.engines[None]))
                 assert session.scalars(select(Student.id)).all() == []

@@ -19,7 +19,9 @@ def _example():
 def test_the_example_names_every_setting_with_its_default():
     example = _example()
 
-    assert {name.upper() for name in Settings.model_fields} == {n for n in example if n.lower() in Settings.model_fields}
+    assert {name.upper() for name in Settings.model_fields} == {
+        n for n in example if n.lower() in Settings.model_fields
+    }
     for name, setting in Settings.model_fields.items():
         default = "" if setting.is_required() or setting.default is None else str(setting.default)
         assert example[name.upper()] == default, name
@@ -35,7 +37,8 @@ def test_the_example_names_what_gunicorn_reads_and_nothing_else():
 def test_every_setting_is_used():
     sources = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "campshub").rglob("*.py"))
     unused = [
-        name for name in Settings.model_fields
+        name
+        for name in Settings.model_fields
         if not re.search(rf"\.{name}\b", sources) and not re.fullmatch(r"postgres_\w+_(user|password)", name)
     ]
 
@@ -59,12 +62,20 @@ def test_a_secret_is_read_from_the_file_that_the_environment_names(stack, databa
     monkeypatch.delenv("SECRET_KEY", raising=False)
     monkeypatch.setenv("SECRET_KEY_FILE", str(tmp_path / "key"))
 
-    assert load_settings(**settings_of(stack, database).model_dump(exclude={"secret_key"})).secret_key == "from the secret file"
+    assert (
+        load_settings(**settings_of(stack, database).model_dump(exclude={"secret_key"})).secret_key
+        == "from the secret file"
+    )
 
 
 def test_the_start_without_secrets_ends_with_one_line():
     done = subprocess.run(
-        [sys.executable, "-c", "import wsgi"], cwd=ROOT, env={"PATH": "/usr/bin"}, capture_output=True, text=True, check=False
+        [sys.executable, "-c", "import wsgi"],
+        cwd=ROOT,
+        env={"PATH": "/usr/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     assert done.returncode != 0

@@ -108,7 +108,10 @@ def test_a_unit_that_only_reads_writes_nothing(context, place):
         lambda session: wrote(session, Group),
         lambda session: session.execute(text("DELETE FROM groups")),
     ):  # fmt: skip
-        with pytest.raises(Exception, match=r"read-only"), unit_of_work(organization_id=place.id, read_only=True) as session:
+        with (
+            pytest.raises(Exception, match=r"read-only"),
+            unit_of_work(organization_id=place.id, read_only=True) as session,
+        ):
             write(session)
 
 

@@ -99,7 +99,9 @@ def test_a_write_is_seen_while_the_replica_is_behind_and_reads_return_to_it(stac
     assert until_served_by(reader, "replica") == {first, second}
 
 
-def test_an_organization_that_wrote_nothing_stays_on_the_replica_while_another_writes(stack, apps, place, writer, reader):
+def test_an_organization_that_wrote_nothing_stays_on_the_replica_while_another_writes(
+    stack, apps, place, writer, reader
+):
     first = write(writer)
     until_served_by(reader, "replica")
     other = new_place(apps[0])
@@ -234,12 +236,17 @@ def test_without_the_primary_writes_are_told_to_come_back_and_it_is_said_who_is_
 
 
 def test_when_all_connections_are_at_work_a_request_is_told_to_come_back(stack):
-    app = create_app(settings_of(stack, stack.database, db_pool_size=1, db_pool_timeout_s=0.2, postgres_replica_host=""))
+    app = create_app(
+        settings_of(stack, stack.database, db_pool_size=1, db_pool_timeout_s=0.2, postgres_replica_host="")
+    )
     api = new_place(app).the(Role.ADMIN)
     with app.app_context():
         held = app.extensions["sqlalchemy"].engines[None].connect()
     try:
-        for answer in (api.get("/api/students/"), api.post("/api/students/", {"code": "x", "given_name": "A", "family_name": "B"})):
+        for answer in (
+            api.get("/api/students/"),
+            api.post("/api/students/", {"code": "x", "given_name": "A", "family_name": "B"}),
+        ):
             assert (answer.status, answer.problem["code"], answer.headers["Retry-After"]) == (503, "unavailable", "1")
     finally:
         held.close()

@@ -23,6 +23,7 @@ from sqlalchemy.orm import ORMExecuteState, SessionTransaction
 
 from campshub.config import Settings
 from campshub.core.db.base import Base
+from campshub.core.db.pool import FairPool
 from campshub.core.observe import metrics
 
 PRIMARY = "primary"
@@ -106,6 +107,7 @@ def engine_config(settings: Settings) -> dict[str, Any]:
     def options(url: Any, size: int) -> dict[str, Any]:
         return {
             "url": url,
+            "poolclass": FairPool,
             "pool_size": size,
             "max_overflow": 0,
             "pool_timeout": settings.db_pool_timeout_s,
@@ -140,21 +142,24 @@ def begin(unit: Unit) -> Session:
     """Return a session whose transaction has begun.
 
     Nothing has been done yet, so a connection that has died in the pool is replaced, with all that lay there as long.
+    One that could not be made in the first place (no statement of ours has failed) is not tried again.
     """
+    try:
+        return _begun(unit)
+    except DBAPIError as error:
+        if error.statement is None or not is_gone(error):
+            raise
+    unit.engine.dispose()
+    return _begun(unit)
+
+
+def _begun(unit: Unit) -> Session:
     session = open_session(unit)
     try:
         session.connection()
-    except DBAPIError as error:
+    except BaseException:
         session.close()
-        if not is_gone(error):
-            raise
-        unit.engine.dispose()
-        session = open_session(unit)
-        try:
-            session.connection()
-        except BaseException:
-            session.close()
-            raise
+        raise
     return session
 
 

@@ -218,7 +218,7 @@ def complete(session: Session, platform: Platform) -> None:
         platform.freshness.end(organizations, position)
 
 
-def run_apart(unit: Unit, platform: Platform) -> None:
+def run_apart(unit: Unit) -> None:
     """Keep what a unit of work has handed over, after it ended either way."""
     if not unit.apart:
         return
@@ -260,4 +260,4 @@ def unit_of_work(
             yield session
             complete(session, platform)
     finally:
-        run_apart(unit, platform)
+        run_apart(unit)

@@ -31,7 +31,9 @@ _START = """SwaggerUIBundle({
 });
 """
 # The page loads nothing from elsewhere; its library writes styles of its own.
-_POLICY = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'"
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'"
+)
 
 
 def blueprint(api: Api) -> Blueprint:

@@ -69,7 +69,7 @@ def answer(resource: "Resource", handler: Handler, path: dict[str, Any]) -> Resp
     try:
         return _read(call) if handler.reads else _write(call)
     finally:
-        work.run_apart(unit, platform)
+        work.run_apart(unit)
 
 
 def _claims(platform: Platform, handler: Handler) -> Claims | None:

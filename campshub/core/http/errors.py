@@ -78,30 +78,34 @@ def _of_http(error: HTTPException) -> Problem:
 
 def _of_database(error: DBAPIError) -> Problem:
     """Read a database's refusal: a constraint's own problem, a passing fault, or a fault of ours."""
-    cause: Any = error.orig
-    state = getattr(cause, "sqlstate", None)
+    state = getattr(error.orig, "sqlstate", None)
     if isinstance(error, IntegrityError):
-        known = Problem.by_constraint.get(cause.diag.constraint_name or "")
-        if known is not None:
-            return known()
-        if isinstance(cause, psycopg.errors.ForeignKeyViolation):
-            gone = "still referenced" in (cause.diag.message_detail or "")
-            return InUse() if gone else problems.UnknownReference()
-        if isinstance(cause, psycopg.errors.CheckViolation) and cause.diag.constraint_name is None:
-            log.error("a partition is missing: %s", cause.diag.message_primary)
-            return MonthMissing()
-        if isinstance(cause, psycopg.errors.UniqueViolation):
-            return problems.Conflict()
-        log.warning("a constraint refused what the schemas let pass: %s", cause.diag.constraint_name)
-        return problems.Invalid()
+        return _of_constraint(error.orig)
     if isinstance(error, DataError):
         log.warning("the database refused a value that the schemas let pass: %s", state)
         return problems.Invalid("A value is out of range.")
     if state in _PASSING or is_gone(error):
-        log.warning("the database is not available: %s %s", state, type(cause).__name__)
+        log.warning("the database is not available: %s %s", state, type(error.orig).__name__)
         return problems.Unavailable()
     log.error("the database refused a statement", exc_info=error)
     return problems.Unexpected()
+
+
+def _of_constraint(cause: Any) -> Problem:
+    """Return the problem that a constraint stands for, else one for its kind."""
+    name: str | None = cause.diag.constraint_name
+    if name in Problem.by_constraint:
+        return Problem.by_constraint[name]()
+    if isinstance(cause, psycopg.errors.ForeignKeyViolation):
+        gone = "still referenced" in (cause.diag.message_detail or "")
+        return InUse() if gone else problems.UnknownReference()
+    if isinstance(cause, psycopg.errors.CheckViolation) and name is None:
+        log.error("a partition is missing: %s", cause.diag.message_primary)
+        return MonthMissing()
+    if isinstance(cause, psycopg.errors.UniqueViolation):
+        return problems.Conflict()
+    log.warning("a constraint refused what the schemas let pass: %s", name)
+    return problems.Invalid()
 
 
 def _unexpected(error: Exception) -> Response:

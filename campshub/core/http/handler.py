@@ -120,7 +120,9 @@ def _single(query_string: bytes) -> dict[str, str]:
     :raises Invalid: one is given twice.
     """
     pairs = MultiDict(parse_qsl(query_string.decode("latin-1"), keep_blank_values=True, errors="replace"))
-    twice = [FieldError(f"/{name}", "repeated", "Given more than once.") for name in pairs if len(pairs.getlist(name)) > 1]
+    twice = [
+        FieldError(f"/{name}", "repeated", "Given more than once.") for name in pairs if len(pairs.getlist(name)) > 1
+    ]
     if twice:
         raise Invalid.of(twice)
     return pairs.to_dict()

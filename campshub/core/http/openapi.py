@@ -80,9 +80,8 @@ def document(
 
 
 def _parameters(handler: Handler) -> list[Any]:
-    found: list[Any] = [
-        {"in": "query", "schema": schema} for schema in (handler.query_schema, handler.page_schema) if schema is not None
-    ]
+    schemas = (handler.query_schema, handler.page_schema)
+    found: list[Any] = [{"in": "query", "schema": schema} for schema in schemas if schema is not None]
     headers = []
     if handler.method == "POST" and not handler.mark.is_secret and not handler.mark.is_public:
         headers.append(("Idempotency-Key", "Sent twice with the same key, a request has one effect and one answer."))

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, ClassVar
 
-
 # RFC 9110 renamed these after Python 3.11.
 _TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
 

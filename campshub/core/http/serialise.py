@@ -29,14 +29,10 @@ class Serialiser:
         self._from_entity = _several(attrgetter, self.attributes)
         self._from_mapping = _several(itemgetter, self.attributes)
         self._conversions = [(index, c) for index, (_, f) in enumerate(shown) if (c := _conversion(f)) is not None]
-        self._row_getters: dict[Any, Callable[[Any], tuple[Any, ...]]] = {}
 
     def one(self, thing: Any) -> dict[str, Any]:
         """Return one thing as plain values."""
-        if isinstance(thing, Mapping):
-            values = self._from_mapping(thing)
-        else:
-            values = self._from_entity(thing)
+        values = self._from_mapping(thing) if isinstance(thing, Mapping) else self._from_entity(thing)
         if self._conversions:
             values = list(values)
             for index, convert in self._conversions:

@@ -46,7 +46,9 @@ class Scope(StrEnum):
     OWN = "own"
 
 
-_EVERYONE = frozenset({Permission.EXERCISES_READ, Permission.ME_READ, Permission.ME_WRITE, Permission.ORGANIZATION_READ})
+_EVERYONE = frozenset(
+    {Permission.EXERCISES_READ, Permission.ME_READ, Permission.ME_WRITE, Permission.ORGANIZATION_READ}
+)
 
 ROLES: dict[Role, frozenset[Permission]] = {
     Role.SUPERADMIN: frozenset(Permission),

@@ -51,7 +51,8 @@ class Tokens:
 
     def __init__(self, settings: Settings) -> None:
         self._keys = {
-            kid: Ed25519PrivateKey.from_private_bytes(seed) for kid, seed in read_keys(settings.jwt_private_keys).items()
+            kid: Ed25519PrivateKey.from_private_bytes(seed)
+            for kid, seed in read_keys(settings.jwt_private_keys).items()
         }
         self._public = {kid: key.public_key() for kid, key in self._keys.items()}
         self._current = next(iter(self._keys))
