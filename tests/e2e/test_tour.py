@@ -1,86 +1,12 @@
 """The README's tour, run as it is printed, against a real server with demo data."""
 
-import fcntl
 import json
-import os
 import re
-import socket
 import subprocess
-import sys
-import time
-import urllib.request
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parent.parent.parent
-DATABASE = "campshub_tour"
 PATIENCE_S = 30
-
-
-def free_port() -> int:
-    with socket.socket() as it:
-        it.bind(("127.0.0.1", 0))
-        return it.getsockname()[1]
-
-
-@pytest.fixture(scope="module")
-def demo(stack, database, tmp_path_factory):
-    """A small demo, and one gunicorn worker that serves it; yields the folder that the tour is walked in."""
-    folder = tmp_path_factory.mktemp("tour")
-    with Path(stack.directory, "copy.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        stack.drop_database(DATABASE)
-        stack.create_database(DATABASE, "campshub_template")
-    port = free_port()
-    settings = {
-        **os.environ,
-        **stack.environment(DATABASE),
-        "FLASK_APP": "wsgi.py",
-        "PASSWORD_COST": "4",
-        "PORT": str(port),
-        "GUNICORN_WORKERS": "1",
-    }
-    command = [sys.executable, "-m", "flask", "demo", "seed", "--students", "60", "--days", "4"]
-    seeded = subprocess.run(
-        [*command, "--credentials", folder / "demo.json"],
-        cwd=ROOT,
-        env=settings,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert seeded.returncode == 0, seeded.stderr
-    url = f"http://127.0.0.1:{port}"
-    (folder / ".devstack").mkdir()
-    known = {"base_url": url, "demo": json.loads((folder / "demo.json").read_text())}
-    (folder / ".devstack" / "state.json").write_text(json.dumps(known))
-    with (folder / "log").open("w") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.conf.py", "wsgi:app"],
-            cwd=ROOT,
-            env=settings,
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        _wait(url, folder / "log")
-        yield folder
-    finally:
-        server.terminate()
-        server.wait(PATIENCE_S)
-        stack.drop_database(DATABASE)
-
-
-def _wait(url: str, log: Path) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(f"{url}/ready/", timeout=2):
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise AssertionError(log.read_text())
 
 
 def walk(folder: Path) -> list[str]:

@@ -27,8 +27,18 @@ class In(Schema):
         unknown = RAISE
 
 
+def _nothing() -> None:
+    """Stand for a parameter that is not given."""
+
+
 class Filter(In):
-    """A list's own parameters."""
+    """A list's own parameters; one that is not given loads as None, but none can be given as null."""
+
+    def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:  # noqa: ARG002 - marshmallow's own
+        """Keep null and a default of null out of the document, which would make clients offer them."""
+        field_obj.allow_none = False
+        if field_obj.load_default is None:
+            field_obj.load_default = _nothing
 
 
 class Out(Schema):

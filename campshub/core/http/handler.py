@@ -8,10 +8,10 @@ from urllib.parse import parse_qsl
 
 import orjson
 from flask import Request
-from marshmallow import RAISE, Schema, ValidationError
+from marshmallow import Schema, ValidationError
 from werkzeug.datastructures import MultiDict
 
-from campshub.core.http import pagination
+from campshub.core.http import fields, pagination
 from campshub.core.http.marks import Mark
 from campshub.core.http.messages import field_errors
 from campshub.core.http.problems import FieldError, Invalid, MalformedBody, UnsupportedMediaType
@@ -58,7 +58,7 @@ class Handler:
             return None
         shown = Serialiser(self.mark.answer())
         named = pagination.page_fields(self.mark.sorts, dict(zip(shown.names, shown.attributes, strict=True)))
-        return Schema.from_dict(named, name=f"Page{self.mark.answer.__name__}")(unknown=RAISE)
+        return fields.Filter.from_dict(named, name=f"Page{self.mark.answer.__name__}")()
 
     @cached_property
     def query_schema(self) -> Schema | None:

@@ -22,7 +22,7 @@ class Students(Resource):
 
     @needs(Permission.STUDENTS_READ)
     @students.query(schemas.StudentFilter)
-    @students.answers_page(schemas.StudentListedOut, sorts=("name", "code", "created", "relevance"))
+    @students.answers_page(schemas.StudentBriefOut, sorts=("name", "code", "created", "relevance"))
     def get(self, *, page: Any, **filters: Any) -> Any:
         """List students."""
         return queries.list_students(self.session, self.principal, page=page, **filters)

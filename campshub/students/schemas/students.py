@@ -73,7 +73,7 @@ class StudentPatch(_Student):
     status = fields.Text(one_of=STUDENT_STATUSES)
 
 
-class StudentListedOut(fields.Out):
+class StudentBriefOut(fields.Out):
     """A student, as lists show them: without whom to call and where they live."""
 
     id = fields.Id(required=True)
@@ -97,7 +97,7 @@ class StudentListedOut(fields.Out):
     version = ma.Integer(required=True)
 
 
-class StudentOut(StudentListedOut):
+class StudentOut(StudentBriefOut):
     """A student."""
 
     address = ma.Dict(required=True, allow_none=True)
