@@ -130,7 +130,7 @@ def test_ids_rise_with_time():
     assert {one.version for one in ids} == {7}
 
 
-def test_what_no_rule_names_is_seen_by_nobody_but_those_who_see_all():
+def test_what_no_rule_names_is_seen_by_nobody_but_those_who_see_all(app):
     def sees(role, model):
         someone = Principal(user_id=new_id(), organization_id=new_id(), role=role, time_zone="UTC")
         return str(visible_to(someone, model).compile())
