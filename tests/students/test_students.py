@@ -169,22 +169,20 @@ def test_each_row_of_a_bulk_create_answers_for_itself(api, student):
         {"code": "new-2", "given_name": 5},
         same,
         "no row",
+        {"code": "new-3", "given_name": "A", "family_name": "B", "user_id": str(new_id())},
+        {"code": "new-4", "given_name": "A", "family_name": "B", "joined_on": "2026-02-01", "left_on": "2026-01-01"},
     ]
 
     answer = api.post("/api/students/bulk/", {"students": rows})
 
     assert answer.status == 200
-    assert [row["outcome"] for row in answer.json["results"]] == [
-        "created",
-        "error",
-        "error",
-        "error",
-        "unchanged",
-        "error",
-    ]
-    assert answer.json["summary"] == {"created": 1, "unchanged": 1, "error": 4}
-    assert {e["pointer"] for e in answer.json["results"][3]["errors"]} == {"/given_name", "/family_name"}
-    assert len(answer.asked) <= 3
+    outcomes = ["created", "error", "error", "error", "unchanged", "error", "error", "error"]
+    assert [row["outcome"] for row in answer.json["results"]] == outcomes
+    assert answer.json["summary"] == {"created": 1, "unchanged": 1, "error": 6}
+    pointers = [{e["pointer"] for e in row["errors"]} for row in answer.json["results"]]
+    assert pointers[3] == {"/given_name", "/family_name"}
+    assert pointers[6:] == [{"/user_id"}, {"/left_on"}]
+    assert len(answer.asked) <= 4
     assert len(api.get("/api/students/").json["items"]) == 3
 
 

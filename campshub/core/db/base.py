@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 import uuid_utils
 from sqlalchemy import (
-    BigInteger,
     Constraint,
     Date,
     DateTime,
@@ -133,8 +132,3 @@ def tenant_foreign_key(column: str, table: str, *, ondelete: str | None = None) 
 def tenant_index(*columns: Any, name: str | None = None, **options: Any) -> Index:
     """Return an index that starts with the organization, as every hot read does."""
     return Index(name, "organization_id", *columns, **options)
-
-
-def big_integer() -> Mapped[int]:
-    """Return a column for what a 32-bit number may not hold, such as money and grams added up."""
-    return mapped_column(BigInteger)

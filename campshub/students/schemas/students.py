@@ -1,7 +1,10 @@
 """Students, as they come in and go out."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from marshmallow import ValidationError, validate, validates_schema
 from marshmallow import fields as ma
-from marshmallow import validate
 
 from campshub.core.http import fields
 from campshub.core.http.rows import FieldErrorOut, Rows
@@ -46,6 +49,12 @@ class _Student(fields.In):
     medical_note = fields.Text(
         allow_none=True, most=fields.LONG, metadata={"description": "Kept sealed; read at its own address."}
     )
+
+    @validates_schema
+    def _leaves_after_joining(self, given: Mapping[str, Any], **_options: Any) -> None:
+        joined_on, left_on = given.get("joined_on"), given.get("left_on")
+        if joined_on and left_on and left_on < joined_on:
+            raise ValidationError("Before the student joined.", "left_on")
 
 
 class StudentIn(_Student):

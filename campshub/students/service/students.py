@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import or_, select
 
+from campshub.accounts.models import Membership
 from campshub.core.db import writes
 from campshub.core.db.base import new_id
 from campshub.core.db.prints import fingerprint
@@ -18,7 +19,7 @@ from campshub.core.http.rows import GivenRow
 from campshub.core.platform import Platform
 from campshub.core.security.audit import Change
 from campshub.core.security.permissions import Permission
-from campshub.core.security.principal import Principal
+from campshub.core.security.principal import Principal, visible_to
 from campshub.students import names
 from campshub.students.models import Student
 from campshub.students.queries import students as reads
@@ -89,39 +90,44 @@ def create_many(
     session: Session, principal: Principal, platform: Platform, *, students: Sequence[GivenRow]
 ) -> dict[str, Any]:
     """Create many students with one statement; each row answers for itself, and a bad one spoils no other."""
+    readable = [row.values for row in students if row.values is not None]
+    present = _present(session, principal, readable)
+    logins = _known_logins(session, principal, readable)
+    seen: set[tuple[str, Any]] = set()
     results: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
-    present = _present(session, principal, [row.values for row in students if row.values is not None])
-    seen: set[tuple[str, Any]] = set()
     for index, given in enumerate(students):
-        result: dict[str, Any] = {"index": index, "outcome": "error", "id": None, "errors": []}
-        results.append(result)
-        if given.values is None:
-            result["errors"] = given.errors
-            continue
-        values = dict(given.values)
+        values = dict(given.values or {})
         row_id = values.pop("id", None) or new_id()
         print_ = fingerprint(values)
-        result["id"] = row_id
-        if present.get(("id", row_id)) == print_:
-            result["outcome"] = "unchanged"
-            continue
-        keys = {(name, value) for name in _KEYS if (value := {**values, "id": row_id}.get(name)) is not None}
-        taken = sorted(name for name, value in keys if (name, value) in seen or (name, value) in present)
-        if taken:
-            result["errors"] = [
-                FieldError(f"/{name}", f"{name}_taken", "It belongs to another student.") for name in taken
-            ]
-            continue
-        seen |= keys
-        result["outcome"] = "created"
-        rows.append({**_row(principal, platform, row_id, values), "fingerprint": print_})
+        is_retry = given.values is not None and present.get(("id", row_id)) == print_
+        errors = given.errors or ([] if is_retry else _taken({**values, "id": row_id}, present, seen, logins))
+        outcome = "error" if errors else "unchanged" if is_retry else "created"
+        results.append({"index": index, "outcome": outcome, "id": row_id if given.values else None, "errors": errors})
+        if outcome == "created":
+            rows.append({**_row(principal, platform, row_id, values), "fingerprint": print_})
     made = {row.id for row in writes.insert(session, Student, rows, on_conflict="DO NOTHING")}
     for result in results:
         if result["outcome"] == "created" and result["id"] not in made:
             result["outcome"] = "error"
             result["errors"] = [FieldError("", "conflict", "Created by someone else at the same moment.")]
     return {"results": results, "summary": _summary(results)}
+
+
+def _taken(
+    values: dict[str, Any],
+    present: dict[tuple[str, Any], bytes | None],
+    seen: set[tuple[str, Any]],
+    logins: set[UUID | None],
+) -> list[FieldError]:
+    """Return what of a row belongs to another student, there or in an earlier row; else note it as this row's."""
+    if values.get("user_id") not in logins:
+        return [FieldError("/user_id", UnknownLogin.code, UnknownLogin().detail)]
+    keys = {(name, value) for name in _KEYS if (value := values.get(name)) is not None}
+    taken = sorted(name for name, value in keys if (name, value) in seen or (name, value) in present)
+    if not taken:
+        seen |= keys
+    return [FieldError(f"/{name}", f"{name}_taken", "It belongs to another student.") for name in taken]
 
 
 def _present(
@@ -138,6 +144,15 @@ def _present(
         )
     )
     return {(name, getattr(row, name)): row.fingerprint for row in found for name in _KEYS}
+
+
+def _known_logins(session: Session, principal: Principal, given: Sequence[dict[str, Any]]) -> set[UUID | None]:
+    """Return the logins among the given ones that belong to the organization, and none."""
+    wanted = {values.get("user_id") for values in given} - {None}
+    if not wanted:
+        return {None}
+    found = select(Membership.user_id).where(visible_to(principal, Membership), Membership.user_id.in_(wanted))
+    return {None, *session.scalars(found)}
 
 
 def _summary(results: Sequence[dict[str, Any]]) -> dict[str, int]:
