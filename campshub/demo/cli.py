@@ -7,6 +7,7 @@ import click
 from flask import current_app
 from flask.cli import AppGroup
 
+from campshub.core.db import partitions
 from campshub.core.db.work import unit_of_work
 from campshub.core.http.problems import Problem
 from campshub.core.http.serialise import write
@@ -40,6 +41,8 @@ def seed(*, organizations: int, students: int, days: int, seed: int, credentials
                 password_cost=settings.password_cost,
                 progress=lambda name, steps: bar.update(steps, name),
             )
+        with partitions.maintenance(settings) as connection:
+            partitions.analyze(connection)
     except Problem as problem:
         raise click.ClickException(problem.detail) from problem
     answer = {**signs[0], "other": signs[1] if len(signs) > 1 else None}

@@ -12,6 +12,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from campshub.config import Settings
+from campshub.core.db.base import Base
 
 MONTHS_AHEAD = 6
 TRIES = 5
@@ -52,6 +53,12 @@ def maintenance(settings: Settings) -> Iterator[Connection]:
     with engine.connect() as connection:
         connection.execute(text("SET ROLE campshub_owner"))
         yield connection
+
+
+def analyze(connection: Connection) -> None:
+    """Let the planner know what is in the tables, after so much has come in that it must not wait for autovacuum."""
+    names = ", ".join(sorted(Base.metadata.tables))
+    connection.execute(text(f"ANALYZE (SKIP_LOCKED) {names}"))
 
 
 def tables(connection: Connection) -> list[str]:
