@@ -204,6 +204,7 @@ def test_a_forged_token_does_not(app, forge):
         *signed_with_public_key(),
         forge(key=Ed25519PrivateKey.generate()),
         forge(headers={"kid": "unknown"}),
+        (base64.urlsafe_b64encode(b"[" * 2000).rstrip(b"=") + b".e30.c2ln").decode(),
         f"{head}.{encoded({**forge.claims, 'sub': str(new_id())}).decode()}.{rest.rpartition('.')[2]}",
         genuine[:-4] + ("AAAA" if genuine[-4:] != "AAAA" else "BBBB"),
         encoded({"alg": "EdDSA", "kid": ["a"]}).decode() + genuine[len(head) :],

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 
 import orjson
 from flask import Request
+from gunicorn.http.errors import ParseException
 from marshmallow import Schema, ValidationError
 from werkzeug.datastructures import MultiDict
 
@@ -100,7 +101,10 @@ class Handler:
         if self._body is None:
             return {}
         request.max_content_length = self.mark.most_bytes
-        raw = request.get_data(cache=True)
+        try:
+            raw = request.get_data(cache=True)
+        except (OSError, ParseException) as error:  # what gunicorn raises when it reads on
+            raise MalformedBody("The body broke off, or was not sent as its headers say.") from error
         if request.mimetype != "application/json":
             raise UnsupportedMediaType
         try:

@@ -120,7 +120,8 @@ class Tokens:
                 session_version=int(payload["sv"]),
                 expires_at=float(payload["exp"]),
             )
-        except (PyJWTError, KeyError, TypeError, ValueError, AttributeError) as error:
+        # The last two: numbers without end, and JSON nested deeper than it can be read.
+        except (PyJWTError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             raise BadToken from error
 
 
