@@ -13,6 +13,7 @@ from devstack.place import REPOSITORY
 from devstack.stack import Stack
 
 DEFAULT_PORT = 8000
+LAST_PORT = 65535
 NOT_RUNNING = 3  # what init scripts answer
 
 
@@ -38,10 +39,12 @@ def main() -> int:
     command = str(arguments.command)
     try:
         if command == "run":
-            return launch.supervise(_small(), begun=begun)
+            return launch.supervise(_small(), _whole(), begun=begun)
         if command == "stack":
-            return launch.supervise(_whole(), begun=begun)
+            return launch.supervise(_whole(), _whole(), begun=begun)
         if command == "exec":
+            if not arguments.words:
+                parser.error("exec needs a command")
             return launch.execute(_small(), arguments.words)
         return {"stop": _stop, "status": _status, "remove": _remove, "check": check.main}[command]()
     except StackError as error:
@@ -55,8 +58,8 @@ def _directory() -> Path:
 
 def _port() -> int:
     text = os.environ.get("PORT") or str(DEFAULT_PORT)
-    if not text.isdigit():
-        raise StackError(f"PORT must be a number, not {text!r}")
+    if not text.isdecimal() or not 0 < int(text) <= LAST_PORT:
+        raise StackError(f"PORT must be a number from 1 to {LAST_PORT}, not {text!r}")
     return int(text)
 
 

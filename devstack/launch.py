@@ -31,13 +31,17 @@ class _Told(BaseException):
     """Somebody asked the supervisor to end; not an Exception, so that nothing on the way takes it for a failure."""
 
 
-def supervise(stack: Stack, *, begun: float) -> int:
-    """Start the stack, wait until the person or a signal ends it, stop it, and return the exit code."""
+def supervise(stack: Stack, everything: Stack, *, begun: float) -> int:
+    """Start the stack, wait until the person or a signal ends it, stop it, and return the exit code.
+
+    :param everything: the stack of this folder with every part that any command starts.
+    """
     with _alone(stack):
         for number in ENDING:
             signal.signal(number, _tell)
         try:
             stack.write_state(ready=False)
+            _clear(stack, everything)
             _start(stack)
             demo = stack.place.read_json(DEMO) or None
             stack.write_state(ready=True, demo=demo)
@@ -114,10 +118,17 @@ def _alone(stack: Stack) -> Iterator[None]:
         yield
 
 
+def _clear(stack: Stack, everything: Stack) -> None:
+    """End what a killed supervisor has left: older code, what holds our port, parts that we would never stop."""
+    front = {part.name for part in (*stack.apis, *([stack.nginx] if stack.nginx else []))}
+    data = {part.name for part in stack.parts} - front
+    for part in reversed(everything.parts):
+        if part.name not in data:
+            part.stop()
+
+
 def _start(stack: Stack) -> None:
-    first = stack.nginx or stack.apis[0]
-    if not first.is_running():
-        first.free_port()  # a taken port is better said now than after the demo data
+    (stack.nginx or stack.apis[0]).free_port()  # a taken port is better said now than after the demo data
     _say("starting PostgreSQL and Redis")
     is_new = stack.start_data()
     if is_new:
@@ -137,8 +148,6 @@ def _start(stack: Stack) -> None:
     if is_new or not stack.place.read_json(DEMO):
         _seed(stack)
     _say("starting the API")
-    for api in stack.apis:
-        api.stop()  # one that a killed supervisor has left may run older code
     stack.start_api()
 
 
@@ -167,7 +176,9 @@ def _flask(stack: Stack, *arguments: str, record: str | None = None) -> None:
     :raises StackError: it failed; it has said why.
     """
     environment = {**os.environ, **stack.environment(), "FLASK_APP": "wsgi.py"}
-    with subprocess.Popen([sys.executable, "-m", "flask", *arguments], cwd=REPOSITORY, env=environment) as command:
+    words = [sys.executable, "-m", "flask", *arguments]
+    # In a session of its own: Ctrl-C is for us, who end the command; it would only print where it was.
+    with subprocess.Popen(words, cwd=REPOSITORY, env=environment, start_new_session=True) as command:
         try:
             if record:
                 _record(stack, record, command.pid)

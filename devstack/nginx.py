@@ -1,5 +1,6 @@
 """nginx in front of the API processes."""
 
+import functools
 from collections.abc import Sequence
 
 from devstack import packages, ports
@@ -20,7 +21,6 @@ class Nginx(Part):
         self.apis = apis
         self.wanted_port = port
         self.rate = rate
-        self.nginx = packages.find("nginx", "nginx-light")
 
     @property
     def port(self) -> int:
@@ -38,6 +38,15 @@ class Nginx(Part):
             ports.demand(self.wanted_port)
         else:
             super().free_port()
+
+    @functools.cached_property
+    def path(self) -> str:
+        """The program; what only stops the part does without it."""
+        return packages.find("nginx", "nginx-light")
+
+    def require(self) -> None:
+        """Find the program."""
+        _ = self.path
 
     def includes(self) -> dict[str, str]:
         """Return the generated files by name."""
@@ -64,4 +73,4 @@ class Nginx(Part):
     def command(self) -> list[str]:
         """Return nginx with the project's file; the includes are found beside the link to it."""
         log = str(self.folder / "error.log")
-        return [self.nginx, "-p", f"{self.folder}/", "-c", str(self.folder / "nginx.conf"), "-e", log]
+        return [self.path, "-p", f"{self.folder}/", "-c", str(self.folder / "nginx.conf"), "-e", log]

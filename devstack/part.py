@@ -1,5 +1,6 @@
 """What all parts of the stack have in common: starting once, being found again, ending."""
 
+import contextlib
 import hashlib
 import os
 import signal
@@ -48,6 +49,12 @@ class Part:
         """The environment of the part's process."""
         return {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": str(self.folder), "LC_ALL": "C.UTF-8"}
 
+    def require(self) -> None:
+        """Find the part's program, before anything is started.
+
+        :raises StackError: it is missing.
+        """
+
     def prepare(self) -> None:
         """Write what the part reads at its start."""
         raise NotImplementedError
@@ -78,14 +85,19 @@ class Part:
         return self.process() is not None
 
     def start(self) -> None:
-        """Start the part unless it runs and answers already with this configuration.
+        """Start the part unless it runs and answers already with this configuration; return when it is ready.
 
         :raises StackError: it does not become ready; the message ends with what it printed last.
         """
+        if pid := self.begin():
+            self.wait_until_ready(pid)
+
+    def begin(self) -> int | None:
+        """Start the part's process unless it runs and answers already with this configuration; return its id."""
         fingerprint = hashlib.sha256(f"{self.command()}{self.inputs()}".encode()).hexdigest()
         known = self.place.read_json(f"{self.name}.pid.json")
         if known.get("fingerprint") == fingerprint and self.is_running() and self.answers():
-            return
+            return None
         self.stop()
         self.free_port()
         self.prepare()
@@ -96,7 +108,7 @@ class Part:
             f"{self.name}.pid.json",
             {"pid": pid, "started": processes.started(pid), "port": self.port, "fingerprint": fingerprint},
         )
-        self.wait_until_ready(pid)
+        return pid
 
     def spawn(self) -> int:
         """Start the part's process and return its id."""
@@ -129,6 +141,12 @@ class Part:
         except OSError:
             lines = []
         return "".join(f"\n    {line}" for line in [*lines, f"(more in {self.log})"])
+
+    def ask_to_stop(self) -> None:
+        """Tell the part to stop, and do not wait for it."""
+        if process := self.process():
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(self.stop_signal)
 
     def stop(self) -> None:
         """Stop the part, and whatever a crash has left of it."""

@@ -1,6 +1,7 @@
 """PgBouncer: one process before the primary, one before the replica, each with a wildcard database."""
 
 import contextlib
+import functools
 import re
 import subprocess
 from collections.abc import Mapping
@@ -29,12 +30,20 @@ class PgBouncer(Part):
         self.server = server
         self.database = database
         self.settings = settings
-        self.pgbouncer = packages.find("pgbouncer", "pgbouncer")
 
     def dsn(self, database: str, user: str = "app") -> str:
         """Return the address of a database for a role by its short name."""
         password = keys.load(self.place)[user]
         return f"postgresql://{keys.role(user)}:{password}@{LOOPBACK}:{self.port}/{database}"
+
+    @functools.cached_property
+    def path(self) -> str:
+        """The program; what only stops the part does without it."""
+        return packages.find("pgbouncer", "pgbouncer")
+
+    def require(self) -> None:
+        """Find the program."""
+        _ = self.path
 
     def includes(self) -> dict[str, str]:
         """Return the generated files by name."""
@@ -60,7 +69,7 @@ class PgBouncer(Part):
 
     def command(self) -> list[str]:
         """Return PgBouncer with the project's file; it finds the includes in its working folder."""
-        return [self.pgbouncer, str(self.folder / "pgbouncer.ini")]
+        return [self.path, str(self.folder / "pgbouncer.ini")]
 
     def answers(self) -> bool:
         """Ask for a connection as the application does."""
@@ -70,6 +79,6 @@ class PgBouncer(Part):
         return False
 
     def _keeps_prepared_statements(self) -> bool:
-        said = subprocess.run([self.pgbouncer, "--version"], check=False, capture_output=True, text=True).stdout
+        said = subprocess.run([self.path, "--version"], check=False, capture_output=True, text=True).stdout
         version = re.search(r"(\d+)\.(\d+)", said)
         return version is not None and tuple(map(int, version.groups())) >= KNOWS_PREPARED_STATEMENTS

@@ -103,6 +103,8 @@ class Stack:
     def start_data(self) -> bool:
         """Start all but the API and nginx, and say whether the database is new."""
         with self.place.lock("start"):
+            for part in self.parts:
+                part.require()
             self.primary.start()
             is_new = databases.create(self.primary, self.database)
             if self.replica:
@@ -115,12 +117,20 @@ class Stack:
     def start_api(self) -> None:
         """Start the API processes, and nginx before them."""
         with self.place.lock("start"):
-            for part in (*self.apis, *([self.nginx] if self.nginx else [])):
-                part.start()
+            begun = [(api, api.begin()) for api in self.apis]  # all at once: each takes its time to import
+            for api, pid in begun:
+                if pid:
+                    api.wait_until_ready(pid)
+            if self.nginx:
+                self.nginx.start()
 
     def stop(self) -> None:
         """Stop all parts, the last one first, whoever started them."""
         with self.place.lock("start"):
+            if self.nginx:
+                self.nginx.stop()
+            for api in self.apis:
+                api.ask_to_stop()  # all at once: gunicorn lets requests finish
             for part in reversed(self.parts):
                 part.stop()
 

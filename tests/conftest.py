@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from campshub.accounts import service as accounts
 from campshub.app import create_app
@@ -70,17 +71,25 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         _stack().stop()
 
 
+class ByStack(LoadScopeScheduling):
+    """Sends each test to the next worker, but the tests of a file that has a stack of its own to the same one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid.partition("::")[0] if nodeid.startswith(("tests/stack/", "tests/faults/")) else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByStack:
+    """Share the tests among the workers."""
+    return ByStack(config, log)
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print what tests have counted."""
-    told = sorted(
-        value
-        for r in terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
-        for name, value in r.user_properties
-        if name == "2xx"
-    )
-    if told:
-        terminalreporter.section("answers under fuzzing")
-        terminalreporter.write_line("\n".join(told))
+    reports = terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+    for kind, title in (("2xx", "answers under fuzzing"), ("figure", "figures")):
+        if told := sorted(value for r in reports for name, value in r.user_properties if name == kind):
+            terminalreporter.section(title)
+            terminalreporter.write_line("\n".join(told))
 
 
 @pytest.fixture(scope="session")
