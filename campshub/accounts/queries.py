@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, text
+from sqlalchemy import Text, func, select, text
 
 from campshub.accounts.models import Membership, Organization, User
 from campshub.core.db.base import AnyRow
@@ -72,7 +72,7 @@ def list_users(session: Session, principal: Principal, *, role: str | None, page
     )
     if role is not None:
         rows = rows.where(Membership.role == role)
-    orders = {"name": (func.lower(User.name), User.id), "created": (User.created_at, User.id)}
+    orders = {"name": (func.lower(User.name, type_=Text()), User.id), "created": (User.created_at, User.id)}
     return page.of(session, rows, order=orders[page.sort or "name"])
 
 

@@ -63,7 +63,8 @@ BEGIN
     IF key_is_free THEN
       SELECT jsonb_build_object('fingerprint', k.fingerprint, 'status', k.status, 'headers', k.headers,
                                 'body', encode(k.body, 'base64'))
-        INTO answer FROM idempotency_keys k WHERE k.organization_id = organization AND k.id = idempotency_key;
+        INTO answer FROM idempotency_keys k
+       WHERE k.organization_id = organization AND k.id = idempotency_key AND k.created_at > now() - INTERVAL '24 hours';
     END IF;
   END IF;
 END $$

@@ -1,10 +1,10 @@
 """Reads of sessions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, exists, select
+from sqlalchemy import ColumnElement, Text, cast, exists, null, select
 
 from campshub.attendance.models import AttendanceRecord, AttendanceSession
 from campshub.attendance.queries import visibility as _rules  # noqa: F401 - who sees what is registered there
@@ -12,6 +12,7 @@ from campshub.core.db.base import AnyRow
 from campshub.core.db.session import Session
 from campshub.core.http.pagination import Page, PageRequest
 from campshub.core.http.problems import NotFound
+from campshub.core.security.permissions import Scope
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.queries import groups
 
@@ -33,9 +34,20 @@ COLUMNS = (
 )
 
 
-def list_sessions(session: Session, principal: Principal, *, page: PageRequest, **filters: Any) -> Page:
+def columns(principal: Principal) -> Sequence[Any]:
+    """Return what sessions show; what staff noted on one is for staff."""
+    if principal.scope is not Scope.OWN:
+        return COLUMNS
+    hidden = cast(null(), Text).label("notes")
+    return [hidden if column.key == "notes" else column for column in COLUMNS]
+
+
+def list_sessions(
+    session: Session, principal: Principal, *conditions: ColumnElement[bool], page: PageRequest, **filters: Any
+) -> Page:
     """List the sessions that the principal may see, by date."""
-    rows = select(*page.choose(COLUMNS)).where(visible_to(principal, AttendanceSession), *_conditions(filters))
+    seen = visible_to(principal, AttendanceSession)
+    rows = select(*page.choose(columns(principal))).where(seen, *conditions, *_conditions(filters))
     return page.of(session, rows, order=(AttendanceSession.local_date, AttendanceSession.id))
 
 
@@ -44,7 +56,8 @@ def list_of_group(session: Session, principal: Principal, group_id: UUID, *, pag
 
     :raises NotFound: the principal sees no such group.
     """
-    found = list_sessions(session, principal, page=page, group_id=group_id, **filters)
+    there = groups.is_there(principal, group_id)
+    found = list_sessions(session, principal, there, page=page, group_id=group_id, **filters)
     if not found.rows:
         groups.see_group(session, principal, group_id)
     return found
@@ -70,7 +83,7 @@ def get_session(session: Session, principal: Principal, session_id: UUID) -> Any
     :raises NotFound: the principal sees no such session.
     """
     row = session.execute(
-        select(*COLUMNS).where(visible_to(principal, AttendanceSession), AttendanceSession.id == session_id)
+        select(*columns(principal)).where(visible_to(principal, AttendanceSession), AttendanceSession.id == session_id)
     ).one_or_none()
     if row is None:
         raise NotFound

@@ -62,6 +62,10 @@ def minutes_between(arrived: datetime | None, left: datetime | None) -> int | No
     return None if arrived is None or left is None else int((left - arrived).total_seconds() // 60)
 
 
+_NAMED = 20  # of the codes that there are; the refusal stands in each row
+
+
 def unknown_code(pointer: str, key: str, known: Sequence[str]) -> FieldError:
     """Return the refusal of a code that cannot be given."""
-    return FieldError(pointer, "unknown_code", f"No code {key!r} is in use; there are: {', '.join(sorted(known))}.")
+    there_are = ", ".join(sorted(known)[:_NAMED])
+    return FieldError(pointer, "unknown_code", f"No code {key!r} is in use; there are: {there_are}.")

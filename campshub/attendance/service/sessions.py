@@ -99,9 +99,9 @@ def create(
     :raises SessionExists: the group has one on this date and slot.
     """
     print_ = fingerprint({**values, "group_id": group_id, "local_date": local_date})
-    present, group_is_known = _before(session, principal, id, group_id)
+    present, is_seen, group_is_known = _before(session, principal, id, group_id)
     if present is not None:
-        if present.fingerprint != print_:
+        if present.fingerprint != print_ or not is_seen:
             raise IdTaken
         return present, False
     if group_id is None and principal.scope is not Scope.ALL:
@@ -117,17 +117,19 @@ def create(
 
 def _before(
     session: Session, principal: Principal, row_id: UUID | None, group_id: UUID | None
-) -> tuple[AttendanceSession | None, bool]:
-    """Return what stands under a new session's id, and whether its group is there: one statement for the two."""
+) -> tuple[AttendanceSession | None, bool, bool]:
+    """Return what stands under a new session's id, whether the principal sees it, and whether its group is there."""
     if row_id is None and group_id is None:
-        return None, True
+        return None, False, True
     known = exists(select(1).where(visible_to(principal, Group), Group.id == group_id, Group.deleted_at.is_(None)))
     one = select(literal(1).label("one")).subquery()
     own = and_(AttendanceSession.organization_id == principal.organization_id, AttendanceSession.id == row_id)
-    present, group_is_known = session.execute(
-        select(AttendanceSession, known).select_from(one).outerjoin(AttendanceSession, own)
+    present, is_seen, group_is_known = session.execute(
+        select(AttendanceSession, visible_to(principal, AttendanceSession), known)
+        .select_from(one)
+        .outerjoin(AttendanceSession, own)
     ).one()
-    return present, group_is_known or group_id is None
+    return present, bool(is_seen), group_is_known or group_id is None
 
 
 def change(

@@ -47,6 +47,8 @@ _FINISH = text(
     SELECT organization_id, id, fingerprint, status, headers, decode(body, 'base64')
       FROM json_to_recordset(:answer) AS given(organization_id uuid, id uuid, fingerprint text, status int,
            headers jsonb, body text)
+    ON CONFLICT (organization_id, id) DO UPDATE SET created_at = now(), fingerprint = excluded.fingerprint,
+       status = excluded.status, headers = excluded.headers, body = excluded.body
     """
 )
 _PERSON_KEYS = text("SELECT id, sealed_key FROM person_keys WHERE organization_id = :organization AND id = ANY(:ids)")

@@ -30,6 +30,8 @@ def make(handler: Handler, result: Any, only: frozenset[str] | None) -> Response
     if isinstance(result, Page):
         return _page(result, serialiser.many(result.rows))
     answer = Response(write(serialiser.one(result)), status=status, mimetype=JSON)
+    if handler.mark.is_secret:
+        answer.headers["Cache-Control"] = "no-store"
     version = _told(result, "version")
     if version is not None:
         tag = conditional.etag(version, answer.get_data())

@@ -14,7 +14,7 @@ from werkzeug.datastructures import MultiDict
 
 from campshub.core.http import fields, pagination
 from campshub.core.http.marks import Mark
-from campshub.core.http.messages import field_errors
+from campshub.core.http.messages import MOST_ERRORS, told
 from campshub.core.http.problems import FieldError, Invalid, MalformedBody, UnsupportedMediaType
 from campshub.core.http.serialise import Serialiser, serialiser
 
@@ -84,7 +84,7 @@ class Handler:
         errors: list[FieldError] = []
         filters = _load(self.query_schema, given, errors) if own else {}
         if not own:
-            errors += [FieldError(f"/{name}", "unknown", "Unknown parameter.") for name in given]
+            errors += [FieldError(f"/{name}", "unknown", "Unknown parameter.") for name in given][:MOST_ERRORS]
         page = _load(self.page_schema, paging, errors) if self.page_schema else None
         if errors:
             raise Invalid.of(errors)
@@ -141,5 +141,5 @@ def _load(schema: Schema | None, given: Any, errors: list[FieldError]) -> Any:
     try:
         return schema.load(given)
     except ValidationError as error:
-        errors.extend(field_errors(error.messages))
+        errors.extend(told(error.messages))
         return {}

@@ -1,11 +1,18 @@
 """From marshmallow's nested messages to one error a place, with its JSON pointer."""
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from campshub.core.http.problems import FieldError
 
+MOST_ERRORS = 100
 _CODES = {"Missing data for required field.": "required", "Unknown field.": "unknown", "Field may not be null.": "null"}
+
+
+def told(messages: Any) -> list[FieldError]:
+    """Return the places that are wrong, so many at most: an answer must not outgrow what was sent."""
+    return list(islice(field_errors(messages), MOST_ERRORS))
 
 
 def field_errors(messages: Any, pointer: str = "") -> Iterator[FieldError]:

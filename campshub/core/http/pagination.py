@@ -134,7 +134,7 @@ def page_fields(sorts: Sequence[str], shown: Mapping[str, str]) -> dict[str, Any
             metadata={"description": "Rows in a page."},
         ),
         "cursor": fields.Text(
-            most=2_000,
+            most=8_000,
             load_default=None,
             metadata={"description": "`next_cursor` of the page before."},
         ),

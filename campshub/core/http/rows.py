@@ -8,7 +8,7 @@ from marshmallow import Schema, ValidationError, validate
 from marshmallow import fields as ma
 
 from campshub.core.http import fields
-from campshub.core.http.messages import field_errors
+from campshub.core.http.messages import told
 from campshub.core.http.problems import FieldError
 
 
@@ -26,18 +26,20 @@ class Rows(ma.List[Any]):
 
     def __init__(self, schema: type[Schema], *, most: int, least: int = 1, **options: Any) -> None:
         super().__init__(ma.Nested(schema), validate=[validate.Length(min=least, max=most)], **options)
-        self._row = schema()
+        self._row, self._most = schema(), most
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_options: Any) -> Any:  # noqa: ARG002 - the signature is the library's
         if not isinstance(value, list):
             raise self.make_error("invalid")
+        if len(value) > self._most:  # before its rows: reading a million wrong ones takes long
+            raise ValidationError(f"Longer than maximum length {self._most}.")
         return [self._read(row) for row in value]
 
     def _read(self, row: Any) -> GivenRow:
         try:
             return GivenRow(self._row.load(row), [], row)
         except ValidationError as error:
-            return GivenRow(None, list(field_errors(error.messages)), row)
+            return GivenRow(None, told(error.messages), row)
 
 
 class FieldErrorOut(fields.Out):

@@ -57,7 +57,6 @@ ROLES: dict[Role, frozenset[Permission]] = {
     | {
         Permission.ATTENDANCE_MARK,
         Permission.ATTENDANCE_READ,
-        Permission.ATTENDANCE_WRITE,
         Permission.EXERCISES_WRITE,
         Permission.GROUPS_READ,
         Permission.STUDENTS_READ,

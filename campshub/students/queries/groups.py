@@ -4,7 +4,7 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, and_, exists, func, literal_column, or_, select
 
 from campshub.accounts.models import User
 from campshub.core.db.base import AnyRow
@@ -127,7 +127,7 @@ def list_enrolments(
     :raises NotFound: the principal sees no such group.
     """
     rows = select(*page.choose(ENROLMENT_COLUMNS)).where(
-        visible_to(principal, Enrolment), Enrolment.group_id == group_id
+        visible_to(principal, Enrolment), Enrolment.group_id == group_id, is_there(principal, group_id)
     )
     if status is not None:
         rows = rows.where(Enrolment.status == status)
@@ -147,12 +147,17 @@ def roster(session: Session, principal: Principal, group_id: UUID, *, on: date, 
         .select_from(Enrolment)
         .join(Student, and_(Student.organization_id == Enrolment.organization_id, Student.id == Enrolment.student_id))
         .where(visible_to(principal, Enrolment), visible_to(principal, Student), Student.deleted_at.is_(None))
-        .where(Enrolment.group_id == group_id, on_roster(on))
+        .where(Enrolment.group_id == group_id, on_roster(on), is_there(principal, group_id))
     )
     found = page.of(session, rows, order=(Student.sort_name, Student.id, Enrolment.id))
     if not found.rows:
         see_group(session, principal, group_id)
     return found
+
+
+def is_there(principal: Principal, group_id: UUID) -> ColumnElement[bool]:
+    """Return the condition that the principal sees the group, which may have been deleted."""
+    return exists(select(1).where(visible_to(principal, Group), Group.id == group_id, Group.deleted_at.is_(None)))
 
 
 def see_group(session: Session, principal: Principal, group_id: UUID) -> None:

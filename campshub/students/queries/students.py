@@ -5,7 +5,7 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Integer, Uuid, and_, column, exists, func, literal, select
+from sqlalchemy import ColumnElement, Integer, Text, Uuid, and_, column, exists, func, literal, or_, select
 
 from campshub.core.db.base import AnyRow
 from campshub.core.db.session import Session
@@ -40,17 +40,22 @@ LISTED_COLUMNS = (
 )
 COLUMNS = (*LISTED_COLUMNS, Student.address, Student.emergency_contacts, Student.guardians)
 MOST_FOUND = 200
+LEAST_LETTERS = 3
 
 
 def list_students(session: Session, principal: Principal, *, q: str | None, page: PageRequest, **filters: Any) -> Page:
     """List the students whom the principal may see, by name; with ``q`` whoever fits best first."""
-    rows = select(*page.choose(LISTED_COLUMNS)).where(visible_to(principal, Student), *_conditions(filters))
+    rows = select(*page.choose(LISTED_COLUMNS)).where(visible_to(principal, Student), *_conditions(principal, filters))
     orders: dict[str, tuple[Any, ...]] = {
         "name": (Student.sort_name, Student.id),
         "code": (Student.code, Student.id),
         "created": (Student.id,),
     }
-    if q is not None and (words := names.folded(q)):
+    words = names.folded(q) if q is not None else ""
+    if words and len(words) < LEAST_LETTERS:  # too few for trigrams: whoever's family name or code begins so
+        code = func.starts_with(func.lower(Student.code, type_=Text()), words)
+        rows = rows.where(or_(func.starts_with(Student.sort_name, words), code))
+    elif words:
         found = func.search_students(words, MOST_FOUND).table_valued(
             column("student_id", Uuid), column("distance", Integer)
         )
@@ -59,7 +64,7 @@ def list_students(session: Session, principal: Principal, *, q: str | None, page
     return page.of(session, rows, order=orders.get(page.sort, orders["name"]))
 
 
-def _conditions(filters: Mapping[str, Any]) -> list[ColumnElement[bool]]:
+def _conditions(principal: Principal, filters: Mapping[str, Any]) -> list[ColumnElement[bool]]:
     """Return one condition a filter."""
     group: UUID | None = filters.get("group_id")
     joined_from: date | None = filters.get("joined_from")
@@ -76,16 +81,17 @@ def _conditions(filters: Mapping[str, Any]) -> list[ColumnElement[bool]]:
     if joined_to:
         found.append(Student.joined_on <= joined_to)
     if group:
-        found.append(_in_group(group))
+        found.append(_in_group(principal, group))
     return found
 
 
-def _in_group(group_id: UUID) -> ColumnElement[bool]:
+def _in_group(principal: Principal, group_id: UUID) -> ColumnElement[bool]:
     return exists(
         select(1)
         .select_from(Enrolment)
         .where(
             and_(Enrolment.organization_id == Student.organization_id, Enrolment.student_id == Student.id),
+            visible_to(principal, Enrolment),
             Enrolment.group_id == group_id,
             Enrolment.status == "active",
         )

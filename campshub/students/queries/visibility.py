@@ -1,11 +1,12 @@
 """Who sees which students and groups: trainers those of their groups, clients themselves."""
 
-from sqlalchemy import ColumnElement, and_, exists, select
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 
 from campshub.core.security.permissions import Scope
 from campshub.core.security.principal import Principal, visibility
 from campshub.students.models import Enrolment, Group, GroupTrainer, Student
 
+GRACE_DAYS = 31
 _PRESENT = ("active", "completed")
 
 
@@ -39,6 +40,9 @@ def _trainers_students(principal: Principal) -> ColumnElement[bool]:
             Enrolment.organization_id == Student.organization_id,
             Enrolment.student_id == Student.id,
             Enrolment.status.in_(_PRESENT),
+            # Those of today, of a month ago, and of the month to come; whoever left long ago is nobody's student.
+            Enrolment.begins_on <= func.current_date() + GRACE_DAYS,
+            or_(Enrolment.ends_on.is_(None), Enrolment.ends_on >= func.current_date() - GRACE_DAYS),
         )
         .correlate(Student)
     )

@@ -1,7 +1,6 @@
 """Groups, enrolments and rosters, as they come in and go out."""
 
 from marshmallow import fields as ma
-from marshmallow import validate
 
 from campshub.core.http import fields
 from campshub.students.models import ENROLMENT_STATUSES, GROUP_KINDS, GROUP_STATUSES
@@ -26,7 +25,7 @@ class GroupIn(_Group):
     name = fields.Name(required=True)
     kind = fields.Text(one_of=GROUP_KINDS, load_default="class")
     status = fields.Text(one_of=GROUP_STATUSES, load_default="active")
-    trainer_ids = ma.List(fields.Id(), load_default=list, validate=validate.Length(max=_MOST_TRAINERS))
+    trainer_ids = fields.Several(fields.Id(), load_default=list, most=_MOST_TRAINERS)
 
 
 class GroupPatch(_Group):
@@ -36,7 +35,7 @@ class GroupPatch(_Group):
     name = fields.Name()
     kind = fields.Text(one_of=GROUP_KINDS)
     status = fields.Text(one_of=GROUP_STATUSES)
-    trainer_ids = ma.List(fields.Id(), validate=validate.Length(max=_MOST_TRAINERS))
+    trainer_ids = fields.Several(fields.Id(), most=_MOST_TRAINERS)
 
 
 class GroupFilter(fields.Filter):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import ValidationError, validate, validates_schema
+from marshmallow import ValidationError, validates_schema
 from marshmallow import fields as ma
 
 from campshub.core.http import fields
@@ -11,13 +11,13 @@ from campshub.core.http.rows import FieldErrorOut, Rows
 from campshub.students.models import STUDENT_STATUSES
 
 MOST_ROWS = 1_000
-_FEW = validate.Length(max=10)
+_FEW = 10
 
 
 class AddressIn(fields.In):
     """A postal address."""
 
-    lines = ma.List(fields.Text(), validate=validate.Length(max=4))
+    lines = fields.Several(fields.Text(), most=4)
     locality = fields.Text()
     region = fields.Text()
     postal_code = fields.Text(most=20)
@@ -64,9 +64,9 @@ class StudentIn(_Student):
     code = fields.Name(required=True, most=64)
     given_name = fields.Name(required=True)
     family_name = fields.Name(required=True)
-    emergency_contacts = ma.List(ma.Nested(ContactIn), load_default=list, validate=_FEW)
-    guardians = ma.List(ma.Nested(ContactIn), load_default=list, validate=_FEW)
-    tags = ma.List(fields.Name(most=64), load_default=list, validate=validate.Length(max=50))
+    emergency_contacts = fields.Several(ma.Nested(ContactIn), load_default=list, most=_FEW)
+    guardians = fields.Several(ma.Nested(ContactIn), load_default=list, most=_FEW)
+    tags = fields.Several(fields.Name(most=64), load_default=list, most=50)
     status = fields.Text(one_of=STUDENT_STATUSES, load_default="active")
 
 
@@ -76,9 +76,9 @@ class StudentPatch(_Student):
     code = fields.Name(most=64)
     given_name = fields.Name()
     family_name = fields.Name()
-    emergency_contacts = ma.List(ma.Nested(ContactIn), validate=_FEW)
-    guardians = ma.List(ma.Nested(ContactIn), validate=_FEW)
-    tags = ma.List(fields.Name(most=64), validate=validate.Length(max=50))
+    emergency_contacts = fields.Several(ma.Nested(ContactIn), most=_FEW)
+    guardians = fields.Several(ma.Nested(ContactIn), most=_FEW)
+    tags = fields.Several(fields.Name(most=64), most=50)
     status = fields.Text(one_of=STUDENT_STATUSES)
 
 

@@ -5,7 +5,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 
 from campshub.accounts.models import Membership
 from campshub.core.db.base import new_id
@@ -232,7 +232,7 @@ def _need_place(session: Session, group: Group) -> None:
         select(func.count())
         .select_from(Enrolment)
         .where(Enrolment.organization_id == group.organization_id, Enrolment.group_id == group.id)
-        .where(Enrolment.status == "active")
+        .where(Enrolment.status == "active", or_(Enrolment.ends_on.is_(None), Enrolment.ends_on >= func.current_date()))
     )
     if (taken or 0) >= group.capacity:
         raise GroupFull

@@ -18,7 +18,7 @@ from campshub.workouts.models import (
 )
 
 _MUSCLES = catalogue.muscle_keys()
-_FEW = validate.Length(max=20)
+_FEW = 20
 _LEAST_SHARE = 0.01
 
 
@@ -50,7 +50,7 @@ class ExerciseIn(fields.In):
     id = fields.Id(metadata={"description": "Your own id (UUID version 7), so that a retry is no second exercise."})
     private = fields.Flag(load_default=False, metadata={"description": "Your own, not the organization's."})
     name = fields.Name(required=True)
-    aliases = ma.List(fields.Name(), load_default=list, validate=_FEW)
+    aliases = fields.Several(fields.Name(), load_default=list, most=_FEW)
     equipment = fields.Text(required=True, one_of=EQUIPMENT)
     mechanic = fields.Text(load_default=None, allow_none=True, one_of=MECHANICS)
     force = fields.Text(load_default=None, allow_none=True, one_of=FORCES)
@@ -60,14 +60,14 @@ class ExerciseIn(fields.In):
     metrics = ma.List(
         fields.Text(one_of=METRICS), load_default=lambda: ["reps", "load"], validate=validate.Length(min=1, max=4)
     )
-    muscles = ma.List(ma.Nested(ExerciseMuscleIn), load_default=list, validate=_FEW)
+    muscles = fields.Several(ma.Nested(ExerciseMuscleIn), load_default=list, most=_FEW)
 
 
 class ExercisePatch(fields.In):
     """What changes in an exercise; what is not named stays."""
 
     name = fields.Name()
-    aliases = ma.List(fields.Name(), validate=_FEW)
+    aliases = fields.Several(fields.Name(), most=_FEW)
     equipment = fields.Text(one_of=EQUIPMENT)
     mechanic = fields.Text(allow_none=True, one_of=MECHANICS)
     force = fields.Text(allow_none=True, one_of=FORCES)
@@ -75,7 +75,7 @@ class ExercisePatch(fields.In):
     load_mode = fields.Text(one_of=LOAD_MODES)
     side = fields.Text(one_of=SIDES)
     metrics = ma.List(fields.Text(one_of=METRICS), validate=validate.Length(min=1, max=4))
-    muscles = ma.List(ma.Nested(ExerciseMuscleIn), validate=_FEW, metadata={"description": "All of them, anew."})
+    muscles = fields.Several(ma.Nested(ExerciseMuscleIn), most=_FEW, metadata={"description": "All of them, anew."})
 
 
 class ExerciseMuscleOut(fields.Out):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from marshmallow import fields as ma
-from marshmallow import validate, validates_schema
+from marshmallow import validates_schema
 
 from campshub.core.http import fields
 from campshub.workouts.schemas.sets import SetIn, SetOut, Weight, require_unit
@@ -38,7 +38,7 @@ class LoggedExerciseIn(fields.In):
         most=MOST_SUPERSETS,
         metadata={"description": "Exercises with one number were done in turn."},
     )
-    sets = ma.List(ma.Nested(SetIn), load_default=list, validate=validate.Length(max=MOST_SETS))
+    sets = fields.Several(ma.Nested(SetIn), load_default=list, most=MOST_SETS)
 
 
 class WorkoutLogIn(_Log):
@@ -52,7 +52,7 @@ class WorkoutLogIn(_Log):
     external_id = fields.Name(
         load_default=None, allow_none=True, metadata={"description": "The log's id there: logged once, sent often."}
     )
-    exercises = ma.List(ma.Nested(LoggedExerciseIn), load_default=list, validate=validate.Length(max=MOST_EXERCISES))
+    exercises = fields.Several(ma.Nested(LoggedExerciseIn), load_default=list, most=MOST_EXERCISES)
 
     @validates_schema
     def _weighs(self, given: Mapping[str, Any], **_options: Any) -> None:

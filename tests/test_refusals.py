@@ -1,0 +1,130 @@
+"""What attackers of the running API have found, each told as what holds now."""
+
+import time
+import uuid
+
+import pytest
+
+from campshub.core.db.base import new_id
+from campshub.core.security.permissions import Role
+
+
+@pytest.mark.parametrize(
+    ("address", "body"),
+    [
+        ("/api/students/bulk/", {"students": [{}] * 300_000}),
+        ("/api/groups/", {"code": "a", "name": "b", "trainer_ids": [1] * 60_000}),
+        ("/api/students/", {"code": "a", "given_name": "b", "family_name": "c", "tags": [1] * 60_000}),
+        ("/api/workout-logs/", {"started_at": "2026-11-01T10:00:00Z", "exercises": [{}] * 60_000}),
+        ("/api/auth/token/", {f"k{number}": 1 for number in range(25_000)}),
+    ],
+)
+def test_an_answer_never_outgrows_what_was_sent(api, address, body):
+    answer = api.post(address, body)
+
+    assert answer.status == 422
+    # One for the whole list: its rows, which took 24 s and a worker's end, are not looked at.
+    assert len(answer.problem["errors"]) == (1 if address != "/api/auth/token/" else 100)
+    assert len(answer.response.get_data()) < 20_000
+
+
+def test_the_users_can_be_paged_by_name(api, place):
+    for _ in range(3):
+        place.someone(Role.CLIENT)
+
+    first = api.get("/api/users/?limit=2").json
+    second = api.get(f"/api/users/?limit=2&cursor={first['next_cursor']}").json
+
+    assert len({user["id"] for user in first["items"] + second["items"]}) == 4
+
+
+def test_long_names_can_be_paged_past(api, student):
+    for number in range(3):
+        student(given_name=f"{number}" + "\U0001d51e" * 199, family_name="\U0001d51f" * 200)
+
+    cursor = api.get("/api/students/?limit=1").json["next_cursor"]
+
+    assert api.get(f"/api/students/?limit=1&cursor={cursor}").status == 200
+
+
+def test_codes_and_locks_are_for_admins(api, place):
+    trainer = place.the(Role.TRAINER)
+    code = {"key": "absent", "label": "Absent", "counts_as": "present", "in_rate": False}
+
+    assert trainer.post("/api/attendance/codes/", code).status == 403
+    assert api.post("/api/attendance/codes/", code).status == 201
+
+
+def test_a_replayed_create_shows_nothing_that_its_sender_may_not_see(api, place):
+    trainer = place.the(Role.TRAINER)
+    group = api.made("/api/groups/", {"code": "G", "name": "Blue"})
+    body = {"id": str(new_id()), "group_id": group["id"], "local_date": time.strftime("%Y-%m-%d")}
+    api.made("/api/attendance/sessions/", body)
+
+    answer = trainer.post("/api/attendance/sessions/", body)
+
+    assert (answer.status, answer.problem["code"]) == (409, "id_taken")
+
+
+def test_what_staff_note_on_a_session_is_for_staff(api, place, student):
+    client = place.the(Role.CLIENT)
+    me = student(user_id=str(client.user_id))
+    group = api.made("/api/groups/", {"code": "G", "name": "Blue"})
+    api.made(f"/api/groups/{group['id']}/enrolments/", {"student_id": me["id"], "begins_on": "2026-01-01"})
+    body = {"group_id": group["id"], "local_date": time.strftime("%Y-%m-%d"), "notes": "for staff"}
+    session = api.made("/api/attendance/sessions/", body)
+    address = f"/api/attendance/sessions/{session['id']}/"
+
+    assert api.get(address).json["notes"] == "for staff"
+    assert client.get(address).json["notes"] is None
+    assert client.get("/api/attendance/sessions/").json["items"][0]["notes"] is None
+
+
+def test_a_kept_answer_lives_a_day(api, place, sql):
+    def create():
+        body = {"code": new_id().hex, "given_name": "A", "family_name": "B"}
+        return api.post("/api/students/", body, headers={"Idempotency-Key": "k"})
+
+    assert create().status == 201
+    assert create().status == 422
+    sql("UPDATE idempotency_keys SET created_at = now() - interval '25 hours' RETURNING id")
+
+    assert create().status == 201
+    assert create().status == 422
+    assert len(api.get("/api/students/").json["items"]) == 2
+
+
+def test_a_deleted_group_has_no_roster(api, student):
+    group = api.made("/api/groups/", {"code": "G", "name": "Blue"})
+    address = f"/api/groups/{group['id']}/"
+    api.made(f"{address}enrolments/", {"student_id": student()["id"], "begins_on": "2026-01-01"})
+    api.delete(address)
+
+    assert {api.get(f"{address}{part}/").status for part in ("roster", "enrolments", "sessions")} == {404}
+
+
+def test_trainers_do_not_see_whoever_left_their_groups_long_ago(api, place, student):
+    trainer = place.the(Role.TRAINER)
+    group = api.made("/api/groups/", {"code": "G", "name": "B", "trainer_ids": [str(trainer.user_id)]})
+    for begins_on, ends_on in (("2015-01-01", "2015-02-01"), ("2199-01-01", None)):
+        body = {"student_id": student()["id"], "begins_on": begins_on, "ends_on": ends_on}
+        api.made(f"/api/groups/{group['id']}/enrolments/", body)
+
+    assert trainer.get("/api/students/").json["items"] == []
+
+
+def test_two_letters_find_by_the_beginning_alone(api, student):
+    found = student(code="QX-1", family_name="Zuse")
+    student(code="AB-1", family_name="Azur")
+
+    assert [s["id"] for s in api.get("/api/students/?q=zu").json["items"]] == [found["id"]]
+    assert [s["id"] for s in api.get("/api/students/?q=qx").json["items"]] == [found["id"]]
+    assert "search_students" not in api.get("/api/students/?q=zu").asked[0]
+
+
+def test_secrets_are_kept_by_nobody_on_the_way(api, student):
+    made = student(medical_note="asthma")
+
+    assert api.get(f"/api/students/{made['id']}/medical-note/").headers["Cache-Control"] == "no-store"
+    assert api.get("/api/students/?joined_from=2026-W01-1").status == 422
+    assert uuid.UUID(made["id"])
