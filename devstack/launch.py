@@ -154,6 +154,7 @@ def _start(stack: Stack) -> None:
 def _seed(stack: Stack) -> None:
     _say("making demo data")
     # Written beside its place first, so that demo.json means that the data is whole.
+    # Its size: the command reads FLASK_DEMO_SEED_STUDENTS and FLASK_DEMO_SEED_DAYS from the environment as well.
     unfinished = stack.directory / f"{DEMO}.new"
     unfinished.unlink(missing_ok=True)
     _flask(stack, "demo", "seed", "--credentials", str(unfinished), record=SEEDING)

@@ -1,0 +1,101 @@
+"""Stacks of these tests' own, in folders of their own: their parts are killed, and their files looked at."""
+
+import contextlib
+import json
+import shutil
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from campshub.app import create_app
+from campshub.core.security.permissions import Role
+from devstack import place
+from devstack.nginx import Nginx
+from devstack.stack import Stack
+from tests.conftest import close, migrate, new_place, settings_of
+from tests.stack.asking import ask
+
+
+@contextlib.contextmanager
+def stack_in(folder, **shape):
+    """A stack that leaves nothing behind."""
+    stack = Stack(folder, **shape)
+    try:
+        yield stack
+    finally:
+        stack.stop()
+        shutil.rmtree(stack.place.runtime, ignore_errors=True)
+
+
+def processes_of(here) -> list[str]:
+    """Return all processes, of whatever name, whose arguments or working folder are in a stack's folders."""
+    folders = {str(here.directory), str(here.runtime)}
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            words = [*process.cmdline(), process.cwd()]
+            ended = process.status() == psutil.STATUS_ZOMBIE
+            if not ended and any(folder in word for folder in folders for word in words):
+                found.append(f"{process.pid} {words}")
+    return found
+
+
+def log_lines(path) -> list[dict]:
+    """Return the lines of a log that are JSON; of nginx's access log every line must be."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines if path.name == "access.log" or line.startswith("{")]
+
+
+@pytest.fixture(scope="session")
+def front(tmp_path_factory):
+    """nginx before two API processes, PgBouncer and the migrated database."""
+    folder = tmp_path_factory.mktemp("front")
+    with stack_in(folder, replica=False, nginx=True, api=2, workers=1, durable=False, nginx_rate="9000r/s") as stack:
+        stack.start_data()
+        migrate(settings_of(stack, stack.database))
+        stack.start_api()
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def admin(front) -> dict[str, str]:
+    """The headers of an organization's admin."""
+    app = create_app(settings_of(front, front.database))
+    yield new_place(app).the(Role.ADMIN).headers
+    close(app)
+
+
+@contextlib.contextmanager
+def nginx_in(folder, *ports: int, rate: str = "100r/s"):
+    """An nginx before servers on given ports, with a rate of its own."""
+    here = place.make(folder)
+    nginx = Nginx(here, [SimpleNamespace(port=port) for port in ports], port=None, rate=rate)
+    try:
+        nginx.start()
+        yield nginx
+    finally:
+        nginx.stop()
+        shutil.rmtree(here.runtime, ignore_errors=True)
+
+
+@pytest.fixture
+def nginx_before(tmp_path_factory):
+    """Return a maker of further nginx."""
+    with contextlib.ExitStack() as made:
+        yield lambda *ports, **options: made.enter_context(
+            nginx_in(tmp_path_factory.mktemp("nginx"), *ports, **options)
+        )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def late_answer(tmp_path_factory):
+    """Ask at once what takes nginx's ten seconds; a later test reads the answer."""
+    with (
+        ThreadPoolExecutor(1) as pool,
+        socket.create_server(("127.0.0.1", 0)) as silent,  # takes connections, and never says a word
+        nginx_in(tmp_path_factory.mktemp("late"), silent.getsockname()[1]) as nginx,
+    ):
+        yield pool.submit(ask, nginx.url, "/live/")

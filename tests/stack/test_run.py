@@ -1,0 +1,231 @@
+"""``make run`` and ``make stack`` as a person uses them: started, left by Ctrl-C, killed, and started again."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from campshub.core.db.base import new_id
+from devstack import place
+from tests.conftest import ROOT
+from tests.e2e.conftest import free_port
+from tests.stack.asking import ask, until
+from tests.stack.conftest import log_lines, processes_of
+
+PATIENCE_S = 120
+# Click reads each option of `flask demo seed` from the environment as well.
+SMALL = {"FLASK_DEMO_SEED_STUDENTS": "20", "FLASK_DEMO_SEED_DAYS": "3", "PASSWORD_COST": "4"}
+
+
+class Terminal:
+    """A terminal in which ``python -m devstack`` runs."""
+
+    def __init__(self, folder, command: str, port: int, **environment: str) -> None:
+        kept = {name: value for name, value in os.environ.items() if not re.match("POSTGRES_|REDIS_|CELERY_", name)}
+        self.begun = time.monotonic()
+        self.folder = folder
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "devstack", command],
+            cwd=ROOT,
+            env={**kept, **environment, "DEVSTACK_DIR": str(folder), "PORT": str(port), "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self.lines: list[str] = []
+        self.reader = threading.Thread(target=self._read)
+        self.reader.start()
+
+    def _read(self) -> None:
+        with self.process.stdout as output:
+            self.lines.extend(iter(output.readline, ""))
+
+    @property
+    def shown(self) -> str:
+        return "".join(self.lines)
+
+    def state(self) -> dict:
+        """Return state.json when it says ready."""
+
+        def ready():
+            with contextlib.suppress(OSError, ValueError):
+                known = json.loads((self.folder / "state.json").read_text(encoding="utf-8"))
+                if known["ready"] and "Ctrl-C stops everything" in self.shown:
+                    return known
+            assert self.process.poll() is None, self.shown
+            return None
+
+        return until(ready, PATIENCE_S)
+
+    def ctrl_c(self) -> int:
+        """Send what the terminal sends, to the whole group; return the exit code."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        return self.ended()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.ended()
+
+    def ended(self) -> int:
+        code = self.process.wait(60)
+        self.reader.join(10)
+        return code
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The folder of one stack, which these tests start one after the other; `remove` takes it away."""
+    folder = tmp_path_factory.mktemp("run") / "devstack"
+    here = place.make(folder)
+    yield folder
+    command = [sys.executable, "-m", "devstack", "remove"]
+    subprocess.run(command, cwd=ROOT, env={**os.environ, "DEVSTACK_DIR": str(folder)}, check=True)
+    assert processes_of(here) == []
+    assert (here.directory.exists(), here.runtime.exists()) == (False, False)
+
+
+@pytest.fixture(scope="module")
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+def devstack(folder, port):
+    """Start a command in a terminal; whatever a test leaves running is killed."""
+    opened = []
+
+    def start(command, **environment):
+        opened.append(Terminal(folder, command, port, **environment))
+        return opened[-1]
+
+    yield start
+    for terminal in opened:
+        if terminal.process.poll() is None:
+            terminal.kill()
+
+
+def signed_in(url: str, demo: dict) -> dict[str, str]:
+    named = {name: demo[name] for name in ("email", "password", "organization_id")}
+    answer = ask(url, "/api/auth/token/", "POST", body=named)
+    assert answer.status == 200, answer.body
+    return {"Authorization": f"Bearer {answer.json['access_token']}"}
+
+
+def test_ctrl_c_while_demo_data_is_made_ends_everything(folder, devstack):
+    terminal = devstack("run", PASSWORD_COST="4")
+    until((folder / "seeding.json").exists, PATIENCE_S)
+
+    assert terminal.ctrl_c() == 0, terminal.shown
+
+    assert processes_of(place.make(folder)) == []
+    assert "Traceback" not in terminal.shown
+    assert not (folder / "demo.json").exists()
+
+
+def test_run_starts_over_with_whole_demo_data_says_where_it_is_and_ends_at_ctrl_c(folder, devstack, port):
+    terminal = devstack("run", **SMALL)
+    known = terminal.state()
+
+    assert "the demo data is incomplete: starting over" in terminal.shown
+    url = f"http://127.0.0.1:{port}"
+    assert (known["base_url"], known["nginx_url"], known["api_urls"]) == (url, None, [url])
+    assert known["postgres"]["replica_dsn"] is known["postgres"]["pgbouncer_dsn"] is None
+    demo = known["demo"]
+    assert set(demo) == {"email", "password", "organization_id", "other"}
+    assert set(demo["other"]) == {"email", "password", "organization_id"}
+    for line in (
+        rf"CampsHub is ready after \d+\.\d s\n  address        {url}/\n  documentation  {url}/docs/\n",
+        rf"  sign in as     {re.escape(demo['email'])}  {re.escape(demo['password'])}\n",
+    ):
+        assert re.search(line, terminal.shown), terminal.shown
+    assert ask(url, "/docs/").status == 200
+    for sign_in in (demo, demo["other"]):
+        listed = ask(url, "/api/students/?limit=200", headers=signed_in(url, sign_in))
+        assert len(listed.json["items"]) == 20
+
+    second = subprocess.run(
+        [sys.executable, "-m", "devstack", "run"],
+        cwd=ROOT,
+        env={**os.environ, "DEVSTACK_DIR": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (second.returncode, second.stdout) == (1, "")
+    assert second.stderr.startswith(f"a stack runs here already (process {terminal.process.pid}): make stop ends it;")
+
+    began = time.monotonic()
+    assert terminal.ctrl_c() == 0, terminal.shown
+    assert time.monotonic() - began < 30
+    assert processes_of(place.make(folder)) == []
+    assert json.loads((folder / "state.json").read_text(encoding="utf-8"))["ready"] is False
+    assert "Traceback" not in terminal.shown
+
+
+def test_a_second_run_has_the_same_data_and_a_killed_one_is_replaced_by_the_whole_stack(
+    folder, devstack, port, record_property
+):
+    terminal = devstack("run", **SMALL)
+    demo = terminal.state()["demo"]
+    record_property("figure", f"second `devstack run` ready after {time.monotonic() - terminal.begun:.1f} s")
+    assert "making demo data" not in terminal.shown
+    headers = signed_in(f"http://127.0.0.1:{port}", demo)
+    terminal.kill()  # and its API process goes on, on the port that nginx wants now
+
+    terminal = devstack("stack", **SMALL)
+    known = terminal.state()
+
+    whole(known, port, demo)
+    read_back(folder, known, headers)
+    assert terminal.ctrl_c() == 0, terminal.shown
+    assert processes_of(place.make(folder)) == []
+
+
+def whole(known: dict, port: int, demo: dict) -> None:
+    """Check that state.json is filled whole."""
+    url = f"http://127.0.0.1:{port}"
+    assert (known["base_url"], known["nginx_url"], known["docs_url"]) == (url, url, f"{url}/docs/")
+    assert len(set(known["api_urls"]) - {url}) == 2
+    assert known["demo"] == demo
+    assert all(known["postgres"].values())
+    assert all(known["redis"].values())
+    assert all(ask(one, "/ready/").status == 200 for one in known["api_urls"])
+    services = ask(url, "/health/").json["services"]
+    assert {name for name, told in services.items() if told["healthy"]} >= {"database", "replica", "cache", "broker"}
+
+
+def read_back(folder, known: dict, headers: dict[str, str]) -> None:
+    """Write through nginx and read it back at once, often enough that both API processes have served."""
+    url, log = known["nginx_url"], place.make(folder).runtime / "nginx" / "access.log"
+    for _ in range(10):
+        code = new_id().hex
+        body = {"code": code, "given_name": "Asha", "family_name": "Rao"}
+        made = ask(url, "/api/students/", "POST", headers=headers, body=body)
+        assert made.status == 201
+        assert ask(url, f"/api/students/{made.json['id']}/", headers=headers).json["code"] == code
+        listed = ask(url, "/api/students/?limit=200", headers=headers)
+        assert code in {item["code"] for item in listed.json["items"]}
+    served = {line["upstream"] for line in log_lines(log)}
+    assert served >= {one.removeprefix("http://") for one in known["api_urls"]}
+
+
+def test_make_help_lists_every_target():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^\.PHONY: (.+)$", makefile, re.MULTILINE))
+    rules = set(re.findall(r"^([a-z][a-z-]*):(?!=)", makefile, re.MULTILINE))
+
+    for words in (["help"], []):
+        told = subprocess.run([shutil.which("make"), *words], cwd=ROOT, capture_output=True, text=True, check=True)
+        listed = re.findall(r"^  make ([a-z-]+) +(\S.*)$", told.stdout, re.MULTILINE)
+        assert {name for name, _ in listed} == targets == rules
+        assert len(listed) == len(told.stdout.splitlines())
+    assert targets >= {"run", "stack", "stop", "test", "lint", "bench", "fmt", "migration"}
