@@ -24,7 +24,7 @@ PARTS = [
     "primary", "replica", "redis-cache", "redis-broker", "pgbouncer-primary", "pgbouncer-replica", "api-1", "api-2",
     "nginx",
 ]  # fmt: skip
-# /work/shared/spec/api.md; what is null in a small stack is null or that type.
+# The shape that clients rely on; what is null in a small stack is null or that type.
 STATE = {
     "ready": bool, "base_url": str, "docs_url": str, "nginx_url": str, "api_urls": list,
     "postgres": {"primary_dsn": str, "replica_dsn": str, "pgbouncer_dsn": str},
