@@ -24,7 +24,7 @@ _BY_STATUS: dict[int, type[Problem]] = {
     405: problems.MethodNotAllowed,
     413: problems.BodyTooLarge,
     415: problems.UnsupportedMediaType,
-    429: problems.TooManyRequests,
+    429: problems.RateLimited,
 }
 # SQLSTATE: what the server says when it is not the request's fault and may be asked again.
 _PASSING = frozenset({"40001", "40P01", "55P03", "57014", "57P05", "25P03", "25P04", "53300"})
