@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     db_pool_size: int = Field(default=20, ge=1)
     db_pool_timeout_s: float = Field(default=2.0, gt=0)
     db_prepare_threshold: int | None = None
+    db_spill: int = Field(default=10, ge=1)
 
     redis_url: str = "redis://127.0.0.1:6379/0"
     celery_broker_url: str = "redis://127.0.0.1:6380/0"
@@ -101,6 +102,11 @@ class Settings(BaseSettings):
     def _limits_can_be_read(cls, value: str) -> str:
         read_limit(value)
         return value
+
+    @property
+    def redis_urls(self) -> list[str]:
+        """The cache Redis servers; an organization's stamps and answers live in one of them."""
+        return [url.strip() for url in self.redis_url.split(",") if url.strip()]
 
     @property
     def hosts(self) -> frozenset[str]:

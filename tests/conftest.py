@@ -129,7 +129,7 @@ def close(app: Any) -> None:
     with app.app_context():
         for engine in db.engines.values():
             engine.dispose()
-    app.extensions["campshub"].cache.client.close()
+    app.extensions["campshub"].close()
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 from typing import Any
 
 from campshub.accounts import queries, schemas, service
-from campshub.core.http.marks import as_system, needs, public, secret
+from campshub.core.http.marks import as_system, cached, needs, public, secret
 from campshub.core.http.problems import NotFound, PreconditionFailed
 from campshub.core.http.resource import Blueprint, Resource
 from campshub.core.security.permissions import Permission
@@ -53,6 +53,7 @@ class MyOrganization(Resource):
     """The organization that one is signed in to."""
 
     @needs(Permission.ORGANIZATION_READ)
+    @cached(tags=("access",), same_for_role=True)
     @organizations.answers(schemas.OrganizationOut)
     def get(self) -> Any:
         """Show the organization that one is signed in to."""
@@ -85,6 +86,7 @@ class Users(Resource):
     """The users of the organization."""
 
     @needs(Permission.USERS_READ)
+    @cached(tags=("access",), same_for_role=True)
     @users.query(schemas.UserFilter)
     @users.answers_page(schemas.UserOut, sorts=("name", "created"))
     def get(self, *, role: str | None, page: Any) -> Any:
@@ -97,6 +99,7 @@ class OneUser(Resource):
     """One user of the organization."""
 
     @needs(Permission.USERS_READ)
+    @cached(tags=("access",), same_for_role=True)
     @users.answers(schemas.UserOut, raises=(NotFound,))
     def get(self, user_id: Any) -> Any:
         """Show one user."""

@@ -33,6 +33,10 @@ _LSN = re.compile(r"[0-9A-F]{1,8}/[0-9A-F]{1,8}")
 _SHUT = frozenset({"57P01", "57P02", "57P03"})
 
 
+class RolledBack(RuntimeError):
+    """The transaction had failed before it was to be committed."""
+
+
 @dataclass
 class Entered:
     """What the statement that sets the tenant tells: the membership, the session version, an earlier answer."""
@@ -56,12 +60,15 @@ class Unit:
     user_id: UUID | None = None
     server: str = PRIMARY
     needed_lsn: str | None = None
-    asks_position: bool = False
+    # Whether the statement that sets the tenant also looks up the caller's role; not if that is known already.
+    checks_caller: bool = True
     idempotency_key: UUID | None = None
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     trace_id: str = ""
     address: str | None = None
     entered: Entered | None = None
+    # Who the primary is, which the stamps of what is written here belong to.
+    primary: str = ""
     stamped: set[tuple[UUID, str]] = field(default_factory=set)
     # Why all that the unit changes is changed; it stands in each of its audit entries.
     reason: str | None = None
@@ -85,7 +92,8 @@ class Session(FlaskSession):
     def enter(self, organization_id: UUID, user_id: UUID | None = None) -> Entered:
         """Take a tenant within a unit that began without one, as sign-in does."""
         self.unit.organization_id, self.unit.user_id = organization_id, user_id
-        self.unit.entered = _read_entered(_batch(self.connection(), _enter_statement(self.unit)))
+        row = _batch(self.connection(), f"SELECT * FROM {_enter(self.unit)}")
+        self.unit.entered = Entered(*row)
         return self.unit.entered
 
     def let_go(self) -> None:
@@ -164,11 +172,11 @@ def _begun(unit: Unit) -> Session:
 
 
 def commit(session: Session) -> str | None:
-    """Commit, and return the WAL position after the commit record, or None where nobody needs it."""
+    """Commit; return the WAL position after the commit record, asked outside the transaction, None of a read."""
     if not session.in_transaction():
         return None
     unit, connection = session.unit, session.connection()
-    position = "; SELECT pg_current_wal_insert_lsn()" if unit.asks_position or not unit.read_only else ""
+    position = "" if unit.read_only else "; SELECT pg_current_wal_insert_lsn()"
     row = _batch(connection, f"COMMIT{position}", expect="COMMIT")
     session.commit()
     return str(row[0]) if row else None
@@ -197,14 +205,17 @@ def _begin(session: Session, transaction: SessionTransaction, connection: Connec
     if transaction.nested:
         return
     unit = session.unit
-    begin = "BEGIN READ ONLY" if unit.read_only else "BEGIN"
-    if unit.organization_id is None:
-        _batch(connection, begin)
-        return
-    unit.entered = _read_entered(_batch(connection, f"{begin}; {_enter_statement(unit)}"))
+    if unit.read_only:
+        entered = f"; SELECT * FROM {_enter(unit)}" if unit.organization_id is not None else ""
+        row = _batch(connection, f"BEGIN READ ONLY{entered}")
+    else:
+        entered = f", entered.* FROM {_enter(unit)} AS entered" if unit.organization_id is not None else ""
+        unit.primary, *row = _batch(connection, f"BEGIN; SELECT server_identity(){entered}")
+    if row:
+        unit.entered = Entered(*row)
 
 
-def _enter_statement(unit: Unit) -> str:
+def _enter(unit: Unit) -> str:
     """Write the call that sets the tenant, with values whose types leave no room for anything else."""
     lsn = "NULL"
     if unit.needed_lsn is not None:
@@ -213,13 +224,9 @@ def _enter_statement(unit: Unit) -> str:
         lsn = f"'{unit.needed_lsn}'"
     organization, user, key = (
         "NULL" if value is None else f"'{UUID(str(value))}'"
-        for value in (unit.organization_id, unit.user_id, unit.idempotency_key)
+        for value in (unit.organization_id, unit.user_id if unit.checks_caller else None, unit.idempotency_key)
     )
-    return f"SELECT * FROM enter({organization}, {user}, {lsn}, {key})"  # noqa: S608 - see above
-
-
-def _read_entered(row: Any) -> Entered:
-    return Entered(*row)
+    return f"enter({organization}, {user}, {lsn}, {key})"
 
 
 def _batch(connection: Connection, statements: str, *, expect: str | None = None) -> Any:
@@ -230,7 +237,7 @@ def _batch(connection: Connection, statements: str, *, expect: str | None = None
         cursor.execute(statements, prepare=False)  # several statements at once cannot be prepared
         if expect and cursor.statusmessage != expect:
             # PostgreSQL answers COMMIT of a broken transaction with ROLLBACK and no error.
-            raise RuntimeError(f"the transaction had failed before: {cursor.statusmessage} instead of {expect}")
+            raise RolledBack(f"the transaction had failed before: {cursor.statusmessage} instead of {expect}")
         while cursor.nextset():
             pass
         return cursor.fetchone() if cursor.description else None

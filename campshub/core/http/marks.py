@@ -5,6 +5,7 @@ Deny unless said: a handler with neither ``needs`` nor ``public`` stops the star
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, TypeVar
 
 from marshmallow import Schema
@@ -14,6 +15,23 @@ from campshub.core.security.permissions import Permission
 
 H = TypeVar("H", bound=Callable[..., Any])
 MIB = 1024 * 1024
+
+
+class Life(StrEnum):
+    """How long a finished answer takes room when nobody asks for it; how long it is true, the stamps say."""
+
+    DATA = "data"
+    ANALYTICS = "analytics"
+    STATISTICS = "statistics"
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """How a handler's finished answers are kept: what they are made of, and whether a whole role shares them."""
+
+    tags: tuple[str, ...]
+    life: Life = Life.DATA
+    same_for_role: bool = False
 
 
 @dataclass
@@ -32,6 +50,7 @@ class Mark:
     raises: tuple[type[Problem], ...] = field(default_factory=tuple)
     is_secret: bool = False
     is_system: bool = False
+    keeping: Keeping | None = None
 
 
 def mark_of(handler: Any) -> Mark:
@@ -70,6 +89,14 @@ def secret(handler: H) -> H:
 def as_system(handler: H) -> H:
     """Mark a handler that works across organizations, under the role that bypasses tenancy."""
     return _marking(is_system=True)(handler)
+
+
+def cached(*, tags: Sequence[str], life: Life = Life.DATA, same_for_role: bool = False) -> Callable[[H], H]:
+    """Mark a handler whose finished answers are kept: ``tags`` names all that it reads.
+
+    An answer belongs to its caller; with ``same_for_role``, to everyone of a role that sees the whole organization.
+    """
+    return _marking(keeping=Keeping(tuple(tags), life, same_for_role))
 
 
 def query(schema: type[Schema]) -> Callable[[H], H]:

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -68,6 +68,13 @@ def shared_with_platform(model: type) -> None:
     """Register a table whose platform rows every organization reads."""
     everyone_sees(model)
     _shared.add(model)
+    shared_tags.cache_clear()
+
+
+@cache
+def shared_tags() -> frozenset[str]:
+    """Return the tags of the tables that hold rows of the platform."""
+    return frozenset(model.__tag__ for model in _shared)  # type: ignore[attr-defined] # a table's class
 
 
 def visible_to(principal: Principal, model: Any) -> ColumnElement[bool]:
