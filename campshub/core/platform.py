@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from campshub.config import Settings, read_keys
 from campshub.core.cache.connection import Cache
 from campshub.core.db.freshness import Freshness
+from campshub.core.http.declared import Declared
+from campshub.core.http.limits import Limits
 from campshub.core.security.crypto import KeyRing
 from campshub.core.security.tokens import Tokens
 
@@ -16,6 +18,8 @@ class Platform:
     settings: Settings
     cache: Cache = field(init=False)
     freshness: Freshness = field(init=False)
+    limits: Limits = field(init=False)
+    declared: Declared = field(init=False)
     ring: KeyRing = field(init=False)
     tokens: Tokens = field(init=False)
 
@@ -23,5 +27,7 @@ class Platform:
         """Make the parts from the settings."""
         self.cache = Cache(self.settings.redis_url)
         self.freshness = Freshness(self.cache)
+        self.limits = Limits(self.settings)
+        self.declared = Declared(self.settings, self.cache)
         self.ring = KeyRing(read_keys(self.settings.field_encryption_keys))
         self.tokens = Tokens(self.settings)

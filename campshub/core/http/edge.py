@@ -54,6 +54,8 @@ def answer(resource: "Resource", handler: Handler, path: dict[str, Any]) -> Resp
     claims = _claims(platform, handler)
     arguments = handler.arguments(request)
     given = path | handler.body(request)
+    if handler.mark.limits:
+        platform.declared.count_marked(handler.mark, given)
     resource.now, resource.platform = g.now, platform
     resource.if_match = conditional.expected_version(request.headers.get("If-Match"))
     unit = Unit(
