@@ -1,9 +1,10 @@
 """The accounts' addresses."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from campshub.accounts import queries, schemas, service
-from campshub.core.http.marks import as_system, cached, needs, public, secret
+from campshub.core.http.marks import as_system, cached, limited, needs, public, secret
 from campshub.core.http.problems import NotFound, PreconditionFailed
 from campshub.core.http.resource import Blueprint, Resource
 from campshub.core.security.permissions import Permission
@@ -16,11 +17,18 @@ users = Blueprint("users", __name__, url_prefix="/api/users", description="Who b
 blueprints = (auth, me, organizations, users)
 
 
+def _account(given: Mapping[str, Any]) -> str:
+    """Return the account that a sign-in names, however it is written."""
+    return queries.email_key(given["email"])
+
+
 @auth.route("/token/")
 class Token(Resource):
     """Signing in with a password."""
 
     @public
+    @limited("login_address")
+    @limited("login", by=_account)
     @secret
     @auth.body(schemas.TokenIn)
     @auth.answers(schemas.TokenOut, raises=(service.BadCredentials, service.NoMembership))

@@ -1,11 +1,13 @@
 """What the platform holds for as long as the application lives: settings, keys, cache, freshness, limits, tokens."""
 
 from campshub.config import Settings, read_keys
+from campshub.core.cache.connection import Cache
 from campshub.core.cache.layered import Answers
 from campshub.core.db.freshness import Freshness
 from campshub.core.db.lease import Lease
 from campshub.core.db.replicas import Replicas
 from campshub.core.http.callers import Callers
+from campshub.core.http.declared import Declared
 from campshub.core.http.limits import Limits
 from campshub.core.http.marks import Life
 from campshub.core.security.crypto import KeyRing
@@ -22,7 +24,9 @@ class Platform:
         self.settings = settings
         self.ring = KeyRing(read_keys(settings.field_encryption_keys))
         self.tokens = Tokens(settings)
+        self.cache = Cache(settings.redis_urls[0])
         self.limits = Limits(settings)
+        self.declared = Declared(settings, self.cache)
         self.lease = Lease(settings)
         self.freshness = Freshness(settings.redis_urls, self.lease, counting=Limits.lua)
         self.replicas = Replicas(settings, self.lease)
@@ -38,3 +42,4 @@ class Platform:
         """Stop the lease's threads and close the connections to Redis."""
         self.lease.stop()
         self.freshness.close()
+        self.cache.client.close()

@@ -11,6 +11,7 @@ from campshub.core.http import limits
 from campshub.core.http.limits import Limits
 from tests.conftest import settings_of
 
+DEFAULTS = {"rate_limit_user": "1000/hour", "rate_limit_rpm": 1000, "rate_limit_burst": 100}
 NOW_MS = 1_795_000_000_000
 HOUR_MS = 3_600_000
 
@@ -18,7 +19,7 @@ HOUR_MS = 3_600_000
 @pytest.fixture
 def limits_of(stack, database):
     """Return a maker of limits."""
-    return lambda **given: Limits(settings_of(stack, database, **given))
+    return lambda **given: Limits(settings_of(stack, database, **DEFAULTS | given))
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def in_redis(app):
     return counting
 
 
-# Both countings --------------------------------------------------------------------------------------------------------
+# Both countings -------------------------------------------------------------------------------------------------------
 
 STEPS_MS = st.one_of(
     st.integers(0, 50),
@@ -181,7 +182,7 @@ def test_a_clock_read_a_moment_too_early_forgives_nothing(limits_of, counting):
     assert [count(caller, begin + step_ms).allowed for step_ms in (0, 0, -1, -1)] == [True, True, False, False]
 
 
-# Redis -----------------------------------------------------------------------------------------------------------------
+# Redis ----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -219,7 +220,7 @@ def test_what_someone_else_wrote_there_is_counted_from_nothing(client, limits_of
     assert in_redis(limits_of())(caller, NOW_MS).remaining == (999, 99)
 
 
-# The process -----------------------------------------------------------------------------------------------------------
+# The process ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_process_forgets_who_has_been_idle(limits_of):
@@ -249,7 +250,7 @@ def test_the_process_keeps_a_bounded_number_of_callers(limits_of, monkeypatch):
     assert "0" not in made._callers
 
 
-# What is told ----------------------------------------------------------------------------------------------------------
+# What is told ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_headers_say_what_is_left_of_which_policy(limits_of):

@@ -13,7 +13,8 @@ from typing import Any
 import orjson
 
 from campshub.core.cache.memory import Kept, Memory
-from campshub.core.cache.wire import CacheAway, Wire
+from campshub.core.cache.connection import CacheAway
+from campshub.core.cache.wire import Wire
 
 JITTER = 0.1
 # How long one waits for another who makes the same answer, before making it too.

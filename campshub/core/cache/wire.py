@@ -15,16 +15,11 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from campshub.core.breaker import Breaker
+from campshub.core.cache.connection import ANSWER_WITHIN_S, PAUSE_S, CacheAway
 from campshub.core.line import Errand, Interrupted, Line
 
-ANSWER_WITHIN_S = 0.25
-PAUSE_S = 2.0
 _SCRIPTS = Path(__file__).parent / "scripts"
 _CHUNK = 256 * 1024
-
-
-class CacheAway(Exception):
-    """The cache Redis does not answer; whoever asked goes on without it."""
 
 
 class Script:

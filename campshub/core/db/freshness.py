@@ -19,7 +19,8 @@ import psycopg
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from campshub.core.cache.wire import CacheAway, Script, Wire
+from campshub.core.cache.connection import CacheAway
+from campshub.core.cache.wire import Script, Wire
 from campshub.core.db.base import PLATFORM_ID
 from campshub.core.db.lease import HOLDS_S, Granted, Lease
 from campshub.core.db.session import db

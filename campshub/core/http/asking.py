@@ -8,7 +8,7 @@ from uuid import UUID
 from flask import g, request
 
 from campshub.core.cache.memory import Kept
-from campshub.core.cache.wire import CacheAway
+from campshub.core.cache.connection import CacheAway
 from campshub.core.db.base import PLATFORM_ID
 from campshub.core.db.freshness import HELD, Asked, Question
 from campshub.core.http import callers, reading

@@ -60,9 +60,14 @@ def _claims(platform: Platform, handler: Handler) -> Claims | None:
 
 
 def _parse(call: Call) -> None:
-    """Parse the parameters and the body."""
+    """Parse the parameters and the body; count the request in the handler's own limits.
+
+    :raises RateLimited: one is used up.
+    """
     call.arguments = call.handler.arguments(request)
     call.given = {**call.path, **call.handler.body(request)}
+    if call.handler.mark.limits:
+        call.platform.declared.count_marked(call.handler.mark, call.given)
     call.resource.if_match = conditional.expected_version(request.headers.get("If-Match"))
 
 

@@ -3,10 +3,10 @@
 Deny unless said: a handler with neither ``needs`` nor ``public`` stops the start.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from marshmallow import Schema
 
@@ -15,6 +15,15 @@ from campshub.core.security.permissions import Permission
 
 H = TypeVar("H", bound=Callable[..., Any])
 MIB = 1024 * 1024
+LimitName = Literal["login", "login_address", "chat", "generation"]
+
+
+@dataclass(frozen=True)
+class Limited:
+    """A declared limit that holds for one handler."""
+
+    name: LimitName
+    by: Callable[[Mapping[str, Any]], str] | None
 
 
 class Life(StrEnum):
@@ -51,6 +60,7 @@ class Mark:
     is_secret: bool = False
     is_system: bool = False
     keeping: Keeping | None = None
+    limits: tuple[Limited, ...] = ()
 
 
 def mark_of(handler: Any) -> Mark:
@@ -97,6 +107,20 @@ def cached(*, tags: Sequence[str], life: Life = Life.DATA, same_for_role: bool =
     An answer belongs to its caller; with ``same_for_role``, to everyone of a role that sees the whole organization.
     """
     return _marking(keeping=Keeping(tuple(tags), life, same_for_role))
+
+
+def limited(name: LimitName, *, by: Callable[[Mapping[str, Any]], str] | None = None) -> Callable[[H], H]:
+    """Mark a handler as under a declared limit (``declared``): by what ``by`` finds in the body, else by who asks.
+
+    Who asks is the user, and where everyone may ask the address; such a limit then stands instead of the anonymous one.
+    """
+
+    def decorate(handler: H) -> H:
+        mark = mark_of(handler)
+        mark.limits = (*mark.limits, Limited(name, by))
+        return handler
+
+    return decorate
 
 
 def query(schema: type[Schema]) -> Callable[[H], H]:

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 import campshub
-from campshub.core.cache.wire import ANSWER_WITHIN_S
+from campshub.core.cache.connection import ANSWER_WITHIN_S
 from campshub.core.db.session import db
 from campshub.core.http.serialise import write
 from campshub.core.observe import metrics

@@ -10,7 +10,7 @@ from flask.cli import AppGroup, with_appcontext
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from campshub.core.cache.wire import ANSWER_WITHIN_S
+from campshub.core.cache.connection import ANSWER_WITHIN_S
 from campshub.core.db import partitions as months
 from campshub.core.db.session import db
 from campshub.core.http.serialise import write
