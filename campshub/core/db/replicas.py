@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from campshub.core.db import unit as units
 from campshub.core.db.freshness import Freshness
 from campshub.core.db.session import REPLICA, Unit, db, is_gone
 
@@ -15,12 +16,9 @@ PAUSE_S = 2.0
 # A replica ends a query that stands in the way of what it has to replay; the primary has no such conflict.
 _CONFLICT = frozenset({"40001", "57014", "57P01"})
 
+Behind = units.Behind
 _turn = itertools.count()
 _away_until: WeakKeyDictionary[Engine, float] = WeakKeyDictionary()
-
-
-class Behind(Exception):
-    """The replica has not replayed the position that the read needs."""
 
 
 def choose(freshness: Freshness, unit: Unit) -> Unit | None:
