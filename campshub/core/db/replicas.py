@@ -12,15 +12,11 @@ from campshub.config import Settings
 from campshub.core.breaker import Breaker
 from campshub.core.db.freshness import Asked, as_lsn
 from campshub.core.db.lease import Lease
-from campshub.core.db.session import REPLICA, Unit, db, is_gone
+from campshub.core.db.session import REPLICA, Behind, Unit, db, is_gone
 
 PAUSE_S = 2.0
 # A replica ends a query that stands in the way of what it has to replay; the primary has no such conflict.
 _CONFLICT = frozenset({"40001", "57014", "57P01"})
-
-
-class Behind(Exception):
-    """The replica has not replayed the position that the read needs."""
 
 
 class SpillFull(Exception):

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from campshub.core.db import replicas
 from campshub.core.db.freshness import Asked
-from campshub.core.db.session import Entered, Session, Unit, begin, commit, is_gone
+from campshub.core.db.session import Behind, Entered, Session, Unit, begin, commit, is_gone
 from campshub.core.http import answers, callers
 from campshub.core.http.answers import Finished
 from campshub.core.http.call import Call
@@ -60,7 +60,7 @@ def _on_a_server(call: Call, asked: Asked, unit: Unit, work: Callable[[Session],
         try:
             with replica.reading(unit, asked.position) as lent:
                 return _on(lent, work)
-        except replicas.Behind:
+        except Behind:
             pass
         except DBAPIError as error:
             if not replicas.may_ask_primary(error):
@@ -82,7 +82,7 @@ def _on_a_server(call: Call, asked: Asked, unit: Unit, work: Callable[[Session],
 def _on(unit: Unit, work: Callable[[Session], T]) -> T:
     with closing(begin(unit)) as session:
         if unit.entered is not None and not unit.entered.fresh:
-            raise replicas.Behind
+            raise Behind
         done = work(session)
         commit(session)
     metrics.reads.labels(unit.server).inc()
