@@ -40,10 +40,10 @@ def learn(call: Call, asked: Asked) -> bool:
     with platform.answers.flight(asked.caller_key) as (flight, leads):
         if leads:
             entered: Entered | None = _on_a_server(call, asked, call.unit, lambda session: session.unit.entered)
-            found = callers.caller_of(asked.caller_key, claims.user_id, entered, call.unit.now) if entered else None
+            found = callers.caller_of(asked.caller_key, claims.user, entered, call.unit.now) if entered else None
             if found is not None and not asked.is_unverified:
-                platform.callers.put(claims.organization_id, claims.user_id, found)
-                wire = platform.freshness.wire_of(claims.organization_id)
+                platform.callers.put(claims.organization, claims.user, found)
+                wire = platform.freshness.wire_of(claims.organization)
                 platform.answers.put(wire, asked.caller_key, found.packed(), callers.LIFE_S)
                 flight.found = found
         return flight.found is not None
