@@ -11,6 +11,7 @@ from campshub.config import Settings, load_settings
 from campshub.core.db import roles
 from campshub.core.db.session import PRIMARY, db, engine_config
 from campshub.core.http import chain, docs, errors
+from campshub.core.http.application import Application
 from campshub.core.http.marks import MIB
 from campshub.core.http.openapi import Api, schema_name
 from campshub.core.observe import health, logs, metrics
@@ -23,7 +24,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     :raises SettingsError: a setting is missing or wrong.
     """
     settings = settings or load_settings()
-    app = Flask("campshub", static_folder=None)
+    app = Application("campshub", static_folder=None)
     app.config.update(
         engine_config(settings),
         SECRET_KEY=settings.secret_key,
