@@ -193,7 +193,11 @@ def _students(connection: psycopg.Connection[Any], dice: random.Random) -> None:
                         names.search_text(code, given, family, None),
                         "[]",
                         "[]",
-                        [tag for tag, every in (("scholar", 10), ("team", 100), ("rare", 5_000)) if number % every == 0],
+                        [
+                            tag
+                            for tag, every in (("scholar", 10), ("team", 100), ("rare", 5_000))
+                            if number % every == 0
+                        ],
                         "alumni" if number % 20 == 19 else "lead" if number % 500 == 17 else "active",
                         today - timedelta(days=dice.randrange(1_200)),
                         datetime.now(UTC) if number % 200 == 77 else None,
