@@ -1,4 +1,4 @@
-"""Much data, made by PostgreSQL itself and by COPY: many organizations, students by the hundred thousand, years of marks.
+"""Much data, by COPY and by PostgreSQL itself: many organizations, students by the hundred thousand, years of marks.
 
 ``make`` fills a migrated database once; ``made`` finds what is there. Whoever measures uses the same data.
 """
@@ -24,6 +24,7 @@ TRAINED = 10  # groups of the first trainer; the second trains all
 SETS_OF_A_LOG = 10
 MONTHLY = ("attendance_records", "workout_logs", "workout_log_exercises", "workout_sets")
 TEMPORARY = ("wanted", "numbered", "places", "trained", "placed")
+TAGS = {"scholar": 10, "team": 100, "rare": 5_000}  # which student, counted, has it
 FILLED = (
     "students",
     "groups",
