@@ -37,6 +37,7 @@ def upgrade() -> None:
         op.create_index(name, table, ["organization_id", *columns], **options)
     for name, table, columns in STATISTICS:
         op.execute(f"CREATE STATISTICS {name} (dependencies) ON {', '.join(columns)} FROM {table}")
+        op.execute(f"ANALYZE {table}")  # autovacuum waits for changes
 
 
 def downgrade() -> None:

@@ -140,8 +140,7 @@ def test_every_reference_has_an_index(sql, indexes):
         (table, name)
         for table, name, columns in references
         if not any(
-            condition is None
-            and (set(own[: len(columns)]) == set(columns) or (is_unique and set(own) <= set(columns)))
+            condition is None and (set(own[: len(columns)]) == set(columns) or (is_unique and set(own) <= set(columns)))
             for _, is_unique, condition, own in indexes[table]
         )
     ]
