@@ -19,12 +19,16 @@ from flask import Flask
 from marshmallow import validate
 from sqlalchemy import event
 
+from campshub.config import Settings
 from campshub.core.db.session import db
 from tests.conftest import Client, Place
 from tests.large.data import Made
 from tests.surface import Operation, operations
 
 MONTH = re.compile(r"_p(\d{4}_\d{2})$")
+# The statements are what is looked at, not the answers that are kept.
+UNCACHED: dict[str, Any] = {"cache_ttl_data": 0} if "cache_ttl_data" in Settings.model_fields else {}
+MOST_DAYS = 402  # that a read without dates looks back, and two ahead
 OF_THE_EDGE = {"enter"}
 EXPLAINED = (
     "session_preload_libraries = 'auto_explain'",
@@ -214,6 +218,12 @@ def _variants(
     for sort in mark.sorts if mark.is_page else ():
         for way in ("", "-"):
             yield f"sort {way}{sort}", {"sort": f"{way}{sort}"} | ({"q": "aba"} if sort == "relevance" else {}), None
+
+
+def months_of(read: Read) -> set[str]:
+    """Return the months that a read may look into, as YYYY_MM."""
+    first, last = read.dates or (date.today() - timedelta(days=MOST_DAYS), date.today() + timedelta(days=2))  # noqa: DTZ011 - a day more does no harm
+    return {f"{first + timedelta(days=day):%Y_%m}" for day in range((last - first).days + 1)}
 
 
 def explain_everything(connection: psycopg.Connection[Any], database: str, *settings: str) -> None:
