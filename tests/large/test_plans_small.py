@@ -12,6 +12,7 @@ from tests.conftest import TEMPLATE
 from tests.large import data, plans
 from tests.large.conftest import opened
 
+PEOPLE = ["admin", "trainer", "client"]  # whose rules of what they see differ
 SMALL = data.Scale(organizations=3, students=1_200, largest=600, records=6_000, months=6, sets=600)
 # Pages that are sorted, since there is no other way.
 SORTED = (
@@ -38,7 +39,7 @@ def small(stack, worker_id):
 def test_every_read_can_go_by_an_index_and_leaves_other_months_alone(small):
     wrong, seen = [], 0
     with plans.planning(small.app) as caught:
-        for read in plans.reads(small.app, small.connection, small.made, list(small.people)):
+        for read in plans.reads(small.app, small.connection, small.made, PEOPLE):
             for name, plan, _ in plans.followed(small.people[read.who], read, caught):
                 seen += 1
                 if plan.disabled and not any(re.search(pattern, name) for pattern, _ in SORTED):
