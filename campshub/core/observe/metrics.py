@@ -12,6 +12,8 @@ from prometheus_client import REGISTRY as PROCESS
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 from sqlalchemy import Engine, event
 
+from campshub.core.observe import slow
+
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
 requests = Counter("campshub_requests_total", "Requests answered.", ["method", "route", "status"])
@@ -67,6 +69,8 @@ def sql_done(text: str, seconds: float) -> None:
     statement_seconds.observe(seconds)
     for listener in tuple(listeners):
         listener(text)
+    if seconds >= slow.Threshold.seconds:
+        slow.tell(text, seconds)
 
 
 @contextmanager
@@ -90,6 +94,7 @@ def watch(engine: Engine, name: str) -> None:
     def done(_connection: object, _cursor: object, text: str, _given: object, context: object, _many: bool) -> None:  # noqa: FBT001 - SQLAlchemy calls it by position
         sql_done(text, time.perf_counter() - context.campshub_begun)  # type: ignore[attr-defined]
 
+    slow.watch(engine)
     gauge = pool_in_use.labels(name)
     event.listen(engine, "checkout", lambda *_: gauge.inc())
     event.listen(engine, "checkin", lambda *_: gauge.dec())
