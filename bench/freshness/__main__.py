@@ -12,7 +12,8 @@ from pathlib import Path
 
 from bench.freshness import report
 from bench.freshness.faults import FAULTS
-from bench.freshness.run import Plan, Run
+from bench.freshness.ledger import Ledger
+from bench.freshness.run import Plan, Run, make_worlds
 from bench.freshness.site import APPLICATION, Site
 from devstack.place import REPOSITORY
 
@@ -34,6 +35,8 @@ def main() -> int:
     failed = []
     try:
         site.start(given.app)
+        ledger = Ledger()
+        worlds = make_worlds(site, ledger)
         for name in FAULTS if given.fault == "all" else [given.fault]:
             plan = Plan(
                 FAULTS[name],
@@ -45,7 +48,7 @@ def main() -> int:
                 hold_s=given.hold,
                 quiet_s=given.quiet,
             )
-            found = Run(site, plan).go()
+            found = Run(site, ledger, worlds, plan).go()
             print("\n".join(report.lines(found)), flush=True)
             if report.broken(found):
                 failed.append(name)

@@ -16,7 +16,8 @@ from bench.freshness.shapes import Shape
 from bench.freshness.world import WEIGHTS, World
 
 CONDITIONAL = 0.4
-LOOK_AFTER_WRITE = 0.6
+LOOK_AFTER_WRITE = 0.5
+LOOKS = 2
 PAIRS = 0.5
 REST_AFTER_ERROR_S = 0.1
 READER_REST_S = 0.004
@@ -36,9 +37,13 @@ class Scene:
     asker: Callable[[], Asker]
     truth: Callable[[Row], tuple[int, int] | None]
 
-    def pick(self, dice: random.Random) -> World:
+    def to_write(self, dice: random.Random) -> World:
         """Return one of the organizations; some are busier than others."""
-        return dice.choices(self.worlds, [world.weight for world in self.worlds])[0]
+        return dice.choices(self.worlds, [world.weights[0] for world in self.worlds])[0]
+
+    def to_read(self, dice: random.Random) -> World:
+        """Return one of the organizations."""
+        return dice.choices(self.worlds, [world.weights[1] for world in self.worlds])[0]
 
 
 class Reader:
@@ -102,7 +107,7 @@ class Writer:
 
     def _turn(self, pool: ThreadPoolExecutor) -> None:
         """Change one row, or two of the same organization and tag at once, and look at one of them."""
-        world = self._scene.pick(self._dice)
+        world = self._scene.to_write(self._dice)
         rows = list(self._own(world))
         self._dice.shuffle(rows)
         addresses = self._dice.sample(self._scene.addresses, 2)
@@ -123,11 +128,11 @@ class Writer:
         return self._rows[id(world), kind]
 
     def _look(self, world: World, row: Row) -> None:
-        shape = self._dice.choice(world.shown_by[row.version_slot])
-        try:
-            self._reader.read(world, shape, self._dice.choice(self._scene.addresses))
-        except Unanswered:
-            return
+        for address in self._dice.sample(self._scene.addresses, LOOKS):
+            try:
+                self._reader.read(world, self._dice.choice(world.shown_by[row.version_slot]), address)
+            except Unanswered:
+                continue
 
     def _write(self, asker: Asker, world: World, row: Row, address: Address) -> bool:
         """Send a row's next change; tell whether it was acknowledged."""
@@ -175,7 +180,7 @@ def go_on_reading(scene: Scene, seed: str, over: threading.Event) -> None:
     dice, asker = random.Random(seed), scene.asker()  # noqa: S311 - dice, not secrets
     reader = Reader(scene, asker, dice)
     while not over.wait(READER_REST_S):
-        world = scene.pick(dice)
+        world = scene.to_read(dice)
         try:
             there = reader.read(world, dice.choice(world.shapes), dice.choice(scene.addresses))
         except Unanswered:

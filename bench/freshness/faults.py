@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ class Fault:
     :param holds: how long it lasts, round by round, in seconds.
     :param quiet_s: how long everything is whole before it begins.
     :param cuts: one process is cut off from Redis while others are not.
+    :param late: the replica is late meanwhile, so that an answer from it without its stamps would be seen.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Fault:
     holds: tuple[float, ...]
     quiet_s: float = 5.0
     cuts: bool = False
+    late: bool = False
 
 
 @contextmanager
@@ -45,6 +47,13 @@ def _replay_paused(site: Site, _number: int) -> Iterator[None]:
         yield
     finally:
         site.stack.resume_replay()
+
+
+@contextmanager
+def late(site: Site, fault: Fault) -> Iterator[None]:
+    """Let the replica be late during a fault that asks for it."""
+    with _replay_late(site, 0) if fault.late else nullcontext():
+        yield
 
 
 @contextmanager
@@ -200,14 +209,14 @@ FAULTS = {
         Fault("none", _nothing, (5.0,)),
         Fault("replica-paused", _replay_paused, (1.0, 4.0)),
         Fault("replica-delayed", _replay_late, (8.0,)),
-        Fault("api-killed", _api_killed, (0.5,), quiet_s=3.0),
-        Fault("redis-emptied", _redis_emptied, (1.0, 12.0), quiet_s=4.0),
-        Fault("redis-restarted", _redis_restarted, (1.0, 12.0), quiet_s=4.0),
+        Fault("api-killed", _api_killed, (0.5,), quiet_s=3.0, late=True),
+        Fault("redis-emptied", _redis_emptied, (1.0, 12.0), quiet_s=4.0, late=True),
+        Fault("redis-restarted", _redis_restarted, (1.0, 12.0), quiet_s=4.0, late=True),
         Fault("redis-stopped", _redis_stopped, (3.0, 12.0), quiet_s=BEYOND_QUARANTINE_S),
-        Fault("redis-restored", _Copies().put_back, (1.0, 12.0), quiet_s=4.0),
+        Fault("redis-restored", _Copies().put_back, (1.0, 12.0), quiet_s=4.0, late=True),
         Fault("redis-frozen", _redis_frozen, (1.0, 4.0, 12.0), quiet_s=8.0),
-        Fault("redis-cut", _cut("close"), (0.4, 3.0, 12.0), cuts=True),
-        Fault("redis-held", _cut("hold"), (0.4, 3.0, 12.0), cuts=True),
+        Fault("redis-cut", _cut("close"), (0.4, 3.0, 12.0), cuts=True, late=True),
+        Fault("redis-held", _cut("hold"), (0.4, 3.0, 12.0), cuts=True, late=True),
         Fault("replica-killed", _replica_killed, (3.0,)),
         Fault("primary-killed", _primary_killed, (4.0,), quiet_s=8.0),
     )

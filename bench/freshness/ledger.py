@@ -50,6 +50,11 @@ class Ledger:
     _seen: list[tuple[int, float]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def begin(self, *, excuses: bool) -> None:
+        """Begin a run: verdicts start from nothing, levels stay."""
+        self.excuses = excuses
+        self.verdicts, self.examples = Counter(), []
+
     def slot(self, name: str, level: int = 0) -> int:
         """Open a slot whose level has been acknowledged."""
         self.names.append(name)

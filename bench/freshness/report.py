@@ -22,7 +22,7 @@ def lines(found: Found) -> list[str]:
     written = figures.marks["writes acknowledged"]
     answered, _ = figures.reads_and_writes()
     return [
-        f"fault {found.fault}: {found.rounds} rounds in {found.seconds:.0f} s, {found.rows} rows, {found.slots} slots",
+        f"fault {found.fault}: {found.rounds} rounds in {found.seconds:.0f} s, {found.rows} rows",
         f"  writes acknowledged {written} ({written / max(found.seconds, 1):.0f}/s), reads answered {answered}",
         f"  stale {verdicts['stale']}, back {verdicts['back']}",
         *(f"  {verdict} {count}" for verdict, count in sorted(verdicts.items()) if verdict not in {"stale", "back"}),

@@ -5,8 +5,9 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from bench.freshness import faults
 from bench.freshness.asking import Address, Asker, Unanswered
 from bench.freshness.callers import Pace, Reader, Scene, Writer, go_on_reading
 from bench.freshness.faults import Fault
@@ -20,8 +21,9 @@ from bench.freshness.world import Maker, World
 SETTLED_S = 4.0
 WRITES_A_TURN = 1.4
 AHEAD = 1.25
-# Some organizations are written all the time, others seldom: their answers are kept for longer.
-WEIGHTS = (6, 3, 1)
+# How often organizations are written and read, against each other. Where one is seldom written, answers are kept for
+# long, and no second write makes good at once what went wrong with the first.
+WEIGHTS = ((30, 5), (9, 3), (1, 2))
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,6 @@ class Plan:
     a_second: float = 45.0
     writers: int = 6
     readers: int = 6
-    organizations: int = 3
     hold_s: float | None = None
     quiet_s: float | None = None
 
@@ -54,30 +55,40 @@ class Found:
     rounds: int = 0
     seconds: float = 0.0
     rows: int = 0
-    slots: int = field(default=0)
+
+
+def make_worlds(site: Site, ledger: Ledger, *, organizations: int = 3, rows: int = 12) -> list[World]:
+    """Make the organizations of one or more runs, with so many rows of each kind."""
+    site.wait_until_whole()
+    asker = Asker(Figures(), ledger, site.primary)
+    made = []
+    for number, organization in enumerate(site.people(organizations)):
+        maker = Maker(asker, site.addresses[0], organization)
+        made.append(maker.make(rows=rows, weights=WEIGHTS[number % len(WEIGHTS)]))
+    asker.close()
+    return made
 
 
 class Run:
-    """One run on a site that has been started."""
+    """One run on a site that has been started, on rows whose slots are in the ledger."""
 
-    def __init__(self, site: Site, plan: Plan) -> None:
-        self.site, self.plan = site, plan
-        self.ledger, self.figures = Ledger(excuses=plan.fault.cuts), Figures()
-        self.found = Found(self.ledger, self.figures, plan.fault.name)
+    def __init__(self, site: Site, ledger: Ledger, worlds: Sequence[World], plan: Plan) -> None:
+        self.site, self.ledger, self.plan = site, ledger, plan
+        ledger.begin(excuses=plan.fault.cuts)
+        self.figures = Figures()
+        self._rows = [(world, row) for world in worlds for row in world.rows]
+        self.found = Found(ledger, self.figures, plan.fault.name, rows=len(self._rows))
+        self._scene = Scene(worlds, site.addresses, self.figures, ledger, self._asker, site.truth)
         self._metrics = Metrics()
         self._over = threading.Event()
         self._failures: list[BaseException] = []
 
     def go(self) -> Found:
-        """Make the rows, let everybody work under the fault, and compare with the truth."""
-        worlds = self._worlds()
+        """Let everybody work under the fault, and compare with the truth."""
         self.site.wait_until_whole()
-        scene = Scene(worlds, self.site.addresses, self.figures, self.ledger, self._asker, self.site.truth)
-        rows = [(world, row) for world in worlds for row in world.rows]
-        self.found.rows, self.found.slots = len(rows), len(self.ledger.names)
         self._gather(count=False)
         started = time.monotonic()
-        threads = self._callers(scene, rows)
+        threads = self._callers()
         try:
             self._rounds(started)
         finally:
@@ -87,26 +98,16 @@ class Run:
                 thread.join()
         if self._failures:
             raise self._failures[0]
-        self._compare(scene, [row for _, row in rows])
+        self._compare()
         return self.found
-
-    def _worlds(self) -> list[World]:
-        asker, plan = self._asker(), self.plan
-        asker.figures = Figures()  # what is made before the run is not counted
-        made = []
-        for number, organization in enumerate(self.site.people(plan.organizations)):
-            maker = Maker(asker, self.site.addresses[0], organization)
-            made.append(maker.make(rows=2 * plan.writers, weight=WEIGHTS[number % len(WEIGHTS)]))
-        asker.close()
-        return made
 
     def _asker(self) -> Asker:
         return Asker(self.figures, self.ledger, self.site.primary)
 
-    def _callers(self, scene: Scene, rows: Sequence[tuple[World, Row]]) -> list[threading.Thread]:
-        plan = self.plan
+    def _callers(self) -> list[threading.Thread]:
+        plan, scene = self.plan, self._scene
         pace = Pace(plan.a_second / WRITES_A_TURN * AHEAD, self._over)
-        writers = [Writer(scene, f"w{i}", rows[i :: plan.writers]) for i in range(plan.writers)]
+        writers = [Writer(scene, f"w{i}", self._rows[i :: plan.writers]) for i in range(plan.writers)]
         jobs = [functools.partial(writer.run, pace) for writer in writers]
         jobs += [functools.partial(go_on_reading, scene, f"r{i}", self._over) for i in range(plan.readers)]
         threads = [threading.Thread(target=self._guarded, args=(job,), daemon=True) for job in jobs]
@@ -128,7 +129,7 @@ class Run:
             self._be_quiet(fault.quiet_s if plan.quiet_s is None else plan.quiet_s, is_first=not number)
             self._phase("fault" if fault.name != "none" else "quiet")
             hold = fault.holds[number // 2 % len(fault.holds)] if plan.hold_s is None else plan.hold_s
-            with fault.during(self.site, number):
+            with faults.late(self.site, fault), fault.during(self.site, number):
                 self._over.wait(hold)
             self.found.rounds += 1
         self._phase("quiet")
@@ -160,24 +161,27 @@ class Run:
                 if count:
                     self.figures.metrics[self.figures.phase].update(gained)
 
-    def _compare(self, scene: Scene, rows: Sequence[Row]) -> None:
-        """Compare what was acknowledged with the database, then every address with the database."""
+    def _compare(self) -> None:
+        """Compare what was acknowledged with the database, then what every address shows with the database."""
         self.site.wait_until_whole()
-        for row in rows:
-            version, count = self.site.truth(row) or (0, 0)
-            for slot, level in ((row.version_slot, version), (row.count_slot, count)):
-                if level < self.ledger.acknowledged(slot):
-                    name, told = self.ledger.names[slot], self.ledger.acknowledged(slot)
-                    self.ledger.accuse("lost", f"{name} was acknowledged at {told}, the database has {level}")
-            if not row.is_doubtful and (version, count) != (row.version, row.count):
-                self.ledger.accuse("not as told", f"{row}: the database has {version}, {count}")
-            # Nothing is written any more: this is what everybody must see.
-            row.acknowledge(version, count)
-        reader = Reader(scene, self._asker(), random.Random("final"))  # noqa: S311 - dice, not secrets
-        for world in scene.worlds:
+        for _, row in self._rows:
+            self._compare_with_truth(row)
+        reader = Reader(self._scene, self._asker(), random.Random("final"))  # noqa: S311 - dice, not secrets
+        for world in self._scene.worlds:
             for shape in world.shapes:
-                for address in scene.addresses:
+                for address in self._scene.addresses:
                     self._look(reader, world, shape, address)
+
+    def _compare_with_truth(self, row: Row) -> None:
+        version, count = self.site.truth(row) or (0, 0)
+        for slot, level in ((row.version_slot, version), (row.count_slot, count)):
+            if level < self.ledger.acknowledged(slot):
+                name, told = self.ledger.names[slot], self.ledger.acknowledged(slot)
+                self.ledger.accuse("lost", f"{name} was acknowledged at {told}, the database has {level}")
+        if not row.is_doubtful and (version, count) != (row.version, row.count):
+            self.ledger.accuse("not as told", f"{row}: the database has {version}, {count}")
+        # Nothing is written any more: this is what everybody must see.
+        row.acknowledge(version, count)
 
     def _look(self, reader: Reader, world: World, shape: Shape, address: Address) -> None:
         try:

@@ -26,7 +26,7 @@ class World:
     content: Content
     shapes: list[Shape]
     # How often it is written and read, against the others.
-    weight: int
+    weights: tuple[int, int]
 
     def __post_init__(self) -> None:
         """Find out which shapes show which row."""
@@ -53,7 +53,7 @@ class Maker:
         self._emails = organization["emails"]
         self._token = ""
 
-    def make(self, *, rows: int, weight: int) -> World:
+    def make(self, *, rows: int, weights: tuple[int, int]) -> World:
         """Sign everyone in and make the rows, so many of each kind."""
         tokens = {role: self._sign_in(email) for role, email in self._emails.items()}
         self._token = tokens["admin"]
@@ -68,7 +68,7 @@ class Maker:
         newcomers = Newcomers(ledger, "/api/students/", str(new_id()), version=0, count=0)
         me = User(ledger, "/api/me/", ids[self._emails["admin"]])
         content = Content(group, session, day, students, groups, enrolments, marks, sets, newcomers, me)
-        return World(tokens, content, shapes.of(content), weight)
+        return World(tokens, content, shapes.of(content), weights)
 
     def _student(self, number: int) -> Student:
         body = {"given_name": "Checked", "family_name": "Checked", "preferred_name": "n1", "tags": ["checked"]}
