@@ -47,6 +47,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     Migrate(app, db, directory="migrations")
     errors.init_app(app)
     chain.init_app(app, settings)
+    platform.declared.init_app(app)
     api = Api(app, spec_kwargs={"marshmallow_plugin": MarshmallowPlugin(schema_name_resolver=schema_name)})
     api.describe()
     modules.load(app, api)

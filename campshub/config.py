@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +11,8 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from sqlalchemy.engine import URL
 
 KEY_BYTES = 32
+_LIMIT = re.compile(r"([1-9][0-9]{0,6})/(second|minute|hour|day)")
+_PERIODS_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 
 
 class SettingsError(Exception):
@@ -49,6 +52,7 @@ class Settings(BaseSettings):
     db_pool_size: int = Field(default=20, ge=1)
     db_pool_timeout_s: float = Field(default=2.0, gt=0)
     db_prepare_threshold: int | None = None
+    db_spill: int = Field(default=10, ge=1)
 
     redis_url: str = "redis://127.0.0.1:6379/0"
     celery_broker_url: str = "redis://127.0.0.1:6380/0"
@@ -61,6 +65,20 @@ class Settings(BaseSettings):
     refresh_token_days: int = 30
     password_cost: int = Field(default=12, ge=4, le=16)
 
+    rate_limit_anonymous: str = "100/hour"
+    rate_limit_user: str = "1000/hour"
+    rate_limit_login: str = "5/minute"
+    rate_limit_login_address: str = "60/minute"
+    rate_limit_chat: str = "20/minute"
+    rate_limit_generation: str = "10/minute"
+    rate_limit_rpm: int = Field(default=1000, ge=1, le=1_000_000)
+    rate_limit_burst: int = Field(default=100, ge=1, le=1_000_000)
+
+    cache_ttl_data: int = Field(default=300, ge=0)
+    cache_ttl_analytics: int = Field(default=600, ge=0)
+    cache_ttl_statistics: int = Field(default=1800, ge=0)
+    cache_memory_mb: int = Field(default=64, ge=0)
+
     allowed_hosts: str = "localhost,127.0.0.1"
     trusted_proxies: int = 0
     health_details: Literal["internal", "public"] = "internal"
@@ -71,6 +89,24 @@ class Settings(BaseSettings):
     def _keys_are_whole(cls, value: str) -> str:
         read_keys(value)
         return value
+
+    @field_validator(
+        "rate_limit_anonymous",
+        "rate_limit_user",
+        "rate_limit_login",
+        "rate_limit_login_address",
+        "rate_limit_chat",
+        "rate_limit_generation",
+    )
+    @classmethod
+    def _limits_can_be_read(cls, value: str) -> str:
+        read_limit(value)
+        return value
+
+    @property
+    def redis_urls(self) -> list[str]:
+        """The cache Redis servers; an organization's stamps and answers live in one of them."""
+        return [url.strip() for url in self.redis_url.split(",") if url.strip()]
 
     @property
     def hosts(self) -> frozenset[str]:
@@ -127,6 +163,17 @@ def read_keys(value: str) -> dict[str, bytes]:
     if not ring:
         raise ValueError("at least one id:key is needed")
     return ring
+
+
+def read_limit(value: str) -> tuple[int, int]:
+    """Read a limit, ``100/hour``: how many requests, in how many seconds.
+
+    :raises ValueError: it is not of that form.
+    """
+    found = _LIMIT.fullmatch(value)
+    if found is None:
+        raise ValueError("must be count/second, /minute, /hour or /day, the count 1 to 9999999")
+    return int(found[1]), _PERIODS_S[found[2]]
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -9,12 +9,12 @@ from flask import Flask
 from campshub.core.http.openapi import Api
 
 MODULES = ("accounts", "students", "attendance", "workouts", "demo")
-CORE_COMMANDS = ("campshub.core.ops.cli",)
+CORE_COMMANDS = ("campshub.core.ops.cli", "campshub.core.ops.cache")
 
 
 def load_models() -> None:
     """Import every table, so that the metadata is whole."""
-    for name in ("core.http.idempotency", "core.jobs.outbox", "core.security.audit"):
+    for name in ("core.db.epoch", "core.http.idempotency", "core.jobs.outbox", "core.security.audit"):
         import_module(f"campshub.{name}")
     for module in MODULES:
         _part(module, "models")

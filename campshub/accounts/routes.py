@@ -1,9 +1,10 @@
 """The accounts' addresses."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from campshub.accounts import queries, schemas, service
-from campshub.core.http.marks import as_system, needs, public, secret
+from campshub.core.http.marks import as_system, cached, limited, needs, public, secret
 from campshub.core.http.problems import NotFound, PreconditionFailed
 from campshub.core.http.resource import Blueprint, Resource
 from campshub.core.security.permissions import Permission
@@ -16,11 +17,18 @@ users = Blueprint("users", __name__, url_prefix="/api/users", description="Who b
 blueprints = (auth, me, organizations, users)
 
 
+def _account(given: Mapping[str, Any]) -> str:
+    """Return the account that a sign-in names, however it is written."""
+    return queries.email_key(given["email"])
+
+
 @auth.route("/token/")
 class Token(Resource):
     """Signing in with a password."""
 
     @public
+    @limited("login_address")
+    @limited("login", by=_account)
     @secret
     @auth.body(schemas.TokenIn)
     @auth.answers(schemas.TokenOut, raises=(service.BadCredentials, service.NoMembership))
@@ -53,6 +61,7 @@ class MyOrganization(Resource):
     """The organization that one is signed in to."""
 
     @needs(Permission.ORGANIZATION_READ)
+    @cached(tags=("access",), same_for_role=True)
     @organizations.answers(schemas.OrganizationOut)
     def get(self) -> Any:
         """Show the organization that one is signed in to."""
@@ -85,6 +94,7 @@ class Users(Resource):
     """The users of the organization."""
 
     @needs(Permission.USERS_READ)
+    @cached(tags=("access",), same_for_role=True)
     @users.query(schemas.UserFilter)
     @users.answers_page(schemas.UserOut, sorts=("name", "created"))
     def get(self, *, role: str | None, page: Any) -> Any:
@@ -97,6 +107,7 @@ class OneUser(Resource):
     """One user of the organization."""
 
     @needs(Permission.USERS_READ)
+    @cached(tags=("access",), same_for_role=True)
     @users.answers(schemas.UserOut, raises=(NotFound,))
     def get(self, user_id: Any) -> Any:
         """Show one user."""

@@ -1,27 +1,45 @@
-"""What the platform holds for as long as the application lives: settings, key ring, cache, freshness, tokens."""
-
-from dataclasses import dataclass, field
+"""What the platform holds for as long as the application lives: settings, keys, cache, freshness, limits, tokens."""
 
 from campshub.config import Settings, read_keys
 from campshub.core.cache.connection import Cache
+from campshub.core.cache.layered import Answers
 from campshub.core.db.freshness import Freshness
+from campshub.core.db.lease import Lease
+from campshub.core.db.replicas import Replicas
+from campshub.core.http.callers import Callers
+from campshub.core.http.declared import Declared
+from campshub.core.http.limits import Limits
+from campshub.core.http.marks import Life
 from campshub.core.security.crypto import KeyRing
 from campshub.core.security.tokens import Tokens
 
+MIB = 1024 * 1024
 
-@dataclass
+
 class Platform:
     """The parts that requests, jobs and commands share; ``current_app.extensions["campshub"]``."""
 
-    settings: Settings
-    cache: Cache = field(init=False)
-    freshness: Freshness = field(init=False)
-    ring: KeyRing = field(init=False)
-    tokens: Tokens = field(init=False)
+    def __init__(self, settings: Settings) -> None:
+        """Make the parts from the settings; connections are made when they are first needed."""
+        self.settings = settings
+        self.ring = KeyRing(read_keys(settings.field_encryption_keys))
+        self.tokens = Tokens(settings)
+        self.cache = Cache(settings.redis_urls[0])
+        self.limits = Limits(settings)
+        self.declared = Declared(settings, self.cache)
+        self.lease = Lease(settings)
+        self.freshness = Freshness(settings.redis_urls, self.lease, counting=Limits.lua)
+        self.replicas = Replicas(settings, self.lease)
+        self.answers = Answers(settings.cache_memory_mb * MIB)
+        self.callers = Callers()
+        self.lives = {
+            Life.DATA: settings.cache_ttl_data,
+            Life.ANALYTICS: settings.cache_ttl_analytics,
+            Life.STATISTICS: settings.cache_ttl_statistics,
+        }
 
-    def __post_init__(self) -> None:
-        """Make the parts from the settings."""
-        self.cache = Cache(self.settings.redis_url)
-        self.freshness = Freshness(self.cache)
-        self.ring = KeyRing(read_keys(self.settings.field_encryption_keys))
-        self.tokens = Tokens(self.settings)
+    def close(self) -> None:
+        """Stop the lease's threads and close the connections to Redis."""
+        self.lease.stop()
+        self.freshness.close()
+        self.cache.client.close()

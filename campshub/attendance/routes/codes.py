@@ -6,7 +6,7 @@ from uuid import UUID
 from campshub.attendance.queries import codes as queries
 from campshub.attendance.schemas import codes as schemas
 from campshub.attendance.service import codes as service
-from campshub.core.http.marks import needs
+from campshub.core.http.marks import cached, needs
 from campshub.core.http.problems import IdTaken, NotFound
 from campshub.core.http.resource import Blueprint, Resource
 from campshub.core.security.permissions import Permission
@@ -21,6 +21,7 @@ class AttendanceCodes(Resource):
     """All codes."""
 
     @needs(Permission.ATTENDANCE_READ)
+    @cached(tags=("attendance",), same_for_role=True)
     @codes.query(schemas.AttendanceCodeFilter)
     @codes.answers_page(schemas.AttendanceCodeOut, sorts=("position",))
     def get(self, *, page: Any, **filters: Any) -> Any:
@@ -41,6 +42,7 @@ class OneAttendanceCode(Resource):
     """One code."""
 
     @needs(Permission.ATTENDANCE_READ)
+    @cached(tags=("attendance",), same_for_role=True)
     @codes.answers(schemas.AttendanceCodeOut)
     def get(self, code_id: UUID) -> Any:
         """Show an attendance code."""

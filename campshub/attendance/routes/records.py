@@ -8,7 +8,7 @@ from campshub.attendance.queries import records as queries
 from campshub.attendance.schemas import records as schemas
 from campshub.attendance.service import marks, sessions
 from campshub.attendance.service import records as service
-from campshub.core.http.marks import needs
+from campshub.core.http.marks import cached, needs
 from campshub.core.http.problems import NotFound
 from campshub.core.http.resource import Blueprint, Resource
 from campshub.core.security.permissions import Permission
@@ -28,6 +28,7 @@ class AttendanceRecords(Resource):
     """All records."""
 
     @needs(Permission.ATTENDANCE_READ)
+    @cached(tags=("attendance", "groups", "enrolments", "students"), same_for_role=True)
     @records.query(schemas.AttendanceRecordFilter)
     @records.answers_page(schemas.AttendanceRecordOut, sorts=("date",))
     def get(self, *, page: Any, **filters: Any) -> Any:
@@ -40,6 +41,7 @@ class OneAttendanceRecord(Resource):
     """One record."""
 
     @needs(Permission.ATTENDANCE_READ)
+    @cached(tags=("attendance", "groups", "enrolments", "students"), same_for_role=True)
     @records.query(schemas.RecordDate)
     @records.answers(schemas.AttendanceRecordOut)
     def get(self, record_id: UUID, *, on: date) -> Any:
@@ -67,6 +69,7 @@ class StudentAttendance(Resource):
     """One student's attendance."""
 
     @needs(Permission.ATTENDANCE_READ)
+    @cached(tags=("attendance", "groups", "enrolments", "students"), same_for_role=True)
     @student_attendance.query(schemas.DateRange)
     @student_attendance.answers(schemas.StudentAttendanceOut)
     def get(self, student_id: UUID, **filters: Any) -> Any:

@@ -1,15 +1,17 @@
-"""The connection to the cache Redis: short time-outs, no silent retries, and a pause after a failure.
+"""The connections to a cache Redis for what is rare: short time-outs, no silent retries, and a pause after a failure.
 
-redis-py's own defaults would hold a request for seconds when the server is away.
+redis-py's own defaults would hold a request for seconds when the server is away. What every request asks goes by the
+``wire``.
 """
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+
+from campshub.core.breaker import Breaker
 
 ANSWER_WITHIN_S = 0.25
 PAUSE_S = 2.0
@@ -34,17 +36,19 @@ class Cache:
             timeout=ANSWER_WITHIN_S,
         )
         self.client: Any = redis.Redis.from_pool(connections)
-        self._away_until = 0.0
+        self._breaker = Breaker(PAUSE_S)
 
     def ask(self, question: Callable[[Any], Any]) -> Any:
         """Return the answer of one call.
 
         :raises CacheAway: it failed, or one failed a moment ago.
         """
-        if time.monotonic() < self._away_until:
+        if not self._breaker.allows():
             raise CacheAway
         try:
-            return question(self.client)
+            answer = question(self.client)
         except redis.RedisError as error:
-            self._away_until = time.monotonic() + PAUSE_S
+            self._breaker.failed()
             raise CacheAway from error
+        self._breaker.succeeded()
+        return answer

@@ -1,75 +1,249 @@
-"""The seam of freshness: what a replica must have replayed before it may answer for an organization.
+"""The protocol of freshness: after a write is answered, no read anywhere shows less; and no read goes back.
 
-For each organization the cache Redis keeps the WAL position of its last commit. A write marks the organization before
-its commit and puts the position there after it, so that while a write is on its way, or when Redis knows nothing,
-reads go to the primary. A read that went there for want of a position offers one; it is taken only where there is
-neither a position nor a writer's mark, unless the mark is older than any commit takes: its writer has crashed.
+Each organization has a stamp for each tag: an epoch, and the WAL position of the primary at or after the last commit
+that touched it. It says whether a replica may answer (it has replayed the position) and whether a kept answer is still
+true (the stamp is part of its key). `docs/decisions/0010-freshness.md` says why each step is there; the scripts in
+``core/cache/scripts`` take the steps in Redis.
 """
 
+import hashlib
+import secrets
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from campshub.core.cache.connection import Cache, CacheAway
+import psycopg
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
-LONGEST_COMMIT_S = 60
+from campshub.core.cache.connection import CacheAway
+from campshub.core.cache.wire import Script, Wire
+from campshub.core.db.base import PLATFORM_ID
+from campshub.core.db.lease import HOLDS_S, Granted, Lease
+from campshub.core.db.session import db
+from campshub.core.line import Errand, Interrupted, Line
+from campshub.core.observe import metrics
 
-_MARK = """
-local until_s = tonumber(redis.call('TIME')[1]) + tonumber(ARGV[1])
-for _, key in ipairs(KEYS) do redis.call('SET', key, 'writing:' .. string.format('%d', until_s)) end
-"""
-# Two writers may finish in either order: the greater position stays.
-_RAISE = """
-local function number(lsn)
-  local high, low = string.match(lsn, '^(%x+)/(%x+)$')
-  return high and tonumber(high, 16) * 4294967296 + tonumber(low, 16) or -1
-end
-for _, key in ipairs(KEYS) do
-  local have = redis.call('GET', key)
-  if not have or number(have) < number(ARGV[1]) then redis.call('SET', key, ARGV[1]) end
-end
-"""
-_OFFER = """
-local have = redis.call('GET', KEYS[1])
-local until_s = have and tonumber(string.match(have, '^writing:(%d+)$'))
-if not have or until_s and until_s < tonumber(redis.call('TIME')[1]) then redis.call('SET', KEYS[1], ARGV[1]) end
-"""
+DEADLINE_MS = 10_000
+# A commit that begins later than this after its begin begins again: its entry would be overdue before it is over.
+COMMIT_WITHIN_S = 5.0
+POSITION = "SELECT pg_current_wal_insert_lsn(), server_identity()"
+
+TRUST, PRIMARY, REPAIR = 0, 1, 2
+HELD = 1  # the script says that the process has it already
+
+Pair = tuple[UUID, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the edge wants to know for one request, beside the caller's limits."""
+
+    organization_id: UUID
+    user_id: UUID
+    stamps: Sequence[str] = ()
+    seconds: int = 0
+    caller_key: bytes = b""
+    view: str = ""
+    digest: str = ""
+    answer_key: bytes = b""
+
+
+@dataclass(slots=True)
+class Asked:
+    """What Redis has told: where the caller's limits stand, and what may be trusted."""
+
+    standing: Any = None
+    is_trusted: bool = False
+    is_unverified: bool = False
+    position: str = ""
+    space: bytes = b""
+    caller_key: bytes = b""
+    state: Any = None
+    answer_key: bytes = b""
+    answer: Any = None
+
+
+@dataclass(slots=True)
+class Begun:
+    """A write whose pending entries stand in Redis."""
+
+    nonce: str
+    primary: str
+    at: float
+    entries: list[tuple[Wire, bytes, list[str]]]
 
 
 class Freshness:
-    """The last known WAL position of each organization."""
+    """Stamps, pending entries and repairs, in the cache Redis of each organization."""
 
-    def __init__(self, cache: Cache) -> None:
-        self._cache = cache
-        self._mark: Any = cache.client.register_script(_MARK)
-        self._raise: Any = cache.client.register_script(_RAISE)
-        self._offer: Any = cache.client.register_script(_OFFER)
+    def __init__(self, urls: Sequence[str], lease: Lease, *, counting: str) -> None:
+        self._lease = lease
+        self._ask, self._begin = Script("ask", counting), Script("begin")
+        self._end, self._repair = Script("end"), Script("repair")
+        scripts = (self._ask, self._begin, self._end, self._repair)
+        self.wires = [Wire(url, scripts) for url in urls]
+        self._positions = Line(_ask_position)
 
-    def needed(self, organization_id: UUID) -> str | None:
-        """Return the position that a replica must have replayed; None means: ask the primary."""
+    def wire_of(self, organization_id: UUID) -> Wire:
+        """Return the Redis in which an organization's stamps and answers live (rendezvous hashing)."""
+        if len(self.wires) == 1:
+            return self.wires[0]
+        return max(self.wires, key=lambda wire: _weight(wire.url, organization_id))
+
+    # Reading ---------------------------------------------------------------------------------------------------------
+
+    def ask(self, question: Question, counted: Sequence[Any] | None) -> Asked:
+        """Ask all that a request needs in one round trip; repair what needs it, which takes more.
+
+        ``counted`` names the caller and the limits; None: the request is not counted.
+
+        :raises CacheAway: Redis does not answer.
+        """
+        lease, is_unverified = None, False
+        if question.stamps:
+            lease = self._lease.granted()
+            if lease is None and self._lease.primary_is_away():
+                lease, is_unverified = self._lease.last(), True
+        wire = self.wire_of(question.organization_id)
+        answer = wire.run(self._ask, *_arguments(question, lease, counted))
+        verdict = answer[1]
+        if verdict == REPAIR and lease is not None and not is_unverified:
+            standing = answer[0]
+            if self._repaired(wire, lease, answer):
+                answer = wire.run(self._ask, *_arguments(question, lease, None))
+                verdict = answer[1]
+            answer[0] = standing
+        return _read(answer, is_trusted=verdict == TRUST, is_unverified=is_unverified)
+
+    def _repaired(self, wire: Wire, lease: Granted, answer: Sequence[Any]) -> bool:
+        """Give the stamps that need it what the primary tells now; tell whether it may be trusted."""
+        space, repairs = answer[2], answer[8]
         try:
-            found = self._cache.ask(lambda client: client.get(_key(organization_id)))
+            position, primary = self._positions.ask()
+        except (SQLAlchemyError, psycopg.Error, Interrupted):
+            return False
+        if primary != lease.primary:
+            return False
+        metrics.repairs.inc()
+        arguments = (secrets.token_hex(8), lease.primary, space, lease.epoch, comparable(position), *repairs)
+        return bool(wire.run(self._repair, *arguments))
+
+    # Writing ---------------------------------------------------------------------------------------------------------
+
+    def begin(self, stamped: Collection[Pair], primary: str) -> Begun | None:
+        """Send the readers of what is about to be committed to the primary.
+
+        None: a Redis does not answer, so the write must change the epoch instead.
+        """
+        begun = Begun(secrets.token_hex(8), primary, time.monotonic(), [])
+        try:
+            for wire, names in self._by_wire(stamped):
+                space = wire.run(self._begin, begun.nonce, primary, DEADLINE_MS, *names)
+                begun.entries.append((wire, space, names))
         except CacheAway:
+            self.end(begun, None)
             return None
-        return found.decode() if found and b"/" in found else None
+        return begun
 
-    def begin(self, organizations: set[UUID]) -> None:
-        """Send the organizations' reads to the primary until their write has ended."""
-        self._quietly(lambda _: self._mark(keys=[*map(_key, organizations)], args=[LONGEST_COMMIT_S]))
+    def end(self, begun: Begun, position: str | None) -> None:
+        """Raise the stamps to where the write has ended; without a position it was rolled back.
 
-    def end(self, organizations: set[UUID], lsn: str) -> None:
-        """Let replicas that have replayed a position answer again."""
-        self._quietly(lambda _: self._raise(keys=[*map(_key, organizations)], args=[lsn]))
+        Where Redis does not answer, the pending entry keeps readers at the primary until it is overdue and repaired.
+        """
+        raised = comparable(position) if position is not None else ""
+        for wire, space, names in begun.entries:
+            try:
+                wire.run(self._end, begun.nonce, begun.primary, space, raised, *names)
+            except CacheAway:
+                continue
 
-    def offer(self, organization_id: UUID, lsn: str) -> None:
-        """Put down a position that the primary has just told, where none is known and no write is on its way."""
-        self._quietly(lambda _: self._offer(keys=[_key(organization_id)], args=[lsn]))
+    def wait_out(self) -> None:
+        """Wait until no process trusts the epoch before a write that could not be stamped."""
+        metrics.unstamped.inc()
+        time.sleep(HOLDS_S)
 
-    def _quietly(self, question: Any) -> None:
-        try:
-            self._cache.ask(question)
-        except CacheAway:
-            return  # readers without Redis are at the primary already
+    def _by_wire(self, stamped: Collection[Pair]) -> list[tuple[Wire, list[str]]]:
+        """Share the stamps among the Redis servers; those of the platform's rows are in each."""
+        found: dict[int, list[str]] = {}
+        for organization_id, tag in sorted(stamped, key=str):
+            wires = self.wires if organization_id == PLATFORM_ID else [self.wire_of(organization_id)]
+            for wire in wires:
+                found.setdefault(self.wires.index(wire), []).append(f"{organization_id}:{tag}")
+        return [(self.wires[index], names) for index, names in found.items()]
+
+    def forget(self) -> None:
+        """Give every Redis a new identity: nothing that was kept is found, and all reads go to the primary for 10 s.
+
+        :raises CacheAway: one does not answer.
+        """
+        lease = self._lease.wait()
+        for wire in self.wires:
+            wire.send(b"DEL", f"identity:{lease.primary}")
+
+    def close(self) -> None:
+        """Close the connections."""
+        for wire in self.wires:
+            wire.close()
 
 
-def _key(organization_id: UUID) -> str:
-    return f"lsn:{organization_id}"
+@lru_cache(maxsize=100_000)
+def _weight(url: str, organization_id: UUID) -> bytes:
+    return hashlib.blake2b(f"{url}|{organization_id}".encode(), digest_size=8).digest()
+
+
+def comparable(position: str) -> str:
+    """Write a WAL position in 16 hexadecimal digits, of which the greater one sorts later."""
+    high, _, low = position.partition("/")
+    return f"{high:0>8}{low:0>8}".upper()
+
+
+def as_lsn(position: str) -> str:
+    """Write a comparable position as PostgreSQL does."""
+    return f"{int(position[:8], 16):X}/{int(position[8:], 16):X}"
+
+
+def _ask_position(errands: Sequence[Errand]) -> None:
+    """Ask the primary for its position now and for who it is, once for all who came before the question."""
+    engine: Engine = db.engines[None]
+    with engine.connect() as connection:
+        row = connection.exec_driver_sql(POSITION).one()
+    for errand in errands:
+        errand.answer = (row[0], row[1])
+
+
+def _arguments(question: Question, lease: Granted | None, counted: Sequence[Any] | None) -> tuple[Any, ...]:
+    return (
+        secrets.token_hex(8),
+        lease.primary if lease else "",
+        lease.epoch if lease else 0,
+        *(counted or ("", 0, 0, 0, 0)),
+        str(question.organization_id),
+        str(question.user_id),
+        question.seconds,
+        question.caller_key,
+        question.view,
+        question.digest,
+        question.answer_key,
+        *question.stamps,
+    )
+
+
+def _read(answer: Sequence[Any], *, is_trusted: bool, is_unverified: bool) -> Asked:
+    """Read what the script answers; a verdict other than trust cuts it short."""
+    found = [*answer, *(None,) * (9 - len(answer))]
+    standing, _, space, position, caller_key, state, answer_key, kept, _ = found
+    return Asked(
+        standing=standing,
+        is_trusted=is_trusted,
+        is_unverified=is_unverified,
+        space=space or b"",
+        position=(position or b"").decode(),
+        caller_key=caller_key or b"",
+        state=state,
+        answer_key=answer_key or b"",
+        answer=kept,
+    )

@@ -1,64 +1,124 @@
-"""Which server answers a read: a replica that has replayed what the organization last wrote, else the primary."""
+"""Which server answers a read: a replica that has replayed what is needed, else the primary, within a cap."""
 
-import itertools
-import time
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from weakref import WeakKeyDictionary
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from campshub.core.db.freshness import Freshness
-from campshub.core.db.session import REPLICA, Unit, db, is_gone
+from campshub.config import Settings
+from campshub.core.breaker import Breaker
+from campshub.core.db.freshness import Asked, as_lsn
+from campshub.core.db.lease import Lease
+from campshub.core.db.session import REPLICA, Behind, Unit, db, is_gone
 
 PAUSE_S = 2.0
 # A replica ends a query that stands in the way of what it has to replay; the primary has no such conflict.
 _CONFLICT = frozenset({"40001", "57014", "57P01"})
 
-_turn = itertools.count()
-_away_until: WeakKeyDictionary[Engine, float] = WeakKeyDictionary()
+
+class SpillFull(Exception):
+    """As many reads as may be are at the primary already, and none has ended in time."""
 
 
-class Behind(Exception):
-    """The replica has not replayed the position that the read needs."""
+class Replica:
+    """One replica: how many reads it has at work, and whether it answers at all."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.at_work = 0
+        self.breaker = Breaker(PAUSE_S)
+
+    def engine(self) -> Engine:
+        """Return its engine."""
+        return db.engines[f"{REPLICA}{self.number}"]
+
+    @contextmanager
+    def reading(self, unit: Unit, position: str) -> Iterator[Unit]:
+        """Lend the unit to this replica, which is asked once more whether it has replayed the position.
+
+        :raises DBAPIError: it has failed; ``failed`` tells whether the primary may be asked instead.
+        """
+        self.at_work += 1
+        try:
+            yield replace(unit, engine=self.engine(), server=REPLICA, needed_lsn=as_lsn(position) if position else None)
+        except DBAPIError as error:
+            if is_gone(error):
+                self.breaker.failed()
+            raise
+        except Behind:
+            self.breaker.succeeded()
+            raise
+        else:
+            self.breaker.succeeded()
+        finally:
+            self.at_work -= 1
 
 
-def choose(freshness: Freshness, unit: Unit) -> Unit | None:
-    """Return the read for a replica, which still has to be asked whether it has replayed enough; None: the primary.
+class Replicas:
+    """The replicas of an installation, as one process sees them."""
 
-    Where no position is known, the primary is asked for one, so that later reads can go to a replica again.
-    """
-    names = [name for name in db.engines if name and name.startswith(REPLICA)]
-    if not names or unit.organization_id is None or unit.engine is not db.engines[None]:
+    def __init__(self, settings: Settings, lease: Lease) -> None:
+        self._lease = lease
+        self._replicas = [Replica(number) for number, _ in enumerate(settings.replicas)]
+        self._patience_s = settings.db_pool_timeout_s
+        self._spill = threading.BoundedSemaphore(settings.db_spill)
+
+    def choose(self, unit: Unit, asked: Asked) -> Replica | None:
+        """Return the replica to read from; None: the primary.
+
+        Of those that follow the same primary and have replayed what is needed, the one with the least to do, then the
+        one that is furthest.
+        """
+        if not asked.is_trusted or asked.is_unverified:
+            return self.choose_any(unit) if asked.is_unverified else None
+        lease = self._lease.last()
+        if lease is None or not self._serves(unit):
+            return None
+        position = int(asked.position or "0", 16)
+        able = []
+        for replica in self._replicas:
+            seen = self._lease.replayed(replica.number)
+            if seen is not None and seen.primary == lease.primary and seen.position >= position:
+                able.append((replica.at_work, -seen.position, replica.number))
+        return self._first(able)
+
+    def choose_any(self, unit: Unit) -> Replica | None:
+        """Return the replica that is furthest, for when the primary cannot be reached."""
+        if not self._serves(unit):
+            return None
+        seen = [(replica, self._lease.replayed(replica.number)) for replica in self._replicas]
+        return self._first([(0, -known.position, replica.number) for replica, known in seen if known is not None])
+
+    @contextmanager
+    def spilled(self, unit: Unit) -> Iterator[None]:
+        """Let a read to the primary, of which so many may be there at once that writes still find room.
+
+        :raises SpillFull: there are, and none has ended in time.
+        """
+        if not self._serves(unit):
+            yield
+            return
+        if not self._spill.acquire(timeout=self._patience_s):
+            raise SpillFull
+        try:
+            yield
+        finally:
+            self._spill.release()
+
+    def _serves(self, unit: Unit) -> bool:
+        """Tell whether replicas may answer a unit: reads in an organization, under the application's own role."""
+        return bool(self._replicas) and unit.organization_id is not None and unit.engine is db.engines[None]
+
+    def _first(self, able: list[tuple[int, int, int]]) -> Replica | None:
+        for *_, number in sorted(able):
+            if self._replicas[number].breaker.allows():
+                return self._replicas[number]
         return None
-    needed = freshness.needed(unit.organization_id)
-    if needed is None:
-        unit.asks_position = True
-        return None
-    engine = db.engines[names[next(_turn) % len(names)]]
-    return replace(unit, engine=engine, server=REPLICA, needed_lsn=needed) if _is_there(engine) else None
 
 
-def answered(unit: Unit) -> None:
-    """Note that a replica has answered."""
-    _away_until.pop(unit.engine, None)
-
-
-def failed(unit: Unit, error: DBAPIError) -> bool:
-    """Tell whether the primary may be asked what a replica has failed to answer; one that is gone is left alone."""
-    if is_gone(error):
-        _away_until[unit.engine] = time.monotonic() + PAUSE_S
-        return True
-    return getattr(error.orig, "sqlstate", None) in _CONFLICT
-
-
-def _is_there(engine: Engine) -> bool:
-    """Tell whether to ask a replica: after a failure one read tries it every two seconds, the others go past it."""
-    until = _away_until.get(engine)
-    if until is None:
-        return True
-    now = time.monotonic()
-    if now < until:
-        return False
-    _away_until[engine] = now + PAUSE_S
-    return True
+def may_ask_primary(error: DBAPIError) -> bool:
+    """Tell whether the primary may be asked what a replica has failed to answer."""
+    return is_gone(error) or getattr(error.orig, "sqlstate", None) in _CONFLICT

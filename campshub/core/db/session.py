@@ -5,88 +5,68 @@ way BEGIN travels together with the statement that sets the tenant, and COMMIT w
 position after it. A session outside a unit of work has no engine and can ask nothing.
 """
 
-import re
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 import orjson
 import psycopg
 from flask_sqlalchemy import SQLAlchemy
 from flask_sqlalchemy.session import Session as FlaskSession
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, PoolProxiedConnection, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import ORMExecuteState, SessionTransaction
 
 from campshub.config import Settings
 from campshub.core.db.base import Base
 from campshub.core.db.pool import FairPool
+from campshub.core.db.prepared import Question
+from campshub.core.db.reading import ReadSession, is_gone
+from campshub.core.db.unit import PRIMARY, REPLICA, Behind, Entered, Unit
 from campshub.core.observe import metrics
 
-PRIMARY = "primary"
-REPLICA = "replica"
-_LSN = re.compile(r"[0-9A-F]{1,8}/[0-9A-F]{1,8}")
-# SQLSTATE of a server that shuts down, has crashed, or starts; class 08 is a lost connection.
-_SHUT = frozenset({"57P01", "57P02", "57P03"})
+__all__ = ["PRIMARY", "REPLICA", "Behind", "Entered", "RolledBack", "Session", "Unit", "begin", "commit", "db", "is_gone"]
 
 
-@dataclass
-class Entered:
-    """What the statement that sets the tenant tells: the membership, the session version, an earlier answer."""
-
-    role: str | None
-    session_version: int | None
-    time_zone: str | None
-    organization_status: str | None
-    fresh: bool
-    key_is_free: bool | None
-    answer: dict[str, Any] | None
-
-
-@dataclass
-class Unit:
-    """One unit of work: where it runs, for whom, and what its commit carries beside its own rows."""
-
-    engine: Engine
-    read_only: bool = True
-    organization_id: UUID | None = None
-    user_id: UUID | None = None
-    server: str = PRIMARY
-    needed_lsn: str | None = None
-    asks_position: bool = False
-    idempotency_key: UUID | None = None
-    now: datetime = field(default_factory=lambda: datetime.now(UTC))
-    trace_id: str = ""
-    address: str | None = None
-    entered: Entered | None = None
-    stamped: set[tuple[UUID, str]] = field(default_factory=set)
-    # Why all that the unit changes is changed; it stands in each of its audit entries.
-    reason: str | None = None
-    audit: list[Any] = field(default_factory=list)
-    outbox: list[dict[str, Any]] = field(default_factory=list)
-    person_keys: dict[UUID, bytes] = field(default_factory=dict)
-    new_persons: set[UUID] = field(default_factory=set)
-    answer: dict[str, Any] | None = None
-    apart: list[Callable[["Session"], None]] = field(default_factory=list)
+class RolledBack(RuntimeError):
+    """The transaction had failed before it was to be committed."""
 
 
 class Session(FlaskSession):
     """A session of one unit of work."""
 
     unit: Unit
+    # A connection whose transaction has begun already, in the unit's tenant.
+    begun: Connection | None = None
 
-    def get_bind(self, *_args: Any, **_kwargs: Any) -> Engine:
+    def get_bind(self, *_args: Any, **_kwargs: Any) -> Engine | Connection:
         """Return the unit's engine: a unit never changes it."""
-        return self.unit.engine
+        return self.begun or self.unit.engine
+
+    if not TYPE_CHECKING:  # a prepared statement passes for the select that it stands for
+
+        def execute(self, statement: Any, params: Any = None, **options: Any) -> Any:
+            """Run a statement, also a prepared one."""
+            return super().execute(*_plain(statement, params), **options)
+
+        def scalar(self, statement: Any, params: Any = None, **options: Any) -> Any:
+            """Run a statement, also a prepared one, and return the first column of its first row."""
+            return super().scalar(*_plain(statement, params), **options)
+
+        def scalars(self, statement: Any, params: Any = None, **options: Any) -> Any:
+            """Run a statement, also a prepared one, and return the first column of its rows."""
+            return super().scalars(*_plain(statement, params), **options)
+
+    def close(self) -> None:
+        """Give back what is still held."""
+        super().close()
+        if self.begun is not None:
+            self.begun.close()
 
     def enter(self, organization_id: UUID, user_id: UUID | None = None) -> Entered:
         """Take a tenant within a unit that began without one, as sign-in does."""
         self.unit.organization_id, self.unit.user_id = organization_id, user_id
-        self.unit.entered = _read_entered(_batch(self.connection(), _enter_statement(self.unit)))
-        return self.unit.entered
+        return _note(self.unit, _batch(self.connection(), self.unit.enter_words()))
 
     def let_go(self) -> None:
         """Give the connection back while something slow runs; the next statement begins anew.
@@ -96,6 +76,12 @@ class Session(FlaskSession):
         if self.new or self.dirty or self.deleted or self.unit.stamped or self.unit.outbox:
             raise RuntimeError("a unit of work that has written cannot let its connection go")
         self.rollback()
+
+
+def _plain(statement: Any, params: Any) -> tuple[Any, Any]:
+    if isinstance(statement, Question):
+        return statement.statement.select, statement.values
+    return statement, params
 
 
 db = SQLAlchemy(metadata=Base.metadata, session_options={"class_": Session, "expire_on_commit": False})
@@ -139,7 +125,7 @@ def open_session(unit: Unit) -> Session:
 
 
 def begin(unit: Unit) -> Session:
-    """Return a session whose transaction has begun.
+    """Return a session whose transaction has begun; a lean one, which begins when it must, for a read in a tenant.
 
     Nothing has been done yet, so a connection that has died in the pool is replaced, with all that lay there as long.
     One that could not be made in the first place (no statement of ours has failed) is not tried again.
@@ -154,7 +140,19 @@ def begin(unit: Unit) -> Session:
 
 
 def _begun(unit: Unit) -> Session:
+    if not unit.read_only or unit.organization_id is None:
+        return _ordinary(unit)
+    reading = ReadSession(unit, _ordinary)
+    if unit.checks_caller:
+        reading.ask_who_calls()
+    return cast("Session", reading)
+
+
+def _ordinary(unit: Unit, begun: PoolProxiedConnection | None = None) -> Session:
+    """Return an ordinary session; it goes on in a transaction that has begun, or begins its own."""
     session = open_session(unit)
+    if begun is not None:
+        session.begun = Connection(unit.engine, connection=begun)
     try:
         session.connection()
     except BaseException:
@@ -164,22 +162,18 @@ def _begun(unit: Unit) -> Session:
 
 
 def commit(session: Session) -> str | None:
-    """Commit, and return the WAL position after the commit record, or None where nobody needs it."""
+    """Commit; return the WAL position after the commit record, asked outside the transaction, None of a read."""
+    reading: Any = session
+    if isinstance(reading, ReadSession):
+        reading.finish(commit)
+        return None
     if not session.in_transaction():
         return None
     unit, connection = session.unit, session.connection()
-    position = "; SELECT pg_current_wal_insert_lsn()" if unit.asks_position or not unit.read_only else ""
+    position = "" if unit.read_only else "; SELECT pg_current_wal_insert_lsn()"
     row = _batch(connection, f"COMMIT{position}", expect="COMMIT")
     session.commit()
     return str(row[0]) if row else None
-
-
-def is_gone(error: DBAPIError) -> bool:
-    """Tell a lost connection, or one that was never made, from a refusal of the server."""
-    if not isinstance(error.orig, psycopg.OperationalError | psycopg.InterfaceError):
-        return False
-    state = error.orig.sqlstate
-    return state is None or state.startswith("08") or state in _SHUT
 
 
 @event.listens_for(Session, "do_orm_execute")
@@ -194,32 +188,25 @@ def _only_through_writes(state: ORMExecuteState) -> None:
 
 @event.listens_for(Session, "after_begin")
 def _begin(session: Session, transaction: SessionTransaction, connection: Connection) -> None:
-    if transaction.nested:
+    if transaction.nested or session.begun is not None:
         return
     unit = session.unit
-    begin = "BEGIN READ ONLY" if unit.read_only else "BEGIN"
-    if unit.organization_id is None:
-        _batch(connection, begin)
-        return
-    unit.entered = _read_entered(_batch(connection, f"{begin}; {_enter_statement(unit)}"))
+    if unit.organization_id is not None:
+        entered = _note(unit, _batch(connection, f"{unit.begin_words}; {unit.enter_words()}"))
+        if not unit.checks_caller and not entered.fresh:
+            raise Behind
+    elif unit.read_only:
+        _batch(connection, unit.begin_words)
+    else:
+        (unit.primary,) = _batch(connection, f"{unit.begin_words}; SELECT server_identity()")
 
 
-def _enter_statement(unit: Unit) -> str:
-    """Write the call that sets the tenant, with values whose types leave no room for anything else."""
-    lsn = "NULL"
-    if unit.needed_lsn is not None:
-        if not _LSN.fullmatch(unit.needed_lsn):
-            raise ValueError("not a WAL position")
-        lsn = f"'{unit.needed_lsn}'"
-    organization, user, key = (
-        "NULL" if value is None else f"'{UUID(str(value))}'"
-        for value in (unit.organization_id, unit.user_id, unit.idempotency_key)
-    )
-    return f"SELECT * FROM enter({organization}, {user}, {lsn}, {key})"  # noqa: S608 - see above
-
-
-def _read_entered(row: Any) -> Entered:
-    return Entered(*row)
+def _note(unit: Unit, row: Any) -> Entered:
+    """Note in the unit what the statement that sets the tenant has told."""
+    if not unit.read_only:
+        unit.primary, *row = row
+    unit.entered = Entered(*row)
+    return unit.entered
 
 
 def _batch(connection: Connection, statements: str, *, expect: str | None = None) -> Any:
@@ -230,7 +217,7 @@ def _batch(connection: Connection, statements: str, *, expect: str | None = None
         cursor.execute(statements, prepare=False)  # several statements at once cannot be prepared
         if expect and cursor.statusmessage != expect:
             # PostgreSQL answers COMMIT of a broken transaction with ROLLBACK and no error.
-            raise RuntimeError(f"the transaction had failed before: {cursor.statusmessage} instead of {expect}")
+            raise RolledBack(f"the transaction had failed before: {cursor.statusmessage} instead of {expect}")
         while cursor.nextset():
             pass
         return cursor.fetchone() if cursor.description else None

@@ -13,9 +13,11 @@ from uuid import UUID
 import orjson
 from flask import current_app
 from sqlalchemy import event, text
+from sqlalchemy.exc import DBAPIError
 
+from campshub.core.db import epoch
 from campshub.core.db.base import Base, new_id
-from campshub.core.db.session import Session, Unit, begin, commit, db
+from campshub.core.db.session import RolledBack, Session, Unit, begin, commit, db, is_gone
 from campshub.core.observe import metrics
 from campshub.core.platform import Platform
 from campshub.core.security import audit
@@ -209,15 +211,26 @@ def _hex(value: Any) -> str:
 
 
 def complete(session: Session, platform: Platform) -> None:
-    """Finish and commit a unit of work, and let readers know where it ended."""
-    unit = session.unit
+    """Finish and commit a unit of work, and let readers know: none of them shows less once this returns."""
+    unit, freshness = session.unit, platform.freshness
     finish(session, platform)
-    organizations = {organization for organization, _ in unit.stamped}
-    if organizations:
-        platform.freshness.begin(organizations)
-    position = commit(session)
-    if organizations and position is not None:
-        platform.freshness.end(organizations, position)
+    if not unit.stamped:
+        commit(session)
+        return
+    begun = freshness.begin(unit.stamped, unit.primary)
+    if begun is None:
+        session.execute(epoch.ADD)
+    try:
+        position = commit(session)
+    except (DBAPIError, RolledBack) as error:
+        # Where the connection was lost nobody knows how it ended: the entry stays until it is overdue and repaired.
+        if begun is not None and (isinstance(error, RolledBack) or not is_gone(error)):
+            freshness.end(begun, None)
+        raise
+    if begun is None:
+        freshness.wait_out()
+    elif position is not None:
+        freshness.end(begun, position)
 
 
 def run_apart(unit: Unit) -> None:

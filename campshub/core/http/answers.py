@@ -1,10 +1,12 @@
 """From what a handler returns to the bytes that are sent."""
 
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from flask import Response, request
 
+from campshub.core.cache.memory import Kept
 from campshub.core.http import conditional
 from campshub.core.http.handler import Handler
 from campshub.core.http.pagination import Page
@@ -12,9 +14,21 @@ from campshub.core.http.serialise import write
 
 JSON = "application/json"
 _KEPT = ("Content-Type", "ETag", "Location")
+_OK, _CREATED, _NO_CONTENT, _NOT_MODIFIED = 200, 201, 204, 304
 
 
-def make(handler: Handler, result: Any, only: frozenset[str] | None) -> Response:
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A finished answer: its bytes and the headers that belong to them."""
+
+    status: int
+    body: bytes = b""
+    etag: str = ""
+    link: str | None = None
+    location: str | None = None
+
+
+def finish(handler: Handler, result: Any, only: frozenset[str] | None) -> Finished:
     """Write a handler's result as its mark says: a page, one thing with its ETag, or nothing.
 
     A result ``(thing, status)`` has a status of its own.
@@ -22,24 +36,38 @@ def make(handler: Handler, result: Any, only: frozenset[str] | None) -> Response
     status = handler.mark.status
     if isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], int):  # noqa: PLR2004 - a pair
         result, status = result
-    if isinstance(result, Response):
-        return result
     serialiser = handler.serialiser(only)
     if serialiser is None or result is None:
-        return Response(status=204 if status == 200 else status)  # noqa: PLR2004 - nothing to show
+        return Finished(_NO_CONTENT if status == _OK else status)
     if isinstance(result, Page):
-        return _page(result, serialiser.many(result.rows))
-    answer = Response(write(serialiser.one(result)), status=status, mimetype=JSON)
-    if handler.mark.is_secret:
-        answer.headers["Cache-Control"] = "no-store"
+        items = serialiser.many(result.rows)
+        body = write({"items": items, "next_cursor": result.next_cursor, "has_more": result.has_more})
+        return Finished(_OK, body, conditional.etag_of_page(body), _link(result))
+    body = write(serialiser.one(result))
     version = _told(result, "version")
-    if version is not None:
-        tag = conditional.etag(version, answer.get_data())
-        answer.headers["ETag"] = tag
-        if handler.reads and conditional.matches(request.headers.get("If-None-Match"), tag):
-            return Response(status=304, headers={"ETag": tag})
-    if status == 201:  # noqa: PLR2004 - Created
-        answer.headers["Location"] = f"{request.path}{_told(result, 'id')}/"
+    etag = conditional.etag(version, body) if version is not None else ""
+    location = f"{request.path}{_told(result, 'id')}/" if status == _CREATED else None
+    return Finished(status, body, etag, None, location)
+
+
+def respond(handler: Handler, finished: Finished | Kept) -> Response:
+    """Send a finished answer; 304 to whoever has it already."""
+    etag = finished.etag
+    if etag and handler.reads and conditional.matches(request.environ.get("HTTP_IF_NONE_MATCH"), etag):
+        return Response(status=_NOT_MODIFIED, headers=[("ETag", etag)])
+    headers = [("Content-Type", JSON)] if finished.body else []
+    if etag:
+        headers.append(("ETag", etag))
+    if finished.link is not None:
+        headers.append(("Link", finished.link))
+    if isinstance(finished, Finished) and finished.location is not None:
+        headers.append(("Location", finished.location))
+    if handler.mark.is_secret:
+        headers.append(("Cache-Control", "no-store"))
+    status = finished.status if isinstance(finished, Finished) else _OK
+    answer = Response(finished.body, status=status, headers=headers)
+    if not finished.body:
+        answer.headers.pop("Content-Type", None)
     return answer
 
 
@@ -47,19 +75,12 @@ def _told(result: Any, name: str) -> Any:
     return result.get(name) if isinstance(result, dict) else getattr(result, name, None)
 
 
-def _page(page: Page, items: list[dict[str, Any]]) -> Response:
-    answer = Response(
-        write({"items": items, "next_cursor": page.next_cursor, "has_more": page.has_more}), mimetype=JSON
-    )
-    if page.next_cursor is not None:
-        given = request.args.to_dict() | {"cursor": page.next_cursor}
-        query = "&".join(f"{name}={_quoted(value)}" for name, value in given.items())
-        answer.headers["Link"] = f'<{request.path}?{query}>; rel="next"'
-    return answer
-
-
-def _quoted(value: str) -> str:
-    return quote(value, safe="")
+def _link(page: Page) -> str | None:
+    if page.next_cursor is None:
+        return None
+    given = request.args.to_dict() | {"cursor": page.next_cursor}
+    query = "&".join(f"{name}={quote(value, safe='')}" for name, value in given.items())
+    return f'<{request.path}?{query}>; rel="next"'
 
 
 def worth_keeping(answer: Response) -> dict[str, str]:

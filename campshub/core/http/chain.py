@@ -43,6 +43,8 @@ def init_app(app: Flask, settings: Settings) -> None:
         route = request.url_rule.rule if request.url_rule else "unknown"
         headers = answer.headers
         headers["X-Request-ID"] = g.get("request_id", "")
+        if "limits" in g:
+            headers.extend(g.limits)
         headers.setdefault("Cache-Control", "private, no-cache")
         headers["Vary"] = "Authorization"
         headers["X-Content-Type-Options"] = "nosniff"

@@ -18,6 +18,11 @@ def etag(version: int, shown: bytes) -> str:
     return f'"{version}-{hashlib.blake2b(shown, digest_size=6).hexdigest()}"'
 
 
+def etag_of_page(shown: bytes) -> str:
+    """Return the ETag of a page, which has no version of its own: it stands for the bytes."""
+    return f'"{hashlib.blake2b(shown, digest_size=9).hexdigest()}"'
+
+
 def matches(header: str | None, tag: str) -> bool:
     """Tell whether If-None-Match names the tag; weak comparison (RFC 9110, 13.1.2)."""
     if not header:

@@ -1,20 +1,20 @@
 """The edge: who asks, what for, may they, one unit of work, one answer; in this order for every request."""
 
-from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from flask import Response, current_app, g, request
-from sqlalchemy.exc import DBAPIError
 
-from campshub.core.db import replicas, work
-from campshub.core.db.session import Entered, Session, Unit, begin, commit, db
-from campshub.core.http import answers, conditional, idempotency, pagination
-from campshub.core.http.handler import Arguments, Handler
-from campshub.core.http.problems import Forbidden, KeyInFlight, KeyReused, Unauthenticated
-from campshub.core.observe import metrics
+from campshub.core.cache.memory import Kept
+from campshub.core.db import work
+from campshub.core.db.session import Entered, Unit, begin, db
+from campshub.core.http import answers, asking, conditional, idempotency, reading
+from campshub.core.http.answers import Finished
+from campshub.core.http.asking import Known
+from campshub.core.http.call import Call
+from campshub.core.http.handler import Handler
+from campshub.core.http.problems import KeyInFlight, KeyReused, Problem, Unauthenticated
 from campshub.core.platform import Platform
-from campshub.core.security.permissions import Role
-from campshub.core.security.principal import Principal
 from campshub.core.security.tokens import Claims
 
 if TYPE_CHECKING:
@@ -23,39 +23,11 @@ if TYPE_CHECKING:
 _BEARER = "bearer "
 
 
-class SessionEnded(Unauthenticated):
-    """This session has ended; sign in again."""
-
-    code = "session_ended"
-
-
-class OrganizationSuspended(Forbidden):
-    """This organization is not active."""
-
-    code = "organization_suspended"
-
-
-@dataclass
-class Call:
-    """One request on its way to its handler."""
-
-    platform: Platform
-    resource: "Resource"
-    handler: Handler
-    claims: Claims | None
-    arguments: Arguments
-    given: dict[str, Any]
-    unit: Unit
-
-
 def answer(resource: "Resource", handler: Handler, path: dict[str, Any]) -> Response:
     """Answer one request with its handler."""
     platform: Platform = current_app.extensions["campshub"]
     claims = _claims(platform, handler)
-    arguments = handler.arguments(request)
-    given = path | handler.body(request)
     resource.now, resource.platform = g.now, platform
-    resource.if_match = conditional.expected_version(request.headers.get("If-Match"))
     unit = Unit(
         engine=db.engines["system" if handler.mark.is_system else None],
         read_only=handler.reads,
@@ -65,7 +37,7 @@ def answer(resource: "Resource", handler: Handler, path: dict[str, Any]) -> Resp
         trace_id=g.trace_id,
         address=request.remote_addr,
     )
-    call = Call(platform, resource, handler, claims, arguments, given, unit)
+    call = Call(platform, resource, handler, claims, unit, path)
     try:
         return _read(call) if handler.reads else _write(call)
     finally:
@@ -87,54 +59,82 @@ def _claims(platform: Platform, handler: Handler) -> Claims | None:
     return claims
 
 
+def _parse(call: Call) -> None:
+    """Parse the parameters and the body; count the request in the handler's own limits.
+
+    :raises RateLimited: one is used up.
+    """
+    call.arguments = call.handler.arguments(request)
+    call.given = {**call.path, **call.handler.body(request)}
+    if call.handler.mark.limits:
+        call.platform.declared.count_marked(call.handler.mark, call.given)
+    call.resource.if_match = conditional.expected_version(request.headers.get("If-Match"))
+
+
 def _read(call: Call) -> Response:
-    """Read on a replica that has what is needed, else on the primary."""
-    unit = replicas.choose(call.platform.freshness, call.unit)
-    if unit is not None:
-        try:
-            made = _read_from(call, unit)
-        except replicas.Behind:
-            replicas.answered(unit)
-        except DBAPIError as error:
-            if not replicas.failed(unit, error):
-                raise
-            call.unit.apart.clear()  # the handler will hand it over again
-        else:
-            replicas.answered(unit)
-            return made
-    return _read_from(call, call.unit)
-
-
-def _read_from(call: Call, unit: Unit) -> Response:
-    session = begin(unit)
+    """Answer with what is kept; else read, once for all who ask for the same at the same time."""
     try:
-        if unit.entered is not None and not unit.entered.fresh:
-            raise replicas.Behind
-        _admit(call, session)
-        result = call.handler.function(call.resource, **call.given, **call.arguments.filters, **_page(call))
-        position = commit(session)
-    finally:
-        session.close()
-    metrics.reads.labels(unit.server).inc()
-    if position is not None and unit.organization_id is not None:
-        call.platform.freshness.offer(unit.organization_id, position)
-    return _made(call, result)
+        _parse(call)
+    except Problem:
+        _count(call)  # what cannot be read is counted all the same
+        raise
+    known = asking.ask(call)
+    if known.caller is not None:
+        call.admit(known.caller.entered())
+    return _sent(call, known, known.kept or _made(call, known))
+
+
+def _made(call: Call, known: Known) -> Finished | Kept:
+    if known.place is None:
+        return reading.read(call, known.asked, is_admitted=known.caller is not None)
+    with call.platform.answers.flight(known.asked.answer_key) as (flight, leads):
+        if not leads and flight.found is not None:
+            found: Kept = flight.found
+            return found
+        finished = reading.read(call, known.asked, is_admitted=True)
+        flight.found = _keep(call, known, finished)
+        return finished
+
+
+def _keep(call: Call, known: Known, finished: Finished) -> Kept | None:
+    """Keep what was read, unless nobody knows how fresh it is."""
+    if known.asked.is_unverified or finished.status != HTTPStatus.OK or call.claims is None:
+        return None
+    kept = Kept(known.asked.answer_key, finished.body, finished.etag, finished.link)
+    call.platform.answers.memory.put(known.place, kept, call.life_s)
+    call.platform.answers.store(call.platform.freshness.wire_of(call.claims.organization_id), kept, call.life_s)
+    return kept
+
+
+def _sent(call: Call, known: Known, finished: Finished | Kept) -> Response:
+    sent = answers.respond(call.handler, finished)
+    if known.asked.is_unverified:
+        sent.headers["Campshub-Freshness"] = "unverified"
+    return sent
+
+
+def _count(call: Call) -> None:
+    if call.claims is not None:
+        asking.count(call.platform, call.claims.organization_id, call.claims.user_id)
 
 
 def _write(call: Call) -> Response:
     """Write on the primary; effect, audit, outbox and the kept answer in one transaction."""
     unit = call.unit
+    _count(call)
+    _parse(call)
     print_ = _claim_key(call.handler, unit)
     session = begin(unit)
     try:
-        _admit(call, session)
+        call.admit(unit.entered)
         if print_ is not None and unit.entered is not None:
             replay = _earlier(unit.entered, print_)
             if replay is not None:
                 return replay
-        result = call.handler.function(call.resource, **call.given, **call.arguments.filters)
+        result = call.run(session)
         session.flush()
-        made = _made(call, result)
+        finished = answers.finish(call.handler, result, call.arguments.only)
+        made = answers.respond(call.handler, finished)
         if print_ is not None:
             unit.answer = idempotency.kept(made.status_code, answers.worth_keeping(made), made.get_data(), print_)
         work.complete(session, call.platform)
@@ -167,50 +167,3 @@ def _earlier(entered: Entered, print_: str) -> Response | None:
         raise KeyReused
     headers = {**kept["headers"], "Idempotent-Replayed": "true"}
     return Response(idempotency.body_of(kept), status=kept["status"], headers=headers)
-
-
-def _admit(call: Call, session: Session) -> None:
-    """Set the resource up for its handler, or refuse whoever asks.
-
-    :raises SessionEnded: the token is from before a sign-out, a new password or the loss of the membership.
-    :raises Forbidden: the role does not have the permission.
-    """
-    call.resource.session = session
-    claims, entered, permission = call.claims, session.unit.entered, call.handler.mark.permission
-    if claims is None:
-        return
-    if entered is None or entered.role is None or entered.session_version != claims.session_version:
-        raise SessionEnded
-    if entered.organization_status != "active":
-        raise OrganizationSuspended
-    call.resource.principal = Principal(
-        user_id=claims.user_id,
-        organization_id=claims.organization_id,
-        role=Role(entered.role),
-        time_zone=entered.time_zone or "UTC",
-        session_id=claims.session_id,
-    )
-    if permission is not None and not call.resource.principal.may(permission):
-        raise Forbidden
-
-
-def _page(call: Call) -> dict[str, Any]:
-    """Return the page that is asked for, bound to what its cursor must have been made for."""
-    if call.arguments.page is None:
-        return {}
-    bound_to = {
-        "address": request.path,
-        "organization": call.unit.organization_id,
-        "path": call.given,
-        "filters": call.arguments.filters,
-    }
-    secret = call.platform.settings.secret_key
-    return {
-        "page": pagination.page_request(
-            **call.arguments.page, only=call.arguments.only, bound_to=bound_to, secret=secret
-        )
-    }
-
-
-def _made(call: Call, result: Any) -> Response:
-    return answers.make(call.handler, result, call.arguments.only)

@@ -10,6 +10,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException
 
+from campshub.core.db.replicas import SpillFull
 from campshub.core.db.session import is_gone
 from campshub.core.http import problems
 from campshub.core.http.problems import Problem
@@ -24,7 +25,7 @@ _BY_STATUS: dict[int, type[Problem]] = {
     405: problems.MethodNotAllowed,
     413: problems.BodyTooLarge,
     415: problems.UnsupportedMediaType,
-    429: problems.TooManyRequests,
+    429: problems.RateLimited,
 }
 # SQLSTATE: what the server says when it is not the request's fault and may be asked again.
 _PASSING = frozenset({"40001", "40P01", "55P03", "57014", "57P05", "25P03", "25P04", "53300"})
@@ -53,6 +54,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(Problem, render)
     app.register_error_handler(HTTPException, lambda error: render(_of_http(error)))
     app.register_error_handler(PoolTimeout, lambda _: render(problems.Unavailable("All connections are at work.")))
+    app.register_error_handler(SpillFull, lambda _: render(problems.Unavailable("The replicas are away or behind.")))
     app.register_error_handler(StaleDataError, lambda _: render(ChangedMeanwhile()))
     app.register_error_handler(DBAPIError, lambda error: render(_of_database(error)))
     app.register_error_handler(Exception, _unexpected)

@@ -1,5 +1,6 @@
 """A handler with its mark compiled: how its request is parsed and its answer written, worked out once at start."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -17,6 +18,7 @@ from campshub.core.http.marks import Mark
 from campshub.core.http.messages import MOST_ERRORS, told
 from campshub.core.http.problems import FieldError, Invalid, MalformedBody, UnsupportedMediaType
 from campshub.core.http.serialise import Serialiser, serialiser
+from campshub.core.observe import metrics
 
 READING = frozenset({"GET", "HEAD"})
 
@@ -50,7 +52,13 @@ class Handler:
             raise Unmarked(f"{self.name} {self.method} needs either @needs(...) or @public")
         self.reads = self.method in READING
         self._parse_query = lru_cache(maxsize=1024)(self._load_query)
+        self.digest = lru_cache(maxsize=4096)(self._digest)
+        self.figures = metrics.Family(mark.keeping.tags[0] if mark.keeping else "")
         self._body = mark.body() if mark.body else None
+
+    def __deepcopy__(self, memo: object) -> "Handler":
+        """Stay one: flask-smorest copies what documents a handler."""
+        return self
 
     @cached_property
     def page_schema(self) -> Schema | None:
@@ -90,6 +98,12 @@ class Handler:
             raise Invalid.of(errors)
         only = page.pop("fields") if page is not None else None
         return Arguments(filters, page, only)
+
+    def _digest(self, path: str, query_string: bytes) -> str:
+        """Stand for an address and its parameters, however they were written."""
+        arguments = self._parse_query(query_string)
+        words = [path, arguments.filters, arguments.page, sorted(arguments.only) if arguments.only is not None else None]
+        return hashlib.blake2b(orjson.dumps(words, default=str, option=orjson.OPT_SORT_KEYS), digest_size=12).hexdigest()
 
     def body(self, request: Request) -> dict[str, Any]:
         """Parse the body.

@@ -3,9 +3,10 @@
 Deny unless said: a handler with neither ``needs`` nor ``public`` stops the start.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from enum import StrEnum
+from typing import Any, Literal, TypeVar
 
 from marshmallow import Schema
 
@@ -14,6 +15,32 @@ from campshub.core.security.permissions import Permission
 
 H = TypeVar("H", bound=Callable[..., Any])
 MIB = 1024 * 1024
+LimitName = Literal["login", "login_address", "chat", "generation"]
+
+
+@dataclass(frozen=True)
+class Limited:
+    """A declared limit that holds for one handler."""
+
+    name: LimitName
+    by: Callable[[Mapping[str, Any]], str] | None
+
+
+class Life(StrEnum):
+    """How long a finished answer takes room when nobody asks for it; how long it is true, the stamps say."""
+
+    DATA = "data"
+    ANALYTICS = "analytics"
+    STATISTICS = "statistics"
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """How a handler's finished answers are kept: what they are made of, and whether a whole role shares them."""
+
+    tags: tuple[str, ...]
+    life: Life = Life.DATA
+    same_for_role: bool = False
 
 
 @dataclass
@@ -32,6 +59,8 @@ class Mark:
     raises: tuple[type[Problem], ...] = field(default_factory=tuple)
     is_secret: bool = False
     is_system: bool = False
+    keeping: Keeping | None = None
+    limits: tuple[Limited, ...] = ()
 
 
 def mark_of(handler: Any) -> Mark:
@@ -70,6 +99,28 @@ def secret(handler: H) -> H:
 def as_system(handler: H) -> H:
     """Mark a handler that works across organizations, under the role that bypasses tenancy."""
     return _marking(is_system=True)(handler)
+
+
+def cached(*, tags: Sequence[str], life: Life = Life.DATA, same_for_role: bool = False) -> Callable[[H], H]:
+    """Mark a handler whose finished answers are kept: ``tags`` names all that it reads.
+
+    An answer belongs to its caller; with ``same_for_role``, to everyone of a role that sees the whole organization.
+    """
+    return _marking(keeping=Keeping(tuple(tags), life, same_for_role))
+
+
+def limited(name: LimitName, *, by: Callable[[Mapping[str, Any]], str] | None = None) -> Callable[[H], H]:
+    """Mark a handler as under a declared limit (``declared``): by what ``by`` finds in the body, else by who asks.
+
+    Who asks is the user, and where everyone may ask the address; such a limit then stands instead of the anonymous one.
+    """
+
+    def decorate(handler: H) -> H:
+        mark = mark_of(handler)
+        mark.limits = (*mark.limits, Limited(name, by))
+        return handler
+
+    return decorate
 
 
 def query(schema: type[Schema]) -> Callable[[H], H]:

@@ -18,6 +18,7 @@ from campshub.core.http.problems import (
     NotFound,
     PreconditionFailed,
     Problem,
+    RateLimited,
     Unauthenticated,
     UnsupportedMediaType,
 )
@@ -124,7 +125,7 @@ def _responses(handler: Handler, spec: APISpec) -> dict[str, Any]:
 
 def _refusals(handler: Handler) -> list[type[Problem]]:
     mark = handler.mark
-    found: list[type[Problem]] = [*mark.raises, Problem, Invalid, NotFound]
+    found: list[type[Problem]] = [*mark.raises, Problem, Invalid, NotFound, RateLimited]
     if not mark.is_public:
         found += [Unauthenticated, Forbidden]
     if mark.body is not None:

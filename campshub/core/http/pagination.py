@@ -3,24 +3,27 @@
 A cursor is signed, and bound to the organization, the address, the filters and the order that it was made for.
 """
 
+import base64
 import hashlib
-import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+import hmac
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import lru_cache
 from typing import Any
 
 import orjson
-from itsdangerous import BadData, URLSafeSerializer
 from marshmallow import ValidationError
-from sqlalchemy import ColumnElement, Select, tuple_
+from sqlalchemy import ColumnElement, Integer, Select, Text, cast, literal, tuple_
 
+from campshub.core.db.prepared import stand_in
 from campshub.core.db.session import Session
 from campshub.core.http import fields
 from campshub.core.http.problems import BadCursor
 
 LIMIT = 50
 MOST = 200
+SIGNATURE_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -38,15 +41,19 @@ class Page:
 
 @dataclass(frozen=True)
 class PageRequest:
-    """Which rows of a list are wanted, in which order, and which of their fields."""
+    """Which rows of a list are wanted, in which order, and which of their fields.
 
-    limit: int
+    It is an argument of prepared statements: the order and the fields belong to their shape, where the page begins and
+    how long it is are values.
+    """
+
+    limit: Any
     sort: str
     descending: bool
     fields: frozenset[str] | None
     cursor: str | None
-    binding: bytes
-    signer: URLSafeSerializer
+    bound_to: Mapping[str, Any]
+    key: bytes
 
     def choose(self, columns: Sequence[Any]) -> Sequence[Any]:
         """Return those of the columns that the answer shows."""
@@ -57,65 +64,118 @@ class PageRequest:
     def of(self, session: Session, statement: Select[Any], *, order: Sequence[Any]) -> Page:
         """Run a list's statement for this page.
 
-        ``order`` names columns without NULLs, the last one unique; all of them go up, or down if so asked.
-
         :raises BadCursor: the cursor was made for another list.
+        """
+        return self.read(session, self.ordered(statement, order=order))
+
+    def ordered(self, statement: Select[Any], *, order: Sequence[Any]) -> Select[Any]:
+        """Give a list's statement its order, its beginning and its end.
+
+        ``order`` names columns without NULLs, the last one unique; all of them go up, or down if so asked.
         """
         keys = [column.label(f"order_{number}") for number, column in enumerate(order)]
         if self.cursor is not None:
             statement = statement.where(*self._after(order))
         ordered = statement.order_by(*(c.desc() if self.descending else c.asc() for c in order))
-        rows = session.execute(ordered.add_columns(*keys).limit(self.limit + 1)).all()
-        more = len(rows) > self.limit
+        return ordered.add_columns(*keys).limit(self.limit + 1)
+
+    def read(self, session: Session, statement: Select[Any]) -> Page:
+        """Run an ordered statement and cut the page from its rows.
+
+        :raises BadCursor: the cursor was made for another list.
+        """
+        rows = session.execute(statement).all()
+        if len(rows) <= self.limit:
+            return Page(rows=rows, next_cursor=None)
         rows = rows[: self.limit]
-        cursor = self._sign(rows[-1][-len(keys) :]) if more else None
-        return Page(rows=rows, next_cursor=cursor)
+        names = rows[-1]._fields
+        first = len(names) - next(number for number, name in enumerate(reversed(names)) if name == "order_0") - 1
+        return Page(rows=rows, next_cursor=self._sign(rows[-1][first:]))
+
+    def shape(self) -> Hashable:
+        """Return what a statement of this page depends on."""
+        return self.sort, self.descending, self.fields, self.cursor is None
+
+    def stand_in(self) -> "PageRequest":
+        """Return what stands for all pages of this shape."""
+        limit = stand_in("page_limit", Integer())
+        return replace(self, limit=limit, bound_to={}, key=b"")
+
+    def values(self) -> dict[str, Any]:
+        """Return what the stand-in leaves open.
+
+        :raises BadCursor: the cursor was made for another list.
+        """
+        values: dict[str, Any] = {"page_limit": self.limit}
+        if self.cursor is not None:
+            values.update((f"page_after_{number}", text) for number, text in enumerate(self._read()))
+        return values
 
     def _after(self, order: Sequence[Any]) -> list[ColumnElement[bool]]:
-        values = self._read(order)
+        if not self.key:  # a stand-in
+            values = [stand_in(f"page_after_{number}", c.type) for number, c in enumerate(order)]
+        else:
+            texts = self._read()
+            if len(texts) != len(order):
+                raise BadCursor
+            values = [cast(literal(text, Text()), c.type) for c, text in zip(order, texts, strict=True)]
         first, bound = order[0], values[0]
         # The first column's own bound lets the planner leave out partitions; it does not look into the row comparison.
         if self.descending:
             return [first <= bound, tuple_(*order) < tuple_(*values)]
         return [first >= bound, tuple_(*order) > tuple_(*values)]
 
+    def _binding(self) -> str:
+        """Return what the cursor must have been made for, in short."""
+        words = orjson.dumps({**self.bound_to, "sort": self._order}, default=str, option=orjson.OPT_SORT_KEYS)
+        return hashlib.sha256(words).hexdigest()[:32]
+
+    @property
+    def _order(self) -> str:
+        return f"-{self.sort}" if self.descending else self.sort
+
     def _sign(self, values: Sequence[Any]) -> str:
-        text: str | bytes = self.signer.dumps(
-            [self.binding.hex(), *(v.isoformat() if isinstance(v, date) else str(v) for v in values)]
-        )
-        return text if isinstance(text, str) else text.decode()
+        texts = [v.isoformat() if isinstance(v, date) else str(v) for v in values]
+        words = orjson.dumps([self._binding(), *texts])
+        return base64.urlsafe_b64encode(_signature(self.key, words) + words).rstrip(b"=").decode()
 
-    def _read(self, order: Sequence[Any]) -> list[Any]:
+    def _read(self) -> list[str]:
+        """Return the values of the row that the cursor names, as texts."""
         try:
-            binding, *values = self.signer.loads(self.cursor or "")
-            if binding != self.binding.hex() or len(values) != len(order):
+            signed = base64.b64decode(f"{self.cursor}===", altchars=b"-_", validate=False)
+            signature, words = signed[:SIGNATURE_BYTES], signed[SIGNATURE_BYTES:]
+            if not hmac.compare_digest(signature, _signature(self.key, words)):
                 raise BadCursor
-            return [_value(column.type.python_type, value) for column, value in zip(order, values, strict=True)]
-        except (BadData, ValueError, TypeError) as error:
+            binding, *texts = map(str, orjson.loads(words))
+        except (ValueError, TypeError) as error:
             raise BadCursor from error
+        if binding != self._binding():
+            raise BadCursor
+        return texts
 
 
-def _value(kind: type, text: str) -> Any:
-    if kind in (date, datetime):
-        return kind.fromisoformat(text)
-    if kind is uuid.UUID:
-        return uuid.UUID(text)
-    return kind(text)
+def _signature(key: bytes, words: bytes) -> bytes:
+    return hmac.digest(key, words, "sha256")[:SIGNATURE_BYTES]
+
+
+@lru_cache(maxsize=8)
+def _key(secret: str) -> bytes:
+    """Return a key that is used for cursors alone."""
+    return hmac.digest(secret.encode(), b"cursor", "sha256")
 
 
 def page_request(
     *, limit: int, sort: str, cursor: str | None, only: frozenset[str] | None, bound_to: Mapping[str, Any], secret: str
 ) -> PageRequest:
     """Make the request of one page, bound to what the cursor must have been made for."""
-    words = orjson.dumps({**bound_to, "sort": sort}, default=str, option=orjson.OPT_SORT_KEYS)
     return PageRequest(
         limit=limit,
         sort=sort.removeprefix("-"),
         descending=sort.startswith("-"),
         fields=only,
         cursor=cursor,
-        binding=hashlib.sha256(words).digest()[:16],
-        signer=URLSafeSerializer(secret, salt="cursor", signer_kwargs={"digest_method": hashlib.sha256}),
+        bound_to=bound_to,
+        key=_key(secret),
     )
 
 

@@ -193,11 +193,11 @@ class KeyReused(Problem):
     code = "idempotency_key_reused"
 
 
-class TooManyRequests(Problem):
-    """Slow down."""
+class RateLimited(Problem):
+    """A limit is used up; Retry-After says when to come back."""
 
     status = HTTPStatus.TOO_MANY_REQUESTS
-    code = "too_many_requests"
+    code = "rate_limited"
 
 
 class Unexpected(Problem):

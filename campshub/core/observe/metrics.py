@@ -22,7 +22,25 @@ pool_in_use = Gauge(
     "campshub_pool_connections_in_use", "Connections that are at work.", ["engine"], multiprocess_mode="livesum"
 )
 reads = Counter("campshub_reads_total", "Read-only units of work, by the server that answered.", ["server"])
+hits = Counter("campshub_cache_hits_total", "Finished answers that were kept.", ["family", "layer"])
+misses = Counter("campshub_cache_misses_total", "Finished answers that had to be made.", ["family"])
+repairs = Counter("campshub_freshness_repairs_total", "Stamps that had to be asked of the primary.")
+unstamped = Counter("campshub_freshness_unstamped_total", "Writes that could not be stamped and raised the epoch.")
 apart_failures = Counter("campshub_apart_failures_total", "Records kept apart from their request that were lost.")
+
+
+class Family:
+    """What was found and missed of a family of finished answers."""
+
+    def __init__(self, name: str) -> None:
+        if name:
+            self._held, self._stored = (hits.labels(name, layer) for layer in ("memory", "redis"))
+            self._missed = misses.labels(name)
+
+    def asked(self, *, found: object, held: object) -> None:
+        """Count one question; ``held`` is what the process itself had."""
+        (self._missed if found is None else self._held if found is held else self._stored).inc()
+
 
 # Called with the text of each statement; tests count with it.
 listeners: list[Callable[[str], None]] = []

@@ -4,13 +4,14 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, and_, false, true
+from sqlalchemy import ColumnElement, Uuid, and_, false, true
 
 from campshub.core.db.base import PLATFORM_ID
+from campshub.core.db.prepared import stand_in
 from campshub.core.security.permissions import ROLES, SCOPES, Permission, Role, Scope
 
 
@@ -42,6 +43,25 @@ class Principal:
         """Return the organization's own calendar date at an instant."""
         return now.astimezone(ZoneInfo(self.time_zone)).date()
 
+    def shape(self) -> Role:
+        """Return what a statement of theirs depends on."""
+        return self.role
+
+    def stand_in(self) -> "Principal":
+        """Return who stands in a prepared statement for everyone of the role."""
+        return _anyone(self.role)
+
+    def values(self) -> dict[str, Any]:
+        """Return the values that the stand-in leaves open."""
+        return {"principal_user_id": self.user_id, "principal_organization_id": self.organization_id}
+
+
+@cache
+def _anyone(role: Role) -> Principal:
+    user_id, organization_id = (stand_in(f"principal_{name}", Uuid()) for name in ("user_id", "organization_id"))
+    # Neither a zone nor a session: a statement that depended on one would be wrong for the next caller.
+    return Principal(user_id, organization_id, role, time_zone=None, session_id=None)  # type: ignore[arg-type]
+
 
 Rule = Callable[[Principal], ColumnElement[bool]]
 _rules: dict[tuple[type, Scope], Rule] = {}
@@ -68,6 +88,13 @@ def shared_with_platform(model: type) -> None:
     """Register a table whose platform rows every organization reads."""
     everyone_sees(model)
     _shared.add(model)
+    shared_tags.cache_clear()
+
+
+@cache
+def shared_tags() -> frozenset[str]:
+    """Return the tags of the tables that hold rows of the platform."""
+    return frozenset(model.__tag__ for model in _shared)  # type: ignore[attr-defined] # a table's class
 
 
 def visible_to(principal: Principal, model: Any) -> ColumnElement[bool]:

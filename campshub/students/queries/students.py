@@ -1,13 +1,13 @@
 """Reads of students."""
 
 from collections.abc import Mapping
-from datetime import date
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Integer, Text, Uuid, and_, column, exists, func, literal, or_, select
+from sqlalchemy import ColumnElement, Integer, Select, Text, Uuid, and_, column, exists, func, or_, select
 
 from campshub.core.db.base import AnyRow
+from campshub.core.db.prepared import prepared
 from campshub.core.db.session import Session
 from campshub.core.http.pagination import Page, PageRequest
 from campshub.core.http.problems import NotFound
@@ -45,43 +45,47 @@ LEAST_LETTERS = 3
 
 def list_students(session: Session, principal: Principal, *, q: str | None, page: PageRequest, **filters: Any) -> Page:
     """List the students whom the principal may see, by name; with ``q`` whoever fits best first."""
+    words = names.folded(q) if q is not None else ""
+    few = 0 < len(words) < LEAST_LETTERS
+    tag = filters.pop("tag", None) or None
+    return page.read(session, _listed(principal, page=page, words=words or None, few=few, tag=tag, **filters))
+
+
+@prepared
+def _listed(principal: Principal, *, page: PageRequest, words: Any, few: bool, **filters: Any) -> Select[Any]:
     rows = select(*page.choose(LISTED_COLUMNS)).where(visible_to(principal, Student), *_conditions(principal, filters))
     orders: dict[str, tuple[Any, ...]] = {
         "name": (Student.sort_name, Student.id),
         "code": (Student.code, Student.id),
         "created": (Student.id,),
     }
-    words = names.folded(q) if q is not None else ""
-    if words and len(words) < LEAST_LETTERS:  # too few for trigrams: whoever's family name or code begins so
+    if few:  # letters for trigrams: whoever's family name or code begins so
         code = func.starts_with(func.lower(Student.code, type_=Text()), words)
         rows = rows.where(or_(func.starts_with(Student.sort_name, words), code))
-    elif words:
+    elif words is not None:
         found = func.search_students(words, MOST_FOUND).table_valued(
             column("student_id", Uuid), column("distance", Integer)
         )
         rows = rows.join(found, found.c.student_id == Student.id)
         orders[""] = orders["relevance"] = (found.c.distance, Student.id)
-    return page.of(session, rows, order=orders.get(page.sort, orders["name"]))
+    return page.ordered(rows, order=orders.get(page.sort, orders["name"]))
 
 
 def _conditions(principal: Principal, filters: Mapping[str, Any]) -> list[ColumnElement[bool]]:
     """Return one condition a filter."""
-    group: UUID | None = filters.get("group_id")
-    joined_from: date | None = filters.get("joined_from")
-    joined_to: date | None = filters.get("joined_to")
     found: list[ColumnElement[bool]] = [
-        Student.deleted_at.is_not(None) if filters.get("deleted") else Student.deleted_at.is_(None)
+        Student.deleted_at.is_not(None) if filters["deleted"] else Student.deleted_at.is_(None)
     ]
-    if filters.get("status"):
+    if filters["status"] is not None:
         found.append(Student.status == filters["status"])
-    if filters.get("tag"):
-        found.append(literal(filters["tag"]) == Student.tags.any_())
-    if joined_from:
-        found.append(Student.joined_on >= joined_from)
-    if joined_to:
-        found.append(Student.joined_on <= joined_to)
-    if group:
-        found.append(_in_group(principal, group))
+    if filters["tag"] is not None:
+        found.append(filters["tag"] == Student.tags.any_())
+    if filters["joined_from"] is not None:
+        found.append(Student.joined_on >= filters["joined_from"])
+    if filters["joined_to"] is not None:
+        found.append(Student.joined_on <= filters["joined_to"])
+    if filters["group_id"] is not None:
+        found.append(_in_group(principal, filters["group_id"]))
     return found
 
 
@@ -104,12 +108,17 @@ def get_student(session: Session, principal: Principal, student_id: UUID) -> Any
 
     :raises NotFound: the principal sees no such student.
     """
-    row = session.execute(
-        select(*COLUMNS).where(visible_to(principal, Student), Student.id == student_id, Student.deleted_at.is_(None))
-    ).one_or_none()
+    row: AnyRow | None = session.execute(_one(principal, student_id=student_id)).one_or_none()
     if row is None:
         raise NotFound
     return row
+
+
+@prepared
+def _one(principal: Principal, *, student_id: UUID) -> Select[Any]:
+    return select(*COLUMNS).where(
+        visible_to(principal, Student), Student.id == student_id, Student.deleted_at.is_(None)
+    )
 
 
 def medical_note_of(session: Session, principal: Principal, student_id: UUID) -> bytes | None:

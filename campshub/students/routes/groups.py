@@ -4,7 +4,7 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from campshub.core.http.marks import needs
+from campshub.core.http.marks import cached, needs
 from campshub.core.http.problems import IdTaken, NotFound, UnknownReference
 from campshub.core.http.resource import Blueprint, Resource
 from campshub.core.security.permissions import Permission
@@ -20,6 +20,7 @@ class Groups(Resource):
     """All groups."""
 
     @needs(Permission.GROUPS_READ)
+    @cached(tags=("groups", "enrolments", "students"), same_for_role=True)
     @groups.query(schemas.GroupFilter)
     @groups.answers_page(schemas.GroupOut, sorts=("name", "code", "created"))
     def get(self, *, page: Any, **filters: Any) -> Any:
@@ -40,6 +41,7 @@ class OneGroup(Resource):
     """One group."""
 
     @needs(Permission.GROUPS_READ)
+    @cached(tags=("groups", "enrolments", "students", "access"), same_for_role=True)
     @groups.answers(schemas.GroupWholeOut)
     def get(self, group_id: UUID) -> Any:
         """Show a group."""
@@ -77,6 +79,7 @@ class Roster(Resource):
     """Who is in a group."""
 
     @needs(Permission.STUDENTS_READ)
+    @cached(tags=("groups", "enrolments", "students"), same_for_role=True)
     @groups.query(schemas.RosterFilter)
     @groups.answers_page(schemas.RosterRowOut, sorts=("name",))
     def get(self, group_id: UUID, *, on: date | None, page: Any) -> Any:
@@ -90,6 +93,7 @@ class Enrolments(Resource):
     """A group's enrolments."""
 
     @needs(Permission.GROUPS_READ)
+    @cached(tags=("groups", "enrolments", "students"), same_for_role=True)
     @groups.query(schemas.EnrolmentFilter)
     @groups.answers_page(schemas.EnrolmentOut, sorts=("begins_on",))
     def get(self, group_id: UUID, *, status: str | None, page: Any) -> Any:
@@ -114,6 +118,7 @@ class OneEnrolment(Resource):
     """One enrolment."""
 
     @needs(Permission.GROUPS_READ)
+    @cached(tags=("groups", "enrolments", "students"), same_for_role=True)
     @groups.answers(schemas.EnrolmentOut)
     def get(self, group_id: UUID, enrolment_id: UUID) -> Any:
         """Show an enrolment."""

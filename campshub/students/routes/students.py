@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from campshub.core.http.marks import needs, secret
+from campshub.core.http.marks import Life, cached, needs, secret
 from campshub.core.http.problems import IdTaken, NotFound
 from campshub.core.http.resource import Blueprint, Resource
 from campshub.core.security.permissions import Permission
@@ -21,6 +21,7 @@ class Students(Resource):
     """All students."""
 
     @needs(Permission.STUDENTS_READ)
+    @cached(tags=("students", "enrolments", "groups"), same_for_role=True)
     @students.query(schemas.StudentFilter)
     @students.answers_page(schemas.StudentBriefOut, sorts=("name", "code", "created", "relevance"))
     def get(self, *, page: Any, **filters: Any) -> Any:
@@ -53,6 +54,7 @@ class StudentStatistics(Resource):
     """The numbers of students."""
 
     @needs(Permission.STUDENTS_READ)
+    @cached(tags=("students", "enrolments", "groups"), life=Life.STATISTICS, same_for_role=True)
     @students.answers(schemas.StudentStatisticsOut)
     def get(self) -> Any:
         """Count students by status, group and month of joining."""
@@ -64,6 +66,7 @@ class OneStudent(Resource):
     """One student."""
 
     @needs(Permission.STUDENTS_READ)
+    @cached(tags=("students", "enrolments", "groups"), same_for_role=True)
     @students.answers(schemas.StudentOut)
     def get(self, student_id: UUID) -> Any:
         """Show a student."""

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from campshub.core.http.marks import needs
+from campshub.core.http.marks import cached, needs
 from campshub.core.http.problems import IdTaken, NotFound
 from campshub.core.http.resource import Blueprint, Resource
 from campshub.core.security.permissions import Permission
@@ -24,6 +24,7 @@ class Muscles(Resource):
     """All muscles."""
 
     @needs(Permission.EXERCISES_READ)
+    @cached(tags=("exercises",), same_for_role=True)
     @muscles.answers_page(schemas.MuscleOut, sorts=("name", "key"))
     def get(self, *, page: Any) -> Any:
         """List muscles."""
@@ -35,6 +36,7 @@ class Exercises(Resource):
     """All exercises that one may choose."""
 
     @needs(Permission.EXERCISES_READ)
+    @cached(tags=("exercises",))
     @exercises.query(schemas.ExerciseFilter)
     @exercises.answers_page(schemas.ExerciseOut, sorts=("name", "created"))
     def get(self, *, page: Any, **filters: Any) -> Any:
@@ -56,6 +58,7 @@ class OneExercise(Resource):
     """One exercise."""
 
     @needs(Permission.EXERCISES_READ)
+    @cached(tags=("exercises",))
     @exercises.answers(schemas.ExerciseOut)
     def get(self, exercise_id: UUID) -> Any:
         """Show an exercise."""

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from campshub.core.http.marks import needs
+from campshub.core.http.marks import cached, needs
 from campshub.core.http.problems import IdTaken, NotFound
 from campshub.core.http.resource import Blueprint, Resource
 from campshub.core.security.permissions import Permission
@@ -38,6 +38,7 @@ class WorkoutLogs(Resource):
     """All logs that one sees."""
 
     @needs(Permission.WORKOUTS_READ)
+    @cached(tags=("workouts", "exercises", "groups", "enrolments", "students"))
     @workout_logs.query(schemas.WorkoutLogFilter)
     @workout_logs.answers_page(schemas.LogHeaderOut, sorts=("date",))
     def get(self, *, page: Any, **filters: Any) -> Any:
@@ -58,6 +59,7 @@ class OneWorkoutLog(Resource):
     """One log."""
 
     @needs(Permission.WORKOUTS_READ)
+    @cached(tags=("workouts", "exercises", "groups", "enrolments", "students"))
     @workout_logs.answers(schemas.WorkoutLogOut)
     def get(self, log_id: UUID) -> Any:
         """Show a log with its exercises and sets."""
@@ -106,6 +108,7 @@ class OneWorkoutSet(Resource):
     """One set of a log."""
 
     @needs(Permission.WORKOUTS_READ)
+    @cached(tags=("workouts", "exercises", "groups", "enrolments", "students"))
     @workout_logs.answers(set_schemas.SetOut)
     def get(self, log_id: UUID, set_id: UUID) -> Any:
         """Show a set."""
@@ -145,6 +148,7 @@ class StudentWorkouts(Resource):
     """A student's training."""
 
     @needs(Permission.WORKOUTS_READ)
+    @cached(tags=("workouts", "exercises", "groups", "enrolments", "students"))
     @student_workouts.query(schemas.PeriodFilter)
     @student_workouts.answers_page(schemas.LogHeaderOut, sorts=("date",), raises=(NotFound,))
     def get(self, student_id: UUID, *, page: Any, **period: Any) -> Any:

@@ -1,0 +1,104 @@
+"""One request on its way to its handler, and whether whoever asks may have it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from flask import request
+
+from campshub.core.db.session import Entered, Session, Unit
+from campshub.core.http import pagination
+from campshub.core.http.handler import Arguments, Handler
+from campshub.core.http.marks import Keeping
+from campshub.core.http.problems import Forbidden, Unauthenticated
+from campshub.core.platform import Platform
+from campshub.core.security.permissions import Role
+from campshub.core.security.principal import Principal
+from campshub.core.security.tokens import Claims
+
+if TYPE_CHECKING:
+    from campshub.core.http.resource import Resource
+
+_NOTHING = Arguments({}, None, None)
+
+
+class SessionEnded(Unauthenticated):
+    """This session has ended; sign in again."""
+
+    code = "session_ended"
+
+
+class OrganizationSuspended(Forbidden):
+    """This organization is not active."""
+
+    code = "organization_suspended"
+
+
+@dataclass(slots=True)
+class Call:
+    """One request, who sent it, and the unit of work that answers it."""
+
+    platform: Platform
+    resource: "Resource"
+    handler: Handler
+    claims: Claims | None
+    unit: Unit
+    path: Mapping[str, Any]
+    arguments: Arguments = _NOTHING
+    given: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def keeping(self) -> Keeping | None:
+        """How the finished answer is kept; None where it is not."""
+        return self.handler.mark.keeping if self.life_s > 0 else None
+
+    @property
+    def life_s(self) -> float:
+        """For how long the finished answer is kept at the most."""
+        keeping = self.handler.mark.keeping
+        return self.platform.lives[keeping.life] if keeping is not None else 0
+
+    def admit(self, entered: Entered | None) -> None:
+        """Set the resource up for its handler, or refuse whoever asks.
+
+        :raises SessionEnded: the token is from before a sign-out, a new password or the loss of the membership.
+        :raises OrganizationSuspended: the organization is not active.
+        :raises Forbidden: the role does not have the permission.
+        """
+        claims, permission = self.claims, self.handler.mark.permission
+        if claims is None:
+            return
+        if entered is None or entered.role is None or entered.session_version != claims.session_version:
+            raise SessionEnded
+        if entered.organization_status != "active":
+            raise OrganizationSuspended
+        self.resource.principal = Principal(
+            user_id=claims.user_id,
+            organization_id=claims.organization_id,
+            role=Role(entered.role),
+            time_zone=entered.time_zone or "UTC",
+            session_id=claims.session_id,
+        )
+        if permission is not None and not self.resource.principal.may(permission):
+            raise Forbidden
+
+    def run(self, session: Session) -> Any:
+        """Run the handler in a session; return what it returns."""
+        self.resource.session = session
+        return self.handler.function(self.resource, **self.given, **self.arguments.filters, **self._page())
+
+    def _page(self) -> dict[str, Any]:
+        """Return the page that is asked for, bound to what its cursor must have been made for."""
+        if self.arguments.page is None:
+            return {}
+        bound_to = {
+            "address": request.path,
+            "organization": self.unit.organization_id,
+            "path": self.given,
+            "filters": self.arguments.filters,
+        }
+        secret = self.platform.settings.secret_key
+        page = pagination.page_request(
+            **self.arguments.page, only=self.arguments.only, bound_to=bound_to, secret=secret
+        )
+        return {"page": page}

@@ -1,0 +1,89 @@
+"""Reads of the database: on a replica that has what is needed, else on the primary."""
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from typing import TypeVar
+
+from sqlalchemy.exc import DBAPIError
+
+from campshub.core.db import replicas
+from campshub.core.db.freshness import Asked
+from campshub.core.db.session import Behind, Entered, Session, Unit, begin, commit, is_gone
+from campshub.core.http import answers, callers
+from campshub.core.http.answers import Finished
+from campshub.core.http.call import Call
+from campshub.core.observe import metrics
+
+T = TypeVar("T")
+
+
+def read(call: Call, asked: Asked, *, is_admitted: bool) -> Finished:
+    """Run a handler that reads, and finish its answer.
+
+    :raises SessionEnded: the token is from before a sign-out, a new password or the loss of the membership.
+    """
+
+    def work(session: Session) -> Finished:
+        if not is_admitted:
+            call.admit(session.unit.entered)
+        return answers.finish(call.handler, call.run(session), call.arguments.only)
+
+    return _on_a_server(call, asked, replace(call.unit, checks_caller=not is_admitted), work)
+
+
+def learn(call: Call, asked: Asked) -> bool:
+    """Read the caller's state and keep it, once for all who need it at the same time; tell whether it is known now."""
+    platform, claims = call.platform, call.claims
+    if claims is None:
+        return False
+    with platform.answers.flight(asked.caller_key) as (flight, leads):
+        if leads:
+            entered: Entered | None = _on_a_server(call, asked, call.unit, lambda session: session.unit.entered)
+            found = callers.caller_of(asked.caller_key, claims.user_id, entered, call.unit.now) if entered else None
+            if found is not None and not asked.is_unverified:
+                platform.callers.put(claims.organization_id, claims.user_id, found)
+                wire = platform.freshness.wire_of(claims.organization_id)
+                platform.answers.put(wire, asked.caller_key, found.packed(), callers.LIFE_S)
+                flight.found = found
+        return flight.found is not None
+
+
+def _on_a_server(call: Call, asked: Asked, unit: Unit, work: Callable[[Session], T]) -> T:
+    """Do a read's work on a replica that has replayed what is needed, else on the primary.
+
+    Where the primary cannot be reached, on a replica that may lack what was written last; the answer is marked so.
+    """
+    servers = call.platform.replicas
+    replica = servers.choose(unit, asked)
+    if replica is not None:
+        try:
+            with replica.reading(unit, asked.position) as lent:
+                return _on(lent, work)
+        except Behind:
+            pass
+        except DBAPIError as error:
+            if not replicas.may_ask_primary(error):
+                raise
+        unit.apart.clear()  # the handler will hand it over again
+    try:
+        with servers.spilled(unit):
+            return _on(unit, work)
+    except DBAPIError as error:
+        replica = servers.choose_any(unit) if is_gone(error) else None
+        if replica is None:
+            raise
+    unit.apart.clear()
+    asked.is_unverified = True
+    with replica.reading(unit, "") as lent:
+        return _on(lent, work)
+
+
+def _on(unit: Unit, work: Callable[[Session], T]) -> T:
+    with closing(begin(unit)) as session:
+        if unit.entered is not None and not unit.entered.fresh:
+            raise Behind
+        done = work(session)
+        commit(session)
+    metrics.reads.labels(unit.server).inc()
+    return done

@@ -1,0 +1,292 @@
+"""The limits of signed-in callers: counted alike in Redis and in the process."""
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from campshub.config import SettingsError
+from campshub.core.db.base import new_id
+from campshub.core.http import limits
+from campshub.core.http.limits import Limits
+from tests.conftest import settings_of
+
+DEFAULTS = {"rate_limit_user": "1000/hour", "rate_limit_rpm": 1000, "rate_limit_burst": 100}
+NOW_MS = 1_795_000_000_000
+HOUR_MS = 3_600_000
+
+
+@pytest.fixture
+def limits_of(stack, database):
+    """Return a maker of limits."""
+    return lambda **given: Limits(settings_of(stack, database, **DEFAULTS | given))
+
+
+@pytest.fixture
+def in_redis(app):
+    """Return a maker of the same counting in Redis: ``in_redis(limits)(caller, now_ms)``."""
+    client = app.extensions["campshub"].cache.client
+
+    def counting(made):
+        script = client.register_script(f"{made.lua} return {{count(KEYS[1], unpack(ARGV))}}")
+        return lambda caller, now_ms: made.standing(script(keys=[f"limit:{caller}"], args=[now_ms, *made.terms]))
+
+    return counting
+
+
+# Both countings -------------------------------------------------------------------------------------------------------
+
+STEPS_MS = st.one_of(
+    st.integers(0, 50),
+    st.integers(0, 2_000),
+    st.integers(0, 200_000),
+    st.sampled_from([-70_000, -1_500, -1, 999, 1_000, 59_999, 60_000, 60_001, 2 * HOUR_MS, 3 * HOUR_MS]),
+)
+LIMITS = st.fixed_dictionaries(
+    {
+        "rate_limit_user": st.sampled_from(["1/second", "3/second", "5/minute", "7/hour", "30/minute", "1000/day"]),
+        "rate_limit_rpm": st.sampled_from([1, 7, 60, 90, 1000, 7001, 1_000_000]),
+        "rate_limit_burst": st.sampled_from([1, 2, 3, 10]),
+    }
+)
+
+
+# Each example counts for a caller of its own.
+@hypothesis_settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(given_limits=LIMITS, steps=st.lists(STEPS_MS, min_size=1, max_size=60))
+def test_redis_and_the_process_count_alike(stack, database, in_redis, given_limits, steps):
+    made = Limits(settings_of(stack, database, **given_limits))
+    count, caller, now_ms = in_redis(made), new_id().hex, NOW_MS
+
+    for step_ms in steps:
+        now_ms += step_ms
+        assert made.count_here(caller, now_ms / 1000) == count(caller, now_ms)
+
+
+@pytest.fixture(params=["in Redis", "in the process"])
+def counting(request, in_redis):
+    """Return a maker of a counting: ``counting(limits)(caller, now_ms)``."""
+    if request.param == "in Redis":
+        return in_redis
+    return lambda made: lambda caller, now_ms: made.count_here(caller, now_ms / 1000)
+
+
+def test_an_hours_quota_slides_out_of_the_window_and_is_whole_again(limits_of, counting):
+    count = counting(limits_of(rate_limit_user="4/hour"))
+    begin = NOW_MS - NOW_MS % HOUR_MS
+    caller = new_id().hex
+    middle = begin + HOUR_MS // 2
+
+    # The last of these leaves when less than one request weighs: a quarter of the next hour is left then.
+    assert [count(caller, middle).remaining[0] for _ in range(4)] == [3, 2, 1, 0]
+    refused = count(caller, middle)
+    assert (refused.allowed, refused.remaining[0]) == (False, 0)
+    assert refused.reset_s[0] == 1800 + 2700 + 1
+    assert refused.retry_after_s == 1800 + 1
+
+    # Half of the next hour: two of the four still weigh.
+    assert [count(caller, begin + HOUR_MS * 3 // 2).allowed for _ in range(3)] == [True, True, False]
+    assert count(caller, begin + 3 * HOUR_MS).remaining[0] == 3
+
+
+def test_a_burst_is_followed_by_the_sustained_rate(limits_of, counting):
+    count = counting(limits_of(rate_limit_rpm=60, rate_limit_burst=3))
+    caller = new_id().hex
+
+    assert [count(caller, NOW_MS).remaining[1] for _ in range(3)] == [2, 1, 0]
+    assert [count(caller, NOW_MS + step).allowed for step in (0, 999, 1000, 1001, 2000)] == [
+        False,
+        False,
+        True,
+        False,
+        True,
+    ]
+    refused = count(caller, NOW_MS + 2000)
+    assert (refused.allowed, refused.remaining, refused.retry_after_s) == (False, (995, 0), 1)
+    assert refused.reset_s[1] == 3
+
+
+def test_the_quota_is_not_used_up_by_what_was_refused(limits_of, counting):
+    count = counting(limits_of(rate_limit_user="10/hour", rate_limit_rpm=60, rate_limit_burst=1))
+    caller = new_id().hex
+
+    for _ in range(50):
+        count(caller, NOW_MS)
+
+    # Nor does a caller who keeps asking wait longer for it.
+    standing = count(caller, NOW_MS + 1000)
+    assert (standing.allowed, standing.remaining) == (True, (8, 0))
+
+
+@hypothesis_settings(max_examples=100, deadline=None)
+@given(given_limits=LIMITS, steps=st.lists(st.integers(0, 100_000), min_size=1, max_size=60))
+def test_who_comes_back_when_told_is_let_in(stack, database, given_limits, steps):
+    made = Limits(settings_of(stack, database, **given_limits))
+    now_ms = NOW_MS
+
+    for step_ms in steps:
+        now_ms += step_ms
+        standing = made.count_here("caller", now_ms / 1000)
+        if not standing.allowed:
+            assert standing.retry_after_s > 0
+            now_ms += standing.retry_after_s * 1000
+            assert made.count_here("caller", now_ms / 1000).allowed
+
+
+@hypothesis_settings(max_examples=100, deadline=None)
+@given(given_limits=LIMITS, steps=st.lists(st.integers(0, 100_000), min_size=1, max_size=60))
+def test_no_window_of_the_clock_lets_more_through_than_the_quota(stack, database, given_limits, steps):
+    made = Limits(settings_of(stack, database, **given_limits))
+    now_ms, let_in = NOW_MS, {}
+
+    for step_ms in steps:
+        now_ms += step_ms
+        if made.count_here("caller", now_ms / 1000).allowed:
+            window = now_ms // (made.user.window_s * 1000)
+            let_in[window] = let_in.get(window, 0) + 1
+    assert max(let_in.values()) <= made.user.quota
+
+
+@hypothesis_settings(max_examples=100, deadline=None)
+@given(given_limits=LIMITS, count=st.integers(1, 12))
+def test_the_quotas_are_whole_when_it_was_said(stack, database, given_limits, count):
+    made = Limits(settings_of(stack, database, **given_limits))
+
+    for which, policy in enumerate((made.user, made.burst)):
+        for _ in range(count):
+            standing = made.count_here(policy.name, NOW_MS / 1000)
+        later = made.count_here(policy.name, NOW_MS / 1000 + standing.reset_s[which])
+        assert later.remaining[which] + later.allowed == policy.quota  # the other may still refuse
+
+
+def test_callers_do_not_share_a_quota(limits_of, counting):
+    count = counting(limits_of(rate_limit_user="1/hour"))
+    one, other = new_id().hex, new_id().hex
+
+    assert [count(caller, NOW_MS).allowed for caller in (one, one, other)] == [True, False, True]
+
+
+def test_a_clock_that_is_set_back_by_hours_locks_nobody_out(limits_of, counting):
+    count = counting(limits_of(rate_limit_user="2/hour", rate_limit_burst=1))
+    caller = new_id().hex
+    count(caller, NOW_MS + 5 * HOUR_MS)
+
+    assert count(caller, NOW_MS).allowed
+
+
+def test_a_clock_read_a_moment_too_early_forgives_nothing(limits_of, counting):
+    count = counting(limits_of(rate_limit_user="2/hour", rate_limit_rpm=1, rate_limit_burst=3))
+    begin = NOW_MS - NOW_MS % HOUR_MS
+    caller = new_id().hex
+
+    assert [count(caller, begin + step_ms).allowed for step_ms in (0, 0, -1, -1)] == [True, True, False, False]
+
+
+# Redis ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def client(app):
+    return app.extensions["campshub"].cache.client
+
+
+def test_a_caller_is_one_short_string_that_lives_for_two_windows(client, limits_of, in_redis):
+    caller = new_id().hex
+    in_redis(limits_of())(caller, NOW_MS)
+
+    assert client.strlen(f"limit:{caller}") == 20
+    assert 2 * HOUR_MS - 60_000 < client.pttl(f"limit:{caller}") <= 2 * HOUR_MS
+
+
+def test_one_request_is_one_get_and_one_set_and_a_refused_one_a_get(client, limits_of, in_redis):
+    count = in_redis(limits_of(rate_limit_user="1/hour"))
+    caller = new_id().hex
+    count(new_id().hex, NOW_MS)  # the script is known from here on
+
+    for allowed, expected in ((True, ["GET", "SET"]), (False, ["GET"])):
+        with client.monitor() as monitor:
+            assert count(caller, NOW_MS).allowed == allowed
+            client.echo(caller)
+            said = [["", ""]]
+            while said[-1] != ["ECHO", caller]:
+                said.append(monitor.next_command()["command"].split()[:2])
+        assert [verb for verb, key in said if key == f"limit:{caller}"] == expected
+
+
+def test_what_someone_else_wrote_there_is_counted_from_nothing(client, limits_of, in_redis):
+    caller = new_id().hex
+    client.set(f"limit:{caller}", b"something else")
+
+    assert in_redis(limits_of())(caller, NOW_MS).remaining == (999, 99)
+
+
+# The process ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_process_forgets_who_has_been_idle(limits_of):
+    made = limits_of()
+    for caller in range(100):
+        made.count_here(f"{caller}", NOW_MS / 1000)
+
+    made.count_here("late", NOW_MS / 1000 + 2 * 3600)
+
+    assert list(made._callers) == ["late"]
+
+
+def test_the_process_keeps_a_bounded_number_of_callers(limits_of, monkeypatch):
+    monkeypatch.setattr(limits, "_MOST_CALLERS", 10)
+    made = limits_of(rate_limit_user="2/hour")
+    busy = [made.count_here("busy", NOW_MS / 1000).allowed]
+
+    for caller in range(100):
+        made.count_here(f"{caller}", NOW_MS / 1000)
+        if caller == 5:
+            busy.append(made.count_here("busy", NOW_MS / 1000).allowed)
+    assert len(made._callers) == 10
+
+    # Who asked a moment ago is kept; of the others, whoever has not asked for longest goes.
+    assert busy == [True, True]
+    assert "99" in made._callers
+    assert "0" not in made._callers
+
+
+# What is told ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_headers_say_what_is_left_of_which_policy(limits_of):
+    made = limits_of()
+
+    assert made.headers(made.count_here("caller", NOW_MS / 1000 - NOW_MS / 1000 % 3600)) == [
+        ("RateLimit", '"user";r=999;t=3601, "burst";r=99;t=1'),
+        ("RateLimit-Policy", '"user";q=1000;w=3600, "burst";q=100;w=6'),
+    ]
+
+
+def test_a_refusal_says_when_to_come_back_and_no_time_reaches_past_it(limits_of):
+    made = limits_of(rate_limit_rpm=10, rate_limit_burst=1)
+    made.count_here("caller", NOW_MS / 1000)
+
+    standing = made.count_here("caller", NOW_MS / 1000)
+    problem = made.refusal(standing)
+
+    assert (problem.status, problem.code) == (429, "rate_limited")
+    assert problem.detail == 'The limit "burst" of 1 request in 6 s is used up; come back in 6 s.'
+    assert problem.headers == {
+        "RateLimit": '"user";r=999;t=6, "burst";r=0;t=6',
+        "RateLimit-Policy": '"user";q=1000;w=3600, "burst";q=1;w=6',
+        "Retry-After": "6",
+    }
+
+
+def test_the_quota_is_named_when_it_is_what_refuses(limits_of):
+    made = limits_of(rate_limit_user="2/hour")
+    for _ in range(3):
+        standing = made.count_here("caller", NOW_MS / 1000)
+
+    assert made.refusal(standing).detail.startswith('The limit "user" of 2 requests in 3600 s is used up')
+
+
+@pytest.mark.parametrize("wrong", ["100", "0/hour", "-1/hour", "100/fortnight", "1 per hour", "1.5/hour", "99999999/s"])
+def test_a_limit_that_cannot_be_read_stops_the_start_with_one_line(stack, database, wrong):
+    with pytest.raises(SettingsError, match=r"^settings: RATE_LIMIT_USER: [^\n]*must be count/second"):
+        settings_of(stack, database, rate_limit_user=wrong)
