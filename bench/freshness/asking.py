@@ -2,7 +2,6 @@
 
 import http.client
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -14,6 +13,8 @@ from bench.freshness.ledger import Ledger
 from devstack.ports import LOOPBACK
 
 PATIENCE_S = 30.0
+# What the cap of reads that replicas should have answered says.
+SPILLED = b"The replicas are away or behind."
 
 
 @dataclass
@@ -118,8 +119,7 @@ class Asker:
         if status == HTTPStatus.SERVICE_UNAVAILABLE and not answer.headers.get("Retry-After"):
             self.ledger.accuse("503 without Retry-After", what)
         elif status == HTTPStatus.SERVICE_UNAVAILABLE:
-            allowed = self.primary.meets(answer.started) or answer.code == "spilled"
-            if allowed:
+            if self.primary.meets(answer.started) or SPILLED in answer.body:
                 return True
             self.ledger.accuse("503 while the primary is there", what)
         elif status in {HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT}:
@@ -159,16 +159,3 @@ class Asker:
 
 def _status(answer: Answer) -> str:
     return f"{answer.status} {answer.code}".strip() if answer.status >= HTTPStatus.BAD_REQUEST else str(answer.status)
-
-
-def patiently(ask: Callable[[], Answer | None], *, seconds: float = PATIENCE_S) -> Answer:
-    """Ask until there is an answer.
-
-    :raises TimeoutError: there is none in time.
-    """
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if (answer := ask()) is not None:
-            return answer
-        time.sleep(0.1)
-    raise TimeoutError("no answer in time")

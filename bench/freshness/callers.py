@@ -21,6 +21,7 @@ LOOKS = 2
 PAIRS = 0.5
 REST_AFTER_ERROR_S = 0.1
 READER_REST_S = 0.004
+FASHION, FASHIONABLE, FASHION_LASTS_S = 0.8, 4, 5.0
 UNVERIFIED = "unverified"
 # What a writer in doubt may meet: the change that it did not hear of was made.
 ALREADY = {HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED}
@@ -45,13 +46,20 @@ class Scene:
         """Return one of the organizations."""
         return dice.choices(self.worlds, [world.weights[1] for world in self.worlds])[0]
 
+    def shape_of(self, world: World, dice: random.Random) -> Shape:
+        """Return something to read: often one of the few that all readers ask for at the moment, so that it is kept."""
+        if dice.random() > FASHION:
+            return dice.choice(world.shapes)
+        moment = random.Random(int(time.monotonic() / FASHION_LASTS_S))  # noqa: S311 - dice, not secrets
+        return dice.choice(moment.sample(world.shapes, FASHIONABLE))
+
 
 class Reader:
     """One caller's eyes: what it was shown last, and under which ETag."""
 
     def __init__(self, scene: Scene, asker: Asker, dice: random.Random) -> None:
         self._scene, self._asker, self._dice = scene, asker, dice
-        self._had: dict[tuple[str, str], tuple[str, dict[int, int]]] = {}
+        self._had: dict[tuple[str, int], tuple[str, dict[int, int]]] = {}
 
     def read(self, world: World, shape: Shape, address: Address) -> bool:
         """Read once, maybe only what has changed, and judge what was shown; tell whether there was an answer.
@@ -59,7 +67,7 @@ class Reader:
         :raises Unanswered: there was none.
         """
         ledger, token = self._scene.ledger, world.token_for(shape, self._dice)
-        had = self._had.get((token, shape.path)) if self._dice.random() < CONDITIONAL else None
+        had = self._had.get((token, id(shape))) if self._dice.random() < CONDITIONAL else None
         reading = ledger.reading(f"{shape.path} through {address.name}", shape.slots)
         headers = {"If_None_Match": had[0]} if had else {}
         answer = self._asker.ask(address, "GET", shape.path, token, **headers)
@@ -68,7 +76,7 @@ class Reader:
         elif answer.status == HTTPStatus.OK:
             levels = dict(shape.find(answer.json))
             if tag := answer.headers.get("ETag"):
-                self._had[token, shape.path] = tag, levels
+                self._had[token, id(shape)] = tag, levels
         elif answer.status == HTTPStatus.NOT_FOUND:
             levels = {}  # every row was there before the run began
         else:
@@ -182,7 +190,7 @@ def go_on_reading(scene: Scene, seed: str, over: threading.Event) -> None:
     while not over.wait(READER_REST_S):
         world = scene.to_read(dice)
         try:
-            there = reader.read(world, dice.choice(world.shapes), dice.choice(scene.addresses))
+            there = reader.read(world, scene.shape_of(world, dice), dice.choice(scene.addresses))
         except Unanswered:
             there = False
         if not there:

@@ -63,30 +63,37 @@ def _metrics(found: Found) -> list[str]:
     rows = []
     for phase in PHASES:
         if counted := found.figures.metrics.get(phase):
-            servers = ", ".join(
-                f"{_label(name)} {count}" for name, count in sorted(_of(counted, "reads_total").items())
+            servers, others = _by(counted, "reads_total", "server"), _by(counted, "freshness_", "")
+            rows.append(
+                f"  {phase}: cache {_rate(counted)}; uncached reads by server: {_told(servers)}"
+                + (f"; {_told(others)}" if others else "")
             )
-            rows.append(f"  {phase}: cache {_rate(counted)}; uncached reads by server: {servers or 'none'}")
     families = _families(sum(found.figures.metrics.values(), Counter()))
     return rows + ([f"  cache hits by family: {families}"] if families else [])
 
 
-def _of(counted: Counter[str], name: str) -> dict[str, int]:
-    return {key: count for key, count in counted.items() if key.startswith(f"campshub_{name}") and count}
+def _by(counted: Counter[str], name: str, label: str) -> Counter[str]:
+    """Return the figures of a name by one of their labels, or by the rest of their name."""
+    found: Counter[str] = Counter()
+    prefix = f"campshub_{name}"
+    for key, count in counted.items():
+        if key.startswith(prefix) and count:
+            found[key.partition(f'{label}="')[2].partition('"')[0] if label else key.removeprefix(prefix)] += count
+    return found
+
+
+def _told(counted: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(counted.items())) or "none"
 
 
 def _rate(counted: Counter[str]) -> str:
-    hits, misses = (sum(_of(counted, f"cache_{name}_total").values()) for name in ("hits", "misses"))
-    return f"{hits} hits, {misses} misses ({hits / (hits + misses):.2f})" if hits + misses else "not counted"
+    hits, misses = _by(counted, "cache_hits_total", "layer"), _by(counted, "cache_misses_total", "family").total()
+    total = hits.total() + misses
+    return (
+        f"{hits.total()} hits ({_told(hits)}), {misses} misses ({hits.total() / total:.2f})" if total else "not counted"
+    )
 
 
 def _families(counted: Counter[str]) -> str:
-    hits, misses = (
-        Counter({_label(key): count for key, count in _of(counted, f"cache_{name}_total").items()})
-        for name in ("hits", "misses")
-    )
+    hits, misses = (_by(counted, f"cache_{name}_total", "family") for name in ("hits", "misses"))
     return ", ".join(f"{name} {hits[name]} of {hits[name] + misses[name]}" for name in sorted({*hits, *misses}))
-
-
-def _label(name: str) -> str:
-    return name.partition('="')[2].partition('"')[0]

@@ -23,7 +23,7 @@ WRITES_A_TURN = 1.4
 AHEAD = 1.25
 # How often organizations are written and read, against each other. Where one is seldom written, answers are kept for
 # long, and no second write makes good at once what went wrong with the first.
-WEIGHTS = ((30, 5), (9, 3), (1, 2))
+WEIGHTS = ((30, 4), (9, 3), (1, 3))
 
 
 @dataclass(frozen=True)
