@@ -3,9 +3,10 @@
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import redis
@@ -97,7 +98,8 @@ def _kill_worker(master: psutil.Process | None) -> None:
 
 @contextmanager
 def _redis_emptied(site: Site, _number: int) -> Iterator[None]:
-    _client(site).flushall()
+    with closing(_client(site)) as client:
+        client.flushall()
     yield
 
 
@@ -146,7 +148,8 @@ class _Copies:
         yield
 
     def _keep(self, site: Site, dump: Path) -> None:
-        _client(site).save()
+        with closing(_client(site)) as client:
+            client.save()
         self._kept = [*self._kept[:1], dump.read_bytes()]
 
 
@@ -196,7 +199,7 @@ def _primary_killed(site: Site, _number: int) -> Iterator[None]:
         site.primary.end()
 
 
-def _client(site: Site) -> "redis.Redis":
+def _client(site: Site) -> Any:
     return redis.Redis.from_url(site.stack.cache.url)
 
 

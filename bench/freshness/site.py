@@ -1,12 +1,12 @@
 """The stack of a run: primary, replica, poolers, Redis, nginx, and API processes that each have a relay to Redis."""
 
 import functools
+import http.client
 import json
 import os
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from bench.freshness.relay import Relays
 from bench.freshness.rows import Row
 from devstack.api import Api
 from devstack.place import REPOSITORY
+from devstack.ports import LOOPBACK
 from devstack.stack import Stack
 
 PROCESSES = 3
@@ -68,7 +69,7 @@ class Site:
     def serve(self, application: str) -> None:
         """Start the API processes with an application, in the place of another one."""
         for api in self.stack.apis:
-            api.stop()
+            api.kill()  # an orderly stop waits for connections that are kept
             api.application = application
         self.stack.start_api()
         everything = [*self.stack.apis, self.stack.part("nginx")]
@@ -132,9 +133,12 @@ class Site:
 
     @staticmethod
     def _get(address: Address, path: str) -> str:
+        connection = http.client.HTTPConnection(LOOPBACK, address.port, timeout=5)
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{address.port}{path}", timeout=5) as answer:
-                text: str = answer.read().decode()
-                return text
-        except OSError:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.read().decode() if answer.status == http.HTTPStatus.OK else ""
+        except (OSError, http.client.HTTPException):
             return ""
+        finally:
+            connection.close()
