@@ -56,8 +56,9 @@ fmt: $(READY) ## Format the code and repair what ruff can
 	$(BIN)/ruff format .
 
 .PHONY: bench
-bench: $(READY) ## The benchmark suite (only=lists|marking|start rounds=5)
-	$(BIN)/python -m bench $(if $(only),--only $(only)) $(if $(rounds),--rounds $(rounds))
+bench: $(READY) ## The benchmark suite (only=lists,cached,... rounds=5 seconds=4 peers=1)
+	$(BIN)/python -m bench $(if $(only),--only $(only)) $(if $(rounds),--rounds $(rounds)) \
+		$(if $(seconds),--seconds $(seconds)) $(if $(peers),--peers)
 
 .PHONY: migration
 migration: $(READY) ## A new migration from the models: make migration m="what it does"

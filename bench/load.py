@@ -72,7 +72,11 @@ def insist(target: Target) -> Target:
 
 def wrk(target: Target, *, seconds: int, connections: int = CONNECTIONS, threads: int = 1) -> Round:
     """Run wrk once; refusals (4xx, 5xx) and failures of the connection are errors."""
-    text = say(target, seconds=seconds, connections=connections, threads=threads)
+    return read(say(target, seconds=seconds, connections=connections, threads=threads))
+
+
+def read(text: str) -> Round:
+    """Read what wrk has printed."""
     failed = sum(int(n) for n in re.findall(r"(?:connect|read|write|timeout) (\d+)", text))
     failed += sum(int(n) for n in re.findall(r"Non-2xx or 3xx responses: (\d+)", text))
     rate = re.search(r"Requests/sec:\s+([\d.]+)", text)

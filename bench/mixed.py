@@ -13,7 +13,6 @@ import sys
 import tempfile
 import uuid
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from bench import scrape

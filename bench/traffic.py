@@ -65,6 +65,7 @@ class Wire:
         return received
 
     def close(self) -> None:
+        """Let the connection go; the next request makes another one."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None

@@ -1,3 +1,4 @@
+# ruff: noqa: D101, D102, ANN001 - written as its users would
 """What a user would write: flask-smorest, Flask-SQLAlchemy's entities, marshmallow's dump; no sign-in, no chain.
 
 It reads and writes the same tables through the same PgBouncer, under the role that policies do not bind, and filters by
