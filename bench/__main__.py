@@ -8,6 +8,7 @@ make bench only=start             from a fresh clone to the first answer
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -45,6 +46,7 @@ def main() -> None:
     if unknown := set(only) - set(EVERY):
         parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(EVERY)}")
     wanted = only or [name for name in EVERY if name != PEERS or given.peers]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that every server is stopped on the way out
     load_before = os.getloadavg()[0]
     found: dict[str, dict[str, Any]] = {}
     try:

@@ -18,7 +18,8 @@ from bench.servers import BARE, UNCACHED, free_port, gunicorn, server
 from devstack import keys
 from devstack.ports import LOOPBACK
 
-WGER = "wger, 50 exercises, signed in"
+WGER = "wger, 50 exercises, signed in, its page cache off"
+WGER_CACHED = "wger, the same from its page cache (an hour old at most)"
 FASTAPI = "FastAPI + asyncpg, list of 50"
 LITESTAR = "Litestar + Granian, list of 50"
 OURS = "whole chain, list of 50, signed in"
@@ -56,12 +57,13 @@ def measure(place: Place, *, rounds: int, seconds: int) -> dict[str, Any]:
         ]
         for name, peer in ((FASTAPI, _fastapi), (LITESTAR, _litestar), (WGER, _wger)):
             try:
-                targets.append(load.insist(servers.enter_context(peer(place))))
+                targets += [load.insist(target) for target in servers.enter_context(peer(place))]
             except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
                 missing[name] = f"{error} {getattr(error, 'stderr', None) or ''}".strip()[-load.SHOWN :]
         found = load.rows(load.interleaved(targets, rounds=rounds, seconds=seconds), against=BARE)
     for row in found.values():
         row["ours against it"] = round(found[OURS]["requests/s"] / row["requests/s"], 2)
+        row["ours cached against it"] = round(found[OURS_CACHED]["requests/s"] / row["requests/s"], 2)
     for name, why in missing.items():
         print(f"{name}: not measured: {why}", file=sys.stderr)
     return found
@@ -103,26 +105,25 @@ def _settings(place: Place) -> dict[str, str]:
 
 
 @contextmanager
-def _fastapi(place: Place) -> Iterator[load.Target]:
+def _fastapi(place: Place) -> Iterator[list[load.Target]]:
     python, port = _python(place, "fastapi", FASTAPI_NEEDS), free_port()
     command = [str(python), "-m", "uvicorn", "peer_fastapi:app", "--port", str(port), "--no-access-log"]
     with server(command, _settings(place), port=port, name="fastapi", folder=load.ROOT / "bench" / "apps") as url:
-        yield load.Target(FASTAPI, f"{url}/api/students/")
+        yield [load.Target(FASTAPI, f"{url}/api/students/")]
 
 
 @contextmanager
-def _litestar(place: Place) -> Iterator[load.Target]:
+def _litestar(place: Place) -> Iterator[list[load.Target]]:
     python, port = _python(place, "litestar", LITESTAR_NEEDS), free_port()
     options = ["--interface", "asgi", "--port", str(port), "--workers", "1", "--no-access-log"]
     command = [str(python.parent / "granian"), *options, "peer_litestar:app"]
     with server(command, _settings(place), port=port, name="litestar", folder=load.ROOT / "bench" / "apps") as url:
-        yield load.Target(LITESTAR, f"{url}/api/students/")
+        yield [load.Target(LITESTAR, f"{url}/api/students/")]
 
 
 @contextmanager
-def _wger(place: Place) -> Iterator[load.Target]:
-    python, port = _python(place, "wger", WGER_NEEDS), free_port()
-    primary = place.stack.primary
+def _wger(place: Place) -> Iterator[list[load.Target]]:
+    python = _python(place, "wger", WGER_NEEDS)
     environment = {
         "DJANGO_SETTINGS_MODULE": "wger_settings",
         "PYTHONPATH": str(load.ROOT / "bench" / "apps"),
@@ -130,13 +131,20 @@ def _wger(place: Place) -> Iterator[load.Target]:
         "WGER_USER": keys.SUPERUSER,
         "WGER_PASSWORD": keys.load(place.stack.place)[keys.SUPERUSER],
         "WGER_HOST": LOOPBACK,
-        "WGER_PORT": str(primary.port),
+        "WGER_PORT": str(place.stack.primary.port),
     }
-    token = _wger_data(place, python, environment)
-    options = ["--worker-class", "gthread", "--threads", WGER_THREADS, "--bind", f"{LOOPBACK}:{port}"]
-    command = [str(python), "-m", "gunicorn", *options, "--no-control-socket", "wger.wsgi:application"]
-    with server(command, environment, port=port, name="wger", folder=python.parent) as url:
-        yield load.Target(WGER, f"{url}/api/v2/exercise/?limit=50", {"Authorization": f"Token {token}"})
+    headers = {"Authorization": f"Token {_wger_data(place, python, environment)}"}
+    with ExitStack() as servers:
+        targets = []
+        for name, backend in ((WGER, "dummy.DummyCache"), (WGER_CACHED, "locmem.LocMemCache")):
+            port = free_port()
+            options = ["--worker-class", "gthread", "--threads", WGER_THREADS, "--bind", f"{LOOPBACK}:{port}"]
+            command = [str(python), "-m", "gunicorn", *options, "--no-control-socket", "wger.wsgi:application"]
+            given = {**environment, "WGER_CACHE": backend}
+            log = f"wger-{backend.partition('.')[0]}"
+            url = servers.enter_context(server(command, given, port=port, name=log, folder=python.parent))
+            targets.append(load.Target(name, f"{url}/api/v2/exercise/?limit=50", headers))
+        yield targets
 
 
 def _wger_data(place: Place, python: Path, environment: dict[str, str]) -> str:
