@@ -56,8 +56,9 @@ fmt: $(READY) ## Format the code and repair what ruff can
 	$(BIN)/ruff format .
 
 .PHONY: bench
-bench: $(READY) ## The benchmark suite (only=lists|marking|start rounds=5)
-	$(BIN)/python -m bench $(if $(only),--only $(only)) $(if $(rounds),--rounds $(rounds))
+bench: $(READY) ## The benchmark suite (only=lists,cached,... rounds=5 seconds=4 peers=1)
+	$(BIN)/python -m bench $(if $(only),--only $(only)) $(if $(rounds),--rounds $(rounds)) \
+		$(if $(seconds),--seconds $(seconds)) $(if $(peers),--peers)
 
 .PHONY: check-freshness
 check-freshness: $(READY) ## Writers and readers under faults: is any read stale? (fault=redis-cut seconds=300 writes=10000)
