@@ -27,7 +27,9 @@ def read(call: Call, asked: Asked, *, is_admitted: bool) -> Finished:
     def work(session: Session) -> Finished:
         if not is_admitted:
             call.admit(session.unit.entered)
-        return answers.finish(call.handler, call.run(session), call.arguments.only)
+        finished = answers.finish(call.handler, call.run(session), call.arguments.only)
+        metrics.reads.labels(session.unit.server).inc()
+        return finished
 
     return _on_a_server(call, asked, replace(call.unit, checks_caller=not is_admitted), work)
 
@@ -85,5 +87,4 @@ def _on(unit: Unit, work: Callable[[Session], T]) -> T:
             raise Behind
         done = work(session)
         commit(session)
-    metrics.reads.labels(unit.server).inc()
     return done

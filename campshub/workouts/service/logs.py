@@ -55,10 +55,7 @@ def create(
         return reads.get_log(session, principal, present, deleted=None), False
     local_date = _local_date(principal, given, now)
     _require_exercises(known, given["exercises"])
-    if known.sealed_key is not None:
-        # Read along, since titles and notes are sealed in the audit log: it saves the commit a statement.
-        key = unwrap_person_key(platform.ring, principal.organization_id, known.student_id, known.sealed_key)
-        session.unit.person_keys[known.student_id] = key
+    _take_key(session, principal, platform, known)
     log, exercises, sets = _rows(principal, known, id or new_id(), local_date, now, given)
     place = {name: log[name] for name in ("id", "local_date", "student_id", "source", "external_id")}
     located, _, *places = writes.insert_together(
@@ -76,6 +73,13 @@ def create(
         return reads.get_log(session, principal, present, deleted=None), False
     _require_places(given["exercises"], (exercises, places[0]), (sets, places[1]))
     return _shown(log, exercises, sets, known.exercises or {}), True
+
+
+def _take_key(session: Session, principal: Principal, platform: Platform, known: Any) -> None:
+    """Take the key that was read along, since titles and notes are sealed in the audit log: it saves a statement."""
+    if known.sealed_key is not None:
+        key = unwrap_person_key(platform.ring, principal.organization_id, known.student_id, known.sealed_key)
+        session.unit.person_keys[known.student_id] = key
 
 
 def _local_date(principal: Principal, given: dict[str, Any], now: datetime) -> date:
