@@ -166,7 +166,7 @@ def test_a_query_that_replay_must_end_is_asked_again_at_the_primary(writer, read
     first = write(writer)
     until_served_by(reader, "replica")
     round_trip = ReadSession._round_trip
-    for conflict in (psycopg.errors.SerializationFailure, psycopg.errors.QueryCanceled, psycopg.errors.AdminShutdown):
+    for conflict in (psycopg.errors.SerializationFailure, psycopg.errors.QueryCanceled):
         met = []
 
         def ended(session, connection, text, words, met=met, conflict=conflict):

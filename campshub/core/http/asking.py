@@ -92,9 +92,9 @@ def _question(platform: Platform, claims: Claims, handler: Handler, digest: str,
     """Return what to ask for a read, with the state and the answer that this process holds, which may be true."""
     keeping = handler.mark.keeping
     tags: tuple[str, ...] = ()
-    if digest and keeping is not None:
-        tags = keeping.tags
-        if not keeping.same_for_role:
+    if keeping is not None:
+        tags = keeping.tags  # also where nothing is kept: they say which replica may answer
+        if digest and not keeping.same_for_role:
             digest = f"{digest}:{claims.user}"
     stamps = stamps_of(claims.organization, tags)
     caller = platform.callers.get(claims.organization, claims.user)

@@ -41,7 +41,9 @@ def learn(call: Call, asked: Asked) -> bool:
         return False
     with platform.answers.flight(asked.caller_key) as (flight, leads):
         if leads:
-            entered: Entered | None = _on_a_server(call, asked, call.unit, lambda session: session.unit.entered)
+            entered: Entered | None = _on_a_server(
+                call, asked, call.unit, lambda session: session.unit.entered, is_about_caller=True
+            )
             found = callers.caller_of(asked.caller_key, claims.user, entered, call.unit.now) if entered else None
             if found is not None and not asked.is_unverified:
                 platform.callers.put(claims.organization, claims.user, found)
@@ -51,13 +53,17 @@ def learn(call: Call, asked: Asked) -> bool:
         return flight.found is not None
 
 
-def _on_a_server(call: Call, asked: Asked, unit: Unit, work: Callable[[Session], T]) -> T:
+def _on_a_server(
+    call: Call, asked: Asked, unit: Unit, work: Callable[[Session], T], *, is_about_caller: bool = False
+) -> T:
     """Do a read's work on a replica that has replayed what is needed, else on the primary.
 
     Where the primary cannot be reached, on a replica that may lack what was written last; the answer is marked so.
     """
     servers = call.platform.replicas
-    replica = servers.choose(unit, asked)
+    # Of what a handler reads nothing is known where it names no tags; then only the primary is sure to have it.
+    is_named = is_about_caller or call.handler.mark.keeping is not None or asked.is_unverified
+    replica = servers.choose(unit, asked) if is_named else None
     if replica is not None:
         try:
             with replica.reading(unit, asked.position) as lent:
