@@ -16,22 +16,15 @@ import psycopg
 from bench.freshness.asking import Absence, Address
 from bench.freshness.relay import Relays
 from bench.freshness.rows import Row
+from bench.servers import UNLIMITED
 from devstack.api import Api
 from devstack.place import REPOSITORY
 from devstack.ports import LOOPBACK
 from devstack.stack import Stack
 
 PROCESSES = 3
-WITHOUT_LIMITS = {
-    "RATE_LIMIT_USER": "9999999/hour",
-    "RATE_LIMIT_RPM": "1000000",
-    "RATE_LIMIT_BURST": "1000000",
-    "RATE_LIMIT_ANONYMOUS": "9999999/hour",
-    "RATE_LIMIT_LOGIN": "9999999/minute",
-    "RATE_LIMIT_LOGIN_ADDRESS": "9999999/minute",
-}
 OF_THE_RUN = {
-    **WITHOUT_LIMITS,
+    **UNLIMITED,
     "PASSWORD_COST": "4",
     "ACCESS_TOKEN_MINUTES": "600",
     "LOG_LEVEL": "WARNING",
