@@ -12,6 +12,7 @@ from campshub.core.db import roles
 from campshub.core.db.session import PRIMARY, db, engine_config
 from campshub.core.http import chain, docs, errors
 from campshub.core.http.application import Application
+from campshub.core.http.front import Front
 from campshub.core.http.marks import MIB
 from campshub.core.http.openapi import Api, schema_name
 from campshub.core.observe import health, logs, metrics, slow
@@ -45,10 +46,13 @@ def create_app(settings: Settings | None = None) -> Flask:
     with app.app_context():
         for name, engine in db.engines.items():
             metrics.watch(engine, name or PRIMARY)
+        platform.freshness.primary = db.engines[None]
     roles.guard(app)
     Migrate(app, db, directory="migrations")
     errors.init_app(app)
-    chain.init_app(app, settings)
+    hosts = None if "*" in settings.hosts else settings.hosts
+    chain.init_app(app, hosts)
+    app.front = Front(platform, hosts)
     platform.declared.init_app(app)
     api = Api(app, spec_kwargs={"marshmallow_plugin": MarshmallowPlugin(schema_name_resolver=schema_name)})
     api.describe()

@@ -6,6 +6,7 @@ from campshub.core.cache.layered import Answers
 from campshub.core.db.freshness import Freshness
 from campshub.core.db.lease import Lease
 from campshub.core.db.replicas import Replicas
+from campshub.core.http.addresses import Addresses
 from campshub.core.http.callers import Callers
 from campshub.core.http.declared import Declared
 from campshub.core.http.limits import Limits
@@ -32,6 +33,7 @@ class Platform:
         self.replicas = Replicas(settings, self.lease)
         self.answers = Answers(settings.cache_memory_mb * MIB)
         self.callers = Callers()
+        self.addresses = Addresses()
         self._lives = {
             Life.DATA: settings.cache_ttl_data,
             Life.ANALYTICS: settings.cache_ttl_analytics,

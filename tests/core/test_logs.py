@@ -39,9 +39,10 @@ def test_an_error_is_logged_with_its_places_and_ids_but_not_with_what_was_given(
 
     assert (answer.status, answer.problem["code"]) == (500, "unexpected")
     assert CANARY not in answer.response.text
-    (line,) = lines()
+    line, request = lines()
     assert CANARY not in json.dumps(line)
-    assert line["trace_id"] == answer.problem["trace_id"]
+    assert line["trace_id"] == request["trace_id"] == answer.problem["trace_id"]
+    assert (request["status"], request["problem"]) == (500, "unexpected")
     assert [told["kind"] for told in line["exception"]] == ["ValueError", "KeyError"]
     assert any("broken" in place for place in line["exception"][0]["at"])
 

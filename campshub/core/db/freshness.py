@@ -23,7 +23,6 @@ from campshub.core.cache.connection import CacheAway
 from campshub.core.cache.wire import Script, Wire
 from campshub.core.db.base import PLATFORM_ID
 from campshub.core.db.lease import HOLDS_S, Granted, Lease
-from campshub.core.db.session import db
 from campshub.core.line import Errand, Interrupted, Line
 from campshub.core.observe import metrics
 
@@ -40,7 +39,7 @@ HELD = 1  # the script says that the process has it already
 Pair = tuple[UUID, str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Question:
     """What the edge wants to know for one request, beside the caller's limits."""
 
@@ -80,7 +79,12 @@ class Begun:
 
 
 class Freshness:
-    """Stamps, pending entries and repairs, in the cache Redis of each organization."""
+    """Stamps, pending entries and repairs, in the cache Redis of each organization.
+
+    ``primary`` is the engine of the primary, which has to be set before anything is asked.
+    """
+
+    primary: Engine
 
     def __init__(self, urls: Sequence[str], lease: Lease, *, counting: str) -> None:
         self._lease = lease
@@ -88,7 +92,7 @@ class Freshness:
         self._end, self._repair = Script("end"), Script("repair")
         scripts = (self._ask, self._begin, self._end, self._repair)
         self.wires = [Wire(url, scripts) for url in urls]
-        self._positions = Line(_ask_position)
+        self._positions = Line(self._ask_position)
 
     def wire_of(self, organization: str) -> Wire:
         """Return the Redis in which an organization's stamps and answers live (rendezvous hashing)."""
@@ -122,6 +126,13 @@ class Freshness:
         if len(answer) > _IDENTITY and answer[_IDENTITY] is not None:
             wire.identity = answer[_IDENTITY]
         return _read(answer, is_trusted=verdict == TRUST, is_unverified=is_unverified)
+
+    def _ask_position(self, errands: Sequence[Errand]) -> None:
+        """Ask the primary for its position now and for who it is, once for all who came before the question."""
+        with self.primary.connect() as connection:
+            row = connection.exec_driver_sql(POSITION).one()
+        for errand in errands:
+            errand.answer = (row[0], row[1])
 
     def _repaired(self, wire: Wire, lease: Granted, answer: Sequence[Any]) -> bool:
         """Give the stamps that need it what the primary tells now; tell whether it may be trusted."""
@@ -213,15 +224,6 @@ def comparable(position: str) -> str:
 def as_lsn(position: str) -> str:
     """Write a comparable position as PostgreSQL does."""
     return f"{int(position[:8], 16):X}/{int(position[8:], 16):X}"
-
-
-def _ask_position(errands: Sequence[Errand]) -> None:
-    """Ask the primary for its position now and for who it is, once for all who came before the question."""
-    engine: Engine = db.engines[None]
-    with engine.connect() as connection:
-        row = connection.exec_driver_sql(POSITION).one()
-    for errand in errands:
-        errand.answer = (row[0], row[1])
 
 
 def _arguments(question: Question, wire: Wire, lease: Granted | None, counted: Sequence[Any] | None) -> tuple[Any, ...]:

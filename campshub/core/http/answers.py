@@ -52,23 +52,31 @@ def finish(handler: Handler, result: Any, only: frozenset[str] | None) -> Finish
 
 def respond(handler: Handler, finished: Finished | Kept) -> Response:
     """Send a finished answer; 304 to whoever has it already."""
+    if_none_match = request.environ.get("HTTP_IF_NONE_MATCH") if handler.reads else None
+    status, body, headers = described(finished, if_none_match)
+    if handler.mark.is_secret:
+        headers.append(("Cache-Control", "no-store"))
+    answer = Response(body, status=status, headers=headers)
+    if not body:
+        answer.headers.pop("Content-Type", None)
+    return answer
+
+
+def described(finished: Finished | Kept, if_none_match: str | None) -> tuple[int, bytes, list[tuple[str, str]]]:
+    """Return the status, body and headers of a finished answer, to whoever may have it already."""
     etag = finished.etag
-    if etag and handler.reads and conditional.matches(request.environ.get("HTTP_IF_NONE_MATCH"), etag):
-        return Response(status=_NOT_MODIFIED, headers=[("ETag", etag)])
+    if etag and conditional.matches(if_none_match, etag):
+        return _NOT_MODIFIED, b"", [("ETag", etag)]
     headers = [("Content-Type", JSON)] if finished.body else []
     if etag:
         headers.append(("ETag", etag))
     if finished.link is not None:
         headers.append(("Link", finished.link))
-    if isinstance(finished, Finished) and finished.location is not None:
+    if isinstance(finished, Kept):
+        return _OK, finished.body, headers
+    if finished.location is not None:
         headers.append(("Location", finished.location))
-    if handler.mark.is_secret:
-        headers.append(("Cache-Control", "no-store"))
-    status = finished.status if isinstance(finished, Finished) else _OK
-    answer = Response(finished.body, status=status, headers=headers)
-    if not finished.body:
-        answer.headers.pop("Content-Type", None)
-    return answer
+    return finished.status, finished.body, headers
 
 
 def _told(result: Any, name: str) -> Any:

@@ -51,7 +51,7 @@ def ask(call: Call) -> Known:
     claims, platform, handler = call.claims, call.platform, call.handler
     if claims is None:
         return Known(Question("", ""))
-    digest = handler.digest(request.path, request.query_string) if platform.life_s(handler.mark) > 0 else ""
+    digest = call.digest()
     seconds = int(call.unit.now.timestamp())
     known: Known = request.environ.pop(ASKED, None) or first(platform, claims, handler, digest, seconds)
     _admit(platform, known.asked, claims)

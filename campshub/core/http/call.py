@@ -11,7 +11,7 @@ from campshub.core.http import pagination
 from campshub.core.http.handler import Arguments, Handler
 from campshub.core.http.problems import Forbidden, Unauthenticated
 from campshub.core.platform import Platform
-from campshub.core.security.permissions import Role
+from campshub.core.security.permissions import ROLES, Permission, Role
 from campshub.core.security.principal import Principal
 from campshub.core.security.tokens import Claims
 
@@ -31,6 +31,23 @@ class OrganizationSuspended(Forbidden):
     """This organization is not active."""
 
     code = "organization_suspended"
+
+
+def admitted(entered: Entered | None, claims: Claims, permission: Permission | None) -> Role:
+    """Return the role in which a caller may do something.
+
+    :raises SessionEnded: the token is from before a sign-out, a new password or the loss of the membership.
+    :raises OrganizationSuspended: the organization is not active.
+    :raises Forbidden: the role does not have the permission.
+    """
+    if entered is None or entered.role is None or entered.session_version != claims.session_version:
+        raise SessionEnded
+    if entered.organization_status != "active":
+        raise OrganizationSuspended
+    role = Role(entered.role)
+    if permission is not None and permission not in ROLES[role]:
+        raise Forbidden
+    return role
 
 
 @dataclass(slots=True)
@@ -53,22 +70,23 @@ class Call:
         :raises OrganizationSuspended: the organization is not active.
         :raises Forbidden: the role does not have the permission.
         """
-        claims, permission = self.claims, self.handler.mark.permission
+        claims = self.claims
         if claims is None:
             return
-        if entered is None or entered.role is None or entered.session_version != claims.session_version:
-            raise SessionEnded
-        if entered.organization_status != "active":
-            raise OrganizationSuspended
+        role = admitted(entered, claims, self.handler.mark.permission)
         self.resource.principal = Principal(
             user_id=claims.user_id,
             organization_id=claims.organization_id,
-            role=Role(entered.role),
-            time_zone=entered.time_zone or "UTC",
+            role=role,
+            time_zone=(entered and entered.time_zone) or "UTC",
             session_id=claims.session_id,
         )
-        if permission is not None and not self.resource.principal.may(permission):
-            raise Forbidden
+
+    def digest(self) -> str:
+        """Return what stands for the address and its parameters in the key of an answer; nothing if none is kept."""
+        if self.platform.life_s(self.handler.mark) <= 0:
+            return ""
+        return self.handler.digest(request.path, request.query_string)
 
     def run(self, session: Session) -> Any:
         """Run the handler in a session; return what it returns."""

@@ -1,22 +1,20 @@
 """The chain around every request: ids and the host before it; headers, one log line and the figures after it."""
 
-import logging
+import random
 import re
-import secrets
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from flask import Flask, Request, Response, g, request
-from werkzeug.datastructures import Headers
 
-from campshub.config import Settings
 from campshub.core.http.errors import render
 from campshub.core.http.problems import UnlistedHost
-from campshub.core.observe import metrics
+from campshub.core.observe import logs, metrics
 
-log = logging.getLogger("campshub.requests")
+log = logs.RequestLog()
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
@@ -24,21 +22,25 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}"
 _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 # Not even loopback is exempt from the host check; these addresses are, since probes name machines by address.
 PROBES = frozenset({"/live/", "/ready/", "/health/", "/metrics/"})
+# When the request began, where something came before Flask.
+BEGUN = "campshub.begun"
+_CACHING = ("Cache-Control", "private, no-cache")
+_ALWAYS = (("Vary", "Authorization"), ("X-Content-Type-Options", "nosniff"))
+# What every answer carries that does not say otherwise.
+STEADY = (_CACHING, *_ALWAYS)
 
 
-def init_app(app: Flask, settings: Settings) -> None:
-    """Put the chain around every request."""
-    hosts = None if "*" in settings.hosts else settings.hosts
-    log_requests = log.isEnabledFor(logging.INFO)
+def init_app(app: Flask, hosts: frozenset[str] | None) -> None:
+    """Put the chain around every request; ``hosts`` are those that are served, None any."""
 
     @app.before_request
     def begin() -> Response | None:
         here: Any = g._get_current_object()  # noqa: SLF001 - each use of the proxy looks it up
         environ = request.environ
-        here.started = time.perf_counter()
+        here.started = environ.get(BEGUN) or time.perf_counter()
         here.now = datetime.now(UTC)
-        here.trace_id, here.request_id = _ids(environ)
-        if hosts is not None and environ["PATH_INFO"] not in PROBES and _host_name(environ) not in hosts:
+        here.trace_id, here.request_id = ids(environ)
+        if not is_ours(environ, hosts) and environ["PATH_INFO"] not in PROBES:
             return render(UnlistedHost())
         return None
 
@@ -46,50 +48,46 @@ def init_app(app: Flask, settings: Settings) -> None:
     def end(answer: Response) -> Response:
         here: Any = g._get_current_object()  # noqa: SLF001 - see above
         asked: Request = request._get_current_object()  # type: ignore[attr-defined] # noqa: SLF001 - see above
-        seconds = time.perf_counter() - here.started if "started" in here else 0.0
-        route = asked.url_rule.rule if asked.url_rule else "unknown"
-        _head(answer.headers, here.get("request_id", ""))
+        headers = answer.headers
+        headers["X-Request-ID"] = here.get("request_id", "")
+        if _CACHING[0] not in headers:
+            headers.add(*_CACHING)
+        for name, value in _ALWAYS:
+            headers[name] = value
         if "limits" in here:
-            answer.headers.extend(here.limits)
-        # A caller may invent methods; each would be a counter of its own.
-        method = asked.method if asked.method in _METHODS else "other"
-        metrics.request_done(method, route, answer.status_code, seconds)
-        if log_requests and asked.path not in PROBES:
-            log.info("request", extra=_line(asked, here, answer.status_code, route, seconds))
+            headers.extend(here.limits)
+        route = asked.url_rule.rule if asked.url_rule else "unknown"
+        done(asked.method, route, answer.status_code, here.get("started"), asked.remote_addr, here.__dict__)
         return answer
 
 
-def _head(headers: Headers, request_id: str) -> None:
-    """Set what every answer carries."""
-    headers["X-Request-ID"] = request_id
-    if "Cache-Control" not in headers:
-        headers["Cache-Control"] = "private, no-cache"
-    headers["Vary"] = "Authorization"
-    headers["X-Content-Type-Options"] = "nosniff"
+def done(
+    method: str, route: str, status: int, begun: float | None, address: str | None, known: Mapping[str, Any]
+) -> None:
+    """Count an answer and write its line; ``known`` has the request's ids, who asked, and the code of its problem."""
+    seconds = time.perf_counter() - begun if begun is not None else 0.0
+    # A caller may invent methods; each would be a counter of its own.
+    told = method if method in _METHODS else "other"
+    metrics.request_done(told, route, status, seconds)
+    if route not in PROBES:
+        log.tell(method, route, status, seconds, address, known)
 
 
-def _ids(environ: Mapping[str, Any]) -> tuple[str, str]:
+def ids(environ: Mapping[str, Any]) -> tuple[str, str]:
     """Return the trace id (W3C Trace Context) and the request id; those of the caller where they are well formed."""
-    parent = _TRACEPARENT.fullmatch(environ.get("HTTP_TRACEPARENT", ""))
-    trace_id = parent[1] if parent else secrets.token_hex(16)
-    given = environ.get("HTTP_X_REQUEST_ID", "")
+    parent, given = environ.get("HTTP_TRACEPARENT"), environ.get("HTTP_X_REQUEST_ID")
+    found = _TRACEPARENT.fullmatch(parent) if parent else None
+    trace_id = found[1] if found else f"{random.getrandbits(128):032x}"
     return trace_id, given if given and _REQUEST_ID.fullmatch(given) else trace_id
 
 
-def _host_name(environ: Mapping[str, Any]) -> str:
-    """Return the host that the request names, without its port; nothing where it is not of that form."""
-    found = _HOST.fullmatch(environ.get("HTTP_HOST", "").lower())
+def is_ours(environ: Mapping[str, Any], hosts: frozenset[str] | None) -> bool:
+    """Tell whether the host that a request names is served here."""
+    return hosts is None or _host_name(environ.get("HTTP_HOST", "")) in hosts
+
+
+@lru_cache(maxsize=1024)
+def _host_name(header: str) -> str:
+    """Return the host that a header names, without its port; nothing where it is not of that form."""
+    found = _HOST.fullmatch(header.lower())
     return found[1] if found else ""
-
-
-def _line(asked: Request, here: Any, status: int, route: str, seconds: float) -> dict[str, object]:
-    return {
-        "method": asked.method,
-        "route": route,
-        "status": status,
-        "milliseconds": round(seconds * 1000, 2),
-        "user_id": here.get("user_id"),
-        "organization_id": here.get("organization_id"),
-        "problem": here.get("problem"),
-        "address": asked.remote_addr,
-    }

@@ -9,6 +9,7 @@ from campshub.core.cache.memory import Kept
 from campshub.core.db import work
 from campshub.core.db.session import Entered, Unit, begin, db
 from campshub.core.http import answers, asking, conditional, idempotency, reading
+from campshub.core.http.addresses import Address
 from campshub.core.http.answers import Finished
 from campshub.core.http.asking import Known
 from campshub.core.http.call import Call
@@ -81,7 +82,11 @@ def _read(call: Call) -> Response:
     known = asking.ask(call)
     if known.caller is not None:
         call.admit(known.caller.entered())
-    return _sent(call, known, known.kept or _made(call, known))
+    finished = known.kept or _made(call, known)
+    if isinstance(finished, Kept) and request.url_rule is not None and not call.handler.mark.is_secret:
+        address = Address(call.handler, request.url_rule.rule, call.digest())
+        call.platform.addresses.learn(request.environ, address)
+    return _sent(call, known, finished)
 
 
 def _made(call: Call, known: Known) -> Finished | Kept:
