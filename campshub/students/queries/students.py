@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Integer, Select, Text, Uuid, and_, column, exists, func, or_, select
+from sqlalchemy import ColumnElement, Integer, Text, Uuid, and_, column, exists, func, or_, select
 
 from campshub.core.db.base import AnyRow
-from campshub.core.db.prepared import prepared
+from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
 from campshub.core.http.pagination import Page, PageRequest
 from campshub.core.http.problems import NotFound
@@ -52,7 +52,7 @@ def list_students(session: Session, principal: Principal, *, q: str | None, page
 
 
 @prepared
-def _listed(principal: Principal, *, page: PageRequest, words: Any, few: bool, **filters: Any) -> Select[Any]:
+def _listed(principal: Principal, *, page: PageRequest, words: Any, few: bool, **filters: Any) -> AnySelect:
     rows = select(*page.choose(LISTED_COLUMNS)).where(visible_to(principal, Student), *_conditions(principal, filters))
     orders: dict[str, tuple[Any, ...]] = {
         "name": (Student.sort_name, Student.id),
@@ -115,7 +115,7 @@ def get_student(session: Session, principal: Principal, student_id: UUID) -> Any
 
 
 @prepared
-def _one(principal: Principal, *, student_id: UUID) -> Select[Any]:
+def _one(principal: Principal, *, student_id: UUID) -> AnySelect:
     return select(*COLUMNS).where(
         visible_to(principal, Student), Student.id == student_id, Student.deleted_at.is_(None)
     )
