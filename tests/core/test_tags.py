@@ -1,0 +1,131 @@
+"""Every kept answer names the tags of all that it reads, and every write stamps the tags of all that it changes."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from marshmallow import fields as ma
+from marshmallow import validate
+
+from campshub.core.db.base import PLATFORM_ID
+from campshub.core.http.asking import ACCESS, stamps_of
+from campshub.core.platform import Platform
+from campshub.core.security.permissions import ROLES, Role
+from campshub.core.security.principal import shared_tags
+from tests.seeds import TODAY, Seeds, seed
+from tests.surface import Operation, operations
+from tests.transactions import tags, watched
+
+# What the statement that sets the tenant may look into beside the caller's state.
+OF_THE_EDGE = {"idempotency_keys"}
+EMPTY = {
+    "student_id": ("/api/students/", {"code": "empty", "given_name": "Nobody", "family_name": "Yet"}),
+    "group_id": ("/api/groups/", {"code": "empty", "name": "Nobody's"}),
+    "session_id": ("/api/attendance/sessions/", {"local_date": str(TODAY), "slot": "23:00"}),
+}
+
+
+@pytest.fixture(scope="module")
+def seeds(app) -> Seeds:
+    return seed(app, "Quokka")
+
+
+@pytest.fixture(scope="module")
+def empty(seeds) -> dict[str, str]:
+    """Ids of what nothing belongs to: an empty list may ask whether its owner is there."""
+    admin = seeds.place.the(Role.ADMIN)
+    return {**seeds.ids, **{name: admin.made(*what)["id"] for name, what in EMPTY.items()}}
+
+
+def cached(app: Any) -> list[Operation]:
+    return [one for one in operations(app) if one.handler.mark.keeping is not None]
+
+
+def asked_of(operation: Operation, ids: dict[str, str]) -> Iterator[str]:
+    """Yield an operation's addresses: bare, with each filter, in each order, and page by page."""
+    address, _, needed = operation.address(ids).partition("?")
+    mark, schema = operation.handler.mark, operation.handler.query_schema
+    yield f"{address}?{needed}"
+    optional = [(name, one) for name, one in schema.load_fields.items() if not one.required] if schema else []
+    for name, given in optional:
+        yield from (f"{address}?{needed}&{urlencode({given.data_key or name: v})}" for v in values(name, given, ids))
+    for sort in mark.sorts if mark.is_page else ():
+        found = "&q=quokka" if sort == "relevance" else ""
+        yield from (f"{address}?{needed}&limit=1&sort={way}{sort}{found}" for way in ("", "-"))
+
+
+def values(name: str, given: Any, ids: dict[str, str]) -> list[str]:
+    """Return what a filter may be given: each choice, or something that is there and something that is not."""
+    choice = next((one for one in given.validators if isinstance(one, validate.OneOf)), None)
+    if choice is not None:
+        return [str(one) for one in choice.choices]
+    if isinstance(given, ma.Boolean):
+        return ["true", "false"]
+    if isinstance(given, ma.Date):
+        return [str(TODAY)]
+    if isinstance(given, ma.UUID):
+        return [ids[name], ids["user_id"]]
+    assert isinstance(given, ma.String), f"{name}: say what {type(given).__name__} may be given"
+    return ["quokka", "qu", "trip"]
+
+
+def reads_of(client: Any, address: str) -> Iterator[tuple[str, set[str]]]:
+    """Read an address and its next page; yield what answered, and the tables that were read for it."""
+    following: str | None = address
+    for _ in range(2):
+        if following is None:
+            return
+        with watched() as transactions:
+            answer = client.get(following)
+        assert answer.status in (200, 403, 404), (following, answer.response.get_data(as_text=True))
+        if answer.status != 200:
+            return
+        read = set()
+        for one in transactions:
+            assert one.unit.read_only
+            assert one.written == set()
+            read |= one.read - (OF_THE_EDGE if one.unit.checks_caller else set())
+        yield following, read
+        cursor = answer.json.get("next_cursor")
+        following = f"{address}&cursor={cursor}" if cursor else None
+
+
+def shared_tables(sql: Any) -> set[str]:
+    """Return the tables of which an organization sees the platform's rows too, as their policies say."""
+    rows = sql("SELECT tablename, qual FROM pg_policies WHERE cmd IN ('SELECT', 'ALL') AND schemaname = 'public'")
+    return {re.sub(r"_p\d{4}_\d{2}$", "", table) for table, qual in rows if str(PLATFORM_ID) in (qual or "")}
+
+
+def test_every_kept_answer_names_the_tags_of_all_that_it_reads(app, seeds, empty, sql, monkeypatch):
+    monkeypatch.setattr(Platform, "life_s", lambda *_: 0)  # nothing stands before the database
+    tag_of, shared, missing, seen = tags(), shared_tables(sql), {}, {}
+    for operation in cached(app):
+        keeping, permission = operation.handler.mark.keeping, operation.handler.mark.permission
+        stamps = set(stamps_of(str(seeds.place.id), keeping.tags))
+        addresses = dict.fromkeys(one for ids in (seeds.ids, empty) for one in asked_of(operation, ids))
+        for role in (role for role in Role if permission in ROLES[role]):
+            for address in addresses:
+                for asked, tables in reads_of(seeds.place.the(role), address):
+                    seen.setdefault(operation.name, set()).update(tables)
+                    needed = {f"{seeds.place.id}:{tag_of[table]}" for table in tables}
+                    needed |= {f"{PLATFORM_ID}:{tag_of[table]}" for table in tables & shared}
+                    if needed - stamps:
+                        missing.setdefault((operation.name, *sorted(needed - stamps)), (role.value, asked, tables))
+
+    assert missing == {}
+    assert seen.keys() == {operation.name for operation in cached(app)}
+    assert all(seen.values()), seen
+
+
+def test_the_tables_that_everyone_shares_are_known_by_their_policies(app, sql):
+    shared = shared_tables(sql)
+
+    assert len(shared) > 2
+    assert {tags()[table] for table in shared} == shared_tags()
+
+
+def test_the_callers_state_is_part_of_every_kept_answer(seeds):
+    assert stamps_of(str(seeds.place.id), ()) == (f"{seeds.place.id}:{ACCESS}",)
+    assert {tags()[table] for table in ("memberships", "users", "organizations")} == {ACCESS}
