@@ -31,12 +31,14 @@ SELECT coalesce(string_agg(DISTINCT c.relname || ' ' || l.mode, ','), '')
 """
 # The organizations of the rows of a table that this transaction has made or changed.
 OWNERS = """
-SELECT DISTINCT {owner} FROM {table}
+SELECT DISTINCT {1} FROM {0}
  WHERE xmin::text::bigint = pg_current_xact_id()::text::bigint % (1::bigint << 32)
 """
-# Tables whose rows belong to an organization in another way than by the column of that name.
-OWNER = {"organizations": "id"}
-UNOWNED = {"users", "user_credentials", "epoch_base", "unstamped_writes"}
+OWNER = {
+    "organizations": ("organizations", "id"),
+    "users": ("(SELECT u.xmin, m.organization_id FROM users u, memberships_of(u.id) m) AS known", "organization_id"),
+}
+UNOWNED = {"user_credentials", "epoch_base", "unstamped_writes"}
 
 
 @dataclass
@@ -68,7 +70,7 @@ def watched() -> Iterator[list[Touched]]:
         if not isinstance(session, ReadSession) and session.in_transaction():
             touched = _told(session.unit, _asked(session, LOCKS)[0])
             for table in touched.written - UNOWNED:
-                rows = _asked(session, OWNERS.format(table=table, owner=OWNER.get(table, "organization_id")))
+                rows = _asked(session, OWNERS.format(*OWNER.get(table, (table, "organization_id"))))
                 touched.owners[table] = {str(owner) for owner in rows}
             touched.stamped = stamped.pop() if stamped else set()
             seen.append(touched)

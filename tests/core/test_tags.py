@@ -1,5 +1,6 @@
 """Every kept answer names the tags of all that it reads, and every write stamps the tags of all that it changes."""
 
+import ast
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -14,12 +15,21 @@ from campshub.core.http.asking import ACCESS, stamps_of
 from campshub.core.platform import Platform
 from campshub.core.security.permissions import ROLES, Role
 from campshub.core.security.principal import shared_tags
+from campshub.modules import MODULES
+from tests.conftest import ROOT
 from tests.seeds import TODAY, Seeds, seed
 from tests.surface import Operation, operations
-from tests.transactions import tags, watched
+from tests.test_budgets import asked
+from tests.transactions import Touched, tags, watched
 
 # What the statement that sets the tenant may look into beside the caller's state.
 OF_THE_EDGE = {"idempotency_keys"}
+# Tags that no kept answer names, so that nobody has to be told of a change.
+UNSTAMPED = {"audit", "credentials", "epoch", "idempotency", "outbox", "sign_ins"}
+CHANGING = re.compile(
+    r"\b(INSERT INTO|UPDATE \w+ (AS \w+ )?SET|DELETE FROM|MERGE INTO|TRUNCATE|COPY \w+ )", re.IGNORECASE
+)
+PAST_THE_SESSION = {"cursor", "connection", "exec_driver_sql", "raw_connection", "driver_connection", "engines"}
 EMPTY = {
     "student_id": ("/api/students/", {"code": "empty", "given_name": "Nobody", "family_name": "Yet"}),
     "group_id": ("/api/groups/", {"code": "empty", "name": "Nobody's"}),
@@ -107,12 +117,12 @@ def test_every_kept_answer_names_the_tags_of_all_that_it_reads(app, seeds, empty
         addresses = dict.fromkeys(one for ids in (seeds.ids, empty) for one in asked_of(operation, ids))
         for role in (role for role in Role if permission in ROLES[role]):
             for address in addresses:
-                for asked, tables in reads_of(seeds.place.the(role), address):
+                for read, tables in reads_of(seeds.place.the(role), address):
                     seen.setdefault(operation.name, set()).update(tables)
                     needed = {f"{seeds.place.id}:{tag_of[table]}" for table in tables}
                     needed |= {f"{PLATFORM_ID}:{tag_of[table]}" for table in tables & shared}
                     if needed - stamps:
-                        missing.setdefault((operation.name, *sorted(needed - stamps)), (role.value, asked, tables))
+                        missing.setdefault((operation.name, *sorted(needed - stamps)), (role.value, read, tables))
 
     assert missing == {}
     assert seen.keys() == {operation.name for operation in cached(app)}
@@ -129,3 +139,69 @@ def test_the_tables_that_everyone_shares_are_known_by_their_policies(app, sql):
 def test_the_callers_state_is_part_of_every_kept_answer(seeds):
     assert stamps_of(str(seeds.place.id), ()) == (f"{seeds.place.id}:{ACCESS}",)
     assert {tags()[table] for table in ("memberships", "users", "organizations")} == {ACCESS}
+
+
+# Writes --------------------------------------------------------------------------------------------------------------
+
+
+def wrong_of(one: Touched, named: set[str]) -> set[str]:
+    """Return what a transaction has changed without stamping it, in each organization whose rows it changed."""
+    tag_of, wrong = tags(), set()
+    for table in one.written:
+        tag = tag_of[table]
+        if tag not in named:
+            continue
+        told = {organization for organization, stamped in one.stamped if stamped == tag}
+        unstamped = one.owners[table] - told
+        if unstamped or not told:
+            wrong.add(f"{table}: {sorted(unstamped) or 'nobody'} of {tag}")
+    return wrong
+
+
+def named_by_answers(app: Any) -> set[str]:
+    return {ACCESS, *(tag for one in cached(app) for tag in one.handler.mark.keeping.tags)}
+
+
+def test_what_no_kept_answer_is_made_of_is_known(app):
+    assert set(tags().values()) - named_by_answers(app) == UNSTAMPED
+
+
+def test_every_operation_stamps_the_tags_of_all_that_it_changes(app):
+    named, wrong, changed = named_by_answers(app), {}, {}
+    for operation in (one for one in operations(app) if one.method != "GET"):
+        seeds = seed(app, "Wombat")
+        with watched() as transactions:
+            answer = asked(seeds, operation)
+        assert answer.status < 300, (operation.name, answer.response.get_data(as_text=True))
+        changed[operation.name] = {table for one in transactions for table in one.written if one.owners.get(table)}
+        for one in transactions:
+            if found := wrong_of(one, named):
+                wrong[operation.name] = found
+
+    assert wrong == {}
+    assert {name for name, tables in changed.items() if not tables} == set()
+
+
+def test_commands_that_load_rows_in_bulk_stamp_their_tags(app, tmp_path):
+    words = ("demo", "seed", "--organizations", "1", "--students", "20", "--days", "7")
+    with watched() as transactions:
+        result = app.test_cli_runner().invoke(args=(*words, "--credentials", str(tmp_path / "signing-in")))
+
+    assert result.exit_code == 0, result.output
+    assert {found for one in transactions for found in wrong_of(one, named_by_answers(app))} == set()
+    assert {table for one in transactions for table in one.written} >= {
+        "students",
+        "attendance_records",
+        "workout_sets",
+    }
+
+
+def test_modules_change_rows_in_no_words_of_their_own():
+    """Such a statement would name no tag, nor would one that goes past the session."""
+    modules = [path for name in MODULES for path in sorted((ROOT / "campshub" / name).rglob("*.py"))]
+    nodes = [(path.name, node) for path in modules for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    texts = [(name, n.value) for name, n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    past = [(name, n.attr) for name, n in nodes if isinstance(n, ast.Attribute) and n.attr in PAST_THE_SESSION]
+
+    assert [(name, said) for name, said in texts if CHANGING.search(said)] + past == []
+    assert len(texts) > 1_000
