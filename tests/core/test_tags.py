@@ -4,11 +4,8 @@ import ast
 import re
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
-from marshmallow import fields as ma
-from marshmallow import validate
 
 from campshub.core.db.base import PLATFORM_ID
 from campshub.core.http.asking import ACCESS, stamps_of
@@ -17,8 +14,9 @@ from campshub.core.security.permissions import ROLES, Role
 from campshub.core.security.principal import shared_tags
 from campshub.modules import MODULES
 from tests.conftest import ROOT
-from tests.seeds import TODAY, Seeds, seed
-from tests.surface import Operation, operations
+from tests.kept import addresses_of, cached, ids_of_nothing
+from tests.seeds import Seeds, seed
+from tests.surface import operations
 from tests.test_budgets import asked
 from tests.transactions import Touched, tags, watched
 
@@ -30,11 +28,6 @@ CHANGING = re.compile(
     r"\b(INSERT INTO|UPDATE \w+ (AS \w+ )?SET|DELETE FROM|MERGE INTO|TRUNCATE|COPY \w+ )", re.IGNORECASE
 )
 PAST_THE_SESSION = {"cursor", "connection", "exec_driver_sql", "raw_connection", "driver_connection", "engines"}
-EMPTY = {
-    "student_id": ("/api/students/", {"code": "empty", "given_name": "Nobody", "family_name": "Yet"}),
-    "group_id": ("/api/groups/", {"code": "empty", "name": "Nobody's"}),
-    "session_id": ("/api/attendance/sessions/", {"local_date": str(TODAY), "slot": "23:00"}),
-}
 
 
 @pytest.fixture(scope="module")
@@ -44,41 +37,7 @@ def seeds(app) -> Seeds:
 
 @pytest.fixture(scope="module")
 def empty(seeds) -> dict[str, str]:
-    """Ids of what nothing belongs to: an empty list may ask whether its owner is there."""
-    admin = seeds.place.the(Role.ADMIN)
-    return {**seeds.ids, **{name: admin.made(*what)["id"] for name, what in EMPTY.items()}}
-
-
-def cached(app: Any) -> list[Operation]:
-    return [one for one in operations(app) if one.handler.mark.keeping is not None]
-
-
-def asked_of(operation: Operation, ids: dict[str, str]) -> Iterator[str]:
-    """Yield an operation's addresses: bare, with each filter, in each order, and page by page."""
-    address, _, needed = operation.address(ids).partition("?")
-    mark, schema = operation.handler.mark, operation.handler.query_schema
-    yield f"{address}?{needed}"
-    optional = [(name, one) for name, one in schema.load_fields.items() if not one.required] if schema else []
-    for name, given in optional:
-        yield from (f"{address}?{needed}&{urlencode({given.data_key or name: v})}" for v in values(name, given, ids))
-    for sort in mark.sorts if mark.is_page else ():
-        found = "&q=quokka" if sort == "relevance" else ""
-        yield from (f"{address}?{needed}&limit=1&sort={way}{sort}{found}" for way in ("", "-"))
-
-
-def values(name: str, given: Any, ids: dict[str, str]) -> list[str]:
-    """Return what a filter may be given: each choice, or something that is there and something that is not."""
-    choice = next((one for one in given.validators if isinstance(one, validate.OneOf)), None)
-    if choice is not None:
-        return [str(one) for one in choice.choices]
-    if isinstance(given, ma.Boolean):
-        return ["true", "false"]
-    if isinstance(given, ma.Date):
-        return [str(TODAY)]
-    if isinstance(given, ma.UUID):
-        return [ids[name], ids["user_id"]]
-    assert isinstance(given, ma.String), f"{name}: say what {type(given).__name__} may be given"
-    return ["quokka", "qu", "trip"]
+    return ids_of_nothing(seeds)
 
 
 def reads_of(client: Any, address: str) -> Iterator[tuple[str, set[str]]]:
@@ -114,7 +73,7 @@ def test_every_kept_answer_names_the_tags_of_all_that_it_reads(app, seeds, empty
     for operation in cached(app):
         keeping, permission = operation.handler.mark.keeping, operation.handler.mark.permission
         stamps = set(stamps_of(str(seeds.place.id), keeping.tags))
-        addresses = dict.fromkeys(one for ids in (seeds.ids, empty) for one in asked_of(operation, ids))
+        addresses = dict.fromkeys(one for ids in (seeds.ids, empty) for one in addresses_of(operation, ids))
         for role in (role for role in Role if permission in ROLES[role]):
             for address in addresses:
                 for read, tables in reads_of(seeds.place.the(role), address):
