@@ -15,6 +15,7 @@ from xdist.scheduler import LoadScopeScheduling
 from campshub.accounts import service as accounts
 from campshub.app import create_app
 from campshub.config import Settings, load_settings
+from campshub.core.db import session as sessions
 from campshub.core.db.base import new_id
 from campshub.core.db.session import db
 from campshub.core.db.work import unit_of_work
@@ -155,6 +156,12 @@ def context(app):
     """An application context, for tests that call services and commands."""
     with app.app_context():
         yield app
+
+
+@pytest.fixture
+def ordinary_reads(monkeypatch):
+    """Let reads go through ordinary sessions, so that listeners of the engines are told statements and values."""
+    monkeypatch.setattr(sessions, "_begun", sessions._ordinary)
 
 
 @dataclass

@@ -7,6 +7,7 @@ from sqlalchemy import Text, func, select, text
 
 from campshub.accounts.models import Membership, Organization, User
 from campshub.core.db.base import AnyRow
+from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
 from campshub.core.http.pagination import Page, PageRequest
 from campshub.core.http.problems import NotFound
@@ -35,9 +36,7 @@ def memberships_of(session: Session, user_id: UUID) -> list[AnyRow]:
 
 def me(session: Session, principal: Principal) -> dict[str, Any]:
     """Return the signed-in user, their role here, and where else they belong."""
-    user = session.execute(
-        select(User.id, User.email, User.name, User.created_at, User.version).where(User.id == principal.user_id)
-    ).one()
+    user = session.execute(_oneself(principal)).one()
     return {
         **user._mapping,  # noqa: SLF001 - SQLAlchemy's public name for it
         "organization_id": principal.organization_id,
@@ -47,8 +46,18 @@ def me(session: Session, principal: Principal) -> dict[str, Any]:
     }
 
 
+@prepared
+def _oneself(principal: Principal) -> AnySelect:
+    return select(User.id, User.email, User.name, User.created_at, User.version).where(User.id == principal.user_id)
+
+
 def my_organization(session: Session, principal: Principal) -> AnyRow:
     """Return the organization that the principal is signed in to."""
+    return session.execute(_organization(principal)).one()
+
+
+@prepared
+def _organization(principal: Principal) -> AnySelect:
     columns = (
         Organization.id,
         Organization.name,
@@ -60,11 +69,16 @@ def my_organization(session: Session, principal: Principal) -> AnyRow:
         Organization.updated_at,
         Organization.version,
     )
-    return session.execute(select(*columns).where(Organization.id == principal.organization_id)).one()
+    return select(*columns).where(Organization.id == principal.organization_id)
 
 
 def list_users(session: Session, principal: Principal, *, role: str | None, page: PageRequest) -> Page:
     """List the users who belong to the organization."""
+    return page.read(session, _users(principal, role=role, page=page))
+
+
+@prepared
+def _users(principal: Principal, *, role: Any, page: PageRequest) -> AnySelect:
     rows = (
         select(*page.choose(USER_COLUMNS))
         .join(Membership, Membership.user_id == User.id)
@@ -73,7 +87,7 @@ def list_users(session: Session, principal: Principal, *, role: str | None, page
     if role is not None:
         rows = rows.where(Membership.role == role)
     orders = {"name": (func.lower(User.name, type_=Text()), User.id), "created": (User.created_at, User.id)}
-    return page.of(session, rows, order=orders[page.sort or "name"])
+    return page.ordered(rows, order=orders[page.sort or "name"])
 
 
 def get_user(session: Session, principal: Principal, user_id: UUID) -> AnyRow:
@@ -81,11 +95,16 @@ def get_user(session: Session, principal: Principal, user_id: UUID) -> AnyRow:
 
     :raises NotFound: the principal sees no such user.
     """
-    row = session.execute(
-        select(*USER_COLUMNS)
-        .join(Membership, Membership.user_id == User.id)
-        .where(visible_to(principal, Membership), User.id == user_id)
-    ).one_or_none()
+    row = session.execute(_user(principal, user_id=user_id)).one_or_none()
     if row is None:
         raise NotFound
     return row
+
+
+@prepared
+def _user(principal: Principal, *, user_id: UUID) -> AnySelect:
+    return (
+        select(*USER_COLUMNS)
+        .join(Membership, Membership.user_id == User.id)
+        .where(visible_to(principal, Membership), User.id == user_id)
+    )

@@ -115,7 +115,7 @@ def test_filters_that_do_not_fit_are_refused(api, query, pointer):
     assert (answer.status, answer.pointers) == (422, {pointer})
 
 
-def test_reads_touch_the_months_asked_for_alone(app, api, place, a_class, student, today):
+def test_reads_touch_the_months_asked_for_alone(ordinary_reads, app, api, place, a_class, student, today):
     roster = a_class(3)
     roster.mark("present", "late", "absent")
     record = api.get(RECORDS).json["items"][0]

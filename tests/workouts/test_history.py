@@ -87,7 +87,7 @@ def test_a_students_history_is_read_at_their_address(api, log, student, other):
     assert other.the(Role.ADMIN).get(f"/api/students/{person}/workouts/").status == 404
 
 
-def test_a_range_of_dates_opens_only_its_months(api, place, app, stack, database):
+def test_a_range_of_dates_opens_only_its_months(ordinary_reads, api, place, app, stack, database):
     asked = []
     with app.app_context():
         engines = list(db.engines.values())

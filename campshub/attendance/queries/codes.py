@@ -9,6 +9,7 @@ from sqlalchemy.orm import aliased
 from campshub.attendance.models import AttendanceCode
 from campshub.attendance.queries import visibility as _rules  # noqa: F401 - who sees what is registered there
 from campshub.core.db.base import AnyRow
+from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
 from campshub.core.http.pagination import Page, PageRequest
 from campshub.core.http.problems import NotFound
@@ -46,10 +47,15 @@ def in_force(principal: Principal) -> ColumnElement[bool]:
 
 def list_codes(session: Session, principal: Principal, *, archived: bool, page: PageRequest) -> Page:
     """List the organization's codes, in their own order."""
+    return page.read(session, _listed(principal, archived=archived, page=page))
+
+
+@prepared
+def _listed(principal: Principal, *, archived: bool, page: PageRequest) -> AnySelect:
     rows = select(*page.choose(_columns(principal))).where(
         in_force(principal), AttendanceCode.is_archived.is_(archived)
     )
-    return page.of(session, rows, order=(AttendanceCode.position, AttendanceCode.id))
+    return page.ordered(rows, order=(AttendanceCode.position, AttendanceCode.id))
 
 
 def get_code(session: Session, principal: Principal, code_id: UUID) -> AnyRow:
@@ -57,12 +63,15 @@ def get_code(session: Session, principal: Principal, code_id: UUID) -> AnyRow:
 
     :raises NotFound: it has none of this id.
     """
-    row = session.execute(
-        select(*_columns(principal)).where(in_force(principal), AttendanceCode.id == code_id)
-    ).one_or_none()
+    row = session.execute(_one(principal, code_id=code_id)).one_or_none()
     if row is None:
         raise NotFound
     return row
+
+
+@prepared
+def _one(principal: Principal, *, code_id: UUID) -> AnySelect:
+    return select(*_columns(principal)).where(in_force(principal), AttendanceCode.id == code_id)
 
 
 def usable(principal: Principal) -> Select[str, str, bool]:

@@ -1,6 +1,5 @@
 """Reads of records; each names its dates, so that the other months are left alone."""
 
-from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
@@ -11,6 +10,7 @@ from campshub.attendance.models import ATTENDED, COUNTS_AS, AttendanceRecord
 from campshub.attendance.queries import ranges
 from campshub.attendance.queries import visibility as _rules  # noqa: F401 - who sees what is registered there
 from campshub.core.db.base import AnyRow
+from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
 from campshub.core.http.pagination import Page, PageRequest
 from campshub.core.http.problems import NotFound
@@ -39,6 +39,7 @@ COLUMNS = (
     AttendanceRecord.version,
 )
 MOST_SHOWN = 500
+_FILTERS = ("student_id", "group_id", "session_id", "code")
 
 
 def list_records(session: Session, principal: Principal, *, now: datetime, page: PageRequest, **filters: Any) -> Page:
@@ -46,17 +47,19 @@ def list_records(session: Session, principal: Principal, *, now: datetime, page:
 
     :raises Invalid: the dates are no range.
     """
-    dates = ranges.asked(principal, now, filters)
+    first, last = ranges.asked(principal, now, filters)
+    given = {name: filters.get(name) for name in _FILTERS}
+    return page.read(session, _listed(principal, first=first, last=last, page=page, **given))
+
+
+@prepared
+def _listed(principal: Principal, *, first: date, last: date, page: PageRequest, **given: Any) -> AnySelect:
     rows = select(*page.choose(COLUMNS)).where(
-        visible_to(principal, AttendanceRecord), _between(dates), *_conditions(filters)
+        visible_to(principal, AttendanceRecord),
+        _between((first, last)),
+        *(getattr(AttendanceRecord, name) == value for name, value in given.items() if value is not None),
     )
-    return page.of(session, rows, order=(AttendanceRecord.local_date, AttendanceRecord.id))
-
-
-def _conditions(filters: Mapping[str, Any]) -> list[ColumnElement[bool]]:
-    """Return one condition a filter."""
-    names = ("student_id", "group_id", "session_id", "code")
-    return [getattr(AttendanceRecord, name) == filters[name] for name in names if filters.get(name) is not None]
+    return page.ordered(rows, order=(AttendanceRecord.local_date, AttendanceRecord.id))
 
 
 def get_record(session: Session, principal: Principal, record_id: UUID, *, on: date) -> AnyRow:
@@ -64,16 +67,19 @@ def get_record(session: Session, principal: Principal, record_id: UUID, *, on: d
 
     :raises NotFound: the principal sees no such record on that date.
     """
-    row = session.execute(
-        select(*COLUMNS).where(
-            visible_to(principal, AttendanceRecord),
-            AttendanceRecord.local_date == on,
-            AttendanceRecord.id == record_id,
-        )
-    ).one_or_none()
+    row = session.execute(_one(principal, record_id=record_id, on=on)).one_or_none()
     if row is None:
         raise NotFound
     return row
+
+
+@prepared
+def _one(principal: Principal, *, record_id: UUID, on: date) -> AnySelect:
+    return select(*COLUMNS).where(
+        visible_to(principal, AttendanceRecord),
+        AttendanceRecord.local_date == on,
+        AttendanceRecord.id == record_id,
+    )
 
 
 def of_student(
@@ -88,12 +94,7 @@ def of_student(
     """
     dates = ranges.asked(principal, now, filters)
     added_up = _added_up(session, principal, student_id, dates)
-    items = session.execute(
-        select(*COLUMNS)
-        .where(visible_to(principal, AttendanceRecord), AttendanceRecord.student_id == student_id, _between(dates))
-        .order_by(AttendanceRecord.local_date.desc(), AttendanceRecord.id.desc())
-        .limit(MOST_SHOWN)
-    ).all()
+    items = session.execute(_latest(principal, student_id=student_id, first=dates[0], last=dates[1])).all()
     return {
         "student_id": student_id,
         "first": dates[0],
@@ -106,14 +107,34 @@ def of_student(
     }
 
 
+@prepared
+def _latest(principal: Principal, *, student_id: UUID, first: date, last: date) -> AnySelect:
+    seen = visible_to(principal, AttendanceRecord)
+    return (
+        select(*COLUMNS)
+        .where(seen, AttendanceRecord.student_id == student_id, _between((first, last)))
+        .order_by(AttendanceRecord.local_date.desc(), AttendanceRecord.id.desc())
+        .limit(MOST_SHOWN)
+    )
+
+
 def _added_up(session: Session, principal: Principal, student_id: UUID, dates: tuple[date, date]) -> AnyRow:
     """Count a student's marks.
 
     :raises NotFound: the principal sees no such student.
     """
+    asked = _sums(principal, student_id=student_id, first=dates[0], last=dates[1])
+    added_up = session.execute(asked).one_or_none()
+    if added_up is None:
+        raise NotFound
+    return added_up
+
+
+@prepared
+def _sums(principal: Principal, *, student_id: UUID, first: date, last: date) -> AnySelect:
     mark = AttendanceRecord
     counts = {name: func.count().filter(mark.counts_as == name).label(name) for name in COUNTS_AS}
-    added_up = session.execute(
+    return (
         select(
             *counts.values(),
             func.count(mark.id).label("total"),
@@ -126,16 +147,13 @@ def _added_up(session: Session, principal: Principal, student_id: UUID, dates: t
             and_(
                 mark.organization_id == Student.organization_id,
                 mark.student_id == Student.id,
-                _between(dates),
+                _between((first, last)),
                 visible_to(principal, mark),
             ),
         )
         .where(visible_to(principal, Student), Student.id == student_id, Student.deleted_at.is_(None))
         .group_by(Student.id)
-    ).one_or_none()
-    if added_up is None:
-        raise NotFound
-    return added_up
+    )
 
 
 def _between(dates: tuple[date, date]) -> ColumnElement[bool]:

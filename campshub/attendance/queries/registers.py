@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from campshub.attendance.models import AttendanceRecord, AttendanceSession
 from campshub.attendance.queries import codes, sessions
+from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
 from campshub.core.http.pagination import Page, PageRequest
 from campshub.core.http.problems import NotFound
@@ -63,11 +64,18 @@ def show(session: Session, principal: Principal, session_id: UUID, *, page: Page
     :raises NotFound: the principal sees no such session.
     """
     meeting = sessions.get_session(session, principal, session_id)
-    roster = _roster(principal, meeting.group_id, meeting.local_date).subquery("roster")
+    asked = _shown(principal, page=page, session_id=session_id, group_id=meeting.group_id, on=meeting.local_date)
+    found = page.read(session, asked)
+    return Page([{**row._mapping, "mark": _read(row.mark)} for row in found.rows], found.next_cursor)  # noqa: SLF001 - SQLAlchemy's public name for it
+
+
+@prepared
+def _shown(principal: Principal, *, page: PageRequest, session_id: UUID, group_id: Any, on: date) -> AnySelect:
+    roster = _roster(principal, group_id, on).subquery("roster")
     marked = select(AttendanceRecord.student_id).where(
         AttendanceRecord.organization_id == principal.organization_id,
-        AttendanceRecord.local_date == meeting.local_date,
-        AttendanceRecord.session_id == meeting.id,
+        AttendanceRecord.local_date == on,
+        AttendanceRecord.session_id == session_id,
     )
     people = _people(roster, marked.subquery("marked"))
     rows = (
@@ -78,14 +86,13 @@ def show(session: Session, principal: Principal, session_id: UUID, *, page: Page
             Student.family_name,
             Student.preferred_name,
             people.c.is_on_roster,
-            _mark(meeting.local_date, meeting.id).label("mark"),
+            _mark(on, session_id).label("mark"),
         )
         .select_from(people)
         .join(Student, and_(Student.organization_id == principal.organization_id, Student.id == people.c.student_id))
         .where(visible_to(principal, Student), or_(Student.deleted_at.is_(None), people.c.is_named))
     )
-    found = page.of(session, rows, order=(Student.sort_name, Student.id))
-    return Page([{**row._mapping, "mark": _read(row.mark)} for row in found.rows], found.next_cursor)  # noqa: SLF001 - SQLAlchemy's public name for it
+    return page.ordered(rows, order=(Student.sort_name, Student.id))
 
 
 def take(

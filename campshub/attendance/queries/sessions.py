@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Text, cast, exists, null, select
 from campshub.attendance.models import AttendanceRecord, AttendanceSession
 from campshub.attendance.queries import visibility as _rules  # noqa: F401 - who sees what is registered there
 from campshub.core.db.base import AnyRow
+from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
 from campshub.core.http.pagination import Page, PageRequest
 from campshub.core.http.problems import NotFound
@@ -43,12 +44,19 @@ def columns(principal: Principal) -> Sequence[Any]:
 
 
 def list_sessions(
-    session: Session, principal: Principal, *conditions: ColumnElement[bool], page: PageRequest, **filters: Any
+    session: Session, principal: Principal, *, page: PageRequest, of_group: bool = False, **filters: Any
 ) -> Page:
-    """List the sessions that the principal may see, by date."""
+    """List the sessions that the principal may see, by date; ``of_group`` those of a group that they may see, too."""
+    return page.read(session, _listed(principal, page=page, of_group=of_group, **filters))
+
+
+@prepared
+def _listed(principal: Principal, *, page: PageRequest, of_group: bool, **filters: Any) -> AnySelect:
     seen = visible_to(principal, AttendanceSession)
-    rows = select(*page.choose(columns(principal))).where(seen, *conditions, *_conditions(filters))
-    return page.of(session, rows, order=(AttendanceSession.local_date, AttendanceSession.id))
+    rows = select(*page.choose(columns(principal))).where(seen, *_conditions(filters))
+    if of_group:
+        rows = rows.where(groups.is_there(principal, filters["group_id"]))
+    return page.ordered(rows, order=(AttendanceSession.local_date, AttendanceSession.id))
 
 
 def list_of_group(session: Session, principal: Principal, group_id: UUID, *, page: PageRequest, **filters: Any) -> Page:
@@ -56,8 +64,7 @@ def list_of_group(session: Session, principal: Principal, group_id: UUID, *, pag
 
     :raises NotFound: the principal sees no such group.
     """
-    there = groups.is_there(principal, group_id)
-    found = list_sessions(session, principal, there, page=page, group_id=group_id, **filters)
+    found = list_sessions(session, principal, page=page, of_group=True, group_id=group_id, **filters)
     if not found.rows:
         groups.see_group(session, principal, group_id)
     return found
@@ -66,13 +73,13 @@ def list_of_group(session: Session, principal: Principal, group_id: UUID, *, pag
 def _conditions(filters: Mapping[str, Any]) -> list[ColumnElement[bool]]:
     """Return one condition a filter."""
     found: list[ColumnElement[bool]] = []
-    if filters.get("first"):
+    if filters.get("first") is not None:
         found.append(AttendanceSession.local_date >= filters["first"])
-    if filters.get("last"):
+    if filters.get("last") is not None:
         found.append(AttendanceSession.local_date <= filters["last"])
-    if filters.get("group_id"):
+    if filters.get("group_id") is not None:
         found.append(AttendanceSession.group_id == filters["group_id"])
-    if filters.get("status"):
+    if filters.get("status") is not None:
         found.append(AttendanceSession.status == filters["status"])
     return found
 
@@ -82,12 +89,16 @@ def get_session(session: Session, principal: Principal, session_id: UUID) -> Any
 
     :raises NotFound: the principal sees no such session.
     """
-    row = session.execute(
-        select(*columns(principal)).where(visible_to(principal, AttendanceSession), AttendanceSession.id == session_id)
-    ).one_or_none()
+    row = session.execute(_one(principal, session_id=session_id)).one_or_none()
     if row is None:
         raise NotFound
     return row
+
+
+@prepared
+def _one(principal: Principal, *, session_id: UUID) -> AnySelect:
+    seen = visible_to(principal, AttendanceSession)
+    return select(*columns(principal)).where(seen, AttendanceSession.id == session_id)
 
 
 def has_marks(session: Session, meeting: AttendanceSession) -> bool:

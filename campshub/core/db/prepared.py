@@ -9,7 +9,7 @@ statement that another caller's request will use.
 
 import re
 import uuid
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import Enum
@@ -20,6 +20,9 @@ from psycopg.pq import Escaping
 from sqlalchemy import ARRAY, BindParameter, Date, DateTime, Select, Text, Uuid, bindparam
 from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.engine.result import SimpleResultMetaData
+
+# A select of any columns.
+AnySelect = Select[*tuple[Any, ...]]
 
 MOST_SHAPES = 256
 _LEFT_OPEN = object()
@@ -50,7 +53,7 @@ def stand_in(name: str, type_: Any = None) -> Any:
 class Statement:
     """The select of one shape, compiled: the text between the values, and the names of what comes back."""
 
-    def __init__(self, select: Select[Any]) -> None:
+    def __init__(self, select: AnySelect) -> None:
         self.select = select
         compiled = select.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
         self.text = str(compiled)
@@ -61,23 +64,37 @@ class Statement:
             name: _processed(bind, compiled.params[name])
             for name, bind in _binds(compiled.binds, set(self._names), compiled.params).items()
         }
-        for column in select.selected_columns:
-            if _is_converted(column.type):
-                raise TypeError(f"{column.key} needs a conversion that the driver does not make")
+        self._settled: tuple[list[bytes], list[str]] | None = None
+        self._columns = list(select.selected_columns)
+        self._is_checked = False
         self.keys = SimpleResultMetaData([str(column.key) for column in select.selected_columns])
 
     def write(self, values: Mapping[str, Any], connection: "Connection[Any]") -> bytes:
         """Return the statement with its values, as one connection's server reads them."""
         escaping = Escaping(connection.pgconn)
-        if self._fixed:  # written once: it is part of the shape
-            self._settle(connection)
-        parts = [self._texts[0]]
-        for name, following in zip(self._names, self._texts[1:], strict=True):
+        if self._settled is None:
+            self._settled = self._settle(connection)
+        texts, names = self._settled
+        parts = [texts[0]]
+        for name, following in zip(names, texts[1:], strict=True):
             parts.append(_literal(values[name], escaping))
             parts.append(following)
         return b"".join(parts)
 
-    def _settle(self, connection: "Connection[Any]") -> None:
+    def check(self, oids: Sequence[int]) -> None:
+        """Make sure, with the first answer, that what the driver returns is what SQLAlchemy would return.
+
+        :raises TypeError: it would make something else of a column.
+        """
+        if self._is_checked:
+            return
+        for column, oid in zip(self._columns, oids, strict=True):
+            if _is_converted(column.type, oid):
+                raise TypeError(f"{column.key} needs a conversion that the driver does not make")
+        self._is_checked = True
+
+    def _settle(self, connection: "Connection[Any]") -> tuple[list[bytes], list[str]]:
+        """Write the values that belong to the shape; return the texts and the names of the values between them."""
         texts, names = [self._texts[0]], []
         for name, following in zip(self._names, self._texts[1:], strict=True):
             if name in self._fixed:
@@ -85,7 +102,7 @@ class Statement:
             else:
                 names.append(name)
                 texts.append(following)
-        self._texts, self._names, self._fixed = texts, names, {}
+        return texts, names
 
 
 def _binds(
@@ -107,11 +124,11 @@ def _processed(bind: BindParameter[Any], value: Any) -> Any:
     return process(value) if process else value
 
 
-def _is_converted(type_: Any) -> bool:
+def _is_converted(type_: Any, oid: int) -> bool:
     """Tell whether SQLAlchemy makes something else of what the driver returns; of a list, of what is in it."""
     if isinstance(type_, ARRAY):
-        return _is_converted(type_.item_type)
-    return type_.dialect_impl(_DIALECT).result_processor(_DIALECT, None) is not None
+        return _is_converted(type_.item_type, oid)
+    return type_.dialect_impl(_DIALECT).result_processor(_DIALECT, oid) is not None
 
 
 def _literal(value: Any, escaping: Any) -> bytes:
@@ -141,12 +158,12 @@ class Question:
 class Prepared:
     """A function that writes a select, and the statements that it has written."""
 
-    def __init__(self, function: Callable[..., Select[Any]]) -> None:
+    def __init__(self, function: Callable[..., AnySelect]) -> None:
         self._function = function
         self._statements: dict[tuple[Any, ...], Statement] = {}
         self.__doc__, self.__name__ = function.__doc__, function.__name__
 
-    def __call__(self, principal: Shaped, **given: Any) -> Select[Any]:
+    def __call__(self, principal: Shaped, **given: Any) -> AnySelect:
         """Return the statement for the shape of what is asked, with its values; it passes for a select."""
         values = dict(principal.values())
         shape: list[Any] = [principal.shape()]
@@ -168,7 +185,7 @@ class Prepared:
             statement = self._statements[key] = self._write(principal, given)
             if len(self._statements) > MOST_SHAPES:  # whoever asks may choose among very many sets of fields
                 self._statements.pop(next(iter(self._statements)), None)
-        return cast("Select[Any]", Question(statement, values))
+        return cast("AnySelect", Question(statement, values))
 
     def _write(self, principal: Shaped, given: Mapping[str, Any]) -> Statement:
         stand_ins = {}
@@ -180,7 +197,7 @@ class Prepared:
         return Statement(self._function(principal.stand_in(), **stand_ins))
 
 
-def prepared(function: Callable[..., Select[Any]]) -> Prepared:
+def prepared(function: Callable[..., AnySelect]) -> Prepared:
     """Mark a function that writes a select from who asks and what is asked, as a statement for each shape.
 
     What it is handed are stand-ins, except for what belongs to the shape: None, booleans, sets of names, enums.

@@ -136,7 +136,9 @@ class ReadSession:
             results = self._round_trip(connection, question.statement.text, b"%b%b; COMMIT" % (opening, statement))
             if opening and results[1].get_value(0, 0) != b"t":
                 raise Behind
-            return _rows(connection, results[-2])
+            result = results[-2]
+            question.statement.check([result.ftype(number) for number in range(result.nfields)])
+            return _rows(connection, result)
         finally:
             connection.close()
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import orjson
 from marshmallow import ValidationError
-from sqlalchemy import ColumnElement, Integer, Select, Text, cast, literal, tuple_
+from sqlalchemy import ColumnElement, Integer, Text, cast, literal, tuple_
 
-from campshub.core.db.prepared import stand_in
+from campshub.core.db.prepared import AnySelect, stand_in
 from campshub.core.db.session import Session
 from campshub.core.http import fields
 from campshub.core.http.problems import BadCursor
@@ -61,14 +61,14 @@ class PageRequest:
             return columns
         return [column for column in columns if column.key in self.fields]
 
-    def of(self, session: Session, statement: Select[Any], *, order: Sequence[Any]) -> Page:
+    def of(self, session: Session, statement: AnySelect, *, order: Sequence[Any]) -> Page:
         """Run a list's statement for this page.
 
         :raises BadCursor: the cursor was made for another list.
         """
         return self.read(session, self.ordered(statement, order=order))
 
-    def ordered(self, statement: Select[Any], *, order: Sequence[Any]) -> Select[Any]:
+    def ordered(self, statement: AnySelect, *, order: Sequence[Any]) -> AnySelect:
         """Give a list's statement its order, its beginning and its end.
 
         ``order`` names columns without NULLs, the last one unique; all of them go up, or down if so asked.
@@ -79,7 +79,7 @@ class PageRequest:
         ordered = statement.order_by(*(c.desc() if self.descending else c.asc() for c in order))
         return ordered.add_columns(*keys).limit(self.limit + 1)
 
-    def read(self, session: Session, statement: Select[Any]) -> Page:
+    def read(self, session: Session, statement: AnySelect) -> Page:
         """Run an ordered statement and cut the page from its rows.
 
         :raises BadCursor: the cursor was made for another list.

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, and_, exists, func, literal_column, or_, s
 
 from campshub.accounts.models import User
 from campshub.core.db.base import AnyRow
+from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
 from campshub.core.http.pagination import Page, PageRequest
 from campshub.core.http.problems import NotFound
@@ -74,9 +75,18 @@ def list_groups(
     page: PageRequest,
 ) -> Page:
     """List the groups that the principal may see, by name."""
+    words = None if q is None else containing(q)
+    asked = _listed(principal, words=words, kind=kind, status=status, trainer_id=trainer_id, page=page)
+    return page.read(session, asked)
+
+
+@prepared
+def _listed(
+    principal: Principal, *, words: Any, kind: Any, status: Any, trainer_id: Any, page: PageRequest
+) -> AnySelect:
     rows = select(*page.choose(COLUMNS)).where(visible_to(principal, Group), Group.deleted_at.is_(None))
-    if q is not None:
-        rows = rows.where(or_(Group.name.icontains(q, autoescape=True), Group.code.icontains(q, autoescape=True)))
+    if words is not None:
+        rows = rows.where(or_(Group.name.ilike(words, escape="/"), Group.code.ilike(words, escape="/")))
     if kind is not None:
         rows = rows.where(Group.kind == kind)
     if status is not None:
@@ -87,7 +97,7 @@ def list_groups(
         )
         rows = rows.where(Group.id.in_(trained))
     orders = {"name": (Group.name, Group.id), "code": (Group.code, Group.id), "created": (Group.id,)}
-    return page.of(session, rows, order=orders[page.sort or "name"])
+    return page.ordered(rows, order=orders[page.sort or "name"])
 
 
 def get_group(session: Session, principal: Principal, group_id: UUID) -> dict[str, Any]:
@@ -95,6 +105,14 @@ def get_group(session: Session, principal: Principal, group_id: UUID) -> dict[st
 
     :raises NotFound: the principal sees no such group.
     """
+    row = session.execute(_one(principal, group_id=group_id)).one_or_none()
+    if row is None:
+        raise NotFound
+    return dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+
+
+@prepared
+def _one(principal: Principal, *, group_id: UUID) -> AnySelect:
     enrolled = (
         select(func.count())
         .select_from(Enrolment)
@@ -109,14 +127,9 @@ def get_group(session: Session, principal: Principal, group_id: UUID) -> dict[st
         .where(GroupTrainer.organization_id == Group.organization_id, GroupTrainer.group_id == Group.id)
         .scalar_subquery()
     )
-    row = session.execute(
-        select(*COLUMNS, enrolled.label("enrolled"), trainers.label("trainers")).where(
-            visible_to(principal, Group), Group.id == group_id, Group.deleted_at.is_(None)
-        )
-    ).one_or_none()
-    if row is None:
-        raise NotFound
-    return dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+    return select(*COLUMNS, enrolled.label("enrolled"), trainers.label("trainers")).where(
+        visible_to(principal, Group), Group.id == group_id, Group.deleted_at.is_(None)
+    )
 
 
 def list_enrolments(
@@ -126,15 +139,20 @@ def list_enrolments(
 
     :raises NotFound: the principal sees no such group.
     """
+    found = page.read(session, _enrolments(principal, group_id=group_id, status=status, page=page))
+    if not found.rows:
+        see_group(session, principal, group_id)
+    return found
+
+
+@prepared
+def _enrolments(principal: Principal, *, group_id: UUID, status: Any, page: PageRequest) -> AnySelect:
     rows = select(*page.choose(ENROLMENT_COLUMNS)).where(
         visible_to(principal, Enrolment), Enrolment.group_id == group_id, is_there(principal, group_id)
     )
     if status is not None:
         rows = rows.where(Enrolment.status == status)
-    found = page.of(session, rows, order=(Enrolment.begins_on, Enrolment.student_id, Enrolment.id))
-    if not found.rows:
-        see_group(session, principal, group_id)
-    return found
+    return page.ordered(rows, order=(Enrolment.begins_on, Enrolment.student_id, Enrolment.id))
 
 
 def roster(session: Session, principal: Principal, group_id: UUID, *, on: date, page: PageRequest) -> Page:
@@ -142,6 +160,14 @@ def roster(session: Session, principal: Principal, group_id: UUID, *, on: date, 
 
     :raises NotFound: the principal sees no such group.
     """
+    found = page.read(session, _roster(principal, group_id=group_id, on=on, page=page))
+    if not found.rows:
+        see_group(session, principal, group_id)
+    return found
+
+
+@prepared
+def _roster(principal: Principal, *, group_id: UUID, on: date, page: PageRequest) -> AnySelect:
     rows = (
         select(*page.choose(ROSTER_COLUMNS))
         .select_from(Enrolment)
@@ -149,10 +175,7 @@ def roster(session: Session, principal: Principal, group_id: UUID, *, on: date, 
         .where(visible_to(principal, Enrolment), visible_to(principal, Student), Student.deleted_at.is_(None))
         .where(Enrolment.group_id == group_id, on_roster(on), is_there(principal, group_id))
     )
-    found = page.of(session, rows, order=(Student.sort_name, Student.id, Enrolment.id))
-    if not found.rows:
-        see_group(session, principal, group_id)
-    return found
+    return page.ordered(rows, order=(Student.sort_name, Student.id, Enrolment.id))
 
 
 def is_there(principal: Principal, group_id: UUID) -> ColumnElement[bool]:
@@ -165,11 +188,20 @@ def see_group(session: Session, principal: Principal, group_id: UUID) -> None:
 
     :raises NotFound: they do not.
     """
-    found = session.scalar(
-        select(Group.id).where(visible_to(principal, Group), Group.id == group_id, Group.deleted_at.is_(None))
-    )
-    if found is None:
+    if session.scalar(_seen(principal, group_id=group_id)) is None:
         raise NotFound
+
+
+@prepared
+def _seen(principal: Principal, *, group_id: UUID) -> AnySelect:
+    return select(Group.id).where(visible_to(principal, Group), Group.id == group_id, Group.deleted_at.is_(None))
+
+
+def containing(words: str) -> str:
+    """Return the pattern of texts that contain some words; ``/`` escapes what would be a wildcard."""
+    for wildcard in "/%_":
+        words = words.replace(wildcard, f"/{wildcard}")
+    return f"%{words}%"
 
 
 def get_enrolment(session: Session, principal: Principal, group_id: UUID, enrolment_id: UUID) -> AnyRow:
@@ -177,11 +209,14 @@ def get_enrolment(session: Session, principal: Principal, group_id: UUID, enrolm
 
     :raises NotFound: the principal sees no such enrolment in the group.
     """
-    row = session.execute(
-        select(*ENROLMENT_COLUMNS).where(
-            visible_to(principal, Enrolment), Enrolment.group_id == group_id, Enrolment.id == enrolment_id
-        )
-    ).one_or_none()
+    row = session.execute(_enrolment(principal, group_id=group_id, enrolment_id=enrolment_id)).one_or_none()
     if row is None:
         raise NotFound
     return row
+
+
+@prepared
+def _enrolment(principal: Principal, *, group_id: UUID, enrolment_id: UUID) -> AnySelect:
+    return select(*ENROLMENT_COLUMNS).where(
+        visible_to(principal, Enrolment), Enrolment.group_id == group_id, Enrolment.id == enrolment_id
+    )

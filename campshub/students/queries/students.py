@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Integer, Select, Text, Uuid, and_, column, exists, func, or_, select
+from sqlalchemy import ColumnElement, Integer, Text, Uuid, and_, column, exists, func, or_, select
 
 from campshub.core.db.base import AnyRow
-from campshub.core.db.prepared import prepared
+from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
 from campshub.core.http.pagination import Page, PageRequest
 from campshub.core.http.problems import NotFound
@@ -52,7 +52,7 @@ def list_students(session: Session, principal: Principal, *, q: str | None, page
 
 
 @prepared
-def _listed(principal: Principal, *, page: PageRequest, words: Any, few: bool, **filters: Any) -> Select[Any]:
+def _listed(principal: Principal, *, page: PageRequest, words: Any, few: bool, **filters: Any) -> AnySelect:
     rows = select(*page.choose(LISTED_COLUMNS)).where(visible_to(principal, Student), *_conditions(principal, filters))
     orders: dict[str, tuple[Any, ...]] = {
         "name": (Student.sort_name, Student.id),
@@ -115,7 +115,7 @@ def get_student(session: Session, principal: Principal, student_id: UUID) -> Any
 
 
 @prepared
-def _one(principal: Principal, *, student_id: UUID) -> Select[Any]:
+def _one(principal: Principal, *, student_id: UUID) -> AnySelect:
     return select(*COLUMNS).where(
         visible_to(principal, Student), Student.id == student_id, Student.deleted_at.is_(None)
     )
@@ -126,25 +126,23 @@ def medical_note_of(session: Session, principal: Principal, student_id: UUID) ->
 
     :raises NotFound: the principal sees no such student.
     """
-    row = session.execute(
-        select(Student.medical_note).where(
-            visible_to(principal, Student), Student.id == student_id, Student.deleted_at.is_(None)
-        )
-    ).one_or_none()
+    row = session.execute(_medical_note(principal, student_id=student_id)).one_or_none()
     if row is None:
         raise NotFound
     sealed: bytes | None = row.medical_note
     return sealed
 
 
+@prepared
+def _medical_note(principal: Principal, *, student_id: UUID) -> AnySelect:
+    return select(Student.medical_note).where(
+        visible_to(principal, Student), Student.id == student_id, Student.deleted_at.is_(None)
+    )
+
+
 def statistics(session: Session, principal: Principal) -> dict[str, Any]:
     """Return the numbers of students, by status and by the month in which they joined."""
-    month = func.to_char(Student.joined_on, "YYYY-MM")
-    counted = session.execute(
-        select(Student.status, month.label("month"), func.count().label("students"))
-        .where(visible_to(principal, Student), Student.deleted_at.is_(None))
-        .group_by(Student.status, month)
-    ).all()
+    counted = session.execute(_counted(principal)).all()
     by_status: dict[str, int] = {}
     by_month: dict[str, int] = {}
     for row in counted:
@@ -159,8 +157,24 @@ def statistics(session: Session, principal: Principal) -> dict[str, Any]:
     }
 
 
+@prepared
+def _counted(principal: Principal) -> AnySelect:
+    month = func.to_char(Student.joined_on, "YYYY-MM")
+    return (
+        select(Student.status, month.label("month"), func.count().label("students"))
+        .where(visible_to(principal, Student), Student.deleted_at.is_(None))
+        .group_by(Student.status, month)
+    )
+
+
 def _by_group(session: Session, principal: Principal) -> list[dict[str, Any]]:
-    rows = session.execute(
+    rows = session.execute(_in_groups(principal))
+    return [{"group_id": row.group_id, "count": row.students} for row in rows]
+
+
+@prepared
+def _in_groups(principal: Principal) -> AnySelect:
+    return (
         select(Enrolment.group_id, func.count().label("students"))
         .join(Student, and_(Student.organization_id == Enrolment.organization_id, Student.id == Enrolment.student_id))
         .where(visible_to(principal, Student), Student.deleted_at.is_(None), Enrolment.status == "active")
@@ -168,4 +182,3 @@ def _by_group(session: Session, principal: Principal) -> list[dict[str, Any]]:
         .group_by(Enrolment.group_id)
         .order_by(func.count().desc(), Enrolment.group_id)
     )
-    return [{"group_id": row.group_id, "count": row.students} for row in rows]

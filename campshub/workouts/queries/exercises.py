@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, and_, exists, func, literal, select
 from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 
 from campshub.core.db.base import AnyRow
+from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
 from campshub.core.http.pagination import Page, PageRequest
 from campshub.core.http.problems import NotFound
@@ -61,35 +62,47 @@ COLUMNS = (
     Exercise.version,
 )
 
+ORDERS = {"name": (Exercise.sort_name, Exercise.id), "created": (Exercise.id,)}
+
 
 def list_muscles(session: Session, principal: Principal, *, page: PageRequest) -> Page:
     """List the muscles."""
+    return page.read(session, _muscles(principal, page=page))
+
+
+@prepared
+def _muscles(principal: Principal, *, page: PageRequest) -> AnySelect:
     rows = select(*page.choose(MUSCLE_COLUMNS)).where(visible_to(principal, Muscle))
     orders = {"name": (Muscle.name, Muscle.id), "key": (Muscle.key, Muscle.id)}
-    return page.of(session, rows, order=orders[page.sort or "name"])
+    return page.ordered(rows, order=orders[page.sort or "name"])
 
 
 def list_exercises(session: Session, principal: Principal, *, page: PageRequest, **filters: Any) -> Page:
     """List the exercises that the principal may choose: the public ones, the organization's and their own."""
-    rows = select(*page.choose(COLUMNS)).where(usable_exercises(principal), *_conditions(principal, filters))
-    orders = {"name": (Exercise.sort_name, Exercise.id), "created": (Exercise.id,)}
-    return page.of(session, rows, order=orders[page.sort or "name"])
-
-
-def _conditions(principal: Principal, filters: Mapping[str, Any]) -> list[ColumnElement[bool]]:
-    """Return one condition a filter."""
-    found: list[ColumnElement[bool]] = [
-        Exercise.deleted_at.is_not(None) if filters.get("deleted") else Exercise.deleted_at.is_(None)
-    ]
     # Each word for itself, in any order. No index helps, and none is needed: the policy's index leaves a few hundred.
-    found += [Exercise.search_text.contains(word, autoescape=True) for word in names.folded(filters.get("q")).split()]
-    if filters.get("equipment"):
-        found.append(Exercise.equipment == filters["equipment"])
+    words = [Exercise.search_text.contains(w, autoescape=True) for w in names.folded(filters.pop("q", None)).split()]
+    given = {name: value or None for name, value in filters.items()}
+    if words:  # any number of them: not one of a few shapes
+        rows = _usable(principal, page, given).where(*words)
+        return page.of(session, rows, order=ORDERS[page.sort or "name"])
+    return page.read(session, _listed(principal, page=page, **given))
+
+
+@prepared
+def _listed(principal: Principal, *, page: PageRequest, **filters: Any) -> AnySelect:
+    return page.ordered(_usable(principal, page, filters), order=ORDERS[page.sort or "name"])
+
+
+def _usable(principal: Principal, page: PageRequest, filters: Mapping[str, Any]) -> AnySelect:
+    rows = select(*page.choose(COLUMNS)).where(usable_exercises(principal))
+    rows = rows.where(Exercise.deleted_at.is_not(None) if filters.get("deleted") else Exercise.deleted_at.is_(None))
+    if filters.get("equipment") is not None:
+        rows = rows.where(Exercise.equipment == filters["equipment"])
     if filters.get("mine"):
-        found.append(Exercise.owner_user_id == principal.user_id)
-    if filters.get("muscle"):
-        found.append(_works(filters["muscle"]))
-    return found
+        rows = rows.where(Exercise.owner_user_id == principal.user_id)
+    if filters.get("muscle") is not None:
+        rows = rows.where(_works(filters["muscle"]))
+    return rows
 
 
 def _works(key: str) -> ColumnElement[bool]:
@@ -114,10 +127,15 @@ def get_exercise(session: Session, principal: Principal, exercise_id: UUID, *, d
 
     :raises NotFound: the principal sees no such exercise.
     """
-    statement = select(*COLUMNS).where(usable_exercises(principal), Exercise.id == exercise_id)
-    if deleted is not None:
-        statement = statement.where(Exercise.deleted_at.is_not(None) if deleted else Exercise.deleted_at.is_(None))
-    row = session.execute(statement).one_or_none()
+    row = session.execute(_one(principal, exercise_id=exercise_id, deleted=deleted)).one_or_none()
     if row is None:
         raise NotFound
     return row
+
+
+@prepared
+def _one(principal: Principal, *, exercise_id: UUID, deleted: bool | None) -> AnySelect:
+    statement = select(*COLUMNS).where(usable_exercises(principal), Exercise.id == exercise_id)
+    if deleted is not None:
+        statement = statement.where(Exercise.deleted_at.is_not(None) if deleted else Exercise.deleted_at.is_(None))
+    return statement

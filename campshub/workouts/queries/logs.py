@@ -19,6 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.elements import Label
 
 from campshub.core.db.base import AnyRow
+from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
 from campshub.core.http.pagination import Page, PageRequest
 from campshub.core.http.problems import NotFound
@@ -141,18 +142,26 @@ def list_logs(
     today = principal.today(now)
     to = to or today + timedelta(days=DAYS_AHEAD)
     from_ = from_ or to - timedelta(days=DAYS_BACK + DAYS_AHEAD)
+    newest_first = page if page.sort else replace(page, descending=True)
+    asked = _listed(principal, page=newest_first, first=from_, last=to, student_id=student_id, exercise_id=exercise_id)
+    found = newest_first.read(session, asked)
+    return Page([_header(row) for row in found.rows], found.next_cursor)
+
+
+@prepared
+def _listed(
+    principal: Principal, *, page: PageRequest, first: date, last: date, student_id: Any, exercise_id: Any
+) -> AnySelect:
     rows = (
-        select(*_header_columns(page, from_, to))
+        select(*_header_columns(page, first, last))
         .select_from(WorkoutLog)
-        .where(visible_to(principal, WorkoutLog), *_months(WorkoutLog, from_, to), WorkoutLog.deleted_at.is_(None))
+        .where(visible_to(principal, WorkoutLog), *_months(WorkoutLog, first, last), WorkoutLog.deleted_at.is_(None))
     )
     if student_id is not None:
         rows = rows.where(WorkoutLog.student_id == student_id)
     if exercise_id is not None:
-        rows = rows.where(_has_exercise(exercise_id, from_, to))
-    newest_first = page if page.sort else replace(page, descending=True)
-    found = newest_first.of(session, rows, order=(WorkoutLog.local_date, WorkoutLog.id))
-    return Page([_header(row) for row in found.rows], found.next_cursor)
+        rows = rows.where(_has_exercise(exercise_id, first, last))
+    return page.ordered(rows, order=(WorkoutLog.local_date, WorkoutLog.id))
 
 
 def _months(model: Any, first: date, last: date) -> tuple[ColumnElement[bool], ...]:
@@ -192,15 +201,20 @@ def get_log(session: Session, principal: Principal, log_id: UUID, *, deleted: bo
 
     :raises NotFound: the principal sees no such log.
     """
-    statement = located(select(*LOG_COLUMNS, WorkoutLog.version), principal, log_id)
-    if deleted is not None:
-        statement = statement.where(WorkoutLog.deleted_at.is_not(None) if deleted else WorkoutLog.deleted_at.is_(None))
-    log = session.execute(statement).one_or_none()
+    log = session.execute(_one(principal, log_id=log_id, deleted=deleted)).one_or_none()
     if log is None:
         raise NotFound
-    exercises = session.execute(_exercises_of(principal, log)).all()
-    sets = session.execute(_sets_of(principal, log)).all()
+    exercises = session.execute(_exercises_of(principal, log_id=log_id, on=log.local_date)).all()
+    sets = session.execute(_sets_of(principal, log_id=log_id, on=log.local_date)).all()
     return assembled(log._mapping, [row._mapping for row in exercises], [row._mapping for row in sets])  # noqa: SLF001
+
+
+@prepared
+def _one(principal: Principal, *, log_id: UUID, deleted: bool | None) -> AnySelect:
+    statement: AnySelect = located(select(*LOG_COLUMNS, WorkoutLog.version), principal, log_id)
+    if deleted is None:
+        return statement
+    return statement.where(WorkoutLog.deleted_at.is_not(None) if deleted else WorkoutLog.deleted_at.is_(None))
 
 
 def assembled(
@@ -230,7 +244,8 @@ def located(statement: Any, principal: Principal, log_id: UUID) -> Any:
     )
 
 
-def _exercises_of(principal: Principal, log: AnyRow) -> Any:
+@prepared
+def _exercises_of(principal: Principal, *, log_id: UUID, on: date) -> AnySelect:
     """Read a log's exercises in order."""
     return (
         select(
@@ -249,21 +264,22 @@ def _exercises_of(principal: Principal, log: AnyRow) -> Any:
                 Exercise.id == WorkoutLogExercise.exercise_id,
             ),
         )
-        .where(*_of_log(WorkoutLogExercise, principal, log))
+        .where(*_of_log(WorkoutLogExercise, principal, log_id, on))
         .order_by(WorkoutLogExercise.position)
     )
 
 
-def _sets_of(principal: Principal, log: AnyRow) -> Any:
+@prepared
+def _sets_of(principal: Principal, *, log_id: UUID, on: date) -> AnySelect:
     """Read a log's sets in order, the deleted ones too: they count for its version."""
-    return select(*SET_COLUMNS).where(*_of_log(WorkoutSet, principal, log)).order_by(WorkoutSet.position)
+    return select(*SET_COLUMNS).where(*_of_log(WorkoutSet, principal, log_id, on)).order_by(WorkoutSet.position)
 
 
-def _of_log(model: Any, principal: Principal, log: AnyRow) -> tuple[ColumnElement[bool], ...]:
+def _of_log(model: Any, principal: Principal, log_id: UUID, on: date) -> tuple[ColumnElement[bool], ...]:
     return (
         model.organization_id == principal.organization_id,
-        model.local_date == log.local_date,
-        model.log_id == log.id,
+        model.local_date == on,
+        model.log_id == log_id,
     )
 
 
@@ -272,11 +288,17 @@ def get_set(session: Session, principal: Principal, *, log_id: UUID, set_id: UUI
 
     :raises NotFound: the principal sees no such set.
     """
-    row = session.execute(
-        located(select(*SET_COLUMNS), principal, log_id)
-        .join(WorkoutSet, same_log(WorkoutSet))
-        .where(WorkoutSet.id == set_id, WorkoutSet.deleted_at.is_(None), WorkoutLog.deleted_at.is_(None))
-    ).one_or_none()
+    row = session.execute(_set(principal, log_id=log_id, set_id=set_id)).one_or_none()
     if row is None:
         raise NotFound
     return row
+
+
+@prepared
+def _set(principal: Principal, *, log_id: UUID, set_id: UUID) -> AnySelect:
+    found: AnySelect = (
+        located(select(*SET_COLUMNS), principal, log_id)
+        .join(WorkoutSet, same_log(WorkoutSet))
+        .where(WorkoutSet.id == set_id, WorkoutSet.deleted_at.is_(None), WorkoutLog.deleted_at.is_(None))
+    )
+    return found

@@ -1,0 +1,296 @@
+"""Prepared statements: one text for a shape, each caller's own values, and the answers that ordinary sessions give."""
+
+import os
+import socket
+
+import pytest
+from sqlalchemy import event, func, select
+from sqlalchemy.exc import DBAPIError
+
+from campshub.core.db import session as sessions
+from campshub.core.db.base import new_id
+from campshub.core.db.prepared import prepared
+from campshub.core.db.session import Behind, Unit, begin, commit, db
+from campshub.core.observe import metrics
+from campshub.core.platform import Platform
+from campshub.core.security.permissions import Role
+from campshub.core.security.principal import Principal, visible_to
+from campshub.students.models import Student
+from campshub.students.queries import students as queries
+from tests.conftest import NOW
+from tests.seeds import seed
+from tests.surface import operations
+
+ODD = [
+    "O'Neill",
+    "a\\b",
+    "100%",
+    "%(given_text)s",
+    '"x"',
+    "\u0928\u092e\u0938\u094d\u0924\u0947",
+    "'; DROP TABLE students; --",
+    "\\'",
+    "",
+]
+
+
+def principal_of(place, role=Role.ADMIN):
+    return Principal(place.the(role).user_id, place.id, role, "Asia/Kolkata")
+
+
+def reading(place, **given):
+    """Return a read whose caller is known already."""
+    return begin(Unit(engine=db.engines[None], organization_id=place.id, checks_caller=False, **given))
+
+
+def asked_of(place, question):
+    session = reading(place)
+    try:
+        return session.execute(question).all()
+    finally:
+        session.close()
+
+
+@prepared
+def _every_student(_principal):
+    return select(Student.code).order_by(Student.code)  # says nothing of the organization
+
+
+@prepared
+def _by_code(principal, *, code):
+    return select(Student.code).where(visible_to(principal, Student), Student.code == code)
+
+
+@prepared
+def _echo(_principal, *, text):
+    return select(func.concat(text, "%").label("text"), func.upper("it's %").label("fixed"))
+
+
+@pytest.fixture
+def both(place, other):
+    """Two organizations with a student each, under one code and one of its own."""
+    for where, name in ((place, "ours"), (other, "theirs")):
+        for code in ("same", name):
+            where.the(Role.ADMIN).made("/api/students/", {"code": code, "given_name": name, "family_name": "B"})
+    return place, other
+
+
+def test_callers_of_one_shape_are_told_their_own_rows_in_any_order(context, both):
+    shape = _by_code(principal_of(both[0]), code="same")
+
+    for _ in range(3):
+        for where, own, foreign in ((both[0], "ours", "theirs"), (both[1], "theirs", "ours")):
+            principal = principal_of(where)
+            question = _by_code(principal, code=own)
+            assert question.statement is shape.statement
+            assert [row.code for row in asked_of(where, question)] == [own]
+            assert asked_of(where, _by_code(principal, code=foreign)) == []
+
+
+def test_questions_asked_in_between_keep_their_values(context, both):
+    ours, theirs = (queries._one(principal_of(where), student_id=new_id()) for where in both)
+    first, second = reading(both[0]), reading(both[1])
+    try:
+        assert [first.execute(ours).all(), second.execute(theirs).all()] == [[], []]
+        assert ours.values["principal_organization_id"] == both[0].id
+        assert theirs.values["principal_organization_id"] == both[1].id
+    finally:
+        first.close()
+        second.close()
+
+
+def test_a_statement_that_forgets_the_organization_shows_that_of_the_unit_alone(context, both):
+    assert [row.code for row in asked_of(both[0], _every_student(principal_of(both[0])))] == ["ours", "same"]
+    # Whoever the statement was asked for: the unit's tenant holds.
+    assert [row.code for row in asked_of(both[1], _every_student(principal_of(both[0])))] == ["same", "theirs"]
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_every_text_arrives_as_it_was_given(context, place, text):
+    question = _echo(principal_of(place), text=text)
+
+    assert [tuple(row) for row in asked_of(place, question)] == [(f"{text}%", "IT'S %")]
+
+
+def test_what_the_database_cannot_keep_is_refused(context, place):
+    with pytest.raises(ValueError, match="NUL"):
+        asked_of(place, _echo(principal_of(place), text="a\x00b"))
+
+
+def test_a_statement_cannot_be_written_from_a_value(place):
+    @prepared
+    def looks(_principal, *, code):
+        return select(Student.code).limit(1) if code else select(Student.id)
+
+    @prepared
+    def knows_the_zone(principal):
+        return select(Student.code).where(Student.joined_on == principal.today(NOW))
+
+    for wrong in (lambda: looks(principal_of(place), code="x"), lambda: knows_the_zone(principal_of(place))):
+        with pytest.raises(TypeError):
+            wrong()
+
+
+def test_a_list_of_values_is_no_part_of_a_shape(place):
+    with pytest.raises(TypeError, match="neither a value nor a part of the shape"):
+        _by_code(principal_of(place), code=["a"])
+
+
+def test_each_role_has_a_statement_of_its_own(place):
+    admin, client = (_by_code(principal_of(place, role), code="x") for role in (Role.ADMIN, Role.CLIENT))
+
+    assert admin.statement is not client.statement
+    assert "user_id" not in admin.statement.text
+    assert "user_id" in client.statement.text
+
+
+def test_a_read_whose_caller_is_known_is_one_round_trip_and_keeps_no_connection(context, place):
+    pool = db.engines[None].pool
+    trips: list[str] = []
+    principal = principal_of(place)
+    with metrics.listening(trips.append):
+        session = reading(place)
+        session.execute(_every_student(principal)).all()
+        assert pool.checkedout() == 0
+        commit(session)
+        session.close()
+
+    assert len(trips) == 1
+
+
+def test_a_read_that_asks_who_calls_ends_its_transaction_with_the_statement(context, place):
+    trips: list[str] = []
+    user_id = place.the(Role.ADMIN).user_id
+    with metrics.listening(trips.append):
+        session = begin(Unit(engine=db.engines[None], organization_id=place.id, user_id=user_id))
+        assert session.unit.entered.role == Role.ADMIN
+        session.execute(_every_student(principal_of(place))).all()
+        commit(session)
+        session.close()
+
+    assert [trip[:5] for trip in trips] == ["BEGIN", "SELEC"]
+    assert db.engines[None].pool.checkedout() == 0
+
+
+def test_an_ordinary_statement_goes_on_in_the_transaction_that_has_begun(context, both):
+    begun: list[str] = []
+    session = begin(Unit(engine=db.engines[None], organization_id=both[0].id, user_id=new_id()))
+    try:
+        with metrics.listening(begun.append):
+            rows = session.execute(select(Student.code).order_by(Student.code)).scalars().all()
+            again = session.execute(_every_student(principal_of(both[0]))).scalars().all()
+            commit(session)
+        assert rows == again == ["ours", "same"]
+        assert not any(trip.startswith("BEGIN") for trip in begun)
+    finally:
+        session.close()
+    assert db.engines[None].pool.checkedout() == 0
+
+
+def test_a_read_changes_nothing(context, place):
+    @prepared
+    def writes(_principal):
+        return select(func.lo_create(0))
+
+    with pytest.raises(DBAPIError, match="read-only"):
+        asked_of(place, writes(principal_of(place)))
+    assert asked_of(place, _every_student(principal_of(place))) == []  # and the connection can be used
+
+
+def test_the_tenant_ends_with_the_statement(context, both):
+    pool = db.engines[None].pool
+    asked_of(both[0], _every_student(principal_of(both[0])))
+
+    connection = db.engines[None].raw_connection()
+    try:
+        cursor = connection.cursor()
+        assert cursor.execute("SELECT count(*) FROM students").fetchone() == (0,)
+        cursor.close()
+    finally:
+        connection.close()
+    assert pool.checkedout() == 0
+
+
+def test_a_connection_that_was_lost_in_the_pool_is_replaced(context, both):
+    engine = db.engines[None]
+    engine.dispose()
+    asked_of(both[0], _every_student(principal_of(both[0])))
+    connection = engine.raw_connection()
+    with socket.socket(fileno=os.dup(connection.driver_connection.fileno())) as line:
+        line.shutdown(socket.SHUT_RDWR)
+    connection.close()
+
+    assert [row.code for row in asked_of(both[0], _every_student(principal_of(both[0])))] == ["ours", "same"]
+
+
+def test_a_refused_statement_is_not_asked_again_and_leaves_the_connection_usable(context, both):
+    @prepared
+    def divides(_principal, *, by):
+        return select((1 / by).label("share"))
+
+    trips: list[str] = []
+    with metrics.listening(trips.append), pytest.raises(DBAPIError, match="division by zero"):
+        asked_of(both[0], divides(principal_of(both[0]), by=0))
+    assert len(trips) == 1
+    assert len(asked_of(both[0], _every_student(principal_of(both[0])))) == 2
+
+
+def test_a_replica_that_is_behind_gives_no_rows(context, both):
+    replica = next(engine for name, engine in db.engines.items() if name and name.startswith("replica"))
+    unit = Unit(engine=replica, organization_id=both[0].id, checks_caller=False, needed_lsn="FFFFFF/0")
+    for question in (_every_student(principal_of(both[0])), select(Student.code)):
+        session = begin(unit)
+        with pytest.raises(Behind):
+            session.execute(question)
+        session.close()
+    assert replica.pool.checkedout() == 0
+
+
+def test_reads_answer_byte_for_byte_what_ordinary_sessions_answer(app, monkeypatch):
+    seeds = seed(app, "Quagga")
+    reads = [one for one in operations(app) if one.method == "GET" and one.handler.mark.permission is not None]
+    addresses = [one.address(seeds.ids) for one in reads]
+    addresses += [one.address(dict.fromkeys(one.parameters, str(new_id()))) for one in reads if one.parameters]
+    addresses += [
+        f"{one.address(seeds.ids)}{'&' if '?' in one.address(seeds.ids) else '?'}limit=1"
+        for one in reads
+        if one.handler.mark.is_page
+    ]
+    assert len(addresses) > 20
+    callers = [seeds.place.the(role) for role in (Role.ADMIN, Role.TRAINER, Role.CLIENT)]
+
+    same = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}  # refusals name it
+    monkeypatch.setattr(Platform, "life_s", lambda *_: 0, raising=False)  # nothing is kept
+
+    def answers():
+        found = {}
+        for number, caller in enumerate(callers):
+            for address in addresses:
+                page = caller.get(address, headers=same)
+                found[number, address] = (page.status, page.headers.get("ETag"), page.response.get_data())
+                following = page.json.get("next_cursor") if page.status == 200 else None
+                if following and "limit=1" in address:
+                    second = caller.get(f"{address}&cursor={following}", headers=same)
+                    found[number, address, "second"] = (second.status, second.response.get_data())
+        return found
+
+    lean = answers()
+    ordinary = []
+    with app.app_context():
+        engines = list(db.engines.values())
+    monkeypatch.setattr(sessions, "_begun", sessions._ordinary)
+
+    def asked(_connection, _cursor, text, *_given):
+        ordinary.append(text)
+
+    for engine in engines:
+        event.listen(engine, "before_cursor_execute", asked)
+    try:
+        plain = answers()
+    finally:
+        for engine in engines:
+            event.remove(engine, "before_cursor_execute", asked)
+
+    assert lean == plain
+    assert {status for status, *_ in lean.values()} == {200, 403, 404}
+    assert len(ordinary) >= [status for status, *_ in lean.values()].count(200)

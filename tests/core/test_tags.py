@@ -1,0 +1,166 @@
+"""Every kept answer names the tags of all that it reads, and every write stamps the tags of all that it changes."""
+
+import ast
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from campshub.core.db.base import PLATFORM_ID
+from campshub.core.http.asking import ACCESS, stamps_of
+from campshub.core.platform import Platform
+from campshub.core.security.permissions import ROLES, Role
+from campshub.core.security.principal import shared_tags
+from campshub.modules import MODULES
+from tests.conftest import ROOT
+from tests.kept import addresses_of, cached, ids_of_nothing
+from tests.seeds import Seeds, seed
+from tests.surface import operations
+from tests.test_budgets import asked
+from tests.transactions import Touched, tags, watched
+
+# What the statement that sets the tenant may look into beside the caller's state.
+OF_THE_EDGE = {"idempotency_keys"}
+# Tags that no kept answer names, so that nobody has to be told of a change.
+UNSTAMPED = {"audit", "credentials", "epoch", "idempotency", "outbox", "sign_ins"}
+CHANGING = re.compile(
+    r"\b(INSERT INTO|UPDATE \w+ (AS \w+ )?SET|DELETE FROM|MERGE INTO|TRUNCATE|COPY \w+ )", re.IGNORECASE
+)
+PAST_THE_SESSION = {"cursor", "connection", "exec_driver_sql", "raw_connection", "driver_connection", "engines"}
+
+
+@pytest.fixture(scope="module")
+def seeds(app) -> Seeds:
+    return seed(app, "Quokka")
+
+
+@pytest.fixture(scope="module")
+def empty(seeds) -> dict[str, str]:
+    return ids_of_nothing(seeds)
+
+
+def reads_of(client: Any, address: str) -> Iterator[tuple[str, set[str]]]:
+    """Read an address and its next page; yield what answered, and the tables that were read for it."""
+    following: str | None = address
+    for _ in range(2):
+        if following is None:
+            return
+        with watched() as transactions:
+            answer = client.get(following)
+        assert answer.status in (200, 403, 404), (following, answer.response.get_data(as_text=True))
+        if answer.status != 200:
+            return
+        read = set()
+        for one in transactions:
+            assert one.unit.read_only
+            assert one.written == set()
+            read |= one.read - (OF_THE_EDGE if one.unit.checks_caller else set())
+        yield following, read
+        cursor = answer.json.get("next_cursor")
+        following = f"{address}&cursor={cursor}" if cursor else None
+
+
+def shared_tables(sql: Any) -> set[str]:
+    """Return the tables of which an organization sees the platform's rows too, as their policies say."""
+    rows = sql("SELECT tablename, qual FROM pg_policies WHERE cmd IN ('SELECT', 'ALL') AND schemaname = 'public'")
+    return {re.sub(r"_p\d{4}_\d{2}$", "", table) for table, qual in rows if str(PLATFORM_ID) in (qual or "")}
+
+
+def test_every_kept_answer_names_the_tags_of_all_that_it_reads(app, seeds, empty, sql, monkeypatch):
+    monkeypatch.setattr(Platform, "life_s", lambda *_: 0)  # nothing stands before the database
+    tag_of, shared, missing, seen = tags(), shared_tables(sql), {}, {}
+    for operation in cached(app):
+        keeping, permission = operation.handler.mark.keeping, operation.handler.mark.permission
+        stamps = set(stamps_of(str(seeds.place.id), keeping.tags))
+        addresses = dict.fromkeys(one for ids in (seeds.ids, empty) for one in addresses_of(operation, ids))
+        for role in (role for role in Role if permission in ROLES[role]):
+            for address in addresses:
+                for read, tables in reads_of(seeds.place.the(role), address):
+                    seen.setdefault(operation.name, set()).update(tables)
+                    needed = {f"{seeds.place.id}:{tag_of[table]}" for table in tables}
+                    needed |= {f"{PLATFORM_ID}:{tag_of[table]}" for table in tables & shared}
+                    if needed - stamps:
+                        missing.setdefault((operation.name, *sorted(needed - stamps)), (role.value, read, tables))
+
+    assert missing == {}
+    assert seen.keys() == {operation.name for operation in cached(app)}
+    assert all(seen.values()), seen
+
+
+def test_the_tables_that_everyone_shares_are_known_by_their_policies(app, sql):
+    shared = shared_tables(sql)
+
+    assert len(shared) > 2
+    assert {tags()[table] for table in shared} == shared_tags()
+
+
+def test_the_callers_state_is_part_of_every_kept_answer(seeds):
+    assert stamps_of(str(seeds.place.id), ()) == (f"{seeds.place.id}:{ACCESS}",)
+    assert {tags()[table] for table in ("memberships", "users", "organizations")} == {ACCESS}
+
+
+# Writes --------------------------------------------------------------------------------------------------------------
+
+
+def wrong_of(one: Touched, named: set[str]) -> set[str]:
+    """Return what a transaction has changed without stamping it, in each organization whose rows it changed."""
+    tag_of, wrong = tags(), set()
+    for table in one.written:
+        tag = tag_of[table]
+        if tag not in named:
+            continue
+        told = {organization for organization, stamped in one.stamped if stamped == tag}
+        unstamped = one.owners[table] - told
+        if unstamped or not told:
+            wrong.add(f"{table}: {sorted(unstamped) or 'nobody'} of {tag}")
+    return wrong
+
+
+def named_by_answers(app: Any) -> set[str]:
+    return {ACCESS, *(tag for one in cached(app) for tag in one.handler.mark.keeping.tags)}
+
+
+def test_what_no_kept_answer_is_made_of_is_known(app):
+    assert set(tags().values()) - named_by_answers(app) == UNSTAMPED
+
+
+def test_every_operation_stamps_the_tags_of_all_that_it_changes(app):
+    named, wrong, changed = named_by_answers(app), {}, {}
+    for operation in (one for one in operations(app) if one.method != "GET"):
+        seeds = seed(app, "Wombat")
+        with watched() as transactions:
+            answer = asked(seeds, operation)
+        assert answer.status < 300, (operation.name, answer.response.get_data(as_text=True))
+        changed[operation.name] = {table for one in transactions for table in one.written if one.owners.get(table)}
+        for one in transactions:
+            if found := wrong_of(one, named):
+                wrong[operation.name] = found
+
+    assert wrong == {}
+    assert {name for name, tables in changed.items() if not tables} == set()
+
+
+def test_commands_that_load_rows_in_bulk_stamp_their_tags(app, tmp_path):
+    words = ("demo", "seed", "--organizations", "1", "--students", "20", "--days", "7")
+    with watched() as transactions:
+        result = app.test_cli_runner().invoke(args=(*words, "--credentials", str(tmp_path / "signing-in")))
+
+    assert result.exit_code == 0, result.output
+    assert {found for one in transactions for found in wrong_of(one, named_by_answers(app))} == set()
+    assert {table for one in transactions for table in one.written} >= {
+        "students",
+        "attendance_records",
+        "workout_sets",
+    }
+
+
+def test_modules_change_rows_in_no_words_of_their_own():
+    """Such a statement would name no tag, nor would one that goes past the session."""
+    modules = [path for name in MODULES for path in sorted((ROOT / "campshub" / name).rglob("*.py"))]
+    nodes = [(path.name, node) for path in modules for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    texts = [(name, n.value) for name, n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    past = [(name, n.attr) for name, n in nodes if isinstance(n, ast.Attribute) and n.attr in PAST_THE_SESSION]
+
+    assert [(name, said) for name, said in texts if CHANGING.search(said)] + past == []
+    assert len(texts) > 1_000
