@@ -6,11 +6,10 @@ would have seen as the next statement of the same one. Whatever is not prepared 
 """
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from psycopg import generators
 from psycopg.adapt import Transformer
 from psycopg.errors import error_from_result
 from psycopg.pq import ConnStatus, ExecStatus
@@ -20,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from campshub.core.db.prepared import Question
 from campshub.core.db.unit import Behind, Entered, Unit
+from campshub.core.db.waiting import wait_until
 from campshub.core.observe import metrics
 
 if TYPE_CHECKING:
@@ -154,8 +154,7 @@ class ReadSession:
         driver: Any = connection.driver_connection
         started = time.perf_counter()
         try:
-            driver.pgconn.send_query(words)
-            results: list[Any] = driver.wait(_answers(driver.pgconn))
+            results = _exchange(driver.pgconn, words)
         except psycopg.Error as error:
             if driver.pgconn.status != ConnStatus.OK:
                 connection.invalidate(error)
@@ -169,12 +168,23 @@ class ReadSession:
         return results
 
 
-def _answers(pgconn: Any) -> Generator[Any, Any, list[Any]]:
-    """Wait for the results of what has been sent.
+def _exchange(pgconn: Any, words: bytes) -> list[Any]:
+    """Send statements and wait for their results; psycopg's own way takes two polls and a generator.
 
     :raises psycopg.Error: the server refused a statement, and left out those that followed.
     """
-    results: list[Any] = yield from generators.execute(pgconn)
+    pgconn.send_query(words)
+    while pgconn.flush():
+        wait_until(pgconn.socket, writable=True)
+    results: list[Any] = []
+    while True:
+        while pgconn.is_busy():
+            wait_until(pgconn.socket)
+            pgconn.consume_input()
+        result = pgconn.get_result()
+        if result is None:
+            break
+        results.append(result)
     if results[-1].status in _FAILED:
         raise error_from_result(results[-1])
     return results

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
@@ -43,7 +42,7 @@ class Replica:
         """
         self.at_work += 1
         try:
-            yield replace(unit, engine=self.engine(), server=REPLICA, needed_lsn=as_lsn(position) if position else None)
+            yield unit.on(engine=self.engine(), server=REPLICA, needed_lsn=as_lsn(position) if position else None)
         except DBAPIError as error:
             if is_gone(error):
                 self.breaker.failed()

@@ -64,6 +64,12 @@ class Unit:
     answer: dict[str, Any] | None = None
     apart: list[Callable[["Session"], None]] = field(default_factory=list)
 
+    def on(self, **changes: Any) -> "Unit":
+        """Return the unit with some things otherwise; ``dataclasses.replace`` takes ten times as long."""
+        other = object.__new__(Unit)
+        other.__dict__.update(self.__dict__, **changes)
+        return other
+
     @property
     def begin_words(self) -> str:
         """Return what begins the transaction."""
@@ -88,7 +94,11 @@ class Unit:
 
 
 def _id(value: UUID | None) -> str:
-    return "NULL" if value is None else f"'{UUID(str(value))}'"
+    if value is None:
+        return "NULL"
+    if type(value) is not UUID:
+        raise TypeError("not an id")
+    return f"'{value}'"
 
 
 def _lsn(position: str | None) -> str:

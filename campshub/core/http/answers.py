@@ -1,8 +1,9 @@
 """From what a handler returns to the bytes that are sent."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 from flask import Response, request
 
@@ -86,9 +87,14 @@ def _told(result: Any, name: str) -> Any:
 def _link(page: Page) -> str | None:
     if page.next_cursor is None:
         return None
-    given = request.args.to_dict() | {"cursor": page.next_cursor}
-    query = "&".join(f"{name}={quote(value, safe='')}" for name, value in given.items())
-    return f'<{request.path}?{query}>; rel="next"'
+    return f'<{request.path}?{_others(request.query_string)}cursor={page.next_cursor}>; rel="next"'
+
+
+@lru_cache(maxsize=4096)
+def _others(query_string: bytes) -> str:
+    """Return the parameters of a page but for its cursor, each with an ampersand after it."""
+    given = parse_qsl(query_string.decode("latin-1"), keep_blank_values=True, errors="replace")
+    return "".join(f"{name}={quote(value, safe='')}&" for name, value in given if name != "cursor")
 
 
 def worth_keeping(answer: Response) -> dict[str, str]:

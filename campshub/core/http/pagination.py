@@ -127,8 +127,8 @@ class PageRequest:
 
     def _binding(self) -> str:
         """Return what the cursor must have been made for, in short."""
-        words = orjson.dumps({**self.bound_to, "sort": self._order}, default=str, option=orjson.OPT_SORT_KEYS)
-        return hashlib.sha256(words).hexdigest()[:32]
+        words = orjson.dumps([self.bound_to, self._order], default=str, option=orjson.OPT_SORT_KEYS)
+        return hashlib.blake2b(words, digest_size=16).hexdigest()
 
     @property
     def _order(self) -> str:
@@ -155,7 +155,7 @@ class PageRequest:
 
 
 def _signature(key: bytes, words: bytes) -> bytes:
-    return hmac.digest(key, words, "sha256")[:SIGNATURE_BYTES]
+    return hashlib.blake2b(words, key=key, digest_size=SIGNATURE_BYTES).digest()
 
 
 @lru_cache(maxsize=8)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 from typing import TypeVar
 
 from sqlalchemy.exc import DBAPIError
@@ -31,7 +30,7 @@ def read(call: Call, asked: Asked, *, is_admitted: bool) -> Finished:
         metrics.reads.labels(session.unit.server).inc()
         return finished
 
-    return _on_a_server(call, asked, replace(call.unit, checks_caller=not is_admitted), work)
+    return _on_a_server(call, asked, call.unit.on(checks_caller=not is_admitted), work)
 
 
 def learn(call: Call, asked: Asked) -> bool:

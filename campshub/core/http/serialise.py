@@ -28,6 +28,7 @@ class Serialiser:
         self.attributes = tuple(f.attribute or name for name, f in shown)
         self._from_entity = _several(attrgetter, self.attributes)
         self._from_mapping = _several(itemgetter, self.attributes)
+        self._picks: dict[tuple[str, ...], Callable[[Any], Any] | None] = {}
         self._conversions = [(index, c) for index, (_, f) in enumerate(shown) if (c := _conversion(f)) is not None]
 
     def one(self, thing: Any) -> dict[str, Any]:
@@ -47,10 +48,17 @@ class Serialiser:
         first = things[0]
         if self._conversions or not isinstance(first, Row):
             return [self.one(thing) for thing in things]
-        if tuple(first._fields) == self.attributes:
-            return [dict(zip(self.names, row, strict=True)) for row in things]
-        pick = _several(itemgetter, tuple(first._fields.index(name) for name in self.attributes))
-        return [dict(zip(self.names, pick(row), strict=True)) for row in things]
+        pick, names = self._pick(tuple(first._fields)), self.names
+        if pick is None:
+            return [dict(zip(names, row, strict=True)) for row in things]
+        return [dict(zip(names, pick(row))) for row in things]  # noqa: B905 - as many as there are names
+
+    def _pick(self, columns: tuple[str, ...]) -> Callable[[Any], Any] | None:
+        """Return what takes the attributes from a row; None where a row has just these, in their order."""
+        if columns not in self._picks:
+            places = tuple(columns.index(name) for name in self.attributes)
+            self._picks[columns] = None if columns == self.attributes else _several(itemgetter, places)
+        return self._picks[columns]
 
 
 def _several(getter: Any, names: Sequence[Any]) -> Callable[[Any], Any]:
