@@ -46,13 +46,13 @@ def create_app(settings: Settings | None = None) -> Flask:
     with app.app_context():
         for name, engine in db.engines.items():
             metrics.watch(engine, name or PRIMARY)
-        platform.freshness.primary = db.engines[None]
+        platform.connect(db.engines)
     roles.guard(app)
     Migrate(app, db, directory="migrations")
     errors.init_app(app)
     hosts = None if "*" in settings.hosts else settings.hosts
     chain.init_app(app, hosts)
-    app.front = Front(platform, hosts)
+    app.front = Front(app, platform, hosts)
     platform.declared.init_app(app)
     api = Api(app, spec_kwargs={"marshmallow_plugin": MarshmallowPlugin(schema_name_resolver=schema_name)})
     api.describe()

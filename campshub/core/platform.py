@@ -1,5 +1,9 @@
 """What the platform holds for as long as the application lives: settings, keys, cache, freshness, limits, tokens."""
 
+from collections.abc import Mapping
+
+from sqlalchemy import Engine
+
 from campshub.config import Settings, read_keys
 from campshub.core.cache.connection import Cache
 from campshub.core.cache.layered import Answers
@@ -23,6 +27,7 @@ class Platform:
     def __init__(self, settings: Settings) -> None:
         """Make the parts from the settings; connections are made when they are first needed."""
         self.settings = settings
+        self.engines: dict[str | None, Engine] = {}
         self.ring = KeyRing(read_keys(settings.field_encryption_keys))
         self.tokens = Tokens(settings)
         self.cache = Cache(settings.redis_urls[0])
@@ -30,7 +35,7 @@ class Platform:
         self.declared = Declared(settings, self.cache)
         self.lease = Lease(settings)
         self.freshness = Freshness(settings.redis_urls, self.lease, counting=Limits.lua)
-        self.replicas = Replicas(settings, self.lease)
+        self.replicas = Replicas(settings, self.lease, self.engines)
         self.answers = Answers(settings.cache_memory_mb * MIB)
         self.callers = Callers()
         self.addresses = Addresses()
@@ -39,6 +44,11 @@ class Platform:
             Life.ANALYTICS: settings.cache_ttl_analytics,
             Life.STATISTICS: settings.cache_ttl_statistics,
         }
+
+    def connect(self, engines: Mapping[str | None, Engine]) -> None:
+        """Take the engines: the primary's (None), the system role's and one for each replica."""
+        self.engines.update(engines)
+        self.freshness.primary = engines[None]
 
     def life_s(self, mark: Mark) -> float:
         """Return for how long a handler's finished answers are kept at the most; 0: they are not."""

@@ -1,7 +1,7 @@
 """Which server answers a read: a replica that has replayed what is needed, else the primary, within a cap."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from sqlalchemy import Engine
@@ -11,7 +11,9 @@ from campshub.config import Settings
 from campshub.core.breaker import Breaker
 from campshub.core.db.freshness import Asked, as_lsn
 from campshub.core.db.lease import Lease
-from campshub.core.db.session import REPLICA, Behind, Unit, db, is_gone
+from campshub.core.db.session import REPLICA, Behind, Unit, is_gone
+
+Engines = Mapping[str | None, Engine]
 
 PAUSE_S = 2.0
 # A replica ends a query that stands in the way of what it has to replay; the primary has no such conflict.
@@ -25,14 +27,11 @@ class SpillFull(Exception):
 class Replica:
     """One replica: how many reads it has at work, and whether it answers at all."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, engines: Engines) -> None:
         self.number = number
+        self._engines = engines
         self.at_work = 0
         self.breaker = Breaker(PAUSE_S)
-
-    def engine(self) -> Engine:
-        """Return its engine."""
-        return db.engines[f"{REPLICA}{self.number}"]
 
     @contextmanager
     def reading(self, unit: Unit, position: str) -> Iterator[Unit]:
@@ -42,7 +41,11 @@ class Replica:
         """
         self.at_work += 1
         try:
-            yield unit.on(engine=self.engine(), server=REPLICA, needed_lsn=as_lsn(position) if position else None)
+            yield unit.on(
+                engine=self._engines[f"{REPLICA}{self.number}"],
+                server=REPLICA,
+                needed_lsn=as_lsn(position) if position else None,
+            )
         except DBAPIError as error:
             if is_gone(error):
                 self.breaker.failed()
@@ -59,9 +62,10 @@ class Replica:
 class Replicas:
     """The replicas of an installation, as one process sees them."""
 
-    def __init__(self, settings: Settings, lease: Lease) -> None:
+    def __init__(self, settings: Settings, lease: Lease, engines: Engines) -> None:
         self._lease = lease
-        self._replicas = [Replica(number) for number, _ in enumerate(settings.replicas)]
+        self._engines = engines
+        self._replicas = [Replica(number, engines) for number, _ in enumerate(settings.replicas)]
         self._patience_s = settings.db_pool_timeout_s
         self._spill = threading.BoundedSemaphore(settings.db_spill)
 
@@ -109,7 +113,7 @@ class Replicas:
 
     def _serves(self, unit: Unit) -> bool:
         """Tell whether replicas may answer a unit: reads in an organization, under the application's own role."""
-        return bool(self._replicas) and unit.organization_id is not None and unit.engine is db.engines[None]
+        return bool(self._replicas) and unit.organization_id is not None and unit.engine is self._engines[None]
 
     def _first(self, able: list[tuple[int, int, int]]) -> Replica | None:
         for *_, number in sorted(able):

@@ -1,21 +1,44 @@
-"""The addresses that a process has answered lately with an answer that it keeps."""
+"""The addresses that a process has answered lately: what Flask and the edge found out of each, once."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from campshub.core.http.handler import Handler
+from campshub.core.http.handler import Arguments, Handler
+
+if TYPE_CHECKING:
+    from campshub.core.http.call import Call
+    from campshub.core.http.resource import Resource
 
 MOST = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A path with its parameters: which handler answers it, and what stands for it in an answer's key."""
+    """A path with its parameters: which handler reads it, with what, and what stands for it in an answer's key."""
 
     handler: Handler
+    resource: type["Resource"]
     route: str
+    path: str
+    query_string: bytes
+    given: Mapping[str, Any]
+    arguments: Arguments
     digest: str
+
+    @classmethod
+    def of(cls, call: "Call", route: str) -> "Address":
+        """Return the address of a call."""
+        return cls(
+            call.handler,
+            type(call.resource),
+            route,
+            call.address,
+            call.query_string,
+            call.path,
+            call.arguments,
+            call.digest(),
+        )
 
 
 class Addresses:
@@ -29,7 +52,10 @@ class Addresses:
         return self._known.get((environ["PATH_INFO"], environ["QUERY_STRING"]))
 
     def learn(self, environ: Mapping[str, Any], address: Address) -> None:
-        """Remember an address."""
+        """Remember an address, unless its handler says more of its requests than who may send them."""
+        mark = address.handler.mark
+        if mark.is_secret or mark.is_system or mark.limits:
+            return
         if len(self._known) >= MOST:
             self._known.clear()  # someone asks for ever new ones; the common ones are soon back
         self._known[environ["PATH_INFO"], environ["QUERY_STRING"]] = address

@@ -9,6 +9,7 @@ from flask import Response, request
 
 from campshub.core.cache.memory import Kept
 from campshub.core.http import conditional
+from campshub.core.http.call import Call
 from campshub.core.http.handler import Handler
 from campshub.core.http.pagination import Page
 from campshub.core.http.serialise import write
@@ -29,25 +30,26 @@ class Finished:
     location: str | None = None
 
 
-def finish(handler: Handler, result: Any, only: frozenset[str] | None) -> Finished:
+def finish(call: Call, result: Any) -> Finished:
     """Write a handler's result as its mark says: a page, one thing with its ETag, or nothing.
 
     A result ``(thing, status)`` has a status of its own.
     """
+    handler = call.handler
     status = handler.mark.status
     if isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], int):  # noqa: PLR2004 - a pair
         result, status = result
-    serialiser = handler.serialiser(only)
+    serialiser = handler.serialiser(call.arguments.only)
     if serialiser is None or result is None:
         return Finished(_NO_CONTENT if status == _OK else status)
     if isinstance(result, Page):
         items = serialiser.many(result.rows)
         body = write({"items": items, "next_cursor": result.next_cursor, "has_more": result.has_more})
-        return Finished(_OK, body, conditional.etag_of_page(body), _link(result))
+        return Finished(_OK, body, conditional.etag_of_page(body), _link(call, result))
     body = write(serialiser.one(result))
     version = _told(result, "version")
     etag = conditional.etag(version, body) if version is not None else ""
-    location = f"{request.path}{_told(result, 'id')}/" if status == _CREATED else None
+    location = f"{call.address}{_told(result, 'id')}/" if status == _CREATED else None
     return Finished(status, body, etag, None, location)
 
 
@@ -84,10 +86,10 @@ def _told(result: Any, name: str) -> Any:
     return result.get(name) if isinstance(result, dict) else getattr(result, name, None)
 
 
-def _link(page: Page) -> str | None:
+def _link(call: Call, page: Page) -> str | None:
     if page.next_cursor is None:
         return None
-    return f'<{request.path}?{_others(request.query_string)}cursor={page.next_cursor}>; rel="next"'
+    return f'<{call.address}?{_others(call.query_string)}cursor={page.next_cursor}>; rel="next"'
 
 
 @lru_cache(maxsize=4096)

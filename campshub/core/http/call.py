@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from flask import request
-
 from campshub.core.db.session import Entered, Session, Unit
 from campshub.core.http import pagination
 from campshub.core.http.handler import Arguments, Handler
@@ -59,6 +57,8 @@ class Call:
     handler: Handler
     claims: Claims | None
     unit: Unit
+    address: str
+    query_string: bytes
     path: Mapping[str, Any]
     arguments: Arguments = _NOTHING
     given: dict[str, Any] = field(default_factory=dict)
@@ -86,7 +86,7 @@ class Call:
         """Return what stands for the address and its parameters in the key of an answer; nothing if none is kept."""
         if self.platform.life_s(self.handler.mark) <= 0:
             return ""
-        return self.handler.digest(request.path, request.query_string)
+        return self.handler.digest(self.address, self.query_string)
 
     def run(self, session: Session) -> Any:
         """Run the handler in a session; return what it returns."""
@@ -98,7 +98,7 @@ class Call:
         if self.arguments.page is None:
             return {}
         bound_to = {
-            "address": request.path,
+            "address": self.address,
             "organization": self.unit.organization_id,
             "path": self.given,
             "filters": self.arguments.filters,

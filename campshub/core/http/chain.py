@@ -13,6 +13,7 @@ from flask import Flask, Request, Response, g, request
 from campshub.core.http.errors import render
 from campshub.core.http.problems import UnlistedHost
 from campshub.core.observe import logs, metrics
+from campshub.core.observe.trace import Trace, at_work
 
 log = logs.RequestLog()
 
@@ -22,7 +23,7 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}"
 _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 # Not even loopback is exempt from the host check; these addresses are, since probes name machines by address.
 PROBES = frozenset({"/live/", "/ready/", "/health/", "/metrics/"})
-# When the request began, where something came before Flask.
+# When the request began and its trace, where something came before Flask.
 BEGUN = "campshub.begun"
 _CACHING = ("Cache-Control", "private, no-cache")
 _ALWAYS = (("Vary", "Authorization"), ("X-Content-Type-Options", "nosniff"))
@@ -37,9 +38,10 @@ def init_app(app: Flask, hosts: frozenset[str] | None) -> None:
     def begin() -> Response | None:
         here: Any = g._get_current_object()  # noqa: SLF001 - each use of the proxy looks it up
         environ = request.environ
-        here.started = environ.get(BEGUN) or time.perf_counter()
         here.now = datetime.now(UTC)
-        here.trace_id, here.request_id = ids(environ)
+        here.started, trace = environ.get(BEGUN) or (time.perf_counter(), Trace(_route(request), *ids(environ)))
+        here.trace_id, here.request_id = trace.trace_id, trace.request_id
+        at_work.set(trace)
         if not is_ours(environ, hosts) and environ["PATH_INFO"] not in PROBES:
             return render(UnlistedHost())
         return None
@@ -56,9 +58,13 @@ def init_app(app: Flask, hosts: frozenset[str] | None) -> None:
             headers[name] = value
         if "limits" in here:
             headers.extend(here.limits)
-        route = asked.url_rule.rule if asked.url_rule else "unknown"
-        done(asked.method, route, answer.status_code, here.get("started"), asked.remote_addr, here.__dict__)
+        at_work.set(None)
+        done(asked.method, _route(asked), answer.status_code, here.get("started"), asked.remote_addr, here.__dict__)
         return answer
+
+
+def _route(asked: Request) -> str:
+    return asked.url_rule.rule if asked.url_rule else "unknown"
 
 
 def done(

@@ -1,17 +1,13 @@
 """The edge: who asks, what for, may they, one unit of work, one answer; in this order for every request."""
 
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from flask import Response, current_app, g, request
 
-from campshub.core.cache.memory import Kept
 from campshub.core.db import work
-from campshub.core.db.session import Entered, Unit, begin, db
-from campshub.core.http import answers, asking, conditional, idempotency, reading
+from campshub.core.db.session import Entered, Unit, begin
+from campshub.core.http import answers, asking, conditional, finding, idempotency
 from campshub.core.http.addresses import Address
-from campshub.core.http.answers import Finished
-from campshub.core.http.asking import Known
 from campshub.core.http.call import Call
 from campshub.core.http.handler import Handler
 from campshub.core.http.problems import KeyInFlight, KeyReused, Problem, Unauthenticated
@@ -22,15 +18,22 @@ if TYPE_CHECKING:
     from campshub.core.http.resource import Resource
 
 _BEARER = "bearer "
+# Why the front could not answer what it had begun to read.
+FAILED = "campshub.failed"
+UNVERIFIED = ("Campshub-Freshness", "unverified")
 
 
 def answer(resource: "Resource", handler: Handler, path: dict[str, Any]) -> Response:
     """Answer one request with its handler."""
     platform: Platform = current_app.extensions["campshub"]
     claims = _claims(platform, handler)
+    failure: Exception | None = request.environ.pop(FAILED, None)
+    if failure is not None and claims is not None:
+        asking.count(platform, claims)
+        raise failure
     resource.now, resource.platform = g.now, platform
     unit = Unit(
-        engine=db.engines["system" if handler.mark.is_system else None],
+        engine=platform.engines["system" if handler.mark.is_system else None],
         read_only=handler.reads,
         organization_id=claims.organization_id if claims else None,
         user_id=claims.user_id if claims else None,
@@ -38,7 +41,7 @@ def answer(resource: "Resource", handler: Handler, path: dict[str, Any]) -> Resp
         trace_id=g.trace_id,
         address=request.remote_addr,
     )
-    call = Call(platform, resource, handler, claims, unit, path)
+    call = Call(platform, resource, handler, claims, unit, request.path, request.query_string, path)
     try:
         return _read(call) if handler.reads else _write(call)
     finally:
@@ -73,7 +76,7 @@ def _parse(call: Call) -> None:
 
 
 def _read(call: Call) -> Response:
-    """Answer with what is kept; else read, once for all who ask for the same at the same time."""
+    """Answer with what is kept, or read it."""
     try:
         _parse(call)
     except Problem:
@@ -82,40 +85,12 @@ def _read(call: Call) -> Response:
     known = asking.ask(call)
     if known.caller is not None:
         call.admit(known.caller.entered())
-    finished = known.kept or _made(call, known)
-    if isinstance(finished, Kept) and request.url_rule is not None and not call.handler.mark.is_secret:
-        address = Address(call.handler, request.url_rule.rule, call.digest())
-        call.platform.addresses.learn(request.environ, address)
-    return _sent(call, known, finished)
-
-
-def _made(call: Call, known: Known) -> Finished | Kept:
-    if known.place is None:
-        return reading.read(call, known.asked, is_admitted=known.caller is not None)
-    with call.platform.answers.flight(known.asked.answer_key) as (flight, leads):
-        if not leads and flight.found is not None:
-            found: Kept = flight.found
-            return found
-        finished = reading.read(call, known.asked, is_admitted=True)
-        flight.found = _keep(call, known, finished)
-        return finished
-
-
-def _keep(call: Call, known: Known, finished: Finished) -> Kept | None:
-    """Keep what was read, unless nobody knows how fresh it is."""
-    if known.asked.is_unverified or finished.status != HTTPStatus.OK or call.claims is None:
-        return None
-    platform, life_s = call.platform, call.platform.life_s(call.handler.mark)
-    kept = Kept(known.asked.answer_key, finished.body, finished.etag, finished.link)
-    platform.answers.memory.put(known.place, kept, life_s)
-    platform.answers.store(platform.freshness.wire_of(call.claims.organization), kept, life_s)
-    return kept
-
-
-def _sent(call: Call, known: Known, finished: Finished | Kept) -> Response:
+    finished = finding.find(call, known)
+    if known.caller is not None and request.url_rule is not None:
+        call.platform.addresses.learn(request.environ, Address.of(call, request.url_rule.rule))
     sent = answers.respond(call.handler, finished)
     if known.asked.is_unverified:
-        sent.headers["Campshub-Freshness"] = "unverified"
+        sent.headers.add(*UNVERIFIED)
     return sent
 
 
@@ -139,7 +114,7 @@ def _write(call: Call) -> Response:
                 return replay
         result = call.run(session)
         session.flush()
-        finished = answers.finish(call.handler, result, call.arguments.only)
+        finished = answers.finish(call, result)
         made = answers.respond(call.handler, finished)
         if print_ is not None:
             unit.answer = idempotency.kept(made.status_code, answers.worth_keeping(made), made.get_data(), print_)

@@ -1,40 +1,65 @@
-"""The front: what the edge has answered before is answered again before Flask begins, for as long as it is true.
+"""The front: reads at addresses that the edge has answered before are answered before Flask begins.
 
 Flask's contexts, routing and hooks cost more than all that a kept answer needs: a known token, one call to Redis
-(``asking.first``: limits, the caller's state, the stamps and with them the answer) and the bytes. Whatever else is the
-case (an unknown address or token, nothing kept, a refusal of any kind) is Flask's, and the edge goes on from what has
-been asked here, so that nothing is asked or counted twice.
+(``asking.first``: limits, the caller's state, the stamps and with them the answer) and the bytes. An address's first
+answer is Flask's, and so is every refusal: it goes on from what was asked here, so that nothing is asked or counted
+twice.
 """
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
-from campshub.core.http import answers, asking, chain
+from flask import Flask
+
+from campshub.core.cache.memory import Kept
+from campshub.core.db import work
+from campshub.core.db.session import Entered, Unit
+from campshub.core.http import answers, asking, chain, finding
+from campshub.core.http.addresses import Address
+from campshub.core.http.answers import Finished
 from campshub.core.http.asking import ASKED, Known
-from campshub.core.http.call import admitted
-from campshub.core.http.handler import Handler
+from campshub.core.http.call import Call, admitted
+from campshub.core.http.edge import FAILED, UNVERIFIED
 from campshub.core.http.problems import Problem
+from campshub.core.observe.trace import Trace, at_work
 from campshub.core.platform import Platform
 from campshub.core.security.tokens import Claims
 
 _BEARER = "Bearer "
 # Whoever sends one of these wants more than the answer, or is refused.
 _MORE = frozenset({"HTTP_IF_MATCH", "HTTP_ORIGIN"})
-_STATUS = {200: "200 OK", 304: "304 NOT MODIFIED"}
+_STATUS = {200: "200 OK", 204: "204 NO CONTENT", 304: "304 NOT MODIFIED"}
 
 Environ = dict[str, Any]
+Start = Callable[..., Any]
+
+
+@dataclass(slots=True)
+class _Read:
+    """One request that the front answers."""
+
+    environ: Environ
+    address: Address
+    claims: Claims
+    now: float
+    begun: float
+    trace: Trace
+    known: Known = field(init=False)
 
 
 class Front:
     """How an application answers again."""
 
-    def __init__(self, platform: Platform, hosts: frozenset[str] | None) -> None:
+    def __init__(self, app: Flask, platform: Platform, hosts: frozenset[str] | None) -> None:
+        self._app = app
         self._platform = platform
         self._hosts = hosts
 
-    def answer(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes] | None:
-        """Answer a request with what is kept, if that is all there is to do."""
+    def answer(self, environ: Environ, start_response: Start) -> Iterable[bytes] | None:
+        """Answer a request whose address and caller are known; None: Flask has to."""
         if environ["REQUEST_METHOD"] != "GET" or environ["SCRIPT_NAME"]:
             return None
         address = self._platform.addresses.get(environ)
@@ -43,43 +68,82 @@ class Front:
         claims = self._claims(environ.get("HTTP_AUTHORIZATION", ""))
         if claims is None:
             return None
-        begun, now = time.perf_counter(), int(time.time())
+        now, trace = time.time(), Trace(address.route, *chain.ids(environ))
+        read = _Read(environ, address, claims, now, time.perf_counter(), trace)
         try:
-            known = asking.first(self._platform, claims, address.handler, address.digest, now)
+            read.known = asking.first(self._platform, claims, address.handler, address.digest, int(now))
         except Exception:  # noqa: BLE001 - Flask meets it again, and has the words for it
             return None
-        kept = known.kept
-        if kept is None or not self._may_have(known, claims, address.handler):
-            environ[ASKED], environ[chain.BEGUN] = known, begun
+        finished = self._find(read)
+        if finished is None:
+            environ[ASKED], environ[chain.BEGUN] = read.known, (read.begun, trace)
             return None
-        address.handler.figures.asked(found=kept, held=known.held)
-        limits = self._platform.limits.headers(self._platform.limits.standing(known.asked.standing))
-        trace_id, request_id = chain.ids(environ)
-        status, body, headers = answers.described(kept, environ.get("HTTP_IF_NONE_MATCH"))
-        headers += (("X-Request-ID", request_id), *chain.STEADY, *limits)
-        if body:
-            headers.append(("Content-Length", str(len(body))))
-        start_response(_STATUS[status], headers)
-        who = {"trace_id": trace_id, "request_id": request_id} | _named(claims)
-        chain.done("GET", address.route, status, begun, environ.get("REMOTE_ADDR"), who)
-        return (body,)
+        return self._send(read, finished, start_response)
 
     def _claims(self, header: str) -> Claims | None:
         if not header.startswith(_BEARER):
             return None
         return self._platform.tokens.remembered(header[len(_BEARER) :])
 
-    def _may_have(self, known: Known, claims: Claims, handler: Handler) -> bool:
-        """Tell whether the caller is within the limits and may have the answer; else the edge says why not."""
-        standing = known.asked.standing
-        if not standing or not self._platform.limits.standing(standing).allowed or known.caller is None:
-            return False
+    def _find(self, read: _Read) -> Finished | Kept | None:
+        """Return the answer; None where the edge has to say why there is none."""
+        asked, caller, address = read.known.asked, read.known.caller, read.address
+        if not asked.standing or caller is None or not self._platform.limits.standing(asked.standing).allowed:
+            return None
+        state = caller.entered()
         try:
-            admitted(known.caller.entered(), claims, handler.mark.permission)
+            admitted(state, read.claims, address.handler.mark.permission)
         except Problem:
-            return False
-        return True
+            return None
+        if read.known.place is not None:
+            address.handler.figures.asked(found=read.known.kept, held=read.known.held)
+        return read.known.kept or self._made(read, state)
 
+    def _made(self, read: _Read, state: Entered) -> Finished | Kept | None:
+        address, claims = read.address, read.claims
+        now = datetime.fromtimestamp(read.now, UTC)
+        unit = Unit(
+            engine=self._platform.engines[None],
+            organization_id=claims.organization_id,
+            user_id=claims.user_id,
+            now=now,
+            trace_id=read.trace.trace_id,
+            address=read.environ.get("REMOTE_ADDR"),
+        )
+        resource = address.resource()
+        resource.platform, resource.now, resource.if_match = self._platform, now, None
+        call = Call(
+            self._platform, resource, address.handler, claims, unit, address.path, address.query_string, address.given
+        )
+        call.arguments, call.given = address.arguments, dict(address.given)
+        at_work.set(read.trace)
+        try:
+            call.admit(state)
+            return finding.find(call, read.known)
+        except Exception as failure:  # noqa: BLE001 - the edge raises it where every failure is told
+            read.environ[FAILED] = failure
+            return None
+        finally:
+            at_work.set(None)
+            if unit.apart:
+                with self._app.app_context():
+                    work.run_apart(unit)
 
-def _named(claims: Claims) -> dict[str, str]:
-    return {"user_id": claims.user, "organization_id": claims.organization}
+    def _send(self, read: _Read, finished: Finished | Kept, start_response: Start) -> Iterable[bytes]:
+        limits, known, trace = self._platform.limits, read.known, read.trace
+        status, body, headers = answers.described(finished, read.environ.get("HTTP_IF_NONE_MATCH"))
+        headers += (("X-Request-ID", trace.request_id), *chain.STEADY)
+        headers += limits.headers(limits.standing(known.asked.standing))
+        if known.asked.is_unverified:
+            headers.append(UNVERIFIED)
+        if body:
+            headers.append(("Content-Length", str(len(body))))
+        start_response(_STATUS[status], headers)
+        who = {
+            "trace_id": trace.trace_id,
+            "request_id": trace.request_id,
+            "user_id": read.claims.user,
+            "organization_id": read.claims.organization,
+        }
+        chain.done("GET", read.address.route, status, read.begun, read.environ.get("REMOTE_ADDR"), who)
+        return (body,)

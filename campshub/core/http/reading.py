@@ -26,7 +26,7 @@ def read(call: Call, asked: Asked, *, is_admitted: bool) -> Finished:
     def work(session: Session) -> Finished:
         if not is_admitted:
             call.admit(session.unit.entered)
-        finished = answers.finish(call.handler, call.run(session), call.arguments.only)
+        finished = answers.finish(call, call.run(session))
         metrics.reads.labels(session.unit.server).inc()
         return finished
 

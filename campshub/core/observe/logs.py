@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from flask import g, has_request_context
 
 from campshub.config import SettingsError
+from campshub.core.observe.trace import at_work
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 # Their messages name attributes, types and rules, not values.
@@ -80,9 +80,9 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        if has_request_context():
-            line["trace_id"] = g.get("trace_id")
-            line["request_id"] = g.get("request_id")
+        trace = at_work.get()
+        if trace is not None:
+            line["trace_id"], line["request_id"] = trace.trace_id, trace.request_id
         line.update({key: value for key, value in record.__dict__.items() if key not in _STANDARD})
         if record.exc_info and record.exc_info[1] is not None:
             line["exception"] = [_told(error) for error in _chain(record.exc_info[1])]

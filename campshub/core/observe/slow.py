@@ -5,10 +5,11 @@ import re
 import time
 
 import click
-from flask import has_request_context, request
 from prometheus_client import Counter
 from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext
+
+from campshub.core.observe.trace import at_work
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,8 @@ def without_values(text: str) -> str:
 
 def _place() -> str:
     """Return the rule of the address that is being answered, or the name of the command that runs."""
-    if has_request_context():
-        return request.url_rule.rule if request.url_rule else "unknown"
+    trace = at_work.get()
+    if trace is not None:
+        return trace.route
     command = click.get_current_context(silent=True)
     return command.command_path if command else "unknown"
