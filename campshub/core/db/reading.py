@@ -25,6 +25,7 @@ from campshub.core.observe import metrics
 if TYPE_CHECKING:
     from campshub.core.db.session import Session
 
+_LOADER = "campshub.loader"
 _FAILED = frozenset({ExecStatus.FATAL_ERROR, ExecStatus.BAD_RESPONSE})
 # SQLSTATE of a server that shuts down, has crashed, or starts; class 08 is a lost connection.
 _SHUT = frozenset({"57P01", "57P02", "57P03"})
@@ -191,8 +192,9 @@ def _exchange(pgconn: Any, words: bytes) -> list[Any]:
 
 
 def _rows(connection: PoolProxiedConnection, result: Any) -> list[tuple[Any, ...]]:
-    driver: Any = connection.driver_connection
-    loader = Transformer(driver)
+    loader = connection.info.get(_LOADER)
+    if loader is None:  # made once for a connection: it remembers how each type is read
+        loader = connection.info[_LOADER] = Transformer(connection.driver_connection)
     loader.set_pgresult(result)
     rows: list[tuple[Any, ...]] = loader.load_rows(0, result.ntuples, tuple)
     return rows

@@ -50,14 +50,14 @@ class Serialiser:
             return [self.one(thing) for thing in things]
         pick, names = self._pick(tuple(first._fields)), self.names
         if pick is None:
-            return [dict(zip(names, row, strict=True)) for row in things]
+            return [dict(zip(names, row)) for row in things]  # noqa: B905 - what follows is the page's own
         return [dict(zip(names, pick(row))) for row in things]  # noqa: B905 - as many as there are names
 
     def _pick(self, columns: tuple[str, ...]) -> Callable[[Any], Any] | None:
-        """Return what takes the attributes from a row; None where a row has just these, in their order."""
+        """Return what takes the attributes from a row; None where a row begins with them, in their order."""
         if columns not in self._picks:
             places = tuple(columns.index(name) for name in self.attributes)
-            self._picks[columns] = None if columns == self.attributes else _several(itemgetter, places)
+            self._picks[columns] = None if columns[: len(places)] == self.attributes else _several(itemgetter, places)
         return self._picks[columns]
 
 
