@@ -46,6 +46,8 @@ def finish(handler: Handler, result: Any, only: frozenset[str] | None) -> Finish
     body = write(serialiser.one(result))
     version = _told(result, "version")
     etag = conditional.etag(version, body) if version is not None else ""
+    if not etag and handler.reads and not handler.mark.is_secret:  # figures, which are no row
+        etag = conditional.etag_of_page(body)
     location = f"{request.path}{_told(result, 'id')}/" if status == _CREATED else None
     return Finished(status, body, etag, None, location)
 
