@@ -28,7 +28,8 @@ from campshub.core.line import Errand, Interrupted, Line
 from campshub.core.observe import metrics
 
 DEADLINE_MS = 10_000
-# A commit that begins later than this after its begin begins again: its entry would be overdue before it is over.
+# A commit that begins later than this after its begin begins again: its entry could be overdue before it is over. What
+# COMMIT itself takes nobody can bound (a synchronous replica, a full disk); so no check is put off to it.
 COMMIT_WITHIN_S = 5.0
 POSITION = "SELECT pg_current_wal_insert_lsn(), server_identity()"
 
@@ -77,6 +78,10 @@ class Begun:
     primary: str
     at: float
     entries: list[tuple[Wire, bytes, list[str]]]
+
+    def is_late(self) -> bool:
+        """Tell whether its entries are too old for a commit that begins now."""
+        return time.monotonic() - self.at > COMMIT_WITHIN_S
 
 
 class Freshness:

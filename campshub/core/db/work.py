@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from campshub.core.db import epoch
 from campshub.core.db.base import Base, new_id
+from campshub.core.db.freshness import Begun, Freshness
 from campshub.core.db.session import RolledBack, Session, Unit, begin, commit, db, is_gone
 from campshub.core.observe import metrics
 from campshub.core.platform import Platform
@@ -24,6 +25,8 @@ from campshub.core.security import audit
 from campshub.core.security.crypto import new_person_key
 
 log = logging.getLogger(__name__)
+
+MOST_BEGINS = 2
 
 _FINISH = text(
     """
@@ -217,7 +220,7 @@ def complete(session: Session, platform: Platform) -> None:
     if not unit.stamped:
         commit(session)
         return
-    begun = freshness.begin(unit.stamped, unit.primary)
+    begun = _announced(unit, freshness)
     if begun is None:
         session.execute(epoch.ADD)
     try:
@@ -231,6 +234,19 @@ def complete(session: Session, platform: Platform) -> None:
         freshness.wait_out()
     elif position is not None:
         freshness.end(begun, position)
+
+
+def _announced(unit: Unit, freshness: Freshness) -> Begun | None:
+    """Send readers of what is about to be committed to the primary; None: the write must change the epoch instead.
+
+    The process may have stood still over it, or many servers answered slowly one after the other.
+    """
+    for _ in range(MOST_BEGINS):
+        begun = freshness.begin(unit.stamped, unit.primary)
+        if begun is None or not begun.is_late():
+            return begun
+        freshness.end(begun, None)
+    return None
 
 
 def run_apart(unit: Unit) -> None:
