@@ -60,6 +60,12 @@ def reader(apps, writer):
     return Client(apps[1], writer.headers)
 
 
+def left_alone() -> set[str]:
+    """Return the parts whose breakers are open, as the figures say."""
+    samples = [sample for family in metrics.breaker_open.collect() for sample in family.samples]
+    return {sample.labels["name"] for sample in samples if sample.value}
+
+
 def write(writer) -> str:
     return writer.made("/api/students/", {"code": new_id().hex, "given_name": "A", "family_name": "B"})["id"]
 
@@ -138,6 +144,7 @@ def test_without_redis_reads_and_writes_go_on_at_the_primary(stack, writer, read
 
     second = write(writer)
     assert served(reader) == ("primary", {first, second})
+    assert "cache0" in left_alone()
 
     stack.part("redis-cache").start()
     assert until_served_by(reader, "replica") == {first, second}
@@ -149,9 +156,11 @@ def test_without_the_replica_reads_go_on_and_return_to_it(stack, writer, reader,
     until_served_by(reader, "replica")
     stack.kill(part)
 
+    assert "replica0" not in left_alone()
     began = time.monotonic()
     assert [served(reader) for _ in range(5)] == [("primary", {first})] * 5
     assert time.monotonic() - began < 8
+    assert "replica0" in left_alone()
     second = write(writer)
     assert served(reader) == ("primary", {first, second})
     health = reader.get("/health/")
@@ -160,6 +169,7 @@ def test_without_the_replica_reads_go_on_and_return_to_it(stack, writer, reader,
 
     stack.part(part).start()
     assert until_served_by(reader, "replica", 20) == {first, second}
+    assert "replica0" not in left_alone()
 
 
 def test_a_query_that_replay_must_end_is_asked_again_at_the_primary(writer, reader, monkeypatch):

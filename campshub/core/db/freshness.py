@@ -92,7 +92,7 @@ class Freshness:
         self._ask, self._begin = Script("ask", counting), Script("begin")
         self._end, self._repair = Script("end"), Script("repair")
         scripts = (self._ask, self._begin, self._end, self._repair)
-        self.wires = [Wire(url, scripts) for url in urls]
+        self.wires = [Wire(url, scripts, name=f"cache{number}") for number, url in enumerate(urls)]
         self._positions = Line(_ask_position)
 
     def wire_of(self, organization: str) -> Wire:

@@ -13,6 +13,7 @@ from campshub.core.breaker import Breaker
 from campshub.core.db.freshness import Asked, as_lsn
 from campshub.core.db.lease import Lease
 from campshub.core.db.session import REPLICA, Behind, Unit, db, is_gone
+from campshub.core.observe import metrics
 
 PAUSE_S = 2.0
 # A replica ends a query that stands in the way of what it has to replay; the primary has no such conflict.
@@ -29,7 +30,8 @@ class Replica:
     def __init__(self, number: int) -> None:
         self.number = number
         self.at_work = 0
-        self.breaker = Breaker(PAUSE_S)
+        name = f"{REPLICA}{number}"
+        self.breaker = Breaker(PAUSE_S, name=name, changed=metrics.breaker_open.labels(name).set)
 
     def engine(self) -> Engine:
         """Return its engine."""
