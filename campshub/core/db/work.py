@@ -19,6 +19,7 @@ from campshub.core.db import epoch
 from campshub.core.db.base import Base, new_id
 from campshub.core.db.freshness import Begun, Freshness
 from campshub.core.db.session import RolledBack, Session, Unit, begin, commit, db, is_gone
+from campshub.core.db.unit import Position
 from campshub.core.observe import metrics
 from campshub.core.platform import Platform
 from campshub.core.security import audit
@@ -218,7 +219,7 @@ def complete(session: Session, platform: Platform) -> None:
     unit, freshness = session.unit, platform.freshness
     finish(session, platform)
     if not unit.stamped:
-        commit(session)
+        _note_end(unit, commit(session))
         return
     begun = _announced(unit, freshness)
     if begun is None:
@@ -230,10 +231,17 @@ def complete(session: Session, platform: Platform) -> None:
         if begun is not None and (isinstance(error, RolledBack) or not is_gone(error)):
             freshness.end(begun, None)
         raise
+    _note_end(unit, position)
     if begun is None:
         freshness.wait_out()
     elif position is not None:
         freshness.end(begun, position)
+
+
+def _note_end(unit: Unit, position: str | None) -> None:
+    """Note where the commit has ended, for jobs that will read what it wrote."""
+    if position is not None:
+        unit.ended_at = Position(unit.primary, position)
 
 
 def _announced(unit: Unit, freshness: Freshness) -> Begun | None:
