@@ -141,6 +141,19 @@ def test_every_operation_stamps_the_tags_of_all_that_it_changes(app):
     assert {name for name, tables in changed.items() if not tables} == set()
 
 
+def test_no_read_stamps_anything(app, seeds):
+    """Also one whose reading is recorded: else everyone's kept answers would have to be made again."""
+    recorded, stamped = set(), {}
+    for operation in (one for one in operations(app) if one.method == "GET"):
+        with watched() as transactions:
+            assert asked(seeds, operation).status == 200
+        recorded |= {operation.name for one in transactions if one.written}
+        stamped[operation.name] = {pair for one in transactions for pair in one.stamped}
+
+    assert {name for name, pairs in stamped.items() if pairs} == set()
+    assert "GET /api/students/<uuid:student_id>/medical-note/" in recorded
+
+
 def test_commands_that_load_rows_in_bulk_stamp_their_tags(app, tmp_path):
     words = ("demo", "seed", "--organizations", "1", "--students", "20", "--days", "7")
     with watched() as transactions:

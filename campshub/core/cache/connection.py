@@ -12,6 +12,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from campshub.core.breaker import Breaker
+from campshub.core.observe import metrics
 
 ANSWER_WITHIN_S = 0.25
 PAUSE_S = 2.0
@@ -36,7 +37,8 @@ class Cache:
             timeout=ANSWER_WITHIN_S,
         )
         self.client: Any = redis.Redis.from_pool(connections)
-        self._breaker = Breaker(PAUSE_S)
+        # Of its own: the wire to the same server, ``cache0``, fails and comes back by itself.
+        self._breaker = Breaker(PAUSE_S, name="limits", changed=metrics.breaker_open.labels("limits").set)
 
     def ask(self, question: Callable[[Any], Any]) -> Any:
         """Return the answer of one call.

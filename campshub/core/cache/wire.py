@@ -17,6 +17,7 @@ from redis.retry import Retry
 from campshub.core.breaker import Breaker
 from campshub.core.cache.connection import ANSWER_WITHIN_S, PAUSE_S, CacheAway
 from campshub.core.line import Errand, Interrupted, Line
+from campshub.core.observe import metrics
 
 _SCRIPTS = Path(__file__).parent / "scripts"
 _CHUNK = 256 * 1024
@@ -34,7 +35,7 @@ class Script:
 class Wire:
     """One process's connection to one cache Redis."""
 
-    def __init__(self, url: str, scripts: Sequence[Script]) -> None:
+    def __init__(self, url: str, scripts: Sequence[Script], *, name: str = "cache0") -> None:
         self.url = url
         self._scripts = scripts
         self._pool = redis.ConnectionPool.from_url(
@@ -44,7 +45,7 @@ class Wire:
             retry=Retry(NoBackoff(), 0),
         )
         self._line = Line(self._serve)
-        self.breaker = Breaker(PAUSE_S)
+        self.breaker = Breaker(PAUSE_S, name=name, changed=metrics.breaker_open.labels(name).set)
         # The identity of the server that was last seen out of quarantine (``ask.lua``).
         self.identity = b""
         self._process = os.getpid()

@@ -27,7 +27,8 @@ from campshub.core.line import Errand, Interrupted, Line
 from campshub.core.observe import metrics
 
 DEADLINE_MS = 10_000
-# A commit that begins later than this after its begin begins again: its entry would be overdue before it is over.
+# A commit that begins later than this after its begin begins again: its entry could be overdue before it is over. What
+# COMMIT itself takes nobody can bound (a synchronous replica, a full disk); so no check is put off to it.
 COMMIT_WITHIN_S = 5.0
 POSITION = "SELECT pg_current_wal_insert_lsn(), server_identity()"
 
@@ -77,6 +78,10 @@ class Begun:
     at: float
     entries: list[tuple[Wire, bytes, list[str]]]
 
+    def is_late(self) -> bool:
+        """Tell whether its entries are too old for a commit that begins now."""
+        return time.monotonic() - self.at > COMMIT_WITHIN_S
+
 
 class Freshness:
     """Stamps, pending entries and repairs, in the cache Redis of each organization.
@@ -91,7 +96,7 @@ class Freshness:
         self._ask, self._begin = Script("ask", counting), Script("begin")
         self._end, self._repair = Script("end"), Script("repair")
         scripts = (self._ask, self._begin, self._end, self._repair)
-        self.wires = [Wire(url, scripts) for url in urls]
+        self.wires = [Wire(url, scripts, name=f"cache{number}") for number, url in enumerate(urls)]
         self._positions = Line(self._ask_position)
 
     def wire_of(self, organization: str) -> Wire:

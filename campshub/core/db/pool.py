@@ -11,6 +11,8 @@ import threading
 from collections import deque
 from typing import Any, ClassVar
 
+from psycopg.pq import TransactionStatus
+from sqlalchemy import event
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.util.queue import Empty, Full, QueueCommon
 
@@ -109,6 +111,13 @@ class FairPool(QueuePool):
     """SQLAlchemy's pool with that queue."""
 
     _queue_class: ClassVar[type[QueueCommon[Any]]] = FairQueue  # type: ignore[misc] # the base declares no ClassVar
+
+
+@event.listens_for(FairPool, "reset")
+def reset(connection: Any, _record: object, _state: object) -> None:
+    """Roll back what is under way on a connection that comes back; the usual way asks even where nothing is."""
+    if connection.pgconn.transaction_status != TransactionStatus.IDLE:
+        connection.rollback()
 
 
 # SQLAlchemy logs under the name of the pool's class, and this one's is among the application's own loggers.

@@ -9,11 +9,12 @@ statement that another caller's request will use.
 
 import re
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import Enum
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, cast
 
 from psycopg import Connection, sql
 from psycopg.pq import Escaping
@@ -31,16 +32,18 @@ _DIALECT: Any = psycopg.dialect()  # type: ignore[no-untyped-call]
 _TYPES: dict[type, Any] = {str: Text(), uuid.UUID: Uuid(), date: Date(), datetime: DateTime(timezone=True), int: None}
 
 
-@runtime_checkable
-class Shaped(Protocol):
+class Shaped(ABC):
     """An argument with a shape and values of its own, such as who asks, or which page."""
 
+    @abstractmethod
     def shape(self) -> Hashable:
         """Return what the statement depends on."""
 
+    @abstractmethod
     def stand_in(self) -> Any:
         """Return what the statement is written with."""
 
+    @abstractmethod
     def values(self) -> Mapping[str, Any]:
         """Return the values by the names that the stand-in gave them."""
 

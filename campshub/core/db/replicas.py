@@ -1,6 +1,7 @@
 """Which server answers a read: a replica that has replayed what is needed, else the primary, within a cap."""
 
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -9,13 +10,16 @@ from sqlalchemy.exc import DBAPIError
 
 from campshub.config import Settings
 from campshub.core.breaker import Breaker
-from campshub.core.db.freshness import Asked, as_lsn
+from campshub.core.db.freshness import Asked, as_lsn, comparable
 from campshub.core.db.lease import Lease
 from campshub.core.db.session import REPLICA, Behind, Unit, is_gone
+from campshub.core.db.unit import Position
+from campshub.core.observe import metrics
 
 Engines = Mapping[str | None, Engine]
 
 PAUSE_S = 2.0
+ASKED_AGAIN_S = 0.05  # twice in the time between two questions of the watch
 # A replica ends a query that stands in the way of what it has to replay; the primary has no such conflict.
 _CONFLICT = frozenset({"40001", "57014", "57P01"})
 
@@ -31,7 +35,8 @@ class Replica:
         self.number = number
         self._engines = engines
         self.at_work = 0
-        self.breaker = Breaker(PAUSE_S)
+        name = f"{REPLICA}{number}"
+        self.breaker = Breaker(PAUSE_S, name=name, changed=metrics.breaker_open.labels(name).set)
 
     @contextmanager
     def reading(self, unit: Unit, position: str) -> Iterator[Unit]:
@@ -67,6 +72,7 @@ class Replicas:
         self._engines = engines
         self._replicas = [Replica(number, engines) for number, _ in enumerate(settings.replicas)]
         self._patience_s = settings.db_pool_timeout_s
+        self._wait_s = settings.replica_wait_s
         self._spill = threading.BoundedSemaphore(settings.db_spill)
 
     def choose(self, unit: Unit, asked: Asked) -> Replica | None:
@@ -80,13 +86,24 @@ class Replicas:
         lease = self._lease.last()
         if lease is None or not self._serves(unit):
             return None
-        position = int(asked.position or "0", 16)
-        able = []
-        for replica in self._replicas:
-            seen = self._lease.replayed(replica.number)
-            if seen is not None and seen.primary == lease.primary and seen.position >= position:
-                able.append((replica.at_work, -seen.position, replica.number))
-        return self._first(able)
+        return self._first(self._able(lease.primary, asked.position))
+
+    def wait_for(self, unit: Unit, position: Position) -> Replica | None:
+        """Return a replica that has what was committed at a position, waiting for one; None: the primary.
+
+        For jobs, which need no stamps: what they are told to read is at that position. They wait as long as
+        ``REPLICA_WAIT_S`` says, but not for a replica of another primary, whose positions mean something else.
+        """
+        until = time.monotonic() + self._wait_s
+        while self._serves(unit):
+            lease = self._lease.granted()  # the first question starts the watch
+            if lease is not None and lease.primary != position.primary:
+                return None
+            replica = self._first(self._able(position.primary, comparable(position.lsn)))
+            if replica is not None or time.monotonic() >= until:
+                return replica
+            time.sleep(ASKED_AGAIN_S)
+        return None
 
     def choose_any(self, unit: Unit) -> Replica | None:
         """Return the replica that is furthest, for when the primary cannot be reached."""
@@ -110,6 +127,15 @@ class Replicas:
             yield
         finally:
             self._spill.release()
+
+    def _able(self, primary: str, position: str) -> list[tuple[int, int, int]]:
+        """Return the replicas that follow a primary and have replayed a comparable position, the best one least."""
+        needed, able = int(position or "0", 16), []
+        for replica in self._replicas:
+            seen = self._lease.replayed(replica.number)
+            if seen is not None and seen.primary == primary and seen.position >= needed:
+                able.append((replica.at_work, -seen.position, replica.number))
+        return able
 
     def _serves(self, unit: Unit) -> bool:
         """Tell whether replicas may answer a unit: reads in an organization, under the application's own role."""

@@ -110,6 +110,7 @@ def engine_config(settings: Settings) -> dict[str, Any]:
             "max_overflow": 0,
             "pool_timeout": settings.db_pool_timeout_s,
             "pool_use_lifo": True,
+            "pool_reset_on_return": None,  # ``pool.reset`` does it
             "pool_recycle": 600,
             "isolation_level": "AUTOCOMMIT",
             "hide_parameters": True,

@@ -34,6 +34,17 @@ class Entered:
     answer: dict[str, Any] | None
 
 
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a commit has ended, and on which primary; a replica that has replayed it shows what was written.
+
+    It is two texts, so that a job can carry it.
+    """
+
+    primary: str
+    lsn: str
+
+
 @dataclass
 class Unit:
     """One unit of work: where it runs, for whom, and what its commit carries beside its own rows."""
@@ -54,6 +65,8 @@ class Unit:
     entered: Entered | None = None
     # Who the primary is, which the stamps of what is written here belong to.
     primary: str = ""
+    # Where its commit has ended; None before that, and of a unit that only reads.
+    ended_at: Position | None = None
     stamped: set[tuple[UUID, str]] = field(default_factory=set)
     # Why all that the unit changes is changed; it stands in each of its audit entries.
     reason: str | None = None

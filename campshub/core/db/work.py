@@ -17,13 +17,17 @@ from sqlalchemy.exc import DBAPIError
 
 from campshub.core.db import epoch
 from campshub.core.db.base import Base, new_id
+from campshub.core.db.freshness import Begun, Freshness
 from campshub.core.db.session import RolledBack, Session, Unit, begin, commit, db, is_gone
+from campshub.core.db.unit import Position
 from campshub.core.observe import metrics
 from campshub.core.platform import Platform
 from campshub.core.security import audit
 from campshub.core.security.crypto import new_person_key
 
 log = logging.getLogger(__name__)
+
+MOST_BEGINS = 2
 
 _FINISH = text(
     """
@@ -215,9 +219,9 @@ def complete(session: Session, platform: Platform) -> None:
     unit, freshness = session.unit, platform.freshness
     finish(session, platform)
     if not unit.stamped:
-        commit(session)
+        _note_end(unit, commit(session))
         return
-    begun = freshness.begin(unit.stamped, unit.primary)
+    begun = _announced(unit, freshness)
     if begun is None:
         session.execute(epoch.ADD)
     try:
@@ -227,10 +231,30 @@ def complete(session: Session, platform: Platform) -> None:
         if begun is not None and (isinstance(error, RolledBack) or not is_gone(error)):
             freshness.end(begun, None)
         raise
+    _note_end(unit, position)
     if begun is None:
         freshness.wait_out()
     elif position is not None:
         freshness.end(begun, position)
+
+
+def _note_end(unit: Unit, position: str | None) -> None:
+    """Note where the commit has ended, for jobs that will read what it wrote."""
+    if position is not None:
+        unit.ended_at = Position(unit.primary, position)
+
+
+def _announced(unit: Unit, freshness: Freshness) -> Begun | None:
+    """Send readers of what is about to be committed to the primary; None: the write must change the epoch instead.
+
+    The process may have stood still over it, or many servers answered slowly one after the other.
+    """
+    for _ in range(MOST_BEGINS):
+        begun = freshness.begin(unit.stamped, unit.primary)
+        if begun is None or not begun.is_late():
+            return begun
+        freshness.end(begun, None)
+    return None
 
 
 def run_apart(unit: Unit) -> None:

@@ -19,7 +19,7 @@ def etag(version: int, shown: bytes) -> str:
 
 
 def etag_of_page(shown: bytes) -> str:
-    """Return the ETag of a page, which has no version of its own: it stands for the bytes."""
+    """Return the ETag of a page, or of figures, which have no version of their own: it stands for the bytes."""
     return f'"{hashlib.sha256(shown).hexdigest()[:18]}"'
 
 

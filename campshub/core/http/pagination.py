@@ -16,7 +16,7 @@ import orjson
 from marshmallow import ValidationError
 from sqlalchemy import ColumnElement, Integer, Text, cast, literal, tuple_
 
-from campshub.core.db.prepared import AnySelect, stand_in
+from campshub.core.db.prepared import AnySelect, Shaped, stand_in
 from campshub.core.db.session import Session
 from campshub.core.http import fields
 from campshub.core.http.problems import BadCursor
@@ -40,7 +40,7 @@ class Page:
 
 
 @dataclass(frozen=True)
-class PageRequest:
+class PageRequest(Shaped):
     """Which rows of a list are wanted, in which order, and which of their fields.
 
     It is an argument of prepared statements: the order and the fields belong to their shape, where the page begins and
@@ -84,13 +84,11 @@ class PageRequest:
 
         :raises BadCursor: the cursor was made for another list.
         """
-        rows = session.execute(statement).all()
+        rows: list[Any] = list(session.execute(statement))
         if len(rows) <= self.limit:
             return Page(rows=rows, next_cursor=None)
-        rows = rows[: self.limit]
-        names = rows[-1]._fields
-        first = len(names) - next(number for number, name in enumerate(reversed(names)) if name == "order_0") - 1
-        return Page(rows=rows, next_cursor=self._sign(rows[-1][first:]))
+        del rows[self.limit :]
+        return Page(rows=rows, next_cursor=self._sign(rows[-1][_first_key(rows[-1]._fields) :]))
 
     def shape(self) -> Hashable:
         """Return what a statement of this page depends on."""
@@ -152,6 +150,12 @@ class PageRequest:
         if binding != self._binding():
             raise BadCursor
         return texts
+
+
+@lru_cache(maxsize=512)
+def _first_key(names: tuple[str, ...]) -> int:
+    """Return where the values begin by which a page is ordered: they are its last ones."""
+    return len(names) - 1 - names[::-1].index("order_0")
 
 
 def _signature(key: bytes, words: bytes) -> bytes:

@@ -23,6 +23,12 @@ statement_seconds = Histogram("campshub_sql_seconds", "Time of a statement or ba
 pool_in_use = Gauge(
     "campshub_pool_connections_in_use", "Connections that are at work.", ["engine"], multiprocess_mode="livesum"
 )
+breaker_open = Gauge(
+    "campshub_breaker_open",
+    "Processes that leave a part alone, since it failed.",
+    ["name"],
+    multiprocess_mode="livesum",
+)
 reads = Counter("campshub_reads_total", "Read-only units of work, by the server that answered.", ["server"])
 hits = Counter("campshub_cache_hits_total", "Finished answers that were kept.", ["family", "layer"])
 misses = Counter("campshub_cache_misses_total", "Finished answers that had to be made.", ["family"])

@@ -11,12 +11,12 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import ColumnElement, Uuid, and_, false, true
 
 from campshub.core.db.base import PLATFORM_ID
-from campshub.core.db.prepared import stand_in
+from campshub.core.db.prepared import Shaped, stand_in
 from campshub.core.security.permissions import ROLES, SCOPES, Permission, Role, Scope
 
 
 @dataclass(frozen=True)
-class Principal:
+class Principal(Shaped):
     """A user in the organization that their token is for."""
 
     user_id: uuid.UUID

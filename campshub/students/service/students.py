@@ -13,7 +13,7 @@ from campshub.core.db.base import new_id
 from campshub.core.db.prints import fingerprint
 from campshub.core.db.rows import lock, retried
 from campshub.core.db.session import Session
-from campshub.core.db.work import record_apart, tell, wrote
+from campshub.core.db.work import record_apart, tell
 from campshub.core.http.problems import Conflict, FieldError, Forbidden, Invalid
 from campshub.core.http.rows import GivenRow
 from campshub.core.platform import Platform
@@ -218,7 +218,6 @@ def read_medical_note(
     sealed = reads.medical_note_of(session, principal, student_id)
 
     def record(apart: Session) -> None:
-        wrote(apart, Student)
         tell(apart, Change("read", "students", student_id, student_id, None, {"field": "medical_note"}, frozenset()))
 
     record_apart(session, record)
