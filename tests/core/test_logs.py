@@ -1,31 +1,11 @@
 """A line for each request, with its ids; never what tells of a person, and no secret."""
 
-import io
 import json
-import logging
 
-import pytest
-
-from campshub.core.observe.logs import JsonLines
 from campshub.core.security.permissions import Role
 from tests.conftest import PASSWORD, Client
 
 CANARY = "Quetzalcoatlus"
-
-
-@pytest.fixture
-def lines(app):
-    """Everything that the application logs, as it is written."""
-    written = io.StringIO()
-    handler = logging.StreamHandler(written)
-    handler.setFormatter(JsonLines())
-    logger = logging.getLogger("campshub")
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.DEBUG)
-    yield lambda: [json.loads(line) for line in written.getvalue().splitlines()]
-    logger.removeHandler(handler)
-    logger.setLevel(level)
 
 
 def test_an_error_is_logged_with_its_places_and_ids_but_not_with_what_was_given(api, place, lines, monkeypatch):

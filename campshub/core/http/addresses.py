@@ -54,7 +54,7 @@ class Addresses:
     def learn(self, environ: Mapping[str, Any], address: Address) -> None:
         """Remember an address, unless its handler says more of its requests than who may send them."""
         mark = address.handler.mark
-        if mark.is_secret or mark.is_system or mark.limits:
+        if mark.is_system or mark.limits:
             return
         if len(self._known) >= MOST:
             self._known.clear()  # someone asks for ever new ones; the common ones are soon back

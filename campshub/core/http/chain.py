@@ -25,10 +25,12 @@ _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"
 PROBES = frozenset({"/live/", "/ready/", "/health/", "/metrics/"})
 # When the request began and its trace, where something came before Flask.
 BEGUN = "campshub.begun"
+NO_STORE = ("Cache-Control", "no-store")
 _CACHING = ("Cache-Control", "private, no-cache")
 _ALWAYS = (("Vary", "Authorization"), ("X-Content-Type-Options", "nosniff"))
-# What every answer carries that does not say otherwise.
+# What every answer carries, and one that is a secret.
 STEADY = (_CACHING, *_ALWAYS)
+SECRET = (NO_STORE, *_ALWAYS)
 
 
 def init_app(app: Flask, hosts: frozenset[str] | None) -> None:

@@ -132,7 +132,10 @@ class Front:
     def _send(self, read: _Read, finished: Finished | Kept, start_response: Start) -> Iterable[bytes]:
         limits, known, trace = self._platform.limits, read.known, read.trace
         status, body, headers = answers.described(finished, read.environ.get("HTTP_IF_NONE_MATCH"))
-        headers += (("X-Request-ID", trace.request_id), *chain.STEADY)
+        headers += (
+            ("X-Request-ID", trace.request_id),
+            *(chain.SECRET if read.address.handler.mark.is_secret else chain.STEADY),
+        )
         headers += limits.headers(limits.standing(known.asked.standing))
         if known.asked.is_unverified:
             headers.append(UNVERIFIED)

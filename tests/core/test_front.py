@@ -1,0 +1,235 @@
+"""What is answered before Flask begins is what Flask would have answered; whatever else is the case goes to Flask."""
+
+import time
+
+import pytest
+from flask import request_started
+
+from campshub.app import create_app
+from campshub.core.cache.connection import CacheAway
+from campshub.core.db.work import unit_of_work
+from campshub.core.http import finding
+from campshub.core.http.addresses import MOST, Addresses
+from campshub.core.security.permissions import Role
+from tests.conftest import Client, close, new_place, settings_of
+
+LIST = "/api/students/?limit=2"
+# These differ from one request to the next.
+OWN = {"X-Request-ID", "RateLimit"}
+
+
+PATIENCE_S = 20
+
+
+@pytest.fixture
+def platform(app):
+    return app.extensions["campshub"]
+
+
+@pytest.fixture
+def by_flask(app):
+    """Return a caller that tells an answer and how often Flask was begun for it."""
+
+    def call(client, address, method="GET", **options):
+        begun = []
+
+        def begin(*_, **__):
+            begun.append(1)
+
+        with request_started.connected_to(begin, app):
+            answer = client.call(method, address, **options)
+        return answer, len(begun)
+
+    return call
+
+
+@pytest.fixture
+def before_flask(by_flask):
+    """Return a caller that is answered before Flask; a lease that has lapsed on a busy machine is waited for."""
+
+    def call(client, address, **options):
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            answer, begun = by_flask(client, address, **options)
+            if not begun:
+                return answer
+        raise AssertionError(f"{address} is never answered before Flask")
+
+    return call
+
+
+@pytest.fixture
+def known(trusted, api, student, before_flask):
+    """A student who is known by address, as is the list."""
+    made = student(medical_note="asthma")
+    student()
+    student()
+    item = f"/api/students/{made['id']}/"
+    for address in (LIST, item):
+        before_flask(api, address)
+    return item
+
+
+def headers_of(answer):
+    return {name: value for name, value in answer.headers.items() if name not in OWN}
+
+
+def test_a_known_address_is_answered_before_flask_as_flask_answered_it(api, known, by_flask, before_flask):
+    for address in (LIST, known):
+        first, began = by_flask(api, address, headers={"Origin": "https://example.org"})  # which is Flask's affair
+        again = before_flask(api, address, headers={"X-Request-ID": "again"})
+
+        assert began == 1
+        assert again.headers["X-Request-ID"] == "again"
+        assert (again.status, again.response.data, headers_of(again)) == (200, first.response.data, headers_of(first))
+        unchanged = before_flask(api, address, headers={"If-None-Match": first.headers["ETag"]})
+        assert (unchanged.status, unchanged.response.data) == (304, b"")
+        assert unchanged.headers["ETag"] == first.headers["ETag"]
+
+
+def test_what_is_not_kept_is_read_before_flask_as_well(platform, api, known, by_flask, before_flask, monkeypatch):
+    monkeypatch.setattr(platform, "_lives", dict.fromkeys(platform._lives, 0))
+    monkeypatch.setattr(platform, "addresses", Addresses())
+    for address in (LIST, known):
+        first, _ = by_flask(api, address)
+        again = before_flask(api, address)
+        assert (again.status, again.response.data, headers_of(again)) == (200, first.response.data, headers_of(first))
+        assert len(again.asked) == 1
+
+
+def left(answer):
+    return int(answer.headers["RateLimit"].split("r=")[1].split(";")[0])
+
+
+def test_each_request_is_counted_once_whoever_answers(api, known, by_flask):
+    flask, _ = by_flask(api, "/api/groups/")
+    front, _ = by_flask(api, LIST)
+    assert left(front) == left(flask) - 1
+
+    version = api.get(known).headers["ETag"]
+    deleted = api.delete(known, headers={"If-Match": version})
+    gone, flask_begun = by_flask(api, known)
+    assert left(gone) == left(deleted) - 1 == left(front) - 3
+    assert (gone.status, gone.problem["code"], flask_begun) == (404, "not_found", 1)
+
+
+def test_a_refusal_has_the_trace_that_the_request_began_with(api, known, lines):
+    trace = "a" * 32
+    api.delete(known, headers={"If-Match": api.get(known).headers["ETag"]})
+    gone = api.get(known, headers={"traceparent": f"00-{trace}-{'b' * 16}-01"})
+    assert gone.problem["trace_id"] == lines()[-1]["trace_id"] == trace
+
+
+def test_what_was_written_is_in_the_next_answer(api, known):
+    changed = api.patch(known, {"given_name": "Aasha"}, headers={"If-Match": api.get(known).headers["ETag"]})
+    assert changed.status == 200
+
+    assert api.get(known).json["given_name"] == "Aasha"
+    assert "Aasha" in {row["given_name"] for row in api.get(LIST).json["items"]}
+
+
+def rewrite(app, place, statement, *given):
+    """Change who may do what, as a service would."""
+    with app.app_context(), unit_of_work(system=True, organization_id=place.id) as session:
+        session.connection().exec_driver_sql(statement, given)
+        session.unit.stamped.add((place.id, "access"))
+
+
+def test_whoever_may_not_have_it_is_refused_as_ever(app, place, api, known, by_flask, before_flask):
+    someone, stranger = place.someone(Role.ADMIN), new_place(app).the(Role.ADMIN)
+    before_flask(someone, known)
+    rewrite(app, place, "UPDATE users SET session_version = session_version + 1 WHERE id = %s", someone.user_id)
+
+    refused, began = by_flask(someone, known)
+    assert (refused.status, refused.problem["code"], began) == (401, "session_ended", 1)
+    assert by_flask(stranger, known)[0].problem["code"] == "not_found"
+    assert by_flask(Client(app), known)[0].problem["code"] == "unauthenticated"
+    assert by_flask(Client(app, {"Authorization": "Bearer x.y.z"}), known)[0].problem["code"] == "bad_token"
+    assert by_flask(api, known)[0].status == 200
+
+
+def test_an_organization_that_is_suspended_is_refused(app, place, api, known, by_flask):
+    rewrite(app, place, "UPDATE organizations SET status = 'suspended' WHERE id = %s", place.id)
+    assert by_flask(api, known)[0].problem["code"] == "organization_suspended"
+
+
+def test_a_role_that_loses_a_permission_is_refused(app, place, known, by_flask, before_flask):
+    someone, note = place.someone(Role.ADMIN), f"{known}medical-note/"
+    before_flask(someone, note)
+    rewrite(app, place, "UPDATE memberships SET role = 'trainer' WHERE user_id = %s", someone.user_id)
+
+    refused, _ = by_flask(someone, note)
+    assert (refused.status, refused.problem["code"]) == (403, "forbidden")
+
+
+def test_that_a_note_was_read_is_recorded_each_time(place, api, known, before_flask, sql):
+    note = f"{known}medical-note/"
+    before_flask(api, note)
+    reads = "SELECT count(*) FROM audit_log WHERE organization_id = %s AND action = 'read'"
+    ((count,),) = sql(reads, place.id)
+    assert count > 0
+
+    assert api.get(note).headers["Cache-Control"] == "no-store"
+    assert sql(reads, place.id) == [(count + 1,)]
+
+
+def test_what_is_more_than_a_read_goes_to_flask(api, known, by_flask):
+    for method, options in (
+        ("HEAD", {}),
+        ("GET", {"headers": {"If-Match": '"1"'}}),
+        ("GET", {"headers": {"Host": "elsewhere.example"}}),
+        ("GET", {"headers": {"Origin": "https://example.org"}}),
+        ("GET", {"headers": {"Authorization": f"bearer {api.headers['Authorization'].partition(' ')[2]}"}}),
+    ):
+        assert by_flask(api, known, method, **options)[1] == 1, (method, options)
+    assert by_flask(api, known, headers={"Host": "elsewhere.example"})[0].problem["code"] == "unlisted_host"
+    assert by_flask(api, f"{known}?x=1")[0].status == 422
+
+
+def test_a_spent_limit_refuses_before_what_is_kept(stack, database, place):
+    app = create_app(settings_of(stack, database, rate_limit_user="3/hour"))
+    client = Client(app, place.someone(Role.ADMIN).headers)
+    assert [client.get("/api/groups/").status for _ in range(5)] == [200, 200, 200, 429, 429]
+    close(app)
+
+
+def test_without_redis_flask_answers(platform, api, known, by_flask, monkeypatch):
+    def away(*_):
+        raise CacheAway
+
+    monkeypatch.setattr(platform.freshness, "ask", away)
+    answer, began = by_flask(api, known)
+    assert (answer.status, began) == (200, 1)
+    assert "RateLimit" in answer.headers
+
+
+def test_a_failure_before_flask_is_told_by_flask(platform, api, known, by_flask, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(platform, "_lives", dict.fromkeys(platform._lives, 0))
+    monkeypatch.setattr(platform, "addresses", Addresses())
+    api.get(known)
+    monkeypatch.setattr(finding, "find", broken)
+    answer, began = by_flask(api, known)
+    assert (answer.status, answer.problem["code"], began) == (500, "unexpected", 1)
+
+
+def test_a_log_line_names_the_request_as_flasks_does(api, known, by_flask, before_flask, lines):
+    by_flask(api, LIST, headers={"X-Request-ID": "a", "Origin": "https://example.org"})
+    before_flask(api, LIST, headers={"X-Request-ID": "b"})
+
+    of_flask, *_, of_front = (line for line in lines() if line["logger"] == "campshub.requests")
+    differing = {"at", "milliseconds", "request_id", "trace_id"}
+    assert {k: v for k, v in of_flask.items() if k not in differing} == {
+        k: v for k, v in of_front.items() if k not in differing
+    }
+    assert (of_flask["request_id"], of_front["request_id"]) == ("a", "b")
+
+
+def test_a_bounded_number_of_addresses_is_remembered(platform, known):
+    addresses = platform.addresses
+    address = addresses.get({"PATH_INFO": known, "QUERY_STRING": ""})
+    for number in range(MOST + 1):
+        addresses.learn({"PATH_INFO": "/", "QUERY_STRING": f"n={number}"}, address)
+    assert 0 < len(addresses) <= MOST
