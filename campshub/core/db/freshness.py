@@ -28,7 +28,8 @@ from campshub.core.line import Errand, Interrupted, Line
 from campshub.core.observe import metrics
 
 DEADLINE_MS = 10_000
-# A commit that begins later than this after its begin begins again: its entry would be overdue before it is over.
+# A commit that would start later than this after its begin begins again: its entry might be overdue before it is over.
+# One that ends later changes the epoch as well.
 COMMIT_WITHIN_S = 5.0
 POSITION = "SELECT pg_current_wal_insert_lsn(), server_identity()"
 
@@ -75,6 +76,10 @@ class Begun:
     primary: str
     at: float
     entries: list[tuple[Wire, bytes, list[str]]]
+
+    def is_late(self) -> bool:
+        """Tell whether its entries may be overdue before long, or are."""
+        return time.monotonic() - self.at > COMMIT_WITHIN_S
 
 
 class Freshness:

@@ -218,6 +218,9 @@ def complete(session: Session, platform: Platform) -> None:
         commit(session)
         return
     begun = freshness.begin(unit.stamped, unit.primary)
+    while begun is not None and begun.is_late():
+        late, begun = begun, freshness.begin(unit.stamped, unit.primary)
+        freshness.end(late, None)
     if begun is None:
         session.execute(epoch.ADD)
     try:
@@ -231,6 +234,20 @@ def complete(session: Session, platform: Platform) -> None:
         freshness.wait_out()
     elif position is not None:
         freshness.end(begun, position)
+        if begun.is_late():
+            _change_epoch(unit)
+            freshness.wait_out()
+
+
+def _change_epoch(unit: Unit) -> None:
+    """Change the epoch after a commit that took so long that its entry may have been overdue and repaired meanwhile.
+
+    The position that the repair was told may be that of the commit itself, whose rows nobody saw yet; then the stamp
+    would stay what it is, and so would an answer that lacks them.
+    """
+    with closing(begin(Unit(engine=unit.engine, read_only=False))) as session:
+        session.execute(epoch.ADD)
+        commit(session)
 
 
 def run_apart(unit: Unit) -> None:
