@@ -1,0 +1,395 @@
+"""A small world for the protocol: processes with the real code and a real Redis, and PostgreSQL's side beside them.
+
+Requests go through the application's own door, step by step (``gates``). Whatever a read shows is held against the two
+promises: it misses no write that was acknowledged before it started, and none that an earlier read has shown.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import marshmallow as ma
+import pytest
+from flask import Flask
+
+from campshub.core.breaker import Breaker
+from campshub.core.cache.connection import CacheAway
+from campshub.core.cache.wire import Wire
+from campshub.core.db import freshness, session, work
+from campshub.core.db.base import new_id
+from campshub.core.db.freshness import Freshness
+from campshub.core.db.lease import HOLDS_S
+from campshub.core.db.replicas import Replicas
+from campshub.core.http import edge, reading
+from campshub.core.http.limits import Limits
+from campshub.core.http.marks import cached, needs
+from campshub.core.http.resource import Blueprint, Resource
+from campshub.core.security.permissions import Permission
+from tests.freshness.cache_server import CacheServer, Copy
+from tests.freshness.gates import Walk, gate, lost
+from tests.freshness.postgres_side import HeldLease, Servers, Transaction, entered
+
+TAG = "students"
+NO_LIMIT_MS = 10_000_000  # time passes when the test says so, however slow the machine
+FOR_EVER = "local QUARANTINE_MS = 10000000"
+
+
+class Broken(AssertionError):
+    """A promise is broken."""
+
+
+class WritesOut(ma.Schema):
+    writes = ma.fields.List(ma.fields.Integer())
+
+
+def routes() -> Blueprint:
+    """Return addresses that read and write what the world knows of; two answers are made of the same tag."""
+    blueprint = Blueprint("promised", __name__, url_prefix="/api/promised")
+
+    @blueprint.route("/<name>/")
+    class Promised(Resource):
+        @needs(Permission.STUDENTS_READ)
+        @cached(tags=(TAG,), same_for_role=True)
+        @blueprint.answers(WritesOut)
+        def get(self, name: str) -> Any:
+            return {"writes": sorted(self.session.rows())}
+
+        @needs(Permission.STUDENTS_WRITE)
+        @blueprint.answers(None, status=204)
+        def post(self, name: str) -> None:
+            self.session.unit.stamped.add((self.principal.organization_id, name))
+
+    return blueprint
+
+
+class Process:
+    """One API process: an application with its own wire, lease and memory."""
+
+    def __init__(self, name: str, app: Flask) -> None:
+        self.name, self.app = name, app
+        self.platform = app.extensions["campshub"]
+        self.lease = HeldLease(Servers())
+
+    def begin_anew(self, servers: Servers, urls: list[str], lua: Mapping[str, tuple[str, str]]) -> None:
+        """Start, as after a crash: knowing nothing."""
+        platform, self.lease = self.platform, HeldLease(servers)
+        platform.freshness.close()
+        platform.lease.stop()
+        platform.lease = self.lease
+        platform.freshness = Freshness(urls, self.lease, counting=Limits.lua)
+        platform.replicas = Replicas(platform.settings, self.lease)
+        platform.answers.memory.clear()
+        platform.callers.clear()
+        for script in platform.freshness.wires[0]._scripts:
+            script.text = replaced(script.text, "local QUARANTINE_MS = 10000", FOR_EVER)
+            for name in {"common", script.name} & lua.keys():
+                script.text = replaced(script.text, *lua[name])
+        for wire in platform.freshness.wires:
+            wire.breaker = Breaker(0.0)
+
+    def reconnect(self) -> None:
+        """Notice that the connections are gone."""
+        for wire in self.platform.freshness.wires:
+            wire.close()
+
+
+def replaced(text: str, old: str, new: str) -> str:
+    """Replace what must be there once."""
+    assert text.count(old) == 1, f"{text.count(old)} times: {old}"
+    return text.replace(old, new)
+
+
+class Request:
+    """A read or a write on its way."""
+
+    def __init__(self, process: Process, walk: Walk, *, write: int = 0, needed: frozenset[int] = frozenset()) -> None:
+        self.process, self.walk, self.write, self.needed = process, walk, write, needed
+        self.nonces: list[str] = []
+        self.space: bytes | None = None
+        self.is_slow = False
+        self.is_told = False
+
+    @property
+    def is_over(self) -> bool:
+        return self.walk.is_over
+
+
+class Clock:
+    """The time of the code under test."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds >= HOLDS_S
+        gate("wait")
+
+
+class World:
+    """Everything there is."""
+
+    def __init__(self, apps: list[Flask], cache: CacheServer) -> None:
+        self.cache = cache
+        self.processes = [Process(f"process-{number}", app) for number, app in enumerate(apps)]
+        self.organization_id, self.user_id = new_id(), new_id()
+        self.begin_anew()
+
+    def begin_anew(self, lua: Mapping[str, Any] | None = None) -> None:
+        """Make a new world of the same parts."""
+        self.servers, self.clock = Servers(), Clock()
+        self.shown: frozenset[int] = frozenset()
+        self.requests: list[Request] = []
+        self.copy: Copy = {}
+        self.told: list[str] = []
+        self.cache.client.flushall()
+        for process in self.processes:
+            urls = [self.cache.join(process.name)]
+            process.begin_anew(self.servers, urls, lua or {})
+
+    def close(self) -> None:
+        """Let nothing be left standing at a gate."""
+        for request in self.requests:
+            if not request.is_over:
+                request.walk.crash()
+
+    # Requests --------------------------------------------------------------------------------------------------------
+
+    def read(self, process: int = 0, name: str = "p", *, replica: bool = True) -> Request:
+        """Start a read; it stands before its first step. Without the replica it can only be on the primary."""
+        self.processes[process].lease.sees_replica = replica
+        request = self._start(process, "GET", name)
+        request.needed = self.shown
+        return self.go(request)
+
+    def write(self, number: int, process: int = 0, tag: str = TAG) -> Request:
+        """Start a write; it stands before its first step."""
+        return self.go(self._start(process, "POST", tag, write=number))
+
+    def _start(self, number: int, method: str, name: str, write: int = 0) -> Request:
+        process = self.processes[number]
+        with process.app.app_context():
+            token = process.platform.tokens.issue(
+                user_id=self.user_id, organization_id=self.organization_id, session_id=UUID(int=1), session_version=1
+            )
+        headers = {"Authorization": f"Bearer {token}"}
+
+        def call() -> Any:
+            return process.app.test_client().open(f"/api/promised/{name}/", method=method, headers=headers)
+
+        request = Request(process, Walk(call), write=write)
+        self.requests.append(request)
+        return request
+
+    def go(self, request: Request) -> Request:
+        """Take one step of a request; look at what it shows once it is over."""
+        if request.walk.at == "wait":
+            self._half_a_second()
+        request.walk.step()
+        if request.is_over and not request.is_told:
+            self._finished(request)
+        return request
+
+    def to(self, request: Request, *gates: str) -> Request:
+        """Let a request go on until it stands before a gate."""
+        while request.walk.at not in gates:
+            assert not request.is_over, f"never at {gates}: {request.walk.passed}"
+            self.go(request)
+        return request
+
+    def past(self, request: Request, name: str) -> Request:
+        """Let a request go to a gate and through it."""
+        return self.go(self.to(request, name))
+
+    def end(self, request: Request) -> frozenset[int]:
+        """Let a request go on to its end; return what a read has shown."""
+        while not request.is_over:
+            self.go(request)
+        return self.seen(request) if not request.write else frozenset()
+
+    def crash(self, request: Request) -> None:
+        """Let its process die before the next step."""
+        request.walk.crash()
+        request.is_told = True
+
+    @staticmethod
+    def seen(request: Request) -> frozenset[int]:
+        return frozenset(request.walk.result.get_json()["writes"])
+
+    def _finished(self, request: Request) -> None:
+        answer, request.is_told = request.walk.result, True
+        there = frozenset(commit.write for commit in self.servers.log)
+        if request.write:
+            if answer.status_code == 204:  # noqa: PLR2004 - acknowledged
+                self.shown |= {request.write}
+            return
+        if answer.status_code != 200:  # noqa: PLR2004 - nothing was shown
+            raise Broken(f"{answer.status_code}: {answer.text}")
+        if answer.headers.get("Campshub-Freshness") == "unverified":
+            return
+        missing = (request.needed & there) - self.seen(request)
+        if missing:
+            raise Broken(f"a read misses {sorted(missing)}, {request.walk.passed}")
+        self.shown |= self._binding(self.seen(request))
+
+    def _binding(self, seen: frozenset[int]) -> frozenset[int]:
+        """Of the writes that a read has shown, return those that later reads must show.
+
+        The exceptions that are made: one that could not be stamped binds once no process holds an older epoch, one
+        whose commit takes long once it is acknowledged, and one that a replica shows before the primary does once the
+        primary does.
+        """
+        late, epoch = set(), 0
+        oldest = min([p.lease.held.epoch for p in self.processes if p.lease.held is not None], default=None)
+        for commit in self.servers.log:
+            epoch += commit.adds_epoch
+            if commit.adds_epoch and oldest is not None and oldest < epoch:
+                late.add(commit.write)
+        slow = {r.write for r in self.requests if r.is_slow} - self.shown
+        return (seen - late - slow) & self.servers.seen(session.PRIMARY)
+
+    # Surroundings ----------------------------------------------------------------------------------------------------
+
+    def renew(self, process: int = 0) -> None:
+        self.processes[process].lease.renew()
+
+    def run_out(self, process: int = 0) -> None:
+        self.processes[process].lease.run_out()
+
+    def replay(self) -> None:
+        self.servers.replayed = min(self.servers.replayed + 1, len(self.servers.log))
+
+    def _half_a_second(self) -> None:
+        """Let the leases run out that were not renewed since the last commit."""
+        for process in self.processes:
+            held = process.lease.held
+            if held is not None and held.epoch < self.servers.epoch:
+                process.lease.run_out()
+
+    def cut(self, process: int) -> None:
+        """Take away Redis from one process alone."""
+        self.cache.cut(self.processes[process].name)
+        self.processes[process].reconnect()
+
+    def heal(self, process: int) -> None:
+        self.cache.join(self.processes[process].name)
+
+    def empty(self) -> None:
+        self.cache.client.flushall()
+
+    def restart(self, copy: Copy | None = None, *, is_noticed: bool = True) -> None:
+        """Start Redis again, with an earlier copy or with nothing."""
+        cut = [process.name for process in self.processes if self.cache.is_cut(process.name)]
+        self.cache.restart(copy)
+        for name in cut:
+            self.cache.cut(name)
+        if is_noticed:
+            for process in self.processes:
+                process.reconnect()
+
+    def take_copy(self) -> None:
+        self.copy = self.cache.copy()
+
+    def promote(self) -> None:
+        """Promote the replica, which must not happen before the leases have run out."""
+        for process in self.processes:
+            process.lease.run_out()
+        self.servers.promote()
+
+    def spaces(self) -> set[bytes]:
+        keys = self.cache.client.keys("identity:*")
+        return {value.split(b":")[1] for value in self.cache.client.mget(keys)} if keys else set()
+
+    def trusts(self) -> None:
+        """Let ten seconds pass since each identity was made."""
+        for key in self.cache.client.keys("identity:*"):
+            run_id, space, _ = self.cache.client.get(key).split(b":")
+            self.cache.client.set(key, b":".join((run_id, space, b"0")))
+
+    def ten_seconds(self) -> None:
+        """Let ten seconds pass for everyone: leases, deadlines, quarantine, and whoever is about to commit."""
+        self.clock.now += 11
+        for process in self.processes:
+            process.lease.run_out()
+        for request in self.requests:
+            self.make_overdue(request)
+            request.is_slow |= bool(request.write) and not request.is_over
+        self.trusts()
+
+    @property
+    def may_trust(self) -> bool:
+        """Whether every write begun under another identity is over, as it is after ten seconds."""
+        spaces = self.spaces()
+        return all(r.is_over or not r.write or r.space is None or r.space in spaces for r in self.requests)
+
+    def make_overdue(self, request: Request) -> None:
+        """Let ten seconds pass since a write began."""
+        for key in self.cache.client.keys("pending:*") if request.nonces else ():
+            self.cache.client.zadd(key, dict.fromkeys(request.nonces, 0), xx=True)
+
+    def settle(self, process: int = 0) -> None:
+        """Have an identity that is out of quarantine, and the caller known."""
+        self.renew(process)
+        self.end(self.read(process))
+        self.trusts()
+
+    # The steps of the code -------------------------------------------------------------------------------------------
+
+    def stand_in(self, patch: pytest.MonkeyPatch) -> None:
+        """Put the gates between the steps, and PostgreSQL's side in its place."""
+        patch.setattr(edge, "begin", self._begin)
+        patch.setattr(reading, "begin", self._begin)
+        patch.setattr(work, "begin", self._begin)
+        patch.setattr(reading, "commit", lambda _session: None)
+        patch.setattr(freshness, "_ask_position", self._answer_position)
+        patch.setattr(freshness, "DEADLINE_MS", NO_LIMIT_MS)
+        patch.setattr(freshness, "time", self)
+        run, send = Wire.run, Wire.send
+        patch.setattr(Wire, "run", lambda wire, script, *given: self._run(run, wire, script, given))
+        patch.setattr(Wire, "send", lambda wire, *given: (gate("store"), send(wire, *given))[1])
+
+    def monotonic(self) -> float:
+        return self.clock.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        self.clock.sleep(seconds)
+
+    def _begin(self, unit: session.Unit) -> Any:
+        if unit.checks_caller and unit.read_only:
+            gate("enter")
+        request = self._current()
+        is_fresh = unit.server != session.REPLICA or self.servers.has(unit.needed_lsn)
+        unit.primary, unit.entered = self.servers.identity, entered(fresh=is_fresh)
+        return Transaction(self.servers, unit, request.write if request else 0)
+
+    def _answer_position(self, errands: Any) -> None:
+        gate("position")
+        for errand in errands:
+            errand.answer = (self.servers.position(), self.servers.identity)
+
+    def _run(self, run: Any, wire: Wire, script: Any, given: tuple[Any, ...]) -> Any:
+        gate(script.name)
+        request = self._current()
+        if script.name == "begin" and request is not None:
+            request.nonces.append(given[0])
+        answer = run(wire, script, *given)
+        if lost():
+            raise CacheAway
+        if script.name == "begin" and request is not None:
+            request.space = answer
+        return answer
+
+    def _current(self) -> Request | None:
+        walk = Walk.here()
+        return next((request for request in self.requests if request.walk is walk), None)
+
+
+def until(condition: Any, patience_s: float = 20.0) -> None:
+    """Wait for something that other threads or servers do."""
+    end = time.monotonic() + patience_s
+    while not condition():
+        assert time.monotonic() < end, "it has not come"
+        time.sleep(0.01)
