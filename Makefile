@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help
 help: ## List these
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: $(READY) ## PostgreSQL, Redis, demo data and the API on PORT (8000); Ctrl-C stops all
@@ -56,8 +56,14 @@ fmt: $(READY) ## Format the code and repair what ruff can
 	$(BIN)/ruff format .
 
 .PHONY: bench
-bench: $(READY) ## The benchmark suite (only=lists|marking|start rounds=5)
-	$(BIN)/python -m bench $(if $(only),--only $(only)) $(if $(rounds),--rounds $(rounds))
+bench: $(READY) ## The benchmark suite (only=lists,cached,... rounds=5 seconds=4 peers=1)
+	$(BIN)/python -m bench $(if $(only),--only $(only)) $(if $(rounds),--rounds $(rounds)) \
+		$(if $(seconds),--seconds $(seconds)) $(if $(peers),--peers)
+
+.PHONY: check-freshness
+check-freshness: $(READY) ## Writers and readers under faults: is any read stale? (fault=redis-cut seconds=300 writes=10000)
+	$(BIN)/python -m bench.freshness $(if $(fault),--fault $(fault)) $(if $(seconds),--seconds $(seconds)) \
+		$(if $(writes),--writes $(writes)) $(if $(app),--app $(app))
 
 .PHONY: migration
 migration: $(READY) ## A new migration from the models: make migration m="what it does"

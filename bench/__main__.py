@@ -1,59 +1,72 @@
-"""``make bench``: run the parts, print a table, keep the figures.
+"""``make bench``: run the parts, print tables and one page of targets, keep the figures.
 
-make bench                        everything
-make bench only=lists rounds=7    one part
+make bench                        everything but the peers
+make bench only=lists rounds=7    one part; several with commas between
+make bench peers=1                everything
 make bench only=start             from a fresh clone to the first answer
 """
 
 import argparse
-import json
 import os
-import platform
+import signal
 import sys
-import time
+from collections.abc import Callable
 from typing import Any
 
-from bench import first_answer, lists, marking, place
-from bench.load import ROOT
+from bench import cached, chain, first_answer, large, lists, marking, mixed, operators, peers, place, report, writes
 
-PARTS = {"lists": lists.measure, "marking": marking.measure}
+START = "start"
+PEERS = "peers"
+# On the primary alone, a worker each.
+PARTS: dict[str, Callable[..., dict[str, Any]]] = {
+    "lists": lists.measure,
+    "cached": cached.measure,
+    "chain": chain.measure,
+    "writes": writes.measure,
+    "marking": marking.measure,
+    "large": large.measure,
+    PEERS: peers.measure,
+}
+# On the production shape.
+WHOLE: dict[str, Callable[..., dict[str, Any]]] = {"mixed": mixed.measure, "operator": operators.measure}
+EVERY = (START, *PARTS, *WHOLE)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--only", choices=[*PARTS, "start"], help="this part alone")
+    """Run the wanted parts."""
+    parser = argparse.ArgumentParser(
+        prog="make bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", default="", help=f"these parts alone: {', '.join(EVERY)}")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=4, help="how long a round of wrk takes")
+    parser.add_argument("--peers", action="store_true", help="other people's stacks as well; they are installed")
     given = parser.parse_args()
-    found: dict[str, Any] = {}
-    if given.only in (None, "start"):
-        found["start"] = first_answer.measure()
-    wanted = {name: part for name, part in PARTS.items() if given.only in (None, name)}
-    if wanted:
-        seeded = place.make()
-        try:
-            for name, part in wanted.items():
+    only = [name for name in given.only.split(",") if name]
+    if unknown := set(only) - set(EVERY):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(EVERY)}")
+    wanted = only or [name for name in EVERY if name != PEERS or given.peers]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that every server is stopped on the way out
+    load_before = os.getloadavg()[0]
+    found: dict[str, dict[str, Any]] = {}
+    try:
+        _run(wanted, found, rounds=given.rounds, seconds=given.seconds)
+    finally:
+        if found:
+            report.keep(found, load_before=load_before)  # also what was measured before a part failed
+
+
+def _run(wanted: list[str], found: dict[str, dict[str, Any]], *, rounds: int, seconds: int) -> None:
+    if START in wanted:
+        found[START] = first_answer.measure()
+    for parts, whole in ((PARTS, False), (WHOLE, True)):
+        names = [name for name in parts if name in wanted]
+        if not names:
+            continue
+        with place.filled(whole=whole) as filled:
+            for name in names:
                 print(f"{name}:", file=sys.stderr, flush=True)
-                found[name] = part(seeded, rounds=given.rounds, seconds=given.seconds)
-        finally:
-            seeded.stack.stop()
-    _keep(found)
-
-
-def _keep(found: dict[str, Any]) -> None:
-    """Print the figures as tables and write them to ``bench/results``."""
-    load = os.getloadavg()
-    machine = {"python": platform.python_version(), "cores": os.cpu_count(), "load": load}
-    results = ROOT / "bench" / "results"
-    results.mkdir(exist_ok=True)
-    file = results / f"{time.strftime('%Y-%m-%d-%H%M')}.json"
-    file.write_text(json.dumps({"machine": machine, "figures": found}, indent=2) + "\n")
-    for part, rows in found.items():
-        columns = list(next(iter(rows.values())))
-        print(f"\n| {part} | {' | '.join(columns)} |\n|{' --- |' * (len(columns) + 1)}")
-        for name, figures in rows.items():
-            print(f"| {name} | {' | '.join(str(figures[column]) for column in columns)} |")
-    print(f"\n{machine['cores']} cores, load {load[0]:.1f}; kept in {file.relative_to(ROOT)}")
+                found[name] = parts[name](filled, rounds=rounds, seconds=seconds)
 
 
 if __name__ == "__main__":

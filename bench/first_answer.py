@@ -12,7 +12,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from bench.load import ROOT, free_port
+from bench.load import ROOT
+from bench.servers import free_port
 
 PATIENCE_S = 600
 

@@ -1,35 +1,40 @@
-"""Lists and items against a bare Flask view, under the same gunicorn, in the same run."""
+"""Uncached lists and items: bare Flask, what a user would write, the project's parts alone, the whole chain."""
 
-import json
-import urllib.request
+from contextlib import ExitStack
 from typing import Any
 
 from bench import load
 from bench.place import Place
+from bench.servers import BARE, UNCACHED, gunicorn
+
+NAIVE = "naive ORM + marshmallow"
+LIST = "list of 50"
+ITEM = "one student"
 
 
 def measure(place: Place, *, rounds: int, seconds: int) -> dict[str, Any]:
     """Measure and return the figures."""
-    environment = {**place.environment, "LOG_LEVEL": "WARNING"}
-    with load.gunicorn("bench.bare:app", {}) as bare, load.gunicorn("wsgi:app", environment) as api:
-        token = {"Authorization": f"Bearer {place.sign_in(api)}"}
-        request = urllib.request.Request(f"{api}/api/students/?limit=1", headers=token)  # noqa: S310 - our own address
-        student = json.load(urllib.request.urlopen(request))["items"][0]["id"]  # noqa: S310 - our own address
+    who = {"BENCH_ORGANIZATION": place.signs[0].organization_id, "BENCH_USER": place.signs[0].user_id}
+    settings = place.settings(**UNCACHED, **who)
+    with ExitStack() as servers:
+        bare = servers.enter_context(gunicorn("bench.apps.bare:app", {}))
+        naive = servers.enter_context(gunicorn("bench.apps.naive:app", settings))
+        lean = servers.enter_context(gunicorn("bench.apps.lean:app", settings))
+        api = servers.enter_context(gunicorn("wsgi:app", settings, name="uncached"))
+        headers = place.headers(api)
+        item = f"/api/students/{place.made.student_id}/"
         targets = [
-            load.Target("bare Flask view", f"{bare}/", {}),
-            load.Target("GET /api/students/?limit=50", f"{api}/api/students/?limit=50", token),
-            load.Target("GET /api/students/{id}/", f"{api}/api/students/{student}/", token),
+            load.Target(BARE, f"{bare}/"),
+            load.Target(f"{NAIVE}, {LIST}", f"{naive}/api/students/"),
+            load.Target(f"{NAIVE}, {ITEM}", f"{naive}{item}"),
+            load.Target(f"no chain, {LIST}", f"{lean}/students/"),
+            load.Target(f"whole chain, {LIST}", f"{api}/api/students/?limit=50", headers),
+            load.Target(f"whole chain, {ITEM}", f"{api}{item}", headers),
         ]
-        found = load.interleaved(targets, rounds=rounds, seconds=seconds)
-    ceiling = load.median(found["bare Flask view"], lambda r: r.per_second)
-    return {
-        name: {
-            "share of bare": round(load.median(rounds_, lambda r: r.per_second) / ceiling, 3),
-            "requests/s": round(load.median(rounds_, lambda r: r.per_second), 1),
-            "spread": [round(min(r.per_second for r in rounds_), 1), round(max(r.per_second for r in rounds_), 1)],
-            "p50 ms": round(load.median(rounds_, lambda r: r.p50), 2),
-            "p99 ms": round(load.median(rounds_, lambda r: r.p99), 2),
-            "errors": sum(r.errors for r in rounds_),
-        }
-        for name, rounds_ in found.items()
-    }
+        found = load.rows(load.interleaved(targets, rounds=rounds, seconds=seconds), against=BARE)
+    for what in (LIST, ITEM):
+        theirs = found[f"{NAIVE}, {what}"]["requests/s"]
+        for row in (f"whole chain, {what}", f"no chain, {what}"):
+            if row in found:
+                found[row]["times naive"] = round(found[row]["requests/s"] / theirs, 2)
+    return found

@@ -1,62 +1,89 @@
-"""Marking a register of 1,000: statements, and the time of the first call and of the same call again."""
+"""Marking a register of 1,000: one call of the whole chain, beside the same by ORM objects."""
 
 import statistics
 import time
 import uuid
-from datetime import timedelta
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
-from bench.place import Place
-from campshub.app import create_app
-from campshub.config import load_settings
-from campshub.core.observe import metrics
+from bench.asking import Asker
+from bench.place import MARK, Place
+from bench.servers import gunicorn
 
 ROWS = 1_000
+OURS = "whole chain"
+BY_OBJECTS = "ORM objects, marks read at once"
+BY_ROW = "ORM objects, a query for each row"
+TIMES = ("first", "again, nothing changed")
+
+
+@dataclass(frozen=True)
+class _Way:
+    """One way to mark a register."""
+
+    asker: Asker
+    path: str
 
 
 def measure(place: Place, *, rounds: int, seconds: int) -> dict[str, Any]:  # noqa: ARG001 - all parts are called alike
-    """Mark open-gym sessions of 1,000 students, a new one each round; return medians in milliseconds."""
-    given = {name.lower(): value for name, value in place.environment.items() if value != "" and name != "FLASK_APP"}
-    app = create_app(load_settings(**given, log_level="WARNING"))
-    client = app.test_client()
-    token = client.post("/api/auth/token/", json={name: place.demo[name] for name in ("email", "password")}).get_json()[
-        "access_token"
-    ]
-    headers = {"Authorization": f"Bearer {token}"}
-    students = _students(client, headers)
-    day = time.strftime("%Y-%m-%d", time.gmtime(time.time() - timedelta(days=1).total_seconds()))
-    times: dict[str, list[float]] = {"first": [], "again": []}
-    counts: dict[str, int] = {}
-    for _ in range(rounds):
-        made = client.post(
-            "/api/attendance/sessions/", json={"local_date": day, "slot": uuid.uuid4().hex[:12]}, headers=headers
-        ).get_json()
-        body = {"records": [{"student_id": student, "code": "present"} for student in students]}
-        for name, taken in times.items():
-            seen: list[str] = []
-            begun = time.perf_counter()
-            with metrics.listening(seen.append):
-                answer = client.put(f"/api/attendance/sessions/{made['id']}/records/", json=body, headers=headers)
-            taken.append((time.perf_counter() - begun) * 1000)
-            if answer.status_code != 200:  # noqa: PLR2004 - OK
-                raise RuntimeError(answer.get_data(as_text=True))
-            counts[name] = len([s for s in seen if not s.startswith(("BEGIN", "COMMIT"))])
-            counts[f"{name}: {answer.get_json()['summary']}"] = 1
-    return {
-        f"PUT records of {ROWS}, {name}": {
-            "median ms": round(statistics.median(times[name]), 1),
-            "statements besides tenant and LSN": counts[name],
-            "summaries": [key.partition(": ")[2] for key in counts if key.startswith(f"{name}: ")],
+    """Mark open-gym sessions of 1,000 students, a new one each round and way; return medians in milliseconds."""
+    who = {"BENCH_ORGANIZATION": place.signs[0].organization_id}
+    with ExitStack() as servers:
+        naive = servers.enter_context(gunicorn("bench.apps.naive:app", place.settings(**who), name="naive-marking"))
+        api = servers.enter_context(gunicorn("wsgi:app", place.settings(), name="marking"))
+        ours, theirs = Asker(api, place.headers(api)), Asker(naive)
+        ways = {
+            OURS: _Way(ours, "/api/attendance/sessions/{}/records/"),
+            BY_OBJECTS: _Way(theirs, "/api/sessions/{}/records/"),
+            BY_ROW: _Way(theirs, "/api/sessions/{}/records/each/"),
         }
-        for name in times
-    }
+        body = {"records": [{"student_id": i, "code": "present"} for i in _students(ours)]}
+        times: dict[str, list[float]] = {f"{name}, {which}": [] for name in ways for which in TIMES}
+        for number in range(rounds + 1):
+            for name, way in ways.items():
+                meeting = _meeting(ours, place.made.last.isoformat())
+                for which in TIMES:
+                    took = _marked(way, meeting, body)
+                    if number:  # the first one warms up
+                        times[f"{name}, {which}"].append(took)
+    place.clean()
+    return _rows(times)
 
 
-def _students(client: Any, headers: dict[str, str]) -> list[str]:
+def _rows(times: Mapping[str, list[float]]) -> dict[str, Any]:
+    """Return a line for each way and call; each beside ours of the same call."""
+    rows: dict[str, Any] = {}
+    for name, taken in times.items():
+        ours = next(times[f"{OURS}, {which}"] for which in TIMES if name.endswith(which))
+        rows[name] = {
+            "median ms": round(statistics.median(taken), 1),
+            "spread ms": f"{min(taken):.0f} to {max(taken):.0f}",
+            "times ours": round(statistics.median(taken) / statistics.median(ours), 2),
+        }
+    return rows
+
+
+def _meeting(api: Asker, day: str) -> str:
+    made: str = api.post("/api/attendance/sessions/", {"local_date": day, "slot": f"{MARK}{uuid.uuid4().hex[:12]}"})[
+        "id"
+    ]
+    return made
+
+
+def _marked(way: _Way, meeting: str, body: Any) -> float:
+    """Mark a register; return milliseconds, the answer read and all."""
+    begun = time.perf_counter()
+    way.asker.ask("PUT", way.path.format(meeting), body)
+    return (time.perf_counter() - begun) * 1000
+
+
+def _students(api: Asker) -> list[str]:
     found: list[str] = []
-    address = "/api/students/?limit=200&fields=id&sort=created"
+    cursor = ""
     while len(found) < ROWS:
-        page = client.get(address, headers=headers).get_json()
+        page = api.get(f"/api/students/?limit=200&fields=id&sort=created{cursor}")
         found += [item["id"] for item in page["items"]]
-        address = f"/api/students/?limit=200&fields=id&sort=created&cursor={page['next_cursor']}"
+        cursor = f"&cursor={page['next_cursor']}"
     return found[:ROWS]

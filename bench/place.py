@@ -1,51 +1,156 @@
-"""The data that the benchmarks ask for: kept between runs in a stack of its own."""
+"""The data that the benchmarks ask for: made once, kept between runs in a stack of its own."""
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 import urllib.request
-from dataclasses import dataclass
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from bench.load import ROOT
+from bench.servers import FOR_BENCH, NGINX_RATE
+from campshub.accounts import service as accounts
+from campshub.app import create_app
+from campshub.config import load_settings
+from campshub.core.db.work import unit_of_work
+from campshub.core.security.passwords import hash_password
+from campshub.core.security.permissions import Role
 from devstack.stack import Stack
+from tests.large import data
 
-STUDENTS = 10_000
+SCALE = data.Scale(
+    organizations=20, students=29_000, largest=10_000, records=5_000_000, months=24, sets=1_000_000, share=0.8
+)
+PASSWORD_COST = 4  # signing in is not what is measured
+SIGNS = "signs.json"
+# Rows that a benchmark makes are told by this, and removed when it ends.
+MARK = "bench-"
+LIFTED_REST_S = 777  # sets have no text to tell them by
+
+
+@dataclass(frozen=True)
+class Sign:
+    """Who signs in to one of the organizations: its admin."""
+
+    organization_id: str
+    user_id: str
+    email: str
+    password: str
 
 
 @dataclass
 class Place:
-    """A seeded stack behind PgBouncer, and who signs in to it."""
+    """A stack full of data, and who signs in to it; the first organization is the one asked."""
 
     stack: Stack
     environment: dict[str, str]
-    demo: dict[str, Any]
+    made: data.Made
+    signs: list[Sign]
+    _tokens: dict[str, str] = field(default_factory=dict)
 
-    def sign_in(self, url: str) -> str:
-        """Return an access token of the demo's admin."""
-        body = json.dumps({name: self.demo[name] for name in ("email", "password")}).encode()
-        headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(f"{url}/api/auth/token/", body, headers)  # noqa: S310 - our own address
-        token: str = json.load(urllib.request.urlopen(request))["access_token"]  # noqa: S310 - our own address
-        return token
+    def headers(self, url: str, number: int = 0) -> dict[str, str]:
+        """Return the headers of an organization's admin; whoever gave the token, every process takes it."""
+        sign = self.signs[number]
+        if sign.email not in self._tokens:
+            body = json.dumps({"email": sign.email, "password": sign.password}).encode()
+            request = urllib.request.Request(f"{url}/api/auth/token/", body, {"Content-Type": "application/json"})  # noqa: S310 - our own address
+            with urllib.request.urlopen(request) as answer:  # noqa: S310 - our own address
+                self._tokens[sign.email] = json.load(answer)["access_token"]
+        return {"Authorization": f"Bearer {self._tokens[sign.email]}"}
+
+    def settings(self, **more: str) -> dict[str, str]:
+        """Return what a server needs to use the primary alone, through PgBouncer."""
+        return {**self.environment, "POSTGRES_REPLICA_HOST": "", "POSTGRES_REPLICA_PORT": "", **more}
+
+    def clean(self) -> None:
+        """Remove what benchmarks have made, so that the next one finds the data as it was."""
+        with self.stack.primary.connect(self.stack.database) as connection, connection.transaction():
+            connection.execute("SET LOCAL session_replication_role = replica")
+            like = f"{MARK}%"
+            connection.execute(
+                "DELETE FROM attendance_records r USING attendance_sessions s"
+                " WHERE s.slot LIKE %s AND r.organization_id = s.organization_id AND r.session_id = s.id"
+                " AND r.local_date = s.local_date",
+                (like,),
+            )
+            connection.execute("DELETE FROM attendance_sessions WHERE slot LIKE %s", (like,))
+            connection.execute("DELETE FROM students WHERE code LIKE %s", (like,))
+            connection.execute("DELETE FROM workout_sets WHERE rest_seconds = %s", (LIFTED_REST_S,))
+            connection.execute("TRUNCATE audit_log, outbox, idempotency_keys, person_keys")
 
 
-def make(students: int = STUDENTS) -> Place:
-    """Start the stack and seed it, unless that is done; the caller stops it."""
-    folder = Path(os.environ.get("DEVSTACK_DIR", ROOT / ".devstack")) / "bench"
-    stack = Stack(folder, replica=False, pgbouncer=True)
-    is_new = stack.start_data()
-    environment = {**stack.environment(), "FLASK_APP": "wsgi.py"}
-    credentials = folder / "demo.json"
-    _flask(environment, "db", "upgrade")
-    if is_new or not credentials.exists():
-        words = ["--students", str(students), "--organizations", "1", "--days", "5"]
-        _flask(environment, "demo", "seed", *words, "--credentials", str(credentials))
-    return Place(stack, environment, json.loads(credentials.read_text()))
+@contextmanager
+def filled(*, whole: bool = False) -> Iterator[Place]:
+    """Start the stack, fill it unless that is done, and stop it at the end.
+
+    ``whole`` starts the production shape of ``make stack`` over the same data: replica, nginx, two API processes.
+    """
+    folder = Path(os.environ.get("DEVSTACK_DIR") or ROOT / ".devstack") / "bench"
+    os.environ.update(FOR_BENCH)  # the stack's API processes inherit it
+    shape: Mapping[str, Any] = {"replica": True, "nginx": True, "api": 2} if whole else {"replica": False}
+    stack = Stack(folder, pgbouncer=True, nginx_rate=NGINX_RATE, **shape)
+    try:
+        stack.start_data()
+        environment = {**stack.environment(), "FLASK_APP": "wsgi.py"}
+        _migrate(environment)
+        place = Place(stack, environment, *_data(stack, environment))
+        place.clean()
+        if whole:
+            stack.catch_up(600)
+            stack.start_api()
+        yield place
+    finally:
+        stack.stop()
 
 
-def _flask(environment: dict[str, str], *words: str) -> None:
-    command = [sys.executable, "-m", "flask", *words]
+def _migrate(environment: Mapping[str, str]) -> None:
+    command = [sys.executable, "-m", "flask", "db", "upgrade"]
     subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, check=True)
+
+
+def _data(stack: Stack, environment: Mapping[str, str]) -> tuple[data.Made, list[Sign]]:
+    with stack.primary.connect(stack.database) as connection:
+        made = data.made(connection, SCALE)
+        kept = stack.place.read_json(SIGNS)
+        if made is not None and kept.get("of") == str(made.organization_id):
+            return made, [Sign(**sign) for sign in kept["signs"]]
+        if made is None:
+            print(f"making {SCALE.records:,} attendance records and {SCALE.sets:,} sets, once", file=sys.stderr)
+            made = data.make(connection, SCALE)
+        ids = connection.execute("SELECT id FROM organizations WHERE name LIKE 'Camp %%' ORDER BY id").fetchall()
+    first = made.organization_id
+    organizations = [first, *(row[0] for row in ids if row[0] != first)]
+    signs = _admins(environment, organizations)
+    stack.place.write_json(SIGNS, {"of": str(first), "signs": [asdict(sign) for sign in signs]})
+    return made, signs
+
+
+def _admins(environment: Mapping[str, str], organizations: list[uuid.UUID]) -> list[Sign]:
+    """Give each organization an admin who can sign in."""
+    given = {name.lower(): value for name, value in environment.items() if value != ""}
+    app = create_app(load_settings(**given, log_level="WARNING"))
+    password = secrets.token_urlsafe(12)
+    hashed = hash_password(password, cost=PASSWORD_COST)
+    signs = []
+    with app.app_context():
+        for organization_id in organizations:
+            email = f"admin-{uuid.uuid4().hex[:12]}@bench.example"
+            with unit_of_work(system=True, organization_id=organization_id) as session:
+                user = accounts.create_user(
+                    session,
+                    organization_id=organization_id,
+                    email=email,
+                    name="An admin",
+                    role=Role.ADMIN,
+                    password_hash=hashed,
+                    now=datetime.now(UTC),
+                )
+                signs.append(Sign(str(organization_id), str(user.id), email, password))
+    return signs

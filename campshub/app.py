@@ -11,9 +11,10 @@ from campshub.config import Settings, load_settings
 from campshub.core.db import roles
 from campshub.core.db.session import PRIMARY, db, engine_config
 from campshub.core.http import chain, docs, errors
+from campshub.core.http.application import Application
 from campshub.core.http.marks import MIB
 from campshub.core.http.openapi import Api, schema_name
-from campshub.core.observe import health, logs, metrics
+from campshub.core.observe import health, logs, metrics, slow
 from campshub.core.platform import Platform
 
 
@@ -23,7 +24,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     :raises SettingsError: a setting is missing or wrong.
     """
     settings = settings or load_settings()
-    app = Flask("campshub", static_folder=None)
+    app = Application("campshub", static_folder=None)
     app.config.update(
         engine_config(settings),
         SECRET_KEY=settings.secret_key,
@@ -33,6 +34,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         OPENAPI_VERSION="3.1.0",
     )
     logs.init(settings.log_level)
+    slow.init(settings.slow_statement_ms)
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]

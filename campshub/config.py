@@ -53,6 +53,7 @@ class Settings(BaseSettings):
     db_pool_timeout_s: float = Field(default=2.0, gt=0)
     db_prepare_threshold: int | None = None
     db_spill: int = Field(default=10, ge=1)
+    slow_statement_ms: int = Field(default=100, ge=0)
 
     redis_url: str = "redis://127.0.0.1:6379/0"
     celery_broker_url: str = "redis://127.0.0.1:6380/0"

@@ -9,7 +9,7 @@ from campshub.core.db.replicas import Replicas
 from campshub.core.http.callers import Callers
 from campshub.core.http.declared import Declared
 from campshub.core.http.limits import Limits
-from campshub.core.http.marks import Life
+from campshub.core.http.marks import Life, Mark
 from campshub.core.security.crypto import KeyRing
 from campshub.core.security.tokens import Tokens
 
@@ -32,11 +32,15 @@ class Platform:
         self.replicas = Replicas(settings, self.lease)
         self.answers = Answers(settings.cache_memory_mb * MIB)
         self.callers = Callers()
-        self.lives = {
+        self._lives = {
             Life.DATA: settings.cache_ttl_data,
             Life.ANALYTICS: settings.cache_ttl_analytics,
             Life.STATISTICS: settings.cache_ttl_statistics,
         }
+
+    def life_s(self, mark: Mark) -> float:
+        """Return for how long a handler's finished answers are kept at the most; 0: they are not."""
+        return self._lives[mark.keeping.life] if mark.keeping is not None else 0
 
     def close(self) -> None:
         """Stop the lease's threads and close the connections to Redis."""

@@ -39,6 +39,7 @@ class Student(TenantBase, ClientMade):
         tenant_index("sort_name", "id"),
         tenant_index("status", "sort_name", "id"),
         tenant_index("joined_on"),
+        tenant_index("sort_name", "id", name="ix_students_deleted", postgresql_where=text("deleted_at IS NOT NULL")),
         Index(
             "ix_students_search",
             "organization_id",
@@ -86,6 +87,7 @@ class Group(TenantBase, ClientMade):
         CheckConstraint("ends_on IS NULL OR begins_on IS NULL OR ends_on >= begins_on", name="ends_after_begin"),
         tenant_index("name", "id"),
         tenant_index("status", "name", "id"),
+        tenant_index("kind", "name", "id"),
     )
 
     code: Mapped[str]

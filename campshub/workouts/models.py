@@ -274,6 +274,7 @@ class WorkoutSet(MonthlyTenantBase, ClientMade):
             "local_date", "log_id", "student_id", "log_exercise_id", "position", name="uq_workout_sets_position"
         ),
         tenant_index("student_id", "exercise_id", "local_date"),
+        tenant_index("exercise_id", "local_date", "log_id"),
         MONTHLY,
     )
 

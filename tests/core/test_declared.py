@@ -266,7 +266,9 @@ def test_a_handlers_own_limit_holds_for_each_user(planning, place):
     one, other = place.someone(), place.someone()
 
     def asked(client):
-        return [caller(planning)("/api/plans/", headers=client.headers).status for _ in range(3)]
+        answers = [caller(planning)("/api/plans/", headers=client.headers) for _ in range(3)]
+        assert ['"generation";r=' in answer.headers["RateLimit"] for answer in answers] == [True] * 3
+        return [answer.status for answer in answers]
 
     assert asked(one) == [204, 204, 429]
     assert asked(other) == [204, 204, 429]

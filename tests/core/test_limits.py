@@ -233,21 +233,20 @@ def test_the_process_forgets_who_has_been_idle(limits_of):
     assert list(made._callers) == ["late"]
 
 
-def test_the_process_keeps_a_bounded_number_of_callers(limits_of, monkeypatch):
+def test_the_process_keeps_a_bounded_number_of_callers_and_drops_who_has_not_asked_for_longest(limits_of, monkeypatch):
     monkeypatch.setattr(limits, "_MOST_CALLERS", 10)
     made = limits_of(rate_limit_user="2/hour")
-    busy = [made.count_here("busy", NOW_MS / 1000).allowed]
+    count = lambda caller: made.count_here(f"{caller}", NOW_MS / 1000).allowed  # noqa: E731
 
+    assert count("busy")
     for caller in range(100):
-        made.count_here(f"{caller}", NOW_MS / 1000)
+        count(caller)
         if caller == 5:
-            busy.append(made.count_here("busy", NOW_MS / 1000).allowed)
-    assert len(made._callers) == 10
+            assert count("busy")
+        if caller == 12:
+            assert not count("busy"), "ten have come since it was first counted, and it is still known"
 
-    # Who asked a moment ago is kept; of the others, whoever has not asked for longest goes.
-    assert busy == [True, True]
-    assert "99" in made._callers
-    assert "0" not in made._callers
+    assert list(made._callers) == [f"{caller}" for caller in range(90, 100)]
 
 
 # What is told ---------------------------------------------------------------------------------------------------------

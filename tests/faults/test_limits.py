@@ -23,9 +23,7 @@ def redis(tmp_path_factory):
 
 @pytest.fixture
 def app(stack, database, redis):
-    app = create_app(
-        settings_of(stack, database, redis_url=redis.url, rate_limit_login="3/minute", log_level="ERROR")
-    )
+    app = create_app(settings_of(stack, database, redis_url=redis.url, rate_limit_login="3/minute", log_level="ERROR"))
     yield app
     close(app)
 

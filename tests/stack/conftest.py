@@ -2,14 +2,17 @@
 
 import contextlib
 import json
+import os
 import shutil
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
+from unittest import mock
 
 import psutil
 import pytest
 
+from bench.servers import UNLIMITED
 from campshub.app import create_app
 from campshub.core.security.permissions import Role
 from devstack import place
@@ -53,7 +56,10 @@ def log_lines(path) -> list[dict]:
 def front(tmp_path_factory):
     """nginx before two API processes, PgBouncer and the migrated database."""
     folder = tmp_path_factory.mktemp("front")
-    with stack_in(folder, replica=False, nginx=True, api=2, workers=1, durable=False, nginx_rate="9000r/s") as stack:
+    with (
+        mock.patch.dict(os.environ, UNLIMITED),  # the API processes inherit it
+        stack_in(folder, replica=False, nginx=True, api=2, workers=1, durable=False, nginx_rate="9000r/s") as stack,
+    ):
         stack.start_data()
         migrate(settings_of(stack, stack.database))
         stack.start_api()

@@ -19,7 +19,7 @@ from tests.conftest import ROOT
 from tests.stack.asking import ask, until
 from tests.stack.conftest import processes_of, stack_in
 
-BARE = {"application": "bench.bare:app", "ready_path": "/", "workers": 1, "durable": False}
+BARE = {"application": "bench.apps.bare:app", "ready_path": "/", "workers": 1, "durable": False}
 PARTS = [
     "primary", "replica", "redis-cache", "redis-broker", "pgbouncer-primary", "pgbouncer-replica", "api-1", "api-2",
     "nginx",

@@ -47,7 +47,7 @@ def test_a_set_of_an_exercise_new_to_the_log_opens_a_place_at_its_end(api, sets)
     second = api.post(address, {"exercise_id": PLANK, "seconds": 50})
     third = api.post(address, {"exercise_id": BENCH, "reps": 5})
 
-    assert len(first.asked) <= 4
+    assert len(first.asked) <= 3
     assert [answer.json["position"] for answer in (first, second, third)] == [1, 2, 1]
     assert [(e["name"], e["position"], len(e["sets"])) for e in _read(api, made)["exercises"]] == [
         ("Back Squat", 1, 1),

@@ -12,8 +12,8 @@ from typing import Any
 
 import orjson
 
-from campshub.core.cache.memory import Kept, Memory
 from campshub.core.cache.connection import CacheAway
+from campshub.core.cache.memory import Kept, Memory
 from campshub.core.cache.wire import Wire
 
 JITTER = 0.1

@@ -45,6 +45,8 @@ class Wire:
         )
         self._line = Line(self._serve)
         self.breaker = Breaker(PAUSE_S)
+        # The identity of the server that was last seen out of quarantine (``ask.lua``).
+        self.identity = b""
         self._process = os.getpid()
         self._connection: Any = None
         self._socket: Any = None

@@ -1,8 +1,8 @@
 """The epoch: a number that only grows, raised by writes of which Redis could not be told.
 
-It is the base and the count of the rows beside it, read in one statement (``freshness_epoch()``): a write that cannot be
-stamped adds a row in its own transaction, so that the epoch grows in the same instant as the data, without a lock that
-writers would queue for.
+It is the base and the count of the rows beside it, read in one statement (``freshness_epoch()``). A write that cannot
+be stamped adds a row in its own transaction, so that the epoch grows in the same instant as the data, and without a
+lock that writers would queue for.
 """
 
 from datetime import datetime

@@ -7,7 +7,7 @@ true (the stamp is part of its key). `docs/decisions/0010-freshness.md` says why
 """
 
 import hashlib
-import secrets
+import random
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -34,6 +34,8 @@ COMMIT_WITHIN_S = 5.0
 POSITION = "SELECT pg_current_wal_insert_lsn(), server_identity()"
 
 TRUST, PRIMARY, REPAIR = 0, 1, 2
+_IDENTITY = 9  # where the script tells an identity that the process does not know yet
+_NOT_COUNTED = ("", 0, 0, 0, 0)
 HELD = 1  # the script says that the process has it already
 
 Pair = tuple[UUID, str]
@@ -43,8 +45,8 @@ Pair = tuple[UUID, str]
 class Question:
     """What the edge wants to know for one request, beside the caller's limits."""
 
-    organization_id: UUID
-    user_id: UUID
+    organization: str
+    user: str
     stamps: Sequence[str] = ()
     seconds: int = 0
     caller_key: bytes = b""
@@ -93,11 +95,11 @@ class Freshness:
         self.wires = [Wire(url, scripts) for url in urls]
         self._positions = Line(_ask_position)
 
-    def wire_of(self, organization_id: UUID) -> Wire:
+    def wire_of(self, organization: str) -> Wire:
         """Return the Redis in which an organization's stamps and answers live (rendezvous hashing)."""
         if len(self.wires) == 1:
             return self.wires[0]
-        return max(self.wires, key=lambda wire: _weight(wire.url, organization_id))
+        return max(self.wires, key=lambda wire: _weight(wire.url, organization))
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
@@ -113,15 +115,17 @@ class Freshness:
             lease = self._lease.granted()
             if lease is None and self._lease.primary_is_away():
                 lease, is_unverified = self._lease.last(), True
-        wire = self.wire_of(question.organization_id)
-        answer = wire.run(self._ask, *_arguments(question, lease, counted))
+        wire = self.wire_of(question.organization)
+        answer = wire.run(self._ask, *_arguments(question, wire, lease, counted))
         verdict = answer[1]
         if verdict == REPAIR and lease is not None and not is_unverified:
             standing = answer[0]
             if self._repaired(wire, lease, answer):
-                answer = wire.run(self._ask, *_arguments(question, lease, None))
+                answer = wire.run(self._ask, *_arguments(question, wire, lease, None))
                 verdict = answer[1]
             answer[0] = standing
+        if len(answer) > _IDENTITY and answer[_IDENTITY] is not None:
+            wire.identity = answer[_IDENTITY]
         return _read(answer, is_trusted=verdict == TRUST, is_unverified=is_unverified)
 
     def _repaired(self, wire: Wire, lease: Granted, answer: Sequence[Any]) -> bool:
@@ -134,7 +138,7 @@ class Freshness:
         if primary != lease.primary:
             return False
         metrics.repairs.inc()
-        arguments = (secrets.token_hex(8), lease.primary, space, lease.epoch, comparable(position), *repairs)
+        arguments = (_nonce(), lease.primary, space, lease.epoch, comparable(position), *repairs)
         return bool(wire.run(self._repair, *arguments))
 
     # Writing ---------------------------------------------------------------------------------------------------------
@@ -144,7 +148,7 @@ class Freshness:
 
         None: a Redis does not answer, so the write must change the epoch instead.
         """
-        begun = Begun(secrets.token_hex(8), primary, time.monotonic(), [])
+        begun = Begun(_nonce(), primary, time.monotonic(), [])
         try:
             for wire, names in self._by_wire(stamped):
                 space = wire.run(self._begin, begun.nonce, primary, DEADLINE_MS, *names)
@@ -175,7 +179,7 @@ class Freshness:
         """Share the stamps among the Redis servers; those of the platform's rows are in each."""
         found: dict[int, list[str]] = {}
         for organization_id, tag in sorted(stamped, key=str):
-            wires = self.wires if organization_id == PLATFORM_ID else [self.wire_of(organization_id)]
+            wires = self.wires if organization_id == PLATFORM_ID else [self.wire_of(str(organization_id))]
             for wire in wires:
                 found.setdefault(self.wires.index(wire), []).append(f"{organization_id}:{tag}")
         return [(self.wires[index], names) for index, names in found.items()]
@@ -196,8 +200,13 @@ class Freshness:
 
 
 @lru_cache(maxsize=100_000)
-def _weight(url: str, organization_id: UUID) -> bytes:
-    return hashlib.blake2b(f"{url}|{organization_id}".encode(), digest_size=8).digest()
+def _weight(url: str, organization: str) -> bytes:
+    return hashlib.blake2b(f"{url}|{organization}".encode(), digest_size=8).digest()
+
+
+def _nonce() -> str:
+    """Return what no other write and no other identity is named by; a forked process seeds the generator anew."""
+    return f"{random.getrandbits(64):016x}"
 
 
 def comparable(position: str) -> str:
@@ -220,14 +229,15 @@ def _ask_position(errands: Sequence[Errand]) -> None:
         errand.answer = (row[0], row[1])
 
 
-def _arguments(question: Question, lease: Granted | None, counted: Sequence[Any] | None) -> tuple[Any, ...]:
+def _arguments(question: Question, wire: Wire, lease: Granted | None, counted: Sequence[Any] | None) -> tuple[Any, ...]:
     return (
-        secrets.token_hex(8),
+        _nonce(),
         lease.primary if lease else "",
-        lease.epoch if lease else 0,
-        *(counted or ("", 0, 0, 0, 0)),
-        str(question.organization_id),
-        str(question.user_id),
+        wire.identity,
+        f"{lease.epoch}:" if lease else "",
+        *(counted or _NOT_COUNTED),
+        question.organization,
+        question.user,
         question.seconds,
         question.caller_key,
         question.view,
@@ -239,8 +249,8 @@ def _arguments(question: Question, lease: Granted | None, counted: Sequence[Any]
 
 def _read(answer: Sequence[Any], *, is_trusted: bool, is_unverified: bool) -> Asked:
     """Read what the script answers; a verdict other than trust cuts it short."""
-    found = [*answer, *(None,) * (9 - len(answer))]
-    standing, _, space, position, caller_key, state, answer_key, kept, _ = found
+    found = [*answer, *(None,) * (_IDENTITY + 1 - len(answer))]
+    standing, _, space, position, caller_key, state, answer_key, kept, *_ = found
     return Asked(
         standing=standing,
         is_trusted=is_trusted,

@@ -24,7 +24,7 @@ from sqlalchemy.engine.result import SimpleResultMetaData
 MOST_SHAPES = 256
 _LEFT_OPEN = object()
 _PLACE = re.compile(r"%\((\w+)\)s")
-_DIALECT: Any = psycopg.dialect()
+_DIALECT: Any = psycopg.dialect()  # type: ignore[no-untyped-call]
 _TYPES: dict[type, Any] = {str: Text(), uuid.UUID: Uuid(), date: Date(), datetime: DateTime(timezone=True), int: None}
 
 

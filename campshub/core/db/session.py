@@ -25,7 +25,19 @@ from campshub.core.db.reading import ReadSession, is_gone
 from campshub.core.db.unit import PRIMARY, REPLICA, Behind, Entered, Unit
 from campshub.core.observe import metrics
 
-__all__ = ["PRIMARY", "REPLICA", "Behind", "Entered", "RolledBack", "Session", "Unit", "begin", "commit", "db", "is_gone"]
+__all__ = [
+    "PRIMARY",
+    "REPLICA",
+    "Behind",
+    "Entered",
+    "RolledBack",
+    "Session",
+    "Unit",
+    "begin",
+    "commit",
+    "db",
+    "is_gone",
+]
 
 
 class RolledBack(RuntimeError):

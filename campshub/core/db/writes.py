@@ -6,6 +6,7 @@ here cannot forget either, and modules write in no other way (entities aside).
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 import orjson
 from sqlalchemy import Row, Table, text
@@ -33,15 +34,42 @@ def insert(
     statement = f"{_insert_head(model.__table__, given[0])}{conflict} RETURNING id"
     wrote(session, model)
     written = session.execute(text(statement), {"rows": _json(given)}).all()
-    made = {row.id for row in written}
-    for row in given:
+    _tell_written(session, model, given, {row.id for row in written})
+    return list(written)
+
+
+def insert_together(session: Session, *parts: tuple[Any, Sequence[Mapping[str, Any]]]) -> list[set[UUID]]:
+    """Insert rows into several tables with one statement, each part only if all of the one before was written.
+
+    Rows that something unique refuses are left out. Return the ids that were written, part by part.
+    """
+    given = [(number, model, _given(session, rows)) for number, (model, rows) in enumerate(parts) if rows]
+    made: list[set[UUID]] = [set() for _ in parts]
+    if not given:
+        return made
+    texts, values, before = [], {}, ""
+    for number, model, rows in given:
+        wrote(session, model)
+        head = _insert_head(model.__table__, rows[0], f"rows_{number}")
+        texts.append(f"part_{number} AS ({head}{before} ON CONFLICT DO NOTHING RETURNING id)")
+        before = f" WHERE (SELECT count(*) FROM part_{number}) = {len(rows)}"  # noqa: S608 - numbers
+        values[f"rows_{number}"] = _json(rows)
+    found = " UNION ALL ".join(f"SELECT {number} AS part, id FROM part_{number}" for number, *_ in given)  # noqa: S608 - numbers
+    for row in session.execute(text(f"WITH {', '.join(texts)} {found}"), values):
+        made[row.part].add(row.id)
+    for number, model, rows in given:
+        _tell_written(session, model, rows, made[number])
+    return made
+
+
+def _tell_written(session: Session, model: Any, rows: Sequence[Mapping[str, Any]], made: set[UUID]) -> None:
+    for row in rows:
         if row["id"] not in made:
             continue
         if getattr(model, "__person__", None) == "id":
             new_person(session, row["id"])
         if model.__audited__:
             _tell_created(session, model, row)
-    return list(written)
 
 
 def merge(
@@ -104,11 +132,12 @@ def _merged(model: Any, row: Row[Any], *, key: Sequence[str], change: Sequence[s
     )
 
 
-def _insert_head(table: Table, row: Mapping[str, Any]) -> str:
+def _insert_head(table: Table, row: Mapping[str, Any], parameter: str = "rows") -> str:
     """Write ``INSERT ... SELECT`` from one JSON parameter, each column in its own type."""
     columns = ", ".join(row)
     shape = ", ".join(f"{name} {table.c[name].type.compile(dialect=_DIALECT)}" for name in row)
-    return f"INSERT INTO {table.name} ({columns}) SELECT {columns} FROM json_to_recordset(:rows) AS given({shape})"  # noqa: S608 - names of our own tables
+    given = f"json_to_recordset(:{parameter}) AS given({shape})"
+    return f"INSERT INTO {table.name} ({columns}) SELECT {columns} FROM {given}"  # noqa: S608 - names of our own tables
 
 
 def _given(session: Session, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -1,134 +1,146 @@
 """What the edge asks before anything else: one call to Redis for limits, the caller's state and the finished answer."""
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
-from uuid import UUID
 
 from flask import g, request
 
-from campshub.core.cache.memory import Kept
 from campshub.core.cache.connection import CacheAway
+from campshub.core.cache.memory import Kept
 from campshub.core.db.base import PLATFORM_ID
 from campshub.core.db.freshness import HELD, Asked, Question
 from campshub.core.http import callers, reading
 from campshub.core.http.call import Call
 from campshub.core.http.callers import Caller
+from campshub.core.http.handler import Handler
 from campshub.core.platform import Platform
 from campshub.core.security.principal import shared_tags
+from campshub.core.security.tokens import Claims
 
 ACCESS = "access"
+ASKED = "campshub.asked"
 
 
 @dataclass(slots=True)
 class Known:
     """What is known before the database is asked; without trust, no more than where the limits stand."""
 
-    asked: Asked
+    question: Question
+    asked: Asked = field(default_factory=Asked)
     caller: Caller | None = None
     kept: Kept | None = None
+    held: Kept | None = None
     place: Hashable = None
 
 
+def first(platform: Platform, claims: Claims, handler: Handler, digest: str, seconds: int) -> Known:
+    """Ask all that a read needs to know, in one round trip, which counts the request.
+
+    ``digest`` stands for the address and parameters of an answer that is kept, ``seconds`` is the request's own time.
+    """
+    known = _question(platform, claims, handler, digest, seconds)
+    return _read(platform, handler, known, _told(platform, known.question))
+
+
 def ask(call: Call) -> Known:
-    """Ask all that a read needs to know, and count the request.
+    """Return what is known of a request, which the front may have asked already.
 
     :raises RateLimited: the caller has used up a limit.
     """
-    claims, platform = call.claims, call.platform
+    claims, platform, handler = call.claims, call.platform, call.handler
     if claims is None:
-        return Known(Asked())
-    question, held = _question(call, platform.callers.get(claims.organization_id, claims.user_id))
-    asked = _counted(platform, question)
-    known = _known(call, question, asked, held)
-    if asked.is_trusted and known.caller is None and reading.learn(call, asked):
+        return Known(Question("", ""))
+    digest = handler.digest(request.path, request.query_string) if platform.life_s(handler.mark) > 0 else ""
+    seconds = int(call.unit.now.timestamp())
+    known: Known = request.environ.pop(ASKED, None) or first(platform, claims, handler, digest, seconds)
+    _admit(platform, known.asked, claims)
+    if known.asked.is_trusted and known.caller is None and reading.learn(call, known.asked):
         # Now that Redis has the caller's state it can tell which answers are theirs.
-        question, held = _question(call, platform.callers.get(claims.organization_id, claims.user_id))
+        known = _question(platform, claims, handler, digest, seconds)
         try:
-            known = _known(call, question, platform.freshness.ask(question, None), held)
+            _read(platform, handler, known, platform.freshness.ask(known.question, None))
         except CacheAway:
-            known = Known(Asked())
+            known.asked = Asked()
+    if known.question.seconds != seconds:
+        known.place = None  # another second may be another day, on which the handler answers something else
     if known.place is not None:
-        call.handler.figures.asked(found=known.kept, held=held)
+        handler.figures.asked(found=known.kept, held=known.held)
     return known
 
 
-def count(platform: Platform, organization_id: UUID, user_id: UUID) -> None:
+def count(platform: Platform, claims: Claims) -> None:
     """Count a request that needs nothing else of Redis.
 
     :raises RateLimited: the caller has used up a limit.
     """
-    _counted(platform, Question(organization_id, user_id))
+    known: Known | None = request.environ.pop(ASKED, None)
+    asked = known.asked if known else _told(platform, Question(claims.organization, claims.user))
+    _admit(platform, asked, claims)
 
 
-def _question(call: Call, caller: Caller | None) -> tuple[Question, Kept | None]:
-    """Return what to ask for a read, and the answer that this process holds, which may be the true one."""
-    claims, keeping = call.claims, call.keeping
-    if claims is None:
-        raise ValueError("nobody has signed in")
-    organization_id, seconds = claims.organization_id, int(call.unit.now.timestamp())
-    digest = ""
+def _admit(platform: Platform, asked: Asked, claims: Claims) -> None:
+    """Refuse whoever has used up a limit; without Redis it is counted in this process."""
+    limits = platform.limits
+    standing = limits.standing(asked.standing) if asked.standing else limits.count_here(claims.user)
+    if not standing.allowed:
+        raise limits.refusal(standing)
+    g.limits = limits.headers(standing)
+
+
+def _question(platform: Platform, claims: Claims, handler: Handler, digest: str, seconds: int) -> Known:
+    """Return what to ask for a read, with the state and the answer that this process holds, which may be true."""
+    keeping = handler.mark.keeping
+    tags: tuple[str, ...] = ()
     if keeping is not None:
-        digest = call.handler.digest(request.path, request.query_string)
-        if not keeping.same_for_role:
-            digest = f"{digest}:{claims.user_id}"
-    view = caller.view(seconds) if caller else ""
-    held = call.platform.answers.memory.get((organization_id, view, digest)) if view and digest else None
-    question = Question(
-        organization_id,
-        claims.user_id,
-        stamps=stamps_of(organization_id, keeping.tags if keeping else ()),
-        seconds=seconds,
-        caller_key=caller.key if caller else b"",
-        view=view,
-        digest=digest,
-        answer_key=held.key if held else b"",
-    )
-    return question, held
+        tags = keeping.tags  # also where nothing is kept: they say which replica may answer
+        if digest and not keeping.same_for_role:
+            digest = f"{digest}:{claims.user}"
+    stamps = stamps_of(claims.organization, tags)
+    caller = platform.callers.get(claims.organization, claims.user)
+    if caller is None:
+        return Known(Question(claims.organization, claims.user, stamps, seconds, digest=digest))
+    view = caller.view(seconds)
+    held = platform.answers.memory.get((claims.organization, view, digest)) if digest else None
+    held_key = held.key if held else b""
+    question = Question(claims.organization, claims.user, stamps, seconds, caller.key, view, digest, held_key)
+    return Known(question, caller=caller, held=held)
 
 
 @lru_cache(maxsize=10_000)
-def stamps_of(organization_id: UUID, tags: tuple[str, ...]) -> tuple[str, ...]:
+def stamps_of(organization: str, tags: tuple[str, ...]) -> tuple[str, ...]:
     """Name the stamps that an answer depends on, that of access first; shared rows have one of the platform's too."""
     shared = shared_tags()
-    named = [f"{organization_id}:{ACCESS}"]
+    named = [f"{organization}:{ACCESS}"]
     for tag in tags:
-        named.append(f"{organization_id}:{tag}")
+        named.append(f"{organization}:{tag}")
         if tag in shared:
             named.append(f"{PLATFORM_ID}:{tag}")
     return tuple(named)
 
 
-def _counted(platform: Platform, question: Question) -> Asked:
-    """Ask, and refuse whoever has used up a limit; without Redis it is counted in this process."""
-    limits, user = platform.limits, str(question.user_id)
+def _told(platform: Platform, question: Question) -> Asked:
     try:
-        asked = platform.freshness.ask(question, (user, *limits.terms))
+        return platform.freshness.ask(question, (question.user, *platform.limits.terms))
     except CacheAway:
-        asked = Asked(is_unverified=platform.lease.primary_is_away())
-    standing = limits.standing(asked.standing) if asked.standing else limits.count_here(user)
-    if not standing.allowed:
-        raise limits.refusal(standing)
-    g.limits = limits.headers(standing)
-    return asked
+        return Asked(is_unverified=bool(question.stamps) and platform.lease.primary_is_away())
 
 
-def _known(call: Call, question: Question, asked: Asked, held: Kept | None) -> Known:
-    """Read what Redis has told into the process's memory."""
-    known = Known(asked)
+def _read(platform: Platform, handler: Handler, known: Known, asked: Asked) -> Known:
+    """Read what Redis has told; what the process did not hold yet it holds from now on."""
+    known.asked, question = asked, known.question
     if not asked.is_trusted or asked.state is None:
+        known.caller = None
         return known
-    platform, organization_id = call.platform, question.organization_id
-    known.caller = platform.callers.get(organization_id, question.user_id)
     if asked.state != HELD:
         known.caller = callers.unpacked(asked.caller_key, asked.state)
-        platform.callers.put(organization_id, question.user_id, known.caller)
+        platform.callers.put(question.organization, question.user, known.caller)
     if known.caller is None or not question.digest:
         return known
-    known.place = (organization_id, known.caller.view(question.seconds), question.digest)
+    known.place = (question.organization, known.caller.view(question.seconds), question.digest)
     if asked.answer == HELD:
-        known.kept = held
+        known.kept = known.held
     elif asked.answer is not None:
         known.kept = platform.answers.read(asked.answer_key, asked.answer)
-        platform.answers.memory.put(known.place, known.kept, call.life_s)
+        platform.answers.memory.put(known.place, known.kept, platform.life_s(handler.mark))
     return known

@@ -9,7 +9,6 @@ from flask import request
 from campshub.core.db.session import Entered, Session, Unit
 from campshub.core.http import pagination
 from campshub.core.http.handler import Arguments, Handler
-from campshub.core.http.marks import Keeping
 from campshub.core.http.problems import Forbidden, Unauthenticated
 from campshub.core.platform import Platform
 from campshub.core.security.permissions import Role
@@ -46,17 +45,6 @@ class Call:
     path: Mapping[str, Any]
     arguments: Arguments = _NOTHING
     given: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def keeping(self) -> Keeping | None:
-        """How the finished answer is kept; None where it is not."""
-        return self.handler.mark.keeping if self.life_s > 0 else None
-
-    @property
-    def life_s(self) -> float:
-        """For how long the finished answer is kept at the most."""
-        keeping = self.handler.mark.keeping
-        return self.platform.lives[keeping.life] if keeping is not None else 0
 
     def admit(self, entered: Entered | None) -> None:
         """Set the resource up for its handler, or refuse whoever asks.

@@ -8,7 +8,6 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import orjson
@@ -55,33 +54,35 @@ def unpacked(key: bytes, packed: bytes) -> Caller:
     return Caller(key, seen.decode(), int(offset), *orjson.loads(state))
 
 
-def caller_of(key: bytes, user_id: UUID, entered: Entered, now: datetime) -> Caller | None:
+def caller_of(key: bytes, user: str, entered: Entered, now: datetime) -> Caller | None:
     """Return the state of a caller; None where their clock is about to be set forward or back."""
     zone = ZoneInfo(entered.time_zone or "UTC")
     offset, later = now.astimezone(zone).utcoffset(), (now + _STEADY).astimezone(zone).utcoffset()
     if offset is None or offset != later:
         return None
     scope = SCOPES[Role(entered.role)] if entered.role else None
-    seen = str(entered.role) if scope is Scope.ALL else f"{entered.role}:{user_id}"
+    seen = str(entered.role) if scope is Scope.ALL else f"{entered.role}:{user}"
     seconds = int(offset.total_seconds())
-    return Caller(key, seen, seconds, entered.role, entered.session_version, entered.time_zone, entered.organization_status)
+    return Caller(
+        key, seen, seconds, entered.role, entered.session_version, entered.time_zone, entered.organization_status
+    )
 
 
 class Callers:
     """The states that the process remembers, of those who asked last."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[UUID, UUID], Caller] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], Caller] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, organization_id: UUID, user_id: UUID) -> Caller | None:
+    def get(self, organization: str, user: str) -> Caller | None:
         """Return a caller's state as last known; whether it is still true, its key tells."""
-        return self._known.get((organization_id, user_id))
+        return self._known.get((organization, user))
 
-    def put(self, organization_id: UUID, user_id: UUID, caller: Caller) -> None:
+    def put(self, organization: str, user: str, caller: Caller) -> None:
         """Remember a caller's state."""
         with self._lock:
-            self._known[organization_id, user_id] = caller
+            self._known[organization, user] = caller
             while len(self._known) > MOST:
                 self._known.popitem(last=False)
 

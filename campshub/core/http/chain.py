@@ -4,9 +4,12 @@ import logging
 import re
 import secrets
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
-from flask import Flask, Response, g, request
+from flask import Flask, Request, Response, g, request
+from werkzeug.datastructures import Headers
 
 from campshub.config import Settings
 from campshub.core.http.errors import render
@@ -25,60 +28,68 @@ PROBES = frozenset({"/live/", "/ready/", "/health/", "/metrics/"})
 
 def init_app(app: Flask, settings: Settings) -> None:
     """Put the chain around every request."""
-    hosts = settings.hosts
+    hosts = None if "*" in settings.hosts else settings.hosts
     log_requests = log.isEnabledFor(logging.INFO)
 
     @app.before_request
     def begin() -> Response | None:
-        g.started = time.perf_counter()
-        g.now = datetime.now(UTC)
-        g.trace_id, g.request_id = _ids()
-        if "*" not in hosts and request.path not in PROBES and _host_name() not in hosts:
+        here: Any = g._get_current_object()  # noqa: SLF001 - each use of the proxy looks it up
+        environ = request.environ
+        here.started = time.perf_counter()
+        here.now = datetime.now(UTC)
+        here.trace_id, here.request_id = _ids(environ)
+        if hosts is not None and environ["PATH_INFO"] not in PROBES and _host_name(environ) not in hosts:
             return render(UnlistedHost())
         return None
 
     @app.after_request
     def end(answer: Response) -> Response:
-        seconds = time.perf_counter() - g.started if "started" in g else 0.0
-        route = request.url_rule.rule if request.url_rule else "unknown"
-        headers = answer.headers
-        headers["X-Request-ID"] = g.get("request_id", "")
-        if "limits" in g:
-            headers.extend(g.limits)
-        headers.setdefault("Cache-Control", "private, no-cache")
-        headers["Vary"] = "Authorization"
-        headers["X-Content-Type-Options"] = "nosniff"
+        here: Any = g._get_current_object()  # noqa: SLF001 - see above
+        asked: Request = request._get_current_object()  # type: ignore[attr-defined] # noqa: SLF001 - see above
+        seconds = time.perf_counter() - here.started if "started" in here else 0.0
+        route = asked.url_rule.rule if asked.url_rule else "unknown"
+        _head(answer.headers, here.get("request_id", ""))
+        if "limits" in here:
+            answer.headers.extend(here.limits)
         # A caller may invent methods; each would be a counter of its own.
-        method = request.method if request.method in _METHODS else "other"
-        metrics.requests.labels(method, route, answer.status_code).inc()
-        metrics.latencies.labels(route).observe(seconds)
-        if log_requests and request.path not in PROBES:
-            log.info("request", extra=_line(answer, route, seconds))
+        method = asked.method if asked.method in _METHODS else "other"
+        metrics.request_done(method, route, answer.status_code, seconds)
+        if log_requests and asked.path not in PROBES:
+            log.info("request", extra=_line(asked, here, answer.status_code, route, seconds))
         return answer
 
 
-def _ids() -> tuple[str, str]:
+def _head(headers: Headers, request_id: str) -> None:
+    """Set what every answer carries."""
+    headers["X-Request-ID"] = request_id
+    if "Cache-Control" not in headers:
+        headers["Cache-Control"] = "private, no-cache"
+    headers["Vary"] = "Authorization"
+    headers["X-Content-Type-Options"] = "nosniff"
+
+
+def _ids(environ: Mapping[str, Any]) -> tuple[str, str]:
     """Return the trace id (W3C Trace Context) and the request id; those of the caller where they are well formed."""
-    parent = _TRACEPARENT.fullmatch(request.headers.get("traceparent", ""))
+    parent = _TRACEPARENT.fullmatch(environ.get("HTTP_TRACEPARENT", ""))
     trace_id = parent[1] if parent else secrets.token_hex(16)
-    given = request.headers.get("X-Request-ID", "")
-    return trace_id, given if _REQUEST_ID.fullmatch(given) else trace_id
+    given = environ.get("HTTP_X_REQUEST_ID", "")
+    return trace_id, given if given and _REQUEST_ID.fullmatch(given) else trace_id
 
 
-def _host_name() -> str:
+def _host_name(environ: Mapping[str, Any]) -> str:
     """Return the host that the request names, without its port; nothing where it is not of that form."""
-    found = _HOST.fullmatch(request.environ.get("HTTP_HOST", "").lower())
+    found = _HOST.fullmatch(environ.get("HTTP_HOST", "").lower())
     return found[1] if found else ""
 
 
-def _line(answer: Response, route: str, seconds: float) -> dict[str, object]:
+def _line(asked: Request, here: Any, status: int, route: str, seconds: float) -> dict[str, object]:
     return {
-        "method": request.method,
+        "method": asked.method,
         "route": route,
-        "status": answer.status_code,
+        "status": status,
         "milliseconds": round(seconds * 1000, 2),
-        "user_id": g.get("user_id"),
-        "organization_id": g.get("organization_id"),
-        "problem": g.get("problem"),
-        "address": request.remote_addr,
+        "user_id": here.get("user_id"),
+        "organization_id": here.get("organization_id"),
+        "problem": here.get("problem"),
+        "address": asked.remote_addr,
     }

@@ -102,14 +102,13 @@ class Declared:
             if limited.by is not None:
                 self._count(limited.name, f"{limited.name}:{self._hidden(limited.by(given))}")
             elif not mark.is_public:
-                self._count(limited.name, f"user:{g.user_id}")
+                self._count_and_tell(limited.name, f"user:{g.user_id}")
 
     def _count_stranger(self) -> None:
         if request.environ.get("HTTP_AUTHORIZATION") and request.endpoint not in self._open:
             return
         for name in self._names_of_stranger():
-            headers = self._count(name, _address())
-            after_this_request(lambda answer, headers=headers: _told(answer, headers))
+            self._count_and_tell(name, _address())
 
     def _names_of_stranger(self) -> list[str]:
         """Return the limits that this request counts in, by its address."""
@@ -144,8 +143,14 @@ class Declared:
         limit = f"{policy.quota} per {policy.window_s} second"
         return self._limiter.shared_limit(limit, scope=policy.name)(gate)
 
-    def _count(self, name: str, key: str) -> dict[str, str]:
-        """Count one request in a limit; return the headers that tell of it.
+    def _count_and_tell(self, name: str, key: str) -> None:
+        """Count one request in a limit that is the caller's own, and let the answer say what is left of it."""
+        self._count(name, key)
+        headers = _headers(self.policies[name], *self._window(self.policies[name]))
+        after_this_request(lambda answer: _told(answer, headers))
+
+    def _count(self, name: str, key: str) -> None:
+        """Count one request in a limit.
 
         :raises RateLimited: the limit is used up.
         """
@@ -157,7 +162,6 @@ class Declared:
             wait_s = self._window(policy)[1]
             headers = {**_headers(policy, 0, wait_s), "Retry-After": f"{wait_s}"}
             raise refusal(policy, wait_s, headers) from None
-        return _headers(policy, *self._window(policy))
 
     def _window(self, policy: Policy) -> tuple[int, int]:
         """Return how many requests are left, and the seconds until there is one more."""

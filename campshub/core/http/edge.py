@@ -100,9 +100,10 @@ def _keep(call: Call, known: Known, finished: Finished) -> Kept | None:
     """Keep what was read, unless nobody knows how fresh it is."""
     if known.asked.is_unverified or finished.status != HTTPStatus.OK or call.claims is None:
         return None
+    platform, life_s = call.platform, call.platform.life_s(call.handler.mark)
     kept = Kept(known.asked.answer_key, finished.body, finished.etag, finished.link)
-    call.platform.answers.memory.put(known.place, kept, call.life_s)
-    call.platform.answers.store(call.platform.freshness.wire_of(call.claims.organization_id), kept, call.life_s)
+    platform.answers.memory.put(known.place, kept, life_s)
+    platform.answers.store(platform.freshness.wire_of(call.claims.organization), kept, life_s)
     return kept
 
 
@@ -115,7 +116,7 @@ def _sent(call: Call, known: Known, finished: Finished | Kept) -> Response:
 
 def _count(call: Call) -> None:
     if call.claims is not None:
-        asking.count(call.platform, call.claims.organization_id, call.claims.user_id)
+        asking.count(call.platform, call.claims)
 
 
 def _write(call: Call) -> Response:

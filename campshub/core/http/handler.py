@@ -102,8 +102,15 @@ class Handler:
     def _digest(self, path: str, query_string: bytes) -> str:
         """Stand for an address and its parameters, however they were written."""
         arguments = self._parse_query(query_string)
-        words = [path, arguments.filters, arguments.page, sorted(arguments.only) if arguments.only is not None else None]
-        return hashlib.blake2b(orjson.dumps(words, default=str, option=orjson.OPT_SORT_KEYS), digest_size=12).hexdigest()
+        words = [
+            path,
+            arguments.filters,
+            arguments.page,
+            sorted(arguments.only) if arguments.only is not None else None,
+        ]
+        return hashlib.blake2b(
+            orjson.dumps(words, default=str, option=orjson.OPT_SORT_KEYS), digest_size=12
+        ).hexdigest()
 
     def body(self, request: Request) -> dict[str, Any]:
         """Parse the body.

@@ -27,7 +27,9 @@ def read(call: Call, asked: Asked, *, is_admitted: bool) -> Finished:
     def work(session: Session) -> Finished:
         if not is_admitted:
             call.admit(session.unit.entered)
-        return answers.finish(call.handler, call.run(session), call.arguments.only)
+        finished = answers.finish(call.handler, call.run(session), call.arguments.only)
+        metrics.reads.labels(session.unit.server).inc()
+        return finished
 
     return _on_a_server(call, asked, replace(call.unit, checks_caller=not is_admitted), work)
 
@@ -39,23 +41,29 @@ def learn(call: Call, asked: Asked) -> bool:
         return False
     with platform.answers.flight(asked.caller_key) as (flight, leads):
         if leads:
-            entered: Entered | None = _on_a_server(call, asked, call.unit, lambda session: session.unit.entered)
-            found = callers.caller_of(asked.caller_key, claims.user_id, entered, call.unit.now) if entered else None
+            entered: Entered | None = _on_a_server(
+                call, asked, call.unit, lambda session: session.unit.entered, is_about_caller=True
+            )
+            found = callers.caller_of(asked.caller_key, claims.user, entered, call.unit.now) if entered else None
             if found is not None and not asked.is_unverified:
-                platform.callers.put(claims.organization_id, claims.user_id, found)
-                wire = platform.freshness.wire_of(claims.organization_id)
+                platform.callers.put(claims.organization, claims.user, found)
+                wire = platform.freshness.wire_of(claims.organization)
                 platform.answers.put(wire, asked.caller_key, found.packed(), callers.LIFE_S)
                 flight.found = found
         return flight.found is not None
 
 
-def _on_a_server(call: Call, asked: Asked, unit: Unit, work: Callable[[Session], T]) -> T:
+def _on_a_server(
+    call: Call, asked: Asked, unit: Unit, work: Callable[[Session], T], *, is_about_caller: bool = False
+) -> T:
     """Do a read's work on a replica that has replayed what is needed, else on the primary.
 
     Where the primary cannot be reached, on a replica that may lack what was written last; the answer is marked so.
     """
     servers = call.platform.replicas
-    replica = servers.choose(unit, asked)
+    # Of what a handler reads nothing is known where it names no tags; then only the primary is sure to have it.
+    is_named = is_about_caller or call.handler.mark.keeping is not None or asked.is_unverified
+    replica = servers.choose(unit, asked) if is_named else None
     if replica is not None:
         try:
             with replica.reading(unit, asked.position) as lent:
@@ -85,5 +93,4 @@ def _on(unit: Unit, work: Callable[[Session], T]) -> T:
             raise Behind
         done = work(session)
         commit(session)
-    metrics.reads.labels(unit.server).inc()
     return done

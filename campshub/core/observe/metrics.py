@@ -12,6 +12,8 @@ from prometheus_client import REGISTRY as PROCESS
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 from sqlalchemy import Engine, event
 
+from campshub.core.observe import slow
+
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
 requests = Counter("campshub_requests_total", "Requests answered.", ["method", "route", "status"])
@@ -46,12 +48,29 @@ class Family:
 listeners: list[Callable[[str], None]] = []
 
 
+# The children of a labelled figure, by their labels: finding one takes longer than counting with it.
+_requests: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+
+def request_done(method: str, route: str, status: int, seconds: float) -> None:
+    """Count one answer."""
+    found = _requests.get((method, route, status))
+    if found is None:
+        found = requests.labels(method, route, status), latencies.labels(route)
+        _requests[method, route, status] = found
+    counter, histogram = found
+    counter.inc()
+    histogram.observe(seconds)
+
+
 def sql_done(text: str, seconds: float) -> None:
     """Count one statement, or one batch that took a single round trip."""
     statements.inc()
     statement_seconds.observe(seconds)
     for listener in tuple(listeners):
         listener(text)
+    if seconds >= slow.Threshold.seconds:
+        slow.tell(text, seconds)
 
 
 @contextmanager
@@ -75,6 +94,7 @@ def watch(engine: Engine, name: str) -> None:
     def done(_connection: object, _cursor: object, text: str, _given: object, context: object, _many: bool) -> None:  # noqa: FBT001 - SQLAlchemy calls it by position
         sql_done(text, time.perf_counter() - context.campshub_begun)  # type: ignore[attr-defined]
 
+    slow.watch(engine)
     gauge = pool_in_use.labels(name)
     event.listen(engine, "checkout", lambda *_: gauge.inc())
     event.listen(engine, "checkin", lambda *_: gauge.dec())

@@ -41,7 +41,9 @@ def fold(*, as_json: bool) -> None:
     """
     with unit_of_work(system=True) as session:
         rows, base = epoch.fold(session)
-    click.echo(write({"folded": rows, "base": base}).decode() if as_json else f"Folded {rows} rows; the base is {base}.")
+    click.echo(
+        write({"folded": rows, "base": base}).decode() if as_json else f"Folded {rows} rows; the base is {base}."
+    )
 
 
 @cache.command("clear")

@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from uuid import UUID
 
 import jwt
@@ -44,6 +45,16 @@ class Claims:
     session_id: UUID
     session_version: int
     expires_at: float
+
+    @cached_property
+    def organization(self) -> str:
+        """The organization's id as text."""
+        return str(self.organization_id)
+
+    @cached_property
+    def user(self) -> str:
+        """The user's id as text."""
+        return str(self.user_id)
 
 
 class Tokens:
@@ -81,6 +92,11 @@ class Tokens:
             additional_headers={"kid": self._current},
         )
         return token
+
+    def remembered(self, token: str) -> Claims | None:
+        """Return the claims of a token that was found genuine before, and holds."""
+        claims = self._remembered.get(token)
+        return claims if claims is not None and claims.expires_at > time.time() else None
 
     def read(self, token: str) -> Claims:
         """Return the claims of a genuine token.

@@ -77,7 +77,8 @@ def create(
     group = Group(id=id or new_id(), **values, fingerprint=print_)
     session.add(group)
     session.flush()
-    _set_trainers(session, principal, group.id, trainer_ids)
+    if trainer_ids:  # a new group has none that would have to go
+        _set_trainers(session, principal, group.id, trainer_ids)
     return group.id, True
 
 

@@ -9,16 +9,14 @@ from uuid import UUID
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
-    Integer,
     and_,
     case,
     cast,
     exists,
     func,
     select,
-    true,
 )
-from sqlalchemy.sql.selectable import LateralFromClause
+from sqlalchemy.sql.elements import Label
 
 from campshub.core.db.base import AnyRow
 from campshub.core.db.session import Session
@@ -32,6 +30,7 @@ from campshub.workouts.queries import visibility as _rules  # noqa: F401 - who s
 WARM_UP = "warm_up"
 DAYS_BACK = 400
 DAYS_AHEAD = 2
+ADDED_UP = frozenset({"set_count", "exercise_count", "volume_grams", "version"})
 
 LOG_COLUMNS = (
     WorkoutLog.id,
@@ -84,37 +83,47 @@ def same_log(model: Any, log: Any = WorkoutLog) -> ColumnElement[bool]:
     )
 
 
-def _figures(first: date, last: date) -> tuple[LateralFromClause, LateralFromClause]:
-    """Return what a log's sets and exercises add up to, as two lateral reads of that log alone.
+def _figures(first: date, last: date) -> tuple[Label[list[int]], Label[list[int]]]:
+    """Return what a log's sets (how many, volume, versions) and exercises (how many, versions) add up to.
 
-    Warm-ups are no volume. Deleted rows count for the version, so that it only ever rises.
+    Warm-ups are no volume. Deleted rows count for the version, so that it only ever rises. Each is one sub-select,
+    which PostgreSQL leaves until it has sorted and cut the page; a join is made for every log that there is.
     """
     alive = WorkoutSet.deleted_at.is_(None)
     work = case((and_(alive, WorkoutSet.type != WARM_UP), cast(WorkoutSet.reps, BigInteger) * WorkoutSet.load_grams))
-    sets = (
-        select(
-            func.count().filter(alive).label("set_count"),
-            cast(func.coalesce(func.sum(work), 0), BigInteger).label("volume_grams"),
-            cast(func.coalesce(func.sum(WorkoutSet.version), 0), Integer).label("version"),
+    sets = select(
+        func.json_build_array(
+            func.count().filter(alive),
+            func.coalesce(func.sum(work), 0),
+            func.coalesce(func.sum(WorkoutSet.version), 0),
         )
-        .where(same_log(WorkoutSet), *_months(WorkoutSet, first, last))
-        .lateral("sets")
+    ).where(same_log(WorkoutSet), *_months(WorkoutSet, first, last))
+    exercises = select(
+        func.json_build_array(func.count(), func.coalesce(func.sum(WorkoutLogExercise.version), 0))
+    ).where(same_log(WorkoutLogExercise), *_months(WorkoutLogExercise, first, last))
+    return (
+        sets.correlate(WorkoutLog).scalar_subquery().label("sets"),
+        exercises.correlate(WorkoutLog).scalar_subquery().label("exercises"),
     )
-    exercises = (
-        select(
-            func.count().label("exercise_count"),
-            cast(func.coalesce(func.sum(WorkoutLogExercise.version), 0), Integer).label("version"),
-        )
-        .where(same_log(WorkoutLogExercise), *_months(WorkoutLogExercise, first, last))
-        .lateral("exercises")
-    )
-    return sets, exercises
 
 
-def _header_columns(sets: LateralFromClause, exercises: LateralFromClause) -> tuple[Any, ...]:
-    """Return the columns of a log without its sets; its version is that of all its rows together."""
-    version = (WorkoutLog.version + sets.c.version + exercises.c.version).label("version")
-    return (*LOG_COLUMNS, sets.c.set_count, exercises.c.exercise_count, sets.c.volume_grams, version)
+def _header_columns(page: PageRequest, first: date, last: date) -> tuple[Any, ...]:
+    """Return the columns of a log without its sets, as far as the page shows them."""
+    columns = tuple(page.choose(LOG_COLUMNS))
+    if page.fields is not None and not page.fields & ADDED_UP:
+        return columns
+    return (*columns, WorkoutLog.version, *_figures(first, last))
+
+
+def _header(row: AnyRow) -> dict[str, Any]:
+    """Return a log with its figures by name; its version is that of all its rows together."""
+    told: dict[str, Any] = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+    if "sets" not in told:
+        return told
+    set_count, volume, of_sets = told.pop("sets")
+    exercise_count, of_exercises = told.pop("exercises")
+    figures = {"set_count": set_count, "exercise_count": exercise_count, "volume_grams": volume}
+    return {**told, **figures, "version": told["version"] + of_sets + of_exercises}
 
 
 def list_logs(
@@ -132,12 +141,9 @@ def list_logs(
     today = principal.today(now)
     to = to or today + timedelta(days=DAYS_AHEAD)
     from_ = from_ or to - timedelta(days=DAYS_BACK + DAYS_AHEAD)
-    sets, exercises = _figures(from_, to)
     rows = (
-        select(*page.choose(_header_columns(sets, exercises)))
+        select(*_header_columns(page, from_, to))
         .select_from(WorkoutLog)
-        .join(sets, true())
-        .join(exercises, true())
         .where(visible_to(principal, WorkoutLog), *_months(WorkoutLog, from_, to), WorkoutLog.deleted_at.is_(None))
     )
     if student_id is not None:
@@ -145,7 +151,8 @@ def list_logs(
     if exercise_id is not None:
         rows = rows.where(_has_exercise(exercise_id, from_, to))
     newest_first = page if page.sort else replace(page, descending=True)
-    return newest_first.of(session, rows, order=(WorkoutLog.local_date, WorkoutLog.id))
+    found = newest_first.of(session, rows, order=(WorkoutLog.local_date, WorkoutLog.id))
+    return Page([_header(row) for row in found.rows], found.next_cursor)
 
 
 def _months(model: Any, first: date, last: date) -> tuple[ColumnElement[bool], ...]:

@@ -40,8 +40,7 @@ def create(
 ) -> tuple[dict[str, Any], bool]:
     """Log a workout with its exercises and sets; return it, and whether it is new rather than sent before.
 
-    Six statements, whatever the number of sets: what must be known, the locator, the log, its exercises, its sets,
-    and what the commit carries.
+    Three statements, whatever the number of sets: what must be known, all of its rows, and what the commit carries.
 
     :raises UnknownStudent: the principal sees no such student.
     :raises UnknownExercise: the principal may not choose one of the exercises.
@@ -56,22 +55,31 @@ def create(
         return reads.get_log(session, principal, present, deleted=None), False
     local_date = _local_date(principal, given, now)
     _require_exercises(known, given["exercises"])
-    if known.sealed_key is not None:
-        # Read along, since titles and notes are sealed in the audit log: it saves the commit a statement.
-        key = unwrap_person_key(platform.ring, principal.organization_id, known.student_id, known.sealed_key)
-        session.unit.person_keys[known.student_id] = key
+    _take_key(session, principal, platform, known)
     log, exercises, sets = _rows(principal, known, id or new_id(), local_date, now, given)
     place = {name: log[name] for name in ("id", "local_date", "student_id", "source", "external_id")}
-    if not writes.insert(session, WorkoutLogId, [{**place, "fingerprint": print_}], on_conflict="DO NOTHING"):
+    located, _, *places = writes.insert_together(
+        session,
+        (WorkoutLogId, [{**place, "fingerprint": print_}]),
+        (WorkoutLog, [log]),
+        (WorkoutLogExercise, exercises),
+        (WorkoutSet, sets),
+    )
+    if not located:
         # The same log was being written at the same moment, and is there by now.
         present = _sent_before(_known(session, principal, id, given), id, print_)
         if present is None:
             raise Conflict
         return reads.get_log(session, principal, present, deleted=None), False
-    writes.insert(session, WorkoutLog, [log])
-    _insert_new(session, WorkoutLogExercise, exercises, given["exercises"])
-    _insert_new(session, WorkoutSet, sets, given["exercises"])
+    _require_places(given["exercises"], (exercises, places[0]), (sets, places[1]))
     return _shown(log, exercises, sets, known.exercises or {}), True
+
+
+def _take_key(session: Session, principal: Principal, platform: Platform, known: Any) -> None:
+    """Take the key that was read along, since titles and notes are sealed in the audit log: it saves a statement."""
+    if known.sealed_key is not None:
+        key = unwrap_person_key(platform.ring, principal.organization_id, known.student_id, known.sealed_key)
+        session.unit.person_keys[known.student_id] = key
 
 
 def _local_date(principal: Principal, given: dict[str, Any], now: datetime) -> date:
@@ -195,18 +203,18 @@ def _places(exercises: Sequence[dict[str, Any]]) -> Iterator[tuple[str, UUID]]:
                 yield f"/exercises/{number}/sets/{index}/id", one["id"]
 
 
-def _insert_new(session: Session, model: Any, rows: Rows, exercises: Sequence[dict[str, Any]]) -> None:
-    """Insert rows of a new log, whose ids nothing else of that day may have."""
-    written = {row.id for row in writes.insert(session, model, rows, on_conflict="DO NOTHING")}
-    taken = {row["id"] for row in rows} - written
-    if taken:
-        raise IdTaken(
-            errors=[
-                FieldError(pointer, IdTaken.code, "This id belongs to something else already.")
-                for pointer, given in _places(exercises)
-                if given in taken
-            ]
-        )
+def _require_places(exercises: Sequence[dict[str, Any]], *parts: tuple[Rows, set[UUID]]) -> None:
+    """Refuse ids of a new log's rows that something else of that day has already."""
+    for rows, written in parts:
+        taken = {row["id"] for row in rows} - written
+        if taken:
+            raise IdTaken(
+                errors=[
+                    FieldError(pointer, IdTaken.code, "This id belongs to something else already.")
+                    for pointer, given in _places(exercises)
+                    if given in taken
+                ]
+            )
 
 
 def _shown(log: dict[str, Any], exercises: Rows, sets: Rows, names: dict[str, str]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def append(
 ) -> tuple[Any, bool]:
     """Append a set to an exercise of a log; return it, and whether it is new rather than sent before.
 
-    Three statements; one more where the exercise is new to the log, a few more where another append came between.
+    Three statements, a few more where another append came between.
 
     :raises NotFound: the principal sees no such log.
     :raises UnknownLoggedExercise: the log has no such exercise.
@@ -50,12 +50,13 @@ def append(
         known = groundwork.before_append(session, principal, log_id=log_id, **where)
         if known is None:
             raise NotFound
-        place = _place(session, principal, known, log_id, exercise_id, now)
-        if place is None:
-            continue
+        place, opened = _place(principal, known, log_id, exercise_id, now)
         row = {**set_row(place, {**told, "id": id or new_id()}), "fingerprint": print_}
-        if writes.insert(session, WorkoutSet, [row], on_conflict="DO NOTHING"):
+        places, written = writes.insert_together(session, (WorkoutLogExercise, opened), (WorkoutSet, [row]))
+        if written:
             return {**row, "version": 1, "deleted_at": None}, True
+        if len(places) < len(opened):  # another append took the place of the new exercise meanwhile
+            continue
         present = _sent_before(session, principal, known, log_id, id)
         if present is not None:
             if present.fingerprint != print_:
@@ -82,9 +83,9 @@ def _sent_before(
 
 
 def _place(
-    session: Session, principal: Principal, known: AnyRow, log_id: UUID, exercise_id: UUID | None, now: datetime
-) -> dict[str, Any] | None:
-    """Return where the set comes to stand; None where another append took the place of a new exercise meanwhile."""
+    principal: Principal, known: AnyRow, log_id: UUID, exercise_id: UUID | None, now: datetime
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return where the set comes to stand, and the exercise's new place in the log, where it has none yet."""
     place = {
         "log_id": log_id,
         "local_date": known.local_date,
@@ -94,16 +95,14 @@ def _place(
     }
     if known.log_exercise_id is not None:
         same = {name: getattr(known, name) for name in ("log_exercise_id", "exercise_owner_id", "exercise_id")}
-        return {**place, **same, "position": known.last_set + 1}
+        return {**place, **same, "position": known.last_set + 1}, []
     if exercise_id is None:
         raise UnknownLoggedExercise
     if known.usable is None:
         raise UnknownExercise
     place |= {"exercise_owner_id": owner_of(exercise_id, principal.organization_id), "exercise_id": exercise_id}
     exercise = {**place, "id": new_id(), "position": known.last_exercise + 1}
-    if not writes.insert(session, WorkoutLogExercise, [exercise], on_conflict="DO NOTHING"):
-        return None
-    return {**place, "log_exercise_id": exercise["id"], "position": 1}
+    return {**place, "log_exercise_id": exercise["id"], "position": 1}, [exercise]
 
 
 def change(

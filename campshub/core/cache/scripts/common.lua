@@ -15,7 +15,7 @@ local function now_ms()
   return now[1] * 1000 + math.floor(now[2] / 1000)
 end
 
--- Return the space of the present identity, and how old it is; an older copy of this Redis names another run_id.
+-- Return the space of the present identity, how old it is, and its value; an older copy of a Redis names another run_id.
 local function identity(run_id, nonce, primary, now)
   local name = 'identity:' .. primary
   local value = redis.call('GET', name)
@@ -24,7 +24,7 @@ local function identity(run_id, nonce, primary, now)
     redis.call('SET', name, value)
   end
   local space, made = string.match(value, ':(%x+):(%d+)$')
-  return space, now - tonumber(made)
+  return space, now - tonumber(made), value
 end
 
 -- Split a stamp into its mark, its epoch ("-": a floor, nil: nothing) and its position.

@@ -1,0 +1,42 @@
+"""The list of students without the chain: tenant, query and serialiser are the project's own, all else is Flask's."""
+
+import os
+from uuid import UUID
+
+from flask import Flask, Response
+
+from campshub.app import create_app
+from campshub.core.db.session import Unit, begin, commit, db
+from campshub.core.http.pagination import page_request
+from campshub.core.http.serialise import serialiser, write
+from campshub.core.security.permissions import Role
+from campshub.core.security.principal import Principal
+from campshub.students.queries import students as queries
+from campshub.students.schemas.students import StudentBriefOut
+
+_product = create_app()
+with _product.app_context():
+    _engine = db.engines[None]
+_secret = _product.extensions["campshub"].settings.secret_key
+_principal = Principal(
+    user_id=UUID(os.environ["BENCH_USER"]),
+    organization_id=UUID(os.environ["BENCH_ORGANIZATION"]),
+    role=Role.ADMIN,
+    time_zone="UTC",
+)
+
+app = Flask("lean")
+
+
+@app.get("/students/")
+def students() -> Response:
+    session = begin(Unit(engine=_engine, organization_id=_principal.organization_id, user_id=_principal.user_id))
+    try:
+        page = page_request(limit=50, sort="", cursor=None, only=None, bound_to={}, secret=_secret)
+        found = queries.list_students(session, _principal, q=None, page=page)
+        commit(session)
+    finally:
+        session.close()
+    items = serialiser(StudentBriefOut).many(found.rows)
+    answer = {"items": items, "next_cursor": found.next_cursor, "has_more": found.has_more}
+    return Response(write(answer), mimetype="application/json")

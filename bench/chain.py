@@ -1,0 +1,33 @@
+"""What the chain of every request costs by itself: requests without SQL beside a bare view, in microseconds.
+
+One worker answers each, and the load keeps it busy, so the time of a request is one over the throughput.
+"""
+
+from contextlib import ExitStack
+from typing import Any
+
+from bench import load
+from bench.place import Place
+from bench.servers import BARE, gunicorn
+
+SIGNED_IN = "signed-in item answered 304 (sign-in, limits, stamps in one Redis call; log line)"
+PUBLIC = "/live/ (no sign-in, no Redis, no log line)"
+
+
+def measure(place: Place, *, rounds: int, seconds: int) -> dict[str, Any]:
+    """Measure and return the figures."""
+    with ExitStack() as servers:
+        bare = servers.enter_context(gunicorn("bench.apps.bare:app", {}))
+        api = servers.enter_context(gunicorn("wsgi:app", place.settings(), name="chain"))
+        item = load.Target(SIGNED_IN, f"{api}/api/students/{place.made.student_id}/", place.headers(api), status=304)
+        tag = load.ask(item)[1]["ETag"]
+        targets = [
+            load.Target(BARE, f"{bare}/"),
+            load.Target(PUBLIC, f"{api}/live/"),
+            load.Target(SIGNED_IN, item.url, {**item.headers, "If-None-Match": tag}, status=304),
+        ]
+        found = load.rows(load.interleaved(targets, rounds=rounds, seconds=seconds), against=BARE)
+    for row in found.values():
+        row["us a request"] = round(1e6 / row["requests/s"], 1)
+        row["us over bare"] = round(row["us a request"] - 1e6 / found[BARE]["requests/s"], 1)
+    return found

@@ -1,0 +1,63 @@
+"""Check freshness over the real stack: writers and readers, one fault again and again, a verdict on every read.
+
+python -m bench.freshness --fault redis-emptied --seconds 300 --writes 10000
+
+Ends with 1 when a promise was broken.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from bench.freshness import report
+from bench.freshness.faults import FAULTS
+from bench.freshness.ledger import Ledger
+from bench.freshness.run import Plan, Run, make_worlds
+from bench.freshness.site import APPLICATION, Site
+from devstack.place import REPOSITORY
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.freshness", description=__doc__)
+    parser.add_argument("--fault", choices=[*FAULTS, "all"], default="all")
+    parser.add_argument("--seconds", type=float, default=300, help="for each fault, at least")
+    parser.add_argument("--writes", type=int, default=10_000, help="acknowledged for each fault, at least")
+    parser.add_argument("--rounds", type=int, default=2, help="of the fault, at least")
+    parser.add_argument("--rate", type=float, help="writes a second; what time and writes ask for otherwise")
+    parser.add_argument("--readers", type=int, default=6)
+    parser.add_argument("--hold", type=float, help="how long each fault lasts, in seconds")
+    parser.add_argument("--quiet", type=float, help="how long it is quiet before each fault, in seconds")
+    parser.add_argument("--app", default=APPLICATION, metavar="MODULE:app", help="what the API processes serve")
+    given = parser.parse_args()
+    rate = given.rate or (given.writes / given.seconds if given.seconds else 40.0)
+    site = Site(Path(os.environ.get("DEVSTACK_DIR", REPOSITORY / ".devstack")) / "freshness")
+    failed = []
+    try:
+        site.start(given.app)
+        ledger = Ledger()
+        worlds = make_worlds(site, ledger)
+        for name in FAULTS if given.fault == "all" else [given.fault]:
+            plan = Plan(
+                FAULTS[name],
+                given.seconds,
+                given.writes,
+                rounds=given.rounds,
+                a_second=rate,
+                readers=given.readers,
+                hold_s=given.hold,
+                quiet_s=given.quiet,
+            )
+            found = Run(site, ledger, worlds, plan).go()
+            print("\n".join(report.lines(found)), flush=True)
+            if report.broken(found):
+                failed.append(name)
+    finally:
+        site.stop()
+    if failed:
+        print(f"broken under: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

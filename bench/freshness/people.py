@@ -1,0 +1,49 @@
+"""The organizations of a run, each with someone of every role that reads; printed as JSON for the checker.
+
+A process of its own (``python -m bench.freshness.people COUNT``): the checker itself talks to the API alone.
+"""
+
+import json
+import sys
+from datetime import UTC, datetime
+
+from campshub.accounts import service as accounts
+from campshub.app import create_app
+from campshub.core.db.base import new_id
+from campshub.core.db.work import unit_of_work
+from campshub.core.security.passwords import hash_password
+from campshub.core.security.permissions import Role
+
+PASSWORD = "correct horse battery"  # noqa: S105 - it opens a database that is made for the run
+ROLES = (Role.ADMIN, Role.NUTRITIONIST, Role.TRAINER)
+COST = 4
+
+
+def main(count: int) -> None:
+    app = create_app()
+    hashed = hash_password(PASSWORD, cost=COST)
+    made = []
+    with app.app_context():
+        for number in range(count):
+            place = new_id()
+            emails = {role: f"{role}-{place.hex}@example.org" for role in ROLES}
+            with unit_of_work(system=True, organization_id=place) as session:
+                accounts.create_organization(
+                    session, organization_id=place, name=f"Checked {number}", time_zone="UTC", currency="EUR"
+                )
+                for role, email in emails.items():
+                    accounts.create_user(
+                        session,
+                        organization_id=place,
+                        email=email,
+                        name="n1",
+                        role=role,
+                        password_hash=hashed,
+                        now=datetime.now(UTC),
+                    )
+            made.append({"organization_id": str(place), "emails": emails})
+    print(json.dumps(made))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,196 @@
+"""One run: callers at work, one fault again and again, and the truth at the end."""
+
+import functools
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bench.freshness import faults
+from bench.freshness.asking import Address, Asker, Unanswered
+from bench.freshness.callers import Pace, Reader, Scene, Writer, go_on_reading
+from bench.freshness.faults import Fault
+from bench.freshness.figures import Figures, Metrics
+from bench.freshness.ledger import Ledger
+from bench.freshness.rows import Row
+from bench.freshness.shapes import Shape
+from bench.freshness.site import Site
+from bench.freshness.world import Maker, World
+
+SETTLED_S = 4.0
+WRITES_A_TURN = 1.4
+AHEAD = 1.25
+# How often organizations are written and read, against each other. Where one is seldom written, answers are kept for
+# long, and no second write makes good at once what went wrong with the first.
+WEIGHTS = ((30, 4), (9, 3), (1, 3))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long a run is and how many take part; it ends when time, writes and rounds have been reached.
+
+    :param hold_s: how long each fault lasts, instead of what it says itself.
+    :param quiet_s: the same for the time before it.
+    :param is_thorough: at the end everything is read through every address; else each through one.
+    """
+
+    fault: Fault
+    seconds: float
+    writes: int
+    rounds: int = 2
+    a_second: float = 45.0
+    writers: int = 6
+    readers: int = 6
+    hold_s: float | None = None
+    quiet_s: float | None = None
+    is_thorough: bool = True
+
+
+@dataclass
+class Found:
+    """What a run has found."""
+
+    ledger: Ledger
+    figures: Figures
+    fault: str
+    rounds: int = 0
+    seconds: float = 0.0
+    rows: int = 0
+
+
+def make_worlds(site: Site, ledger: Ledger, *, organizations: int = 3, rows: int = 12) -> list[World]:
+    """Make the organizations of one or more runs, with so many rows of each kind."""
+    site.wait_until_whole()
+    asker = Asker(Figures(), ledger, site.primary)
+    made = []
+    for number, organization in enumerate(site.people(organizations)):
+        maker = Maker(asker, site.addresses[0], organization)
+        made.append(maker.make(rows=rows, weights=WEIGHTS[number % len(WEIGHTS)]))
+    asker.close()
+    return made
+
+
+class Run:
+    """One run on a site that has been started, on rows whose slots are in the ledger."""
+
+    def __init__(self, site: Site, ledger: Ledger, worlds: Sequence[World], plan: Plan) -> None:
+        self.site, self.ledger, self.plan = site, ledger, plan
+        ledger.begin(excuses=plan.fault.cuts)
+        self.figures = Figures()
+        self._rows = [(world, row) for world in worlds for row in world.rows]
+        self.found = Found(ledger, self.figures, plan.fault.name, rows=len(self._rows))
+        self._scene = Scene(worlds, site.addresses, self.figures, ledger, self._asker, site.truth)
+        self._metrics = Metrics()
+        self._over = threading.Event()
+        self._failures: list[BaseException] = []
+
+    def go(self) -> Found:
+        """Let everybody work under the fault, and compare with the truth."""
+        self.site.wait_until_whole()
+        self._gather(count=False)
+        started = time.monotonic()
+        threads = self._callers()
+        try:
+            self._rounds(started)
+        finally:
+            self.found.seconds = time.monotonic() - started
+            self._over.set()
+            for thread in threads:
+                thread.join()
+        if self._failures:
+            raise self._failures[0]
+        self._compare()
+        return self.found
+
+    def _asker(self) -> Asker:
+        return Asker(self.figures, self.ledger, self.site.primary)
+
+    def _callers(self) -> list[threading.Thread]:
+        plan, scene = self.plan, self._scene
+        pace = Pace(plan.a_second / WRITES_A_TURN * AHEAD, self._over)
+        writers = [Writer(scene, f"w{i}", self._rows[i :: plan.writers]) for i in range(plan.writers)]
+        jobs = [functools.partial(writer.run, pace) for writer in writers]
+        jobs += [functools.partial(go_on_reading, scene, f"r{i}", self._over) for i in range(plan.readers)]
+        threads = [threading.Thread(target=self._guarded, args=(job,), daemon=True) for job in jobs]
+        for thread in threads:
+            thread.start()
+        return threads
+
+    def _guarded(self, job: Callable[[], None]) -> None:
+        try:
+            job()
+        except BaseException as error:  # noqa: BLE001 - it ends the run, and is raised there
+            self._failures.append(error)
+            self._over.set()
+
+    def _rounds(self, started: float) -> None:
+        plan, fault = self.plan, self.plan.fault
+        while not self._is_done(started):
+            number = self.found.rounds
+            self._be_quiet(fault.quiet_s if plan.quiet_s is None else plan.quiet_s, is_first=not number)
+            self._phase("fault" if fault.name != "none" else "quiet")
+            hold = fault.holds[number // 2 % len(fault.holds)] if plan.hold_s is None else plan.hold_s
+            with faults.late(self.site, fault), fault.during(self.site, number):
+                self._over.wait(hold)
+            self.found.rounds += 1
+        self._phase("quiet")
+
+    def _be_quiet(self, seconds: float, *, is_first: bool) -> None:
+        """Let everybody work undisturbed; the first part of a long time after a fault is counted by itself."""
+        after = 0.0 if is_first else max(0.0, seconds - SETTLED_S)
+        if after:
+            self._phase("after")
+            self._over.wait(after)
+        self._phase("quiet")
+        self._over.wait(seconds - after)
+
+    def _is_done(self, started: float) -> bool:
+        """Tell whether time, writes and rounds have been reached, or something has failed."""
+        plan = self.plan
+        enough = self.figures.marks["writes acknowledged"] >= plan.writes and self.found.rounds >= plan.rounds
+        return bool(self._failures) or (enough and time.monotonic() - started >= plan.seconds)
+
+    def _phase(self, name: str) -> None:
+        self._gather()
+        self.figures.phase = name
+
+    def _gather(self, *, count: bool = True) -> None:
+        """Add what the processes have counted to the phase that ends now."""
+        for address in self.site.processes:
+            if text := self.site.figures_of(address):
+                gained = self._metrics.gain(address.name, text)
+                if count:
+                    self.figures.metrics[self.figures.phase].update(gained)
+
+    def _compare(self) -> None:
+        """Compare what was acknowledged with the database, then what every address shows with the database."""
+        self.site.wait_until_whole()
+        for _, row in self._rows:
+            self._compare_with_truth(row)
+        asker, addresses = self._asker(), self._scene.addresses
+        reader = Reader(self._scene, asker, random.Random("final"))  # noqa: S311 - dice, not secrets
+        shapes = [(world, shape) for world in self._scene.worlds for shape in world.shapes]
+        for number, (world, shape) in enumerate(shapes):
+            for address in addresses if self.plan.is_thorough else [addresses[number % len(addresses)]]:
+                self._look(reader, world, shape, address)
+        asker.close()
+
+    def _compare_with_truth(self, row: Row) -> None:
+        version, count = self.site.truth(row) or (0, 0)
+        for slot, level in ((row.version_slot, version), (row.count_slot, count)):
+            if level < self.ledger.acknowledged(slot):
+                name, told = self.ledger.names[slot], self.ledger.acknowledged(slot)
+                self.ledger.accuse("lost", f"{name} was acknowledged at {told}, the database has {level}")
+        if not row.is_doubtful and (version, count) != (row.version, row.count):
+            self.ledger.accuse("not as told", f"{row}: the database has {version}, {count}")
+        # Nothing is written any more: this is what everybody must see.
+        row.acknowledge(version, count)
+
+    def _look(self, reader: Reader, world: World, shape: Shape, address: Address) -> None:
+        try:
+            there = reader.read(world, shape, address)
+        except Unanswered:
+            there = False
+        if not there:
+            self.ledger.accuse("not readable after the run", f"{shape.path} through {address.name}")

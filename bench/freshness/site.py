@@ -1,0 +1,137 @@
+"""The stack of a run: primary, replica, poolers, Redis, nginx, and API processes that each have a relay to Redis."""
+
+import functools
+import http.client
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from bench.freshness.asking import Absence, Address
+from bench.freshness.relay import Relays
+from bench.freshness.rows import Row
+from bench.servers import UNLIMITED
+from devstack.api import Api
+from devstack.place import REPOSITORY
+from devstack.ports import LOOPBACK
+from devstack.stack import Stack
+
+PROCESSES = 3
+OF_THE_RUN = {
+    **UNLIMITED,
+    "PASSWORD_COST": "4",
+    "ACCESS_TOKEN_MINUTES": "600",
+    "LOG_LEVEL": "WARNING",
+    "GUNICORN_MAX_REQUESTS": "0",  # a worker that is renewed would look like one that was killed
+    "FLASK_APP": "wsgi.py",
+}
+WHOLE_AGAIN_S = 60.0
+APPLICATION = "wsgi:app"
+
+
+class Site:
+    """One stack in a folder, started for the checker."""
+
+    def __init__(self, directory: Path) -> None:
+        self.stack = Stack(directory, nginx=True, api=PROCESSES, workers=1, durable=False, nginx_rate="100000r/s")
+        self.relays: Relays | None = None
+        self.primary = Absence()
+        self.addresses: list[Address] = []
+
+    @property
+    def processes(self) -> list[Address]:
+        """The API processes' own addresses."""
+        return self.addresses[:-1]
+
+    def start(self, application: str = APPLICATION) -> None:
+        """Start everything, with the tables up to date, and serve an application."""
+        self.stack.stop()
+        self.stack.start_data()
+        self._run("-m", "flask", "db", "upgrade")
+        self.relays = Relays(self.stack.cache.port, PROCESSES)
+        for number, api in enumerate(self.stack.apis):
+            api.settings = functools.partial(self._settings, self.relays.ports[number])
+        self.serve(application)
+
+    def serve(self, application: str) -> None:
+        """Start the API processes with an application, in the place of another one."""
+        for api in self.stack.apis:
+            api.kill()  # an orderly stop waits for connections that are kept
+            api.application = application
+        self.stack.start_api()
+        everything = [*self.stack.apis, self.stack.part("nginx")]
+        self.addresses = [Address(part.name, part.port) for part in everything]
+
+    def stop(self) -> None:
+        """Stop everything."""
+        self.stack.stop()
+        if self.relays is not None:
+            self.relays.end()
+
+    def people(self, organizations: int) -> list[dict[str, Any]]:
+        """Make organizations with their people."""
+        made: list[dict[str, Any]] = json.loads(self._run("-m", "bench.freshness.people", str(organizations)))
+        return made
+
+    def truth(self, row: Row) -> tuple[int, int] | None:
+        """Return version and counter of a row as the primary has them; None while it cannot say."""
+        try:
+            ((version, shown),) = self.stack.primary.query(*row.truth, database=self.stack.database)
+        except psycopg.OperationalError:
+            return None
+        return version, row.counter(shown)
+
+    def figures_of(self, address: Address) -> str:
+        """Return what a process tells Prometheus; nothing while it does not answer."""
+        return self._get(address, "/metrics/")
+
+    def wait_until_whole(self) -> None:
+        """Wait until every process says that all parts that answers stand on are there.
+
+        :raises TimeoutError: they are not, in time.
+        """
+        deadline = time.monotonic() + WHOLE_AGAIN_S
+        for address in self.processes:
+            while not self._get(address, "/health/"):
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"{address.name} is not healthy again")
+                time.sleep(0.1)
+
+    def cut(self, number: int, word: str) -> None:
+        """Close, hold or open the way of one process to Redis."""
+        if self.relays is None:
+            raise RuntimeError("the site has not been started")
+        self.relays.tell(number, word)
+
+    def api(self, number: int) -> Api:
+        """Return one of the API processes."""
+        return self.stack.apis[number]
+
+    def _settings(self, port: int) -> Mapping[str, str]:
+        own = self.stack.cache.url.replace(f":{self.stack.cache.port}/", f":{port}/")
+        return {**self.stack.environment(), **OF_THE_RUN, "REDIS_URL": own}
+
+    def _run(self, *words: str) -> str:
+        environment = {**os.environ, **self.stack.environment(), **OF_THE_RUN}
+        command = [sys.executable, *words]
+        return subprocess.run(
+            command, cwd=REPOSITORY, env=environment, check=True, stdout=subprocess.PIPE, text=True
+        ).stdout
+
+    @staticmethod
+    def _get(address: Address, path: str) -> str:
+        connection = http.client.HTTPConnection(LOOPBACK, address.port, timeout=5)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.read().decode() if answer.status == http.HTTPStatus.OK else ""
+        except (OSError, http.client.HTTPException):
+            return ""
+        finally:
+            connection.close()

@@ -1,0 +1,89 @@
+"""The targets, and how far each figure is from its own: one page at the end of a run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bench import cached, chain, large, lists, marking, mixed, peers, writes
+from bench.servers import BARE
+
+Found = Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+SHARE = f"share of {BARE}"
+STARVATION = 6  # p99 over p50 at 64 connections stays under it, on every route
+# Rows that are there to be compared with: nothing is promised of them.
+THEIRS = (BARE, lists.NAIVE, writes.NAIVE, peers.WGER, peers.WGER_CACHED, peers.FASTAPI, peers.LITESTAR)
+LATER = ("a month's figures from a rollup, against raw rows: at least 10; comes with the rollups (issue 6)",)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One target: a figure of a part, and what it must be."""
+
+    what: str
+    part: str
+    row: str
+    column: str
+    bound: float
+    is_most: bool = False
+    strictly: bool = False
+
+    def met_by(self, figure: float) -> bool:
+        """Tell whether a figure is what it must be."""
+        if figure == self.bound:
+            return not self.strictly
+        return (figure < self.bound) is self.is_most
+
+
+_WHOLE_LIST = f"whole chain, {lists.LIST}"
+_MIXED = next(iter(mixed.RUNS))
+GOALS = (
+    Goal("cached list, process memory", "cached", f"{lists.LIST}, {cached.MEMORY}", SHARE, 0.60),
+    Goal("cached list, Redis", "cached", f"{lists.LIST}, {cached.REDIS}", SHARE, 0.50),
+    Goal("uncached list of 50, no chain", "lists", f"no chain, {lists.LIST}", SHARE, 0.30),
+    Goal("uncached list of 50, whole chain", "lists", _WHOLE_LIST, SHARE, 0.22),
+    Goal("the same, times naive ORM + marshmallow", "lists", _WHOLE_LIST, "times naive", 2.5),
+    Goal("the same, times wger's list", "peers", peers.WGER, "ours against it", 10),
+    Goal("one student, uncached, whole chain", "lists", f"whole chain, {lists.ITEM}", SHARE, 0.27),
+    Goal("create a student, against naive create", "writes", writes.WHOLE, f"share of {writes.NAIVE}", 0.9),
+    Goal(
+        "register of 1,000, times ORM objects with a query a row",
+        *("marking", f"{marking.BY_ROW}, {marking.TIMES[0]}", "times ours", 8),
+    ),
+    Goal(
+        "register of 1,000, times ORM objects read at once",
+        *("marking", f"{marking.BY_OBJECTS}, {marking.TIMES[0]}", "times ours", 8),
+    ),
+    Goal("304 against the cached 200, list", "cached", f"{lists.LIST}, {cached.NOT_MODIFIED}", "times the 200", 1.0),
+    Goal("304 against the cached 200, item", "cached", f"{lists.ITEM}, {cached.NOT_MODIFIED}", "times the 200", 1.0),
+    Goal("the chain's own cost, signed in, us", "chain", chain.SIGNED_IN, "us over bare", 120, True, True),
+    Goal("mixed: hit rate", "mixed", _MIXED, "hit rate", 0.85, strictly=True),
+    Goal("mixed: error rate", "mixed", _MIXED, "error rate", 0.001, True, True),
+    Goal("mixed: p95, ms", "mixed", _MIXED, "p95 ms", 200, True, True),
+    Goal("mixed: mean SQL, ms", "mixed", _MIXED, "mean SQL ms", 100, True, True),
+    *(Goal(f"mixed, {run}: stale reads", "mixed", run, "stale reads", 0, True) for run in mixed.RUNS),
+    Goal("5 million records, uncached: list of students, p50 ms", "large", large.STUDENTS, "p50 ms", 25, True),
+    Goal("5 million records, uncached: attendance of a day, p50 ms", "large", large.DAY, "p50 ms", 15, True),
+    Goal("5 million records, uncached: analytics (statistics), p50 ms", "large", large.STATISTICS, "p50 ms", 50, True),
+)
+
+
+def page(found: Found) -> list[str]:
+    """Return a line for each target whose part has run: the figure, the target, and whether it is met."""
+    lines = [_line(goal, found[goal.part].get(goal.row, {}).get(goal.column)) for goal in GOALS if goal.part in found]
+    for part, rows in found.items():
+        lines += [
+            f"{'MISSED':8}{part}: {name}: p99/p50 {row['p99/p50']}, target under {STARVATION}"
+            for name, row in rows.items()
+            if row.get("p99/p50", 0) >= STARVATION and not name.startswith(THEIRS)
+        ]
+        lines += [f"{'ERRORS':8}{part}: {name}: {row['errors']}" for name, row in rows.items() if row.get("errors")]
+    return lines + [f"{'LATER':8}{line}" for line in LATER]
+
+
+def _line(goal: Goal, figure: float | None) -> str:
+    words = {(False, False): "", (False, True): "over ", (True, False): "at most ", (True, True): "under "}
+    target = f"target {words[goal.is_most, goal.strictly]}{goal.bound:g}"
+    if figure is None:
+        return f"{'NONE':8}{goal.what}: not measured, {target}"
+    return f"{'met' if goal.met_by(figure) else 'MISSED':8}{goal.what}: {figure:g}, {target}"

@@ -1,0 +1,122 @@
+"""Uncached reads of an organization with millions of rows: one caller, one request after the other, no two alike."""
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from datetime import date, timedelta
+from itertools import islice
+from typing import Any
+from urllib.parse import urlsplit
+
+from bench.asking import Asker
+from bench.place import Place
+from bench.servers import UNCACHED, gunicorn
+from bench.traffic import Wire
+
+ASKED = 40  # requests of a round
+WARM_UP = 10
+REACH_DAYS = 395  # dates may be asked 400 days back
+
+STUDENTS = "list of students, page after page"
+DAY = "attendance of a day, a page of the records"
+REGISTER = "register of a group of 100"
+MONTH = "a student's attendance of a month"
+STATISTICS = "numbers of students (the one statistic that there is)"
+
+Ask = Callable[[str], Any]
+
+
+def measure(place: Place, *, rounds: int, seconds: int) -> dict[str, Any]:  # noqa: ARG001 - all parts are called alike
+    """Ask each kind in turns; return percentiles in milliseconds."""
+    with gunicorn("wsgi:app", place.settings(**UNCACHED), name="large") as url:
+        headers = place.headers(url)
+        ask = _asking(url, headers)
+        api = Asker(url, headers)
+        addresses = {
+            STUDENTS: _pages(ask),
+            DAY: _days(place.made.last),
+            REGISTER: _registers(api, place.made.last),
+            MONTH: _months(api, place.made.last),
+            STATISTICS: _same("/api/students/statistics/"),
+        }
+        taken: dict[str, list[float]] = {name: [] for name in addresses}
+        for number in range(rounds + 1):
+            for name, coming in addresses.items():
+                times = _timed(ask, coming, ASKED if number else WARM_UP)
+                taken[name] += times if number else []
+    return {name: _row(times) for name, times in taken.items()}
+
+
+def _row(times: list[float]) -> dict[str, Any]:
+    cuts = statistics.quantiles(times, n=100)
+    return {
+        "p50 ms": round(cuts[49], 2),
+        "p95 ms": round(cuts[94], 2),
+        "p99 ms": round(cuts[98], 2),
+        "requests": len(times),
+    }
+
+
+def _asking(url: str, headers: dict[str, str]) -> Ask:
+    """Return a caller who keeps one connection."""
+    parts = urlsplit(url)
+    wire = Wire(str(parts.hostname), int(parts.port or 0))
+    told = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+
+    def ask(path: str) -> Any:
+        status, body = wire.ask(f"GET {path} HTTP/1.1\r\nHost: {parts.hostname}\r\n{told}\r\n".encode())
+        if status != 200:  # noqa: PLR2004 - OK
+            raise RuntimeError(f"{path}: {status} {body[:300]!r}")
+        return body
+
+    return ask
+
+
+def _timed(ask: Ask, addresses: Iterator[str], count: int) -> list[float]:
+    times = []
+    for path in islice(addresses, count):
+        begun = time.perf_counter()
+        ask(path)
+        times.append((time.perf_counter() - begun) * 1000)
+    return times
+
+
+def _pages(ask: Ask) -> Iterator[str]:
+    """Yield page after page, and begin anew at the end; the next cursor is looked up outside of what is timed."""
+    while True:
+        cursor = ""
+        while True:
+            path = f"/api/students/?limit=50{cursor}"
+            yield path
+            following = json.loads(ask(path))["next_cursor"]
+            if following is None:
+                break
+            cursor = f"&cursor={following}"
+
+
+def _days(last: date) -> Iterator[str]:
+    number = 0
+    while True:
+        day = last - timedelta(days=number * 7 % REACH_DAYS)  # from month to month, so that partitions change
+        yield f"/api/attendance/records/?from={day}&to={day}&limit=50"
+        number += 1
+
+
+def _registers(api: Asker, last: date) -> Iterator[str]:
+    sessions = api.get(f"/api/attendance/sessions/?from={last - timedelta(days=30)}&to={last}&limit=200")["items"]
+    while True:
+        for session in sessions:
+            yield f"/api/attendance/sessions/{session['id']}/records/?limit=200"
+
+
+def _months(api: Asker, last: date) -> Iterator[str]:
+    students = [row["id"] for row in api.get("/api/students/?limit=200&fields=id")["items"]]
+    while True:
+        for student in students:
+            yield f"/api/students/{student}/attendance/?from={last - timedelta(days=30)}&to={last}"
+
+
+def _same(path: str) -> Iterator[str]:
+    while True:
+        yield path

@@ -1,0 +1,165 @@
+"""Other people's stacks on this machine in the same run: wger, FastAPI with asyncpg, Litestar with Granian.
+
+Each has a virtual environment of its own beside the data, filled from the package index when first asked for.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench import load
+from bench.place import Place
+from bench.servers import BARE, UNCACHED, free_port, gunicorn, server
+from devstack import keys
+from devstack.ports import LOOPBACK
+
+WGER = "wger, 50 exercises, signed in, its page cache off"
+WGER_CACHED = "wger, the same from its page cache (an hour old at most)"
+FASTAPI = "FastAPI + asyncpg, list of 50"
+LITESTAR = "Litestar + Granian, list of 50"
+OURS = "whole chain, list of 50, signed in"
+OURS_CACHED = "the same, cached"
+
+FASTAPI_NEEDS = ("fastapi==0.163.2", "uvicorn[standard]==0.54.0", "asyncpg==0.32.0")
+LITESTAR_NEEDS = ("litestar==2.25.0", "granian==2.8.7", "asyncpg==0.32.0")
+WGER_NEEDS = ("wger==2.1", "gunicorn==27.0.1", "psycopg2-binary==2.9.12", "setuptools==80.9.0")
+WGER_DATABASE = "wger"
+WGER_THREADS = "4"
+WGER_FIXTURES = (
+    *("gym.json", "languages.json", "groups.json", "users.json", "licenses.json", "days_of_week.json"),
+    *("setting_repetition_units.json", "setting_weight_units.json", "language_config.json", "gym_config.json"),
+    *("equipment.json", "muscles.json", "categories.json"),
+)
+WGER_EXERCISES = ("exercise-base-data.json", "exercises.json")
+SIGN_IN = (
+    "from django.contrib.auth.models import User; from rest_framework.authtoken.models import Token;"
+    " print('token', Token.objects.get_or_create(user=User.objects.get(username='admin'))[0].key)"
+)
+
+
+def measure(place: Place, *, rounds: int, seconds: int) -> dict[str, Any]:
+    """Measure the peers beside our own list; one that cannot be installed or started is named with its reason."""
+    missing: dict[str, str] = {}
+    with ExitStack() as servers:
+        bare = servers.enter_context(gunicorn("bench.apps.bare:app", {}))
+        api = servers.enter_context(gunicorn("wsgi:app", place.settings(**UNCACHED), name="beside-peers"))
+        cached = servers.enter_context(gunicorn("wsgi:app", place.settings(), name="cached-beside-peers"))
+        headers = place.headers(api)
+        targets = [
+            load.Target(BARE, f"{bare}/"),
+            load.Target(OURS, f"{api}/api/students/?limit=50", headers),
+            load.Target(OURS_CACHED, f"{cached}/api/students/?limit=50", headers),
+        ]
+        for name, peer in ((FASTAPI, _fastapi), (LITESTAR, _litestar), (WGER, _wger)):
+            try:
+                targets += [load.insist(target) for target in servers.enter_context(peer(place))]
+            except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
+                missing[name] = f"{error} {getattr(error, 'stderr', None) or ''}".strip()[-load.SHOWN :]
+        found = load.rows(load.interleaved(targets, rounds=rounds, seconds=seconds), against=BARE)
+    for row in found.values():
+        row["ours against it"] = round(found[OURS]["requests/s"] / row["requests/s"], 2)
+        row["ours cached against it"] = round(found[OURS_CACHED]["requests/s"] / row["requests/s"], 2)
+    for name, why in missing.items():
+        print(f"{name}: not measured: {why}", file=sys.stderr)
+    return found
+
+
+def _exercises(python: Path) -> Path:
+    """Write wger's own exercises as its tables take them: its fixtures lack dates, and name a field too many."""
+    fixtures = next(python.parent.parent.glob("lib/python*/site-packages/wger/exercises/fixtures"))
+    rows = [row for name in WGER_EXERCISES for row in json.loads((fixtures / name).read_text(encoding="utf-8"))]
+    for row in rows:
+        if row["model"] in {"exercises.exercisebase", "exercises.exercise"}:
+            day = row["fields"].get("creation_date") or "2022-01-01"
+            row["fields"] |= {"creation_date": day, "update_date": f"{day}T00:00:00Z"}
+    file = python.parent / "exercises.json"
+    file.write_text(json.dumps(rows))
+    return file
+
+
+def _python(place: Place, name: str, needs: Sequence[str]) -> Path:
+    """Return the Python of a peer's own virtual environment, made anew when what it needs has changed."""
+    folder = place.stack.directory / "peers" / name
+    python, ready = folder / "bin" / "python", folder / "ready.json"
+    if not ready.exists() or json.loads(ready.read_text()) != list(needs):
+        print(f"  installing {' '.join(needs)}", file=sys.stderr, flush=True)
+        _run([sys.executable, "-m", "venv", "--clear", str(folder)])
+        _run([str(python), "-m", "pip", "install", "--quiet", *needs])
+        ready.write_text(json.dumps(list(needs)))
+    return python
+
+
+def _run(command: Sequence[str], **more: Any) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True, **more).stdout
+
+
+def _settings(place: Place) -> dict[str, str]:
+    """Return what the two small applications need: past PgBouncer and policies, the fastest way that there is."""
+    url = place.stack.primary.dsn(place.stack.database, "system")
+    return {"BENCH_ORGANIZATION": place.signs[0].organization_id, "PEER_DATABASE_URL": url}
+
+
+@contextmanager
+def _fastapi(place: Place) -> Iterator[list[load.Target]]:
+    python, port = _python(place, "fastapi", FASTAPI_NEEDS), free_port()
+    command = [str(python), "-m", "uvicorn", "peer_fastapi:app", "--port", str(port), "--no-access-log"]
+    with server(command, _settings(place), port=port, name="fastapi", folder=load.ROOT / "bench" / "apps") as url:
+        yield [load.Target(FASTAPI, f"{url}/api/students/")]
+
+
+@contextmanager
+def _litestar(place: Place) -> Iterator[list[load.Target]]:
+    python, port = _python(place, "litestar", LITESTAR_NEEDS), free_port()
+    options = ["--interface", "asgi", "--port", str(port), "--workers", "1", "--no-access-log"]
+    command = [str(python.parent / "granian"), *options, "peer_litestar:app"]
+    with server(command, _settings(place), port=port, name="litestar", folder=load.ROOT / "bench" / "apps") as url:
+        yield [load.Target(LITESTAR, f"{url}/api/students/")]
+
+
+@contextmanager
+def _wger(place: Place) -> Iterator[list[load.Target]]:
+    python = _python(place, "wger", WGER_NEEDS)
+    environment = {
+        "DJANGO_SETTINGS_MODULE": "wger_settings",
+        "PYTHONPATH": str(load.ROOT / "bench" / "apps"),
+        "WGER_DATABASE": WGER_DATABASE,
+        "WGER_USER": keys.SUPERUSER,
+        "WGER_PASSWORD": keys.load(place.stack.place)[keys.SUPERUSER],
+        "WGER_HOST": LOOPBACK,
+        "WGER_PORT": str(place.stack.primary.port),
+    }
+    headers = {"Authorization": f"Token {_wger_data(place, python, environment)}"}
+    with ExitStack() as servers:
+        targets = []
+        for name, backend in ((WGER, "dummy.DummyCache"), (WGER_CACHED, "locmem.LocMemCache")):
+            port = free_port()
+            options = ["--worker-class", "gthread", "--threads", WGER_THREADS, "--bind", f"{LOOPBACK}:{port}"]
+            command = [str(python), "-m", "gunicorn", *options, "--no-control-socket", "wger.wsgi:application"]
+            given = {**environment, "WGER_CACHE": backend}
+            log = f"wger-{backend.partition('.')[0]}"
+            url = servers.enter_context(server(command, given, port=port, name=log, folder=python.parent))
+            targets.append(load.Target(name, f"{url}/api/v2/exercise/?limit=50", headers))
+        yield targets
+
+
+def _wger_data(place: Place, python: Path, environment: dict[str, str]) -> str:
+    """Make wger's database with its own catalogue unless that is done; return its admin's token."""
+    django = [str(python), "-m", "django"]
+    given: dict[str, Any] = {"env": {**os.environ, **environment}, "cwd": python.parent}
+    primary = place.stack.primary
+    if not primary.query("SELECT 1 FROM pg_database WHERE datname = %s", WGER_DATABASE):
+        print("  making wger's database", file=sys.stderr, flush=True)
+        unfinished = f"{WGER_DATABASE}_new"
+        primary.query(f"DROP DATABASE IF EXISTS {unfinished}")
+        primary.query(f"CREATE DATABASE {unfinished}")
+        new = {**given, "env": {**given["env"], "WGER_DATABASE": unfinished}}
+        _run([*django, "migrate"], **new)
+        _run([*django, "loaddata", *WGER_FIXTURES], **new)
+        _run([*django, "loaddata", "--ignorenonexistent", str(_exercises(python))], **new)
+        primary.query(f"ALTER DATABASE {unfinished} RENAME TO {WGER_DATABASE}")
+    return _run([*django, "shell", "-c", SIGN_IN], **given).split("token ")[1].strip()

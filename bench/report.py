@@ -1,0 +1,80 @@
+"""What a run leaves behind: the figures as JSON, as a table, and as a chart of the shares of a bare view."""
+
+import json
+import os
+import platform
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+from bench import goals
+from bench.load import ROOT
+from bench.servers import RESULTS
+
+mpl.use("svg")
+
+from matplotlib import pyplot as plt
+
+BAR_INCHES = 0.3
+
+
+def keep(found: goals.Found, *, load_before: float) -> None:
+    """Write ``bench/results/<date>.json``, ``.md`` and ``.svg``, and print the tables and the page of targets."""
+    RESULTS.mkdir(exist_ok=True)
+    name = RESULTS / time.strftime("%Y-%m-%d-%H%M")
+    machine = _machine(load_before)
+    name.with_suffix(".json").write_text(json.dumps({"machine": machine, "figures": found}, indent=2) + "\n")
+    page = goals.page(found)
+    words = [f"# Benchmark of {machine['at']}", "", machine["told"]]
+    for part, rows in found.items():
+        words += ["", f"## {part}", "", *table(rows)]
+    words += ["", "## Targets", "", "```", *page, "```"]
+    name.with_suffix(".md").write_text("\n".join(words) + "\n")
+    kept = [".json", ".md"] + ([".svg"] if _draw(found, name.with_suffix(".svg")) else [])
+    print("\n".join(words[2:]))
+    print(f"\nkept in {name.relative_to(ROOT)}: {' '.join(kept)}")
+
+
+def _machine(load_before: float) -> dict[str, Any]:
+    cores, load = os.cpu_count(), os.getloadavg()[0]
+    told = f"{cores} cores; load {load_before:.1f} before, {load:.1f} after; Python {platform.python_version()}"
+    return {"at": time.strftime("%Y-%m-%d %H:%M"), "cores": cores, "load": [load_before, load], "told": told}
+
+
+def table(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return a Markdown table; a figure that a row does not have is left blank."""
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    lines = [f"| | {' | '.join(columns)} |", f"|{' --- |' * (len(columns) + 1)}"]
+    for name, row in rows.items():
+        cells = ("" if row.get(column) is None else str(row[column]) for column in columns)
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
+def _draw(found: goals.Found, file: Path) -> bool:
+    """Draw the shares of a bare view, with their targets as marks; say whether there was anything to draw."""
+    shares = {
+        (part, name): row[goals.SHARE]
+        for part, rows in found.items()
+        for name, row in rows.items()
+        if goals.SHARE in row
+    }
+    if not shares:
+        return False
+    targets = {(goal.part, goal.row): goal.bound for goal in goals.GOALS if goal.column == goals.SHARE}
+    figure, axes = plt.subplots(figsize=(9, 1.2 + BAR_INCHES * len(shares)), layout="constrained")
+    places = range(len(shares))
+    axes.barh(places, shares.values(), color="#4878a8")
+    axes.set_yticks(places, [f"{part}: {name}" for part, name in shares], fontsize=7)
+    axes.invert_yaxis()
+    for place, key in enumerate(shares):
+        axes.text(shares[key], place, f" {shares[key]:.2f}", va="center", fontsize=7)
+        if key in targets:
+            axes.plot([targets[key]] * 2, [place - 0.45, place + 0.45], color="#c03030", linewidth=2)
+    axes.set_xlabel("requests a second, as a share of a bare Flask view in the same run (red: the target)", fontsize=8)
+    figure.savefig(file)
+    plt.close(figure)
+    return True

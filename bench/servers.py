@@ -1,0 +1,131 @@
+"""The servers that load is put on: each in its own process, its words in a log under ``bench/results``."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from bench.load import PATIENCE_S, ROOT
+from devstack.nginx import Nginx
+from devstack.place import Place
+
+RESULTS = ROOT / "bench" / "results"
+BARE = "bare Flask"
+
+# Limits that are counted and never reached.
+UNLIMITED = {
+    "RATE_LIMIT_ANONYMOUS": "9999999/hour",
+    "RATE_LIMIT_BURST": "1000000",
+    "RATE_LIMIT_LOGIN": "9999999/minute",
+    "RATE_LIMIT_LOGIN_ADDRESS": "9999999/minute",
+    "RATE_LIMIT_RPM": "1000000",
+    "RATE_LIMIT_USER": "9999999/hour",
+}
+# What every server of a benchmark is started with: also tokens that outlast the run, and workers that are not replaced
+# in the middle of it (a connection that waits for one would count as an error).
+FOR_BENCH = {**UNLIMITED, "ACCESS_TOKEN_MINUTES": "1440", "GUNICORN_MAX_REQUESTS": "0"}
+# No cached answers: what a read costs when it is the first one.
+UNCACHED = {"CACHE_TTL_DATA": "0", "CACHE_TTL_ANALYTICS": "0", "CACHE_TTL_STATISTICS": "0"}
+# No process memory: each answer comes from Redis.
+REDIS_ALONE = {"CACHE_MEMORY_MB": "0"}
+NGINX_RATE = "1000000r/s"
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody uses."""
+    with socket.socket() as it:
+        it.bind(("127.0.0.1", 0))
+        port: int = it.getsockname()[1]
+        return port
+
+
+@contextmanager
+def gunicorn(application: str, environment: Mapping[str, str], *, workers: int = 1, name: str = "") -> Iterator[str]:
+    """Serve an application with the project's own gunicorn configuration, as production does; yield its address."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="campshub-bench-") as folder:
+        settings = {
+            **FOR_BENCH,
+            **environment,
+            "PORT": str(port),
+            "GUNICORN_WORKERS": str(workers),
+            "PROMETHEUS_MULTIPROC_DIR": folder,
+            "PYTHONPATH": str(ROOT),
+        }
+        command = [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.conf.py", application]
+        with server(command, settings, port=port, name=name or application.partition(":")[0]) as url:
+            yield url
+
+
+@contextmanager
+def server(
+    command: Sequence[str], environment: Mapping[str, str], *, port: int, name: str, folder: Path = ROOT
+) -> Iterator[str]:
+    """Run a server until the block ends; yield its address once it answers anything."""
+    RESULTS.mkdir(exist_ok=True)
+    with (
+        (RESULTS / f"{name}.log").open("w") as output,
+        subprocess.Popen(
+            command, cwd=folder, env={**os.environ, **environment}, stdout=output, stderr=output, start_new_session=True
+        ) as it,
+    ):
+        url = f"http://127.0.0.1:{port}"
+        try:
+            _wait(it, url, name)
+            yield url
+        finally:
+            it.terminate()
+            try:
+                it.wait(PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                os.killpg(it.pid, signal.SIGKILL)
+
+
+def _wait(it: subprocess.Popen[bytes], url: str, name: str) -> None:
+    """Wait until the server answers; a 404 is an answer.
+
+    :raises RuntimeError: it has ended.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        if it.poll() is not None:
+            raise RuntimeError(f"{name} has ended: see bench/results/{name}.log")
+        try:
+            urllib.request.urlopen(f"{url}/live/", timeout=1).close()  # noqa: S310 - our own address
+        except urllib.error.HTTPError as error:
+            error.close()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return
+
+
+@dataclass(frozen=True)
+class _Upstream:
+    """What nginx asks of an API process: where it is."""
+
+    port: int
+
+
+@contextmanager
+def nginx(place: Place, upstream: str) -> Iterator[str]:
+    """Put the project's nginx before a server, its limits far away; yield its address."""
+    it = Nginx(place, [_Upstream(urlsplit(upstream).port)], port=free_port(), rate=NGINX_RATE)
+    it.start()
+    try:
+        yield it.url
+    finally:
+        it.stop()

@@ -1,0 +1,182 @@
+"""An index for every reference between tables, and for every filter and order that a list offers.
+
+References are read from the migrated database, filters and orders from the application's own registry: a new one
+without an index fails until it has one, or a reason here why it needs none.
+"""
+
+import pytest
+
+from tests.surface import operations
+
+INDEXES = """
+SELECT t.relname, i.indexrelid::regclass::text, i.indisunique, pg_get_expr(i.indpred, i.indrelid), i.indisvalid,
+       ARRAY(SELECT attname FROM unnest(i.indkey::int2[]) WITH ORDINALITY k(n, o)
+             JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.n ORDER BY o)
+  FROM pg_index i JOIN pg_class t ON t.oid = i.indrelid
+ WHERE t.relnamespace = 'public'::regnamespace AND NOT t.relispartition
+"""
+REFERENCES = """
+SELECT t.relname, c.conname,
+       ARRAY(SELECT attname FROM unnest(c.conkey) k(n) JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = k.n)
+  FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid
+ WHERE c.contype = 'f' AND t.relnamespace = 'public'::regnamespace AND NOT t.relispartition
+"""
+# A month's own indexes, against its parent's: one that was left out would be missed in that month alone.
+LACKING = """
+SELECT p.relname, i.indexrelid::regclass::text FROM pg_inherits JOIN pg_class p ON p.oid = inhrelid
+  JOIN pg_index i ON i.indrelid = inhparent
+ WHERE p.relkind = 'r' AND NOT EXISTS (
+       SELECT FROM pg_inherits a JOIN pg_index own ON own.indexrelid = a.inhrelid
+        WHERE a.inhparent = i.indexrelid AND own.indrelid = p.oid AND own.indisvalid)
+"""
+
+FEW_CODES = "an organization has a handful of codes, five hundred at most: they are read whole"
+FEW_MUSCLES = "there are some dozen muscles, and all of them are the platform's"
+FEW_EXERCISES = "some hundred exercises: the policy's index leaves the platform's and the organization's own"
+OF_ONE_GROUP = "within one group, which has an index"
+OF_ONE_SESSION = "a session's roster is read whole, by name, five thousand students at most"
+
+# Where each filter or order looks: a table and the columns with which an index must begin after the organization; the
+# name of a special index; or the reason why it needs none.
+STUDENTS = {
+    "q": "=ix_students_search",
+    "status": ("students", "status", "sort_name", "id"),
+    "group_id": ("enrolments", "group_id"),
+    "tag": "operators on arrays are not leak-proof, so no policy lets them use an index: the pages of one organization"
+    " are read in the list's order until fifty have the tag",
+    "joined_from": ("students", "joined_on"),
+    "joined_to": ("students", "joined_on"),
+    "deleted": "=ix_students_deleted",
+    "sort name": ("students", "sort_name", "id"),
+    "sort code": ("students", "code"),
+    "sort created": ("students", "id"),
+    "sort relevance": "the search ranks at most five thousand that it has found by its index",
+}
+SESSIONS = {
+    "from": ("attendance_sessions", "local_date", "id"),
+    "to": ("attendance_sessions", "local_date", "id"),
+    "status": ("attendance_sessions", "status", "local_date", "id"),
+    "sort date": ("attendance_sessions", "local_date", "id"),
+}
+LOGS = {
+    "from": ("workout_logs", "local_date", "id"),
+    "to": ("workout_logs", "local_date", "id"),
+    "sort date": ("workout_logs", "local_date", "id"),
+}
+LOOKS_AT = {
+    "/api/students/": STUDENTS,
+    "/api/groups/": {
+        "q": "parts of words have no leak-proof operator; an organization has some hundred groups, read in their order",
+        "kind": ("groups", "kind", "name", "id"),
+        "status": ("groups", "status", "name", "id"),
+        "trainer_id": ("group_trainers", "user_id", "group_id"),
+        "sort name": ("groups", "name", "id"),
+        "sort code": ("groups", "code"),
+        "sort created": ("groups", "id"),
+    },
+    "/api/groups/<uuid:group_id>/enrolments/": {
+        "status": OF_ONE_GROUP,
+        "sort begins_on": ("enrolments", "group_id", "begins_on", "student_id"),
+    },
+    "/api/groups/<uuid:group_id>/roster/": {"on": OF_ONE_GROUP, "sort name": OF_ONE_GROUP},
+    "/api/groups/<uuid:group_id>/sessions/": {
+        **SESSIONS,
+        "status": OF_ONE_GROUP,
+        "sort date": ("attendance_sessions", "group_id", "local_date"),
+    },
+    "/api/attendance/sessions/": {**SESSIONS, "group_id": ("attendance_sessions", "group_id", "local_date")},
+    "/api/attendance/sessions/<uuid:session_id>/records/": {"sort name": OF_ONE_SESSION},
+    "/api/attendance/codes/": {"archived": FEW_CODES, "sort position": FEW_CODES},
+    "/api/attendance/records/": {
+        "from": ("attendance_records", "local_date", "id"),
+        "to": ("attendance_records", "local_date", "id"),
+        "student_id": ("attendance_records", "student_id", "local_date", "id"),
+        "group_id": ("attendance_records", "group_id", "local_date", "id"),
+        "session_id": ("attendance_records", "session_id"),
+        "code": "=ix_attendance_records_code",
+        "sort date": ("attendance_records", "local_date", "id"),
+    },
+    "/api/muscles/": {"sort name": FEW_MUSCLES, "sort key": FEW_MUSCLES},
+    "/api/exercises/": {
+        "q": FEW_EXERCISES,
+        "muscle": FEW_EXERCISES,
+        "equipment": FEW_EXERCISES,
+        "deleted": FEW_EXERCISES,
+        "mine": ("exercises", "owner_user_id"),
+        "sort name": ("exercises", "sort_name", "id"),
+        "sort created": ("exercises", "id"),
+    },
+    "/api/workout-logs/": {
+        **LOGS,
+        "student_id": ("workout_logs", "student_id", "local_date", "id"),
+        "exercise_id": ("workout_sets", "exercise_id", "local_date", "log_id"),
+    },
+    "/api/students/<uuid:student_id>/workouts/": {
+        **LOGS,
+        "sort date": ("workout_logs", "student_id", "local_date", "id"),
+    },
+    "/api/users/": {
+        "role": ("memberships", "role"),
+        "sort name": "users belong to many organizations, so their names stand in no tenant's index: the members of one"
+        " are read whole and sorted",
+        "sort created": "as by name",
+    },
+}
+
+
+@pytest.fixture
+def indexes(sql):
+    """Every table's indexes: name, whether unique, the condition, the columns."""
+    found = {}
+    for table, name, is_unique, condition, is_valid, columns in sql(INDEXES):
+        assert is_valid, name
+        found.setdefault(table, []).append((name, is_unique, condition, columns))
+    return found
+
+
+def test_every_reference_has_an_index(sql, indexes):
+    references = sql(REFERENCES)
+    lacking = [
+        (table, name)
+        for table, name, columns in references
+        if not any(
+            condition is None and (set(own[: len(columns)]) == set(columns) or (is_unique and set(own) <= set(columns)))
+            for _, is_unique, condition, own in indexes[table]
+        )
+    ]
+
+    assert lacking == []
+    assert len(references) > 15
+
+
+def test_every_month_has_the_indexes_of_its_table(sql):
+    assert sql(LACKING) == []
+
+
+def test_every_filter_and_order_of_a_list_has_an_index_or_a_reason(app, indexes):
+    wrong, looked_at = [], 0
+    for operation in operations(app):
+        if not operation.handler.mark.is_page:
+            continue
+        known = LOOKS_AT.get(operation.rule, {})
+        schema = operation.handler.query_schema
+        offered = {field.data_key or name for name, field in schema.load_fields.items()} if schema else set()
+        offered |= {f"sort {name}" for name in operation.handler.mark.sorts}
+        wrong += [(operation.rule, what, "unknown") for what in sorted(offered ^ known.keys())]
+        for what in offered & known.keys():
+            looked_at += 1
+            if not _is_there(known[what], indexes):
+                wrong.append((operation.rule, what, known[what]))
+
+    assert wrong == []
+    assert looked_at > 40
+
+
+def _is_there(wanted, indexes):
+    if isinstance(wanted, tuple):
+        table, *columns = wanted
+        beginning = ["organization_id", *columns]
+        return any(c is None and own[: len(beginning)] == beginning for _, _, c, own in indexes[table])
+    if wanted.startswith("="):
+        return any(name == wanted[1:] for own in indexes.values() for name, *_ in own)
+    return len(wanted) > 5

@@ -1,0 +1,120 @@
+"""A statement that took too long is told once, with where it was asked, and without what it was asked for."""
+
+import io
+import json
+import logging
+
+import click
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from campshub.accounts import queries
+from campshub.app import create_app
+from campshub.core.db.work import unit_of_work
+from campshub.core.observe import slow
+from campshub.core.observe.logs import JsonLines
+from tests.conftest import close, new_place
+
+CANARY = "Quetzalcoatlus"
+SLEEP = "SELECT pg_sleep(:seconds), :name, 'Quetzalcoatlus 4711'"
+ROUTE = "/api/organization/"
+
+
+@pytest.fixture
+def told():
+    """The lines of slow statements, as they are written."""
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(JsonLines())
+    slow.log.addHandler(handler)
+    yield lambda: [line for line in map(json.loads, written.getvalue().splitlines()) if "pg_sleep" in line["statement"]]
+    slow.log.removeHandler(handler)
+
+
+@pytest.fixture
+def sleepy(monkeypatch):
+    """An address that takes so many seconds longer."""
+    known = queries.my_organization
+
+    def delay(seconds):
+        def slowly(session, principal):
+            session.execute(text(SLEEP), {"seconds": seconds, "name": CANARY})
+            return known(session, principal)
+
+        monkeypatch.setattr(queries, "my_organization", slowly)
+
+    return delay
+
+
+def counted(api, route):
+    prefix = f'campshub_slow_sql_statements_total{{route="{route}"}} '
+    page = api.get("/metrics/").response.text
+    return next((float(line.removeprefix(prefix)) for line in page.splitlines() if line.startswith(prefix)), 0.0)
+
+
+def test_a_slow_statement_is_told_once_with_its_route_and_no_value(api, sleepy, told):
+    sleepy(0.15)
+    before = counted(api, ROUTE)
+
+    answer = api.get(ROUTE, headers={"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"})
+
+    assert answer.status == 200
+    (line,) = told()
+    assert (line["level"], line["route"], line["trace_id"]) == ("WARNING", ROUTE, "ab" * 16)
+    assert line["milliseconds"] >= 150
+    assert line["statement"] == "SELECT pg_sleep(%(seconds)s), %(name)s, ?"
+    assert CANARY not in json.dumps(line)
+    assert counted(api, ROUTE) >= before + 1
+
+
+def test_what_slow_means_is_a_setting(settings, sleepy, told):
+    app = create_app(settings.model_copy(update={"slow_statement_ms": 60_000}))
+    try:
+        sleepy(0.15)
+        assert new_place(app).someone().get(ROUTE).status == 200
+    finally:
+        slow.init(settings.slow_statement_ms)
+        close(app)
+
+    assert told() == []
+
+
+def test_a_statement_that_the_server_gave_up_is_told_too(context, place, told):
+    with pytest.raises(DBAPIError), unit_of_work(organization_id=place.id) as session:
+        session.execute(text("SET LOCAL statement_timeout = 150"))
+        session.execute(text(SLEEP), {"seconds": 5, "name": CANARY})
+
+    (line,) = told()
+    assert CANARY not in json.dumps(line)
+
+
+def test_a_command_is_named_as_it_is_typed(context, place, told):
+    @context.cli.group("yard")
+    def yard():
+        """Stand for a group of commands."""
+
+    @yard.command("sweep")
+    @click.argument("name")
+    def sweep(name):
+        with unit_of_work(organization_id=place.id) as session:
+            session.execute(text(SLEEP), {"seconds": 0.15, "name": name})
+
+    result = context.test_cli_runner().invoke(args=["yard", "sweep", CANARY])
+    del context.cli.commands["yard"]
+
+    assert result.exception is None
+    assert [line["route"].removeprefix("root ").removeprefix("campshub ") for line in told()] == ["yard sweep"]
+    assert CANARY not in json.dumps(told())
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("SELECT * FROM enter('0199-a', NULL, '0/16B3748')", "SELECT * FROM enter(?, NULL, ?)"),
+        ("SELECT  a\n  FROM t WHERE n = 'O''Brien' AND d >= 41.5", "SELECT a FROM t WHERE n = ? AND d >= ?"),
+        ("SELECT t1.a FROM t1 WHERE t1.a = %(a_1)s LIMIT %(param_1)s", None),
+    ],
+)
+def test_texts_and_numbers_are_taken_out_and_names_stay(given, shown):
+    assert slow.without_values(given) == (shown or given)

@@ -1,0 +1,204 @@
+"""The freshness checker: what it takes for stale, that it sees it, and a short run of it under every fault."""
+
+import time
+from http.client import HTTPMessage
+
+import pytest
+
+from bench.freshness import report
+from bench.freshness.asking import Absence, Address, Answer, Asker
+from bench.freshness.faults import FAULTS
+from bench.freshness.figures import Figures, Metrics, Times
+from bench.freshness.ledger import EXCUSED_S, Floor, Ledger, Reading
+from bench.freshness.run import Plan, Run, make_worlds
+from bench.freshness.site import APPLICATION, Site
+
+WRITES = 60
+WRITERS = 2
+# Longer than Redis's own ten seconds, after which what is pending is overdue.
+HOLDS_S = {"redis-frozen": 11.0}
+# What tells that the fault did happen: a figure of the API, or what requests met.
+WITHOUT_REDIS = {"redis-stopped", "redis-frozen", "redis-cut", "redis-held"}
+
+
+@pytest.fixture
+def ledger():
+    return Ledger()
+
+
+def read(ledger, slot, level, **options):
+    return ledger.judge(ledger.reading("a read", [slot]), {slot: level}, **options)
+
+
+def test_a_read_that_starts_after_an_acknowledgement_and_shows_less_is_stale(ledger):
+    slot = ledger.slot("row", 1)
+    before = ledger.reading("a read", [slot])
+    ledger.acknowledge(slot, 2)
+
+    assert ledger.judge(before, {slot: 1}) == "true"
+    assert read(ledger, slot, 1) == "stale"
+    assert read(ledger, slot, 2) == "true"
+    assert ledger.verdicts == {"true": 2, "stale": 1}
+
+
+def test_a_row_that_is_not_shown_at_all_is_stale(ledger):
+    slot = ledger.slot("row", 1)
+
+    assert ledger.judge(ledger.reading("a list", [slot]), {}) == "stale"
+
+
+def test_a_read_that_starts_after_another_has_ended_and_shows_less_goes_back(ledger):
+    slot = ledger.slot("row", 1)
+    before = ledger.reading("a read", [slot])
+    assert read(ledger, slot, 2) == "true"
+
+    assert ledger.judge(before, {slot: 1}) == "true"
+    assert read(ledger, slot, 1) == "back"
+
+
+def test_one_slot_that_is_stale_outweighs_those_that_are_not(ledger):
+    good, bad = ledger.slot("good", 1), ledger.slot("bad", 2)
+
+    assert ledger.judge(ledger.reading("a list", [good, bad, good]), {good: 1, bad: 1}) == "stale"
+
+
+@pytest.mark.parametrize(
+    ("excuses", "after_s", "acknowledged", "verdict"),
+    [
+        (True, EXCUSED_S - 0.01, 1, "back, excused"),
+        (True, EXCUSED_S + 0.01, 1, "back"),
+        (True, 0.1, 2, "stale"),
+        (False, 0.1, 1, "back"),
+    ],
+)
+def test_only_where_a_process_is_cut_off_may_what_is_not_acknowledged_go_back(
+    ledger, excuses, after_s, acknowledged, verdict
+):
+    ledger.begin(excuses=excuses)
+    slot = ledger.slot("row", 1)
+    seen_at = time.monotonic()
+    reading = Reading("a read", [slot], [Floor(acknowledged, 2, seen_at)], seen_at + after_s)
+
+    assert ledger.judge(reading, {slot: 1}) == verdict
+
+
+def test_what_is_marked_unverified_may_be_older_and_is_counted_by_itself(ledger):
+    slot = ledger.slot("row", 2)
+
+    assert read(ledger, slot, 1, unverified=True) == "older, marked unverified"
+    assert read(ledger, slot, 1) == "stale"
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "killed", "primary_away", "broken"),
+    [
+        (500, {}, True, True, "500"),
+        (503, {}, True, True, "503 without Retry-After"),
+        (503, {"Retry-After": "1"}, True, False, "503 while the primary is there"),
+        (503, {"Retry-After": "1"}, False, True, None),
+        (502, {}, False, True, "502 without a killed process"),
+        (502, {}, True, False, None),
+        (429, {}, True, True, "unexpected status"),
+    ],
+)
+def test_each_status_is_allowed_at_its_moment_only(ledger, status, headers, killed, primary_away, broken):
+    message = HTTPMessage()
+    for name, value in headers.items():
+        message[name] = value
+    address = Address("nginx", 1, Absence(is_on=killed))
+    answer = Answer(status, message, b"{}", time.monotonic(), address)
+
+    assert Asker(Figures(), ledger, Absence(is_on=primary_away)).is_passing(answer) is (broken is None)
+    assert ledger.verdicts == ({broken: 1} if broken else {})
+
+
+def test_an_absence_excuses_the_requests_that_it_meets_and_no_others():
+    away = Absence()
+    before = time.monotonic()
+    assert not away.meets(before)
+    away.begin()
+    assert away.meets(before)
+    away.end()
+    assert away.meets(before)
+    assert not away.meets(away.ended + 0.001)
+
+
+def test_percentiles_are_within_a_twentieth():
+    times = Times()
+    for milliseconds in range(1, 101):
+        times.add(milliseconds / 1000)
+
+    assert times.percentile(0.5) == pytest.approx(0.05, rel=0.06)
+    assert times.percentile(0.99) == pytest.approx(0.099, rel=0.06)
+    assert times.worst_s == 0.1
+
+
+def test_figures_of_a_process_that_starts_anew_begin_at_nought():
+    metrics = Metrics()
+    line = 'campshub_reads_total{{server="primary"}} {}\n'
+    name = 'campshub_reads_total{server="primary"}'
+
+    assert [metrics.gain("api-1", line.format(count))[name] for count in (5, 8, 2)] == [5, 3, 2]
+
+
+# Over the real stack -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    site = Site(tmp_path_factory.mktemp("checker"))
+    try:
+        site.start()
+        yield site
+    finally:
+        site.stop()
+
+
+@pytest.fixture(scope="module")
+def checked(site):
+    ledger = Ledger()
+    return ledger, make_worlds(site, ledger, organizations=2, rows=2 * WRITERS)
+
+
+def run(site, checked, name, **options):
+    plan = Plan(
+        FAULTS[name],
+        seconds=0,
+        writes=WRITES,
+        rounds=1,
+        writers=WRITERS,
+        readers=3,
+        hold_s=HOLDS_S.get(name, 1.5),
+        quiet_s=0.5,
+        is_thorough=False,
+        **options,
+    )
+    return Run(site, *checked, plan).go()
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_nothing_is_stale_and_nothing_goes_back_under(site, checked, name):
+    found = run(site, checked, name)
+
+    assert report.broken(found) == {}, "\n".join(report.lines(found))
+    assert found.figures.marks["writes acknowledged"] >= WRITES
+    assert found.ledger.verdicts["true"] >= WRITES
+    counted = found.figures.metrics["fault"]
+    if name in WITHOUT_REDIS:
+        assert counted["campshub_freshness_unstamped_total"] > 0
+    if name == "api-killed":
+        assert [status for status in found.figures.statuses if "(killed)" in status or " 502 " in status]
+    if name == "primary-killed":
+        assert found.figures.marks["reads marked unverified, primary away"] > 0
+        assert found.figures.statuses["write 503 unavailable"] > 0
+
+
+def test_the_checker_sees_when_a_write_raises_no_stamp(site, checked):
+    site.serve("tests.faults.without_end:app")
+    try:
+        found = run(site, checked, "none")
+    finally:
+        site.serve(APPLICATION)
+
+    assert found.ledger.verdicts["stale"] > 0
+    assert "stale" in report.broken(found)

@@ -1,0 +1,285 @@
+"""Every read of the API with each of its filters and orders, and how PostgreSQL goes about it.
+
+The reads come from the application's own registry, and the plans from ``auto_explain``: PostgreSQL sends the one that
+it has really used along with the answer, however the statement came to it. What is checked is counted, never timed.
+"""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import date, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+import psycopg
+from flask import Flask
+from marshmallow import validate
+from sqlalchemy import event
+
+from campshub.config import Settings
+from campshub.core.db.session import db
+from tests.conftest import Client, Place
+from tests.large.data import Made
+from tests.surface import Operation, operations
+
+MONTH = re.compile(r"_p(\d{4}_\d{2})$")
+# The statements are what is looked at, not the answers that are kept.
+UNCACHED: dict[str, Any] = {"cache_ttl_data": 0} if "cache_ttl_data" in Settings.model_fields else {}
+MOST_DAYS = 402  # that a read without dates looks back, and two ahead
+OF_THE_EDGE = {"enter"}
+EXPLAINED = (
+    "session_preload_libraries = 'auto_explain'",
+    "auto_explain.log_min_duration = 0",
+    "auto_explain.log_analyze = on",
+    "auto_explain.log_timing = off",
+    "auto_explain.log_format = json",
+    "auto_explain.log_level = notice",
+)
+
+
+@dataclass(frozen=True)
+class Read:
+    """One address with its parameters, asked by someone."""
+
+    rule: str
+    about: str  # the filter or order, or what else is special
+    who: str
+    query: str
+    dates: tuple[date, date] | None = None  # the only ones whose partitions it may touch
+
+    @property
+    def name(self) -> str:
+        return f"{self.rule} {self.about} as {self.who}"
+
+
+@dataclass
+class Plan:
+    """What a statement's plan did."""
+
+    told: dict[str, Any]
+    nodes: list[dict[str, Any]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.nodes = [node for node in _nodes(self.told["Plan"]) if node.get("Actual Loops", 0) > 0]
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether it reads rows for an answer; what the edge asks for itself does not."""
+        functions = {node["Function Name"] for node in self.nodes if "Function Name" in node}
+        writes = any(node["Node Type"] == "ModifyTable" for node in self.nodes)
+        return not writes and bool(self.relations or functions - OF_THE_EDGE)
+
+    @property
+    def relations(self) -> set[str]:
+        """The tables and partitions that were looked into."""
+        return {node["Relation Name"] for node in self.nodes if "Relation Name" in node}
+
+    @property
+    def months(self) -> set[str]:
+        """The months of the partitions that were looked into, as YYYY_MM."""
+        return {found[1] for relation in self.relations if (found := MONTH.search(relation))}
+
+    @property
+    def scanned(self) -> set[str]:
+        """The tables that were read from end to end."""
+        return {MONTH.sub("", n["Relation Name"]) for n in self.nodes if n["Node Type"] == "Seq Scan"}
+
+    @property
+    def rows(self) -> int:
+        """How many rows and index entries were taken up, those thrown away again too."""
+        return round(sum(_touched(node) for node in self.nodes if "Scan" in node["Node Type"] and _is_leaf(node)))
+
+    @property
+    def sorted(self) -> int:
+        """How many rows went into sorts."""
+        sorts = [node for node in self.nodes if node["Node Type"] in ("Sort", "Incremental Sort")]
+        return round(max((_given(node["Plans"][0]) for node in sorts), default=0))
+
+    @property
+    def disabled(self) -> list[str]:
+        """The nodes that were forbidden, and taken for want of anything else."""
+        return [f"{node['Node Type']} {node.get('Relation Name', '')}" for node in self.nodes if node.get("Disabled")]
+
+
+def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for child in node.get("Plans", ()):
+        yield from _nodes(child)
+
+
+def _is_leaf(node: dict[str, Any]) -> bool:
+    return "Relation Name" in node or "Index Name" in node or node["Node Type"] == "Function Scan"
+
+
+def _touched(node: dict[str, Any]) -> float:
+    thrown = sum(node.get(f"Rows Removed by {what}", 0) for what in ("Filter", "Index Recheck"))
+    return (node["Actual Rows"] + thrown) * node["Actual Loops"]
+
+
+def _given(node: dict[str, Any]) -> float:
+    return node["Actual Rows"] * node["Actual Loops"]
+
+
+# What is given for each filter: what many rows have, and what few or none have.
+def _values(made: Made, ids: dict[str, str]) -> dict[str, list[str]]:
+    return {
+        "archived": ["true"],
+        "code": ["absent", "nobodys"],
+        "deleted": ["true"],
+        "equipment": ["barbell"],
+        "exercise_id": [ids["exercise_id"], str(made.organization_id)],
+        "group_id": [ids["group_id"], str(made.large_group_id)],
+        "joined_from": [str(made.last)],
+        "joined_to": ["2000-01-01"],
+        "kind": ["camp"],
+        "mine": ["true"],
+        "muscle": ["chest"],
+        "on": [str(made.last)],
+        "q": ["ka", "bodo", "zupatiko", "group"],
+        "role": ["trainer"],
+        "session_id": [ids["session_id"]],
+        "status": ["active", "lead", "archived", "submitted", "open", "withdrawn"],
+        "student_id": [ids["student_id"]],
+        "tag": ["scholar", "rare"],
+        "trainer_id": [ids["user_id"]],
+    }
+
+
+def _ids(connection: psycopg.Connection[Any], made: Made) -> tuple[dict[str, str], date]:
+    """Return what the parameters of paths stand for, and the date of the record among them."""
+    row = connection.execute(
+        """
+        SELECT (SELECT id FROM enrolments e WHERE e.organization_id = %(organization_id)s
+                   AND e.group_id = %(group_id)s LIMIT 1) AS enrolment_id,
+               (SELECT id FROM attendance_records r WHERE r.organization_id = %(organization_id)s
+                   AND r.session_id = %(session_id)s LIMIT 1) AS record_id,
+               (SELECT id FROM workout_sets s WHERE s.organization_id = %(organization_id)s
+                   AND s.log_id = %(log_id)s LIMIT 1) AS set_id,
+               (SELECT id FROM attendance_codes LIMIT 1) AS code_id,
+               (SELECT local_date FROM attendance_sessions s WHERE s.organization_id = %(organization_id)s
+                   AND s.id = %(session_id)s) AS on
+        """,
+        asdict(made),
+    ).fetchone()
+    if row is None:
+        raise RuntimeError("nothing was made")
+    names = ("student_id", "group_id", "session_id", "exercise_id", "log_id")
+    ids = {name: str(getattr(made, name)) for name in names} | {"user_id": str(made.trainer_id)}
+    ids |= {
+        name: str(value)
+        for name, value in zip(("enrolment_id", "record_id", "set_id", "code_id"), row[:4], strict=True)
+    }
+    return ids, row[4]
+
+
+def reads(app: Flask, connection: psycopg.Connection[Any], made: Made, people: list[str]) -> list[Read]:
+    """Return every read: each operation as it is, with each value of each filter, and in each order."""
+    found = []
+    ids, on = _ids(connection, made)
+    values = _values(made, ids)
+    for operation in operations(app):
+        if operation.method != "GET" or operation.handler.mark.is_public:
+            continue
+        address, _, needed = operation.address(ids).partition("?")
+        given = {"on": str(on)} if needed else {}
+        found += [
+            Read(operation.rule, about, who, f"{address}?{urlencode({**given, **query})}", dates)
+            for about, query, dates in _variants(operation, values, made)
+            for who in people
+        ]
+    return found
+
+
+def _variants(
+    operation: Operation, values: dict[str, list[str]], made: Made
+) -> Iterator[tuple[str, dict[str, str], tuple[date, date] | None]]:
+    """Yield what may be asked of an operation: a name for it, its query, and the dates that it bounds."""
+    mark, schema = operation.handler.mark, operation.handler.query_schema
+    filters = {field.data_key or name: field for name, field in schema.load_fields.items()} if schema else {}
+    yield "bare", {}, None
+    bounded = {}
+    if {"from", "to"} <= filters.keys():
+        month = (made.last - timedelta(days=45), made.last - timedelta(days=20))
+        bounded = {"from": str(month[0]), "to": str(month[1])}
+        yield "a month", bounded, month
+        year = (made.last - timedelta(days=399), made.last)
+        yield "a year", {"from": str(year[0]), "to": str(year[1])}, year
+    for name, given in filters.items():
+        if given.required or name in ("from", "to"):
+            continue
+        choice = next((v.choices for v in given.validators if isinstance(v, validate.OneOf)), None)
+        for number, value in enumerate(v for v in values[name] if choice is None or v in choice):
+            yield f"{name} {number}", {name: value}, None
+            if bounded:
+                yield f"{name} {number} in a month", {**bounded, name: value}, month
+    for sort in mark.sorts if mark.is_page else ():
+        for way in ("", "-"):
+            yield f"sort {way}{sort}", {"sort": f"{way}{sort}"} | ({"q": "aba"} if sort == "relevance" else {}), None
+
+
+def months_of(read: Read) -> set[str]:
+    """Return the months that a read may look into, as YYYY_MM."""
+    first, last = read.dates or (date.today() - timedelta(days=MOST_DAYS), date.today() + timedelta(days=2))  # noqa: DTZ011 - a day more does no harm
+    return {f"{first + timedelta(days=day):%Y_%m}" for day in range((last - first).days + 1)}
+
+
+def explain_everything(connection: psycopg.Connection[Any], database: str, *settings: str) -> None:
+    """Let PostgreSQL send the plan of each statement back to whoever asked it; before the application connects."""
+    for setting in (*EXPLAINED, *settings):
+        connection.execute(f"ALTER DATABASE {database} SET {setting}")
+
+
+@contextmanager
+def planning(app: Flask) -> Iterator[list[Plan]]:
+    """Collect the plans of the reading statements that an application sends."""
+    caught: list[Plan] = []
+
+    def hear(notice: Any) -> None:
+        told = (notice.message_primary or "").partition("plan:\n")[2]
+        plan = Plan(json.loads(told)) if told else None
+        if plan and plan.is_reading:
+            caught.append(plan)
+
+    def connected(connection: Any, _record: Any) -> None:
+        connection.add_notice_handler(hear)
+
+    with app.app_context():
+        engines = list(db.engines.values())
+        for engine in engines:
+            event.listen(engine, "connect", connected)
+            engine.dispose()  # those that are open have no such handler
+    try:
+        yield caught
+    finally:
+        for engine in engines:
+            event.remove(engine, "connect", connected)
+            engine.dispose()
+
+
+def followed(client: Client, read: Read, caught: list[Plan]) -> Iterator[tuple[str, Plan, float]]:
+    """Ask a read, and its second page where it has one; yield each statement's plan and the whole answer's time."""
+    address: str | None = read.query
+    for page in ("", ", page 2"):
+        if address is None:
+            return
+        caught.clear()
+        begun = time.perf_counter()
+        answer = client.get(address)
+        milliseconds = (time.perf_counter() - begun) * 1000
+        assert answer.status in (200, 403, 404), (read, answer.response.get_data(as_text=True))
+        yield from ((f"{read.name}{page}", plan, milliseconds) for plan in tuple(caught))
+        cursor = answer.json.get("next_cursor") if answer.status == 200 else None
+        address = f"{read.query}&cursor={cursor}" if cursor else None
+
+
+def people_of(place: Place, made: Made) -> dict[str, Client]:
+    """Return a client for each kind of person whose reads differ."""
+    ids = {"trainer": made.trainer_id, "head": made.head_trainer_id, "client": made.client_id}
+    tokens = {name: {"Authorization": f"Bearer {place.token(user_id)}"} for name, user_id in ids.items()}
+    return {
+        "admin": place.someone(),
+        **{name: Client(place.app, headers, ids[name]) for name, headers in tokens.items()},
+    }

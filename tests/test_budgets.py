@@ -1,0 +1,168 @@
+"""How many statements each operation may send, beside the batch that sets the tenant and the one that commits.
+
+The operations are read from the application: one without a budget fails. No kept answer stands before them here.
+"""
+
+import re
+from datetime import date
+from typing import Any
+
+import pytest
+
+from campshub.app import create_app
+from campshub.core.security.permissions import Role
+from tests.conftest import PASSWORD, close
+from tests.large.plans import UNCACHED
+from tests.seeds import Seeds, seed
+from tests.surface import body_for, operations
+
+TODAY = date.today().isoformat()  # noqa: DTZ011 - a day more or less does no harm
+CODE, RECORD = "/api/attendance/codes/<uuid:code_id>/", "/api/attendance/records/<uuid:record_id>/"
+MEETING, EXERCISE = "/api/attendance/sessions/<uuid:session_id>/", "/api/exercises/<uuid:exercise_id>/"
+GROUP, STUDENT = "/api/groups/<uuid:group_id>/", "/api/students/<uuid:student_id>/"
+LOG = "/api/workout-logs/<uuid:log_id>/"
+SET = f"{LOG}sets/<uuid:set_id>/"
+# A read takes one statement, a creation two (the row; audit, outbox and the kept answer together) and a change three
+# (read and lock it, change it, audit). What takes another number says why.
+BUDGETS = {
+    "GET /api/attendance/codes/": 1,
+    f"GET {CODE}": 1,
+    "GET /api/attendance/records/": 1,
+    f"GET {RECORD}": 1,
+    "GET /api/attendance/sessions/": 1,
+    f"GET {MEETING}": 1,
+    f"GET {MEETING}records/": 2,  # the session's date says which month to look into
+    "GET /api/exercises/": 1,
+    f"GET {EXERCISE}": 1,
+    "GET /api/groups/": 1,
+    f"GET {GROUP}": 1,
+    f"GET {GROUP}enrolments/": 1,
+    f"GET {GROUP}enrolments/<uuid:enrolment_id>/": 1,
+    f"GET {GROUP}roster/": 1,
+    f"GET {GROUP}sessions/": 1,
+    "GET /api/me/": 2,  # where else they belong is asked outside the tenant
+    "GET /api/muscles/": 1,
+    "GET /api/organization/": 1,
+    "GET /api/students/": 1,
+    f"GET {STUDENT}": 1,
+    f"GET {STUDENT}attendance/": 2,  # what the marks add up to, and the latest of them
+    f"GET {STUDENT}medical-note/": 2,  # that it was read is recorded
+    f"GET {STUDENT}workouts/": 1,
+    "GET /api/students/statistics/": 2,  # students by status and month, enrolments by group
+    "GET /api/users/": 1,
+    "GET /api/users/<uuid:user_id>/": 1,
+    "GET /api/workout-logs/": 1,
+    f"GET {LOG}": 3,  # the log, its exercises, its sets
+    f"GET {SET}": 1,
+    f"PATCH {CODE}": 3,
+    f"PATCH {RECORD}": 6,  # and the session, which must not be locked; the codes; the person's key
+    f"PATCH {MEETING}": 3,
+    f"PATCH {EXERCISE}": 4,  # and it is read again, with its muscles
+    f"PATCH {GROUP}": 4,  # and it is read again, with its trainers
+    f"PATCH {GROUP}enrolments/<uuid:enrolment_id>/": 4,  # and the group is locked
+    "PATCH /api/me/": 7,  # a user's change is told in each of their organizations; the person's key is made
+    "PATCH /api/organization/": 3,
+    f"PATCH {STUDENT}": 4,  # and the person's key
+    f"PATCH {LOG}": 7,  # and it is read again, with its exercises and sets; the person's key
+    f"PATCH {SET}": 3,
+    "POST /api/attendance/codes/": 2,
+    "POST /api/attendance/sessions/": 2,
+    f"POST {MEETING}lock/": 3,
+    f"POST {MEETING}reopen/": 3,
+    f"POST {MEETING}submit/": 3,
+    "POST /api/auth/token/": 4,
+    "POST /api/exercises/": 2,
+    f"POST {EXERCISE}undelete/": 4,
+    "POST /api/groups/": 3,  # and it is read, with its trainers
+    f"POST {GROUP}enrolments/": 4,  # the group is locked, so that its last place is given once; the student looked up
+    f"POST {GROUP}undelete/": 4,
+    "POST /api/organizations/": 7,  # the organization, its first user, their membership and password
+    "POST /api/students/": 2,
+    f"POST {STUDENT}undelete/": 3,
+    "POST /api/students/bulk/": 3,  # whatever the number of rows
+    "POST /api/workout-logs/": 3,  # what must be known; all rows together; audit
+    f"POST {LOG}sets/": 3,  # as above
+    f"POST {SET}undelete/": 3,
+    f"POST {LOG}undelete/": 6,  # and it is read again, with its exercises and sets
+    f"PUT {MEETING}records/": 3,  # the register, the marks, audit; and persons' keys where a mark has a note
+    f"DELETE {RECORD}": 5,  # as its change
+    f"DELETE {EXERCISE}": 3,
+    f"DELETE {GROUP}": 3,
+    f"DELETE {STUDENT}": 3,
+    f"DELETE {LOG}": 3,
+    f"DELETE {SET}": 3,
+}
+# What the smallest body leaves as it was, these change.
+BODIES: dict[str, dict[str, Any]] = {
+    f"PATCH {CODE}": {"label": "Excursion"},
+    f"PATCH {RECORD}": {"code": "present", "note": "came by bus"},
+    f"PATCH {MEETING}": {"notes": "indoors"},
+    f"PATCH {EXERCISE}": {"name": "Floor press"},
+    f"PATCH {GROUP}": {"name": "Early birds"},
+    f"PATCH {GROUP}enrolments/<uuid:enrolment_id>/": {"ends_on": TODAY},
+    "PATCH /api/organization/": {"name": "Lake Camp"},
+    f"PATCH {STUDENT}": {"preferred_name": "Ash"},
+    f"PATCH {LOG}": {"title": "Push"},
+    f"PATCH {SET}": {"reps": 7},
+}
+# Operations after which others of their kind would not succeed.
+SPENDING = ("/undelete/", "/lock/", "/reopen/", "/submit/")
+MOST_OF_A_CREATION = 5  # in all: the tenant's batch and the commit's as well
+
+
+@pytest.fixture(scope="module")
+def app(settings):
+    app = create_app(settings.model_copy(update=UNCACHED))
+    yield app
+    close(app)
+
+
+def asked(seeds: Seeds, operation: Any) -> Any:
+    """Call an operation so that it succeeds and has something to do."""
+    schema, mark = operation.handler.mark.body, operation.handler.mark
+    role = Role.SUPERADMIN if mark.is_system else Role.ADMIN
+    body = BODIES.get(operation.name) or (body_for(schema, seeds.id_for) if schema else None)
+    if operation.name.startswith("PUT"):
+        meeting = {"group_id": seeds.ids["group_id"], "local_date": TODAY, "slot": "11:00", "status": "open"}
+        seeds.ids["session_id"] = seeds.place.the(Role.ADMIN).made("/api/attendance/sessions/", meeting)["id"]
+        body = {"rest": "present"}
+    if operation.rule.endswith("/token/"):
+        body = {"email": seeds.email, "password": PASSWORD}
+    client, address = seeds.place.the(role), operation.address(seeds.ids)
+    if operation.rule.endswith("/undelete/"):
+        assert client.delete(address.removesuffix("undelete/")).status == 204
+    if operation.rule.endswith("/reopen/"):
+        assert client.post(address.replace("reopen", "submit")).status == 200
+    return client.call(operation.method, address, body)
+
+
+def test_every_operation_keeps_to_its_budget(app):
+    shared, wrong, counts = seed(app, "Quokka"), [], {}
+    for operation in sorted(operations(app), key=lambda o: (o.method != "GET", o.name)):
+        spends = operation.method == "DELETE" or operation.rule.endswith(SPENDING)
+        seeds = seed(app, "Wombat") if spends else shared
+        answer = asked(seeds, operation)
+        counts[operation.name] = len(answer.asked)
+        if answer.status >= 300:
+            wrong.append((operation.name, answer.status, answer.response.text[:300]))
+        if counts[operation.name] != BUDGETS.get(operation.name):
+            wrong.append((operation.name, f"{counts[operation.name]} statements", [s[:200] for s in answer.asked]))
+        if operation.method == "POST" and answer.status == 201 and not operation.handler.mark.is_system:
+            limit = MOST_OF_A_CREATION + (operation.rule.endswith("/enrolments/"))  # see its budget
+            if len(answer.statements) > limit:
+                wrong.append((operation.name, f"{len(answer.statements)} in all"))
+
+    assert wrong == []
+    assert BUDGETS.keys() == counts.keys()
+
+
+def test_lists_name_how_many_rows_they_want_at_most(app):
+    seeds, seen, loose = seed(app, "Quokka"), 0, []
+    for operation in operations(app):
+        if operation.method == "GET" and operation.handler.mark.is_page:
+            statements = asked(seeds, operation).asked
+            seen += 1
+            loose += [(operation.name, s) for s in statements[-1:] if not re.search(r"\bLIMIT\b", s)]
+
+    assert loose == []
+    assert seen >= 12
