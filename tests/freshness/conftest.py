@@ -8,7 +8,8 @@ import pytest
 from campshub.app import create_app
 from tests.conftest import close, settings_of
 from tests.freshness.cache_server import CacheServer
-from tests.freshness.world import World, routes
+from tests.freshness.processes import routes
+from tests.freshness.world import World
 
 PROCESSES = 3
 

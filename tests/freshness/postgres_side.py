@@ -14,9 +14,12 @@ from sqlalchemy.dialects.postgresql import psycopg as dialect
 
 from campshub.core.db.lease import Granted, Lease, Replayed
 from campshub.core.db.session import REPLICA, Behind, Entered, Unit
+from campshub.core.security.permissions import Role
 from tests.freshness.gates import gate
 
 FIRST_LSN, RECORD = 0x1000, 0x28
+# The caller's role tells which of two writes to the callers' state a server knows.
+ROLES = (Role.ADMIN, Role.SUPERADMIN, Role.TRAINER, Role.NUTRITIONIST)
 
 
 @dataclass
@@ -37,6 +40,8 @@ class Servers:
     timeline: int = 1
     # A switch of the tests: without it the primary's identity does not name the timeline.
     tells_timeline: bool = True
+    # The writes that change the caller's role.
+    to_role: list[int] = field(default_factory=list)
     # Whether the next question for the position after a commit is cancelled.
     cancels_position: bool = False
 
@@ -59,6 +64,15 @@ class Servers:
         if server == REPLICA:
             return frozenset(commit.write for commit in self.log[: self.replayed]) - {0}
         return frozenset(commit.write for commit in self.log if commit.is_visible) - {0}
+
+    def role(self, server: str) -> Role:
+        """Return the caller's role as a server knows it."""
+        seen = self.seen(server)
+        return ROLES[sum(1 << place for place, write in enumerate(self.to_role) if write in seen)]
+
+    def told_by(self, role: str) -> frozenset[int]:
+        """Return the writes that a role tells of."""
+        return frozenset(write for place, write in enumerate(self.to_role) if ROLES.index(Role(role)) >> place & 1)
 
     def has(self, position: str | None) -> bool:
         """Tell whether the replica has replayed a position."""
@@ -88,7 +102,7 @@ class Transaction:
         gate("read")
         if self.unit.server == REPLICA and not self._servers.has(self.unit.needed_lsn):
             raise Behind
-        return self._servers.seen(self.unit.server)
+        return self._servers.seen(self.unit.server) - frozenset(self._servers.to_role)
 
     def execute(self, _statement: Any) -> None:
         """Take the one statement that the edge adds: the row of a write that could not be stamped."""
@@ -195,5 +209,5 @@ class HeldLease(Lease):
     def stop(self) -> None: ...
 
 
-def entered(*, fresh: bool = True) -> Entered:
-    return Entered("admin", 1, "UTC", "active", fresh, None, None)
+def entered(role: Role, *, fresh: bool = True) -> Entered:
+    return Entered(role, 1, "UTC", "active", fresh, None, None)

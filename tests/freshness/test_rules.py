@@ -38,7 +38,8 @@ from campshub.core.db.freshness import Freshness
 from campshub.core.db.replicas import Replicas
 from campshub.core.db import session
 from tests.freshness.postgres_side import HeldLease
-from tests.freshness.world import FOR_EVER, Broken, Request, World, replaced
+from tests.freshness.processes import FOR_EVER, Request, replaced
+from tests.freshness.world import Broken, World
 
 RAISE = "if ARGV[5] > position then position = ARGV[5] end"
 LEAVE_FLOOR = "if not epoch and position ~= '' then epoch = '-' end"

@@ -4,115 +4,29 @@ Requests go through the application's own door, step by step (``gates``). Whatev
 promises: it misses no write that was acknowledged before it started, and none that an earlier read has shown.
 """
 
-import time
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-import marshmallow as ma
 import pytest
 from flask import Flask
 
-from campshub.core.breaker import Breaker
 from campshub.core.cache.connection import CacheAway
 from campshub.core.cache.wire import Wire
 from campshub.core.db import freshness, session, work
 from campshub.core.db.base import new_id
-from campshub.core.db.freshness import Freshness
 from campshub.core.db.lease import HOLDS_S
-from campshub.core.db.replicas import Replicas
 from campshub.core.http import edge, reading
-from campshub.core.http.limits import Limits
-from campshub.core.http.marks import cached, needs
-from campshub.core.http.resource import Blueprint, Resource
-from campshub.core.security.permissions import Permission
 from tests.freshness.cache_server import CacheServer, Copy
 from tests.freshness.gates import Walk, gate, lost
-from tests.freshness.postgres_side import HeldLease, Servers, Transaction, entered
+from tests.freshness.postgres_side import Servers, Transaction, entered
+from tests.freshness.processes import ACCESS, TAG, Process, Request
 
-TAG = "students"
 NO_LIMIT_MS = 10_000_000  # time passes when the test says so, however slow the machine
-FOR_EVER = "local QUARANTINE_MS = 10000000"
 
 
 class Broken(AssertionError):
     """A promise is broken."""
-
-
-class WritesOut(ma.Schema):
-    writes = ma.fields.List(ma.fields.Integer())
-
-
-def routes() -> Blueprint:
-    """Return addresses that read and write what the world knows of; two answers are made of the same tag."""
-    blueprint = Blueprint("promised", __name__, url_prefix="/api/promised")
-
-    @blueprint.route("/<name>/")
-    class Promised(Resource):
-        @needs(Permission.STUDENTS_READ)
-        @cached(tags=(TAG,), same_for_role=True)
-        @blueprint.answers(WritesOut)
-        def get(self, name: str) -> Any:
-            return {"writes": sorted(self.session.rows())}
-
-        @needs(Permission.STUDENTS_WRITE)
-        @blueprint.answers(None, status=204)
-        def post(self, name: str) -> None:
-            self.session.unit.stamped.add((self.principal.organization_id, name))
-
-    return blueprint
-
-
-class Process:
-    """One API process: an application with its own wire, lease and memory."""
-
-    def __init__(self, name: str, app: Flask) -> None:
-        self.name, self.app = name, app
-        self.platform = app.extensions["campshub"]
-        self.lease = HeldLease(Servers())
-
-    def begin_anew(self, servers: Servers, urls: list[str], lua: Mapping[str, tuple[str, str]]) -> None:
-        """Start, as after a crash: knowing nothing."""
-        platform, self.lease = self.platform, HeldLease(servers)
-        platform.freshness.close()
-        platform.lease.stop()
-        platform.lease = self.lease
-        platform.freshness = Freshness(urls, self.lease, counting=Limits.lua)
-        platform.replicas = Replicas(platform.settings, self.lease)
-        platform.answers.memory.clear()
-        platform.callers.clear()
-        for script in platform.freshness.wires[0]._scripts:
-            script.text = replaced(script.text, "local QUARANTINE_MS = 10000", FOR_EVER)
-            for name in {"common", script.name} & lua.keys():
-                script.text = replaced(script.text, *lua[name])
-        for wire in platform.freshness.wires:
-            wire.breaker = Breaker(0.0)
-
-    def reconnect(self) -> None:
-        """Notice that the connections are gone."""
-        for wire in self.platform.freshness.wires:
-            wire.close()
-
-
-def replaced(text: str, old: str, new: str) -> str:
-    """Replace what must be there once."""
-    assert text.count(old) == 1, f"{text.count(old)} times: {old}"
-    return text.replace(old, new)
-
-
-class Request:
-    """A read or a write on its way."""
-
-    def __init__(self, process: Process, walk: Walk, *, write: int = 0, needed: frozenset[int] = frozenset()) -> None:
-        self.process, self.walk, self.write, self.needed = process, walk, write, needed
-        self.nonces: list[str] = []
-        self.space: bytes | None = None
-        self.is_slow = False
-        self.is_told = False
-
-    @property
-    def is_over(self) -> bool:
-        return self.walk.is_over
 
 
 class Clock:
@@ -167,6 +81,8 @@ class World:
 
     def write(self, number: int, process: int = 0, tag: str = TAG) -> Request:
         """Start a write; it stands before its first step."""
+        if tag == ACCESS:
+            self.servers.to_role.append(number)
         return self.go(self._start(process, "POST", tag, write=number))
 
     def _start(self, number: int, method: str, name: str, write: int = 0) -> Request:
@@ -215,9 +131,9 @@ class World:
         request.walk.crash()
         request.is_told = True
 
-    @staticmethod
-    def seen(request: Request) -> frozenset[int]:
-        return frozenset(request.walk.result.get_json()["writes"])
+    def seen(self, request: Request) -> frozenset[int]:
+        told = request.walk.result.get_json()
+        return frozenset(told["writes"]) | self.servers.told_by(told["role"])
 
     def _finished(self, request: Request) -> None:
         answer, request.is_told = request.walk.result, True
@@ -362,7 +278,7 @@ class World:
             gate("enter")
         request = self._current()
         is_fresh = unit.server != session.REPLICA or self.servers.has(unit.needed_lsn)
-        unit.primary, unit.entered = self.servers.identity, entered(fresh=is_fresh)
+        unit.primary, unit.entered = self.servers.identity, entered(self.servers.role(unit.server), fresh=is_fresh)
         return Transaction(self.servers, unit, request.write if request else 0)
 
     def _answer_position(self, errands: Any) -> None:
@@ -385,11 +301,3 @@ class World:
     def _current(self) -> Request | None:
         walk = Walk.here()
         return next((request for request in self.requests if request.walk is walk), None)
-
-
-def until(condition: Any, patience_s: float = 20.0) -> None:
-    """Wait for something that other threads or servers do."""
-    end = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < end, "it has not come"
-        time.sleep(0.01)
