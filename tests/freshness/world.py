@@ -50,6 +50,7 @@ class World:
         self.cache = cache
         self.processes = [Process(f"process-{number}", app) for number, app in enumerate(apps)]
         self.organization_id, self.user_id = new_id(), new_id()
+        self.token: str | None = None
         self.begin_anew()
 
     def begin_anew(self, lua: Mapping[str, Any] | None = None) -> None:
@@ -87,11 +88,12 @@ class World:
 
     def _start(self, number: int, method: str, name: str, write: int = 0) -> Request:
         process = self.processes[number]
-        with process.app.app_context():
-            token = process.platform.tokens.issue(
-                user_id=self.user_id, organization_id=self.organization_id, session_id=UUID(int=1), session_version=1
-            )
-        headers = {"Authorization": f"Bearer {token}"}
+        if self.token is None:
+            with process.app.app_context():
+                self.token = process.platform.tokens.issue(
+                    user_id=self.user_id, organization_id=self.organization_id, session_id=UUID(int=1), session_version=1
+                )
+        headers = {"Authorization": f"Bearer {self.token}"}
 
         def call() -> Any:
             return process.app.test_client().open(f"/api/promised/{name}/", method=method, headers=headers)
@@ -172,6 +174,12 @@ class World:
     def renew(self, process: int = 0) -> None:
         self.processes[process].lease.renew()
 
+    def lapsed(self) -> list[int]:
+        """Return the processes whose lease is not what the primary would grant now."""
+        now = (self.servers.epoch, self.servers.identity)
+        held = [process.lease.held for process in self.processes[:2]]
+        return [number for number, one in enumerate(held) if one is None or (one.epoch, one.primary) != now]
+
     def run_out(self, process: int = 0) -> None:
         self.processes[process].lease.run_out()
 
@@ -190,8 +198,12 @@ class World:
         self.cache.cut(self.processes[process].name)
         self.processes[process].reconnect()
 
-    def heal(self, process: int) -> None:
-        self.cache.join(self.processes[process].name)
+    def is_cut(self) -> bool:
+        return any(self.cache.is_cut(process.name) for process in self.processes)
+
+    def heal(self) -> None:
+        for process in self.processes:
+            self.cache.join(process.name)
 
     def empty(self) -> None:
         self.cache.client.flushall()
