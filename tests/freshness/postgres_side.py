@@ -37,11 +37,15 @@ class Servers:
 
     log: list[Commit] = field(default_factory=list)
     replayed: int = 0
+    flushed: int = 0
+    starts: int = 0
     timeline: int = 1
     # A switch of the tests: without it the primary's identity does not name the timeline.
     tells_timeline: bool = True
     # The writes that change the caller's role.
     to_role: list[int] = field(default_factory=list)
+    # A switch of the tests: it tells what is inserted instead of what is flushed.
+    tells_inserted: bool = False
     # Whether the next question for the position after a commit is cancelled.
     cancels_position: bool = False
 
@@ -57,8 +61,18 @@ class Servers:
         return FIRST_LSN + RECORD * length
 
     def position(self) -> str:
-        """Answer ``pg_current_wal_insert_lsn()``."""
-        return f"0/{self.number(len(self.log)):X}"
+        """Answer ``pg_current_wal_flush_lsn()``."""
+        return f"0/{self.number(len(self.log) if self.tells_inserted else self.flushed):X}"
+
+    def commit(self, write: int, *, adds_epoch: bool) -> Commit:
+        """Write a commit record, and all that was written before it, to the disk; nobody sees its rows yet."""
+        self.log.append(Commit(write, adds_epoch))
+        self.flushed = len(self.log)
+        return self.log[-1]
+
+    def insert(self) -> None:
+        """Let a transaction that will not commit write something, which stays in memory for a moment."""
+        self.log.append(Commit(0))
 
     def seen(self, server: str) -> frozenset[int]:
         if server == REPLICA:
@@ -80,10 +94,19 @@ class Servers:
 
     def promote(self) -> None:
         """Make the replica the primary; what it had not replayed is lost."""
-        del self.log[self.replayed :]
+        self._start_anew(self.replayed)
+        self.timeline += 1
+
+    def crash(self) -> None:
+        """Let a backend of the primary be killed: all start anew, from what is on the disk."""
+        self._start_anew(self.flushed)
+
+    def _start_anew(self, end: int) -> None:
+        del self.log[end:]
         for commit in self.log:
             commit.is_visible = True
-        self.timeline += 1
+        self.flushed = len(self.log)
+        self.starts += 1
 
 
 class Transaction:
@@ -93,7 +116,7 @@ class Transaction:
         self.unit = unit
         self._servers = servers
         self._write = write
-        self._timeline = servers.timeline
+        self._starts = servers.starts
         self._adds_epoch = False
         self._is_open = True
 
@@ -129,13 +152,12 @@ class Transaction:
             gate("commit")
             self._must_be_there()
             self._is_open = False
-            commit = Commit(self._write, self._adds_epoch)
-            self._servers.log.append(commit)
+            commit = self._servers.commit(self._write, adds_epoch=self._adds_epoch)
             gate("visible")
             commit.is_visible = True
             gate("committed")
             return None
-        if statement == "SELECT pg_current_wal_insert_lsn()":
+        if statement == "SELECT pg_current_wal_flush_lsn()":
             gate("lsn")
             self._must_be_there()
             if self._servers.cancels_position:
@@ -145,7 +167,7 @@ class Transaction:
         raise AssertionError(statement)
 
     def _must_be_there(self) -> None:
-        if self._timeline != self._servers.timeline:
+        if self._starts != self._servers.starts:
             raise psycopg.OperationalError("server closed the connection unexpectedly")
 
 

@@ -4,6 +4,7 @@ Coarser than ``world``: a commit and the question for the position after it are 
 between here; a lease runs as it does in production.
 """
 
+import time
 from typing import Any
 
 import pytest
@@ -40,6 +41,7 @@ class OnServers:
         self.stack, self.apps = stack, apps
         self.client: Any = redis.Redis.from_url(stack.environment(stack.database)["REDIS_URL"])
         self.cut: set[int] = set()
+        self.sent: list[Sent] = []
         self._put_gates(patch)
         self.begin_anew()
 
@@ -49,7 +51,7 @@ class OnServers:
         headers = place.the(Role.ADMIN).headers
         self.clients = [Client(app, headers) for app in self.apps]
         self.shown: frozenset[str] = frozenset()
-        self.sent: list[Sent] = []
+        self.sent = []
         self.heal()
         for process in range(len(self.apps)):
             self.end(self.read(process))
@@ -134,10 +136,14 @@ class OnServers:
         self.cut.clear()
 
     def catch_up(self) -> None:
-        """Let the replica replay all there is, and hold it back again."""
+        """Let the replica replay all there is, and hold it back again; every process comes to know of it."""
         self.stack.resume_replay()
         self.stack.catch_up()
         self.stack.pause_replay()
+        since = time.monotonic()
+        for app in self.apps:
+            lease = app.extensions["campshub"].lease
+            until(lambda lease=lease: (seen := lease.replayed(0)) is not None and seen.seen_at > since)
 
     def served(self) -> dict[str, float]:
         """Return how many reads each server has answered."""
@@ -174,3 +180,11 @@ class OnServers:
         if lost():
             raise CacheAway
         return answer
+
+
+def until(condition: Any, patience_s: float = 20.0) -> None:
+    """Wait for what other threads do."""
+    end = time.monotonic() + patience_s
+    while not condition():
+        assert time.monotonic() < end, "it has not come"
+        time.sleep(0.005)

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from tests.freshness.processes import ACCESS, TAG, Request
-from tests.freshness.test_rules import LUA, WALKS, without
+from tests.freshness.test_rules import LUA, WALKS, switch, without
 from tests.freshness.world import Broken, World
 
 EXAMPLES = int(os.environ.get("MACHINE_EXAMPLES", "600"))
@@ -36,6 +36,7 @@ FAULTS = (
     ("cut",),
     ("restart",),
     ("promotion",),
+    ("primary crash",),
     ("lost answer",),
     ("ten seconds",),
     ("cut", "crash"),
@@ -45,7 +46,7 @@ FAULTS = (
     ("promotion", "cut"),
     ("ten seconds", "restart"),
     ("lost answer", "crash"),
-    ("lost answer", "cut", "restart", "crash", "promotion", "ten seconds"),
+    ("lost answer", "cut", "restart", "crash", "promotion", "primary crash", "ten seconds"),
 )
 # The world in which a rule is needed, if it is not the quiet one.
 NEEDED_WITH = {
@@ -56,6 +57,7 @@ NEEDED_WITH = {
     "identity-in-key": ("restart", "crash"),
     "quarantine": ("restart",),
     "timeline-in-identity": ("promotion",),
+    "flushed-position": ("primary crash",),
     "repair": ("crash",),
     "repair-names": ("crash",),
 }
@@ -85,9 +87,8 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.world.close()
         self.world.begin_anew(lua=LUA.get(self.missing))
-        self.world.servers.tells_timeline = self.missing != "timeline-in-identity"
-        self.world.settle(0)
-        self.world.settle(1)
+        switch(self.world, self.missing)
+        self.world.settle(0, 1)
         self.faults: list[str] = []
         self.has_suffered = False
 
@@ -164,7 +165,7 @@ class Machine(RuleBasedStateMachine):
     def renew(self, data):
         self.world.renew(data.draw(st.sampled_from(self.world.lapsed())))
 
-    @precondition(lambda self: self.world.servers.replayed < len(self.world.servers.log))
+    @precondition(lambda self: self.world.servers.replayed < self.world.servers.flushed)
     @rule()
     def replay(self):
         self.world.replay()
@@ -240,6 +241,17 @@ class Machine(RuleBasedStateMachine):
     def promote(self):
         self.happens("promotion")
         self.world.promote()
+
+    @precondition(lambda self: "primary crash" in self.faults)
+    @rule()
+    def insert(self):
+        self.world.servers.insert()
+
+    @precondition(lambda self: "primary crash" in self.faults)
+    @rule()
+    def crash_primary(self):
+        self.happens("primary crash")
+        self.world.servers.crash()
 
 
 def test_whatever_happens_both_promises_hold(world, record_property):

@@ -2,24 +2,19 @@
 
 
 def test_a_write_is_shown_by_every_read_after_it_from_the_primary_the_replica_memory_and_redis(world):
-    world.settle(0)
-    world.settle(1)
+    world.settle(0, 1)
 
     assert world.end(world.read(0)) == frozenset()
     world.end(world.write(1, process=2))
     first = world.read(0)
     assert world.end(first) == {1}
-    print(first.walk.passed)
     again = world.read(0)
     assert world.end(again) == {1}
-    print(again.walk.passed)
     other = world.read(1)
     assert world.end(other) == {1}
-    print(other.walk.passed)
     world.replay()
     other = world.read(1, "q")
     assert world.end(other) == {1}
-    print(other.walk.passed)
 
 
 def test_a_commit_that_hangs_until_its_entry_is_repaired_is_shown_once_it_is_acknowledged(world):

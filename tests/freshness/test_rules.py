@@ -12,6 +12,8 @@ floor-has-no-epoch     end.lua gives the floor the present epoch. A second guard
                        ask.lua leaves it out of the position that a replica must have replayed
 maximum                end.lua sets its own position
 end                    end.lua drops its entry and raises nothing
+flushed-position       the primary tells the position that is inserted instead of the one that is flushed; the model
+                       does not know this rule: there, positions run backwards only with a promotion
 lsn-after-commit       ``session.commit`` asks for the position before it commits
 epoch-in-key           the lease tells every epoch as 0
 identity-in-key        common.lua gives each identity the same space
@@ -94,7 +96,13 @@ def without(world: World, patch: pytest.MonkeyPatch, rule: str) -> None:
         changed(patch, Replicas, "choose", FITS, "True")
         patch.setattr(replicas, "as_lsn", lambda _position: None)
     world.begin_anew(lua=LUA.get(rule))
+    switch(world, rule)
+
+
+def switch(world: World, rule: str) -> None:
+    """Make the servers of a new world tell what they would without a rule."""
     world.servers.tells_timeline = rule != "timeline-in-identity"
+    world.servers.tells_inserted = rule == "flushed-position"
 
 
 # The walks. Process 0 reads, the others write. --------------------------------------------------------------------
@@ -211,6 +219,16 @@ def walk_timeline_in_identity(world: World) -> None:
     world.end(world.read(0))
 
 
+def walk_flushed_position(world: World) -> None:
+    world.servers.insert()
+    world.servers.insert()
+    world.end(world.read(0))
+    world.servers.crash()
+    world.renew(0)
+    world.end(world.write(1, 1))
+    world.end(world.read(0))
+
+
 def walk_repair(world: World) -> None:
     reader = asked(world)
     writer = world.to(world.write(1, 1), "committed")
@@ -239,6 +257,7 @@ WALKS: dict[str, Callable[[World], None]] = {
     "wait": walk_wait,
     "unstamped-row": walk_unstamped_row,
     "replica-check": walk_replica_check,
+    "flushed-position": walk_flushed_position,
     "quarantine": walk_quarantine,
     "repair-names": walk_repair,
     "repair": walk_repair,

@@ -1,7 +1,10 @@
 """The promises on the servers themselves: PostgreSQL with a replica that lags, and the cache Redis."""
 
+from contextlib import closing
+
 import hypothesis.strategies as st
 import pytest
+from flask import Flask
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
@@ -14,24 +17,25 @@ from tests.freshness.test_machine import PROFILE, READS_UNTIL
 PROCESSES = st.sampled_from([0, 1])
 WRITES_UNTIL = st.sampled_from(["over", "over", "begin", "commit", "end"])
 FAULTS = st.sampled_from([(), ("crash",), ("empty",), ("cut",), ("crash", "empty"), ("empty", "cut")])
-EXAMPLES = 40
+EXAMPLES, STEPS = 12, 25
 
 
 @pytest.fixture
 def servers(tmp_path_factory, monkeypatch):
     """Servers of this test's own, since it holds the replica back and empties Redis."""
     stack = Stack(tmp_path_factory.mktemp("servers"), replica=True, durable=False)
-    stack.start()
-    migrate(settings_of(stack, stack.database))
-    stack.pause_replay()
-    apps = [create_app(settings_of(stack, stack.database, log_level="ERROR")) for _ in range(2)]
-    servers = OnServers(stack, apps, monkeypatch)
-    yield servers
-    servers.close()
-    for app in apps:
-        close(app)
-    stack.resume_replay()
-    stack.stop()
+    apps: list[Flask] = []
+    try:
+        stack.start()
+        migrate(settings_of(stack, stack.database))
+        stack.pause_replay()
+        apps += [create_app(settings_of(stack, stack.database, log_level="ERROR")) for _ in range(2)]
+        yield OnServers(stack, apps, monkeypatch)
+    finally:
+        for app in apps:
+            close(app)
+        stack.resume_replay()
+        stack.stop()
 
 
 class Machine(RuleBasedStateMachine):
@@ -64,9 +68,11 @@ class Machine(RuleBasedStateMachine):
     def write(self, process, until):
         self.servers.go(self.going(process, writes=True) or self.servers.write(process), until)
 
-    @rule(process=PROCESSES)
-    def compare(self, process):
+    @rule(process=PROCESSES, after_replay=st.booleans())
+    def compare(self, process, after_replay=False):  # noqa: FBT002 - the teardown's own call
         """Read both answers from wherever they may come."""
+        if after_replay:
+            self.servers.catch_up()
         going = self.going(process, writes=False)
         if going is not None:
             self.servers.end(going)
@@ -111,7 +117,8 @@ class Machine(RuleBasedStateMachine):
 def test_both_promises_hold_on_the_servers_themselves(servers, record_property):
     before = servers.served()
     machine = type("OnTheServers", (Machine,), {"servers": servers})
-    run_state_machine_as_test(machine, settings=settings(PROFILE, max_examples=EXAMPLES, stateful_step_count=20))
+    with closing(servers):
+        run_state_machine_as_test(machine, settings=settings(PROFILE, max_examples=EXAMPLES, stateful_step_count=STEPS))
 
     served = {name: int(count - before[name]) for name, count in servers.served().items()}
     record_property("figure", f"freshness on the servers: {machine.reads} reads, from the database {served}")

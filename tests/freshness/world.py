@@ -184,7 +184,7 @@ class World:
         self.processes[process].lease.run_out()
 
     def replay(self) -> None:
-        self.servers.replayed = min(self.servers.replayed + 1, len(self.servers.log))
+        self.servers.replayed = min(self.servers.replayed + 1, self.servers.flushed)
 
     def _half_a_second(self) -> None:
         """Let the leases run out that were not renewed since the last commit."""
@@ -258,10 +258,11 @@ class World:
         for key in self.cache.client.keys("pending:*") if request.nonces else ():
             self.cache.client.zadd(key, dict.fromkeys(request.nonces, 0), xx=True)
 
-    def settle(self, process: int = 0) -> None:
-        """Have an identity that is out of quarantine, and the caller known."""
-        self.renew(process)
-        self.end(self.read(process))
+    def settle(self, *processes: int) -> None:
+        """Have an identity that is out of quarantine, and leases; nobody has needed a stamp yet."""
+        for process in processes or (0,):
+            self.renew(process)
+            self.end(self.read(process))
         self.trusts()
 
     # The steps of the code -------------------------------------------------------------------------------------------
