@@ -59,7 +59,7 @@ class CacheServer:
     def copy(self) -> Copy:
         """Return all that the server holds now."""
         found = {}
-        for key in self.client.keys():
+        for key in self.client.scan_iter():
             life = self.client.pttl(key)
             found[key] = (self.client.dump(key), max(life, 0))
         return found

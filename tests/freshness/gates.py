@@ -105,7 +105,7 @@ def gate(name: str) -> None:
     """Stop before a step, where somebody walks; others go by."""
     walk = Walk.here()
     if walk is not None:
-        walk._stop_at(name)  # noqa: SLF001 - the walk's own
+        walk._stop_at(name)
 
 
 def lost() -> bool:

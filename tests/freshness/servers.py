@@ -103,10 +103,10 @@ class OnServers:
     def _finished(self, one: Sent) -> None:
         answer = one.walk.result
         if one.code is not None:
-            if answer.status == 201:  # noqa: PLR2004 - acknowledged
+            if answer.status == 201:
                 self.shown |= {one.code}
             return
-        if answer.status != 200:  # noqa: PLR2004 - nothing was shown
+        if answer.status != 200:
             raise Broken(f"{answer.status}: {answer.response.text}")
         seen = frozenset(item["code"] for item in answer.json["items"])
         if one.needed - seen:

@@ -7,25 +7,25 @@ rule                   what is changed
 ---------------------  ------------------------------------------------------------------------------------------------
 begin                  begin.lua adds no entries and sets no marks
 floor                  end.lua leaves nothing where no stamp is
-floor-has-no-epoch     end.lua gives the floor the present epoch. A second guard goes too: the stamp of ``access``, which
-                       each answer has and which is always repaired in the present epoch, asks as much of a replica; so
-                       ask.lua leaves it out of the position that a replica must have replayed
+floor-has-no-epoch     end.lua gives the floor the present epoch. A second guard goes too: the stamp of ``access``,
+                       which each answer has and which is always repaired in the present epoch, asks as much of a
+                       replica; so ask.lua leaves it out of the position that a replica must have replayed
 maximum                end.lua sets its own position
 end                    end.lua drops its entry and raises nothing
-flushed-position       the primary tells the position that is inserted instead of the one that is flushed; the model
-                       does not know this rule: there, positions run backwards only with a promotion
 lsn-after-commit       ``session.commit`` asks for the position before it commits
+flushed-position       the primary tells the position that is inserted, not the one that is flushed; the model does
+                       not know this rule: there, positions run backwards only with a promotion
 epoch-in-key           the lease tells every epoch as 0
 identity-in-key        common.lua gives each identity the same space
 timeline-in-identity   the primary does not tell its timeline
 wait                   ``Freshness.wait_out`` does not wait
 unstamped-row          ``work.complete`` adds no row
-replica-check          ``Replicas.choose`` asks for no position. The second guard goes too: ``as_lsn``, by which the replica
-                       itself is asked again in the transaction that reads
+replica-check          ``Replicas.choose`` asks for no position. The second guard goes too: ``as_lsn``, by which the
+                       replica itself is asked again in the transaction that reads
 quarantine             common.lua trusts an identity at once
 repair-names           repair.lua drops all that is overdue
 repair                 repair.lua does not raise a stamp that is there, so that what is overdue is only dropped
-pending-bypass         common.lua sets no marks, by which ask.lua and repair.lua both know that a write is on its way
+pending-bypass         common.lua sets no marks, by which ask.lua and repair.lua know that a write is on its way
 """
 
 import inspect
@@ -35,10 +35,9 @@ from typing import Any
 
 import pytest
 
-from campshub.core.db import replicas, work
+from campshub.core.db import replicas, session, work
 from campshub.core.db.freshness import Freshness
 from campshub.core.db.replicas import Replicas
-from campshub.core.db import session
 from tests.freshness.postgres_side import HeldLease
 from tests.freshness.processes import FOR_EVER, Request, replaced
 from tests.freshness.world import Broken, World

@@ -91,7 +91,10 @@ class World:
         if self.token is None:
             with process.app.app_context():
                 self.token = process.platform.tokens.issue(
-                    user_id=self.user_id, organization_id=self.organization_id, session_id=UUID(int=1), session_version=1
+                    user_id=self.user_id,
+                    organization_id=self.organization_id,
+                    session_id=UUID(int=1),
+                    session_version=1,
                 )
         headers = {"Authorization": f"Bearer {self.token}"}
 
@@ -141,10 +144,10 @@ class World:
         answer, request.is_told = request.walk.result, True
         there = frozenset(commit.write for commit in self.servers.log)
         if request.write:
-            if answer.status_code == 204:  # noqa: PLR2004 - acknowledged
+            if answer.status_code == 204:
                 self.shown |= {request.write}
             return
-        if answer.status_code != 200:  # noqa: PLR2004 - nothing was shown
+        if answer.status_code != 200:
             raise Broken(f"{answer.status_code}: {answer.text}")
         if answer.headers.get("Campshub-Freshness") == "unverified":
             return

@@ -31,8 +31,8 @@ DEADLINE_MS = 10_000
 # A commit that would start later than this after its begin begins again: its entry might be overdue before it is over.
 # One that ends later changes the epoch as well.
 COMMIT_WITHIN_S = 5.0
-# The position that is flushed: whatever anyone has seen is, since `synchronous_commit` is on. What is inserted beyond it
-# is lost when a backend dies, and the same positions are given out again under the same identity.
+# The position that is flushed: all that anyone has seen is, since `synchronous_commit` is on. What is inserted beyond
+# it is lost when a backend dies, and the same positions are given out again under the same identity.
 POSITION = "SELECT pg_current_wal_flush_lsn(), server_identity()"
 
 TRUST, PRIMARY, REPAIR = 0, 1, 2
