@@ -1,6 +1,7 @@
 """A Redis of the test's own, which may be emptied, put back to an earlier copy, and cut off from one process alone."""
 
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -55,6 +56,16 @@ class CacheServer:
             self._server.kill()
             self._server.wait()
             self._server = None
+
+    def hang(self) -> None:
+        """Let the server answer nothing, and keep what it is sent."""
+        assert self._server is not None
+        self._server.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let the server answer again, also what it was sent meanwhile."""
+        assert self._server is not None
+        self._server.send_signal(signal.SIGCONT)
 
     def copy(self) -> Copy:
         """Return all that the server holds now."""

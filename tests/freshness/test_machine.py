@@ -94,8 +94,9 @@ class Machine(RuleBasedStateMachine):
 
     @initialize(data=st.data())
     def suffer(self, data):
-        """Draw which faults there may be."""
+        """Draw which faults there may be, and how far the first read is, which finds no stamps yet."""
         self.faults = list(data.draw(st.sampled_from(self.worlds)))
+        self.go_on(self.world.read(0, replica=False), data.draw(READS_UNTIL))
 
     def teardown(self) -> None:
         for request in self.going():
