@@ -195,7 +195,7 @@ class Answer:
     @property
     def asked(self) -> list[str]:
         """The statements, without those that begin and end the transaction or ask for the position of a stamp."""
-        beside = r"BEGIN|COMMIT|ROLLBACK|SELECT pg_current_wal_insert_lsn\(\), server_identity\(\)$"
+        beside = r"BEGIN|COMMIT|ROLLBACK|SELECT pg_current_wal_flush_lsn\(\), server_identity\(\)$"
         return [s for s in self.statements if not re.match(beside, s)]
 
 

@@ -57,13 +57,36 @@ class Line:
             leads, self._is_busy = not self._is_busy, True
             self._waiting.append(errand)
         if not leads:
-            errand.done.acquire()
+            try:
+                errand.done.acquire()
+            except BaseException:
+                self._leave(errand)
+                raise
             leads = errand.leads
         if leads:
             self._lead()
         if errand.failure is not None:
             raise errand.failure
         return errand.answer
+
+    def _leave(self, errand: Errand) -> None:
+        """Take a caller who was stopped out of the line; whoever is next leads in their place."""
+        following = None
+        with self._lock:
+            if errand in self._waiting:
+                self._waiting.remove(errand)
+                if errand.leads:
+                    following = self._next()
+        if following is not None:
+            following.done.release()
+
+    def _next(self) -> Errand | None:
+        """Return who leads from now on; the caller holds the lock."""
+        following = self._waiting[0] if self._waiting else None
+        self._is_busy = following is not None
+        if following is not None:
+            following.leads = True
+        return following
 
     def _lead(self) -> None:
         """Make the trip; then let the first of those who came meanwhile make the next."""
@@ -77,11 +100,9 @@ class Line:
             failure = error
         finally:  # also when this greenlet is being stopped: nobody may be left waiting
             with self._lock:
-                following = self._waiting[0] if self._waiting else None
-                self._is_busy = following is not None
+                following = self._next()
             for errand in taken:
                 errand.failure = failure
                 errand.done.release()
             if following is not None:
-                following.leads = True
                 following.done.release()

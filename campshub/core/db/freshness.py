@@ -27,10 +27,13 @@ from campshub.core.line import Errand, Interrupted, Line
 from campshub.core.observe import metrics
 
 DEADLINE_MS = 10_000
-# A commit that begins later than this after its begin begins again: its entry could be overdue before it is over. What
-# COMMIT itself takes nobody can bound (a synchronous replica, a full disk); so no check is put off to it.
+# A commit that would start later than this after its begin begins again: its entry could be overdue before it is over.
+# What COMMIT itself takes nobody can bound (a synchronous replica, a full disk): no check is put off to it, and one
+# that ends later changes the epoch as well.
 COMMIT_WITHIN_S = 5.0
-POSITION = "SELECT pg_current_wal_insert_lsn(), server_identity()"
+# The position that is flushed: all that anyone has seen is, since `synchronous_commit` is on. What is inserted beyond
+# it is lost when a backend dies, and the same positions are given out again under the same identity.
+POSITION = "SELECT pg_current_wal_flush_lsn(), server_identity()"
 
 TRUST, PRIMARY, REPAIR = 0, 1, 2
 _IDENTITY = 9  # where the script tells an identity that the process does not know yet
@@ -79,7 +82,7 @@ class Begun:
     entries: list[tuple[Wire, bytes, list[str]]]
 
     def is_late(self) -> bool:
-        """Tell whether its entries are too old for a commit that begins now."""
+        """Tell whether its entries may be overdue before long, or are."""
         return time.monotonic() - self.at > COMMIT_WITHIN_S
 
 
@@ -97,7 +100,7 @@ class Freshness:
         self._end, self._repair = Script("end"), Script("repair")
         scripts = (self._ask, self._begin, self._end, self._repair)
         self.wires = [Wire(url, scripts, name=f"cache{number}") for number, url in enumerate(urls)]
-        self._positions = Line(self._ask_position)
+        self._positions = Line(lambda errands: _ask_position(self.primary, errands))
 
     def wire_of(self, organization: str) -> Wire:
         """Return the Redis in which an organization's stamps and answers live (rendezvous hashing)."""
@@ -131,13 +134,6 @@ class Freshness:
         if len(answer) > _IDENTITY and answer[_IDENTITY] is not None:
             wire.identity = answer[_IDENTITY]
         return _read(answer, is_trusted=verdict == TRUST, is_unverified=is_unverified)
-
-    def _ask_position(self, errands: Sequence[Errand]) -> None:
-        """Ask the primary for its position now and for who it is, once for all who came before the question."""
-        with self.primary.connect() as connection:
-            row = connection.exec_driver_sql(POSITION).one()
-        for errand in errands:
-            errand.answer = (row[0], row[1])
 
     def _repaired(self, wire: Wire, lease: Granted, answer: Sequence[Any]) -> bool:
         """Give the stamps that need it what the primary tells now; tell whether it may be trusted."""
@@ -229,6 +225,14 @@ def comparable(position: str) -> str:
 def as_lsn(position: str) -> str:
     """Write a comparable position as PostgreSQL does."""
     return f"{int(position[:8], 16):X}/{int(position[8:], 16):X}"
+
+
+def _ask_position(primary: Engine, errands: Sequence[Errand]) -> None:
+    """Ask the primary for its position now and for who it is, once for all who came before the question."""
+    with primary.connect() as connection:
+        row = connection.exec_driver_sql(POSITION).one()
+    for errand in errands:
+        errand.answer = (row[0], row[1])
 
 
 def _arguments(question: Question, wire: Wire, lease: Granted | None, counted: Sequence[Any] | None) -> tuple[Any, ...]:

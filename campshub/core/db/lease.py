@@ -25,7 +25,7 @@ HOLDS_S = 0.5
 RENEWED_EVERY_S = 0.15
 WATCHED_EVERY_S = 0.1
 ANSWER_WITHIN_S = 1.0
-CONNECT_WITHIN_S = 2  # the least that libpq takes
+CONNECT_WITHIN_S = 2.0
 
 _EPOCH = b"SELECT freshness_epoch(), server_identity()"
 # A replica that is not fed by the same server on the same timeline answers with another identity.
@@ -99,10 +99,16 @@ class _Watch:
             self.has_ended = True
 
     def _connect(self) -> Any:
-        connection = pq.PGconn.connect(self._conninfo)
-        if connection.status != pq.ConnStatus.OK:
+        """Connect in steps: psycopg's one call holds the interpreter's lock, and with it every request, until it ends.
+
+        :raises psycopg.OperationalError: there is no connection in time.
+        """
+        connection = pq.PGconn.connect_start(self._conninfo)
+        try:
+            _finish_connecting(connection)
+        except BaseException:
             connection.finish()
-            raise psycopg.OperationalError("no connection")
+            raise
         connection.nonblocking = 1
         return connection
 
@@ -114,12 +120,8 @@ class _Watch:
         connection.send_query(self._question)
         connection.flush()
         until = time.monotonic() + ANSWER_WITHIN_S
-        poll = _poll()
-        poll.register(connection.socket, select.POLLIN)
         while connection.is_busy():
-            left = until - time.monotonic()
-            if left <= 0 or not poll.poll(left * 1000):
-                raise psycopg.OperationalError("no answer in time")
+            _wait(connection.socket, select.POLLIN, until)
             connection.consume_input()
         row: list[Any] | None = None
         while (result := connection.get_result()) is not None:
@@ -128,6 +130,28 @@ class _Watch:
         if row is None:
             raise psycopg.OperationalError("refused")
         return row
+
+
+def _finish_connecting(connection: Any) -> None:
+    until = time.monotonic() + CONNECT_WITHIN_S
+    state = pq.PollingStatus.WRITING
+    while state != pq.PollingStatus.OK:
+        if state == pq.PollingStatus.FAILED or connection.status == pq.ConnStatus.BAD:
+            raise psycopg.OperationalError("no connection")
+        _wait(connection.socket, select.POLLIN if state == pq.PollingStatus.READING else select.POLLOUT, until)
+        state = connection.connect_poll()
+
+
+def _wait(socket: int, event: int, until: float) -> None:
+    """Wait for a socket.
+
+    :raises psycopg.OperationalError: it is not ready in time.
+    """
+    poll = _poll()
+    poll.register(socket, event)
+    left = until - time.monotonic()
+    if left <= 0 or not poll.poll(left * 1000):
+        raise psycopg.OperationalError("no answer in time")
 
 
 def _text(value: bytes | None) -> str | None:
@@ -223,6 +247,5 @@ def _conninfo(settings: Settings, host: str, port: int) -> str:
         password=url.password,
         dbname=url.database,
         sslmode=settings.postgres_sslmode,
-        connect_timeout=CONNECT_WITHIN_S,
         application_name="campshub lease",
     )

@@ -183,7 +183,7 @@ def commit(session: Session) -> str | None:
     if not session.in_transaction():
         return None
     unit, connection = session.unit, session.connection()
-    position = "" if unit.read_only else "; SELECT pg_current_wal_insert_lsn()"
+    position = "" if unit.read_only else "; SELECT pg_current_wal_flush_lsn()"
     row = _batch(connection, f"COMMIT{position}", expect="COMMIT")
     session.commit()
     return str(row[0]) if row else None

@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from campshub.core.db import epoch
 from campshub.core.db.base import Base, new_id
 from campshub.core.db.freshness import Begun, Freshness
-from campshub.core.db.session import RolledBack, Session, Unit, begin, commit, db, is_gone
+from campshub.core.db.session import RolledBack, Session, Unit, begin, commit, db
 from campshub.core.db.unit import Position
 from campshub.core.observe import metrics
 from campshub.core.platform import Platform
@@ -28,6 +28,8 @@ from campshub.core.security.crypto import new_person_key
 log = logging.getLogger(__name__)
 
 MOST_BEGINS = 2
+# Refusals of a commit itself: a constraint that was checked last, or a conflict with another transaction.
+_UNDONE = frozenset({"23", "40"})
 
 _FINISH = text(
     """
@@ -227,8 +229,7 @@ def complete(session: Session, platform: Platform) -> None:
     try:
         position = commit(session)
     except (DBAPIError, RolledBack) as error:
-        # Where the connection was lost nobody knows how it ended: the entry stays until it is overdue and repaired.
-        if begun is not None and (isinstance(error, RolledBack) or not is_gone(error)):
+        if begun is not None and _is_undone(error):
             freshness.end(begun, None)
         raise
     _note_end(unit, position)
@@ -236,6 +237,32 @@ def complete(session: Session, platform: Platform) -> None:
         freshness.wait_out()
     elif position is not None:
         freshness.end(begun, position)
+        if begun.is_late():
+            _change_epoch(unit)
+            freshness.wait_out()
+
+
+def _is_undone(error: DBAPIError | RolledBack) -> bool:
+    """Tell whether a failed commit has surely left nothing.
+
+    Where the connection was lost, or the question for the position was refused, nobody knows: the entry stays until it
+    is overdue and repaired.
+    """
+    if isinstance(error, RolledBack):
+        return True
+    state = getattr(error.orig, "sqlstate", None) or ""
+    return state[:2] in _UNDONE
+
+
+def _change_epoch(unit: Unit) -> None:
+    """Change the epoch after a commit that took so long that its entry may have been overdue and repaired meanwhile.
+
+    The position that the repair was told may be that of the commit itself, whose rows nobody saw yet; then the stamp
+    would stay what it is, and so would an answer that lacks them.
+    """
+    with closing(begin(Unit(engine=unit.engine, read_only=False))) as session:
+        session.execute(epoch.ADD)
+        commit(session)
 
 
 def _note_end(unit: Unit, position: str | None) -> None:

@@ -1,0 +1,103 @@
+"""The parts of the world: processes with the real code, and the requests that they are asked."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import marshmallow as ma
+from flask import Flask
+
+from campshub.core.breaker import Breaker
+from campshub.core.db.freshness import Freshness
+from campshub.core.db.replicas import Replicas
+from campshub.core.http.addresses import Addresses
+from campshub.core.http.limits import Limits
+from campshub.core.http.marks import cached, needs
+from campshub.core.http.resource import Blueprint, Resource
+from campshub.core.security.permissions import Permission
+from tests.freshness.gates import Walk
+from tests.freshness.postgres_side import HeldLease, Servers
+
+TAG, ACCESS = "students", "access"
+FOR_EVER = "local QUARANTINE_MS = 10000000"
+
+
+class WritesOut(ma.Schema):
+    writes = ma.fields.List(ma.fields.Integer())
+    role = ma.fields.String()
+
+
+def routes() -> Blueprint:
+    """Return addresses that read and write what the world knows of.
+
+    Two answers are made of the same tag; what was written to the tag of the callers' state, the caller's role tells.
+    """
+    blueprint = Blueprint("promised", __name__, url_prefix="/api/promised")
+
+    @blueprint.route("/<name>/")
+    class Promised(Resource):
+        @needs(Permission.STUDENTS_READ)
+        @cached(tags=(TAG,), same_for_role=True)
+        @blueprint.answers(WritesOut)
+        def get(self, name: str) -> Any:
+            return {"writes": sorted(self.session.rows()), "role": self.principal.role}
+
+        @needs(Permission.ME_WRITE)
+        @blueprint.answers(None, status=204)
+        def post(self, name: str) -> None:
+            self.session.unit.stamped.add((self.principal.organization_id, name))
+
+    return blueprint
+
+
+class Process:
+    """One API process: an application with its own wire, lease and memory."""
+
+    def __init__(self, name: str, app: Flask) -> None:
+        self.name, self.app = name, app
+        self.platform = app.extensions["campshub"]
+        self.lease = HeldLease(Servers())
+
+    def begin_anew(self, servers: Servers, urls: list[str], lua: Mapping[str, tuple[str, str]]) -> None:
+        """Start, as after a crash: knowing nothing."""
+        platform, self.lease = self.platform, HeldLease(servers)
+        platform.freshness.close()
+        platform.lease.stop()
+        platform.lease = self.lease
+        platform.freshness = Freshness(urls, self.lease, counting=Limits.lua)
+        platform.freshness.primary = platform.engines[None]
+        platform.replicas = Replicas(platform.settings, self.lease, platform.engines)
+        platform.answers.memory.clear()
+        platform.callers.clear()
+        platform.addresses = Addresses()
+        for script in platform.freshness.wires[0]._scripts:
+            script.text = replaced(script.text, "local QUARANTINE_MS = 10000", FOR_EVER)
+            for name in {"common", script.name} & lua.keys():
+                script.text = replaced(script.text, *lua[name])
+        for wire in platform.freshness.wires:
+            wire.breaker = Breaker(0.0)
+
+    def reconnect(self) -> None:
+        """Notice that the connections are gone."""
+        for wire in self.platform.freshness.wires:
+            wire.close()
+
+
+def replaced(text: str, old: str, new: str) -> str:
+    """Replace what must be there once."""
+    assert text.count(old) == 1, f"{text.count(old)} times: {old}"
+    return text.replace(old, new)
+
+
+class Request:
+    """A read or a write on its way."""
+
+    def __init__(self, process: Process, walk: Walk, *, write: int = 0, needed: frozenset[int] = frozenset()) -> None:
+        self.process, self.walk, self.write, self.needed = process, walk, write, needed
+        self.nonces: list[str] = []
+        self.space: bytes | None = None
+        self.is_slow = False
+        self.is_told = False
+
+    @property
+    def is_over(self) -> bool:
+        return self.walk.is_over

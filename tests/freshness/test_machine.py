@@ -1,0 +1,279 @@
+"""The protocol's steps in any order, over the real code: whatever happens, both promises hold.
+
+Each request stops before each of its steps; between any two of them others go on, processes crash and are cut off,
+leases run out, the replica replays or is promoted, and Redis is emptied or put back. ``MACHINE_EXAMPLES`` makes the
+search longer. That it would see it: with a rule of the protocol taken out, the same search finds a broken promise.
+"""
+
+import os
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+
+from tests.freshness.processes import ACCESS, TAG, Request
+from tests.freshness.test_rules import LUA, WALKS, switch, without
+from tests.freshness.world import Broken, World
+
+EXAMPLES = int(os.environ.get("MACHINE_EXAMPLES", "350"))
+# With any rule taken out, a search of this length breaks a promise; without these it does so soon.
+UNTIL_FOUND = 8000
+FOUND_SOON = ("end", "lsn-after-commit", "floor-has-no-epoch", "replica-check", "unstamped-row")
+STEPS = 30
+MOST_WRITES = 4
+READERS = st.sampled_from([0, 1])
+PROCESSES = st.sampled_from([0, 1, 2])
+CALLS = ("ask", "begin", "end", "repair")
+# Before which step a request is left standing; where it does not come by, it goes on to its end.
+READS_UNTIL = st.sampled_from(["over", "over", "ask", "position", "repair", "enter", "read", "store"])
+WRITES_UNTIL = st.sampled_from(["over", "over", "begin", "commit", "visible", "committed", "lsn", "end", "wait"])
+# Which faults there may be in one world: where all are, readers seldom get past the primary.
+QUIET: tuple[str, ...] = ()
+FAULTS = (
+    QUIET,
+    ("crash",),
+    ("cut",),
+    ("restart",),
+    ("promotion",),
+    ("primary crash",),
+    ("lost answer",),
+    ("ten seconds",),
+    ("cut", "crash"),
+    ("restart", "crash"),
+    ("restart", "cut"),
+    ("promotion", "crash"),
+    ("promotion", "cut"),
+    ("ten seconds", "restart"),
+    ("lost answer", "crash"),
+    ("lost answer", "cut", "restart", "crash", "promotion", "primary crash", "ten seconds"),
+)
+# The world in which a rule is needed, if it is not the quiet one.
+NEEDED_WITH = {
+    "epoch-in-key": ("cut",),
+    "wait": ("cut",),
+    "unstamped-row": ("cut",),
+    "floor-has-no-epoch": ("cut",),
+    "identity-in-key": ("restart", "crash"),
+    "quarantine": ("restart",),
+    "timeline-in-identity": ("promotion",),
+    "flushed-position": ("primary crash",),
+    "repair": ("crash",),
+    "repair-names": ("crash",),
+}
+PROFILE = settings(
+    derandomize=True,
+    deadline=None,
+    database=None,
+    max_examples=EXAMPLES,
+    stateful_step_count=STEPS,
+    report_multiple_bugs=False,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+class Machine(RuleBasedStateMachine):
+    """Whatever may happen next."""
+
+    world: World
+    missing = ""
+    worlds = FAULTS
+    # How many steps there were, of requests and around them, for the terminal's summary.
+    steps = 0
+    reads = 0
+    acknowledged = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world.close()
+        self.world.begin_anew(lua=LUA.get(self.missing))
+        switch(self.world, self.missing)
+        self.world.settle(0, 1)
+        self.faults: list[str] = []
+        self.has_suffered = False
+
+    @initialize(data=st.data())
+    def suffer(self, data):
+        """Draw which faults there may be, and how far the first read is, which finds no stamps yet."""
+        self.faults = list(data.draw(st.sampled_from(self.worlds)))
+        self.go_on(self.world.read(0, replica=False), data.draw(READS_UNTIL))
+
+    def teardown(self) -> None:
+        for request in self.going():
+            self.world.end(request)
+        self.compare(0)
+        self.compare(1)
+        for request in self.world.requests:
+            type(self).steps += len(request.walk.passed)
+            type(self).reads += not request.write
+        type(self).acknowledged += len(self.world.shown)
+
+    def going(self, process: int | None = None, *, writes: bool | None = None) -> list[Request]:
+        """Return the requests that are on their way."""
+        there = self.world.requests if process is None else self.of(process)
+        return [r for r in there if not r.is_over and writes in (None, bool(r.write))]
+
+    def of(self, process: int) -> list[Request]:
+        return [r for r in self.world.requests if r.process is self.world.processes[process]]
+
+    def drawn(self, data: st.DataObject, requests: list[Request]) -> Request:
+        return requests[data.draw(st.integers(0, len(requests) - 1))]
+
+    def go_on(self, request: Request, until: str) -> None:
+        """Let a request take a step at least, and go on to a gate."""
+        if not request.is_over:
+            self.world.go(request)
+        while not request.is_over and request.walk.at != until:
+            self.world.go(request)
+
+    def happens(self, fault: str) -> None:
+        self.faults.remove(fault)
+        self.has_suffered = True
+
+    # Requests --------------------------------------------------------------------------------------------------------
+
+    @rule(process=READERS, name=st.sampled_from("pq"), replica=st.booleans(), until=READS_UNTIL)
+    def read(self, process, name, replica, until):
+        going = self.going(process, writes=False)
+        self.go_on(going[0] if going else self.world.read(process, name, replica=replica), until)
+
+    @rule(process=PROCESSES, tag=st.sampled_from([TAG, TAG, ACCESS]), until=WRITES_UNTIL)
+    def write(self, process, tag, until):
+        going = self.going(process, writes=True)
+        number = 1 + sum(bool(r.write) for r in self.world.requests)
+        if going:
+            self.go_on(going[0], until)
+        elif number <= MOST_WRITES and (tag == TAG or len(self.world.servers.to_role) < 2):
+            self.go_on(self.world.write(number, process, tag), until)
+
+    @precondition(lambda self: self.going())
+    @rule(data=st.data())
+    def step(self, data):
+        self.world.go(self.drawn(data, self.going()))
+
+    @rule(process=READERS)
+    def compare(self, process):
+        """Read both answers from wherever they may come."""
+        for request in self.going(process, writes=False):
+            self.world.end(request)
+        for name in "pq":
+            self.world.end(self.world.read(process, name))
+
+    # Surroundings ----------------------------------------------------------------------------------------------------
+
+    @precondition(lambda self: self.world.lapsed())
+    @rule(data=st.data())
+    def renew(self, data):
+        self.world.renew(data.draw(st.sampled_from(self.world.lapsed())))
+
+    @precondition(lambda self: self.world.servers.replayed < self.world.servers.flushed)
+    @rule()
+    def replay(self):
+        self.world.replay()
+
+    @precondition(lambda self: any(r.write and r.is_over and r.nonces for r in self.world.requests))
+    @rule(data=st.data())
+    def become_overdue(self, data):
+        over = [r for r in self.world.requests if r.write and r.is_over and r.nonces]
+        self.world.make_overdue(self.drawn(data, over))
+
+    @precondition(lambda self: self.has_suffered and self.world.may_trust)
+    @rule()
+    def quarantine_ends(self):
+        self.world.trusts()
+
+    # Faults ----------------------------------------------------------------------------------------------------------
+
+    @precondition(lambda self: self.faults)
+    @rule(process=READERS)
+    def run_out(self, process):
+        self.world.run_out(process)
+
+    @precondition(lambda self: "ten seconds" in self.faults)
+    @rule()
+    def ten_seconds(self):
+        self.happens("ten seconds")
+        self.world.ten_seconds()
+
+    @precondition(lambda self: "crash" in self.faults and self.going())
+    @rule(data=st.data())
+    def crash(self, data):
+        self.happens("crash")
+        self.world.crash(self.drawn(data, self.going()))
+
+    @precondition(lambda self: "lost answer" in self.faults and any(r.walk.at in CALLS for r in self.going()))
+    @rule(data=st.data())
+    def lose_an_answer(self, data):
+        self.happens("lost answer")
+        request = self.drawn(data, [r for r in self.going() if r.walk.at in CALLS])
+        request.walk.loses_answer = True
+        self.world.go(request)
+
+    @precondition(lambda self: "restart" in self.faults)
+    @rule()
+    def take_copy(self):
+        self.world.take_copy()
+
+    @precondition(lambda self: "restart" in self.faults)
+    @rule(is_noticed=st.booleans(), is_old_copy=st.booleans())
+    def restart(self, is_noticed, is_old_copy):
+        self.happens("restart")
+        self.world.restart(self.world.copy if is_old_copy else None, is_noticed=is_noticed)
+
+    @precondition(lambda self: "restart" in self.faults)
+    @rule()
+    def empty(self):
+        self.happens("restart")
+        self.world.empty()
+
+    @precondition(lambda self: "cut" in self.faults)
+    @rule(process=PROCESSES)
+    def cut(self, process):
+        self.happens("cut")
+        self.world.cut(process)
+
+    @precondition(lambda self: self.world.is_cut())
+    @rule()
+    def heal(self):
+        self.world.heal()
+
+    @precondition(lambda self: "promotion" in self.faults)
+    @rule()
+    def promote(self):
+        self.happens("promotion")
+        self.world.promote()
+
+    @precondition(lambda self: "primary crash" in self.faults)
+    @rule()
+    def insert(self):
+        self.world.servers.insert()
+
+    @precondition(lambda self: "primary crash" in self.faults)
+    @rule()
+    def crash_primary(self):
+        self.happens("primary crash")
+        self.world.servers.crash()
+
+
+def test_whatever_happens_both_promises_hold(world, record_property):
+    machine = type("Promises", (Machine,), {"world": world})
+    run_state_machine_as_test(machine, settings=PROFILE)
+
+    record_property(
+        "figure", f"freshness: {machine.steps} steps, {machine.reads} reads, {machine.acknowledged} writes shown"
+    )
+    assert machine.reads > EXAMPLES
+    assert machine.acknowledged > EXAMPLES // 2
+
+
+@pytest.mark.parametrize("missing", WALKS if "MACHINE_EXAMPLES" in os.environ else FOUND_SOON)
+def test_the_machine_sees_a_rule_that_is_missing(world, monkeypatch, missing):
+    without(world, monkeypatch, missing)
+    machine = type(
+        "Promises", (Machine,), {"world": world, "missing": missing, "worlds": [NEEDED_WITH.get(missing, QUIET)]}
+    )
+
+    with pytest.raises(Broken):
+        run_state_machine_as_test(
+            machine, settings=settings(PROFILE, phases=[Phase.generate], max_examples=UNTIL_FOUND)
+        )
