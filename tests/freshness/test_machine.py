@@ -16,7 +16,7 @@ from tests.freshness.processes import ACCESS, TAG, Request
 from tests.freshness.test_rules import LUA, WALKS, switch, without
 from tests.freshness.world import Broken, World
 
-EXAMPLES = int(os.environ.get("MACHINE_EXAMPLES", "350"))
+EXAMPLES = int(os.environ.get("MACHINE_EXAMPLES", "250"))
 # With any rule taken out, a search of this length breaks a promise; without these it does so soon.
 UNTIL_FOUND = 8000
 FOUND_SOON = ("end", "lsn-after-commit", "floor-has-no-epoch", "replica-check", "unstamped-row")
@@ -196,10 +196,13 @@ class Machine(RuleBasedStateMachine):
         self.world.ten_seconds()
 
     @precondition(lambda self: "crash" in self.faults and self.going())
-    @rule(data=st.data())
-    def crash(self, data):
+    @rule(data=st.data(), is_overdue=st.booleans())
+    def crash(self, data, is_overdue):
         self.happens("crash")
-        self.world.crash(self.drawn(data, self.going()))
+        request = self.drawn(data, self.going(writes=True) or self.going())
+        self.world.crash(request)
+        if is_overdue:
+            self.world.make_overdue(request)
 
     @precondition(lambda self: "lost answer" in self.faults and any(r.walk.at in CALLS for r in self.going()))
     @rule(data=st.data())
