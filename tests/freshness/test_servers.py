@@ -1,17 +1,21 @@
 """The promises on the servers themselves: PostgreSQL with a replica that lags, and the cache Redis."""
 
+import os
+import signal
 from contextlib import closing
 
 import hypothesis.strategies as st
+import psycopg
 import pytest
 from flask import Flask
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from campshub.app import create_app
+from campshub.core.db.freshness import POSITION
 from devstack.stack import Stack
 from tests.conftest import close, migrate, settings_of
-from tests.freshness.servers import OnServers
+from tests.freshness.servers import OnServers, until
 from tests.freshness.test_machine import PROFILE, READS_UNTIL
 
 PROCESSES = st.sampled_from([0, 1])
@@ -124,3 +128,52 @@ def test_both_promises_hold_on_the_servers_themselves(servers, record_property):
     record_property("figure", f"freshness on the servers: {machine.reads} reads, from the database {served}")
     assert all(served.values()), "each server has answered some"
     assert machine.reads > sum(served.values()), "and the caches have"
+
+
+@pytest.fixture
+def primary(tmp_path_factory):
+    """A primary of this test's own, of which a backend is killed."""
+    stack = Stack(tmp_path_factory.mktemp("primary"))
+    try:
+        stack.start_data()
+        migrate(settings_of(stack, stack.database))
+        yield lambda: stack.primary.connect(stack.database)
+    finally:
+        stack.stop()
+
+
+def test_no_position_that_a_stamp_may_have_is_given_out_again_when_a_backend_is_killed(primary):
+    def told():
+        with primary() as connection:
+            return connection.execute(
+                f"SELECT told.*, told.position - '0/0' FROM ({POSITION}) AS told (position, server)"
+            ).fetchone()
+
+    def is_back():
+        try:
+            return bool(told())
+        except psycopg.OperationalError:
+            return False
+
+    writer, other = primary(), primary()
+    pid = other.info.backend_pid
+    writer.autocommit = False
+    writer.execute("CREATE TABLE unfinished AS SELECT repeat('x', 100) FROM generate_series(1, 5000)")
+    before = told()
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not_alive(other))
+    until(is_back)
+    after = told()
+    for connection in (writer, other):
+        connection.close()
+
+    assert after[1] == before[1], "it passes for the same server"
+    assert after[2] >= before[2]
+
+
+def not_alive(connection) -> bool:
+    try:
+        connection.execute("SELECT 1")
+    except psycopg.OperationalError:
+        return True
+    return False
