@@ -65,6 +65,10 @@ check-freshness: $(READY) ## Writers and readers under faults: is any read stale
 	$(BIN)/python -m bench.freshness $(if $(fault),--fault $(fault)) $(if $(seconds),--seconds $(seconds)) \
 		$(if $(writes),--writes $(writes)) $(if $(app),--app $(app))
 
+.PHONY: check-freshness-machine
+check-freshness-machine: $(READY) ## The protocol's steps in any order, for long (examples=5000)
+	MACHINE_EXAMPLES=$(or $(examples),5000) $(BIN)/python -m pytest -m "not large" tests/freshness/test_machine.py
+
 .PHONY: migration
 migration: $(READY) ## A new migration from the models: make migration m="what it does"
 	@test -n "$(m)" || { echo 'say what it does: make migration m="add lockers"' >&2; exit 2; }

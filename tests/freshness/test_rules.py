@@ -20,7 +20,7 @@ identity-in-key        common.lua gives each identity the same space
 timeline-in-identity   the primary does not tell its timeline
 wait                   ``Freshness.wait_out`` does not wait
 unstamped-row          ``work.complete`` adds no row
-replica-check          ``Replicas.choose`` asks for no position. The second guard goes too: ``as_lsn``, by which the
+replica-check          ``Replicas._able`` asks for no position. The second guard goes too: ``as_lsn``, by which the
                        replica itself is asked again in the transaction that reads
 quarantine             common.lua trusts an identity at once
 repair-names           repair.lua drops all that is overdue
@@ -92,7 +92,7 @@ def without(world: World, patch: pytest.MonkeyPatch, rule: str) -> None:
         granted = HeldLease.granted
         patch.setattr(HeldLease, "granted", lambda lease: (held := granted(lease)) and type(held)(0, held.primary, 0.0))
     elif rule == "replica-check":
-        changed(patch, Replicas, "choose", FITS, "True")
+        changed(patch, Replicas, "_able", FITS, "True")
         patch.setattr(replicas, "as_lsn", lambda _position: None)
     world.begin_anew(lua=LUA.get(rule))
     switch(world, rule)
