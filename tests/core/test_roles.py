@@ -2,7 +2,7 @@ import pytest
 from psycopg import sql as words
 
 from campshub.app import create_app
-from campshub.core.db.roles import UnboundRole
+from campshub.core.db.roles import AsynchronousCommit, UnboundRole
 from tests.conftest import settings_of
 
 ROLES = {
@@ -39,6 +39,16 @@ def test_the_start_stops_for(stack, scratch, role, kind):
 
     with pytest.raises(UnboundRole, match="POSTGRES_USER"):
         create_app(given)
+
+
+def test_the_start_stops_where_commits_are_answered_before_they_are_flushed(stack, scratch):
+    with stack.primary.connect("postgres") as connection:
+        connection.execute(
+            words.SQL("ALTER DATABASE {} SET synchronous_commit = off").format(words.Identifier(scratch))
+        )
+
+    with pytest.raises(AsynchronousCommit, match="synchronous_commit"):
+        create_app(settings_of(stack, scratch, postgres_replica_host=""))
 
 
 def test_the_start_goes_on_while_the_database_is_away_and_requests_are_told(stack, database):

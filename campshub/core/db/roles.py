@@ -1,4 +1,8 @@
-"""Whom the application is in the database: policies must bind its role, or a forgotten filter shows every tenant."""
+"""What the application must be and find in the database, or its promises are none.
+
+Policies must bind its role, or a forgotten filter shows every tenant. A commit must be flushed before it is answered,
+or a write that was answered may be lost, and the stamps, which name flushed positions, may lie below it.
+"""
 
 import contextlib
 from typing import Any
@@ -19,6 +23,13 @@ SELECT rolsuper OR rolbypassrls OR EXISTS (
 """
 
 
+_IS_ASYNCHRONOUS = "SELECT current_setting('synchronous_commit') = 'off'"
+
+
+class AsynchronousCommit(SettingsError):
+    """The server answers a commit before it is flushed."""
+
+
 class UnboundRole(SettingsError):
     """The application's database role is not bound by row-level security."""
 
@@ -27,12 +38,13 @@ def guard(app: Flask) -> None:
     """Check the role on every new connection, and once at the start, unless the database is away.
 
     :raises UnboundRole: the role is a superuser, bypasses policies, or may act as the owner of the tables.
+    :raises AsynchronousCommit: ``synchronous_commit`` is off.
     """
     with app.app_context():
         for name, engine in db.engines.items():
-            if name == "system":
-                continue
-            event.listen(engine, "connect", _refuse_unbound)
+            event.listen(engine, "connect", _refuse_asynchronous)
+            if name != "system":
+                event.listen(engine, "connect", _refuse_unbound)
             _try(engine)
 
 
@@ -42,12 +54,23 @@ def _try(engine: Engine) -> None:
     engine.dispose()  # a process that is forked from this one must not share the connection
 
 
-def _refuse_unbound(connection: Any, _record: object) -> None:
+def _ask(connection: Any, question: str) -> bool:
     with connection.cursor() as cursor:
-        unbound, role = cursor.execute(_IS_UNBOUND).fetchone()[0], connection.info.user
+        answer = bool(cursor.execute(question).fetchone()[0])
     if not connection.autocommit:
         connection.rollback()
-    if unbound:
+    return answer
+
+
+def _refuse_asynchronous(connection: Any, _record: object) -> None:
+    if _ask(connection, _IS_ASYNCHRONOUS):
+        connection.close()
+        raise AsynchronousCommit("postgresql.conf: synchronous_commit must not be off; leave it at its default, on")
+
+
+def _refuse_unbound(connection: Any, _record: object) -> None:
+    role = connection.info.user
+    if _ask(connection, _IS_UNBOUND):
         connection.close()
         raise UnboundRole(
             f"POSTGRES_USER: row-level security does not bind the role {role}; use one like campshub_app"
