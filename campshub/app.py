@@ -50,9 +50,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     roles.guard(app)
     Migrate(app, db, directory="migrations")
     errors.init_app(app)
-    hosts = None if "*" in settings.hosts else settings.hosts
-    chain.init_app(app, hosts)
-    app.front = Front(app, platform, hosts)
+    chain.init_app(app, settings.hosts)
+    app.front = Front(app, platform, settings.hosts)
     platform.declared.init_app(app)
     api = Api(app, spec_kwargs={"marshmallow_plugin": MarshmallowPlugin(schema_name_resolver=schema_name)})
     api.describe()

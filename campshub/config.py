@@ -111,9 +111,10 @@ class Settings(BaseSettings):
         return [url.strip() for url in self.redis_url.split(",") if url.strip()]
 
     @property
-    def hosts(self) -> frozenset[str]:
-        """The host names that requests may name; ``*`` allows all."""
-        return frozenset(host.strip().lower() for host in self.allowed_hosts.split(",") if host.strip())
+    def hosts(self) -> frozenset[str] | None:
+        """The host names that requests may name; None, which ``*`` stands for, allows all."""
+        hosts = frozenset(host.strip().lower() for host in self.allowed_hosts.split(",") if host.strip())
+        return None if "*" in hosts else hosts
 
     @property
     def replicas(self) -> list[tuple[str, int]]:

@@ -122,6 +122,19 @@ def test_a_handler_that_says_nothing_of_its_callers_stops_the_start():
             blueprint.route("/")(resource)
 
 
+def test_handlers_that_read_do_not_lean_on_flask(app):
+    """They run before Flask begins, where there is no request that they could ask (``core/http/front.py``)."""
+    reading = [handler for _, _, handler in _handlers(app) if handler.reads and not handler.mark.is_public]
+    assert len(reading) > 10
+    leaning = {
+        handler.name
+        for handler in reading
+        for name in handler.function.__code__.co_names
+        if getattr(handler.function.__globals__.get(name), "__module__", None) in {"flask.globals", "werkzeug.local"}
+    }
+    assert leaning == set()
+
+
 def test_handlers_are_thin(app):
     thick = {}
     for rule, method, handler in _handlers(app):

@@ -49,7 +49,7 @@ class Addresses:
 
     def get(self, environ: Mapping[str, Any]) -> Address | None:
         """Return what is known of a request's address."""
-        return self._known.get((environ["PATH_INFO"], environ["QUERY_STRING"]))
+        return self._known.get(_bytes_of(environ))
 
     def learn(self, environ: Mapping[str, Any], address: Address) -> None:
         """Remember an address, unless its handler says more of its requests than who may send them."""
@@ -58,7 +58,11 @@ class Addresses:
             return
         if len(self._known) >= MOST:
             self._known.clear()  # someone asks for ever new ones; the common ones are soon back
-        self._known[environ["PATH_INFO"], environ["QUERY_STRING"]] = address
+        self._known[_bytes_of(environ)] = address
 
     def __len__(self) -> int:
         return len(self._known)
+
+
+def _bytes_of(environ: Mapping[str, Any]) -> tuple[str, str]:
+    return environ.get("PATH_INFO", ""), environ.get("QUERY_STRING", "")

@@ -60,7 +60,7 @@ class Front:
 
     def answer(self, environ: Environ, start_response: Start) -> Iterable[bytes] | None:
         """Answer a request whose address and caller are known; None: Flask has to."""
-        if environ["REQUEST_METHOD"] != "GET" or environ["SCRIPT_NAME"]:
+        if environ["REQUEST_METHOD"] != "GET" or environ.get("SCRIPT_NAME"):
             return None
         address = self._platform.addresses.get(environ)
         if address is None or not _MORE.isdisjoint(environ) or not chain.is_ours(environ, self._hosts):
