@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import click
 import orjson
 
 from campshub.config import SettingsError
@@ -109,11 +110,11 @@ def _told(error: BaseException) -> dict[str, Any]:
 
 
 def init(level: str) -> None:
-    """Send the application's logs to standard output."""
+    """Send the application's logs to standard output; those of a command elsewhere, since its output may be read."""
     logger = logging.getLogger("campshub")
     logger.setLevel(level)
     logger.propagate = False
     if not logger.handlers:
-        handler = logging.StreamHandler(sys.stdout)
+        handler = logging.StreamHandler(sys.stderr if click.get_current_context(silent=True) else sys.stdout)
         handler.setFormatter(JsonLines())
         logger.addHandler(handler)
