@@ -76,7 +76,8 @@ class Site:
 
     def people(self, organizations: int) -> list[dict[str, Any]]:
         """Make organizations with their people."""
-        made: list[dict[str, Any]] = json.loads(self._run("-m", "bench.freshness.people", str(organizations)).splitlines()[-1])
+        said = self._run("-m", "bench.freshness.people", str(organizations))
+        made: list[dict[str, Any]] = json.loads(said.splitlines()[-1])  # lines of the log may come before it
         return made
 
     def truth(self, row: Row) -> tuple[int, int] | None:
