@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from campshub.accounts import service as accounts
+from campshub.accounts.service import organizations as accounts
 from campshub.app import create_app
 from campshub.config import Settings, load_settings
 from campshub.core.db.base import new_id

@@ -8,7 +8,7 @@ import click
 from flask import current_app
 from flask.cli import AppGroup
 
-from campshub.accounts import service
+from campshub.accounts.service import organizations as service
 from campshub.core.db.base import new_id
 from campshub.core.db.work import unit_of_work
 from campshub.core.http.problems import Problem

@@ -1,0 +1,24 @@
+"""Reads of the organization that one is signed in to."""
+
+from sqlalchemy import select
+
+from campshub.accounts.models import Organization
+from campshub.core.db.base import AnyRow
+from campshub.core.db.session import Session
+from campshub.core.security.principal import Principal
+
+
+def my_organization(session: Session, principal: Principal) -> AnyRow:
+    """Return the organization that the principal is signed in to."""
+    columns = (
+        Organization.id,
+        Organization.name,
+        Organization.status,
+        Organization.time_zone,
+        Organization.currency,
+        Organization.locale,
+        Organization.created_at,
+        Organization.updated_at,
+        Organization.version,
+    )
+    return session.execute(select(*columns).where(Organization.id == principal.organization_id)).one()

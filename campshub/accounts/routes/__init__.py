@@ -1,0 +1,7 @@
+"""The accounts' addresses."""
+
+from campshub.accounts.routes.organizations import organizations
+from campshub.accounts.routes.signing_in import auth
+from campshub.accounts.routes.users import me, users
+
+blueprints = (auth, me, organizations, users)

@@ -1,0 +1,32 @@
+"""The addresses of signing in."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from campshub.accounts.queries.signing_in import email_key
+from campshub.accounts.schemas import signing_in as schemas
+from campshub.accounts.service import signing_in as service
+from campshub.core.http.marks import limited, public, secret
+from campshub.core.http.resource import Blueprint, Resource
+
+auth = Blueprint("auth", __name__, url_prefix="/api/auth", description="Signing in.")
+
+
+def account(given: Mapping[str, Any]) -> str:
+    """Return the account that a body names, however it is written."""
+    return email_key(given["email"])
+
+
+@auth.route("/token/")
+class Token(Resource):
+    """Signing in with a password."""
+
+    @public
+    @limited("login_address")
+    @limited("login", by=account)
+    @secret
+    @auth.body(schemas.TokenIn)
+    @auth.answers(schemas.TokenOut, raises=(service.BadCredentials, service.NoMembership))
+    def post(self, **given: Any) -> dict[str, Any]:
+        """Sign in with e-mail address and password."""
+        return service.sign_in(self.session, self.platform, **given, now=self.now)

@@ -1,0 +1,33 @@
+"""Signing in: what comes in and goes out."""
+
+from marshmallow import fields as ma
+
+from campshub.core.http import fields
+from campshub.core.security.passwords import LONGEST_BYTES
+
+
+class TokenIn(fields.In):
+    """A password sign-in."""
+
+    email = fields.Email(required=True)
+    password = fields.Text(required=True, most=LONGEST_BYTES, least=1)
+    organization_id = fields.Id(load_default=None)
+
+
+class MembershipOut(fields.Out):
+    """An organization that the user belongs to."""
+
+    organization_id = fields.Id(required=True)
+    name = fields.Text(required=True)
+    role = fields.Text(required=True)
+
+
+class TokenOut(fields.Out):
+    """Tokens for one user in one organization."""
+
+    access_token = fields.Text(required=True)
+    refresh_token = fields.Text(required=True)
+    token_type = fields.Text(required=True)
+    expires_in = ma.Integer(required=True, metadata={"description": "Seconds until the access token runs out."})
+    organization_id = fields.Id(required=True)
+    organizations = ma.List(ma.Nested(MembershipOut), required=True)
