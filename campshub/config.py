@@ -63,13 +63,15 @@ class Settings(BaseSettings):
     field_encryption_keys: str
     jwt_issuer: str = "campshub"
     access_token_minutes: int = 30
-    refresh_token_days: int = 30
+    refresh_token_days: int = Field(default=30, ge=1)
+    session_days: int = Field(default=180, ge=1)
     password_cost: int = Field(default=12, ge=4, le=16)
 
     rate_limit_anonymous: str = "100/hour"
     rate_limit_user: str = "1000/hour"
     rate_limit_login: str = "5/minute"
     rate_limit_login_address: str = "60/minute"
+    rate_limit_refresh: str = "600/minute"
     rate_limit_chat: str = "20/minute"
     rate_limit_generation: str = "10/minute"
     rate_limit_rpm: int = Field(default=1000, ge=1, le=1_000_000)
@@ -96,6 +98,7 @@ class Settings(BaseSettings):
         "rate_limit_user",
         "rate_limit_login",
         "rate_limit_login_address",
+        "rate_limit_refresh",
         "rate_limit_chat",
         "rate_limit_generation",
     )

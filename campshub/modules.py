@@ -14,7 +14,13 @@ CORE_COMMANDS = ("campshub.core.ops.cli", "campshub.core.ops.cache")
 
 def load_models() -> None:
     """Import every table, so that the metadata is whole."""
-    for name in ("core.db.epoch", "core.http.idempotency", "core.jobs.outbox", "core.security.audit"):
+    for name in (
+        "core.db.epoch",
+        "core.http.idempotency",
+        "core.jobs.outbox",
+        "core.security.audit",
+        "core.security.events",
+    ):
         import_module(f"campshub.{name}")
     for module in MODULES:
         _part(module, "models")

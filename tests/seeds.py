@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from campshub.core.security.permissions import Role
-from tests.conftest import Place, new_place
+from tests.conftest import PASSWORD, Client, Place, new_place
 
 TODAY = date.today()  # noqa: DTZ011 - a day more or less at either end does no harm
 
@@ -33,12 +33,38 @@ class Seeds:
         """All ids of the organization."""
         return {*self.ids.values(), *self.others, str(self.place.id)}
 
+    def tokens(self, who: Client | None = None) -> dict[str, Any]:
+        """Return the tokens of a new session of a user, else of the admin."""
+        email = (who or self.place.the(Role.ADMIN)).get("/api/me/").json["email"]
+        return Client(self.place.app).made("/api/auth/token/", {"email": email, "password": PASSWORD})
+
+    def signed_in(self, who: Client) -> Client:
+        """Return a client of a new session of a user."""
+        return Client(self.place.app, {"Authorization": f"Bearer {self.tokens(who)['access_token']}"}, who.user_id)
+
+    def new_sign_in(self, role: Role) -> str:
+        """Return the id of a new session of the user of a role."""
+        client = self.signed_in(self.place.the(role))
+        found: str = next(s["id"] for s in client.get("/api/auth/sessions/?limit=200").json["items"] if s["is_current"])
+        return found
+
+    def real_body(self, rule: str) -> dict[str, Any] | None:
+        """Return the body with which an address answers what no made-up one would get; None: it needs none."""
+        made = {
+            "/api/auth/token/": lambda: {"email": self.email, "password": PASSWORD},
+            "/api/auth/refresh/": lambda: {"refresh_token": self.tokens()["refresh_token"]},
+            "/api/auth/switch/": lambda: {"organization_id": str(self.place.id)},
+        }.get(rule)
+        return made() if made else None
+
     def id_for(self, name: str) -> str | None:
         """Return the id that a parameter or field of this name takes; a login that no student has yet."""
         if name == "user_id":
             login = str(self.place.someone(Role.CLIENT).user_id)
             self.others.add(login)
             return login
+        if name == "organization_id":
+            return str(self.place.id)
         return self.ids.get({"trainer_ids": "trainer_id", "marked_by": "user_id"}.get(name, name))
 
 
@@ -60,6 +86,7 @@ def seed(app: Any, word: str) -> Seeds:
         _attendance(seeds)
     if "/api/workout-logs/" in rules:
         _workouts(seeds)
+    _sign_ins(seeds)
     return seeds
 
 
@@ -69,6 +96,11 @@ def _twice(seeds: Seeds, name: str, address: str, *bodies: dict[str, Any]) -> st
     seeds.ids[name] = made[0]
     seeds.others.update(made[1:])
     return made[0]
+
+
+def _sign_ins(seeds: Seeds) -> None:
+    seeds.ids["sign_in_id"] = seeds.new_sign_in(Role.ADMIN)
+    seeds.others.add(seeds.new_sign_in(Role.ADMIN))
 
 
 def _students(seeds: Seeds) -> None:

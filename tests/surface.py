@@ -51,6 +51,11 @@ class Operation:
     def name(self) -> str:
         return f"{self.method} {self.rule}"
 
+    @property
+    def ends_sessions(self) -> bool:
+        """Whether whoever calls it may have to sign in again: it wants a caller of its own."""
+        return self.rule.startswith(("/api/auth/logout/", "/api/auth/password/"))
+
     def address(self, ids: dict[str, str], **instead: str) -> str:
         """Return the address with its parameters filled in, and those of its query that must be there."""
         path = self.rule

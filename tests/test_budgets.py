@@ -11,7 +11,7 @@ import pytest
 
 from campshub.app import create_app
 from campshub.core.security.permissions import Role
-from tests.conftest import PASSWORD, close
+from tests.conftest import close
 from tests.large.plans import UNCACHED
 from tests.seeds import Seeds, seed
 from tests.surface import body_for, operations
@@ -32,6 +32,7 @@ BUDGETS = {
     "GET /api/attendance/sessions/": 1,
     f"GET {MEETING}": 1,
     f"GET {MEETING}records/": 2,  # the session's date says which month to look into
+    "GET /api/auth/sessions/": 1,
     "GET /api/exercises/": 1,
     f"GET {EXERCISE}": 1,
     "GET /api/groups/": 1,
@@ -70,6 +71,10 @@ BUDGETS = {
     f"POST {MEETING}lock/": 3,
     f"POST {MEETING}reopen/": 3,
     f"POST {MEETING}submit/": 3,
+    "POST /api/auth/logout/": 3,
+    "POST /api/auth/logout/everywhere/": 5,
+    "POST /api/auth/refresh/": 4,  # the organization, the session, its user, the next token
+    "POST /api/auth/switch/": 4,
     "POST /api/auth/token/": 4,
     "POST /api/exercises/": 2,
     f"POST {EXERCISE}undelete/": 4,
@@ -85,6 +90,7 @@ BUDGETS = {
     f"POST {SET}undelete/": 3,
     f"POST {LOG}undelete/": 6,  # and it is read again, with its exercises and sets
     f"PUT {MEETING}records/": 3,  # the register, the marks, audit; and persons' keys where a mark has a note
+    "DELETE /api/auth/sessions/<uuid:sign_in_id>/": 3,
     f"DELETE {RECORD}": 5,  # as its change
     f"DELETE {EXERCISE}": 3,
     f"DELETE {GROUP}": 3,
@@ -126,9 +132,10 @@ def asked(seeds: Seeds, operation: Any) -> Any:
         meeting = {"group_id": seeds.ids["group_id"], "local_date": TODAY, "slot": "11:00", "status": "open"}
         seeds.ids["session_id"] = seeds.place.the(Role.ADMIN).made("/api/attendance/sessions/", meeting)["id"]
         body = {"rest": "present"}
-    if operation.rule.endswith("/token/"):
-        body = {"email": seeds.email, "password": PASSWORD}
+    body = seeds.real_body(operation.rule) or body
     client, address = seeds.place.the(role), operation.address(seeds.ids)
+    if operation.ends_sessions:
+        client = seeds.signed_in(seeds.place.someone(role))
     if operation.rule.endswith("/undelete/"):
         assert client.delete(address.removesuffix("undelete/")).status == 204
     if operation.rule.endswith("/reopen/"):

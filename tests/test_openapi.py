@@ -18,7 +18,6 @@ from campshub.app import create_app
 from campshub.config import load_settings
 from campshub.core.http.rows import Rows
 from campshub.core.security.permissions import Role
-from tests.conftest import PASSWORD
 from tests.seeds import seed
 from tests.surface import BY_NAME, body_for, operations
 
@@ -49,6 +48,7 @@ def _document():
 
 DOCUMENT = _document()
 OPERATIONS = [found.ok() for found in schemathesis.openapi.from_dict(DOCUMENT).get_all_operations()]
+PUBLIC = {"/api/auth/token/", "/api/auth/refresh/"}
 DESCRIBED = [
     (f"{method.upper()} {path}", operation)
     for path, item in DOCUMENT["paths"].items()
@@ -78,7 +78,7 @@ def test_operations_are_told_apart_and_say_what_they_do_and_how_they_refuse():
         problems = [
             answer for answer in refusals.values() if list(answer.get("content", {})) == ["application/problem+json"]
         ]
-        secured = operation["security"] or name.endswith("/api/auth/token/")
+        secured = operation["security"] or name.partition(" ")[2] in PUBLIC
         parameters = {p["name"] for p in operation.get("parameters", ()) if "name" in p}
         if (
             ids[operation["operationId"]] != 1
@@ -125,15 +125,15 @@ def _fill(case, source, operation, seeds):
     if source == "as generated":
         return
     for name in case.path_parameters or ():
-        case.path_parameters[name] = seeds.ids[name]
+        own = name == "sign_in_id"  # one's own sessions alone can be ended
+        case.path_parameters[name] = seeds.new_sign_in(Role.SUPERADMIN) if own else seeds.ids[name]
     query = case.query or {}
     for name in query:
         query[name] = BY_NAME["on"] if name == "on" else seeds.ids.get(name, query[name])
     if source == "real body" and operation.handler.mark.body is not None:
         case.body = body_for(operation.handler.mark.body, seeds.id_for)
         (case.headers or {}).pop("If-Match", None)
-        if operation.rule == "/api/auth/token/":
-            case.body |= {"email": seeds.email, "password": PASSWORD}
+        case.body |= seeds.real_body(operation.rule) or {}
 
 
 def _fuzz(case, app, seeds, checks):

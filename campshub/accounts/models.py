@@ -4,7 +4,7 @@ import uuid
 from datetime import datetime
 from typing import ClassVar
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, UniqueConstraint, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from campshub.core.db.base import PERSONAL, Base, TenantBase, VersionedBase, new_id, tenant_index, tenant_unique
@@ -89,12 +89,29 @@ class SignInSession(TenantBase):
     __tablename__ = "sign_in_sessions"
     __tag__ = "sign_ins"
     __audited__ = False
-    __table_args__ = (Index(None, "user_id", "organization_id"),)
+    __table_args__ = (
+        Index(None, "user_id", "organization_id"),
+        tenant_index(
+            "user_id", "access_until", name="ix_sign_in_sessions_ended", postgresql_where=text("ended_at IS NOT NULL")
+        ),
+    )
 
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"))
     refresh_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    previous_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
+    rotated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    idle_until: Mapped[datetime] = mapped_column(server_default=func.now())
     expires_at: Mapped[datetime]
+    # Until when an access token of the session may be about: so long its end must be told.
+    access_until: Mapped[datetime] = mapped_column(server_default=func.now())
+    # When a password or a second factor was shown last.
+    authenticated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    # Raising the user's ends every session with another one.
+    session_version: Mapped[int] = mapped_column(server_default="1")
+    address: Mapped[str | None]
+    user_agent: Mapped[str | None]
     ended_at: Mapped[datetime | None]
 
 
 everyone_sees(Membership)
+everyone_sees(SignInSession)

@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from flask import request
+
 from campshub.accounts.queries.signing_in import email_key
 from campshub.accounts.schemas import signing_in as schemas
+from campshub.accounts.service import sessions
 from campshub.accounts.service import signing_in as service
 from campshub.core.http.marks import limited, public, secret
 from campshub.core.http.resource import Blueprint, Resource
@@ -17,6 +20,11 @@ def account(given: Mapping[str, Any]) -> str:
     return email_key(given["email"])
 
 
+def client() -> str:
+    """Return what the program that asks calls itself."""
+    return request.user_agent.string
+
+
 @auth.route("/token/")
 class Token(Resource):
     """Signing in with a password."""
@@ -26,7 +34,7 @@ class Token(Resource):
     @limited("login", by=account)
     @secret
     @auth.body(schemas.TokenIn)
-    @auth.answers(schemas.TokenOut, raises=(service.BadCredentials, service.NoMembership))
+    @auth.answers(schemas.TokenOut, raises=(service.BadCredentials, sessions.NoMembership))
     def post(self, **given: Any) -> dict[str, Any]:
         """Sign in with e-mail address and password."""
-        return service.sign_in(self.session, self.platform, **given, now=self.now)
+        return service.sign_in(self.session, self.platform, **given, client=client(), now=self.now)

@@ -31,3 +31,37 @@ class TokenOut(fields.Out):
     expires_in = ma.Integer(required=True, metadata={"description": "Seconds until the access token runs out."})
     organization_id = fields.Id(required=True)
     organizations = ma.List(ma.Nested(MembershipOut), required=True)
+
+
+class RefreshIn(fields.In):
+    """A refresh token to be exchanged."""
+
+    refresh_token = fields.Text(required=True, most=500, least=1)
+
+
+class RefreshOut(fields.Out):
+    """The next tokens of a session."""
+
+    access_token = fields.Text(required=True)
+    refresh_token = fields.Text(required=True, metadata={"description": "The one sent does not work any more."})
+    token_type = fields.Text(required=True)
+    expires_in = ma.Integer(required=True, metadata={"description": "Seconds until the access token runs out."})
+    organization_id = fields.Id(required=True)
+
+
+class SwitchIn(fields.In):
+    """The organization to go on in."""
+
+    organization_id = fields.Id(required=True)
+
+
+class SessionOut(fields.Out):
+    """A session of one's own."""
+
+    id = fields.Id(required=True)
+    created_at = fields.Instant(required=True)
+    last_used_at = fields.Instant(required=True, metadata={"description": "The sign-in, or the last refresh."})
+    expires_at = fields.Instant(required=True, metadata={"description": "Without another refresh."})
+    address = fields.Text(required=True, allow_none=True)
+    user_agent = fields.Text(required=True, allow_none=True)
+    is_current = ma.Boolean(required=True)

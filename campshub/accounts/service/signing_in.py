@@ -1,16 +1,16 @@
 """Signing in."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from campshub.accounts.models import SignInSession
 from campshub.accounts.queries import signing_in as queries
-from campshub.core.db.base import new_id
+from campshub.accounts.service import sessions
+from campshub.accounts.service.sessions import NoMembership
 from campshub.core.db.session import Session
-from campshub.core.http.problems import Forbidden, Unauthenticated
+from campshub.core.http.problems import Unauthenticated
 from campshub.core.platform import Platform
-from campshub.core.security import passwords, tokens
+from campshub.core.security import passwords
 
 
 class BadCredentials(Unauthenticated):
@@ -19,14 +19,15 @@ class BadCredentials(Unauthenticated):
     code = "bad_credentials"
 
 
-class NoMembership(Forbidden):
-    """You do not belong to this organization."""
-
-    code = "no_membership"
-
-
 def sign_in(
-    session: Session, platform: Platform, *, email: str, password: str, organization_id: UUID | None, now: datetime
+    session: Session,
+    platform: Platform,
+    *,
+    email: str,
+    password: str,
+    organization_id: UUID | None,
+    client: str | None,
+    now: datetime,
 ) -> dict[str, Any]:
     """Check a password and open a session in an organization: the one named, else the one last used.
 
@@ -44,23 +45,12 @@ def sign_in(
     if chosen is None:
         raise NoMembership
     session.enter(chosen.organization_id, known.user_id)
-    session_id = new_id()
-    refresh_token, refresh_hash = tokens.new_refresh_token(chosen.organization_id, session_id)
-    lifetime = timedelta(days=platform.settings.refresh_token_days)
-    session.add(
-        SignInSession(id=session_id, user_id=known.user_id, refresh_hash=refresh_hash, expires_at=now + lifetime)
-    )
-    access_token = platform.tokens.issue(
+    opened = sessions.open_session(
+        session,
+        platform,
         user_id=known.user_id,
-        organization_id=chosen.organization_id,
-        session_id=session_id,
         session_version=known.session_version,
+        client=client,
+        authenticated_at=now,
     )
-    return {
-        "access_token": access_token,
-        "refresh_token": refresh_token,
-        "token_type": "Bearer",
-        "expires_in": int(platform.tokens.lifetime.total_seconds()),
-        "organization_id": chosen.organization_id,
-        "organizations": organizations,
-    }
+    return {**opened, "organizations": organizations}

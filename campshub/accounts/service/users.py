@@ -3,9 +3,8 @@
 from sqlalchemy import select
 
 from campshub.accounts.models import User
-from campshub.accounts.queries.signing_in import memberships_of
+from campshub.accounts.service.sessions import tell_organizations
 from campshub.core.db.session import Session
-from campshub.core.db.work import wrote
 from campshub.core.http.conditional import require_version
 from campshub.core.security.principal import Principal
 
@@ -19,5 +18,4 @@ def change_me(session: Session, principal: Principal, *, expected: int | None, n
     require_version(user, expected)
     user.name = name
     session.flush()
-    for membership in memberships_of(session, principal.user_id):
-        wrote(session, User, membership.organization_id)
+    tell_organizations(session, principal.user_id)

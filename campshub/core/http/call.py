@@ -58,6 +58,8 @@ class Call:
             return
         if entered is None or entered.role is None or entered.session_version != claims.session_version:
             raise SessionEnded
+        if entered.ended_sessions and claims.session in entered.ended_sessions:
+            raise SessionEnded
         if entered.organization_status != "active":
             raise OrganizationSuspended
         self.resource.principal = Principal(

@@ -79,6 +79,7 @@ class Declared:
             "documentation": Policy("documentation", anonymous * _DOCUMENTATION_TIMES, hour_s),
             "login": Policy("login", *read_limit(settings.rate_limit_login)),
             "login_address": Policy("login_address", *read_limit(settings.rate_limit_login_address)),
+            "refresh": Policy("refresh", *read_limit(settings.rate_limit_refresh)),
             "chat": Policy("chat", *read_limit(settings.rate_limit_chat)),
             "generation": Policy("generation", *read_limit(settings.rate_limit_generation)),
         }

@@ -5,8 +5,6 @@ remembered until they run out. What can change before then (the session version,
 but read anew for each request.
 """
 
-import hashlib
-import secrets
 import threading
 import time
 from collections import OrderedDict
@@ -23,6 +21,7 @@ from jwt.exceptions import PyJWTError
 
 from campshub.config import Settings, read_keys
 from campshub.core.http.problems import Unauthenticated
+from campshub.core.security.opaque import Opaque
 
 ALGORITHM = "EdDSA"
 AUDIENCE = "campshub"
@@ -56,9 +55,14 @@ class Claims:
         """The user's id as text."""
         return str(self.user_id)
 
+    @cached_property
+    def session(self) -> str:
+        """The session's id as text."""
+        return str(self.session_id)
+
 
 class Tokens:
-    """Issues and reads access tokens; makes refresh tokens."""
+    """Issues and reads access tokens; holds the key of the opaque ones."""
 
     def __init__(self, settings: Settings) -> None:
         self._keys = {
@@ -67,6 +71,7 @@ class Tokens:
         }
         self._public = {kid: key.public_key() for kid, key in self._keys.items()}
         self._current = next(iter(self._keys))
+        self.opaque = Opaque(settings.secret_key)
         self._issuer = settings.jwt_issuer
         self.lifetime = timedelta(minutes=settings.access_token_minutes)
         self._remembered: OrderedDict[str, Claims] = OrderedDict()
@@ -139,9 +144,3 @@ class Tokens:
         # The last one: numbers without end.
         except (PyJWTError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise BadToken from error
-
-
-def new_refresh_token(organization_id: UUID, session_id: UUID) -> tuple[str, bytes]:
-    """Return an opaque refresh token, which names its session, and the hash to keep of it."""
-    token = f"chr_{organization_id.hex}{session_id.hex}_{secrets.token_urlsafe(32)}"
-    return token, hashlib.sha256(token.encode()).digest()

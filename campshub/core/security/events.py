@@ -1,0 +1,53 @@
+"""Security events: what admins must be able to see of sign-ins, tokens and refusals, and what is counted of it."""
+
+import uuid
+from datetime import datetime
+from enum import StrEnum
+from typing import ClassVar
+
+from sqlalchemy.orm import Mapped, mapped_column
+
+from campshub.core.db.base import Base, new_id
+from campshub.core.db.session import Session
+from campshub.core.observe import metrics
+
+
+class Kind(StrEnum):
+    """What may happen."""
+
+    REFRESH_REUSED = "refresh_reused"
+    SESSION_ENDED = "session_ended"
+    SIGNED_OUT_EVERYWHERE = "signed_out_everywhere"
+
+
+class SecurityEvent(Base):
+    """One event; append-only for the application."""
+
+    __tablename__ = "security_events"
+    __tag__ = "security"
+    __audited__: ClassVar[bool] = False
+
+    organization_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    at: Mapped[datetime]
+    kind: Mapped[str]
+    user_id: Mapped[uuid.UUID | None]
+    address: Mapped[str | None]
+    trace_id: Mapped[str]
+
+
+def happened(session: Session, kind: Kind, user_id: uuid.UUID | None) -> None:
+    """Record an event in the unit's organization, and count it."""
+    unit = session.unit
+    metrics.security_events.labels(kind.value).inc()
+    session.add(
+        SecurityEvent(
+            organization_id=unit.organization_id,
+            id=new_id(),
+            at=unit.now,
+            kind=kind.value,
+            user_id=user_id,
+            address=unit.address,
+            trace_id=unit.trace_id,
+        )
+    )
