@@ -66,6 +66,9 @@ class Settings(BaseSettings):
     refresh_token_days: int = Field(default=30, ge=1)
     session_days: int = Field(default=180, ge=1)
     password_cost: int = Field(default=12, ge=4, le=16)
+    password_hashes_at_once: int = Field(default=2, ge=1, le=64)
+    password_wait_s: float = Field(default=5.0, gt=0)
+    password_list: str = ""
 
     rate_limit_anonymous: str = "100/hour"
     rate_limit_user: str = "1000/hour"

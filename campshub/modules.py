@@ -9,7 +9,7 @@ from flask import Flask
 from campshub.core.http.openapi import Api
 
 MODULES = ("accounts", "students", "attendance", "workouts", "demo")
-CORE_COMMANDS = ("campshub.core.ops.cli", "campshub.core.ops.cache", "campshub.core.ops.keys")
+CORE_COMMANDS = tuple(f"campshub.core.ops.{name}" for name in ("cli", "cache", "keys", "passwords"))
 
 
 def load_models() -> None:

@@ -11,16 +11,15 @@ from flask.cli import AppGroup
 from campshub.accounts.service import organizations as service
 from campshub.core.db.base import new_id
 from campshub.core.db.work import unit_of_work
-from campshub.core.http.problems import Problem
+from campshub.core.http.problems import Invalid, Problem
 from campshub.core.http.serialise import write
-from campshub.core.security.passwords import hash_password
+from campshub.core.platform import Platform
+from campshub.core.security.passwords import SHORTEST
 from campshub.core.security.permissions import Role
 
 organizations = AppGroup("organizations", help="Organizations: the tenants of this installation.")
 users = AppGroup("users", help="The people who can sign in.")
 commands = (organizations, users)
-
-_LEAST_PASSWORD = 12
 
 
 @organizations.command("create")
@@ -63,9 +62,12 @@ def create_admin(
 
     Example: flask users create-admin --organization 0198... --email head@example.org
     """
-    if len(password) < _LEAST_PASSWORD:
-        raise click.ClickException(f"The password needs at least {_LEAST_PASSWORD} characters.")
-    hashed = hash_password(password, cost=current_app.extensions["campshub"].settings.password_cost)
+    platform: Platform = current_app.extensions["campshub"]
+    try:
+        platform.passwords.require_good(password, least=SHORTEST, email=email)
+    except Invalid as refused:
+        raise click.ClickException(f"The password: {refused.errors[0].detail}") from refused
+    hashed = platform.passwords.hash(password)
     with unit_of_work(system=True, organization_id=organization_id) as session:
         entered = session.enter(organization_id)
         if entered.organization_status is None:

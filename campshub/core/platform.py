@@ -11,6 +11,7 @@ from campshub.core.http.declared import Declared
 from campshub.core.http.limits import Limits
 from campshub.core.http.marks import Life, Mark
 from campshub.core.security.crypto import KeyRing
+from campshub.core.security.passwords import Passwords
 from campshub.core.security.tokens import Tokens
 
 MIB = 1024 * 1024
@@ -24,6 +25,7 @@ class Platform:
         self.settings = settings
         self.ring = KeyRing(read_keys(settings.field_encryption_keys))
         self.tokens = Tokens(settings)
+        self.passwords = Passwords(settings)
         self.cache = Cache(settings.redis_urls[0])
         self.limits = Limits(settings)
         self.declared = Declared(settings, self.cache)

@@ -54,7 +54,7 @@ def test_a_short_password_is_refused(flask, place):
     )
 
     assert result.exit_code == 1
-    assert "at least 12 characters" in result.output
+    assert "At least 12 characters" in result.output
 
 
 def test_an_address_is_given_to_one_user(flask, place):

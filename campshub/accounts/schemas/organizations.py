@@ -15,7 +15,7 @@ class OrganizationIn(fields.In):
     locale = fields.Name(load_default="en", most=35)
     admin_email = fields.Email(required=True)
     admin_name = fields.Name(required=True)
-    admin_password = fields.Text(required=True, most=LONGEST_BYTES, least=12)
+    admin_password = fields.Text(required=True, most=LONGEST_BYTES, least=1)
 
 
 class OrganizationPatch(fields.In):

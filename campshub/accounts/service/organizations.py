@@ -77,8 +77,11 @@ def found_organization(
 
     :raises EmailTaken: the admin's address belongs to another user.
     """
+    platform.passwords.require_good(
+        admin_password, least=passwords.SHORTEST, email=admin_email, pointer="/admin_password"
+    )
     session.let_go()  # the hash takes long; the connection must not wait for it
-    password_hash = passwords.hash_password(admin_password, cost=platform.settings.password_cost)
+    password_hash = platform.passwords.hash(admin_password)
     organization_id = new_id()
     session.enter(organization_id, session.unit.user_id)
     founded = create_organization(session, organization_id=organization_id, **organization)

@@ -10,7 +10,6 @@ from campshub.accounts.service.sessions import NoMembership
 from campshub.core.db.session import Session
 from campshub.core.http.problems import Unauthenticated
 from campshub.core.platform import Platform
-from campshub.core.security import passwords
 
 
 class BadCredentials(Unauthenticated):
@@ -37,7 +36,7 @@ def sign_in(
     known = queries.credentials_of(session, email)
     session.let_go()  # the hash takes long; the connection must not wait for it
     kept = known.password_hash if known else None
-    genuine = passwords.verify_password(password, kept, cost=platform.settings.password_cost)
+    genuine = platform.passwords.check(password, kept)
     if known is None or not genuine or known.status != "active":
         raise BadCredentials
     organizations = queries.memberships_of(session, known.user_id)
