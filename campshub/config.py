@@ -69,6 +69,15 @@ class Settings(BaseSettings):
     password_hashes_at_once: int = Field(default=2, ge=1, le=64)
     password_wait_s: float = Field(default=5.0, gt=0)
     password_list: str = ""
+    lockout_account_after: int = Field(default=5, ge=1)
+    lockout_address_after: int = Field(default=100, ge=1)
+    lockout_first_s: int = Field(default=30, ge=1)
+    lockout_longest_s: int = Field(default=900, ge=1)
+
+    smtp_url: str = ""
+    mail_from: str = "CampsHub <campshub@localhost>"
+    mail_folder: str = ".devstack/mail"
+    public_url: str = "http://localhost:8000"
 
     rate_limit_anonymous: str = "100/hour"
     rate_limit_user: str = "1000/hour"

@@ -9,7 +9,7 @@ from flask import Flask
 from campshub.core.http.openapi import Api
 
 MODULES = ("accounts", "students", "attendance", "workouts", "demo")
-CORE_COMMANDS = tuple(f"campshub.core.ops.{name}" for name in ("cli", "cache", "keys", "passwords"))
+CORE_COMMANDS = tuple(f"campshub.core.ops.{name}" for name in ("cli", "cache", "keys", "outbox", "passwords"))
 
 
 def load_models() -> None:
@@ -30,6 +30,7 @@ def load(app: Flask, api: Api) -> None:
     """Register each module's addresses and commands."""
     load_models()
     for module in MODULES:
+        _part(module, "tasks")
         routes = _part(module, "routes")
         for blueprint in getattr(routes, "blueprints", ()):
             api.register_blueprint(blueprint)

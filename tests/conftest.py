@@ -37,6 +37,8 @@ UNLIMITED = {
     "rate_limit_login_address": "1000000/minute",
     "rate_limit_refresh": "1000000/minute",
     "password_wait_s": 60.0,
+    "lockout_account_after": 1_000_000,
+    "lockout_address_after": 1_000_000,
     "rate_limit_rpm": 1_000_000,
     "rate_limit_burst": 1_000_000,
 }

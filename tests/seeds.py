@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
+from campshub.accounts.service import passwords
+from campshub.core.db.base import new_id
+from campshub.core.db.work import unit_of_work
 from campshub.core.security.permissions import Role
 from tests.conftest import PASSWORD, Client, Place, new_place
 
+NEW_PASSWORD = "wrong donkey charger"
 TODAY = date.today()  # noqa: DTZ011 - a day more or less at either end does no harm
 
 
@@ -48,11 +52,23 @@ class Seeds:
         found: str = next(s["id"] for s in client.get("/api/auth/sessions/?limit=200").json["items"] if s["is_current"])
         return found
 
+    def reset_token(self) -> str:
+        """Return a token with which some user sets a new password."""
+        email, app = self.place.someone(Role.CLIENT).get("/api/me/").json["email"], self.place.app
+        with app.app_context(), unit_of_work(system=True) as session:
+            found = passwords.prepare_reset(
+                session, app.extensions["campshub"], email=email, reset_id=new_id(), now=session.unit.now
+            )
+        assert found is not None
+        return found[1]
+
     def real_body(self, rule: str) -> dict[str, Any] | None:
         """Return the body with which an address answers what no made-up one would get; None: it needs none."""
         made = {
             "/api/auth/token/": lambda: {"email": self.email, "password": PASSWORD},
             "/api/auth/refresh/": lambda: {"refresh_token": self.tokens()["refresh_token"]},
+            "/api/auth/password/": lambda: {"present_password": PASSWORD, "new_password": NEW_PASSWORD},
+            "/api/auth/password/reset/": lambda: {"token": self.reset_token(), "new_password": NEW_PASSWORD},
             "/api/auth/switch/": lambda: {"organization_id": str(self.place.id)},
         }.get(rule)
         return made() if made else None

@@ -75,7 +75,10 @@ BUDGETS = {
     "POST /api/auth/logout/everywhere/": 5,
     "POST /api/auth/refresh/": 4,  # the organization, the session, its user, the next token
     "POST /api/auth/switch/": 4,
-    "POST /api/auth/token/": 4,
+    "POST /api/auth/token/": 5,  # the attempt, where they belong, the tenant, the attempt taken back, the session
+    "POST /api/auth/password/": 9,
+    "POST /api/auth/password/forgot/": 2,  # the platform as tenant, and what is owed
+    "POST /api/auth/password/reset/": 7,
     "POST /api/exercises/": 2,
     f"POST {EXERCISE}undelete/": 4,
     "POST /api/groups/": 3,  # and it is read, with its trainers

@@ -20,7 +20,10 @@ class Organization(VersionedBase):
 
     __tablename__ = "organizations"
     __tag__ = "access"
-    __table_args__ = (CheckConstraint(f"status IN {ORGANIZATION_STATUSES}", name="status"),)
+    __table_args__ = (
+        CheckConstraint(f"status IN {ORGANIZATION_STATUSES}", name="status"),
+        CheckConstraint("password_length_min BETWEEN 8 AND 64", name="password_length_min"),
+    )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     name: Mapped[str]
@@ -28,6 +31,7 @@ class Organization(VersionedBase):
     time_zone: Mapped[str]
     currency: Mapped[str]
     locale: Mapped[str]
+    password_length_min: Mapped[int] = mapped_column(default=12, server_default="12")
 
     @property
     def organization_id(self) -> uuid.UUID:
@@ -64,6 +68,34 @@ class UserCredential(Base):
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
     password_hash: Mapped[str | None]
     changed_at: Mapped[datetime]
+
+
+class PasswordReset(Base):
+    """A link for a new password that was sent to a user; only definer functions and jobs read it."""
+
+    __tablename__ = "password_resets"
+    __tag__ = "credentials"
+    __audited__ = False
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class SignInAttempt(Base):
+    """How often signing in has failed for an account or from an address; only definer functions read it."""
+
+    __tablename__ = "sign_in_attempts"
+    __tag__ = "credentials"
+    __audited__ = False
+
+    key: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)  # a keyed hash
+    failures: Mapped[int]
+    last_at: Mapped[datetime]
+    held_until: Mapped[datetime | None]
 
 
 class Membership(TenantBase):

@@ -15,7 +15,12 @@ from tests.conftest import PASSWORD, Client, close, settings_of
 from tests.surface import operations
 
 TOKEN = "/api/auth/token/"
-MARKED = {"POST /api/auth/refresh/": {"refresh"}, "POST /api/auth/token/": {"login", "login_address"}}
+MARKED = {
+    "POST /api/auth/password/forgot/": {"login", "login_address"},
+    "POST /api/auth/password/reset/": {"login_address"},
+    "POST /api/auth/refresh/": {"refresh"},
+    "POST /api/auth/token/": {"login", "login_address"},
+}
 DOCUMENTATION = [
     "/docs/",
     "/docs/swagger-ui.css",

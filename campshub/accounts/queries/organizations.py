@@ -17,6 +17,7 @@ def my_organization(session: Session, principal: Principal) -> AnyRow:
         Organization.time_zone,
         Organization.currency,
         Organization.locale,
+        Organization.password_length_min,
         Organization.created_at,
         Organization.updated_at,
         Organization.version,

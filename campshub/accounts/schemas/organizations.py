@@ -25,6 +25,7 @@ class OrganizationPatch(fields.In):
     time_zone = fields.TimeZone()
     currency = fields.Currency()
     locale = fields.Name(most=35)
+    password_length_min = fields.Whole(least=8, most=64)
 
 
 class OrganizationOut(fields.Out):
@@ -36,6 +37,7 @@ class OrganizationOut(fields.Out):
     time_zone = fields.Text(required=True)
     currency = fields.Text(required=True)
     locale = fields.Text(required=True)
+    password_length_min = ma.Integer(required=True, metadata={"description": "Characters of a password at least."})
     created_at = fields.Instant(required=True)
     updated_at = fields.Instant(required=True)
     version = ma.Integer(required=True)

@@ -60,9 +60,7 @@ def open_session(
     organization_id = unit.organization_id
     if organization_id is None:
         raise RuntimeError("a session belongs to an organization")
-    refresh_token = platform.tokens.opaque.write(
-        REFRESH, organization_id, session_id, secrets.token_bytes(SECRET_BYTES)
-    )
+    refresh_token = _first(platform, organization_id, session_id)
     opened = SignInSession(
         id=session_id,
         user_id=user_id,
@@ -102,6 +100,27 @@ def refresh(session: Session, platform: Platform, *, refresh_token: str, now: da
         record_apart(session, lambda apart: _end_reused(apart, named.organization_id, named.id))
         raise BadRefreshToken
     return _tokens(platform, family, named.organization_id, successor)
+
+
+def renew(
+    session: Session, platform: Platform, principal: Principal, *, session_version: int, client: str | None
+) -> dict[str, Any]:
+    """Let the present session outlive a raised session version; return its next tokens."""
+    present = queries.lock_session(session, principal.organization_id, principal.session_id)
+    if present is None or present.ended_at is not None:
+        return open_session(
+            session,
+            platform,
+            user_id=principal.user_id,
+            session_version=session_version,
+            client=client,
+            authenticated_at=session.unit.now,
+        )
+    refresh_token = _first(platform, principal.organization_id, present.id)
+    present.session_version, present.authenticated_at = session_version, session.unit.now
+    present.previous_hash = None
+    _carry_on(present, platform, hash_of(refresh_token), session.unit.now)
+    return _tokens(platform, present, principal.organization_id, refresh_token)
 
 
 def switch(
@@ -181,6 +200,10 @@ def _require_alive(family: SignInSession, entered: Entered, now: datetime) -> No
         raise BadRefreshToken
     if entered.organization_status != "active":
         raise OrganizationSuspended
+
+
+def _first(platform: Platform, organization_id: UUID, session_id: UUID) -> str:
+    return platform.tokens.opaque.write(REFRESH, organization_id, session_id, secrets.token_bytes(SECRET_BYTES))
 
 
 def _carry_on(family: SignInSession, platform: Platform, hashed: bytes, now: datetime) -> None:

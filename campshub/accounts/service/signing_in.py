@@ -5,9 +5,10 @@ from typing import Any
 from uuid import UUID
 
 from campshub.accounts.queries import signing_in as queries
-from campshub.accounts.service import sessions
+from campshub.accounts.service import attempts, sessions
 from campshub.accounts.service.sessions import NoMembership
 from campshub.core.db.session import Session
+from campshub.core.db.work import record_apart
 from campshub.core.http.problems import Unauthenticated
 from campshub.core.platform import Platform
 
@@ -33,17 +34,20 @@ def sign_in(
     :raises BadCredentials: the address or the password is wrong, or the user disabled; which, is not told.
     :raises NoMembership: the user does not belong to the organization named, or to any.
     """
-    known = queries.credentials_of(session, email)
-    session.let_go()  # the hash takes long; the connection must not wait for it
-    kept = known.password_hash if known else None
-    genuine = platform.passwords.check(password, kept)
-    if known is None or not genuine or known.status != "active":
+    known = attempts.begin(session, platform, email)
+    genuine = platform.passwords.check(password, known.password_hash)
+    if known.is_held or not genuine or known.status != "active":
+        attempts.failed(session, platform, email, known)
         raise BadCredentials
     organizations = queries.memberships_of(session, known.user_id)
     chosen = next((o for o in organizations if organization_id in (None, o.organization_id)), None)
     if chosen is None:
+        record_apart(session, lambda apart: attempts.succeeded(apart, platform, email, known, upgraded=None))
         raise NoMembership
+    outdated = platform.passwords.is_outdated(known.password_hash)
+    upgraded = _hash_anew(session, platform, password) if outdated else None
     session.enter(chosen.organization_id, known.user_id)
+    attempts.succeeded(session, platform, email, known, upgraded=upgraded)
     opened = sessions.open_session(
         session,
         platform,
@@ -53,3 +57,8 @@ def sign_in(
         authenticated_at=now,
     )
     return {**opened, "organizations": organizations}
+
+
+def _hash_anew(session: Session, platform: Platform, password: str) -> str:
+    session.let_go()  # the hash takes long
+    return platform.passwords.hash(password)
