@@ -5,6 +5,7 @@ import os
 import re
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
@@ -103,6 +104,14 @@ class Settings(BaseSettings):
     @classmethod
     def _keys_are_whole(cls, value: str) -> str:
         read_keys(value)
+        return value
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _mail_has_a_server(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in {"smtp", "smtps"} or not parts.hostname):
+            raise ValueError("must be smtp://host or smtps://host, with user:password@ and :port where needed")
         return value
 
     @field_validator(

@@ -6,8 +6,9 @@ A new path parameter fails the matrix until it is seeded here.
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
+from uuid import UUID
 
-from campshub.accounts.service import passwords
+from campshub.accounts.service import invitations, passwords
 from campshub.core.db.base import new_id
 from campshub.core.db.work import unit_of_work
 from campshub.core.security.permissions import Role
@@ -62,6 +63,12 @@ class Seeds:
         assert found is not None
         return found[1]
 
+    def invitation_token(self) -> str:
+        """Return a token with which someone new accepts an invitation."""
+        body = {"email": f"{new_id().hex}@example.org", "role": "trainer"}
+        made, app = self.place.the(Role.ADMIN).made("/api/invitations/", body), self.place.app
+        return invitations.token_of(app.extensions["campshub"], self.place.id, UUID(made["id"]))
+
     def real_body(self, rule: str) -> dict[str, Any] | None:
         """Return the body with which an address answers what no made-up one would get; None: it needs none."""
         made = {
@@ -69,6 +76,11 @@ class Seeds:
             "/api/auth/refresh/": lambda: {"refresh_token": self.tokens()["refresh_token"]},
             "/api/auth/password/": lambda: {"present_password": PASSWORD, "new_password": NEW_PASSWORD},
             "/api/auth/password/reset/": lambda: {"token": self.reset_token(), "new_password": NEW_PASSWORD},
+            "/api/invitations/accept/": lambda: {
+                "token": self.invitation_token(),
+                "name": "Asha",
+                "password": NEW_PASSWORD,
+            },
             "/api/auth/switch/": lambda: {"organization_id": str(self.place.id)},
         }.get(rule)
         return made() if made else None
@@ -117,6 +129,8 @@ def _twice(seeds: Seeds, name: str, address: str, *bodies: dict[str, Any]) -> st
 def _sign_ins(seeds: Seeds) -> None:
     seeds.ids["sign_in_id"] = seeds.new_sign_in(Role.ADMIN)
     seeds.others.add(seeds.new_sign_in(Role.ADMIN))
+    invited = [{"email": f"{number}-{seeds.word}@example.org", "role": "trainer"} for number in range(2)]
+    _twice(seeds, "invitation_id", "/api/invitations/", *invited)
 
 
 def _students(seeds: Seeds) -> None:

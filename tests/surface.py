@@ -21,8 +21,12 @@ BY_NAME = {
     "load": "10",
     "body_weight": "10",
     "admin_password": "correct horse battery",
+    "password": "correct horse battery",
+    "new_password": "correct horse battery",
 }
 BY_SCHEMA: dict[str, dict[str, Any]] = {
+    "UserIn": {"role": "client"},  # only superadmins make superadmins
+    "InvitationIn": {"role": "client"},
     # None: what the field itself says, although it may be left out.
     "WorkoutLogIn": {"student_id": None},
     "EnrolmentIn": {"begins_on": "2020-01-01", "ends_on": "2020-01-31"},  # the seeded students are enrolled today

@@ -18,6 +18,15 @@ def reset(id_: UUID, *, to: str, link: str, token: str, at: datetime) -> Letter:
     return Letter(id_, to, "A new password", text + _END, at)
 
 
+def invitation(id_: UUID, *, to: str, organization: str, link: str, token: str, at: datetime) -> Letter:
+    """Write to whoever is invited."""
+    text = (
+        f"You are invited to {organization}. Accept here within seven days:\n\n{link}\n\n"
+        f"or give this code to your app:\n\n{token}\n\nIf you do not know them, there is nothing to do."
+    )
+    return Letter(id_, to, f"An invitation to {organization}", text + _END, at)
+
+
 def lockout(id_: UUID, *, to: str, link: str, at: datetime) -> Letter:
     """Write to whoever's account is held after too many wrong passwords."""
     text = (

@@ -115,6 +115,32 @@ class Membership(TenantBase):
     status: Mapped[str] = mapped_column(default="active", server_default="active")
 
 
+class Invitation(TenantBase):
+    """An invitation to belong to an organization, accepted once by whoever has the address."""
+
+    __tablename__ = "invitations"
+    __tag__ = "invitations"
+    __table_args__ = (
+        CheckConstraint(f"role IN {tuple(role.value for role in Role)}", name="role"),
+        CheckConstraint("(accepted_at IS NULL) = (user_id IS NULL)", name="accepted_by"),
+    )
+    __person__: ClassVar[str] = "user_id"
+
+    email: Mapped[str] = mapped_column(info=PERSONAL)
+    role: Mapped[str]
+    invited_by: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary, info=PERSONAL)
+    expires_at: Mapped[datetime]
+    accepted_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    user_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id"), index=True)
+
+    @property
+    def status(self) -> str:
+        """What a new one is."""
+        return "open"
+
+
 class SignInSession(TenantBase):
     """A sign-in and the family of refresh tokens that came of it."""
 
@@ -147,3 +173,4 @@ class SignInSession(TenantBase):
 
 everyone_sees(Membership)
 everyone_sees(SignInSession)
+everyone_sees(Invitation)

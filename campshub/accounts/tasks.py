@@ -3,9 +3,9 @@
 from uuid import UUID
 
 from campshub.accounts import letters
-from campshub.accounts.models import User
+from campshub.accounts.models import Invitation, Organization, User
 from campshub.accounts.queries.signing_in import credentials_of
-from campshub.accounts.service import passwords
+from campshub.accounts.service import invitations, passwords
 from campshub.core.db.work import unit_of_work
 from campshub.core.jobs.sending import Owed, job
 from campshub.core.platform import Platform
@@ -42,6 +42,23 @@ def tell_of_new_password(platform: Platform, owed: Owed, *, user_id: str) -> Non
     if user is not None:
         letter = letters.new_password(owed.id, to=user.email, link=_forgot(platform), at=owed.created_at)
         platform.mailer.send(letter)
+
+
+@job("accounts.invite")
+def invite(platform: Platform, owed: Owed, *, invitation_id: str) -> None:
+    """Send an invitation, if it is still open."""
+    with unit_of_work(system=True, organization_id=owed.organization_id) as session:
+        invited = session.get(Invitation, (owed.organization_id, UUID(invitation_id)))
+        organization = session.get(Organization, owed.organization_id)
+    if invited is None or organization is None or invited.accepted_at or invited.revoked_at:
+        return
+    token = invitations.token_of(platform, owed.organization_id, invited.id)
+    link = f"{platform.settings.public_url}/invitation#token={token}"
+    platform.mailer.send(
+        letters.invitation(
+            owed.id, to=invited.email, organization=organization.name, link=link, token=token, at=owed.created_at
+        )
+    )
 
 
 def _forgot(platform: Platform) -> str:

@@ -76,9 +76,7 @@ class SmtpMailer:
 
     def __init__(self, url: str, sender: str) -> None:
         parts = urlsplit(url)
-        if parts.scheme not in _PORTS or not parts.hostname:
-            raise MailRefused("SMTP_URL must be smtp://host or smtps://host, with user:password@ and :port as needed")
-        self._host, self._port = parts.hostname, parts.port or _PORTS[parts.scheme]
+        self._host, self._port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
         self._user, self._password = unquote(parts.username or ""), unquote(parts.password or "")
         self._is_tls = parts.scheme == "smtps"
         self._sender = sender

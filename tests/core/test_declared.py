@@ -20,6 +20,7 @@ MARKED = {
     "POST /api/auth/password/reset/": {"login_address"},
     "POST /api/auth/refresh/": {"refresh"},
     "POST /api/auth/token/": {"login", "login_address"},
+    "POST /api/invitations/accept/": {"login_address"},
 }
 DOCUMENTATION = [
     "/docs/",

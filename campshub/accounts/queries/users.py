@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy import Text, func, select
 
-from campshub.accounts.models import Membership, User
+from campshub.accounts.models import Membership, Organization, User
 from campshub.accounts.queries.signing_in import memberships_of
 from campshub.core.db.base import AnyRow
 from campshub.core.db.session import Session
@@ -13,7 +13,15 @@ from campshub.core.http.pagination import Page, PageRequest
 from campshub.core.http.problems import NotFound
 from campshub.core.security.principal import Principal, visible_to
 
-USER_COLUMNS = (User.id, User.email, User.name, Membership.role, Membership.status, User.created_at, User.version)
+USER_COLUMNS = (
+    User.id,
+    User.email,
+    User.name,
+    Membership.role,
+    Membership.status,
+    User.created_at,
+    Membership.version,
+)
 
 
 def me(session: Session, principal: Principal) -> dict[str, Any]:
@@ -28,6 +36,13 @@ def me(session: Session, principal: Principal) -> dict[str, Any]:
         "permissions": sorted(principal.permissions),
         "organizations": [row._mapping for row in memberships_of(session, principal.user_id)],  # noqa: SLF001
     }
+
+
+def password_length_min(session: Session, principal: Principal) -> int:
+    """Return how long a password must be in the organization."""
+    return session.execute(
+        select(Organization.password_length_min).where(Organization.id == principal.organization_id)
+    ).scalar_one()
 
 
 def list_users(session: Session, principal: Principal, *, role: str | None, page: PageRequest) -> Page:

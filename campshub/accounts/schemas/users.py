@@ -2,7 +2,7 @@
 
 from marshmallow import fields as ma
 
-from campshub.accounts.schemas.signing_in import MembershipOut
+from campshub.accounts.schemas.signing_in import MOST_OF_A_PASSWORD, MembershipOut
 from campshub.core.http import fields
 from campshub.core.security.permissions import Role
 
@@ -31,6 +31,22 @@ class UserFilter(fields.Filter):
     """Which users."""
 
     role = fields.Text(load_default=None, one_of=Role)
+
+
+class UserIn(fields.In):
+    """A new user of the organization."""
+
+    email = fields.Email(required=True)
+    name = fields.Name(required=True)
+    role = fields.Text(required=True, one_of=Role)
+    password = fields.Text(required=True, most=MOST_OF_A_PASSWORD, least=1)
+
+
+class UserPatch(fields.In):
+    """What an admin may change of a user."""
+
+    role = fields.Text(one_of=Role)
+    status = fields.Text(one_of=("active", "disabled"))
 
 
 class UserOut(fields.Out):

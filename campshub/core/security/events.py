@@ -15,9 +15,12 @@ from campshub.core.observe import metrics
 class Kind(StrEnum):
     """What may happen."""
 
+    DISABLED = "user_disabled"
+    ENABLED = "user_enabled"
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 - a name
     PASSWORD_RESET = "password_reset"  # noqa: S105 - a name
     REFRESH_REUSED = "refresh_reused"
+    ROLE_CHANGED = "role_changed"
     SESSION_ENDED = "session_ended"
     SIGN_IN_FAILED = "sign_in_failed"
     SIGN_IN_LOCKED = "sign_in_locked"
