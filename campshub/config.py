@@ -75,6 +75,8 @@ class Settings(BaseSettings):
     lockout_first_s: int = Field(default=30, ge=1)
     lockout_longest_s: int = Field(default=900, ge=1)
 
+    step_up_minutes: int = Field(default=10, ge=1)
+
     smtp_url: str = ""
     mail_from: str = "CampsHub <campshub@localhost>"
     mail_folder: str = ".devstack/mail"

@@ -8,6 +8,8 @@ from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
 
+import pyotp
+
 from campshub.accounts.service import invitations, passwords
 from campshub.core.db.base import new_id
 from campshub.core.db.work import unit_of_work
@@ -69,11 +71,22 @@ class Seeds:
         made, app = self.place.the(Role.ADMIN).made("/api/invitations/", body), self.place.app
         return invitations.token_of(app.extensions["campshub"], self.place.id, UUID(made["id"]))
 
-    def real_body(self, rule: str) -> dict[str, Any] | None:
+    def first_code(self, who: Client) -> str:
+        """Begin to set up one-time codes for someone; return the first of them."""
+        return pyotp.TOTP(who.made("/api/auth/mfa/totp/", None)["secret"]).now()
+
+    def enrolled(self, who: Client) -> None:
+        """Give someone a second factor."""
+        who.made("/api/auth/mfa/totp/confirm/", {"otp": self.first_code(who)})
+
+    def real_body(self, rule: str, who: Client) -> dict[str, Any] | None:
         """Return the body with which an address answers what no made-up one would get; None: it needs none."""
         made = {
             "/api/auth/token/": lambda: {"email": self.email, "password": PASSWORD},
             "/api/auth/refresh/": lambda: {"refresh_token": self.tokens()["refresh_token"]},
+            "/api/auth/mfa/totp/confirm/": lambda: {"otp": self.first_code(who)},
+            "/api/auth/mfa/recovery-codes/": lambda: self.enrolled(who),
+            "/api/auth/step-up/": lambda: {"password": PASSWORD},
             "/api/auth/password/": lambda: {"present_password": PASSWORD, "new_password": NEW_PASSWORD},
             "/api/auth/password/reset/": lambda: {"token": self.reset_token(), "new_password": NEW_PASSWORD},
             "/api/invitations/accept/": lambda: {

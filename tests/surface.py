@@ -57,8 +57,8 @@ class Operation:
 
     @property
     def ends_sessions(self) -> bool:
-        """Whether whoever calls it may have to sign in again: it wants a caller of its own."""
-        return self.rule.startswith(("/api/auth/logout/", "/api/auth/password/"))
+        """Whether it is about the session of whoever calls it: it wants a caller of its own, who has signed in."""
+        return self.rule.startswith(tuple(f"/api/auth/{name}/" for name in ("logout", "mfa", "password", "step-up")))
 
     def address(self, ids: dict[str, str], **instead: str) -> str:
         """Return the address with its parameters filled in, and those of its query that must be there."""

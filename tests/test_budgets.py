@@ -32,6 +32,7 @@ BUDGETS = {
     "GET /api/attendance/sessions/": 1,
     f"GET {MEETING}": 1,
     f"GET {MEETING}records/": 2,  # the session's date says which month to look into
+    "GET /api/auth/mfa/": 1,
     "GET /api/auth/sessions/": 1,
     "GET /api/exercises/": 1,
     f"GET {EXERCISE}": 1,
@@ -78,6 +79,10 @@ BUDGETS = {
     "POST /api/auth/refresh/": 4,  # the organization, the session, its user, the next token
     "POST /api/auth/switch/": 4,
     "POST /api/auth/token/": 5,  # the attempt, where they belong, the tenant, the attempt taken back, the session
+    "POST /api/auth/mfa/recovery-codes/": 3,
+    "POST /api/auth/mfa/totp/": 3,
+    "POST /api/auth/mfa/totp/confirm/": 6,
+    "POST /api/auth/step-up/": 6,
     "POST /api/auth/password/": 9,
     "POST /api/auth/password/forgot/": 2,  # the platform as tenant, and what is owed
     "POST /api/auth/password/reset/": 7,
@@ -98,6 +103,7 @@ BUDGETS = {
     f"POST {SET}undelete/": 3,
     f"POST {LOG}undelete/": 6,  # and it is read again, with its exercises and sets
     f"PUT {MEETING}records/": 3,  # the register, the marks, audit; and persons' keys where a mark has a note
+    "DELETE /api/auth/mfa/": 4,
     "DELETE /api/auth/sessions/<uuid:sign_in_id>/": 3,
     "DELETE /api/invitations/<uuid:invitation_id>/": 3,
     f"DELETE {RECORD}": 5,  # as its change
@@ -142,10 +148,10 @@ def asked(seeds: Seeds, operation: Any) -> Any:
         meeting = {"group_id": seeds.ids["group_id"], "local_date": TODAY, "slot": "11:00", "status": "open"}
         seeds.ids["session_id"] = seeds.place.the(Role.ADMIN).made("/api/attendance/sessions/", meeting)["id"]
         body = {"rest": "present"}
-    body = seeds.real_body(operation.rule) or body
     client, address = seeds.place.the(role), operation.address(seeds.ids)
     if operation.ends_sessions:
         client = seeds.signed_in(seeds.place.someone(role))
+    body = seeds.real_body(operation.rule, client) or body
     if operation.rule.endswith("/undelete/"):
         assert client.delete(address.removesuffix("undelete/")).status == 204
     if operation.rule.endswith("/reopen/"):

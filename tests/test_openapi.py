@@ -122,7 +122,14 @@ def seeds(app):
     return seed(app, "Fuzzed")
 
 
-def _fill(case, source, operation, seeds):
+def _caller(operation, seeds):
+    superadmin = Role.SUPERADMIN
+    if operation.ends_sessions:
+        return seeds.signed_in(seeds.place.someone(superadmin))
+    return seeds.place.the(superadmin)
+
+
+def _fill(case, source, operation, seeds, who):
     """Put real ids, or a real body, in the place of what was made up; half of what is asked should find something."""
     if source == "as generated":
         return
@@ -135,11 +142,13 @@ def _fill(case, source, operation, seeds):
     if source == "real body" and operation.handler.mark.body is not None:
         case.body = body_for(operation.handler.mark.body, seeds.id_for)
         (case.headers or {}).pop("If-Match", None)
-        case.body |= seeds.real_body(operation.rule) or {}
+        case.body |= seeds.real_body(operation.rule, who) or {}
+    elif source == "real body":
+        seeds.real_body(operation.rule, who)
 
 
-def _fuzz(case, app, seeds, checks):
-    token = seeds.place.the(Role.SUPERADMIN).headers
+def _fuzz(case, app, who, checks):
+    token = who.headers
     response = case.call(base_url="http://localhost", app=app, headers=token)
     case.validate_response(response, checks=checks, headers=token)
     return response.status_code
@@ -163,13 +172,14 @@ def test_answers_are_as_described(described, app, seeds, record_property):
     @quick
     @given(case=described.as_strategy(generation_mode=GenerationMode.POSITIVE), source=st.sampled_from(SOURCES))
     def fitting(case, source):
-        _fill(case, source, operation, seeds)
-        answered[_fuzz(case, app, seeds, ALWAYS) // 100] += 1
+        who = _caller(operation, seeds)
+        _fill(case, source, operation, seeds, who)
+        answered[_fuzz(case, app, who, ALWAYS) // 100] += 1
 
     @hypothesis_settings(quick, max_examples=max(EXAMPLES // 2, 1))
     @given(case=described.as_strategy(generation_mode=GenerationMode.NEGATIVE))
     def unfit(case):
-        _fuzz(case, app, seeds, ALWAYS if rows else ALWAYS + REJECTED)
+        _fuzz(case, app, _caller(operation, seeds), ALWAYS if rows else ALWAYS + REJECTED)
 
     fitting()
     if described.body or described.query or described.path_parameters:

@@ -4,7 +4,7 @@ import uuid
 from datetime import datetime
 from typing import ClassVar
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, UniqueConstraint, func, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, UniqueConstraint, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from campshub.core.db.base import PERSONAL, Base, TenantBase, VersionedBase, new_id, tenant_index, tenant_unique
@@ -32,6 +32,8 @@ class Organization(VersionedBase):
     currency: Mapped[str]
     locale: Mapped[str]
     password_length_min: Mapped[int] = mapped_column(default=12, server_default="12")
+    # The roles whose users need a second factor.
+    mfa_roles: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))
 
     @property
     def organization_id(self) -> uuid.UUID:
@@ -83,6 +85,31 @@ class PasswordReset(Base):
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class TotpSecret(Base):
+    """The sealed secret of a user's one-time codes; only definer functions read it."""
+
+    __tablename__ = "totp_secrets"
+    __tag__ = "credentials"
+    __audited__ = False
+
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    sealed_secret: Mapped[str]
+    confirmed_at: Mapped[datetime | None]
+    last_step: Mapped[int] = mapped_column(BigInteger, server_default="0")  # of the last code that was used
+
+
+class RecoveryCode(Base):
+    """A code for whoever has lost their second factor; only definer functions read it."""
+
+    __tablename__ = "recovery_codes"
+    __tag__ = "credentials"
+    __audited__ = False
+
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    code_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    used_at: Mapped[datetime | None]
 
 
 class SignInAttempt(Base):
@@ -166,6 +193,8 @@ class SignInSession(TenantBase):
     authenticated_at: Mapped[datetime] = mapped_column(server_default=func.now())
     # Raising the user's ends every session with another one.
     session_version: Mapped[int] = mapped_column(server_default="1")
+    # The role needs a second factor and the user has none: they may set one up, and no more.
+    must_enrol: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     address: Mapped[str | None]
     user_agent: Mapped[str | None]
     ended_at: Mapped[datetime | None]

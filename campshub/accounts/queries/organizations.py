@@ -18,6 +18,7 @@ def my_organization(session: Session, principal: Principal) -> AnyRow:
         Organization.currency,
         Organization.locale,
         Organization.password_length_min,
+        Organization.mfa_roles,
         Organization.created_at,
         Organization.updated_at,
         Organization.version,

@@ -4,6 +4,7 @@ from marshmallow import fields as ma
 
 from campshub.core.http import fields
 from campshub.core.security.passwords import LONGEST_BYTES
+from campshub.core.security.permissions import Role
 
 
 class OrganizationIn(fields.In):
@@ -26,6 +27,7 @@ class OrganizationPatch(fields.In):
     currency = fields.Currency()
     locale = fields.Name(most=35)
     password_length_min = fields.Whole(least=8, most=64)
+    mfa_roles = fields.Several(fields.Text(one_of=Role), most=len(Role))
 
 
 class OrganizationOut(fields.Out):
@@ -37,6 +39,9 @@ class OrganizationOut(fields.Out):
     time_zone = fields.Text(required=True)
     currency = fields.Text(required=True)
     locale = fields.Text(required=True)
+    mfa_roles = ma.List(
+        fields.Text(), required=True, metadata={"description": "Roles whose users need a second factor."}
+    )
     password_length_min = ma.Integer(required=True, metadata={"description": "Characters of a password at least."})
     created_at = fields.Instant(required=True)
     updated_at = fields.Instant(required=True)

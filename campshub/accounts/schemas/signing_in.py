@@ -14,6 +14,7 @@ class TokenIn(fields.In):
     email = fields.Email(required=True)
     password = fields.Text(required=True, most=MOST_OF_A_PASSWORD, least=1)
     organization_id = fields.Id(load_default=None)
+    otp = fields.Text(load_default=None, most=100, least=1, metadata={"description": "A one-time or recovery code."})
 
 
 class MembershipOut(fields.Out):

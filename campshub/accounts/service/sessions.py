@@ -31,6 +31,7 @@ RETRY_S = 10
 # An access token is issued after the row was written: by so much later may it run out.
 _MARGIN = timedelta(seconds=RETRY_S + 60)
 _MOST_OF_A_CLIENT = 200
+_MFA_OF = text("SELECT is_required, is_confirmed FROM mfa_of(:user_id)")
 _END_SESSIONS = text("SELECT end_sessions_of(:user_id, :at, :but)")
 
 
@@ -68,6 +69,7 @@ def open_session(
         created_at=unit.now,
         expires_at=unit.now + timedelta(days=platform.settings.session_days),
         authenticated_at=authenticated_at,
+        must_enrol=_must_enrol(session, user_id),
         address=unit.address,
         user_agent=(client or "")[:_MOST_OF_A_CLIENT] or None,
     )
@@ -94,7 +96,7 @@ def refresh(session: Session, platform: Platform, *, refresh_token: str, now: da
     _require_alive(family, entered, now)
     successor, given = platform.tokens.opaque.successor(REFRESH, refresh_token), hash_of(refresh_token)
     if hmac.compare_digest(given, family.refresh_hash):
-        family.previous_hash = given
+        family.previous_hash, family.must_enrol = given, _must_enrol(session, family.user_id)
         _carry_on(family, platform, hash_of(successor), now)
     elif given != family.previous_hash or now - family.rotated_at > timedelta(seconds=RETRY_S):
         record_apart(session, lambda apart: _end_reused(apart, named.organization_id, named.id))
@@ -206,6 +208,12 @@ def _first(platform: Platform, organization_id: UUID, session_id: UUID) -> str:
     return platform.tokens.opaque.write(REFRESH, organization_id, session_id, secrets.token_bytes(SECRET_BYTES))
 
 
+def _must_enrol(session: Session, user_id: UUID) -> bool:
+    """Tell whether the role needs a second factor that the user does not have."""
+    has = session.execute(_MFA_OF, {"user_id": user_id}).one()
+    return bool(has.is_required and not has.is_confirmed)
+
+
 def _carry_on(family: SignInSession, platform: Platform, hashed: bytes, now: datetime) -> None:
     family.refresh_hash, family.rotated_at = hashed, now
     family.idle_until = now + timedelta(days=platform.settings.refresh_token_days)
@@ -230,6 +238,7 @@ def _tokens(platform: Platform, family: SignInSession, organization_id: UUID, re
         organization_id=organization_id,
         session_id=family.id,
         session_version=family.session_version,
+        must_enrol=family.must_enrol,
     )
     return {
         "access_token": access_token,

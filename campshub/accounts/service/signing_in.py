@@ -5,8 +5,9 @@ from typing import Any
 from uuid import UUID
 
 from campshub.accounts.queries import signing_in as queries
-from campshub.accounts.service import attempts, sessions
+from campshub.accounts.service import attempts, mfa, sessions
 from campshub.accounts.service.sessions import NoMembership
+from campshub.core.db.base import AnyRow
 from campshub.core.db.session import Session
 from campshub.core.db.work import record_apart
 from campshub.core.http.problems import Unauthenticated
@@ -26,12 +27,15 @@ def sign_in(
     email: str,
     password: str,
     organization_id: UUID | None,
+    otp: str | None,
     client: str | None,
     now: datetime,
 ) -> dict[str, Any]:
     """Check a password and open a session in an organization: the one named, else the one last used.
 
     :raises BadCredentials: the address or the password is wrong, or the user disabled; which, is not told.
+    :raises OtpRequired: the user has a second factor, and no code came with it; it counts as a try.
+    :raises BadOtp: the code is wrong, or has been used.
     :raises NoMembership: the user does not belong to the organization named, or to any.
     """
     known = attempts.begin(session, platform, email)
@@ -44,9 +48,9 @@ def sign_in(
     if chosen is None:
         record_apart(session, lambda apart: attempts.succeeded(apart, platform, email, known, upgraded=None))
         raise NoMembership
-    outdated = platform.passwords.is_outdated(known.password_hash)
-    upgraded = _hash_anew(session, platform, password) if outdated else None
+    upgraded = _hash_anew(session, platform, password, known.password_hash)
     session.enter(chosen.organization_id, known.user_id)
+    _require_second(session, platform, email, known, otp=otp, now=now)
     attempts.succeeded(session, platform, email, known, upgraded=upgraded)
     opened = sessions.open_session(
         session,
@@ -59,6 +63,19 @@ def sign_in(
     return {**opened, "organizations": organizations}
 
 
-def _hash_anew(session: Session, platform: Platform, password: str) -> str:
+def _hash_anew(session: Session, platform: Platform, password: str, kept: str) -> str | None:
+    """Return the hash that replaces an outdated one; None where the present one stays."""
+    if not platform.passwords.is_outdated(kept):
+        return None
     session.let_go()  # the hash takes long
     return platform.passwords.hash(password)
+
+
+def _require_second(
+    session: Session, platform: Platform, email: str, known: AnyRow, *, otp: str | None, now: datetime
+) -> None:
+    try:
+        mfa.require_second(session, platform, user_id=known.user_id, otp=otp, now=now)
+    except mfa.BadOtp:
+        attempts.failed(session, platform, email, known)
+        raise

@@ -11,7 +11,7 @@ from campshub.core.http import pagination
 from campshub.core.http.handler import Arguments, Handler
 from campshub.core.http.problems import Forbidden, Unauthenticated
 from campshub.core.platform import Platform
-from campshub.core.security.permissions import Role
+from campshub.core.security.permissions import Permission, Role
 from campshub.core.security.principal import Principal
 from campshub.core.security.tokens import Claims
 
@@ -25,6 +25,12 @@ class SessionEnded(Unauthenticated):
     """This session has ended; sign in again."""
 
     code = "session_ended"
+
+
+class MfaRequired(Forbidden):
+    """Your organization asks your role for a second factor: set one up (`/api/auth/mfa/totp/`), then refresh."""
+
+    code = "mfa_required"
 
 
 class OrganizationSuspended(Forbidden):
@@ -71,6 +77,8 @@ class Call:
         )
         if permission is not None and not self.resource.principal.may(permission):
             raise Forbidden
+        if claims.must_enrol and permission not in (Permission.ME_READ, Permission.ME_WRITE):
+            raise MfaRequired
 
     def run(self, session: Session) -> Any:
         """Run the handler in a session; return what it returns."""

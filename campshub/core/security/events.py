@@ -17,6 +17,8 @@ class Kind(StrEnum):
 
     DISABLED = "user_disabled"
     ENABLED = "user_enabled"
+    MFA_ENROLLED = "mfa_enrolled"
+    MFA_REMOVED = "mfa_removed"
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 - a name
     PASSWORD_RESET = "password_reset"  # noqa: S105 - a name
     REFRESH_REUSED = "refresh_reused"

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import bcrypt
-from gevent import get_hub
 
 from campshub.config import Settings
 from campshub.core.http.problems import Invalid, Unavailable
+from campshub.core.loop import off_the_loop
 from campshub.core.security.breached import BreachedList
 
 LONGEST_BYTES = 1024
@@ -91,13 +91,13 @@ class Passwords:
 
 def hash_password(password: str, *, cost: int) -> str:
     """Return the hash to keep of a password."""
-    hashed: bytes = _off_the_loop(bcrypt.hashpw, _digest(password), bcrypt.gensalt(cost))
+    hashed: bytes = off_the_loop(bcrypt.hashpw, _digest(password), bcrypt.gensalt(cost))
     return _PREFIX + hashed.decode()
 
 
 def verify_password(password: str, kept: str | None, *, cost: int) -> bool:
     """Tell whether a password is the one that was hashed; an unknown user costs as much time as a known one."""
-    matches: bool = _off_the_loop(_matches, password, kept, cost)
+    matches: bool = off_the_loop(_matches, password, kept, cost)
     return matches
 
 
@@ -123,8 +123,3 @@ def _digest(password: str) -> bytes:
 def _nobodys(cost: int) -> bytes:
     """Return a hash that no password is known to have."""
     return b"$2b$%02d$" % cost + b"." * 53
-
-
-def _off_the_loop(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Run what only computes in the hub's thread pool, so that other requests go on."""
-    return get_hub().threadpool.apply(function, arguments)

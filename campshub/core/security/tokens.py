@@ -44,6 +44,8 @@ class Claims:
     session_id: UUID
     session_version: int
     expires_at: float
+    # The role needs a second factor that the user does not have: they may set one up, and no more.
+    must_enrol: bool = False
 
     @cached_property
     def organization(self) -> str:
@@ -89,11 +91,18 @@ class Tokens:
         )
         JWTManager(app)
 
-    def issue(self, *, user_id: UUID, organization_id: UUID, session_id: UUID, session_version: int) -> str:
+    def issue(
+        self, *, user_id: UUID, organization_id: UUID, session_id: UUID, session_version: int, must_enrol: bool = False
+    ) -> str:
         """Return an access token for one user in one organization."""
         token: str = create_access_token(
             identity=str(user_id),
-            additional_claims={"org": str(organization_id), "sid": str(session_id), "sv": session_version},
+            additional_claims={
+                "org": str(organization_id),
+                "sid": str(session_id),
+                "sv": session_version,
+                **({"enrol": True} if must_enrol else {}),
+            },
             additional_headers={"kid": self._current},
         )
         return token
@@ -140,6 +149,7 @@ class Tokens:
                 session_id=UUID(payload["sid"]),
                 session_version=int(payload["sv"]),
                 expires_at=float(payload["exp"]),
+                must_enrol=bool(payload.get("enrol")),
             )
         # The last one: numbers without end.
         except (PyJWTError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
