@@ -55,6 +55,7 @@ def open_session(
     session_version: int,
     client: str | None,
     authenticated_at: datetime,
+    must_enrol: bool,
 ) -> dict[str, Any]:
     """Open a session in the organization that the unit has entered; return its first tokens."""
     unit, session_id = session.unit, new_id()
@@ -69,7 +70,7 @@ def open_session(
         created_at=unit.now,
         expires_at=unit.now + timedelta(days=platform.settings.session_days),
         authenticated_at=authenticated_at,
-        must_enrol=_must_enrol(session, user_id),
+        must_enrol=must_enrol,
         address=unit.address,
         user_agent=(client or "")[:_MOST_OF_A_CLIENT] or None,
     )
@@ -117,6 +118,7 @@ def renew(
             session_version=session_version,
             client=client,
             authenticated_at=session.unit.now,
+            must_enrol=_must_enrol(session, principal.user_id),
         )
     refresh_token = _first(platform, principal.organization_id, present.id)
     present.session_version, present.authenticated_at = session_version, session.unit.now
@@ -147,6 +149,7 @@ def switch(
         client=client,
         # Who switches has shown nothing anew.
         authenticated_at=present.authenticated_at if present else session.unit.now,
+        must_enrol=_must_enrol(session, principal.user_id),
     )
     return {**tokens, "organizations": organizations}
 

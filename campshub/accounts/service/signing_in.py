@@ -38,11 +38,7 @@ def sign_in(
     :raises BadOtp: the code is wrong, or has been used.
     :raises NoMembership: the user does not belong to the organization named, or to any.
     """
-    known = attempts.begin(session, platform, email)
-    genuine = platform.passwords.check(password, known.password_hash)
-    if known.is_held or not genuine or known.status != "active":
-        attempts.failed(session, platform, email, known)
-        raise BadCredentials
+    known = _require_password(session, platform, email, password)
     organizations = queries.memberships_of(session, known.user_id)
     chosen = next((o for o in organizations if organization_id in (None, o.organization_id)), None)
     if chosen is None:
@@ -50,7 +46,7 @@ def sign_in(
         raise NoMembership
     upgraded = _hash_anew(session, platform, password, known.password_hash)
     session.enter(chosen.organization_id, known.user_id)
-    _require_second(session, platform, email, known, otp=otp, now=now)
+    has = _require_second(session, platform, email, known, otp=otp, now=now)
     attempts.succeeded(session, platform, email, known, upgraded=upgraded)
     opened = sessions.open_session(
         session,
@@ -59,8 +55,18 @@ def sign_in(
         session_version=known.session_version,
         client=client,
         authenticated_at=now,
+        must_enrol=bool(has.is_required and not has.is_confirmed),
     )
     return {**opened, "organizations": organizations}
+
+
+def _require_password(session: Session, platform: Platform, email: str, password: str) -> AnyRow:
+    known = attempts.begin(session, platform, email)
+    genuine = platform.passwords.check(password, known.password_hash)
+    if known.is_held or not genuine or known.status != "active":
+        attempts.failed(session, platform, email, known)
+        raise BadCredentials
+    return known
 
 
 def _hash_anew(session: Session, platform: Platform, password: str, kept: str) -> str | None:
@@ -73,9 +79,9 @@ def _hash_anew(session: Session, platform: Platform, password: str, kept: str) -
 
 def _require_second(
     session: Session, platform: Platform, email: str, known: AnyRow, *, otp: str | None, now: datetime
-) -> None:
+) -> AnyRow:
     try:
-        mfa.require_second(session, platform, user_id=known.user_id, otp=otp, now=now)
+        return mfa.require_second(session, platform, user_id=known.user_id, otp=otp, now=now)
     except mfa.BadOtp:
         attempts.failed(session, platform, email, known)
         raise
