@@ -78,7 +78,7 @@ BUDGETS = {
     "POST /api/auth/logout/everywhere/": 5,
     "POST /api/auth/refresh/": 5,  # the organization, the session, its user, their second factor, the next token
     "POST /api/auth/switch/": 5,
-    "POST /api/auth/token/": 6,  # the attempt, where they belong, the tenant, the second factor, the attempt, the session
+    "POST /api/auth/token/": 6,  # the attempt, its end, where they belong, tenant, second factor, session
     "POST /api/auth/mfa/recovery-codes/": 3,
     "POST /api/auth/mfa/totp/": 3,
     "POST /api/auth/mfa/totp/confirm/": 6,

@@ -173,8 +173,13 @@ def sign_out(session: Session, principal: Principal, *, now: datetime) -> None:
 
 
 def sign_out_everywhere(session: Session, principal: Principal) -> None:
-    """End all of the user's sessions, in every organization, at the next request."""
-    user = session.scalars(select(User).where(User.id == principal.user_id).with_for_update()).one()
+    """End all of the principal's sessions."""
+    end_everywhere(session, principal.user_id)
+
+
+def end_everywhere(session: Session, user_id: UUID) -> None:
+    """End all sessions of a user, in every organization, at the next request."""
+    user = session.scalars(select(User).where(User.id == user_id).with_for_update()).one()
     user.session_version += 1
     events.happened(session, Kind.SIGNED_OUT_EVERYWHERE, user.id)
     session.flush()
