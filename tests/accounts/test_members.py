@@ -141,7 +141,7 @@ def test_admins_who_remove_each_other_at_once_leave_one(app, place, sql):
 
     (left,) = sql("SELECT count(*) FROM memberships WHERE organization_id = %s AND role = 'admin'", place.id)[0]
     assert left == len(admins) - statuses.count(200) >= 1
-    assert set(statuses) <= {200, 401, 403, 409}
+    assert set(statuses) <= {200, 401, 403, 409, 503}
 
 
 def test_only_superadmins_make_and_change_superadmins(api, place):
@@ -204,7 +204,8 @@ def test_fifty_at_once_accept_once(app, invite, sql, place):
     with ThreadPoolExecutor(AT_ONCE) as pool:
         statuses = list(pool.map(lambda _: accept(Client(app), token).status, range(AT_ONCE)))
 
-    assert sorted(statuses) == [200] + [410] * (AT_ONCE - 1)
+    # 503: it waited too long for its turn, and may ask again; it got nothing.
+    assert (statuses.count(200), set(statuses) - {503}) == (1, {200, 410})
     assert sql("SELECT count(*) FROM users WHERE email = %s", made["email"]) == [(1,)]
 
 

@@ -103,7 +103,8 @@ def test_fifty_at_once_with_one_code_get_in_once(person, sql):
     with ThreadPoolExecutor(AT_ONCE) as pool:
         statuses = list(pool.map(lambda _: person.sign_in(otp=code).status, range(AT_ONCE)))
 
-    assert sorted(statuses) == [200] + [401] * (AT_ONCE - 1)
+    # 503: it waited too long for its turn, and may ask again; it got nothing.
+    assert (statuses.count(200), set(statuses) - {503}) == (1, {200, 401})
 
 
 def test_fifty_at_once_with_one_recovery_code_get_in_once(person, sql):
@@ -112,7 +113,8 @@ def test_fifty_at_once_with_one_recovery_code_get_in_once(person, sql):
     with ThreadPoolExecutor(AT_ONCE) as pool:
         statuses = list(pool.map(lambda _: person.sign_in(otp=person.codes[0]).status, range(AT_ONCE)))
 
-    assert sorted(statuses) == [200] + [401] * (AT_ONCE - 1)
+    # 503: it waited too long for its turn, and may ask again; it got nothing.
+    assert (statuses.count(200), set(statuses) - {503}) == (1, {200, 401})
     assert person.signed_in(otp=person.codes[1].lower().replace("-", " ")).get(MFA).json["recovery_codes_left"] == 8
 
 

@@ -165,7 +165,8 @@ def test_fifty_at_once_reset_once(posted, someone):
         given = [{"token": token, "new_password": f"{NEW} {number}"} for number in range(AT_ONCE)]
         statuses = list(pool.map(lambda body: Client(posted).post(RESET, body).status, given))
 
-    assert sorted(statuses) == [204] + [410] * (AT_ONCE - 1)
+    # 503: it waited too long for its turn, and may ask again; it got nothing.
+    assert (statuses.count(204), set(statuses) - {503}) == (1, {204, 410})
     assert sign_in(posted, someone.email, f"{NEW} {statuses.index(204)}").status == 200
 
 

@@ -84,8 +84,9 @@ def test_fifty_at_once_get_one_successor(app, anyone, sign_in, sql, place):
     with ThreadPoolExecutor(AT_ONCE) as pool:
         answers = list(pool.map(lambda _: refresh(Client(app), first["refresh_token"]), range(AT_ONCE)))
 
-    assert {answer.status for answer in answers} == {200}
-    assert len({answer.json["refresh_token"] for answer in answers}) == 1
+    # 503: it waited too long for its turn, and may ask again.
+    assert {answer.status for answer in answers} - {503} == {200}
+    assert len({answer.json["refresh_token"] for answer in answers if answer.status == 200}) == 1
     assert sql("SELECT version FROM sign_in_sessions WHERE organization_id = %s", place.id) == [(2,)]
 
 
