@@ -16,7 +16,7 @@ from typing import Any
 
 from bench.load import ROOT
 from bench.servers import FOR_BENCH, NGINX_RATE
-from campshub.accounts import service as accounts
+from campshub.accounts.service import organizations as accounts
 from campshub.app import create_app
 from campshub.config import load_settings
 from campshub.core.db.work import unit_of_work

@@ -5,6 +5,7 @@ import os
 import re
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
@@ -64,13 +65,29 @@ class Settings(BaseSettings):
     field_encryption_keys: str
     jwt_issuer: str = "campshub"
     access_token_minutes: int = 30
-    refresh_token_days: int = 30
+    refresh_token_days: int = Field(default=30, ge=1)
+    session_days: int = Field(default=180, ge=1)
     password_cost: int = Field(default=12, ge=4, le=16)
+    password_hashes_at_once: int = Field(default=2, ge=1, le=64)
+    password_wait_s: float = Field(default=5.0, gt=0)
+    password_list: str = ""
+    lockout_account_after: int = Field(default=5, ge=1)
+    lockout_address_after: int = Field(default=100, ge=1)
+    lockout_first_s: int = Field(default=30, ge=1)
+    lockout_longest_s: int = Field(default=900, ge=1)
+
+    step_up_minutes: int = Field(default=10, ge=1)
+
+    smtp_url: str = ""
+    mail_from: str = "CampsHub <campshub@localhost>"
+    mail_folder: str = ".devstack/mail"
+    public_url: str = "http://localhost:8000"
 
     rate_limit_anonymous: str = "100/hour"
     rate_limit_user: str = "1000/hour"
     rate_limit_login: str = "5/minute"
     rate_limit_login_address: str = "60/minute"
+    rate_limit_refresh: str = "600/minute"
     rate_limit_chat: str = "20/minute"
     rate_limit_generation: str = "10/minute"
     rate_limit_rpm: int = Field(default=1000, ge=1, le=1_000_000)
@@ -92,11 +109,20 @@ class Settings(BaseSettings):
         read_keys(value)
         return value
 
+    @field_validator("smtp_url")
+    @classmethod
+    def _mail_has_a_server(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in {"smtp", "smtps"} or not parts.hostname):
+            raise ValueError("must be smtp://host or smtps://host, with user:password@ and :port where needed")
+        return value
+
     @field_validator(
         "rate_limit_anonymous",
         "rate_limit_user",
         "rate_limit_login",
         "rate_limit_login_address",
+        "rate_limit_refresh",
         "rate_limit_chat",
         "rate_limit_generation",
     )

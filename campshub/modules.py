@@ -9,12 +9,18 @@ from flask import Flask
 from campshub.core.http.openapi import Api
 
 MODULES = ("accounts", "students", "attendance", "workouts", "demo")
-CORE_COMMANDS = ("campshub.core.ops.cli", "campshub.core.ops.cache")
+CORE_COMMANDS = tuple(f"campshub.core.ops.{name}" for name in ("cli", "cache", "keys", "outbox", "passwords"))
 
 
 def load_models() -> None:
     """Import every table, so that the metadata is whole."""
-    for name in ("core.db.epoch", "core.http.idempotency", "core.jobs.outbox", "core.security.audit"):
+    for name in (
+        "core.db.epoch",
+        "core.http.idempotency",
+        "core.jobs.outbox",
+        "core.security.audit",
+        "core.security.events",
+    ):
         import_module(f"campshub.{name}")
     for module in MODULES:
         _part(module, "models")
@@ -24,6 +30,7 @@ def load(app: Flask, api: Api) -> None:
     """Register each module's addresses and commands."""
     load_models()
     for module in MODULES:
+        _part(module, "tasks")
         routes = _part(module, "routes")
         for blueprint in getattr(routes, "blueprints", ()):
             api.register_blueprint(blueprint)

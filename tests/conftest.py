@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from campshub.accounts import service as accounts
+from campshub.accounts.service import organizations as accounts
 from campshub.app import create_app
 from campshub.config import Settings, load_settings
 from campshub.core.db import session as sessions
@@ -36,6 +36,10 @@ UNLIMITED = {
     "rate_limit_user": "1000000/hour",
     "rate_limit_login": "1000000/minute",
     "rate_limit_login_address": "1000000/minute",
+    "rate_limit_refresh": "1000000/minute",
+    "password_wait_s": 60.0,
+    "lockout_account_after": 1_000_000,
+    "lockout_address_after": 1_000_000,
     "rate_limit_rpm": 1_000_000,
     "rate_limit_burst": 1_000_000,
 }

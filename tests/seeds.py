@@ -6,10 +6,17 @@ A new path parameter fails the matrix until it is seeded here.
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
+from uuid import UUID
 
+import pyotp
+
+from campshub.accounts.service import invitations, passwords
+from campshub.core.db.base import new_id
+from campshub.core.db.work import unit_of_work
 from campshub.core.security.permissions import Role
-from tests.conftest import Place, new_place
+from tests.conftest import PASSWORD, Client, Place, new_place
 
+NEW_PASSWORD = "wrong donkey charger"
 TODAY = date.today()  # noqa: DTZ011 - a day more or less at either end does no harm
 
 
@@ -33,12 +40,72 @@ class Seeds:
         """All ids of the organization."""
         return {*self.ids.values(), *self.others, str(self.place.id)}
 
+    def tokens(self, who: Client | None = None) -> dict[str, Any]:
+        """Return the tokens of a new session of a user, else of the admin."""
+        email = (who or self.place.the(Role.ADMIN)).get("/api/me/").json["email"]
+        return Client(self.place.app).made("/api/auth/token/", {"email": email, "password": PASSWORD})
+
+    def signed_in(self, who: Client) -> Client:
+        """Return a client of a new session of a user."""
+        return Client(self.place.app, {"Authorization": f"Bearer {self.tokens(who)['access_token']}"}, who.user_id)
+
+    def new_sign_in(self, role: Role) -> str:
+        """Return the id of a new session of the user of a role."""
+        client = self.signed_in(self.place.the(role))
+        found: str = next(s["id"] for s in client.get("/api/auth/sessions/?limit=200").json["items"] if s["is_current"])
+        return found
+
+    def reset_token(self) -> str:
+        """Return a token with which some user sets a new password."""
+        email, app = self.place.someone(Role.CLIENT).get("/api/me/").json["email"], self.place.app
+        with app.app_context(), unit_of_work(system=True) as session:
+            found = passwords.prepare_reset(
+                session, app.extensions["campshub"], email=email, reset_id=new_id(), now=session.unit.now
+            )
+        assert found is not None
+        return found[1]
+
+    def invitation_token(self) -> str:
+        """Return a token with which someone new accepts an invitation."""
+        body = {"email": f"{new_id().hex}@example.org", "role": "trainer"}
+        made, app = self.place.the(Role.ADMIN).made("/api/invitations/", body), self.place.app
+        return invitations.token_of(app.extensions["campshub"], self.place.id, UUID(made["id"]))
+
+    def first_code(self, who: Client) -> str:
+        """Begin to set up one-time codes for someone; return the first of them."""
+        return pyotp.TOTP(who.made("/api/auth/mfa/totp/", None)["secret"]).now()
+
+    def enrolled(self, who: Client) -> None:
+        """Give someone a second factor."""
+        who.made("/api/auth/mfa/totp/confirm/", {"otp": self.first_code(who)})
+
+    def real_body(self, rule: str, who: Client) -> dict[str, Any] | None:
+        """Return the body with which an address answers what no made-up one would get; None: it needs none."""
+        made = {
+            "/api/auth/token/": lambda: {"email": self.email, "password": PASSWORD},
+            "/api/auth/refresh/": lambda: {"refresh_token": self.tokens()["refresh_token"]},
+            "/api/auth/mfa/totp/confirm/": lambda: {"otp": self.first_code(who)},
+            "/api/auth/mfa/recovery-codes/": lambda: self.enrolled(who),
+            "/api/auth/step-up/": lambda: {"password": PASSWORD},
+            "/api/auth/password/": lambda: {"present_password": PASSWORD, "new_password": NEW_PASSWORD},
+            "/api/auth/password/reset/": lambda: {"token": self.reset_token(), "new_password": NEW_PASSWORD},
+            "/api/invitations/accept/": lambda: {
+                "token": self.invitation_token(),
+                "name": "Asha",
+                "password": NEW_PASSWORD,
+            },
+            "/api/auth/switch/": lambda: {"organization_id": str(self.place.id)},
+        }.get(rule)
+        return made() if made else None
+
     def id_for(self, name: str) -> str | None:
         """Return the id that a parameter or field of this name takes; a login that no student has yet."""
         if name == "user_id":
             login = str(self.place.someone(Role.CLIENT).user_id)
             self.others.add(login)
             return login
+        if name == "organization_id":
+            return str(self.place.id)
         return self.ids.get({"trainer_ids": "trainer_id", "marked_by": "user_id"}.get(name, name))
 
 
@@ -60,6 +127,7 @@ def seed(app: Any, word: str) -> Seeds:
         _attendance(seeds)
     if "/api/workout-logs/" in rules:
         _workouts(seeds)
+    _sign_ins(seeds)
     return seeds
 
 
@@ -69,6 +137,13 @@ def _twice(seeds: Seeds, name: str, address: str, *bodies: dict[str, Any]) -> st
     seeds.ids[name] = made[0]
     seeds.others.update(made[1:])
     return made[0]
+
+
+def _sign_ins(seeds: Seeds) -> None:
+    seeds.ids["sign_in_id"] = seeds.new_sign_in(Role.ADMIN)
+    seeds.others.add(seeds.new_sign_in(Role.ADMIN))
+    invited = [{"email": f"{number}-{seeds.word}@example.org", "role": "trainer"} for number in range(2)]
+    _twice(seeds, "invitation_id", "/api/invitations/", *invited)
 
 
 def _students(seeds: Seeds) -> None:

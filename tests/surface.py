@@ -21,8 +21,12 @@ BY_NAME = {
     "load": "10",
     "body_weight": "10",
     "admin_password": "correct horse battery",
+    "password": "correct horse battery",
+    "new_password": "correct horse battery",
 }
 BY_SCHEMA: dict[str, dict[str, Any]] = {
+    "UserIn": {"role": "client"},  # only superadmins make superadmins
+    "InvitationIn": {"role": "client"},
     # None: what the field itself says, although it may be left out.
     "WorkoutLogIn": {"student_id": None},
     "EnrolmentIn": {"begins_on": "2020-01-01", "ends_on": "2020-01-31"},  # the seeded students are enrolled today
@@ -50,6 +54,11 @@ class Operation:
     @property
     def name(self) -> str:
         return f"{self.method} {self.rule}"
+
+    @property
+    def ends_sessions(self) -> bool:
+        """Whether it is about the session of whoever calls it: it wants a caller of its own, who has signed in."""
+        return self.rule.startswith(tuple(f"/api/auth/{name}/" for name in ("logout", "mfa", "password", "step-up")))
 
     def address(self, ids: dict[str, str], **instead: str) -> str:
         """Return the address with its parameters filled in, and those of its query that must be there."""

@@ -18,7 +18,6 @@ from campshub.app import create_app
 from campshub.config import load_settings
 from campshub.core.http.rows import Rows
 from campshub.core.security.permissions import Role
-from tests.conftest import PASSWORD
 from tests.seeds import seed
 from tests.surface import BY_NAME, body_for, operations
 
@@ -49,6 +48,9 @@ def _document():
 
 DOCUMENT = _document()
 OPERATIONS = [found.ok() for found in schemathesis.openapi.from_dict(DOCUMENT).get_all_operations()]
+PUBLIC = {"/api/invitations/accept/"} | {
+    f"/api/auth/{name}/" for name in ("token", "refresh", "password/forgot", "password/reset")
+}
 DESCRIBED = [
     (f"{method.upper()} {path}", operation)
     for path, item in DOCUMENT["paths"].items()
@@ -78,7 +80,7 @@ def test_operations_are_told_apart_and_say_what_they_do_and_how_they_refuse():
         problems = [
             answer for answer in refusals.values() if list(answer.get("content", {})) == ["application/problem+json"]
         ]
-        secured = operation["security"] or name.endswith("/api/auth/token/")
+        secured = operation["security"] or name.partition(" ")[2] in PUBLIC
         parameters = {p["name"] for p in operation.get("parameters", ()) if "name" in p}
         if (
             ids[operation["operationId"]] != 1
@@ -120,24 +122,33 @@ def seeds(app):
     return seed(app, "Fuzzed")
 
 
-def _fill(case, source, operation, seeds):
+def _caller(operation, seeds):
+    superadmin = Role.SUPERADMIN
+    if operation.ends_sessions:
+        return seeds.signed_in(seeds.place.someone(superadmin))
+    return seeds.place.the(superadmin)
+
+
+def _fill(case, source, operation, seeds, who):
     """Put real ids, or a real body, in the place of what was made up; half of what is asked should find something."""
     if source == "as generated":
         return
     for name in case.path_parameters or ():
-        case.path_parameters[name] = seeds.ids[name]
+        own = name == "sign_in_id"  # one's own sessions alone can be ended
+        case.path_parameters[name] = seeds.new_sign_in(Role.SUPERADMIN) if own else seeds.ids[name]
     query = case.query or {}
     for name in query:
         query[name] = BY_NAME["on"] if name == "on" else seeds.ids.get(name, query[name])
     if source == "real body" and operation.handler.mark.body is not None:
         case.body = body_for(operation.handler.mark.body, seeds.id_for)
         (case.headers or {}).pop("If-Match", None)
-        if operation.rule == "/api/auth/token/":
-            case.body |= {"email": seeds.email, "password": PASSWORD}
+        case.body |= seeds.real_body(operation.rule, who) or {}
+    elif source == "real body":
+        seeds.real_body(operation.rule, who)
 
 
-def _fuzz(case, app, seeds, checks):
-    token = seeds.place.the(Role.SUPERADMIN).headers
+def _fuzz(case, app, who, checks):
+    token = who.headers
     response = case.call(base_url="http://localhost", app=app, headers=token)
     case.validate_response(response, checks=checks, headers=token)
     return response.status_code
@@ -161,13 +172,14 @@ def test_answers_are_as_described(described, app, seeds, record_property):
     @quick
     @given(case=described.as_strategy(generation_mode=GenerationMode.POSITIVE), source=st.sampled_from(SOURCES))
     def fitting(case, source):
-        _fill(case, source, operation, seeds)
-        answered[_fuzz(case, app, seeds, ALWAYS) // 100] += 1
+        who = _caller(operation, seeds)
+        _fill(case, source, operation, seeds, who)
+        answered[_fuzz(case, app, who, ALWAYS) // 100] += 1
 
     @hypothesis_settings(quick, max_examples=max(EXAMPLES // 2, 1))
     @given(case=described.as_strategy(generation_mode=GenerationMode.NEGATIVE))
     def unfit(case):
-        _fuzz(case, app, seeds, ALWAYS if rows else ALWAYS + REJECTED)
+        _fuzz(case, app, _caller(operation, seeds), ALWAYS if rows else ALWAYS + REJECTED)
 
     fitting()
     if described.body or described.query or described.path_parameters:

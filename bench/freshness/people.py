@@ -7,7 +7,7 @@ import json
 import sys
 from datetime import UTC, datetime
 
-from campshub.accounts import service as accounts
+from campshub.accounts.service import organizations as accounts
 from campshub.app import create_app
 from campshub.core.db.base import new_id
 from campshub.core.db.work import unit_of_work

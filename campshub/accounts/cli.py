@@ -2,25 +2,27 @@
 
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 from zoneinfo import available_timezones
 
 import click
 from flask import current_app
 from flask.cli import AppGroup
 
-from campshub.accounts import service
-from campshub.core.db.base import new_id
+from campshub.accounts.queries.signing_in import credentials_of, memberships_of
+from campshub.accounts.service import organizations as service
+from campshub.accounts.service import passwords, sessions
+from campshub.core.db.base import AnyRow, new_id
 from campshub.core.db.work import unit_of_work
-from campshub.core.http.problems import Problem
+from campshub.core.http.problems import Invalid, Problem
 from campshub.core.http.serialise import write
-from campshub.core.security.passwords import hash_password
+from campshub.core.platform import Platform
+from campshub.core.security.passwords import SHORTEST
 from campshub.core.security.permissions import Role
 
 organizations = AppGroup("organizations", help="Organizations: the tenants of this installation.")
 users = AppGroup("users", help="The people who can sign in.")
 commands = (organizations, users)
-
-_LEAST_PASSWORD = 12
 
 
 @organizations.command("create")
@@ -63,9 +65,12 @@ def create_admin(
 
     Example: flask users create-admin --organization 0198... --email head@example.org
     """
-    if len(password) < _LEAST_PASSWORD:
-        raise click.ClickException(f"The password needs at least {_LEAST_PASSWORD} characters.")
-    hashed = hash_password(password, cost=current_app.extensions["campshub"].settings.password_cost)
+    platform: Platform = current_app.extensions["campshub"]
+    try:
+        platform.passwords.require_good(password, least=SHORTEST, email=email)
+    except Invalid as refused:
+        raise click.ClickException(f"The password: {refused.errors[0].detail}") from refused
+    hashed = platform.passwords.hash(password)
     with unit_of_work(system=True, organization_id=organization_id) as session:
         entered = session.enter(organization_id)
         if entered.organization_status is None:
@@ -84,6 +89,50 @@ def create_admin(
             raise click.ClickException(problem.detail) from problem
         user_id = user.id
     _say(as_json, f"Created {email}: {user_id}", id=user_id, email=email)
+
+
+@users.command("reset-password")
+@click.option("--email", required=True)
+@click.option("--password", prompt=True, hide_input=True, confirmation_prompt=True)
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+def reset_password(*, email: str, password: str, as_json: bool) -> None:
+    """Give a user another password; all of their sessions end.
+
+    Example: flask users reset-password --email head@example.org
+    """
+    platform: Platform = current_app.extensions["campshub"]
+    user_id, memberships = _find(email)
+    try:
+        platform.passwords.require_good(password, least=passwords.least_length(memberships), email=email)
+    except Invalid as refused:
+        raise click.ClickException(f"The password: {refused.errors[0].detail}") from refused
+    hashed = platform.passwords.hash(password)
+    with unit_of_work(system=True, organization_id=memberships[0].organization_id) as session:
+        passwords.replace(session, platform, user_id=user_id, email=email, hashed=hashed)
+    _say(as_json, f"{email} has another password, and has to sign in anew.", id=user_id, email=email)
+
+
+@users.command("sign-out")
+@click.option("--email", required=True)
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+def sign_out(*, email: str, as_json: bool) -> None:
+    """End all sessions of a user, in every organization.
+
+    Example: flask users sign-out --email head@example.org
+    """
+    user_id, memberships = _find(email)
+    with unit_of_work(system=True, organization_id=memberships[0].organization_id) as session:
+        sessions.end_everywhere(session, user_id)
+    _say(as_json, f"{email} is signed out.", id=user_id, email=email)
+
+
+def _find(email: str) -> tuple[UUID, list[AnyRow]]:
+    with unit_of_work(system=True, read_only=True) as session:
+        known = credentials_of(session, email)
+        memberships = memberships_of(session, known.user_id) if known else []
+    if known is None or not memberships:
+        raise click.ClickException(f"Nobody who belongs to an active organization has the address {email}.")
+    return known.user_id, memberships
 
 
 def _say(as_json: bool, sentence: str, **facts: Any) -> None:  # noqa: FBT001 - a flag of the command line

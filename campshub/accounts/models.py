@@ -4,7 +4,7 @@ import uuid
 from datetime import datetime
 from typing import ClassVar
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, UniqueConstraint, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from campshub.core.db.base import PERSONAL, Base, TenantBase, VersionedBase, new_id, tenant_index, tenant_unique
@@ -20,7 +20,10 @@ class Organization(VersionedBase):
 
     __tablename__ = "organizations"
     __tag__ = "access"
-    __table_args__ = (CheckConstraint(f"status IN {ORGANIZATION_STATUSES}", name="status"),)
+    __table_args__ = (
+        CheckConstraint(f"status IN {ORGANIZATION_STATUSES}", name="status"),
+        CheckConstraint("password_length_min BETWEEN 8 AND 64", name="password_length_min"),
+    )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     name: Mapped[str]
@@ -28,6 +31,9 @@ class Organization(VersionedBase):
     time_zone: Mapped[str]
     currency: Mapped[str]
     locale: Mapped[str]
+    password_length_min: Mapped[int] = mapped_column(default=12, server_default="12")
+    # The roles whose users need a second factor.
+    mfa_roles: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))
 
     @property
     def organization_id(self) -> uuid.UUID:
@@ -66,6 +72,59 @@ class UserCredential(Base):
     changed_at: Mapped[datetime]
 
 
+class PasswordReset(Base):
+    """A link for a new password that was sent to a user; only definer functions and jobs read it."""
+
+    __tablename__ = "password_resets"
+    __tag__ = "credentials"
+    __audited__ = False
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class TotpSecret(Base):
+    """The sealed secret of a user's one-time codes; only definer functions read it."""
+
+    __tablename__ = "totp_secrets"
+    __tag__ = "credentials"
+    __audited__ = False
+
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    sealed_secret: Mapped[str]
+    confirmed_at: Mapped[datetime | None]
+    last_step: Mapped[int] = mapped_column(BigInteger, server_default="0")  # of the last code that was used
+
+
+class RecoveryCode(Base):
+    """A code for whoever has lost their second factor; only definer functions read it."""
+
+    __tablename__ = "recovery_codes"
+    __tag__ = "credentials"
+    __audited__ = False
+
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    code_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    used_at: Mapped[datetime | None]
+
+
+class SignInAttempt(Base):
+    """How often signing in has failed for an account or from an address; only definer functions read it."""
+
+    __tablename__ = "sign_in_attempts"
+    __tag__ = "credentials"
+    __audited__ = False
+
+    key: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)  # a keyed hash
+    failures: Mapped[int]
+    last_at: Mapped[datetime]
+    held_until: Mapped[datetime | None]
+
+
 class Membership(TenantBase):
     """A user's belonging to an organization, with a role."""
 
@@ -83,18 +142,64 @@ class Membership(TenantBase):
     status: Mapped[str] = mapped_column(default="active", server_default="active")
 
 
+class Invitation(TenantBase):
+    """An invitation to belong to an organization, accepted once by whoever has the address."""
+
+    __tablename__ = "invitations"
+    __tag__ = "invitations"
+    __table_args__ = (
+        CheckConstraint(f"role IN {tuple(role.value for role in Role)}", name="role"),
+        CheckConstraint("(accepted_at IS NULL) = (user_id IS NULL)", name="accepted_by"),
+    )
+    __person__: ClassVar[str] = "user_id"
+
+    email: Mapped[str] = mapped_column(info=PERSONAL)
+    role: Mapped[str]
+    invited_by: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary, info=PERSONAL)
+    expires_at: Mapped[datetime]
+    accepted_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    user_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id"), index=True)
+
+    @property
+    def status(self) -> str:
+        """What a new one is."""
+        return "open"
+
+
 class SignInSession(TenantBase):
     """A sign-in and the family of refresh tokens that came of it."""
 
     __tablename__ = "sign_in_sessions"
     __tag__ = "sign_ins"
     __audited__ = False
-    __table_args__ = (Index(None, "user_id", "organization_id"),)
+    __table_args__ = (
+        Index(None, "user_id", "organization_id"),
+        tenant_index(
+            "user_id", "access_until", name="ix_sign_in_sessions_ended", postgresql_where=text("ended_at IS NOT NULL")
+        ),
+    )
 
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"))
     refresh_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    previous_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
+    rotated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    idle_until: Mapped[datetime] = mapped_column(server_default=func.now())
     expires_at: Mapped[datetime]
+    # Until when an access token of the session may be about: so long its end must be told.
+    access_until: Mapped[datetime] = mapped_column(server_default=func.now())
+    # When a password or a second factor was shown last.
+    authenticated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    # Raising the user's ends every session with another one.
+    session_version: Mapped[int] = mapped_column(server_default="1")
+    # The role needs a second factor and the user has none: they may set one up, and no more.
+    must_enrol: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    address: Mapped[str | None]
+    user_agent: Mapped[str | None]
     ended_at: Mapped[datetime | None]
 
 
 everyone_sees(Membership)
+everyone_sees(SignInSession)
+everyone_sees(Invitation)

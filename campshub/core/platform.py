@@ -15,7 +15,9 @@ from campshub.core.http.callers import Callers
 from campshub.core.http.declared import Declared
 from campshub.core.http.limits import Limits
 from campshub.core.http.marks import Life, Mark
+from campshub.core.mail import mailer_of
 from campshub.core.security.crypto import KeyRing
+from campshub.core.security.passwords import Passwords
 from campshub.core.security.tokens import Tokens
 
 MIB = 1024 * 1024
@@ -30,6 +32,8 @@ class Platform:
         self.engines: dict[str | None, Engine] = {}
         self.ring = KeyRing(read_keys(settings.field_encryption_keys))
         self.tokens = Tokens(settings)
+        self.mailer = mailer_of(settings)
+        self.passwords = Passwords(settings)
         self.cache = Cache(settings.redis_urls[0])
         self.limits = Limits(settings)
         self.declared = Declared(settings, self.cache)

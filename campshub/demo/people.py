@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from campshub.accounts import service as accounts
+from campshub.accounts.service import organizations as accounts
 from campshub.core.db.base import new_id
 from campshub.core.db.bulk import copy_rows
 from campshub.core.db.session import Session

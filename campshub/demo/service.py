@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from campshub.accounts import queries
-from campshub.accounts import service as accounts
+from campshub.accounts.queries import signing_in as queries
+from campshub.accounts.service import organizations as accounts
 from campshub.core.db.base import new_id
 from campshub.core.db.session import Session
 from campshub.core.db.work import unit_of_work

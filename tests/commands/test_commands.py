@@ -6,6 +6,7 @@ import uuid
 import pytest
 
 from campshub.core.db.base import new_id
+from tests.conftest import PASSWORD
 
 
 @pytest.fixture
@@ -48,13 +49,49 @@ def test_a_wrong_command_says_in_a_line_what_to_do(flask, words, says):
     assert "Traceback" not in result.output
 
 
+@pytest.fixture
+def signed_in(app, api):
+    """An admin's address, and tokens of theirs."""
+    email = api.get("/api/me/").json["email"]
+    return email, app.test_client().post("/api/auth/token/", json={"email": email, "password": PASSWORD}).json
+
+
+def opens(app, tokens):
+    headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+    return app.test_client().get("/api/organization/", headers=headers).status_code
+
+
+def test_a_users_password_is_reset_and_their_sessions_end(app, flask, signed_in):
+    email, tokens = signed_in
+    assert opens(app, tokens) == 200
+
+    bad = flask("users", "reset-password", "--email", email, "--password", "password1234")
+    done = flask("users", "reset-password", "--email", email.upper(), "--password", "wrong donkey charger")
+
+    assert (bad.exit_code, done.exit_code) == (1, 0), done.output
+    assert opens(app, tokens) == 401
+    body = {"email": email, "password": "wrong donkey charger"}
+    assert app.test_client().post("/api/auth/token/", json=body).status_code == 200
+
+
+def test_a_user_is_signed_out_everywhere(app, flask, signed_in):
+    email, tokens = signed_in
+    assert opens(app, tokens) == 200
+
+    assert flask("users", "sign-out", "--email", email).exit_code == 0
+
+    assert opens(app, tokens) == 401
+    nobody = flask("users", "sign-out", "--email", "nobody@example.org")
+    assert (nobody.exit_code, "Nobody" in nobody.output) == (1, True)
+
+
 def test_a_short_password_is_refused(flask, place):
     result = flask(
         *("users", "create-admin", "--organization", str(place.id), "--email", "a@b.c", "--password", "short")
     )
 
     assert result.exit_code == 1
-    assert "at least 12 characters" in result.output
+    assert "At least 12 characters" in result.output
 
 
 def test_an_address_is_given_to_one_user(flask, place):

@@ -15,7 +15,13 @@ from tests.conftest import PASSWORD, Client, close, settings_of
 from tests.surface import operations
 
 TOKEN = "/api/auth/token/"
-MARKED = {"POST /api/auth/token/": {"login", "login_address"}}
+MARKED = {
+    "POST /api/auth/password/forgot/": {"login", "login_address"},
+    "POST /api/auth/password/reset/": {"login_address"},
+    "POST /api/auth/refresh/": {"refresh"},
+    "POST /api/auth/token/": {"login", "login_address"},
+    "POST /api/invitations/accept/": {"login_address"},
+}
 DOCUMENTATION = [
     "/docs/",
     "/docs/swagger-ui.css",
@@ -240,6 +246,7 @@ def test_every_limit_that_a_handler_names_is_declared(app, make):
         "documentation": (1000, 3600),
         "login": (5, 60),
         "login_address": (60, 60),
+        "refresh": (600, 60),
         "chat": (20, 60),
         "generation": (10, 60),
     }

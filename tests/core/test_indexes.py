@@ -115,6 +115,8 @@ LOOKS_AT = {
         **LOGS,
         "sort date": ("workout_logs", "student_id", "local_date", "id"),
     },
+    "/api/auth/sessions/": {"sort created": "the sessions of one user, found by the user: some dozen"},
+    "/api/invitations/": {"sort created": ("invitations", "id")},
     "/api/users/": {
         "role": ("memberships", "role"),
         "sort name": "users belong to many organizations, so their names stand in no tenant's index: the members of one"

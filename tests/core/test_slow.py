@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from campshub.accounts import queries
+from campshub.accounts.queries import organizations as queries
 from campshub.app import create_app
 from campshub.core.db.work import unit_of_work
 from campshub.core.observe import slow

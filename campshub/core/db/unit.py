@@ -32,6 +32,8 @@ class Entered:
     fresh: bool
     key_is_free: bool | None
     answer: dict[str, Any] | None
+    # The caller's sessions that have ended though an access token of theirs has not.
+    ended_sessions: list[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,12 @@ class SessionEnded(Unauthenticated):
     code = "session_ended"
 
 
+class MfaRequired(Forbidden):
+    """Your organization asks your role for a second factor: set one up (`/api/auth/mfa/totp/`), then refresh."""
+
+    code = "mfa_required"
+
+
 class OrganizationSuspended(Forbidden):
     """This organization is not active."""
 
@@ -40,11 +46,15 @@ def admitted(entered: Entered | None, claims: Claims, permission: Permission | N
     """
     if entered is None or entered.role is None or entered.session_version != claims.session_version:
         raise SessionEnded
+    if entered.ended_sessions and claims.session in entered.ended_sessions:
+        raise SessionEnded
     if entered.organization_status != "active":
         raise OrganizationSuspended
     role = Role(entered.role)
     if permission is not None and permission not in ROLES[role]:
         raise Forbidden
+    if claims.must_enrol and permission not in (Permission.ME_READ, Permission.ME_WRITE):
+        raise MfaRequired
     return role
 
 

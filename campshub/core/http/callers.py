@@ -1,7 +1,8 @@
 """Who has asked lately: their state in their organization, as kept under the stamp of the tag ``access``.
 
-What is kept names the caller's state (role, session version, the organization's time zone and status) and how far they
-see; with today's dates that is the part of an answer's key which tells one caller's answers from another's.
+What is kept names the caller's state (role, session version, which of their sessions have ended, the organization's
+time zone and status) and how far they see; with today's dates that is the part of an answer's key which tells one
+caller's answers from another's.
 """
 
 import threading
@@ -33,6 +34,7 @@ class Caller:
     session_version: int | None
     time_zone: str | None
     status: str | None
+    ended_sessions: list[str] | None = None
 
     def view(self, seconds: int) -> str:
         """Return what the caller sees at a time: whose rows, and on which dates (the organization's own and UTC's)."""
@@ -40,12 +42,14 @@ class Caller:
 
     def packed(self) -> bytes:
         """Return the state as Redis keeps it; ``ask.lua`` reads the first two lines."""
-        state = orjson.dumps([self.role, self.session_version, self.time_zone, self.status])
+        state = orjson.dumps([self.role, self.session_version, self.time_zone, self.status, self.ended_sessions])
         return f"{self.seen}\n{self.offset_s}\n".encode() + state
 
     def entered(self) -> Entered:
         """Return the state as the statement that sets the tenant tells it."""
-        return Entered(self.role, self.session_version, self.time_zone, self.status, True, None, None)
+        return Entered(
+            self.role, self.session_version, self.time_zone, self.status, True, None, None, self.ended_sessions
+        )
 
 
 def unpacked(key: bytes, packed: bytes) -> Caller:
@@ -64,7 +68,14 @@ def caller_of(key: bytes, user: str, entered: Entered, now: datetime) -> Caller 
     seen = str(entered.role) if scope is Scope.ALL else f"{entered.role}:{user}"
     seconds = int(offset.total_seconds())
     return Caller(
-        key, seen, seconds, entered.role, entered.session_version, entered.time_zone, entered.organization_status
+        key,
+        seen,
+        seconds,
+        entered.role,
+        entered.session_version,
+        entered.time_zone,
+        entered.organization_status,
+        entered.ended_sessions,
     )
 
 

@@ -6,7 +6,6 @@ never comes here: ``limits`` counts it.
 """
 
 import hashlib
-import ipaddress
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ from flask_limiter import Limiter, RateLimitExceeded
 from limits.storage import RedisStorage
 
 from campshub.config import Settings, read_limit
+from campshub.core.addresses import customer
 from campshub.core.cache.connection import Cache, CacheAway
 from campshub.core.http.chain import PROBES
 from campshub.core.http.limits import Policy, policies, refusal
@@ -26,7 +26,6 @@ from campshub.core.http.marks import Mark
 
 # The documentation's page is six requests; whoever reads it must not be a stranger to the API for the next hour.
 _DOCUMENTATION_TIMES = 10
-_IPV6_CUSTOMER = 64  # bits: one customer's network, in which an address is free to choose
 
 
 class _CacheStorage(RedisStorage):
@@ -79,6 +78,7 @@ class Declared:
             "documentation": Policy("documentation", anonymous * _DOCUMENTATION_TIMES, hour_s),
             "login": Policy("login", *read_limit(settings.rate_limit_login)),
             "login_address": Policy("login_address", *read_limit(settings.rate_limit_login_address)),
+            "refresh": Policy("refresh", *read_limit(settings.rate_limit_refresh)),
             "chat": Policy("chat", *read_limit(settings.rate_limit_chat)),
             "generation": Policy("generation", *read_limit(settings.rate_limit_generation)),
         }
@@ -179,14 +179,7 @@ class Declared:
 
 def _address() -> str:
     """Return whom the request's address stands for."""
-    try:
-        found = ipaddress.ip_address(request.remote_addr or "")
-    except ValueError:
-        return "address:unknown"
-    if isinstance(found, ipaddress.IPv6Address):
-        mapped = found.ipv4_mapped
-        found = mapped or ipaddress.ip_network((int(found), _IPV6_CUSTOMER), strict=False).network_address
-    return f"address:{found}"
+    return f"address:{customer(request.remote_addr)}"
 
 
 def _headers(policy: Policy, remaining: int, reset_s: int) -> dict[str, str]:

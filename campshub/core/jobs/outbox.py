@@ -4,7 +4,7 @@ import uuid
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import func
+from sqlalchemy import Index, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from campshub.core.db.base import Base, new_id
@@ -17,6 +17,9 @@ class OutboxMessage(Base):
     __tablename__ = "outbox"
     __tag__ = "outbox"
     __audited__: ClassVar[bool] = False
+    __table_args__ = (
+        Index("ix_outbox_due", "available_at", postgresql_where=text("finished_at IS NULL AND died_at IS NULL")),
+    )
 
     organization_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
@@ -27,6 +30,9 @@ class OutboxMessage(Base):
     available_at: Mapped[datetime] = mapped_column(server_default=func.now())
     attempts: Mapped[int] = mapped_column(server_default="0")
     finished_at: Mapped[datetime | None]
+    # Given up after too many attempts; ``problem`` names the last one's error, by its kind alone.
+    died_at: Mapped[datetime | None]
+    problem: Mapped[str | None]
 
 
 def enqueue(session: Session, job: str, **arguments: Any) -> uuid.UUID:

@@ -34,6 +34,7 @@ hits = Counter("campshub_cache_hits_total", "Finished answers that were kept.", 
 misses = Counter("campshub_cache_misses_total", "Finished answers that had to be made.", ["family"])
 repairs = Counter("campshub_freshness_repairs_total", "Stamps that had to be asked of the primary.")
 unstamped = Counter("campshub_freshness_unstamped_total", "Writes that could not be stamped and raised the epoch.")
+security_events = Counter("campshub_security_events_total", "Security events, by what has happened.", ["kind"])
 apart_failures = Counter("campshub_apart_failures_total", "Records kept apart from their request that were lost.")
 
 

@@ -5,8 +5,6 @@ remembered until they run out. What can change before then (the session version,
 but read anew for each request.
 """
 
-import hashlib
-import secrets
 import threading
 import time
 from collections import OrderedDict
@@ -23,6 +21,7 @@ from jwt.exceptions import PyJWTError
 
 from campshub.config import Settings, read_keys
 from campshub.core.http.problems import Unauthenticated
+from campshub.core.security.opaque import Opaque
 
 ALGORITHM = "EdDSA"
 AUDIENCE = "campshub"
@@ -45,6 +44,8 @@ class Claims:
     session_id: UUID
     session_version: int
     expires_at: float
+    # The role needs a second factor that the user does not have: they may set one up, and no more.
+    must_enrol: bool = False
 
     @cached_property
     def organization(self) -> str:
@@ -56,9 +57,14 @@ class Claims:
         """The user's id as text."""
         return str(self.user_id)
 
+    @cached_property
+    def session(self) -> str:
+        """The session's id as text."""
+        return str(self.session_id)
+
 
 class Tokens:
-    """Issues and reads access tokens; makes refresh tokens."""
+    """Issues and reads access tokens; holds the key of the opaque ones."""
 
     def __init__(self, settings: Settings) -> None:
         self._keys = {
@@ -67,6 +73,7 @@ class Tokens:
         }
         self._public = {kid: key.public_key() for kid, key in self._keys.items()}
         self._current = next(iter(self._keys))
+        self.opaque = Opaque(settings.secret_key)
         self._issuer = settings.jwt_issuer
         self.lifetime = timedelta(minutes=settings.access_token_minutes)
         self._remembered: OrderedDict[str, Claims] = OrderedDict()
@@ -84,11 +91,18 @@ class Tokens:
         )
         JWTManager(app)
 
-    def issue(self, *, user_id: UUID, organization_id: UUID, session_id: UUID, session_version: int) -> str:
+    def issue(
+        self, *, user_id: UUID, organization_id: UUID, session_id: UUID, session_version: int, must_enrol: bool = False
+    ) -> str:
         """Return an access token for one user in one organization."""
         token: str = create_access_token(
             identity=str(user_id),
-            additional_claims={"org": str(organization_id), "sid": str(session_id), "sv": session_version},
+            additional_claims={
+                "org": str(organization_id),
+                "sid": str(session_id),
+                "sv": session_version,
+                **({"enrol": True} if must_enrol else {}),
+            },
             additional_headers={"kid": self._current},
         )
         return token
@@ -135,13 +149,8 @@ class Tokens:
                 session_id=UUID(payload["sid"]),
                 session_version=int(payload["sv"]),
                 expires_at=float(payload["exp"]),
+                must_enrol=bool(payload.get("enrol")),
             )
         # The last one: numbers without end.
         except (PyJWTError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise BadToken from error
-
-
-def new_refresh_token(organization_id: UUID, session_id: UUID) -> tuple[str, bytes]:
-    """Return an opaque refresh token, which names its session, and the hash to keep of it."""
-    token = f"chr_{organization_id.hex}{session_id.hex}_{secrets.token_urlsafe(32)}"
-    return token, hashlib.sha256(token.encode()).digest()

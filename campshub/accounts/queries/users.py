@@ -1,11 +1,12 @@
-"""Who belongs: reads of organizations, users and memberships."""
+"""Who belongs: reads of users and memberships."""
 
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Text, func, select, text
+from sqlalchemy import Text, func, select
 
 from campshub.accounts.models import Membership, Organization, User
+from campshub.accounts.queries.signing_in import memberships_of
 from campshub.core.db.base import AnyRow
 from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
@@ -13,25 +14,15 @@ from campshub.core.http.pagination import Page, PageRequest
 from campshub.core.http.problems import NotFound
 from campshub.core.security.principal import Principal, visible_to
 
-_CREDENTIALS = text("SELECT * FROM credentials_of(:email_key)")
-_MEMBERSHIPS = text("SELECT * FROM memberships_of(:user_id)")
-
-USER_COLUMNS = (User.id, User.email, User.name, Membership.role, Membership.status, User.created_at, User.version)
-
-
-def email_key(email: str) -> str:
-    """Return an e-mail address as it is compared."""
-    return email.strip().casefold()
-
-
-def credentials_of(session: Session, email: str) -> AnyRow | None:
-    """Return id, status, session version and password hash of the user with an e-mail address."""
-    return session.execute(_CREDENTIALS, {"email_key": email_key(email)}).one_or_none()
-
-
-def memberships_of(session: Session, user_id: UUID) -> list[AnyRow]:
-    """Return the active organizations that a user belongs to, the one last used first."""
-    return list(session.execute(_MEMBERSHIPS, {"user_id": user_id}))
+USER_COLUMNS = (
+    User.id,
+    User.email,
+    User.name,
+    Membership.role,
+    Membership.status,
+    User.created_at,
+    Membership.version,
+)
 
 
 def me(session: Session, principal: Principal) -> dict[str, Any]:
@@ -51,25 +42,11 @@ def _oneself(principal: Principal) -> AnySelect:
     return select(User.id, User.email, User.name, User.created_at, User.version).where(User.id == principal.user_id)
 
 
-def my_organization(session: Session, principal: Principal) -> AnyRow:
-    """Return the organization that the principal is signed in to."""
-    return session.execute(_organization(principal)).one()
-
-
-@prepared
-def _organization(principal: Principal) -> AnySelect:
-    columns = (
-        Organization.id,
-        Organization.name,
-        Organization.status,
-        Organization.time_zone,
-        Organization.currency,
-        Organization.locale,
-        Organization.created_at,
-        Organization.updated_at,
-        Organization.version,
-    )
-    return select(*columns).where(Organization.id == principal.organization_id)
+def password_length_min(session: Session, principal: Principal) -> int:
+    """Return how long a password must be in the organization."""
+    return session.execute(
+        select(Organization.password_length_min).where(Organization.id == principal.organization_id)
+    ).scalar_one()
 
 
 def list_users(session: Session, principal: Principal, *, role: str | None, page: PageRequest) -> Page:

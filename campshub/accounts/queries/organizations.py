@@ -1,0 +1,32 @@
+"""Reads of the organization that one is signed in to."""
+
+from sqlalchemy import select
+
+from campshub.accounts.models import Organization
+from campshub.core.db.base import AnyRow
+from campshub.core.db.prepared import AnySelect, prepared
+from campshub.core.db.session import Session
+from campshub.core.security.principal import Principal
+
+
+def my_organization(session: Session, principal: Principal) -> AnyRow:
+    """Return the organization that the principal is signed in to."""
+    return session.execute(_organization(principal)).one()
+
+
+@prepared
+def _organization(principal: Principal) -> AnySelect:
+    columns = (
+        Organization.id,
+        Organization.name,
+        Organization.status,
+        Organization.time_zone,
+        Organization.currency,
+        Organization.locale,
+        Organization.password_length_min,
+        Organization.mfa_roles,
+        Organization.created_at,
+        Organization.updated_at,
+        Organization.version,
+    )
+    return select(*columns).where(Organization.id == principal.organization_id)

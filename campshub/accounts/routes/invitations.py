@@ -1,0 +1,63 @@
+"""The addresses of invitations."""
+
+from typing import Any
+from uuid import UUID
+
+from campshub.accounts.queries import invitations as queries
+from campshub.accounts.schemas import invitations as schemas
+from campshub.accounts.service import invitations as service
+from campshub.accounts.service.members import AlreadyMember, RoleNotYours
+from campshub.accounts.service.passwords import TokenSpent
+from campshub.core.http.call import OrganizationSuspended
+from campshub.core.http.marks import limited, needs, public, secret
+from campshub.core.http.problems import NotFound
+from campshub.core.http.resource import Blueprint, Resource
+from campshub.core.security.passwords import Busy
+from campshub.core.security.permissions import Permission
+
+invitations = Blueprint(
+    "invitations", __name__, url_prefix="/api/invitations", description="Invitations to belong to the organization."
+)
+
+
+@invitations.route("/")
+class Invitations(Resource):
+    """The organization's invitations."""
+
+    @needs(Permission.USERS_WRITE)
+    @invitations.answers_page(schemas.InvitationOut, sorts=("created",))
+    def get(self, *, page: Any) -> Any:
+        """List the organization's invitations."""
+        return queries.list_invitations(self.session, self.principal, page=page)
+
+    @needs(Permission.USERS_WRITE)
+    @invitations.body(schemas.InvitationIn)
+    @invitations.answers(schemas.InvitationOut, status=201, raises=(RoleNotYours,))
+    def post(self, **given: Any) -> Any:
+        """Invite whoever has an e-mail address; the letter holds the token that accepts."""
+        return service.invite(self.session, self.platform, self.principal, **given, now=self.now)
+
+
+@invitations.route("/<uuid:invitation_id>/")
+class OneInvitation(Resource):
+    """One invitation."""
+
+    @needs(Permission.USERS_WRITE)
+    @invitations.answers(None, raises=(NotFound,))
+    def delete(self, invitation_id: UUID) -> None:
+        """Take an invitation back."""
+        service.revoke(self.session, self.principal, invitation_id=invitation_id, now=self.now)
+
+
+@invitations.route("/accept/")
+class AcceptInvitation(Resource):
+    """Accepting."""
+
+    @public
+    @limited("login_address")
+    @secret
+    @invitations.body(schemas.AcceptIn)
+    @invitations.answers(schemas.AcceptedOut, raises=(TokenSpent, AlreadyMember, OrganizationSuspended, Busy))
+    def post(self, **given: Any) -> dict[str, Any]:
+        """Accept an invitation with the token of its letter, once."""
+        return service.accept(self.session, self.platform, **given, now=self.now)

@@ -1,0 +1,80 @@
+"""The addresses of the second factor, and of showing one's password once more."""
+
+from typing import Any
+
+from campshub.accounts.routes.signing_in import auth
+from campshub.accounts.schemas import mfa as schemas
+from campshub.accounts.service import mfa as service
+from campshub.core.http.marks import limited, needs, secret
+from campshub.core.http.resource import Resource
+from campshub.core.security.passwords import Busy
+from campshub.core.security.permissions import Permission
+
+
+@auth.route("/mfa/")
+class Mfa(Resource):
+    """One's second factor."""
+
+    @needs(Permission.ME_READ)
+    @auth.answers(schemas.MfaOut)
+    def get(self) -> dict[str, Any]:
+        """Show whether one has a second factor."""
+        return service.told(service.show(self.session, self.principal.user_id))
+
+    @needs(Permission.ME_WRITE)
+    @auth.answers(None, raises=(service.StepUpRequired, service.MfaRequiredByRole))
+    def delete(self) -> None:
+        """Remove one's second factor."""
+        service.remove(self.session, self.platform, self.principal, now=self.now)
+
+
+@auth.route("/mfa/totp/")
+class Totp(Resource):
+    """One-time codes."""
+
+    @needs(Permission.ME_WRITE)
+    @secret
+    @auth.answers(schemas.TotpOut, raises=(service.StepUpRequired, service.AlreadyEnrolled))
+    def post(self) -> dict[str, str]:
+        """Begin to set up one-time codes; they count once the first of them confirms."""
+        return service.enrol(self.session, self.platform, self.principal, now=self.now)
+
+
+@auth.route("/mfa/totp/confirm/")
+class ConfirmTotp(Resource):
+    """The first one-time code."""
+
+    @needs(Permission.ME_WRITE)
+    @limited("login")
+    @secret
+    @auth.body(schemas.ConfirmIn)
+    @auth.answers(schemas.RecoveryCodesOut, raises=(service.AlreadyEnrolled,))
+    def post(self, *, otp: str) -> dict[str, list[str]]:
+        """Confirm one-time codes with the first of them; from then on each sign-in needs one."""
+        return {"recovery_codes": service.confirm(self.session, self.platform, self.principal, otp=otp, now=self.now)}
+
+
+@auth.route("/mfa/recovery-codes/")
+class RecoveryCodes(Resource):
+    """Recovery codes."""
+
+    @needs(Permission.ME_WRITE)
+    @secret
+    @auth.answers(schemas.RecoveryCodesOut, raises=(service.StepUpRequired, service.AlreadyEnrolled))
+    def post(self) -> dict[str, list[str]]:
+        """Replace one's recovery codes."""
+        return {"recovery_codes": service.renew_codes(self.session, self.platform, self.principal, now=self.now)}
+
+
+@auth.route("/step-up/")
+class StepUp(Resource):
+    """One's password once more."""
+
+    @needs(Permission.ME_WRITE)
+    @limited("login")
+    @secret
+    @auth.body(schemas.StepUpIn)
+    @auth.answers(None, raises=(service.OtpRequired, service.BadOtp, Busy))
+    def post(self, **given: Any) -> None:
+        """Show one's password once more, so that this session may do what is dangerous for a while."""
+        service.step_up(self.session, self.platform, self.principal, **given, now=self.now)

@@ -1,0 +1,46 @@
+"""The addresses of organizations."""
+
+from typing import Any
+
+from campshub.accounts.queries import organizations as queries
+from campshub.accounts.schemas import organizations as schemas
+from campshub.accounts.service import organizations as service
+from campshub.core.http.marks import as_system, cached, needs, secret
+from campshub.core.http.problems import PreconditionFailed
+from campshub.core.http.resource import Blueprint, Resource
+from campshub.core.security.permissions import Permission
+
+organizations = Blueprint("organizations", __name__, url_prefix="/api", description="Organizations.")
+
+
+@organizations.route("/organization/")
+class MyOrganization(Resource):
+    """The organization that one is signed in to."""
+
+    @needs(Permission.ORGANIZATION_READ)
+    @cached(tags=("access",), same_for_role=True)
+    @organizations.answers(schemas.OrganizationOut)
+    def get(self) -> Any:
+        """Show the organization that one is signed in to."""
+        return queries.my_organization(self.session, self.principal)
+
+    @needs(Permission.ORGANIZATION_WRITE)
+    @organizations.body(schemas.OrganizationPatch)
+    @organizations.answers(schemas.OrganizationOut, raises=(PreconditionFailed,))
+    def patch(self, **changes: Any) -> Any:
+        """Change the organization."""
+        return service.change_organization(self.session, self.principal, expected=self.if_match, **changes)
+
+
+@organizations.route("/organizations/")
+class Organizations(Resource):
+    """All organizations, for the platform's own people."""
+
+    @needs(Permission.ORGANIZATIONS_WRITE)
+    @as_system
+    @secret
+    @organizations.body(schemas.OrganizationIn)
+    @organizations.answers(schemas.OrganizationOut, status=201, raises=(service.EmailTaken,))
+    def post(self, **given: Any) -> Any:
+        """Create an organization with its first admin."""
+        return service.found_organization(self.session, self.platform, **given, now=self.now)

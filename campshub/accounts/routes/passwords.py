@@ -1,0 +1,54 @@
+"""The addresses of passwords: changing one's own, and resetting a forgotten one."""
+
+from typing import Any
+
+from campshub.accounts.routes.signing_in import account, auth, client
+from campshub.accounts.schemas import passwords as schemas
+from campshub.accounts.schemas.signing_in import RefreshOut
+from campshub.accounts.service import passwords as service
+from campshub.core.http.marks import limited, needs, public, secret
+from campshub.core.http.resource import Resource
+from campshub.core.security.passwords import Busy
+from campshub.core.security.permissions import Permission
+
+
+@auth.route("/password/")
+class Password(Resource):
+    """One's own password."""
+
+    @needs(Permission.ME_WRITE)
+    @secret
+    @auth.body(schemas.PasswordIn)
+    @auth.answers(RefreshOut, raises=(Busy,))
+    def post(self, **given: Any) -> dict[str, Any]:
+        """Change one's own password: the other sessions end, and this one goes on with the tokens that come back."""
+        return service.change(self.session, self.platform, self.principal, **given, client=client())
+
+
+@auth.route("/password/forgot/")
+class ForgotPassword(Resource):
+    """Forgotten passwords."""
+
+    @public
+    @limited("login_address")
+    @limited("login", by=account)
+    @secret
+    @auth.body(schemas.ForgotIn)
+    @auth.answers(None, status=202)
+    def post(self, *, email: str) -> None:
+        """Send a letter with a link for a new password, if anyone has this address; whether, is not told."""
+        service.forgot(self.session, self.platform, email=email)
+
+
+@auth.route("/password/reset/")
+class ResetPassword(Resource):
+    """New passwords for forgotten ones."""
+
+    @public
+    @limited("login_address")
+    @secret
+    @auth.body(schemas.ResetIn)
+    @auth.answers(None, raises=(service.TokenSpent, Busy))
+    def post(self, **given: Any) -> None:
+        """Set a new password with the token of a letter; every session ends."""
+        service.reset(self.session, self.platform, **given)

@@ -1,0 +1,42 @@
+"""The addresses of signing in."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import request
+
+from campshub.accounts.queries.signing_in import email_key
+from campshub.accounts.schemas import signing_in as schemas
+from campshub.accounts.service import sessions
+from campshub.accounts.service import signing_in as service
+from campshub.accounts.service.mfa import BadOtp, OtpRequired
+from campshub.core.http.marks import limited, public, secret
+from campshub.core.http.resource import Blueprint, Resource
+from campshub.core.security.passwords import Busy
+
+auth = Blueprint("auth", __name__, url_prefix="/api/auth", description="Signing in.")
+
+
+def account(given: Mapping[str, Any]) -> str:
+    """Return the account that a body names, however it is written."""
+    return email_key(given["email"])
+
+
+def client() -> str:
+    """Return what the program that asks calls itself."""
+    return request.user_agent.string
+
+
+@auth.route("/token/")
+class Token(Resource):
+    """Signing in with a password."""
+
+    @public
+    @limited("login_address")
+    @limited("login", by=account)
+    @secret
+    @auth.body(schemas.TokenIn)
+    @auth.answers(schemas.TokenOut, raises=(service.BadCredentials, OtpRequired, BadOtp, sessions.NoMembership, Busy))
+    def post(self, **given: Any) -> dict[str, Any]:
+        """Sign in with e-mail address and password."""
+        return service.sign_in(self.session, self.platform, **given, client=client(), now=self.now)

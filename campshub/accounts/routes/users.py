@@ -1,0 +1,78 @@
+"""The addresses of users, and of oneself."""
+
+from typing import Any
+
+from campshub.accounts.queries import users as queries
+from campshub.accounts.schemas import users as schemas
+from campshub.accounts.service import members
+from campshub.accounts.service import users as service
+from campshub.accounts.service.organizations import EmailTaken
+from campshub.core.http.marks import cached, needs, secret
+from campshub.core.http.problems import NotFound, PreconditionFailed
+from campshub.core.http.resource import Blueprint, Resource
+from campshub.core.security.passwords import Busy
+from campshub.core.security.permissions import Permission
+
+me = Blueprint("me", __name__, url_prefix="/api/me", description="The signed-in user.")
+users = Blueprint("users", __name__, url_prefix="/api/users", description="Who belongs to the organization.")
+
+
+@me.route("/")
+class Me(Resource):
+    """The signed-in user."""
+
+    @needs(Permission.ME_READ)
+    @me.answers(schemas.MeOut)
+    def get(self) -> dict[str, Any]:
+        """Show who is signed in, and what they may do."""
+        return queries.me(self.session, self.principal)
+
+    @needs(Permission.ME_WRITE)
+    @me.body(schemas.MePatch)
+    @me.answers(schemas.MeOut, raises=(PreconditionFailed,))
+    def patch(self, *, name: str) -> dict[str, Any]:
+        """Change one's own name."""
+        service.change_me(self.session, self.principal, expected=self.if_match, name=name)
+        return queries.me(self.session, self.principal)
+
+
+@users.route("/")
+class Users(Resource):
+    """The users of the organization."""
+
+    @needs(Permission.USERS_READ)
+    @cached(tags=("access",), same_for_role=True)
+    @users.query(schemas.UserFilter)
+    @users.answers_page(schemas.UserOut, sorts=("name", "created"))
+    def get(self, *, role: str | None, page: Any) -> Any:
+        """List the users who belong to the organization."""
+        return queries.list_users(self.session, self.principal, role=role, page=page)
+
+    @needs(Permission.USERS_WRITE)
+    @secret
+    @users.body(schemas.UserIn)
+    @users.answers(schemas.UserOut, status=201, raises=(EmailTaken, members.RoleNotYours, Busy))
+    def post(self, **given: Any) -> Any:
+        """Create a user with a password; whoever has an account already is invited instead."""
+        return members.create(self.session, self.platform, self.principal, **given)
+
+
+@users.route("/<uuid:user_id>/")
+class OneUser(Resource):
+    """One user of the organization."""
+
+    @needs(Permission.USERS_READ)
+    @cached(tags=("access",), same_for_role=True)
+    @users.answers(schemas.UserOut, raises=(NotFound,))
+    def get(self, user_id: Any) -> Any:
+        """Show one user."""
+        return queries.get_user(self.session, self.principal, user_id)
+
+    @needs(Permission.USERS_WRITE)
+    @users.body(schemas.UserPatch)
+    @users.answers(schemas.UserOut, raises=(NotFound, PreconditionFailed, members.LastAdmin, members.RoleNotYours))
+    def patch(self, user_id: Any, **changes: Any) -> Any:
+        """Give a user another role, disable them or enable them; it takes effect at their next request."""
+        return members.change(
+            self.session, self.principal, user_id=user_id, expected=self.if_match, now=self.now, **changes
+        )

@@ -1,0 +1,1 @@
+"""What the accounts' addresses take and show."""

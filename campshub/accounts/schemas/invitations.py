@@ -1,0 +1,43 @@
+"""Invitations: what comes in and goes out."""
+
+from marshmallow import fields as ma
+
+from campshub.accounts.schemas.signing_in import MOST_OF_A_PASSWORD
+from campshub.core.http import fields
+from campshub.core.security.permissions import Role
+
+
+class InvitationIn(fields.In):
+    """Whom to invite, and as what."""
+
+    email = fields.Email(required=True)
+    role = fields.Text(required=True, one_of=Role)
+
+
+class InvitationOut(fields.Out):
+    """An invitation; its token is in the letter alone."""
+
+    id = fields.Id(required=True)
+    email = fields.Text(required=True)
+    role = fields.Text(required=True)
+    status = fields.Text(required=True, metadata={"description": "open, accepted, revoked or expired."})
+    created_at = fields.Instant(required=True)
+    expires_at = fields.Instant(required=True)
+    version = ma.Integer(required=True)
+
+
+class AcceptIn(fields.In):
+    """The token of a letter; who is no user yet also gives a name and a password."""
+
+    token = fields.Text(required=True, most=500, least=1)
+    name = fields.Name(load_default=None)
+    password = fields.Text(load_default=None, most=MOST_OF_A_PASSWORD, least=1)
+
+
+class AcceptedOut(fields.Out):
+    """Where one belongs now; sign in with the e-mail address."""
+
+    organization_id = fields.Id(required=True)
+    user_id = fields.Id(required=True)
+    email = fields.Text(required=True)
+    role = fields.Text(required=True)

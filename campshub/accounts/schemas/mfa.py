@@ -1,0 +1,42 @@
+"""The second factor: what comes in and goes out."""
+
+from marshmallow import fields as ma
+
+from campshub.accounts.schemas.signing_in import MOST_OF_A_PASSWORD
+from campshub.core.http import fields
+
+
+class MfaOut(fields.Out):
+    """One's second factor."""
+
+    is_enrolled = ma.Boolean(required=True)
+    is_required = ma.Boolean(required=True, metadata={"description": "By the organization, of one's role."})
+    recovery_codes_left = ma.Integer(required=True)
+
+
+class TotpOut(fields.Out):
+    """One-time codes to be set up; the secret is told this once."""
+
+    secret = fields.Text(required=True)
+    uri = fields.Text(required=True, metadata={"description": "otpauth://, for apps on the same device."})
+    qr_svg = fields.Text(required=True)
+    qr_png = fields.Text(required=True, metadata={"description": "Base64."})
+
+
+class ConfirmIn(fields.In):
+    """The code that the app shows."""
+
+    otp = fields.Text(required=True, most=100, least=1)
+
+
+class RecoveryCodesOut(fields.Out):
+    """Recovery codes, each for one sign-in; they are told this once."""
+
+    recovery_codes = ma.List(fields.Text(), required=True)
+
+
+class StepUpIn(fields.In):
+    """One's password once more, and a code where there is a second factor."""
+
+    password = fields.Text(required=True, most=MOST_OF_A_PASSWORD, least=1)
+    otp = fields.Text(load_default=None, most=100, least=1)

@@ -1,0 +1,48 @@
+"""Organizations: what comes in and goes out."""
+
+from marshmallow import fields as ma
+
+from campshub.core.http import fields
+from campshub.core.security.passwords import LONGEST_BYTES
+from campshub.core.security.permissions import Role
+
+
+class OrganizationIn(fields.In):
+    """A new organization with its first admin."""
+
+    name = fields.Name(required=True)
+    time_zone = fields.TimeZone(required=True)
+    currency = fields.Currency(required=True)
+    locale = fields.Name(load_default="en", most=35)
+    admin_email = fields.Email(required=True)
+    admin_name = fields.Name(required=True)
+    admin_password = fields.Text(required=True, most=LONGEST_BYTES, least=1)
+
+
+class OrganizationPatch(fields.In):
+    """What an admin may change of the organization."""
+
+    name = fields.Name()
+    time_zone = fields.TimeZone()
+    currency = fields.Currency()
+    locale = fields.Name(most=35)
+    password_length_min = fields.Whole(least=8, most=64)
+    mfa_roles = fields.Several(fields.Text(one_of=Role), most=len(Role))
+
+
+class OrganizationOut(fields.Out):
+    """An organization."""
+
+    id = fields.Id(required=True)
+    name = fields.Text(required=True)
+    status = fields.Text(required=True)
+    time_zone = fields.Text(required=True)
+    currency = fields.Text(required=True)
+    locale = fields.Text(required=True)
+    mfa_roles = ma.List(
+        fields.Text(), required=True, metadata={"description": "Roles whose users need a second factor."}
+    )
+    password_length_min = ma.Integer(required=True, metadata={"description": "Characters of a password at least."})
+    created_at = fields.Instant(required=True)
+    updated_at = fields.Instant(required=True)
+    version = ma.Integer(required=True)

@@ -1,0 +1,24 @@
+"""Passwords: what comes in."""
+
+from campshub.accounts.schemas.signing_in import MOST_OF_A_PASSWORD
+from campshub.core.http import fields
+
+
+class PasswordIn(fields.In):
+    """A new password of one's own."""
+
+    present_password = fields.Text(required=True, most=MOST_OF_A_PASSWORD, least=1)
+    new_password = fields.Text(required=True, most=MOST_OF_A_PASSWORD, least=1)
+
+
+class ForgotIn(fields.In):
+    """Whose password is forgotten."""
+
+    email = fields.Email(required=True)
+
+
+class ResetIn(fields.In):
+    """A new password for a forgotten one."""
+
+    token = fields.Text(required=True, most=500, least=1)
+    new_password = fields.Text(required=True, most=MOST_OF_A_PASSWORD, least=1)

@@ -1,0 +1,70 @@
+"""Signing in: what comes in and goes out."""
+
+from marshmallow import fields as ma
+
+from campshub.core.http import fields
+
+# Nobody has one as long, but whoever sends it is answered like everyone whose password is wrong.
+MOST_OF_A_PASSWORD = 16_384
+
+
+class TokenIn(fields.In):
+    """A password sign-in."""
+
+    email = fields.Email(required=True)
+    password = fields.Text(required=True, most=MOST_OF_A_PASSWORD, least=1)
+    organization_id = fields.Id(load_default=None)
+    otp = fields.Text(load_default=None, most=100, least=1, metadata={"description": "A one-time or recovery code."})
+
+
+class MembershipOut(fields.Out):
+    """An organization that the user belongs to."""
+
+    organization_id = fields.Id(required=True)
+    name = fields.Text(required=True)
+    role = fields.Text(required=True)
+
+
+class TokenOut(fields.Out):
+    """Tokens for one user in one organization."""
+
+    access_token = fields.Text(required=True)
+    refresh_token = fields.Text(required=True)
+    token_type = fields.Text(required=True)
+    expires_in = ma.Integer(required=True, metadata={"description": "Seconds until the access token runs out."})
+    organization_id = fields.Id(required=True)
+    organizations = ma.List(ma.Nested(MembershipOut), required=True)
+
+
+class RefreshIn(fields.In):
+    """A refresh token to be exchanged."""
+
+    refresh_token = fields.Text(required=True, most=500, least=1)
+
+
+class RefreshOut(fields.Out):
+    """The next tokens of a session."""
+
+    access_token = fields.Text(required=True)
+    refresh_token = fields.Text(required=True, metadata={"description": "The one sent does not work any more."})
+    token_type = fields.Text(required=True)
+    expires_in = ma.Integer(required=True, metadata={"description": "Seconds until the access token runs out."})
+    organization_id = fields.Id(required=True)
+
+
+class SwitchIn(fields.In):
+    """The organization to go on in."""
+
+    organization_id = fields.Id(required=True)
+
+
+class SessionOut(fields.Out):
+    """A session of one's own."""
+
+    id = fields.Id(required=True)
+    created_at = fields.Instant(required=True)
+    last_used_at = fields.Instant(required=True, metadata={"description": "The sign-in, or the last refresh."})
+    expires_at = fields.Instant(required=True, metadata={"description": "Without another refresh."})
+    address = fields.Text(required=True, allow_none=True)
+    user_agent = fields.Text(required=True, allow_none=True)
+    is_current = ma.Boolean(required=True)

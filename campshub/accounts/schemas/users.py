@@ -1,0 +1,61 @@
+"""Users, and oneself: what comes in and goes out."""
+
+from marshmallow import fields as ma
+
+from campshub.accounts.schemas.signing_in import MOST_OF_A_PASSWORD, MembershipOut
+from campshub.core.http import fields
+from campshub.core.security.permissions import Role
+
+
+class MeOut(fields.Out):
+    """The signed-in user."""
+
+    id = fields.Id(required=True)
+    email = fields.Text(required=True)
+    name = fields.Text(required=True)
+    organization_id = fields.Id(required=True)
+    role = fields.Text(required=True)
+    permissions = ma.List(fields.Text(), required=True)
+    organizations = ma.List(ma.Nested(MembershipOut), required=True)
+    created_at = fields.Instant(required=True)
+    version = ma.Integer(required=True)
+
+
+class MePatch(fields.In):
+    """What a user may change of themselves."""
+
+    name = fields.Name(required=True)
+
+
+class UserFilter(fields.Filter):
+    """Which users."""
+
+    role = fields.Text(load_default=None, one_of=Role)
+
+
+class UserIn(fields.In):
+    """A new user of the organization."""
+
+    email = fields.Email(required=True)
+    name = fields.Name(required=True)
+    role = fields.Text(required=True, one_of=Role)
+    password = fields.Text(required=True, most=MOST_OF_A_PASSWORD, least=1)
+
+
+class UserPatch(fields.In):
+    """What an admin may change of a user."""
+
+    role = fields.Text(one_of=Role)
+    status = fields.Text(one_of=("active", "disabled"))
+
+
+class UserOut(fields.Out):
+    """A user, as their organization sees them."""
+
+    id = fields.Id(required=True)
+    email = fields.Text(required=True)
+    name = fields.Text(required=True)
+    role = fields.Text(required=True)
+    status = fields.Text(required=True, metadata={"description": "Of the membership: active or disabled."})
+    created_at = fields.Instant(required=True)
+    version = ma.Integer(required=True)

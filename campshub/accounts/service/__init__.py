@@ -1,0 +1,1 @@
+"""Writes of organizations, users, and sign-ins."""

@@ -1,0 +1,165 @@
+"""Who belongs to an organization: added, given another role, disabled and enabled."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import and_, or_, select, text
+
+from campshub.accounts.models import Membership, User
+from campshub.accounts.queries import users as queries
+from campshub.accounts.queries.signing_in import email_key
+from campshub.accounts.service.organizations import EmailTaken
+from campshub.accounts.service.sessions import end_all_here
+from campshub.core.db.base import AnyRow, new_id
+from campshub.core.db.session import Session
+from campshub.core.db.work import new_person, tell, wrote
+from campshub.core.http.conditional import require_version
+from campshub.core.http.problems import Conflict, Forbidden, NotFound
+from campshub.core.platform import Platform
+from campshub.core.security import audit, events
+from campshub.core.security.events import Kind
+from campshub.core.security.permissions import Role
+from campshub.core.security.principal import Principal
+
+_ADD = text("SELECT * FROM add_user(:id, :email, :email_key, :name, :hashed)")
+_ADMINS = (Role.ADMIN.value, Role.SUPERADMIN.value)
+
+
+class LastAdmin(Conflict):
+    """An organization needs an admin; give someone else the role first."""
+
+    code = "last_admin"
+
+
+class RoleNotYours(Forbidden):
+    """Only the platform's own people make and change theirs."""
+
+    code = "role_not_yours"
+
+
+class AlreadyMember(Conflict):
+    """This user belongs to the organization already."""
+
+    code = "already_member"
+    constraint = "uq_memberships_user_id"
+
+
+def create(
+    session: Session,
+    platform: Platform,
+    principal: Principal,
+    *,
+    email: str,
+    name: str,
+    role: str,
+    password: str,
+) -> AnyRow:
+    """Create a user with a password who belongs to the organization.
+
+    :raises EmailTaken: the address belongs to a user, here or elsewhere; they can be invited.
+    :raises RoleNotYours: only a superadmin makes superadmins.
+    """
+    require_may_give(principal, role)
+    least = queries.password_length_min(session, principal)
+    platform.passwords.require_good(password, least=least, email=email)
+    session.let_go()  # the hash takes long
+    hashed = platform.passwords.hash(password)
+    user_id, made = add_user(session, email=email, name=name, hashed=hashed)
+    if not made:
+        raise EmailTaken
+    session.add(Membership(organization_id=principal.organization_id, user_id=user_id, role=role))
+    session.flush()
+    return queries.get_user(session, principal, user_id)
+
+
+def change(
+    session: Session,
+    principal: Principal,
+    *,
+    user_id: UUID,
+    expected: int | None,
+    now: datetime,
+    role: str | None = None,
+    status: str | None = None,
+) -> AnyRow:
+    """Give a user another role here, disable them or enable them; it takes effect at their next request.
+
+    :raises NotFound: the principal sees no such user.
+    :raises LastAdmin: nobody would be left who may administer the organization.
+    :raises RoleNotYours: only a superadmin makes or changes superadmins.
+    """
+    admins = _lock_admins_and(session, principal, user_id)
+    membership = admins.pop(user_id, None)
+    if membership is None:
+        raise NotFound
+    require_version(membership, expected)
+    require_may_give(principal, membership.role)
+    require_may_give(principal, role or membership.role)
+    stays = (role or membership.role) in _ADMINS and (status or membership.status) == "active"
+    if membership.role in _ADMINS and not stays:
+        _require_one(session, admins)
+    _apply(session, membership, role=role, status=status, now=now)
+    session.flush()
+    return queries.get_user(session, principal, user_id)
+
+
+def add_user(session: Session, *, email: str, name: str, hashed: str) -> tuple[UUID, bool]:
+    """Return the one user of an address, and whether they were made just now, with this name and password."""
+    given = {"id": new_id(), "email": email.strip(), "email_key": email_key(email), "name": name}
+    user_id, made = session.execute(_ADD, {**given, "hashed": hashed}).one()
+    if made:
+        wrote(session, User)
+        new_person(session, user_id)
+        after = {"email": given["email"], "email_key": given["email_key"], "name": name, "status": "active"}
+        personal = audit.personal_columns(User)
+        tell(session, audit.Change("created", User.__tablename__, user_id, user_id, None, after, personal))
+    return user_id, made
+
+
+def require_may_give(principal: Principal, role: str) -> None:
+    """Refuse to make or change the platform's own people to all but themselves.
+
+    :raises RoleNotYours: the role is theirs, and the principal's is not.
+    """
+    if role == Role.SUPERADMIN and principal.role is not Role.SUPERADMIN:
+        raise RoleNotYours
+
+
+def _apply(session: Session, membership: Membership, *, role: str | None, status: str | None, now: datetime) -> None:
+    if role is not None and role != membership.role:
+        membership.role = role
+        events.happened(session, Kind.ROLE_CHANGED, membership.user_id)
+    if status is not None and status != membership.status:
+        membership.status = status
+        events.happened(session, Kind.DISABLED if status == "disabled" else Kind.ENABLED, membership.user_id)
+        if status == "disabled":
+            end_all_here(session, membership.user_id, now=now)  # so that none comes back with the user
+
+
+def _lock_admins_and(session: Session, principal: Principal, user_id: UUID) -> dict[UUID, Membership]:
+    """Return the memberships of a user and of all who administer the organization, by user.
+
+    They are locked, in one order and with one statement: two who go at once see each other, and never wait for each
+    other crosswise.
+    """
+    found = session.scalars(
+        select(Membership)
+        .where(
+            Membership.organization_id == principal.organization_id,
+            or_(Membership.user_id == user_id, and_(Membership.role.in_(_ADMINS), Membership.status == "active")),
+        )
+        .order_by(Membership.id)
+        .with_for_update()
+    )
+    return {membership.user_id: membership for membership in found}
+
+
+def _require_one(session: Session, admins: Iterable[UUID]) -> None:
+    """Refuse to go on where none of the users can sign in.
+
+    :raises LastAdmin: none can.
+    """
+    able = select(User.id).where(User.id.in_(admins), User.status == "active").limit(1)
+    if session.scalar(able) is None:
+        raise LastAdmin

@@ -1,0 +1,230 @@
+"""A second factor: one-time codes of an app, and recovery codes for whoever has lost it.
+
+Each code works once. The secret is sealed; of recovery codes, which are long enough not to be guessed, a keyed hash is
+kept. A wrong code counts as a failed attempt to sign in.
+"""
+
+import base64
+import hmac
+import io
+import secrets
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pyotp
+import segno
+from sqlalchemy import text
+
+from campshub.accounts.queries import sessions as queries
+from campshub.accounts.service import attempts
+from campshub.core.db.base import AnyRow
+from campshub.core.db.session import Session
+from campshub.core.http.problems import Conflict, Forbidden, Invalid, Unauthenticated
+from campshub.core.loop import off_the_loop
+from campshub.core.platform import Platform
+from campshub.core.security import events
+from campshub.core.security.events import Kind
+from campshub.core.security.principal import Principal
+
+STEP_S = 30
+RECOVERY_CODES = 10
+_RECOVERY_BYTES = 15  # 120 bits: nobody guesses them, so a fast hash will do
+_ISSUER = "CampsHub"
+_MFA_OF = text("SELECT * FROM mfa_of(:user_id)")
+_CREDENTIALS = text("SELECT * FROM credentials_of_user(:user_id)")
+_USE_STEP = text("SELECT use_totp_step(:user_id, :step)")
+_USE_RECOVERY = text("SELECT use_recovery_code(:user_id, :hash)")
+_BEGIN = text("SELECT begin_totp(:user_id, :sealed)")
+_CONFIRM = text("SELECT confirm_totp(:user_id)")
+_REPLACE = text("SELECT replace_recovery_codes(:user_id, :hashes)")
+_REMOVE = text("SELECT remove_totp(:user_id)")
+
+
+class OtpRequired(Unauthenticated):
+    """Send a one-time code, or a recovery code, as `otp`."""
+
+    code = "otp_required"
+
+
+class BadOtp(Unauthenticated):
+    """The one-time code is wrong, or has been used."""
+
+    code = "bad_otp"
+
+
+class StepUpRequired(Forbidden):
+    """Show your password once more first (`/api/auth/step-up/`)."""
+
+    code = "step_up_required"
+
+
+class AlreadyEnrolled(Conflict):
+    """There is a second factor already; remove it first."""
+
+    code = "already_enrolled"
+
+
+class MfaRequiredByRole(Conflict):
+    """Your organization asks your role for a second factor."""
+
+    code = "mfa_required_by_role"
+
+
+def show(session: Session, user_id: UUID) -> AnyRow:
+    """Return what there is of a user's second factor."""
+    return session.execute(_MFA_OF, {"user_id": user_id}).one()
+
+
+def require_second(session: Session, platform: Platform, *, user_id: UUID, otp: str | None, now: datetime) -> AnyRow:
+    """Use up a code of whoever has a second factor; return what there is of it.
+
+    :raises OtpRequired: there is none, and there must be.
+    :raises BadOtp: it is wrong, or has been used.
+    """
+    has = show(session, user_id)
+    if not has.is_confirmed:
+        return has
+    if otp is None:
+        raise OtpRequired
+    given = otp.replace(" ", "").replace("-", "")
+    is_good = _use_step(session, platform, user_id, has.sealed_secret, given, now) if given.isdecimal() else False
+    if not is_good and not session.scalar(_USE_RECOVERY, {"user_id": user_id, "hash": _kept(platform, given)}):
+        raise BadOtp
+    return has
+
+
+def step_up(
+    session: Session, platform: Platform, principal: Principal, *, password: str, otp: str | None, now: datetime
+) -> None:
+    """Let the present session do what is dangerous, for a while.
+
+    :raises Invalid: the password is wrong.
+    :raises BadOtp: the code is wrong, or has been used.
+    """
+    email = session.execute(_CREDENTIALS, {"user_id": principal.user_id}).one().email
+    known = attempts.begin(session, platform, email)
+    if not platform.passwords.check(password, known.password_hash) or known.is_held:
+        attempts.failed(session, platform, email, known)
+        raise Invalid.at("/password", "wrong", "Not your password.")
+    try:
+        require_second(session, platform, user_id=principal.user_id, otp=otp, now=now)
+    except BadOtp:
+        attempts.failed(session, platform, email, known)
+        raise
+    attempts.succeeded(session, platform, email, known, upgraded=None)
+    present = queries.lock_session(session, principal.organization_id, principal.session_id)
+    if present is not None:
+        present.authenticated_at = now
+
+
+def require_recent(session: Session, platform: Platform, principal: Principal, now: datetime) -> None:
+    """Refuse what is dangerous to a session whose user has not shown their password lately.
+
+    :raises StepUpRequired: they have not.
+    """
+    present = queries.lock_session(session, principal.organization_id, principal.session_id)
+    lasts = timedelta(minutes=platform.settings.step_up_minutes)
+    if present is None or now - present.authenticated_at > lasts:
+        raise StepUpRequired
+
+
+def enrol(session: Session, platform: Platform, principal: Principal, *, now: datetime) -> dict[str, str]:
+    """Begin to set up one-time codes: return the secret, as text, address and picture. It counts once it is confirmed.
+
+    :raises StepUpRequired: the password has not been shown lately.
+    :raises AlreadyEnrolled: there are one-time codes already.
+    """
+    require_recent(session, platform, principal, now)
+    email = session.execute(_CREDENTIALS, {"user_id": principal.user_id}).one().email
+    secret = pyotp.random_base32()
+    sealed = platform.ring.seal(secret.encode(), context=_place(principal.user_id))
+    if not session.scalar(_BEGIN, {"user_id": principal.user_id, "sealed": sealed}):
+        raise AlreadyEnrolled
+    uri = pyotp.TOTP(secret).provisioning_uri(name=email, issuer_name=_ISSUER)
+    svg, png = off_the_loop(_pictures, uri)
+    return {"secret": secret, "uri": uri, "qr_svg": svg, "qr_png": png}
+
+
+def confirm(session: Session, platform: Platform, principal: Principal, *, otp: str, now: datetime) -> list[str]:
+    """Confirm one-time codes with the first of them; return the recovery codes, which are told this once.
+
+    :raises AlreadyEnrolled: there is nothing to confirm.
+    :raises Invalid: the code is wrong.
+    """
+    has = show(session, principal.user_id)
+    if has.sealed_secret is None or has.is_confirmed:
+        raise AlreadyEnrolled("There is nothing to confirm.")
+    if not _use_step(session, platform, principal.user_id, has.sealed_secret, otp, now):
+        raise Invalid.at("/otp", "wrong", "Not the code that the app shows.")
+    session.scalar(_CONFIRM, {"user_id": principal.user_id})
+    present = queries.lock_session(session, principal.organization_id, principal.session_id)
+    if present is not None:
+        present.must_enrol = False
+    events.happened(session, Kind.MFA_ENROLLED, principal.user_id)
+    return _new_codes(session, platform, principal.user_id)
+
+
+def renew_codes(session: Session, platform: Platform, principal: Principal, *, now: datetime) -> list[str]:
+    """Replace the recovery codes; return the new ones, which are told this once.
+
+    :raises StepUpRequired: the password has not been shown lately.
+    :raises AlreadyEnrolled: there is no second factor that they could stand for.
+    """
+    require_recent(session, platform, principal, now)
+    if not show(session, principal.user_id).is_confirmed:
+        raise AlreadyEnrolled("There is no second factor yet.")
+    return _new_codes(session, platform, principal.user_id)
+
+
+def remove(session: Session, platform: Platform, principal: Principal, *, now: datetime) -> None:
+    """Remove the second factor.
+
+    :raises StepUpRequired: the password has not been shown lately.
+    :raises MfaRequiredByRole: the organization asks the role for one.
+    """
+    require_recent(session, platform, principal, now)
+    if show(session, principal.user_id).is_required:
+        raise MfaRequiredByRole
+    session.execute(_REMOVE, {"user_id": principal.user_id})
+    events.happened(session, Kind.MFA_REMOVED, principal.user_id)
+
+
+def _use_step(session: Session, platform: Platform, user_id: UUID, sealed: str, otp: str, now: datetime) -> bool:
+    """Tell whether a code is that of this step, the one before or the one after, and use it up."""
+    totp = pyotp.TOTP(platform.ring.open(sealed, context=_place(user_id)).decode(), interval=STEP_S)
+    present = int(now.timestamp()) // STEP_S
+    for step in (present, present - 1, present + 1):
+        if hmac.compare_digest(totp.generate_otp(step).encode(), otp.encode()):
+            return bool(session.scalar(_USE_STEP, {"user_id": user_id, "step": step}))
+    return False
+
+
+def _new_codes(session: Session, platform: Platform, user_id: UUID) -> list[str]:
+    codes = [base64.b32encode(secrets.token_bytes(_RECOVERY_BYTES)).decode() for _ in range(RECOVERY_CODES)]
+    session.execute(_REPLACE, {"user_id": user_id, "hashes": [_kept(platform, code) for code in codes]})
+    return ["-".join(code[at : at + 4] for at in range(0, len(code), 4)) for code in codes]
+
+
+def _kept(platform: Platform, code: str) -> bytes:
+    return platform.tokens.opaque.keyed("recovery", code.upper())
+
+
+def _place(user_id: UUID) -> str:
+    return f"totp:{user_id}"
+
+
+def _pictures(uri: str) -> tuple[str, str]:
+    code, svg, png = segno.make(uri, error="m"), io.BytesIO(), io.BytesIO()
+    code.save(svg, kind="svg", scale=4, xmldecl=False)
+    code.save(png, kind="png", scale=4)
+    return svg.getvalue().decode(), base64.b64encode(png.getvalue()).decode()
+
+
+def told(has: AnyRow) -> dict[str, Any]:
+    """Return what a user is shown of their second factor."""
+    return {
+        "is_enrolled": has.is_confirmed,
+        "is_required": has.is_required,
+        "recovery_codes_left": has.codes_left,
+    }

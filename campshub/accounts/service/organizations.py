@@ -1,0 +1,113 @@
+"""Creating organizations with their first users, and changing them."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+
+from campshub.accounts.models import Membership, Organization, User, UserCredential
+from campshub.accounts.queries.signing_in import email_key
+from campshub.core.db.base import new_id
+from campshub.core.db.session import Session
+from campshub.core.http.conditional import require_version
+from campshub.core.http.problems import Conflict
+from campshub.core.platform import Platform
+from campshub.core.security import passwords
+from campshub.core.security.permissions import Role
+from campshub.core.security.principal import Principal
+
+
+class EmailTaken(Conflict):
+    """This e-mail address belongs to a user already."""
+
+    code = "email_taken"
+    constraint = "uq_users_email_key"
+    pointer = "/email"
+
+
+def create_organization(
+    session: Session, *, organization_id: UUID, name: str, time_zone: str, currency: str, locale: str = "en"
+) -> Organization:
+    """Create an organization; needs the system role, for which no tenant is a border."""
+    organization = Organization(
+        id=organization_id, name=name, time_zone=time_zone, currency=currency, locale=locale, status="active"
+    )
+    session.add(organization)
+    session.flush()
+    return organization
+
+
+def create_user(
+    session: Session,
+    *,
+    organization_id: UUID,
+    email: str,
+    name: str,
+    role: Role,
+    password_hash: str,
+    now: datetime,
+) -> User:
+    """Create a user with a password who belongs to an organization; needs the system role.
+
+    :raises EmailTaken: the address belongs to another user.
+    """
+    if session.scalar(select(User.id).where(User.email_key == email_key(email))) is not None:
+        raise EmailTaken
+    user = User(id=new_id(), email=email.strip(), email_key=email_key(email), name=name)
+    session.add(user)
+    session.flush()
+    session.add(UserCredential(user_id=user.id, password_hash=password_hash, changed_at=now))
+    session.add(Membership(organization_id=organization_id, user_id=user.id, role=role.value))
+    session.flush()
+    return user
+
+
+def found_organization(
+    session: Session,
+    platform: Platform,
+    *,
+    admin_email: str,
+    admin_name: str,
+    admin_password: str,
+    now: datetime,
+    **organization: Any,
+) -> Organization:
+    """Create an organization with its first admin; the first entry of its audit log tells who did.
+
+    :raises EmailTaken: the admin's address belongs to another user.
+    """
+    platform.passwords.require_good(
+        admin_password, least=passwords.SHORTEST, email=admin_email, pointer="/admin_password"
+    )
+    session.let_go()  # the hash takes long; the connection must not wait for it
+    password_hash = platform.passwords.hash(admin_password)
+    organization_id = new_id()
+    session.enter(organization_id, session.unit.user_id)
+    founded = create_organization(session, organization_id=organization_id, **organization)
+    create_user(
+        session,
+        organization_id=organization_id,
+        email=admin_email,
+        name=admin_name,
+        role=Role.ADMIN,
+        password_hash=password_hash,
+        now=now,
+    )
+    return founded
+
+
+def change_organization(
+    session: Session, principal: Principal, *, expected: int | None, **changes: Any
+) -> Organization:
+    """Change the organization's own settings.
+
+    :raises PreconditionFailed: it has changed since the caller read it.
+    """
+    organization = session.scalars(
+        select(Organization).where(Organization.id == principal.organization_id).with_for_update()
+    ).one()
+    require_version(organization, expected)
+    for name, value in changes.items():
+        setattr(organization, name, value)
+    return organization

@@ -1,0 +1,139 @@
+"""Passwords: changed by those who know theirs, and reset by e-mail by those who do not."""
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select, text
+
+from campshub.accounts.models import PasswordReset, User
+from campshub.accounts.queries.signing_in import email_key, memberships_of
+from campshub.accounts.service import attempts, sessions
+from campshub.core.db.base import PLATFORM_ID, AnyRow
+from campshub.core.db.session import Session
+from campshub.core.http.problems import Invalid, Problem
+from campshub.core.jobs.outbox import enqueue
+from campshub.core.platform import Platform
+from campshub.core.security import events
+from campshub.core.security.events import Kind
+from campshub.core.security.opaque import NotOurs, hash_of
+from campshub.core.security.principal import Principal
+
+RESET = "chp"
+RESET_LASTS = timedelta(hours=1)
+_CREDENTIALS = text("SELECT * FROM credentials_of_user(:user_id)")
+_SET = text("SELECT set_password(:user_id, :hashed, :account)")
+_RESET_OF = text("SELECT * FROM password_reset_of(:hash)")
+_USE_RESET = text("SELECT use_password_reset(:hash, :hashed, :account)")
+
+
+class TokenSpent(Problem):
+    """This link does not work, or no longer; ask for a new one."""
+
+    status = 410
+    code = "token_spent"
+
+
+def change(
+    session: Session,
+    platform: Platform,
+    principal: Principal,
+    *,
+    present_password: str,
+    new_password: str,
+    client: str | None,
+) -> dict[str, Any]:
+    """Change the signed-in user's password; return the present session's next tokens. The others end.
+
+    :raises Invalid: the present one is wrong, or the new one no good.
+    """
+    email = session.execute(_CREDENTIALS, {"user_id": principal.user_id}).one().email
+    least = least_length(memberships_of(session, principal.user_id))
+    platform.passwords.require_good(new_password, least=least, email=email, pointer="/new_password")
+    known = attempts.begin(session, platform, email)
+    genuine = platform.passwords.check(present_password, known.password_hash)
+    if known.is_held or not genuine:
+        attempts.failed(session, platform, email, known)
+        raise Invalid.at("/present_password", "wrong", "Not your present password.")
+    hashed = platform.passwords.hash(new_password)
+    version = _set(session, platform, principal.user_id, email, hashed)
+    _tell(session, principal.user_id, Kind.PASSWORD_CHANGED)
+    return sessions.renew(session, platform, principal, session_version=version, client=client)
+
+
+def forgot(session: Session, platform: Platform, *, email: str) -> None:
+    """Owe a letter with a link to whoever has an address; whether anybody does is found out when it is sent."""
+    attempts.owe(session, platform, "accounts.forgot_password", email)
+
+
+def prepare_reset(
+    session: Session, platform: Platform, *, email: str, reset_id: UUID, now: datetime
+) -> tuple[User, str] | None:
+    """Return the user of an address and the token that resets their password; needs the system role.
+
+    Prepared twice under one id it is the same token, which holds as long as it did.
+    """
+    user = session.scalars(
+        select(User).where(User.email_key == email_key(email), User.status == "active")
+    ).one_or_none()
+    if user is None or not memberships_of(session, user.id):
+        return None
+    token = platform.tokens.opaque.write(RESET, PLATFORM_ID, reset_id)
+    if session.get(PasswordReset, reset_id) is None:
+        session.add(
+            PasswordReset(id=reset_id, user_id=user.id, token_hash=hash_of(token), expires_at=now + RESET_LASTS)
+        )
+    return user, token
+
+
+def reset(session: Session, platform: Platform, *, token: str, new_password: str) -> None:
+    """Set a new password with the token of a letter; every session ends. A second factor is asked for as before.
+
+    :raises TokenSpent: it is not ours, has been used, or has run out.
+    :raises Invalid: the new password is no good.
+    """
+    try:
+        platform.tokens.opaque.read(RESET, token)
+    except NotOurs:
+        raise TokenSpent from None
+    hashed_token = hash_of(token)
+    named = session.execute(_RESET_OF, {"hash": hashed_token}).one_or_none()
+    memberships = memberships_of(session, named.user_id) if named else []
+    if named is None or not memberships:
+        raise TokenSpent
+    platform.passwords.require_good(
+        new_password, least=least_length(memberships), email=named.email, pointer="/new_password"
+    )
+    session.let_go()  # the hash takes long
+    hashed = platform.passwords.hash(new_password)
+    session.enter(memberships[0].organization_id, named.user_id)
+    account = attempts.account_key(platform, named.email)
+    if not session.scalar(_USE_RESET, {"hash": hashed_token, "hashed": hashed, "account": account}):
+        raise TokenSpent
+    sessions.tell_organizations(session, named.user_id)
+    _tell(session, named.user_id, Kind.PASSWORD_RESET)
+
+
+def replace(session: Session, platform: Platform, *, user_id: UUID, email: str, hashed: str) -> int:
+    """Give a user another password, as a command does; every session ends. Return the new session version."""
+    version = _set(session, platform, user_id, email, hashed)
+    _tell(session, user_id, Kind.PASSWORD_RESET)
+    return version
+
+
+def least_length(memberships: list[AnyRow]) -> int:
+    """Return how long a password must be: as the strictest of its owner's organizations says."""
+    least: int = max(membership.password_length_min for membership in memberships)
+    return least
+
+
+def _set(session: Session, platform: Platform, user_id: UUID, email: str, hashed: str) -> int:
+    account = attempts.account_key(platform, email)
+    version: int = session.execute(_SET, {"user_id": user_id, "hashed": hashed, "account": account}).scalar_one()
+    sessions.tell_organizations(session, user_id)
+    return version
+
+
+def _tell(session: Session, user_id: UUID, kind: Kind) -> None:
+    events.happened(session, kind, user_id)
+    enqueue(session, "accounts.tell_of_new_password", user_id=str(user_id))

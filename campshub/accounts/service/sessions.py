@@ -1,0 +1,257 @@
+"""Sessions: opened by a sign-in, carried on by refresh tokens, ended one by one or all at once.
+
+A session is a family of refresh tokens, of which only the last one works. Each is derived from the one before it by the
+server's key: whoever lost an answer asks again and gets the same successor, and nothing readable is kept.
+"""
+
+import hmac
+import secrets
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select, text
+
+from campshub.accounts.models import SignInSession, User
+from campshub.accounts.queries import sessions as queries
+from campshub.accounts.queries.signing_in import memberships_of, organizations_of
+from campshub.core.db.base import new_id
+from campshub.core.db.session import Entered, Session
+from campshub.core.db.work import record_apart, wrote
+from campshub.core.http.call import OrganizationSuspended
+from campshub.core.http.problems import Forbidden, NotFound, Unauthenticated
+from campshub.core.platform import Platform
+from campshub.core.security import events
+from campshub.core.security.events import Kind
+from campshub.core.security.opaque import SECRET_BYTES, NotOurs, hash_of
+from campshub.core.security.principal import Principal
+
+REFRESH = "chr"
+RETRY_S = 10
+# An access token is issued after the row was written: by so much later may it run out.
+_MARGIN = timedelta(seconds=RETRY_S + 60)
+_MOST_OF_A_CLIENT = 200
+_MFA_OF = text("SELECT is_required, is_confirmed FROM mfa_of(:user_id)")
+_END_SESSIONS = text("SELECT end_sessions_of(:user_id, :at, :but)")
+
+
+class BadRefreshToken(Unauthenticated):
+    """The refresh token is not valid, or no longer; sign in again."""
+
+    code = "bad_refresh_token"
+
+
+class NoMembership(Forbidden):
+    """You do not belong to this organization."""
+
+    code = "no_membership"
+
+
+def open_session(
+    session: Session,
+    platform: Platform,
+    *,
+    user_id: UUID,
+    session_version: int,
+    client: str | None,
+    authenticated_at: datetime,
+    must_enrol: bool,
+) -> dict[str, Any]:
+    """Open a session in the organization that the unit has entered; return its first tokens."""
+    unit, session_id = session.unit, new_id()
+    organization_id = unit.organization_id
+    if organization_id is None:
+        raise RuntimeError("a session belongs to an organization")
+    refresh_token = _first(platform, organization_id, session_id)
+    opened = SignInSession(
+        id=session_id,
+        user_id=user_id,
+        session_version=session_version,
+        created_at=unit.now,
+        expires_at=unit.now + timedelta(days=platform.settings.session_days),
+        authenticated_at=authenticated_at,
+        must_enrol=must_enrol,
+        address=unit.address,
+        user_agent=(client or "")[:_MOST_OF_A_CLIENT] or None,
+    )
+    _carry_on(opened, platform, hash_of(refresh_token), unit.now)
+    session.add(opened)
+    return _tokens(platform, opened, organization_id, refresh_token)
+
+
+def refresh(session: Session, platform: Platform, *, refresh_token: str, now: datetime) -> dict[str, Any]:
+    """Exchange a refresh token for the next one and a new access token.
+
+    :raises BadRefreshToken: it is not ours, has run out, or its session has; an old one, used again, ends its session.
+    :raises OrganizationSuspended: the organization is not active.
+    """
+    try:
+        named = platform.tokens.opaque.read(REFRESH, refresh_token)
+    except NotOurs:
+        raise BadRefreshToken from None
+    session.enter(named.organization_id)
+    family = queries.lock_session(session, named.organization_id, named.id)
+    if family is None:
+        raise BadRefreshToken
+    entered = session.enter(named.organization_id, family.user_id)
+    _require_alive(family, entered, now)
+    successor, given = platform.tokens.opaque.successor(REFRESH, refresh_token), hash_of(refresh_token)
+    if hmac.compare_digest(given, family.refresh_hash):
+        family.previous_hash, family.must_enrol = given, _must_enrol(session, family.user_id)
+        _carry_on(family, platform, hash_of(successor), now)
+    elif given != family.previous_hash or now - family.rotated_at > timedelta(seconds=RETRY_S):
+        record_apart(session, lambda apart: _end_reused(apart, named.organization_id, named.id))
+        raise BadRefreshToken
+    return _tokens(platform, family, named.organization_id, successor)
+
+
+def renew(
+    session: Session, platform: Platform, principal: Principal, *, session_version: int, client: str | None
+) -> dict[str, Any]:
+    """Let the present session outlive a raised session version; return its next tokens."""
+    present = queries.lock_session(session, principal.organization_id, principal.session_id)
+    if present is None or present.ended_at is not None:
+        return open_session(
+            session,
+            platform,
+            user_id=principal.user_id,
+            session_version=session_version,
+            client=client,
+            authenticated_at=session.unit.now,
+            must_enrol=_must_enrol(session, principal.user_id),
+        )
+    refresh_token = _first(platform, principal.organization_id, present.id)
+    present.session_version, present.authenticated_at = session_version, session.unit.now
+    present.previous_hash = None
+    _carry_on(present, platform, hash_of(refresh_token), session.unit.now)
+    return _tokens(platform, present, principal.organization_id, refresh_token)
+
+
+def switch(
+    session: Session, platform: Platform, principal: Principal, *, organization_id: UUID, client: str | None
+) -> dict[str, Any]:
+    """Open a session in another organization of the same user; the present one goes on.
+
+    :raises NoMembership: the user does not belong to it, or it is not active.
+    """
+    present = queries.lock_session(session, principal.organization_id, principal.session_id)
+    organizations = memberships_of(session, principal.user_id)
+    if organization_id not in (o.organization_id for o in organizations):
+        raise NoMembership
+    entered = session.enter(organization_id, principal.user_id)
+    if entered.session_version is None:  # it was taken away just now
+        raise NoMembership
+    tokens = open_session(
+        session,
+        platform,
+        user_id=principal.user_id,
+        session_version=entered.session_version,
+        client=client,
+        # Who switches has shown nothing anew.
+        authenticated_at=present.authenticated_at if present else session.unit.now,
+        must_enrol=_must_enrol(session, principal.user_id),
+    )
+    return {**tokens, "organizations": organizations}
+
+
+def end(session: Session, principal: Principal, *, session_id: UUID | None, now: datetime) -> None:
+    """End one of the user's own sessions: its access tokens stop at the next request.
+
+    :raises NotFound: the user has no such session in this organization.
+    """
+    ended = queries.lock_session(session, principal.organization_id, session_id)
+    if ended is None or ended.user_id != principal.user_id or ended.ended_at is not None:
+        raise NotFound
+    _end(session, ended, Kind.SESSION_ENDED, now)
+
+
+def sign_out(session: Session, principal: Principal, *, now: datetime) -> None:
+    """End the present session."""
+    present = queries.lock_session(session, principal.organization_id, principal.session_id)
+    if present is not None and present.ended_at is None:
+        _end(session, present, Kind.SESSION_ENDED, now)
+
+
+def sign_out_everywhere(session: Session, principal: Principal) -> None:
+    """End all of the principal's sessions."""
+    end_everywhere(session, principal.user_id)
+
+
+def end_everywhere(session: Session, user_id: UUID) -> None:
+    """End all sessions of a user, in every organization, at the next request."""
+    user = session.scalars(select(User).where(User.id == user_id).with_for_update()).one()
+    user.session_version += 1
+    events.happened(session, Kind.SIGNED_OUT_EVERYWHERE, user.id)
+    session.flush()
+    tell_organizations(session, user.id)
+
+
+def tell_organizations(session: Session, user_id: UUID) -> None:
+    """Let every organization of a user know that what it knows of them has changed."""
+    for organization_id in organizations_of(session, user_id):
+        wrote(session, User, organization_id)
+
+
+def end_all_here(session: Session, user_id: UUID, *, now: datetime, but: UUID | None = None) -> None:
+    """End a user's sessions in the present organization, but for one."""
+    session.execute(_END_SESSIONS, {"user_id": user_id, "at": now, "but": but})
+    wrote(session, SignInSession)
+    wrote(session, User)
+
+
+def _require_alive(family: SignInSession, entered: Entered, now: datetime) -> None:
+    """Refuse a session that has ended in one of the many ways in which it can.
+
+    :raises BadRefreshToken: it has.
+    :raises OrganizationSuspended: the organization is not active.
+    """
+    is_over = family.ended_at is not None or now >= min(family.idle_until, family.expires_at)
+    if is_over or entered.role is None or entered.session_version != family.session_version:
+        raise BadRefreshToken
+    if entered.organization_status != "active":
+        raise OrganizationSuspended
+
+
+def _first(platform: Platform, organization_id: UUID, session_id: UUID) -> str:
+    return platform.tokens.opaque.write(REFRESH, organization_id, session_id, secrets.token_bytes(SECRET_BYTES))
+
+
+def _must_enrol(session: Session, user_id: UUID) -> bool:
+    """Tell whether the role needs a second factor that the user does not have."""
+    has = session.execute(_MFA_OF, {"user_id": user_id}).one()
+    return bool(has.is_required and not has.is_confirmed)
+
+
+def _carry_on(family: SignInSession, platform: Platform, hashed: bytes, now: datetime) -> None:
+    family.refresh_hash, family.rotated_at = hashed, now
+    family.idle_until = now + timedelta(days=platform.settings.refresh_token_days)
+    family.access_until = now + platform.tokens.lifetime + _MARGIN
+
+
+def _end_reused(session: Session, organization_id: UUID, session_id: UUID) -> None:
+    family = queries.lock_session(session, organization_id, session_id)
+    if family is not None and family.ended_at is None:
+        _end(session, family, Kind.REFRESH_REUSED, session.unit.now)
+
+
+def _end(session: Session, ended: SignInSession, kind: Kind, now: datetime) -> None:
+    ended.ended_at = now
+    events.happened(session, kind, ended.user_id)
+    wrote(session, User)  # what the edge knows of the caller names the ended sessions
+
+
+def _tokens(platform: Platform, family: SignInSession, organization_id: UUID, refresh_token: str) -> dict[str, Any]:
+    access_token = platform.tokens.issue(
+        user_id=family.user_id,
+        organization_id=organization_id,
+        session_id=family.id,
+        session_version=family.session_version,
+        must_enrol=family.must_enrol,
+    )
+    return {
+        "access_token": access_token,
+        "refresh_token": refresh_token,
+        "token_type": "Bearer",
+        "expires_in": int(platform.tokens.lifetime.total_seconds()),
+        "organization_id": organization_id,
+    }

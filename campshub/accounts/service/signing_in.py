@@ -1,0 +1,87 @@
+"""Signing in."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from campshub.accounts.queries import signing_in as queries
+from campshub.accounts.service import attempts, mfa, sessions
+from campshub.accounts.service.sessions import NoMembership
+from campshub.core.db.base import AnyRow
+from campshub.core.db.session import Session
+from campshub.core.db.work import record_apart
+from campshub.core.http.problems import Unauthenticated
+from campshub.core.platform import Platform
+
+
+class BadCredentials(Unauthenticated):
+    """E-mail address or password is wrong."""
+
+    code = "bad_credentials"
+
+
+def sign_in(
+    session: Session,
+    platform: Platform,
+    *,
+    email: str,
+    password: str,
+    organization_id: UUID | None,
+    otp: str | None,
+    client: str | None,
+    now: datetime,
+) -> dict[str, Any]:
+    """Check a password and open a session in an organization: the one named, else the one last used.
+
+    :raises BadCredentials: the address or the password is wrong, or the user disabled; which, is not told.
+    :raises OtpRequired: the user has a second factor, and no code came with it; it counts as a try.
+    :raises BadOtp: the code is wrong, or has been used.
+    :raises NoMembership: the user does not belong to the organization named, or to any.
+    """
+    known = _require_password(session, platform, email, password)
+    organizations = queries.memberships_of(session, known.user_id)
+    chosen = next((o for o in organizations if organization_id in (None, o.organization_id)), None)
+    if chosen is None:
+        record_apart(session, lambda apart: attempts.succeeded(apart, platform, email, known, upgraded=None))
+        raise NoMembership
+    upgraded = _hash_anew(session, platform, password, known.password_hash)
+    session.enter(chosen.organization_id, known.user_id)
+    has = _require_second(session, platform, email, known, otp=otp, now=now)
+    attempts.succeeded(session, platform, email, known, upgraded=upgraded)
+    opened = sessions.open_session(
+        session,
+        platform,
+        user_id=known.user_id,
+        session_version=known.session_version,
+        client=client,
+        authenticated_at=now,
+        must_enrol=bool(has.is_required and not has.is_confirmed),
+    )
+    return {**opened, "organizations": organizations}
+
+
+def _require_password(session: Session, platform: Platform, email: str, password: str) -> AnyRow:
+    known = attempts.begin(session, platform, email)
+    genuine = platform.passwords.check(password, known.password_hash)
+    if known.is_held or not genuine or known.status != "active":
+        attempts.failed(session, platform, email, known)
+        raise BadCredentials
+    return known
+
+
+def _hash_anew(session: Session, platform: Platform, password: str, kept: str) -> str | None:
+    """Return the hash that replaces an outdated one; None where the present one stays."""
+    if not platform.passwords.is_outdated(kept):
+        return None
+    session.let_go()  # the hash takes long
+    return platform.passwords.hash(password)
+
+
+def _require_second(
+    session: Session, platform: Platform, email: str, known: AnyRow, *, otp: str | None, now: datetime
+) -> AnyRow:
+    try:
+        return mfa.require_second(session, platform, user_id=known.user_id, otp=otp, now=now)
+    except mfa.BadOtp:
+        attempts.failed(session, platform, email, known)
+        raise

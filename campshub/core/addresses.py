@@ -1,0 +1,18 @@
+"""Network addresses: whom one stands for."""
+
+import ipaddress
+
+
+def customer(address: str | None) -> str:
+    """Return whom an address stands for: itself, or the network of 64 bits in which a customer may choose."""
+    try:
+        found = ipaddress.ip_address(address or "")
+    except ValueError:
+        return "unknown"
+    if isinstance(found, ipaddress.IPv6Address):
+        mapped = found.ipv4_mapped
+        return str(mapped or ipaddress.ip_network((int(found), _IPV6_CUSTOMER), strict=False).network_address)
+    return str(found)
+
+
+_IPV6_CUSTOMER = 64  # bits

@@ -1,0 +1,62 @@
+"""Security events: what admins must be able to see of sign-ins, tokens and refusals, and what is counted of it."""
+
+import uuid
+from datetime import datetime
+from enum import StrEnum
+from typing import ClassVar
+
+from sqlalchemy.orm import Mapped, mapped_column
+
+from campshub.core.db.base import Base, new_id
+from campshub.core.db.session import Session
+from campshub.core.observe import metrics
+
+
+class Kind(StrEnum):
+    """What may happen."""
+
+    DISABLED = "user_disabled"
+    ENABLED = "user_enabled"
+    MFA_ENROLLED = "mfa_enrolled"
+    MFA_REMOVED = "mfa_removed"
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105 - a name
+    PASSWORD_RESET = "password_reset"  # noqa: S105 - a name
+    REFRESH_REUSED = "refresh_reused"
+    ROLE_CHANGED = "role_changed"
+    SESSION_ENDED = "session_ended"
+    SIGN_IN_FAILED = "sign_in_failed"
+    SIGN_IN_LOCKED = "sign_in_locked"
+    SIGNED_OUT_EVERYWHERE = "signed_out_everywhere"
+
+
+class SecurityEvent(Base):
+    """One event; append-only for the application."""
+
+    __tablename__ = "security_events"
+    __tag__ = "security"
+    __audited__: ClassVar[bool] = False
+
+    organization_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    at: Mapped[datetime]
+    kind: Mapped[str]
+    user_id: Mapped[uuid.UUID | None]
+    address: Mapped[str | None]
+    trace_id: Mapped[str]
+
+
+def happened(session: Session, kind: Kind, user_id: uuid.UUID | None) -> None:
+    """Record an event in the unit's organization, and count it."""
+    unit = session.unit
+    metrics.security_events.labels(kind.value).inc()
+    session.add(
+        SecurityEvent(
+            organization_id=unit.organization_id,
+            id=new_id(),
+            at=unit.now,
+            kind=kind.value,
+            user_id=user_id,
+            address=unit.address,
+            trace_id=unit.trace_id,
+        )
+    )

@@ -1,0 +1,272 @@
+"""Who belongs: users made, given other roles, disabled and invited; somebody can always administer."""
+
+import email
+import email.policy
+import re
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from campshub.accounts.models import Invitation
+from campshub.accounts.service import invitations
+from campshub.core.db.base import new_id
+from campshub.core.db.work import unit_of_work
+from campshub.core.jobs import sending
+from campshub.core.security.permissions import Role
+from tests.conftest import PASSWORD, Client
+
+AT_ONCE = 50
+NEW = "wrong donkey charger"
+
+
+@pytest.fixture
+def anyone(app):
+    return Client(app)
+
+
+def body(**given):
+    return {"email": f"{new_id().hex}@example.org", "name": "Asha Rao", "role": "trainer", "password": NEW, **given}
+
+
+def sign_in(anyone, address, password=PASSWORD):
+    return anyone.post("/api/auth/token/", {"email": address, "password": password})
+
+
+def bearer(tokens):
+    return {"Authorization": f"Bearer {tokens['access_token']}"}
+
+
+# Users ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_user_is_made_and_can_sign_in(api, anyone, place, sql):
+    given = body()
+
+    made = api.post("/api/users/", given)
+
+    assert made.status == 201
+    assert {name: made.json[name] for name in ("email", "name", "role", "status")} == {
+        "email": given["email"], "name": "Asha Rao", "role": "trainer", "status": "active",
+    }  # fmt: skip
+    assert sign_in(anyone, given["email"], NEW).json["organization_id"] == str(place.id)
+    audited = sql("SELECT entity, after::text FROM audit_log WHERE organization_id = %s AND action = 'created'"
+                  " AND entity IN ('users', 'memberships') ORDER BY entity", place.id)  # fmt: skip
+    assert given["email"] not in str(audited)
+    assert {entity for entity, _ in audited} == {"users", "memberships"}
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "what"),
+    [({"password": "password1234"}, 422, "/password"), ({"password": "short"}, 422, "/password"),
+     ({"role": "superadmin"}, 403, "role_not_yours"), ({"role": "king"}, 422, "/role")],
+)  # fmt: skip
+def test_a_user_is_not_made_with_a_bad_password_or_a_role_above_ones_own(api, given, status, what):
+    answer = api.post("/api/users/", body(**given))
+
+    assert answer.status == status
+    assert what in answer.pointers | {answer.problem["code"]}
+
+
+def test_whoever_has_an_account_elsewhere_is_invited_instead(api, other):
+    theirs = other.the(Role.TRAINER).get("/api/me/").json["email"]
+
+    answer = api.post("/api/users/", body(email=theirs.upper()))
+
+    assert (answer.status, answer.problem["code"]) == (409, "email_taken")
+
+
+def test_one_address_becomes_one_user_however_many_ask_at_once(app, api):
+    given = body()
+
+    with ThreadPoolExecutor(10) as pool:
+        made = list(pool.map(lambda _: Client(app, api.headers).post("/api/users/", given).status, range(10)))
+
+    assert sorted(made) == [201] + [409] * 9
+
+
+def test_a_new_role_and_a_disabled_user_count_at_the_next_request(api, anyone, place):
+    trainer = place.the(Role.TRAINER)
+    address = f"/api/users/{trainer.user_id}/"
+    email_ = trainer.get("/api/me/").json["email"]
+    tokens = sign_in(anyone, email_).json
+    signed_in = Client(anyone.app, bearer(tokens))
+    assert signed_in.get("/api/users/").status == 200
+
+    assert api.patch(address, {"role": "client"}).json["role"] == "client"
+    assert signed_in.get("/api/users/").status == 403
+
+    assert api.patch(address, {"status": "disabled"}).json["status"] == "disabled"
+    assert signed_in.get("/api/me/").status == 401
+    assert anyone.post("/api/auth/refresh/", {"refresh_token": tokens["refresh_token"]}).status == 401
+    assert sign_in(anyone, email_).status == 403
+
+    assert api.patch(address, {"status": "active"}).status == 200
+    assert signed_in.get("/api/me/").status == 401  # what had ended does not come back
+    assert sign_in(anyone, email_).status == 200
+
+
+def test_a_change_needs_the_present_version(api, place):
+    address = f"/api/users/{place.the(Role.TRAINER).user_id}/"
+    tag = api.get(address).headers["ETag"]
+
+    assert api.patch(address, {"role": "client"}, headers={"If-Match": tag}).status == 200
+    assert api.patch(address, {"role": "trainer"}, headers={"If-Match": tag}).status == 412
+
+
+def test_the_last_admin_cannot_go(api, place, sql):
+    mine = f"/api/users/{api.user_id}/"
+    for change in ({"role": "trainer"}, {"status": "disabled"}):
+        answer = api.patch(mine, change)
+        assert (answer.status, answer.problem["code"]) == (409, "last_admin")
+    second = place.someone(Role.ADMIN)
+    sql("UPDATE users SET status = 'disabled' WHERE id = %s RETURNING 1", second.user_id)
+    assert api.patch(mine, {"role": "trainer"}).status == 409
+    sql("UPDATE users SET status = 'active' WHERE id = %s RETURNING 1", second.user_id)
+
+    assert api.patch(mine, {"role": "trainer"}).status == 200
+    assert second.patch(f"/api/users/{second.user_id}/", {"status": "disabled"}).status == 409
+
+
+def test_admins_who_remove_each_other_at_once_leave_one(app, place, sql):
+    admins = [place.someone(Role.ADMIN) for _ in range(8)]
+
+    def remove(number):
+        target = admins[(number + 1) % len(admins)].user_id
+        return admins[number].patch(f"/api/users/{target}/", {"role": "client"}).status
+
+    with ThreadPoolExecutor(len(admins)) as pool:
+        statuses = list(pool.map(remove, range(len(admins))))
+
+    (left,) = sql("SELECT count(*) FROM memberships WHERE organization_id = %s AND role = 'admin'", place.id)[0]
+    assert left == len(admins) - statuses.count(200) >= 1
+    assert set(statuses) <= {200, 401, 403, 409, 503}
+
+
+def test_only_superadmins_make_and_change_superadmins(api, place):
+    superadmin, trainer = place.the(Role.SUPERADMIN), place.the(Role.TRAINER)
+
+    for address, change in (
+        (f"/api/users/{trainer.user_id}/", {"role": "superadmin"}),
+        (f"/api/users/{superadmin.user_id}/", {"status": "disabled"}),
+        (f"/api/users/{superadmin.user_id}/", {"role": "admin"}),
+    ):
+        assert api.patch(address, change).problem["code"] == "role_not_yours"
+    assert superadmin.patch(f"/api/users/{trainer.user_id}/", {"role": "superadmin"}).status == 200
+
+
+# Invitations ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def invite(app, api, place):
+    """Invite someone; answer the invitation and its token."""
+
+    def inviting(**given):
+        made = api.made("/api/invitations/", {"email": f"{new_id().hex}@example.org", "role": "trainer", **given})
+        from uuid import UUID  # noqa: PLC0415
+
+        return made, invitations.token_of(app.extensions["campshub"], place.id, UUID(made["id"]))
+
+    return inviting
+
+
+def accept(anyone, token, **given):
+    return anyone.post("/api/invitations/accept/", {"token": token, "name": "Asha Rao", "password": NEW, **given})
+
+
+def test_an_invitation_is_sent_and_accepted_by_someone_new(app, api, anyone, place, settings):
+    made = api.made("/api/invitations/", {"email": f"{new_id().hex}@example.org", "role": "trainer"})
+    assert made["status"] == "open"
+    with app.app_context():
+        sending.send_due(app.extensions["campshub"])
+    letters = [
+        email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
+        for path in Path(settings.mail_folder).glob("*.eml")
+    ]
+    (letter,) = [letter for letter in letters if letter["To"] == made["email"]]
+    token = re.search(r"^(chi_\S+)\s*$", letter.get_content(), re.MULTILINE)[1]
+
+    accepted = accept(anyone, token)
+
+    assert (accepted.status, accepted.json["role"]) == (200, "trainer")
+    tokens = sign_in(anyone, made["email"], NEW).json
+    assert tokens["organization_id"] == str(place.id)
+    me = Client(app, bearer(tokens)).get("/api/me/").json
+    assert (me["id"], me["name"], me["role"]) == (accepted.json["user_id"], "Asha Rao", "trainer")
+    assert {i["status"] for i in api.get("/api/invitations/").json["items"]} == {"accepted"}
+
+
+def test_fifty_at_once_accept_once(app, invite, sql, place):
+    made, token = invite()
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        statuses = list(pool.map(lambda _: accept(Client(app), token).status, range(AT_ONCE)))
+
+    # 503: it waited too long for its turn, and may ask again; it got nothing.
+    assert (statuses.count(200), set(statuses) - {503}) == (1, {200, 410})
+    assert sql("SELECT count(*) FROM users WHERE email = %s", made["email"]) == [(1,)]
+
+
+def test_whoever_is_a_user_already_keeps_name_and_password(anyone, invite, other):
+    known = other.the(Role.TRAINER)
+    address = known.get("/api/me/").json["email"]
+    _, token = invite(email=address, role="admin")
+
+    accepted = accept(anyone, token)
+
+    assert (accepted.status, accepted.json["user_id"]) == (200, str(known.user_id))
+    assert (sign_in(anyone, address, NEW).status, sign_in(anyone, address).status) == (401, 200)
+    roles = {o["role"] for o in sign_in(anyone, address).json["organizations"]}
+    assert roles == {"trainer", "admin"}
+
+
+def test_whoever_belongs_keeps_their_role_and_whoever_was_disabled_comes_back(api, anyone, invite, place):
+    trainer = place.the(Role.TRAINER)
+    address = trainer.get("/api/me/").json["email"]
+    _, token = invite(email=address, role="admin")
+
+    assert accept(anyone, token).problem["code"] == "already_member"
+    assert api.patch(f"/api/users/{trainer.user_id}/", {"status": "disabled"}).status == 200
+    assert accept(anyone, token).status == 200
+    assert api.get(f"/api/users/{trainer.user_id}/").json["role"] == "admin"
+
+
+def test_someone_new_needs_a_name_and_a_good_password_and_may_try_again(anyone, invite):
+    _, token = invite()
+
+    assert accept(anyone, token, name=None).status == 422
+    for given, pointer in (({"password": "password1234"}, "/password"), ({"password": "x"}, "/password")):
+        assert accept(anyone, token, **given).pointers == {pointer}
+    for lacking in ("name", "password"):
+        given = {"token": token, "name": "Asha Rao", "password": NEW}
+        del given[lacking]
+        assert anyone.post("/api/invitations/accept/", given).pointers == {f"/{lacking}"}
+    assert accept(anyone, token).status == 200
+
+
+@pytest.mark.parametrize("how", ["revoked", "old", "forged", "another kind"])
+def test_an_invitation_that_does_not_hold_is_spent(app, api, anyone, invite, place, how):
+    made, token = invite()
+    opaque = app.extensions["campshub"].tokens.opaque
+    if how == "revoked":
+        assert api.delete(f"/api/invitations/{made['id']}/").status == 204
+        assert api.delete(f"/api/invitations/{made['id']}/").status == 404
+    elif how == "old":
+        with app.app_context(), unit_of_work(system=True, organization_id=place.id) as session:
+            for invitation in session.query(Invitation).filter_by(organization_id=place.id):
+                invitation.expires_at -= timedelta(days=7)
+    else:
+        token = opaque.write("chi" if how == "forged" else "chp", place.id, new_id())
+
+    answer = accept(anyone, token)
+
+    assert (answer.status, answer.problem["code"]) == (410, "token_spent")
+
+
+def test_only_superadmins_invite_superadmins(api, place):
+    given = {"email": "new@example.org", "role": "superadmin"}
+
+    assert api.post("/api/invitations/", given).problem["code"] == "role_not_yours"
+    assert place.the(Role.SUPERADMIN).post("/api/invitations/", given).status == 201

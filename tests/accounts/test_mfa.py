@@ -1,0 +1,234 @@
+"""A second factor: each code works once, whoever comes at the same time; without it the password is not enough."""
+
+import base64
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pyotp
+import pytest
+
+from campshub.core.security.permissions import Role
+from tests.conftest import PASSWORD, Client
+
+TOKEN, MFA, TOTP = "/api/auth/token/", "/api/auth/mfa/", "/api/auth/mfa/totp/"
+AT_ONCE = 50
+
+
+class Person:
+    """Someone who signs in, with or without a second factor."""
+
+    def __init__(self, app, client):
+        self.app, self.user_id = app, client.user_id
+        self.email = client.get("/api/me/").json["email"]
+        self.totp, self.codes = None, []
+
+    def sign_in(self, password=PASSWORD, **given):
+        return Client(self.app).post(TOKEN, {"email": self.email, "password": password, **given})
+
+    def signed_in(self, **given):
+        tokens = self.sign_in(**given)
+        assert tokens.status == 200, tokens.response.text
+        return Client(self.app, {"Authorization": f"Bearer {tokens.json['access_token']}"}, self.user_id)
+
+    def enrol(self, sql):
+        """Set up one-time codes; let the one that confirms be of a time gone by, so that tests may use the present."""
+        client = self.signed_in()
+        self.totp = pyotp.TOTP(client.made(TOTP, None)["secret"])
+        self.codes = client.made(f"{TOTP}confirm/", {"otp": self.totp.now()})["recovery_codes"]
+        sql("UPDATE totp_secrets SET last_step = 0 WHERE user_id = %s RETURNING 1", self.user_id)
+        return client
+
+    def step(self, by=0):
+        return self.totp.generate_otp(int(time.time()) // 30 + by)
+
+
+@pytest.fixture
+def person(app, place):
+    return Person(app, place.the(Role.ADMIN))
+
+
+def test_one_time_codes_are_set_up_with_a_secret_as_text_address_and_picture(person, sql):
+    client = person.signed_in()
+    assert client.get(MFA).json == {"is_enrolled": False, "is_required": False, "recovery_codes_left": 0}
+
+    begun = client.post(TOTP)
+
+    assert begun.headers["Cache-Control"] == "no-store"
+    assert begun.json["uri"].startswith("otpauth://totp/CampsHub:")
+    assert f"secret={begun.json['secret']}" in begun.json["uri"]
+    assert begun.json["qr_svg"].startswith("<svg")
+    assert base64.b64decode(begun.json["qr_png"]).startswith(b"\x89PNG")
+    assert client.post(f"{TOTP}confirm/", {"otp": "000000"}).pointers == {"/otp"}
+    assert person.sign_in().status == 200  # it does not count yet
+    confirmed = client.post(f"{TOTP}confirm/", {"otp": pyotp.TOTP(begun.json["secret"]).now()})
+    assert len(set(confirmed.json["recovery_codes"])) == 10
+    assert client.get(MFA).json == {"is_enrolled": True, "is_required": False, "recovery_codes_left": 10}
+    kept = str(sql("SELECT s::text FROM totp_secrets s")) + str(sql("SELECT c::text FROM recovery_codes c"))
+    assert begun.json["secret"] not in kept
+    assert confirmed.json["recovery_codes"][0] not in kept
+
+
+def test_the_password_alone_is_not_enough_any_more(person, sql):
+    person.enrol(sql)
+
+    lacking, wrong = person.sign_in(), person.sign_in(otp="000000" if person.step() != "000000" else "000001")
+
+    assert (lacking.status, lacking.problem["code"]) == (401, "otp_required")
+    assert (wrong.status, wrong.problem["code"]) == (401, "bad_otp")
+    assert person.sign_in("not it", otp=person.step()).problem["code"] == "bad_credentials"
+    assert person.sign_in(otp=person.step()).status == 200
+
+
+@pytest.mark.parametrize(("by", "status"), [(-2, 401), (-1, 200), (0, 200), (1, 200), (2, 401)])
+def test_a_code_of_the_step_before_or_after_is_taken(person, sql, by, status):
+    person.enrol(sql)
+    while int(time.time()) % 30 > 27:  # not on the edge of two steps
+        time.sleep(0.1)
+
+    assert person.sign_in(otp=person.step(by)).status == status
+
+
+def test_a_code_works_once_and_none_before_it_any_more(person, sql):
+    person.enrol(sql)
+    code = person.step()
+
+    assert [person.sign_in(otp=code).status for _ in range(2)] == [200, 401]
+    assert person.sign_in(otp=person.step(-1)).problem["code"] == "bad_otp"
+
+
+def test_fifty_at_once_with_one_code_get_in_once(person, sql):
+    person.enrol(sql)
+    code = person.step()
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        statuses = list(pool.map(lambda _: person.sign_in(otp=code).status, range(AT_ONCE)))
+
+    # 503: it waited too long for its turn, and may ask again; it got nothing.
+    assert (statuses.count(200), set(statuses) - {503}) == (1, {200, 401})
+
+
+def test_fifty_at_once_with_one_recovery_code_get_in_once(person, sql):
+    person.enrol(sql)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        statuses = list(pool.map(lambda _: person.sign_in(otp=person.codes[0]).status, range(AT_ONCE)))
+
+    # 503: it waited too long for its turn, and may ask again; it got nothing.
+    assert (statuses.count(200), set(statuses) - {503}) == (1, {200, 401})
+    assert person.signed_in(otp=person.codes[1].lower().replace("-", " ")).get(MFA).json["recovery_codes_left"] == 8
+
+
+def test_another_users_recovery_code_does_not_open(person, place, app, sql):
+    other = Person(app, place.the(Role.TRAINER))
+    for one in (person, other):
+        one.enrol(sql)
+
+    assert person.sign_in(otp=other.codes[0]).status == 401
+    assert other.sign_in(otp=other.codes[0]).status == 200
+
+
+def test_new_recovery_codes_replace_the_old_ones(person, sql):
+    client = person.enrol(sql)
+
+    codes = client.made(f"{MFA}recovery-codes/", None)["recovery_codes"]
+
+    assert person.sign_in(otp=person.codes[0]).status == 401
+    assert person.sign_in(otp=codes[0]).status == 200
+
+
+def test_a_second_factor_is_changed_only_soon_after_the_password_was_shown(person, sql):
+    client = person.enrol(sql)
+    sql("UPDATE sign_in_sessions SET authenticated_at = now() - INTERVAL '11 minutes' RETURNING 1")
+
+    for method, address in (("POST", TOTP), ("POST", f"{MFA}recovery-codes/"), ("DELETE", MFA)):
+        assert client.call(method, address).problem["code"] == "step_up_required"
+    assert client.post("/api/auth/step-up/", {"password": "not it", "otp": person.step()}).status == 422
+    assert client.post("/api/auth/step-up/", {"password": PASSWORD}).problem["code"] == "otp_required"
+    assert client.post("/api/auth/step-up/", {"password": PASSWORD, "otp": person.step()}).status == 204
+
+    assert client.delete(MFA).status == 204
+    assert person.sign_in().status == 200
+
+
+def test_refreshing_and_switching_show_nothing_anew(app, person, sql):
+    tokens = person.sign_in().json
+    sql("UPDATE sign_in_sessions SET authenticated_at = now() - INTERVAL '11 minutes' RETURNING 1")
+    refreshed = Client(app).post("/api/auth/refresh/", {"refresh_token": tokens["refresh_token"]}).json
+    client = Client(app, {"Authorization": f"Bearer {refreshed['access_token']}"})
+    switched = client.post("/api/auth/switch/", {"organization_id": tokens["organization_id"]}).json
+
+    for token in (refreshed, switched):
+        bearer = {"Authorization": f"Bearer {token['access_token']}"}
+        assert Client(app, bearer).post(TOTP).problem["code"] == "step_up_required"
+
+
+def test_there_is_one_second_factor(person, sql):
+    client = person.enrol(sql)
+
+    assert client.post(TOTP).problem["code"] == "already_enrolled"
+    assert client.post(f"{TOTP}confirm/", {"otp": person.step()}).problem["code"] == "already_enrolled"
+
+
+def test_a_new_password_by_e_mail_does_not_get_round_it(app, person, sql):
+    from campshub.accounts.service import passwords  # noqa: PLC0415
+    from campshub.core.db.base import new_id  # noqa: PLC0415
+    from campshub.core.db.work import unit_of_work  # noqa: PLC0415
+
+    person.enrol(sql)
+    platform, new = app.extensions["campshub"], "wrong donkey charger"
+    with app.app_context(), unit_of_work(system=True) as session:
+        now = session.unit.now
+        _, token = passwords.prepare_reset(session, platform, email=person.email, reset_id=new_id(), now=now)
+    assert Client(app).post("/api/auth/password/reset/", {"token": token, "new_password": new}).status == 204
+
+    assert person.sign_in(new).problem["code"] == "otp_required"
+    assert person.sign_in(new, otp=person.step()).status == 200
+
+
+# Required by role ----------------------------------------------------------------------------------------------------
+
+
+def test_a_role_that_needs_one_may_set_it_up_and_no_more(app, api, place, sql):
+    trainer = Person(app, place.the(Role.TRAINER))
+    before = trainer.sign_in().json
+    assert api.patch("/api/organization/", {"mfa_roles": ["trainer"]}).json["mfa_roles"] == ["trainer"]
+
+    client = trainer.signed_in()
+    assert client.get("/api/students/").problem["code"] == "mfa_required"
+    assert client.get("/api/me/").status == 200
+    refreshed = Client(app).post("/api/auth/refresh/", {"refresh_token": before["refresh_token"]}).json
+    old = Client(app, {"Authorization": f"Bearer {refreshed['access_token']}"})
+    assert old.get("/api/students/").problem["code"] == "mfa_required"
+
+    trainer.enrol(sql)
+    allowed = trainer.signed_in(otp=trainer.step())
+    assert allowed.get("/api/students/").status == 200
+    assert allowed.delete(MFA).problem["code"] == "mfa_required_by_role"
+    assert Person(app, place.the(Role.CLIENT)).signed_in().get("/api/students/").status == 200
+
+
+def test_a_role_that_is_none_cannot_be_asked(api):
+    assert api.patch("/api/organization/", {"mfa_roles": ["king"]}).status == 422
+
+
+# Wrong codes ---------------------------------------------------------------------------------------------------------
+
+
+def test_wrong_codes_hold_the_account_like_wrong_passwords(stack, scratch, tmp_path):
+    from campshub.app import create_app  # noqa: PLC0415
+    from tests.conftest import close, new_place, settings_of  # noqa: PLC0415
+
+    app = create_app(settings_of(stack, scratch, lockout_account_after=5, mail_folder=str(tmp_path)))
+    person = Person(app, new_place(app).the(Role.ADMIN))
+    with stack.primary.connect(scratch) as connection:
+        connection.autocommit = True
+        person.enrol(lambda statement, *given: connection.execute(statement, given))
+        for number in range(5):
+            assert person.sign_in(otp=f"12345{number}").status == 401
+
+        held = person.sign_in(otp=person.step())
+
+        assert (held.status, held.problem["code"]) == (401, "bad_credentials")
+        connection.execute("UPDATE sign_in_attempts SET held_until = now()")
+        assert person.sign_in(otp=person.step()).status == 200
+    close(app)

@@ -1,0 +1,293 @@
+"""Sessions: carried on by refresh tokens, ended one by one or all at once; whoever has ended is out at once."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+
+from campshub.accounts.models import Membership, SignInSession
+from campshub.core.db.base import new_id
+from campshub.core.db.work import unit_of_work
+from campshub.core.security.opaque import NotOurs, Opaque
+from tests.conftest import PASSWORD, Client
+
+TOKEN, REFRESH = "/api/auth/token/", "/api/auth/refresh/"
+AT_ONCE = 50
+
+
+@pytest.fixture
+def anyone(app):
+    return Client(app)
+
+
+@pytest.fixture
+def sign_in(app, api, anyone):
+    """Sign the admin in; answer the tokens and a client that uses them."""
+    email = api.get("/api/me/").json["email"]
+
+    def signing_in(**given):
+        tokens = anyone.made(TOKEN, {"email": email, "password": PASSWORD, **given})
+        return tokens, Client(app, bearer(tokens), api.user_id)
+
+    return signing_in
+
+
+def bearer(tokens):
+    return {"Authorization": f"Bearer {tokens['access_token']}"}
+
+
+def refresh(anyone, token):
+    return anyone.post(REFRESH, {"refresh_token": token})
+
+
+def events(sql, place):
+    return [row[0] for row in sql("SELECT kind FROM security_events WHERE organization_id = %s ORDER BY id", place.id)]
+
+
+def later(app, place, **by):
+    """Let time pass for all of a place's sessions."""
+    with app.app_context(), unit_of_work(system=True, organization_id=place.id) as session:
+        for entity in session.query(SignInSession).filter_by(organization_id=place.id):
+            for name in ("rotated_at", "idle_until", "expires_at"):
+                setattr(entity, name, getattr(entity, name) - timedelta(**by))
+
+
+# Refreshing ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_refresh_token_gets_the_next_one_and_an_access_token_that_opens(app, anyone, sign_in, place):
+    first, _ = sign_in()
+
+    second = refresh(anyone, first["refresh_token"])
+    third = refresh(anyone, second.json["refresh_token"])
+
+    assert (second.status, third.status) == (200, 200)
+    assert len({first["refresh_token"], second.json["refresh_token"], third.json["refresh_token"]}) == 3
+    assert second.json["organization_id"] == str(place.id)
+    assert second.headers["Cache-Control"] == "no-store"
+    assert Client(app, bearer(third.json)).get("/api/me/").status == 200
+
+
+def test_whoever_lost_the_answer_asks_again_and_gets_the_same_successor(anyone, sign_in):
+    first, _ = sign_in()
+
+    successors = {refresh(anyone, first["refresh_token"]).json["refresh_token"] for _ in range(3)}
+
+    assert len(successors) == 1
+    assert refresh(anyone, successors.pop()).status == 200
+
+
+def test_fifty_at_once_get_one_successor(app, anyone, sign_in, sql, place):
+    first, _ = sign_in()
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        answers = list(pool.map(lambda _: refresh(Client(app), first["refresh_token"]), range(AT_ONCE)))
+
+    # 503: it waited too long for its turn, and may ask again.
+    assert {answer.status for answer in answers} - {503} == {200}
+    assert len({answer.json["refresh_token"] for answer in answers if answer.status == 200}) == 1
+    assert sql("SELECT version FROM sign_in_sessions WHERE organization_id = %s", place.id) == [(2,)]
+
+
+def test_the_successor_is_not_kept_readable(anyone, sign_in, sql, place):
+    first, _ = sign_in()
+    second = refresh(anyone, first["refresh_token"]).json
+
+    (kept,) = sql("SELECT s::text FROM sign_in_sessions s WHERE organization_id = %s", place.id)
+    for token in (first["refresh_token"], second["refresh_token"]):
+        assert token not in kept[0]
+
+
+def test_an_old_token_ends_the_whole_session_and_is_recorded(app, anyone, sign_in, sql, place):
+    first, client = sign_in()
+    second = refresh(anyone, first["refresh_token"]).json
+    later(app, place, seconds=11)
+
+    reused = refresh(anyone, first["refresh_token"])
+
+    assert (reused.status, reused.problem["code"]) == (401, "bad_refresh_token")
+    assert refresh(anyone, second["refresh_token"]).status == 401
+    assert client.get("/api/me/").status == 401
+    assert Client(app, bearer(second)).get("/api/me/").problem["code"] == "session_ended"
+    assert events(sql, place) == ["refresh_reused"]
+    assert sign_in()[1].get("/api/me/").status == 200
+
+
+def test_a_token_two_before_the_last_ends_the_session_at_once(anyone, sign_in):
+    first, _ = sign_in()
+    second = refresh(anyone, first["refresh_token"]).json
+    third = refresh(anyone, second["refresh_token"]).json
+
+    assert refresh(anyone, first["refresh_token"]).status == 401
+    assert refresh(anyone, third["refresh_token"]).status == 401
+
+
+def test_a_token_that_was_made_up_ends_nothing_and_asks_the_database_nothing(anyone, sign_in):
+    first, client = sign_in()
+    genuine = first["refresh_token"]
+    forged = [f"{genuine[:-4]}AAAA", f"{genuine[:60]}A{genuine[61:]}", genuine.replace("chr_", "chi_"), "chr_", "x",
+              "chr_" + "é" * 20, "chr_" + "A" * 128, first["access_token"][:400]]  # fmt: skip
+
+    answers = [refresh(anyone, token) for token in forged if token != genuine]
+
+    assert {(answer.status, answer.problem["code"]) for answer in answers} == {(401, "bad_refresh_token")}
+    assert [answer.asked for answer in answers] == [[]] * len(answers)
+    assert client.get("/api/me/").status == 200
+    assert refresh(anyone, genuine).status == 200
+
+
+def test_a_refresh_token_is_no_access_token(app, sign_in):
+    first, _ = sign_in()
+
+    assert Client(app, {"Authorization": f"Bearer {first['refresh_token']}"}).get("/api/me/").status == 401
+
+
+@pytest.mark.parametrize(("days", "status"), [(29, 200), (30, 401)])
+def test_a_session_that_idles_ends(app, anyone, sign_in, place, days, status):
+    first, _ = sign_in()
+    later(app, place, days=days)
+
+    assert refresh(anyone, first["refresh_token"]).status == status
+
+
+def test_a_session_that_never_idles_ends_all_the_same(app, anyone, sign_in, place):
+    token = sign_in()[0]["refresh_token"]
+    for _ in range(8):
+        later(app, place, days=20)
+        token = refresh(anyone, token).json["refresh_token"]
+    later(app, place, days=20)
+
+    assert refresh(anyone, token).status == 401
+
+
+@pytest.mark.parametrize("what", ["membership", "user", "version", "organization"])
+def test_whoever_is_out_gets_no_access_by_refreshing(app, anyone, sign_in, api, place, sql, what):
+    first, _ = sign_in()
+    said = {
+        "membership": "UPDATE memberships SET status = 'disabled' WHERE user_id = %s",
+        "user": "UPDATE users SET status = 'disabled' WHERE id = %s",
+        "version": "UPDATE users SET session_version = 2 WHERE id = %s",
+        "organization": "UPDATE organizations SET status = 'suspended' WHERE id IN"
+        " (SELECT organization_id FROM memberships WHERE user_id = %s)",
+    }
+    sql(f"{said[what]} RETURNING 1", api.user_id)
+
+    assert refresh(anyone, first["refresh_token"]).status == (403 if what == "organization" else 401)
+
+
+# Ending --------------------------------------------------------------------------------------------------------------
+
+
+def test_signing_out_ends_this_session_alone_at_the_next_request(anyone, sign_in, sql, place):
+    (here_tokens, here), (_, there) = sign_in(), sign_in()
+    assert here.get("/api/organization/").status == 200  # so that the caller's state is kept
+
+    assert here.post("/api/auth/logout/").status == 204
+
+    for method, address in (("GET", "/api/organization/"), ("GET", "/api/me/"), ("PATCH", "/api/me/")):
+        ended = here.call(method, address, {"name": "X"} if method == "PATCH" else None)
+        assert (ended.status, ended.problem["code"]) == (401, "session_ended")
+    assert refresh(anyone, here_tokens["refresh_token"]).status == 401
+    assert there.get("/api/organization/").status == 200
+    assert events(sql, place) == ["session_ended"]
+
+
+def test_signing_out_everywhere_ends_every_session_in_every_organization(app, anyone, sign_in, api, other):
+    with app.app_context(), unit_of_work(system=True, organization_id=other.id) as session:
+        session.add(Membership(organization_id=other.id, user_id=api.user_id, role="trainer"))
+    (_, here), (tokens, there), (_, third) = sign_in(), sign_in(organization_id=str(other.id)), sign_in()
+    assert [c.get("/api/organization/").status for c in (here, there, third)] == [200, 200, 200]
+
+    assert here.post("/api/auth/logout/everywhere/").status == 204
+
+    assert [c.get("/api/organization/").status for c in (here, there, third)] == [401, 401, 401]
+    assert refresh(anyone, tokens["refresh_token"]).status == 401
+    assert sign_in()[1].get("/api/me/").status == 200
+
+
+def test_sessions_are_listed_and_ended_one_by_one(app, anyone, sign_in, place):
+    (_, here), (tokens, there) = sign_in(), sign_in()
+    listed = here.get("/api/auth/sessions/", headers={"User-Agent": "Kiosk/1"}).json["items"]
+    assert [s["is_current"] for s in listed] == [True, False]
+    assert {s["address"] for s in listed} == {"127.0.0.1"}
+    assert all(s["user_agent"] and s["created_at"] <= s["last_used_at"] < s["expires_at"] for s in listed)
+    assert there.get("/api/organization/").status == 200
+
+    ended = here.delete(f"/api/auth/sessions/{listed[1]['id']}/")
+
+    assert ended.status == 204
+    assert there.get("/api/organization/").status == 401
+    assert refresh(anyone, tokens["refresh_token"]).status == 401
+    assert [s["id"] for s in here.get("/api/auth/sessions/").json["items"]] == [listed[0]["id"]]
+    assert here.delete(f"/api/auth/sessions/{listed[1]['id']}/").status == 404
+
+
+def test_nobody_sees_or_ends_another_users_session(sign_in, place, sql):
+    from campshub.core.security.permissions import Role  # noqa: PLC0415
+
+    _, here = sign_in()
+    (mine,) = here.get("/api/auth/sessions/").json["items"]
+    colleague = place.someone(Role.ADMIN)
+
+    assert colleague.get("/api/auth/sessions/").json["items"] == []
+    assert colleague.delete(f"/api/auth/sessions/{mine['id']}/").status == 404
+    assert here.get("/api/me/").status == 200
+
+
+def test_an_ended_session_is_told_for_as_long_as_its_access_tokens_hold(app, sign_in, place, api, sql):
+    _, here = sign_in()
+    here.post("/api/auth/logout/")
+
+    def told():
+        with app.app_context(), unit_of_work(organization_id=place.id, user_id=api.user_id) as session:
+            return len(session.unit.entered.ended_sessions)
+
+    assert told() == 1
+    sql("UPDATE sign_in_sessions SET access_until = now() WHERE organization_id = %s RETURNING 1", place.id)
+    assert told() == 0
+
+
+def test_the_question_whether_a_session_has_ended_costs_nothing_more(sign_in):
+    (_, here), (_, there) = sign_in(), sign_in()
+    there.post("/api/auth/logout/")  # so that there is something to tell
+    ends = time.monotonic() + 30  # a cache that has just been started is not trusted yet
+
+    while here.get("/api/organization/").statements:
+        assert time.monotonic() < ends
+        time.sleep(0.1)
+
+
+# Switching -----------------------------------------------------------------------------------------------------------
+
+
+def test_one_goes_on_in_another_organization(app, anyone, sign_in, api, place, other):
+    with app.app_context(), unit_of_work(system=True, organization_id=other.id) as session:
+        session.add(Membership(organization_id=other.id, user_id=api.user_id, role="trainer"))
+    _, here = sign_in(organization_id=str(place.id))
+
+    switched = here.post("/api/auth/switch/", {"organization_id": str(other.id)})
+
+    there = Client(app, bearer(switched.json))
+    assert (switched.status, switched.json["organization_id"]) == (200, str(other.id))
+    assert there.get("/api/me/").json["role"] == "trainer"
+    assert here.get("/api/me/").json["role"] == "admin"
+    assert refresh(anyone, switched.json["refresh_token"]).json["organization_id"] == str(other.id)
+    for stranger in (str(new_id()), None):
+        assert here.post("/api/auth/switch/", {"organization_id": stranger}).status in (403, 422)
+
+
+# Opaque tokens -------------------------------------------------------------------------------------------------------
+
+
+def test_an_opaque_token_opens_only_under_its_key_and_kind():
+    ours, organization_id, row_id = Opaque("one secret of ours"), new_id(), new_id()
+    token = ours.write("chr", organization_id, row_id, b"s" * 32)
+
+    named = ours.read("chr", token)
+
+    assert (named.organization_id, named.id) == (organization_id, row_id)
+    assert ours.successor("chr", token) == Opaque("one secret of ours").successor("chr", token) != token
+    for key, kind, said in ((Opaque("another secret"), "chr", token), (ours, "chi", token.replace("chr", "chi"))):
+        with pytest.raises(NotOurs):
+            key.read(kind, said)
