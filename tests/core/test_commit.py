@@ -11,7 +11,7 @@ from campshub.core.db.base import new_id
 from campshub.core.observe import metrics
 
 LATE_S = freshness.COMMIT_WITHIN_S + 1
-COMMITTED = "COMMIT; SELECT pg_current_wal_insert_lsn()"
+COMMITTED = "COMMIT; SELECT pg_current_wal_flush_lsn()"
 
 
 class Clock:
