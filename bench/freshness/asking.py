@@ -19,20 +19,24 @@ SPILLED = b"The replicas are away or behind."
 
 @dataclass
 class Absence:
-    """When a part was away."""
+    """When a part was away.
+
+    :param turns: how often it went or came. A connection made in an earlier turn is dead: so is one that was made
+        between the word that the part goes and its death.
+    """
 
     is_on: bool = False
     ended: float = 0.0
-    times: int = 0
+    turns: int = 0
 
     def begin(self) -> None:
         """Note that the part goes away now."""
-        self.is_on, self.times = True, self.times + 1
+        self.is_on, self.turns = True, self.turns + 1
 
     def end(self) -> None:
         """Note that the part is back."""
         if self.is_on:
-            self.is_on, self.ended = False, time.monotonic()
+            self.is_on, self.ended, self.turns = False, time.monotonic(), self.turns + 1
 
     def meets(self, started: float) -> bool:
         """Tell whether the part was away at some moment since then."""
@@ -135,12 +139,12 @@ class Asker:
 
     def _connection(self, address: Address) -> http.client.HTTPConnection:
         kept = self._kept.get(address.name)
-        if kept is not None and kept[1] == address.away.times:
+        if kept is not None and kept[1] == address.away.turns:
             return kept[0]
         if kept is not None:  # its process was killed meanwhile, and this connection with it
             kept[0].close()
         made = http.client.HTTPConnection(LOOPBACK, address.port, timeout=PATIENCE_S)
-        self._kept[address.name] = (made, address.away.times)
+        self._kept[address.name] = (made, address.away.turns)
         return made
 
     def _let_go(self, address: Address) -> None:

@@ -2,6 +2,7 @@ import threading
 import time
 
 import pytest
+from psycopg.pq import TransactionStatus
 from sqlalchemy.util.queue import Empty
 
 from campshub.core.db.pool import FairPool, FairQueue
@@ -63,3 +64,18 @@ def test_who_is_interrupted_passes_on_what_they_were_handed(monkeypatch):
 
 def test_every_engine_has_a_fair_pool(context):
     assert {type(engine.pool) for engine in db.engines.values()} == {FairPool}
+
+
+def test_what_is_under_way_on_a_connection_that_comes_back_is_rolled_back(app, place):
+    """Whoever takes it next must neither be in that transaction nor in its tenant."""
+    engine = app.extensions["campshub"].engines[None]
+    given_back = engine.raw_connection()
+    driver = given_back.driver_connection
+    with driver.cursor() as cursor:
+        cursor.execute(f"BEGIN; SELECT set_config('app.organization_id', '{place.id}', true)")
+    assert driver.pgconn.transaction_status == TransactionStatus.INTRANS
+    given_back.close()
+
+    assert driver.pgconn.transaction_status == TransactionStatus.IDLE
+    with driver.cursor() as cursor:
+        assert cursor.execute("SELECT current_setting('app.organization_id', true)").fetchone() in {("",), (None,)}

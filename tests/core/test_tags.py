@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
+from campshub.app import create_app
 from campshub.core.db.base import PLATFORM_ID
 from campshub.core.http.asking import ACCESS, stamps_of
 from campshub.core.platform import Platform
 from campshub.core.security.permissions import ROLES, Role
 from campshub.core.security.principal import shared_tags
 from campshub.modules import MODULES
-from tests.conftest import ROOT
+from tests.conftest import ROOT, close, settings_of
 from tests.kept import addresses_of, cached, ids_of_nothing
 from tests.seeds import Seeds, seed
 from tests.surface import operations
@@ -154,13 +155,16 @@ def test_no_read_stamps_anything(app, seeds):
     assert "GET /api/students/<uuid:student_id>/medical-note/" in recorded
 
 
-def test_commands_that_load_rows_in_bulk_stamp_their_tags(app, tmp_path):
+def test_commands_that_load_rows_in_bulk_stamp_their_tags(stack, scratch, tmp_path):
     words = ("demo", "seed", "--organizations", "1", "--students", "20", "--days", "7")
+    app = create_app(settings_of(stack, scratch))
+    named = named_by_answers(app)
     with watched() as transactions:
         result = app.test_cli_runner().invoke(args=(*words, "--credentials", str(tmp_path / "signing-in")))
+    close(app)
 
     assert result.exit_code == 0, result.output
-    assert {found for one in transactions for found in wrong_of(one, named_by_answers(app))} == set()
+    assert {found for one in transactions for found in wrong_of(one, named)} == set()
     assert {table for one in transactions for table in one.written} >= {
         "students",
         "attendance_records",

@@ -123,6 +123,18 @@ def test_an_absence_excuses_the_requests_that_it_meets_and_no_others():
     assert not away.meets(away.ended + 0.001)
 
 
+def test_a_connection_is_not_kept_beyond_the_going_or_coming_of_its_process(ledger):
+    address = Address("api", 1)
+    asker = Asker(Figures(), ledger, Absence())
+    taken = [asker._connection(address)]
+    for turn in (address.away.begin, address.away.end):
+        turn()
+        taken.append(asker._connection(address))
+
+    assert len({id(connection) for connection in taken}) == 3
+    assert asker._connection(address) is taken[-1]
+
+
 def test_percentiles_are_within_a_twentieth():
     times = Times()
     for milliseconds in range(1, 101):

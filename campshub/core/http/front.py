@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 
 from flask import Flask
@@ -31,7 +32,7 @@ from campshub.core.security.tokens import Claims
 _BEARER = "Bearer "
 # Whoever sends one of these wants more than the answer, or is refused.
 _MORE = frozenset({"HTTP_IF_MATCH", "HTTP_ORIGIN"})
-_STATUS = {200: "200 OK", 204: "204 NO CONTENT", 304: "304 NOT MODIFIED"}
+_STATUS = {status.value: f"{status.value} {status.phrase.upper()}" for status in HTTPStatus}
 
 Environ = dict[str, Any]
 Start = Callable[..., Any]
