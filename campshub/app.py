@@ -12,6 +12,7 @@ from campshub.core.db import roles
 from campshub.core.db.session import PRIMARY, db, engine_config
 from campshub.core.http import chain, docs, errors
 from campshub.core.http.application import Application
+from campshub.core.http.browsers import Browsers
 from campshub.core.http.front import Front
 from campshub.core.http.marks import MIB
 from campshub.core.http.openapi import Api, schema_name
@@ -26,14 +27,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     """
     settings = settings or load_settings()
     app = Application("campshub", static_folder=None)
-    app.config.update(
-        engine_config(settings),
-        SECRET_KEY=settings.secret_key,
-        MAX_CONTENT_LENGTH=MIB,
-        API_TITLE="CampsHub",
-        API_VERSION=campshub.__version__,
-        OPENAPI_VERSION="3.1.0",
-    )
+    _configure(app, settings)
     logs.init(settings.log_level)
     slow.init(settings.slow_statement_ms)
     if settings.trusted_proxies:
@@ -50,8 +44,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     roles.guard(app)
     Migrate(app, db, directory="migrations")
     errors.init_app(app)
-    chain.init_app(app, settings.hosts)
-    app.front = Front(app, platform, settings.hosts)
+    browsers = Browsers(settings)
+    chain.init_app(app, settings.hosts, browsers)
+    app.front = Front(app, platform, settings.hosts, browsers)
     platform.declared.init_app(app)
     api = Api(app, spec_kwargs={"marshmallow_plugin": MarshmallowPlugin(schema_name_resolver=schema_name)})
     api.describe()
@@ -59,3 +54,19 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(health.blueprint)
     app.register_blueprint(docs.blueprint(api))
     return app
+
+
+def _configure(app: Flask, settings: Settings) -> None:
+    app.config.update(
+        engine_config(settings),
+        SECRET_KEY=settings.secret_key,
+        MAX_CONTENT_LENGTH=MIB,
+        # No page uses a cookie; should one, this is how it goes out.
+        SESSION_COOKIE_SECURE=settings.secures_session_cookie,
+        SESSION_COOKIE_SAMESITE="Strict",
+        JWT_COOKIE_SECURE=settings.secures_csrf_cookie,
+        JWT_COOKIE_SAMESITE="Strict",
+        API_TITLE="CampsHub",
+        API_VERSION=campshub.__version__,
+        OPENAPI_VERSION="3.1.0",
+    )

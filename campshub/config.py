@@ -13,6 +13,7 @@ from sqlalchemy.engine import URL
 
 KEY_BYTES = 32
 _LIMIT = re.compile(r"([1-9][0-9]{0,6})/(second|minute|hour|day)")
+_ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 _PERIODS_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 
 
@@ -98,7 +99,12 @@ class Settings(BaseSettings):
     cache_ttl_statistics: int = Field(default=1800, ge=0)
     cache_memory_mb: int = Field(default=64, ge=0)
 
+    debug: bool = False
     allowed_hosts: str = "localhost,127.0.0.1"
+    cors_origins: str = ""
+    secure_ssl_redirect: bool | None = None
+    session_cookie_secure: bool | None = None
+    csrf_cookie_secure: bool | None = None
     trusted_proxies: int = 0
     health_details: Literal["internal", "public"] = "internal"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -131,6 +137,14 @@ class Settings(BaseSettings):
         read_limit(value)
         return value
 
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins_are_named(cls, value: str) -> str:
+        for origin in _listed(value):
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError("each must be https://host or http://host, with :port where needed, and no path")
+        return value
+
     @property
     def redis_urls(self) -> list[str]:
         """The cache Redis servers; an organization's stamps and answers live in one of them."""
@@ -141,6 +155,26 @@ class Settings(BaseSettings):
         """The host names that requests may name; None, which ``*`` stands for, allows all."""
         hosts = frozenset(host.strip().lower() for host in self.allowed_hosts.split(",") if host.strip())
         return None if "*" in hosts else hosts
+
+    @property
+    def origins(self) -> list[str]:
+        """The origins whose pages may read answers."""
+        return _listed(self.cors_origins)
+
+    @property
+    def demands_tls(self) -> bool:
+        """Whether requests that come in the open are turned away: unless it is said, wherever nobody debugs."""
+        return not self.debug if self.secure_ssl_redirect is None else self.secure_ssl_redirect
+
+    @property
+    def secures_session_cookie(self) -> bool:
+        """Whether a page's session cookie would go over TLS alone."""
+        return not self.debug if self.session_cookie_secure is None else self.session_cookie_secure
+
+    @property
+    def secures_csrf_cookie(self) -> bool:
+        """Whether the cookie against forged requests would go over TLS alone."""
+        return not self.debug if self.csrf_cookie_secure is None else self.csrf_cookie_secure
 
     @property
     def replicas(self) -> list[tuple[str, int]]:
@@ -175,6 +209,10 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Ask the arguments first, then the environment, then the files that it names."""
         return init_settings, env_settings, _FromFiles(settings_cls)
+
+
+def _listed(value: str) -> list[str]:
+    return [part.strip().lower() for part in value.split(",") if part.strip()]
 
 
 def read_keys(value: str) -> dict[str, bytes]:

@@ -144,6 +144,10 @@ def _sign_ins(seeds: Seeds) -> None:
     seeds.others.add(seeds.new_sign_in(Role.ADMIN))
     invited = [{"email": f"{number}-{seeds.word}@example.org", "role": "trainer"} for number in range(2)]
     _twice(seeds, "invitation_id", "/api/invitations/", *invited)
+    moved = str(seeds.place.someone(Role.CLIENT).user_id)
+    seeds.others.add(moved)
+    for role in (Role.TRAINER, Role.CLIENT):  # each is a security event
+        assert seeds.place.the(Role.ADMIN).patch(f"/api/users/{moved}/", {"role": role}).status == 200
 
 
 def _students(seeds: Seeds) -> None:

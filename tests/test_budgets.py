@@ -32,6 +32,7 @@ BUDGETS = {
     "GET /api/attendance/sessions/": 1,
     f"GET {MEETING}": 1,
     f"GET {MEETING}records/": 2,  # the session's date says which month to look into
+    "GET /api/audit/": 2,  # the persons' keys
     "GET /api/auth/mfa/": 1,
     "GET /api/auth/sessions/": 1,
     "GET /api/exercises/": 1,
@@ -46,6 +47,7 @@ BUDGETS = {
     "GET /api/me/": 2,  # where else they belong is asked outside the tenant
     "GET /api/muscles/": 1,
     "GET /api/organization/": 1,
+    "GET /api/security-events/": 1,
     "GET /api/students/": 1,
     f"GET {STUDENT}": 1,
     f"GET {STUDENT}attendance/": 2,  # what the marks add up to, and the latest of them

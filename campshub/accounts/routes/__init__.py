@@ -1,6 +1,7 @@
 """The accounts' addresses."""
 
 from campshub.accounts.routes import mfa, passwords, sessions
+from campshub.accounts.routes.audit import audit, security_events
 from campshub.accounts.routes.invitations import invitations
 from campshub.accounts.routes.organizations import organizations
 from campshub.accounts.routes.signing_in import auth
@@ -8,4 +9,4 @@ from campshub.accounts.routes.users import me, users
 
 __all__ = ["blueprints", "mfa", "passwords", "sessions"]
 
-blueprints = (auth, me, organizations, users, invitations)
+blueprints = (auth, me, organizations, users, invitations, audit, security_events)

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, quote
 from flask import Response, request
 
 from campshub.core.cache.memory import Kept
-from campshub.core.http import chain, conditional
+from campshub.core.http import conditional
 from campshub.core.http.call import Call
 from campshub.core.http.handler import Handler
 from campshub.core.http.pagination import Page
@@ -59,8 +59,6 @@ def respond(handler: Handler, finished: Finished | Kept) -> Response:
     """Send a finished answer; 304 to whoever has it already."""
     if_none_match = request.environ.get("HTTP_IF_NONE_MATCH") if handler.reads else None
     status, body, headers = described(finished, if_none_match)
-    if handler.mark.is_secret:
-        headers.append(chain.NO_STORE)
     answer = Response(body, status=status, headers=headers)
     if not body:
         answer.headers.pop("Content-Type", None)

@@ -6,10 +6,13 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
+from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Request, Response, g, request
+from werkzeug.datastructures import Headers
 
+from campshub.core.http.browsers import Browsers
 from campshub.core.http.errors import render
 from campshub.core.http.problems import UnlistedHost
 from campshub.core.observe import logs, metrics
@@ -25,15 +28,9 @@ _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"
 PROBES = frozenset({"/live/", "/ready/", "/health/", "/metrics/"})
 # When the request began and its trace, where something came before Flask.
 BEGUN = "campshub.begun"
-NO_STORE = ("Cache-Control", "no-store")
-_CACHING = ("Cache-Control", "private, no-cache")
-_ALWAYS = (("Vary", "Authorization"), ("X-Content-Type-Options", "nosniff"))
-# What every answer carries, and one that is a secret.
-STEADY = (_CACHING, *_ALWAYS)
-SECRET = (NO_STORE, *_ALWAYS)
 
 
-def init_app(app: Flask, hosts: frozenset[str] | None) -> None:
+def init_app(app: Flask, hosts: frozenset[str] | None, browsers: Browsers) -> None:
     """Put the chain around every request; ``hosts`` are those that are served, None any."""
 
     @app.before_request
@@ -44,9 +41,14 @@ def init_app(app: Flask, hosts: frozenset[str] | None) -> None:
         here.started, trace = environ.get(BEGUN) or (time.perf_counter(), Trace(_route(request), *ids(environ)))
         here.trace_id, here.request_id = trace.trace_id, trace.request_id
         at_work.set(trace)
-        if not is_ours(environ, hosts) and environ["PATH_INFO"] not in PROBES:
+        if environ["PATH_INFO"] in PROBES:
+            return None
+        if not is_ours(environ, hosts):
             return render(UnlistedHost())
-        return None
+        if browsers.is_open(environ):
+            return _moved(browsers.secure_address(environ, request.url))
+        allowed = browsers.preflight(environ)
+        return Response(status=HTTPStatus.NO_CONTENT, headers=Headers(allowed)) if allowed else None
 
     @app.after_request
     def end(answer: Response) -> Response:
@@ -54,15 +56,17 @@ def init_app(app: Flask, hosts: frozenset[str] | None) -> None:
         asked: Request = request._get_current_object()  # type: ignore[attr-defined] # noqa: SLF001 - see above
         headers = answer.headers
         headers["X-Request-ID"] = here.get("request_id", "")
-        if _CACHING[0] not in headers:
-            headers.add(*_CACHING)
-        for name, value in _ALWAYS:
-            headers[name] = value
+        for name, value in browsers.headers(asked.environ):
+            headers.setdefault(name, value)
         if "limits" in here:
             headers.extend(here.limits)
         at_work.set(None)
         done(asked.method, _route(asked), answer.status_code, here.get("started"), asked.remote_addr, here.__dict__)
         return answer
+
+
+def _moved(address: str) -> Response:
+    return Response(status=HTTPStatus.PERMANENT_REDIRECT, headers={"Location": address})
 
 
 def _route(asked: Request) -> str:

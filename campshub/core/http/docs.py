@@ -33,6 +33,7 @@ _START = """SwaggerUIBundle({
 # The page loads nothing from elsewhere; its library writes styles of its own.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'"
+    "; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 

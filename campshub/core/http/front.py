@@ -22,6 +22,7 @@ from campshub.core.http import answers, asking, chain, finding
 from campshub.core.http.addresses import Address
 from campshub.core.http.answers import Finished
 from campshub.core.http.asking import ASKED, Known
+from campshub.core.http.browsers import Browsers
 from campshub.core.http.call import Call, admitted
 from campshub.core.http.edge import FAILED, UNVERIFIED
 from campshub.core.http.problems import Problem
@@ -30,8 +31,6 @@ from campshub.core.platform import Platform
 from campshub.core.security.tokens import Claims
 
 _BEARER = "Bearer "
-# Whoever sends one of these wants more than the answer, or is refused.
-_MORE = frozenset({"HTTP_IF_MATCH", "HTTP_ORIGIN"})
 _STATUS = {status.value: f"{status.value} {status.phrase.upper()}" for status in HTTPStatus}
 
 Environ = dict[str, Any]
@@ -54,17 +53,18 @@ class _Read:
 class Front:
     """How an application answers again."""
 
-    def __init__(self, app: Flask, platform: Platform, hosts: frozenset[str] | None) -> None:
+    def __init__(self, app: Flask, platform: Platform, hosts: frozenset[str] | None, browsers: Browsers) -> None:
         self._app = app
         self._platform = platform
         self._hosts = hosts
+        self._browsers = browsers
 
     def answer(self, environ: Environ, start_response: Start) -> Iterable[bytes] | None:
         """Answer a request whose address and caller are known; None: Flask has to."""
         if environ["REQUEST_METHOD"] != "GET" or environ.get("SCRIPT_NAME"):
             return None
         address = self._platform.addresses.get(environ)
-        if address is None or not _MORE.isdisjoint(environ) or not chain.is_ours(environ, self._hosts):
+        if address is None or "HTTP_IF_MATCH" in environ or not self._may_come(environ):
             return None
         claims = self._claims(environ.get("HTTP_AUTHORIZATION", ""))
         if claims is None:
@@ -80,6 +80,9 @@ class Front:
             environ[ASKED], environ[chain.BEGUN] = read.known, (read.begun, trace)
             return None
         return self._send(read, finished, start_response)
+
+    def _may_come(self, environ: Environ) -> bool:
+        return chain.is_ours(environ, self._hosts) and not self._browsers.is_open(environ)
 
     def _claims(self, header: str) -> Claims | None:
         if not header.startswith(_BEARER):
@@ -135,7 +138,7 @@ class Front:
         status, body, headers = answers.described(finished, read.environ.get("HTTP_IF_NONE_MATCH"))
         headers += (
             ("X-Request-ID", trace.request_id),
-            *(chain.SECRET if read.address.handler.mark.is_secret else chain.STEADY),
+            *self._browsers.headers(read.environ),
         )
         headers += limits.headers(limits.standing(known.asked.standing))
         if known.asked.is_unverified:

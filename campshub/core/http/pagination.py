@@ -186,9 +186,10 @@ def page_request(
 def page_fields(sorts: Sequence[str], shown: Mapping[str, str]) -> dict[str, Any]:
     """Return the parameters that every list takes, beside its own filters.
 
-    ``shown`` names the fields and the attributes that they show.
+    ``shown`` names the fields and the attributes that they show. The first of ``sorts`` is the usual order; it may go
+    down (``-date``).
     """
-    choices = [way + name for name in sorts for way in ("", "-")]
+    choices = [way + name.removeprefix("-") for name in sorts for way in ("", "-")]
     return {
         "limit": fields.Whole(
             least=1,
@@ -204,7 +205,8 @@ def page_fields(sorts: Sequence[str], shown: Mapping[str, str]) -> dict[str, Any
         ),
         "sort": fields.Text(
             one_of=choices,
-            load_default=str,  # none: the usual order; a plain "" would stand in the document
+            # None: the usual order; a plain "" would stand in the document.
+            load_default=sorts[0] if sorts[0].startswith("-") else str,
             metadata={"description": "The order; `-` before a name turns it round."},
         ),
         "fields": FieldNames(

@@ -108,6 +108,12 @@ class Forbidden(Problem):
     code = "forbidden"
 
 
+class TlsRequired(Forbidden):
+    """This address is served over TLS alone; a secret that was sent just now has been readable on the way."""
+
+    code = "tls_required"
+
+
 class NotFound(Problem):
     """There is nothing here that you may see."""
 

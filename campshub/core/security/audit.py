@@ -15,9 +15,11 @@ import orjson
 from sqlalchemy import inspect
 from sqlalchemy.orm import Mapped, mapped_column
 
-from campshub.core.db.base import Base, new_id
+from campshub.core.db.base import Base, new_id, tenant_index
 from campshub.core.security.crypto import KeyRing, person_ring
 
+ACTIONS = ("created", "changed", "deleted", "read")
+ERASED = {"erased": True}
 # Said by every row anyway, or said better by the entry itself.
 _LEFT_OUT = frozenset({"organization_id", "created_at", "updated_at", "version", "fingerprint"})
 
@@ -26,6 +28,7 @@ class AuditEntry(Base):
     """One change; append-only for the application."""
 
     __tablename__ = "audit_log"
+    __table_args__ = (tenant_index("entity_id", "recorded_on", "id"), tenant_index("person_id", "recorded_on", "id"))
     __tag__ = "audit"
     __audited__ = False
 
@@ -131,18 +134,36 @@ def sealed_values(change: Change, values: dict[str, Any] | None, key: bytes | No
         if name not in change.personal or value is None:
             kept[name] = value
         elif ring is None:
-            kept[name] = {"erased": True}
+            kept[name] = ERASED
         else:
             kept[name] = {"sealed": ring.seal(orjson.dumps(value, default=_plain), context=f"{context}:{name}")}
     return kept
 
 
-def unseal(entry_entity: str, entity_id: UUID, name: str, sealed: str, key: bytes) -> Any:
+def opened_values(
+    entity: str, entity_id: UUID, kept: Mapping[str, Any] | None, key: bytes | None
+) -> dict[str, Any] | None:
+    """Return values of the log as they were before they were sealed; without the person's key they are erased.
+
+    :raises CannotOpen: the key is another person's.
+    """
+    if kept is None:
+        return None
+    return {name: _opened(entity, entity_id, name, value, key) for name, value in kept.items()}
+
+
+def _opened(entity: str, entity_id: UUID, name: str, value: Any, key: bytes | None) -> Any:
+    if not (isinstance(value, dict) and value.keys() == {"sealed"}):
+        return value
+    return unseal(entity, entity_id, name, value["sealed"], key) if key else ERASED
+
+
+def unseal(entity: str, entity_id: UUID, name: str, sealed: str, key: bytes) -> Any:
     """Open one sealed value of the log.
 
     :raises CannotOpen: the key is another person's.
     """
-    return orjson.loads(person_ring(key).open(sealed, context=f"audit:{entry_entity}:{entity_id}:{name}"))
+    return orjson.loads(person_ring(key).open(sealed, context=f"audit:{entity}:{entity_id}:{name}"))
 
 
 def wrap_person_key(ring: KeyRing, organization_id: UUID, person_id: UUID, key: bytes) -> str:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from sqlalchemy.orm import Mapped, mapped_column
 
-from campshub.core.db.base import Base, new_id
+from campshub.core.db.base import Base, new_id, tenant_index
 from campshub.core.db.session import Session
 from campshub.core.observe import metrics
 
@@ -33,6 +33,7 @@ class SecurityEvent(Base):
     """One event; append-only for the application."""
 
     __tablename__ = "security_events"
+    __table_args__ = (tenant_index("user_id", "id"),)
     __tag__ = "security"
     __audited__: ClassVar[bool] = False
 

@@ -9,6 +9,7 @@ class Permission(StrEnum):
     ATTENDANCE_MARK = "attendance:mark"
     ATTENDANCE_READ = "attendance:read"
     ATTENDANCE_WRITE = "attendance:write"
+    AUDIT_READ = "audit:read"
     EXERCISES_READ = "exercises:read"
     EXERCISES_WRITE = "exercises:write"
     GROUPS_READ = "groups:read"

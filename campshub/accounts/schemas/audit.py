@@ -1,0 +1,61 @@
+"""The audit log and security events, as they go out."""
+
+from marshmallow import fields as ma
+
+from campshub.core.http import fields
+from campshub.core.security.audit import ACTIONS
+from campshub.core.security.events import Kind
+
+_KEY = 64
+
+
+class AuditFilter(fields.Filter):
+    """Which changes; the latest 31 days where no date is given, 400 at most."""
+
+    first = fields.LocalDate(data_key="from", load_default=None, metadata={"description": "A date of UTC."})
+    last = fields.LocalDate(data_key="to", load_default=None, metadata={"description": "A date of UTC."})
+    entity = fields.Text(load_default=None, most=_KEY, metadata={"description": "What was changed: `students`."})
+    entity_id = fields.Id(load_default=None)
+    person_id = fields.Id(load_default=None, metadata={"description": "Whom it is about."})
+    user_id = fields.Id(load_default=None, metadata={"description": "Who did it."})
+    action = fields.Text(load_default=None, one_of=ACTIONS)
+
+
+class AuditEntryOut(fields.Out):
+    """One change: who, when, from where, before and after."""
+
+    id = fields.Id(required=True)
+    recorded_on = ma.Date(required=True)
+    at = ma.AwareDateTime(required=True)
+    user_id = fields.Id(required=True, allow_none=True)
+    address = fields.Text(required=True, allow_none=True)
+    trace_id = fields.Text(required=True)
+    action = fields.Text(required=True)
+    entity = fields.Text(required=True)
+    entity_id = fields.Id(required=True)
+    person_id = fields.Id(required=True, allow_none=True)
+    reason = fields.Text(required=True, allow_none=True)
+    before = ma.Dict(
+        required=True,
+        allow_none=True,
+        metadata={"description": 'By column; `{"erased": true}` where the person has been erased since.'},
+    )
+    after = ma.Dict(required=True, allow_none=True)
+
+
+class SecurityEventFilter(fields.Filter):
+    """Which events."""
+
+    kind = fields.Text(load_default=None, one_of=Kind)
+    user_id = fields.Id(load_default=None)
+
+
+class SecurityEventOut(fields.Out):
+    """One event."""
+
+    id = fields.Id(required=True)
+    at = ma.AwareDateTime(required=True)
+    kind = fields.Text(required=True, one_of=Kind)
+    user_id = fields.Id(required=True, allow_none=True)
+    address = fields.Text(required=True, allow_none=True)
+    trace_id = fields.Text(required=True)

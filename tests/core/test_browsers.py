@@ -1,0 +1,160 @@
+"""What answers say to browsers: every answer, whoever makes it; other origins; and what comes without TLS."""
+
+import pytest
+
+from campshub.app import create_app
+from campshub.config import SettingsError
+from tests.conftest import Client, close, new_place, settings_of
+
+PANEL = "https://panel.example.org"
+SAID = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Referrer-Policy": "no-referrer",
+    "Vary": "Authorization, Origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+LIST = "/api/students/"
+
+
+@pytest.fixture(scope="module")
+def served(stack, database):
+    """An application that demands TLS, behind one proxy, with a panel of another origin."""
+    app = create_app(settings_of(stack, database, cors_origins=PANEL, secure_ssl_redirect=True, trusted_proxies=1))
+    yield app
+    close(app)
+
+
+@pytest.fixture
+def panel(served):
+    """An admin who comes by TLS, through the proxy, from the panel's page."""
+    client = new_place(served).someone()
+    client.headers.update({"X-Forwarded-Proto": "https", "Origin": PANEL})
+    return client
+
+
+def in_the_open(client: Client) -> Client:
+    return Client(client.app, {**client.headers, "X-Forwarded-Proto": "http"})
+
+
+@pytest.mark.parametrize(
+    ("method", "address", "status"),
+    [
+        ("GET", LIST, 200),
+        ("POST", LIST, 422),
+        ("GET", "/api/nothing/", 404),
+        ("PUT", LIST, 405),
+        ("OPTIONS", LIST, 200),
+        ("GET", "/live/", 200),
+        ("GET", "/api/openapi.json", 200),
+    ],
+)
+def test_every_answer_says_it(api, method, address, status):
+    for _ in range(2):  # the second one may be the front's
+        answer = api.call(method, address, {} if method in ("POST", "PUT") else None)
+
+        assert answer.status == status
+        assert {name: answer.headers.get(name) for name in SAID} == SAID
+        assert "Strict-Transport-Security" not in answer.headers
+        assert not [name for name, _ in answer.headers if name.startswith("Access-Control")]
+
+
+def test_a_refusal_of_strangers_says_it(app):
+    answer = Client(app).get(LIST)
+
+    assert answer.status == 401
+    assert {name: answer.headers.get(name) for name in SAID} == SAID
+
+
+def test_the_documentation_runs_its_own_scripts_and_is_in_no_frame(app):
+    answer = Client(app).get("/docs/")
+
+    policy = answer.headers["Content-Security-Policy"]
+    assert "script-src 'self';" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe-eval" not in policy
+    assert {name: answer.headers.get(name) for name in SAID if name != "Content-Security-Policy"} == {
+        name: value for name, value in SAID.items() if name != "Content-Security-Policy"
+    }
+
+
+def test_a_listed_origin_may_read_every_answer(panel):
+    for _ in range(3):  # at first by Flask, then before it
+        answer = panel.get(LIST)
+        assert answer.status == 200
+        assert answer.headers["Access-Control-Allow-Origin"] == PANEL
+        assert "ETag" in answer.headers["Access-Control-Expose-Headers"]
+        assert answer.headers["Strict-Transport-Security"] == "max-age=63072000; includeSubDomains"
+    missing = panel.get("/api/nothing/")
+    assert (missing.status, missing.headers["Access-Control-Allow-Origin"]) == (404, PANEL)
+
+
+def test_no_other_origin_may_and_none_with_credentials(panel):
+    for origin in ("https://evil.example.org", "https://panel.example.org.evil.org", "null", ""):
+        answer = panel.get(LIST, headers={"Origin": origin})
+        assert answer.status == 200
+        assert "Access-Control-Allow-Origin" not in answer.headers
+    assert "Access-Control-Allow-Credentials" not in panel.get(LIST).headers
+
+
+def test_a_listed_origin_is_told_beforehand_what_it_may_send(panel):
+    asked = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "authorization,if-match"}
+    stranger = Client(panel.app, {"X-Forwarded-Proto": "https", "Origin": PANEL})
+    told = stranger.call("OPTIONS", LIST, headers=asked)
+    other = stranger.call("OPTIONS", LIST, headers={**asked, "Origin": "https://evil.example.org"})
+
+    assert told.status == 204
+    assert told.headers.get_all("Access-Control-Allow-Origin") == [PANEL]
+    assert "PATCH" in told.headers["Access-Control-Allow-Methods"]
+    assert {"Authorization", "If-Match", "Idempotency-Key"} <= set(
+        told.headers["Access-Control-Allow-Headers"].split(", ")
+    )
+    assert "Access-Control-Allow-Origin" not in other.headers
+
+
+def test_what_comes_without_tls_is_turned_away(panel):
+    for _ in range(3):
+        assert panel.get(LIST).status == 200
+    answer = in_the_open(panel).get(LIST)
+    posted = Client(panel.app, {"X-Forwarded-Proto": "http"}).post("/api/auth/token/", {"email": "a", "password": "b"})
+
+    for refused in (answer, posted):
+        assert (refused.status, refused.problem["code"]) == (403, "tls_required")
+        assert "Strict-Transport-Security" not in refused.headers
+
+
+def test_who_only_looks_is_sent_to_tls(served):
+    answer = Client(served, {"X-Forwarded-Proto": "http"}).get("/docs/?a=b")
+
+    assert (answer.status, answer.headers["Location"]) == (308, "https://localhost/docs/?a=b")
+
+
+def test_probes_may_come_without_tls(served):
+    assert Client(served).get("/live/").status == 200
+
+
+def test_an_unlisted_host_is_sent_nowhere(served):
+    answer = Client(served, {"Host": "evil.example.org"}).get("/docs/")
+
+    assert (answer.status, answer.problem["code"]) == (400, "unlisted_host")
+
+
+@pytest.mark.parametrize("origins", ["*", "panel.example.org", "https://panel.example.org/", "https://a,b"])
+def test_origins_are_named_one_by_one(stack, database, origins):
+    with pytest.raises(SettingsError, match="CORS_ORIGINS"):
+        settings_of(stack, database, cors_origins=origins)
+
+
+@pytest.mark.parametrize(
+    ("given", "demanded"),
+    [({}, True), ({"debug": True}, False), ({"secure_ssl_redirect": False}, False),
+     ({"debug": True, "secure_ssl_redirect": True}, True)],
+)  # fmt: skip
+def test_tls_is_demanded_unless_somebody_says_otherwise(stack, database, given, demanded):
+    settings = settings_of(stack, database, **{"secure_ssl_redirect": None, **given})
+
+    assert settings.demands_tls is demanded
+    assert settings.secures_session_cookie is settings.secures_csrf_cookie is not given.get("debug", False)
