@@ -47,8 +47,13 @@ lint: $(READY) ## Style, types, import contracts, configuration files
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy campshub devstack
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive campshub config migrations wsgi.py
 	$(BIN)/python deploy/check_compose.py
 	$(BIN)/python -m devstack check
+
+.PHONY: audit
+audit: $(READY) ## Known vulnerabilities of what is installed, from PyPI's advisories; weekly
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement requirements.txt
 
 .PHONY: fmt
 fmt: $(READY) ## Format the code and repair what ruff can

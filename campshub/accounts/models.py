@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from campshub.core.db.base import PERSONAL, Base, TenantBase, VersionedBase, new_id, tenant_index, tenant_unique
 from campshub.core.security.permissions import Role
 from campshub.core.security.principal import everyone_sees
+from campshub.core.security.sealed import sealed_in
 
 ORGANIZATION_STATUSES = ("active", "suspended", "closed")
 USER_STATUSES = ("invited", "active", "disabled")
@@ -95,7 +96,7 @@ class TotpSecret(Base):
     __audited__ = False
 
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
-    sealed_secret: Mapped[str]
+    sealed_secret: Mapped[str] = mapped_column(info=sealed_in("totp:{user_id}"))
     confirmed_at: Mapped[datetime | None]
     last_step: Mapped[int] = mapped_column(BigInteger, server_default="0")  # of the last code that was used
 

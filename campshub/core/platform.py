@@ -1,5 +1,6 @@
 """What the platform holds for as long as the application lives: settings, keys, cache, freshness, limits, tokens."""
 
+import hmac
 from collections.abc import Mapping
 
 from sqlalchemy import Engine
@@ -31,6 +32,8 @@ class Platform:
         self.settings = settings
         self.engines: dict[str | None, Engine] = {}
         self.ring = KeyRing(read_keys(settings.field_encryption_keys))
+        # Of fingerprints alone. With another SECRET_KEY a retry from before it is a conflict.
+        self.print_key = hmac.digest(settings.secret_key.encode(), b"fingerprints", "sha256")
         self.tokens = Tokens(settings)
         self.mailer = mailer_of(settings)
         self.passwords = Passwords(settings)

@@ -104,6 +104,16 @@ def test_a_failed_sign_in_is_listed_with_its_address(app, api, place):
     assert listed(api, "/api/security-events/?kind=mfa_removed") == []
 
 
+def test_whoever_tries_what_they_may_not_is_listed_each_time_and_read_or_write_alike(place, api, student):
+    trainer = place.the(Role.TRAINER)
+    address = f"/api/students/{student()['id']}/"
+    refused = [trainer.get("/api/audit/"), trainer.get("/api/audit/"), trainer.delete(address)]
+    assert [answer.status for answer in refused] == [403, 403, 403]
+
+    found = listed(api, f"/api/security-events/?kind=permission_denied&user_id={trainer.user_id}&sort=created")
+    assert [event["trace_id"] for event in found] == [answer.problem["trace_id"] for answer in refused]
+
+
 def test_the_log_is_exported_by_a_command_line_by_line(app, api, place, changed, tmp_path):
     target = tmp_path / "audit.ndjson"
     words = ("audit", "export", "--organization", str(place.id), "--output", str(target))

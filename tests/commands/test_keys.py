@@ -1,13 +1,17 @@
 """Keys are rotated without signing anyone out."""
 
 import json
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from campshub.app import create_app
 from campshub.config import read_keys
 from campshub.core.db.base import new_id
-from tests.conftest import Client, close, settings_of
+from campshub.core.security import sealed
+from campshub.core.security.permissions import Role
+from tests.conftest import Client, Place, close, new_place, settings_of
 
 
 @pytest.fixture
@@ -52,3 +56,95 @@ def test_nobody_is_signed_out_while_a_new_key_comes_in(flask, stack, database, p
         assert Client(read_by, headers).get("/api/me/").status == 200
     for app in apps:
         close(app)
+
+
+NEWER = f"newer:{'A' * 43}"
+
+
+@dataclass
+class Rotation:
+    """A database of its own, served before a new key for fields, beside it, and after the older ones are gone."""
+
+    before: Any
+    during: Any
+    after: Any
+    place: Place
+    sql: Any
+
+    def student(self, note: str) -> dict[str, Any]:
+        given = {"code": new_id().hex, "given_name": "Asha", "family_name": "Rao", "medical_note": note}
+        return self.api(self.before).made("/api/students/", given)
+
+    def api(self, app: Any) -> Client:
+        return Client(app, self.place.the(Role.ADMIN).headers)
+
+    def reseal(self, app: Any) -> Any:
+        return app.test_cli_runner().invoke(args=["keys", "reseal", "--json"])
+
+    def sealed_by(self) -> set[str]:
+        """Return the keys that have sealed something."""
+        rows = self.sql(
+            "SELECT split_part(encode(medical_note, 'escape'), '.', 1) FROM students WHERE medical_note IS NOT NULL"
+            " UNION ALL SELECT split_part(sealed_key, '.', 1) FROM person_keys WHERE sealed_key IS NOT NULL"
+        )
+        return {name for (name,) in rows}
+
+
+@pytest.fixture
+def rotation(stack, scratch, settings):
+    old = settings.field_encryption_keys
+    apps = [
+        create_app(settings_of(stack, scratch, field_encryption_keys=keys)) for keys in (old, f"{NEWER},{old}", NEWER)
+    ]
+    with stack.primary.connect(scratch) as connection:
+        yield Rotation(*apps, new_place(apps[0]), lambda statement: connection.execute(statement).fetchall())
+    for app in apps:
+        close(app)
+
+
+def test_what_older_keys_have_sealed_is_sealed_anew(rotation, monkeypatch):
+    monkeypatch.setattr(sealed, "_AT_ONCE", 2)
+    made = [rotation.student(f"Note {number}") for number in range(5)]
+    first = f"/api/students/{made[0]['id']}/"
+    shown = rotation.api(rotation.before).get(first).json
+    assert "newer" not in rotation.sealed_by()
+
+    result = rotation.reseal(rotation.during)
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert {*told} == {"students.medical_note", "person_keys.sealed_key", "totp_secrets.sealed_secret"}
+    assert told["students.medical_note"]["resealed"] == 5
+
+    assert rotation.sealed_by() == {"newer"}
+    client = rotation.api(rotation.after)
+    for number, one in enumerate(made):
+        assert client.get(f"/api/students/{one['id']}/medical-note/").json["medical_note"] == f"Note {number}"
+    assert client.get(first).json == shown  # neither its version nor when it was changed
+    assert (
+        client.get(f"/api/audit/?entity_id={shown['id']}&sort=date").json["items"][0]["after"]["given_name"] == "Asha"
+    )
+    again = json.loads(rotation.reseal(rotation.during).stdout)
+    assert {tally["resealed"] for tally in again.values()} == {0}
+
+
+def test_what_no_key_opens_is_told_and_left_alone(rotation):
+    rotation.student("sealed by another key")
+    result = rotation.reseal(rotation.after)
+
+    assert result.exit_code == 1
+    assert "FIELD_ENCRYPTION_KEYS" in result.output
+    assert "newer" not in rotation.sealed_by()
+
+
+def test_a_value_that_someone_changes_meanwhile_is_left_to_them(rotation, monkeypatch):
+    made, anew = rotation.student("before"), sealed._anew
+    address = f"/api/students/{made['id']}/"
+
+    def overtaken(ring, column, values):
+        if column.name == "medical_note":
+            assert rotation.api(rotation.during).patch(address, {"medical_note": "after"}).status == 200
+        return anew(ring, column, values)
+
+    monkeypatch.setattr(sealed, "_anew", overtaken)
+    assert rotation.reseal(rotation.during).exit_code == 0
+    assert rotation.api(rotation.during).get(f"{address}medical-note/").json["medical_note"] == "after"

@@ -16,6 +16,7 @@ import pyotp
 import segno
 from sqlalchemy import text
 
+from campshub.accounts.models import TotpSecret
 from campshub.accounts.queries import sessions as queries
 from campshub.accounts.service import attempts
 from campshub.core.db.base import AnyRow
@@ -26,6 +27,7 @@ from campshub.core.platform import Platform
 from campshub.core.security import events
 from campshub.core.security.events import Kind
 from campshub.core.security.principal import Principal
+from campshub.core.security.sealed import place_of
 
 STEP_S = 30
 RECOVERY_CODES = 10
@@ -211,7 +213,7 @@ def _kept(platform: Platform, code: str) -> bytes:
 
 
 def _place(user_id: UUID) -> str:
-    return f"totp:{user_id}"
+    return place_of(TotpSecret.sealed_secret, user_id=user_id)
 
 
 def _pictures(uri: str) -> tuple[str, str]:

@@ -10,8 +10,10 @@ from campshub.core.http import answers, asking, conditional, finding, idempotenc
 from campshub.core.http.addresses import Address
 from campshub.core.http.call import Call
 from campshub.core.http.handler import Handler
-from campshub.core.http.problems import KeyInFlight, KeyReused, Problem, Unauthenticated
+from campshub.core.http.problems import Forbidden, KeyInFlight, KeyReused, Problem, Unauthenticated
 from campshub.core.platform import Platform
+from campshub.core.security import events
+from campshub.core.security.events import Kind
 from campshub.core.security.tokens import Claims
 
 if TYPE_CHECKING:
@@ -44,6 +46,10 @@ def answer(resource: "Resource", handler: Handler, path: dict[str, Any]) -> Resp
     call = Call(platform, resource, handler, claims, unit, request.path, request.query_string, path)
     try:
         return _read(call) if handler.reads else _write(call)
+    except Forbidden as refusal:
+        if type(refusal) is Forbidden:  # the others say what is to be done first
+            unit.apart.append(lambda apart: events.happened(apart, Kind.PERMISSION_DENIED, unit.user_id))
+        raise
     finally:
         work.run_apart(unit)
 
@@ -104,7 +110,7 @@ def _write(call: Call) -> Response:
     unit = call.unit
     _count(call)
     _parse(call)
-    print_ = _claim_key(call.handler, unit)
+    print_ = _claim_key(call.platform, call.handler, unit)
     session = begin(unit)
     try:
         call.admit(unit.entered)
@@ -124,13 +130,13 @@ def _write(call: Call) -> Response:
     return made
 
 
-def _claim_key(handler: Handler, unit: Unit) -> str | None:
+def _claim_key(platform: Platform, handler: Handler, unit: Unit) -> str | None:
     """Take the request's Idempotency-Key into the unit; return the request's fingerprint, None without a key."""
     key = request.headers.get("Idempotency-Key")
     if key is None or request.method != "POST" or handler.mark.is_secret or unit.user_id is None:
         return None
     unit.idempotency_key = idempotency.key_id(key, user_id=unit.user_id, method=request.method, path=request.path)
-    return idempotency.fingerprint(request.get_data(cache=True), request.query_string)
+    return idempotency.fingerprint(request.get_data(cache=True), request.query_string, key=platform.print_key)
 
 
 def _earlier(entered: Entered, print_: str) -> Response | None:

@@ -6,6 +6,7 @@ advisory lock taken, rather than a row to wait for.
 
 import base64
 import hashlib
+import hmac
 import re
 import uuid
 from datetime import datetime
@@ -48,9 +49,9 @@ def key_id(key: str, *, user_id: uuid.UUID, method: str, path: str) -> uuid.UUID
     return uuid.UUID(bytes=hashlib.sha256(words.encode()).digest()[:16])
 
 
-def fingerprint(body: bytes, query: bytes) -> str:
-    """Return what tells one request under a key from another."""
-    return hashlib.sha256(len(query).to_bytes(4, "big") + query + body).hexdigest()
+def fingerprint(body: bytes, query: bytes, *, key: bytes) -> str:
+    """Return what tells one request under a key from another; without the server's own key nobody can guess at it."""
+    return hmac.digest(key, len(query).to_bytes(4, "big") + query + body, "sha256").hex()
 
 
 def kept(status: int, headers: dict[str, str], body: bytes, print_: str) -> dict[str, Any]:

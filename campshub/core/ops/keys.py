@@ -2,14 +2,19 @@
 
 import base64
 import secrets
+from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 from flask import current_app
 from flask.cli import AppGroup
 
 from campshub.config import KEY_BYTES, Settings, read_keys
+from campshub.core.db.work import unit_of_work
 from campshub.core.http.serialise import write
+from campshub.core.platform import Platform
+from campshub.core.security.sealed import Tally, reseal, sealed_columns
 
 keys = AppGroup("keys", help="The keys that sign access tokens and seal fields.")
 commands = (keys,)
@@ -55,9 +60,40 @@ def new(*, kind: str, as_json: bool) -> None:
     click.echo(f"3. {_LAST[kind]}")
 
 
+@keys.command("reseal")
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+def reseal_fields(*, as_json: bool) -> None:
+    """Seal what older keys have sealed anew with the current one; it may be stopped, and run again.
+
+    Afterwards nothing in the database needs an older key; backups from before still do.
+
+    Example: flask keys reseal
+    """
+    platform: Platform = current_app.extensions["campshub"]
+    tallies = {str(column): _reseal_column(platform, column) for column in sealed_columns()}
+    if as_json:
+        click.echo(write({name: asdict(tally) for name, tally in tallies.items()}).decode())
+    else:
+        for name, tally in tallies.items():
+            click.echo(f"{name}: {tally.resealed} sealed anew, {tally.unreadable} not to be opened")
+    if any(tally.unreadable for tally in tallies.values()):
+        raise click.ClickException("Some values were sealed by a key that FIELD_ENCRYPTION_KEYS does not have.")
+
+
+def _reseal_column(platform: Platform, column: Any) -> Tally:
+    whole, after = Tally(), None
+    while True:
+        with unit_of_work(system=True) as session:
+            after, tally = reseal(session, platform.ring, column, after)
+        whole.resealed += tally.resealed
+        whole.unreadable += tally.unreadable
+        if after is None:
+            return whole
+
+
 _LAST = {
     "tokens": "After ACCESS_TOKEN_MINUTES nothing is signed with the older ones: take them out. Nobody is signed out.",
-    "fields": "Keep the older ones for as long as something sealed with them is kept, backups too.",
+    "fields": "Run flask keys reseal. Keep the older ones for as long as backups from before are kept.",
 }
 
 

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from campshub.core.db.base import Base, new_id, tenant_index
 from campshub.core.security.crypto import KeyRing, person_ring
+from campshub.core.security.sealed import place_of, sealed_in
 
 ACTIONS = ("created", "changed", "deleted", "read")
 ERASED = {"erased": True}
@@ -57,7 +58,7 @@ class PersonKey(Base):
 
     organization_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
-    sealed_key: Mapped[str | None]
+    sealed_key: Mapped[str | None] = mapped_column(info=sealed_in("person:{organization_id}:{id}"))
 
 
 @dataclass
@@ -168,7 +169,7 @@ def unseal(entity: str, entity_id: UUID, name: str, sealed: str, key: bytes) -> 
 
 def wrap_person_key(ring: KeyRing, organization_id: UUID, person_id: UUID, key: bytes) -> str:
     """Seal a person's key with the installation's ring."""
-    return ring.seal(key, context=f"person:{organization_id}:{person_id}")
+    return ring.seal(key, context=_key_place(organization_id, person_id))
 
 
 def unwrap_person_key(ring: KeyRing, organization_id: UUID, person_id: UUID, sealed: str) -> bytes:
@@ -176,7 +177,11 @@ def unwrap_person_key(ring: KeyRing, organization_id: UUID, person_id: UUID, sea
 
     :raises CannotOpen: the ring does not have the key that sealed it.
     """
-    return ring.open(sealed, context=f"person:{organization_id}:{person_id}")
+    return ring.open(sealed, context=_key_place(organization_id, person_id))
+
+
+def _key_place(organization_id: UUID, person_id: UUID) -> str:
+    return place_of(PersonKey.sealed_key, organization_id=organization_id, id=person_id)
 
 
 def _plain(value: Any) -> Any:

@@ -21,6 +21,7 @@ class Kind(StrEnum):
     MFA_REMOVED = "mfa_removed"
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 - a name
     PASSWORD_RESET = "password_reset"  # noqa: S105 - a name
+    PERMISSION_DENIED = "permission_denied"
     REFRESH_REUSED = "refresh_reused"
     ROLE_CHANGED = "role_changed"
     SESSION_ENDED = "session_ended"

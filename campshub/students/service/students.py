@@ -20,6 +20,7 @@ from campshub.core.platform import Platform
 from campshub.core.security.audit import Change
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal, visible_to
+from campshub.core.security.sealed import place_of
 from campshub.students import names
 from campshub.students.models import Student
 from campshub.students.queries import students as reads
@@ -76,7 +77,7 @@ def create(
     :raises IdTaken: the id belongs to a student who was created from something else.
     :raises CodeTaken: another student has the code.
     """
-    print_ = fingerprint(values)
+    print_ = fingerprint(values, key=platform.print_key)
     present = retried(session, principal, Student, id, print_)
     if present is not None:
         return present, False
@@ -99,7 +100,7 @@ def create_many(
     for index, given in enumerate(students):
         values = dict(given.values or {})
         row_id = values.pop("id", None) or new_id()
-        print_ = fingerprint(values)
+        print_ = fingerprint(values, key=platform.print_key)
         is_retry = given.values is not None and present.get(("id", row_id)) == print_
         errors = given.errors or ([] if is_retry else _taken({**values, "id": row_id}, present, seen, logins))
         outcome = "error" if errors else "unchanged" if is_retry else "created"
@@ -251,4 +252,4 @@ def _sealed_note(principal: Principal, platform: Platform, student_id: UUID, not
 
 
 def _note_context(principal: Principal, student_id: UUID) -> str:
-    return f"students.medical_note:{principal.organization_id}:{student_id}"
+    return place_of(Student.medical_note, organization_id=principal.organization_id, id=student_id)
