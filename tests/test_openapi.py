@@ -42,6 +42,7 @@ def _document():
         secret_key="not the real one",
         jwt_private_keys=key,
         field_encryption_keys=key,
+        debug=True,  # so that it may be asked for without TLS
     )
     return create_app(nowhere).test_client().get("/api/openapi.json").get_json()
 

@@ -33,6 +33,9 @@ ODD = [
     "",
 ]
 
+# Reading a medical note adds to the one, a refusal to the other.
+GROWING = {"/api/audit/", "/api/security-events/"}
+
 
 def principal_of(place, role=Role.ADMIN):
     return Principal(place.the(role).user_id, place.id, role, "Asia/Kolkata")
@@ -249,6 +252,7 @@ def test_a_replica_that_is_behind_gives_no_rows(context, both):
 def test_reads_answer_byte_for_byte_what_ordinary_sessions_answer(app, monkeypatch):
     seeds = seed(app, "Quagga")
     reads = [one for one in operations(app) if one.method == "GET" and one.handler.mark.permission is not None]
+    reads = [one for one in reads if one.rule not in GROWING]
     addresses = [one.address(seeds.ids) for one in reads]
     addresses += [one.address(dict.fromkeys(one.parameters, str(new_id()))) for one in reads if one.parameters]
     addresses += [
