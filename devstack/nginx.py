@@ -50,7 +50,7 @@ class Nginx(Part):
 
     def includes(self) -> dict[str, str]:
         """Return the generated files by name."""
-        servers = [f"server {LOOPBACK}:{api.port} max_fails=3 fail_timeout=30s;\n" for api in self.apis]
+        servers = [f"server {LOOPBACK}:{api.port} max_fails=3 fail_timeout=5s;\n" for api in self.apis]
         return {
             "listen.conf": f"listen {LOOPBACK}:{self.port};\n",
             "upstreams.conf": "".join(servers),

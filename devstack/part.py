@@ -164,3 +164,4 @@ class Part:
         """Kill the part and its children at once, as a crash would."""
         process = self.process()
         processes.kill([*([process] if process else []), *self.leftovers()])
+        processes.kill(self.leftovers())  # a child that was born meanwhile; it would keep the port

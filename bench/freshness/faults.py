@@ -80,20 +80,24 @@ def _api_killed(site: Site, number: int) -> Iterator[None]:
     api, absences = site.api(index), (site.processes[index].away, site.addresses[-1].away)
     for absence in absences:
         absence.begin()
-    if number % 2:
-        _kill_worker(api.process())
+    master = api.process()
+    if number % 2 and master is not None:
+        _kill_workers(master)
+        api.wait_until_ready(master.pid)
     else:
         api.kill()
-    api.start()
+        api.start()
     # nginx may have been told of the death just now by a connection that it kept.
     for absence in absences:
         absence.end()
     yield
 
 
-def _kill_worker(master: psutil.Process | None) -> None:
-    for worker in master.children() if master else ():
+def _kill_workers(master: psutil.Process) -> None:
+    workers = master.children()
+    for worker in workers:
         worker.kill()
+    psutil.wait_procs(workers, timeout=10)  # one that is not gone yet may answer whoever asks whether all is well
 
 
 @contextmanager

@@ -90,7 +90,8 @@ class Site:
 
     def figures_of(self, address: Address) -> str:
         """Return what a process tells Prometheus; nothing while it does not answer."""
-        return self._get(address, "/metrics/")
+        status, _, figures = self._told(address, "/metrics/").partition(" ")
+        return figures if status == "200" else ""
 
     def wait_until_whole(self) -> None:
         """Wait until every process says that all parts that answers stand on are there.
@@ -99,9 +100,9 @@ class Site:
         """
         deadline = time.monotonic() + WHOLE_AGAIN_S
         for address in self.processes:
-            while not self._get(address, "/health/"):
+            while not (told := self._told(address, "/health/")).startswith("200 "):
                 if time.monotonic() > deadline:
-                    raise TimeoutError(f"{address.name} is not healthy again")
+                    raise TimeoutError(f"{address.name} is not healthy again: {told}")
                 time.sleep(0.1)
 
     def cut(self, number: int, word: str) -> None:
@@ -126,13 +127,14 @@ class Site:
         ).stdout
 
     @staticmethod
-    def _get(address: Address, path: str) -> str:
+    def _told(address: Address, path: str) -> str:
+        """Return the status and the body of an answer, or why there is none."""
         connection = http.client.HTTPConnection(LOOPBACK, address.port, timeout=5)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
-            return answer.read().decode() if answer.status == http.HTTPStatus.OK else ""
-        except (OSError, http.client.HTTPException):
-            return ""
+            return f"{answer.status} {answer.read().decode()}"
+        except (OSError, http.client.HTTPException) as error:
+            return repr(error)
         finally:
             connection.close()

@@ -15,7 +15,7 @@ ln -sf /dev/stderr "$folder/error.log"
 
 : > "$folder/upstreams.conf"
 for server in $API_SERVERS; do
-    echo "server $server max_fails=3 fail_timeout=30s;" >> "$folder/upstreams.conf"
+    echo "server $server max_fails=3 fail_timeout=5s;" >> "$folder/upstreams.conf"
 done
 
 echo 'listen 8080;' > "$folder/listen.conf"

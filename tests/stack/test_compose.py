@@ -149,5 +149,5 @@ def test_what_nginxs_start_script_writes_is_accepted(tmp_path, proxy):
         done.stderr + (tmp_path / "error.log").read_text() if (tmp_path / "error.log").exists() else done.stderr
     )
     written = (tmp_path / "run" / "upstreams.conf").read_text()
-    assert written.splitlines() == [f"server 127.0.0.1:{port} max_fails=3 fail_timeout=30s;" for port in (8001, 8002)]
+    assert written.splitlines() == [f"server 127.0.0.1:{port} max_fails=3 fail_timeout=5s;" for port in (8001, 8002)]
     assert ("set_real_ip_from" in (tmp_path / "run" / "edge.conf").read_text()) == bool(proxy)

@@ -90,6 +90,19 @@ def test_reads_go_on_when_an_api_process_is_restarted(front, admin):
     assert set(statuses(answers)) == {200}
 
 
+def test_processes_that_are_killed_one_after_the_other_and_are_back_answer_again_soon(front, admin):
+    for name in ("api-1", "api-2"):
+        front.kill(name)
+        for _ in range(10):
+            ask(front.nginx.url, "/api/students/?limit=1", headers=admin)
+        front.part(name).start()
+
+    # Each has been left alone since it failed; nobody waits for that to end for longer than it says.
+    until(lambda: ask(front.nginx.url, "/api/students/?limit=1", headers=admin).status == 200, patience_s=10)
+    answers = [ask(front.nginx.url, "/api/students/?limit=1", headers=admin) for _ in range(20)]
+    assert set(statuses(answers)) == {200}
+
+
 def test_changes_that_are_sent_once_notice_a_dead_process_three_times_at_most(front, admin):
     front.kill("api-1")
 
