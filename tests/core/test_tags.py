@@ -24,7 +24,7 @@ from tests.transactions import Touched, tags, watched
 # What the statement that sets the tenant may look into beside the caller's state.
 OF_THE_EDGE = {"idempotency_keys"}
 # Tags that no kept answer names, so that nobody has to be told of a change.
-UNSTAMPED = {"audit", "credentials", "epoch", "idempotency", "outbox", "sign_ins"}
+UNSTAMPED = {"audit", "credentials", "epoch", "idempotency", "key_uses", "outbox", "sign_ins"}
 CHANGING = re.compile(
     r"\b(INSERT INTO|UPDATE \w+ (AS \w+ )?SET|DELETE FROM|MERGE INTO|TRUNCATE|COPY \w+ )", re.IGNORECASE
 )
