@@ -132,7 +132,6 @@ BODIES: dict[str, dict[str, Any]] = {
     f"PATCH {GROUP}enrolments/<uuid:enrolment_id>/": {"ends_on": TODAY},
     "PATCH /api/organization/": {"name": "Lake Camp"},
     f"PATCH {STUDENT}": {"preferred_name": "Ash"},
-    "PATCH /api/roles/<uuid:role_id>/": 3,
     "PATCH /api/roles/<uuid:role_id>/": {"name": "Front desk"},
     "PATCH /api/users/<uuid:user_id>/": {"role": "trainer"},
     f"PATCH {LOG}": {"title": "Push"},
@@ -183,6 +182,7 @@ def test_every_operation_keeps_to_its_budget(app):
             wrong.append((operation.name, f"{counts[operation.name]} statements", [s[:200] for s in answer.asked]))
         if operation.method == "POST" and answer.status == 201 and not operation.handler.mark.is_system:
             limit = MOST_OF_A_CREATION + (operation.rule.endswith("/enrolments/"))  # see its budget
+            limit += operation.rule == "/api/api-keys/"
             limit += 3 * (operation.rule == "/api/users/")  # the connection is let go while the password is hashed
             if len(answer.statements) > limit:
                 wrong.append((operation.name, f"{len(answer.statements)} in all"))
