@@ -244,3 +244,18 @@ def test_a_key_has_limits_of_its_own(stack, database, make, place):
     assert [client.get("/api/students/").status for _ in range(4)] == [200, 200, 200, 429]
     assert [Client(app, place.the(Role.ADMIN).headers).get("/api/students/").status for _ in range(2)] == [200, 200]
     close(app)
+
+
+def test_a_key_that_has_leaked_is_revoked_from_the_command_line(app, make):
+    made, client = make("students:read")
+    flask = app.test_cli_runner().invoke
+    assert client.get("/api/students/").status == 200
+
+    asked = flask(args=["api-keys", "revoke", "--prefix", made["prefix"]], input="n\n")
+    assert (asked.exit_code, client.get("/api/students/").status) == (1, 200)
+    revoked = flask(args=["api-keys", "revoke", "--prefix", made["key"], "--yes"])
+    assert (revoked.exit_code, revoked.output) == (0, f"Revoked {made['id']}.\n")
+    assert told(client.get("/api/students/")) == (401, "bad_token")
+    for prefix in (made["prefix"], "nothing", "0" * 12):
+        again = flask(args=["api-keys", "revoke", "--prefix", prefix, "--yes"])
+        assert (again.exit_code, again.output.count("\n")) == (1, 1)

@@ -199,7 +199,7 @@ def test_a_role_that_somebody_has_or_is_promised_stays(app, api, place, role, ho
 
     refused = api.delete(f"/api/roles/{made}/")
     assert told(refused) == (409, "role_in_use")
-    assert refused.problem["detail"] == "1 users have this role, and 1 open invitations promise it."
+    assert refused.problem["detail"] == "Users who have this role: 1; open invitations that promise it: 1."
     assert api.patch(f"/api/users/{client.user_id}/", {"role": "client"}).json["role_id"] is None
     assert told(api.delete(f"/api/roles/{made}/")) == (409, "role_in_use")
     assert api.delete(f"/api/invitations/{invited['id']}/").status == 204

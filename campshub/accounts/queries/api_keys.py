@@ -51,6 +51,11 @@ def _keys(principal: Principal, *, page: PageRequest) -> AnySelect:
     return page.ordered(rows.where(visible_to(principal, ApiKey)), order=(ApiKey.id,))
 
 
+def organizations_with(session: Session, prefix: str) -> list[UUID]:
+    """Return the organizations that have a key under a prefix; needs the system role."""
+    return list(session.scalars(select(ApiKey.organization_id).where(ApiKey.prefix == prefix).distinct()))
+
+
 def get_key(session: Session, principal: Principal, api_key_id: UUID) -> AnyRow:
     """Return one key.
 

@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import select
+
 from campshub.accounts.models import ApiKey
 from campshub.accounts.queries import api_keys as queries
 from campshub.accounts.service.mfa import require_recent
@@ -84,8 +86,24 @@ def revoke(session: Session, platform: Platform, principal: Principal, *, api_ke
     """
     key = lock(session, principal, ApiKey, api_key_id, ApiKey.revoked_at.is_(None))
     require_recent(session, platform, principal, now)
+    _revoke(session, key, by=principal.user_id, now=now)
+
+
+def revoke_leaked(session: Session, *, organization_id: UUID, prefix: str, now: datetime) -> list[ApiKey]:
+    """Revoke what is found under a prefix, as a command does; needs the system role. Return what was revoked."""
+    found = session.scalars(
+        select(ApiKey)
+        .where(ApiKey.organization_id == organization_id, ApiKey.prefix == prefix, ApiKey.revoked_at.is_(None))
+        .with_for_update()
+    ).all()
+    for key in found:
+        _revoke(session, key, by=None, now=now)
+    return list(found)
+
+
+def _revoke(session: Session, key: ApiKey, *, by: UUID | None, now: datetime) -> None:
     key.revoked_at = now
-    events.happened(session, Kind.KEY_REVOKED, principal.user_id, api_key_id=key.id)
+    events.happened(session, Kind.KEY_REVOKED, by, api_key_id=key.id)
 
 
 def _permissions_for(kind: str, given: Sequence[str] | None) -> list[str]:

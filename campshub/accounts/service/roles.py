@@ -93,7 +93,7 @@ def delete(session: Session, principal: Principal, *, role_id: UUID, expected: i
     require_covers(principal, grant_of(role.permissions, role.scope))
     members, invited = queries.count_holders(session, principal, role_id)
     if members or invited:
-        raise RoleInUse(f"{members} users have this role, and {invited} open invitations promise it.")
+        raise RoleInUse(f"Users who have this role: {members}; open invitations that promise it: {invited}.")
     session.delete(role)
     session.flush()
     _forget_for_mfa(session, principal, str(role_id))
