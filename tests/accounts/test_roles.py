@@ -1,5 +1,6 @@
 """An organization's own roles: what they allow counts at once, and nobody gives more than they have."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
@@ -340,3 +341,22 @@ def test_an_own_role_that_may_all_is_no_admin(api, place, role, holder):
     assert told(answer) == (409, "last_admin")
     assert everything.patch(f"/api/users/{place.someone(Role.ADMIN).user_id}/", {"role": "client"}).status == 200
     assert everything.patch(f"/api/users/{place.the(Role.SUPERADMIN).user_id}/", {"role": "client"}).status == 403
+
+
+def test_a_role_that_is_raised_while_it_is_given_is_given_by_nobody_below(api, place, role, holder, stack, database):
+    made, manager = role("students:read", scope="own"), holder(role(*MANAGER, scope="groups"))
+    victim = holder(role("students:read", scope="own"))
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
+    with stack.primary.connect(database) as raising, ThreadPoolExecutor(1) as pool:
+        raising.execute("BEGIN")
+        raising.execute("UPDATE roles SET scope = 'all' WHERE id = %s", [UUID(made)])
+        giving = pool.submit(manager.patch, f"/api/users/{victim.user_id}/", {"role_id": made})
+        until = time.monotonic() + 20
+        while time.monotonic() < until and not giving.done():
+            with stack.primary.connect(database) as looking:
+                if looking.execute(waits).fetchone()[0]:
+                    break
+        raising.execute("COMMIT")
+
+    assert told(giving.result()) == (403, "role_not_yours")
