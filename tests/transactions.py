@@ -38,7 +38,15 @@ OWNER = {
     "organizations": ("organizations", "id"),
     "users": ("(SELECT u.xmin, m.organization_id FROM users u, memberships_of(u.id) m) AS known", "organization_id"),
 }
-UNOWNED = {"user_credentials", "epoch_base", "unstamped_writes"}
+UNOWNED = {
+    "epoch_base",
+    "password_resets",
+    "recovery_codes",
+    "sign_in_attempts",
+    "totp_secrets",
+    "unstamped_writes",
+    "user_credentials",
+}
 
 
 @dataclass

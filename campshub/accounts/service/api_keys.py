@@ -54,9 +54,7 @@ def create(
     """
     require_recent(session, platform, principal, now)
     wanted = _permissions_for(kind, permissions)
-    most = platform.settings.device_key_days if kind == DEVICE else platform.settings.api_key_days
-    if expires_in_days > most:
-        raise Invalid.at("/expires_in_days", "too_long", f"A key of this kind lasts {most} days at the most.")
+    _require_end(platform, kind, expires_in_days)
     scope = scope or principal.scope.value
     if not principal.grant.covers(grant_of(wanted, scope)):
         raise KeyNotYours
@@ -104,6 +102,12 @@ def revoke_leaked(session: Session, *, organization_id: UUID, prefix: str, now: 
 def _revoke(session: Session, key: ApiKey, *, by: UUID | None, now: datetime) -> None:
     key.revoked_at = now
     events.happened(session, Kind.KEY_REVOKED, by, api_key_id=key.id)
+
+
+def _require_end(platform: Platform, kind: str, days: int) -> None:
+    most = platform.settings.device_key_days if kind == DEVICE else platform.settings.api_key_days
+    if days > most:
+        raise Invalid.at("/expires_in_days", "too_long", f"A key of this kind lasts {most} days at the most.")
 
 
 def _permissions_for(kind: str, given: Sequence[str] | None) -> list[str]:
