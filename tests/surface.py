@@ -61,12 +61,12 @@ class Operation:
     def ends_sessions(self) -> bool:
         """Whether it is about the session of whoever calls it: it wants a caller of its own, who has signed in."""
         of_sign_in = tuple(f"/api/auth/{name}/" for name in ("logout", "mfa", "password", "step-up"))
-        return self.rule.startswith(of_sign_in) or self.wants_step_up
+        return self.method != "GET" and (self.rule.startswith(of_sign_in) or self.wants_step_up)
 
     @property
     def wants_step_up(self) -> bool:
         """Whether whoever calls it must have shown a password lately."""
-        return self.rule.startswith("/api/api-keys/") and self.method != "GET"
+        return self.rule.startswith("/api/api-keys/")
 
     def address(self, ids: dict[str, str], **instead: str) -> str:
         """Return the address with its parameters filled in, and those of its query that must be there."""
