@@ -80,6 +80,10 @@ migration: $(READY) ## A new migration from the models: make migration m="what i
 	@$(BIN)/python -m devstack exec flask db upgrade
 	@$(BIN)/python -m devstack exec flask db migrate -m "$(m)"
 
+.PHONY: permissions
+permissions: $(READY) ## Write docs/permissions.md anew, from the routes and the roles
+	@$(BIN)/python -m devstack exec flask permissions write docs/permissions.md
+
 .PHONY: lock
 lock: $(READY) ## Pin the requirements anew, with hashes (UPGRADE=1 takes the newest)
 	@for name in requirements requirements-dev; do \

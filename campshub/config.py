@@ -78,6 +78,8 @@ class Settings(BaseSettings):
     lockout_longest_s: int = Field(default=900, ge=1)
 
     step_up_minutes: int = Field(default=10, ge=1)
+    api_key_days: int = Field(default=365, ge=1, le=36_500)
+    device_key_days: int = Field(default=1825, ge=1, le=36_500)
 
     smtp_url: str = ""
     mail_from: str = "CampsHub <campshub@localhost>"

@@ -9,7 +9,8 @@ from flask import Flask
 from campshub.core.http.openapi import Api
 
 MODULES = ("accounts", "students", "attendance", "workouts", "demo")
-CORE_COMMANDS = tuple(f"campshub.core.ops.{name}" for name in ("cli", "cache", "keys", "outbox", "passwords"))
+_OPS = ("cli", "cache", "keys", "outbox", "passwords", "permissions")
+CORE_COMMANDS = tuple(f"campshub.core.ops.{name}" for name in _OPS)
 
 
 def load_models() -> None:

@@ -28,6 +28,8 @@ class Seeds:
     word: str
     ids: dict[str, str]
     others: set[str]
+    # The secret key that stands under ``api_key_id``.
+    key: str = ""
 
     @property
     def email(self) -> str:
@@ -128,6 +130,7 @@ def seed(app: Any, word: str) -> Seeds:
     if "/api/workout-logs/" in rules:
         _workouts(seeds)
     _sign_ins(seeds)
+    _roles_and_keys(seeds)
     return seeds
 
 
@@ -148,6 +151,17 @@ def _sign_ins(seeds: Seeds) -> None:
     seeds.others.add(moved)
     for role in (Role.TRAINER, Role.CLIENT):  # each is a security event
         assert seeds.place.the(Role.ADMIN).patch(f"/api/users/{moved}/", {"role": role}).status == 200
+
+
+def _roles_and_keys(seeds: Seeds) -> None:
+    allowed = {"permissions": ["students:read"], "scope": "all"}
+    roles = [{"name": f"Role {number} {seeds.word}", **allowed} for number in range(2)]
+    _twice(seeds, "role_id", "/api/roles/", *roles)
+    admin = seeds.signed_in(seeds.place.the(Role.ADMIN))
+    keys = [{"name": f"Key {number} {seeds.word}", "expires_in_days": 30, **allowed} for number in range(2)]
+    first, second = (admin.made("/api/api-keys/", key) for key in keys)
+    seeds.ids["api_key_id"], seeds.key = first["id"], first["key"]
+    seeds.others.add(second["id"])
 
 
 def _students(seeds: Seeds) -> None:

@@ -23,10 +23,12 @@ BY_NAME = {
     "admin_password": "correct horse battery",
     "password": "correct horse battery",
     "new_password": "correct horse battery",
+    "mfa_roles": "trainer",
 }
 BY_SCHEMA: dict[str, dict[str, Any]] = {
     "UserIn": {"role": "client"},  # only superadmins make superadmins
     "InvitationIn": {"role": "client"},
+    "ApiKeyIn": {"kind": "key", "permissions": ["students:read"], "scope": "all"},
     # None: what the field itself says, although it may be left out.
     "WorkoutLogIn": {"student_id": None},
     "EnrolmentIn": {"begins_on": "2020-01-01", "ends_on": "2020-01-31"},  # the seeded students are enrolled today
@@ -39,7 +41,7 @@ BY_SCHEMA: dict[str, dict[str, Any]] = {
     "AttendanceSessionIn": {"slot": lambda: new_id().hex[-8:]},
 }
 # One or the other.
-INSTEAD = {"log_exercise_id": "exercise_id"}
+INSTEAD = {"log_exercise_id": "exercise_id", "role_id": "role"}
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,13 @@ class Operation:
     @property
     def ends_sessions(self) -> bool:
         """Whether it is about the session of whoever calls it: it wants a caller of its own, who has signed in."""
-        return self.rule.startswith(tuple(f"/api/auth/{name}/" for name in ("logout", "mfa", "password", "step-up")))
+        of_sign_in = tuple(f"/api/auth/{name}/" for name in ("logout", "mfa", "password", "step-up"))
+        return self.method != "GET" and (self.rule.startswith(of_sign_in) or self.wants_step_up)
+
+    @property
+    def wants_step_up(self) -> bool:
+        """Whether whoever calls it must have shown a password lately."""
+        return self.rule.startswith("/api/api-keys/")
 
     def address(self, ids: dict[str, str], **instead: str) -> str:
         """Return the address with its parameters filled in, and those of its query that must be there."""

@@ -1,5 +1,6 @@
-"""``flask organizations`` and ``flask users``."""
+"""``flask organizations``, ``flask users``, ``flask api-keys`` and ``flask audit``."""
 
+import re
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ import click
 from flask import current_app
 from flask.cli import AppGroup
 
+from campshub.accounts.queries.api_keys import organizations_with
 from campshub.accounts.queries.audit import every_entry
 from campshub.accounts.queries.signing_in import credentials_of, memberships_of
 from campshub.accounts.service import organizations as service
 from campshub.accounts.service import passwords, sessions
+from campshub.accounts.service.api_keys import revoke_leaked
 from campshub.core.db.base import AnyRow, new_id
 from campshub.core.db.work import unit_of_work
 from campshub.core.http.problems import Invalid, Problem
@@ -26,7 +29,9 @@ from campshub.core.security.permissions import Role
 organizations = AppGroup("organizations", help="Organizations: the tenants of this installation.")
 users = AppGroup("users", help="The people who can sign in.")
 audit = AppGroup("audit", help="The audit log: who changed what.")
-commands = (organizations, users, audit)
+api_keys = AppGroup("api-keys", help="Keys with which programs and kiosks ask.")
+commands = (organizations, users, audit, api_keys)
+_PREFIXED = re.compile(r"(?:chk_)?([0-9A-Za-z]{12})(?:_[0-9A-Za-z]*)?")
 
 
 @organizations.command("create")
@@ -128,6 +133,32 @@ def sign_out(*, email: str, as_json: bool) -> None:
     with unit_of_work(system=True, organization_id=memberships[0].organization_id) as session:
         sessions.end_everywhere(session, user_id)
     _say(as_json, f"{email} is signed out.", id=user_id, email=email)
+
+
+@api_keys.command("revoke")
+@click.option("--prefix", required=True, help="What stands between the underscores; the whole key will do.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+def revoke_key(*, prefix: str, yes: bool, as_json: bool) -> None:
+    """Revoke a key that has leaked, whoever it belongs to.
+
+    Example: flask api-keys revoke --prefix 3hT9sQbX0aLm
+    """
+    named = _PREFIXED.fullmatch(prefix.strip())
+    if named is None:
+        raise click.ClickException("A prefix has 12 letters and digits.")
+    if not yes:
+        click.confirm("Whatever uses this key will stop. Go on?", abort=True, err=True)
+    with unit_of_work(system=True, read_only=True) as session:
+        owners = organizations_with(session, named[1])
+    ids = []
+    for owner in owners:
+        with unit_of_work(system=True, organization_id=owner) as session:
+            found = revoke_leaked(session, organization_id=owner, prefix=named[1], now=session.unit.now)
+            ids += [key.id for key in found]
+    if not ids:
+        raise click.ClickException(f"No key that holds has the prefix {named[1]}.")
+    _say(as_json, f"Revoked {', '.join(map(str, ids))}.", ids=ids)
 
 
 def _find(email: str) -> tuple[UUID, list[AnyRow]]:

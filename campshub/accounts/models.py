@@ -7,13 +7,24 @@ from typing import ClassVar
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, UniqueConstraint, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from campshub.core.db.base import PERSONAL, Base, TenantBase, VersionedBase, new_id, tenant_index, tenant_unique
-from campshub.core.security.permissions import Role
+from campshub.core.db.base import (
+    PERSONAL,
+    Base,
+    ClientMade,
+    TenantBase,
+    VersionedBase,
+    new_id,
+    tenant_foreign_key,
+    tenant_index,
+    tenant_unique,
+)
+from campshub.core.security.permissions import CUSTOM, ROLE_NAMES, Permission, Scope
 from campshub.core.security.principal import everyone_sees
 from campshub.core.security.sealed import sealed_in
 
 ORGANIZATION_STATUSES = ("active", "suspended", "closed")
 USER_STATUSES = ("invited", "active", "disabled")
+KEY_KINDS = ("key", "device")
 
 
 class Organization(VersionedBase):
@@ -33,7 +44,7 @@ class Organization(VersionedBase):
     currency: Mapped[str]
     locale: Mapped[str]
     password_length_min: Mapped[int] = mapped_column(default=12, server_default="12")
-    # The roles whose users need a second factor.
+    # The roles whose users need a second factor: built-in ones by name, own ones by id.
     mfa_roles: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))
 
     @property
@@ -126,20 +137,41 @@ class SignInAttempt(Base):
     held_until: Mapped[datetime | None]
 
 
+class OwnRole(ClientMade, TenantBase):
+    """A role of the organization's own; what it allows is part of the state of whoever has it."""
+
+    __tablename__ = "roles"
+    __tag__ = "access"
+    __table_args__ = (
+        tenant_unique("name_key"),
+        CheckConstraint(f"scope IN {tuple(scope.value for scope in Scope)}", name="scope"),
+        CheckConstraint(f"'{Permission.ORGANIZATIONS_WRITE}' <> ALL (permissions)", name="permissions"),
+    )
+
+    name: Mapped[str]
+    name_key: Mapped[str]  # as it is compared: Unicode-folded
+    permissions: Mapped[list[str]]
+    scope: Mapped[str]
+
+
 class Membership(TenantBase):
-    """A user's belonging to an organization, with a role."""
+    """A user's belonging to an organization, with a role: a built-in one, or one of the organization's own."""
 
     __tablename__ = "memberships"
     __tag__ = "access"
     __table_args__ = (
         tenant_unique("user_id"),
-        CheckConstraint(f"role IN {tuple(role.value for role in Role)}", name="role"),
+        tenant_foreign_key("role_id", "roles"),
+        CheckConstraint(f"role IN {ROLE_NAMES}", name="role"),
+        CheckConstraint(f"(role = '{CUSTOM}') = (role_id IS NOT NULL)", name="own_role"),
         CheckConstraint("status IN ('active', 'disabled')", name="status"),
         tenant_index("role"),
+        tenant_index("role_id"),
     )
 
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"), index=True)
     role: Mapped[str]
+    role_id: Mapped[uuid.UUID | None]
     status: Mapped[str] = mapped_column(default="active", server_default="active")
 
 
@@ -149,13 +181,17 @@ class Invitation(TenantBase):
     __tablename__ = "invitations"
     __tag__ = "invitations"
     __table_args__ = (
-        CheckConstraint(f"role IN {tuple(role.value for role in Role)}", name="role"),
+        tenant_foreign_key("role_id", "roles", ondelete="SET NULL (role_id)"),
+        CheckConstraint(f"role IN {ROLE_NAMES}", name="role"),
+        CheckConstraint(f"role = '{CUSTOM}' OR role_id IS NULL", name="own_role"),
+        tenant_index("role_id"),
         CheckConstraint("(accepted_at IS NULL) = (user_id IS NULL)", name="accepted_by"),
     )
     __person__: ClassVar[str] = "user_id"
 
     email: Mapped[str] = mapped_column(info=PERSONAL)
     role: Mapped[str]
+    role_id: Mapped[uuid.UUID | None]
     invited_by: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"), index=True)
     token_hash: Mapped[bytes] = mapped_column(LargeBinary, info=PERSONAL)
     expires_at: Mapped[datetime]
@@ -201,6 +237,50 @@ class SignInSession(TenantBase):
     ended_at: Mapped[datetime | None]
 
 
+class ApiKey(TenantBase):
+    """A key with which a program or a kiosk asks, for the user who made it."""
+
+    __tablename__ = "api_keys"
+    __tag__ = "access"
+    __table_args__ = (
+        CheckConstraint(f"kind IN {KEY_KINDS}", name="kind"),
+        CheckConstraint("kind <> 'device' OR permissions = ARRAY['attendance:mark']", name="device"),
+        CheckConstraint(
+            "NOT permissions && ARRAY['keys:write', 'me:read', 'me:write', 'organizations:write']", name="permissions"
+        ),
+        CheckConstraint(f"scope IN {tuple(scope.value for scope in Scope)}", name="scope"),
+        Index(None, "prefix"),  # it is looked for before the organization is known
+    )
+
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    kind: Mapped[str]
+    name: Mapped[str]  # of a device: the place where it stands
+    prefix: Mapped[str]
+    secret_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    permissions: Mapped[list[str]]
+    scope: Mapped[str]
+    expires_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+
+
+class ApiKeyUse(Base):
+    """Where a key was used from, and when last; no kept answer shows it, so that nobody is told of each use."""
+
+    __tablename__ = "api_key_uses"
+    __tag__ = "key_uses"
+    __audited__ = False
+    __table_args__ = (tenant_foreign_key("api_key_id", "api_keys", ondelete="CASCADE"),)
+
+    organization_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    api_key_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    address: Mapped[str] = mapped_column(primary_key=True)
+    first_used_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    last_used_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+everyone_sees(OwnRole)
+everyone_sees(ApiKey)
+everyone_sees(ApiKeyUse)
 everyone_sees(Membership)
 everyone_sees(SignInSession)
 everyone_sees(Invitation)

@@ -17,6 +17,7 @@ from campshub.core.http.declared import Declared
 from campshub.core.http.limits import Limits
 from campshub.core.http.marks import Life, Mark
 from campshub.core.mail import mailer_of
+from campshub.core.security.api_keys import ApiKeys
 from campshub.core.security.crypto import KeyRing
 from campshub.core.security.passwords import Passwords
 from campshub.core.security.tokens import Tokens
@@ -35,6 +36,7 @@ class Platform:
         # Of fingerprints alone. With another SECRET_KEY a retry from before it is a conflict.
         self.print_key = hmac.digest(settings.secret_key.encode(), b"fingerprints", "sha256")
         self.tokens = Tokens(settings)
+        self.api_keys = ApiKeys(self.tokens)
         self.mailer = mailer_of(settings)
         self.passwords = Passwords(settings)
         self.cache = Cache(settings.redis_urls[0])

@@ -11,6 +11,7 @@ from campshub.core.db.work import unit_of_work
 from campshub.core.http import finding
 from campshub.core.http.addresses import MOST, Addresses
 from campshub.core.security.permissions import Role
+from tests.accounts.conftest import an_address, signed_in, with_key
 from tests.conftest import Client, close, new_place, settings_of
 
 LIST = "/api/students/?limit=2"
@@ -161,6 +162,43 @@ def test_a_role_that_loses_a_permission_is_refused(app, place, known, by_flask, 
 
     refused, _ = by_flask(someone, note)
     assert (refused.status, refused.problem["code"]) == (403, "forbidden")
+
+
+def test_a_changed_own_role_counts_at_the_next_request(api, place, known, by_flask, before_flask):
+    allowed = {"permissions": ["students:read"], "scope": "all"}
+    role = api.made("/api/roles/", {"name": "Desk", **allowed})["id"]
+    someone = place.someone(Role.CLIENT)
+    assert api.patch(f"/api/users/{someone.user_id}/", {"role_id": role}).status == 200
+    items = before_flask(someone, LIST).json["items"]
+    assert len(items) == 2
+
+    for change, status, rows in (
+        ({"permissions": ["groups:read"]}, 403, None),
+        (allowed, 200, 2),
+        ({"scope": "own"}, 200, 0),
+        (allowed, 200, 2),
+    ):
+        assert api.patch(f"/api/roles/{role}/", change).status == 200
+        answer, began = by_flask(someone, LIST)
+        assert (answer.status, began if status == 403 else 1) == (status, 1), change
+        assert rows is None or len(answer.json["items"]) == rows
+        if status == 200:
+            assert len(before_flask(someone, LIST).json["items"]) == rows
+
+
+def test_a_key_is_answered_before_flask_until_it_is_revoked(app, api, known, by_flask, before_flask):
+    admin = signed_in(api)
+    made = admin.made("/api/api-keys/", {"name": "K", "permissions": ["students:read"], "expires_in_days": 1})
+    key = with_key(app, made["key"])
+    assert before_flask(key, LIST).json == before_flask(api, LIST).json
+
+    elsewhere = {"environ_base": {"REMOTE_ADDR": an_address()}}
+    assert by_flask(key, LIST, **elsewhere)[1] == 1  # which notes where it is used
+    assert before_flask(key, LIST, **elsewhere).status == 200
+    assert by_flask(key, "/api/users/")[0].problem["code"] == "forbidden"
+    assert admin.delete(f"/api/api-keys/{made['id']}/").status == 204
+    refused, began = by_flask(key, LIST)
+    assert (refused.status, refused.problem["code"], began) == (401, "bad_token", 1)
 
 
 def test_that_a_note_was_read_is_recorded_each_time(place, api, known, before_flask, sql):

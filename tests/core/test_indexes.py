@@ -132,9 +132,11 @@ LOOKS_AT = {
         "sort created": ("security_events", "id"),
     },
     "/api/auth/sessions/": {"sort created": "the sessions of one user, found by the user: some dozen"},
+    "/api/api-keys/": {"sort created": ("api_keys", "id")},
     "/api/invitations/": {"sort created": ("invitations", "id")},
     "/api/users/": {
         "role": ("memberships", "role"),
+        "role_id": ("memberships", "role_id"),
         "sort name": "users belong to many organizations, so their names stand in no tenant's index: the members of one"
         " are read whole and sorted",
         "sort created": "as by name",

@@ -23,6 +23,7 @@ def list_invitations(session: Session, principal: Principal, *, page: PageReques
         Invitation.id,
         Invitation.email,
         Invitation.role,
+        Invitation.role_id,
         _STATUS.label("status"),
         Invitation.created_at,
         Invitation.expires_at,

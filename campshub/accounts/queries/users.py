@@ -3,9 +3,9 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Text, func, select
+from sqlalchemy import Text, and_, func, select
 
-from campshub.accounts.models import Membership, Organization, User
+from campshub.accounts.models import Membership, Organization, OwnRole, User
 from campshub.accounts.queries.signing_in import memberships_of
 from campshub.core.db.base import AnyRow
 from campshub.core.db.prepared import AnySelect, prepared
@@ -19,6 +19,7 @@ USER_COLUMNS = (
     User.email,
     User.name,
     Membership.role,
+    Membership.role_id,
     Membership.status,
     User.created_at,
     Membership.version,
@@ -33,13 +34,20 @@ def me(session: Session, principal: Principal) -> dict[str, Any]:
         "organization_id": principal.organization_id,
         "role": principal.role,
         "permissions": sorted(principal.permissions),
+        "scope": principal.scope,
         "organizations": [row._mapping for row in memberships_of(session, principal.user_id)],  # noqa: SLF001
     }
 
 
 @prepared
 def _oneself(principal: Principal) -> AnySelect:
-    return select(User.id, User.email, User.name, User.created_at, User.version).where(User.id == principal.user_id)
+    columns = (User.id, User.email, User.name, User.created_at, User.version)
+    return (
+        select(*columns, Membership.role_id, OwnRole.name.label("role_name"))
+        .join(Membership, Membership.user_id == User.id)
+        .outerjoin(OwnRole, and_(visible_to(principal, OwnRole), OwnRole.id == Membership.role_id))
+        .where(visible_to(principal, Membership), User.id == principal.user_id)
+    )
 
 
 def password_length_min(session: Session, principal: Principal) -> int:
@@ -49,13 +57,15 @@ def password_length_min(session: Session, principal: Principal) -> int:
     ).scalar_one()
 
 
-def list_users(session: Session, principal: Principal, *, role: str | None, page: PageRequest) -> Page:
+def list_users(
+    session: Session, principal: Principal, *, role: str | None, role_id: UUID | None, page: PageRequest
+) -> Page:
     """List the users who belong to the organization."""
-    return page.read(session, _users(principal, role=role, page=page))
+    return page.read(session, _users(principal, role=role, role_id=role_id, page=page))
 
 
 @prepared
-def _users(principal: Principal, *, role: Any, page: PageRequest) -> AnySelect:
+def _users(principal: Principal, *, role: Any, role_id: Any, page: PageRequest) -> AnySelect:
     rows = (
         select(*page.choose(USER_COLUMNS))
         .join(Membership, Membership.user_id == User.id)
@@ -63,6 +73,8 @@ def _users(principal: Principal, *, role: Any, page: PageRequest) -> AnySelect:
     )
     if role is not None:
         rows = rows.where(Membership.role == role)
+    if role_id is not None:
+        rows = rows.where(Membership.role_id == role_id)
     orders = {"name": (func.lower(User.name, type_=Text()), User.id), "created": (User.created_at, User.id)}
     return page.ordered(rows, order=orders[page.sort or "name"])
 

@@ -6,7 +6,8 @@ from uuid import UUID
 from campshub.accounts.queries import invitations as queries
 from campshub.accounts.schemas import invitations as schemas
 from campshub.accounts.service import invitations as service
-from campshub.accounts.service.members import AlreadyMember, RoleNotYours
+from campshub.accounts.service.giving import RoleNotYours
+from campshub.accounts.service.members import AlreadyMember
 from campshub.accounts.service.passwords import TokenSpent
 from campshub.core.http.call import OrganizationSuspended
 from campshub.core.http.marks import limited, needs, public, secret

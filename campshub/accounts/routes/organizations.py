@@ -6,7 +6,7 @@ from campshub.accounts.queries import organizations as queries
 from campshub.accounts.schemas import organizations as schemas
 from campshub.accounts.service import organizations as service
 from campshub.core.http.marks import as_system, cached, needs, secret
-from campshub.core.http.problems import PreconditionFailed
+from campshub.core.http.problems import PreconditionFailed, UnknownReference
 from campshub.core.http.resource import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 
@@ -26,7 +26,7 @@ class MyOrganization(Resource):
 
     @needs(Permission.ORGANIZATION_WRITE)
     @organizations.body(schemas.OrganizationPatch)
-    @organizations.answers(schemas.OrganizationOut, raises=(PreconditionFailed,))
+    @organizations.answers(schemas.OrganizationOut, raises=(PreconditionFailed, UnknownReference))
     def patch(self, **changes: Any) -> Any:
         """Change the organization."""
         return service.change_organization(self.session, self.principal, expected=self.if_match, **changes)

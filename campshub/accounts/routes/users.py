@@ -6,6 +6,7 @@ from campshub.accounts.queries import users as queries
 from campshub.accounts.schemas import users as schemas
 from campshub.accounts.service import members
 from campshub.accounts.service import users as service
+from campshub.accounts.service.giving import RoleNotYours
 from campshub.accounts.service.organizations import EmailTaken
 from campshub.core.http.marks import cached, needs, secret
 from campshub.core.http.problems import NotFound, PreconditionFailed
@@ -44,14 +45,14 @@ class Users(Resource):
     @cached(tags=("access",), same_for_role=True)
     @users.query(schemas.UserFilter)
     @users.answers_page(schemas.UserOut, sorts=("name", "created"))
-    def get(self, *, role: str | None, page: Any) -> Any:
+    def get(self, *, page: Any, **filters: Any) -> Any:
         """List the users who belong to the organization."""
-        return queries.list_users(self.session, self.principal, role=role, page=page)
+        return queries.list_users(self.session, self.principal, page=page, **filters)
 
     @needs(Permission.USERS_WRITE)
     @secret
     @users.body(schemas.UserIn)
-    @users.answers(schemas.UserOut, status=201, raises=(EmailTaken, members.RoleNotYours, Busy))
+    @users.answers(schemas.UserOut, status=201, raises=(EmailTaken, RoleNotYours, Busy))
     def post(self, **given: Any) -> Any:
         """Create a user with a password; whoever has an account already is invited instead."""
         return members.create(self.session, self.platform, self.principal, **given)
@@ -70,7 +71,7 @@ class OneUser(Resource):
 
     @needs(Permission.USERS_WRITE)
     @users.body(schemas.UserPatch)
-    @users.answers(schemas.UserOut, raises=(NotFound, PreconditionFailed, members.LastAdmin, members.RoleNotYours))
+    @users.answers(schemas.UserOut, raises=(NotFound, PreconditionFailed, members.LastAdmin, RoleNotYours))
     def patch(self, user_id: Any, **changes: Any) -> Any:
         """Give a user another role, disable them or enable them; it takes effect at their next request."""
         return members.change(

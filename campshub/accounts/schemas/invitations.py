@@ -11,7 +11,8 @@ class InvitationIn(fields.In):
     """Whom to invite, and as what."""
 
     email = fields.Email(required=True)
-    role = fields.Text(required=True, one_of=Role)
+    role = fields.Text(load_default=None, one_of=Role, metadata={"description": "A built-in one."})
+    role_id = fields.Id(load_default=None, metadata={"description": "Instead: one of the organization's own."})
 
 
 class InvitationOut(fields.Out):
@@ -19,7 +20,8 @@ class InvitationOut(fields.Out):
 
     id = fields.Id(required=True)
     email = fields.Text(required=True)
-    role = fields.Text(required=True)
+    role = fields.Text(required=True, metadata={"description": "A built-in one, or `custom`."})
+    role_id = fields.Id(required=True, allow_none=True)
     status = fields.Text(required=True, metadata={"description": "open, accepted, revoked or expired."})
     created_at = fields.Instant(required=True)
     expires_at = fields.Instant(required=True)

@@ -27,7 +27,11 @@ class OrganizationPatch(fields.In):
     currency = fields.Currency()
     locale = fields.Name(most=35)
     password_length_min = fields.Whole(least=8, most=64)
-    mfa_roles = fields.Several(fields.Text(one_of=Role), most=len(Role))
+    mfa_roles = fields.Several(
+        fields.Text(most=36),
+        most=len(Role) + 100,
+        metadata={"description": "Built-in roles by name, the organization's own by id."},
+    )
 
 
 class OrganizationOut(fields.Out):

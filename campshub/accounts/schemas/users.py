@@ -4,7 +4,7 @@ from marshmallow import fields as ma
 
 from campshub.accounts.schemas.signing_in import MOST_OF_A_PASSWORD, MembershipOut
 from campshub.core.http import fields
-from campshub.core.security.permissions import Role
+from campshub.core.security.permissions import ROLE_NAMES, Role, Scope
 
 
 class MeOut(fields.Out):
@@ -14,8 +14,11 @@ class MeOut(fields.Out):
     email = fields.Text(required=True)
     name = fields.Text(required=True)
     organization_id = fields.Id(required=True)
-    role = fields.Text(required=True)
+    role = fields.Text(required=True, metadata={"description": "A built-in one, or `custom`."})
+    role_id = fields.Id(required=True, allow_none=True)
+    role_name = fields.Text(required=True, allow_none=True, metadata={"description": "Of the organization's own."})
     permissions = ma.List(fields.Text(), required=True)
+    scope = fields.Text(required=True, one_of=Scope, metadata={"description": "How far one sees."})
     organizations = ma.List(ma.Nested(MembershipOut), required=True)
     created_at = fields.Instant(required=True)
     version = ma.Integer(required=True)
@@ -30,7 +33,8 @@ class MePatch(fields.In):
 class UserFilter(fields.Filter):
     """Which users."""
 
-    role = fields.Text(load_default=None, one_of=Role)
+    role = fields.Text(load_default=None, one_of=ROLE_NAMES)
+    role_id = fields.Id(load_default=None)
 
 
 class UserIn(fields.In):
@@ -38,7 +42,8 @@ class UserIn(fields.In):
 
     email = fields.Email(required=True)
     name = fields.Name(required=True)
-    role = fields.Text(required=True, one_of=Role)
+    role = fields.Text(load_default=None, one_of=Role, metadata={"description": "A built-in one."})
+    role_id = fields.Id(load_default=None, metadata={"description": "Instead: one of the organization's own."})
     password = fields.Text(required=True, most=MOST_OF_A_PASSWORD, least=1)
 
 
@@ -46,6 +51,7 @@ class UserPatch(fields.In):
     """What an admin may change of a user."""
 
     role = fields.Text(one_of=Role)
+    role_id = fields.Id()
     status = fields.Text(one_of=("active", "disabled"))
 
 
@@ -55,7 +61,8 @@ class UserOut(fields.Out):
     id = fields.Id(required=True)
     email = fields.Text(required=True)
     name = fields.Text(required=True)
-    role = fields.Text(required=True)
+    role = fields.Text(required=True, metadata={"description": "A built-in one, or `custom`."})
+    role_id = fields.Id(required=True, allow_none=True)
     status = fields.Text(required=True, metadata={"description": "Of the membership: active or disabled."})
     created_at = fields.Instant(required=True)
     version = ma.Integer(required=True)

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from campshub.accounts.models import Invitation, Membership, User
 from campshub.accounts.queries import invitations as queries
 from campshub.accounts.queries.signing_in import credentials_of
-from campshub.accounts.service import members
+from campshub.accounts.service import giving, members
 from campshub.accounts.service.passwords import TokenSpent
 from campshub.core.db.base import new_id
 from campshub.core.db.session import Session
@@ -26,19 +26,27 @@ LASTS = timedelta(days=7)
 
 
 def invite(
-    session: Session, platform: Platform, principal: Principal, *, email: str, role: str, now: datetime
+    session: Session,
+    platform: Platform,
+    principal: Principal,
+    *,
+    email: str,
+    now: datetime,
+    role: str | None = None,
+    role_id: UUID | None = None,
 ) -> Invitation:
     """Invite whoever has an address, and owe them a letter.
 
-    :raises RoleNotYours: only a superadmin invites superadmins.
+    :raises RoleNotYours: the role allows more than the principal's own.
     """
-    members.require_may_give(principal, role)
+    role, role_id = giving.require_may_give(session, principal, role=role, role_id=role_id)
     invitation_id = new_id()
     token = token_of(platform, principal.organization_id, invitation_id)
     invitation = Invitation(
         id=invitation_id,
         email=email.strip(),
         role=role,
+        role_id=role_id,
         invited_by=principal.user_id,
         token_hash=hash_of(token),
         expires_at=now + LASTS,
@@ -83,7 +91,7 @@ def accept(
     user_id, _ = members.add_user(session, email=email, name=name or "", hashed=hashed)
     session.unit.user_id = user_id  # who does all this
     invitation.accepted_at, invitation.user_id = now, user_id
-    _let_belong(session, named.organization_id, user_id, invitation.role)
+    _let_belong(session, user_id, invitation)
     return {"organization_id": named.organization_id, "user_id": user_id, "email": email, "role": invitation.role}
 
 
@@ -116,21 +124,22 @@ def _hash_of_new(session: Session, platform: Platform, *, email: str, name: str 
     return platform.passwords.hash(password)
 
 
-def _let_belong(session: Session, organization_id: UUID, user_id: UUID, role: str) -> None:
+def _let_belong(session: Session, user_id: UUID, invitation: Invitation) -> None:
     """Give a user the role; one who was disabled comes back, one who belongs already keeps their role.
 
     :raises AlreadyMember: they belong already.
     """
+    organization_id, role, role_id = invitation.organization_id, invitation.role, invitation.role_id
     membership = session.scalars(
         select(Membership)
         .where(Membership.organization_id == organization_id, Membership.user_id == user_id)
         .with_for_update()
     ).one_or_none()
     if membership is None:
-        session.add(Membership(organization_id=organization_id, user_id=user_id, role=role))
+        session.add(Membership(organization_id=organization_id, user_id=user_id, role=role, role_id=role_id))
     elif membership.status == "active":
         raise members.AlreadyMember
     else:
-        membership.role, membership.status = role, "active"
+        membership.role, membership.role_id, membership.status = role, role_id, "active"
     session.flush()
     wrote(session, User)

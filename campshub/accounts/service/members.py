@@ -9,13 +9,14 @@ from sqlalchemy import and_, or_, select, text
 from campshub.accounts.models import Membership, User
 from campshub.accounts.queries import users as queries
 from campshub.accounts.queries.signing_in import email_key
+from campshub.accounts.service import giving
 from campshub.accounts.service.organizations import EmailTaken
 from campshub.accounts.service.sessions import end_all_here
 from campshub.core.db.base import AnyRow, new_id
 from campshub.core.db.session import Session
 from campshub.core.db.work import new_person, tell, wrote
 from campshub.core.http.conditional import require_version
-from campshub.core.http.problems import Conflict, Forbidden, NotFound
+from campshub.core.http.problems import Conflict, NotFound
 from campshub.core.platform import Platform
 from campshub.core.security import audit, events
 from campshub.core.security.events import Kind
@@ -32,12 +33,6 @@ class LastAdmin(Conflict):
     code = "last_admin"
 
 
-class RoleNotYours(Forbidden):
-    """Only the platform's own people make and change theirs."""
-
-    code = "role_not_yours"
-
-
 class AlreadyMember(Conflict):
     """This user belongs to the organization already."""
 
@@ -52,23 +47,26 @@ def create(
     *,
     email: str,
     name: str,
-    role: str,
     password: str,
+    role: str | None = None,
+    role_id: UUID | None = None,
 ) -> AnyRow:
     """Create a user with a password who belongs to the organization.
 
     :raises EmailTaken: the address belongs to a user, here or elsewhere; they can be invited.
-    :raises RoleNotYours: only a superadmin makes superadmins.
+    :raises RoleNotYours: the role allows more than the principal's own.
     """
-    require_may_give(principal, role)
+    giving.require_may_give(session, principal, role=role, role_id=role_id)
     least = queries.password_length_min(session, principal)
     platform.passwords.require_good(password, least=least, email=email)
     session.let_go()  # the hash takes long
     hashed = platform.passwords.hash(password)
+    # What an own role allows may have changed while the password was hashed.
+    role, role_id = giving.require_may_give(session, principal, role=role, role_id=role_id)
     user_id, made = add_user(session, email=email, name=name, hashed=hashed)
     if not made:
         raise EmailTaken
-    session.add(Membership(organization_id=principal.organization_id, user_id=user_id, role=role))
+    session.add(Membership(organization_id=principal.organization_id, user_id=user_id, role=role, role_id=role_id))
     session.flush()
     return queries.get_user(session, principal, user_id)
 
@@ -81,25 +79,28 @@ def change(
     expected: int | None,
     now: datetime,
     role: str | None = None,
+    role_id: UUID | None = None,
     status: str | None = None,
 ) -> AnyRow:
     """Give a user another role here, disable them or enable them; it takes effect at their next request.
 
     :raises NotFound: the principal sees no such user.
     :raises LastAdmin: nobody would be left who may administer the organization.
-    :raises RoleNotYours: only a superadmin makes or changes superadmins.
+    :raises RoleNotYours: the role, or the one before, allows more than the principal's own.
     """
     admins = _lock_admins_and(session, principal, user_id)
     membership = admins.pop(user_id, None)
     if membership is None:
         raise NotFound
     require_version(membership, expected)
-    require_may_give(principal, membership.role)
-    require_may_give(principal, role or membership.role)
-    stays = (role or membership.role) in _ADMINS and (status or membership.status) == "active"
+    giving.require_may_change(session, principal, membership)
+    given = (membership.role, membership.role_id)
+    if role is not None or role_id is not None:
+        given = giving.require_may_give(session, principal, role=role, role_id=role_id)
+    stays = given[0] in _ADMINS and (status or membership.status) == "active"
     if membership.role in _ADMINS and not stays:
         _require_one(session, admins)
-    _apply(session, membership, role=role, status=status, now=now)
+    _apply(session, membership, given=given, status=status, now=now)
     session.flush()
     return queries.get_user(session, principal, user_id)
 
@@ -117,18 +118,11 @@ def add_user(session: Session, *, email: str, name: str, hashed: str) -> tuple[U
     return user_id, made
 
 
-def require_may_give(principal: Principal, role: str) -> None:
-    """Refuse to make or change the platform's own people to all but themselves.
-
-    :raises RoleNotYours: the role is theirs, and the principal's is not.
-    """
-    if role == Role.SUPERADMIN and principal.role is not Role.SUPERADMIN:
-        raise RoleNotYours
-
-
-def _apply(session: Session, membership: Membership, *, role: str | None, status: str | None, now: datetime) -> None:
-    if role is not None and role != membership.role:
-        membership.role = role
+def _apply(
+    session: Session, membership: Membership, *, given: tuple[str, UUID | None], status: str | None, now: datetime
+) -> None:
+    if given != (membership.role, membership.role_id):
+        membership.role, membership.role_id = given
         events.happened(session, Kind.ROLE_CHANGED, membership.user_id)
     if status is not None and status != membership.status:
         membership.status = status

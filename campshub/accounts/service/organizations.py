@@ -7,11 +7,12 @@ from uuid import UUID
 from sqlalchemy import select
 
 from campshub.accounts.models import Membership, Organization, User, UserCredential
+from campshub.accounts.queries import roles
 from campshub.accounts.queries.signing_in import email_key
 from campshub.core.db.base import new_id
 from campshub.core.db.session import Session
 from campshub.core.http.conditional import require_version
-from campshub.core.http.problems import Conflict
+from campshub.core.http.problems import Conflict, FieldError, UnknownReference
 from campshub.core.platform import Platform
 from campshub.core.security import passwords
 from campshub.core.security.permissions import Role
@@ -103,11 +104,36 @@ def change_organization(
     """Change the organization's own settings.
 
     :raises PreconditionFailed: it has changed since the caller read it.
+    :raises UnknownReference: a role is neither a built-in one nor one of the organization's own.
     """
     organization = session.scalars(
         select(Organization).where(Organization.id == principal.organization_id).with_for_update()
     ).one()
     require_version(organization, expected)
+    if "mfa_roles" in changes:
+        changes["mfa_roles"] = _known_roles(session, principal, changes["mfa_roles"])
     for name, value in changes.items():
         setattr(organization, name, value)
     return organization
+
+
+def _known_roles(session: Session, principal: Principal, named: list[str]) -> list[str]:
+    """Return roles as they are kept: built-in ones by name, own ones by id, each once."""
+    known, unknown = [], []
+    for number, name in enumerate(named):
+        if name in set(Role):
+            known.append(name)
+        elif (role_id := _id(name)) is not None and roles.hold_grant(session, principal, role_id) is not None:
+            known.append(str(role_id))
+        else:
+            unknown.append(FieldError(f"/mfa_roles/{number}", "unknown_reference", "No role of this organization."))
+    if unknown:
+        raise UnknownReference.of(unknown)
+    return list(dict.fromkeys(known))
+
+
+def _id(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

@@ -34,6 +34,11 @@ class Entered:
     answer: dict[str, Any] | None
     # The caller's sessions that have ended though an access token of theirs has not.
     ended_sessions: list[str] | None = None
+    # What an own role allows, and what the key does with which the caller comes; none of a built-in role, or no key.
+    permissions: list[str] | None = None
+    scope: str | None = None
+    key_permissions: list[str] | None = None
+    key_scope: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,8 @@ class Unit:
     read_only: bool = True
     organization_id: UUID | None = None
     user_id: UUID | None = None
+    # The key with which the user's request came, where it was one.
+    api_key_id: UUID | None = None
     server: str = PRIMARY
     needed_lsn: str | None = None
     # Whether the database is asked who calls; not where the edge knows it already. A read that does not ask sets the
@@ -96,7 +103,8 @@ class Unit:
         One that will write is told who the primary is, before all else.
         """
         user = self.user_id if self.checks_caller else None
-        given = (_id(self.organization_id), _id(user), _lsn(self.needed_lsn), _id(self.idempotency_key))
+        key = self.api_key_id if self.checks_caller else None
+        given = (_id(self.organization_id), _id(user), _lsn(self.needed_lsn), _id(self.idempotency_key), _id(key))
         identity = "" if self.read_only else "server_identity(), "
         return f"SELECT {identity}entered.* FROM enter({', '.join(given)}) AS entered"  # noqa: S608 - see above
 

@@ -34,13 +34,13 @@ _UNDONE = frozenset({"23", "40"})
 _FINISH = text(
     """
     WITH audited AS (
-      INSERT INTO audit_log (organization_id, recorded_on, id, at, user_id, address, trace_id, action, entity,
-                             entity_id, person_id, reason, before, after)
-      SELECT organization_id, recorded_on, id, at, user_id, address, trace_id, action, entity,
+      INSERT INTO audit_log (organization_id, recorded_on, id, at, user_id, api_key_id, address, trace_id, action,
+                             entity, entity_id, person_id, reason, before, after)
+      SELECT organization_id, recorded_on, id, at, user_id, api_key_id, address, trace_id, action, entity,
              entity_id, person_id, reason, before, after
         FROM json_to_recordset(:audit) AS given(organization_id uuid, recorded_on date, id uuid, at timestamptz,
-             user_id uuid, address text, trace_id text, action text, entity text, entity_id uuid, person_id uuid,
-             reason text, before jsonb, after jsonb)
+             user_id uuid, api_key_id uuid, address text, trace_id text, action text, entity text, entity_id uuid,
+             person_id uuid, reason text, before jsonb, after jsonb)
     ), owed AS (
       INSERT INTO outbox (organization_id, id, job, arguments, trace_id)
       SELECT organization_id, id, job, arguments, trace_id
@@ -194,6 +194,7 @@ def _entry(unit: Unit, change: audit.Change) -> dict[str, Any]:
         "id": new_id(),
         "at": unit.now,
         "user_id": unit.user_id,
+        "api_key_id": unit.api_key_id,
         "address": unit.address,
         "trace_id": unit.trace_id,
         "action": change.action,
@@ -321,6 +322,7 @@ def unit_of_work(
     )
     if like is not None:
         unit.now, unit.trace_id, unit.address = like.now, like.trace_id, like.address
+        unit.api_key_id = like.api_key_id
     try:
         with closing(begin(unit)) as session:
             yield session

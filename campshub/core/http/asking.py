@@ -75,14 +75,14 @@ def count(platform: Platform, claims: Claims) -> None:
     :raises RateLimited: the caller has used up a limit.
     """
     known: Known | None = request.environ.pop(ASKED, None)
-    asked = known.asked if known else _told(platform, Question(claims.organization, claims.user))
+    asked = known.asked if known else _told(platform, Question(claims.organization, claims.caller))
     _admit(platform, asked, claims)
 
 
 def _admit(platform: Platform, asked: Asked, claims: Claims) -> None:
     """Refuse whoever has used up a limit; without Redis it is counted in this process."""
     limits = platform.limits
-    standing = limits.standing(asked.standing) if asked.standing else limits.count_here(claims.user)
+    standing = limits.standing(asked.standing) if asked.standing else limits.count_here(claims.caller)
     if not standing.allowed:
         raise limits.refusal(standing)
     g.limits = limits.headers(standing)
@@ -95,15 +95,15 @@ def _question(platform: Platform, claims: Claims, handler: Handler, digest: str,
     if keeping is not None:
         tags = keeping.tags  # also where nothing is kept: they say which replica may answer
         if digest and not keeping.same_for_role:
-            digest = f"{digest}:{claims.user}"
+            digest = f"{digest}:{claims.caller}"
     stamps = stamps_of(claims.organization, tags)
-    caller = platform.callers.get(claims.organization, claims.user)
+    caller = platform.callers.get(claims.organization, claims.caller)
     if caller is None:
-        return Known(Question(claims.organization, claims.user, stamps, seconds, digest=digest))
+        return Known(Question(claims.organization, claims.caller, stamps, seconds, digest=digest))
     view = caller.view(seconds)
     held = platform.answers.memory.get((claims.organization, view, digest)) if digest else None
     held_key = held.key if held else b""
-    question = Question(claims.organization, claims.user, stamps, seconds, caller.key, view, digest, held_key)
+    question = Question(claims.organization, claims.caller, stamps, seconds, caller.key, view, digest, held_key)
     return Known(question, caller=caller, held=held)
 
 

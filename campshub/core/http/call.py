@@ -9,9 +9,10 @@ from campshub.core.http import pagination
 from campshub.core.http.handler import Arguments, Handler
 from campshub.core.http.problems import Forbidden, Unauthenticated
 from campshub.core.platform import Platform
-from campshub.core.security.permissions import ROLES, Permission, Role
+from campshub.core.security.grants import granted
+from campshub.core.security.permissions import OF_KEYS, PERSONAL, Grant, Permission
 from campshub.core.security.principal import Principal
-from campshub.core.security.tokens import Claims
+from campshub.core.security.tokens import BadToken, Claims
 
 if TYPE_CHECKING:
     from campshub.core.http.resource import Resource
@@ -37,25 +38,48 @@ class OrganizationSuspended(Forbidden):
     code = "organization_suspended"
 
 
-def admitted(entered: Entered | None, claims: Claims, permission: Permission | None) -> Role:
-    """Return the role in which a caller may do something.
+class NotForKeys(Forbidden):
+    """A key cannot do this; a person who is signed in can."""
+
+    code = "not_for_keys"
+
+
+def admitted(entered: Entered | None, claims: Claims, permission: Permission | None) -> Grant:
+    """Return what a caller may do who may do this.
 
     :raises SessionEnded: the token is from before a sign-out, a new password or the loss of the membership.
+    :raises BadToken: it is a key, and has been revoked, has run out, or its maker does not belong any more.
     :raises OrganizationSuspended: the organization is not active.
+    :raises NotForKeys: it is a key, and this is for people.
     :raises Forbidden: the role does not have the permission.
     """
+    require_alive(entered, claims)
+    if entered is None or entered.organization_status != "active":
+        raise OrganizationSuspended
+    grant = granted(entered)
+    if permission is not None and permission not in grant.permissions:
+        if claims.api_key_id is not None and permission not in OF_KEYS:
+            raise NotForKeys
+        raise Forbidden
+    if claims.must_enrol and permission not in PERSONAL:
+        raise MfaRequired
+    return grant
+
+
+def require_alive(entered: Entered | None, claims: Claims) -> None:
+    """Refuse a token or a key that does not hold any more.
+
+    :raises SessionEnded: the token is from before a sign-out, a new password or the loss of the membership.
+    :raises BadToken: it is a key, and has been revoked, has run out, or its maker does not belong any more.
+    """
+    if claims.api_key_id is not None:
+        if entered is None or entered.role is None or entered.key_permissions is None:
+            raise BadToken
+        return
     if entered is None or entered.role is None or entered.session_version != claims.session_version:
         raise SessionEnded
     if entered.ended_sessions and claims.session in entered.ended_sessions:
         raise SessionEnded
-    if entered.organization_status != "active":
-        raise OrganizationSuspended
-    role = Role(entered.role)
-    if permission is not None and permission not in ROLES[role]:
-        raise Forbidden
-    if claims.must_enrol and permission not in (Permission.ME_READ, Permission.ME_WRITE):
-        raise MfaRequired
-    return role
 
 
 @dataclass(slots=True)
@@ -77,19 +101,24 @@ class Call:
         """Set the resource up for its handler, or refuse whoever asks.
 
         :raises SessionEnded: the token is from before a sign-out, a new password or the loss of the membership.
+        :raises BadToken: it is a key, and does not hold any more.
         :raises OrganizationSuspended: the organization is not active.
-        :raises Forbidden: the role does not have the permission.
+        :raises Forbidden: the role, or the key, does not have the permission.
         """
         claims = self.claims
         if claims is None:
             return
-        role = admitted(entered, claims, self.handler.mark.permission)
+        require_alive(entered, claims)
+        self.platform.api_keys.note(self.unit, claims)  # also of a key that tries what it may not
+        grant = admitted(entered, claims, self.handler.mark.permission)
         self.resource.principal = Principal(
             user_id=claims.user_id,
             organization_id=claims.organization_id,
-            role=role,
+            role=(entered and entered.role) or "",
             time_zone=(entered and entered.time_zone) or "UTC",
             session_id=claims.session_id,
+            own_grant=grant,
+            api_key_id=claims.api_key_id,
         )
 
     def digest(self) -> str:

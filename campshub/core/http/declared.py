@@ -102,7 +102,14 @@ class Declared:
             if limited.by is not None:
                 self._count(limited.name, f"{limited.name}:{self._hidden(limited.by(given))}")
             elif not mark.is_public:
-                self._count_and_tell(limited.name, f"user:{g.user_id}")
+                self._count_and_tell(limited.name, f"user:{g.get('api_key_id') or g.user_id}")
+
+    def count_stranger(self) -> None:
+        """Count a request that came with a key of nobody's, as one of the address that it came from.
+
+        :raises RateLimited: the address has used up what strangers may ask.
+        """
+        self._count_and_tell("anonymous", _address())
 
     def _count_stranger(self) -> None:
         if request.environ.get("HTTP_AUTHORIZATION") and request.endpoint not in self._open:

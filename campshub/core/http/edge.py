@@ -13,8 +13,9 @@ from campshub.core.http.handler import Handler
 from campshub.core.http.problems import Forbidden, KeyInFlight, KeyReused, Problem, Unauthenticated
 from campshub.core.platform import Platform
 from campshub.core.security import events
+from campshub.core.security.api_keys import KIND
 from campshub.core.security.events import Kind
-from campshub.core.security.tokens import Claims
+from campshub.core.security.tokens import BadToken, Claims
 
 if TYPE_CHECKING:
     from campshub.core.http.resource import Resource
@@ -39,6 +40,7 @@ def answer(resource: "Resource", handler: Handler, path: dict[str, Any]) -> Resp
         read_only=handler.reads,
         organization_id=claims.organization_id if claims else None,
         user_id=claims.user_id if claims else None,
+        api_key_id=claims.api_key_id if claims else None,
         now=g.now,
         trace_id=g.trace_id,
         address=request.remote_addr,
@@ -64,9 +66,25 @@ def _claims(platform: Platform, handler: Handler) -> Claims | None:
     header = request.headers.get("Authorization", "")
     if header[: len(_BEARER)].lower() != _BEARER:
         raise Unauthenticated
-    claims = platform.tokens.read(header[len(_BEARER) :].strip())
-    g.user_id, g.organization_id = claims.user_id, claims.organization_id
+    token = header[len(_BEARER) :].strip()
+    claims = platform.tokens.remembered(token) or _read_token(platform, token)
+    g.user_id, g.organization_id, g.api_key_id = claims.user_id, claims.organization_id, claims.api_key_id
     return claims
+
+
+def _read_token(platform: Platform, token: str) -> Claims:
+    """Return what a token or key says that this process has not seen before.
+
+    :raises BadToken: it is not genuine, or does not hold.
+    :raises RateLimited: it is no key of ours, and too many such have come from the address.
+    """
+    if not token.startswith(KIND):
+        return platform.tokens.read(token)
+    try:
+        return platform.api_keys.read(token, platform.engines[None])
+    except BadToken:
+        platform.declared.count_stranger()
+        raise
 
 
 def _parse(call: Call) -> None:
@@ -90,7 +108,7 @@ def _read(call: Call) -> Response:
         raise
     known = asking.ask(call)
     if known.caller is not None:
-        call.admit(known.caller.entered())
+        call.admit(known.caller.state)
     finished = finding.find(call, known)
     if known.caller is not None and request.url_rule is not None:
         call.platform.addresses.learn(request.environ, Address.of(call, request.url_rule.rule))
@@ -135,7 +153,8 @@ def _claim_key(platform: Platform, handler: Handler, unit: Unit) -> str | None:
     key = request.headers.get("Idempotency-Key")
     if key is None or request.method != "POST" or handler.mark.is_secret or unit.user_id is None:
         return None
-    unit.idempotency_key = idempotency.key_id(key, user_id=unit.user_id, method=request.method, path=request.path)
+    caller = unit.api_key_id or unit.user_id
+    unit.idempotency_key = idempotency.key_id(key, user_id=caller, method=request.method, path=request.path)
     return idempotency.fingerprint(request.get_data(cache=True), request.query_string, key=platform.print_key)
 
 

@@ -94,11 +94,13 @@ class Front:
         asked, caller, address = read.known.asked, read.known.caller, read.address
         if not asked.standing or caller is None or not self._platform.limits.standing(asked.standing).allowed:
             return None
-        state = caller.entered()
+        state, claims = caller.state, read.claims
         try:
-            admitted(state, read.claims, address.handler.mark.permission)
+            admitted(state, claims, address.handler.mark.permission)
         except Problem:
             return None
+        if self._platform.api_keys.is_due(claims, read.environ.get("REMOTE_ADDR")):
+            return None  # the edge notes where a key is used
         if read.known.place is not None:
             address.handler.figures.asked(found=read.known.kept, held=read.known.held)
         return read.known.kept or self._made(read, state)
@@ -110,6 +112,7 @@ class Front:
             engine=self._platform.engines[None],
             organization_id=claims.organization_id,
             user_id=claims.user_id,
+            api_key_id=claims.api_key_id,
             now=now,
             trace_id=read.trace.trace_id,
             address=read.environ.get("REMOTE_ADDR"),
@@ -150,6 +153,7 @@ class Front:
             "trace_id": trace.trace_id,
             "request_id": trace.request_id,
             "user_id": read.claims.user,
+            "api_key_id": read.claims.api_key_id,
             "organization_id": read.claims.organization,
         }
         chain.done("GET", read.address.route, status, read.begun, read.environ.get("REMOTE_ADDR"), who)

@@ -43,9 +43,9 @@ def learn(call: Call, asked: Asked) -> bool:
             entered: Entered | None = _on_a_server(
                 call, asked, call.unit, lambda session: session.unit.entered, is_about_caller=True
             )
-            found = callers.caller_of(asked.caller_key, claims.user, entered, call.unit.now) if entered else None
+            found = callers.caller_of(asked.caller_key, claims.caller, entered, call.unit.now) if entered else None
             if found is not None and not asked.is_unverified:
-                platform.callers.put(claims.organization, claims.user, found)
+                platform.callers.put(claims.organization, claims.caller, found)
                 wire = platform.freshness.wire_of(claims.organization)
                 platform.answers.put(wire, asked.caller_key, found.packed(), callers.LIFE_S)
                 flight.found = found

@@ -61,6 +61,7 @@ class RequestLog:
             "status": status,
             "milliseconds": round(seconds * 1000, 2),
             "user_id": known.get("user_id"),
+            "api_key_id": known.get("api_key_id"),
             "organization_id": known.get("organization_id"),
             "problem": known.get("problem"),
             "address": address,

@@ -22,7 +22,7 @@ from campshub.core.security.sealed import place_of, sealed_in
 ACTIONS = ("created", "changed", "deleted", "read")
 ERASED = {"erased": True}
 # Said by every row anyway, or said better by the entry itself.
-_LEFT_OUT = frozenset({"organization_id", "created_at", "updated_at", "version", "fingerprint"})
+_LEFT_OUT = frozenset({"organization_id", "created_at", "updated_at", "version", "fingerprint", "secret_hash"})
 
 
 class AuditEntry(Base):
@@ -38,6 +38,8 @@ class AuditEntry(Base):
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     at: Mapped[datetime]
     user_id: Mapped[uuid.UUID | None]
+    # The key with which the request came, where it was one; the user is who made the key, and answers for it.
+    api_key_id: Mapped[uuid.UUID | None]
     address: Mapped[str | None]
     trace_id: Mapped[str]
     action: Mapped[str]

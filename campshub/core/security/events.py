@@ -17,6 +17,9 @@ class Kind(StrEnum):
 
     DISABLED = "user_disabled"
     ENABLED = "user_enabled"
+    KEY_FROM_NEW_ADDRESS = "key_from_new_address"
+    KEY_MADE = "key_made"
+    KEY_REVOKED = "key_revoked"
     MFA_ENROLLED = "mfa_enrolled"
     MFA_REMOVED = "mfa_removed"
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 - a name
@@ -43,11 +46,13 @@ class SecurityEvent(Base):
     at: Mapped[datetime]
     kind: Mapped[str]
     user_id: Mapped[uuid.UUID | None]
+    # The key that it is about, or with which the request came.
+    api_key_id: Mapped[uuid.UUID | None]
     address: Mapped[str | None]
     trace_id: Mapped[str]
 
 
-def happened(session: Session, kind: Kind, user_id: uuid.UUID | None) -> None:
+def happened(session: Session, kind: Kind, user_id: uuid.UUID | None, *, api_key_id: uuid.UUID | None = None) -> None:
     """Record an event in the unit's organization, and count it."""
     unit = session.unit
     metrics.security_events.labels(kind.value).inc()
@@ -58,6 +63,7 @@ def happened(session: Session, kind: Kind, user_id: uuid.UUID | None) -> None:
             at=unit.now,
             kind=kind.value,
             user_id=user_id,
+            api_key_id=api_key_id or unit.api_key_id,
             address=unit.address,
             trace_id=unit.trace_id,
         )

@@ -1,6 +1,9 @@
 """The one page of permissions, and which role has which."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 
 class Permission(StrEnum):
@@ -14,6 +17,8 @@ class Permission(StrEnum):
     EXERCISES_WRITE = "exercises:write"
     GROUPS_READ = "groups:read"
     GROUPS_WRITE = "groups:write"
+    KEYS_READ = "keys:read"
+    KEYS_WRITE = "keys:write"
     MEDICAL_READ = "medical:read"
     MEDICAL_WRITE = "medical:write"
     ME_READ = "me:read"
@@ -21,6 +26,8 @@ class Permission(StrEnum):
     ORGANIZATIONS_WRITE = "organizations:write"
     ORGANIZATION_READ = "organization:read"
     ORGANIZATION_WRITE = "organization:write"
+    ROLES_READ = "roles:read"
+    ROLES_WRITE = "roles:write"
     STUDENTS_READ = "students:read"
     STUDENTS_WRITE = "students:write"
     USERS_READ = "users:read"
@@ -30,13 +37,18 @@ class Permission(StrEnum):
 
 
 class Role(StrEnum):
-    """The five built-in roles; a membership carries one."""
+    """The five built-in roles; a membership carries one, or one of the organization's own."""
 
     SUPERADMIN = "superadmin"
     ADMIN = "admin"
     TRAINER = "trainer"
     NUTRITIONIST = "nutritionist"
     CLIENT = "client"
+
+
+# What stands in the place of a built-in role's name where a membership carries one of the organization's own.
+CUSTOM = "custom"
+ROLE_NAMES = (*(role.value for role in Role), CUSTOM)
 
 
 class Scope(StrEnum):
@@ -47,9 +59,14 @@ class Scope(StrEnum):
     OWN = "own"
 
 
-_EVERYONE = frozenset(
-    {Permission.EXERCISES_READ, Permission.ME_READ, Permission.ME_WRITE, Permission.ORGANIZATION_READ}
-)
+# A person's own affairs (name, password, sessions, second factor): every person has them, and nothing but a person.
+PERSONAL = frozenset({Permission.ME_READ, Permission.ME_WRITE})
+# What an organization may put into a role of its own, and into a key; a key makes no keys.
+OF_OWN_ROLES = frozenset(Permission) - {Permission.ORGANIZATIONS_WRITE}
+OF_KEYS = OF_OWN_ROLES - PERSONAL - {Permission.KEYS_WRITE}
+OF_DEVICES = frozenset({Permission.ATTENDANCE_MARK})
+
+_EVERYONE = PERSONAL | {Permission.EXERCISES_READ, Permission.ORGANIZATION_READ}
 
 ROLES: dict[Role, frozenset[Permission]] = {
     Role.SUPERADMIN: frozenset(Permission),
@@ -84,3 +101,43 @@ SCOPES: dict[Role, Scope] = {
     Role.NUTRITIONIST: Scope.ALL,
     Role.CLIENT: Scope.OWN,
 }
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What someone may do, and how far they see."""
+
+    permissions: frozenset[Permission]
+    scope: Scope
+
+    def covers(self, other: "Grant") -> bool:
+        """Tell whether whoever has this may give the other away: it holds no more, and sees no further.
+
+        What every person has anyway is nobody's to give.
+        """
+        return other.permissions - PERSONAL <= self.permissions and _WIDTHS[other.scope] <= _WIDTHS[self.scope]
+
+    def within(self, other: "Grant") -> "Grant":
+        """Return what is left of this where the other bounds it."""
+        return Grant(self.permissions & other.permissions, min(self.scope, other.scope, key=_WIDTHS.__getitem__))
+
+
+_WIDTHS = {Scope.OWN: 0, Scope.GROUPS: 1, Scope.ALL: 2}
+GRANTS = {role.value: Grant(ROLES[role], SCOPES[role]) for role in Role}
+
+
+def grant_of(permissions: Iterable[str], scope: str) -> Grant:
+    """Return the grant of an own role or a key, as the database names it; what this release does not know is left out.
+
+    A scope that it does not know sees no further than oneself.
+    """
+    return _grant_of(tuple(permissions), scope)
+
+
+@lru_cache(maxsize=4096)
+def _grant_of(permissions: tuple[str, ...], scope: str) -> Grant:
+    known = frozenset(Permission(name) for name in permissions if name in _NAMES)
+    return Grant(known, Scope(scope) if scope in set(Scope) else Scope.OWN)
+
+
+_NAMES = frozenset(permission.value for permission in Permission)

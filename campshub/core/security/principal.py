@@ -12,55 +12,76 @@ from sqlalchemy import ColumnElement, Uuid, and_, false, true
 
 from campshub.core.db.base import PLATFORM_ID
 from campshub.core.db.prepared import Shaped, stand_in
-from campshub.core.security.permissions import ROLES, SCOPES, Permission, Role, Scope
+from campshub.core.security.permissions import GRANTS, Grant, Permission, Scope
 
 
 @dataclass(frozen=True)
 class Principal(Shaped):
-    """A user in the organization that their token is for."""
+    """A user in the organization that their token is for, or a key that acts for the user who made it."""
 
     user_id: uuid.UUID
     organization_id: uuid.UUID
-    role: Role
+    # A built-in role's name, or that the role is one of the organization's own.
+    role: str
     time_zone: str
     session_id: uuid.UUID | None = None
+    # What an own role or a key allows; none: what the built-in role does.
+    own_grant: Grant | None = None
+    api_key_id: uuid.UUID | None = None
 
     @cached_property
+    def grant(self) -> Grant:
+        """What they may do, and how far they see."""
+        return self.own_grant or GRANTS[self.role]
+
+    @property
     def permissions(self) -> frozenset[Permission]:
-        """What the role may do."""
-        return ROLES[self.role]
+        """What they may do."""
+        return self.grant.permissions
 
-    @cached_property
+    @property
     def scope(self) -> Scope:
-        """How far the role sees."""
-        return SCOPES[self.role]
+        """How far they see."""
+        return self.grant.scope
 
     def may(self, permission: Permission) -> bool:
         """Tell whether the principal has a permission."""
-        return permission in self.permissions
+        return permission in self.grant.permissions
 
     def today(self, now: datetime) -> date:
         """Return the organization's own calendar date at an instant."""
         return now.astimezone(ZoneInfo(self.time_zone)).date()
 
-    def shape(self) -> Role:
-        """Return what a statement of theirs depends on."""
-        return self.role
+    def shape(self) -> Scope:
+        """Return what a statement of theirs depends on: how far they see, and nothing else of their role."""
+        return self.grant.scope
 
     def stand_in(self) -> "Principal":
-        """Return who stands in a prepared statement for everyone of the role."""
-        return _anyone(self.role)
+        """Return who stands in a prepared statement for everyone who sees as far."""
+        return _anyone(self.grant.scope)
 
     def values(self) -> dict[str, Any]:
         """Return the values that the stand-in leaves open."""
         return {"principal_user_id": self.user_id, "principal_organization_id": self.organization_id}
 
 
+class _Untold(frozenset[Permission]):
+    """The permissions of a stand-in."""
+
+    def __contains__(self, _permission: object) -> bool:
+        """Refuse: what is written for one caller serves the next, who may have others.
+
+        :raises TypeError: always.
+        """
+        raise TypeError("a prepared statement depends on permissions; hand over what they decide as an argument")
+
+
 @cache
-def _anyone(role: Role) -> Principal:
+def _anyone(scope: Scope) -> Principal:
     user_id, organization_id = (stand_in(f"principal_{name}", Uuid()) for name in ("user_id", "organization_id"))
-    # Neither a zone nor a session: a statement that depended on one would be wrong for the next caller.
-    return Principal(user_id, organization_id, role, time_zone=None, session_id=None)  # type: ignore[arg-type]
+    # Neither a role, a zone nor a session: a statement that depended on one would be wrong for the next caller.
+    nobody: Any = None
+    return Principal(user_id, organization_id, nobody, nobody, own_grant=Grant(_Untold(), scope))
 
 
 Rule = Callable[[Principal], ColumnElement[bool]]

@@ -41,11 +41,18 @@ class Claims:
 
     user_id: UUID
     organization_id: UUID
-    session_id: UUID
+    session_id: UUID | None
     session_version: int
     expires_at: float
     # The role needs a second factor that the user does not have: they may set one up, and no more.
     must_enrol: bool = False
+    # It is no token of a session, but a key; it acts for the user who made it.
+    api_key_id: UUID | None = None
+
+    @cached_property
+    def caller(self) -> str:
+        """Who asks, as text: the key, where it is one, and else the user."""
+        return str(self.api_key_id or self.user_id)
 
     @cached_property
     def organization(self) -> str:
@@ -112,6 +119,13 @@ class Tokens:
         claims = self._remembered.get(token)
         return claims if claims is not None and claims.expires_at > time.time() else None
 
+    def remember(self, token: str, claims: Claims) -> None:
+        """Keep what a genuine token or key says; whether it still holds is asked with each request."""
+        with self._lock:
+            self._remembered[token] = claims
+            if len(self._remembered) > REMEMBERED:
+                self._remembered.popitem(last=False)
+
     def read(self, token: str) -> Claims:
         """Return the claims of a genuine token.
 
@@ -120,10 +134,7 @@ class Tokens:
         claims = self._remembered.get(token)
         if claims is None:
             claims = self._verify(token)
-            with self._lock:
-                self._remembered[token] = claims
-                if len(self._remembered) > REMEMBERED:
-                    self._remembered.popitem(last=False)
+            self.remember(token, claims)
         if claims.expires_at <= time.time():
             raise BadToken
         return claims

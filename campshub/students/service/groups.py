@@ -7,13 +7,14 @@ from uuid import UUID
 
 from sqlalchemy import func, or_, select
 
-from campshub.accounts.models import Membership
+from campshub.accounts.models import Membership, OwnRole
 from campshub.core.db.base import new_id
+from campshub.core.db.prepared import AnySelect
 from campshub.core.db.prints import fingerprint
 from campshub.core.db.rows import lock, retried
 from campshub.core.db.session import Session
 from campshub.core.http.problems import Conflict, FieldError, Invalid, UnknownReference
-from campshub.core.security.permissions import Role
+from campshub.core.security.permissions import Role, Scope
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.models import Enrolment, Group, GroupTrainer, Student
 
@@ -136,7 +137,7 @@ def _set_trainers(session: Session, principal: Principal, group_id: UUID, traine
                 select(Membership.user_id).where(
                     visible_to(principal, Membership),
                     Membership.user_id.in_(new),
-                    Membership.role.in_(_TRAINING_ROLES),
+                    or_(Membership.role.in_(_TRAINING_ROLES), Membership.role_id.in_(_own_training_roles(principal))),
                     Membership.status == "active",
                 )
             )
@@ -150,6 +151,11 @@ def _set_trainers(session: Session, principal: Principal, group_id: UUID, traine
         session.delete(present[user_id])
     session.add_all(GroupTrainer(group_id=group_id, user_id=user_id) for user_id in new)
     session.flush()
+
+
+def _own_training_roles(principal: Principal) -> AnySelect:
+    """Select the organization's own roles that see groups: whoever has one may train them."""
+    return select(OwnRole.id).where(visible_to(principal, OwnRole), OwnRole.scope != Scope.OWN.value)
 
 
 def enrol(

@@ -1,0 +1,45 @@
+"""Keys of programs and kiosks: what comes in and goes out."""
+
+from marshmallow import fields as ma
+
+from campshub.accounts.models import KEY_KINDS
+from campshub.accounts.schemas.roles import permissions_of
+from campshub.core.http import fields
+from campshub.core.security.permissions import OF_KEYS, Scope
+
+MOST_DAYS = 36_500
+
+
+class ApiKeyIn(fields.In):
+    """A new key. A device's is for marking attendance, and its name is the place where it stands."""
+
+    kind = fields.Text(load_default="key", one_of=KEY_KINDS)
+    name = fields.Name(required=True, most=64)
+    permissions = permissions_of(OF_KEYS, load_default=None)
+    scope = fields.Text(load_default=None, one_of=Scope, metadata={"description": "Left out: as far as one's own."})
+    expires_in_days = fields.Whole(required=True, least=1, most=MOST_DAYS)
+
+
+class ApiKeyOut(fields.Out):
+    """A key, without its secret, which nobody knows any more."""
+
+    id = fields.Id(required=True)
+    kind = fields.Text(required=True, one_of=KEY_KINDS)
+    name = fields.Text(required=True)
+    prefix = fields.Text(required=True)
+    permissions = ma.List(fields.Text(), required=True)
+    scope = fields.Text(required=True, one_of=Scope)
+    status = fields.Text(required=True, one_of=("active", "expired", "revoked"))
+    user_id = fields.Id(required=True, metadata={"description": "Who made it, and for whom it acts."})
+    created_at = fields.Instant(required=True)
+    expires_at = fields.Instant(required=True)
+    revoked_at = fields.Instant(required=True, allow_none=True)
+    last_used_at = fields.Instant(required=True, allow_none=True, metadata={"description": "To the minute."})
+    last_address = fields.Text(required=True, allow_none=True)
+    version = ma.Integer(required=True)
+
+
+class NewApiKeyOut(ApiKeyOut):
+    """A new key, which is told this once."""
+
+    key = fields.Text(required=True)

@@ -1,0 +1,53 @@
+"""Roles: what comes in and goes out."""
+
+from marshmallow import fields as ma
+from marshmallow import validate
+
+from campshub.core.http import fields
+from campshub.core.security.permissions import OF_OWN_ROLES, ROLE_NAMES, Permission, Scope
+
+
+def permissions_of(choices: frozenset[Permission], **options: object) -> fields.Several:
+    """Return a field of permissions out of some."""
+    names = sorted(one.value for one in choices)
+    several = fields.Several(fields.Text(one_of=names), most=len(names), **options)
+    several.validators.append(validate.Length(min=1))
+    return several
+
+
+class RoleIn(fields.In):
+    """A new role of the organization's own; whatever it allows, people may see to their own affairs (`me:*`)."""
+
+    id = fields.Id(metadata={"description": "Your own id (UUID version 7), so that a retry is no second role."})
+    name = fields.Name(required=True, most=64)
+    permissions = permissions_of(OF_OWN_ROLES, required=True)
+    scope = fields.Text(required=True, one_of=Scope, metadata={"description": "How far whoever has it sees."})
+
+
+class RolePatch(fields.In):
+    """What changes in a role."""
+
+    name = fields.Name(most=64)
+    permissions = permissions_of(OF_OWN_ROLES)
+    scope = fields.Text(one_of=Scope)
+
+
+class RoleOut(fields.Out):
+    """A role; a built-in one has no id."""
+
+    id = fields.Id(required=True, allow_none=True)
+    role = fields.Text(required=True, one_of=ROLE_NAMES, metadata={"description": "A built-in one, or `custom`."})
+    name = fields.Text(required=True)
+    permissions = ma.List(fields.Text(), required=True)
+    scope = fields.Text(required=True, one_of=Scope)
+    created_at = fields.Instant(required=True, allow_none=True)
+    updated_at = fields.Instant(required=True, allow_none=True)
+    version = ma.Integer(required=True, allow_none=True)
+
+
+class RolesOut(fields.Out):
+    """The built-in roles, then the organization's own by name; all of them."""
+
+    items = ma.List(ma.Nested(RoleOut), required=True)
+    next_cursor = fields.Text(required=True, allow_none=True)
+    has_more = ma.Boolean(required=True)

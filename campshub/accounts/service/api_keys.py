@@ -1,0 +1,126 @@
+"""Keys for programs and kiosks: made, and revoked at once.
+
+A key acts for the user who made it, and never does more than they may at that moment; so it ends with their membership.
+To change one for another without a gap, a second is made before the first is revoked.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+
+from campshub.accounts.models import ApiKey
+from campshub.accounts.queries import api_keys as queries
+from campshub.accounts.service.mfa import require_recent
+from campshub.core.db.base import new_id
+from campshub.core.db.rows import lock
+from campshub.core.db.session import Session
+from campshub.core.http.problems import Forbidden, Invalid
+from campshub.core.platform import Platform
+from campshub.core.security import api_keys, events
+from campshub.core.security.events import Kind
+from campshub.core.security.opaque import hash_of
+from campshub.core.security.permissions import OF_DEVICES, grant_of
+from campshub.core.security.principal import Principal
+
+DEVICE = "device"
+
+
+class KeyNotYours(Forbidden):
+    """A key does no more than whoever makes it may do, and sees no further."""
+
+    code = "key_not_yours"
+
+
+def create(
+    session: Session,
+    platform: Platform,
+    principal: Principal,
+    *,
+    kind: str,
+    name: str,
+    permissions: Sequence[str] | None,
+    scope: str | None,
+    expires_in_days: int,
+    now: datetime,
+) -> dict[str, Any]:
+    """Make a key and return it; it is told this once.
+
+    :raises StepUpRequired: the password has not been shown lately.
+    :raises KeyNotYours: it would do more than the principal may, or see further.
+    :raises Invalid: it would last longer than keys may, or says nothing of what it is for.
+    """
+    require_recent(session, platform, principal, now)
+    wanted = _permissions_for(kind, permissions)
+    _require_end(platform, kind, expires_in_days)
+    scope = scope or principal.scope.value
+    if not principal.grant.covers(grant_of(wanted, scope)):
+        raise KeyNotYours
+    key, prefix = api_keys.new_key()
+    made = ApiKey(
+        id=new_id(),
+        user_id=principal.user_id,
+        kind=kind,
+        name=name,
+        prefix=prefix,
+        secret_hash=hash_of(key),
+        permissions=wanted,
+        scope=scope,
+        expires_at=now + timedelta(days=expires_in_days),
+    )
+    session.add(made)
+    session.flush()
+    events.happened(session, Kind.KEY_MADE, principal.user_id, api_key_id=made.id)
+    return {**_shown(made), "key": key}
+
+
+def revoke(session: Session, platform: Platform, principal: Principal, *, api_key_id: UUID, now: datetime) -> None:
+    """Revoke a key: it opens nothing from the next request on.
+
+    :raises NotFound: there is none, or it has been revoked already.
+    :raises StepUpRequired: the password has not been shown lately.
+    """
+    key = lock(session, principal, ApiKey, api_key_id, ApiKey.revoked_at.is_(None))
+    require_recent(session, platform, principal, now)
+    _revoke(session, key, by=principal.user_id, now=now)
+
+
+def revoke_leaked(session: Session, *, organization_id: UUID, prefix: str, now: datetime) -> list[ApiKey]:
+    """Revoke what is found under a prefix, as a command does; needs the system role. Return what was revoked."""
+    found = session.scalars(
+        select(ApiKey)
+        .where(ApiKey.organization_id == organization_id, ApiKey.prefix == prefix, ApiKey.revoked_at.is_(None))
+        .with_for_update()
+    ).all()
+    for key in found:
+        _revoke(session, key, by=None, now=now)
+    return list(found)
+
+
+def _revoke(session: Session, key: ApiKey, *, by: UUID | None, now: datetime) -> None:
+    key.revoked_at = now
+    events.happened(session, Kind.KEY_REVOKED, by, api_key_id=key.id)
+
+
+def _require_end(platform: Platform, kind: str, days: int) -> None:
+    most = platform.settings.device_key_days if kind == DEVICE else platform.settings.api_key_days
+    if days > most:
+        raise Invalid.at("/expires_in_days", "too_long", f"A key of this kind lasts {most} days at the most.")
+
+
+def _permissions_for(kind: str, given: Sequence[str] | None) -> list[str]:
+    if kind == DEVICE:
+        if given is not None and set(given) != OF_DEVICES:
+            raise Invalid.at("/permissions", "of_devices", "A device's key is for marking attendance, and no more.")
+        return sorted(OF_DEVICES)
+    if given is None:
+        raise Invalid.at("/permissions", "required", "Say what the key is for.")
+    return sorted(set(given))
+
+
+def _shown(key: ApiKey) -> dict[str, Any]:
+    """Return a new key as it is listed."""
+    unused = {"status": "active", "last_used_at": None, "last_address": None}
+    return {column.key: unused.get(column.key) or getattr(key, column.key, None) for column in queries.COLUMNS}

@@ -1,0 +1,121 @@
+"""An organization's own roles: made, changed and deleted."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+
+from campshub.accounts.models import Organization, OwnRole
+from campshub.accounts.queries import roles as queries
+from campshub.accounts.service.giving import require_covers
+from campshub.core.db.base import new_id
+from campshub.core.db.prints import fingerprint
+from campshub.core.db.rows import lock, retried
+from campshub.core.db.session import Session
+from campshub.core.http.problems import Conflict
+from campshub.core.security.permissions import PERSONAL, ROLE_NAMES, grant_of
+from campshub.core.security.principal import Principal
+
+MOST_OWN = 100
+_RESERVED = frozenset(ROLE_NAMES)
+
+
+class RoleNameTaken(Conflict):
+    """The organization has a role of this name; so has the platform, under those of the built-in ones."""
+
+    code = "role_name_taken"
+    constraint = "uq_roles_name_key"
+    pointer = "/name"
+
+
+class RoleInUse(Conflict):
+    """Someone has this role; give them another first."""
+
+    code = "role_in_use"
+    constraint = "fk_memberships_role_id"
+
+
+class TooManyRoles(Conflict):
+    """An organization has at most a hundred roles of its own."""
+
+    code = "too_many_roles"
+
+
+def create(
+    session: Session, principal: Principal, *, id: UUID | None = None, **values: Any
+) -> tuple[dict[str, Any], bool]:
+    """Create a role; return it, and whether it is new rather than made by an earlier, identical call.
+
+    :raises RoleNotYours: it allows more than the principal's own.
+    :raises RoleNameTaken: there is one of this name.
+    :raises IdTaken: the id belongs to a role that was created from something else.
+    """
+    values = _meant(values)
+    require_covers(principal, grant_of(values["permissions"], values["scope"]))
+    print_ = fingerprint(values)
+    role = retried(session, principal, OwnRole, id, print_)
+    is_new = role is None
+    if is_new:
+        if queries.count_own(session, principal) >= MOST_OWN:
+            raise TooManyRoles
+        role = OwnRole(**values, id=id or new_id(), fingerprint=print_)
+        session.add(role)
+        session.flush()
+    return queries.shown(role), is_new
+
+
+def change(
+    session: Session, principal: Principal, *, role_id: UUID, expected: int | None, **changes: Any
+) -> dict[str, Any]:
+    """Change a role; it takes effect at the next request of everyone who has it.
+
+    :raises NotFound: the organization has no such role.
+    :raises RoleNotYours: it allows more than the principal's own, or would.
+    :raises PreconditionFailed: it has changed since the caller read it.
+    """
+    role = lock(session, principal, OwnRole, role_id, expected=expected)
+    require_covers(principal, grant_of(role.permissions, role.scope))
+    for name, value in _meant(changes).items():
+        setattr(role, name, value)
+    require_covers(principal, grant_of(role.permissions, role.scope))
+    session.flush()
+    return queries.shown(role)
+
+
+def delete(session: Session, principal: Principal, *, role_id: UUID, expected: int | None) -> None:
+    """Delete a role that nobody has, and that no open invitation promises.
+
+    :raises NotFound: the organization has no such role.
+    :raises RoleNotYours: it allows more than the principal's own.
+    :raises RoleInUse: somebody has it.
+    """
+    role = lock(session, principal, OwnRole, role_id, expected=expected)
+    require_covers(principal, grant_of(role.permissions, role.scope))
+    members, invited = queries.count_holders(session, principal, role_id)
+    if members or invited:
+        raise RoleInUse(f"Users who have this role: {members}; open invitations that promise it: {invited}.")
+    session.delete(role)
+    session.flush()
+    _forget_for_mfa(session, principal, str(role_id))
+
+
+def _meant(values: dict[str, Any]) -> dict[str, Any]:
+    """Return what is to be written: every person may see to their own affairs, whatever their role."""
+    meant = dict(values)
+    if "permissions" in meant:
+        meant["permissions"] = sorted({*meant["permissions"], *(one.value for one in PERSONAL)})
+    if "name" in meant:
+        meant["name_key"] = meant["name"].casefold()
+        if meant["name_key"] in _RESERVED:
+            raise RoleNameTaken
+    return meant
+
+
+def _forget_for_mfa(session: Session, principal: Principal, role_id: str) -> None:
+    organization = session.scalars(
+        select(Organization)
+        .where(Organization.id == principal.organization_id, Organization.mfa_roles.contains([role_id]))
+        .with_for_update()
+    ).one_or_none()
+    if organization is not None:
+        organization.mfa_roles = [one for one in organization.mfa_roles if one != role_id]

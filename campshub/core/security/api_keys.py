@@ -1,0 +1,102 @@
+"""Keys of programs and kiosks: ``chk_<prefix>_<secret>``, found by prefix, kept as a hash.
+
+A key that was found genuine is remembered as access tokens are. Whether it still holds, and what it may do, comes with
+each request's question who calls.
+"""
+
+import hmac
+import re
+import secrets
+import string
+import threading
+import time
+from collections import OrderedDict
+from contextlib import closing
+from uuid import UUID
+
+from sqlalchemy import Engine, text
+
+from campshub.core.addresses import customer
+from campshub.core.db.session import Session, Unit, begin, commit
+from campshub.core.security import events
+from campshub.core.security.events import Kind
+from campshub.core.security.opaque import hash_of
+from campshub.core.security.tokens import BadToken, Claims, Tokens
+
+KIND = "chk_"
+ALPHABET = string.digits + string.ascii_letters
+PREFIX_LENGTH = 12
+SECRET_LENGTH = 43  # of 62 letters: 256 bits
+NOTED_EVERY_S = 60
+_MOST_NOTED = 20_000
+_KEY = re.compile(rf"{KIND}([0-9A-Za-z]{{{PREFIX_LENGTH}}})_[0-9A-Za-z]{{{SECRET_LENGTH}}}")
+_KEYS_OF = text("SELECT * FROM api_keys_of(:prefix)")
+_NOTE = text("SELECT note_key_use(:key_id, :address)")
+
+
+def new_key() -> tuple[str, str]:
+    """Return a new key, and the prefix under which it is found."""
+    prefix, secret = (
+        "".join(secrets.choice(ALPHABET) for _ in range(length)) for length in (PREFIX_LENGTH, SECRET_LENGTH)
+    )
+    return f"{KIND}{prefix}_{secret}", prefix
+
+
+class ApiKeys:
+    """Reads keys, and notes where they are used."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
+        # When this process has noted a key's use from an address.
+        self._noted: OrderedDict[tuple[UUID, str], float] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def read(self, key: str, engine: Engine) -> Claims:
+        """Return what a genuine key says, which the primary is asked for when the process sees it first.
+
+        :raises BadToken: there is no such key, or none that holds.
+        """
+        found = _KEY.fullmatch(key)
+        if found is None:
+            raise BadToken
+        with closing(begin(Unit(engine=engine))) as session:
+            rows = session.execute(_KEYS_OF, {"prefix": found[1]}).all()
+            commit(session)
+        given, genuine = hash_of(key), None
+        for row in rows:
+            if hmac.compare_digest(given, row.secret_hash):
+                genuine = row
+        if genuine is None:
+            raise BadToken
+        claims = Claims(
+            user_id=genuine.user_id,
+            organization_id=genuine.organization_id,
+            session_id=None,
+            session_version=0,
+            expires_at=genuine.expires_at.timestamp(),
+            api_key_id=genuine.id,
+        )
+        self._tokens.remember(key, claims)
+        return claims
+
+    def is_due(self, claims: Claims, address: str | None) -> bool:
+        """Tell whether the use of a key from an address is to be noted (again)."""
+        if claims.api_key_id is None:
+            return False
+        noted = self._noted.get((claims.api_key_id, customer(address)))
+        return noted is None or time.monotonic() - noted >= NOTED_EVERY_S
+
+    def note(self, unit: Unit, claims: Claims) -> None:
+        """Let the use of a key be noted after the unit of work, whatever becomes of that."""
+        if claims.api_key_id is not None and self.is_due(claims, unit.address):
+            key_id = claims.api_key_id
+            unit.apart.append(lambda session: self._note(session, key_id))
+
+    def _note(self, session: Session, key_id: UUID) -> None:
+        address = customer(session.unit.address)
+        with self._lock:
+            self._noted[key_id, address] = time.monotonic()
+            if len(self._noted) > _MOST_NOTED:
+                self._noted.popitem(last=False)
+        if session.scalar(_NOTE, {"key_id": key_id, "address": address}):
+            events.happened(session, Kind.KEY_FROM_NEW_ADDRESS, session.unit.user_id)

@@ -1,0 +1,52 @@
+"""What several tests of accounts use."""
+
+import ipaddress
+import random
+
+import pytest
+
+from tests.conftest import PASSWORD, Client
+
+KEYS = "/api/api-keys/"
+
+
+def signed_in(who):
+    """Return a client of a session that has shown its password just now."""
+    email = who.get("/api/me/").json["email"]
+    tokens = Client(who.app).made("/api/auth/token/", {"email": email, "password": PASSWORD})
+    return Client(who.app, {"Authorization": f"Bearer {tokens['access_token']}"}, who.user_id)
+
+
+def with_key(app, key):
+    return Client(app, {"Authorization": f"Bearer {key}"})
+
+
+@pytest.fixture
+def admin(api):
+    return signed_in(api)
+
+
+@pytest.fixture
+def make(app, admin):
+    """Return a maker of keys: ``make("students:read", scope="all")`` answers what was told, and a client with it."""
+
+    def making(*permissions, by=admin, **given):
+        named = {"permissions": list(permissions)} if permissions else {}
+        made = by.made(KEYS, {"name": "Till", "expires_in_days": 30, **named, **given})
+        return made, with_key(app, made["key"])
+
+    return making
+
+
+def told(answer):
+    return answer.status, answer.problem["code"] if answer.status >= 400 else None
+
+
+def key_events(sql, place):
+    found = sql("SELECT kind, api_key_id FROM security_events WHERE organization_id = %s ORDER BY id", place.id)
+    return [(kind, str(key)) for kind, key in found if kind.startswith("key")]
+
+
+def an_address():
+    """Return an address that no other test has used."""
+    return str(ipaddress.IPv4Address(random.randint(0x0A000000, 0x0AFFFFFF)))

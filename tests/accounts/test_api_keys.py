@@ -1,0 +1,265 @@
+"""Keys for programs and kiosks: told once, bounded by their makers, and of no use from the moment they are revoked."""
+
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+
+from campshub.accounts.models import ApiKey, Organization
+from campshub.app import create_app
+from campshub.core.db.base import new_id
+from campshub.core.db.work import unit_of_work
+from campshub.core.security import api_keys
+from campshub.core.security.permissions import OF_KEYS, Role
+from tests.accounts.conftest import KEYS, an_address, key_events, signed_in, told, with_key
+from tests.conftest import Client, close, settings_of
+
+AT_ONCE = 30
+FORM = re.compile(r"chk_[0-9A-Za-z]{12}_[0-9A-Za-z]{43}")
+
+
+def rewrite(app, place, model, found, **values):
+    """Change a row as a service would."""
+    with app.app_context(), unit_of_work(system=True, organization_id=place.id) as session:
+        row = session.get(model, found)
+        for name, value in values.items():
+            setattr(row, name, value)
+
+
+# Making -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_key_is_told_once_and_kept_as_a_hash(make, admin, place, sql, student):
+    student()
+    made, client = make("students:read")
+
+    assert FORM.fullmatch(made["key"])
+    assert made["prefix"] == made["key"].split("_")[1]
+    assert (made["status"], made["last_used_at"], made["user_id"]) == ("active", None, str(admin.user_id))
+    assert len(client.get("/api/students/").json["items"]) == 1
+    secret = made["key"].rpartition("_")[2]
+    shown = admin.get(f"{KEYS}{made['id']}/")
+    assert {**made, "last_used_at": ..., "last_address": ...} == {
+        **shown.json, "key": made["key"], "last_used_at": ..., "last_address": ...,
+    }  # fmt: skip
+    everywhere = [shown.response.text, admin.get(KEYS).response.text]
+    tables = ("api_keys", "audit_log", "security_events", "outbox", "idempotency_keys")
+    everywhere += [str(sql(f"SELECT t::text FROM {t} t WHERE organization_id = %s", place.id)) for t in tables]
+    assert [secret in text for text in everywhere] == [False] * len(everywhere)
+    assert made["prefix"] in everywhere[2]
+    assert key_events(sql, place)[0] == ("key_made", made["id"])
+
+
+def test_keys_differ_in_every_place():
+    made = [api_keys.new_key() for _ in range(200)]
+
+    assert all(FORM.fullmatch(key) and key.split("_")[1] == prefix for key, prefix in made)
+    assert len({key for key, _ in made}) == len({prefix for _, prefix in made}) == 200
+    assert set("".join(key.rpartition("_")[2] for key, _ in made)) == set(api_keys.ALPHABET)
+
+
+def test_keys_are_made_and_revoked_after_a_step_up(api, make):
+    made, _ = make("students:read")
+    body = {"name": "Till", "permissions": ["students:read"], "expires_in_days": 1}
+
+    # The token of this client is of no session that has shown a password.
+    assert told(api.post(KEYS, body)) == (403, "step_up_required")
+    assert told(api.delete(f"{KEYS}{made['id']}/")) == (403, "step_up_required")
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "what"),
+    [
+        ({"permissions": ["me:read"]}, 422, "/permissions/0"),
+        ({"permissions": ["keys:write"]}, 422, "/permissions/0"),
+        ({"permissions": ["organizations:write"]}, 422, "/permissions/0"),
+        ({"permissions": None}, 422, "/permissions"),
+        ({"expires_in_days": 366}, 422, "/expires_in_days"),
+        ({"expires_in_days": 0}, 422, "/expires_in_days"),
+        ({"kind": "device"}, 422, "/permissions"),
+        ({"kind": "device", "permissions": None, "expires_in_days": 1826}, 422, "/expires_in_days"),
+    ],
+)
+def test_a_key_that_may_not_be_is_refused(admin, given, status, what):
+    body = {"name": "Till", "permissions": ["students:read"], "expires_in_days": 365, **given}
+    answer = admin.post(KEYS, {name: value for name, value in body.items() if value is not None})
+
+    assert (answer.status, answer.pointers) == (status, {what})
+
+
+@pytest.fixture
+def maker(api, place):
+    """Return a client that has shown its password, whose own role makes keys and sees what is asked."""
+
+    def making(*permissions, scope="groups"):
+        allowed = [*permissions, "keys:read", "keys:write"]
+        role = api.made("/api/roles/", {"name": new_id().hex, "permissions": allowed, "scope": scope})
+        client = place.someone(Role.CLIENT)
+        assert api.patch(f"/api/users/{client.user_id}/", {"role_id": role["id"]}).status == 200
+        return signed_in(client), role["id"]
+
+    return making
+
+
+def test_a_key_does_no_more_than_its_maker_may(maker):
+    client, _ = maker("students:read", "students:write")
+    body = {"name": "Till", "expires_in_days": 1}
+
+    for permissions, scope, expected in (
+        (["students:read"], None, (201, None)),
+        (["students:read", "students:write"], "groups", (201, None)),
+        (["students:read"], "own", (201, None)),
+        (["students:read"], "all", (403, "key_not_yours")),
+        (["students:read", "groups:read"], "own", (403, "key_not_yours")),
+        (["attendance:mark"], None, (403, "key_not_yours")),
+    ):
+        given = {**body, "permissions": permissions, **({"scope": scope} if scope else {})}
+        assert told(client.post(KEYS, given)) == expected, given
+    assert told(client.post(KEYS, {**body, "kind": "device"})) == (403, "key_not_yours")
+    assert {key["scope"] for key in client.get(KEYS).json["items"]} == {"groups", "own"}
+
+
+def test_a_key_does_no_more_than_its_maker_may_now(api, maker, make, student):
+    student()
+    by, role = maker("students:read", "groups:read", scope="all")
+    _, client = make("students:read", "groups:read", by=by)
+    assert [client.get(f"/api/{what}/").status for what in ("students", "groups")] == [200, 200]
+
+    assert api.patch(f"/api/roles/{role}/", {"permissions": ["groups:read", "keys:write"]}).status == 200
+    assert [client.get(f"/api/{what}/").status for what in ("students", "groups")] == [403, 200]
+    assert api.patch(f"/api/roles/{role}/", {"permissions": ["students:read"], "scope": "own"}).status == 200
+    answers = [client.get("/api/students/"), client.get("/api/groups/")]
+    assert [told(answer) for answer in answers] == [(200, None), (403, "forbidden")]
+    assert answers[0].json["items"] == []
+
+    assert api.patch(f"/api/users/{by.user_id}/", {"status": "disabled"}).status == 200
+    assert told(client.get("/api/students/")) == (401, "bad_token")
+
+
+# Holding, and no longer ----------------------------------------------------------------------------------------------
+
+
+def test_a_revoked_key_opens_nothing_from_the_next_request_on(app, admin, make, student, place, sql):
+    student()
+    made, client = make("students:read", "students:write")
+    _, second = make("students:read")
+    for _ in range(3):
+        assert client.get("/api/students/").status == 200
+
+    assert admin.delete(f"{KEYS}{made['id']}/").status == 204
+
+    assert told(client.get("/api/students/")) == (401, "bad_token")
+    assert told(client.post("/api/students/", {"code": "A", "given_name": "A", "family_name": "B"})) == (
+        401,
+        "bad_token",
+    )
+    app.extensions["campshub"].tokens._remembered.clear()  # as in a process that has never seen it
+    assert told(client.get("/api/students/")) == (401, "bad_token")
+    assert second.get("/api/students/").status == 200
+    assert told(admin.delete(f"{KEYS}{made['id']}/")) == (404, "not_found")
+    assert [key["status"] for key in admin.get(KEYS).json["items"]] == ["revoked", "active"]
+    assert ("key_revoked", made["id"]) in key_events(sql, place)
+
+
+def test_a_key_is_revoked_once_however_many_ask(app, admin, make):
+    made, _ = make("students:read")
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        statuses = list(
+            pool.map(lambda _: Client(app, admin.headers).delete(f"{KEYS}{made['id']}/").status, range(AT_ONCE))
+        )
+
+    assert statuses.count(204) == 1
+    assert set(statuses) <= {204, 404, 503}
+
+
+def test_an_expired_key_opens_nothing(app, place, make, admin):
+    made, client = make("students:read")
+    assert client.get("/api/students/").status == 200
+    tokens = app.extensions["campshub"].tokens
+    claims = tokens.remembered(made["key"])
+    assert claims.expires_at - time.time() == pytest.approx(30 * 86_400, abs=300)
+
+    tokens.remember(made["key"], replace(claims, expires_at=time.time() - 1))  # 30 days later, in this process
+    assert tokens.remembered(made["key"]) is None
+    rewrite(app, place, ApiKey, (place.id, UUID(made["id"])), expires_at=datetime.now(UTC))
+    assert told(client.get("/api/students/")) == (401, "bad_token")
+    tokens.remember(made["key"], claims)  # a process whose clock is behind
+    assert told(client.get("/api/students/")) == (401, "bad_token")
+    assert admin.get(f"{KEYS}{made['id']}/").json["status"] == "expired"
+
+
+def test_no_key_of_a_suspended_organization_works(app, place, make):
+    _, client = make("students:read")
+    assert client.get("/api/students/").status == 200
+
+    rewrite(app, place, Organization, place.id, status="suspended")
+
+    assert told(client.get("/api/students/")) == (403, "organization_suspended")
+    rewrite(app, place, Organization, place.id, status="active")
+    assert client.get("/api/students/").status == 200
+
+
+def test_a_key_of_one_organization_opens_no_other(app, make, other, student):
+    theirs = other.the(Role.ADMIN).made("/api/students/", {"code": "X", "given_name": "A", "family_name": "B"})
+    made, client = make(*sorted(OF_KEYS))
+
+    assert client.get(f"/api/students/{theirs['id']}/").status == 404
+    assert told(signed_in(other.the(Role.ADMIN)).delete(f"{KEYS}{made['id']}/")) == (404, "not_found")
+    assert client.get("/api/students/").status == 200
+
+
+@pytest.mark.parametrize("given", [{}, {"redis_url": "redis://127.0.0.1:1/0"}])
+def test_a_wrong_key_is_told_nothing_and_counts_as_a_strangers_request(stack, database, make, given):
+    made, _ = make("students:read")
+    prefix, secret = made["key"][4:16], made["key"][17:]
+    app, address = create_app(settings_of(stack, database, rate_limit_anonymous="5/hour", **given)), an_address()
+    wrong = [
+        f"chk_{prefix}_{secret[::-1]}",
+        f"chk_{prefix[::-1]}_{secret}",
+        f"chk_{prefix}_{secret[:-1]}",
+        f"CHK_{prefix}_{secret}",
+        "chk_",
+        f"chk_{prefix}_{'é' * 43}",
+    ]
+
+    def ask(key, address=address):
+        return with_key(app, key).get("/api/students/", environ_base={"REMOTE_ADDR": address})
+
+    answers = [ask(key) for key in wrong]
+    assert {told(answer) for answer in answers} == {(401, "bad_token")}
+    assert len({answer.problem["detail"] for answer in answers}) == 1
+    assert [told(ask(key)) for key in wrong[:2]] == [(429, "rate_limited")] * 2
+    assert ask(wrong[0], an_address()).status == 401
+    assert ask(made["key"]).status == 200  # a campus shares its address
+    close(app)
+
+
+def test_a_key_has_limits_of_its_own(stack, database, make, api):
+    keys = [make("students:read")[0]["key"] for _ in range(2)]  # which its maker's limit has counted
+    app = create_app(settings_of(stack, database, rate_limit_user="3/hour"))
+    first, second = (with_key(app, key) for key in keys)
+
+    assert [first.get("/api/students/").status for _ in range(4)] == [200, 200, 200, 429]
+    assert [second.get("/api/students/").status for _ in range(3)] == [200, 200, 200]
+    assert Client(app, api.headers).get("/api/students/").status == 429
+    close(app)
+
+
+def test_a_key_that_has_leaked_is_revoked_from_the_command_line(app, make):
+    made, client = make("students:read")
+    flask = app.test_cli_runner().invoke
+    assert client.get("/api/students/").status == 200
+
+    asked = flask(args=["api-keys", "revoke", "--prefix", made["prefix"]], input="n\n")
+    assert (asked.exit_code, client.get("/api/students/").status) == (1, 200)
+    revoked = flask(args=["api-keys", "revoke", "--prefix", made["key"], "--yes"])
+    assert (revoked.exit_code, revoked.output) == (0, f"Revoked {made['id']}.\n")
+    assert told(client.get("/api/students/")) == (401, "bad_token")
+    for prefix in (made["prefix"], "nothing", "0" * 12):
+        again = flask(args=["api-keys", "revoke", "--prefix", prefix, "--yes"])
+        assert (again.exit_code, again.output.count("\n")) == (1, 1)

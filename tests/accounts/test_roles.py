@@ -1,0 +1,362 @@
+"""An organization's own roles: what they allow counts at once, and nobody gives more than they have."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
+
+import pytest
+
+from campshub.accounts.service import invitations
+from campshub.core.db.base import new_id
+from campshub.core.security.permissions import OF_OWN_ROLES, ROLES, Role
+from tests.conftest import PASSWORD, Client
+
+AT_ONCE = 20
+NEW = "wrong donkey charger"
+PEOPLE = ("me:read", "me:write")
+
+
+@pytest.fixture
+def role(api):
+    """Return a maker of own roles: ``role("students:read", scope="groups")`` answers its id."""
+
+    def making(*permissions, scope="all", by=api):
+        body = {"name": f"Role {new_id().hex}", "permissions": list(permissions), "scope": scope}
+        return by.made("/api/roles/", body)["id"]
+
+    return making
+
+
+@pytest.fixture
+def holder(api, place):
+    """Return a maker of users who have an own role."""
+
+    def making(role_id):
+        client = place.someone(Role.CLIENT)
+        answer = api.patch(f"/api/users/{client.user_id}/", {"role_id": role_id})
+        assert (answer.status, answer.json["role"], answer.json["role_id"]) == (200, "custom", role_id)
+        return client
+
+    return making
+
+
+def told(answer):
+    return answer.status, answer.problem["code"] if answer.status >= 400 else None
+
+
+# What a role allows --------------------------------------------------------------------------------------------------
+
+
+def test_the_list_names_the_built_in_roles_and_the_organizations_own(api, other, role):
+    own = role("students:read")
+    other.the(Role.ADMIN).made("/api/roles/", {"name": "Theirs", "permissions": ["students:read"], "scope": "all"})
+
+    items = api.get("/api/roles/").json["items"]
+
+    assert [item["role"] for item in items] == [*Role, "custom"]
+    assert [item["id"] for item in items] == [None] * 5 + [own]
+    assert {item["role"]: set(item["permissions"]) for item in items[:5]} == {r.value: set(ROLES[r]) for r in Role}
+    assert set(items[5]["permissions"]) == {"students:read", *PEOPLE}
+    assert {name: api.get(f"/api/roles/{own}/").json[name] for name in items[5]} == items[5]
+
+
+def test_whoever_has_a_role_may_do_what_it_says_and_sees_as_far(api, role, holder, student):
+    student()
+    everyone, nobody = holder(role("students:read")), holder(role("students:read", scope="own"))
+
+    assert len(everyone.get("/api/students/").json["items"]) == 1
+    assert nobody.get("/api/students/").json["items"] == []
+    for client in (everyone, nobody):
+        assert client.get("/api/groups/").status == 403
+        assert client.post("/api/students/", {}).status in (403, 422)
+        assert client.patch("/api/me/", {"name": "Asha"}).status == 200
+    me = everyone.get("/api/me/").json
+    assert (me["role"], me["scope"], set(me["permissions"])) == ("custom", "all", {"students:read", *PEOPLE})
+    assert me["role_name"] == api.get(f"/api/roles/{me['role_id']}/").json["name"]
+    assert api.get("/api/me/").json["role_name"] is None
+
+
+def test_whoever_sees_groups_can_be_given_some_to_train(api, role, holder, student):
+    trainer, office = holder(role("students:read", scope="groups")), holder(role("students:read", scope="own"))
+    group = api.made("/api/groups/", {"code": "G", "name": "Blue", "trainer_ids": [str(trainer.user_id)]})
+    inside, _outside = student(), student()
+    api.made(f"/api/groups/{group['id']}/enrolments/", {"student_id": inside["id"], "begins_on": "2020-01-01"})
+
+    assert [one["id"] for one in trainer.get("/api/students/").json["items"]] == [inside["id"]]
+    refused = api.post("/api/groups/", {"code": "H", "name": "Red", "trainer_ids": [str(office.user_id)]})
+    assert refused.status == 422
+
+
+def test_a_change_of_a_role_counts_at_the_next_request(api, role, holder, student):
+    student()
+    made = role("students:read")
+    client = holder(made)
+    for change, status, rows in (
+        ({}, 200, 1),
+        ({"permissions": ["groups:read"]}, 403, 0),
+        ({"permissions": ["students:read"], "scope": "own"}, 200, 0),
+        ({"scope": "all"}, 200, 1),
+    ):
+        assert not change or api.patch(f"/api/roles/{made}/", change).status == 200
+        for _ in range(3):
+            answer = client.get("/api/students/")
+            assert (answer.status, len(answer.json.get("items", ()))) == (status, rows), change
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "what"),
+    [
+        ({"permissions": ["organizations:write"]}, 422, "/permissions/0"),
+        ({"permissions": ["students:read", "dragons:ride"]}, 422, "/permissions/1"),
+        ({"permissions": []}, 422, "/permissions"),
+        ({"scope": "world"}, 422, "/scope"),
+        ({"name": "Admin"}, 409, "/name"),
+        ({"name": "custom"}, 409, "/name"),
+    ],
+)
+def test_a_role_that_makes_no_sense_is_refused(api, place, given, status, what):
+    body = {"name": "Desk", "permissions": ["students:read"], "scope": "all", **given}
+    for client in (api, place.the(Role.SUPERADMIN)):
+        answer = client.post("/api/roles/", body)
+        assert (answer.status, what in answer.pointers) == (status, True)
+
+
+def test_a_name_is_given_once_however_it_is_written(app, api):
+    body = {"name": "Desk", "permissions": ["students:read"], "scope": "all"}
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        names = ["desk", "DESK", "Desk"] * 6
+        made = list(pool.map(lambda name: Client(app, api.headers).post("/api/roles/", {**body, "name": name}), names))
+
+    assert sorted({told(answer) for answer in made} - {(503, "unavailable")}, key=str) == [
+        (201, None),
+        (409, "role_name_taken"),
+    ]
+    assert [answer.status for answer in made].count(201) == 1
+
+
+def test_an_organization_has_a_bounded_number_of_roles(api, role, sql, place):
+    role("students:read")
+    sql("INSERT INTO roles (organization_id, id, name, name_key, permissions, scope) SELECT organization_id,"
+        " gen_random_uuid(), n::text, n::text, permissions, scope FROM roles, generate_series(1, 99) n"
+        " WHERE organization_id = %s RETURNING 1", place.id)  # fmt: skip
+
+    answer = api.post("/api/roles/", {"name": "One more", "permissions": ["students:read"], "scope": "all"})
+
+    assert told(answer) == (409, "too_many_roles")
+
+
+def test_another_organizations_role_cannot_be_given(api, other, place):
+    theirs = other.the(Role.ADMIN).made(
+        "/api/roles/", {"name": "Theirs", "permissions": ["students:read"], "scope": "all"}
+    )["id"]
+    someone = place.someone(Role.CLIENT)
+    person = {"email": f"{new_id().hex}@example.org", "name": "Asha", "password": NEW}
+
+    for answer in (
+        api.patch(f"/api/users/{someone.user_id}/", {"role_id": theirs}),
+        api.post("/api/users/", {**person, "role_id": theirs}),
+        api.post("/api/invitations/", {"email": person["email"], "role_id": theirs}),
+        api.patch("/api/organization/", {"mfa_roles": ["admin", theirs]}),
+        api.patch("/api/organization/", {"mfa_roles": ["king"]}),
+    ):
+        assert told(answer) == (422, "unknown_reference")
+    assert api.get(f"/api/users/?role_id={theirs}").json["items"] == []
+
+
+@pytest.mark.parametrize("given", [{}, {"role": "client", "role_id": str(new_id())}])
+def test_one_role_is_named_and_no_more(api, place, given):
+    person = {"email": f"{new_id().hex}@example.org", "name": "Asha", "password": NEW}
+    answers = [
+        api.post("/api/users/", {**person, **given}),
+        api.post("/api/invitations/", {"email": "a@b.de", **given}),
+    ]
+    if given:
+        answers.append(api.patch(f"/api/users/{place.someone(Role.CLIENT).user_id}/", given))
+
+    assert [(answer.status, answer.pointers) for answer in answers] == [(422, {"/role"})] * len(answers)
+
+
+# Given, promised, deleted --------------------------------------------------------------------------------------------
+
+
+def test_an_invitation_gives_an_own_role(app, api, place, role):
+    made_role = role("students:read")
+    invited = api.made("/api/invitations/", {"email": f"{new_id().hex}@example.org", "role_id": made_role})
+    assert (invited["role"], invited["role_id"]) == ("custom", made_role)
+    token = invitations.token_of(app.extensions["campshub"], place.id, UUID(invited["id"]))
+
+    accepted = Client(app).post("/api/invitations/accept/", {"token": token, "name": "Asha", "password": NEW})
+
+    assert (accepted.status, accepted.json["role"]) == (200, "custom")
+    assert [u["id"] for u in api.get(f"/api/users/?role_id={made_role}").json["items"]] == [accepted.json["user_id"]]
+    assert len(api.get("/api/users/?role=custom").json["items"]) == 1
+
+
+def test_a_role_that_somebody_has_or_is_promised_stays(app, api, place, role, holder):
+    made = role("students:read")
+    client = holder(made)
+    invited = api.made("/api/invitations/", {"email": "a@example.org", "role_id": made})
+
+    refused = api.delete(f"/api/roles/{made}/")
+    assert told(refused) == (409, "role_in_use")
+    assert refused.problem["detail"] == "Users who have this role: 1; open invitations that promise it: 1."
+    assert api.patch(f"/api/users/{client.user_id}/", {"role": "client"}).json["role_id"] is None
+    assert told(api.delete(f"/api/roles/{made}/")) == (409, "role_in_use")
+    assert api.delete(f"/api/invitations/{invited['id']}/").status == 204
+
+    assert api.delete(f"/api/roles/{made}/").status == 204
+    assert api.get(f"/api/roles/{made}/").status == 404
+    (shown,) = api.get("/api/invitations/").json["items"]
+    assert (shown["role"], shown["role_id"], shown["status"]) == ("custom", None, "revoked")
+
+
+def test_a_role_that_goes_while_it_is_given_is_either_gone_or_held(app, api, place, role, sql):
+    for _ in range(5):
+        made, people = role("students:read"), [place.someone(Role.CLIENT) for _ in range(4)]
+        calls = [("DELETE", f"/api/roles/{made}/", None)] * 2
+        calls += [("PATCH", f"/api/users/{one.user_id}/", {"role_id": made}) for one in people]
+        with ThreadPoolExecutor(len(calls)) as pool:
+            answers = list(pool.map(lambda call: Client(app, api.headers).call(*call), calls))
+
+        deleted = 204 in [answer.status for answer in answers[:2]]
+        given = [answer.status for answer in answers[2:]].count(200)
+        assert (deleted, given > 0) in ((True, False), (False, True)), [answer.status for answer in answers]
+        assert {answer.status for answer in answers} <= {200, 204, 404, 409, 422, 503}
+        assert sql("SELECT count(*) FROM memberships WHERE role_id = %s", UUID(made)) == [(given,)]
+
+
+def test_a_second_factor_can_be_asked_of_an_own_role(app, api, role, holder):
+    made = role("students:read")
+    client = holder(made)
+    assert api.patch("/api/organization/", {"mfa_roles": ["admin", made, made]}).json["mfa_roles"] == ["admin", made]
+    sign_in = {"email": client.get("/api/me/").json["email"], "password": PASSWORD}
+    tokens = Client(app).made("/api/auth/token/", sign_in)
+
+    signed_in = Client(app, {"Authorization": f"Bearer {tokens['access_token']}"})
+
+    assert told(signed_in.get("/api/students/")) == (403, "mfa_required")
+    assert signed_in.get("/api/auth/mfa/").json["is_required"] is True
+    api.patch(f"/api/users/{client.user_id}/", {"role": "client"})
+    assert api.delete(f"/api/roles/{made}/").status == 204
+    assert api.get("/api/organization/").json["mfa_roles"] == ["admin"]
+
+
+def test_every_change_of_a_role_is_in_the_audit_log(api, place, role, sql):
+    made = role("students:read")
+    api.patch(f"/api/roles/{made}/", {"permissions": ["groups:read"]})
+    api.delete(f"/api/roles/{made}/")
+
+    found = sql("SELECT action, user_id, before->'permissions', after->'permissions' FROM audit_log"
+                " WHERE organization_id = %s AND entity = 'roles' ORDER BY id", place.id)  # fmt: skip
+    assert [(action, user_id) for action, user_id, *_ in found] == [
+        (action, api.user_id) for action in ("created", "changed", "deleted")
+    ]
+    assert ("students:read" in found[1][2], "groups:read" in found[1][3]) == (True, True)
+
+
+# Nobody gives more than they have ------------------------------------------------------------------------------------
+
+MANAGES = ("roles:read", "roles:write", "users:read", "users:write")
+MANAGER = (*MANAGES, "students:read", "attendance:mark")
+# Own roles beside a manager's: what they allow, how far they see, and whether the manager may have to do with them.
+TARGETS = {
+    "less": (("students:read",), "groups", True),
+    "same": (MANAGER, "groups", True),
+    "narrower": (MANAGER, "own", True),
+    "one permission more": (("students:read", "students:write"), "groups", False),
+    "sees further": (("students:read",), "all", False),
+    "all": (sorted(OF_OWN_ROLES), "all", False),
+}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_nobody_gives_more_than_they_have(api, place, role, holder, target):
+    permissions, scope, allowed = TARGETS[target]
+    manager = holder(role(*MANAGER, scope="groups"))
+    harmless = role("students:read", scope="own")
+    made = role(*permissions, scope=scope)
+    had = holder(made)
+    # Whom the manager gives a role must have one that the manager may take away.
+    victim = holder(harmless)
+
+    answers = {
+        "gives": manager.patch(f"/api/users/{victim.user_id}/", {"role_id": made}),
+        "invites": manager.post("/api/invitations/", {"email": "a@example.org", "role_id": made}),
+        "makes a user": manager.post(
+            "/api/users/", {"email": f"{new_id().hex}@example.org", "name": "A", "password": NEW, "role_id": made}
+        ),
+        "makes a role": manager.post(
+            "/api/roles/", {"name": f"Mine {target}", "permissions": list(permissions), "scope": scope}
+        ),
+        "changes a role into it": manager.patch(
+            f"/api/roles/{role('students:read', scope='own')}/", {"permissions": list(permissions), "scope": scope}
+        ),
+        "changes it": manager.patch(f"/api/roles/{made}/", {"permissions": ["students:read"], "scope": "own"}),
+        "deletes one like it": manager.delete(f"/api/roles/{role(*permissions, scope=scope)}/"),
+        "disables who has it": manager.patch(f"/api/users/{had.user_id}/", {"status": "disabled"}),
+        "takes it away": manager.patch(f"/api/users/{had.user_id}/", {"role_id": harmless}),
+    }
+
+    if not allowed:
+        assert {name: told(answer) for name, answer in answers.items()} == dict.fromkeys(
+            answers, (403, "role_not_yours")
+        )
+    else:
+        assert {name for name, answer in answers.items() if answer.status not in (200, 201, 204)} == set()
+
+
+@pytest.mark.parametrize("built_in", Role)
+def test_a_manager_gives_no_built_in_role_that_allows_more(place, role, holder, built_in):
+    manager = holder(role(*MANAGER, scope="groups"))
+    had = place.someone(built_in)
+    person = {"email": f"{new_id().hex}@example.org", "name": "Asha", "password": NEW, "role": built_in.value}
+
+    for answer in (
+        manager.post("/api/users/", person),
+        manager.post("/api/invitations/", {"email": person["email"], "role": built_in.value}),
+        manager.patch(f"/api/users/{had.user_id}/", {"status": "disabled"}),
+        manager.patch(f"/api/users/{manager.user_id}/", {"role": built_in.value}),
+    ):
+        assert told(answer) == (403, "role_not_yours")
+
+
+def test_nobody_raises_themselves(api, role, holder):
+    mine = role(*MANAGER, scope="groups")
+    manager = holder(mine)
+
+    for change in ({"permissions": [*MANAGER, "students:write"]}, {"scope": "all"}):
+        assert told(manager.patch(f"/api/roles/{mine}/", change)) == (403, "role_not_yours")
+    assert set(manager.get("/api/me/").json["permissions"]) == {*MANAGER, *PEOPLE}
+    # To lower oneself is one's own affair; it counts at once.
+    assert manager.patch(f"/api/roles/{mine}/", {"permissions": ["roles:read"]}).status == 200
+    assert manager.patch(f"/api/roles/{mine}/", {"permissions": list(MANAGER)}).status == 403
+
+
+def test_an_own_role_that_may_all_is_no_admin(api, place, role, holder):
+    everything = holder(role(*sorted(OF_OWN_ROLES)))
+
+    answer = api.patch(f"/api/users/{api.user_id}/", {"role": "trainer"})
+
+    assert told(answer) == (409, "last_admin")
+    assert everything.patch(f"/api/users/{place.someone(Role.ADMIN).user_id}/", {"role": "client"}).status == 200
+    assert everything.patch(f"/api/users/{place.the(Role.SUPERADMIN).user_id}/", {"role": "client"}).status == 403
+
+
+def test_a_role_that_is_raised_while_it_is_given_is_given_by_nobody_below(api, place, role, holder, stack, database):
+    made, manager = role("students:read", scope="own"), holder(role(*MANAGER, scope="groups"))
+    victim = holder(role("students:read", scope="own"))
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
+    with stack.primary.connect(database) as raising, ThreadPoolExecutor(1) as pool:
+        raising.execute("BEGIN")
+        raising.execute("UPDATE roles SET scope = 'all' WHERE id = %s", [UUID(made)])
+        giving = pool.submit(manager.patch, f"/api/users/{victim.user_id}/", {"role_id": made})
+        until = time.monotonic() + 20
+        while time.monotonic() < until and not giving.done():
+            with stack.primary.connect(database) as looking:
+                if looking.execute(waits).fetchone()[0]:
+                    break
+        raising.execute("COMMIT")
+
+    assert told(giving.result()) == (403, "role_not_yours")
