@@ -60,6 +60,11 @@ class Operation:
         """Whether it is about the session of whoever calls it: it wants a caller of its own, who has signed in."""
         return self.rule.startswith(tuple(f"/api/auth/{name}/" for name in ("logout", "mfa", "password", "step-up")))
 
+    @property
+    def wants_step_up(self) -> bool:
+        """Whether it is about the caller's own, and wants a session in which the password was shown lately."""
+        return self.rule.startswith("/api/auth/oidc/identities/")
+
     def address(self, ids: dict[str, str], **instead: str) -> str:
         """Return the address with its parameters filled in, and those of its query that must be there."""
         path = self.rule

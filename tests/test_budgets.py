@@ -33,6 +33,7 @@ BUDGETS = {
     f"GET {MEETING}": 1,
     f"GET {MEETING}records/": 2,  # the session's date says which month to look into
     "GET /api/auth/mfa/": 1,
+    "GET /api/auth/oidc/identities/": 1,
     "GET /api/auth/sessions/": 1,
     "GET /api/exercises/": 1,
     f"GET {EXERCISE}": 1,
@@ -79,6 +80,8 @@ BUDGETS = {
     "POST /api/auth/refresh/": 5,  # the organization, the session, its user, their second factor, the next token
     "POST /api/auth/switch/": 5,
     "POST /api/auth/token/": 6,  # the attempt, its end, where they belong, tenant, second factor, session
+    "POST /api/auth/oidc/": 7,  # the user, where they belong, tenant, second factor, once, the link, session and event
+    "POST /api/auth/oidc/identities/": 5,
     "POST /api/auth/mfa/recovery-codes/": 3,
     "POST /api/auth/mfa/totp/": 3,
     "POST /api/auth/mfa/totp/confirm/": 6,
@@ -104,6 +107,7 @@ BUDGETS = {
     f"POST {LOG}undelete/": 6,  # and it is read again, with its exercises and sets
     f"PUT {MEETING}records/": 3,  # the register, the marks, audit; and persons' keys where a mark has a note
     "DELETE /api/auth/mfa/": 4,
+    "DELETE /api/auth/oidc/identities/<uuid:identity_id>/": 4,
     "DELETE /api/auth/sessions/<uuid:sign_in_id>/": 3,
     "DELETE /api/invitations/<uuid:invitation_id>/": 3,
     f"DELETE {RECORD}": 5,  # as its change
@@ -151,6 +155,8 @@ def asked(seeds: Seeds, operation: Any) -> Any:
     client, address = seeds.place.the(role), operation.address(seeds.ids)
     if operation.ends_sessions:
         client = seeds.signed_in(seeds.place.someone(role))
+    if operation.wants_step_up:
+        client = seeds.signed_in(seeds.place.the(role))
     body = seeds.real_body(operation.rule, client) or body
     if operation.rule.endswith("/undelete/"):
         assert client.delete(address.removesuffix("undelete/")).status == 204

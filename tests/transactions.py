@@ -38,7 +38,7 @@ OWNER = {
     "organizations": ("organizations", "id"),
     "users": ("(SELECT u.xmin, m.organization_id FROM users u, memberships_of(u.id) m) AS known", "organization_id"),
 }
-UNOWNED = {"user_credentials", "epoch_base", "unstamped_writes"}
+UNOWNED = {"epoch_base", "exchanged_id_tokens", "external_identities", "unstamped_writes", "user_credentials"}
 
 
 @dataclass

@@ -112,6 +112,32 @@ class RecoveryCode(Base):
     used_at: Mapped[datetime | None]
 
 
+class ExternalIdentity(Base):
+    """Who a user is at another issuer; only definer functions read it."""
+
+    __tablename__ = "external_identities"
+    __tag__ = "credentials"
+    __audited__ = False
+    __table_args__ = (UniqueConstraint("issuer", "subject"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    issuer: Mapped[str]
+    subject: Mapped[str]
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class ExchangedIdToken(Base):
+    """An ID token that was exchanged, until it has run out; only definer functions read it."""
+
+    __tablename__ = "exchanged_id_tokens"
+    __tag__ = "credentials"
+    __audited__ = False
+
+    key: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
 class SignInAttempt(Base):
     """How often signing in has failed for an account or from an address; only definer functions read it."""
 
@@ -195,6 +221,8 @@ class SignInSession(TenantBase):
     session_version: Mapped[int] = mapped_column(server_default="1")
     # The role needs a second factor and the user has none: they may set one up, and no more.
     must_enrol: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    # The issuer of the ID token has asked for a second factor, and that counts.
+    has_issuers_factor: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     address: Mapped[str | None]
     user_agent: Mapped[str | None]
     ended_at: Mapped[datetime | None]

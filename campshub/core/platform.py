@@ -17,6 +17,7 @@ from campshub.core.http.limits import Limits
 from campshub.core.http.marks import Life, Mark
 from campshub.core.mail import mailer_of
 from campshub.core.security.crypto import KeyRing
+from campshub.core.security.oidc import Issuers
 from campshub.core.security.passwords import Passwords
 from campshub.core.security.tokens import Tokens
 
@@ -32,6 +33,7 @@ class Platform:
         self.engines: dict[str | None, Engine] = {}
         self.ring = KeyRing(read_keys(settings.field_encryption_keys))
         self.tokens = Tokens(settings)
+        self.oidc = Issuers(settings)
         self.mailer = mailer_of(settings)
         self.passwords = Passwords(settings)
         self.cache = Cache(settings.redis_urls[0])

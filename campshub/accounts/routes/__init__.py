@@ -1,11 +1,11 @@
 """The accounts' addresses."""
 
-from campshub.accounts.routes import mfa, passwords, sessions
+from campshub.accounts.routes import mfa, oidc, passwords, sessions
 from campshub.accounts.routes.invitations import invitations
 from campshub.accounts.routes.organizations import organizations
 from campshub.accounts.routes.signing_in import auth
 from campshub.accounts.routes.users import me, users
 
-__all__ = ["blueprints", "mfa", "passwords", "sessions"]
+__all__ = ["blueprints", "mfa", "oidc", "passwords", "sessions"]
 
 blueprints = (auth, me, organizations, users, invitations)

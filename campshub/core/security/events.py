@@ -17,8 +17,14 @@ class Kind(StrEnum):
 
     DISABLED = "user_disabled"
     ENABLED = "user_enabled"
+    ID_TOKEN_REFUSED = "id_token_refused"  # noqa: S105 - a name
+    IDENTITY_LINKED = "identity_linked"
+    IDENTITY_UNLINKED = "identity_unlinked"
     MFA_ENROLLED = "mfa_enrolled"
     MFA_REMOVED = "mfa_removed"
+    ORGANIZATION_CLOSED = "organization_closed"
+    ORGANIZATION_RESUMED = "organization_resumed"
+    ORGANIZATION_SUSPENDED = "organization_suspended"
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 - a name
     PASSWORD_RESET = "password_reset"  # noqa: S105 - a name
     REFRESH_REUSED = "refresh_reused"
