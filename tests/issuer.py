@@ -94,7 +94,8 @@ class Issuer:
         """Issue an ID token."""
         algorithm = algorithm or self.algorithms[0]
         kid, key = self.private[algorithm]
-        return jwt.encode(self.claims(**claims), key, algorithm, headers={"kid": kid, **(headers or {})})
+        named = {name: value for name, value in {"kid": kid, **(headers or {})}.items() if value is not None}
+        return jwt.encode(self.claims(**claims), key, algorithm, headers=named)
 
     def signed_as_hmac(self, **claims: Any) -> str:
         """Issue a token that is signed with the public key as a shared secret."""
@@ -146,7 +147,7 @@ class _Server(ThreadingHTTPServer):
 
 def _handler(issuer: Issuer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - the library's own name
+        def do_GET(self) -> None:
             issuer.asked[self.path] += 1
             given = issuer.answers.get(self.path)
             if callable(given):

@@ -80,7 +80,7 @@ BUDGETS = {
     "POST /api/auth/refresh/": 5,  # the organization, the session, its user, their second factor, the next token
     "POST /api/auth/switch/": 5,
     "POST /api/auth/token/": 6,  # the attempt, its end, where they belong, tenant, second factor, session
-    "POST /api/auth/oidc/": 7,  # the user, where they belong, tenant, second factor, once, the link, session and event
+    "POST /api/auth/oidc/": 8,  # the user, where they belong, tenant, second factor, once, the link; session and event
     "POST /api/auth/oidc/identities/": 5,
     "POST /api/auth/mfa/recovery-codes/": 3,
     "POST /api/auth/mfa/totp/": 3,

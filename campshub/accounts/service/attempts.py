@@ -83,7 +83,11 @@ def note_failure(session: Session, user_id: UUID | None, kind: Kind) -> None:
     unit = session.unit
     metrics.security_events.labels(kind.value).inc()
     given = {"user_id": user_id, "kind": kind.value, "at": unit.now, "address": unit.address, "trace_id": unit.trace_id}
-    record_apart(session, lambda apart: apart.execute(_FAILED, given))
+
+    def record(apart: Session) -> None:
+        apart.execute(_FAILED, given)
+
+    record_apart(session, record)
 
 
 def owe(session: Session, platform: Platform, job: str, email: str) -> None:

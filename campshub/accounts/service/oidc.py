@@ -58,16 +58,13 @@ def sign_in(
 ) -> dict[str, Any]:
     """Exchange an ID token for tokens of an organization: the one named, else the one last used.
 
-    :raises BadIdToken: it is not genuine, was exchanged before, or belongs to nobody who may sign in; which, is not told.
-    :raises IssuerAway: its issuer's keys are not known, and it does not answer.
+    :raises BadIdToken: it is not genuine, was exchanged before, or is nobody's who may sign in; which, is not told.
     :raises OtpRequired: the user has a second factor, no code came with the token, and the issuer's does not count.
     :raises BadOtp: the code is wrong, or has been used.
     :raises NoMembership: the user does not belong to the organization named, or to any.
     """
     shown = _read(session, platform, id_token, issuer=issuer, nonce=nonce)
-    known = queries.user_of_identity(session, issuer=shown.issuer, subject=shown.subject, email=shown.email)
-    if known is None or known.status not in (("active",) if known.is_linked else ("active", "invited")):
-        raise _refusal(session, known)
+    known = _whose(session, shown)
     organizations = queries.memberships_of(session, known.user_id)
     chosen = next((o for o in organizations if organization_id in (None, o.organization_id)), None)
     if chosen is None:
@@ -145,6 +142,17 @@ def _read(session: Session, platform: Platform, id_token: str, *, issuer: str | 
     except BadIdToken:
         attempts.note_failure(session, None, Kind.ID_TOKEN_REFUSED)
         raise
+
+
+def _whose(session: Session, shown: Shown) -> AnyRow:
+    """Return the user whom an identity signs in: it is linked to them, or can be by their address.
+
+    :raises BadIdToken: there is none, or they are disabled.
+    """
+    known = queries.user_of_identity(session, issuer=shown.issuer, subject=shown.subject, email=shown.email)
+    if known is None or known.status not in (("active",) if known.is_linked else ("active", "invited")):
+        raise _refusal(session, known)
+    return known
 
 
 def _refusal(session: Session, known: AnyRow | None) -> BadIdToken:

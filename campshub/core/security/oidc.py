@@ -14,6 +14,7 @@ from typing import Any
 
 import jwt
 from jwt.exceptions import PyJWTError
+from jwt.types import Options
 
 from campshub.config import OidcIssuer, Settings, read_issuers
 from campshub.core.http.problems import Unauthenticated
@@ -23,7 +24,7 @@ LEEWAY_S = 30
 LONGEST_LIFE_S = 86_400  # so long must an exchanged one be remembered
 LONGEST_TOKEN = 16_384
 _LONGEST_SUBJECT = 255
-_READABLE: dict[str, Any] = {"verify_signature": False}
+_READABLE: Options = {"verify_signature": False}
 _REQUIRED = ["iss", "sub", "aud", "exp", "iat"]
 
 
