@@ -127,6 +127,7 @@ def seed(app: Any, word: str) -> Seeds:
     assert admin.patch("/api/organization/", {"name": f"Organization {word}"}).status == 200
     assert admin.patch("/api/me/", {"name": f"Admin {word}"}).status == 200
     seeds.ids |= {
+        "organization_id": str(seeds.place.id),
         "user_id": str(seeds.place.the(Role.CLIENT).user_id),
         "trainer_id": str(seeds.place.the(Role.TRAINER).user_id),
     }

@@ -61,9 +61,14 @@ class Operation:
         return self.rule.startswith(tuple(f"/api/auth/{name}/" for name in ("logout", "mfa", "password", "step-up")))
 
     @property
+    def is_across(self) -> bool:
+        """Whether it is for the platform's own people, and about any organization."""
+        return self.handler.mark.is_system and "organization_id" in self.parameters
+
+    @property
     def wants_step_up(self) -> bool:
         """Whether it is about the caller's own, and wants a session in which the password was shown lately."""
-        return self.rule.startswith("/api/auth/oidc/identities/")
+        return self.rule.startswith(("/api/auth/oidc/identities/", "/api/organization/close/"))
 
     def address(self, ids: dict[str, str], **instead: str) -> str:
         """Return the address with its parameters filled in, and those of its query that must be there."""

@@ -67,6 +67,7 @@ BUDGETS = {
     "PATCH /api/users/<uuid:user_id>/": 5,  # and the event; and they are read again
     "PATCH /api/me/": 7,  # a user's change is told in each of their organizations; the person's key is made
     "PATCH /api/organization/": 3,
+    "PATCH /api/organizations/<uuid:organization_id>/": 5,  # its tenant; and the event
     f"PATCH {STUDENT}": 4,  # and the person's key
     f"PATCH {LOG}": 7,  # and it is read again, with its exercises and sets; the person's key
     f"PATCH {SET}": 3,
@@ -97,6 +98,7 @@ BUDGETS = {
     "POST /api/invitations/": 2,
     "POST /api/invitations/accept/": 10,  # as for a new user, and twice what is invited
     "POST /api/users/": 5,  # the rule for passwords, the user, their membership; audit; and they are read
+    "POST /api/organization/close/": 5,  # the session; and the event
     "POST /api/organizations/": 7,  # the organization, its first user, their membership and password
     "POST /api/students/": 2,
     f"POST {STUDENT}undelete/": 3,
@@ -126,13 +128,14 @@ BODIES: dict[str, dict[str, Any]] = {
     f"PATCH {GROUP}": {"name": "Early birds"},
     f"PATCH {GROUP}enrolments/<uuid:enrolment_id>/": {"ends_on": TODAY},
     "PATCH /api/organization/": {"name": "Lake Camp"},
+    "PATCH /api/organizations/<uuid:organization_id>/": {"status": "suspended"},
     f"PATCH {STUDENT}": {"preferred_name": "Ash"},
     "PATCH /api/users/<uuid:user_id>/": {"role": "trainer"},
     f"PATCH {LOG}": {"title": "Push"},
     f"PATCH {SET}": {"reps": 7},
 }
 # Operations after which others of their kind would not succeed.
-SPENDING = ("/undelete/", "/lock/", "/reopen/", "/submit/")
+SPENDING = ("/undelete/", "/lock/", "/reopen/", "/submit/", "/close/", "/organizations/<uuid:organization_id>/")
 MOST_OF_A_CREATION = 5  # in all: the tenant's batch and the commit's as well
 
 

@@ -1,6 +1,7 @@
 """``flask organizations`` and ``flask users``."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 from zoneinfo import available_timezones
@@ -10,8 +11,8 @@ from flask import current_app
 from flask.cli import AppGroup
 
 from campshub.accounts.queries.signing_in import credentials_of, memberships_of
+from campshub.accounts.service import exporting, passwords, sessions, states
 from campshub.accounts.service import organizations as service
-from campshub.accounts.service import passwords, sessions
 from campshub.core.db.base import AnyRow, new_id
 from campshub.core.db.work import unit_of_work
 from campshub.core.http.problems import Invalid, Problem
@@ -49,6 +50,92 @@ def create(*, name: str, time_zone: str, currency: str, locale: str, as_json: bo
             locale=locale,
         )
     _say(as_json, f"Created the organization {name}: {organization_id}", id=organization_id, name=name)
+
+
+_organization = click.option("--organization", "organization_id", required=True, type=click.UUID)
+_json = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+_yes = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+@organizations.command("suspend")
+@_organization
+@_json
+def suspend(*, organization_id: UUID, as_json: bool) -> None:
+    """Suspend an organization: nobody gets in, no job runs, and its data is kept.
+
+    Example: flask organizations suspend --organization 0198...
+    """
+    _change(organization_id, "suspended", as_json=as_json)
+
+
+@organizations.command("resume")
+@_organization
+@_json
+def resume(*, organization_id: UUID, as_json: bool) -> None:
+    """Let an organization that was suspended or closed go on.
+
+    Example: flask organizations resume --organization 0198...
+    """
+    _change(organization_id, "active", as_json=as_json)
+
+
+@organizations.command("close")
+@_organization
+@_yes
+@_json
+def close(*, organization_id: UUID, yes: bool, as_json: bool) -> None:
+    """Close an organization: nobody gets in, and after ORGANIZATION_ERASE_DAYS its data may be erased.
+
+    Example: flask organizations close --organization 0198...
+    """
+    if not yes:
+        click.confirm(f"This closes {organization_id}: all of its users are out at once. Go on?", abort=True)
+    _change(organization_id, "closed", as_json=as_json)
+
+
+@organizations.command("export")
+@_organization
+@click.option("--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="An empty folder.")
+@_json
+def export(*, organization_id: UUID, output: Path, as_json: bool) -> None:
+    """Write all data of an organization into a folder: a file of NDJSON a table, what is sealed readable.
+
+    Example: flask organizations export --organization 0198... --output hill-camp
+    """
+    output.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if any(output.iterdir()):
+        raise click.ClickException(f"{output} is not empty.")
+    with unit_of_work(system=True, organization_id=organization_id) as session:
+        if session.enter(organization_id).organization_status is None:
+            raise click.ClickException(f"There is no organization {organization_id}.")
+        exporting.note_export(session, organization_id=organization_id)
+    platform: Platform = current_app.extensions["campshub"]
+    manifest = exporting.export(platform, organization_id=organization_id, folder=output, now=datetime.now(UTC))
+    rows = sum(file["rows"] for file in manifest["files"].values())
+    _say(as_json, f"Wrote {rows:,} rows in {len(manifest['files'])} files into {output}.", **manifest)
+
+
+@organizations.command("erase-closed")
+@click.option("--organization", "only", type=click.UUID, help="This one alone.")
+@click.option("--batch", default=5_000, show_default=True, type=click.IntRange(1, 100_000), help="Rows at a time.")
+@_yes
+@_json
+def erase_closed(*, only: UUID | None, batch: int, yes: bool, as_json: bool) -> None:
+    """Erase the organizations that were closed longer than ORGANIZATION_ERASE_DAYS ago, for ever.
+
+    What was broken off goes on where it stopped.
+
+    Example: flask organizations erase-closed --yes
+    """
+    days = current_app.extensions["campshub"].settings.organization_erase_days
+    with unit_of_work(system=True, read_only=True) as session:
+        found = states.due(session, before=datetime.now(UTC) - timedelta(days=days))
+    wanted = found if only is None else [only]
+    if wanted and not yes:
+        names = ", ".join(str(one) for one in wanted)
+        click.confirm(f"This erases all data of {len(wanted)} organizations for ever: {names}. Go on?", abort=True)
+    erased = {str(one): _erase(one, days=days, batch=batch) for one in wanted}
+    _say(as_json, f"Erased {len(erased)} organizations, {sum(erased.values()):,} rows.", erased=erased)
 
 
 @users.command("create-admin")
@@ -124,6 +211,33 @@ def sign_out(*, email: str, as_json: bool) -> None:
     with unit_of_work(system=True, organization_id=memberships[0].organization_id) as session:
         sessions.end_everywhere(session, user_id)
     _say(as_json, f"{email} is signed out.", id=user_id, email=email)
+
+
+def _change(organization_id: UUID, status: str, *, as_json: bool) -> None:
+    try:
+        with unit_of_work(system=True, organization_id=organization_id) as session:
+            changed = states.change(session, organization_id=organization_id, status=status, now=session.unit.now)
+            name = changed.name
+    except Problem as problem:
+        raise click.ClickException(f"{organization_id}: {problem.detail}") from problem
+    _say(as_json, f"{name} is {status}.", id=organization_id, status=status)
+
+
+def _erase(organization_id: UUID, *, days: int, batch: int) -> int:
+    """Erase one organization, a unit of work each batch; return how many rows."""
+    try:
+        with unit_of_work(system=True, organization_id=organization_id) as session:
+            states.begin_erasure(session, organization_id=organization_id, days=days, now=session.unit.now)
+    except Problem as problem:
+        raise click.ClickException(f"{organization_id}: {problem.detail}") from problem
+    total = 0
+    while True:
+        with unit_of_work(system=True, organization_id=organization_id) as session:
+            step = states.erase_next(session, organization_id=organization_id, most=batch, now=session.unit.now)
+        if step is None:
+            return total
+        total += step[1]
+        click.echo(f"{organization_id}: {step[0]}, {step[1]} rows", err=True)
 
 
 def _find(email: str) -> tuple[UUID, list[AnyRow]]:

@@ -2,12 +2,21 @@
 
 import uuid
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, UniqueConstraint, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from campshub.core.db.base import PERSONAL, Base, TenantBase, VersionedBase, new_id, tenant_index, tenant_unique
+from campshub.core.db.base import (
+    PERSONAL,
+    SECRET,
+    Base,
+    TenantBase,
+    VersionedBase,
+    new_id,
+    tenant_index,
+    tenant_unique,
+)
 from campshub.core.security.permissions import Role
 from campshub.core.security.principal import everyone_sees
 
@@ -22,12 +31,14 @@ class Organization(VersionedBase):
     __tag__ = "access"
     __table_args__ = (
         CheckConstraint(f"status IN {ORGANIZATION_STATUSES}", name="status"),
+        CheckConstraint("(status = 'closed') = (closed_at IS NOT NULL)", name="closed_at"),
         CheckConstraint("password_length_min BETWEEN 8 AND 64", name="password_length_min"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     name: Mapped[str]
     status: Mapped[str] = mapped_column(default="active", server_default="active")
+    closed_at: Mapped[datetime | None]
     time_zone: Mapped[str]
     currency: Mapped[str]
     locale: Mapped[str]
@@ -39,6 +50,20 @@ class Organization(VersionedBase):
     def organization_id(self) -> uuid.UUID:
         """The tenant that the row belongs to: itself."""
         return self.id
+
+
+class OrganizationErasure(Base):
+    """What stays of an organization that was erased: its id, when, and how many rows it had. The platform's own."""
+
+    __tablename__ = "organization_erasures"
+    __tag__ = "access"
+    __audited__ = False
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    closed_at: Mapped[datetime]
+    started_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    counts: Mapped[dict[str, Any]]  # rows erased so far, by table
 
 
 class User(VersionedBase):
@@ -182,7 +207,7 @@ class Invitation(TenantBase):
     email: Mapped[str] = mapped_column(info=PERSONAL)
     role: Mapped[str]
     invited_by: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"), index=True)
-    token_hash: Mapped[bytes] = mapped_column(LargeBinary, info=PERSONAL)
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary, info={**PERSONAL, **SECRET})
     expires_at: Mapped[datetime]
     accepted_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
@@ -208,8 +233,8 @@ class SignInSession(TenantBase):
     )
 
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"))
-    refresh_hash: Mapped[bytes] = mapped_column(LargeBinary)
-    previous_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
+    refresh_hash: Mapped[bytes] = mapped_column(LargeBinary, info=SECRET)
+    previous_hash: Mapped[bytes | None] = mapped_column(LargeBinary, info=SECRET)
     rotated_at: Mapped[datetime] = mapped_column(server_default=func.now())
     idle_until: Mapped[datetime] = mapped_column(server_default=func.now())
     expires_at: Mapped[datetime]

@@ -70,13 +70,7 @@ def sign_in(
     if chosen is None:
         raise NoMembership
     session.enter(chosen.organization_id, known.user_id)
-    has = mfa.show(session, known.user_id)
-    if has.is_confirmed and not shown.has_second_factor:
-        _require_second(session, platform, known, otp=otp, now=now)
-    if not _is_first(session, shown):
-        raise _refusal(session, known)
-    if not known.is_linked:
-        _link_by_email(session, shown, known)
+    has = _let_in(session, platform, shown, known, otp=otp, now=now)
     opened = sessions.open_session(
         session,
         platform,
@@ -142,6 +136,20 @@ def _read(session: Session, platform: Platform, id_token: str, *, issuer: str | 
     except BadIdToken:
         attempts.note_failure(session, None, Kind.ID_TOKEN_REFUSED)
         raise
+
+
+def _let_in(
+    session: Session, platform: Platform, shown: Shown, known: AnyRow, *, otp: str | None, now: datetime
+) -> AnyRow:
+    """Ask for a second factor where there is one, and use the token up; return what there is of the factor."""
+    has = mfa.show(session, known.user_id)
+    if has.is_confirmed and not shown.has_second_factor:
+        _require_second(session, platform, known, otp=otp, now=now)
+    if not _is_first(session, shown):
+        raise _refusal(session, known)
+    if not known.is_linked:
+        _link_by_email(session, shown, known)
+    return has
 
 
 def _whose(session: Session, shown: Shown) -> AnyRow:

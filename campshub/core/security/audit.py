@@ -15,7 +15,7 @@ import orjson
 from sqlalchemy import inspect
 from sqlalchemy.orm import Mapped, mapped_column
 
-from campshub.core.db.base import Base, new_id
+from campshub.core.db.base import SECRET, Base, new_id
 from campshub.core.security.crypto import KeyRing, person_ring
 
 # Said by every row anyway, or said better by the entry itself.
@@ -54,7 +54,7 @@ class PersonKey(Base):
 
     organization_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
-    sealed_key: Mapped[str | None]
+    sealed_key: Mapped[str | None] = mapped_column(info=SECRET)
 
 
 @dataclass
@@ -143,6 +143,22 @@ def unseal(entry_entity: str, entity_id: UUID, name: str, sealed: str, key: byte
     :raises CannotOpen: the key is another person's.
     """
     return orjson.loads(person_ring(key).open(sealed, context=f"audit:{entry_entity}:{entity_id}:{name}"))
+
+
+def opened_values(
+    entry_entity: str, entity_id: UUID, values: dict[str, Any] | None, key: bytes | None
+) -> dict[str, Any] | None:
+    """Return values of the log as they were before they were sealed; what the person's key is gone for stays so."""
+    if values is None:
+        return None
+    opened = {}
+    for name, value in values.items():
+        sealed = value.get("sealed") if isinstance(value, dict) and value.keys() == {"sealed"} else None
+        if sealed is None:
+            opened[name] = value
+        else:
+            opened[name] = {"erased": True} if key is None else unseal(entry_entity, entity_id, name, sealed, key)
+    return opened
 
 
 def wrap_person_key(ring: KeyRing, organization_id: UUID, person_id: UUID, key: bytes) -> str:

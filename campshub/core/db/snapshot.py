@@ -1,0 +1,30 @@
+"""One moment of the database: read by several statements as it was at the first, and streamed, whatever its size."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+
+from campshub.core.db.base import AnyRow
+
+AT_ONCE = 1_000
+
+
+@contextmanager
+def snapshot(engine: Engine) -> Iterator[Connection]:
+    """Open a read-only transaction that sees one moment."""
+    with engine.connect() as connection:
+        connection.exec_driver_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        try:
+            yield connection
+        finally:
+            connection.exec_driver_sql("ROLLBACK")
+
+
+def parts_of(connection: Connection, statement: Any) -> Iterator[list[AnyRow]]:
+    """Yield the rows of a statement, some at a time; a cursor of the server's holds the others."""
+    streaming = connection.execution_options(stream_results=True, max_row_buffer=AT_ONCE)
+    with streaming.execute(statement) as result:
+        for part in result.partitions(AT_ONCE):
+            yield list(part)
