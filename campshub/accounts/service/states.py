@@ -107,7 +107,8 @@ def erase_next(session: Session, *, organization_id: UUID, most: int, now: datet
     erasure = session.scalars(
         select(OrganizationErasure).where(OrganizationErasure.id == organization_id).with_for_update()
     ).one()
-    for model in tenant_models():
+    # Memberships last: their users go with them, whom other rows refer to.
+    for model in sorted(tenant_models(), key=lambda model: model is Membership):
         found = _erase(session, model, organization_id, most)
         if any(found.values()):
             return _noted(erasure, found)

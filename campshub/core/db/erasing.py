@@ -57,9 +57,9 @@ def erase_row(session: Session, model: Any, row_id: UUID) -> int:
 def _gone(table: Table) -> str:
     """Write the statement that erases some rows: by their keys, since a partition's places are its own."""
     keys = [column.name for column in table.primary_key]
-    same = " AND ".join(f"t.{name} = some.{name}" for name in keys)
-    some = f"SELECT {', '.join(keys)} FROM {table.name} WHERE organization_id = :organization LIMIT :most"  # noqa: S608 - names of our own tables
-    return f"WITH gone AS (DELETE FROM {table.name} t USING ({some}) some WHERE {same} RETURNING t.*)"  # noqa: S608 - names of our own tables
+    same = " AND ".join(f"t.{name} = chosen.{name}" for name in keys)
+    chosen = f"SELECT {', '.join(keys)} FROM {table.name} WHERE organization_id = :organization LIMIT :most"  # noqa: S608 - names of our own tables
+    return f"WITH gone AS (DELETE FROM {table.name} t USING ({chosen}) chosen WHERE {same} RETURNING t.*)"  # noqa: S608 - names of our own tables
 
 
 def _references(owners: Table) -> list[tuple[str, str]]:

@@ -24,7 +24,7 @@ def snapshot(engine: Engine) -> Iterator[Connection]:
 
 def parts_of(connection: Connection, statement: Any) -> Iterator[list[AnyRow]]:
     """Yield the rows of a statement, some at a time; a cursor of the server's holds the others."""
-    streaming = connection.execution_options(stream_results=True, max_row_buffer=AT_ONCE)
-    with streaming.execute(statement) as result:
+    options = {"stream_results": True, "max_row_buffer": AT_ONCE}
+    with connection.execute(statement, execution_options=options) as result:
         for part in result.partitions(AT_ONCE):
             yield list(part)
