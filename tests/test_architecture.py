@@ -28,6 +28,7 @@ NAMES_THAT_SAY_NOTHING = {"utils", "util", "helpers", "helper", "manager", "mana
 CLOSED = {
     "exchanged_id_tokens",
     "external_identities",
+    "organization_erasures",
     "password_resets",
     "recovery_codes",
     "sign_in_attempts",

@@ -38,7 +38,17 @@ OWNER = {
     "organizations": ("organizations", "id"),
     "users": ("(SELECT u.xmin, m.organization_id FROM users u, memberships_of(u.id) m) AS known", "organization_id"),
 }
-UNOWNED = {"epoch_base", "exchanged_id_tokens", "external_identities", "unstamped_writes", "user_credentials"}
+UNOWNED = {
+    "epoch_base",
+    "exchanged_id_tokens",
+    "external_identities",
+    "password_resets",
+    "recovery_codes",
+    "sign_in_attempts",
+    "totp_secrets",
+    "unstamped_writes",
+    "user_credentials",
+}
 
 
 @dataclass

@@ -12,14 +12,12 @@ from campshub.core.db.base import (
     PERSONAL,
     ClientMade,
     TenantBase,
-    sealed_for,
     tenant_foreign_key,
     tenant_index,
     tenant_unique,
 )
+from campshub.core.security.sealed import sealed_in
 
-# Where a medical note stands, as the key ring binds it.
-NOTE_PLACE = "students.medical_note:{organization_id}:{id}"
 STUDENT_STATUSES = ("lead", "active", "inactive", "alumni", "suspended")
 GROUP_KINDS = ("class", "batch", "camp", "course")
 GROUP_STATUSES = ("draft", "active", "archived")
@@ -70,7 +68,9 @@ class Student(TenantBase, ClientMade):
     emergency_contacts: Mapped[list[dict[str, Any]]] = mapped_column(info=PERSONAL)
     guardians: Mapped[list[dict[str, Any]]] = mapped_column(info=PERSONAL)
     tags: Mapped[list[str]]
-    medical_note: Mapped[bytes | None] = mapped_column(LargeBinary, info={**PERSONAL, **sealed_for(NOTE_PLACE)})
+    medical_note: Mapped[bytes | None] = mapped_column(
+        LargeBinary, info=PERSONAL | sealed_in("students.medical_note:{organization_id}:{id}")
+    )
     status: Mapped[str] = mapped_column(default="active", server_default="active")
     joined_on: Mapped[date | None]
     left_on: Mapped[date | None]

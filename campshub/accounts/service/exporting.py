@@ -25,6 +25,7 @@ from campshub.core.db.work import tell
 from campshub.core.platform import Platform
 from campshub.core.security import audit
 from campshub.core.security.audit import AuditEntry, Change, PersonKey
+from campshub.core.security.sealed import place_of
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -43,7 +44,7 @@ def note_export(session: Session, *, organization_id: UUID) -> None:
 def export(platform: Platform, *, organization_id: UUID, folder: Path, now: datetime) -> dict[str, Any]:
     """Write an organization's files into an empty folder; return the manifest."""
     files: dict[str, dict[str, Any]] = {}
-    with snapshot(platform.engines["system"]) as connection:
+    with snapshot() as connection:
         for name, parts in _tables(connection, platform, organization_id):
             files[f"{name}.ndjson"] = _write(folder / f"{name}.ndjson", parts)
     manifest = {"format": FORMAT, "organization_id": organization_id, "at": now, "files": files}
@@ -89,13 +90,15 @@ def _plain(row: AnyRow) -> dict[str, Any]:
 
 def _opens_columns(model: Any, platform: Platform) -> Opening:
     """Return what opens a table's sealed columns."""
-    places = {column.name: column.info["sealed"] for column in model.__table__.columns if "sealed" in column.info}
+    sealed = [column for column in _shown(model) if "sealed" in column.info]
 
     def opening(rows: list[dict[str, Any]]) -> None:
         for row in rows:
-            for name, place in places.items():
-                if row[name] is not None:
-                    row[name] = platform.ring.open(row[name].decode(), context=place.format_map(row)).decode()
+            for column in sealed:
+                value = row[column.name]
+                if value is not None:
+                    text = value.decode() if isinstance(value, bytes) else value
+                    row[column.name] = platform.ring.open(text, context=place_of(column, **row)).decode()
 
     return opening
 

@@ -99,8 +99,8 @@ def refresh(session: Session, platform: Platform, *, refresh_token: str, now: da
     _require_alive(family, entered, now)
     successor, given = platform.tokens.opaque.successor(REFRESH, refresh_token), hash_of(refresh_token)
     if hmac.compare_digest(given, family.refresh_hash):
-        family.previous_hash = given
-        family.must_enrol = not family.has_issuers_factor and _must_enrol(session, family.user_id)
+        must_enrol = not family.has_issuers_factor and _must_enrol(session, family.user_id)
+        family.previous_hash, family.must_enrol = given, must_enrol
         _carry_on(family, platform, hash_of(successor), now)
     elif given != family.previous_hash or now - family.rotated_at > timedelta(seconds=RETRY_S):
         record_apart(session, lambda apart: _end_reused(apart, named.organization_id, named.id))

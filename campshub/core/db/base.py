@@ -36,11 +36,6 @@ PERSONAL: dict[str, Any] = {"personal": True}
 SECRET: dict[str, Any] = {"secret": True}
 
 
-def sealed_for(context: str) -> dict[str, Any]:
-    """Mark a column that the key ring has sealed for a place, which names ids of its row in braces."""
-    return {"sealed": context}
-
-
 def new_id() -> uuid.UUID:
     """Return a UUID version 7: unique anywhere, and in the order of its making."""
     return uuid.UUID(int=uuid_utils.uuid7().int)

@@ -4,17 +4,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from campshub.core.db.base import AnyRow
+from campshub.core.db.session import db
 
 AT_ONCE = 1_000
 
 
 @contextmanager
-def snapshot(engine: Engine) -> Iterator[Connection]:
-    """Open a read-only transaction that sees one moment."""
-    with engine.connect() as connection:
+def snapshot() -> Iterator[Connection]:
+    """Open a read-only transaction of the system role that sees one moment, of whatever organization."""
+    with db.engines["system"].connect() as connection:
         connection.exec_driver_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         try:
             yield connection

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from campshub.core.db.base import SECRET, Base, new_id
 from campshub.core.security.crypto import KeyRing, person_ring
+from campshub.core.security.sealed import sealed_in
 
 # Said by every row anyway, or said better by the entry itself.
 _LEFT_OUT = frozenset({"organization_id", "created_at", "updated_at", "version", "fingerprint"})
@@ -54,7 +55,7 @@ class PersonKey(Base):
 
     organization_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
-    sealed_key: Mapped[str | None] = mapped_column(info=SECRET)
+    sealed_key: Mapped[str | None] = mapped_column(info=SECRET | sealed_in("person:{organization_id}:{id}"))
 
 
 @dataclass

@@ -23,13 +23,13 @@ class KeyRing:
 
     def __init__(self, keys: dict[str, bytes]) -> None:
         self._keys = {name: AESGCM(key) for name, key in keys.items()}
-        self._current = next(iter(keys))
+        self.current = next(iter(keys))
 
     def seal(self, plain: bytes, *, context: str) -> str:
         """Seal a value for one place."""
         nonce = os.urandom(NONCE_BYTES)
-        sealed = nonce + self._keys[self._current].encrypt(nonce, plain, context.encode())
-        return f"{self._current}.{base64.urlsafe_b64encode(sealed).decode()}"
+        sealed = nonce + self._keys[self.current].encrypt(nonce, plain, context.encode())
+        return f"{self.current}.{base64.urlsafe_b64encode(sealed).decode()}"
 
     def open(self, sealed: str, *, context: str) -> bytes:
         """Open a value of that place.

@@ -20,8 +20,9 @@ from campshub.core.platform import Platform
 from campshub.core.security.audit import Change
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal, visible_to
+from campshub.core.security.sealed import place_of
 from campshub.students import names
-from campshub.students.models import NOTE_PLACE, Student
+from campshub.students.models import Student
 from campshub.students.queries import students as reads
 
 # What no two students of an organization share.
@@ -251,4 +252,4 @@ def _sealed_note(principal: Principal, platform: Platform, student_id: UUID, not
 
 
 def _note_context(principal: Principal, student_id: UUID) -> str:
-    return NOTE_PLACE.format(organization_id=principal.organization_id, id=student_id)
+    return place_of(Student.medical_note, organization_id=principal.organization_id, id=student_id)

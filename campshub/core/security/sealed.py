@@ -1,0 +1,90 @@
+"""Columns whose values are sealed: where each of them stands, and sealing them anew with the current key."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, LargeBinary, Table, bindparam, func, select, text, tuple_
+from sqlalchemy.orm import Session
+
+from campshub.core.db.base import Base
+from campshub.core.security.crypto import CannotOpen, KeyRing
+
+_AT_ONCE = 200
+
+
+def sealed_in(place: str) -> dict[str, Any]:
+    """Return the ``info`` of a column whose values are sealed; the place names columns of the row in braces."""
+    return {"sealed": place}
+
+
+def place_of(column: Any, **row: Any) -> str:
+    """Return the place that a value of a sealed column is bound to."""
+    place: str = column.info["sealed"]
+    return place.format_map(row)
+
+
+@dataclass
+class Tally:
+    """What became of a column's values: sealed anew, or not to be opened."""
+
+    resealed: int = 0
+    unreadable: int = 0
+
+
+def sealed_columns() -> list[Column[Any]]:
+    """Return the sealed columns of all tables."""
+    tables = Base.metadata.sorted_tables
+    return [column for table in tables for column in table.columns if "sealed" in column.info]
+
+
+def reseal(session: Session, ring: KeyRing, column: Column[Any], after: tuple[Any, ...] | None) -> tuple[Any, Tally]:
+    """Seal some values anew that an older key has sealed; return where to go on, None at the end, and the tally.
+
+    A value that someone changes at the same moment is left alone: it has the current key by that.
+    """
+    rows = session.execute(_older(column, ring.current, after)).all()
+    tally = Tally()
+    for row in rows:
+        values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
+        try:
+            made = _anew(ring, column, values)
+        except CannotOpen:
+            tally.unreadable += 1
+            continue
+        tally.resealed += session.execute(_replacing(column), {**values, "made": made}).rowcount  # type: ignore[attr-defined] # an update has it
+    return (tuple(rows[-1][:-1]) if len(rows) == _AT_ONCE else None), tally
+
+
+def _anew(ring: KeyRing, column: Column[Any], values: Mapping[str, Any]) -> str | bytes:
+    place, kept = place_of(column, **values), values[column.name]
+    sealed = kept.decode() if isinstance(kept, bytes) else kept
+    made = ring.seal(ring.open(sealed, context=place), context=place)
+    return made.encode() if isinstance(kept, bytes) else made
+
+
+def _older(column: Column[Any], current: str, after: tuple[Any, ...] | None) -> Any:
+    """Return the next rows whose value another key than the current one has sealed."""
+    keys = list(_table(column).primary_key)
+    prefix: Any = f"{current}."
+    is_bytes = isinstance(column.type, LargeBinary)
+    older: ColumnElement[bool] = func.substr(column, 1, len(prefix)) != (prefix.encode() if is_bytes else prefix)
+    rows = select(*keys, column).where(column.is_not(None), older).order_by(*keys).limit(_AT_ONCE)
+    if after is None:
+        return rows
+    last = (bindparam(None, value, key.type) for key, value in zip(keys, after, strict=True))
+    return rows.where(tuple_(*keys) > tuple_(*last))
+
+
+def _replacing(column: Column[Any]) -> Any:
+    """Return the change of one value: past the ORM, since to everyone else the row stays as it is."""
+    table = _table(column)
+    row = " AND ".join(f"{key.name} = :{key.name}" for key in table.primary_key)
+    return text(f"UPDATE {table.name} SET {column.name} = :made WHERE {row} AND {column.name} = :{column.name}")  # noqa: S608 - names of our own tables
+
+
+def _table(column: Column[Any]) -> Table:
+    table = column.table
+    if not isinstance(table, Table):
+        raise TypeError(f"{column} belongs to no table")
+    return table
