@@ -4,6 +4,7 @@ make bench                        everything but the peers
 make bench only=lists rounds=7    one part; several with commas between
 make bench peers=1                everything
 make bench only=start             from a fresh clone to the first answer
+make bench only=signing-in        what the time of a sign-in tells, and a rush of them
 """
 
 import argparse
@@ -13,7 +14,21 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from bench import cached, chain, first_answer, large, lists, marking, mixed, operators, peers, place, report, writes
+from bench import (
+    cached,
+    chain,
+    first_answer,
+    large,
+    lists,
+    marking,
+    mixed,
+    operators,
+    peers,
+    place,
+    report,
+    signing_in,
+    writes,
+)
 
 START = "start"
 PEERS = "peers"
@@ -29,7 +44,9 @@ PARTS: dict[str, Callable[..., dict[str, Any]]] = {
 }
 # On the production shape.
 WHOLE: dict[str, Callable[..., dict[str, Any]]] = {"mixed": mixed.measure, "operator": operators.measure}
-EVERY = (START, *PARTS, *WHOLE)
+# On a small stack of its own.
+SIGNING_IN = "signing-in"
+EVERY = (START, SIGNING_IN, *PARTS, *WHOLE)
 
 
 def main() -> None:
@@ -59,6 +76,9 @@ def main() -> None:
 def _run(wanted: list[str], found: dict[str, dict[str, Any]], *, rounds: int, seconds: int) -> None:
     if START in wanted:
         found[START] = first_answer.measure()
+    if SIGNING_IN in wanted:
+        print(f"{SIGNING_IN}:", file=sys.stderr, flush=True)
+        found[SIGNING_IN] = signing_in.measure(rounds=rounds, seconds=seconds)
     for parts, whole in ((PARTS, False), (WHOLE, True)):
         names = [name for name in parts if name in wanted]
         if not names:

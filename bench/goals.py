@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench import cached, chain, large, lists, marking, mixed, peers, writes
+from bench import cached, chain, large, lists, marking, mixed, peers, signing_in, writes
 from bench.servers import BARE
 
 Found = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -62,6 +62,10 @@ GOALS = (
     Goal("mixed: p95, ms", "mixed", _MIXED, "p95 ms", 200, True, True),
     Goal("mixed: mean SQL, ms", "mixed", _MIXED, "mean SQL ms", 100, True, True),
     *(Goal(f"mixed, {run}: stale reads", "mixed", run, "stale reads", 0, True) for run in mixed.RUNS),
+    Goal("sign-ins: furthest median from the first, %", "signing-in", signing_in.FURTHEST, "off %", 10, True),
+    Goal(
+        "200 sign-ins at once: a reader's p99, times idle", "signing-in", signing_in.ALL_WAIT, "times idle p99", 3, True
+    ),
     Goal("5 million records, uncached: list of students, p50 ms", "large", large.STUDENTS, "p50 ms", 25, True),
     Goal("5 million records, uncached: attendance of a day, p50 ms", "large", large.DAY, "p50 ms", 15, True),
     Goal("5 million records, uncached: analytics (statistics), p50 ms", "large", large.STATISTICS, "p50 ms", 50, True),

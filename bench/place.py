@@ -99,7 +99,7 @@ def filled(*, whole: bool = False) -> Iterator[Place]:
     try:
         stack.start_data()
         environment = {**stack.environment(), "FLASK_APP": "wsgi.py"}
-        _migrate(environment)
+        migrate(environment)
         place = Place(stack, environment, *_data(stack, environment))
         place.clean()
         if whole:
@@ -110,7 +110,7 @@ def filled(*, whole: bool = False) -> Iterator[Place]:
         stack.stop()
 
 
-def _migrate(environment: Mapping[str, str]) -> None:
+def migrate(environment: Mapping[str, str]) -> None:
     command = [sys.executable, "-m", "flask", "db", "upgrade"]
     subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, check=True)
 

@@ -1,13 +1,14 @@
 """Settings: everything that an installation may choose, typed, read once from the environment."""
 
 import base64
+import ipaddress
 import os
 import re
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 from sqlalchemy.engine import URL
 
@@ -19,6 +20,29 @@ _PERIODS_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 
 class SettingsError(Exception):
     """The environment does not say what the application must know; the message is one line."""
+
+
+class OidcIssuer(BaseModel):
+    """An issuer whose ID tokens are exchanged for tokens of ours."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    issuer: str  # as the tokens' iss says it
+    audiences: frozenset[str] = Field(min_length=1)
+    jwks_uri: str | None = None  # none: the issuer's discovery document names it
+    algorithms: frozenset[Literal["RS256", "ES256", "EdDSA"]] = frozenset({"RS256"})
+    # Whether an e-mail address that the issuer calls verified links to the user who has it.
+    trusts_email: bool = False
+    # The values of amr that stand for a second factor of ours.
+    mfa_amr: frozenset[str] = frozenset()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The addresses that are asked for keys, as far as they are known beforehand."""
+        return (self.jwks_uri,) if self.jwks_uri else (self.issuer,)
+
+
+_ISSUERS = TypeAdapter(list[OidcIssuer])
 
 
 class _FromFiles(EnvSettingsSource):
@@ -80,6 +104,13 @@ class Settings(BaseSettings):
     step_up_minutes: int = Field(default=10, ge=1)
     api_key_days: int = Field(default=365, ge=1, le=36_500)
     device_key_days: int = Field(default=1825, ge=1, le=36_500)
+
+    oidc_issuers: str = ""
+    oidc_timeout_s: float = Field(default=3.0, gt=0, le=30)
+    oidc_keys_life_s: int = Field(default=3600, ge=1)
+    oidc_keys_kept_s: int = Field(default=86_400, ge=1)
+
+    organization_erase_days: int = Field(default=30, ge=0)
 
     smtp_url: str = ""
     mail_from: str = "CampsHub <campshub@localhost>"
@@ -146,6 +177,16 @@ class Settings(BaseSettings):
             if not _ORIGIN.fullmatch(origin):
                 raise ValueError("each must be https://host or http://host, with :port where needed, and no path")
         return value
+
+    @model_validator(mode="after")
+    def _issuers_are_asked_safely(self) -> "Settings":
+        found = read_issuers(self.oidc_issuers)
+        if len({one.issuer for one in found}) != len(found):
+            raise ValueError("OIDC_ISSUERS names an issuer twice")
+        for address in (address for one in found for address in one.addresses):
+            if not may_be_asked(address, debug=self.debug):
+                raise ValueError(f"OIDC_ISSUERS: {address} must be https (http for loopback alone, with DEBUG)")
+        return self
 
     @property
     def redis_urls(self) -> list[str]:
@@ -245,6 +286,36 @@ def read_limit(value: str) -> tuple[int, int]:
     return int(found[1]), _PERIODS_S[found[2]]
 
 
+def read_issuers(value: str) -> list[OidcIssuer]:
+    """Read the issuers of ID tokens: a list in JSON.
+
+    :raises ValueError: it is none, or says something that an issuer does not have.
+    """
+    if not value.strip():
+        return []
+    try:
+        return _ISSUERS.validate_json(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ValueError(f"OIDC_ISSUERS: {place}: {first['msg'].lower()}") from None
+
+
+def may_be_asked(address: str, *, debug: bool) -> bool:
+    """Tell whether an issuer's address is one to ask: https, or with ``debug`` http on loopback."""
+    parts = urlsplit(address)
+    if not parts.hostname or "@" in parts.netloc:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and debug and _is_loopback(parts.hostname))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def load_settings(**overrides: Any) -> Settings:
     """Read the settings from the environment.
 
@@ -253,5 +324,7 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         return Settings(**overrides)
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg'].lower()}" for e in error.errors())
+        # A rule about several settings names them itself.
+        named = ((".".join(map(str, e["loc"])).upper(), e["msg"]) for e in error.errors())
+        wrong = "; ".join(f"{name}: {said.lower()}" if name else said for name, said in named)
         raise SettingsError(f"settings: {wrong} (see env.example)") from None

@@ -1,6 +1,7 @@
 """The real stack for every test: one for the run, one migrated database a worker, one organization a test."""
 
 import fcntl
+import json
 import os
 import re
 import uuid
@@ -23,6 +24,7 @@ from campshub.core.observe import metrics
 from campshub.core.security.passwords import hash_password
 from campshub.core.security.permissions import Role
 from devstack.stack import Stack
+from tests.issuer import the_issuer
 
 ROOT = Path(__file__).parent.parent
 TEMPLATE = "campshub_template"
@@ -48,7 +50,9 @@ UNLIMITED = {
 def settings_of(stack: Stack, database: str, **overrides: Any) -> Settings:
     """Return the settings under which the application uses a stack, with limits that no test reaches."""
     environment = {name.lower(): value for name, value in stack.environment(database).items() if value != ""}
-    return load_settings(**{**environment, "password_cost": 4, "log_level": "WARNING", **UNLIMITED, **overrides})
+    ours = {"password_cost": 4, "log_level": "WARNING", "debug": True}  # the issuer is on loopback
+    issuers = json.dumps([the_issuer().setting()])
+    return load_settings(**{**environment, **ours, "oidc_issuers": issuers, **UNLIMITED, **overrides})
 
 
 def migrate(settings: Settings) -> None:

@@ -15,6 +15,7 @@ from campshub.core.db.base import new_id
 from campshub.core.db.work import unit_of_work
 from campshub.core.security.permissions import Role
 from tests.conftest import PASSWORD, Client, Place, new_place
+from tests.issuer import the_issuer
 
 NEW_PASSWORD = "wrong donkey charger"
 TODAY = date.today()  # noqa: DTZ011 - a day more or less at either end does no harm
@@ -57,6 +58,11 @@ class Seeds:
         found: str = next(s["id"] for s in client.get("/api/auth/sessions/?limit=200").json["items"] if s["is_current"])
         return found
 
+    def new_email(self) -> str:
+        """Return the address of someone who has never signed in."""
+        found: str = self.place.someone(Role.CLIENT).get("/api/me/").json["email"]
+        return found
+
     def reset_token(self) -> str:
         """Return a token with which some user sets a new password."""
         email, app = self.place.someone(Role.CLIENT).get("/api/me/").json["email"], self.place.app
@@ -85,6 +91,8 @@ class Seeds:
         """Return the body with which an address answers what no made-up one would get; None: it needs none."""
         made = {
             "/api/auth/token/": lambda: {"email": self.email, "password": PASSWORD},
+            "/api/auth/oidc/": lambda: {"id_token": the_issuer().token(email=self.new_email(), email_verified=True)},
+            "/api/auth/oidc/identities/": lambda: {"id_token": the_issuer().token()},
             "/api/auth/refresh/": lambda: {"refresh_token": self.tokens()["refresh_token"]},
             "/api/auth/mfa/totp/confirm/": lambda: {"otp": self.first_code(who)},
             "/api/auth/mfa/recovery-codes/": lambda: self.enrolled(who),
@@ -121,6 +129,7 @@ def seed(app: Any, word: str) -> Seeds:
     assert admin.patch("/api/organization/", {"name": f"Organization {word}"}).status == 200
     assert admin.patch("/api/me/", {"name": f"Admin {word}"}).status == 200
     seeds.ids |= {
+        "organization_id": str(seeds.place.id),
         "user_id": str(seeds.place.the(Role.CLIENT).user_id),
         "trainer_id": str(seeds.place.the(Role.TRAINER).user_id),
     }
@@ -145,6 +154,10 @@ def _twice(seeds: Seeds, name: str, address: str, *bodies: dict[str, Any]) -> st
 def _sign_ins(seeds: Seeds) -> None:
     seeds.ids["sign_in_id"] = seeds.new_sign_in(Role.ADMIN)
     seeds.others.add(seeds.new_sign_in(Role.ADMIN))
+    admin = seeds.signed_in(seeds.place.the(Role.ADMIN))
+    linked = [admin.made("/api/auth/oidc/identities/", {"id_token": the_issuer().token()})["id"] for _ in range(2)]
+    seeds.ids["identity_id"] = linked[0]
+    seeds.others.add(linked[1])
     invited = [{"email": f"{number}-{seeds.word}@example.org", "role": "trainer"} for number in range(2)]
     _twice(seeds, "invitation_id", "/api/invitations/", *invited)
     moved = str(seeds.place.someone(Role.CLIENT).user_id)

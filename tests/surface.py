@@ -64,9 +64,14 @@ class Operation:
         return self.method != "GET" and (self.rule.startswith(of_sign_in) or self.wants_step_up)
 
     @property
+    def is_across(self) -> bool:
+        """Whether it is for the platform's own people, and about any organization."""
+        return self.handler.mark.is_system and "organization_id" in self.parameters
+
+    @property
     def wants_step_up(self) -> bool:
-        """Whether whoever calls it must have shown a password lately."""
-        return self.rule.startswith("/api/api-keys/")
+        """Whether it wants a session in which the password was shown lately."""
+        return self.rule.startswith(("/api/api-keys/", "/api/auth/oidc/identities/", "/api/organization/close/"))
 
     def address(self, ids: dict[str, str], **instead: str) -> str:
         """Return the address with its parameters filled in, and those of its query that must be there."""

@@ -37,6 +37,7 @@ BUDGETS = {
     f"GET {MEETING}records/": 2,  # the session's date says which month to look into
     "GET /api/audit/": 2,  # the persons' keys
     "GET /api/auth/mfa/": 1,
+    "GET /api/auth/oidc/identities/": 1,
     "GET /api/auth/sessions/": 1,
     "GET /api/exercises/": 1,
     f"GET {EXERCISE}": 1,
@@ -74,6 +75,7 @@ BUDGETS = {
     "PATCH /api/users/<uuid:user_id>/": 5,  # and the event; and they are read again
     "PATCH /api/me/": 7,  # a user's change is told in each of their organizations; the person's key is made
     "PATCH /api/organization/": 3,
+    "PATCH /api/organizations/<uuid:organization_id>/": 5,  # its tenant; and the event
     f"PATCH {STUDENT}": 4,  # and the person's key
     f"PATCH {LOG}": 7,  # and it is read again, with its exercises and sets; the person's key
     f"PATCH {SET}": 3,
@@ -88,6 +90,8 @@ BUDGETS = {
     "POST /api/auth/refresh/": 5,  # the organization, the session, its user, their second factor, the next token
     "POST /api/auth/switch/": 5,
     "POST /api/auth/token/": 6,  # the attempt, its end, where they belong, tenant, second factor, session
+    "POST /api/auth/oidc/": 8,  # the user, where they belong, tenant, second factor, once, the link; session and event
+    "POST /api/auth/oidc/identities/": 5,
     "POST /api/auth/mfa/recovery-codes/": 3,
     "POST /api/auth/mfa/totp/": 3,
     "POST /api/auth/mfa/totp/confirm/": 6,
@@ -104,6 +108,7 @@ BUDGETS = {
     "POST /api/invitations/accept/": 10,  # as for a new user, and twice what is invited
     "POST /api/roles/": 3,  # and how many there are
     "POST /api/users/": 5,  # the rule for passwords, the user, their membership; audit; and they are read
+    "POST /api/organization/close/": 5,  # the session; and the event
     "POST /api/organizations/": 7,  # the organization, its first user, their membership and password
     "POST /api/students/": 2,
     f"POST {STUDENT}undelete/": 3,
@@ -115,6 +120,7 @@ BUDGETS = {
     f"PUT {MEETING}records/": 3,  # the register, the marks, audit; and persons' keys where a mark has a note
     "DELETE /api/api-keys/<uuid:api_key_id>/": 5,  # as they are made
     "DELETE /api/auth/mfa/": 4,
+    "DELETE /api/auth/oidc/identities/<uuid:identity_id>/": 4,
     "DELETE /api/auth/sessions/<uuid:sign_in_id>/": 3,
     "DELETE /api/invitations/<uuid:invitation_id>/": 3,
     "DELETE /api/roles/<uuid:role_id>/": 5,  # and who has it; and whether it asks for a second factor
@@ -134,6 +140,7 @@ BODIES: dict[str, dict[str, Any]] = {
     f"PATCH {GROUP}": {"name": "Early birds"},
     f"PATCH {GROUP}enrolments/<uuid:enrolment_id>/": {"ends_on": TODAY},
     "PATCH /api/organization/": {"name": "Lake Camp"},
+    "PATCH /api/organizations/<uuid:organization_id>/": {"status": "suspended"},
     f"PATCH {STUDENT}": {"preferred_name": "Ash"},
     "PATCH /api/roles/<uuid:role_id>/": {"name": "Front desk"},
     "PATCH /api/users/<uuid:user_id>/": {"role": "trainer"},
@@ -141,7 +148,7 @@ BODIES: dict[str, dict[str, Any]] = {
     f"PATCH {SET}": {"reps": 7},
 }
 # Operations after which others of their kind would not succeed.
-SPENDING = ("/undelete/", "/lock/", "/reopen/", "/submit/")
+SPENDING = ("/undelete/", "/lock/", "/reopen/", "/submit/", "/close/", "/organizations/<uuid:organization_id>/")
 MOST_OF_A_CREATION = 5  # in all: the tenant's batch and the commit's as well
 
 
@@ -164,6 +171,8 @@ def prepared(seeds: Seeds, operation: Any) -> Callable[[], Any]:
     client, address = seeds.place.the(role), operation.address(seeds.ids)
     if operation.ends_sessions:
         client = seeds.signed_in(seeds.place.someone(role))
+    if operation.wants_step_up:
+        client = seeds.signed_in(seeds.place.the(role))
     body = seeds.real_body(operation.rule, client) or body
     if operation.rule.endswith("/undelete/"):
         assert client.delete(address.removesuffix("undelete/")).status == 204
@@ -192,6 +201,7 @@ def test_every_operation_keeps_to_its_budget(app):
             limit = MOST_OF_A_CREATION + (operation.rule.endswith("/enrolments/"))  # see its budget
             limit += operation.rule == "/api/api-keys/"
             limit += 3 * (operation.rule == "/api/users/")  # the connection is let go while the password is hashed
+            limit += 3 * operation.wants_step_up  # and while an issuer is asked for its keys
             if len(answer.statements) > limit:
                 wrong.append((operation.name, f"{len(answer.statements)} in all"))
 

@@ -50,7 +50,7 @@ def _document():
 DOCUMENT = _document()
 OPERATIONS = [found.ok() for found in schemathesis.openapi.from_dict(DOCUMENT).get_all_operations()]
 PUBLIC = {"/api/invitations/accept/"} | {
-    f"/api/auth/{name}/" for name in ("token", "refresh", "password/forgot", "password/reset")
+    f"/api/auth/{name}/" for name in ("token", "oidc", "refresh", "password/forgot", "password/reset")
 }
 DESCRIBED = [
     (f"{method.upper()} {path}", operation)

@@ -40,6 +40,8 @@ OWNER = {
 }
 UNOWNED = {
     "epoch_base",
+    "exchanged_id_tokens",
+    "external_identities",
     "password_resets",
     "recovery_codes",
     "sign_in_attempts",

@@ -2,13 +2,14 @@
 
 import uuid
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, UniqueConstraint, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from campshub.core.db.base import (
     PERSONAL,
+    SECRET,
     Base,
     ClientMade,
     TenantBase,
@@ -34,12 +35,14 @@ class Organization(VersionedBase):
     __tag__ = "access"
     __table_args__ = (
         CheckConstraint(f"status IN {ORGANIZATION_STATUSES}", name="status"),
+        CheckConstraint("(status = 'closed') = (closed_at IS NOT NULL)", name="closed_at"),
         CheckConstraint("password_length_min BETWEEN 8 AND 64", name="password_length_min"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     name: Mapped[str]
     status: Mapped[str] = mapped_column(default="active", server_default="active")
+    closed_at: Mapped[datetime | None]
     time_zone: Mapped[str]
     currency: Mapped[str]
     locale: Mapped[str]
@@ -51,6 +54,20 @@ class Organization(VersionedBase):
     def organization_id(self) -> uuid.UUID:
         """The tenant that the row belongs to: itself."""
         return self.id
+
+
+class OrganizationErasure(Base):
+    """What stays of an organization that was erased: its id, when, and how many rows it had. The platform's own."""
+
+    __tablename__ = "organization_erasures"
+    __tag__ = "access"
+    __audited__ = False
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    closed_at: Mapped[datetime]
+    started_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    counts: Mapped[dict[str, Any]]  # rows erased so far, by table
 
 
 class User(VersionedBase):
@@ -124,6 +141,32 @@ class RecoveryCode(Base):
     used_at: Mapped[datetime | None]
 
 
+class ExternalIdentity(Base):
+    """Who a user is at another issuer; only definer functions read it."""
+
+    __tablename__ = "external_identities"
+    __tag__ = "credentials"
+    __audited__ = False
+    __table_args__ = (UniqueConstraint("issuer", "subject"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    issuer: Mapped[str]
+    subject: Mapped[str]
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class ExchangedIdToken(Base):
+    """An ID token that was exchanged, until it has run out; only definer functions read it."""
+
+    __tablename__ = "exchanged_id_tokens"
+    __tag__ = "credentials"
+    __audited__ = False
+
+    key: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
 class SignInAttempt(Base):
     """How often signing in has failed for an account or from an address; only definer functions read it."""
 
@@ -193,7 +236,7 @@ class Invitation(TenantBase):
     role: Mapped[str]
     role_id: Mapped[uuid.UUID | None]
     invited_by: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"), index=True)
-    token_hash: Mapped[bytes] = mapped_column(LargeBinary, info=PERSONAL)
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary, info={**PERSONAL, **SECRET})
     expires_at: Mapped[datetime]
     accepted_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
@@ -219,8 +262,8 @@ class SignInSession(TenantBase):
     )
 
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"))
-    refresh_hash: Mapped[bytes] = mapped_column(LargeBinary)
-    previous_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
+    refresh_hash: Mapped[bytes] = mapped_column(LargeBinary, info=SECRET)
+    previous_hash: Mapped[bytes | None] = mapped_column(LargeBinary, info=SECRET)
     rotated_at: Mapped[datetime] = mapped_column(server_default=func.now())
     idle_until: Mapped[datetime] = mapped_column(server_default=func.now())
     expires_at: Mapped[datetime]
@@ -232,6 +275,8 @@ class SignInSession(TenantBase):
     session_version: Mapped[int] = mapped_column(server_default="1")
     # The role needs a second factor and the user has none: they may set one up, and no more.
     must_enrol: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    # The issuer of the ID token has asked for a second factor, and that counts.
+    has_issuers_factor: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     address: Mapped[str | None]
     user_agent: Mapped[str | None]
     ended_at: Mapped[datetime | None]

@@ -19,6 +19,7 @@ from campshub.core.http.marks import Life, Mark
 from campshub.core.mail import mailer_of
 from campshub.core.security.api_keys import ApiKeys
 from campshub.core.security.crypto import KeyRing
+from campshub.core.security.oidc import Issuers
 from campshub.core.security.passwords import Passwords
 from campshub.core.security.tokens import Tokens
 
@@ -37,6 +38,7 @@ class Platform:
         self.print_key = hmac.digest(settings.secret_key.encode(), b"fingerprints", "sha256")
         self.tokens = Tokens(settings)
         self.api_keys = ApiKeys(self.tokens)
+        self.oidc = Issuers(settings)
         self.mailer = mailer_of(settings)
         self.passwords = Passwords(settings)
         self.cache = Cache(settings.redis_urls[0])

@@ -3,8 +3,12 @@
 import os
 import subprocess
 import sys
+import threading
+
+import pytest
 
 from tests.conftest import ROOT
+from tests.issuer import KEYS, Issuer
 
 PROGRAM = """
 from gevent import monkey
@@ -63,3 +67,59 @@ def test_queries_the_cache_and_hashing_let_others_go_on(stack, database):
     )
 
     assert done.returncode == 0, done.stderr
+
+
+ISSUER = """
+from gevent import monkey
+monkey.patch_all()
+
+import sys, gevent
+from campshub.core.fetching import NotFetched, fetch
+
+turns, address = [], sys.argv[1]
+
+def ticking():
+    while True:
+        turns.append(1)
+        gevent.sleep(0.005)
+
+def asking():
+    try:
+        fetch(address, within_s=0.5, most_bytes=1000)
+    except NotFetched:
+        return
+    raise AssertionError("it was waited for")
+
+ticker = gevent.spawn(ticking)
+gevent.joinall([gevent.spawn(asking) for _ in range(5)], raise_error=True)
+ticker.kill()
+assert len(turns) > 20, f"everything stood still but for {len(turns)} turns"
+"""
+
+
+@pytest.mark.parametrize("drips", [False, True])
+def test_an_issuer_that_is_slow_lets_others_go_on(drips):
+    issuer, ends = Issuer("ES256"), threading.Event()
+
+    def slowly(handler):
+        handler.send_response(200)
+        handler.end_headers()
+        while not ends.wait(0.05):
+            handler.wfile.write(b" " if drips else b"")
+
+    issuer.answers[KEYS] = slowly
+    try:
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", ISSUER, f"{issuer.url}{KEYS}"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    finally:
+        ends.set()
+        issuer.stop()
+
+    assert done.returncode == 0, done.stderr
+    assert issuer.asked[KEYS] == 5

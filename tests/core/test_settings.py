@@ -1,3 +1,4 @@
+import json
 import re
 import subprocess
 import sys
@@ -81,3 +82,42 @@ def test_the_start_without_secrets_ends_with_one_line():
     assert done.returncode != 0
     assert "SECRET_KEY" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def _issuers(**given):
+    return json.dumps([{"issuer": "https://accounts.example.org", "audiences": ["ours"], **given}])
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("not JSON", "OIDC_ISSUERS"),
+        ("{}", "OIDC_ISSUERS"),
+        (_issuers(audiences=[]), "audiences"),
+        (_issuers(audience="ours"), "audience"),
+        (_issuers(algorithms=["HS256"]), "algorithms"),
+        (_issuers(algorithms=["none"]), "algorithms"),
+        (_issuers(issuer="http://accounts.example.org"), "must be https"),
+        (_issuers(jwks_uri="http://198.51.100.1/keys"), "must be https"),
+        (_issuers(jwks_uri="file:///etc/passwd"), "must be https"),
+        (_issuers(jwks_uri="https://accounts.example.org@198.51.100.1/keys"), "must be https"),
+        (_issuers(jwks_uri="http://127.0.0.1/keys"), "must be https"),
+        (f"{_issuers()[:-1]}, {_issuers()[1:]}", "twice"),
+    ],
+)
+def test_an_issuer_that_could_not_be_trusted_stops_the_start_in_one_line(stack, database, value, says):
+    given = {**settings_of(stack, database).model_dump(), "oidc_issuers": value, "debug": False}
+
+    with pytest.raises(SettingsError) as refusal:
+        load_settings(**given)
+
+    assert says in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_issuers_are_asked_by_http_on_loopback_alone_and_while_one_debugs(stack, database):
+    given = settings_of(stack, database).model_dump()
+    for host in ("127.0.0.1:8000", "localhost", "[::1]:8000"):
+        assert load_settings(**{**given, "oidc_issuers": _issuers(jwks_uri=f"http://{host}/keys"), "debug": True})
+    with pytest.raises(SettingsError):
+        load_settings(**{**given, "oidc_issuers": _issuers(jwks_uri="http://10.0.0.1/keys"), "debug": True})

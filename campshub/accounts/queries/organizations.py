@@ -20,6 +20,7 @@ def _organization(principal: Principal) -> AnySelect:
         Organization.id,
         Organization.name,
         Organization.status,
+        Organization.closed_at,
         Organization.time_zone,
         Organization.currency,
         Organization.locale,

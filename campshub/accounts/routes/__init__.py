@@ -1,6 +1,6 @@
 """The accounts' addresses."""
 
-from campshub.accounts.routes import mfa, passwords, sessions
+from campshub.accounts.routes import mfa, oidc, passwords, sessions
 from campshub.accounts.routes.api_keys import api_keys
 from campshub.accounts.routes.audit import audit, security_events
 from campshub.accounts.routes.invitations import invitations
@@ -9,6 +9,6 @@ from campshub.accounts.routes.roles import roles
 from campshub.accounts.routes.signing_in import auth
 from campshub.accounts.routes.users import me, users
 
-__all__ = ["blueprints", "mfa", "passwords", "sessions"]
+__all__ = ["blueprints", "mfa", "oidc", "passwords", "sessions"]
 
 blueprints = (auth, me, organizations, users, invitations, roles, api_keys, audit, security_events)

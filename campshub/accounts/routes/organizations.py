@@ -1,12 +1,15 @@
 """The addresses of organizations."""
 
 from typing import Any
+from uuid import UUID
 
 from campshub.accounts.queries import organizations as queries
 from campshub.accounts.schemas import organizations as schemas
 from campshub.accounts.service import organizations as service
+from campshub.accounts.service import states
+from campshub.accounts.service.mfa import StepUpRequired
 from campshub.core.http.marks import as_system, cached, needs, secret
-from campshub.core.http.problems import PreconditionFailed, UnknownReference
+from campshub.core.http.problems import NotFound, PreconditionFailed, UnknownReference
 from campshub.core.http.resource import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 
@@ -32,6 +35,17 @@ class MyOrganization(Resource):
         return service.change_organization(self.session, self.principal, expected=self.if_match, **changes)
 
 
+@organizations.route("/organization/close/")
+class CloseOrganization(Resource):
+    """Closing the organization."""
+
+    @needs(Permission.ORGANIZATION_WRITE)
+    @organizations.answers(schemas.OrganizationOut, raises=(StepUpRequired,))
+    def post(self) -> Any:
+        """Close the organization: nobody signs in any more, and after 30 days its data may be erased."""
+        return states.close(self.session, self.platform, self.principal, now=self.now)
+
+
 @organizations.route("/organizations/")
 class Organizations(Resource):
     """All organizations, for the platform's own people."""
@@ -44,3 +58,18 @@ class Organizations(Resource):
     def post(self, **given: Any) -> Any:
         """Create an organization with its first admin."""
         return service.found_organization(self.session, self.platform, **given, now=self.now)
+
+
+@organizations.route("/organizations/<uuid:organization_id>/")
+class OneOrganization(Resource):
+    """One organization, for the platform's own people."""
+
+    @needs(Permission.ORGANIZATIONS_WRITE)
+    @as_system
+    @organizations.body(schemas.OrganizationStatePatch)
+    @organizations.answers(schemas.OrganizationOut, raises=(NotFound, PreconditionFailed, states.ErasureBegun))
+    def patch(self, organization_id: UUID, **changes: Any) -> Any:
+        """Suspend, close or resume an organization; it takes effect at its users' next request."""
+        return states.change(
+            self.session, organization_id=organization_id, expected=self.if_match, now=self.now, **changes
+        )

@@ -6,6 +6,8 @@ from campshub.core.http import fields
 from campshub.core.security.passwords import LONGEST_BYTES
 from campshub.core.security.permissions import Role
 
+ORGANIZATION_STATUSES = ("active", "suspended", "closed")
+
 
 class OrganizationIn(fields.In):
     """A new organization with its first admin."""
@@ -34,12 +36,19 @@ class OrganizationPatch(fields.In):
     )
 
 
+class OrganizationStatePatch(fields.In):
+    """What the platform's own people may change of any organization."""
+
+    status = fields.Text(one_of=ORGANIZATION_STATUSES)
+
+
 class OrganizationOut(fields.Out):
     """An organization."""
 
     id = fields.Id(required=True)
     name = fields.Text(required=True)
-    status = fields.Text(required=True)
+    status = fields.Text(required=True, metadata={"description": "active, suspended or closed."})
+    closed_at = fields.Instant(required=True, allow_none=True)
     time_zone = fields.Text(required=True)
     currency = fields.Text(required=True)
     locale = fields.Text(required=True)

@@ -4,6 +4,8 @@ An account that does not exist is counted like one that does, by a keyed hash of
 out for good: a held account waits, at most for the longest delay, and a reset by e-mail ends the wait.
 """
 
+from uuid import UUID
+
 from sqlalchemy import text
 
 from campshub.accounts.queries.signing_in import email_key
@@ -69,16 +71,21 @@ def failed(session: Session, platform: Platform, email: str, known: AnyRow) -> N
 
     For an account that does not exist it takes the same steps.
     """
-    unit = session.unit
     is_first_lockout = not known.is_held and known.failures == platform.settings.lockout_account_after
     kind = Kind.SIGN_IN_LOCKED if is_first_lockout else Kind.SIGN_IN_FAILED
+    note_failure(session, known.user_id, kind)
+    if is_first_lockout:
+        record_apart(session, lambda apart: owe(apart, platform, "accounts.tell_of_lockout", email))
+
+
+def note_failure(session: Session, user_id: UUID | None, kind: Kind) -> None:
+    """Record a refused sign-in in each organization of the user, else in the platform's; it outlives the refusal."""
+    unit = session.unit
     metrics.security_events.labels(kind.value).inc()
+    given = {"user_id": user_id, "kind": kind.value, "at": unit.now, "address": unit.address, "trace_id": unit.trace_id}
 
     def record(apart: Session) -> None:
-        given = {"at": unit.now, "address": unit.address, "trace_id": unit.trace_id}
-        apart.execute(_FAILED, {"user_id": known.user_id, "kind": kind.value, **given})
-        if is_first_lockout:
-            owe(apart, platform, "accounts.tell_of_lockout", email)
+        apart.execute(_FAILED, given)
 
     record_apart(session, record)
 

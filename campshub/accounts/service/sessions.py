@@ -56,6 +56,7 @@ def open_session(
     client: str | None,
     authenticated_at: datetime,
     must_enrol: bool,
+    has_issuers_factor: bool = False,
 ) -> dict[str, Any]:
     """Open a session in the organization that the unit has entered; return its first tokens."""
     unit, session_id = session.unit, new_id()
@@ -70,7 +71,8 @@ def open_session(
         created_at=unit.now,
         expires_at=unit.now + timedelta(days=platform.settings.session_days),
         authenticated_at=authenticated_at,
-        must_enrol=must_enrol,
+        must_enrol=must_enrol and not has_issuers_factor,
+        has_issuers_factor=has_issuers_factor,
         address=unit.address,
         user_agent=(client or "")[:_MOST_OF_A_CLIENT] or None,
     )
@@ -97,7 +99,8 @@ def refresh(session: Session, platform: Platform, *, refresh_token: str, now: da
     _require_alive(family, entered, now)
     successor, given = platform.tokens.opaque.successor(REFRESH, refresh_token), hash_of(refresh_token)
     if hmac.compare_digest(given, family.refresh_hash):
-        family.previous_hash, family.must_enrol = given, _must_enrol(session, family.user_id)
+        must_enrol = not family.has_issuers_factor and _must_enrol(session, family.user_id)
+        family.previous_hash, family.must_enrol = given, must_enrol
         _carry_on(family, platform, hash_of(successor), now)
     elif given != family.previous_hash or now - family.rotated_at > timedelta(seconds=RETRY_S):
         record_apart(session, lambda apart: _end_reused(apart, named.organization_id, named.id))
@@ -150,6 +153,7 @@ def switch(
         # Who switches has shown nothing anew.
         authenticated_at=present.authenticated_at if present else session.unit.now,
         must_enrol=_must_enrol(session, principal.user_id),
+        has_issuers_factor=bool(present and present.has_issuers_factor),
     )
     return {**tokens, "organizations": organizations}
 

@@ -32,6 +32,9 @@ PLATFORM_ID = uuid.UUID("00000000-0000-7000-8000-000000000000")
 # Marks a column that holds what is told about a person: the audit log seals it with that person's key.
 PERSONAL: dict[str, Any] = {"personal": True}
 
+# Marks a column that proves something by itself: it leaves the installation with no export.
+SECRET: dict[str, Any] = {"secret": True}
+
 
 def new_id() -> uuid.UUID:
     """Return a UUID version 7: unique anywhere, and in the order of its making."""

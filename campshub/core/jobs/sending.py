@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Uuid, column, select, table
 
 from campshub.core.db.session import Session
 from campshub.core.db.work import unit_of_work
@@ -25,6 +25,10 @@ MOST_ATTEMPTS = 5
 CLAIM = timedelta(minutes=5)
 FIRST_WAIT_S = 30
 _GROWTH = 4
+
+# Those of an organization that is suspended or closed wait until it is active again.
+_organizations = table("organizations", column("id", Uuid()), column("status"))
+_resting = select(_organizations.c.id).where(_organizations.c.status != "active")
 
 Job = Callable[..., None]
 _jobs: dict[str, Job] = {}
@@ -83,6 +87,7 @@ def claim() -> Owed | None:
                 OutboxMessage.finished_at.is_(None),
                 OutboxMessage.died_at.is_(None),
                 OutboxMessage.available_at <= now,
+                OutboxMessage.organization_id.not_in(_resting),
             )
             .order_by(OutboxMessage.available_at)
             .limit(1)

@@ -15,7 +15,7 @@ import orjson
 from sqlalchemy import inspect
 from sqlalchemy.orm import Mapped, mapped_column
 
-from campshub.core.db.base import Base, new_id, tenant_index
+from campshub.core.db.base import SECRET, Base, new_id, tenant_index
 from campshub.core.security.crypto import KeyRing, person_ring
 from campshub.core.security.sealed import place_of, sealed_in
 
@@ -60,7 +60,7 @@ class PersonKey(Base):
 
     organization_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
-    sealed_key: Mapped[str | None] = mapped_column(info=sealed_in("person:{organization_id}:{id}"))
+    sealed_key: Mapped[str | None] = mapped_column(info=SECRET | sealed_in("person:{organization_id}:{id}"))
 
 
 @dataclass

@@ -20,8 +20,14 @@ class Kind(StrEnum):
     KEY_FROM_NEW_ADDRESS = "key_from_new_address"
     KEY_MADE = "key_made"
     KEY_REVOKED = "key_revoked"
+    ID_TOKEN_REFUSED = "id_token_refused"  # noqa: S105 - a name
+    IDENTITY_LINKED = "identity_linked"
+    IDENTITY_UNLINKED = "identity_unlinked"
     MFA_ENROLLED = "mfa_enrolled"
     MFA_REMOVED = "mfa_removed"
+    ORGANIZATION_CLOSED = "organization_closed"
+    ORGANIZATION_RESUMED = "organization_resumed"
+    ORGANIZATION_SUSPENDED = "organization_suspended"
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 - a name
     PASSWORD_RESET = "password_reset"  # noqa: S105 - a name
     PERMISSION_DENIED = "permission_denied"

@@ -1,0 +1,41 @@
+"""``flask audit``: the audit log as a file."""
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from uuid import UUID
+
+import click
+from flask import current_app
+from flask.cli import AppGroup
+
+from campshub.accounts.queries.audit import every_entry
+from campshub.core.db.work import unit_of_work
+from campshub.core.http.serialise import write
+from campshub.core.ops.files import new_file
+from campshub.core.ops.options import organization_option
+from campshub.core.platform import Platform
+
+audit = AppGroup("audit", help="The audit log: who changed what.")
+
+
+@audit.command("export")
+@organization_option
+@click.option("--from", "first", type=click.DateTime(["%Y-%m-%d"]), help="The first date (UTC); else the very first.")
+@click.option("--to", "last", type=click.DateTime(["%Y-%m-%d"]), help="The last date (UTC); else today.")
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="A new file; its owner alone reads it.")
+def export(*, organization_id: UUID, first: datetime | None, last: datetime | None, output: Path) -> None:
+    """Write an organization's audit log to a file, one entry of JSON a line, with names in the clear.
+
+    Example: flask audit export --organization 0198... --from 2026-01-01 --output audit-2026.ndjson
+    """
+    platform: Platform = current_app.extensions["campshub"]
+    dates = {"first": first.date() if first else date.min, "last": last.date() if last else datetime.now(UTC).date()}
+    with unit_of_work(read_only=True, organization_id=organization_id) as session:
+        if session.enter(organization_id).organization_status is None:
+            raise click.ClickException(f"There is no organization {organization_id}.")
+        with new_file(output) as file:
+            count = 0
+            for entry in every_entry(session, organization_id, platform.ring, **dates):
+                file.write(write(entry) + b"\n")
+                count += 1
+    click.echo(f"Wrote {count} entries to {output}.")

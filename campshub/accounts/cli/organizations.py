@@ -1,0 +1,154 @@
+"""``flask organizations``: made, suspended, closed, exported, erased."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+from zoneinfo import available_timezones
+
+import click
+from flask import current_app
+from flask.cli import AppGroup
+
+from campshub.accounts.service import exporting, states
+from campshub.accounts.service import organizations as service
+from campshub.core.db.base import new_id
+from campshub.core.db.work import unit_of_work
+from campshub.core.http.problems import Problem
+from campshub.core.ops.options import json_option, organization_option, say, yes_option
+from campshub.core.platform import Platform
+
+organizations = AppGroup("organizations", help="Organizations: the tenants of this installation.")
+
+
+@organizations.command("create")
+@click.option("--name", required=True)
+@click.option("--time-zone", default="UTC", show_default=True)
+@click.option("--currency", default="EUR", show_default=True)
+@click.option("--locale", default="en", show_default=True)
+@json_option
+def create(*, name: str, time_zone: str, currency: str, locale: str, as_json: bool) -> None:
+    """Create an organization.
+
+    Example: flask organizations create --name "Hill Camp" --time-zone Asia/Kolkata --currency INR
+    """
+    if time_zone not in available_timezones():
+        raise click.ClickException(f"{time_zone} is not a time zone of the IANA database, such as Asia/Kolkata.")
+    organization_id = new_id()
+    with unit_of_work(system=True, organization_id=organization_id) as session:
+        service.create_organization(
+            session,
+            organization_id=organization_id,
+            name=name,
+            time_zone=time_zone,
+            currency=currency.upper(),
+            locale=locale,
+        )
+    say(as_json, f"Created the organization {name}: {organization_id}", id=organization_id, name=name)
+
+
+@organizations.command("suspend")
+@organization_option
+@json_option
+def suspend(*, organization_id: UUID, as_json: bool) -> None:
+    """Suspend an organization: nobody gets in, no job runs, and its data is kept.
+
+    Example: flask organizations suspend --organization 0198...
+    """
+    _change(organization_id, "suspended", as_json=as_json)
+
+
+@organizations.command("resume")
+@organization_option
+@json_option
+def resume(*, organization_id: UUID, as_json: bool) -> None:
+    """Let an organization that was suspended or closed go on.
+
+    Example: flask organizations resume --organization 0198...
+    """
+    _change(organization_id, "active", as_json=as_json)
+
+
+@organizations.command("close")
+@organization_option
+@yes_option
+@json_option
+def close(*, organization_id: UUID, yes: bool, as_json: bool) -> None:
+    """Close an organization: nobody gets in, and after ORGANIZATION_ERASE_DAYS its data may be erased.
+
+    Example: flask organizations close --organization 0198...
+    """
+    if not yes:
+        click.confirm(f"This closes {organization_id}: all of its users are out at once. Go on?", abort=True)
+    _change(organization_id, "closed", as_json=as_json)
+
+
+@organizations.command("export")
+@organization_option
+@click.option("--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="An empty folder.")
+@json_option
+def export(*, organization_id: UUID, output: Path, as_json: bool) -> None:
+    """Write all data of an organization into a folder: a file of NDJSON a table, what is sealed readable.
+
+    Example: flask organizations export --organization 0198... --output hill-camp
+    """
+    output.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if any(output.iterdir()):
+        raise click.ClickException(f"{output} is not empty.")
+    with unit_of_work(system=True, organization_id=organization_id) as session:
+        if session.enter(organization_id).organization_status is None:
+            raise click.ClickException(f"There is no organization {organization_id}.")
+        exporting.note_export(session, organization_id=organization_id)
+    platform: Platform = current_app.extensions["campshub"]
+    manifest = exporting.export(platform, organization_id=organization_id, folder=output, now=datetime.now(UTC))
+    rows = sum(file["rows"] for file in manifest["files"].values())
+    say(as_json, f"Wrote {rows:,} rows in {len(manifest['files'])} files into {output}.", **manifest)
+
+
+@organizations.command("erase-closed")
+@click.option("--organization", "only", type=click.UUID, help="This one alone.")
+@click.option("--batch", default=5_000, show_default=True, type=click.IntRange(1, 100_000), help="Rows at a time.")
+@yes_option
+@json_option
+def erase_closed(*, only: UUID | None, batch: int, yes: bool, as_json: bool) -> None:
+    """Erase the organizations that were closed longer than ORGANIZATION_ERASE_DAYS ago, for ever.
+
+    What was broken off goes on where it stopped.
+
+    Example: flask organizations erase-closed --yes
+    """
+    days = current_app.extensions["campshub"].settings.organization_erase_days
+    with unit_of_work(system=True, read_only=True) as session:
+        found = states.due(session, before=datetime.now(UTC) - timedelta(days=days))
+    wanted = found if only is None else [only]
+    if wanted and not yes:
+        names = ", ".join(str(one) for one in wanted)
+        click.confirm(f"This erases all data of {len(wanted)} organizations for ever: {names}. Go on?", abort=True)
+    erased = {str(one): _erase(one, days=days, batch=batch) for one in wanted}
+    say(as_json, f"Erased {len(erased)} organizations, {sum(erased.values()):,} rows.", erased=erased)
+
+
+def _change(organization_id: UUID, status: str, *, as_json: bool) -> None:
+    try:
+        with unit_of_work(system=True, organization_id=organization_id) as session:
+            changed = states.change(session, organization_id=organization_id, status=status, now=session.unit.now)
+            name = changed.name
+    except Problem as problem:
+        raise click.ClickException(f"{organization_id}: {problem.detail}") from problem
+    say(as_json, f"{name} is {status}.", id=organization_id, status=status)
+
+
+def _erase(organization_id: UUID, *, days: int, batch: int) -> int:
+    """Erase one organization, a unit of work each batch; return how many rows."""
+    try:
+        with unit_of_work(system=True, organization_id=organization_id) as session:
+            states.begin_erasure(session, organization_id=organization_id, days=days, now=session.unit.now)
+    except Problem as problem:
+        raise click.ClickException(f"{organization_id}: {problem.detail}") from problem
+    total = 0
+    while True:
+        with unit_of_work(system=True, organization_id=organization_id) as session:
+            step = states.erase_next(session, organization_id=organization_id, most=batch, now=session.unit.now)
+        if step is None:
+            return total
+        total += step[1]
+        click.echo(f"{organization_id}: {step[0]}, {step[1]} rows", err=True)

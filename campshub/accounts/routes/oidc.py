@@ -1,0 +1,67 @@
+"""The addresses of ID tokens of other issuers, and of the identities that are linked to one."""
+
+from typing import Any
+from uuid import UUID
+
+from campshub.accounts.queries import signing_in as queries
+from campshub.accounts.routes.signing_in import auth, client
+from campshub.accounts.schemas import oidc as schemas
+from campshub.accounts.schemas.signing_in import TokenOut
+from campshub.accounts.service import oidc as service
+from campshub.accounts.service.mfa import BadOtp, OtpRequired, StepUpRequired
+from campshub.accounts.service.sessions import NoMembership
+from campshub.core.http.marks import limited, needs, public, secret
+from campshub.core.http.problems import NotFound
+from campshub.core.http.resource import Resource
+from campshub.core.security.issuer_keys import IssuerAway
+from campshub.core.security.oidc import BadIdToken
+from campshub.core.security.permissions import Permission
+
+
+@auth.route("/oidc/")
+class IdToken(Resource):
+    """Signing in with an ID token."""
+
+    @public
+    @limited("login_address")
+    @secret
+    @auth.body(schemas.IdTokenIn)
+    @auth.answers(TokenOut, raises=(BadIdToken, OtpRequired, BadOtp, NoMembership, IssuerAway))
+    def post(self, **given: Any) -> dict[str, Any]:
+        """Exchange an ID token of a configured issuer, once, for tokens of ours."""
+        return service.sign_in(self.session, self.platform, **given, client=client(), now=self.now)
+
+
+@auth.route("/oidc/identities/")
+class Identities(Resource):
+    """One's identities at other issuers."""
+
+    @needs(Permission.ME_READ)
+    @auth.answers(schemas.IdentitiesOut)
+    def get(self) -> dict[str, Any]:
+        """List one's identities at other issuers."""
+        return {"items": queries.identities_of(self.session, self.principal.user_id)}
+
+    @needs(Permission.ME_WRITE)
+    @limited("login")
+    @secret
+    @auth.body(schemas.IdentityIn)
+    @auth.answers(
+        schemas.IdentityOut,
+        status=201,
+        raises=(StepUpRequired, service.IdentityTaken, service.TooManyIdentities, IssuerAway),
+    )
+    def post(self, **given: Any) -> Any:
+        """Link the identity that an ID token shows; from then on it signs one in."""
+        return service.link(self.session, self.platform, self.principal, **given, now=self.now)
+
+
+@auth.route("/oidc/identities/<uuid:identity_id>/")
+class OneIdentity(Resource):
+    """One of one's identities at other issuers."""
+
+    @needs(Permission.ME_WRITE)
+    @auth.answers(None, raises=(NotFound, StepUpRequired))
+    def delete(self, identity_id: UUID) -> None:
+        """Remove one of one's identities."""
+        service.unlink(self.session, self.platform, self.principal, identity_id=identity_id, now=self.now)

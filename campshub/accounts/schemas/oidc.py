@@ -1,0 +1,36 @@
+"""ID tokens of other issuers, and the identities that are linked: what comes in and goes out."""
+
+from marshmallow import fields as ma
+
+from campshub.core.http import fields
+from campshub.core.security.oidc import LONGEST_TOKEN
+
+
+class IdentityIn(fields.In):
+    """An ID token that shows an identity."""
+
+    id_token = fields.Text(required=True, most=LONGEST_TOKEN, least=1)
+    issuer = fields.Text(load_default=None, most=2_000, metadata={"description": "Whose token it must be."})
+    nonce = fields.Text(load_default=None, most=1_000, metadata={"description": "What the token's nonce must be."})
+
+
+class IdTokenIn(IdentityIn):
+    """A sign-in with an ID token."""
+
+    organization_id = fields.Id(load_default=None)
+    otp = fields.Text(load_default=None, most=100, least=1, metadata={"description": "A one-time or recovery code."})
+
+
+class IdentityOut(fields.Out):
+    """An identity at another issuer that signs one in."""
+
+    id = fields.Id(required=True)
+    issuer = fields.Text(required=True)
+    subject = fields.Text(required=True)
+    created_at = fields.Instant(required=True)
+
+
+class IdentitiesOut(fields.Out):
+    """One's identities at other issuers."""
+
+    items = ma.List(ma.Nested(IdentityOut), required=True)

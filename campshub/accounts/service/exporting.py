@@ -1,0 +1,146 @@
+"""All that is held of an organization, as files: a table a file, a row a line, what is sealed opened.
+
+Everything is read in one transaction that sees one moment, and streamed. What proves something by itself (tokens, keys)
+stays here. The manifest is written last: a folder without one is not whole.
+"""
+
+import hashlib
+import os
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy import Connection, Select, select
+
+from campshub.accounts.models import Membership, Organization, User
+from campshub.core.db.base import AnyRow
+from campshub.core.db.erasing import tenant_models
+from campshub.core.db.session import Session
+from campshub.core.db.snapshot import parts_of, snapshot
+from campshub.core.db.work import tell
+from campshub.core.platform import Platform
+from campshub.core.security import audit
+from campshub.core.security.audit import AuditEntry, Change, PersonKey
+from campshub.core.security.sealed import place_of
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+_OWNER_ALONE = 0o600
+_AS_WRITTEN = orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
+
+Opening = Callable[[list[dict[str, Any]]], None]
+
+
+def note_export(session: Session, *, organization_id: UUID) -> None:
+    """Record that all of an organization's data, medical notes too, is read."""
+    change = Change("exported", Organization.__tablename__, organization_id, None, None, {"all": True}, frozenset())
+    tell(session, change)
+
+
+def export(platform: Platform, *, organization_id: UUID, folder: Path, now: datetime) -> dict[str, Any]:
+    """Write an organization's files into an empty folder; return the manifest."""
+    files: dict[str, dict[str, Any]] = {}
+    with snapshot() as connection:
+        for name, parts in _tables(connection, platform, organization_id):
+            files[f"{name}.ndjson"] = _write(folder / f"{name}.ndjson", parts)
+    manifest = {"format": FORMAT, "organization_id": organization_id, "at": now, "files": files}
+    _write(folder / MANIFEST, iter([[manifest]]))
+    return manifest
+
+
+def _tables(
+    connection: Connection, platform: Platform, organization_id: UUID
+) -> Iterator[tuple[str, Iterator[list[dict[str, Any]]]]]:
+    """Yield each table's name and its rows, some at a time."""
+    own = select(*_shown(Organization)).where(Organization.id == organization_id)
+    yield Organization.__tablename__, _rows(connection, own)
+    members = select(Membership.user_id).where(Membership.organization_id == organization_id)
+    yield User.__tablename__, _rows(connection, select(*_shown(User)).where(User.id.in_(members)))
+    for model in reversed(tenant_models()):
+        rows = select(*_shown(model)).where(model.organization_id == organization_id)
+        if model is AuditEntry:
+            opening = _opens_log(connection, platform, organization_id)
+        else:
+            opening = _opens_columns(model, platform)
+        yield model.__tablename__, _rows(connection, rows, opening)
+
+
+def _shown(model: Any) -> list[Any]:
+    """Return a table's columns, without what is secret."""
+    return [column for column in model.__table__.columns if not column.info.get("secret")]
+
+
+def _rows(
+    connection: Connection, statement: Select[Any], opening: Opening | None = None
+) -> Iterator[list[dict[str, Any]]]:
+    for part in parts_of(connection, statement):
+        rows = [_plain(row) for row in part]
+        if opening is not None:
+            opening(rows)
+        yield rows
+
+
+def _plain(row: AnyRow) -> dict[str, Any]:
+    return dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+
+
+def _opens_columns(model: Any, platform: Platform) -> Opening:
+    """Return what opens a table's sealed columns."""
+    sealed = [column for column in _shown(model) if "sealed" in column.info]
+
+    def opening(rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            for column in sealed:
+                value = row[column.name]
+                if value is not None:
+                    text = value.decode() if isinstance(value, bytes) else value
+                    row[column.name] = platform.ring.open(text, context=place_of(column, **row)).decode()
+
+    return opening
+
+
+def _opens_log(connection: Connection, platform: Platform, organization_id: UUID) -> Opening:
+    """Return what opens the personal values of the audit log, with each person's own key."""
+
+    def opening(rows: list[dict[str, Any]]) -> None:
+        persons = {row["person_id"] for row in rows if row["person_id"] is not None}
+        keys = {
+            person: audit.unwrap_person_key(platform.ring, organization_id, person, sealed)
+            for person, sealed in connection.execute(
+                select(PersonKey.id, PersonKey.sealed_key).where(
+                    PersonKey.organization_id == organization_id, PersonKey.id.in_(persons)
+                )
+            )
+            if sealed is not None
+        }
+        for row in rows:
+            for side in ("before", "after"):
+                key = keys.get(row["person_id"])
+                row[side] = audit.opened_values(row["entity"], row["entity_id"], row[side], key)
+
+    return opening
+
+
+def _write(path: Path, parts: Iterator[list[Any]]) -> dict[str, Any]:
+    """Write rows, a line each, for the owner's eyes alone; return how many, how long and what they add up to."""
+    digest, rows, size = hashlib.sha256(), 0, 0
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ALONE), "wb") as file:
+        for part in parts:
+            for row in part:
+                line = orjson.dumps(row, default=_other, option=_AS_WRITTEN)
+                file.write(line)
+                digest.update(line)
+                rows, size = rows + 1, size + len(line)
+        file.flush()
+        os.fsync(file.fileno())
+    return {"rows": rows, "bytes": size, "sha256": digest.hexdigest()}
+
+
+def _other(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return b64encode(value).decode()
+    return str(value)

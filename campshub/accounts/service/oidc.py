@@ -1,0 +1,224 @@
+"""Signing in with an ID token of another issuer, which is exchanged once for tokens of ours.
+
+Nobody becomes a user by it. An identity belongs to the user who has linked it, or who has the e-mail address that a
+trusted issuer calls verified.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select, text
+
+from campshub.accounts.models import User
+from campshub.accounts.queries import signing_in as queries
+from campshub.accounts.service import attempts, mfa, sessions
+from campshub.accounts.service.sessions import NoMembership
+from campshub.core.db.base import AnyRow, new_id
+from campshub.core.db.session import Session
+from campshub.core.http.problems import Conflict, Invalid, NotFound
+from campshub.core.platform import Platform
+from campshub.core.security import events
+from campshub.core.security.events import Kind
+from campshub.core.security.oidc import LEEWAY_S, BadIdToken, Shown
+from campshub.core.security.principal import Principal
+
+MOST_IDENTITIES = 20
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+# The database's clock may be behind ours by so much.
+_MARGIN = timedelta(seconds=LEEWAY_S + 600)
+_EXCHANGE = text("SELECT exchange_id_token(:digest, :until)")
+_LINK = text("SELECT * FROM link_identity(:id, :issuer, :subject, :user_id)")
+_UNLINK = text("SELECT unlink_identity(:user_id, :id)")
+
+
+class IdentityTaken(Conflict):
+    """This identity is linked to another user already."""
+
+    code = "identity_taken"
+
+
+class TooManyIdentities(Conflict):
+    """This many identities are linked to you already; remove one first."""
+
+    code = "too_many_identities"
+
+
+def sign_in(
+    session: Session,
+    platform: Platform,
+    *,
+    id_token: str,
+    issuer: str | None,
+    nonce: str | None,
+    organization_id: UUID | None,
+    otp: str | None,
+    client: str | None,
+    now: datetime,
+) -> dict[str, Any]:
+    """Exchange an ID token for tokens of an organization: the one named, else the one last used.
+
+    :raises BadIdToken: it is not genuine, was exchanged before, or is nobody's who may sign in; which, is not told.
+    :raises OtpRequired: the user has a second factor, no code came with the token, and the issuer's does not count.
+    :raises BadOtp: the code is wrong, or has been used.
+    :raises NoMembership: the user does not belong to the organization named, or to any.
+    """
+    shown = _read(session, platform, id_token, issuer=issuer, nonce=nonce)
+    known = _whose(session, shown)
+    organizations = queries.memberships_of(session, known.user_id)
+    chosen = next((o for o in organizations if organization_id in (None, o.organization_id)), None)
+    if chosen is None:
+        raise NoMembership
+    session.enter(chosen.organization_id, known.user_id)
+    has = _let_in(session, platform, shown, known, otp=otp, now=now)
+    opened = sessions.open_session(
+        session,
+        platform,
+        user_id=known.user_id,
+        session_version=known.session_version,
+        client=client,
+        # What is dangerous asks when the user has shown who they are, not when they were last let through.
+        authenticated_at=min(now, shown.authenticated_at or _NEVER),
+        must_enrol=bool(has.is_required and not has.is_confirmed),
+        has_issuers_factor=shown.has_second_factor,
+    )
+    return {**opened, "organizations": organizations}
+
+
+def link(
+    session: Session,
+    platform: Platform,
+    principal: Principal,
+    *,
+    id_token: str,
+    issuer: str | None,
+    nonce: str | None,
+    now: datetime,
+) -> dict[str, Any]:
+    """Link the identity that an ID token shows to the signed-in user; it uses the token up.
+
+    :raises StepUpRequired: the password has not been shown lately.
+    :raises Invalid: the token is not genuine, or was exchanged before.
+    :raises IdentityTaken: the identity is another user's.
+    :raises TooManyIdentities: there are too many.
+    """
+    mfa.require_recent(session, platform, principal, now)
+    try:
+        shown = _read(session, platform, id_token, issuer=issuer, nonce=nonce)
+    except BadIdToken:
+        raise _no_good_token() from None
+    if not _is_first(session, shown):
+        raise _no_good_token()
+    if len(queries.identities_of(session, principal.user_id)) >= MOST_IDENTITIES:
+        raise TooManyIdentities
+    linked = _linked(session, shown, principal.user_id)
+    return {"id": linked.identity_id, "issuer": shown.issuer, "subject": shown.subject, "created_at": linked.at}
+
+
+def unlink(session: Session, platform: Platform, principal: Principal, *, identity_id: UUID, now: datetime) -> None:
+    """Remove one of the signed-in user's identities.
+
+    :raises NotFound: they have no such one.
+    :raises StepUpRequired: the password has not been shown lately.
+    """
+    if identity_id not in (row.id for row in queries.identities_of(session, principal.user_id)):
+        raise NotFound
+    mfa.require_recent(session, platform, principal, now)
+    if not session.scalar(_UNLINK, {"user_id": principal.user_id, "id": identity_id}):
+        raise NotFound
+    events.happened(session, Kind.IDENTITY_UNLINKED, principal.user_id)
+
+
+def _read(session: Session, platform: Platform, id_token: str, *, issuer: str | None, nonce: str | None) -> Shown:
+    session.let_go()  # the issuer may have to be asked for its keys
+    try:
+        return platform.oidc.read(id_token, issuer=issuer, nonce=nonce)
+    except BadIdToken:
+        attempts.note_failure(session, None, Kind.ID_TOKEN_REFUSED)
+        raise
+
+
+def _let_in(
+    session: Session, platform: Platform, shown: Shown, known: AnyRow, *, otp: str | None, now: datetime
+) -> AnyRow:
+    """Ask for a second factor where there is one, and use the token up; return what there is of the factor."""
+    has = mfa.show(session, known.user_id)
+    if has.is_confirmed and not shown.has_second_factor:
+        _require_second(session, platform, known, otp=otp, now=now)
+    if not _is_first(session, shown):
+        raise _refusal(session, known)
+    if not known.is_linked:
+        _link_by_email(session, shown, known)
+    return has
+
+
+def _whose(session: Session, shown: Shown) -> AnyRow:
+    """Return the user whom an identity signs in: it is linked to them, or can be by their address.
+
+    :raises BadIdToken: there is none, or they are disabled.
+    """
+    known = queries.user_of_identity(session, issuer=shown.issuer, subject=shown.subject, email=shown.email)
+    if known is None or known.status not in (("active",) if known.is_linked else ("active", "invited")):
+        raise _refusal(session, known)
+    return known
+
+
+def _refusal(session: Session, known: AnyRow | None) -> BadIdToken:
+    """Record a genuine token that signs nobody in; return what refuses it."""
+    attempts.note_failure(session, known.user_id if known else None, Kind.ID_TOKEN_REFUSED)
+    return BadIdToken()
+
+
+def _no_good_token() -> Invalid:
+    return Invalid.at("/id_token", "refused", "Not a valid ID token, or used before.")
+
+
+def _require_second(session: Session, platform: Platform, known: AnyRow, *, otp: str | None, now: datetime) -> None:
+    """Use up a code; a wrong one counts as a failed attempt, as with a password.
+
+    :raises OtpRequired: there is none.
+    :raises BadOtp: it is wrong, or has been used, or the account is held.
+    """
+    if otp is None:
+        raise mfa.OtpRequired
+    counted = attempts.begin(session, platform, known.email)
+    if counted.is_held:
+        attempts.failed(session, platform, known.email, counted)
+        raise mfa.BadOtp
+    try:
+        mfa.require_second(session, platform, user_id=known.user_id, otp=otp, now=now)
+    except mfa.BadOtp:
+        attempts.failed(session, platform, known.email, counted)
+        raise
+    attempts.succeeded(session, platform, known.email, counted, upgraded=None)
+
+
+def _is_first(session: Session, shown: Shown) -> bool:
+    """Note that a token is exchanged, with this unit's commit; tell whether it is for the first time."""
+    return bool(session.scalar(_EXCHANGE, {"digest": shown.digest, "until": shown.expires_at + _MARGIN}))
+
+
+def _link_by_email(session: Session, shown: Shown, known: AnyRow) -> None:
+    """Link the identity to the user who has its address; one who was only invited so far is active from now on.
+
+    :raises BadIdToken: someone else was faster.
+    """
+    try:
+        _linked(session, shown, known.user_id)
+    except IdentityTaken:
+        raise _refusal(session, known) from None
+    if known.status == "invited":
+        user = session.scalars(select(User).where(User.id == known.user_id).with_for_update()).one()
+        user.status = "active"
+        session.flush()
+        sessions.tell_organizations(session, known.user_id)
+
+
+def _linked(session: Session, shown: Shown, user_id: UUID) -> AnyRow:
+    given = {"id": new_id(), "issuer": shown.issuer, "subject": shown.subject, "user_id": user_id}
+    row = session.execute(_LINK, given).one()
+    if row.user_id != user_id:
+        raise IdentityTaken
+    if row.identity_id == given["id"]:
+        events.happened(session, Kind.IDENTITY_LINKED, user_id)
+    return row

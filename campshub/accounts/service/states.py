@@ -1,0 +1,154 @@
+"""The states of an organization: active, suspended (nobody gets in, data kept), closed (erased after a while)."""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import select
+
+from campshub.accounts.models import Membership, Organization, OrganizationErasure, User
+from campshub.accounts.service import mfa
+from campshub.core.db.base import PLATFORM_ID
+from campshub.core.db.erasing import erase_row, erase_some, erase_some_with, tenant_models
+from campshub.core.db.session import Session
+from campshub.core.http.conditional import require_version
+from campshub.core.http.problems import Conflict, NotFound
+from campshub.core.platform import Platform
+from campshub.core.security import events
+from campshub.core.security.events import Kind
+from campshub.core.security.principal import Principal
+
+_KINDS = {
+    "active": Kind.ORGANIZATION_RESUMED,
+    "suspended": Kind.ORGANIZATION_SUSPENDED,
+    "closed": Kind.ORGANIZATION_CLOSED,
+}
+
+
+class ErasureBegun(Conflict):
+    """This organization is being erased; that cannot be taken back."""
+
+    code = "erasure_begun"
+
+
+class NotClosed(Conflict):
+    """This organization is not closed."""
+
+    code = "not_closed"
+
+
+class NotDue(Conflict):
+    """This organization was closed too short a time ago."""
+
+    code = "not_due"
+
+
+def close(session: Session, platform: Platform, principal: Principal, *, now: datetime) -> Organization:
+    """Close the principal's own organization.
+
+    :raises StepUpRequired: the password has not been shown lately.
+    """
+    mfa.require_recent(session, platform, principal, now)
+    return _set(session, _lock(session, principal.organization_id), "closed", now)
+
+
+def change(
+    session: Session, *, organization_id: UUID, now: datetime, expected: int | None = None, status: str | None = None
+) -> Organization:
+    """Give any organization another state; needs the system role. Its own log tells who did.
+
+    :raises NotFound: there is no such organization.
+    :raises PreconditionFailed: it has changed since the caller read it.
+    :raises ErasureBegun: it is being erased.
+    """
+    session.enter(organization_id, session.unit.user_id)
+    organization = _lock(session, organization_id)
+    require_version(organization, expected)
+    if organization.status == "closed" and session.get(OrganizationErasure, organization_id) is not None:
+        raise ErasureBegun
+    return _set(session, organization, status or organization.status, now)
+
+
+def due(session: Session, *, before: datetime) -> list[UUID]:
+    """Return the organizations that were closed before an instant, and those whose erasure was broken off."""
+    closed = select(Organization.id).where(Organization.status == "closed", Organization.closed_at <= before)
+    begun = select(OrganizationErasure.id).where(OrganizationErasure.finished_at.is_(None))
+    return sorted({*session.scalars(closed), *session.scalars(begun)})
+
+
+def begin_erasure(session: Session, *, organization_id: UUID, days: int, now: datetime) -> None:
+    """Note that an organization is being erased; from then on it cannot be opened again.
+
+    :raises NotFound: there is no such organization.
+    :raises NotClosed: it is not closed.
+    :raises NotDue: it was closed less than so many days ago.
+    """
+    if _is_begun(session, organization_id):
+        return
+    organization = _lock(session, organization_id)
+    if _is_begun(session, organization_id):  # by someone else, meanwhile
+        return
+    if organization.closed_at is None:
+        raise NotClosed
+    if organization.closed_at > now - timedelta(days=days):
+        raise NotDue
+    session.add(
+        OrganizationErasure(
+            id=organization_id, closed_at=organization.closed_at, started_at=now, finished_at=None, counts={}
+        )
+    )
+
+
+def erase_next(session: Session, *, organization_id: UUID, most: int, now: datetime) -> tuple[str, int] | None:
+    """Erase some more of an organization; return of which table and how many rows, None once nothing is left.
+
+    The organization itself goes when its rows are gone. What a request that was still at work then may have left is
+    looked for once more.
+    """
+    erasure = session.scalars(
+        select(OrganizationErasure).where(OrganizationErasure.id == organization_id).with_for_update()
+    ).one()
+    # Memberships last: their users go with them, whom other rows refer to.
+    for model in sorted(tenant_models(), key=lambda model: model is Membership):
+        found = _erase(session, model, organization_id, most)
+        if any(found.values()):
+            return _noted(erasure, found)
+    if erase_row(session, Organization, organization_id):
+        return _noted(erasure, {Organization.__tablename__: 1})
+    erasure.finished_at = erasure.finished_at or now
+    return None
+
+
+def _lock(session: Session, organization_id: UUID) -> Organization:
+    organization = session.scalars(
+        select(Organization).where(Organization.id == organization_id, Organization.id != PLATFORM_ID).with_for_update()
+    ).one_or_none()
+    if organization is None:
+        raise NotFound
+    return organization
+
+
+def _is_begun(session: Session, organization_id: UUID) -> bool:
+    begun = session.get(OrganizationErasure, organization_id)
+    return begun is not None and begun.finished_at is None
+
+
+def _set(session: Session, organization: Organization, status: str, now: datetime) -> Organization:
+    if organization.status != status:
+        organization.status = status
+        organization.closed_at = now if status == "closed" else None
+        events.happened(session, _KINDS[status], session.unit.user_id)
+    return organization
+
+
+def _erase(session: Session, model: type, organization_id: UUID, most: int) -> dict[str, int]:
+    """Erase some rows of one table; users who belong nowhere else go with their memberships."""
+    if model is not Membership:
+        return {model.__tablename__: erase_some(session, model, organization_id, most=most)}  # type: ignore[attr-defined]
+    memberships, users = erase_some_with(session, model, User, organization_id, by="user_id", most=most)
+    return {model.__tablename__: memberships, User.__tablename__: users}
+
+
+def _noted(erasure: OrganizationErasure, found: dict[str, int]) -> tuple[str, int]:
+    counts = erasure.counts
+    erasure.counts = {**counts, **{name: counts.get(name, 0) + count for name, count in found.items() if count}}
+    return next(iter(found.items()))

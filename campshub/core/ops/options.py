@@ -1,0 +1,16 @@
+"""Options that many commands take, and how they say what they did."""
+
+from typing import Any
+
+import click
+
+from campshub.core.http.serialise import write
+
+organization_option = click.option("--organization", "organization_id", required=True, type=click.UUID)
+json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+def say(as_json: bool, sentence: str, **facts: Any) -> None:  # noqa: FBT001 - a flag of the command line
+    """Say what was done, to a person or to a script."""
+    click.echo(write(facts).decode() if as_json else sentence)

@@ -1,0 +1,655 @@
+"""ID tokens of other issuers: each is verified in full, exchanged once, and signs in whom it belongs to."""
+
+import base64
+import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pyotp
+import pytest
+
+from campshub.accounts.models import Membership, Organization, User
+from campshub.app import create_app
+from campshub.core.db.base import new_id
+from campshub.core.db.work import unit_of_work
+from campshub.core.security.permissions import Role
+from tests.conftest import PASSWORD, Client, close, new_place, settings_of
+from tests.issuer import AUDIENCE, DISCOVERY, KEYS, Issuer, encoded, new_key, the_issuer
+
+OIDC, IDENTITIES, TOTP = "/api/auth/oidc/", "/api/auth/oidc/identities/", "/api/auth/mfa/totp/"
+AT_ONCE = 50
+
+
+@pytest.fixture
+def issuer():
+    return the_issuer()
+
+
+@pytest.fixture
+def anyone(app):
+    return Client(app)
+
+
+def email_of(client):
+    return client.get("/api/me/").json["email"]
+
+
+@pytest.fixture
+def mail(api):
+    """What a token says of the admin's address."""
+    return {"email": email_of(api).upper(), "email_verified": True}
+
+
+def signed_in(app, client):
+    given = {"email": email_of(client), "password": PASSWORD}
+    tokens = Client(app).made("/api/auth/token/", given)
+    return Client(app, {"Authorization": f"Bearer {tokens['access_token']}"}, client.user_id)
+
+
+def refused(answer):
+    """Return what a refusal says, without what differs from request to request."""
+    return answer.status, {name: value for name, value in answer.problem.items() if name != "trace_id"}
+
+
+def changed(app, place, model, row, **values):
+    with app.app_context(), unit_of_work(system=True, organization_id=place.id) as session:
+        entity = session.query(model).filter_by(**row).one()
+        for name, value in values.items():
+            setattr(entity, name, value)
+
+
+def events(sql, kind, user_id):
+    return len(sql("SELECT 1 FROM security_events WHERE kind = %s AND user_id = %s", kind, user_id))
+
+
+# What a good token does ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
+def test_an_id_token_is_exchanged_for_tokens_of_ours(anyone, api, place, issuer, mail, sql, algorithm):
+    answer = anyone.post(OIDC, {"id_token": issuer.token(algorithm, **mail), "issuer": issuer.url})
+
+    assert answer.status == 200, answer.response.text
+    assert (
+        answer.json.keys()
+        == anyone.post("/api/auth/token/", {"email": mail["email"], "password": PASSWORD}).json.keys()
+    )
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.json["organization_id"] == str(place.id)
+    me = anyone.get("/api/me/", headers={"Authorization": f"Bearer {answer.json['access_token']}"})
+    assert (me.status, me.json["id"]) == (200, str(api.user_id))
+    assert Client(anyone.app).post("/api/auth/refresh/", {"refresh_token": answer.json["refresh_token"]}).status == 200
+    assert events(sql, "identity_linked", api.user_id) == 1
+
+
+def test_an_identity_that_is_linked_needs_no_address_any_more(anyone, api, issuer, mail):
+    subject = new_id().hex
+    first = anyone.post(OIDC, {"id_token": issuer.token(sub=subject, **mail)})
+    later = anyone.post(OIDC, {"id_token": issuer.token(sub=subject)})
+
+    assert (first.status, later.status) == (200, 200)
+    assert [row["subject"] for row in api.get(IDENTITIES).json["items"]] == [subject]
+
+
+def test_an_address_that_has_changed_hands_at_the_issuer_links_to_nobody(anyone, api, issuer, mail):
+    assert anyone.post(OIDC, {"id_token": issuer.token(**mail)}).status == 200
+
+    assert anyone.post(OIDC, {"id_token": issuer.token(**mail)}).status == 401  # another sub
+    assert len(api.get(IDENTITIES).json["items"]) == 1
+
+
+def test_nobody_becomes_a_user_by_a_token(anyone, issuer, sql):
+    email = f"{new_id().hex}@example.org"
+
+    assert anyone.post(OIDC, {"id_token": issuer.token(email=email, email_verified=True)}).status == 401
+    assert sql("SELECT 1 FROM users WHERE email_key = %s", email) == []
+
+
+def test_one_who_was_only_invited_is_active_from_then_on(app, anyone, api, place, issuer, mail):
+    changed(app, place, User, {"id": api.user_id}, status="invited")
+    assert api.get("/api/me/").status == 401
+
+    answer = anyone.post(OIDC, {"id_token": issuer.token(**mail)})
+
+    assert answer.status == 200
+    assert anyone.get("/api/me/", headers={"Authorization": f"Bearer {answer.json['access_token']}"}).status == 200
+
+
+def test_the_organization_named_else_the_last_one_is_signed_in_to(app, anyone, api, place, other, issuer, mail):
+    subject = new_id().hex
+    with app.app_context(), unit_of_work(system=True, organization_id=other.id) as session:
+        session.add(Membership(organization_id=other.id, user_id=api.user_id, role="trainer"))
+
+    def exchange(**given):
+        return anyone.post(OIDC, {"id_token": issuer.token(sub=subject, **mail), **given})
+
+    assert exchange(organization_id=str(other.id)).json["organization_id"] == str(other.id)
+    assert exchange().json["organization_id"] == str(other.id)
+    assert exchange(organization_id=str(new_id())).problem["code"] == "no_membership"
+    changed(app, other, Organization, {"id": other.id}, status="suspended")
+    assert exchange(organization_id=str(other.id)).problem["code"] == "no_membership"
+    assert exchange().json["organization_id"] == str(place.id)
+
+
+# What is refused -----------------------------------------------------------------------------------------------------
+
+
+NOW = time.time()
+BAD = {
+    "alg none": lambda i, m: i.unsigned(**m),
+    "HS256 with the public key": lambda i, m: i.signed_as_hmac(**m),
+    "another algorithm than the key's": lambda i, m: i.token("ES256", {"kid": i.private["RS256"][0]}, **m),
+    "the issuer's name, another's key": lambda _, m: Issuer("RS256").token(**{**m, "iss": the_issuer().url}),
+    "another issuer": lambda _, m: Issuer("RS256").token(**m),
+    "another audience": lambda i, m: i.token(aud="someone-else", **m),
+    "another audience as well": lambda i, m: i.token(aud=[AUDIENCE, "someone-else"], azp=AUDIENCE, **m),
+    "no audience": lambda i, m: i.token(aud=None, **m),
+    "run out": lambda i, m: i.token(iat=int(NOW) - 7200, exp=int(NOW) - 3600, **m),
+    "no end": lambda i, m: i.token(exp=None, **m),
+    "an end too far away": lambda i, m: i.token(exp=int(NOW) + 200_000, **m),
+    "an end that is no number": lambda i, m: i.token(exp="9" * 400, **m),
+    "issued tomorrow": lambda i, m: i.token(iat=int(NOW) + 7200, exp=int(NOW) + 9000, **m),
+    "no date": lambda i, m: i.token(iat=None, **m),
+    "not yet": lambda i, m: i.token(nbf=int(NOW) + 7200, **m),
+    "nobody": lambda i, m: i.token(sub=None, **m),
+    "an empty name": lambda i, m: i.token(sub="", **m),
+    "a name without end": lambda i, m: i.token(sub="x" * 300, **m),
+    "an address that is not verified": lambda i, m: i.token(**{**m, "email_verified": False}),
+    "an address of which nothing is said": lambda i, m: i.token(**{**m, "email_verified": None}),
+    "no address": lambda i, _: i.token(),
+    "a token for something else": lambda i, m: i.token("", {"typ": "at+jwt"}, **m),
+    "an unknown extension": lambda i, m: i.token("", {"crit": ["b64"], "b64": True}, **m),
+    "an unknown key": lambda i, m: i.token("", {"kid": "made up"}, **m),
+    "a key that is no text": lambda i, m: f"{encoded({'alg': 'RS256', 'kid': 7})}.{encoded(i.claims(**m))}.AAAA",
+    "a signature of nothing": lambda i, m: i.token(**m).rpartition(".")[0] + ".",
+    "changed on the way": lambda i, m: ".".join(
+        (i.token(**m).split(".")[0], encoded(i.claims(**m)), i.token(**m).split(".")[2])
+    ),
+    "an issuer that is a list": lambda i, m: f"{encoded({'alg': 'RS256'})}.{encoded({**m, 'iss': [i.url]})}.AAAA",
+    "no object": lambda *_: f"{encoded({'alg': 'RS256'})}.{encoded([1])}.AAAA",
+    "no token": lambda *_: "not a token",
+}
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_a_bad_token_is_refused_like_any_other(anyone, api, issuer, mail, bad):
+    answer = anyone.post(OIDC, {"id_token": BAD[bad](issuer, mail)})
+
+    assert refused(answer) == refused(anyone.post(OIDC, {"id_token": "x"}))
+    assert (answer.status, answer.problem["code"]) == (401, "bad_id_token")
+    assert api.get(IDENTITIES).json == {"items": []}
+
+
+@pytest.mark.parametrize(
+    ("claims", "given"),
+    [
+        ({"nonce": "one"}, {"nonce": "another"}),
+        ({}, {"nonce": "one"}),
+        ({}, {"issuer": "https://accounts.example.org"}),
+        ({"aud": [AUDIENCE, "app"], "azp": "elsewhere"}, {}),
+        ({"aud": [AUDIENCE, "app"]}, {}),
+    ],
+)
+def test_nonce_issuer_and_party_must_be_the_ones_meant(stack, database, api, issuer, mail, claims, given):
+    with_two = json.dumps([issuer.setting(audiences=[AUDIENCE, "app"])])
+    app = create_app(settings_of(stack, database, oidc_issuers=with_two))
+
+    bad = Client(app).post(OIDC, {"id_token": issuer.token(**mail, **claims), **given})
+    good = {**claims, **({"azp": "app"} if "aud" in claims else {}), **({"nonce": "n"} if "nonce" in given else {})}
+    same = {name: {"nonce": "n", "issuer": issuer.url}[name] for name in given}
+    fine = Client(app).post(OIDC, {"id_token": issuer.token(**mail, **good), **same})
+    close(app)
+
+    assert (bad.status, bad.problem["code"]) == (401, "bad_id_token")
+    assert fine.status == 200, fine.response.text
+
+
+def test_clocks_may_differ_a_little(anyone, issuer, mail):
+    now, subject = int(time.time()), new_id().hex
+    late = issuer.token(sub=subject, iat=now - 600, exp=now - 10, **mail)
+    early = issuer.token(sub=subject, iat=now + 10, nbf=now + 10, **mail)
+
+    assert [anyone.post(OIDC, {"id_token": one}).status for one in (late, early)] == [200, 200]
+
+
+@pytest.mark.parametrize("model", [User, Membership])
+def test_whoever_is_disabled_is_not_let_in(app, anyone, api, place, issuer, mail, model):
+    subject = new_id().hex
+    assert anyone.post(OIDC, {"id_token": issuer.token(sub=subject, **mail)}).status == 200
+    changed(app, place, model, {"id" if model is User else "user_id": api.user_id}, status="disabled")
+
+    for claims in ({"sub": subject}, {}):
+        answer = anyone.post(OIDC, {"id_token": issuer.token(**claims, **mail)})
+        assert answer.status == (401 if model is User or not claims else 403)
+
+
+def test_an_issuer_that_is_not_trusted_for_addresses_links_nobody_by_them(stack, database, issuer, api, mail):
+    app = create_app(settings_of(stack, database, oidc_issuers=json.dumps([issuer.setting(trusts_email=False)])))
+    subject = new_id().hex
+
+    before = Client(app).post(OIDC, {"id_token": issuer.token(sub=subject, **mail)})
+    client = signed_in(app, api)
+    linked = client.post(IDENTITIES, {"id_token": issuer.token(sub=subject)})
+    after = Client(app).post(OIDC, {"id_token": issuer.token(sub=subject)})
+    close(app)
+
+    assert (before.status, linked.status, after.status) == (401, 201, 200)
+
+
+def test_refusals_are_security_events(anyone, api, issuer, mail, sql):
+    platforms = "SELECT count(*) FROM security_events WHERE kind = 'id_token_refused' AND user_id IS NULL"
+    before, good = sql(platforms), issuer.token(**mail)
+    anyone.post(OIDC, {"id_token": issuer.unsigned(**mail)})
+
+    assert sql(platforms)[0][0] == before[0][0] + 1
+    assert anyone.post(OIDC, {"id_token": good}).status == 200
+    assert anyone.post(OIDC, {"id_token": good}).status == 401
+    assert events(sql, "id_token_refused", api.user_id) == 1
+
+
+# Once ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_token_is_exchanged_once(anyone, issuer, mail):
+    token = issuer.token("ES256", **mail)
+    first, again = (anyone.post(OIDC, {"id_token": token}) for _ in range(2))
+
+    assert (first.status, again.status) == (200, 401)
+    assert refused(again) == refused(anyone.post(OIDC, {"id_token": "x"}))
+
+
+def test_another_way_to_write_its_signature_makes_no_second_token(anyone, issuer, mail):
+    """Of a signature (r, s) by ES256 also (r, n - s) is genuine, and whoever has one can write the other."""
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    token = issuer.token("ES256", **mail)
+    head, _, signature = token.rpartition(".")
+    raw = base64.urlsafe_b64decode(signature + "==")
+    mirrored = raw[:32] + (order - int.from_bytes(raw[32:], "big")).to_bytes(32, "big")
+
+    assert anyone.post(OIDC, {"id_token": token}).status == 200
+    assert anyone.post(OIDC, {"id_token": f"{head}.{encoded(mirrored)}"}).status == 401
+
+
+def test_of_fifty_exchanges_of_one_token_at_once_one_succeeds(app, issuer, mail):
+    token = issuer.token(**mail)
+    with ThreadPoolExecutor(AT_ONCE) as people:
+        statuses = list(people.map(lambda _: Client(app).post(OIDC, {"id_token": token}).status, range(AT_ONCE)))
+    while 503 in statuses:  # a busy database puts some off
+        statuses.remove(503)
+        statuses.append(Client(app).post(OIDC, {"id_token": token}).status)
+
+    assert sorted(statuses) == [200] + [401] * (AT_ONCE - 1)
+
+
+def test_what_has_run_out_is_forgotten(anyone, issuer, mail, sql):
+    sql("INSERT INTO exchanged_id_tokens VALUES ('\\x01', now() - INTERVAL '1 minute') RETURNING 1")
+    anyone.post(OIDC, {"id_token": issuer.token(**mail)})
+
+    assert sql("SELECT 1 FROM exchanged_id_tokens WHERE key = '\\x01'") == []
+
+
+# The second factor ---------------------------------------------------------------------------------------------------
+
+
+def enrolled(app, api, sql):
+    client = signed_in(app, api)
+    totp = pyotp.TOTP(client.made(TOTP, None)["secret"])
+    codes = client.made(f"{TOTP}confirm/", {"otp": totp.now()})["recovery_codes"]
+    sql("UPDATE totp_secrets SET last_step = 0 WHERE user_id = %s RETURNING 1", api.user_id)
+    return totp, codes
+
+
+def test_a_second_factor_is_asked_for_and_the_token_is_not_used_up_before(app, anyone, api, issuer, mail, sql):
+    totp, codes = enrolled(app, api, sql)
+    token = issuer.token(amr=["pwd", "mfa"], **mail)
+
+    lacking = anyone.post(OIDC, {"id_token": token})
+    wrong = anyone.post(OIDC, {"id_token": token, "otp": "000000" if totp.now() != "000000" else "000001"})
+    right = anyone.post(OIDC, {"id_token": token, "otp": totp.now()})
+
+    assert [lacking.problem["code"], wrong.problem["code"], right.status] == ["otp_required", "bad_otp", 200]
+    assert events(sql, "sign_in_failed", api.user_id) == 1
+    assert anyone.post(OIDC, {"id_token": token, "otp": codes[0]}).problem["code"] == "bad_id_token"
+
+
+def test_wrong_codes_hold_the_account_as_wrong_passwords_do(stack, database, app, api, issuer, mail, sql):
+    totp, _ = enrolled(app, api, sql)
+    held = create_app(settings_of(stack, database, lockout_account_after=3))
+    wrong = "000000" if totp.now() != "000000" else "000001"
+    tries = [Client(held).post(OIDC, {"id_token": issuer.token(**mail), "otp": wrong}) for _ in range(3)]
+    right = Client(held).post(OIDC, {"id_token": issuer.token(**mail), "otp": totp.now()})
+    close(held)
+
+    assert {one.problem["code"] for one in (*tries, right)} == {"bad_otp"}
+
+
+@pytest.mark.parametrize(("counted", "code"), [(["mfa"], None), ([], "otp_required")])
+def test_the_issuers_own_second_factor_counts_where_the_setting_says_so(
+    stack, database, app, api, issuer, mail, sql, counted, code
+):
+    enrolled(app, api, sql)
+    own = create_app(settings_of(stack, database, oidc_issuers=json.dumps([issuer.setting(mfa_amr=counted)])))
+    with_amr = Client(own).post(OIDC, {"id_token": issuer.token(amr=["mfa"], **mail)})
+    without = Client(own).post(OIDC, {"id_token": issuer.token(amr="mfa", **mail)})
+    close(own)
+
+    assert (with_amr.problem["code"] if with_amr.status != 200 else None) == code
+    assert without.problem["code"] in ("otp_required", "bad_id_token")
+
+
+def test_a_role_that_needs_a_second_factor_needs_one_here_too(stack, database, api, issuer, mail):
+    assert api.patch("/api/organization/", {"mfa_roles": ["admin"]}).status == 200
+    own = create_app(settings_of(stack, database, oidc_issuers=json.dumps([issuer.setting(mfa_amr=["mfa"])])))
+    subject = new_id().hex
+    states = []
+    for amr in (["mfa"], ["pwd"]):
+        tokens = Client(own).made(OIDC, {"id_token": issuer.token(sub=subject, amr=amr, **mail)})
+        again = Client(own).made("/api/auth/refresh/", {"refresh_token": tokens["refresh_token"]})
+        for token in (tokens, again):
+            headers = {"Authorization": f"Bearer {token['access_token']}"}
+            answer = Client(own, headers).get("/api/organization/")
+            states.append(answer.status if answer.status == 200 else answer.problem["code"])
+    close(own)
+
+    assert states == [200, 200, "mfa_required", "mfa_required"]
+
+
+# Linking -------------------------------------------------------------------------------------------------------------
+
+
+def test_one_links_lists_and_removes_ones_own_identities(app, anyone, api, place, issuer, sql):
+    client, subject = signed_in(app, api), new_id().hex
+    made = client.post(IDENTITIES, {"id_token": issuer.token(sub=subject)})
+
+    assert (made.status, made.json["issuer"], made.json["subject"]) == (201, issuer.url, subject)
+    assert client.post(IDENTITIES, {"id_token": issuer.token(sub=subject)}).json["id"] == made.json["id"]
+    assert client.get(IDENTITIES).json == {"items": [made.json]}
+    assert anyone.post(OIDC, {"id_token": issuer.token(sub=subject)}).status == 200
+    neighbour = signed_in(app, place.someone(Role.ADMIN))
+    assert neighbour.delete(f"{IDENTITIES}{made.json['id']}/").status == 404
+    assert client.delete(f"{IDENTITIES}{made.json['id']}/").status == 204
+    assert client.delete(f"{IDENTITIES}{made.json['id']}/").status == 404
+    assert anyone.post(OIDC, {"id_token": issuer.token(sub=subject)}).status == 401
+    assert (events(sql, "identity_linked", api.user_id), events(sql, "identity_unlinked", api.user_id)) == (1, 1)
+
+
+def test_linking_wants_the_password_shown_lately(app, api, issuer, sql):
+    client, token = signed_in(app, api), issuer.token()
+    identity = client.made(IDENTITIES, {"id_token": issuer.token()})["id"]
+    sql("UPDATE sign_in_sessions SET authenticated_at = now() - INTERVAL '1 hour' WHERE user_id = %s RETURNING 1",
+        api.user_id)  # fmt: skip
+
+    link, unlink = client.post(IDENTITIES, {"id_token": token}), client.delete(f"{IDENTITIES}{identity}/")
+
+    assert [one.problem["code"] for one in (link, unlink)] == ["step_up_required"] * 2
+    assert client.post("/api/auth/step-up/", {"password": PASSWORD}).status == 204
+    assert client.post(IDENTITIES, {"id_token": token}).status == 201
+
+
+def test_an_identity_is_one_users(app, api, place, issuer):
+    subject, other_one = new_id().hex, place.someone(Role.ADMIN)
+    assert signed_in(app, api).post(IDENTITIES, {"id_token": issuer.token(sub=subject)}).status == 201
+
+    taken = signed_in(app, other_one).post(IDENTITIES, {"id_token": issuer.token(sub=subject)})
+
+    assert (taken.status, taken.problem["code"]) == (409, "identity_taken")
+
+
+def test_a_token_that_has_signed_in_or_is_no_good_links_nothing(app, anyone, api, issuer, mail):
+    used, client = issuer.token(**mail), signed_in(app, api)
+    assert anyone.post(OIDC, {"id_token": used}).status == 200
+
+    for token in (used, issuer.unsigned()):
+        assert client.post(IDENTITIES, {"id_token": token}).pointers == {"/id_token"}
+
+
+@pytest.mark.parametrize(("ago_s", "status"), [(None, 403), (3600, 403), (60, 201), (-3600, 201)])
+def test_what_is_dangerous_asks_when_the_user_has_shown_the_issuer_who_they_are(
+    app, anyone, issuer, mail, ago_s, status
+):
+    auth_time = None if ago_s is None else int(time.time()) - ago_s
+    tokens = anyone.made(OIDC, {"id_token": issuer.token(auth_time=auth_time, **mail)})
+    client = Client(app, {"Authorization": f"Bearer {tokens['access_token']}"})
+
+    assert client.post(IDENTITIES, {"id_token": issuer.token()}).status == status
+
+
+# The issuer's keys ---------------------------------------------------------------------------------------------------
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def own():
+    """An issuer of this test's own."""
+    made = Issuer()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def reader(stack, database, own, monkeypatch):
+    """Make an application that takes the tokens of one issuer; its clock stands until it is set."""
+    made = []
+
+    def make(**given):
+        clock = Clock()
+        issuers = json.dumps([own.setting(**given.pop("issuer", {}))])
+        app = create_app(settings_of(stack, database, oidc_issuers=issuers, oidc_timeout_s=1.0, **given))
+        for keys in app.extensions["campshub"].oidc._keys.values():
+            monkeypatch.setattr(keys, "_clock", clock)
+            monkeypatch.setattr(keys._breaker, "_clock", clock)
+        made.append(app)
+        return (lambda token: Client(app).post(OIDC, {"id_token": token}).status), clock
+
+    yield make
+    for app in made:
+        close(app)
+
+
+@pytest.fixture
+def token(own, mail):
+    subject = new_id().hex
+    return lambda algorithm="RS256", **more: own.token(algorithm, **{"sub": subject, **mail, **more})
+
+
+def test_keys_are_asked_for_once_in_their_life(reader, own, token):
+    exchange, clock = reader()
+
+    assert [exchange(token()) for _ in range(3)] == [200] * 3
+    assert own.asked == {DISCOVERY: 1, KEYS: 1}
+    clock.now += 3601
+    assert exchange(token()) == 200
+    assert own.asked == {DISCOVERY: 2, KEYS: 2}
+
+
+def test_an_address_of_keys_that_is_set_needs_no_discovery(reader, own, token):
+    exchange, _ = reader(issuer={"jwks_uri": f"{own.url}{KEYS}"})
+
+    assert exchange(token()) == 200
+    assert own.asked == {KEYS: 1}
+
+
+def test_a_new_key_is_looked_for_at_once_and_then_once_a_minute(reader, own, token):
+    exchange, clock = reader()
+    assert exchange(token()) == 200
+    own.rotate("RS256")
+    assert exchange(token()) == 200
+    assert own.asked[KEYS] == 2
+
+    own.rotate("RS256")
+    made_up = [exchange(token(algorithm="RS256")) for _ in range(5)]
+
+    assert (made_up, own.asked[KEYS]) == ([401] * 5, 2)
+    clock.now += 61
+    assert (exchange(token()), own.asked[KEYS]) == (200, 3)
+
+
+def test_keys_are_kept_while_their_issuer_is_away_but_not_for_ever(reader, own, token):
+    exchange, clock = reader()
+    assert exchange(token()) == 200
+    tokens = [token() for _ in range(5)]
+    with own.away():
+        clock.now += 3601
+        assert [exchange(one) for one in tokens[:3]] == [200] * 3
+        clock.now += 86_400
+        assert exchange(tokens[3]) == 503
+    assert exchange(tokens[4]) == 503  # it is left alone for a pause
+    clock.now += 11
+    assert exchange(tokens[4]) == 200
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"not JSON",
+        b"[]",
+        b"{}",
+        b'{"keys": []}',
+        b'{"keys": [1]}',
+        b'{"keys": [{"kty": "RSA", "n": "AQAB", "e": "AQAB"}]}',
+        b'{"keys": [{"kty": "oct", "k": "AAAA", "kid": "x"}]}',
+        b'{"keys": "' + b"x" * 300_000 + b'"}',
+        500,
+        302,
+        204,
+    ],
+)
+def test_an_issuer_that_answers_garbage_is_taken_to_be_away(reader, own, token, answer):
+    exchange, clock = reader()
+    own.answers[KEYS] = answer
+
+    assert exchange(token()) == 503
+    assert exchange(token()) == 503
+    assert own.asked[KEYS] == 1  # a pause is made
+    own.answers.clear()
+    clock.now += 11
+    assert exchange(token()) == 200
+
+
+def test_garbage_does_not_replace_keys_that_are_known(reader, own, token):
+    exchange, clock = reader()
+    assert exchange(token()) == 200
+    own.answers[KEYS] = b"{}"
+    clock.now += 3601
+
+    assert exchange(token()) == 200
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"issuer": "https://elsewhere.example.org", "jwks_uri": "{url}/keys"},
+        {"issuer": "{url}", "jwks_uri": "http://198.51.100.1/keys"},
+        {"issuer": "{url}", "jwks_uri": "file:///etc/passwd"},
+        {"issuer": "{url}", "jwks_uri": "{url}@198.51.100.1/keys"},
+        {"issuer": "{url}"},
+    ],
+)
+def test_a_discovery_document_of_another_issuer_or_for_other_addresses_is_not_followed(reader, own, token, document):
+    exchange, _ = reader()
+    own.answers[DISCOVERY] = json.dumps(document).replace("{url}", own.url).encode()
+
+    assert exchange(token()) == 503
+    assert own.asked[KEYS] == 0
+
+
+def test_redirects_are_not_followed(reader, own, token):
+    elsewhere = Issuer("RS256")
+
+    def send_elsewhere(handler):
+        handler.send_response(302)
+        handler.send_header("Location", f"{elsewhere.url}{KEYS}")
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    own.answers[KEYS] = send_elsewhere
+    exchange, _ = reader()
+
+    assert exchange(token()) == 503
+    assert elsewhere.asked == {}
+    elsewhere.stop()
+
+
+@pytest.mark.parametrize("drips", [False, True])
+def test_an_issuer_that_takes_too_long_is_not_waited_for(reader, own, token, drips):
+    ends = threading.Event()
+
+    def slowly(handler):
+        handler.send_response(200)
+        handler.end_headers()
+        while not ends.wait(0.05):
+            handler.wfile.write(b" " if drips else b"")
+
+    own.answers[KEYS] = slowly
+    exchange, _ = reader()
+    status = exchange(token())  # it would never end
+    ends.set()
+
+    assert status == 503
+
+
+def test_short_and_foreign_keys_are_no_keys(reader, own, token):
+    good = token()
+    own.private["RS256"] = ("short", new_key("RS256", bits=1024))
+    own.published = [own.public("RS256"), {**own.public("ES256"), "alg": "ES384"}]
+    exchange, _ = reader()
+
+    assert exchange(good) == 503
+
+
+def test_a_token_that_names_no_key_has_the_only_one_there_is(reader, own, token):
+    exchange, clock = reader()
+
+    assert exchange(token(headers={"kid": None})) == 200
+    own.published.append({**own.public("RS256"), "kid": "another"})
+    clock.now += 3601
+    assert exchange(token(headers={"kid": None})) == 401
+
+
+def test_only_the_algorithms_that_are_set_count(reader, own, token):
+    exchange, _ = reader(issuer={"algorithms": ["ES256"]})
+
+    assert (exchange(token("RS256")), exchange(token("ES256"))) == (401, 200)
+
+
+def test_ed25519_is_taken_where_it_is_set(stack, database, mail):
+    own = Issuer("EdDSA")
+    app = create_app(settings_of(stack, database, oidc_issuers=json.dumps([own.setting()])))
+    status = Client(app).post(OIDC, {"id_token": own.token(**mail)}).status
+    close(app)
+    own.stop()
+
+    assert status == 200
+
+
+def test_fifty_who_come_first_ask_once(reader, own, app):
+    exchange, _ = reader()
+    with ThreadPoolExecutor(AT_ONCE) as people:
+        statuses = set(people.map(exchange, [own.token() for _ in range(AT_ONCE)]))
+
+    assert statuses <= {401, 503}
+    assert own.asked == {DISCOVERY: 1, KEYS: 1}
+
+
+def test_without_an_issuer_no_token_counts(stack, database, issuer, mail):
+    app = create_app(settings_of(stack, database, oidc_issuers=""))
+    answer = Client(app).post(OIDC, {"id_token": issuer.token(**mail)})
+    close(app)
+
+    assert (answer.status, answer.problem["code"]) == (401, "bad_id_token")
+
+
+def test_an_organization_of_another_place_is_not_entered(app, anyone, issuer, mail):
+    stranger = new_place(app)
+
+    answer = anyone.post(OIDC, {"id_token": issuer.token(**mail), "organization_id": str(stranger.id)})
+
+    assert (answer.status, answer.problem["code"]) == (403, "no_membership")
