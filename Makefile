@@ -53,7 +53,7 @@ lint: $(READY) ## Style, types, import contracts, configuration files
 
 .PHONY: audit
 audit: $(READY) ## Known vulnerabilities of what is installed, from PyPI's advisories; weekly
-	$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement requirements.txt
+	$(BIN)/uv tool run --from pip-audit==2.10.1 pip-audit --strict --disable-pip --require-hashes --requirement requirements.txt
 
 .PHONY: fmt
 fmt: $(READY) ## Format the code and repair what ruff can

@@ -37,6 +37,7 @@ class Organization(VersionedBase):
         CheckConstraint(f"status IN {ORGANIZATION_STATUSES}", name="status"),
         CheckConstraint("(status = 'closed') = (closed_at IS NOT NULL)", name="closed_at"),
         CheckConstraint("password_length_min BETWEEN 8 AND 64", name="password_length_min"),
+        CheckConstraint("requests_per_hour BETWEEN 1 AND 9999999", name="requests_per_hour"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
@@ -49,6 +50,8 @@ class Organization(VersionedBase):
     password_length_min: Mapped[int] = mapped_column(default=12, server_default="12")
     # The roles whose users need a second factor: built-in ones by name, own ones by id.
     mfa_roles: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))
+    # What its plan allows each user and key; none: what the settings say.
+    requests_per_hour: Mapped[int | None]
 
     @property
     def organization_id(self) -> uuid.UUID:

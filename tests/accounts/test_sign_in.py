@@ -304,3 +304,26 @@ def test_users_are_listed_by_name_with_their_roles(place, api):
     assert {user["role"] for user in shown.json["items"]} == set(Role)
     assert len(shown.asked) == 1
     assert [user["id"] for user in trainers.json["items"]] == [str(place.the(Role.TRAINER).user_id)]
+
+
+def test_an_organizations_plan_bounds_its_users_from_their_next_token_on(app, place, api, sql):
+    user = place.someone()
+    email = user.get("/api/me/").json["email"]
+    words = ("organizations", "set-plan", "--organization", str(place.id))
+    made = app.test_cli_runner().invoke(args=[*words, "--requests-per-hour", "2"])
+    assert (made.exit_code, "2 requests an hour" in made.output) == (0, True), made.output
+
+    assert user.get("/api/me/").status == 200  # its token is from before
+    tokens = Client(app).made("/api/auth/token/", {"email": email, "password": PASSWORD})
+    later = Client(app, {"Authorization": f"Bearer {tokens['access_token']}"})
+    first = later.get("/api/organization/")
+    assert '"user";q=2;w=3600' in first.headers["RateLimit-Policy"]
+    assert later.get("/api/organization/").status == 429  # the one before counts as well
+    assert api.get("/api/organization/").json["requests_per_hour"] == 2
+
+    again = app.test_cli_runner().invoke(args=list(words))
+    assert (again.exit_code, "what RATE_LIMIT_USER says" in again.output) == (0, True)
+    refreshed = Client(app).made("/api/auth/refresh/", {"refresh_token": tokens["refresh_token"]})
+    usual = Client(app, {"Authorization": f"Bearer {refreshed['access_token']}"}).get("/api/organization/")
+    assert usual.status == 200
+    assert '"user";q=2;' not in usual.headers["RateLimit-Policy"]

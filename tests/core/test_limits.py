@@ -29,7 +29,9 @@ def in_redis(app):
 
     def counting(made):
         script = client.register_script(f"{made.lua} return {{count(KEYS[1], unpack(ARGV))}}")
-        return lambda caller, now_ms: made.standing(script(keys=[f"limit:{caller}"], args=[now_ms, *made.terms]))
+        return lambda caller, now_ms: made.standing(
+            script(keys=[f"limit:{caller}"], args=[now_ms, *made.plan(None).terms])
+        )
 
     return counting
 
@@ -60,7 +62,7 @@ def test_redis_and_the_process_count_alike(stack, database, in_redis, given_limi
 
     for step_ms in steps:
         now_ms += step_ms
-        assert made.count_here(caller, now_ms / 1000) == count(caller, now_ms)
+        assert made.count_here(caller, made.plan(None), now_ms / 1000) == count(caller, now_ms)
 
 
 @pytest.fixture(params=["in Redis", "in the process"])
@@ -68,7 +70,7 @@ def counting(request, in_redis):
     """Return a maker of a counting: ``counting(limits)(caller, now_ms)``."""
     if request.param == "in Redis":
         return in_redis
-    return lambda made: lambda caller, now_ms: made.count_here(caller, now_ms / 1000)
+    return lambda made: lambda caller, now_ms: made.count_here(caller, made.plan(None), now_ms / 1000)
 
 
 def test_an_hours_quota_slides_out_of_the_window_and_is_whole_again(limits_of, counting):
@@ -126,11 +128,11 @@ def test_who_comes_back_when_told_is_let_in(stack, database, given_limits, steps
 
     for step_ms in steps:
         now_ms += step_ms
-        standing = made.count_here("caller", now_ms / 1000)
+        standing = made.count_here("caller", made.plan(None), now_ms / 1000)
         if not standing.allowed:
             assert standing.retry_after_s > 0
             now_ms += standing.retry_after_s * 1000
-            assert made.count_here("caller", now_ms / 1000).allowed
+            assert made.count_here("caller", made.plan(None), now_ms / 1000).allowed
 
 
 @hypothesis_settings(max_examples=100, deadline=None)
@@ -141,10 +143,10 @@ def test_no_window_of_the_clock_lets_more_through_than_the_quota(stack, database
 
     for step_ms in steps:
         now_ms += step_ms
-        if made.count_here("caller", now_ms / 1000).allowed:
-            window = now_ms // (made.user.window_s * 1000)
+        if made.count_here("caller", made.plan(None), now_ms / 1000).allowed:
+            window = now_ms // (made.plan(None).user.window_s * 1000)
             let_in[window] = let_in.get(window, 0) + 1
-    assert max(let_in.values()) <= made.user.quota
+    assert max(let_in.values()) <= made.plan(None).user.quota
 
 
 @hypothesis_settings(max_examples=100, deadline=None)
@@ -152,10 +154,10 @@ def test_no_window_of_the_clock_lets_more_through_than_the_quota(stack, database
 def test_the_quotas_are_whole_when_it_was_said(stack, database, given_limits, count):
     made = Limits(settings_of(stack, database, **given_limits))
 
-    for which, policy in enumerate((made.user, made.burst)):
+    for which, policy in enumerate((made.plan(None).user, made.plan(None).burst)):
         for _ in range(count):
-            standing = made.count_here(policy.name, NOW_MS / 1000)
-        later = made.count_here(policy.name, NOW_MS / 1000 + standing.reset_s[which])
+            standing = made.count_here(policy.name, made.plan(None), NOW_MS / 1000)
+        later = made.count_here(policy.name, made.plan(None), NOW_MS / 1000 + standing.reset_s[which])
         assert later.remaining[which] + later.allowed == policy.quota  # the other may still refuse
 
 
@@ -226,9 +228,9 @@ def test_what_someone_else_wrote_there_is_counted_from_nothing(client, limits_of
 def test_the_process_forgets_who_has_been_idle(limits_of):
     made = limits_of()
     for caller in range(100):
-        made.count_here(f"{caller}", NOW_MS / 1000)
+        made.count_here(f"{caller}", made.plan(None), NOW_MS / 1000)
 
-    made.count_here("late", NOW_MS / 1000 + 2 * 3600)
+    made.count_here("late", made.plan(None), NOW_MS / 1000 + 2 * 3600)
 
     assert list(made._callers) == ["late"]
 
@@ -236,7 +238,7 @@ def test_the_process_forgets_who_has_been_idle(limits_of):
 def test_the_process_keeps_a_bounded_number_of_callers_and_drops_who_has_not_asked_for_longest(limits_of, monkeypatch):
     monkeypatch.setattr(limits, "_MOST_CALLERS", 10)
     made = limits_of(rate_limit_user="2/hour")
-    count = lambda caller: made.count_here(f"{caller}", NOW_MS / 1000).allowed  # noqa: E731
+    count = lambda caller: made.count_here(f"{caller}", made.plan(None), NOW_MS / 1000).allowed  # noqa: E731
 
     assert count("busy")
     for caller in range(100):
@@ -255,7 +257,8 @@ def test_the_process_keeps_a_bounded_number_of_callers_and_drops_who_has_not_ask
 def test_the_headers_say_what_is_left_of_which_policy(limits_of):
     made = limits_of()
 
-    assert made.headers(made.count_here("caller", NOW_MS / 1000 - NOW_MS / 1000 % 3600)) == [
+    plan = made.plan(None)
+    assert made.headers(made.count_here("caller", plan, NOW_MS / 1000 - NOW_MS / 1000 % 3600), plan) == [
         ("RateLimit", '"user";r=999;t=3601, "burst";r=99;t=1'),
         ("RateLimit-Policy", '"user";q=1000;w=3600, "burst";q=100;w=6'),
     ]
@@ -263,10 +266,10 @@ def test_the_headers_say_what_is_left_of_which_policy(limits_of):
 
 def test_a_refusal_says_when_to_come_back_and_no_time_reaches_past_it(limits_of):
     made = limits_of(rate_limit_rpm=10, rate_limit_burst=1)
-    made.count_here("caller", NOW_MS / 1000)
+    made.count_here("caller", made.plan(None), NOW_MS / 1000)
 
-    standing = made.count_here("caller", NOW_MS / 1000)
-    problem = made.refusal(standing)
+    standing = made.count_here("caller", made.plan(None), NOW_MS / 1000)
+    problem = made.refusal(standing, made.plan(None))
 
     assert (problem.status, problem.code) == (429, "rate_limited")
     assert problem.detail == 'The limit "burst" of 1 request in 6 s is used up; come back in 6 s.'
@@ -280,12 +283,25 @@ def test_a_refusal_says_when_to_come_back_and_no_time_reaches_past_it(limits_of)
 def test_the_quota_is_named_when_it_is_what_refuses(limits_of):
     made = limits_of(rate_limit_user="2/hour")
     for _ in range(3):
-        standing = made.count_here("caller", NOW_MS / 1000)
+        standing = made.count_here("caller", made.plan(None), NOW_MS / 1000)
 
-    assert made.refusal(standing).detail.startswith('The limit "user" of 2 requests in 3600 s is used up')
+    assert made.refusal(standing, made.plan(None)).detail.startswith(
+        'The limit "user" of 2 requests in 3600 s is used up'
+    )
 
 
 @pytest.mark.parametrize("wrong", ["100", "0/hour", "-1/hour", "100/fortnight", "1 per hour", "1.5/hour", "99999999/s"])
 def test_a_limit_that_cannot_be_read_stops_the_start_with_one_line(stack, database, wrong):
     with pytest.raises(SettingsError, match=r"^settings: RATE_LIMIT_USER: [^\n]*must be count/second"):
         settings_of(stack, database, rate_limit_user=wrong)
+
+
+def test_a_plan_is_what_an_organization_allows_each_of_its_callers(limits_of):
+    made = limits_of()
+    usual, more = made.plan(None), made.plan(5_000)
+
+    assert (usual.user.quota, more.user.quota, more.user.window_s) == (1_000, 5_000, 3_600)
+    assert more.burst == usual.burst
+    assert more.told == ("RateLimit-Policy", '"user";q=5000;w=3600, "burst";q=100;w=6')
+    assert [made.count_here("few", made.plan(1), NOW_MS / 1000).allowed for _ in range(2)] == [True, False]
+    assert made.count_here("few", more, NOW_MS / 1000).allowed

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 from zoneinfo import available_timezones
 
@@ -46,6 +47,22 @@ def create(*, name: str, time_zone: str, currency: str, locale: str, as_json: bo
     say(as_json, f"Created the organization {name}: {organization_id}", id=organization_id, name=name)
 
 
+@organizations.command("set-plan")
+@organization_option
+@click.option(
+    "--requests-per-hour", type=click.IntRange(1, 9_999_999), help="For each user and key; else what is usual."
+)
+@json_option
+def set_plan(*, organization_id: UUID, requests_per_hour: int | None, as_json: bool) -> None:
+    """Say how much an organization's plan allows each of its users and keys.
+
+    Example: flask organizations set-plan --organization 0198... --requests-per-hour 5000
+    """
+    allowed = f"{requests_per_hour:,} requests an hour" if requests_per_hour else "what RATE_LIMIT_USER says"
+    told = f"allows each user and key {allowed}, from their next access token on"
+    _change(organization_id, told, as_json=as_json, requests_per_hour=requests_per_hour)
+
+
 @organizations.command("suspend")
 @organization_option
 @json_option
@@ -54,7 +71,7 @@ def suspend(*, organization_id: UUID, as_json: bool) -> None:
 
     Example: flask organizations suspend --organization 0198...
     """
-    _change(organization_id, "suspended", as_json=as_json)
+    _change(organization_id, "is suspended", as_json=as_json, status="suspended")
 
 
 @organizations.command("resume")
@@ -65,7 +82,7 @@ def resume(*, organization_id: UUID, as_json: bool) -> None:
 
     Example: flask organizations resume --organization 0198...
     """
-    _change(organization_id, "active", as_json=as_json)
+    _change(organization_id, "is active", as_json=as_json, status="active")
 
 
 @organizations.command("close")
@@ -79,7 +96,7 @@ def close(*, organization_id: UUID, yes: bool, as_json: bool) -> None:
     """
     if not yes:
         click.confirm(f"This closes {organization_id}: all of its users are out at once. Go on?", abort=True)
-    _change(organization_id, "closed", as_json=as_json)
+    _change(organization_id, "is closed", as_json=as_json, status="closed")
 
 
 @organizations.command("export")
@@ -127,14 +144,14 @@ def erase_closed(*, only: UUID | None, batch: int, yes: bool, as_json: bool) -> 
     say(as_json, f"Erased {len(erased)} organizations, {sum(erased.values()):,} rows.", erased=erased)
 
 
-def _change(organization_id: UUID, status: str, *, as_json: bool) -> None:
+def _change(organization_id: UUID, told: str, *, as_json: bool, **changes: Any) -> None:
     try:
         with unit_of_work(system=True, organization_id=organization_id) as session:
-            changed = states.change(session, organization_id=organization_id, status=status, now=session.unit.now)
+            changed = states.change(session, organization_id=organization_id, now=session.unit.now, **changes)
             name = changed.name
     except Problem as problem:
         raise click.ClickException(f"{organization_id}: {problem.detail}") from problem
-    say(as_json, f"{name} is {status}.", id=organization_id, status=status)
+    say(as_json, f"{name} {told}.", id=organization_id, **changes)
 
 
 def _erase(organization_id: UUID, *, days: int, batch: int) -> int:

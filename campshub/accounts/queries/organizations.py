@@ -1,5 +1,7 @@
 """Reads of the organization that one is signed in to."""
 
+from uuid import UUID
+
 from sqlalchemy import select
 
 from campshub.accounts.models import Organization
@@ -7,6 +9,11 @@ from campshub.core.db.base import AnyRow
 from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
 from campshub.core.security.principal import Principal
+
+
+def requests_per_hour(session: Session, organization_id: UUID) -> int | None:
+    """Return what the plan of the organization that the unit has entered allows each of its callers."""
+    return session.scalar(select(Organization.requests_per_hour).where(Organization.id == organization_id))
 
 
 def my_organization(session: Session, principal: Principal) -> AnyRow:
@@ -26,6 +33,7 @@ def _organization(principal: Principal) -> AnySelect:
         Organization.locale,
         Organization.password_length_min,
         Organization.mfa_roles,
+        Organization.requests_per_hour,
         Organization.created_at,
         Organization.updated_at,
         Organization.version,

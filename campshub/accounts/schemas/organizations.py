@@ -6,6 +6,7 @@ from campshub.core.http import fields
 from campshub.core.security.passwords import LONGEST_BYTES
 from campshub.core.security.permissions import Role
 
+_PLAN = "What the plan allows each user and key; null: what is usual here. It counts from the next access token on."
 ORGANIZATION_STATUSES = ("active", "suspended", "closed")
 
 
@@ -40,6 +41,7 @@ class OrganizationStatePatch(fields.In):
     """What the platform's own people may change of any organization."""
 
     status = fields.Text(one_of=ORGANIZATION_STATUSES)
+    requests_per_hour = fields.Whole(least=1, most=9_999_999, allow_none=True, metadata={"description": _PLAN})
 
 
 class OrganizationOut(fields.Out):
@@ -55,6 +57,7 @@ class OrganizationOut(fields.Out):
     mfa_roles = ma.List(
         fields.Text(), required=True, metadata={"description": "Roles whose users need a second factor."}
     )
+    requests_per_hour = ma.Integer(required=True, allow_none=True, metadata={"description": _PLAN})
     password_length_min = ma.Integer(required=True, metadata={"description": "Characters of a password at least."})
     created_at = fields.Instant(required=True)
     updated_at = fields.Instant(required=True)

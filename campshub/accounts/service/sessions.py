@@ -14,6 +14,7 @@ from sqlalchemy import select, text
 
 from campshub.accounts.models import SignInSession, User
 from campshub.accounts.queries import sessions as queries
+from campshub.accounts.queries.organizations import requests_per_hour
 from campshub.accounts.queries.signing_in import memberships_of, organizations_of
 from campshub.core.db.base import new_id
 from campshub.core.db.session import Entered, Session
@@ -78,7 +79,7 @@ def open_session(
     )
     _carry_on(opened, platform, hash_of(refresh_token), unit.now)
     session.add(opened)
-    return _tokens(platform, opened, organization_id, refresh_token)
+    return _tokens(session, platform, opened, organization_id, refresh_token)
 
 
 def refresh(session: Session, platform: Platform, *, refresh_token: str, now: datetime) -> dict[str, Any]:
@@ -105,7 +106,7 @@ def refresh(session: Session, platform: Platform, *, refresh_token: str, now: da
     elif given != family.previous_hash or now - family.rotated_at > timedelta(seconds=RETRY_S):
         record_apart(session, lambda apart: _end_reused(apart, named.organization_id, named.id))
         raise BadRefreshToken
-    return _tokens(platform, family, named.organization_id, successor)
+    return _tokens(session, platform, family, named.organization_id, successor)
 
 
 def renew(
@@ -127,7 +128,7 @@ def renew(
     present.session_version, present.authenticated_at = session_version, session.unit.now
     present.previous_hash = None
     _carry_on(present, platform, hash_of(refresh_token), session.unit.now)
-    return _tokens(platform, present, principal.organization_id, refresh_token)
+    return _tokens(session, platform, present, principal.organization_id, refresh_token)
 
 
 def switch(
@@ -244,13 +245,16 @@ def _end(session: Session, ended: SignInSession, kind: Kind, now: datetime) -> N
     wrote(session, User)  # what the edge knows of the caller names the ended sessions
 
 
-def _tokens(platform: Platform, family: SignInSession, organization_id: UUID, refresh_token: str) -> dict[str, Any]:
+def _tokens(
+    session: Session, platform: Platform, family: SignInSession, organization_id: UUID, refresh_token: str
+) -> dict[str, Any]:
     access_token = platform.tokens.issue(
         user_id=family.user_id,
         organization_id=organization_id,
         session_id=family.id,
         session_version=family.session_version,
         must_enrol=family.must_enrol,
+        requests_per_hour=requests_per_hour(session, organization_id),
     )
     return {
         "access_token": access_token,

@@ -52,9 +52,15 @@ def close(session: Session, platform: Platform, principal: Principal, *, now: da
 
 
 def change(
-    session: Session, *, organization_id: UUID, now: datetime, expected: int | None = None, status: str | None = None
+    session: Session,
+    *,
+    organization_id: UUID,
+    now: datetime,
+    expected: int | None = None,
+    status: str | None = None,
+    **plan: int | None,
 ) -> Organization:
-    """Give any organization another state; needs the system role. Its own log tells who did.
+    """Give any organization another state or plan; needs the system role. Its own log tells who did.
 
     :raises NotFound: there is no such organization.
     :raises PreconditionFailed: it has changed since the caller read it.
@@ -65,6 +71,8 @@ def change(
     require_version(organization, expected)
     if organization.status == "closed" and session.get(OrganizationErasure, organization_id) is not None:
         raise ErasureBegun
+    if "requests_per_hour" in plan:
+        organization.requests_per_hour = plan["requests_per_hour"]
     return _set(session, organization, status or organization.status, now)
 
 

@@ -40,7 +40,7 @@ def first(platform: Platform, claims: Claims, handler: Handler, digest: str, sec
     ``digest`` stands for the address and parameters of an answer that is kept, ``seconds`` is the request's own time.
     """
     known = _question(platform, claims, handler, digest, seconds)
-    return _read(platform, handler, known, _told(platform, known.question))
+    return _read(platform, handler, known, _told(platform, known.question, claims))
 
 
 def ask(call: Call) -> Known:
@@ -75,17 +75,18 @@ def count(platform: Platform, claims: Claims) -> None:
     :raises RateLimited: the caller has used up a limit.
     """
     known: Known | None = request.environ.pop(ASKED, None)
-    asked = known.asked if known else _told(platform, Question(claims.organization, claims.caller))
+    asked = known.asked if known else _told(platform, Question(claims.organization, claims.caller), claims)
     _admit(platform, asked, claims)
 
 
 def _admit(platform: Platform, asked: Asked, claims: Claims) -> None:
     """Refuse whoever has used up a limit; without Redis it is counted in this process."""
     limits = platform.limits
-    standing = limits.standing(asked.standing) if asked.standing else limits.count_here(claims.caller)
+    plan = limits.plan(claims.requests_per_hour)
+    standing = limits.standing(asked.standing) if asked.standing else limits.count_here(claims.caller, plan)
     if not standing.allowed:
-        raise limits.refusal(standing)
-    g.limits = limits.headers(standing)
+        raise limits.refusal(standing, plan)
+    g.limits = limits.headers(standing, plan)
 
 
 def _question(platform: Platform, claims: Claims, handler: Handler, digest: str, seconds: int) -> Known:
@@ -119,9 +120,10 @@ def stamps_of(organization: str, tags: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(named)
 
 
-def _told(platform: Platform, question: Question) -> Asked:
+def _told(platform: Platform, question: Question, claims: Claims) -> Asked:
+    terms = platform.limits.plan(claims.requests_per_hour).terms
     try:
-        return platform.freshness.ask(question, (question.user, *platform.limits.terms))
+        return platform.freshness.ask(question, (question.user, *terms))
     except CacheAway:
         return Asked(is_unverified=bool(question.stamps) and platform.lease.primary_is_away())
 

@@ -143,7 +143,7 @@ class Front:
             ("X-Request-ID", trace.request_id),
             *self._browsers.headers(read.environ),
         )
-        headers += limits.headers(limits.standing(known.asked.standing))
+        headers += limits.headers(limits.standing(known.asked.standing), limits.plan(read.claims.requests_per_hour))
         if known.asked.is_unverified:
             headers.append(UNVERIFIED)
         if body:

@@ -63,6 +63,8 @@ end
 _CLOCK_SET_BACK_US = 60_000_000
 _MINUTE_US = 60_000_000
 _MOST_CALLERS = 20_000
+_MOST_PLANS = 1_000
+_HOUR_S = 3600
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,16 @@ class Standing:
     retry_after_s: int
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The two limits of one caller, as the Lua function takes them and as headers tell them."""
+
+    user: Policy
+    burst: Policy
+    terms: tuple[int, int, int, int]
+    told: tuple[str, str]
+
+
 # What is kept of a caller: window, count before, count now, arrival time in microseconds.
 _State = tuple[int, int, int, int]
 
@@ -98,32 +110,43 @@ class Limits:
     lua = _LUA
 
     def __init__(self, settings: Settings) -> None:
-        quota, window_s = read_limit(settings.rate_limit_user)
-        burst, interval_us = settings.rate_limit_burst, _MINUTE_US // settings.rate_limit_rpm
-        self.user = Policy("user", quota, window_s)
-        self.burst = Policy("burst", burst, max(1, _up(burst * interval_us, 1_000_000)))
-        self.terms = (quota, window_s * 1000, burst, interval_us)
-        self._policy = ("RateLimit-Policy", policies(self.user, self.burst))
+        self._quota, self._window_s = read_limit(settings.rate_limit_user)
+        self._burst, self._interval_us = settings.rate_limit_burst, _MINUTE_US // settings.rate_limit_rpm
+        self._plans: dict[int | None, Plan] = {}
         self._callers: OrderedDict[str, _State] = OrderedDict()
         self._lock = Lock()
+
+    def plan(self, an_hour: int | None) -> Plan:
+        """Return the limits where an organization allows each caller so many requests an hour; None: the usual ones."""
+        found = self._plans.get(an_hour)
+        if found is None:
+            quota, window_s = (self._quota, self._window_s) if an_hour is None else (an_hour, _HOUR_S)
+            burst, interval_us = self._burst, self._interval_us
+            user = Policy("user", quota, window_s)
+            pace = Policy("burst", burst, max(1, _up(burst * interval_us, 1_000_000)))
+            terms = (quota, window_s * 1000, burst, interval_us)
+            found = Plan(user, pace, terms, ("RateLimit-Policy", policies(user, pace)))
+            if len(self._plans) < _MOST_PLANS:
+                self._plans[an_hour] = found
+        return found
 
     def standing(self, told: Sequence[int]) -> Standing:
         """Return what the six numbers of the Lua function say."""
         allowed, user, burst, user_s, burst_s, retry_after_s = told
         return Standing(allowed == 1, (user, burst), (user_s, burst_s), retry_after_s)
 
-    def count_here(self, caller: str, now: float | None = None) -> Standing:
+    def count_here(self, caller: str, plan: Plan, now: float | None = None) -> Standing:
         """Count one request in this process, as the Lua does; ``now`` is in seconds since 1970."""
         now_ms = round((time.time() if now is None else now) * 1000)
         with self._lock:
             self._forget_idle(now_ms)
-            state, standing = _count(self._callers.get(caller), now_ms, *self.terms)
+            state, standing = _count(self._callers.get(caller), now_ms, *plan.terms)
             if standing.allowed:
                 self._callers[caller] = state
                 self._callers.move_to_end(caller)
         return standing
 
-    def headers(self, standing: Standing) -> list[tuple[str, str]]:
+    def headers(self, standing: Standing, plan: Plan) -> list[tuple[str, str]]:
         """Return the headers that tell a caller where they stand (draft-ietf-httpapi-ratelimit-headers-11).
 
         The time of a refusal never reaches past its Retry-After, as the draft asks.
@@ -132,18 +155,18 @@ class Limits:
         user_s, burst_s = standing.reset_s
         wait_s = standing.retry_after_s
         if standing.allowed:
-            return [("RateLimit", f'"user";r={user};t={user_s}, "burst";r={burst};t={burst_s}'), self._policy]
+            return [("RateLimit", f'"user";r={user};t={user_s}, "burst";r={burst};t={burst_s}'), plan.told]
         told = f'"user";r={user};t={min(user_s, wait_s)}, "burst";r={burst};t={min(burst_s, wait_s)}'
-        return [("RateLimit", told), self._policy, ("Retry-After", str(wait_s))]
+        return [("RateLimit", told), plan.told, ("Retry-After", str(wait_s))]
 
-    def refusal(self, standing: Standing) -> RateLimited:
+    def refusal(self, standing: Standing, plan: Plan) -> RateLimited:
         """Return the problem that a refused caller is told."""
-        policy = self.burst if standing.remaining[0] else self.user
-        return refusal(policy, standing.retry_after_s, dict(self.headers(standing)))
+        policy = plan.burst if standing.remaining[0] else plan.user
+        return refusal(policy, standing.retry_after_s, dict(self.headers(standing, plan)))
 
     def _forget_idle(self, now_ms: int) -> None:
         """Drop who has not asked for two windows, and beyond the bound whoever has not asked for longest."""
-        callers, window_ms = self._callers, self.terms[1]
+        callers, window_ms = self._callers, max(self._window_s, _HOUR_S) * 1000
         while callers:
             caller = next(iter(callers))
             window, _, _, arrival = callers[caller]

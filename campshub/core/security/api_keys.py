@@ -75,6 +75,7 @@ class ApiKeys:
             session_version=0,
             expires_at=genuine.expires_at.timestamp(),
             api_key_id=genuine.id,
+            requests_per_hour=genuine.requests_per_hour,
         )
         self._tokens.remember(key, claims)
         return claims

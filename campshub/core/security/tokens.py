@@ -48,6 +48,8 @@ class Claims:
     must_enrol: bool = False
     # It is no token of a session, but a key; it acts for the user who made it.
     api_key_id: UUID | None = None
+    # What the organization's plan allows each of its callers; None: what is usual.
+    requests_per_hour: int | None = None
 
     @cached_property
     def caller(self) -> str:
@@ -99,7 +101,14 @@ class Tokens:
         JWTManager(app)
 
     def issue(
-        self, *, user_id: UUID, organization_id: UUID, session_id: UUID, session_version: int, must_enrol: bool = False
+        self,
+        *,
+        user_id: UUID,
+        organization_id: UUID,
+        session_id: UUID,
+        session_version: int,
+        must_enrol: bool = False,
+        requests_per_hour: int | None = None,
     ) -> str:
         """Return an access token for one user in one organization."""
         token: str = create_access_token(
@@ -109,6 +118,7 @@ class Tokens:
                 "sid": str(session_id),
                 "sv": session_version,
                 **({"enrol": True} if must_enrol else {}),
+                **({"rph": requests_per_hour} if requests_per_hour else {}),
             },
             additional_headers={"kid": self._current},
         )
@@ -161,6 +171,7 @@ class Tokens:
                 session_version=int(payload["sv"]),
                 expires_at=float(payload["exp"]),
                 must_enrol=bool(payload.get("enrol")),
+                requests_per_hour=payload.get("rph"),
             )
         # The last one: numbers without end.
         except (PyJWTError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
