@@ -103,7 +103,9 @@ def test_a_body_where_none_is_taken_is_not_read_into_memory(app, admin, seeds):
     for operation in operations(app):
         if operation.method == "POST" and operation.handler.mark.body is None:
             huge = {"Content-Type": "application/json", "Idempotency-Key": "x"}
-            assert refused(sent(admin, operation, seeds, b" " * (MIB + 1), huge), 413)
+            # No key is taken where the answer is a secret, so nobody looks at the body; one may be refused before.
+            wanted = (403, 413) if operation.handler.mark.is_secret else (413,)
+            assert refused(sent(admin, operation, seeds, b" " * (MIB + 1), huge), *wanted)
 
 
 def poisoned(operation, seeds, value, kind=ma.String):
