@@ -4,6 +4,7 @@ The operations are read from the application: one without a budget fails. No kep
 """
 
 import re
+from collections.abc import Callable
 from datetime import date
 from typing import Any
 
@@ -146,8 +147,8 @@ def app(settings):
     close(app)
 
 
-def asked(seeds: Seeds, operation: Any) -> Any:
-    """Call an operation so that it succeeds and has something to do."""
+def prepared(seeds: Seeds, operation: Any) -> Callable[[], Any]:
+    """Return a call of an operation that succeeds and has something to do."""
     schema, mark = operation.handler.mark.body, operation.handler.mark
     role = Role.SUPERADMIN if mark.is_system else Role.ADMIN
     body = BODIES.get(operation.name) or (body_for(schema, seeds.id_for) if schema else None)
@@ -165,7 +166,12 @@ def asked(seeds: Seeds, operation: Any) -> Any:
         assert client.delete(address.removesuffix("undelete/")).status == 204
     if operation.rule.endswith("/reopen/"):
         assert client.post(address.replace("reopen", "submit")).status == 200
-    return client.call(operation.method, address, body)
+    return lambda: client.call(operation.method, address, body)
+
+
+def asked(seeds: Seeds, operation: Any) -> Any:
+    """Prepare and call an operation."""
+    return prepared(seeds, operation)()
 
 
 def test_every_operation_keeps_to_its_budget(app):

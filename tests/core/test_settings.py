@@ -25,7 +25,7 @@ def test_the_example_names_every_setting_with_its_default():
     }
     for name, setting in Settings.model_fields.items():
         default = "" if setting.is_required() or setting.default is None else str(setting.default)
-        assert example[name.upper()] == default, name
+        assert example[name.upper()] == (default.lower() if setting.annotation is bool else default), name
     assert {name for name, setting in Settings.model_fields.items() if setting.is_required()} == SECRETS
 
 
