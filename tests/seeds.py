@@ -58,6 +58,12 @@ class Seeds:
         found: str = next(s["id"] for s in client.get("/api/auth/sessions/?limit=200").json["items"] if s["is_current"])
         return found
 
+    def new_identity(self, role: Role) -> str:
+        """Return the id of a new identity of the user of a role."""
+        client = self.signed_in(self.place.the(role))
+        found: str = client.made("/api/auth/oidc/identities/", {"id_token": the_issuer().token()})["id"]
+        return found
+
     def new_email(self) -> str:
         """Return the address of someone who has never signed in."""
         found: str = self.place.someone(Role.CLIENT).get("/api/me/").json["email"]
@@ -154,10 +160,8 @@ def _twice(seeds: Seeds, name: str, address: str, *bodies: dict[str, Any]) -> st
 def _sign_ins(seeds: Seeds) -> None:
     seeds.ids["sign_in_id"] = seeds.new_sign_in(Role.ADMIN)
     seeds.others.add(seeds.new_sign_in(Role.ADMIN))
-    admin = seeds.signed_in(seeds.place.the(Role.ADMIN))
-    linked = [admin.made("/api/auth/oidc/identities/", {"id_token": the_issuer().token()})["id"] for _ in range(2)]
-    seeds.ids["identity_id"] = linked[0]
-    seeds.others.add(linked[1])
+    seeds.ids["identity_id"] = seeds.new_identity(Role.ADMIN)
+    seeds.others.add(seeds.new_identity(Role.ADMIN))
     invited = [{"email": f"{number}-{seeds.word}@example.org", "role": "trainer"} for number in range(2)]
     _twice(seeds, "invitation_id", "/api/invitations/", *invited)
     moved = str(seeds.place.someone(Role.CLIENT).user_id)

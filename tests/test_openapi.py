@@ -18,6 +18,7 @@ from campshub.app import create_app
 from campshub.config import load_settings
 from campshub.core.http.rows import Rows
 from campshub.core.security.permissions import Role
+from tests.conftest import new_place
 from tests.seeds import seed
 from tests.surface import BY_NAME, body_for, operations
 
@@ -125,8 +126,12 @@ def seeds(app):
 
 def _caller(operation, seeds):
     superadmin = Role.SUPERADMIN
+    if operation.rule == "/api/organization/close/":  # once each
+        return seeds.signed_in(new_place(seeds.place.app).someone(superadmin))
     if operation.ends_sessions:
         return seeds.signed_in(seeds.place.someone(superadmin))
+    if operation.wants_step_up:
+        return seeds.signed_in(seeds.place.the(superadmin))
     return seeds.place.the(superadmin)
 
 
@@ -134,9 +139,10 @@ def _fill(case, source, operation, seeds, who):
     """Put real ids, or a real body, in the place of what was made up; half of what is asked should find something."""
     if source == "as generated":
         return
+    # One's own sessions and identities alone can be ended.
+    own = {"sign_in_id": seeds.new_sign_in, "identity_id": seeds.new_identity}
     for name in case.path_parameters or ():
-        own = name == "sign_in_id"  # one's own sessions alone can be ended
-        case.path_parameters[name] = seeds.new_sign_in(Role.SUPERADMIN) if own else seeds.ids[name]
+        case.path_parameters[name] = own[name](Role.SUPERADMIN) if name in own else seeds.ids[name]
     query = case.query or {}
     for name in query:
         query[name] = BY_NAME["on"] if name == "on" else seeds.ids.get(name, query[name])

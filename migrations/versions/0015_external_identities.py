@@ -19,11 +19,15 @@ IDENTITY_USER = """
 CREATE FUNCTION identity_user(wanted_issuer text, wanted_subject text, wanted_email_key text)
   RETURNS TABLE (user_id uuid, email text, status text, session_version int, is_linked boolean)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
-  SELECT u.id, u.email, u.status, u.session_version, i.id IS NOT NULL
-    FROM (SELECT) one
-    LEFT JOIN external_identities i ON i.issuer = wanted_issuer AND i.subject = wanted_subject
-    JOIN users u ON u.id = i.user_id OR (i.id IS NULL AND u.email_key = wanted_email_key
-      AND NOT EXISTS (SELECT FROM external_identities e WHERE e.user_id = u.id AND e.issuer = wanted_issuer))
+  SELECT u.id, u.email, u.status, u.session_version, true
+    FROM external_identities i JOIN users u ON u.id = i.user_id
+   WHERE i.issuer = wanted_issuer AND i.subject = wanted_subject
+  UNION ALL
+  SELECT u.id, u.email, u.status, u.session_version, false
+    FROM users u
+   WHERE u.email_key = wanted_email_key
+     AND NOT EXISTS (SELECT FROM external_identities i WHERE i.issuer = wanted_issuer AND i.subject = wanted_subject)
+     AND NOT EXISTS (SELECT FROM external_identities e WHERE e.user_id = u.id AND e.issuer = wanted_issuer)
 $$
 """
 
