@@ -87,16 +87,16 @@ BUDGETS = {
     f"POST {MEETING}submit/": 3,
     "POST /api/auth/logout/": 3,
     "POST /api/auth/logout/everywhere/": 5,
-    "POST /api/auth/refresh/": 5,  # the organization, the session, its user, their second factor, the next token
-    "POST /api/auth/switch/": 5,
-    "POST /api/auth/token/": 6,  # the attempt, its end, where they belong, tenant, second factor, session
-    "POST /api/auth/oidc/": 8,  # the user, where they belong, tenant, second factor, once, the link; session and event
+    "POST /api/auth/refresh/": 6,  # the organization and its plan, the session, its user, second factor, next token
+    "POST /api/auth/switch/": 6,
+    "POST /api/auth/token/": 7,  # the attempt, its end, where they belong, tenant and plan, second factor, session
+    "POST /api/auth/oidc/": 9,  # the user, where they belong, tenant, plan, second factor, once, link; session, event
     "POST /api/auth/oidc/identities/": 5,
     "POST /api/auth/mfa/recovery-codes/": 3,
     "POST /api/auth/mfa/totp/": 3,
     "POST /api/auth/mfa/totp/confirm/": 6,
     "POST /api/auth/step-up/": 6,
-    "POST /api/auth/password/": 9,
+    "POST /api/auth/password/": 10,
     "POST /api/auth/password/forgot/": 2,  # the platform as tenant, and what is owed
     "POST /api/auth/password/reset/": 7,
     "POST /api/exercises/": 2,
