@@ -304,7 +304,7 @@ class ApiKey(TenantBase):
     kind: Mapped[str]
     name: Mapped[str]  # of a device: the place where it stands
     prefix: Mapped[str]
-    secret_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    secret_hash: Mapped[bytes] = mapped_column(LargeBinary, info=SECRET)
     permissions: Mapped[list[str]]
     scope: Mapped[str]
     expires_at: Mapped[datetime]
