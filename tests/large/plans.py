@@ -140,6 +140,7 @@ def _values(made: Made, ids: dict[str, str]) -> dict[str, list[str]]:
         "on": [str(made.last)],
         "q": ["ka", "bodo", "zupatiko", "group"],
         "role": ["trainer"],
+        "role_id": [ids["role_id"]],
         "session_id": [ids["session_id"]],
         "status": ["active", "lead", "archived", "submitted", "open", "withdrawn"],
         "student_id": [ids["student_id"]],
@@ -172,7 +173,42 @@ def _ids(connection: psycopg.Connection[Any], made: Made) -> tuple[dict[str, str
         name: str(value)
         for name, value in zip(("enrolment_id", "record_id", "set_id", "code_id"), row[:4], strict=True)
     }
-    return ids, row[4]
+    return ids | _access(connection, made), row[4]
+
+
+def _access(connection: psycopg.Connection[Any], made: Made) -> dict[str, str]:
+    """Make fifty roles and keys of the organization's own, unless they are there; return the ids of one each."""
+    given = asdict(made)
+    connection.execute(
+        """
+        INSERT INTO roles (organization_id, id, name, name_key, permissions, scope)
+        SELECT %(organization_id)s, uuidv7(), 'Role ' || n, 'role ' || n, '{students:read}', 'all'
+          FROM generate_series(1, 50) n ON CONFLICT DO NOTHING
+        """,
+        given,
+    )
+    connection.execute(
+        """
+        WITH keys AS (
+          INSERT INTO api_keys (organization_id, id, user_id, kind, name, prefix, secret_hash, permissions, scope,
+                                expires_at)
+          SELECT %(organization_id)s, uuidv7(), %(trainer_id)s, 'key', 'Key ' || n, 'prefix' || n, '',
+                 '{students:read}', 'all', now() + INTERVAL '1 year'
+            FROM generate_series(1, 50) n
+           WHERE NOT EXISTS (SELECT FROM api_keys WHERE organization_id = %(organization_id)s) RETURNING id)
+        INSERT INTO api_key_uses (organization_id, api_key_id, address)
+        SELECT %(organization_id)s, id, '192.0.2.' || n FROM keys, generate_series(1, 5) n
+        """,
+        given,
+    )
+    row = connection.execute(
+        """
+        SELECT (SELECT id FROM roles WHERE organization_id = %(organization_id)s LIMIT 1),
+               (SELECT id FROM api_keys WHERE organization_id = %(organization_id)s LIMIT 1)
+        """,
+        given,
+    ).fetchone()
+    return {name: str(value) for name, value in zip(("role_id", "api_key_id"), row or (), strict=True)}
 
 
 def reads(app: Flask, connection: psycopg.Connection[Any], made: Made, people: list[str]) -> list[Read]:

@@ -18,6 +18,7 @@ SMALL = data.Scale(organizations=3, students=1_200, largest=600, records=6_000, 
 SORTED = (
     ("/api/students/ (q [123]|sort -?relevance)", "ranked by how well they fit"),
     ("/api/students/statistics/", "figures, no page: the groups with most students first"),
+    ("/api/api-keys/", "each key's few addresses, the one last used first"),
     ("/api/attendance/codes/", "a handful of an organization's own and the platform's, in one order"),
     ("/api/muscles/", "some dozen, the platform's"),
     ("/api/users/", "their names stand in no tenant's table, so no tenant's index has them"),

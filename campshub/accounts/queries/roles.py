@@ -32,7 +32,7 @@ def list_roles(session: Session, principal: Principal) -> dict[str, Any]:
 
 @prepared
 def _roles(principal: Principal) -> AnySelect:
-    return select(*COLUMNS).where(visible_to(principal, OwnRole)).order_by(OwnRole.name_key, OwnRole.id)
+    return select(*COLUMNS).where(visible_to(principal, OwnRole)).order_by(OwnRole.name_key)
 
 
 def get_role(session: Session, principal: Principal, role_id: UUID) -> dict[str, Any]:
