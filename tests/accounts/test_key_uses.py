@@ -1,8 +1,13 @@
 """What keys are for, and what is recorded of their use."""
 
+from contextlib import contextmanager
 from uuid import UUID
 
+from campshub.core.cache.connection import CacheAway
+from campshub.core.db import work
 from campshub.core.db.base import new_id
+from campshub.core.db.replicas import Replicas
+from campshub.core.http import reading
 from campshub.core.security import api_keys
 from campshub.core.security.permissions import OF_KEYS, Role
 from tests.accounts.conftest import KEYS, an_address, key_events, told, with_key
@@ -150,11 +155,44 @@ def test_where_a_key_is_used_is_noted_at_most_once_a_minute(app, make, admin, sq
     assert dict(uses(sql, made))[here] > first[1]
 
 
-def test_a_use_that_cannot_be_noted_is_no_reason_to_refuse(app, make, monkeypatch):
+def test_a_use_that_cannot_be_noted_is_no_reason_to_refuse_or_to_wait(app, make, monkeypatch):
     _, client = make("students:read")
+    tried = []
 
-    def broken(*_):
+    def away(*_, **__):
+        tried.append(1)
         raise ZeroDivisionError
 
-    monkeypatch.setattr(app.extensions["campshub"].api_keys, "_note", broken)
+    monkeypatch.setattr(work, "unit_of_work", away)
+    assert [client.get("/api/students/").status for _ in range(3)] == [200] * 3
+    assert len(tried) == 1
+
+
+def test_a_read_that_is_tried_again_notes_the_use_all_the_same(app, make, sql, monkeypatch):
+    made, client = make("students:read")
+    on, tried = reading._on, []
+
+    def behind(unit, done):
+        found = on(unit, done)
+        if not tried and unit.checks_caller:
+            tried.append(1)
+            raise reading.Behind
+        return found
+
+    monkeypatch.setattr(reading, "_on", behind)
+    monkeypatch.setattr(Replicas, "choose", lambda *_: Lent())
+    monkeypatch.setattr(app.extensions["campshub"].freshness, "ask", redis_away)
     assert client.get("/api/students/").status == 200
+    assert (tried, len(uses(sql, made))) == ([1], 1)
+
+
+class Lent:
+    """A replica that turns out to be behind when all has been done."""
+
+    @contextmanager
+    def reading(self, unit, _position):
+        yield unit
+
+
+def redis_away(*_):
+    raise CacheAway

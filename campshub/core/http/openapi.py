@@ -53,7 +53,12 @@ class Api(flask_smorest.Api):  # type: ignore[misc] # the library ships no types
         """Say what all operations share: how to sign in."""
         self.spec.components.security_scheme(
             _SECURITY,
-            {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "From `POST /api/auth/token/`."},
+            {
+                "type": "http",
+                "scheme": "bearer",
+                "bearerFormat": "JWT",
+                "description": "From `POST /api/auth/token/`; or a key (`chk_...`), which `POST /api/api-keys/` makes.",
+            },
         )
 
 

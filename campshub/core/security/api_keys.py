@@ -47,8 +47,8 @@ class ApiKeys:
 
     def __init__(self, tokens: Tokens) -> None:
         self._tokens = tokens
-        # When this process has noted a key's use from an address.
-        self._noted: OrderedDict[tuple[UUID, str], float] = OrderedDict()
+        # When this process has noted a key's use from an address, and for which unit of work.
+        self._noted: OrderedDict[tuple[UUID, str], tuple[float, int]] = OrderedDict()
         self._lock = threading.Lock()
 
     def read(self, key: str, engine: Engine) -> Claims:
@@ -85,19 +85,26 @@ class ApiKeys:
         if claims.api_key_id is None:
             return False
         noted = self._noted.get((claims.api_key_id, customer(address)))
-        return noted is None or time.monotonic() - noted >= NOTED_EVERY_S
+        return noted is None or time.monotonic() - noted[0] >= NOTED_EVERY_S
 
     def note(self, unit: Unit, claims: Claims) -> None:
-        """Let the use of a key be noted after the unit of work, whatever becomes of that."""
-        if claims.api_key_id is not None and self.is_due(claims, unit.address):
-            key_id = claims.api_key_id
-            unit.apart.append(lambda session: self._note(session, key_id))
+        """Let the use of a key be noted after the unit of work, whatever becomes of that.
 
-    def _note(self, session: Session, key_id: UUID) -> None:
-        address = customer(session.unit.address)
+        Where that cannot be, the next request does not try again: it would wait for a primary that is away. A read that
+        is tried on another server hands it over again.
+        """
+        key_id, address = claims.api_key_id, customer(unit.address)
+        if key_id is None:
+            return
+        noted = self._noted.get((key_id, address))
+        if not self.is_due(claims, unit.address) and (noted is None or noted[1] != id(unit.apart)):
+            return
         with self._lock:
-            self._noted[key_id, address] = time.monotonic()
+            self._noted[key_id, address] = (time.monotonic(), id(unit.apart))
             if len(self._noted) > _MOST_NOTED:
                 self._noted.popitem(last=False)
+        unit.apart.append(lambda session: self._note(session, key_id, address))
+
+    def _note(self, session: Session, key_id: UUID, address: str) -> None:
         if session.scalar(_NOTE, {"key_id": key_id, "address": address}):
             events.happened(session, Kind.KEY_FROM_NEW_ADDRESS, session.unit.user_id)
