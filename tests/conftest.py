@@ -20,7 +20,9 @@ from campshub.core.db import session as sessions
 from campshub.core.db.base import new_id
 from campshub.core.db.session import db
 from campshub.core.db.work import unit_of_work
+from campshub.core.http.addresses import Addresses
 from campshub.core.observe import metrics
+from campshub.core.platform import Platform
 from campshub.core.security.passwords import hash_password
 from campshub.core.security.permissions import Role
 from devstack.stack import Stack
@@ -164,6 +166,13 @@ def context(app):
     """An application context, for tests that call services and commands."""
     with app.app_context():
         yield app
+
+
+@pytest.fixture
+def nothing_kept(app, monkeypatch):
+    """Let nothing stand before the database; an address that is learned meanwhile is forgotten."""
+    monkeypatch.setattr(Platform, "life_s", lambda *_: 0)
+    monkeypatch.setattr(app.extensions["campshub"], "addresses", Addresses())
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from tests.surface import operations
 
 TOKEN = "/api/auth/token/"
 MARKED = {
+    "POST /api/auth/oidc/": {"login_address"},
     "POST /api/auth/password/forgot/": {"login", "login_address"},
     "POST /api/auth/password/reset/": {"login_address"},
     "POST /api/auth/refresh/": {"refresh"},

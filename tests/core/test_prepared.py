@@ -12,7 +12,6 @@ from campshub.core.db.base import new_id
 from campshub.core.db.prepared import prepared
 from campshub.core.db.session import Behind, Unit, begin, commit, db
 from campshub.core.observe import metrics
-from campshub.core.platform import Platform
 from campshub.core.security.permissions import Role
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.models import Student
@@ -249,7 +248,7 @@ def test_a_replica_that_is_behind_gives_no_rows(context, both):
     assert replica.pool.checkedout() == 0
 
 
-def test_reads_answer_byte_for_byte_what_ordinary_sessions_answer(app, monkeypatch):
+def test_reads_answer_byte_for_byte_what_ordinary_sessions_answer(app, nothing_kept, monkeypatch):
     seeds = seed(app, "Quagga")
     reads = [one for one in operations(app) if one.method == "GET" and one.handler.mark.permission is not None]
     reads = [one for one in reads if one.rule not in GROWING]
@@ -264,7 +263,6 @@ def test_reads_answer_byte_for_byte_what_ordinary_sessions_answer(app, monkeypat
     callers = [seeds.place.the(role) for role in (Role.ADMIN, Role.TRAINER, Role.CLIENT)]
 
     same = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}  # refusals name it
-    monkeypatch.setattr(Platform, "life_s", lambda *_: 0, raising=False)  # nothing is kept
 
     def answers():
         found = {}

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from campshub.core.db.reading import ReadSession
-from campshub.core.platform import Platform
 from campshub.core.security.permissions import ROLES, SCOPES, Role, Scope
 from tests.kept import addresses_of, cached
 from tests.seeds import seed
@@ -41,8 +40,7 @@ def values(monkeypatch) -> set[str]:
     return found
 
 
-def test_two_users_of_a_role_that_sees_everything_are_answered_alike(app, monkeypatch, values):
-    monkeypatch.setattr(Platform, "life_s", lambda *_: 0)  # each is answered from the database
+def test_two_users_of_a_role_that_sees_everything_are_answered_alike(app, nothing_kept, values):
     seeds = seed(app, "Quokka")
     shared = [one for one in cached(app) if one.handler.mark.keeping.same_for_role]
     wrong, pages = [], 0

@@ -10,7 +10,6 @@ import pytest
 from campshub.app import create_app
 from campshub.core.db.base import PLATFORM_ID
 from campshub.core.http.asking import ACCESS, stamps_of
-from campshub.core.platform import Platform
 from campshub.core.security.permissions import ROLES, Role
 from campshub.core.security.principal import shared_tags
 from campshub.modules import MODULES
@@ -72,8 +71,7 @@ def shared_tables(sql: Any) -> set[str]:
     return {re.sub(r"_p\d{4}_\d{2}$", "", table) for table, qual in rows if str(PLATFORM_ID) in (qual or "")}
 
 
-def test_every_kept_answer_names_the_tags_of_all_that_it_reads(app, seeds, empty, sql, monkeypatch):
-    monkeypatch.setattr(Platform, "life_s", lambda *_: 0)  # nothing stands before the database
+def test_every_kept_answer_names_the_tags_of_all_that_it_reads(app, seeds, empty, sql, nothing_kept):
     tag_of, shared, missing, seen = tags(), shared_tables(sql), {}, {}
     for operation in cached(app):
         keeping, permission = operation.handler.mark.keeping, operation.handler.mark.permission

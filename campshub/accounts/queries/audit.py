@@ -27,6 +27,7 @@ COLUMNS = (
     AuditEntry.recorded_on,
     AuditEntry.at,
     AuditEntry.user_id,
+    AuditEntry.api_key_id,
     AuditEntry.address,
     AuditEntry.trace_id,
     AuditEntry.action,
@@ -42,6 +43,7 @@ _EVENT_COLUMNS = (
     SecurityEvent.at,
     SecurityEvent.kind,
     SecurityEvent.user_id,
+    SecurityEvent.api_key_id,
     SecurityEvent.address,
     SecurityEvent.trace_id,
 )

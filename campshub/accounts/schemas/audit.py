@@ -7,6 +7,7 @@ from campshub.core.security.audit import ACTIONS
 from campshub.core.security.events import Kind
 
 _KEY = 64
+_KEY_OF = "The key that acted for the user, if it was one."
 
 
 class AuditFilter(fields.Filter):
@@ -28,6 +29,7 @@ class AuditEntryOut(fields.Out):
     recorded_on = ma.Date(required=True)
     at = ma.AwareDateTime(required=True)
     user_id = fields.Id(required=True, allow_none=True)
+    api_key_id = fields.Id(required=True, allow_none=True, metadata={"description": _KEY_OF})
     address = fields.Text(required=True, allow_none=True)
     trace_id = fields.Text(required=True)
     action = fields.Text(required=True)
@@ -57,5 +59,6 @@ class SecurityEventOut(fields.Out):
     at = ma.AwareDateTime(required=True)
     kind = fields.Text(required=True, one_of=Kind)
     user_id = fields.Id(required=True, allow_none=True)
+    api_key_id = fields.Id(required=True, allow_none=True, metadata={"description": _KEY_OF})
     address = fields.Text(required=True, allow_none=True)
     trace_id = fields.Text(required=True)

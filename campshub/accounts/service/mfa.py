@@ -21,6 +21,7 @@ from campshub.accounts.queries import sessions as queries
 from campshub.accounts.service import attempts
 from campshub.core.db.base import AnyRow
 from campshub.core.db.session import Session
+from campshub.core.http.call import NotForKeys
 from campshub.core.http.problems import Conflict, Forbidden, Invalid, Unauthenticated
 from campshub.core.loop import off_the_loop
 from campshub.core.platform import Platform
@@ -124,7 +125,10 @@ def require_recent(session: Session, platform: Platform, principal: Principal, n
     """Refuse what is dangerous to a session whose user has not shown their password lately.
 
     :raises StepUpRequired: they have not.
+    :raises NotForKeys: it is no session, but a key.
     """
+    if principal.api_key_id is not None:
+        raise NotForKeys
     present = queries.lock_session(session, principal.organization_id, principal.session_id)
     lasts = timedelta(minutes=platform.settings.step_up_minutes)
     if present is None or now - present.authenticated_at > lasts:

@@ -9,6 +9,7 @@ from marshmallow import fields as ma
 
 from campshub.core.http import fields
 from campshub.core.http.handler import Handler
+from campshub.core.http.pagination import LONGEST_CURSOR
 from campshub.core.http.problems import (
     BadCursor,
     BodyTooLarge,
@@ -156,7 +157,7 @@ def _answer_schema(handler: Handler, spec: APISpec) -> Any:
         shape = Schema.from_dict(
             {
                 "items": ma.List(ma.Nested(answer(partial=True)), required=True),
-                "next_cursor": fields.Text(required=True, allow_none=True),
+                "next_cursor": fields.Text(required=True, allow_none=True, most=LONGEST_CURSOR),
                 "has_more": fields.Flag(required=True),
             },
             name=name,

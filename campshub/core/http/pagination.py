@@ -24,6 +24,7 @@ from campshub.core.http.problems import BadCursor
 LIMIT = 50
 MOST = 200
 SIGNATURE_BYTES = 16
+LONGEST_CURSOR = 8_000  # it holds the values of the last row by which the page is ordered
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,7 @@ def page_fields(sorts: Sequence[str], shown: Mapping[str, str]) -> dict[str, Any
             metadata={"description": "Rows in a page."},
         ),
         "cursor": fields.Text(
-            most=8_000,
+            most=LONGEST_CURSOR,
             load_default=None,
             metadata={"description": "`next_cursor` of the page before."},
         ),
