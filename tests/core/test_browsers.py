@@ -154,7 +154,9 @@ def test_origins_are_named_one_by_one(stack, database, origins):
      ({"debug": True, "secure_ssl_redirect": True}, True)],
 )  # fmt: skip
 def test_tls_is_demanded_unless_somebody_says_otherwise(stack, database, given, demanded):
-    settings = settings_of(stack, database, **{"debug": False, "secure_ssl_redirect": None, **given})
+    settings = settings_of(
+        stack, database, **{"debug": False, "oidc_issuers": "", "secure_ssl_redirect": None, **given}
+    )
 
     assert settings.demands_tls is demanded
     assert settings.secures_session_cookie is settings.secures_csrf_cookie is not given.get("debug", False)
