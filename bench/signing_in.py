@@ -189,7 +189,9 @@ class _Caller:
 
 def _rush(scene: Scene) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name, settings in ((ALL_WAIT, {"PASSWORD_WAIT_S": str(PATIENCE_S)}), (DEFAULT, {})):
+    # They all come from one address, whose own limits are not what is measured.
+    lifted = {"LOCKOUT_ADDRESS_AFTER": "1000000"}
+    for name, settings in ((ALL_WAIT, {**lifted, "PASSWORD_WAIT_S": str(PATIENCE_S)}), (DEFAULT, lifted)):
         print(f"  {name}", file=sys.stderr, flush=True)
         with (
             gunicorn("wsgi:app", {**scene.environment, **settings}, name="rush") as url,

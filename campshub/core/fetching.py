@@ -25,11 +25,13 @@ def fetch(address: str, *, within_s: float, most_bytes: int) -> bytes:
 
     :raises NotFetched: the other side is away, slow, sends too much, or answers with anything but 200.
     """
-    begun, connection = time.monotonic(), _connection(address, within_s)
-    guard = threading.Timer(within_s, _cut, [connection])
-    guard.daemon = True
-    guard.start()
+    begun, connection, guard = time.monotonic(), _connection(address, within_s), None
     try:
+        connection.connect()
+        # The connection forgets its socket where the other side is to close it.
+        guard = threading.Timer(within_s, _cut, [connection.sock])
+        guard.daemon = True
+        guard.start()
         parts = urlsplit(address)
         connection.request("GET", f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}", headers=_HEADERS)
         answer = connection.getresponse()
@@ -45,7 +47,8 @@ def fetch(address: str, *, within_s: float, most_bytes: int) -> bytes:
         # The last two: it was cut while it read.
         raise NotFetched(f"{address}: {type(error).__name__}") from error
     finally:
-        guard.cancel()
+        if guard is not None:
+            guard.cancel()
         connection.close()
     if time.monotonic() - begun >= within_s:
         raise NotFetched(f"{address} took longer than {within_s} s")
@@ -61,10 +64,9 @@ def _connection(address: str, within_s: float) -> http.client.HTTPConnection:
     return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=within_s)
 
 
-def _cut(connection: http.client.HTTPConnection) -> None:
-    if connection.sock is not None:
-        with contextlib.suppress(OSError):
-            connection.sock.shutdown(socket.SHUT_RDWR)
+def _cut(connected: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connected.shutdown(socket.SHUT_RDWR)
 
 
 @lru_cache(maxsize=1)

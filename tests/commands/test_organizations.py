@@ -9,11 +9,11 @@ import subprocess
 import sys
 import uuid
 from datetime import date, timedelta
-from pathlib import Path
 
 import pytest
 
 from campshub.accounts.models import Membership
+from campshub.accounts.service import exporting, states
 from campshub.core.db.base import Base, new_id
 from campshub.core.db.erasing import tenant_models
 from campshub.core.db.work import unit_of_work
@@ -28,6 +28,9 @@ SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
    AND attname = 'organization_id' ORDER BY 1
 """
 LONG_AGO = "UPDATE organizations SET closed_at = now() - INTERVAL '31 days' WHERE id = %s RETURNING 1"
+LATE_EVENT = (
+    "INSERT INTO security_events (organization_id, id, at, kind, trace_id) VALUES (%s, %s, now(), 'x', 'x') RETURNING 1"
+)
 
 
 @pytest.fixture
@@ -164,6 +167,23 @@ def test_what_is_sealed_is_readable_and_what_proves_something_is_not_there(app, 
     assert len(sql(exported, seeds.place.id)) == 1
 
 
+def test_an_export_shows_one_moment(app, flask, tmp_path, monkeypatch):
+    seeds, folder, write = seed(app, "Quokka"), tmp_path / "out", exporting._write
+
+    def interrupted(path, parts):
+        written = write(path, parts)
+        if path.name == "users.ndjson":
+            late = {"code": "late", "given_name": "Asha", "family_name": "Rao"}
+            seeds.place.the(Role.ADMIN).made("/api/students/", late)
+        return written
+
+    monkeypatch.setattr(exporting, "_write", interrupted)
+    told(flask("export", "--organization", str(seeds.place.id), "--output", str(folder), "--json"))
+
+    assert len(lines_of(folder, "students")) == 2
+    assert "late" not in {row["code"] for row in lines_of(folder, "students")}
+
+
 def test_an_erased_persons_values_stay_erased_in_an_export(app, flask, sql, tmp_path):
     seeds, folder = seed(app, "Quokka"), tmp_path / "out"
     student = uuid.UUID(seeds.ids["student_id"])
@@ -287,8 +307,6 @@ def test_an_erasure_that_was_killed_goes_on_and_cannot_be_taken_back(app, stack,
 
 def test_what_comes_in_while_an_organization_is_erased_goes_too(app, closed, sql, flask, monkeypatch):
     """A wrong password for one of its users is recorded until they are gone."""
-    from campshub.accounts.service import states  # noqa: PLC0415 - patched where it is used
-
     seeds = closed()
     email = sql(
         "SELECT u.email FROM users u JOIN memberships m ON m.user_id = u.id WHERE m.organization_id = %s AND m.role ="
@@ -303,7 +321,15 @@ def test_what_comes_in_while_an_organization_is_erased_goes_too(app, closed, sql
             tried.append(Client(app).post("/api/auth/token/", {"email": email, "password": "wrong"}).status)
         return step
 
+    erase_row = states.erase_row
+
+    def leaving(session, model, row_id):
+        if sql("SELECT 1 FROM organizations WHERE id = %s", row_id):  # a request that began before has still left this
+            sql(LATE_EVENT, row_id, new_id())
+        return erase_row(session, model, row_id)
+
     monkeypatch.setattr(states, "erase_next", interrupted)
+    monkeypatch.setattr(states, "erase_row", leaving)
     told(flask("erase-closed", "--organization", str(seeds.place.id), "--yes", "--json"))
 
     assert tried == [401]
@@ -330,4 +356,3 @@ def test_rows_of_many_months_go(app, flask, closed, sql):
 def test_the_help_of_each_command_has_an_example(flask):
     for command in ("suspend", "resume", "close", "export", "erase-closed"):
         assert "Example: flask organizations" in flask(command, "--help").output
-    assert Path(ROOT).exists()
