@@ -128,10 +128,10 @@ def _caller(operation, seeds):
     superadmin = Role.SUPERADMIN
     if operation.rule == "/api/organization/close/":  # once each
         return seeds.signed_in(new_place(seeds.place.app).someone(superadmin))
-    if operation.ends_sessions:
-        return seeds.signed_in(seeds.place.someone(superadmin))
     if operation.wants_step_up:
         return seeds.signed_in(seeds.place.the(superadmin))
+    if operation.ends_sessions:
+        return seeds.signed_in(seeds.place.someone(superadmin))
     return seeds.place.the(superadmin)
 
 

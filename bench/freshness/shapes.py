@@ -73,6 +73,10 @@ def _several(
     return Shape(path, found, find, frozenset(row.version_slot for row in rows), **options)
 
 
+def _named(row: Row) -> Find:
+    return lambda item: {row.count_slot: row.counter(item[row.column])}
+
+
 def _own_id(row: Row) -> str:
     return row.id
 
@@ -184,6 +188,9 @@ def _people(content: Content) -> list[Shape]:
     user = content.user
     return [
         _one(user, "/api/me/", roles=("admin",)),
-        _one(user, f"/api/users/{user.id}/"),
-        _several(f"/api/users/?{LIMIT}", [user], _own_id),
+        # The version is there the membership's.
+        Shape(f"/api/users/{user.id}/", _count(user), _named(user), frozenset({user.version_slot})),
+        _several(
+            f"/api/users/?{LIMIT}", [user], _own_id, shown=lambda row, item: _named(row)(item).items(), slots=_count
+        ),
     ]

@@ -126,18 +126,22 @@ def _given(node: dict[str, Any]) -> float:
 # What is given for each filter: what many rows have, and what few or none have.
 def _values(made: Made, ids: dict[str, str]) -> dict[str, list[str]]:
     return {
+        "action": ["changed"],
         "archived": ["true"],
         "code": ["absent", "nobodys"],
         "deleted": ["true"],
+        "entity": ["students"],
+        "entity_id": [ids["student_id"]],
         "equipment": ["barbell"],
         "exercise_id": [ids["exercise_id"], str(made.organization_id)],
         "group_id": [ids["group_id"], str(made.large_group_id)],
         "joined_from": [str(made.last)],
         "joined_to": ["2000-01-01"],
-        "kind": ["camp"],
+        "kind": ["camp", "sign_in_failed"],
         "mine": ["true"],
         "muscle": ["chest"],
         "on": [str(made.last)],
+        "person_id": [ids["student_id"]],
         "q": ["ka", "bodo", "zupatiko", "group"],
         "role": ["trainer"],
         "role_id": [ids["role_id"]],
@@ -146,6 +150,7 @@ def _values(made: Made, ids: dict[str, str]) -> dict[str, list[str]]:
         "student_id": [ids["student_id"]],
         "tag": ["scholar", "rare"],
         "trainer_id": [ids["user_id"]],
+        "user_id": [ids["user_id"]],
     }
 
 
@@ -251,7 +256,7 @@ def _variants(
             yield f"{name} {number}", {name: value}, None
             if bounded:
                 yield f"{name} {number} in a month", {**bounded, name: value}, month
-    for sort in mark.sorts if mark.is_page else ():
+    for sort in (name.removeprefix("-") for name in mark.sorts) if mark.is_page else ():
         for way in ("", "-"):
             yield f"sort {way}{sort}", {"sort": f"{way}{sort}"} | ({"q": "aba"} if sort == "relevance" else {}), None
 
