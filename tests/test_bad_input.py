@@ -10,6 +10,7 @@ import orjson
 import pytest
 from marshmallow import fields as ma
 
+from campshub.core.db.base import new_id
 from campshub.core.http.marks import MIB
 from campshub.core.http.rows import Rows
 from campshub.core.security.permissions import Role
@@ -304,3 +305,9 @@ def test_ids_of_requests_are_taken_over_only_where_they_are_well_formed(admin):
     assert good.headers["X-Request-ID"] == "abc-1"
     assert bad.headers["X-Request-ID"] == bad.problem["trace_id"]
     assert len(bad.problem["trace_id"]) == 32
+
+
+def test_blanks_around_a_name_count_in_its_length(admin):
+    given = {"code": new_id().hex, "family_name": "Rao"}
+    assert admin.post("/api/students/", {**given, "given_name": f"{'a' * 198}  "}).status == 201
+    assert admin.post("/api/students/", {**given, "given_name": f"{'a' * 199}  "}).pointers == {"/given_name"}

@@ -75,9 +75,13 @@ class Name(Text):
 
     def __init__(self, *, most: int = SHORT, **options: Any) -> None:
         super().__init__(most=most, least=1, **options)
+        self._most = most
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
-        return super()._deserialize(value, attr, data, **options).strip()
+        text = super()._deserialize(value, attr, data, **options)
+        if len(text) > self._most:  # with its blanks, as the document says
+            raise ValidationError(f"Longer than maximum length {self._most}.")
+        return text.strip()
 
 
 class Currency(Text):
