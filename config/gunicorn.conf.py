@@ -47,6 +47,12 @@ preload_app = False
 control_socket_disable = True
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - heartbeats must not wait for a disk
 
+# gunicorn would believe these of whoever comes from loopback. What proxies say is the application's to believe, as many
+# as TRUSTED_PROXIES names.
+forwarded_allow_ips = ""
+secure_scheme_headers: dict[str, str] = {}
+forwarder_headers = ""
+
 limit_request_line = 8190
 limit_request_fields = 64
 limit_request_field_size = 8190

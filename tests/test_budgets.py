@@ -72,7 +72,7 @@ BUDGETS = {
     f"PATCH {GROUP}": 4,  # and it is read again, with its trainers
     f"PATCH {GROUP}enrolments/<uuid:enrolment_id>/": 4,  # and the group is locked
     "PATCH /api/roles/<uuid:role_id>/": 3,
-    "PATCH /api/users/<uuid:user_id>/": 5,  # and the event; and they are read again
+    "PATCH /api/users/<uuid:user_id>/": 6,  # and the event; what was promised to them; and they are read again
     "PATCH /api/me/": 7,  # a user's change is told in each of their organizations; the person's key is made
     "PATCH /api/organization/": 3,
     "PATCH /api/organizations/<uuid:organization_id>/": 5,  # its tenant; and the event
@@ -96,7 +96,7 @@ BUDGETS = {
     "POST /api/auth/mfa/totp/": 3,
     "POST /api/auth/mfa/totp/confirm/": 6,
     "POST /api/auth/step-up/": 6,
-    "POST /api/auth/password/": 10,
+    "POST /api/auth/password/": 11,  # the second factor, too
     "POST /api/auth/password/forgot/": 2,  # the platform as tenant, and what is owed
     "POST /api/auth/password/reset/": 7,
     "POST /api/exercises/": 2,

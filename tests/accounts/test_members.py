@@ -222,15 +222,29 @@ def test_whoever_is_a_user_already_keeps_name_and_password(anyone, invite, other
     assert roles == {"trainer", "admin"}
 
 
-def test_whoever_belongs_keeps_their_role_and_whoever_was_disabled_comes_back(api, anyone, invite, place):
+def test_whoever_belongs_keeps_their_role_and_no_letter_brings_back_who_was_disabled(api, anyone, invite, place):
     trainer = place.the(Role.TRAINER)
     address = trainer.get("/api/me/").json["email"]
-    _, token = invite(email=address, role="admin")
+    _, before = invite(email=address, role="admin")
 
-    assert accept(anyone, token).problem["code"] == "already_member"
+    assert accept(anyone, before).problem["code"] == "already_member"
     assert api.patch(f"/api/users/{trainer.user_id}/", {"status": "disabled"}).status == 200
-    assert accept(anyone, token).status == 200
-    assert api.get(f"/api/users/{trainer.user_id}/").json["role"] == "admin"
+    assert accept(anyone, before).problem["code"] == "token_spent"
+    _, after = invite(email=address.upper(), role="admin")
+    assert accept(anyone, after).problem["code"] == "member_disabled"
+    assert api.get(f"/api/users/{trainer.user_id}/").json["status"] == "disabled"
+
+
+def test_what_was_promised_ends_with_another_role_and_with_whoever_promised_it(api, anyone, invite, place):
+    admin, trainer = place.someone(Role.ADMIN), place.the(Role.TRAINER)
+    _, spare = invite(email=trainer.get("/api/me/").json["email"], role="admin")
+    made = admin.made("/api/invitations/", {"email": f"{new_id().hex}@example.org", "role": "admin"})
+    assert api.patch(f"/api/users/{trainer.user_id}/", {"role": "client"}).status == 200
+    assert api.patch(f"/api/users/{admin.user_id}/", {"status": "disabled"}).status == 200
+
+    assert accept(anyone, spare).problem["code"] == "token_spent"
+    listed = {one["id"]: one["status"] for one in api.get("/api/invitations/?limit=200").json["items"]}
+    assert listed[made["id"]] == "revoked"
 
 
 def test_someone_new_needs_a_name_and_a_good_password_and_may_try_again(anyone, invite):

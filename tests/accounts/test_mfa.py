@@ -162,6 +162,20 @@ def test_refreshing_and_switching_show_nothing_anew(app, person, sql):
         assert Client(app, bearer).post(TOTP).problem["code"] == "step_up_required"
 
 
+def test_another_password_needs_the_second_factor_and_opens_nothing_that_is_dangerous(app, person, sql):
+    client, address = person.enrol(sql), "/api/auth/password/"
+    sql("UPDATE sign_in_sessions SET authenticated_at = now() - INTERVAL '11 minutes' RETURNING 1")
+    given = {"present_password": PASSWORD, "new_password": "wrong donkey charger"}
+    assert client.post(address, given).problem["code"] == "otp_required"
+    assert client.post(address, {**given, "otp": "000000"}).problem["code"] == "bad_otp"
+
+    changed = client.post(address, {**given, "otp": person.step()})
+    assert changed.status == 200
+    later = Client(app, {"Authorization": f"Bearer {changed.json['access_token']}"})
+    assert later.delete(MFA).problem["code"] == "step_up_required"
+    assert later.post(f"{MFA}recovery-codes/").problem["code"] == "step_up_required"
+
+
 def test_there_is_one_second_factor(person, sql):
     client = person.enrol(sql)
 

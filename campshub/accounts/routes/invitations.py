@@ -7,7 +7,7 @@ from campshub.accounts.queries import invitations as queries
 from campshub.accounts.schemas import invitations as schemas
 from campshub.accounts.service import invitations as service
 from campshub.accounts.service.giving import RoleNotYours
-from campshub.accounts.service.members import AlreadyMember
+from campshub.accounts.service.members import AlreadyMember, MemberDisabled
 from campshub.accounts.service.passwords import TokenSpent
 from campshub.core.http.call import OrganizationSuspended
 from campshub.core.http.marks import limited, needs, public, secret
@@ -44,7 +44,7 @@ class OneInvitation(Resource):
     """One invitation."""
 
     @needs(Permission.USERS_WRITE)
-    @invitations.answers(None, raises=(NotFound,))
+    @invitations.answers(None, raises=(NotFound, RoleNotYours))
     def delete(self, invitation_id: UUID) -> None:
         """Take an invitation back."""
         service.revoke(self.session, self.principal, invitation_id=invitation_id, now=self.now)
@@ -58,7 +58,9 @@ class AcceptInvitation(Resource):
     @limited("login_address")
     @secret
     @invitations.body(schemas.AcceptIn)
-    @invitations.answers(schemas.AcceptedOut, raises=(TokenSpent, AlreadyMember, OrganizationSuspended, Busy))
+    @invitations.answers(
+        schemas.AcceptedOut, raises=(TokenSpent, AlreadyMember, MemberDisabled, OrganizationSuspended, Busy)
+    )
     def post(self, **given: Any) -> dict[str, Any]:
         """Accept an invitation with the token of its letter, once."""
         return service.accept(self.session, self.platform, **given, now=self.now)

@@ -9,6 +9,7 @@ class PasswordIn(fields.In):
 
     present_password = fields.Text(required=True, most=MOST_OF_A_PASSWORD, least=1)
     new_password = fields.Text(required=True, most=MOST_OF_A_PASSWORD, least=1)
+    otp = fields.Text(load_default=None, most=32, least=1, metadata={"description": "Of whoever has a second factor."})
 
 
 class ForgotIn(fields.In):

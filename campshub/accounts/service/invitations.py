@@ -64,6 +64,7 @@ def revoke(session: Session, principal: Principal, *, invitation_id: UUID, now: 
     invitation = queries.lock_invitation(session, principal.organization_id, invitation_id)
     if invitation is None or invitation.accepted_at is not None or invitation.revoked_at is not None:
         raise NotFound
+    giving.require_may_change(session, principal, invitation)
     invitation.revoked_at = now
 
 
@@ -125,9 +126,10 @@ def _hash_of_new(session: Session, platform: Platform, *, email: str, name: str 
 
 
 def _let_belong(session: Session, user_id: UUID, invitation: Invitation) -> None:
-    """Give a user the role; one who was disabled comes back, one who belongs already keeps their role.
+    """Give a user the role; one who belongs already keeps theirs.
 
     :raises AlreadyMember: they belong already.
+    :raises MemberDisabled: they did, and were disabled; no letter takes that back.
     """
     organization_id, role, role_id = invitation.organization_id, invitation.role, invitation.role_id
     membership = session.scalars(
@@ -140,6 +142,6 @@ def _let_belong(session: Session, user_id: UUID, invitation: Invitation) -> None
     elif membership.status == "active":
         raise members.AlreadyMember
     else:
-        membership.role, membership.role_id, membership.status = role, role_id, "active"
+        raise members.MemberDisabled
     session.flush()
     wrote(session, User)

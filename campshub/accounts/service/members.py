@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import and_, or_, select, text
+from sqlalchemy import Select, and_, func, or_, select, text
 
-from campshub.accounts.models import Membership, User
+from campshub.accounts.models import ApiKey, Invitation, Membership, User
 from campshub.accounts.queries import users as queries
 from campshub.accounts.queries.signing_in import email_key
 from campshub.accounts.service import giving
@@ -31,6 +31,12 @@ class LastAdmin(Conflict):
     """An organization needs an admin; give someone else the role first."""
 
     code = "last_admin"
+
+
+class MemberDisabled(Conflict):
+    """You were disabled in this organization; its admins can enable you again."""
+
+    code = "member_disabled"
 
 
 class AlreadyMember(Conflict):
@@ -129,6 +135,29 @@ def _apply(
         events.happened(session, Kind.DISABLED if status == "disabled" else Kind.ENABLED, membership.user_id)
         if status == "disabled":
             end_all_here(session, membership.user_id, now=now)  # so that none comes back with the user
+            for key in session.scalars(_keys_of(membership)):
+                key.revoked_at = now
+    # What was promised to them, and in their name, was promised to whoever they were then.
+    for invitation in session.scalars(_open_invitations_of(membership)):
+        invitation.revoked_at = now
+
+
+def _keys_of(membership: Membership) -> Select[ApiKey]:
+    return select(ApiKey).where(
+        ApiKey.organization_id == membership.organization_id,
+        ApiKey.user_id == membership.user_id,
+        ApiKey.revoked_at.is_(None),
+    )
+
+
+def _open_invitations_of(membership: Membership) -> Select[Invitation]:
+    email = select(func.lower(User.email)).where(User.id == membership.user_id).scalar_subquery()
+    return select(Invitation).where(
+        Invitation.organization_id == membership.organization_id,
+        Invitation.accepted_at.is_(None),
+        Invitation.revoked_at.is_(None),
+        or_(Invitation.invited_by == membership.user_id, func.lower(Invitation.email) == email),
+    )
 
 
 def _lock_admins_and(session: Session, principal: Principal, user_id: UUID) -> dict[UUID, Membership]:

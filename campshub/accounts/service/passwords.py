@@ -8,7 +8,7 @@ from sqlalchemy import select, text
 
 from campshub.accounts.models import PasswordReset, User
 from campshub.accounts.queries.signing_in import email_key, memberships_of
-from campshub.accounts.service import attempts, sessions
+from campshub.accounts.service import attempts, mfa, sessions
 from campshub.core.db.base import PLATFORM_ID, AnyRow
 from campshub.core.db.session import Session
 from campshub.core.http.problems import Invalid, Problem
@@ -41,11 +41,15 @@ def change(
     *,
     present_password: str,
     new_password: str,
+    otp: str | None,
     client: str | None,
+    now: datetime,
 ) -> dict[str, Any]:
     """Change the signed-in user's password; return the present session's next tokens. The others end.
 
     :raises Invalid: the present one is wrong, or the new one no good.
+    :raises OtpRequired: the user has a second factor, and no code came with it.
+    :raises BadOtp: the code is wrong, or has been used.
     """
     email = session.execute(_CREDENTIALS, {"user_id": principal.user_id}).one().email
     least = least_length(memberships_of(session, principal.user_id))
@@ -55,6 +59,12 @@ def change(
     if known.is_held or not genuine:
         attempts.failed(session, platform, email, known)
         raise Invalid.at("/present_password", "wrong", "Not your present password.")
+    try:
+        mfa.require_second(session, platform, user_id=principal.user_id, otp=otp, now=now)
+    except mfa.BadOtp:
+        attempts.failed(session, platform, email, known)
+        raise
+    session.let_go()  # the hash takes long
     hashed = platform.passwords.hash(new_password)
     version = _set(session, platform, principal.user_id, email, hashed)
     _tell(session, principal.user_id, Kind.PASSWORD_CHANGED)

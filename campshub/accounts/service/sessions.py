@@ -6,7 +6,7 @@ server's key: whoever lost an answer asks again and gets the same successor, and
 
 import hmac
 import secrets
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -34,6 +34,8 @@ _MARGIN = timedelta(seconds=RETRY_S + 60)
 _MOST_OF_A_CLIENT = 200
 _MFA_OF = text("SELECT is_required, is_confirmed FROM mfa_of(:user_id)")
 _END_SESSIONS = text("SELECT end_sessions_of(:user_id, :at, :but)")
+
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class BadRefreshToken(Unauthenticated):
@@ -112,7 +114,10 @@ def refresh(session: Session, platform: Platform, *, refresh_token: str, now: da
 def renew(
     session: Session, platform: Platform, principal: Principal, *, session_version: int, client: str | None
 ) -> dict[str, Any]:
-    """Let the present session outlive a raised session version; return its next tokens."""
+    """Let the present session outlive a raised session version; return its next tokens.
+
+    When the user has last shown who they are stays as it was: what is dangerous is not opened by this.
+    """
     present = queries.lock_session(session, principal.organization_id, principal.session_id)
     if present is None or present.ended_at is not None:
         return open_session(
@@ -121,11 +126,11 @@ def renew(
             user_id=principal.user_id,
             session_version=session_version,
             client=client,
-            authenticated_at=session.unit.now,
+            authenticated_at=_NEVER,
             must_enrol=_must_enrol(session, principal.user_id),
         )
     refresh_token = _first(platform, principal.organization_id, present.id)
-    present.session_version, present.authenticated_at = session_version, session.unit.now
+    present.session_version = session_version
     present.previous_hash = None
     _carry_on(present, platform, hash_of(refresh_token), session.unit.now)
     return _tokens(session, platform, present, principal.organization_id, refresh_token)

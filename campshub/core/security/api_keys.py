@@ -28,6 +28,7 @@ ALPHABET = string.digits + string.ascii_letters
 PREFIX_LENGTH = 12
 SECRET_LENGTH = 43  # of 62 letters: 256 bits
 NOTED_EVERY_S = 60
+REMEMBERED_S = 300
 _MOST_NOTED = 20_000
 _KEY = re.compile(rf"{KIND}([0-9A-Za-z]{{{PREFIX_LENGTH}}})_[0-9A-Za-z]{{{SECRET_LENGTH}}}")
 _KEYS_OF = text("SELECT * FROM api_keys_of(:prefix)")
@@ -73,7 +74,8 @@ class ApiKeys:
             organization_id=genuine.organization_id,
             session_id=None,
             session_version=0,
-            expires_at=genuine.expires_at.timestamp(),
+            # Asked for anew now and then: a plan may change, and the key's own end is looked at with each request.
+            expires_at=min(genuine.expires_at.timestamp(), time.time() + REMEMBERED_S),
             api_key_id=genuine.id,
             requests_per_hour=genuine.requests_per_hour,
         )
