@@ -135,6 +135,13 @@ def test_a_name_is_given_once_however_it_is_written(app, api):
     assert [answer.status for answer in made].count(201) == 1
 
 
+@pytest.mark.parametrize("name", ["\uff21dmin", "Admin\u200b", "TRAINER", " admin\u2060 "])
+def test_no_role_looks_like_a_built_in_one(api, name):
+    body = {"name": name, "permissions": ["students:read"], "scope": "all"}
+
+    assert told(api.post("/api/roles/", body)) == (409, "role_name_taken")
+
+
 def test_an_organization_has_a_bounded_number_of_roles(api, role, sql, place):
     role("students:read")
     sql("INSERT INTO roles (organization_id, id, name, name_key, permissions, scope) SELECT organization_id,"

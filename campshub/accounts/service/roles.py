@@ -1,5 +1,6 @@
 """An organization's own roles: made, changed and deleted."""
 
+import unicodedata
 from typing import Any
 from uuid import UUID
 
@@ -99,13 +100,19 @@ def delete(session: Session, principal: Principal, *, role_id: UUID, expected: i
     _forget_for_mfa(session, principal, str(role_id))
 
 
+def _as_compared(name: str) -> str:
+    """Return a name as it is compared: what looks like another is another (Unicode NFKC, without invisible signs)."""
+    plain = unicodedata.normalize("NFKC", name).casefold()
+    return "".join(sign for sign in plain if unicodedata.category(sign) != "Cf").strip()
+
+
 def _meant(values: dict[str, Any]) -> dict[str, Any]:
     """Return what is to be written: every person may see to their own affairs, whatever their role."""
     meant = dict(values)
     if "permissions" in meant:
         meant["permissions"] = sorted({*meant["permissions"], *(one.value for one in PERSONAL)})
     if "name" in meant:
-        meant["name_key"] = meant["name"].casefold()
+        meant["name_key"] = _as_compared(meant["name"])
         if meant["name_key"] in _RESERVED:
             raise RoleNameTaken
     return meant
