@@ -10,10 +10,18 @@ from tests.conftest import PASSWORD, Client
 KEYS = "/api/api-keys/"
 
 
+def email_of(client):
+    return client.get("/api/me/").json["email"]
+
+
+@pytest.fixture
+def anyone(app):
+    return Client(app)
+
+
 def signed_in(who):
     """Return a client of a session that has shown its password just now."""
-    email = who.get("/api/me/").json["email"]
-    tokens = Client(who.app).made("/api/auth/token/", {"email": email, "password": PASSWORD})
+    tokens = Client(who.app).made("/api/auth/token/", {"email": email_of(who), "password": PASSWORD})
     return Client(who.app, {"Authorization": f"Bearer {tokens['access_token']}"}, who.user_id)
 
 
@@ -24,6 +32,12 @@ def with_key(app, key):
 @pytest.fixture
 def admin(api):
     return signed_in(api)
+
+
+@pytest.fixture
+def mail(api):
+    """What an ID token says of the admin's address."""
+    return {"email": email_of(api).upper(), "email_verified": True}
 
 
 @pytest.fixture

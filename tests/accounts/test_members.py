@@ -21,11 +21,6 @@ AT_ONCE = 50
 NEW = "wrong donkey charger"
 
 
-@pytest.fixture
-def anyone(app):
-    return Client(app)
-
-
 def body(**given):
     return {"email": f"{new_id().hex}@example.org", "name": "Asha Rao", "role": "trainer", "password": NEW, **given}
 

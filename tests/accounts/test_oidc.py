@@ -2,7 +2,6 @@
 
 import base64
 import json
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,8 +13,9 @@ from campshub.app import create_app
 from campshub.core.db.base import new_id
 from campshub.core.db.work import unit_of_work
 from campshub.core.security.permissions import Role
+from tests.accounts.conftest import signed_in
 from tests.conftest import PASSWORD, Client, close, new_place, settings_of
-from tests.issuer import AUDIENCE, DISCOVERY, KEYS, Issuer, encoded, new_key, the_issuer
+from tests.issuer import AUDIENCE, Issuer, encoded, the_issuer
 
 OIDC, IDENTITIES, TOTP = "/api/auth/oidc/", "/api/auth/oidc/identities/", "/api/auth/mfa/totp/"
 AT_ONCE = 50
@@ -24,27 +24,6 @@ AT_ONCE = 50
 @pytest.fixture
 def issuer():
     return the_issuer()
-
-
-@pytest.fixture
-def anyone(app):
-    return Client(app)
-
-
-def email_of(client):
-    return client.get("/api/me/").json["email"]
-
-
-@pytest.fixture
-def mail(api):
-    """What a token says of the admin's address."""
-    return {"email": email_of(api).upper(), "email_verified": True}
-
-
-def signed_in(app, client):
-    given = {"email": email_of(client), "password": PASSWORD}
-    tokens = Client(app).made("/api/auth/token/", given)
-    return Client(app, {"Authorization": f"Bearer {tokens['access_token']}"}, client.user_id)
 
 
 def refused(answer):
@@ -229,7 +208,7 @@ def test_an_issuer_that_is_not_trusted_for_addresses_links_nobody_by_them(stack,
     subject = new_id().hex
 
     before = Client(app).post(OIDC, {"id_token": issuer.token(sub=subject, **mail)})
-    client = signed_in(app, api)
+    client = signed_in(api)
     linked = client.post(IDENTITIES, {"id_token": issuer.token(sub=subject)})
     after = Client(app).post(OIDC, {"id_token": issuer.token(sub=subject)})
     close(app)
@@ -293,7 +272,7 @@ def test_what_has_run_out_is_forgotten(anyone, issuer, mail, sql):
 
 
 def enrolled(app, api, sql):
-    client = signed_in(app, api)
+    client = signed_in(api)
     totp = pyotp.TOTP(client.made(TOTP, None)["secret"])
     codes = client.made(f"{TOTP}confirm/", {"otp": totp.now()})["recovery_codes"]
     sql("UPDATE totp_secrets SET last_step = 0 WHERE user_id = %s RETURNING 1", api.user_id)
@@ -359,14 +338,14 @@ def test_a_role_that_needs_a_second_factor_needs_one_here_too(stack, database, a
 
 
 def test_one_links_lists_and_removes_ones_own_identities(app, anyone, api, place, issuer, sql):
-    client, subject = signed_in(app, api), new_id().hex
+    client, subject = signed_in(api), new_id().hex
     made = client.post(IDENTITIES, {"id_token": issuer.token(sub=subject)})
 
     assert (made.status, made.json["issuer"], made.json["subject"]) == (201, issuer.url, subject)
     assert client.post(IDENTITIES, {"id_token": issuer.token(sub=subject)}).json["id"] == made.json["id"]
     assert client.get(IDENTITIES).json == {"items": [made.json]}
     assert anyone.post(OIDC, {"id_token": issuer.token(sub=subject)}).status == 200
-    neighbour = signed_in(app, place.someone(Role.ADMIN))
+    neighbour = signed_in(place.someone(Role.ADMIN))
     assert neighbour.delete(f"{IDENTITIES}{made.json['id']}/").status == 404
     assert client.delete(f"{IDENTITIES}{made.json['id']}/").status == 204
     assert client.delete(f"{IDENTITIES}{made.json['id']}/").status == 404
@@ -375,7 +354,7 @@ def test_one_links_lists_and_removes_ones_own_identities(app, anyone, api, place
 
 
 def test_linking_wants_the_password_shown_lately(app, api, issuer, sql):
-    client, token = signed_in(app, api), issuer.token()
+    client, token = signed_in(api), issuer.token()
     identity = client.made(IDENTITIES, {"id_token": issuer.token()})["id"]
     sql("UPDATE sign_in_sessions SET authenticated_at = now() - INTERVAL '1 hour' WHERE user_id = %s RETURNING 1",
         api.user_id)  # fmt: skip
@@ -389,15 +368,15 @@ def test_linking_wants_the_password_shown_lately(app, api, issuer, sql):
 
 def test_an_identity_is_one_users(app, api, place, issuer):
     subject, other_one = new_id().hex, place.someone(Role.ADMIN)
-    assert signed_in(app, api).post(IDENTITIES, {"id_token": issuer.token(sub=subject)}).status == 201
+    assert signed_in(api).post(IDENTITIES, {"id_token": issuer.token(sub=subject)}).status == 201
 
-    taken = signed_in(app, other_one).post(IDENTITIES, {"id_token": issuer.token(sub=subject)})
+    taken = signed_in(other_one).post(IDENTITIES, {"id_token": issuer.token(sub=subject)})
 
     assert (taken.status, taken.problem["code"]) == (409, "identity_taken")
 
 
 def test_a_token_that_has_signed_in_or_is_no_good_links_nothing(app, anyone, api, issuer, mail):
-    used, client = issuer.token(**mail), signed_in(app, api)
+    used, client = issuer.token(**mail), signed_in(api)
     assert anyone.post(OIDC, {"id_token": used}).status == 200
 
     for token in (used, issuer.unsigned()):
@@ -413,234 +392,6 @@ def test_what_is_dangerous_asks_when_the_user_has_shown_the_issuer_who_they_are(
     client = Client(app, {"Authorization": f"Bearer {tokens['access_token']}"})
 
     assert client.post(IDENTITIES, {"id_token": issuer.token()}).status == status
-
-
-# The issuer's keys ---------------------------------------------------------------------------------------------------
-
-
-class Clock:
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def own():
-    """An issuer of this test's own."""
-    made = Issuer()
-    yield made
-    made.stop()
-
-
-@pytest.fixture
-def reader(stack, database, own, monkeypatch):
-    """Make an application that takes the tokens of one issuer; its clock stands until it is set."""
-    made = []
-
-    def make(**given):
-        clock = Clock()
-        issuers = json.dumps([own.setting(**given.pop("issuer", {}))])
-        app = create_app(settings_of(stack, database, oidc_issuers=issuers, oidc_timeout_s=1.0, **given))
-        for keys in app.extensions["campshub"].oidc._keys.values():
-            monkeypatch.setattr(keys, "_clock", clock)
-            monkeypatch.setattr(keys._breaker, "_clock", clock)
-        made.append(app)
-        return (lambda token: Client(app).post(OIDC, {"id_token": token}).status), clock
-
-    yield make
-    for app in made:
-        close(app)
-
-
-@pytest.fixture
-def token(own, mail):
-    subject = new_id().hex
-    return lambda algorithm="RS256", **more: own.token(algorithm, **{"sub": subject, **mail, **more})
-
-
-def test_keys_are_asked_for_once_in_their_life(reader, own, token):
-    exchange, clock = reader()
-
-    assert [exchange(token()) for _ in range(3)] == [200] * 3
-    assert own.asked == {DISCOVERY: 1, KEYS: 1}
-    clock.now += 3601
-    assert exchange(token()) == 200
-    assert own.asked == {DISCOVERY: 2, KEYS: 2}
-
-
-def test_an_address_of_keys_that_is_set_needs_no_discovery(reader, own, token):
-    exchange, _ = reader(issuer={"jwks_uri": f"{own.url}{KEYS}"})
-
-    assert exchange(token()) == 200
-    assert own.asked == {KEYS: 1}
-
-
-def test_a_new_key_is_looked_for_at_once_and_then_once_a_minute(reader, own, token):
-    exchange, clock = reader()
-    assert exchange(token()) == 200
-    own.rotate("RS256")
-    assert exchange(token()) == 200
-    assert own.asked[KEYS] == 2
-
-    own.rotate("RS256")
-    made_up = [exchange(token(algorithm="RS256")) for _ in range(5)]
-
-    assert (made_up, own.asked[KEYS]) == ([401] * 5, 2)
-    clock.now += 61
-    assert (exchange(token()), own.asked[KEYS]) == (200, 3)
-
-
-def test_keys_are_kept_while_their_issuer_is_away_but_not_for_ever(reader, own, token):
-    exchange, clock = reader()
-    assert exchange(token()) == 200
-    tokens = [token() for _ in range(5)]
-    with own.away():
-        clock.now += 3601
-        assert [exchange(one) for one in tokens[:3]] == [200] * 3
-        clock.now += 86_400
-        assert exchange(tokens[3]) == 503
-    assert exchange(tokens[4]) == 503  # it is left alone for a pause
-    clock.now += 11
-    assert exchange(tokens[4]) == 200
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        b"not JSON",
-        b"[]",
-        b"{}",
-        b'{"keys": []}',
-        b'{"keys": [1]}',
-        b'{"keys": [{"kty": "RSA", "n": "AQAB", "e": "AQAB"}]}',
-        b'{"keys": [{"kty": "oct", "k": "AAAA", "kid": "x"}]}',
-        b'{"keys": "' + b"x" * 300_000 + b'"}',
-        500,
-        302,
-        204,
-    ],
-)
-def test_an_issuer_that_answers_garbage_is_taken_to_be_away(reader, own, token, answer):
-    exchange, clock = reader()
-    own.answers[KEYS] = answer
-
-    assert exchange(token()) == 503
-    assert exchange(token()) == 503
-    assert own.asked[KEYS] == 1  # a pause is made
-    own.answers.clear()
-    clock.now += 11
-    assert exchange(token()) == 200
-
-
-def test_garbage_does_not_replace_keys_that_are_known(reader, own, token):
-    exchange, clock = reader()
-    assert exchange(token()) == 200
-    own.answers[KEYS] = b"{}"
-    clock.now += 3601
-
-    assert exchange(token()) == 200
-
-
-@pytest.mark.parametrize(
-    "document",
-    [
-        {"issuer": "https://elsewhere.example.org", "jwks_uri": "{url}/keys"},
-        {"issuer": "{url}", "jwks_uri": "http://198.51.100.1/keys"},
-        {"issuer": "{url}", "jwks_uri": "file:///etc/passwd"},
-        {"issuer": "{url}", "jwks_uri": "http://someone@{host}/keys"},
-        {"issuer": "{url}"},
-    ],
-)
-def test_a_discovery_document_of_another_issuer_or_for_other_addresses_is_not_followed(reader, own, token, document):
-    exchange, _ = reader()
-    told = json.dumps(document).replace("{url}", own.url).replace("{host}", own.url.removeprefix("http://"))
-    own.answers[DISCOVERY] = told.encode()
-
-    assert exchange(token()) == 503
-    assert own.asked[KEYS] == 0
-
-
-def test_redirects_are_not_followed(reader, own, token):
-    elsewhere = Issuer("RS256")
-
-    def send_elsewhere(handler):
-        handler.send_response(302)
-        handler.send_header("Location", f"{elsewhere.url}{KEYS}")
-        handler.send_header("Content-Length", "0")
-        handler.end_headers()
-
-    own.answers[KEYS] = send_elsewhere
-    exchange, _ = reader()
-
-    assert exchange(token()) == 503
-    assert elsewhere.asked == {}
-    elsewhere.stop()
-
-
-@pytest.mark.parametrize("drips", [False, True])
-def test_an_issuer_that_takes_too_long_is_not_waited_for(reader, own, token, drips):
-    answered, patient = threading.Event(), []
-
-    def slowly(handler):
-        handler.send_response(200)
-        handler.end_headers()
-        for _ in range(400):
-            if answered.wait(0.05):
-                return
-            handler.wfile.write(b" " if drips else b"")  # raises where nobody listens any more
-        patient.append("it was waited for")
-
-    own.answers[KEYS] = slowly
-    exchange, _ = reader()
-    status = exchange(token())
-    answered.set()
-
-    assert (status, patient) == (503, [])
-
-
-def test_short_and_foreign_keys_are_no_keys(reader, own, token):
-    good = token()
-    own.private["RS256"] = ("short", new_key("RS256", bits=1024))
-    own.published = [own.public("RS256"), {**own.public("ES256"), "alg": "ES384"}]
-    exchange, _ = reader()
-
-    assert exchange(good) == 503
-
-
-def test_a_token_that_names_no_key_has_the_only_one_there_is(reader, own, token):
-    exchange, clock = reader()
-
-    assert exchange(token(headers={"kid": None})) == 200
-    own.published.append({**own.public("RS256"), "kid": "another"})
-    clock.now += 3601
-    assert exchange(token(headers={"kid": None})) == 401
-
-
-def test_only_the_algorithms_that_are_set_count(reader, own, token):
-    exchange, _ = reader(issuer={"algorithms": ["ES256"]})
-
-    assert (exchange(token("RS256")), exchange(token("ES256"))) == (401, 200)
-
-
-def test_ed25519_is_taken_where_it_is_set(stack, database, mail):
-    own = Issuer("EdDSA")
-    app = create_app(settings_of(stack, database, oidc_issuers=json.dumps([own.setting()])))
-    status = Client(app).post(OIDC, {"id_token": own.token(**mail)}).status
-    close(app)
-    own.stop()
-
-    assert status == 200
-
-
-def test_fifty_who_come_first_ask_once(reader, own, app):
-    exchange, _ = reader()
-    with ThreadPoolExecutor(AT_ONCE) as people:
-        statuses = set(people.map(exchange, [own.token() for _ in range(AT_ONCE)]))
-
-    assert statuses <= {401, 503}
-    assert own.asked == {DISCOVERY: 1, KEYS: 1}
 
 
 def test_without_an_issuer_no_token_counts(stack, database, issuer, mail):

@@ -17,11 +17,6 @@ AT_ONCE = 50
 
 
 @pytest.fixture
-def anyone(app):
-    return Client(app)
-
-
-@pytest.fixture
 def sign_in(app, api, anyone):
     """Sign the admin in; answer the tokens and a client that uses them."""
     email = api.get("/api/me/").json["email"]

@@ -18,19 +18,11 @@ from campshub.core.db.base import new_id
 from campshub.core.db.work import unit_of_work
 from campshub.core.security.passwords import hash_password, verify_password
 from campshub.core.security.permissions import Role
+from tests.accounts.conftest import email_of
 from tests.conftest import PASSWORD, Client
 
 TOKEN = "/api/auth/token/"
 STRANGER = "01234567-89ab-7def-8123-456789abcdef"
-
-
-@pytest.fixture
-def anyone(app):
-    return Client(app)
-
-
-def email_of(client):
-    return client.get("/api/me/").json["email"]
 
 
 def test_a_password_gets_tokens_that_open_the_api(api, anyone, place):
