@@ -14,9 +14,9 @@ import psycopg
 from sqlalchemy import Connection
 
 from campshub.core.db.partitions import months
-from campshub.core.db.partitions.archives import Archives, Manifest
+from campshub.core.db.partitions.archives import Archives, Damaged, Manifest
 from campshub.core.db.partitions.patience import Driver, MonthsProblem, ask, at_work, patiently
-from campshub.core.db.partitions.tables import (
+from campshub.core.db.partitions.month_table import (
     State,
     columns_of,
     copied,
@@ -129,7 +129,7 @@ def _stored(driver: Driver, archives: Archives, table: str, month: date) -> Mani
     known = archives.newest(table, month)
     with past_policies(driver, name):
         columns = columns_of(driver, name)
-        if known is not None and known.columns == columns and known.plain.sha256 == _digest(driver, name):
+        if known is not None and _is_whole(driver, archives, known, name):
             return known
         rows = ask(driver, f'SELECT count(*) FROM "{name}"')  # noqa: S608 - a name of the catalogue
         written = archives.write(table, month, copied(driver, name, list(columns)))
@@ -147,11 +147,21 @@ def _stored(driver: Driver, archives: Archives, table: str, month: date) -> Mani
     return archives.finish(manifest, written)
 
 
-def _digest(driver: Driver, name: str) -> str:
+def _is_whole(driver: Driver, archives: Archives, known: Manifest, name: str) -> bool:
+    """Tell whether an archive holds exactly what the month's table holds, and reads back."""
+    columns = columns_of(driver, name)
+    if known.columns != columns:
+        return False
     digest = hashlib.sha256()
-    for block in copied(driver, name, list(columns_of(driver, name))):
+    for block in copied(driver, name, list(columns)):
         digest.update(block)
-    return digest.hexdigest()
+    if digest.hexdigest() != known.plain.sha256:
+        return False
+    try:
+        archives.verify(known)
+    except Damaged:
+        return False
+    return True
 
 
 def _drop(driver: Driver, name: str, tell: Tell) -> None:

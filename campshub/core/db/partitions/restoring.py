@@ -16,7 +16,7 @@ from campshub.core.db.partitions import months
 from campshub.core.db.partitions.archives import Archives, Damaged, Manifest, NotArchived
 from campshub.core.db.partitions.archiving import VERIFIED, Tell
 from campshub.core.db.partitions.patience import Driver, MonthsProblem, at_work, patiently
-from campshub.core.db.partitions.tables import (
+from campshub.core.db.partitions.month_table import (
     Reference,
     State,
     columns_of,
