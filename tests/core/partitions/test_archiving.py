@@ -26,7 +26,7 @@ def test_every_table_comes_back_as_it_was(stored, tmp_path):
 
     manifests = [stored.archived(table) for table in before]
 
-    assert {table: stored.contents(table) for table in before} == dict.fromkeys(before, [])
+    assert {table: stored.contents(table) for table in before} == {table: [] for table in before}
     assert {manifest.table: manifest.rows for manifest in manifests} == {t: len(rows) for t, rows in before.items()}
     files = [path for path in (tmp_path / "archive").rglob("*") if path.is_file()]
     assert len(files) == 2 * len(before)
