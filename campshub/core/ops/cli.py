@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from campshub.core.cache.connection import ANSWER_WITHIN_S
 from campshub.core.db import partitions as months
+from campshub.core.db.partitions.archives import Archives
 from campshub.core.db.session import db
 from campshub.core.http.serialise import write
 from campshub.core.platform import Platform
@@ -27,7 +28,7 @@ def check_config(*, as_json: bool) -> None:
 
     Example: flask check-config
     """
-    found = [*_check_databases(), *_check_redis()]
+    found = [*_check_databases(), *_check_redis(), _check_archive()]
     if as_json:
         click.echo(write([{"what": what, "problem": problem} for what, problem in found]).decode())
     else:
@@ -94,6 +95,14 @@ def _check_redis() -> list[tuple[str, str | None]]:
         finally:
             client.close()
     return found
+
+
+def _check_archive() -> tuple[str, str | None]:
+    try:
+        Archives(_platform().settings).all()
+    except (months.MonthsProblem, OSError) as error:
+        return "archive", _first_line(error)
+    return "archive", None
 
 
 def _first_line(error: Exception) -> str:

@@ -3,7 +3,7 @@
 import fsspec
 import pytest
 
-from campshub.core.db.partitions import archiving, restoring
+from campshub.core.db.partitions import archives, archiving, restoring
 from campshub.core.db.partitions.archives import Archives
 from campshub.core.security.permissions import Role
 from tests.conftest import settings_of
@@ -201,6 +201,25 @@ def test_reads_know_at_once_that_a_month_has_gone_and_come_back(site, trust):
     assert [api.get(address).asked for api in apis] == [[], []]
     site.restored("attendance_records")
     assert shown() == [7, 7]
+
+
+def test_without_redis_the_epoch_tells_that_a_month_has_gone(stack, scratch, tmp_path):
+    with site_of(stack, scratch, tmp_path, redis_url="redis://127.0.0.1:1/0") as site:
+        site.fill()
+        (before,) = site.sql("SELECT freshness_epoch()")
+        site.archived("workout_sets")
+        (archived,) = site.sql("SELECT freshness_epoch()")
+        site.restored("workout_sets")
+        (restored,) = site.sql("SELECT freshness_epoch()")
+
+    assert before < archived < restored
+
+
+def test_an_address_that_cannot_be_used_says_so_in_a_line(stack, database):
+    with pytest.raises(archives.NoPlace, match="ARCHIVE_URL cannot be used: ") as told:
+        Archives(settings_of(stack, database, archive_url="nowhere://a/b"))
+
+    assert "\n" not in str(told.value)
 
 
 def test_settings_of_archives_are_read_with_care(stack, database):

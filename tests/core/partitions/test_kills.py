@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from campshub.core.db.partitions import archiving
+from campshub.core.db.partitions import archiving, restoring
 from tests.conftest import ROOT
 
 TABLE = "attendance_records"
@@ -18,7 +18,7 @@ import os, signal, sys
 from datetime import date
 from campshub.app import create_app
 from campshub.core.db import partitions
-from campshub.core.db.partitions import archives, archiving
+from campshub.core.db.partitions import archives, archiving, restoring
 
 where, month = sys.argv[1], date.fromisoformat(sys.argv[2])
 
@@ -45,6 +45,9 @@ elif where == "reference":
     run = archiving.run
     archiving.run = lambda driver, words, *names: die() if "student_id" in names[-1] else run(driver, words, *names)
 
+elif where == "filled":
+    archiving.archive = lambda *given, **named: restoring.restore(*given, **named)
+
 app = create_app()
 platform = app.extensions["campshub"]
 with app.app_context(), partitions.maintenance(platform.settings) as connection:
@@ -68,6 +71,16 @@ def killed(site, where):
 def goes_on(site, before):
     site.archived(TABLE)
     assert site.contents(TABLE) == []
+    assert not site.exists(TABLE)
+    site.restored(TABLE)
+    assert site.contents(TABLE) == before
+
+
+def test_a_restore_that_is_killed_leaves_nothing_and_the_next_one_completes(site):
+    before = site.contents(TABLE)
+    site.archived(TABLE)
+    killed(site, restoring.FILLED)
+
     assert not site.exists(TABLE)
     site.restored(TABLE)
     assert site.contents(TABLE) == before

@@ -38,6 +38,10 @@ class Damaged(MonthsProblem):
     """The archive is not what was written; nothing has been changed."""
 
 
+class NoPlace(MonthsProblem):
+    """``ARCHIVE_URL`` names no storage that can be used."""
+
+
 class NotArchived(MonthsProblem):
     """No archive of this month is there."""
 
@@ -98,9 +102,15 @@ class Archives:
     """The archived months of an installation."""
 
     def __init__(self, settings: Settings) -> None:
-        """Take the place from ``ARCHIVE_URL`` and the keys from ``ARCHIVE_KEYS``."""
+        """Take the place from ``ARCHIVE_URL`` and the keys from ``ARCHIVE_KEYS``.
+
+        :raises NoPlace: the address is none, or what it needs is not installed.
+        """
         self._ring = KeyRing(read_keys(settings.archive_keys)) if settings.archive_keys else None
-        self._files, root = fsspec.url_to_fs(settings.archive_url)
+        try:
+            self._files, root = fsspec.url_to_fs(settings.archive_url)
+        except (ImportError, ValueError) as error:
+            raise NoPlace(f"ARCHIVE_URL cannot be used: {' '.join(str(error).split())}") from error
         self._root = root.rstrip("/")
         self._is_folder = isinstance(self._files, LocalFileSystem)
 

@@ -15,7 +15,6 @@ from sqlalchemy import Connection
 
 from campshub.core.db.partitions import months
 from campshub.core.db.partitions.archives import Archives, Damaged, Manifest
-from campshub.core.db.partitions.patience import Driver, MonthsProblem, ask, at_work, patiently
 from campshub.core.db.partitions.month_table import (
     State,
     columns_of,
@@ -26,6 +25,7 @@ from campshub.core.db.partitions.month_table import (
     run,
     state_of,
 )
+from campshub.core.db.partitions.patience import Driver, MonthsProblem, ask, at_work, patiently
 from campshub.core.db.partitions.visibility import announced
 from campshub.core.platform import Platform
 

@@ -15,7 +15,6 @@ from sqlalchemy import Connection
 from campshub.core.db.partitions import months
 from campshub.core.db.partitions.archives import Archives, Damaged, Manifest, NotArchived
 from campshub.core.db.partitions.archiving import VERIFIED, Tell
-from campshub.core.db.partitions.patience import Driver, MonthsProblem, at_work, patiently
 from campshub.core.db.partitions.month_table import (
     Reference,
     State,
@@ -27,6 +26,7 @@ from campshub.core.db.partitions.month_table import (
     settle,
     state_of,
 )
+from campshub.core.db.partitions.patience import Driver, MonthsProblem, at_work, patiently
 from campshub.core.db.partitions.visibility import announced
 from campshub.core.platform import Platform
 
