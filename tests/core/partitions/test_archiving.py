@@ -1,10 +1,17 @@
 """A month goes into the archive and comes back as it was."""
 
+from datetime import UTC, datetime, time
+
 import fsspec
 import pytest
 
-from campshub.core.db.partitions import archives, archiving, restoring
+from campshub.core.db import partitions
+from campshub.core.db.base import PLATFORM_ID, new_id
+from campshub.core.db.partitions import archives, archiving, months, restoring
 from campshub.core.db.partitions.archives import Archives
+from campshub.core.jobs import schedule
+from campshub.core.jobs.kinds import Run
+from campshub.core.ops import tasks
 from campshub.core.security.permissions import Role
 from tests.conftest import settings_of
 from tests.core.partitions.conftest import site_of
@@ -229,3 +236,22 @@ def test_settings_of_archives_are_read_with_care(stack, database):
         with pytest.raises(SettingsError):
             settings_of(stack, database, **wrong)
     assert Archives(settings_of(stack, database)).all() == []
+
+
+def test_the_schedule_makes_months_and_archives_what_is_older_than_is_kept(stack, scratch, tmp_path):
+    with site_of(stack, scratch, tmp_path, retention_months=15) as site:
+        assert {"partitions.ensure", "partitions.archive"} <= {entry.job for entry in schedule.entries()}
+        today = months.ahead(site.month, 5)
+        run = Run(site.platform, PLATFORM_ID, new_id(), "any", {}, 1, 1, datetime.combine(today, time(), UTC))
+        with site.maintenance() as connection:
+            newest = site.name("audit_log").replace(f"{site.month:%Y_%m}", f"{months.ahead(today, 6):%Y_%m}")
+            site.sql(f"DROP TABLE {newest}")
+            tasks.ensure_months(connection, run)
+            assert site.sql("SELECT to_regclass(%s) IS NOT NULL", newest) == [(True,)]
+            with site.app.app_context():
+                assert Archives(site.platform.settings).all() == []
+                partitions.ensure(connection, "audit_log", months.back(today, 17), today)
+                tasks.archive_months(connection, run)
+                archived = Archives(site.platform.settings).months("audit_log")
+
+    assert archived == {months.back(today, 16), months.back(today, 17)}

@@ -78,13 +78,10 @@ def restore(
 
     :param month: its first day.
     :param leave_out: leave rows out whose references are gone, instead of refusing.
-    :raises NotArchived: there is no archive of it.
-    :raises Damaged: the archive is not what was written; nothing has been changed.
+    :raises NotArchived, Damaged: there is no archive of it, or it is not what was written.
     :raises AlreadyThere: the month is in the database.
-    :raises DoesNotFit: the table refuses the rows.
-    :raises ReferencesGone: rows refer to what has been removed since.
-    :raises StaysLocked: others held the table, or what it refers to, for all of the tries.
-    :raises Busy: another run is at work on the table's archive.
+    :raises DoesNotFit, ReferencesGone: the table refuses the rows, or they refer to what has been removed since.
+    :raises StaysLocked, Busy: others held what it needs for all of the tries.
     """
     archives, name = Archives(platform.settings), months.name_of(table, month)
     with at_work(connection, f"partitions.archive {table}") as driver:

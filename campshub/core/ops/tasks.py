@@ -1,0 +1,75 @@
+"""What the platform does by itself: months, folding the epoch, and deleting what has had its time."""
+
+import logging
+from typing import Any
+
+from sqlalchemy import Connection
+
+from campshub.core.db import epoch, partitions
+from campshub.core.db.expiry import clean, expires, expiries
+from campshub.core.db.partitions import archiving
+from campshub.core.db.session import Session
+from campshub.core.http.idempotency import IdempotencyKey
+from campshub.core.jobs.kinds import Queue, Run, Step, job, maintenance_job, stepped_job
+from campshub.core.jobs.models import Job, OutboxMessage
+from campshub.core.jobs.schedule import Daily, Every, scheduled
+
+log = logging.getLogger(__name__)
+
+CLEANED_AT_ONCE = 5_000
+
+expires(IdempotencyKey, "created_at < now() - INTERVAL '24 hours'")
+# Longer than half a week: a slot of the schedule is claimed by its message.
+expires(OutboxMessage, "finished_at < now() - INTERVAL '14 days'")
+expires(Job, "finished_at < now() - INTERVAL '30 days'")
+
+
+@job("cache.fold", system=True, queue=Queue.MAINTENANCE)
+def fold(session: Session, run: Run) -> None:  # noqa: ARG001 - every job is handed its run
+    """Fold the rows of writes that could not be stamped into the epoch's base."""
+    epoch.fold(session)
+
+
+@stepped_job("cleanup.expired", system=True, queue=Queue.MAINTENANCE)
+def clean_expired(session: Session, run: Run, position: dict[str, Any] | None) -> Step:  # noqa: ARG001 - see above
+    """Delete some rows of one table that have had their time; after its last ones comes the next table."""
+    position = position or {"table": 0, "deleted": 0}
+    number, every = position["table"], expiries()
+    count = clean(session, every[number], most=CLEANED_AT_ONCE)
+    deleted = position["deleted"] + count
+    following = number if count == CLEANED_AT_ONCE else number + 1
+    if following == len(every):
+        return Step(finished=True, done=following, total=len(every), result={"deleted": deleted})
+    return Step({"table": following, "deleted": deleted}, done=following, total=len(every))
+
+
+@maintenance_job("partitions.ensure")
+def ensure_months(connection: Connection, run: Run) -> None:
+    """Make the months ahead that are missing."""
+    today = run.created_at.date()
+    for table in partitions.tables(connection):
+        partitions.ensure(connection, table, today, partitions.ahead(today, partitions.MONTHS_AHEAD))
+
+
+@maintenance_job("partitions.archive")
+def archive_months(connection: Connection, run: Run) -> None:
+    """Archive the months that are older than the platform keeps; where nothing is said, none is.
+
+    :raises MonthsProblem: some could not be; the others are.
+    """
+    keeps = run.platform.settings.retention_months
+    problems: list[partitions.MonthsProblem] = []
+    for table, month in archiving.due(connection, today=run.created_at.date(), retention_months=keeps):
+        try:
+            archiving.archive(run.platform, connection, table=table, month=month)
+        except partitions.MonthsProblem as problem:
+            log.warning("%s %s could not be archived: %s", table, month, problem)
+            problems.append(problem)
+    if problems:
+        raise problems[0]
+
+
+scheduled("partitions.ensure", Daily(hour=1))
+scheduled("partitions.archive", Daily(hour=1, minute=30))
+scheduled("cache.fold", Daily(hour=3, minute=30))
+scheduled("cleanup.expired", Every(minutes=60))
