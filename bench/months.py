@@ -8,6 +8,7 @@ the next one in turns.
 import multiprocessing
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -153,19 +154,21 @@ def _maintain(scene: Scene) -> dict[str, Any]:
 
         given = {"table": TABLE, "month": scene.month, "tell": lambda _: None}
         made, took = _timed(ensure)
-        found["ensure"] = {"what": f"{made} partitions", "seconds": took}
+        found["ensure"] = {"what": f"{made} partitions", **took}
         manifest, took = _timed(lambda: archiving.archive(platform, connection, **given))
         size = f"{manifest.stored.bytes / 1024**2:.1f} MiB of {manifest.plain.bytes / 1024**2:.1f}"
-        found["archive"] = {"what": f"{manifest.rows:,} rows, {size}", "seconds": took}
+        found["archive"] = {"what": f"{manifest.rows:,} rows, {size}", **took}
         restored, took = _timed(lambda: restoring.restore(platform, connection, **given))
-        found["restore"] = {"what": f"{restored.rows:,} rows", "seconds": took}
+        found["restore"] = {"what": f"{restored.rows:,} rows", **took}
     return found
 
 
-def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    begun = time.perf_counter()
+def _timed(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
+    """Return what is done, how long it took, and by how much this process's peak of memory has grown."""
+    begun, peak = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     done = work()
-    return done, round(time.perf_counter() - begun, 1)
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak) / 1024
+    return done, {"seconds": round(time.perf_counter() - begun, 1), "memory MiB": round(grown, 1)}
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import pytest
 
 from campshub.core.db import partitions
 from campshub.core.db.base import PLATFORM_ID, new_id
-from campshub.core.db.partitions import archives, archiving, months, restoring
+from campshub.core.db.partitions import archives, archiving, months, restoring, visibility
 from campshub.core.db.partitions.archives import Archives
 from campshub.core.jobs import schedule
 from campshub.core.jobs.kinds import Run
@@ -193,7 +193,9 @@ def test_old_months_are_due_and_none_where_nothing_is_said(site):
     assert (site.month.year - newest.year) * 12 + site.month.month - newest.month == 4
 
 
-def test_reads_know_at_once_that_a_month_has_gone_and_come_back(site, trust):
+@pytest.mark.parametrize("at_once", [1, 1_000])
+def test_reads_know_at_once_that_a_month_has_gone_and_come_back(site, trust, at_once, monkeypatch):
+    monkeypatch.setattr(visibility, "AT_ONCE", at_once)  # organizations that are told of in one call
     address = f"/api/attendance/records/?from={site.day}&to={site.day}"
     apis = [place.the(Role.ADMIN) for place in site.places]
 

@@ -16,6 +16,8 @@ from campshub.core.db.partitions.patience import Driver, ask
 from campshub.core.db.work import unit_of_work
 from campshub.core.platform import Platform
 
+AT_ONCE = 1_000
+
 _ORGANIZATIONS = text("SELECT id FROM organizations")
 
 
@@ -26,20 +28,28 @@ def announced(platform: Platform, driver: Driver, table: str) -> Iterator[None]:
     Stamps are raised whether or not the block succeeds: it may have changed what is seen and failed later. Where Redis
     cannot be told, or was told too long ago, the epoch changes instead, which every process knows in half a second.
     """
-    begun = platform.freshness.begin(_stamps(table), ask(driver, "SELECT server_identity()"))
+    primary = ask(driver, "SELECT server_identity()")
+    begun = [platform.freshness.begin(stamps, primary) for stamps in _stamps(table)]
     try:
         yield
     finally:
         if not driver.closed:  # else nobody knows: the entries are overdue in ten seconds and repaired
-            if begun is None or begun.is_late():
+            if any(one is None or one.is_late() for one in begun):
                 with unit_of_work(system=True) as session:
                     session.execute(epoch.ADD)
                 platform.freshness.wait_out()
-            if begun is not None:
-                platform.freshness.end(begun, ask(driver, "SELECT pg_current_wal_flush_lsn()::text"))
+            position = ask(driver, "SELECT pg_current_wal_flush_lsn()::text")
+            for one in begun:
+                if one is not None:
+                    platform.freshness.end(one, position)
 
 
-def _stamps(table: str) -> set[tuple[UUID, str]]:
+def _stamps(table: str) -> list[set[tuple[UUID, str]]]:
+    """Return the stamps of all organizations, so many at once as Redis does while others hardly wait."""
     tag = next(m.class_.__tag__ for m in Base.registry.mappers if m.local_table.name == table)  # type: ignore[attr-defined] # a table
     with unit_of_work(system=True, read_only=True) as session:
-        return {(organization, tag) for organization in (*session.scalars(_ORGANIZATIONS), PLATFORM_ID)}
+        organizations = [*session.scalars(_ORGANIZATIONS), PLATFORM_ID]
+    return [
+        {(organization, tag) for organization in organizations[first : first + AT_ONCE]}
+        for first in range(0, len(organizations), AT_ONCE)
+    ]
