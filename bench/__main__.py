@@ -4,6 +4,7 @@ make bench                        everything but the peers
 make bench only=lists rounds=7    one part; several with commas between
 make bench peers=1                everything
 make bench only=start             from a fresh clone to the first answer
+make bench only=jobs              background work: how many a second, and how soon
 make bench only=months            months made, archived and restored while people read and write
 make bench only=signing-in        what the time of a sign-in tells, and a rush of them
 """
@@ -19,6 +20,7 @@ from bench import (
     cached,
     chain,
     first_answer,
+    jobs,
     large,
     lists,
     marking,
@@ -47,7 +49,11 @@ PARTS: dict[str, Callable[..., dict[str, Any]]] = {
 # On the production shape.
 WHOLE: dict[str, Callable[..., dict[str, Any]]] = {"mixed": mixed.measure, "operator": operators.measure}
 # Each on a small stack of its own.
-OWN: dict[str, Callable[..., dict[str, Any]]] = {"signing-in": signing_in.measure, "months": months.measure}
+OWN: dict[str, Callable[..., dict[str, Any]]] = {
+    "signing-in": signing_in.measure,
+    "jobs": jobs.measure,
+    "months": months.measure,
+}
 EVERY = (START, *OWN, *PARTS, *WHOLE)
 
 

@@ -9,14 +9,16 @@ from campshub.core.db import epoch, partitions
 from campshub.core.db.expiry import clean, expires, expiries
 from campshub.core.db.partitions import archiving
 from campshub.core.db.session import Session
+from campshub.core.db.work import unit_of_work
 from campshub.core.http.idempotency import IdempotencyKey
-from campshub.core.jobs.kinds import Queue, Run, Step, job, maintenance_job, stepped_job
+from campshub.core.jobs.kinds import Queue, Run, Step, job, maintenance_job, outward_job, stepped_job
 from campshub.core.jobs.models import Job, OutboxMessage
-from campshub.core.jobs.schedule import Daily, Every, scheduled
+from campshub.core.jobs.schedule import Daily, Every, Weekly, scheduled
+from campshub.core.ops import alerts, checks, optimizing
 
 log = logging.getLogger(__name__)
 
-CLEANED_AT_ONCE = 5_000
+CLEANED_AT_ONCE = optimizing.CLEANED_AT_ONCE
 
 expires(IdempotencyKey, "created_at < now() - INTERVAL '24 hours'")
 # Longer than half a week: a slot of the schedule is claimed by its message.
@@ -69,7 +71,24 @@ def archive_months(connection: Connection, run: Run) -> None:
         raise problems[0]
 
 
+@outward_job("alerts.check", queue=Queue.MAINTENANCE)
+def check_thresholds(run: Run) -> None:
+    """Look at every threshold, and record what is beyond it."""
+    found = checks.look(run.platform)
+    with unit_of_work(system=True) as session:
+        alerts.record(session, found)
+
+
+@maintenance_job("database.optimize")
+def optimize(connection: Connection, run: Run) -> None:  # noqa: ARG001 - see above
+    """Make the database lean again, as ``flask optimize-database`` does; what is expired is cleaned up hourly."""
+    for done in (*optimizing.reindex(connection, log.info), *optimizing.vacuum(connection, log.info)):
+        log.info("optimized", extra={"what": done.what, "subject": done.subject})
+
+
 scheduled("partitions.ensure", Daily(hour=1))
 scheduled("partitions.archive", Daily(hour=1, minute=30))
+scheduled("alerts.check", Every(minutes=1))
+scheduled("database.optimize", Weekly(day=6, hour=2))
 scheduled("cache.fold", Daily(hour=3, minute=30))
 scheduled("cleanup.expired", Every(minutes=60))
