@@ -1,13 +1,13 @@
 """A month's table is made by a function of its own, so that restoring makes it as ensuring does.
 
 Revision ID: 0020
-Revises: 0023
+Revises: 0019
 """
 
 from alembic import op
 
 revision = "0020"
-down_revision = "0023"
+down_revision = "0019"
 branch_labels = None
 depends_on = None
 
