@@ -10,7 +10,7 @@ Months whose partition is detached keep their figures: nothing is left to count 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 from uuid import UUID
 
 import orjson
@@ -18,7 +18,7 @@ from sqlalchemy import Table, and_, delete, exists, func, literal, or_, select, 
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import insert
 
-from campshub.core.db.rollups import Rollup
+from campshub.core.db.rollups import Rollup, rollups
 from campshub.core.db.session import Session
 from campshub.core.db.work import wrote
 
@@ -57,6 +57,14 @@ class Counted:
         return self
 
 
+class Step(NamedTuple):
+    """One month of an organization's figures."""
+
+    organization_id: UUID
+    rollup: str
+    month: date
+
+
 @dataclass(frozen=True)
 class Difference:
     """A row of figures that is not what its raw rows add up to; None: there is no such row."""
@@ -76,6 +84,15 @@ def owing(session: Session, rollup: Rollup) -> list[UUID]:
 def organizations(session: Session) -> list[UUID]:
     """Return all organizations."""
     return list(session.scalars(_ORGANIZATIONS))
+
+
+def fold_due(session: Session, *, most: int = MOST_NOTES) -> Counted:
+    """Count all stale figures anew, as far as ``most`` notes of each rollup and organization name them."""
+    counted = Counted()
+    for rollup in rollups().values():
+        for organization_id in owing(session, rollup):
+            counted += fold(session, rollup, organization_id, most=most)
+    return counted
 
 
 def fold(session: Session, rollup: Rollup, organization_id: UUID, *, most: int = MOST_NOTES) -> Counted:
@@ -137,6 +154,13 @@ def check(session: Session, rollup: Rollup, organization_id: UUID, month: date, 
         .limit(most)
     )
     return [_difference(rollup, organization_id, dict(row._mapping)) for row in rows]  # noqa: SLF001 - as above
+
+
+def steps(session: Session, *, organization_id: UUID | None, first: date | None, last: date | None) -> list[Step]:
+    """Return what a rebuilding counts, step by step, always in the same order: so one that broke off can go on."""
+    owners = [organization_id] if organization_id else organizations(session)
+    known = {name: months_between(session, one, first, last) for name, one in sorted(rollups().items())}
+    return [Step(owner, name, month) for owner in owners for name in known for month in known[name]]
 
 
 def months(session: Session, rollup: Rollup) -> set[date]:
