@@ -81,8 +81,7 @@ def check(*, organization_id: UUID | None, first: datetime | None, last: datetim
     found: list[Difference] = []
     for step in steps:
         with unit_of_work(system=True, read_only=True) as session:
-            one = known()[step.rollup]
-            found += folding.check(session, one, step.organization_id, step.month, most=MOST_TOLD)
+            found += folding.check(session, known()[step.rollup], step.organization_id, step.month, most=MOST_TOLD)
     if as_json:
         click.echo(write({"months": len(steps), "differences": found}).decode())
     else:

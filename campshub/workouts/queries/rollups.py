@@ -51,8 +51,8 @@ def _weeks() -> AnySelect:
 
 def _once(load: Any, reps: Any) -> ColumnElement[Any]:
     """Estimate what could be lifted once, in whole grams: by Epley, whose formula a single repetition does not need."""
-    thirty: ColumnElement[Any] = literal_column("30")
-    return case((reps == literal_column("1"), load), else_=load * (thirty + reps) / thirty)
+    thirty = literal_column("30", BigInteger)
+    return case((reps == literal_column("1"), load), else_=load * (thirty + reps) // thirty)
 
 
 def _greatest(one: Any, condition: Any = None) -> Any:
