@@ -1,5 +1,6 @@
 """Answers that are made before anyone asks: those asked most, each for exactly who may be told it, within limits."""
 
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -45,6 +46,9 @@ def warm(app, platform, place):
 def ask(client, *addresses, times=3):
     """Ask so often that the process knows the address, and counts it."""
     for address in addresses:
+        until = time.monotonic() + 30
+        while client.get(address).statements and time.monotonic() < until:
+            time.sleep(0.02)  # not kept yet: the process has no lease, or a replica not what was written
         for _ in range(times):
             assert client.get(address).status == 200
 

@@ -21,10 +21,11 @@ from werkzeug.exceptions import HTTPException
 from campshub.core.cache.connection import CacheAway
 from campshub.core.cache.uses import Use
 from campshub.core.db import work
-from campshub.core.db.replicas import SpillFull
+from campshub.core.db.replicas import ASKED_AGAIN_S, SpillFull
 from campshub.core.db.unit import Unit
 from campshub.core.http import asking, finding
 from campshub.core.http.addresses import Address
+from campshub.core.http.asking import Known
 from campshub.core.http.call import Call
 from campshub.core.http.problems import Problem
 from campshub.core.platform import Platform
@@ -113,13 +114,22 @@ class Warmer:
         call.admit(known.caller.state)
         if known.kept is not None:
             return "kept"
-        if self.platform.settings.replicas and self.platform.replicas.choose(call.unit, known.asked) is None:
+        if not self._has_room(call, known):
             return "left"
         try:
             finding.find(call, known)
         finally:
             work.run_apart(call.unit)
         return "made"
+
+    def _has_room(self, call: Call, known: Known) -> bool:
+        """Tell whether a replica has what is needed, which it may take a moment for; yes where there are none."""
+        settings, until = self.platform.settings, time.monotonic() + self.platform.settings.replica_wait_s
+        while settings.replicas and self.platform.replicas.choose(call.unit, known.asked) is None:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(ASKED_AGAIN_S)
+        return True
 
     def _address(self, use: Use) -> Address | None:
         """Return what the application has at an address; None where it keeps nothing of it."""

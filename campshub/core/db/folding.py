@@ -211,7 +211,7 @@ def _given(rollup: Rollup, keys: Sequence[dict[str, Any]]) -> Any:
     """Return keys as a table."""
     columns = {name: rollup.stale.__table__.c[name].type for name in rollup.key}
     shape = ", ".join(f"{name} {type_.compile(dialect=_DIALECT)}" for name, type_ in columns.items())
-    words = f"SELECT {', '.join(columns)} FROM json_to_recordset(:keys) AS given({shape})"  # noqa: S608 - names of our own tables
+    words = f"SELECT {', '.join(columns)} FROM json_to_recordset(CAST(:keys AS json)) AS given({shape})"  # noqa: S608 - names of our own tables
     return text(words).bindparams(keys=orjson.dumps(keys).decode()).columns(**columns).cte("keys")
 
 
