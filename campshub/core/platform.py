@@ -17,6 +17,7 @@ from campshub.core.http.callers import Callers
 from campshub.core.http.declared import Declared
 from campshub.core.http.limits import Limits
 from campshub.core.http.marks import Life, Mark
+from campshub.core.jobs.broker import Sender
 from campshub.core.mail import mailer_of
 from campshub.core.security.api_keys import ApiKeys
 from campshub.core.security.crypto import KeyRing
@@ -41,6 +42,7 @@ class Platform:
         self.api_keys = ApiKeys(self.tokens)
         self.oidc = Issuers(settings)
         self.mailer = mailer_of(settings)
+        self.sender = Sender(settings)
         self.passwords = Passwords(settings)
         self.cache = Cache(settings.redis_urls[0])
         self.uses = Uses(self.cache)
@@ -69,6 +71,7 @@ class Platform:
 
     def close(self) -> None:
         """Stop the lease's threads and close the connections to Redis."""
+        self.sender.close()
         self.lease.stop()
         self.freshness.close()
         self.cache.client.close()

@@ -23,6 +23,7 @@ from campshub.core.db.session import Session
 from campshub.core.db.work import wrote
 
 MOST_NOTES = 2_000
+MOST_AT_ONCE = 10_000  # in one transaction, of all organizations
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 _TRY = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
@@ -86,12 +87,15 @@ def organizations(session: Session) -> list[UUID]:
     return list(session.scalars(_ORGANIZATIONS))
 
 
-def fold_due(session: Session, *, most: int = MOST_NOTES) -> Counted:
-    """Count all stale figures anew, as far as ``most`` notes of each rollup and organization name them."""
+def fold_due(session: Session) -> Counted:
+    """Count stale figures of all organizations anew, as many as one transaction should."""
     counted = Counted()
     for rollup in rollups().values():
         for organization_id in owing(session, rollup):
-            counted += fold(session, rollup, organization_id, most=most)
+            if counted.notes >= MOST_AT_ONCE:
+                counted.is_whole = False
+                return counted
+            counted += fold(session, rollup, organization_id)
     return counted
 
 
