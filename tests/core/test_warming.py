@@ -33,7 +33,7 @@ def warm(app, platform, place):
         platform.callers.clear()
         rests.clear()
         with app.app_context():
-            done = Warmer(app, platform, per_second, rests.append).warm(
+            done = Warmer(app, platform, per_second, rest=rests.append).warm(
                 most=most, organization_id=organization_id or place.id
             )
         platform.answers.memory.clear()

@@ -6,6 +6,7 @@ made that could not be kept, and nothing that is kept already. It gives way: aft
 took, it leaves the primary alone where there are replicas, and it ends where something is away or busy.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -57,17 +58,21 @@ class Warmer:
     """One warming.
 
     :param per_second: how many answers are made in a second at the most.
+    :param seconds: after how long it ends.
     :param rest: waits for some seconds.
     """
 
     app: Flask
     platform: Platform
     per_second: float
+    seconds: float = math.inf
     rest: Callable[[float], None] = time.sleep
+    _ends_at: float = math.inf
 
     def warm(self, *, most: int, organization_id: UUID | None = None) -> Warmed:
         """Make what is asked most of each organization that is asked about, or of one."""
         warmed, uses, now = Warmed(), self.platform.uses, datetime.now(UTC)
+        self._ends_at = time.perf_counter() + self.seconds
         try:
             for organization in [str(organization_id)] if organization_id else uses.organizations(now):
                 self._warm(uses.most(organization, now, most=most), warmed)
@@ -78,11 +83,13 @@ class Warmer:
     def _warm(self, uses: Sequence[Use], warmed: Warmed) -> None:
         """Make answers one after the other.
 
-        :raises GiveWay: several in a row could not be kept.
+        :raises GiveWay: several in a row could not be kept, or the time is over.
         """
         in_a_row = 0
         for use in uses:
             begun = time.perf_counter()
+            if begun > self._ends_at:
+                raise GiveWay
             try:
                 outcome = self._make(use)
             except Problem:

@@ -18,6 +18,7 @@ from campshub.core.jobs.outbox import enqueue
 from campshub.core.jobs.schedule import Daily, Every, scheduled
 
 CLEANED_AT_ONCE = 5_000
+WARMS_S = 90.0  # within the job's limit
 
 expires(IdempotencyKey, "created_at < now() - INTERVAL '24 hours'")
 # Longer than half a week: a slot of the schedule is claimed by its message.
@@ -84,7 +85,8 @@ def rebuild_rollups(
 def warm(run: Run) -> None:
     """Make the answers that are asked most, for those who ask for them."""
     settings = run.platform.settings
-    Warmer(current_app, run.platform, settings.cache_warm_per_second).warm(most=settings.cache_warm_most)
+    warmer = Warmer(current_app, run.platform, settings.cache_warm_per_second, seconds=WARMS_S)
+    warmer.warm(most=settings.cache_warm_most)
 
 
 scheduled("cache.fold", Daily(hour=3, minute=30))
