@@ -242,8 +242,8 @@ def _attendance(seeds: Seeds) -> None:
     seeds.others |= {row["id"] for row in marked_rest.json["results"] if row["id"]}
     # Figures of a second group (open gym) and of a second month.
     long_ago = str(TODAY - timedelta(days=35))
-    for meeting in ({"local_date": str(TODAY)}, {"group_id": seeds.ids["group_id"], "local_date": long_ago}):
-        beside = admin.made("/api/attendance/sessions/", {**meeting, "slot": "08:00", "notes": word})["id"]
+    for day in (str(TODAY), long_ago):
+        beside = admin.made("/api/attendance/sessions/", {"local_date": day, "slot": "08:00", "notes": word})["id"]
         mark = {"student_id": seeds.ids["student_id"], "code": "present"}
         told = admin.put(f"/api/attendance/sessions/{beside}/records/", {"records": [mark]})
         seeds.others |= {beside, told.json["results"][0]["id"]}
