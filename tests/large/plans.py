@@ -135,6 +135,7 @@ def _values(made: Made, ids: dict[str, str]) -> dict[str, list[str]]:
         "equipment": ["barbell"],
         "exercise_id": [ids["exercise_id"], str(made.organization_id)],
         "group_id": [ids["group_id"], str(made.large_group_id)],
+        "job": ["reports.render"],
         "joined_from": [str(made.last)],
         "joined_to": ["2000-01-01"],
         "kind": ["camp", "sign_in_failed"],
