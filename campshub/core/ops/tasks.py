@@ -1,24 +1,23 @@
-"""What the platform does by itself: folding the epoch and figures, warming, and deleting what has had its time."""
+"""What the platform does by itself: folding the epoch, and deleting what has had its time."""
 
-from datetime import date
+import logging
 from typing import Any
-from uuid import UUID
 
-from flask import current_app
+from sqlalchemy import Connection
 
-from campshub.core.cache.warming import Warmer
-from campshub.core.db import epoch, folding
+from campshub.core.db import epoch
 from campshub.core.db.expiry import clean, expires, expiries
-from campshub.core.db.rollups import rollups
 from campshub.core.db.session import Session
+from campshub.core.db.work import unit_of_work
 from campshub.core.http.idempotency import IdempotencyKey
-from campshub.core.jobs.kinds import Queue, Run, Step, job, outward_job, stepped_job
+from campshub.core.jobs.kinds import Queue, Run, Step, job, maintenance_job, outward_job, stepped_job
 from campshub.core.jobs.models import Job, OutboxMessage
-from campshub.core.jobs.outbox import enqueue
-from campshub.core.jobs.schedule import Daily, Every, scheduled
+from campshub.core.jobs.schedule import Daily, Every, Weekly, scheduled
+from campshub.core.ops import alerts, checks, optimizing
 
-CLEANED_AT_ONCE = 5_000
-WARMS_S = 90.0  # within the job's limit
+log = logging.getLogger(__name__)
+
+CLEANED_AT_ONCE = optimizing.CLEANED_AT_ONCE
 
 expires(IdempotencyKey, "created_at < now() - INTERVAL '24 hours'")
 # Longer than half a week: a slot of the schedule is claimed by its message.
@@ -45,51 +44,22 @@ def clean_expired(session: Session, run: Run, position: dict[str, Any] | None) -
     return Step({"table": following, "deleted": deleted}, done=following, total=len(every))
 
 
-@job("rollups.fold", system=True, queue=Queue.MAINTENANCE)
-def fold_rollups(session: Session, run: Run) -> None:  # noqa: ARG001 - see above
-    """Count figures anew that have become stale; what is too much for one transaction goes on at once."""
-    if not folding.fold_due(session).is_whole:
-        enqueue(session, "rollups.fold")
+@outward_job("alerts.check", queue=Queue.MAINTENANCE)
+def check_thresholds(run: Run) -> None:
+    """Look at every threshold, and record what is beyond it."""
+    found = checks.look(run.platform)
+    with unit_of_work(system=True) as session:
+        alerts.record(session, found)
 
 
-@stepped_job("rollups.rebuild", system=True, queue=Queue.MAINTENANCE)
-def rebuild_rollups(
-    session: Session,
-    run: Run,  # noqa: ARG001 - see above
-    position: dict[str, Any] | None,
-    *,
-    organization_id: str | None = None,
-    first: str | None = None,
-    last: str | None = None,
-) -> Step:
-    """Count one month of one organization's figures anew; after the last one the job is finished."""
-    position = position or {"after": ["", "", ""], "written": 0, "removed": 0}
-    steps = folding.steps(
-        session,
-        organization_id=UUID(organization_id) if organization_id else None,
-        first=date.fromisoformat(first) if first else None,
-        last=date.fromisoformat(last) if last else None,
-    )
-    left = [step for step in steps if [str(part) for part in step] > position["after"]]
-    if left:
-        organization, name, month = left[0]
-        counted = folding.rebuild(session, rollups()[name], organization, month)
-        sums = {"written": position["written"] + counted.written, "removed": position["removed"] + counted.removed}
-        position = {"after": [str(part) for part in left[0]], **sums}
-    result = {"written": position["written"], "removed": position["removed"]}
-    done = len(steps) - len(left[1:])
-    return Step(position, done, len(steps), finished=len(left) <= 1, result=result if len(left) <= 1 else None)
+@maintenance_job("database.optimize")
+def optimize(connection: Connection, run: Run) -> None:  # noqa: ARG001 - see above
+    """Make the database lean again, as ``flask optimize-database`` does; what is expired is cleaned up hourly."""
+    for done in (*optimizing.reindex(connection, log.info), *optimizing.vacuum(connection, log.info)):
+        log.info("optimized", extra={"what": done.what, "subject": done.subject})
 
 
-@outward_job("cache.warm", queue=Queue.MAINTENANCE)
-def warm(run: Run) -> None:
-    """Make the answers that are asked most, for those who ask for them."""
-    settings = run.platform.settings
-    warmer = Warmer(current_app, run.platform, settings.cache_warm_per_second, seconds=WARMS_S)
-    warmer.warm(most=settings.cache_warm_most)
-
-
+scheduled("alerts.check", Every(minutes=1))
+scheduled("database.optimize", Weekly(day=6, hour=2))
 scheduled("cache.fold", Daily(hour=3, minute=30))
-scheduled("cache.warm", Every(minutes=5))
 scheduled("cleanup.expired", Every(minutes=60))
-scheduled("rollups.fold", Every(minutes=1))
