@@ -3,7 +3,7 @@
 What is there already is counted by `flask rollups rebuild`.
 
 Revision ID: 0021
-Revises: 0023
+Revises: 0020
 """
 
 import sqlalchemy as sa
@@ -11,7 +11,7 @@ from alembic import op
 from migrations import ddl
 
 revision = "0021"
-down_revision = "0023"
+down_revision = "0020"
 branch_labels = None
 depends_on = None
 
