@@ -32,7 +32,9 @@ _ORGANIZATIONS = text("SELECT id FROM organizations ORDER BY id")
 _PARTITIONS = text(
     """
     SELECT right(c.relname, 7) FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid
-     WHERE inhparent = CAST(:table AS regclass) AND NOT inhdetachpending AND c.relname ~ '_p[0-9]{4}_[0-9]{2}$'
+     WHERE inhparent = ANY(CAST(:tables AS regclass[])) AND NOT inhdetachpending
+       AND c.relname ~ '_p[0-9]{4}_[0-9]{2}$'
+     GROUP BY 1 HAVING count(*) = :count
     """
 )
 
@@ -102,7 +104,8 @@ def fold_due(session: Session) -> Counted:
 def fold(session: Session, rollup: Rollup, organization_id: UUID, *, most: int = MOST_NOTES) -> Counted:
     """Count an organization's stale figures anew, as many as ``most`` notes name, under the system role.
 
-    Figures read before and after are the same, so nothing is stamped. Where another counting is at work, none is done.
+    Figures read before and after are the same, so nothing is stamped; except where a month's rows went before its notes
+    were taken, which hid its figures until now. Where another counting is at work, none is done.
 
     :raises MonthDetached: a month came or went meanwhile; try again.
     """
@@ -113,6 +116,8 @@ def fold(session: Session, rollup: Rollup, organization_id: UUID, *, most: int =
     keys = [dict(row._mapping) for row in dict.fromkeys(taken)]  # noqa: SLF001 - SQLAlchemy's public name for it
     live = [key for key in keys if key[rollup.date].replace(day=1) in attached]
     counted = Counted(notes=len(taken), is_whole=len(taken) < most)
+    if len(live) < len(keys):
+        wrote(session, rollup.model, organization_id)
     if live:
         dates = [key[rollup.date] for key in live]
         given = _given(rollup, live)
@@ -169,7 +174,8 @@ def steps(session: Session, *, organization_id: UUID | None, first: date | None,
 
 def months(session: Session, rollup: Rollup) -> set[date]:
     """Return the months whose rows are there to be counted."""
-    found = session.scalars(_PARTITIONS, {"table": rollup.raw.__tablename__})
+    tables = [raw.__tablename__ for raw in (rollup.raw, *rollup.beside)]
+    found = session.scalars(_PARTITIONS, {"tables": tables, "count": len(tables)})
     return {date(int(name[:4]), int(name[5:]), 1) for name in found}
 
 

@@ -66,6 +66,7 @@ class Rollup:
     :param date: the one of these that says which month.
     :param raw: the table, in monthly partitions by ``local_date``, whose rows are counted.
     :param counted: returns the select that counts: the columns of ``model`` from ``raw``, whole.
+    :param beside: other such tables that the select reads.
     :param matches: returns the condition that a raw row of the same organization belongs to a key.
     """
 
@@ -76,6 +77,7 @@ class Rollup:
     raw: Any
     counted: Callable[[], AnySelect]
     matches: Callable[[Any], ColumnElement[bool]]
+    beside: tuple[Any, ...] = ()
 
     @property
     def name(self) -> str:

@@ -74,6 +74,7 @@ WEEKS = rollup(
         raw=WorkoutSet,
         counted=_weeks,
         matches=_of_month,
+        beside=(WorkoutLog,),
     )
 )
 
