@@ -140,6 +140,8 @@ class Settings(BaseSettings):
     cache_ttl_analytics: int = Field(default=600, ge=0)
     cache_ttl_statistics: int = Field(default=1800, ge=0)
     cache_memory_mb: int = Field(default=64, ge=0)
+    cache_warm_most: int = Field(default=50, ge=1, le=500)
+    cache_warm_per_second: float = Field(default=20.0, gt=0)
 
     debug: bool = False
     allowed_hosts: str = "localhost,127.0.0.1"
