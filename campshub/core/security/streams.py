@@ -134,6 +134,11 @@ class OpeningReader(io.RawIOBase):
         self._at += count
         return count
 
+    def close_beneath(self) -> None:
+        """Close the sealed file too, which whoever opened it may have left to the reader."""
+        self.close()
+        self._raw.close()
+
     def _take(self) -> bytes:
         """Open the next chunk: the final one is that after which nothing comes, and says so itself."""
         chunk, self._next = self._next, _as_much(self._raw, CHUNK_BYTES + TAG_BYTES)
