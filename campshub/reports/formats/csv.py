@@ -13,7 +13,8 @@ from campshub.reports.document import Column, Document, Is, Row
 from campshub.reports.formats import Printed
 
 MEDIA_TYPE, SUFFIX = "text/csv; charset=utf-8", "csv"
-_PERILOUS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+# The last four are the wide forms, which spreadsheets take for the same.
+_PERILOUS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def write(out: IO[bytes], document: Document, rows: Iterable[Row], **_options: Any) -> Printed:

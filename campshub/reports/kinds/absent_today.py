@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from sqlalchemy import and_, select, tuple_
@@ -27,7 +27,7 @@ class AbsentToday(Kind):
 
     name, title = "absent_today", "Absent"
     permissions = frozenset({Permission.ATTENDANCE_READ, Permission.GROUPS_READ, Permission.STUDENTS_READ})
-    takes = {"group_id": group()}
+    takes: ClassVar = {"group_id": group()}
     landscape = True
     at_once = 1_000
 

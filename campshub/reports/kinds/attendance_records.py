@@ -1,7 +1,7 @@
 """Every mark from one date to another, as a list: for whoever goes on calculating."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from sqlalchemy import and_, select, tuple_
@@ -24,7 +24,7 @@ class AttendanceRecords(Kind):
 
     name, title = "attendance_records", "Attendance records"
     permissions = frozenset({Permission.ATTENDANCE_READ, Permission.GROUPS_READ, Permission.STUDENTS_READ})
-    takes = {"group_id": group(), "student_id": student()}
+    takes: ClassVar = {"group_id": group(), "student_id": student()}
     most_days = 400
     landscape = True
     at_once = 10_000
@@ -89,7 +89,10 @@ class AttendanceRecords(Kind):
             )
             .join(Student, and_(Student.organization_id == own, Student.id == _MARK.student_id))
             .outerjoin(Group, and_(Group.organization_id == own, Group.id == _MARK.group_id))
-            .join(AttendanceSession, and_(AttendanceSession.organization_id == own, AttendanceSession.id == _MARK.session_id))
+            .join(
+                AttendanceSession,
+                and_(AttendanceSession.organization_id == own, AttendanceSession.id == _MARK.session_id),
+            )
             .where(visible_to(principal, _MARK), visible_to(principal, Student))
             .where(_MARK.local_date >= given.first, _MARK.local_date <= given.last)
             .order_by(_MARK.local_date, _MARK.id)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from sqlalchemy import exists, or_, select, tuple_
@@ -25,7 +25,7 @@ class AttendanceRegister(Kind):
 
     name, title = "attendance_register", "Attendance register"
     permissions = frozenset({Permission.ATTENDANCE_READ, Permission.GROUPS_READ, Permission.STUDENTS_READ})
-    takes = {"group_id": group()}
+    takes: ClassVar = {"group_id": group()}
     needs = frozenset({"group_id"})
     most_days = 31
     landscape = True

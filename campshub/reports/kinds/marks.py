@@ -31,7 +31,7 @@ def legend(session: Session, principal: Principal) -> str:
 
 
 def totals(marks: Iterable[Any]) -> tuple[list[int], float | None]:
-    """Return how many marks there are of each kind, and the share of those who were there among what enters the rate."""
+    """Return how many marks there are of each kind, and which share of what enters the rate was there."""
     known = list(marks)
     rated = [mark for mark in known if mark.in_rate]
     there = sum(mark.counts_as in ATTENDED for mark in rated)

@@ -1,7 +1,7 @@
 """Who is in a group on a day, and how to reach them."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from sqlalchemy import and_, select, tuple_
@@ -21,7 +21,7 @@ class Roster(Kind):
 
     name, title = "roster", "Roster"
     permissions = frozenset({Permission.GROUPS_READ, Permission.STUDENTS_READ})
-    takes = {"group_id": group()}
+    takes: ClassVar = {"group_id": group()}
     needs = frozenset({"group_id"})
     landscape = True
 

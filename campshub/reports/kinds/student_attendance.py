@@ -1,7 +1,7 @@
 """One student's marks from one date to another, with the share of each month that they were there."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from sqlalchemy import and_, select, tuple_
@@ -24,7 +24,7 @@ class StudentAttendance(Kind):
 
     name, title = "student_attendance", "Attendance history"
     permissions = frozenset({Permission.ATTENDANCE_READ, Permission.STUDENTS_READ})
-    takes = {"student_id": student()}
+    takes: ClassVar = {"student_id": student()}
     needs = frozenset({"student_id"})
     most_days = 400
 
@@ -78,7 +78,10 @@ class StudentAttendance(Kind):
             )
             .join(Student, and_(Student.organization_id == own, Student.id == _MARK.student_id))
             .outerjoin(Group, and_(Group.organization_id == own, Group.id == _MARK.group_id))
-            .join(AttendanceSession, and_(AttendanceSession.organization_id == own, AttendanceSession.id == _MARK.session_id))
+            .join(
+                AttendanceSession,
+                and_(AttendanceSession.organization_id == own, AttendanceSession.id == _MARK.session_id),
+            )
             .where(visible_to(principal, _MARK), visible_to(principal, Student), Student.deleted_at.is_(None))
             .where(_MARK.student_id == given.student_id)
             .where(_MARK.local_date >= given.first, _MARK.local_date <= given.last)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from sqlalchemy import BigInteger, and_, case, cast, func, select, tuple_
@@ -25,7 +25,7 @@ class StudentTraining(Kind):
 
     name, title = "student_training", "Training history"
     permissions = frozenset({Permission.STUDENTS_READ, Permission.WORKOUTS_READ})
-    takes = {"student_id": student()}
+    takes: ClassVar = {"student_id": student()}
     needs = frozenset({"student_id"})
     most_days = 400
     at_once = 500

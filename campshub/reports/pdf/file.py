@@ -10,6 +10,11 @@ from campshub.reports.pdf.setting import number
 
 _LEVEL = 6
 _BRANCH = 500  # pages under one node of the tree
+_HEAD_OF_LETTERS = (
+    b"/CIDInit /ProcSet findresource begin 12 dict begin begincmap /CMapType 2 def\n"
+    b"/CMapName /Adobe-Identity-UCS def /CIDSystemInfo <</Registry(Adobe)/Ordering(UCS)/Supplement 0>> def\n"
+    b"1 begincodespacerange <0000><FFFF> endcodespacerange\n"
+)
 
 
 class PdfFile:
@@ -67,9 +72,7 @@ class PdfFile:
             self.object(b"<</Type/Pages/Parent %d 0 R/Count %d/Kids[%s]>>" % (self._root, len(pages), kids), node)
         nodes = b" ".join(b"%d 0 R" % node for node in self._nodes)
         self.object(b"<</Type/Pages/Count %d/Kids[%s]>>" % (len(self._pages), nodes), self._root)
-        catalog = self.object(
-            b"<</Type/Catalog/Pages %d 0 R/ViewerPreferences<</DisplayDocTitle true>>>>" % self._root
-        )
+        catalog = self.object(b"<</Type/Catalog/Pages %d 0 R/ViewerPreferences<</DisplayDocTitle true>>>>" % self._root)
         info = self.object(b"<</Title %s/Producer(CampsHub)/CreationDate(%s)>>" % (_text(title), at.encode()))
         self._end(catalog, info)
 
@@ -111,11 +114,7 @@ class PdfFile:
 def _letters(face: Typeface) -> bytes:
     """Write which letters the glyphs stand for, so that the page can be searched and copied."""
     told = [(glyph, text) for glyph, text in sorted(face.used.items()) if text]
-    parts = [
-        b"/CIDInit /ProcSet findresource begin 12 dict begin begincmap /CMapType 2 def\n"
-        b"/CMapName /Adobe-Identity-UCS def /CIDSystemInfo <</Registry(Adobe)/Ordering(UCS)/Supplement 0>> def\n"
-        b"1 begincodespacerange <0000><FFFF> endcodespacerange\n"
-    ]
+    parts = [_HEAD_OF_LETTERS]
     for first in range(0, len(told), 100):
         some = told[first : first + 100]
         lines = b"".join(b"<%04X><%s>\n" % (glyph, text.encode("utf-16-be").hex().encode()) for glyph, text in some)

@@ -14,10 +14,29 @@ FIRST = (
     "NotoSans",
     *(
         f"NotoSans{script}"
-        for script in (
-            "Arabic Armenian Bengali Devanagari Ethiopic Georgian Gujarati Gurmukhi Hebrew Kannada Khmer Lao Malayalam"
-            " Myanmar Oriya Sinhala Tamil Telugu Thai Tibetan CJK"
-        ).split()
+        for script in [
+            "Arabic",
+            "Armenian",
+            "Bengali",
+            "Devanagari",
+            "Ethiopic",
+            "Georgian",
+            "Gujarati",
+            "Gurmukhi",
+            "Hebrew",
+            "Kannada",
+            "Khmer",
+            "Lao",
+            "Malayalam",
+            "Myanmar",
+            "Oriya",
+            "Sinhala",
+            "Tamil",
+            "Telugu",
+            "Thai",
+            "Tibetan",
+            "CJK",
+        ]
     ),
 )
 # The faces in the collection, by the language of the place: Han letters look different in each.
@@ -126,7 +145,9 @@ def _found(folders: str) -> dict[str, tuple[Path, ...]]:
     found: dict[str, tuple[Path, ...]] = {}
     for weight in ("Regular", "Bold"):
         files = {
-            path.name: path for place in reversed(places) for path in sorted(place.rglob(f"NotoSans*-{weight}.[to]t[fc]"))
+            path.name: path
+            for place in reversed(places)
+            for path in sorted(place.rglob(f"NotoSans*-{weight}.[to]t[fc]"))
         }
         found[weight] = tuple(sorted(files.values(), key=_rank))
     if not found["Regular"]:

@@ -11,7 +11,7 @@ from campshub.reports.pdf.fonts import Fonts, Typeface
 
 ELLIPSIS = "…"
 INSTEAD = "?"  # of a letter that no font has
-_KEPT = 20_000
+_KEPT = 50_000
 # Scripts whose letters stand for themselves need no kerning in a table, and their words stay short without it.
 _PLAIN = {"kern": False, "liga": False, "clig": False}
 _PLAIN_BEFORE = "\u0590"
@@ -31,7 +31,7 @@ class Setter:
     def __init__(self, fonts: Fonts) -> None:
         """Begin with nothing kept."""
         self.fonts = fonts
-        self.line = lru_cache(maxsize=_KEPT)(self._line)
+        self.line = lru_cache(maxsize=_KEPT // 10)(self._line)
         self.fitted = lru_cache(maxsize=_KEPT)(self._fitted)
 
     def _line(self, text: str, size: float, *, bold: bool = False) -> Line:

@@ -46,9 +46,7 @@ COLUMNS = (
 _OF_JOB = and_(Job.organization_id == Report.organization_id, Job.id == Report.job_id)
 
 
-def list_reports(
-    session: Session, principal: Principal, *, kind: str | None, page: PageRequest
-) -> Page:
+def list_reports(session: Session, principal: Principal, *, kind: str | None, page: PageRequest) -> Page:
     """List the reports that the principal sees, the latest first unless asked otherwise."""
     key = principal.api_key_id
     asked = _listed(principal, reach=reach_of(principal), api_key_id=key, kind=kind, page=page)
@@ -71,9 +69,7 @@ def get_report(
 
     :raises NotFound: the principal sees no such report.
     """
-    asked = _one(
-        principal, reach=reach_of(principal), api_key_id=principal.api_key_id, report_id=report_id
-    )
+    asked = _one(principal, reach=reach_of(principal), api_key_id=principal.api_key_id, report_id=report_id)
     row = session.execute(asked).one_or_none()
     if row is None:
         raise NotFound

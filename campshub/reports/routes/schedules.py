@@ -50,9 +50,7 @@ class OneReportSchedule(Resource):
 
     @needs(Permission.REPORTS_WRITE)
     @schedules.body(schemas.ReportSchedulePatch)
-    @schedules.answers(
-        schemas.ReportScheduleOut, raises=(NotFound, PreconditionFailed, KindNotYours, UnknownReference)
-    )
+    @schedules.answers(schemas.ReportScheduleOut, raises=(NotFound, PreconditionFailed, KindNotYours, UnknownReference))
     def patch(self, schedule_id: UUID, **changes: Any) -> Any:
         """Change a schedule."""
         return service.change(

@@ -24,7 +24,7 @@ def ask(
     principal: Principal,
     *,
     kind: str,
-    format: str,  # noqa: A002 - the field's name in the body
+    format: str,
     parameters: Mapping[str, Any],
     now: datetime,
 ) -> Report:
@@ -46,7 +46,7 @@ def owe(
     principal: Principal,
     *,
     kind: str,
-    format: str,  # noqa: A002 - see above
+    format: str,
     values: Mapping[str, Any],
     now: datetime,
     schedule_id: UUID | None = None,

@@ -42,7 +42,7 @@ def create(
     principal: Principal,
     *,
     now: datetime,
-    id: UUID | None = None,  # noqa: A002 - the field's name in the body
+    id: UUID | None = None,
     recipient_ids: Sequence[UUID],
     **values: Any,
 ) -> tuple[ReportSchedule, bool]:
@@ -126,7 +126,7 @@ def make_due(platform: Platform, now: datetime) -> int:
 
 
 def _make(platform: Platform, organization_id: UUID, schedule_id: UUID, user_id: UUID, now: datetime) -> bool:
-    """Claim a schedule's time and owe its report, as whoever made the schedule; pause it where they may not any more."""
+    """Claim a schedule's time and owe its report, as whoever made it; pause it where they may not any more."""
     with unit_of_work(organization_id=organization_id, user_id=user_id) as session:
         schedule = session.get(ReportSchedule, (organization_id, schedule_id), with_for_update=True)
         entered = session.unit.entered

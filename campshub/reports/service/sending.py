@@ -40,6 +40,7 @@ def send(run: Run, *, report_id: UUID, user_id: UUID) -> None:
     title = all_kinds()[found.kind].title
     text = (
         f"{title}, {organization.name}. Download it here until {found.expires_at:%Y-%m-%d %H:%M} UTC:\n\n{where}\n\n"
-        "The link is yours alone: please do not pass it on. It ends when you may not read reports any more.\n\nCampsHub\n"
+        "The link is yours alone: please do not pass it on. It ends when you may not read reports any more."
+        "\n\nCampsHub\n"
     )
     run.platform.mailer.send(Letter(run.id, email, f"{found.name} ({organization.name})", text, run.created_at))
