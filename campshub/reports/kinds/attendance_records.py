@@ -1,6 +1,7 @@
 """Every mark from one date to another, as a list: for whoever goes on calculating."""
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -103,6 +104,6 @@ class AttendanceRecords(Kind):
                 rows = rows.where(getattr(_MARK, name) == wanted)
         if after is not None:
             # The date by itself as well: the planner leaves the months before it alone.
-            rows = rows.where(_MARK.local_date >= after[0])
-            rows = rows.where(tuple_(_MARK.local_date, _MARK.id) > (after[0], UUID(after[1])))
+            rows = rows.where(_MARK.local_date >= date.fromisoformat(after[0]))
+            rows = rows.where(tuple_(_MARK.local_date, _MARK.id) > (date.fromisoformat(after[0]), UUID(after[1])))
         return rows

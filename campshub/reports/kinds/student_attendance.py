@@ -1,6 +1,7 @@
 """One student's marks from one date to another, with the share of each month that they were there."""
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -89,5 +90,5 @@ class StudentAttendance(Kind):
             .limit(self.at_once)
         )
         if after is not None:
-            rows = rows.where(tuple_(_MARK.local_date, _MARK.id) > (after[0], UUID(after[1])))
+            rows = rows.where(tuple_(_MARK.local_date, _MARK.id) > (date.fromisoformat(after[0]), UUID(after[1])))
         return rows

@@ -1,7 +1,7 @@
 """One student's training from one date to another, exercise by exercise, with the volume of each week."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -59,7 +59,7 @@ class StudentTraining(Kind):
         rows = []
         for row in session.execute(_exercises(principal, given, list(titles))):
             monday = row.local_date - timedelta(days=row.local_date.weekday())
-            figures[monday.isoformat()] = figures.get(monday.isoformat(), 0) + (row.volume or 0)
+            figures[monday.isoformat()] = figures.get(monday.isoformat(), 0) + int(row.volume or 0)
             figured = (row.sets, row.reps, _kg(row.best), _kg(row.volume))
             rows.append([row.local_date.isoformat(), titles[row.log_id], row.name, *figured])
         last = logs[-1] if len(logs) == self.at_once else None
@@ -80,7 +80,9 @@ class StudentTraining(Kind):
             .limit(self.at_once)
         )
         if after is not None:
-            rows = rows.where(tuple_(WorkoutLog.local_date, WorkoutLog.id) > (after[0], UUID(after[1])))
+            rows = rows.where(
+                tuple_(WorkoutLog.local_date, WorkoutLog.id) > (date.fromisoformat(after[0]), UUID(after[1]))
+            )
         return rows
 
 

@@ -94,11 +94,11 @@ class PdfFile:
             b"/CapHeight %d/StemV 80/%s %d 0 R>>"
             % (name, *box, ascent, descent, ascent, b"FontFile3" if face.is_cff else b"FontFile2", kept)
         )
-        widths = b" ".join(b"%d[%s]" % (glyph, number(face.width(glyph))) for glyph in sorted(face.used))
-        identity = b"" if face.is_cff else b"/CIDToGIDMap/Identity"
+        widths = b" ".join(b"%d[%s]" % (made, number(one[2])) for made, one in sorted(face.used.items()))
+        map_ = b"" if face.is_cff else b"/CIDToGIDMap %d 0 R" % self.stream(_glyphs(face))
         descendant = self.object(
             b"<</Type/Font/Subtype/%s/BaseFont%s/CIDSystemInfo<</Registry(Adobe)/Ordering(Identity)/Supplement 0>>"
-            b"/FontDescriptor %d 0 R/DW 1000/W[%s]%s>>" % (kind, name, descriptor, widths, identity)
+            b"/FontDescriptor %d 0 R/DW 1000/W[%s]%s>>" % (kind, name, descriptor, widths, map_)
         )
         letters = self.stream(_letters(face))
         return self.object(
@@ -111,9 +111,17 @@ class PdfFile:
         self._at += len(words)
 
 
+def _glyphs(face: Typeface) -> bytes:
+    """Write which glyph each number stands for."""
+    table = [0] * (max(face.used) + 1)
+    for made, (glyph, _, _) in face.used.items():
+        table[made] = glyph
+    return b"".join(glyph.to_bytes(2, "big") for glyph in table)
+
+
 def _letters(face: Typeface) -> bytes:
     """Write which letters the glyphs stand for, so that the page can be searched and copied."""
-    told = [(glyph, text) for glyph, text in sorted(face.used.items()) if text]
+    told = [(made, letter) for made, (_, letter, _) in sorted(face.used.items()) if letter]
     parts = [_HEAD_OF_LETTERS]
     for first in range(0, len(told), 100):
         some = told[first : first + 100]

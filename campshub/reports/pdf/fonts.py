@@ -57,8 +57,27 @@ class Typeface:
         self.face = hb.Face(hb.Blob.from_file_path(str(path)), index)
         self.font = hb.Font(self.face)
         self.scale = _EM / self.face.upem
-        # Each glyph with the letters that it alone stands for; none where only its neighbours together tell.
-        self.used: dict[int, str] = {}
+        # What the document uses, by its number there: the glyph, the letter that it stands for (none where only its
+        # neighbours together tell), and how far it moves on.
+        self.used: dict[int, tuple[int, str, float]] = {}
+        self._numbers: dict[tuple[int, str, float], int] = {}
+        self._blank = self.font.get_nominal_glyph(ord(" ")) or 0
+
+    def number(self, glyph: int, letter: str = "", width: float | None = None) -> int:
+        """Return a glyph's number in the document: one for each letter that it stands for.
+
+        PostScript's fonts keep their glyphs' own.
+        """
+        one = (glyph, letter, self.width(glyph) if width is None else width)
+        made = self._numbers.get(one)
+        if made is None:
+            made = self._numbers[one] = glyph if self.is_cff else len(self._numbers) + 1
+            self.used.setdefault(made, one)
+        return made
+
+    def blank(self, letter: str, width: float) -> int:
+        """Return the number of something invisible that stands for a letter."""
+        return self.number(self._blank, letter, width)
 
     def has(self, letter: str) -> bool:
         """Tell whether the font has a glyph for a letter."""
@@ -84,7 +103,7 @@ class Typeface:
         """Return the font with the glyphs alone that are used, under their own numbers."""
         wanted = hb.SubsetInput()
         wanted.flags = hb.SubsetFlags.RETAIN_GIDS | hb.SubsetFlags.NO_HINTING | hb.SubsetFlags.NO_LAYOUT_CLOSURE
-        for glyph in self.used:
+        for glyph, _, _ in self.used.values():
             wanted.glyph_set.add(glyph)
         for tag in ("GSUB", "GPOS", "GDEF", "name", "post"):
             wanted.drop_table_tag_set.add(_tag(tag))

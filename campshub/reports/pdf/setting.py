@@ -3,6 +3,7 @@
 import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import uharfbuzz as hb
 
@@ -15,6 +16,7 @@ _KEPT = 50_000
 # Scripts whose letters stand for themselves need no kerning in a table, and their words stay short without it.
 _PLAIN = {"kern": False, "liga": False, "clig": False}
 _PLAIN_BEFORE = "\u0590"
+_SEEN = 0.5  # thousandths; nobody sees less
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,77 +117,126 @@ def _shaped(face: Typeface, text: str, size: float, *, is_rtl: bool) -> tuple[by
     buffer = hb.Buffer()
     buffer.add_str(text)
     buffer.guess_segment_properties()
+    buffer.cluster_level = hb.BufferClusterLevel.MONOTONE_CHARACTERS  # a mark is told apart from its letter
     buffer.direction = "rtl" if is_rtl else "ltr"
     hb.shape(face.font, buffer, _PLAIN if is_plain else {})
-    infos, positions = buffer.glyph_infos, buffer.glyph_positions
-    told = _note_used(face, text, [(info.codepoint, info.cluster) for info in infos], is_rtl=is_rtl)
-    width = sum(position.x_advance for position in positions) * face.scale
-    glyphs = [
-        (
-            info.codepoint,
-            at.x_advance * face.scale,
-            at.x_offset * face.scale,
-            at.y_offset * face.scale,
+    shaped = [
+        _Shape(
+            info.codepoint, info.cluster, *(value * face.scale for value in (at.x_advance, at.x_offset, at.y_offset))
         )
-        for info, at in zip(infos, positions, strict=True)
+        for info, at in zip(buffer.glyph_infos, buffer.glyph_positions, strict=True)
     ]
-    operators = _operators(face, glyphs, size)
-    if not told:  # the letters cannot be told from the glyphs, so they are written beside them
-        operators = b"/Span <</ActualText <FEFF%s>>> BDC %s EMC" % (text.encode("utf-16-be").hex().encode(), operators)
-    return operators, width
+    width = sum(shape.advance for shape in shaped)
+    if is_rtl:
+        return _operators(_from_right(face, text, shaped), size), width
+    if len(shaped) == len(text) and [shape.cluster for shape in shaped] == list(range(len(text))):
+        return _operators([_plain(face, shape, text[shape.cluster]) for shape in shaped], size), width
+    # The letters cannot be told from the glyphs one by one, so they are written beside them.
+    words = (text.encode("utf-16-be").hex().encode(), _operators([_plain(face, shape) for shape in shaped], size))
+    return b"/Span <</ActualText <FEFF%s>>> BDC %s EMC" % words, width
 
 
-def _note_used(face: Typeface, text: str, glyphs: list[tuple[int, int]], *, is_rtl: bool) -> bool:
-    """Note which glyphs are used, and for what; tell whether the text can be read back from them alone."""
-    clusters = [cluster for _, cluster in glyphs]
-    one_each = len(glyphs) == len(text) and clusters == sorted(set(clusters), reverse=is_rtl)
-    is_told = True
-    for glyph, cluster in glyphs:
-        if not one_each:
-            face.used.setdefault(glyph, "")
-            is_told = False
-        elif face.used.get(glyph, "") in {"", text[cluster]}:
-            face.used[glyph] = text[cluster]
+class _Shape(NamedTuple):
+    """A glyph as it was shaped, in thousandths."""
+
+    glyph: int
+    cluster: int
+    advance: float
+    right: float
+    up: float
+
+
+class _Placed(NamedTuple):
+    """A glyph's numbers in the document, how far these move on by themselves, how far they should, and from where."""
+
+    numbers: tuple[int, ...]
+    width: float
+    advance: float
+    right: float = 0
+    up: float = 0
+
+
+def _plain(face: Typeface, shape: _Shape, letter: str = "") -> _Placed:
+    made = face.number(shape.glyph, letter)
+    return _Placed((made,), face.width(shape.glyph), shape.advance, shape.right, shape.up)
+
+
+def _from_right(face: Typeface, text: str, shaped: list[_Shape]) -> list[_Placed]:
+    """Place glyphs that run from right to left so that the letters can be read back.
+
+    Readers turn such lines around letter by letter. So each letter must be there by itself, also those of a ligature,
+    and on the line, also a mark that stands above it: what is missing is put in as something invisible.
+    """
+    starts = sorted({shape.cluster for shape in shaped})
+    ends = dict(zip(starts, [*starts[1:], len(text)], strict=True))
+    told: set[int] = set()
+    placed: list[_Placed] = []
+    for shape in shaped:
+        letters = text[shape.cluster : ends[shape.cluster]] if shape.cluster not in told else ""
+        told.add(shape.cluster)
+        own = face.width(shape.glyph)
+        if len(letters) > 1 and shape.advance > 0:
+            share = own / len(letters)
+            first, *others = reversed(letters)
+            numbers = (face.number(shape.glyph, first, share), *(face.blank(letter, share) for letter in others))
+            placed.append(_Placed(numbers, own, shape.advance, shape.right, shape.up))
+        elif letters and shape.advance == 0:
+            placed.append(_plain(face, shape))
+            placed.append(_Placed(tuple(face.blank(letter, 0) for letter in reversed(letters)), 0, 0))
         else:
-            is_told = False
-    return is_told
+            placed.append(_plain(face, shape, letters))
+    return placed
 
 
-def _operators(face: Typeface, glyphs: list[tuple[int, float, float, float]], size: float) -> bytes:
+def _operators(placed: list[_Placed], size: float) -> bytes:
     """Write glyphs: as one string where each stands at its own width, else with the steps between them."""
     shown: list[bytes] = []
-    row: list[bytes] = []
-    run = bytearray()
+    row = _Row()
     raised = 0.0
-
-    def end_run() -> None:
-        if run:
-            row.append(b"<%s>" % run.hex().encode())
-            run.clear()
-
-    def end_row() -> None:
-        end_run()
-        if row:
-            shown.append(b"%s Tj" % row[0] if len(row) == 1 and row[0][:1] == b"<" else b"[%s] TJ" % b"".join(row))
-            row.clear()
-
-    for glyph, advance, right, up in glyphs:
-        if abs(up - raised) > 0.5:  # noqa: PLR2004 - half a thousandth
-            end_row()
-            shown.append(b"%s Ts" % number(up * size / 1000))
-            raised = up
-        if abs(right) > 0.5:  # noqa: PLR2004
-            end_run()
-            row.append(number(-right))
-        run += glyph.to_bytes(2, "big")
-        after = advance - face.width(glyph) - right
-        if abs(after) > 0.5:  # noqa: PLR2004
-            end_run()
-            row.append(number(-after))
-    end_row()
+    for one in placed:
+        if abs(one.up - raised) > _SEEN:
+            shown += row.end()
+            shown.append(b"%s Ts" % number(one.up * size / 1000))
+            raised = one.up
+        row.step(one.right)
+        row.show(one.numbers)
+        row.step(one.advance - one.width - one.right)
+    shown += row.end()
     if raised:
         shown.append(b"0 Ts")
     return b" ".join(shown)
+
+
+class _Row:
+    """Glyphs at one height, and the steps between them."""
+
+    def __init__(self) -> None:
+        self._words: list[bytes] = []
+        self._run = bytearray()
+
+    def show(self, numbers: tuple[int, ...]) -> None:
+        """Add glyphs."""
+        for made in numbers:
+            self._run += made.to_bytes(2, "big")
+
+    def step(self, thousandths: float) -> None:
+        """Move on by more, or less, than the glyphs do by themselves."""
+        if abs(thousandths) > _SEEN:
+            self._end_run()
+            self._words.append(number(-thousandths))
+
+    def end(self) -> list[bytes]:
+        """Return what shows them, and begin anew."""
+        self._end_run()
+        words, self._words = self._words, []
+        if not words:
+            return []
+        return [b"%s Tj" % words[0] if len(words) == 1 and words[0][:1] == b"<" else b"[%s] TJ" % b"".join(words)]
+
+    def _end_run(self) -> None:
+        if self._run:
+            self._words.append(b"<%s>" % self._run.hex().encode())
+            self._run.clear()
 
 
 def number(value: float) -> bytes:
