@@ -5,10 +5,13 @@ from datetime import date, timedelta
 from uuid import UUID
 
 import pytest
+from sqlalchemy import select
 
+from campshub.core.db.work import unit_of_work
+from campshub.core.jobs.models import OutboxMessage
 from campshub.core.jobs.running import Outcome, run_one
 from campshub.core.security.permissions import Role
-from tests.conftest import Client, Place
+from tests.conftest import PASSWORD, Client, Place
 
 TODAY = date.today()  # noqa: DTZ011 - a day more or less at either end does no harm
 MONDAY = TODAY - timedelta(days=TODAY.weekday() + 7)  # of last week
@@ -52,6 +55,22 @@ class School:
                 outcomes.append(outcome)
                 assert outcome in {Outcome.DONE, Outcome.MORE}, outcome
         return outcomes
+
+    def work_off(self) -> None:
+        """Do all else that the place owes."""
+        with self.place.app.app_context():
+            platform = self.place.app.extensions["campshub"]
+            with unit_of_work(system=True, read_only=True) as session:
+                owed = select(OutboxMessage.id).where(OutboxMessage.organization_id == self.place.id)
+                ids = session.scalars(owed.where(OutboxMessage.finished_at.is_(None))).all()
+            for message_id in ids:
+                run_one(platform, self.place.id, message_id)
+
+    def signed_in(self, who: Client) -> Client:
+        """Return a client of a new session of a user."""
+        email = who.get("/api/me/").json["email"]
+        token = Client(self.place.app).made("/api/auth/token/", {"email": email, "password": PASSWORD})["access_token"]
+        return Client(self.place.app, {"Authorization": f"Bearer {token}"}, who.user_id)
 
     def file(self, report: dict) -> bytes:
         """Download a report's file with its link."""
