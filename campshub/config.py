@@ -110,6 +110,9 @@ class Settings(BaseSettings):
     oidc_keys_life_s: int = Field(default=3600, ge=1)
     oidc_keys_kept_s: int = Field(default=86_400, ge=1)
 
+    job_claim_s: float = Field(default=30.0, ge=1)
+    job_retry_s: float = Field(default=30.0, gt=0)
+
     organization_erase_days: int = Field(default=30, ge=0)
 
     smtp_url: str = ""

@@ -9,7 +9,7 @@ from flask import Flask
 from campshub.core.http.openapi import Api
 
 MODULES = ("accounts", "students", "attendance", "workouts", "reports", "demo")
-_OPS = ("cli", "cache", "keys", "outbox", "passwords", "permissions")
+_OPS = ("cli", "cache", "jobs", "keys", "passwords", "permissions")
 CORE_COMMANDS = tuple(f"campshub.core.ops.{name}" for name in _OPS)
 
 
@@ -18,7 +18,7 @@ def load_models() -> None:
     for name in (
         "core.db.epoch",
         "core.http.idempotency",
-        "core.jobs.outbox",
+        "core.jobs.models",
         "core.security.audit",
         "core.security.events",
     ):
@@ -30,6 +30,9 @@ def load_models() -> None:
 def load(app: Flask, api: Api) -> None:
     """Register each module's addresses and commands."""
     load_models()
+    import_module("campshub.core.ops.tasks")
+    for blueprint in import_module("campshub.core.jobs.routes").blueprints:
+        api.register_blueprint(blueprint)
     for module in MODULES:
         _part(module, "tasks")
         routes = _part(module, "routes")

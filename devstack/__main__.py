@@ -14,6 +14,7 @@ from devstack.stack import Stack
 
 DEFAULT_PORT = 8000
 LAST_PORT = 65535
+BACKGROUND = "celery_worker"
 NOT_RUNNING = 3  # what init scripts answer
 
 
@@ -64,11 +65,11 @@ def _port() -> int:
 
 
 def _small() -> Stack:
-    return Stack(_directory(), replica=False, pgbouncer=False, api=1, port=_port())
+    return Stack(_directory(), replica=False, pgbouncer=False, api=1, background=BACKGROUND, port=_port())
 
 
 def _whole() -> Stack:
-    return Stack(_directory(), replica=True, pgbouncer=True, nginx=True, api=2, port=_port())
+    return Stack(_directory(), replica=True, pgbouncer=True, nginx=True, api=2, background=BACKGROUND, port=_port())
 
 
 def _stop() -> int:

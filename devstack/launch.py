@@ -23,6 +23,7 @@ SUPERVISOR = "supervisor.json"
 DEMO = "demo.json"
 SEEDING = "seeding.json"
 LOOK_EVERY_S = 1.0
+BEGIN_AGAIN_S = 5.0
 STOP_PATIENCE_S = 90.0
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -46,6 +47,7 @@ def supervise(stack: Stack, everything: Stack, *, begun: float) -> int:
             demo = stack.place.read_json(DEMO) or None
             stack.write_state(ready=True, demo=demo)
             _greet(stack, demo, time.monotonic() - begun)
+            stack.start_background()
             return _watch(stack)
         except _Told:
             return 0
@@ -121,7 +123,7 @@ def _alone(stack: Stack) -> Iterator[None]:
 def _clear(stack: Stack, everything: Stack) -> None:
     """End what a killed supervisor has left: older code, what holds our port, parts that we would never stop."""
     front = {part.name for part in (*stack.apis, *([stack.nginx] if stack.nginx else []))}
-    data = {part.name for part in stack.parts} - front
+    data = {part.name for part in stack.parts} - front - {part.name for part in stack.background}
     for part in reversed(everything.parts):
         if part.name not in data:
             part.stop()
@@ -202,14 +204,18 @@ def _greet(stack: Stack, demo: dict[str, object] | None, took_s: float) -> None:
 
 
 def _watch(stack: Stack) -> int:
-    """Say once when a part ends; give up when no API process is left."""
+    """Say once when a part ends; begin a worker or beat again; give up when no API process is left."""
     said: set[str] = set()
+    begun = time.monotonic()
     while True:
         time.sleep(LOOK_EVERY_S)
         gone = {part.name for part in stack.parts if not part.is_running()}
         for name in sorted(gone - said):
             print(f"{name} has ended:{stack.part(name).tail()}", flush=True)
         said = gone
+        if time.monotonic() - begun > BEGIN_AGAIN_S and gone & {part.name for part in stack.background}:
+            stack.start_background()
+            begun = time.monotonic()
         if all(api.name in gone for api in stack.apis):
             return 1
 

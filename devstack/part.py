@@ -116,7 +116,7 @@ class Part:
 
     def free_port(self) -> None:
         """Choose another port when a stranger listens on ours."""
-        if not ports.is_free(self.port):
+        if not ports.is_free_soon(self.port):
             ports.renew(self.place, self.name)
 
     def wait_until_ready(self, pid: int) -> None:

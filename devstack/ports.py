@@ -2,6 +2,7 @@
 
 import random
 import socket
+import time
 
 import psutil
 
@@ -9,6 +10,7 @@ from devstack.errors import StackError
 from devstack.place import Place
 
 LOOPBACK = "127.0.0.1"
+LET_GO_WITHIN_S = 3.0
 FIRST, LAST = 20000, 31999  # below the range from which Linux takes the ports of outgoing connections
 
 
@@ -20,6 +22,20 @@ def is_free(port: int) -> bool:
             probe.bind((LOOPBACK, port))
         except OSError:
             return False
+    return True
+
+
+def is_free_soon(port: int) -> bool:
+    """Say whether nothing listens on the port, or will in a moment.
+
+    A process that was killed is a zombie as soon as its first thread has ended; its others hold the port until they
+    have, too.
+    """
+    deadline = time.monotonic() + LET_GO_WITHIN_S
+    while not is_free(port):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
     return True
 
 

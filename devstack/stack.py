@@ -5,6 +5,7 @@ from pathlib import Path
 
 from devstack import databases, keys, place, state
 from devstack.api import Api
+from devstack.background import Beat, Worker
 from devstack.errors import StackError
 from devstack.nginx import Nginx
 from devstack.part import Part
@@ -29,6 +30,7 @@ class Stack:
     :param nginx: have nginx before the API processes.
     :param api: how many API processes (gunicorn masters) to run.
     :param port: nginx's port, or without nginx the first API process's; None chooses one.
+    :param background: what a Celery worker and a beat serve; nothing: there are none.
     :param workers: gunicorn workers of an API process.
     :param durable: False turns fsync off, for databases that may be lost.
     :param database: the database that the API processes use; made by ``start``.
@@ -48,6 +50,7 @@ class Stack:
         nginx: bool = False,
         api: int = 0,
         port: int | None = None,
+        background: str = "",
         workers: int = 2,
         durable: bool = True,
         database: str = "campshub",
@@ -78,6 +81,11 @@ class Stack:
             )
             for number in range(1, api + 1)
         ]
+        self.background = [
+            part(self.place, name, settings=self.environment, application=background)
+            for part, name in ((Worker, "worker"), (Beat, "beat"))
+            if background
+        ]
         self.nginx = Nginx(self.place, self.apis, port=port, rate=nginx_rate) if nginx else None
 
     @property
@@ -90,7 +98,8 @@ class Stack:
         """All parts, in the order in which they start."""
         replica = [self.replica] if self.replica else []
         nginx = [self.nginx] if self.nginx else []
-        return [self.primary, *replica, self.cache, self.broker, *self.pgbouncers, *self.apis, *nginx]
+        data = [self.primary, *replica, self.cache, self.broker, *self.pgbouncers]
+        return [*data, *self.apis, *nginx, *self.background]
 
     def start(self) -> None:
         """Start what does not run yet, and wait until all of it is ready.
@@ -99,6 +108,7 @@ class Stack:
         """
         self.start_data()
         self.start_api()
+        self.start_background()
 
     def start_data(self) -> bool:
         """Start all but the API and nginx, and say whether the database is new."""
@@ -124,9 +134,17 @@ class Stack:
             if self.nginx:
                 self.nginx.start()
 
+    def start_background(self) -> None:
+        """Start the worker and the beat, last of all and without waiting: nobody's first answer needs them."""
+        with self.place.lock("start"):
+            for one in self.background:
+                one.begin()
+
     def stop(self) -> None:
         """Stop all parts, the last one first, whoever started them."""
         with self.place.lock("start"):
+            for one in self.background:
+                one.ask_to_stop()
             if self.nginx:
                 self.nginx.stop()
             for api in self.apis:
@@ -203,6 +221,7 @@ class Stack:
             "CELERY_BROKER_URL": self.broker.url,
             **{name: secrets[name] for name in ("SECRET_KEY", "JWT_PRIVATE_KEYS", "FIELD_ENCRYPTION_KEYS")},
             "MAIL_FOLDER": str(self.directory / "mail"),
+            "STORAGE_URL": str(self.directory / "storage"),
             "ALLOWED_HOSTS": "127.0.0.1,localhost",
             "SECURE_SSL_REDIRECT": "false",
             "TRUSTED_PROXIES": "1" if self.nginx else "0",

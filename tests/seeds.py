@@ -13,6 +13,7 @@ import pyotp
 from campshub.accounts.service import invitations, passwords
 from campshub.core.db.base import new_id
 from campshub.core.db.work import unit_of_work
+from campshub.core.jobs.models import Job
 from campshub.core.security.permissions import Role
 from tests.conftest import PASSWORD, Client, Place, new_place
 from tests.issuer import the_issuer
@@ -149,6 +150,7 @@ def seed(app: Any, word: str) -> Seeds:
         _workouts(seeds)
     _sign_ins(seeds)
     _roles_and_keys(seeds)
+    _jobs(seeds)
     return seeds
 
 
@@ -182,6 +184,17 @@ def _roles_and_keys(seeds: Seeds) -> None:
     first, second = (admin.made("/api/api-keys/", key) for key in keys)
     seeds.ids["api_key_id"], seeds.key = first["id"], first["key"]
     seeds.others.add(second["id"])
+
+
+def _jobs(seeds: Seeds) -> None:
+    """Have jobs that nobody runs."""
+    place, first, second = seeds.place, new_id(), new_id()
+    admin = place.the(Role.ADMIN).user_id
+    with place.app.app_context(), unit_of_work(organization_id=place.id, user_id=admin) as session:
+        made = {"user_id": admin, "job": f"tests.{seeds.word}", "result": {"word": seeds.word}}
+        session.add_all(Job(id=id_, **made) for id_ in (first, second))
+    seeds.ids["job_id"] = str(first)
+    seeds.others.add(str(second))
 
 
 def _students(seeds: Seeds) -> None:

@@ -48,6 +48,8 @@ BUDGETS = {
     f"GET {GROUP}roster/": 1,
     f"GET {GROUP}sessions/": 1,
     "GET /api/invitations/": 1,
+    "GET /api/jobs/": 1,
+    "GET /api/jobs/<uuid:job_id>/": 1,
     "GET /api/me/": 2,  # where else they belong is asked outside the tenant
     "GET /api/muscles/": 1,
     "GET /api/organization/": 1,
@@ -119,6 +121,7 @@ BUDGETS = {
     f"POST {LOG}undelete/": 6,  # and it is read again, with its exercises and sets
     f"PUT {MEETING}records/": 3,  # the register, the marks, audit; and persons' keys where a mark has a note
     "DELETE /api/api-keys/<uuid:api_key_id>/": 5,  # as they are made
+    "DELETE /api/jobs/<uuid:job_id>/": 3,  # and its message
     "DELETE /api/auth/mfa/": 4,
     "DELETE /api/auth/oidc/identities/<uuid:identity_id>/": 4,
     "DELETE /api/auth/sessions/<uuid:sign_in_id>/": 3,

@@ -114,7 +114,7 @@ class PasswordReset(Base):
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     token_hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
-    expires_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
     used_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
@@ -179,7 +179,7 @@ class SignInAttempt(Base):
 
     key: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)  # a keyed hash
     failures: Mapped[int]
-    last_at: Mapped[datetime]
+    last_at: Mapped[datetime] = mapped_column(index=True)
     held_until: Mapped[datetime | None]
 
 
@@ -269,7 +269,7 @@ class SignInSession(TenantBase):
     previous_hash: Mapped[bytes | None] = mapped_column(LargeBinary, info=SECRET)
     rotated_at: Mapped[datetime] = mapped_column(server_default=func.now())
     idle_until: Mapped[datetime] = mapped_column(server_default=func.now())
-    expires_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
     # Until when an access token of the session may be about: so long its end must be told.
     access_until: Mapped[datetime] = mapped_column(server_default=func.now())
     # When a password or a second factor was shown last.

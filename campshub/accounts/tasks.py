@@ -1,65 +1,107 @@
-"""What the outbox owes to users: letters."""
+"""What accounts owe: letters to users, the end of closed organizations, and of what has had its time."""
 
+from datetime import timedelta
 from uuid import UUID
 
 from campshub.accounts import letters
-from campshub.accounts.models import Invitation, Organization, User
+from campshub.accounts.models import (
+    ExchangedIdToken,
+    Invitation,
+    Organization,
+    PasswordReset,
+    SignInAttempt,
+    SignInSession,
+    User,
+)
 from campshub.accounts.queries.signing_in import credentials_of
-from campshub.accounts.service import invitations, passwords
+from campshub.accounts.service import invitations, passwords, states
+from campshub.core.db.expiry import expires
 from campshub.core.db.work import unit_of_work
-from campshub.core.jobs.sending import Owed, job
+from campshub.core.jobs.kinds import HOUR_S, Queue, Run, outward_job
+from campshub.core.jobs.schedule import Daily, scheduled
 from campshub.core.platform import Platform
 
+ERASED_AT_ONCE = 5_000
 
-@job("accounts.forgot_password")
-def forgot_password(platform: Platform, owed: Owed, *, email: str) -> None:
+expires(ExchangedIdToken, "expires_at < now() - INTERVAL '1 hour'")
+expires(PasswordReset, "expires_at < now() - INTERVAL '1 day'")
+expires(SignInAttempt, "last_at < now() - INTERVAL '30 days'")
+# A family of tokens is known for long after its end: a stolen one that comes back late is still told.
+expires(SignInSession, "expires_at < now() - INTERVAL '30 days'")
+
+
+@outward_job("accounts.forgot_password", queue=Queue.CRITICAL)
+def forgot_password(run: Run, *, email: str) -> None:
     """Send a link for a new password, if anyone has the address."""
-    address = platform.ring.open(email, context=owed.job).decode()
+    address = run.platform.ring.open(email, context=run.job).decode()
     with unit_of_work(system=True) as session:
-        found = passwords.prepare_reset(session, platform, email=address, reset_id=owed.id, now=session.unit.now)
+        found = passwords.prepare_reset(session, run.platform, email=address, reset_id=run.id, now=session.unit.now)
     if found is not None:
         user, token = found
-        link = f"{platform.settings.public_url}/reset-password#token={token}"
-        platform.mailer.send(letters.reset(owed.id, to=user.email, link=link, token=token, at=owed.created_at))
+        link = f"{run.platform.settings.public_url}/reset-password#token={token}"
+        run.platform.mailer.send(letters.reset(run.id, to=user.email, link=link, token=token, at=run.created_at))
 
 
-@job("accounts.tell_of_lockout")
-def tell_of_lockout(platform: Platform, owed: Owed, *, email: str) -> None:
+@outward_job("accounts.tell_of_lockout")
+def tell_of_lockout(run: Run, *, email: str) -> None:
     """Tell a user that their account is held, if anyone has the address."""
-    address = platform.ring.open(email, context=owed.job).decode()
+    address = run.platform.ring.open(email, context=run.job).decode()
     with unit_of_work(system=True) as session:
         known = credentials_of(session, address)
         user = session.get(User, known.user_id) if known else None
     if user is not None and user.status == "active":
-        platform.mailer.send(letters.lockout(owed.id, to=user.email, link=_forgot(platform), at=owed.created_at))
+        run.platform.mailer.send(letters.lockout(run.id, to=user.email, link=_forgot(run.platform), at=run.created_at))
 
 
-@job("accounts.tell_of_new_password")
-def tell_of_new_password(platform: Platform, owed: Owed, *, user_id: str) -> None:
+@outward_job("accounts.tell_of_new_password")
+def tell_of_new_password(run: Run, *, user_id: str) -> None:
     """Tell a user that their password has been changed."""
     with unit_of_work(system=True) as session:
         user = session.get(User, UUID(user_id))
     if user is not None:
-        letter = letters.new_password(owed.id, to=user.email, link=_forgot(platform), at=owed.created_at)
-        platform.mailer.send(letter)
+        letter = letters.new_password(run.id, to=user.email, link=_forgot(run.platform), at=run.created_at)
+        run.platform.mailer.send(letter)
 
 
-@job("accounts.invite")
-def invite(platform: Platform, owed: Owed, *, invitation_id: str) -> None:
+@outward_job("accounts.invite")
+def invite(run: Run, *, invitation_id: str) -> None:
     """Send an invitation, if it is still open."""
-    with unit_of_work(system=True, organization_id=owed.organization_id) as session:
-        invited = session.get(Invitation, (owed.organization_id, UUID(invitation_id)))
-        organization = session.get(Organization, owed.organization_id)
+    with unit_of_work(system=True, organization_id=run.organization_id) as session:
+        invited = session.get(Invitation, (run.organization_id, UUID(invitation_id)))
+        organization = session.get(Organization, run.organization_id)
     if invited is None or organization is None or invited.accepted_at or invited.revoked_at:
         return
-    token = invitations.token_of(platform, owed.organization_id, invited.id)
-    link = f"{platform.settings.public_url}/invitation#token={token}"
-    platform.mailer.send(
+    token = invitations.token_of(run.platform, run.organization_id, invited.id)
+    link = f"{run.platform.settings.public_url}/invitation#token={token}"
+    run.platform.mailer.send(
         letters.invitation(
-            owed.id, to=invited.email, organization=organization.name, link=link, token=token, at=owed.created_at
+            run.id, to=invited.email, organization=organization.name, link=link, token=token, at=run.created_at
         )
     )
 
 
 def _forgot(platform: Platform) -> str:
     return f"{platform.settings.public_url}/forgot-password"
+
+
+@outward_job("accounts.erase_closed", queue=Queue.MAINTENANCE, limit_s=6 * HOUR_S)
+def erase_closed(run: Run) -> None:
+    """Erase the organizations that were closed long enough ago, a unit of work each batch; a kill costs one batch."""
+    days = run.platform.settings.organization_erase_days
+    with unit_of_work(system=True, read_only=True) as session:
+        found = states.due(session, before=session.unit.now - timedelta(days=days))
+    for organization_id in found:
+        with unit_of_work(system=True, organization_id=organization_id) as session:
+            states.begin_erasure(session, organization_id=organization_id, days=days, now=session.unit.now)
+        while _erase_some(organization_id):
+            pass
+
+
+def _erase_some(organization_id: UUID) -> bool:
+    """Erase a batch; tell whether there was one."""
+    with unit_of_work(system=True, organization_id=organization_id) as session:
+        step = states.erase_next(session, organization_id=organization_id, most=ERASED_AT_ONCE, now=session.unit.now)
+    return step is not None
+
+
+scheduled("accounts.erase_closed", Daily(hour=1))

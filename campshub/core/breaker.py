@@ -5,6 +5,14 @@ from collections import deque
 from collections.abc import Callable
 
 
+class Away(Exception):
+    """The part is left alone for now; it may be asked again in so many seconds."""
+
+    def __init__(self, name: str, seconds: float) -> None:
+        super().__init__(f"{name} is left alone for {seconds:.0f} s")
+        self.seconds = seconds
+
+
 def _nobody(is_open: bool) -> None:  # noqa: FBT001 - what a gauge's set() takes
     """Tell nobody."""
 

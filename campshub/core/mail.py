@@ -16,8 +16,12 @@ from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 from campshub.config import Settings
+from campshub.core.breaker import Away, Breaker
+from campshub.core.observe import metrics
 
 TIMEOUT_S = 30
+# After so many failures in a row the server is left alone for so long.
+FAILURES, PAUSE_S = 3, 30.0
 _PORTS = {"smtp": 587, "smtps": 465}
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
@@ -46,10 +50,36 @@ class Mailer(Protocol):
 
 
 def mailer_of(settings: Settings) -> Mailer:
-    """Return what the settings name."""
+    """Return what the settings name; a server that is away is left alone for a while."""
     if settings.smtp_url:
-        return SmtpMailer(settings.smtp_url, settings.mail_from)
+        return GuardedMailer(SmtpMailer(settings.smtp_url, settings.mail_from))
     return FileMailer(Path(settings.mail_folder), settings.mail_from)
+
+
+class GuardedMailer:
+    """Leaves a server alone that has failed several times in a row, so that letters do not queue up before it."""
+
+    def __init__(self, mailer: Mailer) -> None:
+        self.mailer = mailer
+        changed = metrics.breaker_open.labels("mail").set
+        self._breaker = Breaker(PAUSE_S, FAILURES, name="mail", changed=changed)
+
+    def send(self, letter: Letter) -> None:
+        """Send a letter.
+
+        :raises Away: the server is left alone for now.
+        """
+        if not self._breaker.allows():
+            raise Away("mail", PAUSE_S)
+        try:
+            self.mailer.send(letter)
+        except (smtplib.SMTPRecipientsRefused, smtplib.SMTPDataError):  # this letter's own fault
+            self._breaker.succeeded()
+            raise
+        except OSError:
+            self._breaker.failed()
+            raise
+        self._breaker.succeeded()
 
 
 class FileMailer:

@@ -16,6 +16,7 @@ from campshub.core.http.callers import Callers
 from campshub.core.http.declared import Declared
 from campshub.core.http.limits import Limits
 from campshub.core.http.marks import Life, Mark
+from campshub.core.jobs.broker import Sender
 from campshub.core.mail import mailer_of
 from campshub.core.security.api_keys import ApiKeys
 from campshub.core.security.crypto import KeyRing
@@ -43,6 +44,7 @@ class Platform:
         self.oidc = Issuers(settings)
         self.mailer = mailer_of(settings)
         self.storage = Storage(settings.storage_url)
+        self.sender = Sender(settings)
         self.passwords = Passwords(settings)
         self.cache = Cache(settings.redis_urls[0])
         self.limits = Limits(settings)
@@ -70,6 +72,7 @@ class Platform:
 
     def close(self) -> None:
         """Stop the lease's threads and close the connections to Redis."""
+        self.sender.close()
         self.lease.stop()
         self.freshness.close()
         self.cache.client.close()

@@ -6,7 +6,7 @@ import pytest
 
 from campshub.app import create_app
 from campshub.core.db.base import new_id
-from campshub.core.jobs import sending
+from campshub.core.jobs import running
 from campshub.core.security.permissions import Role
 from tests.conftest import PASSWORD, Client, close, new_place, settings_of
 
@@ -122,7 +122,7 @@ def test_the_owner_is_told_once_and_only_if_there_is_one(strict, address):
             tried(strict, email)
 
     with strict.app_context():
-        sent = sending.send_due(strict.extensions["campshub"])
+        sent = running.run_due(strict.extensions["campshub"])
 
     (letter,) = strict.folder.glob("*.eml")
     assert sent.done == 2

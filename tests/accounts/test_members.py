@@ -13,7 +13,7 @@ from campshub.accounts.models import Invitation
 from campshub.accounts.service import invitations
 from campshub.core.db.base import new_id
 from campshub.core.db.work import unit_of_work
-from campshub.core.jobs import sending
+from campshub.core.jobs import running
 from campshub.core.security.permissions import Role
 from tests.conftest import PASSWORD, Client
 
@@ -175,7 +175,7 @@ def test_an_invitation_is_sent_and_accepted_by_someone_new(app, api, anyone, pla
     made = api.made("/api/invitations/", {"email": f"{new_id().hex}@example.org", "role": "trainer"})
     assert made["status"] == "open"
     with app.app_context():
-        sending.send_due(app.extensions["campshub"])
+        running.run_due(app.extensions["campshub"])
     letters = [
         email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
         for path in Path(settings.mail_folder).glob("*.eml")

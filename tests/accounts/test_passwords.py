@@ -11,7 +11,7 @@ import pytest
 
 from campshub.app import create_app
 from campshub.core.db.base import PLATFORM_ID, new_id
-from campshub.core.jobs import sending
+from campshub.core.jobs import running
 from tests.conftest import PASSWORD, Client, close, settings_of
 
 TOKEN, CHANGE = "/api/auth/token/", "/api/auth/password/"
@@ -30,7 +30,7 @@ def posted(stack, scratch, tmp_path):
 
     def send():
         with app.app_context():
-            return sending.send_due(app.extensions["campshub"])
+            return running.run_due(app.extensions["campshub"])
 
     app.send = send
     yield app

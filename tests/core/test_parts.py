@@ -15,7 +15,7 @@ from campshub.core.http import conditional, fields
 from campshub.core.http.messages import field_errors
 from campshub.core.http.problems import Invalid, NotFound
 from campshub.core.http.serialise import Serialiser, write
-from campshub.core.jobs.outbox import OutboxMessage
+from campshub.core.jobs.models import OutboxMessage
 from campshub.core.security.crypto import CannotOpen, KeyRing, new_person_key
 from campshub.core.security.permissions import ROLES, SCOPES, Permission, Role
 from campshub.core.security.principal import Principal, visible_to

@@ -42,10 +42,10 @@ _FINISH = text(
              user_id uuid, api_key_id uuid, address text, trace_id text, action text, entity text, entity_id uuid,
              person_id uuid, reason text, before jsonb, after jsonb)
     ), owed AS (
-      INSERT INTO outbox (organization_id, id, job, arguments, trace_id)
-      SELECT organization_id, id, job, arguments, trace_id
+      INSERT INTO outbox (organization_id, id, job, arguments, trace_id, user_id, api_key_id)
+      SELECT organization_id, id, job, arguments, trace_id, user_id, api_key_id
         FROM json_to_recordset(:outbox) AS given(organization_id uuid, id uuid, job text, arguments jsonb,
-             trace_id text)
+             trace_id text, user_id uuid, api_key_id uuid)
     ), keyed AS (
       INSERT INTO person_keys (organization_id, id, sealed_key)
       SELECT organization_id, id, sealed_key
@@ -136,7 +136,13 @@ def finish(session: Session, platform: Platform) -> None:
     owner = unit.organization_id
     _find_keys(session, platform)
     entries = [_entry(unit, change) for change in unit.audit]
-    owed = [{**message, "organization_id": owner, "trace_id": unit.trace_id} for message in unit.outbox]
+    asked = {
+        "organization_id": owner,
+        "trace_id": unit.trace_id,
+        "user_id": unit.user_id,
+        "api_key_id": unit.api_key_id,
+    }
+    owed = [{**message, **asked} for message in unit.outbox]
     keys = [_sealed_key(unit, platform, person) for person in unit.new_persons]
     answer = [{**unit.answer, "organization_id": owner, "id": unit.idempotency_key}] if unit.answer else []
     session.execute(
@@ -219,8 +225,15 @@ def _hex(value: Any) -> str:
 
 def complete(session: Session, platform: Platform) -> None:
     """Finish and commit a unit of work, and let readers know: none of them shows less once this returns."""
-    unit, freshness = session.unit, platform.freshness
     finish(session, platform)
+    _commit(session, platform)
+    unit = session.unit
+    if unit.outbox:  # what is not taken now, the relay sends
+        platform.sender.send((_owner(unit), message["id"], message["job"]) for message in unit.outbox)
+
+
+def _commit(session: Session, platform: Platform) -> None:
+    unit, freshness = session.unit, platform.freshness
     if not unit.stamped:
         _note_end(unit, commit(session))
         return

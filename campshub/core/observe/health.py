@@ -13,9 +13,12 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 import campshub
+from campshub.config import Settings
 from campshub.core.cache.connection import ANSWER_WITHIN_S
 from campshub.core.db.session import db
 from campshub.core.http.serialise import write
+from campshub.core.jobs import heartbeat
+from campshub.core.jobs.kinds import Queue
 from campshub.core.observe import metrics
 from campshub.core.platform import Platform
 
@@ -50,6 +53,7 @@ def health() -> Response:
             services[name if name != "replica0" else "replica"] = _ask_database(engine, replica=True)
     services["cache"] = _ask_redis(platform.settings.redis_url)
     services["broker"] = _ask_redis(platform.settings.celery_broker_url)
+    services["worker"] = _ask_worker(platform.settings)
     healthy = all(service["healthy"] for service in services.values())
     status = "healthy" if healthy else "degraded" if services["database"]["healthy"] else "unhealthy"
     answer: dict[str, Any] = {"status": status, "version": campshub.__version__}
@@ -89,6 +93,15 @@ def _ask_redis(url: str) -> dict[str, Any]:
         return {}
 
     return _timed(ask)
+
+
+def _ask_worker(settings: Settings) -> dict[str, Any]:
+    """Tell how long ago a worker has answered what a beat had sent; None: not within a day."""
+    try:
+        age_s = heartbeat.ages(settings, time.time())[Queue.CRITICAL]
+    except redis.RedisError:
+        return {"healthy": False}
+    return {"healthy": age_s is not None and age_s < heartbeat.LATE_AFTER_S, "last_heartbeat_s": age_s}
 
 
 def _timed(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:

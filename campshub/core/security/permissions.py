@@ -17,6 +17,8 @@ class Permission(StrEnum):
     EXERCISES_WRITE = "exercises:write"
     GROUPS_READ = "groups:read"
     GROUPS_WRITE = "groups:write"
+    JOBS_READ = "jobs:read"
+    JOBS_WRITE = "jobs:write"
     KEYS_READ = "keys:read"
     KEYS_WRITE = "keys:write"
     MEDICAL_READ = "medical:read"
@@ -68,7 +70,12 @@ OF_OWN_ROLES = frozenset(Permission) - {Permission.ORGANIZATIONS_WRITE}
 OF_KEYS = OF_OWN_ROLES - PERSONAL - {Permission.KEYS_WRITE}
 OF_DEVICES = frozenset({Permission.ATTENDANCE_MARK})
 
-_EVERYONE = PERSONAL | {Permission.EXERCISES_READ, Permission.ORGANIZATION_READ}
+_EVERYONE = PERSONAL | {
+    Permission.EXERCISES_READ,
+    Permission.JOBS_READ,
+    Permission.JOBS_WRITE,
+    Permission.ORGANIZATION_READ,
+}
 
 ROLES: dict[Role, frozenset[Permission]] = {
     Role.SUPERADMIN: frozenset(Permission),

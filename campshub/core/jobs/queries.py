@@ -1,0 +1,81 @@
+"""Reads of jobs."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, select, true
+
+from campshub.core.db.base import AnyRow
+from campshub.core.db.prepared import AnySelect, prepared
+from campshub.core.db.session import Session
+from campshub.core.http.pagination import Page, PageRequest
+from campshub.core.http.problems import NotFound
+from campshub.core.jobs.models import Job
+from campshub.core.security.permissions import Permission
+from campshub.core.security.principal import Principal, everyone_sees, visible_to
+
+COLUMNS = (
+    Job.id,
+    Job.job,
+    Job.user_id,
+    Job.state,
+    Job.done,
+    Job.total,
+    Job.result,
+    Job.problem,
+    Job.cancel_requested_at,
+    Job.created_at,
+    Job.started_at,
+    Job.finished_at,
+    Job.updated_at,
+    Job.version,
+)
+
+everyone_sees(Job)  # and each statement here says whose
+
+
+def _whose(principal: Principal, *, everyones: bool) -> ColumnElement[bool]:
+    own = true() if everyones else Job.user_id == principal.user_id
+    return visible_to(principal, Job) & own
+
+
+def sees_everyones(principal: Principal) -> bool:
+    """Tell whether somebody sees the jobs of others: who may change the organization does."""
+    return principal.may(Permission.ORGANIZATION_WRITE)
+
+
+def list_jobs(session: Session, principal: Principal, *, page: PageRequest, **filters: Any) -> Page:
+    """List one's own jobs; who may change the organization sees those of all."""
+    given = [getattr(Job, name) == value for name, value in filters.items() if value is not None]
+    whose = _whose(principal, everyones=sees_everyones(principal))
+    return page.of(session, select(*page.choose(COLUMNS)).where(whose, *given), order=(Job.id,))
+
+
+def get_job(session: Session, principal: Principal, job_id: UUID) -> AnyRow:
+    """Return a job.
+
+    :raises NotFound: the principal sees no such job.
+    """
+    found = session.execute(_job(principal, job_id=job_id, everyones=sees_everyones(principal))).one_or_none()
+    if found is None:
+        raise NotFound
+    row: AnyRow = found
+    return row
+
+
+@prepared
+def _job(principal: Principal, *, job_id: UUID, everyones: bool) -> AnySelect:
+    return select(*COLUMNS).where(_whose(principal, everyones=everyones), Job.id == job_id)
+
+
+def lock_job(session: Session, principal: Principal, job_id: UUID) -> Job:
+    """Return a job and keep others from changing it.
+
+    :raises NotFound: the principal sees no such job.
+    """
+    whose = _whose(principal, everyones=sees_everyones(principal))
+    found = session.scalars(select(Job).where(whose, Job.id == job_id).with_for_update()).one_or_none()
+    if found is None:
+        raise NotFound
+    job: Job = found
+    return job

@@ -1,0 +1,135 @@
+"""The schedule: what runs when, in UTC, and the slots that are claimed by a row, so that two beats do nothing twice.
+
+A beat only ticks. With each tick a worker looks which slot of each entry has begun last, and owes it unless somebody
+has; so a slot that came while nothing ran is made up for once, unless the half of its period is over.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from campshub.core.db import owed
+from campshub.core.db.base import PLATFORM_ID, AnyRow
+from campshub.core.db.session import Session
+from campshub.core.jobs import kinds
+from campshub.core.jobs.models import Job
+
+
+class When(Protocol):
+    """Tells when slots begin."""
+
+    @property
+    def period(self) -> timedelta:
+        """The time between two slots."""
+
+    def slot(self, now: datetime) -> datetime:
+        """Return the slot that has begun last."""
+
+    def __str__(self) -> str:
+        """Say it in words."""
+
+
+@dataclass(frozen=True)
+class Every:
+    """Every so many minutes, counted from midnight."""
+
+    minutes: int
+
+    @property
+    def period(self) -> timedelta:
+        """The time between two slots."""
+        return timedelta(minutes=self.minutes)
+
+    def slot(self, now: datetime) -> datetime:
+        """Return the slot that has begun last."""
+        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        return midnight + (now - midnight) // self.period * self.period
+
+    def __str__(self) -> str:
+        """Say it in words."""
+        return "every minute" if self.minutes == 1 else f"every {self.minutes} minutes"
+
+
+@dataclass(frozen=True)
+class Daily:
+    """Every day at a time."""
+
+    hour: int
+    minute: int = 0
+
+    period = timedelta(days=1)
+
+    def slot(self, now: datetime) -> datetime:
+        """Return the slot that has begun last."""
+        today = now.replace(hour=self.hour, minute=self.minute, second=0, microsecond=0)
+        return today if today <= now else today - self.period
+
+    def __str__(self) -> str:
+        """Say it in words."""
+        return f"daily at {self.hour:02}:{self.minute:02}"
+
+
+@dataclass(frozen=True)
+class Weekly:
+    """Every week on a day (Monday is 0), at a time."""
+
+    day: int
+    hour: int
+    minute: int = 0
+
+    period = timedelta(weeks=1)
+
+    def slot(self, now: datetime) -> datetime:
+        """Return the slot that has begun last."""
+        today = Daily(self.hour, self.minute).slot(now)
+        return today - timedelta(days=(today.weekday() - self.day) % 7)
+
+    def __str__(self) -> str:
+        """Say it in words."""
+        name = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")[self.day]
+        return f"{name}s at {self.hour:02}:{self.minute:02}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the schedule."""
+
+    job: str
+    when: When
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+_entries: dict[str, Entry] = {}
+
+
+def scheduled(job: str, when: When, **arguments: Any) -> None:
+    """Put a job on the schedule; modules do it beside the job."""
+    _entries[job] = Entry(job, when, arguments)
+
+
+def entries() -> list[Entry]:
+    """Return the schedule, by name."""
+    return [entry for _, entry in sorted(_entries.items())]
+
+
+def find(job: str) -> Entry | None:
+    """Return the line of a job."""
+    return _entries.get(job)
+
+
+def owe_due(session: Session, now: datetime) -> list[AnyRow]:
+    """Owe the slots that have begun and that nobody has owed yet; return their messages.
+
+    They belong to the platform's organization. Needs the system role.
+    """
+    due = []
+    for entry in entries():
+        slot = entry.when.slot(now)
+        if now - slot < entry.when.period / 2:
+            due.append({"job": entry.job, "arguments": dict(entry.arguments), "slot": slot})
+    made = owed.owe_slots(session, PLATFORM_ID, due)
+    session.add_all(
+        Job(organization_id=row.organization_id, id=row.id, job=row.job) for row in made if kinds.has_steps(row.job)
+    )
+    return made

@@ -1,0 +1,99 @@
+"""What Celery's workers do: deliver a message, tick, and show that they are alive. Everything else is in the outbox."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from celery import Celery, signals
+from flask import Flask
+
+from campshub.core.db import owed
+from campshub.core.db.work import unit_of_work
+from campshub.core.jobs import heartbeat, running, schedule
+from campshub.core.jobs.broker import DELIVER, HEARTBEAT, TICK
+from campshub.core.jobs.kinds import Queue
+from campshub.core.platform import Platform
+
+TICK_EVERY_S = 5.0
+HEARTBEAT_EVERY_S = 10.0
+# What the relay has sent it does not send again for so long; a copy of a call that waits in a queue does no harm.
+RELAYED_AGAIN_S = 300.0
+
+
+class Worker:
+    """The application of one child process, made in it: connections must not be shared with the parent."""
+
+    def __init__(self, create_app: Callable[[], Flask]) -> None:
+        self._create_app = create_app
+        self._app: Flask | None = None
+
+    def start(self, **_: Any) -> None:
+        """Make the application."""
+        self._app = self._create_app()
+
+    @property
+    def app(self) -> Flask:
+        """The application."""
+        if self._app is None:  # a pool without processes
+            self.start()
+        return self._app  # type: ignore[return-value] # it has just been made
+
+    def deliver(self, organization_id: str, message_id: str) -> None:
+        """Do the job of a message, if it is due."""
+        with self.app.app_context():
+            running.run_one(self.app.extensions["campshub"], UUID(organization_id), UUID(message_id))
+
+    def tick(self) -> None:
+        """Owe what the schedule asks for, and call workers for what is due and was not taken."""
+        with self.app.app_context():
+            tick(self.app.extensions["campshub"])
+
+    def beat(self, queue: str) -> None:
+        """Show that messages of a queue are answered."""
+        heartbeat.show(self.app.extensions["campshub"].settings, queue, time.time())
+
+
+def tick(platform: Platform) -> int:
+    """Owe the slots that have begun, and call workers for all that is due; return for how many."""
+    with unit_of_work(system=True) as session:
+        due = schedule.owe_due(session, datetime.now(UTC))
+    with unit_of_work(system=True) as session:
+        due += owed.relay(session, again_s=RELAYED_AGAIN_S)
+    return platform.sender.send((row.organization_id, row.id, row.job) for row in due)
+
+
+def _plain(work: Callable[..., None]) -> Callable[..., None]:
+    """Return a function: of a method Celery would think that the call lacks an argument."""
+
+    def task(*given: str) -> None:
+        work(*given)
+
+    return task
+
+
+def attach(celery: Celery, create_app: Callable[[], Flask]) -> Celery:
+    """Let Celery's workers work for the application, and its beat tick."""
+    worker = Worker(create_app)
+    signals.worker_process_init.connect(worker.start, weak=False)
+    for name, work in ((DELIVER, worker.deliver), (TICK, worker.tick), (HEARTBEAT, worker.beat)):
+        celery.task(name=name)(_plain(work))
+    beats = {
+        f"heartbeat of {queue}": {
+            "task": HEARTBEAT,
+            "schedule": HEARTBEAT_EVERY_S,
+            "args": (queue.value,),
+            "options": {"queue": queue.value, "expires": HEARTBEAT_EVERY_S},
+        }
+        for queue in Queue
+    }
+    ticks = {
+        "tick": {
+            "task": TICK,
+            "schedule": TICK_EVERY_S,
+            "options": {"queue": Queue.CRITICAL.value, "expires": TICK_EVERY_S},
+        }
+    }
+    celery.conf.beat_schedule = {**ticks, **beats}
+    return celery

@@ -1,0 +1,41 @@
+"""What the platform does by itself: folding the epoch, and deleting what has had its time."""
+
+from typing import Any
+
+from campshub.core.db import epoch
+from campshub.core.db.expiry import clean, expires, expiries
+from campshub.core.db.session import Session
+from campshub.core.http.idempotency import IdempotencyKey
+from campshub.core.jobs.kinds import Queue, Run, Step, job, stepped_job
+from campshub.core.jobs.models import Job, OutboxMessage
+from campshub.core.jobs.schedule import Daily, Every, scheduled
+
+CLEANED_AT_ONCE = 5_000
+
+expires(IdempotencyKey, "created_at < now() - INTERVAL '24 hours'")
+# Longer than half a week: a slot of the schedule is claimed by its message.
+expires(OutboxMessage, "finished_at < now() - INTERVAL '14 days'")
+expires(Job, "finished_at < now() - INTERVAL '30 days'")
+
+
+@job("cache.fold", system=True, queue=Queue.MAINTENANCE)
+def fold(session: Session, run: Run) -> None:  # noqa: ARG001 - every job is handed its run
+    """Fold the rows of writes that could not be stamped into the epoch's base."""
+    epoch.fold(session)
+
+
+@stepped_job("cleanup.expired", system=True, queue=Queue.MAINTENANCE)
+def clean_expired(session: Session, run: Run, position: dict[str, Any] | None) -> Step:  # noqa: ARG001 - see above
+    """Delete some rows of one table that have had their time; after its last ones comes the next table."""
+    position = position or {"table": 0, "deleted": 0}
+    number, every = position["table"], expiries()
+    count = clean(session, every[number], most=CLEANED_AT_ONCE)
+    deleted = position["deleted"] + count
+    following = number if count == CLEANED_AT_ONCE else number + 1
+    if following == len(every):
+        return Step(finished=True, done=following, total=len(every), result={"deleted": deleted})
+    return Step({"table": following, "deleted": deleted}, done=following, total=len(every))
+
+
+scheduled("cache.fold", Daily(hour=3, minute=30))
+scheduled("cleanup.expired", Every(minutes=60))

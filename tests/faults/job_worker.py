@@ -1,0 +1,86 @@
+"""Celery's application with jobs of the tests' own, whose effects can be counted; its broker hands messages out again
+after a few seconds, as the real one does after hours."""
+
+import os
+import signal
+import time
+
+from sqlalchemy import text
+
+from campshub.app import create_app
+from campshub.config import load_settings
+from campshub.core.jobs.broker import new_celery
+from campshub.core.jobs.kinds import Later, Step, job, maintenance_job, outward_job, stepped_job
+from campshub.core.jobs.schedule import Every, scheduled
+from campshub.core.jobs.worker import attach
+
+STEPS = 40
+VISIBLE_AFTER_S = 3
+_EFFECT = text("INSERT INTO effects (job, event, step) VALUES (:job, :event, :step)")
+
+
+def _effect(session, run, step=0):
+    session.execute(_EFFECT, {"job": run.job, "event": run.id, "step": step})
+
+
+@job("tests.count")
+def count(session, run):
+    _effect(session, run)
+
+
+@job("tests.slow")
+def slow(session, run, *, seconds):
+    _effect(session, run)
+    time.sleep(seconds)
+
+
+@job("tests.fails")
+def fails(session, run):
+    _effect(session, run)
+    raise ValueError("what it says is not kept")
+
+
+@job("tests.poison")
+def poison(session, run):
+    _effect(session, run)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@job("tests.later")
+def later(session, run):
+    _effect(session, run)
+    raise Later(3600)
+
+
+@job("tests.scheduled", system=True)
+def by_schedule(session, run):
+    _effect(session, run)
+
+
+@stepped_job("tests.steps")
+def steps(session, run, position, *, seconds=0.05):
+    number = (position or {"step": 0})["step"]
+    time.sleep(seconds)
+    _effect(session, run, number)
+    if number + 1 == STEPS:
+        return Step(finished=True, done=STEPS, total=STEPS, result={"steps": STEPS})
+    return Step({"step": number + 1}, done=number + 1, total=STEPS)
+
+
+@outward_job("tests.outward")
+def outward(run, *, seconds):
+    time.sleep(seconds)
+
+
+@maintenance_job("tests.maintain")
+def maintain(connection, run, *, seconds):
+    connection.execute(text("SELECT pg_sleep(:seconds)"), {"seconds": seconds})
+    connection.execute(_EFFECT, {"job": run.job, "event": run.id, "step": 0})
+
+
+scheduled("tests.scheduled", Every(minutes=1))
+
+if os.environ.get("POSTGRES_DB"):  # as Celery's worker; the tests import the jobs alone
+    celery = new_celery(load_settings())
+    celery.conf.broker_transport_options["visibility_timeout"] = VISIBLE_AFTER_S
+    attach(celery, create_app)
