@@ -40,7 +40,7 @@ ENV PATH=/opt/campshub/bin:$PATH \
     FLASK_APP=wsgi.py \
     BIND=0.0.0.0:8000 \
     PROMETHEUS_MULTIPROC_DIR=/run/campshub/metrics
-RUN python -m compileall -q campshub config migrations wsgi.py
+RUN python -m compileall -q campshub config migrations wsgi.py celery_worker.py
 USER campshub
 EXPOSE 8000
 STOPSIGNAL SIGTERM

@@ -21,7 +21,7 @@ help: ## List these
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: $(READY) ## PostgreSQL, Redis, demo data and the API on PORT (8000); Ctrl-C stops all
+run: $(READY) ## PostgreSQL, Redis, demo data, the API on PORT (8000), a worker and a beat; Ctrl-C stops all
 	@exec $(BIN)/python -m devstack run
 
 .PHONY: stack
@@ -45,9 +45,9 @@ test-large: $(READY) ## The tests that need large data
 lint: $(READY) ## Style, types, import contracts, configuration files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy campshub devstack
+	$(BIN)/mypy campshub devstack celery_worker.py
 	$(BIN)/lint-imports
-	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive campshub config migrations wsgi.py
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive campshub config migrations wsgi.py celery_worker.py
 	$(BIN)/python deploy/check_compose.py
 	$(BIN)/python -m devstack check
 

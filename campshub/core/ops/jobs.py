@@ -20,6 +20,7 @@ from campshub.core.db.work import unit_of_work
 from campshub.core.http.serialise import write
 from campshub.core.jobs import heartbeat, running
 from campshub.core.jobs import schedule as entries
+from campshub.core.jobs.kinds import Queue
 from campshub.core.jobs.models import OutboxMessage
 from campshub.core.jobs.outbox import enqueue
 from campshub.core.ops.options import json_option, say
@@ -113,19 +114,22 @@ def run(*, every_s: float | None, as_json: bool) -> None:
 
 
 @jobs.command("workers")
+@click.option("--queue", type=click.Choice([queue.value for queue in Queue]), help="This queue alone.")
+@click.option("--late-after", "late_s", default=heartbeat.LATE_AFTER_S, show_default=True, help="Seconds.")
 @json_option
-def workers(*, as_json: bool) -> None:
-    """Tell how long ago a worker has answered what a beat sent, by queue.
+def workers(*, queue: str | None, late_s: float, as_json: bool) -> None:
+    """Tell how long ago a worker has answered what a beat sent, by queue; fail where that is too long ago.
 
-    Example: flask jobs workers
+    Example: flask jobs workers --queue critical
     """
     try:
         ages = heartbeat.ages(_platform().settings, time.time())
     except redis.RedisError as error:
         raise click.ClickException(f"the broker does not answer: {error}") from None
-    lines = [f"{queue:12} {'never' if age is None else f'{age:.0f} s ago'}" for queue, age in ages.items()]
-    _print([{"queue": queue, "last_heartbeat_s": age} for queue, age in ages.items()], lines, as_json=as_json)
-    if all(age is None or age > heartbeat.LATE_AFTER_S for age in ages.values()):
+    ages = {name: age for name, age in ages.items() if queue in {None, name}}
+    lines = [f"{name:12} {'never' if age is None else f'{age:.0f} s ago'}" for name, age in ages.items()]
+    _print([{"queue": name, "last_heartbeat_s": age} for name, age in ages.items()], lines, as_json=as_json)
+    if any(age is None or age > late_s for age in ages.values()):
         raise click.exceptions.Exit(1)
 
 

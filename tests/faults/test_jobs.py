@@ -1,0 +1,205 @@
+"""Workers, broker and beat are killed at their work: every event has its effect once, and none is lost."""
+
+import random
+import time
+from collections import Counter
+
+import pytest
+
+from campshub.app import create_app
+from campshub.core.db.work import unit_of_work
+from campshub.core.jobs.outbox import enqueue
+from campshub.core.security.permissions import Role
+from devstack.stack import Stack
+from tests.conftest import close, migrate, new_place, settings_of
+from tests.faults.job_worker import STEPS, VISIBLE_AFTER_S
+
+CLAIM_S = 2
+FAST = {"job_claim_s": CLAIM_S, "job_retry_s": 0.1, "log_level": "ERROR"}
+PATIENCE_S = 180
+EFFECTS = """
+CREATE TABLE effects (job text NOT NULL, event uuid NOT NULL, step int NOT NULL);
+GRANT SELECT, INSERT ON effects TO campshub_app, campshub_system, campshub_owner;
+"""
+
+
+class Background(Stack):
+    """A stack whose worker and beat know jobs of the tests' own, and forget claims soon."""
+
+    def environment(self, database=None):
+        fast = {name.upper(): str(value) for name, value in FAST.items()}
+        return {**super().environment(database), **fast}
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory):
+    stack = Background(tmp_path_factory.mktemp("jobs"), durable=False, background="tests.faults.job_worker")
+    stack.start_data()
+    migrate(settings_of(stack, stack.database))
+    with stack.primary.connect(stack.database) as connection:
+        connection.execute(EFFECTS)
+    stack.start_background()
+    yield stack
+    stack.stop()
+
+
+@pytest.fixture(scope="module")
+def app(stack):
+    app = create_app(settings_of(stack, stack.database, **FAST))
+    yield app
+    close(app)
+
+
+@pytest.fixture
+def place(app):
+    return new_place(app)
+
+
+@pytest.fixture
+def sql(stack):
+    with stack.primary.connect(stack.database) as connection:
+        connection.autocommit = True
+        yield lambda statement, *given: connection.execute(statement, given).fetchall()
+
+
+@pytest.fixture
+def owe(app, place):
+    def owing(name, times=1, **arguments):
+        with app.app_context(), unit_of_work(organization_id=place.id) as session:
+            return [enqueue(session, name, **arguments) for _ in range(times)]
+
+    return owing
+
+
+@pytest.fixture
+def ended(sql, place):
+    """Wait until nothing is owed any more; return how often each event had its effect."""
+
+    def waiting():
+        deadline = time.monotonic() + PATIENCE_S
+        open_ = "SELECT count(*) FROM outbox WHERE organization_id = %s AND finished_at IS NULL AND died_at IS NULL"
+        while (left := sql(open_, place.id)[0][0]) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert left == 0, sql("SELECT job, attempts, claims, problem FROM outbox WHERE finished_at IS NULL LIMIT 5")
+        return Counter(event for (event,) in sql("SELECT event FROM effects"))
+
+    return waiting
+
+
+def children(part):
+    return part.process().children() if part.process() else []
+
+
+def kill_child(stack):
+    found = children(stack.part("worker"))
+    if found:
+        random.choice(found).kill()
+
+
+def kill_worker(stack):
+    stack.kill("worker")
+    stack.part("worker").begin()
+
+
+def kill_broker(stack):
+    stack.kill("redis-broker")
+    stack.broker.start()
+
+
+def kill_beat(stack):
+    stack.kill("beat")
+    stack.part("beat").begin()
+
+
+KILLS = (kill_child, kill_worker, kill_broker, kill_beat)
+
+
+def wait_for(what, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not (found := what()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
+
+
+def under_kills(stack, owe, *, events, kills):
+    """Owe events in bursts while parts are killed one after the other; return the events."""
+    owed = []
+    for number in range(kills):
+        owed += owe("tests.count", events // kills)
+        time.sleep(random.uniform(0.0, 0.5))
+        KILLS[number % len(KILLS)](stack)
+    return owed
+
+
+def test_every_event_has_its_effect_once_whatever_is_killed(stack, owe, ended, record_property):
+    owed = under_kills(stack, owe, events=600, kills=8)
+
+    effects = ended()
+    assert {event: effects[event] for event in owed if effects[event] != 1} == {}
+    record_property("figure", f"jobs: {len(owed)} events, 8 kills, each had its effect once")
+
+
+@pytest.mark.large
+def test_ten_thousand_events_and_twenty_kills(stack, owe, ended, monkeypatch, record_property):
+    monkeypatch.setattr("tests.faults.test_jobs.PATIENCE_S", 1_800)
+    owed = under_kills(stack, owe, events=10_000, kills=20)
+    effects = ended()
+
+    assert len(owed) == 10_000
+    assert {event: effects[event] for event in owed if effects[event] != 1} == {}
+    record_property("figure", f"jobs: {len(owed)} events, 20 kills, {sum(effects[event] for event in owed)} effects")
+
+
+def test_a_job_that_outlasts_the_brokers_patience_is_done_once(stack, owe, ended, sql):
+    (event,) = owe("tests.slow", seconds=3 * VISIBLE_AFTER_S)
+
+    assert ended()[event] == 1
+    assert sql("SELECT attempts FROM outbox WHERE id = %s", event) == [(1,)]
+
+
+def test_a_poisonous_job_is_given_up_and_others_go_on(stack, owe, ended, sql):
+    (poison,) = owe("tests.poison")
+    others = owe("tests.count", 20)
+
+    effects = ended()
+    assert [effects[event] for event in others] == [1] * 20
+    assert effects[poison] == 0
+    assert sql("SELECT died_at IS NOT NULL, problem FROM outbox WHERE id = %s", poison) == [(True, "TimeoutError")]
+
+
+def test_a_killed_job_of_many_steps_goes_on_where_it_was(stack, owe, ended, sql):
+    (event,) = owe("tests.steps", seconds=0.1)
+    steps = "SELECT step FROM effects WHERE event = %s ORDER BY step"
+    for least in (5, 15):
+        assert wait_for(lambda least=least: len(sql(steps, event)) >= least)
+        (kill_worker if least == 5 else kill_child)(stack)
+        kill_child(stack)
+
+    ended()
+    assert sql(steps, event) == [(number,) for number in range(STEPS)]
+    assert sql("SELECT state, done, total FROM jobs WHERE id = %s", event) == [("succeeded", STEPS, STEPS)]
+    assert sql("SELECT claims > 1 FROM outbox WHERE id = %s", event) == [(True,)]
+
+
+def test_two_beats_do_nothing_twice(stack, sql):
+    from devstack.background import Beat  # noqa: PLC0415
+
+    second = Beat(stack.place, "beat-2", settings=stack.environment, application="tests.faults.job_worker")
+    second.begin()
+    try:
+        count = "SELECT count(*) FROM outbox WHERE job = 'tests.scheduled'"
+        before = sql(count)[0][0]
+        assert wait_for(lambda: sql(count)[0][0] > before, 90)
+        time.sleep(8)  # both have ticked since
+    finally:
+        second.stop()
+
+    assert sql("SELECT slot, count(*) FROM outbox WHERE job = 'tests.scheduled' GROUP BY 1 HAVING count(*) > 1") == []
+    done = "SELECT count(*) FROM effects WHERE job = 'tests.scheduled' GROUP BY event HAVING count(*) > 1"
+    assert sql(done) == []
+
+
+def test_workers_show_that_they_live(stack, app, place):
+    health = wait_for(lambda: (h := place.the(Role.ADMIN).get("/health/").json)["services"]["worker"]["healthy"] and h)
+
+    assert health["services"]["worker"]["last_heartbeat_s"] < 60
