@@ -95,11 +95,13 @@ def make(
 @organization_option
 @yes_option
 @json_option
-def forget(*, organization_id: UUID, as_json: bool) -> None:
+def forget(*, organization_id: UUID, yes: bool, as_json: bool) -> None:
     """Remove all reports of an organization, as after someone was erased whom they may show.
 
     Example: flask reports forget --organization 0198... --yes
     """
+    if not yes:
+        click.confirm("Remove all reports of the organization?", abort=True)
     with unit_of_work(organization_id=organization_id) as session:
         count = asking.remove_all(session, organization_id)
     say(as_json, f"Removed {count} reports; their files go in the background.", removed=count)
