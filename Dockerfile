@@ -29,6 +29,10 @@ CMD ["start-pgbouncer"]
 
 
 FROM python:3.13-slim-trixie AS web
+# The fonts that reports are printed in, for names in any script.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends fonts-noto-core fonts-noto-cjk \
+    && rm -rf /var/lib/apt/lists/*
 RUN groupadd --system --gid 10001 campshub \
     && useradd --system --uid 10001 --gid campshub --home-dir /nonexistent --shell /usr/sbin/nologin campshub
 COPY --from=build /opt/campshub /opt/campshub

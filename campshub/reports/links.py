@@ -45,8 +45,8 @@ def read(secret: str, token: str) -> Link:
     payload, mac = raw[:-MAC_BYTES], raw[-MAC_BYTES:]
     if len(payload) != 3 * ID_BYTES + _TIME_BYTES or not hmac.compare_digest(mac, _mac(secret, payload)):
         raise NotOurs
-    ids = [UUID(bytes=payload[at : at + ID_BYTES]) for at in range(0, 3 * ID_BYTES, ID_BYTES)]
-    return Link(*ids, datetime.fromtimestamp(int.from_bytes(payload[-_TIME_BYTES:], "big"), UTC))
+    organization, report, user = (UUID(bytes=payload[at : at + ID_BYTES]) for at in range(0, 3 * ID_BYTES, ID_BYTES))
+    return Link(organization, report, user, datetime.fromtimestamp(int.from_bytes(payload[-_TIME_BYTES:], "big"), UTC))
 
 
 def _mac(secret: str, payload: bytes) -> bytes:

@@ -3,7 +3,7 @@
 import gzip
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from typing import IO, Any
+from typing import Any
 
 import orjson
 
@@ -52,7 +52,7 @@ class Spool:
                 for line in lines:
                     yield orjson.loads(line)
 
-    def _opened(self, part: str) -> IO[bytes]:
+    def _opened(self, part: str) -> "_Lines":
         path = f"{self._folder}/{part}"
         return _Lines(OpeningReader(self._storage.open_read(path), self._keys, context=path))
 

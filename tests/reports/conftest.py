@@ -11,6 +11,7 @@ from campshub.core.db.work import unit_of_work
 from campshub.core.jobs.models import OutboxMessage
 from campshub.core.jobs.running import Outcome, run_one
 from campshub.core.security.permissions import Role
+from devstack import packages
 from tests.conftest import PASSWORD, Client, Place
 
 TODAY = date.today()  # noqa: DTZ011 - a day more or less at either end does no harm
@@ -101,6 +102,12 @@ def a_school(place: Place) -> School:
         admin.made(f"/api/groups/{school.group_id}/enrolments/", term)
         school.people[given_name.lower()] = student_id
     return school
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fonts():
+    """What reports are printed in."""
+    assert packages.fonts() == []
 
 
 @pytest.fixture

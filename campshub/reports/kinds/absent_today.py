@@ -96,7 +96,7 @@ class AbsentToday(Kind):
 
 
 def _guardian(row: Any) -> list[str | None]:
-    first = next(iter(row.guardians or ()), {})
+    first: dict[str, Any] = next(iter(row.guardians or ()), {})
     return [first.get("name"), first.get("phone"), first.get("email")]
 
 

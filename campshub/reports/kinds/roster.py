@@ -53,7 +53,7 @@ class Roster(Kind):
         found = session.execute(self._members(principal, given, after)).all()
         rows = []
         for row in found:
-            guardian = next(iter(row.guardians or ()), {})
+            guardian: dict[str, Any] = next(iter(row.guardians or ()), {})
             since, until = (day.isoformat() if day else None for day in (row.begins_on, row.ends_on))
             reached = (row.phone, row.email, guardian.get("name"), guardian.get("phone"))
             rows.append([full_name(row), row.code, row.status, *reached, since, until])

@@ -88,11 +88,12 @@ class PdfFile:
         name = b"/CAMPSH+%s-%s" % (face.path.stem.encode(), face.name.encode())
         program, kind = face.subset(), b"CIDFontType0" if face.is_cff else b"CIDFontType2"
         kept = self.stream(program, b"/Subtype/CIDFontType0C" if face.is_cff else b"/Length1 %d" % len(program))
-        *box, ascent, descent = face.bounds
+        ascent, descent = face.bounds[4:]
+        box = b" ".join(b"%d" % edge for edge in face.bounds[:4])
         descriptor = self.object(
-            b"<</Type/FontDescriptor/FontName%s/Flags 4/FontBBox[%d %d %d %d]/ItalicAngle 0/Ascent %d/Descent %d"
+            b"<</Type/FontDescriptor/FontName%s/Flags 4/FontBBox[%s]/ItalicAngle 0/Ascent %d/Descent %d"
             b"/CapHeight %d/StemV 80/%s %d 0 R>>"
-            % (name, *box, ascent, descent, ascent, b"FontFile3" if face.is_cff else b"FontFile2", kept)
+            % (name, box, ascent, descent, ascent, b"FontFile3" if face.is_cff else b"FontFile2", kept)
         )
         widths = b" ".join(b"%d[%s]" % (made, number(one[2])) for made, one in sorted(face.used.items()))
         map_ = b"" if face.is_cff else b"/CIDToGIDMap %d 0 R" % self.stream(_glyphs(face))

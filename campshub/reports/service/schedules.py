@@ -149,8 +149,17 @@ def _make(platform: Platform, organization_id: UUID, schedule_id: UUID, user_id:
         session.add(
             ReportSlot(organization_id=organization_id, schedule_id=schedule_id, slot=slot, report_id=report_id)
         )
-        told = {"kind": schedule.kind, "format": schedule.format, "values": given.values}
-        asking.owe(session, platform, principal, **told, now=now, schedule_id=schedule_id, report_id=report_id)
+        asking.owe(
+            session,
+            platform,
+            principal,
+            kind=schedule.kind,
+            format=schedule.format,
+            values=given.values,
+            now=now,
+            schedule_id=schedule_id,
+            report_id=report_id,
+        )
     return True
 
 
