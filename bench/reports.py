@@ -1,4 +1,4 @@
-"""A report of a million rows in each format, made in a process of its own: its peak memory, its time, the file's size."""
+"""A report of a million rows in each format, in a process of its own: its peak memory, its time, its size."""
 
 import json
 import os
