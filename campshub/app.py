@@ -16,7 +16,7 @@ from campshub.core.http.browsers import Browsers
 from campshub.core.http.front import Front
 from campshub.core.http.marks import MIB
 from campshub.core.http.openapi import Api, schema_name
-from campshub.core.observe import health, logs, metrics, slow
+from campshub.core.observe import health, logs, metrics, slow, slow_requests
 from campshub.core.platform import Platform
 
 
@@ -34,6 +34,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
     platform = Platform(settings)
+    slow_requests.init(platform.cache, settings.postgres_db)
     app.extensions["campshub"] = platform
     platform.tokens.init_app(app)
     db.init_app(app)

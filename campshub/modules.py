@@ -9,7 +9,7 @@ from flask import Flask
 from campshub.core.http.openapi import Api
 
 MODULES = ("accounts", "students", "attendance", "workouts", "reports", "demo")
-_OPS = ("cli", "cache", "jobs", "keys", "passwords", "permissions")
+_OPS = ("alerts", "cli", "cache", "jobs", "keys", "optimize", "passwords", "permissions")
 CORE_COMMANDS = tuple(f"campshub.core.ops.{name}" for name in _OPS)
 
 
@@ -19,6 +19,7 @@ def load_models() -> None:
         "core.db.epoch",
         "core.http.idempotency",
         "core.jobs.models",
+        "core.ops.alerts",
         "core.security.audit",
         "core.security.events",
     ):

@@ -15,7 +15,7 @@ from werkzeug.datastructures import Headers
 from campshub.core.http.browsers import Browsers
 from campshub.core.http.errors import render
 from campshub.core.http.problems import UnlistedHost
-from campshub.core.observe import logs, metrics
+from campshub.core.observe import logs, metrics, slow_requests
 from campshub.core.observe.trace import Trace, at_work
 
 log = logs.RequestLog()
@@ -82,6 +82,8 @@ def done(
     told = method if method in _METHODS else "other"
     metrics.request_done(told, route, status, seconds)
     if route not in PROBES:
+        if seconds > slow_requests.OVER_S:
+            slow_requests.note(route, seconds)
         log.tell(method, route, status, seconds, address, known)
 
 

@@ -1,16 +1,23 @@
 """What the platform does by itself: folding the epoch, and deleting what has had its time."""
 
+import logging
 from typing import Any
+
+from sqlalchemy import Connection
 
 from campshub.core.db import epoch
 from campshub.core.db.expiry import clean, expires, expiries
 from campshub.core.db.session import Session
+from campshub.core.db.work import unit_of_work
 from campshub.core.http.idempotency import IdempotencyKey
-from campshub.core.jobs.kinds import Queue, Run, Step, job, stepped_job
+from campshub.core.jobs.kinds import Queue, Run, Step, job, maintenance_job, outward_job, stepped_job
 from campshub.core.jobs.models import Job, OutboxMessage
-from campshub.core.jobs.schedule import Daily, Every, scheduled
+from campshub.core.jobs.schedule import Daily, Every, Weekly, scheduled
+from campshub.core.ops import alerts, checks, optimizing
 
-CLEANED_AT_ONCE = 5_000
+log = logging.getLogger(__name__)
+
+CLEANED_AT_ONCE = optimizing.CLEANED_AT_ONCE
 
 expires(IdempotencyKey, "created_at < now() - INTERVAL '24 hours'")
 # Longer than half a week: a slot of the schedule is claimed by its message.
@@ -37,5 +44,22 @@ def clean_expired(session: Session, run: Run, position: dict[str, Any] | None) -
     return Step({"table": following, "deleted": deleted}, done=following, total=len(every))
 
 
+@outward_job("alerts.check", queue=Queue.MAINTENANCE)
+def check_thresholds(run: Run) -> None:
+    """Look at every threshold, and record what is beyond it."""
+    found = checks.look(run.platform)
+    with unit_of_work(system=True) as session:
+        alerts.record(session, found)
+
+
+@maintenance_job("database.optimize")
+def optimize(connection: Connection, run: Run) -> None:  # noqa: ARG001 - see above
+    """Make the database lean again, as ``flask optimize-database`` does; what is expired is cleaned up hourly."""
+    for done in (*optimizing.reindex(connection, log.info), *optimizing.vacuum(connection, log.info)):
+        log.info("optimized", extra={"what": done.what, "subject": done.subject})
+
+
+scheduled("alerts.check", Every(minutes=1))
+scheduled("database.optimize", Weekly(day=6, hour=2))
 scheduled("cache.fold", Daily(hour=3, minute=30))
 scheduled("cleanup.expired", Every(minutes=60))

@@ -1,0 +1,223 @@
+"""Making the database lean, and the thresholds: on databases of the tests' own."""
+
+import json
+
+import pytest
+from sqlalchemy import text
+
+from campshub.app import create_app
+from campshub.core.db import partitions
+from campshub.core.db.base import PLATFORM_ID, new_id
+from campshub.core.db.work import unit_of_work
+from campshub.core.jobs import running
+from campshub.core.jobs.outbox import enqueue
+from campshub.core.observe import slow_requests
+from campshub.core.ops import alerts, checks, optimizing
+from campshub.core.ops.checks import Found
+from tests.conftest import close, settings_of
+
+
+@pytest.fixture
+def app(stack, scratch):
+    app = create_app(settings_of(stack, scratch, log_level="ERROR"))
+    yield app
+    close(app)
+
+
+@pytest.fixture
+def rows(stack, scratch):
+    with stack.primary.connect(scratch) as connection:
+        connection.autocommit = True
+        yield lambda statement, *given: connection.execute(statement, given).fetchall()
+
+
+@pytest.fixture
+def flask(app):
+    return lambda *words: app.test_cli_runner().invoke(args=words)
+
+
+@pytest.fixture
+def bloated(stack, scratch):
+    """An index of nearly empty pages."""
+    with stack.primary.connect(scratch) as connection:
+        connection.autocommit = True
+        connection.execute(
+            "INSERT INTO idempotency_keys (organization_id, id, fingerprint, status, headers, body)"
+            " SELECT gen_random_uuid(), gen_random_uuid(), '', 200, '{}', '' FROM generate_series(1, 5000)"
+        )
+        connection.execute("ALTER INDEX pk_idempotency_keys SET (fillfactor = 10)")
+        connection.execute("REINDEX INDEX pk_idempotency_keys")
+        connection.execute("ALTER INDEX pk_idempotency_keys RESET (fillfactor)")
+    return "pk_idempotency_keys"
+
+
+def test_a_bloated_index_is_built_anew_and_others_are_left(app, bloated, rows):
+    size = "SELECT pg_relation_size('pk_idempotency_keys')"
+    before = rows(size)[0][0]
+    with app.app_context(), partitions.maintenance(app.extensions["campshub"].settings) as connection:
+        done = list(optimizing.reindex(connection, lambda _: None, least_bytes=64 * 1024))
+        again = list(optimizing.reindex(connection, lambda _: None, least_bytes=64 * 1024))
+
+    after = rows(size)[0][0]
+    assert [(one.subject, one.before, one.after) for one in done] == [(bloated, before, after)]
+    assert after < before / 2
+    assert again == []
+    assert rows("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == [(0,)]
+
+
+def test_what_a_broken_off_rebuild_has_left_is_dropped(app, rows, stack, scratch):
+    with stack.primary.connect(scratch) as connection:
+        connection.execute("CREATE INDEX ix_outbox_due_ccnew ON outbox (id)")
+    rows("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_outbox_due_ccnew'::regclass RETURNING 1")
+    with app.app_context(), partitions.maintenance(app.extensions["campshub"].settings) as connection:
+        done = [one.subject for one in optimizing.reindex(connection, lambda _: None)]
+
+    assert done == ["ix_outbox_due_ccnew"]
+    assert rows("SELECT to_regclass('ix_outbox_due_ccnew')") == [(None,)]
+
+
+def test_the_command_says_what_it_did(flask, rows):
+    rows("INSERT INTO sign_in_attempts VALUES ('x', 1, now() - INTERVAL '31 days', NULL) RETURNING 1")
+    rows("INSERT INTO sign_in_attempts VALUES ('y', 1, now() - INTERVAL '29 days', NULL) RETURNING 1")
+    told = flask("optimize-database", "--all")
+    facts = json.loads(flask("optimize-database", "--vacuum", "--json").stdout)
+
+    assert told.exit_code == 0, told.output
+    assert "sign_in_attempts 1 to 0" in told.stdout
+    assert "The slowest statements" in told.stdout
+    assert rows("SELECT key FROM sign_in_attempts") == [(b"y",)]
+    assert facts["done"][0]["what"] == "vacuumed and analyzed"
+    assert facts["after"]["tables"] > 0
+    assert len(facts["slowest"]) <= 10
+    assert flask("optimize-database").exit_code == 2
+
+
+def test_the_slowest_statements_tell_no_value(app, rows):
+    with app.app_context():
+        for _ in range(3):
+            with unit_of_work(system=True) as session:
+                session.execute(text("SELECT pg_sleep(0.2), 'quokka' WHERE 'quokka' <> 'x'"))
+        with partitions.maintenance(app.extensions["campshub"].settings) as connection:
+            slow = optimizing.slowest(connection)
+
+    assert "pg_sleep" in slow[0].statement
+    assert "quokka" not in str(slow)
+    assert slow[0].mean_ms > 190
+
+
+# Thresholds ----------------------------------------------------------------------------------------------------------
+
+
+def found(value, subject="here", threshold=checks.DISK):
+    return Found(threshold, subject, value)
+
+
+@pytest.fixture
+def record(app):
+    def recording(*given):
+        with app.app_context(), unit_of_work(system=True) as session:
+            return [(one.name, one.subject, one.value) for one in alerts.record(session, given)]
+
+    return recording
+
+
+def test_an_alert_is_raised_once_kept_and_cleared(record, rows):
+    assert record(found(90.0), found(50.0, "there")) == []
+    assert record(found(90.1)) == [("disk", "here", 90.1)]
+    assert record(found(95.0), found(91.0, "there")) == [("disk", "here", 95.0), ("disk", "there", 91.0)]
+    assert record(found(50.0), found(91.0, "there")) == [("disk", "there", 91.0)]
+    assert record(found(50.0), found(50.0, "there")) == []
+    assert rows("SELECT count(*), count(cleared_at), count(DISTINCT advice) FROM alerts") == [(2, 2, 1)]
+    assert record(found(99.0)) == [("disk", "here", 99.0)]
+    assert rows("SELECT count(*) FROM alerts") == [(3,)]
+
+
+def test_what_could_not_be_looked_at_clears_nothing(record):
+    lag = found(20.0, "replica0", checks.REPLICA_LAG)
+    record(lag)
+
+    assert ("replica_lag", "replica0", 20.0) in record(found(1.0, "replicas", checks.AWAY))
+    assert record(found(0.0, "replicas", checks.AWAY)) == []
+
+
+@pytest.mark.parametrize(
+    ("threshold", "fine", "beyond"), [(t, t.limit, t.limit + (-1 if t.is_least else 1)) for t in checks.ALL]
+)
+def test_the_limit_itself_is_fine(threshold, fine, beyond):
+    assert not threshold.is_crossed(fine)
+    assert threshold.is_crossed(beyond)
+
+
+def test_everything_is_looked_at(app):
+    platform = app.extensions["campshub"]
+    slow_requests.note("/api/students/", 1.5)
+    with app.app_context():
+        for _ in range(5):
+            with unit_of_work(system=True) as session:
+                session.execute(text("SELECT pg_sleep(1.05)"))
+        looked = checks.look(platform)
+        again = checks.look(platform)
+
+    by_name = {one.threshold.name: one for one in looked}
+    assert by_name.keys() >= {"cpu", "memory", "disk", "connections", "replica_lag", "partitions_ahead", "outbox_age"}
+    assert [one.is_crossed for one in looked if one.threshold is checks.AWAY] == [False] * 6
+    assert {one.subject for one in looked if one.threshold is checks.PARTITIONS} >= {"attendance_records", "audit_log"}
+    assert not any(one.is_crossed for one in looked if one.threshold is checks.PARTITIONS)
+    assert any(one.value > 1 for one in looked if one.threshold is checks.STATEMENT)
+    assert [(one.subject, one.value) for one in looked if one.threshold is checks.REQUEST] == [("/api/students/", 1.5)]
+    assert not [one for one in again if one.threshold is checks.REQUEST]
+
+
+def test_a_part_that_is_away_is_told_and_the_others_are_looked_at(stack, scratch):
+    own = create_app(settings_of(stack, scratch, log_level="ERROR", celery_broker_url="redis://127.0.0.1:1/0"))
+    with own.app_context():
+        looked = checks.look(own.extensions["campshub"])
+    close(own)
+
+    assert [one.subject for one in looked if one.threshold is checks.AWAY and one.is_crossed] == ["redis"]
+    assert "connections" in {one.threshold.name for one in looked}
+
+
+MONTHS = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'audit_log'::regclass ORDER BY 1"
+DIED = """
+INSERT INTO outbox (organization_id, id, job, arguments, trace_id, died_at) VALUES (%s, %s, 'x', '{}', '', now())
+RETURNING 1
+"""
+
+
+def test_missing_months_and_what_waits_are_found(app, rows, stack, scratch):
+    with stack.primary.connect(scratch) as connection:
+        connection.autocommit = True
+        for (name,) in rows(MONTHS)[-5:]:
+            connection.execute(f"DROP TABLE {name}")
+    with app.app_context(), unit_of_work(organization_id=PLATFORM_ID) as session:
+        enqueue(session, "cache.fold")
+    rows("UPDATE outbox SET available_at = now() - INTERVAL '6 minutes' RETURNING 1")
+    rows(DIED, PLATFORM_ID, new_id())
+    with app.app_context():
+        looked = checks.look(app.extensions["campshub"])
+
+    crossed = {(one.threshold.name, one.subject) for one in looked if one.is_crossed}
+    assert crossed >= {("partitions_ahead", "audit_log"), ("outbox_age", "outbox"), ("dead_jobs", "outbox")}
+
+
+def test_the_commands_of_alerts(flask, record):
+    record(found(95.0))
+
+    assert "disk here: 95.0 % (limit 90), since" in flask("alerts", "list").output
+    assert "add disk" in flask("alerts", "list").output
+    checked = flask("alerts", "check")
+    assert "disk here" not in checked.output
+    assert json.loads(flask("alerts", "list", "--cleared", "--json").stdout)
+
+
+@pytest.mark.parametrize(
+    "name", ["alerts.check", "cache.fold", "cleanup.expired", "database.optimize", "accounts.erase_closed"]
+)
+def test_the_platforms_own_jobs_run(app, rows, name):
+    with app.app_context():
+        with unit_of_work(system=True, organization_id=PLATFORM_ID) as session:
+            message_id = enqueue(session, name)
+        outcome = running.run_one(app.extensions["campshub"], PLATFORM_ID, message_id)
+
+    assert outcome == running.Outcome.DONE
