@@ -5,9 +5,11 @@ import sys
 from campshub.app import create_app
 from campshub.config import SettingsError, load_settings
 from campshub.core.jobs.broker import new_celery
-from campshub.core.jobs.worker import attach
+from campshub.core.jobs.worker import attach, attach_metrics
 
 try:
-    celery = attach(new_celery(load_settings()), create_app)
+    settings = load_settings()
 except SettingsError as error:
     sys.exit(str(error))
+attach_metrics(settings)
+celery = attach(new_celery(settings), create_app)

@@ -4,6 +4,7 @@ make bench                        everything but the peers
 make bench only=lists rounds=7    one part; several with commas between
 make bench peers=1                everything
 make bench only=start             from a fresh clone to the first answer
+make bench only=jobs              background work: how many a second, and how soon
 make bench only=signing-in        what the time of a sign-in tells, and a rush of them
 """
 
@@ -18,6 +19,7 @@ from bench import (
     cached,
     chain,
     first_answer,
+    jobs,
     large,
     lists,
     marking,
@@ -47,8 +49,8 @@ PARTS: dict[str, Callable[..., dict[str, Any]]] = {
 # On the production shape.
 WHOLE: dict[str, Callable[..., dict[str, Any]]] = {"mixed": mixed.measure, "operator": operators.measure}
 # On a small stack of its own.
-SIGNING_IN = "signing-in"
-EVERY = (START, SIGNING_IN, *PARTS, *WHOLE)
+SIGNING_IN, JOBS = "signing-in", "jobs"
+EVERY = (START, SIGNING_IN, JOBS, *PARTS, *WHOLE)
 
 
 def main() -> None:
@@ -81,6 +83,9 @@ def _run(wanted: list[str], found: dict[str, dict[str, Any]], *, rounds: int, se
     if SIGNING_IN in wanted:
         print(f"{SIGNING_IN}:", file=sys.stderr, flush=True)
         found[SIGNING_IN] = signing_in.measure(rounds=rounds, seconds=seconds)
+    if JOBS in wanted:
+        print(f"{JOBS}:", file=sys.stderr, flush=True)
+        found[JOBS] = jobs.measure(rounds=rounds, seconds=seconds)
     for parts, whole in ((PARTS, False), (WHOLE, True)):
         names = [name for name in parts if name in wanted]
         if not names:

@@ -112,6 +112,8 @@ class Settings(BaseSettings):
 
     job_claim_s: float = Field(default=30.0, ge=1)
     job_retry_s: float = Field(default=30.0, gt=0)
+    worker_metrics_host: str = "127.0.0.1"
+    worker_metrics_port: int = Field(default=0, ge=0, le=65535)
 
     organization_erase_days: int = Field(default=30, ge=0)
 

@@ -1,19 +1,24 @@
 """What Celery's workers do: deliver a message, tick, and show that they are alive. Everything else is in the outbox."""
 
+import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from celery import Celery, signals
 from flask import Flask
+from prometheus_client import start_http_server
 
+from campshub.config import Settings
 from campshub.core.db import owed
 from campshub.core.db.work import unit_of_work
 from campshub.core.jobs import heartbeat, running, schedule
 from campshub.core.jobs.broker import DELIVER, HEARTBEAT, TICK
 from campshub.core.jobs.kinds import Queue
+from campshub.core.observe import metrics
 from campshub.core.platform import Platform
 
 TICK_EVERY_S = 5.0
@@ -62,6 +67,25 @@ def tick(platform: Platform) -> int:
     with unit_of_work(system=True) as session:
         due += owed.relay(session, again_s=RELAYED_AGAIN_S)
     return platform.sender.send((row.organization_id, row.id, row.job) for row in due)
+
+
+def attach_metrics(settings: Settings) -> None:
+    """Let the workers' figures be read over HTTP, where a port is named: those of all processes of one worker."""
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if not settings.worker_metrics_port or not folder:
+        return
+
+    def empty(**_: Any) -> None:
+        """Forget the figures of processes that are gone."""
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        for file in Path(folder).glob("*.db"):
+            file.unlink(missing_ok=True)
+
+    def serve(**_: Any) -> None:
+        start_http_server(settings.worker_metrics_port, settings.worker_metrics_host, registry=metrics.of_all())
+
+    signals.worker_init.connect(empty, weak=False)
+    signals.worker_ready.connect(serve, weak=False)
 
 
 def _plain(work: Callable[..., None]) -> Callable[..., None]:

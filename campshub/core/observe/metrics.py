@@ -111,6 +111,11 @@ def page() -> bytes:
     """Return the figures of all processes in Prometheus' text format."""
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return generate_latest(PROCESS)
+    return generate_latest(of_all())
+
+
+def of_all() -> CollectorRegistry:
+    """Return what collects the figures of all processes that share a folder."""
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)
+    return registry
