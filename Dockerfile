@@ -29,6 +29,10 @@ CMD ["start-pgbouncer"]
 
 
 FROM python:3.13-slim-trixie AS web
+# The fonts that reports are printed in, for names in any script.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends fonts-noto-core fonts-noto-cjk \
+    && rm -rf /var/lib/apt/lists/*
 RUN groupadd --system --gid 10001 campshub \
     && useradd --system --uid 10001 --gid campshub --home-dir /nonexistent --shell /usr/sbin/nologin campshub
 COPY --from=build /opt/campshub /opt/campshub
@@ -40,6 +44,8 @@ ENV PATH=/opt/campshub/bin:$PATH \
     FLASK_APP=wsgi.py \
     BIND=0.0.0.0:8000 \
     PROMETHEUS_MULTIPROC_DIR=/run/campshub/metrics
+# Files that outlive a process: the same volume in every container of the application.
+RUN install --directory --owner campshub --group campshub --mode 0700 /srv/files /srv/files/tmp
 RUN python -m compileall -q campshub config migrations wsgi.py celery_worker.py
 USER campshub
 EXPOSE 8000

@@ -30,6 +30,7 @@ from bench import (
     peers,
     place,
     report,
+    reports,
     signing_in,
     writes,
 )
@@ -44,6 +45,7 @@ PARTS: dict[str, Callable[..., dict[str, Any]]] = {
     "writes": writes.measure,
     "marking": marking.measure,
     "large": large.measure,
+    "reports": reports.measure,
     PEERS: peers.measure,
 }
 # On the production shape.

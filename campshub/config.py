@@ -126,6 +126,11 @@ class Settings(BaseSettings):
     mail_folder: str = ".devstack/mail"
     public_url: str = "http://localhost:8000"
 
+    storage_url: str = ".devstack/storage"
+    report_days: int = Field(default=7, ge=1, le=90)
+    report_link_minutes: int = Field(default=15, ge=1, le=1440)
+    report_fonts: str = ""
+
     rate_limit_anonymous: str = "100/hour"
     rate_limit_user: str = "1000/hour"
     rate_limit_login: str = "5/minute"

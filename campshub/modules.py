@@ -8,7 +8,7 @@ from flask import Flask
 
 from campshub.core.http.openapi import Api
 
-MODULES = ("accounts", "students", "attendance", "workouts", "demo")
+MODULES = ("accounts", "students", "attendance", "workouts", "reports", "demo")
 _OPS = ("alerts", "cli", "cache", "jobs", "keys", "optimize", "partitions", "passwords", "permissions", "rollups")
 CORE_COMMANDS = tuple(f"campshub.core.ops.{name}" for name in _OPS)
 

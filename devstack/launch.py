@@ -14,7 +14,7 @@ from types import FrameType
 
 import psutil
 
-from devstack import processes, state
+from devstack import packages, processes, state
 from devstack.errors import StackError
 from devstack.place import REPOSITORY
 from devstack.stack import Stack
@@ -47,6 +47,8 @@ def supervise(stack: Stack, everything: Stack, *, begun: float) -> int:
             demo = stack.place.read_json(DEMO) or None
             stack.write_state(ready=True, demo=demo)
             _greet(stack, demo, time.monotonic() - begun)
+            for line in packages.fonts():
+                _say(f"reports as PDF: {line}")
             stack.start_background()
             return _watch(stack)
         except _Told:

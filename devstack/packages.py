@@ -9,6 +9,9 @@ from pathlib import Path
 from devstack.errors import StackError
 
 FOLDERS = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin:/opt/homebrew/bin"
+FONT_FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts", "/opt/homebrew/share/fonts", "/Library/Fonts")
+# A file of each package, by which it is known to be there.
+FONTS = {"fonts-noto-core": "NotoSans-Regular.ttf", "fonts-noto-cjk": "NotoSansCJK-Regular.ttc"}
 POLICY = Path("/usr/sbin/policy-rc.d")
 
 
@@ -28,6 +31,23 @@ def find(program: str, package: str) -> str:
             f" (Debian, Ubuntu), or brew install {program} (macOS)"
         )
     return path
+
+
+def fonts() -> list[str]:
+    """Install the fonts that reports are printed in, as far as we may; return what is missing, a line each."""
+    missing = []
+    for package, name in FONTS.items():
+        if _has_font(name):
+            continue
+        if os.geteuid() == 0 and shutil.which("apt-get"):
+            _install(package)
+        if not _has_font(name):
+            missing.append(f"{name} is missing: sudo apt-get install --no-install-recommends {package}")
+    return missing
+
+
+def _has_font(name: str) -> bool:
+    return any(next(Path(folder).rglob(name), None) for folder in FONT_FOLDERS)
 
 
 def redis_server() -> str:

@@ -14,6 +14,7 @@ from campshub.accounts.service import invitations, passwords
 from campshub.core.db.base import new_id
 from campshub.core.db.work import unit_of_work
 from campshub.core.jobs.models import Job
+from campshub.core.jobs.running import run_one
 from campshub.core.security.permissions import Role
 from tests.conftest import PASSWORD, Client, Place, new_place
 from tests.issuer import the_issuer
@@ -97,6 +98,17 @@ class Seeds:
         """Give someone a second factor."""
         who.made("/api/auth/mfa/totp/confirm/", {"otp": self.first_code(who)})
 
+    def report_token(self, report_id: str) -> str:
+        """Make a report; return the token of a link to its file."""
+        admin = self.place.the(Role.ADMIN)
+        report = admin.get(f"/api/reports/{report_id}/").json
+        if report["state"] == "queued":
+            with self.place.app.app_context():
+                run_one(self.place.app.extensions["campshub"], self.place.id, UUID(report["job_id"]))
+            report = admin.get(f"/api/reports/{report_id}/").json
+        found: str = report["download"]["url"].partition("token=")[2]
+        return found
+
     def real_body(self, rule: str, who: Client) -> dict[str, Any] | None:
         """Return the body with which an address answers what no made-up one would get; None: it needs none."""
         made = {
@@ -126,7 +138,9 @@ class Seeds:
             return login
         if name == "organization_id":
             return str(self.place.id)
-        return self.ids.get({"trainer_ids": "trainer_id", "marked_by": "user_id"}.get(name, name))
+        return self.ids.get(
+            {"trainer_ids": "trainer_id", "marked_by": "user_id", "recipient_ids": "trainer_id"}.get(name, name)
+        )
 
 
 def seed(app: Any, word: str) -> Seeds:
@@ -151,6 +165,7 @@ def seed(app: Any, word: str) -> Seeds:
     _sign_ins(seeds)
     _roles_and_keys(seeds)
     _jobs(seeds)
+    _reports(seeds)
     return seeds
 
 
@@ -195,6 +210,20 @@ def _jobs(seeds: Seeds) -> None:
         session.add_all(Job(id=id_, **made) for id_ in (first, second))
     seeds.ids["job_id"] = str(first)
     seeds.others.add(str(second))
+
+
+def _reports(seeds: Seeds) -> None:
+    """Have reports that nobody has made yet, and schedules whose time is far off."""
+    admin, word = seeds.place.the(Role.ADMIN), seeds.word
+    asked = {"kind": "roster", "format": "csv", "parameters": {"group_id": seeds.ids["group_id"]}}
+    first, second = (admin.post("/api/reports/", asked).json for _ in range(2))
+    seeds.ids["report_id"] = first["id"]
+    seeds.others |= {second["id"], first["job_id"], second["job_id"]}
+    when = {"frequency": "monthly", "day": 31, "local_time": "07:30"}
+    everyones = {"kind": "attendance_records", "format": "csv", "parameters": {"period": "last_week"}}
+    sent = {**everyones, **when, "recipient_ids": [seeds.ids["trainer_id"]]}
+    schedules = [{**sent, "name": f"Schedule {number} {word}"} for number in range(2)]
+    _twice(seeds, "schedule_id", "/api/report-schedules/", *schedules)
 
 
 def _students(seeds: Seeds) -> None:

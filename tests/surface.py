@@ -24,11 +24,15 @@ BY_NAME = {
     "password": "correct horse battery",
     "new_password": "correct horse battery",
     "mfa_roles": "trainer",
+    "local_time": "07:30",
+    "token": "a-link-of-nobodys",
 }
 BY_SCHEMA: dict[str, dict[str, Any]] = {
     "UserIn": {"role": "client"},  # only superadmins make superadmins
     "InvitationIn": {"role": "client"},
     "ApiKeyIn": {"kind": "key", "permissions": ["students:read"], "scope": "all"},
+    "ReportIn": {"kind": "attendance_records"},  # it takes a group as well as a student
+    "ReportScheduleIn": {"kind": "attendance_records"},
     # None: what the field itself says, although it may be left out.
     "WorkoutLogIn": {"student_id": None},
     "EnrolmentIn": {"begins_on": "2020-01-01", "ends_on": "2020-01-31"},  # the seeded students are enrolled today

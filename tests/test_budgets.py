@@ -15,12 +15,13 @@ from campshub.core.security.permissions import Role
 from tests.conftest import close
 from tests.large.plans import UNCACHED
 from tests.seeds import Seeds, seed
-from tests.surface import body_for, operations
+from tests.surface import BY_NAME, body_for, operations
 
 TODAY = date.today().isoformat()  # noqa: DTZ011 - a day more or less does no harm
 CODE, RECORD = "/api/attendance/codes/<uuid:code_id>/", "/api/attendance/records/<uuid:record_id>/"
 MEETING, EXERCISE = "/api/attendance/sessions/<uuid:session_id>/", "/api/exercises/<uuid:exercise_id>/"
 GROUP, STUDENT = "/api/groups/<uuid:group_id>/", "/api/students/<uuid:student_id>/"
+REPORT, SCHEDULE = "/api/reports/<uuid:report_id>/", "/api/report-schedules/<uuid:schedule_id>/"
 LOG = "/api/workout-logs/<uuid:log_id>/"
 SET = f"{LOG}sets/<uuid:set_id>/"
 # A read takes one statement, a creation two (the row; audit, outbox and the kept answer together) and a change three
@@ -56,6 +57,11 @@ BUDGETS = {
     "GET /api/muscles/": 1,
     "GET /api/organization/": 1,
     "GET /api/progress/weeks/": 1,
+    "GET /api/reports/": 1,
+    f"GET {REPORT}": 1,
+    f"GET {REPORT}file/": 2,  # who has the link, and the report
+    "GET /api/report-schedules/": 1,
+    f"GET {SCHEDULE}": 1,
     "GET /api/security-events/": 1,
     "GET /api/roles/": 1,
     "GET /api/roles/<uuid:role_id>/": 1,
@@ -81,6 +87,7 @@ BUDGETS = {
     "PATCH /api/me/": 7,  # a user's change is told in each of their organizations; the person's key is made
     "PATCH /api/organization/": 3,
     "PATCH /api/organizations/<uuid:organization_id>/": 5,  # its tenant; and the event
+    f"PATCH {SCHEDULE}": 3,
     f"PATCH {STUDENT}": 4,  # and the person's key
     f"PATCH {LOG}": 7,  # and it is read again, with its exercises and sets; the person's key
     f"PATCH {SET}": 3,
@@ -111,6 +118,8 @@ BUDGETS = {
     f"POST {GROUP}undelete/": 4,
     "POST /api/invitations/": 2,
     "POST /api/invitations/accept/": 10,  # as for a new user, and twice what is invited
+    "POST /api/reports/": 3,
+    "POST /api/report-schedules/": 3,  # and who of the recipients belongs
     "POST /api/roles/": 3,  # and how many there are
     "POST /api/users/": 5,  # the rule for passwords, the user, their membership; audit; and they are read
     "POST /api/organization/close/": 5,  # the session; and the event
@@ -133,6 +142,8 @@ BUDGETS = {
     f"DELETE {RECORD}": 5,  # as its change
     f"DELETE {EXERCISE}": 3,
     f"DELETE {GROUP}": 3,
+    f"DELETE {REPORT}": 3,
+    f"DELETE {SCHEDULE}": 3,
     f"DELETE {STUDENT}": 3,
     f"DELETE {LOG}": 3,
     f"DELETE {SET}": 3,
@@ -147,6 +158,7 @@ BODIES: dict[str, dict[str, Any]] = {
     f"PATCH {GROUP}enrolments/<uuid:enrolment_id>/": {"ends_on": TODAY},
     "PATCH /api/organization/": {"name": "Lake Camp"},
     "PATCH /api/organizations/<uuid:organization_id>/": {"status": "suspended"},
+    f"PATCH {SCHEDULE}": {"name": "Mondays"},
     f"PATCH {STUDENT}": {"preferred_name": "Ash"},
     "PATCH /api/roles/<uuid:role_id>/": {"name": "Front desk"},
     "PATCH /api/users/<uuid:user_id>/": {"role": "trainer"},
@@ -175,6 +187,8 @@ def prepared(seeds: Seeds, operation: Any) -> Callable[[], Any]:
         seeds.ids["session_id"] = seeds.place.the(Role.ADMIN).made("/api/attendance/sessions/", meeting)["id"]
         body = {"rest": "present"}
     client, address = seeds.place.the(role), operation.address(seeds.ids)
+    if operation.rule.endswith("/file/"):
+        address = address.replace(BY_NAME["token"], seeds.report_token(seeds.ids["report_id"]))
     if operation.ends_sessions:
         client = seeds.signed_in(seeds.place.someone(role))
     if operation.wants_step_up:

@@ -50,7 +50,7 @@ def _document():
 
 DOCUMENT = _document()
 OPERATIONS = [found.ok() for found in schemathesis.openapi.from_dict(DOCUMENT).get_all_operations()]
-PUBLIC = {"/api/invitations/accept/"} | {
+PUBLIC = {"/api/invitations/accept/", "/api/reports/{report_id}/file/"} | {
     f"/api/auth/{name}/" for name in ("token", "oidc", "refresh", "password/forgot", "password/reset")
 }
 DESCRIBED = [
@@ -146,6 +146,8 @@ def _fill(case, source, operation, seeds, who):
     query = case.query or {}
     for name in query:
         query[name] = BY_NAME["on"] if name == "on" else seeds.ids.get(name, query[name])
+        if operation.rule.endswith("/file/"):
+            query[name] = seeds.report_token(seeds.ids["report_id"])
     if source == "real body" and operation.handler.mark.body is not None:
         case.body = body_for(operation.handler.mark.body, seeds.id_for)
         (case.headers or {}).pop("If-Match", None)

@@ -24,6 +24,7 @@ from campshub.core.security.crypto import KeyRing
 from campshub.core.security.oidc import Issuers
 from campshub.core.security.passwords import Passwords
 from campshub.core.security.tokens import Tokens
+from campshub.core.storage import Storage
 
 MIB = 1024 * 1024
 
@@ -35,13 +36,15 @@ class Platform:
         """Make the parts from the settings; connections are made when they are first needed."""
         self.settings = settings
         self.engines: dict[str | None, Engine] = {}
-        self.ring = KeyRing(read_keys(settings.field_encryption_keys))
+        self.file_keys = read_keys(settings.field_encryption_keys)
+        self.ring = KeyRing(self.file_keys)
         # Of fingerprints alone. With another SECRET_KEY a retry from before it is a conflict.
         self.print_key = hmac.digest(settings.secret_key.encode(), b"fingerprints", "sha256")
         self.tokens = Tokens(settings)
         self.api_keys = ApiKeys(self.tokens)
         self.oidc = Issuers(settings)
         self.mailer = mailer_of(settings)
+        self.storage = Storage(settings.storage_url)
         self.sender = Sender(settings)
         self.passwords = Passwords(settings)
         self.cache = Cache(settings.redis_urls[0])

@@ -33,6 +33,7 @@ SELECT p.relname, i.indexrelid::regclass::text FROM pg_inherits JOIN pg_class p 
 FEW_CODES = "an organization has a handful of codes, five hundred at most: they are read whole"
 FEW_MUSCLES = "there are some dozen muscles, and all of them are the platform's"
 FEW_EXERCISES = "some hundred exercises: the policy's index leaves the platform's and the organization's own"
+FEW_REPORTS = "they are kept for days: an organization has some hundred at a time"
 OF_ONE_GROUP = "within one group, which has an index"
 OF_DATES = "read by date, the newest first; another index would cost each write more than it saves the few who ask"
 OF_ONE_SESSION = "a session's roster is read whole, by name, five thousand students at most"
@@ -125,6 +126,8 @@ LOOKS_AT = {
         "sort name": ("exercises", "sort_name", "id"),
         "sort created": ("exercises", "id"),
     },
+    "/api/reports/": {"kind": FEW_REPORTS, "sort created": ("reports", "id")},
+    "/api/report-schedules/": {"sort created": ("report_schedules", "id")},
     "/api/workout-logs/": {
         **LOGS,
         "student_id": ("workout_logs", "student_id", "local_date", "id"),

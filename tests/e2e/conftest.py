@@ -39,6 +39,7 @@ def demo(stack, database, tmp_path_factory):
         "PASSWORD_COST": "4",
         "PORT": str(port),
         "GUNICORN_WORKERS": "1",
+        "STORAGE_URL": str(folder / "storage"),
     }
     command = [sys.executable, "-m", "flask", "demo", "seed", "--students", "60", "--days", "4"]
     seeded = subprocess.run(
@@ -62,12 +63,21 @@ def demo(stack, database, tmp_path_factory):
             stdout=log,
             stderr=log,
         )
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "celery", "-A", "celery_worker", "worker", "--concurrency=1", "--loglevel=WARNING"],
+            cwd=ROOT,
+            env=settings,
+            stdout=log,
+            stderr=log,
+        )
     try:
         _wait(url, folder / "log")
         yield folder
     finally:
-        server.terminate()
-        server.wait(PATIENCE_S)
+        for process in (worker, server):
+            process.terminate()
+        for process in (worker, server):
+            process.wait(PATIENCE_S)
         stack.drop_database(name)
 
 

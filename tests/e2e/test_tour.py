@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-PATIENCE_S = 30
+PATIENCE_S = 60
 
 
 def walk(folder: Path) -> list[str]:
@@ -25,7 +25,7 @@ def walk(folder: Path) -> list[str]:
 
 
 def test_the_tour_answers_as_printed(demo):
-    _, me, lists, marks, conflict, workout, program, refusals = walk(demo)
+    _, me, lists, marks, conflict, workout, report, program, refusals = walk(demo)
 
     assert json.loads(me)["role"] == "admin"
     page, found = (json.loads(line) for line in lists.replace("}{", "}\n{").splitlines())
@@ -38,6 +38,7 @@ def test_the_tour_answers_as_printed(demo):
     assert conflict.startswith("conflict")
     log = json.loads(workout)
     assert log["exercises"][0]["sets"][0]["load"] == "225"
+    assert report == "%PDF-1.7"
     groups, students = program.splitlines()
     assert set(json.loads(groups)["items"][0]) == {"name", "code"}
     assert students == "forbidden"

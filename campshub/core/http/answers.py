@@ -10,13 +10,14 @@ from flask import Response, request
 from campshub.core.cache.memory import Kept
 from campshub.core.http import conditional
 from campshub.core.http.call import Call
+from campshub.core.http.download import Download
 from campshub.core.http.handler import Handler
 from campshub.core.http.pagination import Page
 from campshub.core.http.serialise import write
 
 JSON = "application/json"
 _KEPT = ("Content-Type", "ETag", "Location")
-_OK, _CREATED, _NO_CONTENT, _NOT_MODIFIED = 200, 201, 204, 304
+_OK, _CREATED, _ACCEPTED, _NO_CONTENT, _NOT_MODIFIED = 200, 201, 202, 204, 304
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Finished:
     etag: str = ""
     link: str | None = None
     location: str | None = None
+    download: Download | None = None
 
 
 def finish(call: Call, result: Any) -> Finished:
@@ -39,6 +41,8 @@ def finish(call: Call, result: Any) -> Finished:
     status = handler.mark.status
     if isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], int):  # noqa: PLR2004 - a pair
         result, status = result
+    if isinstance(result, Download):
+        return Finished(status, download=result)
     serialiser = handler.serialiser(call.arguments.only)
     if serialiser is None or result is None:
         return Finished(_NO_CONTENT if status == _OK else status)
@@ -52,11 +56,15 @@ def finish(call: Call, result: Any) -> Finished:
     if not etag and handler.reads and not handler.mark.is_secret:  # figures, which are no row
         etag = conditional.etag_of_page(body)
     location = f"{call.address}{_told(result, 'id')}/" if status == _CREATED else None
+    if status == _ACCEPTED:  # it is done in the background, and there it says how far it is
+        location = f"/api/jobs/{_told(result, 'job_id')}/"
     return Finished(status, body, etag, None, location)
 
 
 def respond(handler: Handler, finished: Finished | Kept) -> Response:
     """Send a finished answer; 304 to whoever has it already."""
+    if isinstance(finished, Finished) and finished.download is not None:
+        return Response(finished.download, status=finished.status, headers=finished.download.headers())
     if_none_match = request.environ.get("HTTP_IF_NONE_MATCH") if handler.reads else None
     status, body, headers = described(finished, if_none_match)
     answer = Response(body, status=status, headers=headers)

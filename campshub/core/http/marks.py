@@ -55,6 +55,8 @@ class Mark:
     answer: type[Schema] | None = None
     status: int = 200
     is_page: bool = False
+    # Answers a file, of one of these media types.
+    media_types: tuple[str, ...] = ()
     sorts: Sequence[str] = ("id",)
     raises: tuple[type[Problem], ...] = field(default_factory=tuple)
     is_secret: bool = False
@@ -145,3 +147,8 @@ def answers_page(
 ) -> Callable[[H], H]:
     """Mark a handler that answers pages, and the orders that it knows, the usual one first."""
     return _marking(answer=schema, is_page=True, sorts=sorts, raises=tuple(raises))
+
+
+def answers_file(*media_types: str, raises: Sequence[type[Problem]] = ()) -> Callable[[H], H]:
+    """Mark a handler that answers a ``Download``."""
+    return _marking(media_types=media_types, raises=tuple(raises))

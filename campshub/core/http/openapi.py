@@ -110,10 +110,13 @@ def _header_schema(name: str) -> dict[str, Any]:
 def _responses(handler: Handler, spec: APISpec) -> dict[str, Any]:
     mark = handler.mark
     responses: dict[str, Any] = {}
-    status = mark.status if mark.answer is not None or mark.status != 200 else 204  # noqa: PLR2004 - nothing to show
+    shows = mark.answer is not None or bool(mark.media_types)
+    status = mark.status if shows or mark.status != 200 else 204  # noqa: PLR2004 - nothing to show
     good: dict[str, Any] = {"description": (handler.function.__doc__ or "").strip().partition("\n")[0]}
     if mark.answer is not None:
         good["content"] = {"application/json": {"schema": _answer_schema(handler, spec)}}
+    if mark.media_types:
+        good["content"] = {name: {"schema": {"type": "string", "format": "binary"}} for name in mark.media_types}
     responses[str(status)] = good
     if status == 201:  # noqa: PLR2004 - Created
         responses["200"] = {**good, "description": "It was there already: the same request came before."}

@@ -48,6 +48,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc] # the library sh
     body = staticmethod(marks.body)
     answers = staticmethod(marks.answers)
     answers_page = staticmethod(marks.answers_page)
+    answers_file = staticmethod(marks.answers_file)
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)

@@ -28,6 +28,8 @@ class Permission(StrEnum):
     ORGANIZATIONS_WRITE = "organizations:write"
     ORGANIZATION_READ = "organization:read"
     ORGANIZATION_WRITE = "organization:write"
+    REPORTS_READ = "reports:read"
+    REPORTS_WRITE = "reports:write"
     ROLES_READ = "roles:read"
     ROLES_WRITE = "roles:write"
     STUDENTS_READ = "students:read"
@@ -84,13 +86,22 @@ ROLES: dict[Role, frozenset[Permission]] = {
         Permission.ATTENDANCE_READ,
         Permission.EXERCISES_WRITE,
         Permission.GROUPS_READ,
+        Permission.REPORTS_READ,
+        Permission.REPORTS_WRITE,
         Permission.STUDENTS_READ,
         Permission.USERS_READ,
         Permission.WORKOUTS_READ,
         Permission.WORKOUTS_WRITE,
     },
     Role.NUTRITIONIST: _EVERYONE
-    | {Permission.GROUPS_READ, Permission.STUDENTS_READ, Permission.USERS_READ, Permission.WORKOUTS_READ},
+    | {
+        Permission.GROUPS_READ,
+        Permission.REPORTS_READ,
+        Permission.REPORTS_WRITE,
+        Permission.STUDENTS_READ,
+        Permission.USERS_READ,
+        Permission.WORKOUTS_READ,
+    },
     Role.CLIENT: _EVERYONE
     | {
         Permission.ATTENDANCE_READ,

@@ -8,12 +8,21 @@ import pytest
 
 from campshub.core.db.partitions import archives, archiving
 from campshub.core.security.crypto import CannotOpen
-from campshub.core.security.streams import CHUNK_BYTES, TAG_BYTES, new_stream_key, open_stream, seal_stream
+from campshub.core.security.streams import (
+    CHUNK_BYTES,
+    MAGIC,
+    SALT_BYTES,
+    TAG_BYTES,
+    new_stream_key,
+    open_stream,
+    seal_stream,
+)
 from tests.core.partitions.conftest import site_of
 
 TABLE = "attendance_records"
 KEYS = "k1:" + "A" * 43
 SEALED_CHUNK = CHUNK_BYTES + TAG_BYTES
+HEAD_BYTES = len(MAGIC) + 1 + SALT_BYTES  # the key has no name
 
 
 def flipped(stored: Path) -> None:
@@ -113,18 +122,19 @@ def test_a_stream_opens_as_it_was_however_it_is_cut_into_blocks(size):
 def test_a_stream_that_was_cut_reordered_extended_or_mixed_does_not_open():
     key, plain = new_stream_key(), random.Random(1).randbytes(3 * CHUNK_BYTES + 5)
     sealed = b"".join(seal_stream([plain], key))
-    chunks = [sealed[n : n + SEALED_CHUNK] for n in range(0, len(sealed), SEALED_CHUNK)]
-    first, second, third, last = chunks
+    head, body = sealed[:HEAD_BYTES], sealed[HEAD_BYTES:]
+    first, second, third, last = (body[n : n + SEALED_CHUNK] for n in range(0, len(body), SEALED_CHUNK))
     wrong = {
         "cut within a chunk": sealed[:-1],
-        "cut between chunks": b"".join((first, second, third)),
-        "its last chunk alone": last,
+        "cut between chunks": b"".join((head, first, second, third)),
+        "its last chunk alone": head + last,
         "nothing": b"",
-        "reordered": b"".join((second, first, third, last)),
-        "a chunk twice": b"".join((first, first, second, third, last)),
-        "a chunk left out": b"".join((first, third, last)),
+        "reordered": b"".join((head, second, first, third, last)),
+        "a chunk twice": b"".join((head, first, first, second, third, last)),
+        "a chunk left out": b"".join((head, first, third, last)),
         "extended": sealed + last,
-        "a bit flipped": bytes([sealed[0] ^ 1]) + sealed[1:],
+        "a bit flipped": head + bytes([body[0] ^ 1]) + body[1:],
+        "a bit of the head flipped": sealed[: HEAD_BYTES - 1] + bytes([sealed[HEAD_BYTES - 1] ^ 1]) + body,
     }
     for changed in wrong.values():
         with pytest.raises(CannotOpen):

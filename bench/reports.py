@@ -1,0 +1,71 @@
+"""A report of a million rows in each format, in a process of its own: its peak memory, its time, its size."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from bench.load import ROOT
+from bench.place import Place
+from campshub.app import create_app
+from campshub.config import load_settings
+from campshub.core.db.work import unit_of_work
+from campshub.core.security.permissions import GRANTS, Role
+from campshub.core.security.principal import Principal
+from campshub.reports.formats import FORMATS
+from campshub.reports.service import asking
+
+ROWS = 1_000_000
+KIND = "attendance_records"
+MOST_DAYS = 395
+
+
+def measure(place: Place, *, rounds: int, seconds: int) -> dict[str, Any]:  # noqa: ARG001 - all parts are called alike
+    """Make the report in each format; return what it took."""
+    sign = place.signs[0]
+    found = {}
+    with tempfile.TemporaryDirectory(prefix="campshub-bench-") as folder:
+        settings = place.settings(STORAGE_URL=folder, LOG_LEVEL="WARNING")
+        first = _first_day(place)
+        for format_ in FORMATS:
+            job_id = _ask(settings, UUID(sign.organization_id), UUID(sign.user_id), format_, first, place.made.last)
+            words = [sys.executable, "-m", "bench.report_worker", sign.organization_id, str(job_id)]
+            environment = {**os.environ, **settings}
+            told = subprocess.run(words, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+            found[format_] = json.loads(told.stdout)
+    return found
+
+
+def _first_day(place: Place) -> date:
+    """Return how far back a million marks reach."""
+    with place.stack.primary.connect(place.stack.database) as connection:
+        for days in range(30, MOST_DAYS, 30):
+            day = place.made.last - timedelta(days=days)
+            counted = connection.execute(
+                "SELECT count(*) FROM attendance_records WHERE organization_id = %s AND local_date >= %s",
+                (place.made.organization_id, day),
+            ).fetchone()
+            if counted is not None and counted[0] >= ROWS:
+                return day
+    return place.made.last - timedelta(days=MOST_DAYS)
+
+
+def _ask(settings: dict[str, str], organization_id: UUID, user_id: UUID, format_: str, first: date, last: date) -> UUID:
+    """Owe the report."""
+    app = create_app(load_settings(**{name.lower(): value for name, value in settings.items() if value != ""}))
+    principal = Principal(user_id, organization_id, Role.ADMIN.value, "UTC", own_grant=GRANTS[Role.ADMIN.value])
+    with app.app_context(), unit_of_work(organization_id=organization_id, user_id=user_id) as session:
+        report = asking.ask(
+            session,
+            app.extensions["campshub"],
+            principal,
+            kind=KIND,
+            format=format_,
+            parameters={"from": first, "to": last},
+            now=datetime.now(UTC),
+        )
+        return report.job_id

@@ -1,0 +1,59 @@
+"""Dates as people say them (last month, yesterday), and the times of a schedule on the organization's own clock."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+_DAY = timedelta(days=1)
+# The longest that two of a schedule's days can be apart, and some.
+_MOST_DAYS = 70
+
+
+def _month(day: date) -> tuple[date, date]:
+    first = day.replace(day=1)
+    return first, (first + 31 * _DAY).replace(day=1) - _DAY
+
+
+def _week(day: date) -> tuple[date, date]:
+    monday = day - day.weekday() * _DAY
+    return monday, monday + 6 * _DAY
+
+
+# Each names a first and a last date, by the organization's own date of the day.
+PERIODS: Mapping[str, Callable[[date], tuple[date, date]]] = {
+    "today": lambda day: (day, day),
+    "yesterday": lambda day: (day - _DAY, day - _DAY),
+    "this_week": _week,
+    "last_week": lambda day: _week(day - 7 * _DAY),
+    "this_month": _month,
+    "last_month": lambda day: _month(day.replace(day=1) - _DAY),
+    "last_365_days": lambda day: (day - 364 * _DAY, day),
+}
+
+
+def next_slot(when: Any, zone: str, after: datetime) -> datetime:
+    """Return a schedule's first time after an instant.
+
+    Each of its days has just one: an hour that the clocks skip is made up for right after it, and of an hour that comes
+    twice the first counts.
+
+    :param when: has ``frequency``, ``weekday``, ``day`` and ``local_time``.
+    """
+    place = ZoneInfo(zone)
+    day = after.astimezone(place).date() - _DAY
+    for _ in range(_MOST_DAYS):
+        if _falls_on(when, day):
+            at = datetime.combine(day, time.fromisoformat(when.local_time), place).astimezone(UTC)
+            if at > after:
+                return at
+        day += _DAY
+    raise ValueError(f"never: {when.frequency} {when.weekday} {when.day}")
+
+
+def _falls_on(when: Any, day: date) -> bool:
+    if when.frequency == "weekly":
+        return bool(day.weekday() == when.weekday)
+    if when.frequency == "monthly":
+        return bool(day.day == min(when.day, _month(day)[1].day))
+    return True

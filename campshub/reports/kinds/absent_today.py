@@ -1,0 +1,120 @@
+"""Who is absent on a day, why, for how long by now, and whom to call."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, ClassVar
+from uuid import UUID
+
+from sqlalchemy import and_, select, tuple_
+
+from campshub.attendance.models import ATTENDED, AttendanceRecord
+from campshub.core.db.session import Session
+from campshub.core.security.permissions import Permission
+from campshub.core.security.principal import Principal, visible_to
+from campshub.reports.document import Column, Is
+from campshub.reports.kinds import Figures, Given, Kind, Part, full_name, group, kind
+from campshub.students.models import Group, Student
+from campshub.students.queries import groups
+
+# How far back absences in a row are counted.
+DAYS_BACK = 60
+_MARK = AttendanceRecord
+
+
+@kind
+class AbsentToday(Kind):
+    """The absent and the excused of one day."""
+
+    name, title = "absent_today", "Absent"
+    permissions = frozenset({Permission.ATTENDANCE_READ, Permission.GROUPS_READ, Permission.STUDENTS_READ})
+    takes: ClassVar = {"group_id": group()}
+    landscape = True
+    at_once = 1_000
+
+    def subject(self, session: Session, principal: Principal, given: Given) -> list[str]:
+        """Return the group, where one is given, and the date."""
+        group_id = given.id("group_id")
+        lines = [groups.get_group(session, principal, group_id)["name"]] if group_id else []
+        return [*lines, f"{given.on}"]
+
+    def columns(self, given: Given) -> Sequence[Column]:
+        """Return what one needs to make the call."""
+        del given
+        return (
+            Column("Member", mm=44),
+            Column("Group", mm=32),
+            Column("Roll no", mm=22),
+            Column("Mark", mm=18),
+            Column("Reason", mm=46, most_lines=3),
+            Column("Guardian", mm=38),
+            Column("Phone", mm=30),
+            Column("E-mail", mm=44),
+            Column("Absences\nin a row", Is.NUMBER, 16),
+        )
+
+    def gather(
+        self, session: Session, principal: Principal, given: Given, after: Sequence[Any] | None, figures: Figures
+    ) -> Part:
+        """Read the next absent members, by name."""
+        del figures
+        found = session.execute(self._absent(principal, given, after)).all()
+        in_a_row = _in_a_row(session, principal, given, {row.student_id for row in found})
+        rows = [
+            [
+                full_name(row),
+                row.group_name,
+                row.roll,
+                row.code,
+                row.note,
+                *_guardian(row),
+                in_a_row.get(row.student_id, 0),
+            ]
+            for row in found
+        ]
+        last = found[-1] if len(found) == self.at_once else None
+        return Part(rows, [last.sort_name, str(last.id)] if last is not None else None)
+
+    def _absent(self, principal: Principal, given: Given, after: Sequence[Any] | None) -> Any:
+        own = _MARK.organization_id
+        rows = (
+            select(
+                *(_MARK.id, _MARK.student_id, _MARK.code, _MARK.note, Student.sort_name, Student.given_name),
+                *(Student.family_name, Student.code.label("roll"), Student.guardians, Group.name.label("group_name")),
+            )
+            .join(Student, and_(Student.organization_id == own, Student.id == _MARK.student_id))
+            .outerjoin(Group, and_(Group.organization_id == own, Group.id == _MARK.group_id))
+            .where(visible_to(principal, _MARK), visible_to(principal, Student), Student.deleted_at.is_(None))
+            .where(_MARK.local_date == given.on, _MARK.counts_as.in_(("absent", "excused")))
+            .order_by(Student.sort_name, _MARK.id)
+            .limit(self.at_once)
+        )
+        if (group_id := given.id("group_id")) is not None:
+            rows = rows.where(_MARK.group_id == group_id)
+        if after is not None:
+            rows = rows.where(tuple_(Student.sort_name, _MARK.id) > (after[0], UUID(after[1])))
+        return rows
+
+
+def _guardian(row: Any) -> list[str | None]:
+    first: dict[str, Any] = next(iter(row.guardians or ()), {})
+    return [first.get("name"), first.get("phone"), first.get("email")]
+
+
+def _in_a_row(session: Session, principal: Principal, given: Given, student_ids: set[UUID]) -> dict[UUID, int]:
+    """Count each one's absences since they were last there; what is excused neither counts nor ends them."""
+    if not student_ids:
+        return {}
+    rows = session.execute(
+        select(_MARK.student_id, _MARK.counts_as)
+        .where(visible_to(principal, _MARK), _MARK.student_id.in_(student_ids))
+        .where(_MARK.local_date <= given.on, _MARK.local_date > given.on - timedelta(days=DAYS_BACK))
+        .order_by(_MARK.local_date.desc(), _MARK.id.desc())
+    )
+    counted: dict[UUID, int] = {}
+    over: set[UUID] = set()
+    for row in rows:
+        if row.counts_as in ATTENDED:
+            over.add(row.student_id)
+        elif row.counts_as == "absent" and row.student_id not in over:
+            counted[row.student_id] = counted.get(row.student_id, 0) + 1
+    return counted

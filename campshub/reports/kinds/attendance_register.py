@@ -1,0 +1,110 @@
+"""The register of a group: a line for each member, a column for each day, and what the marks add up to."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, ClassVar
+from uuid import UUID
+
+from sqlalchemy import exists, or_, select, tuple_
+
+from campshub.attendance.models import AttendanceRecord
+from campshub.core.db.session import Session
+from campshub.core.security.permissions import Permission
+from campshub.core.security.principal import Principal, visible_to
+from campshub.reports.document import Column, Is, Row
+from campshub.reports.kinds import Figures, Given, Kind, Part, full_name, group, kind, marks
+from campshub.students.models import Enrolment, Student
+from campshub.students.queries import groups
+
+_WEEKDAYS = "MTWTFSS"
+
+
+@kind
+class AttendanceRegister(Kind):
+    """A group's register from one date to another, a month at the most."""
+
+    name, title = "attendance_register", "Attendance register"
+    permissions = frozenset({Permission.ATTENDANCE_READ, Permission.GROUPS_READ, Permission.STUDENTS_READ})
+    takes: ClassVar = {"group_id": group()}
+    needs = frozenset({"group_id"})
+    most_days = 31
+    landscape = True
+    at_once = 1_000
+
+    def subject(self, session: Session, principal: Principal, given: Given) -> list[str]:
+        """Return the group's name and its dates."""
+        found = groups.get_group(session, principal, given.group_id)
+        return [f"{found['name']} ({found['code']})", f"{given.first} to {given.last}"]
+
+    def columns(self, given: Given) -> Sequence[Column]:
+        """Return member and roll number, the days, and the totals."""
+        days = [given.first + timedelta(days=n) for n in range((given.last - given.first).days + 1)]
+        return (
+            Column("Member", mm=44),
+            Column("Roll no", mm=20),
+            *(Column(f"{day.day}\n{_WEEKDAYS[day.weekday()]}", mm=6, centred=True) for day in days),
+            *(Column(title, Is.NUMBER, 8) for title in ("P", "A", "L", "E", "LE")),
+            Column("%", Is.PERCENT, 12),
+        )
+
+    def gather(
+        self, session: Session, principal: Principal, given: Given, after: Sequence[Any] | None, figures: Figures
+    ) -> Part:
+        """Read the next members, by name, with their marks."""
+        del figures
+        people = session.execute(self._members(principal, given, after)).all()
+        of: dict[UUID, list[Any]] = {person.id: [] for person in people}
+        if people:
+            for mark in session.execute(_marks_of(principal, given, list(of))):
+                of[mark.student_id].append(mark)
+        rows = [_row(given, person, of[person.id]) for person in people]
+        last = people[-1] if len(people) == self.at_once else None
+        return Part(rows, [last.sort_name, str(last.id)] if last is not None else None)
+
+    def legend(self, session: Session, principal: Principal) -> str:
+        """Return what the letters mean."""
+        return marks.legend(session, principal)
+
+    def _members(self, principal: Principal, given: Given, after: Sequence[Any] | None) -> Any:
+        """Return the statement of who was in the group on any of the days, or was marked in it."""
+        enrolled = exists(
+            select(1)
+            .select_from(Enrolment)
+            .where(
+                visible_to(principal, Enrolment),
+                Enrolment.group_id == given.group_id,
+                Enrolment.student_id == Student.id,
+                Enrolment.begins_on <= given.last,
+                or_(Enrolment.ends_on.is_(None), Enrolment.ends_on >= given.first),
+                Enrolment.status.in_(("active", "completed", "withdrawn")),
+            )
+            .correlate(Student)
+        )
+        rows = (
+            select(Student.id, Student.code, Student.given_name, Student.family_name, Student.sort_name)
+            .where(visible_to(principal, Student), Student.deleted_at.is_(None), enrolled)
+            .where(groups.is_there(principal, given.group_id))
+            .order_by(Student.sort_name, Student.id)
+            .limit(self.at_once)
+        )
+        if after is not None:
+            rows = rows.where(tuple_(Student.sort_name, Student.id) > (after[0], UUID(after[1])))
+        return rows
+
+
+def _marks_of(principal: Principal, given: Given, student_ids: Sequence[UUID]) -> Any:
+    mark = AttendanceRecord
+    return (
+        select(mark.student_id, mark.local_date, mark.code, mark.counts_as, mark.in_rate)
+        .where(visible_to(principal, mark), mark.group_id == given.group_id, mark.student_id.in_(student_ids))
+        .where(mark.local_date >= given.first, mark.local_date <= given.last)
+        .order_by(mark.local_date, mark.id)
+    )
+
+
+def _row(given: Given, person: Any, found: Sequence[Any]) -> Row:
+    days = [""] * ((given.last - given.first).days + 1)
+    for mark in found:
+        days[(mark.local_date - given.first).days] += marks.letter(mark.code)
+    counts, rate = marks.totals(found)
+    return [full_name(person), person.code, *days, *counts, rate]

@@ -1,0 +1,123 @@
+"""One student's training from one date to another, exercise by exercise, with the volume of each week."""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import Any, ClassVar
+from uuid import UUID
+
+from sqlalchemy import BigInteger, and_, case, cast, func, select, tuple_
+
+from campshub.core.db.session import Session
+from campshub.core.security.permissions import Permission
+from campshub.core.security.principal import Principal, visible_to
+from campshub.reports.document import Chart, Column, Is
+from campshub.reports.kinds import Figures, Given, Kind, Part, full_name, kind, student
+from campshub.students.queries import students
+from campshub.workouts.models import Exercise, WorkoutLog, WorkoutLogExercise, WorkoutSet
+from campshub.workouts.queries.logs import WARM_UP, same_log
+
+GRAMS_PER_KG = 1000
+
+
+@kind
+class StudentTraining(Kind):
+    """A student's training history; warm-ups are sets, but no volume."""
+
+    name, title = "student_training", "Training history"
+    permissions = frozenset({Permission.STUDENTS_READ, Permission.WORKOUTS_READ})
+    takes: ClassVar = {"student_id": student()}
+    needs = frozenset({"student_id"})
+    most_days = 400
+    at_once = 500
+
+    def subject(self, session: Session, principal: Principal, given: Given) -> list[str]:
+        """Return the student and the dates."""
+        found = students.get_student(session, principal, given.student_id)
+        return [f"{full_name(found)} ({found.code})", f"{given.first} to {given.last}"]
+
+    def columns(self, given: Given) -> Sequence[Column]:
+        """Return what was done of an exercise."""
+        del given
+        return (
+            Column("Date", Is.DATE, 22),
+            Column("Workout", mm=40),
+            Column("Exercise", mm=50),
+            Column("Sets", Is.NUMBER, 14),
+            Column("Reps", Is.NUMBER, 14),
+            Column("Best kg", Is.NUMBER, 20),
+            Column("Volume kg", Is.NUMBER, 24),
+        )
+
+    def gather(
+        self, session: Session, principal: Principal, given: Given, after: Sequence[Any] | None, figures: Figures
+    ) -> Part:
+        """Read the next logs, by date, with their exercises; add up each week's volume."""
+        logs = session.execute(self._logs(principal, given, after)).all()
+        if not logs:
+            return Part([], None)
+        titles = {log.id: log.title for log in logs}
+        rows = []
+        for row in session.execute(_exercises(principal, given, list(titles))):
+            monday = row.local_date - timedelta(days=row.local_date.weekday())
+            figures[monday.isoformat()] = figures.get(monday.isoformat(), 0) + int(row.volume or 0)
+            figured = (row.sets, row.reps, _kg(row.best), _kg(row.volume))
+            rows.append([row.local_date.isoformat(), titles[row.log_id], row.name, *figured])
+        last = logs[-1] if len(logs) == self.at_once else None
+        return Part(rows, [last.local_date.isoformat(), str(last.id)] if last is not None else None)
+
+    def chart(self, figures: Figures) -> Chart | None:
+        """Return the volume of each week, by its Monday."""
+        bars = [(monday[5:], _kg(grams) or 0) for monday, grams in sorted(figures.items())]
+        return Chart("Volume by week, kg", bars) if bars else None
+
+    def _logs(self, principal: Principal, given: Given, after: Sequence[Any] | None) -> Any:
+        rows = (
+            select(WorkoutLog.id, WorkoutLog.local_date, WorkoutLog.title)
+            .where(visible_to(principal, WorkoutLog), WorkoutLog.deleted_at.is_(None))
+            .where(WorkoutLog.student_id == given.student_id)
+            .where(WorkoutLog.local_date >= given.first, WorkoutLog.local_date <= given.last)
+            .order_by(WorkoutLog.local_date, WorkoutLog.id)
+            .limit(self.at_once)
+        )
+        if after is not None:
+            rows = rows.where(
+                tuple_(WorkoutLog.local_date, WorkoutLog.id) > (date.fromisoformat(after[0]), UUID(after[1]))
+            )
+        return rows
+
+
+def _exercises(principal: Principal, given: Given, log_ids: Sequence[UUID]) -> Any:
+    """Return the statement of what was done in logs that the principal sees."""
+    place, one = WorkoutLogExercise, WorkoutSet
+    works = and_(one.type != WARM_UP, one.deleted_at.is_(None))
+    volume = case((works, cast(one.reps, BigInteger) * one.load_grams))
+    between = [
+        condition
+        for model in (WorkoutLog, place)
+        for condition in (model.local_date >= given.first, model.local_date <= given.last)
+    ]
+    in_place = and_(
+        one.organization_id == place.organization_id,
+        one.local_date == place.local_date,
+        one.log_id == place.log_id,
+        one.log_exercise_id == place.id,
+        one.deleted_at.is_(None),
+    )
+    return (
+        select(
+            *(place.local_date, place.log_id, Exercise.name, func.count(one.id).label("sets")),
+            *(func.sum(one.reps).label("reps"), func.max(case((works, one.load_grams))).label("best")),
+            func.sum(volume).label("volume"),
+        )
+        .select_from(WorkoutLog)
+        .join(place, same_log(place))
+        .join(Exercise, and_(Exercise.organization_id == place.exercise_owner_id, Exercise.id == place.exercise_id))
+        .outerjoin(one, and_(in_place, one.local_date >= given.first, one.local_date <= given.last))
+        .where(visible_to(principal, WorkoutLog), WorkoutLog.id.in_(log_ids), *between)
+        .group_by(place.local_date, place.log_id, place.id, place.position, Exercise.name)
+        .order_by(place.local_date, place.log_id, place.position)
+    )
+
+
+def _kg(grams: Any) -> float | None:
+    return float(grams) / GRAMS_PER_KG if grams is not None else None

@@ -1,0 +1,86 @@
+"""What a report is asked for: which parameters its kind takes, and the dates that it is about."""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from campshub.core.http.problems import Forbidden, Invalid, NotFound, UnknownReference
+from campshub.core.security.principal import Principal
+from campshub.reports.dates import PERIODS
+from campshub.reports.kinds import Given, Kind, all_kinds
+
+_RANGE, _DAY = ("from", "to"), ("on",)
+
+
+class KindNotYours(Forbidden):
+    """Your role may not read what this kind of report is made of."""
+
+    code = "kind_not_yours"
+
+
+def kind_for(principal: Principal, name: str) -> Kind:
+    """Return a kind of report that the principal may have.
+
+    :raises KindNotYours: they may not.
+    """
+    found = all_kinds()[name]
+    if not found.permissions <= principal.permissions:
+        raise KindNotYours
+    return found
+
+
+def checked(kind: Kind, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters as they are kept, with the dates as they were said.
+
+    :raises Invalid: the kind does not take one of them, or needs another.
+    """
+    known = {*kind.takes, "period", *(_RANGE if kind.most_days else _DAY)}
+    for name in parameters.keys() - known:
+        raise Invalid.at(f"/parameters/{name}", "unknown", f"A report of the kind {kind.name} does not take this.")
+    for name in sorted(kind.needs):
+        if not parameters.get(name):
+            raise Invalid.at(f"/parameters/{name}", "required", f"A report of the kind {kind.name} needs this.")
+    if parameters.get("period") and any(parameters.get(name) for name in (*_RANGE, *_DAY)):
+        raise Invalid.at("/parameters/period", "invalid", "Either a period or dates.")
+    return {
+        name: str(value) if isinstance(value, date | UUID) else value
+        for name, value in parameters.items()
+        if value is not None
+    }
+
+
+def resolved(kind: Kind, parameters: Mapping[str, Any], today: date) -> Given:
+    """Return parameters with the dates that they mean on a day.
+
+    :raises Invalid: the dates are no range, or too far apart.
+    """
+    rest = {name: value for name, value in parameters.items() if name not in {"period", *_RANGE, *_DAY}}
+    period = PERIODS[parameters["period"]](today) if parameters.get("period") else None
+    if not kind.most_days:
+        on = period[0] if period else date.fromisoformat(parameters.get("on") or today.isoformat())
+        return Given({**rest, "on": on.isoformat()})
+    first, last = period or _range(parameters, today)
+    if last < first:
+        raise Invalid.at("/parameters/to", "invalid", "The last date lies before the first.")
+    if (last - first).days >= kind.most_days:
+        raise Invalid.at("/parameters/to", "too_far", f"At most {kind.most_days} days.")
+    return Given({**rest, "from": first.isoformat(), "to": last.isoformat()})
+
+
+def _range(parameters: Mapping[str, Any], today: date) -> tuple[date, date]:
+    first, last = (parameters.get(name) for name in _RANGE)
+    month = PERIODS["this_month"](date.fromisoformat(first or last or today.isoformat()))
+    return date.fromisoformat(first) if first else month[0], date.fromisoformat(last) if last else month[1]
+
+
+def require_seen(kind: Kind, session: Any, principal: Principal, given: Given) -> list[str]:
+    """Return whom or what a report is about.
+
+    :raises UnknownReference: the principal does not see it.
+    """
+    try:
+        return kind.subject(session, principal, given)
+    except NotFound:
+        named = next((name for name in ("group_id", "student_id") if given.values.get(name)), "")
+        raise UnknownReference.at(f"/parameters/{named}", "unknown_reference", "There is none that you see.") from None

@@ -1,0 +1,106 @@
+"""Reads of reports: how far each is, and where its file may be fetched."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import and_, case, func, literal, select
+
+from campshub.core.db.prepared import AnySelect, prepared
+from campshub.core.db.session import Session
+from campshub.core.http.pagination import Page, PageRequest
+from campshub.core.http.problems import NotFound
+from campshub.core.jobs.models import Job
+from campshub.core.platform import Platform
+from campshub.core.security.principal import Principal
+from campshub.reports import links
+from campshub.reports.kinds import all_kinds
+from campshub.reports.models import Report
+from campshub.reports.queries.visibility import Reach, reach_of, reports_of, sees_as_far
+
+_STATE = case(
+    (Report.state != "under_way", Report.state),
+    (Job.state.in_(("queued", "running", "cancelled")), Job.state),
+    else_=literal("failed"),
+)
+COLUMNS = (
+    Report.id,
+    Report.user_id,
+    Report.schedule_id,
+    Report.job_id,
+    Report.kind,
+    Report.format,
+    Report.parameters,
+    _STATE.label("state"),
+    func.coalesce(Report.rows, Job.done, 0).label("done"),
+    func.coalesce(Report.rows, Job.total).label("total"),
+    Report.bytes,
+    Report.notes,
+    func.coalesce(Report.problem, Job.problem).label("problem"),
+    Report.ready_at,
+    Report.expires_at,
+    Report.created_at,
+    Report.version,
+)
+_OF_JOB = and_(Job.organization_id == Report.organization_id, Job.id == Report.job_id)
+
+
+def list_reports(session: Session, principal: Principal, *, kind: str | None, page: PageRequest) -> Page:
+    """List the reports that the principal sees, the latest first unless asked otherwise."""
+    key = principal.api_key_id
+    asked = _listed(principal, reach=reach_of(principal), api_key_id=key, kind=kind, page=page)
+    return page.read(session, asked)
+
+
+@prepared
+def _listed(principal: Principal, *, reach: Reach, api_key_id: Any, kind: Any, page: PageRequest) -> AnySelect:
+    rows = select(*page.choose(COLUMNS)).select_from(Report).outerjoin(Job, _OF_JOB)
+    rows = rows.where(reports_of(principal, reach, api_key_id))
+    if kind is not None:
+        rows = rows.where(Report.kind == kind)
+    return page.ordered(rows, order=(Report.id,))
+
+
+def get_report(
+    session: Session, platform: Platform, principal: Principal, report_id: UUID, *, now: datetime
+) -> dict[str, Any]:
+    """Return a report, and a link to its file where there is one that the principal may have.
+
+    :raises NotFound: the principal sees no such report.
+    """
+    asked = _one(principal, reach=reach_of(principal), api_key_id=principal.api_key_id, report_id=report_id)
+    row = session.execute(asked).one_or_none()
+    if row is None:
+        raise NotFound
+    told = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+    return {**told, "download": _download(platform, principal, told, now)}
+
+
+@prepared
+def _one(principal: Principal, *, reach: Reach, api_key_id: Any, report_id: UUID) -> AnySelect:
+    found = select(*COLUMNS, Report.scope).select_from(Report).outerjoin(Job, _OF_JOB)
+    return found.where(reports_of(principal, reach, api_key_id), Report.id == report_id)
+
+
+def _download(
+    platform: Platform, principal: Principal, report: Mapping[str, Any], now: datetime
+) -> dict[str, Any] | None:
+    """Return a new link, of a short life; none to whoever may not read by now what the report holds."""
+    until = min(now + timedelta(minutes=platform.settings.report_link_minutes), report["expires_at"])
+    if report["state"] != "ready" or until <= now or not may_have(principal, report["kind"], report["scope"]):
+        return None
+    link = links.Link(principal.organization_id, report["id"], principal.user_id, until)
+    return {"url": address(platform, link), "expires_at": until}
+
+
+def address(platform: Platform, link: links.Link) -> str:
+    """Return the address under which a file is fetched."""
+    token = links.sign(platform.settings.secret_key, link)
+    return f"/api/reports/{link.report_id}/file/?token={token}"
+
+
+def may_have(principal: Principal, kind: str, scope: str | None) -> bool:
+    """Tell whether someone may read, at this moment, what a report of a kind holds that was made for a scope."""
+    known = all_kinds().get(kind)
+    return known is not None and known.permissions <= principal.permissions and sees_as_far(principal, scope)

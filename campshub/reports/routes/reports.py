@@ -1,0 +1,66 @@
+"""The reports' addresses."""
+
+from typing import Any
+from uuid import UUID
+
+from campshub.core.http.marks import cached, needs, public, secret
+from campshub.core.http.problems import NotFound, PreconditionFailed, UnknownReference
+from campshub.core.http.resource import Blueprint, Resource
+from campshub.core.security.permissions import Permission
+from campshub.reports.parameters import KindNotYours
+from campshub.reports.queries import reports as queries
+from campshub.reports.schemas import reports as schemas
+from campshub.reports.service import asking, fetching
+
+reports = Blueprint("reports", __name__, url_prefix="/api/reports", description="Reports: made in the background.")
+
+
+@reports.route("/")
+class Reports(Resource):
+    """All reports that one sees."""
+
+    @needs(Permission.REPORTS_READ)
+    @cached(tags=("reports", "jobs"))
+    @reports.query(schemas.ReportFilter)
+    @reports.answers_page(schemas.ListedReportOut, sorts=("created",))
+    def get(self, *, page: Any, **filters: Any) -> Any:
+        """List one's own reports; who runs the organization sees all of its."""
+        return queries.list_reports(self.session, self.principal, page=page, **filters)
+
+    @needs(Permission.REPORTS_WRITE)
+    @reports.body(schemas.ReportIn)
+    @reports.answers(schemas.NewReportOut, status=202, raises=(KindNotYours, UnknownReference))
+    def post(self, **given: Any) -> Any:
+        """Ask for a report; Location says where to see how far it is."""
+        return asking.ask(self.session, self.platform, self.principal, now=self.now, **given)
+
+
+@reports.route("/<uuid:report_id>/")
+class OneReport(Resource):
+    """One report."""
+
+    @needs(Permission.REPORTS_READ)
+    @secret
+    @reports.answers(schemas.ReportOut)
+    def get(self, report_id: UUID) -> Any:
+        """Show a report; when it is ready, with a link to its file that holds for a short while."""
+        return queries.get_report(self.session, self.platform, self.principal, report_id, now=self.now)
+
+    @needs(Permission.REPORTS_WRITE)
+    @reports.answers(None, raises=(NotFound, PreconditionFailed))
+    def delete(self, report_id: UUID) -> None:
+        """Remove a report and its file."""
+        asking.remove(self.session, self.principal, report_id=report_id, expected=self.if_match)
+
+
+@reports.route("/<uuid:report_id>/file/")
+class ReportFile(Resource):
+    """One report's file."""
+
+    @public
+    @secret
+    @reports.query(schemas.FileToken)
+    @reports.answers_file(*fetching.MEDIA_TYPES.values(), raises=(NotFound, fetching.LinkExpired))
+    def get(self, report_id: UUID, *, token: str) -> Any:
+        """Download a report with its link; whoever it was made for must be allowed to have it still."""
+        return fetching.fetch(self.session, self.platform, report_id=report_id, token=token, now=self.now)

@@ -1,0 +1,163 @@
+"""Reports and schedules, as they come in and go out."""
+
+from typing import Any
+
+from marshmallow import Schema, validate
+from marshmallow import fields as ma
+
+from campshub.core.http import fields
+from campshub.reports.dates import PERIODS
+from campshub.reports.formats import FORMATS
+from campshub.reports.kinds import all_kinds
+from campshub.reports.models import FREQUENCIES, SHOWN_STATES
+
+KINDS = tuple(all_kinds())
+MOST_RECIPIENTS = 50
+_CLOCK = validate.Regexp(r"^([01][0-9]|2[0-3]):[0-5][0-9]$", error="Not a time such as 07:30.")
+
+
+def _parameters() -> type[Schema]:
+    """Return the schema of all that any kind takes; what its own kind does not take is refused by its name."""
+    named: dict[str, Any] = {
+        "period": fields.Text(
+            one_of=PERIODS, metadata={"description": "Dates as they are said; in a schedule, of the day it is made."}
+        ),
+        "from": fields.LocalDate(),
+        "to": fields.LocalDate(),
+        "on": fields.LocalDate(),
+    }
+    for kind in all_kinds().values():
+        named |= kind.takes
+    return fields.In.from_dict(named, name="ReportParametersIn")
+
+
+ReportParametersIn = _parameters()
+
+
+class ReportIn(fields.In):
+    """What report is wanted."""
+
+    kind = fields.Text(required=True, one_of=KINDS)
+    format = fields.Text(required=True, one_of=FORMATS)
+    parameters = ma.Nested(ReportParametersIn, load_default=dict)
+
+
+class DownloadOut(fields.Out):
+    """Where a report's file may be fetched, for a short while."""
+
+    url = fields.Text(required=True)
+    expires_at = ma.AwareDateTime(required=True)
+
+
+class ListedReportOut(fields.Out):
+    """A report, and how far it is."""
+
+    id = fields.Id(required=True)
+    user_id = fields.Id(required=True, metadata={"description": "Who asked for it."})
+    schedule_id = fields.Id(required=True, allow_none=True)
+    job_id = fields.Id(required=True)
+    kind = fields.Text(required=True)
+    format = fields.Text(required=True, one_of=FORMATS)
+    parameters = ma.Dict(required=True)
+    state = fields.Text(required=True, one_of=SHOWN_STATES)
+    done = ma.Integer(required=True, metadata={"description": "Rows so far."})
+    total = ma.Integer(required=True, allow_none=True, metadata={"description": "Rows in all, once that is known."})
+    bytes = ma.Integer(required=True, allow_none=True)
+    notes = ma.List(fields.Text(), required=True, metadata={"description": "What is to be known of how it was made."})
+    problem = fields.Text(required=True, allow_none=True, metadata={"description": "Why it was not made: a code."})
+    ready_at = ma.AwareDateTime(required=True, allow_none=True)
+    expires_at = ma.AwareDateTime(required=True, metadata={"description": "When it is removed."})
+    created_at = ma.AwareDateTime(required=True)
+    version = ma.Integer(required=True)
+
+
+class ReportOut(ListedReportOut):
+    """A report, with its link where its file may be fetched."""
+
+    download = ma.Nested(DownloadOut, required=True, allow_none=True)
+
+
+class NewReportOut(fields.Out):
+    """A report that will be made."""
+
+    id = fields.Id(required=True)
+    job_id = fields.Id(required=True, metadata={"description": "How far it is: /api/jobs/{id}/."})
+    kind = fields.Text(required=True)
+    format = fields.Text(required=True, one_of=FORMATS)
+    parameters = ma.Dict(required=True, metadata={"description": "With the dates that were meant."})
+    expires_at = ma.AwareDateTime(required=True)
+    version = ma.Integer(required=True)
+
+
+class ReportFilter(fields.Filter):
+    """Which reports."""
+
+    kind = fields.Text(load_default=None, one_of=KINDS)
+
+
+class FileToken(fields.In):
+    """What proves that a file may be fetched."""
+
+    token = fields.Text(required=True, most=200)
+
+
+class _Schedule(fields.In):
+    """What is told about a schedule either way."""
+
+    weekday = fields.Whole(allow_none=True, most=6, metadata={"description": "Of a weekly one; 0 is Monday."})
+    day = fields.Whole(
+        allow_none=True, least=1, most=31, metadata={"description": "Of a monthly one; a shorter month's last."}
+    )
+
+
+class ReportScheduleIn(_Schedule):
+    """A report to be made and sent again and again."""
+
+    id = fields.Id(metadata={"description": "Your own id (UUID version 7), so that a retry is no second schedule."})
+    name = fields.Name(required=True)
+    kind = fields.Text(required=True, one_of=KINDS)
+    format = fields.Text(required=True, one_of=FORMATS)
+    parameters = ma.Nested(ReportParametersIn, load_default=dict)
+    frequency = fields.Text(required=True, one_of=FREQUENCIES)
+    weekday = fields.Whole(load_default=None, allow_none=True, most=6, metadata={"description": "0 is Monday."})
+    day = fields.Whole(load_default=None, allow_none=True, least=1, most=31)
+    local_time = fields.Text(required=True, most=5, metadata={"description": "On the organization's clock, HH:MM."})
+    recipient_ids = fields.Several(fields.Id(), required=True, most=MOST_RECIPIENTS)
+    is_paused = fields.Flag(load_default=False)
+
+
+class ReportSchedulePatch(_Schedule):
+    """What changes in a schedule; what is not named stays."""
+
+    name = fields.Name()
+    format = fields.Text(one_of=FORMATS)
+    parameters = ma.Nested(ReportParametersIn)
+    frequency = fields.Text(one_of=FREQUENCIES)
+    local_time = fields.Text(most=5)
+    recipient_ids = fields.Several(fields.Id(), most=MOST_RECIPIENTS)
+    is_paused = fields.Flag()
+
+
+class ReportScheduleOut(fields.Out):
+    """A schedule."""
+
+    id = fields.Id(required=True)
+    user_id = fields.Id(required=True, metadata={"description": "As whom its reports are made."})
+    name = fields.Text(required=True)
+    kind = fields.Text(required=True)
+    format = fields.Text(required=True, one_of=FORMATS)
+    parameters = ma.Dict(required=True)
+    frequency = fields.Text(required=True, one_of=FREQUENCIES)
+    weekday = ma.Integer(required=True, allow_none=True)
+    day = ma.Integer(required=True, allow_none=True)
+    local_time = fields.Text(required=True)
+    recipient_ids = ma.List(fields.Text(), required=True)
+    is_paused = fields.Flag(required=True)
+    next_at = ma.AwareDateTime(required=True)
+    created_at = ma.AwareDateTime(required=True)
+    updated_at = ma.AwareDateTime(required=True)
+    version = ma.Integer(required=True)
+
+
+for _schema in (ReportScheduleIn, ReportSchedulePatch):
+    _schema._declared_fields["local_time"].validators.append(_CLOCK)  # noqa: SLF001 - the pattern beside the length

@@ -1,0 +1,1 @@
+"""Asking for reports, making them, sending them, and letting them go."""

@@ -1,0 +1,95 @@
+"""Asking for a report, and removing it."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+
+from campshub.core.db.base import new_id
+from campshub.core.db.rows import lock
+from campshub.core.db.session import Session
+from campshub.core.jobs.outbox import enqueue
+from campshub.core.platform import Platform
+from campshub.core.security.principal import Principal
+from campshub.reports.models import Report
+from campshub.reports.parameters import checked, kind_for, require_seen, resolved
+from campshub.reports.queries.visibility import reach_of, reports_of
+
+
+def ask(
+    session: Session,
+    platform: Platform,
+    principal: Principal,
+    *,
+    kind: str,
+    format: str,
+    parameters: Mapping[str, Any],
+    now: datetime,
+) -> Report:
+    """Ask for a report; it is made in the background.
+
+    :raises KindNotYours: the principal may not read what it is made of.
+    :raises Invalid: the parameters do not fit the kind.
+    :raises UnknownReference: they name what the principal does not see.
+    """
+    found = kind_for(principal, kind)
+    given = resolved(found, checked(found, parameters), principal.today(now))
+    require_seen(found, session, principal, given)
+    return owe(session, platform, principal, kind=kind, format=format, values=given.values, now=now)
+
+
+def owe(
+    session: Session,
+    platform: Platform,
+    principal: Principal,
+    *,
+    kind: str,
+    format: str,
+    values: Mapping[str, Any],
+    now: datetime,
+    schedule_id: UUID | None = None,
+    report_id: UUID | None = None,
+) -> Report:
+    """Write down a report that is to be made, and owe the making."""
+    report_id = report_id or new_id()
+    report = Report(
+        id=report_id,
+        user_id=principal.user_id,
+        api_key_id=principal.api_key_id,
+        with_key=principal.api_key_id is not None,
+        schedule_id=schedule_id,
+        job_id=enqueue(session, "reports.render", report_id=str(report_id)),
+        kind=kind,
+        format=format,
+        parameters=dict(values),
+        notes=[],
+        expires_at=now + timedelta(days=platform.settings.report_days),
+    )
+    session.add(report)
+    return report
+
+
+def remove(session: Session, principal: Principal, *, report_id: UUID, expected: int | None) -> None:
+    """Remove a report, and its file with it.
+
+    :raises NotFound: the principal sees no such report.
+    :raises PreconditionFailed: it has another version than the caller expects.
+    """
+    seen = reports_of(principal, reach_of(principal), principal.api_key_id)
+    forget(session, lock(session, principal, Report, report_id, seen, expected=expected))
+
+
+def remove_all(session: Session, organization_id: UUID) -> int:
+    """Remove every report of an organization, as when a person is erased whom they may show; return how many."""
+    reports = session.scalars(select(Report).where(Report.organization_id == organization_id)).all()
+    for report in reports:
+        forget(session, report)
+    return len(reports)
+
+
+def forget(session: Session, report: Report) -> None:
+    """Delete a report's row, and owe that its files go."""
+    session.delete(report)
+    enqueue(session, "reports.sweep", report_id=str(report.id))

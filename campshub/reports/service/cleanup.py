@@ -1,0 +1,78 @@
+"""Letting reports go whose time is over, and sweeping up files that no report names any more."""
+
+import logging
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Select, select
+
+from campshub.core.db.session import Session
+from campshub.core.db.work import unit_of_work
+from campshub.core.jobs.kinds import Run
+from campshub.core.platform import Platform
+from campshub.core.storage import path_of
+from campshub.reports.models import Report
+from campshub.reports.service import asking
+from campshub.reports.service.making import sweep
+
+log = logging.getLogger(__name__)
+
+MOST_AT_ONCE = 500
+
+
+def expire(now: datetime) -> int:
+    """Remove the reports whose time is over; return how many."""
+    with unit_of_work(system=True, read_only=True) as session:
+        over = session.execute(
+            select(Report.organization_id, Report.id).where(Report.expires_at <= now).limit(MOST_AT_ONCE)
+        ).all()
+    of: dict[UUID, list[UUID]] = {}
+    for row in over:
+        of.setdefault(row.organization_id, []).append(row.id)
+    for organization_id, ids in of.items():
+        with unit_of_work(organization_id=organization_id) as session:
+            for report in session.scalars(_those(organization_id, ids)):
+                asking.forget(session, report)
+    return len(over)
+
+
+def _those(organization_id: UUID, ids: list[UUID]) -> Select[Report]:
+    return select(Report).where(Report.organization_id == organization_id, Report.id.in_(ids))
+
+
+def sweep_one(run: Run, report_id: UUID) -> None:
+    """Delete what a report has left behind: its parts, the files of attempts that did not count, all if it is gone."""
+    with unit_of_work(organization_id=run.organization_id, read_only=True) as session:
+        row = _row(session, run.organization_id, report_id)
+    if row is None or row.state == "refused":
+        sweep(run.platform, run.organization_id, report_id)
+    elif row.file is not None:
+        sweep(run.platform, run.organization_id, report_id, but=row.file)
+
+
+def _row(session: Session, organization_id: UUID, report_id: UUID) -> Report | None:
+    return session.scalars(_those(organization_id, [report_id])).one_or_none()
+
+
+def sweep_orphans(platform: Platform) -> int:
+    """Delete the files of reports that have no row: of an organization that was erased, of a worker that died late."""
+    swept = 0
+    for name in platform.storage.folder(""):
+        try:
+            organization_id = UUID(name)
+        except ValueError:
+            continue
+        swept += _sweep_organization(platform, organization_id)
+    return swept
+
+
+def _sweep_organization(platform: Platform, organization_id: UUID) -> int:
+    names = platform.storage.folder(f"{organization_id}/reports")
+    if not names:
+        return 0
+    with unit_of_work(system=True, read_only=True, organization_id=organization_id) as session:
+        present = set(session.scalars(select(Report.id).where(Report.organization_id == organization_id)))
+    gone = [name for name in names if UUID(name) not in present]
+    for name in gone:
+        platform.storage.delete_folder(path_of(organization_id, "reports", name))
+    return len(gone)

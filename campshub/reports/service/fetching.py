@@ -1,0 +1,91 @@
+"""Handing out a report's file to whoever has a link, and may still have it."""
+
+from datetime import datetime
+from http import HTTPStatus
+from uuid import UUID
+
+from sqlalchemy import select
+
+from campshub.core.db.session import Session
+from campshub.core.http.download import Download
+from campshub.core.http.problems import NotFound, Problem
+from campshub.core.platform import Platform
+from campshub.core.security.crypto import CannotOpen
+from campshub.core.security.permissions import Permission
+from campshub.core.security.principal import Principal
+from campshub.core.security.streams import OpeningReader
+from campshub.core.storage import path_of
+from campshub.reports import links
+from campshub.reports.kinds import all_kinds
+from campshub.reports.models import Report, ReportSchedule
+from campshub.reports.queries.reports import may_have
+from campshub.reports.queries.visibility import Reach, reach_of
+from campshub.reports.service.making import Refused, principal_of
+
+MEDIA_TYPES = {
+    "csv": "text/csv; charset=utf-8",
+    "pdf": "application/pdf",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
+
+
+class LinkExpired(Problem):
+    """This link has run out, or the report is not kept any more; ask for the report again."""
+
+    status = HTTPStatus.GONE
+    code = "link_expired"
+
+
+def fetch(session: Session, platform: Platform, *, report_id: UUID, token: str, now: datetime) -> Download:
+    """Return a report's file.
+
+    :raises NotFound: the link is not of our making, or whoever it was made for may not have the report any more.
+    :raises LinkExpired: its time is over, or the file is gone.
+    """
+    try:
+        link = links.read(platform.settings.secret_key, token)
+    except links.NotOurs as error:
+        raise NotFound from error
+    if link.report_id != report_id:
+        raise NotFound
+    if link.expires_at <= now:
+        raise LinkExpired
+    entered = session.enter(link.organization_id, link.user_id)
+    try:
+        principal = principal_of(entered, link.organization_id, link.user_id, None)
+    except Refused as error:
+        raise NotFound from error
+    report = _theirs(session, principal, report_id)
+    if report.file is None or report.expires_at <= now:
+        raise LinkExpired
+    path = path_of(link.organization_id, "reports", report_id, report.file)
+    try:
+        opened = OpeningReader(platform.storage.open_read(path), platform.file_keys, context=path)
+    except (FileNotFoundError, CannotOpen) as error:
+        raise LinkExpired from error
+    name = f"{all_kinds()[report.kind].title.lower().replace(' ', '-')}-{report.created_at:%Y-%m-%d}.{report.format}"
+    return Download(opened, MEDIA_TYPES[report.format], name, report.bytes)
+
+
+def _theirs(session: Session, principal: Principal, report_id: UUID) -> Report:
+    """Return a report that is someone's own, or that they run the place of, or that is sent to them.
+
+    :raises NotFound: it is neither, or they may not read reports any more.
+    """
+    report = session.scalars(
+        select(Report).where(Report.organization_id == principal.organization_id, Report.id == report_id)
+    ).one_or_none()
+    if report is None or not principal.may(Permission.REPORTS_READ):
+        raise NotFound
+    is_own = report.user_id == principal.user_id or reach_of(principal) is Reach.ALL
+    if is_own and may_have(principal, report.kind, report.scope):
+        return report
+    if report.schedule_id is not None and str(principal.user_id) in _recipients(session, report):
+        return report
+    raise NotFound
+
+
+def _recipients(session: Session, report: Report) -> list[str]:
+    own = ReportSchedule.organization_id == report.organization_id
+    found = session.scalar(select(ReportSchedule.recipient_ids).where(own, ReportSchedule.id == report.schedule_id))
+    return found or []

@@ -1,0 +1,237 @@
+"""Making a report: gather its rows a few thousand at a time, put them into its format, and note where it stands.
+
+What is read is read on a replica, as far as whoever asked sees at that moment. The rows wait in parts (``spool``), so a
+worker that is killed has lost a few seconds' work, and none ever holds more than a part. Files are written before the
+transaction that names them, under names of their own; what no row names is swept up by ``reports.cleanup``.
+"""
+
+import io
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import select
+
+from campshub.core.db.base import new_id
+from campshub.core.db.session import Entered, Session
+from campshub.core.http.problems import Problem
+from campshub.core.jobs.kinds import Run, Step
+from campshub.core.jobs.outbox import enqueue
+from campshub.core.platform import Platform
+from campshub.core.security.grants import granted
+from campshub.core.security.principal import Principal
+from campshub.core.security.streams import SealingWriter
+from campshub.core.storage import path_of
+from campshub.reports.document import Document
+from campshub.reports.formats import Printed
+from campshub.reports.kinds import Given, Kind, all_kinds
+from campshub.reports.models import Report, ReportSchedule
+from campshub.reports.pdf.fonts import NoFonts
+from campshub.reports.queries.schedules import organization_of
+from campshub.reports.spool import Spool
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+# Rows of a part; what a kind reads at once may be less.
+PART_ROWS = 10_000
+
+
+class Refused(Exception):
+    """The report is not made, and the asker is told why; the message is the problem's code."""
+
+
+def principal_of(entered: Entered | None, organization_id: UUID, user_id: UUID, api_key_id: UUID | None) -> Principal:
+    """Return who someone is at this moment.
+
+    :raises Refused: they do not belong any more, their key does not hold, or the organization is not active.
+    """
+    if entered is None or entered.role is None:
+        raise Refused("asker_gone")
+    if entered.organization_status != "active":
+        raise Refused("organization_suspended")
+    return Principal(
+        user_id=user_id,
+        organization_id=organization_id,
+        role=entered.role,
+        time_zone=entered.time_zone or "UTC",
+        own_grant=granted(entered),
+        api_key_id=api_key_id,
+    )
+
+
+def advance(session: Session, run: Run, position: dict[str, Any] | None, *, report_id: UUID) -> Step:
+    """Do the next step of a report: a part of its rows, or, when there are no more, the file.
+
+    Nothing is asked of the session before the work is done, since its transaction begins with that.
+    """
+    position = position or {"parts": [], "rows": 0, "figures": {}, "is_whole": False}
+    report = _present(run, report_id)
+    if report is None:
+        sweep(run.platform, run.organization_id, report_id)
+        return Step(finished=True)
+    try:
+        if position["is_whole"]:
+            return _finish(session, run, report, position)
+        return _gather(run, report, position)
+    except (Refused, Problem, NoFonts) as refusal:
+        return _refuse(session, run, report_id, position, refusal)
+
+
+def _present(run: Run, report_id: UUID) -> Any:
+    columns = (
+        *(Report.id, Report.user_id, Report.api_key_id, Report.with_key, Report.schedule_id),
+        *(Report.kind, Report.format, Report.parameters),
+    )
+    with run.reading() as session:
+        own = Report.organization_id == run.organization_id
+        return session.execute(select(*columns).where(own, Report.id == report_id)).one_or_none()
+
+
+@contextmanager
+def _as_asker(run: Run, report: Any) -> Iterator[tuple[Session, Principal, Kind, Given]]:
+    """Read as whoever has asked, with what they may do by now.
+
+    :raises Refused: it is not what the report is made of.
+    """
+    kind = all_kinds().get(report.kind)
+    if kind is None:
+        raise Refused("kind_unknown")
+    if report.with_key and report.api_key_id is None:
+        raise Refused("asker_gone")
+    theirs = replace(run, user_id=report.user_id, api_key_id=report.api_key_id)
+    with theirs.reading() as session:
+        principal = principal_of(session.unit.entered, run.organization_id, report.user_id, report.api_key_id)
+        if not kind.permissions <= principal.permissions:
+            raise Refused("kind_not_yours")
+        yield session, principal, kind, Given(report.parameters)
+
+
+def _gather(run: Run, report: Any, position: dict[str, Any]) -> Step:
+    spool = _spool(run.platform, run.organization_id, report.id, position["parts"])
+    figures = dict(position["figures"])
+    rows: list[Any] = []
+    after = spool.after()
+    with _as_asker(run, report) as (session, principal, kind, given):
+        if not spool.parts:
+            kind.subject(session, principal, given)  # raises where they do not see it any more
+        while True:
+            part = kind.gather(session, principal, given, after, figures)
+            rows += part.rows
+            after = part.after
+            if after is None or len(rows) >= PART_ROWS:
+                break
+    spool.add(rows, after)
+    done = position["rows"] + len(rows)
+    further = {"parts": spool.parts, "rows": done, "figures": figures, "is_whole": after is None}
+    return Step(position=further, done=done, total=done if after is None else None)
+
+
+def _finish(session: Session, run: Run, report: Any, position: dict[str, Any]) -> Step:
+    platform = run.platform
+    with _as_asker(run, report) as (reading, principal, kind, given):
+        document = describe(reading, principal, kind, given, position["figures"], run)
+    spool = _spool(platform, run.organization_id, report.id, position["parts"])
+    name = f"file-{new_id().hex}"
+    path = path_of(run.organization_id, "reports", report.id, name)
+    with platform.storage.open_write(path) as raw, SealingWriter(raw, platform.file_keys, context=path) as sealed:
+        counted = Counted(sealed)
+        printed = put(platform, report.format, counted, document, spool)
+    kept = session.get(Report, (run.organization_id, report.id), with_for_update=True)
+    if kept is None:
+        sweep(platform, run.organization_id, report.id)
+        return Step(finished=True)
+    kept.state, kept.file, kept.scope, kept.ready_at = "ready", name, principal.scope.value, session.unit.now
+    kept.rows, kept.bytes, kept.notes = printed.rows, counted.bytes, list(printed.notes)
+    enqueue(session, "reports.sweep", report_id=str(report.id))
+    if report.schedule_id is not None:
+        _owe_letters(session, report)
+    result = {"report_id": str(report.id), "url": f"/api/reports/{report.id}/"}
+    return Step(finished=True, done=printed.rows, total=printed.rows, result=result)
+
+
+def _owe_letters(session: Session, report: Any) -> None:
+    schedule = session.scalars(
+        select(ReportSchedule).where(
+            ReportSchedule.organization_id == session.unit.organization_id, ReportSchedule.id == report.schedule_id
+        )
+    ).one_or_none()
+    for recipient in schedule.recipient_ids if schedule is not None else ():
+        enqueue(session, "reports.send", report_id=str(report.id), user_id=recipient)
+
+
+def _refuse(session: Session, run: Run, report_id: UUID, position: dict[str, Any], refusal: Exception) -> Step:
+    kept = session.get(Report, (run.organization_id, report_id), with_for_update=True)
+    problem = "no_fonts" if isinstance(refusal, NoFonts) else getattr(refusal, "code", str(refusal))
+    if kept is not None:
+        kept.state, kept.problem = "refused", problem
+        enqueue(session, "reports.sweep", report_id=str(report_id))
+    result = {"report_id": str(report_id), "problem": problem}
+    return Step(finished=True, done=position["rows"], result=result)
+
+
+def describe(
+    session: Session, principal: Principal, kind: Kind, given: Given, figures: dict[str, Any], run: Run | None
+) -> Document:
+    """Return a report's head and columns."""
+    place = organization_of(session, principal.organization_id)
+    at = (session.unit.now if run is None else run.created_at).astimezone(ZoneInfo(place.time_zone))
+    return Document(
+        title=kind.title,
+        organization=place.name,
+        columns=kind.columns(given),
+        generated_at=at,
+        subject=tuple(kind.subject(session, principal, given)),
+        chart=kind.chart(figures),
+        landscape=kind.landscape,
+        locale=place.locale,
+        legend=kind.legend(session, principal),
+    )
+
+
+def put(platform: Platform, format_: str, out: Any, document: Document, spool: Spool) -> Printed:
+    """Put a report into its format."""
+    writer = import_module(f"campshub.reports.formats.{format_}")
+    with tempfile.TemporaryDirectory(prefix="campshub-report-") as folder:
+        printed: Printed = writer.write(
+            out, document, spool.rows(), folder=folder, fonts=platform.settings.report_fonts
+        )
+    return printed
+
+
+def _spool(platform: Platform, organization_id: UUID, report_id: UUID, parts: list[str]) -> Spool:
+    return Spool(platform.storage, platform.file_keys, path_of(organization_id, "reports", report_id), parts)
+
+
+def sweep(platform: Platform, organization_id: UUID, report_id: UUID, *, but: str | None = None) -> None:
+    """Delete the files of a report, but for the one that its row names."""
+    folder = path_of(organization_id, "reports", report_id)
+    if but is None:
+        platform.storage.delete_folder(folder)
+        return
+    for name in platform.storage.folder(folder):
+        if name != but:
+            platform.storage.delete(f"{folder}/{name}")
+
+
+class Counted(io.RawIOBase):
+    """Counts what is written into a file, which stays open."""
+
+    def __init__(self, file: Any) -> None:
+        super().__init__()
+        self._file, self.bytes = file, 0
+
+    def writable(self) -> bool:
+        """Tell that this is for writing."""
+        return True
+
+    def write(self, given: "ReadableBuffer") -> int:
+        """Write, and count."""
+        count: int = self._file.write(given)
+        self.bytes += count
+        return count

@@ -1,0 +1,202 @@
+"""Schedules: making and changing them, and making the reports that are due.
+
+A schedule's time is claimed by a row (``report_slots``), written with the report and the debt of its making: whatever
+the number of beats, workers and retries, it is made once.
+"""
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+
+from campshub.accounts.models import Organization
+from campshub.core.db.base import new_id
+from campshub.core.db.prints import fingerprint
+from campshub.core.db.rows import lock, retried
+from campshub.core.db.session import Session
+from campshub.core.db.work import unit_of_work
+from campshub.core.http.problems import Invalid, Problem
+from campshub.core.platform import Platform
+from campshub.core.security.permissions import Permission
+from campshub.core.security.principal import Principal
+from campshub.reports.dates import next_slot
+from campshub.reports.models import ReportSchedule, ReportSlot
+from campshub.reports.parameters import checked, kind_for, require_seen, resolved
+from campshub.reports.queries.schedules import members_among
+from campshub.reports.queries.visibility import reach_of, schedules_of
+from campshub.reports.service import asking
+from campshub.reports.service.making import Refused, principal_of
+
+log = logging.getLogger(__name__)
+
+MOST_AT_ONCE = 500
+_WHAT = frozenset({"kind", "parameters"})
+_WHEN = frozenset({"frequency", "weekday", "day", "local_time", "is_paused"})
+
+
+def create(
+    session: Session,
+    principal: Principal,
+    *,
+    now: datetime,
+    id: UUID | None = None,
+    recipient_ids: Sequence[UUID],
+    **values: Any,
+) -> tuple[ReportSchedule, bool]:
+    """Create a schedule; return it, and whether it is new rather than made by an earlier, identical call.
+
+    :raises IdTaken: the id belongs to a schedule that was created from something else.
+    :raises KindNotYours: the principal may not read what its reports are made of.
+    :raises Invalid: the parameters or the times do not fit.
+    :raises UnknownReference: it names what the principal does not see.
+    """
+    print_ = fingerprint({**values, "recipient_ids": sorted(map(str, recipient_ids))})
+    present = retried(session, principal, ReportSchedule, id, print_)
+    if present is not None:
+        return present, False
+    schedule = ReportSchedule(
+        id=id or new_id(), user_id=principal.user_id, **values, recipient_ids=[], fingerprint=print_
+    )
+    _set_what(session, principal, schedule, now)
+    _set_recipients(session, principal, schedule, recipient_ids)
+    _set_when(schedule, principal, now)
+    session.add(schedule)
+    return schedule, True
+
+
+def change(
+    session: Session,
+    principal: Principal,
+    *,
+    schedule_id: UUID,
+    expected: int | None,
+    now: datetime,
+    recipient_ids: Sequence[UUID] | None = None,
+    **changes: Any,
+) -> ReportSchedule:
+    """Change a schedule.
+
+    :raises NotFound: the principal sees no such schedule.
+    :raises PreconditionFailed: it has changed since the caller read it.
+    :raises KindNotYours: the principal may not read what its reports are made of.
+    :raises Invalid: the parameters or the times do not fit.
+    :raises UnknownReference: it names what the principal does not see.
+    """
+    schedule = _locked(session, principal, schedule_id, expected)
+    for name, value in changes.items():
+        setattr(schedule, name, value)
+    if changes.keys() & _WHAT:
+        _set_what(session, principal, schedule, now)
+    if changes.keys() & _WHEN:
+        _set_when(schedule, principal, now)
+    if recipient_ids is not None:
+        _set_recipients(session, principal, schedule, recipient_ids)
+    return schedule
+
+
+def delete(session: Session, principal: Principal, *, schedule_id: UUID, expected: int | None) -> None:
+    """Delete a schedule; its reports stay as long as they would have.
+
+    :raises NotFound: the principal sees no such schedule.
+    :raises PreconditionFailed: it has changed since the caller read it.
+    """
+    session.delete(_locked(session, principal, schedule_id, expected))
+
+
+def make_due(platform: Platform, now: datetime) -> int:
+    """Owe the reports of all schedules whose time has come; return how many."""
+    with unit_of_work(system=True, read_only=True) as session:
+        due = session.execute(
+            select(ReportSchedule.organization_id, ReportSchedule.id, ReportSchedule.user_id)
+            .join(Organization, Organization.id == ReportSchedule.organization_id)
+            .where(ReportSchedule.next_at <= now, ReportSchedule.is_paused.is_(False), Organization.status == "active")
+            .order_by(ReportSchedule.next_at)
+            .limit(MOST_AT_ONCE)
+        ).all()
+    made = 0
+    for row in due:
+        try:
+            made += _make(platform, row.organization_id, row.id, row.user_id, now)
+        except Exception:  # one that cannot be made does not stand in the way of the others
+            log.exception("a scheduled report could not be asked for: %s", row.id)
+    return made
+
+
+def _make(platform: Platform, organization_id: UUID, schedule_id: UUID, user_id: UUID, now: datetime) -> bool:
+    """Claim a schedule's time and owe its report, as whoever made it; pause it where they may not any more."""
+    with unit_of_work(organization_id=organization_id, user_id=user_id) as session:
+        schedule = session.get(ReportSchedule, (organization_id, schedule_id), with_for_update=True)
+        entered = session.unit.entered
+        if schedule is None or schedule.is_paused or schedule.next_at > now:
+            return False
+        slot, report_id = schedule.next_at, new_id()
+        try:
+            principal = principal_of(entered, organization_id, user_id, None)
+            _require_writer(principal)
+            schedule.next_at = next_slot(schedule, principal.time_zone, now)
+            if session.get(ReportSlot, (organization_id, schedule_id, slot)) is not None:
+                return False
+            kind = kind_for(principal, schedule.kind)
+            given = resolved(kind, schedule.parameters, principal.today(slot))
+            require_seen(kind, session, principal, given)
+        except (Refused, Problem) as refusal:
+            schedule.is_paused = True
+            log.warning("a schedule is paused: %s: %s", schedule_id, refusal)
+            return False
+        session.add(
+            ReportSlot(organization_id=organization_id, schedule_id=schedule_id, slot=slot, report_id=report_id)
+        )
+        asking.owe(
+            session,
+            platform,
+            principal,
+            kind=schedule.kind,
+            format=schedule.format,
+            values=given.values,
+            now=now,
+            schedule_id=schedule_id,
+            report_id=report_id,
+        )
+    return True
+
+
+def _require_writer(principal: Principal) -> None:
+    if not principal.may(Permission.REPORTS_WRITE):
+        raise Refused("asker_gone")
+
+
+def _locked(session: Session, principal: Principal, schedule_id: UUID, expected: int | None) -> ReportSchedule:
+    seen = schedules_of(principal, reach_of(principal))
+    return lock(session, principal, ReportSchedule, schedule_id, seen, expected=expected)
+
+
+def _set_what(session: Session, principal: Principal, schedule: ReportSchedule, now: datetime) -> None:
+    """Refuse a schedule whose report could not be made today."""
+    kind = kind_for(principal, schedule.kind)
+    schedule.parameters = checked(kind, schedule.parameters)
+    given = resolved(kind, schedule.parameters, principal.today(now))
+    require_seen(kind, session, principal, given)
+
+
+def _set_when(schedule: ReportSchedule, principal: Principal, now: datetime) -> None:
+    """Find the next time.
+
+    :raises Invalid: a weekday belongs to a weekly schedule alone, a day of the month to a monthly one.
+    """
+    for name, frequency in (("weekday", "weekly"), ("day", "monthly")):
+        if (getattr(schedule, name) is not None) != (schedule.frequency == frequency):
+            raise Invalid.at(f"/{name}", "invalid", f"Needed where the frequency is {frequency}, and only there.")
+    schedule.next_at = next_slot(schedule, principal.time_zone, now)
+
+
+def _set_recipients(
+    session: Session, principal: Principal, schedule: ReportSchedule, recipient_ids: Sequence[UUID]
+) -> None:
+    known = members_among(session, principal, recipient_ids)
+    for index, one in enumerate(recipient_ids):
+        if one not in known:
+            raise Invalid.at(f"/recipient_ids/{index}", "unknown_reference", "There is no such user here.")
+    schedule.recipient_ids = sorted({str(one) for one in recipient_ids})

@@ -1,0 +1,45 @@
+"""What is made, sent and let go of in the background."""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from campshub.core.db.session import Session
+from campshub.core.jobs.kinds import Queue, Run, Step, outward_job, stepped_job
+from campshub.core.jobs.schedule import Every, scheduled
+from campshub.reports.service import cleanup, making, schedules, sending
+
+
+@stepped_job("reports.render", queue=Queue.REPORTS)
+def render(session: Session, run: Run, position: dict[str, Any] | None, *, report_id: str) -> Step:
+    """Make a report, step by step."""
+    return making.advance(session, run, position, report_id=UUID(report_id))
+
+
+@outward_job("reports.sweep")
+def sweep(run: Run, *, report_id: str) -> None:
+    """Delete what a report has left behind in the storage."""
+    cleanup.sweep_one(run, UUID(report_id))
+
+
+@outward_job("reports.send")
+def send(run: Run, *, report_id: str, user_id: str) -> None:
+    """Send a recipient the link to a report."""
+    sending.send(run, report_id=UUID(report_id), user_id=UUID(user_id))
+
+
+@outward_job("reports.make_due")
+def make_due(run: Run) -> None:
+    """Owe the reports of schedules whose time has come."""
+    schedules.make_due(run.platform, datetime.now(UTC))
+
+
+@outward_job("reports.cleanup", limit_s=1800)
+def clean_up(run: Run) -> None:
+    """Remove reports whose time is over, and files of none."""
+    cleanup.expire(datetime.now(UTC))
+    cleanup.sweep_orphans(run.platform)
+
+
+scheduled("reports.make_due", Every(minutes=1))
+scheduled("reports.cleanup", Every(minutes=60))

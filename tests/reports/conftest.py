@@ -1,0 +1,115 @@
+import csv
+import io
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from uuid import UUID
+
+import pytest
+from sqlalchemy import select
+
+from campshub.core.db.work import unit_of_work
+from campshub.core.jobs.models import OutboxMessage
+from campshub.core.jobs.running import Outcome, run_one
+from campshub.core.security.permissions import Role
+from devstack import packages
+from tests.conftest import PASSWORD, Client, Place
+
+TODAY = date.today()  # noqa: DTZ011 - a day more or less at either end does no harm
+MONDAY = TODAY - timedelta(days=TODAY.weekday() + 7)  # of last week
+
+
+@dataclass
+class School:
+    """A group with a trainer and three members: who they are, and how to mark them."""
+
+    place: Place
+    group_id: str
+    trainer: Client
+    people: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def admin(self) -> Client:
+        return self.place.the(Role.ADMIN)
+
+    def mark(self, day: date, slot: str = "09:00", **codes: str) -> None:
+        """Mark members, by the names under which they are known, in a session of a day."""
+        given = {"group_id": self.group_id, "local_date": str(day), "slot": slot, "status": "open"}
+        session = self.admin.made("/api/attendance/sessions/", given)["id"]
+        records = [{"student_id": self.people[name], "code": code} for name, code in codes.items()]
+        answer = self.admin.put(f"/api/attendance/sessions/{session}/records/", {"records": records})
+        assert answer.status == 200, answer.response.text
+
+    def report(self, kind: str, format: str = "csv", who: Client | None = None, **parameters: str) -> dict:
+        """Ask for a report and make it; return what the API then shows of it."""
+        who = who or self.admin
+        asked = who.post("/api/reports/", {"kind": kind, "format": format, "parameters": parameters})
+        assert asked.status == 202, asked.response.text
+        self.work(asked.json["job_id"])
+        return who.get(f"/api/reports/{asked.json['id']}/").json
+
+    def work(self, job_id: str) -> list[Outcome]:
+        """Run a job to its end."""
+        outcomes = []
+        with self.place.app.app_context():
+            platform = self.place.app.extensions["campshub"]
+            while (outcome := run_one(platform, self.place.id, UUID(job_id))) is not Outcome.NOTHING:
+                outcomes.append(outcome)
+                assert outcome in {Outcome.DONE, Outcome.MORE}, outcome
+        return outcomes
+
+    def work_off(self) -> None:
+        """Do all else that the place owes."""
+        with self.place.app.app_context():
+            platform = self.place.app.extensions["campshub"]
+            with unit_of_work(system=True, read_only=True) as session:
+                owed = select(OutboxMessage.id).where(OutboxMessage.organization_id == self.place.id)
+                ids = session.scalars(owed.where(OutboxMessage.finished_at.is_(None))).all()
+            for message_id in ids:
+                run_one(platform, self.place.id, message_id)
+
+    def signed_in(self, who: Client) -> Client:
+        """Return a client of a new session of a user."""
+        email = who.get("/api/me/").json["email"]
+        token = Client(self.place.app).made("/api/auth/token/", {"email": email, "password": PASSWORD})["access_token"]
+        return Client(self.place.app, {"Authorization": f"Bearer {token}"}, who.user_id)
+
+    def file(self, report: dict) -> bytes:
+        """Download a report's file with its link."""
+        assert report["state"] == "ready", report
+        answer = Client(self.place.app).get(report["download"]["url"])
+        assert answer.status == 200, answer.response.text
+        return answer.response.get_data()
+
+    def rows(self, kind: str, who: Client | None = None, **parameters: str) -> list[dict[str, str]]:
+        """Make a report as CSV; return its rows by their titles."""
+        text = self.file(self.report(kind, who=who, **parameters)).decode("utf-8-sig")
+        return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def a_school(place: Place) -> School:
+    admin, trainer = place.the(Role.ADMIN), place.the(Role.TRAINER)
+    given = {"code": "7B", "name": "Class 7B", "trainer_ids": [str(trainer.user_id)]}
+    school = School(place, admin.made("/api/groups/", given)["id"], trainer)
+    for code, given_name, family_name in (("R1", "Asha", "Rao"), ("R2", "Ravi", "Iyer"), ("R3", "Anna", "Silva")):
+        guardian = {
+            "name": f"Guardian {family_name}",
+            "phone": "+91 98765 43210",
+            "email": f"{code}@example.org".lower(),
+        }
+        person = {"code": code, "given_name": given_name, "family_name": family_name, "guardians": [guardian]}
+        student_id = admin.made("/api/students/", person)["id"]
+        term = {"student_id": student_id, "begins_on": str(TODAY - timedelta(days=60))}
+        admin.made(f"/api/groups/{school.group_id}/enrolments/", term)
+        school.people[given_name.lower()] = student_id
+    return school
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fonts():
+    """What reports are printed in."""
+    assert packages.fonts() == []
+
+
+@pytest.fixture
+def school(place) -> School:
+    return a_school(place)

@@ -1,0 +1,31 @@
+"""Makes a report a row a step, slowly enough to be killed in the middle: ``slow_worker.py ORGANIZATION JOB``."""
+
+import sys
+import time
+from uuid import UUID
+
+from campshub.app import create_app
+from campshub.config import load_settings
+from campshub.core.jobs.running import run_one
+from campshub.reports.kinds import all_kinds
+from campshub.reports.service import making
+
+gather = making._gather
+
+
+def slowly(*given):
+    time.sleep(0.2)
+    return gather(*given)
+
+
+def main():
+    making.PART_ROWS, making._gather = 1, slowly
+    for kind in all_kinds().values():
+        type(kind).at_once = 1
+    app = create_app(load_settings())
+    with app.app_context():
+        run_one(app.extensions["campshub"], UUID(sys.argv[1]), UUID(sys.argv[2]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""The formats: nothing that someone wrote becomes a formula, and what is a number or a date is one."""
+
+import csv as plain_csv
+import io
+from datetime import UTC, date, datetime, time
+
+import openpyxl
+import pytest
+
+from campshub.reports.document import Chart, Column, Document, Is
+from campshub.reports.formats import csv, xlsx
+
+COLUMNS = (
+    Column("Member"),
+    Column("Phone"),
+    Column("Born", Is.DATE),
+    Column("In", Is.TIME),
+    Column("Marks", Is.NUMBER),
+    Column("%", Is.PERCENT),
+)
+AT = datetime(2026, 11, 18, 6, 30, tzinfo=UTC)
+HEAD = Document("Roster", "Hill Camp", COLUMNS, AT, ("Class 7B", "2026-11-18"))
+PERILS = [
+    "=1+1",
+    '=HYPERLINK("http://x","y")',
+    "+1+1",
+    "-1+1",
+    "@SUM(A1)",
+    "\t=1+1",
+    "\r=1+1",
+    "\n=1+1",
+    " =1+1",
+    "\uff1d1+1",
+]
+
+
+def row(name="Asha Rao", phone="+91 98765 43210"):
+    return [name, phone, "2012-05-06", "09:05", -3, 0.905]
+
+
+def as_csv(*rows):
+    out = io.BytesIO()
+    assert csv.write(out, HEAD, rows).rows == len(rows)
+    return out.getvalue()
+
+
+def as_xlsx(*rows, document=HEAD, **options):
+    out = io.BytesIO()
+    assert xlsx.write(out, document, rows, **options).rows == len(rows)
+    return openpyxl.load_workbook(io.BytesIO(out.getvalue()))
+
+
+def test_a_csv_file_begins_with_its_mark_and_ends_its_lines_as_the_rule_says():
+    kept = as_csv(row("Größe, „x“"), row('a "quoted"\nname'))
+
+    assert kept.startswith("\ufeffMember,Phone".encode())
+    assert kept.count(b"\r\n") == 3
+    told = list(plain_csv.reader(io.StringIO(kept.decode("utf-8-sig"), newline="")))
+    assert told[1] == ["Größe, „x“", "'+91 98765 43210", "2012-05-06", "09:05", "-3", "90.5"]
+    assert told[2][0] == 'a "quoted"\nname'
+
+
+@pytest.mark.parametrize("peril", PERILS)
+def test_nothing_becomes_a_formula(peril):
+    told = list(plain_csv.reader(io.StringIO(as_csv(row(peril)).decode("utf-8-sig"), newline="")))
+    sheet = as_xlsx(row(peril)).active
+
+    assert told[1][0] == f"'{peril}"
+    cell = sheet.cell(sheet.max_row, 1)
+    value = cell.value.replace("_x000D_", "\r")  # as the format writes it
+    assert (cell.data_type, value.strip(), cell.quotePrefix) == ("s", peril.strip(), True)
+
+
+def test_a_sheet_has_real_dates_and_numbers_below_titles_that_stay():
+    book = as_xlsx(row(), row("राजेश कुमार"))
+    sheet = book.active
+
+    titles = next(r for r in sheet.iter_rows() if r[0].value == "Member")
+    assert sheet.freeze_panes == f"A{titles[0].row + 1}"
+    told = [cell.value for cell in sheet[titles[0].row + 1]]
+    assert told == ["Asha Rao", "+91 98765 43210", datetime(2012, 5, 6), time(9, 5), -3, 0.905]  # noqa: DTZ001 - a date
+    assert sheet[titles[0].row + 1][2].number_format == "yyyy-mm-dd"
+    assert sheet[titles[0].row + 2][0].value == "राजेश कुमार"
+    assert [sheet.cell(n, 1).value for n in range(1, 5)] == ["Roster", "Hill Camp", "Class 7B", "2026-11-18"]
+    assert sheet.column_dimensions["A"].width > 8
+
+
+def test_a_full_sheet_is_followed_by_another():
+    book = as_xlsx(*(row(f"Member {n}") for n in range(25)), most_rows=17)
+
+    assert book.sheetnames == ["Report", "Report 2", "Report 3"]
+    found = [r[0].value for sheet in book for r in sheet.iter_rows() if str(r[0].value).startswith("Member ")]
+    assert found == [f"Member {n}" for n in range(25)]
+
+
+def test_a_chart_stands_on_a_sheet_of_its_own_beside_its_figures():
+    document = Document(
+        "History", "Hill Camp", COLUMNS, AT, chart=Chart("By month", [("=2026-10", 90.0), ("2026-11", 80.5)])
+    )
+
+    book = as_xlsx(row(), document=document)
+
+    assert [[cell.value for cell in r] for r in book["Chart"].iter_rows(max_col=2)] == [
+        ["=2026-10", 90.0],
+        ["2026-11", 80.5],
+    ]
+    assert book["Chart"]["A1"].data_type == "s"
+    assert len(book["Chart"]._charts) == 1
+
+
+def test_a_report_without_rows_still_says_what_it_is():
+    assert as_csv().decode("utf-8-sig").strip() == "Member,Phone,Born,In,Marks,%"
+    assert as_xlsx().active.cell(1, 1).value == "Roster"
+    assert date(2012, 5, 6).isoformat() == row()[2]

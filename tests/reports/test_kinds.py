@@ -1,0 +1,231 @@
+"""What each kind of report says, against what was worked out by hand, for several roles and organizations."""
+
+from datetime import timedelta
+
+import pytest
+
+from campshub.core.security.permissions import Role
+from campshub.reports.kinds import all_kinds
+from tests.reports.conftest import MONDAY, TODAY, a_school
+
+DAYS = [MONDAY + timedelta(days=n) for n in range(5)]
+WEEK = {"from": str(DAYS[0]), "to": str(DAYS[4])}
+
+
+@pytest.fixture
+def marked(school):
+    """Four days of marks, twice on the second day."""
+    school.mark(DAYS[0], asha="present", ravi="absent", anna="late")
+    school.mark(DAYS[1], asha="present", ravi="absent", anna="excused")
+    school.mark(DAYS[1], "14:00", asha="left_early", ravi="present")
+    school.mark(DAYS[2], asha="absent", ravi="absent", anna="absent")
+    school.mark(DAYS[3], asha="absent", ravi="excused", anna="present")
+    return school
+
+
+def test_a_register_has_a_line_a_member_and_a_column_a_day(marked):
+    rows = marked.rows("attendance_register", group_id=marked.group_id, **WEEK)
+
+    days = [f"{day.day} {'MTWTF'[n]}" for n, day in enumerate(DAYS)]
+    told = [[row[title] for title in ("Member", "Roll no", *days, "P", "A", "L", "E", "LE", "%")] for row in rows]
+    assert told == [  # by family name
+        ["Ravi Iyer", "R2", "A", "AP", "A", "E", "", "1", "3", "0", "1", "0", "25.0"],  # 1 of 4: excused is not rated
+        ["Asha Rao", "R1", "P", "PLE", "A", "A", "", "2", "2", "0", "0", "1", "60.0"],
+        ["Anna Silva", "R3", "L", "E", "A", "P", "", "1", "1", "1", "1", "0", "66.7"],
+    ]
+
+
+def test_whoever_joined_later_or_left_before_is_in_no_register(marked, student):
+    for begins, ends in (
+        (DAYS[4] + timedelta(days=1), None),
+        (DAYS[0] - timedelta(days=9), DAYS[0] - timedelta(days=1)),
+    ):
+        term = {"student_id": student()["id"], "begins_on": str(begins), "ends_on": str(ends) if ends else None}
+        marked.admin.made(f"/api/groups/{marked.group_id}/enrolments/", term)
+
+    assert len(marked.rows("attendance_register", group_id=marked.group_id, **WEEK)) == 3
+
+
+def test_the_absent_of_a_day_are_told_with_whom_to_call(marked):
+    rows = marked.rows("absent_today", on=str(DAYS[2]))
+
+    assert [list(row.values()) for row in rows] == [
+        [
+            f"{given} {family}",
+            "Class 7B",
+            code,
+            "absent",
+            "",
+            f"Guardian {family}",
+            "'+91 98765 43210",  # readable, and no formula
+            f"{code.lower()}@example.org",
+            in_a_row,
+        ]
+        # Ravi was there in the afternoon before; what is excused neither counts nor ends it.
+        for given, family, code, in_a_row in (
+            ("Ravi", "Iyer", "R2", "1"),
+            ("Asha", "Rao", "R1", "1"),
+            ("Anna", "Silva", "R3", "1"),
+        )
+    ]
+    later = {row["Member"]: row["Absences in a row"] for row in marked.rows("absent_today", on=str(DAYS[3]))}
+    assert later == {"Ravi Iyer": "1", "Asha Rao": "2"}
+
+
+def test_a_roster_is_as_of_its_date(marked, student):
+    term = {"student_id": student(code="R4")["id"], "begins_on": str(TODAY)}
+    marked.admin.made(f"/api/groups/{marked.group_id}/enrolments/", term)
+
+    before = marked.rows("roster", group_id=marked.group_id, on=str(DAYS[0]))
+    now = marked.rows("roster", group_id=marked.group_id, on=str(TODAY))
+
+    assert [row["Roll no"] for row in before] == ["R2", "R1", "R3"]
+    assert {row["Roll no"] for row in now} == {"R1", "R2", "R3", "R4"}
+    assert before[0]["Guardian's phone"] == "'+91 98765 43210"
+
+
+def test_a_students_attendance_is_told_mark_by_mark(marked):
+    rows = marked.rows("student_attendance", student_id=marked.people["ravi"], **WEEK)
+
+    assert [(row["Date"], row["Session"], row["Mark"]) for row in rows] == [
+        (str(DAYS[0]), "09:00", "absent"),
+        (str(DAYS[1]), "09:00", "absent"),
+        (str(DAYS[1]), "14:00", "present"),
+        (str(DAYS[2]), "09:00", "absent"),
+        (str(DAYS[3]), "09:00", "excused"),
+    ]
+
+
+def test_every_mark_can_be_had_as_a_list(marked):
+    rows = marked.rows("attendance_records", **WEEK)
+
+    assert len(rows) == 14
+    assert [row["Member"] for row in rows if row["Date"] == str(DAYS[3])] != []
+    one = marked.rows("attendance_records", student_id=marked.people["anna"], **WEEK)
+    assert [row["Mark"] for row in one] == ["late", "excused", "absent", "present"]
+
+
+def test_a_students_training_is_told_by_exercise_without_warm_ups_in_its_volume(school):
+    press = school.admin.made("/api/exercises/", {"name": "Press", "equipment": "barbell"})["id"]
+    log = {
+        "student_id": school.people["asha"],
+        "started_at": f"{DAYS[0]}T06:00:00Z",
+        "title": "Push",
+        "exercises": [
+            {
+                "exercise_id": press,
+                "sets": [
+                    {"type": "warm_up", "reps": 10, "load": "20", "load_unit": "kg"},
+                    {"reps": 5, "load": "60", "load_unit": "kg"},
+                    {"reps": 4, "load": "62.5", "load_unit": "kg"},
+                ],
+            }
+        ],
+    }
+    school.admin.made("/api/workout-logs/", log)
+
+    rows = school.rows("student_training", student_id=school.people["asha"], **WEEK)
+
+    assert [list(row.values()) for row in rows] == [[str(DAYS[0]), "Push", "Press", "3", "19", "62.5", "550.0"]]
+
+
+def test_a_trainer_sees_their_groups_alone(marked, student):
+    other_group = marked.admin.made("/api/groups/", {"code": "8C", "name": "Class 8C"})["id"]
+    stranger = student(code="X1")["id"]
+    marked.admin.made(f"/api/groups/{other_group}/enrolments/", {"student_id": stranger, "begins_on": str(DAYS[0])})
+    given = {"group_id": other_group, "local_date": str(DAYS[2]), "slot": "09:00", "status": "open"}
+    session = marked.admin.made("/api/attendance/sessions/", given)["id"]
+    records = {"records": [{"student_id": stranger, "code": "absent"}]}
+    assert marked.admin.put(f"/api/attendance/sessions/{session}/records/", records).status == 200
+    trainer = marked.trainer
+
+    assert len(marked.rows("absent_today", on=str(DAYS[2]))) == 4
+    assert len(marked.rows("absent_today", who=trainer, on=str(DAYS[2]))) == 3
+    assert len(marked.rows("attendance_register", who=trainer, group_id=marked.group_id, **WEEK)) == 3
+    for kind, parameters in (
+        ("attendance_register", {"group_id": other_group, **WEEK}),
+        ("roster", {"group_id": other_group}),
+        ("student_attendance", {"student_id": stranger, **WEEK}),
+        ("student_training", {"student_id": stranger}),
+        ("attendance_records", {"group_id": other_group}),
+        ("absent_today", {"group_id": other_group}),
+    ):
+        answer = trainer.post("/api/reports/", {"kind": kind, "format": "csv", "parameters": parameters})
+        assert (answer.status, answer.problem["code"]) == (422, "unknown_reference"), kind
+
+
+def test_a_role_without_attendance_has_no_register(marked):
+    nutritionist = marked.place.the(Role.NUTRITIONIST)
+    asked = {"kind": "attendance_register", "format": "csv", "parameters": {"group_id": marked.group_id}}
+
+    answer = nutritionist.post("/api/reports/", asked)
+
+    assert (answer.status, answer.problem["code"]) == (403, "kind_not_yours")
+    assert len(marked.rows("roster", who=nutritionist, group_id=marked.group_id)) == 3
+    assert marked.place.the(Role.CLIENT).post("/api/reports/", asked).status == 403
+
+
+def test_another_organization_is_in_no_report(marked, other):
+    theirs = a_school(other)
+    theirs.mark(DAYS[2], asha="absent")
+
+    assert len(marked.rows("absent_today", on=str(DAYS[2]))) == 3
+    assert len(theirs.rows("absent_today", on=str(DAYS[2]))) == 1
+    for kind, parameters in (
+        ("attendance_register", {"group_id": theirs.group_id}),
+        ("student_attendance", {"student_id": theirs.people["asha"]}),
+    ):
+        answer = marked.admin.post("/api/reports/", {"kind": kind, "format": "csv", "parameters": parameters})
+        assert (answer.status, answer.problem["code"]) == (422, "unknown_reference")
+
+
+def test_parameters_that_a_kind_does_not_take_or_lacks_are_named(school):
+    def pointers(kind, **parameters):
+        return school.admin.post("/api/reports/", {"kind": kind, "format": "csv", "parameters": parameters}).pointers
+
+    assert pointers("roster") == {"/parameters/group_id"}
+    assert pointers("roster", group_id=school.group_id, student_id=school.people["asha"]) == {"/parameters/student_id"}
+    assert pointers("roster", group_id=school.group_id, period="today", on=str(TODAY)) == {"/parameters/period"}
+    register = {"group_id": school.group_id}
+    assert pointers("attendance_register", **register, **{"from": "2026-03-02", "to": "2026-03-01"}) == {
+        "/parameters/to"
+    }
+    assert pointers("attendance_register", **register, **{"from": "2026-03-01", "to": "2026-04-01"}) == {
+        "/parameters/to"
+    }
+    assert pointers("attendance_register", **register, nonsense="x") == {"/parameters/nonsense"}
+
+
+def test_what_is_said_of_dates_is_resolved_when_it_is_asked_for(school):
+    asked = {
+        "kind": "attendance_register",
+        "format": "csv",
+        "parameters": {"group_id": school.group_id, "period": "last_month"},
+    }
+
+    made = school.admin.post("/api/reports/", asked).json
+
+    first, last = (made["parameters"][name] for name in ("from", "to"))
+    assert first.endswith("-01")
+    assert first < last < str(TODAY.replace(day=1))
+
+
+def test_a_kind_that_reads_in_parts_loses_and_repeats_nobody(marked, monkeypatch):
+    whole = {name: marked.rows(name, **given) for name, given in _asked(marked).items()}
+    for kind in all_kinds().values():
+        monkeypatch.setattr(type(kind), "at_once", 1)
+    monkeypatch.setattr("campshub.reports.service.making.PART_ROWS", 1)
+
+    assert {name: marked.rows(name, **given) for name, given in _asked(marked).items()} == whole
+    assert all(len(rows) > 1 for rows in whole.values())
+
+
+def _asked(school):
+    group, person = {"group_id": school.group_id}, {"student_id": school.people["ravi"]}
+    return {
+        "attendance_register": {**group, **WEEK},
+        "attendance_records": WEEK,
+        "absent_today": {"on": str(DAYS[2])},
+        "roster": group,
+        "student_attendance": {**person, **WEEK},
+    }

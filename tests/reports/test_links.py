@@ -1,0 +1,214 @@
+"""Links: signed, short-lived, and good only while whoever they were made for may have the report."""
+
+import base64
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from campshub.core.db.base import new_id
+from campshub.core.security.permissions import Role
+from campshub.reports import links
+from tests.conftest import Client
+from tests.reports.conftest import TODAY
+
+
+@pytest.fixture
+def report(school):
+    return school.report("roster", group_id=school.group_id)
+
+
+def fetched(school, url):
+    answer = Client(school.place.app).get(url)
+    return answer.status if answer.status == 200 else (answer.status, answer.problem["code"])
+
+
+def signed(school, report, **changes):
+    given = {
+        "organization_id": school.place.id,
+        "report_id": UUID(report["id"]),
+        "user_id": school.admin.user_id,
+        "expires_at": datetime.now(UTC) + timedelta(minutes=5),
+        **changes,
+    }
+    secret = school.place.app.extensions["campshub"].settings.secret_key
+    return f"/api/reports/{given['report_id']}/file/?token={links.sign(secret, links.Link(**given))}"
+
+
+def test_a_file_is_handed_out_as_one_and_kept_nowhere_on_the_way(school, report):
+    answer = Client(school.place.app).get(report["download"]["url"])
+
+    assert answer.status == 200
+    assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
+    name = f"roster-{report['created_at'][:10]}.csv"
+    assert answer.headers["Content-Disposition"] == f"attachment; filename=\"{name}\"; filename*=UTF-8''{name}"
+    assert (answer.headers["X-Content-Type-Options"], answer.headers["Cache-Control"]) == ("nosniff", "no-store")
+    assert int(answer.headers["Content-Length"]) == report["bytes"] == len(answer.response.get_data())
+
+
+@pytest.mark.parametrize(("format", "begins"), [("pdf", b"%PDF-"), ("xlsx", b"PK\x03\x04"), ("csv", b"\xef\xbb\xbf")])
+def test_each_format_comes_through_the_worker(school, format, begins):
+    report = school.report("roster", format, group_id=school.group_id)
+
+    kept = school.file(report)
+    assert kept.startswith(begins)
+    assert (report["done"], report["total"], len(kept)) == (3, 3, report["bytes"])
+
+
+def test_what_lies_in_the_storage_is_sealed(school, report):
+    platform = school.place.app.extensions["campshub"]
+    folder = Path(platform.settings.storage_url, str(school.place.id), "reports", report["id"])
+
+    kept = [path.read_bytes() for path in folder.iterdir()]
+    assert kept
+    assert not any(b"Asha" in one or b"Member" in one for one in kept)
+
+
+def test_each_look_makes_a_new_link_that_ends_soon(school, report):
+    until = datetime.fromisoformat(report["download"]["expires_at"])
+    assert timedelta(minutes=14) < until - datetime.now(UTC) < timedelta(minutes=16)
+
+    time.sleep(1.1)  # a link's time is told in seconds
+    assert school.admin.get(f"/api/reports/{report['id']}/").json["download"]["url"] != report["download"]["url"]
+
+
+def test_a_changed_link_opens_nothing(school, report):
+    url = report["download"]["url"]
+    head, _, token = url.partition("token=")
+    raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+
+    for index in (0, 20, 40, 50, 60, len(raw) - 1):  # organization, report, user, time, signature
+        changed = bytes([*raw[:index], raw[index] ^ 1, *raw[index + 1 :]])
+        wrong = base64.urlsafe_b64encode(changed).rstrip(b"=").decode()
+        assert fetched(school, f"{head}token={wrong}") == (404, "not_found"), index
+    for token in ("", "x", "é", "a" * 150):
+        assert Client(school.place.app).get(f"{head}token={token}").status == 404
+    assert Client(school.place.app).get(head.rstrip("?")).status == 422
+
+
+def test_a_link_opens_its_own_report_alone(school, report):
+    other = school.report("roster", group_id=school.group_id)
+    token = report["download"]["url"].partition("token=")[2]
+
+    assert fetched(school, f"/api/reports/{other['id']}/file/?token={token}") == (404, "not_found")
+    assert fetched(school, signed(school, {"id": str(new_id())})) == (404, "not_found")
+
+
+def test_a_link_whose_time_is_over_says_so(school, report):
+    url = signed(school, report, expires_at=datetime.now(UTC) - timedelta(seconds=1))
+
+    assert fetched(school, url) == (410, "link_expired")
+    assert fetched(school, signed(school, report)) == 200
+
+
+def test_another_organization_has_nothing_of_it(school, report, other):
+    theirs = other.the(Role.ADMIN)
+
+    assert theirs.get(f"/api/reports/{report['id']}/").status == 404
+    assert theirs.delete(f"/api/reports/{report['id']}/").status == 404
+    for changes in ({"organization_id": other.id}, {"user_id": theirs.user_id}):
+        assert fetched(school, signed(school, report, **changes)) == (404, "not_found")
+
+
+def test_a_link_ends_with_the_membership_of_whoever_has_it(school):
+    trainer = school.trainer
+    report = school.report("roster", who=trainer, group_id=school.group_id)
+    url = report["download"]["url"]
+    assert fetched(school, url) == 200
+
+    assert school.admin.patch(f"/api/users/{trainer.user_id}/", {"status": "disabled"}).status == 200
+
+    assert fetched(school, url) == (404, "not_found")
+
+
+def test_whoever_sees_less_by_now_has_the_report_no_more(school):
+    someone = school.place.someone(Role.ADMIN)
+    report = school.report("roster", who=someone, group_id=school.group_id)
+    url = report["download"]["url"]
+
+    assert school.admin.patch(f"/api/users/{someone.user_id}/", {"role": "trainer"}).status == 200
+
+    assert fetched(school, url) == (404, "not_found")
+    assert someone.get(f"/api/reports/{report['id']}/").json["download"] is None
+
+
+def test_reports_are_ones_own_but_for_who_runs_the_place(school):
+    mine = school.report("roster", who=school.trainer, group_id=school.group_id)
+    nutritionist = school.place.the(Role.NUTRITIONIST)
+    theirs = school.report("roster", who=nutritionist, group_id=school.group_id)
+
+    def listed(who):
+        return {one["id"] for one in who.get("/api/reports/").json["items"]}
+
+    assert listed(school.trainer) == {mine["id"]}
+    assert listed(nutritionist) == {theirs["id"]}  # sees all of the organization's students, and no other's reports
+    assert listed(school.admin) == {mine["id"], theirs["id"]}
+    assert nutritionist.get(f"/api/reports/{mine['id']}/").status == 404
+    assert fetched(school, signed(school, mine, user_id=nutritionist.user_id)) == (404, "not_found")
+    assert fetched(school, signed(school, mine)) == 200
+
+
+def test_a_removed_report_is_gone_with_its_files(school, report):
+    platform = school.place.app.extensions["campshub"]
+    folder = f"{school.place.id}/reports/{report['id']}"
+    assert platform.storage.folder(folder)
+
+    assert school.admin.delete(f"/api/reports/{report['id']}/").status == 204
+    assert fetched(school, report["download"]["url"]) == (404, "not_found")
+    school.work_off()
+    assert platform.storage.folder(folder) == []
+
+
+def test_parts_are_gone_when_the_report_is_there(school, report):
+    platform = school.place.app.extensions["campshub"]
+    school.work_off()
+
+    names = platform.storage.folder(f"{school.place.id}/reports/{report['id']}")
+    assert [name.partition("-")[0] for name in names] == ["file"]
+    assert school.file(report).startswith(b"\xef\xbb\xbf")
+
+
+def test_a_refused_report_says_why(school):
+    trainer = school.trainer
+    asked = trainer.post(
+        "/api/reports/", {"kind": "roster", "format": "csv", "parameters": {"group_id": school.group_id}}
+    ).json
+    assert school.admin.patch(f"/api/users/{trainer.user_id}/", {"status": "disabled"}).status == 200
+
+    school.work(asked["job_id"])
+
+    told = school.admin.get(f"/api/reports/{asked['id']}/").json
+    assert (told["state"], told["problem"], told["download"]) == ("refused", "asker_gone", None)
+
+
+def test_a_role_that_was_lost_in_the_meantime_refuses_the_report(school):
+    someone = school.place.someone(Role.ADMIN)
+    body = {"kind": "absent_today", "format": "csv", "parameters": {"on": str(TODAY)}}
+    asked = someone.post("/api/reports/", body).json
+    assert school.admin.patch(f"/api/users/{someone.user_id}/", {"role": "nutritionist"}).status == 200
+
+    school.work(asked["job_id"])
+
+    told = school.admin.get(f"/api/reports/{asked['id']}/").json
+    assert (told["state"], told["problem"]) == ("refused", "kind_not_yours")
+
+
+def test_a_key_has_what_was_asked_for_with_it_and_nothing_else_of_its_maker(school, report):
+    maker = school.signed_in(school.admin)
+    allowed = {"permissions": ["reports:read", "reports:write", "groups:read", "students:read"], "scope": "all"}
+    made = maker.made("/api/api-keys/", {"name": "Office", "expires_in_days": 1, **allowed})
+    program = Client(school.place.app, {"Authorization": f"Bearer {made['key']}"})
+
+    theirs = school.report("roster", who=program, group_id=school.group_id)
+
+    assert [one["id"] for one in program.get("/api/reports/").json["items"]] == [theirs["id"]]
+    assert program.get(f"/api/reports/{report['id']}/").status == 404
+    assert fetched(school, theirs["download"]["url"]) == 200
+    again = program.post(
+        "/api/reports/", {"kind": "roster", "format": "csv", "parameters": {"group_id": school.group_id}}
+    ).json
+    assert maker.delete(f"/api/api-keys/{made['id']}/").status == 204
+    school.work(again["job_id"])
+    assert school.admin.get(f"/api/reports/{again['id']}/").json["problem"] == "asker_gone"

@@ -1,0 +1,197 @@
+"""Making: killed, it goes on where it was; removed, it leaves nothing; and when its time is over it goes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from campshub.core.db.work import unit_of_work
+from campshub.core.jobs.models import Job
+from campshub.core.jobs.running import Outcome, run_one
+from campshub.reports.kinds import all_kinds
+from campshub.reports.service import cleanup, making
+from tests.conftest import ROOT
+from tests.reports.conftest import MONDAY
+
+PATIENCE_S = 60
+
+
+@pytest.fixture
+def marked(school):
+    for number in range(4):
+        school.mark(MONDAY + timedelta(days=number), asha="present", ravi="absent", anna="late")
+    return school
+
+
+def asked(school, kind="attendance_records", **parameters):
+    parameters = parameters or {"from": str(MONDAY), "to": str(MONDAY + timedelta(days=6))}
+    return school.admin.post("/api/reports/", {"kind": kind, "format": "csv", "parameters": parameters}).json
+
+
+def folder_of(school, report):
+    return f"{school.place.id}/reports/{report['id']}"
+
+
+def progress(school, report):
+    with school.place.app.app_context(), unit_of_work(organization_id=school.place.id, read_only=True) as session:
+        job = session.get(Job, (school.place.id, UUID(report["job_id"])))
+        return job.done, (job.position or {}).get("parts", [])
+
+
+def test_a_worker_that_is_killed_has_another_go_on_where_it_was(marked, stack, database, monkeypatch):
+    expected = marked.rows("attendance_records", **{"from": str(MONDAY), "to": str(MONDAY + timedelta(days=6))})
+    report = asked(marked)
+    environment = {**os.environ, **stack.environment(database), "JOB_CLAIM_S": "1", "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "tests/reports/slow_worker.py", str(marked.place.id), report["job_id"]]
+    with subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as worker:
+        until = time.monotonic() + PATIENCE_S
+        while progress(marked, report)[0] < 3 and time.monotonic() < until:
+            time.sleep(0.05)
+        worker.send_signal(signal.SIGKILL)
+    done, parts = progress(marked, report)
+    assert 3 <= done < len(expected) == 12
+    assert len(parts) == done
+    shown = marked.admin.get(f"/api/reports/{report['id']}/").json
+    assert (shown["state"], shown["done"]) == ("running", done)
+
+    gathered = []
+    gather = making._gather
+    monkeypatch.setattr(making, "_gather", lambda *given: gathered.append(given[2]["rows"]) or gather(*given))
+    with marked.place.app.app_context():
+        platform = marked.place.app.extensions["campshub"]
+        while run_one(platform, marked.place.id, UUID(report["job_id"])) is not Outcome.DONE:
+            assert time.monotonic() < until
+            time.sleep(0.2)  # until the claim of whoever died is over
+
+    assert gathered[0] == done, "what was gathered is not gathered again"
+    ready = marked.admin.get(f"/api/reports/{report['id']}/").json
+    text = marked.file(ready).decode("utf-8-sig")
+    assert [line.split(",")[1] for line in text.splitlines()[1:]] == [row["Member"] for row in expected]
+
+
+def test_an_attempt_whose_claim_is_over_changes_nothing(marked, monkeypatch):
+    """Its files have names of their own, so what it writes too late is nobody's."""
+    report = asked(marked)
+    path = folder_of(marked, report)
+    platform = marked.place.app.extensions["campshub"]
+    spool = making.Spool(platform.storage, platform.file_keys, path)
+    spool.add([["2020-01-01", "Nobody", *[None] * 8]], None)
+
+    marked.work(report["job_id"])
+
+    ready = marked.admin.get(f"/api/reports/{report['id']}/").json
+    assert b"Nobody" not in marked.file(ready)
+    marked.work_off()
+    assert len(platform.storage.folder(path)) == 1
+
+
+def test_a_report_that_was_removed_while_it_was_made_leaves_nothing(marked, monkeypatch):
+    report = asked(marked)
+    put = making.put
+
+    def removed_meanwhile(*given):
+        assert marked.admin.delete(f"/api/reports/{report['id']}/").status == 204
+        return put(*given)
+
+    monkeypatch.setattr(making, "put", removed_meanwhile)
+    marked.work(report["job_id"])
+
+    assert marked.place.app.extensions["campshub"].storage.folder(folder_of(marked, report)) == []
+
+
+def test_a_job_that_is_cancelled_shows_in_its_report(marked):
+    report = asked(marked)
+
+    assert marked.admin.delete(f"/api/jobs/{report['job_id']}/").status in (200, 202, 204)
+
+    assert marked.admin.get(f"/api/reports/{report['id']}/").json["state"] == "cancelled"
+
+
+def test_where_to_look_is_told_with_202(marked):
+    body = {"kind": "attendance_records", "format": "pdf", "parameters": {"period": "last_week"}}
+    answer = marked.admin.post("/api/reports/", body)
+
+    assert (answer.status, answer.headers["Location"]) == (202, f"/api/jobs/{answer.json['job_id']}/")
+    assert marked.admin.get(answer.headers["Location"]).json["state"] == "queued"
+    marked.work(answer.json["job_id"])
+    job = marked.admin.get(answer.headers["Location"]).json
+    assert (job["state"], job["done"], job["total"]) == ("succeeded", 12, 12)
+    assert job["result"]["url"] == f"/api/reports/{answer.json['id']}/"
+
+
+def test_what_a_job_keeps_of_its_place_names_nobody(marked, sql):
+    """A row by which the next part is found holds a name; it is in the sealed part, not in the table of jobs."""
+    report = asked(marked, "absent_today", on=str(MONDAY))
+    marked.work(report["job_id"])
+
+    (position,) = sql("SELECT position::text || result::text FROM jobs WHERE id = %s", UUID(report["job_id"]))
+    assert "iyer" not in str(position).lower()
+
+
+def test_a_report_goes_when_its_time_is_over(marked, sql):
+    platform = marked.place.app.extensions["campshub"]
+    old, new = (marked.report("roster", group_id=marked.group_id) for _ in range(2))
+    sql("UPDATE reports SET expires_at = now() WHERE id = %s RETURNING id", UUID(old["id"]))
+
+    with marked.place.app.app_context():
+        assert cleanup.expire(datetime.now(UTC)) >= 1
+    marked.work_off()
+
+    assert marked.admin.get(f"/api/reports/{old['id']}/").status == 404
+    assert platform.storage.folder(folder_of(marked, old)) == []
+    assert marked.file(marked.admin.get(f"/api/reports/{new['id']}/").json)
+
+
+def test_files_of_no_report_are_swept_up_and_others_stay(marked, sql):
+    platform = marked.place.app.extensions["campshub"]
+    kept, lost = (marked.report("roster", group_id=marked.group_id) for _ in range(2))
+    beside = f"{marked.place.id}/archives/month"
+    with platform.storage.open_write(beside) as file:
+        file.write(b"not a report's")
+    sql("DELETE FROM reports WHERE id = %s RETURNING id", UUID(lost["id"]))  # as erasing an organization does
+
+    with marked.place.app.app_context():
+        assert cleanup.sweep_orphans(platform) >= 1
+
+    assert platform.storage.folder(folder_of(marked, lost)) == []
+    assert marked.file(kept)
+    assert platform.storage.exists(beside)
+
+
+def test_all_reports_of_a_place_go_at_once_when_someone_is_erased(marked, other):
+    report = marked.report("roster", group_id=marked.group_id)
+    told = marked.place.app.test_cli_runner().invoke(
+        args=["reports", "forget", "--organization", str(marked.place.id), "--yes", "--json"]
+    )
+    marked.work_off()
+
+    assert (told.exit_code, told.output.strip()) == (0, '{"removed":1}')
+    assert marked.admin.get("/api/reports/").json["items"] == []
+    assert marked.place.app.extensions["campshub"].storage.folder(folder_of(marked, report)) == []
+
+
+def test_operators_make_a_report_into_a_file(marked, tmp_path):
+    runner = marked.place.app.test_cli_runner()
+    file = tmp_path / "register.csv"
+    words = ["--kind", "attendance_register", "--organization", str(marked.place.id), "--group", marked.group_id]
+    dates = ["--from", str(MONDAY), "--to", str(MONDAY + timedelta(days=6))]
+    made = runner.invoke(args=["reports", "make", *words, *dates, "--format", "csv", "--output", str(file)])
+
+    assert made.exit_code == 0, made.output
+    assert made.output.startswith(f"{file}: 3 rows, ")
+    assert file.read_bytes().startswith(b"\xef\xbb\xbfMember,Roll no,")
+    assert file.stat().st_mode & 0o077 == 0
+    wrong = runner.invoke(args=["reports", "make", "--kind", "roster", *words[2:4], "--format", "csv", "--output", "x"])
+    assert (wrong.exit_code, wrong.output.count("\n")) == (1, 1)
+    assert "/parameters/group_id" in wrong.output
+
+
+def test_operators_are_told_the_kinds(app):
+    told = app.test_cli_runner().invoke(args=["reports", "kinds"])
+
+    assert [line.split()[0] for line in told.output.splitlines()] == sorted(all_kinds())

@@ -1,0 +1,231 @@
+"""Schedules: on time by the organization's clock, once each, to those who may, and never as someone who may not."""
+
+import email
+import email.policy
+import re
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from campshub.core.security.permissions import Role
+from campshub.reports.dates import PERIODS, next_slot
+from campshub.reports.service.schedules import make_due
+from tests.conftest import Client
+from tests.reports.conftest import TODAY
+
+
+def times(zone, after, count, **when):
+    """Return a schedule's next times, each by the clock of its place and in UTC."""
+    schedule = SimpleNamespace(**{"frequency": "daily", "weekday": None, "day": None, "local_time": "02:30", **when})
+    at, found = datetime.fromisoformat(after).replace(tzinfo=UTC), []
+    for _ in range(count):
+        at = next_slot(schedule, zone, at)
+        found.append(f"{at:%m-%d %H:%M}")
+    return found
+
+
+def test_an_hour_that_the_clocks_skip_is_made_up_for_right_after_it():
+    # In Berlin 2026-03-29 has no 02:30: the clocks go from 02:00 to 03:00.
+    assert times("Europe/Berlin", "2026-03-27T12:00", 3) == ["03-28 01:30", "03-29 01:30", "03-30 00:30"]
+
+
+def test_an_hour_that_comes_twice_counts_once():
+    # In Berlin 2026-10-25 has 02:30 twice, at 00:30 and 01:30 UTC.
+    assert times("Europe/Berlin", "2026-10-23T12:00", 4) == ["10-24 00:30", "10-25 00:30", "10-26 01:30", "10-27 01:30"]
+    assert times("Europe/Berlin", "2026-10-25T00:30", 1) == ["10-26 01:30"]
+
+
+def test_the_time_is_that_of_the_place_whatever_the_clocks_do():
+    assert times("America/New_York", "2026-03-06T00:00", 4, local_time="07:00") == [
+        *("03-06 12:00", "03-07 12:00"),
+        *("03-08 11:00", "03-09 11:00"),  # summer time from the 8th on
+    ]
+    assert times("Asia/Kolkata", "2026-11-18T01:29", 2, local_time="07:00") == ["11-18 01:30", "11-19 01:30"]
+    # Where midnight itself is skipped (Beirut, 2026-03-29), the day still has its report.
+    assert times("Asia/Beirut", "2026-03-27T23:00", 3, local_time="00:30") == [
+        "03-28 22:30",
+        "03-29 21:30",
+        "03-30 21:30",
+    ]
+
+
+def test_weeks_and_months_have_their_days():
+    weekly = {"frequency": "weekly", "weekday": 0, "local_time": "08:00"}
+    assert times("UTC", "2026-11-18T00:00", 2, **weekly) == ["11-23 08:00", "11-30 08:00"]
+    monthly = {"frequency": "monthly", "day": 31, "local_time": "08:00"}
+    assert times("UTC", "2026-01-31T08:00", 3, **monthly) == ["02-28 08:00", "03-31 08:00", "04-30 08:00"]
+
+
+@pytest.mark.parametrize(
+    ("period", "first", "last"),
+    [
+        ("today", "2026-03-01", "2026-03-01"),
+        ("yesterday", "2026-02-28", "2026-02-28"),
+        ("this_week", "2026-02-23", "2026-03-01"),
+        ("last_week", "2026-02-16", "2026-02-22"),
+        ("this_month", "2026-03-01", "2026-03-31"),
+        ("last_month", "2026-02-01", "2026-02-28"),
+        ("last_365_days", "2025-03-02", "2026-03-01"),
+    ],
+)
+def test_periods_are_what_people_mean_by_them(period, first, last):
+    sunday = datetime(2026, 3, 1, tzinfo=UTC).date()
+
+    assert tuple(map(str, PERIODS[period](sunday))) == (first, last)
+
+
+@pytest.fixture
+def due(school, monkeypatch):
+    """A maker of schedules whose time has come."""
+
+    def make(who=None, **given):
+        who = who or school.admin
+        body = {
+            "name": "Register",
+            "kind": "attendance_register",
+            "format": "pdf",
+            "parameters": {"group_id": school.group_id, "period": "last_month"},
+            "frequency": "daily",
+            "local_time": "07:30",
+            "recipient_ids": [str(school.trainer.user_id)],
+            **given,
+        }
+        return who.made("/api/report-schedules/", body)
+
+    return make
+
+
+def run_beat(school, schedule, days=1):
+    """Let a schedule's time come; return how many reports were asked for in this place."""
+    before = len(school.admin.get("/api/reports/?limit=200").json["items"])
+    at = datetime.fromisoformat(schedule["next_at"]) + timedelta(days=days - 1, minutes=1)
+    with school.place.app.app_context():
+        make_due(school.place.app.extensions["campshub"], at)
+    return len(school.admin.get("/api/reports/?limit=200").json["items"]) - before
+
+
+def letters(school):
+    """Return the letters that the place's trainer has been sent."""
+    folder = Path(school.place.app.extensions["campshub"].settings.mail_folder)
+    address = school.trainer.get("/api/me/").json["email"] if school.trainer.get("/api/me/").status == 200 else ""
+    read = (email.message_from_bytes(path.read_bytes(), policy=email.policy.default) for path in folder.glob("*.eml"))
+    return [one for one in read if one["To"] == address]
+
+
+def test_a_schedules_report_is_made_and_its_link_is_sent(school, due):
+    schedule = due()
+    assert run_beat(school, schedule) == 1
+    report = school.admin.get("/api/reports/").json["items"][0]
+
+    school.work(report["job_id"])
+    school.work_off()
+
+    assert report["schedule_id"] == schedule["id"]
+    assert report["parameters"]["to"] < str(TODAY.replace(day=1)), "last month, as of its time"
+    (letter,) = letters(school)
+    assert letter["Subject"] == "Register (Hill Camp)"
+    assert not letter.is_multipart(), "the file itself is not in it"
+    link = re.search(r"http\S+(/api/reports/\S+)", letter.get_content())[1]
+    answer = Client(school.place.app).get(link)
+    assert (answer.status, answer.response.get_data()[:5]) == (200, b"%PDF-")
+
+    assert school.admin.patch(f"/api/users/{school.trainer.user_id}/", {"role": "client"}).status == 200
+    assert Client(school.place.app).get(link).status == 404, "it ends with the permission"
+
+
+def test_two_beats_make_it_once_and_the_next_time_is_another(school, due):
+    schedule = due()
+    app, at = school.place.app, datetime.fromisoformat(schedule["next_at"])
+
+    def beat():
+        with app.app_context():
+            make_due(app.extensions["campshub"], at)
+
+    beats = [threading.Thread(target=beat) for _ in range(6)]
+    for one in beats:
+        one.start()
+    for one in beats:
+        one.join()
+
+    items = school.admin.get("/api/reports/").json["items"]
+    assert len(items) == 1
+    present = school.admin.get(f"/api/report-schedules/{schedule['id']}/").json
+    assert datetime.fromisoformat(present["next_at"]) == at + timedelta(days=1)
+    assert run_beat(school, present) == 1
+
+
+def test_times_that_were_missed_are_made_up_for_once(school, due):
+    schedule = due()
+
+    assert run_beat(school, schedule, days=10) == 1
+    assert run_beat(school, schedule, days=10) == 0
+
+
+def test_a_schedule_of_someone_who_may_not_any_more_is_paused(school, due):
+    mine = due(who=school.trainer)
+    assert school.admin.patch(f"/api/users/{school.trainer.user_id}/", {"status": "disabled"}).status == 200
+
+    assert run_beat(school, mine) == 0
+    assert school.admin.get(f"/api/report-schedules/{mine['id']}/").json["is_paused"] is True
+
+
+def test_a_recipient_who_may_not_read_reports_is_sent_nothing(school, due):
+    schedule = due()
+    assert run_beat(school, schedule) == 1
+    report = school.admin.get("/api/reports/").json["items"][0]
+    school.work(report["job_id"])
+    assert school.admin.patch(f"/api/users/{school.trainer.user_id}/", {"role": "client"}).status == 200
+
+    school.work_off()
+
+    assert letters(school) == []
+
+
+def test_a_paused_schedule_and_a_suspended_place_rest(school, due, other):
+    paused = due(is_paused=True)
+    assert run_beat(school, paused) == 0
+
+    schedule = due()
+    superadmin = other.the(Role.SUPERADMIN)
+    assert superadmin.patch(f"/api/organizations/{school.place.id}/", {"status": "suspended"}).status == 200
+    with school.place.app.app_context():
+        make_due(school.place.app.extensions["campshub"], datetime.fromisoformat(schedule["next_at"]))
+    assert superadmin.patch(f"/api/organizations/{school.place.id}/", {"status": "active"}).status == 200
+
+    assert school.admin.get("/api/reports/").json["items"] == []
+
+
+def test_what_does_not_fit_is_refused(school, due, other):
+    def pointers(**given):
+        body = {
+            "name": "x",
+            "kind": "roster",
+            "format": "csv",
+            "parameters": {"group_id": school.group_id},
+            "frequency": "daily",
+            "local_time": "07:30",
+            "recipient_ids": [],
+            **given,
+        }
+        return school.admin.post("/api/report-schedules/", body).pointers
+
+    assert pointers(frequency="weekly") == {"/weekday"}
+    assert pointers(day=3) == {"/day"}
+    assert pointers(local_time="24:00") == {"/local_time"}
+    assert pointers(parameters={}) == {"/parameters/group_id"}
+    stranger = str(other.the(Role.ADMIN).user_id)
+    assert pointers(recipient_ids=[str(school.trainer.user_id), stranger]) == {"/recipient_ids/1"}
+
+
+def test_a_schedule_can_be_changed_and_deleted_by_its_maker(school, due):
+    mine = due(who=school.trainer)
+    address = f"/api/report-schedules/{mine['id']}/"
+
+    changed = school.trainer.patch(address, {"frequency": "weekly", "weekday": 2, "local_time": "18:00"}).json
+    assert datetime.fromisoformat(changed["next_at"]).strftime("%a %H:%M") == "Wed 12:30"  # 18:00 in India
+    assert school.place.the(Role.NUTRITIONIST).get(address).status == 404
+    assert school.trainer.delete(address).status == 204
+    assert school.trainer.get(address).status == 404
