@@ -3,9 +3,10 @@
 import pytest
 
 from campshub.app import create_app
-from campshub.core.db import folding
+from campshub.core.db import folding, partitions
 from campshub.core.db.base import PLATFORM_ID
 from campshub.core.db.folding import MonthDetached
+from campshub.core.db.partitions import archiving
 from campshub.core.db.rollups import rollups
 from campshub.core.db.work import unit_of_work
 from campshub.core.jobs import running, schedule
@@ -102,6 +103,18 @@ def test_figures_of_a_detached_month_stay(world, app, stack, scratch, run):
     assert run("rollups.rebuild") == Outcome.DONE
     assert world.told(Role.ADMIN) == told
     assert world.differences() == []
+
+
+def test_archiving_a_month_counts_first_what_is_owed(world, app, tmp_path, monkeypatch):
+    platform = app.extensions["campshub"]
+    monkeypatch.setattr(platform, "settings", platform.settings.model_copy(update={"archive_url": str(tmp_path)}))
+    world.mark(0, 0, EARLIER, "present", None)
+    world.mark(0, 0, TODAY, "late", None)
+    told = world.told(Role.ADMIN)
+    with app.app_context(), partitions.maintenance(platform.settings) as connection:
+        archiving.archive(platform, connection, table="attendance_records", month=EARLIER.replace(day=1))
+
+    assert world.told(Role.ADMIN) == told
 
 
 def test_the_jobs_are_on_the_schedule(app):

@@ -13,6 +13,7 @@ from functools import partial
 import psycopg
 from sqlalchemy import Connection
 
+from campshub.core.db import folding
 from campshub.core.db.partitions import months
 from campshub.core.db.partitions.archives import Archives, Damaged, Manifest
 from campshub.core.db.partitions.month_table import (
@@ -27,6 +28,7 @@ from campshub.core.db.partitions.month_table import (
 )
 from campshub.core.db.partitions.patience import Driver, MonthsProblem, ask, at_work, patiently
 from campshub.core.db.partitions.visibility import announced
+from campshub.core.db.work import unit_of_work
 from campshub.core.platform import Platform
 
 log = logging.getLogger(__name__)
@@ -89,6 +91,14 @@ def archive(platform: Platform, connection: Connection, *, table: str, month: da
     return manifest
 
 
+def _count_figures() -> None:
+    """Count the figures that are owed, while the rows that they are counted from are still there."""
+    is_whole = False
+    while not is_whole:
+        with unit_of_work(system=True) as session:
+            is_whole = folding.fold_due(session).is_whole
+
+
 def _take_out(platform: Platform, driver: Driver, table: str, name: str, tell: Tell) -> None:
     """Make a month's table one of its own, which nobody reads or writes any more."""
     if other := leaving(driver, table):  # of this month or another; one at a time can leave
@@ -99,6 +109,7 @@ def _take_out(platform: Platform, driver: Driver, table: str, name: str, tell: T
     if state is State.OUT:
         with announced(platform, driver, table):
             return  # who took it out may have died before it said so
+    _count_figures()
 
     def attempt() -> None:
         with announced(platform, driver, table):
