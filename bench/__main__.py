@@ -5,6 +5,7 @@ make bench only=lists rounds=7    one part; several with commas between
 make bench peers=1                everything
 make bench only=start             from a fresh clone to the first answer
 make bench only=jobs              background work: how many a second, and how soon
+make bench only=months            months made, archived and restored while people read and write
 make bench only=signing-in        what the time of a sign-in tells, and a rush of them
 """
 
@@ -24,6 +25,7 @@ from bench import (
     lists,
     marking,
     mixed,
+    months,
     operators,
     peers,
     place,
@@ -48,9 +50,13 @@ PARTS: dict[str, Callable[..., dict[str, Any]]] = {
 }
 # On the production shape.
 WHOLE: dict[str, Callable[..., dict[str, Any]]] = {"mixed": mixed.measure, "operator": operators.measure}
-# On a small stack of its own.
-SIGNING_IN, JOBS = "signing-in", "jobs"
-EVERY = (START, SIGNING_IN, JOBS, *PARTS, *WHOLE)
+# Each on a small stack of its own.
+OWN: dict[str, Callable[..., dict[str, Any]]] = {
+    "signing-in": signing_in.measure,
+    "jobs": jobs.measure,
+    "months": months.measure,
+}
+EVERY = (START, *OWN, *PARTS, *WHOLE)
 
 
 def main() -> None:
@@ -80,12 +86,10 @@ def main() -> None:
 def _run(wanted: list[str], found: dict[str, dict[str, Any]], *, rounds: int, seconds: int) -> None:
     if START in wanted:
         found[START] = first_answer.measure()
-    if SIGNING_IN in wanted:
-        print(f"{SIGNING_IN}:", file=sys.stderr, flush=True)
-        found[SIGNING_IN] = signing_in.measure(rounds=rounds, seconds=seconds)
-    if JOBS in wanted:
-        print(f"{JOBS}:", file=sys.stderr, flush=True)
-        found[JOBS] = jobs.measure(rounds=rounds, seconds=seconds)
+    for name, measure in OWN.items():
+        if name in wanted:
+            print(f"{name}:", file=sys.stderr, flush=True)
+            found[name] = measure(rounds=rounds, seconds=seconds)
     for parts, whole in ((PARTS, False), (WHOLE, True)):
         names = [name for name in parts if name in wanted]
         if not names:

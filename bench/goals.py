@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench import cached, chain, large, lists, marking, mixed, peers, signing_in, writes
+from bench import cached, chain, large, lists, marking, mixed, months, peers, signing_in, writes
 from bench.servers import BARE
 
 Found = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -65,6 +65,11 @@ GOALS = (
     Goal("sign-ins: furthest median from the first, %", "signing-in", signing_in.FURTHEST, "off %", 10, True),
     Goal(
         "200 sign-ins at once: a reader's p99, times idle", "signing-in", signing_in.ALL_WAIT, "times idle p99", 3, True
+    ),
+    *(
+        Goal(f"months come and go: {who}, {column}", "months", who, column, bound, True)
+        for who in (months.READERS, months.WRITER)
+        for column, bound in ((months.LONGEST, 2), ("errors", 0))
     ),
     Goal("5 million records, uncached: list of students, p50 ms", "large", large.STUDENTS, "p50 ms", 25, True),
     Goal("5 million records, uncached: attendance of a day, p50 ms", "large", large.DAY, "p50 ms", 15, True),

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from sqlalchemy.engine import URL
 
 KEY_BYTES = 32
+LEAST_RETENTION_MONTHS = 15
 _LIMIT = re.compile(r"([1-9][0-9]{0,6})/(second|minute|hour|day)")
 _ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 _PERIODS_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
@@ -116,6 +117,9 @@ class Settings(BaseSettings):
     worker_metrics_port: int = Field(default=0, ge=0, le=65535)
 
     organization_erase_days: int = Field(default=30, ge=0)
+    retention_months: int = Field(default=0, ge=0)
+    archive_url: str = ".devstack/archive"
+    archive_keys: str = ""
 
     smtp_url: str = ""
     mail_from: str = "CampsHub <campshub@localhost>"
@@ -141,6 +145,8 @@ class Settings(BaseSettings):
     cache_ttl_analytics: int = Field(default=600, ge=0)
     cache_ttl_statistics: int = Field(default=1800, ge=0)
     cache_memory_mb: int = Field(default=64, ge=0)
+    cache_warm_most: int = Field(default=50, ge=1, le=500)
+    cache_warm_per_second: float = Field(default=20.0, gt=0)
 
     debug: bool = False
     allowed_hosts: str = "localhost,127.0.0.1"
@@ -156,6 +162,20 @@ class Settings(BaseSettings):
     @classmethod
     def _keys_are_whole(cls, value: str) -> str:
         read_keys(value)
+        return value
+
+    @field_validator("archive_keys")
+    @classmethod
+    def _archive_keys_are_whole(cls, value: str) -> str:
+        if value:
+            read_keys(value)
+        return value
+
+    @field_validator("retention_months")
+    @classmethod
+    def _months_that_are_written_stay(cls, value: int) -> int:
+        if 0 < value < LEAST_RETENTION_MONTHS:
+            raise ValueError(f"must be 0 or at least {LEAST_RETENTION_MONTHS}: dates 400 days back may be written")
         return value
 
     @field_validator("smtp_url")

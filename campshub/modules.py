@@ -9,7 +9,7 @@ from flask import Flask
 from campshub.core.http.openapi import Api
 
 MODULES = ("accounts", "students", "attendance", "workouts", "reports", "demo")
-_OPS = ("alerts", "cli", "cache", "jobs", "keys", "optimize", "passwords", "permissions")
+_OPS = ("alerts", "cli", "cache", "jobs", "keys", "optimize", "partitions", "passwords", "permissions", "rollups")
 CORE_COMMANDS = tuple(f"campshub.core.ops.{name}" for name in _OPS)
 
 
@@ -31,7 +31,8 @@ def load_models() -> None:
 def load(app: Flask, api: Api) -> None:
     """Register each module's addresses and commands."""
     load_models()
-    import_module("campshub.core.ops.tasks")
+    for name in ("figures", "tasks"):
+        import_module(f"campshub.core.ops.{name}")
     for blueprint in import_module("campshub.core.jobs.routes").blueprints:
         api.register_blueprint(blueprint)
     for module in MODULES:

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from devstack import databases, keys, place, state
 from devstack.api import Api
-from devstack.background import Beat, Worker
+from devstack.background import Beat, Celery, Worker
 from devstack.errors import StackError
 from devstack.nginx import Nginx
 from devstack.part import Part
@@ -69,24 +70,18 @@ class Stack:
         self.broker = Redis(self.place, "broker")
         servers = [server for server in (self.primary, self.replica) if pgbouncer and server is not None]
         self.pgbouncers = [PgBouncer(self.place, server, database, pgbouncer_settings or {}) for server in servers]
-        self.apis = [
-            Api(
-                self.place,
-                f"api-{number}",
-                port=port if number == 1 and not nginx else None,
-                workers=workers,
-                application=application,
-                ready_path=ready_path,
-                settings=self.environment,
-            )
-            for number in range(1, api + 1)
-        ]
-        self.background = [
-            part(self.place, name, settings=self.environment, application=background)
-            for part, name in ((Worker, "worker"), (Beat, "beat"))
+        served = {"workers": workers, "application": application, "ready_path": ready_path}
+        self.apis = [self._api(number, port=None if nginx else port, **served) for number in range(1, api + 1)]
+        self.background: list[Celery] = [
+            kind(self.place, name, settings=self.environment, application=background)
+            for kind, name in ((Worker, "worker"), (Beat, "beat"))
             if background
         ]
         self.nginx = Nginx(self.place, self.apis, port=port, rate=nginx_rate) if nginx else None
+
+    def _api(self, number: int, *, port: int | None, **served: Any) -> Api:
+        first = port if number == 1 else None
+        return Api(self.place, f"api-{number}", port=first, settings=self.environment, **served)
 
     @property
     def directory(self) -> Path:

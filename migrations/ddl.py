@@ -61,3 +61,34 @@ def definer_function(signature: str, text: str) -> None:
     op.execute(f"GRANT EXECUTE ON FUNCTION {signature} TO campshub_app, campshub_system")
     op.execute("SET ROLE campshub_owner")
     op.execute("REVOKE CREATE ON SCHEMA public FROM campshub_definer")
+
+
+def trigger_function(name: str, body: str) -> None:
+    """Make a function that triggers of the owner's tables call, and nobody else.
+
+    It belongs to the role that sees past the policies: a change that a foreign key cascades comes as the tables' owner,
+    whom the forced policies bind, and the system role comes without a tenant.
+    """
+    op.execute("GRANT CREATE ON SCHEMA public TO campshub_definer")
+    op.execute("SET ROLE campshub_definer")
+    op.execute(
+        f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER"
+        f" SET search_path = pg_catalog, public, pg_temp AS $$ {body} $$"
+    )
+    op.execute(f"REVOKE ALL ON FUNCTION {name}() FROM PUBLIC")
+    op.execute(f"GRANT EXECUTE ON FUNCTION {name}() TO campshub_owner")
+    op.execute("SET ROLE campshub_owner")
+    op.execute("REVOKE CREATE ON SCHEMA public FROM campshub_definer")
+
+
+def after_each_statement(table: str, function: str) -> None:
+    """Call a function after each statement that writes to a table, with the rows as ``removed`` and ``added``.
+
+    The statement may name the table or reach it by a cascade, and its rows may lie in any partition.
+    """
+    old, new = "OLD TABLE AS removed", "NEW TABLE AS added"
+    for event, rows in (("insert", new), ("update", f"{old} {new}"), ("delete", old)):
+        op.execute(
+            f"CREATE TRIGGER {function}_{event} AFTER {event} ON {table} REFERENCING {rows}"
+            f" FOR EACH STATEMENT EXECUTE FUNCTION {function}()"
+        )

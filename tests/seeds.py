@@ -269,6 +269,13 @@ def _attendance(seeds: Seeds) -> None:
     assert (marked.status, marked_rest.status) == (200, 200)
     seeds.ids["record_id"] = marked.json["results"][0]["id"]
     seeds.others |= {row["id"] for row in marked_rest.json["results"] if row["id"]}
+    # Figures of a second group (open gym) and of a second month.
+    long_ago = str(TODAY - timedelta(days=35))
+    for day in (str(TODAY), long_ago):
+        beside = admin.made("/api/attendance/sessions/", {"local_date": day, "slot": "08:00", "notes": word})["id"]
+        mark = {"student_id": seeds.ids["student_id"], "code": "present"}
+        told = admin.put(f"/api/attendance/sessions/{beside}/records/", {"records": [mark]})
+        seeds.others |= {beside, told.json["results"][0]["id"]}
 
 
 def _workouts(seeds: Seeds) -> None:
@@ -288,7 +295,7 @@ def _workouts(seeds: Seeds) -> None:
         "exercises": [{"exercise_id": exercise, "note": word, "sets": sets}],
     }
     made = _twice(
-        seeds, "log_id", "/api/workout-logs/", log, {**log, "started_at": f"{TODAY - timedelta(days=1)}T06:00:00Z"}
+        seeds, "log_id", "/api/workout-logs/", log, {**log, "started_at": f"{TODAY - timedelta(days=8)}T06:00:00Z"}
     )
     whole = seeds.place.the(Role.ADMIN).get(f"/api/workout-logs/{made}/").json
     seeds.ids["log_exercise_id"] = whole["exercises"][0]["id"]

@@ -29,6 +29,8 @@ SET = f"{LOG}sets/<uuid:set_id>/"
 BUDGETS = {
     "GET /api/api-keys/": 1,
     "GET /api/api-keys/<uuid:api_key_id>/": 1,
+    "GET /api/attendance/analytics/groups/": 1,
+    "GET /api/attendance/analytics/students/<uuid:student_id>/": 1,
     "GET /api/attendance/codes/": 1,
     f"GET {CODE}": 1,
     "GET /api/attendance/records/": 1,
@@ -54,6 +56,7 @@ BUDGETS = {
     "GET /api/me/": 2,  # where else they belong is asked outside the tenant
     "GET /api/muscles/": 1,
     "GET /api/organization/": 1,
+    "GET /api/progress/weeks/": 1,
     "GET /api/reports/": 1,
     f"GET {REPORT}": 1,
     f"GET {REPORT}file/": 2,  # who has the link, and the report

@@ -5,8 +5,10 @@ import uuid
 
 import pytest
 
+from campshub.app import create_app
 from campshub.core.db.base import new_id
 from campshub.core.security.permissions import Role
+from tests.conftest import close, new_place, settings_of
 
 
 @pytest.mark.parametrize(
@@ -128,3 +130,23 @@ def test_secrets_are_kept_by_nobody_on_the_way(api, student):
     assert api.get(f"/api/students/{made['id']}/medical-note/").headers["Cache-Control"] == "no-store"
     assert api.get("/api/students/?joined_from=2026-W01-1").status == 422
     assert uuid.UUID(made["id"])
+
+
+# What is the server's fault -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", ["53100", "53200", "57014", "40001"])
+def test_a_server_without_disk_memory_or_time_is_told_as_one_to_come_back_to(stack, scratch, state):
+    """A trigger says what PostgreSQL says when its disk is full, its memory used up, its time over."""
+    app = create_app(settings_of(stack, scratch, log_level="ERROR"))
+    admin = new_place(app).the(Role.ADMIN)
+    with stack.primary.connect(scratch) as connection:
+        connection.execute(
+            f"CREATE FUNCTION full_up() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            f" RAISE EXCEPTION USING ERRCODE = '{state}'; END $$;"
+            "CREATE TRIGGER full_up BEFORE INSERT ON groups FOR EACH ROW EXECUTE FUNCTION full_up()"
+        )
+    answer = admin.post("/api/groups/", {"code": "G1", "name": "Early birds"})
+    close(app)
+
+    assert (answer.status, answer.problem["code"], answer.headers["Retry-After"]) == (503, "unavailable", "1")

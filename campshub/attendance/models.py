@@ -1,10 +1,10 @@
-"""Attendance codes, sessions, and the records of who came."""
+"""Attendance codes, sessions, the records of who came, and what they add up to."""
 
 import uuid
 from datetime import date, datetime
 from typing import ClassVar
 
-from sqlalchemy import CheckConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from campshub.core.db.base import (
@@ -17,6 +17,7 @@ from campshub.core.db.base import (
     tenant_index,
     tenant_unique,
 )
+from campshub.core.db.rollups import RollupBase, StaleBase
 
 # What a mark can count as; whoever counts as one of ATTENDED was there.
 COUNTS_AS = ("present", "late", "left_early", "absent", "excused")
@@ -26,6 +27,9 @@ SOURCES = ("manual", "bulk", "kiosk", "qr", "import", "api")
 
 # The platform's rows stand under ids whose time is zero, which no clock makes and nobody else may use.
 FIRST_OWN_ID = uuid.UUID(int=1 << 80)
+
+# Stands for the whole place where a key needs a group: open gym has none.
+OPEN_GYM = uuid.UUID(int=0)
 
 
 class AttendanceCode(TenantBase, ClientMade):
@@ -123,3 +127,58 @@ class AttendanceRecord(MonthlyTenantBase):
     device_id: Mapped[uuid.UUID | None]
     note: Mapped[str | None] = mapped_column(info=PERSONAL)
     marked_by: Mapped[uuid.UUID | None]
+
+
+class _Counts:
+    """What marks add up to."""
+
+    present: Mapped[int]
+    late: Mapped[int]
+    left_early: Mapped[int]
+    absent: Mapped[int]
+    excused: Mapped[int]
+    rated: Mapped[int]  # those that enter the rate
+    attended: Mapped[int]  # those of these who were there
+    minutes: Mapped[int] = mapped_column(BigInteger)
+
+
+class AttendanceGroupDay(RollupBase, _Counts):
+    """What the marks of a group, or of open gym, add up to on a day."""
+
+    __tablename__ = "attendance_group_days"
+    __tag__ = "attendance"
+    __table_args__ = (tenant_index("group_id", "local_date"),)
+
+    local_date: Mapped[date] = mapped_column(primary_key=True)
+    group_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+
+
+class AttendanceGroupDayStale(StaleBase):
+    """A group's day that is to be counted anew."""
+
+    __tablename__ = "attendance_group_days_stale"
+    __tag__ = "attendance"
+
+    local_date: Mapped[date] = mapped_column(primary_key=True)
+    group_id: Mapped[uuid.UUID]
+
+
+class AttendanceStudentMonth(RollupBase, _Counts):
+    """What a student's marks in a group, or in open gym, add up to in a month, which begins on ``month``."""
+
+    __tablename__ = "attendance_student_months"
+    __tag__ = "attendance"
+
+    student_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    month: Mapped[date] = mapped_column(primary_key=True)
+    group_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+
+
+class AttendanceStudentMonthStale(StaleBase):
+    """A student's month that is to be counted anew."""
+
+    __tablename__ = "attendance_student_months_stale"
+    __tag__ = "attendance"
+
+    student_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    month: Mapped[date] = mapped_column(primary_key=True)

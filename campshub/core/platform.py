@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 from campshub.config import Settings, read_keys
 from campshub.core.cache.connection import Cache
 from campshub.core.cache.layered import Answers
+from campshub.core.cache.uses import Uses
 from campshub.core.db.freshness import Freshness
 from campshub.core.db.lease import Lease
 from campshub.core.db.replicas import Replicas
@@ -47,6 +48,7 @@ class Platform:
         self.sender = Sender(settings)
         self.passwords = Passwords(settings)
         self.cache = Cache(settings.redis_urls[0])
+        self.uses = Uses(self.cache)
         self.limits = Limits(settings)
         self.declared = Declared(settings, self.cache)
         self.lease = Lease(settings)

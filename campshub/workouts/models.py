@@ -1,10 +1,10 @@
-"""Muscles, exercises, and what people logged of their training."""
+"""Muscles, exercises, what people logged of their training, and what it adds up to."""
 
 import uuid
 from datetime import date, datetime
 from typing import ClassVar
 
-from sqlalchemy import CheckConstraint, Float, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, Float, ForeignKeyConstraint, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from campshub.core.db.base import (
@@ -17,6 +17,7 @@ from campshub.core.db.base import (
     tenant_index,
     tenant_unique,
 )
+from campshub.core.db.rollups import RollupBase, StaleBase
 from campshub.workouts.ownership import RESERVED_IDS
 from campshub.workouts.weights import UNITS
 
@@ -295,3 +296,44 @@ class WorkoutSet(MonthlyTenantBase, ClientMade):
     rest_seconds: Mapped[int | None]
     done_at: Mapped[datetime | None]
     deleted_at: Mapped[datetime | None]
+
+
+class WorkoutWeek(RollupBase):
+    """What a student's sets of an exercise add up to in a week, which begins on a Monday.
+
+    A week across two months has a row for each, so that a row is counted from one partition; reads put them together.
+    """
+
+    __tablename__ = "workout_weeks"
+    __tag__ = "workouts"
+    __table_args__ = (
+        tenant_index("week", "student_id", "exercise_id"),
+        tenant_index("exercise_id", "week"),
+    )
+
+    student_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    week: Mapped[date] = mapped_column(primary_key=True)
+    exercise_owner_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    exercise_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    month: Mapped[date] = mapped_column(primary_key=True)
+    sets: Mapped[int]
+    # From here on without warm-ups.
+    working_sets: Mapped[int]
+    reps: Mapped[int] = mapped_column(BigInteger)
+    volume_grams: Mapped[int] = mapped_column(BigInteger)
+    heaviest_grams: Mapped[int | None]
+    most_reps: Mapped[int | None]
+    # The set with the best estimate of what could be lifted once.
+    best_1rm_grams: Mapped[int | None] = mapped_column(BigInteger)
+    best_load_grams: Mapped[int | None] = mapped_column(BigInteger)
+    best_reps: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class WorkoutWeekStale(StaleBase):
+    """A student's month whose weeks are to be counted anew."""
+
+    __tablename__ = "workout_weeks_stale"
+    __tag__ = "workouts"
+
+    student_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    month: Mapped[date] = mapped_column(primary_key=True)

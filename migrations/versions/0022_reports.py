@@ -1,7 +1,7 @@
 """Reports, their schedules, and which of a schedule's times have been seen to.
 
 Revision ID: 0022
-Revises: 0019
+Revises: 0021
 """
 
 import sqlalchemy as sa
@@ -10,7 +10,7 @@ from migrations import ddl
 from sqlalchemy.dialects import postgresql as pg
 
 revision = "0022"
-down_revision = "0019"
+down_revision = "0021"
 branch_labels = None
 depends_on = None
 

@@ -228,6 +228,11 @@ def test_every_table_with_rows_of_organizations_is_erased(sql):
     assert sorted(model.__tablename__ for model in tenant_models()) == [table for (table,) in sql(TENANTS_TABLES)]
 
 
+def but_notes(counts):
+    """Leave out the notes of stale figures: erasing what these are counted from makes more, and erases them too."""
+    return {table: count for table, count in counts.items() if not table.endswith("_stale")}
+
+
 def test_an_organization_is_erased_with_all_that_is_its_own(app, flask, closed, sql):
     kept = seed(app, "Quokka")
     seeds = closed()
@@ -250,7 +255,7 @@ def test_an_organization_is_erased_with_all_that_is_its_own(app, flask, closed, 
         "SELECT counts, finished_at IS NOT NULL FROM organization_erasures WHERE id = %s", seeds.place.id
     )
     assert finished
-    assert {table: counts[table] for table in own} == own
+    assert {table: counts[table] for table in but_notes(own)} == but_notes(own)
     assert result["erased"][str(seeds.place.id)] >= sum(own.values())
     assert kept.place.the(Role.ADMIN).get("/api/students/").status == 200
     assert seeds.place.the(Role.ADMIN).get("/api/me/").status == 401
@@ -293,15 +298,16 @@ def test_an_erasure_that_was_killed_goes_on_and_cannot_be_taken_back(app, stack,
 
     left = counts_of(sql, seeds.place.id)
     ((counted,),) = sql("SELECT counts FROM organization_erasures WHERE id = %s", seeds.place.id)
-    assert 0 < sum(left.values()) < sum(own.values())
+    assert 0 < sum(but_notes(left).values()) < sum(but_notes(own).values())
     # What was counted is what was erased, at whichever statement it was killed.
-    assert {t: own[t] - left.get(t, 0) for t in own if own[t] != left.get(t, 0)} == counted
+    gone = {t: own[t] - left.get(t, 0) for t in but_notes(own) if own[t] != left.get(t, 0)}
+    assert gone == but_notes(counted)
     resumed = flask("resume", "--organization", str(seeds.place.id))
     assert (resumed.exit_code, "being erased" in resumed.output) == (1, True)
     told(flask("erase-closed", "--yes", "--json"))
     assert counts_of(sql, seeds.place.id) == {}
     ((counts,),) = sql("SELECT counts FROM organization_erasures WHERE id = %s", seeds.place.id)
-    assert {table: counts[table] for table in own} == own
+    assert {table: counts[table] for table in but_notes(own)} == but_notes(own)
     assert bytes_of(sql, kept.place.id) == before
 
 

@@ -98,6 +98,24 @@ LOOKS_AT = {
         "code": "=ix_attendance_records_code",
         "sort date": ("attendance_records", "local_date", "id"),
     },
+    "/api/attendance/analytics/groups/": {
+        "from": ("attendance_group_days", "local_date", "group_id"),
+        "to": ("attendance_group_days", "local_date", "group_id"),
+        "group_id": ("attendance_group_days", "group_id", "local_date"),
+        "sort date": ("attendance_group_days", "local_date", "group_id"),
+    },
+    "/api/attendance/analytics/students/<uuid:student_id>/": {
+        "from": ("attendance_student_months", "student_id", "month"),
+        "to": ("attendance_student_months", "student_id", "month"),
+        "sort month": ("attendance_student_months", "student_id", "month"),
+    },
+    "/api/progress/weeks/": {
+        "from": ("workout_weeks", "week", "student_id", "exercise_id"),
+        "to": ("workout_weeks", "week", "student_id", "exercise_id"),
+        "student_id": ("workout_weeks", "student_id", "week"),
+        "exercise_id": ("workout_weeks", "exercise_id", "week"),
+        "sort week": ("workout_weeks", "week", "student_id", "exercise_id"),
+    },
     "/api/muscles/": {"sort name": FEW_MUSCLES, "sort key": FEW_MUSCLES},
     "/api/exercises/": {
         "q": FEW_EXERCISES,

@@ -279,6 +279,25 @@ def test_a_step_of_a_claim_that_was_lost_is_not_saved(owe, run, rows):
     assert rows(GROUPS) == [(3,)]
 
 
+def test_a_step_is_not_saved_beside_that_of_whoever_has_taken_over(owe, run, rows):
+    """Whoever took over is not finished, either: nothing but the number of the claim tells the two apart."""
+    others = []
+
+    def then(step):
+        if step == 1 and not others:
+            others.append(None)
+            rows(DUE_NOW)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(running, "SLICE_S", 0.0)
+                others.append(run(message_id))  # does this step, and lets others have their turn
+
+    in_steps(3, then=then)
+    message_id = owe("tests.steps")
+
+    assert (run(message_id), others) == (Outcome.LOST, [None, Outcome.MORE])
+    assert rows(GROUPS) == [(2,)]
+
+
 def test_a_long_job_lets_others_have_their_turn(owe, run, rows, monkeypatch):
     monkeypatch.setattr(running, "SLICE_S", 0.0)
     in_steps(3)

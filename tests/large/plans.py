@@ -135,6 +135,7 @@ def _values(made: Made, ids: dict[str, str]) -> dict[str, list[str]]:
         "equipment": ["barbell"],
         "exercise_id": [ids["exercise_id"], str(made.organization_id)],
         "group_id": [ids["group_id"], str(made.large_group_id)],
+        "job": ["reports.render"],
         "joined_from": [str(made.last)],
         "joined_to": ["2000-01-01"],
         "kind": ["camp", "sign_in_failed"],
@@ -146,6 +147,7 @@ def _values(made: Made, ids: dict[str, str]) -> dict[str, list[str]]:
         "role": ["trainer"],
         "role_id": [ids["role_id"]],
         "session_id": [ids["session_id"]],
+        "state": ["queued"],
         "status": ["active", "lead", "archived", "submitted", "open", "withdrawn"],
         "student_id": [ids["student_id"]],
         "tag": ["scholar", "rare"],
@@ -178,6 +180,7 @@ def _ids(connection: psycopg.Connection[Any], made: Made) -> tuple[dict[str, str
         name: str(value)
         for name, value in zip(("enrolment_id", "record_id", "set_id", "code_id"), row[:4], strict=True)
     }
+    ids["job_id"] = ids["log_id"]  # nobody has asked for a job
     return ids | _access(connection, made), row[4]
 
 
@@ -264,6 +267,8 @@ def _variants(
 def months_of(read: Read) -> set[str]:
     """Return the months that a read may look into, as YYYY_MM."""
     first, last = read.dates or (date.today() - timedelta(days=MOST_DAYS), date.today() + timedelta(days=2))  # noqa: DTZ011 - a day more does no harm
+    if "/weeks/" in read.rule:  # whole ones
+        first, last = first - timedelta(days=6), last + timedelta(days=6)
     return {f"{first + timedelta(days=day):%Y_%m}" for day in range((last - first).days + 1)}
 
 

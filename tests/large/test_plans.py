@@ -61,6 +61,12 @@ MORE = (
         1,
         "walks the days asked for until fifty records are of the trainer's ten groups in a thousand",
     ),
+    (
+        "/api/progress/weeks/",
+        5 * ORGANIZATION,
+        1.5 * ORGANIZATION,
+        "adds up the weeks of all whom one sees before it cuts a page; kept for as long as nothing changes",
+    ),
     ("/attendance/ a year as head", 15_000, 1_000, "a student's year, each record with the groups that are trained"),
 )
 # Read from end to end where an organization has most of a month's rows, which is then the shorter way.

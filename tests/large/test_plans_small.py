@@ -21,6 +21,8 @@ SORTED = (
     ("/api/api-keys/", "each key's few addresses, the one last used first"),
     ("/api/attendance/codes/", "a handful of an organization's own and the platform's, in one order"),
     ("/api/muscles/", "some dozen, the platform's"),
+    ("/api/attendance/analytics/", "figures that are stale are counted, and put in order with those that are kept"),
+    ("/api/progress/weeks/", "as above; and the weeks of all whom one sees are added up"),
     ("/api/users/", "their names stand in no tenant's table, so no tenant's index has them"),
     ("/api/workout-logs/<uuid:log_id>/ bare", "one log's exercises and sets"),
     ("/api/exercises/", "each exercise's few muscles, by their shares; the words searched for"),

@@ -1,6 +1,7 @@
 """Who sees which sessions and records: trainers those of their groups, clients their own.
 
-Open gym is the whole place's: trainers see it, and in it the records of the students whom they see.
+Open gym is the whole place's: trainers see it, and in it the records of the students whom they see. What all of its
+marks add up to is for those who see the whole organization.
 """
 
 from typing import Any
@@ -8,9 +9,18 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, and_, exists, or_, select
 
-from campshub.attendance.models import AttendanceCode, AttendanceRecord, AttendanceSession
+from campshub.attendance.models import (
+    OPEN_GYM,
+    AttendanceCode,
+    AttendanceGroupDay,
+    AttendanceGroupDayStale,
+    AttendanceRecord,
+    AttendanceSession,
+    AttendanceStudentMonth,
+    AttendanceStudentMonthStale,
+)
 from campshub.core.security.permissions import Scope
-from campshub.core.security.principal import Principal, shared_with_platform, visibility, visible_to
+from campshub.core.security.principal import Principal, everyone_sees, shared_with_platform, visibility, visible_to
 from campshub.students.models import Enrolment, GroupTrainer, Student
 from campshub.students.queries.visibility import own_student_ids, trained_groups
 
@@ -47,7 +57,7 @@ def _own_groups_sessions(principal: Principal) -> ColumnElement[bool]:
 def _trainers_records(principal: Principal) -> ColumnElement[bool]:
     return or_(
         AttendanceRecord.group_id.in_(_trained(principal)),
-        and_(AttendanceRecord.group_id.is_(None), _of_visible_student(principal)),
+        and_(AttendanceRecord.group_id.is_(None), _of_visible_student(principal, AttendanceRecord)),
     )
 
 
@@ -56,11 +66,36 @@ def _own_records(principal: Principal) -> ColumnElement[bool]:
     return AttendanceRecord.student_id.in_(_oneself(principal))
 
 
-def _of_visible_student(principal: Principal) -> ColumnElement[bool]:
+for _model in (AttendanceGroupDay, AttendanceGroupDayStale):
+
+    @visibility(_model, Scope.GROUPS)
+    def _trainers_days(principal: Principal, model: Any = _model) -> ColumnElement[bool]:
+        days: ColumnElement[bool] = model.group_id.in_(_trained(principal))
+        return days
+
+
+@visibility(AttendanceStudentMonth, Scope.GROUPS)
+def _trainers_months(principal: Principal) -> ColumnElement[bool]:
+    return or_(
+        AttendanceStudentMonth.group_id.in_(_trained(principal)),
+        and_(AttendanceStudentMonth.group_id == OPEN_GYM, _of_visible_student(principal, AttendanceStudentMonth)),
+    )
+
+
+@visibility(AttendanceStudentMonth, Scope.OWN)
+def _own_months(principal: Principal) -> ColumnElement[bool]:
+    return AttendanceStudentMonth.student_id.in_(_oneself(principal))
+
+
+# A note tells nothing but that records must be counted, and these have their own rules.
+everyone_sees(AttendanceStudentMonthStale)
+
+
+def _of_visible_student(principal: Principal, model: Any) -> ColumnElement[bool]:
     student: Any = Student
     return exists(
         select(1)
         .select_from(student)
-        .where(visible_to(principal, student), student.id == AttendanceRecord.student_id)
-        .correlate(AttendanceRecord)
+        .where(visible_to(principal, student), student.id == model.student_id)
+        .correlate(model)
     )

@@ -1,7 +1,8 @@
 """The addresses of attendance."""
 
+from campshub.attendance.routes.analytics import analytics
 from campshub.attendance.routes.codes import codes
 from campshub.attendance.routes.records import records, student_attendance
 from campshub.attendance.routes.sessions import group_sessions, sessions
 
-blueprints = (codes, sessions, group_sessions, records, student_attendance)
+blueprints = (codes, sessions, group_sessions, records, student_attendance, analytics)

@@ -57,16 +57,38 @@ def ask(call: Call) -> Known:
     _admit(platform, known.asked, claims)
     if known.asked.is_trusted and known.caller is None and reading.learn(call, known.asked):
         # Now that Redis has the caller's state it can tell which answers are theirs.
-        known = _question(platform, claims, handler, digest, seconds)
         try:
-            _read(platform, handler, known, platform.freshness.ask(known.question, None))
+            known = _uncounted(call, claims, digest, seconds)
         except CacheAway:
-            known.asked = Asked()
+            known = _question(platform, claims, handler, digest, seconds)
     if known.question.seconds != seconds:
         known.place = None  # another second may be another day, on which the handler answers something else
     if known.place is not None:
         handler.figures.asked(found=known.kept, held=known.held)
     return known
+
+
+def ask_uncounted(call: Call) -> Known:
+    """Return what is known of a read that nobody has sent, and which no limit counts.
+
+    :raises CacheAway: Redis does not answer.
+    """
+    claims, digest, seconds = call.claims, call.digest(), int(call.unit.now.timestamp())
+    if claims is None:
+        return Known(Question("", ""))
+    known = _uncounted(call, claims, digest, seconds)
+    if known.asked.is_trusted and known.caller is None and reading.learn(call, known.asked):
+        known = _uncounted(call, claims, digest, seconds)
+    return known
+
+
+def _uncounted(call: Call, claims: Claims, digest: str, seconds: int) -> Known:
+    """Ask without counting.
+
+    :raises CacheAway: Redis does not answer.
+    """
+    known = _question(call.platform, claims, call.handler, digest, seconds)
+    return _read(call.platform, call.handler, known, call.platform.freshness.ask(known.question, None))
 
 
 def count(platform: Platform, claims: Claims) -> None:

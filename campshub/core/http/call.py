@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from campshub.core.db.session import Entered, Session, Unit
 from campshub.core.http import pagination
+from campshub.core.http.addresses import Address
 from campshub.core.http.handler import Arguments, Handler
 from campshub.core.http.problems import Forbidden, Unauthenticated
 from campshub.core.platform import Platform
@@ -96,6 +98,15 @@ class Call:
     path: Mapping[str, Any]
     arguments: Arguments = _NOTHING
     given: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def at(cls, address: Address, platform: Platform, claims: Claims, unit: Unit, now: datetime) -> "Call":
+        """Return the call of an address that is known."""
+        resource = address.resource()
+        resource.platform, resource.now, resource.if_match = platform, now, None
+        call = cls(platform, resource, address.handler, claims, unit, address.path, address.query_string, address.given)
+        call.arguments, call.given = address.arguments, dict(address.given)
+        return call
 
     def admit(self, entered: Entered | None) -> None:
         """Set the resource up for its handler, or refuse whoever asks.

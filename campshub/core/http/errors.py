@@ -28,7 +28,7 @@ _BY_STATUS: dict[int, type[Problem]] = {
     429: problems.RateLimited,
 }
 # SQLSTATE: what the server says when it is not the request's fault and may be asked again.
-_PASSING = frozenset({"40001", "40P01", "55P03", "57014", "57P05", "25P03", "25P04", "53300"})
+_PASSING = frozenset({"40001", "40P01", "55P03", "57014", "57P05", "25P03", "25P04", "53100", "53200", "53300"})
 
 
 class ChangedMeanwhile(problems.Conflict):

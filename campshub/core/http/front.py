@@ -103,6 +103,9 @@ class Front:
             return None  # the edge notes where a key is used
         if read.known.place is not None:
             address.handler.figures.asked(found=read.known.kept, held=read.known.held)
+            if claims.api_key_id is None:
+                uses = self._platform.uses
+                uses.note(claims.organization, claims.user, address.path, address.query_string, read.begun)
         return read.known.kept or self._made(read, state)
 
     def _made(self, read: _Read, state: Entered) -> Finished | Kept | None:
@@ -117,12 +120,7 @@ class Front:
             trace_id=read.trace.trace_id,
             address=read.environ.get("REMOTE_ADDR"),
         )
-        resource = address.resource()
-        resource.platform, resource.now, resource.if_match = self._platform, now, None
-        call = Call(
-            self._platform, resource, address.handler, claims, unit, address.path, address.query_string, address.given
-        )
-        call.arguments, call.given = address.arguments, dict(address.given)
+        call = Call.at(address, self._platform, claims, unit, now)
         at_work.set(read.trace)
         try:
             call.admit(state)

@@ -83,7 +83,14 @@ class Handler:
 
         :raises Invalid: one is unknown or wrong.
         """
-        return self._parse_query(request.query_string)
+        return self.parsed(request.query_string)
+
+    def parsed(self, query_string: bytes) -> Arguments:
+        """Parse the parameters of an address.
+
+        :raises Invalid: one is unknown or wrong.
+        """
+        return self._parse_query(query_string)
 
     def _load_query(self, query_string: bytes) -> Arguments:
         given = _single(query_string)

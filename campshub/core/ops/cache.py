@@ -1,5 +1,6 @@
 """``flask cache``: what an operator may have to say to the caches, and nothing that they need to be right."""
 
+from dataclasses import asdict
 from uuid import UUID
 
 import click
@@ -7,10 +8,13 @@ from flask import current_app
 from flask.cli import AppGroup
 from sqlalchemy import text
 
+from campshub.core.cache.uses import MOST_KEPT
+from campshub.core.cache.warming import Warmer
 from campshub.core.db import epoch
 from campshub.core.db.base import Base
 from campshub.core.db.work import unit_of_work
 from campshub.core.http.serialise import write
+from campshub.core.ops.options import json_option, say
 from campshub.core.platform import Platform
 
 cache = AppGroup("cache", help="The cached answers and what they are told.")
@@ -68,6 +72,25 @@ def clear(*, organization: UUID | None, tag: str | None, yes: bool) -> None:
     for one in organizations:
         _raise(one, [tag] if tag else known)
     click.echo(f"Dropped the cached answers of {len(organizations)} organizations.")
+
+
+@cache.command("warm")
+@click.option("--organization", "organization_id", type=click.UUID, help="This organization alone.")
+@click.option("--most", type=click.IntRange(1, MOST_KEPT), help="Of each organization; CACHE_WARM_MOST otherwise.")
+@click.option("--per-second", type=click.FloatRange(0.1, 1_000), help="Answers made; CACHE_WARM_PER_SECOND otherwise.")
+@json_option
+def warm(*, organization_id: UUID | None, most: int | None, per_second: float | None, as_json: bool) -> None:
+    """Make the answers that were asked most lately, for those who ask for them, before they do.
+
+    It rests between two, leaves the primary alone where there are replicas, and ends early where something is busy.
+
+    Example: flask cache warm --most 20 --per-second 5
+    """
+    settings = _platform().settings
+    warmer = Warmer(current_app, _platform(), per_second or settings.cache_warm_per_second)
+    done = warmer.warm(most=most or settings.cache_warm_most, organization_id=organization_id)
+    said = f"Made {done.made} answers; {done.kept} were kept already, {done.refused} refused, {done.left} left."
+    say(as_json, said if done.is_whole else f"{said} Others need the servers, so the rest was left.", **asdict(done))
 
 
 def _tags() -> list[str]:

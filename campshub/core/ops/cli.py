@@ -1,65 +1,23 @@
-"""``flask partitions`` and ``flask check-config``."""
+"""``flask check-config``."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import click
 import redis
 from flask import current_app
-from flask.cli import AppGroup, with_appcontext
+from flask.cli import with_appcontext
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from campshub.core.cache.connection import ANSWER_WITHIN_S
 from campshub.core.db import partitions as months
+from campshub.core.db.partitions.archives import Archives
 from campshub.core.db.session import db
 from campshub.core.http.serialise import write
 from campshub.core.platform import Platform
 
-partitions = AppGroup("partitions", help="The monthly partitions of large tables.")
-
-_DATE = click.DateTime(["%Y-%m-%d"])
-
-
-@partitions.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
-def list_partitions(*, as_json: bool) -> None:
-    """List the partitions with their sizes.
-
-    Example: flask partitions list
-    """
-    with months.maintenance(_platform().settings) as connection:
-        found = months.present(connection)
-    if as_json:
-        click.echo(write([vars(partition) for partition in found]).decode())
-        return
-    for partition in found:
-        size = f"{partition.bytes / 1024**2:.1f} MiB"
-        click.echo(f"{partition.name:36} {partition.first} to {partition.until} {partition.rows:>12,} rows {size:>12}")
-
-
-@partitions.command("ensure")
-@click.option("--months", "ahead", default=months.MONTHS_AHEAD, show_default=True, help="How many months ahead.")
-@click.option("--from", "first", type=_DATE, help="The first date needed, for imports of older records.")
-@click.option("--table", help="This table alone.")
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
-def ensure(*, ahead: int, first: datetime | None, table: str | None, as_json: bool) -> None:
-    """Make the partitions that are missing.
-
-    Example: flask partitions ensure --months 6 --from 2024-01-01
-    """
-    today = datetime.now(UTC).date()
-    begin: date = first.date() if first else today
-    made: list[str] = []
-    with months.maintenance(_platform().settings) as connection:
-        known = months.tables(connection)
-        if table is not None and table not in known:
-            raise click.ClickException(f"{table} is not partitioned; these are: {', '.join(known)}.")
-        for name in [table] if table else known:
-            made += months.ensure(connection, name, begin, months.ahead(today, ahead))
-    click.echo(
-        write({"made": made}).decode() if as_json else f"Made {len(made)} partitions." + "".join(f"\n{m}" for m in made)
-    )
+LEAST_AHEAD = 2
 
 
 @click.command("check-config")
@@ -70,7 +28,7 @@ def check_config(*, as_json: bool) -> None:
 
     Example: flask check-config
     """
-    found = [*_check_databases(), *_check_redis()]
+    found = [*_check_databases(), *_check_redis(), _check_archive()]
     if as_json:
         click.echo(write([{"what": what, "problem": problem} for what, problem in found]).decode())
     else:
@@ -80,7 +38,7 @@ def check_config(*, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-commands = (partitions, check_config)
+commands = (check_config,)
 
 
 def _platform() -> Platform:
@@ -111,15 +69,13 @@ def _check_direct() -> list[tuple[str, str | None]]:
     what = f"database: maintenance as {settings.postgres_maintenance_user}"
     try:
         with months.maintenance(settings) as connection:
-            lacking = [
-                table
-                for table in months.tables(connection)
-                if max((p.until for p in months.present(connection) if p.table == table), default=date.min)
-                <= months.ahead(datetime.now(UTC).date(), 2)
-            ]
+            count = months.months_ahead(connection, datetime.now(UTC).date())
+            lacking = [table for table, ahead in count.items() if ahead < LEAST_AHEAD]
     except SQLAlchemyError as error:
         return [(what, _first_line(error))]
-    problem = f"fewer than 2 months ahead: {', '.join(lacking)}; run flask partitions ensure" if lacking else None
+    problem = (
+        f"fewer than {LEAST_AHEAD} months ahead: {', '.join(lacking)}; run flask partitions ensure" if lacking else None
+    )
     return [(what, problem)]
 
 
@@ -139,6 +95,14 @@ def _check_redis() -> list[tuple[str, str | None]]:
         finally:
             client.close()
     return found
+
+
+def _check_archive() -> tuple[str, str | None]:
+    try:
+        Archives(_platform().settings).all()
+    except (months.MonthsProblem, OSError) as error:
+        return "archive", _first_line(error)
+    return "archive", None
 
 
 def _first_line(error: Exception) -> str:

@@ -1,12 +1,13 @@
-"""What the platform does by itself: folding the epoch, and deleting what has had its time."""
+"""What the platform does by itself: months, folding the epoch, and deleting what has had its time."""
 
 import logging
 from typing import Any
 
 from sqlalchemy import Connection
 
-from campshub.core.db import epoch
+from campshub.core.db import epoch, partitions
 from campshub.core.db.expiry import clean, expires, expiries
+from campshub.core.db.partitions import archiving
 from campshub.core.db.session import Session
 from campshub.core.db.work import unit_of_work
 from campshub.core.http.idempotency import IdempotencyKey
@@ -44,6 +45,32 @@ def clean_expired(session: Session, run: Run, position: dict[str, Any] | None) -
     return Step({"table": following, "deleted": deleted}, done=following, total=len(every))
 
 
+@maintenance_job("partitions.ensure")
+def ensure_months(connection: Connection, run: Run) -> None:
+    """Make the months ahead that are missing."""
+    today = run.created_at.date()
+    for table in partitions.tables(connection):
+        partitions.ensure(connection, table, today, partitions.ahead(today, partitions.MONTHS_AHEAD))
+
+
+@maintenance_job("partitions.archive")
+def archive_months(connection: Connection, run: Run) -> None:
+    """Archive the months that are older than the platform keeps; where nothing is said, none is.
+
+    :raises MonthsProblem: some could not be; the others are.
+    """
+    keeps = run.platform.settings.retention_months
+    problems: list[partitions.MonthsProblem] = []
+    for table, month in archiving.due(connection, today=run.created_at.date(), retention_months=keeps):
+        try:
+            archiving.archive(run.platform, connection, table=table, month=month)
+        except partitions.MonthsProblem as problem:
+            log.warning("%s %s could not be archived: %s", table, month, problem)
+            problems.append(problem)
+    if problems:
+        raise problems[0]
+
+
 @outward_job("alerts.check", queue=Queue.MAINTENANCE)
 def check_thresholds(run: Run) -> None:
     """Look at every threshold, and record what is beyond it."""
@@ -59,6 +86,8 @@ def optimize(connection: Connection, run: Run) -> None:  # noqa: ARG001 - see ab
         log.info("optimized", extra={"what": done.what, "subject": done.subject})
 
 
+scheduled("partitions.ensure", Daily(hour=1))
+scheduled("partitions.archive", Daily(hour=1, minute=30))
 scheduled("alerts.check", Every(minutes=1))
 scheduled("database.optimize", Weekly(day=6, hour=2))
 scheduled("cache.fold", Daily(hour=3, minute=30))

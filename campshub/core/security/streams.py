@@ -13,7 +13,7 @@ are authenticated with every chunk.
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import IO, TYPE_CHECKING
 
 from cryptography.exceptions import InvalidTag
@@ -149,6 +149,67 @@ class OpeningReader(io.RawIOBase):
             raise CannotOpen from error
         self._number += 1
         return plain
+
+
+def new_stream_key() -> bytes:
+    """Return a key for one stream, where the stream's own key is kept elsewhere."""
+    return AESGCM.generate_key(8 * KEY_BYTES)
+
+
+def seal_stream(blocks: Iterable[bytes], key: bytes) -> Iterator[bytes]:
+    """Seal blocks as they come, under a key of their own; what comes out is whole only with the last piece."""
+    sealed = _Pieces()
+    writer = SealingWriter(sealed, {"": key}, context="")
+    for block in blocks:
+        writer.write(block)
+        yield from sealed.taken()
+    writer.close()
+    yield from sealed.taken()
+
+
+def open_stream(blocks: Iterable[bytes], key: bytes) -> Iterator[bytes]:
+    """Open blocks of any size that were sealed under a key of their own.
+
+    :raises CannotOpen: they were changed, cut off, or sealed under another key.
+    """
+    reader = OpeningReader(io.BufferedReader(_Blocks(blocks), CHUNK_BYTES), {"": key}, context="")
+    while piece := reader.read(CHUNK_BYTES):
+        yield piece
+
+
+class _Pieces(io.BytesIO):
+    """A file that is emptied as it is written."""
+
+    def taken(self) -> Iterator[bytes]:
+        """Take out what has been written since the last time."""
+        if piece := self.getvalue():
+            self.seek(0)
+            self.truncate()
+            yield piece
+
+
+class _Blocks(io.RawIOBase):
+    """Blocks as a file."""
+
+    def __init__(self, blocks: Iterable[bytes]) -> None:
+        super().__init__()
+        self._blocks, self._left = iter(blocks), memoryview(b"")
+
+    def readable(self) -> bool:
+        """Tell that this is for reading."""
+        return True
+
+    def readinto(self, into: "WriteableBuffer") -> int:
+        """Read some bytes."""
+        while not self._left:
+            try:
+                self._left = memoryview(next(self._blocks))
+            except StopIteration:
+                return 0
+        target = memoryview(into).cast("B")
+        count = min(len(target), len(self._left))
+        target[:count], self._left = self._left[:count], self._left[count:]
+        return count
 
 
 def _cipher(key: bytes, salt: bytes) -> AESGCM:

@@ -8,7 +8,15 @@ from campshub.core.security.permissions import Scope
 from campshub.core.security.principal import Principal, shared_with_platform, visibility, visible_to
 from campshub.students.models import Student
 from campshub.students.queries import visibility as _rules  # noqa: F401 - who sees which student is registered there
-from campshub.workouts.models import Exercise, ExerciseMuscle, Muscle, WorkoutLog, WorkoutLogId
+from campshub.workouts.models import (
+    Exercise,
+    ExerciseMuscle,
+    Muscle,
+    WorkoutLog,
+    WorkoutLogId,
+    WorkoutWeek,
+    WorkoutWeekStale,
+)
 
 for _model in (Muscle, Exercise, ExerciseMuscle):
     shared_with_platform(_model)
@@ -36,11 +44,8 @@ def _of_visible_student(principal: Principal, model: Any) -> ColumnElement[bool]
 
 
 for _scope in (Scope.GROUPS, Scope.OWN):
+    for _of_person in (WorkoutLog, WorkoutLogId, WorkoutWeek, WorkoutWeekStale):
 
-    @visibility(WorkoutLog, _scope)
-    def _logs(principal: Principal) -> ColumnElement[bool]:
-        return _of_visible_student(principal, WorkoutLog)
-
-    @visibility(WorkoutLogId, _scope)
-    def _log_ids(principal: Principal) -> ColumnElement[bool]:
-        return _of_visible_student(principal, WorkoutLogId)
+        @visibility(_of_person, _scope)
+        def _trained_by(principal: Principal, model: Any = _of_person) -> ColumnElement[bool]:
+            return _of_visible_student(principal, model)

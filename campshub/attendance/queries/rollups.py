@@ -1,0 +1,211 @@
+"""What marks add up to, by group and day, and by student and month: kept, and exact at any moment."""
+
+from datetime import date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, ColumnElement, Float, and_, case, cast, exists, func, or_, select
+
+from campshub.attendance.models import (
+    ATTENDED,
+    COUNTS_AS,
+    OPEN_GYM,
+    AttendanceGroupDay,
+    AttendanceGroupDayStale,
+    AttendanceRecord,
+    AttendanceStudentMonth,
+    AttendanceStudentMonthStale,
+)
+from campshub.attendance.queries import ranges
+from campshub.attendance.queries import visibility as _rules  # noqa: F401 - who sees what is registered there
+from campshub.core.db.prepared import AnySelect, prepared
+from campshub.core.db.rollups import Rollup, month_of, rollup, within_month
+from campshub.core.db.session import Session
+from campshub.core.http.pagination import Page, PageRequest
+from campshub.core.security.principal import Principal, visible_to
+from campshub.students.models import Student
+from campshub.students.queries import students
+
+MONTHS_BACK = 11
+_PRECISION = 10_000  # of a rate: four digits
+_COUNTS = (*COUNTS_AS, "rated", "attended", "minutes")
+
+
+def _counts() -> list[Any]:
+    mark = AttendanceRecord
+    there = mark.counts_as.in_(ATTENDED)
+    return [
+        *(func.count().filter(mark.counts_as == name).label(name) for name in COUNTS_AS),
+        func.count().filter(mark.in_rate).label("rated"),
+        func.count().filter(mark.in_rate, there).label("attended"),
+        func.coalesce(func.sum(mark.minutes), 0).label("minutes"),
+    ]
+
+
+def _group() -> Any:
+    return func.coalesce(AttendanceRecord.group_id, OPEN_GYM).label("group_id")
+
+
+def _days() -> AnySelect:
+    mark = AttendanceRecord
+    return _in_order(
+        AttendanceGroupDay,
+        select(mark.organization_id, mark.local_date, _group(), *_counts()).group_by(
+            mark.organization_id, mark.local_date, mark.group_id
+        ),
+    )
+
+
+def _months() -> AnySelect:
+    mark, month = AttendanceRecord, month_of(AttendanceRecord.local_date)
+    return _in_order(
+        AttendanceStudentMonth,
+        select(mark.organization_id, mark.student_id, month.label("month"), _group(), *_counts()).group_by(
+            mark.organization_id, mark.student_id, month, mark.group_id
+        ),
+    )
+
+
+def _in_order(model: Any, counted: AnySelect) -> AnySelect:
+    """Return a select with its columns in the order of the table's."""
+    found = {column.key: column for column in counted.selected_columns}
+    return counted.with_only_columns(*(found[column.name] for column in model.__table__.columns))
+
+
+def _of_day(keys: Any) -> ColumnElement[bool]:
+    mark = AttendanceRecord
+    is_open_gym = and_(mark.group_id.is_(None), keys.group_id == OPEN_GYM)
+    return and_(mark.local_date == keys.local_date, or_(mark.group_id == keys.group_id, is_open_gym))
+
+
+def _of_month(keys: Any) -> ColumnElement[bool]:
+    mark = AttendanceRecord
+    return and_(mark.student_id == keys.student_id, within_month(mark.local_date, keys.month))
+
+
+DAYS = rollup(
+    Rollup(
+        model=AttendanceGroupDay,
+        stale=AttendanceGroupDayStale,
+        key=("local_date", "group_id"),
+        date="local_date",
+        raw=AttendanceRecord,
+        counted=_days,
+        matches=_of_day,
+    )
+)
+MONTHS = rollup(
+    Rollup(
+        model=AttendanceStudentMonth,
+        stale=AttendanceStudentMonthStale,
+        key=("student_id", "month"),
+        date="month",
+        raw=AttendanceRecord,
+        counted=_months,
+        matches=_of_month,
+    )
+)
+
+
+def list_group_days(
+    session: Session,
+    principal: Principal,
+    *,
+    now: datetime,
+    page: PageRequest,
+    group_id: UUID | None = None,
+    **dates: Any,
+) -> Page:
+    """List what the marks of each group whose figures the principal may see add up to, day by day.
+
+    :raises Invalid: the dates are no range.
+    """
+    first, last = ranges.asked(principal, now, dates)
+    return page.read(session, _group_days(principal, first=first, last=last, group_id=group_id, page=page))
+
+
+@prepared
+def _group_days(principal: Principal, *, first: date, last: date, group_id: Any, page: PageRequest) -> AnySelect:
+    def chosen(model: Any) -> list[ColumnElement[bool]]:
+        dates = [model.local_date >= first, model.local_date <= last]
+        return [*dates, *([model.group_id == group_id] if group_id is not None else [])]
+
+    days = DAYS.current(
+        kept=[visible_to(principal, AttendanceGroupDay), *chosen(AttendanceGroupDay)],
+        stale=[visible_to(principal, AttendanceGroupDayStale), *chosen(AttendanceGroupDayStale)],
+        # Whose figures these are, the keys have settled; among the rows of a group every mark counts.
+        raw=[AttendanceRecord.organization_id == principal.organization_id, *chosen(AttendanceRecord)],
+    )
+    group = func.nullif(days.c.group_id, OPEN_GYM).label("group_id")
+    columns = [days.c.local_date, group, *_told({name: days.c[name] for name in _COUNTS})]
+    return page.ordered(select(*page.choose(columns)), order=(days.c.local_date, days.c.group_id))
+
+
+def list_student_months(
+    session: Session, principal: Principal, *, student_id: UUID, now: datetime, page: PageRequest, **dates: Any
+) -> Page:
+    """List what a student's marks add up to, month by month; of the last twelve months where no dates are given.
+
+    :raises NotFound: the principal sees no such student.
+    :raises Invalid: the dates are no range.
+    """
+    if dates.get("first") is None and dates.get("last") is None:
+        dates = {"first": _months_before(principal.today(now), MONTHS_BACK), "last": principal.today(now)}
+    first, last = ranges.asked(principal, now, dates)
+    asked = _student_months(
+        principal, student_id=student_id, first=first.replace(day=1), until=_next_month(last), page=page
+    )
+    found = page.read(session, asked)
+    if not found.rows:
+        students.get_student(session, principal, student_id)
+    return found
+
+
+def _months_before(day: date, count: int) -> date:
+    for _ in range(count):
+        day = day.replace(day=1) - timedelta(days=1)
+    return day.replace(day=1)
+
+
+def _next_month(day: date) -> date:
+    return (day.replace(day=1) + timedelta(days=32)).replace(day=1)
+
+
+@prepared
+def _student_months(
+    principal: Principal, *, student_id: UUID, first: date, until: date, page: PageRequest
+) -> AnySelect:
+    def chosen(model: Any) -> list[ColumnElement[bool]]:
+        return [model.student_id == student_id, model.month >= first, model.month < until]
+
+    mark = AttendanceRecord
+    months = MONTHS.current(
+        kept=[visible_to(principal, AttendanceStudentMonth), *chosen(AttendanceStudentMonth)],
+        stale=[visible_to(principal, AttendanceStudentMonthStale), *chosen(AttendanceStudentMonthStale)],
+        raw=[
+            visible_to(principal, mark),
+            mark.student_id == student_id,
+            mark.local_date >= first,
+            mark.local_date < until,
+        ],
+    )
+    columns = [months.c.month, *_told({name: func.sum(months.c[name]) for name in _COUNTS})]
+    student: Any = Student
+    is_seen = exists(
+        select(1)
+        .select_from(student)
+        .where(visible_to(principal, student), student.id == student_id, student.deleted_at.is_(None))
+    )
+    rows = select(*page.choose(columns)).where(is_seen).group_by(months.c.month)
+    return page.ordered(rows, order=(months.c.month,))
+
+
+def _told(counts: dict[str, Any]) -> list[ColumnElement[Any]]:
+    """Return the columns that are told of counts: each, how many were marked, and the rate."""
+    marked = sum((counts[name] for name in COUNTS_AS[1:]), counts[COUNTS_AS[0]])
+    share = func.round(cast(counts["attended"], Float) * _PRECISION / counts["rated"], type_=Float) / _PRECISION
+    return [
+        *(cast(counts[name], BigInteger).label(name) for name in (*COUNTS_AS, "minutes")),
+        cast(marked, BigInteger).label("marked"),
+        case((counts["rated"] > 0, share)).label("rate"),
+    ]

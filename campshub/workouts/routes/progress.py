@@ -1,0 +1,24 @@
+"""The addresses of progress."""
+
+from typing import Any
+
+from campshub.core.http.marks import Life, cached, needs
+from campshub.core.http.resource import Blueprint, Resource
+from campshub.core.security.permissions import Permission
+from campshub.workouts.queries import rollups as queries
+from campshub.workouts.schemas import progress as schemas
+
+progress = Blueprint("progress", __name__, url_prefix="/api/progress", description="What training adds up to.")
+
+
+@progress.route("/weeks/")
+class Weeks(Resource):
+    """Training by week."""
+
+    @needs(Permission.WORKOUTS_READ)
+    @cached(tags=("workouts", "groups", "enrolments", "students"), life=Life.ANALYTICS, same_for_role=True)
+    @progress.query(schemas.WeekFilter)
+    @progress.answers_page(schemas.WeekOut, sorts=("week",))
+    def get(self, *, page: Any, **filters: Any) -> Any:
+        """List what sets add up to, by week, person and exercise."""
+        return queries.list_weeks(self.session, self.principal, now=self.now, page=page, **filters)

@@ -1,0 +1,148 @@
+"""A database of a test's own with rows in every partitioned table of one month, and a folder for its archive."""
+
+import json
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from campshub.app import create_app
+from campshub.core.db import partitions
+from campshub.core.db.base import new_id
+from campshub.core.db.partitions import archiving, months, restoring
+from campshub.core.security.permissions import Role
+from campshub.workouts import catalogue
+from tests.conftest import Place, close, new_place, settings_of
+
+NOTES = ["plain", 'with "quotes", commas', "two\nlines\r\n", "", "नमस्ते ✓", "\\N", "\\."]
+SQUAT = str(catalogue.exercise_id("back_squat"))
+
+
+@dataclass
+class Site:
+    """An installation, one month of which is to be archived."""
+
+    app: Any
+    stack: Any
+    database: str
+    month: date
+    archive: str
+    sql: Any
+    places: list[Place] = field(default_factory=list)
+
+    @property
+    def day(self) -> date:
+        return self.month + timedelta(days=9)
+
+    @property
+    def api(self) -> Any:
+        return self.places[0].the(Role.ADMIN)
+
+    @property
+    def platform(self) -> Any:
+        return self.app.extensions["campshub"]
+
+    @property
+    def tables(self) -> list[str]:
+        with self.maintenance() as connection:
+            return partitions.tables(connection)
+
+    @contextmanager
+    def maintenance(self):
+        with self.app.app_context(), partitions.maintenance(self.platform.settings) as connection:
+            yield connection
+
+    def archived(self, table: str, tell: Any = lambda _: None) -> Any:
+        with self.maintenance() as connection:
+            return archiving.archive(self.platform, connection, table=table, month=self.month, tell=tell)
+
+    def restored(self, table: str, **given: Any) -> Any:
+        with self.maintenance() as connection:
+            given.setdefault("tell", lambda _: None)
+            return restoring.restore(self.platform, connection, table=table, month=self.month, **given)
+
+    def contents(self, table: str) -> list[str]:
+        """All rows of the month with all of their values, as the superuser sees them."""
+        key = "recorded_on" if table == "audit_log" else "local_date"
+        until = months.ahead(self.month, 1)
+        rows = self.sql(f"SELECT to_jsonb(t) FROM {table} t WHERE {key} >= %s AND {key} < %s", self.month, until)
+        return sorted(json.dumps(row[0], sort_keys=True) for row in rows)
+
+    def name(self, table: str) -> str:
+        return months.name_of(table, self.month)
+
+    def exists(self, table: str) -> bool:
+        return self.sql("SELECT to_regclass(%s) IS NOT NULL", self.name(table)) == [(True,)]
+
+    def fill(self) -> None:
+        """Mark a register, log a training and let the audit log have been written, in each organization."""
+        for place in self.places:
+            api = place.the(Role.ADMIN)
+            rows = [{"code": new_id().hex, "given_name": f"N{n}", "family_name": "Rao"} for n in range(len(NOTES))]
+            made = api.post("/api/students/bulk/", {"students": rows}).json["results"]
+            session = api.made("/api/attendance/sessions/", {"local_date": str(self.day), "slot": "09:00"})["id"]
+            marks = [
+                {"student_id": row["id"], "code": "late", **({"note": note} if note else {})}
+                for row, note in zip(made, NOTES, strict=True)
+            ]
+            answer = api.put(f"/api/attendance/sessions/{session}/records/", {"records": marks})
+            assert {row["outcome"] for row in answer.json["results"]} == {"created"}, answer.json
+            exercises = [{"exercise_id": SQUAT, "sets": [{"reps": 5, "load": "100.50", "load_unit": "kg", "rir": 1.5}]}]
+            started = datetime.combine(self.day, datetime.min.time(), UTC) + timedelta(hours=9)
+            for row in made[:3]:
+                given = {"student_id": row["id"], "started_at": started.isoformat(), "exercises": exercises}
+                api.made("/api/workout-logs/", {**given, "time_zone": "UTC", "note": NOTES[1]})
+        self.sql("UPDATE workout_sets SET rir = 1 / 3.0::float RETURNING 1")  # every digit counts
+        self.sql("UPDATE audit_log SET recorded_on = %s RETURNING 1", self.day)
+
+
+def a_month_ago(count: int) -> date:
+    return months.back(datetime.now(UTC).date(), count)
+
+
+@contextmanager
+def site_of(stack, database, folder, **settings):
+    app = create_app(settings_of(stack, database, archive_url=str(folder), **settings))
+    with closing(stack.primary.connect(database)) as connection:
+
+        def sql(statement, *given):
+            cursor = connection.execute(statement, given)
+            return cursor.fetchall() if cursor.description else []
+
+        site = Site(app, stack, database, a_month_ago(5), str(folder), sql)
+        try:
+            site.places = [new_place(app), new_place(app)]
+            yield site
+        finally:
+            close(app)
+
+
+@pytest.fixture
+def site(stack, scratch, tmp_path):
+    with site_of(stack, scratch, tmp_path / "archive") as site:
+        site.fill()
+        yield site
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Give up soon."""
+    monkeypatch.setattr("campshub.core.db.partitions.patience.TRIES", 2)
+    monkeypatch.setattr("campshub.core.db.partitions.patience.BUSY_TRIES", 2)
+    monkeypatch.setattr("campshub.core.db.partitions.patience.PAUSE_S", 0.01)
+
+
+@pytest.fixture
+def trust():
+    """Let what Redis says of a database be trusted at once: a server that nobody knows is not for ten seconds."""
+
+    def trusted(app: Any) -> None:
+        platform = app.extensions["campshub"]
+        primary = platform.lease.wait().primary
+        for wire in platform.freshness.wires:
+            wire.send(b"GET", b"any")  # so that it is connected, and has told its run_id
+            wire.send(b"SET", f"identity:{primary}", b"%b:%016x:%d" % (wire._run_id, 1, 0))
+
+    return trusted

@@ -1,0 +1,259 @@
+"""A month goes into the archive and comes back as it was."""
+
+from datetime import UTC, datetime, time
+
+import fsspec
+import pytest
+
+from campshub.core.db import partitions
+from campshub.core.db.base import PLATFORM_ID, new_id
+from campshub.core.db.partitions import archives, archiving, months, restoring, visibility
+from campshub.core.db.partitions.archives import Archives
+from campshub.core.jobs import schedule
+from campshub.core.jobs.kinds import Run
+from campshub.core.ops import tasks
+from campshub.core.security.permissions import Role
+from tests.conftest import settings_of
+from tests.core.partitions.conftest import site_of
+
+KEYS = "k1:" + "A" * 43
+
+
+@pytest.fixture(params=["", KEYS], ids=["plain", "sealed"])
+def stored(request, stack, scratch, tmp_path):
+    with site_of(stack, scratch, tmp_path / "archive", archive_keys=request.param) as site:
+        site.fill()
+        yield site
+
+
+def test_every_table_comes_back_as_it_was(stored, tmp_path):
+    before = {table: stored.contents(table) for table in stored.tables}
+    assert len(before) == 5
+    assert all(before.values())
+
+    manifests = [stored.archived(table) for table in before]
+
+    assert {table: stored.contents(table) for table in before} == {table: [] for table in before}
+    assert {manifest.table: manifest.rows for manifest in manifests} == {t: len(rows) for t, rows in before.items()}
+    files = [path for path in (tmp_path / "archive").rglob("*") if path.is_file()]
+    assert len(files) == 2 * len(before)
+    assert {path.parent.stat().st_mode & 0o077 for path in files} == {0}
+    restored = [stored.restored(table) for table in before]
+    assert {one.manifest.table: one.rows for one in restored} == {t: len(rows) for t, rows in before.items()}
+    assert {table: stored.contents(table) for table in before} == before
+
+
+def test_a_sealed_archive_tells_nothing_and_needs_its_key(stack, scratch, tmp_path):
+    with site_of(stack, scratch, tmp_path, archive_keys=KEYS) as site:
+        site.fill()
+        site.archived("attendance_records")
+        stored = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert b"\x1f\x8b" not in stored[:2]
+    assert b"A" * 43 not in stored
+    with (
+        site_of(stack, scratch, tmp_path) as without,
+        pytest.raises(restoring.Damaged, match="key k1, and ARCHIVE_KEYS is empty"),
+    ):
+        without.restored("attendance_records")
+
+
+def test_a_restored_month_is_protected_as_one_that_was_made(site):
+    shape = """
+        SELECT c.relrowsecurity, c.relforcerowsecurity, c.relacl IS NULL, pg_get_expr(c.relpartbound, c.oid),
+               (SELECT array_agg(pg_get_constraintdef(oid) ORDER BY pg_get_constraintdef(oid), 1)
+                  FROM pg_constraint WHERE conrelid = c.oid),
+               (SELECT array_agg(regexp_replace(indexdef, '(INDEX) \\S+', '\\1') ORDER BY 1)
+                  FROM (SELECT indexdef FROM pg_indexes WHERE tablename = c.relname ORDER BY 1) i),
+               (SELECT array_agg(policyname || cmd || qual || with_check) FROM pg_policies WHERE tablename = c.relname)
+          FROM pg_class c WHERE c.relname = %s
+    """
+    for table in site.tables:
+        before = site.sql(shape, site.name(table))
+        site.archived(table)
+        site.restored(table)
+        assert site.sql(shape, site.name(table)) == before
+
+
+def test_a_month_that_was_taken_out_belongs_to_nobody_but_the_owner(site):
+    seen = []
+
+    def tell(stage):
+        if stage == archiving.TAKEN_OUT:
+            seen.extend(
+                site.sql(
+                    "SELECT relrowsecurity AND relforcerowsecurity, relacl IS NULL,"
+                    " has_table_privilege('campshub_app', oid, 'SELECT, INSERT, UPDATE, DELETE'),"
+                    " has_table_privilege('campshub_readonly', oid, 'SELECT') FROM pg_class WHERE relname = %s",
+                    site.name("attendance_records"),
+                )
+            )
+
+    site.archived("attendance_records", tell)
+
+    assert seen == [(True, True, False, False)]
+
+
+def test_columns_that_came_and_went_meanwhile_do_not_stand_in_the_way(site):
+    before = site.contents("attendance_records")
+    site.archived("attendance_records")
+    site.sql("ALTER TABLE attendance_records ADD COLUMN mood text NOT NULL DEFAULT 'calm'")
+    site.sql("ALTER TABLE attendance_records DROP COLUMN note")
+
+    restored = site.restored("attendance_records")
+
+    assert restored.columns == ["note"]
+    after = site.sql("SELECT to_jsonb(t) - 'mood', mood FROM attendance_records t ORDER BY id")
+    assert {mood for _, mood in after} == {"calm"}
+    assert len(after) == len(before)
+    assert all("note" not in row for row, _ in after)
+
+
+def test_a_month_lies_wherever_fsspec_reaches(stack, scratch):
+    with site_of(stack, scratch, "memory://far/away") as site:
+        site.fill()
+        before = site.contents("workout_sets")
+        site.archived("workout_sets")
+        assert [path.rpartition("/")[2] for path in fsspec.filesystem("memory").find("/far/away")] == [
+            "manifest.json",
+            "rows.csv.gz",
+        ]
+        site.restored("workout_sets")
+        assert site.contents("workout_sets") == before
+
+
+def test_a_month_that_was_changed_after_it_came_back_is_archived_anew(site):
+    first = site.archived("attendance_records")
+    site.restored("attendance_records")
+    site.sql("UPDATE attendance_records SET minutes = 7 RETURNING 1")
+    changed = site.contents("attendance_records")
+
+    second = site.archived("attendance_records")
+    site.restored("attendance_records")
+
+    assert first.id < second.id
+    assert site.contents("attendance_records") == changed
+
+
+def test_what_was_erased_does_not_come_back(site):
+    gone, stays = site.places
+    before = [row for row in site.contents("attendance_records") if str(stays.id) in row]
+    site.archived("attendance_records")
+    with site.stack.primary.connect(site.database) as connection, connection.transaction():
+        connection.execute("SET LOCAL session_replication_role = replica")
+        connection.execute("DELETE FROM organizations WHERE id = %s", (gone.id,))
+
+    restored = site.restored("attendance_records")
+
+    assert restored.erased == restored.manifest.rows - restored.rows == 7
+    assert site.contents("attendance_records") == before
+
+
+def test_rows_whose_references_are_gone_are_not_lost_in_silence(site):
+    before = site.contents("attendance_records")
+    site.archived("attendance_records")
+    one = site.sql("SELECT id FROM students ORDER BY id LIMIT 1")[0][0]
+    with site.stack.primary.connect(site.database) as connection, connection.transaction():
+        connection.execute("SET LOCAL session_replication_role = replica")
+        connection.execute("DELETE FROM students WHERE id = %s", (one,))
+
+    with pytest.raises(restoring.ReferencesGone, match=r"1 rows .*fk_attendance_records_student_id: 1"):
+        site.restored("attendance_records")
+    assert not site.exists("attendance_records")
+    restored = site.restored("attendance_records", leave_out=True)
+
+    assert restored.without["fk_attendance_records_student_id"] == 1
+    assert site.contents("attendance_records") == [row for row in before if str(one) not in row]
+
+
+def test_a_month_that_is_there_is_not_restored_over(site):
+    site.archived("attendance_records")
+    site.restored("attendance_records")
+
+    with pytest.raises(restoring.AlreadyThere):
+        site.restored("attendance_records")
+
+
+def test_a_month_that_is_not_over_or_not_there_is_not_archived(site):
+    with site.maintenance() as connection:
+        for month, refusal in (
+            (site.month.replace(year=2011), archiving.NothingThere),
+            (site.month.replace(year=2099), archiving.NotOver),
+        ):
+            with pytest.raises(refusal):
+                archiving.archive(site.platform, connection, table="attendance_records", month=month)
+
+
+def test_old_months_are_due_and_none_where_nothing_is_said(site):
+    today = site.day
+    with site.maintenance() as connection:
+        assert archiving.due(connection, today=today, retention_months=0) == []
+        found = archiving.due(connection, today=today, retention_months=3)
+        assert {table for table, _ in found} == set(site.tables)
+        newest = max(month for _, month in found)
+    assert (site.month.year - newest.year) * 12 + site.month.month - newest.month == 4
+
+
+@pytest.mark.parametrize("at_once", [1, 1_000])
+def test_reads_know_at_once_that_a_month_has_gone_and_come_back(site, trust, at_once, monkeypatch):
+    monkeypatch.setattr(visibility, "AT_ONCE", at_once)  # organizations that are told of in one call
+    address = f"/api/attendance/records/?from={site.day}&to={site.day}"
+    apis = [place.the(Role.ADMIN) for place in site.places]
+
+    def shown():
+        return [len(api.get(address).json["items"]) for api in apis]
+
+    trust(site.app)
+    assert shown() == [7, 7]
+    assert [api.get(address).asked for api in apis] == [[], []]  # kept
+    site.archived("attendance_records")
+    assert shown() == [0, 0]
+    assert [api.get(address).asked for api in apis] == [[], []]
+    site.restored("attendance_records")
+    assert shown() == [7, 7]
+
+
+def test_without_redis_the_epoch_tells_that_a_month_has_gone(stack, scratch, tmp_path):
+    with site_of(stack, scratch, tmp_path, redis_url="redis://127.0.0.1:1/0") as site:
+        site.fill()
+        (before,) = site.sql("SELECT freshness_epoch()")
+        site.archived("workout_sets")
+        (archived,) = site.sql("SELECT freshness_epoch()")
+        site.restored("workout_sets")
+        (restored,) = site.sql("SELECT freshness_epoch()")
+
+    assert before < archived < restored
+
+
+def test_an_address_that_cannot_be_used_says_so_in_a_line(stack, database):
+    with pytest.raises(archives.NoPlace, match="ARCHIVE_URL cannot be used: ") as told:
+        Archives(settings_of(stack, database, archive_url="nowhere://a/b"))
+
+    assert "\n" not in str(told.value)
+
+
+def test_settings_of_archives_are_read_with_care(stack, database):
+    from campshub.config import SettingsError  # noqa: PLC0415 - this test alone
+
+    for wrong in ({"archive_keys": "k1:short"}, {"retention_months": 3}):
+        with pytest.raises(SettingsError):
+            settings_of(stack, database, **wrong)
+    assert Archives(settings_of(stack, database)).all() == []
+
+
+def test_the_schedule_makes_months_and_archives_what_is_older_than_is_kept(stack, scratch, tmp_path):
+    with site_of(stack, scratch, tmp_path, retention_months=15) as site:
+        assert {"partitions.ensure", "partitions.archive"} <= {entry.job for entry in schedule.entries()}
+        today = months.ahead(site.month, 5)
+        run = Run(site.platform, PLATFORM_ID, new_id(), "any", {}, 1, 1, datetime.combine(today, time(), UTC))
+        with site.maintenance() as connection:
+            newest = site.name("audit_log").replace(f"{site.month:%Y_%m}", f"{months.ahead(today, 6):%Y_%m}")
+            site.sql(f"DROP TABLE {newest}")
+            tasks.ensure_months(connection, run)
+            assert site.sql("SELECT to_regclass(%s) IS NOT NULL", newest) == [(True,)]
+            with site.app.app_context():
+                assert Archives(site.platform.settings).all() == []
+                partitions.ensure(connection, "audit_log", months.back(today, 17), today)
+                tasks.archive_months(connection, run)
+                archived = Archives(site.platform.settings).months("audit_log")
+
+    assert archived == {months.back(today, 16), months.back(today, 17)}

@@ -1,0 +1,234 @@
+"""Maintenance beside others: two runs at once, long transactions, and people who read and write meanwhile."""
+
+import json
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Event
+
+import psycopg
+import pytest
+
+from campshub.core.db import partitions
+from campshub.core.db.base import new_id
+from campshub.core.db.partitions import archiving, months, patience
+from campshub.core.security.permissions import Role
+
+TABLE = "attendance_records"
+MOST_S = 2
+WAITING = (
+    "SELECT count(*) FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = %s)"
+)
+
+
+def ensured(site, ahead=9):
+    with site.maintenance() as connection:
+        return partitions.ensure(connection, TABLE, site.month, months.ahead(site.month, ahead + 5))
+
+
+@contextmanager
+def held(site, statement):
+    """Hold what a statement locks in a transaction that does not end."""
+    with site.stack.primary.connect(site.database) as other, other.transaction():
+        other.execute(statement)
+        yield
+
+
+def test_two_that_ensure_at_once_make_each_month_once(site):
+    with ThreadPoolExecutor(2) as pool:
+        made = [one.result() for one in [pool.submit(ensured, site) for _ in range(2)]]
+
+    assert min(map(len, made)) == 0 or not set(made[0]) & set(made[1])
+    assert len({*made[0], *made[1]}) == len(made[0]) + len(made[1]) == 3
+
+
+def test_two_that_archive_at_once_archive_once(site):
+    before = site.contents(TABLE)
+
+    def run():
+        try:
+            return site.archived(TABLE).rows
+        except (archiving.NothingThere, partitions.Busy) as refused:
+            return type(refused).__name__
+
+    with ThreadPoolExecutor(2) as pool:
+        found = [one.result() for one in [pool.submit(run) for _ in range(2)]]
+
+    assert found.count(len(before)) == 1
+    site.restored(TABLE)
+    assert site.contents(TABLE) == before
+
+
+def test_a_run_that_another_keeps_away_says_so(site, impatient):
+    with (
+        site.maintenance() as connection,
+        patience.at_work(connection, f"partitions.archive {TABLE}"),
+        pytest.raises(partitions.Busy),
+    ):
+        site.archived(TABLE)
+
+
+def test_maintenance_never_waits_long_in_a_queue(site):
+    with site.maintenance() as connection, patience.at_work(connection, "any") as driver:
+        set_to = driver.execute("SELECT setting::int FROM pg_settings WHERE name = 'lock_timeout'").fetchone()[0]
+        detects = driver.execute("SELECT setting::int FROM pg_settings WHERE name = 'deadlock_timeout'").fetchone()[0]
+
+    assert 0 < set_to < detects
+
+
+def test_a_long_transaction_ends_in_a_clear_refusal_and_nobody_waits_behind_it(site, impatient):
+    with held(site, "UPDATE students SET version = version"):
+        for refused in (ensured, lambda site: site.archived(TABLE)):
+            with pytest.raises(partitions.StaysLocked, match=r"stayed locked in 2 tries") as told:
+                refused(site)
+            assert "\n" not in str(told.value)
+            assert site.sql(WAITING, site.database) == [(0,)]
+        result = site.app.test_cli_runner().invoke(args=["partitions", "ensure", "--months", "9"])
+        assert (result.exit_code, result.output.count("\n")) == (1, 1)
+        assert "stayed locked" in result.output
+    assert len(ensured(site)) == 3
+    site.archived(TABLE)
+
+
+def test_a_transaction_that_ends_in_time_is_only_waited_for(site):
+    over = Event()
+
+    def tell(stage):
+        if stage == archiving.WAITING:
+            over.set()
+
+    def hold():
+        with held(site, f"SELECT count(*) FROM {TABLE}"):
+            begun.set()
+            over.wait(60)
+
+    begun = Event()
+    with ThreadPoolExecutor(1) as pool:
+        holding = pool.submit(hold)
+        begun.wait(60)
+        manifest = site.archived(TABLE, tell)
+        holding.result()
+
+    assert over.is_set()
+    assert manifest.rows == 14
+
+
+def test_people_go_on_while_months_come_and_go(site):
+    """Count answers that fail or take over two seconds while months are made, archived and restored."""
+    over = Event()
+    seen: Counter[str] = Counter()
+    admin, other = (place.the(Role.ADMIN) for place in site.places)
+    today = months.ahead(site.day, 5)
+    meeting = other.made("/api/attendance/sessions/", {"local_date": str(today), "slot": new_id().hex})["id"]
+    students = [one["id"] for one in other.get("/api/students/?fields=id").json["items"]]
+    reads = (
+        f"/api/attendance/records/?from={today}&to={today}",
+        f"/api/attendance/records/?from={site.day}&to={site.day}",
+        "/api/students/",
+    )
+
+    def going_on(kind, ask):
+        number = 0
+        while not over.is_set():
+            begun = time.monotonic()
+            status = ask(number).status
+            seen[kind, status] += 1
+            seen["late"] += time.monotonic() - begun > MOST_S
+            number += 1
+
+    def read(number):
+        return admin.get(reads[number % len(reads)])
+
+    def mark(number):
+        code = ("present", "late", "absent")[number % 3]
+        marks = [{"student_id": one, "code": code} for one in students]
+        return other.put(f"/api/attendance/sessions/{meeting}/records/", {"records": marks, "overwrite": True})
+
+    before = site.contents(TABLE)
+    with ThreadPoolExecutor(2) as pool:
+        people = [pool.submit(going_on, "read", read), pool.submit(going_on, "write", mark)]
+        try:
+            ensured(site)
+            site.archived(TABLE)
+            site.restored(TABLE)
+        finally:
+            over.set()
+        for one in people:
+            one.result()
+
+    assert {key for key in seen if key != "late"} == {("read", 200), ("write", 200)}
+    assert seen["late"] == 0
+    assert site.contents(TABLE) == before
+
+
+def test_months_ahead_are_counted_up_to_the_first_gap(site):
+    with site.maintenance() as connection:
+        today = months.ahead(site.month, 5)
+        assert set(partitions.months_ahead(connection, today).values()) == {6}
+        site.sql(f"DROP TABLE {months.name_of(TABLE, months.ahead(today, 3))}")
+        assert partitions.months_ahead(connection, today) == {
+            table: 2 if table == TABLE else 6 for table in partitions.tables(connection)
+        }
+
+
+def test_the_commands_archive_list_and_restore(site):
+    flask = site.app.test_cli_runner()
+    words = ("--month", f"{site.month:%Y-%m}", "--table", TABLE)
+    before = site.contents(TABLE)
+
+    asked = flask.invoke(args=["partitions", "archive", *words], input="n\n")
+    assert (asked.exit_code, site.contents(TABLE)) == (1, before)
+    archived = flask.invoke(args=["partitions", "archive", *words, "--yes", "--json"])
+    assert archived.exit_code == 0, archived.output
+    (told,) = json.loads(archived.stdout)
+    assert (told["name"], told["rows"]) == (site.name(TABLE), len(before))
+
+    lines = {line["name"]: line for line in json.loads(flask.invoke(args=["partitions", "list", "--json"]).stdout)}
+    assert lines[site.name(TABLE)]["state"] == "archived"
+    assert "archived: attendance_records/" in flask.invoke(args=["partitions", "list"]).output
+    ensure = flask.invoke(args=["partitions", "ensure", "--from", str(site.day), "--table", TABLE, "--json"])
+    assert json.loads(ensure.stdout) == {"made": [], "archived": [site.name(TABLE)]}
+    again = flask.invoke(args=["partitions", "archive", *words, "--yes"])
+    assert (again.exit_code, "has no month" in again.output) == (1, True)
+
+    restored = flask.invoke(args=["partitions", "restore", *words])
+    assert f"Restored {len(before)} rows of {site.name(TABLE)}." in restored.output
+    assert site.contents(TABLE) == before
+    twice = flask.invoke(args=["partitions", "restore", *words])
+    assert (twice.exit_code, "is there" in twice.output) == (1, True)
+
+
+def test_a_write_into_an_archived_month_is_a_clear_refusal(site):
+    session = site.sql("SELECT organization_id, id FROM attendance_sessions")[0]
+    place = next(place for place in site.places if place.id == session[0])
+    student = site.sql("SELECT id FROM students WHERE organization_id = %s", place.id)[0][0]
+    site.archived(TABLE)
+
+    answer = place.the(Role.ADMIN).put(
+        f"/api/attendance/sessions/{session[1]}/records/", {"records": [{"student_id": str(student), "code": "late"}]}
+    )
+
+    assert (answer.status, answer.problem["code"]) == (503, "month_missing")
+
+
+def test_nobody_reads_a_months_own_table_past_its_parent(site):
+    seen = []
+
+    def tell(stage):
+        if stage == archiving.TAKEN_OUT:
+            with (
+                psycopg.connect(_as(site, "campshub_app"), autocommit=True) as app,
+                pytest.raises(psycopg.errors.InsufficientPrivilege),
+            ):
+                app.execute(f"SELECT 1 FROM {site.name(TABLE)}")
+            seen.append(stage)
+
+    site.archived(TABLE, tell)
+    assert seen == [archiving.TAKEN_OUT]
+
+
+def _as(site, role):
+    url = site.platform.settings.database_url("app").set(drivername="postgresql")
+    assert url.username == role
+    return url.set(port=site.stack.primary.port, query={}).render_as_string(hide_password=False)

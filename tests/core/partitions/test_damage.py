@@ -1,0 +1,143 @@
+"""An archive that is not what was written is refused before anything is dropped or attached."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from campshub.core.db.partitions import archives, archiving
+from campshub.core.security.crypto import CannotOpen
+from campshub.core.security.streams import (
+    CHUNK_BYTES,
+    MAGIC,
+    SALT_BYTES,
+    TAG_BYTES,
+    new_stream_key,
+    open_stream,
+    seal_stream,
+)
+from tests.core.partitions.conftest import site_of
+
+TABLE = "attendance_records"
+KEYS = "k1:" + "A" * 43
+SEALED_CHUNK = CHUNK_BYTES + TAG_BYTES
+HEAD_BYTES = len(MAGIC) + 1 + SALT_BYTES  # the key has no name
+
+
+def flipped(stored: Path) -> None:
+    content = bytearray(stored.read_bytes())
+    content[len(content) // 2] ^= 1
+    stored.write_bytes(content)
+
+
+def cut(stored: Path) -> None:
+    stored.write_bytes(stored.read_bytes()[:-1])
+
+
+def extended(stored: Path) -> None:
+    stored.write_bytes(stored.read_bytes() + b"\x00")
+
+
+def said_otherwise(name: str, value: object):
+    def change(stored: Path) -> None:
+        manifest = stored.with_name("manifest.json")
+        told = json.loads(manifest.read_text())
+        manifest.write_text(json.dumps({**told, name: value}))
+
+    return change
+
+
+DAMAGES = {
+    "a flipped bit": flipped,
+    "an end that is missing": cut,
+    "an end that is too long": extended,
+    "no rows": Path.unlink,
+    "another number of rows": said_otherwise("rows", 13),
+    "another checksum": said_otherwise("plain", {"bytes": 1, "sha256": "0" * 64}),
+    "another format": said_otherwise("format", 2),
+    "another month": said_otherwise("month", "2020-01-01"),
+    "no manifest": lambda stored: stored.with_name("manifest.json").write_text("{"),
+}
+
+
+@pytest.mark.parametrize("keys", ["", KEYS], ids=["plain", "sealed"])
+def test_a_damaged_archive_is_not_restored(stack, scratch, tmp_path, keys):
+    with site_of(stack, scratch, tmp_path, archive_keys=keys) as site:
+        site.fill()
+        before = site.contents(TABLE)
+        site.archived(TABLE)
+        (stored,) = (path for path in tmp_path.rglob("rows*"))
+        manifest = stored.with_name("manifest.json")
+        sound = stored.read_bytes(), manifest.read_bytes()
+        for damage in DAMAGES.values():
+            damage(stored)
+            with pytest.raises(archives.Damaged):
+                site.restored(TABLE)
+            assert not site.exists(TABLE)
+            stored.write_bytes(sound[0])
+            manifest.write_bytes(sound[1])
+
+        site.restored(TABLE)
+        assert site.contents(TABLE) == before
+
+
+def test_a_manifest_of_sealed_rows_can_be_changed_in_nothing(stack, scratch, tmp_path):
+    with site_of(stack, scratch, tmp_path, archive_keys=KEYS) as site:
+        site.fill()
+        site.archived(TABLE)
+        (stored,) = tmp_path.rglob("rows*")
+        said_otherwise("application", "9.9.9")(stored)
+
+        with pytest.raises(archives.Damaged, match="its manifest was changed"):
+            site.restored(TABLE)
+
+
+def test_what_does_not_read_back_is_not_dropped_and_is_exported_anew(site):
+    before = site.contents(TABLE)
+
+    def tell(stage):
+        if stage == archiving.EXPORTED:
+            (stored,) = Path(site.archive).rglob("rows*")
+            flipped(stored)
+
+    with pytest.raises(archives.Damaged):
+        site.archived(TABLE, tell)
+    assert site.sql(f"SELECT count(*) FROM {site.name(TABLE)}") == [(len(before),)]
+
+    site.archived(TABLE)
+    site.restored(TABLE)
+    assert site.contents(TABLE) == before
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES])
+def test_a_stream_opens_as_it_was_however_it_is_cut_into_blocks(size):
+    key, plain = new_stream_key(), random.Random(size).randbytes(size)
+    sealed = b"".join(seal_stream([plain[:7], plain[7:]], key))
+
+    assert b"".join(open_stream([sealed], key)) == plain
+    assert b"".join(open_stream((sealed[n : n + 1000] for n in range(0, len(sealed), 1000)), key)) == plain
+
+
+def test_a_stream_that_was_cut_reordered_extended_or_mixed_does_not_open():
+    key, plain = new_stream_key(), random.Random(1).randbytes(3 * CHUNK_BYTES + 5)
+    sealed = b"".join(seal_stream([plain], key))
+    head, body = sealed[:HEAD_BYTES], sealed[HEAD_BYTES:]
+    first, second, third, last = (body[n : n + SEALED_CHUNK] for n in range(0, len(body), SEALED_CHUNK))
+    wrong = {
+        "cut within a chunk": sealed[:-1],
+        "cut between chunks": b"".join((head, first, second, third)),
+        "its last chunk alone": head + last,
+        "nothing": b"",
+        "reordered": b"".join((head, second, first, third, last)),
+        "a chunk twice": b"".join((head, first, first, second, third, last)),
+        "a chunk left out": b"".join((head, first, third, last)),
+        "extended": sealed + last,
+        "a bit flipped": head + bytes([body[0] ^ 1]) + body[1:],
+        "a bit of the head flipped": sealed[: HEAD_BYTES - 1] + bytes([sealed[HEAD_BYTES - 1] ^ 1]) + body,
+    }
+    for changed in wrong.values():
+        with pytest.raises(CannotOpen):
+            list(open_stream([changed], key))
+    with pytest.raises(CannotOpen):
+        list(open_stream([sealed], new_stream_key()))

@@ -1,0 +1,142 @@
+"""Archiving that is killed at any point loses nothing, and the next run completes it."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from campshub.core.db.partitions import archiving, restoring
+from tests.conftest import ROOT
+
+TABLE = "attendance_records"
+# Runs in a process of its own, and kills it when it is told a stage, or inside of one.
+ARCHIVE = """
+import os, signal, sys
+from datetime import date
+from campshub.app import create_app
+from campshub.core.db import partitions
+from campshub.core.db.partitions import archives, archiving, restoring
+
+where, month = sys.argv[1], date.fromisoformat(sys.argv[2])
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def tell(stage):
+    if stage == where:
+        die()
+
+def half(blocks):
+    for block in blocks:
+        yield block[: len(block) // 2]
+        die()
+
+if where == "rows":
+    zipped = archives._zip
+    archives._zip = lambda blocks: half(zipped(blocks))
+elif where == "manifest":
+    archives.Archives.finish = die
+elif where == "reading":
+    archives.Archives.verify = die
+elif where == "reference":
+    run = archiving.run
+    archiving.run = lambda driver, words, *names: die() if "student_id" in names[-1] else run(driver, words, *names)
+
+elif where == "filled":
+    archiving.archive = lambda *given, **named: restoring.restore(*given, **named)
+
+app = create_app()
+platform = app.extensions["campshub"]
+with app.app_context(), partitions.maintenance(platform.settings) as connection:
+    archiving.archive(platform, connection, table="attendance_records", month=month, tell=tell)
+print("completed")
+"""
+
+
+def killed(site, where):
+    environment = {
+        **os.environ,
+        **{name: value for name, value in site.stack.environment(site.database).items() if value != ""},
+        "ARCHIVE_URL": site.archive,
+        "PYTHONPATH": str(ROOT),
+    }
+    command = [sys.executable, "-c", ARCHIVE, where, str(site.month)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == -signal.SIGKILL, (done.stdout, done.stderr)
+
+
+def goes_on(site, before):
+    site.archived(TABLE)
+    assert site.contents(TABLE) == []
+    assert not site.exists(TABLE)
+    site.restored(TABLE)
+    assert site.contents(TABLE) == before
+
+
+def test_a_restore_that_is_killed_leaves_nothing_and_the_next_one_completes(site):
+    before = site.contents(TABLE)
+    site.archived(TABLE)
+    killed(site, restoring.FILLED)
+
+    assert not site.exists(TABLE)
+    site.restored(TABLE)
+    assert site.contents(TABLE) == before
+
+
+def folder(site):
+    return Path(site.archive) / TABLE / f"{site.month:%Y-%m}"
+
+
+def left(site):
+    """What is left of the month: rows still in a table of its own, and archives with a manifest."""
+    rows = site.sql(f"SELECT count(*) FROM {site.name(TABLE)}")[0][0] if site.exists(TABLE) else 0
+    with site.app.app_context():
+        return rows, len(archiving.Archives(site.platform.settings).all())
+
+
+@pytest.mark.parametrize(
+    ("where", "remains"),
+    [
+        (archiving.TAKEN_OUT, (14, 0)),
+        ("rows", (14, 0)),
+        ("manifest", (14, 0)),
+        (archiving.EXPORTED, (14, 1)),
+        ("reading", (14, 1)),
+        (archiving.VERIFIED, (14, 1)),
+        ("reference", (14, 1)),
+        (archiving.LOOSENED, (14, 1)),
+        (archiving.DROPPED, (0, 1)),
+    ],
+)
+def test_a_kill_loses_nothing_and_the_next_run_completes(site, where, remains):
+    before = site.contents(TABLE)
+    killed(site, where)
+
+    assert left(site) == remains
+    if where == archiving.DROPPED:
+        site.restored(TABLE)
+    goes_on(site, before)
+    incomplete = [p for p in folder(site).iterdir() if not (p / "manifest.json").exists()]
+    assert incomplete == []
+
+
+def test_an_exported_month_is_not_exported_again_by_the_next_run(site):
+    killed(site, archiving.VERIFIED)
+    known = site.archived(TABLE)
+
+    assert [entry.name for entry in folder(site).iterdir()] == [known.id]
+
+
+def test_a_partition_that_was_left_half_taken_out_is_finished_by_the_next_run(site):
+    before = site.contents(TABLE)
+    with site.stack.primary.connect(site.database) as other:
+        with other.transaction():
+            other.execute(f"SELECT count(*) FROM {TABLE}")  # who knows of the partition
+            killed(site, archiving.WAITING)
+        pending = site.sql("SELECT inhdetachpending FROM pg_inherits WHERE inhrelid = %s::regclass", site.name(TABLE))
+    assert pending == [(True,)]
+
+    goes_on(site, before)

@@ -1,0 +1,225 @@
+"""Answers that are made before anyone asks: those asked most, each for exactly who may be told it, within limits."""
+
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from campshub.core.cache import uses as counting
+from campshub.core.cache.uses import Use
+from campshub.core.cache.warming import PATIENCE, Warmer
+from campshub.core.db.base import new_id
+from campshub.core.db.freshness import Asked
+from campshub.core.http import asking
+from campshub.core.security.permissions import Role
+from tests.conftest import new_place
+
+LIST = "/api/students/"
+
+
+@pytest.fixture
+def platform(app):
+    return app.extensions["campshub"]
+
+
+@pytest.fixture
+def warm(app, platform, place):
+    """Tell what was asked, and make the answers; the rests that were taken stand in ``warm.rests``."""
+    rests = []
+
+    def run(*, most=50, organization_id=None, per_second=10.0):
+        platform.uses.tell()
+        platform.answers.memory.clear()
+        platform.callers.clear()
+        rests.clear()
+        with app.app_context():
+            done = Warmer(app, platform, per_second, rest=rests.append).warm(
+                most=most, organization_id=organization_id or place.id
+            )
+        platform.answers.memory.clear()
+        return done
+
+    run.rests = rests
+    return run
+
+
+def ask(client, *addresses, times=3):
+    """Ask so often that the process knows the address, and counts it."""
+    for address in addresses:
+        until = time.monotonic() + 30
+        while client.get(address).statements and time.monotonic() < until:
+            time.sleep(0.02)  # not kept yet: the process has no lease, or a replica not what was written
+        for _ in range(times):
+            assert client.get(address).status == 200
+
+
+def make_a_student(api):
+    return api.made(LIST, {"code": new_id().hex, "given_name": "Asha", "family_name": "Rao"})["id"]
+
+
+def test_after_a_warming_the_next_reader_is_answered_without_a_statement(api, warm, student):
+    ask(api, LIST, "/api/groups/?status=active")
+    student()  # what was kept until now is true no more
+
+    done = warm()
+
+    assert (done.made + done.kept, done.refused, done.left, done.is_whole) == (2, 0, 0, True)
+    assert done.made >= 1
+    listed = api.get(LIST)
+    assert listed.statements == []
+    assert len(listed.json["items"]) == 1
+
+
+def test_whoever_shares_the_answer_finds_it_too_and_nobody_else_does(api, place, warm, student):
+    ask(api, LIST)
+    student()
+    warm()
+
+    colleague, trainer = place.someone(Role.ADMIN), place.someone(Role.TRAINER)
+    ask(colleague, "/api/me/", times=1)
+
+    assert [s for s in colleague.get(LIST).statements if "FROM students" in s] == []
+    assert trainer.get(LIST).json["items"] == []
+
+
+def test_an_answer_is_made_as_the_one_who_asks_may_see_it(api, place, warm, student):
+    trainer = place.someone(Role.TRAINER)
+    ask(trainer, LIST)
+    student()
+
+    assert warm().made == 1
+    assert trainer.get(LIST).statements == []
+    assert trainer.get(LIST).json["items"] == []
+    assert len(api.get(LIST).json["items"]) == 1
+
+
+def test_a_write_after_the_warming_is_seen(api, warm, student):
+    ask(api, LIST)
+    student()
+    warm()
+    second = student()["id"]
+
+    assert second in {one["id"] for one in api.get(LIST).json["items"]}
+
+
+def test_whoever_has_lost_access_is_not_warmed_and_is_forgotten(api, place, platform, warm, student, sql):
+    gone = place.someone(Role.TRAINER)
+    ask(gone, LIST)
+    assert api.patch(f"/api/users/{gone.user_id}/", {"status": "disabled"}).status == 200
+    student()
+
+    first, second = warm(), warm()
+
+    assert (first.made, first.refused) == (0, 1)
+    assert (second.made, second.refused) == (0, 0)
+
+
+def test_what_the_role_may_not_do_any_more_is_refused(api, place, warm, student):
+    changed = place.someone(Role.ADMIN)
+    ask(changed, "/api/users/")
+    assert api.patch(f"/api/users/{changed.user_id}/", {"role": "client"}).status == 200
+
+    assert warm().refused == 1
+
+
+def test_other_organizations_are_left_alone_and_never_mixed(api, place, app, platform, warm, student):
+    other = new_place(app)
+    theirs = other.the(Role.ADMIN)
+    ask(api, LIST)
+    ask(theirs, LIST)
+    student()
+    stranger = make_a_student(theirs)
+
+    assert warm(organization_id=place.id).made == 1
+    assert [s for s in theirs.get(LIST).statements if "students" in s] != []
+    make_a_student(theirs)
+    assert warm(organization_id=other.id).made == 1
+    told = theirs.get(LIST)
+    assert told.statements == []
+    assert stranger in {one["id"] for one in told.json["items"]}
+    assert stranger not in {one["id"] for one in api.get(LIST).json["items"]}
+
+
+def test_no_more_are_made_than_is_said_those_asked_most_first_and_it_rests_after_each(api, warm, student):
+    ask(api, LIST, times=5)
+    ask(api, "/api/students/?limit=7", times=9)
+    ask(api, "/api/groups/", times=3)
+    student()
+
+    assert warm(most=1, per_second=4.0).made == 1
+    assert len(warm.rests) == 1
+    assert warm.rests[0] >= 1 / 4.0
+    assert api.get("/api/students/?limit=7").statements == []
+    assert api.get(LIST).statements != []
+
+
+def test_what_is_kept_already_is_not_made_again(api, warm, student):
+    student()
+    ask(api, LIST)
+
+    done = warm()
+
+    assert (done.made, done.kept, warm.rests) == (0, 1, [])
+
+
+def test_where_nothing_could_be_kept_the_rest_is_left(api, warm, monkeypatch):
+    ask(api, *(f"{LIST}?limit={number}" for number in range(1, PATIENCE + 4)))
+    monkeypatch.setattr(asking, "ask_uncounted", lambda call: asking.Known(None, Asked()))
+
+    done = warm()
+
+    assert (done.made, done.left, done.is_whole) == (0, PATIENCE, False)
+
+
+def test_keys_and_what_keeps_no_answers_are_not_counted(api, platform, place):
+    platform.uses.tell()
+    ask(api, "/api/me/")
+
+    assert platform.uses._counts == {}
+
+
+def test_a_warming_counts_in_no_limit(api, warm, student, place, platform):
+    ask(api, LIST)
+    student()
+    before = api.get("/api/me/").headers["RateLimit"]
+    warm()
+    after = api.get("/api/me/").headers["RateLimit"]
+
+    assert int(before.split("r=")[1].split(";")[0]) - int(after.split("r=")[1].split(";")[0]) <= 1
+
+
+def test_what_a_process_counts_is_bounded(platform, place, monkeypatch):
+    told = []
+    monkeypatch.setattr(counting, "MOST_COUNTED", 10)
+    monkeypatch.setattr(counting.Uses, "_tell", lambda _, counts: told.append(dict(counts)))
+    uses = counting.Uses(platform.cache)
+    for number in range(35):
+        uses.note(str(place.id), "u", f"/{number}", b"", uses._told_at)
+
+    assert len(uses._counts) <= 10
+    assert sum(map(len, told)) + len(uses._counts) == 35
+
+
+def test_what_redis_keeps_is_bounded_and_ranked(platform, place, monkeypatch):
+    monkeypatch.setattr(counting, "MOST_KEPT", 3)
+    for number in range(8):
+        for _ in range(number + 1):
+            platform.uses.note(str(place.id), "u", f"/{number}", b"q=1", platform.uses._told_at)
+    platform.uses.tell()
+
+    found = platform.uses.most(str(place.id), datetime.now(UTC), most=50)
+
+    assert found == [Use(str(place.id), "u", f"/{number}", b"q=1") for number in (7, 6, 5)]
+    assert str(place.id) in platform.uses.organizations(datetime.now(UTC))
+
+
+def test_the_command_says_what_it_did(app, api, platform, place, student):
+    ask(api, LIST)
+    student()
+    platform.uses.tell()
+
+    words = ("cache", "warm", "--organization", str(place.id), "--per-second", "100")
+    result = app.test_cli_runner().invoke(args=words)
+
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("Made 1 answers")

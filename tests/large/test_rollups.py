@@ -1,0 +1,49 @@
+"""Rebuilding the rollups over five million records and a million sets (`make test-large`)."""
+
+import time
+
+import pytest
+
+from campshub.core.db import folding
+from campshub.core.db.rollups import rollups
+from campshub.core.db.work import unit_of_work
+
+pytestmark = pytest.mark.large
+
+RAW = {
+    "attendance_group_days": "attendance_records",
+    "attendance_student_months": "attendance_records",
+    "workout_weeks": "workout_sets",
+}
+
+
+def test_all_figures_are_rebuilt_and_what_is_right_is_not_written_again(large, record_property):
+    dates = {"organization_id": None, "first": large.made.first, "last": large.made.last}
+    with large.app.app_context():
+        with unit_of_work(system=True, read_only=True) as session:
+            steps = folding.steps(session, **dates)
+        for name, one in rollups().items():
+            own = [step for step in steps if step.rollup == name]
+            seconds, again = (rebuilt(one, own) for _ in range(2))
+            rows = large.connection.execute(f"SELECT count(*) FROM {RAW[name]}").fetchone()[0]
+            told = f"{name}: {seconds[1].written:,} rows from {rows:,} in {seconds[0]:.1f} s, {len(own)} steps"
+            record_property("figure", f"{told}; again {again[0]:.1f} s")
+            print(f"\n{told}; again {again[0]:.1f} s")
+            assert (again[1].written, again[1].removed) == (0, 0)
+        largest = [step for step in steps if step.organization_id == large.made.organization_id][-3:]
+        with unit_of_work(system=True, read_only=True) as session:
+            found = [
+                folding.check(session, rollups()[step.rollup], step.organization_id, step.month, most=3)
+                for step in largest
+            ]
+
+    assert found == [[]] * len(largest)
+
+
+def rebuilt(rollup, steps):
+    """Rebuild; return the seconds that it took, and what was done."""
+    begun, total = time.perf_counter(), folding.Counted()
+    for step in steps:
+        with unit_of_work(system=True) as session:
+            total += folding.rebuild(session, rollup, step.organization_id, step.month)
+    return time.perf_counter() - begun, total

@@ -1,0 +1,112 @@
+"""The jobs that keep rollups and warm answers, by the real runner; and months that are detached meanwhile."""
+
+import pytest
+
+from campshub.app import create_app
+from campshub.core.db import folding
+from campshub.core.db.base import PLATFORM_ID
+from campshub.core.db.folding import MonthDetached
+from campshub.core.db.rollups import rollups
+from campshub.core.db.work import unit_of_work
+from campshub.core.jobs import running, schedule
+from campshub.core.jobs.outbox import enqueue
+from campshub.core.jobs.running import Outcome
+from campshub.core.security.permissions import Role
+from tests.conftest import close, settings_of
+from tests.rollups.world import DATES, LAST, TODAY, World
+
+EARLIER = min(DATES)
+
+
+@pytest.fixture
+def app(stack, scratch):
+    app = create_app(settings_of(stack, scratch, log_level="ERROR"))
+    yield app
+    close(app)
+
+
+@pytest.fixture
+def sql(stack, scratch):
+    with stack.primary.connect(scratch) as connection:
+        yield lambda statement, *given: connection.execute(statement, given).fetchall()
+
+
+@pytest.fixture
+def world(app, sql):
+    return World(app, sql)
+
+
+@pytest.fixture
+def run(app):
+    def one(name, **arguments):
+        with app.app_context():
+            with unit_of_work(organization_id=PLATFORM_ID) as session:
+                message_id = enqueue(session, name, **arguments)
+            return running.run_one(app.extensions["campshub"], PLATFORM_ID, message_id)
+
+    return one
+
+
+def test_the_job_folds_what_is_stale_in_all_organizations(world, app, sql, run):
+    other = World(app, sql)
+    for one in (world, other):
+        one.mark(0, 0, TODAY, "present", None)
+        one.log(0, TODAY, [(0, "normal", 5, 60_000)])
+
+    assert run("rollups.fold") == Outcome.DONE
+    assert [sql(f"SELECT count(*) FROM {name}_stale") for name in rollups()] == [[(0,)]] * 3
+    assert [sql(f"SELECT count(DISTINCT organization_id) FROM {name}") for name in rollups()] == [[(2,)]] * 3
+
+
+def test_what_is_too_much_for_one_transaction_is_owed_again(world, app, sql, run, monkeypatch):
+    monkeypatch.setattr(folding, "MOST_AT_ONCE", 0)
+    world.mark(0, 0, TODAY, "present", None)
+
+    assert run("rollups.fold") == Outcome.DONE
+    assert sql("SELECT count(*) FROM outbox WHERE job = 'rollups.fold' AND finished_at IS NULL") == [(1,)]
+
+
+def test_the_job_rebuilds_all_months_step_by_step(world, sql, run):
+    for day in (TODAY, EARLIER):
+        world.mark(0, 0, day, "present", None)
+    for name in rollups():
+        sql(f"DELETE FROM {name}_stale RETURNING 1")
+    assert world.differences() != []
+
+    assert run("rollups.rebuild", first=str(EARLIER), last=str(LAST)) == Outcome.DONE
+    assert world.differences() == []
+    ((state, done, total, result),) = sql("SELECT state, done, total, result FROM jobs WHERE job = 'rollups.rebuild'")
+    assert (state, done, result["written"]) == ("succeeded", total, 4)
+
+
+def test_figures_of_a_detached_month_stay(world, app, stack, scratch, run):
+    world.mark(0, 0, EARLIER, "present", None)
+    world.mark(0, 0, TODAY, "late", None)
+    world.log(0, EARLIER, [(0, "normal", 5, 60_000)])
+    world.fold()
+    told = world.told(Role.ADMIN)
+    world.mark(1, 0, EARLIER, "present", None)  # noted, but not counted any more
+    world.log(1, EARLIER, [(0, "normal", 5, 60_000)])
+    with stack.primary.connect(scratch) as connection:
+        for table in ("attendance_records", "workout_logs"):  # the sets of these logs are still there
+            connection.execute(f"ALTER TABLE {table} DETACH PARTITION {table}_p{EARLIER:%Y_%m}")
+
+    with app.app_context():
+        with pytest.raises(MonthDetached), unit_of_work(system=True) as session:
+            folding.rebuild(session, rollups()["attendance_group_days"], world.place.id, EARLIER.replace(day=1))
+        with unit_of_work(system=True, read_only=True) as session:
+            steps = folding.steps(session, organization_id=world.place.id, first=None, last=None)
+    world.fold()
+
+    assert EARLIER.replace(day=1) not in {one.month for one in steps}
+    assert run("rollups.rebuild") == Outcome.DONE
+    assert world.told(Role.ADMIN) == told
+    assert world.differences() == []
+
+
+def test_the_jobs_are_on_the_schedule(app):
+    assert {"rollups.fold", "cache.warm"} <= {entry.job for entry in schedule.entries()}
+
+
+def test_the_warming_job_runs(world, run):
+    assert run("cache.warm") == Outcome.DONE

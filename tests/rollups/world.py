@@ -1,0 +1,280 @@
+"""An organization whose rows are written past the application, and what its figures must be, counted in Python."""
+
+import random
+import uuid
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from campshub.attendance.queries import rollups as attendance
+from campshub.core.db import folding
+from campshub.core.db.base import new_id
+from campshub.core.db.rollups import rollups
+from campshub.core.db.work import unit_of_work
+from campshub.core.http.pagination import page_request
+from campshub.core.http.problems import NotFound
+from campshub.core.security.permissions import Role
+from campshub.core.security.principal import Principal
+from campshub.workouts import catalogue
+from campshub.workouts.queries import rollups as workouts
+from tests.conftest import Place, new_place
+
+TODAY = datetime.now(UTC).date()
+# Two days of one week, one of another month, and a week that lies in two.
+DATES = (TODAY, TODAY - timedelta(days=1), TODAY - timedelta(days=40), TODAY.replace(day=1), TODAY.replace(day=1))
+DATES = (*DATES[:4], TODAY.replace(day=1) - timedelta(days=1))
+FIRST, LAST = min(DATES).replace(day=1), TODAY
+COUNTS_AS = ("present", "late", "left_early", "absent", "excused")
+EXERCISES = [catalogue.exercise_id(key) for key in ("back_squat", "bench_press")]
+PLATFORM = uuid.UUID("00000000-0000-7000-8000-000000000000")
+
+
+@dataclass
+class World:
+    """One organization: a trained group, another one and open gym; four students, of whom the trainer sees two."""
+
+    app: Any
+    sql: Callable[..., list[Any]]
+    place: Place = field(init=False)
+    students: list[uuid.UUID] = field(init=False)
+    groups: list[uuid.UUID | None] = field(init=False)
+    sessions: dict[tuple[int, date], uuid.UUID] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.place = new_place(self.app)
+        self.students = [new_id() for _ in range(4)]
+        self.groups = [new_id(), new_id(), None]
+        org = self.place.id
+        self.people = {role: self.place.someone(role).user_id for role in (Role.ADMIN, Role.TRAINER, Role.CLIENT)}
+        for number, student in enumerate(self.students):
+            self.do(
+                "INSERT INTO students (organization_id, id, code, user_id, given_name, family_name, sort_name,"
+                " search_text, emergency_contacts, guardians, tags) VALUES (%s, %s, %s, %s, 'A', 'B', 'b a', 'a b',"
+                " '[]', '[]', '{}')",
+                *(org, student, f"S{number}", self.people[Role.CLIENT] if number == 0 else None),
+            )
+        for number, group in enumerate(self.groups[:2]):
+            self.do(
+                "INSERT INTO groups (organization_id, id, code, name, kind) VALUES (%s, %s, %s, 'G', 'class')",
+                *(org, group, f"G{number}"),
+            )
+        self.do(
+            "INSERT INTO group_trainers (organization_id, id, group_id, user_id) VALUES (%s, %s, %s, %s)",
+            *(org, new_id(), self.groups[0], self.people[Role.TRAINER]),
+        )
+        for student in self.students[:2]:
+            self.do(
+                "INSERT INTO enrolments (organization_id, id, student_id, group_id, begins_on, status)"
+                " VALUES (%s, %s, %s, %s, '2020-01-01', 'active')",
+                *(org, new_id(), student, self.groups[0]),
+            )
+        for number, group in enumerate(self.groups):
+            for day in set(DATES):
+                self.sessions[number, day] = new_id()
+                self.do(
+                    "INSERT INTO attendance_sessions (organization_id, id, group_id, local_date)"
+                    " VALUES (%s, %s, %s, %s)",
+                    *(org, self.sessions[number, day], group, day),
+                )
+
+    def do(self, statement: str, *given: Any) -> int:
+        """Run a statement; return how many rows it wrote."""
+        return len(self.sql(f"{statement} RETURNING 1", *given))
+
+    # Writes ----------------------------------------------------------------------------------------------------------
+
+    def mark(self, student: int, group: int, day: date, counts_as: str, minutes: int | None) -> None:
+        self.do(
+            "INSERT INTO attendance_records (organization_id, local_date, id, session_id, student_id, group_id, code,"
+            " counts_as, in_rate, minutes, source) VALUES (%s, %s, %s, %s, %s, %s, 'c', %s, %s, %s, 'api')"
+            " ON CONFLICT (organization_id, local_date, session_id, student_id) DO UPDATE"
+            " SET counts_as = excluded.counts_as, in_rate = excluded.in_rate, minutes = excluded.minutes",
+            *(self.place.id, day, new_id(), self.sessions[group, day], self.students[student], self.groups[group]),
+            *(counts_as, counts_as != "excused", minutes),
+        )
+
+    def unmark(self, student: int, day: date) -> None:
+        self.do(
+            "DELETE FROM attendance_records WHERE organization_id = %s AND student_id = %s AND local_date = %s",
+            *(self.place.id, self.students[student], day),
+        )
+
+    def note(self, day: date) -> None:
+        """Change what is not counted."""
+        self.do(
+            "UPDATE attendance_records SET note = 'x' WHERE organization_id = %s AND local_date = %s",
+            *(self.place.id, day),
+        )
+
+    def log(self, student: int, day: date, sets: list[tuple[int, str, int | None, int | None]]) -> None:
+        org, log, person = self.place.id, new_id(), self.students[student]
+        self.do(
+            "INSERT INTO workout_log_ids (organization_id, id, local_date, student_id, source)"
+            " VALUES (%s, %s, %s, %s, 'api')",
+            *(org, log, day, person),
+        )
+        self.do(
+            "INSERT INTO workout_logs (organization_id, local_date, id, student_id, started_at, time_zone, source)"
+            " VALUES (%s, %s, %s, %s, %s, 'UTC', 'api')",
+            *(org, day, log, person, datetime.now(UTC)),
+        )
+        for number, (exercise, kind, reps, grams) in enumerate(sets):
+            weight = (str(grams // 1000), "kg", grams) if grams is not None else (None, None, None)
+            self.do(
+                "INSERT INTO workout_sets (organization_id, local_date, id, log_id, log_exercise_id, student_id,"
+                " exercise_owner_id, exercise_id, position, type, reps, load, load_unit, load_grams, seconds)"
+                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 5)",
+                *(org, day, new_id(), log, uuid.UUID(int=exercise), person, PLATFORM, EXERCISES[exercise], number),
+                *(kind, reps, *weight),
+            )
+
+    def edit_sets(self, dice: random.Random) -> None:
+        """Change, delete or bring back one set."""
+        change = dice.choice(
+            ("reps = 7", "deleted_at = now()", "deleted_at = NULL", "type = 'warm_up'", "rir = 1", "load_grams = 90000")
+        )
+        guard = " AND load_grams IS NOT NULL" if "load" in change else ""
+        self.do(
+            f"UPDATE workout_sets s SET {change} FROM (SELECT local_date, id FROM workout_sets"
+            f" WHERE organization_id = %s{guard} ORDER BY md5(id::text || %s) LIMIT 1) c"
+            " WHERE s.organization_id = %s AND s.local_date = c.local_date AND s.id = c.id",
+            *(self.place.id, str(dice.random()), self.place.id),
+        )
+
+    def edit_logs(self, dice: random.Random) -> None:
+        """Delete a log, bring one back, or erase all sets of a day."""
+        change = dice.choice(("now()", "NULL"))
+        self.do(
+            f"UPDATE workout_logs l SET deleted_at = {change} FROM (SELECT local_date, id FROM workout_logs"
+            " WHERE organization_id = %s ORDER BY md5(id::text || %s) LIMIT 1) c"
+            " WHERE l.organization_id = %s AND l.local_date = c.local_date AND l.id = c.id",
+            *(self.place.id, str(dice.random()), self.place.id),
+        )
+
+    def erase_sets(self, day: date) -> None:
+        self.do("DELETE FROM workout_sets WHERE organization_id = %s AND local_date = %s", self.place.id, day)
+
+    def merge(self, one: int, other: int) -> None:
+        """Make a student's marks and logs another's: the logs by the cascade of their locator."""
+        pair = self.students[other], self.place.id, self.students[one]
+        self.do(
+            "UPDATE attendance_records r SET student_id = %s WHERE organization_id = %s AND student_id = %s"
+            " AND NOT EXISTS (SELECT FROM attendance_records o WHERE o.organization_id = r.organization_id"
+            " AND o.local_date = r.local_date AND o.session_id = r.session_id AND o.student_id = %s)",
+            *(*pair, self.students[other]),
+        )
+        self.do("UPDATE workout_log_ids SET student_id = %s WHERE organization_id = %s AND student_id = %s", *pair)
+
+    def fold(self, most: int = 1_000) -> folding.Counted:
+        """Count anew what is stale, as far as so many notes of each rollup name it."""
+        total = folding.Counted()
+        with self.app.app_context(), unit_of_work(system=True) as session:
+            for one in rollups().values():
+                total += folding.fold(session, one, self.place.id, most=most)
+        return total
+
+    def rebuild(self, day: date) -> folding.Counted:
+        total = folding.Counted()
+        for one in rollups().values():
+            with self.app.app_context(), unit_of_work(system=True) as session:
+                total += folding.rebuild(session, one, self.place.id, day.replace(day=1))
+        return total
+
+    def differences(self) -> list[folding.Difference]:
+        found = []
+        with self.app.app_context(), unit_of_work(system=True, read_only=True) as session:
+            for step in folding.steps(session, organization_id=self.place.id, first=FIRST, last=LAST):
+                one = rollups()[step.rollup]
+                found += folding.check(session, one, self.place.id, step.month, most=10)
+        return found
+
+    # What is told ----------------------------------------------------------------------------------------------------
+
+    def told(self, role: Role) -> dict[str, Any]:
+        """Return what the application tells a role."""
+        who = Principal(self.people[role], self.place.id, role.value, "UTC")
+        page = page_request(limit=200, sort="", cursor=None, only=None, bound_to={}, secret="x")
+        months: dict[Any, Any] = {}
+        with self.app.app_context(), unit_of_work(organization_id=self.place.id, read_only=True) as session:
+            given = {"now": datetime.now(UTC), "page": page}
+            dates = {"first": FIRST, "last": LAST}
+            days = attendance.list_group_days(session, who, **given, **dates)
+            for student in self.students:
+                try:
+                    found = attendance.list_student_months(session, who, student_id=student, **given, **dates)
+                except NotFound:
+                    continue
+                months |= {(student, row.month): _counts(row) for row in found.rows}
+            weeks = workouts.list_weeks(session, who, **given, from_=FIRST, to=LAST)
+        return {
+            "days": {(row.local_date, row.group_id): _counts(row) for row in days.rows},
+            "months": months,
+            "weeks": {(row.week, row.student_id, row.exercise_id): tuple(row)[3:12] for row in weeks.rows},
+        }
+
+    def expected(self, role: Role) -> dict[str, Any]:
+        """Return what it should tell, counted from the rows one by one."""
+        students = {Role.ADMIN: self.students, Role.TRAINER: self.students[:2], Role.CLIENT: self.students[:1]}[role]
+        days, months = defaultdict(list), defaultdict(list)
+        for day, group, student, *mark in self.sql(
+            "SELECT local_date, group_id, student_id, counts_as, in_rate, minutes FROM attendance_records"
+            " WHERE organization_id = %s",
+            self.place.id,
+        ):
+            if role is Role.ADMIN or (role is Role.TRAINER and group == self.groups[0]):
+                days[day, group].append(mark)
+            shown = role is not Role.TRAINER or group in (self.groups[0], None)
+            if student in students and shown:
+                months[student, day.replace(day=1)].append(mark)
+        return {
+            "days": {key: _added_up(marks) for key, marks in days.items()},
+            "months": {key: _added_up(marks) for key, marks in months.items()},
+            "weeks": self._weeks(students),
+        }
+
+    def _weeks(self, students: list[uuid.UUID]) -> dict[Any, Any]:
+        weeks = defaultdict(list)
+        for day, student, exercise, *one in self.sql(
+            "SELECT s.local_date, s.student_id, s.exercise_id, s.type, s.reps, s.load_grams FROM workout_sets s"
+            " JOIN workout_logs l ON l.organization_id = s.organization_id AND l.local_date = s.local_date"
+            " AND l.id = s.log_id WHERE s.organization_id = %s AND s.deleted_at IS NULL AND l.deleted_at IS NULL",
+            self.place.id,
+        ):
+            if student in students:
+                weeks[day - timedelta(days=day.weekday()), student, exercise].append(one)
+        return {key: _trained(sets) for key, sets in weeks.items()}
+
+
+def _counts(row: Any) -> tuple[Any, ...]:
+    return (*(getattr(row, name) for name in COUNTS_AS), row.minutes, row.marked, row.rate)
+
+
+def _added_up(marks: list[Any]) -> tuple[Any, ...]:
+    rated = [counts_as for counts_as, in_rate, _ in marks if in_rate]
+    attended = sum(one in ("present", "late", "left_early") for one in rated)
+    return (
+        *(sum(one[0] == name for one in marks) for name in COUNTS_AS),
+        sum(one[2] or 0 for one in marks),
+        len(marks),
+        round(attended * 10_000 / len(rated)) / 10_000 if rated else None,
+    )
+
+
+def _trained(sets: list[Any]) -> tuple[Any, ...]:
+    work = [(reps, grams) for kind, reps, grams in sets if kind != "warm_up"]
+    estimates = [
+        (grams if reps == 1 else grams * (30 + reps) // 30, grams, reps)
+        for reps, grams in work
+        if reps and grams and reps <= 12
+    ]
+    return (
+        len(sets),
+        len(work),
+        sum(reps or 0 for reps, _ in work),
+        sum((reps or 0) * (grams or 0) for reps, grams in work),
+        max((grams for _, grams in work if grams is not None), default=None),
+        max((reps for reps, _ in work if reps is not None), default=None),
+        *(max(estimates) if estimates else (None, None, None)),
+    )
