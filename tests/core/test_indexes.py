@@ -33,6 +33,7 @@ SELECT p.relname, i.indexrelid::regclass::text FROM pg_inherits JOIN pg_class p 
 FEW_CODES = "an organization has a handful of codes, five hundred at most: they are read whole"
 FEW_MUSCLES = "there are some dozen muscles, and all of them are the platform's"
 FEW_EXERCISES = "some hundred exercises: the policy's index leaves the platform's and the organization's own"
+FEW_JOBS = "they are kept for a month: an organization has some thousand at a time, and they are read by their ids"
 FEW_REPORTS = "they are kept for days: an organization has some hundred at a time"
 OF_ONE_GROUP = "within one group, which has an index"
 OF_DATES = "read by date, the newest first; another index would cost each write more than it saves the few who ask"
@@ -126,6 +127,7 @@ LOOKS_AT = {
         "sort name": ("exercises", "sort_name", "id"),
         "sort created": ("exercises", "id"),
     },
+    "/api/jobs/": {"state": FEW_JOBS, "job": FEW_JOBS, "sort created": ("jobs", "id")},
     "/api/reports/": {"kind": FEW_REPORTS, "sort created": ("reports", "id")},
     "/api/report-schedules/": {"sort created": ("report_schedules", "id")},
     "/api/workout-logs/": {

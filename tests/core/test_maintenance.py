@@ -84,6 +84,7 @@ def test_the_command_says_what_it_did(flask, rows):
 
     assert told.exit_code == 0, told.output
     assert "sign_in_attempts 1 to 0" in told.stdout
+    assert "made ahead: 0 answers" in told.stdout
     assert "The slowest statements" in told.stdout
     assert rows("SELECT key FROM sign_in_attempts") == [(b"y",)]
     assert facts["done"][0]["what"] == "vacuumed and analyzed"

@@ -64,7 +64,7 @@ def plant(owner, table: str) -> None:
     for (name,) in checks:
         owner.execute(words.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(*map(words.Identifier, (table, name))))
     owner.execute("SET session_replication_role = replica")  # leaves foreign keys out
-    owner.execute(f"INSERT INTO {table} ({names}) VALUES ({', '.join(values)})")
+    owner.execute(f"INSERT INTO {table} ({names}) OVERRIDING SYSTEM VALUE VALUES ({', '.join(values)})")
     owner.execute("SET session_replication_role = origin")
 
 

@@ -85,7 +85,7 @@ def without(world: World, patch: pytest.MonkeyPatch, rule: str) -> None:
     if rule == "lsn-after-commit":
         changed(patch, session, "commit", ASK, ASK_FIRST)
     elif rule == "unstamped-row":
-        changed(patch, work, "complete", "session.execute(epoch.ADD)", "pass")
+        changed(patch, work, "_commit", "session.execute(epoch.ADD)", "pass")
     elif rule == "wait":
         patch.setattr(Freshness, "wait_out", lambda _freshness: None)
     elif rule == "epoch-in-key":

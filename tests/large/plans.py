@@ -180,7 +180,8 @@ def _ids(connection: psycopg.Connection[Any], made: Made) -> tuple[dict[str, str
         name: str(value)
         for name, value in zip(("enrolment_id", "record_id", "set_id", "code_id"), row[:4], strict=True)
     }
-    ids["job_id"] = ids["log_id"]  # nobody has asked for a job
+    for name in ("job_id", "report_id", "schedule_id"):  # nobody has asked for any
+        ids[name] = ids["log_id"]
     return ids | _access(connection, made), row[4]
 
 

@@ -43,7 +43,7 @@ def read_by(service) -> set[str]:
         return set(re.findall(r"\$\{?([A-Z_]+)", script.read_text(encoding="utf-8")))
     settings = {name.upper() for name in Settings.model_fields}
     gunicorn = re.findall(r"environ\.get\(\"([A-Z_]+)\"", (ROOT / "config/gunicorn.conf.py").read_text())
-    return settings | {f"{name}_FILE" for name in settings} | set(gunicorn)
+    return settings | {f"{name}_FILE" for name in settings} | set(gunicorn) | {"TMPDIR"}  # Python itself reads it
 
 
 def test_every_variable_that_a_service_is_given_is_read_by_its_program(compose):

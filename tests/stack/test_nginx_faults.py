@@ -142,4 +142,4 @@ def test_when_pgbouncer_goes_and_comes_back_requests_succeed_or_are_told_to_come
     assert {answer.problem["code"] for answer in refused} <= {"unavailable"}
     assert all(int(answer.headers["Retry-After"]) > 0 for answer in refused)
     assert [answer.status for answer in answers[-3:]] == [200] * 3
-    until(lambda: ask(front.nginx.url, "/health/").json["status"] == "healthy")
+    until(lambda: ask(front.nginx.url, "/health/").json["services"]["database"]["healthy"])

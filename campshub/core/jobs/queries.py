@@ -1,6 +1,5 @@
 """Reads of jobs."""
 
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, select, true
@@ -44,11 +43,19 @@ def sees_everyones(principal: Principal) -> bool:
     return principal.may(Permission.ORGANIZATION_WRITE)
 
 
-def list_jobs(session: Session, principal: Principal, *, page: PageRequest, **filters: Any) -> Page:
+def list_jobs(session: Session, principal: Principal, *, page: PageRequest, state: str | None, job: str | None) -> Page:
     """List one's own jobs; who may change the organization sees those of all."""
-    given = [getattr(Job, name) == value for name, value in filters.items() if value is not None]
-    whose = _whose(principal, everyones=sees_everyones(principal))
-    return page.of(session, select(*page.choose(COLUMNS)).where(whose, *given), order=(Job.id,))
+    everyones = sees_everyones(principal)
+    return page.read(session, _listed(principal, everyones=everyones, page=page, state=state, job=job))
+
+
+@prepared
+def _listed(
+    principal: Principal, *, everyones: bool, page: PageRequest, state: str | None, job: str | None
+) -> AnySelect:
+    given = [column == value for column, value in ((Job.state, state), (Job.job, job)) if value is not None]
+    rows = select(*page.choose(COLUMNS)).where(_whose(principal, everyones=everyones), *given)
+    return page.ordered(rows, order=(Job.id,))
 
 
 def get_job(session: Session, principal: Principal, job_id: UUID) -> AnyRow:

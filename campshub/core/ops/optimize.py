@@ -8,10 +8,12 @@ from flask import current_app
 from flask.cli import with_appcontext
 from sqlalchemy.exc import OperationalError
 
+from campshub.core.cache.warming import Warmer
 from campshub.core.db import partitions
 from campshub.core.http.serialise import write
 from campshub.core.ops import optimizing
 from campshub.core.ops.optimizing import Done, MissingExtension, Slow
+from campshub.core.platform import Platform
 
 MIB = 1024 * 1024
 
@@ -22,14 +24,17 @@ MIB = 1024 * 1024
 @click.option("--vacuum", is_flag=True, help="Vacuum and analyze every table.")
 @click.option("--reindex", is_flag=True, help="Build bloated indexes anew, while they are in use.")
 @click.option("--cleanup", is_flag=True, help="Delete rows that have had their time.")
+@click.option("--cache-warm", "warms", is_flag=True, help="Make the answers that are asked most.")
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
-def optimize_database(*, everything: bool, vacuum: bool, reindex: bool, cleanup: bool, as_json: bool) -> None:
+def optimize_database(
+    *, everything: bool, vacuum: bool, reindex: bool, cleanup: bool, warms: bool, as_json: bool
+) -> None:
     """Make the database lean again, and name its slowest statements. Nobody is kept waiting by it.
 
     Example: flask optimize-database --all
     """
-    if not (everything or vacuum or reindex or cleanup):
-        raise click.UsageError("say what: --all, or some of --vacuum, --reindex, --cleanup.")
+    if not (everything or vacuum or reindex or cleanup or warms):
+        raise click.UsageError("say what: --all, or some of --vacuum, --reindex, --cleanup, --cache-warm.")
     try:
         with partitions.maintenance(current_app.extensions["campshub"].settings) as connection:
             before = optimizing.sizes(connection)
@@ -40,6 +45,8 @@ def optimize_database(*, everything: bool, vacuum: bool, reindex: bool, cleanup:
                 done += optimizing.reindex(connection, _tell)
             if everything or vacuum:
                 done += optimizing.vacuum(connection, _tell)
+            if everything or warms:
+                done.append(_warm())
             after, slow = optimizing.sizes(connection), optimizing.slowest(connection)
     except MissingExtension as missing:
         raise click.ClickException(str(missing)) from missing
@@ -52,6 +59,13 @@ def optimize_database(*, everything: bool, vacuum: bool, reindex: bool, cleanup:
 
 
 commands = (optimize_database,)
+
+
+def _warm() -> Done:
+    platform: Platform = current_app.extensions["campshub"]
+    settings = platform.settings
+    warmed = Warmer(current_app, platform, settings.cache_warm_per_second).warm(most=settings.cache_warm_most)
+    return Done("made ahead", f"{warmed.made} answers")
 
 
 def _tell(line: str) -> None:
