@@ -43,7 +43,9 @@ def sees_everyones(principal: Principal) -> bool:
     return principal.may(Permission.ORGANIZATION_WRITE)
 
 
-def list_jobs(session: Session, principal: Principal, *, page: PageRequest, state: str | None, job: str | None) -> Page:
+def list_jobs(
+    session: Session, principal: Principal, *, page: PageRequest, state: str | None = None, job: str | None = None
+) -> Page:
     """List one's own jobs; who may change the organization sees those of all."""
     everyones = sees_everyones(principal)
     return page.read(session, _listed(principal, everyones=everyones, page=page, state=state, job=job))
