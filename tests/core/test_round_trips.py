@@ -10,9 +10,10 @@ import pytest
 import redis.connection
 from sqlalchemy import event
 
+from campshub.core.cache import uses
 from campshub.core.cache.wire import Wire
 from campshub.core.db.session import db
-from campshub.core.observe import metrics
+from campshub.core.observe import metrics, slow_requests
 from campshub.core.platform import Platform
 from campshub.core.security.permissions import Role
 from tests.kept import cached
@@ -126,6 +127,13 @@ def leave_everything(platform: Platform) -> None:
 
 def leave_nothing(_platform: Platform) -> None:
     """Be the process that has just answered."""
+
+
+@pytest.fixture(autouse=True)
+def nothing_now_and_then(monkeypatch):
+    """Leave out what is told to Redis once a minute, and of what was slow."""
+    monkeypatch.setattr(uses, "EVERY_S", 1e9)
+    monkeypatch.setattr(slow_requests, "OVER_S", 1e9)
 
 
 @pytest.fixture(scope="module")

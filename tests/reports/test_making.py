@@ -18,7 +18,7 @@ from campshub.reports.service import cleanup, making
 from tests.conftest import ROOT
 from tests.reports.conftest import MONDAY
 
-PATIENCE_S = 60
+PATIENCE_S = 120
 
 
 @pytest.fixture
@@ -46,7 +46,13 @@ def progress(school, report):
 def test_a_worker_that_is_killed_has_another_go_on_where_it_was(marked, stack, database, monkeypatch):
     expected = marked.rows("attendance_records", **{"from": str(MONDAY), "to": str(MONDAY + timedelta(days=6))})
     report = asked(marked)
-    environment = {**os.environ, **stack.environment(database), "JOB_CLAIM_S": "1", "PYTHONPATH": str(ROOT)}
+    environment = {
+        **os.environ,
+        **stack.environment(database),
+        "JOB_CLAIM_S": "1",
+        "JOB_RETRY_S": "0.2",
+        "PYTHONPATH": str(ROOT),
+    }
     words = [sys.executable, "tests/reports/slow_worker.py", str(marked.place.id), report["job_id"]]
     with subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as worker:
         until = time.monotonic() + PATIENCE_S
