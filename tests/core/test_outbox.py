@@ -3,6 +3,7 @@
 import email
 import email.policy
 import json
+import smtplib
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from campshub.core.db.base import new_id
 from campshub.core.db.work import unit_of_work
 from campshub.core.jobs import kinds, running
 from campshub.core.jobs.outbox import enqueue
-from campshub.core.mail import FileMailer, Letter, MailRefused, SmtpMailer, mailer_of
+from campshub.core.mail import FileMailer, GuardedMailer, Letter, MailRefused, SmtpMailer, mailer_of
 from tests.conftest import close, new_place, settings_of
 
 AT = datetime(2026, 11, 18, 6, 30, tzinfo=UTC)
@@ -253,6 +254,42 @@ def test_a_server_that_refuses_is_asked_again(app, smtp, owe, rows, monkeypatch)
 
     assert (first.failed, second.done, len(smtp.messages)) == (1, 1, 1)
     assert smtp.messages[0]["To"] == address
+
+
+class Failing:
+    """A mailer whose server is away for so many letters."""
+
+    def __init__(self, *errors):
+        self.errors, self.tried = list(errors), 0
+
+    def send(self, letter):
+        self.tried += 1
+        if self.errors:
+            raise self.errors.pop(0)
+
+
+def test_a_server_that_is_away_is_left_alone_and_its_letters_are_not_given_up(app, owe, send, rows, monkeypatch):
+    mailer = Failing(*[ConnectionRefusedError()] * 3)
+    guarded = GuardedMailer(mailer)
+    kinds_before = dict(kinds._kinds)
+    monkeypatch.setattr(kinds, "_kinds", kinds_before)
+    kinds.outward_job("tests.work")(lambda run, *, number: guarded.send(letter()))
+    owe()
+    for _ in range(7):
+        assert send() == (0, 1, 0)
+        rows(DUE_NOW)
+
+    assert mailer.tried == 3  # and then it was left alone
+    assert rows("SELECT attempts, died_at FROM outbox") == [(3, None)]
+
+
+def test_a_letter_that_is_refused_for_itself_does_not_hold_up_others():
+    refused = smtplib.SMTPRecipientsRefused({"asha@example.org": (550, b"nobody here")})
+    guarded = GuardedMailer(Failing(*[refused] * 5))
+    for _ in range(5):
+        with pytest.raises(smtplib.SMTPRecipientsRefused):
+            guarded.send(letter())
+    guarded.send(letter())
 
 
 def test_a_wrong_password_of_ours_is_an_error_and_no_letter(smtp):
