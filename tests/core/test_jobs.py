@@ -164,6 +164,36 @@ def test_a_message_at_work_is_not_begun_again_even_when_its_claim_is_over(owe, r
     assert rows(GROUPS) == [(1,)]
 
 
+def test_whoever_is_called_while_a_message_is_at_work_does_not_wait_for_it(stack, scratch, place):
+    """Its claim is over, but its transaction holds the row; whoever waited for that would do nothing else."""
+    own = create_app(settings_of(stack, scratch, log_level="ERROR", job_claim_s=1.0))
+    platform, begun, goes_on, outcomes = own.extensions["campshub"], threading.Event(), threading.Event(), []
+
+    @job("tests.slow")
+    def slow(session, run):
+        begun.set()
+        goes_on.wait(30)
+
+    def at_work():
+        with own.app_context():
+            outcomes.append(running.run_one(platform, place.id, message_id))
+
+    with own.app_context(), unit_of_work(organization_id=place.id) as session:
+        message_id = enqueue(session, "tests.slow")
+    thread = threading.Thread(target=at_work)
+    thread.start()
+    begun.wait(30)
+    threading.Event().wait(1.2)
+    with own.app_context():
+        second = running.run_one(platform, place.id, message_id)
+    was_at_work = thread.is_alive()
+    goes_on.set()
+    thread.join()
+    close(own)
+
+    assert (second, was_at_work, outcomes) == (Outcome.NOTHING, True, [Outcome.DONE])
+
+
 def test_what_is_refused_for_now_does_not_count_as_an_attempt(owe, run, rows):
     reasons = [Later(10), Away("mail", 10)] * 4
 
