@@ -44,5 +44,5 @@ class Kept(contextlib.AbstractContextManager["Kept"]):
                     owed.keep(session, self._run, seconds=self._seconds)
             except owed.ClaimLost:
                 return
-            except Exception:
+            except Exception:  # tried again in a moment; a claim that is lost meanwhile writes nothing
                 log.exception("a claim could not be renewed: %s", self._run.id)
