@@ -216,7 +216,8 @@ def test_everything_on_the_schedule_runs(app, tmp_path, monkeypatch):
     platform = app.extensions["campshub"]
     monkeypatch.setattr(platform, "settings", platform.settings.model_copy(update={"archive_url": str(tmp_path)}))
     outcomes = {}
-    for entry in schedule.entries():
+    ours = [entry for entry in schedule.entries() if not entry.job.startswith("tests.")]
+    for entry in ours:
         with app.app_context():
             with unit_of_work(system=True, organization_id=PLATFORM_ID) as session:
                 message_id = enqueue(session, entry.job, **entry.arguments)
