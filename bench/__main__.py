@@ -5,6 +5,7 @@ make bench only=lists rounds=7    one part; several with commas between
 make bench peers=1                everything
 make bench only=start             from a fresh clone to the first answer
 make bench only=jobs              background work: how many a second, and how soon
+make bench only=rollups           what figures that are kept save and cost
 make bench only=months            months made, archived and restored while people read and write
 make bench only=signing-in        what the time of a sign-in tells, and a rush of them
 """
@@ -31,6 +32,7 @@ from bench import (
     place,
     report,
     reports,
+    rollups,
     signing_in,
     writes,
 )
@@ -46,6 +48,7 @@ PARTS: dict[str, Callable[..., dict[str, Any]]] = {
     "marking": marking.measure,
     "large": large.measure,
     "reports": reports.measure,
+    "rollups": rollups.measure,
     PEERS: peers.measure,
 }
 # On the production shape.

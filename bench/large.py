@@ -22,7 +22,11 @@ STUDENTS = "list of students, page after page"
 DAY = "attendance of a day, a page of the records"
 REGISTER = "register of a group of 100"
 MONTH = "a student's attendance of a month"
-STATISTICS = "numbers of students (the one statistic that there is)"
+STATISTICS = "numbers of students"
+GROUP_DAYS = "all groups of a month, day by day, a page"
+STUDENT_MONTHS = "a student's attendance, month by month"
+STUDENT_WEEKS = "a student's training, week by week"
+ANALYTICS = (STATISTICS, GROUP_DAYS, STUDENT_MONTHS, STUDENT_WEEKS)
 
 Ask = Callable[[str], Any]
 
@@ -33,12 +37,17 @@ def measure(place: Place, *, rounds: int, seconds: int) -> dict[str, Any]:  # no
         headers = place.headers(url)
         ask = _asking(url, headers)
         api = Asker(url, headers)
+        last = place.made.last
+        students = "/api/attendance/analytics/students"
         addresses = {
             STUDENTS: _pages(ask),
-            DAY: _days(place.made.last),
-            REGISTER: _registers(api, place.made.last),
-            MONTH: _months(api, place.made.last),
+            DAY: _days(last),
+            REGISTER: _registers(api, last),
+            MONTH: _of_each(api, f"/api/students/{{}}/attendance/?from={last - timedelta(days=30)}&to={last}"),
             STATISTICS: _same("/api/students/statistics/"),
+            GROUP_DAYS: _group_days(last),
+            STUDENT_MONTHS: _of_each(api, f"{students}/{{}}/?from={last - timedelta(days=364)}&to={last}"),
+            STUDENT_WEEKS: _of_each(api, "/api/progress/weeks/?student_id={}"),
         }
         taken: dict[str, list[float]] = {name: [] for name in addresses}
         for number in range(rounds + 1):
@@ -110,11 +119,20 @@ def _registers(api: Asker, last: date) -> Iterator[str]:
             yield f"/api/attendance/sessions/{session['id']}/records/?limit=200"
 
 
-def _months(api: Asker, last: date) -> Iterator[str]:
+def _of_each(api: Asker, path: str) -> Iterator[str]:
+    """Yield an address of one student after the other."""
     students = [row["id"] for row in api.get("/api/students/?limit=200&fields=id")["items"]]
     while True:
         for student in students:
-            yield f"/api/students/{student}/attendance/?from={last - timedelta(days=30)}&to={last}"
+            yield path.format(student)
+
+
+def _group_days(last: date) -> Iterator[str]:
+    number = 0
+    while True:
+        first = last - timedelta(days=31 + number % REACH_DAYS)
+        yield f"/api/attendance/analytics/groups/?from={first}&to={first + timedelta(days=30)}&limit=200"
+        number += 1
 
 
 def _same(path: str) -> Iterator[str]:

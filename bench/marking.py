@@ -26,6 +26,10 @@ class _Way:
     asker: Asker
     path: str
 
+    def mark(self, meeting: str, body: Any) -> float:
+        """Mark it; return milliseconds."""
+        return marked(self.asker, self.path.format(meeting), body)
+
 
 def measure(place: Place, *, rounds: int, seconds: int) -> dict[str, Any]:  # noqa: ARG001 - all parts are called alike
     """Mark open-gym sessions of 1,000 students, a new one each round and way; return medians in milliseconds."""
@@ -39,13 +43,13 @@ def measure(place: Place, *, rounds: int, seconds: int) -> dict[str, Any]:  # no
             BY_OBJECTS: _Way(theirs, "/api/sessions/{}/records/"),
             BY_ROW: _Way(theirs, "/api/sessions/{}/records/each/"),
         }
-        body = {"records": [{"student_id": i, "code": "present"} for i in _students(ours)]}
+        body = {"records": [{"student_id": i, "code": "present"} for i in students_of(ours)]}
         times: dict[str, list[float]] = {f"{name}, {which}": [] for name in ways for which in TIMES}
         for number in range(rounds + 1):
             for name, way in ways.items():
-                meeting = _meeting(ours, place.made.last.isoformat())
+                meeting = new_meeting(ours, place.made.last.isoformat())
                 for which in TIMES:
-                    took = _marked(way, meeting, body)
+                    took = way.mark(meeting, body)
                     if number:  # the first one warms up
                         times[f"{name}, {which}"].append(took)
     place.clean()
@@ -65,21 +69,23 @@ def _rows(times: Mapping[str, list[float]]) -> dict[str, Any]:
     return rows
 
 
-def _meeting(api: Asker, day: str) -> str:
+def new_meeting(api: Asker, day: str) -> str:
+    """Make an open-gym session; return its id."""
     made: str = api.post("/api/attendance/sessions/", {"local_date": day, "slot": f"{MARK}{uuid.uuid4().hex[:12]}"})[
         "id"
     ]
     return made
 
 
-def _marked(way: _Way, meeting: str, body: Any) -> float:
+def marked(api: Asker, path: str, body: Any) -> float:
     """Mark a register; return milliseconds, the answer read and all."""
     begun = time.perf_counter()
-    way.asker.ask("PUT", way.path.format(meeting), body)
+    api.ask("PUT", path, body)
     return (time.perf_counter() - begun) * 1000
 
 
-def _students(api: Asker) -> list[str]:
+def students_of(api: Asker) -> list[str]:
+    """Return the first thousand students."""
     found: list[str] = []
     cursor = ""
     while len(found) < ROWS:

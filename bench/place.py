@@ -102,6 +102,8 @@ def filled(*, whole: bool = False) -> Iterator[Place]:
         migrate(environment)
         place = Place(stack, environment, *_data(stack, environment))
         place.clean()
+        with stack.primary.connect(stack.database) as connection:
+            data.count_figures(connection, _application(environment))
         if whole:
             stack.catch_up(600)
             stack.start_api()
@@ -132,10 +134,14 @@ def _data(stack: Stack, environment: Mapping[str, str]) -> tuple[data.Made, list
     return made, signs
 
 
+def _application(environment: Mapping[str, str]) -> Any:
+    given = {name.lower(): value for name, value in environment.items() if value != ""}
+    return create_app(load_settings(**given, log_level="WARNING"))
+
+
 def _admins(environment: Mapping[str, str], organizations: list[uuid.UUID]) -> list[Sign]:
     """Give each organization an admin who can sign in."""
-    given = {name.lower(): value for name, value in environment.items() if value != ""}
-    app = create_app(load_settings(**given, log_level="WARNING"))
+    app = _application(environment)
     password = secrets.token_urlsafe(12)
     hashed = hash_password(password, cost=PASSWORD_COST)
     signs = []

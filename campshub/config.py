@@ -129,6 +129,7 @@ class Settings(BaseSettings):
     storage_url: str = ".devstack/storage"
     report_days: int = Field(default=7, ge=1, le=90)
     report_link_minutes: int = Field(default=15, ge=1, le=1440)
+    report_most_under_way: int = Field(default=5, ge=1)
     report_fonts: str = ""
 
     rate_limit_anonymous: str = "100/hour"

@@ -94,9 +94,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 class ByStack(LoadScopeScheduling):
-    """Sends each test to the next worker, but the tests of a file that has a stack of its own to the same one."""
+    """Sends each test to the next worker, but those that share a stack or servers of their own to the same one."""
 
     def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith("tests/e2e/"):
+            return "tests/e2e"
         return nodeid.partition("::")[0] if nodeid.startswith(("tests/stack/", "tests/faults/")) else nodeid
 
 

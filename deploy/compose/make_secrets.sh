@@ -29,3 +29,4 @@ keep celery_broker_url "redis://:$(cat "$folder/redis_password")@redis-broker:63
 keep secret_key "$(random 48)"
 keep jwt_private_keys "k1:$(random 32)"
 keep field_encryption_keys "k1:$(random 32)"
+keep archive_keys "k1:$(random 32)"

@@ -42,6 +42,7 @@ def opened(stack: Stack, database: str, scale: data.Scale, *planner: str):
                 **plans.UNCACHED,
             )
         )
+        data.count_figures(connection, app)
         place = Place(app, made.organization_id)
         yield Yard(app, connection, made, place, plans.people_of(place, made))
         close(app)

@@ -201,3 +201,15 @@ def test_operators_are_told_the_kinds(app):
     told = app.test_cli_runner().invoke(args=["reports", "kinds"])
 
     assert [line.split()[0] for line in told.output.splitlines()] == sorted(all_kinds())
+
+
+def test_one_person_has_only_so_many_under_way(marked, monkeypatch):
+    platform = marked.place.app.extensions["campshub"]
+    monkeypatch.setattr(platform, "settings", platform.settings.model_copy(update={"report_most_under_way": 2}))
+    first, _ = asked(marked), asked(marked)
+
+    refused = marked.admin.post("/api/reports/", {"kind": "attendance_records", "format": "csv", "parameters": {}})
+    assert (refused.status, refused.json["code"]) == (409, "too_many_under_way")
+
+    marked.work(first["job_id"])
+    assert "id" in asked(marked)

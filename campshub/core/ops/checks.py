@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -157,18 +157,9 @@ def _replicas(platform: Platform) -> Iterator[Found]:  # noqa: ARG001 - every ch
 
 
 def _partitions(platform: Platform) -> Iterator[Found]:
-    today = datetime.now(UTC).date()
     with partitions.maintenance(platform.settings) as connection:
-        last: dict[str, date] = {}
-        for one in partitions.present(connection):
-            last[one.table] = max(last.get(one.table, one.until), one.until)
-        for table in partitions.tables(connection):
-            yield Found(PARTITIONS, table, _months(today, last.get(table, today)))
-
-
-def _months(today: date, until: date) -> float:
-    """Return how many whole months are there after today's."""
-    return 12 * (until.year - today.year) + until.month - today.month - 1
+        for table, count in partitions.months_ahead(connection, datetime.now(UTC).date()).items():
+            yield Found(PARTITIONS, table, float(count))
 
 
 def _jobs(platform: Platform) -> Iterator[Found]:  # noqa: ARG001 - see above

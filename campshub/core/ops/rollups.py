@@ -1,16 +1,19 @@
 """``flask rollups``: figures that are kept beside the rows that they are counted from."""
 
 from datetime import date, datetime
+from typing import Any
 from uuid import UUID
 
 import click
 from flask.cli import AppGroup
 
 from campshub.core.db import folding
+from campshub.core.db.base import PLATFORM_ID
 from campshub.core.db.folding import Counted, Difference, MonthDetached
 from campshub.core.db.rollups import rollups as known
 from campshub.core.db.work import unit_of_work
 from campshub.core.http.serialise import write
+from campshub.core.jobs.outbox import enqueue
 from campshub.core.ops.options import json_option, say
 
 MOST_TOLD = 20  # of the differences of one month
@@ -44,15 +47,21 @@ def fold(*, as_json: bool) -> None:
 @_organization
 @_from
 @_to
+@click.option("--by-worker", is_flag=True, help="Leave it to a worker; `flask jobs list` tells how far it is.")
 @json_option
-def rebuild(*, organization_id: UUID | None, first: datetime | None, last: datetime | None, as_json: bool) -> None:
+def rebuild(
+    *, organization_id: UUID | None, first: datetime | None, last: datetime | None, by_worker: bool, as_json: bool
+) -> None:
     """Count figures anew from the rows, month by month; what is right already is not written.
 
     Nobody who writes or reads waits for it. Months whose rows are archived keep their figures. One that broke off is
-    simply run again, with --from where it stopped.
+    simply run again, with --from where it stopped; a worker goes on by itself.
 
     Example: flask rollups rebuild --organization 0190... --from 2026-01-01
     """
+    if by_worker:
+        _owe(organization_id=organization_id, first=_date(first), last=_date(last), as_json=as_json)
+        return
     with unit_of_work(system=True, read_only=True) as session:
         steps = folding.steps(session, organization_id=organization_id, first=_date(first), last=_date(last))
     total = Counted()
@@ -64,6 +73,13 @@ def rebuild(*, organization_id: UUID | None, first: datetime | None, last: datet
             raise click.ClickException(f"{error} of {step.rollup} came or went meanwhile; run it again.") from error
     told = {"months": len(steps), "written": total.written, "removed": total.removed}
     say(as_json, "Counted {months} months; wrote {written} rows and removed {removed}.".format(**told), **told)
+
+
+def _owe(*, as_json: bool, **given: Any) -> None:
+    asked = {name: str(value) for name, value in given.items() if value is not None}
+    with unit_of_work(system=True, organization_id=PLATFORM_ID) as session:
+        job_id = enqueue(session, "rollups.rebuild", **asked)
+    say(as_json, f"A worker will do it: job {job_id}.", job_id=str(job_id))
 
 
 @rollups.command("check")

@@ -29,7 +29,7 @@ class Reports(Resource):
 
     @needs(Permission.REPORTS_WRITE)
     @reports.body(schemas.ReportIn)
-    @reports.answers(schemas.NewReportOut, status=202, raises=(KindNotYours, UnknownReference))
+    @reports.answers(schemas.NewReportOut, status=202, raises=(KindNotYours, UnknownReference, asking.TooManyUnderWay))
     def post(self, **given: Any) -> Any:
         """Ask for a report; Location says where to see how far it is."""
         return asking.ask(self.session, self.platform, self.principal, now=self.now, **given)

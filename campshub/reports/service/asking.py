@@ -5,17 +5,28 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import and_, select, text
 
 from campshub.core.db.base import new_id
 from campshub.core.db.rows import lock
 from campshub.core.db.session import Session
+from campshub.core.http.problems import Conflict
+from campshub.core.jobs.models import Job
 from campshub.core.jobs.outbox import enqueue
 from campshub.core.platform import Platform
 from campshub.core.security.principal import Principal
 from campshub.reports.models import Report
 from campshub.reports.parameters import checked, kind_for, require_seen, resolved
 from campshub.reports.queries.visibility import reach_of, reports_of
+
+# Two requests at once of the same person count one after the other.
+_IN_TURN = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+
+
+class TooManyUnderWay(Conflict):
+    """Several reports of yours are being made; wait for one of them, or cancel it."""
+
+    code = "too_many_under_way"
 
 
 def ask(
@@ -33,11 +44,27 @@ def ask(
     :raises KindNotYours: the principal may not read what it is made of.
     :raises Invalid: the parameters do not fit the kind.
     :raises UnknownReference: they name what the principal does not see.
+    :raises TooManyUnderWay: as many as one may have at once are not finished.
     """
     found = kind_for(principal, kind)
     given = resolved(found, checked(found, parameters), principal.today(now))
     require_seen(found, session, principal, given)
+    _require_few(session, principal, most=platform.settings.report_most_under_way)
     return owe(session, platform, principal, kind=kind, format=format, values=given.values, now=now)
+
+
+def _require_few(session: Session, principal: Principal, *, most: int) -> None:
+    """Refuse one more where a person's reports would keep the workers from everybody else's."""
+    session.execute(_IN_TURN, {"name": f"reports of {principal.user_id}"})
+    unfinished = (
+        select(Report.id)
+        .join(Job, and_(Job.organization_id == Report.organization_id, Job.id == Report.job_id))
+        .where(Report.organization_id == principal.organization_id, Report.user_id == principal.user_id)
+        .where(Report.state == "under_way", Job.state.in_(("queued", "running")))
+        .limit(most)
+    )
+    if len(session.scalars(unfinished).all()) >= most:
+        raise TooManyUnderWay
 
 
 def owe(

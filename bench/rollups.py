@@ -1,0 +1,198 @@
+"""Rollups over millions of rows: what they save a reader, what they cost a writer, how long they take to count.
+
+The same figures are read twice in turns, from what is kept and from the raw rows, by the same select that the product
+counts with. Registers are marked with the triggers that note stale figures and without them, in turns.
+"""
+
+import statistics
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Subquery, func, select
+
+from bench.asking import Asker
+from bench.marking import marked, new_meeting, students_of
+from bench.place import Place
+from bench.servers import gunicorn
+from campshub.app import create_app
+from campshub.attendance.queries.rollups import DAYS, MONTHS
+from campshub.config import load_settings
+from campshub.core.db import folding
+from campshub.core.db.rollups import Rollup, rollups
+from campshub.core.db.session import Session
+from campshub.core.db.work import unit_of_work
+from campshub.workouts.queries.rollups import WEEKS
+
+RAW = {"attendance_group_days": "attendance_records", "attendance_student_months": "attendance_records"}
+ASKED = 7  # times each way in a round
+GROUP_MONTH = "a month's figures of all groups"
+STUDENT_YEAR = "a student's attendance, twelve months"
+STUDENT_WEEKS = "a student's training, twelve weeks"
+MANY, FEW = "marking 1,000", "marking 30"
+_TABLE = "attendance_records"
+_ON, _OFF = "with", "without"
+
+
+def measure(place: Place, *, rounds: int, seconds: int) -> dict[str, Any]:  # noqa: ARG001 - all parts are called alike
+    """Mark with and without triggers, rebuild all figures, read them in both ways; return what each took."""
+    given = {name.lower(): value for name, value in place.settings().items() if value != ""}
+    app = create_app(load_settings(**given, log_level="WARNING"))
+    try:
+        found = _writing(place, rounds=rounds)
+        with app.app_context():
+            found.update(_folding())
+            place.clean()
+            found.update(_counting())
+            with place.stack.primary.connect(place.stack.database) as sql:
+                sql.execute("VACUUM ANALYZE attendance_group_days, attendance_student_months, workout_weeks")
+            found.update(_reading(place, rounds=rounds))
+    finally:
+        place.clean()
+    return found
+
+
+def _writing(place: Place, *, rounds: int) -> dict[str, Any]:
+    """Mark registers through the whole chain, with the triggers and without them."""
+    taken: dict[str, dict[str, list[float]]] = {what: {_ON: [], _OFF: []} for what in (MANY, FEW)}
+    with gunicorn("wsgi:app", place.settings(), name="rollups") as url:
+        api = Asker(url, place.headers(url))
+        students = students_of(api)
+        for number in range(rounds + 1):
+            for how in (_ON, _OFF) if number % 2 else (_OFF, _ON):
+                with _triggers(place, how):
+                    for what, count in ((MANY, 1_000), (FEW, 30)):
+                        meeting = new_meeting(api, place.made.last.isoformat())
+                        body = {"records": [{"student_id": one, "code": "present"} for one in students[:count]]}
+                        took = marked(api, f"/api/attendance/sessions/{meeting}/records/", body)
+                        taken[what][how] += [took] if number else []  # the first round warms up
+    return {
+        f"{what}, with triggers": {
+            "ms": round(statistics.median(times[_ON]), 1),
+            "without, ms": round(statistics.median(times[_OFF]), 1),
+            "times": round(statistics.median(times[_ON]) / statistics.median(times[_OFF]), 2),
+        }
+        for what, times in taken.items()
+    }
+
+
+@contextmanager
+def _triggers(place: Place, how: str) -> Iterator[None]:
+    """Switch the triggers of the marks off, or leave them on."""
+    names = [f"note_{_TABLE}_{event}" for event in ("insert", "update", "delete")]
+    if how == _ON:
+        yield
+        return
+    with place.stack.primary.connect(place.stack.database) as sql:
+        for name in names:
+            sql.execute(f"ALTER TABLE {_TABLE} DISABLE TRIGGER {name}")
+        try:
+            yield
+        finally:
+            for name in names:
+                sql.execute(f"ALTER TABLE {_TABLE} ENABLE TRIGGER {name}")
+
+
+def _folding() -> dict[str, Any]:
+    """Count anew what the marking has noted."""
+    notes, begun = 0, time.perf_counter()
+    while True:
+        with unit_of_work(system=True) as session:
+            counted = folding.fold_due(session)
+        notes += counted.notes
+        if counted.is_whole:
+            break
+    return {"folding": {"what": f"{notes:,} notes", "seconds": round(time.perf_counter() - begun, 2)}}
+
+
+def _counting() -> dict[str, Any]:
+    """Rebuild every rollup, and once more where nothing is left to write."""
+    found = {}
+    for name, one in sorted(rollups().items()):
+        with unit_of_work(system=True, read_only=True) as session:
+            steps = [
+                step
+                for step in folding.steps(session, organization_id=None, first=None, last=None)
+                if step.rollup == name
+            ]
+            rows = session.scalar(select(func.count()).select_from(one.raw))
+        (first, _), (again, counted) = (_rebuilt(one, steps) for _ in range(2))
+        if counted.written or counted.removed:
+            raise RuntimeError(f"{name}: a second rebuilding changed {counted}")
+        with unit_of_work(system=True, read_only=True) as session:
+            kept = session.scalar(select(func.count()).select_from(one.model))
+        what = f"{kept:,} rows from {rows:,} in {len(steps)} steps"
+        found[f"rebuild of {name}"] = {"what": what, "seconds": first, "again, seconds": again}
+    return found
+
+
+def _rebuilt(one: Rollup, steps: list[folding.Step]) -> tuple[float, folding.Counted]:
+    begun, total = time.perf_counter(), folding.Counted()
+    for step in steps:
+        with unit_of_work(system=True) as session:
+            total += folding.rebuild(session, one, step.organization_id, step.month)
+    return round(time.perf_counter() - begun, 1), total
+
+
+def _reading(place: Place, *, rounds: int) -> dict[str, Any]:
+    """Read the same figures from the rollup, with its notes looked at, and from the raw rows."""
+    made = place.made
+    begin = (made.last.replace(day=1) - timedelta(days=1)).replace(day=1)  # a whole month
+    year, weeks = (made.last - timedelta(days=364)).replace(day=1), made.last - timedelta(weeks=12)
+    student = made.student_id
+    with unit_of_work(system=True, read_only=True, organization_id=made.organization_id) as session:
+        return {
+            what: _compared(session, one, _dates(one, made.organization_id, first, last, who), rounds)
+            for what, one, first, last, who in (
+                (GROUP_MONTH, DAYS, begin, made.last.replace(day=1) - timedelta(days=1), None),
+                (STUDENT_YEAR, MONTHS, year, made.last, student),
+                (STUDENT_WEEKS, WEEKS, weeks - timedelta(days=weeks.weekday()), made.last, student),
+            )
+        }
+
+
+def _dates(one: Rollup, organization_id: uuid.UUID, first: Any, last: Any, who: Any) -> dict[str, list[Any]]:
+    """Return the same bounds for what is kept, for the notes and for the raw rows."""
+    kept_date = "week" if one is WEEKS else one.date
+    found = {}
+    for name, model, day in (
+        ("kept", one.model, kept_date),
+        ("stale", one.stale, one.date),
+        ("raw", one.raw, "local_date"),
+    ):
+        lowest = first.replace(day=1) if day == "month" else first
+        bounds = [getattr(model, day) >= lowest, getattr(model, day) <= last]
+        own = [model.student_id == who] if who is not None else []
+        found[name] = [model.organization_id == organization_id, *bounds, *own]
+    return found
+
+
+def _compared(session: Session, one: Rollup, bounds: dict[str, list[Any]], rounds: int) -> dict[str, Any]:
+    """Read both ways in turns; they must say the same."""
+    ways: dict[str, Subquery] = {
+        "kept": one.current(**bounds),
+        "raw": one.counted().where(*bounds["raw"]).subquery("counted"),
+    }
+    ask: dict[str, Callable[[], list[Any]]] = {}
+    for name, way in ways.items():
+        order = [way.c[column] for column in one.primary]
+        rows = select(*(way.c[column.name] for column in one.table.columns)).order_by(*order)
+        ask[name] = lambda rows=rows: [tuple(row) for row in session.connection().execute(rows)]  # type: ignore[misc]
+    if ask["kept"]() != ask["raw"]():
+        raise RuntimeError(f"{one.name}: what is kept is not what the raw rows add up to")
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds * ASKED):
+        for name, way_of in ask.items():
+            begun = time.perf_counter()
+            found = way_of()
+            taken[name].append((time.perf_counter() - begun) * 1000)
+    kept, raw = (statistics.median(taken[name]) for name in ("kept", "raw"))
+    return {
+        "what": f"{len(found):,} rows",
+        "ms": round(kept, 2),
+        "raw, ms": round(raw, 2),
+        "times": round(raw / kept, 1),
+    }
