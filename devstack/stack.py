@@ -216,7 +216,8 @@ class Stack:
             "CELERY_BROKER_URL": self.broker.url,
             **{name: secrets[name] for name in ("SECRET_KEY", "JWT_PRIVATE_KEYS", "FIELD_ENCRYPTION_KEYS")},
             "MAIL_FOLDER": str(self.directory / "mail"),
-            "STORAGE_URL": str(self.directory / "storage"),
+            # What no report of a database names is deleted, so that no two may share a place.
+            "STORAGE_URL": str(self.directory / "storage" / (database or self.database)),
             "ALLOWED_HOSTS": "127.0.0.1,localhost",
             "SECURE_SSL_REDIRECT": "false",
             "TRUSTED_PROXIES": "1" if self.nginx else "0",

@@ -118,7 +118,7 @@ BUDGETS = {
     f"POST {GROUP}undelete/": 4,
     "POST /api/invitations/": 2,
     "POST /api/invitations/accept/": 10,  # as for a new user, and twice what is invited
-    "POST /api/reports/": 3,
+    "POST /api/reports/": 5,
     "POST /api/report-schedules/": 3,  # and who of the recipients belongs
     "POST /api/roles/": 3,  # and how many there are
     "POST /api/users/": 5,  # the rule for passwords, the user, their membership; audit; and they are read

@@ -10,9 +10,11 @@ from contextlib import contextmanager, suppress
 from typing import IO, Any
 from uuid import UUID
 
-from fsspec.core import url_to_fs
+from fsspec import get_filesystem_class
+from fsspec.core import split_protocol, url_to_fs
 
 from campshub.core.db.base import new_id
+from campshub.core.loop import asyncio_loop
 
 _PART = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _GROWING = ".new"
@@ -102,6 +104,10 @@ class Storage:
 
     def _open(self) -> tuple[Any, str]:
         if self._opened is None:
-            files, root = url_to_fs(self._address, use_listings_cache=False)
+            options: dict[str, Any] = {"use_listings_cache": False}
+            protocol = split_protocol(self._address)[0] or "file"
+            if get_filesystem_class(protocol).async_impl and (loop := asyncio_loop()) is not None:
+                options["loop"] = loop
+            files, root = url_to_fs(self._address, **options)
             self._opened = files, str(root).rstrip("/")
         return self._opened

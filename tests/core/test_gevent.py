@@ -123,3 +123,40 @@ def test_an_issuer_that_is_slow_lets_others_go_on(drips):
 
     assert done.returncode == 0, done.stderr
     assert issuer.asked[KEYS] == 5
+
+
+STORE = """
+from gevent import monkey
+monkey.patch_all()
+
+import asyncio, fsspec, gevent, time
+from fsspec.asyn import AsyncFileSystem
+from campshub.core.storage import Storage
+
+class Far(AsyncFileSystem):
+    async def _info(self, path, **options):
+        await asyncio.sleep(0.2)
+        return {"name": path, "size": 3, "type": "file"}
+
+fsspec.register_implementation("far", Far)
+storage, turns = Storage("far://bucket"), []
+
+def ticking():
+    while True:
+        turns.append(1)
+        gevent.sleep(0.005)
+
+ticker = gevent.spawn(ticking)
+asking = [gevent.spawn(storage.size, "a/file") for _ in range(5)]
+gevent.joinall(asking, raise_error=True)
+ticker.kill()
+assert [one.value for one in asking] == [3] * 5
+assert len(turns) > 10, f"everything stood still but for {len(turns)} turns"
+"""
+
+
+def test_an_object_store_is_asked_while_others_go_on():
+    words = [sys.executable, "-W", "ignore", "-c", STORE]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+
+    assert done.returncode == 0, done.stderr

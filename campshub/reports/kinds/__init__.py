@@ -14,6 +14,8 @@ from typing import Any, ClassVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from sqlalchemy import ColumnElement, tuple_
+
 from campshub.core.db.session import Session
 from campshub.core.http import fields
 from campshub.core.security.permissions import Permission
@@ -66,6 +68,12 @@ class Part:
 
     rows: Sequence[Row]
     after: Sequence[Any] | None
+
+    @classmethod
+    def by_date(cls, rows: Sequence[Row], found: Sequence[Any], at_once: int) -> "Part":
+        """Return the rows made of what was found by date and id; the last part finds less than was asked for."""
+        last = found[-1] if len(found) == at_once else None
+        return cls(rows, [last.local_date.isoformat(), str(last.id)] if last is not None else None)
 
 
 class Kind(ABC):
@@ -125,6 +133,15 @@ def all_kinds() -> Mapping[str, Kind]:
     for module in iter_modules(__path__):
         import_module(f"{__name__}.{module.name}")
     return dict(sorted(_kinds.items()))
+
+
+def beyond(model: Any, after: Sequence[Any] | None) -> list[ColumnElement[bool]]:
+    """Return the conditions that a row by date and id comes after another; none where no other was."""
+    if after is None:
+        return []
+    day, last = date.fromisoformat(after[0]), UUID(after[1])
+    # The date by itself as well: the planner leaves the months before it alone.
+    return [model.local_date >= day, tuple_(model.local_date, model.id) > (day, last)]
 
 
 def group() -> Any:

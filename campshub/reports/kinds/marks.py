@@ -1,17 +1,43 @@
 """Marks as reports tell them: the letters of the codes, and what marks add up to."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import and_, select
 
-from campshub.attendance.models import ATTENDED, AttendanceCode
+from campshub.attendance.models import ATTENDED, AttendanceCode, AttendanceRecord, AttendanceSession
 from campshub.attendance.queries import codes
+from campshub.core.db.prepared import AnySelect
 from campshub.core.db.session import Session
-from campshub.core.security.principal import Principal
+from campshub.core.security.principal import Principal, visible_to
+from campshub.reports.kinds import Given, beyond
+from campshub.students.models import Group, Student
 
 _LETTERS = {"present": "P", "absent": "A", "late": "L", "excused": "E", "left_early": "LE"}
 COUNTED = ("present", "absent", "late", "excused", "left_early")
+
+
+def by_date(principal: Principal, given: Given, after: Sequence[Any] | None, *, most: int) -> AnySelect:
+    """Return the marks of the dates, group and student asked for that the principal sees, with what tells of them."""
+    mark = AttendanceRecord
+    own = mark.organization_id
+    in_session = and_(AttendanceSession.organization_id == own, AttendanceSession.id == mark.session_id)
+    named = {name: wanted for name in ("group_id", "student_id") if (wanted := given.id(name)) is not None}
+    return (
+        select(
+            *(mark.local_date, mark.id, mark.code, mark.counts_as, mark.in_rate, mark.check_in_at, mark.check_out_at),
+            *(mark.minutes, mark.note, Student.given_name, Student.family_name, Student.code.label("roll")),
+            *(Group.name.label("group_name"), AttendanceSession.slot),
+        )
+        .join(Student, and_(Student.organization_id == own, Student.id == mark.student_id))
+        .outerjoin(Group, and_(Group.organization_id == own, Group.id == mark.group_id))
+        .join(AttendanceSession, in_session)
+        .where(visible_to(principal, mark), visible_to(principal, Student))
+        .where(mark.local_date >= given.first, mark.local_date <= given.last, *beyond(mark, after))
+        .where(*(getattr(mark, name) == wanted for name, wanted in named.items()))
+        .order_by(mark.local_date, mark.id)
+        .limit(most)
+    )
 
 
 def letter(code: str) -> str:

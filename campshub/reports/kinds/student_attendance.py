@@ -1,22 +1,16 @@
 """One student's marks from one date to another, with the share of each month that they were there."""
 
 from collections.abc import Sequence
-from datetime import date
 from typing import Any, ClassVar
-from uuid import UUID
 
-from sqlalchemy import and_, select, tuple_
-
-from campshub.attendance.models import ATTENDED, AttendanceRecord, AttendanceSession
+from campshub.attendance.models import ATTENDED
 from campshub.core.db.session import Session
 from campshub.core.security.permissions import Permission
-from campshub.core.security.principal import Principal, visible_to
+from campshub.core.security.principal import Principal
 from campshub.reports.document import Chart, Column, Is
-from campshub.reports.kinds import Figures, Given, Kind, Part, clock, full_name, kind, student
-from campshub.students.models import Group, Student
+from campshub.reports.kinds import Figures, Given, Kind, Part, clock, full_name, kind, marks, student
+from campshub.students.models import Student
 from campshub.students.queries import students
-
-_MARK = AttendanceRecord
 
 
 @kind
@@ -53,7 +47,8 @@ class StudentAttendance(Kind):
     ) -> Part:
         """Read the next marks, by date; count each month's."""
         told = clock(principal)
-        found = session.execute(self._marks(principal, given, after)).all()
+        asked = marks.by_date(principal, given, after, most=self.at_once).where(Student.deleted_at.is_(None))
+        found = session.execute(asked).all()
         rows = []
         for row in found:
             month = figures.setdefault(f"{row.local_date:%Y-%m}", [0, 0])
@@ -61,34 +56,9 @@ class StudentAttendance(Kind):
             month[1] += row.in_rate
             times = (told(row.check_in_at), told(row.check_out_at), row.minutes)
             rows.append([row.local_date.isoformat(), row.group_name, row.slot, row.code, *times, row.note])
-        last = found[-1] if len(found) == self.at_once else None
-        return Part(rows, [last.local_date.isoformat(), str(last.id)] if last is not None else None)
+        return Part.by_date(rows, found, self.at_once)
 
     def chart(self, figures: Figures) -> Chart | None:
         """Return the rate of each month."""
         bars = [(month, round(100 * there / rated, 1)) for month, (there, rated) in sorted(figures.items()) if rated]
         return Chart("Attendance by month", bars, "%") if bars else None
-
-    def _marks(self, principal: Principal, given: Given, after: Sequence[Any] | None) -> Any:
-        own = _MARK.organization_id
-        rows = (
-            select(
-                *(_MARK.local_date, _MARK.id, _MARK.code, _MARK.counts_as, _MARK.in_rate, _MARK.check_in_at),
-                *(_MARK.check_out_at, _MARK.minutes, _MARK.note, Group.name.label("group_name")),
-                AttendanceSession.slot,
-            )
-            .join(Student, and_(Student.organization_id == own, Student.id == _MARK.student_id))
-            .outerjoin(Group, and_(Group.organization_id == own, Group.id == _MARK.group_id))
-            .join(
-                AttendanceSession,
-                and_(AttendanceSession.organization_id == own, AttendanceSession.id == _MARK.session_id),
-            )
-            .where(visible_to(principal, _MARK), visible_to(principal, Student), Student.deleted_at.is_(None))
-            .where(_MARK.student_id == given.student_id)
-            .where(_MARK.local_date >= given.first, _MARK.local_date <= given.last)
-            .order_by(_MARK.local_date, _MARK.id)
-            .limit(self.at_once)
-        )
-        if after is not None:
-            rows = rows.where(tuple_(_MARK.local_date, _MARK.id) > (date.fromisoformat(after[0]), UUID(after[1])))
-        return rows

@@ -1,17 +1,17 @@
 """One student's training from one date to another, exercise by exercise, with the volume of each week."""
 
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import BigInteger, and_, case, cast, func, select, tuple_
+from sqlalchemy import BigInteger, and_, case, cast, func, select
 
 from campshub.core.db.session import Session
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal, visible_to
 from campshub.reports.document import Chart, Column, Is
-from campshub.reports.kinds import Figures, Given, Kind, Part, full_name, kind, student
+from campshub.reports.kinds import Figures, Given, Kind, Part, beyond, full_name, kind, student
 from campshub.students.queries import students
 from campshub.workouts.models import Exercise, WorkoutLog, WorkoutLogExercise, WorkoutSet
 from campshub.workouts.queries.logs import WARM_UP, same_log
@@ -62,8 +62,7 @@ class StudentTraining(Kind):
             figures[monday.isoformat()] = figures.get(monday.isoformat(), 0) + int(row.volume or 0)
             figured = (row.sets, row.reps, _kg(row.best), _kg(row.volume))
             rows.append([row.local_date.isoformat(), titles[row.log_id], row.name, *figured])
-        last = logs[-1] if len(logs) == self.at_once else None
-        return Part(rows, [last.local_date.isoformat(), str(last.id)] if last is not None else None)
+        return Part.by_date(rows, logs, self.at_once)
 
     def chart(self, figures: Figures) -> Chart | None:
         """Return the volume of each week, by its Monday."""
@@ -71,19 +70,14 @@ class StudentTraining(Kind):
         return Chart("Volume by week, kg", bars) if bars else None
 
     def _logs(self, principal: Principal, given: Given, after: Sequence[Any] | None) -> Any:
-        rows = (
+        return (
             select(WorkoutLog.id, WorkoutLog.local_date, WorkoutLog.title)
             .where(visible_to(principal, WorkoutLog), WorkoutLog.deleted_at.is_(None))
-            .where(WorkoutLog.student_id == given.student_id)
+            .where(WorkoutLog.student_id == given.student_id, *beyond(WorkoutLog, after))
             .where(WorkoutLog.local_date >= given.first, WorkoutLog.local_date <= given.last)
             .order_by(WorkoutLog.local_date, WorkoutLog.id)
             .limit(self.at_once)
         )
-        if after is not None:
-            rows = rows.where(
-                tuple_(WorkoutLog.local_date, WorkoutLog.id) > (date.fromisoformat(after[0]), UUID(after[1]))
-            )
-        return rows
 
 
 def _exercises(principal: Principal, given: Given, log_ids: Sequence[UUID]) -> Any:

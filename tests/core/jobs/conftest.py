@@ -1,0 +1,76 @@
+"""An application with jobs of a test's own, and what runs one of them."""
+
+import pytest
+
+from campshub.app import create_app
+from campshub.core.db.base import new_id
+from campshub.core.db.work import unit_of_work
+from campshub.core.jobs import kinds, running, schedule
+from campshub.core.jobs.kinds import Step, stepped_job
+from campshub.core.jobs.outbox import enqueue
+from campshub.students.models import Group
+from tests.conftest import close, new_place, settings_of
+
+
+@pytest.fixture
+def app(stack, scratch):
+    app = create_app(settings_of(stack, scratch, log_level="ERROR"))
+    yield app
+    close(app)
+
+
+@pytest.fixture(autouse=True)
+def own_jobs(app, monkeypatch):
+    monkeypatch.setattr(kinds, "_kinds", dict(kinds._kinds))
+    monkeypatch.setattr(schedule, "_entries", {})
+
+
+@pytest.fixture
+def place(app):
+    return new_place(app)
+
+
+@pytest.fixture
+def owe(app, place):
+    def owing(name, *, user_id=None, **arguments):
+        with app.app_context(), unit_of_work(organization_id=place.id, user_id=user_id) as session:
+            return enqueue(session, name, **arguments)
+
+    return owing
+
+
+@pytest.fixture
+def run(app, place):
+    def running_one(message_id):
+        with app.app_context():
+            return running.run_one(app.extensions["campshub"], place.id, message_id)
+
+    return running_one
+
+
+@pytest.fixture
+def rows(stack, scratch):
+    with stack.primary.connect(scratch) as connection:
+        connection.autocommit = True
+        yield lambda statement, *given: connection.execute(statement, given).fetchall()
+
+
+GROUPS = "SELECT count(*) FROM groups"
+DUE_NOW = "UPDATE outbox SET available_at = now(), resend_at = now() WHERE finished_at IS NULL RETURNING 1"
+
+
+def a_group(session):
+    session.add(Group(code=new_id().hex, name="Early birds", kind="class"))
+
+
+def in_steps(number, *, then=lambda step: None):
+    """Register a job of some steps, each of which makes a group."""
+
+    @stepped_job("tests.steps")
+    def steps(session, run, position):
+        step = (position or {"step": 0})["step"]
+        a_group(session)
+        then(step)
+        if step + 1 == number:
+            return Step(finished=True, done=number, total=number, result={"made": number})
+        return Step({"step": step + 1}, done=step + 1, total=number)

@@ -1,0 +1,88 @@
+"""The relay, a broker that is away, and the rows that are kept for a while."""
+
+from sqlalchemy import text
+
+from campshub.app import create_app
+from campshub.core.db import owed
+from campshub.core.db.base import PLATFORM_ID
+from campshub.core.db.work import unit_of_work
+from campshub.core.jobs import running, worker
+from campshub.core.jobs.kinds import job
+from campshub.core.jobs.outbox import enqueue
+from campshub.core.jobs.running import Outcome
+from tests.conftest import close, settings_of
+from tests.core.jobs.conftest import DUE_NOW, a_group
+
+
+def test_the_relay_calls_for_what_is_due_and_was_not_taken_and_not_at_once_again(app, owe, rows, monkeypatch):
+    calls = []
+    monkeypatch.setattr(app.extensions["campshub"].sender, "send", lambda sent: calls.extend(sent) or len(calls))
+    job("tests.group")(lambda session, run: a_group(session))
+    message_id = owe("tests.group")
+    assert [id_ for _, id_, _ in calls] == [message_id]  # at once, after the commit
+
+    def tick():
+        calls.clear()
+        with app.app_context():
+            worker.tick(app.extensions["campshub"])
+        return [id_ for _, id_, _ in calls]
+
+    assert tick() == []
+    rows(DUE_NOW)
+    assert tick() == [message_id]
+    assert tick() == []
+
+
+def test_a_broker_that_is_away_does_not_stop_the_write(stack, scratch, place):
+    """Nothing listens on the port."""
+    own = create_app(settings_of(stack, scratch, log_level="ERROR", celery_broker_url="redis://127.0.0.1:1/0"))
+    job("tests.group")(lambda session, run: a_group(session))
+    with own.app_context():
+        for _ in range(3):
+            with unit_of_work(organization_id=place.id) as session:
+                message_id = enqueue(session, "tests.group")
+        outcome = running.run_one(own.extensions["campshub"], place.id, message_id)
+    close(own)
+
+    assert outcome == Outcome.DONE
+
+
+def test_what_has_had_its_time_is_deleted_and_nothing_else(app, rows, place, run, owe):
+    job("tests.group")(lambda session, run: None)
+    old, new, dead = (owe("tests.group") for _ in range(3))
+    assert [run(old), run(new)] == [Outcome.DONE, Outcome.DONE]
+    long_ago = "now() - INTERVAL '15 days'"
+    rows(f"UPDATE outbox SET finished_at = {long_ago} WHERE id = %s RETURNING 1", old)
+    rows(f"UPDATE outbox SET died_at = {long_ago} WHERE id = %s RETURNING 1", dead)
+    with app.app_context(), unit_of_work(system=True, organization_id=PLATFORM_ID) as session:
+        message_id = enqueue(session, "cleanup.expired")
+    with app.app_context():
+        outcome = running.run_one(app.extensions["campshub"], PLATFORM_ID, message_id)
+
+    assert outcome == Outcome.DONE
+    assert rows("SELECT id FROM outbox WHERE job = 'tests.group' ORDER BY id") == [(new,), (dead,)]
+    assert rows("SELECT result FROM jobs") == [({"deleted": 1},)]
+
+
+def test_every_condition_of_expiry_is_served_by_an_index(app, rows, stack, scratch):
+    from campshub.core.db.expiry import expiries  # noqa: PLC0415
+
+    for expiry in expiries():
+        table = expiry.model.__tablename__
+        statement = f"EXPLAIN (FORMAT TEXT) SELECT ctid FROM {table} WHERE {expiry.condition}"
+        with stack.primary.connect(scratch) as connection:
+            connection.execute("SET enable_seqscan = off")
+            plan = "\n".join(row[0] for row in connection.execute(statement).fetchall())
+        assert "Index" in plan, f"{table}: {plan}"
+        assert "Seq Scan" not in plan, f"{table}: {plan}"
+
+
+def test_the_outbox_is_read_by_index(app, rows, stack, scratch):
+    with app.app_context(), unit_of_work(system=True) as session:
+        session.execute(text("SET LOCAL enable_seqscan = off"))
+        for statement, given in (
+            (owed._RELAY, {"most": 1, "again_s": 1}),
+            (owed._CLAIM_NEXT, {"jobs": ["x"], "claim_s": 1}),
+        ):
+            plan = "\n".join(session.scalars(text(f"EXPLAIN {statement.text}"), given))
+            assert "Seq Scan on outbox" not in plan, plan
