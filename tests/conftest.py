@@ -287,6 +287,12 @@ class Place:
                 user_id=user_id, organization_id=self.id, session_id=new_id(), session_version=session_version
             )
 
+    def signed_in(self, who: "Client") -> "Client":
+        """Return a client of a new session of a user, who has just shown their password."""
+        email = who.get("/api/me/").json["email"]
+        token = Client(self.app).made("/api/auth/token/", {"email": email, "password": PASSWORD})["access_token"]
+        return Client(self.app, {"Authorization": f"Bearer {token}"}, who.user_id)
+
     def the(self, role: Role) -> Client:
         """Return the client of this place's one user of a role, made when first asked for."""
         if role not in self.clients:

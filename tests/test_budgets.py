@@ -119,7 +119,7 @@ BUDGETS = {
     "POST /api/invitations/": 2,
     "POST /api/invitations/accept/": 10,  # as for a new user, and twice what is invited
     "POST /api/reports/": 5,
-    "POST /api/report-schedules/": 3,  # and who of the recipients belongs
+    "POST /api/report-schedules/": 3,  # and who of the recipients belongs, with how many there are
     "POST /api/roles/": 3,  # and how many there are
     "POST /api/users/": 5,  # the rule for passwords, the user, their membership; audit; and they are read
     "POST /api/organization/close/": 5,  # the session; and the event

@@ -8,8 +8,11 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from campshub.core.security.opaque import ID_BYTES, MAC_BYTES
+from campshub.reports.standing import DIGEST_BYTES
 
 _TIME_BYTES = 8
+_NO_LETTER = bytes(DIGEST_BYTES)
+_PAYLOAD_BYTES = 3 * ID_BYTES + _TIME_BYTES + DIGEST_BYTES
 
 
 class NotOurs(Exception):
@@ -24,12 +27,19 @@ class Link:
     report_id: UUID
     user_id: UUID
     expires_at: datetime
+    # Of a letter's link: how far its reader saw when it was sent (``Standing.digest``).
+    standing: bytes = _NO_LETTER
+
+    @property
+    def is_letter(self) -> bool:
+        """Whether it was sent to a recipient, rather than shown to who sees the report."""
+        return self.standing != _NO_LETTER
 
 
 def sign(secret: str, link: Link) -> str:
     """Return the token of a link."""
     at = int(link.expires_at.timestamp()).to_bytes(_TIME_BYTES, "big")
-    payload = link.organization_id.bytes + link.report_id.bytes + link.user_id.bytes + at
+    payload = link.organization_id.bytes + link.report_id.bytes + link.user_id.bytes + at + link.standing
     return base64.urlsafe_b64encode(payload + _mac(secret, payload)).rstrip(b"=").decode()
 
 
@@ -43,10 +53,11 @@ def read(secret: str, token: str) -> Link:
     except (binascii.Error, ValueError) as error:
         raise NotOurs from error
     payload, mac = raw[:-MAC_BYTES], raw[-MAC_BYTES:]
-    if len(payload) != 3 * ID_BYTES + _TIME_BYTES or not hmac.compare_digest(mac, _mac(secret, payload)):
+    if len(payload) != _PAYLOAD_BYTES or not hmac.compare_digest(mac, _mac(secret, payload)):
         raise NotOurs
     organization, report, user = (UUID(bytes=payload[at : at + ID_BYTES]) for at in range(0, 3 * ID_BYTES, ID_BYTES))
-    return Link(organization, report, user, datetime.fromtimestamp(int.from_bytes(payload[-_TIME_BYTES:], "big"), UTC))
+    at, standing = payload[3 * ID_BYTES : -DIGEST_BYTES], payload[-DIGEST_BYTES:]
+    return Link(organization, report, user, datetime.fromtimestamp(int.from_bytes(at, "big"), UTC), standing)
 
 
 def _mac(secret: str, payload: bytes) -> bytes:

@@ -4,7 +4,7 @@ import uuid
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Text, func
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Text, Uuid, func
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -52,8 +52,9 @@ class Report(TenantBase):
     format: Mapped[str]
     parameters: Mapped[dict[str, Any]]
     state: Mapped[str] = mapped_column(default="under_way", server_default="under_way")
-    # How far the asker saw while it was made; whoever sees less by now is not shown it.
+    # How far the asker saw while it was made (``standing``); whoever sees less by now is not shown it.
     scope: Mapped[str | None]
+    among: Mapped[list[uuid.UUID] | None] = mapped_column(ARRAY(Uuid))
     rows: Mapped[int | None]
     bytes: Mapped[int | None]
     notes: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list, server_default="{}")

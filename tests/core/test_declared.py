@@ -16,6 +16,7 @@ from tests.surface import operations
 
 TOKEN = "/api/auth/token/"
 MARKED = {
+    "GET /api/reports/<uuid:report_id>/file/": {"files"},
     "POST /api/auth/oidc/": {"login_address"},
     "POST /api/auth/password/forgot/": {"login", "login_address"},
     "POST /api/auth/password/reset/": {"login_address"},
@@ -245,6 +246,7 @@ def test_every_limit_that_a_handler_names_is_declared(app, make):
     assert {name: (policy.quota, policy.window_s) for name, policy in declared.items()} == {
         "anonymous": (100, 3600),
         "documentation": (1000, 3600),
+        "files": (2000, 3600),
         "login": (5, 60),
         "login_address": (60, 60),
         "refresh": (600, 60),

@@ -12,7 +12,7 @@ from campshub.core.jobs.models import OutboxMessage
 from campshub.core.jobs.running import Outcome, run_one
 from campshub.core.security.permissions import Role
 from devstack import packages
-from tests.conftest import PASSWORD, Client, Place
+from tests.conftest import Client, Place
 
 TODAY = date.today()  # noqa: DTZ011 - a day more or less at either end does no harm
 MONDAY = TODAY - timedelta(days=TODAY.weekday() + 7)  # of last week
@@ -66,12 +66,6 @@ class School:
                 ids = session.scalars(owed.where(OutboxMessage.finished_at.is_(None))).all()
             for message_id in ids:
                 run_one(platform, self.place.id, message_id)
-
-    def signed_in(self, who: Client) -> Client:
-        """Return a client of a new session of a user."""
-        email = who.get("/api/me/").json["email"]
-        token = Client(self.place.app).made("/api/auth/token/", {"email": email, "password": PASSWORD})["access_token"]
-        return Client(self.place.app, {"Authorization": f"Bearer {token}"}, who.user_id)
 
     def file(self, report: dict) -> bytes:
         """Download a report's file with its link."""

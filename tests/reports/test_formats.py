@@ -65,10 +65,20 @@ def test_nothing_becomes_a_formula(peril):
     told = list(plain_csv.reader(io.StringIO(as_csv(row(peril)).decode("utf-8-sig"), newline="")))
     sheet = as_xlsx(row(peril)).active
 
-    assert told[1][0] == f"'{peril}"
+    within = peril[0] in "\t\r\n"  # where another spreadsheet may begin a new cell
+    assert told[1][0] == (f"'{peril[0]}'{peril[1:]}" if within else f"'{peril}")
     cell = sheet.cell(sheet.max_row, 1)
     value = cell.value.replace("_x000D_", "\r")  # as the format writes it
     assert (cell.data_type, value.strip(), cell.quotePrefix) == ("s", peril.strip(), True)
+
+
+@pytest.mark.parametrize("apart", [";", "\t", "|"])
+@pytest.mark.parametrize("peril", ["x;=1+1;y", "x;  =1+1", "x\t@SUM(A1)", "x|-1+1", "x\n=1+1", ';"=1+1'])
+def test_nothing_becomes_a_formula_where_cells_end_otherwise(apart, peril):
+    lines = as_csv(row(peril)).decode("utf-8-sig").splitlines()
+    cells = [cell.strip(' "') for line in lines for cell in line.split(apart)]
+
+    assert [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))] == []
 
 
 def test_a_sheet_has_real_dates_and_numbers_below_titles_that_stay():

@@ -196,7 +196,7 @@ def test_a_role_that_was_lost_in_the_meantime_refuses_the_report(school):
 
 
 def test_a_key_has_what_was_asked_for_with_it_and_nothing_else_of_its_maker(school, report):
-    maker = school.signed_in(school.admin)
+    maker = school.place.signed_in(school.admin)
     allowed = {"permissions": ["reports:read", "reports:write", "groups:read", "students:read"], "scope": "all"}
     made = maker.made("/api/api-keys/", {"name": "Office", "expires_in_days": 1, **allowed})
     program = Client(school.place.app, {"Authorization": f"Bearer {made['key']}"})

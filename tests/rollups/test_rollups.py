@@ -232,3 +232,12 @@ def test_a_rebuild_can_be_left_to_a_worker(world):
 
     assert outcome is Outcome.DONE
     assert flask(world, "check", *one).exit_code == 0
+
+
+def test_whoever_was_deleted_is_not_told_of(world):
+    world.log(0, TODAY, [(0, "normal", 5, 60_000)])
+    assert world.told(Role.ADMIN)["weeks"]
+
+    world.do("UPDATE students SET deleted_at = now() WHERE organization_id = %s", world.place.id)
+
+    assert world.told(Role.ADMIN)["weeks"] == {}

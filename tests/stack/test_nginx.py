@@ -37,6 +37,13 @@ def test_a_request_passes_and_neither_server_tells_its_version(front):
     assert len(answer.headers.get_all("X-Request-ID")) == 1
 
 
+@pytest.mark.parametrize("path", ["/metrics/", "/metrics", "//metrics/", "/%6detrics/", "/x/../metrics/"])
+def test_figures_are_not_told_through_nginx(front, path):
+    answer = ask(front.nginx.url, path)
+
+    assert (answer.status, b"campshub_" in answer.body) == (404, False)
+
+
 @pytest.mark.parametrize("given", [None, "mine", "a" * 64, "a" * 65, 'with"quote', "two words"])
 def test_a_request_has_one_id_in_its_answer_in_nginxs_log_and_in_the_applications(front, admin, given):
     headers = {**admin, **({"X-Request-ID": given} if given else {})}

@@ -26,6 +26,8 @@ from campshub.core.http.marks import Mark
 
 # The documentation's page is six requests; whoever reads it must not be a stranger to the API for the next hour.
 _DOCUMENTATION_TIMES = 10
+# Everybody behind one address fetches files by links.
+_FILES_TIMES = 20
 
 
 class _CacheStorage(RedisStorage):
@@ -76,6 +78,7 @@ class Declared:
         self.policies = {
             "anonymous": Policy("anonymous", anonymous, hour_s),
             "documentation": Policy("documentation", anonymous * _DOCUMENTATION_TIMES, hour_s),
+            "files": Policy("files", anonymous * _FILES_TIMES, hour_s),
             "login": Policy("login", *read_limit(settings.rate_limit_login)),
             "login_address": Policy("login_address", *read_limit(settings.rate_limit_login_address)),
             "refresh": Policy("refresh", *read_limit(settings.rate_limit_refresh)),

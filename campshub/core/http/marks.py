@@ -15,7 +15,7 @@ from campshub.core.security.permissions import Permission
 
 H = TypeVar("H", bound=Callable[..., Any])
 MIB = 1024 * 1024
-LimitName = Literal["login", "login_address", "refresh", "chat", "generation"]
+LimitName = Literal["files", "login", "login_address", "refresh", "chat", "generation"]
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,9 @@ class Job(TenantBase):
         Index("ix_jobs_finished", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
     )
 
+    # Who asked for it, and with which key.
     user_id: Mapped[uuid.UUID | None]
+    api_key_id: Mapped[uuid.UUID | None]
     job: Mapped[str]
     state: Mapped[str] = mapped_column(default="queued", server_default="queued")
     done: Mapped[int] = mapped_column(default=0, server_default="0")

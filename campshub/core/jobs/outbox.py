@@ -18,5 +18,6 @@ def enqueue(session: Session, job: str, **arguments: Any) -> uuid.UUID:
     message_id = new_id()
     session.unit.outbox.append({"id": message_id, "job": job, "arguments": arguments})
     if kinds.has_steps(job):
-        session.add(Job(id=message_id, job=job, user_id=session.unit.user_id))
+        unit = session.unit
+        session.add(Job(id=message_id, job=job, user_id=unit.user_id, api_key_id=unit.api_key_id))
     return message_id

@@ -6,6 +6,7 @@ A text that a spreadsheet would run as a formula gets an apostrophe before it, a
 
 import csv
 import io
+import re
 from collections.abc import Iterable
 from typing import IO, Any
 
@@ -15,6 +16,9 @@ from campshub.reports.formats import Printed
 MEDIA_TYPE, SUFFIX = "text/csv; charset=utf-8", "csv"
 # The last four are the wide forms, which spreadsheets take for the same.
 _PERILOUS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+# A sign after what other spreadsheets take for the end of a cell or of a line.
+_CELL_WITHIN = re.compile('([;|\t\r\n]["\\s]*)(?=[=+\\-@\uff1d\uff0b\uff0d\uff20])')
 
 
 def write(out: IO[bytes], document: Document, rows: Iterable[Row], **_options: Any) -> Printed:
@@ -32,7 +36,12 @@ def write(out: IO[bytes], document: Document, rows: Iterable[Row], **_options: A
 
 
 def harmless(text: str) -> str:
-    """Return a text that no spreadsheet takes for a formula; blanks before the sign do not hide it."""
+    """Return a text that no spreadsheet takes for a formula; blanks before the sign do not hide it.
+
+    Where lists are separated by semicolons, spreadsheets begin a new cell at each, and go by no quote that begins
+    further to the left.
+    """
+    text = _CELL_WITHIN.sub(r"\1'", text)
     return f"'{text}" if text.startswith(_PERILOUS) or text.lstrip().startswith(_PERILOUS) else text
 
 

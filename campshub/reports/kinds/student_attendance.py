@@ -9,7 +9,6 @@ from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal
 from campshub.reports.document import Chart, Column, Is
 from campshub.reports.kinds import Figures, Given, Kind, Part, clock, full_name, kind, marks, student
-from campshub.students.models import Student
 from campshub.students.queries import students
 
 
@@ -47,8 +46,7 @@ class StudentAttendance(Kind):
     ) -> Part:
         """Read the next marks, by date; count each month's."""
         told = clock(principal)
-        asked = marks.by_date(principal, given, after, most=self.at_once).where(Student.deleted_at.is_(None))
-        found = session.execute(asked).all()
+        found = session.execute(marks.by_date(principal, given, after, most=self.at_once)).all()
         rows = []
         for row in found:
             month = figures.setdefault(f"{row.local_date:%Y-%m}", [0, 0])

@@ -17,7 +17,8 @@ from campshub.core.security.principal import Principal
 from campshub.reports import links
 from campshub.reports.kinds import all_kinds
 from campshub.reports.models import Report
-from campshub.reports.queries.visibility import Reach, reach_of, reports_of, sees_as_far
+from campshub.reports.queries.visibility import Reach, reach_of, reports_of
+from campshub.reports.standing import Standing
 
 _STATE = case(
     (Report.state != "under_way", Report.state),
@@ -74,21 +75,23 @@ def get_report(
     if row is None:
         raise NotFound
     told = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
-    return {**told, "download": _download(platform, principal, told, now)}
+    return {**told, "download": _download(session, platform, principal, told, now)}
 
 
 @prepared
 def _one(principal: Principal, *, reach: Reach, api_key_id: Any, report_id: UUID) -> AnySelect:
-    found = select(*COLUMNS, Report.scope).select_from(Report).outerjoin(Job, _OF_JOB)
+    found = select(*COLUMNS, Report.scope, Report.among).select_from(Report).outerjoin(Job, _OF_JOB)
     return found.where(reports_of(principal, reach, api_key_id), Report.id == report_id)
 
 
 def _download(
-    platform: Platform, principal: Principal, report: Mapping[str, Any], now: datetime
+    session: Session, platform: Platform, principal: Principal, report: Mapping[str, Any], now: datetime
 ) -> dict[str, Any] | None:
     """Return a new link, of a short life; none to whoever may not read by now what the report holds."""
     until = min(now + timedelta(minutes=platform.settings.report_link_minutes), report["expires_at"])
-    if report["state"] != "ready" or until <= now or not may_have(principal, report["kind"], report["scope"]):
+    if report["state"] != "ready" or until <= now or not may_read(principal, report["kind"]):
+        return None
+    if not Standing.of(session, principal).covers(report["scope"], report["among"]):
         return None
     link = links.Link(principal.organization_id, report["id"], principal.user_id, until)
     return {"url": address(platform, link), "expires_at": until}
@@ -100,7 +103,7 @@ def address(platform: Platform, link: links.Link) -> str:
     return f"/api/reports/{link.report_id}/file/?token={token}"
 
 
-def may_have(principal: Principal, kind: str, scope: str | None) -> bool:
-    """Tell whether someone may read, at this moment, what a report of a kind holds that was made for a scope."""
+def may_read(principal: Principal, kind: str) -> bool:
+    """Tell whether someone may read, at this moment, what reports of a kind hold."""
     known = all_kinds().get(kind)
-    return known is not None and known.permissions <= principal.permissions and sees_as_far(principal, scope)
+    return known is not None and known.permissions <= principal.permissions

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from campshub.accounts.models import Membership, Organization, User
 from campshub.core.db.prepared import AnySelect, prepared
@@ -62,14 +62,18 @@ def _one(principal: Principal, *, reach: Reach, schedule_id: UUID) -> AnySelect:
     return select(*COLUMNS).where(schedules_of(principal, reach), ReportSchedule.id == schedule_id)
 
 
-def members_among(session: Session, principal: Principal, user_ids: Sequence[UUID]) -> set[UUID]:
-    """Return which of some users belong to the organization."""
-    rows = session.scalars(
-        select(Membership.user_id).where(
-            visible_to(principal, Membership), Membership.status == "active", Membership.user_id.in_(user_ids)
-        )
+def members_and_schedules(
+    session: Session, principal: Principal, user_ids: Sequence[UUID], *, most: int
+) -> tuple[set[UUID], int]:
+    """Return which of some users belong to the organization, and how many schedules the principal has; most at most."""
+    members = select(Membership.user_id).where(
+        visible_to(principal, Membership), Membership.status == "active", Membership.user_id.in_(user_ids)
     )
-    return set(rows)
+    own = select(ReportSchedule.id).where(schedules_of(principal, Reach.OWN)).limit(most).subquery()
+    row = session.execute(
+        select(func.array(members.scalar_subquery()), select(func.count()).select_from(own).scalar_subquery())
+    ).one()
+    return set(row[0]), row[1]
 
 
 def email_of(session: Session, user_id: UUID) -> str | None:

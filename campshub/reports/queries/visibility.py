@@ -6,13 +6,11 @@ A report shows what its asker was allowed to see, so it is nobody's who sees les
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, true
+from sqlalchemy import ColumnElement, and_, false, true
 
 from campshub.core.security.permissions import Permission, Scope
 from campshub.core.security.principal import Principal, visible_to
 from campshub.reports.models import Report, ReportSchedule
-
-_WIDTHS = {Scope.OWN: 0, Scope.GROUPS: 1, Scope.ALL: 2}
 
 
 class Reach(StrEnum):
@@ -40,11 +38,7 @@ def reports_of(principal: Principal, reach: Reach, api_key_id: Any) -> ColumnEle
 
 
 def schedules_of(principal: Principal, reach: Reach) -> ColumnElement[bool]:
-    """Return the condition under which a schedule is one that the principal sees: a key, those of who made it."""
+    """Return the condition under which a schedule is one that the principal sees; a key sees none."""
     own = ReportSchedule.user_id == principal.user_id
-    return and_(visible_to(principal, ReportSchedule), true() if reach is Reach.ALL else own)
-
-
-def sees_as_far(principal: Principal, scope: str | None) -> bool:
-    """Tell whether someone sees as far as the asker of a report did when it was made."""
-    return scope is not None and _WIDTHS[principal.scope] >= _WIDTHS[Scope(scope)]
+    whose = {Reach.ALL: true(), Reach.OWN: own, Reach.KEY: false()}
+    return and_(visible_to(principal, ReportSchedule), whose[reach])

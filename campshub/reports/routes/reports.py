@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from campshub.core.http.marks import cached, needs, public, secret
+from campshub.core.http.marks import cached, limited, needs, public, secret
 from campshub.core.http.problems import NotFound, PreconditionFailed, UnknownReference
 from campshub.core.http.resource import Blueprint, Resource
 from campshub.core.security.permissions import Permission
@@ -59,6 +59,7 @@ class ReportFile(Resource):
 
     @public
     @secret
+    @limited("files")
     @reports.query(schemas.FileToken)
     @reports.answers_file(*fetching.MEDIA_TYPES.values(), raises=(NotFound, fetching.LinkExpired))
     def get(self, report_id: UUID, *, token: str) -> Any:

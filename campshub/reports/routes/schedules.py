@@ -16,6 +16,10 @@ schedules = Blueprint(
     "report_schedules", __name__, url_prefix="/api/report-schedules", description="Reports that are sent regularly."
 )
 
+_GONE = (NotFound, PreconditionFailed)
+_TAKEN = (IdTaken, service.TooManySchedules)
+_REFUSED = (service.NotForKeys, KindNotYours, UnknownReference)
+
 
 @schedules.route("/")
 class ReportSchedules(Resource):
@@ -30,7 +34,7 @@ class ReportSchedules(Resource):
 
     @needs(Permission.REPORTS_WRITE)
     @schedules.body(schemas.ReportScheduleIn)
-    @schedules.answers(schemas.ReportScheduleOut, status=201, raises=(IdTaken, KindNotYours, UnknownReference))
+    @schedules.answers(schemas.ReportScheduleOut, status=201, raises=(*_TAKEN, *_REFUSED))
     def post(self, **given: Any) -> Any:
         """Create a schedule; its reports are made as its maker, who must be allowed to each time."""
         schedule, made = service.create(self.session, self.principal, now=self.now, **given)
@@ -50,7 +54,7 @@ class OneReportSchedule(Resource):
 
     @needs(Permission.REPORTS_WRITE)
     @schedules.body(schemas.ReportSchedulePatch)
-    @schedules.answers(schemas.ReportScheduleOut, raises=(NotFound, PreconditionFailed, KindNotYours, UnknownReference))
+    @schedules.answers(schemas.ReportScheduleOut, raises=(*_GONE, *_REFUSED))
     def patch(self, schedule_id: UUID, **changes: Any) -> Any:
         """Change a schedule."""
         return service.change(
@@ -58,7 +62,7 @@ class OneReportSchedule(Resource):
         )
 
     @needs(Permission.REPORTS_WRITE)
-    @schedules.answers(None, raises=(NotFound, PreconditionFailed))
+    @schedules.answers(None, raises=(*_GONE, service.NotForKeys))
     def delete(self, schedule_id: UUID) -> None:
         """Delete a schedule; reports that it has made stay until their time is over."""
         service.delete(self.session, self.principal, schedule_id=schedule_id, expected=self.if_match)

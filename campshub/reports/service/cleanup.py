@@ -1,6 +1,7 @@
 """Letting reports go whose time is over, and sweeping up files that no report names any more."""
 
 import logging
+import re
 from datetime import datetime
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from campshub.reports.service.making import sweep
 log = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 500
+_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def expire(now: datetime) -> int:
@@ -57,12 +59,8 @@ def _row(session: Session, organization_id: UUID, report_id: UUID) -> Report | N
 def sweep_orphans(platform: Platform) -> int:
     """Delete the files of reports that have no row: of an organization that was erased, of a worker that died late."""
     swept = 0
-    for name in platform.storage.folder(""):
-        try:
-            organization_id = UUID(name)
-        except ValueError:
-            continue
-        swept += _sweep_organization(platform, organization_id)
+    for name in filter(_ID.fullmatch, platform.storage.folder("")):
+        swept += _sweep_organization(platform, UUID(name))
     return swept
 
 
@@ -72,7 +70,8 @@ def _sweep_organization(platform: Platform, organization_id: UUID) -> int:
         return 0
     with unit_of_work(system=True, read_only=True, organization_id=organization_id) as session:
         present = set(session.scalars(select(Report.id).where(Report.organization_id == organization_id)))
-    gone = [name for name in names if UUID(name) not in present]
+    of_reports = [name for name in names if _ID.fullmatch(name)]  # what else lies there is not ours
+    gone = [name for name in of_reports if UUID(name) not in present]
     for name in gone:
         platform.storage.delete_folder(path_of(organization_id, "reports", name))
     return len(gone)

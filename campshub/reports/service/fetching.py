@@ -11,16 +11,17 @@ from campshub.core.http.download import Download
 from campshub.core.http.problems import NotFound, Problem
 from campshub.core.platform import Platform
 from campshub.core.security.crypto import CannotOpen
-from campshub.core.security.permissions import Permission
+from campshub.core.security.permissions import Permission, Scope
 from campshub.core.security.principal import Principal
 from campshub.core.security.streams import OpeningReader
 from campshub.core.storage import path_of
 from campshub.reports import links
 from campshub.reports.kinds import all_kinds
 from campshub.reports.models import Report, ReportSchedule
-from campshub.reports.queries.reports import may_have
+from campshub.reports.queries.reports import may_read
 from campshub.reports.queries.visibility import Reach, reach_of
 from campshub.reports.service.making import Refused, principal_of
+from campshub.reports.standing import Standing
 
 MEDIA_TYPES = {
     "csv": "text/csv; charset=utf-8",
@@ -55,7 +56,7 @@ def fetch(session: Session, platform: Platform, *, report_id: UUID, token: str, 
         principal = principal_of(entered, link.organization_id, link.user_id, None)
     except Refused as error:
         raise NotFound from error
-    report = _theirs(session, principal, report_id)
+    report = _theirs(session, principal, link)
     if report.file is None or report.expires_at <= now:
         raise LinkExpired
     path = path_of(link.organization_id, "reports", report_id, report.file)
@@ -67,20 +68,24 @@ def fetch(session: Session, platform: Platform, *, report_id: UUID, token: str, 
     return Download(opened, MEDIA_TYPES[report.format], name, report.bytes)
 
 
-def _theirs(session: Session, principal: Principal, report_id: UUID) -> Report:
-    """Return a report that is someone's own, or that they run the place of, or that is sent to them.
+def _theirs(session: Session, principal: Principal, link: links.Link) -> Report:
+    """Return the report of a link, if whoever the link was made for may have it still.
 
-    :raises NotFound: it is neither, or they may not read reports any more.
+    :raises NotFound: they may not.
     """
     report = session.scalars(
-        select(Report).where(Report.organization_id == principal.organization_id, Report.id == report_id)
+        select(Report).where(Report.organization_id == principal.organization_id, Report.id == link.report_id)
     ).one_or_none()
-    if report is None or not principal.may(Permission.REPORTS_READ):
+    if report is None or not principal.may(Permission.REPORTS_READ) or not may_read(principal, report.kind):
         raise NotFound
-    is_own = report.user_id == principal.user_id or reach_of(principal) is Reach.ALL
-    if is_own and may_have(principal, report.kind, report.scope):
-        return report
-    if report.schedule_id is not None and str(principal.user_id) in _recipients(session, report):
+    standing = Standing.of(session, principal)
+    is_own = report.user_id == principal.user_id
+    if link.is_letter and not is_own:
+        # What the maker of the schedule sees is sent to others too; not to who sees less by now than when it was sent.
+        is_as_it_was = standing.scope is Scope.ALL or standing.digest() == link.standing
+        if is_as_it_was and str(principal.user_id) in _recipients(session, report):
+            return report
+    elif (is_own or reach_of(principal) is Reach.ALL) and standing.covers(report.scope, report.among):
         return report
     raise NotFound
 

@@ -24,6 +24,7 @@ from campshub.core.jobs.kinds import Run, Step
 from campshub.core.jobs.outbox import enqueue
 from campshub.core.platform import Platform
 from campshub.core.security.grants import granted
+from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal
 from campshub.core.security.streams import SealingWriter
 from campshub.core.storage import path_of
@@ -34,12 +35,16 @@ from campshub.reports.models import Report, ReportSchedule
 from campshub.reports.pdf.fonts import NoFonts
 from campshub.reports.queries.schedules import organization_of
 from campshub.reports.spool import Spool
+from campshub.reports.standing import Standing
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 # Rows of a part; what a kind reads at once may be less.
 PART_ROWS = 10_000
+
+
+_BEGINNING: dict[str, Any] = {"parts": [], "rows": 0, "figures": {}, "is_whole": False, "standing": None}
 
 
 class Refused(Exception):
@@ -70,7 +75,7 @@ def advance(session: Session, run: Run, position: dict[str, Any] | None, *, repo
 
     Nothing is asked of the session before the work is done, since its transaction begins with that.
     """
-    position = position or {"parts": [], "rows": 0, "figures": {}, "is_whole": False}
+    position = position or _BEGINNING
     report = _present(run, report_id)
     if report is None:
         sweep(run.platform, run.organization_id, report_id)
@@ -94,8 +99,8 @@ def _present(run: Run, report_id: UUID) -> Any:
 
 
 @contextmanager
-def _as_asker(run: Run, report: Any) -> Iterator[tuple[Session, Principal, Kind, Given]]:
-    """Read as whoever has asked, with what they may do by now.
+def _as_asker(run: Run, report: Any) -> Iterator[tuple[Session, Principal, Kind, Standing]]:
+    """Read as whoever has asked, with what they may do by now, and as far as they see by now.
 
     :raises Refused: it is not what the report is made of.
     """
@@ -107,9 +112,14 @@ def _as_asker(run: Run, report: Any) -> Iterator[tuple[Session, Principal, Kind,
     theirs = replace(run, user_id=report.user_id, api_key_id=report.api_key_id)
     with theirs.reading() as session:
         principal = principal_of(session.unit.entered, run.organization_id, report.user_id, report.api_key_id)
-        if not kind.permissions <= principal.permissions:
+        if not kind.permissions | {Permission.REPORTS_READ} <= principal.permissions:
             raise Refused("kind_not_yours")
-        yield session, principal, kind, Given(report.parameters)
+        yield session, principal, kind, Standing.of(session, principal)
+
+
+def _anew(position: dict[str, Any], standing: Standing) -> bool:
+    """Tell whether what was gathered so far was for someone who saw more, or less, than the asker does now."""
+    return position.get("standing") not in {None, standing.digest().hex()}
 
 
 def _gather(run: Run, report: Any, position: dict[str, Any]) -> Step:
@@ -117,7 +127,10 @@ def _gather(run: Run, report: Any, position: dict[str, Any]) -> Step:
     figures = dict(position["figures"])
     rows: list[Any] = []
     after = spool.after()
-    with _as_asker(run, report) as (session, principal, kind, given):
+    given = Given(report.parameters)
+    with _as_asker(run, report) as (session, principal, kind, standing):
+        if _anew(position, standing):
+            return Step(position=_BEGINNING)
         if not spool.parts:
             kind.subject(session, principal, given)  # raises where they do not see it any more
         while True:
@@ -129,13 +142,16 @@ def _gather(run: Run, report: Any, position: dict[str, Any]) -> Step:
     spool.add(rows, after)
     done = position["rows"] + len(rows)
     further = {"parts": spool.parts, "rows": done, "figures": figures, "is_whole": after is None}
+    further["standing"] = standing.digest().hex()
     return Step(position=further, done=done, total=done if after is None else None)
 
 
 def _finish(session: Session, run: Run, report: Any, position: dict[str, Any]) -> Step:
     platform = run.platform
-    with _as_asker(run, report) as (reading, principal, kind, given):
-        document = describe(reading, principal, kind, given, position["figures"], run)
+    with _as_asker(run, report) as (reading, principal, kind, standing):
+        if _anew(position, standing):
+            return Step(position=_BEGINNING)
+        document = describe(reading, principal, kind, Given(report.parameters), position["figures"], run)
     spool = _spool(platform, run.organization_id, report.id, position["parts"])
     name = f"file-{new_id().hex}"
     path = path_of(run.organization_id, "reports", report.id, name)
@@ -146,7 +162,8 @@ def _finish(session: Session, run: Run, report: Any, position: dict[str, Any]) -
     if kept is None:
         sweep(platform, run.organization_id, report.id)
         return Step(finished=True)
-    kept.state, kept.file, kept.scope, kept.ready_at = "ready", name, principal.scope.value, session.unit.now
+    kept.state, kept.file, kept.ready_at = "ready", name, session.unit.now
+    kept.scope, kept.among = standing.scope.value, sorted(standing.among)
     kept.rows, kept.bytes, kept.notes = printed.rows, counted.bytes, list(printed.notes)
     enqueue(session, "reports.sweep", report_id=str(report.id))
     if report.schedule_id is not None:

@@ -18,14 +18,14 @@ from campshub.core.db.prints import fingerprint
 from campshub.core.db.rows import lock, retried
 from campshub.core.db.session import Session
 from campshub.core.db.work import unit_of_work
-from campshub.core.http.problems import Invalid, Problem
+from campshub.core.http.problems import Conflict, Forbidden, IdTaken, Invalid, Problem
 from campshub.core.platform import Platform
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal
 from campshub.reports.dates import next_slot
 from campshub.reports.models import ReportSchedule, ReportSlot
 from campshub.reports.parameters import checked, kind_for, require_seen, resolved
-from campshub.reports.queries.schedules import members_among
+from campshub.reports.queries.schedules import members_and_schedules
 from campshub.reports.queries.visibility import reach_of, schedules_of
 from campshub.reports.service import asking
 from campshub.reports.service.making import Refused, principal_of
@@ -33,8 +33,22 @@ from campshub.reports.service.making import Refused, principal_of
 log = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 500
-_WHAT = frozenset({"kind", "parameters"})
+MOST_OF_ONE = 50
 _WHEN = frozenset({"frequency", "weekday", "day", "local_time", "is_paused"})
+# Changes of these alone send nobody anything that was not sent before.
+_HARMLESS = frozenset({"name", "is_paused"})
+
+
+class NotForKeys(Forbidden):
+    """Schedules run as a person: a key makes and changes none."""
+
+    code = "not_for_keys"
+
+
+class TooManySchedules(Conflict):
+    """You have as many schedules as one may have; delete one first."""
+
+    code = "too_many_schedules"
 
 
 def create(
@@ -48,20 +62,26 @@ def create(
 ) -> tuple[ReportSchedule, bool]:
     """Create a schedule; return it, and whether it is new rather than made by an earlier, identical call.
 
-    :raises IdTaken: the id belongs to a schedule that was created from something else.
+    :raises NotForKeys: it is a key that asks.
+    :raises IdTaken: the id belongs to a schedule that was created from something else, or by somebody else.
+    :raises TooManySchedules: the principal has as many as one may have.
     :raises KindNotYours: the principal may not read what its reports are made of.
     :raises Invalid: the parameters or the times do not fit.
     :raises UnknownReference: it names what the principal does not see.
     """
+    _require_person(principal)
     print_ = fingerprint({**values, "recipient_ids": sorted(map(str, recipient_ids))})
     present = retried(session, principal, ReportSchedule, id, print_)
+    if present is not None and present.user_id != principal.user_id:
+        raise IdTaken
     if present is not None:
         return present, False
     schedule = ReportSchedule(
         id=id or new_id(), user_id=principal.user_id, **values, recipient_ids=[], fingerprint=print_
     )
     _set_what(session, principal, schedule, now)
-    _set_recipients(session, principal, schedule, recipient_ids)
+    if _set_recipients(session, principal, schedule, recipient_ids) >= MOST_OF_ONE:
+        raise TooManySchedules
     _set_when(schedule, principal, now)
     session.add(schedule)
     return schedule, True
@@ -79,6 +99,7 @@ def change(
 ) -> ReportSchedule:
     """Change a schedule.
 
+    :raises NotForKeys: it is a key that asks.
     :raises NotFound: the principal sees no such schedule.
     :raises PreconditionFailed: it has changed since the caller read it.
     :raises KindNotYours: the principal may not read what its reports are made of.
@@ -88,7 +109,7 @@ def change(
     schedule = _locked(session, principal, schedule_id, expected)
     for name, value in changes.items():
         setattr(schedule, name, value)
-    if changes.keys() & _WHAT:
+    if recipient_ids is not None or changes.keys() - _HARMLESS:
         _set_what(session, principal, schedule, now)
     if changes.keys() & _WHEN:
         _set_when(schedule, principal, now)
@@ -100,6 +121,7 @@ def change(
 def delete(session: Session, principal: Principal, *, schedule_id: UUID, expected: int | None) -> None:
     """Delete a schedule; its reports stay as long as they would have.
 
+    :raises NotForKeys: it is a key that asks.
     :raises NotFound: the principal sees no such schedule.
     :raises PreconditionFailed: it has changed since the caller read it.
     """
@@ -168,7 +190,13 @@ def _require_writer(principal: Principal) -> None:
         raise Refused("asker_gone")
 
 
+def _require_person(principal: Principal) -> None:
+    if principal.api_key_id is not None:
+        raise NotForKeys
+
+
 def _locked(session: Session, principal: Principal, schedule_id: UUID, expected: int | None) -> ReportSchedule:
+    _require_person(principal)
     seen = schedules_of(principal, reach_of(principal))
     return lock(session, principal, ReportSchedule, schedule_id, seen, expected=expected)
 
@@ -194,9 +222,11 @@ def _set_when(schedule: ReportSchedule, principal: Principal, now: datetime) -> 
 
 def _set_recipients(
     session: Session, principal: Principal, schedule: ReportSchedule, recipient_ids: Sequence[UUID]
-) -> None:
-    known = members_among(session, principal, recipient_ids)
+) -> int:
+    """Set who is sent the reports; return how many schedules the principal has already, which is asked with it."""
+    known, schedules = members_and_schedules(session, principal, recipient_ids, most=MOST_OF_ONE)
     for index, one in enumerate(recipient_ids):
         if one not in known:
             raise Invalid.at(f"/recipient_ids/{index}", "unknown_reference", "There is no such user here.")
     schedule.recipient_ids = sorted({str(one) for one in recipient_ids})
+    return schedules

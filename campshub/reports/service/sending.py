@@ -11,13 +11,14 @@ from campshub.core.security.permissions import Permission
 from campshub.reports import links
 from campshub.reports.kinds import all_kinds
 from campshub.reports.models import Report, ReportSchedule
-from campshub.reports.queries.reports import address
+from campshub.reports.queries.reports import address, may_read
 from campshub.reports.queries.schedules import email_of, organization_of
 from campshub.reports.service.making import Refused, principal_of
+from campshub.reports.standing import Standing
 
 
 def send(run: Run, *, report_id: UUID, user_id: UUID) -> None:
-    """Send a recipient the link to a report, if they may read reports at this moment."""
+    """Send a recipient the link to a report, if they may read what it holds at this moment."""
     with unit_of_work(organization_id=run.organization_id, user_id=user_id, read_only=True) as session:
         try:
             principal = principal_of(session.unit.entered, run.organization_id, user_id, None)
@@ -31,16 +32,19 @@ def send(run: Run, *, report_id: UUID, user_id: UUID) -> None:
             )
             .where(Report.organization_id == run.organization_id, Report.id == report_id)
         ).one_or_none()
+        standing = Standing.of(session, principal)
         email = email_of(session, user_id)
         organization = organization_of(session, run.organization_id)
-    if found is None or found.state != "ready" or email is None or not principal.may(Permission.REPORTS_READ):
+    if found is None or found.state != "ready" or email is None:
         return
-    link = links.Link(run.organization_id, report_id, user_id, found.expires_at)
+    if not principal.may(Permission.REPORTS_READ) or not may_read(principal, found.kind):
+        return
+    link = links.Link(run.organization_id, report_id, user_id, found.expires_at, standing.digest())
     where = run.platform.settings.public_url + address(run.platform, link)
     title = all_kinds()[found.kind].title
     text = (
         f"{title}, {organization.name}. Download it here until {found.expires_at:%Y-%m-%d %H:%M} UTC:\n\n{where}\n\n"
-        "The link is yours alone: please do not pass it on. It ends when you may not read reports any more."
+        "The link is yours alone: please do not pass it on. It ends when you may see less than today."
         "\n\nCampsHub\n"
     )
     run.platform.mailer.send(Letter(run.id, email, f"{found.name} ({organization.name})", text, run.created_at))

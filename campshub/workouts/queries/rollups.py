@@ -4,7 +4,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ColumnElement, and_, case, cast, func, literal_column, select
+from sqlalchemy import BigInteger, ColumnElement, and_, case, cast, exists, func, literal_column, select
 from sqlalchemy.dialects.postgresql import ARRAY, array
 
 from campshub.core.db.prepared import AnySelect, prepared
@@ -13,6 +13,7 @@ from campshub.core.db.session import Session
 from campshub.core.http.pagination import Page, PageRequest
 from campshub.core.http.problems import Invalid
 from campshub.core.security.principal import Principal, visible_to
+from campshub.students.models import Student
 from campshub.workouts.models import WorkoutLog, WorkoutSet, WorkoutWeek, WorkoutWeekStale
 from campshub.workouts.queries import visibility as _rules  # noqa: F401 - who sees what is registered there
 from campshub.workouts.queries.logs import WARM_UP, same_log
@@ -153,7 +154,12 @@ def _listed(
         *(func.max(weeks[name]).label(name) for name in ("heaviest_grams", "most_reps")),
         *(best[number].label(name) for number, name in enumerate(_BEST, start=1)),
     ]
-    rows = select(*page.choose(columns)).group_by(
-        weeks.week, weeks.student_id, weeks.exercise_owner_id, weeks.exercise_id
-    )
+    keys = (weeks.week, weeks.student_id, weeks.exercise_owner_id, weeks.exercise_id)
+    rows = select(*page.choose(columns)).where(_is_there(principal, weeks.student_id)).group_by(*keys)
     return page.ordered(rows, order=(weeks.week, weeks.student_id, weeks.exercise_id))
+
+
+def _is_there(principal: Principal, student_id: Any) -> ColumnElement[bool]:
+    student: Any = Student
+    own = select(1).select_from(student).where(student.organization_id == principal.organization_id)
+    return exists(own.where(student.id == student_id, student.deleted_at.is_(None)))

@@ -6,6 +6,7 @@ from campshub.core.jobs import running
 from campshub.core.jobs.kinds import stepped_job
 from campshub.core.jobs.running import Outcome
 from campshub.core.security.permissions import Role
+from tests.conftest import Client
 from tests.core.jobs.conftest import DUE_NOW, GROUPS, in_steps
 
 
@@ -146,3 +147,34 @@ def test_a_job_that_is_given_up_says_so(owe, run, rows, place):
 
     told = admin.get(f"/api/jobs/{message_id}/").json
     assert (told["state"], told["problem"]) == ("failed", "ValueError")
+
+
+def test_a_key_and_a_role_that_sees_little_know_nothing_of_others_jobs(owe, place):
+    in_steps(1)
+    admin = place.the(Role.ADMIN)
+    mine = str(owe("tests.steps", user_id=admin.user_id))
+    given = {"name": "Screen", "expires_in_days": 1, "permissions": ["jobs:read", "jobs:write"], "scope": "all"}
+    key = place.signed_in(admin).made("/api/api-keys/", given)["key"]
+    program = Client(place.app, {"Authorization": f"Bearer {key}"})
+    role = {"name": "Desk", "permissions": ["jobs:read", "jobs:write", "organization:write"], "scope": "own"}
+    desk = place.someone(Role.TRAINER)
+    assert admin.patch(f"/api/users/{desk.user_id}/", {"role_id": admin.made("/api/roles/", role)["id"]}).status == 200
+
+    assert admin.get(f"/api/jobs/{mine}/").status == 200
+    for who in (program, desk):
+        assert who.get("/api/jobs/").json["items"] == []
+        assert (who.get(f"/api/jobs/{mine}/").status, who.delete(f"/api/jobs/{mine}/").status) == (404, 404)
+
+
+def test_a_key_sees_the_jobs_that_were_asked_for_with_it(place):
+    admin = place.the(Role.ADMIN)
+    given = {"permissions": ["jobs:read", "reports:read", "reports:write", "students:read", "groups:read"]}
+    made = place.signed_in(admin).made(
+        "/api/api-keys/", {"name": "Office", "expires_in_days": 1, "scope": "all", **given}
+    )
+    program = Client(place.app, {"Authorization": f"Bearer {made['key']}"})
+    group = admin.made("/api/groups/", {"code": "7B", "name": "Class 7B"})["id"]
+
+    asked = program.post("/api/reports/", {"kind": "roster", "format": "csv", "parameters": {"group_id": group}}).json
+
+    assert [one["id"] for one in program.get("/api/jobs/").json["items"]] == [asked["job_id"]]

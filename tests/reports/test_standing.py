@@ -1,0 +1,219 @@
+"""Whoever sees less by now has nothing of what they saw: while it is made, when it is fetched, or was sent."""
+
+import re
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from campshub.core.jobs.running import Outcome
+from campshub.core.security.permissions import Role
+from campshub.reports.kinds import attendance_records
+from campshub.reports.service import making
+from campshub.reports.service.cleanup import sweep_orphans
+from campshub.reports.service.schedules import MOST_OF_ONE, make_due
+from tests.conftest import Client
+from tests.reports.conftest import MONDAY
+
+WEEK = {"from": str(MONDAY), "to": str(MONDAY + timedelta(days=6))}
+
+
+@pytest.fixture
+def marked(school):
+    for number in range(2):
+        school.mark(MONDAY + timedelta(days=number), asha="present", ravi="absent", anna="late")
+    return school
+
+
+def body(school, **changes):
+    """Return a schedule of all marks, for nobody yet."""
+    return {
+        "name": "All marks",
+        "kind": "attendance_records",
+        "format": "csv",
+        "parameters": {"period": "last_365_days"},
+        "frequency": "daily",
+        "local_time": "07:30",
+        "recipient_ids": [],
+        **changes,
+    }
+
+
+def sent(school, schedule, to):
+    """Let a schedule's time come; return the link that someone was sent, None where they were sent none."""
+    with school.place.app.app_context():
+        platform = school.place.app.extensions["campshub"]
+        make_due(platform, datetime.fromisoformat(schedule["next_at"]) + timedelta(minutes=1))
+    school.work(school.admin.get("/api/reports/?limit=1").json["items"][0]["job_id"])
+    school.work_off()
+    address = to.get("/api/me/").json["email"]
+    found = [
+        link[1]
+        for path in sorted(Path(platform.settings.mail_folder).glob("*.eml"))
+        if f"To: {address}" in (text := path.read_text())
+        and (link := re.search(r"http\S+?(/api/reports/\S+)", text.replace("=\n", "").replace("=3D", "=")))
+    ]
+    return found[-1] if found else None
+
+
+def fetched(school, link):
+    return Client(school.place.app).get(link).status
+
+
+def demote(school, who, role="trainer"):
+    assert school.admin.patch(f"/api/users/{who.user_id}/", {"role": role}).status == 200
+
+
+def leave_groups(school):
+    assert school.admin.patch(f"/api/groups/{school.group_id}/", {"trainer_ids": []}).status == 200
+
+
+@pytest.mark.parametrize("lost_at", ["gathering", "finishing"])
+def test_a_report_of_someone_who_sees_less_meanwhile_is_begun_anew(marked, monkeypatch, lost_at):
+    someone = marked.place.someone(Role.ADMIN)
+    monkeypatch.setattr(making, "PART_ROWS", 1)
+    monkeypatch.setattr(attendance_records.AttendanceRecords, "at_once", 1)
+    original, calls = {"gathering": making._gather, "finishing": making._finish}[lost_at], []
+
+    def meanwhile(*given):
+        calls.append(given)
+        if len(calls) == {"gathering": 4, "finishing": 1}[lost_at]:
+            demote(marked, someone)
+        return original(*given)
+
+    monkeypatch.setattr(making, original.__name__, meanwhile)
+    asked = someone.post("/api/reports/", {"kind": "attendance_records", "format": "csv", "parameters": WEEK}).json
+    assert marked.work(asked["job_id"])[-1] is Outcome.DONE
+
+    told = someone.get(f"/api/reports/{asked['id']}/").json
+    assert (told["state"], told["done"]) == ("ready", 0), "they train no group"
+    assert b"Asha" not in marked.file(told)
+
+
+def test_a_trainer_has_a_report_for_as_long_as_they_train_its_groups(school):
+    report = school.report("roster", who=school.trainer, group_id=school.group_id)
+    link = report["download"]["url"]
+    assert fetched(school, link) == 200
+
+    leave_groups(school)
+
+    assert fetched(school, link) == 404
+    assert school.trainer.get(f"/api/reports/{report['id']}/").json["download"] is None
+
+
+def test_what_was_sent_to_its_maker_ends_as_any_report_of_theirs(marked):
+    someone = marked.place.someone(Role.ADMIN)
+    schedule = someone.made("/api/report-schedules/", body(marked, recipient_ids=[str(someone.user_id)]))
+    link = sent(marked, schedule, someone)
+    assert fetched(marked, link) == 200
+
+    demote(marked, someone)
+
+    assert fetched(marked, link) == 404
+
+
+@pytest.mark.parametrize("loss", [lambda school: demote(school, school.trainer, "nutritionist"), leave_groups])
+def test_what_was_sent_ends_when_its_reader_sees_less_than_then(marked, loss):
+    trainer = marked.trainer
+    link = sent(
+        marked,
+        marked.admin.made("/api/report-schedules/", body(marked, recipient_ids=[str(trainer.user_id)])),
+        trainer,
+    )
+    assert fetched(marked, link) == 200, "what the maker sees is sent to others"
+
+    loss(marked)
+
+    assert fetched(marked, link) == 404
+
+
+def test_nothing_is_sent_to_whoever_may_not_read_what_it_is_made_of(marked):
+    nutritionist = marked.place.the(Role.NUTRITIONIST)
+    schedule = marked.admin.made("/api/report-schedules/", body(marked, recipient_ids=[str(nutritionist.user_id)]))
+
+    assert sent(marked, schedule, nutritionist) is None
+
+
+def test_nobody_sends_what_they_may_not_read_themselves(marked):
+    role = {
+        "name": "Office",
+        "permissions": ["organization:read", "organization:write", "reports:read", "reports:write", "users:read"],
+        "scope": "all",
+    }
+    role_id = marked.admin.made("/api/roles/", role)["id"]
+    office = marked.place.someone(Role.ADMIN)
+    assert marked.admin.patch(f"/api/users/{office.user_id}/", {"role_id": role_id}).status == 200
+    schedule = marked.admin.made("/api/report-schedules/", body(marked))
+    at = f"/api/report-schedules/{schedule['id']}/"
+
+    for change in ({"recipient_ids": [str(office.user_id)]}, {"local_time": "08:00"}, {"format": "pdf"}):
+        refused = office.patch(at, change)
+        assert (refused.status, refused.problem["code"]) == (403, "kind_not_yours"), change
+    assert office.patch(at, {"name": "Marks", "is_paused": True}).status == 200
+
+
+def test_a_key_makes_and_sees_no_schedules(marked):
+    schedule = marked.admin.made("/api/report-schedules/", body(marked))
+    allowed = {"permissions": ["reports:read", "reports:write", "attendance:read", "groups:read", "students:read"]}
+    given = {"name": "Office", "expires_in_days": 1, "scope": "all", **allowed}
+    key = marked.place.signed_in(marked.admin).made("/api/api-keys/", given)["key"]
+    program = Client(marked.place.app, {"Authorization": f"Bearer {key}"})
+    at = f"/api/report-schedules/{schedule['id']}/"
+
+    assert program.get("/api/report-schedules/").json["items"] == []
+    assert program.get(at).status == 404
+    for refused in (
+        program.post("/api/report-schedules/", body(marked)),
+        program.patch(at, {"name": "Mine"}),
+        program.delete(at),
+    ):
+        assert (refused.status, refused.problem["code"]) == (403, "not_for_keys")
+
+
+def test_a_repeated_creation_shows_nobody_elses_schedule(marked):
+    given = body(marked, id="01890000-0000-7000-8000-00000000abcd")
+    assert marked.admin.post("/api/report-schedules/", given).status == 201
+    assert marked.admin.post("/api/report-schedules/", given).status == 200
+
+    refused = marked.place.someone(Role.ADMIN).post("/api/report-schedules/", given)
+    assert (refused.status, refused.problem["code"]) == (409, "id_taken")
+
+
+def test_one_person_has_so_many_schedules_and_no_more(marked, sql):
+    schedule = marked.admin.made("/api/report-schedules/", body(marked))
+    sql(
+        "INSERT INTO report_schedules SELECT (jsonb_populate_record(s, jsonb_build_object('id', uuidv7()))).*"
+        " FROM report_schedules s, generate_series(2, %s) WHERE id = %s RETURNING 1",
+        MOST_OF_ONE,
+        schedule["id"],
+    )
+
+    refused = marked.admin.post("/api/report-schedules/", body(marked))
+    assert (refused.status, refused.problem["code"]) == (409, "too_many_schedules")
+    assert marked.place.someone(Role.ADMIN).post("/api/report-schedules/", body(marked)).status == 201
+
+
+def test_whoever_was_deleted_is_in_no_report(marked):
+    assert marked.admin.delete(f"/api/students/{marked.people['asha']}/").status == 204
+
+    assert {row["Member"] for row in marked.rows("attendance_records", **WEEK)} == {"Ravi Iyer", "Anna Silva"}
+
+
+def test_what_else_lies_in_the_storage_does_not_stop_the_sweeping(school):
+    platform = school.place.app.extensions["campshub"]
+    for name in ("notes.txt", "00000000-0000-7000-8000-000000000000/x"):
+        with platform.storage.open_write(f"{school.place.id}/reports/{name}") as file:
+            file.write(b"x")
+
+    with school.place.app.app_context():
+        assert sweep_orphans(platform) >= 1
+
+    assert platform.storage.folder(f"{school.place.id}/reports") == ["notes.txt"]
+
+
+def test_links_are_counted_apart_from_what_else_strangers_ask(school):
+    report = school.report("roster", group_id=school.group_id)
+
+    answer = Client(school.place.app).get(report["download"]["url"])
+
+    assert answer.headers["RateLimit"].startswith('"files"')
