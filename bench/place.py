@@ -136,7 +136,7 @@ def _data(stack: Stack, environment: Mapping[str, str]) -> tuple[data.Made, list
 
 def _application(environment: Mapping[str, str]) -> Any:
     given = {name.lower(): value for name, value in environment.items() if value != ""}
-    return create_app(load_settings(**given, log_level="WARNING"))
+    return create_app(load_settings(**given, log_level="ERROR"))
 
 
 def _admins(environment: Mapping[str, str], organizations: list[uuid.UUID]) -> list[Sign]:

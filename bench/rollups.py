@@ -40,7 +40,7 @@ _ON, _OFF = "with", "without"
 def measure(place: Place, *, rounds: int, seconds: int) -> dict[str, Any]:  # noqa: ARG001 - all parts are called alike
     """Mark with and without triggers, rebuild all figures, read them in both ways; return what each took."""
     given = {name.lower(): value for name, value in place.settings().items() if value != ""}
-    app = create_app(load_settings(**given, log_level="WARNING"))
+    app = create_app(load_settings(**given, log_level="ERROR"))
     try:
         found = _writing(place, rounds=rounds)
         with app.app_context():
