@@ -141,6 +141,19 @@ def test_an_archive_from_before_the_keys_needs_the_operators_word(stack, scratch
         assert site.contents(TABLE) == before
 
 
+def test_sealed_rows_without_a_signature_open_with_their_key_alone(stack, scratch, tmp_path):
+    with archived(stack, scratch, tmp_path, KEYS) as (site, before):
+        path = manifest_of(tmp_path)
+        told = {name: value for name, value in json.loads(path.read_text()).items() if name != "mac"}
+        path.write_text(json.dumps({**told, "application": "9.9.9"}))
+        refuses(site, "is not signed")
+        refuses(site, "its manifest was changed", unsealed=True)
+
+        path.write_text(json.dumps(told))
+        site.restored(TABLE, unsealed=True)
+        assert site.contents(TABLE) == before
+
+
 def test_what_nobody_signed_is_no_reason_to_drop_a_month(stack, scratch, tmp_path):
     with archived(stack, scratch, tmp_path, "") as (site, before):
         site.restored(TABLE)
