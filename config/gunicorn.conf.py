@@ -12,12 +12,15 @@ if worker_class == "gevent":
 
     monkey.patch_all()
 
+import logging
+import re
 import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import gunicorn
+from gunicorn.glogging import Logger
 
 # The product's name, not the server's and never a version. gunicorn always sends a Server header; nginx drops it.
 gunicorn.SERVER = "campshub"
@@ -60,6 +63,27 @@ limit_request_field_size = 8190
 # The application writes one line for each request, with more than gunicorn knows.
 accesslog = None
 errorlog = "-"
+
+
+class _WithoutQueries(logging.Formatter):
+    """Cuts off what follows a question mark in each line: a link's token stands there."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the lines of a record."""
+        return re.sub(r"\?.*", "?...", super().format(record))
+
+
+class QuietLogger(Logger):
+    """gunicorn's logger, which would write a failed request's whole address."""
+
+    def setup(self, cfg: Any) -> None:
+        """Set the handlers up as gunicorn does, each with our format."""
+        super().setup(cfg)
+        for handler in self.error_log.handlers:
+            handler.setFormatter(_WithoutQueries(self.error_fmt, self.datefmt))
+
+
+logger_class = QuietLogger
 loglevel = os.environ.get("GUNICORN_LOG_LEVEL", "info")
 
 METRICS = os.environ.get("PROMETHEUS_MULTIPROC_DIR")

@@ -1,6 +1,5 @@
 """``flask reports``: the kinds, and a report made at once, for operators."""
 
-import tempfile
 from datetime import UTC, date, datetime
 from pathlib import Path
 from secrets import token_bytes
@@ -25,6 +24,7 @@ from campshub.reports.formats import FORMATS
 from campshub.reports.kinds import Kind, all_kinds
 from campshub.reports.parameters import checked, resolved
 from campshub.reports.queries.schedules import organization_of
+from campshub.reports.rooms import own_room
 from campshub.reports.service import asking, making
 from campshub.reports.spool import Spool
 
@@ -110,7 +110,7 @@ def forget(*, organization_id: UUID, yes: bool, as_json: bool) -> None:
 def _make(organization_id: UUID, kind: Kind, parameters: dict[str, Any], format_: str, output: Path) -> int:
     """Read the rows into a sealed spool of this command's own, then write the file."""
     platform: Platform = current_app.extensions["campshub"]
-    with tempfile.TemporaryDirectory(prefix="campshub-report-") as folder:
+    with own_room() as folder:
         keys = {"once": token_bytes(32)}
         spool = Spool(Storage(folder), keys, path_of(organization_id, "reports", new_id()))
         with unit_of_work(organization_id=organization_id, read_only=True) as session:

@@ -1,13 +1,20 @@
 """Workers, broker and beat are killed at their work: every event has its effect once, and none is lost."""
 
+import base64
+import json
 import random
 import time
 from collections import Counter
+from contextlib import closing
 
 import pytest
+import redis
 
 from campshub.app import create_app
+from campshub.core.db.base import new_id
 from campshub.core.db.work import unit_of_work
+from campshub.core.jobs.broker import DELIVER
+from campshub.core.jobs.kinds import Queue
 from campshub.core.jobs.outbox import enqueue
 from campshub.core.security.permissions import Role
 from devstack.stack import Stack
@@ -203,3 +210,70 @@ def test_workers_show_that_they_live(stack, app, place):
     health = wait_for(lambda: (h := place.the(Role.ADMIN).get("/health/").json)["services"]["worker"]["healthy"] and h)
 
     assert health["services"]["worker"]["last_heartbeat_s"] < 60
+
+
+def message_of(*, body=None, properties=(), **headers):
+    """Return a message as Celery sends it, but for what is said."""
+    given = json.dumps([[str(new_id()), str(new_id())], {}, {}]) if body is None else body
+    message = {
+        "body": base64.b64encode(given.encode()).decode(),
+        "content-type": "application/json",
+        "content-encoding": "utf-8",
+        "headers": {"task": DELIVER, "id": str(new_id()), "lang": "py", **headers},
+        "properties": {
+            "delivery_tag": str(new_id()),
+            "delivery_info": {"exchange": "", "routing_key": "default"},
+            "body_encoding": "base64",
+            **dict(properties),
+        },
+    }
+    return json.dumps(message)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        message_of(body="5"),
+        message_of(timelimit="zz"),
+        message_of(properties={"body_encoding": "rot13"}),
+        message_of(id=["x"]),
+        "{{{not json",
+        "[1,2]",
+        "[" * 100_000,
+        b"\xff\xfe",
+    ],
+    ids=["body", "limit", "encoding", "id", "no json", "a list", "deep", "bytes"],
+)
+def test_what_is_no_call_of_ours_does_not_end_a_worker(stack, owe, ended, message):
+    owe("tests.count")
+    ended()  # the worker is there, and has taken its first message
+    worker, before = stack.part("worker").process(), len(stack.part("worker").log.read_text())
+
+    with closing(redis.Redis.from_url(stack.broker.url)) as broker:
+        for queue in Queue:
+            broker.lpush(queue.value, message)
+        assert wait_for(lambda: not any(map(broker.llen, Queue)))
+        owed = owe("tests.count", 5)
+        effects = ended()
+        assert [effects[event] for event in owed] == [1] * 5
+        assert wait_for(lambda: not broker.hlen("unacked"))
+
+    assert stack.part("worker").process().pid == worker.pid
+    assert worker.is_running()
+    said = stack.part("worker").log.read_text()[before:]
+    size = len(message.encode() if isinstance(message, str) else message)
+    assert said.count(f"a message of {size} bytes in the broker is no call of ours; it is dropped") == len(Queue)
+    assert "CRITICAL" not in said
+
+
+def test_what_the_broker_keeps_as_not_acknowledged_does_not_end_a_worker(stack, owe, ended):
+    with closing(redis.Redis.from_url(stack.broker.url)) as broker:
+        for number, kept in enumerate(("{{{", "5", "[1]", "[1, 2, 3]", json.dumps(["x", "", "default"]))):
+            broker.hset("unacked", f"forged-{number}", kept)
+            broker.zadd("unacked_index", {f"forged-{number}": 1})
+        kill_worker(stack)  # it looks at what was kept as it starts
+        owed = owe("tests.count", 5)
+
+        effects = ended()
+        assert [effects[event] for event in owed] == [1] * 5
+        assert wait_for(lambda: not [tag for tag in broker.hkeys("unacked") if tag.startswith(b"forged")])

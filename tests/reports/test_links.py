@@ -150,6 +150,32 @@ def test_reports_are_ones_own_but_for_who_runs_the_place(school):
     assert fetched(school, signed(school, mine)) == 200
 
 
+def cut(file):
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def changed(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def a_folder(file):
+    file.unlink()
+    file.mkdir()
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, cut, changed, a_folder, lambda file: file.write_bytes(b"")])
+def test_a_file_that_does_not_open_any_more_is_told_before_the_answer_begins(school, report, damage):
+    platform = school.place.app.extensions["campshub"]
+    school.work_off()
+    (file,) = Path(platform.settings.storage_url, str(school.place.id), "reports", report["id"]).iterdir()
+
+    damage(file)
+
+    assert fetched(school, report["download"]["url"]) == (410, "link_expired")
+
+
 def test_a_removed_report_is_gone_with_its_files(school, report):
     platform = school.place.app.extensions["campshub"]
     folder = f"{school.place.id}/reports/{report['id']}"

@@ -1,21 +1,36 @@
 """A file as an answer: sent as it is read, under its own name, and not kept on the way."""
 
+import errno
+import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
+
+log = logging.getLogger(__name__)
 
 AT_ONCE = 64 * 1024
 
 
-@dataclass(frozen=True)
+@dataclass
 class Download:
-    """A file to be sent; ``file`` is closed with the answer."""
+    """A file to be sent; ``file`` is closed with the answer.
+
+    Its beginning is read at once, while another answer can still be given; what that raises is the caller's.
+    """
 
     file: Any
     media_type: str
     name: str
     size: int | None = None
+    _beginning: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        try:
+            self._beginning = self.file.read(AT_ONCE)
+        except BaseException:
+            self.close()
+            raise
 
     def headers(self) -> list[tuple[str, str]]:
         """Return what is said of the file (RFC 6266); browsers keep it, and do not guess what it is."""
@@ -28,9 +43,19 @@ class Download:
         return told if self.size is None else [*told, ("Content-Length", str(self.size))]
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the file, some at a time."""
-        while some := self.file.read(AT_ONCE):
+        """Yield the file, some at a time.
+
+        :raises ConnectionResetError: it cannot be read to its end; a server ends the connection at that, so that nobody
+            takes what was sent for the whole, and writes nothing of the request, whose address may hold a secret.
+        """
+        some = self._beginning
+        while some:
             yield some
+            try:
+                some = self.file.read(AT_ONCE)
+            except Exception:
+                log.exception("a file could not be read to its end; the connection is closed")
+                raise ConnectionResetError(errno.ECONNRESET, "the file ends here") from None
 
     def close(self) -> None:
         """Close the file, sent or not."""

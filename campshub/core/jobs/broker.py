@@ -52,6 +52,7 @@ def new_celery(settings: Settings, *, patience_s: float | None = None) -> "Celer
         worker_proc_alive_timeout=60,
         worker_soft_shutdown_timeout=20,
         worker_enable_remote_control=False,
+        worker_consumer="campshub.core.jobs.intake:Intake",
         worker_max_tasks_per_child=5_000,
         worker_max_memory_per_child=600_000,  # KiB; a child that has grown is replaced after its job
         broker_connection_retry_on_startup=True,

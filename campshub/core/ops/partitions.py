@@ -13,7 +13,8 @@ from sqlalchemy import Connection
 from campshub.core.db import partitions as months
 from campshub.core.db.partitions import archiving, restoring
 from campshub.core.db.partitions import months as calendar
-from campshub.core.db.partitions.archives import Archives, Manifest
+from campshub.core.db.partitions.archives import Archives
+from campshub.core.db.partitions.manifests import Manifest
 from campshub.core.http.serialise import write
 from campshub.core.ops.options import json_option, yes_option
 from campshub.core.platform import Platform
@@ -126,8 +127,9 @@ def archive(*, month: datetime, table: str | None, yes: bool, as_json: bool) -> 
 @_month_option
 @_table_option
 @click.option("--leave-out", is_flag=True, help="Leave rows out that refer to what has been removed since.")
+@click.option("--unsealed", is_flag=True, help="Take an archive that was made before ARCHIVE_KEYS had a key.")
 @json_option
-def restore(*, month: datetime, table: str | None, leave_out: bool, as_json: bool) -> None:
+def restore(*, month: datetime, table: str | None, leave_out: bool, unsealed: bool, as_json: bool) -> None:
     """Bring a month back from the archive, which keeps it.
 
     Example: flask partitions restore --month 2024-05 --table attendance_records
@@ -144,7 +146,13 @@ def restore(*, month: datetime, table: str | None, leave_out: bool, as_json: boo
         for name in chosen:
             tell = _teller(calendar.name_of(name, first), as_json=as_json)
             restored = restoring.restore(
-                _platform(), connection, table=name, month=first, leave_out=leave_out, tell=tell
+                _platform(),
+                connection,
+                table=name,
+                month=first,
+                leave_out=leave_out,
+                unsealed=unsealed,
+                tell=tell,
             )
             done.append(_restored(restored))
     if as_json:

@@ -41,7 +41,7 @@ def fetch(session: Session, platform: Platform, *, report_id: UUID, token: str, 
     """Return a report's file.
 
     :raises NotFound: the link is not of our making, or whoever it was made for may not have the report any more.
-    :raises LinkExpired: its time is over, or the file is gone.
+    :raises LinkExpired: its time is over, or the file is gone or does not open any more.
     """
     try:
         link = links.read(platform.settings.secret_key, token)
@@ -60,12 +60,12 @@ def fetch(session: Session, platform: Platform, *, report_id: UUID, token: str, 
     if report.file is None or report.expires_at <= now:
         raise LinkExpired
     path = path_of(link.organization_id, "reports", report_id, report.file)
+    name = f"{all_kinds()[report.kind].title.lower().replace(' ', '-')}-{report.created_at:%Y-%m-%d}.{report.format}"
     try:
         opened = OpeningReader(platform.storage.open_read(path), platform.file_keys, context=path)
-    except (FileNotFoundError, CannotOpen) as error:
+        return Download(opened, MEDIA_TYPES[report.format], name, report.bytes)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, CannotOpen) as error:
         raise LinkExpired from error
-    name = f"{all_kinds()[report.kind].title.lower().replace(' ', '-')}-{report.created_at:%Y-%m-%d}.{report.format}"
-    return Download(opened, MEDIA_TYPES[report.format], name, report.bytes)
 
 
 def _theirs(session: Session, principal: Principal, link: links.Link) -> Report:

@@ -6,7 +6,6 @@ transaction that names them, under names of their own; what no row names is swep
 """
 
 import io
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -34,6 +33,7 @@ from campshub.reports.kinds import Given, Kind, all_kinds
 from campshub.reports.models import Report, ReportSchedule
 from campshub.reports.pdf.fonts import NoFonts
 from campshub.reports.queries.schedules import organization_of
+from campshub.reports.rooms import own_room
 from campshub.reports.spool import Spool
 from campshub.reports.standing import Standing
 
@@ -214,7 +214,7 @@ def describe(
 def put(platform: Platform, format_: str, out: Any, document: Document, spool: Spool) -> Printed:
     """Put a report into its format."""
     writer = import_module(f"campshub.reports.formats.{format_}")
-    with tempfile.TemporaryDirectory(prefix="campshub-report-") as folder:
+    with own_room() as folder:
         printed: Printed = writer.write(
             out, document, spool.rows(), folder=folder, fonts=platform.settings.report_fonts
         )

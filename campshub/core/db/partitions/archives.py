@@ -8,34 +8,28 @@ import hashlib
 import os
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import fsspec
-import orjson
 from fsspec.implementations.local import LocalFileSystem
 
-from campshub import __version__
 from campshub.config import Settings, read_keys
 from campshub.core.db.base import new_id
+from campshub.core.db.partitions.manifests import ROWS, Damaged, Manifest, Sum, read_manifest
 from campshub.core.db.partitions.patience import MonthsProblem
 from campshub.core.security.crypto import CannotOpen, KeyRing
+from campshub.core.security.macs import SigningKeys
 from campshub.core.security.streams import new_stream_key, open_stream, seal_stream
 
-FORMAT = 1
 MANIFEST = "manifest.json"
-ROWS = "rows.csv.gz"
 BLOCK_BYTES = 1_048_576
 _LEVEL = 5  # of gzip: a tenth larger than the most, in a third of the time
 _GZIP = 31  # zlib's word for gzip with the largest window
 _ENDED = b"\n"
 _QUOTE = b'"'
-
-
-class Damaged(MonthsProblem):
-    """The archive is not what was written; nothing has been changed."""
 
 
 class NoPlace(MonthsProblem):
@@ -44,48 +38,6 @@ class NoPlace(MonthsProblem):
 
 class NotArchived(MonthsProblem):
     """No archive of this month is there."""
-
-
-@dataclass
-class Sum:
-    """How long something is, and its SHA-256."""
-
-    bytes: int = 0
-    sha256: str = ""
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What an archive holds, and what proves that it still does."""
-
-    table: str
-    month: date
-    id: str
-    columns: dict[str, str]
-    rows: int
-    plain: Sum
-    stored: Sum
-    at: datetime
-    revision: str
-    application: str = __version__
-    compression: str = "gzip"
-    format: int = FORMAT
-    # The stream's own key, sealed for this manifest and no other; None: the rows are not sealed.
-    key: str | None = None
-
-    @property
-    def folder(self) -> str:
-        """Its place below the root."""
-        return f"{self.table}/{self.month:%Y-%m}/{self.id}"
-
-    @property
-    def file(self) -> str:
-        """The rows' place below the root."""
-        return f"{self.folder}/{ROWS}{'.sealed' if self.key else ''}"
-
-    def context(self) -> str:
-        """Return what the key is sealed for: all that the manifest says."""
-        return orjson.dumps({**asdict(self), "key": None}, option=orjson.OPT_SORT_KEYS).decode()
 
 
 @dataclass
@@ -101,12 +53,16 @@ class Written:
 class Archives:
     """The archived months of an installation."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, unsealed: bool = False) -> None:
         """Take the place from ``ARCHIVE_URL`` and the keys from ``ARCHIVE_KEYS``.
 
+        :param unsealed: with keys too, read an archive that nobody signed: there was no key when it was made.
         :raises NoPlace: the address is none, or what it needs is not installed.
         """
-        self._ring = KeyRing(read_keys(settings.archive_keys)) if settings.archive_keys else None
+        keys = read_keys(settings.archive_keys) if settings.archive_keys else None
+        self._ring = KeyRing(keys) if keys else None
+        self._signing = SigningKeys(keys, use="archive manifests") if keys else None
+        self._unsealed = unsealed
         try:
             self._files, root = fsspec.url_to_fs(settings.archive_url)
         except (ImportError, ValueError) as error:
@@ -135,10 +91,7 @@ class Archives:
         paths = sorted(self._glob(f"{table}/{month:%Y-%m}/*/{MANIFEST}"))
         if not paths:
             return None
-        manifest = self._read_manifest(paths[-1])
-        if (manifest.table, manifest.month) != (table, month):
-            raise Damaged(f"{paths[-1]} is the manifest of another month.")
-        return manifest
+        return self._read_manifest(paths[-1])
 
     def months(self, table: str) -> frozenset[date]:
         """Return the months of a table that lie here."""
@@ -149,15 +102,7 @@ class Archives:
         return [str(path) for path in self._files.glob(f"{self._root}/{pattern}")]
 
     def _read_manifest(self, path: str) -> Manifest:
-        try:
-            told = orjson.loads(self._files.cat_file(path))
-            if told["format"] != FORMAT:
-                raise Damaged(f"{path} is of format {told['format']}; this CampsHub reads {FORMAT}.")
-            dates = {"month": date.fromisoformat(told["month"]), "at": datetime.fromisoformat(told["at"])}
-            sums = {name: Sum(**told[name]) for name in ("plain", "stored")}
-            return Manifest(**{**told, **dates, **sums})
-        except (ValueError, KeyError, TypeError) as error:
-            raise Damaged(f"{path} cannot be read: {error}") from error
+        return read_manifest(self._files.cat_file(path), path)
 
     # Writing ---------------------------------------------------------------------------------------------------------
 
@@ -178,13 +123,12 @@ class Archives:
         return written
 
     def finish(self, manifest: Manifest, written: Written) -> Manifest:
-        """Write the manifest of stored rows, which makes them an archive; return it with the sealed key."""
-        if written.key is not None and self._ring is not None:
-            sealed = self._ring.seal(written.key, context=manifest.context())
-            manifest = replace(manifest, key=sealed)
+        """Write the manifest of stored rows, which makes them an archive; return it with its key and signature."""
+        if written.key is not None and self._ring is not None and self._signing is not None:
+            manifest = replace(manifest, key=self._ring.seal(written.key, context=manifest.context()))
+            manifest = replace(manifest, mac=self._signing.sign(manifest.content()))
         folder = f"{self._root}/{manifest.folder}"
-        told = {**asdict(manifest), "month": f"{manifest.month:%Y-%m-%d}"}
-        self._files.pipe_file(f"{folder}/.{MANIFEST}.part", orjson.dumps(told, option=orjson.OPT_INDENT_2))
+        self._files.pipe_file(f"{folder}/.{MANIFEST}.part", manifest.write())
         self._sync(f"{folder}/.{MANIFEST}.part")
         self._files.mv(f"{folder}/.{MANIFEST}.part", f"{folder}/{MANIFEST}")
         self._sync(f"{folder}/{MANIFEST}")
@@ -219,8 +163,9 @@ class Archives:
     def read(self, manifest: Manifest) -> Iterator[bytes]:
         """Yield an archive's rows as CSV, from the storage itself; only after the last block is it known to be whole.
 
-        :raises Damaged: it is not what was written, or its key is gone.
+        :raises Damaged: it is not what was written, it is not ours, or its key is gone.
         """
+        self._see_signature(manifest)
         plain, stored, lines = Sum(), Sum(), _Lines()
         try:
             blocks = _summed(self._stored(manifest), stored)
@@ -249,6 +194,21 @@ class Archives:
         """
         for _ in self.read(manifest):
             pass
+
+    def _see_signature(self, manifest: Manifest) -> None:
+        """See that the manifest is ours: sums prove nothing where whoever changed the rows can write them anew."""
+        if self._signing is None:
+            return
+        if manifest.mac is None:
+            if not self._unsealed:
+                raise Damaged(
+                    f"{manifest.file} is not signed, and ARCHIVE_KEYS is set: it is not ours, or was made before a key"
+                    " was set (then: flask partitions restore --unsealed)."
+                )
+        elif manifest.key is None or not self._signing.have_signed(manifest.mac, manifest.content()):
+            raise Damaged(
+                f"{manifest.file} is not ours: no key of ARCHIVE_KEYS has signed it, or its manifest was changed."
+            )
 
     def _stored(self, manifest: Manifest) -> Iterator[bytes]:
         with self._files.open(f"{self._root}/{manifest.file}", "rb") as stored:

@@ -15,7 +15,8 @@ from sqlalchemy import Connection
 
 from campshub.core.db import folding
 from campshub.core.db.partitions import months
-from campshub.core.db.partitions.archives import Archives, Damaged, Manifest
+from campshub.core.db.partitions.archives import Archives
+from campshub.core.db.partitions.manifests import Damaged, Manifest
 from campshub.core.db.partitions.month_table import (
     State,
     columns_of,

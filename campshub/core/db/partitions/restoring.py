@@ -13,8 +13,9 @@ from psycopg import sql
 from sqlalchemy import Connection
 
 from campshub.core.db.partitions import months
-from campshub.core.db.partitions.archives import Archives, Damaged, Manifest, NotArchived
+from campshub.core.db.partitions.archives import Archives, NotArchived
 from campshub.core.db.partitions.archiving import VERIFIED, Tell
+from campshub.core.db.partitions.manifests import Damaged, Manifest
 from campshub.core.db.partitions.month_table import (
     Reference,
     State,
@@ -26,7 +27,7 @@ from campshub.core.db.partitions.month_table import (
     settle,
     state_of,
 )
-from campshub.core.db.partitions.patience import Driver, MonthsProblem, at_work, patiently
+from campshub.core.db.partitions.patience import Driver, MonthsProblem, ask, at_work, patiently
 from campshub.core.db.partitions.visibility import announced
 from campshub.core.platform import Platform
 
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 FILLED, RESTORED = "filled", "restored"
 _ENTER = "SELECT set_config('app.organization_id', %s, true)"
 _BOUNDS_CHECK = "restored_month"
+_TYPE = "SELECT format_type(to_regtype(%s), to_regtypemod(%s))"
 
 
 class AlreadyThere(MonthsProblem):
@@ -70,6 +72,7 @@ def restore(
     table: str,
     month: date,
     leave_out: bool = False,
+    unsealed: bool = False,
     tell: Tell = log.info,
 ) -> Restored:
     """Bring an archived month back; the archive stays where it is.
@@ -78,12 +81,13 @@ def restore(
 
     :param month: its first day.
     :param leave_out: leave rows out whose references are gone, instead of refusing.
+    :param unsealed: take an archive that is not signed although there are keys: it was made before them.
     :raises NotArchived, Damaged: there is no archive of it, or it is not what was written.
     :raises AlreadyThere: the month is in the database.
     :raises DoesNotFit, ReferencesGone: the table refuses the rows, or they refer to what has been removed since.
     :raises StaysLocked, Busy: others held what it needs for all of the tries.
     """
-    archives, name = Archives(platform.settings), months.name_of(table, month)
+    archives, name = Archives(platform.settings, unsealed=unsealed), months.name_of(table, month)
     with at_work(connection, f"partitions.archive {table}") as driver:
         state = state_of(driver, name)
         if state is not State.GONE:
@@ -123,10 +127,7 @@ def _fill(driver: Driver, archives: Archives, manifest: Manifest, *, leave_out: 
     present = columns_of(driver, name)
     restored = Restored(manifest, columns=[column for column in manifest.columns if column not in present])
     for column in restored.columns:
-        words = sql.SQL("ALTER TABLE {} ADD COLUMN {} {}").format(
-            sql.Identifier(name), sql.Identifier(column), sql.SQL(_type(manifest.columns[column]))
-        )
-        driver.execute(words)
+        _add_column(driver, name, column, manifest.columns[column])
     try:
         restored.rows = copy_in(driver, name, list(manifest.columns), archives.read(manifest))
     except (psycopg.DataError, psycopg.IntegrityError) as error:
@@ -140,11 +141,20 @@ def _fill(driver: Driver, archives: Archives, manifest: Manifest, *, leave_out: 
     return restored
 
 
-def _type(words: str) -> str:
-    """Return a type as the catalogue writes it, if it is no more than that: a manifest may come from anywhere."""
-    if not all(part.isalnum() or part in " _()[]," for part in words):
-        raise Damaged(f"the manifest names a type that is none: {words}")
-    return words
+def _add_column(driver: Driver, name: str, column: str, words: str) -> None:
+    """Add a column that the archive has and the table has no more.
+
+    A manifest may come from anywhere, and DDL takes no parameters: so PostgreSQL reads the words as a type's name and
+    nothing else, and only what it then writes itself becomes part of the statement.
+    """
+    try:
+        known = ask(driver, _TYPE, words, words)
+        if known != words:
+            raise Damaged(f"the manifest names a type that is none: {words!r}.")
+        statement = sql.SQL("ALTER TABLE {} ADD COLUMN {} {}")
+        driver.execute(statement.format(sql.Identifier(name), sql.Identifier(column), sql.SQL(known)))
+    except (psycopg.ProgrammingError, psycopg.DataError) as error:
+        raise Damaged(f"the manifest names a column that cannot be: {column!r} {words!r}.") from error
 
 
 def _leave_out(driver: Driver, table: str, name: str, restored: Restored, *, may: bool) -> None:

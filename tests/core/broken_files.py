@@ -1,0 +1,35 @@
+"""What gunicorn serves in tests of failures: a file that cannot be read to its end, and an unforeseen error."""
+
+import io
+import logging
+import sys
+
+from campshub.core.http.download import AT_ONCE, Download
+
+logging.basicConfig(stream=sys.stderr, format="ours: %(message)s")
+
+
+class Torn(io.RawIOBase):
+    """A file of which the beginning can be read, and no more."""
+
+    def __init__(self):
+        super().__init__()
+        self.is_begun = False
+
+    def read(self, size=-1):
+        if self.is_begun:
+            raise ValueError("it goes on no further")
+        self.is_begun = True
+        return b"x" * size
+
+
+def app(environ, start_response):
+    """Begin to send a file, or fail."""
+    if environ["PATH_INFO"] == "/ready/":
+        start_response("204 NO CONTENT", [])
+        return []
+    if environ["PATH_INFO"] == "/unforeseen/":
+        raise ValueError("nobody foresaw this")
+    file = Download(Torn(), "text/plain", "torn.txt", 2 * AT_ONCE)
+    start_response("200 OK", file.headers())
+    return file
