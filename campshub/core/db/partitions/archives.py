@@ -64,7 +64,8 @@ class Archives:
         self._signing = SigningKeys(keys, use="archive manifests") if keys else None
         self._unsealed = unsealed
         try:
-            self._files, root = fsspec.url_to_fs(settings.archive_url)
+            # What other processes have written since is there as well: no listing is remembered.
+            self._files, root = fsspec.url_to_fs(settings.archive_url, use_listings_cache=False)
         except (ImportError, ValueError) as error:
             raise NoPlace(f"ARCHIVE_URL cannot be used: {' '.join(str(error).split())}") from error
         self._root = root.rstrip("/")
