@@ -21,6 +21,7 @@ from tests.issuer import the_issuer
 
 NEW_PASSWORD = "wrong donkey charger"
 TODAY = date.today()  # noqa: DTZ011 - a day more or less at either end does no harm
+SPENDING = ("/undelete/", "/lock/", "/reopen/", "/submit/", "/close/", "/organizations/<uuid:organization_id>/")
 
 
 @dataclass
@@ -141,6 +142,11 @@ class Seeds:
         return self.ids.get(
             {"trainer_ids": "trainer_id", "marked_by": "user_id", "recipient_ids": "trainer_id"}.get(name, name)
         )
+
+
+def spends(operation: Any) -> bool:
+    """Tell whether an operation uses up what others would find in an organization."""
+    return operation.method == "DELETE" or operation.rule.endswith(SPENDING)
 
 
 def seed(app: Any, word: str) -> Seeds:

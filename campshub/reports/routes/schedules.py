@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+from campshub.core.http.call import NotForKeys
 from campshub.core.http.marks import cached, needs
 from campshub.core.http.problems import IdTaken, NotFound, PreconditionFailed, UnknownReference
 from campshub.core.http.resource import Blueprint, Resource
@@ -18,7 +19,7 @@ schedules = Blueprint(
 
 _GONE = (NotFound, PreconditionFailed)
 _TAKEN = (IdTaken, service.TooManySchedules)
-_REFUSED = (service.NotForKeys, KindNotYours, UnknownReference)
+_REFUSED = (NotForKeys, KindNotYours, UnknownReference)
 
 
 @schedules.route("/")
@@ -62,7 +63,7 @@ class OneReportSchedule(Resource):
         )
 
     @needs(Permission.REPORTS_WRITE)
-    @schedules.answers(None, raises=(*_GONE, service.NotForKeys))
+    @schedules.answers(None, raises=(*_GONE, NotForKeys))
     def delete(self, schedule_id: UUID) -> None:
         """Delete a schedule; reports that it has made stay until their time is over."""
         service.delete(self.session, self.principal, schedule_id=schedule_id, expected=self.if_match)

@@ -18,7 +18,8 @@ from campshub.core.db.prints import fingerprint
 from campshub.core.db.rows import lock, retried
 from campshub.core.db.session import Session
 from campshub.core.db.work import unit_of_work
-from campshub.core.http.problems import Conflict, Forbidden, IdTaken, Invalid, Problem
+from campshub.core.http.call import NotForKeys
+from campshub.core.http.problems import Conflict, IdTaken, Invalid, Problem
 from campshub.core.platform import Platform
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal
@@ -33,16 +34,10 @@ from campshub.reports.service.making import Refused, principal_of
 log = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 500
-MOST_OF_ONE = 50
+MOST_OF_ONE = 200
 _WHEN = frozenset({"frequency", "weekday", "day", "local_time", "is_paused"})
 # Changes of these alone send nobody anything that was not sent before.
 _HARMLESS = frozenset({"name", "is_paused"})
-
-
-class NotForKeys(Forbidden):
-    """Schedules run as a person: a key makes and changes none."""
-
-    code = "not_for_keys"
 
 
 class TooManySchedules(Conflict):
@@ -191,6 +186,7 @@ def _require_writer(principal: Principal) -> None:
 
 
 def _require_person(principal: Principal) -> None:
+    """Refuse a key: schedules run as a person, and would outlive it."""
     if principal.api_key_id is not None:
         raise NotForKeys
 
