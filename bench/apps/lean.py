@@ -12,7 +12,7 @@ from campshub.core.http.serialise import serialiser, write
 from campshub.core.security.permissions import Role
 from campshub.core.security.principal import Principal
 from campshub.students.queries import students as queries
-from campshub.students.schemas.students import StudentBriefOut
+from campshub.students.schemas.students import StudentBriefOut, StudentFilter
 
 _product = create_app()
 with _product.app_context():
@@ -24,6 +24,7 @@ _principal = Principal(
     role=Role.ADMIN,
     time_zone="UTC",
 )
+_filters = StudentFilter().load({})
 
 app = Flask("lean")
 
@@ -33,7 +34,7 @@ def students() -> Response:
     session = begin(Unit(engine=_engine, organization_id=_principal.organization_id, user_id=_principal.user_id))
     try:
         page = page_request(limit=50, sort="", cursor=None, only=None, bound_to={}, secret=_secret)
-        found = queries.list_students(session, _principal, q=None, page=page)
+        found = queries.list_students(session, _principal, page=page, **_filters)
         commit(session)
     finally:
         session.close()

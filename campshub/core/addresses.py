@@ -1,8 +1,10 @@
 """Network addresses: whom one stands for."""
 
 import ipaddress
+from functools import lru_cache
 
 
+@lru_cache(maxsize=10_000)
 def customer(address: str | None) -> str:
     """Return whom an address stands for: itself, or the network of 64 bits in which a customer may choose."""
     try:

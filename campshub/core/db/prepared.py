@@ -142,7 +142,7 @@ def _literal(value: Any, escaping: Any) -> bytes:
             raise ValueError("PostgreSQL cannot keep NUL")
         return bytes(escaping.escape_literal(value.encode()))
     if kind is uuid.UUID:
-        return b"'%b'" % str(value).encode()
+        return b"'%032x'" % value.int  # PostgreSQL reads it without its hyphens, too
     if kind is int:
         return b"%d" % value if value >= 0 else b"(%d)" % value
     if kind is date or kind is datetime:

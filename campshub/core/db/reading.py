@@ -7,7 +7,7 @@ would have seen as the next statement of the same one. Whatever is not prepared 
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 from psycopg.adapt import Transformer
@@ -17,6 +17,7 @@ from sqlalchemy import PoolProxiedConnection
 from sqlalchemy.engine import IteratorResult
 from sqlalchemy.exc import DBAPIError
 
+from campshub.core.db.pool import Lent
 from campshub.core.db.prepared import Question
 from campshub.core.db.unit import Behind, Entered, Unit
 from campshub.core.db.waiting import wait_until
@@ -24,6 +25,8 @@ from campshub.core.observe import metrics
 
 if TYPE_CHECKING:
     from campshub.core.db.session import Session
+
+C = TypeVar("C")
 
 _LOADER = "campshub.loader"
 _FAILED = frozenset({ExecStatus.FATAL_ERROR, ExecStatus.BAD_RESPONSE})
@@ -126,10 +129,10 @@ class ReadSession:
         return IteratorResult(question.statement.keys, iter(rows))
 
     def _asked(self, question: Question) -> list[tuple[Any, ...]]:
-        connection, self._begun = self._begun, None
-        opening = b""
+        connection: Lent | PoolProxiedConnection | None = self._begun
+        self._begun, opening = None, b""
         if connection is None:
-            connection = self._connect()
+            connection = self._borrow()
             opening = f"{self.unit.begin_words}; {self.unit.tenant_words()}; ".encode()
         try:
             driver: Any = connection.driver_connection
@@ -144,13 +147,22 @@ class ReadSession:
             connection.close()
 
     def _connect(self) -> PoolProxiedConnection:
-        engine = self.unit.engine
-        try:
-            return engine.raw_connection()
-        except psycopg.Error as error:
-            raise DBAPIError.instance(None, None, error, psycopg.Error, dialect=engine.dialect) from error
+        """Return a connection that an ordinary session may take over."""
+        return self._connected(self.unit.engine.raw_connection)
 
-    def _round_trip(self, connection: PoolProxiedConnection, text: str, words: bytes) -> list[Any]:
+    def _borrow(self) -> Lent:
+        """Return a connection for one round trip."""
+        pool: Any = self.unit.engine.pool
+        lent: Lent = self._connected(pool.lend)
+        return lent
+
+    def _connected(self, connect: Callable[[], C]) -> C:
+        try:
+            return connect()
+        except psycopg.Error as error:
+            raise DBAPIError.instance(None, None, error, psycopg.Error, dialect=self.unit.engine.dialect) from error
+
+    def _round_trip(self, connection: Lent | PoolProxiedConnection, text: str, words: bytes) -> list[Any]:
         """Send several statements at once and return their results."""
         driver: Any = connection.driver_connection
         started = time.perf_counter()
@@ -191,7 +203,7 @@ def _exchange(pgconn: Any, words: bytes) -> list[Any]:
     return results
 
 
-def _rows(connection: PoolProxiedConnection, result: Any) -> list[tuple[Any, ...]]:
+def _rows(connection: Lent | PoolProxiedConnection, result: Any) -> list[tuple[Any, ...]]:
     loader = connection.info.get(_LOADER)
     if loader is None:  # made once for a connection: it remembers how each type is read
         loader = connection.info[_LOADER] = Transformer(connection.driver_connection)

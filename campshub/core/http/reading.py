@@ -27,7 +27,7 @@ def read(call: Call, asked: Asked, *, is_admitted: bool) -> Finished:
         if not is_admitted:
             call.admit(session.unit.entered)
         finished = answers.finish(call, call.run(session))
-        metrics.reads.labels(session.unit.server).inc()
+        metrics.read_done(session.unit.server)
         return finished
 
     return _on_a_server(call, asked, call.unit.on(checks_caller=not is_admitted), work)

@@ -58,6 +58,16 @@ listeners: list[Callable[[str], None]] = []
 # The children of a labelled figure, by their labels: finding one takes longer than counting with it.
 _requests: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
+_reads: dict[str, Counter] = {}
+
+
+def read_done(server: str) -> None:
+    """Count one read-only unit of work."""
+    found = _reads.get(server)
+    if found is None:
+        found = _reads[server] = reads.labels(server)
+    found.inc()
+
 
 def request_done(method: str, route: str, status: int, seconds: float) -> None:
     """Count one answer."""

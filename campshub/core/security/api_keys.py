@@ -95,9 +95,10 @@ class ApiKeys:
         Where that cannot be, the next request does not try again: it would wait for a primary that is away. A read that
         is tried on another server hands it over again.
         """
-        key_id, address = claims.api_key_id, customer(unit.address)
+        key_id = claims.api_key_id
         if key_id is None:
             return
+        address = customer(unit.address)
         noted = self._noted.get((key_id, address))
         if not self.is_due(claims, unit.address) and (noted is None or noted[1] != id(unit.apart)):
             return
