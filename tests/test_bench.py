@@ -1,10 +1,22 @@
 """What the benchmarks read and conclude: wrk's words, the application's figures, stale reads, targets."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from bench import goals, load, report, scrape
 from bench.traffic import Floors, shown
 
+ROOT = Path(__file__).parent.parent
+ASKED = """
+import sys
+from importlib import import_module
+sys.stdout.buffer.write(import_module(sys.argv[1]).app.test_client().get(sys.argv[2]).get_data())
+"""
 WRK = """Running 4s test @ http://127.0.0.1:1/
   1 threads and 64 connections
   Latency Distribution
@@ -124,3 +136,23 @@ def test_a_table_leaves_blank_what_a_row_does_not_have():
         "| a | 1 |  |",
         "| b | 2 |  |",
     ]
+
+
+@pytest.mark.parametrize(("application", "address"), [("lean", "/students/"), ("naive", "/api/students/")])
+def test_what_we_compare_with_answers_what_we_answer(stack, database, place, api, application, address):
+    for number in range(3):
+        api.made("/api/students/", {"code": f"S{number}", "given_name": "Asha", "family_name": f"Rao {number}"})
+    who = {"BENCH_ORGANIZATION": str(place.id), "BENCH_USER": api.get("/api/me/").json["id"]}
+    told = subprocess.run(
+        [sys.executable, "-c", ASKED, f"bench.apps.{application}", address],
+        cwd=ROOT,
+        env={**os.environ, **stack.environment(database), **who},
+        capture_output=True,
+        check=True,
+    ).stdout
+
+    found = json.loads(told)
+    items = found["items"] if application == "lean" else found
+    ours = api.get("/api/students/").json["items"]
+    assert [item["id"] for item in items] == [item["id"] for item in ours]
+    assert items[0].keys() == ours[0].keys()

@@ -42,7 +42,7 @@ class AttendanceCode(TenantBase, ClientMade):
     """
 
     __tablename__ = "attendance_codes"
-    __tag__ = "attendance"
+    __tag__ = "attendance_codes"
     __table_args__ = (
         tenant_unique("key"),
         CheckConstraint(f"counts_as IN {COUNTS_AS}", name="counts_as"),
@@ -61,7 +61,7 @@ class AttendanceSession(TenantBase, ClientMade):
     """A group's meeting, or the whole place's (open gym, no group), on a local date and slot."""
 
     __tablename__ = "attendance_sessions"
-    __tag__ = "attendance"
+    __tag__ = "attendance_sessions"  # apart from the marks, which come by the minute and leave lists of sessions true
     __table_args__ = (
         tenant_unique("group_id", "local_date", "slot", name="uq_attendance_sessions_meeting"),
         tenant_foreign_key("group_id", "groups"),

@@ -1,12 +1,16 @@
+import os
+import socket
 import threading
 import time
 
+import psycopg
 import pytest
 from psycopg.pq import TransactionStatus
 from sqlalchemy.util.queue import Empty
 
 from campshub.core.db.pool import FairPool, FairQueue
-from campshub.core.db.session import db
+from campshub.core.db.session import PRIMARY, db
+from campshub.core.observe import metrics
 
 
 def in_line(queue, names, got):
@@ -66,10 +70,20 @@ def test_every_engine_has_a_fair_pool(context):
     assert {type(engine.pool) for engine in db.engines.values()} == {FairPool}
 
 
-def test_what_is_under_way_on_a_connection_that_comes_back_is_rolled_back(app, place):
+@pytest.fixture
+def engine(app, context):
+    """An engine with nothing in its pool, and nothing left of a test."""
+    found = app.extensions["campshub"].engines[None]
+    found.dispose()
+    yield found
+    assert found.pool.checkedout() == 0
+    found.dispose()
+
+
+@pytest.mark.parametrize("take", ["raw_connection", "lend"])
+def test_what_is_under_way_on_a_connection_that_comes_back_is_rolled_back(engine, place, take):
     """Whoever takes it next must neither be in that transaction nor in its tenant."""
-    engine = app.extensions["campshub"].engines[None]
-    given_back = engine.raw_connection()
+    given_back = engine.raw_connection() if take == "raw_connection" else engine.pool.lend()
     driver = given_back.driver_connection
     with driver.cursor() as cursor:
         cursor.execute(f"BEGIN; SELECT set_config('app.organization_id', '{place.id}', true)")
@@ -79,3 +93,76 @@ def test_what_is_under_way_on_a_connection_that_comes_back_is_rolled_back(app, p
     assert driver.pgconn.transaction_status == TransactionStatus.IDLE
     with driver.cursor() as cursor:
         assert cursor.execute("SELECT current_setting('app.organization_id', true)").fetchone() in {("",), (None,)}
+
+
+def in_use(engine):
+    """Return what the figures say is at work on the primary."""
+    return metrics.pool_in_use.labels(PRIMARY)._value.get()
+
+
+def test_a_lent_connection_comes_back_and_is_counted_as_at_work_meanwhile(engine):
+    before = in_use(engine)
+    first = engine.pool.lend()
+    assert (engine.pool.checkedout(), in_use(engine)) == (1, before + 1)
+    first.close()
+    assert (engine.pool.checkedout(), in_use(engine)) == (0, before)
+
+    second = engine.pool.lend()
+    second.close()
+    assert second.driver_connection is first.driver_connection
+
+
+def test_nobody_is_lent_what_was_invalidated(engine):
+    spoilt = engine.pool.lend()
+    spoilt.info["remembered"] = True
+    spoilt.invalidate(OSError("the answer is still on its way"))
+    spoilt.close()
+
+    following = engine.pool.lend()
+    following.close()
+    assert following.driver_connection is not spoilt.driver_connection
+    assert spoilt.driver_connection.closed
+    assert "remembered" not in following.info
+
+
+def test_a_connection_that_cannot_be_rolled_back_is_not_lent_again(engine):
+    broken = engine.pool.lend()
+    with broken.driver_connection.cursor() as cursor:
+        cursor.execute("BEGIN")
+    with socket.socket(fileno=os.dup(broken.driver_connection.fileno())) as line:
+        line.shutdown(socket.SHUT_RDWR)
+    broken.close()
+
+    following = engine.pool.lend()
+    following.close()
+    assert following.driver_connection is not broken.driver_connection
+
+
+def test_a_connection_that_cannot_be_made_takes_up_no_place(engine, monkeypatch):
+    one = engine.pool.lend()
+    one.invalidate(OSError("gone"))
+    one.close()  # its place is there, without a connection
+
+    def refused(*_args, **_options):
+        raise psycopg.OperationalError("refused")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.pool, "_invoke_creator", refused)
+        for _ in range(engine.pool.size() + 1):
+            with pytest.raises(psycopg.OperationalError):
+                engine.pool.lend()
+    assert engine.pool.checkedout() == 0
+
+    lent = [engine.pool.lend() for _ in range(engine.pool.size())]
+    for connection in lent:
+        connection.close()
+
+
+def test_a_lent_connection_of_a_pool_that_was_disposed_of_is_not_lent_by_the_next_one(engine):
+    lent = engine.pool.lend()
+    engine.dispose()
+    lent.close()
+
+    following = engine.pool.lend()
+    following.close()
+    assert following.driver_connection is not lent.driver_connection

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from campshub.app import create_app
+from campshub.core.cache import sweeping
 from campshub.core.db import epoch
 from campshub.core.db.lease import HOLDS_S
 from campshub.core.db.work import unit_of_work
@@ -130,3 +131,64 @@ def test_what_is_cleared_begins_in_quarantine(app, lease):
     assert api.get(address).statements
     assert api.get(address).statements
     assert cache.get(name).split(b":")[1] != space
+
+
+@pytest.fixture
+def former(app, lease):
+    """Return an organization's admin, who has written under an identity that has gone and under the present one."""
+    api, cache = new_place(app).the(Role.ADMIN), app.extensions["campshub"].cache.client
+    groups = [api.made("/api/groups/", {"name": "Before"})]
+    gone = cache.get(f"identity:{lease.wait().primary}").split(b":")[1].decode()
+    app.extensions["campshub"].freshness.forget()
+    groups.append(api.made("/api/groups/", {"name": "Since"}))
+    api.get("/api/groups/")
+    return api, cache, gone
+
+
+def stamps(cache, space) -> set[bytes]:
+    return set(cache.scan_iter(match=f"stamp:{space}:*")) | set(cache.scan_iter(match=f"pending:{space}:*"))
+
+
+def present(cache, lease) -> str:
+    return cache.get(f"identity:{lease.wait().primary}").split(b":")[1].decode()
+
+
+def test_what_former_identities_have_left_is_dropped_and_nothing_else(app, lease, former):
+    api, cache, gone = former
+    left, kept = stamps(cache, gone), stamps(cache, present(cache, lease))
+    assert left
+    assert kept
+
+    swept = app.test_cli_runner().invoke(args=["cache", "sweep", "--json"])
+    assert swept.exit_code == 0
+    assert stamps(cache, gone) == set()
+    assert stamps(cache, present(cache, lease)) == kept
+    assert {group["name"] for group in api.get("/api/groups/").json["items"]} == {"Before", "Since"}
+    assert "Dropped 0 names" in app.test_cli_runner().invoke(args=["cache", "sweep"]).output
+
+
+def test_an_identity_that_begins_while_former_ones_are_swept_keeps_its_stamps(app, lease, former, monkeypatch):
+    """The first thing that is read must be the names: what has come after them is then known to be somebody's."""
+    api, cache, _ = former
+    read, begun = sweeping._names, []
+
+    def names(client):
+        if not begun:
+            app.extensions["campshub"].freshness.forget()
+            begun.append(api.made("/api/groups/", {"name": "Meanwhile"}))
+        yield from read(client)
+
+    monkeypatch.setattr(sweeping, "_names", names)
+    sweeping.sweep(app.extensions["campshub"].settings.redis_urls[0])
+
+    assert stamps(cache, present(cache, lease))
+
+
+def test_a_redis_that_is_away_is_told_in_one_line(app, monkeypatch):
+    def away(_url):
+        raise sweeping.CacheAway
+
+    monkeypatch.setattr(sweeping, "sweep", away)
+    told = app.test_cli_runner().invoke(args=["cache", "sweep"])
+    assert (told.exit_code, told.output.count("\n")) == (1, 1)
+    assert "does not answer" in told.output

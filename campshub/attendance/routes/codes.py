@@ -21,7 +21,7 @@ class AttendanceCodes(Resource):
     """All codes."""
 
     @needs(Permission.ATTENDANCE_READ)
-    @cached(tags=("attendance",), same_for_role=True)
+    @cached(tags=("attendance_codes",), same_for_role=True)
     @codes.query(schemas.AttendanceCodeFilter)
     @codes.answers_page(schemas.AttendanceCodeOut, sorts=("position",))
     def get(self, *, page: Any, **filters: Any) -> Any:
@@ -42,7 +42,7 @@ class OneAttendanceCode(Resource):
     """One code."""
 
     @needs(Permission.ATTENDANCE_READ)
-    @cached(tags=("attendance",), same_for_role=True)
+    @cached(tags=("attendance_codes",), same_for_role=True)
     @codes.answers(schemas.AttendanceCodeOut)
     def get(self, code_id: UUID) -> Any:
         """Show an attendance code."""

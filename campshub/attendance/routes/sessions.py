@@ -28,7 +28,7 @@ class AttendanceSessions(Resource):
     """All sessions."""
 
     @needs(Permission.ATTENDANCE_READ)
-    @cached(tags=("attendance", "groups", "enrolments", "students"), same_for_role=True)
+    @cached(tags=("attendance_sessions", "groups", "enrolments", "students"), same_for_role=True)
     @sessions.query(schemas.AttendanceSessionFilter)
     @sessions.answers_page(schemas.AttendanceSessionOut, sorts=("date",))
     def get(self, *, page: Any, **filters: Any) -> Any:
@@ -49,7 +49,7 @@ class OneAttendanceSession(Resource):
     """One session."""
 
     @needs(Permission.ATTENDANCE_READ)
-    @cached(tags=("attendance", "groups", "enrolments", "students"), same_for_role=True)
+    @cached(tags=("attendance_sessions", "groups", "enrolments", "students"), same_for_role=True)
     @sessions.answers(schemas.AttendanceSessionOut)
     def get(self, session_id: UUID) -> Any:
         """Show a session."""
@@ -108,7 +108,7 @@ class AttendanceRegister(Resource):
     """One session's register."""
 
     @needs(Permission.ATTENDANCE_READ)
-    @cached(tags=("attendance", "groups", "enrolments", "students"), same_for_role=True)
+    @cached(tags=("attendance", "attendance_sessions", "groups", "enrolments", "students"), same_for_role=True)
     @sessions.answers_page(record_schemas.RegisterRowOut, sorts=("name",))
     def get(self, session_id: UUID, *, page: Any) -> Any:
         """Show a register: the roster as of the session's date, each with their mark."""
@@ -130,7 +130,7 @@ class GroupSessions(Resource):
     """A group's sessions."""
 
     @needs(Permission.ATTENDANCE_READ)
-    @cached(tags=("attendance", "groups", "enrolments", "students"), same_for_role=True)
+    @cached(tags=("attendance_sessions", "groups", "enrolments", "students"), same_for_role=True)
     @group_sessions.query(schemas.GroupSessionFilter)
     @group_sessions.answers_page(schemas.AttendanceSessionOut, sorts=("date",))
     def get(self, group_id: UUID, *, page: Any, **filters: Any) -> Any:

@@ -209,7 +209,8 @@ def _write(session: Session, rows: Mapping[UUID | None, dict[str, Any]]) -> dict
         row = rows[done.student_id]
         if done.made and row["version"] > 1:
             raise MarkRemovedMeanwhile
-        written[done.student_id] = {name: {**row, "id": done.id, "version": done.version}[name] for name in MARK}
+        whole = {**row, "id": done.id, "version": done.version}
+        written[done.student_id] = {name: whole[name] for name in MARK}
     return written
 
 

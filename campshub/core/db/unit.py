@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 
 PRIMARY = "primary"
 REPLICA = "replica"
+# A position that nobody ever replays: only a server that is no standby is as far.
+PRIMARY_ALONE = "FFFFFFFF/FFFFFFFF"
 _LSN = re.compile(r"[0-9A-F]{1,8}/[0-9A-F]{1,8}")
 
 
 class Behind(Exception):
-    """The replica has not replayed the position that the read needs."""
+    """The replica has not replayed the position that the read needs, or what is asked as the primary is a standby."""
 
 
 @dataclass

@@ -96,8 +96,10 @@ def merge(
     wrote(session, model)
     statement = _merge_statement(model.__table__, given[0], key=key, change=change, when=when)
     written = session.execute(text(statement), {"rows": _json(given)}).all()
+    given_of = {tuple(row[name] for name in key): row for row in given}
     for row in written:
-        tell(session, _merged(model, row, key=key, change=change))
+        values = given_of[tuple(getattr(row, name) for name in key)]
+        tell(session, _merged(model, row, values, key=key, change=change))
     return list(written)
 
 
@@ -105,7 +107,7 @@ def _merge_statement(
     table: Table, row: Mapping[str, Any], *, key: Sequence[str], change: Sequence[str], when: str
 ) -> str:
     assignments = ", ".join(f"{name} = excluded.{name}" for name in change)
-    audited = ", ".join(f"old.{name} AS old_{name}, new.{name} AS new_{name}" for name in change)
+    audited = ", ".join(f"old.{name} AS old_{name}" for name in change)
     keys = ", ".join(f"new.{name}" for name in key)
     return (
         f"{_insert_head(table, row)} ORDER BY {', '.join(key)}"
@@ -115,19 +117,25 @@ def _merge_statement(
     )
 
 
-def _merged(model: Any, row: Row[Any], *, key: Sequence[str], change: Sequence[str]) -> audit.Change:
+def _merged(
+    model: Any, row: Row[Any], given: Mapping[str, Any], *, key: Sequence[str], change: Sequence[str]
+) -> audit.Change:
     """Return what a merge has done to one row, for the log: all of a new one, what differs in another."""
-    old = {name: getattr(row, f"old_{name}") for name in change}
-    new = {name: getattr(row, f"new_{name}") for name in change}
-    keys = {name: getattr(row, name) for name in key}
-    differing = sorted(name for name in change if old[name] != new[name])
+    before, after = None, {name: given[name] for name in (*key, *change)}
+    person_id = audit.person_of(model, after)
+    if row.made:
+        after = audit.telling(after)
+    else:
+        old = {name: getattr(row, f"old_{name}") for name in change}
+        differing = sorted(name for name in change if old[name] != given[name])
+        before, after = ({name: values[name] for name in differing} for values in (old, given))
     return audit.Change(
         action="created" if row.made else "changed",
         entity=model.__tablename__,
         entity_id=row.id,
-        person_id=audit.person_of(model, {**keys, **new}),
-        before=None if row.made else {name: old[name] for name in differing},
-        after=audit.telling({**keys, **new}) if row.made else {name: new[name] for name in differing},
+        person_id=person_id,
+        before=before,
+        after=after,
         personal=audit.personal_columns(model),
     )
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException
 
 from campshub.core.db.replicas import SpillFull
-from campshub.core.db.session import is_gone
+from campshub.core.db.session import Behind, is_gone
 from campshub.core.http import problems
 from campshub.core.http.problems import Problem
 from campshub.core.http.serialise import write
@@ -27,8 +27,11 @@ _BY_STATUS: dict[int, type[Problem]] = {
     415: problems.UnsupportedMediaType,
     429: problems.RateLimited,
 }
-# SQLSTATE: what the server says when it is not the request's fault and may be asked again.
-_PASSING = frozenset({"40001", "40P01", "55P03", "57014", "57P05", "25P03", "25P04", "53100", "53200", "53300"})
+# SQLSTATE: what the server says when it is not the request's fault and may be asked again. 55000 is what a standby says
+# that is asked as the primary.
+_PASSING = frozenset(
+    {"40001", "40P01", "55000", "55P03", "57014", "57P05", "25P03", "25P04", "53100", "53200", "53300"}
+)
 
 
 class ChangedMeanwhile(problems.Conflict):
@@ -55,6 +58,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(HTTPException, lambda error: render(_of_http(error)))
     app.register_error_handler(PoolTimeout, lambda _: render(problems.Unavailable("All connections are at work.")))
     app.register_error_handler(SpillFull, lambda _: render(problems.Unavailable("The replicas are away or behind.")))
+    app.register_error_handler(Behind, lambda _: render(problems.Unavailable("The primary is away.")))
     app.register_error_handler(StaleDataError, lambda _: render(ChangedMeanwhile()))
     app.register_error_handler(DBAPIError, lambda error: render(_of_database(error)))
     app.register_error_handler(Exception, _unexpected)

@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from campshub.core.db import replicas
 from campshub.core.db.freshness import Asked
 from campshub.core.db.session import Behind, Entered, Session, Unit, begin, commit, is_gone
+from campshub.core.db.unit import PRIMARY_ALONE
 from campshub.core.http import answers, callers
 from campshub.core.http.answers import Finished
 from campshub.core.http.call import Call
@@ -58,6 +59,8 @@ def _on_a_server(
     """Do a read's work on a replica that has replayed what is needed, else on the primary.
 
     Where the primary cannot be reached, on a replica that may lack what was written last; the answer is marked so.
+
+    :raises Behind: what is asked as the primary has become a standby, and no replica is known.
     """
     servers = call.platform.replicas
     # Of what a handler reads nothing is known where it names no tags; then only the primary is sure to have it.
@@ -75,9 +78,9 @@ def _on_a_server(
         unit.apart.clear()  # the handler will hand it over again
     try:
         with servers.spilled(unit):
-            return _on(unit, work)
-    except DBAPIError as error:
-        replica = servers.choose_any(unit) if is_gone(error) else None
+            return _on(unit if asked.is_unverified else unit.on(needed_lsn=PRIMARY_ALONE), work)
+    except (Behind, DBAPIError) as error:
+        replica = servers.choose_any(unit) if isinstance(error, Behind) or is_gone(error) else None
         if replica is None:
             raise
     unit.apart.clear()

@@ -8,6 +8,8 @@ from flask import current_app
 from flask.cli import AppGroup
 from sqlalchemy import text
 
+from campshub.core.cache import sweeping
+from campshub.core.cache.connection import CacheAway
 from campshub.core.cache.uses import MOST_KEPT
 from campshub.core.cache.warming import Warmer
 from campshub.core.db import epoch
@@ -48,6 +50,20 @@ def fold(*, as_json: bool) -> None:
     click.echo(
         write({"folded": rows, "base": base}).decode() if as_json else f"Folded {rows} rows; the base is {base}."
     )
+
+
+@cache.command("sweep")
+@json_option
+def sweep(*, as_json: bool) -> None:
+    """Drop the stamps that nobody finds any more, since Redis was restarted or emptied, or a replica promoted.
+
+    Example: flask cache sweep
+    """
+    try:
+        swept = sum(sweeping.sweep(url) for url in _platform().settings.redis_urls)
+    except CacheAway as away:
+        raise click.ClickException("a cache Redis does not answer; `/health/` tells more.") from away
+    say(as_json, f"Dropped {swept} names of former identities.", dropped=swept)
 
 
 @cache.command("clear")

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from campshub.core.cache import sweeping
 from campshub.core.db import epoch, partitions
 from campshub.core.db.expiry import clean, expires, expiries
 from campshub.core.db.partitions import archiving
@@ -30,6 +31,13 @@ expires(Job, "finished_at < now() - INTERVAL '30 days'")
 def fold(session: Session, run: Run) -> None:  # noqa: ARG001 - every job is handed its run
     """Fold the rows of writes that could not be stamped into the epoch's base."""
     epoch.fold(session)
+
+
+@outward_job("cache.sweep", queue=Queue.MAINTENANCE)
+def sweep(run: Run) -> None:
+    """Drop what former identities of the cache Redis have left there."""
+    for url in run.platform.settings.redis_urls:
+        sweeping.sweep(url)
 
 
 @stepped_job("cleanup.expired", system=True, queue=Queue.MAINTENANCE)
@@ -91,4 +99,5 @@ scheduled("partitions.archive", Daily(hour=1, minute=30))
 scheduled("alerts.check", Every(minutes=1))
 scheduled("database.optimize", Weekly(day=6, hour=2))
 scheduled("cache.fold", Daily(hour=3, minute=30))
+scheduled("cache.sweep", Daily(hour=3, minute=40))
 scheduled("cleanup.expired", Every(minutes=60))

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import cache
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -88,6 +89,7 @@ def person_of(model: type, values: Mapping[str, Any]) -> UUID | None:
     return values.get(column) if column else None
 
 
+@cache
 def personal_columns(model: Any) -> frozenset[str]:
     """Return the columns that tell about a person."""
     return frozenset(c.key for c in inspect(model).column_attrs if c.columns[0].info.get("personal"))
@@ -117,7 +119,7 @@ def change_of(entity: Any, action: str) -> Change | None:
         person_id=person_of(model, now),
         before=before,
         after=after,
-        personal=personal_columns(model),
+        personal=personal_columns(model),  # type: ignore[arg-type] # a class can be hashed
     )
 
 
