@@ -166,3 +166,4 @@ def test_a_lent_connection_of_a_pool_that_was_disposed_of_is_not_lent_by_the_nex
     following = engine.pool.lend()
     following.close()
     assert following.driver_connection is not lent.driver_connection
+    lent.driver_connection.close()

@@ -137,10 +137,10 @@ def test_what_is_cleared_begins_in_quarantine(app, lease):
 def former(app, lease):
     """Return an organization's admin, who has written under an identity that has gone and under the present one."""
     api, cache = new_place(app).the(Role.ADMIN), app.extensions["campshub"].cache.client
-    groups = [api.made("/api/groups/", {"name": "Before"})]
+    groups = [api.made("/api/groups/", {"code": "A", "name": "Before"})]
     gone = cache.get(f"identity:{lease.wait().primary}").split(b":")[1].decode()
     app.extensions["campshub"].freshness.forget()
-    groups.append(api.made("/api/groups/", {"name": "Since"}))
+    groups.append(api.made("/api/groups/", {"code": "B", "name": "Since"}))
     api.get("/api/groups/")
     return api, cache, gone
 
@@ -175,7 +175,7 @@ def test_an_identity_that_begins_while_former_ones_are_swept_keeps_its_stamps(ap
     def names(client):
         if not begun:
             app.extensions["campshub"].freshness.forget()
-            begun.append(api.made("/api/groups/", {"name": "Meanwhile"}))
+            begun.append(api.made("/api/groups/", {"code": "C", "name": "Meanwhile"}))
         yield from read(client)
 
     monkeypatch.setattr(sweeping, "_names", names)
