@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Uuid, and_, any_, false, func, literal, or_, select, true, union_all
+from sqlalchemy import Uuid, and_, any_, cast, false, func, literal, or_, select, true, union_all
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from campshub.attendance.models import AttendanceRecord, AttendanceSession
@@ -178,7 +178,9 @@ def _marks(principal: Principal, on: Any, session_id: UUID, student_ids: Sequenc
     )
     if student_ids is None:
         return marks.limit(MOST_ON_ROSTER)
-    return marks.where(AttendanceRecord.student_id == any_(literal(list(student_ids), ARRAY(Uuid))))
+    # Behind a select, so that the planner does not weigh each of a thousand ids for each month: that took it 48 ms.
+    named = cast(select(literal(list(student_ids), ARRAY(Uuid))).scalar_subquery(), ARRAY(Uuid))
+    return marks.where(AttendanceRecord.student_id == any_(named))
 
 
 def _people(roster: Any, named: Any) -> Any:
