@@ -77,7 +77,7 @@ def test_set_based_writes_are_in_the_log_as_well(context, place, sql):
         return {"id": group_id, "code": "G", "name": name, "kind": "class", "status": "active"}
 
     first = new_id()
-    options = {"key": ("code",), "change": ("name",), "when": "groups.name <> excluded.name"}
+    options = {"key": ("code",), "change": ("name", "status"), "when": "groups.name <> excluded.name"}
     with unit_of_work(organization_id=place.id) as session:
         writes.insert(session, Group, [group(first, "One")])
     with unit_of_work(organization_id=place.id) as session:

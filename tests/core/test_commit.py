@@ -1,6 +1,5 @@
 """Between the call that sends readers to the primary and the COMMIT nothing may take time."""
 
-import time
 from typing import Any
 
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from campshub.core.cache.wire import Wire
 from campshub.core.db import freshness
 from campshub.core.db.base import new_id
+from campshub.core.db.clock import elapsed
 from campshub.core.observe import metrics
 
 LATE_S = freshness.COMMIT_WITHIN_S + 1
@@ -17,20 +17,18 @@ COMMITTED = "COMMIT; SELECT pg_current_wal_flush_lsn()"
 class Clock:
     """The process's clock, which may stand still for the process."""
 
-    sleep = staticmethod(time.sleep)
-
     def __init__(self) -> None:
         self.ahead_s = 0.0
 
-    def monotonic(self) -> float:
+    def elapsed(self) -> float:
         """Return the time as the process finds it when it goes on."""
-        return time.monotonic() + self.ahead_s
+        return elapsed() + self.ahead_s
 
 
 @pytest.fixture
 def clock(monkeypatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(freshness, "time", clock)
+    monkeypatch.setattr(freshness, "elapsed", clock.elapsed)
     return clock
 
 

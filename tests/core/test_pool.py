@@ -8,6 +8,7 @@ import pytest
 from psycopg.pq import TransactionStatus
 from sqlalchemy.util.queue import Empty
 
+from campshub.core.db import pool
 from campshub.core.db.pool import FairPool, FairQueue
 from campshub.core.db.session import PRIMARY, db
 from campshub.core.observe import metrics
@@ -136,6 +137,24 @@ def test_a_connection_that_cannot_be_rolled_back_is_not_lent_again(engine):
     following = engine.pool.lend()
     following.close()
     assert following.driver_connection is not broken.driver_connection
+
+
+def test_a_connection_whose_rolling_back_is_interrupted_is_not_lent_again(engine, monkeypatch):
+    class Interrupted(BaseException):
+        pass
+
+    def interrupted(*_given):
+        raise Interrupted
+
+    cut = engine.pool.lend()
+    with monkeypatch.context() as patch:
+        patch.setattr(pool, "reset", interrupted)
+        with pytest.raises(Interrupted):
+            cut.close()
+
+    following = engine.pool.lend()
+    following.close()
+    assert following.driver_connection is not cut.driver_connection
 
 
 def test_a_connection_that_cannot_be_made_takes_up_no_place(engine, monkeypatch):

@@ -14,6 +14,7 @@ from flask import Flask
 from campshub.core.cache.connection import CacheAway
 from campshub.core.cache.wire import Wire
 from campshub.core.db import freshness, work
+from campshub.core.db.clock import elapsed
 from campshub.core.http import reading
 from campshub.core.observe import metrics
 from campshub.core.security.permissions import Role
@@ -140,7 +141,7 @@ class OnServers:
         self.stack.resume_replay()
         self.stack.catch_up()
         self.stack.pause_replay()
-        since = time.monotonic()
+        since = elapsed()
         for app in self.apps:
             lease = app.extensions["campshub"].lease
             until(lambda lease=lease: (seen := lease.replayed(0)) is not None and seen.seen_at > since)

@@ -55,6 +55,15 @@ def test_a_lease_ends_with_its_threads(lease):
     assert all(watch.has_ended for watch in watches)
 
 
+def test_a_lease_does_not_outlast_a_sleep_of_the_machine(lease, monkeypatch):
+    granted, read = lease.wait(), time.clock_gettime
+    assert granted.holds()
+
+    slept_s = {time.CLOCK_BOOTTIME: 3_600.0}  # the usual clock has stood still
+    monkeypatch.setattr(time, "clock_gettime", lambda which: read(which) + slept_s.get(which, 0.0))
+    assert not granted.holds()
+
+
 def test_a_lease_comes_back_when_its_connection_was_lost(stack, lease, backend):
     known = lease.wait()
     stack.primary.query("SELECT pg_terminate_backend(%s)", backend)

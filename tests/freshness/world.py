@@ -35,9 +35,6 @@ class Clock:
     def __init__(self) -> None:
         self.now = 1000.0
 
-    def monotonic(self) -> float:
-        return self.now
-
     def sleep(self, seconds: float) -> None:
         assert seconds >= HOLDS_S
         gate("wait")
@@ -279,12 +276,13 @@ class World:
         patch.setattr(freshness, "_ask_position", self._answer_position)
         patch.setattr(freshness, "DEADLINE_MS", NO_LIMIT_MS)
         patch.setattr(freshness, "time", self)
+        patch.setattr(freshness, "elapsed", self.elapsed)
         run, send = Wire.run, Wire.send
         patch.setattr(Wire, "run", lambda wire, script, *given: self._run(run, wire, script, given))
         patch.setattr(Wire, "send", lambda wire, *given: (gate("store"), send(wire, *given))[1])
 
-    def monotonic(self) -> float:
-        return self.clock.monotonic()
+    def elapsed(self) -> float:
+        return self.clock.now
 
     def sleep(self, seconds: float) -> None:
         self.clock.sleep(seconds)

@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from campshub.core.cache.connection import CacheAway
 from campshub.core.cache.wire import Script, Wire
 from campshub.core.db.base import PLATFORM_ID
+from campshub.core.db.clock import elapsed
 from campshub.core.db.lease import HOLDS_S, Granted, Lease
 from campshub.core.line import Errand, Interrupted, Line
 from campshub.core.observe import metrics
@@ -83,7 +84,7 @@ class Begun:
 
     def is_late(self) -> bool:
         """Tell whether its entries may be overdue before long, or are."""
-        return time.monotonic() - self.at > COMMIT_WITHIN_S
+        return elapsed() - self.at > COMMIT_WITHIN_S
 
 
 class Freshness:
@@ -155,7 +156,7 @@ class Freshness:
 
         None: a Redis does not answer, so the write must change the epoch instead.
         """
-        begun = Begun(_nonce(), primary, time.monotonic(), [])
+        begun = Begun(_nonce(), primary, elapsed(), [])
         try:
             for wire, names in self._by_wire(stamped):
                 space = wire.run(self._begin, begun.nonce, primary, DEADLINE_MS, *names)

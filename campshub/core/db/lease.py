@@ -20,6 +20,7 @@ from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
 from campshub.config import Settings
+from campshub.core.db.clock import elapsed
 
 HOLDS_S = 0.5
 RENEWED_EVERY_S = 0.15
@@ -49,7 +50,7 @@ class Granted:
 
     def holds(self) -> bool:
         """Tell whether it may still be trusted."""
-        return time.monotonic() - self.sent_at < HOLDS_S
+        return elapsed() - self.sent_at < HOLDS_S
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class _Watch:
             while not self.is_stopped:
                 try:
                     connection = connection or self._connect()
-                    sent_at = time.monotonic()
+                    sent_at = elapsed()
                     row = self._ask(connection)
                     self._tell(row, sent_at)
                     self.is_failing = False

@@ -151,8 +151,10 @@ class Lent:
         try:
             if connection is not None:
                 reset(connection, entry, None)
-        except psycopg.Error as error:
+        except BaseException as error:
             entry.invalidate(error)
+            if not isinstance(error, psycopg.Error):  # whoever gives it back is being stopped
+                raise
         finally:
             self._pool.dispatch.checkin(connection, entry)
             self._pool._do_return_conn(entry)  # noqa: SLF001 - see above

@@ -55,9 +55,8 @@ class Family:
 listeners: list[Callable[[str], None]] = []
 
 
-# The children of a labelled figure, by their labels: finding one takes longer than counting with it.
+# The children of labelled figures, by their labels: finding one takes longer than counting with it.
 _requests: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
-
 _reads: dict[str, Counter] = {}
 
 
