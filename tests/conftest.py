@@ -97,8 +97,9 @@ class ByStack(LoadScopeScheduling):
     """Sends each test to the next worker, but those that share a stack or servers of their own to the same one."""
 
     def _split_scope(self, nodeid: str) -> str:
-        if nodeid.startswith("tests/e2e/"):
-            return "tests/e2e"
+        for folder in ("tests/e2e/", "tests/faults/replicas/"):
+            if nodeid.startswith(folder):
+                return folder
         return nodeid.partition("::")[0] if nodeid.startswith(("tests/stack/", "tests/faults/")) else nodeid
 
 

@@ -1,0 +1,193 @@
+"""Reads go to a replica when it has all that they need, and nobody notices when it has not, or is gone."""
+
+import time
+
+import psycopg
+import pytest
+from sqlalchemy.exc import DBAPIError
+
+from campshub.accounts.models import User
+from campshub.app import create_app
+from campshub.core.db.reading import ReadSession
+from campshub.core.db.work import unit_of_work
+from campshub.core.observe import metrics
+from campshub.core.security.permissions import Role
+from tests.conftest import close, new_place, settings_of
+from tests.faults.replicas.conftest import write
+
+
+def left_alone() -> set[str]:
+    """Return the parts whose breakers are open, as the figures say."""
+    samples = [sample for family in metrics.breaker_open.collect() for sample in family.samples]
+    return {sample.labels["name"] for sample in samples if sample.value}
+
+
+def served(reader, address="/api/students/") -> tuple[str, set[str]]:
+    """Read, and tell by which server and what was shown."""
+    before = {name: metrics.reads.labels(name)._value.get() for name in ("replica", "primary")}
+    answer = reader.get(address)
+    assert answer.status == 200, answer.response.text
+    (server,) = (name for name, count in before.items() if metrics.reads.labels(name)._value.get() > count)
+    return server, {item["id"] for item in answer.json["items"]}
+
+
+def until_served_by(reader, server: str, patience_s: float = 25) -> set[str]:
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        found, shown = served(reader)
+        if found == server:
+            return shown
+        time.sleep(0.05)
+    raise AssertionError(f"no read was served by the {server}")
+
+
+def test_a_write_is_seen_while_the_replica_is_behind_and_reads_return_to_it(stack, writer, reader):
+    first = write(writer)
+    assert until_served_by(reader, "replica") == {first}
+
+    stack.pause_replay()
+    second = write(writer)
+    assert served(reader) == ("primary", {first, second})
+    assert served(writer) == ("primary", {first, second})
+
+    stack.resume_replay()
+    stack.catch_up()
+    assert until_served_by(reader, "replica") == {first, second}
+
+
+def test_an_organization_that_wrote_nothing_stays_on_the_replica_while_another_writes(
+    stack, apps, place, writer, reader
+):
+    first = write(writer)
+    until_served_by(reader, "replica")
+    other = new_place(apps[0])
+    others = other.the(Role.ADMIN)
+    stack.catch_up()
+    stack.pause_replay()
+
+    made = write(others)
+
+    assert served(reader) == ("replica", {first})
+    assert served(others) == ("primary", {made})
+
+
+def test_a_sign_out_counts_at_once_although_the_replica_has_not_heard_of_it(stack, apps, place, writer, reader):
+    until_served_by(reader, "replica")
+    stack.pause_replay()
+    with apps[0].app_context(), unit_of_work(system=True, organization_id=place.id) as session:
+        session.get(User, writer.user_id).session_version = 2
+
+    assert reader.get("/api/students/").status == 401
+
+
+def test_when_redis_is_emptied_reads_go_to_the_primary_once_and_then_return(stack, writer, reader):
+    first = write(writer)
+    until_served_by(reader, "replica")
+    reader.app.extensions["campshub"].cache.client.flushall()
+
+    assert served(reader) == ("primary", {first})
+    assert until_served_by(reader, "replica") == {first}
+
+
+def test_without_redis_reads_and_writes_go_on_at_the_primary(stack, writer, reader):
+    first = write(writer)
+    until_served_by(reader, "replica")
+    stack.kill("redis-cache")
+
+    second = write(writer)
+    assert served(reader) == ("primary", {first, second})
+    assert "cache0" in left_alone()
+
+    stack.part("redis-cache").start()
+    assert until_served_by(reader, "replica") == {first, second}
+
+
+@pytest.mark.parametrize("part", ["replica", "pgbouncer-replica"])
+def test_without_the_replica_reads_go_on_and_return_to_it(stack, writer, reader, part):
+    first = write(writer)
+    until_served_by(reader, "replica")
+    stack.kill(part)
+
+    assert "replica0" not in left_alone()
+    began = time.monotonic()
+    assert [served(reader) for _ in range(5)] == [("primary", {first})] * 5
+    assert time.monotonic() - began < 8
+    assert "replica0" in left_alone()
+    second = write(writer)
+    assert served(reader) == ("primary", {first, second})
+    health = reader.get("/health/")
+    assert (health.status, health.json["status"]) == (200, "degraded")
+    assert health.json["services"]["replica"]["healthy"] is False
+
+    stack.part(part).start()
+    assert until_served_by(reader, "replica", 20) == {first, second}
+    assert "replica0" not in left_alone()
+
+
+def test_a_query_that_replay_must_end_is_asked_again_at_the_primary(writer, reader, monkeypatch):
+    first = write(writer)
+    until_served_by(reader, "replica")
+    round_trip = ReadSession._round_trip
+    for conflict in (psycopg.errors.SerializationFailure, psycopg.errors.QueryCanceled):
+        met = []
+
+        def ended(session, connection, text, words, met=met, conflict=conflict):
+            if session.unit.server == "replica" and "FROM students" in text and not met:
+                met.append(text)
+                error = conflict("canceling statement due to conflict with recovery")
+                raise DBAPIError.instance(text, None, error, psycopg.Error, dialect=session.unit.engine.dialect)
+            return round_trip(session, connection, text, words)
+
+        monkeypatch.setattr(ReadSession, "_round_trip", ended)
+        assert served(reader) == ("primary", {first})
+        monkeypatch.undo()
+        assert met
+        until_served_by(reader, "replica")
+
+
+def test_when_the_primarys_pooler_restarts_the_next_requests_succeed(stack, writer, reader):
+    first = write(writer)
+    served(writer)
+    stack.restart("pgbouncer-primary")
+
+    second = write(writer)
+    assert until_served_by(reader, "replica") >= {first}
+    assert reader.get("/api/students/").status == 200
+    assert {item["id"] for item in writer.get("/api/students/").json["items"]} == {first, second}
+
+
+def test_without_the_primary_writes_are_told_to_come_back_and_it_is_said_who_is_away(stack, writer, reader):
+    first = write(writer)
+    until_served_by(reader, "replica")
+    stack.kill("primary")
+
+    answer = writer.post("/api/students/", {"code": "x", "given_name": "A", "family_name": "B"})
+    assert (answer.status, answer.problem["code"], answer.headers["Retry-After"]) == (503, "unavailable", "1")
+    assert served(reader) == ("replica", {first})
+    health = reader.get("/health/")
+    assert (health.status, health.json["status"], reader.get("/ready/").status) == (503, "unhealthy", 200)
+
+    stack.part("primary").start()
+    deadline = time.monotonic() + 20
+    while writer.get("/health/").status == 503 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert writer.post("/api/students/", {"code": "y", "given_name": "A", "family_name": "B"}).status == 201
+
+
+def test_when_all_connections_are_at_work_a_request_is_told_to_come_back(stack):
+    app = create_app(
+        settings_of(stack, stack.database, db_pool_size=1, db_pool_timeout_s=0.2, postgres_replica_host="")
+    )
+    api = new_place(app).the(Role.ADMIN)
+    with app.app_context():
+        held = app.extensions["sqlalchemy"].engines[None].connect()
+    try:
+        for answer in (
+            api.get("/api/students/"),
+            api.post("/api/students/", {"code": "x", "given_name": "A", "family_name": "B"}),
+        ):
+            assert (answer.status, answer.problem["code"], answer.headers["Retry-After"]) == (503, "unavailable", "1")
+    finally:
+        held.close()
+    assert api.get("/api/students/").status == 200
+    close(app)
