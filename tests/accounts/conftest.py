@@ -6,6 +6,7 @@ import random
 import pytest
 
 from tests.conftest import PASSWORD, Client
+from tests.issuer import the_issuer
 
 KEYS = "/api/api-keys/"
 
@@ -64,3 +65,12 @@ def key_events(sql, place):
 def an_address():
     """Return an address that no other test has used."""
     return str(ipaddress.IPv4Address(random.randint(0x0A000000, 0x0AFFFFFF)))
+
+
+@pytest.fixture
+def issuer():
+    return the_issuer()
+
+
+def events(sql, kind, user_id):
+    return len(sql("SELECT 1 FROM security_events WHERE kind = %s AND user_id = %s", kind, user_id))

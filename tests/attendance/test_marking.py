@@ -1,8 +1,10 @@
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import event
 
 from campshub.core.db.base import new_id
+from campshub.core.db.work import unit_of_work
 from campshub.core.security.permissions import Role
 
 
@@ -141,6 +143,46 @@ def test_what_a_row_does_not_name_stays(api, a_class, today):
     assert made["minutes"] == 90
     assert outcomes(confirmed) == ["unchanged"]
     assert (changed["note"], changed["check_in_at"], changed["minutes"]) == ("by bus", f"{today}T04:00:00Z", None)
+
+
+def test_an_instant_is_told_and_logged_in_utc_wherever_it_was_written(api, place, a_class, today, sql):
+    roster = a_class(1)
+    row = {"student_id": roster.students[0], "code": "late", "check_in_at": f"{today}T09:30:00+05:30"}
+    made = api.put(roster.records, {"records": [row]}).json["results"][0]
+
+    assert made["check_in_at"] == f"{today}T04:00:00Z"
+    ((logged,),) = sql(
+        "SELECT after->>'check_in_at' FROM audit_log WHERE organization_id = %s AND entity_id = %s",
+        place.id,
+        made["id"],
+    )
+    assert logged == f"{today}T04:00:00+00:00"
+
+
+def test_the_planner_meets_the_ids_of_a_roster_once_and_not_once_a_month(app, place, api, a_class):
+    """A thousand ids that it weighed for each of thirty months took it 48 ms."""
+    roster, asked = a_class(2), []
+    engine = app.extensions["campshub"].engines[None]
+
+    def told(_connection, _cursor, text, given, *_rest):
+        if "meeting" in text:
+            asked.append((text, given))
+
+    event.listen(engine, "before_cursor_execute", told)
+    try:
+        roster.mark("present")
+    finally:
+        event.remove(engine, "before_cursor_execute", told)
+
+    ((text, given),) = asked
+    with (
+        app.app_context(),
+        unit_of_work(organization_id=place.id) as session,
+        session.connection().connection.cursor() as cursor,
+    ):
+        plan = "\n".join(row[0] for row in cursor.execute(f"EXPLAIN {text}", given))
+    assert plan.count("attendance_records_p") > 5
+    assert plan.count(roster.students[0]) <= 2
 
 
 def test_each_row_answers_for_itself(api, a_class, other, student, today):

@@ -200,7 +200,7 @@ class LocalDate(fields.Date):
 
 
 class Instant(fields.AwareDateTime):
-    """An instant, RFC 3339 with its offset."""
+    """An instant, RFC 3339 with its offset; it loads in UTC, so that it is told and logged as one that was read."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(format="iso", **options)
@@ -211,4 +211,4 @@ class Instant(fields.AwareDateTime):
         found: datetime = super()._deserialize(value, attr, data, **options)
         if not EARLIEST <= found <= LATEST:
             raise self.make_error("invalid", input=value, obj_type=self.OBJ_TYPE)
-        return found
+        return found.astimezone(UTC)

@@ -7,23 +7,19 @@ import pytest
 from campshub.app import create_app
 from tests.conftest import Client, close, settings_of
 from tests.faults.replicas.conftest import write
+from tests.freshness.servers import until
+
+
+def misled_app(stack, **more):
+    """Make a process for which the primary's address leads to a standby, as it may while roles are changed."""
+    wrong = {"postgres_port": stack.part("pgbouncer-replica").port, "postgres_direct_port": stack.part("replica").port}
+    return create_app(settings_of(stack, stack.database, log_level="ERROR", cache_ttl_data=0, **wrong, **more))
 
 
 @pytest.fixture
-def misled(stack, apps):
-    """A process for which the primary's address leads to a standby, as it may while roles are changed."""
-    wrong, direct = stack.part("pgbouncer-replica").port, stack.part("replica").port
-    made = create_app(
-        settings_of(
-            stack,
-            stack.database,
-            log_level="ERROR",
-            cache_ttl_data=0,
-            postgres_port=wrong,
-            postgres_direct_port=direct,
-            postgres_replica_host="",
-        )
-    )
+def misled(stack, whole):
+    """A misled process that knows of no replica."""
+    made = misled_app(stack, postgres_replica_host="")
     yield made
     close(made)
 
@@ -39,6 +35,22 @@ def test_a_standby_at_the_primarys_address_answers_no_read_as_if_it_were_the_pri
     refused = reader.get("/api/students/")
     assert (refused.status, refused.problem["code"]) == (503, "unavailable")
     assert refused.headers["Retry-After"] == "1"
+
+
+def test_a_replica_that_is_known_answers_in_its_stead_and_says_so(stack, writer, monkeypatch):
+    first = write(writer)
+    stack.catch_up()
+    app = misled_app(stack)
+    lease = app.extensions["campshub"].lease
+    lease.granted()  # the first question starts the watch
+    until(lambda: lease.replayed(0) is not None)
+    monkeypatch.setattr(lease, "primary_is_away", lambda: False)  # not noticed yet
+
+    answer = Client(app, writer.headers).get("/api/students/")
+    close(app)
+    assert answer.status == 200, answer.response.text
+    assert [item["id"] for item in answer.json["items"]] == [first]
+    assert answer.headers["Campshub-Freshness"] == "unverified"
 
 
 def test_a_standby_at_the_primarys_address_is_noticed_and_its_answers_are_marked(stack, misled, writer):
