@@ -22,6 +22,7 @@ STUDENT_STATUSES = ("lead", "active", "inactive", "alumni", "suspended")
 GROUP_KINDS = ("class", "batch", "camp", "course")
 GROUP_STATUSES = ("draft", "active", "archived")
 ENROLMENT_STATUSES = ("pending", "active", "withdrawn", "completed")
+ENROLLED_DAYS = "daterange(begins_on, CASE WHEN status = 'completed' THEN ends_on ELSE ends_on + 1 END)"
 
 
 class Student(TenantBase, ClientMade):
@@ -125,7 +126,10 @@ class GroupTrainer(TenantBase):
 
 
 class Enrolment(TenantBase, ClientMade):
-    """A student's time in a group; both dates are days in it, no end means that it goes on."""
+    """A student's time in a group; both dates are days in it, no end means that it goes on.
+
+    Who has left, left on a date. A withdrawn enrolment whose end lies before its beginning never began.
+    """
 
     __tablename__ = "enrolments"
     __tag__ = "enrolments"
@@ -133,12 +137,14 @@ class Enrolment(TenantBase, ClientMade):
         tenant_foreign_key("student_id", "students"),
         tenant_foreign_key("group_id", "groups"),
         CheckConstraint(f"status IN {ENROLMENT_STATUSES}", name="status"),
-        CheckConstraint("ends_on IS NULL OR ends_on >= begins_on", name="ends_after_begin"),
+        CheckConstraint("ends_on IS NULL OR ends_on >= begins_on OR status = 'withdrawn'", name="ends_after_begin"),
+        CheckConstraint("ends_on IS NOT NULL OR status NOT IN ('withdrawn', 'completed')", name="left_with_end"),
+        # A student may enrol again on the last day of what they completed.
         ExcludeConstraint(
             ("organization_id", "="),
             ("student_id", "="),
             ("group_id", "="),
-            (text("daterange(begins_on, ends_on, '[]')"), "&&"),
+            (text(ENROLLED_DAYS), "&&"),
             where=text("status IN ('active', 'completed')"),
             using="gist",
             name="ex_enrolments_overlap",

@@ -17,7 +17,7 @@ from campshub.core.http.pagination import Page, PageRequest
 from campshub.core.http.problems import NotFound
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.models import Enrolment, Student
-from campshub.students.queries import groups
+from campshub.students.queries.in_group import enrolled_on, still_there
 
 # What is told of a mark within its register.
 MARK = (
@@ -85,12 +85,12 @@ def _shown(principal: Principal, *, page: PageRequest, session_id: UUID, group_i
             Student.given_name,
             Student.family_name,
             Student.preferred_name,
-            people.c.is_on_roster,
+            and_(people.c.is_on_roster, still_there(on)).label("is_on_roster"),
             _mark(on, session_id).label("mark"),
         )
         .select_from(people)
         .join(Student, and_(Student.organization_id == principal.organization_id, Student.id == people.c.student_id))
-        .where(visible_to(principal, Student), or_(Student.deleted_at.is_(None), people.c.is_named))
+        .where(visible_to(principal, Student), or_(still_there(on), people.c.is_named))
     )
     return page.ordered(rows, order=(Student.sort_name, Student.id))
 
@@ -158,7 +158,7 @@ def _markable(principal: Principal, group: Any, on: Any, student_ids: Sequence[U
         roster = roster.where(Enrolment.student_id.in_(select(named.c.student_id)))
     people = _people(roster.limit(MOST_ON_ROSTER).subquery("roster"), named)
     return (
-        select(Student.id.label("student_id"), people.c.is_on_roster)
+        select(Student.id.label("student_id"), and_(people.c.is_on_roster, still_there(on)).label("is_on_roster"))
         .select_from(people)
         .join(Student, and_(Student.organization_id == principal.organization_id, Student.id == people.c.student_id))
         .where(visible_to(principal, Student), Student.deleted_at.is_(None))
@@ -201,12 +201,10 @@ def _people(roster: Any, named: Any) -> Any:
 
 
 def _roster(principal: Principal, group: Any, on: Any) -> Any:
-    """Return the statement of who was in a group on a date."""
+    """Return the statement of who was enrolled in a group on a date; the student's part of it follows their join."""
     return (
         select(Enrolment.student_id)
-        .where(
-            Enrolment.organization_id == principal.organization_id, Enrolment.group_id == group, groups.on_roster(on)
-        )
+        .where(Enrolment.organization_id == principal.organization_id, Enrolment.group_id == group, enrolled_on(on))
         .distinct()
     )
 

@@ -1,7 +1,8 @@
 """Who sees which sessions and records: trainers those of their groups, clients their own.
 
-Open gym is the whole place's: trainers see it, and in it the records of the students whom they see. What all of its
-marks add up to is for those who see the whole organization.
+Clients see their groups' sessions of the days on which they are in the group. Open gym is the whole place's: trainers
+see it, and in it the records of the students whom they see. What all of its marks add up to is for those who see the
+whole organization.
 """
 
 from typing import Any
@@ -22,11 +23,10 @@ from campshub.attendance.models import (
 from campshub.core.security.permissions import Scope
 from campshub.core.security.principal import Principal, everyone_sees, shared_with_platform, visibility, visible_to
 from campshub.students.models import Enrolment, GroupTrainer, Student
+from campshub.students.queries.in_group import enrolled_on, ever_enrolled, not_left
 from campshub.students.queries.visibility import own_student_ids, trained_groups
 
 shared_with_platform(AttendanceCode)
-
-_MEMBER = ("pending", "active", "completed")
 
 
 def _trained(principal: Principal) -> Select[UUID]:
@@ -44,13 +44,18 @@ def _trainers_sessions(principal: Principal) -> ColumnElement[bool]:
 
 @visibility(AttendanceSession, Scope.OWN)
 def _own_groups_sessions(principal: Principal) -> ColumnElement[bool]:
-    return AttendanceSession.group_id.in_(
-        select(Enrolment.group_id).where(
-            Enrolment.organization_id == principal.organization_id,
-            Enrolment.student_id.in_(_oneself(principal)),
-            Enrolment.status.in_(_MEMBER),
-        )
+    own = and_(Enrolment.organization_id == principal.organization_id, Enrolment.student_id.in_(_oneself(principal)))
+    that_day = exists(
+        select(1)
+        .select_from(Enrolment)
+        .join(Student, and_(Student.organization_id == Enrolment.organization_id, Student.id == Enrolment.student_id))
+        .where(own_student_ids(principal), Enrolment.organization_id == principal.organization_id)
+        .where(Enrolment.group_id == AttendanceSession.group_id, enrolled_on(AttendanceSession.local_date))
+        .where(not_left(AttendanceSession.local_date))
+        .correlate(AttendanceSession)
     )
+    # Their groups by themselves as well, so that the sessions of other groups need not be read.
+    return and_(AttendanceSession.group_id.in_(select(Enrolment.group_id).where(own, ever_enrolled())), that_day)
 
 
 @visibility(AttendanceRecord, Scope.GROUPS)

@@ -5,7 +5,7 @@ names. The decorators only mark (``marks``); ``Blueprint.route`` compiles them.
 """
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, ClassVar, TypeVar
 
 import flask_smorest
@@ -32,6 +32,11 @@ class Resource(MethodView):
     now: datetime
     if_match: int | None
     platform: Platform
+
+    @property
+    def today(self) -> date:
+        """The organization's own calendar date at the time of the request."""
+        return self.principal.today(self.now)
 
     def dispatch_request(self, **path: Any) -> Response:
         """Answer one request."""

@@ -23,7 +23,7 @@ _MARK = AttendanceRecord
 
 @kind
 class AbsentToday(Kind):
-    """The absent and the excused of one day."""
+    """The absent and the excused of one day, for calling them: without deleted students."""
 
     name, title = "absent_today", "Absent"
     permissions = frozenset({Permission.ATTENDANCE_READ, Permission.GROUPS_READ, Permission.STUDENTS_READ})
@@ -34,7 +34,7 @@ class AbsentToday(Kind):
     def subject(self, session: Session, principal: Principal, given: Given) -> list[str]:
         """Return the group, where one is given, and the date."""
         group_id = given.id("group_id")
-        lines = [groups.get_group(session, principal, group_id)["name"]] if group_id else []
+        lines = [groups.get_group(session, principal, group_id, on=given.on)["name"]] if group_id else []
         return [*lines, f"{given.on}"]
 
     def columns(self, given: Given) -> Sequence[Column]:

@@ -26,7 +26,7 @@ class AttendanceRecords(Kind):
         """Return the group, the student, and the dates."""
         lines = []
         if (group_id := given.id("group_id")) is not None:
-            lines.append(groups.get_group(session, principal, group_id)["name"])
+            lines.append(groups.get_group(session, principal, group_id, on=given.last)["name"])
         if (student_id := given.id("student_id")) is not None:
             lines.append(full_name(students.get_student(session, principal, student_id)))
         return [*lines, f"{given.first} to {given.last}"]

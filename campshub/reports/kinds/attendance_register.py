@@ -1,11 +1,11 @@
-"""The register of a group: a line for each member, a column for each day, and what the marks add up to."""
+"""The register of a group: a line for each person, a column for each day, and what the marks add up to."""
 
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import exists, or_, select, tuple_
+from sqlalchemy import and_, select, tuple_, union
 
 from campshub.attendance.models import AttendanceRecord
 from campshub.core.db.session import Session
@@ -15,6 +15,7 @@ from campshub.reports.document import Column, Is, Row
 from campshub.reports.kinds import Figures, Given, Kind, Part, full_name, group, kind, marks
 from campshub.students.models import Enrolment, Student
 from campshub.students.queries import groups
+from campshub.students.queries.in_group import in_group_during
 
 _WEEKDAYS = "MTWTFSS"
 
@@ -33,7 +34,7 @@ class AttendanceRegister(Kind):
 
     def subject(self, session: Session, principal: Principal, given: Given) -> list[str]:
         """Return the group's name and its dates."""
-        found = groups.get_group(session, principal, given.group_id)
+        found = groups.get_group(session, principal, given.group_id, on=given.last)
         return [f"{found['name']} ({found['code']})", f"{given.first} to {given.last}"]
 
     def columns(self, given: Given) -> Sequence[Column]:
@@ -66,23 +67,22 @@ class AttendanceRegister(Kind):
         return marks.legend(session, principal)
 
     def _members(self, principal: Principal, given: Given, after: Sequence[Any] | None) -> Any:
-        """Return the statement of who was in the group on any of the days, or was marked in it."""
-        enrolled = exists(
-            select(1)
-            .select_from(Enrolment)
-            .where(
-                visible_to(principal, Enrolment),
-                Enrolment.group_id == given.group_id,
-                Enrolment.student_id == Student.id,
-                Enrolment.begins_on <= given.last,
-                or_(Enrolment.ends_on.is_(None), Enrolment.ends_on >= given.first),
-                Enrolment.status.in_(("active", "completed", "withdrawn")),
+        """Return the statement of everyone who was in the group on any of the days, or has a mark in it.
+
+        Who has a mark is listed although they were deleted or have never been in the group, as in the register.
+        """
+        enrolled = (
+            select(Enrolment.student_id)
+            .join(
+                Student, and_(Student.organization_id == Enrolment.organization_id, Student.id == Enrolment.student_id)
             )
-            .correlate(Student)
+            .where(visible_to(principal, Enrolment), Enrolment.group_id == given.group_id)
+            .where(in_group_during(given.first, given.last))
         )
+        people = union(enrolled, _marks(principal, given, AttendanceRecord.student_id))
         rows = (
             select(Student.id, Student.code, Student.given_name, Student.family_name, Student.sort_name)
-            .where(visible_to(principal, Student), Student.deleted_at.is_(None), enrolled)
+            .where(visible_to(principal, Student), Student.id.in_(people))
             .where(groups.is_there(principal, given.group_id))
             .order_by(Student.sort_name, Student.id)
             .limit(self.at_once)
@@ -92,14 +92,19 @@ class AttendanceRegister(Kind):
         return rows
 
 
-def _marks_of(principal: Principal, given: Given, student_ids: Sequence[UUID]) -> Any:
+def _marks(principal: Principal, given: Given, *columns: Any) -> Any:
     mark = AttendanceRecord
     return (
-        select(mark.student_id, mark.local_date, mark.code, mark.counts_as, mark.in_rate)
-        .where(visible_to(principal, mark), mark.group_id == given.group_id, mark.student_id.in_(student_ids))
+        select(*columns)
+        .where(visible_to(principal, mark), mark.group_id == given.group_id)
         .where(mark.local_date >= given.first, mark.local_date <= given.last)
-        .order_by(mark.local_date, mark.id)
     )
+
+
+def _marks_of(principal: Principal, given: Given, student_ids: Sequence[UUID]) -> Any:
+    mark = AttendanceRecord
+    found = _marks(principal, given, mark.student_id, mark.local_date, mark.code, mark.counts_as, mark.in_rate)
+    return found.where(mark.student_id.in_(student_ids)).order_by(mark.local_date, mark.id)
 
 
 def _row(given: Given, person: Any, found: Sequence[Any]) -> Row:

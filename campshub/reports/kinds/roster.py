@@ -13,6 +13,7 @@ from campshub.reports.document import Column, Is
 from campshub.reports.kinds import Figures, Given, Kind, Part, full_name, group, kind
 from campshub.students.models import Enrolment, Student
 from campshub.students.queries import groups
+from campshub.students.queries.in_group import in_group, is_latest
 
 
 @kind
@@ -27,7 +28,7 @@ class Roster(Kind):
 
     def subject(self, session: Session, principal: Principal, given: Given) -> list[str]:
         """Return the group's name and the date."""
-        found = groups.get_group(session, principal, given.group_id)
+        found = groups.get_group(session, principal, given.group_id, on=given.on)
         return [f"{found['name']} ({found['code']})", f"{given.on}"]
 
     def columns(self, given: Given) -> Sequence[Column]:
@@ -72,8 +73,8 @@ class Roster(Kind):
                 Student,
                 and_(Student.organization_id == Enrolment.organization_id, Student.id == Enrolment.student_id),
             )
-            .where(visible_to(principal, Enrolment), visible_to(principal, Student), Student.deleted_at.is_(None))
-            .where(Enrolment.group_id == given.group_id, groups.on_roster(given.on))
+            .where(visible_to(principal, Enrolment), visible_to(principal, Student))
+            .where(Enrolment.group_id == given.group_id, in_group(given.on), is_latest(given.on))
             .where(groups.is_there(principal, given.group_id))
             .order_by(Student.sort_name, Student.id)
             .limit(self.at_once)

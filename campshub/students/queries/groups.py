@@ -15,6 +15,7 @@ from campshub.core.http.problems import NotFound
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.models import Enrolment, Group, GroupTrainer, Student
 from campshub.students.queries import visibility as _rules  # noqa: F401 - who sees what is registered there
+from campshub.students.queries.in_group import in_group, is_latest
 
 COLUMNS = (
     Group.id,
@@ -55,15 +56,6 @@ ROSTER_COLUMNS = (
 _NONE: Any = literal_column("'[]'::json")
 
 
-def on_roster(on: date) -> ColumnElement[bool]:
-    """Return the condition that an enrolment stands on the roster of a date: whoever was in the group that day."""
-    return and_(
-        Enrolment.begins_on <= on,
-        or_(Enrolment.ends_on.is_(None), Enrolment.ends_on >= on),
-        Enrolment.status.in_(("active", "completed", "withdrawn")),
-    )
-
-
 def list_groups(
     session: Session,
     principal: Principal,
@@ -100,24 +92,24 @@ def _listed(
     return page.ordered(rows, order=orders[page.sort or "name"])
 
 
-def get_group(session: Session, principal: Principal, group_id: UUID) -> dict[str, Any]:
-    """Return one group with its trainers and the number of its active enrolments.
+def get_group(session: Session, principal: Principal, group_id: UUID, *, on: date) -> dict[str, Any]:
+    """Return one group with its trainers and the number of students who are in it on a date.
 
     :raises NotFound: the principal sees no such group.
     """
-    row = session.execute(_one(principal, group_id=group_id)).one_or_none()
+    row = session.execute(_one(principal, group_id=group_id, on=on)).one_or_none()
     if row is None:
         raise NotFound
     return dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
 
 
 @prepared
-def _one(principal: Principal, *, group_id: UUID) -> AnySelect:
+def _one(principal: Principal, *, group_id: UUID, on: date) -> AnySelect:
     enrolled = (
-        select(func.count())
+        select(func.count(Enrolment.student_id.distinct()))
         .select_from(Enrolment)
-        .where(Enrolment.organization_id == Group.organization_id, Enrolment.group_id == Group.id)
-        .where(Enrolment.status == "active")
+        .join(Student, and_(Student.organization_id == Enrolment.organization_id, Student.id == Enrolment.student_id))
+        .where(Enrolment.organization_id == Group.organization_id, Enrolment.group_id == Group.id, in_group(on))
         .scalar_subquery()
     )
     trainers = (
@@ -156,7 +148,7 @@ def _enrolments(principal: Principal, *, group_id: UUID, status: Any, page: Page
 
 
 def roster(session: Session, principal: Principal, group_id: UUID, *, on: date, page: PageRequest) -> Page:
-    """List who was in a group on a date, by name.
+    """List who was in a group on a date, by name, each person once.
 
     :raises NotFound: the principal sees no such group.
     """
@@ -172,8 +164,8 @@ def _roster(principal: Principal, *, group_id: UUID, on: date, page: PageRequest
         select(*page.choose(ROSTER_COLUMNS))
         .select_from(Enrolment)
         .join(Student, and_(Student.organization_id == Enrolment.organization_id, Student.id == Enrolment.student_id))
-        .where(visible_to(principal, Enrolment), visible_to(principal, Student), Student.deleted_at.is_(None))
-        .where(Enrolment.group_id == group_id, on_roster(on), is_there(principal, group_id))
+        .where(visible_to(principal, Enrolment), visible_to(principal, Student))
+        .where(Enrolment.group_id == group_id, in_group(on), is_latest(on), is_there(principal, group_id))
     )
     return page.ordered(rows, order=(Student.sort_name, Student.id, Enrolment.id))
 

@@ -1,6 +1,7 @@
 """Reads of students."""
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from campshub.core.security.principal import Principal, visible_to
 from campshub.students import names
 from campshub.students.models import Enrolment, Student
 from campshub.students.queries import visibility as _rules  # noqa: F401 - who sees what is registered there
+from campshub.students.queries.in_group import enrolled_on, in_group, still_there
 
 # What lists show, in the order of the schema; everything else stays in the database.
 LISTED_COLUMNS = (
@@ -85,19 +87,19 @@ def _conditions(principal: Principal, filters: Mapping[str, Any]) -> list[Column
     if filters["joined_to"] is not None:
         found.append(Student.joined_on <= filters["joined_to"])
     if filters["group_id"] is not None:
-        found.append(_in_group(principal, filters["group_id"]))
+        found.append(_of_group(principal, filters["group_id"], filters["on"]))
     return found
 
 
-def _in_group(principal: Principal, group_id: UUID) -> ColumnElement[bool]:
-    return exists(
+def _of_group(principal: Principal, group_id: UUID, on: date) -> ColumnElement[bool]:
+    return still_there(on) & exists(
         select(1)
         .select_from(Enrolment)
         .where(
             and_(Enrolment.organization_id == Student.organization_id, Enrolment.student_id == Student.id),
             visible_to(principal, Enrolment),
             Enrolment.group_id == group_id,
-            Enrolment.status == "active",
+            enrolled_on(on),
         )
         .correlate(Student)
     )
@@ -140,8 +142,8 @@ def _medical_note(principal: Principal, *, student_id: UUID) -> AnySelect:
     )
 
 
-def statistics(session: Session, principal: Principal) -> dict[str, Any]:
-    """Return the numbers of students, by status and by the month in which they joined."""
+def statistics(session: Session, principal: Principal, *, on: date) -> dict[str, Any]:
+    """Return the numbers of students: by status, by month of joining, and in each group on a date."""
     counted = session.execute(_counted(principal)).all()
     by_status: dict[str, int] = {}
     by_month: dict[str, int] = {}
@@ -153,7 +155,7 @@ def statistics(session: Session, principal: Principal) -> dict[str, Any]:
         "total": sum(by_status.values()),
         "by_status": [{"status": status, "count": count} for status, count in sorted(by_status.items())],
         "by_month": [{"month": m, "count": count} for m, count in sorted(by_month.items())],
-        "by_group": _by_group(session, principal),
+        "by_group": _by_group(session, principal, on),
     }
 
 
@@ -167,18 +169,18 @@ def _counted(principal: Principal) -> AnySelect:
     )
 
 
-def _by_group(session: Session, principal: Principal) -> list[dict[str, Any]]:
-    rows = session.execute(_in_groups(principal))
+def _by_group(session: Session, principal: Principal, on: date) -> list[dict[str, Any]]:
+    rows = session.execute(_in_groups(principal, on=on))
     return [{"group_id": row.group_id, "count": row.students} for row in rows]
 
 
 @prepared
-def _in_groups(principal: Principal) -> AnySelect:
+def _in_groups(principal: Principal, *, on: date) -> AnySelect:
+    students = func.count(Enrolment.student_id.distinct())
     return (
-        select(Enrolment.group_id, func.count().label("students"))
+        select(Enrolment.group_id, students.label("students"))
         .join(Student, and_(Student.organization_id == Enrolment.organization_id, Student.id == Enrolment.student_id))
-        .where(visible_to(principal, Student), Student.deleted_at.is_(None), Enrolment.status == "active")
-        .where(visible_to(principal, Enrolment))
+        .where(visible_to(principal, Student), visible_to(principal, Enrolment), in_group(on))
         .group_by(Enrolment.group_id)
-        .order_by(func.count().desc(), Enrolment.group_id)
+        .order_by(students.desc(), Enrolment.group_id)
     )

@@ -1,13 +1,14 @@
 """Who sees which students and groups: trainers those of their groups, clients themselves."""
 
-from sqlalchemy import ColumnElement, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, and_, exists, func, select
 
 from campshub.core.security.permissions import Scope
 from campshub.core.security.principal import Principal, visibility
 from campshub.students.models import Enrolment, Group, GroupTrainer, Student
+from campshub.students.queries.in_group import enrolled_during, ever_enrolled, not_left
 
+# Trainers see those of today, of a month ago and of the month to come; by the date in UTC, so a day more or less.
 GRACE_DAYS = 31
-_PRESENT = ("active", "completed")
 
 
 def trained_groups(principal: Principal) -> ColumnElement[bool]:
@@ -25,7 +26,9 @@ def own_student_ids(principal: Principal) -> ColumnElement[bool]:
 
 @visibility(Student, Scope.GROUPS)
 def _trainers_students(principal: Principal) -> ColumnElement[bool]:
-    return exists(
+    first, last = func.current_date() - GRACE_DAYS, func.current_date() + GRACE_DAYS
+    # Deleted students too: lists of deleted students and undelete apply this rule, other reads leave them out.
+    return not_left(first) & exists(
         select(1)
         .select_from(Enrolment)
         .join(
@@ -39,10 +42,7 @@ def _trainers_students(principal: Principal) -> ColumnElement[bool]:
             trained_groups(principal),
             Enrolment.organization_id == Student.organization_id,
             Enrolment.student_id == Student.id,
-            Enrolment.status.in_(_PRESENT),
-            # Those of today, of a month ago, and of the month to come; whoever left long ago is nobody's student.
-            Enrolment.begins_on <= func.current_date() + GRACE_DAYS,
-            or_(Enrolment.ends_on.is_(None), Enrolment.ends_on >= func.current_date() - GRACE_DAYS),
+            enrolled_during(first, last),
         )
         .correlate(Student)
     )
@@ -72,7 +72,7 @@ def _own_groups(principal: Principal) -> ColumnElement[bool]:
         .where(
             own_student_ids(principal),
             Enrolment.group_id == Group.id,
-            Enrolment.status.in_(("pending", *_PRESENT)),
+            ever_enrolled(),
         )
         .correlate(Group)
     )

@@ -11,6 +11,7 @@ from campshub.core.security.permissions import Permission
 from campshub.students.queries import groups as queries
 from campshub.students.schemas import groups as schemas
 from campshub.students.service import groups as service
+from campshub.students.service import places
 
 groups = Blueprint("groups", __name__, url_prefix="/api/groups", description="Classes, batches, camps and courses.")
 
@@ -33,7 +34,7 @@ class Groups(Resource):
     def post(self, **given: Any) -> Any:
         """Create a group."""
         group_id, made = service.create(self.session, self.principal, **given)
-        return queries.get_group(self.session, self.principal, group_id), 201 if made else 200
+        return queries.get_group(self.session, self.principal, group_id, on=self.today), 201 if made else 200
 
 
 @groups.route("/<uuid:group_id>/")
@@ -45,7 +46,7 @@ class OneGroup(Resource):
     @groups.answers(schemas.GroupWholeOut)
     def get(self, group_id: UUID) -> Any:
         """Show a group."""
-        return queries.get_group(self.session, self.principal, group_id)
+        return queries.get_group(self.session, self.principal, group_id, on=self.today)
 
     @needs(Permission.GROUPS_WRITE)
     @groups.body(schemas.GroupPatch)
@@ -53,7 +54,7 @@ class OneGroup(Resource):
     def patch(self, group_id: UUID, **changes: Any) -> Any:
         """Change a group."""
         service.change(self.session, self.principal, group_id=group_id, expected=self.if_match, **changes)
-        return queries.get_group(self.session, self.principal, group_id)
+        return queries.get_group(self.session, self.principal, group_id, on=self.today)
 
     @needs(Permission.GROUPS_WRITE)
     @groups.answers(None)
@@ -71,7 +72,7 @@ class GroupUndelete(Resource):
     def post(self, group_id: UUID) -> Any:
         """Bring a deleted group back."""
         service.undelete(self.session, self.principal, group_id=group_id)
-        return queries.get_group(self.session, self.principal, group_id)
+        return queries.get_group(self.session, self.principal, group_id, on=self.today)
 
 
 @groups.route("/<uuid:group_id>/roster/")
@@ -84,8 +85,7 @@ class Roster(Resource):
     @groups.answers_page(schemas.RosterRowOut, sorts=("name",))
     def get(self, group_id: UUID, *, on: date | None, page: Any) -> Any:
         """List who is in a group on a date."""
-        on = on or self.principal.today(self.now)
-        return queries.roster(self.session, self.principal, group_id, on=on, page=page)
+        return queries.roster(self.session, self.principal, group_id, on=on or self.today, page=page)
 
 
 @groups.route("/<uuid:group_id>/enrolments/")
@@ -105,7 +105,7 @@ class Enrolments(Resource):
     @groups.answers(
         schemas.EnrolmentOut,
         status=201,
-        raises=(NotFound, IdTaken, UnknownReference, service.GroupFull, service.AlreadyEnrolled),
+        raises=(NotFound, IdTaken, UnknownReference, places.GroupClosed, places.GroupFull, service.AlreadyEnrolled),
     )
     def post(self, group_id: UUID, **given: Any) -> Any:
         """Enrol a student."""
@@ -126,10 +126,16 @@ class OneEnrolment(Resource):
 
     @needs(Permission.GROUPS_WRITE)
     @groups.body(schemas.EnrolmentPatch)
-    @groups.answers(schemas.EnrolmentOut, raises=(service.GroupFull, service.AlreadyEnrolled))
+    @groups.answers(schemas.EnrolmentOut, raises=(places.GroupClosed, places.GroupFull, service.AlreadyEnrolled))
     def patch(self, group_id: UUID, enrolment_id: UUID, **changes: Any) -> Any:
-        """Change an enrolment's days or status."""
+        """Change an enrolment's days or status; leaving without a last day is leaving today."""
         expected, principal = self.if_match, self.principal
         return service.change_enrolment(
-            self.session, principal, group_id=group_id, enrolment_id=enrolment_id, expected=expected, **changes
+            self.session,
+            principal,
+            group_id=group_id,
+            enrolment_id=enrolment_id,
+            expected=expected,
+            today=self.today,
+            **changes,
         )

@@ -26,7 +26,7 @@ class Students(Resource):
     @students.answers_page(schemas.StudentBriefOut, sorts=("name", "code", "created", "relevance"))
     def get(self, *, page: Any, **filters: Any) -> Any:
         """List students."""
-        return queries.list_students(self.session, self.principal, page=page, **filters)
+        return queries.list_students(self.session, self.principal, page=page, on=self.today, **filters)
 
     @needs(Permission.STUDENTS_WRITE)
     @students.body(schemas.StudentIn)
@@ -58,7 +58,7 @@ class StudentStatistics(Resource):
     @students.answers(schemas.StudentStatisticsOut)
     def get(self) -> Any:
         """Count students by status, group and month of joining."""
-        return queries.statistics(self.session, self.principal)
+        return queries.statistics(self.session, self.principal, on=self.today)
 
 
 @students.route("/<uuid:student_id>/")

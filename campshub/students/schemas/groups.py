@@ -71,9 +71,9 @@ class GroupTrainerOut(fields.Out):
 
 
 class GroupWholeOut(GroupOut):
-    """A group with its trainers and the number of its active enrolments."""
+    """A group with its trainers and the number of students who are in it today."""
 
-    enrolled = ma.Integer(required=True)
+    enrolled = ma.Integer(required=True, metadata={"description": "Students who are in the group today."})
     trainers = ma.List(ma.Nested(GroupTrainerOut), required=True)
 
 
@@ -91,7 +91,13 @@ class EnrolmentPatch(fields.In):
     """What changes in an enrolment."""
 
     begins_on = fields.LocalDate()
-    ends_on = fields.LocalDate(allow_none=True)
+    ends_on = fields.LocalDate(
+        allow_none=True,
+        metadata={
+            "description": "The last day. If the status becomes withdrawn or completed and no day is sent: today, or"
+            " the end that is known if it is earlier. A withdrawn enrolment that ends before it begins never began."
+        },
+    )
     status = fields.Text(one_of=ENROLMENT_STATUSES)
 
 

@@ -119,7 +119,7 @@ class StudentFilter(fields.Filter):
 
     q = fields.Text(load_default=None, most=100, metadata={"description": "Part of a name or code; forgives a typo."})
     status = fields.Text(load_default=None, one_of=STUDENT_STATUSES)
-    group_id = fields.Id(load_default=None, metadata={"description": "With an active enrolment in this group."})
+    group_id = fields.Id(load_default=None, metadata={"description": "In this group today."})
     tag = fields.Text(load_default=None, most=64)
     joined_from = fields.LocalDate(load_default=None)
     joined_to = fields.LocalDate(load_default=None)
@@ -178,7 +178,7 @@ class MonthCountOut(fields.Out):
 
 
 class GroupCountOut(fields.Out):
-    """Students who are active in one group."""
+    """Students who are in one group today."""
 
     group_id = fields.Id(required=True)
     count = ma.Integer(required=True)

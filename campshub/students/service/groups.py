@@ -1,11 +1,12 @@
 """Creating and changing groups, their trainers, and who is enrolled."""
 
-from collections.abc import Sequence
-from datetime import date, datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import or_, select
 
 from campshub.accounts.models import Membership, OwnRole
 from campshub.core.db.base import new_id
@@ -17,9 +18,11 @@ from campshub.core.http.problems import Conflict, FieldError, Invalid, UnknownRe
 from campshub.core.security.permissions import Role, Scope
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.models import Enrolment, Group, GroupTrainer, Student
+from campshub.students.service import places
 
 # Nobody else can be given a group to train.
 _TRAINING_ROLES = (Role.TRAINER.value, Role.ADMIN.value, Role.SUPERADMIN.value)
+_LEFT = ("withdrawn", "completed")
 
 
 class GroupCodeTaken(Conflict):
@@ -49,17 +52,19 @@ class EnrolmentEndsBeforeBegin(EndsBeforeBegin):
     constraint = "ck_enrolments_ends_after_begin"
 
 
+class EndRequired(Invalid):
+    """Who has left a group has a last day in it."""
+
+    code = "end_required"
+    constraint = "ck_enrolments_left_with_end"
+    pointer = "/ends_on"
+
+
 class AlreadyEnrolled(Conflict):
     """The student is in this group on some of these days already."""
 
     code = "already_enrolled"
     constraint = "ex_enrolments_overlap"
-
-
-class GroupFull(Conflict):
-    """The group is full; with the status "pending" the student waits for a place."""
-
-    code = "group_full"
 
 
 def create(
@@ -175,7 +180,8 @@ def enrol(
 
     :raises NotFound: the principal sees no such group.
     :raises UnknownReference: the principal sees no such student.
-    :raises GroupFull: no place is left.
+    :raises GroupClosed: the group is archived, or a date lies outside its term.
+    :raises GroupFull: no place is left on one of the days.
     :raises AlreadyEnrolled: the student is in the group on some of these days.
     """
     group = lock(session, principal, Group, group_id, Group.deleted_at.is_(None))
@@ -192,8 +198,7 @@ def enrol(
         return present, False
     if not _sees_student(session, principal, student_id):
         raise UnknownReference.at("/student_id", "unknown_reference", "No such student.")
-    if status == "active":
-        _need_place(session, group)
+    places.require(session, group, student_id, before=None, after=places.Term(status, begins_on, ends_on))
     enrolment = Enrolment(id=id or new_id(), **values, fingerprint=print_)
     session.add(enrolment)
     session.flush()
@@ -207,22 +212,43 @@ def change_enrolment(
     group_id: UUID,
     enrolment_id: UUID,
     expected: int | None,
+    today: date,
     **changes: Any,
 ) -> Enrolment:
     """Change an enrolment's days or status.
 
     :raises NotFound: the principal sees no such enrolment in the group.
-    :raises GroupFull: it would become active, and no place is left.
+    :raises GroupClosed: it gains days, and the group is archived or a date lies outside its term.
+    :raises GroupFull: it gains days, and no place is left on one of them.
     """
     group = lock(session, principal, Group, group_id, Group.deleted_at.is_(None))
     own = Enrolment.group_id == group_id
     enrolment = lock(session, principal, Enrolment, enrolment_id, own, expected=expected)
-    if changes.get("status") == "active" and enrolment.status != "active":
-        _need_place(session, group)
+    changes = _implied_end(enrolment, changes, today) | changes
+    before = places.Term(enrolment.status, enrolment.begins_on, enrolment.ends_on)
+    places.require(session, group, enrolment.student_id, before=before, after=replace(before, **changes))
     for name, value in changes.items():
         setattr(enrolment, name, value)
     session.flush()
     return enrolment
+
+
+def _implied_end(enrolment: Enrolment, changes: Mapping[str, Any], today: date) -> dict[str, date | None]:
+    """Return the end that a new status implies where the caller names none.
+
+    Leaving ends an enrolment today unless it has ended before. One that was pending has had no day, so that its end
+    lies before its beginning. One that is taken up again goes on.
+    """
+    status = changes.get("status", enrolment.status)
+    has_left, leaves = enrolment.status in _LEFT, status in _LEFT
+    if has_left == leaves:
+        return {}
+    if has_left:
+        return {"ends_on": None}
+    ends_on = min(enrolment.ends_on or today, today)
+    if enrolment.status == "pending" and status == "withdrawn":
+        ends_on = min(ends_on, changes.get("begins_on", enrolment.begins_on) - timedelta(days=1))
+    return {"ends_on": ends_on}
 
 
 def _sees_student(session: Session, principal: Principal, student_id: UUID) -> bool:
@@ -230,16 +256,3 @@ def _sees_student(session: Session, principal: Principal, student_id: UUID) -> b
         visible_to(principal, Student), Student.id == student_id, Student.deleted_at.is_(None)
     )
     return session.scalar(seen) is not None
-
-
-def _need_place(session: Session, group: Group) -> None:
-    if group.capacity is None:
-        return
-    taken = session.scalar(
-        select(func.count())
-        .select_from(Enrolment)
-        .where(Enrolment.organization_id == group.organization_id, Enrolment.group_id == group.id)
-        .where(Enrolment.status == "active", or_(Enrolment.ends_on.is_(None), Enrolment.ends_on >= func.current_date()))
-    )
-    if (taken or 0) >= group.capacity:
-        raise GroupFull

@@ -1,0 +1,81 @@
+"""In the group on a day: one definition for rosters, counts, filters, capacity, reports, marking and visibility.
+
+A student is in a group on day D when an enrolment in it is active, withdrawn or completed, ``begins_on`` <= D <=
+``ends_on`` (or no end), the student is not deleted, and ``left_on`` is null or >= D. A pending enrolment never counts,
+and one that was withdrawn before it began has no day.
+"""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, exists, or_, select, tuple_
+from sqlalchemy.orm import aliased
+
+from campshub.students.models import Enrolment, Student
+
+COUNTED = ("active", "withdrawn", "completed")
+
+
+def in_group(on: Any) -> ColumnElement[bool]:
+    """Return the condition that an enrolment puts its student, who is joined, in the group on a date."""
+    return and_(enrolled_on(on), still_there(on))
+
+
+def in_group_during(first: Any, last: Any) -> ColumnElement[bool]:
+    """Return the condition that an enrolment puts its student, who is joined, in the group on a day of a period.
+
+    No ``last`` means a period without an end.
+    """
+    left = or_(Student.left_on.is_(None), and_(Student.left_on >= first, Student.left_on >= Enrolment.begins_on))
+    return and_(enrolled_during(first, last), Student.deleted_at.is_(None), left)
+
+
+def enrolled_on(on: Any, enrolment: Any = Enrolment) -> ColumnElement[bool]:
+    """Return the enrolment's part of the definition."""
+    return and_(
+        enrolment.status.in_(COUNTED),
+        enrolment.begins_on <= on,
+        or_(enrolment.ends_on.is_(None), enrolment.ends_on >= on),
+    )
+
+
+def enrolled_during(first: Any, last: Any) -> ColumnElement[bool]:
+    """Return the enrolment's part of the definition for a period; no ``last`` means that it has no end."""
+    ends = and_(Enrolment.ends_on >= first, Enrolment.ends_on >= Enrolment.begins_on)
+    begun = [] if last is None else [Enrolment.begins_on <= last]
+    return and_(Enrolment.status.in_(COUNTED), *begun, or_(Enrolment.ends_on.is_(None), ends))
+
+
+def ever_enrolled() -> ColumnElement[bool]:
+    """Return the enrolment's part of the definition for any day."""
+    has_days = or_(Enrolment.ends_on.is_(None), Enrolment.ends_on >= Enrolment.begins_on)
+    return and_(Enrolment.status.in_(COUNTED), has_days)
+
+
+def still_there(on: Any) -> ColumnElement[bool]:
+    """Return the student's part of the definition."""
+    return and_(Student.deleted_at.is_(None), not_left(on))
+
+
+def not_left(on: Any) -> ColumnElement[bool]:
+    """Return the condition that a student had not left the organization before a date."""
+    return or_(Student.left_on.is_(None), Student.left_on >= on)
+
+
+def is_latest(on: Any) -> ColumnElement[bool]:
+    """Return the condition that of a student's enrolments in a group on one date this one began last.
+
+    An active enrolment may overlap a withdrawn one; a roster lists each person once.
+    """
+    later = aliased(Enrolment)
+    return ~exists(
+        select(1)
+        .select_from(later)
+        .where(
+            later.organization_id == Enrolment.organization_id,
+            later.student_id == Enrolment.student_id,
+            later.group_id == Enrolment.group_id,
+            enrolled_on(on, later),
+            tuple_(later.begins_on, later.id) > tuple_(Enrolment.begins_on, Enrolment.id),
+        )
+        .correlate(Enrolment)
+    )

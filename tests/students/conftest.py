@@ -1,0 +1,63 @@
+"""Groups, and students who enrol in them."""
+
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from campshub.core.db.base import new_id
+
+
+@pytest.fixture
+def today() -> date:
+    """The organization's own date."""
+    return datetime.now(UTC).astimezone(ZoneInfo("Asia/Kolkata")).date()
+
+
+@pytest.fixture
+def group(api):
+    """Return a maker of groups."""
+    return lambda **given: api.made("/api/groups/", {"code": new_id().hex, "name": "Blue", **given})
+
+
+@pytest.fixture
+def enrol(api):
+    """Return a way to enrol a student in a group; it returns the answer."""
+
+    def enrolled(group, student, **given):
+        body = {"student_id": student["id"], "begins_on": "2026-01-10", **given}
+        body = {name: str(value) if isinstance(value, date) else value for name, value in body.items()}
+        return api.post(f"/api/groups/{group['id']}/enrolments/", body)
+
+    return enrolled
+
+
+@pytest.fixture
+def patch(api):
+    """Return a way to change an enrolment; it returns the answer."""
+
+    def changed(enrolment, **changes):
+        changes = {name: str(value) if isinstance(value, date) else value for name, value in changes.items()}
+        return api.patch(f"/api/groups/{enrolment['group_id']}/enrolments/{enrolment['id']}/", changes)
+
+    return changed
+
+
+@pytest.fixture
+def views(api):
+    """Return how many students each view of a group shows today, and the roster of a date."""
+
+    def seen(group, on=None):
+        def roster(query=""):
+            return [row["id"] for row in api.get(f"/api/groups/{group['id']}/roster/{query}").json["items"]]
+
+        counts = {row["group_id"]: row["count"] for row in api.get("/api/students/statistics/").json["by_group"]}
+        return {
+            "roster": len(roster()),
+            "on": roster(f"?on={on}") if on else None,
+            "enrolled": api.get(f"/api/groups/{group['id']}/").json["enrolled"],
+            "filter": len(api.get(f"/api/students/?group_id={group['id']}").json["items"]),
+            "statistics": counts.get(group["id"], 0),
+        }
+
+    return seen

@@ -1,0 +1,248 @@
+"""Which enrolments a group takes: a place on each of their days, in a group that is not archived, within its term."""
+
+import random
+import threading
+from datetime import date, timedelta
+
+import pytest
+
+from campshub.core.db.base import new_id
+from campshub.core.security.permissions import Role
+
+DAY = timedelta(days=1)
+
+
+def refused(answer):
+    return (answer.status, answer.problem["code"])
+
+
+def at_once(*calls):
+    """Make calls at the same moment; return their answers in order."""
+    gate, answers = threading.Barrier(len(calls)), [None] * len(calls)
+
+    def run(number, call):
+        gate.wait()
+        answers[number] = call()
+
+    threads = [threading.Thread(target=run, args=one) for one in enumerate(calls)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return answers
+
+
+@pytest.mark.parametrize(
+    ("begins_on", "ends_on", "status"),
+    [
+        ("2026-01-10", None, 409),
+        ("2026-02-28", "2026-03-01", 409),
+        ("2026-01-10", "2026-01-31", 201),
+        ("2026-02-01", "2026-02-01", 409),
+        ("2026-03-02", None, 409),  # someone comes on 1 May
+        ("2026-03-02", "2026-04-30", 201),
+        ("2026-06-01", None, 201),
+    ],
+)
+def test_each_day_of_an_enrolment_needs_a_place(group, student, enrol, begins_on, ends_on, status):
+    made = group(capacity=1)
+    enrol(made, student(), begins_on="2026-02-01", ends_on="2026-03-01")
+    enrol(made, student(), begins_on="2026-05-01", ends_on="2026-05-31")
+
+    answer = enrol(made, student(), begins_on=begins_on, ends_on=ends_on)
+
+    assert answer.status == status
+    assert status == 201 or answer.problem["code"] == "group_full"
+
+
+def test_only_who_is_in_the_group_has_a_place(api, group, student, enrol, patch):
+    made = group(capacity=1)
+    deleted, left = student(), student()
+    enrol(made, student(), status="pending")
+    enrol(made, deleted)
+    api.delete(f"/api/students/{deleted['id']}/")
+    enrol(made, left)
+    api.patch(f"/api/students/{left['id']}/", {"left_on": "2026-03-01"})
+    patch(
+        enrol(made, student(), begins_on="2026-04-01", ends_on="2026-09-01").json,
+        status="withdrawn",
+        ends_on="2026-03-31",
+    )
+
+    assert refused(enrol(made, student(), begins_on="2026-03-01")) == (409, "group_full")
+    assert enrol(made, student(), begins_on="2026-03-02").status == 201
+
+
+def test_a_person_with_overlapping_enrolments_has_one_place(group, student, enrol, patch):
+    made, someone = group(capacity=2), student()
+    patch(enrol(made, someone, ends_on="2026-06-01").json, status="withdrawn", ends_on="2026-05-01")
+
+    assert enrol(made, someone, begins_on="2026-02-01").status == 201
+    assert enrol(made, student(), begins_on="2026-03-01").status == 201
+    assert refused(enrol(made, student(), begins_on="2026-03-01")) == (409, "group_full")
+
+
+def test_a_change_needs_a_place_on_the_days_that_it_gains(api, group, student, enrol, patch):
+    made = group(capacity=1)
+    first = enrol(made, student(), begins_on="2026-02-01", ends_on="2026-03-01").json
+    second = enrol(made, student(), begins_on="2026-03-02", ends_on="2026-04-01").json
+
+    for changes in ({"ends_on": None}, {"ends_on": "2026-03-02"}):
+        assert refused(patch(first, **changes)) == (409, "group_full")
+    assert refused(patch(second, begins_on="2026-03-01")) == (409, "group_full")
+    assert patch(second, ends_on=None).status == 200
+    assert patch(second, begins_on="2026-03-05", ends_on="2026-03-20").status == 200
+    assert patch(first, ends_on="2026-03-04").status == 200
+    assert patch(second, status="withdrawn", ends_on="2026-03-10").status == 200
+    assert patch(first, begins_on="2026-01-01", ends_on="2026-03-04").status == 200
+    assert refused(patch(first, ends_on="2026-03-10")) == (409, "group_full")
+    assert refused(patch(first, begins_on="2026-02-01", ends_on=None)) == (409, "group_full")
+
+
+def test_taking_an_enrolment_up_again_needs_a_place(group, student, enrol, patch):
+    made = group(capacity=1)
+    first = enrol(made, student()).json
+    patch(first, status="withdrawn", ends_on="2026-02-01")
+    enrol(made, student(), begins_on="2026-02-02")
+
+    assert refused(patch(first, status="active")) == (409, "group_full")
+    assert patch(first, status="active", ends_on="2026-02-01").status == 200
+
+
+def test_lowering_the_capacity_removes_no_one_and_lets_no_one_in(api, group, student, enrol, patch):
+    made = group(capacity=3)
+    enrolments = [enrol(made, student()).json for _ in range(3)]
+
+    lowered = api.patch(f"/api/groups/{made['id']}/", {"capacity": 1})
+
+    assert (lowered.status, lowered.json["capacity"], lowered.json["enrolled"]) == (200, 1, 3)
+    assert refused(enrol(made, student())) == (409, "group_full")
+    for enrolment in enrolments[:2]:
+        assert patch(enrolment, ends_on="2026-05-01").status == 200
+    assert refused(enrol(made, student(), begins_on="2026-05-01")) == (409, "group_full")
+    patch(enrolments[2], ends_on="2026-05-01")
+    assert enrol(made, student(), begins_on="2026-05-02").status == 201
+
+
+def test_capacity_agrees_with_counting_day_by_day(api, sql, group, student, enrol):
+    """Random enrolments in a group of two, against a count of each day's roster by hand."""
+    chance, first = random.Random(12), date(2026, 1, 1)
+    made, people, held = group(capacity=2), [student() for _ in range(6)], []
+    outcomes = []
+    for _ in range(60):
+        begins_on = first + chance.randrange(60) * DAY
+        ends_on = begins_on + chance.randrange(25) * DAY
+        number = chance.randrange(len(people))
+        days = [begins_on + n * DAY for n in range((ends_on - begins_on).days + 1)]
+        overlaps = any(who == number and day in own for who, own in held for day in days)
+        fits = all(sum(day in own for who, own in held if who != number) < 2 for day in days)
+        expected = 201 if fits and not overlaps else 409
+        outcomes.append((expected, enrol(made, people[number], begins_on=begins_on, ends_on=ends_on).status))
+        if expected == 201:
+            held.append((number, days))
+
+    assert [real for _, real in outcomes] == [expected for expected, _ in outcomes]
+    assert {expected for expected, _ in outcomes} == {201, 409}
+
+
+def test_two_extensions_at_once_take_one_place(api, place, group, student, enrol):
+    clients = [place.someone(Role.ADMIN) for _ in range(6)]
+    made = group(capacity=1)
+    enrolments = [
+        enrol(made, student(), begins_on=date(2026, 1, 1) + n * DAY, ends_on=date(2026, 1, 1) + n * DAY).json
+        for n in range(6)
+    ]
+
+    def extend(client, enrolment):
+        address = f"/api/groups/{made['id']}/enrolments/{enrolment['id']}/"
+        return lambda: client.patch(address, {"begins_on": "2026-03-01", "ends_on": None})
+
+    answers = at_once(*(extend(*pair) for pair in zip(clients, enrolments, strict=True)))
+
+    assert sorted(answer.status for answer in answers) == [200] + [409] * 5
+    assert len(api.get(f"/api/groups/{made['id']}/roster/?on=2026-03-05").json["items"]) == 1
+
+
+@pytest.mark.parametrize("_time", range(3))
+def test_enrolling_extending_and_lowering_at_once_never_overfill(api, place, group, student, enrol, _time):
+    made = group(capacity=2)
+    ended = enrol(made, student(), ends_on="2026-02-01").json
+    address = f"/api/groups/{made['id']}/"
+    clients = [place.someone(Role.ADMIN) for _ in range(4)]
+    first, second = ({"student_id": student()["id"], "begins_on": "2026-02-01"} for _ in range(2))
+
+    lowered, *answers = at_once(
+        lambda: clients[0].patch(address, {"capacity": 1}),
+        lambda: clients[1].patch(f"{address}enrolments/{ended['id']}/", {"ends_on": None}),
+        lambda: clients[2].post(f"{address}enrolments/", first),
+        lambda: clients[3].post(f"{address}enrolments/", second),
+    )
+
+    on_roster = len(api.get(f"{address}roster/?on=2026-03-01").json["items"])
+    assert lowered.status == 200
+    assert {answer.status for answer in answers} <= {200, 201, 409}
+    assert on_roster == sum(answer.status < 300 for answer in answers)
+    assert 1 <= on_roster <= 2
+
+
+def test_an_archived_group_takes_no_one_and_lets_everyone_go(api, group, student, enrol, patch):
+    made = group()
+    present, leaving, waiting = enrol(made, student()), enrol(made, student()), enrol(made, student(), status="pending")
+    api.patch(f"/api/groups/{made['id']}/", {"status": "archived"})
+
+    for answer in (
+        enrol(made, student()),
+        enrol(made, student(), status="pending"),
+        patch(waiting.json, status="active"),
+        patch(present.json, begins_on="2026-01-01"),
+    ):
+        assert refused(answer) == (409, "group_closed")
+    assert patch(leaving.json, status="withdrawn").status == 200
+    assert refused(patch(leaving.json, status="active")) == (409, "group_closed")
+    assert patch(present.json, ends_on="2026-02-01").status == 200
+    assert refused(patch(present.json, ends_on=None)) == (409, "group_closed")
+    assert patch(waiting.json, status="withdrawn").status == 200
+
+
+@pytest.mark.parametrize(
+    ("dates", "pointers"),
+    [
+        ({"begins_on": "2026-01-31"}, {"/begins_on"}),
+        ({"begins_on": "2026-07-01"}, {"/begins_on"}),
+        ({"begins_on": "2026-02-01", "ends_on": "2026-07-01"}, {"/ends_on"}),
+        ({"begins_on": "2026-01-01", "ends_on": "2026-12-31"}, {"/begins_on", "/ends_on"}),
+        ({"begins_on": "2026-02-01", "ends_on": "2026-06-30"}, None),
+        ({"begins_on": "2026-06-30"}, None),
+    ],
+)
+def test_dates_outside_the_term_are_refused(group, student, enrol, dates, pointers):
+    made = group(begins_on="2026-02-01", ends_on="2026-06-30")
+
+    answer = enrol(made, student(), **dates)
+
+    if pointers is None:
+        assert answer.status == 201
+    else:
+        assert (answer.status, answer.problem["code"], answer.pointers) == (409, "group_closed", pointers)
+
+
+def test_a_change_stays_in_the_term(api, group, student, enrol, patch):
+    made = group(begins_on="2026-02-01", ends_on="2026-06-30")
+    enrolment = enrol(made, student(), begins_on="2026-02-01", ends_on="2026-03-01").json
+
+    assert refused(patch(enrolment, begins_on="2026-01-31")) == (409, "group_closed")
+    assert refused(patch(enrolment, ends_on="2026-07-01")) == (409, "group_closed")
+    assert patch(enrolment, ends_on=None).status == 200
+    api.patch(f"/api/groups/{made['id']}/", {"begins_on": "2026-04-01"})
+    assert patch(enrolment, ends_on="2026-06-30").status == 200  # the beginning is as it was
+    assert patch(enrolment, status="withdrawn", ends_on="2026-03-15").status == 200
+
+
+def test_a_retry_is_answered_although_the_group_has_closed(api, group, student, enrol):
+    made, someone, enrolment_id = group(capacity=1), student(), str(new_id())
+    first = enrol(made, someone, id=enrolment_id)
+    api.patch(f"/api/groups/{made['id']}/", {"status": "archived"})
+
+    again = enrol(made, someone, id=enrolment_id)
+
+    assert (first.status, again.status, again.json["id"]) == (201, 200, enrolment_id)
