@@ -13,6 +13,7 @@ from campshub.core.http.marks import cached, needs
 from campshub.core.http.problems import IdTaken, NotFound, PreconditionFailed
 from campshub.core.http.resource import Blueprint, Resource
 from campshub.core.security.permissions import Permission
+from campshub.students.service.places import GroupClosed
 
 sessions = Blueprint(
     "attendance_sessions", __name__, url_prefix="/api/attendance/sessions", description="Meetings and their registers."
@@ -20,7 +21,7 @@ sessions = Blueprint(
 group_sessions = Blueprint("group_sessions", __name__, url_prefix="/api/groups", description="A group's meetings.")
 
 _STATES = (service.SessionLocked, service.SessionCancelled)
-_UNFIT = (service.DateOutOfRange, service.SessionExists, service.EndsBeforeStart)
+_UNFIT = (service.DateOutOfRange, GroupClosed, service.SessionExists, service.EndsBeforeStart)
 
 
 @sessions.route("/")

@@ -4,11 +4,11 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, exists, literal, select
+from sqlalchemy import ColumnElement, and_, literal, select
 
 from campshub.attendance.models import AttendanceSession
 from campshub.attendance.queries import sessions as reads
-from campshub.core.db.base import new_id
+from campshub.core.db.base import AnyRow, new_id
 from campshub.core.db.prints import fingerprint
 from campshub.core.db.rows import lock
 from campshub.core.db.session import Session
@@ -16,9 +16,12 @@ from campshub.core.http.problems import Conflict, Forbidden, IdTaken, Invalid, U
 from campshub.core.security.permissions import Scope
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.models import Group
+from campshub.students.service.places import GroupClosed, require_open
 
 DAYS_BACK = 400
 DAYS_AHEAD = 60
+# What says whether a group takes a session on a date.
+_GROUP = (Group.id.label("of_group"), Group.status, Group.begins_on, Group.ends_on)
 
 
 class DateOutOfRange(Invalid):
@@ -96,19 +99,22 @@ def create(
     :raises IdTaken: the id belongs to a session that was created from something else.
     :raises UnknownGroup: the principal sees no such group.
     :raises DateOutOfRange: the date is too far away.
+    :raises GroupClosed: the group is archived, or the date lies outside its term.
     :raises SessionExists: the group has one on this date and slot.
     """
     print_ = fingerprint({**values, "group_id": group_id, "local_date": local_date})
-    present, is_seen, group_is_known = _before(session, principal, id, group_id)
+    present, is_seen, group = _before(session, principal, id, group_id)
     if present is not None:
         if present.fingerprint != print_ or not is_seen:
             raise IdTaken
         return present, False
     if group_id is None and principal.scope is not Scope.ALL:
         raise GroupRequired
-    if not group_is_known:
+    if group_id is not None and group is None:
         raise UnknownGroup
     _require_in_range(principal, local_date, now)
+    if group is not None:
+        require_open(group, {"/local_date": local_date})
     made = AttendanceSession(**values, id=id or new_id(), group_id=group_id, local_date=local_date, fingerprint=print_)
     session.add(made)
     session.flush()
@@ -117,19 +123,23 @@ def create(
 
 def _before(
     session: Session, principal: Principal, row_id: UUID | None, group_id: UUID | None
-) -> tuple[AttendanceSession | None, bool, bool]:
-    """Return what stands under a new session's id, whether the principal sees it, and whether its group is there."""
+) -> tuple[AttendanceSession | None, bool, AnyRow | None]:
+    """Return the session that a new one's id belongs to, whether the principal sees it, and the new one's group."""
     if row_id is None and group_id is None:
-        return None, False, True
-    known = exists(select(1).where(visible_to(principal, Group), Group.id == group_id, Group.deleted_at.is_(None)))
+        return None, False, None
     one = select(literal(1).label("one")).subquery()
     own = and_(AttendanceSession.organization_id == principal.organization_id, AttendanceSession.id == row_id)
-    present, is_seen, group_is_known = session.execute(
-        select(AttendanceSession, visible_to(principal, AttendanceSession), known)
+    row = session.execute(
+        select(AttendanceSession, visible_to(principal, AttendanceSession).label("is_seen"), *_GROUP)
         .select_from(one)
         .outerjoin(AttendanceSession, own)
+        .outerjoin(Group, _this_group(principal, group_id))
     ).one()
-    return present, bool(is_seen), group_is_known or group_id is None
+    return row.AttendanceSession, bool(row.is_seen), row if row.of_group is not None else None
+
+
+def _this_group(principal: Principal, group_id: UUID | None) -> ColumnElement[bool]:
+    return and_(visible_to(principal, Group), Group.id == group_id, Group.deleted_at.is_(None))
 
 
 def change(
@@ -145,6 +155,7 @@ def change(
 
     :raises NotFound: the principal sees no such session.
     :raises PreconditionFailed: it has changed since the caller read it.
+    :raises GroupClosed: it would move or take place again, and the group is archived or the date outside its term.
     :raises SessionLocked: it is locked.
     :raises SessionSubmitted: its status changes by reopening it alone.
     :raises SessionHasMarks: it would move to another date, or be cancelled, with marks in it.
@@ -158,6 +169,11 @@ def change(
     moves = local_date != meeting.local_date
     if moves:
         _require_in_range(principal, local_date, now)
+    if meeting.group_id is not None and (moves or (meeting.status == "cancelled" and status != "cancelled")):
+        group = session.execute(select(*_GROUP).where(_this_group(principal, meeting.group_id))).one_or_none()
+        if group is None:
+            raise GroupClosed("The group is deleted.")
+        require_open(group, {"/local_date": local_date})
     if (moves or status == "cancelled") and reads.has_marks(session, meeting):
         raise SessionHasMarks
     for name, value in changes.items():
