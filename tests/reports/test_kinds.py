@@ -229,3 +229,61 @@ def _asked(school):
         "roster": group,
         "student_attendance": {**person, **WEEK},
     }
+
+
+def test_everyone_who_was_enrolled_or_marked_is_in_the_register(marked, student):
+    admin, group = marked.admin, marked.group_id
+    for name in ("noor", "lena"):
+        marked.people[name] = student(code=name.upper(), given_name=name.title(), family_name="Adler")["id"]
+        term = {"student_id": marked.people[name], "begins_on": str(DAYS[0])}
+        admin.made(f"/api/groups/{group}/enrolments/", term)
+    marked.mark(DAYS[4], noor="present", lena="absent")
+    enrolments = {e["student_id"]: e["id"] for e in admin.get(f"/api/groups/{group}/enrolments/").json["items"]}
+
+    def patch(name, **changes):
+        address = f"/api/groups/{group}/enrolments/{enrolments[marked.people[name]]}/"
+        assert admin.patch(address, changes).status == 200
+
+    patch("asha", status="withdrawn", ends_on=str(DAYS[0] - timedelta(days=1)))  # left, back-dated
+    patch("noor", begins_on=str(TODAY))  # back-dated the other way
+    assert admin.delete(f"/api/students/{marked.people['lena']}/").status == 204
+    assert admin.patch(f"/api/students/{marked.people['ravi']}/", {"left_on": str(DAYS[0])}).status == 200
+
+    rows = marked.rows("attendance_register", group_id=group, **WEEK)
+
+    assert {row["Roll no"] for row in rows} == {"R1", "R2", "R3", "NOOR", "LENA"}
+    analytics = admin.get(f"/api/attendance/analytics/groups/?group_id={group}&from={DAYS[0]}&to={DAYS[4]}").json[
+        "items"
+    ]
+    for title, name in (("P", "present"), ("A", "absent"), ("L", "late"), ("E", "excused"), ("LE", "left_early")):
+        assert sum(int(row[title]) for row in rows) == sum(day[name] for day in analytics), name
+    sessions = admin.get(f"/api/groups/{group}/sessions/").json["items"]
+    registers = [admin.get(f"/api/attendance/sessions/{one['id']}/records/").json["items"] for one in sessions]
+    marks = [row["mark"]["code"] for register in registers for row in register if row["mark"]]
+    assert len(marks) == sum(day["marked"] for day in analytics) == 16
+    assert len(marked.rows("attendance_records", **WEEK)) == 16
+    assert {row["Roll no"] for row in marked.rows("roster", group_id=group, on=str(DAYS[4]))} == {"R3"}
+    assert {row["Roll no"] for row in marked.rows("roster", group_id=group, on=str(TODAY))} == {"R3", "NOOR"}
+
+
+def test_the_register_of_a_trainer_agrees_with_the_sessions_that_they_see(marked):
+    enrolments = marked.admin.get(f"/api/groups/{marked.group_id}/enrolments/").json["items"]
+    (enrolment,) = (e for e in enrolments if e["student_id"] == marked.people["asha"])
+    left = {"status": "withdrawn", "ends_on": str(DAYS[0] - timedelta(days=1))}
+    marked.admin.patch(f"/api/groups/{marked.group_id}/enrolments/{enrolment['id']}/", left)
+    marked.admin.delete(f"/api/students/{marked.people['anna']}/")
+
+    rows = marked.rows("attendance_register", who=marked.trainer, group_id=marked.group_id, **WEEK)
+
+    assert {row["Roll no"] for row in rows} == {"R1", "R2", "R3"}
+
+
+def test_a_person_with_overlapping_enrolments_is_in_a_roster_and_a_register_once(school):
+    admin, group = school.admin, school.group_id
+    enrolments = admin.get(f"/api/groups/{group}/enrolments/").json["items"]
+    (first,) = (e for e in enrolments if e["student_id"] == school.people["asha"])
+    assert admin.patch(f"/api/groups/{group}/enrolments/{first['id']}/", {"status": "withdrawn"}).status == 200
+    admin.made(f"/api/groups/{group}/enrolments/", {"student_id": school.people["asha"], "begins_on": str(DAYS[0])})
+
+    for kind, dates in (("roster", {"on": str(DAYS[1])}), ("attendance_register", WEEK)):
+        assert [row["Roll no"] for row in school.rows(kind, group_id=group, **dates)] == ["R2", "R1", "R3"], kind

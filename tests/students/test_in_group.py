@@ -154,7 +154,7 @@ def test_who_left_the_organization_is_in_its_groups_up_to_that_day(api, group, s
     assert views(made, on=today + 2 * DAY)["on"] == []
 
 
-def test_trainers_keep_whoever_left_for_a_month(api, place, group, student, enrol, patch, today):
+def test_trainers_keep_who_left_for_a_month(api, place, group, student, enrol, patch, today):
     trainer = place.the(Role.TRAINER)
     made = group(trainer_ids=[str(trainer.user_id)])
     withdrawn, long_ago, waiting, left, left_long_ago = (student() for _ in range(5))

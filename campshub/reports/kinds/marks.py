@@ -32,7 +32,8 @@ def by_date(principal: Principal, given: Given, after: Sequence[Any] | None, *, 
         .join(Student, and_(Student.organization_id == own, Student.id == mark.student_id))
         .outerjoin(Group, and_(Group.organization_id == own, Group.id == mark.group_id))
         .join(AttendanceSession, in_session)
-        .where(visible_to(principal, mark), visible_to(principal, Student), Student.deleted_at.is_(None))
+        # Marks of deleted students too: the register and the analytics count them.
+        .where(visible_to(principal, mark), visible_to(principal, Student))
         .where(mark.local_date >= given.first, mark.local_date <= given.last, *beyond(mark, after))
         .where(*(getattr(mark, name) == wanted for name, wanted in named.items()))
         .order_by(mark.local_date, mark.id)
