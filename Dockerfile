@@ -8,8 +8,10 @@ FROM python:3.13-slim-trixie AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/campshub
 COPY requirements.txt /tmp/requirements.txt
-# Wheels only: nothing that pip downloads runs code of its own while it is installed.
-RUN /opt/campshub/bin/pip install --require-hashes --only-binary :all: -r /tmp/requirements.txt
+# Wheels only: nothing that pip downloads runs code of its own while it is installed. The lock is complete, so that
+# pip looks for nothing beside it (--no-deps).
+RUN /opt/campshub/bin/pip install --no-deps --require-hashes --only-binary :all: -r /tmp/requirements.txt \
+    && /opt/campshub/bin/pip check
 
 
 # PgBouncer's fixes for unauthenticated crashes came with 1.25.2, and Debian's releases have older versions. The

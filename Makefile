@@ -34,12 +34,16 @@ stop: ## Stop what `make run` or `make stack` started
 
 .PHONY: test
 test: $(READY) ## All tests on the real stack, with coverage (TESTS=tests/core for some)
-	$(BIN)/pytest -n 2 -m "not large" --cov=campshub --cov-branch --cov-report=term-missing:skip-covered \
+	$(BIN)/pytest -n 2 -m "not large and not install" --cov=campshub --cov-branch --cov-report=term-missing:skip-covered \
 		--cov-fail-under=$(if $(TESTS),0,85) $(TESTS)
 
 .PHONY: test-large
 test-large: $(READY) ## The tests that need large data
 	$(BIN)/pytest -m large $(TESTS)
+
+.PHONY: test-install
+test-install: $(READY) ## Install the lock with the oldest pip of each Python, beside newer releases (some minutes)
+	$(BIN)/pytest -m install tests/install
 
 .PHONY: lint
 lint: $(READY) ## Style, types, import contracts, configuration files
@@ -105,5 +109,7 @@ $(READY): requirements-dev.txt
 		{ echo "$(PYTHON) cannot make virtual environments: sudo apt-get install python3-venv" >&2; exit 1; }
 	@echo "- installing the requirements into $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --require-hashes -r requirements-dev.txt 2>&1 | { grep -v '^WARNING' || true; } >&2
+	@# The lock is complete. --no-deps keeps pip from looking for newer releases of what it pins.
+	@$(BIN)/pip install --quiet --no-deps --require-hashes -r requirements-dev.txt 2>&1 | { grep -v '^WARNING' || true; } >&2
+	@$(BIN)/pip check --quiet
 	@touch $@
