@@ -1,10 +1,8 @@
 """Databases on the primary: made, given their roles and extensions, removed."""
 
-import subprocess
-
 from psycopg import sql
 
-from devstack import keys
+from devstack import keys, processes
 from devstack.errors import StackError
 from devstack.place import REPOSITORY
 from devstack.postgres import Primary
@@ -44,13 +42,10 @@ def bootstrap(primary: Primary, name: str) -> None:
     secrets = keys.load(primary.place)
     # By standard input: arguments are seen in the process list.
     lines = [rf"\set {role}_password '{secrets[role]}'" for role in keys.LOGINS]
-    done = subprocess.run(
+    done = processes.run(
         [str(primary.programs / "psql"), "--no-psqlrc", "--quiet", "-v", "ON_ERROR_STOP=1", "--dbname", name],
-        input="\n".join([*lines, rf"\i '{BOOTSTRAP}'", ""]),
+        text="\n".join([*lines, rf"\i '{BOOTSTRAP}'", ""]),
         env=primary.environment_of_client(),
-        capture_output=True,
-        text=True,
-        check=False,
     )
     if done.returncode:
         raise StackError(f"migrations/bootstrap.sql failed: {done.stderr.strip()}")

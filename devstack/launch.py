@@ -4,17 +4,15 @@ import contextlib
 import fcntl
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import FrameType
 
 import psutil
 
-from devstack import packages, processes, state
+from devstack import interruption, packages, processes, state
 from devstack.errors import StackError
 from devstack.place import REPOSITORY
 from devstack.stack import Stack
@@ -25,40 +23,34 @@ SEEDING = "seeding.json"
 LOOK_EVERY_S = 1.0
 BEGIN_AGAIN_S = 5.0
 STOP_PATIENCE_S = 90.0
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class _Told(BaseException):
-    """Somebody asked the supervisor to end; not an Exception, so that nothing on the way takes it for a failure."""
 
 
 def supervise(stack: Stack, everything: Stack, *, begun: float) -> int:
-    """Start the stack, wait until the person or a signal ends it, stop it, and return the exit code.
+    """Start the stack, wait until a signal or a failure ends it, stop it, and return the exit code.
 
     :param everything: the stack of this folder with every part that any command starts.
     """
-    with _alone(stack):
-        for number in ENDING:
-            signal.signal(number, _tell)
-        try:
-            stack.write_state(ready=False)
-            _clear(stack, everything)
-            _start(stack)
-            demo = stack.place.read_json(DEMO) or None
-            stack.write_state(ready=True, demo=demo)
-            _greet(stack, demo, time.monotonic() - begun)
-            for line in packages.fonts():
-                _say(f"reports as PDF: {line}")
-            stack.start_background()
-            return _watch(stack)
-        except _Told:
-            return 0
-        finally:
-            for number in ENDING:
-                signal.signal(number, signal.SIG_IGN)
+
+    def start_and_watch() -> int:
+        stack.write_state(ready=False)
+        _clear(stack, everything)
+        _start(stack)
+        demo = stack.place.read_json(DEMO) or None
+        stack.write_state(ready=True, demo=demo)
+        _greet(stack, demo, time.monotonic() - begun)
+        for line in packages.fonts():
+            _say(f"reports as PDF: {line}")
+        stack.start_background()
+        return _watch(stack)
+
+    def shut_down() -> None:
+        with contextlib.suppress(OSError):  # after SIGHUP the terminal may be gone
             print("\nstopping", flush=True)
-            stack.write_state(ready=False)
-            stack.stop()
+        stack.write_state(ready=False)
+        stack.stop()
+
+    with _alone(stack):
+        return interruption.run(start_and_watch, shut_down)
 
 
 def stop(stack: Stack) -> bool:
@@ -87,20 +79,42 @@ def execute(stack: Stack, words: list[str]) -> int:
     The databases are started when they do not run, and then stopped again afterwards.
     """
     were_running = stack.primary.is_running()
-    try:
+
+    def start_and_run() -> int:
         stack.start_data()
         program = shutil.which(words[0], path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
         if program is None:
             raise StackError(f"{words[0]}: no such command")
-        environment = {**os.environ, **stack.environment(), "FLASK_APP": "wsgi.py"}
-        return subprocess.run([program, *words[1:]], cwd=REPOSITORY, env=environment, check=False).returncode
-    finally:
+        return _run_at_terminal(stack, [program, *words[1:]])
+
+    def shut_down() -> None:
         if not were_running:
             stack.stop()
 
+    return interruption.run(start_and_run, shut_down)
 
-def _tell(_number: int, _frame: FrameType | None) -> None:
-    raise _Told
+
+def _run_at_terminal(
+    stack: Stack, command: Sequence[str], *, record: str | None = None, own_session: bool = False
+) -> int:
+    """Run a command with the stack's settings at this terminal and return its exit code.
+
+    A signal ends the command before it ends us.
+
+    :param record: the file that names the command's process.
+    """
+    environment = {**os.environ, **stack.environment(), "FLASK_APP": "wsgi.py"}
+    child = None
+    try:
+        with interruption.deferred():
+            child = subprocess.Popen(command, cwd=REPOSITORY, env=environment, start_new_session=own_session)
+            if record:
+                _record(stack, record, child.pid)
+        return child.wait()
+    except BaseException:
+        if child is not None:
+            processes.end_now(child)
+        raise
 
 
 @contextlib.contextmanager
@@ -180,17 +194,8 @@ def _flask(stack: Stack, *arguments: str, record: str | None = None) -> None:
 
     :raises StackError: it failed; it has said why.
     """
-    environment = {**os.environ, **stack.environment(), "FLASK_APP": "wsgi.py"}
-    words = [sys.executable, "-m", "flask", *arguments]
     # In a session of its own: Ctrl-C is for us, who end the command; it would only print where it was.
-    with subprocess.Popen(words, cwd=REPOSITORY, env=environment, start_new_session=True) as command:
-        try:
-            if record:
-                _record(stack, record, command.pid)
-            code = command.wait()
-        except BaseException:
-            command.kill()
-            raise
+    code = _run_at_terminal(stack, [sys.executable, "-m", "flask", *arguments], record=record, own_session=True)
     if code:
         raise StackError(f"flask {' '.join(arguments[:2])} failed (exit code {code})")
 

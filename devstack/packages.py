@@ -3,9 +3,9 @@
 import importlib.util
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
+from devstack import interruption, processes
 from devstack.errors import StackError
 
 FOLDERS = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin:/opt/homebrew/bin"
@@ -65,6 +65,11 @@ def redis_server() -> str:
 
 
 def _install(package: str) -> None:
+    with interruption.deferred():  # an interrupted installation would leave dpkg half configured
+        _install_without_service(package)
+
+
+def _install_without_service(package: str) -> None:
     # Debian starts a package's own service when it is installed; this is the documented way to say no.
     policy_is_ours = not POLICY.exists()
     if policy_is_ours:
@@ -81,7 +86,4 @@ def _install(package: str) -> None:
 
 def _apt(*arguments: str) -> bool:
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    return (
-        subprocess.run(["apt-get", "-qq", *arguments], check=False, capture_output=True, env=environment).returncode
-        == 0
-    )
+    return processes.run(["apt-get", "-qq", *arguments], env=environment).returncode == 0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from devstack import ports, processes
+from devstack import interruption, ports, processes
 from devstack.errors import StackError
 from devstack.place import Place
 
@@ -103,11 +103,12 @@ class Part:
         self.prepare()
         # The port may have changed, and with it the command.
         fingerprint = hashlib.sha256(f"{self.command()}{self.inputs()}".encode()).hexdigest()
-        pid = self.spawn()
-        self.place.write_json(
-            f"{self.name}.pid.json",
-            {"pid": pid, "started": processes.started(pid), "port": self.port, "fingerprint": fingerprint},
-        )
+        with interruption.deferred():
+            pid = self.spawn()
+            self.place.write_json(
+                f"{self.name}.pid.json",
+                {"pid": pid, "started": processes.started(pid), "port": self.port, "fingerprint": fingerprint},
+            )
         return pid
 
     def spawn(self) -> int:

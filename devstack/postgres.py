@@ -5,7 +5,6 @@ import importlib.util
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -118,17 +117,14 @@ class Server(Part):
 
         :raises StackError: it failed; the message ends with its complaint.
         """
-        done = subprocess.run(
+        done = processes.run(
             [str(self.programs / program), *arguments],
+            text=text,
             cwd=self.folder,
             env={**self.environment, "PGPASSWORD": password, "PGCONNECT_TIMEOUT": "10"},
             user=self.place.account.uid,
             group=self.place.account.gid,
             extra_groups=self.place.account.groups,
-            input=text,
-            capture_output=True,
-            text=True,
-            check=False,
         )
         if done.returncode:
             raise StackError(f"{program} failed: {done.stderr.strip()}")

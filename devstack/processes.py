@@ -8,9 +8,11 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 
+from devstack import interruption
 from devstack.account import Account
 
 SAME_START_S = 2.0  # psutil derives the start time from the boot time, which a clock adjustment may move
@@ -21,7 +23,10 @@ _children: dict[int, subprocess.Popen[bytes]] = {}
 
 
 def spawn(account: Account, command: Sequence[str], folder: Path, log: Path, environment: Mapping[str, str]) -> int:
-    """Start a server in the background as an account and return its process id."""
+    """Start a server in the background as an account and return its process id.
+
+    Call it with signals deferred until the id is recorded.
+    """
     with log.open("ab") as output:
         child = subprocess.Popen(
             command,
@@ -37,6 +42,38 @@ def spawn(account: Account, command: Sequence[str], folder: Path, log: Path, env
         )
     _children[child.pid] = child
     return child.pid
+
+
+def run(command: Sequence[str], *, text: str | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end and return what it printed; when a signal interrupts us, it ends with its children.
+
+    :param text: the standard input.
+    """
+    child = None
+    try:
+        with interruption.deferred():
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL if text is None else subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,  # a signal to the process group is ours to pass on
+                **options,
+            )
+        output, errors = child.communicate(text)
+    except BaseException:
+        if child is not None:
+            end_now(child)
+        raise
+    return subprocess.CompletedProcess(command, child.returncode, output, errors)
+
+
+def end_now(child: subprocess.Popen[Any]) -> None:
+    """Kill a child of ours and its children, and collect it."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        kill([psutil.Process(child.pid)])
+    child.wait()
 
 
 def exit_code(pid: int) -> int | None:

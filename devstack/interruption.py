@@ -1,0 +1,79 @@
+"""Signals that end a command: whatever arrives, in any number and order, it stops once and leaves nothing running."""
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import FrameType
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupted(BaseException):
+    """A signal has asked the command to end; not an Exception, so that no handler on the way takes it for an error."""
+
+
+@dataclass
+class _State:
+    requested: bool = False
+    is_armed: bool = False
+    deferrals: int = 0
+
+
+_state = _State()
+
+
+def listen() -> None:
+    """Raise ``Interrupted`` at the first signal from now on, and ignore all later ones."""
+    for number in ENDING:
+        signal.signal(number, _request)
+    _arm()
+
+
+def run(work: Callable[[], int], clean_up: Callable[[], None]) -> int:
+    """Run the work until it ends or a signal arrives, clean up once, and return the exit code; 0 after a signal.
+
+    Later signals are ignored to the very end: a process group receives some of them several times.
+    """
+    for number in ENDING:
+        signal.signal(number, _request)
+    try:
+        try:
+            _arm()
+            return work()
+        finally:
+            try:
+                _state.is_armed = False
+            finally:  # the one Interrupted has been raised, or none will be
+                clean_up()
+                for number in ENDING:
+                    signal.signal(number, signal.SIG_IGN)  # at its exit, Python would let our handlers go
+    except Interrupted:
+        return 0
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """Let a signal wait until the block has ended: what it starts is recorded, or it was not started."""
+    _state.deferrals += 1
+    try:
+        yield
+    finally:
+        _state.deferrals -= 1
+        _raise_once()
+
+
+def _request(_number: int, _frame: FrameType | None) -> None:
+    _state.requested = True
+    _raise_once()
+
+
+def _arm() -> None:
+    _state.is_armed = True
+    _raise_once()
+
+
+def _raise_once() -> None:
+    if _state.requested and _state.is_armed and not _state.deferrals:
+        _state.is_armed = False
+        raise Interrupted
