@@ -12,7 +12,6 @@ make bench only=signing-in        what the time of a sign-in tells, and a rush o
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -36,6 +35,7 @@ from bench import (
     signing_in,
     writes,
 )
+from devstack import interruption
 
 START = "start"
 PEERS = "peers"
@@ -76,11 +76,13 @@ def main() -> None:
     if unknown := set(only) - set(EVERY):
         parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(EVERY)}")
     wanted = only or [name for name in EVERY if name != PEERS or given.peers]
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that every server is stopped on the way out
+    interruption.listen()  # the first signal stops every server on the way out; later ones change nothing
     load_before = os.getloadavg()[0]
     found: dict[str, dict[str, Any]] = {}
     try:
         _run(wanted, found, rounds=given.rounds, seconds=given.seconds)
+    except interruption.Interrupted:
+        sys.exit("interrupted")
     finally:
         if found:
             report.keep(found, load_before=load_before)  # also what was measured before a part failed

@@ -30,10 +30,12 @@ def listen() -> None:
     _arm()
 
 
-def run(work: Callable[[], int], clean_up: Callable[[], None]) -> int:
-    """Run the work until it ends or a signal arrives, clean up once, and return the exit code; 0 after a signal.
+def run(work: Callable[[], int], clean_up: Callable[[], None], *, interrupted: int = 0) -> int:
+    """Run the work until it ends or a signal arrives, clean up once, and return the exit code.
 
     Later signals are ignored to the very end: a process group receives some of them several times.
+
+    :param interrupted: the exit code after a signal.
     """
     for number in ENDING:
         signal.signal(number, _request)
@@ -49,7 +51,7 @@ def run(work: Callable[[], int], clean_up: Callable[[], None]) -> int:
                 for number in ENDING:
                     signal.signal(number, signal.SIG_IGN)  # at its exit, Python would let our handlers go
     except Interrupted:
-        return 0
+        return interrupted
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import re
+import signal
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -80,11 +81,18 @@ def pytest_configure(config: pytest.Config) -> None:
     """Start the stack once, before the workers, with a migrated database for them to copy."""
     if _is_worker(config) or config.option.collectonly:
         return
+    # A terminated run stops its stack as an interrupted one does, and once: a second signal changes nothing.
+    signal.signal(signal.SIGTERM, _interrupt)
     stack = _stack()
     stack.start()
     stack.drop_database(TEMPLATE)
     stack.create_database(TEMPLATE)
     migrate(settings_of(stack, TEMPLATE))
+
+
+def _interrupt(_number: int, _frame: Any) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

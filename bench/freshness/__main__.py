@@ -8,6 +8,7 @@ Ends with 1 when a promise was broken.
 import argparse
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from bench.freshness import report
@@ -15,6 +16,7 @@ from bench.freshness.faults import FAULTS
 from bench.freshness.ledger import Ledger
 from bench.freshness.run import Plan, Run, make_worlds
 from bench.freshness.site import APPLICATION, Site
+from devstack import interruption
 from devstack.place import REPOSITORY
 
 
@@ -32,28 +34,34 @@ def main() -> int:
     given = parser.parse_args()
     rate = given.rate or (given.writes / given.seconds if given.seconds else 40.0)
     site = Site(Path(os.environ.get("DEVSTACK_DIR", REPOSITORY / ".devstack")) / "freshness")
+    names = list(FAULTS) if given.fault == "all" else [given.fault]
+    plans = {
+        name: Plan(
+            FAULTS[name],
+            given.seconds,
+            given.writes,
+            rounds=given.rounds,
+            a_second=rate,
+            readers=given.readers,
+            hold_s=given.hold,
+            quiet_s=given.quiet,
+        )
+        for name in names
+    }
+    return interruption.run(lambda: check(site, plans, given.app), site.stop, interrupted=1)
+
+
+def check(site: Site, plans: Mapping[str, Plan], application: str) -> int:
+    """Carry out the plans one after the other, print what each found, and return the exit code."""
     failed = []
-    try:
-        site.start(given.app)
-        ledger = Ledger()
-        worlds = make_worlds(site, ledger)
-        for name in FAULTS if given.fault == "all" else [given.fault]:
-            plan = Plan(
-                FAULTS[name],
-                given.seconds,
-                given.writes,
-                rounds=given.rounds,
-                a_second=rate,
-                readers=given.readers,
-                hold_s=given.hold,
-                quiet_s=given.quiet,
-            )
-            found = Run(site, ledger, worlds, plan).go()
-            print("\n".join(report.lines(found)), flush=True)
-            if report.broken(found):
-                failed.append(name)
-    finally:
-        site.stop()
+    site.start(application)
+    ledger = Ledger()
+    worlds = make_worlds(site, ledger)
+    for name, plan in plans.items():
+        found = Run(site, ledger, worlds, plan).go()
+        print("\n".join(report.lines(found)), flush=True)
+        if report.broken(found):
+            failed.append(name)
     if failed:
         print(f"broken under: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
