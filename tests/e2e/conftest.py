@@ -16,7 +16,7 @@ from devstack import place
 from devstack.redis import Redis
 
 ROOT = Path(__file__).parent.parent.parent
-PATIENCE_S = 30
+PATIENCE_S = 120
 
 
 def free_port() -> int:
