@@ -64,7 +64,7 @@ def definer_function(signature: str, text: str) -> None:
 
 
 def trigger_function(name: str, body: str) -> None:
-    """Make a function that triggers of the owner's tables call, and nobody else.
+    """Make or replace a function that only triggers of the owner's tables call.
 
     It belongs to the role that sees past the policies: a change that a foreign key cascades comes as the tables' owner,
     whom the forced policies bind, and the system role comes without a tenant.
@@ -72,7 +72,7 @@ def trigger_function(name: str, body: str) -> None:
     op.execute("GRANT CREATE ON SCHEMA public TO campshub_definer")
     op.execute("SET ROLE campshub_definer")
     op.execute(
-        f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER"
+        f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER"
         f" SET search_path = pg_catalog, public, pg_temp AS $$ {body} $$"
     )
     op.execute(f"REVOKE ALL ON FUNCTION {name}() FROM PUBLIC")

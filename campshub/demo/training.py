@@ -27,11 +27,15 @@ TRAINING_DAYS = ((0, 2, 4), (1, 3, 5))
 PLATE_KG = 2.5
 POUND_KG = 0.45359237
 PLANK_S = 60
+BODY_KG = 62
 SKIPS = 0.2
 
 _COMMON = ("organization_id", "local_date", "id", "student_id")
 _LOG_ID = ("organization_id", "local_date", "id", "student_id", "source")
-_LOG = (*_COMMON, "started_at", "ended_at", "time_zone", "title", "source")
+_LOG = (
+    *(*_COMMON, "started_at", "ended_at", "time_zone", "title", "source"),
+    *("body_weight", "body_weight_unit", "body_weight_grams"),
+)
 _EXERCISE = (*_COMMON, "log_id", "exercise_owner_id", "exercise_id", "position")
 _SET = (
     *(*_COMMON, "log_id", "log_exercise_id", "exercise_owner_id", "exercise_id", "position", "type"),
@@ -102,17 +106,20 @@ def _train(
     title, exercises = PROGRAMMES[TRAINING_DAYS[number % 2].index(date_.weekday())]
     log_id = new_id()
     at = started_at
+    in_pounds = number % 9 == 0
     for position, (name, sets, reps, load) in enumerate(exercises, 1):
         row_id = new_id()
         exercise = (PLATFORM_ID, catalogue[name])
         day.exercises.append((place.id, date_, row_id, person.id, log_id, *exercise, position))
-        weight = _weight(load * person.strength * (1 + 0.01 * (days_in // 14)), in_pounds=number % 9 == 0)
+        weight = _weight(load * person.strength * (1 + 0.01 * (days_in // 14)), in_pounds=in_pounds)
         for place_, done in enumerate(_sets(place, sets, reps, weight), 1):
             at += timedelta(seconds=place.dice.randint(90, 180))
             head = (place.id, date_, new_id(), person.id, log_id, row_id, *exercise, place_, "normal")
             day.sets.append((*head, *done, at))
     day.ids.append((place.id, date_, log_id, person.id, "api"))
-    day.logs.append((place.id, date_, log_id, person.id, started_at, at, place.kind.time_zone, title, "api"))
+    body_weight = _weight(BODY_KG * (0.6 + 0.4 * person.strength), in_pounds=in_pounds)
+    session = (started_at, at, place.kind.time_zone, title, "api")
+    day.logs.append((place.id, date_, log_id, person.id, *session, *body_weight))
 
 
 def _sets(

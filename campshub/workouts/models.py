@@ -317,16 +317,25 @@ class WorkoutWeek(RollupBase):
     exercise_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     month: Mapped[date] = mapped_column(primary_key=True)
     sets: Mapped[int]
-    # From here on without warm-ups.
+    # From here on work only: performed sets without warm-ups. Each figure is stored for every load mode, and reads
+    # choose by the exercise's present one; so correcting the mode needs no counting.
     working_sets: Mapped[int]
     reps: Mapped[int] = mapped_column(BigInteger)
     volume_grams: Mapped[int] = mapped_column(BigInteger)
     heaviest_grams: Mapped[int | None]
     most_reps: Mapped[int | None]
-    # The set with the best estimate of what could be lifted once.
+    # The set with the best estimate of what could be lifted once, from the load.
     best_1rm_grams: Mapped[int | None] = mapped_column(BigInteger)
     best_load_grams: Mapped[int | None] = mapped_column(BigInteger)
     best_reps: Mapped[int | None] = mapped_column(BigInteger)
+    # The same from body weight and load together, of logs with a body weight.
+    total_1rm_grams: Mapped[int | None] = mapped_column(BigInteger)
+    total_body_grams: Mapped[int | None] = mapped_column(BigInteger)
+    total_load_grams: Mapped[int | None] = mapped_column(BigInteger)
+    total_reps: Mapped[int | None] = mapped_column(BigInteger)
+    # The set with the least load, which is help: of several the one with the most repetitions, 0 where none are given.
+    least_grams: Mapped[int | None] = mapped_column(BigInteger)
+    least_reps: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class WorkoutWeekStale(StaleBase):

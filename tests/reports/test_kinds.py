@@ -129,6 +129,33 @@ def test_a_students_training_is_told_by_exercise_without_warm_ups_in_its_volume(
     assert [list(row.values()) for row in rows] == [[str(DAYS[0]), "Push", "Press", "3", "19", "62.5", "550.0"]]
 
 
+def test_a_students_training_respects_load_modes_and_counts_performed_sets(school):
+    def exercise(name, mode):
+        return school.admin.made("/api/exercises/", {"name": name, "equipment": "machine", "load_mode": mode})["id"]
+
+    helped = [{"reps": 8, "load": load, "load_unit": "kg"} for load in ("30", "20")]
+    failed = [{"reps": 0, "load": "200", "load_unit": "kg"}, {"reps": 5, "load": "60", "load_unit": "kg"}]
+    log = {
+        "student_id": school.people["asha"],
+        "started_at": f"{DAYS[0]}T06:00:00Z",
+        "title": "Pull",
+        "exercises": [
+            {"exercise_id": exercise("Helped", "assisted"), "sets": helped},
+            {"exercise_id": exercise("Failed", "external"), "sets": failed},
+            {"exercise_id": exercise("Jump", "none"), "sets": failed},
+        ],
+    }
+    school.admin.made("/api/workout-logs/", log)
+
+    rows = school.rows("student_training", student_id=school.people["asha"], **WEEK)
+
+    assert [list(row.values())[2:] for row in rows] == [
+        ["Helped", "2", "16", "20.0", ""],
+        ["Failed", "1", "5", "60.0", "300.0"],
+        ["Jump", "1", "5", "", ""],
+    ]
+
+
 def test_a_trainer_sees_their_groups_alone(marked, student):
     other_group = marked.admin.made("/api/groups/", {"code": "8C", "name": "Class 8C"})["id"]
     stranger = student(code="X1")["id"]

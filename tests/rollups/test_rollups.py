@@ -38,7 +38,7 @@ def notes(world) -> int:
 def some_sets(dice):
     kinds = ("normal", "warm_up", "drop")
     return [
-        (dice.randrange(2), dice.choice(kinds), dice.choice((None, 0, 1, 5, 12, 13)), dice.choice((None, 0, 60_000)))
+        (dice.randrange(4), dice.choice(kinds), dice.choice((None, 0, 1, 5, 12, 13)), dice.choice((None, 0, 60_000)))
         for _ in range(dice.randrange(1, 4))
     ]
 
@@ -56,7 +56,7 @@ def step(world, dice):
     elif kind == "note":
         world.note(day)
     elif kind == "log":
-        world.log(student, day, some_sets(dice))
+        world.log(student, day, some_sets(dice), dice.choice((None, 80)))
     elif kind == "sets":
         world.edit_sets(dice)
     elif kind == "logs":

@@ -27,7 +27,16 @@ DATES = (TODAY, TODAY - timedelta(days=1), TODAY - timedelta(days=40), TODAY.rep
 DATES = (*DATES[:4], TODAY.replace(day=1) - timedelta(days=1))
 FIRST, LAST = min(DATES).replace(day=1), TODAY
 COUNTS_AS = ("present", "late", "left_early", "absent", "excused")
-EXERCISES = [catalogue.exercise_id(key) for key in ("back_squat", "bench_press")]
+MODES = {
+    catalogue.exercise_id(key): mode
+    for key, mode in (
+        ("back_squat", "external"),
+        ("pull_up", "bodyweight_plus"),
+        ("assisted_pull_up", "assisted"),
+        ("burpee", "none"),
+    )
+}
+EXERCISES = list(MODES)
 PLATFORM = uuid.UUID("00000000-0000-7000-8000-000000000000")
 
 
@@ -108,7 +117,10 @@ class World:
             *(self.place.id, day),
         )
 
-    def log(self, student: int, day: date, sets: list[tuple[int, str, int | None, int | None]]) -> None:
+    def log(
+        self, student: int, day: date, sets: list[tuple[int, str, int | None, int | None]], kilograms: int | None = None
+    ) -> None:
+        """Log sets (exercise, type, repetitions, grams); those without repetitions or load last five seconds."""
         org, log, person = self.place.id, new_id(), self.students[student]
         self.do(
             "INSERT INTO workout_log_ids (organization_id, id, local_date, student_id, source)"
@@ -116,24 +128,28 @@ class World:
             *(org, log, day, person),
         )
         self.do(
-            "INSERT INTO workout_logs (organization_id, local_date, id, student_id, started_at, time_zone, source)"
-            " VALUES (%s, %s, %s, %s, %s, 'UTC', 'api')",
+            "INSERT INTO workout_logs (organization_id, local_date, id, student_id, started_at, time_zone, source,"
+            " body_weight, body_weight_unit, body_weight_grams) VALUES (%s, %s, %s, %s, %s, 'UTC', 'api', %s, %s, %s)",
             *(org, day, log, person, datetime.now(UTC)),
+            *((str(kilograms), "kg", kilograms * 1000) if kilograms is not None else (None, None, None)),
         )
         for number, (exercise, kind, reps, grams) in enumerate(sets):
             weight = (str(grams // 1000), "kg", grams) if grams is not None else (None, None, None)
             self.do(
                 "INSERT INTO workout_sets (organization_id, local_date, id, log_id, log_exercise_id, student_id,"
                 " exercise_owner_id, exercise_id, position, type, reps, load, load_unit, load_grams, seconds)"
-                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 5)",
+                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
                 *(org, day, new_id(), log, uuid.UUID(int=exercise), person, PLATFORM, EXERCISES[exercise], number),
-                *(kind, reps, *weight),
+                *(kind, reps, *weight, 5 if reps is None and (grams is None or number % 2) else None),
             )
 
     def edit_sets(self, dice: random.Random) -> None:
         """Change, delete or bring back one set."""
         change = dice.choice(
-            ("reps = 7", "deleted_at = now()", "deleted_at = NULL", "type = 'warm_up'", "rir = 1", "load_grams = 90000")
+            (
+                *("reps = 7", "reps = 0", "deleted_at = now()", "deleted_at = NULL", "type = 'warm_up'", "rir = 1"),
+                *("load_grams = 90000", "seconds = 0", "metres = 20"),
+            )
         )
         guard = " AND load_grams IS NOT NULL" if "load" in change else ""
         self.do(
@@ -144,10 +160,11 @@ class World:
         )
 
     def edit_logs(self, dice: random.Random) -> None:
-        """Delete a log, bring one back, or erase all sets of a day."""
-        change = dice.choice(("now()", "NULL"))
+        """Delete a log, bring one back, or change its body weight."""
+        weight = "body_weight = '70', body_weight_unit = 'kg', body_weight_grams = 70000"
+        change = dice.choice(("deleted_at = now()", "deleted_at = NULL", weight))
         self.do(
-            f"UPDATE workout_logs l SET deleted_at = {change} FROM (SELECT local_date, id FROM workout_logs"
+            f"UPDATE workout_logs l SET {change} FROM (SELECT local_date, id FROM workout_logs"
             " WHERE organization_id = %s ORDER BY md5(id::text || %s) LIMIT 1) c"
             " WHERE l.organization_id = %s AND l.local_date = c.local_date AND l.id = c.id",
             *(self.place.id, str(dice.random()), self.place.id),
@@ -211,7 +228,7 @@ class World:
         return {
             "days": {(row.local_date, row.group_id): _counts(row) for row in days.rows},
             "months": months,
-            "weeks": {(row.week, row.student_id, row.exercise_id): tuple(row)[3:12] for row in weeks.rows},
+            "weeks": {(row.week, row.student_id, row.exercise_id): tuple(row)[3:15] for row in weeks.rows},
         }
 
     def expected(self, role: Role) -> dict[str, Any]:
@@ -237,14 +254,15 @@ class World:
     def _weeks(self, students: list[uuid.UUID]) -> dict[Any, Any]:
         weeks = defaultdict(list)
         for day, student, exercise, *one in self.sql(
-            "SELECT s.local_date, s.student_id, s.exercise_id, s.type, s.reps, s.load_grams FROM workout_sets s"
+            "SELECT s.local_date, s.student_id, s.exercise_id, s.type, s.reps, s.load_grams, s.seconds, s.metres,"
+            " l.body_weight_grams FROM workout_sets s"
             " JOIN workout_logs l ON l.organization_id = s.organization_id AND l.local_date = s.local_date"
             " AND l.id = s.log_id WHERE s.organization_id = %s AND s.deleted_at IS NULL AND l.deleted_at IS NULL",
             self.place.id,
         ):
             if student in students:
                 weeks[day - timedelta(days=day.weekday()), student, exercise].append(one)
-        return {key: _trained(sets) for key, sets in weeks.items()}
+        return {key: (MODES[key[2]], *_trained(MODES[key[2]], sets)) for key, sets in weeks.items()}
 
 
 def _counts(row: Any) -> tuple[Any, ...]:
@@ -262,19 +280,38 @@ def _added_up(marks: list[Any]) -> tuple[Any, ...]:
     )
 
 
-def _trained(sets: list[Any]) -> tuple[Any, ...]:
-    work = [(reps, grams) for kind, reps, grams in sets if kind != "warm_up"]
-    estimates = [
-        (grams if reps == 1 else grams * (30 + reps) // 30, grams, reps)
-        for reps, grams in work
-        if reps and grams and reps <= 12
+def _once(grams: int, reps: int) -> int:
+    return grams if reps == 1 else grams * (30 + reps) // 30
+
+
+def _trained(mode: str, sets: list[Any]) -> tuple[Any, ...]:
+    work = [
+        (reps, grams, body)
+        for kind, reps, grams, seconds, metres, body in sets
+        if kind != "warm_up" and (reps or (reps is None and (seconds or metres)))
     ]
+    loads = [grams for _, grams, _ in work if grams is not None]
+    heaviest, best = None, (None, None, None, None, None)
+    if mode == "external":
+        heaviest = max(loads, default=None)
+        found = [(_once(g, r), g, r) for r, g, _ in work if r and g and r <= 12]
+        best = (*max(found), None, None) if found else best
+    elif mode == "bodyweight_plus":
+        heaviest = max(loads, default=None)
+        totals = [(_once(b + (g or 0), r), b, g or 0, r) for r, g, b in work if r and b and r <= 12]
+        if totals:
+            once, body, added, reps = max(totals)
+            best = (once, added, reps, body, once - body)
+    elif mode == "assisted" and loads:
+        heaviest = min(loads)
+        best = (None, heaviest, max(r or 0 for r, g, _ in work if g == heaviest) or None, None, None)
+    lifted = mode in ("external", "bodyweight_plus")
     return (
         len(sets),
         len(work),
-        sum(reps or 0 for reps, _ in work),
-        sum((reps or 0) * (grams or 0) for reps, grams in work),
-        max((grams for _, grams in work if grams is not None), default=None),
-        max((reps for reps, _ in work if reps is not None), default=None),
-        *(max(estimates) if estimates else (None, None, None)),
+        sum(reps or 0 for reps, *_ in work),
+        sum((reps or 0) * (grams or 0) for reps, grams, _ in work) if lifted else 0,
+        heaviest,
+        max((reps for reps, *_ in work if reps is not None), default=None),
+        *best,
     )

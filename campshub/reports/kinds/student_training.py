@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import BigInteger, and_, case, cast, func, select
+from sqlalchemy import and_, case, func, select
 
 from campshub.core.db.session import Session
 from campshub.core.security.permissions import Permission
@@ -14,14 +14,15 @@ from campshub.reports.document import Chart, Column, Is
 from campshub.reports.kinds import Figures, Given, Kind, Part, beyond, full_name, kind, student
 from campshub.students.queries import students
 from campshub.workouts.models import Exercise, WorkoutLog, WorkoutLogExercise, WorkoutSet
-from campshub.workouts.queries.logs import WARM_UP, same_log
+from campshub.workouts.queries.logs import exercise_of, same_log
+from campshub.workouts.queries.work import ASSISTED, lifts, performed, volume, works
 
 GRAMS_PER_KG = 1000
 
 
 @kind
 class StudentTraining(Kind):
-    """A student's training history; warm-ups are sets, but no volume."""
+    """A student's training history; warm-ups are sets, but no volume, and sets that were not performed are none."""
 
     name, title = "student_training", "Training history"
     permissions = frozenset({Permission.STUDENTS_READ, Permission.WORKOUTS_READ})
@@ -69,6 +70,11 @@ class StudentTraining(Kind):
         bars = [(monday[5:], _kg(grams) or 0) for monday, grams in sorted(figures.items())]
         return Chart("Volume by week, kg", bars) if bars else None
 
+    def legend(self, session: Session, principal: Principal) -> str:
+        """Return what the figures mean."""
+        del session, principal
+        return "Best kg: the most load, of an assisted exercise the least help. Help is no volume."
+
     def _logs(self, principal: Principal, given: Given, after: Sequence[Any] | None) -> Any:
         return (
             select(WorkoutLog.id, WorkoutLog.local_date, WorkoutLog.title)
@@ -83,8 +89,8 @@ class StudentTraining(Kind):
 def _exercises(principal: Principal, given: Given, log_ids: Sequence[UUID]) -> Any:
     """Return the statement of what was done in logs that the principal sees."""
     place, one = WorkoutLogExercise, WorkoutSet
-    works = and_(one.type != WARM_UP, one.deleted_at.is_(None))
-    volume = case((works, cast(one.reps, BigInteger) * one.load_grams))
+    mode, is_work = Exercise.load_mode, works(one)
+    most, least = (best(one.load_grams).filter(is_work) for best in (func.max, func.min))
     between = [
         condition
         for model in (WorkoutLog, place)
@@ -99,16 +105,18 @@ def _exercises(principal: Principal, given: Given, log_ids: Sequence[UUID]) -> A
     )
     return (
         select(
-            *(place.local_date, place.log_id, Exercise.name, func.count(one.id).label("sets")),
-            *(func.sum(one.reps).label("reps"), func.max(case((works, one.load_grams))).label("best")),
-            func.sum(volume).label("volume"),
+            *(place.local_date, place.log_id, Exercise.name),
+            func.count(one.id).filter(performed(one)).label("sets"),
+            func.sum(one.reps).label("reps"),
+            case((lifts(mode), most), (mode == ASSISTED, least)).label("best"),
+            func.sum(volume(one, mode)).label("volume"),
         )
         .select_from(WorkoutLog)
         .join(place, same_log(place))
-        .join(Exercise, and_(Exercise.organization_id == place.exercise_owner_id, Exercise.id == place.exercise_id))
+        .join(Exercise, exercise_of(place))
         .outerjoin(one, and_(in_place, one.local_date >= given.first, one.local_date <= given.last))
         .where(visible_to(principal, WorkoutLog), WorkoutLog.id.in_(log_ids), *between)
-        .group_by(place.local_date, place.log_id, place.id, place.position, Exercise.name)
+        .group_by(place.local_date, place.log_id, place.id, place.position, Exercise.name, mode)
         .order_by(place.local_date, place.log_id, place.position)
     )
 

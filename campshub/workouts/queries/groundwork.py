@@ -30,8 +30,8 @@ def before_create(
     """Return what a new log needs; None where the principal sees no such student.
 
     ``student_id`` (none given: whoever is linked to the principal's login), ``sealed_key`` (what the audit log seals
-    with), ``exercises`` (id to name, of those that may be chosen) and ``present`` (ids and fingerprints of the logs
-    that have the id or the external id already).
+    with), ``exercises`` (id to name and load mode, of those that may be chosen) and ``present`` (ids and fingerprints
+    of the logs that have the id or the external id already).
     """
     who = Student.user_id == principal.user_id if student_id is None else Student.id == student_id
     key = (
@@ -51,11 +51,12 @@ def before_create(
 
 
 def _named(principal: Principal, exercise_ids: Collection[UUID]) -> ColumnElement[Any]:
-    """Return those of the exercises that the principal may choose for the student, id to name, as JSON."""
+    """Return those of the exercises that the principal may choose for the student, as JSON."""
     if not exercise_ids:
         return null()
+    shown = func.jsonb_build_object("name", Exercise.name, "load_mode", Exercise.load_mode)
     return (
-        select(func.jsonb_object_agg(Exercise.id, Exercise.name))
+        select(func.jsonb_object_agg(Exercise.id, shown))
         .where(
             usable_exercises(principal, Student.user_id),
             Exercise.id.in_(exercise_ids),

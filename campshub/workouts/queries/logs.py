@@ -6,16 +6,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    and_,
-    case,
-    cast,
-    exists,
-    func,
-    select,
-)
+from sqlalchemy import ColumnElement, and_, exists, func, select
 from sqlalchemy.sql.elements import Label
 
 from campshub.core.db.base import AnyRow
@@ -27,8 +18,8 @@ from campshub.core.security.principal import Principal, visible_to
 from campshub.students.queries import students
 from campshub.workouts.models import Exercise, WorkoutLog, WorkoutLogExercise, WorkoutLogId, WorkoutSet
 from campshub.workouts.queries import visibility as _rules  # noqa: F401 - who sees what is registered there
+from campshub.workouts.queries.work import volume, volume_of
 
-WARM_UP = "warm_up"
 DAYS_BACK = 400
 DAYS_AHEAD = 2
 ADDED_UP = frozenset({"set_count", "exercise_count", "volume_grams", "version"})
@@ -84,21 +75,31 @@ def same_log(model: Any, log: Any = WorkoutLog) -> ColumnElement[bool]:
     )
 
 
+def exercise_of(model: Any) -> ColumnElement[bool]:
+    """Return the condition that an exercise is the one that a row names."""
+    return and_(Exercise.organization_id == model.exercise_owner_id, Exercise.id == model.exercise_id)
+
+
 def _figures(first: date, last: date) -> tuple[Label[list[int]], Label[list[int]]]:
     """Return what a log's sets (how many, volume, versions) and exercises (how many, versions) add up to.
 
-    Warm-ups are no volume. Deleted rows count for the version, so that it only ever rises. Each is one sub-select,
-    which PostgreSQL leaves until it has sorted and cut the page; a join is made for every log that there is.
+    Warm-ups and help are no volume. Deleted rows count for the version, so that it only ever rises. Each is one
+    sub-select, which PostgreSQL leaves until it has sorted and cut the page; a join is made for every log that there
+    is.
     """
     alive = WorkoutSet.deleted_at.is_(None)
-    work = case((and_(alive, WorkoutSet.type != WARM_UP), cast(WorkoutSet.reps, BigInteger) * WorkoutSet.load_grams))
-    sets = select(
-        func.json_build_array(
-            func.count().filter(alive),
-            func.coalesce(func.sum(work), 0),
-            func.coalesce(func.sum(WorkoutSet.version), 0),
+    sets = (
+        select(
+            func.json_build_array(
+                func.count().filter(alive),
+                func.coalesce(func.sum(volume(WorkoutSet, Exercise.load_mode, alive)), 0),
+                func.coalesce(func.sum(WorkoutSet.version), 0),
+            )
         )
-    ).where(same_log(WorkoutSet), *_months(WorkoutSet, first, last))
+        .select_from(WorkoutSet)
+        .join(Exercise, exercise_of(WorkoutSet))
+        .where(same_log(WorkoutSet), *_months(WorkoutSet, first, last))
+    )
     exercises = select(
         func.json_build_array(func.count(), func.coalesce(func.sum(WorkoutLogExercise.version), 0))
     ).where(same_log(WorkoutLogExercise), *_months(WorkoutLogExercise, first, last))
@@ -222,6 +223,7 @@ def assembled(
 ) -> dict[str, Any]:
     """Return a log with its exercises, their sets, and what these add up to, as lists of logs count it."""
     places: dict[UUID, list[Mapping[Any, Any]]] = {exercise["id"]: [] for exercise in exercises}
+    modes = {exercise["id"]: exercise["load_mode"] for exercise in exercises}
     alive = [one for one in sets if one["deleted_at"] is None]
     for one in alive:
         places[one["log_exercise_id"]].append(one)
@@ -230,7 +232,7 @@ def assembled(
         "exercises": [{**exercise, "sets": places[exercise["id"]]} for exercise in exercises],
         "set_count": len(alive),
         "exercise_count": len(exercises),
-        "volume_grams": sum((s["reps"] or 0) * (s["load_grams"] or 0) for s in alive if s["type"] != WARM_UP),
+        "volume_grams": sum(volume_of(one, modes[one["log_exercise_id"]]) for one in alive),
         "version": sum(row["version"] for row in (log, *exercises, *sets)),
     }
 
@@ -253,17 +255,12 @@ def _exercises_of(principal: Principal, *, log_id: UUID, on: date) -> AnySelect:
             WorkoutLogExercise.position,
             WorkoutLogExercise.exercise_id,
             Exercise.name,
+            Exercise.load_mode,
             WorkoutLogExercise.superset,
             WorkoutLogExercise.note,
             WorkoutLogExercise.version,
         )
-        .join(
-            Exercise,
-            and_(
-                Exercise.organization_id == WorkoutLogExercise.exercise_owner_id,
-                Exercise.id == WorkoutLogExercise.exercise_id,
-            ),
-        )
+        .join(Exercise, exercise_of(WorkoutLogExercise))
         .where(*_of_log(WorkoutLogExercise, principal, log_id, on))
         .order_by(WorkoutLogExercise.position)
     )

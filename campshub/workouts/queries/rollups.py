@@ -1,5 +1,6 @@
 """What sets add up to, by student, exercise and week: kept, and exact at any moment."""
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -14,24 +15,31 @@ from campshub.core.http.pagination import Page, PageRequest
 from campshub.core.http.problems import Invalid
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.models import Student
-from campshub.workouts.models import WorkoutLog, WorkoutSet, WorkoutWeek, WorkoutWeekStale
+from campshub.workouts.models import Exercise, WorkoutLog, WorkoutSet, WorkoutWeek, WorkoutWeekStale
 from campshub.workouts.queries import visibility as _rules  # noqa: F401 - who sees what is registered there
-from campshub.workouts.queries.logs import WARM_UP, same_log
+from campshub.workouts.queries.logs import exercise_of, same_log
+from campshub.workouts.queries.work import ASSISTED, BODYWEIGHT_PLUS, EXTERNAL, LIFTED, lifts, works
 
 WEEKS_BACK = 11
 MOST_DAYS = 400
 # Beyond, an estimate from repetitions says nothing.
 MOST_REPS = 12
 _SUMS = ("sets", "working_sets", "reps", "volume_grams")
+_MOST = ("heaviest_grams", "most_reps")
 _BEST = ("best_1rm_grams", "best_load_grams", "best_reps")
+_TOTAL = ("total_1rm_grams", "total_body_grams", "total_load_grams", "total_reps")
 
 
 def _weeks() -> AnySelect:
     one, log, week, month = WorkoutSet, WorkoutLog, week_of(WorkoutSet.local_date), month_of(WorkoutSet.local_date)
-    is_work = one.type != WARM_UP
+    is_work = works(one)
     load, reps = cast(one.load_grams, BigInteger), cast(one.reps, BigInteger)
+    added, body = func.coalesce(load, _whole(0)), cast(log.body_weight_grams, BigInteger)
+    estimated = and_(is_work, reps.between(1, MOST_REPS))
     key = (one.organization_id, one.student_id, week.label("week"), one.exercise_owner_id, one.exercise_id)
-    best = _greatest(array([_once(load, reps), load, reps]), and_(is_work, load > 0, reps.between(1, MOST_REPS)))
+    best = _greatest(array([_once(load, reps), load, reps]), and_(estimated, load > 0))
+    total = _greatest(array([_once(body + added, reps), body, added, reps]), and_(estimated, body > 0))
+    least = _greatest(array([-load, func.coalesce(reps, _whole(0))]), and_(is_work, load.is_not(None)))
     return (
         select(
             *key,
@@ -42,7 +50,10 @@ def _weeks() -> AnySelect:
             func.coalesce(func.sum(reps * load).filter(is_work), 0).label("volume_grams"),
             func.max(one.load_grams).filter(is_work).label("heaviest_grams"),
             func.max(one.reps).filter(is_work).label("most_reps"),
-            *(best[number].label(name) for number, name in enumerate(_BEST, start=1)),
+            *_named(_BEST, best),
+            *_named(_TOTAL, total),
+            (-least[1]).label("least_grams"),
+            least[2].label("least_reps"),
         )
         .join(log, same_log(one, log))
         .where(one.deleted_at.is_(None), log.deleted_at.is_(None))
@@ -50,10 +61,18 @@ def _weeks() -> AnySelect:
     )
 
 
+def _whole(number: int) -> ColumnElement[Any]:
+    return literal_column(str(number), BigInteger)
+
+
+def _named(names: Sequence[str], values: Any) -> list[Any]:
+    """Return the values of an array under their names."""
+    return [values[number].label(name) for number, name in enumerate(names, start=1)]
+
+
 def _once(load: Any, reps: Any) -> ColumnElement[Any]:
     """Estimate what could be lifted once, in whole grams: by Epley, whose formula a single repetition does not need."""
-    thirty = literal_column("30", BigInteger)
-    return case((reps == literal_column("1"), load), else_=load * (thirty + reps) // thirty)
+    return case((reps == _whole(1), load), else_=load * (_whole(30) + reps) // _whole(30))
 
 
 def _greatest(one: Any, condition: Any = None) -> Any:
@@ -145,18 +164,43 @@ def _listed(
             *of(own, *both),
         ],
     ).c
-    best = _greatest(array([weeks[name] for name in _BEST]), weeks.best_1rm_grams.is_not(None))
-    columns = [
-        weeks.week,
-        weeks.student_id,
-        weeks.exercise_id,
-        *(cast(func.sum(weeks[name]), BigInteger).label(name) for name in _SUMS),
-        *(func.max(weeks[name]).label(name) for name in ("heaviest_grams", "most_reps")),
-        *(best[number].label(name) for number, name in enumerate(_BEST, start=1)),
-    ]
-    keys = (weeks.week, weeks.student_id, weeks.exercise_owner_id, weeks.exercise_id)
-    rows = select(*page.choose(columns)).where(_is_there(principal, weeks.student_id)).group_by(*keys)
+    columns = [*(weeks.week, weeks.student_id, weeks.exercise_id, Exercise.load_mode), *_by_mode(weeks)]
+    rows = (
+        select(*page.choose(columns))
+        .join(Exercise, exercise_of(weeks))
+        .where(_is_there(principal, weeks.student_id))
+        .group_by(weeks.week, weeks.student_id, weeks.exercise_owner_id, weeks.exercise_id, Exercise.load_mode)
+    )
     return page.ordered(rows, order=(weeks.week, weeks.student_id, weeks.exercise_id))
+
+
+def _by_mode(weeks: Any) -> list[Any]:
+    """Return the figures of weeks that lie in two months, put together, as the exercise's load mode means them.
+
+    Assisted: the least help is the best, and nothing can be estimated. Body weight and load: an estimate of both
+    together, and what is left of it without the body weight. Mode ``none``: loads mean nothing.
+    """
+    mode = Exercise.load_mode
+    best = _greatest(array([weeks[name] for name in _BEST]), weeks.best_1rm_grams.is_not(None))
+    total = _greatest(array([weeks[name] for name in _TOTAL]), weeks.total_1rm_grams.is_not(None))
+    least = _greatest(array([-weeks.least_grams, weeks.least_reps]), weeks.least_grams.is_not(None))
+    sums: dict[str, Any] = {name: cast(func.sum(weeks[name]), BigInteger) for name in _SUMS}
+    sums["volume_grams"] = case((lifts(mode), sums["volume_grams"]), else_=_whole(0))
+    heaviest, most_reps = (func.max(weeks[name]) for name in _MOST)
+
+    def chosen(name: str, *values: tuple[str, Any]) -> Any:
+        return case(*((mode == of, value) for of, value in values)).label(name)
+
+    return [
+        *(value.label(name) for name, value in sums.items()),
+        chosen("heaviest_grams", *((of, heaviest) for of in LIFTED), (ASSISTED, -least[1])),
+        most_reps.label("most_reps"),
+        chosen("best_1rm_grams", (EXTERNAL, best[1]), (BODYWEIGHT_PLUS, total[1])),
+        chosen("best_load_grams", (EXTERNAL, best[2]), (BODYWEIGHT_PLUS, total[3]), (ASSISTED, -least[1])),
+        chosen("best_reps", (EXTERNAL, best[3]), (BODYWEIGHT_PLUS, total[4]), (ASSISTED, func.nullif(least[2], 0))),
+        chosen("best_body_weight_grams", (BODYWEIGHT_PLUS, total[2])),
+        chosen("added_load_grams", (BODYWEIGHT_PLUS, total[1] - total[2])),
+    ]
 
 
 def _is_there(principal: Principal, student_id: Any) -> ColumnElement[bool]:

@@ -38,7 +38,7 @@ class WorkoutLogs(Resource):
     """All logs that one sees."""
 
     @needs(Permission.WORKOUTS_READ)
-    @cached(tags=("workouts", "groups", "enrolments", "students"))
+    @cached(tags=("workouts", "exercises", "groups", "enrolments", "students"))
     @workout_logs.query(schemas.WorkoutLogFilter)
     @workout_logs.answers_page(schemas.LogHeaderOut, sorts=("date",))
     def get(self, *, page: Any, **filters: Any) -> Any:
@@ -148,7 +148,7 @@ class StudentWorkouts(Resource):
     """A student's training."""
 
     @needs(Permission.WORKOUTS_READ)
-    @cached(tags=("workouts", "groups", "enrolments", "students"))
+    @cached(tags=("workouts", "exercises", "groups", "enrolments", "students"))
     @student_workouts.query(schemas.PeriodFilter)
     @student_workouts.answers_page(schemas.LogHeaderOut, sorts=("date",), raises=(NotFound,))
     def get(self, student_id: UUID, *, page: Any, **period: Any) -> Any:

@@ -16,7 +16,7 @@ class Weeks(Resource):
     """Training by week."""
 
     @needs(Permission.WORKOUTS_READ)
-    @cached(tags=("workouts", "groups", "enrolments", "students"), life=Life.ANALYTICS, same_for_role=True)
+    @cached(tags=("workouts", "exercises", "groups", "enrolments", "students"), life=Life.ANALYTICS, same_for_role=True)
     @progress.query(schemas.WeekFilter)
     @progress.answers_page(schemas.WeekOut, sorts=("week",))
     def get(self, *, page: Any, **filters: Any) -> Any:

@@ -7,6 +7,7 @@ from marshmallow import fields as ma
 from marshmallow import validates_schema
 
 from campshub.core.http import fields
+from campshub.workouts.models import LOAD_MODES
 from campshub.workouts.schemas.sets import SetIn, SetOut, Weight, require_unit
 from campshub.workouts.weights import UNITS
 
@@ -21,7 +22,9 @@ class _Log(fields.In):
     ended_at = fields.Instant(allow_none=True)
     title = fields.Name(allow_none=True)
     note = fields.Text(allow_none=True, most=fields.LONG)
-    body_weight = Weight(allow_none=True)
+    body_weight = Weight(
+        allow_none=True, metadata={"description": "Of the day; body weight exercises are estimated with it."}
+    )
     body_weight_unit = fields.Text(allow_none=True, one_of=UNITS)
 
 
@@ -70,6 +73,7 @@ class LoggedExerciseOut(fields.Out):
     position = ma.Integer(required=True)
     exercise_id = fields.Id(required=True)
     name = fields.Text(required=True)
+    load_mode = fields.Text(required=True, one_of=LOAD_MODES)
     superset = ma.Integer(required=True, allow_none=True)
     note = fields.Text(required=True, allow_none=True)
     sets = ma.List(ma.Nested(SetOut), required=True)
@@ -96,7 +100,10 @@ class LogHeaderOut(fields.Out):
     updated_at = ma.AwareDateTime(required=True)
     set_count = ma.Integer(required=True)
     exercise_count = ma.Integer(required=True)
-    volume_grams = ma.Integer(required=True, metadata={"description": "Load times reps, without warm-ups."})
+    volume_grams = ma.Integer(
+        required=True,
+        metadata={"description": "Load times reps, without warm-ups and without the help of assisted exercises."},
+    )
     version = ma.Integer(required=True, metadata={"description": "Rises with each change of the log or its sets."})
 
 

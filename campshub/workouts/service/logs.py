@@ -217,10 +217,10 @@ def _require_places(exercises: Sequence[dict[str, Any]], *parts: tuple[Rows, set
             )
 
 
-def _shown(log: dict[str, Any], exercises: Rows, sets: Rows, names: dict[str, str]) -> dict[str, Any]:
+def _shown(log: dict[str, Any], exercises: Rows, sets: Rows, known: dict[str, dict[str, str]]) -> dict[str, Any]:
     """Return a log that has just been written as the reads return it."""
     new = {"version": 1, "deleted_at": None}
-    named = [{**row, **new, "name": names[str(row["exercise_id"])]} for row in exercises]
+    named = [{**row, **new, **known[str(row["exercise_id"])]} for row in exercises]
     return reads.assembled(log | new, named, [row | new for row in sets])
 
 
