@@ -118,6 +118,7 @@ class Settings(BaseSettings):
 
     organization_erase_days: int = Field(default=30, ge=0)
     retention_months: int = Field(default=0, ge=0)
+    workout_years_back: int = Field(default=10, ge=1, le=50)
     archive_url: str = ".devstack/archive"
     archive_keys: str = ""
 

@@ -328,7 +328,7 @@ def test_a_month_without_a_partition_is_a_clear_refusal(api, a_class, stack, dat
             bounds = f"FROM ('{first}') TO ('{until}')"
             connection.execute(f"ALTER TABLE attendance_records ATTACH PARTITION {partition} FOR VALUES {bounds}")
 
-    assert (answer.status, answer.problem["code"]) == (503, "month_missing")
+    assert (answer.status, answer.problem["code"]) == (409, "month_unavailable")
     assert outcomes(roster.mark("present")) == ["created"]
 
 

@@ -9,7 +9,7 @@ from campshub.attendance.schemas import records as schemas
 from campshub.attendance.service import marks, sessions
 from campshub.attendance.service import records as service
 from campshub.core.http.marks import cached, needs
-from campshub.core.http.problems import NotFound
+from campshub.core.http.problems import MonthUnavailable, NotFound
 from campshub.core.http.resource import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 
@@ -20,7 +20,7 @@ student_attendance = Blueprint(
     "student_attendance", __name__, url_prefix="/api/students", description="One student's attendance."
 )
 
-_STATES = (NotFound, sessions.SessionLocked, sessions.SessionCancelled, marks.ReasonRequired)
+_STATES = (NotFound, MonthUnavailable, sessions.SessionLocked, sessions.SessionCancelled, marks.ReasonRequired)
 
 
 @records.route("/")

@@ -10,7 +10,7 @@ from campshub.attendance.schemas import sessions as schemas
 from campshub.attendance.service import marking, marks
 from campshub.attendance.service import sessions as service
 from campshub.core.http.marks import cached, needs
-from campshub.core.http.problems import IdTaken, NotFound, PreconditionFailed
+from campshub.core.http.problems import IdTaken, MonthUnavailable, NotFound, PreconditionFailed
 from campshub.core.http.resource import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 from campshub.students.service.places import GroupClosed
@@ -119,7 +119,10 @@ class AttendanceRegister(Resource):
     @sessions.body(record_schemas.MarksIn, most_mib=8)
     @sessions.answers(
         record_schemas.MarksResultOut,
-        raises=(NotFound, marks.ReasonRequired, marking.NoRoster, marking.MarkRemovedMeanwhile, *_STATES),
+        raises=(
+            *(NotFound, MonthUnavailable, marks.ReasonRequired, marking.NoRoster, marking.MarkRemovedMeanwhile),
+            *_STATES,
+        ),
     )
     def put(self, session_id: UUID, **given: Any) -> Any:
         """Mark many students; each row answers for itself."""

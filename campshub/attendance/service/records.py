@@ -9,9 +9,11 @@ from sqlalchemy import and_, select
 from campshub.attendance.models import AttendanceRecord, AttendanceSession
 from campshub.attendance.queries import codes
 from campshub.attendance.service import marks
+from campshub.core.db import partitions
+from campshub.core.db.partitions.writable import tables_of
 from campshub.core.db.rows import lock
 from campshub.core.db.session import Session
-from campshub.core.http.problems import Invalid, NotFound
+from campshub.core.http.problems import Invalid, MonthUnavailable, NotFound, Problem
 from campshub.core.security.principal import Principal, visible_to
 
 
@@ -74,6 +76,7 @@ def _take(
     """Return the state of a record's session, held as it is, and the record, locked, in the order of all who mark.
 
     :raises NotFound: the principal sees no such record on that date.
+    :raises MonthUnavailable: the month of that date is not in the database.
     """
     this = and_(AttendanceRecord.id == record_id, AttendanceRecord.local_date == on)
     status = session.scalar(
@@ -89,8 +92,15 @@ def _take(
         .with_for_update(read=True, of=AttendanceSession)
     )
     if status is None:
-        raise NotFound
+        raise _absent(session, on)
     return status, lock(session, principal, AttendanceRecord, record_id, this, expected=expected)
+
+
+def _absent(session: Session, on: date) -> Problem:
+    """Return why a record cannot be changed: it does not exist, or its month is not in the database."""
+    tag, month = AttendanceRecord.__tag__, on.replace(day=1)
+    is_present = partitions.all_present(session, [partitions.name_of(table, month) for table in tables_of(tag)])
+    return NotFound() if is_present else MonthUnavailable(missing={(tag, month)})
 
 
 def _give_code(session: Session, principal: Principal, record: AttendanceRecord, key: str) -> None:

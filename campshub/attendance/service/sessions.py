@@ -6,9 +6,10 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, literal, select
 
-from campshub.attendance.models import AttendanceSession
+from campshub.attendance.models import AttendanceRecord, AttendanceSession
 from campshub.attendance.queries import sessions as reads
 from campshub.core.db.base import AnyRow, new_id
+from campshub.core.db.partitions.writable import stays_writable
 from campshub.core.db.prints import fingerprint
 from campshub.core.db.rows import lock
 from campshub.core.db.session import Session
@@ -20,6 +21,8 @@ from campshub.students.service.places import GroupClosed, require_open
 
 DAYS_BACK = 400
 DAYS_AHEAD = 60
+MONTHS_BACK = 15  # 400 days reach into the 14th month back, and the organization's day may be in the month before UTC's
+stays_writable(AttendanceRecord.__tag__, lambda _: MONTHS_BACK)
 # What says whether a group takes a session on a date.
 _GROUP = (Group.id.label("of_group"), Group.status, Group.begins_on, Group.ends_on)
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -79,6 +79,8 @@ class Unit:
     # Where its commit has ended; None before that, and of a unit that only reads.
     ended_at: Position | None = None
     stamped: set[tuple[UUID, str]] = field(default_factory=set)
+    # The months of monthly tables that it writes to, by their first days, with the tables' tags.
+    months: set[tuple[str, date]] = field(default_factory=set)
     # Why all that the unit changes is changed; it stands in each of its audit entries.
     reason: str | None = None
     audit: list[Any] = field(default_factory=list)

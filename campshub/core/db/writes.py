@@ -12,7 +12,7 @@ import orjson
 from sqlalchemy import Row, Table, text
 from sqlalchemy.dialects import postgresql
 
-from campshub.core.db.base import new_id
+from campshub.core.db.base import MonthlyTenantBase, new_id
 from campshub.core.db.session import Session
 from campshub.core.db.work import new_person, tell, wrote
 from campshub.core.security import audit
@@ -30,6 +30,7 @@ def insert(
     if not rows:
         return []
     given = _given(session, rows)
+    _note_months(session, model, rows)
     conflict = f" ON CONFLICT {on_conflict}" if on_conflict else ""
     statement = f"{_insert_head(model.__table__, given[0])}{conflict} RETURNING id"
     wrote(session, model)
@@ -50,6 +51,7 @@ def insert_together(session: Session, *parts: tuple[Any, Sequence[Mapping[str, A
     texts, values, before = [], {}, ""
     for number, model, rows in given:
         wrote(session, model)
+        _note_months(session, model, rows)
         head = _insert_head(model.__table__, rows[0], f"rows_{number}")
         texts.append(f"part_{number} AS ({head}{before} ON CONFLICT DO NOTHING RETURNING id)")
         before = f" WHERE (SELECT count(*) FROM part_{number}) = {len(rows)}"  # noqa: S608 - numbers
@@ -94,6 +96,7 @@ def merge(
         return []
     given = _given(session, rows)
     wrote(session, model)
+    _note_months(session, model, rows)
     statement = _merge_statement(model.__table__, given[0], key=key, change=change, when=when)
     written = session.execute(text(statement), {"rows": _json(given)}).all()
     given_of = {tuple(row[name] for name in key): row for row in given}
@@ -146,6 +149,12 @@ def _insert_head(table: Table, row: Mapping[str, Any], parameter: str = "rows") 
     shape = ", ".join(f"{name} {table.c[name].type.compile(dialect=_DIALECT)}" for name in row)
     given = f"json_to_recordset(:{parameter}) AS given({shape})"
     return f"INSERT INTO {table.name} ({columns}) SELECT {columns} FROM {given}"  # noqa: S608 - names of our own tables
+
+
+def _note_months(session: Session, model: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Note the months that the unit writes to: where one is not in the database, it is requested by them."""
+    if issubclass(model, MonthlyTenantBase):
+        session.unit.months |= {(model.__tag__, day.replace(day=1)) for day in {row["local_date"] for row in rows}}
 
 
 def _given(session: Session, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from flask import Response, current_app, g, request
+from sqlalchemy.exc import DBAPIError
 
 from campshub.core.db import work
 from campshub.core.db.session import Entered, Unit, begin
@@ -10,7 +11,15 @@ from campshub.core.http import answers, asking, conditional, finding, idempotenc
 from campshub.core.http.addresses import Address
 from campshub.core.http.call import Call
 from campshub.core.http.handler import Handler
-from campshub.core.http.problems import Forbidden, KeyInFlight, KeyReused, Problem, Unauthenticated
+from campshub.core.http.problems import (
+    Forbidden,
+    KeyInFlight,
+    KeyReused,
+    MonthUnavailable,
+    Problem,
+    Unauthenticated,
+)
+from campshub.core.jobs import months
 from campshub.core.platform import Platform
 from campshub.core.security import events
 from campshub.core.security.api_keys import KIND
@@ -52,6 +61,11 @@ def answer(resource: "Resource", handler: Handler, path: dict[str, Any]) -> Resp
         if type(refusal) is Forbidden:  # the others say what is to be done first
             unit.apart.append(lambda apart: events.happened(apart, Kind.PERMISSION_DENIED, unit.user_id))
         raise
+    except (DBAPIError, MonthUnavailable) as error:
+        unavailable = months.refusal(platform.settings, unit, error)
+        if unavailable is None:
+            raise
+        raise unavailable from error
     finally:
         work.run_apart(unit)
 

@@ -41,7 +41,7 @@ class ChangedMeanwhile(problems.Conflict):
 
 
 class MonthMissing(problems.Unavailable):
-    """The storage for this month has not been made yet; the operators are told."""
+    """The storage of the present month does not exist; the operators have been alerted."""
 
     code = "month_missing"
 

@@ -5,6 +5,7 @@ Knows no Flask, so that services can raise them; ``errors`` turns them into answ
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import date
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -146,6 +147,16 @@ class KeyInFlight(Conflict):
     """A request with this Idempotency-Key is being worked on; ask again in a moment."""
 
     code = "idempotency_key_in_flight"
+
+
+@dataclass(eq=False)
+class MonthUnavailable(Conflict):
+    """The rows of this month are not in the database; send the request again."""
+
+    # The months that the write needs, by their first days, with their tables' tags; so that they can be requested.
+    missing: set[tuple[str, date]] = field(default_factory=set)
+
+    code = "month_unavailable"
 
 
 class PreconditionFailed(Problem):

@@ -1,6 +1,7 @@
 """What the platform does by itself: months, folding the epoch, and deleting what has had its time."""
 
 import logging
+from datetime import date
 from typing import Any
 
 from sqlalchemy import Connection
@@ -8,11 +9,22 @@ from sqlalchemy import Connection
 from campshub.core.cache import sweeping
 from campshub.core.db import epoch, partitions
 from campshub.core.db.expiry import clean, expires, expiries
-from campshub.core.db.partitions import archiving
+from campshub.core.db.partitions import archiving, providing, writable
 from campshub.core.db.session import Session
 from campshub.core.db.work import unit_of_work
 from campshub.core.http.idempotency import IdempotencyKey
-from campshub.core.jobs.kinds import Queue, Run, Step, job, maintenance_job, outward_job, stepped_job
+from campshub.core.jobs import months
+from campshub.core.jobs.kinds import (
+    HOUR_S,
+    Later,
+    Queue,
+    Run,
+    Step,
+    job,
+    maintenance_job,
+    outward_job,
+    stepped_job,
+)
 from campshub.core.jobs.models import Job, OutboxMessage
 from campshub.core.jobs.schedule import Daily, Every, Weekly, scheduled
 from campshub.core.ops import alerts, checks, optimizing
@@ -20,6 +32,7 @@ from campshub.core.ops import alerts, checks, optimizing
 log = logging.getLogger(__name__)
 
 CLEANED_AT_ONCE = optimizing.CLEANED_AT_ONCE
+BUSY_AGAIN_S = 2.0
 
 expires(IdempotencyKey, "created_at < now() - INTERVAL '24 hours'")
 # Longer than half a week: a slot of the schedule is claimed by its message.
@@ -61,15 +74,32 @@ def ensure_months(connection: Connection, run: Run) -> None:
         partitions.ensure(connection, table, today, partitions.ahead(today, partitions.MONTHS_AHEAD))
 
 
+@outward_job(months.PROVIDE, limit_s=HOUR_S)
+def provide_month(run: Run, *, tag: str, month: str) -> None:
+    """Make a month that a write was refused for, or bring it back from the archive.
+
+    It waits in the usual queue: in that of maintenance it would wait for hours behind a vacuum.
+
+    :raises Later: others hold what it needs; it comes again in a moment.
+    """
+    settings, first = run.platform.settings, date.fromisoformat(month)
+    try:
+        with partitions.maintenance(settings) as connection:
+            tables = writable.tables_of(tag)
+            providing.provide_all(run.platform, connection, tables=tables, month=first)
+    except (partitions.Busy, partitions.StaysLocked) as problem:
+        raise Later(BUSY_AGAIN_S) from problem
+
+
 @maintenance_job("partitions.archive")
 def archive_months(connection: Connection, run: Run) -> None:
     """Archive the months that are older than the platform keeps; where nothing is said, none is.
 
     :raises MonthsProblem: some could not be; the others are.
     """
-    keeps = run.platform.settings.retention_months
+    settings, today = run.platform.settings, run.created_at.date()
     problems: list[partitions.MonthsProblem] = []
-    for table, month in archiving.due(connection, today=run.created_at.date(), retention_months=keeps):
+    for table, month in archiving.due(connection, today=today, settings=settings):
         try:
             archiving.archive(run.platform, connection, table=table, month=month)
         except partitions.MonthsProblem as problem:

@@ -51,17 +51,16 @@ def before_create(
 
 
 def _named(principal: Principal, exercise_ids: Collection[UUID]) -> ColumnElement[Any]:
-    """Return those of the exercises that the principal may choose for the student, as JSON."""
+    """Return those of the exercises that the principal may choose for the student, as JSON.
+
+    Deleted ones too: a workout may have been logged offline before the deletion was known.
+    """
     if not exercise_ids:
         return null()
     shown = func.jsonb_build_object("name", Exercise.name, "load_mode", Exercise.load_mode)
     return (
         select(func.jsonb_object_agg(Exercise.id, shown))
-        .where(
-            usable_exercises(principal, Student.user_id),
-            Exercise.id.in_(exercise_ids),
-            Exercise.deleted_at.is_(None),
-        )
+        .where(usable_exercises(principal, Student.user_id), Exercise.id.in_(exercise_ids))
         .correlate(Student)
         .scalar_subquery()
     )
@@ -152,7 +151,7 @@ def _last(model: Any, *conditions: ColumnElement[bool]) -> ColumnElement[int]:
 
 
 def _usable(principal: Principal, exercise_id: UUID | None) -> ColumnElement[Any]:
-    """Return the exercise's id where the principal may choose it for the log's student."""
+    """Return the exercise's id where the principal may choose it for the log's student, deleted or not."""
     if exercise_id is None:
         return null()
     login = (
@@ -163,7 +162,7 @@ def _usable(principal: Principal, exercise_id: UUID | None) -> ColumnElement[Any
     )
     return (
         select(Exercise.id)
-        .where(usable_exercises(principal, login), Exercise.id == exercise_id, Exercise.deleted_at.is_(None))
+        .where(usable_exercises(principal, login), Exercise.id == exercise_id)
         .correlate(WorkoutLogId)
         .scalar_subquery()
     )

@@ -10,6 +10,8 @@ from sqlalchemy import ColumnElement, and_, exists, func, select
 from sqlalchemy.sql.elements import Label
 
 from campshub.core.db.base import AnyRow
+from campshub.core.db.partitions import all_present, name_of
+from campshub.core.db.partitions.writable import stays_writable, tables_of
 from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
 from campshub.core.http.pagination import Page, PageRequest
@@ -22,6 +24,8 @@ from campshub.workouts.queries.work import volume, volume_of
 
 DAYS_BACK = 400
 DAYS_AHEAD = 2
+# A day is at most one month earlier where the person trained than in UTC.
+stays_writable(WorkoutLog.__tag__, lambda settings: settings.workout_years_back * 12 + 1)
 ADDED_UP = frozenset({"set_count", "exercise_count", "volume_grams", "version"})
 
 LOG_COLUMNS = (
@@ -208,6 +212,18 @@ def get_log(session: Session, principal: Principal, log_id: UUID, *, deleted: bo
     exercises = session.execute(_exercises_of(principal, log_id=log_id, on=log.local_date)).all()
     sets = session.execute(_sets_of(principal, log_id=log_id, on=log.local_date)).all()
     return assembled(log._mapping, [row._mapping for row in exercises], [row._mapping for row in sets])  # noqa: SLF001
+
+
+def unavailable_month(session: Session, principal: Principal, log_id: UUID) -> date | None:
+    """Return the month of a log that the principal sees while its rows are not in the database; None of any other."""
+    day: date | None = session.scalar(
+        select(WorkoutLogId.local_date).where(visible_to(principal, WorkoutLogId), WorkoutLogId.id == log_id)
+    )
+    if day is None:
+        return None
+    month = day.replace(day=1)
+    names = [name_of(table, month) for table in tables_of(WorkoutLog.__tag__)]
+    return None if all_present(session, names) else month
 
 
 @prepared

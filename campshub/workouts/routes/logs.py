@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from campshub.core.http.marks import cached, needs
-from campshub.core.http.problems import IdTaken, NotFound
+from campshub.core.http.problems import IdTaken, MonthUnavailable, NotFound
 from campshub.core.http.resource import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 from campshub.workouts.queries import logs as queries
@@ -29,8 +29,9 @@ _NEW_LOG = (
     problems.UnknownExercise,
     problems.DateOutOfRange,
     problems.EndedBeforeStart,
+    MonthUnavailable,
 )
-_NEW_SET = (NotFound, IdTaken, problems.UnknownExercise, problems.UnknownLoggedExercise)
+_NEW_SET = (NotFound, MonthUnavailable, IdTaken, problems.UnknownExercise, problems.UnknownLoggedExercise)
 
 
 @workout_logs.route("/")
@@ -67,13 +68,15 @@ class OneWorkoutLog(Resource):
 
     @needs(Permission.WORKOUTS_WRITE)
     @workout_logs.body(schemas.WorkoutLogPatch)
-    @workout_logs.answers(schemas.WorkoutLogOut, raises=(NotFound, problems.EndedBeforeStart, problems.UnitMissing))
+    @workout_logs.answers(
+        schemas.WorkoutLogOut, raises=(NotFound, MonthUnavailable, problems.EndedBeforeStart, problems.UnitMissing)
+    )
     def patch(self, log_id: UUID, **changes: Any) -> Any:
         """Change what is told of a log as a whole."""
         return service.change(self.session, self.principal, log_id=log_id, expected=self.if_match, **changes)
 
     @needs(Permission.WORKOUTS_WRITE)
-    @workout_logs.answers(None, raises=(NotFound,))
+    @workout_logs.answers(None, raises=(NotFound, MonthUnavailable))
     def delete(self, log_id: UUID) -> None:
         """Delete a log; it can be brought back."""
         service.delete(self.session, self.principal, log_id=log_id, expected=self.if_match, now=self.now)
@@ -84,7 +87,7 @@ class WorkoutLogUndelete(Resource):
     """Bringing a log back."""
 
     @needs(Permission.WORKOUTS_WRITE)
-    @workout_logs.answers(schemas.WorkoutLogOut, raises=(NotFound,))
+    @workout_logs.answers(schemas.WorkoutLogOut, raises=(NotFound, MonthUnavailable))
     def post(self, log_id: UUID) -> Any:
         """Bring a deleted log back with its sets."""
         return service.undelete(self.session, self.principal, log_id=log_id)
@@ -116,7 +119,9 @@ class OneWorkoutSet(Resource):
 
     @needs(Permission.WORKOUTS_WRITE)
     @workout_logs.body(set_schemas.SetPatch)
-    @workout_logs.answers(set_schemas.SetOut, raises=(NotFound, problems.SaysNothing, problems.UnitMissing))
+    @workout_logs.answers(
+        set_schemas.SetOut, raises=(NotFound, MonthUnavailable, problems.SaysNothing, problems.UnitMissing)
+    )
     def patch(self, log_id: UUID, set_id: UUID, **changes: Any) -> Any:
         """Change a set."""
         return set_service.change(
@@ -124,7 +129,7 @@ class OneWorkoutSet(Resource):
         )
 
     @needs(Permission.WORKOUTS_WRITE)
-    @workout_logs.answers(None, raises=(NotFound,))
+    @workout_logs.answers(None, raises=(NotFound, MonthUnavailable))
     def delete(self, log_id: UUID, set_id: UUID) -> None:
         """Delete a set; it can be brought back."""
         set_service.delete(
@@ -137,7 +142,7 @@ class WorkoutSetUndelete(Resource):
     """Bringing a set back."""
 
     @needs(Permission.WORKOUTS_WRITE)
-    @workout_logs.answers(set_schemas.SetOut, raises=(NotFound,))
+    @workout_logs.answers(set_schemas.SetOut, raises=(NotFound, MonthUnavailable))
     def post(self, log_id: UUID, set_id: UUID) -> Any:
         """Bring a deleted set back to its place."""
         return set_service.undelete(self.session, self.principal, log_id=log_id, set_id=set_id)

@@ -29,6 +29,7 @@ from campshub.workouts.service.problems import (
     UnitMissing,
     UnknownExercise,
     UnknownStudent,
+    absent,
 )
 from campshub.workouts.weights import weighed
 
@@ -45,6 +46,7 @@ def create(
     :raises UnknownStudent: the principal sees no such student.
     :raises UnknownExercise: the principal may not choose one of the exercises.
     :raises DateOutOfRange: it began too long ago, or too far ahead.
+    :raises MonthUnavailable: a log that was sent before lies in a month that is not in the database.
     :raises IdTaken: the id, or that of a set, belongs to something else.
     :raises ExternalIdTaken: another log of the student came from the source with the external id.
     """
@@ -52,8 +54,8 @@ def create(
     known = _known(session, principal, id, given)
     present = _sent_before(known, id, print_)
     if present is not None:
-        return reads.get_log(session, principal, present, deleted=None), False
-    local_date = _local_date(principal, given, now)
+        return _sent(session, principal, present), False
+    local_date = _local_date(principal, platform.settings.workout_years_back, given, now)
     _require_exercises(known, given["exercises"])
     _take_key(session, principal, platform, known)
     log, exercises, sets = _rows(principal, known, id or new_id(), local_date, now, given)
@@ -70,7 +72,7 @@ def create(
         present = _sent_before(_known(session, principal, id, given), id, print_)
         if present is None:
             raise Conflict
-        return reads.get_log(session, principal, present, deleted=None), False
+        return _sent(session, principal, present), False
     _require_places(given["exercises"], (exercises, places[0]), (sets, places[1]))
     return _shown(log, exercises, sets, known.exercises or {}), True
 
@@ -82,15 +84,34 @@ def _take_key(session: Session, principal: Principal, platform: Platform, known:
         session.unit.person_keys[known.student_id] = key
 
 
-def _local_date(principal: Principal, given: dict[str, Any], now: datetime) -> date:
+def _sent(session: Session, principal: Principal, log_id: UUID) -> dict[str, Any]:
+    """Return a log that was sent before.
+
+    :raises MonthUnavailable: its month is not in the database.
+    """
+    try:
+        return reads.get_log(session, principal, log_id, deleted=None)
+    except NotFound:
+        raise absent(session, principal, log_id) from None
+
+
+def _local_date(principal: Principal, years_back: int, given: dict[str, Any], now: datetime) -> date:
     """Return the date where the person trained, if the log may have it."""
     started_at, ended_at = given["started_at"], given.get("ended_at")
     found: date = started_at.astimezone(ZoneInfo(given.get("time_zone") or principal.time_zone)).date()
-    days = (found - principal.today(now)).days
-    if not -reads.DAYS_BACK <= days <= reads.DAYS_AHEAD:
-        raise DateOutOfRange
+    today = principal.today(now)
+    if not _years_before(today, years_back) <= found <= today + timedelta(days=reads.DAYS_AHEAD):
+        raise DateOutOfRange(f"A log begins at most {years_back} years ago and at most {reads.DAYS_AHEAD} days ahead.")
     _require_end(started_at, ended_at)
     return found
+
+
+def _years_before(day: date, years: int) -> date:
+    """Return the same day of an earlier year; where that has no 29 February, the 28th."""
+    try:
+        return day.replace(year=day.year - years)
+    except ValueError:
+        return day.replace(year=day.year - years, day=28)
 
 
 def _require_end(started_at: datetime, ended_at: datetime | None) -> None:
@@ -293,7 +314,7 @@ def _lock(
         statement = statement.where(WorkoutLog.deleted_at.is_(None))
     row = session.execute(statement).one_or_none()
     if row is None:
-        raise NotFound
+        raise absent(session, principal, log_id)
     require_version(row, expected)
     log: WorkoutLog = row.WorkoutLog
     return log

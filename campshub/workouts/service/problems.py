@@ -1,6 +1,12 @@
 """What logging a workout may be refused for."""
 
-from campshub.core.http.problems import Conflict, Invalid, UnknownReference
+from uuid import UUID
+
+from campshub.core.db.session import Session
+from campshub.core.http.problems import Conflict, Invalid, MonthUnavailable, NotFound, Problem, UnknownReference
+from campshub.core.security.principal import Principal
+from campshub.workouts.models import WorkoutLog
+from campshub.workouts.queries import logs as reads
 
 
 class ExternalIdTaken(Conflict):
@@ -36,7 +42,7 @@ class UnknownLoggedExercise(UnknownReference):
 
 
 class DateOutOfRange(Invalid):
-    """A log begins at most 400 days ago and at most 2 days ahead."""
+    """A log begins at most `WORKOUT_YEARS_BACK` years ago and at most 2 days ahead."""
 
     code = "date_out_of_range"
     pointer = "/started_at"
@@ -62,3 +68,9 @@ class SaysNothing(Invalid):
     code = "says_nothing"
     constraint = "ck_workout_sets_says_something"
     pointer = "/reps"
+
+
+def absent(session: Session, principal: Principal, log_id: UUID) -> Problem:
+    """Return why a log cannot be written: it does not exist, or its month is not in the database."""
+    month = reads.unavailable_month(session, principal, log_id)
+    return NotFound() if month is None else MonthUnavailable(missing={(WorkoutLog.__tag__, month)})

@@ -11,14 +11,14 @@ from campshub.core.db.base import AnyRow, new_id
 from campshub.core.db.prints import fingerprint
 from campshub.core.db.session import Session
 from campshub.core.http.conditional import require_version
-from campshub.core.http.problems import Conflict, IdTaken, NotFound
+from campshub.core.http.problems import Conflict, IdTaken
 from campshub.core.security.principal import Principal
 from campshub.workouts.models import WorkoutLog, WorkoutLogExercise, WorkoutSet
 from campshub.workouts.ownership import owner_of
 from campshub.workouts.queries import groundwork
 from campshub.workouts.queries import logs as reads
 from campshub.workouts.service.logs import reweighed, set_row
-from campshub.workouts.service.problems import UnknownExercise, UnknownLoggedExercise
+from campshub.workouts.service.problems import UnknownExercise, UnknownLoggedExercise, absent
 
 # Once as things seem; once more after having waited for another append, which nobody can precede any more.
 TRIES = 2
@@ -49,7 +49,7 @@ def append(
     for _ in range(TRIES):
         known = groundwork.before_append(session, principal, log_id=log_id, **where)
         if known is None:
-            raise NotFound
+            raise absent(session, principal, log_id)
         place, opened = _place(principal, known, log_id, exercise_id, now)
         row = {**set_row(place, {**told, "id": id or new_id()}), "fingerprint": print_}
         places, written = writes.insert_together(session, (WorkoutLogExercise, opened), (WorkoutSet, [row]))
@@ -163,6 +163,6 @@ def _lock(
         statement = statement.where(WorkoutSet.deleted_at.is_(None))
     one: WorkoutSet | None = session.scalars(statement).one_or_none()
     if one is None:
-        raise NotFound
+        raise absent(session, principal, log_id)
     require_version(one, expected)
     return one

@@ -186,11 +186,11 @@ def test_a_month_that_is_not_over_or_not_there_is_not_archived(site):
 def test_old_months_are_due_and_none_where_nothing_is_said(site):
     today = site.day
     with site.maintenance() as connection:
-        assert archiving.due(connection, today=today, retention_months=0) == []
-        found = archiving.due(connection, today=today, retention_months=3)
-        assert {table for table, _ in found} == set(site.tables)
-        newest = max(month for _, month in found)
-    assert (site.month.year - newest.year) * 12 + site.month.month - newest.month == 4
+        assert archiving.due(connection, today=today, settings=site.platform.settings) == []
+        partitions.ensure(connection, "audit_log", months.back(today, 18), today)
+        keeping = site.platform.settings.model_copy(update={"retention_months": 16})
+        found = archiving.due(connection, today=today, settings=keeping)
+    assert found == [("audit_log", months.back(today, 18)), ("audit_log", months.back(today, 17))]
 
 
 @pytest.mark.parametrize("at_once", [1, 1_000])

@@ -209,7 +209,7 @@ def test_a_write_into_an_archived_month_is_a_clear_refusal(site):
         f"/api/attendance/sessions/{session[1]}/records/", {"records": [{"student_id": str(student), "code": "late"}]}
     )
 
-    assert (answer.status, answer.problem["code"]) == (503, "month_missing")
+    assert (answer.status, answer.problem["code"]) == (409, "month_unavailable")
 
 
 def test_nobody_reads_a_months_own_table_past_its_parent(site):

@@ -13,6 +13,7 @@ from functools import partial
 import psycopg
 from sqlalchemy import Connection
 
+from campshub.config import Settings
 from campshub.core.db import folding
 from campshub.core.db.partitions import months
 from campshub.core.db.partitions.archives import Archives
@@ -29,6 +30,7 @@ from campshub.core.db.partitions.month_table import (
 )
 from campshub.core.db.partitions.patience import Driver, MonthsProblem, ask, at_work, patiently
 from campshub.core.db.partitions.visibility import announced
+from campshub.core.db.partitions.writable import months_to_keep
 from campshub.core.db.work import unit_of_work
 from campshub.core.platform import Platform
 
@@ -56,13 +58,16 @@ class NotOver(MonthsProblem):
     """The month is not over yet."""
 
 
-def due(connection: Connection, *, today: date, retention_months: int) -> list[tuple[str, date]]:
-    """Return the months, with their tables, that are older than the platform keeps; those left half done as well."""
-    if not retention_months:
+def due(connection: Connection, *, today: date, settings: Settings) -> list[tuple[str, date]]:
+    """Return the months, with their tables, that are older than the platform keeps; those left half done as well.
+
+    Months that may still be written stay, whatever ``RETENTION_MONTHS`` says.
+    """
+    if not settings.retention_months:
         return []
-    oldest = months.back(today, retention_months)
+    oldest = {table: months.back(today, months_to_keep(settings, table)) for table in months.tables(connection)}
     found = {(partition.table, partition.first) for partition in months.present(connection)}
-    return sorted(one for one in found | set(months.taken_out(connection)) if one[1] < oldest)
+    return sorted(one for one in found | set(months.taken_out(connection)) if one[1] < oldest[one[0]])
 
 
 def archive(platform: Platform, connection: Connection, *, table: str, month: date, tell: Tell = log.info) -> Manifest:

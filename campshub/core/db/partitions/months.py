@@ -1,7 +1,7 @@
 """The months of the partitioned tables: which there are, and making those that are missing."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -13,6 +13,7 @@ from sqlalchemy.pool import NullPool
 from campshub.config import Settings
 from campshub.core.db.base import Base
 from campshub.core.db.partitions.patience import Driver, at_work, patiently
+from campshub.core.db.session import Session
 
 MONTHS_AHEAD = 6
 _BOUNDS = re.compile(r"FROM \('(\d{4}-\d{2}-\d{2})'\) TO \('(\d{4}-\d{2}-\d{2})'\)")
@@ -39,6 +40,13 @@ _TAKEN_OUT = text(
      WHERE child.relkind = 'r' AND child.relnamespace = 'public'::regnamespace
        AND (inhrelid IS NULL OR inhdetachpending)
      ORDER BY parent.relname, child.relname
+    """
+)
+# Asked by the application, which may read the catalogue.
+_ALL_PRESENT = text(
+    """
+    SELECT count(*) = :count FROM unnest(CAST(:names AS text[])) name
+      JOIN pg_inherits ON inhrelid = to_regclass(name) AND NOT inhdetachpending
     """
 )
 
@@ -89,6 +97,11 @@ def present(connection: Connection) -> list[Partition]:
 def taken_out(connection: Connection) -> list[tuple[str, date]]:
     """Return the months, with their tables, that are no part of them any more and still there."""
     return [(row.table, month_of(row.name)) for row in connection.execute(_TAKEN_OUT)]
+
+
+def all_present(session: Session, names: Sequence[str]) -> bool:
+    """Tell whether months, by the names of their tables, are part of their parents."""
+    return bool(session.scalar(_ALL_PRESENT, {"names": list(names), "count": len(names)}))
 
 
 def months_ahead(connection: Connection, today: date) -> dict[str, int]:

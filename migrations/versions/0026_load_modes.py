@@ -3,16 +3,16 @@
 The months whose rows are in the database are noted as stale, so that reads count them at once and the worker writes
 them; archived months keep the figures that they have.
 
-Revision ID: 0025
-Revises: 0024
+Revision ID: 0026
+Revises: 0025
 """
 
 import sqlalchemy as sa
 from alembic import op
 from migrations import ddl
 
-revision = "0025"
-down_revision = "0024"
+revision = "0026"
+down_revision = "0025"
 branch_labels = None
 depends_on = None
 
