@@ -1,6 +1,5 @@
 """The application: settings, extensions, then the modules in their order."""
 
-from apispec.ext.marshmallow import MarshmallowPlugin
 from flask import Flask
 from flask_migrate import Migrate
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -10,12 +9,12 @@ from campshub import modules
 from campshub.config import Settings, load_settings
 from campshub.core.db import roles
 from campshub.core.db.session import PRIMARY, db, engine_config
-from campshub.core.http import chain, docs, errors
+from campshub.core.http import chain, docs, errors, openapi
 from campshub.core.http.application import Application
 from campshub.core.http.browsers import Browsers
 from campshub.core.http.front import Front
 from campshub.core.http.marks import MIB
-from campshub.core.http.openapi import Api, schema_name
+from campshub.core.http.openapi import Api
 from campshub.core.observe import health, logs, metrics, slow, slow_requests
 from campshub.core.platform import Platform
 
@@ -49,7 +48,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     chain.init_app(app, settings.hosts, browsers)
     app.front = Front(app, platform, settings.hosts, browsers)
     platform.declared.init_app(app)
-    api = Api(app, spec_kwargs={"marshmallow_plugin": MarshmallowPlugin(schema_name_resolver=schema_name)})
+    api = Api(app, spec_kwargs={"marshmallow_plugin": openapi.plugin(), **openapi.information()})
     api.describe()
     modules.load(app, api)
     app.register_blueprint(health.blueprint)

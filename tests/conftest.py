@@ -27,6 +27,7 @@ from campshub.core.platform import Platform
 from campshub.core.security.passwords import hash_password
 from campshub.core.security.permissions import Role
 from devstack.stack import Stack
+from tests.documented import documented
 from tests.issuer import the_issuer
 
 ROOT = Path(__file__).parent.parent
@@ -242,6 +243,8 @@ class Client:
             options["json"] = json
         with metrics.listening(statements.append):
             response = self.app.test_client().open(address, method=method, headers=headers, **options)
+        missing = documented(self.app).missing(method, address, response)
+        assert missing is None, missing
         return Answer(response, statements)
 
     def get(self, address: str, **options: Any) -> Answer:

@@ -1,7 +1,8 @@
 """The document is what the API does: valid, whole, and true under fuzzing with data of its own making."""
 
-import base64
+import json
 import os
+import re
 from collections import Counter
 
 import pytest
@@ -14,14 +15,17 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 
-from campshub.app import create_app
-from campshub.config import load_settings
+from campshub.core.http.openapi import TAGS
+from campshub.core.http.pagination import LONGEST_CURSOR
 from campshub.core.http.rows import Rows
 from campshub.core.security.permissions import Role
 from tests.conftest import new_place
+from tests.document import openapi_document
 from tests.seeds import seed
 from tests.surface import BY_NAME, body_for, operations
 
+PROBLEM_JSON = "application/problem+json"
+JSON_VALUE = "#/components/schemas/JsonValue"
 EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "50"))
 SOURCES = ("as generated", "real ids", "real body")
 
@@ -32,23 +36,8 @@ ALWAYS = CHECKS.get_by_names(
 REJECTED = CHECKS.get_by_names(["negative_data_rejection"])
 
 
-def _document():
-    """Write the document without a stack: it is needed to name the tests."""
-    key = "a:" + base64.urlsafe_b64encode(bytes(32)).decode()
-    nowhere = load_settings(
-        postgres_port=1,
-        postgres_password="x",
-        postgres_system_password="x",
-        postgres_replica_host="",
-        secret_key="not the real one",
-        jwt_private_keys=key,
-        field_encryption_keys=key,
-        debug=True,  # so that it may be asked for without TLS
-    )
-    return create_app(nowhere).test_client().get("/api/openapi.json").get_json()
-
-
-DOCUMENT = _document()
+DOCUMENT = openapi_document()
+SCHEMAS = DOCUMENT["components"]["schemas"]
 OPERATIONS = [found.ok() for found in schemathesis.openapi.from_dict(DOCUMENT).get_all_operations()]
 PUBLIC = {"/api/invitations/accept/", "/api/reports/{report_id}/file/"} | {
     f"/api/auth/{name}/" for name in ("token", "oidc", "refresh", "password/forgot", "password/reset")
@@ -74,23 +63,24 @@ def test_every_operation_of_the_application_is_described(app):
     assert {name for name, _ in DESCRIBED} == {f"{o.method} {documented(o.rule)}" for o in operations(app)}
 
 
-def test_operations_are_told_apart_and_say_what_they_do_and_how_they_refuse():
+def test_operations_have_a_name_a_tag_a_permission_and_their_problems():
     ids = Counter(operation["operationId"] for _, operation in DESCRIBED)
+    tags = {tag["name"] for tag in DOCUMENT["tags"]}
     wrong = []
     for name, operation in DESCRIBED:
-        refusals = {status: answer for status, answer in operation["responses"].items() if status[0] in "45d"}
-        problems = [
-            answer for answer in refusals.values() if list(answer.get("content", {})) == ["application/problem+json"]
-        ]
+        refusals = {status: _at(answer) for status, answer in operation["responses"].items() if status[0] in "45d"}
+        problems = [answer for answer in refusals.values() if list(answer.get("content", {})) == [PROBLEM_JSON]]
         secured = operation["security"] or name.partition(" ")[2] in PUBLIC
         parameters = {p["name"] for p in operation.get("parameters", ()) if "name" in p}
         if (
             ids[operation["operationId"]] != 1
+            or not re.fullmatch(r"[a-z]+([A-Z][a-z]+)*", operation["operationId"])
             or not operation.get("summary")
-            or not operation.get("tags")
+            or "**Permission:**" not in operation["description"]
+            or not tags.issuperset(operation["tags"])
             or not secured
             or len(problems) != len(refusals)
-            or not {"default", "422"} <= refusals.keys()
+            or not {"default", "422", "429", "500", "503"} <= refusals.keys()
             or (operation["security"] and not {"401", "403"} <= refusals.keys())
             or ("requestBody" in operation and not {"400", "413", "415"} <= refusals.keys())
             or not any(status[0] == "2" for status in operation["responses"])
@@ -99,6 +89,152 @@ def test_operations_are_told_apart_and_say_what_they_do_and_how_they_refuse():
             wrong.append(name)
 
     assert wrong == []
+    assert {"listStudents", "createStudent", "getStudent", "updateStudent", "deleteStudent"} <= ids.keys()
+    assert [tag["name"] for tag in DOCUMENT["tags"]] == [name for name in TAGS if name in tags]
+
+
+def test_each_problem_lists_its_codes():
+    unlisted = [
+        f"{name} {status}"
+        for name, operation in DESCRIBED
+        for status, answer in operation["responses"].items()
+        if status[0] in "45" and not _codes(_at(answer))
+    ]
+
+    assert unlisted == []
+    creating = DOCUMENT["paths"]["/api/students/"]["post"]["responses"]["409"]
+    assert {"code_taken", "id_taken", "idempotency_key_in_flight"} <= set(_codes(_at(creating)))
+
+
+def test_requests_are_closed_and_may_leave_out_what_has_a_default():
+    wrong = []
+    for name in _reachable(op["requestBody"]["content"]["application/json"]["schema"] for op in _with_body()):
+        schema = SCHEMAS[name]
+        if schema.get("additionalProperties") is not False:
+            wrong.append(name)
+        wrong += [f"{name}.{key}" for key, value in schema["properties"].items() if "default" in value]
+
+    assert wrong == []
+    assert "status" not in SCHEMAS["StudentIn"]["required"]
+    assert SCHEMAS["StudentIn"]["properties"]["status"]["description"] == "Default: `active`."
+
+
+def test_responses_are_open_typed_and_complete():
+    wrong = []
+    for name in _reachable(_answers()):
+        schema = SCHEMAS[name]
+        if schema.get("additionalProperties") is False:
+            wrong.append(f"{name} is closed")
+        for key, value in schema.get("properties", {}).items():
+            inner = value.get("items", value)
+            if "object" in _types(inner) and inner.get("additionalProperties") != {"$ref": JSON_VALUE}:
+                wrong.append(f"{name}.{key} is an untyped object")
+        if name.endswith("Page"):
+            item = schema["properties"]["items"]["items"]["$ref"].rpartition("/")[2]
+            if set(SCHEMAS[item]["required"]) != SCHEMAS[item]["properties"].keys():
+                wrong.append(f"{item} leaves properties open")
+
+    assert wrong == []
+    assert SCHEMAS["StudentBrief"]["properties"]["status"] == {
+        "type": "string",
+        "enum": ["lead", "active", "inactive", "alumni", "suspended"],
+    }
+
+
+def test_a_choice_is_the_same_in_a_request_and_in_its_response():
+    differing = []
+    for name, schema in SCHEMAS.items():
+        shown = SCHEMAS.get(name.removesuffix("In"), {}) if name.endswith("In") else {}
+        for key, value in schema.get("properties", {}).items():
+            taken, answered = _choices(value), _choices(shown.get("properties", {}).get(key, {}))
+            if key in shown.get("properties", {}) and not taken <= answered:
+                differing.append(f"{name}.{key}")
+
+    assert differing == []
+
+
+def test_no_schema_has_a_name_that_clashes_or_says_nothing():
+    assert {"Set", "Map", "Date", "Object", "Function", "PaginationMetadataSchema"}.isdisjoint(SCHEMAS)
+    assert [name for name in SCHEMAS if name.startswith("Listed") or name.endswith("Out")] == []
+
+
+def test_responses_document_their_headers():
+    students = DOCUMENT["paths"]["/api/students/"]
+    page, unchanged = students["get"]["responses"]["200"], students["get"]["responses"]["304"]
+    created, limited = students["post"]["responses"]["201"], _at(students["post"]["responses"]["429"])
+    file = DOCUMENT["paths"]["/api/reports/{report_id}/file/"]["get"]["responses"]["200"]
+
+    assert {"ETag", "Link", "RateLimit", "RateLimit-Policy"} <= page["headers"].keys()
+    assert "ETag" in unchanged["headers"]
+    assert {"ETag", "Location", "Idempotent-Replayed"} <= created["headers"].keys()
+    assert {"Retry-After", "RateLimit"} <= limited["headers"].keys()
+    assert "Content-Disposition" in file["headers"]
+    assert list(file["content"])[:2] == ["application/octet-stream", "application/pdf"]
+    assert "If-None-Match" in {parameter["name"] for parameter in students["get"]["parameters"]}
+
+
+def test_bounds_steps_and_defaults_are_documented():
+    exercises = {p["name"]: p["schema"] for p in DOCUMENT["paths"]["/api/exercises/"]["get"]["parameters"]}
+    students = {p["name"]: p["schema"] for p in DOCUMENT["paths"]["/api/students/"]["get"]["parameters"]}
+
+    assert SCHEMAS["WorkoutSetIn"]["properties"]["rir"]["multipleOf"] == 0.5
+    assert SCHEMAS["GroupDay"]["properties"]["rate"]["maximum"] == 1
+    assert (exercises["sort"]["default"], exercises["limit"]["maximum"]) == ("name", 200)
+    assert "default" not in students["sort"]  # a search changes it
+    assert students["cursor"]["maxLength"] == LONGEST_CURSOR
+
+
+def test_the_document_says_what_it_is_and_where():
+    info = DOCUMENT["info"]
+
+    assert info["license"] == {"name": "Apache-2.0", "identifier": "Apache-2.0"}
+    assert info["contact"]["name"]
+    assert [server["url"] for server in DOCUMENT["servers"]] == ["/"]
+    assert info["description"].startswith("# Start here")
+    assert "## Signing in" in info["description"]
+
+
+def _at(described):
+    while "$ref" in described:
+        kind, name = described["$ref"].split("/")[-2:]
+        described = DOCUMENT["components"][kind][name]
+    return described
+
+
+def _codes(answer):
+    schema = _at(answer["content"][PROBLEM_JSON]["schema"])
+    return schema["allOf"][1]["properties"]["code"]["enum"] if "allOf" in schema else []
+
+
+def _with_body():
+    return [operation for _, operation in DESCRIBED if "requestBody" in operation]
+
+
+def _answers():
+    for _, operation in DESCRIBED:
+        for status, answer in operation["responses"].items():
+            if status[0] == "2" and "application/json" in answer.get("content", {}):
+                yield answer["content"]["application/json"]["schema"]
+
+
+def _reachable(schemas):
+    """Return the names of the schemas that some schemas are made of."""
+    found, left = set(), [json.dumps(schema) for schema in schemas]
+    while left:
+        for name in set(re.findall(r"#/components/schemas/(\w+)", left.pop())) - found - {"JsonValue"}:
+            found.add(name)
+            left.append(json.dumps(SCHEMAS[name]))
+    return sorted(found)
+
+
+def _choices(schema):
+    parts = [schema, *schema.get("anyOf", ()), schema.get("items", {})]
+    return {choice for part in parts for choice in part.get("enum", ())}
+
+
+def _types(schema):
+    kind = schema.get("type", ())
+    return {kind} if isinstance(kind, str) else set(kind)
 
 
 def test_the_document_and_its_page_are_served_from_here_alone(app):

@@ -4,7 +4,7 @@ from typing import Any
 
 from campshub.accounts.queries import audit as queries
 from campshub.accounts.schemas import audit as schemas
-from campshub.core.http.marks import needs
+from campshub.core.http.marks import named, needs
 from campshub.core.http.resource import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 
@@ -19,6 +19,7 @@ class Audit(Resource):
     """The audit log."""
 
     @needs(Permission.AUDIT_READ)
+    @named("listAuditEntries")
     @audit.query(schemas.AuditFilter)
     @audit.answers_page(schemas.AuditEntryOut, sorts=("-date",))
     def get(self, *, page: Any, **filters: Any) -> Any:

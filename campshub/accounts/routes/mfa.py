@@ -5,7 +5,7 @@ from typing import Any
 from campshub.accounts.routes.signing_in import auth
 from campshub.accounts.schemas import mfa as schemas
 from campshub.accounts.service import mfa as service
-from campshub.core.http.marks import limited, needs, secret
+from campshub.core.http.marks import limited, named, needs, secret
 from campshub.core.http.resource import Resource
 from campshub.core.security.passwords import Busy
 from campshub.core.security.permissions import Permission
@@ -33,6 +33,7 @@ class Totp(Resource):
     """One-time codes."""
 
     @needs(Permission.ME_WRITE)
+    @named("startTotp")
     @secret
     @auth.answers(schemas.TotpOut, raises=(service.StepUpRequired, service.AlreadyEnrolled))
     def post(self) -> dict[str, str]:
@@ -59,6 +60,7 @@ class RecoveryCodes(Resource):
     """Recovery codes."""
 
     @needs(Permission.ME_WRITE)
+    @named("replaceRecoveryCodes")
     @secret
     @auth.answers(schemas.RecoveryCodesOut, raises=(service.StepUpRequired, service.AlreadyEnrolled))
     def post(self) -> dict[str, list[str]]:
@@ -71,6 +73,7 @@ class StepUp(Resource):
     """One's password once more."""
 
     @needs(Permission.ME_WRITE)
+    @named("stepUp")
     @limited("login")
     @secret
     @auth.body(schemas.StepUpIn)

@@ -10,7 +10,7 @@ from campshub.accounts.schemas.signing_in import TokenOut
 from campshub.accounts.service import oidc as service
 from campshub.accounts.service.mfa import BadOtp, OtpRequired, StepUpRequired
 from campshub.accounts.service.sessions import NoMembership
-from campshub.core.http.marks import limited, needs, public, secret
+from campshub.core.http.marks import limited, named, needs, public, secret
 from campshub.core.http.problems import NotFound
 from campshub.core.http.resource import Resource
 from campshub.core.security.issuer_keys import IssuerAway
@@ -23,10 +23,11 @@ class IdToken(Resource):
     """Signing in with an ID token."""
 
     @public
+    @named("signInWithIdToken")
     @limited("login_address")
     @secret
     @auth.body(schemas.IdTokenIn)
-    @auth.answers(TokenOut, raises=(BadIdToken, OtpRequired, BadOtp, NoMembership, IssuerAway))
+    @auth.answers(TokenOut, raises=(BadIdToken, OtpRequired, BadOtp, NoMembership, service.IdentityTaken, IssuerAway))
     def post(self, **given: Any) -> dict[str, Any]:
         """Exchange an ID token of a configured issuer, once, for tokens of ours."""
         return service.sign_in(self.session, self.platform, **given, client=client(), now=self.now)
@@ -43,13 +44,14 @@ class Identities(Resource):
         return {"items": queries.identities_of(self.session, self.principal.user_id)}
 
     @needs(Permission.ME_WRITE)
+    @named("linkIdentity")
     @limited("login")
     @secret
     @auth.body(schemas.IdentityIn)
     @auth.answers(
         schemas.IdentityOut,
         status=201,
-        raises=(StepUpRequired, service.IdentityTaken, service.TooManyIdentities, IssuerAway),
+        raises=(BadIdToken, StepUpRequired, service.IdentityTaken, service.TooManyIdentities, IssuerAway),
     )
     def post(self, **given: Any) -> Any:
         """Link the identity that an ID token shows; from then on it signs one in."""

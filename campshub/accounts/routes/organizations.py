@@ -8,6 +8,7 @@ from campshub.accounts.schemas import organizations as schemas
 from campshub.accounts.service import organizations as service
 from campshub.accounts.service import states
 from campshub.accounts.service.mfa import StepUpRequired
+from campshub.core.http.call import NotForKeys
 from campshub.core.http.marks import as_system, cached, needs, secret
 from campshub.core.http.problems import NotFound, PreconditionFailed, UnknownReference
 from campshub.core.http.resource import Blueprint, Resource
@@ -40,7 +41,7 @@ class CloseOrganization(Resource):
     """Closing the organization."""
 
     @needs(Permission.ORGANIZATION_WRITE)
-    @organizations.answers(schemas.OrganizationOut, raises=(StepUpRequired,))
+    @organizations.answers(schemas.OrganizationOut, raises=(StepUpRequired, NotForKeys))
     def post(self) -> Any:
         """Close the organization: nobody signs in any more, and after 30 days its data may be erased."""
         return states.close(self.session, self.platform, self.principal, now=self.now)

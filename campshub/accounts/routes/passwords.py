@@ -7,7 +7,7 @@ from campshub.accounts.schemas import passwords as schemas
 from campshub.accounts.schemas.signing_in import RefreshOut
 from campshub.accounts.service import passwords as service
 from campshub.accounts.service.mfa import BadOtp, OtpRequired
-from campshub.core.http.marks import limited, needs, public, secret
+from campshub.core.http.marks import limited, named, needs, public, secret
 from campshub.core.http.resource import Resource
 from campshub.core.security.passwords import Busy
 from campshub.core.security.permissions import Permission
@@ -18,6 +18,7 @@ class Password(Resource):
     """One's own password."""
 
     @needs(Permission.ME_WRITE)
+    @named("changePassword")
     @secret
     @auth.body(schemas.PasswordIn)
     @auth.answers(RefreshOut, raises=(OtpRequired, BadOtp, Busy))
@@ -31,6 +32,7 @@ class ForgotPassword(Resource):
     """Forgotten passwords."""
 
     @public
+    @named("requestPasswordReset")
     @limited("login_address")
     @limited("login", by=account)
     @secret

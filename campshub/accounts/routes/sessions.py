@@ -8,7 +8,7 @@ from campshub.accounts.routes.signing_in import auth, client
 from campshub.accounts.schemas import signing_in as schemas
 from campshub.accounts.service import sessions as service
 from campshub.core.http.call import OrganizationSuspended
-from campshub.core.http.marks import limited, needs, public, secret
+from campshub.core.http.marks import limited, named, needs, public, secret
 from campshub.core.http.problems import NotFound
 from campshub.core.http.resource import Resource
 from campshub.core.security.permissions import Permission
@@ -19,6 +19,7 @@ class Refresh(Resource):
     """Carrying a session on."""
 
     @public
+    @named("refreshToken")
     @limited("refresh")
     @secret
     @auth.body(schemas.RefreshIn)
@@ -36,6 +37,7 @@ class Switch(Resource):
     """Going on in another organization."""
 
     @needs(Permission.ME_WRITE)
+    @named("switchOrganization")
     @secret
     @auth.body(schemas.SwitchIn)
     @auth.answers(schemas.TokenOut, raises=(service.NoMembership,))
@@ -51,6 +53,7 @@ class Logout(Resource):
     """Signing out."""
 
     @needs(Permission.ME_WRITE)
+    @named("signOut")
     @auth.answers(None)
     def post(self) -> None:
         """End the present session; its access tokens stop at the next request."""
@@ -62,6 +65,7 @@ class LogoutEverywhere(Resource):
     """Signing out of every session."""
 
     @needs(Permission.ME_WRITE)
+    @named("signOutEverywhere")
     @auth.answers(None)
     def post(self) -> None:
         """End all of one's sessions, in every organization."""

@@ -10,7 +10,7 @@ from campshub.accounts.schemas import signing_in as schemas
 from campshub.accounts.service import sessions
 from campshub.accounts.service import signing_in as service
 from campshub.accounts.service.mfa import BadOtp, OtpRequired
-from campshub.core.http.marks import limited, public, secret
+from campshub.core.http.marks import limited, named, public, secret
 from campshub.core.http.resource import Blueprint, Resource
 from campshub.core.security.passwords import Busy
 
@@ -32,6 +32,7 @@ class Token(Resource):
     """Signing in with a password."""
 
     @public
+    @named("signIn")
     @limited("login_address")
     @limited("login", by=account)
     @secret

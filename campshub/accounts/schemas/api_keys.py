@@ -5,13 +5,15 @@ from marshmallow import fields as ma
 from campshub.accounts.models import KEY_KINDS
 from campshub.accounts.schemas.roles import permissions_of
 from campshub.core.http import fields
-from campshub.core.security.permissions import OF_KEYS, Scope
+from campshub.core.security.permissions import OF_KEYS, Permission, Scope
 
 MOST_DAYS = 36_500
 
 
 class ApiKeyIn(fields.In):
     """A new key. A device's is for marking attendance, and its name is the place where it stands."""
+
+    example = fields.Example(name="Timetable", permissions=["students:read"], expires_in_days=90)
 
     kind = fields.Text(load_default="key", one_of=KEY_KINDS)
     name = fields.Name(required=True, most=64)
@@ -27,7 +29,7 @@ class ApiKeyOut(fields.Out):
     kind = fields.Text(required=True, one_of=KEY_KINDS)
     name = fields.Text(required=True)
     prefix = fields.Text(required=True)
-    permissions = ma.List(fields.Text(), required=True)
+    permissions = ma.List(fields.Text(one_of=Permission), required=True)
     scope = fields.Text(required=True, one_of=Scope)
     status = fields.Text(required=True, one_of=("active", "expired", "revoked"))
     user_id = fields.Id(required=True, metadata={"description": "Who made it, and for whom it acts."})

@@ -32,7 +32,7 @@ class AuditEntryOut(fields.Out):
     api_key_id = fields.Id(required=True, allow_none=True, metadata={"description": _KEY_OF})
     address = fields.Text(required=True, allow_none=True)
     trace_id = fields.Text(required=True)
-    action = fields.Text(required=True)
+    action = fields.Text(required=True, one_of=ACTIONS)
     entity = fields.Text(required=True)
     entity_id = fields.Id(required=True)
     person_id = fields.Id(required=True, allow_none=True)

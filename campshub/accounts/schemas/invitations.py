@@ -4,11 +4,13 @@ from marshmallow import fields as ma
 
 from campshub.accounts.schemas.signing_in import MOST_OF_A_PASSWORD
 from campshub.core.http import fields
-from campshub.core.security.permissions import Role
+from campshub.core.security.permissions import ROLE_NAMES, Role
 
 
 class InvitationIn(fields.In):
     """Whom to invite, and as what."""
+
+    example = fields.Example(email="coach@hill.example", role="trainer")
 
     email = fields.Email(required=True)
     role = fields.Text(load_default=None, one_of=Role, metadata={"description": "A built-in one."})
@@ -20,9 +22,9 @@ class InvitationOut(fields.Out):
 
     id = fields.Id(required=True)
     email = fields.Text(required=True)
-    role = fields.Text(required=True, metadata={"description": "A built-in one, or `custom`."})
+    role = fields.Text(required=True, one_of=ROLE_NAMES, metadata={"description": "A built-in one, or `custom`."})
     role_id = fields.Id(required=True, allow_none=True)
-    status = fields.Text(required=True, metadata={"description": "open, accepted, revoked or expired."})
+    status = fields.Text(required=True, one_of=("open", "accepted", "revoked", "expired"))
     created_at = fields.Instant(required=True)
     expires_at = fields.Instant(required=True)
     version = ma.Integer(required=True)
@@ -30,6 +32,8 @@ class InvitationOut(fields.Out):
 
 class AcceptIn(fields.In):
     """The token of a letter; who is no user yet also gives a name and a password."""
+
+    example = fields.Example(token="the-token-of-the-email", name="Coach", password="wrong donkey charger")
 
     token = fields.Text(required=True, most=500, least=1)
     name = fields.Name(load_default=None)
@@ -42,4 +46,4 @@ class AcceptedOut(fields.Out):
     organization_id = fields.Id(required=True)
     user_id = fields.Id(required=True)
     email = fields.Text(required=True)
-    role = fields.Text(required=True)
+    role = fields.Text(required=True, one_of=ROLE_NAMES)

@@ -26,6 +26,8 @@ class TotpOut(fields.Out):
 class ConfirmIn(fields.In):
     """The code that the app shows."""
 
+    example = fields.Example(otp="123456")
+
     otp = fields.Text(required=True, most=100, least=1)
 
 
@@ -37,6 +39,8 @@ class RecoveryCodesOut(fields.Out):
 
 class StepUpIn(fields.In):
     """One's password once more, and a code where there is a second factor."""
+
+    example = fields.Example(password="correct horse battery")
 
     password = fields.Text(required=True, most=MOST_OF_A_PASSWORD, least=1)
     otp = fields.Text(load_default=None, most=100, least=1)

@@ -9,6 +9,8 @@ from campshub.core.security.oidc import LONGEST_TOKEN
 class IdentityIn(fields.In):
     """An ID token that shows an identity."""
 
+    example = fields.Example(id_token="eyJhbGciOiJSUzI1NiJ9.e30.c2lnbmF0dXJl")
+
     id_token = fields.Text(required=True, most=LONGEST_TOKEN, least=1)
     issuer = fields.Text(load_default=None, most=2_000, metadata={"description": "Whose token it must be."})
     nonce = fields.Text(load_default=None, most=1_000, metadata={"description": "What the token's nonce must be."})
@@ -16,6 +18,8 @@ class IdentityIn(fields.In):
 
 class IdTokenIn(IdentityIn):
     """A sign-in with an ID token."""
+
+    example = fields.Example(id_token="eyJhbGciOiJSUzI1NiJ9.e30.c2lnbmF0dXJl")
 
     organization_id = fields.Id(load_default=None)
     otp = fields.Text(load_default=None, most=100, least=1, metadata={"description": "A one-time or recovery code."})

@@ -13,6 +13,15 @@ ORGANIZATION_STATUSES = ("active", "suspended", "closed")
 class OrganizationIn(fields.In):
     """A new organization with its first admin."""
 
+    example = fields.Example(
+        name="Lake Camp",
+        time_zone="Asia/Kolkata",
+        currency="INR",
+        admin_email="admin@lake.example",
+        admin_name="Mira Das",
+        admin_password="correct horse battery",
+    )
+
     name = fields.Name(required=True)
     time_zone = fields.TimeZone(required=True)
     currency = fields.Currency(required=True)
@@ -24,6 +33,8 @@ class OrganizationIn(fields.In):
 
 class OrganizationPatch(fields.In):
     """What an admin may change of the organization."""
+
+    example = fields.Example(name="Hill Camp", time_zone="Asia/Kolkata")
 
     name = fields.Name()
     time_zone = fields.TimeZone()
@@ -40,6 +51,8 @@ class OrganizationPatch(fields.In):
 class OrganizationStatePatch(fields.In):
     """What the platform's own people may change of any organization."""
 
+    example = fields.Example(status="active")
+
     status = fields.Text(one_of=ORGANIZATION_STATUSES)
     requests_per_hour = fields.Whole(least=1, most=9_999_999, allow_none=True, metadata={"description": _PLAN})
 
@@ -49,7 +62,7 @@ class OrganizationOut(fields.Out):
 
     id = fields.Id(required=True)
     name = fields.Text(required=True)
-    status = fields.Text(required=True, metadata={"description": "active, suspended or closed."})
+    status = fields.Text(required=True, one_of=ORGANIZATION_STATUSES)
     closed_at = fields.Instant(required=True, allow_none=True)
     time_zone = fields.Text(required=True)
     currency = fields.Text(required=True)

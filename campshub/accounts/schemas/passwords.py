@@ -7,6 +7,8 @@ from campshub.core.http import fields
 class PasswordIn(fields.In):
     """A new password of one's own."""
 
+    example = fields.Example(present_password="correct horse battery", new_password="wrong donkey charger")
+
     present_password = fields.Text(required=True, most=MOST_OF_A_PASSWORD, least=1)
     new_password = fields.Text(required=True, most=MOST_OF_A_PASSWORD, least=1)
     otp = fields.Text(load_default=None, most=32, least=1, metadata={"description": "Of whoever has a second factor."})
@@ -15,11 +17,15 @@ class PasswordIn(fields.In):
 class ForgotIn(fields.In):
     """Whose password is forgotten."""
 
+    example = fields.Example(email="admin@hill.example")
+
     email = fields.Email(required=True)
 
 
 class ResetIn(fields.In):
     """A new password for a forgotten one."""
+
+    example = fields.Example(token="the-token-of-the-email", new_password="wrong donkey charger")
 
     token = fields.Text(required=True, most=500, least=1)
     new_password = fields.Text(required=True, most=MOST_OF_A_PASSWORD, least=1)

@@ -18,6 +18,13 @@ def permissions_of(choices: frozenset[Permission], **options: object) -> fields.
 class RoleIn(fields.In):
     """A new role of the organization's own; whatever it allows, people may see to their own affairs (`me:*`)."""
 
+    example = fields.Example(
+        id=fields.example_id("role_id"),
+        name="Front desk",
+        permissions=["attendance:read", "students:read"],
+        scope="all",
+    )
+
     id = fields.Id(metadata={"description": "Your own id (UUID version 7), so that a retry is no second role."})
     name = fields.Name(required=True, most=64)
     permissions = permissions_of(OF_OWN_ROLES, required=True)
@@ -26,6 +33,8 @@ class RoleIn(fields.In):
 
 class RolePatch(fields.In):
     """What changes in a role."""
+
+    example = fields.Example(name="Reception")
 
     name = fields.Name(most=64)
     permissions = permissions_of(OF_OWN_ROLES)
@@ -38,7 +47,7 @@ class RoleOut(fields.Out):
     id = fields.Id(required=True, allow_none=True)
     role = fields.Text(required=True, one_of=ROLE_NAMES, metadata={"description": "A built-in one, or `custom`."})
     name = fields.Text(required=True)
-    permissions = ma.List(fields.Text(), required=True)
+    permissions = ma.List(fields.Text(one_of=Permission), required=True)
     scope = fields.Text(required=True, one_of=Scope)
     created_at = fields.Instant(required=True, allow_none=True)
     updated_at = fields.Instant(required=True, allow_none=True)

@@ -3,6 +3,7 @@
 from marshmallow import fields as ma
 
 from campshub.core.http import fields
+from campshub.core.security.permissions import ROLE_NAMES
 
 # Nobody has one as long, but whoever sends it is answered like everyone whose password is wrong.
 MOST_OF_A_PASSWORD = 16_384
@@ -10,6 +11,8 @@ MOST_OF_A_PASSWORD = 16_384
 
 class TokenIn(fields.In):
     """A password sign-in."""
+
+    example = fields.Example(email="admin@hill.example", password="correct horse battery")
 
     email = fields.Email(required=True)
     password = fields.Text(required=True, most=MOST_OF_A_PASSWORD, least=1)
@@ -22,7 +25,7 @@ class MembershipOut(fields.Out):
 
     organization_id = fields.Id(required=True)
     name = fields.Text(required=True)
-    role = fields.Text(required=True)
+    role = fields.Text(required=True, one_of=ROLE_NAMES)
 
 
 class TokenOut(fields.Out):
@@ -30,7 +33,7 @@ class TokenOut(fields.Out):
 
     access_token = fields.Text(required=True)
     refresh_token = fields.Text(required=True)
-    token_type = fields.Text(required=True)
+    token_type = fields.Text(required=True, one_of=("Bearer",))
     expires_in = ma.Integer(required=True, metadata={"description": "Seconds until the access token runs out."})
     organization_id = fields.Id(required=True)
     organizations = ma.List(ma.Nested(MembershipOut), required=True)
@@ -38,6 +41,8 @@ class TokenOut(fields.Out):
 
 class RefreshIn(fields.In):
     """A refresh token to be exchanged."""
+
+    example = fields.Example(refresh_token="the-refresh-token-of-the-last-response")
 
     refresh_token = fields.Text(required=True, most=500, least=1)
 
@@ -47,13 +52,15 @@ class RefreshOut(fields.Out):
 
     access_token = fields.Text(required=True)
     refresh_token = fields.Text(required=True, metadata={"description": "The one sent does not work any more."})
-    token_type = fields.Text(required=True)
+    token_type = fields.Text(required=True, one_of=("Bearer",))
     expires_in = ma.Integer(required=True, metadata={"description": "Seconds until the access token runs out."})
     organization_id = fields.Id(required=True)
 
 
 class SwitchIn(fields.In):
     """The organization to go on in."""
+
+    example = fields.Example(organization_id=fields.example_id("organization_id"))
 
     organization_id = fields.Id(required=True)
 

@@ -4,7 +4,7 @@ from marshmallow import fields as ma
 
 from campshub.accounts.schemas.signing_in import MOST_OF_A_PASSWORD, MembershipOut
 from campshub.core.http import fields
-from campshub.core.security.permissions import ROLE_NAMES, Role, Scope
+from campshub.core.security.permissions import ROLE_NAMES, Permission, Role, Scope
 
 
 class MeOut(fields.Out):
@@ -14,10 +14,10 @@ class MeOut(fields.Out):
     email = fields.Text(required=True)
     name = fields.Text(required=True)
     organization_id = fields.Id(required=True)
-    role = fields.Text(required=True, metadata={"description": "A built-in one, or `custom`."})
+    role = fields.Text(required=True, one_of=ROLE_NAMES, metadata={"description": "A built-in one, or `custom`."})
     role_id = fields.Id(required=True, allow_none=True)
     role_name = fields.Text(required=True, allow_none=True, metadata={"description": "Of the organization's own."})
-    permissions = ma.List(fields.Text(), required=True)
+    permissions = ma.List(fields.Text(one_of=Permission), required=True)
     scope = fields.Text(required=True, one_of=Scope, metadata={"description": "How far one sees."})
     organizations = ma.List(ma.Nested(MembershipOut), required=True)
     created_at = fields.Instant(required=True)
@@ -26,6 +26,8 @@ class MeOut(fields.Out):
 
 class MePatch(fields.In):
     """What a user may change of themselves."""
+
+    example = fields.Example(name="Asha Rao")
 
     name = fields.Name(required=True)
 
@@ -40,6 +42,10 @@ class UserFilter(fields.Filter):
 class UserIn(fields.In):
     """A new user of the organization."""
 
+    example = fields.Example(
+        email="ravi@hill.example", name="Ravi Iyer", role="trainer", password="correct horse battery"
+    )
+
     email = fields.Email(required=True)
     name = fields.Name(required=True)
     role = fields.Text(load_default=None, one_of=Role, metadata={"description": "A built-in one."})
@@ -49,6 +55,8 @@ class UserIn(fields.In):
 
 class UserPatch(fields.In):
     """What an admin may change of a user."""
+
+    example = fields.Example(role="trainer")
 
     role = fields.Text(one_of=Role)
     role_id = fields.Id()
@@ -61,8 +69,8 @@ class UserOut(fields.Out):
     id = fields.Id(required=True)
     email = fields.Text(required=True)
     name = fields.Text(required=True)
-    role = fields.Text(required=True, metadata={"description": "A built-in one, or `custom`."})
+    role = fields.Text(required=True, one_of=ROLE_NAMES, metadata={"description": "A built-in one, or `custom`."})
     role_id = fields.Id(required=True, allow_none=True)
-    status = fields.Text(required=True, metadata={"description": "Of the membership: active or disabled."})
+    status = fields.Text(required=True, one_of=("active", "disabled"), metadata={"description": "Of the membership."})
     created_at = fields.Instant(required=True)
     version = ma.Integer(required=True)

@@ -9,7 +9,7 @@ from campshub.attendance.schemas import records as record_schemas
 from campshub.attendance.schemas import sessions as schemas
 from campshub.attendance.service import marking, marks
 from campshub.attendance.service import sessions as service
-from campshub.core.http.marks import cached, needs
+from campshub.core.http.marks import cached, named, needs
 from campshub.core.http.problems import IdTaken, MonthUnavailable, NotFound, PreconditionFailed
 from campshub.core.http.resource import Blueprint, Resource
 from campshub.core.security.permissions import Permission
@@ -21,6 +21,8 @@ sessions = Blueprint(
 group_sessions = Blueprint("group_sessions", __name__, url_prefix="/api/groups", description="A group's meetings.")
 
 _STATES = (service.SessionLocked, service.SessionCancelled)
+_NEW = (service.UnknownGroup, service.GroupRequired)
+_ROSTER = (marking.NoRoster, marking.RosterTooLarge)
 _UNFIT = (service.DateOutOfRange, GroupClosed, service.SessionExists, service.EndsBeforeStart)
 
 
@@ -38,7 +40,7 @@ class AttendanceSessions(Resource):
 
     @needs(Permission.ATTENDANCE_MARK)
     @sessions.body(schemas.AttendanceSessionIn)
-    @sessions.answers(schemas.AttendanceSessionOut, status=201, raises=(IdTaken, service.UnknownGroup, *_UNFIT))
+    @sessions.answers(schemas.AttendanceSessionOut, status=201, raises=(IdTaken, *_NEW, *_UNFIT))
     def post(self, **given: Any) -> Any:
         """Create a session."""
         made, is_new = service.create(self.session, self.principal, now=self.now, **given)
@@ -109,6 +111,7 @@ class AttendanceRegister(Resource):
     """One session's register."""
 
     @needs(Permission.ATTENDANCE_READ)
+    @named("getAttendanceRegister")
     @cached(tags=("attendance", "attendance_sessions", "groups", "enrolments", "students"), same_for_role=True)
     @sessions.answers_page(record_schemas.RegisterRowOut, sorts=("name",))
     def get(self, session_id: UUID, *, page: Any) -> Any:
@@ -116,11 +119,13 @@ class AttendanceRegister(Resource):
         return registers.show(self.session, self.principal, session_id, page=page)
 
     @needs(Permission.ATTENDANCE_MARK)
+    @named("markAttendance")
     @sessions.body(record_schemas.MarksIn, most_mib=8)
     @sessions.answers(
         record_schemas.MarksResultOut,
         raises=(
-            *(NotFound, MonthUnavailable, marks.ReasonRequired, marking.NoRoster, marking.MarkRemovedMeanwhile),
+            *(NotFound, MonthUnavailable, marks.ReasonRequired, *_ROSTER),
+            marking.MarkRemovedMeanwhile,
             *_STATES,
         ),
     )

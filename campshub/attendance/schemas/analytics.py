@@ -24,8 +24,8 @@ class _CountsOut(AttendanceCountsOut):
         required=True, metadata={"description": "Between check-in and check-out, where both are known."}
     )
     marked = ma.Integer(required=True, metadata={"description": "All marks."})
-    rate = ma.Float(
-        required=True, allow_none=True, metadata={"description": "Attended among those that enter the rate, 0 to 1."}
+    rate = fields.Real(
+        required=True, allow_none=True, most=1, metadata={"description": "Attended among those that enter the rate."}
     )
 
 

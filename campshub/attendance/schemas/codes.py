@@ -22,6 +22,8 @@ class CodeKey(fields.Text):
 class AttendanceCodeIn(fields.In):
     """A new code of the organization's own; under a default's key it stands in the default's place."""
 
+    example = fields.Example(id=fields.example_id("code_id"), key="field_trip", label="Field trip", counts_as="present")
+
     id = fields.Id(metadata={"description": "Your own id (UUID version 7), so that a retry is no second code."})
     key = CodeKey(required=True)
     label = fields.Name(required=True, most=64)
@@ -33,6 +35,8 @@ class AttendanceCodeIn(fields.In):
 
 class AttendanceCodePatch(fields.In):
     """What changes in a code; its key stays, since records hold it."""
+
+    example = fields.Example(label="School trip")
 
     label = fields.Name(most=64)
     counts_as = fields.Text(one_of=COUNTS_AS)

@@ -26,6 +26,10 @@ class MarkIn(fields.In):
 class MarksIn(fields.In):
     """Marks of many students."""
 
+    example = fields.Example(
+        records=[{"student_id": fields.example_id("student_id"), "code": "late", "note": "Bus 4."}], rest="present"
+    )
+
     records = Rows(MarkIn, least=0, most=MOST_ROWS, load_default=list)
     rest = fields.Text(
         load_default=None,
@@ -42,12 +46,12 @@ class MarkOut(fields.Out):
 
     id = fields.Id(required=True, allow_none=True)
     code = fields.Text(required=True, allow_none=True)
-    counts_as = fields.Text(required=True, allow_none=True)
+    counts_as = fields.Text(required=True, allow_none=True, one_of=COUNTS_AS)
     in_rate = fields.Flag(required=True, allow_none=True)
     check_in_at = ma.AwareDateTime(required=True, allow_none=True)
     check_out_at = ma.AwareDateTime(required=True, allow_none=True)
     minutes = ma.Integer(required=True, allow_none=True)
-    source = fields.Text(required=True, allow_none=True)
+    source = fields.Text(required=True, allow_none=True, one_of=SOURCES)
     note = fields.Text(required=True, allow_none=True)
     version = ma.Integer(required=True, allow_none=True)
 
@@ -121,6 +125,8 @@ class AttendanceRecordOut(fields.Out):
 class AttendanceRecordPatch(fields.In):
     """What changes in a record; what is not named stays."""
 
+    example = fields.Example(code="late", note="Bus 4 had a puncture.")
+
     code = fields.Text(most=_KEY)
     note = fields.Text(allow_none=True, most=fields.LONG)
     check_in_at = fields.Instant(allow_none=True)
@@ -174,8 +180,8 @@ class StudentAttendanceOut(fields.Out):
     last = ma.Date(data_key="to", required=True)
     counts = ma.Nested(AttendanceCountsOut, required=True)
     total = ma.Integer(required=True)
-    rate = ma.Float(
-        required=True, allow_none=True, metadata={"description": "Attended among those that enter the rate, 0 to 1."}
+    rate = fields.Real(
+        required=True, allow_none=True, most=1, metadata={"description": "Attended among those that enter the rate."}
     )
     items = ma.List(ma.Nested(AttendanceRecordOut), required=True, metadata={"description": "The newest first."})
     has_more = fields.Flag(required=True, metadata={"description": "Older ones are at `/api/attendance/records/`."})

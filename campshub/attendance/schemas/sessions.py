@@ -22,6 +22,14 @@ class _AttendanceSession(fields.In):
 class AttendanceSessionIn(_AttendanceSession):
     """A new session."""
 
+    example = fields.Example(
+        id=fields.example_id("session_id"),
+        group_id=fields.example_id("group_id"),
+        local_date=fields.today,
+        slot="09:00",
+        status="open",
+    )
+
     id = fields.Id(metadata={"description": "Your own id (UUID version 7), so that a retry is no second session."})
     group_id = fields.Id(load_default=None, allow_none=True, metadata={"description": "None: open gym."})
     local_date = fields.LocalDate(required=True)
@@ -30,6 +38,8 @@ class AttendanceSessionIn(_AttendanceSession):
 
 class AttendanceSessionPatch(_AttendanceSession):
     """What changes in a session; what is not named stays."""
+
+    example = fields.Example(notes="In the small hall.")
 
     local_date = fields.LocalDate()
     status = fields.Text(one_of=("scheduled", "open", "cancelled"))

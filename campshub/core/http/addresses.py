@@ -52,9 +52,12 @@ class Addresses:
         return self._known.get(_bytes_of(environ))
 
     def learn(self, environ: Mapping[str, Any], address: Address) -> None:
-        """Remember an address, unless its handler says more of its requests than who may send them."""
+        """Remember an address, unless its handler says more of its requests than who may send them.
+
+        A deprecated handler's responses carry headers of its own, which ``front`` does not add.
+        """
         mark = address.handler.mark
-        if mark.is_system or mark.limits:
+        if mark.is_system or mark.limits or mark.deprecation is not None:
             return
         if len(self._known) >= MOST:
             self._known.clear()  # someone asks for ever new ones; the common ones are soon back

@@ -64,7 +64,8 @@ def finish(call: Call, result: Any) -> Finished:
 def respond(handler: Handler, finished: Finished | Kept) -> Response:
     """Send a finished answer; 304 to whoever has it already."""
     if isinstance(finished, Finished) and finished.download is not None:
-        return Response(finished.download, status=finished.status, headers=finished.download.headers())
+        headers = finished.download.headers(request.environ.get("HTTP_ACCEPT"))
+        return Response(finished.download, status=finished.status, headers=headers)
     if_none_match = request.environ.get("HTTP_IF_NONE_MATCH") if handler.reads else None
     status, body, headers = described(finished, if_none_match)
     answer = Response(body, status=status, headers=headers)

@@ -10,6 +10,8 @@ from campshub.core.http.serialise import write
 
 _ASSETS = Path(flask_swagger_ui.__file__).parent / "dist"
 _SHOWN = frozenset({"swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"})
+_WRITTEN = frozenset({"page.css", "start.js"})
+_OURS = Path(__file__).with_name("page")
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -17,18 +19,16 @@ _PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>CampsHub API</title>
 <link rel="stylesheet" href="/docs/swagger-ui.css">
+<link rel="stylesheet" href="/docs/page.css">
 <link rel="icon" href="/docs/favicon-32x32.png">
 </head>
 <body>
 <div id="api"></div>
+<noscript>This page needs JavaScript; the document at /api/openapi.json does not.</noscript>
 <script src="/docs/swagger-ui-bundle.js"></script>
 <script src="/docs/start.js"></script>
 </body>
 </html>
-"""
-_START = """SwaggerUIBundle({
-  url: "/api/openapi.json", dom_id: "#api", deepLinking: true, persistAuthorization: true, validatorUrl: null
-});
 """
 # The page loads nothing from elsewhere; its library writes styles of its own.
 _POLICY = (
@@ -45,19 +45,17 @@ def blueprint(api: Api) -> Blueprint:
     @serving.get("/api/openapi.json")
     def openapi_json() -> Response:
         if not written:
-            written.append(write(api.spec.to_dict()))
+            written.append(write(api.finished()))
         return Response(written[0], mimetype="application/json")
 
     @serving.get("/docs/")
     def page() -> Response:
         return Response(_PAGE, mimetype="text/html", headers={"Content-Security-Policy": _POLICY})
 
-    @serving.get("/docs/start.js")
-    def start() -> Response:
-        return Response(_START, mimetype="text/javascript")
-
     @serving.get("/docs/<name>")
     def asset(name: str) -> Response:
+        if name in _WRITTEN:
+            return send_from_directory(_OURS, name, max_age=3600)
         return send_from_directory(_ASSETS, name if name in _SHOWN else "none", max_age=3600)
 
     return serving

@@ -10,6 +10,7 @@ from urllib.parse import quote
 log = logging.getLogger(__name__)
 
 AT_ONCE = 64 * 1024
+OCTETS = "application/octet-stream"
 
 
 @dataclass
@@ -32,12 +33,15 @@ class Download:
             self.close()
             raise
 
-    def headers(self) -> list[tuple[str, str]]:
-        """Return what is said of the file (RFC 6266); browsers keep it, and do not guess what it is."""
+    def headers(self, accept: str | None = None) -> list[tuple[str, str]]:
+        """Return what is said of the file (RFC 6266); browsers keep it, and do not guess what it is.
+
+        A client whose ``accept`` names only bytes receives them as such: some decode what is called text.
+        """
         plain = "".join(letter if letter.isalnum() or letter in "-._ " else "_" for letter in self.name)
         plain = plain.encode("ascii", "replace").decode().replace("?", "_")
         told = [
-            ("Content-Type", self.media_type),
+            ("Content-Type", OCTETS if accept == OCTETS else self.media_type),
             ("Content-Disposition", f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(self.name, safe='')}"),
         ]
         return told if self.size is None else [*told, ("Content-Length", str(self.size))]

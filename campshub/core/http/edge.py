@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from flask import Response, current_app, g, request
+from flask import Response, after_this_request, current_app, g, request
 from sqlalchemy.exc import DBAPIError
 
 from campshub.core.db import work
@@ -38,6 +38,9 @@ UNVERIFIED = ("Campshub-Freshness", "unverified")
 def answer(resource: "Resource", handler: Handler, path: dict[str, Any]) -> Response:
     """Answer one request with its handler."""
     platform: Platform = current_app.extensions["campshub"]
+    if handler.mark.deprecation is not None:
+        headers = handler.mark.deprecation.headers()
+        after_this_request(lambda sent: sent.headers.extend(headers) or sent)
     claims = _claims(platform, handler)
     failure: Exception | None = request.environ.pop(FAILED, None)
     if failure is not None and claims is not None:

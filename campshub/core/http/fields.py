@@ -1,13 +1,15 @@
 """The fields that schemas are made of: each refuses what the database could not keep."""
 
+import hashlib
 import re
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
+from uuid import UUID
 from zoneinfo import available_timezones
 
-from marshmallow import RAISE, Schema, ValidationError, fields, validate
+from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validate
 
 _WHOLE = re.compile(r"-?[0-9]{1,20}")  # int() would also take "1_000", " 1 " and other scripts' digits
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")  # ISO 8601 also writes weeks
@@ -19,8 +21,47 @@ EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 
 
+class Example:
+    """A body that works when it is sent, for the document; what is callable in it stands for its value of the day."""
+
+    def __init__(self, **values: Any) -> None:
+        self._values = values
+
+    def written(self) -> Any:
+        """Return the body as JSON."""
+        return _written(self._values)
+
+
+def _written(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _written(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_written(inner) for inner in value]
+    return value() if callable(value) else value
+
+
+@cache
+def example_id(name: str) -> str:
+    """Return the id that stands for a parameter in every example: a UUID of version 7, the same one everywhere."""
+    digits = hashlib.sha256(name.encode()).hexdigest()
+    return str(UUID(f"019a0000-0000-7{digits[:3]}-8{digits[3:6]}-{digits[6:18]}"))
+
+
+def today() -> str:
+    """Return the date of examples that must lie near the present; its month has partitions."""
+    return datetime.now(UTC).date().isoformat()
+
+
+def yesterday_morning() -> str:
+    """Return an instant shortly before the present, for examples."""
+    return f"{datetime.now(UTC).date() - timedelta(days=1)}T06:00:00Z"
+
+
 class In(Schema):
     """What comes in: what it does not name is refused."""
+
+    # Of a schema that is a body: ``tests/test_examples.py`` sends it.
+    example: ClassVar[Example | None] = None
 
     class Meta:
         """Unknown fields are errors."""
@@ -43,13 +84,25 @@ class Filter(In):
 
 
 class Out(Schema):
-    """What goes out; only what it names. Lengths bound what comes in; the document must not promise them of answers."""
+    """What goes out; only what it names. Lengths bound what comes in; the document must not promise them of answers.
+
+    A client must expect properties that later versions add, so the document does not forbid others.
+    """
+
+    class Meta:
+        """Other properties are no errors."""
+
+        unknown = EXCLUDE
 
     def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:  # noqa: ARG002 - marshmallow's own
         """Take the bounds of length off."""
         for bound in (field_obj, getattr(field_obj, "inner", None)):
             if bound is not None:
                 bound.validators = [v for v in bound.validators if not isinstance(v, validate.Length)]
+
+
+class Stored(fields.Nested):
+    """An object that is stored as JSON and shown as it is; the schema describes it, and properties may be absent."""
 
 
 class Text(fields.String):

@@ -51,6 +51,8 @@ class Handler:
         if (mark.permission is None) == (not mark.is_public):
             raise Unmarked(f"{self.name} {self.method} needs either @needs(...) or @public")
         self.reads = self.method in READING
+        self.takes_key = self.method == "POST" and not mark.is_secret and not mark.is_public
+        self.compares_version = "if_match" in self.function.__code__.co_names
         self._parse_query = lru_cache(maxsize=1024)(self._load_query)
         self.digest = lru_cache(maxsize=4096)(self._digest)
         self.figures = metrics.Family(mark.keeping.tags[0] if mark.keeping else "")

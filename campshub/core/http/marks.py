@@ -5,6 +5,8 @@ Deny unless said: a handler with neither ``needs`` nor ``public`` stops the star
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time
+from email.utils import format_datetime
 from enum import StrEnum
 from typing import Any, Literal, TypeVar
 
@@ -43,6 +45,25 @@ class Keeping:
     same_for_role: bool = False
 
 
+@dataclass(frozen=True)
+class Deprecation:
+    """Since when an operation is deprecated, when it ends, and what replaces it."""
+
+    since: date
+    sunset: date
+    instead: str
+
+    @property
+    def sentence(self) -> str:
+        """The notice in the document."""
+        return f"**Deprecated** since {self.since}, ends on {self.sunset}. Instead: {self.instead}"
+
+    def headers(self) -> list[tuple[str, str]]:
+        """Return the headers of every response (RFC 9745, RFC 8594)."""
+        since, sunset = (datetime.combine(day, time(), UTC) for day in (self.since, self.sunset))
+        return [("Deprecation", f"@{int(since.timestamp())}"), ("Sunset", format_datetime(sunset, usegmt=True))]
+
+
 @dataclass
 class Mark:
     """Everything that decorators have said of one handler."""
@@ -63,6 +84,9 @@ class Mark:
     is_system: bool = False
     keeping: Keeping | None = None
     limits: tuple[Limited, ...] = ()
+    # The operation's id where the name of its resource does not give one (``naming``).
+    operation: str | None = None
+    deprecation: Deprecation | None = None
 
 
 def mark_of(handler: Any) -> Mark:
@@ -123,6 +147,19 @@ def limited(name: LimitName, *, by: Callable[[Mapping[str, Any]], str] | None = 
         return handler
 
     return decorate
+
+
+def named(operation: str) -> Callable[[H], H]:
+    """Name an operation whose id does not follow from the name of its resource."""
+    return _marking(operation=operation)
+
+
+def deprecated(*, since: date, sunset: date, instead: str) -> Callable[[H], H]:
+    """Mark an operation as deprecated: the document says so, and each response carries ``Deprecation`` and ``Sunset``.
+
+    ``instead`` is a sentence that names what replaces it. docs/versions.md says how long an operation stays.
+    """
+    return _marking(deprecation=Deprecation(since, sunset, instead))
 
 
 def query(schema: type[Schema]) -> Callable[[H], H]:

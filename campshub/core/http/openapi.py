@@ -1,49 +1,94 @@
-"""The OpenAPI 3.1 document, made from the handlers' marks."""
+"""The OpenAPI 3.1 document: one operation for each handler, from its marks.
 
+``openapi_schemas`` describes the schemas, ``openapi_responses`` the responses; ``finish`` puts the document in order.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import flask_smorest
 from apispec import APISpec
-from marshmallow import Schema
-from marshmallow import fields as ma
+from apispec.ext.marshmallow import MarshmallowPlugin
 
-from campshub.core.http import fields
+from campshub.core.http import fields, openapi_responses, openapi_schemas
 from campshub.core.http.handler import Handler
-from campshub.core.http.pagination import LONGEST_CURSOR
-from campshub.core.http.problems import (
-    BadCursor,
-    BodyTooLarge,
-    Forbidden,
-    Invalid,
-    MalformedBody,
-    NotFound,
-    PreconditionFailed,
-    Problem,
-    RateLimited,
-    Unauthenticated,
-    UnsupportedMediaType,
-)
-from campshub.core.http.rows import FieldErrorOut
+from campshub.core.http.naming import operation_id
+from campshub.core.http.openapi_responses import ProblemOut
+from campshub.core.security.permissions import ROLES
 
-PROBLEM_JSON = "application/problem+json"
 _SECURITY = "accessToken"
+_INTRODUCTION = Path(__file__).parent / "page" / "introduction.md"
+_CONVENTIONS = Path(__file__).parents[3] / "docs" / "api.md"
+# The tags in the order in which a client meets them. A tag that is not here comes last; a test refuses it.
+TAGS = (
+    "auth",
+    "me",
+    "organizations",
+    "users",
+    "invitations",
+    "roles",
+    "api_keys",
+    "students",
+    "groups",
+    "attendance_sessions",
+    "group_sessions",
+    "attendance_records",
+    "attendance_codes",
+    "student_attendance",
+    "attendance_analytics",
+    "muscles",
+    "exercises",
+    "workout_logs",
+    "student_workouts",
+    "progress",
+    "reports",
+    "report_schedules",
+    "jobs",
+    "audit",
+    "security_events",
+)
+_KEY = "Two requests with the same key have one effect and one response. 1 to 255 visible ASCII characters."
+_IF_MATCH = "The ETag of the version that the change applies to; 412 where it has changed since."
+_IF_NONE_MATCH = "An ETag from an earlier response; 304 where it is still current."
+_IF_MATCH_PATTERN = r'^(W/)?"[0-9]{1,9}(-[0-9a-f]{12})?"$'
+_KEY_SCHEMA = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\x21-\x7e]+$"}
+# Of required parameters in the query.
+_EXAMPLES: Mapping[str, Callable[[], str]] = {"on": fields.today, "token": lambda: "the-token-of-the-link"}
+_METHODS = ("get", "post", "put", "patch", "delete")
 
 
-class ProblemOut(fields.Out):
-    """A problem document (RFC 9457)."""
+def information() -> dict[str, Any]:
+    """Return what the document says of the API as a whole."""
+    return {
+        "info": {
+            "summary": "Students, groups, attendance and training of camps, schools and gyms.",
+            "description": introduction(),
+            "contact": {"name": "The operators of this installation"},
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/", "description": "The installation that serves this document."}],
+    }
 
-    type = fields.Text(required=True)
-    title = fields.Text(required=True)
-    status = ma.Integer(required=True)
-    code = fields.Text(required=True, metadata={"description": "Stable; made for programs."})
-    detail = fields.Text(required=True, metadata={"description": "Made for people."})
-    instance = fields.Text(required=True)
-    trace_id = fields.Text(required=True)
-    errors = ma.List(ma.Nested(FieldErrorOut))
+
+def introduction() -> str:
+    """Return the first calls, then the conventions of docs/api.md, as Markdown."""
+    first = _INTRODUCTION.read_text("utf-8")
+    conventions = _CONVENTIONS.read_text("utf-8").partition("\n")[2]
+    # Links to other pages lead nowhere from the document.
+    conventions = re.sub(r"\[([^\]]+)\]\((?!https?:)[^)]*\)", r"\1", conventions)
+    return f"{first.strip()}\n\n# Conventions\n{conventions.strip()}\n"
+
+
+def plugin() -> MarshmallowPlugin:
+    """Return the plugin that describes schemas as this API uses them."""
+    return MarshmallowPlugin(schema_name_resolver=openapi_schemas.schema_name)
 
 
 class Api(flask_smorest.Api):  # type: ignore[misc] # the library ships no types
-    """The API and its document; errors are the house's own."""
+    """The API and its document; errors are the application's own."""
 
     ERROR_SCHEMA = ProblemOut
 
@@ -51,7 +96,10 @@ class Api(flask_smorest.Api):  # type: ignore[misc] # the library ships no types
         """Leave errors to ``core.http.errors``."""
 
     def describe(self) -> None:
-        """Say what all operations share: how to sign in."""
+        """Describe what all operations share: the sign-in, the headers, how fields become schemas."""
+        openapi_schemas.register(self.spec, self.ma_plugin)
+        openapi_responses.register(self.spec)
+        self.spec.components.schemas.pop("PaginationMetadataSchema", None)
         self.spec.components.security_scheme(
             _SECURITY,
             {
@@ -62,11 +110,25 @@ class Api(flask_smorest.Api):  # type: ignore[misc] # the library ships no types
             },
         )
 
+    def finished(self) -> dict[str, Any]:
+        """Return the document, in the order of use and with the examples of its path parameters."""
+        written: dict[str, Any] = self.spec.to_dict()
+        rank = {name: place for place, name in enumerate(TAGS)}
 
-def schema_name(schema: Any) -> str:
-    """Name a schema in the document; where sparse fields may leave some out, it is another one."""
-    name: str = (schema if isinstance(schema, type) else type(schema)).__name__.removesuffix("Out")
-    return f"Listed{name}" if getattr(schema, "partial", False) else name
+        def place(item: Mapping[str, Any]) -> int:
+            tags = [rank.get(tag, len(rank)) for m in _METHODS if m in item for tag in item[m]["tags"]]
+            return min(tags, default=len(rank))
+
+        written["tags"] = sorted(written.get("tags", ()), key=lambda tag: rank.get(tag["name"], len(rank)))
+        written["paths"] = dict(sorted(written["paths"].items(), key=lambda path: place(path[1])))
+        for item in written["paths"].values():
+            own = [parameter for method in _METHODS for parameter in item.get(method, {}).get("parameters", ())]
+            for parameter in (*item.get("parameters", ()), *own):
+                if parameter["in"] == "path":
+                    parameter["example"] = fields.example_id(parameter["name"])
+                elif parameter["name"] in _EXAMPLES and parameter["required"]:
+                    parameter["example"] = _EXAMPLES[parameter["name"]]()
+        return written
 
 
 def document(
@@ -75,95 +137,49 @@ def document(
     """Describe one operation; called by flask-smorest for each."""
     handler: Handler = info["handler"]
     mark = handler.mark
-    operation["operationId"] = f"{method}{handler.name}"
+    operation["operationId"] = operation_id(handler, method)
+    operation["description"] = _description(handler)
+    info["docstring"].pop("description", None)  # flask-smorest would put it over ours, which has it
     operation["security"] = [] if mark.is_public else [{_SECURITY: []}]
     operation["parameters"] = _parameters(handler)
     if mark.permission is not None:
         operation["x-permission"] = str(mark.permission)
+    if mark.deprecation is not None:
+        operation["deprecated"] = True
     if mark.body is not None:
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": mark.body}}}
-    operation["responses"] = _responses(handler, spec)
+        content: dict[str, Any] = {"schema": mark.body}
+        if (example := openapi_schemas.example_of(mark.body)) is not None:
+            content["example"] = example
+        operation["requestBody"] = {"required": True, "content": {"application/json": content}}
+    operation["responses"] = openapi_responses.responses(handler, operation["operationId"], spec)
     return operation
+
+
+def _description(handler: Handler) -> str:
+    """Return the rest of the handler's docstring, then who may call it."""
+    mark = handler.mark
+    said = [(inspect.getdoc(handler.function) or "").partition("\n")[2].strip()]
+    if mark.deprecation is not None:
+        said.append(mark.deprecation.sentence)
+    if mark.permission is None:
+        said.append("**Permission:** none; no sign-in is needed.")
+    else:
+        roles = [f"`{role}`" for role, permissions in ROLES.items() if mark.permission in permissions]
+        said.append(f"**Permission:** `{mark.permission}` (built-in roles: {', '.join(roles)}).")
+    return "\n\n".join(part for part in said if part)
 
 
 def _parameters(handler: Handler) -> list[Any]:
     schemas = (handler.query_schema, handler.page_schema)
     found: list[Any] = [{"in": "query", "schema": schema} for schema in schemas if schema is not None]
-    headers = []
-    if handler.method == "POST" and not handler.mark.is_secret and not handler.mark.is_public:
-        headers.append(("Idempotency-Key", "Sent twice with the same key, a request has one effect and one answer."))
-    if handler.method in ("PATCH", "PUT", "DELETE"):
-        headers.append(("If-Match", "The ETag of what the change is meant for; 412 where it has changed since."))
-    found += [
-        {"in": "header", "name": name, "required": False, "description": text, "schema": _header_schema(name)}
-        for name, text in headers
-    ]
+    if handler.takes_key:
+        found.append(_header("Idempotency-Key", _KEY, _KEY_SCHEMA))
+    if handler.compares_version:
+        found.append(_header("If-Match", _IF_MATCH, {"type": "string", "pattern": _IF_MATCH_PATTERN}))
+    if openapi_responses.may_be_unchanged(handler):
+        found.append(_header("If-None-Match", _IF_NONE_MATCH, {"type": "string", "maxLength": 1_000}))
     return found
 
 
-def _header_schema(name: str) -> dict[str, Any]:
-    if name == "If-Match":
-        return {"type": "string", "pattern": r'^(W/)?"[0-9]{1,9}(-[0-9a-f]{12})?"$'}
-    return {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\x21-\x7e]+$"}
-
-
-def _responses(handler: Handler, spec: APISpec) -> dict[str, Any]:
-    mark = handler.mark
-    responses: dict[str, Any] = {}
-    shows = mark.answer is not None or bool(mark.media_types)
-    status = mark.status if shows or mark.status != 200 else 204  # noqa: PLR2004 - nothing to show
-    good: dict[str, Any] = {"description": (handler.function.__doc__ or "").strip().partition("\n")[0]}
-    if mark.answer is not None:
-        good["content"] = {"application/json": {"schema": _answer_schema(handler, spec)}}
-    if mark.media_types:
-        good["content"] = {name: {"schema": {"type": "string", "format": "binary"}} for name in mark.media_types}
-    responses[str(status)] = good
-    if status == 201:  # noqa: PLR2004 - Created
-        responses["200"] = {**good, "description": "It was there already: the same request came before."}
-    if mark.answer is not None and handler.reads and not mark.is_page:
-        responses["304"] = {"description": "Unchanged since the ETag in If-None-Match."}
-    by_status: dict[int, list[type[Problem]]] = {}
-    for problem in _refusals(handler):
-        by_status.setdefault(int(problem.status), []).append(problem)
-    for code, kinds in sorted(by_status.items()):
-        told = "; ".join(dict.fromkeys(f"`{k.code}`: {_sentence(k)}" for k in kinds))
-        responses[str(code)] = {"description": told, "content": {PROBLEM_JSON: {"schema": ProblemOut}}}
-    responses["default"] = {"description": "Any other problem.", "content": {PROBLEM_JSON: {"schema": ProblemOut}}}
-    return responses
-
-
-def _refusals(handler: Handler) -> list[type[Problem]]:
-    mark = handler.mark
-    found: list[type[Problem]] = [*mark.raises, Problem, Invalid, NotFound, RateLimited]
-    if not mark.is_public:
-        found += [Unauthenticated, Forbidden]
-    if mark.body is not None:
-        found += [MalformedBody, BodyTooLarge, UnsupportedMediaType]
-    if mark.is_page:
-        found.append(BadCursor)
-    if handler.method in ("PATCH", "PUT", "DELETE"):
-        found.append(PreconditionFailed)
-    return found
-
-
-def _sentence(problem: type[Problem]) -> str:
-    return (problem.__doc__ or "").strip().partition("\n")[0]
-
-
-def _answer_schema(handler: Handler, spec: APISpec) -> Any:
-    answer = handler.mark.answer
-    if answer is None or not handler.mark.is_page:
-        return answer
-    name = f"{answer.__name__.removesuffix('Out')}Page"
-    if name not in spec.components.schemas:
-        # Sparse fields leave some out, so a page's items require none.
-        shape = Schema.from_dict(
-            {
-                "items": ma.List(ma.Nested(answer(partial=True)), required=True),
-                "next_cursor": fields.Text(required=True, allow_none=True, most=LONGEST_CURSOR),
-                "has_more": fields.Flag(required=True),
-            },
-            name=name,
-        )
-        spec.components.schema(name, schema=shape)
-    return {"$ref": f"#/components/schemas/{name}"}
+def _header(name: str, text: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"in": "header", "name": name, "required": False, "description": text, "schema": schema}

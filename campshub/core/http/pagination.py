@@ -184,6 +184,21 @@ def page_request(
     )
 
 
+_SPARSE = (
+    "Only these properties of each item, with commas between. The items then lack the others, even those that the"
+    " schema requires; without `fields` all of them are there."
+)
+RELEVANCE = "relevance"
+
+
+def _of_sort(sorts: Sequence[str]) -> dict[str, str]:
+    """Describe the order of a list; where a search changes the usual one, there is no default to state."""
+    text = "The order; `-` before a name reverses it."
+    if RELEVANCE in sorts:
+        return {"description": f"{text} Default: `{sorts[0]}`, and `{RELEVANCE}` with `q`."}
+    return {"description": text, "default": sorts[0]}
+
+
 def page_fields(sorts: Sequence[str], shown: Mapping[str, str]) -> dict[str, Any]:
     """Return the parameters that every list takes, beside its own filters.
 
@@ -208,12 +223,12 @@ def page_fields(sorts: Sequence[str], shown: Mapping[str, str]) -> dict[str, Any
             one_of=choices,
             # None: the usual order; a plain "" would stand in the document.
             load_default=sorts[0] if sorts[0].startswith("-") else str,
-            metadata={"description": "The order; `-` before a name turns it round."},
+            metadata=_of_sort(sorts),
         ),
         "fields": FieldNames(
             shown,
             load_default=None,
-            metadata={"description": f"Only these fields, with commas between: {', '.join(shown)}."},
+            metadata={"description": f"{_SPARSE} The names: {', '.join(shown)}."},
         ),
     }
 

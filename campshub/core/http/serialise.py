@@ -13,6 +13,8 @@ import orjson
 from marshmallow import Schema, fields
 from sqlalchemy import Row
 
+from campshub.core.http.fields import Stored
+
 _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC
 Convert = Callable[[Any], Any]
 
@@ -72,6 +74,8 @@ def _several(getter: Any, names: Sequence[Any]) -> Callable[[Any], Any]:
 
 def _conversion(field: fields.Field[Any]) -> Convert | None:
     """Return what orjson cannot do by itself for a field: nested schemas, and lists of them."""
+    if isinstance(getattr(field, "inner", field), Stored):
+        return None
     if isinstance(field, fields.Nested):
         nested = Serialiser(field.schema)
         return nested.many if field.many else nested.one

@@ -13,6 +13,16 @@ class JobFilter(fields.Filter):
     job = fields.Text(most=100, metadata={"description": "What is done, such as `reports.render`."})
 
 
+class JobResultOut(fields.Out):
+    """What a job has led to: each kind of job gives some of these."""
+
+    report_id = fields.Id(metadata={"description": "Of `reports.render`."})
+    url = fields.Text(metadata={"description": "Where the result is."})
+    written = ma.Integer(metadata={"description": "Rows written."})
+    removed = ma.Integer(metadata={"description": "Rows removed."})
+    deleted = ma.Integer(metadata={"description": "Rows deleted."})
+
+
 class JobOut(fields.Out):
     """Work that goes on in the background, and how far it is."""
 
@@ -22,7 +32,7 @@ class JobOut(fields.Out):
     state = fields.Text(required=True, one_of=STATES)
     done = ma.Integer(required=True, metadata={"description": "How much is done, of `total`."})
     total = ma.Integer(required=True, allow_none=True, metadata={"description": "None: not known yet."})
-    result = ma.Dict(required=True, allow_none=True, metadata={"description": "What it has led to, such as a link."})
+    result = fields.Stored(JobResultOut, required=True, allow_none=True)
     problem = fields.Text(required=True, allow_none=True, metadata={"description": "Why it has failed."})
     cancel_requested_at = fields.Instant(required=True, allow_none=True)
     created_at = fields.Instant(required=True)

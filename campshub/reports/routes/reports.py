@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from campshub.core.http.marks import cached, limited, needs, public, secret
+from campshub.core.http.marks import cached, limited, named, needs, public, secret
 from campshub.core.http.problems import NotFound, PreconditionFailed, UnknownReference
 from campshub.core.http.resource import Blueprint, Resource
 from campshub.core.security.permissions import Permission
@@ -58,6 +58,7 @@ class ReportFile(Resource):
     """One report's file."""
 
     @public
+    @named("downloadReport")
     @secret
     @limited("files")
     @reports.query(schemas.FileToken)

@@ -28,7 +28,32 @@ def _parameters() -> type[Schema]:
     }
     for kind in all_kinds().values():
         named |= kind.takes
+    for name in {*named} - {"period", "from", "to", "on"}:
+        named[name].metadata["description"] = _of_kinds(name)
     return fields.In.from_dict(named, name="ReportParametersIn")
+
+
+def _shown_parameters() -> type[Schema]:
+    """Return the schema of the parameters that a report was made with."""
+    named: dict[str, Any] = {
+        "period": fields.Text(one_of=PERIODS),
+        "from": ma.Date(metadata={"description": "The first date."}),
+        "to": ma.Date(metadata={"description": "The last date."}),
+        "on": ma.Date(metadata={"description": "The day, of a kind that is about one."}),
+        "group_id": fields.Id(metadata={"description": _of_kinds("group_id")}),
+        "student_id": fields.Id(metadata={"description": _of_kinds("student_id")}),
+    }
+    return fields.Out.from_dict(named, name="ReportParametersOut")
+
+
+def _of_kinds(name: str) -> str:
+    """Name the kinds of report that take a parameter, and those that need it."""
+    takes = [f"`{kind.name}`" for kind in all_kinds().values() if name in kind.takes]
+    needs = [f"`{kind.name}`" for kind in all_kinds().values() if name in kind.needs]
+    return f"Of {', '.join(takes)}." + (f" Required by {', '.join(needs)}." if needs else "")
+
+
+ReportParametersOut = _shown_parameters()
 
 
 ReportParametersIn = _parameters()
@@ -36,6 +61,12 @@ ReportParametersIn = _parameters()
 
 class ReportIn(fields.In):
     """What report is wanted."""
+
+    example = fields.Example(
+        kind="attendance_register",
+        format="pdf",
+        parameters={"group_id": fields.example_id("group_id"), "period": "this_month"},
+    )
 
     kind = fields.Text(required=True, one_of=KINDS)
     format = fields.Text(required=True, one_of=FORMATS)
@@ -52,13 +83,15 @@ class DownloadOut(fields.Out):
 class ListedReportOut(fields.Out):
     """A report, and how far it is."""
 
+    documented_as = "ReportBrief"
+
     id = fields.Id(required=True)
     user_id = fields.Id(required=True, metadata={"description": "Who asked for it."})
     schedule_id = fields.Id(required=True, allow_none=True)
     job_id = fields.Id(required=True)
-    kind = fields.Text(required=True)
+    kind = fields.Text(required=True, one_of=KINDS)
     format = fields.Text(required=True, one_of=FORMATS)
-    parameters = ma.Dict(required=True)
+    parameters = fields.Stored(ReportParametersOut, required=True)
     state = fields.Text(required=True, one_of=SHOWN_STATES)
     done = ma.Integer(required=True, metadata={"description": "Rows so far."})
     total = ma.Integer(required=True, allow_none=True, metadata={"description": "Rows in all, once that is known."})
@@ -74,6 +107,8 @@ class ListedReportOut(fields.Out):
 class ReportOut(ListedReportOut):
     """A report, with its link where its file may be fetched."""
 
+    documented_as = "Report"
+
     download = ma.Nested(DownloadOut, required=True, allow_none=True)
 
 
@@ -82,9 +117,11 @@ class NewReportOut(fields.Out):
 
     id = fields.Id(required=True)
     job_id = fields.Id(required=True, metadata={"description": "How far it is: /api/jobs/{id}/."})
-    kind = fields.Text(required=True)
+    kind = fields.Text(required=True, one_of=KINDS)
     format = fields.Text(required=True, one_of=FORMATS)
-    parameters = ma.Dict(required=True, metadata={"description": "With the dates that were meant."})
+    parameters = fields.Stored(
+        ReportParametersOut, required=True, metadata={"description": "With the dates that were meant."}
+    )
     expires_at = ma.AwareDateTime(required=True)
     version = ma.Integer(required=True)
 
@@ -113,6 +150,18 @@ class _Schedule(fields.In):
 class ReportScheduleIn(_Schedule):
     """A report to be made and sent again and again."""
 
+    example = fields.Example(
+        id=fields.example_id("schedule_id"),
+        name="Register of the last month",
+        kind="attendance_register",
+        format="pdf",
+        parameters={"group_id": fields.example_id("group_id"), "period": "last_month"},
+        frequency="monthly",
+        day=1,
+        local_time="07:30",
+        recipient_ids=[fields.example_id("user_id")],
+    )
+
     id = fields.Id(metadata={"description": "Your own id (UUID version 7), so that a retry is no second schedule."})
     name = fields.Name(required=True)
     kind = fields.Text(required=True, one_of=KINDS)
@@ -129,6 +178,8 @@ class ReportScheduleIn(_Schedule):
 class ReportSchedulePatch(_Schedule):
     """What changes in a schedule; what is not named stays."""
 
+    example = fields.Example(local_time="08:00")
+
     name = fields.Name()
     format = fields.Text(one_of=FORMATS)
     parameters = ma.Nested(ReportParametersIn)
@@ -144,14 +195,14 @@ class ReportScheduleOut(fields.Out):
     id = fields.Id(required=True)
     user_id = fields.Id(required=True, metadata={"description": "As whom its reports are made."})
     name = fields.Text(required=True)
-    kind = fields.Text(required=True)
+    kind = fields.Text(required=True, one_of=KINDS)
     format = fields.Text(required=True, one_of=FORMATS)
-    parameters = ma.Dict(required=True)
+    parameters = fields.Stored(ReportParametersOut, required=True)
     frequency = fields.Text(required=True, one_of=FREQUENCIES)
     weekday = ma.Integer(required=True, allow_none=True)
     day = ma.Integer(required=True, allow_none=True)
     local_time = fields.Text(required=True)
-    recipient_ids = ma.List(fields.Text(), required=True)
+    recipient_ids = ma.List(fields.Id(), required=True)
     is_paused = fields.Flag(required=True)
     next_at = ma.AwareDateTime(required=True)
     created_at = ma.AwareDateTime(required=True)

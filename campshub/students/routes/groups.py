@@ -4,7 +4,7 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from campshub.core.http.marks import cached, needs
+from campshub.core.http.marks import cached, named, needs
 from campshub.core.http.problems import IdTaken, NotFound, UnknownReference
 from campshub.core.http.resource import Blueprint, Resource
 from campshub.core.security.permissions import Permission
@@ -14,6 +14,12 @@ from campshub.students.service import groups as service
 from campshub.students.service import places
 
 groups = Blueprint("groups", __name__, url_prefix="/api/groups", description="Classes, batches, camps and courses.")
+
+_UNFIT = (service.GroupCodeTaken, service.EndsBeforeBegin, UnknownReference)
+_UNFIT_ENROLMENT = (
+    *(places.GroupClosed, places.GroupFull, service.AlreadyEnrolled),
+    *(service.EndsBeforeBegin, service.EndRequired),
+)
 
 
 @groups.route("/")
@@ -30,7 +36,7 @@ class Groups(Resource):
 
     @needs(Permission.GROUPS_WRITE)
     @groups.body(schemas.GroupIn)
-    @groups.answers(schemas.GroupWholeOut, status=201, raises=(IdTaken, service.GroupCodeTaken, UnknownReference))
+    @groups.answers(schemas.GroupWholeOut, status=201, raises=(IdTaken, *_UNFIT))
     def post(self, **given: Any) -> Any:
         """Create a group."""
         group_id, made = service.create(self.session, self.principal, **given)
@@ -50,7 +56,7 @@ class OneGroup(Resource):
 
     @needs(Permission.GROUPS_WRITE)
     @groups.body(schemas.GroupPatch)
-    @groups.answers(schemas.GroupWholeOut, raises=(service.GroupCodeTaken, UnknownReference))
+    @groups.answers(schemas.GroupWholeOut, raises=_UNFIT)
     def patch(self, group_id: UUID, **changes: Any) -> Any:
         """Change a group."""
         service.change(self.session, self.principal, group_id=group_id, expected=self.if_match, **changes)
@@ -80,6 +86,7 @@ class Roster(Resource):
     """Who is in a group."""
 
     @needs(Permission.STUDENTS_READ)
+    @named("listGroupRoster")
     @cached(tags=("groups", "enrolments", "students"), same_for_role=True)
     @groups.query(schemas.RosterFilter)
     @groups.answers_page(schemas.RosterRowOut, sorts=("name",))
@@ -105,7 +112,7 @@ class Enrolments(Resource):
     @groups.answers(
         schemas.EnrolmentOut,
         status=201,
-        raises=(NotFound, IdTaken, UnknownReference, places.GroupClosed, places.GroupFull, service.AlreadyEnrolled),
+        raises=(NotFound, IdTaken, UnknownReference, *_UNFIT_ENROLMENT),
     )
     def post(self, group_id: UUID, **given: Any) -> Any:
         """Enrol a student."""
@@ -126,7 +133,7 @@ class OneEnrolment(Resource):
 
     @needs(Permission.GROUPS_WRITE)
     @groups.body(schemas.EnrolmentPatch)
-    @groups.answers(schemas.EnrolmentOut, raises=(places.GroupClosed, places.GroupFull, service.AlreadyEnrolled))
+    @groups.answers(schemas.EnrolmentOut, raises=_UNFIT_ENROLMENT)
     def patch(self, group_id: UUID, enrolment_id: UUID, **changes: Any) -> Any:
         """Change an enrolment's days or status; leaving without a last day is leaving today."""
         expected, principal = self.if_match, self.principal

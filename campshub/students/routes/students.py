@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from campshub.core.http.marks import Life, cached, needs, secret
+from campshub.core.http.marks import Life, cached, named, needs, secret
 from campshub.core.http.problems import IdTaken, NotFound
 from campshub.core.http.resource import Blueprint, Resource
 from campshub.core.security.permissions import Permission
@@ -13,7 +13,10 @@ from campshub.students.service import students as service
 
 students = Blueprint("students", __name__, url_prefix="/api/students", description="The people on the books.")
 
-_REFUSALS = (service.CodeTaken, service.ExternalIdTaken, service.LoginTaken, service.UnknownLogin)
+_REFUSALS = (
+    *(service.CodeTaken, service.ExternalIdTaken, service.LoginTaken, service.UnknownLogin),
+    service.LeftBeforeJoined,
+)
 
 
 @students.route("/")
@@ -42,6 +45,7 @@ class StudentsBulk(Resource):
     """Many students at once."""
 
     @needs(Permission.STUDENTS_WRITE)
+    @named("createStudents")
     @students.body(schemas.StudentsIn, most_mib=8)
     @students.answers(schemas.StudentsResultOut)
     def post(self, **given: Any) -> Any:

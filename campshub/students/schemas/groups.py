@@ -3,7 +3,7 @@
 from marshmallow import fields as ma
 
 from campshub.core.http import fields
-from campshub.students.models import ENROLMENT_STATUSES, GROUP_KINDS, GROUP_STATUSES
+from campshub.students.models import ENROLMENT_STATUSES, GROUP_KINDS, GROUP_STATUSES, STUDENT_STATUSES
 
 _MOST_TRAINERS = 20
 _MOST_PLACES = 100_000
@@ -20,6 +20,8 @@ class _Group(fields.In):
 class GroupIn(_Group):
     """A new group."""
 
+    example = fields.Example(id=fields.example_id("group_id"), code="SWIM-1", name="Swimming, beginners", capacity=20)
+
     id = fields.Id(metadata={"description": "Your own id (UUID version 7), so that a retry is no second group."})
     code = fields.Name(required=True, most=64)
     name = fields.Name(required=True)
@@ -30,6 +32,8 @@ class GroupIn(_Group):
 
 class GroupPatch(_Group):
     """What changes in a group; what is not named stays."""
+
+    example = fields.Example(capacity=24)
 
     code = fields.Name(most=64)
     name = fields.Name()
@@ -50,11 +54,13 @@ class GroupFilter(fields.Filter):
 class GroupOut(fields.Out):
     """A group, as lists show it."""
 
+    documented_as = "GroupBrief"
+
     id = fields.Id(required=True)
     code = fields.Text(required=True)
     name = fields.Text(required=True)
-    kind = fields.Text(required=True)
-    status = fields.Text(required=True)
+    kind = fields.Text(required=True, one_of=GROUP_KINDS)
+    status = fields.Text(required=True, one_of=GROUP_STATUSES)
     capacity = ma.Integer(required=True, allow_none=True)
     begins_on = ma.Date(required=True, allow_none=True)
     ends_on = ma.Date(required=True, allow_none=True)
@@ -73,12 +79,18 @@ class GroupTrainerOut(fields.Out):
 class GroupWholeOut(GroupOut):
     """A group with its trainers and the number of students who are in it today."""
 
+    documented_as = "Group"
+
     enrolled = ma.Integer(required=True, metadata={"description": "Students who are in the group today."})
     trainers = ma.List(ma.Nested(GroupTrainerOut), required=True)
 
 
 class EnrolmentIn(fields.In):
     """A student's time in a group."""
+
+    example = fields.Example(
+        id=fields.example_id("enrolment_id"), student_id=fields.example_id("student_id"), begins_on="2026-01-05"
+    )
 
     id = fields.Id(metadata={"description": "Your own id (UUID version 7), so that a retry enrols nobody twice."})
     student_id = fields.Id(required=True)
@@ -89,6 +101,8 @@ class EnrolmentIn(fields.In):
 
 class EnrolmentPatch(fields.In):
     """What changes in an enrolment."""
+
+    example = fields.Example(begins_on="2026-01-12")
 
     begins_on = fields.LocalDate()
     ends_on = fields.LocalDate(
@@ -115,7 +129,7 @@ class EnrolmentOut(fields.Out):
     student_id = fields.Id(required=True)
     begins_on = ma.Date(required=True)
     ends_on = ma.Date(required=True, allow_none=True)
-    status = fields.Text(required=True)
+    status = fields.Text(required=True, one_of=ENROLMENT_STATUSES)
     created_at = ma.AwareDateTime(required=True)
     updated_at = ma.AwareDateTime(required=True)
     version = ma.Integer(required=True)
@@ -135,7 +149,7 @@ class RosterRowOut(fields.Out):
     given_name = fields.Text(required=True)
     family_name = fields.Text(required=True)
     preferred_name = fields.Text(required=True, allow_none=True)
-    status = fields.Text(required=True)
+    status = fields.Text(required=True, one_of=STUDENT_STATUSES)
     enrolment_id = fields.Id(required=True)
     begins_on = ma.Date(required=True)
     ends_on = ma.Date(required=True, allow_none=True)

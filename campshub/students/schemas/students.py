@@ -60,6 +60,18 @@ class _Student(fields.In):
 class StudentIn(_Student):
     """A new student."""
 
+    example = fields.Example(
+        id=fields.example_id("student_id"),
+        code="S-100",
+        given_name="Ada",
+        family_name="Rao",
+        date_of_birth="2014-05-17",
+        address={"locality": "Pune", "country": "IN"},
+        guardians=[{"name": "Ravi Rao", "relation": "father", "phone": "+91 20 5550 0100"}],
+        tags=["bus 4"],
+        medical_note="Nuts.",
+    )
+
     id = fields.Id(metadata={"description": "Your own id (UUID version 7), so that a retry is no second student."})
     code = fields.Name(required=True, most=64)
     given_name = fields.Name(required=True)
@@ -73,6 +85,8 @@ class StudentIn(_Student):
 class StudentPatch(_Student):
     """What changes in a student; what is not named stays."""
 
+    example = fields.Example(preferred_name="Adi", tags=["bus 4", "swim team"])
+
     code = fields.Name(most=64)
     given_name = fields.Name()
     family_name = fields.Name()
@@ -80,6 +94,25 @@ class StudentPatch(_Student):
     guardians = fields.Several(ma.Nested(ContactIn), most=_FEW)
     tags = fields.Several(fields.Name(most=64), most=50)
     status = fields.Text(one_of=STUDENT_STATUSES)
+
+
+class AddressOut(fields.Out):
+    """A postal address, as it was given."""
+
+    lines = ma.List(fields.Text())
+    locality = fields.Text()
+    region = fields.Text()
+    postal_code = fields.Text()
+    country = fields.Text(metadata={"description": "ISO 3166-1, two letters."})
+
+
+class ContactOut(fields.Out):
+    """Someone to call, or who stands for a student, as it was given."""
+
+    name = fields.Text(required=True)
+    relation = fields.Text()
+    phone = fields.Text()
+    email = fields.Text()
 
 
 class StudentBriefOut(fields.Out):
@@ -97,7 +130,7 @@ class StudentBriefOut(fields.Out):
     email = fields.Text(required=True, allow_none=True)
     phone = fields.Text(required=True, allow_none=True)
     tags = ma.List(fields.Text(), required=True)
-    status = fields.Text(required=True)
+    status = fields.Text(required=True, one_of=STUDENT_STATUSES)
     joined_on = ma.Date(required=True, allow_none=True)
     left_on = ma.Date(required=True, allow_none=True)
     deleted_at = ma.AwareDateTime(required=True, allow_none=True)
@@ -109,9 +142,9 @@ class StudentBriefOut(fields.Out):
 class StudentOut(StudentBriefOut):
     """A student."""
 
-    address = ma.Dict(required=True, allow_none=True)
-    emergency_contacts = ma.List(ma.Dict(), required=True)
-    guardians = ma.List(ma.Dict(), required=True)
+    address = fields.Stored(AddressOut, required=True, allow_none=True)
+    emergency_contacts = ma.List(fields.Stored(ContactOut), required=True)
+    guardians = ma.List(fields.Stored(ContactOut), required=True)
 
 
 class StudentFilter(fields.Filter):
@@ -128,6 +161,13 @@ class StudentFilter(fields.Filter):
 
 class StudentsIn(fields.In):
     """Many new students."""
+
+    example = fields.Example(
+        students=[
+            {"code": "S-101", "given_name": "Noor", "family_name": "Khan"},
+            {"code": "S-102", "given_name": "Mei", "family_name": "Chen"},
+        ]
+    )
 
     students = Rows(StudentIn, most=MOST_ROWS, required=True)
 
@@ -166,7 +206,7 @@ class MedicalNoteOut(fields.Out):
 class StatusCountOut(fields.Out):
     """Students of one status."""
 
-    status = fields.Text(required=True)
+    status = fields.Text(required=True, one_of=STUDENT_STATUSES)
     count = ma.Integer(required=True)
 
 

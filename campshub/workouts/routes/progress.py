@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from campshub.core.http.marks import Life, cached, needs
+from campshub.core.http.marks import Life, cached, named, needs
 from campshub.core.http.resource import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 from campshub.workouts.queries import rollups as queries
@@ -16,6 +16,7 @@ class Weeks(Resource):
     """Training by week."""
 
     @needs(Permission.WORKOUTS_READ)
+    @named("listTrainingWeeks")
     @cached(tags=("workouts", "exercises", "groups", "enrolments", "students"), life=Life.ANALYTICS, same_for_role=True)
     @progress.query(schemas.WeekFilter)
     @progress.answers_page(schemas.WeekOut, sorts=("week",))

@@ -47,6 +47,10 @@ class ExerciseMuscleIn(fields.In):
 class ExerciseIn(fields.In):
     """A new exercise."""
 
+    example = fields.Example(
+        id=fields.example_id("exercise_id"), name="Squat to a low box", equipment="barbell", aliases=["Low box squat"]
+    )
+
     id = fields.Id(metadata={"description": "Your own id (UUID version 7), so that a retry is no second exercise."})
     private = fields.Flag(load_default=False, metadata={"description": "Your own, not the organization's."})
     name = fields.Name(required=True)
@@ -66,6 +70,8 @@ class ExerciseIn(fields.In):
 class ExercisePatch(fields.In):
     """What changes in an exercise; what is not named stays."""
 
+    example = fields.Example(level="beginner")
+
     name = fields.Name()
     aliases = fields.Several(fields.Name(), most=_FEW)
     equipment = fields.Text(one_of=EQUIPMENT)
@@ -81,8 +87,8 @@ class ExercisePatch(fields.In):
 class ExerciseMuscleOut(fields.Out):
     """How much of the work a muscle does."""
 
-    muscle = fields.Text(required=True)
-    share = fields.Real(required=True)
+    muscle = fields.Text(required=True, one_of=_MUSCLES)
+    share = fields.Real(required=True, most=1)
 
 
 class ExerciseOut(fields.Out):
@@ -92,9 +98,9 @@ class ExerciseOut(fields.Out):
     name = fields.Text(required=True)
     aliases = ma.List(fields.Text(), required=True)
     equipment = fields.Text(required=True, one_of=EQUIPMENT)
-    mechanic = fields.Text(required=True, allow_none=True)
-    force = fields.Text(required=True, allow_none=True)
-    level = fields.Text(required=True, allow_none=True)
+    mechanic = fields.Text(required=True, allow_none=True, one_of=MECHANICS)
+    force = fields.Text(required=True, allow_none=True, one_of=FORCES)
+    level = fields.Text(required=True, allow_none=True, one_of=LEVELS)
     load_mode = fields.Text(required=True, one_of=LOAD_MODES)
     side = fields.Text(required=True, one_of=SIDES)
     metrics = ma.List(fields.Text(one_of=METRICS), required=True)

@@ -47,6 +47,21 @@ class LoggedExerciseIn(fields.In):
 class WorkoutLogIn(_Log):
     """A new log with all that is in it."""
 
+    example = fields.Example(
+        id=fields.example_id("log_id"),
+        student_id=fields.example_id("student_id"),
+        started_at=fields.yesterday_morning,
+        time_zone="Asia/Kolkata",
+        title="Legs",
+        exercises=[
+            {
+                "id": fields.example_id("log_exercise_id"),
+                "exercise_id": fields.example_id("exercise_id"),
+                "sets": [{"id": fields.example_id("set_id"), "reps": 5, "load": "60", "load_unit": "kg"}],
+            }
+        ],
+    )
+
     id = fields.Id(metadata={"description": "Your own id (UUID version 7), so that a retry is no second log."})
     student_id = fields.Id(metadata={"description": "Who trained; none: whoever your login is linked to."})
     started_at = fields.Instant(required=True)
@@ -65,6 +80,8 @@ class WorkoutLogIn(_Log):
 class WorkoutLogPatch(_Log):
     """What changes in a log; what is not named stays. When it began stays, since its date does."""
 
+    example = fields.Example(title="Legs and back", note="Felt strong.")
+
 
 class LoggedExerciseOut(fields.Out):
     """An exercise in its place in a log."""
@@ -82,6 +99,8 @@ class LoggedExerciseOut(fields.Out):
 class LogHeaderOut(fields.Out):
     """A log without its sets."""
 
+    documented_as = "WorkoutLogBrief"
+
     id = fields.Id(required=True)
     student_id = fields.Id(required=True)
     local_date = ma.Date(required=True, metadata={"description": "The date where the person trained."})
@@ -91,7 +110,7 @@ class LogHeaderOut(fields.Out):
     title = fields.Text(required=True, allow_none=True)
     note = fields.Text(required=True, allow_none=True)
     body_weight = fields.Text(required=True, allow_none=True)
-    body_weight_unit = fields.Text(required=True, allow_none=True)
+    body_weight_unit = fields.Text(required=True, allow_none=True, one_of=UNITS)
     body_weight_grams = ma.Integer(required=True, allow_none=True)
     source = fields.Text(required=True)
     external_id = fields.Text(required=True, allow_none=True)
@@ -109,6 +128,8 @@ class LogHeaderOut(fields.Out):
 
 class WorkoutLogOut(LogHeaderOut):
     """A log with all that is in it."""
+
+    documented_as = "WorkoutLog"
 
     exercises = ma.List(ma.Nested(LoggedExerciseOut), required=True)
 

@@ -41,6 +41,9 @@ class Weight(fields.Text):
 class Halves(fields.Real):
     """A number in steps of a half."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(metadata={"multipleOf": 1 / _HALVES, **options.pop("metadata", {})}, **options)
+
     def _validated(self, value: Any) -> Any:
         number = super()._validated(value)
         if number is not None and not (number * _HALVES).is_integer():
@@ -82,6 +85,8 @@ class _Set(fields.In):
 class SetIn(_Set):
     """A new set."""
 
+    documented_as = "WorkoutSetIn"
+
     id = fields.Id(metadata={"description": "Your own id (UUID version 7), so that a retry is no second set."})
     type = fields.Text(load_default="normal", one_of=SET_TYPES)
 
@@ -94,6 +99,10 @@ class SetIn(_Set):
 
 class AppendedSetIn(SetIn):
     """A new set at the end of an exercise of the log."""
+
+    example = fields.Example(log_exercise_id=fields.example_id("log_exercise_id"), reps=4, load="62.5", load_unit="kg")
+
+    documented_as = "AppendedSetIn"
 
     log_exercise_id = fields.Id(metadata={"description": "The exercise's place in the log."})
     exercise_id = fields.Id(
@@ -109,11 +118,17 @@ class AppendedSetIn(SetIn):
 class SetPatch(_Set):
     """What changes in a set; what is not named stays."""
 
+    example = fields.Example(reps=6)
+
+    documented_as = "WorkoutSetPatch"
+
     type = fields.Text(one_of=SET_TYPES)
 
 
 class SetOut(fields.Out):
     """A set."""
+
+    documented_as = "WorkoutSet"
 
     id = fields.Id(required=True)
     log_id = fields.Id(required=True)
@@ -125,11 +140,11 @@ class SetOut(fields.Out):
     load_ = fields.Text(
         data_key="load", attribute="load", required=True, allow_none=True, metadata={"description": "As entered."}
     )
-    load_unit = fields.Text(required=True, allow_none=True)
+    load_unit = fields.Text(required=True, allow_none=True, one_of=UNITS)
     load_grams = ma.Integer(required=True, allow_none=True)
     seconds = ma.Integer(required=True, allow_none=True)
     metres = ma.Integer(required=True, allow_none=True)
-    rir = ma.Float(required=True, allow_none=True)
+    rir = Halves(required=True, allow_none=True, most=MOST_RIR)
     rest_seconds = ma.Integer(required=True, allow_none=True)
     done_at = ma.AwareDateTime(required=True, allow_none=True)
     deleted_at = ma.AwareDateTime(required=True, allow_none=True)

@@ -1,0 +1,75 @@
+"""A deprecated operation says so in the document and in each of its responses, refusals too."""
+
+from datetime import date
+
+import pytest
+from marshmallow import fields as ma
+
+from campshub.app import create_app
+from campshub.core.http import fields
+from campshub.core.http.marks import cached, deprecated, needs
+from campshub.core.http.naming import Unnamed, operation_id
+from campshub.core.http.resource import Blueprint, Resource
+from campshub.core.security.permissions import Permission, Role
+from tests.conftest import Client, close, new_place
+from tests.documented import documented
+
+old = Blueprint("old", __name__, url_prefix="/api/old", description="What ends soon.")
+
+
+class CountOut(fields.Out):
+    count = ma.Integer(required=True)
+
+
+@old.route("/count/")
+class OldCount(Resource):
+    @needs(Permission.STUDENTS_READ)
+    @cached(tags=("students",))
+    @deprecated(since=date(2026, 12, 1), sunset=date(2027, 6, 30), instead="`GET /api/students/statistics/`.")
+    @old.answers(CountOut)
+    def get(self):
+        """Count something."""
+        return {"count": 1}
+
+
+@pytest.fixture
+def app_with_old(settings):
+    app = create_app(settings)
+    app.extensions["flask-smorest"]["apis"][""]["ext_obj"].register_blueprint(old)
+    yield app
+    close(app)
+
+
+def test_every_response_of_a_deprecated_operation_says_when_it_ends(app_with_old):
+    admin = new_place(app_with_old).the(Role.ADMIN)
+
+    answers = [admin.get("/api/old/count/") for _ in range(3)]  # the later ones from the cache
+    refused = Client(app_with_old).get("/api/old/count/")
+
+    assert [answer.status for answer in (*answers, refused)] == [200, 200, 200, 401]
+    told = {(a.headers["Deprecation"], a.headers["Sunset"]) for a in (*answers, refused)}
+    assert told == {("@1796083200", "Wed, 30 Jun 2027 00:00:00 GMT")}
+
+
+def test_the_document_names_what_replaces_a_deprecated_operation(app_with_old):
+    known = documented(app_with_old)
+    operation = known.document["paths"]["/api/old/count/"]["get"]
+
+    assert operation["deprecated"] is True
+    assert "Instead: `GET /api/students/statistics/`." in operation["description"]
+    described = {status: known.resolved(answer) for status, answer in operation["responses"].items()}
+    assert [status for status, a in described.items() if not {"Deprecation", "Sunset"} <= a["headers"].keys()] == []
+
+
+def test_no_other_operation_carries_these_headers(api):
+    answer = api.get("/api/students/")
+
+    assert not {"Deprecation", "Sunset"} & set(dict(answer.headers))
+
+
+def test_an_action_needs_a_name_that_follows_or_is_given():
+    handler = OldCount.handlers["GET"]
+
+    assert operation_id(handler, "get") == "getOldCount"
+    with pytest.raises(Unnamed):
+        operation_id(handler, "post")
