@@ -7,6 +7,8 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# What npm installs: generators of clients, their compiler, the linters of the API's document.
+CLIENTS := tests/clients/node_modules/.ready
 # The first that works: version managers put names on the path that start nothing.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -33,7 +35,7 @@ stop: ## Stop what `make run` or `make stack` started
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m devstack stop; else echo "nothing was running"; fi
 
 .PHONY: test
-test: $(READY) ## All tests on the real stack, with coverage (TESTS=tests/core for some)
+test: $(READY) $(CLIENTS) ## All tests on the real stack, with coverage (TESTS=tests/core for some)
 	$(BIN)/pytest -n 2 -m "not large and not install" --cov=campshub --cov-branch --cov-report=term-missing:skip-covered \
 		--cov-fail-under=$(if $(TESTS),0,85) $(TESTS)
 
@@ -46,14 +48,18 @@ test-install: $(READY) ## Install the lock with the oldest pip of each Python, b
 	$(BIN)/pytest -m install tests/install
 
 .PHONY: lint
-lint: $(READY) ## Style, types, import contracts, configuration files
+lint: $(READY) $(CLIENTS) ## Style, types, import contracts, configuration files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy campshub devstack celery_worker.py
 	$(BIN)/lint-imports
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive campshub config migrations wsgi.py celery_worker.py
 	$(BIN)/python deploy/check_compose.py
+	$(BIN)/python -m tests.clients.lint
 	$(BIN)/python -m devstack check
+
+.PHONY: clients
+clients: $(CLIENTS) ## What npm brings to check the API's document and the clients made of it
 
 .PHONY: audit
 audit: $(READY) ## Known vulnerabilities of what is installed, from PyPI's advisories; weekly
@@ -99,7 +105,7 @@ lock: $(READY) ## Pin the requirements anew, with hashes (UPGRADE=1 takes the ne
 .PHONY: clean
 clean: ## Stop the stack and remove it, the virtual environment and what tools leave behind
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m devstack stop; $(BIN)/python -m devstack remove; fi
-	rm -rf $(VENV) .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) tests/clients/node_modules .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): requirements-dev.txt
@@ -112,4 +118,10 @@ $(READY): requirements-dev.txt
 	@# The lock is complete. --no-deps keeps pip from looking for newer releases of what it pins.
 	@$(BIN)/pip install --quiet --no-deps --require-hashes -r requirements-dev.txt 2>&1 | { grep -v '^WARNING' || true; } >&2
 	@$(BIN)/pip check --quiet
+	@touch $@
+
+$(CLIENTS): tests/clients/package-lock.json $(READY)
+	@echo "- installing what checks the API's clients into tests/clients/node_modules"
+	@cd tests/clients && $(abspath $(BIN))/npm ci --silent >/dev/null 2>&1 || \
+		{ echo "npm could not install tests/clients/package-lock.json: it needs a registry of npm packages" >&2; exit 1; }
 	@touch $@

@@ -19,7 +19,7 @@ def openapi_document() -> dict[str, Any]:
         jwt_private_keys=key,
         field_encryption_keys=key,
         log_level="WARNING",
-        debug=True,  # so that it may be asked for without TLS
+        debug=True,  # so that it answers without TLS
     )
     document: dict[str, Any] = create_app(nowhere).test_client().get("/api/openapi.json").get_json()
     return document

@@ -47,8 +47,8 @@ def test_every_response_of_a_deprecated_operation_says_when_it_ends(app_with_old
     refused = Client(app_with_old).get("/api/old/count/")
 
     assert [answer.status for answer in (*answers, refused)] == [200, 200, 200, 401]
-    told = {(a.headers["Deprecation"], a.headers["Sunset"]) for a in (*answers, refused)}
-    assert told == {("@1796083200", "Wed, 30 Jun 2027 00:00:00 GMT")}
+    dates = {(a.headers["Deprecation"], a.headers["Sunset"]) for a in (*answers, refused)}
+    assert dates == {("@1796083200", "Wed, 30 Jun 2027 00:00:00 GMT")}
 
 
 def test_the_document_names_what_replaces_a_deprecated_operation(app_with_old):

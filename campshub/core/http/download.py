@@ -34,7 +34,7 @@ class Download:
             raise
 
     def headers(self, accept: str | None = None) -> list[tuple[str, str]]:
-        """Return what is said of the file (RFC 6266); browsers keep it, and do not guess what it is.
+        """Return the headers of the file (RFC 6266); browsers save it, and do not guess what it is.
 
         A client whose ``accept`` names only bytes receives them as such: some decode what is called text.
         """

@@ -22,7 +22,7 @@ LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 
 
 class Example:
-    """A body that works when it is sent, for the document; what is callable in it stands for its value of the day."""
+    """A body that works when it is sent, for the document; a callable in it is replaced by what it returns."""
 
     def __init__(self, **values: Any) -> None:
         self._values = values
@@ -42,7 +42,7 @@ def _written(value: Any) -> Any:
 
 @cache
 def example_id(name: str) -> str:
-    """Return the id that stands for a parameter in every example: a UUID of version 7, the same one everywhere."""
+    """Return the id of a parameter in every example: a UUID of version 7, the same one everywhere."""
     digits = hashlib.sha256(name.encode()).hexdigest()
     return str(UUID(f"019a0000-0000-7{digits[:3]}-8{digits[3:6]}-{digits[6:18]}"))
 

@@ -112,7 +112,7 @@ def _describe_header(name: str, spec: APISpec) -> None:
 
 
 def may_be_unchanged(handler: Handler) -> bool:
-    """Tell whether a read carries an ETag, with which a client may ask again."""
+    """Return whether a read carries an ETag, with which a client may ask again."""
     return handler.reads and _has_etag(handler)
 
 
@@ -221,13 +221,15 @@ def _general_name(status: int, codes: Sequence[str], implied: set[str]) -> str |
 def _problem_schema(name: str, status: int, codes: Sequence[str], spec: APISpec) -> dict[str, Any]:
     """Return the schema of a problem with some codes; operations with the same general codes share one.
 
-    :raises ValueError: the name stands for other codes already.
+    :raises ValueError: the name belongs to other codes already.
     """
     code = {"type": "object", "properties": {"code": {"type": "string", "enum": list(codes)}}, "required": ["code"]}
     described = f"A problem with status {status}; `code` is one of those listed."
     made = {"description": described, "allOf": [{"$ref": "#/components/schemas/Problem"}, code]}
     if spec.components.schemas.setdefault(name, made) != made:
-        raise ValueError(f"{name} has other codes than {', '.join(codes)}: _TRAITS needs a name that tells them apart")
+        raise ValueError(
+            f"{name} has other codes than {', '.join(codes)}: give them other names in _TRAITS"
+        )
     return {"$ref": f"#/components/schemas/{name}"}
 
 

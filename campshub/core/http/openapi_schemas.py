@@ -71,7 +71,7 @@ def _describe_bounds(_converter: Any, field: ma.Field[Any], ret: dict[str, Any])
 
 
 def _describe_choice(_converter: Any, _field: ma.Field[Any], ret: dict[str, Any]) -> dict[str, Any]:
-    """Keep null out of a choice: generators make one enumeration of it then, and not three."""
+    """Take null out of a choice: generators make one enumeration of it then, and not three."""
     if "enum" not in ret or None not in ret["enum"]:
         return {}
     choice = {"type": "string", "enum": [value for value in ret.pop("enum") if value is not None]}

@@ -97,7 +97,7 @@ class StudentPatch(_Student):
 
 
 class AddressOut(fields.Out):
-    """A postal address, as it was given."""
+    """A postal address, as it was entered."""
 
     lines = ma.List(fields.Text())
     locality = fields.Text()
@@ -107,7 +107,7 @@ class AddressOut(fields.Out):
 
 
 class ContactOut(fields.Out):
-    """Someone to call, or who stands for a student, as it was given."""
+    """Someone to call, or a guardian of a student, as it was entered."""
 
     name = fields.Text(required=True)
     relation = fields.Text()

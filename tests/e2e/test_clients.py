@@ -1,0 +1,116 @@
+"""Clients that are generated from the served document, type-checked and run as their users would."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+CLIENTS = ROOT / "tests" / "clients"
+MODULES = CLIENTS / "node_modules"
+BIN = Path(sys.executable).parent
+PATIENCE_S = 300
+
+
+@pytest.fixture
+def bench(demo, tmp_path):
+    """A folder with the served document, the programs and what npm has installed."""
+    assert (MODULES / ".ready").exists(), "tests/clients/node_modules is missing: make clients"
+    known = json.loads((demo / ".devstack" / "state.json").read_text())
+    with urllib.request.urlopen(f"{known['base_url']}/api/openapi.json") as served:
+        (tmp_path / "openapi.json").write_bytes(served.read())
+    for file in ("main.ts", "main.py", "hey.ts", "tsconfig.json", "package.json", "openapi-ts.config.mjs"):
+        shutil.copy(CLIENTS / file, tmp_path)
+    (tmp_path / "node_modules").symlink_to(MODULES)
+    state = str(demo / ".devstack" / "state.json")
+    return lambda *words: _run(tmp_path, state, words)
+
+
+def _run(folder: Path, state: str, words: tuple[str, ...]) -> list[str]:
+    """Run a program of the virtual environment in the folder; return the lines that it printed."""
+    ran = subprocess.run(
+        [BIN / words[0], *words[1:]],
+        cwd=folder,
+        env={**os.environ, "STATE": state},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout.splitlines()
+
+
+def _only(folder_of_program: str) -> str:
+    """Return a compiler's settings for one program, since each has a client of its own."""
+    return json.dumps({"extends": "./tsconfig.json", "include": [folder_of_program]})
+
+
+def test_a_typescript_client_compiles_strictly_and_works(bench, tmp_path):
+    (tmp_path / "tsconfig.main.json").write_text(_only("main.ts"))
+    bench("node", "node_modules/openapi-typescript/bin/cli.js", "openapi.json", "--output", "schema.ts")
+    bench("node", "node_modules/typescript/bin/tsc", "--project", "tsconfig.main.json")
+
+    said = dict(line.split(" ", 1) for line in bench("node", "main.ts"))
+
+    total, different = said["students"].split()
+    assert int(total) >= 60
+    assert total == different
+    assert said["created"] == "201 200 Pune active"
+    assert said["refused"] == "code_taken"
+    assert said["patched"] == "200"
+    assert said["marked"] == "0 created"
+    assert said["set"] == "201 lb"
+    assert said["report"] == "true true"
+    assert said["file"] == "%PDF-"
+    assert said["audit"] == "students object"
+
+
+def test_the_typescript_client_needs_no_casts(tmp_path):
+    for name in ("main.ts", "hey.ts"):
+        program = (CLIENTS / name).read_text()
+        lines = [line for line in program.splitlines() if not line.startswith("//")]
+        needed = [line for line in lines if (" as " in line and "import " not in line) or "!." in line or "any" in line]
+        assert needed == []
+
+
+def test_a_client_of_named_operations_compiles_strictly_and_works(bench, tmp_path):
+    (tmp_path / "tsconfig.hey.json").write_text(_only("hey.ts"))
+    bench("node", "node_modules/@hey-api/openapi-ts/bin/run.js")
+    bench("node", "node_modules/typescript/bin/tsc", "--project", "tsconfig.hey.json")
+
+    assert bench("node", "hey.ts") == [
+        "me admin students 3 true",
+        "created 201 Eve patched 200",
+        "refused code_taken",
+        "set 225 lb",
+    ]
+
+
+def test_a_python_client_type_checks_strictly_and_works(bench, tmp_path):
+    (tmp_path / "config.yml").write_text("post_hooks: []\n")  # it would format what is thrown away
+    made = bench(
+        *("openapi-python-client", "generate", "--meta", "none", "--path", "openapi.json", "--config", "config.yml"),
+        *("--output-path", "generated_client", "--overwrite", "--fail-on-warning"),
+    )
+    assert "WARNING" not in "\n".join(made)
+    bench("mypy", "--strict", "--follow-imports=silent", "main.py")
+
+    said = dict(line.split(" ", 1) for line in bench("python", "main.py"))
+
+    total, different = said["students"].split()
+    assert int(total) >= 60
+    assert total == different
+    assert said["created"] == "201 200 Pune active"
+    assert said["refused"] == "code_taken"
+    assert said["patched"] == "200"
+    assert said["marked"] == "0 created"
+    assert said["set"] == "lb"
+    assert said["report"] == "True True"
+    assert said["file"] == "b'%PDF-'"
+    assert said["audit"] == "students AuditEntryAfterType0"
