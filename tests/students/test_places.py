@@ -2,13 +2,16 @@
 
 import random
 import threading
+from contextlib import suppress
 from datetime import date, timedelta
 
 import pytest
 
 from campshub.core.db.base import new_id
 from campshub.core.security.permissions import Role
+from campshub.students.service import places
 
+MOST_WAIT_S = 2
 DAY = timedelta(days=1)
 
 
@@ -145,22 +148,46 @@ def test_capacity_agrees_with_counting_day_by_day(api, sql, group, student, enro
     assert {expected for expected, _ in outcomes} == {201, 409}
 
 
-def test_two_extensions_at_once_take_one_place(api, place, group, student, enrol):
-    clients = [place.someone(Role.ADMIN) for _ in range(6)]
+@pytest.fixture
+def checked_together(monkeypatch):
+    """Let calls that have found a place wait for each other before they take it, unless a lock holds one back."""
+    gate, require = threading.Barrier(2), places.require
+
+    def waiting(*given, **options):
+        require(*given, **options)
+        with suppress(threading.BrokenBarrierError):
+            gate.wait(MOST_WAIT_S)
+
+    monkeypatch.setattr(places, "require", waiting)
+
+
+@pytest.mark.usefixtures("checked_together")
+@pytest.mark.parametrize("way", ["two extended", "one enrolled, one extended", "two enrolled"])
+def test_two_at_once_take_one_place(api, place, group, student, sql, way):
     made = group(capacity=1)
-    enrolments = [
-        enrol(made, student(), begins_on=date(2026, 1, 1) + n * DAY, ends_on=date(2026, 1, 1) + n * DAY).json
-        for n in range(6)
-    ]
+    address = f"/api/groups/{made['id']}/"
 
-    def extend(client, enrolment):
-        address = f"/api/groups/{made['id']}/enrolments/{enrolment['id']}/"
-        return lambda: client.patch(address, {"begins_on": "2026-03-01", "ends_on": None})
+    def extended():
+        client, enrolment = place.someone(Role.ADMIN), new_id()
+        sql(
+            "INSERT INTO enrolments (organization_id, id, student_id, group_id, begins_on, ends_on)"
+            " VALUES (%s, %s, %s, %s, '2026-01-01', '2026-01-02') RETURNING 1",
+            *(place.id, enrolment, student()["id"], made["id"]),
+        )
+        return lambda: client.patch(f"{address}enrolments/{enrolment}/", {"ends_on": None})
 
-    answers = at_once(*(extend(*pair) for pair in zip(clients, enrolments, strict=True)))
+    def enrolled():
+        client, body = place.someone(Role.ADMIN), {"student_id": student()["id"], "begins_on": "2026-01-03"}
+        return lambda: client.post(f"{address}enrolments/", body)
 
-    assert sorted(answer.status for answer in answers) == [200] + [409] * 5
-    assert len(api.get(f"/api/groups/{made['id']}/roster/?on=2026-03-05").json["items"]) == 1
+    answers = at_once(
+        extended() if way == "two extended" else enrolled(), enrolled() if way == "two enrolled" else extended()
+    )
+
+    refused_one = max(answers, key=lambda answer: answer.status)
+    assert sorted(answer.status < 300 for answer in answers) == [False, True]
+    assert refused(refused_one) == (409, "group_full")
+    assert len(api.get(f"{address}roster/?on=2026-03-05").json["items"]) == 1
 
 
 @pytest.mark.parametrize("_time", range(3))
