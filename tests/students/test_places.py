@@ -234,12 +234,13 @@ def test_an_archived_group_takes_no_one_and_lets_everyone_go(api, group, student
 @pytest.mark.parametrize(
     ("dates", "pointers"),
     [
-        ({"begins_on": "2026-01-31"}, {"/begins_on"}),
-        ({"begins_on": "2026-07-01"}, {"/begins_on"}),
+        ({"begins_on": "2026-01-31", "ends_on": "2026-02-01"}, {"/begins_on"}),
+        ({"begins_on": "2026-07-01", "ends_on": "2026-07-01"}, {"/begins_on", "/ends_on"}),
         ({"begins_on": "2026-02-01", "ends_on": "2026-07-01"}, {"/ends_on"}),
         ({"begins_on": "2026-01-01", "ends_on": "2026-12-31"}, {"/begins_on", "/ends_on"}),
         ({"begins_on": "2026-02-01", "ends_on": "2026-06-30"}, None),
-        ({"begins_on": "2026-06-30"}, None),
+        ({"begins_on": "2026-06-30", "ends_on": "2026-06-30"}, None),
+        ({"begins_on": "2026-02-01"}, {"/ends_on"}),  # the term is over, and it would go on
     ],
 )
 def test_dates_outside_the_term_are_refused(group, student, enrol, dates, pointers):
@@ -253,16 +254,29 @@ def test_dates_outside_the_term_are_refused(group, student, enrol, dates, pointe
         assert (answer.status, answer.problem["code"], answer.pointers) == (409, "group_closed", pointers)
 
 
-def test_a_change_stays_in_the_term(api, group, student, enrol, patch):
-    made = group(begins_on="2026-02-01", ends_on="2026-06-30")
+def test_a_change_stays_in_the_term(api, group, student, enrol, patch, today):
+    last = today + 30 * DAY
+    made = group(begins_on="2026-02-01", ends_on=str(last))
     enrolment = enrol(made, student(), begins_on="2026-02-01", ends_on="2026-03-01").json
 
     assert refused(patch(enrolment, begins_on="2026-01-31")) == (409, "group_closed")
-    assert refused(patch(enrolment, ends_on="2026-07-01")) == (409, "group_closed")
+    assert refused(patch(enrolment, ends_on=last + DAY)) == (409, "group_closed")
     assert patch(enrolment, ends_on=None).status == 200
+    assert patch(enrolment, ends_on="2026-03-01").status == 200
     api.patch(f"/api/groups/{made['id']}/", {"begins_on": "2026-04-01"})
-    assert patch(enrolment, ends_on="2026-06-30").status == 200  # the beginning is as it was
+    assert patch(enrolment, ends_on=last).status == 200  # the beginning is as it was
     assert patch(enrolment, status="withdrawn", ends_on="2026-03-15").status == 200
+    api.patch(f"/api/groups/{made['id']}/", {"ends_on": str(today - DAY)})
+    assert refused(patch(enrolment, status="active")) == (409, "group_closed")
+
+
+def test_an_enrolment_without_an_end_fits_a_term_that_is_not_over(group, student, enrol, today):
+    running = group(begins_on=str(today - DAY), ends_on=str(today))
+    ahead = group(begins_on=str(today + DAY), ends_on=str(today + 9 * DAY))
+
+    assert enrol(running, student(), begins_on=today).status == 201
+    assert enrol(ahead, student(), begins_on=today + DAY).status == 201
+    assert refused(enrol(ahead, student(), begins_on=today)) == (409, "group_closed")
 
 
 def test_a_retry_is_answered_although_the_group_has_closed(api, group, student, enrol):
