@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 from sqlalchemy.engine import URL
 
@@ -180,6 +189,15 @@ class Settings(BaseSettings):
             raise ValueError(f"must be 0 or at least {LEAST_RETENTION_MONTHS}: dates 400 days back may be written")
         return value
 
+    @field_validator("redis_url", "celery_broker_url")
+    @classmethod
+    def _redis_has_addresses(cls, value: str, info: ValidationInfo) -> str:
+        """Check each address; no message repeats it, since it may hold a password."""
+        urls = _parts(value) if info.field_name == "redis_url" else [value]
+        if not urls or not all(_is_redis(url) for url in urls):
+            raise ValueError("each must be redis://host, rediss://host or unix:///path, with :password@ where needed")
+        return value
+
     @field_validator("smtp_url")
     @classmethod
     def _mail_has_a_server(cls, value: str) -> str:
@@ -223,7 +241,7 @@ class Settings(BaseSettings):
     @property
     def redis_urls(self) -> list[str]:
         """The cache Redis servers; an organization's stamps and answers live in one of them."""
-        return [url.strip() for url in self.redis_url.split(",") if url.strip()]
+        return _parts(self.redis_url)
 
     @property
     def hosts(self) -> frozenset[str] | None:
@@ -286,8 +304,30 @@ class Settings(BaseSettings):
         return init_settings, env_settings, _FromFiles(settings_cls)
 
 
+def _parts(value: str) -> list[str]:
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
 def _listed(value: str) -> list[str]:
-    return [part.strip().lower() for part in value.split(",") if part.strip()]
+    return [part.lower() for part in _parts(value)]
+
+
+def _is_redis(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    if parts.scheme == "unix":
+        return bool(parts.path)
+    has_database = parts.path in {"", "/"} or parts.path[1:].isdecimal()
+    return parts.scheme in {"redis", "rediss"} and bool(parts.hostname) and has_database
+
+
+def without_password(url: str) -> str:
+    """Return an address for a person to read, without user and password."""
+    scheme, separator, rest = url.rpartition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}" if separator else url
 
 
 def read_keys(value: str) -> dict[str, bytes]:

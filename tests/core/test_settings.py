@@ -13,8 +13,19 @@ SECRETS = {"postgres_password", "postgres_system_password", "secret_key", "jwt_p
 
 
 def _example():
+    """Return what sh reads from the example."""
+    words = ["/bin/sh", "-euc", "set -a; . ./env.example; exec env -0"]
+    read = subprocess.run(words, cwd=ROOT, env={}, capture_output=True, text=True, check=True)
+    assert read.stderr == ""
+    pairs = dict(pair.split("=", 1) for pair in read.stdout.split("\0") if pair)
+    return {name: value for name, value in pairs.items() if name not in {"PWD", "OLDPWD", "SHLVL", "_"}}
+
+
+def test_the_example_names_nothing_twice():
     lines = (ROOT / "env.example").read_text(encoding="utf-8").splitlines()
-    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    names = [line.partition("=")[0] for line in lines if line and not line.startswith("#")]
+
+    assert sorted(names) == sorted(_example())
 
 
 def test_the_example_names_every_setting_with_its_default():
@@ -130,3 +141,54 @@ def test_a_worker_leaves_what_it_has_loaded_out_of_garbage_collection():
     )
     told = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert told.split() == ["0", "True"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("redis_url", ","),
+        ("redis_url", "redis://:whisper@127.0.0.1:6379/0,127.0.0.1:6380"),
+        ("redis_url", "redis://:whisper@127.0.0.1:port/0"),
+        ("redis_url", "http://:whisper@127.0.0.1"),
+        ("redis_url", "redis://"),
+        ("celery_broker_url", "redis://:whisper@127.0.0.1:6379/0,redis://127.0.0.1:6380/0"),
+    ],
+)
+def test_a_redis_address_that_cannot_be_read_stops_the_start_without_its_password(stack, database, name, value):
+    given = {**settings_of(stack, database).model_dump(), name: value}
+
+    with pytest.raises(SettingsError) as refusal:
+        load_settings(**given)
+
+    assert name.upper() in str(refusal.value)
+    assert "whisper" not in str(refusal.value)
+
+
+IMPORTED = "import os, campshub.core.observe.metrics as metrics; metrics.reads.labels('x').inc(); print(metrics.page())"
+
+
+@pytest.mark.parametrize("module", ["campshub.core.observe.metrics", "campshub.core.jobs.worker", "celery_worker"])
+def test_the_folder_of_metrics_is_made_and_an_empty_name_is_none(stack, database, tmp_path, module):
+    environment = {**stack.environment(database), "PATH": "/usr/bin", "PYTHONPATH": str(ROOT)}
+    script = f"import {module}; {IMPORTED}"
+
+    def metrics_with(folder):
+        given = {**environment, "PROMETHEUS_MULTIPROC_DIR": folder}
+        done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=given, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert b"campshub_reads_total" in metrics_with("")
+    assert list(tmp_path.iterdir()) == []
+    assert b"campshub_reads_total" in metrics_with("not/yet/there")
+    assert list((tmp_path / "not" / "yet" / "there").glob("counter_*.db"))
+
+
+def test_prometheus_client_is_imported_where_its_folder_is_prepared():
+    found = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "campshub").rglob("*.py")
+        if re.search(r"^\s*(from|import) prometheus_client", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+
+    assert found == {"campshub/core/observe/prometheus.py"}

@@ -2,9 +2,8 @@
 
 from datetime import UTC, datetime
 
-from prometheus_client import Counter, Histogram
-
 from campshub.core.jobs.kinds import Run
+from campshub.core.observe.prometheus import Counter, Histogram
 
 _SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 1800)
 

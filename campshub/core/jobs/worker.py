@@ -1,16 +1,13 @@
 """What Celery's workers do: deliver a message, tick, and show that they are alive. Everything else is in the outbox."""
 
-import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from celery import Celery, signals
 from flask import Flask
-from prometheus_client import start_http_server
 
 from campshub.config import Settings
 from campshub.core.db import owed
@@ -19,6 +16,7 @@ from campshub.core.jobs import heartbeat, running, schedule
 from campshub.core.jobs.broker import DELIVER, HEARTBEAT, TICK
 from campshub.core.jobs.kinds import Queue
 from campshub.core.observe import metrics
+from campshub.core.observe.prometheus import FOLDER, start_http_server
 from campshub.core.platform import Platform
 
 TICK_EVERY_S = 5.0
@@ -71,14 +69,13 @@ def tick(platform: Platform) -> int:
 
 def attach_metrics(settings: Settings) -> None:
     """Let the workers' figures be read over HTTP, where a port is named: those of all processes of one worker."""
-    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-    if not settings.worker_metrics_port or not folder:
+    folder = FOLDER
+    if not settings.worker_metrics_port or folder is None:
         return
 
     def empty(**_: Any) -> None:
         """Forget the figures of processes that are gone."""
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        for file in Path(folder).glob("*.db"):
+        for file in folder.glob("*.db"):
             file.unlink(missing_ok=True)
 
     def serve(**_: Any) -> None:

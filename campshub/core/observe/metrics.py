@@ -3,16 +3,23 @@
 Under gunicorn the processes share them through ``PROMETHEUS_MULTIPROC_DIR``.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from prometheus_client import REGISTRY as PROCESS
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 from sqlalchemy import Engine, event
 
 from campshub.core.observe import slow
+from campshub.core.observe.prometheus import (
+    FOLDER,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    multiprocess,
+)
+from campshub.core.observe.prometheus import REGISTRY as PROCESS
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
@@ -118,7 +125,7 @@ def watch(engine: Engine, name: str) -> None:
 
 def page() -> bytes:
     """Return the figures of all processes in Prometheus' text format."""
-    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+    if FOLDER is None:
         return generate_latest(PROCESS)
     return generate_latest(of_all())
 

@@ -5,10 +5,10 @@ import re
 import time
 
 import click
-from prometheus_client import Counter
 from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext
 
+from campshub.core.observe.prometheus import Counter
 from campshub.core.observe.trace import at_work
 
 log = logging.getLogger(__name__)

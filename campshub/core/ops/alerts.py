@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import click
 from flask import current_app
 from flask.cli import AppGroup
-from prometheus_client import Gauge
 from sqlalchemy import Index, func, select, text
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -18,6 +17,7 @@ from campshub.core.db.expiry import expires
 from campshub.core.db.session import Session
 from campshub.core.db.work import unit_of_work
 from campshub.core.http.serialise import write
+from campshub.core.observe.prometheus import Gauge
 from campshub.core.ops import checks
 from campshub.core.ops.checks import Found
 from campshub.core.ops.options import json_option
