@@ -1,0 +1,105 @@
+"""The shipped script of the replica: copied once, promoted, and a primary from then on."""
+
+import os
+import shutil
+import signal
+import subprocess
+from types import SimpleNamespace
+
+import psycopg
+import pytest
+
+from devstack import keys, ports
+from devstack.replica import SLOT
+from tests.conftest import ROOT
+from tests.stack.asking import until
+from tests.stack.conftest import stack_in
+
+SCRIPT = ROOT / "deploy" / "compose" / "replica.sh"
+
+
+@pytest.fixture
+def primary(tmp_path_factory):
+    """A primary of this test's own, with the replica's slot."""
+    with stack_in(tmp_path_factory.mktemp("promotion"), replica=False, pgbouncer=False, durable=False) as stack:
+        stack.primary.start()
+        stack.create_database(stack.database)
+        stack.primary.query("SELECT pg_create_physical_replication_slot(%s, true)", SLOT)
+        yield stack.primary
+
+
+@pytest.fixture
+def replica(primary):
+    """The script, with folders and a port of its own, as the servers' account; ``start`` runs it."""
+    place = primary.place
+    data = place.folder("copy") / "data"
+    place.write(place.folder("secrets") / "postgres_replicator_password", keys.load(place)["replicator"])
+    port = ports.kept(place, "copy")
+    environment = {
+        **primary.environment,
+        "PATH": f"{primary.programs}:{os.environ['PATH']}",
+        "PGDATA": str(data),
+        "PRIMARY_HOST": "127.0.0.1",
+        "PRIMARY_PORT": str(primary.port),
+        "LISTEN_PORT": str(port),
+        "RUN_DIR": str(place.folder("copy")),
+        "CONFIG_DIR": str(place.readable(ROOT / "postgresql.conf").parent),
+        "SECRETS_DIR": str(place.folder("secrets")),
+    }
+    shutil.copy(SCRIPT, place.folder("copy"))
+    (place.folder("copy") / SCRIPT.name).chmod(0o755)
+    running = []
+
+    def start():
+        with (place.folder("logs") / "copy.log").open("ab") as log:
+            running.append(
+                subprocess.Popen(
+                    [str(place.folder("copy") / SCRIPT.name)],
+                    env=environment,
+                    user=place.account.uid,
+                    group=place.account.gid,
+                    extra_groups=place.account.groups,
+                    stdout=log,
+                    stderr=log,
+                )
+            )
+        until(lambda: ask("SELECT 1"), 120)
+
+    def ask(statement):
+        dsn = f"postgresql://postgres:{keys.load(place)['postgres']}@127.0.0.1:{port}/{'postgres'}"
+        try:
+            with psycopg.connect(dsn, autocommit=True, connect_timeout=3) as connection:
+                found = connection.execute(statement)
+                return found.fetchall() if found.description else []
+        except psycopg.OperationalError:
+            return []
+
+    def stop():
+        running[-1].send_signal(signal.SIGINT)
+        assert running[-1].wait(60) == 0
+
+    yield SimpleNamespace(start=start, stop=stop, ask=ask, data=data)
+    if running[-1].poll() is None:
+        stop()
+
+
+def test_a_promoted_replica_is_a_primary_after_a_restart_and_takes_writes(primary, replica):
+    (replica.data.parent / "data.new").mkdir()  # an interrupted copy
+    replica.start()
+    primary.query("CREATE TABLE written_before (id int)")
+    until(lambda: replica.ask("SELECT to_regclass('written_before')") == [("written_before",)])
+    assert replica.ask("SELECT pg_is_in_recovery()") == [(True,)]
+
+    replica.stop()
+    replica.start()  # a replica stays one
+    assert replica.ask("SELECT pg_is_in_recovery()") == [(True,)]
+    primary.stop()
+    assert replica.ask("SELECT pg_promote()") == [(True,)]
+    replica.ask("CREATE TABLE written_after (id int)")
+
+    for _ in range(2):
+        replica.stop()
+        replica.start()
+        assert replica.ask("SELECT pg_is_in_recovery()") == [(False,)]
+        assert replica.ask("INSERT INTO written_after VALUES (1) RETURNING id") == [(1,)]
+    assert replica.ask("SELECT count(*) FROM written_after") == [(2,)]
