@@ -3,11 +3,11 @@
 
 import os
 
-worker_class = os.environ.get("GUNICORN_WORKER_CLASS", "gevent")
+_kind = os.environ.get("GUNICORN_WORKER_CLASS") or "gevent"
 
 # Before anything else is imported. psycopg decides while it is imported how it waits; imported first, it would take the
 # C function, which stops every greenlet of the worker while one query runs, and nothing would say so.
-if worker_class == "gevent":
+if _kind == "gevent":
     from gevent import monkey
 
     monkey.patch_all()
@@ -27,15 +27,17 @@ from gunicorn.glogging import Logger
 gunicorn.SERVER = "campshub"
 
 wsgi_app = "wsgi:app"
-bind = os.environ.get("BIND") or f"127.0.0.1:{os.environ.get('PORT', '8000')}"
+# gevent's, with problem documents for requests that never reach the application.
+worker_class = "campshub.core.http.gunicorn_worker.ProblemWorker" if _kind == "gevent" else _kind
+bind = os.environ.get("BIND") or f"127.0.0.1:{os.environ.get('PORT') or 8000}"
 backlog = 2048
 
-workers = int(os.environ.get("GUNICORN_WORKERS", "8"))
-worker_connections = int(os.environ.get("GUNICORN_WORKER_CONNECTIONS", "2000"))
+workers = int(os.environ.get("GUNICORN_WORKERS") or 8)
+worker_connections = int(os.environ.get("GUNICORN_WORKER_CONNECTIONS") or 2000)
 
 # A worker whose hub does not turn for this long is ended. It bounds no request: nginx's read time-out, the
 # application's deadline and the roles' statement_timeout do, in that order.
-timeout = int(os.environ.get("GUNICORN_TIMEOUT", "30"))
+timeout = int(os.environ.get("GUNICORN_TIMEOUT") or 30)
 # Below what a container is given to stop.
 graceful_timeout = 20
 # It is also how long a client may take to send its headers. Behind nginx (which has the headers before it connects) it
@@ -43,7 +45,7 @@ graceful_timeout = 20
 keepalive = 75 if int(os.environ.get("TRUSTED_PROXIES") or "0") > 0 else 10
 
 # Fresh workers now and then, not all at once.
-max_requests = int(os.environ.get("GUNICORN_MAX_REQUESTS", "50000"))
+max_requests = int(os.environ.get("GUNICORN_MAX_REQUESTS") or 50_000)
 max_requests_jitter = max_requests // 5
 
 # Off: the application opens its pools in the worker that uses them, and see the patching above.
@@ -85,7 +87,7 @@ class QuietLogger(Logger):
 
 
 logger_class = QuietLogger
-loglevel = os.environ.get("GUNICORN_LOG_LEVEL", "info")
+loglevel = os.environ.get("GUNICORN_LOG_LEVEL") or "info"
 
 METRICS = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
 
@@ -101,7 +103,7 @@ def on_starting(server: Any) -> None:  # noqa: ARG001 - gunicorn hands itself ov
 
 def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn hands itself over
     """Refuse to serve with a psycopg that would block the whole worker."""
-    if worker_class != "gevent":
+    if _kind != "gevent":
         return
     from psycopg import waiting  # noqa: PLC0415 - after the patching, in the worker
 

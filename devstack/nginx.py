@@ -1,6 +1,7 @@
 """nginx in front of the API processes."""
 
 import functools
+import os
 from collections.abc import Sequence
 
 from devstack import packages, ports
@@ -56,8 +57,18 @@ class Nginx(Part):
             "upstreams.conf": "".join(servers),
             "edge.conf": f"limit_req_zone $binary_remote_addr zone=address:10m rate={self.rate};\n"
             "limit_conn_zone $binary_remote_addr zone=connections:10m;\n"
-            "map $scheme $edge_scheme { default $scheme; }\n",
+            "map $scheme $edge_scheme { default $scheme; }\n"
+            f'map $http_origin $cors_origin {{ default ""; {self._origins()}}}\n',
         }
+
+    def _origins(self) -> str:
+        """Return the map's lines for the origins that the API processes get from our environment.
+
+        The last one is for requests whose Origin nginx could not read: any page may read that refusal, which holds
+        nothing of anyone.
+        """
+        origins = os.environ.get("CORS_ORIGINS", "").replace(",", " ").lower().split()
+        return "".join(f'"{origin}" "{origin}"; ' for origin in origins) + ('"" "*"; ' if origins else "")
 
     def inputs(self) -> str:
         """Return the project's nginx.conf and what is generated."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-PATIENCE_S = 20
+PATIENCE_S = 30
 THREADS = 4
 
 

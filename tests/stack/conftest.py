@@ -21,6 +21,8 @@ from devstack.stack import Stack
 from tests.conftest import close, migrate, new_place, settings_of
 from tests.stack.asking import ask
 
+PANEL = "https://panel.example.org"
+
 
 @contextlib.contextmanager
 def stack_in(folder, **shape):
@@ -57,7 +59,7 @@ def front(tmp_path_factory):
     """nginx before two API processes, PgBouncer and the migrated database."""
     folder = tmp_path_factory.mktemp("front")
     with (
-        mock.patch.dict(os.environ, UNLIMITED),  # the API processes inherit it
+        mock.patch.dict(os.environ, {**UNLIMITED, "CORS_ORIGINS": PANEL}),  # the API processes inherit it
         stack_in(folder, replica=False, nginx=True, api=2, workers=1, durable=False, nginx_rate="9000r/s") as stack,
     ):
         stack.start_data()
@@ -98,7 +100,7 @@ def nginx_before(tmp_path_factory):
 
 @pytest.fixture(scope="session", autouse=True)
 def late_answer(tmp_path_factory):
-    """Ask at once what takes nginx's ten seconds; a later test reads the answer."""
+    """Request at once what takes all of nginx's read time-out; a later test reads the answer."""
     with (
         ThreadPoolExecutor(1) as pool,
         socket.create_server(("127.0.0.1", 0)) as silent,  # takes connections, and never says a word

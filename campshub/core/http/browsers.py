@@ -33,6 +33,7 @@ _MAY_READ = (
     "Campshub-Freshness, ETag, Idempotent-Replayed, Link, Location, RateLimit, RateLimit-Policy, Retry-After,"
     " X-Request-ID"
 )
+_READABLE = ("Access-Control-Expose-Headers", _MAY_READ)
 _PREFLIGHT_S = 600
 
 
@@ -45,7 +46,7 @@ class Browsers:
         self._asked_before: dict[str, Headers] = {}
         for origin in settings.origins:
             allowed = ("Access-Control-Allow-Origin", origin)
-            self._read[origin] = (allowed, ("Access-Control-Expose-Headers", _MAY_READ))
+            self._read[origin] = (allowed, _READABLE)
             self._asked_before[origin] = (
                 allowed,
                 ("Access-Control-Allow-Methods", _METHODS),
@@ -58,6 +59,10 @@ class Browsers:
         steady = _BY_TLS if environ["wsgi.url_scheme"] == "https" else _STEADY
         origin = environ.get("HTTP_ORIGIN")
         return steady if origin is None else (*steady, *self._read.get(origin, ()))
+
+    def for_unread_origin(self) -> Headers:
+        """Return what a refusal adds whose Origin could not be read: any page may read it, it holds no data."""
+        return (("Access-Control-Allow-Origin", "*"), _READABLE) if self._read else ()
 
     def preflight(self, environ: Mapping[str, Any]) -> Headers | None:
         """Return what a browser is told that asks whether it may ask; None where it does not ask that."""

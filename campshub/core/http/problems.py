@@ -10,7 +10,12 @@ from http import HTTPStatus
 from typing import Any, ClassVar
 
 # RFC 9110 renamed these after Python 3.11.
-_TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
+_TITLES = {413: "Content Too Large", 414: "URI Too Long", 422: "Unprocessable Content"}
+
+
+def title(status: int) -> str:
+    """Return a status's phrase in the words of RFC 9110."""
+    return _TITLES.get(int(status)) or HTTPStatus(status).phrase
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class Problem(Exception):
         """Return the problem document, without what is empty."""
         document: dict[str, Any] = {
             "type": "about:blank",
-            "title": _TITLES.get(int(self.status)) or HTTPStatus(self.status).phrase,
+            "title": title(self.status),
             "status": int(self.status),
             "code": self.code,
             "detail": self.detail,

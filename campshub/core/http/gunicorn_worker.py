@@ -1,0 +1,149 @@
+"""gunicorn's gevent worker, with problem documents (RFC 9457) for requests that never reach the application.
+
+gunicorn answers a request that it cannot parse, or whose application failed before it answered, with an HTML page. The
+master imports this module, so it imports nothing of the application at the top.
+"""
+
+import contextlib
+import re
+import socket
+from functools import cached_property
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import gevent
+from gunicorn.http import errors
+from gunicorn.workers.ggevent import GeventWorker
+
+if TYPE_CHECKING:
+    from campshub.core.http.browsers import Browsers
+
+# More than the limits of gunicorn.conf.py allow for a line and its headers.
+_HEAD_BYTES = 640 * 1024
+_LINGER_S = 1.0
+_HEADER = re.compile(rb"(?im)^(Origin|X-Request-ID|traceparent):[ \t]*([!-~]{1,255})[ \t]*\r?$")
+
+
+class RecordedSocket:
+    """A client's connection that keeps the head of the request under way, for its refusal."""
+
+    def __init__(self, client: socket.socket) -> None:
+        self._client = client
+        self._head = bytearray()
+        self._records = True
+
+    def recv(self, size: int) -> bytes:
+        """Receive bytes."""
+        received = self._client.recv(size)
+        if self._records and len(self._head) < _HEAD_BYTES:
+            self._head += received
+        return received
+
+    def pause(self) -> None:
+        """Keep no more: what follows is the request's body."""
+        self._records = False
+
+    def resume(self) -> None:
+        """Begin again with the next request."""
+        self._head.clear()
+        self._records = True
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers that a refusal needs, as far as they arrived, under their WSGI names."""
+        found = _HEADER.findall(bytes(self._head))
+        return {f"HTTP_{name.decode().upper().replace('-', '_')}": value.decode() for name, value in found}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+
+class ProblemWorker(GeventWorker):  # type: ignore[misc] # gunicorn ships no types
+    """The worker that ``config/gunicorn.conf.py`` names."""
+
+    def handle(self, listener: Any, client: socket.socket, addr: Any) -> None:
+        """Serve one connection."""
+        super().handle(listener, RecordedSocket(client), addr)
+
+    def handle_request(self, listener_name: Any, req: Any, sock: RecordedSocket, addr: Any) -> None:
+        """Serve one request."""
+        sock.pause()
+        super().handle_request(listener_name, req, sock, addr)
+        sock.resume()
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:  # noqa: ARG002 - gunicorn's own
+        """Answer with a problem document, then close."""
+        # In the worker: see the module's docstring.
+        from campshub.core.http import chain  # noqa: PLC0415
+
+        status, code, detail = _refusal(exc)
+        sent = client.headers() if isinstance(client, RecordedSocket) else {}
+        ids = chain.ids(sent)
+        if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            self.log.error("a request failed outside the application, trace id %s", ids[0], exc_info=exc)
+        else:
+            told = ((addr or [""])[0], int(status), type(exc).__name__, ids[0])
+            self.log.warning("refused a request from %s: %s %s, trace id %s", *told)
+        with contextlib.suppress(OSError):
+            client.sendall(self._document(status, code, detail, sent, ids))
+            _linger(client)
+
+    def _document(
+        self, status: HTTPStatus, code: str, detail: str, sent: dict[str, str], ids: tuple[str, str]
+    ) -> bytes:
+        # In the worker: see the module's docstring.
+        from campshub.core.http import errors, serialise  # noqa: PLC0415
+        from campshub.core.http.problems import title  # noqa: PLC0415
+
+        trace_id, request_id = ids
+        body = serialise.write(
+            {
+                "type": "about:blank",
+                "title": title(status),
+                "status": int(status),
+                "code": code,
+                "detail": detail,
+                "trace_id": trace_id,
+            }
+        )
+        headers = (
+            ("Connection", "close"),
+            ("Content-Type", errors.PROBLEM_JSON),
+            ("Content-Length", str(len(body))),
+            ("X-Request-ID", request_id),
+            *self._browsers.headers({"wsgi.url_scheme": "http", **sent}),
+            *(self._browsers.for_unread_origin() if "HTTP_ORIGIN" not in sent else ()),
+        )
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+        return f"HTTP/1.1 {int(status)} {title(status)}\r\n{lines}\r\n".encode() + body
+
+    @cached_property
+    def _browsers(self) -> "Browsers":
+        from campshub.config import load_settings  # noqa: PLC0415 - in the worker
+        from campshub.core.http.browsers import Browsers  # noqa: PLC0415 - in the worker
+
+        return Browsers(load_settings())
+
+
+def _refusal(exc: BaseException) -> tuple[HTTPStatus, str, str]:
+    """Return the status, code and sentence for what gunicorn could not serve."""
+    if isinstance(exc, errors.LimitRequestLine):
+        return HTTPStatus.REQUEST_URI_TOO_LONG, "uri_too_long", "The request line is longer than 8,190 bytes."
+    if isinstance(exc, errors.LimitRequestHeaders):
+        status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+        return status, "headers_too_large", "A header is longer than 8,190 bytes, or there are more than 64."
+    if isinstance(exc, errors.ExpectationFailed):
+        return HTTPStatus.EXPECTATION_FAILED, "expectation_failed", "Only the expectation 100-continue is known."
+    of_application = (errors.InvalidResponseHeader, errors.InvalidResponseHeaderName, errors.ConfigurationProblem)
+    if isinstance(exc, errors.ParseException) and not isinstance(exc, of_application):
+        detail = "The request is not understood: its line, headers or framing are wrong."
+        return HTTPStatus.BAD_REQUEST, "bad_request", detail
+    detail = "Something failed on our side; it has been recorded."
+    return HTTPStatus.INTERNAL_SERVER_ERROR, "unexpected", detail
+
+
+def _linger(client: Any) -> None:
+    """Read what still arrives for a moment: closing a connection with unread bytes would take the answer back."""
+    client.shutdown(socket.SHUT_WR)
+    with gevent.Timeout(_LINGER_S, False):
+        while client.recv(65536):
+            pass
