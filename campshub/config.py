@@ -324,12 +324,6 @@ def _is_redis(url: str) -> bool:
     return parts.scheme in {"redis", "rediss"} and bool(parts.hostname) and has_database
 
 
-def without_password(url: str) -> str:
-    """Return an address for a person to read, without user and password."""
-    scheme, separator, rest = url.rpartition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}" if separator else url
-
-
 def read_keys(value: str) -> dict[str, bytes]:
     """Read a key ring: ``id:key,id:key`` with keys of 32 bytes in base64url; the first one is current.
 

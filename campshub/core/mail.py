@@ -3,7 +3,9 @@
 import re
 import smtplib
 import ssl
-from contextlib import closing
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from email.headerregistry import Address
@@ -48,6 +50,13 @@ class Mailer(Protocol):
     def send(self, letter: Letter) -> None:
         """Send a letter; whoever is told nothing may take it for sent."""
 
+    def check(self) -> None:
+        """Try what sending needs, without sending anything.
+
+        :raises OSError: it would fail; smtplib's errors are of this class.
+        :raises MailRefused: the password would be readable on its way.
+        """
+
 
 def mailer_of(settings: Settings) -> Mailer:
     """Return what the settings name; a server that is away is left alone for a while."""
@@ -81,12 +90,22 @@ class GuardedMailer:
             raise
         self._breaker.succeeded()
 
+    def check(self) -> None:
+        """Connect and sign in, whatever failed before."""
+        self.mailer.check()
+
 
 class FileMailer:
     """Writes letters into a folder, a file each."""
 
     def __init__(self, folder: Path, sender: str) -> None:
         self._folder, self._sender = folder, sender
+
+    def check(self) -> None:
+        """Write a file and remove it."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=self._folder):
+            pass
 
     def send(self, letter: Letter) -> None:
         """Write a letter; the file stands there when it is whole, for its owner alone."""
@@ -116,6 +135,17 @@ class SmtpMailer:
 
         :raises MailRefused: the password would be readable on its way.
         """
+        with self._signed_in() as server:
+            server.send_message(_message(letter, self._sender))
+            server.quit()
+
+    def check(self) -> None:
+        """Connect and sign in."""
+        with self._signed_in() as server:
+            server.quit()
+
+    @contextmanager
+    def _signed_in(self) -> Iterator[smtplib.SMTP]:
         context = ssl.create_default_context()
         opened = (
             smtplib.SMTP_SSL(self._host, self._port, timeout=TIMEOUT_S, context=context)
@@ -124,8 +154,7 @@ class SmtpMailer:
         )
         with closing(opened) as server:
             self._sign_in(server, context)
-            server.send_message(_message(letter, self._sender))
-            server.quit()
+            yield server
 
     def _sign_in(self, server: smtplib.SMTP, context: ssl.SSLContext) -> None:
         server.ehlo()

@@ -40,6 +40,16 @@ class Storage:
         self._address = address
         self._opened: tuple[Any, str] | None = None
 
+    def check(self) -> None:
+        """Write a file and delete it.
+
+        :raises OSError: the storage takes no files; other classes are those of its fsspec package.
+        """
+        path = f"check-{new_id().hex}"
+        with self.open_write(path) as file:
+            file.write(b"check")
+        self.delete(path)
+
     @contextmanager
     def open_write(self, path: str) -> Iterator[IO[bytes]]:
         """Write a file; it is there, whole, when the block ends, and not at all if the block fails."""

@@ -141,6 +141,30 @@ def test_check_config_fails_on_what_does_not_answer(stack, database):
     assert "ok   redis: cache" in result.output
 
 
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"mail_folder": "/proc/mail"}, "FAIL mail: folder /proc/mail"),
+        ({"smtp_url": "smtp://user:whisper@127.0.0.1:1"}, "FAIL mail: SMTP_URL"),
+        ({"storage_url": "/proc/storage"}, "FAIL files: /proc/storage"),
+        ({"public_url": "https://elsewhere.example"}, "elsewhere.example, is not in ALLOWED_HOSTS"),
+        ({"public_url": "no address"}, "FAIL links: no address"),
+    ],
+)
+def test_check_config_refuses_what_would_fail_later(stack, database, given, says):
+    from campshub.app import create_app  # noqa: PLC0415 - see above
+    from tests.conftest import close, settings_of  # noqa: PLC0415 - see above
+
+    broken = create_app(settings_of(stack, database, **given))
+    result = broken.test_cli_runner().invoke(args=["check-config"])
+    close(broken)
+
+    assert result.exit_code == 1
+    assert says in result.output
+    assert result.output.count("FAIL") == 1
+    assert "whisper" not in result.output
+
+
 def test_a_demo_is_the_same_for_the_same_seed_and_made_once(app, flask, sql, tmp_path):
     credentials = tmp_path / "demo.json"
     words = ("demo", "seed", "--students", "40", "--days", "6", "--credentials", str(credentials))

@@ -115,7 +115,7 @@ def test_the_file_is_in_force_and_its_console_is_for_operators(connect):
     assert now["pool_mode"] == "transaction"
     assert now["auth_type"] == "scram-sha-256"
     assert now["server_reset_query_always"] == "0"
-    assert (now["query_wait_timeout"], now["max_client_conn"], now["default_pool_size"]) == ("5", "4000", "1")
+    assert (now["query_wait_timeout"], now["max_client_conn"], now["default_pool_size"]) == ("2", "4000", "1")
     with pytest.raises(psycopg.Error, match="admin access needed"):
         console(connect, "readonly").execute("PAUSE")
     with pytest.raises(psycopg.OperationalError):

@@ -66,7 +66,7 @@ def replica(primary):
         until(lambda: ask("SELECT 1"), 120)
 
     def ask(statement):
-        dsn = f"postgresql://postgres:{keys.load(place)['postgres']}@127.0.0.1:{port}/{'postgres'}"
+        dsn = f"postgresql://postgres:{keys.load(place)['postgres']}@127.0.0.1:{port}/postgres"
         try:
             with psycopg.connect(dsn, autocommit=True, connect_timeout=3) as connection:
                 found = connection.execute(statement)

@@ -40,6 +40,9 @@ __all__ = [
 ]
 
 
+CONNECT_WITHIN_S = 2  # libpq's least
+
+
 class RolledBack(RuntimeError):
     """The transaction had failed before it was to be committed."""
 
@@ -115,7 +118,7 @@ def engine_config(settings: Settings) -> dict[str, Any]:
             "isolation_level": "AUTOCOMMIT",
             "hide_parameters": True,
             "json_deserializer": orjson.loads,
-            "connect_args": {"prepare_threshold": settings.db_prepare_threshold, "connect_timeout": 3},
+            "connect_args": {"prepare_threshold": settings.db_prepare_threshold, "connect_timeout": CONNECT_WITHIN_S},
         }
 
     primary = options(settings.database_url("app"), settings.db_pool_size)

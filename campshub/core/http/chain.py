@@ -24,8 +24,9 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
-# Not even loopback is exempt from the host check; these addresses are, since probes name machines by address.
-PROBES = frozenset({"/live/", "/ready/", "/health/", "/metrics/"})
+# Not even loopback is exempt from the host check; these addresses are, since probes name machines by address. Each is
+# answered without its last slash as well.
+PROBES = frozenset(f"/{name}{slash}" for name in ("live", "ready", "health", "metrics") for slash in ("", "/"))
 # When the request began and its trace, where something came before Flask.
 BEGUN = "campshub.begun"
 

@@ -1,5 +1,6 @@
 """The edge: who asks, what for, may they, one unit of work, one answer; in this order for every request."""
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from flask import Response, after_this_request, current_app, g, request
@@ -18,6 +19,7 @@ from campshub.core.http.problems import (
     MonthUnavailable,
     Problem,
     Unauthenticated,
+    Unavailable,
 )
 from campshub.core.jobs import months
 from campshub.core.platform import Platform
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 _BEARER = "bearer "
 # Why the front could not answer what it had begun to read.
 FAILED = "campshub.failed"
+# No commit begins later after the request began, since nginx waits little longer: a client that was answered 504 must
+# not find later that its change was made. docs/operations.md has all time-outs in one table.
+COMMIT_WITHIN_S = 14.0
 UNVERIFIED = ("Campshub-Freshness", "unverified")
 
 
@@ -159,6 +164,8 @@ def _write(call: Call) -> Response:
         made = answers.respond(call.handler, finished)
         if print_ is not None:
             unit.answer = idempotency.kept(made.status_code, answers.worth_keeping(made), made.get_data(), print_)
+        if time.perf_counter() - g.started > COMMIT_WITHIN_S:
+            raise Unavailable("The request took too long; nothing has been changed.")
         work.complete(session, call.platform)
     finally:
         session.close()

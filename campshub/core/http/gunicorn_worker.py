@@ -25,7 +25,7 @@ _HEADER = re.compile(rb"(?im)^(Origin|X-Request-ID|traceparent):[ \t]*([!-~]{1,2
 
 
 class RecordedSocket:
-    """A client's connection that keeps the head of the request under way, for its refusal."""
+    """A client's connection that records the head of the current request, for its refusal."""
 
     def __init__(self, client: socket.socket) -> None:
         self._client = client
@@ -40,7 +40,7 @@ class RecordedSocket:
         return received
 
     def pause(self) -> None:
-        """Keep no more: what follows is the request's body."""
+        """Stop recording: the request's body follows."""
         self._records = False
 
     def resume(self) -> None:
@@ -81,8 +81,8 @@ class ProblemWorker(GeventWorker):  # type: ignore[misc] # gunicorn ships no typ
         if status == HTTPStatus.INTERNAL_SERVER_ERROR:
             self.log.error("a request failed outside the application, trace id %s", ids[0], exc_info=exc)
         else:
-            told = ((addr or [""])[0], int(status), type(exc).__name__, ids[0])
-            self.log.warning("refused a request from %s: %s %s, trace id %s", *told)
+            values = ((addr or [""])[0], int(status), type(exc).__name__, ids[0])
+            self.log.warning("refused a request from %s: %s %s, trace id %s", *values)
         with contextlib.suppress(OSError):
             client.sendall(self._document(status, code, detail, sent, ids))
             _linger(client)

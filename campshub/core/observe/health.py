@@ -3,6 +3,7 @@
 import ipaddress
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,21 +31,25 @@ _LAG = text(
 )
 
 
-@blueprint.get("/live/")
+# Prometheus and most load balancers request these without the slash; a redirect would count as a failure.
+_probe = partial(blueprint.get, strict_slashes=False)
+
+
+@_probe("/live/")
 def live() -> Response:
     """Say that the process runs."""
     time.sleep(0)  # nothing else here lets others have their turn, and one kept connection could take all of them
     return _json({"status": "live"})
 
 
-@blueprint.get("/ready/")
+@_probe("/ready/")
 def ready() -> Response:
     """Say whether reads can be answered: the primary, or a replica, is there."""
     reachable = any(_ask_database(engine)["healthy"] for engine in _read_engines())
     return _json({"status": "ready" if reachable else "not ready"}, 200 if reachable else 503)
 
 
-@blueprint.get("/health/")
+@_probe("/health/")
 def health() -> Response:
     """Say how each part does."""
     platform: Platform = current_app.extensions["campshub"]
@@ -52,7 +57,8 @@ def health() -> Response:
     for name, engine in db.engines.items():
         if name and name.startswith("replica"):
             services[name if name != "replica0" else "replica"] = _ask_database(engine, replica=True)
-    services["cache"] = _ask_redis(platform.settings.redis_url)
+    for number, url in enumerate(platform.settings.redis_urls):
+        services[f"cache{number}" if number else "cache"] = _ask_redis(url)
     services["broker"] = _ask_redis(platform.settings.celery_broker_url)
     services["worker"] = _ask_worker(platform.settings)
     healthy = all(service["healthy"] for service in services.values())
@@ -63,7 +69,7 @@ def health() -> Response:
     return _json(answer, 503 if status == "unhealthy" else 200)
 
 
-@blueprint.get("/metrics/")
+@_probe("/metrics/")
 def figures() -> Response:
     """Give the figures to Prometheus, where details may be seen."""
     if not _may_see_details(current_app.extensions["campshub"]):

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 import redis
@@ -15,6 +16,7 @@ from campshub.core.db import partitions as months
 from campshub.core.db.partitions.archives import Archives
 from campshub.core.db.session import db
 from campshub.core.http.serialise import write
+from campshub.core.mail import MailRefused
 from campshub.core.platform import Platform
 
 LEAST_AHEAD = 2
@@ -28,7 +30,7 @@ def check_config(*, as_json: bool) -> None:
 
     Example: flask check-config
     """
-    found = [*_check_databases(), *_check_redis(), _check_archive()]
+    found = [*_check_databases(), *_check_redis(), _check_archive(), _check_storage(), _check_mail(), _check_links()]
     if as_json:
         click.echo(write([{"what": what, "problem": problem} for what, problem in found]).decode())
     else:
@@ -83,7 +85,7 @@ def _check_redis() -> list[tuple[str, str | None]]:
     settings = _platform().settings
     found: list[tuple[str, str | None]] = []
     for name, url, policy in (
-        ("cache", settings.redis_url, "volatile-lfu"),
+        *((f"cache{number or ''}", url, "volatile-lfu") for number, url in enumerate(settings.redis_urls)),
         ("broker", settings.celery_broker_url, "noeviction"),
     ):
         client: Any = redis.Redis.from_url(url, socket_timeout=ANSWER_WITHIN_S, socket_connect_timeout=ANSWER_WITHIN_S)
@@ -103,6 +105,39 @@ def _check_archive() -> tuple[str, str | None]:
     except (months.MonthsProblem, OSError) as error:
         return "archive", _first_line(error)
     return "archive", None
+
+
+def _check_storage() -> tuple[str, str | None]:
+    what = f"files: {_without_password(_platform().settings.storage_url)}"
+    try:
+        _platform().storage.check()
+    except Exception as error:  # noqa: BLE001 - each fsspec storage has errors of its own
+        return what, _first_line(error)
+    return what, None
+
+
+def _without_password(url: str) -> str:
+    """Return an address for a person to read, without user and password."""
+    scheme, separator, rest = url.rpartition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}" if separator else url
+
+
+def _check_mail() -> tuple[str, str | None]:
+    settings = _platform().settings
+    what = "mail: SMTP_URL" if settings.smtp_url else f"mail: folder {settings.mail_folder}"
+    try:
+        _platform().mailer.check()
+    except (OSError, MailRefused) as error:
+        return what, _first_line(error)
+    return what, None
+
+
+def _check_links() -> tuple[str, str | None]:
+    """Check that a link in an e-mail leads to a host that is served."""
+    settings = _platform().settings
+    what, host = f"links: {settings.public_url}", urlsplit(settings.public_url).hostname
+    is_served = bool(host) and (settings.hosts is None or host in settings.hosts)
+    return what, None if is_served else f"the host of PUBLIC_URL, {host}, is not in ALLOWED_HOSTS"
 
 
 def _first_line(error: Exception) -> str:
