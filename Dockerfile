@@ -44,10 +44,11 @@ ENV PATH=/opt/campshub/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     FLASK_APP=wsgi.py \
-    BIND=0.0.0.0:8000 \
-    PROMETHEUS_MULTIPROC_DIR=/run/campshub/metrics
-# Files that outlive a process: the same volume in every container of the application; and what workers archive.
-RUN install --directory --owner campshub --group campshub --mode 0700 /srv/files /srv/files/tmp /srv/archives
+    BIND=0.0.0.0:8000
+# Files that outlive a process: the same volume in every container of the application; what workers archive; and e-mails
+# where no mail server is named.
+RUN install --directory --owner campshub --group campshub --mode 0700 \
+    /srv/files /srv/files/tmp /srv/archives /srv/mail
 RUN python -m compileall -q campshub config migrations wsgi.py celery_worker.py
 USER campshub
 EXPOSE 8000

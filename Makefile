@@ -102,6 +102,10 @@ lock: $(READY) ## Pin the requirements anew, with hashes (UPGRADE=1 takes the ne
 			$(if $(UPGRADE),--upgrade) --output-file $$name.txt $$name.in; \
 	done
 
+.PHONY: image-check
+image-check: $(READY) ## Build the image with buildah and run it with podman (root; neither part of test nor of lint)
+	@deploy/image_check.sh
+
 .PHONY: clean
 clean: ## Stop the stack and remove it, the virtual environment and what tools leave behind
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m devstack stop; $(BIN)/python -m devstack remove; fi

@@ -30,3 +30,6 @@ keep secret_key "$(random 48)"
 keep jwt_private_keys "k1:$(random 32)"
 keep field_encryption_keys "k1:$(random 32)"
 keep archive_keys "k1:$(random 32)"
+# The mail server's address with its password, smtps://user:password@host: write it here. Empty: e-mails become files in
+# the volume "mail".
+[ -e "$folder/smtp_url" ] || : > "$folder/smtp_url"

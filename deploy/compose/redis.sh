@@ -1,13 +1,20 @@
 #!/bin/sh
 # Start Redis with the project's configuration for its kind: redis.sh cache, or redis.sh broker.
+#
+#   LISTEN_PORT   where Redis listens (6379)
+#   DATA_DIR      where the broker keeps its journal (/data)
+#   RUN_DIR       a folder for the written configuration (/run/campshub)
+#   CONFIG_DIR    where redis.conf, cache.conf and broker.conf are (/etc/campshub)
+#   SECRETS_DIR   where the password is (/run/secrets)
 set -eu
 umask 077
-cat > /run/campshub/start.conf <<END
+start="${RUN_DIR:-/run/campshub}/start.conf"
+cat > "$start" <<END
 include $1.conf
 bind * -::*
-port 6379
-dir /data
-requirepass $(cat /run/secrets/redis_password)
+port ${LISTEN_PORT:-6379}
+dir ${DATA_DIR:-/data}
+requirepass $(cat "${SECRETS_DIR:-/run/secrets}/redis_password")
 END
-cd /etc/campshub
-exec redis-server /run/campshub/start.conf
+cd "${CONFIG_DIR:-/etc/campshub}"
+exec redis-server "$start"

@@ -11,8 +11,11 @@ import yaml
 from campshub.config import Settings, load_settings
 from devstack import packages
 from tests.conftest import ROOT
+from tests.stack.compose import read
 
-SECRET = re.compile(r"PASSWORD|SECRET|PRIVATE|ENCRYPTION|TOKEN|REDIS_URL|BROKER_URL|DSN")
+SECRET = re.compile(r"(PASSWORD|SECRET_KEY|_KEYS|REDIS_URL|BROKER_URL|SMTP_URL|DSN)(_FILE)?$")
+# Made empty: there is no mail server until someone names one.
+EMPTY = "smtp_url"
 # https://hub.docker.com/_/postgres: what the image reads.
 POSTGRES_IMAGE = {"POSTGRES_DB", "POSTGRES_USER", "POSTGRES_PASSWORD_FILE", "POSTGRES_INITDB_ARGS"}
 
@@ -75,7 +78,7 @@ def test_every_secret_comes_from_a_file_that_the_service_is_given(compose):
 def test_no_password_stands_in_the_file_or_is_there_by_default(compose):
     for text in texts(compose):
         assert not re.search(r"://[^/\s]*:[^/\s]*@", text), f"an address with a password: {text}"
-        assert not re.search(r"\$\{[A-Z_]*(PASSWORD|SECRET|KEY)[A-Z_]*:?-[^}]", text), f"a default secret: {text}"
+        assert not re.search(r"\$\{[A-Z_]*(PASSWORD|SECRET_KEY|_KEYS):?-[^}]", text), f"a default secret: {text}"
         assert not re.search(r"(?i)(password|requirepass|secret)\s*[=:]\s*[\"']?\w", text), f"a secret: {text}"
     assert "POSTGRES_HOST_AUTH_METHOD" not in set(texts(compose))
 
@@ -106,13 +109,14 @@ def test_the_script_makes_every_secret_and_no_two_alike(compose, secrets):
 
     assert set(made) == set(compose["secrets"])
     assert len(set(made.values())) == len(made)
-    assert min(map(len, made.values())) >= 32
+    assert min(len(value) for name, value in made.items() if name != EMPTY) >= 32
     assert secrets.stat().st_mode & 0o777 == 0o700
     assert len(base64.urlsafe_b64decode(made["field_encryption_keys"].partition(":")[2] + "=")) == 32
 
 
 def test_the_application_reads_its_settings_from_those_files(compose, secrets, monkeypatch):
-    given = compose["services"]["migrate"]["environment"]
+    given = read({"ALLOWED_HOSTS": "camps.example.org", "MAIL_FROM": "Camp <camp@example.org>"})
+    given = given["services"]["migrate"]["environment"]
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     for variable, value in given.items():
@@ -124,30 +128,58 @@ def test_the_application_reads_its_settings_from_those_files(compose, secrets, m
     assert settings.postgres_migrator_password == (secrets / "postgres_migrator_password").read_text()
     assert settings.redis_url == (secrets / "redis_url").read_text()
     assert settings.replicas == [("pgbouncer-replica", 6432)]
+    assert settings.mail_from == "Camp <camp@example.org>"
+    assert settings.rate_limit_user == Settings.model_fields["rate_limit_user"].default
 
 
-@pytest.mark.parametrize("proxy", ["", "10.0.0.0/8"])
-def test_what_nginxs_start_script_writes_is_accepted(tmp_path, proxy):
-    """The script itself, with its folders moved here and nginx told to look only."""
-    script = (ROOT / "deploy" / "compose" / "nginx.sh").read_text(encoding="utf-8")
-    moves = {
-        "/run/campshub": str(tmp_path / "run"),
-        "/etc/campshub": str(ROOT),
-        "/dev/stdout": "/dev/null",
-        "/dev/stderr": str(tmp_path / "error.log"),
-        "exec nginx": f"exec {packages.find('nginx', 'nginx-light')} -t",
+NOT_FOR_ALL = {
+    "web-1": {"POSTGRES_MIGRATOR_PASSWORD", "POSTGRES_MAINTENANCE_PASSWORD", "ARCHIVE_KEYS", "SMTP_URL"},
+    "worker": {"POSTGRES_MIGRATOR_PASSWORD"},
+    "migrate": {"POSTGRES_MAINTENANCE_PASSWORD", "ARCHIVE_KEYS", "SMTP_URL"},
+}
+
+
+@pytest.mark.parametrize("service", NOT_FOR_ALL)
+def test_every_setting_of_the_application_can_be_set_for_compose(compose, service):
+    given = compose["services"][service]["environment"]
+    cannot = {
+        name
+        for name in map(str.upper, Settings.model_fields)
+        if f"{name}_FILE" not in given and not re.match(rf"\$\{{{name}(:?-|:\?)", str(given.get(name)))
     }
-    for old, new in moves.items():
-        assert old in script
-        script = script.replace(old, new)
-    given = {"PATH": "/usr/bin:/bin", "API_SERVERS": "127.0.0.1:8001 127.0.0.1:8002", "TRUSTED_PROXY": proxy}
 
-    done = subprocess.run(["/bin/sh", "-c", script], env=given, capture_output=True, text=True, check=False)
+    assert cannot == NOT_FOR_ALL[service]
+    of_gunicorn = set(re.findall(r"environ\.get\(\"(GUNICORN_\w+)\"", (ROOT / "config/gunicorn.conf.py").read_text()))
+    assert of_gunicorn - set(compose["services"]["web-1"]["environment"]) == set()
 
-    assert done.returncode == 0, done.stderr
-    assert "syntax is ok" in (
-        done.stderr + (tmp_path / "error.log").read_text() if (tmp_path / "error.log").exists() else done.stderr
-    )
-    written = (tmp_path / "run" / "upstreams.conf").read_text()
+
+@pytest.mark.parametrize(
+    "proxy",
+    ["", "10.0.0.0/8", "10.0.0.0/8,192.0.2.1", "10.0.0.0/8 2001:db8::/32, fd00::/8", "2001:db8::7"],
+)
+@pytest.mark.parametrize("origins", ["", "https://Panel.example.org", "https://a.example, http://127.0.0.1:5173"])
+def test_what_nginxs_start_script_writes_is_accepted(tmp_path, proxy, origins):
+    """The script itself, with folders of its own, and an nginx that only looks."""
+    programs, run = tmp_path / "programs", tmp_path / "run"
+    programs.mkdir()
+    (programs / "nginx").write_text(f'#!/bin/sh\nexec {packages.find("nginx", "nginx-light")} -t "$@"\n')
+    (programs / "nginx").chmod(0o755)
+    given = {
+        "PATH": f"{programs}:/usr/bin:/bin",
+        "RUN_DIR": str(run),
+        "CONFIG_DIR": str(ROOT),
+        "API_SERVERS": "127.0.0.1:8001 127.0.0.1:8002",
+        "TRUSTED_PROXY": proxy,
+        "CORS_ORIGINS": origins,
+    }
+
+    script = ["/bin/sh", str(ROOT / "deploy" / "compose" / "nginx.sh")]
+    done = subprocess.run(script, env=given, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, "syntax is ok" in done.stderr) == (0, True), done.stderr
+    written = (run / "upstreams.conf").read_text()
     assert written.splitlines() == [f"server 127.0.0.1:{port} max_fails=3 fail_timeout=5s;" for port in (8001, 8002)]
-    assert ("set_real_ip_from" in (tmp_path / "run" / "edge.conf").read_text()) == bool(proxy)
+    edge = (run / "edge.conf").read_text()
+    believed = re.findall(r"^set_real_ip_from (\S+);$", edge, re.MULTILINE)
+    assert believed == proxy.replace(",", " ").split()
+    assert re.findall(r'^"(http\S+)" "\1";$', edge, re.MULTILINE) == origins.lower().replace(",", " ").split()
