@@ -17,7 +17,7 @@ from campshub.students.schemas.students import StudentBriefOut, StudentFilter
 _product = create_app()
 with _product.app_context():
     _engine = db.engines[None]
-_secret = _product.extensions["campshub"].settings.secret_key
+_cursors = _product.extensions["campshub"].cursors
 _principal = Principal(
     user_id=UUID(os.environ["BENCH_USER"]),
     organization_id=UUID(os.environ["BENCH_ORGANIZATION"]),
@@ -33,7 +33,7 @@ app = Flask("lean")
 def students() -> Response:
     session = begin(Unit(engine=_engine, organization_id=_principal.organization_id, checks_caller=False))
     try:
-        page = page_request(limit=50, sort="", cursor=None, only=None, bound_to={}, secret=_secret)
+        page = page_request(limit=50, sort="", cursor=None, only=None, bound_to={}, cursors=_cursors)
         found = queries.list_students(session, _principal, page=page, **_filters)
         commit(session)
     finally:

@@ -20,7 +20,7 @@ from campshub.core.http.marks import Life, Mark
 from campshub.core.jobs.broker import Sender
 from campshub.core.mail import mailer_of
 from campshub.core.security.api_keys import ApiKeys
-from campshub.core.security.crypto import KeyRing
+from campshub.core.security.crypto import Cursors, KeyRing
 from campshub.core.security.oidc import Issuers
 from campshub.core.security.passwords import Passwords
 from campshub.core.security.tokens import Tokens
@@ -38,6 +38,7 @@ class Platform:
         self.engines: dict[str | None, Engine] = {}
         self.file_keys = read_keys(settings.field_encryption_keys)
         self.ring = KeyRing(self.file_keys)
+        self.cursors = Cursors(self.file_keys)
         # Of fingerprints alone. With another SECRET_KEY a retry from before it is a conflict.
         self.print_key = hmac.digest(settings.secret_key.encode(), b"fingerprints", "sha256")
         self.tokens = Tokens(settings)

@@ -212,7 +212,8 @@ class World:
     def told(self, role: Role) -> dict[str, Any]:
         """Return what the application tells a role."""
         who = Principal(self.people[role], self.place.id, role.value, "UTC")
-        page = page_request(limit=200, sort="", cursor=None, only=None, bound_to={}, secret="x")
+        cursors = self.app.extensions["campshub"].cursors
+        page = page_request(limit=200, sort="", cursor=None, only=None, bound_to={}, cursors=cursors)
         months: dict[Any, Any] = {}
         with self.app.app_context(), unit_of_work(organization_id=self.place.id, read_only=True) as session:
             given = {"now": datetime.now(UTC), "page": page}

@@ -9,7 +9,7 @@ from campshub.core.db.session import Entered, Session, Unit
 from campshub.core.http import pagination
 from campshub.core.http.addresses import Address
 from campshub.core.http.handler import Arguments, Handler
-from campshub.core.http.problems import Forbidden, Unauthenticated
+from campshub.core.http.problems import Forbidden, InvalidToken
 from campshub.core.platform import Platform
 from campshub.core.security.grants import granted
 from campshub.core.security.permissions import OF_KEYS, PERSONAL, Grant, Permission
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _NOTHING = Arguments({}, None, None)
 
 
-class SessionEnded(Unauthenticated):
+class SessionEnded(InvalidToken):
     """This session has ended; sign in again."""
 
     code = "session_ended"
@@ -153,8 +153,7 @@ class Call:
             "path": self.given,
             "filters": self.arguments.filters,
         }
-        secret = self.platform.settings.secret_key
         page = pagination.page_request(
-            **self.arguments.page, only=self.arguments.only, bound_to=bound_to, secret=secret
+            **self.arguments.page, only=self.arguments.only, bound_to=bound_to, cursors=self.platform.cursors
         )
         return {"page": page}

@@ -1,11 +1,10 @@
 """Pages by cursor: each begins after the last row of the one before, so that pages neither overlap nor slow down.
 
-A cursor is signed, and bound to the organization, the address, the filters and the order that it was made for.
+A cursor is encrypted, since it holds values of a row, and bound to the organization, the address, the filters and the
+order that it was made for.
 """
 
-import base64
 import hashlib
-import hmac
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -20,10 +19,10 @@ from campshub.core.db.prepared import AnySelect, Shaped, stand_in
 from campshub.core.db.session import Session
 from campshub.core.http import fields
 from campshub.core.http.problems import BadCursor
+from campshub.core.security.crypto import CannotOpen, Cursors
 
 LIMIT = 50
 MOST = 200
-SIGNATURE_BYTES = 16
 LONGEST_CURSOR = 8_000  # it holds the values of the last row by which the page is ordered
 
 
@@ -54,7 +53,8 @@ class PageRequest(Shaped):
     fields: frozenset[str] | None
     cursor: str | None
     bound_to: Mapping[str, Any]
-    key: bytes
+    # None: a stand-in for all pages of a shape.
+    cursors: Cursors | None
 
     def choose(self, columns: Sequence[Any]) -> Sequence[Any]:
         """Return those of the columns that the answer shows."""
@@ -89,7 +89,7 @@ class PageRequest(Shaped):
         if len(rows) <= self.limit:
             return Page(rows=rows, next_cursor=None)
         del rows[self.limit :]
-        return Page(rows=rows, next_cursor=self._sign(rows[-1][_first_key(rows[-1]._fields) :]))
+        return Page(rows=rows, next_cursor=self._seal(rows[-1][_first_key(rows[-1]._fields) :]))
 
     def shape(self) -> Hashable:
         """Return what a statement of this page depends on."""
@@ -98,7 +98,7 @@ class PageRequest(Shaped):
     def stand_in(self) -> "PageRequest":
         """Return what stands for all pages of this shape."""
         limit = stand_in("page_limit", Integer())
-        return replace(self, limit=limit, bound_to={}, key=b"")
+        return replace(self, limit=limit, bound_to={}, cursors=None)
 
     def values(self) -> dict[str, Any]:
         """Return what the stand-in leaves open.
@@ -111,7 +111,7 @@ class PageRequest(Shaped):
         return values
 
     def _after(self, order: Sequence[Any]) -> list[ColumnElement[bool]]:
-        if not self.key:  # a stand-in
+        if self.cursors is None:
             values = [stand_in(f"page_after_{number}", c.type) for number, c in enumerate(order)]
         else:
             texts = self._read()
@@ -124,32 +124,26 @@ class PageRequest(Shaped):
             return [first <= bound, tuple_(*order) < tuple_(*values)]
         return [first >= bound, tuple_(*order) > tuple_(*values)]
 
-    def _binding(self) -> str:
+    def _binding(self) -> bytes:
         """Return what the cursor must have been made for, in short."""
-        words = orjson.dumps([self.bound_to, self._order], default=str, option=orjson.OPT_SORT_KEYS)
-        return hashlib.blake2b(words, digest_size=16).hexdigest()
+        order = f"-{self.sort}" if self.descending else self.sort
+        words = orjson.dumps([self.bound_to, order], default=str, option=orjson.OPT_SORT_KEYS)
+        return hashlib.blake2b(words, digest_size=16).digest()
 
-    @property
-    def _order(self) -> str:
-        return f"-{self.sort}" if self.descending else self.sort
-
-    def _sign(self, values: Sequence[Any]) -> str:
+    def _seal(self, values: Sequence[Any]) -> str:
+        if self.cursors is None:
+            raise RuntimeError("a stand-in has no rows")
         texts = [v.isoformat() if isinstance(v, date) else str(v) for v in values]
-        words = orjson.dumps([self._binding(), *texts])
-        return base64.urlsafe_b64encode(_signature(self.key, words) + words).rstrip(b"=").decode()
+        return self.cursors.seal(orjson.dumps(texts), bound_to=self._binding())
 
     def _read(self) -> list[str]:
         """Return the values of the row that the cursor names, as texts."""
-        try:
-            signed = base64.b64decode(f"{self.cursor}===", altchars=b"-_", validate=False)
-            signature, words = signed[:SIGNATURE_BYTES], signed[SIGNATURE_BYTES:]
-            if not hmac.compare_digest(signature, _signature(self.key, words)):
-                raise BadCursor
-            binding, *texts = map(str, orjson.loads(words))
-        except (ValueError, TypeError) as error:
-            raise BadCursor from error
-        if binding != self._binding():
+        if self.cursors is None or self.cursor is None:
             raise BadCursor
+        try:
+            texts: list[str] = orjson.loads(self.cursors.open(self.cursor, bound_to=self._binding()))
+        except CannotOpen as error:
+            raise BadCursor from error
         return texts
 
 
@@ -159,18 +153,14 @@ def _first_key(names: tuple[str, ...]) -> int:
     return len(names) - 1 - names[::-1].index("order_0")
 
 
-def _signature(key: bytes, words: bytes) -> bytes:
-    return hashlib.blake2b(words, key=key, digest_size=SIGNATURE_BYTES).digest()
-
-
-@lru_cache(maxsize=8)
-def _key(secret: str) -> bytes:
-    """Return a key that is used for cursors alone."""
-    return hmac.digest(secret.encode(), b"cursor", "sha256")
-
-
 def page_request(
-    *, limit: int, sort: str, cursor: str | None, only: frozenset[str] | None, bound_to: Mapping[str, Any], secret: str
+    *,
+    limit: int,
+    sort: str,
+    cursor: str | None,
+    only: frozenset[str] | None,
+    bound_to: Mapping[str, Any],
+    cursors: Cursors,
 ) -> PageRequest:
     """Make the request of one page, bound to what the cursor must have been made for."""
     return PageRequest(
@@ -180,7 +170,7 @@ def page_request(
         fields=only,
         cursor=cursor,
         bound_to=bound_to,
-        key=_key(secret),
+        cursors=cursors,
     )
 
 

@@ -100,11 +100,18 @@ class Unauthenticated(Problem):
 
     status = HTTPStatus.UNAUTHORIZED
     code = "unauthenticated"
+    challenge: ClassVar[str] = 'Bearer realm="campshub"'
 
     def __post_init__(self) -> None:
         """Say how to sign in (RFC 6750)."""
         super().__post_init__()
-        self.headers.setdefault("WWW-Authenticate", 'Bearer realm="campshub"')
+        self.headers.setdefault("WWW-Authenticate", self.challenge)
+
+
+class InvalidToken(Unauthenticated):
+    """The token that came with the request does not work."""
+
+    challenge = 'Bearer realm="campshub", error="invalid_token"'
 
 
 class Forbidden(Problem):
@@ -183,6 +190,15 @@ class UnsupportedMediaType(Problem):
 
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
     code = "unsupported_media_type"
+
+
+class ContentEncoded(UnsupportedMediaType):
+    """Send the body without Content-Encoding."""
+
+    def __post_init__(self) -> None:
+        """Name the encodings that are taken (RFC 9110, 12.5.3): none."""
+        super().__post_init__()
+        self.headers.setdefault("Accept-Encoding", "identity")
 
 
 class Invalid(Problem):

@@ -5,10 +5,13 @@ authenticated with it, so a sealed value copied to another row does not open.
 """
 
 import base64
+import binascii
+import hmac
 import os
+from collections.abc import Mapping
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESSIV
 
 NONCE_BYTES = 12
 PERSON_KEY_BITS = 256
@@ -42,6 +45,43 @@ class KeyRing:
             return self._keys[name].decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], context.encode())
         except (KeyError, ValueError, InvalidTag) as error:
             raise CannotOpen from error
+
+
+class Cursors:
+    """Encrypts and authenticates the cursors of lists: AES-256-SIV (RFC 5297) under keys derived from a ring.
+
+    It needs no nonce, so equal pages are equal bytes: the ETag of a list stays the same however often it is rendered,
+    and by whichever process. The first key encrypts, all of them open.
+    """
+
+    def __init__(self, keys: Mapping[str, bytes]) -> None:
+        self._ciphers = [AESSIV(hmac.digest(key, b"cursors", "sha512")) for key in keys.values()]
+
+    def seal(self, plain: bytes, *, bound_to: bytes) -> str:
+        """Encrypt what a cursor holds, for one list."""
+        return _unpadded(self._ciphers[0].encrypt(plain, [bound_to]))
+
+    def open(self, cursor: str, *, bound_to: bytes) -> bytes:
+        """Return what a cursor of that list holds.
+
+        :raises CannotOpen: it is of another list, or not ours.
+        """
+        try:
+            sealed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise CannotOpen from error
+        if _unpadded(sealed) != cursor:  # other texts of the same bytes
+            raise CannotOpen
+        for cipher in self._ciphers:
+            try:
+                return cipher.decrypt(sealed, [bound_to])
+            except InvalidTag:
+                continue
+        raise CannotOpen
+
+
+def _unpadded(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def new_person_key() -> bytes:

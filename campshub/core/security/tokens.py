@@ -20,7 +20,7 @@ from flask_jwt_extended import JWTManager, create_access_token
 from jwt.exceptions import PyJWTError
 
 from campshub.config import Settings, read_keys
-from campshub.core.http.problems import Unauthenticated
+from campshub.core.http.problems import InvalidToken
 from campshub.core.security.opaque import Opaque
 
 ALGORITHM = "EdDSA"
@@ -29,7 +29,7 @@ REMEMBERED = 20_000
 LONGEST_TOKEN = 4_096
 
 
-class BadToken(Unauthenticated):
+class BadToken(InvalidToken):
     """The access token is not valid, or no longer."""
 
     code = "bad_token"
