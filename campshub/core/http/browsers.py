@@ -30,8 +30,8 @@ _BY_TLS: Headers = (*_STEADY, ("Strict-Transport-Security", "max-age=63072000; i
 _METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 _MAY_SEND = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-ID, traceparent"
 _MAY_READ = (
-    "Campshub-Freshness, ETag, Idempotent-Replayed, Link, Location, RateLimit, RateLimit-Policy, Retry-After,"
-    " X-Request-ID"
+    "Allow, Campshub-Freshness, Content-Disposition, ETag, Idempotent-Replayed, Link, Location, RateLimit,"
+    " RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-ID"
 )
 _READABLE = ("Access-Control-Expose-Headers", _MAY_READ)
 _PREFLIGHT_S = 600

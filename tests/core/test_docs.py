@@ -1,0 +1,59 @@
+"""The document and its page are sent compressed, and not again to a client that has them."""
+
+import gzip
+
+import pytest
+
+from tests.conftest import Client
+
+FILES = (
+    "/api/openapi.json", "/docs/", "/docs/start.js", "/docs/page.css", "/docs/swagger-ui.css",
+    "/docs/swagger-ui-bundle.js",
+)  # fmt: skip
+
+
+@pytest.fixture
+def reader(app):
+    return Client(app)
+
+
+@pytest.mark.parametrize("address", FILES)
+def test_a_file_is_compressed_for_those_who_take_gzip(reader, address):
+    plain = reader.get(address)
+    compressed = reader.get(address, headers={"Accept-Encoding": "br, gzip;q=0.8"})
+
+    assert "Content-Encoding" not in plain.headers
+    assert compressed.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(compressed.response.data) == plain.response.data
+    for answer in (plain, compressed):
+        assert answer.headers["Vary"] == "Accept-Encoding, Origin"
+        assert answer.headers["Cache-Control"] == "no-cache"
+        assert answer.headers["Content-Length"] == str(len(answer.response.data))
+    for refusal in ("identity", "gzip;q=0", "br"):
+        assert "Content-Encoding" not in reader.get(address, headers={"Accept-Encoding": refusal}).headers
+
+
+@pytest.mark.parametrize("address", [*FILES, "/docs/favicon-32x32.png"])
+def test_a_file_that_the_client_has_is_not_sent_again(reader, address):
+    for accepted in ("identity", "gzip"):
+        first = reader.get(address, headers={"Accept-Encoding": accepted})
+        again = reader.get(address, headers={"Accept-Encoding": accepted, "If-None-Match": first.headers["ETag"]})
+        other = reader.get(address, headers={"Accept-Encoding": accepted, "If-None-Match": '"another"'})
+
+        assert (again.status, again.response.data) == (304, b"")
+        assert again.headers["ETag"] == first.headers["ETag"]
+        assert other.status == 200
+
+
+def test_the_compressed_and_the_plain_bytes_have_different_tags(reader):
+    tags = {
+        reader.get("/api/openapi.json", headers={"Accept-Encoding": accepted}).headers["ETag"]
+        for accepted in ("identity", "gzip")
+    }
+
+    assert len(tags) == 2
+
+
+def test_what_is_not_served_is_not_found(reader):
+    for name in ("nothing", "index.html", "swagger-ui.js"):
+        assert reader.get(f"/docs/{name}").problem["code"] == "not_found"
