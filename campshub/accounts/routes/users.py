@@ -31,9 +31,9 @@ class Me(Resource):
     @needs(Permission.ME_WRITE)
     @me.body(schemas.MePatch)
     @me.answers(schemas.MeOut, raises=(PreconditionFailed,))
-    def patch(self, *, name: str) -> dict[str, Any]:
+    def patch(self, **changes: Any) -> dict[str, Any]:
         """Change one's own name."""
-        service.change_me(self.session, self.principal, expected=self.if_match, name=name)
+        service.change_me(self.session, self.principal, expected=self.if_match, **changes)
         return queries.me(self.session, self.principal)
 
 

@@ -29,7 +29,7 @@ class MePatch(fields.In):
 
     example = fields.Example(name="Asha Rao")
 
-    name = fields.Name(required=True)
+    name = fields.Name()
 
 
 class UserFilter(fields.Filter):

@@ -15,7 +15,7 @@ from campshub.accounts.service.sessions import end_all_here
 from campshub.core.db.base import AnyRow, new_id
 from campshub.core.db.session import Session
 from campshub.core.db.work import new_person, tell, wrote
-from campshub.core.http.conditional import require_version
+from campshub.core.http.conditional import Versions, require_version
 from campshub.core.http.problems import Conflict, NotFound
 from campshub.core.platform import Platform
 from campshub.core.security import audit, events
@@ -82,7 +82,7 @@ def change(
     principal: Principal,
     *,
     user_id: UUID,
-    expected: int | None,
+    expected: Versions,
     now: datetime,
     role: str | None = None,
     role_id: UUID | None = None,
@@ -100,6 +100,8 @@ def change(
         raise NotFound
     require_version(membership, expected)
     giving.require_may_change(session, principal, membership)
+    if role is None and role_id is None and status is None:
+        return queries.get_user(session, principal, user_id)
     given = (membership.role, membership.role_id)
     if role is not None or role_id is not None:
         given = giving.require_may_give(session, principal, role=role, role_id=role_id)

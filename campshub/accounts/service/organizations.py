@@ -9,9 +9,9 @@ from sqlalchemy import select
 from campshub.accounts.models import Membership, Organization, User, UserCredential
 from campshub.accounts.queries import roles
 from campshub.accounts.queries.signing_in import email_key
-from campshub.core.db.base import new_id
+from campshub.core.db.base import new_id, read_id
 from campshub.core.db.session import Session
-from campshub.core.http.conditional import require_version
+from campshub.core.http.conditional import Versions, require_version
 from campshub.core.http.problems import Conflict, FieldError, UnknownReference
 from campshub.core.platform import Platform
 from campshub.core.security import passwords
@@ -98,9 +98,7 @@ def found_organization(
     return founded
 
 
-def change_organization(
-    session: Session, principal: Principal, *, expected: int | None, **changes: Any
-) -> Organization:
+def change_organization(session: Session, principal: Principal, *, expected: Versions, **changes: Any) -> Organization:
     """Change the organization's own settings.
 
     :raises PreconditionFailed: it has changed since the caller read it.
@@ -123,17 +121,10 @@ def _known_roles(session: Session, principal: Principal, named: list[str]) -> li
     for number, name in enumerate(named):
         if name in set(Role):
             known.append(name)
-        elif (role_id := _id(name)) is not None and roles.hold_grant(session, principal, role_id) is not None:
+        elif (role_id := read_id(name)) is not None and roles.hold_grant(session, principal, role_id) is not None:
             known.append(str(role_id))
         else:
             unknown.append(FieldError(f"/mfa_roles/{number}", "unknown_reference", "No role of this organization."))
     if unknown:
         raise UnknownReference.of(unknown)
     return list(dict.fromkeys(known))
-
-
-def _id(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None

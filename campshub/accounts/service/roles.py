@@ -13,6 +13,7 @@ from campshub.core.db.base import new_id
 from campshub.core.db.prints import fingerprint
 from campshub.core.db.rows import lock, retried
 from campshub.core.db.session import Session
+from campshub.core.http.conditional import Versions
 from campshub.core.http.problems import Conflict
 from campshub.core.security.permissions import PERSONAL, ROLE_NAMES, grant_of
 from campshub.core.security.principal import Principal
@@ -66,7 +67,7 @@ def create(
 
 
 def change(
-    session: Session, principal: Principal, *, role_id: UUID, expected: int | None, **changes: Any
+    session: Session, principal: Principal, *, role_id: UUID, expected: Versions, **changes: Any
 ) -> dict[str, Any]:
     """Change a role; it takes effect at the next request of everyone who has it.
 
@@ -83,7 +84,7 @@ def change(
     return queries.shown(role)
 
 
-def delete(session: Session, principal: Principal, *, role_id: UUID, expected: int | None) -> None:
+def delete(session: Session, principal: Principal, *, role_id: UUID, expected: Versions) -> None:
     """Delete a role that nobody has, and that no open invitation promises.
 
     :raises NotFound: the organization has no such role.

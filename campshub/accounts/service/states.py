@@ -10,7 +10,7 @@ from campshub.accounts.service import mfa
 from campshub.core.db.base import PLATFORM_ID
 from campshub.core.db.erasing import erase_row, erase_some, erase_some_with, tenant_models
 from campshub.core.db.session import Session
-from campshub.core.http.conditional import require_version
+from campshub.core.http.conditional import Versions, require_version
 from campshub.core.http.problems import Conflict, NotFound
 from campshub.core.platform import Platform
 from campshub.core.security import events
@@ -56,7 +56,7 @@ def change(
     *,
     organization_id: UUID,
     now: datetime,
-    expected: int | None = None,
+    expected: Versions = None,
     status: str | None = None,
     **plan: int | None,
 ) -> Organization:

@@ -9,6 +9,7 @@ from campshub.core.db.base import new_id
 from campshub.core.db.prints import fingerprint
 from campshub.core.db.rows import lock, retried
 from campshub.core.db.session import Session
+from campshub.core.http.conditional import Versions
 from campshub.core.http.problems import Conflict, IdTaken
 from campshub.core.security.principal import Principal
 
@@ -52,7 +53,7 @@ def create(
 
 
 def change(
-    session: Session, principal: Principal, *, code_id: UUID, expected: int | None, **changes: Any
+    session: Session, principal: Principal, *, code_id: UUID, expected: Versions, **changes: Any
 ) -> dict[str, Any]:
     """Change a code of the organization's own; the marks that were given before keep what it counted as.
 

@@ -13,6 +13,7 @@ from campshub.core.db import partitions
 from campshub.core.db.partitions.writable import tables_of
 from campshub.core.db.rows import lock
 from campshub.core.db.session import Session
+from campshub.core.http.conditional import Versions
 from campshub.core.http.problems import Invalid, MonthUnavailable, NotFound, Problem
 from campshub.core.security.principal import Principal, visible_to
 
@@ -23,7 +24,7 @@ def change(
     *,
     record_id: UUID,
     on: date,
-    expected: int | None,
+    expected: Versions,
     reason: str | None,
     **changes: Any,
 ) -> AttendanceRecord:
@@ -56,7 +57,7 @@ def change(
 
 
 def remove(
-    session: Session, principal: Principal, *, record_id: UUID, on: date, expected: int | None, reason: str | None
+    session: Session, principal: Principal, *, record_id: UUID, on: date, expected: Versions, reason: str | None
 ) -> None:
     """Remove a mark; that it was there, and what it said, stays in the audit log.
 
@@ -71,7 +72,7 @@ def remove(
 
 
 def _take(
-    session: Session, principal: Principal, record_id: UUID, on: date, expected: int | None
+    session: Session, principal: Principal, record_id: UUID, on: date, expected: Versions
 ) -> tuple[str, AttendanceRecord]:
     """Return the state of a record's session, held as it is, and the record, locked, in the order of all who mark.
 

@@ -13,6 +13,7 @@ from campshub.core.db.partitions.writable import stays_writable
 from campshub.core.db.prints import fingerprint
 from campshub.core.db.rows import lock
 from campshub.core.db.session import Session
+from campshub.core.http.conditional import Versions
 from campshub.core.http.problems import Conflict, Forbidden, IdTaken, Invalid, UnknownReference
 from campshub.core.security.permissions import Scope
 from campshub.core.security.principal import Principal, visible_to
@@ -150,7 +151,7 @@ def change(
     principal: Principal,
     *,
     session_id: UUID,
-    expected: int | None,
+    expected: Versions,
     now: datetime,
     **changes: Any,
 ) -> AttendanceSession:
@@ -186,7 +187,7 @@ def change(
 
 
 def submit(
-    session: Session, principal: Principal, *, session_id: UUID, expected: int | None, now: datetime
+    session: Session, principal: Principal, *, session_id: UUID, expected: Versions, now: datetime
 ) -> AttendanceSession:
     """Submit a register: from now on a change needs a reason. Submitting it again changes nothing.
 
@@ -206,7 +207,7 @@ def submit(
 
 
 def lock_register(
-    session: Session, principal: Principal, *, session_id: UUID, expected: int | None, now: datetime
+    session: Session, principal: Principal, *, session_id: UUID, expected: Versions, now: datetime
 ) -> AttendanceSession:
     """Lock a register, submitting it where that has not been done. Locking it again changes nothing.
 
@@ -225,7 +226,7 @@ def lock_register(
     return meeting
 
 
-def reopen(session: Session, principal: Principal, *, session_id: UUID, expected: int | None) -> AttendanceSession:
+def reopen(session: Session, principal: Principal, *, session_id: UUID, expected: Versions) -> AttendanceSession:
     """Open a submitted or locked register again. One that is open, or was never submitted, stays as it is.
 
     :raises NotFound: the principal sees no such session.
@@ -240,7 +241,7 @@ def reopen(session: Session, principal: Principal, *, session_id: UUID, expected
     return meeting
 
 
-def _take(session: Session, principal: Principal, session_id: UUID, expected: int | None) -> AttendanceSession:
+def _take(session: Session, principal: Principal, session_id: UUID, expected: Versions) -> AttendanceSession:
     """Return a session that the principal may change, locked until the unit of work ends.
 
     :raises NotFound: the principal sees no such session.

@@ -1,5 +1,6 @@
 """What every table has in common: names by convention, the tenant first in each key, a version on each row."""
 
+import re
 import uuid
 from datetime import date, datetime
 from typing import Any, ClassVar
@@ -28,6 +29,8 @@ AnyRow = Row[*tuple[Any, ...]]
 
 # Rows that all organizations share (muscles, the public exercises) belong to this one.
 PLATFORM_ID = uuid.UUID("00000000-0000-7000-8000-000000000000")
+# RFC 9562; ``uuid.UUID`` also takes braces, a URN and no dashes.
+_CANONICAL = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 # Marks a column that holds what is told about a person: the audit log seals it with that person's key.
 PERSONAL: dict[str, Any] = {"personal": True}
@@ -39,6 +42,11 @@ SECRET: dict[str, Any] = {"secret": True}
 def new_id() -> uuid.UUID:
     """Return a UUID version 7: unique anywhere, and in the order of its making."""
     return uuid.UUID(int=uuid_utils.uuid7().int)
+
+
+def read_id(text: str) -> uuid.UUID | None:
+    """Return the UUID that a text is in its canonical form, in either case; None for any other text."""
+    return uuid.UUID(text) if _CANONICAL.fullmatch(text) else None
 
 
 def _own_columns(constraint: Constraint, _: Table) -> str:

@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from campshub.core.db.base import ClientMade, MonthlyTenantBase, TenantBase
 from campshub.core.db.session import Session
-from campshub.core.http.conditional import require_version
+from campshub.core.http.conditional import Versions, require_version
 from campshub.core.http.problems import IdTaken, NotFound
 from campshub.core.security.principal import Principal, visible_to
 
@@ -20,7 +20,7 @@ def lock(
     model: type[T],
     row_id: UUID,
     *conditions: Any,
-    expected: int | None = None,
+    expected: Versions = None,
 ) -> T:
     """Return a row that the principal sees, locked until the unit of work ends.
 

@@ -6,7 +6,13 @@ from typing import Any
 
 from campshub.core.http.problems import Invalid, PreconditionFailed
 
-_TAG = re.compile(r'(?:W/)?"(\d{1,10})(?:-[^"]*)?"')
+# What RFC 9110 calls an entity tag, those of this API, and a list of any: empty elements are allowed (section 5.6.1).
+_ANY_TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
+_OWN_TAG = re.compile(r'(?:W/)?"(\d{1,10})(?:-[^"]*)?"')
+_LIST = re.compile(rf"[ \t,]*{_ANY_TAG.pattern}(?:[ \t]*,[ \t,]*{_ANY_TAG.pattern})*[ \t,]*")
+
+# The versions that a change is meant for; None: any.
+Versions = frozenset[int] | None
 
 
 def etag(version: int, shown: bytes) -> str:
@@ -31,25 +37,26 @@ def matches(header: str | None, tag: str) -> bool:
     return header.strip() == "*" or plain in (part.strip().removeprefix("W/") for part in header.split(","))
 
 
-def expected_version(header: str | None) -> int | None:
-    """Return the version that If-Match asks for.
+def expected_versions(header: str | None) -> Versions:
+    """Return the versions that If-Match names; one of them must be the present one (RFC 9110, 13.1.1).
 
-    The weak form counts too: compression on the way makes a strong tag weak, and versions compare all the same.
+    The weak form counts too: compression on the way makes a strong tag weak, and versions compare all the same. Tags of
+    others match nothing.
 
-    :raises Invalid: it is not one of our tags.
+    :raises Invalid: it is no list of tags, or none of them is ours.
     """
     if header is None or header.strip() == "*":
         return None
-    found = _TAG.fullmatch(header.strip())
-    if not found:
-        raise Invalid("If-Match takes one ETag as this API gives it.")
-    return int(found[1])
+    named = _OWN_TAG.findall(header) if _LIST.fullmatch(header) else []
+    if not named:
+        raise Invalid("If-Match takes ETags as this API gives them, with commas between, or *.")
+    return frozenset(map(int, named))
 
 
-def require_version(entity: Any, expected: int | None) -> None:
+def require_version(entity: Any, expected: Versions) -> None:
     """Refuse a change to what is not as its author saw it.
 
     :raises PreconditionFailed: the row has another version.
     """
-    if expected is not None and entity.version != expected:
+    if expected is not None and entity.version not in expected:
         raise PreconditionFailed

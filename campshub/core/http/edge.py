@@ -118,7 +118,7 @@ def _parse(call: Call) -> None:
     call.given = {**call.path, **call.handler.body(request)}
     if call.handler.mark.limits:
         call.platform.declared.count_marked(call.handler.mark, call.given)
-    call.resource.if_match = conditional.expected_version(request.headers.get("If-Match"))
+    call.resource.if_match = conditional.expected_versions(request.headers.get("If-Match"))
 
 
 def _read(call: Call) -> Response:

@@ -14,6 +14,7 @@ from flask.views import MethodView
 
 from campshub.core.db.session import Session
 from campshub.core.http import edge, marks, openapi
+from campshub.core.http.conditional import Versions
 from campshub.core.http.handler import Handler
 from campshub.core.http.problems import MethodNotAllowed
 from campshub.core.platform import Platform
@@ -30,7 +31,7 @@ class Resource(MethodView):
     session: Session
     principal: Principal
     now: datetime
-    if_match: int | None
+    if_match: Versions
     platform: Platform
 
     @property

@@ -10,6 +10,7 @@ from sqlalchemy import and_, select, text
 from campshub.core.db.base import new_id
 from campshub.core.db.rows import lock
 from campshub.core.db.session import Session
+from campshub.core.http.conditional import Versions
 from campshub.core.http.problems import Conflict
 from campshub.core.jobs.models import Job
 from campshub.core.jobs.outbox import enqueue
@@ -98,7 +99,7 @@ def owe(
     return report
 
 
-def remove(session: Session, principal: Principal, *, report_id: UUID, expected: int | None) -> None:
+def remove(session: Session, principal: Principal, *, report_id: UUID, expected: Versions) -> None:
     """Remove a report, and its file with it.
 
     :raises NotFound: the principal sees no such report.

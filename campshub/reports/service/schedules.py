@@ -19,6 +19,7 @@ from campshub.core.db.rows import lock, retried
 from campshub.core.db.session import Session
 from campshub.core.db.work import unit_of_work
 from campshub.core.http.call import NotForKeys
+from campshub.core.http.conditional import Versions
 from campshub.core.http.problems import Conflict, IdTaken, Invalid, Problem
 from campshub.core.platform import Platform
 from campshub.core.security.permissions import Permission
@@ -87,7 +88,7 @@ def change(
     principal: Principal,
     *,
     schedule_id: UUID,
-    expected: int | None,
+    expected: Versions,
     now: datetime,
     recipient_ids: Sequence[UUID] | None = None,
     **changes: Any,
@@ -113,7 +114,7 @@ def change(
     return schedule
 
 
-def delete(session: Session, principal: Principal, *, schedule_id: UUID, expected: int | None) -> None:
+def delete(session: Session, principal: Principal, *, schedule_id: UUID, expected: Versions) -> None:
     """Delete a schedule; its reports stay as long as they would have.
 
     :raises NotForKeys: it is a key that asks.
@@ -191,7 +192,7 @@ def _require_person(principal: Principal) -> None:
         raise NotForKeys
 
 
-def _locked(session: Session, principal: Principal, schedule_id: UUID, expected: int | None) -> ReportSchedule:
+def _locked(session: Session, principal: Principal, schedule_id: UUID, expected: Versions) -> ReportSchedule:
     _require_person(principal)
     seen = schedules_of(principal, reach_of(principal))
     return lock(session, principal, ReportSchedule, schedule_id, seen, expected=expected)

@@ -14,6 +14,7 @@ from campshub.core.db.prepared import AnySelect
 from campshub.core.db.prints import fingerprint
 from campshub.core.db.rows import lock, retried
 from campshub.core.db.session import Session
+from campshub.core.http.conditional import Versions
 from campshub.core.http.problems import Conflict, FieldError, Invalid, UnknownReference
 from campshub.core.security.permissions import Role, Scope
 from campshub.core.security.principal import Principal, visible_to
@@ -93,7 +94,7 @@ def change(
     principal: Principal,
     *,
     group_id: UUID,
-    expected: int | None,
+    expected: Versions,
     trainer_ids: Sequence[UUID] | None = None,
     **changes: Any,
 ) -> UUID:
@@ -112,7 +113,7 @@ def change(
     return group_id
 
 
-def delete(session: Session, principal: Principal, *, group_id: UUID, expected: int | None, now: datetime) -> None:
+def delete(session: Session, principal: Principal, *, group_id: UUID, expected: Versions, now: datetime) -> None:
     """Delete a group, keeping all that refers to it.
 
     :raises NotFound: the principal sees no such group.
@@ -213,7 +214,7 @@ def change_enrolment(
     *,
     group_id: UUID,
     enrolment_id: UUID,
-    expected: int | None,
+    expected: Versions,
     today: date,
     **changes: Any,
 ) -> Enrolment:

@@ -14,6 +14,7 @@ from campshub.core.db.prints import fingerprint
 from campshub.core.db.rows import lock, retried
 from campshub.core.db.session import Session
 from campshub.core.db.work import record_apart, tell
+from campshub.core.http.conditional import Versions
 from campshub.core.http.problems import Conflict, FieldError, Forbidden, Invalid
 from campshub.core.http.rows import GivenRow
 from campshub.core.platform import Platform
@@ -167,7 +168,7 @@ def change(
     platform: Platform,
     *,
     student_id: UUID,
-    expected: int | None,
+    expected: Versions,
     **changes: Any,
 ) -> Student:
     """Change a student.
@@ -177,6 +178,8 @@ def change(
     :raises CodeTaken: another student has the code.
     """
     student = lock(session, principal, Student, student_id, Student.deleted_at.is_(None), expected=expected)
+    if not changes:  # also where an older version has folded the name in another way
+        return student
     if "medical_note" in changes:
         changes["medical_note"] = _sealed_note(principal, platform, student.id, changes["medical_note"])
     for name, value in changes.items():
@@ -189,7 +192,7 @@ def change(
     return student
 
 
-def delete(session: Session, principal: Principal, *, student_id: UUID, expected: int | None, now: datetime) -> None:
+def delete(session: Session, principal: Principal, *, student_id: UUID, expected: Versions, now: datetime) -> None:
     """Delete a student, keeping all that refers to them; ``undelete`` brings them back.
 
     :raises NotFound: the principal sees no such student.

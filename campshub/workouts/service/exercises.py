@@ -11,6 +11,7 @@ from campshub.core.db.base import new_id
 from campshub.core.db.prints import fingerprint
 from campshub.core.db.rows import lock, retried
 from campshub.core.db.session import Session
+from campshub.core.http.conditional import Versions
 from campshub.core.http.problems import Conflict, Forbidden, Invalid
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal
@@ -117,7 +118,7 @@ def change(
     principal: Principal,
     *,
     exercise_id: UUID,
-    expected: int | None,
+    expected: Versions,
     now: datetime,
     muscles: list[dict[str, Any]] | None = None,
     **changes: Any,
@@ -130,6 +131,8 @@ def change(
     :raises ExerciseNameTaken: another exercise has the name.
     """
     exercise = _lock(session, principal, exercise_id, Exercise.deleted_at.is_(None), expected=expected)
+    if not changes and muscles is None:  # also where an older version has folded the name in another way
+        return reads.get_exercise(session, principal, exercise.id)
     for name, value in changes.items():
         setattr(exercise, name, value)
     for name, text in catalogue.searched(exercise.name, exercise.aliases).items():
@@ -160,7 +163,7 @@ def _set_muscles(session: Session, principal: Principal, exercise: Exercise, mus
     writes.insert(session, ExerciseMuscle, list(wanted.values()))
 
 
-def delete(session: Session, principal: Principal, *, exercise_id: UUID, expected: int | None, now: datetime) -> None:
+def delete(session: Session, principal: Principal, *, exercise_id: UUID, expected: Versions, now: datetime) -> None:
     """Delete an exercise; logs that name it keep it, and ``undelete`` brings it back.
 
     :raises NotFound: the principal sees no such exercise of the organization or of their own.
@@ -183,7 +186,7 @@ def undelete(session: Session, principal: Principal, *, exercise_id: UUID) -> An
 
 
 def _lock(
-    session: Session, principal: Principal, exercise_id: UUID, *conditions: Any, expected: int | None = None
+    session: Session, principal: Principal, exercise_id: UUID, *conditions: Any, expected: Versions = None
 ) -> Exercise:
     """Take an exercise to change it: never the platform's, never another user's own."""
     owners = or_(Exercise.owner_user_id.is_(None), Exercise.owner_user_id == principal.user_id)

@@ -12,7 +12,7 @@ from campshub.core.db import writes
 from campshub.core.db.base import AnyRow, new_id
 from campshub.core.db.prints import fingerprint
 from campshub.core.db.session import Session
-from campshub.core.http.conditional import require_version
+from campshub.core.http.conditional import Versions, require_version
 from campshub.core.http.problems import Conflict, FieldError, IdTaken, Invalid, NotFound
 from campshub.core.platform import Platform
 from campshub.core.security.audit import unwrap_person_key
@@ -246,7 +246,7 @@ def _shown(log: dict[str, Any], exercises: Rows, sets: Rows, known: dict[str, di
 
 
 def change(
-    session: Session, principal: Principal, *, log_id: UUID, expected: int | None, **changes: Any
+    session: Session, principal: Principal, *, log_id: UUID, expected: Versions, **changes: Any
 ) -> dict[str, Any]:
     """Change what is told of a log as a whole; return all of it.
 
@@ -279,7 +279,7 @@ def reweighed(name: str, row: Any, changes: dict[str, Any]) -> dict[str, Any]:
     return weighed(name, new_weight, new_unit)
 
 
-def delete(session: Session, principal: Principal, *, log_id: UUID, expected: int | None, now: datetime) -> None:
+def delete(session: Session, principal: Principal, *, log_id: UUID, expected: Versions, now: datetime) -> None:
     """Delete a log; ``undelete`` brings it back with its sets.
 
     :raises NotFound: the principal sees no such log.
@@ -298,7 +298,7 @@ def undelete(session: Session, principal: Principal, *, log_id: UUID) -> dict[st
 
 
 def _lock(
-    session: Session, principal: Principal, log_id: UUID, *, expected: int | None = None, deleted: bool | None = False
+    session: Session, principal: Principal, log_id: UUID, *, expected: Versions = None, deleted: bool | None = False
 ) -> WorkoutLog:
     """Take a log to change it. The version that the caller saw is that of all its rows together."""
     versions = [

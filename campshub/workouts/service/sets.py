@@ -10,7 +10,7 @@ from campshub.core.db import writes
 from campshub.core.db.base import AnyRow, new_id
 from campshub.core.db.prints import fingerprint
 from campshub.core.db.session import Session
-from campshub.core.http.conditional import require_version
+from campshub.core.http.conditional import Versions, require_version
 from campshub.core.http.problems import Conflict, IdTaken
 from campshub.core.security.principal import Principal
 from campshub.workouts.models import WorkoutLog, WorkoutLogExercise, WorkoutSet
@@ -106,7 +106,7 @@ def _place(
 
 
 def change(
-    session: Session, principal: Principal, *, log_id: UUID, set_id: UUID, expected: int | None, **changes: Any
+    session: Session, principal: Principal, *, log_id: UUID, set_id: UUID, expected: Versions, **changes: Any
 ) -> WorkoutSet:
     """Change a set.
 
@@ -123,7 +123,7 @@ def change(
 
 
 def delete(
-    session: Session, principal: Principal, *, log_id: UUID, set_id: UUID, expected: int | None, now: datetime
+    session: Session, principal: Principal, *, log_id: UUID, set_id: UUID, expected: Versions, now: datetime
 ) -> None:
     """Delete a set; ``undelete`` brings it back to its place.
 
@@ -149,7 +149,7 @@ def _lock(
     log_id: UUID,
     set_id: UUID,
     *,
-    expected: int | None = None,
+    expected: Versions = None,
     deleted: bool | None = False,
 ) -> WorkoutSet:
     """Take a set of a log to change it."""
