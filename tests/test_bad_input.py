@@ -290,7 +290,7 @@ def test_what_is_not_there_is_not_found(admin, path):
 def test_a_tag_that_is_none_is_refused_and_any_tag_may_be_asked_for(admin, seeds):
     address = f"/api/students/{seeds.ids['student_id']}/"
 
-    for tag in ("x", '"x"', "1", '"1', '""', '"99999999999"', '"1", "2"', "\xff"):
+    for tag in ("x", '"x"', "1", '"1', '""', '"99999999999"', '"1" "2"', "\xff"):
         assert refused(admin.patch(address, {"phone": "1"}, headers={"If-Match": tag}), 422), tag
     for tag in ("x", '"x"', ",,", "\xff", 'W/"a", "b"'):
         assert admin.get(address, headers={"If-None-Match": tag}).status == 200

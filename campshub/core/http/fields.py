@@ -11,6 +11,8 @@ from zoneinfo import available_timezones
 
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validate
 
+from campshub.core.db.base import read_id
+
 _WHOLE = re.compile(r"-?[0-9]{1,20}")  # int() would also take "1_000", " 1 " and other scripts' digits
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")  # ISO 8601 also writes weeks
 INT_MAX = 2_147_483_647
@@ -60,6 +62,7 @@ def yesterday_morning() -> str:
 class In(Schema):
     """What comes in: what it does not name is refused."""
 
+    error_messages = {"type": "Must be a JSON object."}  # noqa: RUF012 - marshmallow's own form
     # Of a schema that is a body: ``tests/test_examples.py`` sends it.
     example: ClassVar[Example | None] = None
 
@@ -181,7 +184,13 @@ class Whole(fields.Integer):
     """A whole number within what its column holds; in a body it must be written as a number."""
 
     def __init__(self, *, least: int = 0, most: int = INT_MAX, in_query: bool = False, **options: Any) -> None:
-        super().__init__(strict=not in_query, validate=[validate.Range(min=least, max=most)], **options)
+        bounds = f"Must be a whole number from {least} to {most}, in digits only."
+        super().__init__(
+            strict=not in_query,
+            validate=[validate.Range(min=least, max=most, error=bounds)],
+            error_messages={"invalid": bounds, "too_large": bounds},
+            **options,
+        )
         self._in_query = in_query
 
     def _validated(self, value: Any) -> Any:
@@ -194,8 +203,14 @@ class Whole(fields.Integer):
 class Real(fields.Float):
     """A finite number within bounds; in a body it must be written as a number."""
 
-    def __init__(self, *, least: float = 0, most: float = 1e9, **options: Any) -> None:
-        super().__init__(allow_nan=False, validate=[validate.Range(min=least, max=most)], **options)
+    def __init__(self, *, least: float = 0, most: float = 1e9, step: str = "", **options: Any) -> None:
+        bounds = f"Must be a number from {least:g} to {most:g}{step}, without quotes."
+        super().__init__(
+            allow_nan=False,
+            validate=[validate.Range(min=least, max=most, error=bounds)],
+            error_messages={"invalid": bounds, "too_large": bounds, "special": bounds},
+            **options,
+        )
 
     def _validated(self, value: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -206,6 +221,7 @@ class Real(fields.Float):
 class Flag(fields.Boolean):
     """True or false, and nothing that only looks like it."""
 
+    default_error_messages = {"invalid": "Must be true or false, without quotes in a body."}  # noqa: RUF012 - marshmallow's own form
     truthy = {True, "true"}  # noqa: RUF012 - marshmallow's own form
     falsy = {False, "false"}  # noqa: RUF012 - marshmallow's own form
 
@@ -216,12 +232,19 @@ class Flag(fields.Boolean):
 
 
 class Id(fields.UUID):
-    """An id."""
+    """An id: a UUID in its canonical form, in either case."""
+
+    default_error_messages = {  # noqa: RUF012 - marshmallow's own form
+        "invalid_uuid": "Must be a UUID in its canonical form, such as 0192f8a0-7c3e-7b1a-9d2e-3f4a5b6c7d8e."
+    }
 
     def _validated(self, value: Any) -> Any:
-        if not isinstance(value, str):
-            return super()._validated(None if value is None else str(value) if hasattr(value, "hex") else "no id")
-        return super()._validated(value)
+        if value is None or isinstance(value, UUID):
+            return value
+        found = read_id(value) if isinstance(value, str) else None
+        if found is None:
+            raise self.make_error("invalid_uuid")
+        return found
 
 
 class Several(fields.List[Any]):
@@ -240,6 +263,11 @@ class Several(fields.List[Any]):
 class LocalDate(fields.Date):
     """A date of the organization's own calendar, ``YYYY-MM-DD``."""
 
+    default_error_messages = {  # noqa: RUF012 - marshmallow's own form
+        "invalid": "Must be a date of the calendar, written YYYY-MM-DD.",
+        "range": f"Must be from {EARLIEST:%Y-%m-%d} to {LATEST:%Y-%m-%d}.",
+    }
+
     def __init__(self, **options: Any) -> None:
         super().__init__(format="iso", **options)
 
@@ -248,12 +276,18 @@ class LocalDate(fields.Date):
             raise self.make_error("invalid", input=value, obj_type=self.OBJ_TYPE)
         found: date = super()._deserialize(value, attr, data, **options)
         if not EARLIEST.date() <= found <= LATEST.date():
-            raise self.make_error("invalid", input=value, obj_type=self.OBJ_TYPE)
+            raise self.make_error("range")
         return found
 
 
 class Instant(fields.AwareDateTime):
-    """An instant, RFC 3339 with its offset; it loads in UTC, so that it is told and logged as one that was read."""
+    """An instant, RFC 3339 with its offset; it loads in UTC, so that it is stored and logged as one that was read."""
+
+    default_error_messages = {  # noqa: RUF012 - marshmallow's own form
+        "invalid": "Must be a date and time of RFC 3339, such as 2026-11-18T06:30:00Z.",
+        "invalid_awareness": "Must end in its offset from UTC: Z, or for example +05:30.",
+        "range": f"Must be from {EARLIEST:%Y-%m-%dT%H:%M:%SZ} to {LATEST:%Y-%m-%dT%H:%M:%SZ}.",
+    }
 
     def __init__(self, **options: Any) -> None:
         super().__init__(format="iso", **options)
@@ -263,5 +297,5 @@ class Instant(fields.AwareDateTime):
             raise self.make_error("invalid", input=value, obj_type=self.OBJ_TYPE)
         found: datetime = super()._deserialize(value, attr, data, **options)
         if not EARLIEST <= found <= LATEST:
-            raise self.make_error("invalid", input=value, obj_type=self.OBJ_TYPE)
+            raise self.make_error("range")
         return found.astimezone(UTC)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 import orjson
 from flask import Request
@@ -14,6 +14,7 @@ from marshmallow import Schema, ValidationError
 from werkzeug.datastructures import MultiDict
 
 from campshub.core.http import fields, pagination
+from campshub.core.http.bodies import read_json
 from campshub.core.http.marks import Mark
 from campshub.core.http.messages import MOST_ERRORS, told
 from campshub.core.http.problems import FieldError, Invalid, MalformedBody, UnsupportedMediaType
@@ -21,6 +22,8 @@ from campshub.core.http.serialise import Serialiser, serialiser
 from campshub.core.observe import metrics
 
 READING = frozenset({"GET", "HEAD"})
+_PLAIN = frozenset({"", "identity"})
+_ASCII = "".join(map(chr, range(128)))
 
 
 class Unmarked(Exception):
@@ -105,6 +108,9 @@ class Handler:
         page = _load(self.page_schema, paging, errors) if self.page_schema else None
         if errors:
             raise Invalid.of(errors)
+        usual = self.mark.default_sort(filters)
+        if page is not None and page["sort"] == usual and not usual.startswith("-"):
+            page["sort"] = ""  # as if it were left out, so that both share cursors and cached responses
         only = page.pop("fields") if page is not None else None
         return Arguments(filters, page, only)
 
@@ -124,8 +130,8 @@ class Handler:
     def body(self, request: Request) -> dict[str, Any]:
         """Parse the body.
 
-        :raises MalformedBody: it is not JSON.
-        :raises UnsupportedMediaType: it does not say that it is.
+        :raises MalformedBody: it is not JSON, or has a key twice.
+        :raises UnsupportedMediaType: it does not say that it is JSON, or is compressed.
         :raises Invalid: it does not fit the schema.
         """
         if self._body is None:
@@ -137,10 +143,11 @@ class Handler:
             raise MalformedBody("The body broke off, or was not sent as its headers say.") from error
         if request.mimetype != "application/json":
             raise UnsupportedMediaType
-        try:
-            given = orjson.loads(raw)
-        except orjson.JSONDecodeError as error:
-            raise MalformedBody(f"The body is not readable JSON: {error.msg} at {error.pos}.") from error
+        if request.headers.get("Content-Encoding", "identity").strip().lower() not in _PLAIN:
+            raise UnsupportedMediaType(
+                "Send the body without Content-Encoding.", headers={"Accept-Encoding": "identity"}
+            )
+        given = read_json(raw)
         errors: list[FieldError] = []
         loaded: dict[str, Any] = _load(self._body, given, errors)
         if errors:
@@ -149,24 +156,36 @@ class Handler:
 
 
 def _single(query_string: bytes) -> dict[str, str]:
-    """Read parameters that may each be given once.
+    """Read parameters, each given once, with a value, in UTF-8.
 
-    :raises Invalid: one is given twice.
+    :raises Invalid: one is not.
     """
-    pairs = MultiDict(parse_qsl(query_string.decode("latin-1"), keep_blank_values=True, errors="replace"))
-    twice = [
-        FieldError(f"/{name}", "repeated", "Given more than once.") for name in pairs if len(pairs.getlist(name)) > 1
-    ]
-    if twice:
-        raise Invalid.of(twice)
+    # What stands in the bytes unencoded becomes percent-encoded first; ``parse_qsl`` would read it as Latin-1.
+    pairs = MultiDict(parse_qsl(quote(query_string, safe=_ASCII), keep_blank_values=True, errors="surrogateescape"))
+    errors = []
+    for name, values in pairs.lists():
+        if any(_is_broken(text) for text in (name, *values)):
+            shown = name.encode(errors="replace").decode()
+            errors.append(FieldError(f"/{shown}", "encoding", "Must be percent-encoded UTF-8."))
+        elif len(values) > 1:
+            errors.append(FieldError(f"/{name}", "repeated", "Given more than once."))
+        elif not values[0]:
+            errors.append(FieldError(f"/{name}", "empty", "Must not be empty; leave the parameter out instead."))
+    if errors:
+        raise Invalid.of(errors[:MOST_ERRORS])
     return pairs.to_dict()
+
+
+def _is_broken(text: str) -> bool:
+    """Return whether a text comes from bytes that are not UTF-8."""
+    return not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _load(schema: Schema | None, given: Any, errors: list[FieldError]) -> Any:
     if schema is None:
         return {}
     if not isinstance(given, dict):
-        errors.append(FieldError("", "invalid", "Not an object."))
+        errors.append(FieldError("", "invalid", "Must be a JSON object."))
         return {}
     try:
         return schema.load(given)

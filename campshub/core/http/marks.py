@@ -16,6 +16,7 @@ from campshub.core.http.problems import Problem
 from campshub.core.security.permissions import Permission
 
 H = TypeVar("H", bound=Callable[..., Any])
+RELEVANCE = "relevance"
 MIB = 1024 * 1024
 LimitName = Literal["files", "login", "login_address", "refresh", "chat", "generation"]
 
@@ -87,6 +88,10 @@ class Mark:
     # The operation's id where the name of its resource does not give one (``naming``).
     operation: str | None = None
     deprecation: Deprecation | None = None
+
+    def default_sort(self, filters: Mapping[str, Any]) -> str:
+        """Return the order of a page for which none is given: of a search, where there is one, what fits best first."""
+        return RELEVANCE if RELEVANCE in self.sorts and filters.get("q") else self.sorts[0]
 
 
 def mark_of(handler: Any) -> Mark:

@@ -51,9 +51,10 @@ TAGS = (
     "security_events",
 )
 _KEY = "Two requests with the same key have one effect and one response. 1 to 255 visible ASCII characters."
-_IF_MATCH = "The ETag of the version that the change applies to; 412 where it has changed since."
+_IF_MATCH = "ETags of the versions that the change applies to; 412 where none is the present one."
 _IF_NONE_MATCH = "An ETag from an earlier response; 304 where it is still current."
-_IF_MATCH_PATTERN = r'^(W/)?"[0-9]{1,9}(-[0-9a-f]{12})?"$'
+_TAG = r'(W/)?"[0-9]{1,9}(-[0-9a-f]{12})?"'
+_IF_MATCH_PATTERN = rf"^{_TAG}(, {_TAG})*$"
 _KEY_SCHEMA = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\x21-\x7e]+$"}
 # Of required parameters in the query.
 _EXAMPLES: Mapping[str, Callable[[], str]] = {"on": fields.today, "token": lambda: "the-token-of-the-link"}

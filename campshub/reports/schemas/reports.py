@@ -13,7 +13,7 @@ from campshub.reports.models import FREQUENCIES, SHOWN_STATES
 
 KINDS = tuple(all_kinds())
 MOST_RECIPIENTS = 50
-_CLOCK = validate.Regexp(r"^([01][0-9]|2[0-3]):[0-5][0-9]$", error="Not a time such as 07:30.")
+_CLOCK = validate.Regexp(r"^([01][0-9]|2[0-3]):[0-5][0-9]$", error="Must be a time from 00:00 to 23:59, written HH:MM.")
 
 
 def _parameters() -> type[Schema]:

@@ -1,7 +1,6 @@
 """Reads of workout logs: found by the locator, read by month."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -143,13 +142,12 @@ def list_logs(
     student_id: UUID | None = None,
     exercise_id: UUID | None = None,
 ) -> Page:
-    """List logs by their date, the latest first unless asked otherwise; of the last 400 days unless asked otherwise."""
+    """List logs by their date; of the last 400 days unless other dates are given."""
     today = principal.today(now)
     to = to or today + timedelta(days=DAYS_AHEAD)
     from_ = from_ or to - timedelta(days=DAYS_BACK + DAYS_AHEAD)
-    newest_first = page if page.sort else replace(page, descending=True)
-    asked = _listed(principal, page=newest_first, first=from_, last=to, student_id=student_id, exercise_id=exercise_id)
-    found = newest_first.read(session, asked)
+    asked = _listed(principal, page=page, first=from_, last=to, student_id=student_id, exercise_id=exercise_id)
+    found = page.read(session, asked)
     return Page([_header(row) for row in found.rows], found.next_cursor)
 
 

@@ -41,7 +41,7 @@ class WorkoutLogs(Resource):
     @needs(Permission.WORKOUTS_READ)
     @cached(tags=("workouts", "exercises", "groups", "enrolments", "students"))
     @workout_logs.query(schemas.WorkoutLogFilter)
-    @workout_logs.answers_page(schemas.LogHeaderOut, sorts=("date",))
+    @workout_logs.answers_page(schemas.LogHeaderOut, sorts=("-date",))
     def get(self, *, page: Any, **filters: Any) -> Any:
         """List logs without their sets, the latest first."""
         return queries.list_logs(self.session, self.principal, now=self.now, page=page, **filters)
@@ -155,7 +155,7 @@ class StudentWorkouts(Resource):
     @needs(Permission.WORKOUTS_READ)
     @cached(tags=("workouts", "exercises", "groups", "enrolments", "students"))
     @student_workouts.query(schemas.PeriodFilter)
-    @student_workouts.answers_page(schemas.LogHeaderOut, sorts=("date",), raises=(NotFound,))
+    @student_workouts.answers_page(schemas.LogHeaderOut, sorts=("-date",), raises=(NotFound,))
     def get(self, student_id: UUID, *, page: Any, **period: Any) -> Any:
         """List a student's logs, the latest first."""
         return queries.list_student_logs(

@@ -23,7 +23,9 @@ MOST_RIR = 10
 class Weight(fields.Text):
     """A weight as a person writes it, kept to the digit: up to 9999.999, as text or as a number."""
 
-    default_error_messages = {"invalid": "Not a weight: up to four digits, and three after the point."}  # noqa: RUF012 - marshmallow's own form
+    default_error_messages = {  # noqa: RUF012 - marshmallow's own form
+        "invalid": "Must be a weight from 0 to 9999.999, with at most three digits after the point."
+    }
 
     def __init__(self, **options: Any) -> None:
         told = {"pattern": WEIGHT_PATTERN, **options.pop("metadata", {})}
@@ -42,7 +44,8 @@ class Halves(fields.Real):
     """A number in steps of a half."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(metadata={"multipleOf": 1 / _HALVES, **options.pop("metadata", {})}, **options)
+        stated = {"multipleOf": 1 / _HALVES, **options.pop("metadata", {})}
+        super().__init__(step=" in steps of 0.5", metadata=stated, **options)
 
     def _validated(self, value: Any) -> Any:
         number = super()._validated(value)
