@@ -38,7 +38,7 @@ def test_pages_go_from_the_latest_on_and_neither_overlap_nor_leave_out(api, stud
         address = f"{LOGS}?limit=2&sort={sort}" if sort else f"{LOGS}?limit=2"
         while address:
             page = api.get(address)
-            assert len(page.asked) == 1
+            assert len(page.asked) == (0 if sort == "-date" else 1)  # the usual order, which is cached by then
             seen += page.json["items"]
             address = page.headers["Link"].partition(">")[0][1:] if page.json["has_more"] else None
         assert len(seen) == 7

@@ -37,7 +37,7 @@ def _has_each_colon(raw: bytes, given: Any) -> bool:
 
 
 def _require_keys_once(raw: bytes) -> None:
-    """Read a body again, ten times slower, with a look at each key.
+    """Read a body again, more slowly, with a look at each key.
 
     :raises MalformedBody: an object has a key twice.
     """
