@@ -4,7 +4,18 @@ import uuid
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, UniqueConstraint, func, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from campshub.core.db.base import (
@@ -181,6 +192,8 @@ class SignInAttempt(Base):
     failures: Mapped[int]
     last_at: Mapped[datetime] = mapped_column(index=True)
     held_until: Mapped[datetime | None]
+    # When each attempt in flight began.
+    pending: Mapped[list[datetime]] = mapped_column(ARRAY(DateTime(timezone=True)), server_default=text("'{}'"))
 
 
 class OwnRole(ClientMade, TenantBase):
@@ -232,10 +245,20 @@ class Invitation(TenantBase):
         CheckConstraint(f"role = '{CUSTOM}' OR role_id IS NULL", name="own_role"),
         tenant_index("role_id"),
         CheckConstraint("(accepted_at IS NULL) = (user_id IS NULL)", name="accepted_by"),
+        CheckConstraint("letters > 0", name="letters"),
+        # One of an address is open; whether it has expired only the clock says.
+        tenant_index(
+            "email_key",
+            name="uq_invitations_open",
+            unique=True,
+            postgresql_where=text("accepted_at IS NULL AND revoked_at IS NULL"),
+        ),
+        tenant_index("email_key"),
     )
     __person__: ClassVar[str] = "user_id"
 
     email: Mapped[str] = mapped_column(info=PERSONAL)
+    email_key: Mapped[str] = mapped_column(info=PERSONAL)  # as it is compared: Unicode-folded
     role: Mapped[str]
     role_id: Mapped[uuid.UUID | None]
     invited_by: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"), index=True)
@@ -244,6 +267,9 @@ class Invitation(TenantBase):
     accepted_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
     user_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id"), index=True)
+    # How many e-mails with a link the address was sent, those of the invitations before included, and the last one.
+    letters: Mapped[int] = mapped_column(default=1, server_default="1")
+    sent_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
     @property
     def status(self) -> str:

@@ -1,12 +1,18 @@
 """Wrong passwords make an account wait, longer each time; nobody can tell from it which accounts there are."""
 
+import contextlib
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pyotp
 import pytest
 
+from campshub.accounts.service import attempts
 from campshub.app import create_app
 from campshub.core.db.base import new_id
 from campshub.core.jobs import running
+from campshub.core.security.passwords import Busy
 from campshub.core.security.permissions import Role
 from tests.conftest import PASSWORD, Client, close, new_place, settings_of
 
@@ -108,12 +114,110 @@ def test_known_and_unknown_accounts_take_the_same_statements(strict, address):
     assert shapes(address) == shapes("nobody@example.org")
 
 
-def test_fifty_guesses_at_once_are_not_more_than_fifty_in_a_row(strict, address, ask):
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(lambda _: tried(strict, address), range(AT_ONCE)))
+@pytest.fixture
+def checked(monkeypatch):
+    """Count the passwords that could have opened an account."""
+    found = []
+    begin = attempts.begin
 
-    held = ask("SELECT failures FROM sign_in_attempts WHERE held_until > now() ORDER BY failures")
-    assert held == [(AFTER,), (20,)]  # the account's, and its address's
+    def counting(*given):
+        attempt = begin(*given)
+        if not attempt.is_held:
+            found.append(attempt)
+        return attempt
+
+    monkeypatch.setattr(attempts, "begin", counting)
+    return found
+
+
+def at_once(app, passwords, emails):
+    with ThreadPoolExecutor(len(passwords)) as pool:
+        return list(pool.map(lambda given: tried(app, *given), zip(emails, passwords, strict=True)))
+
+
+def test_of_fifty_guesses_at_once_no_more_are_checked_than_may_fail(strict, address, ask, checked):
+    answers = at_once(strict, ["not it"] * AT_ONCE, [address] * AT_ONCE)
+
+    assert {answer.status for answer in answers} <= {401, 429}
+    assert len(checked) == AFTER
+    (longest,) = ask("SELECT max(failures) FROM sign_in_attempts WHERE held_until > now() AND pending = '{}'")
+    assert longest[0] >= AFTER
+    assert tried(strict, address, PASSWORD).status == 401
+    ask(PASS)
+    ask("UPDATE sign_in_attempts SET held_until = NULL WHERE failures <> 5 RETURNING 1")  # the address's
+    answers = at_once(strict, ["not it"] * AT_ONCE, [address] * AT_ONCE)
+    assert len(checked) == AFTER + 1  # once a delay is over there is one more guess
+
+
+def slow(app, monkeypatch):
+    """Let a check take long enough that those that are begun together are in flight together."""
+    passwords = app.extensions["campshub"].passwords
+    check, together = passwords.check, threading.Barrier(AFTER, timeout=5)
+
+    def waiting(*given):
+        with contextlib.suppress(threading.BrokenBarrierError):
+            together.wait()
+        return check(*given)
+
+    monkeypatch.setattr(passwords, "check", waiting)
+
+
+def test_six_devices_that_sign_in_at_once_are_never_called_wrong(strict, address, ask, monkeypatch):
+    slow(strict, monkeypatch)
+
+    answers = at_once(strict, [PASSWORD] * 6, [address] * 6)
+
+    assert {answer.status for answer in answers} <= {200, 429}
+    assert [answer.status for answer in answers].count(200) >= AFTER
+    for answer in answers:
+        if answer.status == 429:
+            assert (answer.problem["code"], answer.headers["Retry-After"]) == ("too_many_at_once", "1")
+    assert ask("SELECT max(failures), max(cardinality(pending)), max(held_until) FROM sign_in_attempts") == [
+        (0, 0, None)
+    ]
+    assert ask("SELECT count(*) FROM security_events WHERE kind IN ('sign_in_failed', 'sign_in_locked')") == [(0,)]
+    assert tried(strict, address, PASSWORD).status == 200
+
+
+def test_a_school_that_signs_in_at_once_behind_one_address_is_never_called_wrong(strict, place, ask):
+    emails = [place.someone(Role.TRAINER).get("/api/me/").json["email"] for _ in range(30)]
+
+    answers = at_once(strict, [PASSWORD] * 30, emails)
+
+    assert {answer.status for answer in answers} <= {200, 429}
+    assert ask("SELECT max(failures), max(cardinality(pending)) FROM sign_in_attempts") == [(0, 0)]
+
+
+def test_attempts_in_flight_leave_no_place_until_they_end_or_are_a_minute_old(strict, address, ask):
+    tried(strict, address)
+    in_flight = "UPDATE sign_in_attempts SET failures = 1, pending = ARRAY(SELECT now() - INTERVAL '{} s' FROM"
+    for age, status in ((5, 429), (61, 200)):
+        ask(f"{in_flight.format(age)} generate_series(2, {AFTER})) WHERE failures < 20 RETURNING 1")
+        assert tried(strict, address, PASSWORD).status == status
+
+
+def test_what_is_no_answer_to_the_password_counts_for_nothing(strict, address, ask, monkeypatch):
+    def busy(*_):
+        raise Busy
+
+    with monkeypatch.context() as patched:
+        patched.setattr(strict.extensions["campshub"].passwords, "check", busy)
+        assert {tried(strict, address, PASSWORD).status for _ in range(AFTER + 1)} == {503}
+    assert ask("SELECT max(failures), max(cardinality(pending)) FROM sign_in_attempts") == [(0, 0)]
+
+    secret = enrol(strict, address)
+    assert {tried(strict, address, PASSWORD).problem["code"] for _ in range(AFTER + 2)} == {"otp_required"}
+    body = {"email": address, "password": PASSWORD, "otp": pyotp.TOTP(secret).at(time.time() + 30)}
+    assert Client(strict).post(TOKEN, body).status == 200
+
+
+def enrol(app, email):
+    """Give a user a second factor; return its secret."""
+    token = Client(app).made(TOKEN, {"email": email, "password": PASSWORD})["access_token"]
+    user = Client(app, {"Authorization": f"Bearer {token}"})
+    secret = user.made("/api/auth/mfa/totp/", None)["secret"]
+    user.made("/api/auth/mfa/totp/confirm/", {"otp": pyotp.TOTP(secret).now()})
+    return secret
 
 
 def test_the_owner_is_told_once_and_only_if_there_is_one(strict, address):

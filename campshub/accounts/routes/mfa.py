@@ -5,6 +5,7 @@ from typing import Any
 from campshub.accounts.routes.signing_in import auth
 from campshub.accounts.schemas import mfa as schemas
 from campshub.accounts.service import mfa as service
+from campshub.accounts.service.attempts import TooManyAtOnce
 from campshub.core.http.marks import limited, named, needs, secret
 from campshub.core.http.resource import Resource
 from campshub.core.security.passwords import Busy
@@ -77,7 +78,7 @@ class StepUp(Resource):
     @limited("login")
     @secret
     @auth.body(schemas.StepUpIn)
-    @auth.answers(None, raises=(service.OtpRequired, service.BadOtp, Busy))
+    @auth.answers(None, raises=(service.OtpRequired, service.BadOtp, TooManyAtOnce, Busy))
     def post(self, **given: Any) -> None:
         """Show one's password once more, so that this session may do what is dangerous for a while."""
         service.step_up(self.session, self.platform, self.principal, **given, now=self.now)

@@ -6,6 +6,7 @@ from campshub.accounts.routes.signing_in import account, auth, client
 from campshub.accounts.schemas import passwords as schemas
 from campshub.accounts.schemas.signing_in import RefreshOut
 from campshub.accounts.service import passwords as service
+from campshub.accounts.service.attempts import TooManyAtOnce
 from campshub.accounts.service.mfa import BadOtp, OtpRequired
 from campshub.core.http.marks import limited, named, needs, public, secret
 from campshub.core.http.resource import Resource
@@ -21,7 +22,7 @@ class Password(Resource):
     @named("changePassword")
     @secret
     @auth.body(schemas.PasswordIn)
-    @auth.answers(RefreshOut, raises=(OtpRequired, BadOtp, Busy))
+    @auth.answers(RefreshOut, raises=(OtpRequired, BadOtp, TooManyAtOnce, Busy))
     def post(self, **given: Any) -> dict[str, Any]:
         """Change one's own password: the other sessions end, and this one goes on with the tokens that come back."""
         return service.change(self.session, self.platform, self.principal, **given, client=client(), now=self.now)

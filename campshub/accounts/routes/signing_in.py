@@ -5,13 +5,14 @@ from typing import Any
 
 from flask import request
 
-from campshub.accounts.queries.signing_in import email_key
 from campshub.accounts.schemas import signing_in as schemas
 from campshub.accounts.service import sessions
 from campshub.accounts.service import signing_in as service
+from campshub.accounts.service.attempts import TooManyAtOnce
 from campshub.accounts.service.mfa import BadOtp, OtpRequired
 from campshub.core.http.marks import limited, named, public, secret
 from campshub.core.http.resource import Blueprint, Resource
+from campshub.core.normalization import email_key
 from campshub.core.security.passwords import Busy
 
 auth = Blueprint("auth", __name__, url_prefix="/api/auth", description="Signing in.")
@@ -37,7 +38,10 @@ class Token(Resource):
     @limited("login", by=account)
     @secret
     @auth.body(schemas.TokenIn)
-    @auth.answers(schemas.TokenOut, raises=(service.BadCredentials, OtpRequired, BadOtp, sessions.NoMembership, Busy))
+    @auth.answers(
+        schemas.TokenOut,
+        raises=(service.BadCredentials, OtpRequired, BadOtp, sessions.NoMembership, TooManyAtOnce, Busy),
+    )
     def post(self, **given: Any) -> dict[str, Any]:
         """Sign in with e-mail address and password."""
         return service.sign_in(self.session, self.platform, **given, client=client(), now=self.now)

@@ -1,99 +1,187 @@
 """Attempts to sign in: counted by account and by address in the database, and held up longer and longer.
 
-An account that does not exist is counted like one that does, by a keyed hash of its e-mail address. Nobody is locked
-out for good: a held account waits, at most for the longest delay, and a reset by e-mail ends the wait.
+An attempt in flight takes one of the places that are left before its account or address is held; one for which there is
+none waits a moment, and is then answered 429. So however many come at once, no more guesses are checked than may fail,
+and a right password is not refused because others are being checked. An account that does not exist is counted like
+one that does, by a keyed hash of its e-mail address. No account is locked for good: a held one waits, at most for the
+longest delay, and a reset by e-mail ends the wait.
 """
 
+import time
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
 
-from campshub.accounts.queries.signing_in import email_key
 from campshub.core.addresses import customer
 from campshub.core.db.base import PLATFORM_ID, AnyRow
 from campshub.core.db.session import Session
 from campshub.core.db.work import record_apart, unit_of_work
+from campshub.core.http.problems import RateLimited
 from campshub.core.jobs.outbox import enqueue
+from campshub.core.normalization import email_key
 from campshub.core.observe import metrics
 from campshub.core.platform import Platform
 from campshub.core.security.events import Kind
 
-_BEGIN = text(
-    "SELECT * FROM begin_sign_in(:email_key, :account, :account_allowed, :place, :place_allowed, :first_s, :longest_s)"
-)
+# How long an attempt waits for a place, one pause after the other.
+_PAUSES_S = (0.1, 0.2, 0.4)
+_BEGIN = text("SELECT * FROM begin_sign_in(:email_key, :account, :account_allowed, :place, :place_allowed)")
+_RELEASE = text("SELECT release_sign_in(:account, :place)")
 _END = text("SELECT end_sign_in(:account, :place, :user_id, :upgraded)")
+_FAIL = text(
+    "SELECT fail_sign_in(:account, :account_allowed, :place, :place_allowed, :first_s, :longest_s) AS failures"
+)
 _FAILED = text("SELECT sign_in_failed(:user_id, :kind, :at, :address, :trace_id)")
 
 
+class TooManyAtOnce(RateLimited):
+    """Too many sign-ins to this account, or from this address, are in progress; try again in a moment."""
+
+    code = "too_many_at_once"
+
+    def __post_init__(self) -> None:
+        """Say when to come back."""
+        super().__post_init__()
+        self.headers.setdefault("Retry-After", "1")
+
+
+class _Outcome(StrEnum):
+    RELEASED = "released"
+    FAILED = "failed"
+    SUCCEEDED = "succeeded"
+
+
+@dataclass(eq=False)
+class Attempt:
+    """One attempt in flight, and what is known of its account; without another outcome it counts for nothing."""
+
+    session: Session
+    platform: Platform
+    email: str
+    known: AnyRow
+    outcome: _Outcome = field(default=_Outcome.RELEASED, init=False)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the account or the address has to wait, so that even a right password is refused."""
+        return bool(self.known.account_is_held or self.known.place_is_held)
+
+    def fail(self) -> None:
+        """Count the attempt as failed, even if this unit of work is rolled back."""
+        self.outcome = _Outcome.FAILED
+
+    def succeed_separately(self) -> None:
+        """Count the attempt as genuine, even if this unit of work is rolled back."""
+        self.outcome = _Outcome.SUCCEEDED
+
+    def succeed(self, *, upgraded: str | None) -> None:
+        """Count the attempt as genuine with this unit of work; store the hash that replaces an outdated one."""
+        self.session.unit.apart.remove(self.settle)
+        self._end(self.session, upgraded)
+
+    def settle(self, apart: Session) -> None:
+        """Give the place back, with what became of the attempt."""
+        if self.outcome is _Outcome.FAILED:
+            self._count_failure(apart)
+        elif self.outcome is _Outcome.SUCCEEDED:
+            self._end(apart, None)
+        else:
+            apart.execute(_RELEASE, self._keys())
+
+    def _end(self, session: Session, upgraded: str | None) -> None:
+        session.execute(_END, {**self._keys(), "user_id": self.known.user_id, "upgraded": upgraded})
+
+    def _count_failure(self, apart: Session) -> None:
+        """Count and record a failure; the one from which on the account is held is reported to its owner.
+
+        For an account that does not exist it takes the same steps.
+        """
+        settings = self.platform.settings
+        given = {
+            **self._keys(),
+            **_allowed(self.platform),
+            "first_s": settings.lockout_first_s,
+            "longest_s": settings.lockout_longest_s,
+        }
+        failures = apart.execute(_FAIL, given).scalar_one()
+        is_first_lockout = failures == settings.lockout_account_after
+        _record(
+            apart, self.session, self.known.user_id, Kind.SIGN_IN_LOCKED if is_first_lockout else Kind.SIGN_IN_FAILED
+        )
+        if is_first_lockout:
+            owe(apart, self.platform, "accounts.tell_of_lockout", self.email)
+
+    def _keys(self) -> dict[str, bytes | None]:
+        """Return under which keys the attempt has a place: a held one has given none."""
+        account, place = account_key(self.platform, self.email), _place(self.session, self.platform)
+        return {
+            "account": None if self.known.account_is_held else account,
+            "place": None if self.known.place_is_held else place,
+        }
+
+
 def account_key(platform: Platform, email: str) -> bytes:
-    """Return what stands for an account where attempts are counted."""
+    """Return what identifies an account where attempts are counted."""
     return platform.tokens.opaque.keyed("account", email_key(email))
 
 
-def begin(session: Session, platform: Platform, email: str) -> AnyRow:
-    """Count an attempt, whatever becomes of it; return what is known of the account, and whether it is held.
+def begin(session: Session, platform: Platform, email: str) -> Attempt:
+    """Take a place for an attempt; return it with what is known of the account.
 
-    It is committed by itself, and the connection let go: what follows takes long, and may be rolled back.
+    It is committed separately, and the connection released: what follows takes long, and may be rolled back.
+
+    :raises TooManyAtOnce: so many attempts are in flight that this one might be a guess too many.
     """
-    settings = platform.settings
     session.let_go()
+    known = _take_place(session, platform, email)
+    for pause_s in _PAUSES_S:
+        if not known.is_full:
+            break
+        time.sleep(pause_s)
+        known = _take_place(session, platform, email)
+    if known.is_full:
+        raise TooManyAtOnce
+    attempt = Attempt(session, platform, email, known)
+    record_apart(session, attempt.settle)
+    return attempt
+
+
+def _take_place(session: Session, platform: Platform, email: str) -> AnyRow:
+    given = {
+        "email_key": email_key(email),
+        "account": account_key(platform, email),
+        "place": _place(session, platform),
+        **_allowed(platform),
+    }
     with unit_of_work(like=session.unit) as apart:
-        known: AnyRow = apart.execute(
-            _BEGIN,
-            {
-                "email_key": email_key(email),
-                "account": account_key(platform, email),
-                "account_allowed": settings.lockout_account_after,
-                "place": _place(session, platform),
-                "place_allowed": settings.lockout_address_after,
-                "first_s": settings.lockout_first_s,
-                "longest_s": settings.lockout_longest_s,
-            },
-        ).one()
+        known: AnyRow = apart.execute(_BEGIN, given).one()
     return known
-
-
-def succeeded(session: Session, platform: Platform, email: str, known: AnyRow, *, upgraded: str | None) -> None:
-    """Take the count back; keep the hash that replaces an outdated one."""
-    session.execute(
-        _END,
-        {
-            "account": account_key(platform, email),
-            "place": _place(session, platform),
-            "user_id": known.user_id,
-            "upgraded": upgraded,
-        },
-    )
-
-
-def failed(session: Session, platform: Platform, email: str, known: AnyRow) -> None:
-    """Record that an attempt failed; the owner is told when it is the one from which on the account is held.
-
-    For an account that does not exist it takes the same steps.
-    """
-    is_first_lockout = not known.is_held and known.failures == platform.settings.lockout_account_after
-    kind = Kind.SIGN_IN_LOCKED if is_first_lockout else Kind.SIGN_IN_FAILED
-    note_failure(session, known.user_id, kind)
-    if is_first_lockout:
-        record_apart(session, lambda apart: owe(apart, platform, "accounts.tell_of_lockout", email))
 
 
 def note_failure(session: Session, user_id: UUID | None, kind: Kind) -> None:
     """Record a refused sign-in in each organization of the user, else in the platform's; it outlives the refusal."""
+    record_apart(session, lambda apart: _record(apart, session, user_id, kind))
+
+
+def _record(apart: Session, session: Session, user_id: UUID | None, kind: Kind) -> None:
     unit = session.unit
     metrics.security_events.labels(kind.value).inc()
     given = {"user_id": user_id, "kind": kind.value, "at": unit.now, "address": unit.address, "trace_id": unit.trace_id}
-
-    def record(apart: Session) -> None:
-        apart.execute(_FAILED, given)
-
-    record_apart(session, record)
+    apart.execute(_FAILED, given)
 
 
 def owe(session: Session, platform: Platform, job: str, email: str) -> None:
-    """Owe an e-mail to an address of which nobody knows yet whether it is a user's; it is kept sealed."""
+    """Enqueue an e-mail to an address that may or may not be a user's; it is stored encrypted."""
     session.enter(PLATFORM_ID)
     enqueue(session, job, email=platform.ring.seal(email.encode(), context=job))
+
+
+def _allowed(platform: Platform) -> dict[str, Any]:
+    settings = platform.settings
+    return {"account_allowed": settings.lockout_account_after, "place_allowed": settings.lockout_address_after}
 
 
 def _place(session: Session, platform: Platform) -> bytes:

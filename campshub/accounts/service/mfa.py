@@ -90,9 +90,8 @@ def require_second(session: Session, platform: Platform, *, user_id: UUID, otp: 
         return has
     if otp is None:
         raise OtpRequired
-    given = otp.replace(" ", "").replace("-", "")
-    is_good = _use_step(session, platform, user_id, has.sealed_secret, given, now) if given.isdecimal() else False
-    if not is_good and not session.scalar(_USE_RECOVERY, {"user_id": user_id, "hash": _kept(platform, given)}):
+    is_good = _use_step(session, platform, user_id, has.sealed_secret, otp, now) if otp.isdecimal() else False
+    if not is_good and not session.scalar(_USE_RECOVERY, {"user_id": user_id, "hash": _kept(platform, otp)}):
         raise BadOtp
     return has
 
@@ -102,20 +101,21 @@ def step_up(
 ) -> None:
     """Let the present session do what is dangerous, for a while.
 
+    :raises TooManyAtOnce: too many attempts are in flight.
     :raises Invalid: the password is wrong.
     :raises BadOtp: the code is wrong, or has been used.
     """
     email = session.execute(_CREDENTIALS, {"user_id": principal.user_id}).one().email
-    known = attempts.begin(session, platform, email)
-    if not platform.passwords.check(password, known.password_hash) or known.is_held:
-        attempts.failed(session, platform, email, known)
+    attempt = attempts.begin(session, platform, email)
+    if not platform.passwords.check(password, attempt.known.password_hash) or attempt.is_held:
+        attempt.fail()
         raise Invalid.at("/password", "wrong", "Not your password.")
     try:
         require_second(session, platform, user_id=principal.user_id, otp=otp, now=now)
     except BadOtp:
-        attempts.failed(session, platform, email, known)
+        attempt.fail()
         raise
-    attempts.succeeded(session, platform, email, known, upgraded=None)
+    attempt.succeed(upgraded=None)
     present = queries.lock_session(session, principal.organization_id, principal.session_id)
     if present is not None:
         present.authenticated_at = now
@@ -213,7 +213,7 @@ def _new_codes(session: Session, platform: Platform, user_id: UUID) -> list[str]
 
 
 def _kept(platform: Platform, code: str) -> bytes:
-    return platform.tokens.opaque.keyed("recovery", code.upper())
+    return platform.tokens.opaque.keyed("recovery", code)
 
 
 def _place(user_id: UUID) -> str:

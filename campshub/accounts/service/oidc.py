@@ -181,16 +181,16 @@ def _require_second(session: Session, platform: Platform, known: AnyRow, *, otp:
     """
     if otp is None:
         raise mfa.OtpRequired
-    counted = attempts.begin(session, platform, known.email)
-    if counted.is_held:
-        attempts.failed(session, platform, known.email, counted)
+    attempt = attempts.begin(session, platform, known.email)
+    if attempt.is_held:
+        attempt.fail()
         raise mfa.BadOtp
     try:
         mfa.require_second(session, platform, user_id=known.user_id, otp=otp, now=now)
     except mfa.BadOtp:
-        attempts.failed(session, platform, known.email, counted)
+        attempt.fail()
         raise
-    attempts.succeeded(session, platform, known.email, counted, upgraded=None)
+    attempt.succeed(upgraded=None)
 
 
 def _is_first(session: Session, shown: Shown) -> bool:

@@ -7,12 +7,13 @@ from uuid import UUID
 from sqlalchemy import select, text
 
 from campshub.accounts.models import PasswordReset, User
-from campshub.accounts.queries.signing_in import email_key, memberships_of
+from campshub.accounts.queries.signing_in import memberships_of
 from campshub.accounts.service import attempts, mfa, sessions
 from campshub.core.db.base import PLATFORM_ID, AnyRow
 from campshub.core.db.session import Session
 from campshub.core.http.problems import Invalid, Problem
 from campshub.core.jobs.outbox import enqueue
+from campshub.core.normalization import email_key
 from campshub.core.platform import Platform
 from campshub.core.security import events
 from campshub.core.security.events import Kind
@@ -48,21 +49,22 @@ def change(
     """Change the signed-in user's password; return the present session's next tokens. The others end.
 
     :raises Invalid: the present one is wrong, or the new one no good.
+    :raises TooManyAtOnce: too many attempts are in flight.
     :raises OtpRequired: the user has a second factor, and no code came with it.
     :raises BadOtp: the code is wrong, or has been used.
     """
     email = session.execute(_CREDENTIALS, {"user_id": principal.user_id}).one().email
     least = least_length(memberships_of(session, principal.user_id))
     platform.passwords.require_good(new_password, least=least, email=email, pointer="/new_password")
-    known = attempts.begin(session, platform, email)
-    genuine = platform.passwords.check(present_password, known.password_hash)
-    if known.is_held or not genuine:
-        attempts.failed(session, platform, email, known)
+    attempt = attempts.begin(session, platform, email)
+    genuine = platform.passwords.check(present_password, attempt.known.password_hash)
+    if attempt.is_held or not genuine:
+        attempt.fail()
         raise Invalid.at("/present_password", "wrong", "Not your present password.")
     try:
         mfa.require_second(session, platform, user_id=principal.user_id, otp=otp, now=now)
     except mfa.BadOtp:
-        attempts.failed(session, platform, email, known)
+        attempt.fail()
         raise
     session.let_go()  # the hash takes long
     hashed = platform.passwords.hash(new_password)

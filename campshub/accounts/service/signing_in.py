@@ -6,10 +6,10 @@ from uuid import UUID
 
 from campshub.accounts.queries import signing_in as queries
 from campshub.accounts.service import attempts, mfa, sessions
+from campshub.accounts.service.attempts import Attempt
 from campshub.accounts.service.sessions import NoMembership
 from campshub.core.db.base import AnyRow
 from campshub.core.db.session import Session
-from campshub.core.db.work import record_apart
 from campshub.core.http.problems import Unauthenticated
 from campshub.core.platform import Platform
 
@@ -34,20 +34,22 @@ def sign_in(
     """Check a password and open a session in an organization: the one named, else the one last used.
 
     :raises BadCredentials: the address or the password is wrong, or the user disabled; which, is not told.
-    :raises OtpRequired: the user has a second factor, and no code came with it; it counts as a try.
+    :raises TooManyAtOnce: too many attempts are in flight.
+    :raises OtpRequired: the user has a second factor, and no code came with it; it counts neither way.
     :raises BadOtp: the code is wrong, or has been used.
     :raises NoMembership: the user does not belong to the organization named, or to any.
     """
-    known = _require_password(session, platform, email, password)
+    attempt = _require_password(session, platform, email, password)
+    known = attempt.known
     organizations = queries.memberships_of(session, known.user_id)
     chosen = next((o for o in organizations if organization_id in (None, o.organization_id)), None)
     if chosen is None:
-        record_apart(session, lambda apart: attempts.succeeded(apart, platform, email, known, upgraded=None))
+        attempt.succeed_separately()
         raise NoMembership
     upgraded = _hash_anew(session, platform, password, known.password_hash)
     session.enter(chosen.organization_id, known.user_id)
-    has = _require_second(session, platform, email, known, otp=otp, now=now)
-    attempts.succeeded(session, platform, email, known, upgraded=upgraded)
+    has = _require_second(session, platform, attempt, otp=otp, now=now)
+    attempt.succeed(upgraded=upgraded)
     opened = sessions.open_session(
         session,
         platform,
@@ -60,13 +62,13 @@ def sign_in(
     return {**opened, "organizations": organizations}
 
 
-def _require_password(session: Session, platform: Platform, email: str, password: str) -> AnyRow:
-    known = attempts.begin(session, platform, email)
-    genuine = platform.passwords.check(password, known.password_hash)
-    if known.is_held or not genuine or known.status != "active":
-        attempts.failed(session, platform, email, known)
+def _require_password(session: Session, platform: Platform, email: str, password: str) -> Attempt:
+    attempt = attempts.begin(session, platform, email)
+    genuine = platform.passwords.check(password, attempt.known.password_hash)
+    if attempt.is_held or not genuine or attempt.known.status != "active":
+        attempt.fail()
         raise BadCredentials
-    return known
+    return attempt
 
 
 def _hash_anew(session: Session, platform: Platform, password: str, kept: str) -> str | None:
@@ -78,10 +80,10 @@ def _hash_anew(session: Session, platform: Platform, password: str, kept: str) -
 
 
 def _require_second(
-    session: Session, platform: Platform, email: str, known: AnyRow, *, otp: str | None, now: datetime
+    session: Session, platform: Platform, attempt: Attempt, *, otp: str | None, now: datetime
 ) -> AnyRow:
     try:
-        return mfa.require_second(session, platform, user_id=known.user_id, otp=otp, now=now)
+        return mfa.require_second(session, platform, user_id=attempt.known.user_id, otp=otp, now=now)
     except mfa.BadOtp:
-        attempts.failed(session, platform, email, known)
+        attempt.fail()
         raise
