@@ -33,10 +33,10 @@ def test_an_organization_and_its_admin_are_created_and_can_sign_in(app, flask):
     [
         (("organizations", "create", "--name", "X", "--time-zone", "Mars/Olympus"), "Mars/Olympus is not a time zone"),
         (
-            ("users", "create-admin", "--organization", str(uuid.uuid4()), "--email", "a@b.c"),
+            ("users", "create-admin", "--organization", str(uuid.uuid4()), "--email", "a@example.org"),
             "There is no organization",
         ),
-        (("users", "create-admin", "--organization", "nobody", "--email", "a@b.c"), "is not a valid UUID"),
+        (("users", "create-admin", "--organization", "nobody", "--email", "a@example.org"), "is not a valid UUID"),
         (("partitions", "ensure", "--table", "students"), "students is not partitioned; these are:"),
         (("demo", "seed", "--students", "0"), "not in the range"),
     ],
@@ -87,7 +87,7 @@ def test_a_user_is_signed_out_everywhere(app, flask, signed_in):
 
 def test_a_short_password_is_refused(flask, place):
     result = flask(
-        *("users", "create-admin", "--organization", str(place.id), "--email", "a@b.c", "--password", "short")
+        *("users", "create-admin", "--organization", str(place.id), "--email", "a@example.org", "--password", "short")
     )
 
     assert result.exit_code == 1

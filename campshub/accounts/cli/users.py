@@ -14,7 +14,7 @@ from campshub.accounts.service import passwords, sessions
 from campshub.core.db.base import AnyRow
 from campshub.core.db.work import unit_of_work
 from campshub.core.http.problems import Invalid, Problem
-from campshub.core.ops.options import json_option, organization_option, say
+from campshub.core.ops.options import email_option, json_option, organization_option, say
 from campshub.core.platform import Platform
 from campshub.core.security.passwords import SHORTEST
 from campshub.core.security.permissions import Role
@@ -24,7 +24,7 @@ users = AppGroup("users", help="The people who can sign in.")
 
 @users.command("create-admin")
 @organization_option
-@click.option("--email", required=True)
+@email_option
 @click.option("--name", default="Admin", show_default=True)
 @click.option("--password", prompt=True, hide_input=True, confirmation_prompt=True)
 @click.option("--superadmin", is_flag=True, help="For the platform's own people.")
@@ -63,7 +63,7 @@ def create_admin(
 
 
 @users.command("reset-password")
-@click.option("--email", required=True)
+@email_option
 @click.option("--password", prompt=True, hide_input=True, confirmation_prompt=True)
 @json_option
 def reset_password(*, email: str, password: str, as_json: bool) -> None:
@@ -84,7 +84,7 @@ def reset_password(*, email: str, password: str, as_json: bool) -> None:
 
 
 @users.command("sign-out")
-@click.option("--email", required=True)
+@email_option
 @json_option
 def sign_out(*, email: str, as_json: bool) -> None:
     """End all sessions of a user, in every organization.

@@ -6,17 +6,13 @@ from sqlalchemy import text
 
 from campshub.core.db.base import AnyRow
 from campshub.core.db.session import Session
+from campshub.core.normalization import email_key
 
 _CREDENTIALS = text("SELECT * FROM credentials_of(:email_key)")
 _ORGANIZATIONS = text("SELECT organizations_of(:user_id)")
 _OF_IDENTITY = text("SELECT * FROM identity_user(:issuer, :subject, :email_key)")
 _IDENTITIES = text("SELECT * FROM identities_of(:user_id)")
 _MEMBERSHIPS = text("SELECT * FROM memberships_of(:user_id)")
-
-
-def email_key(email: str) -> str:
-    """Return an e-mail address as it is compared."""
-    return email.strip().casefold()
 
 
 def credentials_of(session: Session, email: str) -> AnyRow | None:

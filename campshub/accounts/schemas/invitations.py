@@ -26,6 +26,7 @@ class InvitationOut(fields.Out):
     role_id = fields.Id(required=True, allow_none=True)
     status = fields.Text(required=True, one_of=("open", "accepted", "revoked", "expired"))
     created_at = fields.Instant(required=True)
+    sent_at = fields.Instant(required=True, metadata={"description": "The last e-mail; only its link works."})
     expires_at = fields.Instant(required=True)
     version = ma.Integer(required=True)
 
@@ -35,7 +36,7 @@ class AcceptIn(fields.In):
 
     example = fields.Example(token="the-token-of-the-email", name="Coach", password="wrong donkey charger")
 
-    token = fields.Text(required=True, most=500, least=1)
+    token = fields.Pasted(required=True, most=500, least=1)
     name = fields.Name(load_default=None)
     password = fields.Text(load_default=None, most=MOST_OF_A_PASSWORD, least=1)
 

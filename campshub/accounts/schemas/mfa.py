@@ -2,7 +2,7 @@
 
 from marshmallow import fields as ma
 
-from campshub.accounts.schemas.signing_in import MOST_OF_A_PASSWORD
+from campshub.accounts.schemas.signing_in import MOST_OF_A_PASSWORD, Otp
 from campshub.core.http import fields
 
 
@@ -28,7 +28,7 @@ class ConfirmIn(fields.In):
 
     example = fields.Example(otp="123456")
 
-    otp = fields.Text(required=True, most=100, least=1)
+    otp = Otp(required=True)
 
 
 class RecoveryCodesOut(fields.Out):
@@ -43,4 +43,4 @@ class StepUpIn(fields.In):
     example = fields.Example(password="correct horse battery")
 
     password = fields.Text(required=True, most=MOST_OF_A_PASSWORD, least=1)
-    otp = fields.Text(load_default=None, most=100, least=1)
+    otp = Otp(load_default=None)

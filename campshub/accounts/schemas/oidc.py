@@ -2,6 +2,7 @@
 
 from marshmallow import fields as ma
 
+from campshub.accounts.schemas.signing_in import Otp
 from campshub.core.http import fields
 from campshub.core.security.oidc import LONGEST_TOKEN
 
@@ -22,7 +23,7 @@ class IdTokenIn(IdentityIn):
     example = fields.Example(id_token="eyJhbGciOiJSUzI1NiJ9.e30.c2lnbmF0dXJl")
 
     organization_id = fields.Id(load_default=None)
-    otp = fields.Text(load_default=None, most=100, least=1, metadata={"description": "A one-time or recovery code."})
+    otp = Otp(load_default=None)
 
 
 class IdentityOut(fields.Out):

@@ -1,6 +1,6 @@
 """Passwords: what comes in."""
 
-from campshub.accounts.schemas.signing_in import MOST_OF_A_PASSWORD
+from campshub.accounts.schemas.signing_in import MOST_OF_A_PASSWORD, Otp
 from campshub.core.http import fields
 
 
@@ -11,7 +11,7 @@ class PasswordIn(fields.In):
 
     present_password = fields.Text(required=True, most=MOST_OF_A_PASSWORD, least=1)
     new_password = fields.Text(required=True, most=MOST_OF_A_PASSWORD, least=1)
-    otp = fields.Text(load_default=None, most=32, least=1, metadata={"description": "Of whoever has a second factor."})
+    otp = Otp(load_default=None)
 
 
 class ForgotIn(fields.In):
@@ -27,5 +27,5 @@ class ResetIn(fields.In):
 
     example = fields.Example(token="the-token-of-the-email", new_password="wrong donkey charger")
 
-    token = fields.Text(required=True, most=500, least=1)
+    token = fields.Pasted(required=True, most=500, least=1)
     new_password = fields.Text(required=True, most=MOST_OF_A_PASSWORD, least=1)

@@ -1,12 +1,26 @@
 """Signing in: what comes in and goes out."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from marshmallow import fields as ma
 
 from campshub.core.http import fields
+from campshub.core.normalization import code_of
 from campshub.core.security.permissions import ROLE_NAMES
 
 # Nobody has one as long, but whoever sends it is answered like everyone whose password is wrong.
 MOST_OF_A_PASSWORD = 16_384
+
+
+class Otp(fields.Text):
+    """A one-time or recovery code as people type or paste it: blanks and dashes do not count, nor does the script."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(most=100, least=1, metadata={"description": "A one-time or recovery code."}, **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
+        return code_of(super()._deserialize(value, attr, data, **options))
 
 
 class TokenIn(fields.In):
@@ -17,7 +31,7 @@ class TokenIn(fields.In):
     email = fields.Email(required=True)
     password = fields.Text(required=True, most=MOST_OF_A_PASSWORD, least=1)
     organization_id = fields.Id(load_default=None)
-    otp = fields.Text(load_default=None, most=100, least=1, metadata={"description": "A one-time or recovery code."})
+    otp = Otp(load_default=None)
 
 
 class MembershipOut(fields.Out):
@@ -44,7 +58,7 @@ class RefreshIn(fields.In):
 
     example = fields.Example(refresh_token="the-refresh-token-of-the-last-response")
 
-    refresh_token = fields.Text(required=True, most=500, least=1)
+    refresh_token = fields.Pasted(required=True, most=500, least=1)
 
 
 class RefreshOut(fields.Out):

@@ -4,11 +4,10 @@ from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Select, and_, func, or_, select, text
+from sqlalchemy import Select, and_, or_, select, text
 
 from campshub.accounts.models import ApiKey, Invitation, Membership, User
 from campshub.accounts.queries import users as queries
-from campshub.accounts.queries.signing_in import email_key
 from campshub.accounts.service import giving
 from campshub.accounts.service.organizations import EmailTaken
 from campshub.accounts.service.sessions import end_all_here
@@ -17,6 +16,7 @@ from campshub.core.db.session import Session
 from campshub.core.db.work import new_person, tell, wrote
 from campshub.core.http.conditional import Versions, require_version
 from campshub.core.http.problems import Conflict, NotFound
+from campshub.core.normalization import clean_email, email_key
 from campshub.core.platform import Platform
 from campshub.core.security import audit, events
 from campshub.core.security.events import Kind
@@ -115,7 +115,7 @@ def change(
 
 def add_user(session: Session, *, email: str, name: str, hashed: str) -> tuple[UUID, bool]:
     """Return the one user of an address, and whether they were made just now, with this name and password."""
-    given = {"id": new_id(), "email": email.strip(), "email_key": email_key(email), "name": name}
+    given = {"id": new_id(), "email": clean_email(email), "email_key": email_key(email), "name": name}
     user_id, made = session.execute(_ADD, {**given, "hashed": hashed}).one()
     if made:
         wrote(session, User)
@@ -153,12 +153,12 @@ def _keys_of(membership: Membership) -> Select[ApiKey]:
 
 
 def _open_invitations_of(membership: Membership) -> Select[Invitation]:
-    email = select(func.lower(User.email)).where(User.id == membership.user_id).scalar_subquery()
+    key = select(User.email_key).where(User.id == membership.user_id).scalar_subquery()
     return select(Invitation).where(
         Invitation.organization_id == membership.organization_id,
         Invitation.accepted_at.is_(None),
         Invitation.revoked_at.is_(None),
-        or_(Invitation.invited_by == membership.user_id, func.lower(Invitation.email) == email),
+        or_(Invitation.invited_by == membership.user_id, Invitation.email_key == key),
     )
 
 

@@ -12,6 +12,7 @@ from zoneinfo import available_timezones
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validate
 
 from campshub.core.db.base import read_id
+from campshub.core.normalization import clean_email
 
 _WHOLE = re.compile(r"-?[0-9]{1,20}")  # int() would also take "1_000", " 1 " and other scripts' digits
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")  # ISO 8601 also writes weeks
@@ -19,6 +20,7 @@ INT_MAX = 2_147_483_647
 BIGINT_MAX = 9_007_199_254_740_991  # what JavaScript and JSON readers keep exactly
 SHORT = 200
 LONG = 4_000
+LONGEST_EMAIL = 254
 EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 
@@ -168,16 +170,29 @@ class TimeZone(Text):
 
 
 class Email(fields.Email):
-    """An e-mail address."""
+    """An e-mail address; blanks around it do not count, and it loads composed (NFC)."""
+
+    default_error_messages = {  # noqa: RUF012 - marshmallow's own form
+        "invalid": "Must be an e-mail address, such as asha@example.org."
+    }
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(validate=[validate.Length(max=254)], **options)
+        super().__init__(validate=[validate.Length(max=LONGEST_EMAIL)], **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
         text = super()._deserialize(value, attr, data, **options)
         if "\x00" in text:
             raise self.make_error("invalid")
-        return text
+        if len(text) > LONGEST_EMAIL:  # with its blanks, as the document says
+            raise ValidationError(f"Longer than maximum length {LONGEST_EMAIL}.")
+        return clean_email(text)
+
+
+class Pasted(Text):
+    """A secret that is copied from an e-mail or an app; blanks around it do not count."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
+        return super()._deserialize(value, attr, data, **options).strip()
 
 
 class Whole(fields.Integer):

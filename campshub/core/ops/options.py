@@ -3,10 +3,24 @@
 from typing import Any
 
 import click
+from marshmallow import ValidationError
 
+from campshub.core.http.fields import Email
 from campshub.core.http.serialise import write
 
+_EMAIL = Email(required=True)
+
+
+def _email(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    try:
+        return str(_EMAIL.deserialize(value))
+    except ValidationError as error:
+        raise click.BadParameter(" ".join(map(str, error.messages))) from error
+
+
 organization_option = click.option("--organization", "organization_id", required=True, type=click.UUID)
+# The address in the form in which the API stores it.
+email_option = click.option("--email", required=True, callback=_email)
 json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 

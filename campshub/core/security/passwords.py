@@ -18,6 +18,7 @@ import bcrypt
 from campshub.config import Settings
 from campshub.core.http.problems import Invalid, Unavailable
 from campshub.core.loop import off_the_loop
+from campshub.core.normalization import email_key
 from campshub.core.security.breached import BreachedList
 
 LONGEST_BYTES = 1024
@@ -70,7 +71,7 @@ class Passwords:
 
         :raises Invalid: it is one of these.
         """
-        folded, address = password.casefold(), email.strip().casefold()
+        folded, address = password.casefold(), email_key(email)
         if len(password) < least:
             raise Invalid.at(pointer, "too_short", f"At least {least} characters.")
         if len(password.encode()) > LONGEST_BYTES:

@@ -1,0 +1,133 @@
+"""E-mail addresses and codes are taken as people type and paste them, in the same way everywhere."""
+
+import json
+import time
+
+import pyotp
+import pytest
+
+from campshub.core.db.base import new_id
+from campshub.core.security.permissions import Role
+from tests.conftest import PASSWORD, Client
+
+TOTP = "/api/auth/mfa/totp/"
+NEW = "wrong donkey charger"
+
+
+@pytest.fixture
+def jose(api):
+    """A user whose address was stored composed."""
+    address = f"Jos\u00e9.{new_id().hex}@Example.org"
+    api.made("/api/users/", {"email": address, "name": "José", "role": "trainer", "password": NEW})
+    return address
+
+
+def spellings(address):
+    decomposed = address.replace("\u00e9", "e\u0301")
+    return [address, f" {address}", f"{address} ", f"\t{address.lower()}\n", address.upper(), decomposed,
+            f"\u00a0{decomposed.upper()}\u3000"]  # fmt: skip
+
+
+def test_an_address_signs_in_however_it_is_written(anyone, jose):
+    for email in spellings(jose):
+        answer = anyone.post("/api/auth/token/", {"email": email, "password": NEW})
+        assert answer.status == 200, ascii(email)
+
+
+def test_an_address_is_one_user_and_one_reset_however_it_is_written(api, anyone, jose, sql):
+    for email in spellings(jose):
+        body = {"email": email, "name": "José", "role": "trainer", "password": NEW}
+        assert api.post("/api/users/", body).problem["code"] == "email_taken", ascii(email)
+        assert anyone.post("/api/auth/password/forgot/", {"email": email}).status == 202, ascii(email)
+
+
+def test_an_address_is_stored_without_blanks_and_composed(api):
+    written = f"  jose\u0301-{new_id().hex}@example.org\u00a0"
+    stored = written.strip().replace("e\u0301", "\u00e9")
+    student = {"code": new_id().hex, "given_name": "A", "family_name": "B", "email": written}
+    contact = {"name": "Mother", "email": written}
+
+    made = api.made("/api/students/", {**student, "guardians": [contact], "emergency_contacts": [contact]})
+    invited = api.made("/api/invitations/", {"email": written, "role": "client"})
+    user = api.made("/api/users/", {"email": written, "name": "J", "role": "client", "password": NEW})
+
+    found = [one["email"] for one in (made, *made["guardians"], *made["emergency_contacts"], invited, user)]
+    assert found == [stored] * 5
+    assert api.patch(f"/api/students/{made['id']}/", {"email": f" {stored} "}).json["version"] == made["version"]
+
+
+def test_the_commands_take_an_address_as_the_api_does(app, place, jose):
+    def flask(*words):
+        return app.test_cli_runner().invoke(args=words, input=f"{PASSWORD}\n{PASSWORD}\n")
+
+    for email in spellings(jose):
+        assert flask("users", "sign-out", "--email", email).exit_code == 0, ascii(email)
+    written = f" New.{new_id().hex}@Example.org "
+    made = flask("users", "create-admin", "--organization", str(place.id), "--email", written, "--json")
+    assert json.loads(made.output.splitlines()[-1])["email"] == written.strip()
+    for wrong in ("no address", "a@b@c.org", ""):
+        refused = flask("users", "create-admin", "--organization", str(place.id), "--email", wrong)
+        assert refused.exit_code == 2
+        assert "Must be an e-mail address" in refused.output
+
+
+def written(code):
+    """Return a code as people type and paste it."""
+    half = len(code) // 2
+    arabic = "".join(chr(0x0660 + int(digit)) for digit in code) if code.isdecimal() else code
+    wide = "".join(chr(ord(letter) + 0xFEE0) for letter in code)
+    between = (" ", "-", "\u2013", "\u2212", "\u00a0")
+    parted = [f"{code[:half]}{one}{code[half:]}" for one in between]
+    return [*parted, f" {code}\u200b\n", arabic, wide]
+
+
+@pytest.fixture
+def enrolled(app, place, sql):
+    """A user with a second factor: their client, address, a maker of codes, and recovery codes."""
+    who = place.signed_in(place.the(Role.ADMIN))
+    totp = pyotp.TOTP(who.made(TOTP, None)["secret"])
+
+    def again():
+        sql("UPDATE totp_secrets SET last_step = 0 WHERE user_id = %s RETURNING 1", who.user_id)
+        return totp.generate_otp(int(time.time()) // 30)
+
+    confirmed = who.made(f"{TOTP}confirm/", {"otp": f"{again()[:3]} {again()[3:]}"})
+    return who, who.get("/api/me/").json["email"], again, confirmed["recovery_codes"]
+
+
+@pytest.mark.parametrize("way", range(8))
+def test_a_code_confirms_however_it_is_written(place, sql, way):
+    who = place.signed_in(place.someone(Role.TRAINER))
+    code = pyotp.TOTP(who.made(TOTP, None)["secret"]).now()
+
+    assert who.post(f"{TOTP}confirm/", {"otp": written(code)[way]}).status == 200
+
+
+def test_a_code_is_taken_at_every_place_however_it_is_written(anyone, enrolled):
+    who, email, again, _ = enrolled
+    for way in range(8):
+        body = {"email": email, "password": PASSWORD, "otp": written(again())[way]}
+        assert anyone.post("/api/auth/token/", body).status == 200, way
+        step_up = {"password": PASSWORD, "otp": written(again())[way]}
+        assert who.post("/api/auth/step-up/", step_up).status == 204, way
+    change = {"present_password": PASSWORD, "new_password": NEW, "otp": written(again())[0]}
+    assert who.post("/api/auth/password/", change).status == 200
+
+
+def test_a_recovery_code_is_taken_however_it_is_written(anyone, enrolled):
+    _, email, _, codes = enrolled
+    ways = [*written(codes[0].replace("-", ""))[:6], codes[1].lower(), codes[2].replace("-", " ")]
+    seven = [codes[number] for number in range(3, 9)]
+    for code, way in zip(seven, range(6), strict=True):
+        body = {"email": email, "password": PASSWORD, "otp": written(code.replace("-", "").lower())[way]}
+        assert anyone.post("/api/auth/token/", body).status == 200, way
+    for code in ways[6:]:
+        assert anyone.post("/api/auth/token/", {"email": email, "password": PASSWORD, "otp": code}).status == 200
+
+
+def test_what_is_no_code_is_refused_like_a_wrong_one(anyone, enrolled):
+    _, email, _, _ = enrolled
+    for otp, status in ((" ", 422), ("-", 422), ("x", 401), ("000000000000", 401)):
+        answer = anyone.post("/api/auth/token/", {"email": email, "password": PASSWORD, "otp": otp})
+        assert answer.status == status, otp
+    assert Client(anyone.app).post("/api/auth/token/", {"email": email, "password": PASSWORD}).status == 401
