@@ -116,7 +116,8 @@ BUDGETS = {
     "POST /api/groups/": 3,  # and it is read, with its trainers
     f"POST {GROUP}enrolments/": 4,  # the group is locked, so that its last place is given once; the student looked up
     f"POST {GROUP}undelete/": 4,
-    "POST /api/invitations/": 2,
+    "POST /api/invitations/": 4,  # the address is locked, and its earlier invitation read
+    "POST /api/invitations/<uuid:invitation_id>/resend/": 3,
     "POST /api/invitations/accept/": 10,  # as for a new user, and twice what is invited
     "POST /api/reports/": 5,
     "POST /api/report-schedules/": 3,  # and who of the recipients belongs, with how many there are

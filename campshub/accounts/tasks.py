@@ -20,6 +20,7 @@ from campshub.core.db.work import unit_of_work
 from campshub.core.jobs.kinds import HOUR_S, Queue, Run, outward_job
 from campshub.core.jobs.schedule import Daily, scheduled
 from campshub.core.platform import Platform
+from campshub.core.security.opaque import hash_of
 
 ERASED_AT_ONCE = 5_000
 
@@ -64,14 +65,16 @@ def tell_of_new_password(run: Run, *, user_id: str) -> None:
 
 
 @outward_job("accounts.invite")
-def invite(run: Run, *, invitation_id: str) -> None:
-    """Send an invitation, if it is still open."""
+def invite(run: Run, *, invitation_id: str, letter: int = 0) -> None:
+    """Send an invitation, if it is still open and this is its latest e-mail."""
     with unit_of_work(system=True, organization_id=run.organization_id) as session:
         invited = session.get(Invitation, (run.organization_id, UUID(invitation_id)))
         organization = session.get(Organization, run.organization_id)
     if invited is None or organization is None or invited.accepted_at or invited.revoked_at:
         return
-    token = invitations.token_of(run.platform, run.organization_id, invited.id)
+    token = invitations.token_of(run.platform, run.organization_id, invited.id, letter=letter)
+    if invited.token_hash != hash_of(token):  # it has been sent again since
+        return
     link = f"{run.platform.settings.public_url}/invitation#token={token}"
     run.platform.mailer.send(
         letters.invitation(

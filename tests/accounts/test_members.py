@@ -155,14 +155,15 @@ def test_only_superadmins_make_and_change_superadmins(api, place):
 
 
 @pytest.fixture
-def invite(app, api, place):
+def invite(app, api, place, sql):
     """Invite someone; answer the invitation and its token."""
 
     def inviting(**given):
         made = api.made("/api/invitations/", {"email": f"{new_id().hex}@example.org", "role": "trainer", **given})
         from uuid import UUID  # noqa: PLC0415
 
-        return made, invitations.token_of(app.extensions["campshub"], place.id, UUID(made["id"]))
+        ((letter,),) = sql("SELECT letters FROM invitations WHERE id = %s", made["id"])
+        return made, invitations.token_of(app.extensions["campshub"], place.id, UUID(made["id"]), letter=letter)
 
     return inviting
 

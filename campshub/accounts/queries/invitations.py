@@ -2,13 +2,14 @@
 
 from uuid import UUID
 
-from sqlalchemy import case, func, select
+from sqlalchemy import case, func, select, text
 
 from campshub.accounts.models import Invitation, Organization
 from campshub.core.db.session import Session
 from campshub.core.http.pagination import Page, PageRequest
 from campshub.core.security.principal import Principal, visible_to
 
+_LOCK_ADDRESS = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 _STATUS = case(
     (Invitation.accepted_at.is_not(None), "accepted"),
     (Invitation.revoked_at.is_not(None), "revoked"),
@@ -26,6 +27,7 @@ def list_invitations(session: Session, principal: Principal, *, page: PageReques
         Invitation.role_id,
         _STATUS.label("status"),
         Invitation.created_at,
+        Invitation.sent_at,
         Invitation.expires_at,
         Invitation.version,
     )
@@ -47,6 +49,18 @@ def lock_invitation(session: Session, organization_id: UUID, invitation_id: UUID
         .where(Invitation.organization_id == organization_id, Invitation.id == invitation_id)
         .with_for_update()
         .execution_options(populate_existing=True)
+    ).one_or_none()
+
+
+def lock_address(session: Session, organization_id: UUID, email_key: str) -> Invitation | None:
+    """Keep others from inviting an address; return its open invitation, else its latest one, locked."""
+    session.execute(_LOCK_ADDRESS, {"name": f"invitation:{organization_id}:{email_key}"})
+    return session.scalars(
+        select(Invitation)
+        .where(Invitation.organization_id == organization_id, Invitation.email_key == email_key)
+        .order_by(Invitation.accepted_at.is_(None).desc(), Invitation.revoked_at.is_(None).desc(), Invitation.id.desc())
+        .limit(1)
+        .with_for_update()
     ).one_or_none()
 
 

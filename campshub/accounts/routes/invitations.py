@@ -33,9 +33,9 @@ class Invitations(Resource):
 
     @needs(Permission.USERS_WRITE)
     @invitations.body(schemas.InvitationIn)
-    @invitations.answers(schemas.InvitationOut, status=201, raises=(RoleNotYours,))
+    @invitations.answers(schemas.InvitationOut, status=201, raises=(RoleNotYours, service.TooManyLetters))
     def post(self, **given: Any) -> Any:
-        """Invite whoever has an e-mail address; the letter holds the token that accepts."""
+        """Invite an e-mail address, in place of its open invitation; the e-mail holds the token that accepts."""
         return service.invite(self.session, self.platform, self.principal, **given, now=self.now)
 
 
@@ -48,6 +48,19 @@ class OneInvitation(Resource):
     def delete(self, invitation_id: UUID) -> None:
         """Take an invitation back."""
         service.revoke(self.session, self.principal, invitation_id=invitation_id, now=self.now)
+
+
+@invitations.route("/<uuid:invitation_id>/resend/")
+class ResendInvitation(Resource):
+    """Sending an invitation again."""
+
+    @needs(Permission.USERS_WRITE)
+    @invitations.answers(
+        schemas.InvitationOut, raises=(NotFound, RoleNotYours, service.InvitationClosed, service.TooManyLetters)
+    )
+    def post(self, invitation_id: UUID) -> Any:
+        """Send an invitation again: with a new link for seven days; the links before do not work any more."""
+        return service.resend(self.session, self.platform, self.principal, invitation_id=invitation_id, now=self.now)
 
 
 @invitations.route("/accept/")

@@ -1,5 +1,6 @@
 """Invitations: sent by e-mail, accepted once by whoever has the address."""
 
+import math
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -15,14 +16,31 @@ from campshub.core.db.base import new_id
 from campshub.core.db.session import Session
 from campshub.core.db.work import wrote
 from campshub.core.http.call import OrganizationSuspended
-from campshub.core.http.problems import Invalid, NotFound
+from campshub.core.http.problems import Conflict, Invalid, NotFound, RateLimited
 from campshub.core.jobs.outbox import enqueue
+from campshub.core.normalization import clean_email, email_key
 from campshub.core.platform import Platform
 from campshub.core.security.opaque import NotOurs, hash_of
 from campshub.core.security.principal import Principal
 
 INVITATION = "chi"
 LASTS = timedelta(days=7)
+# So many e-mails with a link one address is sent at once; from then on one each day.
+LETTERS = 5
+_LETTER_EVERY = timedelta(days=1)
+_LETTER_BYTES = 4
+
+
+class InvitationClosed(Conflict):
+    """This invitation has been accepted or revoked; invite again."""
+
+    code = "invitation_closed"
+
+
+class TooManyLetters(RateLimited):
+    """This address was sent several invitations already; the next one can be sent a day after the last."""
+
+    code = "too_many_letters"
 
 
 def invite(
@@ -35,24 +53,45 @@ def invite(
     role: str | None = None,
     role_id: UUID | None = None,
 ) -> Invitation:
-    """Invite whoever has an address, and owe them a letter.
+    """Invite the owner of an address by e-mail; an open invitation of the same address is revoked.
 
-    :raises RoleNotYours: the role allows more than the principal's own.
+    :raises RoleNotYours: the role allows more than the principal's own, or that of the open invitation does.
+    :raises TooManyLetters: the address was sent too many e-mails lately.
     """
     role, role_id = giving.require_may_give(session, principal, role=role, role_id=role_id)
-    invitation_id = new_id()
-    token = token_of(platform, principal.organization_id, invitation_id)
+    letters = _replace_earlier(session, principal, email, now)
     invitation = Invitation(
-        id=invitation_id,
-        email=email.strip(),
+        id=new_id(),
+        email=clean_email(email),
+        email_key=email_key(email),
         role=role,
         role_id=role_id,
         invited_by=principal.user_id,
-        token_hash=hash_of(token),
-        expires_at=now + LASTS,
     )
+    _send(session, platform, principal, invitation, letters=letters, now=now)
     session.add(invitation)
-    enqueue(session, "accounts.invite", invitation_id=str(invitation_id))
+    return invitation
+
+
+def resend(
+    session: Session, platform: Platform, principal: Principal, *, invitation_id: UUID, now: datetime
+) -> Invitation:
+    """Send a new link for seven more days; the links before do not work any more.
+
+    :raises NotFound: there is no such invitation.
+    :raises InvitationClosed: it has been accepted or revoked.
+    :raises RoleNotYours: its role allows more than the principal's own.
+    :raises TooManyLetters: the address was sent too many e-mails lately.
+    """
+    invitation = queries.lock_invitation(session, principal.organization_id, invitation_id)
+    if invitation is None:
+        raise NotFound
+    if not _is_open(invitation):
+        raise InvitationClosed
+    giving.require_may_change(session, principal, invitation)
+    _require_room(invitation, now)
+    _send(session, platform, principal, invitation, letters=invitation.letters + 1, now=now)
+    session.flush()
     return invitation
 
 
@@ -62,7 +101,7 @@ def revoke(session: Session, principal: Principal, *, invitation_id: UUID, now: 
     :raises NotFound: there is none, or it has been accepted or taken back already.
     """
     invitation = queries.lock_invitation(session, principal.organization_id, invitation_id)
-    if invitation is None or invitation.accepted_at is not None or invitation.revoked_at is not None:
+    if invitation is None or not _is_open(invitation):
         raise NotFound
     giving.require_may_change(session, principal, invitation)
     invitation.revoked_at = now
@@ -96,17 +135,59 @@ def accept(
     return {"organization_id": named.organization_id, "user_id": user_id, "email": email, "role": invitation.role}
 
 
-def token_of(platform: Platform, organization_id: UUID, invitation_id: UUID) -> str:
-    """Return the token of an invitation; it is derived, so that a letter sent twice holds the same."""
-    return platform.tokens.opaque.write(INVITATION, organization_id, invitation_id)
+def token_of(platform: Platform, organization_id: UUID, invitation_id: UUID, *, letter: int = 1) -> str:
+    """Return the token in an invitation's e-mail of a number; it is derived, so that one sent twice holds the same.
+
+    Those from before invitations could be sent again have the number 0.
+    """
+    secret = letter.to_bytes(_LETTER_BYTES, "big") if letter else b""
+    return platform.tokens.opaque.write(INVITATION, organization_id, invitation_id, secret)
+
+
+def _replace_earlier(session: Session, principal: Principal, email: str, now: datetime) -> int:
+    """Revoke the open invitation of an address; return the number of the e-mail that replaces it.
+
+    The address is locked until the unit of work ends: of two who invite it at once, the second replaces the first.
+    """
+    earlier = queries.lock_address(session, principal.organization_id, email_key(email))
+    if earlier is None or now - earlier.sent_at >= _LETTER_EVERY:
+        letters = 1
+    else:
+        _require_room(earlier, now)
+        letters = earlier.letters + 1
+    if earlier is not None and _is_open(earlier):
+        if now < earlier.expires_at:
+            giving.require_may_change(session, principal, earlier)
+        earlier.revoked_at = now
+        session.flush()  # the index lets in one that is open
+    return letters
+
+
+def _require_room(invitation: Invitation, now: datetime) -> None:
+    free_at = invitation.sent_at + _LETTER_EVERY
+    if invitation.letters >= LETTERS and now < free_at:
+        raise TooManyLetters(headers={"Retry-After": str(math.ceil((free_at - now).total_seconds()))})
+
+
+def _send(
+    session: Session, platform: Platform, principal: Principal, invitation: Invitation, *, letters: int, now: datetime
+) -> None:
+    """Give an invitation a new token for seven days, and enqueue the e-mail that holds it."""
+    token = token_of(platform, principal.organization_id, invitation.id, letter=letters)
+    invitation.letters, invitation.sent_at = letters, now
+    invitation.token_hash, invitation.expires_at = hash_of(token), now + LASTS
+    enqueue(session, "accounts.invite", invitation_id=str(invitation.id), letter=letters)
+
+
+def _is_open(invitation: Invitation) -> bool:
+    return invitation.accepted_at is None and invitation.revoked_at is None
 
 
 def _require_open(invitation: Invitation | None, token: str, now: datetime) -> Invitation:
     is_open = (
         invitation is not None
         and invitation.token_hash == hash_of(token)
-        and invitation.accepted_at is None
-        and invitation.revoked_at is None
+        and _is_open(invitation)
         and now < invitation.expires_at
     )
     if invitation is None or not is_open:
