@@ -1,7 +1,7 @@
 """Attempts to sign in that are in flight take places, and count as failed only when they have failed.
 
-Revision ID: 0025
-Revises: 0024
+Revision ID: 0027
+Revises: 0026
 """
 
 import sqlalchemy as sa
@@ -9,8 +9,8 @@ from alembic import op
 from migrations import ddl
 from sqlalchemy.dialects import postgresql as pg
 
-revision = "0025"
-down_revision = "0024"
+revision = "0027"
+down_revision = "0026"
 branch_labels = None
 depends_on = None
 
