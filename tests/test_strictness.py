@@ -280,7 +280,7 @@ def test_roles_are_named_by_ids_in_their_canonical_form(admin, seeds):
 
 @pytest.mark.parametrize("raw", [
     b'{"a": 1, "a": 1}', b'{"a": {"b": 1, "b": 2}}', b'{"a": [1, {"b": 1, "b": 2}]}', b'{"a": 1, "\\u0061": 2}',
-    b'{"a\\u003a": ":", "a:": 2}', b'{"x": "\\u003a\\u003a", "a": 1, "a": 2}', b'{"": 1, "": 2}',
+    b'{"a\\u003a": ":", "a:": 2}', b'{"x": "\\u003a", "a": 1, "a": 2}', b'{"": 1, "": 2}',
     b'{"a":' * 300 + b'{"b": 1, "b": 2}' + b"}" * 300,
 ])  # fmt: skip
 def test_a_key_twice_is_refused_by_every_operation(admin, takers, seeds, raw):
