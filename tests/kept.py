@@ -39,7 +39,7 @@ def addresses_of(operation: Operation, ids: dict[str, str]) -> Iterator[str]:
         yield from (f"{address}?{needed}&{urlencode({given.data_key or name: v})}" for v in values(name, given, ids))
     for sort in mark.sorts if mark.is_page else ():
         found = "&q=quokka" if sort == "relevance" else ""
-        yield from (f"{address}?{needed}&limit=1&sort={way}{sort}{found}" for way in ("", "-"))
+        yield from (f"{address}?{needed}&limit=1&sort={way}{sort.removeprefix('-')}{found}" for way in ("", "-"))
 
 
 def values(name: str, given: Any, ids: dict[str, str]) -> list[str]:

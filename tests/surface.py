@@ -30,6 +30,7 @@ BY_NAME = {
 BY_SCHEMA: dict[str, dict[str, Any]] = {
     "UserIn": {"role": "client"},  # only superadmins make superadmins
     "InvitationIn": {"role": "client"},
+    "MePatch": {"name": None},
     "ApiKeyIn": {"kind": "key", "permissions": ["students:read"], "scope": "all"},
     "ReportIn": {"kind": "attendance_records"},  # it takes a group as well as a student
     "ReportScheduleIn": {"kind": "attendance_records"},

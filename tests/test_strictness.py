@@ -1,5 +1,6 @@
 """What a client gets slightly wrong is refused in the same way everywhere, and the message names the rule."""
 
+import copy
 import gzip
 import json
 import time
@@ -47,7 +48,7 @@ def details(answer) -> list[str]:
 
 
 def with_value(operation, seeds, path, value) -> bytes:
-    body = body_for(operation.handler.mark.body, seeds.id_for)
+    body = copy.deepcopy(body_for(operation.handler.mark.body, seeds.id_for))
     put(body, path, value)
     return json.dumps(body).encode()
 

@@ -8,6 +8,7 @@ from campshub.accounts.routes.signing_in import auth, client
 from campshub.accounts.schemas import oidc as schemas
 from campshub.accounts.schemas.signing_in import TokenOut
 from campshub.accounts.service import oidc as service
+from campshub.accounts.service.attempts import TooManyAtOnce
 from campshub.accounts.service.mfa import BadOtp, OtpRequired, StepUpRequired
 from campshub.accounts.service.sessions import NoMembership
 from campshub.core.http.marks import limited, named, needs, public, secret
@@ -27,7 +28,10 @@ class IdToken(Resource):
     @limited("login_address")
     @secret
     @auth.body(schemas.IdTokenIn)
-    @auth.answers(TokenOut, raises=(BadIdToken, OtpRequired, BadOtp, NoMembership, service.IdentityTaken, IssuerAway))
+    @auth.answers(
+        TokenOut,
+        raises=(BadIdToken, OtpRequired, BadOtp, NoMembership, service.IdentityTaken, TooManyAtOnce, IssuerAway),
+    )
     def post(self, **given: Any) -> dict[str, Any]:
         """Exchange an ID token of a configured issuer, once, for tokens of ours."""
         return service.sign_in(self.session, self.platform, **given, client=client(), now=self.now)

@@ -227,9 +227,7 @@ def _problem_schema(name: str, status: int, codes: Sequence[str], spec: APISpec)
     described = f"A problem with status {status}; `code` is one of those listed."
     made = {"description": described, "allOf": [{"$ref": "#/components/schemas/Problem"}, code]}
     if spec.components.schemas.setdefault(name, made) != made:
-        raise ValueError(
-            f"{name} has other codes than {', '.join(codes)}: give them other names in _TRAITS"
-        )
+        raise ValueError(f"{name} has other codes than {', '.join(codes)}: give them other names in _TRAITS")
     return {"$ref": f"#/components/schemas/{name}"}
 
 
