@@ -231,6 +231,16 @@ def test_whoever_belongs_keeps_their_role_and_no_letter_brings_back_who_was_disa
     assert api.get(f"/api/users/{trainer.user_id}/").json["status"] == "disabled"
 
 
+def test_a_change_of_nothing_revokes_no_invitation(api, anyone, invite, place):
+    trainer = place.the(Role.TRAINER)
+    made, _ = invite(email=trainer.get("/api/me/").json["email"], role="admin")
+
+    assert api.patch(f"/api/users/{trainer.user_id}/", {}).status == 200
+
+    listed = {one["id"]: one["status"] for one in api.get("/api/invitations/?limit=200").json["items"]}
+    assert listed[made["id"]] == "open"
+
+
 def test_what_was_promised_ends_with_another_role_and_with_whoever_promised_it(api, anyone, invite, place):
     admin, trainer = place.someone(Role.ADMIN), place.the(Role.TRAINER)
     _, spare = invite(email=trainer.get("/api/me/").json["email"], role="admin")
