@@ -108,7 +108,7 @@ BUDGETS = {
     "POST /api/auth/mfa/totp/": 3,
     "POST /api/auth/mfa/totp/confirm/": 6,
     "POST /api/auth/step-up/": 6,
-    "POST /api/auth/password/": 11,  # the second factor, too
+    "POST /api/auth/password/": 12,  # the second factor, too; and the place of the attempt is given back
     "POST /api/auth/password/forgot/": 2,  # the platform as tenant, and what is owed
     "POST /api/auth/password/reset/": 7,
     "POST /api/exercises/": 2,
