@@ -187,13 +187,8 @@ def enrol(
     :raises AlreadyEnrolled: the student is in the group on some of these days.
     """
     group = lock(session, principal, Group, group_id, Group.deleted_at.is_(None))
-    values = {
-        "group_id": group_id,
-        "student_id": student_id,
-        "begins_on": begins_on,
-        "ends_on": ends_on,
-        "status": status,
-    }
+    days = {"begins_on": begins_on, "ends_on": ends_on}
+    values = {"group_id": group_id, "student_id": student_id, "status": status, **days}
     print_ = fingerprint(values)
     present = retried(session, principal, Enrolment, id, print_)
     if present is not None:
