@@ -5,7 +5,7 @@ from psycopg import sql
 from devstack import keys, processes
 from devstack.errors import StackError
 from devstack.place import REPOSITORY
-from devstack.postgres import Primary
+from devstack.postgres import CTYPE, Primary
 
 BOOTSTRAP = REPOSITORY / "migrations" / "bootstrap.sql"
 
@@ -14,11 +14,14 @@ def create(primary: Primary, name: str, template: str | None = None) -> bool:
     """Make a database with the roles and extensions that it needs, and say whether it is new.
 
     :param template: another database of this server to copy; nobody may be connected to it.
+    :raises StackError: the database exists with another locale than the application requires.
     """
     with primary.place.lock("databases"):
         is_new = not exists(primary, name)
         if is_new:
-            _make(primary, name, template or "template0")
+            _make(primary, name, template)
+        else:
+            _require_locale(primary, name)
         bootstrap(primary, name)
     return is_new
 
@@ -51,11 +54,27 @@ def bootstrap(primary: Primary, name: str) -> None:
         raise StackError(f"migrations/bootstrap.sql failed: {done.stderr.strip()}")
 
 
-def _make(primary: Primary, name: str, template: str) -> None:
+def _require_locale(primary: Primary, name: str) -> None:
+    (ctype,) = primary.query("SELECT datctype FROM pg_database WHERE datname = %s", name)[0]
+    if ctype.lower().replace("-", "") != CTYPE.lower().replace("-", ""):
+        raise StackError(
+            f"the database {name} in {primary.place.directory} was made with LC_CTYPE {ctype}, not {CTYPE}: the search"
+            " would find no name beyond ASCII. `make clean` starts over with a new one; docs/operations.md says how to"
+            " keep the data"
+        )
+
+
+def _make(primary: Primary, name: str, template: str | None) -> None:
     with primary.connect() as connection:
         # A template's idle connections belong to pools; nothing of theirs is lost.
         connection.execute(
             "SELECT pg_terminate_backend(pid, 2000) FROM pg_stat_activity WHERE datname = %s", (template,)
         )
-        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+            sql.Identifier(name), sql.Identifier(template or "template0")
+        )
+        if template is None:  # an older server's own locale may be another
+            statement += sql.SQL(
+                " ENCODING 'UTF8' LOCALE_PROVIDER builtin BUILTIN_LOCALE {ctype} LC_CTYPE {ctype} LC_COLLATE 'C'"
+            ).format(ctype=CTYPE)
         connection.execute(statement)

@@ -22,6 +22,18 @@ from devstack.ports import LOOPBACK
 MAJOR = "18"
 CONNECT_TIMEOUT_S = 3
 
+# The database's locale, which campshub.core.db.roles requires. pg_trgm takes the letters from LC_CTYPE, whatever the
+# provider is: with LC_CTYPE C it drops every letter beyond ASCII. Rows are ordered byte by byte on every machine.
+CTYPE = "C.UTF-8"
+LOCALE_OPTIONS = (
+    "--encoding=UTF8",
+    "--locale=C",
+    "--locale-provider=builtin",
+    f"--builtin-locale={CTYPE}",
+    f"--lc-ctype={CTYPE}",
+    "--lc-collate=C",
+)
+
 # For throw-away databases only: a power failure may then lose everything.
 NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
 
@@ -178,8 +190,7 @@ class Primary(Server):
         self.run(
             "initdb",
             *("--pgdata", str(unfinished), "--username", keys.SUPERUSER, "--pwfile", str(password)),
-            *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale-provider", "builtin"),
-            *("--builtin-locale", "C.UTF-8", "--locale", "C", "--no-sync", "--no-instructions"),
+            *("--auth", "scram-sha-256", "--no-sync", "--no-instructions", *LOCALE_OPTIONS),
         )
         password.unlink()
         # Renamed when it is whole: a folder of this name is never half made.

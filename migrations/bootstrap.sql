@@ -18,6 +18,19 @@ SET pg_stat_statements.track = 'none';
 SET password_encryption = 'scram-sha-256';
 SET client_min_messages = 'warning';  -- a second run need not say what exists
 
+-- The search takes letters from LC_CTYPE (pg_trgm does, whatever the locale provider is): with C it would find no name
+-- beyond ASCII. It cannot be changed later, so nothing is made in a database that has another.
+DO $$
+DECLARE
+    present pg_database;
+BEGIN
+    SELECT * INTO present FROM pg_database WHERE datname = current_database();
+    IF pg_encoding_to_char(present.encoding) <> 'UTF8' OR lower(replace(present.datctype, '-', '')) <> 'c.utf8' THEN
+        RAISE EXCEPTION 'the database % has the encoding % and LC_CTYPE %, not UTF8 and C.UTF-8 (docs/operations.md: '
+            'The locale)', present.datname, pg_encoding_to_char(present.encoding), present.datctype;
+    END IF;
+END $$;
+
 BEGIN;
 
 -- Two runs at once, in databases of their own, change the same rows of the shared catalogues, and one would fail with

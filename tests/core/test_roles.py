@@ -1,9 +1,14 @@
 import pytest
+import yaml
 from psycopg import sql as words
 
 from campshub.app import create_app
-from campshub.core.db.roles import AsynchronousCommit, UnboundRole
-from tests.conftest import settings_of
+from campshub.core.db.base import new_id
+from campshub.core.db.roles import AsynchronousCommit, UnboundRole, WrongLocale
+from devstack import databases
+from devstack.errors import StackError
+from devstack.postgres import LOCALE_OPTIONS
+from tests.conftest import ROOT, settings_of
 
 ROLES = {
     "a superuser": ("SUPERUSER", "SELECT"),
@@ -49,6 +54,58 @@ def test_the_start_stops_where_commits_are_answered_before_they_are_flushed(stac
 
     with pytest.raises(AsynchronousCommit, match="synchronous_commit"):
         create_app(settings_of(stack, scratch, postgres_replica_host=""))
+
+
+@pytest.fixture(params=["ENCODING 'UTF8' LC_CTYPE 'C'", "ENCODING 'LATIN1' LC_CTYPE 'C' LOCALE_PROVIDER libc"])
+def elsewhere(stack, request):
+    """A database whose locale knows the letters of ASCII alone."""
+    name = words.Identifier(f"elsewhere_{new_id().hex}")
+    with stack.primary.connect() as connection:
+        connection.execute(words.SQL("CREATE DATABASE {} TEMPLATE template0 " + request.param).format(name))
+        yield name.as_string().strip('"')
+        connection.execute(words.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+
+
+def test_the_start_stops_for_a_database_without_the_letters_of_all_scripts(stack, elsewhere):
+    given = settings_of(stack, elsewhere, postgres_port=stack.primary.port, postgres_replica_host="")
+
+    with pytest.raises(WrongLocale, match=f"POSTGRES_DB: the database {elsewhere} has .* LC_CTYPE C, not") as refusal:
+        create_app(given)
+
+    assert "\n" not in str(refusal.value)
+
+
+def test_nothing_is_made_in_a_database_without_the_letters_of_all_scripts(stack, elsewhere):
+    with pytest.raises(StackError, match=r"LC_CTYPE C, not C\.UTF-8.*make clean"):
+        stack.create_database(elsewhere)
+    with pytest.raises(StackError, match=r"bootstrap\.sql.*LC_CTYPE C, not UTF8 and C\.UTF-8"):
+        databases.bootstrap(stack.primary, elsewhere)
+
+
+def test_the_stack_has_trigrams_of_every_script_and_orders_by_code_points(sql):
+    assert sql("SELECT cardinality(show_trgm('খাতুন')) > 0, pg_encoding_to_char(encoding), datctype, datcollate"
+               " FROM pg_database WHERE datname = current_database()") == [(True, "UTF8", "C.UTF-8", "C")]  # fmt: skip
+
+
+def test_compose_makes_its_databases_as_the_local_stack_does():
+    compose = yaml.safe_load((ROOT / "docker-compose.high-performance.yml").read_text(encoding="utf-8"))
+    options = compose["services"]["postgres-primary"]["environment"]["POSTGRES_INITDB_ARGS"].split()
+
+    assert set(LOCALE_OPTIONS) <= set(options)
+
+
+def test_every_key_of_a_name_is_ordered_byte_by_byte(sql):
+    found = sql(
+        """
+        SELECT c.relname, a.attname, o.collname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+          JOIN pg_collation o ON o.oid = a.attcollation
+         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
+           AND a.attname IN ('sort_name', 'search_text')
+        """
+    )
+
+    assert {(table, column) for table, column, _ in found} >= {("users", "sort_name"), ("groups", "search_text")}
+    assert {collation for *_, collation in found} == {"C"}
 
 
 def test_the_start_goes_on_while_the_database_is_away_and_requests_are_told(stack, database):

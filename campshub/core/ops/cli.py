@@ -11,6 +11,7 @@ from flask.cli import with_appcontext
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from campshub.config import SettingsError
 from campshub.core.cache.connection import ANSWER_WITHIN_S
 from campshub.core.db import partitions as months
 from campshub.core.db.partitions.archives import Archives
@@ -58,7 +59,7 @@ def _check_databases() -> list[tuple[str, str | None]]:
                     text("SELECT rolsuper, rolbypassrls FROM pg_roles WHERE rolname = current_user")
                 ).one()
                 connection.execute(text("SELECT count(*) FROM organizations"))
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, SettingsError) as error:  # such as another locale than the product needs
             found.append((what, _first_line(error)))
             continue
         unsafe = name != "system" and (role.rolsuper or role.rolbypassrls)
