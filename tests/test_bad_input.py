@@ -9,8 +9,10 @@ import json
 import orjson
 import pytest
 from marshmallow import fields as ma
+from marshmallow import validate
 
 from campshub.core.db.base import new_id
+from campshub.core.http import fields
 from campshub.core.http.marks import MIB
 from campshub.core.http.rows import Rows
 from campshub.core.security.permissions import Role
@@ -136,6 +138,45 @@ def test_no_string_takes_what_the_database_cannot_keep(takers, admin, seeds):
     assert wrong == []
 
 
+UNSEEN = ["\u200b", "\u200c\u200d", "\u3164", "\u2800", "\u00ad", "\ufe0f", "\u0301"]
+NOT_ONE_LINE = ["a\x07b", "a\nb", "a\x7fb", "a\x85b", "a\u2028b", "\u202eb", "a\u202ab", "a\u2066b\u2069"]
+
+
+@pytest.mark.parametrize("value", [*UNSEEN, *NOT_ONE_LINE], ids=ascii)
+def test_no_name_takes_what_cannot_be_seen_or_is_not_one_line(takers, admin, seeds, value):
+    wrong, tried = [], 0
+    for operation in takers:
+        for path, body in poisoned(operation, seeds, value, fields.Name):
+            tried += 1
+            answer = admin.call(operation.method, operation.address(seeds.ids), body)
+            if not answered_well(answer):
+                wrong.append((operation.name, path, answer.status))
+
+    assert wrong == []
+    assert tried > 60
+
+
+# Texts of several lines, secrets, and what another rule reads whole.
+NO_NAMES = {
+    "note", "notes", "reason", "medical_note", "password", "present_password", "new_password", "admin_password", "otp",
+    "token", "refresh_token", "id_token", "nonce", "issuer", "local_time", "load", "body_weight", "mfa_roles", "email",
+    "admin_email", "currency", "time_zone", "country", "code", "key", "rest",
+}  # fmt: skip
+
+
+def test_each_text_of_a_body_is_a_name_or_says_here_that_it_is_none(takers):
+    texts = {
+        (operation.name, path[-1] if path[-1] != "[]" else path[-2])
+        for operation in takers
+        for path, field in fields_of(operation.handler.mark.body, ma.String)
+        if not isinstance(field, fields.Name)
+        and not any(isinstance(check, validate.OneOf) for check in field.validators)
+    }
+
+    assert {(name, field) for name, field in texts if field not in NO_NAMES} == set()
+    assert {field for _, field in texts} == NO_NAMES
+
+
 @pytest.mark.parametrize("value", [5, True, {}, [], "x" * 100_000])
 def test_no_string_takes_what_is_none_or_too_long(takers, admin, seeds, value):
     wrong = []
@@ -185,7 +226,7 @@ def _replaced(operation, seeds, kind, value):
 
 
 def test_text_of_every_plane_comes_back_as_it_was_sent(api):
-    text = "Zo\u00eb \U0001d504 \U0001f600 \u4e2d\u6587 \u05e2\u05d1 \u202ex \U0010fffd e\u0301 \u200d"
+    text = "Zo\u00eb \U0001d504 \U0001f600 \u4e2d\u6587 \u05e2\u05d1 \u200fx \U0010fffd e\u0301 \u200d"
     made = api.made(
         "/api/students/", {"code": "S", "given_name": text, "family_name": text, "tags": [text], "gender": text}
     )

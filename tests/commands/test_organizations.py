@@ -362,3 +362,10 @@ def test_rows_of_many_months_go(app, flask, closed, sql):
 def test_the_help_of_each_command_has_an_example(flask):
     for command in ("suspend", "resume", "close", "export", "erase-closed"):
         assert "Example: flask organizations" in flask(command, "--help").output
+
+
+def test_an_organization_has_a_name_that_can_be_seen(flask):
+    for name in ("\u200b", "Hill\u202eCamp", ""):
+        result = flask("create", "--name", name)
+        assert result.exit_code == 2, result.output
+        assert "Invalid value for '--name'" in result.output

@@ -15,14 +15,14 @@ from campshub.accounts.service import organizations as service
 from campshub.core.db.base import new_id
 from campshub.core.db.work import unit_of_work
 from campshub.core.http.problems import Problem
-from campshub.core.ops.options import json_option, organization_option, say, yes_option
+from campshub.core.ops.options import NAME, json_option, organization_option, say, yes_option
 from campshub.core.platform import Platform
 
 organizations = AppGroup("organizations", help="Organizations: the tenants of this installation.")
 
 
 @organizations.command("create")
-@click.option("--name", required=True)
+@click.option("--name", type=NAME, required=True)
 @click.option("--time-zone", default="UTC", show_default=True)
 @click.option("--currency", default="EUR", show_default=True)
 @click.option("--locale", default="en", show_default=True)

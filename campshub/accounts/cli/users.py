@@ -14,7 +14,7 @@ from campshub.accounts.service import passwords, sessions
 from campshub.core.db.base import AnyRow
 from campshub.core.db.work import unit_of_work
 from campshub.core.http.problems import Invalid, Problem
-from campshub.core.ops.options import email_option, json_option, organization_option, say
+from campshub.core.ops.options import NAME, email_option, json_option, organization_option, say
 from campshub.core.platform import Platform
 from campshub.core.security.passwords import SHORTEST
 from campshub.core.security.permissions import Role
@@ -25,7 +25,7 @@ users = AppGroup("users", help="The people who can sign in.")
 @users.command("create-admin")
 @organization_option
 @email_option
-@click.option("--name", default="Admin", show_default=True)
+@click.option("--name", type=NAME, default="Admin", show_default=True)
 @click.option("--password", prompt=True, hide_input=True, confirmation_prompt=True)
 @click.option("--superadmin", is_flag=True, help="For the platform's own people.")
 @json_option

@@ -38,7 +38,7 @@ class MarksIn(fields.In):
         metadata={"description": "The code of all others on the roster who have no mark."},
     )
     overwrite = fields.Flag(load_default=False, metadata={"description": "Change other marks whatever their version."})
-    reason = fields.Name(load_default=None, allow_none=True, most=MOST_REASON, metadata={"description": _WHY})
+    reason = fields.Remark(load_default=None, allow_none=True, most=MOST_REASON, metadata={"description": _WHY})
 
 
 class MarkOut(fields.Out):
@@ -131,7 +131,7 @@ class AttendanceRecordPatch(fields.In):
     note = fields.Text(allow_none=True, most=fields.LONG)
     check_in_at = fields.Instant(allow_none=True)
     check_out_at = fields.Instant(allow_none=True)
-    reason = fields.Name(load_default=None, allow_none=True, most=MOST_REASON, metadata={"description": _WHY})
+    reason = fields.Remark(load_default=None, allow_none=True, most=MOST_REASON, metadata={"description": _WHY})
 
 
 class RecordDate(fields.Filter):
@@ -143,7 +143,7 @@ class RecordDate(fields.Filter):
 class RecordRemoval(RecordDate):
     """What a removal says."""
 
-    reason = fields.Name(load_default=None, most=MOST_REASON, metadata={"description": _WHY})
+    reason = fields.Remark(load_default=None, most=MOST_REASON, metadata={"description": _WHY})
 
 
 class DateRange(fields.Filter):

@@ -11,6 +11,7 @@ from zoneinfo import available_timezones
 
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validate
 
+from campshub.core import names
 from campshub.core.db.base import read_id
 from campshub.core.normalization import clean_email
 
@@ -128,18 +129,38 @@ class Text(fields.String):
         return text
 
 
-class Name(Text):
+class Remark(Text):
     """Text that says something: not empty, without blanks around it."""
 
-    def __init__(self, *, most: int = SHORT, **options: Any) -> None:
-        super().__init__(most=most, least=1, **options)
+    def __init__(self, *, most: int = SHORT, least: int = 1, **options: Any) -> None:
+        super().__init__(most=most, least=least, **options)
         self._most = most
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
         text = super()._deserialize(value, attr, data, **options)
         if len(text) > self._most:  # with its blanks, as the document says
             raise ValidationError(f"Longer than maximum length {self._most}.")
-        return text.strip()
+        return names.trimmed(text)
+
+
+class Name(Remark):
+    """A name, title, code or label: one line, of which something can be seen; with ``least=0`` it may be empty."""
+
+    default_error_messages = {  # noqa: RUF012 - marshmallow's own form
+        "invisible": "Must contain a character that can be seen.",
+        "not_one_line": "Must not contain control characters, or characters that change the direction of text.",
+    }
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(metadata={"pattern": names.ONE_LINE, **options.pop("metadata", {})}, **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
+        text = super()._deserialize(value, attr, data, **options)
+        if not names.is_one_line(text):
+            raise self.make_error("not_one_line")
+        if not names.is_visible(text) and not (text == "" == value.strip()):
+            raise self.make_error("invisible")
+        return text
 
 
 class Currency(Text):

@@ -5,10 +5,26 @@ from typing import Any
 import click
 from marshmallow import ValidationError
 
-from campshub.core.http.fields import Email
+from campshub.core.http import fields
 from campshub.core.http.serialise import write
 
-_EMAIL = Email(required=True)
+_EMAIL = fields.Email(required=True)
+
+
+class NameType(click.ParamType[str]):
+    """A name, by the same rules as in the API."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name without blanks around it; what is no name is an error of usage."""
+        try:
+            return str(fields.Name().deserialize(value))
+        except ValidationError as error:
+            self.fail(" ".join(map(str, error.messages)), param, ctx)
+
+
+NAME = NameType()
 
 
 def _email(_context: click.Context, _option: click.Parameter, value: str) -> str:

@@ -12,15 +12,16 @@ from campshub.students.models import STUDENT_STATUSES
 
 MOST_ROWS = 1_000
 _FEW = 10
+_ONE_NAME = "May be empty where a person has one name: the given or the family name suffices."
 
 
 class AddressIn(fields.In):
     """A postal address."""
 
-    lines = fields.Several(fields.Text(), most=4)
-    locality = fields.Text()
-    region = fields.Text()
-    postal_code = fields.Text(most=20)
+    lines = fields.Several(fields.Name(least=0), most=4)
+    locality = fields.Name(least=0)
+    region = fields.Name(least=0)
+    postal_code = fields.Name(least=0, most=20)
     country = fields.Text(most=2, least=2, metadata={"description": "ISO 3166-1, two letters."})
 
 
@@ -28,8 +29,8 @@ class ContactIn(fields.In):
     """Someone to call, or who stands for a student."""
 
     name = fields.Name(required=True)
-    relation = fields.Text()
-    phone = fields.Text(most=40)
+    relation = fields.Name(least=0)
+    phone = fields.Name(least=0, most=40)
     email = fields.Email()
 
 
@@ -40,9 +41,9 @@ class _Student(fields.In):
     user_id = fields.Id(allow_none=True, metadata={"description": "The student's own login."})
     preferred_name = fields.Name(allow_none=True)
     date_of_birth = fields.LocalDate(allow_none=True)
-    gender = fields.Text(allow_none=True)
+    gender = fields.Name(allow_none=True, least=0)
     email = fields.Email(allow_none=True)
-    phone = fields.Text(allow_none=True, most=40)
+    phone = fields.Name(allow_none=True, least=0, most=40)
     address = ma.Nested(AddressIn, allow_none=True)
     joined_on = fields.LocalDate(allow_none=True)
     left_on = fields.LocalDate(allow_none=True)
@@ -74,12 +75,17 @@ class StudentIn(_Student):
 
     id = fields.Id(metadata={"description": "Your own id (UUID version 7), so that a retry is no second student."})
     code = fields.Name(required=True, most=64)
-    given_name = fields.Name(required=True)
-    family_name = fields.Name(required=True)
+    given_name = fields.Name(load_default="", least=0, metadata={"description": _ONE_NAME})
+    family_name = fields.Name(load_default="", least=0, metadata={"description": _ONE_NAME})
     emergency_contacts = fields.Several(ma.Nested(ContactIn), load_default=list, most=_FEW)
     guardians = fields.Several(ma.Nested(ContactIn), load_default=list, most=_FEW)
     tags = fields.Several(fields.Name(most=64), load_default=list, most=50)
     status = fields.Text(one_of=STUDENT_STATUSES, load_default="active")
+
+    @validates_schema
+    def _has_a_name(self, given: Mapping[str, Any], **_options: Any) -> None:
+        if not given["given_name"] and not given["family_name"]:
+            raise ValidationError("Give a given name, a family name, or both.", "given_name")
 
 
 class StudentPatch(_Student):
@@ -88,8 +94,8 @@ class StudentPatch(_Student):
     example = fields.Example(preferred_name="Adi", tags=["bus 4", "swim team"])
 
     code = fields.Name(most=64)
-    given_name = fields.Name()
-    family_name = fields.Name()
+    given_name = fields.Name(least=0, metadata={"description": _ONE_NAME})
+    family_name = fields.Name(least=0, metadata={"description": _ONE_NAME})
     emergency_contacts = fields.Several(ma.Nested(ContactIn), most=_FEW)
     guardians = fields.Several(ma.Nested(ContactIn), most=_FEW)
     tags = fields.Several(fields.Name(most=64), most=50)
