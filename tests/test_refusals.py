@@ -121,6 +121,7 @@ def test_two_letters_find_by_the_beginning_alone(api, student):
 
     assert [s["id"] for s in api.get("/api/students/?q=zu").json["items"]] == [found["id"]]
     assert [s["id"] for s in api.get("/api/students/?q=qx").json["items"]] == [found["id"]]
+    assert [s["id"] for s in api.get("/api/students/?q=ur").json["items"]] == []
     assert "search_students" not in api.get("/api/students/?q=zu&limit=7").asked[0]
 
 

@@ -19,6 +19,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from campshub.core.db.base import (
+    KEY,
     PERSONAL,
     SECRET,
     Base,
@@ -99,6 +100,7 @@ class User(VersionedBase):
     email: Mapped[str] = mapped_column(info=PERSONAL)
     email_key: Mapped[str] = mapped_column(info=PERSONAL)  # as it is compared: Unicode-folded
     name: Mapped[str] = mapped_column(info=PERSONAL)
+    sort_name: Mapped[str] = mapped_column(KEY, info=PERSONAL)  # as lists are ordered: folded
     status: Mapped[str] = mapped_column(default="active", server_default="active")
     session_version: Mapped[int] = mapped_column(default=1, server_default="1")
 

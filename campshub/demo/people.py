@@ -112,13 +112,14 @@ def make_groups(session: Session, place: DemoPlace, count: int) -> None:
     kinds = place.kind.group_names
     for number in range(count):
         name = kinds[number % len(kinds)] + (f" {number // len(kinds) + 1}" if number >= len(kinds) else "")
-        group_id = new_id()
+        group_id, code = new_id(), f"G{number + 1:03}"
         place.groups.append(group_id)
         session.add(
             Group(
                 id=group_id,
-                code=f"G{number + 1:03}",
+                code=code,
                 name=name,
+                **names.group_keys(code, name),
                 kind=place.kind.group_kind,
                 capacity=GROUP_SIZE + place.dice.randint(0, 10),
                 begins_on=place.first_day - timedelta(days=30),
@@ -159,6 +160,7 @@ def _student_rows(place: DemoPlace) -> Iterator[dict[str, Any]]:
     logins = [user_id for login, user_id in place.staff.items() if login.startswith("student")]
     for number, person in enumerate(place.people):
         given, family, code = dice.choice(GIVEN), dice.choice(FAMILY), f"S-{number + 1:05}"
+        preferred = given[:3] if dice.random() < 0.1 else None  # noqa: PLR2004 - a tenth go by a short name
         guardian = {"name": f"{dice.choice(GIVEN)} {family}", "relation": "parent", "phone": _phone(dice)}
         yield {
             "organization_id": place.id,
@@ -167,9 +169,9 @@ def _student_rows(place: DemoPlace) -> Iterator[dict[str, Any]]:
             "user_id": logins[number] if number < len(logins) else None,
             "given_name": given,
             "family_name": family,
-            "preferred_name": given[:3] if dice.random() < 0.1 else None,  # noqa: PLR2004 - a tenth go by a short name
+            "preferred_name": preferred,
             "sort_name": names.sort_name(given, family),
-            "search_text": names.search_text(code, given, family, None),
+            "search_text": names.search_text(code, given, family, preferred),
             "date_of_birth": place.today - timedelta(days=dice.randint(11 * 365, 18 * 365)),
             "email": f"{code.lower()}@students.{place.kind.domain}",
             "phone": _phone(dice),

@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import ExcludeConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from campshub.core.db.base import (
+    KEY,
     PERSONAL,
     ClientMade,
     TenantBase,
@@ -34,6 +35,7 @@ class Student(TenantBase, ClientMade):
     __table_args__ = (
         tenant_unique("code", name="uq_students_code"),
         CheckConstraint(f"status IN {STUDENT_STATUSES}", name="status"),
+        CheckConstraint("given_name <> '' OR family_name <> ''", name="named"),
         CheckConstraint("left_on IS NULL OR joined_on IS NULL OR left_on >= joined_on", name="left_after_joined"),
         # One external id and one login a student; a student without one is no duplicate of another without.
         Index("uq_students_external_id", "organization_id", "external_id", unique=True),
@@ -56,11 +58,11 @@ class Student(TenantBase, ClientMade):
     code: Mapped[str]
     external_id: Mapped[str | None]
     user_id: Mapped[uuid.UUID | None]
-    given_name: Mapped[str] = mapped_column(info=PERSONAL)
+    given_name: Mapped[str] = mapped_column(info=PERSONAL)  # this or the family name is empty where there is but one
     family_name: Mapped[str] = mapped_column(info=PERSONAL)
     preferred_name: Mapped[str | None] = mapped_column(info=PERSONAL)
-    sort_name: Mapped[str] = mapped_column(info=PERSONAL)  # as lists are ordered: folded, family name first
-    search_text: Mapped[str] = mapped_column(info=PERSONAL)  # as it is searched: folded, code and all names
+    sort_name: Mapped[str] = mapped_column(KEY, info=PERSONAL)  # as lists are ordered: folded, family name first
+    search_text: Mapped[str] = mapped_column(KEY, info=PERSONAL)  # as it is searched: a blank before each folded word
     date_of_birth: Mapped[date | None] = mapped_column(info=PERSONAL)
     gender: Mapped[str | None] = mapped_column(info=PERSONAL)
     email: Mapped[str | None] = mapped_column(info=PERSONAL)
@@ -89,13 +91,15 @@ class Group(TenantBase, ClientMade):
         CheckConstraint(f"status IN {GROUP_STATUSES}", name="status"),
         CheckConstraint("capacity IS NULL OR capacity > 0", name="capacity"),
         CheckConstraint("ends_on IS NULL OR begins_on IS NULL OR ends_on >= begins_on", name="ends_after_begin"),
-        tenant_index("name", "id"),
-        tenant_index("status", "name", "id"),
-        tenant_index("kind", "name", "id"),
+        tenant_index("sort_name", "id"),
+        tenant_index("status", "sort_name", "id"),
+        tenant_index("kind", "sort_name", "id"),
     )
 
     code: Mapped[str]
     name: Mapped[str]
+    sort_name: Mapped[str] = mapped_column(KEY)  # as lists are ordered: folded
+    search_text: Mapped[str] = mapped_column(KEY)  # as it is searched: folded, code and name
     kind: Mapped[str]
     status: Mapped[str] = mapped_column(default="active", server_default="active")
     capacity: Mapped[int | None]

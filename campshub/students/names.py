@@ -1,13 +1,11 @@
-"""Names as they are ordered and searched: folded, so that case and accents make no difference."""
+"""The keys of students: how lists order them, and what the search looks at."""
 
-import unicodedata
+import re
 
+from campshub.core.names import folded, words
 
-def folded(*parts: str | None) -> str:
-    """Return the parts with spaces between, in lower case and without accents."""
-    joined = unicodedata.normalize("NFKD", " ".join(part for part in parts if part))
-    plain = "".join(letter for letter in joined if not unicodedata.combining(letter))
-    return " ".join(plain.casefold().split())
+# Kana, Chinese characters, Hangul: names that are written with the family name first and no space after it.
+_WITHOUT_SPACES = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\U00020000-\U0003ffff]+")
 
 
 def sort_name(given_name: str, family_name: str) -> str:
@@ -16,5 +14,21 @@ def sort_name(given_name: str, family_name: str) -> str:
 
 
 def search_text(code: str, given_name: str, family_name: str, preferred_name: str | None) -> str:
-    """Return what the search looks at: the code and all names."""
-    return folded(code, given_name, family_name, preferred_name)
+    """Return what the search looks at: the code and each word of the names, with a blank before each.
+
+    Where names have no spaces, family name and given name are there as one word too.
+    """
+    found = [folded(code), *words(given_name, family_name, preferred_name)]
+    if _WITHOUT_SPACES.fullmatch(given_name) and _WITHOUT_SPACES.fullmatch(family_name):
+        found += words(family_name + given_name)
+    return " " + " ".join(found)
+
+
+def group_keys(code: str, name: str) -> dict[str, str]:
+    """Return the columns by which a group is ordered and searched."""
+    return {"sort_name": folded(name), "search_text": folded(code, name)}
+
+
+def full_name(given_name: str, family_name: str) -> str:
+    """Return a name as it is shown; a person may have one of the two alone."""
+    return f"{given_name} {family_name}".strip()

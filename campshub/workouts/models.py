@@ -8,6 +8,7 @@ from sqlalchemy import BigInteger, CheckConstraint, Float, ForeignKeyConstraint,
 from sqlalchemy.orm import Mapped, mapped_column
 
 from campshub.core.db.base import (
+    KEY,
     PERSONAL,
     PLATFORM_ID,
     ClientMade,
@@ -143,8 +144,8 @@ class Exercise(TenantBase, ClientMade):
 
     owner_user_id: Mapped[uuid.UUID | None]
     name: Mapped[str]
-    sort_name: Mapped[str]  # as lists are ordered: folded
-    search_text: Mapped[str]  # as it is searched: folded, name and aliases
+    sort_name: Mapped[str] = mapped_column(KEY)  # as lists are ordered: folded
+    search_text: Mapped[str] = mapped_column(KEY)  # as it is searched: folded, name and aliases
     aliases: Mapped[list[str]]
     equipment: Mapped[str]
     mechanic: Mapped[str | None]

@@ -53,7 +53,7 @@ STUDENTS = {
     "sort name": ("students", "sort_name", "id"),
     "sort code": ("students", "code"),
     "sort created": ("students", "id"),
-    "sort relevance": "the search ranks at most five thousand that it has found by its index",
+    "sort relevance": "those are ranked whom the search has found by its index and the filters leave",
 }
 SESSIONS = {
     "from": ("attendance_sessions", "local_date", "id"),
@@ -70,10 +70,10 @@ LOOKS_AT = {
     "/api/students/": STUDENTS,
     "/api/groups/": {
         "q": "parts of words have no leak-proof operator; an organization has some hundred groups, read in their order",
-        "kind": ("groups", "kind", "name", "id"),
-        "status": ("groups", "status", "name", "id"),
+        "kind": ("groups", "kind", "sort_name", "id"),
+        "status": ("groups", "status", "sort_name", "id"),
         "trainer_id": ("group_trainers", "user_id", "group_id"),
-        "sort name": ("groups", "name", "id"),
+        "sort name": ("groups", "sort_name", "id"),
         "sort code": ("groups", "code"),
         "sort created": ("groups", "id"),
     },

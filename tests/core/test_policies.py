@@ -97,7 +97,7 @@ def test_the_policies_of_organizations_and_users_hide_and_their_absence_is_notic
         "INSERT INTO organizations (id, name, time_zone, currency, locale) VALUES (%s, 'x', 'UTC', 'EUR', 'en')",
         [THEIRS],
     )
-    owner.execute("INSERT INTO users (id, email, email_key, name) VALUES (%s, 'x', 'x', 'x')", [THEIRS])
+    owner.execute("INSERT INTO users (id, email, email_key, name, sort_name) VALUES (%s, 'x', 'x', 'x', 'x')", [THEIRS])
 
     def seen_ids():
         with as_app.transaction():

@@ -173,8 +173,8 @@ def _organizations(connection: psycopg.Connection[Any], scale: Scale) -> None:
     for column, role in (("trainer_id", "trainer"), ("head_trainer_id", "trainer"), ("client_id", "client")):
         connection.execute(
             f"""
-            INSERT INTO users (id, email, email_key, name, status)
-            SELECT {column}, mail, mail, 'A {role}', 'active'
+            INSERT INTO users (id, email, email_key, name, sort_name, status)
+            SELECT {column}, mail, mail, 'A {role}', 'a {role}', 'active'
               FROM wanted, LATERAL (SELECT {column} || '@example.org' AS mail) AS m
             """
         )
@@ -241,8 +241,9 @@ def _groups(connection: psycopg.Connection[Any], first: date) -> None:
     )
     connection.execute(
         """
-        INSERT INTO groups (organization_id, id, code, name, kind, status)
-        SELECT organization_id, group_id, 'G-' || number, 'Group ' || number,
+        INSERT INTO groups (organization_id, id, code, name, sort_name, search_text, kind, status)
+        SELECT organization_id, group_id, 'G-' || number, 'Group ' || number, 'group ' || number,
+               'g-' || number || ' group ' || number,
                (ARRAY['class', 'batch', 'camp', 'course'])[1 + number % 4],
                CASE WHEN number % 50 = 49 THEN 'archived' ELSE 'active' END
           FROM numbered

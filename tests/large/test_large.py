@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import statistics
 import time
 
@@ -44,14 +45,19 @@ def test_a_typo_finds_the_student_among_the_first_ten(large):
     assert missed == []
 
 
-def test_the_search_uses_the_trigram_index(large):
+@pytest.mark.parametrize(("function", "given"), [("search_students", "words"), ("students_with_start", "start")])
+@pytest.mark.parametrize("typed", ["some nmae", "ka", "k"])
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+def test_the_search_uses_the_trigram_index(large, function, given, typed, mode):
     connection = large.connection
     with connection.transaction(force_rollback=True):
-        body = connection.execute("SELECT prosrc FROM pg_proc WHERE proname = 'search_students'").fetchone()[0]
+        body = connection.execute("SELECT prosrc FROM pg_proc WHERE proname = %s", (function,)).fetchone()[0]
         connection.execute("SELECT set_config('app.organization_id', %s, true)", (str(large.made.organization_id),))
         connection.execute("SET LOCAL pg_trgm.word_similarity_threshold = 0.35")
-        statement = body.replace("words", "'some nmae'::text").replace("most", "200")
-        plan = json.dumps(connection.execute(f"EXPLAIN (FORMAT JSON) {statement}").fetchone()[0])
+        connection.execute(f"SET LOCAL plan_cache_mode = {mode}")
+        connection.execute(f"PREPARE search (text) AS {re.sub(rf'(?<![_]){given}', '$1', body)}")
+        plan = json.dumps(connection.execute(f"EXPLAIN (FORMAT JSON) EXECUTE search ('{typed}')").fetchone()[0])
+        connection.execute("DEALLOCATE search")
 
     assert "ix_students_search" in plan
     assert "Seq Scan" not in plan

@@ -37,12 +37,6 @@ MORE = (
         "no policy lets an array's operator use an index, so students are read until fifty have the tag",
     ),
     (
-        "/api/students/ q 0",
-        2.2 * ORGANIZATION,
-        ORGANIZATION / 8,
-        "two letters are too few for trigrams: read in the order of names",
-    ),
-    (
         "/api/students/ .* as head",
         2.2 * ORGANIZATION,
         ORGANIZATION,

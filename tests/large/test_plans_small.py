@@ -16,7 +16,7 @@ PEOPLE = ["admin", "trainer", "client"]  # whose rules of what they see differ
 SMALL = data.Scale(organizations=3, students=1_200, largest=600, records=6_000, months=6, sets=600)
 # Pages that are sorted, since there is no other way.
 SORTED = (
-    ("/api/students/ (q [123]|sort -?relevance)", "ranked by how well they fit"),
+    ("/api/students/ (q [0-3]|sort -?relevance)", "those found by the search: ranked, or put in the order of names"),
     ("/api/students/statistics/", "figures, no page: the groups with most students first"),
     ("/api/api-keys/", "each key's few addresses, the one last used first"),
     ("/api/attendance/codes/", "a handful of an organization's own and the platform's, in one order"),

@@ -66,7 +66,8 @@ class World:
             )
         for number, group in enumerate(self.groups[:2]):
             self.do(
-                "INSERT INTO groups (organization_id, id, code, name, kind) VALUES (%s, %s, %s, 'G', 'class')",
+                "INSERT INTO groups (organization_id, id, code, name, sort_name, search_text, kind)"
+                " VALUES (%s, %s, %s, 'G', 'g', 'g', 'class')",
                 *(org, group, f"G{number}"),
             )
         self.do(

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Text, and_, func, select
+from sqlalchemy import and_, select
 
 from campshub.accounts.models import Membership, Organization, OwnRole, User
 from campshub.accounts.queries.signing_in import memberships_of
@@ -75,7 +75,7 @@ def _users(principal: Principal, *, role: Any, role_id: Any, page: PageRequest) 
         rows = rows.where(Membership.role == role)
     if role_id is not None:
         rows = rows.where(Membership.role_id == role_id)
-    orders = {"name": (func.lower(User.name, type_=Text()), User.id), "created": (User.created_at, User.id)}
+    orders = {"name": (User.sort_name, User.id), "created": (User.created_at, User.id)}
     return page.ordered(rows, order=orders[page.sort or "name"])
 
 

@@ -16,6 +16,7 @@ from campshub.core.db.session import Session
 from campshub.core.db.work import new_person, tell, wrote
 from campshub.core.http.conditional import Versions, require_version
 from campshub.core.http.problems import Conflict, NotFound
+from campshub.core.names import folded
 from campshub.core.normalization import clean_email, email_key
 from campshub.core.platform import Platform
 from campshub.core.security import audit, events
@@ -23,7 +24,7 @@ from campshub.core.security.events import Kind
 from campshub.core.security.permissions import Role
 from campshub.core.security.principal import Principal
 
-_ADD = text("SELECT * FROM add_user(:id, :email, :email_key, :name, :hashed)")
+_ADD = text("SELECT * FROM add_user(:id, :email, :email_key, :name, :sort_name, :hashed)")
 _ADMINS = (Role.ADMIN.value, Role.SUPERADMIN.value)
 
 
@@ -116,11 +117,12 @@ def change(
 def add_user(session: Session, *, email: str, name: str, hashed: str) -> tuple[UUID, bool]:
     """Return the one user of an address, and whether they were made just now, with this name and password."""
     given = {"id": new_id(), "email": clean_email(email), "email_key": email_key(email), "name": name}
+    given["sort_name"] = folded(name)
     user_id, made = session.execute(_ADD, {**given, "hashed": hashed}).one()
     if made:
         wrote(session, User)
         new_person(session, user_id)
-        after = {"email": given["email"], "email_key": given["email_key"], "name": name, "status": "active"}
+        after = {key: value for key, value in given.items() if key != "id"} | {"status": "active"}
         personal = audit.personal_columns(User)
         tell(session, audit.Change("created", User.__tablename__, user_id, user_id, None, after, personal))
     return user_id, made

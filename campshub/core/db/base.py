@@ -32,6 +32,9 @@ PLATFORM_ID = uuid.UUID("00000000-0000-7000-8000-000000000000")
 # RFC 9562; ``uuid.UUID`` also takes braces, a URN and no dashes.
 _CANONICAL = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
+# The type of a key made by ``core.names``: ordered byte by byte, whatever the collation of the database is.
+KEY = Text(collation="C")
+
 # Marks a column that holds what is told about a person: the audit log seals it with that person's key.
 PERSONAL: dict[str, Any] = {"personal": True}
 

@@ -21,6 +21,7 @@ from campshub.core.http import fields
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal
 from campshub.reports.document import Chart, Column, Row
+from campshub.students import names
 
 Figures = dict[str, Any]
 
@@ -156,7 +157,7 @@ def student() -> Any:
 
 def full_name(row: Any) -> str:
     """Return a student's name as it is said."""
-    return f"{row.given_name} {row.family_name}"
+    return names.full_name(row.given_name, row.family_name)
 
 
 def clock(principal: Principal) -> Callable[[Any], str | None]:

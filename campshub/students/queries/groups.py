@@ -4,14 +4,16 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, exists, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, and_, exists, func, literal_column, select
 
 from campshub.accounts.models import User
 from campshub.core.db.base import AnyRow
 from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
+from campshub.core.db.words import has_words
 from campshub.core.http.pagination import Page, PageRequest
 from campshub.core.http.problems import NotFound
+from campshub.core.names import patterns
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.models import Enrolment, Group, GroupTrainer, Student
 from campshub.students.queries import visibility as _rules  # noqa: F401 - who sees what is registered there
@@ -67,8 +69,7 @@ def list_groups(
     page: PageRequest,
 ) -> Page:
     """List the groups that the principal may see, by name."""
-    words = None if q is None else containing(q)
-    asked = _listed(principal, words=words, kind=kind, status=status, trainer_id=trainer_id, page=page)
+    asked = _listed(principal, words=patterns(q), kind=kind, status=status, trainer_id=trainer_id, page=page)
     return page.read(session, asked)
 
 
@@ -78,7 +79,7 @@ def _listed(
 ) -> AnySelect:
     rows = select(*page.choose(COLUMNS)).where(visible_to(principal, Group), Group.deleted_at.is_(None))
     if words is not None:
-        rows = rows.where(or_(Group.name.ilike(words, escape="/"), Group.code.ilike(words, escape="/")))
+        rows = rows.where(has_words(Group.search_text, words))
     if kind is not None:
         rows = rows.where(Group.kind == kind)
     if status is not None:
@@ -88,7 +89,7 @@ def _listed(
             GroupTrainer.organization_id == principal.organization_id, GroupTrainer.user_id == trainer_id
         )
         rows = rows.where(Group.id.in_(trained))
-    orders = {"name": (Group.name, Group.id), "code": (Group.code, Group.id), "created": (Group.id,)}
+    orders = {"name": (Group.sort_name, Group.id), "code": (Group.code, Group.id), "created": (Group.id,)}
     return page.ordered(rows, order=orders[page.sort or "name"])
 
 
@@ -187,13 +188,6 @@ def see_group(session: Session, principal: Principal, group_id: UUID) -> None:
 @prepared
 def _seen(principal: Principal, *, group_id: UUID) -> AnySelect:
     return select(Group.id).where(visible_to(principal, Group), Group.id == group_id, Group.deleted_at.is_(None))
-
-
-def containing(words: str) -> str:
-    """Return the pattern of texts that contain some words; ``/`` escapes what would be a wildcard."""
-    for wildcard in "/%_":
-        words = words.replace(wildcard, f"/{wildcard}")
-    return f"%{words}%"
 
 
 def get_enrolment(session: Session, principal: Principal, group_id: UUID, enrolment_id: UUID) -> AnyRow:

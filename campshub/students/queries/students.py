@@ -5,15 +5,15 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Integer, Text, Uuid, and_, column, exists, func, or_, select
+from sqlalchemy import ColumnElement, Integer, Uuid, and_, cast, column, exists, func, select
 
+from campshub.core import names
 from campshub.core.db.base import AnyRow
 from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
 from campshub.core.http.pagination import Page, PageRequest
 from campshub.core.http.problems import NotFound
 from campshub.core.security.principal import Principal, visible_to
-from campshub.students import names
 from campshub.students.models import Enrolment, Student
 from campshub.students.queries import visibility as _rules  # noqa: F401 - who sees what is registered there
 from campshub.students.queries.in_group import enrolled_on, in_group, not_left
@@ -41,36 +41,47 @@ LISTED_COLUMNS = (
     Student.version,
 )
 COLUMNS = (*LISTED_COLUMNS, Student.address, Student.emergency_contacts, Student.guardians)
-MOST_FOUND = 200
 LEAST_LETTERS = 3
 
 
 def list_students(session: Session, principal: Principal, *, q: str | None, page: PageRequest, **filters: Any) -> Page:
-    """List the students whom the principal may see, by name; with ``q`` whoever fits best first."""
-    words = names.folded(q) if q is not None else ""
-    few = 0 < len(words) < LEAST_LETTERS
+    """List the students whom the principal may see, by name; with ``q`` those who fit best first."""
+    words = names.folded(q) or None
+    start = names.start(words) if words is not None and len(words) < LEAST_LETTERS else None
     tag = filters.pop("tag", None) or None
-    return page.read(session, _listed(principal, page=page, words=words or None, few=few, tag=tag, **filters))
+    return page.read(session, _listed(principal, page=page, words=words, start=start, tag=tag, **filters))
 
 
 @prepared
-def _listed(principal: Principal, *, page: PageRequest, words: Any, few: bool, **filters: Any) -> AnySelect:
+def _listed(principal: Principal, *, page: PageRequest, words: Any, start: Any, **filters: Any) -> AnySelect:
     rows = select(*page.choose(LISTED_COLUMNS)).where(visible_to(principal, Student), *_conditions(principal, filters))
     orders: dict[str, tuple[Any, ...]] = {
         "name": (Student.sort_name, Student.id),
         "code": (Student.code, Student.id),
         "created": (Student.id,),
     }
-    if few:  # letters for trigrams: whoever's family name or code begins so
-        code = func.starts_with(func.lower(Student.code, type_=Text()), words)
-        rows = rows.where(or_(func.starts_with(Student.sort_name, words), code))
+    if start is not None:  # too few letters for trigrams
+        rows = _among(rows, func.students_with_start(start))
     elif words is not None:
-        found = func.search_students(words, MOST_FOUND).table_valued(
-            column("student_id", Uuid), column("distance", Integer)
-        )
-        rows = rows.join(found, found.c.student_id == Student.id)
-        orders[""] = orders["relevance"] = (found.c.distance, Student.id)
+        rows = _among(rows, func.search_students(words))
+        orders[""] = orders["relevance"] = (_distance(words), Student.id)
     return page.ordered(rows, order=orders.get(page.sort, orders["name"]))
+
+
+def _among(rows: AnySelect, found: Any) -> AnySelect:
+    """Keep the students whom a function of the search has found in the whole organization."""
+    ids = found.table_valued(column("student_id", Uuid))
+    return rows.join(ids, ids.c.student_id == Student.id)
+
+
+def _distance(words: Any) -> ColumnElement[int]:
+    """Return how far a student's names are from the words, from 0: a part of a name first, then all of it.
+
+    It belongs here and not in the function, so that only those whom the filters leave are ranked.
+    """
+    text = Student.search_text
+    part = 2 - func.word_similarity(words, text) - func.strict_word_similarity(words, text)
+    return cast(1000 * (part + (1 - func.similarity(words, text)) / 10), Integer)
 
 
 def _conditions(principal: Principal, filters: Mapping[str, Any]) -> list[ColumnElement[bool]]:

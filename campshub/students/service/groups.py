@@ -18,6 +18,7 @@ from campshub.core.http.conditional import Versions
 from campshub.core.http.problems import Conflict, FieldError, Invalid, UnknownReference
 from campshub.core.security.permissions import Role, Scope
 from campshub.core.security.principal import Principal, visible_to
+from campshub.students import names
 from campshub.students.models import Enrolment, Group, GroupTrainer, Student
 from campshub.students.service import places
 
@@ -81,7 +82,8 @@ def create(
     present = retried(session, principal, Group, id, print_)
     if present is not None:
         return present.id, False
-    group = Group(id=id or new_id(), **values, fingerprint=print_)
+    keys = names.group_keys(values["code"], values["name"])
+    group = Group(id=id or new_id(), **values, **keys, fingerprint=print_)
     session.add(group)
     session.flush()
     if trainer_ids:  # a new group has none that would have to go
@@ -107,6 +109,8 @@ def change(
     group = lock(session, principal, Group, group_id, Group.deleted_at.is_(None), expected=expected)
     for name, value in changes.items():
         setattr(group, name, value)
+    for name, key in names.group_keys(group.code, group.name).items():
+        setattr(group, name, key)
     session.flush()
     if trainer_ids is not None:
         _set_trainers(session, principal, group_id, trainer_ids)

@@ -62,6 +62,14 @@ class UnknownLogin(Invalid):
     pointer = "/user_id"
 
 
+class NoName(Invalid):
+    """A student needs a given name, a family name, or both."""
+
+    code = "required"
+    constraint = "ck_students_named"
+    pointer = "/given_name"
+
+
 class LeftBeforeJoined(Invalid):
     """A student cannot leave before they joined."""
 
@@ -176,6 +184,7 @@ def change(
     :raises NotFound: the principal sees no such student.
     :raises PreconditionFailed: they have changed since the caller read them.
     :raises CodeTaken: another student has the code.
+    :raises NoName: neither of the names would be left.
     """
     student = lock(session, principal, Student, student_id, Student.deleted_at.is_(None), expected=expected)
     if not changes:  # also where an older version has folded the name in another way
@@ -184,6 +193,8 @@ def change(
         changes["medical_note"] = _sealed_note(principal, platform, student.id, changes["medical_note"])
     for name, value in changes.items():
         setattr(student, name, value)
+    if not student.given_name and not student.family_name:
+        raise NoName
     student.sort_name = names.sort_name(student.given_name, student.family_name)
     student.search_text = names.search_text(
         student.code, student.given_name, student.family_name, student.preferred_name

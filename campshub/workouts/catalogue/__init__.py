@@ -10,8 +10,8 @@ from uuid import UUID
 
 import orjson
 
+from campshub.core import names
 from campshub.core.db.base import PLATFORM_ID
-from campshub.students import names
 from campshub.workouts.ownership import platform_id
 
 

@@ -7,13 +7,14 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, exists, func, literal, select
 from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 
+from campshub.core import names
 from campshub.core.db.base import AnyRow
 from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
+from campshub.core.db.words import has_words
 from campshub.core.http.pagination import Page, PageRequest
 from campshub.core.http.problems import NotFound
 from campshub.core.security.principal import Principal, visible_to
-from campshub.students import names
 from campshub.workouts.models import Exercise, ExerciseMuscle, Muscle
 from campshub.workouts.queries.visibility import usable_exercises
 
@@ -80,17 +81,17 @@ def _muscles(principal: Principal, *, page: PageRequest) -> AnySelect:
 def list_exercises(session: Session, principal: Principal, *, page: PageRequest, **filters: Any) -> Page:
     """List the exercises that the principal may choose: the public ones, the organization's and their own."""
     # Each word for itself, in any order. No index helps, and none is needed: the policy's index leaves a few hundred.
-    words = [Exercise.search_text.contains(w, autoescape=True) for w in names.folded(filters.pop("q", None)).split()]
+    words = names.patterns(filters.pop("q", None))
     given = {name: value or None for name, value in filters.items()}
-    if words:  # any number of them: not one of a few shapes
-        rows = _usable(principal, page, given).where(*words)
-        return page.of(session, rows, order=ORDERS[page.sort or "name"])
-    return page.read(session, _listed(principal, page=page, **given))
+    return page.read(session, _listed(principal, page=page, words=words, **given))
 
 
 @prepared
-def _listed(principal: Principal, *, page: PageRequest, **filters: Any) -> AnySelect:
-    return page.ordered(_usable(principal, page, filters), order=ORDERS[page.sort or "name"])
+def _listed(principal: Principal, *, page: PageRequest, words: Any, **filters: Any) -> AnySelect:
+    rows = _usable(principal, page, filters)
+    if words is not None:
+        rows = rows.where(has_words(Exercise.search_text, words))
+    return page.ordered(rows, order=ORDERS[page.sort or "name"])
 
 
 def _usable(principal: Principal, page: PageRequest, filters: Mapping[str, Any]) -> AnySelect:
