@@ -35,6 +35,7 @@ BY_SCHEMA: dict[str, dict[str, Any]] = {
     "ReportIn": {"kind": "attendance_records"},  # it takes a group as well as a student
     "ReportScheduleIn": {"kind": "attendance_records"},
     # None: what the field itself says, although it may be left out.
+    "StudentIn": {"given_name": None},
     "WorkoutLogIn": {"student_id": None},
     "EnrolmentIn": {"begins_on": "2020-01-01", "ends_on": "2020-01-31"},  # the seeded students are enrolled today
     "MarksIn": {"records": None},

@@ -66,14 +66,20 @@ def words(*parts: str | None) -> list[str]:
     return _BETWEEN_WORDS.sub(" ", folded(*parts)).split()
 
 
-def start(text: str) -> str:
-    """Return a short text as the pattern, without its wildcards, of how words begin."""
-    return _escaped(" ".join(words(text)) or folded(text))
+def containing(text: str) -> str:
+    """Return the pattern of the keys that contain a text."""
+    return f"%{_escaped(folded(text))}%"
 
 
 def patterns(text: str | None) -> str | None:
     """Return one pattern for each word of a text, with blanks between; None where there is no word."""
-    return " ".join(f"%{_escaped(word)}%" for word in folded(text).split()) or None
+    return " ".join(map(containing, folded(text).split())) or None
+
+
+def starts(text: str) -> str:
+    """Return one pattern a line for each word of a text, the longest first: a word begins with it, after a blank."""
+    found = sorted(words(text) or [folded(text)], key=len, reverse=True)
+    return "\n".join(f"% {_escaped(word)}%" for word in found)
 
 
 def _escaped(text: str) -> str:

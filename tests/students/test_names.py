@@ -165,6 +165,31 @@ def test_filters_apply_before_the_search_cuts_its_pages(api, place, student):
             assert set(found) == set(made)
 
 
+def test_where_a_thousand_have_the_words_pages_are_by_name_and_reach_everyone(api, sql, student):
+    many(api, 990)
+    like = student(given_name="Kofi", family_name="Mensax")["id"]
+    assert like in every_page(api, q="kofi mensah", limit=200)
+
+    many(api, 10, given_name="Aba")
+    many(api, 10, given_name="Kofi Abe")
+
+    found = every_page(api, q="kofi mensah", limit=200)
+    assert len(found) == len(set(found)) == 1000
+    assert like not in found
+    assert search(api, "kofi mensax")[0] == like
+    group = api.made("/api/groups/", {"code": "G", "name": "Blue"})["id"]
+    api.made(f"/api/groups/{group}/enrolments/", {"student_id": found[-1], "begins_on": "2026-01-01"})
+    assert search(api, "kofi mensah", group_id=group) == [found[-1]]
+
+
+def test_a_code_is_found_by_any_part_and_not_by_one_that_is_like_it(api, student):
+    made = {code: student(code=code)["id"] for code in ("S-00041", "S-00042", "S-00142")}
+
+    assert search(api, "S-00042") == search(api, "00042") == search(api, "0042") == [made["S-00042"]]
+    assert search(api, "s-00") == [made[code] for code in sorted(made)]
+    assert search(api, "s-00043") == search(api, "s-00_42") == []
+
+
 def test_those_whom_a_trainer_may_not_see_take_no_place_in_the_search(api, place):
     made = many(api, 230)
     trainer = place.the(Role.TRAINER)

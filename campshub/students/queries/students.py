@@ -5,7 +5,7 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Integer, Uuid, and_, cast, column, exists, func, select
+from sqlalchemy import Boolean, ColumnElement, Integer, Uuid, and_, case, cast, column, exists, func, select
 
 from campshub.core import names
 from campshub.core.db.base import AnyRow
@@ -42,36 +42,46 @@ LISTED_COLUMNS = (
 )
 COLUMNS = (*LISTED_COLUMNS, Student.address, Student.emergency_contacts, Student.guardians)
 LEAST_LETTERS = 3
+_STUDENT_ID: Any = column("student_id", Uuid)
 
 
 def list_students(session: Session, principal: Principal, *, q: str | None, page: PageRequest, **filters: Any) -> Page:
     """List the students whom the principal may see, by name; with ``q`` those who fit best first."""
-    words = names.folded(q) or None
-    start = names.start(words) if words is not None and len(words) < LEAST_LETTERS else None
     tag = filters.pop("tag", None) or None
-    return page.read(session, _listed(principal, page=page, words=words, start=start, tag=tag, **filters))
+    return page.read(session, _listed(principal, page=page, tag=tag, **_looked_for(q), **filters))
+
+
+def _looked_for(q: str | None) -> dict[str, str | None]:
+    """Return how to look for a text: ``exactly``, or with typos (``words``) unless many have it as it is."""
+    words = names.folded(q)
+    if not words:
+        return {"words": None, "starts": None, "exactly": None}
+    if len(words) < LEAST_LETTERS:
+        return {"words": None, "starts": None, "exactly": names.starts(words)}
+    if " " not in words and any(letter.isdigit() for letter in words):  # a code: one that is like it is another's
+        return {"words": None, "starts": None, "exactly": names.containing(words)}
+    return {"words": words, "starts": names.starts(words), "exactly": None}
 
 
 @prepared
-def _listed(principal: Principal, *, page: PageRequest, words: Any, start: Any, **filters: Any) -> AnySelect:
+def _listed(
+    principal: Principal, *, page: PageRequest, words: Any, starts: Any, exactly: Any, **filters: Any
+) -> AnySelect:
     rows = select(*page.choose(LISTED_COLUMNS)).where(visible_to(principal, Student), *_conditions(principal, filters))
     orders: dict[str, tuple[Any, ...]] = {
         "name": (Student.sort_name, Student.id),
         "code": (Student.code, Student.id),
         "created": (Student.id,),
     }
-    if start is not None:  # too few letters for trigrams
-        rows = _among(rows, func.students_with_start(start))
+    if exactly is not None:
+        found = func.students_with_words(exactly).table_valued(_STUDENT_ID)
+        rows = rows.join(found, found.c.student_id == Student.id)
     elif words is not None:
-        rows = _among(rows, func.search_students(words))
-        orders[""] = orders["relevance"] = (_distance(words), Student.id)
+        found = func.search_students(words, starts).table_valued(_STUDENT_ID, column("is_ranked", Boolean))
+        rows = rows.join(found, found.c.student_id == Student.id)
+        distance = case((found.c.is_ranked, _distance(words)), else_=0)
+        orders[""] = orders["relevance"] = (distance, Student.sort_name, Student.id)
     return page.ordered(rows, order=orders.get(page.sort, orders["name"]))
-
-
-def _among(rows: AnySelect, found: Any) -> AnySelect:
-    """Keep the students whom a function of the search has found in the whole organization."""
-    ids = found.table_valued(column("student_id", Uuid))
-    return rows.join(ids, ids.c.student_id == Student.id)
 
 
 def _distance(words: Any) -> ColumnElement[int]:

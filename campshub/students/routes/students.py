@@ -78,7 +78,7 @@ class OneStudent(Resource):
 
     @needs(Permission.STUDENTS_WRITE)
     @students.body(schemas.StudentPatch)
-    @students.answers(schemas.StudentOut, raises=(NotFound, *_REFUSALS))
+    @students.answers(schemas.StudentOut, raises=(NotFound, service.NoName, *_REFUSALS))
     def patch(self, student_id: UUID, **changes: Any) -> Any:
         """Change a student."""
         return service.change(

@@ -4,8 +4,8 @@ Existing rows get their keys in Python, in batches. The keys of exercises are un
 become one (Łydka, Lydka), the later exercise is renamed with a number after it. Going back keeps the new keys in the
 columns that there were before.
 
-Revision ID: 0025
-Revises: 0024
+Revision ID: 0029
+Revises: 0028
 """
 
 from collections.abc import Callable, Iterator
@@ -19,8 +19,8 @@ from campshub.students import names
 from campshub.workouts import catalogue
 from migrations import ddl
 
-revision = "0025"
-down_revision = "0024"
+revision = "0029"
+down_revision = "0028"
 branch_labels = None
 depends_on = None
 
@@ -39,23 +39,32 @@ GROUPS_NOW = (("sort_name", "id"), ("status", "sort_name", "id"), ("kind", "sort
 
 # Trigram operators and LIKE are not leak-proof: under a policy they could not use their index. So these functions see
 # past the policy, and take the tenant from the setting themselves. They find; the caller filters, ranks and pages.
-SEARCH = """
-CREATE FUNCTION search_students(words text) RETURNS TABLE (student_id uuid)
-LANGUAGE sql STABLE SECURITY DEFINER ROWS 200
-SET search_path = pg_catalog, public, pg_temp SET pg_trgm.word_similarity_threshold = 0.35 AS $$
-  SELECT s.id FROM students s
-   WHERE s.organization_id = NULLIF(current_setting('app.organization_id', true), '')::uuid
-     AND words <% s.search_text
-$$
-"""
-# One or two letters: each word of a search text follows a blank, which the trigrams of a word's first letters hold.
-START = """
-CREATE FUNCTION students_with_start(start text) RETURNS TABLE (student_id uuid)
+# The first pattern is the one by which the index is asked; each word of a search text follows a blank, which the
+# trigrams of a word's first letters hold.
+WORDS = """
+CREATE FUNCTION students_with_words(patterns text) RETURNS TABLE (student_id uuid)
 LANGUAGE sql STABLE SECURITY DEFINER ROWS 200
 SET search_path = pg_catalog, public, pg_temp AS $$
   SELECT s.id FROM students s
    WHERE s.organization_id = NULLIF(current_setting('app.organization_id', true), '')::uuid
-     AND s.search_text LIKE '% ' || start || '%'
+     AND s.search_text LIKE split_part(patterns, E'\\n', 1)
+     AND s.search_text LIKE ALL (string_to_array(patterns, E'\\n'))
+$$
+"""
+# Where a thousand have the words as they were typed, those who have similar ones are left out and no one is ranked:
+# both are dear, and the page would show none of them.
+SEARCH = """
+CREATE FUNCTION search_students(words text, starts text) RETURNS TABLE (student_id uuid, is_ranked boolean)
+LANGUAGE sql STABLE SECURITY DEFINER ROWS 200
+SET search_path = pg_catalog, public, pg_temp SET pg_trgm.word_similarity_threshold = 0.35 AS $$
+  WITH typed AS MATERIALIZED (SELECT w.student_id FROM students_with_words(starts) w),
+       counted AS MATERIALIZED (SELECT count(*) >= 1000 AS are_many FROM typed)
+  SELECT t.student_id, false FROM typed t WHERE (SELECT c.are_many FROM counted c)
+   UNION ALL
+  SELECT s.id, true FROM students s
+   WHERE NOT (SELECT c.are_many FROM counted c)
+     AND s.organization_id = NULLIF(current_setting('app.organization_id', true), '')::uuid
+     AND words <% s.search_text
 $$
 """
 SEARCH_BEFORE = """
@@ -108,8 +117,8 @@ def upgrade() -> None:
     op.create_check_constraint(op.f("ck_students_named"), "students", "given_name <> '' OR family_name <> ''")
     _make_indexes(GROUPS_NOW)  # before the search: they load pg_trgm, whose setting it has
     op.execute("DROP FUNCTION search_students(text, int)")
-    ddl.definer_function("search_students(text)", SEARCH)
-    ddl.definer_function("students_with_start(text)", START)
+    ddl.definer_function("students_with_words(text)", WORDS)
+    ddl.definer_function("search_students(text, text)", SEARCH)
     op.execute("DROP FUNCTION add_user(uuid, text, text, text, text)")
     ddl.definer_function("add_user(uuid, text, text, text, text, text)", ADD_USER_NOW)
 
@@ -117,8 +126,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.execute("DROP FUNCTION add_user(uuid, text, text, text, text, text)")
     ddl.definer_function("add_user(uuid, text, text, text, text)", ADD_USER_BEFORE)
-    op.execute("DROP FUNCTION students_with_start(text)")
-    op.execute("DROP FUNCTION search_students(text)")
+    op.execute("DROP FUNCTION search_students(text, text)")
+    op.execute("DROP FUNCTION students_with_words(text)")
     op.drop_constraint(op.f("ck_students_named"), "students")
     _drop_indexes(GROUPS_NOW)
     for column in ("sort_name", "search_text"):
