@@ -120,7 +120,7 @@ def _question(platform: Platform, claims: Claims, handler: Handler, digest: str,
         if digest and not keeping.same_for_role:
             digest = f"{digest}:{claims.caller}"
     stamps = stamps_of(claims.organization, tags)
-    caller = platform.callers.get(claims.organization, claims.caller)
+    caller = platform.callers.get(claims.organization, claims.caller, seconds)
     if caller is None:
         return Known(Question(claims.organization, claims.caller, stamps, seconds, digest=digest))
     view = caller.view(seconds)
@@ -157,7 +157,11 @@ def _read(platform: Platform, handler: Handler, known: Known, asked: Asked) -> K
         known.caller = None
         return known
     if asked.state != HELD:
-        known.caller = callers.unpacked(asked.caller_key, asked.state)
+        caller = callers.unpacked(asked.caller_key, asked.state)
+        if not caller.is_on_time(question.seconds):
+            known.caller = None  # its clock has changed since: what Redis found is of another day
+            return known
+        known.caller = caller
         platform.callers.put(question.organization, question.user, known.caller)
     if known.caller is None or not question.digest:
         return known

@@ -11,7 +11,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -24,8 +25,8 @@ from campshub.core.security.permissions import Scope
 MOST = 20_000
 LIFE_S = 300.0
 DAY_S = 86_400
-# Longer than a state is kept: within it the clock of its time zone must not be set forward or back.
-_STEADY = timedelta(seconds=2 * LIFE_S)
+# Clocks change at the start of a minute of UTC, in every zone of the IANA database since 1973.
+_MINUTE_S = 60
 _KEPT = (
     "role",
     "session_version",
@@ -48,6 +49,10 @@ class Caller:
     offset_s: int
     state: Entered
 
+    def is_on_time(self, seconds: int) -> bool:
+        """Return whether the clock of the caller's time zone has the state's offset at a time."""
+        return self.offset_s == _offset_s(self.state.time_zone or "UTC", seconds // _MINUTE_S)
+
     def view(self, seconds: int) -> str:
         """Return what the caller sees at a time: whose rows, and on which dates (the organization's own and UTC's)."""
         return f"{self.seen}:{(seconds + self.offset_s) // DAY_S}:{seconds // DAY_S}"
@@ -69,14 +74,18 @@ def _entered(kept: Sequence[Any]) -> Entered:
     return Entered(**known, fresh=True, key_is_free=None, answer=None)
 
 
-def caller_of(key: bytes, user: str, entered: Entered, now: datetime) -> Caller | None:
-    """Return the state of a caller; None where their clock is about to be set forward or back."""
-    zone = ZoneInfo(entered.time_zone or "UTC")
-    offset, later = now.astimezone(zone).utcoffset(), (now + _STEADY).astimezone(zone).utcoffset()
-    if offset is None or offset != later:
-        return None
+@lru_cache(maxsize=4_096)
+def _offset_s(time_zone: str, minute: int) -> int:
+    """Return the offset of a time zone in seconds during a minute since the epoch."""
+    offset = datetime.fromtimestamp(minute * _MINUTE_S, ZoneInfo(time_zone)).utcoffset()
+    return int(offset.total_seconds()) if offset is not None else 0
+
+
+def caller_of(key: bytes, user: str, entered: Entered, now: datetime) -> Caller:
+    """Return the state of a caller, with the offset of their clock at an instant."""
     state = _entered([getattr(entered, name) for name in _KEPT])
-    return Caller(key, _seen(user, entered), int(offset.total_seconds()), state)
+    offset_s = _offset_s(entered.time_zone or "UTC", int(now.timestamp()) // _MINUTE_S)
+    return Caller(key, _seen(user, entered), offset_s, state)
 
 
 def _seen(user: str, entered: Entered) -> str:
@@ -99,9 +108,10 @@ class Callers:
         self._known: OrderedDict[tuple[str, str], Caller] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, organization: str, user: str) -> Caller | None:
-        """Return a caller's state as last known; whether it is still true, its key tells."""
-        return self._known.get((organization, user))
+    def get(self, organization: str, user: str, seconds: int) -> Caller | None:
+        """Return a caller's state as last known, unless their clock has changed since; Redis compares its key."""
+        caller = self._known.get((organization, user))
+        return caller if caller is not None and caller.is_on_time(seconds) else None
 
     def put(self, organization: str, user: str, caller: Caller) -> None:
         """Remember a caller's state."""

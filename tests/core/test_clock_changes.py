@@ -1,0 +1,60 @@
+"""Answers that depend on today's date, in an organization whose clock is set forward or back."""
+
+import time
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+
+from campshub.core.http import chain, front
+from campshub.core.security.permissions import Role
+from tests.conftest import new_place
+
+BACK, FORWARD = "2026-10-25", "2027-03-28"  # Berlin's clocks, at 01:00 UTC
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Set the clock by which the API answers requests."""
+
+    def set_to(text: str) -> None:
+        at = datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+        class Clock(datetime):
+            @classmethod
+            def now(cls, tz=None):
+                return at.astimezone(tz)
+
+        monkeypatch.setattr(chain, "datetime", Clock)
+        monkeypatch.setattr(front, "time", SimpleNamespace(time=at.timestamp, perf_counter=time.perf_counter))
+
+    return set_to
+
+
+@pytest.mark.parametrize(
+    ("day", "before", "last_hour", "next_day"),
+    [
+        (BACK, "2026-10-24T10:00", "2026-10-25T22:30", "2026-10-25T23:30"),
+        (FORWARD, "2027-03-27T10:00", "2027-03-28T21:30", "2027-03-28T22:30"),
+    ],
+)
+def test_the_day_ends_at_midnight_though_the_clock_has_changed(app, trusted, clock, day, before, last_hour, next_day):
+    admin = new_place(app, time_zone="Europe/Berlin").the(Role.ADMIN)
+    group = admin.made("/api/groups/", {"code": "B", "name": "Blue"})["id"]
+    student = admin.made("/api/students/", {"code": "S", "given_name": "Asha", "family_name": "Rao"})["id"]
+    given = {"student_id": student, "begins_on": "2026-01-01", "ends_on": day}
+    admin.made(f"/api/groups/{group}/enrolments/", given)
+
+    def roster(at):
+        clock(at)
+        # The second answer comes from the process's memory, by the caller's state that the process has cached.
+        answers = [admin.get(f"/api/groups/{group}/roster/") for _ in range(2)]
+        assert [answer.status for answer in answers] == [200, 200]
+        assert answers[1].asked == []
+        first, second = ([row["id"] for row in answer.json["items"]] for answer in answers)
+        assert first == second
+        return first
+
+    assert roster(before) == [student]
+    assert roster(last_hour) == [student]
+    assert roster(next_day) == []
