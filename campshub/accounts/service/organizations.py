@@ -1,5 +1,6 @@
 """Creating organizations with their first users, and changing them."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -26,6 +27,27 @@ class EmailTaken(Conflict):
     code = "email_taken"
     constraint = "uq_users_email_key"
     pointer = "/email"
+
+
+ZoneFollower = Callable[[Session, Organization], None]
+_zone_followers: list[ZoneFollower] = []
+
+
+def follows_time_zone(follower: ZoneFollower) -> ZoneFollower:
+    """Register a function that recomputes stored instants in the transaction that changes the time zone."""
+    _zone_followers.append(follower)
+    return follower
+
+
+def hold_time_zone(session: Session, organization_id: UUID) -> str:
+    """Return the organization's time zone, which no one changes until the transaction ends.
+
+    Call it before locking rows whose instants follow the time zone: a change of the time zone locks in this order.
+    """
+    zone: str = session.scalars(
+        select(Organization.time_zone).where(Organization.id == organization_id).with_for_update(read=True)
+    ).one()
+    return zone
 
 
 def create_organization(
@@ -111,8 +133,12 @@ def change_organization(session: Session, principal: Principal, *, expected: Ver
     require_version(organization, expected)
     if "mfa_roles" in changes:
         changes["mfa_roles"] = _known_roles(session, principal, changes["mfa_roles"])
+    time_zone = organization.time_zone
     for name, value in changes.items():
         setattr(organization, name, value)
+    if organization.time_zone != time_zone:
+        for follower in _zone_followers:
+            follower(session, organization)
     return organization
 
 

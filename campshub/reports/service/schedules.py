@@ -13,6 +13,7 @@ from uuid import UUID
 from sqlalchemy import select
 
 from campshub.accounts.models import Organization
+from campshub.accounts.service.organizations import follows_time_zone, hold_time_zone
 from campshub.core.db.base import new_id
 from campshub.core.db.prints import fingerprint
 from campshub.core.db.rows import lock, retried
@@ -78,7 +79,7 @@ def create(
     _set_what(session, principal, schedule, now)
     if _set_recipients(session, principal, schedule, recipient_ids) >= MOST_OF_ONE:
         raise TooManySchedules
-    _set_when(schedule, principal, now)
+    _set_when(schedule, hold_time_zone(session, principal.organization_id), now)
     session.add(schedule)
     return schedule, True
 
@@ -102,13 +103,14 @@ def change(
     :raises Invalid: the parameters or the times do not fit.
     :raises UnknownReference: it names what the principal does not see.
     """
+    time_zone = hold_time_zone(session, principal.organization_id) if changes.keys() & _WHEN else None
     schedule = _locked(session, principal, schedule_id, expected)
     for name, value in changes.items():
         setattr(schedule, name, value)
     if recipient_ids is not None or changes.keys() - _HARMLESS:
         _set_what(session, principal, schedule, now)
-    if changes.keys() & _WHEN:
-        _set_when(schedule, principal, now)
+    if time_zone is not None:
+        _set_when(schedule, time_zone, now)
     if recipient_ids is not None:
         _set_recipients(session, principal, schedule, recipient_ids)
     return schedule
@@ -122,6 +124,17 @@ def delete(session: Session, principal: Principal, *, schedule_id: UUID, expecte
     :raises PreconditionFailed: it has changed since the caller read it.
     """
     session.delete(_locked(session, principal, schedule_id, expected))
+
+
+@follows_time_zone
+def follow_time_zone(session: Session, organization: Organization) -> None:
+    """Recompute the next times of an organization's schedules; a time that is due already stays, and is made."""
+    now = session.unit.now
+    later = select(ReportSchedule).where(
+        ReportSchedule.organization_id == organization.id, ReportSchedule.next_at > now
+    )
+    for schedule in session.scalars(later.order_by(ReportSchedule.id).with_for_update()):
+        schedule.next_at = next_slot(schedule, organization.time_zone, now)
 
 
 def make_due(platform: Platform, now: datetime) -> int:
@@ -146,6 +159,7 @@ def make_due(platform: Platform, now: datetime) -> int:
 def _make(platform: Platform, organization_id: UUID, schedule_id: UUID, user_id: UUID, now: datetime) -> bool:
     """Claim a schedule's time and owe its report, as whoever made it; pause it where they may not any more."""
     with unit_of_work(organization_id=organization_id, user_id=user_id) as session:
+        time_zone = hold_time_zone(session, organization_id)
         schedule = session.get(ReportSchedule, (organization_id, schedule_id), with_for_update=True)
         entered = session.unit.entered
         if schedule is None or schedule.is_paused or schedule.next_at > now:
@@ -154,7 +168,7 @@ def _make(platform: Platform, organization_id: UUID, schedule_id: UUID, user_id:
         try:
             principal = principal_of(entered, organization_id, user_id, None)
             _require_writer(principal)
-            schedule.next_at = next_slot(schedule, principal.time_zone, now)
+            schedule.next_at = next_slot(schedule, time_zone, now)
             if session.get(ReportSlot, (organization_id, schedule_id, slot)) is not None:
                 return False
             kind = kind_for(principal, schedule.kind)
@@ -206,7 +220,7 @@ def _set_what(session: Session, principal: Principal, schedule: ReportSchedule, 
     require_seen(kind, session, principal, given)
 
 
-def _set_when(schedule: ReportSchedule, principal: Principal, now: datetime) -> None:
+def _set_when(schedule: ReportSchedule, time_zone: str, now: datetime) -> None:
     """Find the next time.
 
     :raises Invalid: a weekday belongs to a weekly schedule alone, a day of the month to a monthly one.
@@ -214,7 +228,7 @@ def _set_when(schedule: ReportSchedule, principal: Principal, now: datetime) -> 
     for name, frequency in (("weekday", "weekly"), ("day", "monthly")):
         if (getattr(schedule, name) is not None) != (schedule.frequency == frequency):
             raise Invalid.at(f"/{name}", "invalid", f"Needed where the frequency is {frequency}, and only there.")
-    schedule.next_at = next_slot(schedule, principal.time_zone, now)
+    schedule.next_at = next_slot(schedule, time_zone, now)
 
 
 def _set_recipients(
