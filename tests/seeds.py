@@ -296,7 +296,7 @@ def _workouts(seeds: Seeds) -> None:
     sets = [{"reps": 5, "load": "60", "load_unit": "kg"}, {"reps": 3}]
     log = {
         "student_id": seeds.ids["student_id"],
-        "started_at": f"{TODAY}T06:00:00Z",
+        "started_at": f"{TODAY - timedelta(days=1)}T06:00:00Z",
         "title": f"Log {word}",
         "exercises": [{"exercise_id": exercise, "note": word, "sets": sets}],
     }

@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
-from zoneinfo import available_timezones
 
 import click
 from flask import current_app
@@ -17,6 +16,7 @@ from campshub.core.db.work import unit_of_work
 from campshub.core.http.problems import Problem
 from campshub.core.ops.options import NAME, json_option, organization_option, say, yes_option
 from campshub.core.platform import Platform
+from campshub.core.time_zones import time_zones
 
 organizations = AppGroup("organizations", help="Organizations: the tenants of this installation.")
 
@@ -32,7 +32,7 @@ def create(*, name: str, time_zone: str, currency: str, locale: str, as_json: bo
 
     Example: flask organizations create --name "Hill Camp" --time-zone Asia/Kolkata --currency INR
     """
-    if time_zone not in available_timezones():
+    if time_zone not in time_zones():
         raise click.ClickException(f"{time_zone} is not a time zone of the IANA database, such as Asia/Kolkata.")
     organization_id = new_id()
     with unit_of_work(system=True, organization_id=organization_id) as session:

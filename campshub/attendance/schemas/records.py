@@ -18,8 +18,8 @@ class MarkIn(fields.In):
     student_id = fields.Id(required=True)
     code = fields.Text(required=True, most=_KEY)
     note = fields.Text(allow_none=True, most=fields.LONG)
-    check_in_at = fields.Instant(allow_none=True)
-    check_out_at = fields.Instant(allow_none=True)
+    check_in_at = fields.PastInstant(allow_none=True)
+    check_out_at = fields.PastInstant(allow_none=True)
     version = fields.Whole(least=1, metadata={"description": "Of the mark that the row changes."})
 
 
@@ -129,8 +129,8 @@ class AttendanceRecordPatch(fields.In):
 
     code = fields.Text(most=_KEY)
     note = fields.Text(allow_none=True, most=fields.LONG)
-    check_in_at = fields.Instant(allow_none=True)
-    check_out_at = fields.Instant(allow_none=True)
+    check_in_at = fields.PastInstant(allow_none=True)
+    check_out_at = fields.PastInstant(allow_none=True)
     reason = fields.Remark(load_default=None, allow_none=True, most=MOST_REASON, metadata={"description": _WHY})
 
 

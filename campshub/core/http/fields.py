@@ -7,13 +7,13 @@ from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from typing import Any, ClassVar
 from uuid import UUID
-from zoneinfo import available_timezones
 
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validate
 
 from campshub.core import names
 from campshub.core.db.base import read_id
 from campshub.core.normalization import clean_email
+from campshub.core.time_zones import time_zones
 
 _WHOLE = re.compile(r"-?[0-9]{1,20}")  # int() would also take "1_000", " 1 " and other scripts' digits
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")  # ISO 8601 also writes weeks
@@ -24,6 +24,8 @@ LONG = 4_000
 LONGEST_EMAIL = 254
 EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+CLOCK_SKEW = timedelta(minutes=5)
+IN_FUTURE = "More than 5 minutes ahead of the server's clock."
 
 
 class Example:
@@ -171,14 +173,8 @@ class Currency(Text):
         self.validators.append(validate.Regexp(r"^[A-Z]{3}$", error="Not a currency's three capital letters."))
 
 
-@cache
-def _time_zones() -> frozenset[str]:
-    """Read the names once: they are a folder of files."""
-    return frozenset(available_timezones())
-
-
 def _is_time_zone(name: str) -> None:
-    if name not in _time_zones():
+    if name not in time_zones():
         raise ValidationError("Not a time zone of the IANA database, such as Asia/Kolkata.")
 
 
@@ -335,3 +331,15 @@ class Instant(fields.AwareDateTime):
         if not EARLIEST <= found <= LATEST:
             raise self.make_error("range")
         return found.astimezone(UTC)
+
+
+class PastInstant(Instant):
+    """An instant of something that has happened; a client's clock may be five minutes ahead of the server's."""
+
+    default_error_messages = {"future": IN_FUTURE}  # noqa: RUF012 - marshmallow's own form
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> datetime:
+        found = super()._deserialize(value, attr, data, **options)
+        if found > datetime.now(UTC) + CLOCK_SKEW:
+            raise self.make_error("future")
+        return found

@@ -4,10 +4,16 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+from campshub.core.http.fields import IN_FUTURE
 from campshub.core.http.problems import FieldError
 
 MOST_ERRORS = 100
-_CODES = {"Missing data for required field.": "required", "Unknown field.": "unknown", "Field may not be null.": "null"}
+_CODES = {
+    "Missing data for required field.": "required",
+    "Unknown field.": "unknown",
+    "Field may not be null.": "null",
+    IN_FUTURE: "in_future",
+}
 
 
 def told(messages: Any) -> list[FieldError]:

@@ -15,7 +15,7 @@ students = Blueprint("students", __name__, url_prefix="/api/students", descripti
 
 _REFUSALS = (
     *(service.CodeTaken, service.ExternalIdTaken, service.LoginTaken, service.UnknownLogin),
-    service.LeftBeforeJoined,
+    *(service.LeftBeforeJoined, service.BornInFuture),
 )
 
 

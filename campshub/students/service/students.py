@@ -1,7 +1,7 @@
 """Creating, changing, deleting students, one or many."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -78,6 +78,13 @@ class LeftBeforeJoined(Invalid):
     pointer = "/left_on"
 
 
+class BornInFuture(Invalid):
+    """A date of birth lies in the future, by the organization's calendar."""
+
+    code = "in_future"
+    pointer = "/date_of_birth"
+
+
 def create(
     session: Session, principal: Principal, platform: Platform, *, id: UUID | None = None, **values: Any
 ) -> tuple[Student, bool]:
@@ -85,11 +92,14 @@ def create(
 
     :raises IdTaken: the id belongs to a student who was created from something else.
     :raises CodeTaken: another student has the code.
+    :raises BornInFuture: the date of birth is later than today.
     """
     print_ = fingerprint(values, key=platform.print_key)
     present = retried(session, principal, Student, id, print_)
     if present is not None:
         return present, False
+    if _unborn(session, principal, values):
+        raise BornInFuture
     student = Student(**_row(principal, platform, id or new_id(), values), fingerprint=print_)
     session.add(student)
     session.flush()
@@ -111,7 +121,8 @@ def create_many(
         row_id = values.pop("id", None) or new_id()
         print_ = fingerprint(values, key=platform.print_key)
         is_retry = given.values is not None and present.get(("id", row_id)) == print_
-        errors = given.errors or ([] if is_retry else _taken({**values, "id": row_id}, present, seen, logins))
+        unborn = [] if is_retry else _unborn(session, principal, values)
+        errors = given.errors or unborn or ([] if is_retry else _taken({**values, "id": row_id}, present, seen, logins))
         outcome = "error" if errors else "unchanged" if is_retry else "created"
         results.append({"index": index, "outcome": outcome, "id": row_id if given.values else None, "errors": errors})
         if outcome == "created":
@@ -122,6 +133,13 @@ def create_many(
             result["outcome"] = "error"
             result["errors"] = [FieldError("", "conflict", "Created by someone else at the same moment.")]
     return {"results": results, "summary": _summary(results)}
+
+
+def _unborn(session: Session, principal: Principal, values: dict[str, Any]) -> list[FieldError]:
+    """Return the refusal of a date of birth that is later than today, by the organization's calendar."""
+    born: date | None = values.get("date_of_birth")
+    is_unborn = born is not None and born > principal.today(session.unit.now)
+    return BornInFuture().errors if is_unborn else []
 
 
 def _taken(
@@ -185,7 +203,10 @@ def change(
     :raises PreconditionFailed: they have changed since the caller read them.
     :raises CodeTaken: another student has the code.
     :raises NoName: neither of the names would be left.
+    :raises BornInFuture: the date of birth is later than today.
     """
+    if _unborn(session, principal, changes):
+        raise BornInFuture
     student = lock(session, principal, Student, student_id, Student.deleted_at.is_(None), expected=expected)
     if not changes:  # also where an older version has folded the name in another way
         return student

@@ -19,7 +19,7 @@ MOST_SUPERSETS = 50
 class _Log(fields.In):
     """What is told of a log either way."""
 
-    ended_at = fields.Instant(allow_none=True)
+    ended_at = fields.PastInstant(allow_none=True)
     title = fields.Name(allow_none=True)
     note = fields.Text(allow_none=True, most=fields.LONG)
     body_weight = Weight(
@@ -64,7 +64,7 @@ class WorkoutLogIn(_Log):
 
     id = fields.Id(metadata={"description": "Your own id (UUID version 7), so that a retry is no second log."})
     student_id = fields.Id(metadata={"description": "Who trained; none: whoever your login is linked to."})
-    started_at = fields.Instant(required=True)
+    started_at = fields.PastInstant(required=True)
     time_zone = fields.TimeZone(metadata={"description": "Where the person trained; none: the organization's."})
     source = fields.Name(load_default="api", most=40, metadata={"description": "The app that the log comes from."})
     external_id = fields.Name(

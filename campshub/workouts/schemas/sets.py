@@ -82,7 +82,7 @@ class _Set(fields.In):
     metres = fields.Whole(allow_none=True, most=MOST_METRES)
     rir = Halves(allow_none=True, most=MOST_RIR, metadata={"description": "Reps in reserve, in halves."})
     rest_seconds = fields.Whole(allow_none=True, most=MOST_SECONDS)
-    done_at = fields.Instant(allow_none=True)
+    done_at = fields.PastInstant(allow_none=True)
 
 
 class SetIn(_Set):

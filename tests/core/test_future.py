@@ -1,0 +1,112 @@
+"""What has happened does not lie in the future: five minutes for a client's clock, and no day for a date of birth."""
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from campshub.core.db.base import new_id
+from campshub.core.security.permissions import Role
+from campshub.workouts import catalogue
+from tests.conftest import new_place
+
+LOGS = "/api/workout-logs/"
+SQUAT = str(catalogue.exercise_id("back_squat"))
+KOLKATA = ZoneInfo("Asia/Kolkata")
+
+
+def ahead(**time):
+    return (datetime.now(UTC) + timedelta(**time)).isoformat()
+
+
+def one_error(answer):
+    assert answer.status == 422, answer.response.text
+    ((error,),) = [answer.problem["errors"]]
+    return error["pointer"], error["code"]
+
+
+@pytest.fixture
+def logged(api, student):
+    """A log of an hour ago with one set."""
+    sets = [{"reps": 5}]
+    body = {"started_at": ahead(hours=-1), "student_id": student()["id"]}
+    return api.made(LOGS, {**body, "exercises": [{"exercise_id": SQUAT, "sets": sets}]})
+
+
+@pytest.fixture
+def register(api, student):
+    """The records of a session of today, and two students."""
+    local_date = str(datetime.now(KOLKATA).date())
+    session = api.made("/api/attendance/sessions/", {"local_date": local_date, "status": "open"})
+    return f"/api/attendance/sessions/{session['id']}/records/", [student()["id"] for _ in range(2)]
+
+
+def test_a_set_was_done_before_now(api, logged, student):
+    address = f"{LOGS}{logged['id']}/sets/"
+    given = {"exercise_id": SQUAT, "reps": 5}
+    one = f"{address}{logged['exercises'][0]['sets'][0]['id']}/"
+
+    assert api.post(address, {**given, "done_at": ahead(minutes=4)}).status == 201
+    assert one_error(api.post(address, {**given, "done_at": ahead(minutes=6)})) == ("/done_at", "in_future")
+    assert one_error(api.patch(one, {"done_at": ahead(days=300)})) == ("/done_at", "in_future")
+    sets = [{"reps": 5, "done_at": ahead(minutes=4)}, {"reps": 5, "done_at": ahead(minutes=6)}]
+    body = {"started_at": ahead(hours=-1), "student_id": student()["id"]}
+    refused = api.post(LOGS, {**body, "exercises": [{"exercise_id": SQUAT, "sets": sets}]})
+    assert one_error(refused) == ("/exercises/0/sets/1/done_at", "in_future")
+
+
+def test_a_workout_began_and_ended_before_now(api, logged, student):
+    body = {"student_id": student()["id"]}
+
+    assert api.post(LOGS, {**body, "started_at": ahead(minutes=4)}).status == 201
+    assert one_error(api.post(LOGS, {**body, "started_at": ahead(minutes=6)})) == ("/started_at", "in_future")
+    until = {"started_at": ahead(hours=-1), "ended_at": ahead(hours=2)}
+    assert one_error(api.post(LOGS, {**body, **until})) == ("/ended_at", "in_future")
+    assert one_error(api.patch(f"{LOGS}{logged['id']}/", {"ended_at": ahead(hours=2)})) == ("/ended_at", "in_future")
+
+
+def test_students_came_and_went_before_now(api, register):
+    address, (one, two) = register
+    rows = [
+        {"student_id": one, "code": "late", "check_in_at": ahead(minutes=4)},
+        {"student_id": two, "code": "late", "check_in_at": ahead(minutes=6)},
+    ]
+
+    results = api.put(address, {"records": rows}).json["results"]
+
+    assert [row["outcome"] for row in results] == ["created", "error"]
+    assert [(e["pointer"], e["code"]) for e in results[1]["errors"]] == [("/check_in_at", "in_future")]
+    day = datetime.now(KOLKATA).date()
+    where = f"/api/attendance/records/{results[0]['id']}/?on={day}"
+    assert one_error(api.patch(where, {"check_out_at": ahead(minutes=6)})) == ("/check_out_at", "in_future")
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Pago_Pago"])  # on different days, 25 hours apart
+def test_a_student_was_born_by_today_in_the_organizations_calendar(app, zone):
+    api = new_place(app, time_zone=zone).the(Role.ADMIN)
+    today = datetime.now(ZoneInfo(zone)).date()
+    born, unborn = ({"date_of_birth": str(today + timedelta(days=days))} for days in (0, 1))
+
+    def student(**given):
+        return {"code": new_id().hex, "given_name": "Asha", "family_name": "Rao", **given}
+
+    made = api.made("/api/students/", student(**born))
+    assert one_error(api.post("/api/students/", student(**unborn))) == ("/date_of_birth", "in_future")
+    assert one_error(api.patch(f"/api/students/{made['id']}/", unborn)) == ("/date_of_birth", "in_future")
+    rows = [student(**born), student(**unborn), student(date_of_birth="2100-01-01")]
+    results = api.post("/api/students/bulk/", {"students": rows}).json["results"]
+    assert [row["outcome"] for row in results] == ["created", "error", "error"]
+    assert [[(e["pointer"], e["code"]) for e in row["errors"]] for row in results[1:]] == [
+        [("/date_of_birth", "in_future")]
+    ] * 2
+    assert len(api.get("/api/students/").json["items"]) == 2
+
+
+def test_a_workout_may_lie_two_days_ahead_in_the_calendar_where_it_was(app):
+    api = new_place(app, time_zone="Pacific/Pago_Pago").the(Role.ADMIN)
+    student = api.made("/api/students/", {"code": "S", "given_name": "Asha", "family_name": "Rao"})["id"]
+    now = datetime.now(UTC)
+
+    made = api.made(LOGS, {"student_id": student, "started_at": now.isoformat(), "time_zone": "Pacific/Kiritimati"})
+
+    assert made["local_date"] == str(now.astimezone(ZoneInfo("Pacific/Kiritimati")).date())
