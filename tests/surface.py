@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 from marshmallow import Schema, validate
@@ -126,7 +126,7 @@ def _value(name: str, field: Any, ids: Any, *, whole: bool) -> Any:  # noqa: PLR
     if isinstance(field, ma.Integer | ma.Float):
         return max(1, next((v.min for v in field.validators if isinstance(v, validate.Range)), 1))
     if isinstance(field, ma.AwareDateTime):
-        return "2026-11-18T06:30:00Z"
+        return datetime.now(UTC).isoformat(timespec="seconds")
     if isinstance(field, ma.Date):
         return BY_NAME["local_date"]
     if isinstance(field, ma.Email):

@@ -4,9 +4,11 @@ import email
 import email.policy
 import re
 import threading
-from datetime import UTC, datetime, timedelta
+from calendar import monthrange
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -14,7 +16,7 @@ from campshub.core.security.permissions import Role
 from campshub.reports.dates import PERIODS, next_slot
 from campshub.reports.service.schedules import make_due
 from tests.conftest import Client
-from tests.reports.conftest import TODAY
+from tests.stack.asking import until
 
 
 def times(zone, after, count, **when):
@@ -77,6 +79,18 @@ def test_periods_are_what_people_mean_by_them(period, first, last):
     assert tuple(map(str, PERIODS[period](sunday))) == (first, last)
 
 
+def test_periods_hold_on_every_day_of_a_common_and_a_leap_year():
+    for number in range(date(2027, 1, 1).toordinal(), date(2029, 1, 1).toordinal()):
+        day = date.fromordinal(number)
+        first, last = PERIODS["this_month"](day)
+        assert (first, last) == (day.replace(day=1), day.replace(day=monthrange(day.year, day.month)[1]))
+        year, month = (day.year, day.month - 1) if day.month > 1 else (day.year - 1, 12)
+        assert PERIODS["last_month"](day) == (date(year, month, 1), date(year, month, monthrange(year, month)[1]))
+        monday, sunday = PERIODS["this_week"](day)
+        assert (monday.weekday(), sunday - monday, monday <= day <= sunday) == (0, timedelta(days=6), True)
+        assert PERIODS["last_week"](day) == (monday - timedelta(days=7), monday - timedelta(days=1))
+
+
 @pytest.fixture
 def due(school, monkeypatch):
     """A maker of schedules whose time has come."""
@@ -124,7 +138,10 @@ def test_a_schedules_report_is_made_and_its_link_is_sent(school, due):
     school.work_off()
 
     assert report["schedule_id"] == schedule["id"]
-    assert report["parameters"]["to"] < str(TODAY.replace(day=1)), "last month, as of its time"
+    # As of the schedule's time by the organization's calendar: today or tomorrow, which may be in the next month.
+    day = datetime.fromisoformat(schedule["next_at"]).astimezone(ZoneInfo("Asia/Kolkata")).date()
+    last = day.replace(day=1) - timedelta(days=1)
+    assert (report["parameters"]["from"], report["parameters"]["to"]) == (str(last.replace(day=1)), str(last))
     (letter,) = letters(school)
     assert letter["Subject"] == "Register (Hill Camp)"
     assert not letter.is_multipart(), "the file itself is not in it"
@@ -229,3 +246,76 @@ def test_a_schedule_can_be_changed_and_deleted_by_its_maker(school, due):
     assert school.place.the(Role.NUTRITIONIST).get(address).status == 404
     assert school.trainer.delete(address).status == 204
     assert school.trainer.get(address).status == 404
+
+
+def local(schedule, zone):
+    return datetime.fromisoformat(schedule["next_at"]).astimezone(ZoneInfo(zone)).strftime("%H:%M")
+
+
+def test_the_next_time_follows_the_organizations_time_zone(school, due):
+    mine, theirs, paused = due(), due(who=school.trainer, local_time="18:00"), due(is_paused=True)
+    assert local(mine, "Asia/Kolkata") == "07:30"
+
+    changed = school.admin.patch("/api/organization/", {"time_zone": "America/New_York"})
+
+    assert changed.status == 200
+    for who, before, at in (
+        (school.admin, mine, "07:30"),
+        (school.trainer, theirs, "18:00"),
+        (school.admin, paused, "07:30"),
+    ):
+        after = who.get(f"/api/report-schedules/{before['id']}/").json
+        assert (local(after, "America/New_York"), after["version"]) == (at, before["version"] + 1)
+        wait = datetime.fromisoformat(after["next_at"]) - datetime.now(UTC)
+        assert timedelta(0) < wait <= timedelta(days=1, hours=1)  # the day on which clocks go back has 25 hours
+    assert run_beat(school, school.admin.get(f"/api/report-schedules/{mine['id']}/").json) >= 1
+
+
+def test_a_change_of_something_else_leaves_the_next_time_alone(school, due):
+    schedule = due()
+
+    for change in ({"name": "Hill Camp"}, {"time_zone": "Asia/Kolkata"}):
+        assert school.admin.patch("/api/organization/", change).status == 200
+
+    assert school.admin.get(f"/api/report-schedules/{schedule['id']}/").json == schedule
+
+
+def test_a_time_that_is_due_when_the_time_zone_changes_is_made_once(school, due, sql):
+    schedule = due()
+    past = "UPDATE report_schedules SET next_at = now() - interval '1 minute' WHERE id = %s RETURNING next_at"
+    ((slot,),) = sql(past, schedule["id"])
+
+    assert school.admin.patch("/api/organization/", {"time_zone": "America/New_York"}).status == 200
+    assert sql("SELECT next_at FROM report_schedules WHERE id = %s", schedule["id"]) == [(slot,)]
+
+    now = datetime.now(UTC)
+    with school.place.app.app_context():
+        make_due(school.place.app.extensions["campshub"], now)
+        make_due(school.place.app.extensions["campshub"], now)
+    assert sql("SELECT slot FROM report_slots WHERE schedule_id = %s", schedule["id"]) == [(slot,)]
+    ((next_at,),) = sql("SELECT next_at FROM report_schedules WHERE id = %s", schedule["id"])
+    assert next_at.astimezone(ZoneInfo("America/New_York")).strftime("%H:%M") == "07:30"
+
+
+@pytest.mark.parametrize("how", ["created", "changed"])
+def test_a_schedule_that_is_written_while_the_time_zone_changes_has_the_new_one(school, due, stack, database, how):
+    schedule = due() if how == "changed" else None
+    answers = []
+
+    def write():
+        if schedule is None:
+            answers.append(due(name="At once"))
+        else:
+            address = f"/api/report-schedules/{schedule['id']}/"
+            answers.append(school.admin.patch(address, {"local_time": "07:30", "weekday": None}).json)
+
+    with stack.primary.connect(database) as connection, connection.transaction():
+        connection.execute("UPDATE organizations SET time_zone = 'America/New_York' WHERE id = %s", (school.place.id,))
+        thread = threading.Thread(target=write)
+        thread.start()
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        with stack.primary.connect(database) as watching:
+            until(lambda: watching.execute(waits).fetchone()[0])
+    thread.join()
+
+    assert local(answers[0], "America/New_York") == "07:30"
