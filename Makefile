@@ -47,6 +47,10 @@ test-large: $(READY) ## The tests that need large data
 test-install: $(READY) ## Install the lock with the oldest pip of each Python, beside newer releases (some minutes)
 	$(BIN)/pytest -m install tests/install
 
+.PHONY: test-clocks
+test-clocks: $(READY) ## The tests that depend on dates under 12 shifted clocks, about an hour (clock=leap-day, TESTS=tests/reports)
+	$(BIN)/python -m tests.clocks $(if $(clock),--clock $(clock)) $(TESTS)
+
 .PHONY: lint
 lint: $(READY) $(CLIENTS) ## Style, types, import contracts, configuration files
 	$(BIN)/ruff check .
