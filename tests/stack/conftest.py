@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 import socket
+import socketserver
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from unittest import mock
@@ -98,12 +100,50 @@ def nginx_before(tmp_path_factory):
         )
 
 
+@contextlib.contextmanager
+def silent_server():
+    """A server that accepts connections and never answers; yields its port."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        yield silent.getsockname()[1]
+
+
+@contextlib.contextmanager
+def answering_server():
+    """A server that answers each request with 200; yields its port."""
+
+    class Answer(socketserver.StreamRequestHandler):
+        def handle(self):
+            while self.rfile.readline().strip():
+                pass
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nOK")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def late_answer(tmp_path_factory):
     """Request at once what takes all of nginx's read time-out; a later test reads the answer."""
     with (
         ThreadPoolExecutor(1) as pool,
-        socket.create_server(("127.0.0.1", 0)) as silent,  # takes connections, and never says a word
-        nginx_in(tmp_path_factory.mktemp("late"), silent.getsockname()[1]) as nginx,
+        silent_server() as silent,
+        nginx_in(tmp_path_factory.mktemp("late"), silent) as nginx,
     ):
         yield pool.submit(ask, nginx.url, "/live/")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def late_reads(tmp_path_factory):
+    """Send reads to a server that never answers and to one that does; a later test reads the answers and the log."""
+    with (
+        ThreadPoolExecutor(2) as pool,
+        silent_server() as silent,
+        answering_server() as answering,
+        nginx_in(tmp_path_factory.mktemp("late-reads"), silent, answering) as nginx,
+    ):
+        answers = [pool.submit(ask, nginx.url, "/live/") for _ in range(2)]
+        yield SimpleNamespace(answers=answers, log=nginx.folder / "access.log")
