@@ -10,11 +10,20 @@ import pytest
 from tests.conftest import ROOT
 from tests.issuer import KEYS, Issuer
 
+NOTED = """
+def noted(events, work, *given):
+    events.append("begun")
+    try:
+        return work(*given)
+    finally:
+        events.append("ended")
+"""
+
 PROGRAM = """
 from gevent import monkey
 monkey.patch_all()
 
-import time, gevent, psycopg
+import gevent, psycopg
 from sqlalchemy import text
 from campshub.app import create_app
 from campshub.core.db.session import Unit, begin, db
@@ -23,12 +32,6 @@ from campshub.core.security.passwords import hash_password
 assert psycopg.waiting.wait.__name__ != "wait_c", "psycopg would block the whole worker"
 app = create_app()
 cache = app.extensions["campshub"].cache
-turns = []
-
-def ticking():
-    while True:
-        turns.append(time.monotonic())
-        gevent.sleep(0.005)
 
 def database():
     with app.app_context():
@@ -40,16 +43,14 @@ def redis():
     for number in range(100):
         cache.ask(lambda client: client.set("x", number))
 
-ticker = gevent.spawn(ticking)
-gevent.sleep(0.05)
-started = time.monotonic()
-for work, count in ((database, 8), (redis, 4), (lambda: hash_password("x", cost=11), 2)):
-    gevent.joinall([gevent.spawn(work) for _ in range(count)], raise_error=True)
-ended = time.monotonic()
-ticker.kill()
-gaps = [b - a for a, b in zip(turns, turns[1:])]
-assert len(gaps) > 20 and max(gaps) < 0.25, f"everything stood still for {max(gaps):.2f} s"
-assert ended - started < 8 * 0.4 + 1, "queries ran one after the other"
+def hashing():
+    hash_password("x", cost=11)
+
+for work, count in ((database, 8), (redis, 4), (hashing, 2)):
+    events = []
+    gevent.joinall([gevent.spawn(noted, events, work) for _ in range(count)], raise_error=True)
+    # Whatever the machine's speed: work that stops the loop ends before the next one begins.
+    assert events == ["begun"] * count + ["ended"] * count, (work.__name__, events)
 """
 
 
@@ -57,7 +58,7 @@ def test_queries_the_cache_and_hashing_let_others_go_on(stack, database):
     environment = {**os.environ, **stack.environment(database), "LOG_LEVEL": "ERROR"}
 
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", PROGRAM],
+        [sys.executable, "-W", "ignore", "-c", NOTED + PROGRAM],
         cwd=ROOT,
         env=environment,
         capture_output=True,
@@ -76,12 +77,7 @@ monkey.patch_all()
 import sys, gevent
 from campshub.core.fetching import NotFetched, fetch
 
-turns, address = [], sys.argv[1]
-
-def ticking():
-    while True:
-        turns.append(1)
-        gevent.sleep(0.005)
+events, address = [], sys.argv[1]
 
 def asking():
     try:
@@ -90,10 +86,8 @@ def asking():
         return
     raise AssertionError("it was waited for")
 
-ticker = gevent.spawn(ticking)
-gevent.joinall([gevent.spawn(asking) for _ in range(5)], raise_error=True)
-ticker.kill()
-assert len(turns) > 20, f"everything stood still but for {len(turns)} turns"
+gevent.joinall([gevent.spawn(noted, events, asking) for _ in range(5)], raise_error=True)
+assert events == ["begun"] * 5 + ["ended"] * 5, events
 """
 
 
@@ -110,7 +104,7 @@ def test_an_issuer_that_is_slow_lets_others_go_on(drips):
     issuer.answers[KEYS] = slowly
     try:
         done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", ISSUER, f"{issuer.url}{KEYS}"],
+            [sys.executable, "-W", "ignore", "-c", NOTED + ISSUER, f"{issuer.url}{KEYS}"],
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -129,7 +123,7 @@ STORE = """
 from gevent import monkey
 monkey.patch_all()
 
-import asyncio, fsspec, gevent, time
+import asyncio, fsspec, gevent
 from fsspec.asyn import AsyncFileSystem
 from campshub.core.storage import Storage
 
@@ -139,24 +133,16 @@ class Far(AsyncFileSystem):
         return {"name": path, "size": 3, "type": "file"}
 
 fsspec.register_implementation("far", Far)
-storage, turns = Storage("far://bucket"), []
-
-def ticking():
-    while True:
-        turns.append(1)
-        gevent.sleep(0.005)
-
-ticker = gevent.spawn(ticking)
-asking = [gevent.spawn(storage.size, "a/file") for _ in range(5)]
+storage, events = Storage("far://bucket"), []
+asking = [gevent.spawn(noted, events, storage.size, "a/file") for _ in range(5)]
 gevent.joinall(asking, raise_error=True)
-ticker.kill()
 assert [one.value for one in asking] == [3] * 5
-assert len(turns) > 10, f"everything stood still but for {len(turns)} turns"
+assert events == ["begun"] * 5 + ["ended"] * 5, events
 """
 
 
 def test_an_object_store_is_asked_while_others_go_on():
-    words = [sys.executable, "-W", "ignore", "-c", STORE]
+    words = [sys.executable, "-W", "ignore", "-c", NOTED + STORE]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
 
     assert done.returncode == 0, done.stderr

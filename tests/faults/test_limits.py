@@ -7,6 +7,7 @@ import time
 import pytest
 
 from campshub.app import create_app
+from campshub.core.cache.connection import PAUSE_S
 from devstack import place
 from devstack.redis import Redis
 from tests.conftest import Client, close, settings_of
@@ -52,10 +53,11 @@ def sign_in(app, email="nobody@example.org"):
 
 def test_one_request_waits_the_limits_hold_and_redis_is_left_alone(app, hung, questions):
     # Each of these would count twice, by address and by account, and ask twice what is left.
+    began = time.monotonic()
     answers = [sign_in(app) for _ in range(20)]
 
     assert answers == [401] * 3 + [429] * 17
-    assert len(questions) <= 3, "all of it takes less than a few pauses"
+    assert len(questions) <= 1 + (time.monotonic() - began) / PAUSE_S, "one question a pause"
 
 
 def test_when_redis_is_back_it_counts_again(app, redis, hung):
@@ -64,7 +66,7 @@ def test_when_redis_is_back_it_counts_again(app, redis, hung):
     hung()
     before = client.dbsize()
 
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 120
     number = 0
     while client.dbsize() < before + 2 and time.monotonic() < deadline:
         time.sleep(0.2)

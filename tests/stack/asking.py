@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-PATIENCE_S = 30
+PATIENCE_S = 60
 THREADS = 4
 
 

@@ -31,7 +31,7 @@ def served(reader, address="/api/students/") -> tuple[str, set[str]]:
     return server, {item["id"] for item in answer.json["items"]}
 
 
-def until_served_by(reader, server: str, patience_s: float = 25) -> set[str]:
+def until_served_by(reader, server: str, patience_s: float = 60) -> set[str]:
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
         found, shown = served(reader)
@@ -109,10 +109,9 @@ def test_without_the_replica_reads_go_on_and_return_to_it(stack, writer, reader,
     stack.kill(part)
 
     assert "replica0" not in left_alone()
-    began = time.monotonic()
-    assert [served(reader) for _ in range(5)] == [("primary", {first})] * 5
-    assert time.monotonic() - began < 8
-    assert "replica0" in left_alone()
+    assert served(reader) == ("primary", {first})
+    assert "replica0" in left_alone(), "the first read has found out, and no other waits for the replica"
+    assert [served(reader) for _ in range(4)] == [("primary", {first})] * 4
     second = write(writer)
     assert served(reader) == ("primary", {first, second})
     health = reader.get("/health/")
@@ -168,7 +167,7 @@ def test_without_the_primary_writes_are_told_to_come_back_and_it_is_said_who_is_
     assert (health.status, health.json["status"], reader.get("/ready/").status) == (503, "unhealthy", 200)
 
     stack.part("primary").start()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while writer.get("/health/").status == 503 and time.monotonic() < deadline:
         time.sleep(0.1)
     assert writer.post("/api/students/", {"code": "y", "given_name": "A", "family_name": "B"}).status == 201
