@@ -15,6 +15,8 @@ from devstack.errors import StackError
 from devstack.place import Place
 
 LOG_TAIL_LINES = 12
+# How `make test-clocks` shifts the clock of every process.
+CLOCK = ("LD_PRELOAD", "CLOCK_SHIFT_S")
 
 
 class Part:
@@ -47,7 +49,9 @@ class Part:
     @property
     def environment(self) -> Mapping[str, str]:
         """The environment of the part's process."""
-        return {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": str(self.folder), "LC_ALL": "C.UTF-8"}
+        shifted = {name: os.environ[name] for name in CLOCK if name in os.environ}
+        path = os.environ.get("PATH", "/usr/bin:/bin")
+        return {"PATH": path, "HOME": str(self.folder), "LC_ALL": "C.UTF-8", **shifted}
 
     def require(self) -> None:
         """Find the part's program, before anything is started.

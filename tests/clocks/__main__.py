@@ -21,16 +21,16 @@ ROOT = HERE.parent.parent
 CLOCKS = {
     "sunday-month-end": "2027-01-31 12:00:00",
     "monday-one-past-midnight": "2027-02-01 00:01:00",
-    "february-28-into-march": "2027-02-28 23:59:00",
+    "february-28-into-march": "2027-02-28 23:57:00",
     "leap-day": "2028-02-29 12:00:00",
-    "leap-day-into-march": "2028-02-29 23:59:00",
+    "leap-day-into-march": "2028-02-29 23:57:00",
     "april-30": "2027-04-30 17:30:00",
-    "new-year-in-india-first": "2027-12-31 18:29:00",
-    "new-year": "2027-12-31 23:59:00",
-    "clocks-forward-america": "2027-03-14 06:59:00",
-    "clocks-forward-europe": "2027-03-28 00:59:00",
-    "clocks-back-europe": "2027-10-31 00:59:00",
-    "clocks-back-america": "2027-11-07 05:59:00",
+    "new-year-in-india-first": "2027-12-31 18:27:00",
+    "new-year": "2027-12-31 23:57:00",
+    "clocks-forward-america": "2027-03-14 06:57:00",
+    "clocks-forward-europe": "2027-03-28 00:57:00",
+    "clocks-back-europe": "2027-10-31 00:57:00",
+    "clocks-back-america": "2027-11-07 05:57:00",
 }
 # Whole folders where most tests depend on today, files elsewhere.
 TESTS = (

@@ -119,7 +119,8 @@ def test_a_job_that_is_cancelled_shows_in_its_report(marked):
 
 
 def test_where_to_look_is_told_with_202(marked):
-    body = {"kind": "attendance_records", "format": "pdf", "parameters": {"period": "last_week"}}
+    week = {"from": str(MONDAY), "to": str(MONDAY + timedelta(days=6))}
+    body = {"kind": "attendance_records", "format": "pdf", "parameters": week}
     answer = marked.admin.post("/api/reports/", body)
 
     assert (answer.status, answer.headers["Location"]) == (202, f"/api/jobs/{answer.json['job_id']}/")

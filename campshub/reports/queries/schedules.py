@@ -64,16 +64,22 @@ def _one(principal: Principal, *, reach: Reach, schedule_id: UUID) -> AnySelect:
 
 def members_and_schedules(
     session: Session, principal: Principal, user_ids: Sequence[UUID], *, most: int
-) -> tuple[set[UUID], int]:
-    """Return which of some users belong to the organization, and how many schedules the principal has; most at most."""
+) -> tuple[set[UUID], int, str]:
+    """Return which of some users are members, how many schedules the principal has (up to most), and the time zone.
+
+    No one changes the organization's time zone until the transaction ends.
+    """
     members = select(Membership.user_id).where(
         visible_to(principal, Membership), Membership.status == "active", Membership.user_id.in_(user_ids)
     )
     own = select(ReportSchedule.id).where(schedules_of(principal, Reach.OWN)).limit(most).subquery()
+    counted = select(func.count()).select_from(own).scalar_subquery()
     row = session.execute(
-        select(func.array(members.scalar_subquery()), select(func.count()).select_from(own).scalar_subquery())
+        select(func.array(members.scalar_subquery()), counted, Organization.time_zone)
+        .where(Organization.id == principal.organization_id)
+        .with_for_update(read=True, of=Organization)
     ).one()
-    return set(row[0]), row[1]
+    return set(row[0]), row[1], row[2]
 
 
 def email_of(session: Session, user_id: UUID) -> str | None:

@@ -77,9 +77,10 @@ def create(
         id=id or new_id(), user_id=principal.user_id, **values, recipient_ids=[], fingerprint=print_
     )
     _set_what(session, principal, schedule, now)
-    if _set_recipients(session, principal, schedule, recipient_ids) >= MOST_OF_ONE:
+    schedules, time_zone = _set_recipients(session, principal, schedule, recipient_ids)
+    if schedules >= MOST_OF_ONE:
         raise TooManySchedules
-    _set_when(schedule, hold_time_zone(session, principal.organization_id), now)
+    _set_when(schedule, time_zone, now)
     session.add(schedule)
     return schedule, True
 
@@ -233,11 +234,11 @@ def _set_when(schedule: ReportSchedule, time_zone: str, now: datetime) -> None:
 
 def _set_recipients(
     session: Session, principal: Principal, schedule: ReportSchedule, recipient_ids: Sequence[UUID]
-) -> int:
-    """Set who is sent the reports; return how many schedules the principal has already, which is asked with it."""
-    known, schedules = members_and_schedules(session, principal, recipient_ids, most=MOST_OF_ONE)
+) -> tuple[int, str]:
+    """Set who is sent the reports; return how many schedules the principal has already, and the time zone."""
+    known, schedules, time_zone = members_and_schedules(session, principal, recipient_ids, most=MOST_OF_ONE)
     for index, one in enumerate(recipient_ids):
         if one not in known:
             raise Invalid.at(f"/recipient_ids/{index}", "unknown_reference", "There is no such user here.")
     schedule.recipient_ids = sorted({str(one) for one in recipient_ids})
-    return schedules
+    return schedules, time_zone
