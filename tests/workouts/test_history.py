@@ -1,7 +1,7 @@
 """Lists of logs: pages, filters, a student's history, and the months that they open."""
 
 import re
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from sqlalchemy import event
 

@@ -227,9 +227,8 @@ def test_dates_reach_ten_years_back(api, student, ago):
         return api.post(LOGS, _body(person, ago, started_at=ago(**time), time_zone="Asia/Kolkata"))
 
     assert [logged(days=days).status for days in (400, 0)] == [201] * 2
-    for days in (4_000,):
-        answer = logged(days=days)
-        assert (answer.status, answer.problem["code"], answer.pointers) == (422, "date_out_of_range", {"/started_at"})
+    answer = logged(days=4_000)
+    assert (answer.status, answer.problem["code"], answer.pointers) == (422, "date_out_of_range", {"/started_at"})
 
 
 def test_a_log_is_changed_meeting_the_version_that_its_author_saw(api, log):
