@@ -17,15 +17,9 @@ const opsFilter = (groups, phrase) => {
     .filter((group) => group.get("operations").size > 0);
 };
 
-// While something is searched for, groups are open.
-const isShown = (original, system) => (state, thing, fallback) => {
-  const phrase = system.layoutSelectors.currentFilter();
-  const searching = typeof phrase === "string" && phrase.trim() !== "" && phrase !== "true";
-  return searching && thing[0] === "operations-tag" ? true : original(state, thing, fallback);
-};
-
-const OperationSummary = (Original, { React }) => (props) => {
-  const needed = props.operationProps.getIn(["op", "x-permission"]) ?? "public";
+const OperationSummary = (Original, { React, specSelectors }) => (props) => {
+  const [path, method] = [props.operationProps.get("path"), props.operationProps.get("method")];
+  const needed = specSelectors.specJson().getIn(["paths", path, method, "x-permission"]) ?? "no sign-in";
   return React.createElement(
     "div",
     { className: "operation-row" },
@@ -34,13 +28,12 @@ const OperationSummary = (Original, { React }) => (props) => {
   );
 };
 
-window.ui = SwaggerUIBundle({
+SwaggerUIBundle({
   url: "/api/openapi.json",
   dom_id: "#api",
   deepLinking: true,
-  docExpansion: "none",
-  defaultModelsExpandDepth: 0,
-  defaultModelRendering: "example",
+  docExpansion: "list",
+  defaultModelsExpandDepth: -1,
   displayRequestDuration: true,
   filter: true,
   persistAuthorization: true,
@@ -48,7 +41,6 @@ window.ui = SwaggerUIBundle({
   plugins: [
     {
       fn: { opsFilter },
-      statePlugins: { layout: { wrapSelectors: { isShown } } },
       wrapComponents: { OperationSummary },
     },
   ],
