@@ -86,13 +86,19 @@ print("students", len(ids), len(set(ids)))
 
 # create twice with a client id
 student_id = uuid.uuid4()
-body = StudentIn("P-" + student_id.hex[:8], "Ada", "Client", id=student_id, address=AddressIn(locality="Pune"))
+body = StudentIn(
+    id=student_id,
+    code=f"P-{student_id.hex[:8]}",
+    given_name="Ada",
+    family_name="Client",
+    address=AddressIn(locality="Pune"),
+)
 one, two = (create_student.sync_detailed(client=api, body=body) for _ in range(2))
 made = ok(one.parsed, Student)
 print("created", one.status_code.value, two.status_code.value, made.address and made.address.locality, made.status)
 
 # a refusal says what it is by its code
-clash = create_student.sync(client=api, body=StudentIn(made.code, "Ada", "Client"))
+clash = create_student.sync(client=api, body=StudentIn(code=made.code, given_name="Ada", family_name="Client"))
 print("refused", ok(clash, CreateStudentConflictProblem).code)
 
 # PATCH with what a GET gave, with If-Match
