@@ -177,6 +177,53 @@ def test_each_text_of_a_body_is_a_name_or_says_here_that_it_is_none(takers):
     assert {field for _, field in texts} == NO_NAMES
 
 
+NIL, MAX = "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"
+
+
+def points_at(pointers, path) -> bool:
+    """Return whether one of the pointers is that of a place."""
+    steps = ["0" if step == "[]" else step for step in path]
+    return any(pointer.split("/")[1:] == steps for pointer in pointers)
+
+
+@pytest.mark.parametrize("value", [NIL, MAX, NIL.replace("-", ""), MAX.upper()])
+def test_no_id_in_a_body_is_the_nil_or_the_max_uuid(takers, admin, seeds, value):
+    wrong, tried = [], 0
+    for operation in takers:
+        for path, body in poisoned(operation, seeds, value, ma.UUID):
+            body.pop("rest", None)  # a register's code, which would be refused first
+            answer = admin.call(operation.method, operation.address(seeds.ids), body)
+            tried += 1
+            place, found = path, set()
+            if answer.status == 200:  # each row has its own result
+                row = answer.json["results"][0]
+                place = path[2:]
+                found = {error["pointer"] for error in row["errors"]} if row["outcome"] == "error" else set()
+            elif answer.status == 422:
+                found = answer.pointers
+            if not points_at(found, place):
+                wrong.append((operation.name, path, answer.response.get_data(as_text=True)))
+
+    assert wrong == []
+    assert tried > 20
+
+
+@pytest.mark.parametrize("value", [NIL, MAX])
+def test_no_id_in_a_query_is_the_nil_or_the_max_uuid(app, admin, seeds, value):
+    wrong, tried = [], 0
+    for operation in operations(app):
+        schema = operation.handler.query_schema
+        for name in (n for n, field in schema.fields.items() if isinstance(field, ma.UUID)) if schema else ():
+            address = operation.address(seeds.ids)
+            answer = admin.call(operation.method, f"{address}{'&' if '?' in address else '?'}{name}={value}")
+            tried += 1
+            if answer.status != 422 or answer.pointers != {f"/{name}"}:
+                wrong.append((operation.name, name, answer.status))
+
+    assert wrong == []
+    assert tried > 8
+
+
 @pytest.mark.parametrize("value", [5, True, {}, [], "x" * 100_000])
 def test_no_string_takes_what_is_none_or_too_long(takers, admin, seeds, value):
     wrong = []

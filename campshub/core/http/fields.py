@@ -15,6 +15,7 @@ from campshub.core.db.base import read_id
 from campshub.core.normalization import clean_email
 from campshub.core.time_zones import time_zones
 
+_MAX_UUID = (1 << 128) - 1
 _WHOLE = re.compile(r"-?[0-9]{1,20}")  # int() would also take "1_000", " 1 " and other scripts' digits
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")  # ISO 8601 also writes weeks
 INT_MAX = 2_147_483_647
@@ -264,7 +265,7 @@ class Flag(fields.Boolean):
 
 
 class Id(fields.UUID):
-    """An id: a UUID in its canonical form, in either case."""
+    """An id: a UUID in its canonical form, in either case; the nil and the max UUID (RFC 9562) are none."""
 
     default_error_messages = {  # noqa: RUF012 - marshmallow's own form
         "invalid_uuid": "Must be a UUID in its canonical form, such as 0192f8a0-7c3e-7b1a-9d2e-3f4a5b6c7d8e."
@@ -274,7 +275,7 @@ class Id(fields.UUID):
         if value is None or isinstance(value, UUID):
             return value
         found = read_id(value) if isinstance(value, str) else None
-        if found is None:
+        if found is None or found.int in (0, _MAX_UUID):
             raise self.make_error("invalid_uuid")
         return found
 
