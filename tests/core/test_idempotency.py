@@ -45,6 +45,31 @@ def test_another_body_under_the_key_is_refused(api):
     assert len(api.get("/api/students/").json["items"]) == 1
 
 
+def test_the_same_body_written_otherwise_is_the_same_request(api, place, sql):
+    """Another order of the names, also of nested ones, blanks, and another way to write a sign."""
+    first = {"code": "S-1", "given_name": "Zoë", "family_name": "B", "address": {"locality": "Pune", "region": "MH"}}
+    address = '"address": {"region": "MH",  "locality": "Pune"}'
+    otherwise = f'{{{address}, "family_name": "B", "given_name": "Zo\\u00eb", "code": "S-1"}}'
+    headers = {**keyed("one"), "Content-Type": "application/json"}
+
+    made = api.post("/api/students/", first, headers=keyed("one"))
+    again = api.post("/api/students/", data=otherwise, headers=headers)
+    other = api.post("/api/students/", data=otherwise.replace("Pune", "Poona"), headers=headers)
+
+    assert (made.status, again.status, again.headers["Idempotent-Replayed"]) == (201, 201, "true")
+    assert again.response.data == made.response.data
+    assert (other.status, other.problem["code"]) == (422, "idempotency_key_reused")
+
+
+def test_a_request_without_a_body_has_a_key_too(api, student):
+    undelete = f"/api/students/{student()['id']}/undelete/"
+
+    answers = [api.post(undelete, headers=keyed("one")) for _ in range(2)]
+
+    assert [answer.status for answer in answers] == [200, 200]
+    assert answers[1].headers["Idempotent-Replayed"] == "true"
+
+
 def test_a_refused_request_leaves_its_key_free(api, student, place, sql):
     taken = student(code="S-1")
 

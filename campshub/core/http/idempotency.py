@@ -12,6 +12,7 @@ import uuid
 from datetime import datetime
 from typing import Any, ClassVar
 
+import orjson
 from sqlalchemy import LargeBinary, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
@@ -50,8 +51,19 @@ def key_id(key: str, *, user_id: uuid.UUID, method: str, path: str) -> uuid.UUID
 
 
 def fingerprint(body: bytes, query: bytes, *, key: bytes) -> str:
-    """Return what tells one request under a key from another; without the server's own key nobody can guess at it."""
-    return hmac.digest(key, len(query).to_bytes(4, "big") + query + body, "sha256").hex()
+    """Return what identifies a request under a key: its parsed body, however that was written.
+
+    It is keyed with the server's own secret, so that the stored value confirms no guess at a body.
+    """
+    return hmac.digest(key, len(query).to_bytes(4, "big") + query + _canonical(body), "sha256").hex()
+
+
+def _canonical(body: bytes) -> bytes:
+    """Return a JSON body with its names in order and without blanks; any other as it is."""
+    try:
+        return orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONDecodeError:
+        return body
 
 
 def kept(status: int, headers: dict[str, str], body: bytes, print_: str) -> dict[str, Any]:
