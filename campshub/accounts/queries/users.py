@@ -84,10 +84,15 @@ def get_user(session: Session, principal: Principal, user_id: UUID) -> AnyRow:
 
     :raises NotFound: the principal sees no such user.
     """
-    row = session.execute(_user(principal, user_id=user_id)).one_or_none()
+    row = find_user(session, principal, user_id)
     if row is None:
         raise NotFound
     return row
+
+
+def find_user(session: Session, principal: Principal, user_id: UUID) -> AnyRow | None:
+    """Return one user who belongs to the organization; None where the principal sees no such user."""
+    return session.execute(_user(principal, user_id=user_id)).one_or_none()
 
 
 @prepared

@@ -11,6 +11,7 @@ from campshub.accounts.queries import users as queries
 from campshub.accounts.service import giving
 from campshub.accounts.service.organizations import EmailTaken
 from campshub.accounts.service.sessions import end_all_here
+from campshub.core.db import creates
 from campshub.core.db.base import AnyRow, new_id
 from campshub.core.db.session import Session
 from campshub.core.db.work import new_person, tell, wrote
@@ -26,6 +27,9 @@ from campshub.core.security.principal import Principal
 
 _ADD = text("SELECT * FROM add_user(:id, :email, :email_key, :name, :sort_name, :hashed)")
 _ADMINS = (Role.ADMIN.value, Role.SUPERADMIN.value)
+
+
+USERS = creates.Collection(User, "/api/users/{row.id}/")
 
 
 class LastAdmin(Conflict):
@@ -72,7 +76,7 @@ def create(
     role, role_id = giving.require_may_give(session, principal, role=role, role_id=role_id)
     user_id, made = add_user(session, email=email, name=name, hashed=hashed)
     if not made:
-        raise EmailTaken
+        raise USERS.conflict(EmailTaken, queries.find_user(session, principal, user_id))
     session.add(Membership(organization_id=principal.organization_id, user_id=user_id, role=role, role_id=role_id))
     session.flush()
     return queries.get_user(session, principal, user_id)

@@ -9,9 +9,10 @@ from sqlalchemy import select
 from campshub.accounts.models import Organization, OwnRole
 from campshub.accounts.queries import roles as queries
 from campshub.accounts.service.giving import require_covers
+from campshub.core.db import creates
 from campshub.core.db.base import new_id
 from campshub.core.db.prints import fingerprint
-from campshub.core.db.rows import lock, retried
+from campshub.core.db.rows import lock
 from campshub.core.db.session import Session
 from campshub.core.http.conditional import Versions
 from campshub.core.http.problems import Conflict
@@ -28,6 +29,9 @@ class RoleNameTaken(Conflict):
     code = "role_name_taken"
     constraint = "uq_roles_name_key"
     pointer = "/name"
+
+
+ROLES = creates.Collection(OwnRole, "/api/roles/{row.id}/", (creates.unique(RoleNameTaken, OwnRole.name_key),))
 
 
 class RoleInUse(Conflict):
@@ -54,15 +58,10 @@ def create(
     """
     values = _meant(values)
     require_covers(principal, grant_of(values["permissions"], values["scope"]))
-    print_ = fingerprint(values)
-    role = retried(session, principal, OwnRole, id, print_)
-    is_new = role is None
-    if is_new:
-        if queries.count_own(session, principal) >= MOST_OWN:
-            raise TooManyRoles
-        role = OwnRole(**values, id=id or new_id(), fingerprint=print_)
-        session.add(role)
-        session.flush()
+    row = {**values, "id": id or new_id()}
+    role, is_new = creates.create(session, principal, ROLES, row, fingerprint=fingerprint(values))
+    if is_new and queries.count_own(session, principal) > MOST_OWN:
+        raise TooManyRoles
     return queries.shown(role), is_new
 
 
@@ -80,7 +79,7 @@ def change(
     for name, value in _meant(changes).items():
         setattr(role, name, value)
     require_covers(principal, grant_of(role.permissions, role.scope))
-    session.flush()
+    creates.flush(session, principal, ROLES, role)
     return queries.shown(role)
 
 

@@ -5,9 +5,10 @@ from uuid import UUID
 
 from campshub.attendance.models import FIRST_OWN_ID, AttendanceCode
 from campshub.attendance.queries import codes as reads
+from campshub.core.db import creates
 from campshub.core.db.base import new_id
 from campshub.core.db.prints import fingerprint
-from campshub.core.db.rows import lock, retried
+from campshub.core.db.rows import lock
 from campshub.core.db.session import Session
 from campshub.core.http.conditional import Versions
 from campshub.core.http.problems import Conflict, IdTaken
@@ -28,6 +29,11 @@ class ReservedId(IdTaken):
     constraint = "ck_attendance_codes_reserved_ids"
 
 
+CODES = creates.Collection(
+    AttendanceCode, "/api/attendance/codes/{row.id}/", (creates.unique(KeyTaken, AttendanceCode.key),)
+)
+
+
 class DefaultCode(Conflict):
     """A default cannot be changed; create a code of your own with its key, and that stands in its place."""
 
@@ -42,13 +48,8 @@ def create(
     :raises IdTaken: the id belongs to a code that was created from something else.
     :raises KeyTaken: the organization has a code with this key.
     """
-    print_ = fingerprint(values)
-    code = retried(session, principal, AttendanceCode, id, print_)
-    is_new = code is None
-    if is_new:
-        code = AttendanceCode(**values, id=id or new_id(), fingerprint=print_)
-        session.add(code)
-        session.flush()
+    row = {**values, "id": id or new_id()}
+    code, is_new = creates.create(session, principal, CODES, row, fingerprint=fingerprint(values))
     return _shown(code), is_new
 
 

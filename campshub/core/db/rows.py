@@ -1,14 +1,14 @@
-"""Taking one row to change it."""
+"""Take one row to change it."""
 
 from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy import select
 
-from campshub.core.db.base import ClientMade, MonthlyTenantBase, TenantBase
+from campshub.core.db.base import MonthlyTenantBase, TenantBase
 from campshub.core.db.session import Session
 from campshub.core.http.conditional import Versions, require_version
-from campshub.core.http.problems import IdTaken, NotFound
+from campshub.core.http.problems import NotFound
 from campshub.core.security.principal import Principal, visible_to
 
 T = TypeVar("T", bound=TenantBase | MonthlyTenantBase)
@@ -37,20 +37,3 @@ def lock(
         raise NotFound
     require_version(entity, expected)
     return entity
-
-
-def retried(session: Session, principal: Principal, model: Any, row_id: UUID | None, fingerprint: bytes) -> Any:
-    """Return the row that an earlier, identical create has made; None where the id is new.
-
-    :raises IdTaken: the id belongs to a row that was created from something else.
-    """
-    if row_id is None or not issubclass(model, ClientMade):
-        return None
-    present: Any = session.scalars(
-        select(model).where(model.organization_id == principal.organization_id, model.id == row_id)
-    ).one_or_none()
-    if present is None:
-        return None
-    if present.fingerprint != fingerprint:
-        raise IdTaken
-    return present

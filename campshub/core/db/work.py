@@ -33,7 +33,14 @@ _UNDONE = frozenset({"23", "40"})
 
 _FINISH = text(
     """
-    WITH audited AS (
+    WITH keyed AS (
+      INSERT INTO person_keys (organization_id, id, sealed_key)
+      SELECT organization_id, id, sealed_key
+        FROM json_to_recordset(:keys) AS given(organization_id uuid, id uuid, sealed_key text)
+      ON CONFLICT DO NOTHING RETURNING id
+    ), whole AS (
+      SELECT (SELECT count(*) FROM keyed) = json_array_length(:keys)
+    ), audited AS (
       INSERT INTO audit_log (organization_id, recorded_on, id, at, user_id, api_key_id, address, trace_id, action,
                              entity, entity_id, person_id, reason, before, after)
       SELECT organization_id, recorded_on, id, at, user_id, api_key_id, address, trace_id, action, entity,
@@ -41,22 +48,23 @@ _FINISH = text(
         FROM json_to_recordset(:audit) AS given(organization_id uuid, recorded_on date, id uuid, at timestamptz,
              user_id uuid, api_key_id uuid, address text, trace_id text, action text, entity text, entity_id uuid,
              person_id uuid, reason text, before jsonb, after jsonb)
+       WHERE (TABLE whole)
     ), owed AS (
       INSERT INTO outbox (organization_id, id, job, arguments, trace_id, user_id, api_key_id)
       SELECT organization_id, id, job, arguments, trace_id, user_id, api_key_id
         FROM json_to_recordset(:outbox) AS given(organization_id uuid, id uuid, job text, arguments jsonb,
              trace_id text, user_id uuid, api_key_id uuid)
-    ), keyed AS (
-      INSERT INTO person_keys (organization_id, id, sealed_key)
-      SELECT organization_id, id, sealed_key
-        FROM json_to_recordset(:keys) AS given(organization_id uuid, id uuid, sealed_key text)
+       WHERE (TABLE whole)
+    ), answered AS (
+      INSERT INTO idempotency_keys (organization_id, id, fingerprint, status, headers, body)
+      SELECT organization_id, id, fingerprint, status, headers, decode(body, 'base64')
+        FROM json_to_recordset(:answer) AS given(organization_id uuid, id uuid, fingerprint text, status int,
+             headers jsonb, body text)
+       WHERE (TABLE whole)
+      ON CONFLICT (organization_id, id) DO UPDATE SET created_at = now(), fingerprint = excluded.fingerprint,
+         status = excluded.status, headers = excluded.headers, body = excluded.body
     )
-    INSERT INTO idempotency_keys (organization_id, id, fingerprint, status, headers, body)
-    SELECT organization_id, id, fingerprint, status, headers, decode(body, 'base64')
-      FROM json_to_recordset(:answer) AS given(organization_id uuid, id uuid, fingerprint text, status int,
-           headers jsonb, body text)
-    ON CONFLICT (organization_id, id) DO UPDATE SET created_at = now(), fingerprint = excluded.fingerprint,
-       status = excluded.status, headers = excluded.headers, body = excluded.body
+    SELECT id FROM keyed
     """
 )
 _PERSON_KEYS = text("SELECT id, sealed_key FROM person_keys WHERE organization_id = :organization AND id = ANY(:ids)")
@@ -135,7 +143,6 @@ def finish(session: Session, platform: Platform) -> None:
         return
     owner = unit.organization_id
     _find_keys(session, platform)
-    entries = [_entry(unit, change) for change in unit.audit]
     asked = {
         "organization_id": owner,
         "trace_id": unit.trace_id,
@@ -143,11 +150,24 @@ def finish(session: Session, platform: Platform) -> None:
         "api_key_id": unit.api_key_id,
     }
     owed = [{**message, **asked} for message in unit.outbox]
-    keys = [_sealed_key(unit, platform, person) for person in unit.new_persons]
     answer = [{**unit.answer, "organization_id": owner, "id": unit.idempotency_key}] if unit.answer else []
-    session.execute(
-        _FINISH, {"audit": _json(entries), "outbox": _json(owed), "keys": _json(keys), "answer": _json(answer)}
-    )
+    given = {"outbox": _json(owed), "answer": _json(answer)}
+    present = unit.new_persons - _write_rest(session, platform, given)
+    if present:
+        # An id that a client chose may be that of a person who has a key here already, such as a user: it is shared.
+        for person in present:
+            del unit.person_keys[person]
+        unit.new_persons.clear()  # the others have theirs by now
+        _read_keys(session, platform, present)
+        _write_rest(session, platform, given)
+
+
+def _write_rest(session: Session, platform: Platform, given: dict[str, str]) -> set[UUID]:
+    """Write audit, outbox, new keys and the answer; all but the keys only if every key is new. Return the new keys."""
+    unit = session.unit
+    keys = [_sealed_key(unit, platform, person) for person in unit.new_persons]
+    entries = [_entry(unit, change) for change in unit.audit]
+    return set(session.scalars(_FINISH, {**given, "audit": _json(entries), "keys": _json(keys)}))
 
 
 def _owner(unit: Unit) -> UUID:

@@ -5,18 +5,19 @@ here cannot forget either, and modules write in no other way (entities aside).
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Row, Table, text
+from sqlalchemy import Row, Table, select, text
 from sqlalchemy.dialects import postgresql
 
-from campshub.core.db.base import MonthlyTenantBase, new_id
+from campshub.core.db.base import MonthlyTenantBase, TenantBase, new_id
 from campshub.core.db.session import Session
 from campshub.core.db.work import new_person, tell, wrote
 from campshub.core.security import audit
 
+T = TypeVar("T", bound=TenantBase)
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
@@ -37,6 +38,31 @@ def insert(
     written = session.execute(text(statement), {"rows": _json(given)}).all()
     _tell_written(session, model, given, {row.id for row in written})
     return list(written)
+
+
+def insert_one(session: Session, model: type[T], values: Mapping[str, Any]) -> T | None:
+    """Insert one row and return its entity; None where something unique refuses it.
+
+    A row that another transaction is writing at the same moment is waited for. The transaction stays usable either way,
+    and its next statement sees the other row once that is committed.
+    """
+    (given,) = _given(session, [values])
+    table: Any = model.__table__
+    columns = table.columns
+    head = _insert_head(table, given)
+    words = text(f"{head} ON CONFLICT DO NOTHING RETURNING {', '.join(column.name for column in columns)}")
+    made: T | None = session.scalars(
+        select(model).from_statement(words.columns(*columns)), {"rows": _json([given])}
+    ).one_or_none()
+    if made is None:
+        return None
+    wrote(session, model)
+    if getattr(model, "__person__", None) == "id":
+        new_person(session, given["id"])
+    change = audit.change_of(made, "created") if model.__audited__ else None
+    if change is not None:
+        tell(session, change)
+    return made
 
 
 def insert_together(session: Session, *parts: tuple[Any, Sequence[Mapping[str, Any]]]) -> list[set[UUID]]:
@@ -82,6 +108,7 @@ def merge(
     key: Sequence[str],
     change: Sequence[str],
     when: str,
+    counted_by: tuple[Any, UUID] | None = None,
 ) -> list[Row[Any]]:
     """Insert rows, or change the columns ``change`` of those whose key is there already, where ``when`` holds.
 
@@ -91,6 +118,9 @@ def merge(
 
     The rows are written in the order of their keys, so that two writers of the same rows wait for each other once,
     instead of each for the other. A row may bring a ``version``: that of a new row, and one for ``when`` to look at.
+
+    ``counted_by`` is a table and an id: the version there is raised if any row is written, and each row has it as
+    ``counted``.
     """
     if not rows:
         return []
@@ -98,12 +128,40 @@ def merge(
     wrote(session, model)
     _note_months(session, model, rows)
     statement = _merge_statement(model.__table__, given[0], key=key, change=change, when=when)
-    written = session.execute(text(statement), {"rows": _json(given)}).all()
+    values: dict[str, Any] = {"rows": _json(given)}
+    if counted_by is not None:
+        counter, counter_id = counted_by
+        wrote(session, counter)
+        values |= {"counter": counter_id, "owner": session.unit.organization_id}
+        statement = _counted(statement, counter.__table__)
+    written = session.execute(text(statement), values).all()
     given_of = {tuple(row[name] for name in key): row for row in given}
     for row in written:
         values = given_of[tuple(getattr(row, name) for name in key)]
         tell(session, _merged(model, row, values, key=key, change=change))
     return list(written)
+
+
+def count(session: Session, model: Any, row_id: UUID) -> int:
+    """Raise the version of a row that stands for others, creating it at the first change; return the version."""
+    wrote(session, model)
+    values = {"counter": row_id, "owner": session.unit.organization_id}
+    raised: int = session.execute(text(_count_statement(model.__table__)), values).scalar_one()
+    return raised
+
+
+def _counted(merge: str, counter: Table) -> str:
+    raised = _count_statement(counter, "WHERE EXISTS (SELECT FROM merged)")
+    shown = "SELECT merged.*, raised.version AS counted FROM merged, raised"
+    return f"WITH merged AS ({merge}), raised AS ({raised}) {shown}"
+
+
+def _count_statement(table: Table, condition: str = "") -> str:
+    return (
+        f"INSERT INTO {table.name} (organization_id, id) SELECT :owner, :counter {condition}"
+        f" ON CONFLICT (organization_id, id) DO UPDATE SET version = {table.name}.version + 1, updated_at = now()"
+        " RETURNING version"
+    )
 
 
 def _merge_statement(

@@ -155,6 +155,13 @@ class IdTaken(Conflict):
     pointer = "/id"
 
 
+class Deleted(Conflict):
+    """What this id belongs to is deleted; undelete it, or choose another id."""
+
+    code = "deleted"
+    pointer = "/id"
+
+
 class KeyInFlight(Conflict):
     """A request with this Idempotency-Key is being worked on; ask again in a moment."""
 

@@ -16,8 +16,9 @@ from campshub.core.db.session import Session
 from campshub.core.http import edge, marks, openapi
 from campshub.core.http.conditional import Versions
 from campshub.core.http.handler import Handler
-from campshub.core.http.problems import MethodNotAllowed
+from campshub.core.http.problems import Forbidden, MethodNotAllowed
 from campshub.core.platform import Platform
+from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal
 
 R = TypeVar("R", bound="type[Resource]")
@@ -45,6 +46,14 @@ class Resource(MethodView):
         if handler is None:
             raise MethodNotAllowed
         return edge.answer(self, handler, path)
+
+    def require(self, permission: Permission, *, only_if: bool) -> None:
+        """Refuse callers without a permission that some requests to this address need.
+
+        :raises Forbidden: the request is one of them, and the caller does not have the permission.
+        """
+        if only_if and not self.principal.may(permission):
+            raise Forbidden
 
 
 class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc] # the library ships no types

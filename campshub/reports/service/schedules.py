@@ -14,14 +14,15 @@ from sqlalchemy import select
 
 from campshub.accounts.models import Organization
 from campshub.accounts.service.organizations import follows_time_zone, hold_time_zone
+from campshub.core.db import creates
 from campshub.core.db.base import new_id
 from campshub.core.db.prints import fingerprint
-from campshub.core.db.rows import lock, retried
+from campshub.core.db.rows import lock
 from campshub.core.db.session import Session
 from campshub.core.db.work import unit_of_work
 from campshub.core.http.call import NotForKeys
 from campshub.core.http.conditional import Versions
-from campshub.core.http.problems import Conflict, IdTaken, Invalid, Problem
+from campshub.core.http.problems import Conflict, Invalid, Problem
 from campshub.core.platform import Platform
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal
@@ -37,9 +38,17 @@ log = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 500
 MOST_OF_ONE = 200
+_COLUMNS = tuple(ReportSchedule.__table__.columns.keys())
 _WHEN = frozenset({"frequency", "weekday", "day", "local_time", "is_paused"})
 # Changes of these alone send nobody anything that was not sent before.
 _HARMLESS = frozenset({"name", "is_paused"})
+
+
+SCHEDULES = creates.Collection(
+    ReportSchedule,
+    "/api/report-schedules/{row.id}/",
+    seen_by=lambda principal: schedules_of(principal, reach_of(principal)),
+)
 
 
 class TooManySchedules(Conflict):
@@ -67,22 +76,22 @@ def create(
     :raises UnknownReference: it names what the principal does not see.
     """
     _require_person(principal)
-    print_ = fingerprint({**values, "recipient_ids": sorted(map(str, recipient_ids))})
-    present = retried(session, principal, ReportSchedule, id, print_)
-    if present is not None and present.user_id != principal.user_id:
-        raise IdTaken
+    body = {**values, "user_id": principal.user_id, "recipient_ids": sorted(map(str, recipient_ids))}
+    print_ = fingerprint(body)
+    present = creates.earlier(session, principal, SCHEDULES, id, fingerprint=print_)
     if present is not None:
         return present, False
-    schedule = ReportSchedule(
-        id=id or new_id(), user_id=principal.user_id, **values, recipient_ids=[], fingerprint=print_
-    )
+    schedule = ReportSchedule(id=id or new_id(), user_id=principal.user_id, **values, recipient_ids=[])
     _set_what(session, principal, schedule, now)
     schedules, time_zone = _set_recipients(session, principal, schedule, recipient_ids)
     if schedules >= MOST_OF_ONE:
+        # Unless the last of them is this one, from the same request at the same moment.
+        if present := creates.earlier(session, principal, SCHEDULES, id, fingerprint=print_):
+            return present, False
         raise TooManySchedules
     _set_when(schedule, time_zone, now)
-    session.add(schedule)
-    return schedule, True
+    row = {name: value for name in _COLUMNS if (value := getattr(schedule, name)) is not None}
+    return creates.create(session, principal, SCHEDULES, row, fingerprint=print_)
 
 
 def change(

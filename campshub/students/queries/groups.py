@@ -28,6 +28,7 @@ COLUMNS = (
     Group.capacity,
     Group.begins_on,
     Group.ends_on,
+    Group.deleted_at,
     Group.created_at,
     Group.updated_at,
     Group.version,
@@ -66,18 +67,21 @@ def list_groups(
     kind: str | None,
     status: str | None,
     trainer_id: UUID | None,
+    deleted: bool,
     page: PageRequest,
 ) -> Page:
     """List the groups that the principal may see, by name."""
-    asked = _listed(principal, words=patterns(q), kind=kind, status=status, trainer_id=trainer_id, page=page)
+    words = patterns(q)
+    asked = _listed(principal, words=words, kind=kind, status=status, trainer_id=trainer_id, deleted=deleted, page=page)
     return page.read(session, asked)
 
 
 @prepared
 def _listed(
-    principal: Principal, *, words: Any, kind: Any, status: Any, trainer_id: Any, page: PageRequest
+    principal: Principal, *, words: Any, kind: Any, status: Any, trainer_id: Any, deleted: bool, page: PageRequest
 ) -> AnySelect:
-    rows = select(*page.choose(COLUMNS)).where(visible_to(principal, Group), Group.deleted_at.is_(None))
+    is_deleted = Group.deleted_at.is_not(None) if deleted else Group.deleted_at.is_(None)
+    rows = select(*page.choose(COLUMNS)).where(visible_to(principal, Group), is_deleted)
     if words is not None:
         rows = rows.where(has_words(Group.search_text, words))
     if kind is not None:

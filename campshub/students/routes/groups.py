@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from campshub.core.http.marks import cached, named, needs
-from campshub.core.http.problems import IdTaken, NotFound, UnknownReference
+from campshub.core.http.problems import Deleted, IdTaken, NotFound, UnknownReference
 from campshub.core.http.resource import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 from campshub.students.queries import groups as queries
@@ -31,12 +31,13 @@ class Groups(Resource):
     @groups.query(schemas.GroupFilter)
     @groups.answers_page(schemas.GroupOut, sorts=("name", "code", "created"))
     def get(self, *, page: Any, **filters: Any) -> Any:
-        """List groups."""
+        """List groups; deleted ones for those who may undelete them."""
+        self.require(Permission.GROUPS_WRITE, only_if=filters["deleted"])
         return queries.list_groups(self.session, self.principal, page=page, **filters)
 
     @needs(Permission.GROUPS_WRITE)
     @groups.body(schemas.GroupIn)
-    @groups.answers(schemas.GroupWholeOut, status=201, raises=(IdTaken, *_UNFIT))
+    @groups.answers(schemas.GroupWholeOut, status=201, raises=(IdTaken, Deleted, *_UNFIT))
     def post(self, **given: Any) -> Any:
         """Create a group."""
         group_id, made = service.create(self.session, self.principal, **given)
@@ -116,7 +117,7 @@ class Enrolments(Resource):
     )
     def post(self, group_id: UUID, **given: Any) -> Any:
         """Enrol a student."""
-        enrolment, made = service.enrol(self.session, self.principal, group_id=group_id, today=self.today, **given)
+        enrolment, made = service.enrol(self.session, self.principal, group_id=group_id, **given)
         return enrolment, 201 if made else 200
 
 

@@ -4,11 +4,12 @@ from typing import Any
 from uuid import UUID
 
 from campshub.core.http.marks import Life, cached, named, needs, secret
-from campshub.core.http.problems import IdTaken, NotFound
+from campshub.core.http.problems import Deleted, IdTaken, NotFound
 from campshub.core.http.resource import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 from campshub.students.queries import students as queries
 from campshub.students.schemas import students as schemas
+from campshub.students.service import bulk
 from campshub.students.service import students as service
 
 students = Blueprint("students", __name__, url_prefix="/api/students", description="The people on the books.")
@@ -28,12 +29,13 @@ class Students(Resource):
     @students.query(schemas.StudentFilter)
     @students.answers_page(schemas.StudentBriefOut, sorts=("name", "code", "created", "relevance"))
     def get(self, *, page: Any, **filters: Any) -> Any:
-        """List students."""
+        """List students; deleted ones for those who may undelete them."""
+        self.require(Permission.STUDENTS_WRITE, only_if=filters["deleted"])
         return queries.list_students(self.session, self.principal, page=page, on=self.today, **filters)
 
     @needs(Permission.STUDENTS_WRITE)
     @students.body(schemas.StudentIn)
-    @students.answers(schemas.StudentOut, status=201, raises=(IdTaken, *_REFUSALS))
+    @students.answers(schemas.StudentOut, status=201, raises=(IdTaken, Deleted, *_REFUSALS))
     def post(self, **given: Any) -> Any:
         """Create a student."""
         student, made = service.create(self.session, self.principal, self.platform, **given)
@@ -50,7 +52,7 @@ class StudentsBulk(Resource):
     @students.answers(schemas.StudentsResultOut)
     def post(self, **given: Any) -> Any:
         """Create many students; each row answers for itself."""
-        return service.create_many(self.session, self.principal, self.platform, **given)
+        return bulk.create_many(self.session, self.principal, self.platform, **given)
 
 
 @students.route("/statistics/")

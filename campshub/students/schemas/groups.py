@@ -49,6 +49,7 @@ class GroupFilter(fields.Filter):
     kind = fields.Text(load_default=None, one_of=GROUP_KINDS)
     status = fields.Text(load_default=None, one_of=GROUP_STATUSES)
     trainer_id = fields.Id(load_default=None)
+    deleted = fields.Flag(load_default=False, metadata={"description": "The deleted ones instead."})
 
 
 class GroupOut(fields.Out):
@@ -64,6 +65,7 @@ class GroupOut(fields.Out):
     capacity = ma.Integer(required=True, allow_none=True)
     begins_on = ma.Date(required=True, allow_none=True)
     ends_on = ma.Date(required=True, allow_none=True)
+    deleted_at = ma.AwareDateTime(required=True, allow_none=True)
     created_at = ma.AwareDateTime(required=True)
     updated_at = ma.AwareDateTime(required=True)
     version = ma.Integer(required=True)

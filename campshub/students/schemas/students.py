@@ -183,7 +183,11 @@ class RowResultOut(fields.Out):
 
     index = ma.Integer(required=True, metadata={"description": "The row's place in the body, from 0."})
     outcome = fields.Text(required=True, one_of=("created", "unchanged", "error"))
-    id = fields.Id(required=True, allow_none=True)
+    id = fields.Id(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Of the student; with `error`, of the one who has the code, as far as you see them."},
+    )
     errors = ma.List(ma.Nested(FieldErrorOut), required=True)
 
 

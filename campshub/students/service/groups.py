@@ -6,13 +6,14 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import or_, select
+from sqlalchemy import ColumnElement, and_, or_, select, true
 
 from campshub.accounts.models import Membership, OwnRole
+from campshub.core.db import creates
 from campshub.core.db.base import new_id
 from campshub.core.db.prepared import AnySelect
 from campshub.core.db.prints import fingerprint
-from campshub.core.db.rows import lock, retried
+from campshub.core.db.rows import lock
 from campshub.core.db.session import Session
 from campshub.core.http.conditional import Versions
 from campshub.core.http.problems import Conflict, FieldError, Invalid, UnknownReference
@@ -33,6 +34,11 @@ class GroupCodeTaken(Conflict):
     code = "code_taken"
     constraint = "uq_groups_code"
     pointer = "/code"
+
+
+GROUPS = creates.Collection(
+    Group, "/api/groups/{row.id}/", (creates.unique(GroupCodeTaken, Group.code),), is_blind=True
+)
 
 
 class EndsBeforeBegin(Invalid):
@@ -69,6 +75,26 @@ class AlreadyEnrolled(Conflict):
     constraint = "ex_enrolments_overlap"
 
 
+def _overlaps(values: Mapping[str, Any]) -> ColumnElement[bool]:
+    """Return the condition under which an enrolment has the same student in the same group on some of the days."""
+    last = values.get("ends_on")
+    return and_(
+        Enrolment.student_id == values["student_id"],
+        Enrolment.group_id == values["group_id"],
+        Enrolment.status.in_(("active", "completed")),
+        true() if last is None else Enrolment.begins_on <= last,
+        or_(Enrolment.ends_on.is_(None), Enrolment.ends_on >= values["begins_on"]),
+    )
+
+
+ENROLMENTS = creates.Collection(
+    Enrolment,
+    "/api/groups/{row.group_id}/enrolments/{row.id}/",
+    (creates.UniqueKey(AlreadyEnrolled, _overlaps),),
+    is_blind=True,
+)
+
+
 def create(
     session: Session, principal: Principal, *, id: UUID | None = None, trainer_ids: Sequence[UUID] = (), **values: Any
 ) -> tuple[UUID, bool]:
@@ -79,16 +105,11 @@ def create(
     :raises UnknownReference: one of the trainers does not belong to the organization as such.
     """
     print_ = fingerprint({**values, "trainer_ids": sorted(map(str, trainer_ids))})
-    present = retried(session, principal, Group, id, print_)
-    if present is not None:
-        return present.id, False
-    keys = names.group_keys(values["code"], values["name"])
-    group = Group(id=id or new_id(), **values, **keys, fingerprint=print_)
-    session.add(group)
-    session.flush()
-    if trainer_ids:  # a new group has none that would have to go
+    row = {"id": id or new_id(), **values, **names.group_keys(values["code"], values["name"])}
+    group, is_new = creates.create(session, principal, GROUPS, row, fingerprint=print_)
+    if is_new and trainer_ids:  # a new group has none that would have to go
         _set_trainers(session, principal, group.id, trainer_ids)
-    return group.id, True
+    return group.id, is_new
 
 
 def change(
@@ -111,7 +132,7 @@ def change(
         setattr(group, name, value)
     for name, key in names.group_keys(group.code, group.name).items():
         setattr(group, name, key)
-    session.flush()
+    creates.flush(session, principal, GROUPS, group)
     if trainer_ids is not None:
         _set_trainers(session, principal, group_id, trainer_ids)
     return group_id
@@ -177,7 +198,6 @@ def enrol(
     begins_on: date,
     ends_on: date | None,
     status: str,
-    today: date,
     id: UUID | None = None,
 ) -> tuple[Enrolment, bool]:
     """Enrol a student in a group; the same call again answers what it made.
@@ -194,17 +214,13 @@ def enrol(
     days = {"begins_on": begins_on, "ends_on": ends_on}
     values = {"group_id": group_id, "student_id": student_id, "status": status, **days}
     print_ = fingerprint(values)
-    present = retried(session, principal, Enrolment, id, print_)
+    present = creates.earlier(session, principal, ENROLMENTS, id, fingerprint=print_)
     if present is not None:
         return present, False
     if not _sees_student(session, principal, student_id):
         raise UnknownReference.at("/student_id", "unknown_reference", "No such student.")
-    term = places.Term(status, begins_on, ends_on)
-    places.require(session, group, student_id, before=None, after=term, today=today)
-    enrolment = Enrolment(id=id or new_id(), **values, fingerprint=print_)
-    session.add(enrolment)
-    session.flush()
-    return enrolment, True
+    places.require(session, group, student_id, before=None, after=places.Term(status, begins_on, ends_on))
+    return creates.create(session, principal, ENROLMENTS, {"id": id or new_id(), **values}, fingerprint=print_)
 
 
 def change_enrolment(
@@ -228,11 +244,10 @@ def change_enrolment(
     enrolment = lock(session, principal, Enrolment, enrolment_id, own, expected=expected)
     changes = _implied_end(enrolment, changes, today) | changes
     before = places.Term(enrolment.status, enrolment.begins_on, enrolment.ends_on)
-    after = replace(before, **changes)
-    places.require(session, group, enrolment.student_id, before=before, after=after, today=today)
+    places.require(session, group, enrolment.student_id, before=before, after=replace(before, **changes))
     for name, value in changes.items():
         setattr(enrolment, name, value)
-    session.flush()
+    creates.flush(session, principal, ENROLMENTS, enrolment)
     return enrolment
 
 

@@ -141,30 +141,45 @@ def list_logs(
     to: date | None = None,
     student_id: UUID | None = None,
     exercise_id: UUID | None = None,
+    deleted: bool = False,
 ) -> Page:
     """List logs by their date; of the last 400 days unless other dates are given."""
     today = principal.today(now)
     to = to or today + timedelta(days=DAYS_AHEAD)
     from_ = from_ or to - timedelta(days=DAYS_BACK + DAYS_AHEAD)
-    asked = _listed(principal, page=page, first=from_, last=to, student_id=student_id, exercise_id=exercise_id)
+    filters = {"student_id": student_id, "exercise_id": exercise_id, "deleted": deleted}
+    asked = _listed(principal, page=page, first=from_, last=to, **filters)
     found = page.read(session, asked)
     return Page([_header(row) for row in found.rows], found.next_cursor)
 
 
 @prepared
 def _listed(
-    principal: Principal, *, page: PageRequest, first: date, last: date, student_id: Any, exercise_id: Any
+    principal: Principal,
+    *,
+    page: PageRequest,
+    first: date,
+    last: date,
+    student_id: Any,
+    exercise_id: Any,
+    deleted: bool,
 ) -> AnySelect:
     rows = (
         select(*_header_columns(page, first, last))
         .select_from(WorkoutLog)
-        .where(visible_to(principal, WorkoutLog), *_months(WorkoutLog, first, last), WorkoutLog.deleted_at.is_(None))
+        .where(visible_to(principal, WorkoutLog), *_months(WorkoutLog, first, last), _is(WorkoutLog, deleted=deleted))
     )
     if student_id is not None:
         rows = rows.where(WorkoutLog.student_id == student_id)
     if exercise_id is not None:
         rows = rows.where(_has_exercise(exercise_id, first, last))
     return page.ordered(rows, order=(WorkoutLog.local_date, WorkoutLog.id))
+
+
+def _is(model: Any, *, deleted: bool) -> ColumnElement[bool]:
+    """Return the condition that a row is deleted, or that it is not."""
+    found: ColumnElement[bool] = model.deleted_at.is_not(None) if deleted else model.deleted_at.is_(None)
+    return found
 
 
 def _months(model: Any, first: date, last: date) -> tuple[ColumnElement[bool], ...]:
@@ -292,6 +307,25 @@ def _of_log(model: Any, principal: Principal, log_id: UUID, on: date) -> tuple[C
         model.local_date == on,
         model.log_id == log_id,
     )
+
+
+def list_sets(session: Session, principal: Principal, *, log_id: UUID, deleted: bool, page: PageRequest) -> Page:
+    """List the sets of a log, exercise by exercise.
+
+    :raises NotFound: the principal sees no such log.
+    """
+    log = session.execute(_one(principal, log_id=log_id, deleted=False)).one_or_none()
+    if log is None:
+        raise NotFound
+    return page.read(session, _listed_sets(principal, log_id=log_id, on=log.local_date, deleted=deleted, page=page))
+
+
+@prepared
+def _listed_sets(principal: Principal, *, log_id: UUID, on: date, deleted: bool, page: PageRequest) -> AnySelect:
+    rows = select(*page.choose(SET_COLUMNS)).where(
+        *_of_log(WorkoutSet, principal, log_id, on), _is(WorkoutSet, deleted=deleted)
+    )
+    return page.ordered(rows, order=(WorkoutSet.log_exercise_id, WorkoutSet.position, WorkoutSet.id))
 
 
 def get_set(session: Session, principal: Principal, *, log_id: UUID, set_id: UUID) -> Any:

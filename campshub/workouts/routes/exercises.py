@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from campshub.core.http.marks import cached, needs
-from campshub.core.http.problems import IdTaken, NotFound
+from campshub.core.http.problems import Deleted, IdTaken, NotFound
 from campshub.core.http.resource import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 from campshub.workouts.queries import exercises as queries
@@ -40,13 +40,16 @@ class Exercises(Resource):
     @exercises.query(schemas.ExerciseFilter)
     @exercises.answers_page(schemas.ExerciseOut, sorts=("name", "created"))
     def get(self, *, page: Any, **filters: Any) -> Any:
-        """List exercises: the public ones, the organization's and one's own."""
+        """List exercises: public ones, the organization's, one's own; deleted ones for those who may undelete them."""
+        self.require(Permission.WORKOUTS_WRITE, only_if=filters["deleted"])
+        if filters["deleted"] and not self.principal.may(Permission.EXERCISES_WRITE):
+            filters["mine"] = True  # the organization's come back by others
         return queries.list_exercises(self.session, self.principal, page=page, **filters)
 
     # Whoever may log may make exercises of their own; the organization's need exercises:write, which the service asks.
     @needs(Permission.WORKOUTS_WRITE)
     @exercises.body(schemas.ExerciseIn)
-    @exercises.answers(schemas.ExerciseOut, status=201, raises=(IdTaken, service.ReservedId, *_REFUSALS))
+    @exercises.answers(schemas.ExerciseOut, status=201, raises=(IdTaken, Deleted, service.ReservedId, *_REFUSALS))
     def post(self, **given: Any) -> Any:
         """Create an exercise for the organization, or a private one."""
         exercise, made = service.create(self.session, self.principal, now=self.now, **given)

@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from campshub.core.http.marks import cached, needs
-from campshub.core.http.problems import IdTaken, MonthUnavailable, NotFound
+from campshub.core.http.problems import Deleted, IdTaken, MonthUnavailable, NotFound
 from campshub.core.http.resource import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 from campshub.workouts.queries import logs as queries
@@ -23,6 +23,7 @@ student_workouts = Blueprint(
 
 _NEW_LOG = (
     IdTaken,
+    Deleted,
     problems.ExternalIdTaken,
     problems.UnknownStudent,
     problems.NoStudent,
@@ -31,7 +32,7 @@ _NEW_LOG = (
     problems.EndedBeforeStart,
     MonthUnavailable,
 )
-_NEW_SET = (NotFound, MonthUnavailable, IdTaken, problems.UnknownExercise, problems.UnknownLoggedExercise)
+_NEW_SET = (NotFound, MonthUnavailable, IdTaken, Deleted, problems.UnknownExercise, problems.UnknownLoggedExercise)
 
 
 @workout_logs.route("/")
@@ -43,7 +44,8 @@ class WorkoutLogs(Resource):
     @workout_logs.query(schemas.WorkoutLogFilter)
     @workout_logs.answers_page(schemas.LogHeaderOut, sorts=("-date",))
     def get(self, *, page: Any, **filters: Any) -> Any:
-        """List logs without their sets, the latest first."""
+        """List logs without their sets, the latest first; deleted ones for those who may undelete them."""
+        self.require(Permission.WORKOUTS_WRITE, only_if=filters["deleted"])
         return queries.list_logs(self.session, self.principal, now=self.now, page=page, **filters)
 
     @needs(Permission.WORKOUTS_WRITE)
@@ -96,6 +98,15 @@ class WorkoutLogUndelete(Resource):
 @workout_logs.route("/<uuid:log_id>/sets/")
 class WorkoutSets(Resource):
     """The sets of a log."""
+
+    @needs(Permission.WORKOUTS_READ)
+    @cached(tags=("workouts", "groups", "enrolments", "students"))
+    @workout_logs.query(set_schemas.SetFilter)
+    @workout_logs.answers_page(set_schemas.SetOut, sorts=("position",), raises=(NotFound,))
+    def get(self, log_id: UUID, *, deleted: bool, page: Any) -> Any:
+        """List the sets of a log; deleted ones for those who may undelete them."""
+        self.require(Permission.WORKOUTS_WRITE, only_if=deleted)
+        return queries.list_sets(self.session, self.principal, log_id=log_id, deleted=deleted, page=page)
 
     @needs(Permission.WORKOUTS_WRITE)
     @workout_logs.body(set_schemas.AppendedSetIn)
@@ -157,7 +168,8 @@ class StudentWorkouts(Resource):
     @student_workouts.query(schemas.PeriodFilter)
     @student_workouts.answers_page(schemas.LogHeaderOut, sorts=("-date",), raises=(NotFound,))
     def get(self, student_id: UUID, *, page: Any, **period: Any) -> Any:
-        """List a student's logs, the latest first."""
+        """List a student's logs, the latest first; deleted ones for those who may undelete them."""
+        self.require(Permission.WORKOUTS_WRITE, only_if=period["deleted"])
         return queries.list_student_logs(
             self.session, self.principal, student_id=student_id, now=self.now, page=page, **period
         )

@@ -141,6 +141,7 @@ class PeriodFilter(fields.Filter):
         data_key="from", load_default=None, metadata={"description": "None: 400 days before the last date."}
     )
     to = fields.LocalDate(load_default=None, metadata={"description": "The last date; none: up to now."})
+    deleted = fields.Flag(load_default=False, metadata={"description": "The deleted ones instead."})
 
 
 class WorkoutLogFilter(PeriodFilter):

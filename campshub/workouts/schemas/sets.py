@@ -128,6 +128,12 @@ class SetPatch(_Set):
     type = fields.Text(one_of=SET_TYPES)
 
 
+class SetFilter(fields.Filter):
+    """Which sets of a log."""
+
+    deleted = fields.Flag(load_default=False, metadata={"description": "The deleted ones instead."})
+
+
 class SetOut(fields.Out):
     """A set."""
 

@@ -6,10 +6,10 @@ from uuid import UUID
 
 from sqlalchemy import or_, select
 
-from campshub.core.db import writes
+from campshub.core.db import creates, writes
 from campshub.core.db.base import new_id
 from campshub.core.db.prints import fingerprint
-from campshub.core.db.rows import lock, retried
+from campshub.core.db.rows import lock
 from campshub.core.db.session import Session
 from campshub.core.http.conditional import Versions
 from campshub.core.http.problems import Conflict, Forbidden, Invalid
@@ -19,6 +19,7 @@ from campshub.workouts import catalogue
 from campshub.workouts.models import Exercise, ExerciseMuscle
 from campshub.workouts.ownership import FIRST_OWN_ID, owner_of
 from campshub.workouts.queries import exercises as reads
+from campshub.workouts.queries.visibility import usable_exercises
 
 
 class ExerciseNameTaken(Conflict):
@@ -27,6 +28,22 @@ class ExerciseNameTaken(Conflict):
     code = "name_taken"
     constraint = "uq_exercises_name"
     pointer = "/name"
+
+
+EXERCISES = creates.Collection(
+    Exercise,
+    "/api/exercises/{row.id}/",
+    (
+        creates.unique(
+            ExerciseNameTaken,
+            Exercise.owner_user_id,
+            Exercise.sort_name,
+            nulls_equal=True,
+            among=Exercise.deleted_at.is_(None),
+        ),
+    ),
+    seen_by=usable_exercises,
+)
 
 
 class MuscleRepeated(Invalid):
@@ -77,15 +94,12 @@ def create(
         **catalogue.searched(values["name"], values["aliases"]),
         "id": id or new_id(),
         "owner_user_id": owner,
-        "fingerprint": print_,
         "created_at": now,
         "updated_at": now,
     }
-    if not writes.insert(session, Exercise, [row], on_conflict="DO NOTHING"):
-        present = retried(session, principal, Exercise, id, print_)
-        if present is None:
-            raise ExerciseNameTaken
-        return reads.get_exercise(session, principal, present.id, deleted=None), False
+    made, is_new = creates.create(session, principal, EXERCISES, row, fingerprint=print_)
+    if not is_new:
+        return reads.get_exercise(session, principal, made.id), False
     writes.insert(session, ExerciseMuscle, [_share(principal, row["id"], given) for given in muscles])
     return _shown(principal, row, muscles), True
 
@@ -139,8 +153,10 @@ def change(
         setattr(exercise, name, text)
     if muscles is not None:
         exercise.updated_at = now  # the muscles are part of what its version stands for
+    creates.flush(session, principal, EXERCISES, exercise)
+    if muscles is not None:
         _set_muscles(session, principal, exercise, muscles)
-    session.flush()
+        session.flush()
     return reads.get_exercise(session, principal, exercise.id)
 
 
@@ -181,7 +197,7 @@ def undelete(session: Session, principal: Principal, *, exercise_id: UUID) -> An
     """
     exercise = _lock(session, principal, exercise_id)
     exercise.deleted_at = None
-    session.flush()
+    creates.flush(session, principal, EXERCISES, exercise)
     return reads.get_exercise(session, principal, exercise.id)
 
 

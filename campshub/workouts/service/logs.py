@@ -2,18 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import func, select
 
-from campshub.core.db import writes
+from campshub.core.db import creates, writes
 from campshub.core.db.base import AnyRow, new_id
 from campshub.core.db.prints import fingerprint
 from campshub.core.db.session import Session
 from campshub.core.http.conditional import Versions, require_version
-from campshub.core.http.problems import Conflict, FieldError, IdTaken, Invalid, NotFound
+from campshub.core.http.problems import Conflict, Deleted, FieldError, IdTaken, Invalid, NotFound
 from campshub.core.platform import Platform
 from campshub.core.security.audit import unwrap_person_key
 from campshub.core.security.principal import Principal
@@ -34,6 +35,7 @@ from campshub.workouts.service.problems import (
 from campshub.workouts.weights import weighed
 
 LONGEST = timedelta(hours=24)
+LOGS = creates.Collection(WorkoutLogId, "/api/workout-logs/{row.id}/")
 
 
 def create(
@@ -47,14 +49,15 @@ def create(
     :raises UnknownExercise: the principal may not choose one of the exercises.
     :raises DateOutOfRange: it began too long ago, or too far ahead.
     :raises MonthUnavailable: a log that was sent before lies in a month that is not in the database.
+    :raises Deleted: the log was sent before, and is deleted.
     :raises IdTaken: the id, or that of a set, belongs to something else.
     :raises ExternalIdTaken: another log of the student came from the source with the external id.
     """
     print_ = fingerprint(given)
     known = _known(session, principal, id, given)
-    present = _sent_before(known, id, print_)
+    present = _sent_before(session, principal, known, id, print_)
     if present is not None:
-        return _sent(session, principal, present), False
+        return present, False
     local_date = _local_date(principal, platform.settings.workout_years_back, given, now)
     _require_exercises(known, given["exercises"])
     _take_key(session, principal, platform, known)
@@ -69,10 +72,10 @@ def create(
     )
     if not located:
         # The same log was being written at the same moment, and is there by now.
-        present = _sent_before(_known(session, principal, id, given), id, print_)
+        present = _sent_before(session, principal, _known(session, principal, id, given), id, print_)
         if present is None:
             raise Conflict
-        return _sent(session, principal, present), False
+        return present, False
     _require_places(given["exercises"], (exercises, places[0]), (sets, places[1]))
     return _shown(log, exercises, sets, known.exercises or {}), True
 
@@ -82,17 +85,6 @@ def _take_key(session: Session, principal: Principal, platform: Platform, known:
     if known.sealed_key is not None:
         key = unwrap_person_key(platform.ring, principal.organization_id, known.student_id, known.sealed_key)
         session.unit.person_keys[known.student_id] = key
-
-
-def _sent(session: Session, principal: Principal, log_id: UUID) -> dict[str, Any]:
-    """Return a log that was sent before.
-
-    :raises MonthUnavailable: its month is not in the database.
-    """
-    try:
-        return reads.get_log(session, principal, log_id, deleted=None)
-    except NotFound:
-        raise absent(session, principal, log_id) from None
 
 
 def _local_date(principal: Principal, years_back: int, given: dict[str, Any], now: datetime) -> date:
@@ -151,13 +143,31 @@ def _require_exercises(known: AnyRow, exercises: Sequence[dict[str, Any]]) -> No
         seen.add(given)
 
 
-def _sent_before(known: AnyRow, id: UUID | None, print_: bytes) -> UUID | None:
-    """Return the log that an earlier, identical request has made."""
-    for found in sorted(known.present or (), key=lambda found: found["id"] != str(id)):
-        if found["print"] != print_.hex():
-            raise IdTaken if found["id"] == str(id) else ExternalIdTaken
-        return UUID(found["id"])
-    return None
+def _sent_before(
+    session: Session, principal: Principal, known: AnyRow, id: UUID | None, print_: bytes
+) -> dict[str, Any] | None:
+    """Return the log that an earlier, identical request has made.
+
+    :raises MonthUnavailable: its month is not in the database.
+    :raises Deleted: it is deleted.
+    :raises IdTaken, ExternalIdTaken: the id or the external id belongs to another log.
+    """
+    if not known.present:
+        return None
+    found = min(known.present, key=lambda found: found["id"] != str(id))
+    has_id, is_same = found["id"] == str(id), found["print"] == print_.hex()
+    try:
+        log = reads.get_log(session, principal, UUID(found["id"]), deleted=None)
+    except NotFound:
+        if is_same:
+            raise absent(session, principal, UUID(found["id"])) from None
+        raise IdTaken if has_id else ExternalIdTaken from None
+    place = SimpleNamespace(**{name: log[name] for name in ("id", "version", "deleted_at")})
+    if log["deleted_at"] is not None and (has_id or is_same):
+        raise LOGS.conflict(Deleted, place)
+    if not is_same:
+        raise LOGS.conflict(IdTaken if has_id else ExternalIdTaken, place)
+    return log
 
 
 Rows = list[dict[str, Any]]

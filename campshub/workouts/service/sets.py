@@ -6,14 +6,14 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from campshub.core.db import writes
+from campshub.core.db import creates, writes
 from campshub.core.db.base import AnyRow, new_id
 from campshub.core.db.prints import fingerprint
 from campshub.core.db.session import Session
 from campshub.core.http.conditional import Versions, require_version
 from campshub.core.http.problems import Conflict, IdTaken
 from campshub.core.security.principal import Principal
-from campshub.workouts.models import WorkoutLog, WorkoutLogExercise, WorkoutSet
+from campshub.workouts.models import WorkoutLog, WorkoutLogExercise, WorkoutLogId, WorkoutSet
 from campshub.workouts.ownership import owner_of
 from campshub.workouts.queries import groundwork
 from campshub.workouts.queries import logs as reads
@@ -22,6 +22,7 @@ from campshub.workouts.service.problems import UnknownExercise, UnknownLoggedExe
 
 # Once as things seem; once more after having waited for another append, which nobody can precede any more.
 TRIES = 2
+SETS = creates.Collection(WorkoutSet, "/api/workout-logs/{row.log_id}/sets/{row.id}/")
 
 
 def append(
@@ -42,6 +43,7 @@ def append(
     :raises NotFound: the principal sees no such log.
     :raises UnknownLoggedExercise: the log has no such exercise.
     :raises UnknownExercise: the principal may not choose the exercise.
+    :raises Deleted: the id belongs to a set that is deleted.
     :raises IdTaken: the id belongs to a set that was created from something else.
     """
     where = {"log_exercise_id": log_exercise_id, "exercise_id": exercise_id}
@@ -59,16 +61,14 @@ def append(
             continue
         present = _sent_before(session, principal, known, log_id, id)
         if present is not None:
-            if present.fingerprint != print_:
-                raise IdTaken
-            return present, False
+            return creates.repeated(SETS, present, fingerprint=print_, is_seen=True), False
     raise Conflict
 
 
 def _sent_before(
     session: Session, principal: Principal, known: AnyRow, log_id: UUID, set_id: UUID | None
 ) -> WorkoutSet | None:
-    """Return the set that has the id already, deleted meanwhile or not; None where only its position was taken.
+    """Return the set of the log that has the id already; None where only its position was taken.
 
     :raises IdTaken: it is in another log of the day.
     """
@@ -78,7 +78,9 @@ def _sent_before(
         WorkoutSet, {"organization_id": principal.organization_id, "local_date": known.local_date, "id": set_id}
     )
     if present is not None and present.log_id != log_id:
-        raise IdTaken
+        seen = reads.located(select(WorkoutLogId.id), principal, present.log_id).where(WorkoutLog.deleted_at.is_(None))
+        is_seen = session.execute(seen).first() is not None
+        raise SETS.conflict(IdTaken, present if is_seen else None)
     return present
 
 

@@ -1,0 +1,165 @@
+"""Create many students with one statement; each row has its own result, and a bad one spoils no other."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import or_, select
+
+from campshub.accounts.models import Membership
+from campshub.core.db import writes
+from campshub.core.db.base import AnyRow, new_id
+from campshub.core.db.prints import fingerprint
+from campshub.core.db.session import Session
+from campshub.core.http.problems import Deleted, FieldError
+from campshub.core.http.rows import GivenRow
+from campshub.core.platform import Platform
+from campshub.core.security.principal import Principal, visible_to
+from campshub.students.models import Student
+from campshub.students.service.students import BornInFuture, UnknownLogin, is_unborn, new_row
+
+OUTCOMES = ("created", "unchanged", "error")
+# What no two students of an organization share.
+_KEYS = ("id", "code", "external_id", "user_id")
+
+Present = Mapping[tuple[str, Any], AnyRow]
+
+
+@dataclass
+class Line:
+    """A row of the body on its way to its result."""
+
+    index: int
+    values: dict[str, Any]
+    fingerprint: bytes
+    errors: list[FieldError]
+    outcome: str = "error"
+    # Of the student who has the row's code: new, there already, or to be created by an earlier row.
+    student_id: UUID | None = None
+    earlier: "Line | None" = None
+
+    @property
+    def keys(self) -> set[tuple[str, Any]]:
+        """What the row must not share with another student."""
+        return {(name, value) for name in _KEYS if (value := self.values.get(name)) is not None}
+
+    def result(self) -> dict[str, Any]:
+        """Return what became of the row."""
+        line = self.earlier or self
+        return {"index": self.index, "outcome": self.outcome, "id": line.student_id, "errors": self.errors}
+
+
+@dataclass
+class Known:
+    """What is there before the rows are written, and what earlier rows will add."""
+
+    present: Present
+    logins: set[UUID | None]
+    today: date
+    given: dict[tuple[str, Any], Line] = field(default_factory=dict)
+
+
+def create_many(
+    session: Session, principal: Principal, platform: Platform, *, students: Sequence[GivenRow]
+) -> dict[str, Any]:
+    """Create many students.
+
+    The rows are written in the order of their codes, so that two calls that create the same students wait for each
+    other once, instead of each for the other. What another call has created in between is read again.
+    """
+    lines = [_line(index, row, platform) for index, row in enumerate(students)]
+    readable = [line for line in lines if not line.errors]
+    today = principal.today(session.unit.now)
+    known = Known(_present(session, principal, readable), _known_logins(session, principal, readable), today)
+    for line in readable:
+        _settle(line, known)
+    new = sorted((line for line in readable if line.outcome == "created"), key=lambda line: line.values["code"])
+    rows = [
+        {**new_row(principal, platform, line.values["id"], line.values), "fingerprint": line.fingerprint}
+        for line in new
+    ]
+    made = {row.id for row in writes.insert(session, Student, rows, on_conflict="DO NOTHING")}
+    missed = [line for line in new if line.student_id not in made]
+    if missed:
+        known = Known(_present(session, principal, missed), known.logins, today)
+    for line in missed:
+        _settle(line, known)
+        if line.outcome == "created":  # what was in the way has gone again
+            line.outcome, line.student_id = "error", None
+            line.errors = [FieldError("", "conflict", "Changed by another request at the same moment; send it again.")]
+    outcomes = [line.outcome for line in lines]
+    return {
+        "results": [line.result() for line in lines],
+        "summary": {outcome: outcomes.count(outcome) for outcome in OUTCOMES},
+    }
+
+
+def _line(index: int, row: GivenRow, platform: Platform) -> Line:
+    values = dict(row.values or {})
+    row_id = values.pop("id", None) or new_id()
+    print_ = fingerprint(values, key=platform.print_key)
+    return Line(index, {**values, "id": row_id}, print_, list(row.errors))
+
+
+def _settle(line: Line, known: Known) -> None:
+    """Decide what becomes of a row."""
+    same = known.present.get(("id", line.values["id"]))
+    if same is not None and same.fingerprint == line.fingerprint and same.deleted_at is None:
+        line.outcome, line.student_id = "unchanged", same.id
+        return
+    line.errors = list(_errors(line, known))
+    if not line.errors:
+        line.outcome, line.student_id = "created", line.values["id"]
+        known.given |= dict.fromkeys(line.keys, line)
+        return
+    code = ("code", line.values["code"])
+    holder, line.earlier = known.present.get(code), known.given.get(code)
+    line.outcome = "error"
+    line.student_id = holder.id if holder is not None and holder.is_seen else None
+
+
+def _errors(line: Line, known: Known) -> Iterator[FieldError]:
+    """Yield what of a row belongs to another student, there or in an earlier row."""
+    if is_unborn(line.values, known.today):
+        yield from BornInFuture().errors
+        return
+    if line.values.get("user_id") not in known.logins:
+        yield FieldError("/user_id", UnknownLogin.code, UnknownLogin().detail)
+        return
+    for name, value in sorted(line.keys, key=lambda key: key[0]):
+        holder = known.present.get((name, value))
+        is_deleted = holder is not None and holder.is_seen and holder.deleted_at is not None
+        if is_deleted and name == "id":
+            yield FieldError("/id", Deleted.code, Deleted().detail)
+        elif holder is not None or (name, value) in known.given:
+            detail = "It belongs to a student who is deleted." if is_deleted else "It belongs to another student."
+            yield FieldError(f"/{name}", f"{name}_taken", detail)
+
+
+def _present(session: Session, principal: Principal, lines: Sequence[Line]) -> Present:
+    """Return the students who have one of the rows' ids, codes, external ids or logins, by these."""
+    wanted: dict[str, list[Any]] = {name: [] for name in _KEYS}
+    for line in lines:
+        for name, value in line.keys:
+            wanted[name].append(value)
+    if not any(wanted.values()):
+        return {}
+    seen = visible_to(principal, Student).label("is_seen")
+    found = session.execute(
+        select(*(getattr(Student, name) for name in _KEYS), Student.fingerprint, Student.deleted_at, seen).where(
+            Student.organization_id == principal.organization_id,
+            or_(*(getattr(Student, name).in_(values) for name, values in wanted.items() if values)),
+        )
+    )
+    return {(name, getattr(row, name)): row for row in found for name in _KEYS}
+
+
+def _known_logins(session: Session, principal: Principal, lines: Sequence[Line]) -> set[UUID | None]:
+    """Return the logins among the rows' that belong to the organization, and none."""
+    wanted = {line.values.get("user_id") for line in lines} - {None}
+    if not wanted:
+        return {None}
+    found = select(Membership.user_id).where(visible_to(principal, Membership), Membership.user_id.in_(wanted))
+    return {None, *session.scalars(found)}
