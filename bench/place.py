@@ -80,6 +80,11 @@ class Place:
                 " AND r.local_date = s.local_date",
                 (like,),
             )
+            connection.execute(
+                "DELETE FROM register_versions r USING attendance_sessions s"
+                " WHERE s.slot LIKE %s AND r.organization_id = s.organization_id AND r.id = s.id",
+                (like,),
+            )
             connection.execute("DELETE FROM attendance_sessions WHERE slot LIKE %s", (like,))
             connection.execute("DELETE FROM students WHERE code LIKE %s", (like,))
             connection.execute("DELETE FROM workout_sets WHERE rest_seconds = %s", (LIFTED_REST_S,))

@@ -76,8 +76,10 @@ BUDGETS = {
     "GET /api/workout-logs/": 1,
     f"GET {LOG}": 3,  # the log, its exercises, its sets
     f"GET {SET}": 1,
+    f"GET {LOG}sets/": 2,  # the log's date says which month to look into
     f"PATCH {CODE}": 3,
-    f"PATCH {RECORD}": 6,  # and the session, which must not be locked; the codes; the person's key
+    # And the session, which must not be locked; the codes; the register's version; the person's key.
+    f"PATCH {RECORD}": 7,
     f"PATCH {MEETING}": 3,
     f"PATCH {EXERCISE}": 4,  # and it is read again, with its muscles
     f"PATCH {GROUP}": 4,  # and it is read again, with its trainers
@@ -140,7 +142,7 @@ BUDGETS = {
     "DELETE /api/auth/sessions/<uuid:sign_in_id>/": 3,
     "DELETE /api/invitations/<uuid:invitation_id>/": 3,
     "DELETE /api/roles/<uuid:role_id>/": 5,  # and who has it; and whether it asks for a second factor
-    f"DELETE {RECORD}": 5,  # as its change
+    f"DELETE {RECORD}": 6,  # as its change
     f"DELETE {EXERCISE}": 3,
     f"DELETE {GROUP}": 3,
     f"DELETE {REPORT}": 3,

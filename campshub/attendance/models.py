@@ -4,7 +4,7 @@ import uuid
 from datetime import date, datetime
 from typing import ClassVar
 
-from sqlalchemy import BigInteger, CheckConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from campshub.core.db.base import (
@@ -58,12 +58,25 @@ class AttendanceCode(TenantBase, ClientMade):
 
 
 class AttendanceSession(TenantBase, ClientMade):
-    """A group's meeting, or the whole place's (open gym, no group), on a local date and slot."""
+    """A group's meeting, or the whole place's (open gym, no group), on a local date and slot.
+
+    A cancelled session keeps its slot and leaves it free: a person may create another one there.
+    """
 
     __tablename__ = "attendance_sessions"
     __tag__ = "attendance_sessions"  # apart from the marks, which come by the minute and leave lists of sessions true
     __table_args__ = (
-        tenant_unique("group_id", "local_date", "slot", name="uq_attendance_sessions_meeting"),
+        Index(
+            "uq_attendance_sessions_meeting",
+            "organization_id",
+            "group_id",
+            "local_date",
+            "slot",
+            unique=True,
+            postgresql_nulls_not_distinct=True,
+            postgresql_where=text("status <> 'cancelled'"),
+        ),
+        tenant_index("group_id", "local_date", "id"),
         tenant_foreign_key("group_id", "groups"),
         CheckConstraint(f"status IN {SESSION_STATUSES}", name="status"),
         CheckConstraint("ends_at IS NULL OR starts_at IS NULL OR ends_at > starts_at", name="ends_after_start"),
@@ -83,6 +96,19 @@ class AttendanceSession(TenantBase, ClientMade):
     submitted_at: Mapped[datetime | None]
     submitted_by: Mapped[uuid.UUID | None]
     locked_at: Mapped[datetime | None]
+
+
+class RegisterVersion(TenantBase):
+    """How often a session's marks have been changed, under the session's own id; no row: they never were.
+
+    It is separate from the session, so that a mark leaves lists of sessions fresh. Whatever writes marks raises it in
+    the same transaction.
+    """
+
+    __tablename__ = "register_versions"
+    __tag__ = "attendance"
+    __audited__: ClassVar[bool] = False  # each mark has its own entry
+    __table_args__ = (tenant_foreign_key("id", "attendance_sessions"),)
 
 
 class AttendanceRecord(MonthlyTenantBase):

@@ -210,6 +210,9 @@ class WorkoutLog(MonthlyTenantBase):
         CheckConstraint("ended_at >= started_at", name="ended_after_start"),
         _weight("body_weight"),
         tenant_index("student_id", "local_date", "id"),
+        tenant_index(
+            "local_date", "id", name="ix_workout_logs_deleted", postgresql_where=text("deleted_at IS NOT NULL")
+        ),
         MONTHLY,
     )
 

@@ -37,6 +37,7 @@ FEW_JOBS = "they are kept for a month: an organization has some thousand at a ti
 FEW_REPORTS = "they are kept for days: an organization has some hundred at a time"
 OF_ONE_GROUP = "within one group, which has an index"
 OF_DATES = "read by date, the newest first; another index would cost each write more than it saves the few who ask"
+OF_ONE_LOG = "a log's sets are found by the log, and read whole: some dozen"
 OF_ONE_SESSION = "a session's roster is read whole, by name, five thousand students at most"
 
 # Where each filter or order looks: a table and the columns with which an index must begin after the organization; the
@@ -64,6 +65,7 @@ SESSIONS = {
 LOGS = {
     "from": ("workout_logs", "local_date", "id"),
     "to": ("workout_logs", "local_date", "id"),
+    "deleted": "=ix_workout_logs_deleted",
     "sort date": ("workout_logs", "local_date", "id"),
 }
 LOOKS_AT = {
@@ -73,6 +75,7 @@ LOOKS_AT = {
         "kind": ("groups", "kind", "sort_name", "id"),
         "status": ("groups", "status", "sort_name", "id"),
         "trainer_id": ("group_trainers", "user_id", "group_id"),
+        "deleted": "an organization has some hundred groups, deleted ones among them, read in their order",
         "sort name": ("groups", "sort_name", "id"),
         "sort code": ("groups", "code"),
         "sort created": ("groups", "id"),
@@ -139,6 +142,7 @@ LOOKS_AT = {
         **LOGS,
         "sort date": ("workout_logs", "student_id", "local_date", "id"),
     },
+    "/api/workout-logs/<uuid:log_id>/sets/": {"deleted": OF_ONE_LOG, "sort position": OF_ONE_LOG},
     "/api/audit/": {
         "from": ("audit_log", "recorded_on", "id"),
         "to": ("audit_log", "recorded_on", "id"),

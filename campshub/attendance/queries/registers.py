@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Uuid, and_, any_, cast, false, func, literal, or_, select, true, union_all
+from sqlalchemy import ColumnElement, Uuid, and_, any_, cast, false, func, literal, or_, select, true, union_all
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from campshub.attendance.models import AttendanceRecord, AttendanceSession
-from campshub.attendance.queries import codes, sessions
+from campshub.attendance.models import AttendanceRecord, AttendanceSession, RegisterVersion
+from campshub.attendance.queries import codes
 from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
 from campshub.core.http.pagination import Page, PageRequest
@@ -46,14 +46,22 @@ class Entry:
     mark: Mark | None
 
 
+class Meeting(NamedTuple):
+    """The session of a register: which one it is, and whether its state allows a change."""
+
+    id: UUID
+    version: int
+    status: str
+
+
 @dataclass(frozen=True)
 class Register:
     """A session that is being marked: its codes, and the students of its roster and of the request."""
 
-    session_id: UUID
+    meeting: Meeting
     group_id: UUID | None
     local_date: date
-    status: str
+    version: int  # how often its marks have been changed
     codes: Mapping[str, Mapping[str, Any]]
     entries: Mapping[UUID, Entry]
 
@@ -63,10 +71,29 @@ def show(session: Session, principal: Principal, session_id: UUID, *, page: Page
 
     :raises NotFound: the principal sees no such session.
     """
-    meeting = sessions.get_session(session, principal, session_id)
+    # The version is read before the marks: one that was given meanwhile is newer than the version, never older.
+    meeting = session.execute(_meeting(principal, session_id=session_id)).one_or_none()
+    if meeting is None:
+        raise NotFound
     asked = _shown(principal, page=page, session_id=session_id, group_id=meeting.group_id, on=meeting.local_date)
     found = page.read(session, asked)
-    return Page([{**row._mapping, "mark": _read(row.mark)} for row in found.rows], found.next_cursor)  # noqa: SLF001 - SQLAlchemy's public name for it
+    rows = [{**row._mapping, "mark": _read(row.mark)} for row in found.rows]  # noqa: SLF001 - SQLAlchemy's public name for it
+    return Page(rows, found.next_cursor, version=meeting.version)
+
+
+@prepared
+def _meeting(principal: Principal, *, session_id: UUID) -> AnySelect:
+    return select(
+        AttendanceSession.group_id, AttendanceSession.local_date, _version(session_id).label("version")
+    ).where(visible_to(principal, AttendanceSession), AttendanceSession.id == session_id)
+
+
+def _version(session_id: UUID) -> ColumnElement[int]:
+    """Return how often the marks of a session have been changed."""
+    changed = select(RegisterVersion.version).where(
+        RegisterVersion.organization_id == AttendanceSession.organization_id, RegisterVersion.id == session_id
+    )
+    return func.coalesce(changed.correlate(AttendanceSession).scalar_subquery(), 0)
 
 
 @prepared
@@ -106,12 +133,7 @@ def take(
 
     :raises NotFound: the principal sees no such session.
     """
-    meeting = (
-        select(AttendanceSession.id, AttendanceSession.group_id, AttendanceSession.local_date, AttendanceSession.status)
-        .where(visible_to(principal, AttendanceSession), AttendanceSession.id == session_id)
-        .with_for_update(key_share=True, of=AttendanceSession)
-        .cte("meeting")
-    )
+    meeting = _locked_meeting(principal, session_id)
     # As values, not as a join, so that the months of other dates are not even looked at.
     group, on = (select(c).scalar_subquery() for c in (meeting.c.group_id, meeting.c.local_date))
     parts = {
@@ -124,10 +146,10 @@ def take(
         raise NotFound
     mark_of = {mark.pop("student_id"): _read(mark) for mark in found.marks or ()}
     return Register(
-        session_id=found.id,
+        meeting=Meeting(found.id, found.version, found.status),
         group_id=found.group_id,
         local_date=found.local_date,
-        status=found.status,
+        version=found.marks_version,
         codes={code["key"]: code for code in found.codes or ()},
         entries={
             UUID(one["student_id"]): Entry(one["is_on_roster"], mark_of.get(one["student_id"]))
@@ -136,11 +158,22 @@ def take(
     )
 
 
+def _locked_meeting(principal: Principal, session_id: UUID) -> Any:
+    """Return the part of a statement that locks a session to mark in it."""
+    columns = ("id", "group_id", "local_date", "status", "version")
+    return (
+        select(*(getattr(AttendanceSession, name) for name in columns), _version(session_id).label("marks_version"))
+        .where(visible_to(principal, AttendanceSession), AttendanceSession.id == session_id)
+        .with_for_update(key_share=True, of=AttendanceSession)
+        .cte("meeting")
+    )
+
+
 def marks_of(
     session: Session, principal: Principal, register: Register, student_ids: Sequence[UUID]
 ) -> dict[UUID, Mark]:
     """Return the marks that students have by now in a register."""
-    rows = session.execute(_marks(principal, register.local_date, register.session_id, student_ids))
+    rows = session.execute(_marks(principal, register.local_date, register.meeting.id, student_ids))
     return {row.student_id: {name: getattr(row, name) for name in MARK} for row in rows}
 
 

@@ -23,7 +23,7 @@ group_sessions = Blueprint("group_sessions", __name__, url_prefix="/api/groups",
 _STATES = (service.SessionLocked, service.SessionCancelled)
 _NEW = (service.UnknownGroup, service.GroupRequired)
 _ROSTER = (marking.NoRoster, marking.RosterTooLarge)
-_UNFIT = (service.DateOutOfRange, GroupClosed, service.SessionExists, service.EndsBeforeStart)
+_UNFIT = (service.DateOutOfRange, service.NotThatDay, GroupClosed, service.SessionExists, service.EndsBeforeStart)
 
 
 @sessions.route("/")
@@ -131,7 +131,7 @@ class AttendanceRegister(Resource):
     )
     def put(self, session_id: UUID, **given: Any) -> Any:
         """Mark many students; each row answers for itself."""
-        return marking.mark_many(self.session, self.principal, session_id=session_id, **given)
+        return marking.mark_many(self.session, self.principal, session_id=session_id, expected=self.if_match, **given)
 
 
 @group_sessions.route("/<uuid:group_id>/sessions/")

@@ -85,6 +85,7 @@ class MarksResultOut(fields.Out):
 
     results = ma.List(ma.Nested(MarkResultOut), required=True)
     summary = ma.Nested(MarksSummaryOut, required=True)
+    version = ma.Integer(required=True, metadata={"description": "Of the register: how often its marks have changed."})
 
 
 class RegisterRowOut(fields.Out):

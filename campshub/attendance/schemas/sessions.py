@@ -1,18 +1,34 @@
 """Sessions, as they come in and go out."""
 
+import re
+from collections.abc import Mapping
+from typing import Any
+
 from marshmallow import fields as ma
 
 from campshub.attendance.models import SESSION_STATUSES
 from campshub.core.http import fields
 
+_TIME = re.compile(r"([0-9]|1[0-9]|2[0-3]):[0-5][0-9]")
+
+
+class Slot(fields.Name):
+    """Which of the day's meetings: a name, or a time, which gets two digits for its hour."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
+        text = super()._deserialize(value, attr, data, **options)
+        return text.zfill(len("00:00")) if _TIME.fullmatch(text) else text
+
 
 class _AttendanceSession(fields.In):
     """What is told about a session either way."""
 
-    slot = fields.Name(
+    slot = Slot(
         allow_none=True,
         most=40,
-        metadata={"description": "Which of the day's meetings: its start `HH:MM`, or a name."},
+        metadata={
+            "description": "Which of the day's meetings: its start `HH:MM`, or a name; `9:00` is the same as `09:00`."
+        },
     )
     starts_at = fields.Instant(allow_none=True)
     ends_at = fields.Instant(allow_none=True)

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from campshub.attendance.models import AttendanceRecord
+from campshub.attendance.models import AttendanceRecord, RegisterVersion
 from campshub.attendance.queries import registers
 from campshub.attendance.queries.registers import MARK, Mark, Register
 from campshub.attendance.service import marks
 from campshub.core.db import writes
 from campshub.core.db.session import Session
-from campshub.core.http.problems import Conflict, FieldError, Invalid
+from campshub.core.http.conditional import Versions, require_version
+from campshub.core.http.problems import Conflict, FieldError, Invalid, PreconditionFailed
 from campshub.core.http.rows import GivenRow
 from campshub.core.security.principal import Principal
 
@@ -83,13 +84,16 @@ def mark_many(
     rest: str | None,
     overwrite: bool,
     reason: str | None,
+    expected: Versions = None,
 ) -> dict[str, Any]:
     """Mark students in a session.
 
     A row creates the mark or confirms it. Where there is another, the row changes it with its version or with
     ``overwrite``, and else answers ``conflict``. ``rest`` is the code of all others on the roster who have no mark.
+    ``expected`` are the versions of the whole register that the caller allows.
 
     :raises NotFound: the principal sees no such session.
+    :raises PreconditionFailed: the register has changed since the caller read it.
     :raises SessionLocked, SessionCancelled, ReasonRequired: the register's state does not allow a change.
     :raises Invalid: ``rest`` does not name a code, or leaves open whom a row means.
     """
@@ -97,15 +101,17 @@ def mark_many(
     lines = _lines(records, named=rest is not None)
     students = [line.student_id for line in lines if line.student_id is not None]
     register = registers.take(session, principal, session_id, students, whole=rest is not None)
+    require_version(register, expected)
     for line in lines:
         line.errors = line.errors or list(_errors(register, line))
     if rest is not None:
         lines += _rest(register, rest, set(students))
-    _settle(session, principal, register, lines, overwrite=overwrite, reason=reason)
+    version = _settle(session, principal, register, lines, overwrite=overwrite, reason=reason, expected=expected)
     outcomes = [line.outcome for line in lines]
     return {
         "results": [_result(line) for line in lines],
         "summary": {outcome: outcomes.count(outcome) for outcome in OUTCOMES},
+        "version": version,
     }
 
 
@@ -174,8 +180,13 @@ def _settle(
     *,
     overwrite: bool,
     reason: str | None,
-) -> None:
-    """Decide and write until nobody has come in between; who still has after some tries, keeps what they wrote."""
+    expected: Versions,
+) -> int:
+    """Decide and write until no other mark comes in between; after some tries the others' marks stay.
+
+    Return the version of the register.
+    """
+    version = register.version
     present: dict[UUID | None, Mark | None] = {key: entry.mark for key, entry in register.entries.items()}
     pending = [line for line in lines if not line.errors]
     for _ in range(TRIES):
@@ -184,34 +195,51 @@ def _settle(
         }
         rows = {student_id: row for student_id, row in decided.items() if row is not None}
         if not rows:
-            return
-        marks.require_changeable(principal, register.status, reason)
-        written = _write(session, rows)
+            return version
+        marks.require_changeable(principal, register.meeting, reason)
+        written, counted = _write(session, register, rows)
+        missed = rows.keys() - written.keys()
+        if expected is not None and (missed or counted != version + 1):
+            raise PreconditionFailed  # another call marked between this one's reading and its writing
+        version = counted or version
         for line in pending:
             line.mark = written.get(line.student_id, line.mark)
-        missed = rows.keys() - written.keys()
         if not missed:
-            return
+            return version
         pending = [line for line in pending if line.student_id in missed]
         there = registers.marks_of(session, principal, register, [student_id for student_id in missed if student_id])
         present |= {student_id: there.get(student_id) for student_id in missed if student_id}
     for line in pending:
         line.outcome, line.mark = "conflict", present[line.student_id]
+    return version
 
 
-def _write(session: Session, rows: Mapping[UUID | None, dict[str, Any]]) -> dict[UUID | None, Mark]:
+def _write(
+    session: Session, register: Register, rows: Mapping[UUID | None, dict[str, Any]]
+) -> tuple[dict[UUID | None, Mark], int | None]:
     """Write marks onto the versions that they were decided on; return those that were written.
+
+    Return the register's new version with them, None where no mark was written.
 
     :raises MarkRemovedMeanwhile: a mark that was to be changed has gone, and would have come back.
     """
     written: dict[UUID | None, Mark] = {}
-    for done in writes.merge(session, AttendanceRecord, list(rows.values()), key=_KEY, change=_CHANGE, when=_AS_SEEN):
-        row = rows[done.student_id]
+    counted = None
+    for done in writes.merge(
+        session,
+        AttendanceRecord,
+        list(rows.values()),
+        key=_KEY,
+        change=_CHANGE,
+        when=_AS_SEEN,
+        counted_by=(RegisterVersion, register.meeting.id),
+    ):
+        counted, row = done.counted, rows[done.student_id]
         if done.made and row["version"] > 1:
             raise MarkRemovedMeanwhile
         whole = {**row, "id": done.id, "version": done.version}
         written[done.student_id] = {name: whole[name] for name in MARK}
-    return written
+    return written, counted
 
 
 def _decide(
@@ -245,7 +273,7 @@ def _row(
     return {
         **told,
         "local_date": register.local_date,
-        "session_id": register.session_id,
+        "session_id": register.meeting.id,
         "student_id": line.student_id,
         "group_id": register.group_id,
         "counts_as": code["counts_as"],

@@ -5,7 +5,8 @@ from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from campshub.attendance.service.sessions import SessionCancelled, SessionLocked
+from campshub.attendance.queries.registers import Meeting
+from campshub.attendance.service.sessions import SESSIONS, SessionCancelled, SessionLocked
 from campshub.core.http.problems import FieldError, Invalid
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal
@@ -21,18 +22,18 @@ class ReasonRequired(Invalid):
     pointer = "/reason"
 
 
-def require_changeable(principal: Principal, status: str, reason: str | None) -> None:
+def require_changeable(principal: Principal, meeting: Meeting, reason: str | None) -> None:
     """Refuse a change of a register's marks that its state does not allow.
 
     :raises SessionCancelled: the session is cancelled.
     :raises SessionLocked: it is locked, and the principal may not change it all the same or does not say why.
     :raises ReasonRequired: it has been submitted, and there is no reason.
     """
-    if status == "cancelled":
-        raise SessionCancelled
-    if status == "locked" and not (reason and principal.may(Permission.ATTENDANCE_WRITE)):
-        raise SessionLocked
-    if status == "submitted" and not reason:
+    if meeting.status == "cancelled":
+        raise SESSIONS.conflict(SessionCancelled, meeting)
+    if meeting.status == "locked" and not (reason and principal.may(Permission.ATTENDANCE_WRITE)):
+        raise SESSIONS.conflict(SessionLocked, meeting)
+    if meeting.status == "submitted" and not reason:
         raise ReasonRequired
 
 

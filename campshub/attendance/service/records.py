@@ -6,10 +6,11 @@ from uuid import UUID
 
 from sqlalchemy import and_, select
 
-from campshub.attendance.models import AttendanceRecord, AttendanceSession
+from campshub.attendance.models import AttendanceRecord, AttendanceSession, RegisterVersion
 from campshub.attendance.queries import codes
+from campshub.attendance.queries.registers import Meeting
 from campshub.attendance.service import marks
-from campshub.core.db import partitions
+from campshub.core.db import partitions, writes
 from campshub.core.db.partitions.writable import tables_of
 from campshub.core.db.rows import lock
 from campshub.core.db.session import Session
@@ -34,7 +35,7 @@ def change(
     :raises PreconditionFailed: it has changed since the caller read it.
     :raises SessionLocked, SessionCancelled, ReasonRequired: the register's state does not allow a change.
     """
-    status, record = _take(session, principal, record_id, on, expected)
+    meeting, record = _take(session, principal, record_id, on, expected)
     told = marks.said({name: getattr(record, name) for name in marks.SAID}, changes)
     errors = marks.errors_of(principal, told, local_date=record.local_date)
     changed = {name for name in marks.SAID if getattr(record, name) != told[name]}
@@ -42,7 +43,7 @@ def change(
         raise Invalid.of(errors)
     if not changed:
         return record
-    marks.require_changeable(principal, status, reason)
+    marks.require_changeable(principal, meeting, reason)
     session.unit.reason = reason
     if "code" in changed:
         _give_code(session, principal, record, told["code"])
@@ -53,6 +54,7 @@ def change(
         record.source, record.device_id = "manual", None
     record.marked_by = principal.user_id
     session.flush()
+    writes.count(session, RegisterVersion, record.session_id)
     return record
 
 
@@ -65,23 +67,25 @@ def remove(
     :raises PreconditionFailed: it has changed since the caller read it.
     :raises SessionLocked, SessionCancelled, ReasonRequired: the register's state does not allow a change.
     """
-    status, record = _take(session, principal, record_id, on, expected)
-    marks.require_changeable(principal, status, reason)
+    meeting, record = _take(session, principal, record_id, on, expected)
+    marks.require_changeable(principal, meeting, reason)
     session.unit.reason = reason
     session.delete(record)
+    session.flush()
+    writes.count(session, RegisterVersion, record.session_id)
 
 
 def _take(
     session: Session, principal: Principal, record_id: UUID, on: date, expected: Versions
-) -> tuple[str, AttendanceRecord]:
-    """Return the state of a record's session, held as it is, and the record, locked, in the order of all who mark.
+) -> tuple[Meeting, AttendanceRecord]:
+    """Return a record's session, held as it is, and the record, locked, in the order of all who mark.
 
     :raises NotFound: the principal sees no such record on that date.
     :raises MonthUnavailable: the month of that date is not in the database.
     """
     this = and_(AttendanceRecord.id == record_id, AttendanceRecord.local_date == on)
-    status = session.scalar(
-        select(AttendanceSession.status)
+    meeting = session.execute(
+        select(AttendanceSession.id, AttendanceSession.version, AttendanceSession.status)
         .join(
             AttendanceRecord,
             and_(
@@ -91,10 +95,10 @@ def _take(
         )
         .where(visible_to(principal, AttendanceRecord), this)
         .with_for_update(read=True, of=AttendanceSession)
-    )
-    if status is None:
+    ).one_or_none()
+    if meeting is None:
         raise _absent(session, on)
-    return status, lock(session, principal, AttendanceRecord, record_id, this, expected=expected)
+    return Meeting(*meeting), lock(session, principal, AttendanceRecord, record_id, this, expected=expected)
 
 
 def _absent(session: Session, on: date) -> Problem:

@@ -1,20 +1,22 @@
 """Creating and changing sessions, and the states of their registers."""
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, and_, literal, select
 
 from campshub.attendance.models import AttendanceRecord, AttendanceSession
 from campshub.attendance.queries import sessions as reads
+from campshub.core.db import creates
 from campshub.core.db.base import AnyRow, new_id
 from campshub.core.db.partitions.writable import stays_writable
 from campshub.core.db.prints import fingerprint
 from campshub.core.db.rows import lock
 from campshub.core.db.session import Session
 from campshub.core.http.conditional import Versions
-from campshub.core.http.problems import Conflict, Forbidden, IdTaken, Invalid, UnknownReference
+from campshub.core.http.problems import Conflict, FieldError, Forbidden, Invalid, UnknownReference
 from campshub.core.security.permissions import Scope
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.models import Group
@@ -64,6 +66,12 @@ class EndsBeforeStart(Invalid):
     pointer = "/ends_at"
 
 
+class NotThatDay(Invalid):
+    """A session starts on its date in the organization's time zone, and ends on that date or the next."""
+
+    code = "not_that_day"
+
+
 class SessionHasMarks(Conflict):
     """Somebody has a mark in this session, so it stays on its date and is not cancelled."""
 
@@ -88,6 +96,22 @@ class SessionCancelled(Conflict):
     code = "session_cancelled"
 
 
+SESSIONS = creates.Collection(
+    AttendanceSession,
+    "/api/attendance/sessions/{row.id}/",
+    (
+        creates.unique(
+            SessionExists,
+            AttendanceSession.group_id,
+            AttendanceSession.local_date,
+            AttendanceSession.slot,
+            nulls_equal=True,
+            among=AttendanceSession.status != "cancelled",
+        ),
+    ),
+)
+
+
 def create(
     session: Session,
     principal: Principal,
@@ -100,18 +124,20 @@ def create(
 ) -> tuple[AttendanceSession, bool]:
     """Create a session; return it, and whether it is new rather than made by an earlier, identical call.
 
+    A person may create one in the slot of a cancelled session. What creates sessions from a timetable must not: it
+    leaves out each slot in which a session of any status exists, so that a cancelled meeting stays cancelled.
+
     :raises IdTaken: the id belongs to a session that was created from something else.
     :raises UnknownGroup: the principal sees no such group.
     :raises DateOutOfRange: the date is too far away.
     :raises GroupClosed: the group is archived, or the date lies outside its term.
-    :raises SessionExists: the group has one on this date and slot.
+    :raises NotThatDay: it starts or ends on another day than its date.
+    :raises SessionExists: the group has one on this date and slot that is not cancelled.
     """
     print_ = fingerprint({**values, "group_id": group_id, "local_date": local_date})
     present, is_seen, group = _before(session, principal, id, group_id)
     if present is not None:
-        if present.fingerprint != print_ or not is_seen:
-            raise IdTaken
-        return present, False
+        return creates.repeated(SESSIONS, present, fingerprint=print_, is_seen=is_seen), False
     if group_id is None and principal.scope is not Scope.ALL:
         raise GroupRequired
     if group_id is not None and group is None:
@@ -119,10 +145,9 @@ def create(
     _require_in_range(principal, local_date, now)
     if group is not None:
         require_open(group, {"/local_date": local_date})
-    made = AttendanceSession(**values, id=id or new_id(), group_id=group_id, local_date=local_date, fingerprint=print_)
-    session.add(made)
-    session.flush()
-    return made, True
+    _require_that_day(principal, local_date, values.get("starts_at"), values.get("ends_at"))
+    row = {**values, "id": id or new_id(), "group_id": group_id, "local_date": local_date}
+    return creates.create(session, principal, SESSIONS, row, fingerprint=print_)
 
 
 def _before(
@@ -163,27 +188,41 @@ def change(
     :raises SessionLocked: it is locked.
     :raises SessionSubmitted: its status changes by reopening it alone.
     :raises SessionHasMarks: it would move to another date, or be cancelled, with marks in it.
+    :raises NotThatDay: it would start or end on another day than its date.
+    :raises SessionExists: another session, not cancelled either, has its date and slot.
     """
     meeting = _take(session, principal, session_id, expected)
     if meeting.status == "locked":
-        raise SessionLocked
+        raise _refused(SessionLocked, meeting)
     status, local_date = changes.get("status", meeting.status), changes.get("local_date", meeting.local_date)
     if status != meeting.status and meeting.status == "submitted":
-        raise SessionSubmitted
+        raise _refused(SessionSubmitted, meeting)
     moves = local_date != meeting.local_date
     if moves:
         _require_in_range(principal, local_date, now)
-    if meeting.group_id is not None and (moves or (meeting.status == "cancelled" and status != "cancelled")):
-        group = session.execute(select(*_GROUP).where(_this_group(principal, meeting.group_id))).one_or_none()
-        if group is None:
-            raise GroupClosed("The group is deleted.")
-        require_open(group, {"/local_date": local_date})
+    if moves or (meeting.status == "cancelled" and status != "cancelled"):
+        _require_open_group(session, principal, meeting.group_id, local_date)
     if (moves or status == "cancelled") and reads.has_marks(session, meeting):
-        raise SessionHasMarks
+        raise _refused(SessionHasMarks, meeting)
     for name, value in changes.items():
         setattr(meeting, name, value)
-    session.flush()
+    if changes.keys() & {"local_date", "starts_at", "ends_at"}:
+        _require_that_day(principal, meeting.local_date, meeting.starts_at, meeting.ends_at)
+    creates.flush(session, principal, SESSIONS, meeting)
     return meeting
+
+
+def _require_open_group(session: Session, principal: Principal, group_id: UUID | None, local_date: date) -> None:
+    """Refuse a date on which a session's group takes no sessions.
+
+    :raises GroupClosed: the group is deleted or archived, or the date lies outside its term.
+    """
+    if group_id is None:
+        return
+    group = session.execute(select(*_GROUP).where(_this_group(principal, group_id))).one_or_none()
+    if group is None:
+        raise GroupClosed("The group is deleted.")
+    require_open(group, {"/local_date": local_date})
 
 
 def submit(
@@ -197,9 +236,9 @@ def submit(
     """
     meeting = _take(session, principal, session_id, expected)
     if meeting.status == "locked":
-        raise SessionLocked
+        raise _refused(SessionLocked, meeting)
     if meeting.status == "cancelled":
-        raise SessionCancelled
+        raise _refused(SessionCancelled, meeting)
     if meeting.status != "submitted":
         meeting.status, meeting.submitted_at, meeting.submitted_by = "submitted", now, principal.user_id
         session.flush()
@@ -216,7 +255,7 @@ def lock_register(
     """
     meeting = _take(session, principal, session_id, expected)
     if meeting.status == "cancelled":
-        raise SessionCancelled
+        raise _refused(SessionCancelled, meeting)
     if meeting.status == "locked":
         return meeting
     if meeting.submitted_at is None:
@@ -234,7 +273,7 @@ def reopen(session: Session, principal: Principal, *, session_id: UUID, expected
     """
     meeting = _take(session, principal, session_id, expected)
     if meeting.status == "cancelled":
-        raise SessionCancelled
+        raise _refused(SessionCancelled, meeting)
     if meeting.submitted_at is not None:
         meeting.status, meeting.submitted_at, meeting.submitted_by, meeting.locked_at = "open", None, None, None
         session.flush()
@@ -251,6 +290,36 @@ def _take(session: Session, principal: Principal, session_id: UUID, expected: Ve
     if meeting.group_id is None and principal.scope is not Scope.ALL:
         raise Forbidden("Open gym is arranged by those who see the whole organization.")
     return meeting
+
+
+def _refused(problem: type[Conflict], meeting: AttendanceSession) -> Conflict:
+    """Return why the state of a session does not allow a change, with the session as it is."""
+    return SESSIONS.conflict(problem, meeting)
+
+
+def _require_that_day(
+    principal: Principal, local_date: date, starts_at: datetime | None, ends_at: datetime | None
+) -> None:
+    """Refuse instants of another day than the session's, which may run past midnight.
+
+    :raises NotThatDay: one is of another day.
+    """
+    zone = ZoneInfo(principal.time_zone)
+    allowed = {
+        "starts_at": (starts_at, {local_date}, "Not on the session's date in the organization's time zone."),
+        "ends_at": (
+            ends_at,
+            {local_date, local_date + timedelta(days=1)},
+            "Neither on the session's date in the organization's time zone nor on the day after.",
+        ),
+    }
+    errors = [
+        FieldError(f"/{name}", NotThatDay.code, detail)
+        for name, (instant, days, detail) in allowed.items()
+        if instant is not None and instant.astimezone(zone).date() not in days
+    ]
+    if errors:
+        raise NotThatDay.of(errors)
 
 
 def _require_in_range(principal: Principal, local_date: date, now: datetime) -> None:

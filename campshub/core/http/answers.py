@@ -49,7 +49,8 @@ def finish(call: Call, result: Any) -> Finished:
     if isinstance(result, Page):
         items = serialiser.many(result.rows)
         body = write({"items": items, "next_cursor": result.next_cursor, "has_more": result.has_more})
-        return Finished(_OK, body, conditional.etag_of_page(body), _link(call, result))
+        etag = conditional.etag_of_page(body) if result.version is None else conditional.etag(result.version, body)
+        return Finished(_OK, body, etag, _link(call, result))
     body = write(serialiser.one(result))
     version = _told(result, "version")
     etag = conditional.etag(version, body) if version is not None else ""

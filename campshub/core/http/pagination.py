@@ -32,6 +32,8 @@ class Page:
 
     rows: Sequence[Any]
     next_cursor: str | None
+    # Of a list that changes as a whole; a change of it can name the version that its author saw.
+    version: int | None = None
 
     @property
     def has_more(self) -> bool:

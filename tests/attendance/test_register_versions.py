@@ -1,0 +1,151 @@
+"""A register has a version of its own: a change can name the one that its author saw."""
+
+import re
+
+import pytest
+
+from campshub.attendance.service import marking
+from campshub.core.security.permissions import Role
+from tests.transactions import watched
+
+ETAG = re.compile(r'"(\d+)-[0-9a-f]{12}"')
+
+
+def version(answer):
+    assert answer.status == 200, answer.response.get_data(as_text=True)
+    return int(ETAG.fullmatch(answer.headers["ETag"])[1])
+
+
+def rows(roster, code, **given):
+    return {"records": [{"student_id": student, "code": code, **given} for student in roster.students]}
+
+
+def test_the_tag_that_a_register_was_read_with_fits_its_change(api, a_class):
+    roster = a_class(2)
+    read = api.get(roster.records)
+    tag = read.headers["ETag"]
+
+    first = api.put(roster.records, rows(roster, "present"), headers={"If-Match": tag})
+    late = api.put(roster.records, rows(roster, "absent") | {"overwrite": True}, headers={"If-Match": tag})
+    now = api.get(roster.records)
+    third = api.put(
+        roster.records, rows(roster, "late") | {"overwrite": True}, headers={"If-Match": f"W/{now.headers['ETag']}"}
+    )
+
+    assert [version(answer) for answer in (read, first, now, third)] == [0, 1, 1, 2]
+    assert first.json["summary"]["created"] == 2
+    assert (late.status, late.problem["code"]) == (412, "precondition_failed")
+    assert {row["mark"]["code"] for row in now.json["items"]} == {"present"}
+    assert third.json["summary"]["updated"] == 2
+    assert [answer.json["version"] for answer in (first, third)] == [1, 2]
+
+
+def test_the_tag_of_the_change_before_fits_the_next_one(api, a_class):
+    roster = a_class(1)
+
+    first = roster.mark("present")
+    second = api.put(
+        roster.records,
+        rows(roster, "late") | {"overwrite": True},
+        headers={"If-Match": first.headers["ETag"]},
+    )
+
+    assert [version(answer) for answer in (first, second)] == [1, 2]
+
+
+def test_a_register_that_is_as_it_was_answers_304_and_one_that_changed_does_not(api, a_class):
+    roster = a_class(1)
+    tag = api.get(roster.records).headers["ETag"]
+
+    same = api.get(roster.records, headers={"If-None-Match": tag})
+    roster.mark("present")
+    changed = api.get(roster.records, headers={"If-None-Match": tag})
+
+    assert (same.status, same.headers["ETag"]) == (304, tag)
+    assert (changed.status, version(changed)) == (200, 1)
+
+
+def test_the_version_is_that_of_the_whole_register_on_each_of_its_pages(api, a_class):
+    roster = a_class(3)
+    roster.mark("present", "present", "present")
+
+    page = api.get(f"{roster.records}?limit=2")
+    rest = api.get(f"{roster.records}?limit=2&cursor={page.json['next_cursor']}")
+    answer = api.put(roster.records, rows(roster, "present"), headers={"If-Match": rest.headers["ETag"]})
+
+    assert (version(page), version(rest), version(answer)) == (1, 1, 1)
+
+
+def test_every_change_of_a_mark_raises_the_version_and_nothing_else_does(api, a_class):
+    roster = a_class(2)
+    on = api.get(roster.address).json["local_date"]
+    made = roster.mark("present", "present")
+    record = f"/api/attendance/records/{made.json['results'][0]['id']}/?on={on}"
+    seen = [version(api.get(roster.records))]
+
+    def after(answer, status=200):
+        assert answer.status == status, answer.response.get_data(as_text=True)
+        seen.append(version(api.get(roster.records)))
+
+    after(roster.mark("present", "present"))
+    after(roster.mark("late"))  # a conflict
+    after(api.patch(record, {"code": "present"}))
+    after(api.patch(roster.address, {"notes": "indoors"}))
+    assert seen == [1] * 5
+    after(api.patch(record, {"code": "late"}))
+    after(api.delete(record), 204)
+    after(api.put(roster.records, {"rest": "absent"}))
+    after(roster.mark("late", overwrite=True))
+    assert seen[5:] == [2, 3, 4, 5]
+
+
+def test_marks_leave_the_version_of_the_session_and_the_lists_of_sessions_as_they_are(api, a_class):
+    roster = a_class(1)
+    one, listed = api.get(roster.address), api.get("/api/attendance/sessions/")
+    on = one.json["local_date"]
+
+    with watched() as transactions:
+        record = roster.mark("present").json["results"][0]["id"]
+        api.patch(f"/api/attendance/records/{record}/?on={on}", {"note": "by bus"})
+        api.delete(f"/api/attendance/records/{record}/?on={on}")
+
+    for address, before in ((roster.address, one), ("/api/attendance/sessions/", listed)):
+        assert api.get(address, headers={"If-None-Match": before.headers["ETag"]}).status == 304
+    assert {table for one in transactions for table in one.written} >= {"attendance_records", "register_versions"}
+    assert {tag for one in transactions for _, tag in one.stamped} == {"attendance"}
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_mark_made_between_reading_and_writing_fails_the_precondition(api, place, a_class, monkeypatch, is_first):
+    roster, other = a_class(3), place.someone(Role.ADMIN)
+    if not is_first:
+        roster.mark("absent")
+    tag = api.get(roster.records).headers["ETag"]
+    merge, calls, theirs = marking.writes.merge, [], []
+
+    def later(session, *given, **options):
+        calls.append(session)
+        if len(calls) == 1:  # lets go of the register, as if it took no lock
+            session.commit()
+            mark = {"student_id": roster.students[1], "code": "excused"}
+            theirs.append(other.put(roster.records, {"records": [mark]}))
+            session.connection()
+        return merge(session, *given, **options)
+
+    monkeypatch.setattr(marking.writes, "merge", later)
+    mine = {"records": [{"student_id": roster.students[2], "code": "late"}]}
+    answer = api.put(roster.records, mine, headers={"If-Match": tag})
+
+    assert version(theirs[0]) == (1 if is_first else 2)
+    assert (answer.status, answer.problem["code"]) == (412, "precondition_failed")
+    marks = [row["mark"] and row["mark"]["code"] for row in api.get(roster.records).json["items"]]
+    assert marks == [None if is_first else "absent", "excused", None]
+
+
+def test_marking_with_a_tag_takes_no_more_statements(api, a_class):
+    roster = a_class(2)
+    tag = api.get(roster.records).headers["ETag"]
+
+    answer = api.put(roster.records, rows(roster, "present"), headers={"If-Match": tag})
+
+    assert len(answer.asked) == 3, answer.asked
