@@ -139,6 +139,8 @@ def test_a_deleted_student_is_in_no_group_until_undeleted(api, group, student, e
 
     api.delete(f"/api/students/{someone['id']}/")
     assert counts(views, made) == 0
+    deleted = api.get(f"/api/students/?deleted=true&group_id={made['id']}").json["items"]
+    assert [item["id"] for item in deleted] == [someone["id"]]
 
     api.post(f"/api/students/{someone['id']}/undelete/")
     assert counts(views, made) == 1

@@ -2,13 +2,16 @@
 
 import random
 import threading
+from contextlib import suppress
 from datetime import date, timedelta
 
 import pytest
 
 from campshub.core.db.base import new_id
 from campshub.core.security.permissions import Role
+from campshub.students.service import places
 
+MOST_WAIT_S = 2
 DAY = timedelta(days=1)
 
 
@@ -145,22 +148,46 @@ def test_capacity_agrees_with_counting_day_by_day(api, sql, group, student, enro
     assert {expected for expected, _ in outcomes} == {201, 409}
 
 
-def test_two_extensions_at_once_take_one_place(api, place, group, student, enrol):
-    clients = [place.someone(Role.ADMIN) for _ in range(6)]
+@pytest.fixture
+def checked_together(monkeypatch):
+    """Let calls that have found a place wait for each other before they take it, unless a lock holds one back."""
+    gate, require = threading.Barrier(2), places.require
+
+    def waiting(*given, **options):
+        require(*given, **options)
+        with suppress(threading.BrokenBarrierError):
+            gate.wait(MOST_WAIT_S)
+
+    monkeypatch.setattr(places, "require", waiting)
+
+
+@pytest.mark.usefixtures("checked_together")
+@pytest.mark.parametrize("way", ["two extended", "one enrolled, one extended", "two enrolled"])
+def test_two_at_once_take_one_place(api, place, group, student, sql, way):
     made = group(capacity=1)
-    enrolments = [
-        enrol(made, student(), begins_on=date(2026, 1, 1) + n * DAY, ends_on=date(2026, 1, 1) + n * DAY).json
-        for n in range(6)
-    ]
+    address = f"/api/groups/{made['id']}/"
 
-    def extend(client, enrolment):
-        address = f"/api/groups/{made['id']}/enrolments/{enrolment['id']}/"
-        return lambda: client.patch(address, {"begins_on": "2026-03-01", "ends_on": None})
+    def extended():
+        client, enrolment = place.someone(Role.ADMIN), new_id()
+        sql(
+            "INSERT INTO enrolments (organization_id, id, student_id, group_id, begins_on, ends_on)"
+            " VALUES (%s, %s, %s, %s, '2026-01-01', '2026-01-02') RETURNING 1",
+            *(place.id, enrolment, student()["id"], made["id"]),
+        )
+        return lambda: client.patch(f"{address}enrolments/{enrolment}/", {"ends_on": None})
 
-    answers = at_once(*(extend(*pair) for pair in zip(clients, enrolments, strict=True)))
+    def enrolled():
+        client, body = place.someone(Role.ADMIN), {"student_id": student()["id"], "begins_on": "2026-01-03"}
+        return lambda: client.post(f"{address}enrolments/", body)
 
-    assert sorted(answer.status for answer in answers) == [200] + [409] * 5
-    assert len(api.get(f"/api/groups/{made['id']}/roster/?on=2026-03-05").json["items"]) == 1
+    answers = at_once(
+        extended() if way == "two extended" else enrolled(), enrolled() if way == "two enrolled" else extended()
+    )
+
+    refused_one = max(answers, key=lambda answer: answer.status)
+    assert sorted(answer.status < 300 for answer in answers) == [False, True]
+    assert refused(refused_one) == (409, "group_full")
+    assert len(api.get(f"{address}roster/?on=2026-03-05").json["items"]) == 1
 
 
 @pytest.mark.parametrize("_time", range(3))
@@ -207,12 +234,13 @@ def test_an_archived_group_takes_no_one_and_lets_everyone_go(api, group, student
 @pytest.mark.parametrize(
     ("dates", "pointers"),
     [
-        ({"begins_on": "2026-01-31"}, {"/begins_on"}),
-        ({"begins_on": "2026-07-01"}, {"/begins_on"}),
+        ({"begins_on": "2026-01-31", "ends_on": "2026-02-01"}, {"/begins_on"}),
+        ({"begins_on": "2026-07-01", "ends_on": "2026-07-01"}, {"/begins_on", "/ends_on"}),
         ({"begins_on": "2026-02-01", "ends_on": "2026-07-01"}, {"/ends_on"}),
         ({"begins_on": "2026-01-01", "ends_on": "2026-12-31"}, {"/begins_on", "/ends_on"}),
         ({"begins_on": "2026-02-01", "ends_on": "2026-06-30"}, None),
-        ({"begins_on": "2026-06-30"}, None),
+        ({"begins_on": "2026-06-30", "ends_on": "2026-06-30"}, None),
+        ({"begins_on": "2026-02-01"}, {"/ends_on"}),  # the term is over, and it would go on
     ],
 )
 def test_dates_outside_the_term_are_refused(group, student, enrol, dates, pointers):
@@ -226,16 +254,29 @@ def test_dates_outside_the_term_are_refused(group, student, enrol, dates, pointe
         assert (answer.status, answer.problem["code"], answer.pointers) == (409, "group_closed", pointers)
 
 
-def test_a_change_stays_in_the_term(api, group, student, enrol, patch):
-    made = group(begins_on="2026-02-01", ends_on="2026-06-30")
+def test_a_change_stays_in_the_term(api, group, student, enrol, patch, today):
+    last = today + 30 * DAY
+    made = group(begins_on="2026-02-01", ends_on=str(last))
     enrolment = enrol(made, student(), begins_on="2026-02-01", ends_on="2026-03-01").json
 
     assert refused(patch(enrolment, begins_on="2026-01-31")) == (409, "group_closed")
-    assert refused(patch(enrolment, ends_on="2026-07-01")) == (409, "group_closed")
+    assert refused(patch(enrolment, ends_on=last + DAY)) == (409, "group_closed")
     assert patch(enrolment, ends_on=None).status == 200
+    assert patch(enrolment, ends_on="2026-03-01").status == 200
     api.patch(f"/api/groups/{made['id']}/", {"begins_on": "2026-04-01"})
-    assert patch(enrolment, ends_on="2026-06-30").status == 200  # the beginning is as it was
+    assert patch(enrolment, ends_on=last).status == 200  # the beginning is as it was
     assert patch(enrolment, status="withdrawn", ends_on="2026-03-15").status == 200
+    api.patch(f"/api/groups/{made['id']}/", {"ends_on": str(today - DAY)})
+    assert refused(patch(enrolment, status="active")) == (409, "group_closed")
+
+
+def test_an_enrolment_without_an_end_fits_a_term_that_is_not_over(group, student, enrol, today):
+    running = group(begins_on=str(today - DAY), ends_on=str(today))
+    ahead = group(begins_on=str(today + DAY), ends_on=str(today + 9 * DAY))
+
+    assert enrol(running, student(), begins_on=today).status == 201
+    assert enrol(ahead, student(), begins_on=today + DAY).status == 201
+    assert refused(enrol(ahead, student(), begins_on=today)) == (409, "group_closed")
 
 
 def test_a_retry_is_answered_although_the_group_has_closed(api, group, student, enrol):

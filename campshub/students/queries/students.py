@@ -16,7 +16,7 @@ from campshub.core.http.problems import NotFound
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.models import Enrolment, Student
 from campshub.students.queries import visibility as _rules  # noqa: F401 - who sees what is registered there
-from campshub.students.queries.in_group import enrolled_on, in_group, still_there
+from campshub.students.queries.in_group import enrolled_on, in_group, not_left
 
 # What lists show, in the order of the schema; everything else stays in the database.
 LISTED_COLUMNS = (
@@ -113,7 +113,8 @@ def _conditions(principal: Principal, filters: Mapping[str, Any]) -> list[Column
 
 
 def _of_group(principal: Principal, group_id: UUID, on: date) -> ColumnElement[bool]:
-    return still_there(on) & exists(
+    # Whether deleted students are listed, another filter says.
+    return not_left(on) & exists(
         select(1)
         .select_from(Enrolment)
         .where(

@@ -117,7 +117,7 @@ class Enrolments(Resource):
     )
     def post(self, group_id: UUID, **given: Any) -> Any:
         """Enrol a student."""
-        enrolment, made = service.enrol(self.session, self.principal, group_id=group_id, **given)
+        enrolment, made = service.enrol(self.session, self.principal, group_id=group_id, today=self.today, **given)
         return enrolment, 201 if made else 200
 
 

@@ -198,6 +198,7 @@ def enrol(
     begins_on: date,
     ends_on: date | None,
     status: str,
+    today: date,
     id: UUID | None = None,
 ) -> tuple[Enrolment, bool]:
     """Enrol a student in a group; the same call again answers what it made.
@@ -219,7 +220,8 @@ def enrol(
         return present, False
     if not _sees_student(session, principal, student_id):
         raise UnknownReference.at("/student_id", "unknown_reference", "No such student.")
-    places.require(session, group, student_id, before=None, after=places.Term(status, begins_on, ends_on))
+    term = places.Term(status, begins_on, ends_on)
+    places.require(session, group, student_id, before=None, after=term, today=today)
     return creates.create(session, principal, ENROLMENTS, {"id": id or new_id(), **values}, fingerprint=print_)
 
 
@@ -244,7 +246,8 @@ def change_enrolment(
     enrolment = lock(session, principal, Enrolment, enrolment_id, own, expected=expected)
     changes = _implied_end(enrolment, changes, today) | changes
     before = places.Term(enrolment.status, enrolment.begins_on, enrolment.ends_on)
-    places.require(session, group, enrolment.student_id, before=before, after=replace(before, **changes))
+    after = replace(before, **changes)
+    places.require(session, group, enrolment.student_id, before=before, after=after, today=today)
     for name, value in changes.items():
         setattr(enrolment, name, value)
     creates.flush(session, principal, ENROLMENTS, enrolment)

@@ -60,7 +60,7 @@ class Term:
             yield max(self.begins_on, other.ends_on + _DAY), self.ends_on
 
 
-def require(session: Session, group: Group, student_id: UUID, *, before: Term | None, after: Term) -> None:
+def require(session: Session, group: Group, student_id: UUID, *, before: Term | None, after: Term, today: date) -> None:
     """Make sure that a group, which is locked, takes the days that an enrolment gains.
 
     What only gives up days is always taken: a student can leave a group that is archived or too full.
@@ -73,9 +73,13 @@ def require(session: Session, group: Group, student_id: UUID, *, before: Term | 
     gained = list(after.beyond(before))
     if not gained:
         return
-    dates = {"/begins_on": after.begins_on, "/ends_on": after.ends_on}
-    known = {before.begins_on, before.ends_on} if before is not None else set()
-    require_open(group, {pointer: day for pointer, day in dates.items() if day is not None and day not in known})
+    dates = {}
+    if before is None or before.begins_on != after.begins_on:
+        dates["/begins_on"] = after.begins_on
+    if before is None or before.ends_on != after.ends_on:
+        # Without an end it reaches today at least, so that a group whose term is over does not take it.
+        dates["/ends_on"] = after.ends_on or max(after.begins_on, today)
+    require_open(group, dates)
     if after.is_counted and group.capacity is not None:
         taken = session.scalar(_most_taken(group, student_id, gained))
         if (taken or 0) >= group.capacity:
