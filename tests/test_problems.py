@@ -11,7 +11,7 @@ from marshmallow import Schema
 
 from campshub.core.http.naming import operation_id
 from campshub.core.http.openapi_responses import problems_of
-from campshub.core.http.problems import Invalid, PreconditionFailed, Problem
+from campshub.core.http.problems import Conflict, Invalid, PreconditionFailed, Problem
 from campshub.core.http.rows import Rows
 from tests.surface import operations
 
@@ -69,7 +69,7 @@ def test_problems_that_a_handler_can_raise_are_documented(app):
         for kind in _reach(handler.function, set()):
             if kind is PreconditionFailed and not handler.compares_version:
                 continue  # the helper that it shares with others asks for no version
-            if has_rows and issubclass(kind, Invalid):
+            if has_rows and issubclass(kind, Invalid | Conflict):
                 continue  # each row says what is wrong with it, within a 200
             if (int(kind.status), kind.code) not in documented:
                 missing.append(f"{operation_id(handler, handler.method)}: {kind.__name__}")
