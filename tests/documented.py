@@ -31,7 +31,7 @@ class Documented:
         undescribed = (self._headers & {key for key, _ in response.headers}) - described.get("headers", {}).keys()
         if undescribed:
             return f"{name} {status} carried {', '.join(sorted(undescribed))}, which the document does not list"
-        if response.mimetype != PROBLEM_JSON:
+        if response.mimetype != PROBLEM_JSON or method == "HEAD":
             return None
         code = response.get_json(force=True)["code"]
         if code in self.codes(name, status):

@@ -175,6 +175,7 @@ def _implied(handler: Handler) -> Sequence[type[Problem]]:
         found += [InUse] if handler.method in ("DELETE", "PATCH") else []
     if handler.takes_key:
         found += [KeyInFlight, KeyReused]
+        found += [BodyTooLarge] if mark.body is None else []  # the body is part of what a key stands for
     return found
 
 

@@ -18,6 +18,7 @@ from sqlalchemy import ColumnElement, Integer, Text, cast, literal, tuple_
 from campshub.core.db.prepared import AnySelect, Shaped, stand_in
 from campshub.core.db.session import Session
 from campshub.core.http import fields
+from campshub.core.http.marks import RELEVANCE
 from campshub.core.http.problems import BadCursor
 from campshub.core.security.crypto import CannotOpen, Cursors
 
@@ -180,7 +181,6 @@ _SPARSE = (
     "Only these properties of each item, with commas between. The items then lack the others, even those that the"
     " schema requires; without `fields` all of them are there."
 )
-RELEVANCE = "relevance"
 
 
 def _of_sort(sorts: Sequence[str]) -> dict[str, str]:
