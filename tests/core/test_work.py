@@ -14,10 +14,11 @@ from campshub.core.observe import metrics
 from campshub.core.security.audit import Change
 from campshub.core.security.permissions import Role
 from campshub.students.models import Group
+from campshub.students.names import group_keys
 
 
 def group(**given):
-    return Group(code="G", name="Group", kind="class", **given)
+    return Group(code="G", name="Group", kind="class", **group_keys("G", "Group"), **given)
 
 
 def owed(sql, place):

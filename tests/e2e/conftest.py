@@ -48,7 +48,7 @@ def demo(stack, database, tmp_path_factory):
         "STORAGE_URL": str(folder / "storage"),
         "CELERY_BROKER_URL": broker.url,
     }
-    command = [sys.executable, "-m", "flask", "demo", "seed", "--students", "200", "--days", "4"]
+    command = [sys.executable, "-m", "flask", "demo", "seed", "--days", "4"]
     seeded = subprocess.run(
         [*command, "--credentials", folder / "demo.json"],
         cwd=ROOT,

@@ -9,6 +9,7 @@ from campshub.core.jobs import kinds, running, schedule
 from campshub.core.jobs.kinds import Step, stepped_job
 from campshub.core.jobs.outbox import enqueue
 from campshub.students.models import Group
+from campshub.students.names import group_keys
 from tests.conftest import close, new_place, settings_of
 
 
@@ -60,7 +61,8 @@ DUE_NOW = "UPDATE outbox SET available_at = now(), resend_at = now() WHERE finis
 
 
 def a_group(session):
-    session.add(Group(code=new_id().hex, name="Early birds", kind="class"))
+    code = new_id().hex
+    session.add(Group(code=code, name="Early birds", kind="class", **group_keys(code, "Early birds")))
 
 
 def in_steps(number, *, then=lambda step: None):

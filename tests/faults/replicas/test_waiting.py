@@ -15,12 +15,14 @@ from campshub.core.db.session import begin, commit, db
 from campshub.core.db.unit import Position, Unit
 from campshub.core.db.work import unit_of_work
 from campshub.students.models import Group
+from campshub.students.names import group_keys
 
 
 def position_of(app, place) -> Position:
     """Write something, and return where its commit has ended."""
     with app.app_context(), unit_of_work(organization_id=place.id) as session:
-        session.add(Group(code=new_id().hex, name="Group", kind="class"))
+        code = new_id().hex
+        session.add(Group(code=code, name="Group", kind="class", **group_keys(code, "Group")))
     return session.unit.ended_at
 
 
