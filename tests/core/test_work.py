@@ -70,16 +70,16 @@ def test_what_is_kept_apart_survives_the_rollback(context, place, sql):
 
 
 def test_what_is_kept_apart_by_a_refused_request_stays(api, place, sql, monkeypatch):
-    from campshub.core.http.problems import Conflict  # noqa: PLC0415
+    from campshub.core.http.problems import NotFound  # noqa: PLC0415
     from campshub.students.queries import students  # noqa: PLC0415
 
     def refusing(session, principal, student_id):
         record_apart(session, lambda apart: tell(apart, noted(place)))
-        raise Conflict
+        raise NotFound
 
     monkeypatch.setattr(students, "get_student", refusing)
 
-    assert api.get(f"/api/students/{new_id()}/").status == 409
+    assert api.get(f"/api/students/{new_id()}/").status == 404
     entries = sql("SELECT user_id, address FROM audit_log WHERE organization_id = %s AND action = 'noted'", place.id)
     assert entries == [(api.user_id, "127.0.0.1")]
 
