@@ -14,6 +14,7 @@ from campshub.core.security import audit
 from campshub.core.security.crypto import CannotOpen
 from campshub.core.security.permissions import Role
 from campshub.students.models import Group, Student
+from campshub.students.names import group_keys
 from devstack import keys
 from tests.conftest import NOW
 
@@ -74,7 +75,8 @@ def test_a_removed_row_leaves_what_it_was(context, place, api, sql):
 
 def test_set_based_writes_are_in_the_log_as_well(context, place, sql):
     def group(group_id, name):
-        return {"id": group_id, "code": "G", "name": name, "kind": "class", "status": "active"}
+        keys = group_keys("G", name)
+        return {"id": group_id, "code": "G", "name": name, **keys, "kind": "class", "status": "active"}
 
     first = new_id()
     options = {"key": ("code",), "change": ("name", "status"), "when": "groups.name <> excluded.name"}
