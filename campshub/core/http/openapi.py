@@ -178,7 +178,7 @@ def _parameters(handler: Handler) -> list[Any]:
     if handler.compares_version:
         found.append(_header("If-Match", _IF_MATCH, {"type": "string", "pattern": _IF_MATCH_PATTERN}))
     if openapi_responses.may_be_unchanged(handler):
-        found.append(_header("If-None-Match", _IF_NONE_MATCH, {"type": "string", "maxLength": 1_000}))
+        found.append(_header("If-None-Match", _IF_NONE_MATCH, {"type": "string"}))
     return found
 
 
