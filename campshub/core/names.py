@@ -18,6 +18,8 @@ _APOSTROPHES = str.maketrans("\u2018\u2019\u02bc\u02bb\u2032", "'" * 5)
 _FILLERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 # Around a name they are no part of it. (A joiner may be: it ends words in Malayalam.)
 _AROUND = "\u200b\u2060\ufeff"
+# So many letters of a key order a list; cursors hold them, at up to four bytes each.
+SORTED_LETTERS = 150
 
 # One line: no control characters, and none that embeds, isolates or overrides a direction, by which a text shows as
 # another. Joiners (U+200C, U+200D), which Persian and Indic scripts need, and marks of direction may stand in a name.
@@ -59,6 +61,11 @@ def folded(*parts: str | None) -> str:
         elif not is_latin:
             plain.append(letter)
     return " ".join(unicodedata.normalize("NFC", "".join(plain)).split())
+
+
+def sort_key(*parts: str | None) -> str:
+    """Return what lists are ordered by: the beginning of the key. Names that differ only after it go by id."""
+    return folded(*parts)[:SORTED_LETTERS]
 
 
 def words(*parts: str | None) -> list[str]:

@@ -2,7 +2,7 @@
 
 import re
 
-from campshub.core.names import folded, words
+from campshub.core.names import folded, sort_key, words
 
 # Kana, Chinese characters, Hangul: names that are written with the family name first and no space after it.
 _WITHOUT_SPACES = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\U00020000-\U0003ffff]+")
@@ -10,7 +10,7 @@ _WITHOUT_SPACES = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\u
 
 def sort_name(given_name: str, family_name: str) -> str:
     """Return what lists are ordered by: the family name first."""
-    return folded(family_name, given_name)
+    return sort_key(family_name, given_name)
 
 
 def search_text(code: str, given_name: str, family_name: str, preferred_name: str | None) -> str:
@@ -26,7 +26,7 @@ def search_text(code: str, given_name: str, family_name: str, preferred_name: st
 
 def group_keys(code: str, name: str) -> dict[str, str]:
     """Return the columns by which a group is ordered and searched."""
-    return {"sort_name": folded(name), "search_text": folded(code, name)}
+    return {"sort_name": sort_key(name), "search_text": folded(code, name)}
 
 
 def full_name(given_name: str, family_name: str) -> str:

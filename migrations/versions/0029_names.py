@@ -14,7 +14,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from alembic import op
-from campshub.core.names import folded
+from campshub.core.names import sort_key
 from campshub.students import names
 from campshub.workouts import catalogue
 from migrations import ddl
@@ -109,7 +109,7 @@ def upgrade() -> None:
     op.execute("SET ROLE campshub_backfill")  # policies bind the owner
     _rewrite("students", ("code", "given_name", "family_name", "preferred_name"), _student)
     _rewrite("groups", ("code", "name"), lambda row: names.group_keys(row.code, row.name))
-    _rewrite("users", ("name",), lambda row: {"sort_name": folded(row.name)}, key=("id",))
+    _rewrite("users", ("name",), lambda row: {"sort_name": sort_key(row.name)}, key=("id",))
     _rewrite("exercises", ("name", "aliases", "owner_user_id", "deleted_at"), _exercises())
     op.execute("SET ROLE campshub_owner")
     for table, column in (("groups", "sort_name"), ("groups", "search_text"), ("users", "sort_name")):
@@ -229,11 +229,11 @@ def _exercises() -> Callable[[Any], dict[str, str]]:
 
     def keys_of(row: Any) -> dict[str, str]:
         name, number = row.name, 1
-        while row.deleted_at is None and (row.organization_id, row.owner_user_id, folded(name)) in taken:
+        while row.deleted_at is None and (row.organization_id, row.owner_user_id, sort_key(name)) in taken:
             number += 1
             name = f"{row.name} ({number})"
         if row.deleted_at is None:
-            taken.add((row.organization_id, row.owner_user_id, folded(name)))
+            taken.add((row.organization_id, row.owner_user_id, sort_key(name)))
         return {"name": name, **catalogue.searched(name, row.aliases)}
 
     return keys_of

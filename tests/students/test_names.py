@@ -258,6 +258,16 @@ def test_students_are_sorted_by_the_key(api, person):
     assert ids(api.get("/api/students/?sort=-name")) == made[::-1]
 
 
+@pytest.mark.parametrize("query", [{}, {"q": "𠀀𠀀𠀀𠀀"}])
+def test_a_cursor_holds_the_longest_names_in_the_widest_letters(api, person, query):
+    longest = {person("𠀀" * 200, "𠀀" * 199 + last) for last in "𠀁𠀂𠀃"}
+
+    first = api.get("/api/students/", query_string={"limit": 1, **query})
+
+    assert 800 < len(first.json["next_cursor"]) <= 1_000
+    assert sorted(every_page(api, limit=1, **query)) == sorted(longest)
+
+
 def test_exercises_are_found_and_sorted_by_the_key(api):
     for name in ("zz Zebra press", "zz apple press", "zz Łydka press"):
         api.made("/api/exercises/", {"name": name, "equipment": "other"})

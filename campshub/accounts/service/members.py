@@ -17,7 +17,7 @@ from campshub.core.db.session import Session
 from campshub.core.db.work import new_person, tell, wrote
 from campshub.core.http.conditional import Versions, require_version
 from campshub.core.http.problems import Conflict, NotFound
-from campshub.core.names import folded
+from campshub.core.names import sort_key
 from campshub.core.normalization import clean_email, email_key
 from campshub.core.platform import Platform
 from campshub.core.security import audit, events
@@ -121,7 +121,7 @@ def change(
 def add_user(session: Session, *, email: str, name: str, hashed: str) -> tuple[UUID, bool]:
     """Return the one user of an address, and whether they were made just now, with this name and password."""
     given = {"id": new_id(), "email": clean_email(email), "email_key": email_key(email), "name": name}
-    given["sort_name"] = folded(name)
+    given["sort_name"] = sort_key(name)
     user_id, made = session.execute(_ADD, {**given, "hashed": hashed}).one()
     if made:
         wrote(session, User)

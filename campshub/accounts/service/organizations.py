@@ -13,7 +13,7 @@ from campshub.core.db.base import new_id, read_id
 from campshub.core.db.session import Session
 from campshub.core.http.conditional import Versions, require_version
 from campshub.core.http.problems import Conflict, FieldError, UnknownReference
-from campshub.core.names import folded
+from campshub.core.names import sort_key
 from campshub.core.normalization import clean_email, email_key
 from campshub.core.platform import Platform
 from campshub.core.security import passwords
@@ -78,7 +78,7 @@ def create_user(
     """
     if session.scalar(select(User.id).where(User.email_key == email_key(email))) is not None:
         raise EmailTaken
-    user = User(id=new_id(), email=clean_email(email), email_key=email_key(email), name=name, sort_name=folded(name))
+    user = User(id=new_id(), email=clean_email(email), email_key=email_key(email), name=name, sort_name=sort_key(name))
     session.add(user)
     session.flush()
     session.add(UserCredential(user_id=user.id, password_hash=password_hash, changed_at=now))

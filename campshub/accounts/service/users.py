@@ -6,7 +6,7 @@ from campshub.accounts.models import User
 from campshub.accounts.service.sessions import tell_organizations
 from campshub.core.db.session import Session
 from campshub.core.http.conditional import Versions, require_version
-from campshub.core.names import folded
+from campshub.core.names import sort_key
 from campshub.core.security.principal import Principal
 
 
@@ -19,6 +19,6 @@ def change_me(session: Session, principal: Principal, *, expected: Versions, nam
     require_version(user, expected)
     if name is None or name == user.name:
         return
-    user.name, user.sort_name = name, folded(name)
+    user.name, user.sort_name = name, sort_key(name)
     session.flush()
     tell_organizations(session, principal.user_id)

@@ -24,7 +24,7 @@ from campshub.core.security.crypto import CannotOpen, Cursors
 
 LIMIT = 50
 MOST = 200
-LONGEST_CURSOR = 8_000  # it holds the values of the last row by which the page is ordered
+LONGEST_CURSOR = 1_000  # it holds what the last row is ordered by: at most `SORTED_LETTERS` of a name and two ids
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ def share_rows() -> tuple[dict[str, Any], ...]:
 
 def searched(name: str, aliases: list[str]) -> dict[str, str]:
     """Return the columns by which an exercise is ordered and searched."""
-    return {"sort_name": names.folded(name), "search_text": names.folded(name, *aliases)}
+    return {"sort_name": names.sort_key(name), "search_text": names.folded(name, *aliases)}
 
 
 def _read(name: str) -> dict[str, Any]:
