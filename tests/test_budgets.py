@@ -76,7 +76,7 @@ BUDGETS = {
     "GET /api/workout-logs/": 1,
     f"GET {LOG}": 3,  # the log, its exercises, its sets
     f"GET {SET}": 1,
-    f"GET {LOG}sets/": 2,  # the log's date says which month to look into
+    f"GET {LOG}sets/": 1,
     f"PATCH {CODE}": 3,
     # And the session, which must not be locked; the codes; the register's version; the person's key.
     f"PATCH {RECORD}": 7,

@@ -25,6 +25,7 @@ SORTED = (
     ("/api/progress/weeks/", "as above; and the weeks of all whom one sees are added up"),
     ("/api/users/", "their names stand in no tenant's table, so no tenant's index has them"),
     ("/api/workout-logs/<uuid:log_id>/ bare", "one log's exercises and sets"),
+    ("/api/workout-logs/<uuid:log_id>/sets/ ", "one log's sets, exercise by exercise"),
     ("/api/exercises/", "each exercise's few muscles, by their shares; the words searched for"),
 )
 

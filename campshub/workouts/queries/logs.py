@@ -314,16 +314,18 @@ def list_sets(session: Session, principal: Principal, *, log_id: UUID, deleted: 
 
     :raises NotFound: the principal sees no such log.
     """
-    log = session.execute(_one(principal, log_id=log_id, deleted=False)).one_or_none()
-    if log is None:
+    found = page.read(session, _listed_sets(principal, log_id=log_id, deleted=deleted, page=page))
+    if not found.rows and session.execute(_one(principal, log_id=log_id, deleted=False)).one_or_none() is None:
         raise NotFound
-    return page.read(session, _listed_sets(principal, log_id=log_id, on=log.local_date, deleted=deleted, page=page))
+    return found
 
 
 @prepared
-def _listed_sets(principal: Principal, *, log_id: UUID, on: date, deleted: bool, page: PageRequest) -> AnySelect:
-    rows = select(*page.choose(SET_COLUMNS)).where(
-        *_of_log(WorkoutSet, principal, log_id, on), _is(WorkoutSet, deleted=deleted)
+def _listed_sets(principal: Principal, *, log_id: UUID, deleted: bool, page: PageRequest) -> AnySelect:
+    rows = (
+        located(select(*page.choose(SET_COLUMNS)), principal, log_id)
+        .join(WorkoutSet, same_log(WorkoutSet))
+        .where(WorkoutLog.deleted_at.is_(None), _is(WorkoutSet, deleted=deleted))
     )
     return page.ordered(rows, order=(WorkoutSet.log_exercise_id, WorkoutSet.position, WorkoutSet.id))
 
