@@ -193,12 +193,6 @@ def test_one_person_has_so_many_schedules_and_no_more(marked, sql):
     assert marked.place.someone(Role.ADMIN).post("/api/report-schedules/", body(marked)).status == 201
 
 
-def test_whoever_was_deleted_is_in_no_report(marked):
-    assert marked.admin.delete(f"/api/students/{marked.people['asha']}/").status == 204
-
-    assert {row["Member"] for row in marked.rows("attendance_records", **WEEK)} == {"Ravi Iyer", "Anna Silva"}
-
-
 def test_what_else_lies_in_the_storage_does_not_stop_the_sweeping(school):
     platform = school.place.app.extensions["campshub"]
     for name in ("notes.txt", "00000000-0000-7000-8000-000000000000/x"):

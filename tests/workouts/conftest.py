@@ -44,7 +44,8 @@ def coach(place, sql):
     def make(*student_ids):
         client = place.someone(Role.TRAINER)
         group = new_id()
-        sql("INSERT INTO groups (organization_id, id, code, name, kind) VALUES (%s, %s, %s, 'A', 'class') RETURNING 1",
+        sql("INSERT INTO groups (organization_id, id, code, name, sort_name, search_text, kind)"
+            " VALUES (%s, %s, %s, 'A', 'a', 'a', 'class') RETURNING 1",
             place.id, group, group.hex)  # fmt: skip
         sql("INSERT INTO group_trainers (organization_id, id, group_id, user_id) VALUES (%s, %s, %s, %s) RETURNING 1",
             place.id, new_id(), group, client.user_id)  # fmt: skip
