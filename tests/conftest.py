@@ -109,7 +109,8 @@ class ByStack(LoadScopeScheduling):
         for folder in ("tests/e2e/", "tests/faults/replicas/"):
             if nodeid.startswith(folder):
                 return folder
-        return nodeid.partition("::")[0] if nodeid.startswith(("tests/stack/", "tests/faults/")) else nodeid
+        files = ("tests/stack/", "tests/faults/", "tests/freshness/test_epoch.py")
+        return nodeid.partition("::")[0] if nodeid.startswith(files) else nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByStack:

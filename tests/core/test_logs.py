@@ -30,8 +30,8 @@ def test_an_error_is_logged_with_its_places_and_ids_but_not_with_what_was_given(
 def test_what_the_database_says_of_a_row_is_not_logged(api, lines, stack, database, place, sql, monkeypatch):
     from campshub.students.service import students  # noqa: PLC0415
 
-    known = students._row
-    monkeypatch.setattr(students, "_row", lambda *given: {**known(*given), "status": CANARY})
+    known = students.new_row
+    monkeypatch.setattr(students, "new_row", lambda *given: {**known(*given), "status": CANARY})
 
     answer = api.post("/api/students/", {"code": "S", "given_name": CANARY, "family_name": "B"})
 

@@ -198,8 +198,7 @@ class Containers:
 
         yield "set -eu; path=$PATH; PATH=/usr/sbin:/usr/bin:/sbin:/bin; mount --make-rprivate /"
         yield from bind(self.root, "", read_only=False)
-        for path in dict.fromkeys(("/usr", str(PYTHON), str(VENV))):
-            yield from bind(path, path)
+        yield from bind("/usr", "/usr")
         yield from bind(VENV, "/opt/campshub")
         for file in ("passwd", "group"):
             yield from bind(own / file, f"/etc/{file}")
@@ -208,6 +207,9 @@ class Containers:
         for line in service.get("tmpfs", []):
             target, _, options = line.partition(":")
             yield f"mount -t tmpfs -o 'noexec,nosuid,nodev,{options}' tmpfs '{root}{target}'"
+        for path in dict.fromkeys((str(PYTHON), str(VENV))):  # which may lie in a folder that is in memory here
+            yield f"mkdir -p '{root}{path}'"
+            yield from bind(path, path)
         for source, target, is_read_only in self._mounts(service):
             yield from bind(source, target, read_only=is_read_only)
         yield f"mount --rbind /dev '{root}/dev'; mount -t tmpfs -o mode=1777 tmpfs '{root}/dev/shm'"  # noqa: S108 - the container's own
