@@ -4,8 +4,8 @@
 # the base. Not part of `make test`; it takes minutes and some gigabytes below /var/tmp.
 #
 #   IMAGE_CHECK_DIR   where the base is made and kept (/var/tmp/campshub-image-check)
-#   DEBIAN_MIRROR     where debootstrap takes Debian trixie from (http://deb.debian.org/debian)
-#   PIP_CONFIG        a pip.conf for the build, where packages do not come from pypi.org
+#   DEBIAN_MIRROR     where debootstrap takes Debian trixie from, if not its usual mirror
+#   PIP_CONFIG        a pip.conf for the build, where packages come from an index of one's own
 #   PORT              where gunicorn listens on the loopback address (8000)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -29,7 +29,7 @@ build_base() {
     if [ ! -e "$folder/trixie/.complete" ]; then
         rm -rf "$folder/trixie"
         debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv,python-is-python3 \
-            trixie "$folder/trixie" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}" > "$folder/debootstrap.log" 2>&1 \
+            trixie "$folder/trixie" ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"} > "$folder/debootstrap.log" 2>&1 \
             || { tail -n 5 "$folder/debootstrap.log" >&2; exit 1; }
         touch "$folder/trixie/.complete"
     fi
