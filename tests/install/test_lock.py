@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 
 from tests.conftest import ROOT
 
-# The pip that the first release of each supported Python ships: nobody can have an older one.
+# The pip that the first release of each supported Python ships: an older one is impossible.
 OLDEST_PIP = {"3.11": "22.3", "3.12": "23.2.1", "3.13": "24.2"}
 NEWER = "9999.0"
 LOCKED = re.compile(r"^([a-z0-9._-]+)==(\S+)(?: ; (.+?))? \\$", re.MULTILINE)
