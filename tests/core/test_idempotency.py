@@ -45,6 +45,20 @@ def test_another_body_under_the_key_is_refused(api):
     assert len(api.get("/api/students/").json["items"]) == 1
 
 
+def test_a_body_that_no_one_reads_may_be_nested_deeply(api, student):
+    """An undelete takes no body; with a key, what comes all the same belongs to the request."""
+    address = f"/api/students/{student()['id']}/undelete/"
+    headers = {**keyed("one"), "Content-Type": "application/json"}
+    deep = "[" * 300 + "]" * 300
+
+    first = api.post(address, data=deep, headers=headers)
+    again = api.post(address, data=deep, headers=headers)
+    other = api.post(address, data=f"[{deep}]", headers=headers)
+
+    assert (first.status, again.status, again.headers["Idempotent-Replayed"]) == (200, 200, "true")
+    assert (other.status, other.problem["code"]) == (422, "idempotency_key_reused")
+
+
 def test_the_same_body_written_otherwise_is_the_same_request(api, place, sql):
     """Another order of the names, also of nested ones, blanks, and another way to write a sign."""
     first = {"code": "S-1", "given_name": "Zoë", "family_name": "B", "address": {"locality": "Pune", "region": "MH"}}

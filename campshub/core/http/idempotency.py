@@ -59,10 +59,10 @@ def fingerprint(body: bytes, query: bytes, *, key: bytes) -> str:
 
 
 def _canonical(body: bytes) -> bytes:
-    """Return a JSON body with its names in order and without blanks; any other as it is."""
+    """Return a JSON body with its names in order and without blanks; any other as it is, also one nested too deeply."""
     try:
         return orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS)
-    except orjson.JSONDecodeError:
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):  # it reads deeper nesting than it writes
         return body
 
 
