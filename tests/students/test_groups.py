@@ -30,6 +30,22 @@ def test_a_group_shows_its_trainers_and_how_many_are_enrolled(api, place, group,
     assert len(answer.asked) == 1
 
 
+def test_a_change_of_a_groups_trainers_that_someone_else_has_changed_is_refused(api, place, group):
+    first, second = (str(place.the(role).user_id) for role in (Role.TRAINER, Role.ADMIN))
+    made = group()
+    address = f"/api/groups/{made['id']}/"
+    seen = {"If-Match": api.get(address).headers["ETag"]}
+
+    changed = api.patch(address, {"trainer_ids": [first], "name": "Red"}, headers=seen)
+    late = api.patch(address, {"trainer_ids": [second]}, headers=seen)
+    same = api.patch(address, {"trainer_ids": [first, first]}, headers={"If-Match": changed.headers["ETag"]})
+
+    assert (changed.status, changed.json["version"]) == (200, made["version"] + 1)
+    assert (late.status, late.problem["code"]) == (412, "precondition_failed")
+    assert same.headers["ETag"] == changed.headers["ETag"]
+    assert [trainer["id"] for trainer in api.get(address).json["trainers"]] == [first]
+
+
 def test_only_a_trainer_of_the_organization_can_be_given_a_group(api, place, other, group):
     client, stranger = place.the(Role.CLIENT), other.the(Role.TRAINER)
     made = group()

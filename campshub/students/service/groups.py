@@ -108,7 +108,7 @@ def create(
     row = {"id": id or new_id(), **values, **names.group_keys(values["code"], values["name"])}
     group, is_new = creates.create(session, principal, GROUPS, row, fingerprint=print_)
     if is_new and trainer_ids:  # a new group has none that would have to go
-        _set_trainers(session, principal, group.id, trainer_ids)
+        _set_trainers(session, principal, group.id, trainer_ids, present={})
     return group.id, is_new
 
 
@@ -121,20 +121,23 @@ def change(
     trainer_ids: Sequence[UUID] | None = None,
     **changes: Any,
 ) -> UUID:
-    """Change a group.
+    """Change a group; its version stands for its trainers too.
 
     :raises NotFound: the principal sees no such group.
     :raises PreconditionFailed: it has changed since the caller read it.
     :raises UnknownReference: one of the trainers does not belong to the organization as such.
     """
     group = lock(session, principal, Group, group_id, Group.deleted_at.is_(None), expected=expected)
+    present = _trainers_of(session, principal, group_id) if trainer_ids is not None else {}
+    if trainer_ids is not None and present.keys() != set(trainer_ids):
+        group.updated_at = session.unit.now
     for name, value in changes.items():
         setattr(group, name, value)
     for name, key in names.group_keys(group.code, group.name).items():
         setattr(group, name, key)
     creates.flush(session, principal, GROUPS, group)
     if trainer_ids is not None:
-        _set_trainers(session, principal, group_id, trainer_ids)
+        _set_trainers(session, principal, group_id, trainer_ids, present=present)
     return group_id
 
 
@@ -155,12 +158,22 @@ def undelete(session: Session, principal: Principal, *, group_id: UUID) -> UUID:
     return group_id
 
 
-def _set_trainers(session: Session, principal: Principal, group_id: UUID, trainer_ids: Sequence[UUID]) -> None:
-    wanted = set(trainer_ids)
+def _trainers_of(session: Session, principal: Principal, group_id: UUID) -> dict[UUID, GroupTrainer]:
+    """Return a group's trainers by their users' ids."""
     own = GroupTrainer.organization_id == principal.organization_id
-    present = {
-        t.user_id: t for t in session.scalars(select(GroupTrainer).where(own, GroupTrainer.group_id == group_id))
-    }
+    found = session.scalars(select(GroupTrainer).where(own, GroupTrainer.group_id == group_id))
+    return {trainer.user_id: trainer for trainer in found}
+
+
+def _set_trainers(
+    session: Session,
+    principal: Principal,
+    group_id: UUID,
+    trainer_ids: Sequence[UUID],
+    *,
+    present: Mapping[UUID, GroupTrainer],
+) -> None:
+    wanted = set(trainer_ids)
     new = wanted - present.keys()
     if new:
         known = set(
