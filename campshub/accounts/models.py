@@ -98,7 +98,7 @@ class User(VersionedBase):
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     email: Mapped[str] = mapped_column(info=PERSONAL)
-    email_key: Mapped[str] = mapped_column(info=PERSONAL)  # as it is compared: Unicode-folded
+    email_key: Mapped[str] = mapped_column(info=PERSONAL)  # as it is compared: in lower case, composed
     name: Mapped[str] = mapped_column(info=PERSONAL)
     sort_name: Mapped[str] = mapped_column(KEY, info=PERSONAL)  # as lists are ordered: folded
     status: Mapped[str] = mapped_column(default="active", server_default="active")
@@ -260,7 +260,7 @@ class Invitation(TenantBase):
     __person__: ClassVar[str] = "user_id"
 
     email: Mapped[str] = mapped_column(info=PERSONAL)
-    email_key: Mapped[str] = mapped_column(info=PERSONAL)  # as it is compared: Unicode-folded
+    email_key: Mapped[str] = mapped_column(info=PERSONAL)  # as it is compared: in lower case, composed
     role: Mapped[str]
     role_id: Mapped[uuid.UUID | None]
     invited_by: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"), index=True)

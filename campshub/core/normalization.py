@@ -13,9 +13,12 @@ def clean_email(text: str) -> str:
 
 
 def email_key(text: str) -> str:
-    """Return an address as it is compared: whatever its case, and however its letters are composed."""
+    """Return an address as it is compared: whatever its case, and however its letters are composed.
+
+    Lower case, not case folding, which makes one address of two: straße.de and strasse.de have different owners.
+    """
     decomposed = unicodedata.normalize("NFD", clean_email(text))
-    return unicodedata.normalize("NFC", decomposed.casefold())
+    return unicodedata.normalize("NFC", decomposed.lower())
 
 
 def code_of(text: str) -> str:

@@ -3,12 +3,14 @@
 import json
 import time
 
+import flask_migrate
 import pyotp
 import pytest
 
+from campshub.app import create_app
 from campshub.core.db.base import new_id
 from campshub.core.security.permissions import Role
-from tests.conftest import PASSWORD, Client
+from tests.conftest import PASSWORD, ROOT, Client, close, new_place, settings_of
 
 TOTP = "/api/auth/mfa/totp/"
 NEW = "wrong donkey charger"
@@ -39,6 +41,44 @@ def test_an_address_is_one_user_and_one_reset_however_it_is_written(api, anyone,
         body = {"email": email, "name": "José", "role": "trainer", "password": NEW}
         assert api.post("/api/users/", body).problem["code"] == "email_taken", ascii(email)
         assert anyone.post("/api/auth/password/forgot/", {"email": email}).status == 202, ascii(email)
+
+
+@pytest.mark.parametrize(
+    ("one", "another"), [("strasse", "stra\u00dfe"), ("nikos", "niko\u017f"), ("\u03c3", "\u03c2")]
+)
+def test_addresses_that_differ_in_more_than_case_are_two_users(api, anyone, one, another):
+    number = new_id().hex
+    mine, other = (f"anna.{number}@{name}.example" for name in (one, another))
+    user = {"name": "Anna", "role": "trainer", "password": NEW}
+
+    first = api.made("/api/users/", {**user, "email": mine})
+    second = api.made("/api/users/", {**user, "email": other, "password": f"{NEW} too"})
+
+    assert first["id"] != second["id"]
+    assert anyone.post("/api/auth/token/", {"email": other, "password": NEW}).status == 401
+    assert anyone.post("/api/auth/token/", {"email": mine, "password": NEW}).status == 200
+
+
+def test_the_migration_makes_two_addresses_of_those_that_were_one(stack, scratch):
+    app = create_app(settings_of(stack, scratch))
+    place = new_place(app)
+    user, invited = f"a.{new_id().hex}@stra\u00dfe.example", "b@stra\u00dfe.example"
+    api, directory = place.the(Role.ADMIN), str(ROOT / "migrations")
+    api.made(
+        "/api/users/", {"email": user.upper().replace("SS", "\u1e9e"), "name": "A", "role": "trainer", "password": NEW}
+    )
+    api.made("/api/invitations/", {"email": invited, "role": "client"})
+    keys = "SELECT email_key FROM users WHERE email ~ '[^[:ascii:]]' UNION ALL SELECT email_key FROM invitations"
+    with stack.primary.connect(scratch) as connection, app.app_context():
+        flask_migrate.downgrade(directory=directory, revision="0030")
+        before = connection.execute(keys).fetchall()
+        connection.commit()
+        flask_migrate.upgrade(directory=directory)
+        after = connection.execute(keys).fetchall()
+
+    assert before == [(user.replace("\u00df", "ss"),), ("b@strasse.example",)]
+    assert after == [(user,), (invited,)]
+    close(app)
 
 
 def test_an_address_is_stored_without_blanks_and_composed(api):

@@ -76,7 +76,7 @@ class Passwords:
             raise Invalid.at(pointer, "too_short", f"At least {least} characters.")
         if len(password.encode()) > LONGEST_BYTES:
             raise Invalid.at(pointer, "too_long", f"At most {LONGEST_BYTES} bytes.")
-        if folded in (address, address.partition("@")[0]):
+        if email_key(password) in (address, address.partition("@")[0]):
             raise Invalid.at(pointer, "is_email", "Not the e-mail address.")
         if password in self._breached or folded in self._breached:
             raise Invalid.at(pointer, "breached", "This password is known to many; choose another one.")
