@@ -180,6 +180,15 @@ def test_a_parameter_that_is_no_utf_8_is_refused_with_its_name(admin, value):
     ]
 
 
+@pytest.mark.parametrize("address", ["/api/students/?", "/api/me/?"])
+def test_a_pointer_to_a_parameter_is_escaped(admin, address):
+    """A slash in a name is no step of the pointer (RFC 6901)."""
+    wrong = {"a/b=1": "unknown", "a/b=": "empty", "a/b=1&a/b=2": "repeated", "a/b=%ff": "encoding"}
+    for query, code in wrong.items():
+        errors = admin.get(address + query.replace("b", "b~")).problem["errors"]
+        assert [(error["pointer"], error["code"]) for error in errors] == [("/a~1b~0", code)]
+
+
 def test_a_parameter_in_bytes_that_are_not_encoded_is_read_as_utf_8(admin):
     admin.made("/api/students/", {"code": new_id().hex, "given_name": "Ümit", "family_name": "Öztürkmen"})
 

@@ -16,7 +16,7 @@ from werkzeug.datastructures import MultiDict
 from campshub.core.http import fields, pagination
 from campshub.core.http.bodies import read_json
 from campshub.core.http.marks import Mark
-from campshub.core.http.messages import MOST_ERRORS, told
+from campshub.core.http.messages import MOST_ERRORS, step_to, told
 from campshub.core.http.problems import FieldError, Invalid, MalformedBody, UnsupportedMediaType
 from campshub.core.http.serialise import Serialiser, serialiser
 from campshub.core.observe import metrics
@@ -104,7 +104,7 @@ class Handler:
         errors: list[FieldError] = []
         filters = _load(self.query_schema, given, errors) if own else {}
         if not own:
-            errors += [FieldError(f"/{name}", "unknown", "Unknown parameter.") for name in given][:MOST_ERRORS]
+            errors += [FieldError(step_to(name), "unknown", "Unknown parameter.") for name in given][:MOST_ERRORS]
         page = _load(self.page_schema, paging, errors) if self.page_schema else None
         if errors:
             raise Invalid.of(errors)
@@ -166,11 +166,11 @@ def _single(query_string: bytes) -> dict[str, str]:
     for name, values in pairs.lists():
         if any(_is_broken(text) for text in (name, *values)):
             shown = name.encode(errors="replace").decode()
-            errors.append(FieldError(f"/{shown}", "encoding", "Must be percent-encoded UTF-8."))
+            errors.append(FieldError(step_to(shown), "encoding", "Must be percent-encoded UTF-8."))
         elif len(values) > 1:
-            errors.append(FieldError(f"/{name}", "repeated", "Given more than once."))
+            errors.append(FieldError(step_to(name), "repeated", "Given more than once."))
         elif not values[0]:
-            errors.append(FieldError(f"/{name}", "empty", "Must not be empty; leave the parameter out instead."))
+            errors.append(FieldError(step_to(name), "empty", "Must not be empty; leave the parameter out instead."))
     if errors:
         raise Invalid.of(errors[:MOST_ERRORS])
     return pairs.to_dict()

@@ -21,12 +21,16 @@ def told(messages: Any) -> list[FieldError]:
     return list(islice(field_errors(messages), MOST_ERRORS))
 
 
+def step_to(name: Any) -> str:
+    """Return the step of a JSON pointer that leads to a name (RFC 6901)."""
+    return "/" + str(name).replace("~", "~0").replace("/", "~1")
+
+
 def field_errors(messages: Any, pointer: str = "") -> Iterator[FieldError]:
     """Yield each place that is wrong."""
     if isinstance(messages, dict):
         for name, inner in messages.items():
-            step = str(name).replace("~", "~0").replace("/", "~1")
-            yield from field_errors(inner, pointer if name == "_schema" else f"{pointer}/{step}")
+            yield from field_errors(inner, pointer if name == "_schema" else f"{pointer}{step_to(name)}")
         return
     for message in messages if isinstance(messages, list) else [messages]:
         if isinstance(message, dict):
