@@ -186,6 +186,22 @@ def test_each_row_of_a_bulk_create_answers_for_itself(api, student):
     assert len(api.get("/api/students/").json["items"]) == 3
 
 
+def test_a_row_that_is_in_a_bulk_create_twice_is_created_once(api, student):
+    student(code="taken")
+    new, taken = ({"id": str(new_id()), "code": code, "given_name": "A"} for code in ("new", "taken"))
+    other = {**new, "given_name": "B"}
+    written_otherwise = {**new, "id": new["id"].upper(), "status": "active"}
+
+    first = api.post("/api/students/bulk/", {"students": [new, new, other, written_otherwise, taken, taken]}).json
+    again = api.post("/api/students/bulk/", {"students": [new, new]}).json
+
+    outcomes = ["created", "unchanged", "error", "unchanged", "error", "error"]
+    assert [row["outcome"] for row in first["results"]] == outcomes
+    assert {row["id"] for row in first["results"][:4]} == {new["id"]}
+    assert [error["code"] for row in first["results"][4:] for error in row["errors"]] == ["code_taken"] * 2
+    assert again["summary"] == {"created": 0, "unchanged": 2, "error": 0}
+
+
 def test_statistics_count_by_status_month_and_group(api, student):
     student(joined_on="2026-01-05")
     student(joined_on="2026-01-25", status="alumni")

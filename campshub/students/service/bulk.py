@@ -39,6 +39,8 @@ class Line:
     # Of the student who has the row's code: new, there already, or to be created by an earlier row.
     student_id: UUID | None = None
     earlier: "Line | None" = None
+    # The row repeats ``earlier``, with its id, and has its outcome.
+    is_repeated: bool = False
 
     @property
     def keys(self) -> set[tuple[str, Any]]:
@@ -89,6 +91,10 @@ def create_many(
         if line.outcome == "created":  # what was in the way has gone again
             line.outcome, line.student_id = "error", None
             line.errors = [FieldError("", "conflict", "Changed by another request at the same moment; send it again.")]
+    for line in readable:
+        if line.is_repeated and line.earlier is not None:
+            line.outcome = "error" if line.earlier.errors else "unchanged"
+            line.errors = line.earlier.errors
     outcomes = [line.outcome for line in lines]
     return {
         "results": [line.result() for line in lines],
@@ -108,6 +114,10 @@ def _settle(line: Line, known: Known) -> None:
     same = known.present.get(("id", line.values["id"]))
     if same is not None and same.fingerprint == line.fingerprint and same.deleted_at is None:
         line.outcome, line.student_id = "unchanged", same.id
+        return
+    earlier = known.given.get(("id", line.values["id"]))
+    if earlier is not None and earlier.fingerprint == line.fingerprint:
+        line.earlier, line.is_repeated = earlier, True
         return
     line.errors = list(_errors(line, known))
     if not line.errors:
