@@ -237,6 +237,14 @@ def test_what_does_not_fit_is_refused(school, due, other):
     assert pointers(recipient_ids=[str(school.trainer.user_id), stranger]) == {"/recipient_ids/1"}
 
 
+def test_a_change_that_does_not_fit_is_refused_at_its_place(school, due):
+    address = f"/api/report-schedules/{due()['id']}/"
+
+    for change, pointer in (({"frequency": "weekly"}, "/weekday"), ({"day": 3}, "/day"), ({"weekday": 0}, "/weekday")):
+        answer = school.admin.patch(address, change)
+        assert (answer.status, answer.pointers) == (422, {pointer})
+
+
 def test_a_schedule_can_be_changed_and_deleted_by_its_maker(school, due):
     mine = due(who=school.trainer)
     address = f"/api/report-schedules/{mine['id']}/"

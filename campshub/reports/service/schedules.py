@@ -117,10 +117,10 @@ def change(
     schedule = _locked(session, principal, schedule_id, expected)
     for name, value in changes.items():
         setattr(schedule, name, value)
+    if time_zone is not None:  # before anything is read, which would write what the database refuses without a pointer
+        _set_when(schedule, time_zone, now)
     if recipient_ids is not None or changes.keys() - _HARMLESS:
         _set_what(session, principal, schedule, now)
-    if time_zone is not None:
-        _set_when(schedule, time_zone, now)
     if recipient_ids is not None:
         _set_recipients(session, principal, schedule, recipient_ids)
     return schedule
