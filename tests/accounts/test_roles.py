@@ -87,6 +87,22 @@ def test_whoever_sees_groups_can_be_given_some_to_train(api, role, holder, stude
     assert refused.status == 422
 
 
+def test_who_sees_their_own_groups_can_create_and_give_away_others(api, place, role, holder):
+    coach, trainer = holder(role("groups:read", "groups:write", scope="groups")), place.the(Role.TRAINER)
+    given = {"id": str(new_id()), "code": "G", "name": "Blue", "trainer_ids": [str(trainer.user_id)]}
+
+    made, again = coach.post("/api/groups/", given), coach.post("/api/groups/", given)
+    mine = coach.made("/api/groups/", {"code": "H", "name": "Red", "trainer_ids": [str(coach.user_id)]})
+    address = f"/api/groups/{mine['id']}/"
+    handed_over = coach.patch(address, {"trainer_ids": [str(trainer.user_id)]})
+
+    assert (made.status, again.status, made.json["id"]) == (201, 200, given["id"])
+    assert (handed_over.status, handed_over.json["version"]) == (200, mine["version"] + 1)
+    assert {one["id"] for one in trainer.get("/api/groups/").json["items"]} == {given["id"], mine["id"]}
+    assert [coach.get(where).status for where in (address, f"/api/groups/{given['id']}/")] == [404, 404]
+    assert coach.patch(address, {"name": "Green"}).status == 404
+
+
 def test_a_change_of_a_role_counts_at_the_next_request(api, role, holder, student):
     student()
     made = role("students:read")

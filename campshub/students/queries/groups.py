@@ -97,19 +97,23 @@ def _listed(
     return page.ordered(rows, order=orders[page.sort or "name"])
 
 
-def get_group(session: Session, principal: Principal, group_id: UUID, *, on: date) -> dict[str, Any]:
+def get_group(
+    session: Session, principal: Principal, group_id: UUID, *, on: date, is_written: bool = False
+) -> dict[str, Any]:
     """Return one group with its trainers and the number of students who are in it on a date.
+
+    One that the principal has just written is shown to them once more, even if they do not train it, or no longer.
 
     :raises NotFound: the principal sees no such group.
     """
-    row = session.execute(_one(principal, group_id=group_id, on=on)).one_or_none()
+    row = session.execute(_one(principal, group_id=group_id, on=on, is_written=is_written)).one_or_none()
     if row is None:
         raise NotFound
     return dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
 
 
 @prepared
-def _one(principal: Principal, *, group_id: UUID, on: date) -> AnySelect:
+def _one(principal: Principal, *, group_id: UUID, on: date, is_written: bool) -> AnySelect:
     enrolled = (
         select(func.count(Enrolment.student_id.distinct()))
         .select_from(Enrolment)
@@ -124,8 +128,9 @@ def _one(principal: Principal, *, group_id: UUID, on: date) -> AnySelect:
         .where(GroupTrainer.organization_id == Group.organization_id, GroupTrainer.group_id == Group.id)
         .scalar_subquery()
     )
+    seen = Group.organization_id == principal.organization_id if is_written else visible_to(principal, Group)
     return select(*COLUMNS, enrolled.label("enrolled"), trainers.label("trainers")).where(
-        visible_to(principal, Group), Group.id == group_id, Group.deleted_at.is_(None)
+        seen, Group.id == group_id, Group.deleted_at.is_(None)
     )
 
 

@@ -41,7 +41,8 @@ class Groups(Resource):
     def post(self, **given: Any) -> Any:
         """Create a group."""
         group_id, made = service.create(self.session, self.principal, **given)
-        return queries.get_group(self.session, self.principal, group_id, on=self.today), 201 if made else 200
+        group = queries.get_group(self.session, self.principal, group_id, on=self.today, is_written=True)
+        return group, 201 if made else 200
 
 
 @groups.route("/<uuid:group_id>/")
@@ -61,7 +62,7 @@ class OneGroup(Resource):
     def patch(self, group_id: UUID, **changes: Any) -> Any:
         """Change a group."""
         service.change(self.session, self.principal, group_id=group_id, expected=self.if_match, **changes)
-        return queries.get_group(self.session, self.principal, group_id, on=self.today)
+        return queries.get_group(self.session, self.principal, group_id, on=self.today, is_written=True)
 
     @needs(Permission.GROUPS_WRITE)
     @groups.answers(None)
