@@ -1,0 +1,145 @@
+"""Sentences of the documents that say "every", "only" or "none", compared with the application."""
+
+import re
+
+from campshub.core.http.fields import Out
+from campshub.core.jobs import schedule
+from campshub.core.security.permissions import Role
+from tests.conftest import PASSWORD, ROOT, Client
+from tests.document import openapi_document
+from tests.surface import body_for, operations
+
+PAGE = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+ADDRESS = re.compile(r"`(/api/[\w/{}-]+/)`")
+# An answer with one of these in it shows rows.
+NESTED = ("items", "mark")
+# What each word of the sentence about If-Match stands for.
+UNCOMPARED = {
+    "API keys": "/api/api-keys/{id}/",
+    "identities": "/api/auth/oidc/identities/{id}/",
+    "invitations": "/api/invitations/{id}/",
+    "jobs": "/api/jobs/{id}/",
+    "sign-in sessions": "/api/auth/sessions/{id}/",
+    "second factors": "/api/auth/mfa/",
+}
+UNDELETED = {
+    "Students": "students",
+    "groups": "groups",
+    "exercises": "exercises",
+    "workout logs": "workout-logs",
+    "their sets": "workout-logs/{id}/sets",
+}
+
+
+def chapter(name: str) -> str:
+    return PAGE.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+
+
+def address_of(operation) -> str:
+    return re.sub(r"<uuid:\w+>", "{id}", operation.rule)
+
+
+def creates_of(app):
+    """Return the operations that create a row, with whether they take an id and an Idempotency-Key."""
+    return {
+        address_of(o): ("id" in o.handler.mark.body._declared_fields, o.handler.takes_key)
+        for o in operations(app)
+        if o.method == "POST" and o.handler.mark.status in (201, 202) and not o.handler.mark.is_public
+    }
+
+
+def shows_a_version(schema: type[Out] | Out) -> bool:
+    fields = (schema() if isinstance(schema, type) else schema).fields
+    nested = [getattr(fields[name], "inner", fields[name]) for name in NESTED if name in fields]
+    return "version" in fields or any(shows_a_version(field.schema) for field in nested)
+
+
+def test_the_page_says_which_creates_take_an_id_and_a_key(app):
+    rows = [line.strip("| ").split(" | ") for line in chapter("Retries").splitlines() if line.startswith("| `/api/")]
+    said = {address: (row[1] == "yes", row[2] == "yes") for row in rows for address in ADDRESS.findall(row[0])}
+
+    assert said == creates_of(app)
+
+
+def test_the_page_says_where_a_key_is_ignored(app):
+    posts = {address_of(o): o.handler.takes_key for o in operations(app) if o.method == "POST"}
+    creates = creates_of(app)
+    ignoring = {address for address, takes_key in posts.items() if not takes_key and address not in creates}
+
+    assert "under `/api/auth/` but for\n  `logout/` and `logout/everywhere/`, by `/api/invitations/accept/`" in PAGE
+    assert ignoring == {
+        *(a for a in posts if a.startswith("/api/auth/") and a not in creates and "/logout/" not in a),
+        "/api/invitations/accept/",
+    }
+
+
+def test_the_document_names_the_key_only_where_it_counts(app):
+    described = openapi_document()["paths"]
+    named = {
+        f"{method.upper()} {path}"
+        for path, item in described.items()
+        for method, operation in item.items()
+        if method != "parameters" and "Idempotency-Key" in {p.get("name") for p in operation.get("parameters", ())}
+    }
+
+    takes = {o.name.replace("<uuid:", "{").replace(">", "}") for o in operations(app) if o.handler.takes_key}
+    assert named == takes
+
+
+def test_a_key_is_ignored_where_the_document_does_not_name_it(app, api, place):
+    key = {"Idempotency-Key": "one"}
+    user = body_for(next(o for o in operations(app) if o.name == "POST /api/users/").handler.mark.body, lambda _: None)
+    sign_in = {"email": place.someone(Role.CLIENT).get("/api/me/").json["email"], "password": PASSWORD}
+
+    first, second = (api.post("/api/users/", user, headers=key) for _ in range(2))
+    tokens = [Client(app).post("/api/auth/token/", sign_in, headers=key) for _ in range(2)]
+
+    assert (first.status, second.status, second.problem["code"]) == (201, 409, "email_taken")
+    assert len({token.json["refresh_token"] for token in tokens}) == 2
+    assert "Idempotent-Replayed" not in {name for answer in (second, *tokens) for name, _ in answer.headers}
+
+
+def test_the_page_says_which_reads_show_no_version(app):
+    bare = chapter("Versions").partition("`If-Match`")[0]
+    reads = {address_of(o): o.handler.mark for o in operations(app) if o.method == "GET"}
+
+    without = {a for a, mark in reads.items() if mark.answer is None or not shows_a_version(mark.answer)}
+    assert set(ADDRESS.findall(bare)) == without
+
+
+def test_the_page_says_which_changes_compare_the_version(app):
+    compared = {o.name: o.handler.compares_version for o in operations(app) if o.method != "GET"}
+    sentence = re.search(r"by `DELETE`, except of ([^.]+)\.", chapter("Versions").replace("\n", " "))
+    deletes = {address_of(o) for o in operations(app) if o.method == "DELETE" and not o.handler.compares_version}
+
+    assert {UNCOMPARED[name] for name in re.split(r", | and ", sentence[1])} == deletes
+    assert all(is_compared for name, is_compared in compared.items() if name.startswith(("PATCH ", "PUT ")))
+    posts = {name.rpartition(">/")[2] for name, is_compared in compared.items() if name[:4] == "POST" and is_compared}
+    assert posts == {"submit/", "lock/", "reopen/"}
+
+
+def test_the_page_says_which_lists_come_whole(app):
+    answers = {address_of(o): o.handler.mark for o in operations(app) if o.method == "GET" and o.handler.mark.answer}
+    whole = {
+        address
+        for address, mark in answers.items()
+        if not mark.is_page and {"items"} <= mark.answer().fields.keys() <= {"items", "next_cursor", "has_more"}
+    }
+    sentence = re.search(r"come whole, without these parameters: ([^.]+)\.", chapter("Lists"))
+
+    assert set(ADDRESS.findall(sentence[1])) == whole
+
+
+def test_the_page_says_what_can_be_undeleted(app):
+    sentence = re.search(r"\n([^.\n]+) can be deleted and undeleted\.", chapter("Lists"))
+    brought_back = {address_of(o) for o in operations(app) if o.rule.endswith("/undelete/")}
+
+    said = {UNDELETED[name] for name in re.split(r", | and ", sentence[1])}
+    assert {f"/api/{path}/{{id}}/undelete/" for path in said} == brought_back
+
+
+def test_the_guide_for_operators_says_what_runs_when(app):
+    guide = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \| ([^|]+) \|", guide, re.MULTILINE)
+
+    assert dict(rows) == {entry.job: str(entry.when) for entry in schedule.entries()}
