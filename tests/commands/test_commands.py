@@ -7,6 +7,9 @@ import pytest
 
 from campshub.core.db.base import new_id
 from tests.conftest import PASSWORD
+from tests.issuer import the_issuer
+
+UNREACHABLE = json.dumps([{"issuer": "http://127.0.0.1:1", "audiences": ["ours"]}])
 
 
 @pytest.fixture
@@ -119,12 +122,14 @@ def test_partitions_are_listed_and_made_and_making_them_again_makes_none(flask, 
     assert "attendance_records_p2024_05" in flask("partitions", "list").output
 
 
-def test_check_config_tries_everything_that_the_settings_name(flask):
+def test_check_config_tries_each_part_that_the_settings_name(flask):
     result = flask("check-config", "--json")
 
     assert result.exit_code == 0, result.output
     found = {line["what"].partition(" as ")[0]: line["problem"] for line in json.loads(result.stdout)}
-    assert {"database: primary", "database: replica0", "database: system", "redis: cache"} <= found.keys()
+    databases = {f"database: {name}" for name in ("primary", "replica0", "system", "maintenance", "migrator")}
+    assert databases | {"redis: cache", "redis: broker", "archive", f"issuer: {the_issuer().url}"} <= found.keys()
+    assert {name.partition(":")[0] for name in found} >= {"files", "mail", "links"}
     assert set(found.values()) == {None}
 
 
@@ -147,6 +152,9 @@ def test_check_config_fails_on_what_does_not_answer(stack, database):
         ({"mail_folder": "/proc/mail"}, "FAIL mail: folder /proc/mail"),
         ({"smtp_url": "smtp://user:whisper@127.0.0.1:1"}, "FAIL mail: SMTP_URL"),
         ({"storage_url": "/proc/storage"}, "FAIL files: /proc/storage"),
+        ({"archive_url": "/proc/archive"}, "FAIL archive"),
+        ({"postgres_migrator_password": "whisper"}, "FAIL database: migrator"),
+        ({"oidc_issuers": UNREACHABLE}, "FAIL issuer: http://127.0.0.1:1: its keys cannot be read"),
         ({"public_url": "https://elsewhere.example"}, "elsewhere.example, is not in ALLOWED_HOSTS"),
         ({"public_url": "no address"}, "FAIL links: no address"),
     ],

@@ -8,8 +8,9 @@ import click
 import redis
 from flask import current_app
 from flask.cli import with_appcontext
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from campshub.config import SettingsError
 from campshub.core.cache.connection import ANSWER_WITHIN_S
@@ -19,6 +20,7 @@ from campshub.core.db.session import db
 from campshub.core.http.serialise import write
 from campshub.core.mail import MailRefused
 from campshub.core.platform import Platform
+from campshub.core.storage import Storage
 
 LEAST_AHEAD = 2
 
@@ -27,11 +29,12 @@ LEAST_AHEAD = 2
 @with_appcontext
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 def check_config(*, as_json: bool) -> None:
-    """Try everything that the settings name, and say what does not answer.
+    """Try the databases, Redis, files, mail and issuers that the settings name, and report what does not answer.
 
     Example: flask check-config
     """
     found = [*_check_databases(), *_check_redis(), _check_archive(), _check_storage(), _check_mail(), _check_links()]
+    found += _check_issuers()
     if as_json:
         click.echo(write([{"what": what, "problem": problem} for what, problem in found]).decode())
     else:
@@ -64,7 +67,7 @@ def _check_databases() -> list[tuple[str, str | None]]:
             continue
         unsafe = name != "system" and (role.rolsuper or role.rolbypassrls)
         found.append((what, "this role bypasses row-level security" if unsafe else None))
-    return [*found, *_check_direct()]
+    return [*found, *_check_direct(), *_check_migrator()]
 
 
 def _check_direct() -> list[tuple[str, str | None]]:
@@ -80,6 +83,19 @@ def _check_direct() -> list[tuple[str, str | None]]:
         f"fewer than {LEAST_AHEAD} months ahead: {', '.join(lacking)}; run flask partitions ensure" if lacking else None
     )
     return [(what, problem)]
+
+
+def _check_migrator() -> list[tuple[str, str | None]]:
+    """Check the role of ``flask db upgrade``, where its password is set: API processes and workers need none."""
+    settings = _platform().settings
+    if not settings.postgres_migrator_password:
+        return []
+    what = f"database: migrator as {settings.postgres_migrator_user}"
+    try:
+        with create_engine(settings.database_url("migrator"), poolclass=NullPool).connect():
+            return [(what, None)]
+    except SQLAlchemyError as error:
+        return [(what, _first_line(error))]
 
 
 def _check_redis() -> list[tuple[str, str | None]]:
@@ -101,9 +117,11 @@ def _check_redis() -> list[tuple[str, str | None]]:
 
 
 def _check_archive() -> tuple[str, str | None]:
+    settings = _platform().settings
     try:
-        Archives(_platform().settings).all()
-    except (months.MonthsProblem, OSError) as error:
+        Archives(settings).all()
+        Storage(settings.archive_url).check()
+    except Exception as error:  # noqa: BLE001 - each fsspec storage has errors of its own
         return "archive", _first_line(error)
     return "archive", None
 
@@ -139,6 +157,12 @@ def _check_links() -> tuple[str, str | None]:
     what, host = f"links: {settings.public_url}", urlsplit(settings.public_url).hostname
     is_served = bool(host) and (settings.hosts is None or host in settings.hosts)
     return what, None if is_served else f"the host of PUBLIC_URL, {host}, is not in ALLOWED_HOSTS"
+
+
+def _check_issuers() -> list[tuple[str, str | None]]:
+    problem = "its keys cannot be read; the log says why"
+    found = _platform().oidc.unreadable()
+    return [(f"issuer: {name}", problem if is_unreadable else None) for name, is_unreadable in found.items()]
 
 
 def _first_line(error: Exception) -> str:

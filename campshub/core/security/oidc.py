@@ -18,7 +18,7 @@ from jwt.types import Options
 
 from campshub.config import OidcIssuer, Settings, read_issuers
 from campshub.core.http.problems import Unauthenticated
-from campshub.core.security.issuer_keys import IssuerKeys
+from campshub.core.security.issuer_keys import IssuerAway, IssuerKeys
 
 LEEWAY_S = 30
 LONGEST_LIFE_S = 86_400  # so long must an exchanged one be remembered
@@ -57,6 +57,17 @@ class Issuers:
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._issuers = {issuer.issuer: issuer for issuer in read_issuers(settings.oidc_issuers)}
         self._keys = {name: IssuerKeys(issuer, settings, clock) for name, issuer in self._issuers.items()}
+
+    def unreadable(self) -> dict[str, bool]:
+        """Ask each issuer for its keys; return its name with whether there are none that could be used."""
+        return {name: self._is_unreadable(self._keys[name], issuer) for name, issuer in self._issuers.items()}
+
+    def _is_unreadable(self, keys: IssuerKeys, issuer: OidcIssuer) -> bool:
+        try:
+            keys.find(None, min(issuer.algorithms))
+        except IssuerAway:
+            return True
+        return False
 
     def read(self, token: str, *, issuer: str | None = None, nonce: str | None = None) -> Shown:
         """Return what a genuine ID token shows; its issuer may be asked for its keys, which takes a while.
