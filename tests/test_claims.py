@@ -143,3 +143,21 @@ def test_the_guide_for_operators_says_what_runs_when(app):
     rows = re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \| ([^|]+) \|", guide, re.MULTILINE)
 
     assert dict(rows) == {entry.job: str(entry.when) for entry in schedule.entries()}
+
+
+def names_in(requirements: str) -> set[str]:
+    """Return what a file requires, with extras as names of their own."""
+    lines = [line.partition("#")[0].strip() for line in (ROOT / requirements).read_text(encoding="utf-8").splitlines()]
+    found = [re.match(r"([\w.-]+)(?:\[([\w,-]+)\])?", line) for line in lines if line and not line.startswith("-r")]
+    return {name.lower() for match in found for name in (match[1], *(match[2] or "").split(",")) if name} - {"binary"}
+
+
+def test_each_library_has_its_line():
+    page = (ROOT / "docs" / "decisions" / "dependencies.md").read_text(encoding="utf-8").lower()
+    fixed = page.partition("## fixed by the plan")[2].partition("\n\n")[0]
+    cells = [name for cell in re.findall(r"^\| ([^|]+) \|", page, re.MULTILINE) for name in cell.split(", ")]
+    listed = {*re.findall(r"[\w-]+", fixed), *cells}
+
+    required = names_in("requirements.in") | names_in("requirements-dev.in")
+    assert required - listed == set()
+    assert set(cells) - required == {"library", "---"}
