@@ -65,7 +65,7 @@ class _FromFiles(EnvSettingsSource):
 
 
 class Settings(BaseSettings):
-    """Every setting, with its default; a secret has none."""
+    """Every setting, with its default; the secrets without which nothing starts have none."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 

@@ -1,13 +1,19 @@
+import ast
 import json
 import re
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
 
 from campshub.config import Settings, SettingsError, load_settings
+from campshub.core.http.marks import LimitName
 from tests.conftest import ROOT, settings_of
+from tests.surface import operations
 
+ROLE = ("user", "password")
+CONFIG = ROOT / "campshub" / "config.py"
 GUNICORN = (ROOT / "config" / "gunicorn.conf.py").read_text(encoding="utf-8")
 SECRETS = {"postgres_password", "postgres_system_password", "secret_key", "jwt_private_keys", "field_encryption_keys"}
 
@@ -46,15 +52,35 @@ def test_the_example_names_what_gunicorn_reads_and_nothing_else():
     assert others == set(re.findall(r"environ\.get\([\"'](\w+)", GUNICORN)) - {"TRUSTED_PROXIES"}
 
 
-def test_every_setting_is_used():
-    sources = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "campshub").rglob("*.py"))
-    unused = [
-        name
-        for name in Settings.model_fields
-        if not re.search(rf"\.{name}\b", sources) and not re.fullmatch(r"postgres_\w+_(user|password)", name)
-    ]
+def _settings_behind():
+    """Return what each property and method of the settings reads, by its name; validators are none."""
+    (settings,) = (
+        node for node in ast.parse(CONFIG.read_text(encoding="utf-8")).body if getattr(node, "name", "") == "Settings"
+    )
+    return {
+        method.name: {node.attr for node in ast.walk(method) if isinstance(node, ast.Attribute)}
+        for method in settings.body
+        if isinstance(method, ast.FunctionDef) and not method.name.startswith("_")
+    }
 
-    assert unused == []
+
+def test_each_setting_is_read_outside_of_the_module_that_declares_it():
+    files = [path for path in (ROOT / "campshub").rglob("*.py") if path != CONFIG] + [ROOT / "migrations" / "env.py"]
+    sources = "".join(path.read_text(encoding="utf-8") for path in files)
+    read = set(re.findall(r"\.([a-z_]+)\b", sources))
+    for name, behind in _settings_behind().items():
+        read |= behind if name in read else set()
+    read |= {f"postgres_{role}_{what}" for role in re.findall(r'database_url\("(\w+)"', sources) for what in ROLE}
+
+    assert [name for name in Settings.model_fields if name not in read] == []
+
+
+def test_the_example_says_which_limits_no_operation_counts_in(app):
+    counted = {limited.name for operation in operations(app) for limited in operation.handler.mark.limits}
+    example = (ROOT / "env.example").read_text(encoding="utf-8")
+    said = re.findall(r"^# .*; no operation counts in it yet\.\nRATE_LIMIT_(\w+)=", example, re.MULTILINE)
+
+    assert {name.lower() for name in said} == set(get_args(LimitName)) - counted
 
 
 @pytest.mark.parametrize("name", sorted(SECRETS))
