@@ -2,6 +2,8 @@
 
 import re
 
+from campshub.config import Settings
+from campshub.core.db.session import engine_config
 from campshub.core.http.fields import Out
 from campshub.core.jobs import schedule
 from campshub.core.security.permissions import Role
@@ -10,6 +12,8 @@ from tests.document import openapi_document
 from tests.surface import body_for, operations
 
 PAGE = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+GUNICORN = ROOT / "config" / "gunicorn.conf.py"
+COMPOSE = (ROOT / "docker-compose.high-performance.yml").read_text(encoding="utf-8")
 ADDRESS = re.compile(r"`(/api/[\w/{}-]+/)`")
 # An answer with one of these in it shows rows.
 NESTED = ("items", "mark")
@@ -161,3 +165,22 @@ def test_each_library_has_its_line():
     required = names_in("requirements.in") | names_in("requirements-dev.in")
     assert required - listed == set()
     assert set(cells) - required == {"library", "---"}
+
+
+def test_pgbouncer_has_room_for_the_servers_that_it_names(settings):
+    config = engine_config(settings.model_copy(update={"db_pool_size": Settings.model_fields["db_pool_size"].default}))
+    pools = (config["SQLALCHEMY_ENGINE_OPTIONS"], config["SQLALCHEMY_BINDS"]["system"])
+    text = (ROOT / "pgbouncer.ini").read_text(encoding="utf-8")
+    limit = int(re.search(r"^max_client_conn = (\d+)$", text, re.MULTILINE)[1])
+    workers = int(re.search(r'GUNICORN_WORKERS"\) or (\d+)', GUNICORN.read_text(encoding="utf-8"))[1])
+
+    of_process = sum(pool["pool_size"] + pool["max_overflow"] for pool in pools) + 1  # the lease's own
+    comment = text.replace("\n; ", " ")
+    said = re.search(
+        r"holds at most (\d+) .*an API server of (\d+) processes (\d+): ([\d,]+) are (\d+) servers", comment
+    )
+    assert (of_process, workers, of_process * workers, limit, limit // (of_process * workers)) == tuple(
+        int(figure.replace(",", "")) for figure in said.groups()
+    )
+    nofile = re.search(r"ulimits: \{ nofile: (\d+) \}", COMPOSE.partition("x-pgbouncer:")[2])
+    assert int(nofile[1]) > limit + 100

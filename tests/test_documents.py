@@ -1,6 +1,7 @@
 """What documents refer to is there."""
 
 import re
+from functools import cache
 
 import pytest
 
@@ -8,7 +9,16 @@ from tests.conftest import ROOT
 
 DOCUMENTS = sorted(path.relative_to(ROOT).as_posix() for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+|\*)`")
+PATH = re.compile(r"`([\w./-]+\.(?:py|lua|conf|ini|sql|sh|yml|toml|md|in|txt))`")
 LINK = re.compile(r"\]\((?!https?://|#|mailto:)([^)#\s]+)")
+
+
+@cache
+def project_files() -> list[str]:
+    """Return the project's files, without those that tools have left behind."""
+    tops = [top for top in ROOT.iterdir() if not top.name.startswith(".")]
+    found = [path for top in tops for path in (top.rglob("*") if top.is_dir() else [top])]
+    return [path.relative_to(ROOT).as_posix() for path in found if "node_modules" not in path.parts]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
@@ -25,6 +35,14 @@ def test_tests_that_are_named_exist(document):
         source = (ROOT / file).read_text(encoding="utf-8") if (ROOT / file).exists() else ""
         assert source, f"{file} is not there"
         assert name == "*" or re.search(rf"^def {name}\(", source, re.MULTILINE), f"{file} has no {name}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_files_that_are_named_exist(document):
+    named = PATH.findall((ROOT / document).read_text(encoding="utf-8"))
+    files = [f"/{path}" for path in project_files()]
+
+    assert [name for name in named if not any(path.endswith(f"/{name}") for path in files)] == []
 
 
 def test_the_page_on_security_proves_each_of_the_ten_and_names_many_tests():
