@@ -35,7 +35,7 @@ stop: ## Stop what `make run` or `make stack` started
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m devstack stop; else echo "nothing was running"; fi
 
 .PHONY: test
-test: $(READY) $(CLIENTS) ## All tests on the real stack, with coverage (TESTS=tests/core for some)
+test: $(READY) $(CLIENTS) ## The tests on the real stack, but for large data and installations, with coverage (TESTS=tests/core for some)
 	$(BIN)/pytest -n 2 -m "not large and not install" --cov=campshub --cov-branch --cov-report=term-missing:skip-covered \
 		--cov-fail-under=$(if $(TESTS),0,85) $(TESTS)
 

@@ -2,6 +2,7 @@
 
 import re
 
+import campshub
 from campshub.config import Settings
 from campshub.core.db.session import engine_config
 from campshub.core.http.fields import Out
@@ -147,6 +148,27 @@ def test_the_guide_for_operators_says_what_runs_when(app):
     rows = re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \| ([^|]+) \|", guide, re.MULTILINE)
 
     assert dict(rows) == {entry.job: str(entry.when) for entry in schedule.entries()}
+
+
+def test_the_version_is_shown_by_health_and_the_document_only(app, api):
+    places = (
+        "/api/openapi.json",
+        "/docs/",
+        "/live/",
+        "/ready/",
+        "/health/",
+        "/metrics/",
+        "/api/students/",
+        "/nothing/",
+    )
+    answers = {place: (api if place.startswith("/api/st") else Client(app)).get(place) for place in places}
+
+    shown = {
+        place for place, answer in answers.items() if campshub.__version__ in answer.response.get_data(as_text=True)
+    }
+    assert shown == {"/health/", "/api/openapi.json"}
+    named = re.compile(rf"{re.escape(campshub.__version__)}|(?:python|gunicorn|flask|werkzeug)/?[0-9]", re.IGNORECASE)
+    assert [value for answer in answers.values() for _, value in answer.headers if named.search(value)] == []
 
 
 def names_in(requirements: str) -> set[str]:

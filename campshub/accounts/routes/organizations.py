@@ -43,7 +43,7 @@ class CloseOrganization(Resource):
     @needs(Permission.ORGANIZATION_WRITE)
     @organizations.answers(schemas.OrganizationOut, raises=(StepUpRequired, NotForKeys))
     def post(self) -> Any:
-        """Close the organization: nobody signs in any more, and after 30 days its data may be erased."""
+        """Close the organization: nobody signs in any more, and later (30 days by default) its data is erased."""
         return states.close(self.session, self.platform, self.principal, now=self.now)
 
 

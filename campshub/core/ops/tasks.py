@@ -119,7 +119,7 @@ def check_thresholds(run: Run) -> None:
 
 @maintenance_job("database.optimize")
 def optimize(connection: Connection, run: Run) -> None:  # noqa: ARG001 - see above
-    """Make the database lean again, as ``flask optimize-database`` does; what is expired is cleaned up hourly."""
+    """Rebuild bloated indexes and vacuum, as ``flask optimize-database`` does; what is expired is deleted hourly."""
     for done in (*optimizing.reindex(connection, log.info), *optimizing.vacuum(connection, log.info)):
         log.info("optimized", extra={"what": done.what, "subject": done.subject})
 

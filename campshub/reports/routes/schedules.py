@@ -14,7 +14,10 @@ from campshub.reports.schemas import reports as schemas
 from campshub.reports.service import schedules as service
 
 schedules = Blueprint(
-    "report_schedules", __name__, url_prefix="/api/report-schedules", description="Reports that are sent regularly."
+    "report_schedules",
+    __name__,
+    url_prefix="/api/report-schedules",
+    description="Reports that are made regularly; recipients get an e-mail with a link.",
 )
 
 _GONE = (NotFound, PreconditionFailed)

@@ -148,7 +148,7 @@ class _Schedule(fields.In):
 
 
 class ReportScheduleIn(_Schedule):
-    """A report to be made and sent again and again."""
+    """A report to be made again and again; recipients get an e-mail with a link."""
 
     example = fields.Example(
         id=fields.example_id("schedule_id"),
