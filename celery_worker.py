@@ -4,7 +4,7 @@ import sys
 
 from campshub.app import create_app
 from campshub.config import SettingsError, load_settings
-from campshub.core.jobs.broker import new_celery
+from campshub.core.jobs.celery_app import new_celery
 from campshub.core.jobs.worker import attach, attach_metrics
 
 try:

@@ -31,10 +31,11 @@ from bench.traffic import Wire
 from campshub.accounts.service import organizations as accounts
 from campshub.app import create_app
 from campshub.config import load_settings
-from campshub.core.db import partitions
-from campshub.core.db.base import new_id
-from campshub.core.db.partitions import archiving, months, restoring
-from campshub.core.db.work import unit_of_work
+from campshub.core import partitions
+from campshub.core.db.models import new_id
+from campshub.core.db.unit_of_work import unit_of_work
+from campshub.core.partitions import archive as archiving
+from campshub.core.partitions import months, restore
 from campshub.core.security.passwords import hash_password
 from campshub.core.security.permissions import Role
 from devstack.stack import Stack
@@ -143,8 +144,8 @@ def _prepare(scene: Scene, api: Asker) -> list[dict[str, Any]]:
 
 def _maintain(scene: Scene) -> dict[str, Any]:
     """Make months, archive one and bring it back; return how long each took."""
-    platform, found = scene.app.extensions["campshub"], {}
-    with scene.app.app_context(), partitions.maintenance(platform.settings) as connection:
+    services, found = scene.app.extensions["campshub"], {}
+    with scene.app.app_context(), partitions.maintenance(services.settings) as connection:
         tables, today = partitions.tables(connection), datetime.now(UTC).date()
         there = min(partitions.months_ahead(connection, today).values())
         first, last = months.ahead(today, there + 1), months.ahead(today, there + FURTHER)
@@ -155,10 +156,10 @@ def _maintain(scene: Scene) -> dict[str, Any]:
         given = {"table": TABLE, "month": scene.month, "tell": lambda _: None}
         made, took = _timed(ensure)
         found["ensure"] = {"what": f"{made} partitions", **took}
-        manifest, took = _timed(lambda: archiving.archive(platform, connection, **given))
+        manifest, took = _timed(lambda: archiving.archive(services, connection, **given))
         size = f"{manifest.stored.bytes / 1024**2:.1f} MiB of {manifest.plain.bytes / 1024**2:.1f}"
         found["archive"] = {"what": f"{manifest.rows:,} rows, {size}", **took}
-        restored, took = _timed(lambda: restoring.restore(platform, connection, **given))
+        restored, took = _timed(lambda: restore.restore(services, connection, **given))
         found["restore"] = {"what": f"{restored.rows:,} rows", **took}
     return found
 

@@ -19,7 +19,7 @@ from bench.servers import FOR_BENCH, NGINX_RATE
 from campshub.accounts.service import organizations as accounts
 from campshub.app import create_app
 from campshub.config import load_settings
-from campshub.core.db.work import unit_of_work
+from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.security.passwords import hash_password
 from campshub.core.security.permissions import Role
 from devstack.stack import Stack

@@ -10,8 +10,8 @@ from sqlalchemy import select
 
 from campshub.app import create_app
 from campshub.config import load_settings
-from campshub.core.db.work import unit_of_work
-from campshub.core.jobs.running import Outcome, run_one
+from campshub.core.db.unit_of_work import unit_of_work
+from campshub.core.jobs.runner import Outcome, run_one
 from campshub.reports.models import Report
 
 MIB, KIB = 1024 * 1024, 1024
@@ -23,8 +23,8 @@ def main() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started, slices = time.monotonic(), 1
     with app.app_context():
-        platform = app.extensions["campshub"]
-        while (outcome := run_one(platform, organization_id, job_id)) is Outcome.MORE:
+        services = app.extensions["campshub"]
+        while (outcome := run_one(services, organization_id, job_id)) is Outcome.MORE:
             slices += 1
         took = time.monotonic() - started
         with unit_of_work(organization_id=organization_id, read_only=True) as session:

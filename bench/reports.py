@@ -13,7 +13,7 @@ from bench.load import ROOT
 from bench.place import Place
 from campshub.app import create_app
 from campshub.config import load_settings
-from campshub.core.db.work import unit_of_work
+from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.security.permissions import GRANTS, Role
 from campshub.core.security.principal import Principal
 from campshub.reports.formats import FORMATS

@@ -21,10 +21,10 @@ from bench.servers import gunicorn
 from campshub.app import create_app
 from campshub.attendance.queries.rollups import DAYS, MONTHS
 from campshub.config import load_settings
-from campshub.core.db import folding
-from campshub.core.db.rollups import Rollup, rollups
 from campshub.core.db.session import Session
-from campshub.core.db.work import unit_of_work
+from campshub.core.db.unit_of_work import unit_of_work
+from campshub.core.rollups import refresh
+from campshub.core.rollups.definition import Rollup, rollups
 from campshub.workouts.queries.rollups import WEEKS
 
 ASKED = 7  # times each way in a round
@@ -100,7 +100,7 @@ def _folding() -> dict[str, Any]:
     notes, begun = 0, time.perf_counter()
     while True:
         with unit_of_work(system=True) as session:
-            counted = folding.fold_due(session)
+            counted = refresh.fold_due(session)
         notes += counted.notes
         if counted.is_whole:
             break
@@ -116,7 +116,7 @@ def _counting(place: Place) -> dict[str, Any]:
         with unit_of_work(system=True, read_only=True) as session:
             steps = [
                 step
-                for step in folding.steps(session, organization_id=None, first=None, last=None)
+                for step in refresh.steps(session, organization_id=None, first=None, last=None)
                 if step.rollup == name
             ]
             rows = session.scalar(select(func.count()).select_from(one.raw))
@@ -130,11 +130,11 @@ def _counting(place: Place) -> dict[str, Any]:
     return found
 
 
-def _rebuilt(one: Rollup, steps: list[folding.Step]) -> tuple[float, folding.Counted]:
-    begun, total = time.perf_counter(), folding.Counted()
+def _rebuilt(one: Rollup, steps: list[refresh.Step]) -> tuple[float, refresh.Counted]:
+    begun, total = time.perf_counter(), refresh.Counted()
     for step in steps:
         with unit_of_work(system=True) as session:
-            total += folding.rebuild(session, one, step.organization_id, step.month)
+            total += refresh.rebuild(session, one, step.organization_id, step.month)
     return round(time.perf_counter() - begun, 1), total
 
 

@@ -31,8 +31,8 @@ from bench.servers import gunicorn
 from campshub.accounts.service import organizations as accounts
 from campshub.app import create_app
 from campshub.config import load_settings
-from campshub.core.db.base import new_id
-from campshub.core.db.work import unit_of_work
+from campshub.core.db.models import new_id
+from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.security.passwords import hash_password
 from campshub.core.security.permissions import Role
 from devstack.stack import Stack

@@ -7,16 +7,19 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 import campshub
 from campshub import modules
 from campshub.config import Settings, load_settings
-from campshub.core.db import roles
-from campshub.core.db.session import PRIMARY, db, engine_config
-from campshub.core.http import chain, docs, errors, openapi
+from campshub.core import health
+from campshub.core.db import startup_checks
+from campshub.core.db.engine import engine_config
+from campshub.core.db.session import PRIMARY, db
+from campshub.core.http import error_handlers, middleware
 from campshub.core.http.application import Application
-from campshub.core.http.browsers import Browsers
-from campshub.core.http.front import Front
-from campshub.core.http.marks import MIB
-from campshub.core.http.openapi import Api
-from campshub.core.observe import health, logs, metrics, slow, slow_requests
-from campshub.core.platform import Platform
+from campshub.core.http.browser_headers import Browsers
+from campshub.core.http.decorators import MIB
+from campshub.core.http.fast_path import Front
+from campshub.core.http.openapi import docs, document
+from campshub.core.http.openapi.document import Api
+from campshub.core.observe import logs, metrics, slow, slow_requests
+from campshub.core.services import ServiceContainer
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -32,23 +35,23 @@ def create_app(settings: Settings | None = None) -> Flask:
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
-    platform = Platform(settings)
-    slow_requests.init(platform.cache, settings.postgres_db)
-    app.extensions["campshub"] = platform
-    platform.tokens.init_app(app)
+    services = ServiceContainer(settings)
+    slow_requests.init(services.cache, settings.postgres_db)
+    app.extensions["campshub"] = services
+    services.tokens.init_app(app)
     db.init_app(app)
     with app.app_context():
         for name, engine in db.engines.items():
             metrics.watch(engine, name or PRIMARY)
-        platform.connect(db.engines)
-    roles.guard(app)
+        services.connect(db.engines)
+    startup_checks.guard(app)
     Migrate(app, db, directory="migrations")
-    errors.init_app(app)
+    error_handlers.init_app(app)
     browsers = Browsers(settings)
-    chain.init_app(app, settings.hosts, browsers)
-    app.front = Front(app, platform, settings.hosts, browsers)
-    platform.declared.init_app(app)
-    api = Api(app, spec_kwargs={"marshmallow_plugin": openapi.plugin(), **openapi.information()})
+    middleware.init_app(app, settings.hosts, browsers)
+    app.front = Front(app, services, settings.hosts, browsers)
+    services.declared.init_app(app)
+    api = Api(app, spec_kwargs={"marshmallow_plugin": document.plugin(), **document.information()})
     api.describe()
     modules.load(app, api)
     app.register_blueprint(health.blueprint)

@@ -6,42 +6,34 @@ from typing import Any
 
 from flask import Flask
 
-from campshub.core.http.openapi import Api
+from campshub.core.http.openapi.document import Api
 
-MODULES = ("accounts", "students", "attendance", "workouts", "reports", "demo")
-_OPS = ("alerts", "cli", "cache", "jobs", "keys", "optimize", "partitions", "passwords", "permissions", "rollups")
-CORE_COMMANDS = tuple(f"campshub.core.ops.{name}" for name in _OPS)
+MODULES = ("operations", "jobs", "accounts", "students", "attendance", "workouts", "reports", "demo")
+CORE_MODELS = (
+    "campshub.core.freshness.epoch",
+    "campshub.core.http.idempotency",
+    "campshub.core.jobs.models",
+    "campshub.core.security.audit",
+    "campshub.core.security.events",
+)
 
 
 def load_models() -> None:
-    """Import every table, so that the metadata is whole."""
-    for name in (
-        "core.db.epoch",
-        "core.http.idempotency",
-        "core.jobs.models",
-        "core.ops.alerts",
-        "core.security.audit",
-        "core.security.events",
-    ):
-        import_module(f"campshub.{name}")
+    """Import every table, so that the metadata is complete."""
+    for name in CORE_MODELS:
+        import_module(name)
     for module in MODULES:
         _part(module, "models")
 
 
 def load(app: Flask, api: Api) -> None:
-    """Register each module's addresses and commands."""
+    """Register each module's jobs, URLs and commands."""
     load_models()
-    for name in ("figures", "tasks"):
-        import_module(f"campshub.core.ops.{name}")
-    for blueprint in import_module("campshub.core.jobs.routes").blueprints:
-        api.register_blueprint(blueprint)
     for module in MODULES:
         _part(module, "tasks")
-        routes = _part(module, "routes")
-        for blueprint in getattr(routes, "blueprints", ()):
+        for blueprint in getattr(_part(module, "routes"), "blueprints", ()):
             api.register_blueprint(blueprint)
-    for commands in (*(_part(module, "cli") for module in MODULES), *map(import_module, CORE_COMMANDS)):
-        for group in getattr(commands, "commands", ()):
+        for group in getattr(_part(module, "cli"), "commands", ()):
             app.cli.add_command(group)
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import psutil
 
-from devstack import interruption, packages, processes, state
+from devstack import interruption, packages, processes
 from devstack.errors import StackError
 from devstack.place import REPOSITORY
-from devstack.stack import Stack
+from devstack.stack import STATE_FILE, Stack
 
 SUPERVISOR = "supervisor.json"
 DEMO = "demo.json"
@@ -63,8 +63,8 @@ def stop(stack: Stack) -> bool:
         while _recorded(stack, SUPERVISOR) is not None and time.monotonic() < deadline:
             time.sleep(processes.POLL_S)
     stack.stop()
-    if known := stack.place.read_json(state.FILE):
-        stack.place.write_json(state.FILE, {**known, "ready": False})
+    if known := stack.place.read_json(STATE_FILE):
+        stack.place.write_json(STATE_FILE, {**known, "ready": False})
     return ran
 
 

@@ -22,8 +22,9 @@ from devstack.ports import LOOPBACK
 MAJOR = "18"
 CONNECT_TIMEOUT_S = 3
 
-# The database's locale, which campshub.core.db.roles requires. pg_trgm takes the letters from LC_CTYPE, whatever the
-# provider is: with LC_CTYPE C it drops every letter beyond ASCII. Rows are ordered byte by byte on every machine.
+# The database's locale, which campshub.core.db.startup_checks requires. pg_trgm takes the letters from LC_CTYPE,
+# whatever the provider is: with LC_CTYPE C it drops every letter beyond ASCII. Rows are ordered byte by byte on every
+# machine.
 CTYPE = "C.UTF-8"
 LOCALE_OPTIONS = (
     "--encoding=UTF8",

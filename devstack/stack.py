@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from devstack import databases, keys, place, state
+from devstack import databases, keys, place
 from devstack.api import Api
 from devstack.background import Beat, Celery, Worker
 from devstack.errors import StackError
@@ -17,6 +17,8 @@ from devstack.redis import Redis
 from devstack.replica import Replica
 
 CATCH_UP_S = 30.0
+# How scripts and checks find a running stack.
+STATE_FILE = "state.json"
 
 
 class Stack:
@@ -225,7 +227,7 @@ class Stack:
 
     def write_state(self, *, ready: bool, demo: Mapping[str, object] | None = None) -> None:
         """Write ``state.json``, by which scripts and checks find the stack."""
-        self.place.write_json(state.FILE, state.describe(self, ready=ready, demo=demo))
+        self.place.write_json(STATE_FILE, _state(self, ready=ready, demo=demo))
 
     def _replica_settings(self) -> dict[str, str]:
         if self.replica is None:
@@ -241,3 +243,27 @@ class Stack:
     def _catch_up(self) -> None:
         if self.replica and self.replica.is_running() and not self.replica.is_paused():
             self.replica.catch_up(CATCH_UP_S)
+
+
+def _state(stack: Stack, *, ready: bool, demo: Mapping[str, object] | None) -> dict[str, Any]:
+    """Return the file's content.
+
+    The primary's and the replica's addresses are the superuser's (checks look past policies and pause the replica);
+    PgBouncer's is the application's.
+    """
+    urls = [api.url for api in stack.apis]
+    base_url = stack.nginx.url if stack.nginx else next(iter(urls), None)
+    return {
+        "ready": ready,
+        "base_url": base_url,
+        "docs_url": f"{base_url}/docs/" if base_url else None,
+        "nginx_url": stack.nginx.url if stack.nginx else None,
+        "api_urls": urls,
+        "postgres": {
+            "primary_dsn": stack.primary.dsn(stack.database),
+            "replica_dsn": stack.replica.dsn(stack.database) if stack.replica else None,
+            "pgbouncer_dsn": stack.pgbouncers[0].dsn(stack.database) if stack.pgbouncers else None,
+        },
+        "redis": {"cache_url": stack.cache.url, "broker_url": stack.broker.url},
+        "demo": demo,
+    }

@@ -7,7 +7,7 @@ from flask import current_app
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
-from campshub.core.db.base import Base
+from campshub.core.db.models import Base
 from campshub.modules import load_models
 
 _PARTITION = re.compile(r"_p\d{4}_\d{2}(_|$)")

@@ -18,14 +18,14 @@ from campshub.accounts.service import organizations as accounts
 from campshub.app import create_app
 from campshub.config import Settings, load_settings
 from campshub.core.db import session as sessions
-from campshub.core.db.base import new_id
+from campshub.core.db.models import new_id
 from campshub.core.db.session import db
-from campshub.core.db.work import unit_of_work
-from campshub.core.http.addresses import Addresses
+from campshub.core.db.unit_of_work import unit_of_work
+from campshub.core.http.known_urls import Addresses
 from campshub.core.observe import metrics
-from campshub.core.platform import Platform
 from campshub.core.security.passwords import hash_password
 from campshub.core.security.permissions import Role
+from campshub.core.services import ServiceContainer
 from devstack.stack import Stack
 from tests.documented import documented
 from tests.issuer import the_issuer
@@ -184,7 +184,7 @@ def context(app):
 @pytest.fixture
 def nothing_kept(app, monkeypatch):
     """Let nothing stand before the database; an address that is learned meanwhile is forgotten."""
-    monkeypatch.setattr(Platform, "life_s", lambda *_: 0)
+    monkeypatch.setattr(ServiceContainer, "life_s", lambda *_: 0)
     monkeypatch.setattr(app.extensions["campshub"], "addresses", Addresses())
 
 

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from campshub.core.db.base import new_id
+from campshub.core.db.models import new_id
 
 AUDIENCE = "campshub-tests"
 DISCOVERY, KEYS = "/.well-known/openid-configuration", "/keys"

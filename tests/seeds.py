@@ -11,10 +11,10 @@ from uuid import UUID
 import pyotp
 
 from campshub.accounts.service import invitations, passwords
-from campshub.core.db.base import new_id
-from campshub.core.db.work import unit_of_work
+from campshub.core.db.models import new_id
+from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.jobs.models import Job
-from campshub.core.jobs.running import run_one
+from campshub.core.jobs.runner import run_one
 from campshub.core.security.permissions import Role
 from tests.conftest import PASSWORD, Client, Place, new_place
 from tests.issuer import the_issuer

@@ -8,8 +8,8 @@ from typing import Any
 from marshmallow import Schema, validate
 from marshmallow import fields as ma
 
-from campshub.core.db.base import new_id
-from campshub.core.http.handler import Handler
+from campshub.core.db.models import new_id
+from campshub.core.http.endpoint import Handler
 
 # What a field's name or a schema's own rule asks for, beyond what the field says.
 BY_NAME = {

@@ -12,8 +12,8 @@ from uuid import UUID
 
 import pytest
 
-from campshub.core.http.fields import example_id
-from campshub.core.jobs.running import run_one
+from campshub.core.http.schemas.fields import example_id
+from campshub.core.jobs.runner import run_one
 from campshub.core.security.permissions import Role
 from tests.conftest import PASSWORD, Client, new_place
 from tests.documented import documented

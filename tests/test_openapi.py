@@ -15,9 +15,9 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 
-from campshub.core.http.openapi import TAGS
-from campshub.core.http.pagination import LONGEST_CURSOR
-from campshub.core.http.rows import Rows
+from campshub.core.http.openapi.document import TAGS
+from campshub.core.http.schemas.rows import Rows
+from campshub.core.paging import LONGEST_CURSOR
 from campshub.core.security.permissions import Role
 from tests.conftest import new_place
 from tests.document import openapi_document

@@ -9,15 +9,18 @@ from types import CodeType, FunctionType, ModuleType
 import pytest
 from marshmallow import Schema
 
-from campshub.core.http.naming import operation_id
-from campshub.core.http.openapi_responses import problems_of
-from campshub.core.http.problems import Conflict, Invalid, PreconditionFailed, Problem
-from campshub.core.http.rows import Rows
+from campshub.core.errors import Conflict, Invalid, PreconditionFailed, Problem
+from campshub.core.http.openapi.operation_ids import operation_id
+from campshub.core.http.openapi.responses import problems_of
+from campshub.core.http.schemas.rows import Rows
 from tests.surface import operations
 
 DEPTH = 9
 # What every request passes through; their problems follow from the marks.
-EVERYWHERE = tuple(f"campshub.core.{name}" for name in ("http.edge", "db", "cache", "platform", "freshness"))
+EVERYWHERE = tuple(
+    f"campshub.core.{name}"
+    for name in ("http.dispatch", "db", "cache", "redis", "partitions", "rollups", "service_base", "freshness")
+)
 
 
 def _codes(code):

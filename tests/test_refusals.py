@@ -6,7 +6,7 @@ import uuid
 import pytest
 
 from campshub.app import create_app
-from campshub.core.db.base import new_id
+from campshub.core.db.models import new_id
 from campshub.core.security.permissions import Role
 from tests.conftest import close, new_place, settings_of
 

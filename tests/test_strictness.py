@@ -11,9 +11,9 @@ import pytest
 from marshmallow import fields as ma
 from marshmallow import validate
 
-from campshub.core.db.base import new_id
-from campshub.core.http import fields
+from campshub.core.db.models import new_id
 from campshub.core.http.bodies import read_json
+from campshub.core.http.schemas import fields
 from campshub.core.security.permissions import Role
 from tests.seeds import seed
 from tests.surface import body_for, fields_of, operations, put

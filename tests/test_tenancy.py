@@ -9,7 +9,7 @@ import uuid
 import pytest
 from marshmallow import fields as ma
 
-from campshub.core.http.problems import Forbidden
+from campshub.core.errors import Forbidden
 from campshub.core.security.permissions import ROLES, Role
 from tests.seeds import Seeds, seed
 from tests.surface import Operation, body_for, fields_of, operations, put

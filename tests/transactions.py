@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from campshub.core.db import session as sessions
-from campshub.core.db import work
-from campshub.core.db.base import Base
-from campshub.core.db.freshness import Freshness
-from campshub.core.db.reading import ReadSession
+from campshub.core.db import unit_of_work
+from campshub.core.db.models import Base
+from campshub.core.db.read_session import ReadSession
 from campshub.core.db.unit import Unit
-from campshub.core.http import reading
+from campshub.core.freshness.protocol import Freshness
+from campshub.core.http import read_routing
 from campshub.modules import load_models
 
 READS = "AccessShareLock", "RowShareLock"
@@ -99,7 +99,7 @@ def watched() -> Iterator[list[Touched]]:
         return begin(freshness, pairs, primary)
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (sessions, work, reading):
+        for module in (sessions, unit_of_work, read_routing):
             patch.setattr(module, "commit", committed)
         patch.setattr(ReadSession, "_round_trip", asked)
         patch.setattr(Freshness, "begin", begun)

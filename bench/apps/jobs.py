@@ -7,8 +7,8 @@ from sqlalchemy import text
 from campshub.app import create_app
 from campshub.config import load_settings
 from campshub.core.db.session import Session
-from campshub.core.jobs.broker import new_celery
-from campshub.core.jobs.kinds import Run, job
+from campshub.core.jobs.celery_app import new_celery
+from campshub.core.jobs.registry import Run, job
 from campshub.core.jobs.worker import attach
 
 _RAN = text("INSERT INTO bench_runs (event, at) VALUES (:event, clock_timestamp())")

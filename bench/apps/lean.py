@@ -7,8 +7,9 @@ from flask import Flask, Response
 
 from campshub.app import create_app
 from campshub.core.db.session import Unit, begin, commit, db
-from campshub.core.http.pagination import page_request
-from campshub.core.http.serialise import serialiser, write
+from campshub.core.http.serializer import serialiser
+from campshub.core.json import write
+from campshub.core.paging import page_request
 from campshub.core.security.permissions import Role
 from campshub.core.security.principal import Principal
 from campshub.students.queries import students as queries

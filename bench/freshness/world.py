@@ -12,7 +12,7 @@ from bench.freshness.asking import Address, Asker
 from bench.freshness.people import PASSWORD
 from bench.freshness.rows import FAR, Enrolment, Group, Mark, Newcomers, Row, Student, TrainingSet, User
 from bench.freshness.shapes import Content, Shape
-from campshub.core.db.base import new_id
+from campshub.core.db.models import new_id
 
 # How often each kind is written, in a hundred writes.
 WEIGHTS = {"student": 50, "group": 12, "enrolment": 10, "mark": 12, "set": 11, "newcomers": 4, "user": 1}

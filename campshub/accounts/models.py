@@ -18,7 +18,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
-from campshub.core.db.base import (
+from campshub.core.db.models import (
     KEY,
     PERSONAL,
     SECRET,

@@ -15,12 +15,12 @@ from campshub.accounts.models import (
 )
 from campshub.accounts.queries.signing_in import credentials_of
 from campshub.accounts.service import invitations, passwords, states
-from campshub.core.db.expiry import expires
-from campshub.core.db.work import unit_of_work
-from campshub.core.jobs.kinds import HOUR_S, Queue, Run, outward_job
+from campshub.core.db.retention import expires
+from campshub.core.db.unit_of_work import unit_of_work
+from campshub.core.jobs.registry import HOUR_S, Queue, Run, outward_job
 from campshub.core.jobs.schedule import Daily, scheduled
-from campshub.core.platform import Platform
 from campshub.core.security.opaque import hash_of
+from campshub.core.service_base import Services
 
 ERASED_AT_ONCE = 5_000
 
@@ -34,24 +34,24 @@ expires(SignInSession, "expires_at < now() - INTERVAL '30 days'")
 @outward_job("accounts.forgot_password", queue=Queue.CRITICAL)
 def forgot_password(run: Run, *, email: str) -> None:
     """Send a link for a new password, if anyone has the address."""
-    address = run.platform.ring.open(email, context=run.job).decode()
+    address = run.services.ring.open(email, context=run.job).decode()
     with unit_of_work(system=True) as session:
-        found = passwords.prepare_reset(session, run.platform, email=address, reset_id=run.id, now=session.unit.now)
+        found = passwords.prepare_reset(session, run.services, email=address, reset_id=run.id, now=session.unit.now)
     if found is not None:
         user, token = found
-        link = f"{run.platform.settings.public_url}/reset-password#token={token}"
-        run.platform.mailer.send(letters.reset(run.id, to=user.email, link=link, token=token, at=run.created_at))
+        link = f"{run.services.settings.public_url}/reset-password#token={token}"
+        run.services.mailer.send(letters.reset(run.id, to=user.email, link=link, token=token, at=run.created_at))
 
 
 @outward_job("accounts.tell_of_lockout")
 def tell_of_lockout(run: Run, *, email: str) -> None:
     """Tell a user that their account is held, if anyone has the address."""
-    address = run.platform.ring.open(email, context=run.job).decode()
+    address = run.services.ring.open(email, context=run.job).decode()
     with unit_of_work(system=True) as session:
         known = credentials_of(session, address)
         user = session.get(User, known.user_id) if known else None
     if user is not None and user.status == "active":
-        run.platform.mailer.send(letters.lockout(run.id, to=user.email, link=_forgot(run.platform), at=run.created_at))
+        run.services.mailer.send(letters.lockout(run.id, to=user.email, link=_forgot(run.services), at=run.created_at))
 
 
 @outward_job("accounts.tell_of_new_password")
@@ -60,8 +60,8 @@ def tell_of_new_password(run: Run, *, user_id: str) -> None:
     with unit_of_work(system=True) as session:
         user = session.get(User, UUID(user_id))
     if user is not None:
-        letter = letters.new_password(run.id, to=user.email, link=_forgot(run.platform), at=run.created_at)
-        run.platform.mailer.send(letter)
+        letter = letters.new_password(run.id, to=user.email, link=_forgot(run.services), at=run.created_at)
+        run.services.mailer.send(letter)
 
 
 @outward_job("accounts.invite")
@@ -72,25 +72,25 @@ def invite(run: Run, *, invitation_id: str, letter: int = 0) -> None:
         organization = session.get(Organization, run.organization_id)
     if invited is None or organization is None or invited.accepted_at or invited.revoked_at:
         return
-    token = invitations.token_of(run.platform, run.organization_id, invited.id, letter=letter)
+    token = invitations.token_of(run.services, run.organization_id, invited.id, letter=letter)
     if invited.token_hash != hash_of(token):  # it has been sent again since
         return
-    link = f"{run.platform.settings.public_url}/invitation#token={token}"
-    run.platform.mailer.send(
+    link = f"{run.services.settings.public_url}/invitation#token={token}"
+    run.services.mailer.send(
         letters.invitation(
             run.id, to=invited.email, organization=organization.name, link=link, token=token, at=run.created_at
         )
     )
 
 
-def _forgot(platform: Platform) -> str:
-    return f"{platform.settings.public_url}/forgot-password"
+def _forgot(services: Services) -> str:
+    return f"{services.settings.public_url}/forgot-password"
 
 
 @outward_job("accounts.erase_closed", queue=Queue.MAINTENANCE, limit_s=6 * HOUR_S)
 def erase_closed(run: Run) -> None:
     """Erase the organizations that were closed long enough ago, a unit of work each batch; a kill costs one batch."""
-    days = run.platform.settings.organization_erase_days
+    days = run.services.settings.organization_erase_days
     with unit_of_work(system=True, read_only=True) as session:
         found = states.due(session, before=session.unit.now - timedelta(days=days))
     for organization_id in found:

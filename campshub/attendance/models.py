@@ -7,7 +7,7 @@ from typing import ClassVar
 from sqlalchemy import BigInteger, CheckConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from campshub.core.db.base import (
+from campshub.core.db.models import (
     PERSONAL,
     PLATFORM_ID,
     ClientMade,
@@ -17,7 +17,7 @@ from campshub.core.db.base import (
     tenant_index,
     tenant_unique,
 )
-from campshub.core.db.rollups import RollupBase, StaleBase
+from campshub.core.rollups.definition import RollupBase, StaleBase
 
 # What a mark can count as; whoever counts as one of ATTENDED was there.
 COUNTS_AS = ("present", "late", "left_early", "absent", "excused")
@@ -35,7 +35,7 @@ OPEN_GYM = uuid.UUID(int=0)
 class AttendanceCode(TenantBase, ClientMade):
     """What a mark says, and what it counts as.
 
-    The five defaults are rows of the platform, which every organization reads: one made before or after has them, and
+    The five defaults are rows of the services, which every organization reads: one made before or after has them, and
     none needs a copy. An organization's own row under a default's key stands in its place, so that a default is
     renamed or archived like any other. Records keep a code's key and what it counted as, so that changing or archiving
     a code rewrites no history, marking needs no foreign key into a shared table, and reading a record no join.

@@ -1,1 +1,1 @@
-"""The platform: what every module stands on; it knows none of them."""
+"""The services: what every module stands on; it knows none of them."""

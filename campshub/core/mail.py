@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 from campshub.config import Settings
-from campshub.core.breaker import Away, Breaker
+from campshub.core.circuit_breaker import Away, Breaker
 from campshub.core.observe import metrics
 
 TIMEOUT_S = 30

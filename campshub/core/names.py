@@ -7,8 +7,10 @@ finds Æsir. Other scripts keep their marks, which there are letters: й is not 
 import re
 import unicodedata
 from functools import lru_cache
+from typing import Any
 
 from anyascii import anyascii
+from sqlalchemy import ARRAY, ColumnElement, Text, all_, func
 
 # What divides words: punctuation, symbols, blanks. `\w` would not do, it leaves out the vowel signs of many scripts.
 _SIGNS = "".join(sign for sign in map(chr, range(0x3100)) if unicodedata.category(sign)[0] in "PSZ")
@@ -102,3 +104,9 @@ def _is_latin(letter: str) -> bool:
 def _plain(letter: str) -> str:
     """Return a Latin letter in letters of ASCII, as the library's table spells it."""
     return letter if letter.isascii() else anyascii(letter).lower()
+
+
+def has_words(column: Any, patterns: Any) -> ColumnElement[bool]:
+    """Return the condition that a text fits each of the patterns, which have blanks between (``patterns``)."""
+    found: ColumnElement[bool] = column.like(all_(func.string_to_array(patterns, " ", type_=ARRAY(Text))))
+    return found

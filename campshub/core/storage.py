@@ -13,8 +13,8 @@ from uuid import UUID
 from fsspec import get_filesystem_class
 from fsspec.core import split_protocol, url_to_fs
 
-from campshub.core.db.base import new_id
-from campshub.core.loop import asyncio_loop
+from campshub.core.db.models import new_id
+from campshub.core.threads import asyncio_loop
 
 _PART = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _GROWING = ".new"

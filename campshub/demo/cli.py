@@ -7,10 +7,10 @@ import click
 from flask import current_app
 from flask.cli import AppGroup
 
-from campshub.core.db import partitions
-from campshub.core.db.work import unit_of_work
-from campshub.core.http.problems import Problem
-from campshub.core.http.serialise import write
+from campshub.core import partitions
+from campshub.core.db.unit_of_work import unit_of_work
+from campshub.core.errors import Problem
+from campshub.core.json import write
 from campshub.demo import service
 
 demo = AppGroup("demo", help="Demo data: places that look lived in.")

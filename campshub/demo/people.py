@@ -8,8 +8,8 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from campshub.accounts.service import organizations as accounts
-from campshub.core.db.base import new_id
 from campshub.core.db.bulk import copy_rows
+from campshub.core.db.models import new_id
 from campshub.core.db.session import Session
 from campshub.core.security.permissions import Role
 from campshub.demo.names import FAMILY, GIVEN, TAGS

@@ -8,8 +8,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from campshub.attendance.models import AttendanceRecord, AttendanceSession
-from campshub.core.db.base import new_id
 from campshub.core.db.bulk import copy_rows
+from campshub.core.db.models import new_id
 from campshub.core.db.session import Session
 from campshub.demo.people import DemoPlace, Person
 

@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo
 
 from campshub.accounts.queries import signing_in as queries
 from campshub.accounts.service import organizations as accounts
-from campshub.core.db.base import new_id
+from campshub.core.db.models import new_id
 from campshub.core.db.session import Session
-from campshub.core.db.work import unit_of_work
-from campshub.core.http.problems import Conflict
+from campshub.core.db.unit_of_work import unit_of_work
+from campshub.core.errors import Conflict
 from campshub.core.security.passwords import hash_password
 from campshub.demo import people, presence, training
 

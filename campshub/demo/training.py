@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 
-from campshub.core.db.base import PLATFORM_ID, new_id
 from campshub.core.db.bulk import copy_rows
+from campshub.core.db.models import PLATFORM_ID, new_id
 from campshub.core.db.session import Session
 from campshub.demo.people import DemoPlace, Person
 from campshub.workouts.models import Exercise, WorkoutLog, WorkoutLogExercise, WorkoutLogId, WorkoutSet

@@ -10,14 +10,14 @@ import click
 from flask import current_app
 from flask.cli import AppGroup
 
-from campshub.core.db.base import PLATFORM_ID, new_id
+from campshub.core.commands.options import json_option, organization_option, say, yes_option
+from campshub.core.db.models import PLATFORM_ID, new_id
 from campshub.core.db.session import Session
-from campshub.core.db.work import unit_of_work
-from campshub.core.http.problems import Problem
-from campshub.core.ops.options import json_option, organization_option, say, yes_option
-from campshub.core.platform import Platform
+from campshub.core.db.unit_of_work import unit_of_work
+from campshub.core.errors import Problem
 from campshub.core.security.permissions import GRANTS, Role
 from campshub.core.security.principal import Principal
+from campshub.core.service_base import Services
 from campshub.core.storage import Storage, path_of
 from campshub.reports.dates import PERIODS
 from campshub.reports.formats import FORMATS
@@ -109,7 +109,7 @@ def forget(*, organization_id: UUID, yes: bool, as_json: bool) -> None:
 
 def _make(organization_id: UUID, kind: Kind, parameters: dict[str, Any], format_: str, output: Path) -> int:
     """Read the rows into a sealed spool of this command's own, then write the file."""
-    platform: Platform = current_app.extensions["campshub"]
+    services: Services = current_app.extensions["campshub"]
     with own_room() as folder:
         keys = {"once": token_bytes(32)}
         spool = Spool(Storage(folder), keys, path_of(organization_id, "reports", new_id()))
@@ -129,7 +129,7 @@ def _make(organization_id: UUID, kind: Kind, parameters: dict[str, Any], format_
             document = making.describe(session, principal, kind, given, figures, None)
         with output.open("wb") as file:
             output.chmod(0o600)
-            return making.put(platform, format_, file, document, spool).rows
+            return making.put(services, format_, file, document, spool).rows
 
 
 def _admin(session: Session, organization_id: UUID) -> Principal:

@@ -8,7 +8,7 @@ from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Text, Uuid, func
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
-from campshub.core.db.base import Base, ClientMade, TenantBase, tenant_foreign_key, tenant_index
+from campshub.core.db.models import Base, ClientMade, TenantBase, tenant_foreign_key, tenant_index
 from campshub.core.security.principal import everyone_sees
 from campshub.reports.formats import FORMATS
 

@@ -5,7 +5,7 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from campshub.core.http.problems import Forbidden, Invalid, NotFound, UnknownReference
+from campshub.core.errors import Forbidden, Invalid, NotFound, UnknownReference
 from campshub.core.security.principal import Principal
 from campshub.reports.dates import PERIODS
 from campshub.reports.kinds import Given, Kind, all_kinds

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from campshub.core.db.session import Session
-from campshub.core.jobs.kinds import Queue, Run, Step, outward_job, stepped_job
+from campshub.core.jobs.registry import Queue, Run, Step, outward_job, stepped_job
 from campshub.core.jobs.schedule import Every, scheduled
 from campshub.reports.service import cleanup, making, schedules, sending
 
@@ -31,14 +31,14 @@ def send(run: Run, *, report_id: str, user_id: str) -> None:
 @outward_job("reports.make_due")
 def make_due(run: Run) -> None:
     """Owe the reports of schedules whose time has come."""
-    schedules.make_due(run.platform, datetime.now(UTC))
+    schedules.make_due(run.services, datetime.now(UTC))
 
 
 @outward_job("reports.cleanup", limit_s=1800)
 def clean_up(run: Run) -> None:
     """Remove reports whose time is over, and files of none."""
     cleanup.expire(datetime.now(UTC))
-    cleanup.sweep_orphans(run.platform)
+    cleanup.sweep_orphans(run.services)
 
 
 scheduled("reports.make_due", Every(minutes=1))

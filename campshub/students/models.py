@@ -8,7 +8,7 @@ from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, LargeBinary
 from sqlalchemy.dialects.postgresql import ExcludeConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from campshub.core.db.base import (
+from campshub.core.db.models import (
     KEY,
     PERSONAL,
     ClientMade,

@@ -7,7 +7,7 @@ from typing import ClassVar
 from sqlalchemy import BigInteger, CheckConstraint, Float, ForeignKeyConstraint, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from campshub.core.db.base import (
+from campshub.core.db.models import (
     KEY,
     PERSONAL,
     PLATFORM_ID,
@@ -18,7 +18,7 @@ from campshub.core.db.base import (
     tenant_index,
     tenant_unique,
 )
-from campshub.core.db.rollups import RollupBase, StaleBase
+from campshub.core.rollups.definition import RollupBase, StaleBase
 from campshub.workouts.ownership import RESERVED_IDS
 from campshub.workouts.weights import UNITS
 
@@ -62,7 +62,7 @@ def _one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
 
 
 def _own_or_platform(column: str) -> CheckConstraint:
-    """Let a reference name a row of the organization or of the platform, and of nobody else."""
+    """Let a reference name a row of the organization or of the services, and of nobody else."""
     return CheckConstraint(f"{column} IN (organization_id, '{PLATFORM_ID}')", name=column)
 
 

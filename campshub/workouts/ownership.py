@@ -7,7 +7,7 @@ an id alone tells the owner, and an organization's row can never stand under the
 import hashlib
 import uuid
 
-from campshub.core.db.base import PLATFORM_ID
+from campshub.core.db.models import PLATFORM_ID
 
 FIRST_OWN_ID = uuid.UUID(int=1 << 80)
 RESERVED_IDS = f"(organization_id = '{PLATFORM_ID}') = (id < '{FIRST_OWN_ID}')"

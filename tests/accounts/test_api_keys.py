@@ -11,8 +11,8 @@ import pytest
 
 from campshub.accounts.models import ApiKey, Organization
 from campshub.app import create_app
-from campshub.core.db.base import new_id
-from campshub.core.db.work import unit_of_work
+from campshub.core.db.models import new_id
+from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.security import api_keys
 from campshub.core.security.permissions import OF_KEYS, Role
 from tests.accounts.conftest import KEYS, an_address, key_events, signed_in, told, with_key

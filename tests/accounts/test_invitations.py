@@ -10,9 +10,9 @@ import pytest
 from campshub.accounts.models import Invitation
 from campshub.accounts.service import invitations
 from campshub.app import create_app
-from campshub.core.db.base import new_id
-from campshub.core.db.work import unit_of_work
-from campshub.core.jobs import running
+from campshub.core.db.models import new_id
+from campshub.core.db.unit_of_work import unit_of_work
+from campshub.core.jobs import runner
 from campshub.core.security.permissions import Role
 from tests.conftest import ROOT, Client, close, new_place, settings_of
 
@@ -38,7 +38,7 @@ def posted(stack, database, tmp_path):
 def tokens_sent(app, address) -> list[str]:
     """Send what is pending; return the tokens that an address was sent."""
     with app.app_context():
-        running.run_due(app.extensions["campshub"])
+        runner.run_due(app.extensions["campshub"])
     texts = [one.read_text() for one in sorted(app.folder.glob("*.eml"), key=lambda one: one.stat().st_mtime_ns)]
     mine = [text.replace("=\n", "").replace("=3D", "=") for text in texts if f"To: {address}" in text]
     return [re.search(r"#token=(chi_[0-9A-Za-z_-]+)", text)[1] for text in mine]

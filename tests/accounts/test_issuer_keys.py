@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from campshub.app import create_app
-from campshub.core.db.base import new_id
+from campshub.core.db.models import new_id
 from tests.conftest import Client, close, settings_of
 from tests.issuer import DISCOVERY, KEYS, Issuer, new_key
 

@@ -3,11 +3,11 @@
 from contextlib import contextmanager
 from uuid import UUID
 
-from campshub.core.cache.connection import CacheAway
-from campshub.core.db import work
-from campshub.core.db.base import new_id
-from campshub.core.db.replicas import Replicas
-from campshub.core.http import reading
+from campshub.core.db import unit_of_work
+from campshub.core.db.models import new_id
+from campshub.core.freshness.replicas import Replicas
+from campshub.core.http import read_routing
+from campshub.core.redis.connection import CacheAway
 from campshub.core.security import api_keys
 from campshub.core.security.permissions import OF_KEYS, Role
 from tests.accounts.conftest import KEYS, an_address, key_events, told, with_key
@@ -170,23 +170,23 @@ def test_a_use_that_cannot_be_noted_is_no_reason_to_refuse_or_to_wait(app, make,
         tried.append(1)
         raise ZeroDivisionError
 
-    monkeypatch.setattr(work, "unit_of_work", away)
+    monkeypatch.setattr(unit_of_work, "unit_of_work", away)
     assert [client.get("/api/students/").status for _ in range(3)] == [200] * 3
     assert len(tried) == 1
 
 
 def test_a_read_that_is_tried_again_notes_the_use_all_the_same(app, make, sql, monkeypatch):
     made, client = make("students:read")
-    on, tried = reading._on, []
+    on, tried = read_routing._on, []
 
     def behind(unit, done):
         found = on(unit, done)
         if not tried and unit.checks_caller:
             tried.append(1)
-            raise reading.Behind
+            raise read_routing.Behind
         return found
 
-    monkeypatch.setattr(reading, "_on", behind)
+    monkeypatch.setattr(read_routing, "_on", behind)
     monkeypatch.setattr(Replicas, "choose", lambda *_: Lent())
     monkeypatch.setattr(app.extensions["campshub"].freshness, "ask", redis_away)
     assert client.get("/api/students/").status == 200

@@ -10,8 +10,8 @@ import pytest
 
 from campshub.accounts.service import attempts
 from campshub.app import create_app
-from campshub.core.db.base import new_id
-from campshub.core.jobs import running
+from campshub.core.db.models import new_id
+from campshub.core.jobs import runner
 from campshub.core.security.passwords import Busy
 from campshub.core.security.permissions import Role
 from tests.conftest import PASSWORD, Client, close, new_place, settings_of
@@ -224,7 +224,7 @@ def test_the_owner_is_told_once_and_only_if_there_is_one(strict, address):
             tried(strict, email)
 
     with strict.app_context():
-        sent = running.run_due(strict.extensions["campshub"])
+        sent = runner.run_due(strict.extensions["campshub"])
 
     (letter,) = strict.folder.glob("*.eml")
     assert sent.done == 2
@@ -262,13 +262,13 @@ def test_an_address_waits_only_after_many_more(strict, place, ask):
 
 def test_a_reset_by_e_mail_ends_the_wait(strict, address):
     from campshub.accounts.service import passwords  # noqa: PLC0415
-    from campshub.core.db.work import unit_of_work  # noqa: PLC0415
+    from campshub.core.db.unit_of_work import unit_of_work  # noqa: PLC0415
 
     for _ in range(AFTER):
         tried(strict, address)
-    platform = strict.extensions["campshub"]
+    services = strict.extensions["campshub"]
     with strict.app_context(), unit_of_work(system=True) as session:
-        _, token = passwords.prepare_reset(session, platform, email=address, reset_id=new_id(), now=session.unit.now)
+        _, token = passwords.prepare_reset(session, services, email=address, reset_id=new_id(), now=session.unit.now)
     body = {"token": token, "new_password": "wrong donkey charger"}
 
     assert Client(strict).post("/api/auth/password/reset/", body).status == 204

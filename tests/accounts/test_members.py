@@ -11,9 +11,9 @@ import pytest
 
 from campshub.accounts.models import Invitation
 from campshub.accounts.service import invitations
-from campshub.core.db.base import new_id
-from campshub.core.db.work import unit_of_work
-from campshub.core.jobs import running
+from campshub.core.db.models import new_id
+from campshub.core.db.unit_of_work import unit_of_work
+from campshub.core.jobs import runner
 from campshub.core.security.permissions import Role
 from tests.conftest import PASSWORD, Client
 
@@ -176,7 +176,7 @@ def test_an_invitation_is_sent_and_accepted_by_someone_new(app, api, anyone, pla
     made = api.made("/api/invitations/", {"email": f"{new_id().hex}@example.org", "role": "trainer"})
     assert made["status"] == "open"
     with app.app_context():
-        running.run_due(app.extensions["campshub"])
+        runner.run_due(app.extensions["campshub"])
     letters = [
         email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
         for path in Path(settings.mail_folder).glob("*.eml")

@@ -185,14 +185,14 @@ def test_there_is_one_second_factor(person, sql):
 
 def test_a_new_password_by_e_mail_does_not_get_round_it(app, person, sql):
     from campshub.accounts.service import passwords  # noqa: PLC0415
-    from campshub.core.db.base import new_id  # noqa: PLC0415
-    from campshub.core.db.work import unit_of_work  # noqa: PLC0415
+    from campshub.core.db.models import new_id  # noqa: PLC0415
+    from campshub.core.db.unit_of_work import unit_of_work  # noqa: PLC0415
 
     person.enrol(sql)
-    platform, new = app.extensions["campshub"], "wrong donkey charger"
+    services, new = app.extensions["campshub"], "wrong donkey charger"
     with app.app_context(), unit_of_work(system=True) as session:
         now = session.unit.now
-        _, token = passwords.prepare_reset(session, platform, email=person.email, reset_id=new_id(), now=now)
+        _, token = passwords.prepare_reset(session, services, email=person.email, reset_id=new_id(), now=now)
     assert Client(app).post("/api/auth/password/reset/", {"token": token, "new_password": new}).status == 204
 
     assert person.sign_in(new).problem["code"] == "otp_required"

@@ -8,7 +8,7 @@ import pyotp
 import pytest
 
 from campshub.app import create_app
-from campshub.core.db.base import new_id
+from campshub.core.db.models import new_id
 from campshub.core.security.permissions import Role
 from tests.conftest import PASSWORD, ROOT, Client, close, new_place, settings_of
 

@@ -9,8 +9,8 @@ import pytest
 
 from campshub.accounts.models import Membership, Organization, User
 from campshub.app import create_app
-from campshub.core.db.base import new_id
-from campshub.core.db.work import unit_of_work
+from campshub.core.db.models import new_id
+from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.security.permissions import Role
 from tests.accounts.conftest import events, signed_in
 from tests.conftest import PASSWORD, Client, close, new_place, settings_of

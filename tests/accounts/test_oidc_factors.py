@@ -6,7 +6,7 @@ import pyotp
 import pytest
 
 from campshub.app import create_app
-from campshub.core.db.base import new_id
+from campshub.core.db.models import new_id
 from tests.accounts.conftest import events, signed_in
 from tests.conftest import Client, close, settings_of
 

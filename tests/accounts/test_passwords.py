@@ -10,8 +10,8 @@ import bcrypt
 import pytest
 
 from campshub.app import create_app
-from campshub.core.db.base import PLATFORM_ID, new_id
-from campshub.core.jobs import running
+from campshub.core.db.models import PLATFORM_ID, new_id
+from campshub.core.jobs import runner
 from tests.conftest import PASSWORD, Client, close, settings_of
 
 TOKEN, CHANGE = "/api/auth/token/", "/api/auth/password/"
@@ -30,7 +30,7 @@ def posted(stack, scratch, tmp_path):
 
     def send():
         with app.app_context():
-            return running.run_due(app.extensions["campshub"])
+            return runner.run_due(app.extensions["campshub"])
 
     app.send = send
     yield app

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from campshub.accounts.service import invitations
-from campshub.core.db.base import new_id
+from campshub.core.db.models import new_id
 from campshub.core.security.permissions import OF_OWN_ROLES, ROLES, Role
 from tests.conftest import PASSWORD, Client
 

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from campshub.accounts.models import Membership, SignInSession
-from campshub.core.db.base import new_id
-from campshub.core.db.work import unit_of_work
+from campshub.core.db.models import new_id
+from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.security.opaque import NotOurs, Opaque
 from tests.conftest import PASSWORD, Client
 

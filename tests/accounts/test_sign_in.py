@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from campshub.accounts.models import Membership, Organization, User
 from campshub.config import read_keys
-from campshub.core.db.base import new_id
-from campshub.core.db.work import unit_of_work
+from campshub.core.db.models import new_id
+from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.security.passwords import hash_password, verify_password
 from campshub.core.security.permissions import Role
 from tests.accounts.conftest import email_of

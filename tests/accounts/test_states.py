@@ -5,9 +5,9 @@ import time
 import pytest
 
 from campshub.accounts.models import Membership
-from campshub.core.db.base import PLATFORM_ID, new_id
-from campshub.core.db.work import unit_of_work
-from campshub.core.jobs import running
+from campshub.core.db.models import PLATFORM_ID, new_id
+from campshub.core.db.unit_of_work import unit_of_work
+from campshub.core.jobs import runner
 from campshub.core.security.permissions import Role
 from tests.conftest import PASSWORD, Client, new_place
 from tests.issuer import the_issuer
@@ -81,14 +81,14 @@ def test_nothing_gets_in(app, above, api, place, other, status):
     )
     assert [o["organization_id"] for o in elsewhere.get("/api/me/").json["organizations"]] == [str(other.id)]
     with app.app_context():
-        running.run_due(app.extensions["campshub"])
+        runner.run_due(app.extensions["campshub"])
     owed = "SELECT finished_at IS NULL FROM outbox WHERE organization_id = %s AND job = 'accounts.invite'"
     with app.app_context(), unit_of_work(system=True, read_only=True) as session:
         waiting = session.connection().exec_driver_sql(owed, (place.id,)).scalars().all()
     assert waiting == [True]
     assert above.patch(address_of(place), {"status": "active"}).status == 200
     with app.app_context():
-        running.run_due(app.extensions["campshub"])
+        runner.run_due(app.extensions["campshub"])
     with app.app_context(), unit_of_work(system=True, read_only=True) as session:
         assert session.connection().exec_driver_sql(owed, (place.id,)).scalars().all() == [False]
     assert api.get("/api/invitations/?limit=1").json["items"][0]["id"] == invited["id"]

@@ -3,7 +3,7 @@
 import time
 
 from campshub.accounts.models import Membership
-from campshub.core.db.work import unit_of_work
+from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.security.permissions import Role
 from tests.conftest import new_place
 

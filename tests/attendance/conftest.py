@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from campshub.core.db import writes
-from campshub.core.db.base import new_id
-from campshub.core.db.work import unit_of_work
+from campshub.core.db.models import new_id
+from campshub.core.db.unit_of_work import unit_of_work
 from campshub.students.models import Enrolment
 
 

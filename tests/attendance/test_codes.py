@@ -1,6 +1,6 @@
 import pytest
 
-from campshub.core.db.base import new_id
+from campshub.core.db.models import new_id
 from campshub.core.security.permissions import Role
 
 CODES = "/api/attendance/codes/"

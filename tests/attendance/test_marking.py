@@ -3,8 +3,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event
 
-from campshub.core.db.base import new_id
-from campshub.core.db.work import unit_of_work
+from campshub.core.db.models import new_id
+from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.security.permissions import Role
 
 

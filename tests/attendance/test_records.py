@@ -4,7 +4,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event
 
-from campshub.core.db.base import new_id
+from campshub.core.db.models import new_id
 from campshub.core.db.session import db
 from campshub.core.security.permissions import Role
 

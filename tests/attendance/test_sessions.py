@@ -3,7 +3,7 @@ from datetime import timedelta
 
 import pytest
 
-from campshub.core.db.base import new_id
+from campshub.core.db.models import new_id
 from campshub.core.security.permissions import Role
 
 SESSIONS = "/api/attendance/sessions/"

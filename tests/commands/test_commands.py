@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 
-from campshub.core.db.base import new_id
+from campshub.core.db.models import new_id
 from tests.conftest import PASSWORD
 from tests.issuer import the_issuer
 

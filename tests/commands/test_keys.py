@@ -8,7 +8,7 @@ import pytest
 
 from campshub.app import create_app
 from campshub.config import read_keys
-from campshub.core.db.base import new_id
+from campshub.core.db.models import new_id
 from campshub.core.security import sealed
 from campshub.core.security.permissions import Role
 from tests.conftest import Client, Place, close, new_place, settings_of

@@ -14,9 +14,9 @@ import pytest
 
 from campshub.accounts.models import Membership
 from campshub.accounts.service import exporting, states
-from campshub.core.db.base import Base, new_id
-from campshub.core.db.erasing import tenant_models
-from campshub.core.db.work import unit_of_work
+from campshub.core.db.models import Base, new_id
+from campshub.core.db.retention import tenant_models
+from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.security.permissions import Role
 from campshub.modules import load_models
 from tests.conftest import ROOT, Client, settings_of

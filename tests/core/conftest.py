@@ -27,9 +27,9 @@ def lines(app):
 @pytest.fixture
 def trusted(app):
     """Let what Redis says be trusted from the beginning: a server that nobody knows is not for ten seconds."""
-    platform = app.extensions["campshub"]
-    primary = platform.lease.wait().primary
-    for wire in platform.freshness.wires:
+    services = app.extensions["campshub"]
+    primary = services.lease.wait().primary
+    for wire in services.freshness.wires:
         wire.send(b"GET", b"any")  # so that it is connected, and has told its run_id
         wire.send(b"SET", f"identity:{primary}", b"%b:%016x:%d" % (wire._run_id, 1, 0), b"NX")
         run_id, space, _ = bytes(wire.send(b"GET", f"identity:{primary}")).rsplit(b":", 2)

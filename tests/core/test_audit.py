@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from campshub.core.db import writes
-from campshub.core.db.base import new_id
-from campshub.core.db.work import unit_of_work
+from campshub.core.db.models import new_id
+from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.security import audit
 from campshub.core.security.crypto import CannotOpen
 from campshub.core.security.permissions import Role
@@ -187,7 +187,7 @@ def test_reading_a_list_writes_no_entry_and_refused_changes_leave_none(api, plac
 
 
 def test_every_audited_table_tells_of_the_person_that_its_personal_columns_are_about():
-    from campshub.core.db.base import Base  # noqa: PLC0415 - all models are loaded by then
+    from campshub.core.db.models import Base  # noqa: PLC0415 - all models are loaded by then
 
     silent = [
         mapper.class_.__name__

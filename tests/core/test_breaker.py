@@ -5,7 +5,7 @@ from threading import Barrier
 
 import pytest
 
-from campshub.core.breaker import Breaker
+from campshub.core.circuit_breaker import Breaker
 
 
 class Clock:

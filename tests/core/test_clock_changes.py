@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from campshub.core.http import chain, front
+from campshub.core.http import fast_path, middleware
 from campshub.core.security.permissions import Role
 from tests.conftest import new_place
 
@@ -25,8 +25,8 @@ def clock(monkeypatch):
             def now(cls, tz=None):
                 return at.astimezone(tz)
 
-        monkeypatch.setattr(chain, "datetime", Clock)
-        monkeypatch.setattr(front, "time", SimpleNamespace(time=at.timestamp, perf_counter=time.perf_counter))
+        monkeypatch.setattr(middleware, "datetime", Clock)
+        monkeypatch.setattr(fast_path, "time", SimpleNamespace(time=at.timestamp, perf_counter=time.perf_counter))
 
     return set_to
 

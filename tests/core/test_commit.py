@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from campshub.core.cache.wire import Wire
-from campshub.core.db import freshness
-from campshub.core.db.base import new_id
-from campshub.core.db.clock import elapsed
+from campshub.core.db.models import new_id
+from campshub.core.freshness import protocol
+from campshub.core.freshness.clock import elapsed
 from campshub.core.observe import metrics
+from campshub.core.redis.pipeline import Wire
 
-LATE_S = freshness.COMMIT_WITHIN_S + 1
+LATE_S = protocol.COMMIT_WITHIN_S + 1
 COMMITTED = "COMMIT; SELECT pg_current_wal_flush_lsn()"
 
 
@@ -28,7 +28,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(freshness, "elapsed", clock.elapsed)
+    monkeypatch.setattr(protocol, "elapsed", clock.elapsed)
     return clock
 
 

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from campshub.core.db import work
-from campshub.core.db.base import new_id
+from campshub.core.db import unit_of_work
+from campshub.core.db.models import new_id
 from campshub.core.security.permissions import Role
 from tests.seeds import seed
 from tests.surface import body_for, operations
@@ -37,7 +37,7 @@ def held(monkeypatch, sql):
     """Return a way to send other requests while the transaction of the first is open, until all of them wait."""
 
     def at_once(first, *others):
-        arrived, go, complete = threading.Event(), threading.Event(), work.complete
+        arrived, go, complete = threading.Event(), threading.Event(), unit_of_work.complete
         answers = [None] * (1 + len(others))
 
         def later(*given):
@@ -50,7 +50,7 @@ def held(monkeypatch, sql):
             answers[number] = request()
 
         with monkeypatch.context() as patch:
-            patch.setattr(work, "complete", later)
+            patch.setattr(unit_of_work, "complete", later)
             threads = [threading.Thread(target=send, args=pair) for pair in enumerate((first, *others))]
             threads[0].start()
             assert arrived.wait(30), answers
@@ -100,7 +100,11 @@ def test_two_different_creates_under_one_id_at_the_same_moment_are_a_conflict(pl
 
 
 def test_the_create_that_waited_goes_on_where_the_first_is_rolled_back(place, held, monkeypatch):
-    api, body, complete = place.the(Role.ADMIN), {"id": str(new_id()), "code": "A", "name": "Blue"}, work.complete
+    api, body, complete = (
+        place.the(Role.ADMIN),
+        {"id": str(new_id()), "code": "A", "name": "Blue"},
+        unit_of_work.complete,
+    )
     calls = []
 
     def failing(*given):
@@ -109,7 +113,7 @@ def test_the_create_that_waited_goes_on_where_the_first_is_rolled_back(place, he
             raise RuntimeError("the first one's commit fails")
         return complete(*given)
 
-    monkeypatch.setattr(work, "complete", failing)
+    monkeypatch.setattr(unit_of_work, "complete", failing)
     first, second = held(lambda: api.post("/api/groups/", body), lambda: api.post("/api/groups/", body))
 
     assert (first.status, second.status) == (500, 201)

@@ -8,8 +8,8 @@ from flask_limiter import Limiter
 
 from campshub.app import create_app
 from campshub.config import Settings
-from campshub.core.http.marks import limited, needs
-from campshub.core.http.resource import Blueprint, Resource
+from campshub.core.http.decorators import limited, needs
+from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 from tests.conftest import PASSWORD, Client, close, settings_of
 from tests.documented import documented

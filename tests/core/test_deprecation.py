@@ -6,10 +6,10 @@ import pytest
 from marshmallow import fields as ma
 
 from campshub.app import create_app
-from campshub.core.http import fields
-from campshub.core.http.marks import cached, deprecated, needs
-from campshub.core.http.naming import Unnamed, operation_id
-from campshub.core.http.resource import Blueprint, Resource
+from campshub.core.http.decorators import cached, deprecated, needs
+from campshub.core.http.openapi.operation_ids import Unnamed, operation_id
+from campshub.core.http.routing import Blueprint, Resource
+from campshub.core.http.schemas import fields
 from campshub.core.security.permissions import Permission, Role
 from tests.conftest import Client, close, new_place
 from tests.documented import documented

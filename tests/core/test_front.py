@@ -6,10 +6,10 @@ import pytest
 from flask import request_started
 
 from campshub.app import create_app
-from campshub.core.cache.connection import CacheAway
-from campshub.core.db.work import unit_of_work
-from campshub.core.http import finding
-from campshub.core.http.addresses import MOST, Addresses
+from campshub.core.db.unit_of_work import unit_of_work
+from campshub.core.http import read_routing
+from campshub.core.http.known_urls import MOST, Addresses
+from campshub.core.redis.connection import CacheAway
 from campshub.core.security.permissions import Role
 from tests.accounts.conftest import an_address, signed_in, with_key
 from tests.conftest import Client, close, new_place, settings_of
@@ -23,7 +23,7 @@ PATIENCE_S = 20
 
 
 @pytest.fixture
-def platform(app):
+def services(app):
     return app.extensions["campshub"]
 
 
@@ -89,9 +89,9 @@ def test_a_known_address_is_answered_before_flask_as_flask_answered_it(api, know
         assert unchanged.headers["ETag"] == first.headers["ETag"]
 
 
-def test_what_is_not_kept_is_read_before_flask_as_well(platform, api, known, by_flask, before_flask, monkeypatch):
-    monkeypatch.setattr(platform, "_lives", dict.fromkeys(platform._lives, 0))
-    monkeypatch.setattr(platform, "addresses", Addresses())
+def test_what_is_not_kept_is_read_before_flask_as_well(services, api, known, by_flask, before_flask, monkeypatch):
+    monkeypatch.setattr(services, "_lives", dict.fromkeys(services._lives, 0))
+    monkeypatch.setattr(services, "addresses", Addresses())
     for address in (LIST, known):
         first, _ = by_flask(api, address)
         again = before_flask(api, address)
@@ -231,24 +231,24 @@ def test_a_spent_limit_refuses_before_what_is_kept(stack, database, place):
     close(app)
 
 
-def test_without_redis_flask_answers(platform, api, known, by_flask, monkeypatch):
+def test_without_redis_flask_answers(services, api, known, by_flask, monkeypatch):
     def away(*_):
         raise CacheAway
 
-    monkeypatch.setattr(platform.freshness, "ask", away)
+    monkeypatch.setattr(services.freshness, "ask", away)
     answer, began = by_flask(api, known)
     assert (answer.status, began) == (200, 1)
     assert "RateLimit" in answer.headers
 
 
-def test_a_failure_before_flask_is_told_by_flask(platform, api, known, by_flask, monkeypatch):
+def test_a_failure_before_flask_is_told_by_flask(services, api, known, by_flask, monkeypatch):
     def broken(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(platform, "_lives", dict.fromkeys(platform._lives, 0))
-    monkeypatch.setattr(platform, "addresses", Addresses())
+    monkeypatch.setattr(services, "_lives", dict.fromkeys(services._lives, 0))
+    monkeypatch.setattr(services, "addresses", Addresses())
     api.get(known)
-    monkeypatch.setattr(finding, "find", broken)
+    monkeypatch.setattr(read_routing, "find", broken)
     answer, began = by_flask(api, known)
     assert (answer.status, answer.problem["code"], began) == (500, "unexpected", 1)
 
@@ -266,8 +266,8 @@ def test_a_log_line_names_the_request_as_flasks_does(api, known, by_flask, befor
     assert (of_flask["request_id"], of_front["request_id"]) == ("a", "b")
 
 
-def test_a_bounded_number_of_addresses_is_remembered(platform, known):
-    addresses = platform.addresses
+def test_a_bounded_number_of_addresses_is_remembered(services, known):
+    addresses = services.addresses
     address = addresses.get({"PATH_INFO": known, "QUERY_STRING": ""})
     for number in range(MOST + 1):
         addresses.learn({"PATH_INFO": "/", "QUERY_STRING": f"n={number}"}, address)

@@ -6,17 +6,17 @@ import pytest
 from marshmallow import fields as ma
 
 from campshub.app import create_app
-from campshub.core.db.base import new_id
+from campshub.core.db.models import new_id
 from campshub.core.db.prepared import prepared
 from campshub.core.db.unit import Entered
-from campshub.core.http import fields
-from campshub.core.http.callers import caller_of, unpacked
-from campshub.core.http.marks import cached, needs
-from campshub.core.http.resource import Blueprint, Resource
-from campshub.core.ops import permissions as page
+from campshub.core.http.caller_state import caller_of, unpacked
+from campshub.core.http.decorators import cached, needs
+from campshub.core.http.routing import Blueprint, Resource
+from campshub.core.http.schemas import fields
 from campshub.core.security.grants import granted
 from campshub.core.security.permissions import GRANTS, ROLES, Grant, Permission, Role, Scope, grant_of
 from campshub.core.security.principal import Principal, visible_to
+from campshub.operations.cli import permissions as page
 from campshub.students.models import Student
 from tests.accounts.conftest import signed_in, with_key
 from tests.conftest import NOW, ROOT, Client, close, settings_of

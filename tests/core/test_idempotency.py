@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from campshub.core.db.base import new_id
+from campshub.core.db.models import new_id
 from campshub.core.security.permissions import Role
 
 BODY = {"code": "S-1", "given_name": "A", "family_name": "B"}
@@ -99,7 +99,7 @@ def test_an_effect_that_is_rolled_back_takes_its_key_along(api, place, sql, monk
         raise RuntimeError("the commit fails")
 
     with monkeypatch.context() as patch:
-        patch.setattr("campshub.core.db.work.commit", broken)
+        patch.setattr("campshub.core.db.unit_of_work.commit", broken)
         assert api.post("/api/students/", BODY, headers=keyed("one")).status == 500
 
     assert kept(sql, place) == 0

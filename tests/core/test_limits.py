@@ -6,9 +6,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from campshub.config import SettingsError
-from campshub.core.db.base import new_id
-from campshub.core.http import limits
-from campshub.core.http.limits import Limits
+from campshub.core.db.models import new_id
+from campshub.core.http.rate_limits import per_caller
+from campshub.core.http.rate_limits.per_caller import Limits
 from tests.conftest import settings_of
 
 DEFAULTS = {"rate_limit_user": "1000/hour", "rate_limit_rpm": 1000, "rate_limit_burst": 100}
@@ -236,7 +236,7 @@ def test_the_process_forgets_who_has_been_idle(limits_of):
 
 
 def test_the_process_keeps_a_bounded_number_of_callers_and_drops_who_has_not_asked_for_longest(limits_of, monkeypatch):
-    monkeypatch.setattr(limits, "_MOST_CALLERS", 10)
+    monkeypatch.setattr(per_caller, "_MOST_CALLERS", 10)
     made = limits_of(rate_limit_user="2/hour")
     count = lambda caller: made.count_here(f"{caller}", made.plan(None), NOW_MS / 1000).allowed  # noqa: E731
 

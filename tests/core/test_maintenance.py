@@ -6,14 +6,14 @@ import pytest
 from sqlalchemy import text
 
 from campshub.app import create_app
-from campshub.core.db import partitions
-from campshub.core.db.base import PLATFORM_ID, new_id
-from campshub.core.db.work import unit_of_work
-from campshub.core.jobs import running, schedule
+from campshub.core import partitions
+from campshub.core.db.models import PLATFORM_ID, new_id
+from campshub.core.db.unit_of_work import unit_of_work
+from campshub.core.jobs import runner, schedule
 from campshub.core.jobs.outbox import enqueue
 from campshub.core.observe import slow_requests
-from campshub.core.ops import alerts, checks, optimizing
-from campshub.core.ops.checks import Found
+from campshub.operations import alerts, checks, optimize
+from campshub.operations.checks import Found
 from tests.conftest import close, settings_of
 
 
@@ -55,8 +55,8 @@ def test_a_bloated_index_is_built_anew_and_others_are_left(app, bloated, rows):
     size = "SELECT pg_relation_size('pk_idempotency_keys')"
     before = rows(size)[0][0]
     with app.app_context(), partitions.maintenance(app.extensions["campshub"].settings) as connection:
-        done = list(optimizing.reindex(connection, lambda _: None, least_bytes=64 * 1024))
-        again = list(optimizing.reindex(connection, lambda _: None, least_bytes=64 * 1024))
+        done = list(optimize.reindex(connection, lambda _: None, least_bytes=64 * 1024))
+        again = list(optimize.reindex(connection, lambda _: None, least_bytes=64 * 1024))
 
     after = rows(size)[0][0]
     assert [(one.subject, one.before, one.after) for one in done] == [(bloated, before, after)]
@@ -70,7 +70,7 @@ def test_what_a_broken_off_rebuild_has_left_is_dropped(app, rows, stack, scratch
         connection.execute("CREATE INDEX ix_outbox_due_ccnew ON outbox (id)")
     rows("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_outbox_due_ccnew'::regclass RETURNING 1")
     with app.app_context(), partitions.maintenance(app.extensions["campshub"].settings) as connection:
-        done = [one.subject for one in optimizing.reindex(connection, lambda _: None)]
+        done = [one.subject for one in optimize.reindex(connection, lambda _: None)]
 
     assert done == ["ix_outbox_due_ccnew"]
     assert rows("SELECT to_regclass('ix_outbox_due_ccnew')") == [(None,)]
@@ -99,7 +99,7 @@ def test_the_slowest_statements_tell_no_value(app, rows):
             with unit_of_work(system=True) as session:
                 session.execute(text("SELECT pg_sleep(0.2), 'quokka' WHERE 'quokka' <> 'x'"))
         with partitions.maintenance(app.extensions["campshub"].settings) as connection:
-            slow = optimizing.slowest(connection)
+            slow = optimize.slowest(connection)
 
     assert "pg_sleep" in slow[0].statement
     assert "quokka" not in str(slow)
@@ -150,14 +150,14 @@ def test_the_limit_itself_is_fine(threshold, fine, beyond):
 
 
 def test_everything_is_looked_at(app):
-    platform = app.extensions["campshub"]
+    services = app.extensions["campshub"]
     slow_requests.note("/api/students/", 1.5)
     with app.app_context():
         for _ in range(5):
             with unit_of_work(system=True) as session:
                 session.execute(text("SELECT pg_sleep(1.05)"))
-        looked = checks.look(platform)
-        again = checks.look(platform)
+        looked = checks.look(services)
+        again = checks.look(services)
 
     by_name = {one.threshold.name: one for one in looked}
     assert by_name.keys() >= {"cpu", "memory", "disk", "connections", "replica_lag", "partitions_ahead", "outbox_age"}
@@ -213,15 +213,15 @@ def test_the_commands_of_alerts(flask, record):
 
 
 def test_everything_on_the_schedule_runs(app, tmp_path, monkeypatch):
-    platform = app.extensions["campshub"]
-    monkeypatch.setattr(platform, "settings", platform.settings.model_copy(update={"archive_url": str(tmp_path)}))
+    services = app.extensions["campshub"]
+    monkeypatch.setattr(services, "settings", services.settings.model_copy(update={"archive_url": str(tmp_path)}))
     outcomes = {}
     ours = [entry for entry in schedule.entries() if not entry.job.startswith("tests.")]
     for entry in ours:
         with app.app_context():
             with unit_of_work(system=True, organization_id=PLATFORM_ID) as session:
                 message_id = enqueue(session, entry.job, **entry.arguments)
-            outcomes[entry.job] = running.run_one(platform, PLATFORM_ID, message_id)
+            outcomes[entry.job] = runner.run_one(services, PLATFORM_ID, message_id)
 
     assert outcomes.keys() >= {"alerts.check", "partitions.ensure", "partitions.archive", "reports.make_due"}
-    assert {job: outcome for job, outcome in outcomes.items() if outcome is not running.Outcome.DONE} == {}
+    assert {job: outcome for job, outcome in outcomes.items() if outcome is not runner.Outcome.DONE} == {}

@@ -14,9 +14,9 @@ from aiosmtpd.smtp import AuthResult
 
 from campshub.app import create_app
 from campshub.config import SettingsError
-from campshub.core.db.base import new_id
-from campshub.core.db.work import unit_of_work
-from campshub.core.jobs import kinds, running
+from campshub.core.db.models import new_id
+from campshub.core.db.unit_of_work import unit_of_work
+from campshub.core.jobs import registry, runner
 from campshub.core.jobs.outbox import enqueue
 from campshub.core.mail import FileMailer, GuardedMailer, Letter, MailRefused, SmtpMailer, mailer_of
 from tests.conftest import close, new_place, settings_of
@@ -43,8 +43,8 @@ def done(app, monkeypatch):
             raise work.fails.pop(0)
 
     work.fails, work.calls = [], calls
-    monkeypatch.setattr(kinds, "_kinds", dict(kinds._kinds))
-    kinds.outward_job("tests.work")(work)
+    monkeypatch.setattr(registry, "_kinds", dict(registry._kinds))
+    registry.outward_job("tests.work")(work)
     return work
 
 
@@ -63,7 +63,7 @@ def owe(app):
 def send(app):
     def sending_due():
         with app.app_context():
-            tally = running.run_due(app.extensions["campshub"])
+            tally = runner.run_due(app.extensions["campshub"])
         return tally.done, tally.failed, tally.dead
 
     return sending_due
@@ -102,7 +102,7 @@ def test_many_senders_do_each_once(app, done, owe):
 
     def one(_):
         with app.app_context():
-            return running.run_due(app.extensions["campshub"]).done
+            return runner.run_due(app.extensions["campshub"]).done
 
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(one, range(8))) == 30
@@ -239,18 +239,18 @@ def test_a_letter_goes_out_by_smtp(smtp):
 def test_a_server_that_refuses_is_asked_again(app, smtp, owe, rows, monkeypatch):
     from campshub.accounts.service import attempts  # noqa: PLC0415
 
-    platform = app.extensions["campshub"]
-    monkeypatch.setattr(platform, "mailer", SmtpMailer(f"smtp://post:p%40ss@127.0.0.1:{smtp.port}", SENDER))
+    services = app.extensions["campshub"]
+    monkeypatch.setattr(services, "mailer", SmtpMailer(f"smtp://post:p%40ss@127.0.0.1:{smtp.port}", SENDER))
     from campshub.core.security.permissions import Role  # noqa: PLC0415
 
     address = new_place(app).the(Role.ADMIN).get("/api/me/").json["email"]
     smtp.refuses = 1
     with app.app_context():
         with unit_of_work() as session:
-            attempts.owe(session, platform, "accounts.forgot_password", address)
-        first = running.run_due(platform)
+            attempts.owe(session, services, "accounts.forgot_password", address)
+        first = runner.run_due(services)
         rows(DUE_NOW)
-        second = running.run_due(platform)
+        second = runner.run_due(services)
 
     assert (first.failed, second.done, len(smtp.messages)) == (1, 1, 1)
     assert smtp.messages[0]["To"] == address
@@ -271,9 +271,9 @@ class Failing:
 def test_a_server_that_is_away_is_left_alone_and_its_letters_are_not_given_up(app, owe, send, rows, monkeypatch):
     mailer = Failing(*[ConnectionRefusedError()] * 3)
     guarded = GuardedMailer(mailer)
-    kinds_before = dict(kinds._kinds)
-    monkeypatch.setattr(kinds, "_kinds", kinds_before)
-    kinds.outward_job("tests.work")(lambda run, *, number: guarded.send(letter()))
+    kinds_before = dict(registry._kinds)
+    monkeypatch.setattr(registry, "_kinds", kinds_before)
+    registry.outward_job("tests.work")(lambda run, *, number: guarded.send(letter()))
     owe()
     for _ in range(7):
         assert send() == (0, 1, 0)

@@ -9,13 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import fields as ma
 
-from campshub.core.db.base import new_id
-from campshub.core.db.prints import fingerprint
-from campshub.core.http import conditional, fields
-from campshub.core.http.messages import field_errors
-from campshub.core.http.problems import Invalid, NotFound
-from campshub.core.http.serialise import Serialiser, write
+from campshub.core.db.fingerprints import fingerprint
+from campshub.core.db.models import new_id
+from campshub.core.errors import Invalid, NotFound
+from campshub.core.http import conditional
+from campshub.core.http.schemas import fields
+from campshub.core.http.schemas.messages import field_errors
+from campshub.core.http.serializer import Serialiser
 from campshub.core.jobs.models import OutboxMessage
+from campshub.core.json import write
 from campshub.core.security.crypto import CannotOpen, KeyRing, new_person_key
 from campshub.core.security.permissions import ROLES, SCOPES, Permission, Role
 from campshub.core.security.principal import Principal, visible_to

@@ -6,7 +6,7 @@ import threading
 import bcrypt
 import pytest
 
-from campshub.core.http.problems import Invalid
+from campshub.core.errors import Invalid
 from campshub.core.security import breached, passwords
 from campshub.core.security.obvious import obvious_passwords
 from campshub.core.security.passwords import Busy, Passwords, hash_password, verify_password

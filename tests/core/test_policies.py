@@ -8,9 +8,9 @@ from psycopg import sql as words
 from sqlalchemy import select, text
 
 from campshub.app import create_app
-from campshub.core.db.base import PLATFORM_ID, new_id
+from campshub.core.db.models import PLATFORM_ID, new_id
 from campshub.core.db.session import Unit, db, open_session
-from campshub.core.db.work import unit_of_work
+from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.security.permissions import Role
 from campshub.students.models import Student
 from devstack import keys

@@ -8,8 +8,8 @@ import pytest
 from psycopg.pq import TransactionStatus
 from sqlalchemy.util.queue import Empty
 
-from campshub.core.db import pool
-from campshub.core.db.pool import FairPool, FairQueue
+from campshub.core.db import engine as engines
+from campshub.core.db.engine import FairPool, FairQueue
 from campshub.core.db.session import PRIMARY, db
 from campshub.core.observe import metrics
 
@@ -148,7 +148,7 @@ def test_a_connection_whose_rolling_back_is_interrupted_is_not_lent_again(engine
 
     cut = engine.pool.lend()
     with monkeypatch.context() as patch:
-        patch.setattr(pool, "reset", interrupted)
+        patch.setattr(engines, "reset", interrupted)
         with pytest.raises(Interrupted):
             cut.close()
 

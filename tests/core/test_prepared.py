@@ -8,7 +8,7 @@ from sqlalchemy import event, func, select
 from sqlalchemy.exc import DBAPIError
 
 from campshub.core.db import session as sessions
-from campshub.core.db.base import new_id
+from campshub.core.db.models import new_id
 from campshub.core.db.prepared import prepared
 from campshub.core.db.session import Behind, Unit, begin, commit, db
 from campshub.core.observe import metrics

@@ -3,8 +3,8 @@ import yaml
 from psycopg import sql as words
 
 from campshub.app import create_app
-from campshub.core.db.base import new_id
-from campshub.core.db.roles import AsynchronousCommit, UnboundRole, WrongLocale
+from campshub.core.db.models import new_id
+from campshub.core.db.startup_checks import AsynchronousCommit, UnboundRole, WrongLocale
 from devstack import databases
 from devstack.errors import StackError
 from devstack.postgres import LOCALE_OPTIONS

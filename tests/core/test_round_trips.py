@@ -10,12 +10,12 @@ import pytest
 import redis.connection
 from sqlalchemy import event
 
-from campshub.core.cache import uses
-from campshub.core.cache.wire import Wire
+from campshub.core.cache import popular
 from campshub.core.db.session import db
 from campshub.core.observe import metrics, slow_requests
-from campshub.core.platform import Platform
+from campshub.core.redis.pipeline import Wire
 from campshub.core.security.permissions import Role
+from campshub.core.services import ServiceContainer
 from tests.kept import cached
 from tests.seeds import Seeds, seed
 from tests.test_budgets import BUDGETS
@@ -107,32 +107,32 @@ def spend(app: Any, operation: Any, client: Any, address: str, **headers: str) -
     return spent
 
 
-def leave_memory(platform: Platform) -> None:
+def leave_memory(services: ServiceContainer) -> None:
     """Be a process that was not asked for this yet."""
-    platform.answers.memory.clear()
+    services.answers.memory.clear()
 
 
-def leave_everyone(platform: Platform) -> None:
+def leave_everyone(services: ServiceContainer) -> None:
     """Be a process that nobody has asked anything."""
-    leave_memory(platform)
-    platform.callers.clear()
+    leave_memory(services)
+    services.callers.clear()
 
 
-def leave_everything(platform: Platform) -> None:
+def leave_everything(services: ServiceContainer) -> None:
     """Let Redis forget the answers as well, but neither stamps nor callers."""
-    for answer, _ in list(platform.answers.memory._entries.values()):
-        platform.cache.client.delete(answer.key)
-    leave_memory(platform)
+    for answer, _ in list(services.answers.memory._entries.values()):
+        services.cache.client.delete(answer.key)
+    leave_memory(services)
 
 
-def leave_nothing(_platform: Platform) -> None:
+def leave_nothing(_platform: ServiceContainer) -> None:
     """Be the process that has just answered."""
 
 
 @pytest.fixture(autouse=True)
 def nothing_now_and_then(monkeypatch):
     """Leave out what is told to Redis once a minute, and of what was slow."""
-    monkeypatch.setattr(uses, "EVERY_S", 1e9)
+    monkeypatch.setattr(popular, "EVERY_S", 1e9)
     monkeypatch.setattr(slow_requests, "OVER_S", 1e9)
 
 

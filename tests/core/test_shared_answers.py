@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from campshub.core.db.reading import ReadSession
+from campshub.core.db.read_session import ReadSession
 from campshub.core.security.permissions import ROLES, SCOPES, Role, Scope
 from tests.kept import addresses_of, cached
 from tests.seeds import seed

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from campshub.accounts.queries import organizations as queries
 from campshub.app import create_app
-from campshub.core.db.work import unit_of_work
+from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.observe import slow
 from campshub.core.observe.logs import JsonLines
 from tests.conftest import close, new_place

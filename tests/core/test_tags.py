@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from campshub.app import create_app
-from campshub.core.db.base import PLATFORM_ID
-from campshub.core.http.asking import ACCESS, stamps_of
+from campshub.core.db.models import PLATFORM_ID
+from campshub.core.http.lookup import ACCESS, stamps_of
 from campshub.core.security.permissions import ROLES, Role
 from campshub.core.security.principal import shared_tags
 from campshub.modules import MODULES

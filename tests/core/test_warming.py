@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from campshub.core.cache import uses as counting
-from campshub.core.cache.uses import Use
-from campshub.core.cache.warming import PATIENCE, Warmer
-from campshub.core.db.base import new_id
-from campshub.core.db.freshness import Asked
-from campshub.core.http import asking
+from campshub.core.cache import popular as counting
+from campshub.core.cache.popular import Use
+from campshub.core.db.models import new_id
+from campshub.core.freshness.protocol import Asked
+from campshub.core.http import lookup
+from campshub.core.http.warming import PATIENCE, Warmer
 from campshub.core.security.permissions import Role
 from tests.conftest import new_place
 
@@ -18,25 +18,25 @@ LIST = "/api/students/"
 
 
 @pytest.fixture
-def platform(app):
+def services(app):
     return app.extensions["campshub"]
 
 
 @pytest.fixture
-def warm(app, platform, place):
+def warm(app, services, place):
     """Tell what was asked, and make the answers; the rests that were taken stand in ``warm.rests``."""
     rests = []
 
     def run(*, most=50, organization_id=None, per_second=10.0):
-        platform.uses.tell()
-        platform.answers.memory.clear()
-        platform.callers.clear()
+        services.uses.tell()
+        services.answers.memory.clear()
+        services.callers.clear()
         rests.clear()
         with app.app_context():
-            done = Warmer(app, platform, per_second, rest=rests.append).warm(
+            done = Warmer(app, services, per_second, rest=rests.append).warm(
                 most=most, organization_id=organization_id or place.id
             )
-        platform.answers.memory.clear()
+        services.answers.memory.clear()
         return done
 
     run.rests = rests
@@ -102,7 +102,7 @@ def test_a_write_after_the_warming_is_seen(api, warm, student):
     assert second in {one["id"] for one in api.get(LIST).json["items"]}
 
 
-def test_whoever_has_lost_access_is_not_warmed_and_is_forgotten(api, place, platform, warm, student, sql):
+def test_whoever_has_lost_access_is_not_warmed_and_is_forgotten(api, place, services, warm, student, sql):
     gone = place.someone(Role.TRAINER)
     ask(gone, LIST)
     assert api.patch(f"/api/users/{gone.user_id}/", {"status": "disabled"}).status == 200
@@ -122,7 +122,7 @@ def test_what_the_role_may_not_do_any_more_is_refused(api, place, warm, student)
     assert warm().refused == 1
 
 
-def test_other_organizations_are_left_alone_and_never_mixed(api, place, app, platform, warm, student):
+def test_other_organizations_are_left_alone_and_never_mixed(api, place, app, services, warm, student):
     other = new_place(app)
     theirs = other.the(Role.ADMIN)
     ask(api, LIST)
@@ -164,21 +164,21 @@ def test_what_is_kept_already_is_not_made_again(api, warm, student):
 
 def test_where_nothing_could_be_kept_the_rest_is_left(api, warm, monkeypatch):
     ask(api, *(f"{LIST}?limit={number}" for number in range(1, PATIENCE + 4)))
-    monkeypatch.setattr(asking, "ask_uncounted", lambda call: asking.Known(None, Asked()))
+    monkeypatch.setattr(lookup, "ask_uncounted", lambda call: lookup.Known(None, Asked()))
 
     done = warm()
 
     assert (done.made, done.left, done.is_whole) == (0, PATIENCE, False)
 
 
-def test_keys_and_what_keeps_no_answers_are_not_counted(api, platform, place):
-    platform.uses.tell()
+def test_keys_and_what_keeps_no_answers_are_not_counted(api, services, place):
+    services.uses.tell()
     ask(api, "/api/me/", is_kept=False)
 
-    assert platform.uses._counts == {}
+    assert services.uses._counts == {}
 
 
-def test_a_warming_counts_in_no_limit(api, warm, student, place, platform):
+def test_a_warming_counts_in_no_limit(api, warm, student, place, services):
     ask(api, LIST)
     student()
     before = api.get("/api/me/").headers["RateLimit"]
@@ -188,11 +188,11 @@ def test_a_warming_counts_in_no_limit(api, warm, student, place, platform):
     assert int(before.split("r=")[1].split(";")[0]) - int(after.split("r=")[1].split(";")[0]) <= 1
 
 
-def test_what_a_process_counts_is_bounded(platform, place, monkeypatch):
+def test_what_a_process_counts_is_bounded(services, place, monkeypatch):
     told = []
     monkeypatch.setattr(counting, "MOST_COUNTED", 10)
     monkeypatch.setattr(counting.Uses, "_tell", lambda _, counts: told.append(dict(counts)))
-    uses = counting.Uses(platform.cache)
+    uses = counting.Uses(services.cache)
     for number in range(35):
         uses.note(str(place.id), "u", f"/{number}", b"", uses._told_at)
 
@@ -200,23 +200,23 @@ def test_what_a_process_counts_is_bounded(platform, place, monkeypatch):
     assert sum(map(len, told)) + len(uses._counts) == 35
 
 
-def test_what_redis_keeps_is_bounded_and_ranked(platform, place, monkeypatch):
+def test_what_redis_keeps_is_bounded_and_ranked(services, place, monkeypatch):
     monkeypatch.setattr(counting, "MOST_KEPT", 3)
     for number in range(8):
         for _ in range(number + 1):
-            platform.uses.note(str(place.id), "u", f"/{number}", b"q=1", platform.uses._told_at)
-    platform.uses.tell()
+            services.uses.note(str(place.id), "u", f"/{number}", b"q=1", services.uses._told_at)
+    services.uses.tell()
 
-    found = platform.uses.most(str(place.id), datetime.now(UTC), most=50)
+    found = services.uses.most(str(place.id), datetime.now(UTC), most=50)
 
     assert found == [Use(str(place.id), "u", f"/{number}", b"q=1") for number in (7, 6, 5)]
-    assert str(place.id) in platform.uses.organizations(datetime.now(UTC))
+    assert str(place.id) in services.uses.organizations(datetime.now(UTC))
 
 
-def test_the_command_says_what_it_did(app, api, platform, place, student):
+def test_the_command_says_what_it_did(app, api, services, place, student):
     ask(api, LIST)
     student()
-    platform.uses.tell()
+    services.uses.tell()
 
     words = ("cache", "warm", "--organization", str(place.id), "--per-second", "100")
     result = app.test_cli_runner().invoke(args=words)

@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import text, update
 
 from campshub.core.db import writes
-from campshub.core.db.base import new_id
+from campshub.core.db.models import new_id
 from campshub.core.db.session import db
-from campshub.core.db.work import record_apart, tell, unit_of_work, wrote
+from campshub.core.db.unit_of_work import record_apart, tell, unit_of_work, wrote
 from campshub.core.jobs.outbox import enqueue
 from campshub.core.observe import metrics
 from campshub.core.security.audit import Change
@@ -70,7 +70,7 @@ def test_what_is_kept_apart_survives_the_rollback(context, place, sql):
 
 
 def test_what_is_kept_apart_by_a_refused_request_stays(api, place, sql, monkeypatch):
-    from campshub.core.http.problems import NotFound  # noqa: PLC0415
+    from campshub.core.errors import NotFound  # noqa: PLC0415
     from campshub.students.queries import students  # noqa: PLC0415
 
     def refusing(session, principal, student_id):

@@ -9,8 +9,8 @@ from sqlalchemy import text
 
 from campshub.app import create_app
 from campshub.config import load_settings
-from campshub.core.jobs.broker import new_celery
-from campshub.core.jobs.kinds import Later, Step, job, maintenance_job, outward_job, stepped_job
+from campshub.core.jobs.celery_app import new_celery
+from campshub.core.jobs.registry import Later, Step, job, maintenance_job, outward_job, stepped_job
 from campshub.core.jobs.schedule import Every, scheduled
 from campshub.core.jobs.worker import attach
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from campshub.app import create_app
-from campshub.core.cache.connection import PAUSE_S
+from campshub.core.redis.connection import PAUSE_S
 from devstack import place
 from devstack.redis import Redis
 from tests.conftest import Client, close, settings_of

@@ -4,7 +4,7 @@ Served by gunicorn under the checker, which must see it.
 """
 
 from campshub.app import create_app
-from campshub.core.db.freshness import Begun, Freshness
+from campshub.core.freshness.protocol import Begun, Freshness
 
 _end = Freshness.end
 

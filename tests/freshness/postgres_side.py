@@ -12,8 +12,8 @@ from typing import Any
 import psycopg
 from sqlalchemy.dialects.postgresql import psycopg as dialect
 
-from campshub.core.db.lease import Granted, Lease, Replayed
 from campshub.core.db.session import REPLICA, Behind, Entered, Unit
+from campshub.core.freshness.lease import Granted, Lease, Replayed
 from campshub.core.security.permissions import Role
 from tests.freshness.gates import gate
 

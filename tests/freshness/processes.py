@@ -6,13 +6,13 @@ from typing import Any
 import marshmallow as ma
 from flask import Flask
 
-from campshub.core.breaker import Breaker
-from campshub.core.db.freshness import Freshness
-from campshub.core.db.replicas import Replicas
-from campshub.core.http.addresses import Addresses
-from campshub.core.http.limits import Limits
-from campshub.core.http.marks import cached, needs
-from campshub.core.http.resource import Blueprint, Resource
+from campshub.core.circuit_breaker import Breaker
+from campshub.core.freshness.protocol import Freshness
+from campshub.core.freshness.replicas import Replicas
+from campshub.core.http.decorators import cached, needs
+from campshub.core.http.known_urls import Addresses
+from campshub.core.http.rate_limits.per_caller import Limits
+from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 from tests.freshness.gates import Walk
 from tests.freshness.postgres_side import HeldLease, Servers
@@ -54,31 +54,31 @@ class Process:
 
     def __init__(self, name: str, app: Flask) -> None:
         self.name, self.app = name, app
-        self.platform = app.extensions["campshub"]
+        self.services = app.extensions["campshub"]
         self.lease = HeldLease(Servers())
 
     def begin_anew(self, servers: Servers, urls: list[str], lua: Mapping[str, tuple[str, str]]) -> None:
         """Start, as after a crash: knowing nothing."""
-        platform, self.lease = self.platform, HeldLease(servers)
-        platform.freshness.close()
-        platform.lease.stop()
-        platform.lease = self.lease
-        platform.freshness = Freshness(urls, self.lease, counting=Limits.lua)
-        platform.freshness.primary = platform.engines[None]
-        platform.replicas = Replicas(platform.settings, self.lease, platform.engines)
-        platform.answers.memory.clear()
-        platform.callers.clear()
-        platform.addresses = Addresses()
-        for script in platform.freshness.wires[0]._scripts:
+        services, self.lease = self.services, HeldLease(servers)
+        services.freshness.close()
+        services.lease.stop()
+        services.lease = self.lease
+        services.freshness = Freshness(urls, self.lease, counting=Limits.lua)
+        services.freshness.primary = services.engines[None]
+        services.replicas = Replicas(services.settings, self.lease, services.engines)
+        services.answers.memory.clear()
+        services.callers.clear()
+        services.addresses = Addresses()
+        for script in services.freshness.wires[0]._scripts:
             script.text = replaced(script.text, "local QUARANTINE_MS = 10000", FOR_EVER)
             for name in {"common", script.name} & lua.keys():
                 script.text = replaced(script.text, *lua[name])
-        for wire in platform.freshness.wires:
+        for wire in services.freshness.wires:
             wire.breaker = Breaker(0.0)
 
     def reconnect(self) -> None:
         """Notice that the connections are gone."""
-        for wire in self.platform.freshness.wires:
+        for wire in self.services.freshness.wires:
             wire.close()
 
 

@@ -11,12 +11,13 @@ import pytest
 import redis
 from flask import Flask
 
-from campshub.core.cache.connection import CacheAway
-from campshub.core.cache.wire import Wire
-from campshub.core.db import freshness, work
-from campshub.core.db.clock import elapsed
-from campshub.core.http import reading
+from campshub.core.db import unit_of_work
+from campshub.core.freshness import protocol
+from campshub.core.freshness.clock import elapsed
+from campshub.core.http import read_routing
 from campshub.core.observe import metrics
+from campshub.core.redis.connection import CacheAway
+from campshub.core.redis.pipeline import Wire
 from campshub.core.security.permissions import Role
 from devstack.stack import Stack
 from tests.conftest import Client, new_place
@@ -154,9 +155,9 @@ class OnServers:
 
     def _put_gates(self, patch: pytest.MonkeyPatch) -> None:
         """Put the gates between the steps."""
-        self._before(patch, freshness, "_ask_position", "position")
-        self._before(patch, work, "commit", "commit")
-        self._before(patch, reading, "_on", "read")
+        self._before(patch, protocol, "_ask_position", "position")
+        self._before(patch, unit_of_work, "commit", "commit")
+        self._before(patch, read_routing, "_on", "read")
         run, send = Wire.run, Wire.send
         patch.setattr(Wire, "run", lambda wire, script, *given: self._run(run, wire, script, given))
         patch.setattr(Wire, "send", lambda wire, *given: (gate("store"), send(wire, *given))[1])

@@ -8,10 +8,10 @@ import time
 import pytest
 
 from campshub.app import create_app
-from campshub.core.cache import sweeping
-from campshub.core.db import epoch
-from campshub.core.db.lease import HOLDS_S
-from campshub.core.db.work import unit_of_work
+from campshub.core.cache import purge
+from campshub.core.db.unit_of_work import unit_of_work
+from campshub.core.freshness import epoch
+from campshub.core.freshness.lease import HOLDS_S
 from campshub.core.security.permissions import Role
 from tests.conftest import close, new_place, settings_of
 from tests.freshness.servers import until
@@ -182,7 +182,7 @@ def test_what_former_identities_have_left_is_dropped_and_nothing_else(app, lease
 def test_an_identity_that_begins_while_former_ones_are_swept_keeps_its_stamps(app, lease, former, monkeypatch):
     """The first thing that is read must be the names: what has come after them is then known to be somebody's."""
     api, cache, _ = former
-    read, begun = sweeping._names, []
+    read, begun = purge._names, []
 
     def names(client):
         if not begun:
@@ -190,17 +190,17 @@ def test_an_identity_that_begins_while_former_ones_are_swept_keeps_its_stamps(ap
             begun.append(api.made("/api/groups/", {"code": "C", "name": "Meanwhile"}))
         yield from read(client)
 
-    monkeypatch.setattr(sweeping, "_names", names)
-    sweeping.sweep(app.extensions["campshub"].settings.redis_urls[0])
+    monkeypatch.setattr(purge, "_names", names)
+    purge.sweep(app.extensions["campshub"].settings.redis_urls[0])
 
     assert stamps(cache, present(cache, lease))
 
 
 def test_a_redis_that_is_away_is_told_in_one_line(app, monkeypatch):
     def away(_url):
-        raise sweeping.CacheAway
+        raise purge.CacheAway
 
-    monkeypatch.setattr(sweeping, "sweep", away)
+    monkeypatch.setattr(purge, "sweep", away)
     told = app.test_cli_runner().invoke(args=["cache", "sweep"])
     assert (told.exit_code, told.output.count("\n")) == (1, 1)
     assert "does not answer" in told.output

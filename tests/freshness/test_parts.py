@@ -5,15 +5,15 @@ import threading
 
 import pytest
 
-from campshub.core.breaker import Breaker
-from campshub.core.cache.connection import CacheAway
-from campshub.core.cache.layered import Answers
 from campshub.core.cache.memory import Kept, Memory
-from campshub.core.cache.wire import Script, Wire
-from campshub.core.db.base import PLATFORM_ID, new_id
-from campshub.core.db.freshness import Freshness, Question
-from campshub.core.http.limits import Limits
-from campshub.core.line import Interrupted, Line
+from campshub.core.cache.store import Answers
+from campshub.core.circuit_breaker import Breaker
+from campshub.core.db.models import PLATFORM_ID, new_id
+from campshub.core.freshness.protocol import SCRIPTS, Freshness, Question
+from campshub.core.http.rate_limits.per_caller import Limits
+from campshub.core.redis.batching import Interrupted, Line
+from campshub.core.redis.connection import CacheAway
+from campshub.core.redis.pipeline import Script, Wire
 from tests.freshness.gates import Crash
 from tests.freshness.postgres_side import HeldLease, Servers
 from tests.freshness.servers import until
@@ -130,7 +130,7 @@ def test_a_forked_process_begins_with_nobody_in_line():
 # The wire ------------------------------------------------------------------------------------------------------------
 
 
-BEGIN = Script("begin")
+BEGIN = Script(SCRIPTS, "begin")
 
 
 @pytest.fixture

@@ -35,9 +35,10 @@ from typing import Any
 
 import pytest
 
-from campshub.core.db import replicas, session, work
-from campshub.core.db.freshness import Freshness
-from campshub.core.db.replicas import Replicas
+from campshub.core.db import session, unit_of_work
+from campshub.core.freshness import replicas
+from campshub.core.freshness.protocol import Freshness
+from campshub.core.freshness.replicas import Replicas
 from tests.freshness.postgres_side import HeldLease
 from tests.freshness.processes import FOR_EVER, Request, replaced
 from tests.freshness.world import Broken, World
@@ -77,7 +78,7 @@ def changed(patch: pytest.MonkeyPatch, place: Any, name: str, old: str, new: str
     exec(compile(words, "<changed>", "exec"), function.__globals__, made)  # noqa: S102 - the project's own words
     patch.setattr(place, name, made[name])
     if place is session:
-        patch.setattr(work, name, made[name])
+        patch.setattr(unit_of_work, name, made[name])
 
 
 def without(world: World, patch: pytest.MonkeyPatch, rule: str) -> None:
@@ -85,7 +86,7 @@ def without(world: World, patch: pytest.MonkeyPatch, rule: str) -> None:
     if rule == "lsn-after-commit":
         changed(patch, session, "commit", ASK, ASK_FIRST)
     elif rule == "unstamped-row":
-        changed(patch, work, "_commit", "session.execute(epoch.ADD)", "pass")
+        changed(patch, unit_of_work, "_commit", "session.execute(epoch.ADD)", "pass")
     elif rule == "wait":
         patch.setattr(Freshness, "wait_out", lambda _freshness: None)
     elif rule == "epoch-in-key":

@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from campshub.app import create_app
-from campshub.core.db.freshness import POSITION
+from campshub.core.freshness.protocol import POSITION
 from devstack.stack import Stack
 from tests.conftest import close, migrate, settings_of
 from tests.freshness.servers import OnServers, until

@@ -11,12 +11,13 @@ from uuid import UUID
 import pytest
 from flask import Flask
 
-from campshub.core.cache.connection import CacheAway
-from campshub.core.cache.wire import Wire
-from campshub.core.db import freshness, session, work
-from campshub.core.db.base import new_id
-from campshub.core.db.lease import HOLDS_S
-from campshub.core.http import edge, reading
+from campshub.core.db import session, unit_of_work
+from campshub.core.db.models import new_id
+from campshub.core.freshness import protocol
+from campshub.core.freshness.lease import HOLDS_S
+from campshub.core.http import dispatch, read_routing
+from campshub.core.redis.connection import CacheAway
+from campshub.core.redis.pipeline import Wire
 from tests.freshness.cache_server import CacheServer, Copy
 from tests.freshness.gates import Walk, gate, lost
 from tests.freshness.postgres_side import Servers, Transaction, entered
@@ -87,7 +88,7 @@ class World:
         process = self.processes[number]
         if self.token is None:
             with process.app.app_context():
-                self.token = process.platform.tokens.issue(
+                self.token = process.services.tokens.issue(
                     user_id=self.user_id,
                     organization_id=self.organization_id,
                     session_id=UUID(int=1),
@@ -269,14 +270,14 @@ class World:
 
     def stand_in(self, patch: pytest.MonkeyPatch) -> None:
         """Put the gates between the steps, and PostgreSQL's side in its place."""
-        patch.setattr(edge, "begin", self._begin)
-        patch.setattr(reading, "begin", self._begin)
-        patch.setattr(work, "begin", self._begin)
-        patch.setattr(reading, "commit", lambda _session: None)
-        patch.setattr(freshness, "_ask_position", self._answer_position)
-        patch.setattr(freshness, "DEADLINE_MS", NO_LIMIT_MS)
-        patch.setattr(freshness, "time", self)
-        patch.setattr(freshness, "elapsed", self.elapsed)
+        patch.setattr(dispatch, "begin", self._begin)
+        patch.setattr(read_routing, "begin", self._begin)
+        patch.setattr(unit_of_work, "begin", self._begin)
+        patch.setattr(read_routing, "commit", lambda _session: None)
+        patch.setattr(protocol, "_ask_position", self._answer_position)
+        patch.setattr(protocol, "DEADLINE_MS", NO_LIMIT_MS)
+        patch.setattr(protocol, "time", self)
+        patch.setattr(protocol, "elapsed", self.elapsed)
         run, send = Wire.run, Wire.send
         patch.setattr(Wire, "run", lambda wire, script, *given: self._run(run, wire, script, given))
         patch.setattr(Wire, "send", lambda wire, *given: (gate("store"), send(wire, *given))[1])

@@ -14,10 +14,10 @@ from typing import Any
 
 import psycopg
 
-from campshub.core.db import folding
-from campshub.core.db.base import PLATFORM_ID, new_id
-from campshub.core.db.rollups import rollups
-from campshub.core.db.work import unit_of_work
+from campshub.core.db.models import PLATFORM_ID, new_id
+from campshub.core.db.unit_of_work import unit_of_work
+from campshub.core.rollups import refresh
+from campshub.core.rollups.definition import rollups
 from campshub.students import names
 
 READY = "large_is_ready"
@@ -125,10 +125,10 @@ def count_figures(connection: psycopg.Connection[Any], app: Any) -> None:
         return
     with app.app_context():
         with unit_of_work(system=True, read_only=True) as session:
-            steps = folding.steps(session, organization_id=None, first=None, last=None)
+            steps = refresh.steps(session, organization_id=None, first=None, last=None)
         for step in steps:
             with unit_of_work(system=True) as session:
-                folding.rebuild(session, rollups()[step.rollup], step.organization_id, step.month)
+                refresh.rebuild(session, rollups()[step.rollup], step.organization_id, step.month)
     connection.execute(f"VACUUM ANALYZE {', '.join(rollups())}")
 
 

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from campshub.core.db.base import new_id
+from campshub.core.db.models import new_id
 from tests.conftest import TEMPLATE
 from tests.large import data, plans
 from tests.large.conftest import opened

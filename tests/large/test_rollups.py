@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from campshub.core.db import folding
-from campshub.core.db.rollups import rollups
-from campshub.core.db.work import unit_of_work
+from campshub.core.db.unit_of_work import unit_of_work
+from campshub.core.rollups import refresh
+from campshub.core.rollups.definition import rollups
 
 pytestmark = pytest.mark.large
 
@@ -21,7 +21,7 @@ def test_all_figures_are_rebuilt_and_what_is_right_is_not_written_again(large, r
     dates = {"organization_id": None, "first": large.made.first, "last": large.made.last}
     with large.app.app_context():
         with unit_of_work(system=True, read_only=True) as session:
-            steps = folding.steps(session, **dates)
+            steps = refresh.steps(session, **dates)
         for name, one in rollups().items():
             own = [step for step in steps if step.rollup == name]
             seconds, again = (rebuilt(one, own) for _ in range(2))
@@ -33,7 +33,7 @@ def test_all_figures_are_rebuilt_and_what_is_right_is_not_written_again(large, r
         largest = [step for step in steps if step.organization_id == large.made.organization_id][-3:]
         with unit_of_work(system=True, read_only=True) as session:
             found = [
-                folding.check(session, rollups()[step.rollup], step.organization_id, step.month, most=3)
+                refresh.check(session, rollups()[step.rollup], step.organization_id, step.month, most=3)
                 for step in largest
             ]
 
@@ -42,8 +42,8 @@ def test_all_figures_are_rebuilt_and_what_is_right_is_not_written_again(large, r
 
 def rebuilt(rollup, steps):
     """Rebuild; return the seconds that it took, and what was done."""
-    begun, total = time.perf_counter(), folding.Counted()
+    begun, total = time.perf_counter(), refresh.Counted()
     for step in steps:
         with unit_of_work(system=True) as session:
-            total += folding.rebuild(session, rollup, step.organization_id, step.month)
+            total += refresh.rebuild(session, rollup, step.organization_id, step.month)
     return time.perf_counter() - begun, total

@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import select
 
-from campshub.core.db.work import unit_of_work
+from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.jobs.models import OutboxMessage
-from campshub.core.jobs.running import Outcome, run_one
+from campshub.core.jobs.runner import Outcome, run_one
 from campshub.core.security.permissions import Role
 from devstack import packages
 from tests.conftest import Client, Place
@@ -52,8 +52,8 @@ class School:
         """Run a job to its end."""
         outcomes = []
         with self.place.app.app_context():
-            platform = self.place.app.extensions["campshub"]
-            while (outcome := run_one(platform, self.place.id, UUID(job_id))) is not Outcome.NOTHING:
+            services = self.place.app.extensions["campshub"]
+            while (outcome := run_one(services, self.place.id, UUID(job_id))) is not Outcome.NOTHING:
                 outcomes.append(outcome)
                 assert outcome in {Outcome.DONE, Outcome.MORE}, outcome
         return outcomes
@@ -61,12 +61,12 @@ class School:
     def work_off(self) -> None:
         """Do all else that the place owes."""
         with self.place.app.app_context():
-            platform = self.place.app.extensions["campshub"]
+            services = self.place.app.extensions["campshub"]
             with unit_of_work(system=True, read_only=True) as session:
                 owed = select(OutboxMessage.id).where(OutboxMessage.organization_id == self.place.id)
                 ids = session.scalars(owed.where(OutboxMessage.finished_at.is_(None))).all()
             for message_id in ids:
-                run_one(platform, self.place.id, message_id)
+                run_one(services, self.place.id, message_id)
 
     def file(self, report: dict) -> bytes:
         """Download a report's file with its link."""

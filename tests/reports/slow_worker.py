@@ -6,7 +6,7 @@ from uuid import UUID
 
 from campshub.app import create_app
 from campshub.config import load_settings
-from campshub.core.jobs.running import Outcome, run_one
+from campshub.core.jobs.runner import Outcome, run_one
 from campshub.reports.kinds import all_kinds
 from campshub.reports.service import making
 
@@ -24,8 +24,8 @@ def main():
         type(kind).at_once = 1
     app = create_app(load_settings())
     with app.app_context():
-        platform, organization_id, job_id = app.extensions["campshub"], UUID(sys.argv[1]), UUID(sys.argv[2])
-        while run_one(platform, organization_id, job_id) is not Outcome.DONE:
+        services, organization_id, job_id = app.extensions["campshub"], UUID(sys.argv[1]), UUID(sys.argv[2])
+        while run_one(services, organization_id, job_id) is not Outcome.DONE:
             time.sleep(0.1)  # it has let others have their turn, or a replica has ended a read
 
 

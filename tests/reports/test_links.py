@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from campshub.core.db.base import new_id
+from campshub.core.db.models import new_id
 from campshub.core.security.permissions import Role
 from campshub.reports import links
 from tests.conftest import Client
@@ -58,8 +58,8 @@ def test_each_format_comes_through_the_worker(school, format, begins):
 
 
 def test_what_lies_in_the_storage_is_sealed(school, report):
-    platform = school.place.app.extensions["campshub"]
-    folder = Path(platform.settings.storage_url, str(school.place.id), "reports", report["id"])
+    services = school.place.app.extensions["campshub"]
+    folder = Path(services.settings.storage_url, str(school.place.id), "reports", report["id"])
 
     kept = [path.read_bytes() for path in folder.iterdir()]
     assert kept
@@ -168,9 +168,9 @@ def a_folder(file):
 
 @pytest.mark.parametrize("damage", [Path.unlink, cut, changed, a_folder, lambda file: file.write_bytes(b"")])
 def test_a_file_that_does_not_open_any_more_is_told_before_the_answer_begins(school, report, damage):
-    platform = school.place.app.extensions["campshub"]
+    services = school.place.app.extensions["campshub"]
     school.work_off()
-    (file,) = Path(platform.settings.storage_url, str(school.place.id), "reports", report["id"]).iterdir()
+    (file,) = Path(services.settings.storage_url, str(school.place.id), "reports", report["id"]).iterdir()
 
     damage(file)
 
@@ -178,21 +178,21 @@ def test_a_file_that_does_not_open_any_more_is_told_before_the_answer_begins(sch
 
 
 def test_a_removed_report_is_gone_with_its_files(school, report):
-    platform = school.place.app.extensions["campshub"]
+    services = school.place.app.extensions["campshub"]
     folder = f"{school.place.id}/reports/{report['id']}"
-    assert platform.storage.folder(folder)
+    assert services.storage.folder(folder)
 
     assert school.admin.delete(f"/api/reports/{report['id']}/").status == 204
     assert fetched(school, report["download"]["url"]) == (404, "not_found")
     school.work_off()
-    assert platform.storage.folder(folder) == []
+    assert services.storage.folder(folder) == []
 
 
 def test_parts_are_gone_when_the_report_is_there(school, report):
-    platform = school.place.app.extensions["campshub"]
+    services = school.place.app.extensions["campshub"]
     school.work_off()
 
-    names = platform.storage.folder(f"{school.place.id}/reports/{report['id']}")
+    names = services.storage.folder(f"{school.place.id}/reports/{report['id']}")
     assert [name.partition("-")[0] for name in names] == ["file"]
     assert school.file(report).startswith(b"\xef\xbb\xbf")
 

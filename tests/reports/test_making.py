@@ -10,9 +10,9 @@ from uuid import UUID
 
 import pytest
 
-from campshub.core.db.work import unit_of_work
+from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.jobs.models import Job
-from campshub.core.jobs.running import Outcome, run_one
+from campshub.core.jobs.runner import Outcome, run_one
 from campshub.reports.kinds import all_kinds
 from campshub.reports.service import cleanup, making
 from tests.conftest import ROOT
@@ -69,8 +69,8 @@ def test_a_worker_that_is_killed_has_another_go_on_where_it_was(marked, stack, d
     gather = making._gather
     monkeypatch.setattr(making, "_gather", lambda *given: gathered.append(given[2]["rows"]) or gather(*given))
     with marked.place.app.app_context():
-        platform = marked.place.app.extensions["campshub"]
-        while run_one(platform, marked.place.id, UUID(report["job_id"])) is not Outcome.DONE:
+        services = marked.place.app.extensions["campshub"]
+        while run_one(services, marked.place.id, UUID(report["job_id"])) is not Outcome.DONE:
             assert time.monotonic() < until
             time.sleep(0.2)  # until the claim of whoever died is over
 
@@ -84,8 +84,8 @@ def test_an_attempt_whose_claim_is_over_changes_nothing(marked, monkeypatch):
     """Its files have names of their own, so what it writes too late is nobody's."""
     report = asked(marked)
     path = folder_of(marked, report)
-    platform = marked.place.app.extensions["campshub"]
-    spool = making.Spool(platform.storage, platform.file_keys, path)
+    services = marked.place.app.extensions["campshub"]
+    spool = making.Spool(services.storage, services.file_keys, path)
     spool.add([["2020-01-01", "Nobody", *[None] * 8]], None)
 
     marked.work(report["job_id"])
@@ -93,7 +93,7 @@ def test_an_attempt_whose_claim_is_over_changes_nothing(marked, monkeypatch):
     ready = marked.admin.get(f"/api/reports/{report['id']}/").json
     assert b"Nobody" not in marked.file(ready)
     marked.work_off()
-    assert len(platform.storage.folder(path)) == 1
+    assert len(services.storage.folder(path)) == 1
 
 
 def test_a_report_that_was_removed_while_it_was_made_leaves_nothing(marked, monkeypatch):
@@ -141,7 +141,7 @@ def test_what_a_job_keeps_of_its_place_names_nobody(marked, sql):
 
 
 def test_a_report_goes_when_its_time_is_over(marked, sql):
-    platform = marked.place.app.extensions["campshub"]
+    services = marked.place.app.extensions["campshub"]
     old, new = (marked.report("roster", group_id=marked.group_id) for _ in range(2))
     sql("UPDATE reports SET expires_at = now() WHERE id = %s RETURNING id", UUID(old["id"]))
 
@@ -150,24 +150,24 @@ def test_a_report_goes_when_its_time_is_over(marked, sql):
     marked.work_off()
 
     assert marked.admin.get(f"/api/reports/{old['id']}/").status == 404
-    assert platform.storage.folder(folder_of(marked, old)) == []
+    assert services.storage.folder(folder_of(marked, old)) == []
     assert marked.file(marked.admin.get(f"/api/reports/{new['id']}/").json)
 
 
 def test_files_of_no_report_are_swept_up_and_others_stay(marked, sql):
-    platform = marked.place.app.extensions["campshub"]
+    services = marked.place.app.extensions["campshub"]
     kept, lost = (marked.report("roster", group_id=marked.group_id) for _ in range(2))
     beside = f"{marked.place.id}/archives/month"
-    with platform.storage.open_write(beside) as file:
+    with services.storage.open_write(beside) as file:
         file.write(b"not a report's")
     sql("DELETE FROM reports WHERE id = %s RETURNING id", UUID(lost["id"]))  # as erasing an organization does
 
     with marked.place.app.app_context():
-        assert cleanup.sweep_orphans(platform) >= 1
+        assert cleanup.sweep_orphans(services) >= 1
 
-    assert platform.storage.folder(folder_of(marked, lost)) == []
+    assert services.storage.folder(folder_of(marked, lost)) == []
     assert marked.file(kept)
-    assert platform.storage.exists(beside)
+    assert services.storage.exists(beside)
 
 
 def test_all_reports_of_a_place_go_at_once_when_someone_is_erased(marked, other):
@@ -205,8 +205,8 @@ def test_operators_are_told_the_kinds(app):
 
 
 def test_one_person_has_only_so_many_under_way(marked, monkeypatch):
-    platform = marked.place.app.extensions["campshub"]
-    monkeypatch.setattr(platform, "settings", platform.settings.model_copy(update={"report_most_under_way": 2}))
+    services = marked.place.app.extensions["campshub"]
+    monkeypatch.setattr(services, "settings", services.settings.model_copy(update={"report_most_under_way": 2}))
     first, _ = asked(marked), asked(marked)
 
     refused = marked.admin.post("/api/reports/", {"kind": "attendance_records", "format": "csv", "parameters": {}})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from campshub.core.jobs.running import Outcome
+from campshub.core.jobs.runner import Outcome
 from campshub.core.security.permissions import Role
 from campshub.reports.kinds import attendance_records
 from campshub.reports.service import making
@@ -42,14 +42,14 @@ def body(school, **changes):
 def sent(school, schedule, to):
     """Let a schedule's time come; return the link that someone was sent, None where they were sent none."""
     with school.place.app.app_context():
-        platform = school.place.app.extensions["campshub"]
-        make_due(platform, datetime.fromisoformat(schedule["next_at"]) + timedelta(minutes=1))
+        services = school.place.app.extensions["campshub"]
+        make_due(services, datetime.fromisoformat(schedule["next_at"]) + timedelta(minutes=1))
     school.work(school.admin.get("/api/reports/?limit=1").json["items"][0]["job_id"])
     school.work_off()
     address = to.get("/api/me/").json["email"]
     found = [
         link[1]
-        for path in sorted(Path(platform.settings.mail_folder).glob("*.eml"))
+        for path in sorted(Path(services.settings.mail_folder).glob("*.eml"))
         if f"To: {address}" in (text := path.read_text())
         and (link := re.search(r"http\S+?(/api/reports/\S+)", text.replace("=\n", "").replace("=3D", "=")))
     ]
@@ -194,15 +194,15 @@ def test_one_person_has_so_many_schedules_and_no_more(marked, sql):
 
 
 def test_what_else_lies_in_the_storage_does_not_stop_the_sweeping(school):
-    platform = school.place.app.extensions["campshub"]
+    services = school.place.app.extensions["campshub"]
     for name in ("notes.txt", "00000000-0000-7000-8000-000000000000/x"):
-        with platform.storage.open_write(f"{school.place.id}/reports/{name}") as file:
+        with services.storage.open_write(f"{school.place.id}/reports/{name}") as file:
             file.write(b"x")
 
     with school.place.app.app_context():
-        assert sweep_orphans(platform) >= 1
+        assert sweep_orphans(services) >= 1
 
-    assert platform.storage.folder(f"{school.place.id}/reports") == ["notes.txt"]
+    assert services.storage.folder(f"{school.place.id}/reports") == ["notes.txt"]
 
 
 def test_links_are_counted_apart_from_what_else_strangers_ask(school):

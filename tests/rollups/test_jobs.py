@@ -3,15 +3,16 @@
 import pytest
 
 from campshub.app import create_app
-from campshub.core.db import folding, partitions
-from campshub.core.db.base import PLATFORM_ID
-from campshub.core.db.folding import MonthDetached
-from campshub.core.db.partitions import archiving
-from campshub.core.db.rollups import rollups
-from campshub.core.db.work import unit_of_work
-from campshub.core.jobs import running, schedule
+from campshub.core import partitions
+from campshub.core.db.models import PLATFORM_ID
+from campshub.core.db.unit_of_work import unit_of_work
+from campshub.core.jobs import runner, schedule
 from campshub.core.jobs.outbox import enqueue
-from campshub.core.jobs.running import Outcome
+from campshub.core.jobs.runner import Outcome
+from campshub.core.partitions import archive
+from campshub.core.rollups import refresh
+from campshub.core.rollups.definition import rollups
+from campshub.core.rollups.refresh import MonthDetached
 from campshub.core.security.permissions import Role
 from tests.conftest import close, settings_of
 from tests.rollups.world import DATES, LAST, TODAY, World
@@ -43,7 +44,7 @@ def run(app):
         with app.app_context():
             with unit_of_work(organization_id=PLATFORM_ID) as session:
                 message_id = enqueue(session, name, **arguments)
-            return running.run_one(app.extensions["campshub"], PLATFORM_ID, message_id)
+            return runner.run_one(app.extensions["campshub"], PLATFORM_ID, message_id)
 
     return one
 
@@ -60,7 +61,7 @@ def test_the_job_folds_what_is_stale_in_all_organizations(world, app, sql, run):
 
 
 def test_what_is_too_much_for_one_transaction_is_owed_again(world, app, sql, run, monkeypatch):
-    monkeypatch.setattr(folding, "MOST_AT_ONCE", 0)
+    monkeypatch.setattr(refresh, "MOST_AT_ONCE", 0)
     world.mark(0, 0, TODAY, "present", None)
 
     assert run("rollups.fold") == Outcome.DONE
@@ -94,9 +95,9 @@ def test_figures_of_a_detached_month_stay(world, app, stack, scratch, run):
 
     with app.app_context():
         with pytest.raises(MonthDetached), unit_of_work(system=True) as session:
-            folding.rebuild(session, rollups()["attendance_group_days"], world.place.id, EARLIER.replace(day=1))
+            refresh.rebuild(session, rollups()["attendance_group_days"], world.place.id, EARLIER.replace(day=1))
         with unit_of_work(system=True, read_only=True) as session:
-            steps = folding.steps(session, organization_id=world.place.id, first=None, last=None)
+            steps = refresh.steps(session, organization_id=world.place.id, first=None, last=None)
     world.fold()
 
     assert EARLIER.replace(day=1) not in {one.month for one in steps}
@@ -106,13 +107,13 @@ def test_figures_of_a_detached_month_stay(world, app, stack, scratch, run):
 
 
 def test_archiving_a_month_counts_first_what_is_owed(world, app, tmp_path, monkeypatch):
-    platform = app.extensions["campshub"]
-    monkeypatch.setattr(platform, "settings", platform.settings.model_copy(update={"archive_url": str(tmp_path)}))
+    services = app.extensions["campshub"]
+    monkeypatch.setattr(services, "settings", services.settings.model_copy(update={"archive_url": str(tmp_path)}))
     world.mark(0, 0, EARLIER, "present", None)
     world.mark(0, 0, TODAY, "late", None)
     told = world.told(Role.ADMIN)
-    with app.app_context(), partitions.maintenance(platform.settings) as connection:
-        archiving.archive(platform, connection, table="attendance_records", month=EARLIER.replace(day=1))
+    with app.app_context(), partitions.maintenance(services.settings) as connection:
+        archive.archive(services, connection, table="attendance_records", month=EARLIER.replace(day=1))
 
     assert world.told(Role.ADMIN) == told
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from campshub.attendance.models import AttendanceGroupDayStale
 from campshub.attendance.queries.rollups import DAYS
-from campshub.core.db import folding
-from campshub.core.db.base import PLATFORM_ID
-from campshub.core.db.rollups import rollups
-from campshub.core.db.work import unit_of_work
-from campshub.core.jobs import running
-from campshub.core.jobs.running import Outcome
+from campshub.core.db.models import PLATFORM_ID
+from campshub.core.db.unit_of_work import unit_of_work
+from campshub.core.jobs import runner
+from campshub.core.jobs.runner import Outcome
+from campshub.core.rollups import refresh
+from campshub.core.rollups.definition import rollups
 from campshub.core.security.permissions import Role
 from tests.rollups.world import COUNTS_AS, DATES, TODAY, World
 
@@ -100,7 +100,7 @@ def test_what_is_not_counted_makes_nothing_stale(world):
 def test_a_mark_that_is_committed_while_its_day_is_counted_stays_noted(world):
     world.mark(0, 0, TODAY, "present", None)
     with world.app.app_context(), unit_of_work(system=True) as session:
-        assert folding.fold(session, DAYS, world.place.id).written == 1
+        assert refresh.fold(session, DAYS, world.place.id).written == 1
         world.mark(1, 0, TODAY, "late", None)
 
     assert world.sql(NOTES.format("attendance_group_days_stale"), world.place.id) == [(1,)]
@@ -110,10 +110,10 @@ def test_a_mark_that_is_committed_while_its_day_is_counted_stays_noted(world):
 def test_of_two_countings_at_once_the_older_is_not_written_last(world):
     world.mark(0, 0, TODAY, "present", None)
     with world.app.app_context(), unit_of_work(system=True) as session:
-        assert folding.fold(session, DAYS, world.place.id).notes == 1
+        assert refresh.fold(session, DAYS, world.place.id).notes == 1
         world.mark(1, 0, TODAY, "late", None)
         with unit_of_work(system=True) as second:
-            assert folding.fold(second, DAYS, world.place.id) == folding.Counted()
+            assert refresh.fold(second, DAYS, world.place.id) == refresh.Counted()
 
     assert world.fold().notes > 0
     assert world.differences() == []
@@ -172,7 +172,7 @@ def test_rebuilding_repairs_what_was_changed_past_the_triggers(world):
     assert broken["workout_weeks"][0] is None
     assert (done.written, done.removed) == (2, 0)
     assert world.differences() == []
-    assert world.rebuild(TODAY) == folding.Counted()
+    assert world.rebuild(TODAY) == refresh.Counted()
 
 
 def test_a_register_is_noted_once_for_its_group_and_once_a_student(world):
@@ -228,7 +228,7 @@ def test_a_rebuild_can_be_left_to_a_worker(world):
     with world.app.app_context():
         outcome = Outcome.MORE
         while outcome is Outcome.MORE:
-            outcome = running.run_one(world.app.extensions["campshub"], PLATFORM_ID, UUID(told["job_id"]))
+            outcome = runner.run_one(world.app.extensions["campshub"], PLATFORM_ID, UUID(told["job_id"]))
 
     assert outcome is Outcome.DONE
     assert flask(world, "check", *one).exit_code == 0

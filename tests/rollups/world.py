@@ -9,12 +9,12 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from campshub.attendance.queries import rollups as attendance
-from campshub.core.db import folding
-from campshub.core.db.base import new_id
-from campshub.core.db.rollups import rollups
-from campshub.core.db.work import unit_of_work
-from campshub.core.http.pagination import page_request
-from campshub.core.http.problems import NotFound
+from campshub.core.db.models import new_id
+from campshub.core.db.unit_of_work import unit_of_work
+from campshub.core.errors import NotFound
+from campshub.core.paging import page_request
+from campshub.core.rollups import refresh
+from campshub.core.rollups.definition import rollups
 from campshub.core.security.permissions import Role
 from campshub.core.security.principal import Principal
 from campshub.workouts import catalogue
@@ -185,27 +185,27 @@ class World:
         )
         self.do("UPDATE workout_log_ids SET student_id = %s WHERE organization_id = %s AND student_id = %s", *pair)
 
-    def fold(self, most: int = 1_000) -> folding.Counted:
+    def fold(self, most: int = 1_000) -> refresh.Counted:
         """Count anew what is stale, as far as so many notes of each rollup name it."""
-        total = folding.Counted()
+        total = refresh.Counted()
         with self.app.app_context(), unit_of_work(system=True) as session:
             for one in rollups().values():
-                total += folding.fold(session, one, self.place.id, most=most)
+                total += refresh.fold(session, one, self.place.id, most=most)
         return total
 
-    def rebuild(self, day: date) -> folding.Counted:
-        total = folding.Counted()
+    def rebuild(self, day: date) -> refresh.Counted:
+        total = refresh.Counted()
         for one in rollups().values():
             with self.app.app_context(), unit_of_work(system=True) as session:
-                total += folding.rebuild(session, one, self.place.id, day.replace(day=1))
+                total += refresh.rebuild(session, one, self.place.id, day.replace(day=1))
         return total
 
-    def differences(self) -> list[folding.Difference]:
+    def differences(self) -> list[refresh.Difference]:
         found = []
         with self.app.app_context(), unit_of_work(system=True, read_only=True) as session:
-            for step in folding.steps(session, organization_id=self.place.id, first=FIRST, last=LAST):
+            for step in refresh.steps(session, organization_id=self.place.id, first=FIRST, last=LAST):
                 one = rollups()[step.rollup]
-                found += folding.check(session, one, self.place.id, step.month, most=10)
+                found += refresh.check(session, one, self.place.id, step.month, most=10)
         return found
 
     # What is told ----------------------------------------------------------------------------------------------------

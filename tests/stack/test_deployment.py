@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from campshub.core.db.base import new_id
+from campshub.core.db.models import new_id
 from tests.conftest import PASSWORD, ROOT
 from tests.stack import compose
 from tests.stack.asking import ask, until

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from campshub.core.http.problems import RateLimited
+from campshub.core.errors import RateLimited
 from tests.stack.asking import ask, ask_raw, until
 from tests.stack.conftest import log_lines
 

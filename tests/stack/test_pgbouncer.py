@@ -6,7 +6,7 @@ import stat
 import psycopg
 import pytest
 
-from campshub.core.db.base import new_id
+from campshub.core.db.models import new_id
 from devstack import keys, place
 from devstack.pgbouncer import PgBouncer
 

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from campshub.core.db.base import new_id
+from campshub.core.db.models import new_id
 from devstack import place
 from tests.conftest import ROOT
 from tests.e2e.conftest import free_port

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from campshub.config import Settings
-from campshub.core.db.session import CONNECT_WITHIN_S
-from campshub.core.http.edge import COMMIT_WITHIN_S
+from campshub.core.db.engine import CONNECT_WITHIN_S
+from campshub.core.http.dispatch import COMMIT_WITHIN_S
 from tests.conftest import ROOT
 
 GUNICORN = "import json, runpy; c = runpy.run_path('config/gunicorn.conf.py'); print(json.dumps([c['{}'], c['{}']]))"
@@ -58,7 +58,7 @@ def found() -> dict[str, float]:
         "web-1": grace("web-1"),
         "nginx": grace("nginx"),
         "worker_soft_shutdown_timeout": number(
-            "campshub/core/jobs/broker.py", r"^ +worker_soft_shutdown_timeout=(\d+),"
+            "campshub/core/jobs/celery_app.py", r"^ +worker_soft_shutdown_timeout=(\d+),"
         ),
         "worker": grace("worker"),
         "keepalive_timeout": float(re.search(r"keepalive_timeout (\d+)s;", upstream)[1]),
@@ -97,7 +97,7 @@ def test_the_table_of_the_documentation_has_these_values(found):
 
 
 def test_a_change_that_took_too_long_is_refused_and_leaves_nothing(api, monkeypatch):
-    monkeypatch.setattr("campshub.core.http.edge.COMMIT_WITHIN_S", 0.0)
+    monkeypatch.setattr("campshub.core.http.dispatch.COMMIT_WITHIN_S", 0.0)
     body = {"code": "late", "given_name": "Asha", "family_name": "Rao"}
 
     answer = api.post("/api/students/", body)

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from campshub.core.db.base import new_id
+from campshub.core.db.models import new_id
 
 
 @pytest.fixture

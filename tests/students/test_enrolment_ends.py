@@ -7,7 +7,7 @@ import pytest
 from alembic.script import ScriptDirectory
 
 from campshub.app import create_app
-from campshub.core.db.base import new_id
+from campshub.core.db.models import new_id
 from tests.conftest import ROOT, settings_of
 
 

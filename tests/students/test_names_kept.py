@@ -3,7 +3,7 @@
 import flask_migrate
 
 from campshub.app import create_app
-from campshub.core.db.base import new_id
+from campshub.core.db.models import new_id
 from tests.conftest import ROOT, close, settings_of
 
 BEFORE = "0028"

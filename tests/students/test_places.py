@@ -7,7 +7,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from campshub.core.db.base import new_id
+from campshub.core.db.models import new_id
 from campshub.core.security.permissions import Role
 from campshub.students.service import places
 

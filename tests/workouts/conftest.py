@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from campshub.core.db.base import new_id
+from campshub.core.db.models import new_id
 from campshub.core.security.permissions import Role
 from campshub.workouts import catalogue
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine
 
-from campshub.core.db.base import PLATFORM_ID, new_id
+from campshub.core.db.models import PLATFORM_ID, new_id
 from campshub.core.security.permissions import Role
 from campshub.workouts import catalogue
 

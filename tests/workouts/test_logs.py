@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from campshub.core.db.base import new_id
+from campshub.core.db.models import new_id
 from campshub.core.security.audit import unseal, unwrap_person_key
 from campshub.workouts import catalogue
 from campshub.workouts.weights import grams

@@ -5,9 +5,9 @@ from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
 
-from campshub.core.db.base import new_id
-from campshub.core.db.partitions import archiving, months, providing
-from campshub.core.jobs import running
+from campshub.core.db.models import new_id
+from campshub.core.jobs import runner
+from campshub.core.partitions import archive, months, provide
 from campshub.core.security.permissions import Role
 from campshub.workouts import catalogue
 from tests.core.partitions.conftest import a_month_ago, site_of
@@ -41,7 +41,7 @@ def body(site):
 def work(site):
     """Run the jobs that are due."""
     with site.app.app_context():
-        return running.run_due(site.platform)
+        return runner.run_due(site.services)
 
 
 def refused(answer):
@@ -217,18 +217,18 @@ def test_a_half_archived_month_is_neither_made_nor_restored(site, body):
         pass
 
     def tell(stage):
-        if stage == archiving.TAKEN_OUT:
+        if stage == archive.TAKEN_OUT:
             raise Stop
 
     with pytest.raises(Stop):
         site.archived("workout_logs", tell)
-    with site.maintenance() as connection, pytest.raises(providing.HalfArchived):
-        providing.provide(site.platform, connection, table="workout_logs", month=site.month)
+    with site.maintenance() as connection, pytest.raises(provide.HalfArchived):
+        provide.provide(site.services, connection, table="workout_logs", month=site.month)
 
     site.archived("workout_logs")
     with site.maintenance() as connection:
         for _ in range(2):
-            providing.provide(site.platform, connection, table="workout_logs", month=site.month)
+            provide.provide(site.services, connection, table="workout_logs", month=site.month)
     assert len(site.contents("workout_logs")) == 1
 
 
@@ -238,7 +238,7 @@ def test_months_that_may_be_written_are_not_archived_by_the_schedule(stack, scra
         with site.maintenance() as connection:
             for table in site.tables:
                 months.ensure(connection, table, months.back(today, 30), today)
-            found = archiving.due(connection, today=today, settings=site.platform.settings)
+            found = archive.due(connection, today=today, settings=site.services.settings)
 
     newest = {table: max(month for of, month in found if of == table) for table, _ in found}
     assert newest == {table: a_month_ago(26 if table.startswith("workout") else 16) for table in site.tables}

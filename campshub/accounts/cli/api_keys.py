@@ -7,8 +7,8 @@ from flask.cli import AppGroup
 
 from campshub.accounts.queries.api_keys import organizations_with
 from campshub.accounts.service.api_keys import revoke_leaked
-from campshub.core.db.work import unit_of_work
-from campshub.core.ops.options import json_option, say, yes_option
+from campshub.core.commands.options import json_option, say, yes_option
+from campshub.core.db.unit_of_work import unit_of_work
 
 api_keys = AppGroup("api-keys", help="Keys with which programs and kiosks ask.")
 _PREFIXED = re.compile(r"(?:chk_)?([0-9A-Za-z]{12})(?:_[0-9A-Za-z]*)?")

@@ -9,11 +9,11 @@ from flask import current_app
 from flask.cli import AppGroup
 
 from campshub.accounts.queries.audit import every_entry
-from campshub.core.db.work import unit_of_work
-from campshub.core.http.serialise import write
-from campshub.core.ops.files import new_file
-from campshub.core.ops.options import organization_option
-from campshub.core.platform import Platform
+from campshub.core.commands.files import new_file
+from campshub.core.commands.options import organization_option
+from campshub.core.db.unit_of_work import unit_of_work
+from campshub.core.json import write
+from campshub.core.service_base import Services
 
 audit = AppGroup("audit", help="The audit log: who changed what.")
 
@@ -28,14 +28,14 @@ def export(*, organization_id: UUID, first: datetime | None, last: datetime | No
 
     Example: flask audit export --organization 0198... --from 2026-01-01 --output audit-2026.ndjson
     """
-    platform: Platform = current_app.extensions["campshub"]
+    services: Services = current_app.extensions["campshub"]
     dates = {"first": first.date() if first else date.min, "last": last.date() if last else datetime.now(UTC).date()}
     with unit_of_work(read_only=True, organization_id=organization_id) as session:
         if session.enter(organization_id).organization_status is None:
             raise click.ClickException(f"There is no organization {organization_id}.")
         with new_file(output) as file:
             count = 0
-            for entry in every_entry(session, organization_id, platform.ring, **dates):
+            for entry in every_entry(session, organization_id, services.ring, **dates):
                 file.write(write(entry) + b"\n")
                 count += 1
     click.echo(f"Wrote {count} entries to {output}.")

@@ -11,11 +11,11 @@ from flask.cli import AppGroup
 
 from campshub.accounts.service import exporting, states
 from campshub.accounts.service import organizations as service
-from campshub.core.db.base import new_id
-from campshub.core.db.work import unit_of_work
-from campshub.core.http.problems import Problem
-from campshub.core.ops.options import NAME, json_option, organization_option, say, yes_option
-from campshub.core.platform import Platform
+from campshub.core.commands.options import NAME, json_option, organization_option, say, yes_option
+from campshub.core.db.models import new_id
+from campshub.core.db.unit_of_work import unit_of_work
+from campshub.core.errors import Problem
+from campshub.core.service_base import Services
 from campshub.core.time_zones import time_zones
 
 organizations = AppGroup("organizations", help="Organizations: the tenants of this installation.")
@@ -115,8 +115,8 @@ def export(*, organization_id: UUID, output: Path, as_json: bool) -> None:
         if session.enter(organization_id).organization_status is None:
             raise click.ClickException(f"There is no organization {organization_id}.")
         exporting.note_export(session, organization_id=organization_id)
-    platform: Platform = current_app.extensions["campshub"]
-    manifest = exporting.export(platform, organization_id=organization_id, folder=output, now=datetime.now(UTC))
+    services: Services = current_app.extensions["campshub"]
+    manifest = exporting.export(services, organization_id=organization_id, folder=output, now=datetime.now(UTC))
     rows = sum(file["rows"] for file in manifest["files"].values())
     say(as_json, f"Wrote {rows:,} rows in {len(manifest['files'])} files into {output}.", **manifest)
 

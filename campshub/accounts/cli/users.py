@@ -11,13 +11,13 @@ from flask.cli import AppGroup
 from campshub.accounts.queries.signing_in import credentials_of, memberships_of
 from campshub.accounts.service import organizations as service
 from campshub.accounts.service import passwords, sessions
-from campshub.core.db.base import AnyRow
-from campshub.core.db.work import unit_of_work
-from campshub.core.http.problems import Invalid, Problem
-from campshub.core.ops.options import NAME, email_option, json_option, organization_option, say
-from campshub.core.platform import Platform
+from campshub.core.commands.options import NAME, email_option, json_option, organization_option, say
+from campshub.core.db.models import AnyRow
+from campshub.core.db.unit_of_work import unit_of_work
+from campshub.core.errors import Invalid, Problem
 from campshub.core.security.passwords import SHORTEST
 from campshub.core.security.permissions import Role
+from campshub.core.service_base import Services
 
 users = AppGroup("users", help="The people who can sign in.")
 
@@ -36,12 +36,12 @@ def create_admin(
 
     Example: flask users create-admin --organization 0198... --email head@example.org
     """
-    platform: Platform = current_app.extensions["campshub"]
+    services: Services = current_app.extensions["campshub"]
     try:
-        platform.passwords.require_good(password, least=SHORTEST, email=email)
+        services.passwords.require_good(password, least=SHORTEST, email=email)
     except Invalid as refused:
         raise click.ClickException(f"The password: {refused.errors[0].detail}") from refused
-    hashed = platform.passwords.hash(password)
+    hashed = services.passwords.hash(password)
     with unit_of_work(system=True, organization_id=organization_id) as session:
         entered = session.enter(organization_id)
         if entered.organization_status is None:
@@ -71,15 +71,15 @@ def reset_password(*, email: str, password: str, as_json: bool) -> None:
 
     Example: flask users reset-password --email head@example.org
     """
-    platform: Platform = current_app.extensions["campshub"]
+    services: Services = current_app.extensions["campshub"]
     user_id, memberships = _find(email)
     try:
-        platform.passwords.require_good(password, least=passwords.least_length(memberships), email=email)
+        services.passwords.require_good(password, least=passwords.least_length(memberships), email=email)
     except Invalid as refused:
         raise click.ClickException(f"The password: {refused.errors[0].detail}") from refused
-    hashed = platform.passwords.hash(password)
+    hashed = services.passwords.hash(password)
     with unit_of_work(system=True, organization_id=memberships[0].organization_id) as session:
-        passwords.replace(session, platform, user_id=user_id, email=email, hashed=hashed)
+        passwords.replace(session, services, user_id=user_id, email=email, hashed=hashed)
     say(as_json, f"{email} has another password, and has to sign in anew.", id=user_id, email=email)
 
 

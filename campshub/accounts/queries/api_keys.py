@@ -5,11 +5,11 @@ from uuid import UUID
 from sqlalchemy import case, func, select, true
 
 from campshub.accounts.models import ApiKey, ApiKeyUse
-from campshub.core.db.base import AnyRow
+from campshub.core.db.models import AnyRow
 from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
-from campshub.core.http.pagination import Page, PageRequest
-from campshub.core.http.problems import NotFound
+from campshub.core.errors import NotFound
+from campshub.core.paging import Page, PageRequest
 from campshub.core.security.principal import Principal, visible_to
 
 _LAST = (

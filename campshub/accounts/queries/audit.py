@@ -8,10 +8,10 @@ from uuid import UUID
 
 from sqlalchemy import literal, select, tuple_
 
-from campshub.core.db.base import AnyRow
+from campshub.core.db.models import AnyRow
 from campshub.core.db.session import Session
-from campshub.core.http.pagination import Page, PageRequest
-from campshub.core.http.problems import Invalid
+from campshub.core.errors import Invalid
+from campshub.core.paging import Page, PageRequest
 from campshub.core.security.audit import AuditEntry, PersonKey, opened_values, unwrap_person_key
 from campshub.core.security.crypto import KeyRing
 from campshub.core.security.events import SecurityEvent

@@ -6,7 +6,7 @@ from sqlalchemy import case, func, select, text
 
 from campshub.accounts.models import Invitation, Organization
 from campshub.core.db.session import Session
-from campshub.core.http.pagination import Page, PageRequest
+from campshub.core.paging import Page, PageRequest
 from campshub.core.security.principal import Principal, visible_to
 
 _LOCK_ADDRESS = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")

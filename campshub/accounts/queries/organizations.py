@@ -5,7 +5,7 @@ from uuid import UUID
 from sqlalchemy import select
 
 from campshub.accounts.models import Organization
-from campshub.core.db.base import AnyRow
+from campshub.core.db.models import AnyRow
 from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
 from campshub.core.security.principal import Principal

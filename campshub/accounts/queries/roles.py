@@ -6,10 +6,10 @@ from uuid import UUID
 from sqlalchemy import func, select
 
 from campshub.accounts.models import Invitation, Membership, OwnRole
-from campshub.core.db.base import AnyRow
+from campshub.core.db.models import AnyRow
 from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
-from campshub.core.http.problems import NotFound
+from campshub.core.errors import NotFound
 from campshub.core.security.permissions import CUSTOM, GRANTS, Grant, Role, grant_of
 from campshub.core.security.principal import Principal, visible_to
 

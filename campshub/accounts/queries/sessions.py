@@ -6,7 +6,7 @@ from sqlalchemy import func, select
 
 from campshub.accounts.models import SignInSession, User
 from campshub.core.db.session import Session
-from campshub.core.http.pagination import Page, PageRequest
+from campshub.core.paging import Page, PageRequest
 from campshub.core.security.principal import Principal, visible_to
 
 

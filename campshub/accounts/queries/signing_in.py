@@ -4,7 +4,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from campshub.core.db.base import AnyRow
+from campshub.core.db.models import AnyRow
 from campshub.core.db.session import Session
 from campshub.core.normalization import email_key
 

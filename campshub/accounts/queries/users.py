@@ -7,11 +7,11 @@ from sqlalchemy import and_, select
 
 from campshub.accounts.models import Membership, Organization, OwnRole, User
 from campshub.accounts.queries.signing_in import memberships_of
-from campshub.core.db.base import AnyRow
+from campshub.core.db.models import AnyRow
 from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
-from campshub.core.http.pagination import Page, PageRequest
-from campshub.core.http.problems import NotFound
+from campshub.core.errors import NotFound
+from campshub.core.paging import Page, PageRequest
 from campshub.core.security.principal import Principal, visible_to
 
 USER_COLUMNS = (

@@ -7,9 +7,9 @@ from campshub.accounts.queries import api_keys as queries
 from campshub.accounts.schemas import api_keys as schemas
 from campshub.accounts.service import api_keys as service
 from campshub.accounts.service.mfa import StepUpRequired
-from campshub.core.http.marks import needs, secret
-from campshub.core.http.problems import NotFound
-from campshub.core.http.resource import Blueprint, Resource
+from campshub.core.errors import NotFound
+from campshub.core.http.decorators import needs, secret
+from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 
 api_keys = Blueprint(
@@ -36,7 +36,7 @@ class ApiKeys(Resource):
     @api_keys.answers(schemas.NewApiKeyOut, status=201, raises=(StepUpRequired, service.KeyNotYours))
     def post(self, **given: Any) -> dict[str, Any]:
         """Make a key; the answer is the only one that tells it."""
-        return service.create(self.session, self.platform, self.principal, **given, now=self.now)
+        return service.create(self.session, self.services, self.principal, **given, now=self.now)
 
 
 @api_keys.route("/<uuid:api_key_id>/")
@@ -53,4 +53,4 @@ class OneApiKey(Resource):
     @api_keys.answers(None, raises=(NotFound, StepUpRequired))
     def delete(self, api_key_id: UUID) -> None:
         """Revoke a key; it opens nothing from the next request on."""
-        service.revoke(self.session, self.platform, self.principal, api_key_id=api_key_id, now=self.now)
+        service.revoke(self.session, self.services, self.principal, api_key_id=api_key_id, now=self.now)

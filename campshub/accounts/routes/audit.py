@@ -4,8 +4,8 @@ from typing import Any
 
 from campshub.accounts.queries import audit as queries
 from campshub.accounts.schemas import audit as schemas
-from campshub.core.http.marks import named, needs
-from campshub.core.http.resource import Blueprint, Resource
+from campshub.core.http.decorators import named, needs
+from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 
 audit = Blueprint("audit", __name__, url_prefix="/api/audit", description="Who changed what, before and after.")
@@ -24,7 +24,7 @@ class Audit(Resource):
     @audit.answers_page(schemas.AuditEntryOut, sorts=("-date",))
     def get(self, *, page: Any, **filters: Any) -> Any:
         """List what has been changed, by whom, and what was read that is recorded; the newest first."""
-        ring = self.platform.ring
+        ring = self.services.ring
         return queries.list_entries(self.session, self.principal, ring, now=self.now, page=page, **filters)
 
 

@@ -9,10 +9,10 @@ from campshub.accounts.service import invitations as service
 from campshub.accounts.service.giving import RoleNotYours
 from campshub.accounts.service.members import AlreadyMember, MemberDisabled
 from campshub.accounts.service.passwords import TokenSpent
-from campshub.core.http.call import OrganizationSuspended
-from campshub.core.http.marks import limited, needs, public, secret
-from campshub.core.http.problems import NotFound
-from campshub.core.http.resource import Blueprint, Resource
+from campshub.core.errors import NotFound
+from campshub.core.http.decorators import limited, needs, public, secret
+from campshub.core.http.routing import Blueprint, Resource
+from campshub.core.security.grants import OrganizationSuspended
 from campshub.core.security.passwords import Busy
 from campshub.core.security.permissions import Permission
 
@@ -36,7 +36,7 @@ class Invitations(Resource):
     @invitations.answers(schemas.InvitationOut, status=201, raises=(RoleNotYours, service.TooManyLetters))
     def post(self, **given: Any) -> Any:
         """Invite an e-mail address, in place of its open invitation; the e-mail holds the token that accepts."""
-        return service.invite(self.session, self.platform, self.principal, **given, now=self.now)
+        return service.invite(self.session, self.services, self.principal, **given, now=self.now)
 
 
 @invitations.route("/<uuid:invitation_id>/")
@@ -60,7 +60,7 @@ class ResendInvitation(Resource):
     )
     def post(self, invitation_id: UUID) -> Any:
         """Send an invitation again: with a new link for seven days; the links before do not work any more."""
-        return service.resend(self.session, self.platform, self.principal, invitation_id=invitation_id, now=self.now)
+        return service.resend(self.session, self.services, self.principal, invitation_id=invitation_id, now=self.now)
 
 
 @invitations.route("/accept/")
@@ -76,4 +76,4 @@ class AcceptInvitation(Resource):
     )
     def post(self, **given: Any) -> dict[str, Any]:
         """Accept an invitation with the token of its letter, once."""
-        return service.accept(self.session, self.platform, **given, now=self.now)
+        return service.accept(self.session, self.services, **given, now=self.now)

@@ -6,8 +6,8 @@ from campshub.accounts.routes.signing_in import auth
 from campshub.accounts.schemas import mfa as schemas
 from campshub.accounts.service import mfa as service
 from campshub.accounts.service.attempts import TooManyAtOnce
-from campshub.core.http.marks import limited, named, needs, secret
-from campshub.core.http.resource import Resource
+from campshub.core.http.decorators import limited, named, needs, secret
+from campshub.core.http.routing import Resource
 from campshub.core.security.passwords import Busy
 from campshub.core.security.permissions import Permission
 
@@ -26,7 +26,7 @@ class Mfa(Resource):
     @auth.answers(None, raises=(service.StepUpRequired, service.MfaRequiredByRole))
     def delete(self) -> None:
         """Remove one's second factor."""
-        service.remove(self.session, self.platform, self.principal, now=self.now)
+        service.remove(self.session, self.services, self.principal, now=self.now)
 
 
 @auth.route("/mfa/totp/")
@@ -39,7 +39,7 @@ class Totp(Resource):
     @auth.answers(schemas.TotpOut, raises=(service.StepUpRequired, service.AlreadyEnrolled))
     def post(self) -> dict[str, str]:
         """Begin to set up one-time codes; they count once the first of them confirms."""
-        return service.enrol(self.session, self.platform, self.principal, now=self.now)
+        return service.enrol(self.session, self.services, self.principal, now=self.now)
 
 
 @auth.route("/mfa/totp/confirm/")
@@ -53,7 +53,7 @@ class ConfirmTotp(Resource):
     @auth.answers(schemas.RecoveryCodesOut, raises=(service.AlreadyEnrolled,))
     def post(self, *, otp: str) -> dict[str, list[str]]:
         """Confirm one-time codes with the first of them; from then on each sign-in needs one."""
-        return {"recovery_codes": service.confirm(self.session, self.platform, self.principal, otp=otp, now=self.now)}
+        return {"recovery_codes": service.confirm(self.session, self.services, self.principal, otp=otp, now=self.now)}
 
 
 @auth.route("/mfa/recovery-codes/")
@@ -66,7 +66,7 @@ class RecoveryCodes(Resource):
     @auth.answers(schemas.RecoveryCodesOut, raises=(service.StepUpRequired, service.AlreadyEnrolled))
     def post(self) -> dict[str, list[str]]:
         """Replace one's recovery codes."""
-        return {"recovery_codes": service.renew_codes(self.session, self.platform, self.principal, now=self.now)}
+        return {"recovery_codes": service.renew_codes(self.session, self.services, self.principal, now=self.now)}
 
 
 @auth.route("/step-up/")
@@ -81,4 +81,4 @@ class StepUp(Resource):
     @auth.answers(None, raises=(service.OtpRequired, service.BadOtp, TooManyAtOnce, Busy))
     def post(self, **given: Any) -> None:
         """Show one's password once more, so that this session may do what is dangerous for a while."""
-        service.step_up(self.session, self.platform, self.principal, **given, now=self.now)
+        service.step_up(self.session, self.services, self.principal, **given, now=self.now)

@@ -11,9 +11,9 @@ from campshub.accounts.service import oidc as service
 from campshub.accounts.service.attempts import TooManyAtOnce
 from campshub.accounts.service.mfa import BadOtp, OtpRequired, StepUpRequired
 from campshub.accounts.service.sessions import NoMembership
-from campshub.core.http.marks import limited, named, needs, public, secret
-from campshub.core.http.problems import NotFound
-from campshub.core.http.resource import Resource
+from campshub.core.errors import NotFound
+from campshub.core.http.decorators import limited, named, needs, public, secret
+from campshub.core.http.routing import Resource
 from campshub.core.security.issuer_keys import IssuerAway
 from campshub.core.security.oidc import BadIdToken
 from campshub.core.security.permissions import Permission
@@ -34,7 +34,7 @@ class IdToken(Resource):
     )
     def post(self, **given: Any) -> dict[str, Any]:
         """Exchange an ID token of a configured issuer, once, for tokens of ours."""
-        return service.sign_in(self.session, self.platform, **given, client=client(), now=self.now)
+        return service.sign_in(self.session, self.services, **given, client=client(), now=self.now)
 
 
 @auth.route("/oidc/identities/")
@@ -59,7 +59,7 @@ class Identities(Resource):
     )
     def post(self, **given: Any) -> Any:
         """Link the identity that an ID token shows; from then on it signs one in."""
-        return service.link(self.session, self.platform, self.principal, **given, now=self.now)
+        return service.link(self.session, self.services, self.principal, **given, now=self.now)
 
 
 @auth.route("/oidc/identities/<uuid:identity_id>/")
@@ -70,4 +70,4 @@ class OneIdentity(Resource):
     @auth.answers(None, raises=(NotFound, StepUpRequired))
     def delete(self, identity_id: UUID) -> None:
         """Remove one of one's identities."""
-        service.unlink(self.session, self.platform, self.principal, identity_id=identity_id, now=self.now)
+        service.unlink(self.session, self.services, self.principal, identity_id=identity_id, now=self.now)

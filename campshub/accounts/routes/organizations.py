@@ -8,10 +8,10 @@ from campshub.accounts.schemas import organizations as schemas
 from campshub.accounts.service import organizations as service
 from campshub.accounts.service import states
 from campshub.accounts.service.mfa import StepUpRequired
-from campshub.core.http.call import NotForKeys
-from campshub.core.http.marks import as_system, cached, needs, secret
-from campshub.core.http.problems import NotFound, PreconditionFailed, UnknownReference
-from campshub.core.http.resource import Blueprint, Resource
+from campshub.core.errors import NotFound, PreconditionFailed, UnknownReference
+from campshub.core.http.decorators import as_system, cached, needs, secret
+from campshub.core.http.routing import Blueprint, Resource
+from campshub.core.security.grants import NotForKeys
 from campshub.core.security.permissions import Permission
 
 organizations = Blueprint("organizations", __name__, url_prefix="/api", description="Organizations.")
@@ -44,7 +44,7 @@ class CloseOrganization(Resource):
     @organizations.answers(schemas.OrganizationOut, raises=(StepUpRequired, NotForKeys))
     def post(self) -> Any:
         """Close the organization: nobody signs in any more, and later (30 days by default) its data is erased."""
-        return states.close(self.session, self.platform, self.principal, now=self.now)
+        return states.close(self.session, self.services, self.principal, now=self.now)
 
 
 @organizations.route("/organizations/")
@@ -58,7 +58,7 @@ class Organizations(Resource):
     @organizations.answers(schemas.OrganizationOut, status=201, raises=(service.EmailTaken,))
     def post(self, **given: Any) -> Any:
         """Create an organization with its first admin."""
-        return service.found_organization(self.session, self.platform, **given, now=self.now)
+        return service.found_organization(self.session, self.services, **given, now=self.now)
 
 
 @organizations.route("/organizations/<uuid:organization_id>/")

@@ -8,8 +8,8 @@ from campshub.accounts.schemas.signing_in import RefreshOut
 from campshub.accounts.service import passwords as service
 from campshub.accounts.service.attempts import TooManyAtOnce
 from campshub.accounts.service.mfa import BadOtp, OtpRequired
-from campshub.core.http.marks import limited, named, needs, public, secret
-from campshub.core.http.resource import Resource
+from campshub.core.http.decorators import limited, named, needs, public, secret
+from campshub.core.http.routing import Resource
 from campshub.core.security.passwords import Busy
 from campshub.core.security.permissions import Permission
 
@@ -25,7 +25,7 @@ class Password(Resource):
     @auth.answers(RefreshOut, raises=(OtpRequired, BadOtp, TooManyAtOnce, Busy))
     def post(self, **given: Any) -> dict[str, Any]:
         """Change one's own password: the other sessions end, and this one goes on with the tokens that come back."""
-        return service.change(self.session, self.platform, self.principal, **given, client=client(), now=self.now)
+        return service.change(self.session, self.services, self.principal, **given, client=client(), now=self.now)
 
 
 @auth.route("/password/forgot/")
@@ -41,7 +41,7 @@ class ForgotPassword(Resource):
     @auth.answers(None, status=202)
     def post(self, *, email: str) -> None:
         """Send a letter with a link for a new password, if anyone has this address; whether, is not told."""
-        service.forgot(self.session, self.platform, email=email)
+        service.forgot(self.session, self.services, email=email)
 
 
 @auth.route("/password/reset/")
@@ -55,4 +55,4 @@ class ResetPassword(Resource):
     @auth.answers(None, raises=(service.TokenSpent, Busy))
     def post(self, **given: Any) -> None:
         """Set a new password with the token of a letter; every session ends."""
-        service.reset(self.session, self.platform, **given)
+        service.reset(self.session, self.services, **given)

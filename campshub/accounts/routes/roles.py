@@ -7,9 +7,9 @@ from campshub.accounts.queries import roles as queries
 from campshub.accounts.schemas import roles as schemas
 from campshub.accounts.service import roles as service
 from campshub.accounts.service.giving import RoleNotYours
-from campshub.core.http.marks import cached, needs
-from campshub.core.http.problems import IdTaken, NotFound, PreconditionFailed
-from campshub.core.http.resource import Blueprint, Resource
+from campshub.core.errors import IdTaken, NotFound, PreconditionFailed
+from campshub.core.http.decorators import cached, needs
+from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 
 roles = Blueprint("roles", __name__, url_prefix="/api/roles", description="Roles: what their holders may do.")

@@ -7,10 +7,10 @@ from campshub.accounts.queries import sessions as queries
 from campshub.accounts.routes.signing_in import auth, client
 from campshub.accounts.schemas import signing_in as schemas
 from campshub.accounts.service import sessions as service
-from campshub.core.http.call import OrganizationSuspended
-from campshub.core.http.marks import limited, named, needs, public, secret
-from campshub.core.http.problems import NotFound
-from campshub.core.http.resource import Resource
+from campshub.core.errors import NotFound
+from campshub.core.http.decorators import limited, named, needs, public, secret
+from campshub.core.http.routing import Resource
+from campshub.core.security.grants import OrganizationSuspended
 from campshub.core.security.permissions import Permission
 
 
@@ -29,7 +29,7 @@ class Refresh(Resource):
 
         Asking again with the same token within 10 seconds gives the same one. Later it ends the session.
         """
-        return service.refresh(self.session, self.platform, refresh_token=refresh_token, now=self.now)
+        return service.refresh(self.session, self.services, refresh_token=refresh_token, now=self.now)
 
 
 @auth.route("/switch/")
@@ -44,7 +44,7 @@ class Switch(Resource):
     def post(self, *, organization_id: UUID) -> dict[str, Any]:
         """Open a session in another organization that one belongs to; the present one goes on."""
         return service.switch(
-            self.session, self.platform, self.principal, organization_id=organization_id, client=client()
+            self.session, self.services, self.principal, organization_id=organization_id, client=client()
         )
 
 

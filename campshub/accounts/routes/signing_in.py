@@ -10,8 +10,8 @@ from campshub.accounts.service import sessions
 from campshub.accounts.service import signing_in as service
 from campshub.accounts.service.attempts import TooManyAtOnce
 from campshub.accounts.service.mfa import BadOtp, OtpRequired
-from campshub.core.http.marks import limited, named, public, secret
-from campshub.core.http.resource import Blueprint, Resource
+from campshub.core.http.decorators import limited, named, public, secret
+from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.normalization import email_key
 from campshub.core.security.passwords import Busy
 
@@ -44,4 +44,4 @@ class Token(Resource):
     )
     def post(self, **given: Any) -> dict[str, Any]:
         """Sign in with e-mail address and password."""
-        return service.sign_in(self.session, self.platform, **given, client=client(), now=self.now)
+        return service.sign_in(self.session, self.services, **given, client=client(), now=self.now)

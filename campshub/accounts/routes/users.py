@@ -8,9 +8,9 @@ from campshub.accounts.service import members
 from campshub.accounts.service import users as service
 from campshub.accounts.service.giving import RoleNotYours
 from campshub.accounts.service.organizations import EmailTaken
-from campshub.core.http.marks import cached, needs, secret
-from campshub.core.http.problems import NotFound, PreconditionFailed
-from campshub.core.http.resource import Blueprint, Resource
+from campshub.core.errors import NotFound, PreconditionFailed
+from campshub.core.http.decorators import cached, needs, secret
+from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.security.passwords import Busy
 from campshub.core.security.permissions import Permission
 
@@ -55,7 +55,7 @@ class Users(Resource):
     @users.answers(schemas.UserOut, status=201, raises=(EmailTaken, RoleNotYours, Busy))
     def post(self, **given: Any) -> Any:
         """Create a user with a password; whoever has an account already is invited instead."""
-        return members.create(self.session, self.platform, self.principal, **given)
+        return members.create(self.session, self.services, self.principal, **given)
 
 
 @users.route("/<uuid:user_id>/")

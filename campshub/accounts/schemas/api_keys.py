@@ -4,7 +4,7 @@ from marshmallow import fields as ma
 
 from campshub.accounts.models import KEY_KINDS
 from campshub.accounts.schemas.roles import permissions_of
-from campshub.core.http import fields
+from campshub.core.http.schemas import fields
 from campshub.core.security.permissions import OF_KEYS, Permission, Scope
 
 MOST_DAYS = 36_500

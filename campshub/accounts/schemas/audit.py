@@ -2,7 +2,7 @@
 
 from marshmallow import fields as ma
 
-from campshub.core.http import fields
+from campshub.core.http.schemas import fields
 from campshub.core.security.audit import ACTIONS
 from campshub.core.security.events import Kind
 

@@ -3,7 +3,7 @@
 from marshmallow import fields as ma
 
 from campshub.accounts.schemas.signing_in import MOST_OF_A_PASSWORD, Otp
-from campshub.core.http import fields
+from campshub.core.http.schemas import fields
 
 
 class MfaOut(fields.Out):

@@ -3,7 +3,7 @@
 from marshmallow import fields as ma
 
 from campshub.accounts.schemas.signing_in import Otp
-from campshub.core.http import fields
+from campshub.core.http.schemas import fields
 from campshub.core.security.oidc import LONGEST_TOKEN
 
 

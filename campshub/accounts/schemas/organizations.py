@@ -2,7 +2,7 @@
 
 from marshmallow import fields as ma
 
-from campshub.core.http import fields
+from campshub.core.http.schemas import fields
 from campshub.core.security.passwords import LONGEST_BYTES
 from campshub.core.security.permissions import Role
 

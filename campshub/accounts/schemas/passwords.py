@@ -1,7 +1,7 @@
 """Passwords: what comes in."""
 
 from campshub.accounts.schemas.signing_in import MOST_OF_A_PASSWORD, Otp
-from campshub.core.http import fields
+from campshub.core.http.schemas import fields
 
 
 class PasswordIn(fields.In):

@@ -3,7 +3,7 @@
 from marshmallow import fields as ma
 from marshmallow import validate
 
-from campshub.core.http import fields
+from campshub.core.http.schemas import fields
 from campshub.core.security.permissions import OF_OWN_ROLES, ROLE_NAMES, Permission, Scope
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from marshmallow import fields as ma
 
-from campshub.core.http import fields
+from campshub.core.http.schemas import fields
 from campshub.core.normalization import code_of
 from campshub.core.security.permissions import ROLE_NAMES
 

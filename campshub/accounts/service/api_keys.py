@@ -14,16 +14,16 @@ from sqlalchemy import select
 from campshub.accounts.models import ApiKey
 from campshub.accounts.queries import api_keys as queries
 from campshub.accounts.service.mfa import require_recent
-from campshub.core.db.base import new_id
-from campshub.core.db.rows import lock
+from campshub.core.db.models import new_id
 from campshub.core.db.session import Session
-from campshub.core.http.problems import Forbidden, Invalid
-from campshub.core.platform import Platform
+from campshub.core.db.writes import lock
+from campshub.core.errors import Forbidden, Invalid
 from campshub.core.security import api_keys, events
 from campshub.core.security.events import Kind
 from campshub.core.security.opaque import hash_of
 from campshub.core.security.permissions import OF_DEVICES, grant_of
 from campshub.core.security.principal import Principal
+from campshub.core.service_base import Services
 
 DEVICE = "device"
 
@@ -36,7 +36,7 @@ class KeyNotYours(Forbidden):
 
 def create(
     session: Session,
-    platform: Platform,
+    services: Services,
     principal: Principal,
     *,
     kind: str,
@@ -52,9 +52,9 @@ def create(
     :raises KeyNotYours: it would do more than the principal may, or see further.
     :raises Invalid: it would last longer than keys may, or says nothing of what it is for.
     """
-    require_recent(session, platform, principal, now)
+    require_recent(session, services, principal, now)
     wanted = _permissions_for(kind, permissions)
-    _require_end(platform, kind, expires_in_days)
+    _require_end(services, kind, expires_in_days)
     scope = scope or principal.scope.value
     if not principal.grant.covers(grant_of(wanted, scope)):
         raise KeyNotYours
@@ -76,14 +76,14 @@ def create(
     return {**_shown(made), "key": key}
 
 
-def revoke(session: Session, platform: Platform, principal: Principal, *, api_key_id: UUID, now: datetime) -> None:
+def revoke(session: Session, services: Services, principal: Principal, *, api_key_id: UUID, now: datetime) -> None:
     """Revoke a key: it opens nothing from the next request on.
 
     :raises NotFound: there is none, or it has been revoked already.
     :raises StepUpRequired: the password has not been shown lately.
     """
     key = lock(session, principal, ApiKey, api_key_id, ApiKey.revoked_at.is_(None))
-    require_recent(session, platform, principal, now)
+    require_recent(session, services, principal, now)
     _revoke(session, key, by=principal.user_id, now=now)
 
 
@@ -104,8 +104,8 @@ def _revoke(session: Session, key: ApiKey, *, by: UUID | None, now: datetime) ->
     events.happened(session, Kind.KEY_REVOKED, by, api_key_id=key.id)
 
 
-def _require_end(platform: Platform, kind: str, days: int) -> None:
-    most = platform.settings.device_key_days if kind == DEVICE else platform.settings.api_key_days
+def _require_end(services: Services, kind: str, days: int) -> None:
+    most = services.settings.device_key_days if kind == DEVICE else services.settings.api_key_days
     if days > most:
         raise Invalid.at("/expires_in_days", "too_long", f"A key of this kind lasts {most} days at the most.")
 

@@ -15,16 +15,16 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from campshub.core.addresses import customer
-from campshub.core.db.base import PLATFORM_ID, AnyRow
+from campshub.core.db.models import PLATFORM_ID, AnyRow
 from campshub.core.db.session import Session
-from campshub.core.db.work import record_apart, unit_of_work
-from campshub.core.http.problems import RateLimited
+from campshub.core.db.unit_of_work import record_apart, unit_of_work
+from campshub.core.errors import RateLimited
+from campshub.core.ip_addresses import customer
 from campshub.core.jobs.outbox import enqueue
 from campshub.core.normalization import email_key
 from campshub.core.observe import metrics
-from campshub.core.platform import Platform
 from campshub.core.security.events import Kind
+from campshub.core.service_base import Services
 
 # How long an attempt waits for a place, one pause after the other.
 _PAUSES_S = (0.1, 0.2, 0.4)
@@ -59,7 +59,7 @@ class Attempt:
     """One attempt in flight, and what is known of its account; without another outcome it counts for nothing."""
 
     session: Session
-    platform: Platform
+    services: Services
     email: str
     known: AnyRow
     outcome: _Outcome = field(default=_Outcome.RELEASED, init=False)
@@ -99,10 +99,10 @@ class Attempt:
 
         For an account that does not exist it takes the same steps.
         """
-        settings = self.platform.settings
+        settings = self.services.settings
         given = {
             **self._keys(),
-            **_allowed(self.platform),
+            **_allowed(self.services),
             "first_s": settings.lockout_first_s,
             "longest_s": settings.lockout_longest_s,
         }
@@ -112,23 +112,23 @@ class Attempt:
             apart, self.session, self.known.user_id, Kind.SIGN_IN_LOCKED if is_first_lockout else Kind.SIGN_IN_FAILED
         )
         if is_first_lockout:
-            owe(apart, self.platform, "accounts.tell_of_lockout", self.email)
+            owe(apart, self.services, "accounts.tell_of_lockout", self.email)
 
     def _keys(self) -> dict[str, bytes | None]:
         """Return under which keys the attempt has a place: a held one has given none."""
-        account, place = account_key(self.platform, self.email), _place(self.session, self.platform)
+        account, place = account_key(self.services, self.email), _place(self.session, self.services)
         return {
             "account": None if self.known.account_is_held else account,
             "place": None if self.known.place_is_held else place,
         }
 
 
-def account_key(platform: Platform, email: str) -> bytes:
+def account_key(services: Services, email: str) -> bytes:
     """Return what identifies an account where attempts are counted."""
-    return platform.tokens.opaque.keyed("account", email_key(email))
+    return services.tokens.opaque.keyed("account", email_key(email))
 
 
-def begin(session: Session, platform: Platform, email: str) -> Attempt:
+def begin(session: Session, services: Services, email: str) -> Attempt:
     """Take a place for an attempt; return it with what is known of the account.
 
     It is committed separately, and the connection released: what follows takes long, and may be rolled back.
@@ -136,25 +136,25 @@ def begin(session: Session, platform: Platform, email: str) -> Attempt:
     :raises TooManyAtOnce: so many attempts are in flight that this one might be a guess too many.
     """
     session.let_go()
-    known = _take_place(session, platform, email)
+    known = _take_place(session, services, email)
     for pause_s in _PAUSES_S:
         if not known.is_full:
             break
         time.sleep(pause_s)
-        known = _take_place(session, platform, email)
+        known = _take_place(session, services, email)
     if known.is_full:
         raise TooManyAtOnce
-    attempt = Attempt(session, platform, email, known)
+    attempt = Attempt(session, services, email, known)
     record_apart(session, attempt.settle)
     return attempt
 
 
-def _take_place(session: Session, platform: Platform, email: str) -> AnyRow:
+def _take_place(session: Session, services: Services, email: str) -> AnyRow:
     given = {
         "email_key": email_key(email),
-        "account": account_key(platform, email),
-        "place": _place(session, platform),
-        **_allowed(platform),
+        "account": account_key(services, email),
+        "place": _place(session, services),
+        **_allowed(services),
     }
     with unit_of_work(like=session.unit) as apart:
         known: AnyRow = apart.execute(_BEGIN, given).one()
@@ -173,16 +173,16 @@ def _record(apart: Session, session: Session, user_id: UUID | None, kind: Kind) 
     apart.execute(_FAILED, given)
 
 
-def owe(session: Session, platform: Platform, job: str, email: str) -> None:
+def owe(session: Session, services: Services, job: str, email: str) -> None:
     """Enqueue an e-mail to an address that may or may not be a user's; it is stored encrypted."""
     session.enter(PLATFORM_ID)
-    enqueue(session, job, email=platform.ring.seal(email.encode(), context=job))
+    enqueue(session, job, email=services.ring.seal(email.encode(), context=job))
 
 
-def _allowed(platform: Platform) -> dict[str, Any]:
-    settings = platform.settings
+def _allowed(services: Services) -> dict[str, Any]:
+    settings = services.settings
     return {"account_allowed": settings.lockout_account_after, "place_allowed": settings.lockout_address_after}
 
 
-def _place(session: Session, platform: Platform) -> bytes:
-    return platform.tokens.opaque.keyed("address", customer(session.unit.address))
+def _place(session: Session, services: Services) -> bytes:
+    return services.tokens.opaque.keyed("address", customer(session.unit.address))

@@ -8,6 +8,7 @@ import hashlib
 import os
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,18 +18,18 @@ import orjson
 from sqlalchemy import Connection, Select, select
 
 from campshub.accounts.models import Membership, Organization, User
-from campshub.core.db.base import AnyRow
-from campshub.core.db.erasing import tenant_models
-from campshub.core.db.session import Session
-from campshub.core.db.snapshot import parts_of, snapshot
-from campshub.core.db.work import tell
-from campshub.core.platform import Platform
+from campshub.core.db.models import AnyRow
+from campshub.core.db.retention import tenant_models
+from campshub.core.db.session import Session, db
+from campshub.core.db.unit_of_work import tell
 from campshub.core.security import audit
 from campshub.core.security.audit import AuditEntry, Change, PersonKey
 from campshub.core.security.sealed import place_of
+from campshub.core.service_base import Services
 
 MANIFEST = "manifest.json"
 FORMAT = 1
+ROWS_AT_ONCE = 1_000
 _OWNER_ALONE = 0o600
 _AS_WRITTEN = orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
 
@@ -41,11 +42,11 @@ def note_export(session: Session, *, organization_id: UUID) -> None:
     tell(session, change)
 
 
-def export(platform: Platform, *, organization_id: UUID, folder: Path, now: datetime) -> dict[str, Any]:
+def export(services: Services, *, organization_id: UUID, folder: Path, now: datetime) -> dict[str, Any]:
     """Write an organization's files into an empty folder; return the manifest."""
     files: dict[str, dict[str, Any]] = {}
     with snapshot() as connection:
-        for name, parts in _tables(connection, platform, organization_id):
+        for name, parts in _tables(connection, services, organization_id):
             files[f"{name}.ndjson"] = _write(folder / f"{name}.ndjson", parts)
     manifest = {"format": FORMAT, "organization_id": organization_id, "at": now, "files": files}
     _write(folder / MANIFEST, iter([[manifest]]))
@@ -53,7 +54,7 @@ def export(platform: Platform, *, organization_id: UUID, folder: Path, now: date
 
 
 def _tables(
-    connection: Connection, platform: Platform, organization_id: UUID
+    connection: Connection, services: Services, organization_id: UUID
 ) -> Iterator[tuple[str, Iterator[list[dict[str, Any]]]]]:
     """Yield each table's name and its rows, some at a time."""
     own = select(*_shown(Organization)).where(Organization.id == organization_id)
@@ -63,9 +64,9 @@ def _tables(
     for model in reversed(tenant_models()):
         rows = select(*_shown(model)).where(model.organization_id == organization_id)
         if model is AuditEntry:
-            opening = _opens_log(connection, platform, organization_id)
+            opening = _opens_log(connection, services, organization_id)
         else:
-            opening = _opens_columns(model, platform)
+            opening = _opens_columns(model, services)
         yield model.__tablename__, _rows(connection, rows, opening)
 
 
@@ -88,7 +89,7 @@ def _plain(row: AnyRow) -> dict[str, Any]:
     return dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
 
 
-def _opens_columns(model: Any, platform: Platform) -> Opening:
+def _opens_columns(model: Any, services: Services) -> Opening:
     """Return what opens a table's sealed columns."""
     sealed = [column for column in _shown(model) if "sealed" in column.info]
 
@@ -98,18 +99,18 @@ def _opens_columns(model: Any, platform: Platform) -> Opening:
                 value = row[column.name]
                 if value is not None:
                     text = value.decode() if isinstance(value, bytes) else value
-                    row[column.name] = platform.ring.open(text, context=place_of(column, **row)).decode()
+                    row[column.name] = services.ring.open(text, context=place_of(column, **row)).decode()
 
     return opening
 
 
-def _opens_log(connection: Connection, platform: Platform, organization_id: UUID) -> Opening:
+def _opens_log(connection: Connection, services: Services, organization_id: UUID) -> Opening:
     """Return what opens the personal values of the audit log, with each person's own key."""
 
     def opening(rows: list[dict[str, Any]]) -> None:
         persons = {row["person_id"] for row in rows if row["person_id"] is not None}
         keys = {
-            person: audit.unwrap_person_key(platform.ring, organization_id, person, sealed)
+            person: audit.unwrap_person_key(services.ring, organization_id, person, sealed)
             for person, sealed in connection.execute(
                 select(PersonKey.id, PersonKey.sealed_key).where(
                     PersonKey.organization_id == organization_id, PersonKey.id.in_(persons)
@@ -144,3 +145,22 @@ def _other(value: Any) -> Any:
     if isinstance(value, bytes):
         return b64encode(value).decode()
     return str(value)
+
+
+@contextmanager
+def snapshot() -> Iterator[Connection]:
+    """Open a read-only transaction of the system role that sees one moment, of whatever organization."""
+    with db.engines["system"].connect() as connection:
+        connection.exec_driver_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        try:
+            yield connection
+        finally:
+            connection.exec_driver_sql("ROLLBACK")
+
+
+def parts_of(connection: Connection, statement: Any) -> Iterator[list[AnyRow]]:
+    """Yield the rows of a statement, some at a time; a cursor of the server's holds the others."""
+    options = {"stream_results": True, "max_row_buffer": ROWS_AT_ONCE}
+    with connection.execute(statement, execution_options=options) as result:
+        for part in result.partitions(ROWS_AT_ONCE):
+            yield list(part)

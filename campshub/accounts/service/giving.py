@@ -9,7 +9,7 @@ from uuid import UUID
 from campshub.accounts.models import Invitation, Membership
 from campshub.accounts.queries import roles as queries
 from campshub.core.db.session import Session
-from campshub.core.http.problems import FieldError, Forbidden, Invalid, UnknownReference
+from campshub.core.errors import FieldError, Forbidden, Invalid, UnknownReference
 from campshub.core.security.permissions import CUSTOM, GRANTS, Grant
 from campshub.core.security.principal import Principal
 

@@ -12,16 +12,16 @@ from campshub.accounts.queries import invitations as queries
 from campshub.accounts.queries.signing_in import credentials_of
 from campshub.accounts.service import giving, members
 from campshub.accounts.service.passwords import TokenSpent
-from campshub.core.db.base import new_id
+from campshub.core.db.models import new_id
 from campshub.core.db.session import Session
-from campshub.core.db.work import wrote
-from campshub.core.http.call import OrganizationSuspended
-from campshub.core.http.problems import Conflict, Invalid, NotFound, RateLimited
+from campshub.core.db.unit_of_work import wrote
+from campshub.core.errors import Conflict, Invalid, NotFound, RateLimited
 from campshub.core.jobs.outbox import enqueue
 from campshub.core.normalization import clean_email, email_key
-from campshub.core.platform import Platform
+from campshub.core.security.grants import OrganizationSuspended
 from campshub.core.security.opaque import NotOurs, hash_of
 from campshub.core.security.principal import Principal
+from campshub.core.service_base import Services
 
 INVITATION = "chi"
 LASTS = timedelta(days=7)
@@ -45,7 +45,7 @@ class TooManyLetters(RateLimited):
 
 def invite(
     session: Session,
-    platform: Platform,
+    services: Services,
     principal: Principal,
     *,
     email: str,
@@ -68,13 +68,13 @@ def invite(
         role_id=role_id,
         invited_by=principal.user_id,
     )
-    _send(session, platform, principal, invitation, letters=letters, now=now)
+    _send(session, services, principal, invitation, letters=letters, now=now)
     session.add(invitation)
     return invitation
 
 
 def resend(
-    session: Session, platform: Platform, principal: Principal, *, invitation_id: UUID, now: datetime
+    session: Session, services: Services, principal: Principal, *, invitation_id: UUID, now: datetime
 ) -> Invitation:
     """Send a new link for seven more days; the links before do not work any more.
 
@@ -90,7 +90,7 @@ def resend(
         raise InvitationClosed
     giving.require_may_change(session, principal, invitation)
     _require_room(invitation, now)
-    _send(session, platform, principal, invitation, letters=invitation.letters + 1, now=now)
+    _send(session, services, principal, invitation, letters=invitation.letters + 1, now=now)
     session.flush()
     return invitation
 
@@ -108,7 +108,7 @@ def revoke(session: Session, principal: Principal, *, invitation_id: UUID, now: 
 
 
 def accept(
-    session: Session, platform: Platform, *, token: str, name: str | None, password: str | None, now: datetime
+    session: Session, services: Services, *, token: str, name: str | None, password: str | None, now: datetime
 ) -> dict[str, Any]:
     """Let whoever was invited belong; who is no user yet becomes one, with a name and a password.
 
@@ -117,7 +117,7 @@ def accept(
     :raises Invalid: a new user gave no name, or no good password.
     """
     try:
-        named = platform.tokens.opaque.read(INVITATION, token)
+        named = services.tokens.opaque.read(INVITATION, token)
     except NotOurs:
         raise TokenSpent from None
     entered = session.enter(named.organization_id)
@@ -125,7 +125,7 @@ def accept(
         raise OrganizationSuspended
     email = _require_open(queries.find_invitation(session, named.organization_id, named.id), token, now).email
     known = credentials_of(session, email)
-    hashed = "" if known else _hash_of_new(session, platform, email=email, name=name, password=password)
+    hashed = "" if known else _hash_of_new(session, services, email=email, name=name, password=password)
     invitation = queries.lock_invitation(session, named.organization_id, named.id)
     invitation = _require_open(invitation, token, now)  # as it is now that nobody else can change it
     user_id, _ = members.add_user(session, email=email, name=name or "", hashed=hashed)
@@ -135,13 +135,13 @@ def accept(
     return {"organization_id": named.organization_id, "user_id": user_id, "email": email, "role": invitation.role}
 
 
-def token_of(platform: Platform, organization_id: UUID, invitation_id: UUID, *, letter: int = 1) -> str:
+def token_of(services: Services, organization_id: UUID, invitation_id: UUID, *, letter: int = 1) -> str:
     """Return the token in an invitation's e-mail of a number; it is derived, so that one sent twice holds the same.
 
     Those from before invitations could be sent again have the number 0.
     """
     secret = letter.to_bytes(_LETTER_BYTES, "big") if letter else b""
-    return platform.tokens.opaque.write(INVITATION, organization_id, invitation_id, secret)
+    return services.tokens.opaque.write(INVITATION, organization_id, invitation_id, secret)
 
 
 def _replace_earlier(session: Session, principal: Principal, email: str, now: datetime) -> int:
@@ -170,10 +170,16 @@ def _require_room(invitation: Invitation, now: datetime) -> None:
 
 
 def _send(
-    session: Session, platform: Platform, principal: Principal, invitation: Invitation, *, letters: int, now: datetime
+    session: Session,
+    services: Services,
+    principal: Principal,
+    invitation: Invitation,
+    *,
+    letters: int,
+    now: datetime,
 ) -> None:
     """Give an invitation a new token for seven days, and enqueue the e-mail that holds it."""
-    token = token_of(platform, principal.organization_id, invitation.id, letter=letters)
+    token = token_of(services, principal.organization_id, invitation.id, letter=letters)
     invitation.letters, invitation.sent_at = letters, now
     invitation.token_hash, invitation.expires_at = hash_of(token), now + LASTS
     enqueue(session, "accounts.invite", invitation_id=str(invitation.id), letter=letters)
@@ -195,15 +201,15 @@ def _require_open(invitation: Invitation | None, token: str, now: datetime) -> I
     return invitation
 
 
-def _hash_of_new(session: Session, platform: Platform, *, email: str, name: str | None, password: str | None) -> str:
+def _hash_of_new(session: Session, services: Services, *, email: str, name: str | None, password: str | None) -> str:
     if name is None:
         raise Invalid.at("/name", "required", "A new user needs a name.")
     if password is None:
         raise Invalid.at("/password", "required", "A new user needs a password.")
     least = queries.password_length_min(session)
-    platform.passwords.require_good(password, least=least, email=email)
+    services.passwords.require_good(password, least=least, email=email)
     session.let_go()  # the hash takes long
-    return platform.passwords.hash(password)
+    return services.passwords.hash(password)
 
 
 def _let_belong(session: Session, user_id: UUID, invitation: Invitation) -> None:

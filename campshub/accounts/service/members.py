@@ -12,18 +12,18 @@ from campshub.accounts.service import giving
 from campshub.accounts.service.organizations import EmailTaken
 from campshub.accounts.service.sessions import end_all_here
 from campshub.core.db import creates
-from campshub.core.db.base import AnyRow, new_id
+from campshub.core.db.models import AnyRow, new_id
 from campshub.core.db.session import Session
-from campshub.core.db.work import new_person, tell, wrote
-from campshub.core.http.conditional import Versions, require_version
-from campshub.core.http.problems import Conflict, NotFound
+from campshub.core.db.unit_of_work import new_person, tell, wrote
+from campshub.core.db.writes import Versions, require_version
+from campshub.core.errors import Conflict, NotFound
 from campshub.core.names import sort_key
 from campshub.core.normalization import clean_email, email_key
-from campshub.core.platform import Platform
 from campshub.core.security import audit, events
 from campshub.core.security.events import Kind
 from campshub.core.security.permissions import Role
 from campshub.core.security.principal import Principal
+from campshub.core.service_base import Services
 
 _ADD = text("SELECT * FROM add_user(:id, :email, :email_key, :name, :sort_name, :hashed)")
 _ADMINS = (Role.ADMIN.value, Role.SUPERADMIN.value)
@@ -53,7 +53,7 @@ class AlreadyMember(Conflict):
 
 def create(
     session: Session,
-    platform: Platform,
+    services: Services,
     principal: Principal,
     *,
     email: str,
@@ -69,9 +69,9 @@ def create(
     """
     giving.require_may_give(session, principal, role=role, role_id=role_id)
     least = queries.password_length_min(session, principal)
-    platform.passwords.require_good(password, least=least, email=email)
+    services.passwords.require_good(password, least=least, email=email)
     session.let_go()  # the hash takes long
-    hashed = platform.passwords.hash(password)
+    hashed = services.passwords.hash(password)
     # What an own role allows may have changed while the password was hashed.
     role, role_id = giving.require_may_give(session, principal, role=role, role_id=role_id)
     user_id, made = add_user(session, email=email, name=name, hashed=hashed)

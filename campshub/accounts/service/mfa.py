@@ -19,16 +19,16 @@ from sqlalchemy import text
 from campshub.accounts.models import TotpSecret
 from campshub.accounts.queries import sessions as queries
 from campshub.accounts.service import attempts
-from campshub.core.db.base import AnyRow
+from campshub.core.db.models import AnyRow
 from campshub.core.db.session import Session
-from campshub.core.http.call import NotForKeys
-from campshub.core.http.problems import Conflict, Forbidden, Invalid, Unauthenticated
-from campshub.core.loop import off_the_loop
-from campshub.core.platform import Platform
+from campshub.core.errors import Conflict, Forbidden, Invalid, Unauthenticated
 from campshub.core.security import events
 from campshub.core.security.events import Kind
+from campshub.core.security.grants import NotForKeys
 from campshub.core.security.principal import Principal
 from campshub.core.security.sealed import place_of
+from campshub.core.service_base import Services
+from campshub.core.threads import off_the_loop
 
 STEP_S = 30
 RECOVERY_CODES = 10
@@ -79,7 +79,7 @@ def show(session: Session, user_id: UUID) -> AnyRow:
     return session.execute(_MFA_OF, {"user_id": user_id}).one()
 
 
-def require_second(session: Session, platform: Platform, *, user_id: UUID, otp: str | None, now: datetime) -> AnyRow:
+def require_second(session: Session, services: Services, *, user_id: UUID, otp: str | None, now: datetime) -> AnyRow:
     """Use up a code of whoever has a second factor; return what there is of it.
 
     :raises OtpRequired: there is none, and there must be.
@@ -90,14 +90,14 @@ def require_second(session: Session, platform: Platform, *, user_id: UUID, otp: 
         return has
     if otp is None:
         raise OtpRequired
-    is_good = _use_step(session, platform, user_id, has.sealed_secret, otp, now) if otp.isdecimal() else False
-    if not is_good and not session.scalar(_USE_RECOVERY, {"user_id": user_id, "hash": _kept(platform, otp)}):
+    is_good = _use_step(session, services, user_id, has.sealed_secret, otp, now) if otp.isdecimal() else False
+    if not is_good and not session.scalar(_USE_RECOVERY, {"user_id": user_id, "hash": _kept(services, otp)}):
         raise BadOtp
     return has
 
 
 def step_up(
-    session: Session, platform: Platform, principal: Principal, *, password: str, otp: str | None, now: datetime
+    session: Session, services: Services, principal: Principal, *, password: str, otp: str | None, now: datetime
 ) -> None:
     """Let the present session do what is dangerous, for a while.
 
@@ -106,12 +106,12 @@ def step_up(
     :raises BadOtp: the code is wrong, or has been used.
     """
     email = session.execute(_CREDENTIALS, {"user_id": principal.user_id}).one().email
-    attempt = attempts.begin(session, platform, email)
-    if not platform.passwords.check(password, attempt.known.password_hash) or attempt.is_held:
+    attempt = attempts.begin(session, services, email)
+    if not services.passwords.check(password, attempt.known.password_hash) or attempt.is_held:
         attempt.fail()
         raise Invalid.at("/password", "wrong", "Not your password.")
     try:
-        require_second(session, platform, user_id=principal.user_id, otp=otp, now=now)
+        require_second(session, services, user_id=principal.user_id, otp=otp, now=now)
     except BadOtp:
         attempt.fail()
         raise
@@ -121,7 +121,7 @@ def step_up(
         present.authenticated_at = now
 
 
-def require_recent(session: Session, platform: Platform, principal: Principal, now: datetime) -> None:
+def require_recent(session: Session, services: Services, principal: Principal, now: datetime) -> None:
     """Refuse what is dangerous to a session whose user has not shown their password lately.
 
     :raises StepUpRequired: they have not.
@@ -130,21 +130,21 @@ def require_recent(session: Session, platform: Platform, principal: Principal, n
     if principal.api_key_id is not None:
         raise NotForKeys
     present = queries.lock_session(session, principal.organization_id, principal.session_id)
-    lasts = timedelta(minutes=platform.settings.step_up_minutes)
+    lasts = timedelta(minutes=services.settings.step_up_minutes)
     if present is None or now - present.authenticated_at > lasts:
         raise StepUpRequired
 
 
-def enrol(session: Session, platform: Platform, principal: Principal, *, now: datetime) -> dict[str, str]:
+def enrol(session: Session, services: Services, principal: Principal, *, now: datetime) -> dict[str, str]:
     """Begin to set up one-time codes: return the secret, as text, address and picture. It counts once it is confirmed.
 
     :raises StepUpRequired: the password has not been shown lately.
     :raises AlreadyEnrolled: there are one-time codes already.
     """
-    require_recent(session, platform, principal, now)
+    require_recent(session, services, principal, now)
     email = session.execute(_CREDENTIALS, {"user_id": principal.user_id}).one().email
     secret = pyotp.random_base32()
-    sealed = platform.ring.seal(secret.encode(), context=_place(principal.user_id))
+    sealed = services.ring.seal(secret.encode(), context=_place(principal.user_id))
     if not session.scalar(_BEGIN, {"user_id": principal.user_id, "sealed": sealed}):
         raise AlreadyEnrolled
     uri = pyotp.TOTP(secret).provisioning_uri(name=email, issuer_name=_ISSUER)
@@ -152,7 +152,7 @@ def enrol(session: Session, platform: Platform, principal: Principal, *, now: da
     return {"secret": secret, "uri": uri, "qr_svg": svg, "qr_png": png}
 
 
-def confirm(session: Session, platform: Platform, principal: Principal, *, otp: str, now: datetime) -> list[str]:
+def confirm(session: Session, services: Services, principal: Principal, *, otp: str, now: datetime) -> list[str]:
     """Confirm one-time codes with the first of them; return the recovery codes, which are told this once.
 
     :raises AlreadyEnrolled: there is nothing to confirm.
@@ -161,44 +161,44 @@ def confirm(session: Session, platform: Platform, principal: Principal, *, otp: 
     has = show(session, principal.user_id)
     if has.sealed_secret is None or has.is_confirmed:
         raise AlreadyEnrolled("There is nothing to confirm.")
-    if not _use_step(session, platform, principal.user_id, has.sealed_secret, otp, now):
+    if not _use_step(session, services, principal.user_id, has.sealed_secret, otp, now):
         raise Invalid.at("/otp", "wrong", "Not the code that the app shows.")
     session.scalar(_CONFIRM, {"user_id": principal.user_id})
     present = queries.lock_session(session, principal.organization_id, principal.session_id)
     if present is not None:
         present.must_enrol = False
     events.happened(session, Kind.MFA_ENROLLED, principal.user_id)
-    return _new_codes(session, platform, principal.user_id)
+    return _new_codes(session, services, principal.user_id)
 
 
-def renew_codes(session: Session, platform: Platform, principal: Principal, *, now: datetime) -> list[str]:
+def renew_codes(session: Session, services: Services, principal: Principal, *, now: datetime) -> list[str]:
     """Replace the recovery codes; return the new ones, which are told this once.
 
     :raises StepUpRequired: the password has not been shown lately.
     :raises AlreadyEnrolled: there is no second factor that they could stand for.
     """
-    require_recent(session, platform, principal, now)
+    require_recent(session, services, principal, now)
     if not show(session, principal.user_id).is_confirmed:
         raise AlreadyEnrolled("There is no second factor yet.")
-    return _new_codes(session, platform, principal.user_id)
+    return _new_codes(session, services, principal.user_id)
 
 
-def remove(session: Session, platform: Platform, principal: Principal, *, now: datetime) -> None:
+def remove(session: Session, services: Services, principal: Principal, *, now: datetime) -> None:
     """Remove the second factor.
 
     :raises StepUpRequired: the password has not been shown lately.
     :raises MfaRequiredByRole: the organization asks the role for one.
     """
-    require_recent(session, platform, principal, now)
+    require_recent(session, services, principal, now)
     if show(session, principal.user_id).is_required:
         raise MfaRequiredByRole
     session.execute(_REMOVE, {"user_id": principal.user_id})
     events.happened(session, Kind.MFA_REMOVED, principal.user_id)
 
 
-def _use_step(session: Session, platform: Platform, user_id: UUID, sealed: str, otp: str, now: datetime) -> bool:
+def _use_step(session: Session, services: Services, user_id: UUID, sealed: str, otp: str, now: datetime) -> bool:
     """Tell whether a code is that of this step, the one before or the one after, and use it up."""
-    totp = pyotp.TOTP(platform.ring.open(sealed, context=_place(user_id)).decode(), interval=STEP_S)
+    totp = pyotp.TOTP(services.ring.open(sealed, context=_place(user_id)).decode(), interval=STEP_S)
     present = int(now.timestamp()) // STEP_S
     for step in (present, present - 1, present + 1):
         if hmac.compare_digest(totp.generate_otp(step).encode(), otp.encode()):
@@ -206,14 +206,14 @@ def _use_step(session: Session, platform: Platform, user_id: UUID, sealed: str, 
     return False
 
 
-def _new_codes(session: Session, platform: Platform, user_id: UUID) -> list[str]:
+def _new_codes(session: Session, services: Services, user_id: UUID) -> list[str]:
     codes = [base64.b32encode(secrets.token_bytes(_RECOVERY_BYTES)).decode() for _ in range(RECOVERY_CODES)]
-    session.execute(_REPLACE, {"user_id": user_id, "hashes": [_kept(platform, code) for code in codes]})
+    session.execute(_REPLACE, {"user_id": user_id, "hashes": [_kept(services, code) for code in codes]})
     return ["-".join(code[at : at + 4] for at in range(0, len(code), 4)) for code in codes]
 
 
-def _kept(platform: Platform, code: str) -> bytes:
-    return platform.tokens.opaque.keyed("recovery", code)
+def _kept(services: Services, code: str) -> bytes:
+    return services.tokens.opaque.keyed("recovery", code)
 
 
 def _place(user_id: UUID) -> str:

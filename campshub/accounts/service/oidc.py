@@ -14,14 +14,14 @@ from campshub.accounts.models import User
 from campshub.accounts.queries import signing_in as queries
 from campshub.accounts.service import attempts, mfa, sessions
 from campshub.accounts.service.sessions import NoMembership
-from campshub.core.db.base import AnyRow, new_id
+from campshub.core.db.models import AnyRow, new_id
 from campshub.core.db.session import Session
-from campshub.core.http.problems import Conflict, Invalid, NotFound
-from campshub.core.platform import Platform
+from campshub.core.errors import Conflict, Invalid, NotFound
 from campshub.core.security import events
 from campshub.core.security.events import Kind
 from campshub.core.security.oidc import LEEWAY_S, BadIdToken, Shown
 from campshub.core.security.principal import Principal
+from campshub.core.service_base import Services
 
 MOST_IDENTITIES = 20
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -46,7 +46,7 @@ class TooManyIdentities(Conflict):
 
 def sign_in(
     session: Session,
-    platform: Platform,
+    services: Services,
     *,
     id_token: str,
     issuer: str | None,
@@ -63,17 +63,17 @@ def sign_in(
     :raises BadOtp: the code is wrong, or has been used.
     :raises NoMembership: the user does not belong to the organization named, or to any.
     """
-    shown = _read(session, platform, id_token, issuer=issuer, nonce=nonce)
+    shown = _read(session, services, id_token, issuer=issuer, nonce=nonce)
     known = _whose(session, shown)
     organizations = queries.memberships_of(session, known.user_id)
     chosen = next((o for o in organizations if organization_id in (None, o.organization_id)), None)
     if chosen is None:
         raise NoMembership
     session.enter(chosen.organization_id, known.user_id)
-    has = _let_in(session, platform, shown, known, otp=otp, now=now)
+    has = _let_in(session, services, shown, known, otp=otp, now=now)
     opened = sessions.open_session(
         session,
-        platform,
+        services,
         user_id=known.user_id,
         session_version=known.session_version,
         client=client,
@@ -87,7 +87,7 @@ def sign_in(
 
 def link(
     session: Session,
-    platform: Platform,
+    services: Services,
     principal: Principal,
     *,
     id_token: str,
@@ -102,9 +102,9 @@ def link(
     :raises IdentityTaken: the identity is another user's.
     :raises TooManyIdentities: there are too many.
     """
-    mfa.require_recent(session, platform, principal, now)
+    mfa.require_recent(session, services, principal, now)
     try:
-        shown = _read(session, platform, id_token, issuer=issuer, nonce=nonce)
+        shown = _read(session, services, id_token, issuer=issuer, nonce=nonce)
     except BadIdToken:
         raise _no_good_token() from None
     if not _is_first(session, shown):
@@ -115,7 +115,7 @@ def link(
     return {"id": linked.identity_id, "issuer": shown.issuer, "subject": shown.subject, "created_at": linked.at}
 
 
-def unlink(session: Session, platform: Platform, principal: Principal, *, identity_id: UUID, now: datetime) -> None:
+def unlink(session: Session, services: Services, principal: Principal, *, identity_id: UUID, now: datetime) -> None:
     """Remove one of the signed-in user's identities.
 
     :raises NotFound: they have no such one.
@@ -123,28 +123,28 @@ def unlink(session: Session, platform: Platform, principal: Principal, *, identi
     """
     if identity_id not in (row.id for row in queries.identities_of(session, principal.user_id)):
         raise NotFound
-    mfa.require_recent(session, platform, principal, now)
+    mfa.require_recent(session, services, principal, now)
     if not session.scalar(_UNLINK, {"user_id": principal.user_id, "id": identity_id}):
         raise NotFound
     events.happened(session, Kind.IDENTITY_UNLINKED, principal.user_id)
 
 
-def _read(session: Session, platform: Platform, id_token: str, *, issuer: str | None, nonce: str | None) -> Shown:
+def _read(session: Session, services: Services, id_token: str, *, issuer: str | None, nonce: str | None) -> Shown:
     session.let_go()  # the issuer may have to be asked for its keys
     try:
-        return platform.oidc.read(id_token, issuer=issuer, nonce=nonce)
+        return services.oidc.read(id_token, issuer=issuer, nonce=nonce)
     except BadIdToken:
         attempts.note_failure(session, None, Kind.ID_TOKEN_REFUSED)
         raise
 
 
 def _let_in(
-    session: Session, platform: Platform, shown: Shown, known: AnyRow, *, otp: str | None, now: datetime
+    session: Session, services: Services, shown: Shown, known: AnyRow, *, otp: str | None, now: datetime
 ) -> AnyRow:
     """Ask for a second factor where there is one, and use the token up; return what there is of the factor."""
     has = mfa.show(session, known.user_id)
     if has.is_confirmed and not shown.has_second_factor:
-        _require_second(session, platform, known, otp=otp, now=now)
+        _require_second(session, services, known, otp=otp, now=now)
     if not _is_first(session, shown):
         raise _refusal(session, known)
     if not known.is_linked:
@@ -173,7 +173,7 @@ def _no_good_token() -> Invalid:
     return Invalid.at("/id_token", "refused", "Not a valid ID token, or used before.")
 
 
-def _require_second(session: Session, platform: Platform, known: AnyRow, *, otp: str | None, now: datetime) -> None:
+def _require_second(session: Session, services: Services, known: AnyRow, *, otp: str | None, now: datetime) -> None:
     """Use up a code; a wrong one counts as a failed attempt, as with a password.
 
     :raises OtpRequired: there is none.
@@ -181,12 +181,12 @@ def _require_second(session: Session, platform: Platform, known: AnyRow, *, otp:
     """
     if otp is None:
         raise mfa.OtpRequired
-    attempt = attempts.begin(session, platform, known.email)
+    attempt = attempts.begin(session, services, known.email)
     if attempt.is_held:
         attempt.fail()
         raise mfa.BadOtp
     try:
-        mfa.require_second(session, platform, user_id=known.user_id, otp=otp, now=now)
+        mfa.require_second(session, services, user_id=known.user_id, otp=otp, now=now)
     except mfa.BadOtp:
         attempt.fail()
         raise

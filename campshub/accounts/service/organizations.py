@@ -9,16 +9,16 @@ from sqlalchemy import select
 
 from campshub.accounts.models import Membership, Organization, User, UserCredential
 from campshub.accounts.queries import roles
-from campshub.core.db.base import new_id, read_id
+from campshub.core.db.models import new_id, read_id
 from campshub.core.db.session import Session
-from campshub.core.http.conditional import Versions, require_version
-from campshub.core.http.problems import Conflict, FieldError, UnknownReference
+from campshub.core.db.writes import Versions, require_version
+from campshub.core.errors import Conflict, FieldError, UnknownReference
 from campshub.core.names import sort_key
 from campshub.core.normalization import clean_email, email_key
-from campshub.core.platform import Platform
 from campshub.core.security import passwords
 from campshub.core.security.permissions import Role
 from campshub.core.security.principal import Principal
+from campshub.core.service_base import Services
 
 
 class EmailTaken(Conflict):
@@ -89,7 +89,7 @@ def create_user(
 
 def found_organization(
     session: Session,
-    platform: Platform,
+    services: Services,
     *,
     admin_email: str,
     admin_name: str,
@@ -101,11 +101,11 @@ def found_organization(
 
     :raises EmailTaken: the admin's address belongs to another user.
     """
-    platform.passwords.require_good(
+    services.passwords.require_good(
         admin_password, least=passwords.SHORTEST, email=admin_email, pointer="/admin_password"
     )
     session.let_go()  # the hash takes long; the connection must not wait for it
-    password_hash = platform.passwords.hash(admin_password)
+    password_hash = services.passwords.hash(admin_password)
     organization_id = new_id()
     session.enter(organization_id, session.unit.user_id)
     founded = create_organization(session, organization_id=organization_id, **organization)

@@ -9,16 +9,16 @@ from sqlalchemy import select, text
 from campshub.accounts.models import PasswordReset, User
 from campshub.accounts.queries.signing_in import memberships_of
 from campshub.accounts.service import attempts, mfa, sessions
-from campshub.core.db.base import PLATFORM_ID, AnyRow
+from campshub.core.db.models import PLATFORM_ID, AnyRow
 from campshub.core.db.session import Session
-from campshub.core.http.problems import Invalid, Problem
+from campshub.core.errors import Invalid, Problem
 from campshub.core.jobs.outbox import enqueue
 from campshub.core.normalization import email_key
-from campshub.core.platform import Platform
 from campshub.core.security import events
 from campshub.core.security.events import Kind
 from campshub.core.security.opaque import NotOurs, hash_of
 from campshub.core.security.principal import Principal
+from campshub.core.service_base import Services
 
 RESET = "chp"
 RESET_LASTS = timedelta(hours=1)
@@ -37,7 +37,7 @@ class TokenSpent(Problem):
 
 def change(
     session: Session,
-    platform: Platform,
+    services: Services,
     principal: Principal,
     *,
     present_password: str,
@@ -55,31 +55,31 @@ def change(
     """
     email = session.execute(_CREDENTIALS, {"user_id": principal.user_id}).one().email
     least = least_length(memberships_of(session, principal.user_id))
-    platform.passwords.require_good(new_password, least=least, email=email, pointer="/new_password")
-    attempt = attempts.begin(session, platform, email)
-    genuine = platform.passwords.check(present_password, attempt.known.password_hash)
+    services.passwords.require_good(new_password, least=least, email=email, pointer="/new_password")
+    attempt = attempts.begin(session, services, email)
+    genuine = services.passwords.check(present_password, attempt.known.password_hash)
     if attempt.is_held or not genuine:
         attempt.fail()
         raise Invalid.at("/present_password", "wrong", "Not your present password.")
     try:
-        mfa.require_second(session, platform, user_id=principal.user_id, otp=otp, now=now)
+        mfa.require_second(session, services, user_id=principal.user_id, otp=otp, now=now)
     except mfa.BadOtp:
         attempt.fail()
         raise
     session.let_go()  # the hash takes long
-    hashed = platform.passwords.hash(new_password)
-    version = _set(session, platform, principal.user_id, email, hashed)
+    hashed = services.passwords.hash(new_password)
+    version = _set(session, services, principal.user_id, email, hashed)
     _tell(session, principal.user_id, Kind.PASSWORD_CHANGED)
-    return sessions.renew(session, platform, principal, session_version=version, client=client)
+    return sessions.renew(session, services, principal, session_version=version, client=client)
 
 
-def forgot(session: Session, platform: Platform, *, email: str) -> None:
+def forgot(session: Session, services: Services, *, email: str) -> None:
     """Owe a letter with a link to whoever has an address; whether anybody does is found out when it is sent."""
-    attempts.owe(session, platform, "accounts.forgot_password", email)
+    attempts.owe(session, services, "accounts.forgot_password", email)
 
 
 def prepare_reset(
-    session: Session, platform: Platform, *, email: str, reset_id: UUID, now: datetime
+    session: Session, services: Services, *, email: str, reset_id: UUID, now: datetime
 ) -> tuple[User, str] | None:
     """Return the user of an address and the token that resets their password; needs the system role.
 
@@ -90,7 +90,7 @@ def prepare_reset(
     ).one_or_none()
     if user is None or not memberships_of(session, user.id):
         return None
-    token = platform.tokens.opaque.write(RESET, PLATFORM_ID, reset_id)
+    token = services.tokens.opaque.write(RESET, PLATFORM_ID, reset_id)
     if session.get(PasswordReset, reset_id) is None:
         session.add(
             PasswordReset(id=reset_id, user_id=user.id, token_hash=hash_of(token), expires_at=now + RESET_LASTS)
@@ -98,14 +98,14 @@ def prepare_reset(
     return user, token
 
 
-def reset(session: Session, platform: Platform, *, token: str, new_password: str) -> None:
+def reset(session: Session, services: Services, *, token: str, new_password: str) -> None:
     """Set a new password with the token of a letter; every session ends. A second factor is asked for as before.
 
     :raises TokenSpent: it is not ours, has been used, or has run out.
     :raises Invalid: the new password is no good.
     """
     try:
-        platform.tokens.opaque.read(RESET, token)
+        services.tokens.opaque.read(RESET, token)
     except NotOurs:
         raise TokenSpent from None
     hashed_token = hash_of(token)
@@ -113,22 +113,22 @@ def reset(session: Session, platform: Platform, *, token: str, new_password: str
     memberships = memberships_of(session, named.user_id) if named else []
     if named is None or not memberships:
         raise TokenSpent
-    platform.passwords.require_good(
+    services.passwords.require_good(
         new_password, least=least_length(memberships), email=named.email, pointer="/new_password"
     )
     session.let_go()  # the hash takes long
-    hashed = platform.passwords.hash(new_password)
+    hashed = services.passwords.hash(new_password)
     session.enter(memberships[0].organization_id, named.user_id)
-    account = attempts.account_key(platform, named.email)
+    account = attempts.account_key(services, named.email)
     if not session.scalar(_USE_RESET, {"hash": hashed_token, "hashed": hashed, "account": account}):
         raise TokenSpent
     sessions.tell_organizations(session, named.user_id)
     _tell(session, named.user_id, Kind.PASSWORD_RESET)
 
 
-def replace(session: Session, platform: Platform, *, user_id: UUID, email: str, hashed: str) -> int:
+def replace(session: Session, services: Services, *, user_id: UUID, email: str, hashed: str) -> int:
     """Give a user another password, as a command does; every session ends. Return the new session version."""
-    version = _set(session, platform, user_id, email, hashed)
+    version = _set(session, services, user_id, email, hashed)
     _tell(session, user_id, Kind.PASSWORD_RESET)
     return version
 
@@ -139,8 +139,8 @@ def least_length(memberships: list[AnyRow]) -> int:
     return least
 
 
-def _set(session: Session, platform: Platform, user_id: UUID, email: str, hashed: str) -> int:
-    account = attempts.account_key(platform, email)
+def _set(session: Session, services: Services, user_id: UUID, email: str, hashed: str) -> int:
+    account = attempts.account_key(services, email)
     version: int = session.execute(_SET, {"user_id": user_id, "hashed": hashed, "account": account}).scalar_one()
     sessions.tell_organizations(session, user_id)
     return version

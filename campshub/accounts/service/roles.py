@@ -10,12 +10,11 @@ from campshub.accounts.models import Organization, OwnRole
 from campshub.accounts.queries import roles as queries
 from campshub.accounts.service.giving import require_covers
 from campshub.core.db import creates
-from campshub.core.db.base import new_id
-from campshub.core.db.prints import fingerprint
-from campshub.core.db.rows import lock
+from campshub.core.db.fingerprints import fingerprint
+from campshub.core.db.models import new_id
 from campshub.core.db.session import Session
-from campshub.core.http.conditional import Versions
-from campshub.core.http.problems import Conflict
+from campshub.core.db.writes import Versions, lock
+from campshub.core.errors import Conflict
 from campshub.core.security.permissions import PERSONAL, ROLE_NAMES, grant_of
 from campshub.core.security.principal import Principal
 
@@ -24,7 +23,7 @@ _RESERVED = frozenset(ROLE_NAMES)
 
 
 class RoleNameTaken(Conflict):
-    """The organization has a role of this name; so has the platform, under those of the built-in ones."""
+    """The organization has a role of this name; so has the services, under those of the built-in ones."""
 
     code = "role_name_taken"
     constraint = "uq_roles_name_key"

@@ -16,16 +16,16 @@ from campshub.accounts.models import SignInSession, User
 from campshub.accounts.queries import sessions as queries
 from campshub.accounts.queries.organizations import requests_per_hour
 from campshub.accounts.queries.signing_in import memberships_of, organizations_of
-from campshub.core.db.base import new_id
+from campshub.core.db.models import new_id
 from campshub.core.db.session import Entered, Session
-from campshub.core.db.work import record_apart, wrote
-from campshub.core.http.call import OrganizationSuspended
-from campshub.core.http.problems import Forbidden, NotFound, Unauthenticated
-from campshub.core.platform import Platform
+from campshub.core.db.unit_of_work import record_apart, wrote
+from campshub.core.errors import Forbidden, NotFound, Unauthenticated
 from campshub.core.security import events
 from campshub.core.security.events import Kind
+from campshub.core.security.grants import OrganizationSuspended
 from campshub.core.security.opaque import SECRET_BYTES, NotOurs, hash_of
 from campshub.core.security.principal import Principal
+from campshub.core.service_base import Services
 
 REFRESH = "chr"
 RETRY_S = 10
@@ -52,7 +52,7 @@ class NoMembership(Forbidden):
 
 def open_session(
     session: Session,
-    platform: Platform,
+    services: Services,
     *,
     user_id: UUID,
     session_version: int,
@@ -66,32 +66,32 @@ def open_session(
     organization_id = unit.organization_id
     if organization_id is None:
         raise RuntimeError("a session belongs to an organization")
-    refresh_token = _first(platform, organization_id, session_id)
+    refresh_token = _first(services, organization_id, session_id)
     opened = SignInSession(
         id=session_id,
         user_id=user_id,
         session_version=session_version,
         created_at=unit.now,
-        expires_at=unit.now + timedelta(days=platform.settings.session_days),
+        expires_at=unit.now + timedelta(days=services.settings.session_days),
         authenticated_at=authenticated_at,
         must_enrol=must_enrol and not has_issuers_factor,
         has_issuers_factor=has_issuers_factor,
         address=unit.address,
         user_agent=(client or "")[:_MOST_OF_A_CLIENT] or None,
     )
-    _carry_on(opened, platform, hash_of(refresh_token), unit.now)
+    _carry_on(opened, services, hash_of(refresh_token), unit.now)
     session.add(opened)
-    return _tokens(session, platform, opened, organization_id, refresh_token)
+    return _tokens(session, services, opened, organization_id, refresh_token)
 
 
-def refresh(session: Session, platform: Platform, *, refresh_token: str, now: datetime) -> dict[str, Any]:
+def refresh(session: Session, services: Services, *, refresh_token: str, now: datetime) -> dict[str, Any]:
     """Exchange a refresh token for the next one and a new access token.
 
     :raises BadRefreshToken: it is not ours, has run out, or its session has; an old one, used again, ends its session.
     :raises OrganizationSuspended: the organization is not active.
     """
     try:
-        named = platform.tokens.opaque.read(REFRESH, refresh_token)
+        named = services.tokens.opaque.read(REFRESH, refresh_token)
     except NotOurs:
         raise BadRefreshToken from None
     session.enter(named.organization_id)
@@ -100,19 +100,19 @@ def refresh(session: Session, platform: Platform, *, refresh_token: str, now: da
         raise BadRefreshToken
     entered = session.enter(named.organization_id, family.user_id)
     _require_alive(family, entered, now)
-    successor, given = platform.tokens.opaque.successor(REFRESH, refresh_token), hash_of(refresh_token)
+    successor, given = services.tokens.opaque.successor(REFRESH, refresh_token), hash_of(refresh_token)
     if hmac.compare_digest(given, family.refresh_hash):
         must_enrol = not family.has_issuers_factor and _must_enrol(session, family.user_id)
         family.previous_hash, family.must_enrol = given, must_enrol
-        _carry_on(family, platform, hash_of(successor), now)
+        _carry_on(family, services, hash_of(successor), now)
     elif given != family.previous_hash or now - family.rotated_at > timedelta(seconds=RETRY_S):
         record_apart(session, lambda apart: _end_reused(apart, named.organization_id, named.id))
         raise BadRefreshToken
-    return _tokens(session, platform, family, named.organization_id, successor)
+    return _tokens(session, services, family, named.organization_id, successor)
 
 
 def renew(
-    session: Session, platform: Platform, principal: Principal, *, session_version: int, client: str | None
+    session: Session, services: Services, principal: Principal, *, session_version: int, client: str | None
 ) -> dict[str, Any]:
     """Let the present session outlive a raised session version; return its next tokens.
 
@@ -122,22 +122,22 @@ def renew(
     if present is None or present.ended_at is not None:
         return open_session(
             session,
-            platform,
+            services,
             user_id=principal.user_id,
             session_version=session_version,
             client=client,
             authenticated_at=_NEVER,
             must_enrol=_must_enrol(session, principal.user_id),
         )
-    refresh_token = _first(platform, principal.organization_id, present.id)
+    refresh_token = _first(services, principal.organization_id, present.id)
     present.session_version = session_version
     present.previous_hash = None
-    _carry_on(present, platform, hash_of(refresh_token), session.unit.now)
-    return _tokens(session, platform, present, principal.organization_id, refresh_token)
+    _carry_on(present, services, hash_of(refresh_token), session.unit.now)
+    return _tokens(session, services, present, principal.organization_id, refresh_token)
 
 
 def switch(
-    session: Session, platform: Platform, principal: Principal, *, organization_id: UUID, client: str | None
+    session: Session, services: Services, principal: Principal, *, organization_id: UUID, client: str | None
 ) -> dict[str, Any]:
     """Open a session in another organization of the same user; the present one goes on.
 
@@ -152,7 +152,7 @@ def switch(
         raise NoMembership
     tokens = open_session(
         session,
-        platform,
+        services,
         user_id=principal.user_id,
         session_version=entered.session_version,
         client=client,
@@ -222,8 +222,8 @@ def _require_alive(family: SignInSession, entered: Entered, now: datetime) -> No
         raise OrganizationSuspended
 
 
-def _first(platform: Platform, organization_id: UUID, session_id: UUID) -> str:
-    return platform.tokens.opaque.write(REFRESH, organization_id, session_id, secrets.token_bytes(SECRET_BYTES))
+def _first(services: Services, organization_id: UUID, session_id: UUID) -> str:
+    return services.tokens.opaque.write(REFRESH, organization_id, session_id, secrets.token_bytes(SECRET_BYTES))
 
 
 def _must_enrol(session: Session, user_id: UUID) -> bool:
@@ -232,10 +232,10 @@ def _must_enrol(session: Session, user_id: UUID) -> bool:
     return bool(has.is_required and not has.is_confirmed)
 
 
-def _carry_on(family: SignInSession, platform: Platform, hashed: bytes, now: datetime) -> None:
+def _carry_on(family: SignInSession, services: Services, hashed: bytes, now: datetime) -> None:
     family.refresh_hash, family.rotated_at = hashed, now
-    family.idle_until = now + timedelta(days=platform.settings.refresh_token_days)
-    family.access_until = now + platform.tokens.lifetime + _MARGIN
+    family.idle_until = now + timedelta(days=services.settings.refresh_token_days)
+    family.access_until = now + services.tokens.lifetime + _MARGIN
 
 
 def _end_reused(session: Session, organization_id: UUID, session_id: UUID) -> None:
@@ -251,9 +251,9 @@ def _end(session: Session, ended: SignInSession, kind: Kind, now: datetime) -> N
 
 
 def _tokens(
-    session: Session, platform: Platform, family: SignInSession, organization_id: UUID, refresh_token: str
+    session: Session, services: Services, family: SignInSession, organization_id: UUID, refresh_token: str
 ) -> dict[str, Any]:
-    access_token = platform.tokens.issue(
+    access_token = services.tokens.issue(
         user_id=family.user_id,
         organization_id=organization_id,
         session_id=family.id,
@@ -265,6 +265,6 @@ def _tokens(
         "access_token": access_token,
         "refresh_token": refresh_token,
         "token_type": "Bearer",
-        "expires_in": int(platform.tokens.lifetime.total_seconds()),
+        "expires_in": int(services.tokens.lifetime.total_seconds()),
         "organization_id": organization_id,
     }

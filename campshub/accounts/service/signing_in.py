@@ -8,10 +8,10 @@ from campshub.accounts.queries import signing_in as queries
 from campshub.accounts.service import attempts, mfa, sessions
 from campshub.accounts.service.attempts import Attempt
 from campshub.accounts.service.sessions import NoMembership
-from campshub.core.db.base import AnyRow
+from campshub.core.db.models import AnyRow
 from campshub.core.db.session import Session
-from campshub.core.http.problems import Unauthenticated
-from campshub.core.platform import Platform
+from campshub.core.errors import Unauthenticated
+from campshub.core.service_base import Services
 
 
 class BadCredentials(Unauthenticated):
@@ -22,7 +22,7 @@ class BadCredentials(Unauthenticated):
 
 def sign_in(
     session: Session,
-    platform: Platform,
+    services: Services,
     *,
     email: str,
     password: str,
@@ -39,20 +39,20 @@ def sign_in(
     :raises BadOtp: the code is wrong, or has been used.
     :raises NoMembership: the user does not belong to the organization named, or to any.
     """
-    attempt = _require_password(session, platform, email, password)
+    attempt = _require_password(session, services, email, password)
     known = attempt.known
     organizations = queries.memberships_of(session, known.user_id)
     chosen = next((o for o in organizations if organization_id in (None, o.organization_id)), None)
     if chosen is None:
         attempt.succeed_separately()
         raise NoMembership
-    upgraded = _hash_anew(session, platform, password, known.password_hash)
+    upgraded = _hash_anew(session, services, password, known.password_hash)
     session.enter(chosen.organization_id, known.user_id)
-    has = _require_second(session, platform, attempt, otp=otp, now=now)
+    has = _require_second(session, services, attempt, otp=otp, now=now)
     attempt.succeed(upgraded=upgraded)
     opened = sessions.open_session(
         session,
-        platform,
+        services,
         user_id=known.user_id,
         session_version=known.session_version,
         client=client,
@@ -62,28 +62,28 @@ def sign_in(
     return {**opened, "organizations": organizations}
 
 
-def _require_password(session: Session, platform: Platform, email: str, password: str) -> Attempt:
-    attempt = attempts.begin(session, platform, email)
-    genuine = platform.passwords.check(password, attempt.known.password_hash)
+def _require_password(session: Session, services: Services, email: str, password: str) -> Attempt:
+    attempt = attempts.begin(session, services, email)
+    genuine = services.passwords.check(password, attempt.known.password_hash)
     if attempt.is_held or not genuine or attempt.known.status != "active":
         attempt.fail()
         raise BadCredentials
     return attempt
 
 
-def _hash_anew(session: Session, platform: Platform, password: str, kept: str) -> str | None:
+def _hash_anew(session: Session, services: Services, password: str, kept: str) -> str | None:
     """Return the hash that replaces an outdated one; None where the present one stays."""
-    if not platform.passwords.is_outdated(kept):
+    if not services.passwords.is_outdated(kept):
         return None
     session.let_go()  # the hash takes long
-    return platform.passwords.hash(password)
+    return services.passwords.hash(password)
 
 
 def _require_second(
-    session: Session, platform: Platform, attempt: Attempt, *, otp: str | None, now: datetime
+    session: Session, services: Services, attempt: Attempt, *, otp: str | None, now: datetime
 ) -> AnyRow:
     try:
-        return mfa.require_second(session, platform, user_id=attempt.known.user_id, otp=otp, now=now)
+        return mfa.require_second(session, services, user_id=attempt.known.user_id, otp=otp, now=now)
     except mfa.BadOtp:
         attempt.fail()
         raise

@@ -7,15 +7,15 @@ from sqlalchemy import select
 
 from campshub.accounts.models import Membership, Organization, OrganizationErasure, User
 from campshub.accounts.service import mfa
-from campshub.core.db.base import PLATFORM_ID
-from campshub.core.db.erasing import erase_row, erase_some, erase_some_with, tenant_models
+from campshub.core.db.models import PLATFORM_ID
+from campshub.core.db.retention import erase_row, erase_some, erase_some_with, tenant_models
 from campshub.core.db.session import Session
-from campshub.core.http.conditional import Versions, require_version
-from campshub.core.http.problems import Conflict, NotFound
-from campshub.core.platform import Platform
+from campshub.core.db.writes import Versions, require_version
+from campshub.core.errors import Conflict, NotFound
 from campshub.core.security import events
 from campshub.core.security.events import Kind
 from campshub.core.security.principal import Principal
+from campshub.core.service_base import Services
 
 _KINDS = {
     "active": Kind.ORGANIZATION_RESUMED,
@@ -42,12 +42,12 @@ class NotDue(Conflict):
     code = "not_due"
 
 
-def close(session: Session, platform: Platform, principal: Principal, *, now: datetime) -> Organization:
+def close(session: Session, services: Services, principal: Principal, *, now: datetime) -> Organization:
     """Close the principal's own organization.
 
     :raises StepUpRequired: the password has not been shown lately.
     """
-    mfa.require_recent(session, platform, principal, now)
+    mfa.require_recent(session, services, principal, now)
     return _set(session, _lock(session, principal.organization_id), "closed", now)
 
 

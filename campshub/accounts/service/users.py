@@ -5,7 +5,7 @@ from sqlalchemy import select
 from campshub.accounts.models import User
 from campshub.accounts.service.sessions import tell_organizations
 from campshub.core.db.session import Session
-from campshub.core.http.conditional import Versions, require_version
+from campshub.core.db.writes import Versions, require_version
 from campshub.core.names import sort_key
 from campshub.core.security.principal import Principal
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from campshub.core.http.problems import Invalid
+from campshub.core.errors import Invalid
 from campshub.core.security.principal import Principal
 
 MOST_DAYS = 400

@@ -13,8 +13,8 @@ from campshub.attendance.models import AttendanceRecord, AttendanceSession, Regi
 from campshub.attendance.queries import codes
 from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
-from campshub.core.http.pagination import Page, PageRequest
-from campshub.core.http.problems import NotFound
+from campshub.core.errors import NotFound
+from campshub.core.paging import Page, PageRequest
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.models import Enrolment, Student
 from campshub.students.queries.in_group import enrolled_on, still_there

@@ -19,9 +19,9 @@ from campshub.attendance.models import (
 from campshub.attendance.queries import ranges
 from campshub.attendance.queries import visibility as _rules  # noqa: F401 - who sees what is registered there
 from campshub.core.db.prepared import AnySelect, prepared
-from campshub.core.db.rollups import Rollup, month_of, rollup, within_month
 from campshub.core.db.session import Session
-from campshub.core.http.pagination import Page, PageRequest
+from campshub.core.paging import Page, PageRequest
+from campshub.core.rollups.definition import Rollup, month_of, rollup, within_month
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.models import Student
 from campshub.students.queries import students

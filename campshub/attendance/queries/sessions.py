@@ -8,11 +8,11 @@ from sqlalchemy import ColumnElement, Text, cast, exists, null, select
 
 from campshub.attendance.models import AttendanceRecord, AttendanceSession
 from campshub.attendance.queries import visibility as _rules  # noqa: F401 - who sees what is registered there
-from campshub.core.db.base import AnyRow
+from campshub.core.db.models import AnyRow
 from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
-from campshub.core.http.pagination import Page, PageRequest
-from campshub.core.http.problems import NotFound
+from campshub.core.errors import NotFound
+from campshub.core.paging import Page, PageRequest
 from campshub.core.security.permissions import Scope
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.queries import groups

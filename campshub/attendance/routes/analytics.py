@@ -5,9 +5,9 @@ from uuid import UUID
 
 from campshub.attendance.queries import rollups as queries
 from campshub.attendance.schemas import analytics as schemas
-from campshub.core.http.marks import Life, cached, needs
-from campshub.core.http.problems import NotFound
-from campshub.core.http.resource import Blueprint, Resource
+from campshub.core.errors import NotFound
+from campshub.core.http.decorators import Life, cached, needs
+from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 
 analytics = Blueprint(

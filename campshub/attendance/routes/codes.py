@@ -6,9 +6,9 @@ from uuid import UUID
 from campshub.attendance.queries import codes as queries
 from campshub.attendance.schemas import codes as schemas
 from campshub.attendance.service import codes as service
-from campshub.core.http.marks import cached, needs
-from campshub.core.http.problems import IdTaken, NotFound
-from campshub.core.http.resource import Blueprint, Resource
+from campshub.core.errors import IdTaken, NotFound
+from campshub.core.http.decorators import cached, needs
+from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 
 codes = Blueprint(

@@ -8,9 +8,9 @@ from campshub.attendance.queries import records as queries
 from campshub.attendance.schemas import records as schemas
 from campshub.attendance.service import marks, sessions
 from campshub.attendance.service import records as service
-from campshub.core.http.marks import cached, needs
-from campshub.core.http.problems import MonthUnavailable, NotFound
-from campshub.core.http.resource import Blueprint, Resource
+from campshub.core.errors import MonthUnavailable, NotFound
+from campshub.core.http.decorators import cached, needs
+from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 
 records = Blueprint(

@@ -9,9 +9,9 @@ from campshub.attendance.schemas import records as record_schemas
 from campshub.attendance.schemas import sessions as schemas
 from campshub.attendance.service import marking, marks
 from campshub.attendance.service import sessions as service
-from campshub.core.http.marks import cached, named, needs
-from campshub.core.http.problems import IdTaken, MonthUnavailable, NotFound, PreconditionFailed
-from campshub.core.http.resource import Blueprint, Resource
+from campshub.core.errors import IdTaken, MonthUnavailable, NotFound, PreconditionFailed
+from campshub.core.http.decorators import cached, named, needs
+from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 from campshub.students.service.places import GroupClosed
 

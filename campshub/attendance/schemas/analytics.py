@@ -3,7 +3,7 @@
 from marshmallow import fields as ma
 
 from campshub.attendance.schemas.records import AttendanceCountsOut, DateRange
-from campshub.core.http import fields
+from campshub.core.http.schemas import fields
 
 
 class GroupDayFilter(DateRange):

@@ -6,7 +6,7 @@ from marshmallow import fields as ma
 from marshmallow import validate
 
 from campshub.attendance.models import COUNTS_AS
-from campshub.core.http import fields
+from campshub.core.http.schemas import fields
 
 
 class CodeKey(fields.Text):

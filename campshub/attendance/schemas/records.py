@@ -3,8 +3,8 @@
 from marshmallow import fields as ma
 
 from campshub.attendance.models import COUNTS_AS, SOURCES
-from campshub.core.http import fields
-from campshub.core.http.rows import FieldErrorOut, Rows
+from campshub.core.http.schemas import fields
+from campshub.core.http.schemas.rows import FieldErrorOut, Rows
 
 MOST_ROWS = 1_000
 MOST_REASON = 500

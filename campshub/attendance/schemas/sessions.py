@@ -7,7 +7,7 @@ from typing import Any
 from marshmallow import fields as ma
 
 from campshub.attendance.models import SESSION_STATUSES
-from campshub.core.http import fields
+from campshub.core.http.schemas import fields
 
 _TIME = re.compile(r"([0-9]|1[0-9]|2[0-3]):[0-5][0-9]")
 

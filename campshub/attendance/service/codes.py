@@ -6,12 +6,11 @@ from uuid import UUID
 from campshub.attendance.models import FIRST_OWN_ID, AttendanceCode
 from campshub.attendance.queries import codes as reads
 from campshub.core.db import creates
-from campshub.core.db.base import new_id
-from campshub.core.db.prints import fingerprint
-from campshub.core.db.rows import lock
+from campshub.core.db.fingerprints import fingerprint
+from campshub.core.db.models import new_id
 from campshub.core.db.session import Session
-from campshub.core.http.conditional import Versions
-from campshub.core.http.problems import Conflict, IdTaken
+from campshub.core.db.writes import Versions, lock
+from campshub.core.errors import Conflict, IdTaken
 from campshub.core.security.principal import Principal
 
 

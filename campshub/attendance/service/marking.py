@@ -15,9 +15,9 @@ from campshub.attendance.queries.registers import MARK, Mark, Register
 from campshub.attendance.service import marks
 from campshub.core.db import writes
 from campshub.core.db.session import Session
-from campshub.core.http.conditional import Versions, require_version
-from campshub.core.http.problems import Conflict, FieldError, Invalid, PreconditionFailed
-from campshub.core.http.rows import GivenRow
+from campshub.core.db.writes import Versions, require_version
+from campshub.core.errors import Conflict, FieldError, Invalid, PreconditionFailed
+from campshub.core.http.schemas.rows import GivenRow
 from campshub.core.security.principal import Principal
 
 TRIES = 3

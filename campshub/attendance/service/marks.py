@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from campshub.attendance.queries.registers import Meeting
 from campshub.attendance.service.sessions import SESSIONS, SessionCancelled, SessionLocked
-from campshub.core.http.problems import FieldError, Invalid
+from campshub.core.errors import FieldError, Invalid
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal
 

@@ -10,12 +10,12 @@ from campshub.attendance.models import AttendanceRecord, AttendanceSession, Regi
 from campshub.attendance.queries import codes
 from campshub.attendance.queries.registers import Meeting
 from campshub.attendance.service import marks
-from campshub.core.db import partitions, writes
-from campshub.core.db.partitions.writable import tables_of
-from campshub.core.db.rows import lock
+from campshub.core import partitions
+from campshub.core.db import writes
 from campshub.core.db.session import Session
-from campshub.core.http.conditional import Versions
-from campshub.core.http.problems import Invalid, MonthUnavailable, NotFound, Problem
+from campshub.core.db.writes import Versions, lock
+from campshub.core.errors import Invalid, MonthUnavailable, NotFound, Problem
+from campshub.core.partitions.writable import tables_of
 from campshub.core.security.principal import Principal, visible_to
 
 

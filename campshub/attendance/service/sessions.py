@@ -10,13 +10,12 @@ from sqlalchemy import ColumnElement, and_, literal, select
 from campshub.attendance.models import AttendanceRecord, AttendanceSession
 from campshub.attendance.queries import sessions as reads
 from campshub.core.db import creates
-from campshub.core.db.base import AnyRow, new_id
-from campshub.core.db.partitions.writable import stays_writable
-from campshub.core.db.prints import fingerprint
-from campshub.core.db.rows import lock
+from campshub.core.db.fingerprints import fingerprint
+from campshub.core.db.models import AnyRow, new_id
 from campshub.core.db.session import Session
-from campshub.core.http.conditional import Versions
-from campshub.core.http.problems import Conflict, FieldError, Forbidden, Invalid, UnknownReference
+from campshub.core.db.writes import Versions, lock
+from campshub.core.errors import Conflict, FieldError, Forbidden, Invalid, UnknownReference
+from campshub.core.partitions.writable import stays_writable
 from campshub.core.security.permissions import Scope
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.models import Group

@@ -7,7 +7,7 @@ from psycopg.types.json import Jsonb
 from sqlalchemy.dialects.postgresql import JSONB
 
 from campshub.core.db.session import Session
-from campshub.core.db.work import wrote
+from campshub.core.db.unit_of_work import wrote
 
 
 def copy_rows(session: Session, model: Any, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:

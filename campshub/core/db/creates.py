@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from campshub.core.db import writes
 from campshub.core.db.session import Session
-from campshub.core.http.problems import Conflict, Deleted, IdTaken
+from campshub.core.errors import Conflict, Deleted, IdTaken
 from campshub.core.security.principal import Principal, visible_to
 
 _NOT_UNIQUE = ("23505", "23P01")  # SQLSTATE of unique and of exclusion constraints

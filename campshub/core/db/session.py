@@ -9,7 +9,6 @@ import time
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
-import orjson
 import psycopg
 from flask_sqlalchemy import SQLAlchemy
 from flask_sqlalchemy.session import Session as FlaskSession
@@ -17,11 +16,9 @@ from sqlalchemy import Connection, Engine, PoolProxiedConnection, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import ORMExecuteState, SessionTransaction
 
-from campshub.config import Settings
-from campshub.core.db.base import Base
-from campshub.core.db.pool import FairPool
+from campshub.core.db.models import Base
 from campshub.core.db.prepared import Question
-from campshub.core.db.reading import ReadSession, is_gone
+from campshub.core.db.read_session import ReadSession, is_gone
 from campshub.core.db.unit import PRIMARY, REPLICA, Behind, Entered, Unit
 from campshub.core.observe import metrics
 
@@ -38,9 +35,6 @@ __all__ = [
     "db",
     "is_gone",
 ]
-
-
-CONNECT_WITHIN_S = 2  # libpq's least
 
 
 class RolledBack(RuntimeError):
@@ -100,36 +94,6 @@ def _plain(statement: Any, params: Any) -> tuple[Any, Any]:
 
 
 db = SQLAlchemy(metadata=Base.metadata, session_options={"class_": Session, "expire_on_commit": False})
-
-
-def engine_config(settings: Settings) -> dict[str, Any]:
-    """Return Flask-SQLAlchemy's configuration: the primary, each replica, and the system role's engine."""
-
-    def options(url: Any, size: int) -> dict[str, Any]:
-        return {
-            "url": url,
-            "poolclass": FairPool,
-            "pool_size": size,
-            "max_overflow": 0,
-            "pool_timeout": settings.db_pool_timeout_s,
-            "pool_use_lifo": True,
-            "pool_reset_on_return": None,  # ``pool.reset`` does it
-            "pool_recycle": 600,
-            "isolation_level": "AUTOCOMMIT",
-            "hide_parameters": True,
-            "json_deserializer": orjson.loads,
-            "connect_args": {"prepare_threshold": settings.db_prepare_threshold, "connect_timeout": CONNECT_WITHIN_S},
-        }
-
-    primary = options(settings.database_url("app"), settings.db_pool_size)
-    binds: dict[str, Any] = {"system": options(settings.database_url("system"), 2)}
-    for number, (host, port) in enumerate(settings.replicas):
-        binds[f"replica{number}"] = options(settings.database_url("app", host, port), settings.db_pool_size)
-    return {
-        "SQLALCHEMY_DATABASE_URI": primary.pop("url"),
-        "SQLALCHEMY_ENGINE_OPTIONS": primary,
-        "SQLALCHEMY_BINDS": binds,
-    }
 
 
 def open_session(unit: Unit) -> Session:

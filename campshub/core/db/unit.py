@@ -4,13 +4,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Engine
-
-if TYPE_CHECKING:
-    from campshub.core.db.session import Session
 
 PRIMARY = "primary"
 REPLICA = "replica"
@@ -88,7 +85,7 @@ class Unit:
     person_keys: dict[UUID, bytes] = field(default_factory=dict)
     new_persons: set[UUID] = field(default_factory=set)
     answer: dict[str, Any] | None = None
-    apart: list[Callable[["Session"], None]] = field(default_factory=list)
+    apart: list[Callable[[Any], None]] = field(default_factory=list)
 
     def on(self, **changes: Any) -> "Unit":
         """Return the unit with some things otherwise; ``dataclasses.replace`` takes ten times as long."""

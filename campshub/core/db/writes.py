@@ -12,12 +12,17 @@ import orjson
 from sqlalchemy import Row, Table, select, text
 from sqlalchemy.dialects import postgresql
 
-from campshub.core.db.base import MonthlyTenantBase, TenantBase, new_id
+from campshub.core.db.models import MonthlyTenantBase, TenantBase, new_id
 from campshub.core.db.session import Session
-from campshub.core.db.work import new_person, tell, wrote
+from campshub.core.db.unit_of_work import new_person, tell, wrote
+from campshub.core.errors import NotFound, PreconditionFailed
 from campshub.core.security import audit
+from campshub.core.security.principal import Principal, visible_to
 
 T = TypeVar("T", bound=TenantBase)
+Lockable = TypeVar("Lockable", bound=TenantBase | MonthlyTenantBase)
+# The versions that a change is meant for; None: any.
+Versions = frozenset[int] | None
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
@@ -245,3 +250,37 @@ def _json(rows: Sequence[Mapping[str, Any]]) -> str:
 def _plain(value: Any) -> Any:
     """Write bytes as PostgreSQL reads them; leave the rest."""
     return "\\x" + value.hex() if isinstance(value, bytes) else value
+
+
+def lock(
+    session: Session,
+    principal: Principal,
+    model: type[Lockable],
+    row_id: UUID,
+    *conditions: Any,
+    expected: Versions = None,
+) -> Lockable:
+    """Return a row that the principal sees, locked until the unit of work ends.
+
+    :raises NotFound: the principal sees no such row.
+    :raises PreconditionFailed: it has another version than the caller expects.
+    """
+    entity = session.scalars(
+        select(model)
+        .where(visible_to(principal, model), model.organization_id == principal.organization_id)
+        .where(model.id == row_id, *conditions)
+        .with_for_update(of=model)
+    ).one_or_none()
+    if entity is None:
+        raise NotFound
+    require_version(entity, expected)
+    return entity
+
+
+def require_version(entity: Any, expected: Versions) -> None:
+    """Refuse a change to a row that is not as its author saw it.
+
+    :raises PreconditionFailed: the row has another version.
+    """
+    if expected is not None and entity.version not in expected:
+        raise PreconditionFailed

@@ -9,7 +9,7 @@ from typing import Any
 from flask import Flask, Request, Response
 from flask.sessions import NullSession, SessionInterface, SessionMixin
 
-from campshub.core.http.front import Environ, Front
+from campshub.core.http.fast_path import Environ, Front
 
 _NO_SESSION = NullSession()
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from campshub.core.http.problems import MalformedBody
+from campshub.core.errors import MalformedBody
 
 
 def read_json(raw: bytes) -> Any:

@@ -2,17 +2,14 @@
 
 import hashlib
 import re
-from typing import Any
 
-from campshub.core.http.problems import Invalid, PreconditionFailed
+from campshub.core.db.writes import Versions
+from campshub.core.errors import Invalid
 
 # What RFC 9110 calls an entity tag, those of this API, and a list of any: empty elements are allowed (section 5.6.1).
 _ANY_TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 _OWN_TAG = re.compile(r'(?:W/)?"(\d{1,10})(?:-[^"]*)?"')
 _LIST = re.compile(rf"[ \t,]*{_ANY_TAG.pattern}(?:[ \t]*,[ \t,]*{_ANY_TAG.pattern})*[ \t,]*")
-
-# The versions that a change is meant for; None: any.
-Versions = frozenset[int] | None
 
 
 def etag(version: int, shown: bytes) -> str:
@@ -51,12 +48,3 @@ def expected_versions(header: str | None) -> Versions:
     if not named:
         raise Invalid("If-Match takes ETags as this API gives them, with commas between, or *.")
     return frozenset(map(int, named))
-
-
-def require_version(entity: Any, expected: Versions) -> None:
-    """Refuse a change to what is not as its author saw it.
-
-    :raises PreconditionFailed: the row has another version.
-    """
-    if expected is not None and entity.version not in expected:
-        raise PreconditionFailed

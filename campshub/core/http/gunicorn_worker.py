@@ -16,7 +16,7 @@ from gunicorn.http import errors
 from gunicorn.workers.ggevent import GeventWorker
 
 if TYPE_CHECKING:
-    from campshub.core.http.browsers import Browsers
+    from campshub.core.http.browser_headers import Browsers
 
 # More than the limits of gunicorn.conf.py allow for a line and its headers.
 _HEAD_BYTES = 640 * 1024
@@ -73,11 +73,11 @@ class ProblemWorker(GeventWorker):  # type: ignore[misc] # gunicorn ships no typ
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:  # noqa: ARG002 - gunicorn's own
         """Answer with a problem document, then close."""
         # In the worker: see the module's docstring.
-        from campshub.core.http import chain  # noqa: PLC0415
+        from campshub.core.http import middleware  # noqa: PLC0415
 
         status, code, detail = _refusal(exc)
         sent = client.headers() if isinstance(client, RecordedSocket) else {}
-        ids = chain.ids(sent)
+        ids = middleware.ids(sent)
         if status == HTTPStatus.INTERNAL_SERVER_ERROR:
             self.log.error("a request failed outside the application, trace id %s", ids[0], exc_info=exc)
         else:
@@ -91,11 +91,12 @@ class ProblemWorker(GeventWorker):  # type: ignore[misc] # gunicorn ships no typ
         self, status: HTTPStatus, code: str, detail: str, sent: dict[str, str], ids: tuple[str, str]
     ) -> bytes:
         # In the worker: see the module's docstring.
-        from campshub.core.http import errors, serialise  # noqa: PLC0415
-        from campshub.core.http.problems import title  # noqa: PLC0415
+        from campshub.core import json  # noqa: PLC0415
+        from campshub.core.errors import title  # noqa: PLC0415
+        from campshub.core.http import error_handlers  # noqa: PLC0415
 
         trace_id, request_id = ids
-        body = serialise.write(
+        body = json.write(
             {
                 "type": "about:blank",
                 "title": title(status),
@@ -107,7 +108,7 @@ class ProblemWorker(GeventWorker):  # type: ignore[misc] # gunicorn ships no typ
         )
         headers = (
             ("Connection", "close"),
-            ("Content-Type", errors.PROBLEM_JSON),
+            ("Content-Type", error_handlers.PROBLEM_JSON),
             ("Content-Length", str(len(body))),
             ("X-Request-ID", request_id),
             *self._browsers.headers({"wsgi.url_scheme": "http", **sent}),
@@ -119,7 +120,7 @@ class ProblemWorker(GeventWorker):  # type: ignore[misc] # gunicorn ships no typ
     @cached_property
     def _browsers(self) -> "Browsers":
         from campshub.config import load_settings  # noqa: PLC0415 - in the worker
-        from campshub.core.http.browsers import Browsers  # noqa: PLC0415 - in the worker
+        from campshub.core.http.browser_headers import Browsers  # noqa: PLC0415 - in the worker
 
         return Browsers(load_settings())
 

@@ -17,8 +17,8 @@ from sqlalchemy import LargeBinary, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from campshub.core.db.base import Base
-from campshub.core.http.problems import Invalid
+from campshub.core.db.models import Base
+from campshub.core.errors import Invalid
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 

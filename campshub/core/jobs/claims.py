@@ -8,9 +8,9 @@ from typing import Self
 
 from flask import current_app
 
-from campshub.core.db import owed
-from campshub.core.db.work import unit_of_work
-from campshub.core.jobs.kinds import Run
+from campshub.core.db.unit_of_work import unit_of_work
+from campshub.core.jobs import store
+from campshub.core.jobs.registry import Run
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ class Kept(contextlib.AbstractContextManager["Kept"]):
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._seconds = run.platform.settings.job_claim_s
+        self._seconds = run.services.settings.job_claim_s
         self._is_over = threading.Event()
         self._app = current_app._get_current_object()  # type: ignore[attr-defined] # noqa: SLF001 - the name is public
         self._thread = threading.Thread(target=self._renew, name=f"keeps {run.job}", daemon=True)
@@ -41,8 +41,8 @@ class Kept(contextlib.AbstractContextManager["Kept"]):
         while not self._is_over.wait(self._seconds / 3):
             try:
                 with self._app.app_context(), unit_of_work(system=True) as session:
-                    owed.keep(session, self._run, seconds=self._seconds)
-            except owed.ClaimLost:
+                    store.keep(session, self._run, seconds=self._seconds)
+            except store.ClaimLost:
                 return
             except Exception:  # tried again in a moment; a claim that is lost meanwhile writes nothing
                 log.exception("a claim could not be renewed: %s", self._run.id)

@@ -6,8 +6,8 @@ from typing import Any
 import redis
 
 from campshub.config import Settings
-from campshub.core.cache.connection import ANSWER_WITHIN_S
-from campshub.core.jobs.kinds import Queue
+from campshub.core.jobs.registry import Queue
+from campshub.core.redis.connection import ANSWER_WITHIN_S
 
 KEPT_S = 86_400
 # A worker that is busy with long jobs alone answers late; whoever has no other worker for urgent ones should know.

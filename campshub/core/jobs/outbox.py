@@ -3,9 +3,9 @@
 import uuid
 from typing import Any
 
-from campshub.core.db.base import new_id
+from campshub.core.db.models import new_id
 from campshub.core.db.session import Session
-from campshub.core.jobs import kinds
+from campshub.core.jobs import registry
 from campshub.core.jobs.models import Job
 
 
@@ -17,7 +17,7 @@ def enqueue(session: Session, job: str, **arguments: Any) -> uuid.UUID:
     """
     message_id = new_id()
     session.unit.outbox.append({"id": message_id, "job": job, "arguments": arguments})
-    if kinds.has_steps(job):
+    if registry.has_steps(job):
         unit = session.unit
         session.add(Job(id=message_id, job=job, user_id=unit.user_id, api_key_id=unit.api_key_id))
     return message_id

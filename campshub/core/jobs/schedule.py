@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from campshub.core.db import owed
-from campshub.core.db.base import PLATFORM_ID, AnyRow
+from campshub.core.db.models import PLATFORM_ID, AnyRow
 from campshub.core.db.session import Session
-from campshub.core.jobs import kinds
+from campshub.core.jobs import registry, store
 from campshub.core.jobs.models import Job
 
 
@@ -128,8 +127,8 @@ def owe_due(session: Session, now: datetime) -> list[AnyRow]:
         slot = entry.when.slot(now)
         if now - slot < entry.when.period / 2:
             due.append({"job": entry.job, "arguments": dict(entry.arguments), "slot": slot})
-    made = owed.owe_slots(session, PLATFORM_ID, due)
+    made = store.owe_slots(session, PLATFORM_ID, due)
     session.add_all(
-        Job(organization_id=row.organization_id, id=row.id, job=row.job) for row in made if kinds.has_steps(row.job)
+        Job(organization_id=row.organization_id, id=row.id, job=row.job) for row in made if registry.has_steps(row.job)
     )
     return made

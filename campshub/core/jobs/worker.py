@@ -10,14 +10,13 @@ from celery import Celery, signals
 from flask import Flask
 
 from campshub.config import Settings
-from campshub.core.db import owed
-from campshub.core.db.work import unit_of_work
-from campshub.core.jobs import heartbeat, running, schedule
-from campshub.core.jobs.broker import DELIVER, HEARTBEAT, TICK
-from campshub.core.jobs.kinds import Queue
+from campshub.core.db.unit_of_work import unit_of_work
+from campshub.core.jobs import heartbeat, runner, schedule, store
+from campshub.core.jobs.celery_app import DELIVER, HEARTBEAT, TICK
+from campshub.core.jobs.registry import Queue
 from campshub.core.observe import metrics
 from campshub.core.observe.prometheus import FOLDER, start_http_server
-from campshub.core.platform import Platform
+from campshub.core.service_base import Services
 
 TICK_EVERY_S = 5.0
 HEARTBEAT_EVERY_S = 10.0
@@ -46,7 +45,7 @@ class Worker:
     def deliver(self, organization_id: str, message_id: str) -> None:
         """Do the job of a message, if it is due."""
         with self.app.app_context():
-            running.run_one(self.app.extensions["campshub"], UUID(organization_id), UUID(message_id))
+            runner.run_one(self.app.extensions["campshub"], UUID(organization_id), UUID(message_id))
 
     def tick(self) -> None:
         """Owe what the schedule asks for, and call workers for what is due and was not taken."""
@@ -58,13 +57,13 @@ class Worker:
         heartbeat.show(self.app.extensions["campshub"].settings, queue, time.time())
 
 
-def tick(platform: Platform) -> int:
+def tick(services: Services) -> int:
     """Owe the slots that have begun, and call workers for all that is due; return for how many."""
     with unit_of_work(system=True) as session:
         due = schedule.owe_due(session, datetime.now(UTC))
     with unit_of_work(system=True) as session:
-        due += owed.relay(session, again_s=RELAYED_AGAIN_S)
-    return platform.sender.send((row.organization_id, row.id, row.job) for row in due)
+        due += store.relay(session, again_s=RELAYED_AGAIN_S)
+    return services.sender.send((row.organization_id, row.id, row.job) for row in due)
 
 
 def attach_metrics(settings: Settings) -> None:

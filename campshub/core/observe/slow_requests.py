@@ -3,7 +3,7 @@
 import contextlib
 from typing import Any
 
-from campshub.core.cache.connection import Cache, CacheAway
+from campshub.core.redis.connection import Cache, CacheAway
 
 OVER_S = 1.0
 _KEPT_S = 3600

@@ -16,8 +16,8 @@ from uuid import UUID
 
 from sqlalchemy import Engine, text
 
-from campshub.core.addresses import customer
 from campshub.core.db.session import Session, Unit, begin, commit
+from campshub.core.ip_addresses import customer
 from campshub.core.security import events
 from campshub.core.security.events import Kind
 from campshub.core.security.opaque import hash_of

@@ -16,7 +16,7 @@ import orjson
 from sqlalchemy import inspect
 from sqlalchemy.orm import Mapped, mapped_column
 
-from campshub.core.db.base import SECRET, Base, new_id, tenant_index
+from campshub.core.db.models import SECRET, Base, new_id, tenant_index
 from campshub.core.security.crypto import KeyRing, person_ring
 from campshub.core.security.sealed import place_of, sealed_in
 

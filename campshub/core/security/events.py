@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from sqlalchemy.orm import Mapped, mapped_column
 
-from campshub.core.db.base import Base, new_id, tenant_index
+from campshub.core.db.models import Base, new_id, tenant_index
 from campshub.core.db.session import Session
 from campshub.core.observe import metrics
 

@@ -1,7 +1,33 @@
-"""What a caller may do at this moment, as the statement that sets the tenant tells it."""
+"""Authorization: what a caller may do at this moment, from their state in the organization."""
 
 from campshub.core.db.unit import Entered
-from campshub.core.security.permissions import GRANTS, Grant, grant_of
+from campshub.core.errors import Forbidden, InvalidToken
+from campshub.core.security.permissions import GRANTS, OF_KEYS, PERSONAL, Grant, Permission, grant_of
+from campshub.core.security.tokens import BadToken, Claims
+
+
+class SessionEnded(InvalidToken):
+    """This session has ended; sign in again."""
+
+    code = "session_ended"
+
+
+class MfaRequired(Forbidden):
+    """Your organization asks your role for a second factor: set one up (`/api/auth/mfa/totp/`), then refresh."""
+
+    code = "mfa_required"
+
+
+class OrganizationSuspended(Forbidden):
+    """This organization is not active."""
+
+    code = "organization_suspended"
+
+
+class NotForKeys(Forbidden):
+    """A key cannot do this; a person who is signed in can."""
+
+    code = "not_for_keys"
 
 
 def granted(entered: Entered) -> Grant:
@@ -14,3 +40,41 @@ def granted(entered: Entered) -> Grant:
     if entered.key_permissions is None:
         return grant
     return grant_of(entered.key_permissions, entered.key_scope or "").within(grant)
+
+
+def admitted(entered: Entered | None, claims: Claims, permission: Permission | None) -> Grant:
+    """Return what a caller may do who may do this.
+
+    :raises SessionEnded: the token is from before a sign-out, a new password or the loss of the membership.
+    :raises BadToken: it is a key, and has been revoked, has run out, or its maker does not belong any more.
+    :raises OrganizationSuspended: the organization is not active.
+    :raises NotForKeys: it is a key, and this is for people.
+    :raises Forbidden: the role does not have the permission.
+    """
+    require_alive(entered, claims)
+    if entered is None or entered.organization_status != "active":
+        raise OrganizationSuspended
+    grant = granted(entered)
+    if permission is not None and permission not in grant.permissions:
+        if claims.api_key_id is not None and permission not in OF_KEYS:
+            raise NotForKeys
+        raise Forbidden
+    if claims.must_enrol and permission not in PERSONAL:
+        raise MfaRequired
+    return grant
+
+
+def require_alive(entered: Entered | None, claims: Claims) -> None:
+    """Refuse a token or a key that does not hold any more.
+
+    :raises SessionEnded: the token is from before a sign-out, a new password or the loss of the membership.
+    :raises BadToken: it is a key, and has been revoked, has run out, or its maker does not belong any more.
+    """
+    if claims.api_key_id is not None:
+        if entered is None or entered.role is None or entered.key_permissions is None:
+            raise BadToken
+        return
+    if entered is None or entered.role is None or entered.session_version != claims.session_version:
+        raise SessionEnded
+    if entered.ended_sessions and claims.session in entered.ended_sessions:
+        raise SessionEnded

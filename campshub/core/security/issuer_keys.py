@@ -16,9 +16,9 @@ from jwt.exceptions import PyJWTError
 
 from campshub.config import OidcIssuer, Settings, may_be_asked
 from campshub.core import fetching
-from campshub.core.breaker import Breaker
+from campshub.core.circuit_breaker import Breaker
+from campshub.core.errors import Unavailable
 from campshub.core.fetching import NotFetched
-from campshub.core.http.problems import Unavailable
 from campshub.core.observe import metrics
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from jwt.exceptions import PyJWTError
 from jwt.types import Options
 
 from campshub.config import OidcIssuer, Settings, read_issuers
-from campshub.core.http.problems import Unauthenticated
+from campshub.core.errors import Unauthenticated
 from campshub.core.security.issuer_keys import IssuerAway, IssuerKeys
 
 LEEWAY_S = 30
@@ -52,7 +52,7 @@ class Shown:
 
 
 class Issuers:
-    """The issuers whose ID tokens are taken; ``Platform`` holds them."""
+    """The issuers whose ID tokens are taken; ``ServiceContainer`` holds them."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._issuers = {issuer.issuer: issuer for issuer in read_issuers(settings.oidc_issuers)}

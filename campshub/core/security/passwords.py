@@ -16,10 +16,10 @@ from typing import Any
 import bcrypt
 
 from campshub.config import Settings
-from campshub.core.http.problems import Invalid, Unavailable
-from campshub.core.loop import off_the_loop
+from campshub.core.errors import Invalid, Unavailable
 from campshub.core.normalization import email_key
 from campshub.core.security.breached import BreachedList
+from campshub.core.threads import off_the_loop
 
 LONGEST_BYTES = 1024
 SHORTEST = 12
@@ -37,7 +37,7 @@ class Busy(Unavailable):
 
 
 class Passwords:
-    """Hashes and checks passwords, a few at once, and refuses bad ones; ``Platform`` holds it."""
+    """Hashes and checks passwords, a few at once, and refuses bad ones; ``ServiceContainer`` holds it."""
 
     def __init__(self, settings: Settings) -> None:
         self._cost = settings.password_cost

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Uuid, and_, false, true
 
-from campshub.core.db.base import PLATFORM_ID
+from campshub.core.db.models import PLATFORM_ID
 from campshub.core.db.prepared import Shaped, stand_in
 from campshub.core.security.permissions import GRANTS, Grant, Permission, Scope
 
@@ -114,7 +114,7 @@ def shared_with_platform(model: type) -> None:
 
 @cache
 def shared_tags() -> frozenset[str]:
-    """Return the tags of the tables that hold rows of the platform."""
+    """Return the tags of the tables that hold rows of the services."""
     return frozenset(model.__tag__ for model in _shared)  # type: ignore[attr-defined] # a table's class
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, LargeBinary, Table, bindparam, func, select, text, tuple_
 from sqlalchemy.orm import Session
 
-from campshub.core.db.base import Base
+from campshub.core.db.models import Base
 from campshub.core.security.crypto import CannotOpen, KeyRing
 
 _AT_ONCE = 200

@@ -20,7 +20,7 @@ from flask_jwt_extended import JWTManager, create_access_token
 from jwt.exceptions import PyJWTError
 
 from campshub.config import Settings, read_keys
-from campshub.core.http.problems import InvalidToken
+from campshub.core.errors import InvalidToken
 from campshub.core.security.opaque import Opaque
 
 ALGORITHM = "EdDSA"

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import ColumnElement, tuple_
 
 from campshub.core.db.session import Session
-from campshub.core.http import fields
+from campshub.core.http.schemas import fields
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal
 from campshub.reports.document import Chart, Column, Row

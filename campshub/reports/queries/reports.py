@@ -9,11 +9,11 @@ from sqlalchemy import and_, case, func, literal, select
 
 from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
-from campshub.core.http.pagination import Page, PageRequest
-from campshub.core.http.problems import NotFound
+from campshub.core.errors import NotFound
 from campshub.core.jobs.models import Job
-from campshub.core.platform import Platform
+from campshub.core.paging import Page, PageRequest
 from campshub.core.security.principal import Principal
+from campshub.core.service_base import Services
 from campshub.reports import links
 from campshub.reports.kinds import all_kinds
 from campshub.reports.models import Report
@@ -64,7 +64,7 @@ def _listed(principal: Principal, *, reach: Reach, api_key_id: Any, kind: Any, p
 
 
 def get_report(
-    session: Session, platform: Platform, principal: Principal, report_id: UUID, *, now: datetime
+    session: Session, services: Services, principal: Principal, report_id: UUID, *, now: datetime
 ) -> dict[str, Any]:
     """Return a report, and a link to its file where there is one that the principal may have.
 
@@ -75,7 +75,7 @@ def get_report(
     if row is None:
         raise NotFound
     told = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
-    return {**told, "download": _download(session, platform, principal, told, now)}
+    return {**told, "download": _download(session, services, principal, told, now)}
 
 
 @prepared
@@ -85,21 +85,21 @@ def _one(principal: Principal, *, reach: Reach, api_key_id: Any, report_id: UUID
 
 
 def _download(
-    session: Session, platform: Platform, principal: Principal, report: Mapping[str, Any], now: datetime
+    session: Session, services: Services, principal: Principal, report: Mapping[str, Any], now: datetime
 ) -> dict[str, Any] | None:
     """Return a new link, of a short life; none to whoever may not read by now what the report holds."""
-    until = min(now + timedelta(minutes=platform.settings.report_link_minutes), report["expires_at"])
+    until = min(now + timedelta(minutes=services.settings.report_link_minutes), report["expires_at"])
     if report["state"] != "ready" or until <= now or not may_read(principal, report["kind"]):
         return None
     if not Standing.of(session, principal).covers(report["scope"], report["among"]):
         return None
     link = links.Link(principal.organization_id, report["id"], principal.user_id, until)
-    return {"url": address(platform, link), "expires_at": until}
+    return {"url": address(services, link), "expires_at": until}
 
 
-def address(platform: Platform, link: links.Link) -> str:
+def address(services: Services, link: links.Link) -> str:
     """Return the address under which a file is fetched."""
-    token = links.sign(platform.settings.secret_key, link)
+    token = links.sign(services.settings.secret_key, link)
     return f"/api/reports/{link.report_id}/file/?token={token}"
 
 

@@ -9,8 +9,8 @@ from sqlalchemy import func, select
 from campshub.accounts.models import Membership, Organization, User
 from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
-from campshub.core.http.pagination import Page, PageRequest
-from campshub.core.http.problems import NotFound
+from campshub.core.errors import NotFound
+from campshub.core.paging import Page, PageRequest
 from campshub.core.security.principal import Principal, visible_to
 from campshub.reports.models import ReportSchedule
 from campshub.reports.queries.visibility import Reach, reach_of, schedules_of

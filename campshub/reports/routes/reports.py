@@ -3,9 +3,9 @@
 from typing import Any
 from uuid import UUID
 
-from campshub.core.http.marks import cached, limited, named, needs, public, secret
-from campshub.core.http.problems import NotFound, PreconditionFailed, UnknownReference
-from campshub.core.http.resource import Blueprint, Resource
+from campshub.core.errors import NotFound, PreconditionFailed, UnknownReference
+from campshub.core.http.decorators import cached, limited, named, needs, public, secret
+from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 from campshub.reports.parameters import KindNotYours
 from campshub.reports.queries import reports as queries
@@ -32,7 +32,7 @@ class Reports(Resource):
     @reports.answers(schemas.NewReportOut, status=202, raises=(KindNotYours, UnknownReference, asking.TooManyUnderWay))
     def post(self, **given: Any) -> Any:
         """Ask for a report; Location says where to see how far it is."""
-        return asking.ask(self.session, self.platform, self.principal, now=self.now, **given)
+        return asking.ask(self.session, self.services, self.principal, now=self.now, **given)
 
 
 @reports.route("/<uuid:report_id>/")
@@ -44,7 +44,7 @@ class OneReport(Resource):
     @reports.answers(schemas.ReportOut)
     def get(self, report_id: UUID) -> Any:
         """Show a report; when it is ready, with a link to its file that holds for a short while."""
-        return queries.get_report(self.session, self.platform, self.principal, report_id, now=self.now)
+        return queries.get_report(self.session, self.services, self.principal, report_id, now=self.now)
 
     @needs(Permission.REPORTS_WRITE)
     @reports.answers(None, raises=(NotFound, PreconditionFailed))
@@ -65,4 +65,4 @@ class ReportFile(Resource):
     @reports.answers_file(*fetching.MEDIA_TYPES.values(), raises=(NotFound, fetching.LinkExpired))
     def get(self, report_id: UUID, *, token: str) -> Any:
         """Download a report with its link; whoever it was made for must be allowed to have it still."""
-        return fetching.fetch(self.session, self.platform, report_id=report_id, token=token, now=self.now)
+        return fetching.fetch(self.session, self.services, report_id=report_id, token=token, now=self.now)

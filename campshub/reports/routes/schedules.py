@@ -3,10 +3,10 @@
 from typing import Any
 from uuid import UUID
 
-from campshub.core.http.call import NotForKeys
-from campshub.core.http.marks import cached, needs
-from campshub.core.http.problems import IdTaken, NotFound, PreconditionFailed, UnknownReference
-from campshub.core.http.resource import Blueprint, Resource
+from campshub.core.errors import IdTaken, NotFound, PreconditionFailed, UnknownReference
+from campshub.core.http.decorators import cached, needs
+from campshub.core.http.routing import Blueprint, Resource
+from campshub.core.security.grants import NotForKeys
 from campshub.core.security.permissions import Permission
 from campshub.reports.parameters import KindNotYours
 from campshub.reports.queries import schedules as queries

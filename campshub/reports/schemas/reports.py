@@ -5,7 +5,7 @@ from typing import Any
 from marshmallow import Schema, validate
 from marshmallow import fields as ma
 
-from campshub.core.http import fields
+from campshub.core.http.schemas import fields
 from campshub.reports.dates import PERIODS
 from campshub.reports.formats import FORMATS
 from campshub.reports.kinds import all_kinds

@@ -7,15 +7,14 @@ from uuid import UUID
 
 from sqlalchemy import and_, select, text
 
-from campshub.core.db.base import new_id
-from campshub.core.db.rows import lock
+from campshub.core.db.models import new_id
 from campshub.core.db.session import Session
-from campshub.core.http.conditional import Versions
-from campshub.core.http.problems import Conflict
+from campshub.core.db.writes import Versions, lock
+from campshub.core.errors import Conflict
 from campshub.core.jobs.models import Job
 from campshub.core.jobs.outbox import enqueue
-from campshub.core.platform import Platform
 from campshub.core.security.principal import Principal
+from campshub.core.service_base import Services
 from campshub.reports.models import Report
 from campshub.reports.parameters import checked, kind_for, require_seen, resolved
 from campshub.reports.queries.visibility import reach_of, reports_of
@@ -32,7 +31,7 @@ class TooManyUnderWay(Conflict):
 
 def ask(
     session: Session,
-    platform: Platform,
+    services: Services,
     principal: Principal,
     *,
     kind: str,
@@ -50,8 +49,8 @@ def ask(
     found = kind_for(principal, kind)
     given = resolved(found, checked(found, parameters), principal.today(now))
     require_seen(found, session, principal, given)
-    _require_few(session, principal, most=platform.settings.report_most_under_way)
-    return owe(session, platform, principal, kind=kind, format=format, values=given.values, now=now)
+    _require_few(session, principal, most=services.settings.report_most_under_way)
+    return owe(session, services, principal, kind=kind, format=format, values=given.values, now=now)
 
 
 def _require_few(session: Session, principal: Principal, *, most: int) -> None:
@@ -70,7 +69,7 @@ def _require_few(session: Session, principal: Principal, *, most: int) -> None:
 
 def owe(
     session: Session,
-    platform: Platform,
+    services: Services,
     principal: Principal,
     *,
     kind: str,
@@ -93,7 +92,7 @@ def owe(
         format=format,
         parameters=dict(values),
         notes=[],
-        expires_at=now + timedelta(days=platform.settings.report_days),
+        expires_at=now + timedelta(days=services.settings.report_days),
     )
     session.add(report)
     return report

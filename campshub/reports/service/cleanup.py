@@ -8,9 +8,9 @@ from uuid import UUID
 from sqlalchemy import Select, select
 
 from campshub.core.db.session import Session
-from campshub.core.db.work import unit_of_work
-from campshub.core.jobs.kinds import Run
-from campshub.core.platform import Platform
+from campshub.core.db.unit_of_work import unit_of_work
+from campshub.core.jobs.registry import Run
+from campshub.core.service_base import Services
 from campshub.core.storage import path_of
 from campshub.reports.models import Report
 from campshub.reports.service import asking
@@ -47,25 +47,25 @@ def sweep_one(run: Run, report_id: UUID) -> None:
     with unit_of_work(organization_id=run.organization_id, read_only=True) as session:
         row = _row(session, run.organization_id, report_id)
     if row is None or row.state == "refused":
-        sweep(run.platform, run.organization_id, report_id)
+        sweep(run.services, run.organization_id, report_id)
     elif row.file is not None:
-        sweep(run.platform, run.organization_id, report_id, but=row.file)
+        sweep(run.services, run.organization_id, report_id, but=row.file)
 
 
 def _row(session: Session, organization_id: UUID, report_id: UUID) -> Report | None:
     return session.scalars(_those(organization_id, [report_id])).one_or_none()
 
 
-def sweep_orphans(platform: Platform) -> int:
+def sweep_orphans(services: Services) -> int:
     """Delete the files of reports that have no row: of an organization that was erased, of a worker that died late."""
     swept = 0
-    for name in filter(_ID.fullmatch, platform.storage.folder("")):
-        swept += _sweep_organization(platform, UUID(name))
+    for name in filter(_ID.fullmatch, services.storage.folder("")):
+        swept += _sweep_organization(services, UUID(name))
     return swept
 
 
-def _sweep_organization(platform: Platform, organization_id: UUID) -> int:
-    names = platform.storage.folder(f"{organization_id}/reports")
+def _sweep_organization(services: Services, organization_id: UUID) -> int:
+    names = services.storage.folder(f"{organization_id}/reports")
     if not names:
         return 0
     with unit_of_work(system=True, read_only=True, organization_id=organization_id) as session:
@@ -73,5 +73,5 @@ def _sweep_organization(platform: Platform, organization_id: UUID) -> int:
     of_reports = [name for name in names if _ID.fullmatch(name)]  # what else lies there is not ours
     gone = [name for name in of_reports if UUID(name) not in present]
     for name in gone:
-        platform.storage.delete_folder(path_of(organization_id, "reports", name))
+        services.storage.delete_folder(path_of(organization_id, "reports", name))
     return len(gone)

@@ -7,13 +7,13 @@ from uuid import UUID
 from sqlalchemy import select
 
 from campshub.core.db.session import Session
+from campshub.core.errors import NotFound, Problem
 from campshub.core.http.download import Download
-from campshub.core.http.problems import NotFound, Problem
-from campshub.core.platform import Platform
 from campshub.core.security.crypto import CannotOpen
 from campshub.core.security.permissions import Permission, Scope
 from campshub.core.security.principal import Principal
 from campshub.core.security.streams import OpeningReader
+from campshub.core.service_base import Services
 from campshub.core.storage import path_of
 from campshub.reports import links
 from campshub.reports.kinds import all_kinds
@@ -37,14 +37,14 @@ class LinkExpired(Problem):
     code = "link_expired"
 
 
-def fetch(session: Session, platform: Platform, *, report_id: UUID, token: str, now: datetime) -> Download:
+def fetch(session: Session, services: Services, *, report_id: UUID, token: str, now: datetime) -> Download:
     """Return a report's file.
 
     :raises NotFound: the link is not of our making, or whoever it was made for may not have the report any more.
     :raises LinkExpired: its time is over, or the file is gone or does not open any more.
     """
     try:
-        link = links.read(platform.settings.secret_key, token)
+        link = links.read(services.settings.secret_key, token)
     except links.NotOurs as error:
         raise NotFound from error
     if link.report_id != report_id:
@@ -62,7 +62,7 @@ def fetch(session: Session, platform: Platform, *, report_id: UUID, token: str, 
     path = path_of(link.organization_id, "reports", report_id, report.file)
     name = f"{all_kinds()[report.kind].title.lower().replace(' ', '-')}-{report.created_at:%Y-%m-%d}.{report.format}"
     try:
-        opened = OpeningReader(platform.storage.open_read(path), platform.file_keys, context=path)
+        opened = OpeningReader(services.storage.open_read(path), services.file_keys, context=path)
         return Download(opened, MEDIA_TYPES[report.format], name, report.bytes)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError, CannotOpen) as error:
         raise LinkExpired from error

@@ -16,16 +16,16 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 
-from campshub.core.db.base import new_id
+from campshub.core.db.models import new_id
 from campshub.core.db.session import Entered, Session
-from campshub.core.http.problems import Problem
-from campshub.core.jobs.kinds import Run, Step
+from campshub.core.errors import Problem
 from campshub.core.jobs.outbox import enqueue
-from campshub.core.platform import Platform
+from campshub.core.jobs.registry import Run, Step
 from campshub.core.security.grants import granted
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal
 from campshub.core.security.streams import SealingWriter
+from campshub.core.service_base import Services
 from campshub.core.storage import path_of
 from campshub.reports.document import Document
 from campshub.reports.formats import Printed
@@ -78,7 +78,7 @@ def advance(session: Session, run: Run, position: dict[str, Any] | None, *, repo
     position = position or _BEGINNING
     report = _present(run, report_id)
     if report is None:
-        sweep(run.platform, run.organization_id, report_id)
+        sweep(run.services, run.organization_id, report_id)
         return Step(finished=True)
     try:
         if position["is_whole"]:
@@ -123,7 +123,7 @@ def _anew(position: dict[str, Any], standing: Standing) -> bool:
 
 
 def _gather(run: Run, report: Any, position: dict[str, Any]) -> Step:
-    spool = _spool(run.platform, run.organization_id, report.id, position["parts"])
+    spool = _spool(run.services, run.organization_id, report.id, position["parts"])
     figures = dict(position["figures"])
     rows: list[Any] = []
     after = spool.after()
@@ -147,20 +147,20 @@ def _gather(run: Run, report: Any, position: dict[str, Any]) -> Step:
 
 
 def _finish(session: Session, run: Run, report: Any, position: dict[str, Any]) -> Step:
-    platform = run.platform
+    services = run.services
     with _as_asker(run, report) as (reading, principal, kind, standing):
         if _anew(position, standing):
             return Step(position=_BEGINNING)
         document = describe(reading, principal, kind, Given(report.parameters), position["figures"], run)
-    spool = _spool(platform, run.organization_id, report.id, position["parts"])
+    spool = _spool(services, run.organization_id, report.id, position["parts"])
     name = f"file-{new_id().hex}"
     path = path_of(run.organization_id, "reports", report.id, name)
-    with platform.storage.open_write(path) as raw, SealingWriter(raw, platform.file_keys, context=path) as sealed:
+    with services.storage.open_write(path) as raw, SealingWriter(raw, services.file_keys, context=path) as sealed:
         counted = Counted(sealed)
-        printed = put(platform, report.format, counted, document, spool)
+        printed = put(services, report.format, counted, document, spool)
     kept = session.get(Report, (run.organization_id, report.id), with_for_update=True)
     if kept is None:
-        sweep(platform, run.organization_id, report.id)
+        sweep(services, run.organization_id, report.id)
         return Step(finished=True)
     kept.state, kept.file, kept.ready_at = "ready", name, session.unit.now
     kept.scope, kept.among = standing.scope.value, sorted(standing.among)
@@ -211,29 +211,29 @@ def describe(
     )
 
 
-def put(platform: Platform, format_: str, out: Any, document: Document, spool: Spool) -> Printed:
+def put(services: Services, format_: str, out: Any, document: Document, spool: Spool) -> Printed:
     """Put a report into its format."""
     writer = import_module(f"campshub.reports.formats.{format_}")
     with own_room() as folder:
         printed: Printed = writer.write(
-            out, document, spool.rows(), folder=folder, fonts=platform.settings.report_fonts
+            out, document, spool.rows(), folder=folder, fonts=services.settings.report_fonts
         )
     return printed
 
 
-def _spool(platform: Platform, organization_id: UUID, report_id: UUID, parts: list[str]) -> Spool:
-    return Spool(platform.storage, platform.file_keys, path_of(organization_id, "reports", report_id), parts)
+def _spool(services: Services, organization_id: UUID, report_id: UUID, parts: list[str]) -> Spool:
+    return Spool(services.storage, services.file_keys, path_of(organization_id, "reports", report_id), parts)
 
 
-def sweep(platform: Platform, organization_id: UUID, report_id: UUID, *, but: str | None = None) -> None:
+def sweep(services: Services, organization_id: UUID, report_id: UUID, *, but: str | None = None) -> None:
     """Delete the files of a report, but for the one that its row names."""
     folder = path_of(organization_id, "reports", report_id)
     if but is None:
-        platform.storage.delete_folder(folder)
+        services.storage.delete_folder(folder)
         return
-    for name in platform.storage.folder(folder):
+    for name in services.storage.folder(folder):
         if name != but:
-            platform.storage.delete(f"{folder}/{name}")
+            services.storage.delete(f"{folder}/{name}")
 
 
 class Counted(io.RawIOBase):

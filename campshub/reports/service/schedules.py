@@ -15,17 +15,16 @@ from sqlalchemy import select
 from campshub.accounts.models import Organization
 from campshub.accounts.service.organizations import follows_time_zone, hold_time_zone
 from campshub.core.db import creates
-from campshub.core.db.base import new_id
-from campshub.core.db.prints import fingerprint
-from campshub.core.db.rows import lock
+from campshub.core.db.fingerprints import fingerprint
+from campshub.core.db.models import new_id
 from campshub.core.db.session import Session
-from campshub.core.db.work import unit_of_work
-from campshub.core.http.call import NotForKeys
-from campshub.core.http.conditional import Versions
-from campshub.core.http.problems import Conflict, Invalid, Problem
-from campshub.core.platform import Platform
+from campshub.core.db.unit_of_work import unit_of_work
+from campshub.core.db.writes import Versions, lock
+from campshub.core.errors import Conflict, Invalid, Problem
+from campshub.core.security.grants import NotForKeys
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal
+from campshub.core.service_base import Services
 from campshub.reports.dates import next_slot
 from campshub.reports.models import ReportSchedule, ReportSlot
 from campshub.reports.parameters import checked, kind_for, require_seen, resolved
@@ -147,7 +146,7 @@ def follow_time_zone(session: Session, organization: Organization) -> None:
         schedule.next_at = next_slot(schedule, organization.time_zone, now)
 
 
-def make_due(platform: Platform, now: datetime) -> int:
+def make_due(services: Services, now: datetime) -> int:
     """Owe the reports of all schedules whose time has come; return how many."""
     with unit_of_work(system=True, read_only=True) as session:
         due = session.execute(
@@ -160,13 +159,13 @@ def make_due(platform: Platform, now: datetime) -> int:
     made = 0
     for row in due:
         try:
-            made += _make(platform, row.organization_id, row.id, row.user_id, now)
+            made += _make(services, row.organization_id, row.id, row.user_id, now)
         except Exception:  # one that cannot be made does not stand in the way of the others
             log.exception("a scheduled report could not be asked for: %s", row.id)
     return made
 
 
-def _make(platform: Platform, organization_id: UUID, schedule_id: UUID, user_id: UUID, now: datetime) -> bool:
+def _make(services: Services, organization_id: UUID, schedule_id: UUID, user_id: UUID, now: datetime) -> bool:
     """Claim a schedule's time and owe its report, as whoever made it; pause it where they may not any more."""
     with unit_of_work(organization_id=organization_id, user_id=user_id) as session:
         time_zone = hold_time_zone(session, organization_id)
@@ -193,7 +192,7 @@ def _make(platform: Platform, organization_id: UUID, schedule_id: UUID, user_id:
         )
         asking.owe(
             session,
-            platform,
+            services,
             principal,
             kind=schedule.kind,
             format=schedule.format,

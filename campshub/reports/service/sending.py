@@ -4,8 +4,8 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from campshub.core.db.work import unit_of_work
-from campshub.core.jobs.kinds import Run
+from campshub.core.db.unit_of_work import unit_of_work
+from campshub.core.jobs.registry import Run
 from campshub.core.mail import Letter
 from campshub.core.security.permissions import Permission
 from campshub.reports import links
@@ -40,11 +40,11 @@ def send(run: Run, *, report_id: UUID, user_id: UUID) -> None:
     if not principal.may(Permission.REPORTS_READ) or not may_read(principal, found.kind):
         return
     link = links.Link(run.organization_id, report_id, user_id, found.expires_at, standing.digest())
-    where = run.platform.settings.public_url + address(run.platform, link)
+    where = run.services.settings.public_url + address(run.services, link)
     title = all_kinds()[found.kind].title
     text = (
         f"{title}, {organization.name}. Download it here until {found.expires_at:%Y-%m-%d %H:%M} UTC:\n\n{where}\n\n"
         "The link is yours alone: please do not pass it on. It ends when you may see less than today."
         "\n\nCampsHub\n"
     )
-    run.platform.mailer.send(Letter(run.id, email, f"{found.name} ({organization.name})", text, run.created_at))
+    run.services.mailer.send(Letter(run.id, email, f"{found.name} ({organization.name})", text, run.created_at))

@@ -7,13 +7,12 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, exists, func, literal_column, select
 
 from campshub.accounts.models import User
-from campshub.core.db.base import AnyRow
+from campshub.core.db.models import AnyRow
 from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
-from campshub.core.db.words import has_words
-from campshub.core.http.pagination import Page, PageRequest
-from campshub.core.http.problems import NotFound
-from campshub.core.names import patterns
+from campshub.core.errors import NotFound
+from campshub.core.names import has_words, patterns
+from campshub.core.paging import Page, PageRequest
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.models import Enrolment, Group, GroupTrainer, Student
 from campshub.students.queries import visibility as _rules  # noqa: F401 - who sees what is registered there

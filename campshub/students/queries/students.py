@@ -8,11 +8,11 @@ from uuid import UUID
 from sqlalchemy import Boolean, ColumnElement, Integer, Uuid, and_, case, cast, column, exists, func, select
 
 from campshub.core import names
-from campshub.core.db.base import AnyRow
+from campshub.core.db.models import AnyRow
 from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
-from campshub.core.http.pagination import Page, PageRequest
-from campshub.core.http.problems import NotFound
+from campshub.core.errors import NotFound
+from campshub.core.paging import Page, PageRequest
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.models import Enrolment, Student
 from campshub.students.queries import visibility as _rules  # noqa: F401 - who sees what is registered there

@@ -4,9 +4,9 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from campshub.core.http.marks import cached, named, needs
-from campshub.core.http.problems import Deleted, IdTaken, NotFound, UnknownReference
-from campshub.core.http.resource import Blueprint, Resource
+from campshub.core.errors import Deleted, IdTaken, NotFound, UnknownReference
+from campshub.core.http.decorators import cached, named, needs
+from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 from campshub.students.queries import groups as queries
 from campshub.students.schemas import groups as schemas

@@ -3,9 +3,9 @@
 from typing import Any
 from uuid import UUID
 
-from campshub.core.http.marks import Life, cached, named, needs, secret
-from campshub.core.http.problems import Deleted, IdTaken, NotFound
-from campshub.core.http.resource import Blueprint, Resource
+from campshub.core.errors import Deleted, IdTaken, NotFound
+from campshub.core.http.decorators import Life, cached, named, needs, secret
+from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 from campshub.students.queries import students as queries
 from campshub.students.schemas import students as schemas
@@ -38,7 +38,7 @@ class Students(Resource):
     @students.answers(schemas.StudentOut, status=201, raises=(IdTaken, Deleted, *_REFUSALS))
     def post(self, **given: Any) -> Any:
         """Create a student."""
-        student, made = service.create(self.session, self.principal, self.platform, **given)
+        student, made = service.create(self.session, self.principal, self.services, **given)
         return student, 201 if made else 200
 
 
@@ -52,7 +52,7 @@ class StudentsBulk(Resource):
     @students.answers(schemas.StudentsResultOut)
     def post(self, **given: Any) -> Any:
         """Create many students; each row answers for itself."""
-        return bulk.create_many(self.session, self.principal, self.platform, **given)
+        return bulk.create_many(self.session, self.principal, self.services, **given)
 
 
 @students.route("/statistics/")
@@ -84,7 +84,7 @@ class OneStudent(Resource):
     def patch(self, student_id: UUID, **changes: Any) -> Any:
         """Change a student."""
         return service.change(
-            self.session, self.principal, self.platform, student_id=student_id, expected=self.if_match, **changes
+            self.session, self.principal, self.services, student_id=student_id, expected=self.if_match, **changes
         )
 
     @needs(Permission.STUDENTS_WRITE)
@@ -114,4 +114,4 @@ class StudentMedicalNote(Resource):
     @students.answers(schemas.MedicalNoteOut, raises=(NotFound,))
     def get(self, student_id: UUID) -> Any:
         """Read a student's medical note; that it was read is recorded."""
-        return service.read_medical_note(self.session, self.principal, self.platform, student_id=student_id)
+        return service.read_medical_note(self.session, self.principal, self.services, student_id=student_id)

@@ -2,7 +2,7 @@
 
 from marshmallow import fields as ma
 
-from campshub.core.http import fields
+from campshub.core.http.schemas import fields
 from campshub.students.models import ENROLMENT_STATUSES, GROUP_KINDS, GROUP_STATUSES, STUDENT_STATUSES
 
 _MOST_TRAINERS = 20

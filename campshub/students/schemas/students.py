@@ -6,8 +6,8 @@ from typing import Any
 from marshmallow import ValidationError, validates_schema
 from marshmallow import fields as ma
 
-from campshub.core.http import fields
-from campshub.core.http.rows import FieldErrorOut, Rows
+from campshub.core.http.schemas import fields
+from campshub.core.http.schemas.rows import FieldErrorOut, Rows
 from campshub.students.models import STUDENT_STATUSES
 
 MOST_ROWS = 1_000

@@ -10,13 +10,13 @@ from sqlalchemy import or_, select
 
 from campshub.accounts.models import Membership
 from campshub.core.db import writes
-from campshub.core.db.base import AnyRow, new_id
-from campshub.core.db.prints import fingerprint
+from campshub.core.db.fingerprints import fingerprint
+from campshub.core.db.models import AnyRow, new_id
 from campshub.core.db.session import Session
-from campshub.core.http.problems import Deleted, FieldError
-from campshub.core.http.rows import GivenRow
-from campshub.core.platform import Platform
+from campshub.core.errors import Deleted, FieldError
+from campshub.core.http.schemas.rows import GivenRow
 from campshub.core.security.principal import Principal, visible_to
+from campshub.core.service_base import Services
 from campshub.students.models import Student
 from campshub.students.service.students import BornInFuture, UnknownLogin, is_unborn, new_row
 
@@ -64,14 +64,14 @@ class Known:
 
 
 def create_many(
-    session: Session, principal: Principal, platform: Platform, *, students: Sequence[GivenRow]
+    session: Session, principal: Principal, services: Services, *, students: Sequence[GivenRow]
 ) -> dict[str, Any]:
     """Create many students.
 
     The rows are written in the order of their codes, so that two calls that create the same students wait for each
     other once, instead of each for the other. What another call has created in between is read again.
     """
-    lines = [_line(index, row, platform) for index, row in enumerate(students)]
+    lines = [_line(index, row, services) for index, row in enumerate(students)]
     readable = [line for line in lines if not line.errors]
     today = principal.today(session.unit.now)
     known = Known(_present(session, principal, readable), _known_logins(session, principal, readable), today)
@@ -79,7 +79,7 @@ def create_many(
         _settle(line, known)
     new = sorted((line for line in readable if line.outcome == "created"), key=lambda line: line.values["code"])
     rows = [
-        {**new_row(principal, platform, line.values["id"], line.values), "fingerprint": line.fingerprint}
+        {**new_row(principal, services, line.values["id"], line.values), "fingerprint": line.fingerprint}
         for line in new
     ]
     made = {row.id for row in writes.insert(session, Student, rows, on_conflict="DO NOTHING")}
@@ -102,10 +102,10 @@ def create_many(
     }
 
 
-def _line(index: int, row: GivenRow, platform: Platform) -> Line:
+def _line(index: int, row: GivenRow, services: Services) -> Line:
     values = dict(row.values or {})
     row_id = values.pop("id", None) or new_id()
-    print_ = fingerprint(values, key=platform.print_key)
+    print_ = fingerprint(values, key=services.print_key)
     return Line(index, {**values, "id": row_id}, print_, list(row.errors))
 
 

@@ -10,13 +10,12 @@ from sqlalchemy import ColumnElement, and_, or_, select, true
 
 from campshub.accounts.models import Membership, OwnRole
 from campshub.core.db import creates
-from campshub.core.db.base import new_id
+from campshub.core.db.fingerprints import fingerprint
+from campshub.core.db.models import new_id
 from campshub.core.db.prepared import AnySelect
-from campshub.core.db.prints import fingerprint
-from campshub.core.db.rows import lock
 from campshub.core.db.session import Session
-from campshub.core.http.conditional import Versions
-from campshub.core.http.problems import Conflict, FieldError, Invalid, UnknownReference
+from campshub.core.db.writes import Versions, lock
+from campshub.core.errors import Conflict, FieldError, Invalid, UnknownReference
 from campshub.core.security.permissions import Role, Scope
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students import names

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Date, Integer, and_, func, literal, select, union_all
 
 from campshub.core.db.session import Session
-from campshub.core.http.problems import Conflict, FieldError
+from campshub.core.errors import Conflict, FieldError
 from campshub.students.models import Enrolment, Group, Student
 from campshub.students.queries.in_group import COUNTED, in_group_during
 

@@ -6,18 +6,17 @@ from typing import Any
 from uuid import UUID
 
 from campshub.core.db import creates
-from campshub.core.db.base import new_id
-from campshub.core.db.prints import fingerprint
-from campshub.core.db.rows import lock
+from campshub.core.db.fingerprints import fingerprint
+from campshub.core.db.models import new_id
 from campshub.core.db.session import Session
-from campshub.core.db.work import record_apart, tell
-from campshub.core.http.conditional import Versions
-from campshub.core.http.problems import Conflict, Forbidden, Invalid
-from campshub.core.platform import Platform
+from campshub.core.db.unit_of_work import record_apart, tell
+from campshub.core.db.writes import Versions, lock
+from campshub.core.errors import Conflict, Forbidden, Invalid
 from campshub.core.security.audit import Change
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal
 from campshub.core.security.sealed import place_of
+from campshub.core.service_base import Services
 from campshub.students import names
 from campshub.students.models import Student
 from campshub.students.queries import students as reads
@@ -91,7 +90,7 @@ class BornInFuture(Invalid):
 
 
 def create(
-    session: Session, principal: Principal, platform: Platform, *, id: UUID | None = None, **values: Any
+    session: Session, principal: Principal, services: Services, *, id: UUID | None = None, **values: Any
 ) -> tuple[Student, bool]:
     """Create a student; return them, and whether they are new rather than made by an earlier, identical call.
 
@@ -99,8 +98,8 @@ def create(
     :raises CodeTaken: another student has the code.
     :raises BornInFuture: the date of birth is later than today.
     """
-    print_ = fingerprint(values, key=platform.print_key)
-    row = new_row(principal, platform, id or new_id(), values)
+    print_ = fingerprint(values, key=services.print_key)
+    row = new_row(principal, services, id or new_id(), values)
     student, is_new = creates.create(session, principal, STUDENTS, row, fingerprint=print_)
     if is_new and is_unborn(values, principal.today(session.unit.now)):
         raise BornInFuture
@@ -116,7 +115,7 @@ def is_unborn(values: Mapping[str, Any], today: date) -> bool:
 def change(
     session: Session,
     principal: Principal,
-    platform: Platform,
+    services: Services,
     *,
     student_id: UUID,
     expected: Versions,
@@ -136,7 +135,7 @@ def change(
     if not changes:  # also where an older version has folded the name in another way
         return student
     if "medical_note" in changes:
-        changes["medical_note"] = _sealed_note(principal, platform, student.id, changes["medical_note"])
+        changes["medical_note"] = _sealed_note(principal, services, student.id, changes["medical_note"])
     for name, value in changes.items():
         setattr(student, name, value)
     if not student.given_name and not student.family_name:
@@ -170,7 +169,7 @@ def undelete(session: Session, principal: Principal, *, student_id: UUID) -> Stu
 
 
 def read_medical_note(
-    session: Session, principal: Principal, platform: Platform, *, student_id: UUID
+    session: Session, principal: Principal, services: Services, *, student_id: UUID
 ) -> dict[str, Any]:
     """Return a student's medical note; that it was read is recorded.
 
@@ -184,17 +183,17 @@ def read_medical_note(
     record_apart(session, record)
     if sealed is None:
         return {"student_id": student_id, "medical_note": None}
-    plain = platform.ring.open(sealed.decode(), context=_note_context(principal, student_id))
+    plain = services.ring.open(sealed.decode(), context=_note_context(principal, student_id))
     return {"student_id": student_id, "medical_note": plain.decode()}
 
 
-def new_row(principal: Principal, platform: Platform, student_id: UUID, values: dict[str, Any]) -> dict[str, Any]:
+def new_row(principal: Principal, services: Services, student_id: UUID, values: dict[str, Any]) -> dict[str, Any]:
     """Return the row of a new student."""
     note = values.get("medical_note")
     return {
         **values,
         "id": student_id,
-        "medical_note": _sealed_note(principal, platform, student_id, note) if note else None,
+        "medical_note": _sealed_note(principal, services, student_id, note) if note else None,
         "sort_name": names.sort_name(values["given_name"], values["family_name"]),
         "search_text": names.search_text(
             values["code"], values["given_name"], values["family_name"], values.get("preferred_name")
@@ -202,14 +201,14 @@ def new_row(principal: Principal, platform: Platform, student_id: UUID, values: 
     }
 
 
-def _sealed_note(principal: Principal, platform: Platform, student_id: UUID, note: str | None) -> bytes | None:
+def _sealed_note(principal: Principal, services: Services, student_id: UUID, note: str | None) -> bytes | None:
     """Seal a medical note for its row.
 
     :raises Forbidden: the principal may not write medical notes.
     """
     if not principal.may(Permission.MEDICAL_WRITE):
         raise Forbidden("Your role does not allow you to write medical notes.")
-    return platform.ring.seal(note.encode(), context=_note_context(principal, student_id)).encode() if note else None
+    return services.ring.seal(note.encode(), context=_note_context(principal, student_id)).encode() if note else None
 
 
 def _note_context(principal: Principal, student_id: UUID) -> str:

@@ -11,7 +11,7 @@ from uuid import UUID
 import orjson
 
 from campshub.core import names
-from campshub.core.db.base import PLATFORM_ID
+from campshub.core.db.models import PLATFORM_ID
 from campshub.workouts.ownership import platform_id
 
 

@@ -8,12 +8,12 @@ from sqlalchemy import ColumnElement, and_, exists, func, literal, select
 from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 
 from campshub.core import names
-from campshub.core.db.base import AnyRow
+from campshub.core.db.models import AnyRow
 from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
-from campshub.core.db.words import has_words
-from campshub.core.http.pagination import Page, PageRequest
-from campshub.core.http.problems import NotFound
+from campshub.core.errors import NotFound
+from campshub.core.names import has_words
+from campshub.core.paging import Page, PageRequest
 from campshub.core.security.principal import Principal, visible_to
 from campshub.workouts.models import Exercise, ExerciseMuscle, Muscle
 from campshub.workouts.queries.visibility import usable_exercises

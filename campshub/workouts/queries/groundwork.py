@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, func, null, or_, select, true
 from sqlalchemy.sql.selectable import LateralFromClause
 
-from campshub.core.db.base import AnyRow
+from campshub.core.db.models import AnyRow
 from campshub.core.db.session import Session
 from campshub.core.security.audit import PersonKey
 from campshub.core.security.principal import Principal, visible_to

@@ -8,13 +8,13 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, exists, func, select
 from sqlalchemy.sql.elements import Label
 
-from campshub.core.db.base import AnyRow
-from campshub.core.db.partitions import all_present, name_of
-from campshub.core.db.partitions.writable import stays_writable, tables_of
+from campshub.core.db.models import AnyRow
 from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
-from campshub.core.http.pagination import Page, PageRequest
-from campshub.core.http.problems import NotFound
+from campshub.core.errors import NotFound
+from campshub.core.paging import Page, PageRequest
+from campshub.core.partitions import all_present, name_of
+from campshub.core.partitions.writable import stays_writable, tables_of
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.queries import students
 from campshub.workouts.models import Exercise, WorkoutLog, WorkoutLogExercise, WorkoutLogId, WorkoutSet

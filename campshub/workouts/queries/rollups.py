@@ -9,10 +9,10 @@ from sqlalchemy import BigInteger, ColumnElement, and_, case, cast, exists, func
 from sqlalchemy.dialects.postgresql import ARRAY, array
 
 from campshub.core.db.prepared import AnySelect, prepared
-from campshub.core.db.rollups import Rollup, month_of, rollup, week_of, within_month
 from campshub.core.db.session import Session
-from campshub.core.http.pagination import Page, PageRequest
-from campshub.core.http.problems import Invalid
+from campshub.core.errors import Invalid
+from campshub.core.paging import Page, PageRequest
+from campshub.core.rollups.definition import Rollup, month_of, rollup, week_of, within_month
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.models import Student
 from campshub.workouts.models import Exercise, WorkoutLog, WorkoutSet, WorkoutWeek, WorkoutWeekStale

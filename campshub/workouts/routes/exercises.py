@@ -3,9 +3,9 @@
 from typing import Any
 from uuid import UUID
 
-from campshub.core.http.marks import cached, needs
-from campshub.core.http.problems import Deleted, IdTaken, NotFound
-from campshub.core.http.resource import Blueprint, Resource
+from campshub.core.errors import Deleted, IdTaken, NotFound
+from campshub.core.http.decorators import cached, needs
+from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 from campshub.workouts.queries import exercises as queries
 from campshub.workouts.schemas import exercises as schemas

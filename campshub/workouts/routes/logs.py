@@ -3,9 +3,9 @@
 from typing import Any
 from uuid import UUID
 
-from campshub.core.http.marks import cached, needs
-from campshub.core.http.problems import Deleted, IdTaken, MonthUnavailable, NotFound
-from campshub.core.http.resource import Blueprint, Resource
+from campshub.core.errors import Deleted, IdTaken, MonthUnavailable, NotFound
+from campshub.core.http.decorators import cached, needs
+from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 from campshub.workouts.queries import logs as queries
 from campshub.workouts.schemas import logs as schemas
@@ -53,7 +53,7 @@ class WorkoutLogs(Resource):
     @workout_logs.answers(schemas.WorkoutLogOut, status=201, raises=_NEW_LOG)
     def post(self, **given: Any) -> Any:
         """Log a workout with its exercises and sets."""
-        log, made = service.create(self.session, self.principal, self.platform, now=self.now, **given)
+        log, made = service.create(self.session, self.principal, self.services, now=self.now, **given)
         return log, 201 if made else 200
 
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from campshub.core.http.marks import Life, cached, named, needs
-from campshub.core.http.resource import Blueprint, Resource
+from campshub.core.http.decorators import Life, cached, named, needs
+from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 from campshub.workouts.queries import rollups as queries
 from campshub.workouts.schemas import progress as schemas

@@ -3,7 +3,7 @@
 from marshmallow import fields as ma
 from marshmallow import validate
 
-from campshub.core.http import fields
+from campshub.core.http.schemas import fields
 from campshub.workouts import catalogue
 from campshub.workouts.models import (
     EQUIPMENT,

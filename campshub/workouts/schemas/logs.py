@@ -6,7 +6,7 @@ from typing import Any
 from marshmallow import fields as ma
 from marshmallow import validates_schema
 
-from campshub.core.http import fields
+from campshub.core.http.schemas import fields
 from campshub.workouts.models import LOAD_MODES
 from campshub.workouts.schemas.sets import SetIn, SetOut, Weight, require_unit
 from campshub.workouts.weights import UNITS

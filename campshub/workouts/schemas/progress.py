@@ -2,7 +2,7 @@
 
 from marshmallow import fields as ma
 
-from campshub.core.http import fields
+from campshub.core.http.schemas import fields
 from campshub.workouts.models import LOAD_MODES
 
 _OF_WORK = "Performed sets only, without warm-ups."

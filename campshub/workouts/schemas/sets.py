@@ -7,7 +7,7 @@ from typing import Any
 from marshmallow import ValidationError, validates_schema
 from marshmallow import fields as ma
 
-from campshub.core.http import fields
+from campshub.core.http.schemas import fields
 from campshub.workouts.models import SET_TYPES, WEIGHT_PATTERN
 from campshub.workouts.weights import UNITS
 

@@ -7,12 +7,11 @@ from uuid import UUID
 from sqlalchemy import or_, select
 
 from campshub.core.db import creates, writes
-from campshub.core.db.base import new_id
-from campshub.core.db.prints import fingerprint
-from campshub.core.db.rows import lock
+from campshub.core.db.fingerprints import fingerprint
+from campshub.core.db.models import new_id
 from campshub.core.db.session import Session
-from campshub.core.http.conditional import Versions
-from campshub.core.http.problems import Conflict, Forbidden, Invalid
+from campshub.core.db.writes import Versions, lock
+from campshub.core.errors import Conflict, Forbidden, Invalid
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal
 from campshub.workouts import catalogue

@@ -10,14 +10,14 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import func, select
 
 from campshub.core.db import creates, writes
-from campshub.core.db.base import AnyRow, new_id
-from campshub.core.db.prints import fingerprint
+from campshub.core.db.fingerprints import fingerprint
+from campshub.core.db.models import AnyRow, new_id
 from campshub.core.db.session import Session
-from campshub.core.http.conditional import Versions, require_version
-from campshub.core.http.problems import Conflict, Deleted, FieldError, IdTaken, Invalid, NotFound
-from campshub.core.platform import Platform
+from campshub.core.db.writes import Versions, require_version
+from campshub.core.errors import Conflict, Deleted, FieldError, IdTaken, Invalid, NotFound
 from campshub.core.security.audit import unwrap_person_key
 from campshub.core.security.principal import Principal
+from campshub.core.service_base import Services
 from campshub.workouts.models import WorkoutLog, WorkoutLogExercise, WorkoutLogId, WorkoutSet
 from campshub.workouts.ownership import owner_of
 from campshub.workouts.queries import groundwork
@@ -39,7 +39,7 @@ LOGS = creates.Collection(WorkoutLogId, "/api/workout-logs/{row.id}/")
 
 
 def create(
-    session: Session, principal: Principal, platform: Platform, *, now: datetime, id: UUID | None = None, **given: Any
+    session: Session, principal: Principal, services: Services, *, now: datetime, id: UUID | None = None, **given: Any
 ) -> tuple[dict[str, Any], bool]:
     """Log a workout with its exercises and sets; return it, and whether it is new rather than sent before.
 
@@ -58,9 +58,9 @@ def create(
     present = _sent_before(session, principal, known, id, print_)
     if present is not None:
         return present, False
-    local_date = _local_date(principal, platform.settings.workout_years_back, given, now)
+    local_date = _local_date(principal, services.settings.workout_years_back, given, now)
     _require_exercises(known, given["exercises"])
-    _take_key(session, principal, platform, known)
+    _take_key(session, principal, services, known)
     log, exercises, sets = _rows(principal, known, id or new_id(), local_date, now, given)
     place = {name: log[name] for name in ("id", "local_date", "student_id", "source", "external_id")}
     located, _, *places = writes.insert_together(
@@ -80,10 +80,10 @@ def create(
     return _shown(log, exercises, sets, known.exercises or {}), True
 
 
-def _take_key(session: Session, principal: Principal, platform: Platform, known: Any) -> None:
+def _take_key(session: Session, principal: Principal, services: Services, known: Any) -> None:
     """Take the key that was read along, since titles and notes are sealed in the audit log: it saves a statement."""
     if known.sealed_key is not None:
-        key = unwrap_person_key(platform.ring, principal.organization_id, known.student_id, known.sealed_key)
+        key = unwrap_person_key(services.ring, principal.organization_id, known.student_id, known.sealed_key)
         session.unit.person_keys[known.student_id] = key
 
 

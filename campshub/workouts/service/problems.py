@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from campshub.core.db.session import Session
-from campshub.core.http.problems import Conflict, Invalid, MonthUnavailable, NotFound, Problem, UnknownReference
+from campshub.core.errors import Conflict, Invalid, MonthUnavailable, NotFound, Problem, UnknownReference
 from campshub.core.security.principal import Principal
 from campshub.workouts.models import WorkoutLog
 from campshub.workouts.queries import logs as reads

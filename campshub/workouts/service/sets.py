@@ -7,11 +7,11 @@ from uuid import UUID
 from sqlalchemy import select
 
 from campshub.core.db import creates, writes
-from campshub.core.db.base import AnyRow, new_id
-from campshub.core.db.prints import fingerprint
+from campshub.core.db.fingerprints import fingerprint
+from campshub.core.db.models import AnyRow, new_id
 from campshub.core.db.session import Session
-from campshub.core.http.conditional import Versions, require_version
-from campshub.core.http.problems import Conflict, IdTaken
+from campshub.core.db.writes import Versions, require_version
+from campshub.core.errors import Conflict, IdTaken
 from campshub.core.security.principal import Principal
 from campshub.workouts.models import WorkoutLog, WorkoutLogExercise, WorkoutLogId, WorkoutSet
 from campshub.workouts.ownership import owner_of

@@ -3,11 +3,11 @@
 import pytest
 
 from campshub.app import create_app
-from campshub.core.db.base import new_id
-from campshub.core.db.work import unit_of_work
-from campshub.core.jobs import kinds, running, schedule
-from campshub.core.jobs.kinds import Step, stepped_job
+from campshub.core.db.models import new_id
+from campshub.core.db.unit_of_work import unit_of_work
+from campshub.core.jobs import registry, runner, schedule
 from campshub.core.jobs.outbox import enqueue
+from campshub.core.jobs.registry import Step, stepped_job
 from campshub.students.models import Group
 from campshub.students.names import group_keys
 from tests.conftest import close, new_place, settings_of
@@ -22,7 +22,7 @@ def app(stack, scratch):
 
 @pytest.fixture(autouse=True)
 def own_jobs(app, monkeypatch):
-    monkeypatch.setattr(kinds, "_kinds", dict(kinds._kinds))
+    monkeypatch.setattr(registry, "_kinds", dict(registry._kinds))
     monkeypatch.setattr(schedule, "_entries", {})
 
 
@@ -44,7 +44,7 @@ def owe(app, place):
 def run(app, place):
     def running_one(message_id):
         with app.app_context():
-            return running.run_one(app.extensions["campshub"], place.id, message_id)
+            return runner.run_one(app.extensions["campshub"], place.id, message_id)
 
     return running_one
 

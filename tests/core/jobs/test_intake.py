@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import pytest
 import redis
 
-from campshub.core.db.base import new_id
-from campshub.core.jobs import intake, kinds
-from campshub.core.jobs.broker import AFTER_LIMIT_S, DELIVER, HEARTBEAT, TICK, new_celery
-from campshub.core.jobs.kinds import Queue, job
+from campshub.core.db.models import new_id
+from campshub.core.jobs import message_guard, registry
+from campshub.core.jobs.celery_app import AFTER_LIMIT_S, DELIVER, HEARTBEAT, TICK, new_celery
+from campshub.core.jobs.registry import Queue, job
 from tests.conftest import settings_of
 
 
@@ -36,7 +36,7 @@ def sent(app, broker):
 def lines(monkeypatch):
     """What is logged."""
     found = []
-    monkeypatch.setattr(intake.log, "warning", lambda words, *given: found.append(words % given))
+    monkeypatch.setattr(message_guard.log, "warning", lambda words, *given: found.append(words % given))
     return found
 
 
@@ -51,7 +51,7 @@ def changed(raw, part, **values):
 
 
 def test_a_call_reaches_celery_with_all_that_it_says(sent):
-    key, written = intake.taken((b"reports", sent))
+    key, written = message_guard.taken((b"reports", sent))
 
     before, after = json.loads(sent), json.loads(written)
     assert key == b"reports"
@@ -60,7 +60,7 @@ def test_a_call_reaches_celery_with_all_that_it_says(sent):
         "task": DELIVER,
         "id": before["headers"]["id"],
     }
-    limit_s = kinds.of("tests.job").limit_s
+    limit_s = registry.of("tests.job").limit_s
     assert after["headers"]["timelimit"] == before["headers"]["timelimit"] == [limit_s + AFTER_LIMIT_S, limit_s]
     assert after["properties"]["delivery_info"] == before["properties"]["delivery_info"]
     for name in ("content-type", "content-encoding"):
@@ -75,7 +75,7 @@ def test_what_the_beat_sends_reaches_celery(stack, scratch, broker):
 
     for task in (TICK, HEARTBEAT):
         raw = broker.rpop("critical")
-        headers = json.loads(intake.taken((b"critical", raw))[1])["headers"]
+        headers = json.loads(message_guard.taken((b"critical", raw))[1])["headers"]
         assert headers["task"] == task
         expires = datetime.fromisoformat(headers["expires"])
         assert expires == datetime.fromisoformat(json.loads(raw)["headers"]["expires"])
@@ -87,9 +87,9 @@ def test_what_others_wrote_into_a_call_does_not_reach_celery(sent):
     forged = changed(forged, "properties", delivery_tag=["x"], priority="x", reply_to={"x": 1}, delivery_info=7)
     forged = changed(forged, "", **{"content-type": "application/x-python-serialize", "content-encoding": 7})
 
-    written = intake.taken((b"reports", forged))[1]
+    written = message_guard.taken((b"reports", forged))[1]
 
-    ours = json.loads(intake.taken((b"reports", sent))[1])
+    ours = json.loads(message_guard.taken((b"reports", sent))[1])
     theirs = json.loads(written)
     assert theirs["properties"].pop("delivery_tag") != ours["properties"].pop("delivery_tag")
     assert theirs == ours
@@ -125,15 +125,15 @@ def test_what_is_no_call_of_ours_is_dropped_and_its_content_not_told(sent, lines
         ),
     ]
 
-    assert [raw for raw in wrong if intake.taken((b"default", raw)) is not None] == []
-    assert intake.taken((b"celeryev.secret", sent)) is None
+    assert [raw for raw in wrong if message_guard.taken((b"default", raw)) is not None] == []
+    assert message_guard.taken((b"celeryev.secret", sent)) is None
     assert lines == [
         f"a message of {len(raw)} bytes in the broker is no call of ours; it is dropped" for raw in (*wrong, sent)
     ]
 
 
 def test_waiting_in_vain_is_no_message(lines):
-    assert intake.taken(None) is None
+    assert message_guard.taken(None) is None
     assert lines == []
 
 
@@ -142,8 +142,8 @@ def test_a_worker_speaks_tls_where_the_address_says_so(stack, scratch, scheme):
     celery = new_celery(settings_of(stack, scratch, celery_broker_url=f"{scheme}://127.0.0.1:1/0"))
     worker = SimpleNamespace(app=celery, ensure_connected=lambda connection: connection)
 
-    connection = intake.Intake.connection_for_read(worker)
+    connection = message_guard.Intake.connection_for_read(worker)
 
-    assert isinstance(connection.transport, intake.Transport)
+    assert isinstance(connection.transport, message_guard.Transport)
     assert bool(connection.ssl) == (scheme == "rediss")
     celery.close()

@@ -7,12 +7,12 @@ from sqlalchemy import select, text
 
 from campshub.accounts.models import Organization
 from campshub.app import create_app
-from campshub.core.breaker import Away
-from campshub.core.db.work import unit_of_work
-from campshub.core.jobs import kinds, running
-from campshub.core.jobs.kinds import Later, job, maintenance_job, outward_job
+from campshub.core.circuit_breaker import Away
+from campshub.core.db.unit_of_work import unit_of_work
+from campshub.core.jobs import registry, runner
 from campshub.core.jobs.outbox import enqueue
-from campshub.core.jobs.running import Outcome
+from campshub.core.jobs.registry import Later, job, maintenance_job, outward_job
+from campshub.core.jobs.runner import Outcome
 from campshub.core.security.permissions import Role
 from campshub.students.models import Group
 from tests.conftest import close, new_place, settings_of
@@ -71,7 +71,7 @@ def test_whoever_stood_still_until_the_claim_was_over_writes_nothing(owe, run, r
         a_group(session)
 
     message_id = owe("tests.group")
-    original = running._SHAPES[kinds.Shape.ONE]
+    original = runner._SHAPES[registry.Shape.ONE]
 
     def late(kind, first):
         rows(DUE_NOW)
@@ -79,7 +79,7 @@ def test_whoever_stood_still_until_the_claim_was_over_writes_nothing(owe, run, r
         return original(kind, first)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(running._SHAPES, kinds.Shape.ONE, lambda kind, first: (patch.undo(), late(kind, first))[1])
+        patch.setitem(runner._SHAPES, registry.Shape.ONE, lambda kind, first: (patch.undo(), late(kind, first))[1])
         assert run(message_id) == Outcome.LOST
     assert rows(GROUPS) == [(1,)]
 
@@ -109,7 +109,7 @@ def test_a_message_at_work_is_not_begun_again_even_when_its_claim_is_over(owe, r
 def test_whoever_is_called_while_a_message_is_at_work_does_not_wait_for_it(stack, scratch, place):
     """Its claim is over, but its transaction holds the row; whoever waited for that would do nothing else."""
     own = create_app(settings_of(stack, scratch, log_level="ERROR", job_claim_s=1.0))
-    platform, begun, goes_on, outcomes = own.extensions["campshub"], threading.Event(), threading.Event(), []
+    services, begun, goes_on, outcomes = own.extensions["campshub"], threading.Event(), threading.Event(), []
 
     @job("tests.slow")
     def slow(session, run):
@@ -118,7 +118,7 @@ def test_whoever_is_called_while_a_message_is_at_work_does_not_wait_for_it(stack
 
     def at_work():
         with own.app_context():
-            outcomes.append(running.run_one(platform, place.id, message_id))
+            outcomes.append(runner.run_one(services, place.id, message_id))
 
     with own.app_context(), unit_of_work(organization_id=place.id) as session:
         message_id = enqueue(session, "tests.slow")
@@ -127,7 +127,7 @@ def test_whoever_is_called_while_a_message_is_at_work_does_not_wait_for_it(stack
     begun.wait(30)
     threading.Event().wait(1.2)
     with own.app_context():
-        second = running.run_one(platform, place.id, message_id)
+        second = runner.run_one(services, place.id, message_id)
     was_at_work = thread.is_alive()
     goes_on.set()
     thread.join()
@@ -194,13 +194,13 @@ def test_a_claim_is_kept_for_as_long_as_its_job_works(stack, scratch, place):
     def long(run):
         for _ in range(30):
             with own.app_context():
-                seen.append(running.run_one(own.extensions["campshub"], place.id, run.id))
+                seen.append(runner.run_one(own.extensions["campshub"], place.id, run.id))
             threading.Event().wait(0.1)
 
     with own.app_context():
         with unit_of_work(organization_id=place.id) as session:
             message_id = enqueue(session, "tests.long")
-        outcome = running.run_one(own.extensions["campshub"], place.id, message_id)
+        outcome = runner.run_one(own.extensions["campshub"], place.id, message_id)
     close(own)
 
     assert outcome == Outcome.DONE

@@ -3,13 +3,12 @@
 from sqlalchemy import text
 
 from campshub.app import create_app
-from campshub.core.db import owed
-from campshub.core.db.base import PLATFORM_ID
-from campshub.core.db.work import unit_of_work
-from campshub.core.jobs import running, worker
-from campshub.core.jobs.kinds import job
+from campshub.core.db.models import PLATFORM_ID
+from campshub.core.db.unit_of_work import unit_of_work
+from campshub.core.jobs import runner, store, worker
 from campshub.core.jobs.outbox import enqueue
-from campshub.core.jobs.running import Outcome
+from campshub.core.jobs.registry import job
+from campshub.core.jobs.runner import Outcome
 from tests.conftest import close, settings_of
 from tests.core.jobs.conftest import DUE_NOW, a_group
 
@@ -41,7 +40,7 @@ def test_a_broker_that_is_away_does_not_stop_the_write(stack, scratch, place):
         for _ in range(3):
             with unit_of_work(organization_id=place.id) as session:
                 message_id = enqueue(session, "tests.group")
-        outcome = running.run_one(own.extensions["campshub"], place.id, message_id)
+        outcome = runner.run_one(own.extensions["campshub"], place.id, message_id)
     close(own)
 
     assert outcome == Outcome.DONE
@@ -57,7 +56,7 @@ def test_what_has_had_its_time_is_deleted_and_nothing_else(app, rows, place, run
     with app.app_context(), unit_of_work(system=True, organization_id=PLATFORM_ID) as session:
         message_id = enqueue(session, "cleanup.expired")
     with app.app_context():
-        outcome = running.run_one(app.extensions["campshub"], PLATFORM_ID, message_id)
+        outcome = runner.run_one(app.extensions["campshub"], PLATFORM_ID, message_id)
 
     assert outcome == Outcome.DONE
     assert rows("SELECT id FROM outbox WHERE job = 'tests.group' ORDER BY id") == [(new,), (dead,)]
@@ -65,7 +64,7 @@ def test_what_has_had_its_time_is_deleted_and_nothing_else(app, rows, place, run
 
 
 def test_every_condition_of_expiry_is_served_by_an_index(app, rows, stack, scratch):
-    from campshub.core.db.expiry import expiries  # noqa: PLC0415
+    from campshub.core.db.retention import expiries  # noqa: PLC0415
 
     for expiry in expiries():
         table = expiry.model.__tablename__
@@ -81,8 +80,8 @@ def test_the_outbox_is_read_by_index(app, rows, stack, scratch):
     with app.app_context(), unit_of_work(system=True) as session:
         session.execute(text("SET LOCAL enable_seqscan = off"))
         for statement, given in (
-            (owed._RELAY, {"most": 1, "again_s": 1}),
-            (owed._CLAIM_NEXT, {"jobs": ["x"], "claim_s": 1}),
+            (store._RELAY, {"most": 1, "again_s": 1}),
+            (store._CLAIM_NEXT, {"jobs": ["x"], "claim_s": 1}),
         ):
             plan = "\n".join(session.scalars(text(f"EXPLAIN {statement.text}"), given))
             assert "Seq Scan on outbox" not in plan, plan

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from campshub.core.db.work import unit_of_work
+from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.jobs import schedule
-from campshub.core.jobs.kinds import job
+from campshub.core.jobs.registry import job
 from campshub.core.jobs.schedule import Daily, Every, Weekly
 from tests.core.jobs.conftest import a_group, in_steps
 

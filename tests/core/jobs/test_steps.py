@@ -2,9 +2,9 @@
 
 import pytest
 
-from campshub.core.jobs import running
-from campshub.core.jobs.kinds import stepped_job
-from campshub.core.jobs.running import Outcome
+from campshub.core.jobs import runner
+from campshub.core.jobs.registry import stepped_job
+from campshub.core.jobs.runner import Outcome
 from campshub.core.security.permissions import Role
 from tests.conftest import Client
 from tests.core.jobs.conftest import DUE_NOW, GROUPS, in_steps
@@ -69,7 +69,7 @@ def test_a_step_is_not_saved_beside_that_of_whoever_has_taken_over(owe, run, row
             others.append(None)
             rows(DUE_NOW)
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(running, "SLICE_S", 0.0)
+                patch.setattr(runner, "SLICE_S", 0.0)
                 others.append(run(message_id))  # does this step, and lets others have their turn
 
     in_steps(3, then=then)
@@ -80,7 +80,7 @@ def test_a_step_is_not_saved_beside_that_of_whoever_has_taken_over(owe, run, row
 
 
 def test_a_long_job_lets_others_have_their_turn(owe, run, rows, monkeypatch):
-    monkeypatch.setattr(running, "SLICE_S", 0.0)
+    monkeypatch.setattr(runner, "SLICE_S", 0.0)
     in_steps(3)
     message_id = owe("tests.steps")
 

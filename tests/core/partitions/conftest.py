@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from campshub.app import create_app
-from campshub.core.db import partitions
-from campshub.core.db.base import new_id
-from campshub.core.db.partitions import archiving, months, restoring
+from campshub.core import partitions
+from campshub.core.db.models import new_id
+from campshub.core.partitions import archive as archiving
+from campshub.core.partitions import months, restore
 from campshub.core.security.permissions import Role
 from campshub.workouts import catalogue
 from tests.conftest import Place, close, new_place, settings_of
@@ -41,7 +42,7 @@ class Site:
         return self.places[0].the(Role.ADMIN)
 
     @property
-    def platform(self) -> Any:
+    def services(self) -> Any:
         return self.app.extensions["campshub"]
 
     @property
@@ -51,17 +52,17 @@ class Site:
 
     @contextmanager
     def maintenance(self):
-        with self.app.app_context(), partitions.maintenance(self.platform.settings) as connection:
+        with self.app.app_context(), partitions.maintenance(self.services.settings) as connection:
             yield connection
 
     def archived(self, table: str, tell: Any = lambda _: None) -> Any:
         with self.maintenance() as connection:
-            return archiving.archive(self.platform, connection, table=table, month=self.month, tell=tell)
+            return archiving.archive(self.services, connection, table=table, month=self.month, tell=tell)
 
     def restored(self, table: str, **given: Any) -> Any:
         with self.maintenance() as connection:
             given.setdefault("tell", lambda _: None)
-            return restoring.restore(self.platform, connection, table=table, month=self.month, **given)
+            return restore.restore(self.services, connection, table=table, month=self.month, **given)
 
     def contents(self, table: str) -> list[str]:
         """All rows of the month with all of their values, as the superuser sees them."""
@@ -129,9 +130,9 @@ def site(stack, scratch, tmp_path):
 @pytest.fixture
 def impatient(monkeypatch):
     """Give up soon."""
-    monkeypatch.setattr("campshub.core.db.partitions.patience.TRIES", 2)
-    monkeypatch.setattr("campshub.core.db.partitions.patience.BUSY_TRIES", 2)
-    monkeypatch.setattr("campshub.core.db.partitions.patience.PAUSE_S", 0.01)
+    monkeypatch.setattr("campshub.core.partitions.locks.TRIES", 2)
+    monkeypatch.setattr("campshub.core.partitions.locks.BUSY_TRIES", 2)
+    monkeypatch.setattr("campshub.core.partitions.locks.PAUSE_S", 0.01)
 
 
 @pytest.fixture
@@ -139,9 +140,9 @@ def trust():
     """Let what Redis says of a database be trusted at once: a server that nobody knows is not for ten seconds."""
 
     def trusted(app: Any) -> None:
-        platform = app.extensions["campshub"]
-        primary = platform.lease.wait().primary
-        for wire in platform.freshness.wires:
+        services = app.extensions["campshub"]
+        primary = services.lease.wait().primary
+        for wire in services.freshness.wires:
             wire.send(b"GET", b"any")  # so that it is connected, and has told its run_id
             wire.send(b"SET", f"identity:{primary}", b"%b:%016x:%d" % (wire._run_id, 1, 0))
 

@@ -5,14 +5,14 @@ from datetime import UTC, datetime, time
 import fsspec
 import pytest
 
-from campshub.core.db import partitions
-from campshub.core.db.base import PLATFORM_ID, new_id
-from campshub.core.db.partitions import archives, archiving, months, restoring, visibility
-from campshub.core.db.partitions.archives import Archives
+from campshub.core import partitions
+from campshub.core.db.models import PLATFORM_ID, new_id
 from campshub.core.jobs import schedule
-from campshub.core.jobs.kinds import Run
-from campshub.core.ops import tasks
+from campshub.core.jobs.registry import Run
+from campshub.core.partitions import archive, months, restore, store, visibility
+from campshub.core.partitions.store import Archives
 from campshub.core.security.permissions import Role
+from campshub.operations import tasks
 from tests.conftest import settings_of
 from tests.core.partitions.conftest import site_of
 
@@ -52,7 +52,7 @@ def test_a_sealed_archive_tells_nothing_and_needs_its_key(stack, scratch, tmp_pa
     assert b"A" * 43 not in stored
     with (
         site_of(stack, scratch, tmp_path) as without,
-        pytest.raises(restoring.Damaged, match="key k1, and ARCHIVE_KEYS is empty"),
+        pytest.raises(restore.Damaged, match="key k1, and ARCHIVE_KEYS is empty"),
     ):
         without.restored("attendance_records")
 
@@ -78,7 +78,7 @@ def test_a_month_that_was_taken_out_belongs_to_nobody_but_the_owner(site):
     seen = []
 
     def tell(stage):
-        if stage == archiving.TAKEN_OUT:
+        if stage == archive.TAKEN_OUT:
             seen.extend(
                 site.sql(
                     "SELECT relrowsecurity AND relforcerowsecurity, relacl IS NULL,"
@@ -156,7 +156,7 @@ def test_rows_whose_references_are_gone_are_not_lost_in_silence(site):
         connection.execute("SET LOCAL session_replication_role = replica")
         connection.execute("DELETE FROM students WHERE id = %s", (one,))
 
-    with pytest.raises(restoring.ReferencesGone, match=r"1 rows .*fk_attendance_records_student_id: 1"):
+    with pytest.raises(restore.ReferencesGone, match=r"1 rows .*fk_attendance_records_student_id: 1"):
         site.restored("attendance_records")
     assert not site.exists("attendance_records")
     restored = site.restored("attendance_records", leave_out=True)
@@ -169,27 +169,27 @@ def test_a_month_that_is_there_is_not_restored_over(site):
     site.archived("attendance_records")
     site.restored("attendance_records")
 
-    with pytest.raises(restoring.AlreadyThere):
+    with pytest.raises(restore.AlreadyThere):
         site.restored("attendance_records")
 
 
 def test_a_month_that_is_not_over_or_not_there_is_not_archived(site):
     with site.maintenance() as connection:
         for month, refusal in (
-            (site.month.replace(year=2011), archiving.NothingThere),
-            (site.month.replace(year=2099), archiving.NotOver),
+            (site.month.replace(year=2011), archive.NothingThere),
+            (site.month.replace(year=2099), archive.NotOver),
         ):
             with pytest.raises(refusal):
-                archiving.archive(site.platform, connection, table="attendance_records", month=month)
+                archive.archive(site.services, connection, table="attendance_records", month=month)
 
 
 def test_old_months_are_due_and_none_where_nothing_is_said(site):
     today = site.day
     with site.maintenance() as connection:
-        assert archiving.due(connection, today=today, settings=site.platform.settings) == []
+        assert archive.due(connection, today=today, settings=site.services.settings) == []
         partitions.ensure(connection, "audit_log", months.back(today, 18), today)
-        keeping = site.platform.settings.model_copy(update={"retention_months": 16})
-        found = archiving.due(connection, today=today, settings=keeping)
+        keeping = site.services.settings.model_copy(update={"retention_months": 16})
+        found = archive.due(connection, today=today, settings=keeping)
     assert found == [("audit_log", months.back(today, 18)), ("audit_log", months.back(today, 17))]
 
 
@@ -225,7 +225,7 @@ def test_without_redis_the_epoch_tells_that_a_month_has_gone(stack, scratch, tmp
 
 
 def test_an_address_that_cannot_be_used_says_so_in_a_line(stack, database):
-    with pytest.raises(archives.NoPlace, match="ARCHIVE_URL cannot be used: ") as told:
+    with pytest.raises(store.NoPlace, match="ARCHIVE_URL cannot be used: ") as told:
         Archives(settings_of(stack, database, archive_url="nowhere://a/b"))
 
     assert "\n" not in str(told.value)
@@ -244,16 +244,16 @@ def test_the_schedule_makes_months_and_archives_what_is_older_than_is_kept(stack
     with site_of(stack, scratch, tmp_path, retention_months=15) as site:
         assert {"partitions.ensure", "partitions.archive"} <= {entry.job for entry in schedule.entries()}
         today = months.ahead(site.month, 5)
-        run = Run(site.platform, PLATFORM_ID, new_id(), "any", {}, 1, 1, datetime.combine(today, time(), UTC))
+        run = Run(site.services, PLATFORM_ID, new_id(), "any", {}, 1, 1, datetime.combine(today, time(), UTC))
         with site.maintenance() as connection:
             newest = site.name("audit_log").replace(f"{site.month:%Y_%m}", f"{months.ahead(today, 6):%Y_%m}")
             site.sql(f"DROP TABLE {newest}")
             tasks.ensure_months(connection, run)
             assert site.sql("SELECT to_regclass(%s) IS NOT NULL", newest) == [(True,)]
             with site.app.app_context():
-                assert Archives(site.platform.settings).all() == []
+                assert Archives(site.services.settings).all() == []
                 partitions.ensure(connection, "audit_log", months.back(today, 17), today)
                 tasks.archive_months(connection, run)
-                archived = Archives(site.platform.settings).months("audit_log")
+                archived = Archives(site.services.settings).months("audit_log")
 
     assert archived == {months.back(today, 16), months.back(today, 17)}

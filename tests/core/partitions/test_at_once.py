@@ -9,9 +9,9 @@ from threading import Event
 import psycopg
 import pytest
 
-from campshub.core.db import partitions
-from campshub.core.db.base import new_id
-from campshub.core.db.partitions import archiving, months, patience
+from campshub.core import partitions
+from campshub.core.db.models import new_id
+from campshub.core.partitions import archive, locks, months
 from campshub.core.security.permissions import Role
 
 TABLE = "attendance_records"
@@ -50,7 +50,7 @@ def test_two_that_archive_at_once_archive_once(site):
     def run():
         try:
             return site.archived(TABLE).rows
-        except (archiving.NothingThere, partitions.Busy) as refused:
+        except (archive.NothingThere, partitions.Busy) as refused:
             return type(refused).__name__
 
     with ThreadPoolExecutor(2) as pool:
@@ -64,14 +64,14 @@ def test_two_that_archive_at_once_archive_once(site):
 def test_a_run_that_another_keeps_away_says_so(site, impatient):
     with (
         site.maintenance() as connection,
-        patience.at_work(connection, f"partitions.archive {TABLE}"),
+        locks.at_work(connection, f"partitions.archive {TABLE}"),
         pytest.raises(partitions.Busy),
     ):
         site.archived(TABLE)
 
 
 def test_maintenance_never_waits_long_in_a_queue(site):
-    with site.maintenance() as connection, patience.at_work(connection, "any") as driver:
+    with site.maintenance() as connection, locks.at_work(connection, "any") as driver:
         set_to = driver.execute("SELECT setting::int FROM pg_settings WHERE name = 'lock_timeout'").fetchone()[0]
         detects = driver.execute("SELECT setting::int FROM pg_settings WHERE name = 'deadlock_timeout'").fetchone()[0]
 
@@ -96,7 +96,7 @@ def test_a_transaction_that_ends_in_time_is_only_waited_for(site):
     over = Event()
 
     def tell(stage):
-        if stage == archiving.WAITING:
+        if stage == archive.WAITING:
             over.set()
 
     def hold():
@@ -222,7 +222,7 @@ def test_nobody_reads_a_months_own_table_past_its_parent(site):
     seen = []
 
     def tell(stage):
-        if stage == archiving.TAKEN_OUT:
+        if stage == archive.TAKEN_OUT:
             with (
                 psycopg.connect(_as(site, "campshub_app"), autocommit=True) as app,
                 pytest.raises(psycopg.errors.InsufficientPrivilege),
@@ -231,10 +231,10 @@ def test_nobody_reads_a_months_own_table_past_its_parent(site):
             seen.append(stage)
 
     site.archived(TABLE, tell)
-    assert seen == [archiving.TAKEN_OUT]
+    assert seen == [archive.TAKEN_OUT]
 
 
 def _as(site, role):
-    url = site.platform.settings.database_url("app").set(drivername="postgresql")
+    url = site.services.settings.database_url("app").set(drivername="postgresql")
     assert url.username == role
     return url.set(port=site.stack.primary.port, query={}).render_as_string(hide_password=False)

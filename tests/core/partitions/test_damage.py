@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from campshub.core.db.partitions import archives, archiving
+from campshub.core.partitions import archive, store
 from campshub.core.security.crypto import CannotOpen
 from campshub.core.security.streams import (
     CHUNK_BYTES,
@@ -72,7 +72,7 @@ def test_a_damaged_archive_is_not_restored(stack, scratch, tmp_path, keys):
         sound = stored.read_bytes(), manifest.read_bytes()
         for damage in DAMAGES.values():
             damage(stored)
-            with pytest.raises(archives.Damaged):
+            with pytest.raises(store.Damaged):
                 site.restored(TABLE)
             assert not site.exists(TABLE)
             stored.write_bytes(sound[0])
@@ -89,7 +89,7 @@ def test_a_manifest_of_sealed_rows_can_be_changed_in_nothing(stack, scratch, tmp
         (stored,) = tmp_path.rglob("rows*")
         said_otherwise("application", "9.9.9")(stored)
 
-        with pytest.raises(archives.Damaged, match="its manifest was changed"):
+        with pytest.raises(store.Damaged, match="its manifest was changed"):
             site.restored(TABLE)
 
 
@@ -97,11 +97,11 @@ def test_what_does_not_read_back_is_not_dropped_and_is_exported_anew(site):
     before = site.contents(TABLE)
 
     def tell(stage):
-        if stage == archiving.EXPORTED:
+        if stage == archive.EXPORTED:
             (stored,) = Path(site.archive).rglob("rows*")
             flipped(stored)
 
-    with pytest.raises(archives.Damaged):
+    with pytest.raises(store.Damaged):
         site.archived(TABLE, tell)
     assert site.sql(f"SELECT count(*) FROM {site.name(TABLE)}") == [(len(before),)]
 

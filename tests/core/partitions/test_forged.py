@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from campshub.core.db.partitions import restoring
-from campshub.core.db.partitions.manifests import Damaged
+from campshub.core.partitions import restore
+from campshub.core.partitions.manifests import Damaged
 from campshub.core.security.macs import SigningKeys
 from tests.core.partitions.conftest import site_of
 
@@ -179,7 +179,7 @@ def test_a_column_that_cannot_be_is_refused(stack, scratch, tmp_path, name):
         columns = json.loads(manifest_of(tmp_path).read_text())["columns"]
         forged(tmp_path, columns={**columns, name: "integer"})
 
-        with pytest.raises((Damaged, restoring.DoesNotFit)):
+        with pytest.raises((Damaged, restore.DoesNotFit)):
             site.restored(TABLE)
         assert not site.exists(TABLE)
 

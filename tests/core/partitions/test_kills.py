@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from campshub.core.db.partitions import archiving, restoring
+from campshub.core.partitions import archive, restore
 from tests.conftest import ROOT
 
 TABLE = "attendance_records"
@@ -17,8 +17,8 @@ ARCHIVE = """
 import os, signal, sys
 from datetime import date
 from campshub.app import create_app
-from campshub.core.db import partitions
-from campshub.core.db.partitions import archives, archiving, restoring
+from campshub.core import partitions
+from campshub.core.partitions import archive, restore, store
 
 where, month = sys.argv[1], date.fromisoformat(sys.argv[2])
 
@@ -35,23 +35,23 @@ def half(blocks):
         die()
 
 if where == "rows":
-    zipped = archives._zip
-    archives._zip = lambda blocks: half(zipped(blocks))
+    zipped = store._zip
+    store._zip = lambda blocks: half(zipped(blocks))
 elif where == "manifest":
-    archives.Archives.finish = die
+    store.Archives.finish = die
 elif where == "reading":
-    archives.Archives.verify = die
+    store.Archives.verify = die
 elif where == "reference":
-    run = archiving.run
-    archiving.run = lambda driver, words, *names: die() if "student_id" in names[-1] else run(driver, words, *names)
+    run = archive.run
+    archive.run = lambda driver, words, *names: die() if "student_id" in names[-1] else run(driver, words, *names)
 
 elif where == "filled":
-    archiving.archive = lambda *given, **named: restoring.restore(*given, **named)
+    archive.archive = lambda *given, **named: restore.restore(*given, **named)
 
 app = create_app()
-platform = app.extensions["campshub"]
-with app.app_context(), partitions.maintenance(platform.settings) as connection:
-    archiving.archive(platform, connection, table="attendance_records", month=month, tell=tell)
+services = app.extensions["campshub"]
+with app.app_context(), partitions.maintenance(services.settings) as connection:
+    archive.archive(services, connection, table="attendance_records", month=month, tell=tell)
 print("completed")
 """
 
@@ -79,7 +79,7 @@ def goes_on(site, before):
 def test_a_restore_that_is_killed_leaves_nothing_and_the_next_one_completes(site):
     before = site.contents(TABLE)
     site.archived(TABLE)
-    killed(site, restoring.FILLED)
+    killed(site, restore.FILLED)
 
     assert not site.exists(TABLE)
     site.restored(TABLE)
@@ -94,21 +94,21 @@ def left(site):
     """What is left of the month: rows still in a table of its own, and archives with a manifest."""
     rows = site.sql(f"SELECT count(*) FROM {site.name(TABLE)}")[0][0] if site.exists(TABLE) else 0
     with site.app.app_context():
-        return rows, len(archiving.Archives(site.platform.settings).all())
+        return rows, len(archive.Archives(site.services.settings).all())
 
 
 @pytest.mark.parametrize(
     ("where", "remains"),
     [
-        (archiving.TAKEN_OUT, (14, 0)),
+        (archive.TAKEN_OUT, (14, 0)),
         ("rows", (14, 0)),
         ("manifest", (14, 0)),
-        (archiving.EXPORTED, (14, 1)),
+        (archive.EXPORTED, (14, 1)),
         ("reading", (14, 1)),
-        (archiving.VERIFIED, (14, 1)),
+        (archive.VERIFIED, (14, 1)),
         ("reference", (14, 1)),
-        (archiving.LOOSENED, (14, 1)),
-        (archiving.DROPPED, (0, 1)),
+        (archive.LOOSENED, (14, 1)),
+        (archive.DROPPED, (0, 1)),
     ],
 )
 def test_a_kill_loses_nothing_and_the_next_run_completes(site, where, remains):
@@ -116,7 +116,7 @@ def test_a_kill_loses_nothing_and_the_next_run_completes(site, where, remains):
     killed(site, where)
 
     assert left(site) == remains
-    if where == archiving.DROPPED:
+    if where == archive.DROPPED:
         site.restored(TABLE)
     goes_on(site, before)
     incomplete = [p for p in folder(site).iterdir() if not (p / "manifest.json").exists()]
@@ -124,7 +124,7 @@ def test_a_kill_loses_nothing_and_the_next_run_completes(site, where, remains):
 
 
 def test_an_exported_month_is_not_exported_again_by_the_next_run(site):
-    killed(site, archiving.VERIFIED)
+    killed(site, archive.VERIFIED)
     known = site.archived(TABLE)
 
     assert [entry.name for entry in folder(site).iterdir()] == [known.id]
@@ -135,7 +135,7 @@ def test_a_partition_that_was_left_half_taken_out_is_finished_by_the_next_run(si
     with site.stack.primary.connect(site.database) as other:
         with other.transaction():
             other.execute(f"SELECT count(*) FROM {TABLE}")  # who knows of the partition
-            killed(site, archiving.WAITING)
+            killed(site, archive.WAITING)
         pending = site.sql("SELECT inhdetachpending FROM pg_inherits WHERE inhrelid = %s::regclass", site.name(TABLE))
     assert pending == [(True,)]
 

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from campshub.app import create_app
-from campshub.core.db.base import new_id
+from campshub.core.db.models import new_id
 from campshub.core.security.permissions import Role
 from devstack import keys
 from devstack.ports import LOOPBACK

@@ -8,8 +8,8 @@ from sqlalchemy.exc import DBAPIError
 
 from campshub.accounts.models import User
 from campshub.app import create_app
-from campshub.core.db.reading import ReadSession
-from campshub.core.db.work import unit_of_work
+from campshub.core.db.read_session import ReadSession
+from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.observe import metrics
 from campshub.core.security.permissions import Role
 from tests.conftest import close, new_place, settings_of

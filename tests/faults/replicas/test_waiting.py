@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import func, select
 
-from campshub.core.db import replicas
-from campshub.core.db.base import new_id
-from campshub.core.db.freshness import comparable
+from campshub.core.db.models import new_id
 from campshub.core.db.session import begin, commit, db
 from campshub.core.db.unit import Position, Unit
-from campshub.core.db.work import unit_of_work
+from campshub.core.db.unit_of_work import unit_of_work
+from campshub.core.freshness import replicas
+from campshub.core.freshness.protocol import comparable
 from campshub.students.models import Group
 from campshub.students.names import group_keys
 

@@ -1,0 +1,63 @@
+"""Dropping what nobody can find any more: stamps in the space of an identity that has gone (``scripts/common.lua``).
+
+A space is a random value and never comes back, so that its names may go without a word to anybody. What matters is the
+order: the names are read first and the identities after them. An identity stands before any name in its space, so one
+that has begun meanwhile is seen.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import redis
+
+from campshub.core.redis.connection import CacheAway
+
+ANSWER_WITHIN_S = 5.0
+_AT_ONCE = 1_000
+_IN_SPACES = ("stamp:*", "pending:*")
+
+
+def sweep(url: str) -> int:
+    """Drop the stamps and pending entries of former identities from one cache Redis; return how many there were.
+
+    :raises CacheAway: it does not answer.
+    """
+    client = redis.Redis.from_url(
+        url, socket_timeout=ANSWER_WITHIN_S, socket_connect_timeout=ANSWER_WITHIN_S, single_connection_client=True
+    )
+    try:
+        with client:
+            return _swept(client)
+    except redis.RedisError as error:
+        raise CacheAway from error
+
+
+def _swept(client: Any) -> int:
+    spaces = {_space_of(name) for name in _names(client)}
+    former = spaces - _present(client)
+    if not former:
+        return 0
+    count: int = 0
+    with client.pipeline(transaction=False) as calls:
+        for name in _names(client):
+            if _space_of(name) in former:
+                calls.unlink(name)
+            if len(calls) == _AT_ONCE:
+                count += sum(calls.execute())
+        count += sum(calls.execute())
+    return count
+
+
+def _names(client: Any) -> Iterator[bytes]:
+    for pattern in _IN_SPACES:
+        yield from client.scan_iter(match=pattern, count=_AT_ONCE)
+
+
+def _present(client: Any) -> set[bytes]:
+    """Return the spaces of the identities that there are; of each primary that uses this Redis, one."""
+    values = [client.get(name) for name in client.scan_iter(match="identity:*", count=_AT_ONCE)]
+    return {value.split(b":")[1] for value in values if value is not None}
+
+
+def _space_of(name: bytes) -> bytes:
+    return name.split(b":", 2)[1]

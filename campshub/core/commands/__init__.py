@@ -1,0 +1,1 @@
+"""What flask commands of several modules share."""

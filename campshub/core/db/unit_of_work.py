@@ -1,0 +1,364 @@
+"""One unit of work: what a request or job reads and writes, committed once, at the edge.
+
+Whatever a write must carry beside its own rows (audit, outbox, the keys of new persons, the idempotent answer) is
+collected while it works and written by one statement just before the commit, so that nobody can forget it.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+from uuid import UUID
+
+import orjson
+from flask import current_app
+from sqlalchemy import event, text
+from sqlalchemy.exc import DBAPIError
+
+from campshub.core.db.models import Base, new_id
+from campshub.core.db.session import RolledBack, Session, Unit, begin, commit, db
+from campshub.core.db.unit import Position
+from campshub.core.freshness import epoch
+from campshub.core.freshness.protocol import Begun, Freshness
+from campshub.core.observe import metrics
+from campshub.core.security import audit
+from campshub.core.security.crypto import new_person_key
+from campshub.core.service_base import Services
+
+log = logging.getLogger(__name__)
+
+MOST_BEGINS = 2
+# Refusals of a commit itself: a constraint that was checked last, or a conflict with another transaction.
+_UNDONE = frozenset({"23", "40"})
+
+_FINISH = text(
+    """
+    WITH keyed AS (
+      INSERT INTO person_keys (organization_id, id, sealed_key)
+      SELECT organization_id, id, sealed_key
+        FROM json_to_recordset(:keys) AS given(organization_id uuid, id uuid, sealed_key text)
+      ON CONFLICT DO NOTHING RETURNING id
+    ), whole AS (
+      SELECT (SELECT count(*) FROM keyed) = json_array_length(:keys)
+    ), audited AS (
+      INSERT INTO audit_log (organization_id, recorded_on, id, at, user_id, api_key_id, address, trace_id, action,
+                             entity, entity_id, person_id, reason, before, after)
+      SELECT organization_id, recorded_on, id, at, user_id, api_key_id, address, trace_id, action, entity,
+             entity_id, person_id, reason, before, after
+        FROM json_to_recordset(:audit) AS given(organization_id uuid, recorded_on date, id uuid, at timestamptz,
+             user_id uuid, api_key_id uuid, address text, trace_id text, action text, entity text, entity_id uuid,
+             person_id uuid, reason text, before jsonb, after jsonb)
+       WHERE (TABLE whole)
+    ), owed AS (
+      INSERT INTO outbox (organization_id, id, job, arguments, trace_id, user_id, api_key_id)
+      SELECT organization_id, id, job, arguments, trace_id, user_id, api_key_id
+        FROM json_to_recordset(:outbox) AS given(organization_id uuid, id uuid, job text, arguments jsonb,
+             trace_id text, user_id uuid, api_key_id uuid)
+       WHERE (TABLE whole)
+    ), answered AS (
+      INSERT INTO idempotency_keys (organization_id, id, fingerprint, status, headers, body)
+      SELECT organization_id, id, fingerprint, status, headers, decode(body, 'base64')
+        FROM json_to_recordset(:answer) AS given(organization_id uuid, id uuid, fingerprint text, status int,
+             headers jsonb, body text)
+       WHERE (TABLE whole)
+      ON CONFLICT (organization_id, id) DO UPDATE SET created_at = now(), fingerprint = excluded.fingerprint,
+         status = excluded.status, headers = excluded.headers, body = excluded.body
+    )
+    SELECT id FROM keyed
+    """
+)
+_PERSON_KEYS = text("SELECT id, sealed_key FROM person_keys WHERE organization_id = :organization AND id = ANY(:ids)")
+_NEW_PERSON_KEYS = text(
+    """
+    INSERT INTO person_keys (organization_id, id, sealed_key)
+    SELECT organization_id, id, sealed_key
+      FROM json_to_recordset(:keys) AS given(organization_id uuid, id uuid, sealed_key text)
+    ON CONFLICT DO NOTHING RETURNING id
+    """
+)
+
+
+def wrote(session: Session, model: Any, organization_id: UUID | None = None) -> None:
+    """Note that the unit has written to a table, so that its tag is stamped.
+
+    :raises RuntimeError: the unit is read-only.
+    """
+    if session.unit.read_only:
+        raise RuntimeError(f"a read-only unit of work wrote to {model.__tablename__}")
+    owner = organization_id or session.unit.organization_id
+    if owner is not None:
+        session.unit.stamped.add((owner, model.__tag__))
+
+
+def tell(session: Session, change: audit.Change) -> None:
+    """Put a change into the audit log with the unit's commit."""
+    session.unit.audit.append(change)
+
+
+def new_person(session: Session, person_id: UUID) -> None:
+    """Make the key that seals what the log will hold of a person."""
+    session.unit.person_keys[person_id] = new_person_key()
+    session.unit.new_persons.add(person_id)
+
+
+def record_apart(session: Session, record: Callable[[Session], None]) -> None:
+    """Hand over what must be kept even if this unit of work is rolled back; it runs in a small one of its own."""
+    session.unit.apart.append(record)
+
+
+@event.listens_for(Session, "before_flush")
+def _claim(session: Session, _context: Any, _instances: Any) -> None:
+    """Give new rows the unit's tenant."""
+    for entity in session.new:
+        if getattr(entity, "organization_id", "none") is None:
+            entity.organization_id = session.unit.organization_id
+
+
+@event.listens_for(Session, "after_flush")
+def _collect(session: Session, _context: Any) -> None:
+    """Collect tags and audit entries of the entities that a flush has written."""
+    for entities, action in ((session.new, "created"), (session.dirty, "changed"), (session.deleted, "deleted")):
+        for entity in entities:
+            if action == "changed" and not session.is_modified(entity):
+                continue
+            _note(session, entity, action)
+
+
+def _note(session: Session, entity: Base, action: str) -> None:
+    model = type(entity)
+    wrote(session, model, getattr(entity, "organization_id", None))
+    if action == "created" and getattr(model, "__person__", None) == "id":
+        new_person(session, entity.id)  # type: ignore[attr-defined] # a person has an id
+    if model.__audited__:
+        change = audit.change_of(entity, action)
+        if change is not None:
+            tell(session, change)
+
+
+def finish(session: Session, services: Services) -> None:
+    """Write what the unit carries beside its rows, in one statement; two where an existing person's key is needed."""
+    unit = session.unit
+    session.flush()
+    if not (unit.audit or unit.outbox or unit.new_persons or unit.answer):
+        return
+    owner = unit.organization_id
+    _find_keys(session, services)
+    asked = {
+        "organization_id": owner,
+        "trace_id": unit.trace_id,
+        "user_id": unit.user_id,
+        "api_key_id": unit.api_key_id,
+    }
+    owed = [{**message, **asked} for message in unit.outbox]
+    answer = [{**unit.answer, "organization_id": owner, "id": unit.idempotency_key}] if unit.answer else []
+    given = {"outbox": _json(owed), "answer": _json(answer)}
+    present = unit.new_persons - _write_rest(session, services, given)
+    if present:
+        # An id that a client chose may be that of a person who has a key here already, such as a user: it is shared.
+        for person in present:
+            del unit.person_keys[person]
+        unit.new_persons.clear()  # the others have theirs by now
+        _read_keys(session, services, present)
+        _write_rest(session, services, given)
+
+
+def _write_rest(session: Session, services: Services, given: dict[str, str]) -> set[UUID]:
+    """Write audit, outbox, new keys and the answer; all but the keys only if every key is new. Return the new keys."""
+    unit = session.unit
+    keys = [_sealed_key(unit, services, person) for person in unit.new_persons]
+    entries = [_entry(unit, change) for change in unit.audit]
+    return set(session.scalars(_FINISH, {**given, "audit": _json(entries), "keys": _json(keys)}))
+
+
+def _owner(unit: Unit) -> UUID:
+    if unit.organization_id is None:
+        raise RuntimeError("a unit of work without an organization has written something that belongs to one")
+    return unit.organization_id
+
+
+def _sealed_key(unit: Unit, services: Services, person: UUID) -> dict[str, Any]:
+    sealed = audit.wrap_person_key(services.ring, _owner(unit), person, unit.person_keys[person])
+    return {"organization_id": _owner(unit), "id": person, "sealed_key": sealed}
+
+
+def _find_keys(session: Session, services: Services) -> None:
+    """Read the keys that the unit's entries are sealed with; make those of persons new to this organization's log.
+
+    An erased person has a row without a key, and gets none again.
+    """
+    unit = session.unit
+    persons = {c.person_id for c in unit.audit if c.person_id and c.needs_key} - unit.person_keys.keys()
+    if not persons:
+        return
+    unknown = persons - _read_keys(session, services, persons)
+    if not unknown:
+        return
+    unit.person_keys |= {person: new_person_key() for person in unknown}
+    rows = [_sealed_key(unit, services, person) for person in unknown]
+    made = set(session.scalars(_NEW_PERSON_KEYS, {"keys": _json(rows)}))
+    if made != unknown:  # another unit made them at the same moment: its keys count
+        for person in unknown - made:
+            del unit.person_keys[person]
+        _read_keys(session, services, unknown - made)
+
+
+def _read_keys(session: Session, services: Services, persons: set[UUID]) -> set[UUID]:
+    """Read keys into the unit; return the persons who have a row."""
+    unit, found = session.unit, set()
+    for person, sealed in session.execute(_PERSON_KEYS, {"organization": _owner(unit), "ids": list(persons)}):
+        found.add(person)
+        if sealed is not None:
+            unit.person_keys[person] = audit.unwrap_person_key(services.ring, _owner(unit), person, sealed)
+    return found
+
+
+def _entry(unit: Unit, change: audit.Change) -> dict[str, Any]:
+    key = unit.person_keys.get(change.person_id) if change.person_id else None
+    return {
+        "organization_id": _owner(unit),
+        "recorded_on": unit.now.date(),
+        "id": new_id(),
+        "at": unit.now,
+        "user_id": unit.user_id,
+        "api_key_id": unit.api_key_id,
+        "address": unit.address,
+        "trace_id": unit.trace_id,
+        "action": change.action,
+        "entity": change.entity,
+        "entity_id": change.entity_id,
+        "person_id": change.person_id,
+        "reason": change.reason or unit.reason,
+        "before": audit.sealed_values(change, change.before, key),
+        "after": audit.sealed_values(change, change.after, key),
+    }
+
+
+def _json(rows: list[dict[str, Any]]) -> str:
+    return orjson.dumps(rows, default=_hex).decode()
+
+
+def _hex(value: Any) -> str:
+    if isinstance(value, bytes):
+        return "\\x" + value.hex()
+    raise TypeError(f"not for the database: {type(value).__name__}")
+
+
+def complete(session: Session, services: Services) -> None:
+    """Finish and commit a unit of work, and let readers know: none of them shows less once this returns."""
+    finish(session, services)
+    _commit(session, services)
+    unit = session.unit
+    if unit.outbox:  # what is not taken now, the relay sends
+        services.sender.send((_owner(unit), message["id"], message["job"]) for message in unit.outbox)
+
+
+def _commit(session: Session, services: Services) -> None:
+    unit, freshness = session.unit, services.freshness
+    if not unit.stamped:
+        _note_end(unit, commit(session))
+        return
+    begun = _announced(unit, freshness)
+    if begun is None:
+        session.execute(epoch.ADD)
+    try:
+        position = commit(session)
+    except (DBAPIError, RolledBack) as error:
+        if begun is not None and _is_undone(error):
+            freshness.end(begun, None)
+        raise
+    _note_end(unit, position)
+    if begun is None:
+        freshness.wait_out()
+    elif position is not None:
+        freshness.end(begun, position)
+        if begun.is_late():
+            _change_epoch(unit)
+            freshness.wait_out()
+
+
+def _is_undone(error: DBAPIError | RolledBack) -> bool:
+    """Tell whether a failed commit has surely left nothing.
+
+    Where the connection was lost, or the question for the position was refused, nobody knows: the entry stays until it
+    is overdue and repaired.
+    """
+    if isinstance(error, RolledBack):
+        return True
+    state = getattr(error.orig, "sqlstate", None) or ""
+    return state[:2] in _UNDONE
+
+
+def _change_epoch(unit: Unit) -> None:
+    """Change the epoch after a commit that took so long that its entry may have been overdue and repaired meanwhile.
+
+    The position that the repair was told may be that of the commit itself, whose rows nobody saw yet; then the stamp
+    would stay what it is, and so would an answer that lacks them.
+    """
+    with closing(begin(Unit(engine=unit.engine, read_only=False))) as session:
+        session.execute(epoch.ADD)
+        commit(session)
+
+
+def _note_end(unit: Unit, position: str | None) -> None:
+    """Note where the commit has ended, for jobs that will read what it wrote."""
+    if position is not None:
+        unit.ended_at = Position(unit.primary, position)
+
+
+def _announced(unit: Unit, freshness: Freshness) -> Begun | None:
+    """Send readers of what is about to be committed to the primary; None: the write must change the epoch instead.
+
+    The process may have stood still over it, or many servers answered slowly one after the other.
+    """
+    for _ in range(MOST_BEGINS):
+        begun = freshness.begin(unit.stamped, unit.primary)
+        if begun is None or not begun.is_late():
+            return begun
+        freshness.end(begun, None)
+    return None
+
+
+def run_apart(unit: Unit) -> None:
+    """Keep what a unit of work has handed over, after it ended either way."""
+    if not unit.apart:
+        return
+    try:
+        with unit_of_work(organization_id=unit.organization_id, user_id=unit.user_id, like=unit) as session:
+            for record in unit.apart:
+                record(session)
+    except Exception:
+        metrics.apart_failures.inc()
+        log.exception("a record kept apart was lost")
+    finally:
+        unit.apart.clear()
+
+
+@contextmanager
+def unit_of_work(
+    *,
+    organization_id: UUID | None = None,
+    user_id: UUID | None = None,
+    read_only: bool = False,
+    system: bool = False,
+    like: Unit | None = None,
+) -> Iterator[Session]:
+    """Open a unit of work outside a request: for commands, jobs and records kept apart.
+
+    ``system`` runs it under the role that bypasses tenancy. It commits at the end of the block.
+    """
+    services: Services = current_app.extensions["campshub"]
+    unit = Unit(
+        engine=db.engines["system" if system else None],
+        read_only=read_only,
+        organization_id=organization_id,
+        user_id=user_id,
+    )
+    if like is not None:
+        unit.now, unit.trace_id, unit.address = like.now, like.trace_id, like.address
+        unit.api_key_id = like.api_key_id
+    try:
+        with closing(begin(unit)) as session:
+            yield session
+            complete(session, services)
+    finally:
+        run_apart(unit)

@@ -1,0 +1,119 @@
+"""Every error becomes a problem document (RFC 9457); what nobody foresaw is logged and answered without its innards."""
+
+import logging
+from typing import Any
+
+import psycopg
+from flask import Flask, Response, g, request
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm.exc import StaleDataError
+from werkzeug.exceptions import HTTPException
+
+from campshub.core import errors
+from campshub.core.db.session import Behind, is_gone
+from campshub.core.errors import Problem
+from campshub.core.freshness.replicas import SpillFull
+from campshub.core.json import write
+
+log = logging.getLogger(__name__)
+
+PROBLEM_JSON = "application/problem+json"
+_BY_STATUS: dict[int, type[Problem]] = {
+    400: Problem,
+    404: errors.NotFound,
+    405: errors.MethodNotAllowed,
+    413: errors.BodyTooLarge,
+    415: errors.UnsupportedMediaType,
+    429: errors.RateLimited,
+}
+# SQLSTATE: what the server says when it is not the request's fault and may be asked again. 55000 is what a standby says
+# that is asked as the primary.
+_PASSING = frozenset(
+    {"40001", "40P01", "55000", "55P03", "57014", "57P05", "25P03", "25P04", "53100", "53200", "53300"}
+)
+
+
+class ChangedMeanwhile(errors.Conflict):
+    """Someone else changed it at the same moment; read it again."""
+
+    code = "changed_meanwhile"
+
+
+class MonthMissing(errors.Unavailable):
+    """The storage of the present month does not exist; the operators have been alerted."""
+
+    code = "month_missing"
+
+
+class InUse(errors.Conflict):
+    """Something else still refers to it."""
+
+    code = "in_use"
+
+
+def init_app(app: Flask) -> None:
+    """Register the handlers of all errors."""
+    app.register_error_handler(Problem, render)
+    app.register_error_handler(HTTPException, lambda error: render(_of_http(error)))
+    app.register_error_handler(PoolTimeout, lambda _: render(errors.Unavailable("All connections are at work.")))
+    app.register_error_handler(SpillFull, lambda _: render(errors.Unavailable("The replicas are away or behind.")))
+    app.register_error_handler(Behind, lambda _: render(errors.Unavailable("The primary is away.")))
+    app.register_error_handler(StaleDataError, lambda _: render(ChangedMeanwhile()))
+    app.register_error_handler(DBAPIError, lambda error: render(_of_database(error)))
+    app.register_error_handler(Exception, _unexpected)
+
+
+def render(problem: Problem) -> Response:
+    """Return the answer that tells of a problem."""
+    document = problem.document(instance=request.path, trace_id=g.get("trace_id", ""))
+    g.problem = problem.code
+    return Response(write(document), status=int(problem.status), headers=problem.headers, mimetype=PROBLEM_JSON)
+
+
+def _of_http(error: HTTPException) -> Problem:
+    if error.code is not None and error.code >= 500:  # noqa: PLR2004 - the server's own
+        return errors.Unexpected()
+    problem = _BY_STATUS.get(error.code or 400, Problem)()
+    if isinstance(problem, errors.MethodNotAllowed):
+        problem.headers["Allow"] = ", ".join(getattr(error, "valid_methods", None) or ())
+    if type(problem) is Problem and error.description:
+        problem.detail = error.description
+    return problem
+
+
+def _of_database(error: DBAPIError) -> Problem:
+    """Read a database's refusal: a constraint's own problem, a passing fault, or a fault of ours."""
+    state = getattr(error.orig, "sqlstate", None)
+    if isinstance(error, IntegrityError):
+        return _of_constraint(error.orig)
+    if isinstance(error, DataError):
+        log.warning("the database refused a value that the schemas let pass: %s", state)
+        return errors.Invalid("A value is out of range.")
+    if state in _PASSING or is_gone(error):
+        log.warning("the database is not available: %s %s", state, type(error.orig).__name__)
+        return errors.Unavailable()
+    log.error("the database refused a statement", exc_info=error)
+    return errors.Unexpected()
+
+
+def _of_constraint(cause: Any) -> Problem:
+    """Return the problem that a constraint stands for, else one for its kind."""
+    name: str | None = cause.diag.constraint_name
+    if name in Problem.by_constraint:
+        return Problem.by_constraint[name]()
+    if isinstance(cause, psycopg.errors.ForeignKeyViolation):
+        gone = "still referenced" in (cause.diag.message_detail or "")
+        return InUse() if gone else errors.UnknownReference()
+    if isinstance(cause, psycopg.errors.CheckViolation) and name is None:
+        log.error("a partition is missing: %s", cause.diag.message_primary)
+        return MonthMissing()
+    if isinstance(cause, psycopg.errors.UniqueViolation):
+        return errors.Conflict()
+    log.warning("a constraint refused what the schemas let pass: %s", name)
+    return errors.Invalid()
+
+
+def _unexpected(error: Exception) -> Response:
+    log.error("an error that nobody foresaw", exc_info=error)
+    return render(errors.Unexpected())

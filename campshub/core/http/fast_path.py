@@ -1,0 +1,159 @@
+"""The front: reads at addresses that the edge has answered before are answered before Flask begins.
+
+Flask's contexts, routing and hooks cost more than all that a kept answer needs: a known token, one call to Redis
+(``asking.first``: limits, the caller's state, the stamps and with them the answer) and the bytes. An address's first
+answer is Flask's, and so is every refusal: it goes on from what was asked here, so that nothing is asked or counted
+twice.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+
+from flask import Flask
+
+from campshub.core.cache.memory import Kept
+from campshub.core.db import unit_of_work
+from campshub.core.db.session import Entered, Unit
+from campshub.core.errors import Problem
+from campshub.core.http import lookup, middleware, read_routing, responses
+from campshub.core.http.browser_headers import Browsers
+from campshub.core.http.context import Call, Known
+from campshub.core.http.dispatch import FAILED, UNVERIFIED
+from campshub.core.http.known_urls import Address
+from campshub.core.http.lookup import ASKED
+from campshub.core.http.responses import Finished
+from campshub.core.http.services import HttpServices
+from campshub.core.observe.trace import Trace, at_work
+from campshub.core.security.grants import admitted
+from campshub.core.security.tokens import Claims
+
+_BEARER = "Bearer "
+_STATUS = {status.value: f"{status.value} {status.phrase.upper()}" for status in HTTPStatus}
+
+Environ = dict[str, Any]
+Start = Callable[..., Any]
+
+
+@dataclass(slots=True)
+class _Read:
+    """One request that the front answers."""
+
+    environ: Environ
+    address: Address
+    claims: Claims
+    now: float
+    begun: float
+    trace: Trace
+    known: Known = field(init=False)
+
+
+class Front:
+    """How an application answers again."""
+
+    def __init__(self, app: Flask, services: HttpServices, hosts: frozenset[str] | None, browsers: Browsers) -> None:
+        self._app = app
+        self._services = services
+        self._hosts = hosts
+        self._browsers = browsers
+
+    def answer(self, environ: Environ, start_response: Start) -> Iterable[bytes] | None:
+        """Answer a request whose address and caller are known; None: Flask has to."""
+        if environ["REQUEST_METHOD"] != "GET" or environ.get("SCRIPT_NAME"):
+            return None
+        address = self._services.addresses.get(environ)
+        if address is None or "HTTP_IF_MATCH" in environ or not self._may_come(environ):
+            return None
+        claims = self._claims(environ.get("HTTP_AUTHORIZATION", ""))
+        if claims is None:
+            return None
+        now, trace = time.time(), Trace(address.route, *middleware.ids(environ))
+        read = _Read(environ, address, claims, now, time.perf_counter(), trace)
+        try:
+            read.known = lookup.first(self._services, claims, address.handler, address.digest, int(now))
+        except Exception:  # noqa: BLE001 - Flask meets it again, and has the words for it
+            return None
+        finished = self._find(read)
+        if finished is None:
+            environ[ASKED], environ[middleware.BEGUN] = read.known, (read.begun, trace)
+            return None
+        return self._send(read, finished, start_response)
+
+    def _may_come(self, environ: Environ) -> bool:
+        return middleware.is_ours(environ, self._hosts) and not self._browsers.is_open(environ)
+
+    def _claims(self, header: str) -> Claims | None:
+        if not header.startswith(_BEARER):
+            return None
+        return self._services.tokens.remembered(header[len(_BEARER) :])
+
+    def _find(self, read: _Read) -> Finished | Kept | None:
+        """Return the answer; None where the edge has to say why there is none."""
+        asked, caller, address = read.known.asked, read.known.caller, read.address
+        if not asked.standing or caller is None or not self._services.limits.standing(asked.standing).allowed:
+            return None
+        state, claims = caller.state, read.claims
+        try:
+            admitted(state, claims, address.handler.mark.permission)
+        except Problem:
+            return None
+        if self._services.api_keys.is_due(claims, read.environ.get("REMOTE_ADDR")):
+            return None  # the edge notes where a key is used
+        if read.known.place is not None:
+            address.handler.figures.asked(found=read.known.kept, held=read.known.held)
+            if claims.api_key_id is None:
+                uses = self._services.uses
+                uses.note(claims.organization, claims.user, address.path, address.query_string, read.begun)
+        return read.known.kept or self._made(read, state)
+
+    def _made(self, read: _Read, state: Entered) -> Finished | Kept | None:
+        address, claims = read.address, read.claims
+        now = datetime.fromtimestamp(read.now, UTC)
+        unit = Unit(
+            engine=self._services.engines[None],
+            organization_id=claims.organization_id,
+            user_id=claims.user_id,
+            api_key_id=claims.api_key_id,
+            now=now,
+            trace_id=read.trace.trace_id,
+            address=read.environ.get("REMOTE_ADDR"),
+        )
+        call = Call.at(address, self._services, claims, unit, now)
+        at_work.set(read.trace)
+        try:
+            call.admit(state)
+            return read_routing.find(call, read.known)
+        except Exception as failure:  # noqa: BLE001 - the edge raises it where every failure is told
+            read.environ[FAILED] = failure
+            return None
+        finally:
+            at_work.set(None)
+            if unit.apart:
+                with self._app.app_context():
+                    unit_of_work.run_apart(unit)
+
+    def _send(self, read: _Read, finished: Finished | Kept, start_response: Start) -> Iterable[bytes]:
+        limits, known, trace = self._services.limits, read.known, read.trace
+        status, body, headers = responses.described(finished, read.environ.get("HTTP_IF_NONE_MATCH"))
+        headers += (
+            ("X-Request-ID", trace.request_id),
+            *self._browsers.headers(read.environ),
+        )
+        headers += limits.headers(limits.standing(known.asked.standing), limits.plan(read.claims.requests_per_hour))
+        if known.asked.is_unverified:
+            headers.append(UNVERIFIED)
+        if body:
+            headers.append(("Content-Length", str(len(body))))
+        start_response(_STATUS[status], headers)
+        who = {
+            "trace_id": trace.trace_id,
+            "request_id": trace.request_id,
+            "user_id": read.claims.user,
+            "api_key_id": read.claims.api_key_id,
+            "organization_id": read.claims.organization,
+        }
+        middleware.done("GET", read.address.route, status, read.begun, read.environ.get("REMOTE_ADDR"), who)
+        return (body,)

@@ -1,0 +1,187 @@
+"""The OpenAPI 3.1 document: one operation for each handler, from its marks.
+
+``schemas`` describes the schemas, ``responses`` the responses; ``finish`` puts the document in order.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import flask_smorest
+from apispec import APISpec
+from apispec.ext.marshmallow import MarshmallowPlugin
+
+from campshub.core.http.endpoint import Handler
+from campshub.core.http.openapi import responses, schemas
+from campshub.core.http.openapi.operation_ids import operation_id
+from campshub.core.http.openapi.responses import ProblemOut
+from campshub.core.http.schemas import fields
+from campshub.core.security.permissions import ROLES
+
+_SECURITY = "accessToken"
+_INTRODUCTION = Path(__file__).parent / "page" / "introduction.md"
+_CONVENTIONS = Path(__file__).parents[4] / "docs" / "api.md"
+# The tags in the order in which a client meets them. A tag that is not here comes last; a test refuses it.
+TAGS = (
+    "auth",
+    "me",
+    "organizations",
+    "users",
+    "invitations",
+    "roles",
+    "api_keys",
+    "students",
+    "groups",
+    "attendance_sessions",
+    "group_sessions",
+    "attendance_records",
+    "attendance_codes",
+    "student_attendance",
+    "attendance_analytics",
+    "muscles",
+    "exercises",
+    "workout_logs",
+    "student_workouts",
+    "progress",
+    "reports",
+    "report_schedules",
+    "jobs",
+    "audit",
+    "security_events",
+)
+_KEY = "Two requests with the same key have one effect and one response. 1 to 255 visible ASCII characters."
+_IF_MATCH = "ETags of the versions that the change applies to; 412 where none is the present one."
+_IF_NONE_MATCH = "An ETag from an earlier response; 304 where it is still current."
+_TAG = r'(W/)?"[0-9]{1,9}(-[0-9a-f]{12})?"'
+_IF_MATCH_PATTERN = rf"^{_TAG}(, {_TAG})*$"
+_KEY_SCHEMA = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\x21-\x7e]+$"}
+# Of required parameters in the query.
+_EXAMPLES: Mapping[str, Callable[[], str]] = {"on": fields.today, "token": lambda: "the-token-of-the-link"}
+_METHODS = ("get", "post", "put", "patch", "delete")
+
+
+def information() -> dict[str, Any]:
+    """Return what the document says of the API as a whole."""
+    return {
+        "info": {
+            "summary": "Students, groups, attendance and training of camps, schools and gyms.",
+            "description": introduction(),
+            "contact": {"name": "The operators of this installation"},
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/", "description": "The installation that serves this document."}],
+    }
+
+
+def introduction() -> str:
+    """Return the first calls, then the conventions of docs/api.md, as Markdown."""
+    first = _INTRODUCTION.read_text("utf-8")
+    conventions = _CONVENTIONS.read_text("utf-8").partition("\n")[2]
+    # Links to other pages lead nowhere from the document.
+    conventions = re.sub(r"\[([^\]]+)\]\((?!https?:)[^)]*\)", r"\1", conventions)
+    return f"{first.strip()}\n\n# Conventions\n{conventions.strip()}\n"
+
+
+def plugin() -> MarshmallowPlugin:
+    """Return the plugin that describes schemas as this API uses them."""
+    return MarshmallowPlugin(schema_name_resolver=schemas.schema_name)
+
+
+class Api(flask_smorest.Api):  # type: ignore[misc] # the library ships no types
+    """The API and its document; errors are the application's own."""
+
+    ERROR_SCHEMA = ProblemOut
+
+    def _register_error_handlers(self) -> None:
+        """Leave errors to ``core.http.error_handlers``."""
+
+    def describe(self) -> None:
+        """Describe what all operations share: the sign-in, the headers, how fields become schemas."""
+        schemas.register(self.spec, self.ma_plugin)
+        responses.register(self.spec)
+        self.spec.components.schemas.pop("PaginationMetadataSchema", None)
+        self.spec.components.security_scheme(
+            _SECURITY,
+            {
+                "type": "http",
+                "scheme": "bearer",
+                "bearerFormat": "JWT",
+                "description": "From `POST /api/auth/token/`; or a key (`chk_...`), which `POST /api/api-keys/` makes.",
+            },
+        )
+
+    def finished(self) -> dict[str, Any]:
+        """Return the document, in the order of use and with the examples of its path parameters."""
+        written: dict[str, Any] = self.spec.to_dict()
+        rank = {name: place for place, name in enumerate(TAGS)}
+
+        def place(item: Mapping[str, Any]) -> int:
+            tags = [rank.get(tag, len(rank)) for m in _METHODS if m in item for tag in item[m]["tags"]]
+            return min(tags, default=len(rank))
+
+        written["tags"] = sorted(written.get("tags", ()), key=lambda tag: rank.get(tag["name"], len(rank)))
+        written["paths"] = dict(sorted(written["paths"].items(), key=lambda path: place(path[1])))
+        for item in written["paths"].values():
+            own = [parameter for method in _METHODS for parameter in item.get(method, {}).get("parameters", ())]
+            for parameter in (*item.get("parameters", ()), *own):
+                if parameter["in"] == "path":
+                    parameter["example"] = fields.example_id(parameter["name"])
+                elif parameter["name"] in _EXAMPLES and parameter["required"]:
+                    parameter["example"] = _EXAMPLES[parameter["name"]]()
+        return written
+
+
+def document(
+    operation: dict[str, Any], info: dict[str, Any], *, spec: APISpec, method: str, **_unused: Any
+) -> dict[str, Any]:
+    """Describe one operation; called by flask-smorest for each."""
+    handler: Handler = info["handler"]
+    mark = handler.mark
+    operation["operationId"] = operation_id(handler, method)
+    operation["description"] = _description(handler)
+    info["docstring"].pop("description", None)  # flask-smorest would put it over ours, which has it
+    operation["security"] = [] if mark.is_public else [{_SECURITY: []}]
+    operation["parameters"] = _parameters(handler)
+    if mark.permission is not None:
+        operation["x-permission"] = str(mark.permission)
+    if mark.deprecation is not None:
+        operation["deprecated"] = True
+    if mark.body is not None:
+        content: dict[str, Any] = {"schema": mark.body}
+        if (example := schemas.example_of(mark.body)) is not None:
+            content["example"] = example
+        operation["requestBody"] = {"required": True, "content": {"application/json": content}}
+    operation["responses"] = responses.responses(handler, operation["operationId"], spec)
+    return operation
+
+
+def _description(handler: Handler) -> str:
+    """Return the rest of the handler's docstring, then who may call it."""
+    mark = handler.mark
+    said = [(inspect.getdoc(handler.function) or "").partition("\n")[2].strip()]
+    if mark.deprecation is not None:
+        said.append(mark.deprecation.sentence)
+    if mark.permission is None:
+        said.append("**Permission:** none; no sign-in is needed.")
+    else:
+        roles = [f"`{role}`" for role, permissions in ROLES.items() if mark.permission in permissions]
+        said.append(f"**Permission:** `{mark.permission}` (built-in roles: {', '.join(roles)}).")
+    return "\n\n".join(part for part in said if part)
+
+
+def _parameters(handler: Handler) -> list[Any]:
+    schemas = (handler.query_schema, handler.page_schema)
+    found: list[Any] = [{"in": "query", "schema": schema} for schema in schemas if schema is not None]
+    if handler.takes_key:
+        found.append(_header("Idempotency-Key", _KEY, _KEY_SCHEMA))
+    if handler.compares_version:
+        found.append(_header("If-Match", _IF_MATCH, {"type": "string", "pattern": _IF_MATCH_PATTERN}))
+    if responses.may_be_unchanged(handler):
+        found.append(_header("If-None-Match", _IF_NONE_MATCH, {"type": "string"}))
+    return found
+
+
+def _header(name: str, text: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"in": "header", "name": name, "required": False, "description": text, "schema": schema}

@@ -1,0 +1,288 @@
+"""The responses of an operation: what it answers, with which headers, and every problem code that it may answer."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from apispec import APISpec
+from marshmallow import fields as ma
+
+from campshub.core.errors import (
+    BadCursor,
+    BodyTooLarge,
+    Conflict,
+    Forbidden,
+    IdTaken,
+    Invalid,
+    KeyInFlight,
+    KeyReused,
+    MalformedBody,
+    NotFound,
+    PreconditionFailed,
+    Problem,
+    RateLimited,
+    TlsRequired,
+    Unauthenticated,
+    Unavailable,
+    Unexpected,
+    UnknownReference,
+    UnlistedHost,
+    UnsupportedMediaType,
+)
+from campshub.core.http.download import OCTETS
+from campshub.core.http.endpoint import Handler
+from campshub.core.http.error_handlers import ChangedMeanwhile, InUse, MonthMissing
+from campshub.core.http.openapi import schemas
+from campshub.core.http.schemas import fields
+from campshub.core.http.schemas.rows import FieldErrorOut
+from campshub.core.paging import LONGEST_CURSOR
+from campshub.core.security.grants import MfaRequired, NotForKeys, OrganizationSuspended, SessionEnded
+from campshub.core.security.permissions import OF_KEYS, PERSONAL
+from campshub.core.security.tokens import BadToken
+
+PROBLEM_JSON = "application/problem+json"
+OK, CREATED, ACCEPTED, NO_CONTENT, NOT_MODIFIED = 200, 201, 202, 204, 304
+_HEADERS = {
+    "ETag": 'The version that is shown: `"<version>-<variant>"` of one row, an opaque tag of a list.',
+    "Location": "Where the created row is; of a 202, the job that says how far the work is.",
+    "Link": 'The next page, `<...>; rel="next"`; absent on the last one.',
+    "Retry-After": "In how many seconds to send the request again.",
+    "Idempotent-Replayed": "`true` where the response is the one that an earlier request with this key received.",
+    "RateLimit": "What is left of each limit: `r` requests within `t` seconds (draft-ietf-httpapi-ratelimit-headers).",
+    "RateLimit-Policy": "The limits: `q` requests in `w` seconds.",
+    "Content-Disposition": "The name under which to save the file (RFC 6266).",
+    "WWW-Authenticate": "How to sign in (RFC 6750).",
+    "Deprecation": "Since when the operation is deprecated (RFC 9745).",
+    "Sunset": "When the operation ends (RFC 8594).",
+    "X-Request-ID": "The request's id, as sent or as made here; logs have it too.",
+    "Campshub-Freshness": "`unverified` where the response could not be compared with the latest writes.",
+}
+_INTEGERS = frozenset({"Retry-After"})
+_OF_DEPRECATED = frozenset({"Deprecation", "Sunset"})
+_PHRASES = {
+    400: "BadRequest",
+    401: "Unauthenticated",
+    413: "ContentTooLarge",
+    422: "Invalid",
+    429: "RateLimited",
+    500: "Unexpected",
+    503: "Unavailable",
+}
+# Codes that follow from how an operation is marked, and what a shared response with them is called.
+_TRAITS = {
+    "malformed_body": "Body",
+    "bad_cursor": "Page",
+    "not_for_keys": "ToKeys",
+    "mfa_required": "WithoutMfa",
+    "idempotency_key_in_flight": "Key",
+    "idempotency_key_reused": "Key",
+    "unknown_reference": "Reference",
+    "id_taken": "Id",
+    "in_use": "Use",
+    "month_missing": "Month",
+}
+
+
+class ProblemOut(fields.Out):
+    """A problem document (RFC 9457)."""
+
+    type = fields.Text(required=True)
+    title = fields.Text(required=True)
+    status = ma.Integer(required=True)
+    code = fields.Text(required=True, metadata={"description": "Stable; made for programs."})
+    detail = fields.Text(required=True, metadata={"description": "Made for people."})
+    instance = fields.Text(required=True)
+    trace_id = fields.Text(required=True)
+    errors = ma.List(ma.Nested(FieldErrorOut))
+    present = ma.Dict(metadata={"description": "Of a conflict: what is there now, such as its `id` and `version`."})
+
+
+def register(spec: APISpec) -> None:
+    """Describe the problem document and the headers that responses share."""
+    if "Problem" not in spec.components.schemas:
+        spec.components.schema("Problem", schema=ProblemOut)
+    for name in _HEADERS:
+        if name not in _OF_DEPRECATED:
+            _describe_header(name, spec)
+
+
+def _describe_header(name: str, spec: APISpec) -> None:
+    schema = {"type": "integer", "minimum": 0} if name in _INTEGERS else {"type": "string"}
+    if name not in spec.components.headers:
+        spec.components.header(name, {"description": _HEADERS[name], "schema": schema})
+
+
+def may_be_unchanged(handler: Handler) -> bool:
+    """Return whether a read carries an ETag, with which a client may ask again."""
+    return handler.reads and _has_etag(handler)
+
+
+def responses(handler: Handler, operation: str, spec: APISpec) -> dict[str, Any]:
+    """Return the responses of an operation by their status."""
+    mark = handler.mark
+    if mark.deprecation is not None:
+        for name in sorted(_OF_DEPRECATED):
+            _describe_header(name, spec)
+    shows = mark.answer is not None or bool(mark.media_types)
+    status = mark.status if shows or mark.status != OK else NO_CONTENT
+    good: dict[str, Any] = {"description": _first_line(handler.function), "headers": _success_headers(handler, status)}
+    if mark.answer is not None:
+        good["content"] = {"application/json": {"schema": _answer_schema(handler, spec)}}
+    if mark.media_types:
+        # Generators decide by the first one that they know how to read the body; text they would decode.
+        names = [OCTETS, *sorted(mark.media_types, key=lambda name: name.startswith("text/"))]
+        good["content"] = {name: {"schema": {"type": "string", "format": "binary"}} for name in names}
+        good["description"] += f" Its media type is its own, or `{OCTETS}` where `Accept` names only that."
+    found: dict[str, Any] = {str(status): good}
+    if status == CREATED:
+        found["200"] = {**good, "description": "It exists already: the request was sent before."}
+    if may_be_unchanged(handler):
+        headers = _named("ETag", *_ordinary(handler))
+        found["304"] = {"description": "Unchanged since the ETag in If-None-Match.", "headers": headers}
+    by_status: dict[int, list[type[Problem]]] = {}
+    for problem in problems_of(handler):
+        by_status.setdefault(int(problem.status), []).append(problem)
+    for code, kinds in sorted(by_status.items()):
+        found[str(code)] = _problem_response(handler, operation, code, kinds, spec)
+    content = {PROBLEM_JSON: {"schema": ProblemOut}}
+    found["default"] = {"description": "Any other problem.", "headers": _named(*_ordinary(handler)), "content": content}
+    return found
+
+
+def problems_of(handler: Handler) -> Sequence[type[Problem]]:
+    """Return every problem that an operation may answer: those of its mark, and those that its marks imply."""
+    found = [*handler.mark.raises, *_implied(handler)]
+    return list({kind.code: kind for kind in reversed(found)}.values())[::-1]
+
+
+def _implied(handler: Handler) -> Sequence[type[Problem]]:
+    """Return the problems that follow from how an operation is marked."""
+    mark = handler.mark
+    found: list[type[Problem]] = [Problem, UnlistedHost, TlsRequired, Invalid, NotFound, RateLimited]
+    found += [Unexpected, Unavailable]
+    if mark.permission is not None:
+        found += [Unauthenticated, BadToken, SessionEnded, Forbidden, OrganizationSuspended]
+        found += [MfaRequired] if mark.permission not in PERSONAL else []
+        found += [NotForKeys] if mark.permission not in OF_KEYS else []
+    if mark.body is not None:
+        found += [MalformedBody, BodyTooLarge, UnsupportedMediaType]
+        found += [IdTaken] if "id" in mark.body().fields else []
+    if mark.is_page:
+        found.append(BadCursor)
+    if handler.compares_version:
+        found.append(PreconditionFailed)
+    if not handler.reads:
+        found += [Conflict, ChangedMeanwhile, UnknownReference, MonthMissing]
+        found += [InUse] if handler.method in ("DELETE", "PATCH") else []
+    if handler.takes_key:
+        found += [KeyInFlight, KeyReused]
+        found += [BodyTooLarge] if mark.body is None else []  # the body is part of what a key stands for
+    return found
+
+
+def _problem_response(
+    handler: Handler, operation: str, status: int, kinds: Sequence[type[Problem]], spec: APISpec
+) -> dict[str, Any]:
+    headers = list(_ordinary(handler))
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers.append("WWW-Authenticate")
+    if status in (HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+        headers.append("Retry-After")
+    if status == HTTPStatus.CONFLICT:
+        headers += ["ETag", "Location"]
+    if status == HTTPStatus.PRECONDITION_FAILED:
+        headers.append("ETag")
+    codes = sorted(kind.code for kind in kinds)
+    general = _general_name(status, codes, {k.code for k in _implied(handler) if int(k.status) == status})
+    name = general or f"{operation[0].upper()}{operation[1:]}{_phrase(status)}"
+    content = {PROBLEM_JSON: {"schema": _problem_schema(f"{name}Problem", status, codes, spec)}}
+    text = "\n".join(f"- `{kind.code}`: {_first_line(kind)}" for kind in kinds)
+    response = {"description": text, "headers": _named(*headers), "content": content}
+    # A response whose text is another's too is described once.
+    if general is None or not set(kinds) <= set(_implied(handler)) or handler.mark.deprecation is not None:
+        return response
+    name = f"{general}{'ToRead' if handler.reads else ''}"
+    if name not in spec.components.responses:
+        spec.components.response(name, component=response)
+    return {"$ref": f"#/components/responses/{name}"}
+
+
+def _phrase(status: int) -> str:
+    return _PHRASES.get(status) or HTTPStatus(status).phrase.title().replace(" ", "")
+
+
+def _general_name(status: int, codes: Sequence[str], implied: set[str]) -> str | None:
+    """Return the name for codes that follow from how operations are marked; None where one is an operation's own."""
+    if set(codes) != implied:
+        return None
+    labels = dict.fromkeys(_TRAITS[code] for code in codes if code in _TRAITS)
+    public = "Public" if status == HTTPStatus.FORBIDDEN and Forbidden.code not in codes else ""
+    return f"{_phrase(status)}{public}{''.join(labels)}"
+
+
+def _problem_schema(name: str, status: int, codes: Sequence[str], spec: APISpec) -> dict[str, Any]:
+    """Return the schema of a problem with some codes; operations with the same general codes share one.
+
+    :raises ValueError: the name belongs to other codes already.
+    """
+    code = {"type": "object", "properties": {"code": {"type": "string", "enum": list(codes)}}, "required": ["code"]}
+    described = f"A problem with status {status}; `code` is one of those listed."
+    made = {"description": described, "allOf": [{"$ref": "#/components/schemas/Problem"}, code]}
+    if spec.components.schemas.setdefault(name, made) != made:
+        raise ValueError(f"{name} has other codes than {', '.join(codes)}: give them other names in _TRAITS")
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _has_etag(handler: Handler) -> bool:
+    mark = handler.mark
+    if mark.answer is None or mark.is_page:
+        return mark.is_page
+    return "version" in mark.answer().fields or (handler.reads and not mark.is_secret)
+
+
+def _success_headers(handler: Handler, status: int) -> dict[str, Any]:
+    names = list(_ordinary(handler))
+    if _has_etag(handler):
+        names.append("ETag")
+    if handler.mark.is_page:
+        names.append("Link")
+    if status in (CREATED, ACCEPTED):
+        names.append("Location")
+    if handler.takes_key:
+        names.append("Idempotent-Replayed")
+    if handler.mark.media_types:
+        names.append("Content-Disposition")
+    return _named(*names)
+
+
+def _ordinary(handler: Handler) -> Sequence[str]:
+    """Return the headers that every response of an operation may carry."""
+    names = ["RateLimit", "RateLimit-Policy", "X-Request-ID"]
+    names += ["Campshub-Freshness"] if handler.reads else []
+    return names + (["Deprecation", "Sunset"] if handler.mark.deprecation is not None else [])
+
+
+def _named(*names: str) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def _first_line(described: Any) -> str:
+    return (described.__doc__ or "").strip().partition("\n")[0]
+
+
+def _answer_schema(handler: Handler, spec: APISpec) -> Any:
+    answer = handler.mark.answer
+    if answer is None or not handler.mark.is_page:
+        return answer
+    name = f"{schemas.schema_name(answer)}Page"
+    if name not in spec.components.schemas:
+        shape = fields.Out.from_dict(
+            {
+                "items": ma.List(ma.Nested(answer), required=True),
+                "next_cursor": ma.String(required=True, allow_none=True, metadata={"maxLength": LONGEST_CURSOR}),
+                "has_more": fields.Flag(required=True),
+            },
+            name=name,
+        )
+        spec.components.schema(name, schema=shape)
+    return {"$ref": f"#/components/schemas/{name}"}

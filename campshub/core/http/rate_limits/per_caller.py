@@ -1,0 +1,244 @@
+"""What a signed-in caller may ask: two limits, counted in the edge's one Redis call, or here while Redis is away.
+
+``user`` is a sliding window counter: the window before weighs as much as of it still lies within one window's length.
+``burst`` is the generic cell rate algorithm: a theoretical arrival time runs ahead of the clock by one interval for
+each request, and may not run ahead further than a burst. A refused request changes neither, so whoever keeps asking
+loses nothing by it.
+
+The arithmetic is in whole milliseconds and microseconds and stays below 2^53, so that Lua's doubles and Python's
+integers say the same.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Lock
+
+from campshub.config import Settings, read_limit
+from campshub.core.errors import RateLimited
+
+# The state of one caller, 20 bytes: window, count before, count now, arrival time in microseconds.
+_LUA = """
+local function count(key, now_ms, quota, window_ms, burst, interval_us)
+  local floor, max = math.floor, math.max
+  now_ms, quota, window_ms = tonumber(now_ms), tonumber(quota), tonumber(window_ms)
+  burst, interval_us = tonumber(burst), tonumber(interval_us)
+  local window, elapsed, now_us = floor(now_ms / window_ms), now_ms % window_ms, now_ms * 1000
+  local before, current, arrival = 0, 0, 0
+  local kept = redis.call('GET', key)
+  if kept and #kept == 20 then
+    local kept_window, kept_before, kept_current, kept_arrival = struct.unpack('<I4I4I4d', kept)
+    if kept_window == window + 1 then window, elapsed = kept_window, 0 end
+    if kept_window == window then before, current = kept_before, kept_current
+    elseif kept_window == window - 1 then before = kept_current end
+    arrival = kept_arrival
+  end
+  local room, furthest_us = window_ms - elapsed, burst * interval_us
+  if arrival < now_us or arrival > now_us + furthest_us + 60000000 then arrival = now_us end
+
+  local used = before * room + current * window_ms
+  local wait_ms, wait_us = 0, max(0, arrival + interval_us - now_us - furthest_us)
+  if used >= quota * window_ms then
+    if current < quota then wait_ms = room - floor(((quota - current) * window_ms - 1) / before)
+    else wait_ms = room + window_ms - floor((quota * window_ms - 1) / current) end
+  end
+  local allowed = wait_ms <= 0 and wait_us == 0
+  if allowed then
+    current, used, arrival = current + 1, used + window_ms, arrival + interval_us
+    local life_ms = max(2 * window_ms, floor(furthest_us / 1000) + 1)
+    redis.call('SET', key, struct.pack('<I4I4I4d', window, before, current, arrival), 'PX', life_ms)
+  end
+
+  local whole_ms = 0
+  if current > 0 then whole_ms = room + window_ms - floor((window_ms - 1) / current)
+  elseif before > 0 then whole_ms = max(0, room - floor((window_ms - 1) / before)) end
+  return allowed and 1 or 0,
+    max(0, quota - floor(used / window_ms)), max(0, floor((furthest_us - (arrival - now_us)) / interval_us)),
+    math.ceil(whole_ms / 1000), math.ceil((arrival - now_us) / 1000000),
+    allowed and 0 or max(1, math.ceil(wait_ms / 1000), math.ceil(wait_us / 1000000))
+end
+"""
+# How far a clock may be set back before an arrival time that lies ahead is taken for a wrong one.
+_CLOCK_SET_BACK_US = 60_000_000
+_MINUTE_US = 60_000_000
+_MOST_CALLERS = 20_000
+_MOST_PLANS = 1_000
+_HOUR_S = 3600
+
+
+@dataclass(frozen=True)
+class Policy:
+    """One of the limits that a signed-in caller has."""
+
+    name: str
+    quota: int
+    window_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a caller stands after one request was counted; pairs are for ``user`` and ``burst``."""
+
+    allowed: bool
+    remaining: tuple[int, int]
+    reset_s: tuple[int, int]
+    retry_after_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The two limits of one caller, as the Lua function takes them and as headers tell them."""
+
+    user: Policy
+    burst: Policy
+    terms: tuple[int, int, int, int]
+    told: tuple[str, str]
+
+
+# What is kept of a caller: window, count before, count now, arrival time in microseconds.
+_State = tuple[int, int, int, int]
+
+
+class Limits:
+    """The limits of signed-in callers.
+
+    ``lua`` defines ``count(key, now_ms, quota, window_ms, burst, interval_us)``, whose last four are ``terms``; it
+    keeps a caller in one string, with one GET and at most one SET, and returns six numbers that ``standing`` reads.
+    """
+
+    lua = _LUA
+
+    def __init__(self, settings: Settings) -> None:
+        self._quota, self._window_s = read_limit(settings.rate_limit_user)
+        self._burst, self._interval_us = settings.rate_limit_burst, _MINUTE_US // settings.rate_limit_rpm
+        self._plans: dict[int | None, Plan] = {}
+        self._callers: OrderedDict[str, _State] = OrderedDict()
+        self._lock = Lock()
+
+    def plan(self, an_hour: int | None) -> Plan:
+        """Return the limits where an organization allows each caller so many requests an hour; None: the usual ones."""
+        found = self._plans.get(an_hour)
+        if found is None:
+            quota, window_s = (self._quota, self._window_s) if an_hour is None else (an_hour, _HOUR_S)
+            burst, interval_us = self._burst, self._interval_us
+            user = Policy("user", quota, window_s)
+            pace = Policy("burst", burst, max(1, _up(burst * interval_us, 1_000_000)))
+            terms = (quota, window_s * 1000, burst, interval_us)
+            found = Plan(user, pace, terms, ("RateLimit-Policy", policies(user, pace)))
+            if len(self._plans) < _MOST_PLANS:
+                self._plans[an_hour] = found
+        return found
+
+    def standing(self, told: Sequence[int]) -> Standing:
+        """Return what the six numbers of the Lua function say."""
+        allowed, user, burst, user_s, burst_s, retry_after_s = told
+        return Standing(allowed == 1, (user, burst), (user_s, burst_s), retry_after_s)
+
+    def count_here(self, caller: str, plan: Plan, now: float | None = None) -> Standing:
+        """Count one request in this process, as the Lua does; ``now`` is in seconds since 1970."""
+        now_ms = round((time.time() if now is None else now) * 1000)
+        with self._lock:
+            self._forget_idle(now_ms)
+            state, standing = _count(self._callers.get(caller), now_ms, *plan.terms)
+            if standing.allowed:
+                self._callers[caller] = state
+                self._callers.move_to_end(caller)
+        return standing
+
+    def headers(self, standing: Standing, plan: Plan) -> list[tuple[str, str]]:
+        """Return the headers that tell a caller where they stand (draft-ietf-httpapi-ratelimit-headers-11).
+
+        The time of a refusal never reaches past its Retry-After, as the draft asks.
+        """
+        user, burst = standing.remaining
+        user_s, burst_s = standing.reset_s
+        wait_s = standing.retry_after_s
+        if standing.allowed:
+            return [("RateLimit", f'"user";r={user};t={user_s}, "burst";r={burst};t={burst_s}'), plan.told]
+        told = f'"user";r={user};t={min(user_s, wait_s)}, "burst";r={burst};t={min(burst_s, wait_s)}'
+        return [("RateLimit", told), plan.told, ("Retry-After", str(wait_s))]
+
+    def refusal(self, standing: Standing, plan: Plan) -> RateLimited:
+        """Return the problem that a refused caller is told."""
+        policy = plan.burst if standing.remaining[0] else plan.user
+        return refusal(policy, standing.retry_after_s, dict(self.headers(standing, plan)))
+
+    def _forget_idle(self, now_ms: int) -> None:
+        """Drop who has not asked for two windows, and beyond the bound whoever has not asked for longest."""
+        callers, window_ms = self._callers, max(self._window_s, _HOUR_S) * 1000
+        while callers:
+            caller = next(iter(callers))
+            window, _, _, arrival = callers[caller]
+            is_idle = window < now_ms // window_ms - 1 and arrival <= now_ms * 1000
+            if not is_idle and len(callers) < _MOST_CALLERS:
+                return
+            del callers[caller]
+
+
+def policies(*those: Policy) -> str:
+    """Return the value of RateLimit-Policy."""
+    return ", ".join(f'"{policy.name}";q={policy.quota};w={policy.window_s}' for policy in those)
+
+
+def refusal(policy: Policy, retry_after_s: int, headers: dict[str, str]) -> RateLimited:
+    """Return the problem that names a limit and says when to come back."""
+    requests = "1 request" if policy.quota == 1 else f"{policy.quota} requests"
+    return RateLimited(
+        f'The limit "{policy.name}" of {requests} in {policy.window_s} s is used up; come back in {retry_after_s} s.',
+        headers=headers,
+    )
+
+
+def _count(
+    kept: _State | None, now_ms: int, quota: int, window_ms: int, burst: int, interval_us: int
+) -> tuple[_State, Standing]:
+    """Count one request; the Lua above, line by line."""
+    window, elapsed = divmod(now_ms, window_ms)
+    now_us = now_ms * 1000
+    before = current = arrival = 0
+    if kept is not None:
+        kept_window, kept_before, kept_current, arrival = kept
+        if kept_window == window + 1:  # this request's clock was read before another's that has been counted
+            window, elapsed = kept_window, 0
+        if kept_window == window:
+            before, current = kept_before, kept_current
+        elif kept_window == window - 1:
+            before = kept_current
+    room, furthest_us = window_ms - elapsed, burst * interval_us
+    if not now_us <= arrival <= now_us + furthest_us + _CLOCK_SET_BACK_US:
+        arrival = now_us
+
+    used = before * room + current * window_ms
+    wait_ms, wait_us = 0, max(0, arrival + interval_us - now_us - furthest_us)
+    if used >= quota * window_ms:
+        wait_ms = _until_free(before, current, room, quota, window_ms)
+    allowed = wait_ms <= 0 and wait_us == 0
+    if allowed:
+        current, used, arrival = current + 1, used + window_ms, arrival + interval_us
+    standing = Standing(
+        allowed,
+        (max(0, quota - used // window_ms), max(0, (furthest_us - (arrival - now_us)) // interval_us)),
+        (_up(_until_whole(before, current, room, window_ms), 1000), _up(arrival - now_us, 1_000_000)),
+        0 if allowed else max(1, _up(wait_ms, 1000), _up(wait_us, 1_000_000)),
+    )
+    return (window, before, current, arrival), standing
+
+
+def _until_free(before: int, current: int, room: int, quota: int, window_ms: int) -> int:
+    """Return the milliseconds until one request fits; in this window, or only when it has become the one before."""
+    if current < quota:
+        return room - ((quota - current) * window_ms - 1) // before
+    return room + window_ms - (quota * window_ms - 1) // current
+
+
+def _until_whole(before: int, current: int, room: int, window_ms: int) -> int:
+    """Return the milliseconds until less than one request weighs on the quota."""
+    if current:
+        return room + window_ms - (window_ms - 1) // current
+    return max(0, room - (window_ms - 1) // before) if before else 0
+
+
+def _up(value: int, unit: int) -> int:
+    """Divide, and round up."""
+    return -(-value // unit)

@@ -1,0 +1,1 @@
+"""Fields, rows and error messages of request and response schemas."""

@@ -1,0 +1,217 @@
+"""Restoring a month: its archive read and proven, its table filled beside all others, then attached in a moment."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from uuid import UUID
+
+import psycopg
+from psycopg import sql
+from sqlalchemy import Connection
+
+from campshub.core.partitions import months
+from campshub.core.partitions.archive import VERIFIED, Tell
+from campshub.core.partitions.locks import Driver, MonthsProblem, ask, at_work, patiently
+from campshub.core.partitions.manifests import Damaged, Manifest
+from campshub.core.partitions.month_table import (
+    Reference,
+    State,
+    columns_of,
+    copy_in,
+    key_of,
+    references_of,
+    run,
+    settle,
+    state_of,
+)
+from campshub.core.partitions.store import Archives, NotArchived
+from campshub.core.partitions.visibility import announced
+from campshub.core.service_base import Services
+
+log = logging.getLogger(__name__)
+
+FILLED, RESTORED = "filled", "restored"
+_ENTER = "SELECT set_config('app.organization_id', %s, true)"
+_BOUNDS_CHECK = "restored_month"
+_TYPE = "SELECT format_type(to_regtype(%s), to_regtypemod(%s))"
+
+
+class AlreadyThere(MonthsProblem):
+    """The month is in the database."""
+
+
+class DoesNotFit(MonthsProblem):
+    """The archived rows do not fit into the table as it is today."""
+
+
+class ReferencesGone(MonthsProblem):
+    """Archived rows refer to what has been removed since."""
+
+
+@dataclass
+class Restored:
+    """What came back, and what did not."""
+
+    manifest: Manifest
+    rows: int = 0
+    # Rows of organizations that have been erased since: what is erased does not come back.
+    erased: int = 0
+    # Rows whose reference is gone, by the reference's name.
+    without: Counter[str] = field(default_factory=Counter)
+    # Columns that the table no longer has.
+    columns: list[str] = field(default_factory=list)
+
+
+def restore(
+    services: Services,
+    connection: Connection,
+    *,
+    table: str,
+    month: date,
+    leave_out: bool = False,
+    unsealed: bool = False,
+    tell: Tell = log.info,
+) -> Restored:
+    """Bring an archived month back; the archive stays where it is.
+
+    Columns that the table has got since take their defaults. Killed at any point, it leaves nothing behind.
+
+    :param month: its first day.
+    :param leave_out: leave rows out whose references are gone, instead of refusing.
+    :param unsealed: take an archive that is not signed although there are keys: it was made before them.
+    :raises NotArchived, Damaged: there is no archive of it, or it is not what was written.
+    :raises AlreadyThere: the month is in the database.
+    :raises DoesNotFit, ReferencesGone: the table refuses the rows, or they refer to what has been removed since.
+    :raises StaysLocked, Busy: others held what it needs for all of the tries.
+    """
+    archives, name = Archives(services.settings, unsealed=unsealed), months.name_of(table, month)
+    with at_work(connection, f"partitions.archive {table}") as driver:
+        state = state_of(driver, name)
+        if state is not State.GONE:
+            why = "" if state is State.IN else ", half archived: archive it again first"
+            raise AlreadyThere(f"{name} is there{why}.")
+        manifest = archives.newest(table, month)
+        if manifest is None:
+            raise NotArchived(f"there is no archive of {table} {month:%Y-%m}.")
+        archives.verify(manifest)
+        tell(VERIFIED)
+        with _transaction(driver):
+            restored = _fill(driver, archives, manifest, leave_out=leave_out)
+            tell(FILLED)
+            _attach(services, driver, table, name, month)
+        run(driver, "ANALYZE {}", name)
+        tell(RESTORED)
+    return restored
+
+
+@contextmanager
+def _transaction(driver: Driver) -> Iterator[None]:
+    """Undo all of it unless the block has committed."""
+    driver.execute("BEGIN")
+    try:
+        yield
+    finally:
+        if not driver.closed and driver.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+            driver.execute("ROLLBACK")
+
+
+def _fill(driver: Driver, archives: Archives, manifest: Manifest, *, leave_out: bool) -> Restored:
+    """Make the month's table with its rows; nobody sees it before the commit."""
+    table, name = manifest.table, months.name_of(manifest.table, manifest.month)
+    settle(driver)
+    driver.execute("SELECT make_month(%s::regclass, %s)", (table, manifest.month))
+    run(driver, "ALTER TABLE {} NO FORCE ROW LEVEL SECURITY", name)  # COPY does not work under policies
+    present = columns_of(driver, name)
+    restored = Restored(manifest, columns=[column for column in manifest.columns if column not in present])
+    for column in restored.columns:
+        _add_column(driver, name, column, manifest.columns[column])
+    try:
+        restored.rows = copy_in(driver, name, list(manifest.columns), archives.read(manifest))
+    except (psycopg.DataError, psycopg.IntegrityError) as error:
+        raise DoesNotFit(f"{name} takes the rows no more: {str(error).splitlines()[0]}.") from error
+    if restored.rows != manifest.rows:
+        raise Damaged(f"{manifest.file} gave {restored.rows} rows; its manifest says {manifest.rows}.")
+    for column in restored.columns:
+        run(driver, "ALTER TABLE {} DROP COLUMN {}", name, column)
+    _leave_out(driver, table, name, restored, may=leave_out)
+    run(driver, "ALTER TABLE {} FORCE ROW LEVEL SECURITY", name)
+    return restored
+
+
+def _add_column(driver: Driver, name: str, column: str, words: str) -> None:
+    """Add a column that the archive has and the table has no more.
+
+    A manifest may come from anywhere, and DDL takes no parameters: so PostgreSQL reads the words as a type's name and
+    nothing else, and only what it then writes itself becomes part of the statement.
+    """
+    try:
+        known = ask(driver, _TYPE, words, words)
+        if known != words:
+            raise Damaged(f"the manifest names a type that is none: {words!r}.")
+        statement = sql.SQL("ALTER TABLE {} ADD COLUMN {} {}")
+        driver.execute(statement.format(sql.Identifier(name), sql.Identifier(column), sql.SQL(known)))
+    except (psycopg.ProgrammingError, psycopg.DataError) as error:
+        raise Damaged(f"the manifest names a column that cannot be: {column!r} {words!r}.") from error
+
+
+def _leave_out(driver: Driver, table: str, name: str, restored: Restored, *, may: bool) -> None:
+    """Take out rows of erased organizations, and with ``may`` those whose references are gone.
+
+    Attaching would not notice them: it looks through the eyes of the owner, whom policies show nothing. So this looks
+    organization by organization, in the tenant's place.
+    """
+    references = references_of(driver, table)
+    organizations = driver.execute(
+        sql.SQL("SELECT DISTINCT organization_id FROM {}").format(sql.Identifier(name))
+    ).fetchall()
+    for (organization,) in organizations:
+        driver.execute(_ENTER, (str(organization),))
+        if driver.execute("SELECT 1 FROM organizations WHERE id = %s", (organization,)).fetchone() is None:
+            restored.erased += _remove(driver, name, organization, sql.SQL("true"))
+            continue
+        for reference in references:
+            restored.without[reference.name] += _remove(driver, name, organization, _is_gone(reference))
+    driver.execute(_ENTER, ("",))
+    gone = sum(restored.without.values())
+    if gone and not may:
+        told = ", ".join(f"{key}: {count}" for key, count in restored.without.items() if count)
+        raise ReferencesGone(f"{gone} rows of {name} refer to what has been removed since ({told}).")
+    restored.rows -= restored.erased + gone
+
+
+def _remove(driver: Driver, name: str, organization: UUID, which: sql.Composable) -> int:
+    words = sql.SQL("DELETE FROM {} m WHERE m.organization_id = %s AND ({})").format(sql.Identifier(name), which)
+    return driver.execute(words, (organization,)).rowcount
+
+
+def _is_gone(reference: Reference) -> sql.Composable:
+    """Write the condition under which a row refers to nothing."""
+    others = sql.SQL(" AND ").join(
+        sql.SQL("o.{} = m.{}").format(sql.Identifier(other), sql.Identifier(own))
+        for own, other in zip(reference.columns, reference.others, strict=True)
+    )
+    there = sql.SQL(" AND ").join(sql.SQL("m.{} IS NOT NULL").format(sql.Identifier(own)) for own in reference.columns)
+    words = sql.SQL("{} AND NOT EXISTS (SELECT FROM {} o WHERE {})")
+    return words.format(there, sql.Identifier(reference.table), others)
+
+
+def _attach(services: Services, driver: Driver, table: str, name: str, month: date) -> None:
+    """Attach and commit, so that whoever changes what the table refers to is held up for that moment alone."""
+    key, until = key_of(driver, table), months.ahead(month, 1)
+    # It says what attaching would otherwise read the table for.
+    words = "ALTER TABLE {} ADD CONSTRAINT {} CHECK ({} IS NOT NULL AND {} >= {first} AND {} < {until})"
+    run(driver, words, name, _BOUNDS_CHECK, key, key, key, first=month, until=until)
+    driver.execute("SET LOCAL lock_timeout = '500ms'")
+
+    def attempt() -> None:
+        with announced(services, driver, table):
+            with driver.transaction():  # a savepoint: the next try gives back what this one has locked
+                words = "ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({first}) TO ({until})"
+                run(driver, words, table, name, first=month, until=until)
+                run(driver, "ALTER TABLE {} DROP CONSTRAINT {}", name, _BOUNDS_CHECK)
+            driver.execute("COMMIT")
+
+    patiently(attempt, table=table)

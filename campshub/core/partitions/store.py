@@ -1,0 +1,285 @@
+"""Where archived months lie: compressed CSV with a manifest, sealed where a key is set, on whatever fsspec reaches.
+
+A month's folder holds a folder for each time that it was archived. The manifest is written last, so a folder without
+one is no archive; the newest one with a manifest is the month.
+"""
+
+import hashlib
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from campshub.config import Settings, read_keys
+from campshub.core.db.models import new_id
+from campshub.core.partitions.locks import MonthsProblem
+from campshub.core.partitions.manifests import ROWS, Damaged, Manifest, Sum, read_manifest
+from campshub.core.security.crypto import CannotOpen, KeyRing
+from campshub.core.security.macs import SigningKeys
+from campshub.core.security.streams import new_stream_key, open_stream, seal_stream
+
+MANIFEST = "manifest.json"
+BLOCK_BYTES = 1_048_576
+_LEVEL = 5  # of gzip: a tenth larger than the most, in a third of the time
+_GZIP = 31  # zlib's word for gzip with the largest window
+_ENDED = b"\n"
+_QUOTE = b'"'
+
+
+class NoPlace(MonthsProblem):
+    """``ARCHIVE_URL`` names no storage that can be used."""
+
+
+class NotArchived(MonthsProblem):
+    """No archive of this month is there."""
+
+
+@dataclass
+class Written:
+    """Rows that have been stored, before their manifest is."""
+
+    id: str
+    plain: Sum = field(default_factory=Sum)
+    stored: Sum = field(default_factory=Sum)
+    key: bytes | None = None
+
+
+class Archives:
+    """The archived months of an installation."""
+
+    def __init__(self, settings: Settings, *, unsealed: bool = False) -> None:
+        """Take the place from ``ARCHIVE_URL`` and the keys from ``ARCHIVE_KEYS``.
+
+        :param unsealed: with keys too, read an archive that nobody signed: there was no key when it was made.
+        :raises NoPlace: the address is none, or what it needs is not installed.
+        """
+        keys = read_keys(settings.archive_keys) if settings.archive_keys else None
+        self._ring = KeyRing(keys) if keys else None
+        self._signing = SigningKeys(keys, use="archive manifests") if keys else None
+        self._unsealed = unsealed
+        try:
+            # What other processes have written since is there as well: no listing is remembered.
+            self._files, root = fsspec.url_to_fs(settings.archive_url, use_listings_cache=False)
+        except (ImportError, ValueError) as error:
+            raise NoPlace(f"ARCHIVE_URL cannot be used: {' '.join(str(error).split())}") from error
+        self._root = root.rstrip("/")
+        self._is_folder = isinstance(self._files, LocalFileSystem)
+
+    # Finding ---------------------------------------------------------------------------------------------------------
+
+    def all(self) -> list[Manifest]:
+        """Return the newest archive of each month.
+
+        :raises Damaged: a manifest cannot be read.
+        """
+        newest: dict[tuple[str, date], Manifest] = {}
+        for path in sorted(self._glob(f"*/*/*/{MANIFEST}")):  # the ids are in the order of their making
+            manifest = self._read_manifest(path)
+            newest[manifest.table, manifest.month] = manifest
+        return list(newest.values())
+
+    def newest(self, table: str, month: date) -> Manifest | None:
+        """Return the newest archive of a month; None where there is none.
+
+        :raises Damaged: its manifest cannot be read, or is another month's.
+        """
+        paths = sorted(self._glob(f"{table}/{month:%Y-%m}/*/{MANIFEST}"))
+        if not paths:
+            return None
+        return self._read_manifest(paths[-1])
+
+    def months(self, table: str) -> frozenset[date]:
+        """Return the months of a table that lie here."""
+        return frozenset(manifest.month for manifest in self.all() if manifest.table == table)
+
+    def _glob(self, pattern: str) -> list[str]:
+        self._files.invalidate_cache()  # another process may have written
+        return [str(path) for path in self._files.glob(f"{self._root}/{pattern}")]
+
+    def _read_manifest(self, path: str) -> Manifest:
+        return read_manifest(self._files.cat_file(path), path)
+
+    # Writing ---------------------------------------------------------------------------------------------------------
+
+    def write(self, table: str, month: date, rows: Iterable[bytes]) -> Written:
+        """Store rows as they come, in little memory; they are no archive until ``finish``."""
+        written = Written(f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{new_id().hex[-6:]}")
+        blocks = _zip(_summed(rows, written.plain))
+        if self._ring is not None:
+            written.key = new_stream_key()
+            blocks = seal_stream(blocks, written.key)
+        folder = f"{self._root}/{table}/{month:%Y-%m}/{written.id}"
+        self._make_folder(folder)
+        file = f"{folder}/{ROWS}{'.sealed' if written.key else ''}"
+        with self._files.open(file, "wb") as stored:
+            for block in _summed(blocks, written.stored):
+                stored.write(block)
+        self._sync(file)
+        return written
+
+    def finish(self, manifest: Manifest, written: Written) -> Manifest:
+        """Write the manifest of stored rows, which makes them an archive; return it with its key and signature."""
+        if written.key is not None and self._ring is not None and self._signing is not None:
+            manifest = replace(manifest, key=self._ring.seal(written.key, context=manifest.context()))
+            manifest = replace(manifest, mac=self._signing.sign(manifest.content()))
+        folder = f"{self._root}/{manifest.folder}"
+        self._files.pipe_file(f"{folder}/.{MANIFEST}.part", manifest.write())
+        self._sync(f"{folder}/.{MANIFEST}.part")
+        self._files.mv(f"{folder}/.{MANIFEST}.part", f"{folder}/{MANIFEST}")
+        self._sync(f"{folder}/{MANIFEST}")
+        return manifest
+
+    def clear(self, table: str, month: date) -> None:
+        """Remove what exports that were cut short have left of a month."""
+        for folder in self._glob(f"{table}/{month:%Y-%m}/*"):
+            if not self._files.exists(f"{folder}/{MANIFEST}"):
+                self._files.rm(folder, recursive=True)
+
+    def _make_folder(self, folder: str) -> None:
+        if not self._is_folder:
+            self._files.makedirs(folder, exist_ok=True)
+        else:
+            Path(folder).parent.mkdir(parents=True, exist_ok=True)
+            Path(folder).mkdir(mode=0o700)  # the rows are for the owner's eyes alone
+
+    def _sync(self, path: str) -> None:
+        """See that a file in a folder outlives the machine: what it holds is dropped from the database next."""
+        if not self._is_folder:
+            return  # other storages answer when they have it
+        for place in (Path(path), *list(Path(path).parents)[:4]):  # the file, and the folders that name it
+            descriptor = os.open(place, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    # Reading ---------------------------------------------------------------------------------------------------------
+
+    def read(self, manifest: Manifest) -> Iterator[bytes]:
+        """Yield an archive's rows as CSV, from the storage itself; only after the last block is it known to be whole.
+
+        :raises Damaged: it is not what was written, it is not ours, or its key is gone.
+        """
+        self._see_signature(manifest)
+        plain, stored, lines = Sum(), Sum(), _Lines()
+        try:
+            blocks = _summed(self._stored(manifest), stored)
+            if manifest.key is not None:
+                blocks = open_stream(blocks, self._open_key(manifest))
+            for block in _summed(_unzip(blocks), plain):
+                lines.see(block)
+                yield block
+        except FileNotFoundError as error:
+            raise Damaged(f"{manifest.file} is not there.") from error
+        except (CannotOpen, zlib.error) as error:
+            raise Damaged(f"{manifest.file} is damaged: it does not open.") from error
+        rows = lines.rows - 1  # the first names the columns
+        for name, found, told in (
+            ("stored bytes", stored, manifest.stored),
+            ("rows", plain, manifest.plain),
+            ("number of rows", rows, manifest.rows),
+        ):
+            if found != told:
+                raise Damaged(f"{manifest.file} is damaged: the {name} are not those of the manifest.")
+
+    def verify(self, manifest: Manifest) -> None:
+        """Read an archive back from the storage.
+
+        :raises Damaged: it is not what was written, or its key is gone.
+        """
+        for _ in self.read(manifest):
+            pass
+
+    def _see_signature(self, manifest: Manifest) -> None:
+        """See that the manifest is ours: sums prove nothing where whoever changed the rows can write them anew."""
+        if self._signing is None:
+            return
+        if manifest.mac is None:
+            if not self._unsealed:
+                raise Damaged(
+                    f"{manifest.file} is not signed, and ARCHIVE_KEYS is set: it is not ours, or was made before a key"
+                    " was set (then: flask partitions restore --unsealed)."
+                )
+        elif manifest.key is None or not self._signing.have_signed(manifest.mac, manifest.content()):
+            raise Damaged(
+                f"{manifest.file} is not ours: no key of ARCHIVE_KEYS has signed it, or its manifest was changed."
+            )
+
+    def _stored(self, manifest: Manifest) -> Iterator[bytes]:
+        with self._files.open(f"{self._root}/{manifest.file}", "rb") as stored:
+            while block := stored.read(BLOCK_BYTES):
+                yield block
+
+    def _open_key(self, manifest: Manifest) -> bytes:
+        name = (manifest.key or "").partition(".")[0]
+        if self._ring is None:
+            raise Damaged(f"{manifest.file} is sealed with the key {name}, and ARCHIVE_KEYS is empty.")
+        try:
+            return self._ring.open(manifest.key or "", context=manifest.context())
+        except CannotOpen as error:
+            raise Damaged(
+                f"{manifest.file} does not open: ARCHIVE_KEYS has no key {name}, or its manifest was changed."
+            ) from error
+
+
+class _Lines:
+    """Counts the rows of CSV as COPY writes it: a line break between quotes ends none."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._quotes = 0
+
+    def see(self, block: bytes) -> None:
+        """Count the rows that end in a block."""
+        if _QUOTE not in block and self._quotes % 2 == 0:
+            self.rows += block.count(_ENDED)
+            return
+        pieces = block.split(_ENDED)
+        for piece in pieces[:-1]:
+            self._quotes += piece.count(_QUOTE)
+            self.rows += self._quotes % 2 == 0
+        self._quotes += pieces[-1].count(_QUOTE)
+
+
+def _summed(blocks: Iterable[bytes], into: Sum) -> Iterator[bytes]:
+    """Pass blocks on, and put their length and SHA-256 into ``into`` at the end."""
+    digest = hashlib.sha256()
+    for block in blocks:
+        digest.update(block)
+        into.bytes += len(block)
+        yield block
+    into.sha256 = digest.hexdigest()
+
+
+def _zip(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
+    for block in blocks:
+        if packed := packer.compress(block):
+            yield packed
+    yield packer.flush()
+
+
+def _unzip(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Unpack, in pieces of bounded size whatever the blocks hold.
+
+    :raises zlib.error: it is no gzip, or not whole.
+    """
+    packer: Any = zlib.decompressobj(_GZIP)
+    for block in blocks:
+        rest = block
+        while rest:
+            if piece := packer.decompress(rest, BLOCK_BYTES):
+                yield piece
+            rest = packer.unconsumed_tail
+        if packer.unused_data:
+            raise zlib.error("something follows the end")
+    if piece := packer.flush():
+        yield piece
+    if not packer.eof:
+        raise zlib.error("it ends too early")

@@ -1,0 +1,1 @@
+"""Clients of the cache Redis: connections, a pipelined connection per process, and batching of concurrent calls."""

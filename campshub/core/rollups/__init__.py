@@ -1,0 +1,1 @@
+"""Aggregates in tables of their own: their definition, and their refresh."""

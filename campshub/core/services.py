@@ -1,0 +1,12 @@
+"""The service container: what requests, jobs and commands share for as long as the application lives."""
+
+from campshub.config import Settings
+from campshub.core.http.services import HttpServices
+from campshub.core.jobs.celery_app import Sender
+
+
+class ServiceContainer(HttpServices):
+    """All services of an application; ``current_app.extensions["campshub"]``."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings, sender=Sender(settings))

@@ -1,0 +1,1 @@
+"""Background jobs as the API shows them: their progress, their result, and cancelling them."""

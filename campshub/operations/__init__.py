@@ -1,0 +1,1 @@
+"""Operating an installation: maintenance commands, scheduled jobs, threshold checks and alerts."""

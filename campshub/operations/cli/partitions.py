@@ -1,0 +1,205 @@
+"""``flask partitions``: the months of large tables, made ahead, archived and brought back."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from typing import Any
+
+import click
+from flask import current_app
+from flask.cli import AppGroup
+from sqlalchemy import Connection
+
+from campshub.core import partitions as months
+from campshub.core.commands.options import json_option, yes_option
+from campshub.core.json import write
+from campshub.core.partitions import archive as archiving
+from campshub.core.partitions import months as calendar
+from campshub.core.partitions import restore as restoring
+from campshub.core.partitions.manifests import Manifest
+from campshub.core.partitions.store import Archives
+from campshub.core.services import ServiceContainer
+
+partitions = AppGroup("partitions", help="The monthly partitions of large tables.")
+
+_DATE = click.DateTime(["%Y-%m-%d"])
+_month_option = click.option("--month", required=True, type=click.DateTime(["%Y-%m"]), help="The month: 2024-05.")
+_table_option = click.option("--table", help="This table alone.")
+
+
+@partitions.command("list")
+@json_option
+def list_partitions(*, as_json: bool) -> None:
+    """List the partitions with their sizes, what is half archived, and what lies in the archive.
+
+    Example: flask partitions list
+    """
+    with _maintenance() as connection:
+        here = [{"state": "here", **vars(partition)} for partition in months.present(connection)]
+        half = [
+            {"state": "half archived", "table": table, "name": calendar.name_of(table, month), "first": month}
+            for table, month in calendar.taken_out(connection)
+        ]
+        there = {(line["table"], line["first"]) for line in (*here, *half)}
+        lying = [_told(one) for one in Archives(_services().settings).all() if (one.table, one.month) not in there]
+    lines = sorted((*here, *half, *lying), key=lambda line: str(line["name"]))
+    click.echo(write(lines).decode() if as_json else "\n".join(map(_line, lines)))
+
+
+def _told(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "state": "archived",
+        "table": manifest.table,
+        "name": calendar.name_of(manifest.table, manifest.month),
+        "first": manifest.month,
+        "until": calendar.ahead(manifest.month, 1),
+        "rows": manifest.rows,
+        "bytes": manifest.stored.bytes,
+        "archive": manifest.file,
+    }
+
+
+def _line(line: dict[str, Any]) -> str:
+    if line["state"] == "half archived":
+        return f"{line['name']:36} half archived: flask partitions archive --month {line['first']:%Y-%m}"
+    size = f"{line['bytes'] / 1024**2:.1f} MiB"
+    state = "" if line["state"] == "here" else f"  archived: {line['archive']}"
+    return f"{line['name']:36} {line['first']} to {line['until']} {line['rows']:>12,} rows {size:>12}{state}"
+
+
+@partitions.command("ensure")
+@click.option("--months", "ahead", default=months.MONTHS_AHEAD, show_default=True, help="How many months ahead.")
+@click.option("--from", "first", type=_DATE, help="The first date needed, for imports of older records.")
+@_table_option
+@json_option
+def ensure(*, ahead: int, first: datetime | None, table: str | None, as_json: bool) -> None:
+    """Make the partitions that are missing, except those that lie in the archive.
+
+    Example: flask partitions ensure --months 6 --from 2024-01-01
+    """
+    today = datetime.now(UTC).date()
+    begin: date = first.date() if first else today
+    made: list[str] = []
+    lying: list[str] = []
+    with _maintenance() as connection:
+        for name in _tables(connection, table):
+            archived = Archives(_services().settings).months(name) if begin < today.replace(day=1) else frozenset()
+            made += months.ensure(connection, name, begin, months.ahead(today, ahead), archived=archived)
+            here = {partition.first for partition in months.present(connection) if partition.table == name}
+            lying += [calendar.name_of(name, one) for one in sorted(archived - here) if one >= begin.replace(day=1)]
+    if as_json:
+        click.echo(write({"made": made, "archived": lying}).decode())
+        return
+    click.echo("\n".join((f"Made {len(made)} partitions.", *made)))
+    if lying:
+        click.echo(f"These lie in the archive (flask partitions restore): {', '.join(lying)}")
+
+
+@partitions.command("archive")
+@_month_option
+@_table_option
+@yes_option
+@json_option
+def archive(*, month: datetime, table: str | None, yes: bool, as_json: bool) -> None:
+    """Store a month in the archive, read it back, and drop it; stopped, it goes on where it was.
+
+    Example: flask partitions archive --month 2024-05 --table attendance_records --yes
+    """
+    first = month.date()
+    done: list[dict[str, Any]] = []
+    with _maintenance() as connection:
+        chosen = [name for name in _tables(connection, table) if table or _has(connection, name, first)]
+        if not chosen:
+            raise click.ClickException(f"no table has the month {first:%Y-%m}.")
+        if not yes:
+            click.confirm(f"{first:%Y-%m} of {', '.join(chosen)} leaves the database. Go on?", abort=True)
+        for name in chosen:
+            tell = _teller(calendar.name_of(name, first), as_json=as_json)
+            done.append(_told(archiving.archive(_services(), connection, table=name, month=first, tell=tell)))
+    if as_json:
+        click.echo(write(done).decode())
+        return
+    for one in done:
+        click.echo(f"Archived {one['rows']:,} rows of {one['name']} in {one['archive']}.")
+
+
+@partitions.command("restore")
+@_month_option
+@_table_option
+@click.option("--leave-out", is_flag=True, help="Leave rows out that refer to what has been removed since.")
+@click.option("--unsealed", is_flag=True, help="Take an archive that was made before ARCHIVE_KEYS had a key.")
+@json_option
+def restore(*, month: datetime, table: str | None, leave_out: bool, unsealed: bool, as_json: bool) -> None:
+    """Bring a month back from the archive, which keeps it.
+
+    Example: flask partitions restore --month 2024-05 --table attendance_records
+    """
+    first = month.date()
+    done: list[dict[str, Any]] = []
+    with _maintenance() as connection:
+        archives, tables = Archives(_services().settings), _tables(connection, table)
+        chosen = [
+            name for name in tables if table or (first in archives.months(name) and not _has(connection, name, first))
+        ]
+        if not chosen:
+            raise click.ClickException(f"the archive has no month {first:%Y-%m} that is not here.")
+        for name in chosen:
+            tell = _teller(calendar.name_of(name, first), as_json=as_json)
+            restored = restoring.restore(
+                _services(),
+                connection,
+                table=name,
+                month=first,
+                leave_out=leave_out,
+                unsealed=unsealed,
+                tell=tell,
+            )
+            done.append(_restored(restored))
+    if as_json:
+        click.echo(write(done).decode())
+        return
+    for one in done:
+        left = one["erased"] + sum(one["without"].values())
+        click.echo(f"Restored {one['rows']:,} rows of {one['name']}{f'; left out {left:,}' if left else ''}.")
+
+
+def _restored(one: restoring.Restored) -> dict[str, Any]:
+    return {
+        "name": calendar.name_of(one.manifest.table, one.manifest.month),
+        "rows": one.rows,
+        "erased": one.erased,
+        "without": {key: count for key, count in one.without.items() if count},
+        "columns_gone": one.columns,
+    }
+
+
+@contextmanager
+def _maintenance() -> Iterator[Connection]:
+    """Open a connection of the maintenance role; what it gives up for is one line."""
+    try:
+        with months.maintenance(_services().settings) as connection:
+            yield connection
+    except (months.MonthsProblem, OSError) as problem:
+        raise click.ClickException(str(problem)) from problem
+
+
+def _tables(connection: Connection, table: str | None) -> list[str]:
+    known = months.tables(connection)
+    if table is not None and table not in known:
+        raise click.ClickException(f"{table} is not partitioned; these are: {', '.join(known)}.")
+    return [table] if table else known
+
+
+def _has(connection: Connection, table: str, month: date) -> bool:
+    here = any((one.table, one.first) == (table, month) for one in months.present(connection))
+    return here or (table, month) in calendar.taken_out(connection)
+
+
+def _teller(name: str, *, as_json: bool) -> archiving.Tell:
+    """Return what says how far it is, on standard error, where a person looks."""
+    return lambda stage: None if as_json else click.echo(f"{name}: {stage}", err=True)
+
+
+def _services() -> ServiceContainer:
+    services: ServiceContainer = current_app.extensions["campshub"]
+    return services

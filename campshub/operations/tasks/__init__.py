@@ -1,0 +1,5 @@
+"""The platform's own jobs and their schedule."""
+
+from campshub.operations.tasks import aggregates, maintenance
+
+__all__ = ["aggregates", "maintenance"]
