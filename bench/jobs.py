@@ -22,7 +22,7 @@ from campshub.app import create_app
 from campshub.config import load_settings
 from campshub.core.db.models import new_id
 from campshub.core.db.unit_of_work import unit_of_work
-from campshub.core.jobs.outbox import enqueue
+from campshub.core.jobs.store import enqueue
 from devstack.stack import Stack
 
 EVENTS, AT_ONCE = 2_000, 50

@@ -12,7 +12,7 @@ from marshmallow import fields as ma
 from marshmallow import validate
 
 from campshub.core.db.models import new_id
-from campshub.core.http.bodies import read_json
+from campshub.core.http.endpoint import read_json
 from campshub.core.http.schemas import fields
 from campshub.core.security.permissions import Role
 from tests.seeds import seed

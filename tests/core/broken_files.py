@@ -4,7 +4,7 @@ import io
 import logging
 import sys
 
-from campshub.core.http.download import AT_ONCE, Download
+from campshub.core.http.responses import AT_ONCE, Download
 
 logging.basicConfig(stream=sys.stderr, format="ours: %(message)s")
 

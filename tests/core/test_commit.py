@@ -6,7 +6,7 @@ import pytest
 
 from campshub.core.db.models import new_id
 from campshub.core.freshness import protocol
-from campshub.core.freshness.clock import elapsed
+from campshub.core.freshness.lease import elapsed
 from campshub.core.observe import metrics
 from campshub.core.redis.pipeline import Wire
 

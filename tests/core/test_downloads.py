@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from campshub.core.http.download import AT_ONCE, Download
+from campshub.core.http.responses import AT_ONCE, Download
 from tests.core.broken_files import Torn
 
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,7 @@ from campshub.config import SettingsError
 from campshub.core.db.models import new_id
 from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.jobs import registry, runner
-from campshub.core.jobs.outbox import enqueue
+from campshub.core.jobs.store import enqueue
 from campshub.core.mail import FileMailer, GuardedMailer, Letter, MailRefused, SmtpMailer, mailer_of
 from tests.conftest import close, new_place, settings_of
 

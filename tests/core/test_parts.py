@@ -12,7 +12,7 @@ from marshmallow import fields as ma
 from campshub.core.db.fingerprints import fingerprint
 from campshub.core.db.models import new_id
 from campshub.core.errors import Invalid, NotFound
-from campshub.core.http import conditional
+from campshub.core.http import responses
 from campshub.core.http.schemas import fields
 from campshub.core.http.schemas.messages import field_errors
 from campshub.core.http.serializer import Serialiser
@@ -54,25 +54,25 @@ def test_a_ring_opens_with_every_key_and_seals_with_the_first():
     ('"3","4"', {3, 4}), ('"another", W/"3-0a1b2c3d"', {3}),
 ])  # fmt: skip
 def test_if_match_names_versions(header, expected):
-    assert conditional.expected_versions(header) == expected
+    assert responses.expected_versions(header) == expected
 
 
 @pytest.mark.parametrize("header", ["", "3", '"x"', '"3', '"3" "4"', 'w/"3"', '"-3"'])
 def test_if_match_takes_nothing_else(header):
     with pytest.raises(Invalid):
-        conditional.expected_versions(header)
+        responses.expected_versions(header)
 
 
 def test_an_etag_stands_for_version_and_content():
-    tag = conditional.etag(3, b"a")
+    tag = responses.etag_of(3, b"a")
 
     assert tag.startswith('"3-')
-    assert len({tag, conditional.etag(4, b"a"), conditional.etag(3, b"b")}) == 3
-    assert conditional.matches(tag, tag)
-    assert conditional.matches(f'"x", W/{tag}', tag)
-    assert conditional.matches("*", tag)
-    assert not conditional.matches('"x"', tag)
-    assert not conditional.matches(None, tag)
+    assert len({tag, responses.etag_of(4, b"a"), responses.etag_of(3, b"b")}) == 3
+    assert responses.matches(tag, tag)
+    assert responses.matches(f'"x", W/{tag}', tag)
+    assert responses.matches("*", tag)
+    assert not responses.matches('"x"', tag)
+    assert not responses.matches(None, tag)
 
 
 class Inner(fields.Out):

@@ -9,7 +9,7 @@ from campshub.core.db import writes
 from campshub.core.db.models import new_id
 from campshub.core.db.session import db
 from campshub.core.db.unit_of_work import record_apart, tell, unit_of_work, wrote
-from campshub.core.jobs.outbox import enqueue
+from campshub.core.jobs.store import enqueue
 from campshub.core.observe import metrics
 from campshub.core.security.audit import Change
 from campshub.core.security.permissions import Role

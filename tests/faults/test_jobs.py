@@ -14,8 +14,8 @@ from campshub.app import create_app
 from campshub.core.db.models import new_id
 from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.jobs.celery_app import DELIVER
-from campshub.core.jobs.outbox import enqueue
 from campshub.core.jobs.registry import Queue
+from campshub.core.jobs.store import enqueue
 from campshub.core.security.permissions import Role
 from devstack.stack import Stack
 from tests.conftest import close, migrate, new_place, settings_of

@@ -13,7 +13,7 @@ from flask import Flask
 
 from campshub.core.db import unit_of_work
 from campshub.core.freshness import protocol
-from campshub.core.freshness.clock import elapsed
+from campshub.core.freshness.lease import elapsed
 from campshub.core.http import read_routing
 from campshub.core.observe import metrics
 from campshub.core.redis.connection import CacheAway

@@ -7,8 +7,8 @@ from campshub.core import partitions
 from campshub.core.db.models import PLATFORM_ID
 from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.jobs import runner, schedule
-from campshub.core.jobs.outbox import enqueue
 from campshub.core.jobs.runner import Outcome
+from campshub.core.jobs.store import enqueue
 from campshub.core.partitions import archive
 from campshub.core.rollups import refresh
 from campshub.core.rollups.definition import rollups

@@ -7,7 +7,7 @@ import pytest
 
 from campshub.core.db.models import new_id
 from campshub.core.jobs import runner
-from campshub.core.partitions import archive, months, provide
+from campshub.core.partitions import archive, months, restore
 from campshub.core.security.permissions import Role
 from campshub.workouts import catalogue
 from tests.core.partitions.conftest import a_month_ago, site_of
@@ -222,13 +222,13 @@ def test_a_half_archived_month_is_neither_made_nor_restored(site, body):
 
     with pytest.raises(Stop):
         site.archived("workout_logs", tell)
-    with site.maintenance() as connection, pytest.raises(provide.HalfArchived):
-        provide.provide(site.services, connection, table="workout_logs", month=site.month)
+    with site.maintenance() as connection, pytest.raises(restore.HalfArchived):
+        restore.provide(site.services, connection, table="workout_logs", month=site.month)
 
     site.archived("workout_logs")
     with site.maintenance() as connection:
         for _ in range(2):
-            provide.provide(site.services, connection, table="workout_logs", month=site.month)
+            restore.provide(site.services, connection, table="workout_logs", month=site.month)
     assert len(site.contents("workout_logs")) == 1
 
 

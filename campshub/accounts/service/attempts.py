@@ -20,7 +20,7 @@ from campshub.core.db.session import Session
 from campshub.core.db.unit_of_work import record_apart, unit_of_work
 from campshub.core.errors import RateLimited
 from campshub.core.ip_addresses import customer
-from campshub.core.jobs.outbox import enqueue
+from campshub.core.jobs.store import enqueue
 from campshub.core.normalization import email_key
 from campshub.core.observe import metrics
 from campshub.core.security.events import Kind

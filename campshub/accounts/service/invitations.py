@@ -16,7 +16,7 @@ from campshub.core.db.models import new_id
 from campshub.core.db.session import Session
 from campshub.core.db.unit_of_work import wrote
 from campshub.core.errors import Conflict, Invalid, NotFound, RateLimited
-from campshub.core.jobs.outbox import enqueue
+from campshub.core.jobs.store import enqueue
 from campshub.core.normalization import clean_email, email_key
 from campshub.core.security.grants import OrganizationSuspended
 from campshub.core.security.opaque import NotOurs, hash_of

@@ -12,7 +12,7 @@ from campshub.accounts.service import attempts, mfa, sessions
 from campshub.core.db.models import PLATFORM_ID, AnyRow
 from campshub.core.db.session import Session
 from campshub.core.errors import Invalid, Problem
-from campshub.core.jobs.outbox import enqueue
+from campshub.core.jobs.store import enqueue
 from campshub.core.normalization import email_key
 from campshub.core.security import events
 from campshub.core.security.events import Kind

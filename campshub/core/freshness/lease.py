@@ -3,7 +3,7 @@
 A process may trust what it knows of the epoch while its last answered question about it was sent less than half a
 second ago. Native threads ask, one for each server, since a greenlet would be late whenever the hub is busy. They hold
 no lock that the hub may hold: libpq itself, no pool, no logging, no metrics; what they find is put into one attribute.
-See freshness, and `docs/decisions/0010-freshness.md`.
+See `docs/decisions/0010-freshness.md`.
 """
 
 import os
@@ -20,7 +20,6 @@ from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
 from campshub.config import Settings
-from campshub.core.freshness.clock import elapsed
 
 HOLDS_S = 0.5
 RENEWED_EVERY_S = 0.15
@@ -38,6 +37,14 @@ SELECT (pg_last_wal_replay_lsn() - '0/0')::bigint, replica_identity()
 _start_native: Callable[..., Any] = monkey.get_original("_thread", "start_new_thread")
 _sleep: Callable[[float], None] = monkey.get_original("time", "sleep")
 _poll: Callable[[], Any] = monkey.get_original("select", "poll")
+# It goes on while the machine sleeps: a process that wakes up must not trust what it knew before. Only Linux has it;
+# elsewhere the usual clock must do, which stops meanwhile.
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def elapsed() -> float:
+    """Return the seconds since some moment in the past; they never run back."""
+    return time.clock_gettime(_CLOCK)
 
 
 @dataclass(frozen=True)

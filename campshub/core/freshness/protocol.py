@@ -21,8 +21,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from campshub.core.db.models import PLATFORM_ID
-from campshub.core.freshness.clock import elapsed
-from campshub.core.freshness.lease import HOLDS_S, Granted, Lease
+from campshub.core.freshness.lease import HOLDS_S, Granted, Lease, elapsed
 from campshub.core.observe import metrics
 from campshub.core.redis.batching import Errand, Interrupted, Line
 from campshub.core.redis.connection import CacheAway

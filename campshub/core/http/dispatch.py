@@ -17,7 +17,8 @@ from campshub.core.errors import (
     Unauthenticated,
     Unavailable,
 )
-from campshub.core.http import conditional, idempotency, lookup, read_routing, responses
+from campshub.core.http import idempotency, lookup, read_routing, responses
+from campshub.core.http import responses as conditional
 from campshub.core.http.context import Call, ResourceState
 from campshub.core.http.endpoint import Handler
 from campshub.core.http.services import HttpServices

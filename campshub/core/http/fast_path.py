@@ -1,9 +1,9 @@
-"""The front: reads at addresses that the edge has answered before are answered before Flask begins.
+"""Fast path: serve GETs for known URLs without entering Flask.
 
-Flask's contexts, routing and hooks cost more than all that a kept answer needs: a known token, one call to Redis
-(``asking.first``: limits, the caller's state, the stamps and with them the answer) and the bytes. An address's first
-answer is Flask's, and so is every refusal: it goes on from what was asked here, so that nothing is asked or counted
-twice.
+Flask's contexts, routing and hooks cost more than everything that a cached response needs: a known token, one call to
+Redis (``lookup.first``: limits, the caller's state, the stamps and with them the response) and the bytes. The first
+request to a URL goes through Flask, and so does every refusal: Flask continues from what was looked up here, so that
+nothing is looked up or counted twice.
 """
 
 import time
@@ -13,18 +13,19 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
-from flask import Flask
+from flask import Flask, Request, Response
+from flask.sessions import NullSession, SessionInterface, SessionMixin
 
 from campshub.core.cache.memory import Kept
 from campshub.core.db import unit_of_work
 from campshub.core.db.session import Entered, Unit
 from campshub.core.errors import Problem
 from campshub.core.http import lookup, middleware, read_routing, responses
-from campshub.core.http.browser_headers import Browsers
 from campshub.core.http.context import Call, Known
 from campshub.core.http.dispatch import FAILED, UNVERIFIED
 from campshub.core.http.known_urls import Address
 from campshub.core.http.lookup import ASKED
+from campshub.core.http.middleware import Browsers
 from campshub.core.http.responses import Finished
 from campshub.core.http.services import HttpServices
 from campshub.core.observe.trace import Trace, at_work
@@ -32,6 +33,7 @@ from campshub.core.security.grants import admitted
 from campshub.core.security.tokens import Claims
 
 _BEARER = "Bearer "
+_NO_SESSION = NullSession()
 _STATUS = {status.value: f"{status.value} {status.phrase.upper()}" for status in HTTPStatus}
 
 Environ = dict[str, Any]
@@ -157,3 +159,33 @@ class Front:
         }
         middleware.done("GET", read.address.route, status, read.begun, read.environ.get("REMOTE_ADDR"), who)
         return (body,)
+
+
+class NoSessions(SessionInterface):
+    """No cookie sessions: each request carries a token."""
+
+    def open_session(self, app: Flask, request: Request) -> SessionMixin:  # noqa: ARG002 - Flask's own form
+        """Return the session that is always empty."""
+        return _NO_SESSION
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        """Store nothing."""
+
+
+class Application(Flask):
+    """A Flask application whose views are plain functions."""
+
+    session_interface = NoSessions()
+    front: Front | None = None
+
+    def wsgi_app(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Respond from the fast path, else through Flask."""
+        answered = self.front.answer(environ, start_response) if self.front else None
+        if answered is not None:
+            return answered
+        whole: Iterable[bytes] = super().wsgi_app(environ, start_response)
+        return whole
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function as it is: none of them is a coroutine."""
+        return func

@@ -16,7 +16,7 @@ from gunicorn.http import errors
 from gunicorn.workers.ggevent import GeventWorker
 
 if TYPE_CHECKING:
-    from campshub.core.http.browser_headers import Browsers
+    from campshub.core.http.middleware import Browsers
 
 # More than the limits of gunicorn.conf.py allow for a line and its headers.
 _HEAD_BYTES = 640 * 1024
@@ -120,7 +120,7 @@ class ProblemWorker(GeventWorker):  # type: ignore[misc] # gunicorn ships no typ
     @cached_property
     def _browsers(self) -> "Browsers":
         from campshub.config import load_settings  # noqa: PLC0415 - in the worker
-        from campshub.core.http.browser_headers import Browsers  # noqa: PLC0415 - in the worker
+        from campshub.core.http.middleware import Browsers  # noqa: PLC0415 - in the worker
 
         return Browsers(load_settings())
 

@@ -1,4 +1,8 @@
-"""The chain around every request: ids and the host before it; headers, one log line and the figures after it."""
+"""Middleware around every request: ids and the host check before it; headers, one log line and metrics after it.
+
+``Browsers`` holds the headers for browsers. A page of another origin may read responses where ``CORS_ORIGINS`` lists it
+(WHATWG Fetch, section 3.2). No response allows credentials, because clients send a token and never a cookie.
+"""
 
 import random
 import re
@@ -12,8 +16,8 @@ from typing import Any
 from flask import Flask, Request, Response, g, request
 from werkzeug.datastructures import Headers
 
-from campshub.core.errors import UnlistedHost
-from campshub.core.http.browser_headers import Browsers
+from campshub.config import Settings
+from campshub.core.errors import TlsRequired, UnlistedHost
 from campshub.core.http.error_handlers import render
 from campshub.core.observe import logs, metrics, slow_requests
 from campshub.core.observe.trace import Trace, at_work
@@ -29,6 +33,82 @@ _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"
 PROBES = frozenset(f"/{name}{slash}" for name in ("live", "ready", "health", "metrics") for slash in ("", "/"))
 # When the request began and its trace, where something came before Flask.
 BEGUN = "campshub.begun"
+
+HeaderList = tuple[tuple[str, str], ...]
+
+# ASVS 5.0: 3.4.3 to 3.4.6, 14.3.2. An answer is about people, so no browser keeps it; a client with a store of its own
+# may, and asks with If-None-Match.
+_STEADY: HeaderList = (
+    ("Cache-Control", "no-store"),
+    ("Vary", "Authorization, Origin"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Permissions-Policy", "camera=(), geolocation=(), microphone=()"),
+)
+# Two years, as lists of browsers ask for; said over TLS alone (RFC 6797, section 7.2).
+_BY_TLS: HeaderList = (*_STEADY, ("Strict-Transport-Security", "max-age=63072000; includeSubDomains"))
+
+_CORS_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
+_MAY_SEND = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-ID, traceparent"
+_MAY_READ = (
+    "Allow, Campshub-Freshness, Content-Disposition, ETag, Idempotent-Replayed, Link, Location, RateLimit,"
+    " RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-ID"
+)
+_READABLE = ("Access-Control-Expose-HeaderList", _MAY_READ)
+_PREFLIGHT_S = 600
+
+
+class Browsers:
+    """What the settings say of browsers."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._demands_tls = settings.demands_tls
+        self._read: dict[str, HeaderList] = {}
+        self._asked_before: dict[str, HeaderList] = {}
+        for origin in settings.origins:
+            allowed = ("Access-Control-Allow-Origin", origin)
+            self._read[origin] = (allowed, _READABLE)
+            self._asked_before[origin] = (
+                allowed,
+                ("Access-Control-Allow-Methods", _CORS_METHODS),
+                ("Access-Control-Allow-HeaderList", _MAY_SEND),
+                ("Access-Control-Max-Age", str(_PREFLIGHT_S)),
+            )
+
+    def headers(self, environ: Mapping[str, Any]) -> HeaderList:
+        """Return what every answer to a request says."""
+        steady = _BY_TLS if environ["wsgi.url_scheme"] == "https" else _STEADY
+        origin = environ.get("HTTP_ORIGIN")
+        return steady if origin is None else (*steady, *self._read.get(origin, ()))
+
+    def for_unread_origin(self) -> HeaderList:
+        """Return what a refusal adds whose Origin could not be read: any page may read it, it holds no data."""
+        return (("Access-Control-Allow-Origin", "*"), _READABLE) if self._read else ()
+
+    def preflight(self, environ: Mapping[str, Any]) -> HeaderList | None:
+        """Return what a browser is told that asks whether it may ask; None where it does not ask that."""
+        if environ["REQUEST_METHOD"] != "OPTIONS" or "HTTP_ACCESS_CONTROL_REQUEST_METHOD" not in environ:
+            return None
+        return self._asked_before.get(environ.get("HTTP_ORIGIN", ""))
+
+    def is_open(self, environ: Mapping[str, Any]) -> bool:
+        """Tell whether a request came in the open although it must not."""
+        return self._demands_tls and environ["wsgi.url_scheme"] != "https"
+
+    def secure_address(self, environ: Mapping[str, Any], url: str) -> str:
+        """Return where a request that came in the open has to go instead.
+
+        Whoever has sent a secret or a change is told, not helped on: it has been read on the way already, and would be
+        each time (ASVS 5.0: 4.1.2).
+
+        :raises TlsRequired: it carries one.
+        """
+        if environ["REQUEST_METHOD"] not in {"GET", "HEAD"} or "HTTP_AUTHORIZATION" in environ:
+            raise TlsRequired
+        return "https" + url.removeprefix("http")
 
 
 def init_app(app: Flask, hosts: frozenset[str] | None, browsers: Browsers) -> None:

@@ -1,6 +1,15 @@
-"""From what a handler returns to the bytes that are sent."""
+"""Responses: from what a handler returns to the bytes that are sent.
 
-from dataclasses import dataclass
+Reads carry an ETag and answer If-None-Match with 304; changes may name the versions they are meant for (If-Match). A
+file is sent in pieces under its own name (``Download``).
+"""
+
+import errno
+import hashlib
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl, quote
@@ -8,16 +17,77 @@ from urllib.parse import parse_qsl, quote
 from flask import Response, request
 
 from campshub.core.cache.memory import Kept
-from campshub.core.http import conditional
+from campshub.core.db.writes import Versions
+from campshub.core.errors import Invalid
 from campshub.core.http.context import Call
-from campshub.core.http.download import Download
 from campshub.core.http.endpoint import Handler
 from campshub.core.json import write
 from campshub.core.paging import Page
 
+log = logging.getLogger(__name__)
+
 JSON = "application/json"
 _KEPT = ("Content-Type", "ETag", "Location")
 _OK, _CREATED, _ACCEPTED, _NO_CONTENT, _NOT_MODIFIED = 200, 201, 202, 204, 304
+AT_ONCE = 64 * 1024
+OCTETS = "application/octet-stream"
+# What RFC 9110 calls an entity tag, those of this API, and a list of any: empty elements are allowed (section 5.6.1).
+_ANY_TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
+_OWN_TAG = re.compile(r'(?:W/)?"(\d{1,10})(?:-[^"]*)?"')
+_LIST = re.compile(rf"[ \t,]*{_ANY_TAG.pattern}(?:[ \t]*,[ \t,]*{_ANY_TAG.pattern})*[ \t,]*")
+
+
+@dataclass
+class Download:
+    """A file to be sent; ``file`` is closed with the answer.
+
+    Its beginning is read at once, while another answer can still be given; what that raises is the caller's.
+    """
+
+    file: Any
+    media_type: str
+    name: str
+    size: int | None = None
+    _beginning: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        try:
+            self._beginning = self.file.read(AT_ONCE)
+        except BaseException:
+            self.close()
+            raise
+
+    def headers(self, accept: str | None = None) -> list[tuple[str, str]]:
+        """Return the headers of the file (RFC 6266); browsers save it, and do not guess what it is.
+
+        A client whose ``accept`` names only bytes receives them as such: some decode what is called text.
+        """
+        plain = "".join(letter if letter.isalnum() or letter in "-._ " else "_" for letter in self.name)
+        plain = plain.encode("ascii", "replace").decode().replace("?", "_")
+        told = [
+            ("Content-Type", OCTETS if accept == OCTETS else self.media_type),
+            ("Content-Disposition", f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(self.name, safe='')}"),
+        ]
+        return told if self.size is None else [*told, ("Content-Length", str(self.size))]
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the file, some at a time.
+
+        :raises ConnectionResetError: it cannot be read to its end; a server ends the connection at that, so that nobody
+            takes what was sent for the whole, and writes nothing of the request, whose address may hold a secret.
+        """
+        some = self._beginning
+        while some:
+            yield some
+            try:
+                some = self.file.read(AT_ONCE)
+            except Exception:
+                log.exception("a file could not be read to its end; the connection is closed")
+                raise ConnectionResetError(errno.ECONNRESET, "the file ends here") from None
+
+    def close(self) -> None:
+        """Close the file, sent or not."""
+        getattr(self.file, "close_beneath", self.file.close)()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +119,13 @@ def finish(call: Call, result: Any) -> Finished:
     if isinstance(result, Page):
         items = serialiser.many(result.rows)
         body = write({"items": items, "next_cursor": result.next_cursor, "has_more": result.has_more})
-        etag = conditional.etag_of_page(body) if result.version is None else conditional.etag(result.version, body)
+        etag = etag_of_page(body) if result.version is None else etag_of(result.version, body)
         return Finished(_OK, body, etag, _link(call, result))
     body = write(serialiser.one(result))
     version = _told(result, "version")
-    etag = conditional.etag(version, body) if version is not None else ""
+    etag = etag_of(version, body) if version is not None else ""
     if not etag and handler.reads and not handler.mark.is_secret:  # figures, which are no row
-        etag = conditional.etag_of_page(body)
+        etag = etag_of_page(body)
     location = f"{call.address}{_told(result, 'id')}/" if status == _CREATED else None
     if status == _ACCEPTED:  # it is done in the background, and there it says how far it is
         location = f"/api/jobs/{_told(result, 'job_id')}/"
@@ -78,7 +148,7 @@ def respond(handler: Handler, finished: Finished | Kept) -> Response:
 def described(finished: Finished | Kept, if_none_match: str | None) -> tuple[int, bytes, list[tuple[str, str]]]:
     """Return the status, body and headers of a finished answer, to whoever may have it already."""
     etag = finished.etag
-    if etag and conditional.matches(if_none_match, etag):
+    if etag and matches(if_none_match, etag):
         return _NOT_MODIFIED, b"", [("ETag", etag)]
     headers = [("Content-Type", JSON)] if finished.body else []
     if etag:
@@ -112,3 +182,41 @@ def _others(query_string: bytes) -> str:
 def worth_keeping(answer: Response) -> dict[str, str]:
     """Return the headers that a replayed answer must have again."""
     return {name: answer.headers[name] for name in _KEPT if name in answer.headers}
+
+
+def etag_of(version: int, shown: bytes) -> str:
+    """Return the ETag ``"<version>-<variant>"``.
+
+    The variant stands for the bytes: callers are shown different fields, and an answer may show more than the row whose
+    version it carries (``/api/me/`` names the user's organizations).
+    """
+    return f'"{version}-{hashlib.sha256(shown).hexdigest()[:12]}"'
+
+
+def etag_of_page(shown: bytes) -> str:
+    """Return the ETag of a page, or of figures, which have no version of their own: it stands for the bytes."""
+    return f'"{hashlib.sha256(shown).hexdigest()[:18]}"'
+
+
+def matches(header: str | None, tag: str) -> bool:
+    """Tell whether If-None-Match names the tag; weak comparison (RFC 9110, 13.1.2)."""
+    if not header:
+        return False
+    plain = tag.removeprefix("W/")
+    return header.strip() == "*" or plain in (part.strip().removeprefix("W/") for part in header.split(","))
+
+
+def expected_versions(header: str | None) -> Versions:
+    """Return the versions that If-Match names; one of them must be the present one (RFC 9110, 13.1.1).
+
+    The weak form counts too: compression on the way makes a strong tag weak, and versions compare all the same. Tags of
+    others match nothing.
+
+    :raises Invalid: it is no list of tags, or none of them is ours.
+    """
+    if header is None or header.strip() == "*":
+        return None
+    named = _OWN_TAG.findall(header) if _LIST.fullmatch(header) else []
+    if not named:
+        raise Invalid("If-Match takes ETags as this API gives them, with commas between, or *.")
+    return frozenset(map(int, named))

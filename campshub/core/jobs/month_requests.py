@@ -16,7 +16,7 @@ from campshub.core.db.session import Session
 from campshub.core.db.unit import Unit
 from campshub.core.errors import MonthUnavailable
 from campshub.core.jobs.models import OutboxMessage
-from campshub.core.jobs.outbox import enqueue
+from campshub.core.jobs.store import enqueue
 from campshub.core.partitions import MONTHS_AHEAD, ahead, writable
 
 PROVIDE = "partitions.provide"

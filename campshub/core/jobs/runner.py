@@ -5,17 +5,21 @@ message that is not due, is done, or is at work elsewhere is not claimed. Whoeve
 What fails comes again later and later, and after the fifth time it is dead, until somebody replays it.
 """
 
+import contextlib
 import logging
 import random
+import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 from uuid import UUID
 
+from flask import current_app
 from sqlalchemy import text
 
 from campshub.core import partitions
@@ -25,7 +29,6 @@ from campshub.core.db.session import Session, open_session
 from campshub.core.db.unit import Position
 from campshub.core.db.unit_of_work import complete, run_apart, unit_of_work
 from campshub.core.jobs import metrics, registry, store
-from campshub.core.jobs.claims import Kept
 from campshub.core.jobs.models import ENDED, Job
 from campshub.core.jobs.registry import Kind, Later, Run, Shape, Step
 from campshub.core.observe.trace import Trace, at_work
@@ -39,6 +42,39 @@ _GROWTH = 4
 SLICE_S = 20.0
 BUSY_AGAIN_S = 60.0
 _LOCK = text("SELECT pg_try_advisory_lock(hashtextextended('job:' || :job, 0))")
+
+
+class Kept(contextlib.AbstractContextManager["Kept"]):
+    """Renews a claim, thrice in the time that it holds, from a thread of its own."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._seconds = run.services.settings.job_claim_s
+        self._is_over = threading.Event()
+        self._app = current_app._get_current_object()  # type: ignore[attr-defined] # noqa: SLF001 - the name is public
+        self._thread = threading.Thread(target=self._renew, name=f"keeps {run.job}", daemon=True)
+
+    def __enter__(self) -> Self:
+        """Begin to renew."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Renew no more, and wait until a renewal that is at work has ended."""
+        self._is_over.set()
+        self._thread.join()
+
+    def _renew(self) -> None:
+        while not self._is_over.wait(self._seconds / 3):
+            try:
+                with self._app.app_context(), unit_of_work(system=True) as session:
+                    store.keep(session, self._run, seconds=self._seconds)
+            except store.ClaimLost:
+                return
+            except Exception:  # tried again in a moment; a claim that is lost meanwhile writes nothing
+                log.exception("a claim could not be renewed: %s", self._run.id)
 
 
 class Outcome(StrEnum):

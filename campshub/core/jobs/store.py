@@ -5,6 +5,7 @@ written. Whoever stood still until their claim was over writes under a number th
 nothing. Nothing of it is stamped: no kept answer is made of the outbox.
 """
 
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -14,6 +15,8 @@ from sqlalchemy import TextClause, text
 
 from campshub.core.db.models import AnyRow, new_id
 from campshub.core.db.session import Session
+from campshub.core.jobs import registry
+from campshub.core.jobs.models import Job
 
 RELAYED_AT_ONCE = 500
 
@@ -175,3 +178,17 @@ def _write(session: Session, statement: TextClause, run: Any, **given: Any) -> N
     mine = {"organization": run.organization_id, "id": run.id, "claim": run.claim}
     if session.execute(statement, {**mine, **given}).first() is None:
         raise ClaimLost
+
+
+def enqueue(session: Session, job: str, **arguments: Any) -> uuid.UUID:
+    """Owe a job, by name, with this unit of work's commit; return the id that its effect carries.
+
+    The arguments are what JSON can hold, ids rather than what they stand for. A job of many steps has a row in ``jobs``
+    under the same id, by which whoever asks for it sees how far it is.
+    """
+    message_id = new_id()
+    session.unit.outbox.append({"id": message_id, "job": job, "arguments": arguments})
+    if registry.has_steps(job):
+        unit = session.unit
+        session.add(Job(id=message_id, job=job, user_id=unit.user_id, api_key_id=unit.api_key_id))
+    return message_id

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from campshub.core.partitions import months
 from campshub.core.partitions.archive import VERIFIED, Tell
-from campshub.core.partitions.locks import Driver, MonthsProblem, ask, at_work, patiently
+from campshub.core.partitions.locks import Driver, MonthsProblem, ask, at_work, driver_of, patiently
 from campshub.core.partitions.manifests import Damaged, Manifest
 from campshub.core.partitions.month_table import (
     Reference,
@@ -215,3 +215,45 @@ def _attach(services: Services, driver: Driver, table: str, name: str, month: da
             driver.execute("COMMIT")
 
     patiently(attempt, table=table)
+
+
+class HalfArchived(MonthsProblem):
+    """The month is on its way into the archive."""
+
+
+def provide_all(services: Services, connection: Connection, *, tables: Sequence[str], month: date) -> None:
+    """Make a month of several tables, or none of them where the archive of one is damaged.
+
+    :raises Damaged, HalfArchived, MonthsProblem: as ``provide``.
+    """
+    archives, driver = Archives(services.settings), driver_of(connection)
+    for table in tables:
+        if state_of(driver, months.name_of(table, month)) is State.GONE:
+            manifest = archives.newest(table, month)
+            if manifest is not None:
+                archives.verify(manifest)
+    for table in tables:
+        provide(services, connection, table=table, month=month)
+
+
+def provide(services: Services, connection: Connection, *, table: str, month: date) -> None:
+    """Make a month of a table, with its rows where it lies in the archive; one that is there stays as it is.
+
+    :param month: its first day.
+    :raises HalfArchived: its archiving has begun and has not ended.
+    :raises MonthsProblem: it could not be restored, or others held what it needs for all of the tries.
+    """
+    driver, name = driver_of(connection), months.name_of(table, month)
+    state = state_of(driver, name)
+    if state is State.GONE and Archives(services.settings).newest(table, month) is None:
+        months.ensure(connection, table, month, month)
+        return
+    if state is State.GONE:
+        try:
+            restore(services, connection, table=table, month=month)
+        except AlreadyThere:  # another run was faster
+            state = state_of(driver, name)
+        else:
+            return
+    if state is not State.IN:
+        raise HalfArchived(f"{name} is half archived.")

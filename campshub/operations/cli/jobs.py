@@ -20,8 +20,8 @@ from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.jobs import heartbeat, runner, store
 from campshub.core.jobs import schedule as entries
 from campshub.core.jobs.models import OutboxMessage
-from campshub.core.jobs.outbox import enqueue
 from campshub.core.jobs.registry import Queue
+from campshub.core.jobs.store import enqueue
 from campshub.core.json import write
 from campshub.core.services import ServiceContainer
 

@@ -10,7 +10,7 @@ from flask.cli import AppGroup
 from campshub.core.commands.options import json_option, say
 from campshub.core.db.models import PLATFORM_ID
 from campshub.core.db.unit_of_work import unit_of_work
-from campshub.core.jobs.outbox import enqueue
+from campshub.core.jobs.store import enqueue
 from campshub.core.json import write
 from campshub.core.rollups import refresh
 from campshub.core.rollups.definition import rollups as known

@@ -8,9 +8,9 @@ from flask import current_app
 
 from campshub.core.db.session import Session
 from campshub.core.http.warming import Warmer
-from campshub.core.jobs.outbox import enqueue
 from campshub.core.jobs.registry import Queue, Run, Step, job, outward_job, stepped_job
 from campshub.core.jobs.schedule import Every, scheduled
+from campshub.core.jobs.store import enqueue
 from campshub.core.rollups import refresh
 from campshub.core.rollups.definition import rollups
 from campshub.core.services import ServiceContainer

@@ -17,7 +17,7 @@ from campshub.core.jobs import month_requests
 from campshub.core.jobs.models import Job, OutboxMessage
 from campshub.core.jobs.registry import HOUR_S, Later, Queue, Run, Step, job, maintenance_job, outward_job, stepped_job
 from campshub.core.jobs.schedule import Daily, Every, Weekly, scheduled
-from campshub.core.partitions import archive, provide, writable
+from campshub.core.partitions import archive, restore, writable
 from campshub.operations import alerts, checks
 from campshub.operations import optimize as optimizing
 
@@ -78,7 +78,7 @@ def provide_month(run: Run, *, tag: str, month: str) -> None:
     try:
         with partitions.maintenance(settings) as connection:
             tables = writable.tables_of(tag)
-            provide.provide_all(run.services, connection, tables=tables, month=first)
+            restore.provide_all(run.services, connection, tables=tables, month=first)
     except (partitions.Busy, partitions.StaysLocked) as problem:
         raise Later(BUSY_AGAIN_S) from problem
 

@@ -12,7 +12,7 @@ from campshub.core.db.session import Session
 from campshub.core.db.writes import Versions, lock
 from campshub.core.errors import Conflict
 from campshub.core.jobs.models import Job
-from campshub.core.jobs.outbox import enqueue
+from campshub.core.jobs.store import enqueue
 from campshub.core.security.principal import Principal
 from campshub.core.service_base import Services
 from campshub.reports.models import Report

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from campshub.core.db.session import Session
 from campshub.core.errors import NotFound, Problem
-from campshub.core.http.download import Download
+from campshub.core.http.responses import Download
 from campshub.core.security.crypto import CannotOpen
 from campshub.core.security.permissions import Permission, Scope
 from campshub.core.security.principal import Principal

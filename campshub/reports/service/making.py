@@ -19,8 +19,8 @@ from sqlalchemy import select
 from campshub.core.db.models import new_id
 from campshub.core.db.session import Entered, Session
 from campshub.core.errors import Problem
-from campshub.core.jobs.outbox import enqueue
 from campshub.core.jobs.registry import Run, Step
+from campshub.core.jobs.store import enqueue
 from campshub.core.security.grants import granted
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal

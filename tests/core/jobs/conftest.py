@@ -6,8 +6,8 @@ from campshub.app import create_app
 from campshub.core.db.models import new_id
 from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.jobs import registry, runner, schedule
-from campshub.core.jobs.outbox import enqueue
 from campshub.core.jobs.registry import Step, stepped_job
+from campshub.core.jobs.store import enqueue
 from campshub.students.models import Group
 from campshub.students.names import group_keys
 from tests.conftest import close, new_place, settings_of

@@ -10,9 +10,9 @@ from campshub.app import create_app
 from campshub.core.circuit_breaker import Away
 from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.jobs import registry, runner
-from campshub.core.jobs.outbox import enqueue
 from campshub.core.jobs.registry import Later, job, maintenance_job, outward_job
 from campshub.core.jobs.runner import Outcome
+from campshub.core.jobs.store import enqueue
 from campshub.core.security.permissions import Role
 from campshub.students.models import Group
 from tests.conftest import close, new_place, settings_of

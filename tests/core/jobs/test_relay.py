@@ -6,9 +6,9 @@ from campshub.app import create_app
 from campshub.core.db.models import PLATFORM_ID
 from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.jobs import runner, store, worker
-from campshub.core.jobs.outbox import enqueue
 from campshub.core.jobs.registry import job
 from campshub.core.jobs.runner import Outcome
+from campshub.core.jobs.store import enqueue
 from tests.conftest import close, settings_of
 from tests.core.jobs.conftest import DUE_NOW, a_group
 

@@ -15,8 +15,8 @@ import flask_swagger_ui
 from flask import Blueprint, Response, request
 
 from campshub.core.errors import NotFound
-from campshub.core.http.conditional import matches
 from campshub.core.http.openapi.document import Api
+from campshub.core.http.responses import matches
 from campshub.core.json import write
 
 _LIBRARY = Path(flask_swagger_ui.__file__).parent / "dist"

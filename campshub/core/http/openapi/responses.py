@@ -29,10 +29,10 @@ from campshub.core.errors import (
     UnlistedHost,
     UnsupportedMediaType,
 )
-from campshub.core.http.download import OCTETS
 from campshub.core.http.endpoint import Handler
 from campshub.core.http.error_handlers import ChangedMeanwhile, InUse, MonthMissing
 from campshub.core.http.openapi import schemas
+from campshub.core.http.responses import OCTETS
 from campshub.core.http.schemas import fields
 from campshub.core.http.schemas.rows import FieldErrorOut
 from campshub.core.paging import LONGEST_CURSOR
