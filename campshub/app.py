@@ -11,13 +11,13 @@ from campshub.core import health
 from campshub.core.db import startup_checks
 from campshub.core.db.engine import engine_config
 from campshub.core.db.session import PRIMARY, db
-from campshub.core.http import error_handlers, middleware
+from campshub.core.http import error_handlers, middleware, slow_requests
 from campshub.core.http.decorators import MIB
 from campshub.core.http.fast_path import Application, Front
 from campshub.core.http.middleware import Browsers
 from campshub.core.http.openapi import docs, document
 from campshub.core.http.openapi.document import Api
-from campshub.core.observe import logs, metrics, slow, slow_requests
+from campshub.core.observe import logs, metrics, slow
 from campshub.core.services import ServiceContainer
 
 

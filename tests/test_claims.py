@@ -4,8 +4,8 @@ import re
 
 import campshub
 from campshub.config import Settings
-from campshub.core.db.session import engine_config
-from campshub.core.http.fields import Out
+from campshub.core.db.engine import engine_config
+from campshub.core.http.schemas.fields import Out
 from campshub.core.jobs import schedule
 from campshub.core.security.permissions import Role
 from tests.conftest import PASSWORD, ROOT, Client

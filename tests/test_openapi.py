@@ -16,8 +16,8 @@ from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 
 from campshub.core.http.openapi.document import TAGS
+from campshub.core.http.schemas.pages import LONGEST_CURSOR
 from campshub.core.http.schemas.rows import Rows
-from campshub.core.paging import LONGEST_CURSOR
 from campshub.core.security.permissions import Role
 from tests.conftest import new_place
 from tests.document import openapi_document

@@ -10,7 +10,7 @@ import pytest
 from marshmallow import Schema
 
 from campshub.core.errors import Conflict, Invalid, PreconditionFailed, Problem
-from campshub.core.http.openapi.operation_ids import operation_id
+from campshub.core.http.openapi.document import operation_id
 from campshub.core.http.openapi.responses import problems_of
 from campshub.core.http.schemas.rows import Rows
 from tests.surface import operations

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from campshub.core import partitions
 from campshub.core.db.session import REPLICA, db
-from campshub.core.observe import slow_requests
+from campshub.core.http import slow_requests
 from campshub.core.redis.connection import ANSWER_WITHIN_S
 from campshub.core.service_base import Services
 

@@ -7,7 +7,7 @@ from marshmallow import fields as ma
 
 from campshub.app import create_app
 from campshub.core.http.decorators import cached, deprecated, needs
-from campshub.core.http.openapi.operation_ids import Unnamed, operation_id
+from campshub.core.http.openapi.document import Unnamed, operation_id
 from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.http.schemas import fields
 from campshub.core.security.permissions import Permission, Role

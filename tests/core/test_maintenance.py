@@ -9,9 +9,9 @@ from campshub.app import create_app
 from campshub.core import partitions
 from campshub.core.db.models import PLATFORM_ID, new_id
 from campshub.core.db.unit_of_work import unit_of_work
+from campshub.core.http import slow_requests
 from campshub.core.jobs import runner, schedule
 from campshub.core.jobs.store import enqueue
-from campshub.core.observe import slow_requests
 from campshub.operations import alerts, checks, optimize
 from campshub.operations.checks import Found
 from tests.conftest import close, settings_of

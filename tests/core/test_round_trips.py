@@ -12,7 +12,8 @@ from sqlalchemy import event
 
 from campshub.core.cache import popular
 from campshub.core.db.session import db
-from campshub.core.observe import metrics, slow_requests
+from campshub.core.http import slow_requests
+from campshub.core.observe import metrics
 from campshub.core.redis.pipeline import Wire
 from campshub.core.security.permissions import Role
 from campshub.core.services import ServiceContainer

@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from campshub.config import Settings, SettingsError, load_settings
-from campshub.core.http.marks import LimitName
+from campshub.core.http.decorators import LimitName
 from tests.conftest import ROOT, settings_of
 from tests.surface import operations
 

@@ -1,7 +1,11 @@
 """``flask audit``: the audit log as a file."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import BinaryIO
 from uuid import UUID
 
 import click
@@ -9,13 +13,14 @@ from flask import current_app
 from flask.cli import AppGroup
 
 from campshub.accounts.queries.audit import every_entry
-from campshub.core.commands.files import new_file
 from campshub.core.commands.options import organization_option
 from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.json import write
 from campshub.core.service_base import Services
 
 audit = AppGroup("audit", help="The audit log: who changed what.")
+
+_OWNER_ONLY = 0o600
 
 
 @audit.command("export")
@@ -39,3 +44,24 @@ def export(*, organization_id: UUID, first: datetime | None, last: datetime | No
                 file.write(write(entry) + b"\n")
                 count += 1
     click.echo(f"Wrote {count} entries to {output}.")
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """Yield a file that takes its name when everything has been written; what fails leaves nothing behind.
+
+    :raises click.ClickException: there is a file of this name already, or it cannot be made.
+    """
+    if path.exists():
+        raise click.ClickException(f"{path} is there already; name a new file.")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
+    except OSError as error:
+        raise click.ClickException(f"{path} cannot be written: {error.strerror}.") from error
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

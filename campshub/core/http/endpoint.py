@@ -14,11 +14,11 @@ from gunicorn.http.errors import ParseException
 from marshmallow import Schema, ValidationError
 from werkzeug.datastructures import MultiDict
 
-from campshub.core import paging as pagination
 from campshub.core.errors import FieldError, Invalid, MalformedBody, UnsupportedMediaType
 from campshub.core.http.decorators import Mark
 from campshub.core.http.schemas import fields
 from campshub.core.http.schemas.messages import MOST_ERRORS, step_to, told
+from campshub.core.http.schemas.pages import page_fields
 from campshub.core.http.serializer import Serialiser, serialiser
 from campshub.core.observe import metrics
 
@@ -72,7 +72,7 @@ class Handler:
         if not self.mark.is_page or self.mark.answer is None:
             return None
         shown = Serialiser(self.mark.answer())
-        named = pagination.page_fields(self.mark.sorts, dict(zip(shown.names, shown.attributes, strict=True)))
+        named = page_fields(self.mark.sorts, dict(zip(shown.names, shown.attributes, strict=True)))
         return fields.Filter.from_dict(named, name=f"Page{self.mark.answer.__name__}")()
 
     @cached_property

@@ -18,8 +18,9 @@ from werkzeug.datastructures import Headers
 
 from campshub.config import Settings
 from campshub.core.errors import TlsRequired, UnlistedHost
+from campshub.core.http import slow_requests
 from campshub.core.http.error_handlers import render
-from campshub.core.observe import logs, metrics, slow_requests
+from campshub.core.observe import logs, metrics
 from campshub.core.observe.trace import Trace, at_work
 
 log = logs.RequestLog()

@@ -1,6 +1,9 @@
 """The OpenAPI 3.1 document: one operation for each handler, from its marks.
 
 ``schemas`` describes the schemas, ``responses`` the responses; ``finish`` puts the document in order.
+
+Operation ids come from the names of resources: ``Students`` holds many, ``OneStudent`` is one, ``StudentUndelete`` and
+``CloseOrganization`` are actions. A handler that fits none of these names its operation with ``decorators.named``.
 """
 
 import inspect
@@ -15,7 +18,6 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 
 from campshub.core.http.endpoint import Handler
 from campshub.core.http.openapi import responses, schemas
-from campshub.core.http.openapi.operation_ids import operation_id
 from campshub.core.http.openapi.responses import ProblemOut
 from campshub.core.http.schemas import fields
 from campshub.core.security.permissions import ROLES
@@ -185,3 +187,45 @@ def _parameters(handler: Handler) -> list[Any]:
 
 def _header(name: str, text: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"in": "header", "name": name, "required": False, "description": text, "schema": schema}
+
+
+_ACTIONS = ("Accept", "Close", "Confirm", "Lock", "Reopen", "Resend", "Reset", "Submit", "Undelete")
+
+_OF_LISTS = {"items", "next_cursor", "has_more"}
+
+
+class Unnamed(Exception):
+    """No operation id follows from the name of a resource."""
+
+
+def operation_id(handler: Handler, method: str) -> str:
+    """Return the id of an operation.
+
+    :raises Unnamed: the convention gives none.
+    """
+    if handler.mark.operation is not None:
+        return handler.mark.operation
+    method, name = method.lower(), handler.name
+    one = name.removeprefix("One")
+    if method == "get":
+        return f"list{name}" if _is_list(handler) else f"get{one}"
+    if method in ("patch", "delete"):
+        return f"{'update' if method == 'patch' else 'delete'}{one}"
+    if method == "post":
+        for action in _ACTIONS:
+            if name.startswith(action):
+                return f"{action.lower()}{name.removeprefix(action)}"
+            if name.endswith(action):
+                return f"{action.lower()}{name.removesuffix(action)}"
+        if name.endswith("s"):
+            return f"create{_singular(name)}"
+    raise Unnamed(f"{name} {method} needs @named(...): no operation id follows from its name")
+
+
+def _is_list(handler: Handler) -> bool:
+    answer = handler.mark.answer
+    return handler.mark.is_page or (answer is not None and {"items"} <= set(answer().fields) <= _OF_LISTS)
+
+
+def _singular(plural: str) -> str:
+    return f"{plural.removesuffix('ies')}y" if plural.endswith("ies") else plural.removesuffix("s")

@@ -34,8 +34,8 @@ from campshub.core.http.error_handlers import ChangedMeanwhile, InUse, MonthMiss
 from campshub.core.http.openapi import schemas
 from campshub.core.http.responses import OCTETS
 from campshub.core.http.schemas import fields
+from campshub.core.http.schemas.pages import LONGEST_CURSOR
 from campshub.core.http.schemas.rows import FieldErrorOut
-from campshub.core.paging import LONGEST_CURSOR
 from campshub.core.security.grants import MfaRequired, NotForKeys, OrganizationSuspended, SessionEnded
 from campshub.core.security.permissions import OF_KEYS, PERSONAL
 from campshub.core.security.tokens import BadToken

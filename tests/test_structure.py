@@ -1,0 +1,111 @@
+"""Who imports whom: no cycles, the layers of the contracts, and files that earn their place."""
+
+import tomllib
+
+import grimp
+import pytest
+
+from campshub.modules import MODULES
+from tests.conftest import ROOT
+from tests.test_architecture import MOST_LINES
+
+
+@pytest.fixture(scope="module")
+def imports():
+    """The graph of imports, those under ``TYPE_CHECKING`` included."""
+    return grimp.build_graph("campshub", "devstack", exclude_type_checking_imports=False, cache_dir=None)
+
+
+def _cycles(graph):
+    """Return the sets of modules that import each other in a circle (Tarjan's strongly connected components)."""
+    order, lowest, stack, found = {}, {}, [], []
+
+    def visit(module):
+        order[module] = lowest[module] = len(order)
+        stack.append(module)
+        for imported in graph.find_modules_directly_imported_by(module):
+            if imported not in order:
+                visit(imported)
+                lowest[module] = min(lowest[module], lowest[imported])
+            elif imported in stack:
+                lowest[module] = min(lowest[module], order[imported])
+        if lowest[module] == order[module]:
+            members = stack[stack.index(module) :]
+            del stack[stack.index(module) :]
+            found.extend([sorted(members)] if len(members) > 1 else [])
+
+    for module in sorted(graph.modules):
+        if module not in order:
+            visit(module)
+    return found
+
+
+def test_no_module_imports_itself_through_others(imports):
+    assert _cycles(imports) == []
+
+
+def test_a_cycle_of_type_only_imports_is_found(tmp_path, monkeypatch):
+    package = tmp_path / "circle"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "first.py").write_text("from circle import second\n")
+    typed = "from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    from circle import first\n"
+    (package / "second.py").write_text(typed)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    graph = grimp.build_graph("circle", exclude_type_checking_imports=False, cache_dir=None)
+
+    assert _cycles(graph) == [["circle.first", "circle.second"]]
+
+
+def _contract(start):
+    """Return the layers of an import contract, each a list of modules; its name begins so."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (found,) = [contract for contract in contracts if contract["name"].startswith(start)]
+    return [layer.split(" | ") for layer in found["layers"]]
+
+
+def test_every_file_of_core_is_in_a_layer(imports):
+    layered = {module for layer in _contract("2.") for module in layer}
+    files = {m for m in imports.modules if m.startswith("campshub.core.") and not imports.find_children(m)}
+
+    assert {m for m in files if not any(m == one or m.startswith(f"{one}.") for one in layered)} == set()
+
+
+def test_the_contract_of_modules_has_the_modules_in_their_order():
+    layers = _contract("1.")
+    modules = [f"campshub.{name}" for name in MODULES]
+
+    assert sorted(module for layer in layers[2:-2] for module in layer) == sorted(modules)
+    place = {module: number for number, layer in enumerate(reversed(layers)) for module in layer}
+    assert sorted(modules, key=place.__getitem__) == modules
+
+
+# Files with one importer that stay files of their own, with the reason.
+STANDARD_FILES = {"models", "queries", "service", "schemas", "routes", "tasks", "cli", "metrics"}
+SINGLE_IMPORTERS = {
+    "campshub.core.http.serializer": "the compiled serializer is a part of its own, and is measured alone",
+    "campshub.accounts.letters": "the texts of e-mails",
+}
+
+
+def test_a_file_with_one_importer_is_part_of_it(imports):
+    """A standard file of a module, and what the app or the container puts together, stay files of their own."""
+    lonely = {}
+    for module in sorted(m for m in imports.modules if m.startswith("campshub.") and not imports.find_children(m)):
+        importers = imports.find_modules_that_directly_import(module)
+        if len(importers) != 1 or STANDARD_FILES & set(module.split(".")) or module in SINGLE_IMPORTERS:
+            continue
+        (importer,) = importers
+        assembles = importer in {"campshub.app", "campshub.core.http.services", "campshub.core.services"}
+        together = sum(len(_source(one).splitlines()) for one in (module, importer))
+        same_folder = module.rpartition(".")[0] == importer.rpartition(".")[0]
+        if not assembles and not (same_folder and together > MOST_LINES):
+            lonely[module] = importer
+
+    assert lonely == {}
+
+
+def _source(module):
+    path = ROOT / module.replace(".", "/")
+    return (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text(encoding="utf-8")
