@@ -100,7 +100,7 @@ def _folding() -> dict[str, Any]:
     notes, begun = 0, time.perf_counter()
     while True:
         with unit_of_work(system=True) as session:
-            counted = refresh.fold_due(session)
+            counted = refresh.refresh_due(session)
         notes += counted.notes
         if counted.is_whole:
             break
@@ -130,8 +130,8 @@ def _counting(place: Place) -> dict[str, Any]:
     return found
 
 
-def _rebuilt(one: Rollup, steps: list[refresh.Step]) -> tuple[float, refresh.Counted]:
-    begun, total = time.perf_counter(), refresh.Counted()
+def _rebuilt(one: Rollup, steps: list[refresh.RefreshStep]) -> tuple[float, refresh.RefreshCount]:
+    begun, total = time.perf_counter(), refresh.RefreshCount()
     for step in steps:
         with unit_of_work(system=True) as session:
             total += refresh.rebuild(session, one, step.organization_id, step.month)

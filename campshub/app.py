@@ -13,8 +13,8 @@ from campshub.core.db.engine import engine_config
 from campshub.core.db.session import PRIMARY, db
 from campshub.core.http import error_handlers, middleware, slow_requests
 from campshub.core.http.decorators import MIB
-from campshub.core.http.fast_path import Application, Front
-from campshub.core.http.middleware import Browsers
+from campshub.core.http.fast_path import Application, FastPath
+from campshub.core.http.middleware import BrowserHeaders
 from campshub.core.http.openapi import docs, document
 from campshub.core.http.openapi.document import Api
 from campshub.core.observe import logs, metrics, slow
@@ -46,10 +46,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     startup_checks.guard(app)
     Migrate(app, db, directory="migrations")
     error_handlers.init_app(app)
-    browsers = Browsers(settings)
+    browsers = BrowserHeaders(settings)
     middleware.init_app(app, settings.hosts, browsers)
-    app.front = Front(app, services, settings.hosts, browsers)
-    services.declared.init_app(app)
+    app.front = FastPath(app, services, settings.hosts, browsers)
+    services.endpoint_limits.init_app(app)
     api = Api(app, spec_kwargs={"marshmallow_plugin": document.plugin(), **document.information()})
     api.describe()
     modules.load(app, api)

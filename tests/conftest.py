@@ -21,7 +21,7 @@ from campshub.core.db import session as sessions
 from campshub.core.db.models import new_id
 from campshub.core.db.session import db
 from campshub.core.db.unit_of_work import unit_of_work
-from campshub.core.http.known_urls import Addresses
+from campshub.core.http.known_urls import RequestCache
 from campshub.core.observe import metrics
 from campshub.core.security.passwords import hash_password
 from campshub.core.security.permissions import Role
@@ -185,7 +185,7 @@ def context(app):
 def nothing_kept(app, monkeypatch):
     """Let nothing stand before the database; an address that is learned meanwhile is forgotten."""
     monkeypatch.setattr(ServiceContainer, "life_s", lambda *_: 0)
-    monkeypatch.setattr(app.extensions["campshub"], "addresses", Addresses())
+    monkeypatch.setattr(app.extensions["campshub"], "addresses", RequestCache())
 
 
 @pytest.fixture

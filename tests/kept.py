@@ -26,13 +26,13 @@ def ids_of_nothing(seeds: Seeds) -> dict[str, str]:
 
 def cached(app: Any) -> list[Operation]:
     """Return the operations whose answers are kept."""
-    return [one for one in operations(app) if one.handler.mark.keeping is not None]
+    return [one for one in operations(app) if one.handler.options.cache_policy is not None]
 
 
 def addresses_of(operation: Operation, ids: dict[str, str]) -> Iterator[str]:
     """Yield an operation's addresses: bare, with each filter, in each order, and page by page."""
     address, _, needed = operation.address(ids).partition("?")
-    mark, schema = operation.handler.mark, operation.handler.query_schema
+    mark, schema = operation.handler.options, operation.handler.query_schema
     yield f"{address}?{needed}"
     optional = [(name, one) for name, one in schema.load_fields.items() if not one.required] if schema else []
     for name, given in optional:

@@ -9,7 +9,7 @@ from marshmallow import Schema, validate
 from marshmallow import fields as ma
 
 from campshub.core.db.models import new_id
-from campshub.core.http.endpoint import Handler
+from campshub.core.http.endpoint import Endpoint
 
 # What a field's name or a schema's own rule asks for, beyond what the field says.
 BY_NAME = {
@@ -57,7 +57,7 @@ class Operation:
     method: str
     rule: str
     parameters: tuple[str, ...]
-    handler: Handler
+    handler: Endpoint
 
     @property
     def name(self) -> str:
@@ -72,7 +72,7 @@ class Operation:
     @property
     def is_across(self) -> bool:
         """Whether it is for the platform's own people, and about any organization."""
-        return self.handler.mark.is_system and "organization_id" in self.parameters
+        return self.handler.options.is_system and "organization_id" in self.parameters
 
     @property
     def wants_step_up(self) -> bool:
@@ -84,7 +84,7 @@ class Operation:
         path = self.rule
         for name in self.parameters:
             path = path.replace(f"<uuid:{name}>", {**ids, **instead}[name])
-        query = self.handler.mark.query
+        query = self.handler.options.query
         needed = [f"{n}={BY_NAME[n]}" for n, f in query().load_fields.items() if f.required] if query else []
         return f"{path}?{'&'.join(needed)}" if needed else path
 

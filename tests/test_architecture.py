@@ -14,7 +14,7 @@ import campshub
 from campshub.app import create_app
 from campshub.core.db.models import Base
 from campshub.core.http.decorators import needs, public
-from campshub.core.http.endpoint import Unmarked
+from campshub.core.http.endpoint import MissingPermission
 from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 from campshub.modules import load_models
@@ -114,7 +114,7 @@ def test_every_address_of_the_api_is_a_resource_whose_handlers_say_who_may_call_
     handlers = _handlers(app)
 
     assert len(handlers) > 10
-    unmarked = [h.name for _, _, h in handlers if (h.mark.permission is None) == (not h.mark.is_public)]
+    unmarked = [h.name for _, _, h in handlers if (h.options.permission is None) == (not h.options.is_public)]
     assert unmarked == []
 
 
@@ -130,13 +130,13 @@ def test_a_handler_that_says_nothing_of_its_callers_stops_the_start():
         def get(self): ...
 
     for resource in (Silent, Torn):
-        with pytest.raises(Unmarked):
+        with pytest.raises(MissingPermission):
             blueprint.route("/")(resource)
 
 
 def test_handlers_that_read_do_not_lean_on_flask(app):
     """They run before Flask begins, where there is no request that they could ask (``core/http/fast_path.py``)."""
-    reading = [handler for _, _, handler in _handlers(app) if handler.reads and not handler.mark.is_public]
+    reading = [handler for _, _, handler in _handlers(app) if handler.reads and not handler.options.is_public]
     assert len(reading) > 10
     leaning = {
         handler.name

@@ -40,7 +40,7 @@ def admin(seeds):
 @pytest.fixture(scope="module")
 def takers(app):
     """All operations that take a body."""
-    found = [o for o in operations(app) if o.handler.mark.body is not None]
+    found = [o for o in operations(app) if o.handler.options.body is not None]
     assert len(found) > 8
     return found
 
@@ -88,14 +88,14 @@ def test_a_body_that_is_no_object_of_the_schema_is_refused(takers, admin, seeds,
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "", "x"])
 def test_a_body_that_does_not_say_that_it_is_json_is_refused(takers, admin, seeds, unchanged, kind):
     for operation in takers:
-        body = orjson.dumps(body_for(operation.handler.mark.body, seeds.id_for))
+        body = orjson.dumps(body_for(operation.handler.options.body, seeds.id_for))
         assert refused(sent(admin, operation, seeds, body, {"Content-Type": kind}), 415), operation.name
 
 
 def test_a_body_is_as_large_as_its_address_takes_and_not_a_byte_larger(takers, admin, seeds, unchanged):
     sizes = set()
     for operation in takers:
-        most = operation.handler.mark.most_bytes
+        most = operation.handler.options.most_bytes
         sizes.add(most)
         assert refused(sent(admin, operation, seeds, b" " * (most + 1)), 413), operation.name
         assert refused(sent(admin, operation, seeds, b" " * most), 400), operation.name
@@ -104,16 +104,16 @@ def test_a_body_is_as_large_as_its_address_takes_and_not_a_byte_larger(takers, a
 
 def test_a_body_where_none_is_taken_is_not_read_into_memory(app, admin, seeds):
     for operation in operations(app):
-        if operation.method == "POST" and operation.handler.mark.body is None:
+        if operation.method == "POST" and operation.handler.options.body is None:
             huge = {"Content-Type": "application/json", "Idempotency-Key": "x"}
             # No key is taken where the answer is a secret, so nobody looks at the body; one may be refused before.
-            wanted = (403, 413) if operation.handler.mark.is_secret else (413,)
+            wanted = (403, 413) if operation.handler.options.is_secret else (413,)
             assert refused(sent(admin, operation, seeds, b" " * (MIB + 1), huge), *wanted)
 
 
 def poisoned(operation, seeds, value, kind=ma.String):
     """Yield the operation's body with each of its strings replaced in turn."""
-    schema = operation.handler.mark.body
+    schema = operation.handler.options.body
     for path, _ in fields_of(schema, kind):
         body = copy.deepcopy(body_for(schema, seeds.id_for, whole=True))
         put(body, path, value)
@@ -168,7 +168,7 @@ def test_each_text_of_a_body_is_a_name_or_says_here_that_it_is_none(takers):
     texts = {
         (operation.name, path[-1] if path[-1] != "[]" else path[-2])
         for operation in takers
-        for path, field in fields_of(operation.handler.mark.body, ma.String)
+        for path, field in fields_of(operation.handler.options.body, ma.String)
         if not isinstance(field, fields.Name)
         and not any(isinstance(check, validate.OneOf) for check in field.validators)
     }
@@ -263,7 +263,7 @@ def test_no_field_takes_what_is_not_of_its_kind(takers, admin, seeds, kind, valu
 
 
 def _replaced(operation, seeds, kind, value):
-    schema = operation.handler.mark.body
+    schema = operation.handler.options.body
     if kind is not ma.List:
         yield from poisoned(operation, seeds, value, kind)
         return
@@ -307,7 +307,7 @@ def test_parameters_that_are_unknown_repeated_or_wrong_are_refused_by_name(app, 
 ])  # fmt: skip
 def test_lists_refuse_bad_pages(app, admin, seeds, query):
     for operation in operations(app):
-        if operation.handler.mark.is_page:
+        if operation.handler.options.is_page:
             address = operation.address(seeds.ids)
             answer = admin.get(f"{address}{'&' if '?' in address else '?'}{query}")
             assert refused(answer, 400, 422), (operation.name, query, answer.status)
@@ -316,7 +316,7 @@ def test_lists_refuse_bad_pages(app, admin, seeds, query):
 def test_filters_refuse_nul_and_what_is_not_of_their_kind(app, admin, seeds):
     wrong = []
     for operation in operations(app):
-        schema = operation.handler.mark.query
+        schema = operation.handler.options.query
         for name, field in (schema().load_fields if schema else {}).items():
             for value in ("%00", "x%00x", *(() if isinstance(field, ma.String) else ("", "x", "%ff", "9" * 400))):
                 path = operation.address(seeds.ids).partition("?")[0]

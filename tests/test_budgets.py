@@ -181,7 +181,7 @@ def app(settings):
 
 def prepared(seeds: Seeds, operation: Any) -> Callable[[], Any]:
     """Return a call of an operation that succeeds and has something to do."""
-    schema, mark = operation.handler.mark.body, operation.handler.mark
+    schema, mark = operation.handler.options.body, operation.handler.options
     role = Role.SUPERADMIN if mark.is_system else Role.ADMIN
     body = BODIES.get(operation.name) or (body_for(schema, seeds.id_for) if schema else None)
     if operation.name.startswith("PUT"):
@@ -218,7 +218,7 @@ def test_every_operation_keeps_to_its_budget(app):
             wrong.append((operation.name, answer.status, answer.response.text[:300]))
         if counts[operation.name] != BUDGETS.get(operation.name):
             wrong.append((operation.name, f"{counts[operation.name]} statements", [s[:200] for s in answer.asked]))
-        if operation.method == "POST" and answer.status == 201 and not operation.handler.mark.is_system:
+        if operation.method == "POST" and answer.status == 201 and not operation.handler.options.is_system:
             limit = MOST_OF_A_CREATION + (operation.rule.endswith("/enrolments/"))  # see its budget
             limit += operation.rule == "/api/api-keys/"
             limit += 2 * (operation.rule == "/api/invitations/")  # see its budget
@@ -234,7 +234,7 @@ def test_every_operation_keeps_to_its_budget(app):
 def test_lists_name_how_many_rows_they_want_at_most(app):
     seeds, seen, loose = seed(app, "Quokka"), 0, []
     for operation in operations(app):
-        if operation.method == "GET" and operation.handler.mark.is_page:
+        if operation.method == "GET" and operation.handler.options.is_page:
             statements = asked(seeds, operation).asked
             seen += 1
             loose += [(operation.name, s) for s in statements[-1:] if not re.search(r"\bLIMIT\b", s)]

@@ -47,9 +47,9 @@ def address_of(operation) -> str:
 def creates_of(app):
     """Return the operations that create a row, with whether they take an id and an Idempotency-Key."""
     return {
-        address_of(o): ("id" in o.handler.mark.body._declared_fields, o.handler.takes_key)
+        address_of(o): ("id" in o.handler.options.body._declared_fields, o.handler.takes_key)
         for o in operations(app)
-        if o.method == "POST" and o.handler.mark.status in (201, 202) and not o.handler.mark.is_public
+        if o.method == "POST" and o.handler.options.status in (201, 202) and not o.handler.options.is_public
     }
 
 
@@ -93,7 +93,9 @@ def test_the_document_names_the_key_only_where_it_counts(app):
 
 def test_a_key_is_ignored_where_the_document_does_not_name_it(app, api, place):
     key = {"Idempotency-Key": "one"}
-    user = body_for(next(o for o in operations(app) if o.name == "POST /api/users/").handler.mark.body, lambda _: None)
+    user = body_for(
+        next(o for o in operations(app) if o.name == "POST /api/users/").handler.options.body, lambda _: None
+    )
     sign_in = {"email": place.someone(Role.CLIENT).get("/api/me/").json["email"], "password": PASSWORD}
 
     first, second = (api.post("/api/users/", user, headers=key) for _ in range(2))
@@ -106,7 +108,7 @@ def test_a_key_is_ignored_where_the_document_does_not_name_it(app, api, place):
 
 def test_the_page_says_which_reads_show_no_version(app):
     bare = chapter("Versions").partition("`If-Match`")[0]
-    reads = {address_of(o): o.handler.mark for o in operations(app) if o.method == "GET"}
+    reads = {address_of(o): o.handler.options for o in operations(app) if o.method == "GET"}
 
     without = {a for a, mark in reads.items() if mark.answer is None or not shows_a_version(mark.answer)}
     assert set(ADDRESS.findall(bare)) == without
@@ -124,7 +126,9 @@ def test_the_page_says_which_changes_compare_the_version(app):
 
 
 def test_the_page_says_which_lists_come_whole(app):
-    answers = {address_of(o): o.handler.mark for o in operations(app) if o.method == "GET" and o.handler.mark.answer}
+    answers = {
+        address_of(o): o.handler.options for o in operations(app) if o.method == "GET" and o.handler.options.answer
+    }
     whole = {
         address
         for address, mark in answers.items()

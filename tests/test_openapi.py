@@ -284,8 +284,8 @@ def _fill(case, source, operation, seeds, who):
         query[name] = BY_NAME["on"] if name == "on" else seeds.ids.get(name, query[name])
         if operation.rule.endswith("/file/"):
             query[name] = seeds.report_token(seeds.ids["report_id"])
-    if source == "real body" and operation.handler.mark.body is not None:
-        case.body = body_for(operation.handler.mark.body, seeds.id_for)
+    if source == "real body" and operation.handler.options.body is not None:
+        case.body = body_for(operation.handler.options.body, seeds.id_for)
         (case.headers or {}).pop("If-Match", None)
         case.body |= seeds.real_body(operation.rule, who) or {}
     elif source == "real body":
@@ -305,7 +305,7 @@ def test_answers_are_as_described(described, app, seeds, record_property):
     rule = {o.name.replace("<uuid:", "{").replace(">", "}"): o for o in operations(app)}
     operation = rule[f"{described.method.upper()} {described.path}"]
     # Where each row answers for itself, one that does not fit is told so within a 200.
-    rows = any(isinstance(field, Rows) for field in (operation.handler.mark.body or Schema)().fields.values())
+    rows = any(isinstance(field, Rows) for field in (operation.handler.options.body or Schema)().fields.values())
     quick = hypothesis_settings(
         max_examples=EXAMPLES,
         deadline=None,

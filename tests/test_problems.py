@@ -68,7 +68,7 @@ def test_problems_that_a_handler_can_raise_are_documented(app):
     for operation in operations(app):
         handler = operation.handler
         documented = {(int(kind.status), kind.code) for kind in problems_of(handler)}
-        has_rows = any(isinstance(field, Rows) for field in (handler.mark.body or Schema)().fields.values())
+        has_rows = any(isinstance(field, Rows) for field in (handler.options.body or Schema)().fields.values())
         for kind in _reach(handler.function, set()):
             if kind is PreconditionFailed and not handler.compares_version:
                 continue  # the helper that it shares with others asks for no version

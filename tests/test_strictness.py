@@ -33,7 +33,7 @@ def admin(seeds):
 
 @pytest.fixture(scope="module")
 def takers(app):
-    return [o for o in operations(app) if o.handler.mark.body is not None]
+    return [o for o in operations(app) if o.handler.options.body is not None]
 
 
 def sent(admin, operation, seeds, raw: bytes, **headers):
@@ -48,7 +48,7 @@ def details(answer) -> list[str]:
 
 
 def with_value(operation, seeds, path, value) -> bytes:
-    body = copy.deepcopy(body_for(operation.handler.mark.body, seeds.id_for))
+    body = copy.deepcopy(body_for(operation.handler.options.body, seeds.id_for))
     put(body, path, value)
     return json.dumps(body).encode()
 
@@ -56,7 +56,7 @@ def with_value(operation, seeds, path, value) -> bytes:
 def refusals(admin, takers, seeds, kind, values):
     """Yield each field of a kind with the messages that it gets for each of the values of ``values(field)``."""
     for operation in takers:
-        for path, field in fields_of(operation.handler.mark.body, kind):
+        for path, field in fields_of(operation.handler.options.body, kind):
             for value in values(field):
                 yield (
                     (operation.name, path, value),
@@ -99,7 +99,7 @@ def test_a_number_out_of_range_is_refused_with_the_range(admin, takers, seeds):
     wrong, count = [], 0
     for kind in (fields.Whole, fields.Real):
         for operation in takers:
-            for path, field in fields_of(operation.handler.mark.body, kind):
+            for path, field in fields_of(operation.handler.options.body, kind):
                 least, most = bounds_of(field)
                 for value in (least - 1, most + 1, 10**30, "5"):
                     said = details(sent(admin, operation, seeds, with_value(operation, seeds, path, value)))
@@ -137,9 +137,9 @@ def test_a_text_that_is_too_long_or_no_choice_is_refused_with_the_bound(admin, t
 
     wrong = []
     for operation in takers:
-        for path, field in fields_of(operation.handler.mark.body, ma.String):
+        for path, field in fields_of(operation.handler.options.body, ma.String):
             choices = [v for v in field.validators if isinstance(v, validate.OneOf)]
-            value = "\u00fc" * 20_000 if operation.handler.mark.most_bytes > 50_000 else None
+            value = "\u00fc" * 20_000 if operation.handler.options.most_bytes > 50_000 else None
             said = details(sent(admin, operation, seeds, with_value(operation, seeds, path, value)))
             wanted = [str(c) for v in choices for c in v.choices] or [str(v.max) for v in bounds(field)]
             other = isinstance(field, fields.Email) or path[-1] in {"load", "body_weight"}
@@ -200,11 +200,11 @@ def test_a_parameter_in_bytes_that_are_not_encoded_is_read_as_utf_8(admin):
 def test_the_usual_order_may_be_stated_with_or_without_a_cursor(app, admin, seeds):
     wrong, continued = [], 0
     for operation in operations(app):
-        if not operation.handler.mark.is_page:
+        if not operation.handler.options.is_page:
             continue
         address = operation.address(seeds.ids)
         joint = "&" if "?" in address else "?"
-        usual = operation.handler.mark.sorts[0]
+        usual = operation.handler.options.sorts[0]
         plain, stated = (admin.get(f"{address}{joint}limit=1{sort}") for sort in ("", f"&sort={usual}"))
         if plain.status != 200 or plain.json != stated.json:
             wrong.append((operation.name, plain.status, stated.status))
@@ -339,7 +339,7 @@ def _with_a_hook(raw: bytes):
 @pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "gzip, identity"])
 def test_a_compressed_body_is_refused(admin, takers, seeds, encoding):
     for operation in takers:
-        raw = orjson.dumps(body_for(operation.handler.mark.body, seeds.id_for))
+        raw = orjson.dumps(body_for(operation.handler.options.body, seeds.id_for))
         answer = sent(admin, operation, seeds, gzip.compress(raw), **{"Content-Encoding": encoding})
         assert (answer.status, answer.problem["code"]) == (415, "unsupported_media_type"), operation.name
         assert answer.headers["Accept-Encoding"] == "identity"

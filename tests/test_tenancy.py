@@ -36,7 +36,7 @@ def api_operations(app) -> list[Operation]:
 
 
 def body_of(operation: Operation, seeds: Seeds, *, whole: bool = False):
-    schema = operation.handler.mark.body
+    schema = operation.handler.options.body
     return None if schema is None else body_for(schema, seeds.id_for, whole=whole)
 
 
@@ -61,7 +61,7 @@ def test_another_organizations_id_in_the_path_is_not_found(api_operations, own, 
         for parameter in operation.parameters:
             for role in Role:
                 address = operation.address(own.ids, **{parameter: foreign.ids[parameter]})
-                may = operation.handler.mark.is_public or operation.handler.mark.permission in ROLES[role]
+                may = operation.handler.options.is_public or operation.handler.options.permission in ROLES[role]
                 if may and operation.is_across:
                     continue
                 answer = own.place.the(role).call(operation.method, address, body_of(operation, own))
@@ -74,7 +74,7 @@ def test_another_organizations_id_in_the_path_is_not_found(api_operations, own, 
 def test_nobody_is_asked_anything_without_a_token(api_operations, app, own, foreign):
     wrong = []
     for operation in api_operations:
-        if operation.handler.mark.is_public:
+        if operation.handler.options.is_public:
             continue
         for ids in (own.ids, foreign.ids):
             answer = app.test_client().open(operation.address(ids), method=operation.method)
@@ -90,7 +90,7 @@ def test_a_role_does_what_its_permissions_say_and_sees_its_own_organization_alon
         for role in Role:
             client = own.place.someone(role) if operation.ends_sessions else own.place.the(role)
             answer = client.call(operation.method, operation.address(own.ids), body_of(operation, own))
-            may = operation.handler.mark.is_public or operation.handler.mark.permission in ROLES[role]
+            may = operation.handler.options.is_public or operation.handler.options.permission in ROLES[role]
             refused = answer.status == 403 and answer.problem["detail"] == Forbidden.__doc__  # as the edge says it
             if refused == may or answer.status >= 500 or leaks(answer, foreign):
                 wrong.append((operation.name, role.value, answer.status, answer.response.text[:300]))
@@ -101,10 +101,10 @@ def test_a_role_does_what_its_permissions_say_and_sees_its_own_organization_alon
 def test_a_token_of_one_organization_opens_no_other(api_operations, own, foreign):
     wrong = []
     for operation in api_operations:
-        if operation.handler.mark.is_public or not operation.parameters:
+        if operation.handler.options.is_public or not operation.parameters:
             continue
         for role in Role:
-            if operation.is_across and operation.handler.mark.permission in ROLES[role]:
+            if operation.is_across and operation.handler.options.permission in ROLES[role]:
                 continue
             answer = own.place.the(role).call(operation.method, operation.address(foreign.ids), body_of(operation, own))
             if answer.status not in (403, 404):
@@ -119,8 +119,8 @@ def test_another_organizations_id_in_the_body_refers_to_nothing(api_operations, 
     admin = own.place.the(Role.ADMIN)
     wrong, tried = [], 0
     for operation in api_operations:
-        schema = operation.handler.mark.body
-        if schema is None or operation.handler.mark.is_public:
+        schema = operation.handler.options.body
+        if schema is None or operation.handler.options.is_public:
             continue
         for path, _ in fields_of(schema, ma.UUID):
             names = [step for step in path if step != "[]"]
@@ -153,7 +153,7 @@ def test_an_id_chosen_by_the_client_does_not_tell_whether_another_organization_h
     own, foreign = seed(app, OWN), seed(app, FOREIGN)
     admin, wrong, tried = own.place.the(Role.ADMIN), [], 0
     for operation in api_operations:
-        schema = operation.handler.mark.body
+        schema = operation.handler.options.body
         places = [path for path, _ in fields_of(schema, ma.UUID) if path[-1] == "id"] if schema else []
         for path in places:
             statuses = []
@@ -174,7 +174,7 @@ def test_an_id_chosen_by_the_client_does_not_tell_whether_another_organization_h
 def test_another_organizations_id_in_a_filter_finds_nothing(api_operations, own, foreign):
     wrong, tried = [], 0
     for operation in api_operations:
-        schema = operation.handler.mark.query
+        schema = operation.handler.options.query
         for (name,), _ in fields_of(schema, ma.UUID) if schema else ():
             tried += 1
             address = operation.address(own.ids)
@@ -192,7 +192,7 @@ def test_another_organizations_id_in_a_filter_finds_nothing(api_operations, own,
 def test_another_organizations_cursor_is_refused_by_every_list(api_operations, own, foreign):
     wrong, tried = [], 0
     for operation in api_operations:
-        if not operation.handler.mark.is_page:
+        if not operation.handler.options.is_page:
             continue
         admins = [seeds.place.the(Role.ADMIN) for seeds in (foreign, own)]
         addresses = [operation.address(seeds.ids) for seeds in (foreign, own)]
@@ -211,7 +211,7 @@ def test_another_organizations_cursor_is_refused_by_every_list(api_operations, o
 def test_lists_show_each_role_rows_of_its_own_organization_alone(api_operations, own, foreign):
     wrong, seen = [], 0
     for operation in api_operations:
-        if not operation.handler.mark.is_page:
+        if not operation.handler.options.is_page:
             continue
         for role in Role:
             address = operation.address(own.ids)

@@ -7,7 +7,7 @@ from flask import Flask, Response
 
 from campshub.app import create_app
 from campshub.core.db.session import Unit, begin, commit, db
-from campshub.core.http.serializer import serialiser
+from campshub.core.http.serializer import serializer_of
 from campshub.core.json import write
 from campshub.core.paging import page_request
 from campshub.core.security.permissions import Role
@@ -39,6 +39,6 @@ def students() -> Response:
         commit(session)
     finally:
         session.close()
-    items = serialiser(StudentBriefOut).many(found.rows)
+    items = serializer_of(StudentBriefOut).many(found.rows)
     answer = {"items": items, "next_cursor": found.next_cursor, "has_more": found.has_more}
     return Response(write(answer), mimetype="application/json")

@@ -3,31 +3,31 @@
 from datetime import datetime
 from uuid import UUID
 
-from campshub.core.mail import Letter
+from campshub.core.mail import Email
 
 _END = "\n\nCampsHub\n"
 
 
-def reset(id_: UUID, *, to: str, link: str, token: str, at: datetime) -> Letter:
+def reset(id_: UUID, *, to: str, link: str, token: str, at: datetime) -> Email:
     """Write to whoever has forgotten a password."""
     text = (
         "Someone asked for a new password for this address. If it was you, choose one here within an hour:\n\n"
         f"{link}\n\nor give this code to your app:\n\n{token}\n\n"
         "If it was not you, nothing has changed, and there is nothing to do."
     )
-    return Letter(id_, to, "A new password", text + _END, at)
+    return Email(id_, to, "A new password", text + _END, at)
 
 
-def invitation(id_: UUID, *, to: str, organization: str, link: str, token: str, at: datetime) -> Letter:
+def invitation(id_: UUID, *, to: str, organization: str, link: str, token: str, at: datetime) -> Email:
     """Write to whoever is invited."""
     text = (
         f"You are invited to {organization}. Accept here within seven days:\n\n{link}\n\n"
         f"or give this code to your app:\n\n{token}\n\nIf you do not know them, there is nothing to do."
     )
-    return Letter(id_, to, f"An invitation to {organization}", text + _END, at)
+    return Email(id_, to, f"An invitation to {organization}", text + _END, at)
 
 
-def lockout(id_: UUID, *, to: str, link: str, at: datetime) -> Letter:
+def lockout(id_: UUID, *, to: str, link: str, at: datetime) -> Email:
     """Write to whoever's account is held after too many wrong passwords."""
     text = (
         "Someone has tried wrong passwords for your account several times. Until they stop, signing in has to wait a"
@@ -35,13 +35,13 @@ def lockout(id_: UUID, *, to: str, link: str, at: datetime) -> Letter:
         f"If it was you and the password is forgotten, choose a new one, which also ends the wait:\n\n{link}\n\n"
         "If it was not you, your password has kept them out."
     )
-    return Letter(id_, to, "Wrong passwords for your account", text + _END, at)
+    return Email(id_, to, "Wrong passwords for your account", text + _END, at)
 
 
-def new_password(id_: UUID, *, to: str, link: str, at: datetime) -> Letter:
+def new_password(id_: UUID, *, to: str, link: str, at: datetime) -> Email:
     """Write to whoever's password has been changed."""
     text = (
         "The password of your account has been changed, and all other sessions have ended.\n\n"
         f"If it was not you, choose a new one at once, and tell the people who run your organization:\n\n{link}"
     )
-    return Letter(id_, to, "Your password has been changed", text + _END, at)
+    return Email(id_, to, "Your password has been changed", text + _END, at)

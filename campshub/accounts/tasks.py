@@ -17,7 +17,7 @@ from campshub.accounts.queries.signing_in import credentials_of
 from campshub.accounts.service import invitations, passwords, states
 from campshub.core.db.retention import expires
 from campshub.core.db.unit_of_work import unit_of_work
-from campshub.core.jobs.registry import HOUR_S, Queue, Run, outward_job
+from campshub.core.jobs.registry import HOUR_S, Queue, Run, external_job
 from campshub.core.jobs.schedule import Daily, scheduled
 from campshub.core.security.opaque import hash_of
 from campshub.core.service_base import Services
@@ -31,7 +31,7 @@ expires(SignInAttempt, "last_at < now() - INTERVAL '30 days'")
 expires(SignInSession, "expires_at < now() - INTERVAL '30 days'")
 
 
-@outward_job("accounts.forgot_password", queue=Queue.CRITICAL)
+@external_job("accounts.forgot_password", queue=Queue.CRITICAL)
 def forgot_password(run: Run, *, email: str) -> None:
     """Send a link for a new password, if anyone has the address."""
     address = run.services.ring.open(email, context=run.job).decode()
@@ -43,7 +43,7 @@ def forgot_password(run: Run, *, email: str) -> None:
         run.services.mailer.send(letters.reset(run.id, to=user.email, link=link, token=token, at=run.created_at))
 
 
-@outward_job("accounts.tell_of_lockout")
+@external_job("accounts.tell_of_lockout")
 def tell_of_lockout(run: Run, *, email: str) -> None:
     """Tell a user that their account is held, if anyone has the address."""
     address = run.services.ring.open(email, context=run.job).decode()
@@ -54,7 +54,7 @@ def tell_of_lockout(run: Run, *, email: str) -> None:
         run.services.mailer.send(letters.lockout(run.id, to=user.email, link=_forgot(run.services), at=run.created_at))
 
 
-@outward_job("accounts.tell_of_new_password")
+@external_job("accounts.tell_of_new_password")
 def tell_of_new_password(run: Run, *, user_id: str) -> None:
     """Tell a user that their password has been changed."""
     with unit_of_work(system=True) as session:
@@ -64,7 +64,7 @@ def tell_of_new_password(run: Run, *, user_id: str) -> None:
         run.services.mailer.send(letter)
 
 
-@outward_job("accounts.invite")
+@external_job("accounts.invite")
 def invite(run: Run, *, invitation_id: str, letter: int = 0) -> None:
     """Send an invitation, if it is still open and this is its latest e-mail."""
     with unit_of_work(system=True, organization_id=run.organization_id) as session:
@@ -87,7 +87,7 @@ def _forgot(services: Services) -> str:
     return f"{services.settings.public_url}/forgot-password"
 
 
-@outward_job("accounts.erase_closed", queue=Queue.MAINTENANCE, limit_s=6 * HOUR_S)
+@external_job("accounts.erase_closed", queue=Queue.MAINTENANCE, limit_s=6 * HOUR_S)
 def erase_closed(run: Run) -> None:
     """Erase the organizations that were closed long enough ago, a unit of work each batch; a kill costs one batch."""
     days = run.services.settings.organization_erase_days

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 
 
-class Away(Exception):
+class CircuitOpen(Exception):
     """The part is left alone for now; it may be asked again in so many seconds."""
 
     def __init__(self, name: str, seconds: float) -> None:
@@ -17,7 +17,7 @@ def _nobody(is_open: bool) -> None:  # noqa: FBT001 - what a gauge's set() takes
     """Tell nobody."""
 
 
-class Breaker:
+class CircuitBreaker:
     """Guards one part that may be away: closed, open for a pause after failures, then half-open.
 
     Takes no lock, so that greenlets, threads and a thread beside the hub may share one: each step stands on a single

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 from campshub.config import Settings
-from campshub.core.circuit_breaker import Away, Breaker
+from campshub.core.circuit_breaker import CircuitBreaker, CircuitOpen
 from campshub.core.observe import metrics
 
 TIMEOUT_S = 30
@@ -34,7 +34,7 @@ class MailRefused(Exception):
 
 
 @dataclass(frozen=True)
-class Letter:
+class Email:
     """One e-mail. Its id is that of the event that it tells of: sent twice, it is the same letter."""
 
     id: UUID
@@ -47,7 +47,7 @@ class Letter:
 class Mailer(Protocol):
     """What sends letters."""
 
-    def send(self, letter: Letter) -> None:
+    def send(self, letter: Email) -> None:
         """Send a letter; whoever is told nothing may take it for sent."""
 
     def check(self) -> None:
@@ -71,15 +71,15 @@ class GuardedMailer:
     def __init__(self, mailer: Mailer) -> None:
         self.mailer = mailer
         changed = metrics.breaker_open.labels("mail").set
-        self._breaker = Breaker(PAUSE_S, FAILURES, name="mail", changed=changed)
+        self._breaker = CircuitBreaker(PAUSE_S, FAILURES, name="mail", changed=changed)
 
-    def send(self, letter: Letter) -> None:
+    def send(self, letter: Email) -> None:
         """Send a letter.
 
-        :raises Away: the server is left alone for now.
+        :raises CircuitOpen: the server is left alone for now.
         """
         if not self._breaker.allows():
-            raise Away("mail", PAUSE_S)
+            raise CircuitOpen("mail", PAUSE_S)
         try:
             self.mailer.send(letter)
         except (smtplib.SMTPRecipientsRefused, smtplib.SMTPDataError):  # this letter's own fault
@@ -107,7 +107,7 @@ class FileMailer:
         with tempfile.TemporaryFile(dir=self._folder):
             pass
 
-    def send(self, letter: Letter) -> None:
+    def send(self, letter: Email) -> None:
         """Write a letter; the file stands there when it is whole, for its owner alone."""
         self._folder.mkdir(parents=True, exist_ok=True)
         growing = self._folder / f".{letter.id}.new"
@@ -130,7 +130,7 @@ class SmtpMailer:
         self._is_tls = parts.scheme == "smtps"
         self._sender = sender
 
-    def send(self, letter: Letter) -> None:
+    def send(self, letter: Email) -> None:
         """Send a letter.
 
         :raises MailRefused: the password would be readable on its way.
@@ -167,7 +167,7 @@ class SmtpMailer:
             server.login(self._user, self._password)
 
 
-def _message(letter: Letter, sender: str) -> EmailMessage:
+def _message(letter: Email, sender: str) -> EmailMessage:
     name, address = parseaddr(sender)
     message = EmailMessage(policy=SMTP)
     message["From"] = Address(name, addr_spec=address)

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 from sqlalchemy import ColumnElement, Integer, Text, cast, literal, tuple_
 
-from campshub.core.db.prepared import AnySelect, Shaped, stand_in
+from campshub.core.db.prepared import AnySelect, QueryArgument, placeholder
 from campshub.core.db.session import Session
 from campshub.core.errors import BadCursor
 from campshub.core.security.crypto import CannotOpen, Cursors
@@ -36,7 +36,7 @@ class Page:
 
 
 @dataclass(frozen=True)
-class PageRequest(Shaped):
+class PageRequest(QueryArgument):
     """Which rows of a list are wanted, in which order, and which of their fields.
 
     It is an argument of prepared statements: the order and the fields belong to their shape, where the page begins and
@@ -91,9 +91,9 @@ class PageRequest(Shaped):
         """Return what a statement of this page depends on."""
         return self.sort, self.descending, self.fields, self.cursor is None
 
-    def stand_in(self) -> "PageRequest":
+    def placeholder(self) -> "PageRequest":
         """Return what stands for all pages of this shape."""
-        limit = stand_in("page_limit", Integer())
+        limit = placeholder("page_limit", Integer())
         return replace(self, limit=limit, bound_to={}, cursors=None)
 
     def values(self) -> dict[str, Any]:
@@ -108,7 +108,7 @@ class PageRequest(Shaped):
 
     def _after(self, order: Sequence[Any]) -> list[ColumnElement[bool]]:
         if self.cursors is None:
-            values = [stand_in(f"page_after_{number}", c.type) for number, c in enumerate(order)]
+            values = [placeholder(f"page_after_{number}", c.type) for number, c in enumerate(order)]
         else:
             texts = self._read()
             if len(texts) != len(order):

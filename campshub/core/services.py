@@ -2,11 +2,11 @@
 
 from campshub.config import Settings
 from campshub.core.http.services import HttpServices
-from campshub.core.jobs.celery_app import Sender
+from campshub.core.jobs.celery_app import BrokerSender
 
 
 class ServiceContainer(HttpServices):
     """All services of an application; ``current_app.extensions["campshub"]``."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings, sender=Sender(settings))
+        super().__init__(settings, sender=BrokerSender(settings))

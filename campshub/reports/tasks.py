@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from campshub.core.db.session import Session
-from campshub.core.jobs.registry import Queue, Run, Step, outward_job, stepped_job
+from campshub.core.jobs.registry import Queue, Run, Step, external_job, stepped_job
 from campshub.core.jobs.schedule import Every, scheduled
 from campshub.reports.service import cleanup, making, schedules, sending
 
@@ -16,25 +16,25 @@ def render(session: Session, run: Run, position: dict[str, Any] | None, *, repor
     return making.advance(session, run, position, report_id=UUID(report_id))
 
 
-@outward_job("reports.sweep")
+@external_job("reports.sweep")
 def sweep(run: Run, *, report_id: str) -> None:
     """Delete what a report has left behind in the storage."""
     cleanup.sweep_one(run, UUID(report_id))
 
 
-@outward_job("reports.send")
+@external_job("reports.send")
 def send(run: Run, *, report_id: str, user_id: str) -> None:
     """Send a recipient the link to a report."""
     sending.send(run, report_id=UUID(report_id), user_id=UUID(user_id))
 
 
-@outward_job("reports.make_due")
+@external_job("reports.make_due")
 def make_due(run: Run) -> None:
     """Owe the reports of schedules whose time has come."""
     schedules.make_due(run.services, datetime.now(UTC))
 
 
-@outward_job("reports.cleanup", limit_s=1800)
+@external_job("reports.cleanup", limit_s=1800)
 def clean_up(run: Run) -> None:
     """Remove reports whose time is over, and files of none."""
     cleanup.expire(datetime.now(UTC))

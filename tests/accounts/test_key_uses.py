@@ -7,7 +7,7 @@ from campshub.core.db import unit_of_work
 from campshub.core.db.models import new_id
 from campshub.core.freshness.replicas import Replicas
 from campshub.core.http import read_routing
-from campshub.core.redis.connection import CacheAway
+from campshub.core.redis.connection import CacheUnavailable
 from campshub.core.security import api_keys
 from campshub.core.security.permissions import OF_KEYS, Role
 from tests.accounts.conftest import KEYS, an_address, key_events, told, with_key
@@ -48,7 +48,7 @@ def test_a_key_does_what_it_is_for_and_nothing_that_is_for_people(app):
     everything = key_for(*OF_KEYS)
     nothing_of = {one: key_for(*(OF_KEYS - {one})) for one in OF_KEYS}
     for operation in sorted(operations(app), key=lambda one: (one.method == "DELETE", one.name)):
-        permission, schema = operation.handler.mark.permission, operation.handler.mark.body
+        permission, schema = operation.handler.options.permission, operation.handler.options.body
         if permission is None:
             continue
         body = body_for(schema, seeds.id_for) if schema else None
@@ -202,4 +202,4 @@ class Lent:
 
 
 def redis_away(*_):
-    raise CacheAway
+    raise CacheUnavailable

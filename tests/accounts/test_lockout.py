@@ -12,7 +12,7 @@ from campshub.accounts.service import attempts
 from campshub.app import create_app
 from campshub.core.db.models import new_id
 from campshub.core.jobs import runner
-from campshub.core.security.passwords import Busy
+from campshub.core.security.passwords import PasswordsBusy
 from campshub.core.security.permissions import Role
 from tests.conftest import PASSWORD, Client, close, new_place, settings_of
 
@@ -196,7 +196,7 @@ def test_attempts_in_flight_leave_no_place_until_they_end_or_are_a_minute_old(st
 
 def test_what_is_no_answer_to_the_password_counts_for_nothing(strict, address, ask, monkeypatch):
     def busy(*_):
-        raise Busy
+        raise PasswordsBusy
 
     with monkeypatch.context() as patched:
         patched.setattr(strict.extensions["campshub"].passwords, "check", busy)

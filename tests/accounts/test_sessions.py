@@ -236,7 +236,7 @@ def test_an_ended_session_is_told_for_as_long_as_its_access_tokens_hold(app, sig
 
     def told():
         with app.app_context(), unit_of_work(organization_id=place.id, user_id=api.user_id) as session:
-            return len(session.unit.entered.ended_sessions)
+            return len(session.unit.caller_row.ended_sessions)
 
     assert told() == 1
     sql("UPDATE sign_in_sessions SET access_until = now() WHERE organization_id = %s RETURNING 1", place.id)

@@ -5,7 +5,7 @@ from threading import Barrier
 
 import pytest
 
-from campshub.core.circuit_breaker import Breaker
+from campshub.core.circuit_breaker import CircuitBreaker
 
 
 class Clock:
@@ -22,7 +22,7 @@ def clock():
 
 
 def test_what_has_failed_is_left_alone_until_the_pause_is_over(clock):
-    breaker = Breaker(2.0, clock=clock)
+    breaker = CircuitBreaker(2.0, clock=clock)
     assert breaker.allows()
     assert not breaker.is_open
 
@@ -37,7 +37,7 @@ def test_what_has_failed_is_left_alone_until_the_pause_is_over(clock):
 
 
 def test_it_opens_after_so_many_failures_in_a_row(clock):
-    breaker = Breaker(2.0, failures=3, clock=clock)
+    breaker = CircuitBreaker(2.0, failures=3, clock=clock)
 
     for step in (breaker.failed, breaker.failed, breaker.succeeded, breaker.failed, breaker.failed):
         step()
@@ -48,7 +48,7 @@ def test_it_opens_after_so_many_failures_in_a_row(clock):
 
 
 def test_when_the_pause_is_over_one_tries_and_the_others_go_past(clock):
-    breaker = Breaker(2.0, clock=clock)
+    breaker = CircuitBreaker(2.0, clock=clock)
     breaker.failed()
     clock.now += 2
 
@@ -60,7 +60,7 @@ def test_when_the_pause_is_over_one_tries_and_the_others_go_past(clock):
 
 
 def test_a_trial_that_fails_costs_another_pause(clock):
-    breaker = Breaker(2.0, failures=3, clock=clock)
+    breaker = CircuitBreaker(2.0, failures=3, clock=clock)
     for _ in range(3):
         breaker.failed()
     clock.now += 2
@@ -76,7 +76,7 @@ def test_a_trial_that_fails_costs_another_pause(clock):
 
 
 def test_a_trial_that_never_ends_does_not_keep_the_others_away_for_ever(clock):
-    breaker = Breaker(2.0, clock=clock)
+    breaker = CircuitBreaker(2.0, clock=clock)
     breaker.failed()
     clock.now += 2
     assert breaker.allows()
@@ -87,7 +87,7 @@ def test_a_trial_that_never_ends_does_not_keep_the_others_away_for_ever(clock):
 
 
 def test_of_many_threads_one_tries(clock):
-    breaker = Breaker(2.0, clock=clock)
+    breaker = CircuitBreaker(2.0, clock=clock)
     threads = 8
     together = Barrier(threads)
 
@@ -103,7 +103,7 @@ def test_of_many_threads_one_tries(clock):
 
 
 def test_a_failure_that_comes_in_while_a_trial_is_taken_ends_it(clock):
-    breaker = Breaker(2.0, clock=lambda: late(clock()))
+    breaker = CircuitBreaker(2.0, clock=lambda: late(clock()))
 
     def late(now):
         # Between the look at the pause and the trial, what someone else had asked before fails.
@@ -120,7 +120,7 @@ def test_a_failure_that_comes_in_while_a_trial_is_taken_ends_it(clock):
 
 def test_its_opening_and_closing_are_told_once_each(clock):
     told = []
-    breaker = Breaker(2.0, name="cache", changed=told.append, clock=clock)
+    breaker = CircuitBreaker(2.0, name="cache", changed=told.append, clock=clock)
 
     for step in (breaker.succeeded, breaker.failed, breaker.failed, breaker.succeeded, breaker.succeeded):
         step()

@@ -8,7 +8,7 @@ from campshub.core.db.models import new_id
 from campshub.core.freshness import protocol
 from campshub.core.freshness.lease import elapsed
 from campshub.core.observe import metrics
-from campshub.core.redis.pipeline import Wire
+from campshub.core.redis.pipeline import PipelinedRedis
 
 LATE_S = protocol.COMMIT_WITHIN_S + 1
 COMMITTED = "COMMIT; SELECT pg_current_wal_flush_lsn()"
@@ -36,18 +36,18 @@ def clock(monkeypatch) -> Clock:
 def told(monkeypatch) -> list[tuple[Any, ...]]:
     """All that a write says to Redis and to PostgreSQL, in its order."""
     told: list[tuple[Any, ...]] = []
-    run, send = Wire.run, Wire.send
+    run, send = PipelinedRedis.run, PipelinedRedis.send
 
-    def said(wire: Wire, script: Any, nonce: str, *arguments: Any) -> Any:
+    def said(wire: PipelinedRedis, script: Any, nonce: str, *arguments: Any) -> Any:
         told.append((script.name, nonce))
         return run(wire, script, nonce, *arguments)
 
-    def sent(wire: Wire, *command: Any) -> Any:
+    def sent(wire: PipelinedRedis, *command: Any) -> Any:
         told.append(command)
         return send(wire, *command)
 
-    monkeypatch.setattr(Wire, "run", said)
-    monkeypatch.setattr(Wire, "send", sent)
+    monkeypatch.setattr(PipelinedRedis, "run", said)
+    monkeypatch.setattr(PipelinedRedis, "send", sent)
     with metrics.listening(lambda statement: told.append(("sql", statement))):
         yield told
 
@@ -57,16 +57,16 @@ def standing_still(monkeypatch, clock):
     """Let so many calls of ``begin`` find, when they go on, that it is late."""
 
     def stand(times: int) -> None:
-        run, left = Wire.run, [None] * times
+        run, left = PipelinedRedis.run, [None] * times
 
-        def slowly(wire: Wire, script: Any, *arguments: Any) -> Any:
+        def slowly(wire: PipelinedRedis, script: Any, *arguments: Any) -> Any:
             answer = run(wire, script, *arguments)
             if script.name == "begin" and left:
                 left.pop()
                 clock.ahead_s += LATE_S
             return answer
 
-        monkeypatch.setattr(Wire, "run", slowly)
+        monkeypatch.setattr(PipelinedRedis, "run", slowly)
 
     return stand
 

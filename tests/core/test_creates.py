@@ -26,8 +26,8 @@ def seeds(app):
 @pytest.fixture(scope="module")
 def creates(app):
     """All operations that take an id for what they create."""
-    found = [o for o in operations(app) if o.method == "POST" and o.handler.mark.status == 201]
-    found = [o for o in found if "id" in getattr(o.handler.mark.body, "_declared_fields", {})]
+    found = [o for o in operations(app) if o.method == "POST" and o.handler.options.status == 201]
+    found = [o for o in found if "id" in getattr(o.handler.options.body, "_declared_fields", {})]
     assert len(found) >= 10
     return found
 
@@ -37,7 +37,7 @@ def held(monkeypatch, sql):
     """Return a way to send other requests while the transaction of the first is open, until all of them wait."""
 
     def at_once(first, *others):
-        arrived, go, complete = threading.Event(), threading.Event(), unit_of_work.complete
+        arrived, go, complete = threading.Event(), threading.Event(), unit_of_work.commit_with_effects
         answers = [None] * (1 + len(others))
 
         def later(*given):
@@ -70,7 +70,7 @@ def held(monkeypatch, sql):
 
 
 def new_body(operation, seeds):
-    body = {**body_for(operation.handler.mark.body, seeds.id_for), "id": str(new_id())}
+    body = {**body_for(operation.handler.options.body, seeds.id_for), "id": str(new_id())}
     if operation.rule == "/api/attendance/codes/":
         body["key"] = new_id().hex
     return body
@@ -103,7 +103,7 @@ def test_the_create_that_waited_goes_on_where_the_first_is_rolled_back(place, he
     api, body, complete = (
         place.the(Role.ADMIN),
         {"id": str(new_id()), "code": "A", "name": "Blue"},
-        unit_of_work.complete,
+        unit_of_work.commit_with_effects,
     )
     calls = []
 
@@ -194,7 +194,7 @@ def test_every_create_under_a_taken_id_names_what_is_there(app, creates):
     seeds, wrong = seed(app, "Dhole"), []
     admin = seeds.place.the(Role.ADMIN)
     for operation in creates:
-        schema, address = operation.handler.mark.body, operation.address(seeds.ids)
+        schema, address = operation.handler.options.body, operation.address(seeds.ids)
         body = new_body(operation, seeds)
         made = admin.post(address, body)
         name = next(

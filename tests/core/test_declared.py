@@ -231,7 +231,7 @@ def test_bodies_that_cannot_be_read_count_by_their_address(make):
 
 def test_whatever_everyone_may_ask_is_limited(app):
     """Handlers with limits of their own are listed; the others are under the anonymous one, as whatever is added is."""
-    public = {o.name: o.handler.mark for o in operations(app) if o.handler.mark.is_public}
+    public = {o.name: o.handler.options for o in operations(app) if o.handler.options.is_public}
     by_address = {name for name, mark in public.items() if not mark.limits or any(m.by is None for m in mark.limits)}
 
     assert {name: {m.name for m in mark.limits} for name, mark in public.items() if mark.limits} == MARKED
@@ -242,7 +242,7 @@ def test_every_limit_that_a_handler_names_is_declared(app, make):
     defaults = {name: field.default for name, field in Settings.model_fields.items() if name.startswith("rate_limit_")}
     declared = make(**defaults).extensions["campshub"].declared.policies
 
-    assert {m.name for o in operations(app) for m in o.handler.mark.limits} <= declared.keys()
+    assert {m.name for o in operations(app) for m in o.handler.options.limits} <= declared.keys()
     assert {name: (policy.quota, policy.window_s) for name, policy in declared.items()} == {
         "anonymous": (100, 3600),
         "documentation": (1000, 3600),

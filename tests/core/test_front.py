@@ -8,8 +8,8 @@ from flask import request_started
 from campshub.app import create_app
 from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.http import read_routing
-from campshub.core.http.known_urls import MOST, Addresses
-from campshub.core.redis.connection import CacheAway
+from campshub.core.http.known_urls import MOST, RequestCache
+from campshub.core.redis.connection import CacheUnavailable
 from campshub.core.security.permissions import Role
 from tests.accounts.conftest import an_address, signed_in, with_key
 from tests.conftest import Client, close, new_place, settings_of
@@ -91,7 +91,7 @@ def test_a_known_address_is_answered_before_flask_as_flask_answered_it(api, know
 
 def test_what_is_not_kept_is_read_before_flask_as_well(services, api, known, by_flask, before_flask, monkeypatch):
     monkeypatch.setattr(services, "_lives", dict.fromkeys(services._lives, 0))
-    monkeypatch.setattr(services, "addresses", Addresses())
+    monkeypatch.setattr(services, "addresses", RequestCache())
     for address in (LIST, known):
         first, _ = by_flask(api, address)
         again = before_flask(api, address)
@@ -233,7 +233,7 @@ def test_a_spent_limit_refuses_before_what_is_kept(stack, database, place):
 
 def test_without_redis_flask_answers(services, api, known, by_flask, monkeypatch):
     def away(*_):
-        raise CacheAway
+        raise CacheUnavailable
 
     monkeypatch.setattr(services.freshness, "ask", away)
     answer, began = by_flask(api, known)
@@ -246,7 +246,7 @@ def test_a_failure_before_flask_is_told_by_flask(services, api, known, by_flask,
         raise ZeroDivisionError
 
     monkeypatch.setattr(services, "_lives", dict.fromkeys(services._lives, 0))
-    monkeypatch.setattr(services, "addresses", Addresses())
+    monkeypatch.setattr(services, "addresses", RequestCache())
     api.get(known)
     monkeypatch.setattr(read_routing, "find", broken)
     answer, began = by_flask(api, known)
@@ -267,7 +267,7 @@ def test_a_log_line_names_the_request_as_flasks_does(api, known, by_flask, befor
 
 
 def test_a_bounded_number_of_addresses_is_remembered(services, known):
-    addresses = services.addresses
+    addresses = services.request_cache
     address = addresses.get({"PATH_INFO": known, "QUERY_STRING": ""})
     for number in range(MOST + 1):
         addresses.learn({"PATH_INFO": "/", "QUERY_STRING": f"n={number}"}, address)

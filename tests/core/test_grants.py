@@ -8,7 +8,7 @@ from marshmallow import fields as ma
 from campshub.app import create_app
 from campshub.core.db.models import new_id
 from campshub.core.db.prepared import prepared
-from campshub.core.db.unit import Entered
+from campshub.core.db.unit import CallerRow
 from campshub.core.http.caller_state import caller_of, unpacked
 from campshub.core.http.decorators import cached, needs
 from campshub.core.http.routing import Blueprint, Resource
@@ -25,17 +25,17 @@ P = Permission
 READS, WRITES = frozenset({P.STUDENTS_READ}), frozenset({P.STUDENTS_READ, P.STUDENTS_WRITE})
 
 
-def entered(role="custom", *, permissions=None, scope=None, key=None, key_scope=None):
+def caller_row(role="custom", *, permissions=None, scope=None, key=None, key_scope=None):
     given = {"permissions": permissions, "scope": scope, "key_permissions": key, "key_scope": key_scope}
-    return Entered(role, 1, "UTC", "active", True, None, None, [], **given)
+    return CallerRow(role, 1, "UTC", "active", True, None, None, [], **given)
 
 
 def test_a_key_has_what_it_and_its_maker_have():
-    found = granted(entered("trainer", key=["students:read", "students:write"], key_scope="all"))
+    found = granted(caller_row("trainer", key=["students:read", "students:write"], key_scope="all"))
     assert found == Grant(READS, Scope.GROUPS)
-    own = granted(entered(permissions=["students:read"], scope="own", key=["students:read"], key_scope="groups"))
+    own = granted(caller_row(permissions=["students:read"], scope="own", key=["students:read"], key_scope="groups"))
     assert own == Grant(READS, Scope.OWN)
-    assert granted(entered("admin")) == GRANTS["admin"]
+    assert granted(caller_row("admin")) == GRANTS["admin"]
 
 
 def test_what_a_release_does_not_know_is_left_out():
@@ -65,7 +65,7 @@ def test_nobody_covers_a_role_above_their_own():
 
 
 def seen(user="u", **given):
-    return caller_of(b"k", user, entered(**given), NOW).seen
+    return caller_of(b"k", user, caller_row(**given), NOW).seen
 
 
 def test_callers_share_answers_only_where_they_may_do_the_same_and_see_everything():
@@ -88,7 +88,7 @@ def test_callers_share_answers_only_where_they_may_do_the_same_and_see_everythin
 
 
 def test_a_callers_state_is_kept_whole():
-    state = entered(permissions=["students:read"], scope="own", key=["students:read"], key_scope="all")
+    state = caller_row(permissions=["students:read"], scope="own", key=["students:read"], key_scope="all")
     caller = caller_of(b"k", "u", state, NOW)
 
     assert unpacked(b"k", caller.packed()) == caller

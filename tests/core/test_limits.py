@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from campshub.config import SettingsError
 from campshub.core.db.models import new_id
 from campshub.core.http.rate_limits import per_caller
-from campshub.core.http.rate_limits.per_caller import Limits
+from campshub.core.http.rate_limits.per_caller import CallerLimits
 from tests.conftest import settings_of
 
 DEFAULTS = {"rate_limit_user": "1000/hour", "rate_limit_rpm": 1000, "rate_limit_burst": 100}
@@ -19,7 +19,7 @@ HOUR_MS = 3_600_000
 @pytest.fixture
 def limits_of(stack, database):
     """Return a maker of limits."""
-    return lambda **given: Limits(settings_of(stack, database, **DEFAULTS | given))
+    return lambda **given: CallerLimits(settings_of(stack, database, **DEFAULTS | given))
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def in_redis(app):
     def counting(made):
         script = client.register_script(f"{made.lua} return {{count(KEYS[1], unpack(ARGV))}}")
         return lambda caller, now_ms: made.standing(
-            script(keys=[f"limit:{caller}"], args=[now_ms, *made.plan(None).terms])
+            script(keys=[f"limit:{caller}"], args=[now_ms, *made.plan(None).parameters])
         )
 
     return counting
@@ -57,7 +57,7 @@ LIMITS = st.fixed_dictionaries(
 @hypothesis_settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(given_limits=LIMITS, steps=st.lists(STEPS_MS, min_size=1, max_size=60))
 def test_redis_and_the_process_count_alike(stack, database, in_redis, given_limits, steps):
-    made = Limits(settings_of(stack, database, **given_limits))
+    made = CallerLimits(settings_of(stack, database, **given_limits))
     count, caller, now_ms = in_redis(made), new_id().hex, NOW_MS
 
     for step_ms in steps:
@@ -123,7 +123,7 @@ def test_the_quota_is_not_used_up_by_what_was_refused(limits_of, counting):
 @hypothesis_settings(max_examples=100, deadline=None)
 @given(given_limits=LIMITS, steps=st.lists(st.integers(0, 100_000), min_size=1, max_size=60))
 def test_who_comes_back_when_told_is_let_in(stack, database, given_limits, steps):
-    made = Limits(settings_of(stack, database, **given_limits))
+    made = CallerLimits(settings_of(stack, database, **given_limits))
     now_ms = NOW_MS
 
     for step_ms in steps:
@@ -138,7 +138,7 @@ def test_who_comes_back_when_told_is_let_in(stack, database, given_limits, steps
 @hypothesis_settings(max_examples=100, deadline=None)
 @given(given_limits=LIMITS, steps=st.lists(st.integers(0, 100_000), min_size=1, max_size=60))
 def test_no_window_of_the_clock_lets_more_through_than_the_quota(stack, database, given_limits, steps):
-    made = Limits(settings_of(stack, database, **given_limits))
+    made = CallerLimits(settings_of(stack, database, **given_limits))
     now_ms, let_in = NOW_MS, {}
 
     for step_ms in steps:
@@ -152,7 +152,7 @@ def test_no_window_of_the_clock_lets_more_through_than_the_quota(stack, database
 @hypothesis_settings(max_examples=100, deadline=None)
 @given(given_limits=LIMITS, count=st.integers(1, 12))
 def test_the_quotas_are_whole_when_it_was_said(stack, database, given_limits, count):
-    made = Limits(settings_of(stack, database, **given_limits))
+    made = CallerLimits(settings_of(stack, database, **given_limits))
 
     for which, policy in enumerate((made.plan(None).user, made.plan(None).burst)):
         for _ in range(count):

@@ -18,7 +18,7 @@ from campshub.core.db.models import new_id
 from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.jobs import registry, runner
 from campshub.core.jobs.store import enqueue
-from campshub.core.mail import FileMailer, GuardedMailer, Letter, MailRefused, SmtpMailer, mailer_of
+from campshub.core.mail import Email, FileMailer, GuardedMailer, MailRefused, SmtpMailer, mailer_of
 from tests.conftest import close, new_place, settings_of
 
 AT = datetime(2026, 11, 18, 6, 30, tzinfo=UTC)
@@ -44,7 +44,7 @@ def done(app, monkeypatch):
 
     work.fails, work.calls = [], calls
     monkeypatch.setattr(registry, "_kinds", dict(registry._kinds))
-    registry.outward_job("tests.work")(work)
+    registry.external_job("tests.work")(work)
     return work
 
 
@@ -185,7 +185,7 @@ def test_the_command_says_what_it_did_and_what_is_owed(app, done, owe):
 
 
 def letter(**given):
-    return Letter(**{"id": new_id(), "to": "asha@example.org", "subject": "Héllo", "text": "Línk\n", "at": AT, **given})
+    return Email(**{"id": new_id(), "to": "asha@example.org", "subject": "Héllo", "text": "Línk\n", "at": AT, **given})
 
 
 class Received:
@@ -273,7 +273,7 @@ def test_a_server_that_is_away_is_left_alone_and_its_letters_are_not_given_up(ap
     guarded = GuardedMailer(mailer)
     kinds_before = dict(registry._kinds)
     monkeypatch.setattr(registry, "_kinds", kinds_before)
-    registry.outward_job("tests.work")(lambda run, *, number: guarded.send(letter()))
+    registry.external_job("tests.work")(lambda run, *, number: guarded.send(letter()))
     owe()
     for _ in range(7):
         assert send() == (0, 1, 0)

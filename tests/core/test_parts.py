@@ -15,7 +15,7 @@ from campshub.core.errors import Invalid, NotFound
 from campshub.core.http import responses
 from campshub.core.http.schemas import fields
 from campshub.core.http.schemas.messages import field_errors
-from campshub.core.http.serializer import Serialiser
+from campshub.core.http.serializer import Serializer
 from campshub.core.jobs.models import OutboxMessage
 from campshub.core.json import write
 from campshub.core.security.crypto import CannotOpen, KeyRing, new_person_key
@@ -101,13 +101,13 @@ def test_the_serialiser_reads_mappings_and_entities_alike():
         "id": "00000000-0000-0000-0000-000000000001", "at": "2026-01-01T05:30:00+05:30", "as": "x",
         "inner": {"name": "a", "born": None}, "many": [{"name": "b", "born": "2010-01-02"}],
     }  # fmt: skip
-    whole = Serialiser(Outer())
+    whole = Serializer(Outer())
 
     assert orjson.loads(write(whole.one(values))) == shown
     assert orjson.loads(write(whole.many([type("Thing", (), values)()]))) == [shown]
     assert orjson.loads(write(whole.one({**values, "inner": None, "many": None})))["many"] is None
-    assert Serialiser(Outer(), frozenset({"kept_as"})).one(values) == {"as": "x"}
-    assert Serialiser(Outer(), frozenset({"id"})).one(values) == {"id": values["id"]}
+    assert Serializer(Outer(), frozenset({"kept_as"})).one(values) == {"as": "x"}
+    assert Serializer(Outer(), frozenset({"id"})).one(values) == {"id": values["id"]}
     assert whole.many([]) == []
     assert write(datetime(2026, 1, 1, tzinfo=UTC)) == b'"2026-01-01T00:00:00Z"'
 

@@ -9,7 +9,7 @@ import pytest
 from campshub.core.errors import Invalid
 from campshub.core.security import breached, passwords
 from campshub.core.security.obvious import obvious_passwords
-from campshub.core.security.passwords import Busy, Passwords, hash_password, verify_password
+from campshub.core.security.passwords import Passwords, PasswordsBusy, hash_password, verify_password
 from tests.conftest import ROOT
 
 SHIPPED = ROOT / "campshub" / "core" / "security" / "breached.bloom"
@@ -92,7 +92,7 @@ def test_only_so_many_are_hashed_at_once_and_the_others_are_told_to_come_back(se
         one.start()
         at_work.acquire()
 
-    with pytest.raises(Busy) as refused:
+    with pytest.raises(PasswordsBusy) as refused:
         busy.hash("x")
     go.set()
     for one in working:

@@ -84,7 +84,7 @@ def engine(app, context):
 @pytest.mark.parametrize("take", ["raw_connection", "lend"])
 def test_what_is_under_way_on_a_connection_that_comes_back_is_rolled_back(engine, place, take):
     """Whoever takes it next must neither be in that transaction nor in its tenant."""
-    given_back = engine.raw_connection() if take == "raw_connection" else engine.pool.lend()
+    given_back = engine.raw_connection() if take == "raw_connection" else engine.pool.borrow()
     driver = given_back.driver_connection
     with driver.cursor() as cursor:
         cursor.execute(f"BEGIN; SELECT set_config('app.organization_id', '{place.id}', true)")
@@ -103,23 +103,23 @@ def in_use(engine):
 
 def test_a_lent_connection_comes_back_and_is_counted_as_at_work_meanwhile(engine):
     before = in_use(engine)
-    first = engine.pool.lend()
+    first = engine.pool.borrow()
     assert (engine.pool.checkedout(), in_use(engine)) == (1, before + 1)
     first.close()
     assert (engine.pool.checkedout(), in_use(engine)) == (0, before)
 
-    second = engine.pool.lend()
+    second = engine.pool.borrow()
     second.close()
     assert second.driver_connection is first.driver_connection
 
 
 def test_nobody_is_lent_what_was_invalidated(engine):
-    spoilt = engine.pool.lend()
+    spoilt = engine.pool.borrow()
     spoilt.info["remembered"] = True
     spoilt.invalidate(OSError("the answer is still on its way"))
     spoilt.close()
 
-    following = engine.pool.lend()
+    following = engine.pool.borrow()
     following.close()
     assert following.driver_connection is not spoilt.driver_connection
     assert spoilt.driver_connection.closed
@@ -127,14 +127,14 @@ def test_nobody_is_lent_what_was_invalidated(engine):
 
 
 def test_a_connection_that_cannot_be_rolled_back_is_not_lent_again(engine):
-    broken = engine.pool.lend()
+    broken = engine.pool.borrow()
     with broken.driver_connection.cursor() as cursor:
         cursor.execute("BEGIN")
     with socket.socket(fileno=os.dup(broken.driver_connection.fileno())) as line:
         line.shutdown(socket.SHUT_RDWR)
     broken.close()
 
-    following = engine.pool.lend()
+    following = engine.pool.borrow()
     following.close()
     assert following.driver_connection is not broken.driver_connection
 
@@ -146,19 +146,19 @@ def test_a_connection_whose_rolling_back_is_interrupted_is_not_lent_again(engine
     def interrupted(*_given):
         raise Interrupted
 
-    cut = engine.pool.lend()
+    cut = engine.pool.borrow()
     with monkeypatch.context() as patch:
         patch.setattr(engines, "reset", interrupted)
         with pytest.raises(Interrupted):
             cut.close()
 
-    following = engine.pool.lend()
+    following = engine.pool.borrow()
     following.close()
     assert following.driver_connection is not cut.driver_connection
 
 
 def test_a_connection_that_cannot_be_made_takes_up_no_place(engine, monkeypatch):
-    one = engine.pool.lend()
+    one = engine.pool.borrow()
     one.invalidate(OSError("gone"))
     one.close()  # its place is there, without a connection
 
@@ -169,20 +169,20 @@ def test_a_connection_that_cannot_be_made_takes_up_no_place(engine, monkeypatch)
         patch.setattr(engine.pool, "_invoke_creator", refused)
         for _ in range(engine.pool.size() + 1):
             with pytest.raises(psycopg.OperationalError):
-                engine.pool.lend()
+                engine.pool.borrow()
     assert engine.pool.checkedout() == 0
 
-    lent = [engine.pool.lend() for _ in range(engine.pool.size())]
+    lent = [engine.pool.borrow() for _ in range(engine.pool.size())]
     for connection in lent:
         connection.close()
 
 
 def test_a_lent_connection_of_a_pool_that_was_disposed_of_is_not_lent_by_the_next_one(engine):
-    lent = engine.pool.lend()
+    lent = engine.pool.borrow()
     engine.dispose()
     lent.close()
 
-    following = engine.pool.lend()
+    following = engine.pool.borrow()
     following.close()
     assert following.driver_connection is not lent.driver_connection
     lent.driver_connection.close()

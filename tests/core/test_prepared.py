@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from campshub.core.db import session as sessions
 from campshub.core.db.models import new_id
 from campshub.core.db.prepared import prepared
-from campshub.core.db.session import Behind, Unit, begin, commit, db
+from campshub.core.db.session import ReplicaBehind, Unit, begin, commit, db
 from campshub.core.observe import metrics
 from campshub.core.security.permissions import Role
 from campshub.core.security.principal import Principal, visible_to
@@ -165,7 +165,7 @@ def test_a_read_that_asks_who_calls_ends_its_transaction_with_the_statement(cont
     user_id = place.the(Role.ADMIN).user_id
     with metrics.listening(trips.append):
         session = begin(Unit(engine=db.engines[None], organization_id=place.id, user_id=user_id))
-        assert session.unit.entered.role == Role.ADMIN
+        assert session.unit.caller_row.role == Role.ADMIN
         session.execute(_every_student(principal_of(place))).all()
         commit(session)
         session.close()
@@ -242,7 +242,7 @@ def test_a_replica_that_is_behind_gives_no_rows(context, both):
     unit = Unit(engine=replica, organization_id=both[0].id, checks_caller=False, needed_lsn="FFFFFF/0")
     for question in (_every_student(principal_of(both[0])), select(Student.code)):
         session = begin(unit)
-        with pytest.raises(Behind):
+        with pytest.raises(ReplicaBehind):
             session.execute(question)
         session.close()
     assert replica.pool.checkedout() == 0
@@ -250,14 +250,14 @@ def test_a_replica_that_is_behind_gives_no_rows(context, both):
 
 def test_reads_answer_byte_for_byte_what_ordinary_sessions_answer(app, nothing_kept, monkeypatch):
     seeds = seed(app, "Quagga")
-    reads = [one for one in operations(app) if one.method == "GET" and one.handler.mark.permission is not None]
+    reads = [one for one in operations(app) if one.method == "GET" and one.handler.options.permission is not None]
     reads = [one for one in reads if one.rule not in GROWING]
     addresses = [one.address(seeds.ids) for one in reads]
     addresses += [one.address(dict.fromkeys(one.parameters, str(new_id()))) for one in reads if one.parameters]
     addresses += [
         f"{one.address(seeds.ids)}{'&' if '?' in one.address(seeds.ids) else '?'}limit=1"
         for one in reads
-        if one.handler.mark.is_page
+        if one.handler.options.is_page
     ]
     assert len(addresses) > 20
     callers = [seeds.place.the(role) for role in (Role.ADMIN, Role.TRAINER, Role.CLIENT)]

@@ -14,7 +14,7 @@ from campshub.core.cache import popular
 from campshub.core.db.session import db
 from campshub.core.http import slow_requests
 from campshub.core.observe import metrics
-from campshub.core.redis.pipeline import Wire
+from campshub.core.redis.pipeline import PipelinedRedis
 from campshub.core.security.permissions import Role
 from campshub.core.services import ServiceContainer
 from tests.kept import cached
@@ -59,15 +59,15 @@ class Line:
 @contextmanager
 def counted(app: Any, spent: Spent) -> Iterator[None]:
     """Count what is sent to Redis by any way, and the connections to PostgreSQL that are taken."""
-    wires: list[Wire] = app.extensions["campshub"].freshness.wires
+    wires: list[PipelinedRedis] = app.extensions["campshub"].freshness.wires
     sockets = [wire._socket for wire in wires]
-    send, connect = redis.connection.AbstractConnection.send_packed_command, Wire._connect
+    send, connect = redis.connection.AbstractConnection.send_packed_command, PipelinedRedis._connect
 
     def sent(connection: Any, command: Any, *given: Any, **options: Any) -> Any:
         spent.trips.append(b"by redis-py")
         return send(connection, command, *given, **options)
 
-    def connected(wire: Wire) -> None:
+    def connected(wire: PipelinedRedis) -> None:
         spent.trips.append(b"connected anew")
         connect(wire)
 
@@ -80,7 +80,7 @@ def counted(app: Any, spent: Spent) -> Iterator[None]:
         event.listen(pool, "checkout", taken)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(redis.connection.AbstractConnection, "send_packed_command", sent)
-        patch.setattr(Wire, "_connect", connected)
+        patch.setattr(PipelinedRedis, "_connect", connected)
         for wire, socket in zip(wires, sockets, strict=True):
             patch.setattr(wire, "_socket", Line(socket, spent.trips))
         try:
@@ -98,10 +98,10 @@ def figures(tag: str) -> dict[str, float]:
 
 def spend(app: Any, operation: Any, client: Any, address: str, **headers: str) -> Spent:
     """Ask once, and tell what it cost and where the answer was found."""
-    spent, before = Spent(0), figures(operation.handler.mark.keeping.tags[0])
+    spent, before = Spent(0), figures(operation.handler.options.cache_policy.tags[0])
     with counted(app, spent):
         answer = client.get(address, headers=headers)
-    after = figures(operation.handler.mark.keeping.tags[0])
+    after = figures(operation.handler.options.cache_policy.tags[0])
     spent.status, spent.statements = answer.status, answer.statements
     spent.found = next((where for where in after if after[where] > before[where]), "")
     spent.etag = answer.headers.get("ETag")
@@ -110,18 +110,18 @@ def spend(app: Any, operation: Any, client: Any, address: str, **headers: str) -
 
 def leave_memory(services: ServiceContainer) -> None:
     """Be a process that was not asked for this yet."""
-    services.answers.memory.clear()
+    services.response_cache.memory.clear()
 
 
 def leave_everyone(services: ServiceContainer) -> None:
     """Be a process that nobody has asked anything."""
     leave_memory(services)
-    services.callers.clear()
+    services.caller_states.clear()
 
 
 def leave_everything(services: ServiceContainer) -> None:
     """Let Redis forget the answers as well, but neither stamps nor callers."""
-    for answer, _ in list(services.answers.memory._entries.values()):
+    for answer, _ in list(services.response_cache.memory._entries.values()):
         services.cache.client.delete(answer.key)
     leave_memory(services)
 
@@ -169,7 +169,7 @@ def test_a_kept_answer_costs_one_round_trip_and_no_statement(app, seeds, layer, 
     for operation in cached(app):
         told = asked_until(app, seeds, operation, layer, forget)
         unchanged = asked_until(app, seeds, operation, layer, forget, **{"If-None-Match": str(told.etag)})
-        tags.add(operation.handler.mark.keeping.tags)
+        tags.add(operation.handler.options.cache_policy.tags)
         for spent, status in ((told, 200), (unchanged, 304)):
             cost = (spent.status, len(spent.trips), spent.connections, spent.statements)
             if cost != (status, 1, [], []):

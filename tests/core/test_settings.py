@@ -76,7 +76,7 @@ def test_each_setting_is_read_outside_of_the_module_that_declares_it():
 
 
 def test_the_example_says_which_limits_no_operation_counts_in(app):
-    counted = {limited.name for operation in operations(app) for limited in operation.handler.mark.limits}
+    counted = {limited.name for operation in operations(app) for limited in operation.handler.options.limits}
     example = (ROOT / "env.example").read_text(encoding="utf-8")
     said = re.findall(r"^# .*; no operation counts in it yet\.\nRATE_LIMIT_(\w+)=", example, re.MULTILINE)
 

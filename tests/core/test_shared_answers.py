@@ -44,11 +44,11 @@ def values(monkeypatch) -> set[str]:
 
 def test_two_users_of_a_role_that_sees_everything_are_answered_alike(app, nothing_kept, values):
     seeds = seed(app, "Quokka")
-    shared = [one for one in cached(app) if one.handler.mark.keeping.same_for_role]
+    shared = [one for one in cached(app) if one.handler.options.cache_policy.same_for_role]
     wrong, pages = [], 0
     for operation in shared:
         for role in (role for role in Role if SCOPES[role] is Scope.ALL):
-            if operation.handler.mark.permission not in ROLES[role]:
+            if operation.handler.options.permission not in ROLES[role]:
                 continue
             # The one has made all that is there, signed in and enrolled people; of the other there is nothing.
             somebody, nobody = seeds.place.the(role), seeds.place.someone(role)

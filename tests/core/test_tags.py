@@ -74,8 +74,8 @@ def shared_tables(sql: Any) -> set[str]:
 def test_every_kept_answer_names_the_tags_of_all_that_it_reads(app, seeds, empty, sql, nothing_kept):
     tag_of, shared, missing, seen = tags(), shared_tables(sql), {}, {}
     for operation in cached(app):
-        keeping, permission = operation.handler.mark.keeping, operation.handler.mark.permission
-        stamps = set(stamps_of(str(seeds.place.id), keeping.tags))
+        cache_policy, permission = operation.handler.options.cache_policy, operation.handler.options.permission
+        stamps = set(stamps_of(str(seeds.place.id), cache_policy.tags))
         addresses = dict.fromkeys(one for ids in (seeds.ids, empty) for one in addresses_of(operation, ids))
         for role in (role for role in Role if permission in ROLES[role]):
             for address in addresses:
@@ -121,7 +121,7 @@ def wrong_of(one: Touched, named: set[str]) -> set[str]:
 
 
 def named_by_answers(app: Any) -> set[str]:
-    return {ACCESS, *(tag for one in cached(app) for tag in one.handler.mark.keeping.tags)}
+    return {ACCESS, *(tag for one in cached(app) for tag in one.handler.options.cache_policy.tags)}
 
 
 def test_what_no_kept_answer_is_made_of_is_known(app):

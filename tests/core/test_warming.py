@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 import pytest
 
 from campshub.core.cache import popular as counting
-from campshub.core.cache.popular import Use
+from campshub.core.cache.popular import PopularUrl
 from campshub.core.db.models import new_id
-from campshub.core.freshness.protocol import Asked
+from campshub.core.freshness.protocol import LookupReply
 from campshub.core.http import lookup
 from campshub.core.http.warming import PATIENCE, Warmer
 from campshub.core.security.permissions import Role
@@ -28,15 +28,15 @@ def warm(app, services, place):
     rests = []
 
     def run(*, most=50, organization_id=None, per_second=10.0):
-        services.uses.tell()
-        services.answers.memory.clear()
-        services.callers.clear()
+        services.popular_urls.tell()
+        services.response_cache.memory.clear()
+        services.caller_states.clear()
         rests.clear()
         with app.app_context():
             done = Warmer(app, services, per_second, rest=rests.append).warm(
                 most=most, organization_id=organization_id or place.id
             )
-        services.answers.memory.clear()
+        services.response_cache.memory.clear()
         return done
 
     run.rests = rests
@@ -164,7 +164,7 @@ def test_what_is_kept_already_is_not_made_again(api, warm, student):
 
 def test_where_nothing_could_be_kept_the_rest_is_left(api, warm, monkeypatch):
     ask(api, *(f"{LIST}?limit={number}" for number in range(1, PATIENCE + 4)))
-    monkeypatch.setattr(lookup, "ask_uncounted", lambda call: lookup.Known(None, Asked()))
+    monkeypatch.setattr(lookup, "ask_uncounted", lambda call: lookup.Known(None, LookupReply()))
 
     done = warm()
 
@@ -172,10 +172,10 @@ def test_where_nothing_could_be_kept_the_rest_is_left(api, warm, monkeypatch):
 
 
 def test_keys_and_what_keeps_no_answers_are_not_counted(api, services, place):
-    services.uses.tell()
+    services.popular_urls.tell()
     ask(api, "/api/me/", is_kept=False)
 
-    assert services.uses._counts == {}
+    assert services.popular_urls._counts == {}
 
 
 def test_a_warming_counts_in_no_limit(api, warm, student, place, services):
@@ -191,8 +191,8 @@ def test_a_warming_counts_in_no_limit(api, warm, student, place, services):
 def test_what_a_process_counts_is_bounded(services, place, monkeypatch):
     told = []
     monkeypatch.setattr(counting, "MOST_COUNTED", 10)
-    monkeypatch.setattr(counting.Uses, "_tell", lambda _, counts: told.append(dict(counts)))
-    uses = counting.Uses(services.cache)
+    monkeypatch.setattr(counting.PopularUrls, "_tell", lambda _, counts: told.append(dict(counts)))
+    uses = counting.PopularUrls(services.cache)
     for number in range(35):
         uses.note(str(place.id), "u", f"/{number}", b"", uses._told_at)
 
@@ -204,19 +204,19 @@ def test_what_redis_keeps_is_bounded_and_ranked(services, place, monkeypatch):
     monkeypatch.setattr(counting, "MOST_KEPT", 3)
     for number in range(8):
         for _ in range(number + 1):
-            services.uses.note(str(place.id), "u", f"/{number}", b"q=1", services.uses._told_at)
-    services.uses.tell()
+            services.popular_urls.note(str(place.id), "u", f"/{number}", b"q=1", services.popular_urls._told_at)
+    services.popular_urls.tell()
 
-    found = services.uses.most(str(place.id), datetime.now(UTC), most=50)
+    found = services.popular_urls.most(str(place.id), datetime.now(UTC), most=50)
 
-    assert found == [Use(str(place.id), "u", f"/{number}", b"q=1") for number in (7, 6, 5)]
-    assert str(place.id) in services.uses.organizations(datetime.now(UTC))
+    assert found == [PopularUrl(str(place.id), "u", f"/{number}", b"q=1") for number in (7, 6, 5)]
+    assert str(place.id) in services.popular_urls.organizations(datetime.now(UTC))
 
 
 def test_the_command_says_what_it_did(app, api, services, place, student):
     ask(api, LIST)
     student()
-    services.uses.tell()
+    services.popular_urls.tell()
 
     words = ("cache", "warm", "--organization", str(place.id), "--per-second", "100")
     result = app.test_cli_runner().invoke(args=words)

@@ -8,7 +8,7 @@ from sqlalchemy import text, update
 from campshub.core.db import writes
 from campshub.core.db.models import new_id
 from campshub.core.db.session import db
-from campshub.core.db.unit_of_work import record_apart, tell, unit_of_work, wrote
+from campshub.core.db.unit_of_work import in_separate_transaction, mark_changed, record_audit, unit_of_work
 from campshub.core.jobs.store import enqueue
 from campshub.core.observe import metrics
 from campshub.core.security.audit import Change
@@ -63,7 +63,7 @@ def test_a_transaction_that_failed_is_not_taken_for_committed(context, place, sq
 
 def test_what_is_kept_apart_survives_the_rollback(context, place, sql):
     with pytest.raises(ValueError, match="broken"), unit_of_work(organization_id=place.id) as session:
-        record_apart(session, lambda apart: tell(apart, noted(place)))
+        in_separate_transaction(session, lambda session: record_audit(session, noted(place)))
         raise ValueError("broken")
 
     assert sql("SELECT action FROM audit_log WHERE organization_id = %s AND action = 'noted'", place.id) == [("noted",)]
@@ -74,7 +74,7 @@ def test_what_is_kept_apart_by_a_refused_request_stays(api, place, sql, monkeypa
     from campshub.students.queries import students  # noqa: PLC0415
 
     def refusing(session, principal, student_id):
-        record_apart(session, lambda apart: tell(apart, noted(place)))
+        in_separate_transaction(session, lambda session: record_audit(session, noted(place)))
         raise NotFound
 
     monkeypatch.setattr(students, "get_student", refusing)
@@ -90,7 +90,7 @@ def test_a_failure_to_keep_something_apart_spoils_no_answer_and_is_counted(api, 
     known = students.list_students
 
     def failing(session, principal, **given):
-        record_apart(session, lambda apart: apart.execute(text("SELECT 1 / 0")))
+        in_separate_transaction(session, lambda session: session.execute(text("SELECT 1 / 0")))
         return known(session, principal, **given)
 
     monkeypatch.setattr(students, "list_students", failing)
@@ -106,7 +106,7 @@ def test_a_unit_that_only_reads_writes_nothing(context, place):
         lambda session: writes.insert(session, Group, [{"code": "G", "name": "x", "kind": "class"}]),
         lambda session: writes.merge(session, Group, [{"code": "G", "name": "x", "kind": "class"}], key=("code",),
                                      change=("name",), when="true"),
-        lambda session: wrote(session, Group),
+        lambda session: mark_changed(session, Group),
         lambda session: session.execute(text("DELETE FROM groups")),
     ):  # fmt: skip
         with (
@@ -124,7 +124,7 @@ def test_statements_that_would_change_rows_past_the_log_are_refused(context, pla
 def test_a_unit_that_has_written_does_not_let_its_connection_go(context, place):
     with pytest.raises(RuntimeError, match="cannot let"), unit_of_work(organization_id=place.id) as session:
         session.add(group())
-        session.let_go()
+        session.release()
 
 
 def test_connections_come_back_and_the_figures_say_so(app, place):

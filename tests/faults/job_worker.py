@@ -10,7 +10,7 @@ from sqlalchemy import text
 from campshub.app import create_app
 from campshub.config import load_settings
 from campshub.core.jobs.celery_app import new_celery
-from campshub.core.jobs.registry import Later, Step, job, maintenance_job, outward_job, stepped_job
+from campshub.core.jobs.registry import RetryLater, Step, external_job, job, maintenance_job, stepped_job
 from campshub.core.jobs.schedule import Every, scheduled
 from campshub.core.jobs.worker import attach
 
@@ -49,7 +49,7 @@ def poison(session, run):
 @job("tests.later")
 def later(session, run):
     _effect(session, run)
-    raise Later(3600)
+    raise RetryLater(3600)
 
 
 @job("tests.scheduled", system=True)
@@ -67,7 +67,7 @@ def steps(session, run, position, *, seconds=0.05):
     return Step({"step": number + 1}, done=number + 1, total=STEPS)
 
 
-@outward_job("tests.outward")
+@external_job("tests.outward")
 def outward(run, *, seconds):
     time.sleep(seconds)
 

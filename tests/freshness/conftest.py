@@ -36,7 +36,7 @@ def cache_server():
 def world(processes, cache_server, monkeypatch):
     """A new world, whose requests stop before each step."""
     world = World(processes, cache_server)
-    world.stand_in(monkeypatch)
+    world.placeholder(monkeypatch)
     world.begin_anew()
     yield world
     world.close()

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 from sqlalchemy.dialects.postgresql import psycopg as dialect
 
-from campshub.core.db.session import REPLICA, Behind, Entered, Unit
+from campshub.core.db.session import REPLICA, CallerRow, ReplicaBehind, Unit
 from campshub.core.freshness.lease import Granted, Lease, Replayed
 from campshub.core.security.permissions import Role
 from tests.freshness.gates import gate
@@ -124,7 +124,7 @@ class Transaction:
         """Read what has been written, as one statement would."""
         gate("read")
         if self.unit.server == REPLICA and not self._servers.has(self.unit.needed_lsn):
-            raise Behind
+            raise ReplicaBehind
         return self._servers.seen(self.unit.server) - frozenset(self._servers.to_role)
 
     def execute(self, _statement: Any) -> None:
@@ -231,5 +231,5 @@ class HeldLease(Lease):
     def stop(self) -> None: ...
 
 
-def entered(role: Role, *, fresh: bool = True) -> Entered:
-    return Entered(role, 1, "UTC", "active", fresh, None, None)
+def caller_row(role: Role, *, fresh: bool = True) -> CallerRow:
+    return CallerRow(role, 1, "UTC", "active", fresh, None, None)

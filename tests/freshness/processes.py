@@ -6,12 +6,12 @@ from typing import Any
 import marshmallow as ma
 from flask import Flask
 
-from campshub.core.circuit_breaker import Breaker
+from campshub.core.circuit_breaker import CircuitBreaker
 from campshub.core.freshness.protocol import Freshness
 from campshub.core.freshness.replicas import Replicas
 from campshub.core.http.decorators import cached, needs
-from campshub.core.http.known_urls import Addresses
-from campshub.core.http.rate_limits.per_caller import Limits
+from campshub.core.http.known_urls import RequestCache
+from campshub.core.http.rate_limits.per_caller import CallerLimits
 from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 from tests.freshness.gates import Walk
@@ -63,18 +63,18 @@ class Process:
         services.freshness.close()
         services.lease.stop()
         services.lease = self.lease
-        services.freshness = Freshness(urls, self.lease, counting=Limits.lua)
+        services.freshness = Freshness(urls, self.lease, counting=CallerLimits.lua)
         services.freshness.primary = services.engines[None]
         services.replicas = Replicas(services.settings, self.lease, services.engines)
-        services.answers.memory.clear()
-        services.callers.clear()
-        services.addresses = Addresses()
+        services.response_cache.memory.clear()
+        services.caller_states.clear()
+        services.request_cache = RequestCache()
         for script in services.freshness.wires[0]._scripts:
             script.text = replaced(script.text, "local QUARANTINE_MS = 10000", FOR_EVER)
             for name in {"common", script.name} & lua.keys():
                 script.text = replaced(script.text, *lua[name])
         for wire in services.freshness.wires:
-            wire.breaker = Breaker(0.0)
+            wire.breaker = CircuitBreaker(0.0)
 
     def reconnect(self) -> None:
         """Notice that the connections are gone."""

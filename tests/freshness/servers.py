@@ -16,8 +16,8 @@ from campshub.core.freshness import protocol
 from campshub.core.freshness.lease import elapsed
 from campshub.core.http import read_routing
 from campshub.core.observe import metrics
-from campshub.core.redis.connection import CacheAway
-from campshub.core.redis.pipeline import Wire
+from campshub.core.redis.connection import CacheUnavailable
+from campshub.core.redis.pipeline import PipelinedRedis
 from campshub.core.security.permissions import Role
 from devstack.stack import Stack
 from tests.conftest import Client, new_place
@@ -158,9 +158,9 @@ class OnServers:
         self._before(patch, protocol, "_ask_position", "position")
         self._before(patch, unit_of_work, "commit", "commit")
         self._before(patch, read_routing, "_on", "read")
-        run, send = Wire.run, Wire.send
-        patch.setattr(Wire, "run", lambda wire, script, *given: self._run(run, wire, script, given))
-        patch.setattr(Wire, "send", lambda wire, *given: (gate("store"), send(wire, *given))[1])
+        run, send = PipelinedRedis.run, PipelinedRedis.send
+        patch.setattr(PipelinedRedis, "run", lambda wire, script, *given: self._run(run, wire, script, given))
+        patch.setattr(PipelinedRedis, "send", lambda wire, *given: (gate("store"), send(wire, *given))[1])
 
     def _before(self, patch: pytest.MonkeyPatch, place: Any, name: str, step: str) -> None:
         function = getattr(place, name)
@@ -171,16 +171,16 @@ class OnServers:
 
         patch.setattr(place, name, stopping)
 
-    def _run(self, run: Any, wire: Wire, script: Any, given: tuple[Any, ...]) -> Any:
+    def _run(self, run: Any, wire: PipelinedRedis, script: Any, given: tuple[Any, ...]) -> Any:
         gate(script.name)
         one = next((one for one in self.sent if one.walk is Walk.here()), None)
         if one is not None and one.process in self.cut:
-            raise CacheAway
+            raise CacheUnavailable
         if script.name == "begin" and one is not None:
             one.nonces.append(given[0])
         answer = run(wire, script, *given)
         if lost():
-            raise CacheAway
+            raise CacheUnavailable
         return answer
 
 

@@ -5,15 +5,15 @@ import threading
 
 import pytest
 
-from campshub.core.cache.memory import Kept, Memory
-from campshub.core.cache.store import Answers
-from campshub.core.circuit_breaker import Breaker
+from campshub.core.cache.memory import CachedResponse, ResponseMemory
+from campshub.core.cache.store import ResponseCache
+from campshub.core.circuit_breaker import CircuitBreaker
 from campshub.core.db.models import PLATFORM_ID, new_id
-from campshub.core.freshness.protocol import SCRIPTS, Freshness, Question
-from campshub.core.http.rate_limits.per_caller import Limits
-from campshub.core.redis.batching import Interrupted, Line
-from campshub.core.redis.connection import CacheAway
-from campshub.core.redis.pipeline import Script, Wire
+from campshub.core.freshness.protocol import SCRIPTS, Freshness, LookupRequest
+from campshub.core.http.rate_limits.per_caller import CallerLimits
+from campshub.core.redis.batching import Interrupted, RequestBatcher
+from campshub.core.redis.connection import CacheUnavailable
+from campshub.core.redis.pipeline import PipelinedRedis, Script
 from tests.freshness.gates import Crash
 from tests.freshness.postgres_side import HeldLease, Servers
 from tests.freshness.servers import until
@@ -27,7 +27,7 @@ class Counter:
     def __init__(self, failure=None):
         self.trips, self.failure = [], failure
         self.is_under_way, self.may_end = threading.Event(), threading.Event()
-        self.line = Line(self.serve)
+        self.line = RequestBatcher(self.serve)
         self.told, self.refused = {}, {}
 
     def serve(self, errands):
@@ -89,7 +89,7 @@ def test_those_who_went_with_one_who_was_stopped_are_told():
             raise Crash
 
     trips, refused, may_go = [], [], threading.Event()
-    line = Line(serve)
+    line = RequestBatcher(serve)
 
     def ask():
         try:
@@ -135,7 +135,7 @@ BEGIN = Script(SCRIPTS, "begin")
 
 @pytest.fixture
 def wire(cache_server):
-    wire = Wire(cache_server.join("wire"), (BEGIN,))
+    wire = PipelinedRedis(cache_server.join("wire"), (BEGIN,))
     cache_server.client.flushall()
     yield wire
     wire.close()
@@ -161,9 +161,9 @@ def test_a_script_that_the_server_has_forgotten_is_told_again(wire, cache_server
 def test_a_server_that_has_started_anew_is_another_one(wire, cache_server):
     space = begun(wire)
     cache_server.restart(cache_server.copy())
-    with pytest.raises(CacheAway):
+    with pytest.raises(CacheUnavailable):
         begun(wire)
-    wire.breaker = Breaker(0.0)
+    wire.breaker = CircuitBreaker(0.0)
 
     assert begun(wire, "cd") != space
 
@@ -172,28 +172,28 @@ def test_a_server_that_hangs_is_left_alone_and_its_late_answers_are_nobodys(wire
     space = begun(wire)
     cache_server.hang()
     try:
-        with pytest.raises(CacheAway):
+        with pytest.raises(CacheUnavailable):
             begun(wire, "cd")
     finally:
         cache_server.go_on()
     before = asked(cache_server)
-    with pytest.raises(CacheAway):
+    with pytest.raises(CacheUnavailable):
         begun(wire, "ef")
     assert asked(cache_server) == before
 
-    wire.breaker = Breaker(0.0)
+    wire.breaker = CircuitBreaker(0.0)
     assert wire.send(b"GET", "identity:primary").split(b":")[1] == space
 
 
 # What a process keeps ------------------------------------------------------------------------------------------------
 
 
-def kept(size: int) -> Kept:
-    return Kept(b"key", b"x" * size, "", None)
+def kept(size: int) -> CachedResponse:
+    return CachedResponse(b"key", b"x" * size, "", None)
 
 
 def test_memory_keeps_no_more_than_it_may_and_gives_up_what_was_used_longest_ago():
-    memory = Memory(10_000)
+    memory = ResponseMemory(10_000)
     for place in range(100):
         memory.put(place, kept(1000), 60)
         assert memory.get(0) is not None
@@ -208,7 +208,7 @@ def test_memory_keeps_no_more_than_it_may_and_gives_up_what_was_used_longest_ago
 
 
 def test_a_hundred_who_miss_the_same_make_it_once():
-    answers, made, found, may_land = Answers(10_000), [], [], threading.Event()
+    answers, made, found, may_land = ResponseCache(10_000), [], [], threading.Event()
 
     def ask():
         with answers.flight(b"key") as (flight, leads):
@@ -233,7 +233,7 @@ def test_a_hundred_who_miss_the_same_make_it_once():
 
 
 def test_one_who_fails_to_make_an_answer_strands_nobody():
-    answers, found, leads_now, may_fail = Answers(10_000), [], threading.Event(), threading.Event()
+    answers, found, leads_now, may_fail = ResponseCache(10_000), [], threading.Event(), threading.Event()
 
     def fail():
         with pytest.raises(ValueError, match="no"), answers.flight(b"key"):
@@ -268,7 +268,7 @@ def several(cache_server):
     cache_server.client.flushall()
     lease = HeldLease(Servers())
     lease.renew()
-    freshness = Freshness([f"{address}?db={number}" for number in range(3)], lease, counting=Limits.lua)
+    freshness = Freshness([f"{address}?db={number}" for number in range(3)], lease, counting=CallerLimits.lua)
     yield freshness
     freshness.close()
 
@@ -292,25 +292,25 @@ def test_an_organization_lives_in_one_redis_and_the_platform_in_each(several):
     for wire in several.wires:
         assert not wire.send(b"KEYS", "pending:*"), "each begin has its end"
         for organization in stamped(wire) - {str(PLATFORM_ID)}:
-            assert several.wire_of(organization) is wire
+            assert several.redis_of(organization) is wire
 
 
 def test_without_one_redis_the_others_keep_their_organizations(several):
     organizations = [str(new_id()) for _ in range(200)]
-    before = {one: several.wire_of(one) for one in organizations}
+    before = {one: several.redis_of(one) for one in organizations}
     gone = several.wires.pop()
     gone.close()
 
     assert {before[one] for one in organizations} == {*several.wires, gone}
-    assert all(several.wire_of(one) is before[one] for one in organizations if before[one] is not gone)
+    assert all(several.redis_of(one) is before[one] for one in organizations if before[one] is not gone)
 
 
 def test_an_identity_is_trusted_once_ten_seconds_have_passed(several):
     organization = str(new_id())
-    wire = several.wire_of(organization)
-    question = Question(organization, "u", (f"{organization}:access",))
+    wire = several.redis_of(organization)
+    question = LookupRequest(organization, "u", (f"{organization}:access",))
 
-    several._positions = Line(lambda errands: [setattr(e, "answer", ("0/1000", primary)) for e in errands])
+    several._positions = RequestBatcher(lambda errands: [setattr(e, "answer", ("0/1000", primary)) for e in errands])
     primary = several._lease.granted().primary
     assert not several.ask(question, None).is_trusted
     run_id, space, made = wire.send(b"GET", f"identity:{primary}").split(b":")

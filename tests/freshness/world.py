@@ -16,11 +16,11 @@ from campshub.core.db.models import new_id
 from campshub.core.freshness import protocol
 from campshub.core.freshness.lease import HOLDS_S
 from campshub.core.http import dispatch, read_routing
-from campshub.core.redis.connection import CacheAway
-from campshub.core.redis.pipeline import Wire
+from campshub.core.redis.connection import CacheUnavailable
+from campshub.core.redis.pipeline import PipelinedRedis
 from tests.freshness.cache_server import CacheServer, Copy
 from tests.freshness.gates import Walk, gate, lost
-from tests.freshness.postgres_side import Servers, Transaction, entered
+from tests.freshness.postgres_side import Servers, Transaction, caller_row
 from tests.freshness.processes import ACCESS, TAG, Process, Request
 
 NO_LIMIT_MS = 10_000_000  # time passes when the test says so, however slow the machine
@@ -268,7 +268,7 @@ class World:
 
     # The steps of the code -------------------------------------------------------------------------------------------
 
-    def stand_in(self, patch: pytest.MonkeyPatch) -> None:
+    def placeholder(self, patch: pytest.MonkeyPatch) -> None:
         """Put the gates between the steps, and PostgreSQL's side in its place."""
         patch.setattr(dispatch, "begin", self._begin)
         patch.setattr(read_routing, "begin", self._begin)
@@ -278,9 +278,9 @@ class World:
         patch.setattr(protocol, "DEADLINE_MS", NO_LIMIT_MS)
         patch.setattr(protocol, "time", self)
         patch.setattr(protocol, "elapsed", self.elapsed)
-        run, send = Wire.run, Wire.send
-        patch.setattr(Wire, "run", lambda wire, script, *given: self._run(run, wire, script, given))
-        patch.setattr(Wire, "send", lambda wire, *given: (gate("store"), send(wire, *given))[1])
+        run, send = PipelinedRedis.run, PipelinedRedis.send
+        patch.setattr(PipelinedRedis, "run", lambda wire, script, *given: self._run(run, wire, script, given))
+        patch.setattr(PipelinedRedis, "send", lambda wire, *given: (gate("store"), send(wire, *given))[1])
 
     def elapsed(self) -> float:
         return self.clock.now
@@ -293,7 +293,10 @@ class World:
             gate("enter")
         request = self._current()
         is_fresh = unit.server != session.REPLICA or self.servers.has(unit.needed_lsn)
-        unit.primary, unit.entered = self.servers.identity, entered(self.servers.role(unit.server), fresh=is_fresh)
+        unit.primary, unit.caller_row = (
+            self.servers.identity,
+            caller_row(self.servers.role(unit.server), fresh=is_fresh),
+        )
         return Transaction(self.servers, unit, request.write if request else 0)
 
     def _answer_position(self, _primary: Any, errands: Any) -> None:
@@ -301,14 +304,14 @@ class World:
         for errand in errands:
             errand.answer = (self.servers.position(), self.servers.identity)
 
-    def _run(self, run: Any, wire: Wire, script: Any, given: tuple[Any, ...]) -> Any:
+    def _run(self, run: Any, wire: PipelinedRedis, script: Any, given: tuple[Any, ...]) -> Any:
         gate(script.name)
         request = self._current()
         if script.name == "begin" and request is not None:
             request.nonces.append(given[0])
         answer = run(wire, script, *given)
         if lost():
-            raise CacheAway
+            raise CacheUnavailable
         if script.name == "begin" and request is not None:
             request.space = answer
         return answer

@@ -226,7 +226,7 @@ def reads(app: Flask, connection: psycopg.Connection[Any], made: Made, people: l
     ids, on = _ids(connection, made)
     values = _values(made, ids)
     for operation in operations(app):
-        if operation.method != "GET" or operation.handler.mark.is_public:
+        if operation.method != "GET" or operation.handler.options.is_public:
             continue
         address, _, needed = operation.address(ids).partition("?")
         given = {"on": str(on)} if needed else {}
@@ -242,7 +242,7 @@ def _variants(
     operation: Operation, values: dict[str, list[str]], made: Made
 ) -> Iterator[tuple[str, dict[str, str], tuple[date, date] | None]]:
     """Yield what may be asked of an operation: a name for it, its query, and the dates that it bounds."""
-    mark, schema = operation.handler.mark, operation.handler.query_schema
+    mark, schema = operation.handler.options, operation.handler.query_schema
     filters = {field.data_key or name: field for name, field in schema.load_fields.items()} if schema else {}
     yield "bare", {}, None
     bounded = {}

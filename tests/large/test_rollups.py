@@ -42,7 +42,7 @@ def test_all_figures_are_rebuilt_and_what_is_right_is_not_written_again(large, r
 
 def rebuilt(rollup, steps):
     """Rebuild; return the seconds that it took, and what was done."""
-    begun, total = time.perf_counter(), refresh.Counted()
+    begun, total = time.perf_counter(), refresh.RefreshCount()
     for step in steps:
         with unit_of_work(system=True) as session:
             total += refresh.rebuild(session, rollup, step.organization_id, step.month)

@@ -52,7 +52,7 @@ def run(app):
 def test_the_job_folds_what_is_stale_in_all_organizations(world, app, sql, run):
     other = World(app, sql)
     for one in (world, other):
-        one.mark(0, 0, TODAY, "present", None)
+        one.options(0, 0, TODAY, "present", None)
         one.log(0, TODAY, [(0, "normal", 5, 60_000)])
 
     assert run("rollups.fold") == Outcome.DONE

@@ -100,7 +100,7 @@ def test_what_is_not_counted_makes_nothing_stale(world):
 def test_a_mark_that_is_committed_while_its_day_is_counted_stays_noted(world):
     world.mark(0, 0, TODAY, "present", None)
     with world.app.app_context(), unit_of_work(system=True) as session:
-        assert refresh.fold(session, DAYS, world.place.id).written == 1
+        assert refresh.refresh(session, DAYS, world.place.id).written == 1
         world.mark(1, 0, TODAY, "late", None)
 
     assert world.sql(NOTES.format("attendance_group_days_stale"), world.place.id) == [(1,)]
@@ -110,10 +110,10 @@ def test_a_mark_that_is_committed_while_its_day_is_counted_stays_noted(world):
 def test_of_two_countings_at_once_the_older_is_not_written_last(world):
     world.mark(0, 0, TODAY, "present", None)
     with world.app.app_context(), unit_of_work(system=True) as session:
-        assert refresh.fold(session, DAYS, world.place.id).notes == 1
+        assert refresh.refresh(session, DAYS, world.place.id).notes == 1
         world.mark(1, 0, TODAY, "late", None)
         with unit_of_work(system=True) as second:
-            assert refresh.fold(second, DAYS, world.place.id) == refresh.Counted()
+            assert refresh.refresh(second, DAYS, world.place.id) == refresh.RefreshCount()
 
     assert world.fold().notes > 0
     assert world.differences() == []
@@ -172,7 +172,7 @@ def test_rebuilding_repairs_what_was_changed_past_the_triggers(world):
     assert broken["workout_weeks"][0] is None
     assert (done.written, done.removed) == (2, 0)
     assert world.differences() == []
-    assert world.rebuild(TODAY) == refresh.Counted()
+    assert world.rebuild(TODAY) == refresh.RefreshCount()
 
 
 def test_a_register_is_noted_once_for_its_group_and_once_a_student(world):

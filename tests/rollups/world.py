@@ -185,16 +185,16 @@ class World:
         )
         self.do("UPDATE workout_log_ids SET student_id = %s WHERE organization_id = %s AND student_id = %s", *pair)
 
-    def fold(self, most: int = 1_000) -> refresh.Counted:
+    def fold(self, most: int = 1_000) -> refresh.RefreshCount:
         """Count anew what is stale, as far as so many notes of each rollup name it."""
-        total = refresh.Counted()
+        total = refresh.RefreshCount()
         with self.app.app_context(), unit_of_work(system=True) as session:
             for one in rollups().values():
-                total += refresh.fold(session, one, self.place.id, most=most)
+                total += refresh.refresh(session, one, self.place.id, most=most)
         return total
 
-    def rebuild(self, day: date) -> refresh.Counted:
-        total = refresh.Counted()
+    def rebuild(self, day: date) -> refresh.RefreshCount:
+        total = refresh.RefreshCount()
         for one in rollups().values():
             with self.app.app_context(), unit_of_work(system=True) as session:
                 total += refresh.rebuild(session, one, self.place.id, day.replace(day=1))

@@ -234,8 +234,8 @@ class Containers:
         if "no-new-privileges:true" in service["security_opt"]:
             drops.append("--no-new-privs")
         who = [f"--reuid={image.uid}", f"--regid={image.gid}"]
-        entered = ["/bin/sh", "-c", f'cd {image.workdir} && exec "$@"', "sh"]
-        return ["/usr/bin/setpriv", *who, *drops, *entered, *words]
+        caller_row = ["/bin/sh", "-c", f'cd {image.workdir} && exec "$@"', "sh"]
+        return ["/usr/bin/setpriv", *who, *drops, *caller_row, *words]
 
     def inside(self, name: str) -> psutil.Process:
         """Return a service's first process."""
@@ -244,9 +244,9 @@ class Containers:
     def run(self, name: str, *words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         """Run a command in a service's container, as compose's ``exec`` does."""
         service, image = self.services[name], image_of(self.services[name])
-        entered = ["nsenter", "--target", str(self.inside(name).pid), "--mount", "--net", "--pid", "--root", "--wd"]
+        caller_row = ["nsenter", "--target", str(self.inside(name).pid), "--mount", "--net", "--pid", "--root", "--wd"]
         return subprocess.run(
-            [*entered, *self._words(service, image, list(words))],
+            [*caller_row, *self._words(service, image, list(words))],
             env={**self._environment(service, image), **environment},
             capture_output=True,
             text=True,

@@ -43,8 +43,8 @@ def create_admin(
         raise click.ClickException(f"The password: {refused.errors[0].detail}") from refused
     hashed = services.passwords.hash(password)
     with unit_of_work(system=True, organization_id=organization_id) as session:
-        entered = session.enter(organization_id)
-        if entered.organization_status is None:
+        caller_row = session.enter(organization_id)
+        if caller_row.organization_status is None:
             raise click.ClickException(f"There is no organization {organization_id}.")
         try:
             user = service.create_user(

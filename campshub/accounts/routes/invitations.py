@@ -13,7 +13,7 @@ from campshub.core.errors import NotFound
 from campshub.core.http.decorators import limited, needs, public, secret
 from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.security.grants import OrganizationSuspended
-from campshub.core.security.passwords import Busy
+from campshub.core.security.passwords import PasswordsBusy
 from campshub.core.security.permissions import Permission
 
 invitations = Blueprint(
@@ -72,7 +72,7 @@ class AcceptInvitation(Resource):
     @secret
     @invitations.body(schemas.AcceptIn)
     @invitations.answers(
-        schemas.AcceptedOut, raises=(TokenSpent, AlreadyMember, MemberDisabled, OrganizationSuspended, Busy)
+        schemas.AcceptedOut, raises=(TokenSpent, AlreadyMember, MemberDisabled, OrganizationSuspended, PasswordsBusy)
     )
     def post(self, **given: Any) -> dict[str, Any]:
         """Accept an invitation with the token of its letter, once."""

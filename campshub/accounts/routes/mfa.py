@@ -8,7 +8,7 @@ from campshub.accounts.service import mfa as service
 from campshub.accounts.service.attempts import TooManyAtOnce
 from campshub.core.http.decorators import limited, named, needs, secret
 from campshub.core.http.routing import Resource
-from campshub.core.security.passwords import Busy
+from campshub.core.security.passwords import PasswordsBusy
 from campshub.core.security.permissions import Permission
 
 
@@ -78,7 +78,7 @@ class StepUp(Resource):
     @limited("login")
     @secret
     @auth.body(schemas.StepUpIn)
-    @auth.answers(None, raises=(service.OtpRequired, service.BadOtp, TooManyAtOnce, Busy))
+    @auth.answers(None, raises=(service.OtpRequired, service.BadOtp, TooManyAtOnce, PasswordsBusy))
     def post(self, **given: Any) -> None:
         """Show one's password once more, so that this session may do what is dangerous for a while."""
         service.step_up(self.session, self.services, self.principal, **given, now=self.now)

@@ -10,7 +10,7 @@ from campshub.accounts.service.attempts import TooManyAtOnce
 from campshub.accounts.service.mfa import BadOtp, OtpRequired
 from campshub.core.http.decorators import limited, named, needs, public, secret
 from campshub.core.http.routing import Resource
-from campshub.core.security.passwords import Busy
+from campshub.core.security.passwords import PasswordsBusy
 from campshub.core.security.permissions import Permission
 
 
@@ -22,7 +22,7 @@ class Password(Resource):
     @named("changePassword")
     @secret
     @auth.body(schemas.PasswordIn)
-    @auth.answers(RefreshOut, raises=(OtpRequired, BadOtp, TooManyAtOnce, Busy))
+    @auth.answers(RefreshOut, raises=(OtpRequired, BadOtp, TooManyAtOnce, PasswordsBusy))
     def post(self, **given: Any) -> dict[str, Any]:
         """Change one's own password: the other sessions end, and this one goes on with the tokens that come back."""
         return service.change(self.session, self.services, self.principal, **given, client=client(), now=self.now)
@@ -52,7 +52,7 @@ class ResetPassword(Resource):
     @limited("login_address")
     @secret
     @auth.body(schemas.ResetIn)
-    @auth.answers(None, raises=(service.TokenSpent, Busy))
+    @auth.answers(None, raises=(service.TokenSpent, PasswordsBusy))
     def post(self, **given: Any) -> None:
         """Set a new password with the token of a letter; every session ends."""
         service.reset(self.session, self.services, **given)

@@ -13,7 +13,7 @@ from campshub.accounts.service.mfa import BadOtp, OtpRequired
 from campshub.core.http.decorators import limited, named, public, secret
 from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.normalization import email_key
-from campshub.core.security.passwords import Busy
+from campshub.core.security.passwords import PasswordsBusy
 
 auth = Blueprint("auth", __name__, url_prefix="/api/auth", description="Signing in.")
 
@@ -40,7 +40,7 @@ class Token(Resource):
     @auth.body(schemas.TokenIn)
     @auth.answers(
         schemas.TokenOut,
-        raises=(service.BadCredentials, OtpRequired, BadOtp, sessions.NoMembership, TooManyAtOnce, Busy),
+        raises=(service.BadCredentials, OtpRequired, BadOtp, sessions.NoMembership, TooManyAtOnce, PasswordsBusy),
     )
     def post(self, **given: Any) -> dict[str, Any]:
         """Sign in with e-mail address and password."""

@@ -11,7 +11,7 @@ from campshub.accounts.service.organizations import EmailTaken
 from campshub.core.errors import NotFound, PreconditionFailed
 from campshub.core.http.decorators import cached, needs, secret
 from campshub.core.http.routing import Blueprint, Resource
-from campshub.core.security.passwords import Busy
+from campshub.core.security.passwords import PasswordsBusy
 from campshub.core.security.permissions import Permission
 
 me = Blueprint("me", __name__, url_prefix="/api/me", description="The signed-in user.")
@@ -52,7 +52,7 @@ class Users(Resource):
     @needs(Permission.USERS_WRITE)
     @secret
     @users.body(schemas.UserIn)
-    @users.answers(schemas.UserOut, status=201, raises=(EmailTaken, RoleNotYours, Busy))
+    @users.answers(schemas.UserOut, status=201, raises=(EmailTaken, RoleNotYours, PasswordsBusy))
     def post(self, **given: Any) -> Any:
         """Create a user with a password; whoever has an account already is invited instead."""
         return members.create(self.session, self.services, self.principal, **given)

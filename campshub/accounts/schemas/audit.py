@@ -4,7 +4,7 @@ from marshmallow import fields as ma
 
 from campshub.core.http.schemas import fields
 from campshub.core.security.audit import ACTIONS
-from campshub.core.security.events import Kind
+from campshub.core.security.events import SecurityEventKind
 
 _KEY = 64
 _KEY_OF = "The key that acted for the user, if it was one."
@@ -48,7 +48,7 @@ class AuditEntryOut(fields.Out):
 class SecurityEventFilter(fields.Filter):
     """Which events."""
 
-    kind = fields.Text(load_default=None, one_of=Kind)
+    kind = fields.Text(load_default=None, one_of=SecurityEventKind)
     user_id = fields.Id(load_default=None)
 
 
@@ -57,7 +57,7 @@ class SecurityEventOut(fields.Out):
 
     id = fields.Id(required=True)
     at = ma.AwareDateTime(required=True)
-    kind = fields.Text(required=True, one_of=Kind)
+    kind = fields.Text(required=True, one_of=SecurityEventKind)
     user_id = fields.Id(required=True, allow_none=True)
     api_key_id = fields.Id(required=True, allow_none=True, metadata={"description": _KEY_OF})
     address = fields.Text(required=True, allow_none=True)

@@ -19,7 +19,7 @@ from campshub.core.db.session import Session
 from campshub.core.db.writes import lock
 from campshub.core.errors import Forbidden, Invalid
 from campshub.core.security import api_keys, events
-from campshub.core.security.events import Kind
+from campshub.core.security.events import SecurityEventKind
 from campshub.core.security.opaque import hash_of
 from campshub.core.security.permissions import OF_DEVICES, grant_of
 from campshub.core.security.principal import Principal
@@ -72,7 +72,7 @@ def create(
     )
     session.add(made)
     session.flush()
-    events.happened(session, Kind.KEY_MADE, principal.user_id, api_key_id=made.id)
+    events.record_event(session, SecurityEventKind.KEY_MADE, principal.user_id, api_key_id=made.id)
     return {**_shown(made), "key": key}
 
 
@@ -101,7 +101,7 @@ def revoke_leaked(session: Session, *, organization_id: UUID, prefix: str, now: 
 
 def _revoke(session: Session, key: ApiKey, *, by: UUID | None, now: datetime) -> None:
     key.revoked_at = now
-    events.happened(session, Kind.KEY_REVOKED, by, api_key_id=key.id)
+    events.record_event(session, SecurityEventKind.KEY_REVOKED, by, api_key_id=key.id)
 
 
 def _require_end(services: Services, kind: str, days: int) -> None:

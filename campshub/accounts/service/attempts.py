@@ -17,13 +17,13 @@ from sqlalchemy import text
 
 from campshub.core.db.models import PLATFORM_ID, AnyRow
 from campshub.core.db.session import Session
-from campshub.core.db.unit_of_work import record_apart, unit_of_work
+from campshub.core.db.unit_of_work import in_separate_transaction, unit_of_work
 from campshub.core.errors import RateLimited
 from campshub.core.ip_addresses import customer
 from campshub.core.jobs.store import enqueue
 from campshub.core.normalization import email_key
 from campshub.core.observe import metrics
-from campshub.core.security.events import Kind
+from campshub.core.security.events import SecurityEventKind
 from campshub.core.service_base import Services
 
 # How long an attempt waits for a place, one pause after the other.
@@ -79,22 +79,22 @@ class Attempt:
 
     def succeed(self, *, upgraded: str | None) -> None:
         """Count the attempt as genuine with this unit of work; store the hash that replaces an outdated one."""
-        self.session.unit.apart.remove(self.settle)
+        self.session.unit.separate_writes.remove(self.settle)
         self._end(self.session, upgraded)
 
-    def settle(self, apart: Session) -> None:
+    def settle(self, separate: Session) -> None:
         """Give the place back, with what became of the attempt."""
         if self.outcome is _Outcome.FAILED:
-            self._count_failure(apart)
+            self._count_failure(separate)
         elif self.outcome is _Outcome.SUCCEEDED:
-            self._end(apart, None)
+            self._end(separate, None)
         else:
-            apart.execute(_RELEASE, self._keys())
+            separate.execute(_RELEASE, self._keys())
 
     def _end(self, session: Session, upgraded: str | None) -> None:
         session.execute(_END, {**self._keys(), "user_id": self.known.user_id, "upgraded": upgraded})
 
-    def _count_failure(self, apart: Session) -> None:
+    def _count_failure(self, separate: Session) -> None:
         """Count and record a failure; the one from which on the account is held is reported to its owner.
 
         For an account that does not exist it takes the same steps.
@@ -106,13 +106,16 @@ class Attempt:
             "first_s": settings.lockout_first_s,
             "longest_s": settings.lockout_longest_s,
         }
-        failures = apart.execute(_FAIL, given).scalar_one()
+        failures = separate.execute(_FAIL, given).scalar_one()
         is_first_lockout = failures == settings.lockout_account_after
         _record(
-            apart, self.session, self.known.user_id, Kind.SIGN_IN_LOCKED if is_first_lockout else Kind.SIGN_IN_FAILED
+            separate,
+            self.session,
+            self.known.user_id,
+            SecurityEventKind.SIGN_IN_LOCKED if is_first_lockout else SecurityEventKind.SIGN_IN_FAILED,
         )
         if is_first_lockout:
-            owe(apart, self.services, "accounts.tell_of_lockout", self.email)
+            owe(separate, self.services, "accounts.tell_of_lockout", self.email)
 
     def _keys(self) -> dict[str, bytes | None]:
         """Return under which keys the attempt has a place: a held one has given none."""
@@ -135,7 +138,7 @@ def begin(session: Session, services: Services, email: str) -> Attempt:
 
     :raises TooManyAtOnce: so many attempts are in flight that this one might be a guess too many.
     """
-    session.let_go()
+    session.release()
     known = _take_place(session, services, email)
     for pause_s in _PAUSES_S:
         if not known.is_full:
@@ -145,7 +148,7 @@ def begin(session: Session, services: Services, email: str) -> Attempt:
     if known.is_full:
         raise TooManyAtOnce
     attempt = Attempt(session, services, email, known)
-    record_apart(session, attempt.settle)
+    in_separate_transaction(session, attempt.settle)
     return attempt
 
 
@@ -156,21 +159,21 @@ def _take_place(session: Session, services: Services, email: str) -> AnyRow:
         "place": _place(session, services),
         **_allowed(services),
     }
-    with unit_of_work(like=session.unit) as apart:
-        known: AnyRow = apart.execute(_BEGIN, given).one()
+    with unit_of_work(like=session.unit) as separate:
+        known: AnyRow = separate.execute(_BEGIN, given).one()
     return known
 
 
-def note_failure(session: Session, user_id: UUID | None, kind: Kind) -> None:
+def note_failure(session: Session, user_id: UUID | None, kind: SecurityEventKind) -> None:
     """Record a refused sign-in in each organization of the user, else in the platform's; it outlives the refusal."""
-    record_apart(session, lambda apart: _record(apart, session, user_id, kind))
+    in_separate_transaction(session, lambda separate: _record(separate, session, user_id, kind))
 
 
-def _record(apart: Session, session: Session, user_id: UUID | None, kind: Kind) -> None:
+def _record(separate: Session, session: Session, user_id: UUID | None, kind: SecurityEventKind) -> None:
     unit = session.unit
     metrics.security_events.labels(kind.value).inc()
     given = {"user_id": user_id, "kind": kind.value, "at": unit.now, "address": unit.address, "trace_id": unit.trace_id}
-    apart.execute(_FAILED, given)
+    separate.execute(_FAILED, given)
 
 
 def owe(session: Session, services: Services, job: str, email: str) -> None:

@@ -21,7 +21,7 @@ from campshub.accounts.models import Membership, Organization, User
 from campshub.core.db.models import AnyRow
 from campshub.core.db.retention import tenant_models
 from campshub.core.db.session import Session, db
-from campshub.core.db.unit_of_work import tell
+from campshub.core.db.unit_of_work import record_audit
 from campshub.core.security import audit
 from campshub.core.security.audit import AuditEntry, Change, PersonKey
 from campshub.core.security.sealed import place_of
@@ -39,7 +39,7 @@ Opening = Callable[[list[dict[str, Any]]], None]
 def note_export(session: Session, *, organization_id: UUID) -> None:
     """Record that all of an organization's data, medical notes too, is read."""
     change = Change("exported", Organization.__tablename__, organization_id, None, None, {"all": True}, frozenset())
-    tell(session, change)
+    record_audit(session, change)
 
 
 def export(services: Services, *, organization_id: UUID, folder: Path, now: datetime) -> dict[str, Any]:

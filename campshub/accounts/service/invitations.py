@@ -14,7 +14,7 @@ from campshub.accounts.service import giving, members
 from campshub.accounts.service.passwords import TokenSpent
 from campshub.core.db.models import new_id
 from campshub.core.db.session import Session
-from campshub.core.db.unit_of_work import wrote
+from campshub.core.db.unit_of_work import mark_changed
 from campshub.core.errors import Conflict, Invalid, NotFound, RateLimited
 from campshub.core.jobs.store import enqueue
 from campshub.core.normalization import clean_email, email_key
@@ -120,8 +120,8 @@ def accept(
         named = services.tokens.opaque.read(INVITATION, token)
     except NotOurs:
         raise TokenSpent from None
-    entered = session.enter(named.organization_id)
-    if entered.organization_status not in (None, "active"):
+    caller_row = session.enter(named.organization_id)
+    if caller_row.organization_status not in (None, "active"):
         raise OrganizationSuspended
     email = _require_open(queries.find_invitation(session, named.organization_id, named.id), token, now).email
     known = credentials_of(session, email)
@@ -208,7 +208,7 @@ def _hash_of_new(session: Session, services: Services, *, email: str, name: str 
         raise Invalid.at("/password", "required", "A new user needs a password.")
     least = queries.password_length_min(session)
     services.passwords.require_good(password, least=least, email=email)
-    session.let_go()  # the hash takes long
+    session.release()  # the hash takes long
     return services.passwords.hash(password)
 
 
@@ -231,4 +231,4 @@ def _let_belong(session: Session, user_id: UUID, invitation: Invitation) -> None
     else:
         raise members.MemberDisabled
     session.flush()
-    wrote(session, User)
+    mark_changed(session, User)

@@ -14,13 +14,13 @@ from campshub.accounts.service.sessions import end_all_here
 from campshub.core.db import creates
 from campshub.core.db.models import AnyRow, new_id
 from campshub.core.db.session import Session
-from campshub.core.db.unit_of_work import new_person, tell, wrote
+from campshub.core.db.unit_of_work import mark_changed, new_person, record_audit
 from campshub.core.db.writes import Versions, require_version
 from campshub.core.errors import Conflict, NotFound
 from campshub.core.names import sort_key
 from campshub.core.normalization import clean_email, email_key
 from campshub.core.security import audit, events
-from campshub.core.security.events import Kind
+from campshub.core.security.events import SecurityEventKind
 from campshub.core.security.permissions import Role
 from campshub.core.security.principal import Principal
 from campshub.core.service_base import Services
@@ -70,7 +70,7 @@ def create(
     giving.require_may_give(session, principal, role=role, role_id=role_id)
     least = queries.password_length_min(session, principal)
     services.passwords.require_good(password, least=least, email=email)
-    session.let_go()  # the hash takes long
+    session.release()  # the hash takes long
     hashed = services.passwords.hash(password)
     # What an own role allows may have changed while the password was hashed.
     role, role_id = giving.require_may_give(session, principal, role=role, role_id=role_id)
@@ -124,11 +124,11 @@ def add_user(session: Session, *, email: str, name: str, hashed: str) -> tuple[U
     given["sort_name"] = sort_key(name)
     user_id, made = session.execute(_ADD, {**given, "hashed": hashed}).one()
     if made:
-        wrote(session, User)
+        mark_changed(session, User)
         new_person(session, user_id)
         after = {key: value for key, value in given.items() if key != "id"} | {"status": "active"}
         personal = audit.personal_columns(User)
-        tell(session, audit.Change("created", User.__tablename__, user_id, user_id, None, after, personal))
+        record_audit(session, audit.Change("created", User.__tablename__, user_id, user_id, None, after, personal))
     return user_id, made
 
 
@@ -137,10 +137,14 @@ def _apply(
 ) -> None:
     if given != (membership.role, membership.role_id):
         membership.role, membership.role_id = given
-        events.happened(session, Kind.ROLE_CHANGED, membership.user_id)
+        events.record_event(session, SecurityEventKind.ROLE_CHANGED, membership.user_id)
     if status is not None and status != membership.status:
         membership.status = status
-        events.happened(session, Kind.DISABLED if status == "disabled" else Kind.ENABLED, membership.user_id)
+        events.record_event(
+            session,
+            SecurityEventKind.DISABLED if status == "disabled" else SecurityEventKind.ENABLED,
+            membership.user_id,
+        )
         if status == "disabled":
             end_all_here(session, membership.user_id, now=now)  # so that none comes back with the user
             for key in session.scalars(_keys_of(membership)):

@@ -23,7 +23,7 @@ from campshub.core.db.models import AnyRow
 from campshub.core.db.session import Session
 from campshub.core.errors import Conflict, Forbidden, Invalid, Unauthenticated
 from campshub.core.security import events
-from campshub.core.security.events import Kind
+from campshub.core.security.events import SecurityEventKind
 from campshub.core.security.grants import NotForKeys
 from campshub.core.security.principal import Principal
 from campshub.core.security.sealed import place_of
@@ -167,7 +167,7 @@ def confirm(session: Session, services: Services, principal: Principal, *, otp: 
     present = queries.lock_session(session, principal.organization_id, principal.session_id)
     if present is not None:
         present.must_enrol = False
-    events.happened(session, Kind.MFA_ENROLLED, principal.user_id)
+    events.record_event(session, SecurityEventKind.MFA_ENROLLED, principal.user_id)
     return _new_codes(session, services, principal.user_id)
 
 
@@ -193,7 +193,7 @@ def remove(session: Session, services: Services, principal: Principal, *, now: d
     if show(session, principal.user_id).is_required:
         raise MfaRequiredByRole
     session.execute(_REMOVE, {"user_id": principal.user_id})
-    events.happened(session, Kind.MFA_REMOVED, principal.user_id)
+    events.record_event(session, SecurityEventKind.MFA_REMOVED, principal.user_id)
 
 
 def _use_step(session: Session, services: Services, user_id: UUID, sealed: str, otp: str, now: datetime) -> bool:

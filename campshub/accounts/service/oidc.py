@@ -18,7 +18,7 @@ from campshub.core.db.models import AnyRow, new_id
 from campshub.core.db.session import Session
 from campshub.core.errors import Conflict, Invalid, NotFound
 from campshub.core.security import events
-from campshub.core.security.events import Kind
+from campshub.core.security.events import SecurityEventKind
 from campshub.core.security.oidc import LEEWAY_S, BadIdToken, Shown
 from campshub.core.security.principal import Principal
 from campshub.core.service_base import Services
@@ -126,15 +126,15 @@ def unlink(session: Session, services: Services, principal: Principal, *, identi
     mfa.require_recent(session, services, principal, now)
     if not session.scalar(_UNLINK, {"user_id": principal.user_id, "id": identity_id}):
         raise NotFound
-    events.happened(session, Kind.IDENTITY_UNLINKED, principal.user_id)
+    events.record_event(session, SecurityEventKind.IDENTITY_UNLINKED, principal.user_id)
 
 
 def _read(session: Session, services: Services, id_token: str, *, issuer: str | None, nonce: str | None) -> Shown:
-    session.let_go()  # the issuer may have to be asked for its keys
+    session.release()  # the issuer may have to be asked for its keys
     try:
         return services.oidc.read(id_token, issuer=issuer, nonce=nonce)
     except BadIdToken:
-        attempts.note_failure(session, None, Kind.ID_TOKEN_REFUSED)
+        attempts.note_failure(session, None, SecurityEventKind.ID_TOKEN_REFUSED)
         raise
 
 
@@ -165,7 +165,7 @@ def _whose(session: Session, shown: Shown) -> AnyRow:
 
 def _refusal(session: Session, known: AnyRow | None) -> BadIdToken:
     """Record a genuine token that signs nobody in; return what refuses it."""
-    attempts.note_failure(session, known.user_id if known else None, Kind.ID_TOKEN_REFUSED)
+    attempts.note_failure(session, known.user_id if known else None, SecurityEventKind.ID_TOKEN_REFUSED)
     return BadIdToken()
 
 
@@ -220,5 +220,5 @@ def _linked(session: Session, shown: Shown, user_id: UUID) -> AnyRow:
     if row.user_id != user_id:
         raise IdentityTaken
     if row.identity_id == given["id"]:
-        events.happened(session, Kind.IDENTITY_LINKED, user_id)
+        events.record_event(session, SecurityEventKind.IDENTITY_LINKED, user_id)
     return row

@@ -104,7 +104,7 @@ def found_organization(
     services.passwords.require_good(
         admin_password, least=passwords.SHORTEST, email=admin_email, pointer="/admin_password"
     )
-    session.let_go()  # the hash takes long; the connection must not wait for it
+    session.release()  # the hash takes long; the connection must not wait for it
     password_hash = services.passwords.hash(admin_password)
     organization_id = new_id()
     session.enter(organization_id, session.unit.user_id)

@@ -15,7 +15,7 @@ from campshub.core.errors import Invalid, Problem
 from campshub.core.jobs.store import enqueue
 from campshub.core.normalization import email_key
 from campshub.core.security import events
-from campshub.core.security.events import Kind
+from campshub.core.security.events import SecurityEventKind
 from campshub.core.security.opaque import NotOurs, hash_of
 from campshub.core.security.principal import Principal
 from campshub.core.service_base import Services
@@ -66,10 +66,10 @@ def change(
     except mfa.BadOtp:
         attempt.fail()
         raise
-    session.let_go()  # the hash takes long
+    session.release()  # the hash takes long
     hashed = services.passwords.hash(new_password)
     version = _set(session, services, principal.user_id, email, hashed)
-    _tell(session, principal.user_id, Kind.PASSWORD_CHANGED)
+    _tell(session, principal.user_id, SecurityEventKind.PASSWORD_CHANGED)
     return sessions.renew(session, services, principal, session_version=version, client=client)
 
 
@@ -116,20 +116,20 @@ def reset(session: Session, services: Services, *, token: str, new_password: str
     services.passwords.require_good(
         new_password, least=least_length(memberships), email=named.email, pointer="/new_password"
     )
-    session.let_go()  # the hash takes long
+    session.release()  # the hash takes long
     hashed = services.passwords.hash(new_password)
     session.enter(memberships[0].organization_id, named.user_id)
     account = attempts.account_key(services, named.email)
     if not session.scalar(_USE_RESET, {"hash": hashed_token, "hashed": hashed, "account": account}):
         raise TokenSpent
     sessions.tell_organizations(session, named.user_id)
-    _tell(session, named.user_id, Kind.PASSWORD_RESET)
+    _tell(session, named.user_id, SecurityEventKind.PASSWORD_RESET)
 
 
 def replace(session: Session, services: Services, *, user_id: UUID, email: str, hashed: str) -> int:
     """Give a user another password, as a command does; every session ends. Return the new session version."""
     version = _set(session, services, user_id, email, hashed)
-    _tell(session, user_id, Kind.PASSWORD_RESET)
+    _tell(session, user_id, SecurityEventKind.PASSWORD_RESET)
     return version
 
 
@@ -146,6 +146,6 @@ def _set(session: Session, services: Services, user_id: UUID, email: str, hashed
     return version
 
 
-def _tell(session: Session, user_id: UUID, kind: Kind) -> None:
-    events.happened(session, kind, user_id)
+def _tell(session: Session, user_id: UUID, kind: SecurityEventKind) -> None:
+    events.record_event(session, kind, user_id)
     enqueue(session, "accounts.tell_of_new_password", user_id=str(user_id))

@@ -17,11 +17,11 @@ from campshub.accounts.queries import sessions as queries
 from campshub.accounts.queries.organizations import requests_per_hour
 from campshub.accounts.queries.signing_in import memberships_of, organizations_of
 from campshub.core.db.models import new_id
-from campshub.core.db.session import Entered, Session
-from campshub.core.db.unit_of_work import record_apart, wrote
+from campshub.core.db.session import CallerRow, Session
+from campshub.core.db.unit_of_work import in_separate_transaction, mark_changed
 from campshub.core.errors import Forbidden, NotFound, Unauthenticated
 from campshub.core.security import events
-from campshub.core.security.events import Kind
+from campshub.core.security.events import SecurityEventKind
 from campshub.core.security.grants import OrganizationSuspended
 from campshub.core.security.opaque import SECRET_BYTES, NotOurs, hash_of
 from campshub.core.security.principal import Principal
@@ -98,15 +98,15 @@ def refresh(session: Session, services: Services, *, refresh_token: str, now: da
     family = queries.lock_session(session, named.organization_id, named.id)
     if family is None:
         raise BadRefreshToken
-    entered = session.enter(named.organization_id, family.user_id)
-    _require_alive(family, entered, now)
+    caller_row = session.enter(named.organization_id, family.user_id)
+    _require_alive(family, caller_row, now)
     successor, given = services.tokens.opaque.successor(REFRESH, refresh_token), hash_of(refresh_token)
     if hmac.compare_digest(given, family.refresh_hash):
         must_enrol = not family.has_issuers_factor and _must_enrol(session, family.user_id)
         family.previous_hash, family.must_enrol = given, must_enrol
         _carry_on(family, services, hash_of(successor), now)
     elif given != family.previous_hash or now - family.rotated_at > timedelta(seconds=RETRY_S):
-        record_apart(session, lambda apart: _end_reused(apart, named.organization_id, named.id))
+        in_separate_transaction(session, lambda session: _end_reused(session, named.organization_id, named.id))
         raise BadRefreshToken
     return _tokens(session, services, family, named.organization_id, successor)
 
@@ -147,14 +147,14 @@ def switch(
     organizations = memberships_of(session, principal.user_id)
     if organization_id not in (o.organization_id for o in organizations):
         raise NoMembership
-    entered = session.enter(organization_id, principal.user_id)
-    if entered.session_version is None:  # it was taken away just now
+    caller_row = session.enter(organization_id, principal.user_id)
+    if caller_row.session_version is None:  # it was taken away just now
         raise NoMembership
     tokens = open_session(
         session,
         services,
         user_id=principal.user_id,
-        session_version=entered.session_version,
+        session_version=caller_row.session_version,
         client=client,
         # Who switches has shown nothing anew.
         authenticated_at=present.authenticated_at if present else session.unit.now,
@@ -172,14 +172,14 @@ def end(session: Session, principal: Principal, *, session_id: UUID | None, now:
     ended = queries.lock_session(session, principal.organization_id, session_id)
     if ended is None or ended.user_id != principal.user_id or ended.ended_at is not None:
         raise NotFound
-    _end(session, ended, Kind.SESSION_ENDED, now)
+    _end(session, ended, SecurityEventKind.SESSION_ENDED, now)
 
 
 def sign_out(session: Session, principal: Principal, *, now: datetime) -> None:
     """End the present session."""
     present = queries.lock_session(session, principal.organization_id, principal.session_id)
     if present is not None and present.ended_at is None:
-        _end(session, present, Kind.SESSION_ENDED, now)
+        _end(session, present, SecurityEventKind.SESSION_ENDED, now)
 
 
 def sign_out_everywhere(session: Session, principal: Principal) -> None:
@@ -191,7 +191,7 @@ def end_everywhere(session: Session, user_id: UUID) -> None:
     """End all sessions of a user, in every organization, at the next request."""
     user = session.scalars(select(User).where(User.id == user_id).with_for_update()).one()
     user.session_version += 1
-    events.happened(session, Kind.SIGNED_OUT_EVERYWHERE, user.id)
+    events.record_event(session, SecurityEventKind.SIGNED_OUT_EVERYWHERE, user.id)
     session.flush()
     tell_organizations(session, user.id)
 
@@ -199,26 +199,26 @@ def end_everywhere(session: Session, user_id: UUID) -> None:
 def tell_organizations(session: Session, user_id: UUID) -> None:
     """Let every organization of a user know that what it knows of them has changed."""
     for organization_id in organizations_of(session, user_id):
-        wrote(session, User, organization_id)
+        mark_changed(session, User, organization_id)
 
 
 def end_all_here(session: Session, user_id: UUID, *, now: datetime, but: UUID | None = None) -> None:
     """End a user's sessions in the present organization, but for one."""
     session.execute(_END_SESSIONS, {"user_id": user_id, "at": now, "but": but})
-    wrote(session, SignInSession)
-    wrote(session, User)
+    mark_changed(session, SignInSession)
+    mark_changed(session, User)
 
 
-def _require_alive(family: SignInSession, entered: Entered, now: datetime) -> None:
+def _require_alive(family: SignInSession, caller_row: CallerRow, now: datetime) -> None:
     """Refuse a session that has ended in one of the many ways in which it can.
 
     :raises BadRefreshToken: it has.
     :raises OrganizationSuspended: the organization is not active.
     """
     is_over = family.ended_at is not None or now >= min(family.idle_until, family.expires_at)
-    if is_over or entered.role is None or entered.session_version != family.session_version:
+    if is_over or caller_row.role is None or caller_row.session_version != family.session_version:
         raise BadRefreshToken
-    if entered.organization_status != "active":
+    if caller_row.organization_status != "active":
         raise OrganizationSuspended
 
 
@@ -241,13 +241,13 @@ def _carry_on(family: SignInSession, services: Services, hashed: bytes, now: dat
 def _end_reused(session: Session, organization_id: UUID, session_id: UUID) -> None:
     family = queries.lock_session(session, organization_id, session_id)
     if family is not None and family.ended_at is None:
-        _end(session, family, Kind.REFRESH_REUSED, session.unit.now)
+        _end(session, family, SecurityEventKind.REFRESH_REUSED, session.unit.now)
 
 
-def _end(session: Session, ended: SignInSession, kind: Kind, now: datetime) -> None:
+def _end(session: Session, ended: SignInSession, kind: SecurityEventKind, now: datetime) -> None:
     ended.ended_at = now
-    events.happened(session, kind, ended.user_id)
-    wrote(session, User)  # what the edge knows of the caller names the ended sessions
+    events.record_event(session, kind, ended.user_id)
+    mark_changed(session, User)  # what the edge knows of the caller names the ended sessions
 
 
 def _tokens(

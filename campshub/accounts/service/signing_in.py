@@ -75,7 +75,7 @@ def _hash_anew(session: Session, services: Services, password: str, kept: str) -
     """Return the hash that replaces an outdated one; None where the present one stays."""
     if not services.passwords.is_outdated(kept):
         return None
-    session.let_go()  # the hash takes long
+    session.release()  # the hash takes long
     return services.passwords.hash(password)
 
 

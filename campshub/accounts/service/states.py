@@ -13,14 +13,14 @@ from campshub.core.db.session import Session
 from campshub.core.db.writes import Versions, require_version
 from campshub.core.errors import Conflict, NotFound
 from campshub.core.security import events
-from campshub.core.security.events import Kind
+from campshub.core.security.events import SecurityEventKind
 from campshub.core.security.principal import Principal
 from campshub.core.service_base import Services
 
 _KINDS = {
-    "active": Kind.ORGANIZATION_RESUMED,
-    "suspended": Kind.ORGANIZATION_SUSPENDED,
-    "closed": Kind.ORGANIZATION_CLOSED,
+    "active": SecurityEventKind.ORGANIZATION_RESUMED,
+    "suspended": SecurityEventKind.ORGANIZATION_SUSPENDED,
+    "closed": SecurityEventKind.ORGANIZATION_CLOSED,
 }
 
 
@@ -144,7 +144,7 @@ def _set(session: Session, organization: Organization, status: str, now: datetim
     if organization.status != status:
         organization.status = status
         organization.closed_at = now if status == "closed" else None
-        events.happened(session, _KINDS[status], session.unit.user_id)
+        events.record_event(session, _KINDS[status], session.unit.user_id)
     return organization
 
 

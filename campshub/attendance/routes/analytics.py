@@ -6,7 +6,7 @@ from uuid import UUID
 from campshub.attendance.queries import rollups as queries
 from campshub.attendance.schemas import analytics as schemas
 from campshub.core.errors import NotFound
-from campshub.core.http.decorators import Life, cached, needs
+from campshub.core.http.decorators import CacheLifetime, cached, needs
 from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 
@@ -25,7 +25,7 @@ class GroupDays(Resource):
     """Groups by day."""
 
     @needs(Permission.ATTENDANCE_READ)
-    @cached(tags=_TAGS, life=Life.ANALYTICS, same_for_role=True)
+    @cached(tags=_TAGS, life=CacheLifetime.ANALYTICS, same_for_role=True)
     @analytics.query(schemas.GroupDayFilter)
     @analytics.answers_page(schemas.GroupDayOut, sorts=("date",))
     def get(self, *, page: Any, **filters: Any) -> Any:
@@ -38,7 +38,7 @@ class StudentMonths(Resource):
     """A student by month."""
 
     @needs(Permission.ATTENDANCE_READ)
-    @cached(tags=_TAGS, life=Life.ANALYTICS, same_for_role=True)
+    @cached(tags=_TAGS, life=CacheLifetime.ANALYTICS, same_for_role=True)
     @analytics.query(schemas.PeriodFilter)
     @analytics.answers_page(schemas.StudentMonthOut, sorts=("month",), raises=(NotFound,))
     def get(self, student_id: UUID, *, page: Any, **period: Any) -> Any:

@@ -133,10 +133,10 @@ def create(
     :raises NotThatDay: it starts or ends on another day than its date.
     :raises SessionExists: the group has one on this date and slot that is not cancelled.
     """
-    print_ = fingerprint({**values, "group_id": group_id, "local_date": local_date})
+    body_fingerprint = fingerprint({**values, "group_id": group_id, "local_date": local_date})
     present, is_seen, group = _before(session, principal, id, group_id)
     if present is not None:
-        return creates.repeated(SESSIONS, present, fingerprint=print_, is_seen=is_seen), False
+        return creates.repeated(SESSIONS, present, fingerprint=body_fingerprint, is_seen=is_seen), False
     if group_id is None and principal.scope is not Scope.ALL:
         raise GroupRequired
     if group_id is not None and group is None:
@@ -146,7 +146,7 @@ def create(
         require_open(group, {"/local_date": local_date})
     _require_that_day(principal, local_date, values.get("starts_at"), values.get("ends_at"))
     row = {**values, "id": id or new_id(), "group_id": group_id, "local_date": local_date}
-    return creates.create(session, principal, SESSIONS, row, fingerprint=print_)
+    return creates.create(session, principal, SESSIONS, row, fingerprint=body_fingerprint)
 
 
 def _before(

@@ -10,7 +10,7 @@ ROOM_OF_AN_ENTRY = 600  # bytes, about: the key, the objects and the tables arou
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class CachedResponse:
     """A finished answer: its bytes and the headers that belong to them."""
 
     key: bytes
@@ -19,36 +19,36 @@ class Kept:
     link: str | None
 
 
-class Memory:
+class ResponseMemory:
     """Finished answers by where they are asked for; a newer one takes the place of the one before."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
-        self._entries: OrderedDict[Hashable, tuple[Kept, float]] = OrderedDict()
+        self._entries: OrderedDict[Hashable, tuple[CachedResponse, float]] = OrderedDict()
         self._lock = threading.RLock()
         self.bytes = 0
 
-    def get(self, place: Hashable) -> Kept | None:
+    def get(self, place: Hashable) -> CachedResponse | None:
         """Return what is kept at a place; what has outlived its life is dropped."""
         with self._lock:
             found = self._entries.get(place)
             if found is None:
                 return None
-            kept, until = found
+            cached, until = found
             if time.monotonic() > until:
                 self._drop(place)
                 return None
             self._entries.move_to_end(place)
-            return kept
+            return cached
 
-    def put(self, place: Hashable, kept: Kept, life_s: float) -> None:
+    def put(self, place: Hashable, cached: CachedResponse, life_s: float) -> None:
         """Keep an answer; make room where there is none."""
-        room = len(kept.body) + ROOM_OF_AN_ENTRY
+        room = len(cached.body) + ROOM_OF_AN_ENTRY
         with self._lock:
             self._drop(place)
             if room > self._most_bytes:
                 return
-            self._entries[place] = (kept, time.monotonic() + life_s)
+            self._entries[place] = (cached, time.monotonic() + life_s)
             self.bytes += room
             while self.bytes > self._most_bytes:
                 self._drop(next(iter(self._entries)))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from campshub.core.redis.connection import Cache, CacheAway
+from campshub.core.redis.connection import Cache, CacheUnavailable
 
 EVERY_S = 60.0
 # In a process between two tellings; who asks for ever new addresses makes it forget them, not grow.
@@ -22,7 +22,7 @@ MOST_KEPT = 500  # of an organization and day
 DAYS_KEPT = 2
 
 
-class Use(NamedTuple):
+class PopularUrl(NamedTuple):
     """An address with its parameters, and the user who asks for it."""
 
     organization: str
@@ -31,7 +31,7 @@ class Use(NamedTuple):
     query: bytes
 
 
-class Uses:
+class PopularUrls:
     """What a process was asked, and what all of them have told Redis."""
 
     def __init__(self, cache: Cache) -> None:
@@ -53,40 +53,40 @@ class Uses:
         self._tell(counts)
 
     def _tell(self, counts: dict[tuple[str, str, str, bytes], int]) -> None:
-        of: dict[str, list[tuple[int, Use]]] = {}
+        of: dict[str, list[tuple[int, PopularUrl]]] = {}
         for use, count in counts.items():
-            of.setdefault(use[0], []).append((count, Use(*use)))
+            of.setdefault(use[0], []).append((count, PopularUrl(*use)))
         try:
             self._cache.ask(lambda client: _add(client, of, datetime.now(UTC)))
-        except CacheAway:
+        except CacheUnavailable:
             return
 
     def organizations(self, now: datetime) -> list[str]:
         """Return the organizations that were asked about today or yesterday, the most active first.
 
-        :raises CacheAway: Redis does not answer.
+        :raises CacheUnavailable: Redis does not answer.
         """
         names = [f"uses:{day}" for day in _days(now)]
         return [name.decode() for name in self._cache.ask(lambda client: _most(client, names, MOST_COUNTED))]
 
-    def most(self, organization: str, now: datetime, *, most: int) -> list[Use]:
+    def most(self, organization: str, now: datetime, *, most: int) -> list[PopularUrl]:
         """Return what was asked most about an organization today and yesterday.
 
-        :raises CacheAway: Redis does not answer.
+        :raises CacheUnavailable: Redis does not answer.
         """
         names = [f"uses:{organization}:{day}" for day in _days(now)]
         return [_read(organization, told) for told in self._cache.ask(lambda client: _most(client, names, most))]
 
-    def forget(self, use: Use, now: datetime) -> None:
+    def forget(self, use: PopularUrl, now: datetime) -> None:
         """Forget what is not to be warmed again.
 
-        :raises CacheAway: Redis does not answer.
+        :raises CacheUnavailable: Redis does not answer.
         """
         names = [f"uses:{use.organization}:{day}" for day in _days(now)]
         self._cache.ask(lambda client: [client.zrem(name, _written(use)) for name in names])
 
 
-def _add(client: Any, of: dict[str, list[tuple[int, Use]]], now: datetime) -> None:
+def _add(client: Any, of: dict[str, list[tuple[int, PopularUrl]]], now: datetime) -> None:
     """Add counts up, in one round trip; keep the greatest."""
     day = _days(now)[0]
     life = timedelta(days=DAYS_KEPT)
@@ -114,10 +114,10 @@ def _days(now: datetime) -> list[str]:
     return [f"{now - timedelta(days=back):%Y%m%d}" for back in range(DAYS_KEPT)]
 
 
-def _written(use: Use) -> bytes:
+def _written(use: PopularUrl) -> bytes:
     return orjson.dumps([use.user, use.path, use.query.decode("latin-1")])
 
 
-def _read(organization: str, told: bytes) -> Use:
+def _read(organization: str, told: bytes) -> PopularUrl:
     user, path, query = orjson.loads(told)
-    return Use(organization, user, path, query.encode("latin-1"))
+    return PopularUrl(organization, user, path, query.encode("latin-1"))

@@ -10,7 +10,7 @@ from typing import Any
 
 import redis
 
-from campshub.core.redis.connection import CacheAway
+from campshub.core.redis.connection import CacheUnavailable
 
 ANSWER_WITHIN_S = 5.0
 _AT_ONCE = 1_000
@@ -20,7 +20,7 @@ _IN_SPACES = ("stamp:*", "pending:*")
 def sweep(url: str) -> int:
     """Drop the stamps and pending entries of former identities from one cache Redis; return how many there were.
 
-    :raises CacheAway: it does not answer.
+    :raises CacheUnavailable: it does not answer.
     """
     client = redis.Redis.from_url(
         url, socket_timeout=ANSWER_WITHIN_S, socket_connect_timeout=ANSWER_WITHIN_S, single_connection_client=True
@@ -29,7 +29,7 @@ def sweep(url: str) -> int:
         with client:
             return _swept(client)
     except redis.RedisError as error:
-        raise CacheAway from error
+        raise CacheUnavailable from error
 
 
 def _swept(client: Any) -> int:

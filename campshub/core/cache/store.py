@@ -12,16 +12,16 @@ from typing import Any
 
 import orjson
 
-from campshub.core.cache.memory import Kept, Memory
-from campshub.core.redis.connection import CacheAway
-from campshub.core.redis.pipeline import Wire
+from campshub.core.cache.memory import CachedResponse, ResponseMemory
+from campshub.core.redis.connection import CacheUnavailable
+from campshub.core.redis.pipeline import PipelinedRedis
 
 JITTER = 0.1
 # How long one waits for another who makes the same answer, before making it too.
 PATIENCE_S = 8.0
 
 
-class Flight:
+class SingleFlight:
     """One who finds something out, and others who wait for it."""
 
     def __init__(self) -> None:
@@ -29,34 +29,34 @@ class Flight:
         self.found: Any = None
 
 
-class Answers:
+class ResponseCache:
     """The finished answers that a process knows, and those that it shares through Redis."""
 
     def __init__(self, most_bytes: int) -> None:
-        self.memory = Memory(most_bytes)
-        self._flights: dict[bytes, Flight] = {}
+        self.memory = ResponseMemory(most_bytes)
+        self._flights: dict[bytes, SingleFlight] = {}
         self._lock = threading.Lock()
 
-    def read(self, key: bytes, stored: bytes) -> Kept:
+    def read(self, key: bytes, stored: bytes) -> CachedResponse:
         """Read what was stored in Redis."""
         head, _, body = stored.partition(b"\n")
         etag, link = orjson.loads(head)
-        return Kept(key, body, etag, link)
+        return CachedResponse(key, body, etag, link)
 
-    def store(self, wire: Wire, kept: Kept, life_s: float) -> None:
+    def store(self, wire: PipelinedRedis, cached: CachedResponse, life_s: float) -> None:
         """Store an answer in Redis, for all processes; where Redis is away it is not."""
-        head = orjson.dumps([kept.etag, kept.link])
-        self.put(wire, kept.key, head + b"\n" + kept.body, life_s)
+        head = orjson.dumps([cached.etag, cached.link])
+        self.put(wire, cached.key, head + b"\n" + cached.body, life_s)
 
-    def put(self, wire: Wire, key: bytes, value: bytes, life_s: float) -> None:
+    def put(self, wire: PipelinedRedis, key: bytes, value: bytes, life_s: float) -> None:
         """Put a value into Redis for about so many seconds; where Redis is away it is not."""
         try:
             wire.send(b"SET", key, value, b"PX", _jittered_ms(life_s))
-        except CacheAway:
+        except CacheUnavailable:
             return
 
     @contextmanager
-    def flight(self, key: bytes) -> Iterator[tuple[Flight, bool]]:
+    def flight(self, key: bytes) -> Iterator[tuple[SingleFlight, bool]]:
         """Enter the making of an answer; the second value tells whether this caller makes it.
 
         One who waits gets what was made in ``flight.found``; None where nothing was.
@@ -65,7 +65,7 @@ class Answers:
             flight = self._flights.get(key)
             leads = flight is None
             if flight is None:
-                flight = self._flights[key] = Flight()
+                flight = self._flights[key] = SingleFlight()
         if not leads:
             flight.landed.wait(PATIENCE_S)
             yield flight, False

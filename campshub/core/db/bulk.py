@@ -7,7 +7,7 @@ from psycopg.types.json import Jsonb
 from sqlalchemy.dialects.postgresql import JSONB
 
 from campshub.core.db.session import Session
-from campshub.core.db.unit_of_work import wrote
+from campshub.core.db.unit_of_work import mark_changed
 
 
 def copy_rows(session: Session, model: Any, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
@@ -19,7 +19,7 @@ def copy_rows(session: Session, model: Any, columns: Sequence[str], rows: Iterab
     json = [index for index, name in enumerate(columns) if isinstance(table.c[name].type, JSONB)]
     names = ", ".join(columns)
     count = 0
-    wrote(session, model)
+    mark_changed(session, model)
     cursor = session.connection().connection.cursor()
     try:
         with cursor.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:

@@ -151,16 +151,16 @@ class FairPool(QueuePool):
 
     _queue_class: ClassVar[type[QueueCommon[Any]]] = FairQueue  # type: ignore[misc] # the base declares no ClassVar
 
-    def lend(self) -> "Lent":
+    def borrow(self) -> "BorrowedConnection":
         """Lend a connection, whose borrower must close it.
 
         :raises sqlalchemy.exc.TimeoutError: none has come back in time.
         :raises psycopg.Error: there is none yet, and it could not be made.
         """
-        return Lent(self, self._do_get())
+        return BorrowedConnection(self, self._do_get())
 
 
-class Lent:
+class BorrowedConnection:
     """A connection of the pool, for as long as one round trip takes."""
 
     __slots__ = ("_entry", "_pool", "driver_connection", "info")

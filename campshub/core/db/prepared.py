@@ -32,7 +32,7 @@ _DIALECT: Any = psycopg.dialect()  # type: ignore[no-untyped-call]
 _TYPES: dict[type, Any] = {str: Text(), uuid.UUID: Uuid(), date: Date(), datetime: DateTime(timezone=True), int: None}
 
 
-class Shaped(ABC):
+class QueryArgument(ABC):
     """An argument with a shape and values of its own, such as who asks, or which page."""
 
     @abstractmethod
@@ -40,7 +40,7 @@ class Shaped(ABC):
         """Return what the statement depends on."""
 
     @abstractmethod
-    def stand_in(self) -> Any:
+    def placeholder(self) -> Any:
         """Return what the statement is written with."""
 
     @abstractmethod
@@ -48,7 +48,7 @@ class Shaped(ABC):
         """Return the values by the names that the stand-in gave them."""
 
 
-def stand_in(name: str, type_: Any = None) -> Any:
+def placeholder(name: str, type_: Any = None) -> Any:
     """Return what stands in a statement for a value that each request brings."""
     return bindparam(name, _LEFT_OPEN, type_=type_)
 
@@ -151,7 +151,7 @@ def _literal(value: Any, escaping: Any) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class PreparedQuery:
     """A statement with the values of one request."""
 
     statement: Statement
@@ -166,7 +166,7 @@ class Prepared:
         self._statements: dict[tuple[Any, ...], Statement] = {}
         self.__doc__, self.__name__ = function.__doc__, function.__name__
 
-    def __call__(self, principal: Shaped, **given: Any) -> AnySelect:
+    def __call__(self, principal: QueryArgument, **given: Any) -> AnySelect:
         """Return the statement for the shape of what is asked, with its values; it passes for a select."""
         values = dict(principal.values())
         shape: list[Any] = [principal.shape()]
@@ -177,7 +177,7 @@ class Prepared:
                 shape.append((name, kind))
             elif value is None or kind in (bool, frozenset) or isinstance(value, Enum):
                 shape.append((name, value))
-            elif isinstance(value, Shaped):
+            elif isinstance(value, QueryArgument):
                 values.update(value.values())
                 shape.append((name, value.shape()))
             else:
@@ -188,16 +188,16 @@ class Prepared:
             statement = self._statements[key] = self._write(principal, given)
             if len(self._statements) > MOST_SHAPES:  # whoever asks may choose among very many sets of fields
                 self._statements.pop(next(iter(self._statements)), None)
-        return cast("AnySelect", Question(statement, values))
+        return cast("AnySelect", PreparedQuery(statement, values))
 
-    def _write(self, principal: Shaped, given: Mapping[str, Any]) -> Statement:
+    def _write(self, principal: QueryArgument, given: Mapping[str, Any]) -> Statement:
         stand_ins = {}
         for name, value in given.items():
             if type(value) in _TYPES:
-                stand_ins[name] = stand_in("given_" + name, _TYPES[type(value)])
+                stand_ins[name] = placeholder("given_" + name, _TYPES[type(value)])
             else:
-                stand_ins[name] = value.stand_in() if isinstance(value, Shaped) else value
-        return Statement(self._function(principal.stand_in(), **stand_ins))
+                stand_ins[name] = value.placeholder() if isinstance(value, QueryArgument) else value
+        return Statement(self._function(principal.placeholder(), **stand_ins))
 
 
 def prepared(function: Callable[..., AnySelect]) -> Prepared:

@@ -19,9 +19,9 @@ from sqlalchemy import PoolProxiedConnection
 from sqlalchemy.engine import IteratorResult
 from sqlalchemy.exc import DBAPIError
 
-from campshub.core.db.engine import Lent
-from campshub.core.db.prepared import Question
-from campshub.core.db.unit import Behind, Entered, Unit
+from campshub.core.db.engine import BorrowedConnection
+from campshub.core.db.prepared import PreparedQuery
+from campshub.core.db.unit import CallerRow, ReplicaBehind, Unit
 from campshub.core.observe import metrics
 
 C = TypeVar("C")
@@ -61,9 +61,9 @@ class ReadSession:
         self._begun: PoolProxiedConnection | None = None
         self._ordinary: OrdinarySession | None = None
 
-    def ask_who_calls(self) -> None:
+    def read_caller(self) -> None:
         """Begin, set the tenant, and learn who calls."""
-        words = f"{self.unit.begin_words}; {self.unit.enter_words()}"
+        words = f"{self.unit.begin_sql}; {self.unit.enter_sql()}"
         connection = self._connect()
         try:
             results = self._round_trip(connection, words, words.encode())
@@ -71,23 +71,23 @@ class ReadSession:
             connection.close()
             raise
         self._begun = connection
-        self.unit.entered = Entered(*_rows(connection, results[-1])[0])
+        self.unit.caller_row = CallerRow(*_rows(connection, results[-1])[0])
 
     def execute(self, statement: Any, params: Any = None, **options: Any) -> Any:
         """Run a statement."""
-        if isinstance(statement, Question) and self._ordinary is None:
+        if isinstance(statement, PreparedQuery) and self._ordinary is None:
             return self._ask(statement)
         return self._session().execute(statement, params, **options)
 
     def scalar(self, statement: Any, params: Any = None, **options: Any) -> Any:
         """Run a statement and return the first column of its first row."""
-        if isinstance(statement, Question) and self._ordinary is None:
+        if isinstance(statement, PreparedQuery) and self._ordinary is None:
             return self._ask(statement).scalar()
         return self._session().scalar(statement, params, **options)
 
     def scalars(self, statement: Any, params: Any = None, **options: Any) -> Any:
         """Run a statement and return the first column of its rows."""
-        if isinstance(statement, Question) and self._ordinary is None:
+        if isinstance(statement, PreparedQuery) and self._ordinary is None:
             return self._ask(statement).scalars()
         return self._session().scalars(statement, params, **options)
 
@@ -96,7 +96,7 @@ class ReadSession:
         if self._ordinary is not None:
             self._ordinary.flush()
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Give the connection back while something slow runs; the next statement begins anew."""
         self.close()
 
@@ -134,7 +134,7 @@ class ReadSession:
             self._ordinary = self._open(self.unit, begun)
         return self._ordinary
 
-    def _ask(self, question: Question) -> IteratorResult[Any]:
+    def _ask(self, question: PreparedQuery) -> IteratorResult[Any]:
         """Run a prepared statement; a lost connection is replaced once, since a read may be asked again."""
         try:
             rows = self._asked(question)
@@ -145,18 +145,18 @@ class ReadSession:
             rows = self._asked(question)
         return IteratorResult(question.statement.keys, iter(rows))
 
-    def _asked(self, question: Question) -> list[tuple[Any, ...]]:
-        connection: Lent | PoolProxiedConnection | None = self._begun
+    def _asked(self, question: PreparedQuery) -> list[tuple[Any, ...]]:
+        connection: BorrowedConnection | PoolProxiedConnection | None = self._begun
         self._begun, opening = None, b""
         if connection is None:
             connection = self._borrow()
-            opening = f"{self.unit.begin_words}; {self.unit.tenant_words()}; ".encode()
+            opening = f"{self.unit.begin_sql}; {self.unit.tenant_sql()}; ".encode()
         try:
             driver: Any = connection.driver_connection
             statement = question.statement.write(question.values, driver)
             results = self._round_trip(connection, question.statement.text, b"%b%b; COMMIT" % (opening, statement))
             if opening and results[1].get_value(0, 0) != b"t":
-                raise Behind
+                raise ReplicaBehind
             result = results[-2]
             question.statement.check([result.ftype(number) for number in range(result.nfields)])
             return _rows(connection, result)
@@ -167,10 +167,10 @@ class ReadSession:
         """Return a connection that an ordinary session may take over."""
         return self._connected(self.unit.engine.raw_connection)
 
-    def _borrow(self) -> Lent:
+    def _borrow(self) -> BorrowedConnection:
         """Return a connection for one round trip."""
         pool: Any = self.unit.engine.pool
-        lent: Lent = self._connected(pool.lend)
+        lent: BorrowedConnection = self._connected(pool.borrow)
         return lent
 
     def _connected(self, connect: Callable[[], C]) -> C:
@@ -179,7 +179,7 @@ class ReadSession:
         except psycopg.Error as error:
             raise DBAPIError.instance(None, None, error, psycopg.Error, dialect=self.unit.engine.dialect) from error
 
-    def _round_trip(self, connection: Lent | PoolProxiedConnection, text: str, words: bytes) -> list[Any]:
+    def _round_trip(self, connection: BorrowedConnection | PoolProxiedConnection, text: str, words: bytes) -> list[Any]:
         """Send several statements at once and return their results."""
         driver: Any = connection.driver_connection
         started = time.perf_counter()
@@ -220,7 +220,7 @@ def _exchange(pgconn: Any, words: bytes) -> list[Any]:
     return results
 
 
-def _rows(connection: Lent | PoolProxiedConnection, result: Any) -> list[tuple[Any, ...]]:
+def _rows(connection: BorrowedConnection | PoolProxiedConnection, result: Any) -> list[tuple[Any, ...]]:
     loader = connection.info.get(_LOADER)
     if loader is None:  # made once for a connection: it remembers how each type is read
         loader = connection.info[_LOADER] = Transformer(connection.driver_connection)

@@ -12,7 +12,7 @@ from sqlalchemy import Table, text
 
 from campshub.core.db.models import Base
 from campshub.core.db.session import Session
-from campshub.core.db.unit_of_work import wrote
+from campshub.core.db.unit_of_work import mark_changed
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def clean(session: Session, expiry: Expiry, *, most: int) -> int:
         {"most": most},
     ).all()
     for owner_id in {row[0] for row in rows if row[0] is not None}:
-        wrote(session, expiry.model, owner_id)
+        mark_changed(session, expiry.model, owner_id)
     return len(rows)
 
 
@@ -116,5 +116,5 @@ def _references(owners: Table) -> list[tuple[str, str]]:
 
 def _noted(session: Session, model: Any, organization_id: UUID, count: int) -> int:
     if count:
-        wrote(session, model, organization_id)
+        mark_changed(session, model, organization_id)
     return count

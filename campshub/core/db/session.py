@@ -17,16 +17,16 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import ORMExecuteState, SessionTransaction
 
 from campshub.core.db.models import Base
-from campshub.core.db.prepared import Question
+from campshub.core.db.prepared import PreparedQuery
 from campshub.core.db.read_session import ReadSession, is_gone
-from campshub.core.db.unit import PRIMARY, REPLICA, Behind, Entered, Unit
+from campshub.core.db.unit import PRIMARY, REPLICA, CallerRow, ReplicaBehind, Unit
 from campshub.core.observe import metrics
 
 __all__ = [
     "PRIMARY",
     "REPLICA",
-    "Behind",
-    "Entered",
+    "CallerRow",
+    "ReplicaBehind",
     "RolledBack",
     "Session",
     "Unit",
@@ -72,12 +72,12 @@ class Session(FlaskSession):
         if self.begun is not None:
             self.begun.close()
 
-    def enter(self, organization_id: UUID, user_id: UUID | None = None) -> Entered:
+    def enter(self, organization_id: UUID, user_id: UUID | None = None) -> CallerRow:
         """Take a tenant within a unit that began without one, as sign-in does."""
         self.unit.organization_id, self.unit.user_id = organization_id, user_id
-        return _note(self.unit, _batch(self.connection(), self.unit.enter_words()))
+        return _note(self.unit, _batch(self.connection(), self.unit.enter_sql()))
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Give the connection back while something slow runs; the next statement begins anew.
 
         :raises RuntimeError: something has been written, which must not be cut in two.
@@ -88,7 +88,7 @@ class Session(FlaskSession):
 
 
 def _plain(statement: Any, params: Any) -> tuple[Any, Any]:
-    if isinstance(statement, Question):
+    if isinstance(statement, PreparedQuery):
         return statement.statement.select, statement.values
     return statement, params
 
@@ -124,7 +124,7 @@ def _begun(unit: Unit) -> Session:
         return _ordinary(unit)
     reading = ReadSession(unit, _ordinary)
     if unit.checks_caller:
-        reading.ask_who_calls()
+        reading.read_caller()
     return cast("Session", reading)
 
 
@@ -172,21 +172,21 @@ def _begin(session: Session, transaction: SessionTransaction, connection: Connec
         return
     unit = session.unit
     if unit.organization_id is not None:
-        entered = _note(unit, _batch(connection, f"{unit.begin_words}; {unit.enter_words()}"))
-        if not unit.checks_caller and not entered.fresh:
-            raise Behind
+        caller_row = _note(unit, _batch(connection, f"{unit.begin_sql}; {unit.enter_sql()}"))
+        if not unit.checks_caller and not caller_row.fresh:
+            raise ReplicaBehind
     elif unit.read_only:
-        _batch(connection, unit.begin_words)
+        _batch(connection, unit.begin_sql)
     else:
-        (unit.primary,) = _batch(connection, f"{unit.begin_words}; SELECT server_identity()")
+        (unit.primary,) = _batch(connection, f"{unit.begin_sql}; SELECT server_identity()")
 
 
-def _note(unit: Unit, row: Any) -> Entered:
+def _note(unit: Unit, row: Any) -> CallerRow:
     """Note in the unit what the statement that sets the tenant has told."""
     if not unit.read_only:
         unit.primary, *row = row
-    unit.entered = Entered(*row)
-    return unit.entered
+    unit.caller_row = CallerRow(*row)
+    return unit.caller_row
 
 
 def _batch(connection: Connection, statements: str, *, expect: str | None = None) -> Any:

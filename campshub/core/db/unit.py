@@ -16,12 +16,12 @@ PRIMARY_ALONE = "FFFFFFFF/FFFFFFFF"
 _LSN = re.compile(r"[0-9A-F]{1,8}/[0-9A-F]{1,8}")
 
 
-class Behind(Exception):
+class ReplicaBehind(Exception):
     """The replica has not replayed the position that the read needs, or what is asked as the primary is a standby."""
 
 
 @dataclass
-class Entered:
+class CallerRow:
     """What the statement that sets the tenant tells: the membership, the session version, an earlier answer."""
 
     role: str | None
@@ -70,7 +70,7 @@ class Unit:
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     trace_id: str = ""
     address: str | None = None
-    entered: Entered | None = None
+    caller_row: CallerRow | None = None
     # Who the primary is, which the stamps of what is written here belong to.
     primary: str = ""
     # Where its commit has ended; None before that, and of a unit that only reads.
@@ -85,7 +85,7 @@ class Unit:
     person_keys: dict[UUID, bytes] = field(default_factory=dict)
     new_persons: set[UUID] = field(default_factory=set)
     answer: dict[str, Any] | None = None
-    apart: list[Callable[[Any], None]] = field(default_factory=list)
+    separate_writes: list[Callable[[Any], None]] = field(default_factory=list)
 
     def on(self, **changes: Any) -> "Unit":
         """Return the unit with some things otherwise; ``dataclasses.replace`` takes ten times as long."""
@@ -94,11 +94,11 @@ class Unit:
         return other
 
     @property
-    def begin_words(self) -> str:
+    def begin_sql(self) -> str:
         """Return what begins the transaction."""
         return "BEGIN READ ONLY" if self.read_only else "BEGIN"
 
-    def enter_words(self) -> str:
+    def enter_sql(self) -> str:
         """Return the call that sets the tenant and tells who asks; the values' types leave no room for other words.
 
         One that will write is told who the primary is, before all else.
@@ -109,7 +109,7 @@ class Unit:
         identity = "" if self.read_only else "server_identity(), "
         return f"SELECT {identity}entered.* FROM enter({', '.join(given)}) AS entered"  # noqa: S608 - see above
 
-    def tenant_words(self) -> str:
+    def tenant_sql(self) -> str:
         """Return what sets the tenant alone, and tells whether the server has replayed what the read needs."""
         fresh = "true"
         if self.needed_lsn is not None:

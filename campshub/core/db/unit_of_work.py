@@ -78,7 +78,7 @@ _NEW_PERSON_KEYS = text(
 )
 
 
-def wrote(session: Session, model: Any, organization_id: UUID | None = None) -> None:
+def mark_changed(session: Session, model: Any, organization_id: UUID | None = None) -> None:
     """Note that the unit has written to a table, so that its tag is stamped.
 
     :raises RuntimeError: the unit is read-only.
@@ -90,7 +90,7 @@ def wrote(session: Session, model: Any, organization_id: UUID | None = None) -> 
         session.unit.stamped.add((owner, model.__tag__))
 
 
-def tell(session: Session, change: audit.Change) -> None:
+def record_audit(session: Session, change: audit.Change) -> None:
     """Put a change into the audit log with the unit's commit."""
     session.unit.audit.append(change)
 
@@ -101,9 +101,9 @@ def new_person(session: Session, person_id: UUID) -> None:
     session.unit.new_persons.add(person_id)
 
 
-def record_apart(session: Session, record: Callable[[Session], None]) -> None:
+def in_separate_transaction(session: Session, record: Callable[[Session], None]) -> None:
     """Hand over what must be kept even if this unit of work is rolled back; it runs in a small one of its own."""
-    session.unit.apart.append(record)
+    session.unit.separate_writes.append(record)
 
 
 @event.listens_for(Session, "before_flush")
@@ -126,13 +126,13 @@ def _collect(session: Session, _context: Any) -> None:
 
 def _note(session: Session, entity: Base, action: str) -> None:
     model = type(entity)
-    wrote(session, model, getattr(entity, "organization_id", None))
+    mark_changed(session, model, getattr(entity, "organization_id", None))
     if action == "created" and getattr(model, "__person__", None) == "id":
         new_person(session, entity.id)  # type: ignore[attr-defined] # a person has an id
     if model.__audited__:
         change = audit.change_of(entity, action)
         if change is not None:
-            tell(session, change)
+            record_audit(session, change)
 
 
 def finish(session: Session, services: Services) -> None:
@@ -243,7 +243,7 @@ def _hex(value: Any) -> str:
     raise TypeError(f"not for the database: {type(value).__name__}")
 
 
-def complete(session: Session, services: Services) -> None:
+def commit_with_effects(session: Session, services: Services) -> None:
     """Finish and commit a unit of work, and let readers know: none of them shows less once this returns."""
     finish(session, services)
     _commit(session, services)
@@ -318,19 +318,19 @@ def _announced(unit: Unit, freshness: Freshness) -> Begun | None:
     return None
 
 
-def run_apart(unit: Unit) -> None:
+def run_separate_transactions(unit: Unit) -> None:
     """Keep what a unit of work has handed over, after it ended either way."""
-    if not unit.apart:
+    if not unit.separate_writes:
         return
     try:
         with unit_of_work(organization_id=unit.organization_id, user_id=unit.user_id, like=unit) as session:
-            for record in unit.apart:
+            for record in unit.separate_writes:
                 record(session)
     except Exception:
         metrics.apart_failures.inc()
-        log.exception("a record kept apart was lost")
+        log.exception("a write in a separate transaction was lost")
     finally:
-        unit.apart.clear()
+        unit.separate_writes.clear()
 
 
 @contextmanager
@@ -359,6 +359,6 @@ def unit_of_work(
     try:
         with closing(begin(unit)) as session:
             yield session
-            complete(session, services)
+            commit_with_effects(session, services)
     finally:
-        run_apart(unit)
+        run_separate_transactions(unit)

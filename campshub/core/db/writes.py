@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql
 
 from campshub.core.db.models import MonthlyTenantBase, TenantBase, new_id
 from campshub.core.db.session import Session
-from campshub.core.db.unit_of_work import new_person, tell, wrote
+from campshub.core.db.unit_of_work import mark_changed, new_person, record_audit
 from campshub.core.errors import NotFound, PreconditionFailed
 from campshub.core.security import audit
 from campshub.core.security.principal import Principal, visible_to
@@ -39,9 +39,9 @@ def insert(
     _note_months(session, model, rows)
     conflict = f" ON CONFLICT {on_conflict}" if on_conflict else ""
     statement = f"{_insert_head(model.__table__, given[0])}{conflict} RETURNING id"
-    wrote(session, model)
+    mark_changed(session, model)
     written = session.execute(text(statement), {"rows": _json(given)}).all()
-    _tell_written(session, model, given, {row.id for row in written})
+    _audit_written(session, model, given, {row.id for row in written})
     return list(written)
 
 
@@ -61,12 +61,12 @@ def insert_one(session: Session, model: type[T], values: Mapping[str, Any]) -> T
     ).one_or_none()
     if made is None:
         return None
-    wrote(session, model)
+    mark_changed(session, model)
     if getattr(model, "__person__", None) == "id":
         new_person(session, given["id"])
     change = audit.change_of(made, "created") if model.__audited__ else None
     if change is not None:
-        tell(session, change)
+        record_audit(session, change)
     return made
 
 
@@ -81,7 +81,7 @@ def insert_together(session: Session, *parts: tuple[Any, Sequence[Mapping[str, A
         return made
     texts, values, before = [], {}, ""
     for number, model, rows in given:
-        wrote(session, model)
+        mark_changed(session, model)
         _note_months(session, model, rows)
         head = _insert_head(model.__table__, rows[0], f"rows_{number}")
         texts.append(f"part_{number} AS ({head}{before} ON CONFLICT DO NOTHING RETURNING id)")
@@ -91,18 +91,18 @@ def insert_together(session: Session, *parts: tuple[Any, Sequence[Mapping[str, A
     for row in session.execute(text(f"WITH {', '.join(texts)} {found}"), values):
         made[row.part].add(row.id)
     for number, model, rows in given:
-        _tell_written(session, model, rows, made[number])
+        _audit_written(session, model, rows, made[number])
     return made
 
 
-def _tell_written(session: Session, model: Any, rows: Sequence[Mapping[str, Any]], made: set[UUID]) -> None:
+def _audit_written(session: Session, model: Any, rows: Sequence[Mapping[str, Any]], made: set[UUID]) -> None:
     for row in rows:
         if row["id"] not in made:
             continue
         if getattr(model, "__person__", None) == "id":
             new_person(session, row["id"])
         if model.__audited__:
-            _tell_created(session, model, row)
+            _audit_created(session, model, row)
 
 
 def merge(
@@ -130,26 +130,26 @@ def merge(
     if not rows:
         return []
     given = _given(session, rows)
-    wrote(session, model)
+    mark_changed(session, model)
     _note_months(session, model, rows)
     statement = _merge_statement(model.__table__, given[0], key=key, change=change, when=when)
     values: dict[str, Any] = {"rows": _json(given)}
     if counted_by is not None:
         counter, counter_id = counted_by
-        wrote(session, counter)
+        mark_changed(session, counter)
         values |= {"counter": counter_id, "owner": session.unit.organization_id}
         statement = _counted(statement, counter.__table__)
     written = session.execute(text(statement), values).all()
     given_of = {tuple(row[name] for name in key): row for row in given}
     for row in written:
         values = given_of[tuple(getattr(row, name) for name in key)]
-        tell(session, _merged(model, row, values, key=key, change=change))
+        record_audit(session, _merged(model, row, values, key=key, change=change))
     return list(written)
 
 
 def count(session: Session, model: Any, row_id: UUID) -> int:
     """Raise the version of a row that stands for others, creating it at the first change; return the version."""
-    wrote(session, model)
+    mark_changed(session, model)
     values = {"counter": row_id, "owner": session.unit.organization_id}
     raised: int = session.execute(text(_count_statement(model.__table__)), values).scalar_one()
     return raised
@@ -230,7 +230,7 @@ def _given(session: Session, rows: Sequence[Mapping[str, Any]]) -> list[dict[str
     ]
 
 
-def _tell_created(session: Session, model: Any, row: Mapping[str, Any]) -> None:
+def _audit_created(session: Session, model: Any, row: Mapping[str, Any]) -> None:
     change = audit.Change(
         action="created",
         entity=model.__tablename__,
@@ -240,7 +240,7 @@ def _tell_created(session: Session, model: Any, row: Mapping[str, Any]) -> None:
         after=audit.telling(row),
         personal=audit.personal_columns(model),
     )
-    tell(session, change)
+    record_audit(session, change)
 
 
 def _json(rows: Sequence[Mapping[str, Any]]) -> str:

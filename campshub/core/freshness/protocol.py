@@ -23,9 +23,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from campshub.core.db.models import PLATFORM_ID
 from campshub.core.freshness.lease import HOLDS_S, Granted, Lease, elapsed
 from campshub.core.observe import metrics
-from campshub.core.redis.batching import Errand, Interrupted, Line
-from campshub.core.redis.connection import CacheAway
-from campshub.core.redis.pipeline import Script, Wire
+from campshub.core.redis.batching import BatchedRequest, Interrupted, RequestBatcher
+from campshub.core.redis.connection import CacheUnavailable
+from campshub.core.redis.pipeline import PipelinedRedis, Script
 
 SCRIPTS = Path(__file__).parent / "scripts"
 DEADLINE_MS = 10_000
@@ -46,7 +46,7 @@ Pair = tuple[UUID, str]
 
 
 @dataclass(slots=True)
-class Question:
+class LookupRequest:
     """What the edge wants to know for one request, beside the caller's limits."""
 
     organization: str
@@ -60,7 +60,7 @@ class Question:
 
 
 @dataclass(slots=True)
-class Asked:
+class LookupReply:
     """What Redis has told: where the caller's limits stand, and what may be trusted."""
 
     standing: Any = None
@@ -81,7 +81,7 @@ class Begun:
     nonce: str
     primary: str
     at: float
-    entries: list[tuple[Wire, bytes, list[str]]]
+    entries: list[tuple[PipelinedRedis, bytes, list[str]]]
 
     def is_late(self) -> bool:
         """Tell whether its entries may be overdue before long, or are."""
@@ -101,10 +101,10 @@ class Freshness:
         self._ask, self._begin = Script(SCRIPTS, "ask", counting), Script(SCRIPTS, "begin")
         self._end, self._repair = Script(SCRIPTS, "end"), Script(SCRIPTS, "repair")
         scripts = (self._ask, self._begin, self._end, self._repair)
-        self.wires = [Wire(url, scripts, name=f"cache{number}") for number, url in enumerate(urls)]
-        self._positions = Line(lambda errands: _ask_position(self.primary, errands))
+        self.wires = [PipelinedRedis(url, scripts, name=f"cache{number}") for number, url in enumerate(urls)]
+        self._positions = RequestBatcher(lambda errands: _ask_position(self.primary, errands))
 
-    def wire_of(self, organization: str) -> Wire:
+    def redis_of(self, organization: str) -> PipelinedRedis:
         """Return the Redis in which an organization's stamps and answers live (rendezvous hashing)."""
         if len(self.wires) == 1:
             return self.wires[0]
@@ -112,19 +112,19 @@ class Freshness:
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
-    def ask(self, question: Question, counted: Sequence[Any] | None) -> Asked:
+    def ask(self, question: LookupRequest, counted: Sequence[Any] | None) -> LookupReply:
         """Ask all that a request needs in one round trip; repair what needs it, which takes more.
 
         ``counted`` names the caller and the limits; None: the request is not counted.
 
-        :raises CacheAway: Redis does not answer.
+        :raises CacheUnavailable: Redis does not answer.
         """
         lease, is_unverified = None, False
         if question.stamps:
             lease = self._lease.granted()
             if lease is None and self._lease.primary_is_away():
                 lease, is_unverified = self._lease.last(), True
-        wire = self.wire_of(question.organization)
+        wire = self.redis_of(question.organization)
         answer = wire.run(self._ask, *_arguments(question, wire, lease, counted))
         verdict = answer[1]
         if verdict == REPAIR and lease is not None and not is_unverified:
@@ -137,7 +137,7 @@ class Freshness:
             wire.identity = answer[_IDENTITY]
         return _read(answer, is_trusted=verdict == TRUST, is_unverified=is_unverified)
 
-    def _repaired(self, wire: Wire, lease: Granted, answer: Sequence[Any]) -> bool:
+    def _repaired(self, wire: PipelinedRedis, lease: Granted, answer: Sequence[Any]) -> bool:
         """Give the stamps that need it what the primary tells now; tell whether it may be trusted."""
         space, repairs = answer[2], answer[8]
         try:
@@ -162,7 +162,7 @@ class Freshness:
             for wire, names in self._by_wire(stamped):
                 space = wire.run(self._begin, begun.nonce, primary, DEADLINE_MS, *names)
                 begun.entries.append((wire, space, names))
-        except CacheAway:
+        except CacheUnavailable:
             self.end(begun, None)
             return None
         return begun
@@ -176,7 +176,7 @@ class Freshness:
         for wire, space, names in begun.entries:
             try:
                 wire.run(self._end, begun.nonce, begun.primary, space, raised, *names)
-            except CacheAway:
+            except CacheUnavailable:
                 continue
 
     def wait_out(self) -> None:
@@ -184,11 +184,11 @@ class Freshness:
         metrics.unstamped.inc()
         time.sleep(HOLDS_S)
 
-    def _by_wire(self, stamped: Collection[Pair]) -> list[tuple[Wire, list[str]]]:
+    def _by_wire(self, stamped: Collection[Pair]) -> list[tuple[PipelinedRedis, list[str]]]:
         """Share the stamps among the Redis servers; those of the platform's rows are in each."""
         found: dict[int, list[str]] = {}
         for organization_id, tag in sorted(stamped, key=str):
-            wires = self.wires if organization_id == PLATFORM_ID else [self.wire_of(str(organization_id))]
+            wires = self.wires if organization_id == PLATFORM_ID else [self.redis_of(str(organization_id))]
             for wire in wires:
                 found.setdefault(self.wires.index(wire), []).append(f"{organization_id}:{tag}")
         return [(self.wires[index], names) for index, names in found.items()]
@@ -196,7 +196,7 @@ class Freshness:
     def forget(self) -> None:
         """Give every Redis a new identity: nothing that was kept is found, and all reads go to the primary for 10 s.
 
-        :raises CacheAway: one does not answer.
+        :raises CacheUnavailable: one does not answer.
         """
         lease = self._lease.wait()
         for wire in self.wires:
@@ -229,7 +229,7 @@ def as_lsn(position: str) -> str:
     return f"{int(position[:8], 16):X}/{int(position[8:], 16):X}"
 
 
-def _ask_position(primary: Engine, errands: Sequence[Errand]) -> None:
+def _ask_position(primary: Engine, errands: Sequence[BatchedRequest]) -> None:
     """Ask the primary for its position now and for who it is, once for all who came before the question."""
     with primary.connect() as connection:
         row = connection.exec_driver_sql(POSITION).one()
@@ -237,7 +237,9 @@ def _ask_position(primary: Engine, errands: Sequence[Errand]) -> None:
         errand.answer = (row[0], row[1])
 
 
-def _arguments(question: Question, wire: Wire, lease: Granted | None, counted: Sequence[Any] | None) -> tuple[Any, ...]:
+def _arguments(
+    question: LookupRequest, wire: PipelinedRedis, lease: Granted | None, counted: Sequence[Any] | None
+) -> tuple[Any, ...]:
     return (
         _nonce(),
         lease.primary if lease else "",
@@ -255,11 +257,11 @@ def _arguments(question: Question, wire: Wire, lease: Granted | None, counted: S
     )
 
 
-def _read(answer: Sequence[Any], *, is_trusted: bool, is_unverified: bool) -> Asked:
+def _read(answer: Sequence[Any], *, is_trusted: bool, is_unverified: bool) -> LookupReply:
     """Read what the script answers; a verdict other than trust cuts it short."""
     found = [*answer, *(None,) * (_IDENTITY + 1 - len(answer))]
     standing, _, space, position, caller_key, state, answer_key, kept, *_ = found
-    return Asked(
+    return LookupReply(
         standing=standing,
         is_trusted=is_trusted,
         is_unverified=is_unverified,

@@ -9,11 +9,11 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from campshub.config import Settings
-from campshub.core.circuit_breaker import Breaker
-from campshub.core.db.session import REPLICA, Behind, Unit, is_gone
+from campshub.core.circuit_breaker import CircuitBreaker
+from campshub.core.db.session import REPLICA, ReplicaBehind, Unit, is_gone
 from campshub.core.db.unit import Position
 from campshub.core.freshness.lease import Lease
-from campshub.core.freshness.protocol import Asked, as_lsn, comparable
+from campshub.core.freshness.protocol import LookupReply, as_lsn, comparable
 from campshub.core.observe import metrics
 
 Engines = Mapping[str | None, Engine]
@@ -36,7 +36,7 @@ class Replica:
         self._engines = engines
         self.at_work = 0
         name = f"{REPLICA}{number}"
-        self.breaker = Breaker(PAUSE_S, name=name, changed=metrics.breaker_open.labels(name).set)
+        self.breaker = CircuitBreaker(PAUSE_S, name=name, changed=metrics.breaker_open.labels(name).set)
 
     @contextmanager
     def reading(self, unit: Unit, position: str) -> Iterator[Unit]:
@@ -55,7 +55,7 @@ class Replica:
             if is_gone(error):
                 self.breaker.failed()
             raise
-        except Behind:
+        except ReplicaBehind:
             self.breaker.succeeded()
             raise
         else:
@@ -75,7 +75,7 @@ class Replicas:
         self._wait_s = settings.replica_wait_s
         self._spill = threading.BoundedSemaphore(settings.db_spill)
 
-    def choose(self, unit: Unit, asked: Asked) -> Replica | None:
+    def choose(self, unit: Unit, asked: LookupReply) -> Replica | None:
         """Return the replica to read from; None: the primary.
 
         Of those that follow the same primary and have replayed what is needed, the one with the least to do, then the

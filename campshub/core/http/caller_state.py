@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
-from campshub.core.db.session import Entered
+from campshub.core.db.session import CallerRow
 from campshub.core.security.grants import granted
 from campshub.core.security.permissions import Scope
 
@@ -41,13 +41,13 @@ _KEPT = (
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class CallerState:
     """A caller's state under one stamp; what it knows of them is as the statement that sets the tenant tells it."""
 
     key: bytes
     seen: str
     offset_s: int
-    state: Entered
+    state: CallerRow
 
     def is_on_time(self, seconds: int) -> bool:
         """Return whether the clock of the caller's time zone has the state's offset at a time."""
@@ -63,15 +63,15 @@ class Caller:
         return f"{self.seen}\n{self.offset_s}\n".encode() + state
 
 
-def unpacked(key: bytes, packed: bytes) -> Caller:
+def unpacked(key: bytes, packed: bytes) -> CallerState:
     """Read a state as Redis keeps it."""
     seen, offset, state = packed.split(b"\n", 2)
-    return Caller(key, seen.decode(), int(offset), _entered(orjson.loads(state)))
+    return CallerState(key, seen.decode(), int(offset), _entered(orjson.loads(state)))
 
 
-def _entered(kept: Sequence[Any]) -> Entered:
-    known = dict(zip(_KEPT, kept, strict=False))  # a state that an earlier release has kept says less
-    return Entered(**known, fresh=True, key_is_free=None, answer=None)
+def _entered(cached: Sequence[Any]) -> CallerRow:
+    known = dict(zip(_KEPT, cached, strict=False))  # a state that an earlier release has kept says less
+    return CallerRow(**known, fresh=True, key_is_free=None, answer=None)
 
 
 @lru_cache(maxsize=4_096)
@@ -81,39 +81,39 @@ def _offset_s(time_zone: str, minute: int) -> int:
     return int(offset.total_seconds()) if offset is not None else 0
 
 
-def caller_of(key: bytes, user: str, entered: Entered, now: datetime) -> Caller:
+def caller_of(key: bytes, user: str, caller_row: CallerRow, now: datetime) -> CallerState:
     """Return the state of a caller, with the offset of their clock at an instant."""
-    state = _entered([getattr(entered, name) for name in _KEPT])
-    offset_s = _offset_s(entered.time_zone or "UTC", int(now.timestamp()) // _MINUTE_S)
-    return Caller(key, _seen(user, entered), offset_s, state)
+    state = _entered([getattr(caller_row, name) for name in _KEPT])
+    offset_s = _offset_s(caller_row.time_zone or "UTC", int(now.timestamp()) // _MINUTE_S)
+    return CallerState(key, _seen(user, caller_row), offset_s, state)
 
 
-def _seen(user: str, entered: Entered) -> str:
+def _seen(user: str, caller_row: CallerRow) -> str:
     """Return whose answers a caller may be told: those who may do the same, and their own where they see less.
 
     The name of an own role says nothing of it: what it allows can change, and answers outlive that.
     """
-    if entered.role is None:
+    if caller_row.role is None:
         return f"nobody:{user}"
-    grant, name = granted(entered), entered.role
-    if entered.permissions is not None or entered.key_permissions is not None:
+    grant, name = granted(caller_row), caller_row.role
+    if caller_row.permissions is not None or caller_row.key_permissions is not None:
         name = hashlib.blake2b(" ".join(sorted(grant.permissions)).encode(), digest_size=12).hexdigest()
     return name if grant.scope is Scope.ALL else f"{name}:{grant.scope}:{user}"
 
 
-class Callers:
+class CallerStates:
     """The states that the process remembers, of those who asked last."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[str, str], Caller] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], CallerState] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, organization: str, user: str, seconds: int) -> Caller | None:
+    def get(self, organization: str, user: str, seconds: int) -> CallerState | None:
         """Return a caller's state as last known, unless their clock has changed since; Redis compares its key."""
         caller = self._known.get((organization, user))
         return caller if caller is not None and caller.is_on_time(seconds) else None
 
-    def put(self, organization: str, user: str, caller: Caller) -> None:
+    def put(self, organization: str, user: str, caller: CallerState) -> None:
         """Remember a caller's state."""
         with self._lock:
             self._known[organization, user] = caller

@@ -6,15 +6,15 @@ from datetime import datetime
 from typing import Any
 
 from campshub.core import paging
-from campshub.core.cache.memory import Kept
-from campshub.core.db.session import Entered, Session, Unit
+from campshub.core.cache.memory import CachedResponse
+from campshub.core.db.session import CallerRow, Session, Unit
 from campshub.core.db.writes import Versions
-from campshub.core.freshness.protocol import Asked, Question
-from campshub.core.http.caller_state import Caller
-from campshub.core.http.endpoint import Arguments, Handler
-from campshub.core.http.known_urls import Address
+from campshub.core.freshness.protocol import LookupReply, LookupRequest
+from campshub.core.http.caller_state import CallerState
+from campshub.core.http.endpoint import Arguments, Endpoint
+from campshub.core.http.known_urls import ParsedRequest
 from campshub.core.http.services import HttpServices
-from campshub.core.security.grants import admitted, require_alive
+from campshub.core.security.grants import authorize, require_alive
 from campshub.core.security.principal import Principal
 from campshub.core.security.tokens import Claims
 from campshub.core.service_base import Services
@@ -33,24 +33,24 @@ class ResourceState:
 
 
 @dataclass(slots=True)
-class Known:
+class Lookup:
     """What is known before the database is asked; without trust, no more than where the limits stand."""
 
-    question: Question
-    asked: Asked = field(default_factory=Asked)
-    caller: Caller | None = None
-    kept: Kept | None = None
-    held: Kept | None = None
+    question: LookupRequest
+    asked: LookupReply = field(default_factory=LookupReply)
+    caller: CallerState | None = None
+    cached: CachedResponse | None = None
+    held: CachedResponse | None = None
     place: Hashable = None
 
 
 @dataclass(slots=True)
-class Call:
+class RequestContext:
     """One request, who sent it, and the unit of work that answers it."""
 
     services: HttpServices
     resource: ResourceState
-    handler: Handler
+    endpoint: Endpoint
     claims: Claims | None
     unit: Unit
     address: str
@@ -60,15 +60,19 @@ class Call:
     given: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def at(cls, address: Address, services: HttpServices, claims: Claims, unit: Unit, now: datetime) -> "Call":
+    def at(
+        cls, address: ParsedRequest, services: HttpServices, claims: Claims, unit: Unit, now: datetime
+    ) -> "RequestContext":
         """Return the call of an address that is known."""
         resource: ResourceState = address.resource()
         resource.services, resource.now, resource.if_match = services, now, None
-        call = cls(services, resource, address.handler, claims, unit, address.path, address.query_string, address.given)
-        call.arguments, call.given = address.arguments, dict(address.given)
-        return call
+        context = cls(
+            services, resource, address.endpoint, claims, unit, address.path, address.query_string, address.given
+        )
+        context.arguments, context.given = address.arguments, dict(address.given)
+        return context
 
-    def admit(self, entered: Entered | None) -> None:
+    def admit(self, caller_row: CallerRow | None) -> None:
         """Set the resource up for its handler, or refuse whoever asks.
 
         :raises SessionEnded: the token is from before a sign-out, a new password or the loss of the membership.
@@ -79,14 +83,14 @@ class Call:
         claims = self.claims
         if claims is None:
             return
-        require_alive(entered, claims)
+        require_alive(caller_row, claims)
         self.services.api_keys.note(self.unit, claims)  # also of a key that tries what it may not
-        grant = admitted(entered, claims, self.handler.mark.permission)
+        grant = authorize(caller_row, claims, self.endpoint.options.permission)
         self.resource.principal = Principal(
             user_id=claims.user_id,
             organization_id=claims.organization_id,
-            role=(entered and entered.role) or "",
-            time_zone=(entered and entered.time_zone) or "UTC",
+            role=(caller_row and caller_row.role) or "",
+            time_zone=(caller_row and caller_row.time_zone) or "UTC",
             session_id=claims.session_id,
             own_grant=grant,
             api_key_id=claims.api_key_id,
@@ -94,14 +98,14 @@ class Call:
 
     def digest(self) -> str:
         """Return what stands for the address and its parameters in the key of an answer; nothing if none is kept."""
-        if self.services.life_s(self.handler.mark) <= 0:
+        if self.services.ttl_s(self.endpoint.options) <= 0:
             return ""
-        return self.handler.digest(self.address, self.query_string)
+        return self.endpoint.digest(self.address, self.query_string)
 
     def run(self, session: Session) -> Any:
         """Run the handler in a session; return what it returns."""
         self.resource.session = session
-        return self.handler.function(self.resource, **self.given, **self.arguments.filters, **self._page())
+        return self.endpoint.function(self.resource, **self.given, **self.arguments.filters, **self._page())
 
     def _page(self) -> dict[str, Any]:
         """Return the page that is asked for, bound to what its cursor must have been made for."""
@@ -118,10 +122,10 @@ class Call:
         )
         return {"page": page}
 
-    def parsed(self, route: str) -> Address:
+    def parsed(self, route: str) -> ParsedRequest:
         """Return what is known of the request's address, for the next request to it."""
-        return Address(
-            self.handler,
+        return ParsedRequest(
+            self.endpoint,
             type(self.resource),
             route,
             self.address,

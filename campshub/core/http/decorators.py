@@ -22,14 +22,14 @@ LimitName = Literal["files", "login", "login_address", "refresh", "chat", "gener
 
 
 @dataclass(frozen=True)
-class Limited:
+class EndpointLimit:
     """A declared limit that holds for one handler."""
 
     name: LimitName
     by: Callable[[Mapping[str, Any]], str] | None
 
 
-class Life(StrEnum):
+class CacheLifetime(StrEnum):
     """How long a finished answer takes room when nobody asks for it; how long it is true, the stamps say."""
 
     DATA = "data"
@@ -38,11 +38,11 @@ class Life(StrEnum):
 
 
 @dataclass(frozen=True)
-class Keeping:
+class CachePolicy:
     """How a handler's finished answers are kept: what they are made of, and whether a whole role shares them."""
 
     tags: tuple[str, ...]
-    life: Life = Life.DATA
+    life: CacheLifetime = CacheLifetime.DATA
     same_for_role: bool = False
 
 
@@ -66,7 +66,7 @@ class Deprecation:
 
 
 @dataclass
-class Mark:
+class EndpointOptions:
     """Everything that decorators have said of one handler."""
 
     permission: Permission | None = None
@@ -83,8 +83,8 @@ class Mark:
     raises: tuple[type[Problem], ...] = field(default_factory=tuple)
     is_secret: bool = False
     is_system: bool = False
-    keeping: Keeping | None = None
-    limits: tuple[Limited, ...] = ()
+    cache_policy: CachePolicy | None = None
+    limits: tuple[EndpointLimit, ...] = ()
     # The operation's id where the name of its resource does not give one (``naming``).
     operation: str | None = None
     deprecation: Deprecation | None = None
@@ -94,17 +94,17 @@ class Mark:
         return RELEVANCE if RELEVANCE in self.sorts and filters.get("q") else self.sorts[0]
 
 
-def mark_of(handler: Any) -> Mark:
+def options_of(handler: Any) -> EndpointOptions:
     """Return a handler's mark, a new one where it has none."""
     if "__mark__" not in handler.__dict__:
-        handler.__mark__ = Mark()
-    mark: Mark = handler.__mark__
+        handler.__mark__ = EndpointOptions()
+    mark: EndpointOptions = handler.__mark__
     return mark
 
 
 def _marking(**said: Any) -> Callable[[H], H]:
     def decorate(handler: H) -> H:
-        mark = mark_of(handler)
+        mark = options_of(handler)
         for name, value in said.items():
             setattr(mark, name, value)
         return handler
@@ -132,12 +132,14 @@ def as_system(handler: H) -> H:
     return _marking(is_system=True)(handler)
 
 
-def cached(*, tags: Sequence[str], life: Life = Life.DATA, same_for_role: bool = False) -> Callable[[H], H]:
+def cached(
+    *, tags: Sequence[str], life: CacheLifetime = CacheLifetime.DATA, same_for_role: bool = False
+) -> Callable[[H], H]:
     """Mark a handler whose finished answers are kept: ``tags`` names all that it reads.
 
     An answer belongs to its caller; with ``same_for_role``, to everyone of a role that sees the whole organization.
     """
-    return _marking(keeping=Keeping(tuple(tags), life, same_for_role))
+    return _marking(cache_policy=CachePolicy(tuple(tags), life, same_for_role))
 
 
 def limited(name: LimitName, *, by: Callable[[Mapping[str, Any]], str] | None = None) -> Callable[[H], H]:
@@ -147,8 +149,8 @@ def limited(name: LimitName, *, by: Callable[[Mapping[str, Any]], str] | None = 
     """
 
     def decorate(handler: H) -> H:
-        mark = mark_of(handler)
-        mark.limits = (*mark.limits, Limited(name, by))
+        mark = options_of(handler)
+        mark.limits = (*mark.limits, EndpointLimit(name, by))
         return handler
 
     return decorate

@@ -15,11 +15,11 @@ from marshmallow import Schema, ValidationError
 from werkzeug.datastructures import MultiDict
 
 from campshub.core.errors import FieldError, Invalid, MalformedBody, UnsupportedMediaType
-from campshub.core.http.decorators import Mark
+from campshub.core.http.decorators import EndpointOptions
 from campshub.core.http.schemas import fields
-from campshub.core.http.schemas.messages import MOST_ERRORS, step_to, told
+from campshub.core.http.schemas.messages import MOST_ERRORS, field_error_list, step_to
 from campshub.core.http.schemas.pages import page_fields
-from campshub.core.http.serializer import Serialiser, serialiser
+from campshub.core.http.serializer import Serializer, serializer_of
 from campshub.core.observe import metrics
 
 READING = frozenset({"GET", "HEAD"})
@@ -27,7 +27,7 @@ _PLAIN = frozenset({"", "identity"})
 _ASCII = "".join(map(chr, range(128)))
 
 
-class Unmarked(Exception):
+class MissingPermission(Exception):
     """A handler says neither who may call it nor that everyone may."""
 
 
@@ -41,48 +41,48 @@ class Arguments:
 
 
 @dataclass
-class Handler:
+class Endpoint:
     """One method of one resource."""
 
     name: str
     method: str
     function: Callable[..., Any]
-    mark: Mark
+    options: EndpointOptions
 
     def __post_init__(self) -> None:
         """Refuse a handler that says nothing of who may call it."""
-        mark = self.mark
-        if (mark.permission is None) == (not mark.is_public):
-            raise Unmarked(f"{self.name} {self.method} needs either @needs(...) or @public")
+        options = self.options
+        if (options.permission is None) == (not options.is_public):
+            raise MissingPermission(f"{self.name} {self.method} needs either @needs(...) or @public")
         self.reads = self.method in READING
-        self.takes_key = self.method == "POST" and not mark.is_secret and not mark.is_public
+        self.takes_key = self.method == "POST" and not options.is_secret and not options.is_public
         self.compares_version = "if_match" in self.function.__code__.co_names
         self._parse_query = lru_cache(maxsize=1024)(self._load_query)
         self.digest = lru_cache(maxsize=4096)(self._digest)
-        self.figures = metrics.Family(mark.keeping.tags[0] if mark.keeping else "")
-        self._body = mark.body() if mark.body else None
+        self.figures = metrics.Family(options.cache_policy.tags[0] if options.cache_policy else "")
+        self._body = options.body() if options.body else None
 
-    def __deepcopy__(self, memo: object) -> "Handler":
+    def __deepcopy__(self, memo: object) -> "Endpoint":
         """Stay one: flask-smorest copies what documents a handler."""
         return self
 
     @cached_property
     def page_schema(self) -> Schema | None:
         """The parameters that every list takes."""
-        if not self.mark.is_page or self.mark.answer is None:
+        if not self.options.is_page or self.options.answer is None:
             return None
-        shown = Serialiser(self.mark.answer())
-        named = page_fields(self.mark.sorts, dict(zip(shown.names, shown.attributes, strict=True)))
-        return fields.Filter.from_dict(named, name=f"Page{self.mark.answer.__name__}")()
+        shown = Serializer(self.options.answer())
+        named = page_fields(self.options.sorts, dict(zip(shown.names, shown.attributes, strict=True)))
+        return fields.Filter.from_dict(named, name=f"Page{self.options.answer.__name__}")()
 
     @cached_property
     def query_schema(self) -> Schema | None:
         """The handler's own parameters."""
-        return self.mark.query() if self.mark.query else None
+        return self.options.query() if self.options.query else None
 
-    def serialiser(self, only: frozenset[str] | None = None) -> Serialiser | None:
+    def serializer(self, only: frozenset[str] | None = None) -> Serializer | None:
         """Return the compiled serialiser of the answer."""
-        return serialiser(self.mark.answer, only) if self.mark.answer else None
+        return serializer_of(self.options.answer, only) if self.options.answer else None
 
     def arguments(self, request: Request) -> Arguments:
         """Parse the parameters; the same ones are parsed once.
@@ -109,7 +109,7 @@ class Handler:
         page = _load(self.page_schema, paging, errors) if self.page_schema else None
         if errors:
             raise Invalid.of(errors)
-        usual = self.mark.default_sort(filters)
+        usual = self.options.default_sort(filters)
         if page is not None and page["sort"] == usual and not usual.startswith("-"):
             page["sort"] = ""  # as if it were left out, so that both share cursors and cached responses
         only = page.pop("fields") if page is not None else None
@@ -137,7 +137,7 @@ class Handler:
         """
         if self._body is None:
             return {}
-        request.max_content_length = self.mark.most_bytes
+        request.max_content_length = self.options.most_bytes
         try:
             raw = request.get_data(cache=True)
         except (OSError, ParseException) as error:  # what gunicorn raises when it reads on
@@ -191,7 +191,7 @@ def _load(schema: Schema | None, given: Any, errors: list[FieldError]) -> Any:
     try:
         return schema.load(given)
     except ValidationError as error:
-        errors.extend(told(error.messages))
+        errors.extend(field_error_list(error.messages))
         return {}
 
 

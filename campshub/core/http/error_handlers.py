@@ -11,7 +11,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException
 
 from campshub.core import errors
-from campshub.core.db.session import Behind, is_gone
+from campshub.core.db.session import ReplicaBehind, is_gone
 from campshub.core.errors import Problem
 from campshub.core.freshness.replicas import SpillFull
 from campshub.core.json import write
@@ -58,7 +58,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(HTTPException, lambda error: render(_of_http(error)))
     app.register_error_handler(PoolTimeout, lambda _: render(errors.Unavailable("All connections are at work.")))
     app.register_error_handler(SpillFull, lambda _: render(errors.Unavailable("The replicas are away or behind.")))
-    app.register_error_handler(Behind, lambda _: render(errors.Unavailable("The primary is away.")))
+    app.register_error_handler(ReplicaBehind, lambda _: render(errors.Unavailable("The primary is away.")))
     app.register_error_handler(StaleDataError, lambda _: render(ChangedMeanwhile()))
     app.register_error_handler(DBAPIError, lambda error: render(_of_database(error)))
     app.register_error_handler(Exception, _unexpected)

@@ -16,7 +16,7 @@ from gunicorn.http import errors
 from gunicorn.workers.ggevent import GeventWorker
 
 if TYPE_CHECKING:
-    from campshub.core.http.middleware import Browsers
+    from campshub.core.http.middleware import BrowserHeaders
 
 # More than the limits of gunicorn.conf.py allow for a line and its headers.
 _HEAD_BYTES = 640 * 1024
@@ -77,7 +77,7 @@ class ProblemWorker(GeventWorker):  # type: ignore[misc] # gunicorn ships no typ
 
         status, code, detail = _refusal(exc)
         sent = client.headers() if isinstance(client, RecordedSocket) else {}
-        ids = middleware.ids(sent)
+        ids = middleware.request_ids(sent)
         if status == HTTPStatus.INTERNAL_SERVER_ERROR:
             self.log.error("a request failed outside the application, trace id %s", ids[0], exc_info=exc)
         else:
@@ -118,11 +118,11 @@ class ProblemWorker(GeventWorker):  # type: ignore[misc] # gunicorn ships no typ
         return f"HTTP/1.1 {int(status)} {title(status)}\r\n{lines}\r\n".encode() + body
 
     @cached_property
-    def _browsers(self) -> "Browsers":
+    def _browsers(self) -> "BrowserHeaders":
         from campshub.config import load_settings  # noqa: PLC0415 - in the worker
-        from campshub.core.http.middleware import Browsers  # noqa: PLC0415 - in the worker
+        from campshub.core.http.middleware import BrowserHeaders  # noqa: PLC0415 - in the worker
 
-        return Browsers(load_settings())
+        return BrowserHeaders(load_settings())
 
 
 def _refusal(exc: BaseException) -> tuple[HTTPStatus, str, str]:

@@ -66,13 +66,13 @@ def _canonical(body: bytes) -> bytes:
         return body
 
 
-def kept(status: int, headers: dict[str, str], body: bytes, print_: str) -> dict[str, Any]:
+def cached(status: int, headers: dict[str, str], body: bytes, body_fingerprint: str) -> dict[str, Any]:
     """Return an answer in the form in which it is kept."""
     return {
         "status": status,
         "headers": headers,
         "body": base64.b64encode(body).decode(),
-        "fingerprint": print_,
+        "fingerprint": body_fingerprint,
     }
 
 

@@ -4,16 +4,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from campshub.core.http.endpoint import Arguments, Handler
+from campshub.core.http.endpoint import Arguments, Endpoint
 
 MOST = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class ParsedRequest:
     """A path with its parameters: which handler reads it, with what, and what stands for it in an answer's key."""
 
-    handler: Handler
+    endpoint: Endpoint
     resource: Callable[[], Any]
     route: str
     path: str
@@ -23,23 +23,23 @@ class Address:
     digest: str
 
 
-class Addresses:
+class RequestCache:
     """The addresses that are known, by the bytes of the request; ``front`` looks them up."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str], Address] = {}
+        self._known: dict[tuple[str, str], ParsedRequest] = {}
 
-    def get(self, environ: Mapping[str, Any]) -> Address | None:
+    def get(self, environ: Mapping[str, Any]) -> ParsedRequest | None:
         """Return what is known of a request's address."""
         return self._known.get(_bytes_of(environ))
 
-    def learn(self, environ: Mapping[str, Any], address: Address) -> None:
+    def learn(self, environ: Mapping[str, Any], address: ParsedRequest) -> None:
         """Remember an address, unless its handler says more of its requests than who may send them.
 
         A deprecated handler's responses carry headers of its own, which ``front`` does not add.
         """
-        mark = address.handler.mark
-        if mark.is_system or mark.limits or mark.deprecation is not None:
+        options = address.endpoint.options
+        if options.is_system or options.limits or options.deprecation is not None:
             return
         if len(self._known) >= MOST:
             self._known.clear()  # someone asks for ever new ones; the common ones are soon back

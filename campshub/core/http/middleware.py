@@ -1,7 +1,7 @@
 """Middleware around every request: ids and the host check before it; headers, one log line and metrics after it.
 
-``Browsers`` holds the headers for browsers. A page of another origin may read responses where ``CORS_ORIGINS`` lists it
-(WHATWG Fetch, section 3.2). No response allows credentials, because clients send a token and never a cookie.
+``BrowserHeaders`` has the headers for browsers. A page of another origin may read responses where ``CORS_ORIGINS``
+lists it (WHATWG Fetch, section 3.2). No response allows credentials, because clients send a token and never a cookie.
 """
 
 import random
@@ -62,7 +62,7 @@ _READABLE = ("Access-Control-Expose-HeaderList", _MAY_READ)
 _PREFLIGHT_S = 600
 
 
-class Browsers:
+class BrowserHeaders:
     """What the settings say of browsers."""
 
     def __init__(self, settings: Settings) -> None:
@@ -112,7 +112,7 @@ class Browsers:
         return "https" + url.removeprefix("http")
 
 
-def init_app(app: Flask, hosts: frozenset[str] | None, browsers: Browsers) -> None:
+def init_app(app: Flask, hosts: frozenset[str] | None, browsers: BrowserHeaders) -> None:
     """Put the chain around every request; ``hosts`` are those that are served, None any."""
 
     @app.before_request
@@ -120,12 +120,12 @@ def init_app(app: Flask, hosts: frozenset[str] | None, browsers: Browsers) -> No
         here: Any = g._get_current_object()  # noqa: SLF001 - each use of the proxy looks it up
         environ = request.environ
         here.now = datetime.now(UTC)
-        here.started, trace = environ.get(BEGUN) or (time.perf_counter(), Trace(_route(request), *ids(environ)))
+        here.started, trace = environ.get(BEGUN) or (time.perf_counter(), Trace(_route(request), *request_ids(environ)))
         here.trace_id, here.request_id = trace.trace_id, trace.request_id
         at_work.set(trace)
         if environ["PATH_INFO"] in PROBES:
             return None
-        if not is_ours(environ, hosts):
+        if not is_served_host(environ, hosts):
             return render(UnlistedHost())
         if browsers.is_open(environ):
             return _moved(browsers.secure_address(environ, request.url))
@@ -143,7 +143,9 @@ def init_app(app: Flask, hosts: frozenset[str] | None, browsers: Browsers) -> No
         if "limits" in here:
             headers.extend(here.limits)
         at_work.set(None)
-        done(asked.method, _route(asked), answer.status_code, here.get("started"), asked.remote_addr, here.__dict__)
+        log_request(
+            asked.method, _route(asked), answer.status_code, here.get("started"), asked.remote_addr, here.__dict__
+        )
         return answer
 
 
@@ -155,7 +157,7 @@ def _route(asked: Request) -> str:
     return asked.url_rule.rule if asked.url_rule else "unknown"
 
 
-def done(
+def log_request(
     method: str, route: str, status: int, begun: float | None, address: str | None, known: Mapping[str, Any]
 ) -> None:
     """Count an answer and write its line; ``known`` has the request's ids, who asked, and the code of its problem."""
@@ -169,7 +171,7 @@ def done(
         log.tell(method, route, status, seconds, address, known)
 
 
-def ids(environ: Mapping[str, Any]) -> tuple[str, str]:
+def request_ids(environ: Mapping[str, Any]) -> tuple[str, str]:
     """Return the trace id (W3C Trace Context) and the request id; those of the caller where they are well formed."""
     parent, given = environ.get("HTTP_TRACEPARENT"), environ.get("HTTP_X_REQUEST_ID")
     found = _TRACEPARENT.fullmatch(parent) if parent else None
@@ -177,7 +179,7 @@ def ids(environ: Mapping[str, Any]) -> tuple[str, str]:
     return trace_id, given if given and _REQUEST_ID.fullmatch(given) else trace_id
 
 
-def is_ours(environ: Mapping[str, Any], hosts: frozenset[str] | None) -> bool:
+def is_served_host(environ: Mapping[str, Any], hosts: frozenset[str] | None) -> bool:
     """Tell whether the host that a request names is served here."""
     return hosts is None or _host_name(environ.get("HTTP_HOST", "")) in hosts
 

@@ -16,11 +16,11 @@ from urllib.parse import parse_qsl, quote
 
 from flask import Response, request
 
-from campshub.core.cache.memory import Kept
+from campshub.core.cache.memory import CachedResponse
 from campshub.core.db.writes import Versions
 from campshub.core.errors import Invalid
-from campshub.core.http.context import Call
-from campshub.core.http.endpoint import Handler
+from campshub.core.http.context import RequestContext
+from campshub.core.http.endpoint import Endpoint
 from campshub.core.json import write
 from campshub.core.paging import Page
 
@@ -91,7 +91,7 @@ class Download:
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class RenderedResponse:
     """A finished answer: its bytes and the headers that belong to them."""
 
     status: int
@@ -102,42 +102,42 @@ class Finished:
     download: Download | None = None
 
 
-def finish(call: Call, result: Any) -> Finished:
+def finish(context: RequestContext, result: Any) -> RenderedResponse:
     """Write a handler's result as its mark says: a page, one thing with its ETag, or nothing.
 
     A result ``(thing, status)`` has a status of its own.
     """
-    handler = call.handler
-    status = handler.mark.status
+    endpoint = context.endpoint
+    status = endpoint.options.status
     if isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], int):  # noqa: PLR2004 - a pair
         result, status = result
     if isinstance(result, Download):
-        return Finished(status, download=result)
-    serialiser = handler.serialiser(call.arguments.only)
+        return RenderedResponse(status, download=result)
+    serialiser = endpoint.serializer(context.arguments.only)
     if serialiser is None or result is None:
-        return Finished(_NO_CONTENT if status == _OK else status)
+        return RenderedResponse(_NO_CONTENT if status == _OK else status)
     if isinstance(result, Page):
         items = serialiser.many(result.rows)
         body = write({"items": items, "next_cursor": result.next_cursor, "has_more": result.has_more})
         etag = etag_of_page(body) if result.version is None else etag_of(result.version, body)
-        return Finished(_OK, body, etag, _link(call, result))
+        return RenderedResponse(_OK, body, etag, _link(context, result))
     body = write(serialiser.one(result))
     version = _told(result, "version")
     etag = etag_of(version, body) if version is not None else ""
-    if not etag and handler.reads and not handler.mark.is_secret:  # figures, which are no row
+    if not etag and endpoint.reads and not endpoint.options.is_secret:  # figures, which are no row
         etag = etag_of_page(body)
-    location = f"{call.address}{_told(result, 'id')}/" if status == _CREATED else None
+    location = f"{context.address}{_told(result, 'id')}/" if status == _CREATED else None
     if status == _ACCEPTED:  # it is done in the background, and there it says how far it is
         location = f"/api/jobs/{_told(result, 'job_id')}/"
-    return Finished(status, body, etag, None, location)
+    return RenderedResponse(status, body, etag, None, location)
 
 
-def respond(handler: Handler, finished: Finished | Kept) -> Response:
+def respond(endpoint: Endpoint, finished: RenderedResponse | CachedResponse) -> Response:
     """Send a finished answer; 304 to whoever has it already."""
-    if isinstance(finished, Finished) and finished.download is not None:
+    if isinstance(finished, RenderedResponse) and finished.download is not None:
         headers = finished.download.headers(request.environ.get("HTTP_ACCEPT"))
         return Response(finished.download, status=finished.status, headers=headers)
-    if_none_match = request.environ.get("HTTP_IF_NONE_MATCH") if handler.reads else None
+    if_none_match = request.environ.get("HTTP_IF_NONE_MATCH") if endpoint.reads else None
     status, body, headers = described(finished, if_none_match)
     answer = Response(body, status=status, headers=headers)
     if not body:
@@ -145,7 +145,9 @@ def respond(handler: Handler, finished: Finished | Kept) -> Response:
     return answer
 
 
-def described(finished: Finished | Kept, if_none_match: str | None) -> tuple[int, bytes, list[tuple[str, str]]]:
+def described(
+    finished: RenderedResponse | CachedResponse, if_none_match: str | None
+) -> tuple[int, bytes, list[tuple[str, str]]]:
     """Return the status, body and headers of a finished answer, to whoever may have it already."""
     etag = finished.etag
     if etag and matches(if_none_match, etag):
@@ -155,7 +157,7 @@ def described(finished: Finished | Kept, if_none_match: str | None) -> tuple[int
         headers.append(("ETag", etag))
     if finished.link is not None:
         headers.append(("Link", finished.link))
-    if isinstance(finished, Kept):
+    if isinstance(finished, CachedResponse):
         return _OK, finished.body, headers
     if finished.location is not None:
         headers.append(("Location", finished.location))
@@ -166,10 +168,10 @@ def _told(result: Any, name: str) -> Any:
     return result.get(name) if isinstance(result, dict) else getattr(result, name, None)
 
 
-def _link(call: Call, page: Page) -> str | None:
+def _link(context: RequestContext, page: Page) -> str | None:
     if page.next_cursor is None:
         return None
-    return f'<{call.address}?{_others(call.query_string)}cursor={page.next_cursor}>; rel="next"'
+    return f'<{context.address}?{_others(context.query_string)}cursor={page.next_cursor}>; rel="next"'
 
 
 @lru_cache(maxsize=4096)
@@ -179,7 +181,7 @@ def _others(query_string: bytes) -> str:
     return "".join(f"{name}={quote(value, safe='')}&" for name, value in given if name != "cursor")
 
 
-def worth_keeping(answer: Response) -> dict[str, str]:
+def replayable_headers(answer: Response) -> dict[str, str]:
     """Return the headers that a replayed answer must have again."""
     return {name: answer.headers[name] for name in _KEPT if name in answer.headers}
 

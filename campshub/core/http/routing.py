@@ -15,7 +15,7 @@ from flask.views import MethodView
 from campshub.core.errors import Forbidden, MethodNotAllowed
 from campshub.core.http import decorators, dispatch
 from campshub.core.http.context import ResourceState
-from campshub.core.http.endpoint import Handler
+from campshub.core.http.endpoint import Endpoint
 from campshub.core.http.openapi import document
 from campshub.core.security.permissions import Permission
 
@@ -26,7 +26,7 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 class Resource(ResourceState, MethodView):
     """What stands at one address; a handler is a method named after its verb."""
 
-    handlers: ClassVar[dict[str, Handler]] = {}
+    handlers: ClassVar[dict[str, Endpoint]] = {}
 
     @property
     def today(self) -> date:
@@ -74,7 +74,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc] # the library sh
                 function = resource.__dict__.get(method.lower())
                 if function is None:
                     continue
-                handler = Handler(resource.__name__, method, function, decorators.mark_of(function))
+                handler = Endpoint(resource.__name__, method, function, decorators.options_of(function))
                 resource.handlers[method] = handler
                 function._apidoc = {"handler": handler}  # noqa: SLF001 - where flask-smorest looks for it
             self.add_url_rule(rule, None, resource, **options)

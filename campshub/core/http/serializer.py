@@ -17,7 +17,7 @@ from campshub.core.http.schemas.fields import Stored
 Convert = Callable[[Any], Any]
 
 
-class Serialiser:
+class Serializer:
     """Turns rows, entities or mappings into what a schema shows, or into those attributes ``only`` that are wanted."""
 
     def __init__(self, schema: Schema, only: frozenset[str] | None = None) -> None:
@@ -75,14 +75,14 @@ def _conversion(field: fields.Field[Any]) -> Convert | None:
     if isinstance(getattr(field, "inner", field), Stored):
         return None
     if isinstance(field, fields.Nested):
-        nested = Serialiser(field.schema)
+        nested = Serializer(field.schema)
         return nested.many if field.many else nested.one
     if isinstance(field, fields.List) and isinstance(field.inner, fields.Nested):
-        return Serialiser(field.inner.schema).many
+        return Serializer(field.inner.schema).many
     return None
 
 
 @lru_cache(maxsize=512)
-def serialiser(schema: type[Schema], only: frozenset[str] | None = None) -> Serialiser:
+def serializer_of(schema: type[Schema], only: frozenset[str] | None = None) -> Serializer:
     """Return the compiled serialiser of a schema, or of some of its fields."""
-    return Serialiser(schema(), only)
+    return Serializer(schema(), only)

@@ -3,7 +3,7 @@
 import contextlib
 from typing import Any
 
-from campshub.core.redis.connection import Cache, CacheAway
+from campshub.core.redis.connection import Cache, CacheUnavailable
 
 OVER_S = 1.0
 _KEPT_S = 3600
@@ -32,7 +32,7 @@ def note(route: str, seconds: float) -> None:
             pipe.expire(Notes.key, _KEPT_S)
             pipe.execute()
 
-    with contextlib.suppress(CacheAway):
+    with contextlib.suppress(CacheUnavailable):
         Notes.cache.ask(write)
 
 

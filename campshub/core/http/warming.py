@@ -19,16 +19,16 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
-from campshub.core.cache.popular import Use
+from campshub.core.cache.popular import PopularUrl
 from campshub.core.db import unit_of_work
 from campshub.core.db.unit import Unit
 from campshub.core.errors import Problem
 from campshub.core.freshness.replicas import ASKED_AGAIN_S, SpillFull
 from campshub.core.http import lookup, read_routing
-from campshub.core.http.context import Call, Known
-from campshub.core.http.known_urls import Address
+from campshub.core.http.context import Lookup, RequestContext
+from campshub.core.http.known_urls import ParsedRequest
 from campshub.core.http.services import HttpServices
-from campshub.core.redis.connection import CacheAway
+from campshub.core.redis.connection import CacheUnavailable
 from campshub.core.security.tokens import Claims
 
 # Of the time, in parts: one to work, so many to rest.
@@ -42,13 +42,13 @@ class Warmed:
     """What became of the addresses: made, kept already, refused to who asked for them, or left for lack of trust."""
 
     made: int = 0
-    kept: int = 0
+    cached: int = 0
     refused: int = 0
     left: int = 0
     is_whole: bool = True
 
 
-class GiveWay(Exception):
+class ServersBusy(Exception):
     """Others need the servers; the rest is left."""
 
 
@@ -70,38 +70,38 @@ class Warmer:
 
     def warm(self, *, most: int, organization_id: UUID | None = None) -> Warmed:
         """Make what is asked most of each organization that is asked about, or of one."""
-        warmed, uses, now = Warmed(), self.services.uses, datetime.now(UTC)
+        warmed, uses, now = Warmed(), self.services.popular_urls, datetime.now(UTC)
         self._ends_at = time.perf_counter() + self.seconds
         try:
             for organization in [str(organization_id)] if organization_id else uses.organizations(now):
                 self._warm(uses.most(organization, now, most=most), warmed)
-        except (CacheAway, GiveWay, SpillFull, PoolTimeout, DBAPIError):
+        except (CacheUnavailable, ServersBusy, SpillFull, PoolTimeout, DBAPIError):
             warmed.is_whole = False
         return warmed
 
-    def _warm(self, uses: Sequence[Use], warmed: Warmed) -> None:
+    def _warm(self, uses: Sequence[PopularUrl], warmed: Warmed) -> None:
         """Make answers one after the other.
 
-        :raises GiveWay: several in a row could not be kept, or the time is over.
+        :raises ServersBusy: several in a row could not be kept, or the time is over.
         """
         in_a_row = 0
         for use in uses:
             begun = time.perf_counter()
             if begun > self._ends_at:
-                raise GiveWay
+                raise ServersBusy
             try:
                 outcome = self._make(use)
             except Problem:
                 outcome = "refused"
-                self.services.uses.forget(use, datetime.now(UTC))
+                self.services.popular_urls.forget(use, datetime.now(UTC))
             setattr(warmed, outcome, getattr(warmed, outcome) + 1)
             in_a_row = in_a_row + 1 if outcome == "left" else 0
             if in_a_row == PATIENCE:
-                raise GiveWay
+                raise ServersBusy
             if outcome != "kept":
                 self.rest(max(1 / self.per_second, REST * (time.perf_counter() - begun)))
 
-    def _make(self, use: Use) -> str:
+    def _make(self, use: PopularUrl) -> str:
         """Make one answer, as for a request of the user; return what became of it.
 
         :raises Problem: the user would be refused it.
@@ -111,33 +111,33 @@ class Warmer:
             return "refused"
         now = datetime.now(UTC)
         claims = Claims(UUID(use.user), UUID(use.organization), None, session_version=0, expires_at=0)
-        call = Call.at(address, self.services, claims, _unit(self.services, claims, now), now)
-        known = lookup.ask_uncounted(call)
+        context = RequestContext.at(address, self.services, claims, _unit(self.services, claims, now), now)
+        known = lookup.ask_uncounted(context)
         if known.place is None or known.caller is None or known.asked.is_unverified:
             return "left"
         # There is no session that could have ended: what counts is what they may do at this moment.
-        call.claims = replace(claims, session_version=known.caller.state.session_version or 0)
-        call.admit(known.caller.state)
-        if known.kept is not None:
+        context.claims = replace(claims, session_version=known.caller.state.session_version or 0)
+        context.admit(known.caller.state)
+        if known.cached is not None:
             return "kept"
-        if not self._has_room(call, known):
+        if not self._has_room(context, known):
             return "left"
         try:
-            read_routing.find(call, known)
+            read_routing.find(context, known)
         finally:
-            unit_of_work.run_apart(call.unit)
+            unit_of_work.run_separate_transactions(context.unit)
         return "made"
 
-    def _has_room(self, call: Call, known: Known) -> bool:
+    def _has_room(self, context: RequestContext, known: Lookup) -> bool:
         """Tell whether a replica has what is needed, which it may take a moment for; yes where there are none."""
         settings, until = self.services.settings, time.monotonic() + self.services.settings.replica_wait_s
-        while settings.replicas and self.services.replicas.choose(call.unit, known.asked) is None:
+        while settings.replicas and self.services.replicas.choose(context.unit, known.asked) is None:
             if time.monotonic() >= until:
                 return False
             time.sleep(ASKED_AGAIN_S)
         return True
 
-    def _address(self, use: Use) -> Address | None:
+    def _address(self, use: PopularUrl) -> ParsedRequest | None:
         """Return what the application has at an address; None where it keeps nothing of it."""
         try:
             endpoint, given = self.app.url_map.bind("localhost").match(use.path, method="GET")
@@ -145,10 +145,15 @@ class Warmer:
             return None
         resource: Any = getattr(self.app.view_functions[endpoint], "view_class", None)
         handler = getattr(resource, "handlers", {}).get("GET")
-        if handler is None or handler.mark.keeping is None or handler.mark.is_system or handler.mark.limits:
+        if (
+            handler is None
+            or handler.options.cache_policy is None
+            or handler.options.is_system
+            or handler.options.limits
+        ):
             return None
-        digest = handler.digest(use.path, use.query) if self.services.life_s(handler.mark) > 0 else ""
-        return Address(handler, resource, endpoint, use.path, use.query, given, handler.parsed(use.query), digest)
+        digest = handler.digest(use.path, use.query) if self.services.ttl_s(handler.options) > 0 else ""
+        return ParsedRequest(handler, resource, endpoint, use.path, use.query, given, handler.parsed(use.query), digest)
 
 
 def _unit(services: HttpServices, claims: Claims, now: datetime) -> Unit:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from campshub.config import Settings
-from campshub.core.circuit_breaker import Breaker
+from campshub.core.circuit_breaker import CircuitBreaker
 from campshub.core.jobs import registry
 from campshub.core.jobs.registry import Queue
 from campshub.core.observe import metrics
@@ -65,12 +65,12 @@ def new_celery(settings: Settings, *, patience_s: float | None = None) -> "Celer
     return celery
 
 
-class Sender:
+class BrokerSender:
     """Calls workers, and gives up soon where the broker does not answer: what is owed stands in the outbox."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._breaker = Breaker(PAUSE_S, name="broker", changed=metrics.breaker_open.labels("broker").set)
+        self._breaker = CircuitBreaker(PAUSE_S, name="broker", changed=metrics.breaker_open.labels("broker").set)
         self._celery: Celery | None = None
 
     def send(self, calls: Iterable[tuple[UUID, UUID, str]]) -> int:
@@ -92,7 +92,7 @@ class Sender:
     def _call(self, organization_id: UUID, message_id: UUID, job: str) -> None:
         if self._celery is None:
             self._celery = new_celery(self._settings, patience_s=ANSWER_WITHIN_S)
-        kind = registry.of(job)  # None: of a later release, whose workers know it
+        kind = registry.definition_of(job)  # None: of a later release, whose workers know it
         limits = {"soft_time_limit": kind.limit_s, "time_limit": kind.limit_s + AFTER_LIMIT_S} if kind else {}
         queue = kind.queue if kind else Queue.DEFAULT
         self._celery.send_task(DELIVER, (str(organization_id), str(message_id)), queue=queue.value, **limits)

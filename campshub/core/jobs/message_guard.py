@@ -26,7 +26,7 @@ _YEARS = range(2000, 3000)  # in which no time zone takes a date out of what can
 
 
 @dataclass(frozen=True)
-class Call:
+class JobMessage:
     """What a worker is called for."""
 
     id: str
@@ -61,7 +61,7 @@ class Call:
         return orjson.dumps({**told, "properties": properties, "body": base64.b64encode(body).decode()})
 
 
-def read_call(raw: bytes) -> Call:
+def read_call(raw: bytes) -> JobMessage:
     """Read a message.
 
     :raises ValueError, TypeError, KeyError, AttributeError, OverflowError: it is no call of ours.
@@ -75,7 +75,7 @@ def read_call(raw: bytes) -> Call:
     if encoding != "base64" or named != {} or not _is_id(id_) or not _takes(task, arguments):
         raise ValueError("no call of ours")
     hard, soft = headers.get("timelimit") or (None, None)
-    return Call(id_, task, arguments, (_limit(hard), _limit(soft)), _expiry(headers.get("expires")))
+    return JobMessage(id_, task, arguments, (_limit(hard), _limit(soft)), _expiry(headers.get("expires")))
 
 
 def _takes(task: Any, given: Any) -> bool:

@@ -41,7 +41,7 @@ def refusal(settings: Settings, unit: Unit, error: Exception) -> MonthUnavailabl
         return None
     if not first <= month <= ahead(today, MONTHS_AHEAD):
         return MonthUnavailable(_NOT_HERE.format(month=month))
-    unit.apart.append(lambda apart: _request(apart, missing))
+    unit.separate_writes.append(lambda session: _request(session, missing))
     return MonthUnavailable(_SOON.format(month=month), headers={"Retry-After": str(RETRY_AFTER_S)})
 
 

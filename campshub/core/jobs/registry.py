@@ -34,7 +34,7 @@ class Queue(StrEnum):
     MAINTENANCE = "maintenance"
 
 
-class Shape(StrEnum):
+class JobType(StrEnum):
     """How a job runs."""
 
     ONE = "one"
@@ -43,7 +43,7 @@ class Shape(StrEnum):
     MAINTENANCE = "maintenance"
 
 
-class Later(Exception):
+class RetryLater(Exception):
     """It cannot be done now, through no fault of its own: it comes again, and the attempt does not count."""
 
     def __init__(self, seconds: float) -> None:
@@ -52,12 +52,12 @@ class Later(Exception):
 
 
 @dataclass(frozen=True)
-class Kind:
+class JobDefinition:
     """One job by its name: what does it, how, where it waits, and after how long it is stopped."""
 
     name: str
     function: Callable[..., Any]
-    shape: Shape
+    shape: JobType
     queue: Queue
     is_system: bool
     limit_s: int
@@ -123,12 +123,12 @@ class Step:
 
 
 Registered = Callable[[Callable[..., Any]], Callable[..., Any]]
-_kinds: dict[str, Kind] = {}
+_kinds: dict[str, JobDefinition] = {}
 
 
 def job(name: str, *, queue: Queue = Queue.DEFAULT, system: bool = False, limit_s: int = MINUTE_S) -> Registered:
     """Register ``(session, run, **arguments)``: one unit of work, whose effect is there exactly once."""
-    return _registering(name, Shape.ONE, queue, is_system=system, limit_s=limit_s)
+    return _registering(name, JobType.ONE, queue, is_system=system, limit_s=limit_s)
 
 
 def stepped_job(name: str, *, queue: Queue = Queue.DEFAULT, system: bool = False, limit_s: int = HOUR_S) -> Registered:
@@ -136,33 +136,33 @@ def stepped_job(name: str, *, queue: Queue = Queue.DEFAULT, system: bool = False
 
     The session's transaction begins with its first statement, so a step may work for long before that.
     """
-    return _registering(name, Shape.STEPS, queue, is_system=system, limit_s=limit_s)
+    return _registering(name, JobType.STEPS, queue, is_system=system, limit_s=limit_s)
 
 
-def outward_job(name: str, *, queue: Queue = Queue.DEFAULT, limit_s: int = 2 * MINUTE_S) -> Registered:
+def external_job(name: str, *, queue: Queue = Queue.DEFAULT, limit_s: int = 2 * MINUTE_S) -> Registered:
     """Register ``(run, **arguments)``: it opens units of work of its own, and is done at least once."""
-    return _registering(name, Shape.OUTWARD, queue, is_system=False, limit_s=limit_s)
+    return _registering(name, JobType.OUTWARD, queue, is_system=False, limit_s=limit_s)
 
 
 def maintenance_job(name: str, *, limit_s: int = 6 * HOUR_S) -> Registered:
     """Register ``(connection, run, **arguments)``: never two at once, on a direct connection of the tables' owner."""
-    return _registering(name, Shape.MAINTENANCE, Queue.MAINTENANCE, is_system=True, limit_s=limit_s)
+    return _registering(name, JobType.MAINTENANCE, Queue.MAINTENANCE, is_system=True, limit_s=limit_s)
 
 
-def _registering(name: str, shape: Shape, queue: Queue, *, is_system: bool, limit_s: int) -> Registered:
+def _registering(name: str, shape: JobType, queue: Queue, *, is_system: bool, limit_s: int) -> Registered:
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        _kinds[name] = Kind(name, function, shape, queue, is_system, limit_s)
+        _kinds[name] = JobDefinition(name, function, shape, queue, is_system, limit_s)
         return function
 
     return register
 
 
-def known() -> list[str]:
+def job_names() -> list[str]:
     """Return the names of all jobs."""
     return list(_kinds)
 
 
-def of(name: str) -> Kind | None:
+def definition_of(name: str) -> JobDefinition | None:
     """Return a job by its name; None of one that this release does not know."""
     return _kinds.get(name)
 
@@ -170,4 +170,4 @@ def of(name: str) -> Kind | None:
 def has_steps(name: str) -> bool:
     """Tell whether a job is one of many steps."""
     kind = _kinds.get(name)
-    return kind is not None and kind.shape is Shape.STEPS
+    return kind is not None and kind.shape is JobType.STEPS

@@ -23,14 +23,14 @@ from flask import current_app
 from sqlalchemy import text
 
 from campshub.core import partitions
-from campshub.core.circuit_breaker import Away
+from campshub.core.circuit_breaker import CircuitOpen
 from campshub.core.db.models import AnyRow
 from campshub.core.db.session import Session, open_session
 from campshub.core.db.unit import Position
-from campshub.core.db.unit_of_work import complete, run_apart, unit_of_work
+from campshub.core.db.unit_of_work import commit_with_effects, run_separate_transactions, unit_of_work
 from campshub.core.jobs import metrics, registry, store
 from campshub.core.jobs.models import ENDED, Job
-from campshub.core.jobs.registry import Kind, Later, Run, Shape, Step
+from campshub.core.jobs.registry import JobDefinition, JobType, RetryLater, Run, Step
 from campshub.core.observe.trace import Trace, at_work
 from campshub.core.service_base import Services
 
@@ -44,7 +44,7 @@ BUSY_AGAIN_S = 60.0
 _LOCK = text("SELECT pg_try_advisory_lock(hashtextextended('job:' || :job, 0))")
 
 
-class Kept(contextlib.AbstractContextManager["Kept"]):
+class ClaimRenewal(contextlib.AbstractContextManager["ClaimRenewal"]):
     """Renews a claim, thrice in the time that it holds, from a thread of its own."""
 
     def __init__(self, run: Run) -> None:
@@ -70,7 +70,7 @@ class Kept(contextlib.AbstractContextManager["Kept"]):
         while not self._is_over.wait(self._seconds / 3):
             try:
                 with self._app.app_context(), unit_of_work(system=True) as session:
-                    store.keep(session, self._run, seconds=self._seconds)
+                    store.extend_claim(session, self._run, seconds=self._seconds)
             except store.ClaimLost:
                 return
             except Exception:  # tried again in a moment; a claim that is lost meanwhile writes nothing
@@ -90,7 +90,7 @@ class Outcome(StrEnum):
 
 
 @dataclass
-class Tally:
+class RunTally:
     """What became of the messages that were due."""
 
     done: int = 0
@@ -102,9 +102,9 @@ class Cancelled(Exception):
     """Whoever asked for the job does not want it any more."""
 
 
-def run_due(services: Services, *, most: int = 1_000) -> Tally:
+def run_due(services: Services, *, most: int = 1_000) -> RunTally:
     """Run what is due in this process, one message after the other, until nothing is."""
-    tally = Tally()
+    tally = RunTally()
     for _ in range(most):
         run = _claim(services, lambda session, given: store.claim_next(session, **given))
         if run is None:
@@ -128,7 +128,7 @@ def run_one(services: Services, organization_id: UUID, message_id: UUID) -> Outc
 
 
 def _claim(services: Services, claim: Callable[[Session, dict[str, Any]], AnyRow | None]) -> Run | None:
-    given = {"jobs": registry.known(), "claim_s": services.settings.job_claim_s}
+    given = {"jobs": registry.job_names(), "claim_s": services.settings.job_claim_s}
     with unit_of_work(system=True) as session:
         row = claim(session, given)
     return _run_of(services, row, session.unit.ended_at) if row is not None else None
@@ -153,7 +153,7 @@ def _run_of(services: Services, row: AnyRow, position: Position | None) -> Run:
 
 def _run(run: Run) -> Outcome:
     """Run a claimed message, and note what became of it."""
-    kind = registry.of(run.job)
+    kind = registry.definition_of(run.job)
     if kind is None:
         return Outcome.NOTHING
     metrics.begun(run)
@@ -167,7 +167,7 @@ def _run(run: Run) -> Outcome:
     return outcome
 
 
-def _try(kind: Kind, run: Run) -> Outcome:
+def _try(kind: JobDefinition, run: Run) -> Outcome:
     try:
         if run.attempt > MOST_ATTEMPTS:  # each of them died with its worker
             raise TimeoutError("its workers have died")  # noqa: TRY301 - it is told like any other failure
@@ -175,7 +175,7 @@ def _try(kind: Kind, run: Run) -> Outcome:
     except store.ClaimLost:
         log.warning("a job was taken over: %s %s", run.job, run.id)
         return Outcome.LOST
-    except (Later, Away) as later:
+    except (RetryLater, CircuitOpen) as later:
         return _come_later(run, later.seconds)
     except Cancelled:
         _end(run, "cancelled")
@@ -186,7 +186,7 @@ def _try(kind: Kind, run: Run) -> Outcome:
 
 
 def _come_later(run: Run, seconds: float) -> Outcome:
-    _note(run, lambda session: store.come_again(session, run, seconds=seconds, problem=None, counts=False))
+    _note(run, lambda session: store.retry_later(session, run, seconds=seconds, problem=None, counts=False))
     return Outcome.LATER
 
 
@@ -196,7 +196,7 @@ def _fail(run: Run, problem: str) -> Outcome:
         return Outcome.DEAD
     wait = run.services.settings.job_retry_s * _GROWTH ** (run.attempt - 1)
     wait *= random.uniform(0.9, 1.1)  # noqa: S311 - so that what failed together does not come again together
-    _note(run, lambda session: store.come_again(session, run, seconds=wait, problem=problem, counts=True))
+    _note(run, lambda session: store.retry_later(session, run, seconds=wait, problem=problem, counts=True))
     return Outcome.FAILED
 
 
@@ -210,7 +210,7 @@ def _end(run: Run, state: str, problem: str | None = None) -> None:
         if problem is None:
             store.finish(session, run)
         else:
-            store.die(session, run, problem=problem)
+            store.fail(session, run, problem=problem)
 
     _note(run, ending)
 
@@ -224,38 +224,38 @@ def _note(run: Run, note: Callable[[Session], None]) -> None:
         log.warning("a job was taken over: %s %s", run.job, run.id)
 
 
-def _run_at_once(kind: Kind, run: Run) -> Outcome:
+def _run_at_once(kind: JobDefinition, run: Run) -> Outcome:
     """Do it in one unit of work, which ends the message before all else: so nobody else can begin it meanwhile."""
     unit = run.unit(is_system=kind.is_system)
     try:
         with closing(open_session(unit)) as session:
             store.finish(session, run)
             kind.function(session, run, **run.arguments)
-            complete(session, run.services)
+            commit_with_effects(session, run.services)
     finally:
-        run_apart(unit)
+        run_separate_transactions(unit)
     return Outcome.DONE
 
 
-def _run_outward(kind: Kind, run: Run) -> Outcome:
+def _run_outward(kind: JobDefinition, run: Run) -> Outcome:
     """Act outside the database, and note that it was done; whoever dies between the two does it again."""
-    with Kept(run):
+    with ClaimRenewal(run):
         kind.function(run, **run.arguments)
     _note(run, lambda session: store.finish(session, run))
     return Outcome.DONE
 
 
-def _run_in_maintenance(kind: Kind, run: Run) -> Outcome:
+def _run_in_maintenance(kind: JobDefinition, run: Run) -> Outcome:
     with partitions.maintenance(run.services.settings) as connection:
         if not connection.scalar(_LOCK, {"job": run.job}):
-            raise Later(BUSY_AGAIN_S)
-        with Kept(run):
+            raise RetryLater(BUSY_AGAIN_S)
+        with ClaimRenewal(run):
             kind.function(connection, run, **run.arguments)
     _note(run, lambda session: store.finish(session, run))
     return Outcome.DONE
 
 
-def _run_steps(kind: Kind, run: Run) -> Outcome:
+def _run_steps(kind: JobDefinition, run: Run) -> Outcome:
     until = time.monotonic() + SLICE_S
     position = _begin(run)
     while True:
@@ -293,7 +293,7 @@ def _job_of(session: Session, run: Run) -> Job:
     return job
 
 
-def _step(kind: Kind, run: Run, position: dict[str, Any] | None, until: float) -> tuple[Step, bool]:
+def _step(kind: JobDefinition, run: Run, position: dict[str, Any] | None, until: float) -> tuple[Step, bool]:
     """Do one step and save where it ended, in one unit of work; tell, too, whether others have their turn now.
 
     The message is written last: that a claim still counts is true at the commit, or nothing of the step is.
@@ -301,7 +301,7 @@ def _step(kind: Kind, run: Run, position: dict[str, Any] | None, until: float) -
     unit = run.unit(is_system=kind.is_system)
     try:
         with closing(open_session(unit)) as session:
-            with Kept(run):
+            with ClaimRenewal(run):
                 step: Step = kind.function(session, run, position, **run.arguments)
             gives_way = time.monotonic() >= until
             job = _job_of(session, run)
@@ -311,18 +311,18 @@ def _step(kind: Kind, run: Run, position: dict[str, Any] | None, until: float) -
                 job.state, job.result, job.finished_at = "succeeded", step.result, datetime.now(UTC)
                 store.finish(session, run)
             elif gives_way:
-                store.give_way(session, run)
+                store.yield_claim(session, run)
             else:
                 store.advance(session, run, seconds=run.services.settings.job_claim_s)
-            complete(session, run.services)
+            commit_with_effects(session, run.services)
     finally:
-        run_apart(unit)
+        run_separate_transactions(unit)
     return step, gives_way
 
 
-_SHAPES: dict[Shape, Callable[[Kind, Run], Outcome]] = {
-    Shape.ONE: _run_at_once,
-    Shape.STEPS: _run_steps,
-    Shape.OUTWARD: _run_outward,
-    Shape.MAINTENANCE: _run_in_maintenance,
+_SHAPES: dict[JobType, Callable[[JobDefinition, Run], Outcome]] = {
+    JobType.ONE: _run_at_once,
+    JobType.STEPS: _run_steps,
+    JobType.OUTWARD: _run_outward,
+    JobType.MAINTENANCE: _run_in_maintenance,
 }

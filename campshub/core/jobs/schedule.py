@@ -91,7 +91,7 @@ class Weekly:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ScheduleEntry:
     """One line of the schedule."""
 
     job: str
@@ -99,25 +99,25 @@ class Entry:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
-_entries: dict[str, Entry] = {}
+_entries: dict[str, ScheduleEntry] = {}
 
 
 def scheduled(job: str, when: When, **arguments: Any) -> None:
     """Put a job on the schedule; modules do it beside the job."""
-    _entries[job] = Entry(job, when, arguments)
+    _entries[job] = ScheduleEntry(job, when, arguments)
 
 
-def entries() -> list[Entry]:
+def entries() -> list[ScheduleEntry]:
     """Return the schedule, by name."""
     return [entry for _, entry in sorted(_entries.items())]
 
 
-def find(job: str) -> Entry | None:
+def find(job: str) -> ScheduleEntry | None:
     """Return the line of a job."""
     return _entries.get(job)
 
 
-def owe_due(session: Session, now: datetime) -> list[AnyRow]:
+def enqueue_due(session: Session, now: datetime) -> list[AnyRow]:
     """Owe the slots that have begun and that nobody has owed yet; return their messages.
 
     They belong to the platform's organization. Needs the system role.
@@ -127,7 +127,7 @@ def owe_due(session: Session, now: datetime) -> list[AnyRow]:
         slot = entry.when.slot(now)
         if now - slot < entry.when.period / 2:
             due.append({"job": entry.job, "arguments": dict(entry.arguments), "slot": slot})
-    made = store.owe_slots(session, PLATFORM_ID, due)
+    made = store.insert_slots(session, PLATFORM_ID, due)
     session.add_all(
         Job(organization_id=row.organization_id, id=row.id, job=row.job) for row in made if registry.has_steps(row.job)
     )

@@ -113,7 +113,7 @@ def finish(session: Session, run: Any) -> None:
     _write(session, _FINISH, run)
 
 
-def keep(session: Session, run: Any, *, seconds: float) -> None:
+def extend_claim(session: Session, run: Any, *, seconds: float) -> None:
     """Keep a claim for longer.
 
     :raises ClaimLost: it does not count any more.
@@ -129,7 +129,7 @@ def advance(session: Session, run: Any, *, seconds: float) -> None:
     _write(session, _ADVANCE, run, s=seconds)
 
 
-def give_way(session: Session, run: Any) -> None:
+def yield_claim(session: Session, run: Any) -> None:
     """Give a claim back with work left, so that others have their turn.
 
     :raises ClaimLost: it does not count any more.
@@ -137,7 +137,7 @@ def give_way(session: Session, run: Any) -> None:
     _write(session, _GIVE_WAY, run)
 
 
-def come_again(session: Session, run: Any, *, seconds: float, problem: str | None, counts: bool) -> None:
+def retry_later(session: Session, run: Any, *, seconds: float, problem: str | None, counts: bool) -> None:
     """Let a message come again after a while.
 
     :raises ClaimLost: the claim does not count any more.
@@ -145,7 +145,7 @@ def come_again(session: Session, run: Any, *, seconds: float, problem: str | Non
     _write(session, _COME_AGAIN, run, s=seconds, problem=problem, uncounted=0 if counts else 1)
 
 
-def die(session: Session, run: Any, *, problem: str) -> None:
+def fail(session: Session, run: Any, *, problem: str) -> None:
     """Give a message up.
 
     :raises ClaimLost: the claim does not count any more.
@@ -158,7 +158,7 @@ def relay(session: Session, *, again_s: float) -> list[AnyRow]:
     return list(session.execute(_RELAY, {"most": RELAYED_AT_ONCE, "again_s": again_s}))
 
 
-def owe_slots(session: Session, organization_id: UUID, slots: Sequence[Mapping[str, Any]]) -> list[AnyRow]:
+def insert_slots(session: Session, organization_id: UUID, slots: Sequence[Mapping[str, Any]]) -> list[AnyRow]:
     """Owe the slots of a schedule that nobody has owed yet; return those."""
     rows = orjson.dumps([{"id": new_id(), **slot} for slot in slots]).decode()
     return list(session.execute(_OWE_SLOTS, {"organization": organization_id, "slots": rows}))

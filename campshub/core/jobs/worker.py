@@ -60,7 +60,7 @@ class Worker:
 def tick(services: Services) -> int:
     """Owe the slots that have begun, and call workers for all that is due; return for how many."""
     with unit_of_work(system=True) as session:
-        due = schedule.owe_due(session, datetime.now(UTC))
+        due = schedule.enqueue_due(session, datetime.now(UTC))
     with unit_of_work(system=True) as session:
         due += store.relay(session, again_s=RELAYED_AGAIN_S)
     return services.sender.send((row.organization_id, row.id, row.job) for row in due)

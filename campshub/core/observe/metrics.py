@@ -42,7 +42,7 @@ misses = Counter("campshub_cache_misses_total", "Finished answers that had to be
 repairs = Counter("campshub_freshness_repairs_total", "Stamps that had to be asked of the primary.")
 unstamped = Counter("campshub_freshness_unstamped_total", "Writes that could not be stamped and raised the epoch.")
 security_events = Counter("campshub_security_events_total", "Security events, by what has happened.", ["kind"])
-apart_failures = Counter("campshub_apart_failures_total", "Records kept apart from their request that were lost.")
+apart_failures = Counter("campshub_apart_failures_total", "Writes in a separate transaction that were lost.")
 
 
 class Family:
@@ -92,7 +92,7 @@ def sql_done(text: str, seconds: float) -> None:
     statement_seconds.observe(seconds)
     for listener in tuple(listeners):
         listener(text)
-    if seconds >= slow.Threshold.seconds:
+    if seconds >= slow.SlowThreshold.seconds:
         slow.tell(text, seconds)
 
 

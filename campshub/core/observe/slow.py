@@ -20,7 +20,7 @@ _VALUE = re.compile(r"'(?:[^']|'')*'|(?<![\w.$])\d+(?:\.\d+)?\b")
 statements = Counter("campshub_slow_sql_statements_total", "Statements that took longer than they may.", ["route"])
 
 
-class Threshold:
+class SlowThreshold:
     """From how many seconds on a statement is slow; a class, since importers of a number would keep the old one."""
 
     seconds = 0.1
@@ -28,7 +28,7 @@ class Threshold:
 
 def init(milliseconds: int) -> None:
     """Set from how many milliseconds on a statement is slow."""
-    Threshold.seconds = milliseconds / 1000
+    SlowThreshold.seconds = milliseconds / 1000
 
 
 def tell(text: str, seconds: float) -> None:
@@ -48,7 +48,7 @@ def watch(engine: Engine) -> None:
     def failed(context: ExceptionContext) -> None:
         begun = getattr(context.execution_context, "campshub_begun", None)
         seconds = time.perf_counter() - begun if begun is not None else 0.0
-        if context.statement is not None and seconds >= Threshold.seconds:
+        if context.statement is not None and seconds >= SlowThreshold.seconds:
             tell(context.statement, seconds)
 
 

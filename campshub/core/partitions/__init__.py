@@ -1,6 +1,6 @@
 """Monthly partitions: made ahead, archived when they are old, and brought back, while everybody goes on working."""
 
-from campshub.core.partitions.locks import Busy, MonthsProblem, StaysLocked
+from campshub.core.partitions.locks import MonthsProblem, PartitionsBusy, StaysLocked
 from campshub.core.partitions.months import (
     MONTHS_AHEAD,
     Partition,
@@ -17,9 +17,9 @@ from campshub.core.partitions.months import (
 
 __all__ = [
     "MONTHS_AHEAD",
-    "Busy",
     "MonthsProblem",
     "Partition",
+    "PartitionsBusy",
     "StaysLocked",
     "ahead",
     "all_present",

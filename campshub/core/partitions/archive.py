@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from campshub.config import Settings
 from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.partitions import months
-from campshub.core.partitions.locks import Driver, MonthsProblem, ask, at_work, patiently
+from campshub.core.partitions.locks import Driver, MonthsProblem, ask, exclusive, retry_on_lock_timeout
 from campshub.core.partitions.manifests import Damaged, Manifest
 from campshub.core.partitions.month_table import (
     State,
@@ -84,7 +84,7 @@ def archive(services: Services, connection: Connection, *, table: str, month: da
     if month >= datetime.now(UTC).date().replace(day=1):
         raise NotOver(f"{month:%Y-%m} is not over.")
     archives, name = Archives(services.settings), months.name_of(table, month)
-    with at_work(connection, f"partitions.archive {table}") as driver:
+    with exclusive(connection, f"partitions.archive {table}") as driver:
         _take_out(services, driver, table, name, tell)
         tell(TAKEN_OUT)
         manifest = _stored(driver, archives, table, month)
@@ -102,7 +102,7 @@ def _count_figures() -> None:
     is_whole = False
     while not is_whole:
         with unit_of_work(system=True) as session:
-            is_whole = refresh.fold_due(session).is_whole
+            is_whole = refresh.refresh_due(session).is_whole
 
 
 def _take_out(services: Services, driver: Driver, table: str, name: str, tell: Tell) -> None:
@@ -125,7 +125,7 @@ def _take_out(services: Services, driver: Driver, table: str, name: str, tell: T
                 if state_of(driver, name) is State.IN:
                     raise
 
-    patiently(attempt, table=table)
+    retry_on_lock_timeout(attempt, table=table)
     if state_of(driver, name) is State.LEAVING:
         _finish_leaving(driver, table, name, tell)
 
@@ -137,7 +137,7 @@ def _finish_leaving(driver: Driver, table: str, name: str, tell: Tell) -> None:
         tell(WAITING)
         run(driver, "ALTER TABLE {} DETACH PARTITION {} FINALIZE", table, name)
 
-    patiently(attempt, table=table)
+    retry_on_lock_timeout(attempt, table=table)
 
 
 def _stored(driver: Driver, archives: Archives, table: str, month: date) -> Manifest:
@@ -189,6 +189,6 @@ def _drop(driver: Driver, name: str, tell: Tell) -> None:
     """
     for reference in references_of(driver, name):
         words = "ALTER TABLE {} DROP CONSTRAINT {}"
-        patiently(partial(run, driver, words, name, reference.name), table=reference.table)
+        retry_on_lock_timeout(partial(run, driver, words, name, reference.name), table=reference.table)
     tell(LOOSENED)
-    patiently(partial(run, driver, "DROP TABLE {}", name), table=name)
+    retry_on_lock_timeout(partial(run, driver, "DROP TABLE {}", name), table=name)

@@ -28,22 +28,22 @@ class StaysLocked(MonthsProblem):
     """Others held a table for all of the tries."""
 
 
-class Busy(MonthsProblem):
+class PartitionsBusy(MonthsProblem):
     """Another run is at work on the same table."""
 
 
 @contextmanager
-def at_work(connection: Connection, task: str) -> Iterator[Driver]:
+def exclusive(connection: Connection, task: str) -> Iterator[Driver]:
     """Do a task alone: of two at once the second waits a little for the first. Yield the driver's connection.
 
-    :raises Busy: another run goes on with it.
+    :raises PartitionsBusy: another run goes on with it.
     """
     driver = driver_of(connection)
     for number in range(1, BUSY_TRIES + 1):
         if ask(driver, "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", task):
             break
         if number == BUSY_TRIES:
-            raise Busy(f"another run is at work on this: {task}.")
+            raise PartitionsBusy(f"another run is at work on this: {task}.")
         time.sleep(PAUSE_S)
     try:
         driver.execute(f"SET lock_timeout = {LOCK_TIMEOUT_MS}")
@@ -66,7 +66,7 @@ def ask(driver: Driver, statement: Any, *given: Any) -> Any:
     return row[0] if row else None
 
 
-def patiently(attempt: Callable[[], Result], *, table: str) -> Result:
+def retry_on_lock_timeout(attempt: Callable[[], Result], *, table: str) -> Result:
     """Try again a few times what could not get its locks at once.
 
     :raises StaysLocked: it never could.

@@ -13,7 +13,7 @@ from sqlalchemy.pool import NullPool
 from campshub.config import Settings
 from campshub.core.db.models import Base
 from campshub.core.db.session import Session
-from campshub.core.partitions.locks import Driver, at_work, patiently
+from campshub.core.partitions.locks import Driver, exclusive, retry_on_lock_timeout
 
 MONTHS_AHEAD = 6
 _BOUNDS = re.compile(r"FROM \('(\d{4}-\d{2}-\d{2})'\) TO \('(\d{4}-\d{2}-\d{2})'\)")
@@ -130,11 +130,11 @@ def ensure(
     :raises StaysLocked: others held the table or what it refers to for all of the tries.
     """
     made: list[str] = []
-    with at_work(connection, f"partitions.ensure {table}") as driver:
+    with exclusive(connection, f"partitions.ensure {table}") as driver:
         for month in between(first, last):
             if month in archived:
                 continue
-            made += patiently(partial(_ensure_one, driver, table, month), table=table)
+            made += retry_on_lock_timeout(partial(_ensure_one, driver, table, month), table=table)
     return made
 
 

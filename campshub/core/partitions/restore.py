@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from campshub.core.partitions import months
 from campshub.core.partitions.archive import VERIFIED, Tell
-from campshub.core.partitions.locks import Driver, MonthsProblem, ask, at_work, driver_of, patiently
+from campshub.core.partitions.locks import Driver, MonthsProblem, ask, driver_of, exclusive, retry_on_lock_timeout
 from campshub.core.partitions.manifests import Damaged, Manifest
 from campshub.core.partitions.month_table import (
     Reference,
@@ -88,7 +88,7 @@ def restore(
     :raises StaysLocked, Busy: others held what it needs for all of the tries.
     """
     archives, name = Archives(services.settings, unsealed=unsealed), months.name_of(table, month)
-    with at_work(connection, f"partitions.archive {table}") as driver:
+    with exclusive(connection, f"partitions.archive {table}") as driver:
         state = state_of(driver, name)
         if state is not State.GONE:
             why = "" if state is State.IN else ", half archived: archive it again first"
@@ -214,7 +214,7 @@ def _attach(services: Services, driver: Driver, table: str, name: str, month: da
                 run(driver, "ALTER TABLE {} DROP CONSTRAINT {}", name, _BOUNDS_CHECK)
             driver.execute("COMMIT")
 
-    patiently(attempt, table=table)
+    retry_on_lock_timeout(attempt, table=table)
 
 
 class HalfArchived(MonthsProblem):

@@ -32,7 +32,7 @@ _ENDED = b"\n"
 _QUOTE = b'"'
 
 
-class NoPlace(MonthsProblem):
+class NoArchiveFolder(MonthsProblem):
     """``ARCHIVE_URL`` names no storage that can be used."""
 
 
@@ -57,7 +57,7 @@ class Archives:
         """Take the place from ``ARCHIVE_URL`` and the keys from ``ARCHIVE_KEYS``.
 
         :param unsealed: with keys too, read an archive that nobody signed: there was no key when it was made.
-        :raises NoPlace: the address is none, or what it needs is not installed.
+        :raises NoArchiveFolder: the address is none, or what it needs is not installed.
         """
         keys = read_keys(settings.archive_keys) if settings.archive_keys else None
         self._ring = KeyRing(keys) if keys else None
@@ -67,7 +67,7 @@ class Archives:
             # What other processes have written since is there as well: no listing is remembered.
             self._files, root = fsspec.url_to_fs(settings.archive_url, use_listings_cache=False)
         except (ImportError, ValueError) as error:
-            raise NoPlace(f"ARCHIVE_URL cannot be used: {' '.join(str(error).split())}") from error
+            raise NoArchiveFolder(f"ARCHIVE_URL cannot be used: {' '.join(str(error).split())}") from error
         self._root = root.rstrip("/")
         self._is_folder = isinstance(self._files, LocalFileSystem)
 

@@ -17,24 +17,24 @@ class Interrupted(Exception):
     """Whoever made the trip for this caller was stopped on the way."""
 
 
-class Errand:
+class BatchedRequest:
     """What one caller wants, and its answer."""
 
-    __slots__ = ("answer", "done", "failure", "leads", "what")
+    __slots__ = ("answer", "done", "failure", "is_leader", "what")
 
     def __init__(self, what: Any) -> None:
         self.what = what
         self.done = threading.Lock()
         self.done.acquire()
-        self.leads = False
+        self.is_leader = False
         self.answer: Any = None
         self.failure: Exception | None = None
 
 
-class Line:
+class RequestBatcher:
     """Callers of one counter; ``serve`` makes a trip for several errands and gives each its answer."""
 
-    def __init__(self, serve: Callable[[Sequence[Errand]], None]) -> None:
+    def __init__(self, serve: Callable[[Sequence[BatchedRequest]], None]) -> None:
         self._serve = serve
         self._forget()
 
@@ -42,7 +42,7 @@ class Line:
         """Begin with nobody in line, as a forked process must."""
         self._process = os.getpid()
         self._lock = threading.Lock()
-        self._waiting: deque[Errand] = deque()
+        self._waiting: deque[BatchedRequest] = deque()
         self._is_busy = False
 
     def ask(self, what: Any = None) -> Any:
@@ -52,40 +52,40 @@ class Line:
         """
         if os.getpid() != self._process:
             self._forget()
-        errand = Errand(what)
+        errand = BatchedRequest(what)
         with self._lock:
-            leads, self._is_busy = not self._is_busy, True
+            is_leader, self._is_busy = not self._is_busy, True
             self._waiting.append(errand)
-        if not leads:
+        if not is_leader:
             try:
                 errand.done.acquire()
             except BaseException:
                 self._leave(errand)
                 raise
-            leads = errand.leads
-        if leads:
+            is_leader = errand.is_leader
+        if is_leader:
             self._lead()
         if errand.failure is not None:
             raise errand.failure
         return errand.answer
 
-    def _leave(self, errand: Errand) -> None:
+    def _leave(self, errand: BatchedRequest) -> None:
         """Take a caller who was stopped out of the line; whoever is next leads in their place."""
         following = None
         with self._lock:
             if errand in self._waiting:
                 self._waiting.remove(errand)
-                if errand.leads:
+                if errand.is_leader:
                     following = self._next()
         if following is not None:
             following.done.release()
 
-    def _next(self) -> Errand | None:
+    def _next(self) -> BatchedRequest | None:
         """Return who leads from now on; the caller holds the lock."""
         following = self._waiting[0] if self._waiting else None
         self._is_busy = following is not None
         if following is not None:
-            following.leads = True
+            following.is_leader = True
         return following
 
     def _lead(self) -> None:

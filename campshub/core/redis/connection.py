@@ -11,7 +11,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from campshub.core.circuit_breaker import Breaker
+from campshub.core.circuit_breaker import CircuitBreaker
 from campshub.core.observe import metrics
 
 ANSWER_WITHIN_S = 0.25
@@ -19,7 +19,7 @@ PAUSE_S = 2.0
 CONNECTIONS = 64
 
 
-class CacheAway(Exception):
+class CacheUnavailable(Exception):
     """The cache Redis does not answer; whoever asked goes on without it."""
 
 
@@ -38,19 +38,19 @@ class Cache:
         )
         self.client: Any = redis.Redis.from_pool(connections)
         # Of its own: the wire to the same server, ``cache0``, fails and comes back by itself.
-        self._breaker = Breaker(PAUSE_S, name="limits", changed=metrics.breaker_open.labels("limits").set)
+        self._breaker = CircuitBreaker(PAUSE_S, name="limits", changed=metrics.breaker_open.labels("limits").set)
 
     def ask(self, question: Callable[[Any], Any]) -> Any:
         """Return the answer of one call.
 
-        :raises CacheAway: it failed, or one failed a moment ago.
+        :raises CacheUnavailable: it failed, or one failed a moment ago.
         """
         if not self._breaker.allows():
-            raise CacheAway
+            raise CacheUnavailable
         try:
             answer = question(self.client)
         except redis.RedisError as error:
             self._breaker.failed()
-            raise CacheAway from error
+            raise CacheUnavailable from error
         self._breaker.succeeded()
         return answer

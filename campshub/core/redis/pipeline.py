@@ -14,10 +14,10 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from campshub.core.circuit_breaker import Breaker
+from campshub.core.circuit_breaker import CircuitBreaker
 from campshub.core.observe import metrics
-from campshub.core.redis.batching import Errand, Interrupted, Line
-from campshub.core.redis.connection import ANSWER_WITHIN_S, PAUSE_S, CacheAway
+from campshub.core.redis.batching import BatchedRequest, Interrupted, RequestBatcher
+from campshub.core.redis.connection import ANSWER_WITHIN_S, PAUSE_S, CacheUnavailable
 
 _CHUNK = 256 * 1024
 
@@ -31,7 +31,7 @@ class Script:
         self.name = name
 
 
-class Wire:
+class PipelinedRedis:
     """One process's connection to one cache Redis."""
 
     def __init__(self, url: str, scripts: Sequence[Script], *, name: str = "cache0") -> None:
@@ -43,8 +43,8 @@ class Wire:
             socket_connect_timeout=ANSWER_WITHIN_S,
             retry=Retry(NoBackoff(), 0),
         )
-        self._line = Line(self._serve)
-        self.breaker = Breaker(PAUSE_S, name=name, changed=metrics.breaker_open.labels(name).set)
+        self._line = RequestBatcher(self._serve)
+        self.breaker = CircuitBreaker(PAUSE_S, name=name, changed=metrics.breaker_open.labels(name).set)
         # The identity of the server that was last seen out of quarantine (``ask.lua``).
         self.identity = b""
         self._process = os.getpid()
@@ -57,14 +57,14 @@ class Wire:
     def run(self, script: Script, *arguments: Any) -> Any:
         """Return what a script answers; it is told the server's ``run_id`` before the arguments.
 
-        :raises CacheAway: the server does not answer, or has not a moment ago.
+        :raises CacheUnavailable: the server does not answer, or has not a moment ago.
         """
         return self._ask(script, arguments)
 
     def send(self, *command: Any) -> Any:
         """Return what a plain command answers.
 
-        :raises CacheAway: likewise.
+        :raises CacheUnavailable: likewise.
         """
         return self._ask(None, command)
 
@@ -76,16 +76,16 @@ class Wire:
 
     def _ask(self, script: Script | None, arguments: tuple[Any, ...]) -> Any:
         if not self.breaker.allows():
-            raise CacheAway
+            raise CacheUnavailable
         try:
             answer = self._line.ask((script, arguments))
         except (redis.RedisError, hiredis.HiredisError, OSError, Interrupted) as error:
-            raise CacheAway from error
+            raise CacheUnavailable from error
         if isinstance(answer, hiredis.ReplyError):
-            raise CacheAway from answer
+            raise CacheUnavailable from answer
         return answer
 
-    def _serve(self, errands: Sequence[Errand]) -> None:
+    def _serve(self, errands: Sequence[BatchedRequest]) -> None:
         is_whole = False
         try:
             if self._socket is None or os.getpid() != self._process:
@@ -103,7 +103,7 @@ class Wire:
                 self.breaker.failed()
                 self.close()
 
-    def _exchange(self, errands: Sequence[Errand]) -> None:
+    def _exchange(self, errands: Sequence[BatchedRequest]) -> None:
         self._socket.sendall(b"".join([self._packed(*errand.what) for errand in errands]))
         for errand in errands:
             errand.answer = self._read()

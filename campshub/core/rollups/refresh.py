@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import insert
 
 from campshub.core.db.session import Session
-from campshub.core.db.unit_of_work import wrote
+from campshub.core.db.unit_of_work import mark_changed
 from campshub.core.rollups.definition import Rollup, rollups
 
 MOST_NOTES = 2_000
@@ -44,7 +44,7 @@ class MonthDetached(RuntimeError):
 
 
 @dataclass
-class Counted:
+class RefreshCount:
     """What a counting did: the notes that it took, the rows that it wrote, and those that it removed."""
 
     notes: int = 0
@@ -53,14 +53,14 @@ class Counted:
     # Whether more notes are left than one counting takes.
     is_whole: bool = True
 
-    def __iadd__(self, other: "Counted") -> Self:
+    def __iadd__(self, other: "RefreshCount") -> Self:
         """Add up what several have done."""
         self.notes, self.written = self.notes + other.notes, self.written + other.written
         self.removed, self.is_whole = self.removed + other.removed, self.is_whole and other.is_whole
         return self
 
 
-class Step(NamedTuple):
+class RefreshStep(NamedTuple):
     """One month of an organization's figures."""
 
     organization_id: UUID
@@ -79,7 +79,7 @@ class Difference:
     counted: dict[str, Any] | None = field(default=None)
 
 
-def owing(session: Session, rollup: Rollup) -> list[UUID]:
+def organizations_with_stale_rollups(session: Session, rollup: Rollup) -> list[UUID]:
     """Return the organizations with stale figures."""
     return list(session.scalars(select(rollup.stale.organization_id).distinct()))
 
@@ -89,19 +89,19 @@ def organizations(session: Session) -> list[UUID]:
     return list(session.scalars(_ORGANIZATIONS))
 
 
-def fold_due(session: Session) -> Counted:
+def refresh_due(session: Session) -> RefreshCount:
     """Count stale figures of all organizations anew, as many as one transaction should."""
-    counted = Counted()
+    counted = RefreshCount()
     for rollup in rollups().values():
-        for organization_id in owing(session, rollup):
+        for organization_id in organizations_with_stale_rollups(session, rollup):
             if counted.notes >= MOST_AT_ONCE:
                 counted.is_whole = False
                 return counted
-            counted += fold(session, rollup, organization_id)
+            counted += refresh(session, rollup, organization_id)
     return counted
 
 
-def fold(session: Session, rollup: Rollup, organization_id: UUID, *, most: int = MOST_NOTES) -> Counted:
+def refresh(session: Session, rollup: Rollup, organization_id: UUID, *, most: int = MOST_NOTES) -> RefreshCount:
     """Count an organization's stale figures anew, as many as ``most`` notes name, under the system role.
 
     Figures read before and after are the same, so nothing is stamped; except where a month's rows went before its notes
@@ -110,14 +110,14 @@ def fold(session: Session, rollup: Rollup, organization_id: UUID, *, most: int =
     :raises MonthDetached: a month came or went meanwhile; try again.
     """
     if not session.scalar(_TRY, {"name": _lock_of(rollup, organization_id)}):
-        return Counted()
+        return RefreshCount()
     taken = session.connection().execute(_taking(rollup, organization_id, most)).all()
     attached = months(session, rollup)
     keys = [dict(row._mapping) for row in dict.fromkeys(taken)]  # noqa: SLF001 - SQLAlchemy's public name for it
     live = [key for key in keys if key[rollup.date].replace(day=1) in attached]
-    counted = Counted(notes=len(taken), is_whole=len(taken) < most)
+    counted = RefreshCount(notes=len(taken), is_whole=len(taken) < most)
     if len(live) < len(keys):
-        wrote(session, rollup.model, organization_id)
+        mark_changed(session, rollup.model, organization_id)
     if live:
         dates = [key[rollup.date] for key in live]
         given = _given(rollup, live)
@@ -126,7 +126,7 @@ def fold(session: Session, rollup: Rollup, organization_id: UUID, *, most: int =
     return counted
 
 
-def rebuild(session: Session, rollup: Rollup, organization_id: UUID, month: date) -> Counted:
+def rebuild(session: Session, rollup: Rollup, organization_id: UUID, month: date) -> RefreshCount:
     """Count one month of an organization's figures anew, all of them, under the system role.
 
     :raises MonthDetached: the month is not there, or came or went meanwhile.
@@ -136,7 +136,7 @@ def rebuild(session: Session, rollup: Rollup, organization_id: UUID, month: date
     counted = _write(session, rollup, organization_id, month, _end(month), None)
     _require(months(session, rollup), months(session, rollup), [month])
     if counted.written or counted.removed:
-        wrote(session, rollup.model, organization_id)
+        mark_changed(session, rollup.model, organization_id)
     return counted
 
 
@@ -165,11 +165,13 @@ def check(session: Session, rollup: Rollup, organization_id: UUID, month: date, 
     return [_difference(rollup, organization_id, dict(row._mapping)) for row in rows]  # noqa: SLF001 - as above
 
 
-def steps(session: Session, *, organization_id: UUID | None, first: date | None, last: date | None) -> list[Step]:
+def steps(
+    session: Session, *, organization_id: UUID | None, first: date | None, last: date | None
+) -> list[RefreshStep]:
     """Return what a rebuilding counts, step by step, always in the same order: so one that broke off can go on."""
     owners = [organization_id] if organization_id else organizations(session)
     known = {name: months_between(session, one, first, last) for name, one in sorted(rollups().items())}
-    return [Step(owner, name, month) for owner in owners for name in known for month in known[name]]
+    return [RefreshStep(owner, name, month) for owner in owners for name in known for month in known[name]]
 
 
 def months(session: Session, rollup: Rollup) -> set[date]:
@@ -235,7 +237,7 @@ def _of_kept(rollup: Rollup, organization_id: UUID, first: date, last: date) -> 
     return [rollup.table.c.organization_id == organization_id, day >= first, day <= last]
 
 
-def _write(session: Session, rollup: Rollup, organization_id: UUID, first: date, last: date, keys: Any) -> Counted:
+def _write(session: Session, rollup: Rollup, organization_id: UUID, first: date, last: date, keys: Any) -> RefreshCount:
     """Count the figures of some keys, or all of some dates, and keep them; remove those that nothing is left of."""
     table = rollup.table
     bounds = _of_raw(rollup, organization_id, first, last)
@@ -261,7 +263,7 @@ def _write(session: Session, rollup: Rollup, organization_id: UUID, first: date,
     removed = delete(table).where(and_(*gone)).returning(literal(1).label("one")).cte("removed")
     counts = [select(func.count()).select_from(part).scalar_subquery() for part in (written, removed)]
     row = session.connection().execute(select(*counts)).one()
-    return Counted(written=row[0], removed=row[1])
+    return RefreshCount(written=row[0], removed=row[1])
 
 
 def _difference(rollup: Rollup, organization_id: UUID, row: dict[str, Any]) -> Difference:

@@ -19,7 +19,7 @@ from sqlalchemy import Engine, text
 from campshub.core.db.session import Session, Unit, begin, commit
 from campshub.core.ip_addresses import customer
 from campshub.core.security import events
-from campshub.core.security.events import Kind
+from campshub.core.security.events import SecurityEventKind
 from campshub.core.security.opaque import hash_of
 from campshub.core.security.tokens import BadToken, Claims, Tokens
 
@@ -100,14 +100,14 @@ class ApiKeys:
             return
         address = customer(unit.address)
         noted = self._noted.get((key_id, address))
-        if not self.is_due(claims, unit.address) and (noted is None or noted[1] != id(unit.apart)):
+        if not self.is_due(claims, unit.address) and (noted is None or noted[1] != id(unit.separate_writes)):
             return
         with self._lock:
-            self._noted[key_id, address] = (time.monotonic(), id(unit.apart))
+            self._noted[key_id, address] = (time.monotonic(), id(unit.separate_writes))
             if len(self._noted) > _MOST_NOTED:
                 self._noted.popitem(last=False)
-        unit.apart.append(lambda session: self._note(session, key_id, address))
+        unit.separate_writes.append(lambda session: self._note(session, key_id, address))
 
     def _note(self, session: Session, key_id: UUID, address: str) -> None:
         if session.scalar(_NOTE, {"key_id": key_id, "address": address}):
-            events.happened(session, Kind.KEY_FROM_NEW_ADDRESS, session.unit.user_id)
+            events.record_event(session, SecurityEventKind.KEY_FROM_NEW_ADDRESS, session.unit.user_id)

@@ -12,7 +12,7 @@ from campshub.core.db.session import Session
 from campshub.core.observe import metrics
 
 
-class Kind(StrEnum):
+class SecurityEventKind(StrEnum):
     """What may happen."""
 
     DISABLED = "user_disabled"
@@ -58,7 +58,9 @@ class SecurityEvent(Base):
     trace_id: Mapped[str]
 
 
-def happened(session: Session, kind: Kind, user_id: uuid.UUID | None, *, api_key_id: uuid.UUID | None = None) -> None:
+def record_event(
+    session: Session, kind: SecurityEventKind, user_id: uuid.UUID | None, *, api_key_id: uuid.UUID | None = None
+) -> None:
     """Record an event in the unit's organization, and count it."""
     unit = session.unit
     metrics.security_events.labels(kind.value).inc()

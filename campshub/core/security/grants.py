@@ -1,6 +1,6 @@
 """Authorization: what a caller may do at this moment, from their state in the organization."""
 
-from campshub.core.db.unit import Entered
+from campshub.core.db.unit import CallerRow
 from campshub.core.errors import Forbidden, InvalidToken
 from campshub.core.security.permissions import GRANTS, OF_KEYS, PERSONAL, Grant, Permission, grant_of
 from campshub.core.security.tokens import BadToken, Claims
@@ -30,19 +30,19 @@ class NotForKeys(Forbidden):
     code = "not_for_keys"
 
 
-def granted(entered: Entered) -> Grant:
+def granted(caller_row: CallerRow) -> Grant:
     """Return the grant of whoever has entered: that of their role; with a key, no more than the key's and the role's.
 
     So a key never does what the user who made it may not do themselves, nor any longer than they may.
     """
-    role = entered.role or ""
-    grant = GRANTS[role] if entered.permissions is None else grant_of(entered.permissions, entered.scope or "")
-    if entered.key_permissions is None:
+    role = caller_row.role or ""
+    grant = GRANTS[role] if caller_row.permissions is None else grant_of(caller_row.permissions, caller_row.scope or "")
+    if caller_row.key_permissions is None:
         return grant
-    return grant_of(entered.key_permissions, entered.key_scope or "").within(grant)
+    return grant_of(caller_row.key_permissions, caller_row.key_scope or "").within(grant)
 
 
-def admitted(entered: Entered | None, claims: Claims, permission: Permission | None) -> Grant:
+def authorize(caller_row: CallerRow | None, claims: Claims, permission: Permission | None) -> Grant:
     """Return what a caller may do who may do this.
 
     :raises SessionEnded: the token is from before a sign-out, a new password or the loss of the membership.
@@ -51,10 +51,10 @@ def admitted(entered: Entered | None, claims: Claims, permission: Permission | N
     :raises NotForKeys: it is a key, and this is for people.
     :raises Forbidden: the role does not have the permission.
     """
-    require_alive(entered, claims)
-    if entered is None or entered.organization_status != "active":
+    require_alive(caller_row, claims)
+    if caller_row is None or caller_row.organization_status != "active":
         raise OrganizationSuspended
-    grant = granted(entered)
+    grant = granted(caller_row)
     if permission is not None and permission not in grant.permissions:
         if claims.api_key_id is not None and permission not in OF_KEYS:
             raise NotForKeys
@@ -64,17 +64,17 @@ def admitted(entered: Entered | None, claims: Claims, permission: Permission | N
     return grant
 
 
-def require_alive(entered: Entered | None, claims: Claims) -> None:
+def require_alive(caller_row: CallerRow | None, claims: Claims) -> None:
     """Refuse a token or a key that does not hold any more.
 
     :raises SessionEnded: the token is from before a sign-out, a new password or the loss of the membership.
     :raises BadToken: it is a key, and has been revoked, has run out, or its maker does not belong any more.
     """
     if claims.api_key_id is not None:
-        if entered is None or entered.role is None or entered.key_permissions is None:
+        if caller_row is None or caller_row.role is None or caller_row.key_permissions is None:
             raise BadToken
         return
-    if entered is None or entered.role is None or entered.session_version != claims.session_version:
+    if caller_row is None or caller_row.role is None or caller_row.session_version != claims.session_version:
         raise SessionEnded
-    if entered.ended_sessions and claims.session in entered.ended_sessions:
+    if caller_row.ended_sessions and claims.session in caller_row.ended_sessions:
         raise SessionEnded

@@ -16,7 +16,7 @@ from jwt.exceptions import PyJWTError
 
 from campshub.config import OidcIssuer, Settings, may_be_asked
 from campshub.core import fetching
-from campshub.core.circuit_breaker import Breaker
+from campshub.core.circuit_breaker import CircuitBreaker
 from campshub.core.errors import Unavailable
 from campshub.core.fetching import NotFetched
 from campshub.core.observe import metrics
@@ -60,7 +60,7 @@ class IssuerKeys:
         self._issuer = issuer
         self._settings = settings
         self._clock = clock
-        self._breaker = Breaker(
+        self._breaker = CircuitBreaker(
             PAUSE_S, name=issuer.issuer, changed=metrics.breaker_open.labels(issuer.issuer).set, clock=clock
         )
         self._lock = threading.Lock()

@@ -30,7 +30,7 @@ _HIGHEST_COST = 16
 _DEFAULT_LIST = Path(__file__).parent / "breached.bloom"
 
 
-class Busy(Unavailable):
+class PasswordsBusy(Unavailable):
     """Too many passwords are being checked; try again in a moment."""
 
     code = "busy"
@@ -48,7 +48,7 @@ class Passwords:
     def hash(self, password: str) -> str:
         """Return the hash to keep of a password.
 
-        :raises Busy: too many are being worked out.
+        :raises PasswordsBusy: too many are being worked out.
         """
         made: str = self._in_turn(lambda: hash_password(password, cost=self._cost))
         return made
@@ -56,7 +56,7 @@ class Passwords:
     def check(self, password: str, kept: str | None) -> bool:
         """Tell whether a password is the one that was hashed.
 
-        :raises Busy: too many are being worked out.
+        :raises PasswordsBusy: too many are being worked out.
         """
         matches: bool = self._in_turn(lambda: verify_password(password, kept, cost=self._cost))
         return matches
@@ -83,7 +83,7 @@ class Passwords:
 
     def _in_turn(self, work: Callable[[], Any]) -> Any:
         if not self._places.acquire(timeout=self._wait_s):
-            raise Busy(headers={"Retry-After": "5"})
+            raise PasswordsBusy(headers={"Retry-After": "5"})
         try:
             return work()
         finally:

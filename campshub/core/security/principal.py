@@ -11,12 +11,12 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import ColumnElement, Uuid, and_, false, true
 
 from campshub.core.db.models import PLATFORM_ID
-from campshub.core.db.prepared import Shaped, stand_in
+from campshub.core.db.prepared import QueryArgument, placeholder
 from campshub.core.security.permissions import GRANTS, Grant, Permission, Scope
 
 
 @dataclass(frozen=True)
-class Principal(Shaped):
+class Principal(QueryArgument):
     """A user in the organization that their token is for, or a key that acts for the user who made it."""
 
     user_id: uuid.UUID
@@ -56,7 +56,7 @@ class Principal(Shaped):
         """Return what a statement of theirs depends on: how far they see, and nothing else of their role."""
         return self.grant.scope
 
-    def stand_in(self) -> "Principal":
+    def placeholder(self) -> "Principal":
         """Return who stands in a prepared statement for everyone who sees as far."""
         return _anyone(self.grant.scope)
 
@@ -78,7 +78,7 @@ class _Untold(frozenset[Permission]):
 
 @cache
 def _anyone(scope: Scope) -> Principal:
-    user_id, organization_id = (stand_in(f"principal_{name}", Uuid()) for name in ("user_id", "organization_id"))
+    user_id, organization_id = (placeholder(f"principal_{name}", Uuid()) for name in ("user_id", "organization_id"))
     # Neither a role, a zone nor a session: a statement that depended on one would be wrong for the next caller.
     nobody: Any = None
     return Principal(user_id, organization_id, nobody, nobody, own_grant=Grant(_Untold(), scope))

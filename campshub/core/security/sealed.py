@@ -25,7 +25,7 @@ def place_of(column: Any, **row: Any) -> str:
 
 
 @dataclass
-class Tally:
+class ResealTally:
     """What became of a column's values: sealed anew, or not to be opened."""
 
     resealed: int = 0
@@ -38,13 +38,15 @@ def sealed_columns() -> list[Column[Any]]:
     return [column for table in tables for column in table.columns if "sealed" in column.info]
 
 
-def reseal(session: Session, ring: KeyRing, column: Column[Any], after: tuple[Any, ...] | None) -> tuple[Any, Tally]:
+def reseal(
+    session: Session, ring: KeyRing, column: Column[Any], after: tuple[Any, ...] | None
+) -> tuple[Any, ResealTally]:
     """Seal some values anew that an older key has sealed; return where to go on, None at the end, and the tally.
 
     A value that someone changes at the same moment is left alone: it has the current key by that.
     """
     rows = session.execute(_older(column, ring.current, after)).all()
-    tally = Tally()
+    tally = ResealTally()
     for row in rows:
         values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
         try:

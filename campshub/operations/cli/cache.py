@@ -16,7 +16,7 @@ from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.freshness import epoch
 from campshub.core.http.warming import Warmer
 from campshub.core.json import write
-from campshub.core.redis.connection import CacheAway
+from campshub.core.redis.connection import CacheUnavailable
 from campshub.core.services import ServiceContainer
 
 cache = AppGroup("cache", help="The cached answers and what they are told.")
@@ -61,7 +61,7 @@ def sweep(*, as_json: bool) -> None:
     """
     try:
         swept = sum(purge.sweep(url) for url in _services().settings.redis_urls)
-    except CacheAway as away:
+    except CacheUnavailable as away:
         raise click.ClickException("a cache Redis does not answer; `/health/` tells more.") from away
     say(as_json, f"Dropped {swept} names of former identities.", dropped=swept)
 
@@ -105,7 +105,7 @@ def warm(*, organization_id: UUID | None, most: int | None, per_second: float | 
     settings = _services().settings
     warmer = Warmer(current_app, _services(), per_second or settings.cache_warm_per_second)
     done = warmer.warm(most=most or settings.cache_warm_most, organization_id=organization_id)
-    said = f"Made {done.made} answers; {done.kept} were kept already, {done.refused} refused, {done.left} left."
+    said = f"Made {done.made} answers; {done.cached} were cached already, {done.refused} refused, {done.left} left."
     say(as_json, said if done.is_whole else f"{said} Others need the servers, so the rest was left.", **asdict(done))
 
 

@@ -13,7 +13,7 @@ from flask.cli import AppGroup
 from campshub.config import KEY_BYTES, Settings, read_keys
 from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.json import write
-from campshub.core.security.sealed import Tally, reseal, sealed_columns
+from campshub.core.security.sealed import ResealTally, reseal, sealed_columns
 from campshub.core.services import ServiceContainer
 
 keys = AppGroup("keys", help="The keys that sign access tokens and seal fields.")
@@ -79,8 +79,8 @@ def reseal_fields(*, as_json: bool) -> None:
         raise click.ClickException("Some values were sealed by a key that FIELD_ENCRYPTION_KEYS does not have.")
 
 
-def _reseal_column(services: ServiceContainer, column: Any) -> Tally:
-    whole, after = Tally(), None
+def _reseal_column(services: ServiceContainer, column: Any) -> ResealTally:
+    whole, after = ResealTally(), None
     while True:
         with unit_of_work(system=True) as session:
             after, tally = reseal(session, services.ring, column, after)

@@ -72,7 +72,7 @@ def routes(app: Flask) -> Iterator[tuple[str, str, Permission | None]]:
         resource = getattr(app.view_functions[rule.endpoint], "view_class", None)
         handlers: dict[str, Any] = getattr(resource, "handlers", {})
         for method, handler in handlers.items():
-            yield method, rule.rule, handler.mark.permission
+            yield method, rule.rule, handler.options.permission
 
 
 def _who(permission: Permission | None) -> Iterator[str]:

@@ -14,7 +14,7 @@ from campshub.core.jobs.store import enqueue
 from campshub.core.json import write
 from campshub.core.rollups import refresh
 from campshub.core.rollups.definition import rollups as known
-from campshub.core.rollups.refresh import Counted, Difference, MonthDetached
+from campshub.core.rollups.refresh import Difference, MonthDetached, RefreshCount
 
 MOST_TOLD = 20  # of the differences of one month
 
@@ -32,10 +32,10 @@ def fold(*, as_json: bool) -> None:
 
     Example: flask rollups fold
     """
-    total, is_whole = Counted(), False
+    total, is_whole = RefreshCount(), False
     while not is_whole:
         with unit_of_work(system=True) as session:
-            counted = refresh.fold_due(session)
+            counted = refresh.refresh_due(session)
         is_whole = counted.is_whole
         total += counted
     told = {"notes": total.notes, "written": total.written, "removed": total.removed}
@@ -63,7 +63,7 @@ def rebuild(
         return
     with unit_of_work(system=True, read_only=True) as session:
         steps = refresh.steps(session, organization_id=organization_id, first=_date(first), last=_date(last))
-    total = Counted()
+    total = RefreshCount()
     for step in steps:
         try:
             with unit_of_work(system=True) as session:
@@ -71,7 +71,7 @@ def rebuild(
         except MonthDetached as error:
             raise click.ClickException(f"{error} of {step.rollup} came or went meanwhile; run it again.") from error
     told = {"months": len(steps), "written": total.written, "removed": total.removed}
-    say(as_json, "Counted {months} months; wrote {written} rows and removed {removed}.".format(**told), **told)
+    say(as_json, "RefreshCount {months} months; wrote {written} rows and removed {removed}.".format(**told), **told)
 
 
 def _owe(*, as_json: bool, **given: Any) -> None:

@@ -8,7 +8,7 @@ from flask import current_app
 
 from campshub.core.db.session import Session
 from campshub.core.http.warming import Warmer
-from campshub.core.jobs.registry import Queue, Run, Step, job, outward_job, stepped_job
+from campshub.core.jobs.registry import Queue, Run, Step, external_job, job, stepped_job
 from campshub.core.jobs.schedule import Every, scheduled
 from campshub.core.jobs.store import enqueue
 from campshub.core.rollups import refresh
@@ -21,7 +21,7 @@ WARMS_S = 90.0  # within the job's limit
 @job("rollups.fold", system=True, queue=Queue.MAINTENANCE)
 def fold_rollups(session: Session, run: Run) -> None:  # noqa: ARG001 - every job is handed its run
     """Count figures anew that have become stale; what is too much for one transaction goes on at once."""
-    if not refresh.fold_due(session).is_whole:
+    if not refresh.refresh_due(session).is_whole:
         enqueue(session, "rollups.fold")
 
 
@@ -54,7 +54,7 @@ def rebuild_rollups(
     return Step(position, done, len(steps), finished=len(left) <= 1, result=result if len(left) <= 1 else None)
 
 
-@outward_job("cache.warm", queue=Queue.MAINTENANCE)
+@external_job("cache.warm", queue=Queue.MAINTENANCE)
 def warm(run: Run) -> None:  # noqa: ARG001 - every job takes its run
     """Make the answers that are asked most, for those who ask for them."""
     services: ServiceContainer = current_app.extensions["campshub"]

@@ -15,7 +15,17 @@ from campshub.core.freshness import epoch
 from campshub.core.http.idempotency import IdempotencyKey
 from campshub.core.jobs import month_requests
 from campshub.core.jobs.models import Job, OutboxMessage
-from campshub.core.jobs.registry import HOUR_S, Later, Queue, Run, Step, job, maintenance_job, outward_job, stepped_job
+from campshub.core.jobs.registry import (
+    HOUR_S,
+    Queue,
+    RetryLater,
+    Run,
+    Step,
+    external_job,
+    job,
+    maintenance_job,
+    stepped_job,
+)
 from campshub.core.jobs.schedule import Daily, Every, Weekly, scheduled
 from campshub.core.partitions import archive, restore, writable
 from campshub.operations import alerts, checks
@@ -38,7 +48,7 @@ def fold(session: Session, run: Run) -> None:  # noqa: ARG001 - every job is han
     epoch.fold(session)
 
 
-@outward_job("cache.sweep", queue=Queue.MAINTENANCE)
+@external_job("cache.sweep", queue=Queue.MAINTENANCE)
 def sweep(run: Run) -> None:
     """Drop what former identities of the cache Redis have left there."""
     for url in run.services.settings.redis_urls:
@@ -66,21 +76,21 @@ def ensure_months(connection: Connection, run: Run) -> None:
         partitions.ensure(connection, table, today, partitions.ahead(today, partitions.MONTHS_AHEAD))
 
 
-@outward_job(month_requests.PROVIDE, limit_s=HOUR_S)
+@external_job(month_requests.PROVIDE, limit_s=HOUR_S)
 def provide_month(run: Run, *, tag: str, month: str) -> None:
     """Make a month that a write was refused for, or bring it back from the archive.
 
     It waits in the usual queue: in that of maintenance it would wait for hours behind a vacuum.
 
-    :raises Later: others hold what it needs; it comes again in a moment.
+    :raises RetryLater: others hold what it needs; it comes again in a moment.
     """
     settings, first = run.services.settings, date.fromisoformat(month)
     try:
         with partitions.maintenance(settings) as connection:
             tables = writable.tables_of(tag)
             restore.provide_all(run.services, connection, tables=tables, month=first)
-    except (partitions.Busy, partitions.StaysLocked) as problem:
-        raise Later(BUSY_AGAIN_S) from problem
+    except (partitions.PartitionsBusy, partitions.StaysLocked) as problem:
+        raise RetryLater(BUSY_AGAIN_S) from problem
 
 
 @maintenance_job("partitions.archive")
@@ -101,7 +111,7 @@ def archive_months(connection: Connection, run: Run) -> None:
         raise problems[0]
 
 
-@outward_job("alerts.check", queue=Queue.MAINTENANCE)
+@external_job("alerts.check", queue=Queue.MAINTENANCE)
 def check_thresholds(run: Run) -> None:
     """Look at every threshold, and record what is beyond it."""
     found = checks.look(run.services)

@@ -51,9 +51,9 @@ def fetch(session: Session, services: Services, *, report_id: UUID, token: str, 
         raise NotFound
     if link.expires_at <= now:
         raise LinkExpired
-    entered = session.enter(link.organization_id, link.user_id)
+    caller_row = session.enter(link.organization_id, link.user_id)
     try:
-        principal = principal_of(entered, link.organization_id, link.user_id, None)
+        principal = principal_of(caller_row, link.organization_id, link.user_id, None)
     except Refused as error:
         raise NotFound from error
     report = _theirs(session, principal, link)

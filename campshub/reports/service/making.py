@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import select
 
 from campshub.core.db.models import new_id
-from campshub.core.db.session import Entered, Session
+from campshub.core.db.session import CallerRow, Session
 from campshub.core.errors import Problem
 from campshub.core.jobs.registry import Run, Step
 from campshub.core.jobs.store import enqueue
@@ -51,21 +51,23 @@ class Refused(Exception):
     """The report is not made, and the asker is told why; the message is the problem's code."""
 
 
-def principal_of(entered: Entered | None, organization_id: UUID, user_id: UUID, api_key_id: UUID | None) -> Principal:
+def principal_of(
+    caller_row: CallerRow | None, organization_id: UUID, user_id: UUID, api_key_id: UUID | None
+) -> Principal:
     """Return who someone is at this moment.
 
     :raises Refused: they do not belong any more, their key does not hold, or the organization is not active.
     """
-    if entered is None or entered.role is None:
+    if caller_row is None or caller_row.role is None:
         raise Refused("asker_gone")
-    if entered.organization_status != "active":
+    if caller_row.organization_status != "active":
         raise Refused("organization_suspended")
     return Principal(
         user_id=user_id,
         organization_id=organization_id,
-        role=entered.role,
-        time_zone=entered.time_zone or "UTC",
-        own_grant=granted(entered),
+        role=caller_row.role,
+        time_zone=caller_row.time_zone or "UTC",
+        own_grant=granted(caller_row),
         api_key_id=api_key_id,
     )
 
@@ -111,7 +113,7 @@ def _as_asker(run: Run, report: Any) -> Iterator[tuple[Session, Principal, Kind,
         raise Refused("asker_gone")
     theirs = replace(run, user_id=report.user_id, api_key_id=report.api_key_id)
     with theirs.reading() as session:
-        principal = principal_of(session.unit.entered, run.organization_id, report.user_id, report.api_key_id)
+        principal = principal_of(session.unit.caller_row, run.organization_id, report.user_id, report.api_key_id)
         if not kind.permissions | {Permission.REPORTS_READ} <= principal.permissions:
             raise Refused("kind_not_yours")
         yield session, principal, kind, Standing.of(session, principal)

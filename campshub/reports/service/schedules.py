@@ -76,8 +76,8 @@ def create(
     """
     _require_person(principal)
     body = {**values, "user_id": principal.user_id, "recipient_ids": sorted(map(str, recipient_ids))}
-    print_ = fingerprint(body)
-    present = creates.earlier(session, principal, SCHEDULES, id, fingerprint=print_)
+    body_fingerprint = fingerprint(body)
+    present = creates.earlier(session, principal, SCHEDULES, id, fingerprint=body_fingerprint)
     if present is not None:
         return present, False
     schedule = ReportSchedule(id=id or new_id(), user_id=principal.user_id, **values, recipient_ids=[])
@@ -85,12 +85,12 @@ def create(
     schedules, time_zone = _set_recipients(session, principal, schedule, recipient_ids)
     if schedules >= MOST_OF_ONE:
         # Unless the last of them is this one, from the same request at the same moment.
-        if present := creates.earlier(session, principal, SCHEDULES, id, fingerprint=print_):
+        if present := creates.earlier(session, principal, SCHEDULES, id, fingerprint=body_fingerprint):
             return present, False
         raise TooManySchedules
     _set_when(schedule, time_zone, now)
     row = {name: value for name in _COLUMNS if (value := getattr(schedule, name)) is not None}
-    return creates.create(session, principal, SCHEDULES, row, fingerprint=print_)
+    return creates.create(session, principal, SCHEDULES, row, fingerprint=body_fingerprint)
 
 
 def change(
@@ -170,12 +170,12 @@ def _make(services: Services, organization_id: UUID, schedule_id: UUID, user_id:
     with unit_of_work(organization_id=organization_id, user_id=user_id) as session:
         time_zone = hold_time_zone(session, organization_id)
         schedule = session.get(ReportSchedule, (organization_id, schedule_id), with_for_update=True)
-        entered = session.unit.entered
+        caller_row = session.unit.caller_row
         if schedule is None or schedule.is_paused or schedule.next_at > now:
             return False
         slot, report_id = schedule.next_at, new_id()
         try:
-            principal = principal_of(entered, organization_id, user_id, None)
+            principal = principal_of(caller_row, organization_id, user_id, None)
             _require_writer(principal)
             schedule.next_at = next_slot(schedule, time_zone, now)
             if session.get(ReportSlot, (organization_id, schedule_id, slot)) is not None:

@@ -6,7 +6,7 @@ from sqlalchemy import select
 
 from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.jobs.registry import Run
-from campshub.core.mail import Letter
+from campshub.core.mail import Email
 from campshub.core.security.permissions import Permission
 from campshub.reports import links
 from campshub.reports.kinds import all_kinds
@@ -21,7 +21,7 @@ def send(run: Run, *, report_id: UUID, user_id: UUID) -> None:
     """Send a recipient the link to a report, if they may read what it holds at this moment."""
     with unit_of_work(organization_id=run.organization_id, user_id=user_id, read_only=True) as session:
         try:
-            principal = principal_of(session.unit.entered, run.organization_id, user_id, None)
+            principal = principal_of(session.unit.caller_row, run.organization_id, user_id, None)
         except Refused:
             return
         found = session.execute(
@@ -47,4 +47,4 @@ def send(run: Run, *, report_id: UUID, user_id: UUID) -> None:
         "The link is yours alone: please do not pass it on. It ends when you may see less than today."
         "\n\nCampsHub\n"
     )
-    run.services.mailer.send(Letter(run.id, email, f"{found.name} ({organization.name})", text, run.created_at))
+    run.services.mailer.send(Email(run.id, email, f"{found.name} ({organization.name})", text, run.created_at))

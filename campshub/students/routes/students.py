@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from campshub.core.errors import Deleted, IdTaken, NotFound
-from campshub.core.http.decorators import Life, cached, named, needs, secret
+from campshub.core.http.decorators import CacheLifetime, cached, named, needs, secret
 from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 from campshub.students.queries import students as queries
@@ -60,7 +60,7 @@ class StudentStatistics(Resource):
     """The numbers of students."""
 
     @needs(Permission.STUDENTS_READ)
-    @cached(tags=("students", "enrolments", "groups"), life=Life.STATISTICS, same_for_role=True)
+    @cached(tags=("students", "enrolments", "groups"), life=CacheLifetime.STATISTICS, same_for_role=True)
     @students.answers(schemas.StudentStatisticsOut)
     def get(self) -> Any:
         """Count students by status, group and month of joining."""

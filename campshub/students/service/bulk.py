@@ -105,8 +105,8 @@ def create_many(
 def _line(index: int, row: GivenRow, services: Services) -> Line:
     values = dict(row.values or {})
     row_id = values.pop("id", None) or new_id()
-    print_ = fingerprint(values, key=services.print_key)
-    return Line(index, {**values, "id": row_id}, print_, list(row.errors))
+    body_fingerprint = fingerprint(values, key=services.print_key)
+    return Line(index, {**values, "id": row_id}, body_fingerprint, list(row.errors))
 
 
 def _settle(line: Line, known: Known) -> None:

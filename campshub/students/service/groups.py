@@ -103,9 +103,9 @@ def create(
     :raises GroupCodeTaken: another group has the code.
     :raises UnknownReference: one of the trainers does not belong to the organization as such.
     """
-    print_ = fingerprint({**values, "trainer_ids": sorted(map(str, trainer_ids))})
+    body_fingerprint = fingerprint({**values, "trainer_ids": sorted(map(str, trainer_ids))})
     row = {"id": id or new_id(), **values, **names.group_keys(values["code"], values["name"])}
-    group, is_new = creates.create(session, principal, GROUPS, row, fingerprint=print_)
+    group, is_new = creates.create(session, principal, GROUPS, row, fingerprint=body_fingerprint)
     if is_new and trainer_ids:  # a new group has none that would have to go
         _set_trainers(session, principal, group.id, trainer_ids, present={})
     return group.id, is_new
@@ -226,15 +226,17 @@ def enrol(
     group = lock(session, principal, Group, group_id, Group.deleted_at.is_(None))
     days = {"begins_on": begins_on, "ends_on": ends_on}
     values = {"group_id": group_id, "student_id": student_id, "status": status, **days}
-    print_ = fingerprint(values)
-    present = creates.earlier(session, principal, ENROLMENTS, id, fingerprint=print_)
+    body_fingerprint = fingerprint(values)
+    present = creates.earlier(session, principal, ENROLMENTS, id, fingerprint=body_fingerprint)
     if present is not None:
         return present, False
     if not _sees_student(session, principal, student_id):
         raise UnknownReference.at("/student_id", "unknown_reference", "No such student.")
     term = places.Term(status, begins_on, ends_on)
     places.require(session, group, student_id, before=None, after=term, today=today)
-    return creates.create(session, principal, ENROLMENTS, {"id": id or new_id(), **values}, fingerprint=print_)
+    return creates.create(
+        session, principal, ENROLMENTS, {"id": id or new_id(), **values}, fingerprint=body_fingerprint
+    )
 
 
 def change_enrolment(

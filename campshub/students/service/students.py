@@ -9,7 +9,7 @@ from campshub.core.db import creates
 from campshub.core.db.fingerprints import fingerprint
 from campshub.core.db.models import new_id
 from campshub.core.db.session import Session
-from campshub.core.db.unit_of_work import record_apart, tell
+from campshub.core.db.unit_of_work import in_separate_transaction, record_audit
 from campshub.core.db.writes import Versions, lock
 from campshub.core.errors import Conflict, Forbidden, Invalid
 from campshub.core.security.audit import Change
@@ -98,9 +98,9 @@ def create(
     :raises CodeTaken: another student has the code.
     :raises BornInFuture: the date of birth is later than today.
     """
-    print_ = fingerprint(values, key=services.print_key)
+    body_fingerprint = fingerprint(values, key=services.print_key)
     row = new_row(principal, services, id or new_id(), values)
-    student, is_new = creates.create(session, principal, STUDENTS, row, fingerprint=print_)
+    student, is_new = creates.create(session, principal, STUDENTS, row, fingerprint=body_fingerprint)
     if is_new and is_unborn(values, principal.today(session.unit.now)):
         raise BornInFuture
     return student, is_new
@@ -177,10 +177,12 @@ def read_medical_note(
     """
     sealed = reads.medical_note_of(session, principal, student_id)
 
-    def record(apart: Session) -> None:
-        tell(apart, Change("read", "students", student_id, student_id, None, {"field": "medical_note"}, frozenset()))
+    def record(separate: Session) -> None:
+        record_audit(
+            separate, Change("read", "students", student_id, student_id, None, {"field": "medical_note"}, frozenset())
+        )
 
-    record_apart(session, record)
+    in_separate_transaction(session, record)
     if sealed is None:
         return {"student_id": student_id, "medical_note": None}
     plain = services.ring.open(sealed.decode(), context=_note_context(principal, student_id))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from campshub.core.http.decorators import Life, cached, named, needs
+from campshub.core.http.decorators import CacheLifetime, cached, named, needs
 from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 from campshub.workouts.queries import rollups as queries
@@ -17,7 +17,11 @@ class Weeks(Resource):
 
     @needs(Permission.WORKOUTS_READ)
     @named("listTrainingWeeks")
-    @cached(tags=("workouts", "exercises", "groups", "enrolments", "students"), life=Life.ANALYTICS, same_for_role=True)
+    @cached(
+        tags=("workouts", "exercises", "groups", "enrolments", "students"),
+        life=CacheLifetime.ANALYTICS,
+        same_for_role=True,
+    )
     @progress.query(schemas.WeekFilter)
     @progress.answers_page(schemas.WeekOut, sorts=("week",))
     def get(self, *, page: Any, **filters: Any) -> Any:

@@ -87,7 +87,7 @@ def create(
     if id is not None and id < FIRST_OWN_ID:
         raise ReservedId
     owner = principal.user_id if private else None
-    print_ = fingerprint({**values, "muscles": muscles, "owner_user_id": owner})
+    body_fingerprint = fingerprint({**values, "muscles": muscles, "owner_user_id": owner})
     row = {
         **values,
         **catalogue.searched(values["name"], values["aliases"]),
@@ -96,7 +96,7 @@ def create(
         "created_at": now,
         "updated_at": now,
     }
-    made, is_new = creates.create(session, principal, EXERCISES, row, fingerprint=print_)
+    made, is_new = creates.create(session, principal, EXERCISES, row, fingerprint=body_fingerprint)
     if not is_new:
         return reads.get_exercise(session, principal, made.id), False
     writes.insert(session, ExerciseMuscle, [_share(principal, row["id"], given) for given in muscles])

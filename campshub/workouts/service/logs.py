@@ -53,9 +53,9 @@ def create(
     :raises IdTaken: the id, or that of a set, belongs to something else.
     :raises ExternalIdTaken: another log of the student came from the source with the external id.
     """
-    print_ = fingerprint(given)
+    body_fingerprint = fingerprint(given)
     known = _known(session, principal, id, given)
-    present = _sent_before(session, principal, known, id, print_)
+    present = _sent_before(session, principal, known, id, body_fingerprint)
     if present is not None:
         return present, False
     local_date = _local_date(principal, services.settings.workout_years_back, given, now)
@@ -65,14 +65,14 @@ def create(
     place = {name: log[name] for name in ("id", "local_date", "student_id", "source", "external_id")}
     located, _, *places = writes.insert_together(
         session,
-        (WorkoutLogId, [{**place, "fingerprint": print_}]),
+        (WorkoutLogId, [{**place, "fingerprint": body_fingerprint}]),
         (WorkoutLog, [log]),
         (WorkoutLogExercise, exercises),
         (WorkoutSet, sets),
     )
     if not located:
         # The same log was being written at the same moment, and is there by now.
-        present = _sent_before(session, principal, _known(session, principal, id, given), id, print_)
+        present = _sent_before(session, principal, _known(session, principal, id, given), id, body_fingerprint)
         if present is None:
             raise Conflict
         return present, False
@@ -144,7 +144,7 @@ def _require_exercises(known: AnyRow, exercises: Sequence[dict[str, Any]]) -> No
 
 
 def _sent_before(
-    session: Session, principal: Principal, known: AnyRow, id: UUID | None, print_: bytes
+    session: Session, principal: Principal, known: AnyRow, id: UUID | None, body_fingerprint: bytes
 ) -> dict[str, Any] | None:
     """Return the log that an earlier, identical request has made.
 
@@ -155,7 +155,7 @@ def _sent_before(
     if not known.present:
         return None
     found = min(known.present, key=lambda found: found["id"] != str(id))
-    has_id, is_same = found["id"] == str(id), found["print"] == print_.hex()
+    has_id, is_same = found["id"] == str(id), found["print"] == body_fingerprint.hex()
     try:
         log = reads.get_log(session, principal, UUID(found["id"]), deleted=None)
     except NotFound:

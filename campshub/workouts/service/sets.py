@@ -47,13 +47,13 @@ def append(
     :raises IdTaken: the id belongs to a set that was created from something else.
     """
     where = {"log_exercise_id": log_exercise_id, "exercise_id": exercise_id}
-    print_ = fingerprint(told | {name: value for name, value in where.items() if value is not None})
+    body_fingerprint = fingerprint(told | {name: value for name, value in where.items() if value is not None})
     for _ in range(TRIES):
         known = groundwork.before_append(session, principal, log_id=log_id, **where)
         if known is None:
             raise absent(session, principal, log_id)
         place, opened = _place(principal, known, log_id, exercise_id, now)
-        row = {**set_row(place, {**told, "id": id or new_id()}), "fingerprint": print_}
+        row = {**set_row(place, {**told, "id": id or new_id()}), "fingerprint": body_fingerprint}
         places, written = writes.insert_together(session, (WorkoutLogExercise, opened), (WorkoutSet, [row]))
         if written:
             return {**row, "version": 1, "deleted_at": None}, True
@@ -61,7 +61,7 @@ def append(
             continue
         present = _sent_before(session, principal, known, log_id, id)
         if present is not None:
-            return creates.repeated(SETS, present, fingerprint=print_, is_seen=True), False
+            return creates.repeated(SETS, present, fingerprint=body_fingerprint, is_seen=True), False
     raise Conflict
 
 

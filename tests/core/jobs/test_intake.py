@@ -60,7 +60,7 @@ def test_a_call_reaches_celery_with_all_that_it_says(sent):
         "task": DELIVER,
         "id": before["headers"]["id"],
     }
-    limit_s = registry.of("tests.job").limit_s
+    limit_s = registry.definition_of("tests.job").limit_s
     assert after["headers"]["timelimit"] == before["headers"]["timelimit"] == [limit_s + AFTER_LIMIT_S, limit_s]
     assert after["properties"]["delivery_info"] == before["properties"]["delivery_info"]
     for name in ("content-type", "content-encoding"):

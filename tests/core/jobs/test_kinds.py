@@ -7,10 +7,10 @@ from sqlalchemy import select, text
 
 from campshub.accounts.models import Organization
 from campshub.app import create_app
-from campshub.core.circuit_breaker import Away
+from campshub.core.circuit_breaker import CircuitOpen
 from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.jobs import registry, runner
-from campshub.core.jobs.registry import Later, job, maintenance_job, outward_job
+from campshub.core.jobs.registry import RetryLater, external_job, job, maintenance_job
 from campshub.core.jobs.runner import Outcome
 from campshub.core.jobs.store import enqueue
 from campshub.core.security.permissions import Role
@@ -56,7 +56,7 @@ def test_a_job_runs_in_its_organization_for_who_asked(owe, run, place):
 
     @job("tests.look")
     def look(session, run):
-        seen.append((session.unit.organization_id, session.unit.user_id, run.user_id, session.unit.entered.role))
+        seen.append((session.unit.organization_id, session.unit.user_id, run.user_id, session.unit.caller_row.role))
         seen.append(session.scalars(select(Organization.id)).all())
 
     admin = place.the(Role.ADMIN).user_id
@@ -71,7 +71,7 @@ def test_whoever_stood_still_until_the_claim_was_over_writes_nothing(owe, run, r
         a_group(session)
 
     message_id = owe("tests.group")
-    original = runner._SHAPES[registry.Shape.ONE]
+    original = runner._SHAPES[registry.JobType.ONE]
 
     def late(kind, first):
         rows(DUE_NOW)
@@ -79,7 +79,7 @@ def test_whoever_stood_still_until_the_claim_was_over_writes_nothing(owe, run, r
         return original(kind, first)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(runner._SHAPES, registry.Shape.ONE, lambda kind, first: (patch.undo(), late(kind, first))[1])
+        patch.setitem(runner._SHAPES, registry.JobType.ONE, lambda kind, first: (patch.undo(), late(kind, first))[1])
         assert run(message_id) == Outcome.LOST
     assert rows(GROUPS) == [(1,)]
 
@@ -137,9 +137,9 @@ def test_whoever_is_called_while_a_message_is_at_work_does_not_wait_for_it(stack
 
 
 def test_what_is_refused_for_now_does_not_count_as_an_attempt(owe, run, rows):
-    reasons = [Later(10), Away("mail", 10)] * 4
+    reasons = [RetryLater(10), CircuitOpen("mail", 10)] * 4
 
-    @outward_job("tests.away")
+    @external_job("tests.away")
     def away(run):
         if reasons:
             raise reasons.pop()
@@ -190,7 +190,7 @@ def test_a_claim_is_kept_for_as_long_as_its_job_works(stack, scratch, place):
     own = create_app(settings_of(stack, scratch, log_level="ERROR", job_claim_s=1.0))
     seen = []
 
-    @outward_job("tests.long")
+    @external_job("tests.long")
     def long(run):
         for _ in range(30):
             with own.app_context():

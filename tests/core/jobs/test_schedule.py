@@ -42,7 +42,7 @@ def test_two_beats_owe_a_slot_once(app, rows):
 
     def tick():
         with app.app_context(), unit_of_work(system=True) as session:
-            made.append(len(schedule.owe_due(session, AT)))
+            made.append(len(schedule.enqueue_due(session, AT)))
 
     threads = [threading.Thread(target=tick) for _ in range(8)]
     [thread.start() for thread in threads]
@@ -60,8 +60,8 @@ def test_a_slot_that_nothing_ran_in_is_made_up_for_while_half_of_its_period_is_l
     job("tests.group", system=True)(lambda session, run: a_group(session))
     schedule.scheduled("tests.group", Daily(hour=3))
     with app.app_context(), unit_of_work(system=True) as session:
-        late = schedule.owe_due(session, datetime(2026, 11, 21, 15, 1, tzinfo=UTC))
-        in_time = schedule.owe_due(session, datetime(2026, 11, 21, 14, 59, tzinfo=UTC))
+        late = schedule.enqueue_due(session, datetime(2026, 11, 21, 15, 1, tzinfo=UTC))
+        in_time = schedule.enqueue_due(session, datetime(2026, 11, 21, 14, 59, tzinfo=UTC))
 
     assert (len(late), len(in_time)) == (0, 1)
 

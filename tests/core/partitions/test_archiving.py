@@ -188,8 +188,8 @@ def test_old_months_are_due_and_none_where_nothing_is_said(site):
     with site.maintenance() as connection:
         assert archive.due(connection, today=today, settings=site.services.settings) == []
         partitions.ensure(connection, "audit_log", months.back(today, 18), today)
-        keeping = site.services.settings.model_copy(update={"retention_months": 16})
-        found = archive.due(connection, today=today, settings=keeping)
+        cache_policy = site.services.settings.model_copy(update={"retention_months": 16})
+        found = archive.due(connection, today=today, settings=cache_policy)
     assert found == [("audit_log", months.back(today, 18)), ("audit_log", months.back(today, 17))]
 
 
@@ -225,7 +225,7 @@ def test_without_redis_the_epoch_tells_that_a_month_has_gone(stack, scratch, tmp
 
 
 def test_an_address_that_cannot_be_used_says_so_in_a_line(stack, database):
-    with pytest.raises(store.NoPlace, match="ARCHIVE_URL cannot be used: ") as told:
+    with pytest.raises(store.NoArchiveFolder, match="ARCHIVE_URL cannot be used: ") as told:
         Archives(settings_of(stack, database, archive_url="nowhere://a/b"))
 
     assert "\n" not in str(told.value)

@@ -50,7 +50,7 @@ def test_two_that_archive_at_once_archive_once(site):
     def run():
         try:
             return site.archived(TABLE).rows
-        except (archive.NothingThere, partitions.Busy) as refused:
+        except (archive.NothingThere, partitions.PartitionsBusy) as refused:
             return type(refused).__name__
 
     with ThreadPoolExecutor(2) as pool:
@@ -64,14 +64,14 @@ def test_two_that_archive_at_once_archive_once(site):
 def test_a_run_that_another_keeps_away_says_so(site, impatient):
     with (
         site.maintenance() as connection,
-        locks.at_work(connection, f"partitions.archive {TABLE}"),
-        pytest.raises(partitions.Busy),
+        locks.exclusive(connection, f"partitions.archive {TABLE}"),
+        pytest.raises(partitions.PartitionsBusy),
     ):
         site.archived(TABLE)
 
 
 def test_maintenance_never_waits_long_in_a_queue(site):
-    with site.maintenance() as connection, locks.at_work(connection, "any") as driver:
+    with site.maintenance() as connection, locks.exclusive(connection, "any") as driver:
         set_to = driver.execute("SELECT setting::int FROM pg_settings WHERE name = 'lock_timeout'").fetchone()[0]
         detects = driver.execute("SELECT setting::int FROM pg_settings WHERE name = 'deadlock_timeout'").fetchone()[0]
 

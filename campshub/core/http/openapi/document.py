@@ -16,7 +16,7 @@ import flask_smorest
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 
-from campshub.core.http.endpoint import Handler
+from campshub.core.http.endpoint import Endpoint
 from campshub.core.http.openapi import responses, schemas
 from campshub.core.http.openapi.responses import ProblemOut
 from campshub.core.http.schemas import fields
@@ -139,48 +139,48 @@ def document(
     operation: dict[str, Any], info: dict[str, Any], *, spec: APISpec, method: str, **_unused: Any
 ) -> dict[str, Any]:
     """Describe one operation; called by flask-smorest for each."""
-    handler: Handler = info["handler"]
-    mark = handler.mark
-    operation["operationId"] = operation_id(handler, method)
-    operation["description"] = _description(handler)
+    endpoint: Endpoint = info["handler"]
+    options = endpoint.options
+    operation["operationId"] = operation_id(endpoint, method)
+    operation["description"] = _description(endpoint)
     info["docstring"].pop("description", None)  # flask-smorest would put it over ours, which has it
-    operation["security"] = [] if mark.is_public else [{_SECURITY: []}]
-    operation["parameters"] = _parameters(handler)
-    if mark.permission is not None:
-        operation["x-permission"] = str(mark.permission)
-    if mark.deprecation is not None:
+    operation["security"] = [] if options.is_public else [{_SECURITY: []}]
+    operation["parameters"] = _parameters(endpoint)
+    if options.permission is not None:
+        operation["x-permission"] = str(options.permission)
+    if options.deprecation is not None:
         operation["deprecated"] = True
-    if mark.body is not None:
-        content: dict[str, Any] = {"schema": mark.body}
-        if (example := schemas.example_of(mark.body)) is not None:
+    if options.body is not None:
+        content: dict[str, Any] = {"schema": options.body}
+        if (example := schemas.example_of(options.body)) is not None:
             content["example"] = example
         operation["requestBody"] = {"required": True, "content": {"application/json": content}}
-    operation["responses"] = responses.responses(handler, operation["operationId"], spec)
+    operation["responses"] = responses.responses(endpoint, operation["operationId"], spec)
     return operation
 
 
-def _description(handler: Handler) -> str:
+def _description(endpoint: Endpoint) -> str:
     """Return the rest of the handler's docstring, then who may call it."""
-    mark = handler.mark
-    said = [(inspect.getdoc(handler.function) or "").partition("\n")[2].strip()]
-    if mark.deprecation is not None:
-        said.append(mark.deprecation.sentence)
-    if mark.permission is None:
+    options = endpoint.options
+    said = [(inspect.getdoc(endpoint.function) or "").partition("\n")[2].strip()]
+    if options.deprecation is not None:
+        said.append(options.deprecation.sentence)
+    if options.permission is None:
         said.append("**Permission:** none; no sign-in is needed.")
     else:
-        roles = [f"`{role}`" for role, permissions in ROLES.items() if mark.permission in permissions]
-        said.append(f"**Permission:** `{mark.permission}` (built-in roles: {', '.join(roles)}).")
+        roles = [f"`{role}`" for role, permissions in ROLES.items() if options.permission in permissions]
+        said.append(f"**Permission:** `{options.permission}` (built-in roles: {', '.join(roles)}).")
     return "\n\n".join(part for part in said if part)
 
 
-def _parameters(handler: Handler) -> list[Any]:
-    schemas = (handler.query_schema, handler.page_schema)
+def _parameters(endpoint: Endpoint) -> list[Any]:
+    schemas = (endpoint.query_schema, endpoint.page_schema)
     found: list[Any] = [{"in": "query", "schema": schema} for schema in schemas if schema is not None]
-    if handler.takes_key:
+    if endpoint.takes_key:
         found.append(_header("Idempotency-Key", _KEY, _KEY_SCHEMA))
-    if handler.compares_version:
+    if endpoint.compares_version:
         found.append(_header("If-Match", _IF_MATCH, {"type": "string", "pattern": _IF_MATCH_PATTERN}))
-    if responses.may_be_unchanged(handler):
+    if responses.may_be_unchanged(endpoint):
         found.append(_header("If-None-Match", _IF_NONE_MATCH, {"type": "string"}))
     return found
 
@@ -198,17 +198,17 @@ class Unnamed(Exception):
     """No operation id follows from the name of a resource."""
 
 
-def operation_id(handler: Handler, method: str) -> str:
+def operation_id(endpoint: Endpoint, method: str) -> str:
     """Return the id of an operation.
 
     :raises Unnamed: the convention gives none.
     """
-    if handler.mark.operation is not None:
-        return handler.mark.operation
-    method, name = method.lower(), handler.name
+    if endpoint.options.operation is not None:
+        return endpoint.options.operation
+    method, name = method.lower(), endpoint.name
     one = name.removeprefix("One")
     if method == "get":
-        return f"list{name}" if _is_list(handler) else f"get{one}"
+        return f"list{name}" if _is_list(endpoint) else f"get{one}"
     if method in ("patch", "delete"):
         return f"{'update' if method == 'patch' else 'delete'}{one}"
     if method == "post":
@@ -222,9 +222,9 @@ def operation_id(handler: Handler, method: str) -> str:
     raise Unnamed(f"{name} {method} needs @named(...): no operation id follows from its name")
 
 
-def _is_list(handler: Handler) -> bool:
-    answer = handler.mark.answer
-    return handler.mark.is_page or (answer is not None and {"items"} <= set(answer().fields) <= _OF_LISTS)
+def _is_list(endpoint: Endpoint) -> bool:
+    answer = endpoint.options.answer
+    return endpoint.options.is_page or (answer is not None and {"items"} <= set(answer().fields) <= _OF_LISTS)
 
 
 def _singular(plural: str) -> str:

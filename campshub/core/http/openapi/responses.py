@@ -29,7 +29,7 @@ from campshub.core.errors import (
     UnlistedHost,
     UnsupportedMediaType,
 )
-from campshub.core.http.endpoint import Handler
+from campshub.core.http.endpoint import Endpoint
 from campshub.core.http.error_handlers import ChangedMeanwhile, InUse, MonthMissing
 from campshub.core.http.openapi import schemas
 from campshub.core.http.responses import OCTETS
@@ -112,78 +112,85 @@ def _describe_header(name: str, spec: APISpec) -> None:
         spec.components.header(name, {"description": _HEADERS[name], "schema": schema})
 
 
-def may_be_unchanged(handler: Handler) -> bool:
+def may_be_unchanged(endpoint: Endpoint) -> bool:
     """Return whether a read carries an ETag, with which a client may ask again."""
-    return handler.reads and _has_etag(handler)
+    return endpoint.reads and _has_etag(endpoint)
 
 
-def responses(handler: Handler, operation: str, spec: APISpec) -> dict[str, Any]:
+def responses(endpoint: Endpoint, operation: str, spec: APISpec) -> dict[str, Any]:
     """Return the responses of an operation by their status."""
-    mark = handler.mark
-    if mark.deprecation is not None:
+    options = endpoint.options
+    if options.deprecation is not None:
         for name in sorted(_OF_DEPRECATED):
             _describe_header(name, spec)
-    shows = mark.answer is not None or bool(mark.media_types)
-    status = mark.status if shows or mark.status != OK else NO_CONTENT
-    good: dict[str, Any] = {"description": _first_line(handler.function), "headers": _success_headers(handler, status)}
-    if mark.answer is not None:
-        good["content"] = {"application/json": {"schema": _answer_schema(handler, spec)}}
-    if mark.media_types:
+    shows = options.answer is not None or bool(options.media_types)
+    status = options.status if shows or options.status != OK else NO_CONTENT
+    good: dict[str, Any] = {
+        "description": _first_line(endpoint.function),
+        "headers": _success_headers(endpoint, status),
+    }
+    if options.answer is not None:
+        good["content"] = {"application/json": {"schema": _answer_schema(endpoint, spec)}}
+    if options.media_types:
         # Generators decide by the first one that they know how to read the body; text they would decode.
-        names = [OCTETS, *sorted(mark.media_types, key=lambda name: name.startswith("text/"))]
+        names = [OCTETS, *sorted(options.media_types, key=lambda name: name.startswith("text/"))]
         good["content"] = {name: {"schema": {"type": "string", "format": "binary"}} for name in names}
         good["description"] += f" Its media type is its own, or `{OCTETS}` where `Accept` names only that."
     found: dict[str, Any] = {str(status): good}
     if status == CREATED:
         found["200"] = {**good, "description": "It exists already: the request was sent before."}
-    if may_be_unchanged(handler):
-        headers = _named("ETag", *_ordinary(handler))
+    if may_be_unchanged(endpoint):
+        headers = _named("ETag", *_ordinary(endpoint))
         found["304"] = {"description": "Unchanged since the ETag in If-None-Match.", "headers": headers}
     by_status: dict[int, list[type[Problem]]] = {}
-    for problem in problems_of(handler):
+    for problem in problems_of(endpoint):
         by_status.setdefault(int(problem.status), []).append(problem)
     for code, kinds in sorted(by_status.items()):
-        found[str(code)] = _problem_response(handler, operation, code, kinds, spec)
+        found[str(code)] = _problem_response(endpoint, operation, code, kinds, spec)
     content = {PROBLEM_JSON: {"schema": ProblemOut}}
-    found["default"] = {"description": "Any other problem.", "headers": _named(*_ordinary(handler)), "content": content}
+    found["default"] = {
+        "description": "Any other problem.",
+        "headers": _named(*_ordinary(endpoint)),
+        "content": content,
+    }
     return found
 
 
-def problems_of(handler: Handler) -> Sequence[type[Problem]]:
+def problems_of(endpoint: Endpoint) -> Sequence[type[Problem]]:
     """Return every problem that an operation may answer: those of its mark, and those that its marks imply."""
-    found = [*handler.mark.raises, *_implied(handler)]
+    found = [*endpoint.options.raises, *_implied(endpoint)]
     return list({kind.code: kind for kind in reversed(found)}.values())[::-1]
 
 
-def _implied(handler: Handler) -> Sequence[type[Problem]]:
+def _implied(endpoint: Endpoint) -> Sequence[type[Problem]]:
     """Return the problems that follow from how an operation is marked."""
-    mark = handler.mark
+    options = endpoint.options
     found: list[type[Problem]] = [Problem, UnlistedHost, TlsRequired, Invalid, NotFound, RateLimited]
     found += [Unexpected, Unavailable]
-    if mark.permission is not None:
+    if options.permission is not None:
         found += [Unauthenticated, BadToken, SessionEnded, Forbidden, OrganizationSuspended]
-        found += [MfaRequired] if mark.permission not in PERSONAL else []
-        found += [NotForKeys] if mark.permission not in OF_KEYS else []
-    if mark.body is not None:
+        found += [MfaRequired] if options.permission not in PERSONAL else []
+        found += [NotForKeys] if options.permission not in OF_KEYS else []
+    if options.body is not None:
         found += [MalformedBody, BodyTooLarge, UnsupportedMediaType]
-        found += [IdTaken] if "id" in mark.body().fields else []
-    if mark.is_page:
+        found += [IdTaken] if "id" in options.body().fields else []
+    if options.is_page:
         found.append(BadCursor)
-    if handler.compares_version:
+    if endpoint.compares_version:
         found.append(PreconditionFailed)
-    if not handler.reads:
+    if not endpoint.reads:
         found += [Conflict, ChangedMeanwhile, UnknownReference, MonthMissing]
-        found += [InUse] if handler.method in ("DELETE", "PATCH") else []
-    if handler.takes_key:
+        found += [InUse] if endpoint.method in ("DELETE", "PATCH") else []
+    if endpoint.takes_key:
         found += [KeyInFlight, KeyReused]
-        found += [BodyTooLarge] if mark.body is None else []  # the body is part of what a key stands for
+        found += [BodyTooLarge] if options.body is None else []  # the body is part of what a key stands for
     return found
 
 
 def _problem_response(
-    handler: Handler, operation: str, status: int, kinds: Sequence[type[Problem]], spec: APISpec
+    endpoint: Endpoint, operation: str, status: int, kinds: Sequence[type[Problem]], spec: APISpec
 ) -> dict[str, Any]:
-    headers = list(_ordinary(handler))
+    headers = list(_ordinary(endpoint))
     if status == HTTPStatus.UNAUTHORIZED:
         headers.append("WWW-Authenticate")
     if status in (HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
@@ -193,15 +200,15 @@ def _problem_response(
     if status == HTTPStatus.PRECONDITION_FAILED:
         headers.append("ETag")
     codes = sorted(kind.code for kind in kinds)
-    general = _general_name(status, codes, {k.code for k in _implied(handler) if int(k.status) == status})
+    general = _general_name(status, codes, {k.code for k in _implied(endpoint) if int(k.status) == status})
     name = general or f"{operation[0].upper()}{operation[1:]}{_phrase(status)}"
     content = {PROBLEM_JSON: {"schema": _problem_schema(f"{name}Problem", status, codes, spec)}}
     text = "\n".join(f"- `{kind.code}`: {_first_line(kind)}" for kind in kinds)
     response = {"description": text, "headers": _named(*headers), "content": content}
     # A response whose text is another's too is described once.
-    if general is None or not set(kinds) <= set(_implied(handler)) or handler.mark.deprecation is not None:
+    if general is None or not set(kinds) <= set(_implied(endpoint)) or endpoint.options.deprecation is not None:
         return response
-    name = f"{general}{'ToRead' if handler.reads else ''}"
+    name = f"{general}{'ToRead' if endpoint.reads else ''}"
     if name not in spec.components.responses:
         spec.components.response(name, component=response)
     return {"$ref": f"#/components/responses/{name}"}
@@ -233,33 +240,33 @@ def _problem_schema(name: str, status: int, codes: Sequence[str], spec: APISpec)
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _has_etag(handler: Handler) -> bool:
-    mark = handler.mark
-    if mark.answer is None or mark.is_page:
-        return mark.is_page
-    return "version" in mark.answer().fields or (handler.reads and not mark.is_secret)
+def _has_etag(endpoint: Endpoint) -> bool:
+    options = endpoint.options
+    if options.answer is None or options.is_page:
+        return options.is_page
+    return "version" in options.answer().fields or (endpoint.reads and not options.is_secret)
 
 
-def _success_headers(handler: Handler, status: int) -> dict[str, Any]:
-    names = list(_ordinary(handler))
-    if _has_etag(handler):
+def _success_headers(endpoint: Endpoint, status: int) -> dict[str, Any]:
+    names = list(_ordinary(endpoint))
+    if _has_etag(endpoint):
         names.append("ETag")
-    if handler.mark.is_page:
+    if endpoint.options.is_page:
         names.append("Link")
     if status in (CREATED, ACCEPTED):
         names.append("Location")
-    if handler.takes_key:
+    if endpoint.takes_key:
         names.append("Idempotent-Replayed")
-    if handler.mark.media_types:
+    if endpoint.options.media_types:
         names.append("Content-Disposition")
     return _named(*names)
 
 
-def _ordinary(handler: Handler) -> Sequence[str]:
+def _ordinary(endpoint: Endpoint) -> Sequence[str]:
     """Return the headers that every response of an operation may carry."""
     names = ["RateLimit", "RateLimit-Policy", "X-Request-ID"]
-    names += ["Campshub-Freshness"] if handler.reads else []
-    return names + (["Deprecation", "Sunset"] if handler.mark.deprecation is not None else [])
+    names += ["Campshub-Freshness"] if endpoint.reads else []
+    return names + (["Deprecation", "Sunset"] if endpoint.options.deprecation is not None else [])
 
 
 def _named(*names: str) -> dict[str, Any]:
@@ -270,9 +277,9 @@ def _first_line(described: Any) -> str:
     return (described.__doc__ or "").strip().partition("\n")[0]
 
 
-def _answer_schema(handler: Handler, spec: APISpec) -> Any:
-    answer = handler.mark.answer
-    if answer is None or not handler.mark.is_page:
+def _answer_schema(endpoint: Endpoint, spec: APISpec) -> Any:
+    answer = endpoint.options.answer
+    if answer is None or not endpoint.options.is_page:
         return answer
     name = f"{schemas.schema_name(answer)}Page"
     if name not in spec.components.schemas:

@@ -77,7 +77,7 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RateLimitState:
     """Where a caller stands after one request was counted; pairs are for ``user`` and ``burst``."""
 
     allowed: bool
@@ -87,12 +87,12 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class LimitPlan:
     """The two limits of one caller, as the Lua function takes them and as headers tell them."""
 
     user: Policy
     burst: Policy
-    terms: tuple[int, int, int, int]
+    parameters: tuple[int, int, int, int]
     told: tuple[str, str]
 
 
@@ -100,7 +100,7 @@ class Plan:
 _State = tuple[int, int, int, int]
 
 
-class Limits:
+class CallerLimits:
     """The limits of signed-in callers.
 
     ``lua`` defines ``count(key, now_ms, quota, window_ms, burst, interval_us)``, whose last four are ``terms``; it
@@ -112,11 +112,11 @@ class Limits:
     def __init__(self, settings: Settings) -> None:
         self._quota, self._window_s = read_limit(settings.rate_limit_user)
         self._burst, self._interval_us = settings.rate_limit_burst, _MINUTE_US // settings.rate_limit_rpm
-        self._plans: dict[int | None, Plan] = {}
+        self._plans: dict[int | None, LimitPlan] = {}
         self._callers: OrderedDict[str, _State] = OrderedDict()
         self._lock = Lock()
 
-    def plan(self, an_hour: int | None) -> Plan:
+    def plan(self, an_hour: int | None) -> LimitPlan:
         """Return the limits where an organization allows each caller so many requests an hour; None: the usual ones."""
         found = self._plans.get(an_hour)
         if found is None:
@@ -125,28 +125,28 @@ class Limits:
             user = Policy("user", quota, window_s)
             pace = Policy("burst", burst, max(1, _up(burst * interval_us, 1_000_000)))
             terms = (quota, window_s * 1000, burst, interval_us)
-            found = Plan(user, pace, terms, ("RateLimit-Policy", policies(user, pace)))
+            found = LimitPlan(user, pace, terms, ("RateLimit-Policy", policies(user, pace)))
             if len(self._plans) < _MOST_PLANS:
                 self._plans[an_hour] = found
         return found
 
-    def standing(self, told: Sequence[int]) -> Standing:
+    def standing(self, told: Sequence[int]) -> RateLimitState:
         """Return what the six numbers of the Lua function say."""
         allowed, user, burst, user_s, burst_s, retry_after_s = told
-        return Standing(allowed == 1, (user, burst), (user_s, burst_s), retry_after_s)
+        return RateLimitState(allowed == 1, (user, burst), (user_s, burst_s), retry_after_s)
 
-    def count_here(self, caller: str, plan: Plan, now: float | None = None) -> Standing:
+    def count_here(self, caller: str, plan: LimitPlan, now: float | None = None) -> RateLimitState:
         """Count one request in this process, as the Lua does; ``now`` is in seconds since 1970."""
         now_ms = round((time.time() if now is None else now) * 1000)
         with self._lock:
             self._forget_idle(now_ms)
-            state, standing = _count(self._callers.get(caller), now_ms, *plan.terms)
+            state, standing = _count(self._callers.get(caller), now_ms, *plan.parameters)
             if standing.allowed:
                 self._callers[caller] = state
                 self._callers.move_to_end(caller)
         return standing
 
-    def headers(self, standing: Standing, plan: Plan) -> list[tuple[str, str]]:
+    def headers(self, standing: RateLimitState, plan: LimitPlan) -> list[tuple[str, str]]:
         """Return the headers that tell a caller where they stand (draft-ietf-httpapi-ratelimit-headers-11).
 
         The time of a refusal never reaches past its Retry-After, as the draft asks.
@@ -159,7 +159,7 @@ class Limits:
         told = f'"user";r={user};t={min(user_s, wait_s)}, "burst";r={burst};t={min(burst_s, wait_s)}'
         return [("RateLimit", told), plan.told, ("Retry-After", str(wait_s))]
 
-    def refusal(self, standing: Standing, plan: Plan) -> RateLimited:
+    def refusal(self, standing: RateLimitState, plan: LimitPlan) -> RateLimited:
         """Return the problem that a refused caller is told."""
         policy = plan.burst if standing.remaining[0] else plan.user
         return refusal(policy, standing.retry_after_s, dict(self.headers(standing, plan)))
@@ -191,14 +191,14 @@ def refusal(policy: Policy, retry_after_s: int, headers: dict[str, str]) -> Rate
 
 
 def _count(
-    kept: _State | None, now_ms: int, quota: int, window_ms: int, burst: int, interval_us: int
-) -> tuple[_State, Standing]:
+    cached: _State | None, now_ms: int, quota: int, window_ms: int, burst: int, interval_us: int
+) -> tuple[_State, RateLimitState]:
     """Count one request; the Lua above, line by line."""
     window, elapsed = divmod(now_ms, window_ms)
     now_us = now_ms * 1000
     before = current = arrival = 0
-    if kept is not None:
-        kept_window, kept_before, kept_current, arrival = kept
+    if cached is not None:
+        kept_window, kept_before, kept_current, arrival = cached
         if kept_window == window + 1:  # this request's clock was read before another's that has been counted
             window, elapsed = kept_window, 0
         if kept_window == window:
@@ -216,7 +216,7 @@ def _count(
     allowed = wait_ms <= 0 and wait_us == 0
     if allowed:
         current, used, arrival = current + 1, used + window_ms, arrival + interval_us
-    standing = Standing(
+    standing = RateLimitState(
         allowed,
         (max(0, quota - used // window_ms), max(0, (furthest_us - (arrival - now_us)) // interval_us)),
         (_up(_until_whole(before, current, room, window_ms), 1000), _up(arrival - now_us, 1_000_000)),

@@ -18,11 +18,11 @@ from flask_limiter import Limiter, RateLimitExceeded
 from limits.storage import RedisStorage
 
 from campshub.config import Settings, read_limit
-from campshub.core.http.decorators import Mark
+from campshub.core.http.decorators import EndpointOptions
 from campshub.core.http.middleware import PROBES
 from campshub.core.http.rate_limits.per_caller import Policy, policies, refusal
 from campshub.core.ip_addresses import customer
-from campshub.core.redis.connection import Cache, CacheAway
+from campshub.core.redis.connection import Cache, CacheUnavailable
 
 # The documentation's page is six requests; whoever reads it must not be a stranger to the API for the next hour.
 _DOCUMENTATION_TIMES = 10
@@ -54,11 +54,11 @@ class _CacheStorage(RedisStorage):
         """Tell whether Redis is there again."""
         try:
             return bool(self._cache.ask(lambda client: client.ping()))
-        except CacheAway:
+        except CacheUnavailable:
             return False
 
 
-class Declared:
+class EndpointLimits:
     """The declared limits; ``HttpServices`` holds them."""
 
     def __init__(self, settings: Settings, cache: Cache) -> None:
@@ -96,18 +96,18 @@ class Declared:
         self._limiter.init_app(app)
         app.before_request(self._count_stranger)
 
-    def count_marked(self, mark: Mark, given: Mapping[str, Any]) -> None:
+    def count_marked(self, options: EndpointOptions, given: Mapping[str, Any]) -> None:
         """Count a request against its handler's own limits: those of a user, and of what its body names.
 
         :raises RateLimited: one is used up.
         """
-        for limited in mark.limits:
+        for limited in options.limits:
             if limited.by is not None:
                 self._count(limited.name, f"{limited.name}:{self._hidden(limited.by(given))}")
-            elif not mark.is_public:
+            elif not options.is_public:
                 self._count_and_tell(limited.name, f"user:{g.get('api_key_id') or g.user_id}")
 
-    def count_stranger(self) -> None:
+    def count_anonymous(self) -> None:
         """Count a request that came with a key of nobody's, as one of the address that it came from.
 
         :raises RateLimited: the address has used up what strangers may ask.
@@ -128,10 +128,10 @@ class Declared:
         if request.blueprint == "docs":
             return ["documentation"]
         handlers = getattr(current_app.view_functions.get(request.endpoint or ""), "view_class", None)
-        handler = handlers and handlers.handlers.get("GET" if request.method == "HEAD" else request.method)
-        if handler is None or not handler.mark.is_public:
+        endpoint = handlers and handlers.handlers.get("GET" if request.method == "HEAD" else request.method)
+        if endpoint is None or not endpoint.options.is_public:
             return ["anonymous"]
-        return [limited.name for limited in handler.mark.limits if limited.by is None] or ["anonymous"]
+        return [limited.name for limited in endpoint.options.limits if limited.by is None] or ["anonymous"]
 
     @cached_property
     def _open(self) -> frozenset[str]:
@@ -140,7 +140,7 @@ class Declared:
         return frozenset(
             name
             for name, resource in found.items()
-            if resource is None or any(handler.mark.is_public for handler in resource.handlers.values())
+            if resource is None or any(endpoint.options.is_public for endpoint in resource.handlers.values())
         )
 
     def _gate(self, policy: Policy) -> Callable[[], None]:
@@ -178,7 +178,7 @@ class Declared:
         limit = self._limiter.current_limit
         try:
             reset, remaining = limit.window if limit else (time.time() + policy.window_s, 0)
-        except (CacheAway, redis.RedisError):  # it went away just now
+        except (CacheUnavailable, redis.RedisError):  # it went away just now
             reset, remaining = time.time() + policy.window_s, 0
         return max(0, remaining), min(policy.window_s, max(1, math.ceil(reset - time.time())))
 

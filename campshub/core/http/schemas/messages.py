@@ -16,7 +16,7 @@ _CODES = {
 }
 
 
-def told(messages: Any) -> list[FieldError]:
+def field_error_list(messages: Any) -> list[FieldError]:
     """Return the places that are wrong, so many at most: an answer must not outgrow what was sent."""
     return list(islice(field_errors(messages), MOST_ERRORS))
 

@@ -9,7 +9,7 @@ from marshmallow import fields as ma
 
 from campshub.core.errors import FieldError
 from campshub.core.http.schemas import fields
-from campshub.core.http.schemas.messages import told
+from campshub.core.http.schemas.messages import field_error_list
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Rows(ma.List[Any]):
         try:
             return GivenRow(self._row.load(row), [], row)
         except ValidationError as error:
-            return GivenRow(None, told(error.messages), row)
+            return GivenRow(None, field_error_list(error.messages), row)
 
 
 class FieldErrorOut(fields.Out):
