@@ -63,6 +63,14 @@ def test_folders_that_are_named_exist(document):
     assert [name for name in named if not any((top / name).exists() for top in (ROOT, ROOT / "campshub"))] == []
 
 
+def test_the_glossary_is_in_alphabetical_order():
+    page = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    words = re.findall(r"^- \*\*(.+?)\*\*( \(\w+\))?", page, re.MULTILINE)
+
+    assert len(words) > 40
+    assert words == sorted(words, key=lambda word: "".join(word).casefold())
+
+
 def test_the_page_on_security_proves_each_of_the_ten_and_names_many_tests():
     page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
     rows = {row.split("|")[1].split()[0]: row for row in page.splitlines() if row.startswith("| API")}
