@@ -27,7 +27,7 @@ MOST_STATEMENTS_OF_A_HANDLER = 5
 # What a visitor sees first. A new entry is a decision: most files belong in one of these folders.
 TOP_LEVEL = {
     *(".ci", ".dockerignore", ".editorconfig", ".github", ".gitignore", ".pre-commit-config.yaml"),
-    *("CHANGELOG.md", "LICENSE", "README.md"),
+    *("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md"),
     *("Dockerfile", "Makefile", "docker-compose.high-performance.yml", "env.example", "pyproject.toml"),
     *("requirements-dev.in", "requirements-dev.txt", "requirements.in", "requirements.txt"),
     *("nginx.conf", "pgbouncer.ini", "postgresql.conf", "redis.conf"),
