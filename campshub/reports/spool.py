@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from campshub.core.db.base import new_id
-from campshub.core.security.streams import OpeningReader, SealingWriter
+from campshub.core.security.stream_encryption import OpeningReader, SealingWriter
 from campshub.core.storage import Storage
 from campshub.reports.document import Row
 

@@ -25,7 +25,7 @@ from campshub.core.db.work import tell
 from campshub.core.platform import Platform
 from campshub.core.security import audit
 from campshub.core.security.audit import AuditEntry, Change, PersonKey
-from campshub.core.security.sealed import place_of
+from campshub.core.security.encrypted_columns import place_of
 
 MANIFEST = "manifest.json"
 FORMAT = 1

@@ -26,9 +26,9 @@ from campshub.core.http.problems import Conflict, Forbidden, Invalid, Unauthenti
 from campshub.core.loop import off_the_loop
 from campshub.core.platform import Platform
 from campshub.core.security import events
+from campshub.core.security.encrypted_columns import place_of
 from campshub.core.security.events import Kind
 from campshub.core.security.principal import Principal
-from campshub.core.security.sealed import place_of
 
 STEP_S = 30
 RECOVERY_CODES = 10

@@ -14,7 +14,7 @@ from campshub.config import KEY_BYTES, Settings, read_keys
 from campshub.core.db.work import unit_of_work
 from campshub.core.http.serialise import write
 from campshub.core.platform import Platform
-from campshub.core.security.sealed import Tally, reseal, sealed_columns
+from campshub.core.security.encrypted_columns import Tally, reseal, sealed_columns
 
 keys = AppGroup("keys", help="The keys that sign access tokens and seal fields.")
 commands = (keys,)

@@ -13,7 +13,7 @@ from campshub.core.platform import Platform
 from campshub.core.security.crypto import CannotOpen
 from campshub.core.security.permissions import Permission, Scope
 from campshub.core.security.principal import Principal
-from campshub.core.security.streams import OpeningReader
+from campshub.core.security.stream_encryption import OpeningReader
 from campshub.core.storage import path_of
 from campshub.reports import links
 from campshub.reports.kinds import all_kinds

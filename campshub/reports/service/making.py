@@ -25,7 +25,7 @@ from campshub.core.platform import Platform
 from campshub.core.security.grants import granted
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal
-from campshub.core.security.streams import SealingWriter
+from campshub.core.security.stream_encryption import SealingWriter
 from campshub.core.storage import path_of
 from campshub.reports.document import Document
 from campshub.reports.formats import Printed

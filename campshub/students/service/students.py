@@ -15,9 +15,9 @@ from campshub.core.http.conditional import Versions
 from campshub.core.http.problems import Conflict, Forbidden, Invalid
 from campshub.core.platform import Platform
 from campshub.core.security.audit import Change
+from campshub.core.security.encrypted_columns import place_of
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal
-from campshub.core.security.sealed import place_of
 from campshub.students import names
 from campshub.students.models import Student
 from campshub.students.queries import students as reads

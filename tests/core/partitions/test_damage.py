@@ -8,7 +8,7 @@ import pytest
 
 from campshub.core.db.partitions import archives, archiving
 from campshub.core.security.crypto import CannotOpen
-from campshub.core.security.streams import (
+from campshub.core.security.stream_encryption import (
     CHUNK_BYTES,
     MAGIC,
     SALT_BYTES,

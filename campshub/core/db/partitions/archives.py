@@ -21,8 +21,8 @@ from campshub.core.db.base import new_id
 from campshub.core.db.partitions.manifests import ROWS, Damaged, Manifest, Sum, read_manifest
 from campshub.core.db.partitions.patience import MonthsProblem
 from campshub.core.security.crypto import CannotOpen, KeyRing
-from campshub.core.security.macs import SigningKeys
-from campshub.core.security.streams import new_stream_key, open_stream, seal_stream
+from campshub.core.security.signing import SigningKeys
+from campshub.core.security.stream_encryption import new_stream_key, open_stream, seal_stream
 
 MANIFEST = "manifest.json"
 BLOCK_BYTES = 1_048_576

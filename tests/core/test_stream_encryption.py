@@ -5,7 +5,7 @@ import io
 import pytest
 
 from campshub.core.security.crypto import CannotOpen
-from campshub.core.security.streams import CHUNK_BYTES, TAG_BYTES, OpeningReader, SealingWriter
+from campshub.core.security.stream_encryption import CHUNK_BYTES, TAG_BYTES, OpeningReader, SealingWriter
 
 KEYS = {"new": b"n" * 32, "old": b"o" * 32}
 HEADER = len(b"CHS1") + 1 + len("new") + 16
