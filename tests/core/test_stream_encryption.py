@@ -1,87 +1,145 @@
-"""Sealed streams: what comes out is what went in, and nothing else opens."""
+"""Stream encryption: a file decrypts to what was written, and only whole, unchanged and as the file that it is."""
 
 import io
+import random
+from dataclasses import replace
+from uuid import UUID
 
 import pytest
 
 from campshub.core.security.crypto import CannotOpen
-from campshub.core.security.stream_encryption import CHUNK_BYTES, TAG_BYTES, OpeningReader, SealingWriter
+from campshub.core.security.stream_encryption import (
+    CHUNK_BYTES,
+    CHUNK_OVERHEAD_BYTES,
+    DecryptingReader,
+    EncryptingWriter,
+    FileIdentity,
+    decrypt_blocks,
+    encrypt_blocks,
+    new_stream_key,
+)
 
 KEYS = {"new": b"n" * 32, "old": b"o" * 32}
-HEADER = len(b"CHS1") + 1 + len("new") + 16
-WHOLE = CHUNK_BYTES + TAG_BYTES
+FILE = FileIdentity(UUID(int=1), "report", "1/file-1")
+HEAD_BYTES = len(b"CHS2") + 2 + len(FILE.header("new")) + 24
+WHOLE = CHUNK_BYTES + CHUNK_OVERHEAD_BYTES
+SIZES = [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES, 200_000]
 
 
-def sealed(plain: bytes, keys=KEYS, context="reports:1") -> bytes:
+def encrypted(plain: bytes, keys=KEYS, identity=FILE, at_once=10_007) -> bytes:
     raw = io.BytesIO()
-    with SealingWriter(raw, keys, context=context) as writer:
-        for at in range(0, len(plain), 10_007):
-            writer.write(plain[at : at + 10_007])
+    with EncryptingWriter(raw, keys, identity) as writer:
+        for at in range(0, len(plain), at_once):
+            writer.write(plain[at : at + at_once])
     return raw.getvalue()
 
 
-def opened(kept: bytes, keys=KEYS, context="reports:1") -> bytes:
-    return OpeningReader(io.BytesIO(kept), keys, context=context).readall()
+def decrypted(stored: bytes, keys=KEYS, identity=FILE) -> bytes:
+    return DecryptingReader(io.BytesIO(stored), keys, identity).readall()
 
 
-@pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES, 200_000])
-def test_what_was_sealed_opens(size):
+@pytest.mark.parametrize("size", SIZES)
+def test_what_was_encrypted_decrypts(size):
     plain = bytes(number % 251 for number in range(size))
 
-    kept = sealed(plain)
+    stored = encrypted(plain)
 
-    assert opened(kept) == plain
-    assert plain == b"" or plain[:64] not in kept or size == 1
+    assert decrypted(stored) == plain
+    assert plain == b"" or plain[:64] not in stored or size == 1
+    assert decrypted(encrypted(plain, at_once=150_000)) == plain
 
 
-def test_the_first_key_seals_and_an_older_one_still_opens():
-    kept = sealed(b"register", {"old": KEYS["old"]})
+@pytest.mark.parametrize("size", SIZES)
+def test_blocks_may_be_cut_anywhere(size):
+    keys, plain = {"own": new_stream_key()}, random.Random(size).randbytes(size)
+    stored = b"".join(encrypt_blocks([plain[:7], plain[7:]], keys, FILE))
 
-    assert opened(kept) == b"register"
+    assert b"".join(decrypt_blocks([stored], keys, FILE)) == plain
+    assert b"".join(decrypt_blocks((stored[n : n + 1000] for n in range(0, len(stored), 1000)), keys, FILE)) == plain
+    assert decrypted(stored, keys) == plain
+
+
+def test_the_first_key_encrypts_and_an_older_one_still_decrypts():
+    stored = encrypted(b"register", {"old": KEYS["old"]})
+
+    assert decrypted(stored) == b"register"
     with pytest.raises(CannotOpen):
-        opened(kept, {"new": KEYS["new"]})
+        decrypted(stored, {"new": KEYS["new"]})
     with pytest.raises(CannotOpen):
-        opened(kept, {"old": KEYS["new"]})
+        decrypted(stored, {"old": KEYS["new"]})
 
 
-def test_it_opens_in_its_own_place_alone():
+@pytest.mark.parametrize(
+    "other", [{"organization_id": UUID(int=2)}, {"organization_id": None}, {"kind": "report-part"}, {"id": "1/file-2"}]
+)
+def test_a_file_decrypts_only_as_the_file_that_it_is(other):
+    stored, identity = encrypted(b"register"), replace(FILE, **other)
+
     with pytest.raises(CannotOpen):
-        opened(sealed(b"register"), context="reports:2")
+        decrypted(stored, identity=identity)
+    names = FILE.header("new")
+    renamed = identity.header("new")
+    head = stored[:4] + len(renamed).to_bytes(2, "big") + renamed
+    with pytest.raises(CannotOpen):  # the header is part of what is authenticated
+        decrypted(head + stored[4 + 2 + len(names) :], identity=identity)
 
 
 @pytest.mark.parametrize("size", [100, 3 * CHUNK_BYTES, 3 * CHUNK_BYTES + 100])
-def test_nothing_that_was_changed_cut_off_or_moved_opens(size):
-    kept = sealed(b"x" * size)
-    first = kept[HEADER : HEADER + WHOLE]
+def test_nothing_that_was_changed_truncated_or_moved_decrypts(size):
+    stored = encrypted(b"x" * size)
+    first = stored[HEAD_BYTES : HEAD_BYTES + WHOLE]
     wrong = {
-        "the end cut off": kept[:-1],
-        "no final chunk": kept[: HEADER + (len(kept) - HEADER - 1) // WHOLE * WHOLE],
-        "one bit": bytes([*kept[:-1], kept[-1] ^ 1]),
-        "another salt": kept[: HEADER - 1] + bytes([kept[HEADER - 1] ^ 1]) + kept[HEADER:],
-        "something after it": kept + b"y",
-        "a chunk twice": kept[:HEADER] + first + kept[HEADER:],
+        "the end cut off": stored[:-1],
+        "no final chunk": stored[: HEAD_BYTES + (len(stored) - HEAD_BYTES - 1) // WHOLE * WHOLE],
+        "one bit": bytes([*stored[:-1], stored[-1] ^ 1]),
+        "another nonce": stored[: HEAD_BYTES - 1] + bytes([stored[HEAD_BYTES - 1] ^ 1]) + stored[HEAD_BYTES:],
+        "another length of the header": stored[:5] + bytes([stored[5] ^ 1]) + stored[6:],
+        "something after it": stored + b"y",
+        "a chunk twice": stored[:HEAD_BYTES] + first + stored[HEAD_BYTES:],
+        "another key of the ring": stored.replace(b'"new"', b'"old"', 1),
         "nothing": b"",
-        "no stream": b"PK\x03\x04" + kept[4:],
-        "another stream's chunk": kept[:HEADER] + sealed(b"x" * size)[HEADER:],
+        "a header alone": stored[: HEAD_BYTES - 24],
+        "no header": stored[:4] + bytes(2) + stored[HEAD_BYTES - 24 :],
+        "no names": stored[:4] + b"\x00\x03[1]" + stored[HEAD_BYTES - 24 :],
+        "no stream": b"PK\x03\x04" + stored[4:],
+        "another file's chunks": stored[:HEAD_BYTES] + encrypted(b"x" * size)[HEAD_BYTES:],
     }
     if size > CHUNK_BYTES:
-        wrong["two swapped"] = (
-            kept[:HEADER] + kept[HEADER + WHOLE : HEADER + 2 * WHOLE] + first + kept[HEADER + 2 * WHOLE :]
-        )
+        second = stored[HEAD_BYTES + WHOLE : HEAD_BYTES + 2 * WHOLE]
+        wrong["two swapped"] = stored[:HEAD_BYTES] + second + first + stored[HEAD_BYTES + 2 * WHOLE :]
+        wrong["the first left out"] = stored[:HEAD_BYTES] + stored[HEAD_BYTES + WHOLE :]
     for what, bytes_ in wrong.items():
         with pytest.raises(CannotOpen):
-            pytest.fail(f"{what} opened: {len(opened(bytes_))} bytes")
+            pytest.fail(f"{what} decrypted: {len(decrypted(bytes_))} bytes")
+        with pytest.raises(CannotOpen):
+            pytest.fail(f"{what} decrypted: {len(list(decrypt_blocks([bytes_], KEYS, FILE)))} chunks")
 
 
-def test_a_stream_whose_writer_failed_is_not_taken_for_whole():
+def test_a_reader_that_has_failed_does_not_report_an_end():
+    reader = DecryptingReader(io.BytesIO(encrypted(b"x" * 100)[:-1]), KEYS, FILE)
+
+    for _ in range(2):
+        with pytest.raises(CannotOpen):
+            reader.read(10)
+
+
+def test_a_file_whose_writer_failed_is_not_taken_for_whole():
     raw = io.BytesIO()
-    with pytest.raises(ZeroDivisionError), SealingWriter(raw, KEYS, context="reports:1") as writer:
+    with pytest.raises(ZeroDivisionError), EncryptingWriter(raw, KEYS, FILE) as writer:
         writer.write(b"half of it")
         raise ZeroDivisionError
 
     with pytest.raises(CannotOpen):
-        opened(raw.getvalue())
+        decrypted(raw.getvalue())
 
 
-def test_the_same_words_look_different_each_time():
-    assert sealed(b"register")[HEADER:] != sealed(b"register")[HEADER:]
+def test_a_writer_that_was_forgotten_leaves_no_whole_file():
+    raw = io.BytesIO()
+    EncryptingWriter(raw, KEYS, FILE).write(b"half of it")
+
+    with pytest.raises(CannotOpen):
+        decrypted(raw.getvalue())
+
+
+def test_the_same_text_looks_different_each_time():
+    assert encrypted(b"register")[HEAD_BYTES:] != encrypted(b"register")[HEAD_BYTES:]

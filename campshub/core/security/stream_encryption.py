@@ -1,79 +1,89 @@
-"""Sealing what is too long to hold in memory: AES-256-GCM chunk by chunk, as files and archives need it.
+"""Stream encryption for files that do not fit into memory: libsodium's secretstream (XChaCha20-Poly1305).
 
-A sealed stream is::
+An encrypted file is::
 
-    magic "CHS1" | length of the key's id, 1 byte | key's id | salt, 16 bytes | chunk | chunk | ... | final chunk
+    magic "CHS2" | length of the header, 2 bytes | header | secretstream's header, 24 bytes | chunk | ... | final chunk
 
-Each chunk is 64 KiB of plain text (the final one less, or none at all) and its tag of 16 bytes. The stream's own key is
-derived from the ring's key and the salt (HKDF-SHA256), so that a counter serves as nonce: 11 bytes of the chunk's
-number, and one byte that is 1 on the final chunk alone. So no chunk can be changed, dropped, swapped, or brought from
-another stream, and a stream that was cut off does not open to its end. The header and the context (which file this is)
-are authenticated with every chunk.
+The header is JSON. It names the key of the ring, and which file this is: organization, kind, id. It is authenticated
+with every chunk, so a file opens only as what it was written as. A chunk is 64 KiB of plaintext (the final one has 0 to
+64 KiB) and 17 bytes more. Secretstream chains the chunks and marks the final one, so that no chunk can be changed,
+dropped, moved or brought from another file, and a truncated file is detected.
 """
 
+import hmac
 import io
-import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import IO, TYPE_CHECKING
+from uuid import UUID
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+import orjson
+from nacl import bindings as sodium
+from nacl.exceptions import CryptoError
 
 from campshub.core.security.crypto import CannotOpen
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-MAGIC = b"CHS1"
+MAGIC = b"CHS2"
 CHUNK_BYTES = 64 * 1024
-TAG_BYTES = 16
-SALT_BYTES = 16
-KEY_BYTES = 32
-_COUNTER_BYTES = 11
+CHUNK_OVERHEAD_BYTES = sodium.crypto_secretstream_xchacha20poly1305_ABYTES
+_LENGTH_BYTES = 2
+_NONCE_BYTES = sodium.crypto_secretstream_xchacha20poly1305_HEADERBYTES
+_MESSAGE = sodium.crypto_secretstream_xchacha20poly1305_TAG_MESSAGE
+_FINAL = sodium.crypto_secretstream_xchacha20poly1305_TAG_FINAL
+_USE = b"stream encryption"
 
 
-class SealingWriter(io.RawIOBase):
-    """Seals what is written into another file; ``close`` writes the final chunk, ``abandon`` does not.
+@dataclass(frozen=True)
+class FileIdentity:
+    """Which file a stream is; ``organization_id`` is None for files of the installation."""
 
-    The other file stays open: whoever opened it closes it. Under ``with``, an error abandons the stream, so that what
-    was cut off can never be taken for the whole.
+    organization_id: UUID | None
+    kind: str
+    id: str
+
+    def header(self, key_id: str) -> bytes:
+        """Return the header of this file under a key."""
+        names = {"key": key_id, "organization": self.organization_id, "kind": self.kind, "id": self.id}
+        return orjson.dumps(names, option=orjson.OPT_SORT_KEYS)
+
+
+class EncryptingWriter(io.RawIOBase):
+    """Encrypts into another file: ``close`` writes the final chunk, ``abandon`` does not.
+
+    The other file stays open; its opener closes it. Under ``with``, an error abandons the stream, so that a part is
+    never taken for the whole file.
     """
 
-    def __init__(self, raw: IO[bytes], keys: Mapping[str, bytes], *, context: str) -> None:
-        """Begin a stream with the first key of a ring."""
+    def __init__(self, raw: IO[bytes], keys: Mapping[str, bytes], identity: FileIdentity) -> None:
+        """Write the header of a file under the first key of a ring."""
         super().__init__()
-        name = next(iter(keys))
-        salt = os.urandom(SALT_BYTES)
-        header = MAGIC + bytes([len(name.encode())]) + name.encode() + salt
-        self._raw, self._cipher = raw, _cipher(keys[name], salt)
-        self._bound_to = header + context.encode()
-        self._kept, self._number, self._is_whole = bytearray(), 0, True
-        raw.write(header)
+        self._raw, self._encryptor, self._is_whole = raw, _Encryptor(keys, identity), True
+        raw.write(self._encryptor.header)
 
     def writable(self) -> bool:
-        """Tell that this is for writing."""
+        """Return that it takes writes."""
         return True
 
     def write(self, given: "ReadableBuffer") -> int:
-        """Seal some bytes; whole chunks go out at once, but for the last one."""
-        given = memoryview(given).cast("B")
-        self._kept += given
-        while len(self._kept) > CHUNK_BYTES:
-            self._put(bytes(self._kept[:CHUNK_BYTES]), is_final=False)
-            del self._kept[:CHUNK_BYTES]
-        return len(given)
+        """Encrypt some bytes; full chunks are written at once, but for the last one."""
+        plain = memoryview(given).cast("B")
+        for chunk in self._encryptor.update(plain):
+            self._raw.write(chunk)
+        return len(plain)
 
     def close(self) -> None:
         """Write the final chunk, unless the stream was abandoned."""
         if not self.closed and self._is_whole:
             self._is_whole = False
-            self._put(bytes(self._kept), is_final=True)
+            self._raw.write(self._encryptor.finish())
         super().close()
 
     def abandon(self) -> None:
-        """End without the final chunk: nobody can read this to its end."""
+        """End without the final chunk: no reader takes the file for whole."""
         self._is_whole = False
         self.close()
 
@@ -84,153 +94,168 @@ class SealingWriter(io.RawIOBase):
             self.abandon()
 
     def __del__(self) -> None:
-        """End without the final chunk, whatever became of whoever was to close it."""
+        """End without the final chunk: the writer was not closed."""
         self._is_whole = False
 
-    def _put(self, plain: bytes, *, is_final: bool) -> None:
-        self._raw.write(self._cipher.encrypt(_nonce(self._number, is_final=is_final), plain, self._bound_to))
-        self._number += 1
 
+class DecryptingReader(io.RawIOBase):
+    """Decrypts a file as it is read; the other file stays open."""
 
-class OpeningReader(io.RawIOBase):
-    """Opens a sealed stream as it is read; the other file stays open."""
-
-    def __init__(self, raw: IO[bytes], keys: Mapping[str, bytes], *, context: str) -> None:
-        """Read the header.
-
-        :raises CannotOpen: it is no sealed stream, or its key is not in the ring.
-        """
+    def __init__(self, raw: IO[bytes], keys: Mapping[str, bytes], identity: FileIdentity) -> None:
         super().__init__()
-        header = _exactly(raw, len(MAGIC) + 1)
-        if header[:-1] != MAGIC:
-            raise CannotOpen
-        name = _exactly(raw, header[-1])
-        salt = _exactly(raw, SALT_BYTES)
-        key = keys.get(name.decode(errors="replace"))
-        if key is None:
-            raise CannotOpen
-        self._raw, self._cipher = raw, _cipher(key, salt)
-        self._bound_to = header + name + salt + context.encode()
-        self._number, self._at, self._plain = 0, 0, b""
-        self._next: bytes = _as_much(raw, CHUNK_BYTES + TAG_BYTES)
-        self._is_over = False
+        self._raw = raw
+        self._chunks = _decrypted(partial(_as_much, raw), keys, identity)
+        self._chunk, self._at, self._has_ended = b"", 0, False
 
     def readable(self) -> bool:
-        """Tell that this is for reading."""
+        """Return that it can be read."""
         return True
 
     def readinto(self, into: "WriteableBuffer") -> int:
-        """Read some plain bytes.
+        """Read some plaintext.
 
-        :raises CannotOpen: the stream was changed, cut off, or belongs elsewhere.
+        :raises CannotOpen: the file was changed, truncated, is another one, or its key is not in the ring.
         """
-        while self._at == len(self._plain):
-            if self._is_over:
-                return 0
-            self._plain, self._at = self._take(), 0
+        while self._at == len(self._chunk) and not self._has_ended:
+            chunk = next(self._chunks, None)
+            if chunk is None:  # an earlier read has failed
+                raise CannotOpen
+            self._chunk, self._at, self._has_ended = chunk, 0, not chunk
         target = memoryview(into).cast("B")
-        count = min(len(target), len(self._plain) - self._at)
-        target[:count] = self._plain[self._at : self._at + count]
+        count = min(len(target), len(self._chunk) - self._at)
+        target[:count] = self._chunk[self._at : self._at + count]
         self._at += count
         return count
 
     def close_beneath(self) -> None:
-        """Close the sealed file too, which whoever opened it may have left to the reader."""
+        """Close the encrypted file too, where its opener leaves that to the reader."""
         self.close()
         self._raw.close()
 
-    def _take(self) -> bytes:
-        """Open the next chunk: the final one is that after which nothing comes, and says so itself."""
-        chunk, self._next = self._next, _as_much(self._raw, CHUNK_BYTES + TAG_BYTES)
-        self._is_over = not self._next
-        try:
-            plain = self._cipher.decrypt(_nonce(self._number, is_final=self._is_over), chunk, self._bound_to)
-        except (InvalidTag, ValueError) as error:
-            raise CannotOpen from error
-        self._number += 1
-        return plain
-
 
 def new_stream_key() -> bytes:
-    """Return a key for one stream, where the stream's own key is kept elsewhere."""
-    return AESGCM.generate_key(8 * KEY_BYTES)
+    """Return a key for one file, where it is stored elsewhere."""
+    return sodium.crypto_secretstream_xchacha20poly1305_keygen()
 
 
-def seal_stream(blocks: Iterable[bytes], key: bytes) -> Iterator[bytes]:
-    """Seal blocks as they come, under a key of their own; what comes out is whole only with the last piece."""
-    sealed = _Pieces()
-    writer = SealingWriter(sealed, {"": key}, context="")
+def encrypt_blocks(blocks: Iterable[bytes], keys: Mapping[str, bytes], identity: FileIdentity) -> Iterator[bytes]:
+    """Encrypt blocks as they come; the output is a whole file only with its last piece."""
+    encryptor = _Encryptor(keys, identity)
+    yield encryptor.header
     for block in blocks:
-        writer.write(block)
-        yield from sealed.taken()
-    writer.close()
-    yield from sealed.taken()
+        yield from encryptor.update(memoryview(block))
+    yield encryptor.finish()
 
 
-def open_stream(blocks: Iterable[bytes], key: bytes) -> Iterator[bytes]:
-    """Open blocks of any size that were sealed under a key of their own.
+def decrypt_blocks(blocks: Iterable[bytes], keys: Mapping[str, bytes], identity: FileIdentity) -> Iterator[bytes]:
+    """Decrypt a file that comes in blocks of any size.
 
-    :raises CannotOpen: they were changed, cut off, or sealed under another key.
+    :raises CannotOpen: the file was changed, truncated, is another one, or its key is not in the ring.
     """
-    reader = OpeningReader(io.BufferedReader(_Blocks(blocks), CHUNK_BYTES), {"": key}, context="")
-    while piece := reader.read(CHUNK_BYTES):
-        yield piece
+    return filter(None, _decrypted(_Blocks(blocks).take, keys, identity))
 
 
-class _Pieces(io.BytesIO):
-    """A file that is emptied as it is written."""
+class _Encryptor:
+    """Encrypts one file chunk by chunk."""
 
-    def taken(self) -> Iterator[bytes]:
-        """Take out what has been written since the last time."""
-        if piece := self.getvalue():
-            self.seek(0)
-            self.truncate()
-            yield piece
+    def __init__(self, keys: Mapping[str, bytes], identity: FileIdentity) -> None:
+        key_id = next(iter(keys))
+        self._state = sodium.crypto_secretstream_xchacha20poly1305_state()
+        nonce = sodium.crypto_secretstream_xchacha20poly1305_init_push(self._state, _derived(keys[key_id]))
+        self._names = identity.header(key_id)
+        self.header = MAGIC + len(self._names).to_bytes(_LENGTH_BYTES, "big") + self._names + nonce
+        self._pending = bytearray()
 
+    def update(self, plain: memoryview) -> Iterable[bytes]:
+        """Take some plaintext, and return the chunks that are full; the last one waits, as it may be the final one."""
+        if len(self._pending) + len(plain) > CHUNK_BYTES:
+            return self._full(plain)
+        self._pending += plain  # gzip writes very often, and mostly nothing
+        return ()
 
-class _Blocks(io.RawIOBase):
-    """Blocks as a file."""
+    def _full(self, plain: memoryview) -> Iterator[bytes]:
+        at = CHUNK_BYTES - len(self._pending)
+        yield self._push(b"".join((self._pending, plain[:at])), _MESSAGE)
+        while len(plain) - at > CHUNK_BYTES:
+            yield self._push(bytes(plain[at : at + CHUNK_BYTES]), _MESSAGE)
+            at += CHUNK_BYTES
+        self._pending = bytearray(plain[at:])
 
-    def __init__(self, blocks: Iterable[bytes]) -> None:
-        super().__init__()
-        self._blocks, self._left = iter(blocks), memoryview(b"")
+    def finish(self) -> bytes:
+        """Return the final chunk."""
+        return self._push(bytes(self._pending), _FINAL)
 
-    def readable(self) -> bool:
-        """Tell that this is for reading."""
-        return True
-
-    def readinto(self, into: "WriteableBuffer") -> int:
-        """Read some bytes."""
-        while not self._left:
-            try:
-                self._left = memoryview(next(self._blocks))
-            except StopIteration:
-                return 0
-        target = memoryview(into).cast("B")
-        count = min(len(target), len(self._left))
-        target[:count], self._left = self._left[:count], self._left[count:]
-        return count
-
-
-def _cipher(key: bytes, salt: bytes) -> AESGCM:
-    derived = HKDF(SHA256(), KEY_BYTES, salt=salt, info=b"campshub sealed stream").derive(key)
-    return AESGCM(derived)
+    def _push(self, plain: bytes, tag: int) -> bytes:
+        return sodium.crypto_secretstream_xchacha20poly1305_push(self._state, plain, self._names, tag)
 
 
-def _nonce(number: int, *, is_final: bool) -> bytes:
-    return number.to_bytes(_COUNTER_BYTES, "big") + bytes([is_final])
+def _decrypted(take: Callable[[int], bytes], keys: Mapping[str, bytes], identity: FileIdentity) -> Iterator[bytes]:
+    """Yield the chunks of a file, and then ``b""``: where that is missing, the file is not whole.
+
+    :param take: returns as many of the next bytes as are wanted, or fewer at the end.
+
+    :raises CannotOpen: see ``decrypt_blocks``.
+    """
+    state, names = _opened(take, keys, identity)
+    tag = _MESSAGE
+    while tag != _FINAL:
+        chunk = take(CHUNK_BYTES + CHUNK_OVERHEAD_BYTES)
+        try:
+            plain, tag = sodium.crypto_secretstream_xchacha20poly1305_pull(state, chunk, names)
+        except CryptoError as error:
+            raise CannotOpen from error
+        if take(1) if tag == _FINAL else len(plain) != CHUNK_BYTES:
+            raise CannotOpen
+        if plain:
+            yield plain
+    yield b""
 
 
-def _exactly(raw: IO[bytes], size: int) -> bytes:
-    found = _as_much(raw, size)
-    if len(found) != size:
+def _opened(
+    take: Callable[[int], bytes], keys: Mapping[str, bytes], identity: FileIdentity
+) -> tuple[sodium.crypto_secretstream_xchacha20poly1305_state, bytes]:
+    """Read the headers of a file.
+
+    :raises CannotOpen: they are not those of this file, or its key is not in the ring.
+    """
+    if take(len(MAGIC)) != MAGIC:
         raise CannotOpen
-    return found
+    names = take(int.from_bytes(take(_LENGTH_BYTES), "big"))
+    nonce = take(_NONCE_BYTES)
+    state = sodium.crypto_secretstream_xchacha20poly1305_state()
+    try:
+        key_id = orjson.loads(names)["key"]
+        sodium.crypto_secretstream_xchacha20poly1305_init_pull(state, nonce, _derived(keys[key_id]))
+    except (CryptoError, ValueError, KeyError, TypeError) as error:
+        raise CannotOpen from error
+    if names != identity.header(key_id):
+        raise CannotOpen
+    return state, names
 
 
 def _as_much(raw: IO[bytes], size: int) -> bytes:
-    """Read as many bytes as are there, up to a size; a file may hand out less at a time."""
+    """Read so many bytes, or fewer at the end; a file may return less at a time."""
     found = raw.read(size)
     while found and len(found) < size and (more := raw.read(size - len(found))):
         found += more
     return found
+
+
+class _Blocks:
+    """Cuts blocks of any size into pieces of the sizes that are wanted."""
+
+    def __init__(self, blocks: Iterable[bytes]) -> None:
+        self._blocks, self._buffer = iter(blocks), bytearray()
+
+    def take(self, size: int) -> bytes:
+        """Return so many bytes, or fewer at the end."""
+        while len(self._buffer) < size and (block := next(self._blocks, None)) is not None:
+            self._buffer += block
+        taken = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return taken
+
+
+def _derived(key: bytes) -> bytes:
+    """Return the key for this use: the ring's keys have other uses as well."""
+    return hmac.digest(key, _USE, "sha256")

@@ -13,7 +13,7 @@ from campshub.core.platform import Platform
 from campshub.core.security.crypto import CannotOpen
 from campshub.core.security.permissions import Permission, Scope
 from campshub.core.security.principal import Principal
-from campshub.core.security.stream_encryption import OpeningReader
+from campshub.core.security.stream_encryption import DecryptingReader
 from campshub.core.storage import path_of
 from campshub.reports import links
 from campshub.reports.kinds import all_kinds
@@ -21,6 +21,7 @@ from campshub.reports.models import Report, ReportSchedule
 from campshub.reports.queries.reports import may_read
 from campshub.reports.queries.visibility import Reach, reach_of
 from campshub.reports.service.making import Refused, principal_of
+from campshub.reports.spool import file_identity
 from campshub.reports.standing import Standing
 
 MEDIA_TYPES = {
@@ -62,7 +63,8 @@ def fetch(session: Session, platform: Platform, *, report_id: UUID, token: str, 
     path = path_of(link.organization_id, "reports", report_id, report.file)
     name = f"{all_kinds()[report.kind].title.lower().replace(' ', '-')}-{report.created_at:%Y-%m-%d}.{report.format}"
     try:
-        opened = OpeningReader(platform.storage.open_read(path), platform.file_keys, context=path)
+        identity = file_identity(link.organization_id, report_id, report.file)
+        opened = DecryptingReader(platform.storage.open_read(path), platform.file_keys, identity)
         return Download(opened, MEDIA_TYPES[report.format], name, report.bytes)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError, CannotOpen) as error:
         raise LinkExpired from error

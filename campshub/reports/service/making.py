@@ -25,7 +25,7 @@ from campshub.core.platform import Platform
 from campshub.core.security.grants import granted
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal
-from campshub.core.security.stream_encryption import SealingWriter
+from campshub.core.security.stream_encryption import EncryptingWriter
 from campshub.core.storage import path_of
 from campshub.reports.document import Document
 from campshub.reports.formats import Printed
@@ -34,7 +34,7 @@ from campshub.reports.models import Report, ReportSchedule
 from campshub.reports.pdf.fonts import NoFonts
 from campshub.reports.queries.schedules import organization_of
 from campshub.reports.rooms import own_room
-from campshub.reports.spool import Spool
+from campshub.reports.spool import Spool, file_identity
 from campshub.reports.standing import Standing
 
 if TYPE_CHECKING:
@@ -155,8 +155,12 @@ def _finish(session: Session, run: Run, report: Any, position: dict[str, Any]) -
     spool = _spool(platform, run.organization_id, report.id, position["parts"])
     name = f"file-{new_id().hex}"
     path = path_of(run.organization_id, "reports", report.id, name)
-    with platform.storage.open_write(path) as raw, SealingWriter(raw, platform.file_keys, context=path) as sealed:
-        counted = Counted(sealed)
+    identity = file_identity(run.organization_id, report.id, name)
+    with (
+        platform.storage.open_write(path) as raw,
+        EncryptingWriter(raw, platform.file_keys, identity) as encrypted,
+    ):
+        counted = Counted(encrypted)
         printed = put(platform, report.format, counted, document, spool)
     kept = session.get(Report, (run.organization_id, report.id), with_for_update=True)
     if kept is None:
@@ -222,7 +226,9 @@ def put(platform: Platform, format_: str, out: Any, document: Document, spool: S
 
 
 def _spool(platform: Platform, organization_id: UUID, report_id: UUID, parts: list[str]) -> Spool:
-    return Spool(platform.storage, platform.file_keys, path_of(organization_id, "reports", report_id), parts)
+    return Spool(
+        platform.storage, platform.file_keys, organization_id=organization_id, report_id=report_id, parts=parts
+    )
 
 
 def sweep(platform: Platform, organization_id: UUID, report_id: UUID, *, but: str | None = None) -> None:
