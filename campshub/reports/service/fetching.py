@@ -82,7 +82,7 @@ def _theirs(session: Session, principal: Principal, link: links.Link) -> Report:
         raise NotFound
     standing = Standing.of(session, principal)
     is_own = report.user_id == principal.user_id
-    if link.is_letter and not is_own:
+    if link.is_emailed and not is_own:
         # What the maker of the schedule sees is sent to others too; not to who sees less by now than when it was sent.
         is_as_it_was = standing.scope is Scope.ALL or standing.digest() == link.standing
         if is_as_it_was and str(principal.user_id) in _recipients(session, report):
