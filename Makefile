@@ -12,6 +12,7 @@ CLIENTS := tests/clients/node_modules/.ready
 # The first that works: version managers put names on the path that start nothing.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+PYPY ?= pypy3
 PORT ?= 8000
 TESTS ?=
 
@@ -87,6 +88,12 @@ check-freshness: $(READY) ## Writers and readers under faults: is any read stale
 .PHONY: check-freshness-machine
 check-freshness-machine: $(READY) ## The protocol's steps in any order, for long (examples=5000)
 	MACHINE_EXAMPLES=$(or $(examples),5000) $(BIN)/python -m pytest -m "not large" tests/freshness/test_machine.py
+
+.PHONY: check-freshness-model
+check-freshness-model: ## The protocol's model in larger worlds, under PyPy: 20 minutes, 8 GB of memory
+	@command -v $(PYPY) >/dev/null || { echo "$(PYPY) is missing: sudo apt-get install pypy3" >&2; exit 1; }
+	@$(PYPY) -m tests.freshness.explore
+	@$(PYPY) -m tests.freshness.explore --mutations
 
 .PHONY: migration
 migration: $(READY) ## A new migration from the models: make migration m="what it does"

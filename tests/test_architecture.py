@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 from pathlib import Path
 
 import flask_migrate
@@ -23,6 +24,16 @@ from tests.conftest import ROOT, settings_of
 MOST_LINES = 400
 MOST_LINES_OF_A_FUNCTION = 40
 MOST_STATEMENTS_OF_A_HANDLER = 5
+# What a visitor sees first. A new entry is a decision: most files belong in one of these folders.
+TOP_LEVEL = {
+    *(".ci", ".dockerignore", ".editorconfig", ".github", ".gitignore", ".pre-commit-config.yaml"),
+    *("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md"),
+    *("Dockerfile", "Makefile", "docker-compose.high-performance.yml", "env.example", "pyproject.toml"),
+    *("requirements-dev.in", "requirements-dev.txt", "requirements.in", "requirements.txt"),
+    *("nginx.conf", "pgbouncer.ini", "postgresql.conf", "redis.conf"),
+    *("celery_worker.py", "wsgi.py"),
+    *("bench", "campshub", "config", "deploy", "devstack", "docs", "migrations", "tests"),
+}
 NAMES_THAT_SAY_NOTHING = {"utils", "util", "helpers", "helper", "manager", "managers", "common", "base2", "misc"}
 # Everybody who needs what these hold asks a definer function.
 CLOSED = {
@@ -61,6 +72,12 @@ def _handlers(app):
 
 
 # Files ---------------------------------------------------------------------------------------------------------------
+
+
+def test_the_top_level_holds_what_a_visitor_expects():
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    assert {path.split("/")[0] for path in tracked.splitlines()} == TOP_LEVEL
 
 
 def test_files_are_short():

@@ -1,15 +1,26 @@
-"""What documents refer to is there."""
+"""Everything that the documents refer to exists, and the ways to check a change run the same commands."""
 
 import re
+import subprocess
+import sys
 from functools import cache
+from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.conftest import ROOT
 
-DOCUMENTS = sorted(path.relative_to(ROOT).as_posix() for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+DOCUMENTS = sorted(path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+WORKFLOW = ".github/workflows/ci.yml"
+MAKE = re.compile(r"^\s*make ([a-z-]+)$", re.MULTILINE)
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+|\*)`")
 PATH = re.compile(r"`([\w./-]+\.(?:py|lua|conf|ini|sql|sh|yml|toml|md|in|txt))`")
+# From the top (`campshub/core/http`) or from the application (`core/http`); an installation makes its secrets itself.
+FOLDER = re.compile(
+    r"`((?:campshub|core|accounts|students|attendance|workouts|reports|tests|docs|bench|devstack|deploy|config|migrations)"
+    r"/(?!compose/secrets/)[\w/-]*)`"
+)
 LINK = re.compile(r"\]\((?!https?://|#|mailto:)([^)#\s]+)")
 
 
@@ -45,6 +56,21 @@ def test_files_that_are_named_exist(document):
     assert [name for name in named if not any(path.endswith(f"/{name}") for path in files)] == []
 
 
+@pytest.mark.parametrize("document", [document for document in DOCUMENTS if document != "CHANGELOG.md"])
+def test_folders_that_are_named_exist(document):
+    named = FOLDER.findall((ROOT / document).read_text(encoding="utf-8"))
+
+    assert [name for name in named if not any((top / name).exists() for top in (ROOT, ROOT / "campshub"))] == []
+
+
+def test_the_glossary_is_in_alphabetical_order():
+    page = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    words = re.findall(r"^- \*\*(.+?)\*\*( \(\w+\))?", page, re.MULTILINE)
+
+    assert len(words) > 40
+    assert words == sorted(words, key=lambda word: "".join(word).casefold())
+
+
 def test_the_page_on_security_proves_each_of_the_ten_and_names_many_tests():
     page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
     rows = {row.split("|")[1].split()[0]: row for row in page.splitlines() if row.startswith("| API")}
@@ -52,3 +78,38 @@ def test_the_page_on_security_proves_each_of_the_ten_and_names_many_tests():
     assert rows.keys() == {f"API{number}" for number in range(1, 11)}
     assert [item for item, row in rows.items() if not TEST.search(row)] == []
     assert len(TEST.findall(page)) > 60
+
+
+def test_the_workflow_runs_what_the_local_check_runs():
+    local = MAKE.findall((ROOT / ".ci" / "run").read_text(encoding="utf-8"))
+    jobs = yaml.safe_load((ROOT / WORKFLOW).read_text(encoding="utf-8"))["jobs"]
+    runs = {name: MAKE.findall("\n".join(step.get("run", "") for step in job["steps"])) for name, job in jobs.items()}
+
+    assert local == ["lint", "test"]
+    assert runs == {"check": local, "audit": ["audit"]}
+
+
+def test_the_workflow_runs_on_each_python_that_the_readme_names():
+    jobs = yaml.safe_load((ROOT / WORKFLOW).read_text(encoding="utf-8"))["jobs"]
+    needed = re.search(r"needs Python ([\d.]+(?:(?:, | or )[\d.]+)+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+
+    assert jobs["check"]["strategy"]["matrix"]["python"] == re.split(r", | or ", needed[1])
+
+
+@pytest.mark.parametrize("schema", ["vendor.github-workflows", "custom.github-workflows-require-timeout"])
+def test_the_workflow_is_valid(schema):
+    program = Path(sys.executable).parent / "check-jsonschema"
+    command = [program, "--builtin-schema", schema, WORKFLOW]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_hooks_before_a_commit_run_commands_of_make_lint():
+    lint = subprocess.run(["make", "-n", "lint"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0]["hooks"]
+    # Hooks name the files of the commit, and apply the project's exclusions to them.
+    entries = [hook["entry"].removesuffix(" --force-exclude") for hook in hooks]
+
+    assert len(entries) == 4
+    assert [entry for entry in entries if entry not in lint] == []

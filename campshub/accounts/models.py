@@ -31,9 +31,9 @@ from campshub.core.db.models import (
     tenant_index,
     tenant_unique,
 )
+from campshub.core.security.encrypted_columns import sealed_in
 from campshub.core.security.permissions import CUSTOM, ROLE_NAMES, Permission, Scope
 from campshub.core.security.principal import everyone_sees
-from campshub.core.security.sealed import sealed_in
 
 ORGANIZATION_STATUSES = ("active", "suspended", "closed")
 USER_STATUSES = ("invited", "active", "disabled")

@@ -18,7 +18,7 @@ from campshub.core.errors import Problem
 from campshub.core.security.permissions import GRANTS, Role
 from campshub.core.security.principal import Principal
 from campshub.core.service_base import Services
-from campshub.core.storage import Storage, path_of
+from campshub.core.storage import Storage
 from campshub.reports.dates import PERIODS
 from campshub.reports.formats import FORMATS
 from campshub.reports.kinds import Kind, all_kinds
@@ -112,7 +112,7 @@ def _make(organization_id: UUID, kind: Kind, parameters: dict[str, Any], format_
     services: Services = current_app.extensions["campshub"]
     with own_room() as folder:
         keys = {"once": token_bytes(32)}
-        spool = Spool(Storage(folder), keys, path_of(organization_id, "reports", new_id()))
+        spool = Spool(Storage(folder), keys, organization_id=organization_id, report_id=new_id())
         with unit_of_work(organization_id=organization_id, read_only=True) as session:
             principal = _admin(session, organization_id)
             today: date = principal.today(datetime.now(UTC))

@@ -1,35 +1,49 @@
-"""Rows on their way into a report: gathered in parts, sealed, and read back one by one."""
+"""Rows on their way into a report: gathered in parts, encrypted, and read back one by one."""
 
 import gzip
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 import orjson
 
 from campshub.core.db.models import new_id
-from campshub.core.security.streams import OpeningReader, SealingWriter
-from campshub.core.storage import Storage
+from campshub.core.security.stream_encryption import DecryptingReader, EncryptingWriter, FileIdentity
+from campshub.core.storage import Storage, path_of
 from campshub.reports.document import Row
 
 _LEVEL = 3
 
 
+def file_identity(organization_id: UUID, report_id: UUID, name: str) -> FileIdentity:
+    """Return which file the finished file of a report is."""
+    return FileIdentity(organization_id, "report", f"{report_id}/{name}")
+
+
 class Spool:
     """The parts of one report, each under a name that no other attempt uses."""
 
-    def __init__(self, storage: Storage, keys: Mapping[str, bytes], folder: str, parts: Sequence[str] = ()) -> None:
-        self._storage, self._keys, self._folder = storage, keys, folder
+    def __init__(
+        self,
+        storage: Storage,
+        keys: Mapping[str, bytes],
+        *,
+        organization_id: UUID,
+        report_id: UUID,
+        parts: Sequence[str] = (),
+    ) -> None:
+        self._storage, self._keys = storage, keys
+        self._organization_id, self._report_id = organization_id, report_id
         self.parts = list(parts)
 
     def add(self, rows: Sequence[Row], after: Sequence[Any] | None) -> None:
-        """Keep some rows, and what the next ones come after: a name may be part of that, so it is sealed with them."""
+        """Store rows, and the key that the next ones follow: a name may be part of it, so it is encrypted with them."""
         name = f"part-{new_id().hex}"
-        path = f"{self._folder}/{name}"
         with (
-            self._storage.open_write(path) as raw,
-            SealingWriter(raw, self._keys, context=path) as sealed,
-            gzip.GzipFile(fileobj=sealed, mode="wb", compresslevel=_LEVEL, mtime=0) as packed,
+            self._storage.open_write(self._path(name)) as raw,
+            EncryptingWriter(raw, self._keys, self._identity(name)) as encrypted,
+            gzip.GzipFile(fileobj=encrypted, mode="wb", compresslevel=_LEVEL, mtime=0) as packed,
         ):
             packed.write(orjson.dumps(after) + b"\n")
             for row in rows:
@@ -53,14 +67,19 @@ class Spool:
                     yield orjson.loads(line)
 
     def _opened(self, part: str) -> "_Lines":
-        path = f"{self._folder}/{part}"
-        return _Lines(OpeningReader(self._storage.open_read(path), self._keys, context=path))
+        return _Lines(DecryptingReader(self._storage.open_read(self._path(part)), self._keys, self._identity(part)))
+
+    def _path(self, part: str) -> str:
+        return path_of(self._organization_id, "reports", self._report_id, part)
+
+    def _identity(self, part: str) -> FileIdentity:
+        return FileIdentity(self._organization_id, "report-part", f"{self._report_id}/{part}")
 
 
 class _Lines(gzip.GzipFile):
     """Reads packed lines, and closes what it reads from."""
 
-    def __init__(self, opened: OpeningReader) -> None:
+    def __init__(self, opened: DecryptingReader) -> None:
         self._beneath = opened
         super().__init__(fileobj=io.BufferedReader(opened), mode="rb")
 

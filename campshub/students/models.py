@@ -17,7 +17,7 @@ from campshub.core.db.models import (
     tenant_index,
     tenant_unique,
 )
-from campshub.core.security.sealed import sealed_in
+from campshub.core.security.encrypted_columns import sealed_in
 
 STUDENT_STATUSES = ("lead", "active", "inactive", "alumni", "suspended")
 GROUP_KINDS = ("class", "batch", "camp", "course")

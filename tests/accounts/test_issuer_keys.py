@@ -3,11 +3,15 @@
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import pytest
+from jwt.algorithms import ECAlgorithm
+from jwt.exceptions import PyJWKClientConnectionError
 
 from campshub.app import create_app
 from campshub.core.db.models import new_id
+from campshub.core.security import jwks
 from tests.conftest import Client, close, settings_of
 from tests.issuer import DISCOVERY, KEYS, Issuer, new_key
 
@@ -131,6 +135,13 @@ def test_an_issuer_that_answers_garbage_is_taken_to_be_away(reader, own, token, 
     assert exchange(token()) == 200
 
 
+def test_a_key_set_that_is_too_long_is_not_read(reader, own, token):
+    exchange, _ = reader()
+    own.answers[KEYS] = json.dumps(own.document(KEYS)).encode() + b" " * jwks.MOST_BYTES
+
+    assert exchange(token()) == 503
+
+
 def test_garbage_does_not_replace_keys_that_are_known(reader, own, token):
     exchange, clock = reader()
     assert exchange(token()) == 200
@@ -147,12 +158,14 @@ def test_garbage_does_not_replace_keys_that_are_known(reader, own, token):
         {"issuer": "{url}", "jwks_uri": "http://198.51.100.1/keys"},
         {"issuer": "{url}", "jwks_uri": "file:///etc/passwd"},
         {"issuer": "{url}", "jwks_uri": "http://someone@{host}/keys"},
+        {"issuer": "{url}", "jwks_uri": "http://localhost:{port}/keys"},
         {"issuer": "{url}"},
     ],
 )
 def test_a_discovery_document_of_another_issuer_or_for_other_addresses_is_not_followed(reader, own, token, document):
     exchange, _ = reader()
-    told = json.dumps(document).replace("{url}", own.url).replace("{host}", own.url.removeprefix("http://"))
+    told = json.dumps(document).replace("{url}", own.url).replace("{port}", str(own.port))
+    told = told.replace("{host}", own.url.removeprefix("http://"))
     own.answers[DISCOVERY] = told.encode()
 
     assert exchange(token()) == 503
@@ -174,6 +187,24 @@ def test_redirects_are_not_followed(reader, own, token):
     assert exchange(token()) == 503
     assert elsewhere.asked == {}
     elsewhere.stop()
+
+
+@pytest.mark.parametrize(
+    ("address", "is_refused"),
+    [
+        *((address, True) for address in ("10.1.2.3", "127.0.0.1", "169.254.169.254", "::1", "fe80::1%eth0")),
+        *((address, True) for address in ("::ffff:100.64.0.1", "fd00::1", "100.64.0.1", "0.0.0.0")),  # noqa: S104
+        *((address, False) for address in ("9.9.9.9", "2620:fe::fe", "::ffff:9.9.9.9")),
+    ],
+)
+def test_only_the_operator_may_name_a_private_address(address, is_refused):
+    class Connected:
+        def getpeername(self):
+            return address, 443
+
+    jwks._require_public(Connected(), allows_private=True)
+    with pytest.raises(PyJWKClientConnectionError) if is_refused else nullcontext():
+        jwks._require_public(Connected(), allows_private=False)
 
 
 @pytest.mark.parametrize("drips", [False, True])
@@ -201,6 +232,8 @@ def test_short_and_foreign_keys_are_no_keys(reader, own, token):
     good = token()
     own.private["RS256"] = ("short", new_key("RS256", bits=1024))
     own.published = [own.public("RS256"), {**own.public("ES256"), "alg": "ES384"}]
+    private = ECAlgorithm.to_jwk(own.private["ES256"][1], as_dict=True)
+    own.published += [{**own.public("ES256"), "use": "enc"}, {**private, "kid": "private"}]
     exchange, _ = reader()
 
     assert exchange(good) == 503

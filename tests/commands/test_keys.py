@@ -9,7 +9,7 @@ import pytest
 from campshub.app import create_app
 from campshub.config import read_keys
 from campshub.core.db.models import new_id
-from campshub.core.security import sealed
+from campshub.core.security import encrypted_columns
 from campshub.core.security.permissions import Role
 from tests.conftest import Client, Place, close, new_place, settings_of
 
@@ -103,7 +103,7 @@ def rotation(stack, scratch, settings):
 
 
 def test_what_older_keys_have_sealed_is_sealed_anew(rotation, monkeypatch):
-    monkeypatch.setattr(sealed, "_AT_ONCE", 2)
+    monkeypatch.setattr(encrypted_columns, "_AT_ONCE", 2)
     made = [rotation.student(f"Note {number}") for number in range(5)]
     first = f"/api/students/{made[0]['id']}/"
     shown = rotation.api(rotation.before).get(first).json
@@ -137,7 +137,7 @@ def test_what_no_key_opens_is_told_and_left_alone(rotation):
 
 
 def test_a_value_that_someone_changes_meanwhile_is_left_to_them(rotation, monkeypatch):
-    made, anew = rotation.student("before"), sealed._anew
+    made, anew = rotation.student("before"), encrypted_columns._anew
     address = f"/api/students/{made['id']}/"
 
     def overtaken(ring, column, values):
@@ -145,6 +145,6 @@ def test_a_value_that_someone_changes_meanwhile_is_left_to_them(rotation, monkey
             assert rotation.api(rotation.during).patch(address, {"medical_note": "after"}).status == 200
         return anew(ring, column, values)
 
-    monkeypatch.setattr(sealed, "_anew", overtaken)
+    monkeypatch.setattr(encrypted_columns, "_anew", overtaken)
     assert rotation.reseal(rotation.during).exit_code == 0
     assert rotation.api(rotation.during).get(f"{address}medical-note/").json["medical_note"] == "after"

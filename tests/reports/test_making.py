@@ -85,7 +85,8 @@ def test_an_attempt_whose_claim_is_over_changes_nothing(marked, monkeypatch):
     report = asked(marked)
     path = folder_of(marked, report)
     services = marked.place.app.extensions["campshub"]
-    spool = making.Spool(services.storage, services.file_keys, path)
+    own = {"organization_id": marked.place.id, "report_id": UUID(report["id"])}
+    spool = making.Spool(services.storage, services.file_keys, **own)
     spool.add([["2020-01-01", "Nobody", *[None] * 8]], None)
 
     marked.work(report["job_id"])

@@ -14,7 +14,7 @@ from campshub.accounts.service.sessions import NoMembership
 from campshub.core.errors import NotFound
 from campshub.core.http.decorators import limited, named, needs, public, secret
 from campshub.core.http.routing import Resource
-from campshub.core.security.issuer_keys import IssuerAway
+from campshub.core.security.jwks import IssuerUnavailable
 from campshub.core.security.oidc import BadIdToken
 from campshub.core.security.permissions import Permission
 
@@ -30,7 +30,7 @@ class IdToken(Resource):
     @auth.body(schemas.IdTokenIn)
     @auth.answers(
         TokenOut,
-        raises=(BadIdToken, OtpRequired, BadOtp, NoMembership, service.IdentityTaken, TooManyAtOnce, IssuerAway),
+        raises=(BadIdToken, OtpRequired, BadOtp, NoMembership, service.IdentityTaken, TooManyAtOnce, IssuerUnavailable),
     )
     def post(self, **given: Any) -> dict[str, Any]:
         """Exchange an ID token of a configured issuer, once, for tokens of ours."""
@@ -55,7 +55,7 @@ class Identities(Resource):
     @auth.answers(
         schemas.IdentityOut,
         status=201,
-        raises=(BadIdToken, StepUpRequired, service.IdentityTaken, service.TooManyIdentities, IssuerAway),
+        raises=(BadIdToken, StepUpRequired, service.IdentityTaken, service.TooManyIdentities, IssuerUnavailable),
     )
     def post(self, **given: Any) -> Any:
         """Link the identity that an ID token shows; from then on it signs one in."""

@@ -24,7 +24,7 @@ from campshub.core.db.session import Session, db
 from campshub.core.db.unit_of_work import record_audit
 from campshub.core.security import audit
 from campshub.core.security.audit import AuditEntry, Change, PersonKey
-from campshub.core.security.sealed import place_of
+from campshub.core.security.encrypted_columns import place_of
 from campshub.core.service_base import Services
 
 MANIFEST = "manifest.json"

@@ -7,8 +7,6 @@ same and see the whole organization.
 """
 
 import hashlib
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
+from campshub.core.cache.bounded import BoundedMap
 from campshub.core.db.session import CallerRow
 from campshub.core.security.grants import granted
 from campshub.core.security.permissions import Scope
@@ -105,8 +104,7 @@ class CallerStates:
     """The states that the process remembers, of those who asked last."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[str, str], CallerState] = OrderedDict()
-        self._lock = threading.Lock()
+        self._known: BoundedMap[tuple[str, str], CallerState] = BoundedMap(MOST)
 
     def get(self, organization: str, user: str, seconds: int) -> CallerState | None:
         """Return a caller's state as last known, unless their clock has changed since; Redis compares its key."""
@@ -115,12 +113,8 @@ class CallerStates:
 
     def put(self, organization: str, user: str, caller: CallerState) -> None:
         """Remember a caller's state."""
-        with self._lock:
-            self._known[organization, user] = caller
-            while len(self._known) > MOST:
-                self._known.popitem(last=False)
+        self._known.put((organization, user), caller)
 
     def clear(self) -> None:
         """Forget everyone."""
-        with self._lock:
-            self._known.clear()
+        self._known.clear()

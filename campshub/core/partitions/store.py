@@ -21,13 +21,15 @@ from campshub.core.db.models import new_id
 from campshub.core.partitions.locks import MonthsProblem
 from campshub.core.partitions.manifests import ROWS, Damaged, Manifest, Sum, read_manifest
 from campshub.core.security.crypto import CannotOpen, KeyRing
-from campshub.core.security.macs import SigningKeys
-from campshub.core.security.streams import new_stream_key, open_stream, seal_stream
+from campshub.core.security.signing import SigningKeys
+from campshub.core.security.stream_encryption import FileIdentity, decrypt_blocks, encrypt_blocks, new_stream_key
 
 MANIFEST = "manifest.json"
 BLOCK_BYTES = 1_048_576
 _LEVEL = 5  # of gzip: a tenth larger than the most, in a third of the time
 _GZIP = 31  # zlib's word for gzip with the largest window
+_KIND = "archive"
+_OWN_KEY = "own"  # the manifest holds it
 _ENDED = b"\n"
 _QUOTE = b'"'
 
@@ -113,7 +115,8 @@ class Archives:
         blocks = _zip(_summed(rows, written.plain))
         if self._ring is not None:
             written.key = new_stream_key()
-            blocks = seal_stream(blocks, written.key)
+            identity = FileIdentity(None, _KIND, f"{table}/{month:%Y-%m}/{written.id}")
+            blocks = encrypt_blocks(blocks, {_OWN_KEY: written.key}, identity)
         folder = f"{self._root}/{table}/{month:%Y-%m}/{written.id}"
         self._make_folder(folder)
         file = f"{folder}/{ROWS}{'.sealed' if written.key else ''}"
@@ -171,7 +174,8 @@ class Archives:
         try:
             blocks = _summed(self._stored(manifest), stored)
             if manifest.key is not None:
-                blocks = open_stream(blocks, self._open_key(manifest))
+                identity = FileIdentity(None, _KIND, manifest.folder)
+                blocks = decrypt_blocks(blocks, {_OWN_KEY: self._open_key(manifest)}, identity)
             for block in _summed(_unzip(blocks), plain):
                 lines.see(block)
                 yield block

@@ -8,14 +8,13 @@ import hmac
 import re
 import secrets
 import string
-import threading
 import time
-from collections import OrderedDict
 from contextlib import closing
 from uuid import UUID
 
 from sqlalchemy import Engine, text
 
+from campshub.core.cache.bounded import BoundedMap
 from campshub.core.db.session import Session, Unit, begin, commit
 from campshub.core.ip_addresses import customer
 from campshub.core.security import events
@@ -49,8 +48,7 @@ class ApiKeys:
     def __init__(self, tokens: Tokens) -> None:
         self._tokens = tokens
         # When this process has noted a key's use from an address, and for which unit of work.
-        self._noted: OrderedDict[tuple[UUID, str], tuple[float, int]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._noted: BoundedMap[tuple[UUID, str], tuple[float, int]] = BoundedMap(_MOST_NOTED)
 
     def read(self, key: str, engine: Engine) -> Claims:
         """Return what a genuine key says, which the primary is asked for when the process sees it first.
@@ -102,10 +100,7 @@ class ApiKeys:
         noted = self._noted.get((key_id, address))
         if not self.is_due(claims, unit.address) and (noted is None or noted[1] != id(unit.separate_writes)):
             return
-        with self._lock:
-            self._noted[key_id, address] = (time.monotonic(), id(unit.separate_writes))
-            if len(self._noted) > _MOST_NOTED:
-                self._noted.popitem(last=False)
+        self._noted.put((key_id, address), (time.monotonic(), id(unit.separate_writes)))
         unit.separate_writes.append(lambda session: self._note(session, key_id, address))
 
     def _note(self, session: Session, key_id: UUID, address: str) -> None:

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from campshub.core.db.models import SECRET, Base, new_id, tenant_index
 from campshub.core.security.crypto import KeyRing, person_ring
-from campshub.core.security.sealed import place_of, sealed_in
+from campshub.core.security.encrypted_columns import place_of, sealed_in
 
 ACTIONS = ("created", "changed", "deleted", "read")
 ERASED = {"erased": True}

@@ -18,7 +18,7 @@ from jwt.types import Options
 
 from campshub.config import OidcIssuer, Settings, read_issuers
 from campshub.core.errors import Unauthenticated
-from campshub.core.security.issuer_keys import IssuerAway, IssuerKeys
+from campshub.core.security.jwks import IssuerKeys, IssuerUnavailable
 
 LEEWAY_S = 30
 LONGEST_LIFE_S = 86_400  # so long must an exchanged one be remembered
@@ -65,7 +65,7 @@ class Issuers:
     def _is_unreadable(self, keys: IssuerKeys, issuer: OidcIssuer) -> bool:
         try:
             keys.find(None, min(issuer.algorithms))
-        except IssuerAway:
+        except IssuerUnavailable:
             return True
         return False
 
@@ -73,7 +73,7 @@ class Issuers:
         """Return what a genuine ID token shows; its issuer may be asked for its keys, which takes a while.
 
         :raises BadIdToken: it is not genuine, not for us, has run out, or lacks something; which, is not told.
-        :raises IssuerAway: its issuer's keys are not known, and it does not answer.
+        :raises IssuerUnavailable: its issuer's keys are not known, and it does not answer.
         """
         if len(token) > LONGEST_TOKEN:
             raise BadIdToken

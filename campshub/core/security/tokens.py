@@ -5,9 +5,7 @@ remembered until they run out. What can change before then (the session version,
 but read anew for each request.
 """
 
-import threading
 import time
-from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -20,6 +18,7 @@ from flask_jwt_extended import JWTManager, create_access_token
 from jwt.exceptions import PyJWTError
 
 from campshub.config import Settings, read_keys
+from campshub.core.cache.bounded import BoundedMap
 from campshub.core.errors import InvalidToken
 from campshub.core.security.opaque import Opaque
 
@@ -85,8 +84,7 @@ class Tokens:
         self.opaque = Opaque(settings.secret_key)
         self._issuer = settings.jwt_issuer
         self.lifetime = timedelta(minutes=settings.access_token_minutes)
-        self._remembered: OrderedDict[str, Claims] = OrderedDict()
-        self._lock = threading.Lock()
+        self._remembered: BoundedMap[str, Claims] = BoundedMap(REMEMBERED)
 
     def init_app(self, app: Flask) -> None:
         """Configure flask-jwt-extended, which issues the tokens."""
@@ -131,10 +129,7 @@ class Tokens:
 
     def remember(self, token: str, claims: Claims) -> None:
         """Keep what a genuine token or key says; whether it still holds is asked with each request."""
-        with self._lock:
-            self._remembered[token] = claims
-            if len(self._remembered) > REMEMBERED:
-                self._remembered.popitem(last=False)
+        self._remembered.put(token, claims)
 
     def read(self, token: str) -> Claims:
         """Return the claims of a genuine token.

@@ -13,7 +13,7 @@ from flask.cli import AppGroup
 from campshub.config import KEY_BYTES, Settings, read_keys
 from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.json import write
-from campshub.core.security.sealed import ResealTally, reseal, sealed_columns
+from campshub.core.security.encrypted_columns import ResealTally, reseal, sealed_columns
 from campshub.core.services import ServiceContainer
 
 keys = AppGroup("keys", help="The keys that sign access tokens and seal fields.")

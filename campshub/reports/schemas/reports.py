@@ -135,7 +135,7 @@ class ReportFilter(fields.Filter):
 class FileToken(fields.In):
     """What proves that a file may be fetched."""
 
-    token = fields.Text(required=True, most=200)
+    token = fields.Text(required=True, most=300)
 
 
 class _Schedule(fields.In):

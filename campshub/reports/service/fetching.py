@@ -12,7 +12,7 @@ from campshub.core.http.responses import Download
 from campshub.core.security.crypto import CannotOpen
 from campshub.core.security.permissions import Permission, Scope
 from campshub.core.security.principal import Principal
-from campshub.core.security.streams import OpeningReader
+from campshub.core.security.stream_encryption import DecryptingReader
 from campshub.core.service_base import Services
 from campshub.core.storage import path_of
 from campshub.reports import links
@@ -21,6 +21,7 @@ from campshub.reports.models import Report, ReportSchedule
 from campshub.reports.queries.reports import may_read
 from campshub.reports.queries.visibility import Reach, reach_of
 from campshub.reports.service.making import Refused, principal_of
+from campshub.reports.spool import file_identity
 from campshub.reports.standing import Standing
 
 MEDIA_TYPES = {
@@ -62,7 +63,8 @@ def fetch(session: Session, services: Services, *, report_id: UUID, token: str, 
     path = path_of(link.organization_id, "reports", report_id, report.file)
     name = f"{all_kinds()[report.kind].title.lower().replace(' ', '-')}-{report.created_at:%Y-%m-%d}.{report.format}"
     try:
-        opened = OpeningReader(services.storage.open_read(path), services.file_keys, context=path)
+        identity = file_identity(link.organization_id, report_id, report.file)
+        opened = DecryptingReader(services.storage.open_read(path), services.file_keys, identity)
         return Download(opened, MEDIA_TYPES[report.format], name, report.bytes)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError, CannotOpen) as error:
         raise LinkExpired from error
@@ -80,7 +82,7 @@ def _theirs(session: Session, principal: Principal, link: links.Link) -> Report:
         raise NotFound
     standing = Standing.of(session, principal)
     is_own = report.user_id == principal.user_id
-    if link.is_letter and not is_own:
+    if link.is_emailed and not is_own:
         # What the maker of the schedule sees is sent to others too; not to who sees less by now than when it was sent.
         is_as_it_was = standing.scope is Scope.ALL or standing.digest() == link.standing
         if is_as_it_was and str(principal.user_id) in _recipients(session, report):

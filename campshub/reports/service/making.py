@@ -24,7 +24,7 @@ from campshub.core.jobs.store import enqueue
 from campshub.core.security.grants import granted
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal
-from campshub.core.security.streams import SealingWriter
+from campshub.core.security.stream_encryption import EncryptingWriter
 from campshub.core.service_base import Services
 from campshub.core.storage import path_of
 from campshub.reports.document import Document
@@ -34,7 +34,7 @@ from campshub.reports.models import Report, ReportSchedule
 from campshub.reports.pdf.fonts import NoFonts
 from campshub.reports.queries.schedules import organization_of
 from campshub.reports.rooms import own_room
-from campshub.reports.spool import Spool
+from campshub.reports.spool import Spool, file_identity
 from campshub.reports.standing import Standing
 
 if TYPE_CHECKING:
@@ -157,8 +157,12 @@ def _finish(session: Session, run: Run, report: Any, position: dict[str, Any]) -
     spool = _spool(services, run.organization_id, report.id, position["parts"])
     name = f"file-{new_id().hex}"
     path = path_of(run.organization_id, "reports", report.id, name)
-    with services.storage.open_write(path) as raw, SealingWriter(raw, services.file_keys, context=path) as sealed:
-        counted = Counted(sealed)
+    identity = file_identity(run.organization_id, report.id, name)
+    with (
+        services.storage.open_write(path) as raw,
+        EncryptingWriter(raw, services.file_keys, identity) as encrypted,
+    ):
+        counted = Counted(encrypted)
         printed = put(services, report.format, counted, document, spool)
     kept = session.get(Report, (run.organization_id, report.id), with_for_update=True)
     if kept is None:
@@ -224,7 +228,9 @@ def put(services: Services, format_: str, out: Any, document: Document, spool: S
 
 
 def _spool(services: Services, organization_id: UUID, report_id: UUID, parts: list[str]) -> Spool:
-    return Spool(services.storage, services.file_keys, path_of(organization_id, "reports", report_id), parts)
+    return Spool(
+        services.storage, services.file_keys, organization_id=organization_id, report_id=report_id, parts=parts
+    )
 
 
 def sweep(services: Services, organization_id: UUID, report_id: UUID, *, but: str | None = None) -> None:

@@ -13,9 +13,9 @@ from campshub.core.db.unit_of_work import in_separate_transaction, record_audit
 from campshub.core.db.writes import Versions, lock
 from campshub.core.errors import Conflict, Forbidden, Invalid
 from campshub.core.security.audit import Change
+from campshub.core.security.encrypted_columns import place_of
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal
-from campshub.core.security.sealed import place_of
 from campshub.core.service_base import Services
 from campshub.students import names
 from campshub.students.models import Student

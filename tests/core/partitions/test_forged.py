@@ -11,7 +11,7 @@ import pytest
 
 from campshub.core.partitions import restore
 from campshub.core.partitions.manifests import Damaged
-from campshub.core.security.macs import SigningKeys
+from campshub.core.security.signing import SigningKeys
 from tests.core.partitions.conftest import site_of
 
 TABLE = "attendance_records"
