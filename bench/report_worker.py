@@ -32,6 +32,7 @@ def main() -> None:
     figures = {
         "rows": report.rows,
         "peak MiB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB),
+        "peak MiB of a child": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / KIB),
         "MiB before": round(before / KIB),
         "seconds": round(took, 1),
         "file MiB": round((report.bytes or 0) / MIB, 1),

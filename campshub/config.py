@@ -141,6 +141,7 @@ class Settings(BaseSettings):
     report_link_minutes: int = Field(default=15, ge=1, le=1440)
     report_most_under_way: int = Field(default=5, ge=1)
     report_fonts: str = ""
+    report_pdf_rows: int = Field(default=20_000, ge=1, le=100_000)
 
     rate_limit_anonymous: str = "100/hour"
     rate_limit_user: str = "1000/hour"

@@ -27,6 +27,7 @@ from campshub.reports.queries.schedules import organization_of
 from campshub.reports.rooms import own_room
 from campshub.reports.service import asking, making
 from campshub.reports.spool import Spool
+from campshub.reports.typesetting.process import NoFonts, TypesettingFailed
 
 reports = AppGroup("reports", help="Reports: registers, rosters, histories.")
 commands = (reports,)
@@ -88,6 +89,8 @@ def make(
     except Problem as problem:
         told = "; ".join(f"{error.pointer}: {error.detail}" for error in problem.errors)
         raise click.ClickException(told or problem.detail) from None
+    except (NoFonts, TypesettingFailed) as error:
+        raise click.ClickException(str(error)) from None
     say(as_json, f"{output}: {rows:,} rows, {output.stat().st_size:,} bytes", rows=rows, file=str(output))
 
 

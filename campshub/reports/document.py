@@ -27,7 +27,6 @@ class Column:
     title: str
     holds: Is = Is.TEXT
     mm: float = 20
-    most_lines: int = 1  # on paper
     centred: bool = False
 
 
@@ -55,6 +54,11 @@ class Document:
     locale: str = "en"
     # What the marks mean, at the end.
     legend: str = ""
+    # Rows on paper that add up the columns, after the others.
+    summary: Sequence[Row] = field(default_factory=tuple)
+    # How it looks on paper: a file in ``templates``, and the margin at either side.
+    template: str = "list"
+    margin_mm: float = 12
 
     @property
     def generated(self) -> str:

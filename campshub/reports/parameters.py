@@ -5,9 +5,13 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import func, literal, select
+
+from campshub.core.db.session import Session
 from campshub.core.errors import Forbidden, Invalid, NotFound, UnknownReference
 from campshub.core.security.principal import Principal
 from campshub.reports.dates import PERIODS
+from campshub.reports.formats import TooManyRows
 from campshub.reports.kinds import Given, Kind, all_kinds
 
 _RANGE, _DAY = ("from", "to"), ("on",)
@@ -72,6 +76,20 @@ def _range(parameters: Mapping[str, Any], today: date) -> tuple[date, date]:
     first, last = (parameters.get(name) for name in _RANGE)
     month = PERIODS["this_month"](date.fromisoformat(first or last or today.isoformat()))
     return date.fromisoformat(first) if first else month[0], date.fromisoformat(last) if last else month[1]
+
+
+def require_printable(session: Session, principal: Principal, kind: Kind, given: Given, *, most: int) -> None:
+    """Refuse a PDF of more rows than it may have, where their number is known before they are read.
+
+    :raises TooManyRows: there are more.
+    """
+    rows = kind.counted(principal, given)
+    if rows is None:
+        return
+    bounded = rows.with_only_columns(literal(1).label("row"), maintain_column_froms=True).order_by(None)
+    counted = select(func.count()).select_from(bounded.limit(most + 1).subquery())
+    if (session.scalar(counted) or 0) > most:
+        raise TooManyRows.than(most)
 
 
 def require_seen(kind: Kind, session: Any, principal: Principal, given: Given) -> list[str]:

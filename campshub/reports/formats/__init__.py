@@ -3,7 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from campshub.core.errors import Invalid
+
 FORMATS = ("csv", "pdf", "xlsx")
+
+
+class TooManyRows(Invalid):
+    """The report has more rows than a PDF may have; CSV and XLSX take any number."""
+
+    code = "too_many_rows"
+
+    @classmethod
+    def than(cls, most: int) -> "TooManyRows":
+        """Return the refusal with the bound."""
+        detail = f"A PDF has at most {most:,} rows. Choose fewer dates, or the format csv or xlsx."
+        return cls(errors=[cls.at("/format", "too_many_rows", detail).errors[0]])
 
 
 @dataclass(frozen=True)

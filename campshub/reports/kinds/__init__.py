@@ -90,6 +90,9 @@ class Kind(ABC):
     # A range of so many days at the most; 0: it is about one day.
     most_days: ClassVar[int] = 0
     landscape: ClassVar[bool] = False
+    # How it looks on paper: a file in ``templates``, and the margin at either side.
+    template: ClassVar[str] = "list"
+    margin_mm: ClassVar[float] = 12
     # How many things are read at once; each may be several rows.
     at_once: ClassVar[int] = 2_000
 
@@ -112,6 +115,14 @@ class Kind(ABC):
 
     def chart(self, figures: Figures) -> Chart | None:  # noqa: ARG002 - most kinds have none
         """Return the chart that belongs to the rows; none where the kind has none."""
+        return None
+
+    def summary(self, figures: Figures) -> Sequence[Row]:  # noqa: ARG002 - most kinds have none
+        """Return rows on paper that add up the columns."""
+        return ()
+
+    def counted(self, principal: Principal, given: Given) -> Any:  # noqa: ARG002 - not always known before
+        """Return the statement of which each row is a row of the report; none where only reading the rows tells."""
         return None
 
     def legend(self, session: Session, principal: Principal) -> str:  # noqa: ARG002 - most kinds need none

@@ -43,14 +43,18 @@ class AbsentToday(Kind):
         return (
             Column("Member", mm=44),
             Column("Group", mm=32),
-            Column("Roll no", mm=22),
-            Column("Mark", mm=18),
-            Column("Reason", mm=46, most_lines=3),
+            Column("Roll no", mm=18),
+            Column("Mark", mm=17),
+            Column("Reason", mm=48),
             Column("Guardian", mm=38),
             Column("Phone", mm=30),
-            Column("E-mail", mm=44),
-            Column("Absences\nin a row", Is.NUMBER, 16),
+            Column("E-mail", mm=50),
+            Column("Absences\nin a row", Is.NUMBER, 19),
         )
+
+    def counted(self, principal: Principal, given: Given) -> Any:
+        """Return the statement of the absent."""
+        return self._absent(principal, given, None)
 
     def gather(
         self, session: Session, principal: Principal, given: Given, after: Sequence[Any] | None, figures: Figures

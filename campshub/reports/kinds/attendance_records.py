@@ -44,8 +44,12 @@ class AttendanceRecords(Kind):
             Column("In", Is.TIME, 13),
             Column("Out", Is.TIME, 13),
             Column("Minutes", Is.NUMBER, 15),
-            Column("Note", mm=50, most_lines=3),
+            Column("Note", mm=50),
         )
+
+    def counted(self, principal: Principal, given: Given) -> Any:
+        """Return the statement of the marks."""
+        return marks.by_date(principal, given, None, most=self.at_once)
 
     def gather(
         self, session: Session, principal: Principal, given: Given, after: Sequence[Any] | None, figures: Figures

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import and_, select, tuple_, union
 
-from campshub.attendance.models import AttendanceRecord
+from campshub.attendance.models import ATTENDED, AttendanceRecord
 from campshub.core.db.session import Session
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal, visible_to
@@ -18,6 +18,7 @@ from campshub.students.queries import groups
 from campshub.students.queries.in_group import in_group_during
 
 _WEEKDAYS = "MTWTFSS"
+_DAY_TITLES = ("Attended", "Absent", "Excused")
 
 
 @kind
@@ -30,6 +31,7 @@ class AttendanceRegister(Kind):
     needs = frozenset({"group_id"})
     most_days = 31
     landscape = True
+    template, margin_mm = "register", 10
     at_once = 1_000
 
     def subject(self, session: Session, principal: Principal, given: Given) -> list[str]:
@@ -48,19 +50,35 @@ class AttendanceRegister(Kind):
             Column("%", Is.PERCENT, 12),
         )
 
+    def counted(self, principal: Principal, given: Given) -> Any:
+        """Return the statement of the members."""
+        return self._members(principal, given, None)
+
     def gather(
         self, session: Session, principal: Principal, given: Given, after: Sequence[Any] | None, figures: Figures
     ) -> Part:
         """Read the next members, by name, with their marks."""
-        del figures
         people = session.execute(self._members(principal, given, after)).all()
         of: dict[UUID, list[Any]] = {person.id: [] for person in people}
         if people:
             for mark in session.execute(_marks_of(principal, given, list(of))):
                 of[mark.student_id].append(mark)
+        _add_up(figures, given, [mark for person in people for mark in of[person.id]])
         rows = [_row(given, person, of[person.id]) for person in people]
         last = people[-1] if len(people) == self.at_once else None
         return Part(rows, [last.sort_name, str(last.id)] if last is not None else None)
+
+    def summary(self, figures: Figures) -> Sequence[Row]:
+        """Return how many attended, were absent and were excused on each day, and the totals of the marks."""
+        if not figures:
+            return ()
+        days, totals = figures["days"], figures["totals"]
+        by_day = [
+            [title, None, *(day[index] if any(day) else None for day in days), *[None] * (len(marks.COUNTED) + 1)]
+            for index, title in enumerate(_DAY_TITLES)
+        ]
+        there, rated = figures["rated"]
+        return (*by_day, ["Total", None, *[None] * len(days), *totals, there / rated if rated else None])
 
     def legend(self, session: Session, principal: Principal) -> str:
         """Return what the letters mean."""
@@ -105,6 +123,24 @@ def _marks_of(principal: Principal, given: Given, student_ids: Sequence[UUID]) -
     mark = AttendanceRecord
     found = _marks(principal, given, mark.student_id, mark.local_date, mark.code, mark.counts_as, mark.in_rate)
     return found.where(mark.student_id.in_(student_ids)).order_by(mark.local_date, mark.id)
+
+
+def _add_up(figures: Figures, given: Given, found: Sequence[Any]) -> None:
+    """Add marks to the figures of the days and of the whole."""
+    if not found:
+        return
+    days = figures.setdefault("days", [[0] * len(_DAY_TITLES) for _ in range((given.last - given.first).days + 1)])
+    totals = figures.setdefault("totals", [0] * len(marks.COUNTED))
+    rated = figures.setdefault("rated", [0, 0])
+    for mark in found:
+        day = days[(mark.local_date - given.first).days]
+        is_there = mark.counts_as in ATTENDED
+        for index, counts in enumerate((is_there, mark.counts_as == "absent", mark.counts_as == "excused")):
+            day[index] += counts
+        rated[0] += mark.in_rate and is_there
+        rated[1] += mark.in_rate
+    counts_of_all, _ = marks.totals(found)
+    totals[:] = [one + more for one, more in zip(totals, counts_of_all, strict=True)]
 
 
 def _row(given: Given, person: Any, found: Sequence[Any]) -> Row:

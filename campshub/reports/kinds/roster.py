@@ -46,6 +46,10 @@ class Roster(Kind):
             Column("Until", Is.DATE, 20),
         )
 
+    def counted(self, principal: Principal, given: Given) -> Any:
+        """Return the statement of the members."""
+        return self._members(principal, given, None)
+
     def gather(
         self, session: Session, principal: Principal, given: Given, after: Sequence[Any] | None, figures: Figures
     ) -> Part:

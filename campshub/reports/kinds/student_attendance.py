@@ -21,6 +21,7 @@ class StudentAttendance(Kind):
     takes: ClassVar = {"student_id": student()}
     needs = frozenset({"student_id"})
     most_days = 400
+    template = "student"
 
     def subject(self, session: Session, principal: Principal, given: Given) -> list[str]:
         """Return the student and the dates."""
@@ -38,8 +39,12 @@ class StudentAttendance(Kind):
             Column("In", Is.TIME, 14),
             Column("Out", Is.TIME, 14),
             Column("Minutes", Is.NUMBER, 16),
-            Column("Note", mm=46, most_lines=3),
+            Column("Note", mm=46),
         )
+
+    def counted(self, principal: Principal, given: Given) -> Any:
+        """Return the statement of the marks."""
+        return marks.by_date(principal, given, None, most=self.at_once)
 
     def gather(
         self, session: Session, principal: Principal, given: Given, after: Sequence[Any] | None, figures: Figures

@@ -29,6 +29,7 @@ class StudentTraining(Kind):
     takes: ClassVar = {"student_id": student()}
     needs = frozenset({"student_id"})
     most_days = 400
+    template = "student"
     at_once = 500
 
     def subject(self, session: Session, principal: Principal, given: Given) -> list[str]:
@@ -41,12 +42,12 @@ class StudentTraining(Kind):
         del given
         return (
             Column("Date", Is.DATE, 22),
-            Column("Workout", mm=40),
-            Column("Exercise", mm=50),
-            Column("Sets", Is.NUMBER, 14),
-            Column("Reps", Is.NUMBER, 14),
-            Column("Best kg", Is.NUMBER, 20),
-            Column("Volume kg", Is.NUMBER, 24),
+            Column("Workout", mm=34),
+            Column("Exercise", mm=64),
+            Column("Sets", Is.NUMBER, 12),
+            Column("Reps", Is.NUMBER, 12),
+            Column("Best kg", Is.NUMBER, 18),
+            Column("Volume kg", Is.NUMBER, 22),
         )
 
     def gather(

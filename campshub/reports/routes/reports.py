@@ -7,12 +7,16 @@ from campshub.core.errors import NotFound, PreconditionFailed, UnknownReference
 from campshub.core.http.decorators import cached, limited, named, needs, public, secret
 from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.security.permissions import Permission
+from campshub.reports.formats import TooManyRows
 from campshub.reports.parameters import KindNotYours
 from campshub.reports.queries import reports as queries
 from campshub.reports.schemas import reports as schemas
 from campshub.reports.service import asking, fetching
 
 reports = Blueprint("reports", __name__, url_prefix="/api/reports", description="Reports: made in the background.")
+
+
+_REFUSED = (KindNotYours, UnknownReference, TooManyRows, asking.TooManyUnderWay)
 
 
 @reports.route("/")
@@ -29,7 +33,7 @@ class Reports(Resource):
 
     @needs(Permission.REPORTS_WRITE)
     @reports.body(schemas.ReportIn)
-    @reports.answers(schemas.NewReportOut, status=202, raises=(KindNotYours, UnknownReference, asking.TooManyUnderWay))
+    @reports.answers(schemas.NewReportOut, status=202, raises=_REFUSED)
     def post(self, **given: Any) -> Any:
         """Ask for a report; Location says where to see how far it is."""
         return asking.ask(self.session, self.services, self.principal, now=self.now, **given)

@@ -16,7 +16,7 @@ from campshub.core.jobs.store import enqueue
 from campshub.core.security.principal import Principal
 from campshub.core.service_base import Services
 from campshub.reports.models import Report
-from campshub.reports.parameters import checked, kind_for, require_seen, resolved
+from campshub.reports.parameters import checked, kind_for, require_printable, require_seen, resolved
 from campshub.reports.queries.visibility import reach_of, reports_of
 
 # Two requests at once of the same person count one after the other.
@@ -44,11 +44,14 @@ def ask(
     :raises KindNotYours: the principal may not read what it is made of.
     :raises Invalid: the parameters do not fit the kind.
     :raises UnknownReference: they name what the principal does not see.
+    :raises TooManyRows: it is a PDF, and has more rows than one may have.
     :raises TooManyUnderWay: as many as one may have at once are not finished.
     """
     found = kind_for(principal, kind)
     given = resolved(found, checked(found, parameters), principal.today(now))
     require_seen(found, session, principal, given)
+    if format == "pdf":
+        require_printable(session, principal, found, given, most=services.settings.report_pdf_rows)
     _require_few(session, principal, most=services.settings.report_most_under_way)
     return owe(session, services, principal, kind=kind, format=format, values=given.values, now=now)
 

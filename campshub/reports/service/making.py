@@ -28,14 +28,14 @@ from campshub.core.security.stream_encryption import EncryptingWriter
 from campshub.core.service_base import Services
 from campshub.core.storage import path_of
 from campshub.reports.document import Document
-from campshub.reports.formats import Printed
+from campshub.reports.formats import Printed, TooManyRows
 from campshub.reports.kinds import Given, Kind, all_kinds
 from campshub.reports.models import Report, ReportSchedule
-from campshub.reports.pdf.fonts import NoFonts
 from campshub.reports.queries.schedules import organization_of
 from campshub.reports.rooms import own_room
 from campshub.reports.spool import Spool, file_identity
 from campshub.reports.standing import Standing
+from campshub.reports.typesetting.process import NoFonts
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -141,8 +141,10 @@ def _gather(run: Run, report: Any, position: dict[str, Any]) -> Step:
             after = part.after
             if after is None or len(rows) >= PART_ROWS:
                 break
-    spool.add(rows, after)
     done = position["rows"] + len(rows)
+    if report.format == "pdf" and done > (most := run.services.settings.report_pdf_rows):
+        raise TooManyRows.than(most)
+    spool.add(rows, after)
     further = {"parts": spool.parts, "rows": done, "figures": figures, "is_whole": after is None}
     further["standing"] = standing.digest().hex()
     return Step(position=further, done=done, total=done if after is None else None)
@@ -214,16 +216,19 @@ def describe(
         landscape=kind.landscape,
         locale=place.locale,
         legend=kind.legend(session, principal),
+        summary=kind.summary(figures),
+        template=kind.template,
+        margin_mm=kind.margin_mm,
     )
 
 
 def put(services: Services, format_: str, out: Any, document: Document, spool: Spool) -> Printed:
     """Put a report into its format."""
     writer = import_module(f"campshub.reports.formats.{format_}")
+    settings = services.settings
+    options = {"fonts": settings.report_fonts, "pdf_rows": settings.report_pdf_rows}
     with own_room() as folder:
-        printed: Printed = writer.write(
-            out, document, spool.rows(), folder=folder, fonts=services.settings.report_fonts
-        )
+        printed: Printed = writer.write(out, document, spool.rows(), folder=folder, **options)
     return printed
 
 

@@ -1,0 +1,97 @@
+"""What runs in the child process: set a document, count its pages, or join files; JSON in, JSON out.
+
+Typst reads the templates' folder and fonts. The document is passed as data, and packages have nowhere to come from.
+"""
+
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+TEMPLATES = Path(__file__).parents[1] / "templates"
+_NO_PACKAGES = "/nonexistent"
+_NO_STANDARD: list[Any] = []
+
+
+def render(request: dict[str, Any]) -> dict[str, Any]:
+    """Write a document as PDF, tagged if it is to be."""
+    compiler, fonts = _compiler(request)
+    if compiler is None:
+        return {"problem": "no_fonts"}
+    is_tagged = request["is_tagged"]
+    compiler.compile(
+        output=request["output"],
+        format="pdf",
+        pdf_standards=["ua-1"] if is_tagged else _NO_STANDARD,
+        pdf_tags=is_tagged,
+        timestamp=request["timestamp"],
+    )
+    return {"missing": sorted(fonts.missing)}
+
+
+def count_pages(request: dict[str, Any]) -> dict[str, Any]:
+    """Return how many pages a document has, without writing it."""
+    compiler, _ = _compiler(request)
+    if compiler is None:
+        return {"problem": "no_fonts"}
+    return {"pages": orjson.loads(compiler.query("<pages>", field="value", one=True))}
+
+
+def join(request: dict[str, Any]) -> dict[str, Any]:
+    """Join files to one, which has the first one's title, language and bookmarks."""
+    from pypdf import PdfWriter  # noqa: PLC0415 - the other commands do without
+    from pypdf.generic import BooleanObject, NameObject  # noqa: PLC0415 - as above
+
+    first, *others = request["files"]
+    writer = PdfWriter(clone_from=first)  # not in a `with`, which begins again without the title and the language
+    for file in others:
+        writer.append(file, import_outline=False)
+    writer.create_viewer_preferences()[NameObject("/DisplayDocTitle")] = BooleanObject(True)
+    writer.write(request["output"])
+    return {}
+
+
+def _compiler(request: dict[str, Any]) -> tuple[Any, Any]:
+    """Return a compiler for a document, and its fonts; no compiler where there are no fonts."""
+    import typst  # noqa: PLC0415 - joining does without
+
+    from campshub.reports.typesetting.fonts import Fonts  # noqa: PLC0415 - as Typst
+
+    document = request["document"]
+    fonts = Fonts(request["fonts"], document["locale"])
+    if not fonts.exist:
+        return None, fonts
+    document = fonts.printable(document)
+    document["fonts"] = fonts.used()
+    compiler = typst.Compiler(
+        str(TEMPLATES / f"{request['template']}.typ"),
+        root=str(TEMPLATES),
+        font_paths=fonts.typst,
+        ignore_system_fonts=True,
+        sys_inputs={"document": orjson.dumps(document).decode()},
+        package_path=_NO_PACKAGES,
+        package_cache_path=_NO_PACKAGES,
+    )
+    return compiler, fonts
+
+
+_COMMANDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "render": render,
+    "count_pages": count_pages,
+    "join": join,
+}
+
+
+def main() -> None:
+    """Do what standard input says; an alarm ends a child whose parent was killed."""
+    request = orjson.loads(sys.stdin.buffer.read())
+    signal.alarm(int(request["limit_s"]) + 1)
+    reply = _COMMANDS[request["command"]](request)
+    sys.stdout.buffer.write(orjson.dumps(reply))
+
+
+if __name__ == "__main__":
+    main()
