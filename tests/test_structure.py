@@ -84,8 +84,13 @@ def test_the_contract_of_modules_has_the_modules_in_their_order():
 # Files with one importer that stay files of their own, with the reason.
 STANDARD_FILES = {"models", "queries", "service", "schemas", "routes", "tasks", "cli", "metrics"}
 SINGLE_IMPORTERS = {
-    "campshub.core.http.serializer": "the compiled serializer is a part of its own, and is measured alone",
     "campshub.accounts.letters": "the texts of e-mails",
+    "campshub.core.http.serializer": "a part of its own, which benchmarks and tests use alone",
+    "campshub.core.security.password_blocklist": "the list of passwords belongs beside their check",
+    "campshub.core.security.signing": "the signature belongs to security, the manifest to partitions",
+    "campshub.reports.charts": "pages and the API will draw the same charts",
+    "campshub.reports.formats.csv": "one file for each format",
+    "campshub.reports.typesetting.fonts": "finding fonts, which an operator reads when letters are missing",
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from campshub.core.errors import Invalid
 from campshub.core.security import breached, passwords
-from campshub.core.security.obvious import obvious_passwords
+from campshub.core.security.password_blocklist import obvious_passwords
 from campshub.core.security.passwords import Passwords, PasswordsBusy, hash_password, verify_password
 from tests.conftest import ROOT
 

@@ -8,7 +8,7 @@ from flask.cli import AppGroup
 
 from campshub.core.json import write
 from campshub.core.security import breached
-from campshub.core.security.obvious import obvious_passwords
+from campshub.core.security.password_blocklist import obvious_passwords
 
 passwords = AppGroup("passwords", help="The list of passwords that nobody may choose.")
 
