@@ -184,8 +184,8 @@ def context(app):
 @pytest.fixture
 def nothing_kept(app, monkeypatch):
     """Let nothing stand before the database; an address that is learned meanwhile is forgotten."""
-    monkeypatch.setattr(ServiceContainer, "life_s", lambda *_: 0)
-    monkeypatch.setattr(app.extensions["campshub"], "addresses", RequestCache())
+    monkeypatch.setattr(ServiceContainer, "ttl_s", lambda *_: 0)
+    monkeypatch.setattr(app.extensions["campshub"], "request_cache", RequestCache())
 
 
 @pytest.fixture
