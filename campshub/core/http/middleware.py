@@ -58,7 +58,7 @@ _MAY_READ = (
     "Allow, Campshub-Freshness, Content-Disposition, ETag, Idempotent-Replayed, Link, Location, RateLimit,"
     " RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-ID"
 )
-_READABLE = ("Access-Control-Expose-HeaderList", _MAY_READ)
+_READABLE = ("Access-Control-Expose-Headers", _MAY_READ)
 _PREFLIGHT_S = 600
 
 
@@ -75,7 +75,7 @@ class BrowserHeaders:
             self._asked_before[origin] = (
                 allowed,
                 ("Access-Control-Allow-Methods", _CORS_METHODS),
-                ("Access-Control-Allow-HeaderList", _MAY_SEND),
+                ("Access-Control-Allow-Headers", _MAY_SEND),
                 ("Access-Control-Max-Age", str(_PREFLIGHT_S)),
             )
 
