@@ -38,18 +38,21 @@ class ChangedMeanwhile(errors.Conflict):
     """Someone else changed it at the same moment; read it again."""
 
     code = "changed_meanwhile"
+    default_detail = "Someone else changed it at the same moment; read it again."
 
 
 class MonthMissing(errors.Unavailable):
     """The storage of the present month does not exist; the operators have been alerted."""
 
     code = "month_missing"
+    default_detail = "The storage of the present month does not exist; the operators have been alerted."
 
 
 class InUse(errors.Conflict):
     """Something else still refers to it."""
 
     code = "in_use"
+    default_detail = "Something else still refers to it."
 
 
 def init_app(app: Flask) -> None:

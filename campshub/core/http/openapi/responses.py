@@ -203,7 +203,7 @@ def _problem_response(
     general = _general_name(status, codes, {k.code for k in _implied(endpoint) if int(k.status) == status})
     name = general or f"{operation[0].upper()}{operation[1:]}{_phrase(status)}"
     content = {PROBLEM_JSON: {"schema": _problem_schema(f"{name}Problem", status, codes, spec)}}
-    text = "\n".join(f"- `{kind.code}`: {_first_line(kind)}" for kind in kinds)
+    text = "\n".join(f"- `{kind.code}`: {kind.default_detail}" for kind in kinds)
     response = {"description": text, "headers": _named(*headers), "content": content}
     # A response whose text is another's too is described once.
     if general is None or not set(kinds) <= set(_implied(endpoint)) or endpoint.options.deprecation is not None:
