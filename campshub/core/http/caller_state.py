@@ -90,8 +90,8 @@ def caller_of(key: bytes, user: str, caller_row: CallerRow, now: datetime) -> Ca
 def _seen(user: str, caller_row: CallerRow) -> str:
     """Return the part of the view that callers with the same permissions share.
 
-    A caller who does not see the whole organization has a view of their own. The view of a custom role has a hash of
-    its permissions instead of its name, because they can change while responses are cached.
+    A caller who does not see the whole organization has a view of their own. For a custom role or a key, the view has
+    a hash of the permissions instead of the role's name: they can change while responses are cached.
     """
     if caller_row.role is None:
         return f"none:{user}"
