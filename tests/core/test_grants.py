@@ -16,7 +16,7 @@ from campshub.core.http.schemas import fields
 from campshub.core.security.grants import granted
 from campshub.core.security.permissions import GRANTS, ROLES, Grant, Permission, Role, Scope, grant_of
 from campshub.core.security.principal import Principal, visible_to
-from campshub.operations.cli import permissions as page
+from campshub.operations.cli.permissions import page
 from campshub.students.models import Student
 from tests.accounts.conftest import signed_in, with_key
 from tests.conftest import NOW, ROOT, Client, close, settings_of
@@ -171,5 +171,5 @@ def test_a_kept_answer_shows_nobody_what_another_may_do(telling, trusted, api, p
 def test_the_page_of_permissions_is_up_to_date(app):
     written = (ROOT / "docs" / "permissions.md").read_text(encoding="utf-8")
 
-    assert written == page.page(app), "make permissions"
+    assert written == page(app), "make permissions"
     assert written.count("\n| GET `") > 30

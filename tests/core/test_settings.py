@@ -163,10 +163,10 @@ def test_issuers_are_asked_by_http_on_loopback_alone_and_while_one_debugs(stack,
 def test_a_worker_leaves_what_it_has_loaded_out_of_garbage_collection():
     script = (
         "import gc, runpy, types; made = runpy.run_path('config/gunicorn.conf.py'); before = gc.get_freeze_count();"
-        " made['post_worker_init'](types.SimpleNamespace(sockets=[])); print(before, gc.get_freeze_count() > 10_000)"
+        " made['post_worker_init'](types.SimpleNamespace(sockets=[])); print(gc.get_freeze_count() - before > 10_000)"
     )
     told = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert told.split() == ["0", "True"]
+    assert told.split() == ["True"]  # Python 3.12 freezes some objects by itself
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_after_a_warming_the_next_reader_is_answered_without_a_statement(api, wa
 
     done = warm()
 
-    assert (done.made + done.kept, done.refused, done.left, done.is_whole) == (2, 0, 0, True)
+    assert (done.made + done.cached, done.refused, done.left, done.is_whole) == (2, 0, 0, True)
     assert done.made >= 1
     listed = api.get(LIST)
     assert listed.statements == []
@@ -160,7 +160,7 @@ def test_what_is_kept_already_is_not_made_again(api, warm, student):
 
     done = warm()
 
-    assert (done.made, done.kept, warm.rests) == (0, 1, [])
+    assert (done.made, done.cached, warm.rests) == (0, 1, [])
 
 
 def test_where_nothing_could_be_kept_the_rest_is_left(api, warm, monkeypatch):
