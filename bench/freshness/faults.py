@@ -146,7 +146,7 @@ class _Copies:
         time.sleep(random.uniform(0.2, 1.0))  # noqa: S311 - so that the copy is older than the last writes
         site.stack.kill("redis-cache")
         dump.write_bytes(self._dumps[0] if number % 2 else self._dumps[-1])
-        site.stack.place.account.own(dump)
+        site.stack.place.account.chown(dump)
         site.stack.cache.start()
         dump.unlink(missing_ok=True)
         yield

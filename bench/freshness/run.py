@@ -169,7 +169,7 @@ class Run:
         for _, row in self._rows:
             self._compare_with_truth(row)
         asker, addresses = self._asker(), self._scene.addresses
-        reader = Reader(self._scene, asker, random.Random("final"))  # noqa: S311 - dice, not secrets
+        reader = Reader(self._scene, asker, random.Random("final"))  # noqa: S311 - not for secrets
         shapes = [(world, shape) for world in self._scene.worlds for shape in world.shapes]
         for number, (world, shape) in enumerate(shapes):
             for address in addresses if self.plan.is_thorough else [addresses[number % len(addresses)]]:
