@@ -34,10 +34,10 @@ class Class:
     def records(self) -> str:
         return f"{self.address}records/"
 
-    def mark(self, *codes: str, api: Any = None, **given: Any) -> Any:
+    def mark(self, *codes: str, api: Any = None, **fields: Any) -> Any:
         """Mark the first students with these codes."""
         records = [{"student_id": s, "code": code} for s, code in zip(self.students, codes, strict=False)]
-        return (api or self.api).put(self.records, {"records": records, **given})
+        return (api or self.api).put(self.records, {"records": records, **fields})
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def today() -> date:
 
 @pytest.fixture
 def group(api) -> Callable[..., dict[str, Any]]:
-    return lambda **given: api.made("/api/groups/", {"code": new_id().hex, "name": "Blue", **given})
+    return lambda **fields: api.made("/api/groups/", {"code": new_id().hex, "name": "Blue", **fields})
 
 
 @pytest.fixture
@@ -57,9 +57,9 @@ def students(api) -> Callable[[int], list[str]]:
 
     def make(count: int) -> list[str]:
         rows = [{"code": new_id().hex, "given_name": f"N{n:04}", "family_name": "Rao"} for n in range(count)]
-        answer = api.post("/api/students/bulk/", {"students": rows})
-        assert answer.json["summary"]["created"] == count
-        return [row["id"] for row in answer.json["results"]]
+        response = api.post("/api/students/bulk/", {"students": rows})
+        assert response.json["summary"]["created"] == count
+        return [row["id"] for row in response.json["results"]]
 
     return make
 
@@ -68,14 +68,14 @@ def students(api) -> Callable[[int], list[str]]:
 def enrol(app, place, today) -> Callable[..., None]:
     """Return a way to enrol students in a group."""
 
-    def enrolled(group_id: str, student_ids: list[str], **given: Any) -> None:
+    def enrolled(group_id: str, student_ids: list[str], **fields: Any) -> None:
         rows = [
             {
                 "group_id": uuid.UUID(group_id),
                 "student_id": uuid.UUID(student_id),
                 "begins_on": today - timedelta(days=500),
                 "status": "active",
-                **given,
+                **fields,
             }
             for student_id in student_ids
         ]
@@ -89,12 +89,12 @@ def enrol(app, place, today) -> Callable[..., None]:
 def a_class(api, group, students, enrol, today) -> Callable[..., Class]:
     """Return a maker of a group with so many students and a session."""
 
-    def make(count: int = 3, *, trainer: Any = None, on: date | None = None, **given: Any) -> Class:
+    def make(count: int = 3, *, trainer: Any = None, on: date | None = None, **fields: Any) -> Class:
         made = group(trainer_ids=[str(trainer.user_id)] if trainer else [])["id"]
         people = students(count) if count else []
         enrol(made, people)
         session = api.made(
-            "/api/attendance/sessions/", {"group_id": made, "local_date": str(on or today), "slot": "09:00", **given}
+            "/api/attendance/sessions/", {"group_id": made, "local_date": str(on or today), "slot": "09:00", **fields}
         )
         return Class(api, made, people, session["id"], trainer)
 

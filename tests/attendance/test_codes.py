@@ -9,11 +9,11 @@ SICK = {"key": "sick", "label": "Sick", "counts_as": "excused", "in_rate": False
 
 def test_every_organization_has_the_defaults(api, place, other):
     for client in (api, place.the(Role.CLIENT), other.the(Role.TRAINER)):
-        answer = client.get(CODES)
-        assert [code["key"] for code in answer.json["items"]] == ["present", "absent", "late", "excused", "left_early"]
-        assert {code["is_default"] for code in answer.json["items"]} == {True}
-        assert len(answer.asked) == 1
-    assert [code["in_rate"] for code in answer.json["items"]] == [True, True, True, False, True]
+        response = client.get(CODES)
+        assert [code["key"] for code in response.json["items"]] == ["present", "absent", "late", "excused", "left_early"]
+        assert {code["is_default"] for code in response.json["items"]} == {True}
+        assert len(response.asked) == 1
+    assert [code["in_rate"] for code in response.json["items"]] == [True, True, True, False, True]
 
 
 def test_an_organization_adds_its_own_codes(api, other, a_class):
@@ -54,20 +54,20 @@ def test_what_a_mark_counted_as_stays_until_it_is_given_another_code(api, a_clas
     api.made(CODES, {"key": "late", "label": "Tardy", "counts_as": "absent", "in_rate": False})
     noted = {"records": [{"student_id": roster.students[0], "code": "late", "note": "by bus"}], "overwrite": True}
 
-    kept = api.put(roster.records, noted).json["results"][0]
+    stored = api.put(roster.records, noted).json["results"][0]
     roster.mark("present", overwrite=True)
     renewed = roster.mark("late", overwrite=True).json["results"][0]
 
-    assert (kept["outcome"], kept["counts_as"], kept["in_rate"]) == ("updated", "late", True)
+    assert (stored["outcome"], stored["counts_as"], stored["in_rate"]) == ("updated", "late", True)
     assert (renewed["counts_as"], renewed["in_rate"]) == ("absent", False)
 
 
 def test_a_default_itself_does_not_change(api):
     default = api.get(CODES).json["items"][0]
 
-    answer = api.patch(f"{CODES}{default['id']}/", {"label": "Here"})
+    response = api.patch(f"{CODES}{default['id']}/", {"label": "Here"})
 
-    assert (answer.status, answer.problem["code"]) == (409, "default_code")
+    assert (response.status, response.problem["code"]) == (409, "default_code")
     assert api.get(f"{CODES}{default['id']}/").json == default
     assert api.patch(f"{CODES}00000000-0000-7000-8000-0000000000ff/", {"label": "Here"}).status == 404
 
@@ -109,9 +109,9 @@ def test_a_change_meets_the_version_that_its_author_saw(api):
     ],
 )
 def test_codes_that_do_not_fit_are_refused(api, wrong, pointer):
-    answer = api.post(CODES, {**SICK, **wrong})
+    response = api.post(CODES, {**SICK, **wrong})
 
-    assert (answer.status, answer.pointers) == (422, {pointer})
+    assert (response.status, response.pointers) == (422, {pointer})
 
 
 def test_codes_are_kept_by_those_permitted(api, place):
@@ -124,7 +124,7 @@ def test_codes_are_kept_by_those_permitted(api, place):
 
 
 def test_creating_a_code_takes_at_most_five_statements(api):
-    answer = api.post(CODES, {**SICK, "id": str(new_id())}, headers={"Idempotency-Key": "one"})
+    response = api.post(CODES, {**SICK, "id": str(new_id())}, headers={"Idempotency-Key": "one"})
 
-    assert answer.status == 201
-    assert len(answer.statements) <= 5, answer.statements
+    assert response.status == 201
+    assert len(response.statements) <= 5, response.statements

@@ -12,9 +12,9 @@ DAY = timedelta(days=1)
 
 def rest_of(roster):
     """Mark the rest as absent; return who was marked."""
-    answer = roster.api.put(roster.records, {"rest": "absent"})
-    assert answer.status == 200, answer.response.text
-    return {row["student_id"] for row in answer.json["results"]}
+    response = roster.api.put(roster.records, {"rest": "absent"})
+    assert response.status == 200, response.response.text
+    return {row["student_id"] for row in response.json["results"]}
 
 
 def test_the_rest_are_those_who_are_in_the_group_that_day(api, a_class, today):
@@ -43,10 +43,10 @@ def test_who_has_left_earns_no_absence_and_is_not_marked(api, a_class, today):
     left, stays = roster.students
     api.patch(f"/api/students/{left}/", {"left_on": str(today - DAY)})
 
-    answer = roster.mark("absent", "present")
+    response = roster.mark("absent", "present")
 
-    assert [row["outcome"] for row in answer.json["results"]] == ["error", "created"]
-    assert answer.json["results"][0]["errors"][0]["code"] == "not_on_roster"
+    assert [row["outcome"] for row in response.json["results"]] == ["error", "created"]
+    assert response.json["results"][0]["errors"][0]["code"] == "not_on_roster"
     assert [row["student_id"] for row in api.get(roster.records).json["items"]] == [stays]
 
 
@@ -68,9 +68,9 @@ def test_a_person_with_overlapping_enrolments_is_marked_once(a_class, enrol, tod
     roster = a_class(1)
     enrol(roster.group, roster.students, status="withdrawn", ends_on=today)
 
-    answer = roster.api.put(roster.records, {"rest": "present"})
+    response = roster.api.put(roster.records, {"rest": "present"})
 
-    assert answer.json["summary"]["created"] == 1
+    assert response.json["summary"]["created"] == 1
     assert len(roster.api.get(roster.records).json["items"]) == 1
 
 
@@ -117,8 +117,8 @@ def test_a_closed_group_takes_no_sessions(api, group, today, change, days):
     moved = api.patch(f"{SESSIONS}{far['id']}/", {"local_date": str(today + days * DAY), "slot": "10:00"})
     again = api.patch(f"{SESSIONS}{cancelled['id']}/", {"status": "scheduled"})
 
-    for answer in (new, moved, again):
-        assert (answer.status, answer.problem["code"]) == (409, "group_closed"), answer.response.text
+    for response in (new, moved, again):
+        assert (response.status, response.problem["code"]) == (409, "group_closed"), response.response.text
     # What is there can still be worked on.
     assert api.patch(f"{SESSIONS}{held['id']}/", {"notes": "x", "status": "open"}).status == 200
     assert api.patch(f"{SESSIONS}{held['id']}/", {"status": "cancelled"}).status == 200

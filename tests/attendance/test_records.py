@@ -19,8 +19,8 @@ def where(record):
 def record(a_class, today):
     """Return a maker of one record in a class of one."""
 
-    def make(code="present", **given):
-        roster = a_class(1, **given)
+    def make(code="present", **fields):
+        roster = a_class(1, **fields)
         roster.mark(code)
         return roster, roster.api.get(
             f"{RECORDS}?from={today - timedelta(days=399)}&to={today}&session_id={roster.session}"
@@ -33,12 +33,12 @@ def test_the_register_shows_the_roster_with_their_marks(api, a_class):
     roster = a_class(3)
     roster.mark("late")
 
-    answer = api.get(roster.records)
+    response = api.get(roster.records)
 
-    assert len(answer.asked) <= 2
-    assert [row["student_id"] for row in answer.json["items"]] == roster.students
-    assert [row["mark"] and row["mark"]["code"] for row in answer.json["items"]] == ["late", None, None]
-    assert {row["is_on_roster"] for row in answer.json["items"]} == {True}
+    assert len(response.asked) <= 2
+    assert [row["student_id"] for row in response.json["items"]] == roster.students
+    assert [row["mark"] and row["mark"]["code"] for row in response.json["items"]] == ["late", None, None]
+    assert {row["is_on_roster"] for row in response.json["items"]} == {True}
     page = api.get(f"{roster.records}?limit=2&fields=student_id,mark")
     rest = api.get(f"{roster.records}?limit=2&fields=student_id,mark&cursor={page.json['next_cursor']}")
     assert [row["student_id"] for row in page.json["items"] + rest.json["items"]] == roster.students
@@ -69,10 +69,10 @@ def test_records_are_filtered_by_what_they_name(api, a_class, today):
     whole = f"from={today - timedelta(days=60)}&to={today}"
 
     def codes(query):
-        answer = api.get(f"{RECORDS}?{query}")
-        assert answer.status == 200, answer.response.get_data(as_text=True)
-        assert len(answer.asked) == 1
-        return sorted(item["code"] for item in answer.json["items"])
+        response = api.get(f"{RECORDS}?{query}")
+        assert response.status == 200, response.response.get_data(as_text=True)
+        assert len(response.asked) == 1
+        return sorted(item["code"] for item in response.json["items"])
 
     assert codes(whole) == ["absent", "absent", "late", "present"]
     assert codes("") == ["absent", "late"]
@@ -110,9 +110,9 @@ def test_pages_of_records_neither_overlap_nor_leave_out(api, a_class, today):
     ],
 )
 def test_filters_that_do_not_fit_are_refused(api, query, pointer):
-    answer = api.get(f"{RECORDS}?{query}")
+    response = api.get(f"{RECORDS}?{query}")
 
-    assert (answer.status, answer.pointers) == (422, {pointer})
+    assert (response.status, response.pointers) == (422, {pointer})
 
 
 def test_reads_touch_the_months_asked_for_alone(ordinary_reads, app, api, place, a_class, student, today):
@@ -189,9 +189,9 @@ def test_a_record_is_changed_by_those_who_saw_it(api, record, today):
 def test_changes_that_do_not_fit_are_refused(api, record, wrong, pointer):
     _, made = record()
 
-    answer = api.patch(where(made), wrong)
+    response = api.patch(where(made), wrong)
 
-    assert (answer.status, answer.pointers) == (422, {pointer})
+    assert (response.status, response.pointers) == (422, {pointer})
 
 
 def test_changes_and_removals_after_submission_need_a_reason(api, place, record, sql):
@@ -250,13 +250,13 @@ def test_a_students_history_adds_up(api, a_class, today):
         )
         api.put(f"/api/attendance/sessions/{session['id']}/records/", {"rest": code})
 
-    answer = api.get(f"{address}?from={today - timedelta(days=5)}&to={today}")
+    response = api.get(f"{address}?from={today - timedelta(days=5)}&to={today}")
 
     assert (empty.json["rate"], empty.json["total"], empty.json["items"]) == (None, 0, [])
-    assert answer.json["counts"] == {"present": 1, "late": 1, "left_early": 0, "absent": 1, "excused": 1}
-    assert (answer.json["total"], answer.json["rate"], answer.json["has_more"]) == (4, 0.6667, False)
-    assert [item["code"] for item in answer.json["items"]] == ["present", "late", "absent", "excused"]
-    assert len(answer.asked) == 2
+    assert response.json["counts"] == {"present": 1, "late": 1, "left_early": 0, "absent": 1, "excused": 1}
+    assert (response.json["total"], response.json["rate"], response.json["has_more"]) == (4, 0.6667, False)
+    assert [item["code"] for item in response.json["items"]] == ["present", "late", "absent", "excused"]
+    assert len(response.asked) == 2
     assert api.get(f"/api/students/{new_id()}/attendance/").status == 404
     assert api.get(f"{address}?from={today}&to={today - timedelta(days=1)}").pointers == {"/to"}
 

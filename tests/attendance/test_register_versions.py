@@ -11,13 +11,13 @@ from tests.transactions import watched
 ETAG = re.compile(r'"(\d+)-[0-9a-f]{12}"')
 
 
-def version(answer):
-    assert answer.status == 200, answer.response.get_data(as_text=True)
-    return int(ETAG.fullmatch(answer.headers["ETag"])[1])
+def version(response):
+    assert response.status == 200, response.response.get_data(as_text=True)
+    return int(ETAG.fullmatch(response.headers["ETag"])[1])
 
 
-def rows(roster, code, **given):
-    return {"records": [{"student_id": student, "code": code, **given} for student in roster.students]}
+def rows(roster, code, **fields):
+    return {"records": [{"student_id": student, "code": code, **fields} for student in roster.students]}
 
 
 def test_the_tag_that_a_register_was_read_with_fits_its_change(api, a_class):
@@ -32,12 +32,12 @@ def test_the_tag_that_a_register_was_read_with_fits_its_change(api, a_class):
         roster.records, rows(roster, "late") | {"overwrite": True}, headers={"If-Match": f"W/{now.headers['ETag']}"}
     )
 
-    assert [version(answer) for answer in (read, first, now, third)] == [0, 1, 1, 2]
+    assert [version(response) for response in (read, first, now, third)] == [0, 1, 1, 2]
     assert first.json["summary"]["created"] == 2
     assert (late.status, late.problem["code"]) == (412, "precondition_failed")
     assert {row["mark"]["code"] for row in now.json["items"]} == {"present"}
     assert third.json["summary"]["updated"] == 2
-    assert [answer.json["version"] for answer in (first, third)] == [1, 2]
+    assert [response.json["version"] for response in (first, third)] == [1, 2]
 
 
 def test_the_tag_of_the_change_before_fits_the_next_one(api, a_class):
@@ -50,7 +50,7 @@ def test_the_tag_of_the_change_before_fits_the_next_one(api, a_class):
         headers={"If-Match": first.headers["ETag"]},
     )
 
-    assert [version(answer) for answer in (first, second)] == [1, 2]
+    assert [version(response) for response in (first, second)] == [1, 2]
 
 
 def test_a_register_that_is_as_it_was_answers_304_and_one_that_changed_does_not(api, a_class):
@@ -71,9 +71,9 @@ def test_the_version_is_that_of_the_whole_register_on_each_of_its_pages(api, a_c
 
     page = api.get(f"{roster.records}?limit=2")
     rest = api.get(f"{roster.records}?limit=2&cursor={page.json['next_cursor']}")
-    answer = api.put(roster.records, rows(roster, "present"), headers={"If-Match": rest.headers["ETag"]})
+    response = api.put(roster.records, rows(roster, "present"), headers={"If-Match": rest.headers["ETag"]})
 
-    assert (version(page), version(rest), version(answer)) == (1, 1, 1)
+    assert (version(page), version(rest), version(response)) == (1, 1, 1)
 
 
 def test_every_change_of_a_mark_raises_the_version_and_nothing_else_does(api, a_class):
@@ -83,8 +83,8 @@ def test_every_change_of_a_mark_raises_the_version_and_nothing_else_does(api, a_
     record = f"/api/attendance/records/{made.json['results'][0]['id']}/?on={on}"
     seen = [version(api.get(roster.records))]
 
-    def after(answer, status=200):
-        assert answer.status == status, answer.response.get_data(as_text=True)
+    def after(response, status=200):
+        assert response.status == status, response.response.get_data(as_text=True)
         seen.append(version(api.get(roster.records)))
 
     after(roster.mark("present", "present"))
@@ -123,21 +123,21 @@ def test_a_mark_made_between_reading_and_writing_fails_the_precondition(api, pla
     tag = api.get(roster.records).headers["ETag"]
     merge, calls, theirs = marking.writes.merge, [], []
 
-    def later(session, *given, **options):
+    def later(session, *fields, **options):
         calls.append(session)
         if len(calls) == 1:  # lets go of the register, as if it took no lock
             session.commit()
             mark = {"student_id": roster.students[1], "code": "excused"}
             theirs.append(other.put(roster.records, {"records": [mark]}))
             session.connection()
-        return merge(session, *given, **options)
+        return merge(session, *fields, **options)
 
     monkeypatch.setattr(marking.writes, "merge", later)
     mine = {"records": [{"student_id": roster.students[2], "code": "late"}]}
-    answer = api.put(roster.records, mine, headers={"If-Match": tag})
+    response = api.put(roster.records, mine, headers={"If-Match": tag})
 
     assert version(theirs[0]) == (1 if is_first else 2)
-    assert (answer.status, answer.problem["code"]) == (412, "precondition_failed")
+    assert (response.status, response.problem["code"]) == (412, "precondition_failed")
     marks = [row["mark"] and row["mark"]["code"] for row in api.get(roster.records).json["items"]]
     assert marks == [None if is_first else "absent", "excused", None]
 
@@ -146,6 +146,6 @@ def test_marking_with_a_tag_takes_no_more_statements(api, a_class):
     roster = a_class(2)
     tag = api.get(roster.records).headers["ETag"]
 
-    answer = api.put(roster.records, rows(roster, "present"), headers={"If-Match": tag})
+    response = api.put(roster.records, rows(roster, "present"), headers={"If-Match": tag})
 
-    assert len(answer.asked) == 3, answer.asked
+    assert len(response.asked) == 3, response.asked

@@ -34,10 +34,10 @@ def test_a_created_session_is_read_back_with_one_statement(api, group, today):
 def test_creating_a_session_takes_at_most_five_statements(api, group, today):
     body = {"id": str(new_id()), "group_id": group()["id"], "local_date": str(today)}
 
-    answer = api.post(SESSIONS, body, headers={"Idempotency-Key": "one"})
+    response = api.post(SESSIONS, body, headers={"Idempotency-Key": "one"})
 
-    assert answer.status == 201
-    assert len(answer.statements) <= 5, answer.statements
+    assert response.status == 201
+    assert len(response.statements) <= 5, response.statements
 
 
 def test_a_group_meets_once_on_a_date_and_slot(api, group, today):
@@ -48,12 +48,12 @@ def test_a_group_meets_once_on_a_date_and_slot(api, group, today):
     api.made(SESSIONS, {"local_date": str(today)})
 
     for again in (body, {**body, "slot": None}, {**body, "group_id": None}, {"local_date": str(today)}):
-        answer = api.post(SESSIONS, again)
-        assert (answer.status, answer.problem["code"]) == (409, "session_exists")
+        response = api.post(SESSIONS, again)
+        assert (response.status, response.problem["code"]) == (409, "session_exists")
 
 
 @pytest.mark.parametrize(
-    ("slot", "kept"),
+    ("slot", "stored"),
     [
         ("9:00", "09:00"),
         (" 9:30 ", "09:30"),
@@ -66,12 +66,12 @@ def test_a_group_meets_once_on_a_date_and_slot(api, group, today):
         ("morning", "morning"),
     ],
 )
-def test_a_slot_that_is_a_time_has_two_digits_for_the_hour(api, today, slot, kept):
+def test_a_slot_that_is_a_time_has_two_digits_for_the_hour(api, today, slot, stored):
     made = api.made(SESSIONS, {"local_date": str(today), "slot": slot})
     moved = api.patch(f"{SESSIONS}{made['id']}/", {"slot": slot})
 
-    assert (made["slot"], moved.json["slot"]) == (kept, kept)
-    again = api.post(SESSIONS, {"local_date": str(today), "slot": kept})
+    assert (made["slot"], moved.json["slot"]) == (stored, stored)
+    again = api.post(SESSIONS, {"local_date": str(today), "slot": stored})
     assert (again.status, again.problem["code"]) == (409, "session_exists")
 
 
@@ -114,18 +114,18 @@ def test_a_cancelled_session_leaves_its_slot_to_another(api, group, today):
 def test_a_session_starts_on_its_date_in_the_organizations_time_zone(api, today, starts_at, ends_at, pointers):
     days = {"before": -1, "day": 0, "after": 1, "two": 2}
     dates = {name: str(today + timedelta(days=number)) for name, number in days.items()}
-    given = {"starts_at": starts_at and starts_at.format(**dates), "ends_at": ends_at and ends_at.format(**dates)}
+    fields = {"starts_at": starts_at and starts_at.format(**dates), "ends_at": ends_at and ends_at.format(**dates)}
     plain = api.made(SESSIONS, {"local_date": str(today), "slot": "plain"})
 
-    made = api.post(SESSIONS, {"local_date": str(today), "slot": "timed", **given})
-    changed = api.patch(f"{SESSIONS}{plain['id']}/", given)
+    made = api.post(SESSIONS, {"local_date": str(today), "slot": "timed", **fields})
+    changed = api.patch(f"{SESSIONS}{plain['id']}/", fields)
 
     if pointers is None:
         assert (made.status, changed.status) == (201, 200)
         return
-    for answer in (made, changed):
-        assert (answer.status, answer.pointers) == (422, pointers)
-        assert {error["code"] for error in answer.problem["errors"]} == {"not_that_day"}
+    for response in (made, changed):
+        assert (response.status, response.pointers) == (422, pointers)
+        assert {error["code"] for error in response.problem["errors"]} == {"not_that_day"}
 
 
 def test_a_session_moves_with_its_times(api, today):
@@ -152,9 +152,9 @@ def test_a_refused_change_of_a_sessions_state_names_the_session(api, a_class):
 
     late = roster.mark("late", overwrite=True)
 
-    for answer, version in ((marked, 1), (submitted, 2), (locked, 3), (late, 3)):
-        assert answer.problem["present"] == {"id": roster.session, "version": version}
-        assert answer.headers["Location"] == roster.address
+    for response, version in ((marked, 1), (submitted, 2), (locked, 3), (late, 3)):
+        assert response.problem["present"] == {"id": roster.session, "version": version}
+        assert response.headers["Location"] == roster.address
 
 
 def test_a_retry_with_the_same_id_and_body_answers_what_is_there(api, group, today):
@@ -173,8 +173,8 @@ def test_sessions_lie_within_the_business_range(api, today):
     for days in (-400, 60):
         assert api.post(SESSIONS, {"local_date": str(today + timedelta(days=days))}).status == 201
     for days in (-401, 61, 10_000):
-        answer = api.post(SESSIONS, {"local_date": str(today + timedelta(days=days))})
-        assert (answer.status, answer.problem["code"], answer.pointers) == (422, "date_out_of_range", {"/local_date"})
+        response = api.post(SESSIONS, {"local_date": str(today + timedelta(days=days))})
+        assert (response.status, response.problem["code"], response.pointers) == (422, "date_out_of_range", {"/local_date"})
 
 
 def test_sessions_are_filtered_and_paged(api, group, today):
@@ -184,10 +184,10 @@ def test_sessions_are_filtered_and_paged(api, group, today):
     api.made(SESSIONS, {"group_id": another, "local_date": str(today), "status": "open"})
 
     def dates(query, at=SESSIONS):
-        answer = api.get(f"{at}?{query}")
-        assert answer.status == 200, answer.response.get_data(as_text=True)
-        assert len(answer.asked) == 1
-        return [item["local_date"] for item in answer.json["items"]]
+        response = api.get(f"{at}?{query}")
+        assert response.status == 200, response.response.get_data(as_text=True)
+        assert len(response.asked) == 1
+        return [item["local_date"] for item in response.json["items"]]
 
     days = [str(today + timedelta(days=n)) for n in range(5)]
     assert dates(f"group_id={mine}") == days
@@ -226,20 +226,20 @@ def test_a_session_does_not_move_while_somebody_marks_in_it(api, place, a_class,
         roster = a_class(3)
         another = place.someone(Role.ADMIN)
         gate = threading.Barrier(2)
-        answers = {}
+        responses = {}
 
-        def move(roster=roster, another=another, gate=gate, answers=answers):
+        def move(roster=roster, another=another, gate=gate, responses=responses):
             gate.wait()
-            answers["move"] = another.patch(roster.address, {"local_date": str(today + timedelta(days=1))})
+            responses["move"] = another.patch(roster.address, {"local_date": str(today + timedelta(days=1))})
 
         thread = threading.Thread(target=move)
         thread.start()
         gate.wait()
-        answers["mark"] = roster.mark("present", "present", "present")
+        responses["mark"] = roster.mark("present", "present", "present")
         thread.join()
 
-        assert answers["mark"].status == 200
-        assert answers["move"].status in (200, 409)
+        assert responses["mark"].status == 200
+        assert responses["move"].status in (200, 409)
         astray = sql(
             "SELECT count(*) FROM attendance_records r JOIN attendance_sessions s"
             " ON s.organization_id = r.organization_id AND s.id = r.session_id"
@@ -282,8 +282,8 @@ def test_a_group_that_cannot_be_seen_is_refused_by_name(api, place, other, group
     trainer = place.the(Role.TRAINER)
 
     for client, group_id in ((api, foreign), (api, deleted), (api, str(new_id())), (trainer, not_theirs)):
-        answer = client.post(SESSIONS, {"group_id": group_id, "local_date": str(today)})
-        assert (answer.status, answer.pointers) == (422, {"/group_id"})
+        response = client.post(SESSIONS, {"group_id": group_id, "local_date": str(today)})
+        assert (response.status, response.pointers) == (422, {"/group_id"})
 
 
 @pytest.mark.parametrize(
@@ -300,9 +300,9 @@ def test_a_group_that_cannot_be_seen_is_refused_by_name(api, place, other, group
     ],
 )
 def test_sessions_that_do_not_fit_are_refused(api, today, wrong, pointer):
-    answer = api.post(SESSIONS, {"local_date": str(today), **wrong})
+    response = api.post(SESSIONS, {"local_date": str(today), **wrong})
 
-    assert (answer.status, answer.pointers) == (422, {pointer})
+    assert (response.status, response.pointers) == (422, {pointer})
 
 
 def test_of_another_organization_nothing_is_seen_or_changed(api, other, a_class):

@@ -6,9 +6,9 @@ SESSIONS = "/api/attendance/sessions/"
 RECORDS = "/api/attendance/records/"
 
 
-def ids(answer, name="id"):
-    assert answer.status == 200, answer.response.get_data(as_text=True)
-    return [item[name] for item in answer.json["items"]]
+def ids(response, name="id"):
+    assert response.status == 200, response.response.get_data(as_text=True)
+    return [item[name] for item in response.json["items"]]
 
 
 def test_trainers_see_and_mark_their_groups_alone(place, a_class, today):
@@ -28,8 +28,8 @@ def test_trainers_see_and_mark_their_groups_alone(place, a_class, today):
         assert trainer.post(f"{another.address}{way}/").status == status
     record = another.api.get(f"{RECORDS}?session_id={another.session}").json["items"][0]
     where = f"{RECORDS}{record['id']}/?on={record['local_date']}"
-    for answer in (trainer.get(where), trainer.patch(where, {"code": "late"}), trainer.delete(where)):
-        assert answer.status == 404
+    for response in (trainer.get(where), trainer.patch(where, {"code": "late"}), trainer.delete(where)):
+        assert response.status == 404
     assert ids(trainer.get(f"{RECORDS}?group_id={another.group}")) == []
     assert trainer.get(f"/api/students/{another.students[0]}/attendance/").status == 404
     assert trainer.get(f"/api/groups/{another.group}/sessions/").status == 404
@@ -57,10 +57,10 @@ def test_trainers_mark_their_students_at_open_gym_and_do_not_arrange_it(api, pla
     address = f"{SESSIONS}{gym['id']}/"
     rows = [{"student_id": roster.students[0], "code": "present"} for roster in (mine, another)]
 
-    answer = trainer.put(f"{address}records/", {"records": rows})
+    response = trainer.put(f"{address}records/", {"records": rows})
     api.put(f"{address}records/", {"records": rows})
 
-    assert [row["outcome"] for row in answer.json["results"]] == ["created", "error"]
+    assert [row["outcome"] for row in response.json["results"]] == ["created", "error"]
     assert ids(trainer.get(RECORDS), "student_id") == mine.students
     assert ids(trainer.get(f"{address}records/"), "student_id") == mine.students
     assert trainer.patch(address, {"notes": "x"}).status == 403

@@ -60,11 +60,11 @@ from generated_client.types import UNSET, File
 Shown = TypeVar("Shown")
 
 
-def ok(answer: object, kind: type[Shown]) -> Shown:
+def ok(response: object, kind: type[Shown]) -> Shown:
     """Return an answer of the kind that was expected; anything else is a problem."""
-    if not isinstance(answer, kind):
-        raise TypeError(f"not {kind.__name__}: {answer}")
-    return answer
+    if not isinstance(response, kind):
+        raise TypeError(f"not {kind.__name__}: {response}")
+    return response
 
 
 state = json.loads(Path(os.environ.get("STATE", ".devstack/state.json")).read_text())

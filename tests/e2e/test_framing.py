@@ -18,8 +18,8 @@ def send(demo):
         with socket.create_connection((address.hostname, address.port), timeout=10) as it:
             it.sendall("\r\n".join([*head, "Connection: close", "", ""]).encode() + body)
             it.shutdown(socket.SHUT_WR)
-            answer = b"".join(iter(lambda: it.recv(65536), b""))
-        top, _, document = answer.partition(b"\r\n\r\n")
+            response = b"".join(iter(lambda: it.recv(65536), b""))
+        top, _, document = response.partition(b"\r\n\r\n")
         return int(top.split()[1]), json.loads(document)["code"]
 
     return send

@@ -197,7 +197,7 @@ def _students(connection: psycopg.Connection[Any], dice: random.Random) -> None:
     ) as copy:
         for organization_id, students, client_id in wanted:
             for number in range(students):
-                given, family, code = _name(dice, 2), _name(dice, 3), f"S-{number:06}"
+                fields, family, code = _name(dice, 2), _name(dice, 3), f"S-{number:06}"
                 copy.write_row(
                     (
                         organization_id,
@@ -205,10 +205,10 @@ def _students(connection: psycopg.Connection[Any], dice: random.Random) -> None:
                         code,
                         f"x{number}" if number % 2 else None,
                         client_id if number == 0 else None,
-                        given,
+                        fields,
                         family,
-                        names.sort_name(given, family),
-                        names.search_text(code, given, family, None),
+                        names.sort_name(fields, family),
+                        names.search_text(code, fields, family, None),
                         "[]",
                         "[]",
                         [

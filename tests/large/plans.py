@@ -187,14 +187,14 @@ def _ids(connection: psycopg.Connection[Any], made: Made) -> tuple[dict[str, str
 
 def _access(connection: psycopg.Connection[Any], made: Made) -> dict[str, str]:
     """Make fifty roles and keys of the organization's own, unless they are there; return the ids of one each."""
-    given = asdict(made)
+    fields = asdict(made)
     connection.execute(
         """
         INSERT INTO roles (organization_id, id, name, name_key, permissions, scope)
         SELECT %(organization_id)s, uuidv7(), 'Role ' || n, 'role ' || n, '{students:read}', 'all'
           FROM generate_series(1, 50) n ON CONFLICT DO NOTHING
         """,
-        given,
+        fields,
     )
     connection.execute(
         """
@@ -208,14 +208,14 @@ def _access(connection: psycopg.Connection[Any], made: Made) -> dict[str, str]:
         INSERT INTO api_key_uses (organization_id, api_key_id, address)
         SELECT %(organization_id)s, id, '192.0.2.' || n FROM keys, generate_series(1, 5) n
         """,
-        given,
+        fields,
     )
     row = connection.execute(
         """
         SELECT (SELECT id FROM roles WHERE organization_id = %(organization_id)s LIMIT 1),
                (SELECT id FROM api_keys WHERE organization_id = %(organization_id)s LIMIT 1)
         """,
-        given,
+        fields,
     ).fetchone()
     return {name: str(value) for name, value in zip(("role_id", "api_key_id"), row or (), strict=True)}
 
@@ -229,9 +229,9 @@ def reads(app: Flask, connection: psycopg.Connection[Any], made: Made, people: l
         if operation.method != "GET" or operation.handler.options.is_public:
             continue
         address, _, needed = operation.address(ids).partition("?")
-        given = {"on": str(on)} if needed else {}
+        fields = {"on": str(on)} if needed else {}
         found += [
-            Read(operation.rule, about, who, f"{address}?{urlencode({**given, **query})}", dates)
+            Read(operation.rule, about, who, f"{address}?{urlencode({**fields, **query})}", dates)
             for about, query, dates in _variants(operation, values, made)
             for who in people
         ]
@@ -252,10 +252,10 @@ def _variants(
         yield "a month", bounded, month
         year = (made.last - timedelta(days=399), made.last)
         yield "a year", {"from": str(year[0]), "to": str(year[1])}, year
-    for name, given in filters.items():
-        if given.required or name in ("from", "to"):
+    for name, fields in filters.items():
+        if fields.required or name in ("from", "to"):
             continue
-        choice = next((v.choices for v in given.validators if isinstance(v, validate.OneOf)), None)
+        choice = next((v.choices for v in fields.validators if isinstance(v, validate.OneOf)), None)
         for number, value in enumerate(v for v in values[name] if choice is None or v in choice):
             yield f"{name} {number}", {name: value}, None
             if bounded:
@@ -314,11 +314,11 @@ def followed(client: Client, read: Read, caught: list[Plan]) -> Iterator[tuple[s
             return
         caught.clear()
         begun = time.perf_counter()
-        answer = client.get(address)
+        response = client.get(address)
         milliseconds = (time.perf_counter() - begun) * 1000
-        assert answer.status in (200, 403, 404), (read, answer.response.get_data(as_text=True))
+        assert response.status in (200, 403, 404), (read, response.response.get_data(as_text=True))
         yield from ((f"{read.name}{page}", plan, milliseconds) for plan in tuple(caught))
-        cursor = answer.json.get("next_cursor") if answer.status == 200 else None
+        cursor = response.json.get("next_cursor") if response.status == 200 else None
         address = f"{read.query}&cursor={cursor}" if cursor else None
 
 

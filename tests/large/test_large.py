@@ -37,9 +37,9 @@ def test_a_typo_finds_the_student_among_the_first_ten(large):
     for student_id, name in dice.sample(everyone, TYPED):
         for typed in typos(dice, name):
             begun = time.perf_counter()
-            answer = api.get("/api/students/", query_string={"q": typed, "limit": 10, "fields": "id"})
+            response = api.get("/api/students/", query_string={"q": typed, "limit": 10, "fields": "id"})
             times.append((time.perf_counter() - begun) * 1000)
-            if str(student_id) not in {item["id"] for item in answer.json["items"]}:
+            if str(student_id) not in {item["id"] for item in response.json["items"]}:
                 missed.append((name, typed))
     print(f"\nsearch among {len(everyone):,}: median {statistics.median(times):.1f} ms, {len(times)} typed")
     assert missed == []
@@ -49,7 +49,7 @@ PARAMETERS = {"search_students": ("words", "starts"), "students_with_words": ("p
 
 
 @pytest.mark.parametrize(
-    ("function", "given"),
+    ("function", "fields"),
     [
         ("search_students", ("some nmae", "% some%\n% nmae%")),
         ("students_with_words", ("% some%\n% name%",)),
@@ -58,7 +58,7 @@ PARAMETERS = {"search_students": ("words", "starts"), "students_with_words": ("p
     ],
 )
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
-def test_the_search_uses_the_trigram_index(large, function, given, mode):
+def test_the_search_uses_the_trigram_index(large, function, fields, mode):
     connection = large.connection
     with connection.transaction(force_rollback=True):
         body = connection.execute("SELECT prosrc FROM pg_proc WHERE proname = %s", (function,)).fetchone()[0]
@@ -67,8 +67,8 @@ def test_the_search_uses_the_trigram_index(large, function, given, mode):
         connection.execute(f"SET LOCAL plan_cache_mode = {mode}")
         for number, parameter in enumerate(PARAMETERS[function], 1):
             body = re.sub(rf"(?<!_){parameter}", f"${number}", body)
-        connection.execute(f"PREPARE search ({', '.join('text' for _ in given)}) AS {body}")
-        values = ", ".join(f"'{value}'" for value in given)
+        connection.execute(f"PREPARE search ({', '.join('text' for _ in fields)}) AS {body}")
+        values = ", ".join(f"'{value}'" for value in fields)
         plan = json.dumps(connection.execute(f"EXPLAIN (FORMAT JSON) EXECUTE search ({values})").fetchone()[0])
         connection.execute("DEALLOCATE search")
 

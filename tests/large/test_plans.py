@@ -91,8 +91,8 @@ def test_no_read_takes_up_more_than_it_must(large):
                     wrong.append((name, f"reads {plan.scanned & BIG} from end to end"))
                 wrong += [(name, f"looks into {month}") for month in sorted(plan.months - plans.months_of(read))]
     print(f"\n{len(told)} statements; the slowest answers, in milliseconds:")
-    for milliseconds, name, rows, given, months in sorted(told, reverse=True)[:SLOWEST]:
-        print(f"{milliseconds:8.1f}  {name}: {rows:,} rows, {given:,} sorted, {months} months")
+    for milliseconds, name, rows, fields, months in sorted(told, reverse=True)[:SLOWEST]:
+        print(f"{milliseconds:8.1f}  {name}: {rows:,} rows, {fields:,} sorted, {months} months")
     times = sorted(milliseconds for milliseconds, *_ in told)
     print(f"half of them under {times[len(times) // 2]:.1f}, 99 in 100 under {times[len(times) * 99 // 100]:.1f}")
 

@@ -34,11 +34,11 @@ class School:
 
     def mark(self, day: date, slot: str = "09:00", **codes: str) -> None:
         """Mark members, by the names under which they are known, in a session of a day."""
-        given = {"group_id": self.group_id, "local_date": str(day), "slot": slot, "status": "open"}
-        session = self.admin.made("/api/attendance/sessions/", given)["id"]
+        fields = {"group_id": self.group_id, "local_date": str(day), "slot": slot, "status": "open"}
+        session = self.admin.made("/api/attendance/sessions/", fields)["id"]
         records = [{"student_id": self.people[name], "code": code} for name, code in codes.items()]
-        answer = self.admin.put(f"/api/attendance/sessions/{session}/records/", {"records": records})
-        assert answer.status == 200, answer.response.text
+        response = self.admin.put(f"/api/attendance/sessions/{session}/records/", {"records": records})
+        assert response.status == 200, response.response.text
 
     def report(self, kind: str, format: str = "csv", who: Client | None = None, **parameters: str) -> dict:
         """Ask for a report and make it; return what the API then shows of it."""
@@ -71,9 +71,9 @@ class School:
     def file(self, report: dict) -> bytes:
         """Download a report's file with its link."""
         assert report["state"] == "ready", report
-        answer = Client(self.place.app).get(report["download"]["url"])
-        assert answer.status == 200, answer.response.text
-        return answer.response.get_data()
+        response = Client(self.place.app).get(report["download"]["url"])
+        assert response.status == 200, response.response.text
+        return response.response.get_data()
 
     def rows(self, kind: str, who: Client | None = None, **parameters: str) -> list[dict[str, str]]:
         """Make a report as CSV; return its rows by their titles."""
@@ -83,8 +83,8 @@ class School:
 
 def a_school(place: Place) -> School:
     admin, trainer = place.the(Role.ADMIN), place.the(Role.TRAINER)
-    given = {"code": "7B", "name": "Class 7B", "trainer_ids": [str(trainer.user_id)]}
-    school = School(place, admin.made("/api/groups/", given)["id"], trainer)
+    fields = {"code": "7B", "name": "Class 7B", "trainer_ids": [str(trainer.user_id)]}
+    school = School(place, admin.made("/api/groups/", fields)["id"], trainer)
     for code, given_name, family_name in (("R1", "Asha", "Rao"), ("R2", "Ravi", "Iyer"), ("R3", "Anna", "Silva")):
         guardian = {
             "name": f"Guardian {family_name}",

@@ -13,9 +13,9 @@ from campshub.reports.service import making
 gather = making._gather
 
 
-def slowly(*given):
+def slowly(*fields):
     time.sleep(0.2)
-    return gather(*given)
+    return gather(*fields)
 
 
 def main():

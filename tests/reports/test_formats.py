@@ -51,11 +51,11 @@ def as_xlsx(*rows, document=HEAD, **options):
 
 
 def test_a_csv_file_begins_with_its_mark_and_ends_its_lines_as_the_rule_says():
-    kept = as_csv(row("Größe, „x“"), row('a "quoted"\nname'))
+    stored = as_csv(row("Größe, „x“"), row('a "quoted"\nname'))
 
-    assert kept.startswith("\ufeffMember,Phone".encode())
-    assert kept.count(b"\r\n") == 3
-    told = list(plain_csv.reader(io.StringIO(kept.decode("utf-8-sig"), newline="")))
+    assert stored.startswith("\ufeffMember,Phone".encode())
+    assert stored.count(b"\r\n") == 3
+    told = list(plain_csv.reader(io.StringIO(stored.decode("utf-8-sig"), newline="")))
     assert told[1] == ["Größe, „x“", "'+91 98765 43210", "2012-05-06", "09:05", "-3", "90.5"]
     assert told[2][0] == 'a "quoted"\nname'
 

@@ -52,7 +52,7 @@ def test_the_absent_of_a_day_are_told_with_whom_to_call(marked):
 
     assert [list(row.values()) for row in rows] == [
         [
-            f"{given} {family}",
+            f"{fields} {family}",
             "Class 7B",
             code,
             "absent",
@@ -63,7 +63,7 @@ def test_the_absent_of_a_day_are_told_with_whom_to_call(marked):
             in_a_row,
         ]
         # Ravi was there in the afternoon before; what is excused neither counts nor ends it.
-        for given, family, code, in_a_row in (
+        for fields, family, code, in_a_row in (
             ("Ravi", "Iyer", "R2", "1"),
             ("Asha", "Rao", "R1", "1"),
             ("Anna", "Silva", "R3", "1"),
@@ -161,8 +161,8 @@ def test_a_trainer_sees_their_groups_alone(marked, student):
     other_group = marked.admin.made("/api/groups/", {"code": "8C", "name": "Class 8C"})["id"]
     stranger = student(code="X1")["id"]
     marked.admin.made(f"/api/groups/{other_group}/enrolments/", {"student_id": stranger, "begins_on": str(DAYS[0])})
-    given = {"group_id": other_group, "local_date": str(DAYS[2]), "slot": "09:00", "status": "open"}
-    session = marked.admin.made("/api/attendance/sessions/", given)["id"]
+    fields = {"group_id": other_group, "local_date": str(DAYS[2]), "slot": "09:00", "status": "open"}
+    session = marked.admin.made("/api/attendance/sessions/", fields)["id"]
     records = {"records": [{"student_id": stranger, "code": "absent"}]}
     assert marked.admin.put(f"/api/attendance/sessions/{session}/records/", records).status == 200
     trainer = marked.trainer
@@ -178,17 +178,17 @@ def test_a_trainer_sees_their_groups_alone(marked, student):
         ("attendance_records", {"group_id": other_group}),
         ("absent_today", {"group_id": other_group}),
     ):
-        answer = trainer.post("/api/reports/", {"kind": kind, "format": "csv", "parameters": parameters})
-        assert (answer.status, answer.problem["code"]) == (422, "unknown_reference"), kind
+        response = trainer.post("/api/reports/", {"kind": kind, "format": "csv", "parameters": parameters})
+        assert (response.status, response.problem["code"]) == (422, "unknown_reference"), kind
 
 
 def test_a_role_without_attendance_has_no_register(marked):
     nutritionist = marked.place.the(Role.NUTRITIONIST)
     asked = {"kind": "attendance_register", "format": "csv", "parameters": {"group_id": marked.group_id}}
 
-    answer = nutritionist.post("/api/reports/", asked)
+    response = nutritionist.post("/api/reports/", asked)
 
-    assert (answer.status, answer.problem["code"]) == (403, "kind_not_yours")
+    assert (response.status, response.problem["code"]) == (403, "kind_not_yours")
     assert len(marked.rows("roster", who=nutritionist, group_id=marked.group_id)) == 3
     assert marked.place.the(Role.CLIENT).post("/api/reports/", asked).status == 403
 
@@ -203,8 +203,8 @@ def test_another_organization_is_in_no_report(marked, other):
         ("attendance_register", {"group_id": theirs.group_id}),
         ("student_attendance", {"student_id": theirs.people["asha"]}),
     ):
-        answer = marked.admin.post("/api/reports/", {"kind": kind, "format": "csv", "parameters": parameters})
-        assert (answer.status, answer.problem["code"]) == (422, "unknown_reference")
+        response = marked.admin.post("/api/reports/", {"kind": kind, "format": "csv", "parameters": parameters})
+        assert (response.status, response.problem["code"]) == (422, "unknown_reference")
 
 
 def test_parameters_that_a_kind_does_not_take_or_lacks_are_named(school):
@@ -241,12 +241,12 @@ def test_what_is_said_of_dates_is_resolved_when_it_is_asked_for(school):
 
 
 def test_a_kind_that_reads_in_parts_loses_and_repeats_nobody(marked, monkeypatch):
-    whole = {name: marked.rows(name, **given) for name, given in _asked(marked).items()}
+    whole = {name: marked.rows(name, **fields) for name, fields in _asked(marked).items()}
     for kind in all_kinds().values():
         monkeypatch.setattr(type(kind), "at_once", 1)
     monkeypatch.setattr("campshub.reports.service.making.PART_ROWS", 1)
 
-    assert {name: marked.rows(name, **given) for name, given in _asked(marked).items()} == whole
+    assert {name: marked.rows(name, **fields) for name, fields in _asked(marked).items()} == whole
     assert all(len(rows) > 1 for rows in whole.values())
 
 

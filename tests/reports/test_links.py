@@ -21,12 +21,12 @@ def report(school):
 
 
 def fetched(school, url):
-    answer = Client(school.place.app).get(url)
-    return answer.status if answer.status == 200 else (answer.status, answer.problem["code"])
+    response = Client(school.place.app).get(url)
+    return response.status if response.status == 200 else (response.status, response.problem["code"])
 
 
 def signed(school, report, **changes):
-    given = {
+    fields = {
         "organization_id": school.place.id,
         "report_id": UUID(report["id"]),
         "user_id": school.admin.user_id,
@@ -34,36 +34,36 @@ def signed(school, report, **changes):
         **changes,
     }
     secret = school.place.app.extensions["campshub"].settings.secret_key
-    return f"/api/reports/{given['report_id']}/file/?token={links.sign(secret, links.Link(**given))}"
+    return f"/api/reports/{fields['report_id']}/file/?token={links.sign(secret, links.Link(**fields))}"
 
 
 def test_a_file_is_handed_out_as_one_and_kept_nowhere_on_the_way(school, report):
-    answer = Client(school.place.app).get(report["download"]["url"])
+    response = Client(school.place.app).get(report["download"]["url"])
 
-    assert answer.status == 200
-    assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
+    assert response.status == 200
+    assert response.headers["Content-Type"] == "text/csv; charset=utf-8"
     name = f"roster-{report['created_at'][:10]}.csv"
-    assert answer.headers["Content-Disposition"] == f"attachment; filename=\"{name}\"; filename*=UTF-8''{name}"
-    assert (answer.headers["X-Content-Type-Options"], answer.headers["Cache-Control"]) == ("nosniff", "no-store")
-    assert int(answer.headers["Content-Length"]) == report["bytes"] == len(answer.response.get_data())
+    assert response.headers["Content-Disposition"] == f"attachment; filename=\"{name}\"; filename*=UTF-8''{name}"
+    assert (response.headers["X-Content-Type-Options"], response.headers["Cache-Control"]) == ("nosniff", "no-store")
+    assert int(response.headers["Content-Length"]) == report["bytes"] == len(response.response.get_data())
 
 
 @pytest.mark.parametrize(("format", "begins"), [("pdf", b"%PDF-"), ("xlsx", b"PK\x03\x04"), ("csv", b"\xef\xbb\xbf")])
 def test_each_format_comes_through_the_worker(school, format, begins):
     report = school.report("roster", format, group_id=school.group_id)
 
-    kept = school.file(report)
-    assert kept.startswith(begins)
-    assert (report["done"], report["total"], len(kept)) == (3, 3, report["bytes"])
+    stored = school.file(report)
+    assert stored.startswith(begins)
+    assert (report["done"], report["total"], len(stored)) == (3, 3, report["bytes"])
 
 
 def test_what_lies_in_the_storage_is_sealed(school, report):
     services = school.place.app.extensions["campshub"]
     folder = Path(services.settings.storage_url, str(school.place.id), "reports", report["id"])
 
-    kept = [path.read_bytes() for path in folder.iterdir()]
-    assert kept
-    assert not any(b"Asha" in one or b"Member" in one for one in kept)
+    stored = [path.read_bytes() for path in folder.iterdir()]
+    assert stored
+    assert not any(b"Asha" in one or b"Member" in one for one in stored)
 
 
 def test_each_look_makes_a_new_link_that_ends_soon(school, report):

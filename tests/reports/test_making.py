@@ -67,7 +67,7 @@ def test_a_worker_that_is_killed_has_another_go_on_where_it_was(marked, stack, d
 
     gathered = []
     gather = making._gather
-    monkeypatch.setattr(making, "_gather", lambda *given: gathered.append(given[2]["rows"]) or gather(*given))
+    monkeypatch.setattr(making, "_gather", lambda *fields: gathered.append(fields[2]["rows"]) or gather(*fields))
     with marked.place.app.app_context():
         services = marked.place.app.extensions["campshub"]
         while run_one(services, marked.place.id, UUID(report["job_id"])) is not Outcome.DONE:
@@ -101,9 +101,9 @@ def test_a_report_that_was_removed_while_it_was_made_leaves_nothing(marked, monk
     report = asked(marked)
     put = making.put
 
-    def removed_meanwhile(*given):
+    def removed_meanwhile(*fields):
         assert marked.admin.delete(f"/api/reports/{report['id']}/").status == 204
-        return put(*given)
+        return put(*fields)
 
     monkeypatch.setattr(making, "put", removed_meanwhile)
     marked.work(report["job_id"])
@@ -122,14 +122,14 @@ def test_a_job_that_is_cancelled_shows_in_its_report(marked):
 def test_where_to_look_is_told_with_202(marked):
     week = {"from": str(MONDAY), "to": str(MONDAY + timedelta(days=6))}
     body = {"kind": "attendance_records", "format": "pdf", "parameters": week}
-    answer = marked.admin.post("/api/reports/", body)
+    response = marked.admin.post("/api/reports/", body)
 
-    assert (answer.status, answer.headers["Location"]) == (202, f"/api/jobs/{answer.json['job_id']}/")
-    assert marked.admin.get(answer.headers["Location"]).json["state"] == "queued"
-    marked.work(answer.json["job_id"])
-    job = marked.admin.get(answer.headers["Location"]).json
+    assert (response.status, response.headers["Location"]) == (202, f"/api/jobs/{response.json['job_id']}/")
+    assert marked.admin.get(response.headers["Location"]).json["state"] == "queued"
+    marked.work(response.json["job_id"])
+    job = marked.admin.get(response.headers["Location"]).json
     assert (job["state"], job["done"], job["total"]) == ("succeeded", 12, 12)
-    assert job["result"]["url"] == f"/api/reports/{answer.json['id']}/"
+    assert job["result"]["url"] == f"/api/reports/{response.json['id']}/"
 
 
 def test_what_a_job_keeps_of_its_place_names_nobody(marked, sql):
@@ -157,7 +157,7 @@ def test_a_report_goes_when_its_time_is_over(marked, sql):
 
 def test_files_of_no_report_are_swept_up_and_others_stay(marked, sql):
     services = marked.place.app.extensions["campshub"]
-    kept, lost = (marked.report("roster", group_id=marked.group_id) for _ in range(2))
+    stored, lost = (marked.report("roster", group_id=marked.group_id) for _ in range(2))
     beside = f"{marked.place.id}/archives/month"
     with services.storage.open_write(beside) as file:
         file.write(b"not a report's")
@@ -167,7 +167,7 @@ def test_files_of_no_report_are_swept_up_and_others_stay(marked, sql):
         assert cleanup.sweep_orphans(services) >= 1
 
     assert services.storage.folder(folder_of(marked, lost)) == []
-    assert marked.file(kept)
+    assert marked.file(stored)
     assert services.storage.exists(beside)
 
 

@@ -95,7 +95,7 @@ def test_periods_hold_on_every_day_of_a_common_and_a_leap_year():
 def due(school, monkeypatch):
     """A maker of schedules whose time has come."""
 
-    def make(who=None, **given):
+    def make(who=None, **fields):
         who = who or school.admin
         body = {
             "name": "Register",
@@ -105,7 +105,7 @@ def due(school, monkeypatch):
             "frequency": "daily",
             "local_time": "07:30",
             "recipient_ids": [str(school.trainer.user_id)],
-            **given,
+            **fields,
         }
         return who.made("/api/report-schedules/", body)
 
@@ -146,8 +146,8 @@ def test_a_schedules_report_is_made_and_its_link_is_sent(school, due):
     assert letter["Subject"] == "Register (Hill Camp)"
     assert not letter.is_multipart(), "the file itself is not in it"
     link = re.search(r"http\S+(/api/reports/\S+)", letter.get_content())[1]
-    answer = Client(school.place.app).get(link)
-    assert (answer.status, answer.response.get_data()[:5]) == (200, b"%PDF-")
+    response = Client(school.place.app).get(link)
+    assert (response.status, response.response.get_data()[:5]) == (200, b"%PDF-")
 
     assert school.admin.patch(f"/api/users/{school.trainer.user_id}/", {"role": "client"}).status == 200
     assert Client(school.place.app).get(link).status == 404, "it ends with the permission"
@@ -216,7 +216,7 @@ def test_a_paused_schedule_and_a_suspended_place_rest(school, due, other):
 
 
 def test_what_does_not_fit_is_refused(school, due, other):
-    def pointers(**given):
+    def pointers(**fields):
         body = {
             "name": "x",
             "kind": "roster",
@@ -225,7 +225,7 @@ def test_what_does_not_fit_is_refused(school, due, other):
             "frequency": "daily",
             "local_time": "07:30",
             "recipient_ids": [],
-            **given,
+            **fields,
         }
         return school.admin.post("/api/report-schedules/", body).pointers
 
@@ -241,8 +241,8 @@ def test_a_change_that_does_not_fit_is_refused_at_its_place(school, due):
     address = f"/api/report-schedules/{due()['id']}/"
 
     for change, pointer in (({"frequency": "weekly"}, "/weekday"), ({"day": 3}, "/day"), ({"weekday": 0}, "/weekday")):
-        answer = school.admin.patch(address, change)
-        assert (answer.status, answer.pointers) == (422, {pointer})
+        response = school.admin.patch(address, change)
+        assert (response.status, response.pointers) == (422, {pointer})
 
 
 def test_a_schedule_can_be_changed_and_deleted_by_its_maker(school, due):
@@ -308,14 +308,14 @@ def test_a_time_that_is_due_when_the_time_zone_changes_is_made_once(school, due,
 @pytest.mark.parametrize("how", ["created", "changed"])
 def test_a_schedule_that_is_written_while_the_time_zone_changes_has_the_new_one(school, due, stack, database, how):
     schedule = due() if how == "changed" else None
-    answers = []
+    responses = []
 
     def write():
         if schedule is None:
-            answers.append(due(name="At once"))
+            responses.append(due(name="At once"))
         else:
             address = f"/api/report-schedules/{schedule['id']}/"
-            answers.append(school.admin.patch(address, {"local_time": "07:30", "weekday": None}).json)
+            responses.append(school.admin.patch(address, {"local_time": "07:30", "weekday": None}).json)
 
     with stack.primary.connect(database) as connection, connection.transaction():
         connection.execute("UPDATE organizations SET time_zone = 'America/New_York' WHERE id = %s", (school.place.id,))
@@ -326,4 +326,4 @@ def test_a_schedule_that_is_written_while_the_time_zone_changes_has_the_new_one(
             until(lambda: watching.execute(waits).fetchone()[0])
     thread.join()
 
-    assert local(answers[0], "America/New_York") == "07:30"
+    assert local(responses[0], "America/New_York") == "07:30"

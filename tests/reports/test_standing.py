@@ -75,11 +75,11 @@ def test_a_report_of_someone_who_sees_less_meanwhile_is_begun_anew(marked, monke
     monkeypatch.setattr(attendance_records.AttendanceRecords, "at_once", 1)
     original, calls = {"gathering": making._gather, "finishing": making._finish}[lost_at], []
 
-    def meanwhile(*given):
-        calls.append(given)
+    def meanwhile(*fields):
+        calls.append(fields)
         if len(calls) == {"gathering": 4, "finishing": 1}[lost_at]:
             demote(marked, someone)
-        return original(*given)
+        return original(*fields)
 
     monkeypatch.setattr(making, original.__name__, meanwhile)
     asked = someone.post("/api/reports/", {"kind": "attendance_records", "format": "csv", "parameters": WEEK}).json
@@ -155,8 +155,8 @@ def test_nobody_sends_what_they_may_not_read_themselves(marked):
 def test_a_key_makes_and_sees_no_schedules(marked):
     schedule = marked.admin.made("/api/report-schedules/", body(marked))
     allowed = {"permissions": ["reports:read", "reports:write", "attendance:read", "groups:read", "students:read"]}
-    given = {"name": "Office", "expires_in_days": 1, "scope": "all", **allowed}
-    key = marked.place.signed_in(marked.admin).made("/api/api-keys/", given)["key"]
+    fields = {"name": "Office", "expires_in_days": 1, "scope": "all", **allowed}
+    key = marked.place.signed_in(marked.admin).made("/api/api-keys/", fields)["key"]
     program = Client(marked.place.app, {"Authorization": f"Bearer {key}"})
     at = f"/api/report-schedules/{schedule['id']}/"
 
@@ -171,11 +171,11 @@ def test_a_key_makes_and_sees_no_schedules(marked):
 
 
 def test_a_repeated_creation_shows_nobody_elses_schedule(marked):
-    given = body(marked, id="01890000-0000-7000-8000-00000000abcd")
-    assert marked.admin.post("/api/report-schedules/", given).status == 201
-    assert marked.admin.post("/api/report-schedules/", given).status == 200
+    fields = body(marked, id="01890000-0000-7000-8000-00000000abcd")
+    assert marked.admin.post("/api/report-schedules/", fields).status == 201
+    assert marked.admin.post("/api/report-schedules/", fields).status == 200
 
-    refused = marked.place.someone(Role.ADMIN).post("/api/report-schedules/", given)
+    refused = marked.place.someone(Role.ADMIN).post("/api/report-schedules/", fields)
     assert (refused.status, refused.problem["code"]) == (409, "id_taken")
 
 
@@ -208,6 +208,6 @@ def test_what_else_lies_in_the_storage_does_not_stop_the_sweeping(school):
 def test_links_are_counted_apart_from_what_else_strangers_ask(school):
     report = school.report("roster", group_id=school.group_id)
 
-    answer = Client(school.place.app).get(report["download"]["url"])
+    response = Client(school.place.app).get(report["download"]["url"])
 
-    assert answer.headers["RateLimit"].startswith('"files"')
+    assert response.headers["RateLimit"].startswith('"files"')

@@ -30,7 +30,7 @@ def app(stack, scratch):
 @pytest.fixture
 def sql(stack, scratch):
     with stack.primary.connect(scratch) as connection:
-        yield lambda statement, *given: connection.execute(statement, given).fetchall()
+        yield lambda statement, *fields: connection.execute(statement, fields).fetchall()
 
 
 @pytest.fixture

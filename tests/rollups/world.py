@@ -89,9 +89,9 @@ class World:
                     *(org, self.sessions[number, day], group, day),
                 )
 
-    def do(self, statement: str, *given: Any) -> int:
+    def do(self, statement: str, *fields: Any) -> int:
         """Run a statement; return how many rows it wrote."""
-        return len(self.sql(f"{statement} RETURNING 1", *given))
+        return len(self.sql(f"{statement} RETURNING 1", *fields))
 
     # Writes ----------------------------------------------------------------------------------------------------------
 
@@ -217,16 +217,16 @@ class World:
         page = page_request(limit=200, sort="", cursor=None, only=None, bound_to={}, cursors=cursors)
         months: dict[Any, Any] = {}
         with self.app.app_context(), unit_of_work(organization_id=self.place.id, read_only=True) as session:
-            given = {"now": datetime.now(UTC), "page": page}
+            fields = {"now": datetime.now(UTC), "page": page}
             dates = {"first": FIRST, "last": LAST}
-            days = attendance.list_group_days(session, who, **given, **dates)
+            days = attendance.list_group_days(session, who, **fields, **dates)
             for student in self.students:
                 try:
-                    found = attendance.list_student_months(session, who, student_id=student, **given, **dates)
+                    found = attendance.list_student_months(session, who, student_id=student, **fields, **dates)
                 except NotFound:
                     continue
                 months |= {(student, row.month): _counts(row) for row in found.rows}
-            weeks = workouts.list_weeks(session, who, **given, from_=FIRST, to=LAST)
+            weeks = workouts.list_weeks(session, who, **fields, from_=FIRST, to=LAST)
         return {
             "days": {(row.local_date, row.group_id): _counts(row) for row in days.rows},
             "months": months,

@@ -17,15 +17,15 @@ def today() -> date:
 @pytest.fixture
 def group(api):
     """Return a maker of groups."""
-    return lambda **given: api.made("/api/groups/", {"code": new_id().hex, "name": "Blue", **given})
+    return lambda **fields: api.made("/api/groups/", {"code": new_id().hex, "name": "Blue", **fields})
 
 
 @pytest.fixture
 def enrol(api):
     """Return a way to enrol a student in a group; it returns the answer."""
 
-    def enrolled(group, student, **given):
-        body = {"student_id": student["id"], "begins_on": "2026-01-10", **given}
+    def enrolled(group, student, **fields):
+        body = {"student_id": student["id"], "begins_on": "2026-01-10", **fields}
         body = {name: str(value) if isinstance(value, date) else value for name, value in body.items()}
         return api.post(f"/api/groups/{group['id']}/enrolments/", body)
 

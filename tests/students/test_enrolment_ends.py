@@ -18,9 +18,9 @@ def database(stack, scratch):
     (ours,) = (s for s in scripts.walk_revisions() if s.path.endswith("_enrolment_ends.py"))
     folder = str(ROOT / "migrations")
 
-    def run(statement, *given):
+    def run(statement, *fields):
         with stack.primary.connect(scratch) as connection:
-            return connection.execute(statement, given).fetchall()
+            return connection.execute(statement, fields).fetchall()
 
     def to(revision):
         with create_app(settings_of(stack, scratch)).app_context():

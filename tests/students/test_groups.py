@@ -8,13 +8,13 @@ from campshub.core.security.permissions import Role
 
 @pytest.fixture
 def group(api):
-    return lambda **given: api.made("/api/groups/", {"code": new_id().hex, "name": "Blue", **given})
+    return lambda **fields: api.made("/api/groups/", {"code": new_id().hex, "name": "Blue", **fields})
 
 
-def enrol(api, group, student, **given):
+def enrol(api, group, student, **fields):
     return api.post(
         f"/api/groups/{group['id']}/enrolments/",
-        {"student_id": student["id"], "begins_on": "2026-01-10", **given},
+        {"student_id": student["id"], "begins_on": "2026-01-10", **fields},
     )
 
 
@@ -23,11 +23,11 @@ def test_a_group_shows_its_trainers_and_how_many_are_enrolled(api, place, group,
     made = group(trainer_ids=[str(trainer.user_id)], capacity=12)
     enrol(api, made, student())
 
-    answer = api.get(f"/api/groups/{made['id']}/")
+    response = api.get(f"/api/groups/{made['id']}/")
 
-    assert [t["id"] for t in answer.json["trainers"]] == [str(trainer.user_id)]
-    assert answer.json["enrolled"] == 1
-    assert len(answer.asked) == 1
+    assert [t["id"] for t in response.json["trainers"]] == [str(trainer.user_id)]
+    assert response.json["enrolled"] == 1
+    assert len(response.asked) == 1
 
 
 def test_a_change_of_a_groups_trainers_that_someone_else_has_changed_is_refused(api, place, group):
@@ -51,8 +51,8 @@ def test_only_a_trainer_of_the_organization_can_be_given_a_group(api, place, oth
     made = group()
 
     for user_id in (client.user_id, stranger.user_id):
-        answer = api.patch(f"/api/groups/{made['id']}/", {"trainer_ids": [str(user_id)]})
-        assert (answer.status, answer.pointers) == (422, {"/trainer_ids/0"})
+        response = api.patch(f"/api/groups/{made['id']}/", {"trainer_ids": [str(user_id)]})
+        assert (response.status, response.pointers) == (422, {"/trainer_ids/0"})
 
 
 def test_trainers_see_the_students_of_their_groups_alone(api, place, group, student):
@@ -93,9 +93,9 @@ def test_a_roster_is_as_of_a_date(api, group, student):
     enrol(api, made, late, begins_on="2026-02-10")
 
     def roster(on):
-        answer = api.get(f"/api/groups/{made['id']}/roster/?on={on}")
-        assert len(answer.asked) <= 2
-        return [row["family_name"] for row in answer.json["items"]]
+        response = api.get(f"/api/groups/{made['id']}/roster/?on={on}")
+        assert len(response.asked) <= 2
+        return [row["family_name"] for row in response.json["items"]]
 
     assert roster("2026-01-09") == []
     assert roster("2026-01-10") == ["Early"]
@@ -137,11 +137,11 @@ def test_the_last_place_is_given_once(api, place, group, student):
     made = group(capacity=3)
     students = [student() for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda someone: enrol(api, made, someone).status, students))
+        responses = list(pool.map(lambda someone: enrol(api, made, someone).status, students))
 
-    assert sorted(answers) == [201] * 3 + [409] * 5
+    assert sorted(responses) == [201] * 3 + [409] * 5
     assert api.get(f"/api/groups/{made['id']}/").json["enrolled"] == 3
-    waiting = enrol(api, made, students[answers.index(409)], status="pending")
+    waiting = enrol(api, made, students[responses.index(409)], status="pending")
     assert waiting.status == 201
     promoted = api.patch(f"/api/groups/{made['id']}/enrolments/{waiting.json['id']}/", {"status": "active"})
     assert (promoted.status, promoted.problem["code"]) == (409, "group_full")
@@ -158,17 +158,17 @@ def test_the_last_place_is_given_once(api, place, group, student):
     ],
 )
 def test_a_wrong_enrolment_says_where(api, group, student, body, pointer):
-    answer = enrol(api, group(), student(), **body)
+    response = enrol(api, group(), student(), **body)
 
-    assert (answer.status, answer.pointers) == (422, {pointer})
+    assert (response.status, response.pointers) == (422, {pointer})
 
 
 def test_another_organizations_student_cannot_be_enrolled(api, other, group):
     foreign = other.the(Role.ADMIN).made("/api/students/", {"code": "F", "given_name": "A", "family_name": "B"})
 
-    answer = enrol(api, group(), foreign)
+    response = enrol(api, group(), foreign)
 
-    assert (answer.status, answer.pointers) == (422, {"/student_id"})
+    assert (response.status, response.pointers) == (422, {"/student_id"})
 
 
 def test_groups_are_filtered_and_searched(api, place, group):

@@ -111,10 +111,10 @@ def test_who_has_left_needs_a_last_day(group, student, enrol, patch, today):
     before = patch(enrolment, ends_on="2026-01-09")
     future = patch(enrol(made, student(), begins_on=today + DAY).json, status="completed")
 
-    for answer, code in ((refused, "end_required"), (emptied, "end_required")):
-        assert (answer.status, answer.problem["code"], answer.pointers) == (422, code, {"/ends_on"})
-    for answer in (before, future):  # only what was withdrawn may never have begun
-        assert (answer.status, answer.problem["code"], answer.pointers) == (422, "ends_before_begin", {"/ends_on"})
+    for response, code in ((refused, "end_required"), (emptied, "end_required")):
+        assert (response.status, response.problem["code"], response.pointers) == (422, code, {"/ends_on"})
+    for response in (before, future):  # only what was withdrawn may never have begun
+        assert (response.status, response.problem["code"], response.pointers) == (422, "ends_before_begin", {"/ends_on"})
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ PEOPLE = {
 OVERRIDE, ZWSP, ZWNJ, ZWJ = "\u202e", "\u200b", "\u200c", "\u200d"
 
 
-def ids(answer):
-    assert answer.status == 200, answer.response.text
-    return [item["id"] for item in answer.json["items"]]
+def ids(response):
+    assert response.status == 200, response.response.text
+    return [item["id"] for item in response.json["items"]]
 
 
 def search(api, q, **query):
@@ -28,11 +28,11 @@ def search(api, q, **query):
 @pytest.fixture
 def person(student):
     """Return a maker of students by given and family name, which answers their id."""
-    return lambda given, family, **more: student(given_name=given, family_name=family, **more)["id"]
+    return lambda fields, family, **more: student(given_name=fields, family_name=family, **more)["id"]
 
 
-def many(api, count, **given):
-    rows = [{"code": new_id().hex, "given_name": "Kofi", "family_name": "Mensah", **given} for _ in range(count)]
+def many(api, count, **fields):
+    rows = [{"code": new_id().hex, "given_name": "Kofi", "family_name": "Mensah", **fields} for _ in range(count)]
     results = api.post("/api/students/bulk/", {"students": rows}).json["results"]
     return [result["id"] for result in results]
 
@@ -40,10 +40,10 @@ def many(api, count, **given):
 def every_page(api, **query):
     found, cursor = [], None
     while True:
-        answer = api.get("/api/students/", query_string={**query, **({"cursor": cursor} if cursor else {})})
-        found += ids(answer)
-        cursor = answer.json["next_cursor"]
-        if not answer.json["has_more"]:
+        response = api.get("/api/students/", query_string={**query, **({"cursor": cursor} if cursor else {})})
+        found += ids(response)
+        cursor = response.json["next_cursor"]
+        if not response.json["has_more"]:
             return found
 
 
@@ -55,15 +55,15 @@ def test_a_name_of_any_script_finds_that_person_first(api, person, script):
     made = {name: person(*names) for name, names in PEOPLE.items()}
     person("Asha", "Rao")
 
-    given, family = PEOPLE[script]
+    fields, family = PEOPLE[script]
 
-    for q in (family, given, f"{given} {family}", f"{family} {given}"):
+    for q in (family, fields, f"{fields} {family}", f"{family} {fields}"):
         assert search(api, q)[0] == made[script], q
         assert len(search(api, q)) == 1, q
 
 
 @pytest.mark.parametrize(
-    ("q", "given", "family"),
+    ("q", "fields", "family"),
     [
         ("yildiz", "Elif", "Y\u0131ld\u0131z"),
         ("YILDIZ", "Elif", "Y\u0131ld\u0131z"),
@@ -81,8 +81,8 @@ def test_a_name_of_any_script_finds_that_person_first(api, person, script):
         (f"علی{ZWNJ}رضا", "علیرضا", "کریمی"),
     ],
 )
-def test_accents_special_letters_and_joiners_make_no_difference(api, person, q, given, family):
-    made = person(given, family)
+def test_accents_special_letters_and_joiners_make_no_difference(api, person, q, fields, family):
+    made = person(fields, family)
     person("Vuk", "Zhang")
 
     assert search(api, q) == [made]
@@ -101,7 +101,7 @@ def test_a_mark_of_another_script_is_a_letter(api, person):
 
 
 @pytest.mark.parametrize(
-    ("q", "given", "family", "more"),
+    ("q", "fields", "family", "more"),
     [
         ("小明", "小明", "王", {}),
         ("王小", "小明", "王", {}),
@@ -120,8 +120,8 @@ def test_a_mark_of_another_script_is_a_letter(api, person):
         ("খা", "রহিমা", "খাতুন", {}),
     ],
 )
-def test_one_or_two_letters_find_the_start_of_any_part_of_a_name(api, person, q, given, family, more):
-    made = person(given, family, **{"code": "7", **more})
+def test_one_or_two_letters_find_the_start_of_any_part_of_a_name(api, person, q, fields, family, more):
+    made = person(fields, family, **{"code": "7", **more})
     person("Vuk", "Zelmi", code="8")
 
     assert search(api, q) == [made]
@@ -193,8 +193,8 @@ def test_a_code_is_found_by_any_part_and_not_by_one_that_is_like_it(api, student
 def test_those_whom_a_trainer_may_not_see_take_no_place_in_the_search(api, place):
     made = many(api, 230)
     trainer = place.the(Role.TRAINER)
-    given = {"code": "G", "name": "Blue", "trainer_ids": [str(trainer.user_id)]}
-    group = api.made("/api/groups/", given)["id"]
+    fields = {"code": "G", "name": "Blue", "trainer_ids": [str(trainer.user_id)]}
+    group = api.made("/api/groups/", fields)["id"]
     api.made(f"/api/groups/{group}/enrolments/", {"student_id": made[-1], "begins_on": "2026-01-01"})
 
     assert search(trainer, "kofi mensah") == search(trainer, "ko") == [made[-1]]
@@ -305,10 +305,10 @@ def test_users_are_sorted_by_the_key(api):
 
 
 @pytest.mark.parametrize(
-    "given", [{"given_name": "Suharto", "family_name": ""}, {"given_name": "Suharto"}, {"family_name": "Suharto"}]
+    "fields", [{"given_name": "Suharto", "family_name": ""}, {"given_name": "Suharto"}, {"family_name": "Suharto"}]
 )
-def test_one_name_suffices(api, student, given):
-    made = api.made("/api/students/", {"code": "1", **given})
+def test_one_name_suffices(api, student, fields):
+    made = api.made("/api/students/", {"code": "1", **fields})
     student(given_name="Zoe", family_name="Suharti")
     student(given_name="Zoe", family_name="Suhartz")
 
@@ -327,12 +327,12 @@ def test_a_retry_may_leave_an_empty_name_out(api):
     assert api.post("/api/students/", {name: value for name, value in body.items() if value}).status == 200
 
 
-@pytest.mark.parametrize("given", [{}, {"given_name": ""}, {"given_name": " ", "family_name": "  "}])
-def test_no_name_at_all_is_refused(api, student, given):
-    answer = api.post("/api/students/", {"code": "1", **given})
-    assert (answer.status, answer.pointers) == (422, {"/given_name"})
+@pytest.mark.parametrize("fields", [{}, {"given_name": ""}, {"given_name": " ", "family_name": "  "}])
+def test_no_name_at_all_is_refused(api, student, fields):
+    response = api.post("/api/students/", {"code": "1", **fields})
+    assert (response.status, response.pointers) == (422, {"/given_name"})
     bulk = api.post(
-        "/api/students/bulk/", {"students": [{"code": "1", **given}, {"code": "2", "given_name": "Suharto"}]}
+        "/api/students/bulk/", {"students": [{"code": "1", **fields}, {"code": "2", "given_name": "Suharto"}]}
     )
     assert [row["outcome"] for row in bulk.json["results"]] == ["error", "created"]
 
@@ -356,16 +356,16 @@ def test_what_cannot_be_seen_or_turns_the_text_round_is_no_name(api, student, na
     made = student()["id"]
 
     for field in ("given_name", "family_name", "preferred_name", "code"):
-        answer = api.post("/api/students/", {**person, field: name})
-        assert (answer.status, answer.pointers) == (422, {f"/{field}"})
+        response = api.post("/api/students/", {**person, field: name})
+        assert (response.status, response.pointers) == (422, {f"/{field}"})
     for body in ({"given_name": name}, {"guardians": [{"name": name}]}, {"given_name": name, "family_name": "Rao"}):
         assert api.patch(f"/api/students/{made}/", body).status == 422
     assert api.post("/api/groups/", {"code": "1", "name": name}).pointers == {"/name"}
 
 
 def test_joiners_and_marks_of_direction_may_stand_in_a_name_and_blanks_around_it_go(api):
-    given = f" \u200b\ufeff علی{ZWNJ}رضا\u200f\u2060 "
-    made = api.made("/api/students/", {"code": "1", "given_name": given, "family_name": f"ක{ZWJ}ෂ"})
+    fields = f" \u200b\ufeff علی{ZWNJ}رضا\u200f\u2060 "
+    made = api.made("/api/students/", {"code": "1", "given_name": fields, "family_name": f"ක{ZWJ}ෂ"})
 
     assert made["given_name"] == f"علی{ZWNJ}رضا\u200f"
     assert made["family_name"] == f"ක{ZWJ}ෂ"

@@ -15,24 +15,24 @@ MOST_WAIT_S = 2
 DAY = timedelta(days=1)
 
 
-def refused(answer):
-    return (answer.status, answer.problem["code"])
+def refused(response):
+    return (response.status, response.problem["code"])
 
 
 def at_once(*calls):
     """Make calls at the same moment; return their answers in order."""
-    gate, answers = threading.Barrier(len(calls)), [None] * len(calls)
+    gate, responses = threading.Barrier(len(calls)), [None] * len(calls)
 
     def run(number, call):
         gate.wait()
-        answers[number] = call()
+        responses[number] = call()
 
     threads = [threading.Thread(target=run, args=one) for one in enumerate(calls)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return answers
+    return responses
 
 
 @pytest.mark.parametrize(
@@ -52,10 +52,10 @@ def test_each_day_of_an_enrolment_needs_a_place(group, student, enrol, begins_on
     enrol(made, student(), begins_on="2026-02-01", ends_on="2026-03-01")
     enrol(made, student(), begins_on="2026-05-01", ends_on="2026-05-31")
 
-    answer = enrol(made, student(), begins_on=begins_on, ends_on=ends_on)
+    response = enrol(made, student(), begins_on=begins_on, ends_on=ends_on)
 
-    assert answer.status == status
-    assert status == 201 or answer.problem["code"] == "group_full"
+    assert response.status == status
+    assert status == 201 or response.problem["code"] == "group_full"
 
 
 def test_only_who_is_in_the_group_has_a_place(api, group, student, enrol, patch):
@@ -153,8 +153,8 @@ def checked_together(monkeypatch):
     """Let calls that have found a place wait for each other before they take it, unless a lock holds one back."""
     gate, require = threading.Barrier(2), places.require
 
-    def waiting(*given, **options):
-        require(*given, **options)
+    def waiting(*fields, **options):
+        require(*fields, **options)
         with suppress(threading.BrokenBarrierError):
             gate.wait(MOST_WAIT_S)
 
@@ -180,12 +180,12 @@ def test_two_at_once_take_one_place(api, place, group, student, sql, way):
         client, body = place.someone(Role.ADMIN), {"student_id": student()["id"], "begins_on": "2026-01-03"}
         return lambda: client.post(f"{address}enrolments/", body)
 
-    answers = at_once(
+    responses = at_once(
         extended() if way == "two extended" else enrolled(), enrolled() if way == "two enrolled" else extended()
     )
 
-    refused_one = max(answers, key=lambda answer: answer.status)
-    assert sorted(answer.status < 300 for answer in answers) == [False, True]
+    refused_one = max(responses, key=lambda response: response.status)
+    assert sorted(response.status < 300 for response in responses) == [False, True]
     assert refused(refused_one) == (409, "group_full")
     assert len(api.get(f"{address}roster/?on=2026-03-05").json["items"]) == 1
 
@@ -198,7 +198,7 @@ def test_enrolling_extending_and_lowering_at_once_never_overfill(api, place, gro
     clients = [place.someone(Role.ADMIN) for _ in range(4)]
     first, second = ({"student_id": student()["id"], "begins_on": "2026-02-01"} for _ in range(2))
 
-    lowered, *answers = at_once(
+    lowered, *responses = at_once(
         lambda: clients[0].patch(address, {"capacity": 1}),
         lambda: clients[1].patch(f"{address}enrolments/{ended['id']}/", {"ends_on": None}),
         lambda: clients[2].post(f"{address}enrolments/", first),
@@ -207,8 +207,8 @@ def test_enrolling_extending_and_lowering_at_once_never_overfill(api, place, gro
 
     on_roster = len(api.get(f"{address}roster/?on=2026-03-01").json["items"])
     assert lowered.status == 200
-    assert {answer.status for answer in answers} <= {200, 201, 409}
-    assert on_roster == sum(answer.status < 300 for answer in answers)
+    assert {response.status for response in responses} <= {200, 201, 409}
+    assert on_roster == sum(response.status < 300 for response in responses)
     assert 1 <= on_roster <= 2
 
 
@@ -217,13 +217,13 @@ def test_an_archived_group_takes_no_one_and_lets_everyone_go(api, group, student
     present, leaving, waiting = enrol(made, student()), enrol(made, student()), enrol(made, student(), status="pending")
     api.patch(f"/api/groups/{made['id']}/", {"status": "archived"})
 
-    for answer in (
+    for response in (
         enrol(made, student()),
         enrol(made, student(), status="pending"),
         patch(waiting.json, status="active"),
         patch(present.json, begins_on="2026-01-01"),
     ):
-        assert refused(answer) == (409, "group_closed")
+        assert refused(response) == (409, "group_closed")
     assert patch(leaving.json, status="withdrawn").status == 200
     assert refused(patch(leaving.json, status="active")) == (409, "group_closed")
     assert patch(present.json, ends_on="2026-02-01").status == 200
@@ -246,12 +246,12 @@ def test_an_archived_group_takes_no_one_and_lets_everyone_go(api, group, student
 def test_dates_outside_the_term_are_refused(group, student, enrol, dates, pointers):
     made = group(begins_on="2026-02-01", ends_on="2026-06-30")
 
-    answer = enrol(made, student(), **dates)
+    response = enrol(made, student(), **dates)
 
     if pointers is None:
-        assert answer.status == 201
+        assert response.status == 201
     else:
-        assert (answer.status, answer.problem["code"], answer.pointers) == (409, "group_closed", pointers)
+        assert (response.status, response.problem["code"], response.pointers) == (409, "group_closed", pointers)
 
 
 def test_a_change_stays_in_the_term(api, group, student, enrol, patch, today):

@@ -31,14 +31,14 @@ def test_a_created_student_is_read_back_with_one_statement(api):
 
 
 def test_creating_a_student_takes_at_most_five_statements(api):
-    answer = api.post(
+    response = api.post(
         "/api/students/",
         {"code": "S-1", "given_name": "A", "family_name": "B", "medical_note": "asthma"},
         headers={"Idempotency-Key": "one"},
     )
 
-    assert answer.status == 201
-    assert len(answer.statements) <= 5, answer.statements
+    assert response.status == 201
+    assert len(response.statements) <= 5, response.statements
 
 
 def test_a_retry_with_the_same_id_and_body_answers_what_is_there(api):
@@ -57,9 +57,9 @@ def test_a_retry_with_the_same_id_and_body_answers_what_is_there(api):
 def test_a_code_belongs_to_one_student(api, student):
     student(code="S-1")
 
-    answer = api.post("/api/students/", {"code": "S-1", "given_name": "A", "family_name": "B"})
+    response = api.post("/api/students/", {"code": "S-1", "given_name": "A", "family_name": "B"})
 
-    assert (answer.status, answer.problem["code"], answer.pointers) == (409, "code_taken", {"/code"})
+    assert (response.status, response.problem["code"], response.pointers) == (409, "code_taken", {"/code"})
 
 
 def test_a_change_meets_the_version_that_its_author_saw(api, student):
@@ -118,10 +118,10 @@ def test_a_cursor_belongs_to_its_list(api, student, other):
 def test_sparse_fields_select_only_themselves(api, student):
     student()
 
-    answer = api.get("/api/students/?fields=id,code")
+    response = api.get("/api/students/?fields=id,code")
 
-    assert set(answer.json["items"][0]) == {"id", "code"}
-    assert "guardians" not in answer.asked[0]
+    assert set(response.json["items"][0]) == {"id", "code"}
+    assert "guardians" not in response.asked[0]
     assert api.get("/api/students/?fields=id,secret").pointers == {"/fields"}
 
 
@@ -139,9 +139,9 @@ def test_filters_narrow_the_list(api, student, filters, expected):
     student(code="A", tags=["boarder"], joined_on="2026-01-01")
     student(code="B", status="alumni", joined_on="2026-02-01")
 
-    answer = api.get(f"/api/students/?{filters}")
+    response = api.get(f"/api/students/?{filters}")
 
-    assert {item["code"] for item in answer.json["items"]} == expected
+    assert {item["code"] for item in response.json["items"]} == expected
 
 
 @pytest.mark.parametrize(
@@ -150,12 +150,12 @@ def test_filters_narrow_the_list(api, student, filters, expected):
 def test_one_wrong_missing_or_swapped_letter_finds_the_student(api, student, typed):
     made = student(code="S-77", given_name="Priya", family_name="Sharma")
     for number, name in enumerate(("Prakash Sharda", "Riya Verma", "Payal Sharma", "Anita Desai")):
-        given, family = name.split()
-        student(code=f"X-{number}", given_name=given, family_name=family)
+        fields, family = name.split()
+        student(code=f"X-{number}", given_name=fields, family_name=family)
 
-    answer = api.get("/api/students/", query_string={"q": typed})
+    response = api.get("/api/students/", query_string={"q": typed})
 
-    assert answer.json["items"][0]["id"] == made["id"]
+    assert response.json["items"][0]["id"] == made["id"]
 
 
 def test_each_row_of_a_bulk_create_answers_for_itself(api, student):
@@ -173,16 +173,16 @@ def test_each_row_of_a_bulk_create_answers_for_itself(api, student):
         {"code": "new-4", "given_name": "A", "family_name": "B", "joined_on": "2026-02-01", "left_on": "2026-01-01"},
     ]
 
-    answer = api.post("/api/students/bulk/", {"students": rows})
+    response = api.post("/api/students/bulk/", {"students": rows})
 
-    assert answer.status == 200
+    assert response.status == 200
     outcomes = ["created", "error", "error", "error", "unchanged", "error", "error", "error"]
-    assert [row["outcome"] for row in answer.json["results"]] == outcomes
-    assert answer.json["summary"] == {"created": 1, "unchanged": 1, "error": 6}
-    pointers = [{e["pointer"] for e in row["errors"]} for row in answer.json["results"]]
+    assert [row["outcome"] for row in response.json["results"]] == outcomes
+    assert response.json["summary"] == {"created": 1, "unchanged": 1, "error": 6}
+    pointers = [{e["pointer"] for e in row["errors"]} for row in response.json["results"]]
     assert pointers[3] == {"/given_name"}
     assert pointers[6:] == [{"/user_id"}, {"/left_on"}]
-    assert len(answer.asked) <= 4
+    assert len(response.asked) <= 4
     assert len(api.get("/api/students/").json["items"]) == 3
 
 
@@ -230,8 +230,8 @@ def test_a_medical_note_is_shown_only_to_those_permitted_and_its_reading_recorde
 
 
 def test_an_unknown_login_is_refused_by_name(api):
-    answer = api.post(
+    response = api.post(
         "/api/students/", {"code": "S-1", "given_name": "A", "family_name": "B", "user_id": str(new_id())}
     )
 
-    assert (answer.status, answer.pointers) == (422, {"/user_id"})
+    assert (response.status, response.pointers) == (422, {"/user_id"})

@@ -21,9 +21,9 @@ def ago():
 def log(api, student, ago):
     """Return a maker of logs: ``log(sets=[...])`` answers the created one, of a new student unless said otherwise."""
 
-    def make(client=None, *, sets=({"reps": 5, "load": "100", "load_unit": "kg"},), **given):
-        body = {"started_at": ago(hours=1), "exercises": [{"exercise_id": SQUAT, "sets": list(sets)}], **given}
-        if client is None and "student_id" not in given:
+    def make(client=None, *, sets=({"reps": 5, "load": "100", "load_unit": "kg"},), **fields):
+        body = {"started_at": ago(hours=1), "exercises": [{"exercise_id": SQUAT, "sets": list(sets)}], **fields}
+        if client is None and "student_id" not in fields:
             body["student_id"] = student()["id"]
         return (client or api).made("/api/workout-logs/", body)
 

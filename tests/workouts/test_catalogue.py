@@ -25,10 +25,10 @@ CURL = {
 
 def test_muscles_are_read_by_everybody_with_one_statement(place):
     for role in Role:
-        answer = place.the(role).get("/api/muscles/?limit=200")
-        assert answer.status == 200
-        assert len(answer.asked) == 1
-        found = {muscle["key"]: muscle for muscle in answer.json["items"]}
+        response = place.the(role).get("/api/muscles/?limit=200")
+        assert response.status == 200
+        assert len(response.asked) == 1
+        found = {muscle["key"]: muscle for muscle in response.json["items"]}
         assert set(found) == set(catalogue.muscle_keys())
         assert (found["quadriceps"]["group"], found["quadriceps"]["side"]) == ("legs", "front")
 
@@ -50,11 +50,11 @@ def test_the_catalogue_is_large_and_each_exercise_says_what_it_works(api):
 
 
 def test_one_exercise_is_read_with_one_statement(api):
-    answer = api.get(f"/api/exercises/{SQUAT}/")
+    response = api.get(f"/api/exercises/{SQUAT}/")
 
-    assert answer.json["name"] == "Back Squat"
-    assert answer.json["muscles"][0] == {"muscle": "quadriceps", "share": 1.0}
-    assert len(answer.asked) == 1
+    assert response.json["name"] == "Back Squat"
+    assert response.json["muscles"][0] == {"muscle": "quadriceps", "share": 1.0}
+    assert len(response.asked) == 1
 
 
 def test_seeding_again_changes_nothing_and_puts_right_what_was_changed(stack, database, sql):
@@ -91,17 +91,17 @@ def test_filters_narrow_the_list(api, filters, found):
     api.made("/api/exercises/", CURL)
     api.made("/api/exercises/", {**CURL, "name": "My Curl", "aliases": [], "private": True})
 
-    answer = api.get("/api/exercises/", query_string=filters)
+    response = api.get("/api/exercises/", query_string=filters)
 
-    assert {item["name"] for item in answer.json["items"]} == found
-    assert len(answer.asked) == 1
+    assert {item["name"] for item in response.json["items"]} == found
+    assert len(response.asked) == 1
 
 
 def test_sparse_fields_select_only_themselves(api):
-    answer = api.get("/api/exercises/?fields=id,name&limit=1")
+    response = api.get("/api/exercises/?fields=id,name&limit=1")
 
-    assert set(answer.json["items"][0]) == {"id", "name"}
-    assert "exercise_muscles" not in answer.asked[0]
+    assert set(response.json["items"][0]) == {"id", "name"}
+    assert "exercise_muscles" not in response.asked[0]
 
 
 def test_a_created_exercise_is_read_back(api):
@@ -187,18 +187,18 @@ def test_a_change_replaces_the_muscles_and_raises_the_version(api):
     ],
 )
 def test_what_does_not_fit_is_refused_by_its_place(api, wrong, pointer):
-    answer = api.post("/api/exercises/", {**CURL, **wrong})
+    response = api.post("/api/exercises/", {**CURL, **wrong})
 
-    assert (answer.status, answer.pointers) == (422, {pointer})
+    assert (response.status, response.pointers) == (422, {pointer})
     assert api.get("/api/exercises/?q=bayesian").json["items"] == []
 
 
 def test_a_muscle_named_twice_in_a_change_is_refused(api):
     made = api.made("/api/exercises/", CURL)
 
-    answer = api.patch(f"/api/exercises/{made['id']}/", {"muscles": [{"muscle": "lats"}, {"muscle": "lats"}]})
+    response = api.patch(f"/api/exercises/{made['id']}/", {"muscles": [{"muscle": "lats"}, {"muscle": "lats"}]})
 
-    assert (answer.status, answer.pointers) == (422, {"/muscles"})
+    assert (response.status, response.pointers) == (422, {"/muscles"})
 
 
 def test_nobody_changes_the_public_exercises(place):

@@ -55,9 +55,9 @@ def test_filters_narrow_the_list(api, log, student, ago):
     day = date.fromisoformat(old["local_date"])
 
     def found(**filters):
-        answer = api.get(LOGS, query_string=filters)
-        assert (answer.status, len(answer.asked)) == (200, 1)
-        return [item["id"] for item in answer.json["items"]]
+        response = api.get(LOGS, query_string=filters)
+        assert (response.status, len(response.asked)) == (200, 1)
+        return [item["id"] for item in response.json["items"]]
 
     assert found(student_id=person) == [new["id"], old["id"]]
     assert found(student_id=person, exercise_id=BENCH) == [new["id"]]
@@ -75,10 +75,10 @@ def test_a_students_history_is_read_at_their_address(api, log, student, other):
     made = log(student_id=person)
     log()
 
-    answer = api.get(f"/api/students/{person}/workouts/")
+    response = api.get(f"/api/students/{person}/workouts/")
 
-    assert [item["id"] for item in answer.json["items"]] == [made["id"]]
-    assert len(answer.asked) == 1
+    assert [item["id"] for item in response.json["items"]] == [made["id"]]
+    assert len(response.asked) == 1
     day = made["local_date"]
     assert len(api.get(f"/api/students/{person}/workouts/?from={day}&to={day}").json["items"]) == 1
     assert api.get(f"/api/students/{person}/workouts/?to=2026-01-01").json["items"] == []
@@ -94,8 +94,8 @@ def test_a_range_of_dates_opens_only_its_months(ordinary_reads, api, place, app,
     with app.app_context():
         engines = list(db.engines.values())
 
-    def listen(_connection, _cursor, text, given, _context, _many):
-        asked.append((text, given))
+    def listen(_connection, _cursor, text, fields, _context, _many):
+        asked.append((text, fields))
 
     for engine in engines:
         event.listen(engine, "before_cursor_execute", listen)
@@ -104,10 +104,10 @@ def test_a_range_of_dates_opens_only_its_months(ordinary_reads, api, place, app,
     finally:
         for engine in engines:
             event.remove(engine, "before_cursor_execute", listen)
-    text, given = next((text, given) for text, given in asked if "workout_logs" in text)
+    text, fields = next((text, fields) for text, fields in asked if "workout_logs" in text)
     with stack.primary.connect(database) as connection:
         connection.execute("SET ROLE campshub_app")
         connection.execute("SELECT set_config('app.organization_id', %s, false)", [str(place.id)])
-        plan = "\n".join(row[0] for row in connection.execute(f"EXPLAIN {text}", given))
+        plan = "\n".join(row[0] for row in connection.execute(f"EXPLAIN {text}", fields))
     for table in ("workout_logs", "workout_sets", "workout_log_exercises"):
         assert set(re.findall(rf"{table}_p(\d{{4}}_\d\d)\b", plan)) == {f"{first:%Y_%m}", f"{last:%Y_%m}"}

@@ -23,16 +23,16 @@ def train(api, student, ago):
     """Return a function that logs sets of an exercise for one student, and returns the log and the week's figures."""
     person = student()["id"]
 
-    def logged(exercise_id, performed, **given):
+    def logged(exercise_id, performed, **fields):
         exercises = [{"exercise_id": exercise_id, "sets": performed}]
-        body = {"student_id": person, "started_at": ago(hours=1), "exercises": exercises, **given}
+        body = {"student_id": person, "started_at": ago(hours=1), "exercises": exercises, **fields}
         log = api.made(LOGS, body)
         return log, week(exercise_id)
 
     def week(exercise_id):
-        answer = api.get(f"{WEEKS}?student_id={person}&exercise_id={exercise_id}")
-        assert len(answer.asked) == 1
-        [found] = answer.json["items"]
+        response = api.get(f"{WEEKS}?student_id={person}&exercise_id={exercise_id}")
+        assert len(response.asked) == 1
+        [found] = response.json["items"]
         return found
 
     logged.week = week

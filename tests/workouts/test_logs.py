@@ -21,8 +21,8 @@ def _sets(count):
     return [{"reps": 5, "load": "100", "load_unit": "kg"} for _ in range(count)]
 
 
-def _body(student_id, ago, **given):
-    return {"student_id": student_id, "started_at": ago(hours=1), "exercises": []} | given
+def _body(student_id, ago, **fields):
+    return {"student_id": student_id, "started_at": ago(hours=1), "exercises": []} | fields
 
 
 def test_a_workout_is_logged_with_one_call_and_read_back(api, whole):
@@ -52,12 +52,12 @@ def test_a_workout_is_logged_with_one_call_and_read_back(api, whole):
 def test_logging_takes_six_statements_whatever_the_number_of_sets(api, whole, count):
     whole["exercises"] = [{"exercise_id": SQUAT, "note": "x", "sets": _sets(count)} for _ in range(min(count, 3))]
 
-    answer = api.post(LOGS, whole, headers={"Idempotency-Key": "one"})
+    response = api.post(LOGS, whole, headers={"Idempotency-Key": "one"})
 
-    assert answer.status == 201
-    assert answer.json["set_count"] == count * len(whole["exercises"])
-    assert len(answer.asked) <= 3, answer.asked
-    assert len(answer.statements) <= 8, answer.statements
+    assert response.status == 201
+    assert response.json["set_count"] == count * len(whole["exercises"])
+    assert len(response.asked) <= 3, response.asked
+    assert len(response.statements) <= 8, response.statements
 
 
 @pytest.mark.parametrize(
@@ -133,11 +133,11 @@ def test_a_sync_can_be_retried_by_its_external_id_whatever_the_date(api, whole, 
 
 def test_one_log_comes_of_many_identical_calls_at_once(api, whole):
     with ThreadPoolExecutor(6) as threads:
-        answers = list(threads.map(lambda _: api.post(LOGS, whole), range(6)))
+        responses = list(threads.map(lambda _: api.post(LOGS, whole), range(6)))
 
-    assert sorted(a.status for a in answers) == [200] * 5 + [201]
+    assert sorted(a.status for a in responses) == [200] * 5 + [201]
     assert len(api.get(LOGS).json["items"]) == 1
-    assert len({a.json["exercises"][0]["id"] for a in answers}) == 1
+    assert len({a.json["exercises"][0]["id"] for a in responses}) == 1
 
 
 def test_a_sets_id_belongs_to_one_set(api, whole):
@@ -146,11 +146,11 @@ def test_a_sets_id_belongs_to_one_set(api, whole):
 
     place = api.post(LOGS, {**whole, "id": str(new_id()), "external_id": "h-2"})
     del whole["exercises"][0]["id"]
-    answer = api.post(LOGS, {**whole, "id": str(new_id()), "external_id": "h-2"})
+    response = api.post(LOGS, {**whole, "id": str(new_id()), "external_id": "h-2"})
 
     assert (place.status, place.pointers) == (409, {"/exercises/0/id"})
-    assert (answer.status, answer.problem["code"]) == (409, "id_taken")
-    assert answer.pointers == {"/exercises/0/sets/1/id"}
+    assert (response.status, response.problem["code"]) == (409, "id_taken")
+    assert response.pointers == {"/exercises/0/sets/1/id"}
     assert len(api.get(LOGS).json["items"]) == 1, "nothing of a refused log stays"
     twice = {"exercise_id": SQUAT, "sets": [{"id": taken, "reps": 1}, {"id": taken, "reps": 1}]}
     repeated = api.post(LOGS, {**whole, "id": str(new_id()), "external_id": "h-3", "exercises": [twice]})
@@ -214,9 +214,9 @@ def test_a_sets_id_belongs_to_one_set(api, whole):
     ],
 )
 def test_what_does_not_fit_is_refused_by_its_place(api, student, ago, wrong, pointer):
-    answer = api.post(LOGS, _body(student()["id"], ago) | wrong)
+    response = api.post(LOGS, _body(student()["id"], ago) | wrong)
 
-    assert (answer.status, answer.pointers) == (422, {pointer})
+    assert (response.status, response.pointers) == (422, {pointer})
     assert api.get(LOGS).json["items"] == []
 
 
@@ -227,8 +227,8 @@ def test_dates_reach_ten_years_back(api, student, ago):
         return api.post(LOGS, _body(person, ago, started_at=ago(**time), time_zone="Asia/Kolkata"))
 
     assert [logged(days=days).status for days in (400, 0)] == [201] * 2
-    answer = logged(days=4_000)
-    assert (answer.status, answer.problem["code"], answer.pointers) == (422, "date_out_of_range", {"/started_at"})
+    response = logged(days=4_000)
+    assert (response.status, response.problem["code"], response.pointers) == (422, "date_out_of_range", {"/started_at"})
 
 
 def test_a_log_is_changed_meeting_the_version_that_its_author_saw(api, log):

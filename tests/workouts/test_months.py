@@ -29,11 +29,11 @@ def body(site):
     """Return a maker of bodies: a log of one set on a date, of one student."""
     student = site.api.made("/api/students/", {"code": "S1", "given_name": "A", "family_name": "B"})["id"]
 
-    def of(day, **given):
+    def of(day, **fields):
         at = datetime.combine(day, time(12), UTC).isoformat()
         exercises = [{"exercise_id": SQUAT, "sets": [SET]}]
         own = {"id": str(new_id()), "student_id": student, "started_at": at, "time_zone": "UTC"}
-        return {**own, "exercises": exercises, **given}
+        return {**own, "exercises": exercises, **fields}
 
     return of
 
@@ -44,8 +44,8 @@ def work(site):
         return runner.run_due(site.services)
 
 
-def refused(answer):
-    return (answer.status, answer.problem["code"], answer.headers.get("Retry-After"))
+def refused(response):
+    return (response.status, response.problem["code"], response.headers.get("Retry-After"))
 
 
 UNAVAILABLE = (409, "month_unavailable", "2")
@@ -61,10 +61,10 @@ def requested(site):
 
 def test_a_workout_of_eight_years_ago_is_logged_once_its_month_has_been_made(site, body):
     log = body(years_ago(8), title="Old")
-    answers = [site.api.post(LOGS, log, headers={"Idempotency-Key": "one"}) for _ in range(3)]
+    responses = [site.api.post(LOGS, log, headers={"Idempotency-Key": "one"}) for _ in range(3)]
 
-    assert [refused(answer) for answer in answers] == [UNAVAILABLE] * 3
-    assert f"{years_ago(8):%Y-%m}" in answers[0].problem["detail"]
+    assert [refused(response) for response in responses] == [UNAVAILABLE] * 3
+    assert f"{years_ago(8):%Y-%m}" in responses[0].problem["detail"]
     assert requested(site) == 1, "one request for all three"
     assert site.sql("SELECT count(*) FROM workout_log_ids") == [(0,)], "a refused log leaves nothing"
 
@@ -140,7 +140,7 @@ def archived(site, body):
 
 
 @pytest.mark.parametrize(
-    ("method", "address", "given", "status"),
+    ("method", "address", "fields", "status"),
     [
         ("POST", "sets/", {"exercise_id": SQUAT, **SET}, 201),
         ("PATCH", "", {"title": "Changed"}, 200),
@@ -151,17 +151,17 @@ def archived(site, body):
         ("POST", "sets/{set}/undelete/", None, 200),
     ],
 )
-def test_a_write_to_an_archived_log_brings_its_month_back(site, archived, method, address, given, status):
+def test_a_write_to_an_archived_log_brings_its_month_back(site, archived, method, address, fields, status):
     log, made = archived
     where = f"{LOGS}{log['id']}/{address.format(set=made['exercises'][0]['sets'][0]['id'])}"
 
-    first = site.api.call(method, where, given)
+    first = site.api.call(method, where, fields)
 
     assert refused(first) == UNAVAILABLE
     assert site.api.get(f"{LOGS}{log['id']}/").status == 404, "reads show none of an archived month"
     assert work(site).done == 1
     assert site.api.get(f"{LOGS}{log['id']}/").json == made
-    assert site.api.call(method, where, given).status == status
+    assert site.api.call(method, where, fields).status == status
 
 
 def test_a_new_log_and_a_retry_bring_an_archived_month_back(site, body, archived):
@@ -258,7 +258,7 @@ def test_attendance_of_an_archived_month_is_marked_once_it_is_back(site):
     register = api.put(f"/api/attendance/sessions/{session}/records/", marks)
     change = api.patch(f"/api/attendance/records/{record}/?on={site.day}", {"code": "absent"})
 
-    assert [refused(answer) for answer in (register, change)] == [UNAVAILABLE] * 2
+    assert [refused(response) for response in (register, change)] == [UNAVAILABLE] * 2
     assert work(site).done == 1
     assert site.contents("attendance_records") == before
     assert api.put(f"/api/attendance/sessions/{session}/records/", marks).status == 200
@@ -267,16 +267,16 @@ def test_attendance_of_an_archived_month_is_marked_once_it_is_back(site):
 
 @pytest.mark.parametrize("on", ["1990-01-01", "2099-01-01"])
 def test_a_month_that_takes_no_writes_is_not_requested(site, on):
-    answer = site.api.patch(f"/api/attendance/records/{new_id()}/?on={on}", {"code": "absent"})
+    response = site.api.patch(f"/api/attendance/records/{new_id()}/?on={on}", {"code": "absent"})
 
-    assert refused(answer) == (409, "month_unavailable", None)
+    assert refused(response) == (409, "month_unavailable", None)
     assert requested(site) == 0
 
 
 def test_a_missing_month_of_the_audit_log_is_the_operators_affair(site, body):
     site.sql(f"DROP TABLE {months.name_of('audit_log', datetime.now(UTC).date())}")
 
-    answer = site.api.post(LOGS, body(datetime.now(UTC).date()))
+    response = site.api.post(LOGS, body(datetime.now(UTC).date()))
 
-    assert (answer.status, answer.problem["code"]) == (503, "month_missing")
+    assert (response.status, response.problem["code"]) == (503, "month_missing")
     assert requested(site) == 0

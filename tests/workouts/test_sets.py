@@ -31,9 +31,9 @@ def test_appending_a_set_takes_three_statements(api, sets):
     by_place = api.post(address, {"log_exercise_id": place, "reps": 5, "load": "60", "load_unit": "kg"})
     by_exercise = api.post(address, {"exercise_id": SQUAT, "reps": 4}, headers={"Idempotency-Key": "one"})
 
-    for answer, position in ((by_place, 2), (by_exercise, 3)):
-        assert (answer.status, answer.json["position"], answer.json["log_exercise_id"]) == (201, position, place)
-        assert len(answer.asked) <= 3, answer.asked
+    for response, position in ((by_place, 2), (by_exercise, 3)):
+        assert (response.status, response.json["position"], response.json["log_exercise_id"]) == (201, position, place)
+        assert len(response.asked) <= 3, response.asked
     read = _read(api, made)
     assert read["exercises"][0]["sets"][1:] == [by_place.json, by_exercise.json]
     assert api.get(by_place.headers["Location"]).json == by_place.json
@@ -48,7 +48,7 @@ def test_a_set_of_an_exercise_new_to_the_log_opens_a_place_at_its_end(api, sets)
     third = api.post(address, {"exercise_id": BENCH, "reps": 5})
 
     assert len(first.asked) <= 3
-    assert [answer.json["position"] for answer in (first, second, third)] == [1, 2, 1]
+    assert [response.json["position"] for response in (first, second, third)] == [1, 2, 1]
     assert [(e["name"], e["position"], len(e["sets"])) for e in _read(api, made)["exercises"]] == [
         ("Back Squat", 1, 1),
         ("Plank", 2, 2),
@@ -84,9 +84,9 @@ def test_appends_at_once_all_land_each_in_a_place_of_its_own(api, sets, place):
         return clients[number % 4].post(address, {**where, "id": str(new_id()), "seconds": number})
 
     with ThreadPoolExecutor(8) as threads:
-        answers = list(threads.map(append, range(24)))
+        responses = list(threads.map(append, range(24)))
 
-    assert [a.status for a in answers] == [201] * 24
+    assert [a.status for a in responses] == [201] * 24
     exercises = _read(api, made)["exercises"]
     assert [(e["name"], [s["position"] for s in e["sets"]]) for e in exercises] == [
         ("Back Squat", list(range(1, 14))),
@@ -99,9 +99,9 @@ def test_one_set_comes_of_many_identical_appends_at_once(api, sets):
     body = {"id": str(new_id()), "exercise_id": BENCH, "reps": 5}
 
     with ThreadPoolExecutor(6) as threads:
-        answers = list(threads.map(lambda _: api.post(address, body), range(6)))
+        responses = list(threads.map(lambda _: api.post(address, body), range(6)))
 
-    assert sorted(a.status for a in answers) == [200] * 5 + [201]
+    assert sorted(a.status for a in responses) == [200] * 5 + [201]
     assert [len(e["sets"]) for e in _read(api, made)["exercises"]] == [1, 1]
 
 
@@ -168,13 +168,13 @@ def test_a_deleted_set_leaves_its_log_and_can_be_brought_back_to_its_place(api, 
 )
 def test_what_does_not_fit_is_refused_by_its_place(api, sets, wrong, pointer):
     made, address, place = sets
-    given = {"reps": 5, **wrong}
-    if given.get("log_exercise_id") == "own":
-        given["log_exercise_id"] = place
+    fields = {"reps": 5, **wrong}
+    if fields.get("log_exercise_id") == "own":
+        fields["log_exercise_id"] = place
 
-    answer = api.post(address, given)
+    response = api.post(address, fields)
 
-    assert (answer.status, answer.pointers) == (422, {pointer})
+    assert (response.status, response.pointers) == (422, {pointer})
     assert _read(api, made)["set_count"] == 1
 
 
