@@ -1,4 +1,4 @@
-"""A group with a roster, and its meeting of today."""
+"""A group with a roster, and its session of today."""
 
 import uuid
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from campshub.students.models import Enrolment
 
 @dataclass
 class Class:
-    """A group, its students and a session of theirs."""
+    """A group, its students and one of their sessions."""
 
     api: Any
     group: str
@@ -27,12 +27,12 @@ class Class:
     marks: list[dict[str, Any]] = field(default_factory=list)
 
     @property
-    def address(self) -> str:
+    def url(self) -> str:
         return f"/api/attendance/sessions/{self.session}/"
 
     @property
     def records(self) -> str:
-        return f"{self.address}records/"
+        return f"{self.url}records/"
 
     def mark(self, *codes: str, api: Any = None, **fields: Any) -> Any:
         """Mark the first students with these codes."""
@@ -42,7 +42,7 @@ class Class:
 
 @pytest.fixture
 def today() -> date:
-    """The organization's own date."""
+    """Return the organization's own date."""
     return datetime.now(UTC).astimezone(ZoneInfo("Asia/Kolkata")).date()
 
 
@@ -66,7 +66,7 @@ def students(api) -> Callable[[int], list[str]]:
 
 @pytest.fixture
 def enrol(app, place, today) -> Callable[..., None]:
-    """Return a way to enrol students in a group."""
+    """Return a function that enrols students in a group."""
 
     def enrolled(group_id: str, student_ids: list[str], **fields: Any) -> None:
         rows = [

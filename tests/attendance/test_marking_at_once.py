@@ -14,18 +14,18 @@ def outcomes(response):
 
 @pytest.fixture
 def meanwhile(monkeypatch):
-    """Return a way to let something happen between a call's reading and its writing, as if it took no lock."""
+    """Return a function that runs a change between a call's reading and its writing, as if the call took no lock."""
 
     def between(happening):
         merge, calls, responses = marking.writes.merge, [], []
 
-        def later(session, *fields, **options):
+        def later(session, *arguments, **options):
             calls.append(session)
             if len(calls) == 1:
                 session.commit()
                 responses.append(happening())
                 session.connection()
-            return merge(session, *fields, **options)
+            return merge(session, *arguments, **options)
 
         monkeypatch.setattr(marking.writes, "merge", later)
         return responses
@@ -33,7 +33,7 @@ def meanwhile(monkeypatch):
     return between
 
 
-def test_whoever_marks_at_once_loses_nothing(api, place, a_class, sql):
+def test_concurrent_marks_are_all_stored(api, place, a_class, sql):
     roster = a_class(40)
     clients = [place.someone(Role.ADMIN) for _ in range(6)]
     codes = ["present", "late", "absent", "excused", "left_early", "present"]
@@ -72,7 +72,7 @@ def test_whoever_marks_at_once_loses_nothing(api, place, a_class, sql):
                 assert row["present"]["code"] == row["code"]
 
 
-def test_overwriting_at_once_counts_every_change(api, place, a_class, sql):
+def test_concurrent_overwriting_counts_every_change(api, place, a_class, sql):
     roster = a_class(10)
     roster.mark(*["present"] * 10)
     clients = [place.someone(Role.ADMIN) for _ in range(4)]
@@ -122,7 +122,7 @@ def test_a_mark_changed_between_reading_and_writing_is_not_overwritten(api, plac
     assert response.json["results"][0]["present"]["version"] == 2
 
 
-def test_overwriting_keeps_what_was_said_in_between_and_is_not_overwritten(api, place, a_class, meanwhile):
+def test_overwriting_preserves_fields_written_in_between(api, place, a_class, meanwhile):
     roster = a_class(1)
     student = roster.students[0]
     roster.mark("present")
@@ -135,10 +135,10 @@ def test_overwriting_keeps_what_was_said_in_between_and_is_not_overwritten(api, 
     assert (response.json["results"][0]["note"], response.json["results"][0]["version"]) == ("by bus", 3)
 
 
-def test_a_mark_removed_between_reading_and_writing_does_not_come_back(api, a_class, meanwhile):
+def test_a_mark_removed_between_reading_and_writing_is_not_restored(api, a_class, meanwhile):
     roster = a_class(1)
     mark = roster.mark("present").json["results"][0]
-    on = api.get(roster.address).json["local_date"]
+    on = api.get(roster.url).json["local_date"]
     meanwhile(lambda: api.delete(f"/api/attendance/records/{mark['id']}/?on={on}"))
 
     response = roster.mark("late", overwrite=True)

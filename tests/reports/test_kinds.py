@@ -271,8 +271,8 @@ def test_everyone_who_was_enrolled_or_marked_is_in_the_register(marked, student)
     enrolments = {e["student_id"]: e["id"] for e in admin.get(f"/api/groups/{group}/enrolments/").json["items"]}
 
     def patch(name, **changes):
-        address = f"/api/groups/{group}/enrolments/{enrolments[marked.people[name]]}/"
-        assert admin.patch(address, changes).status == 200
+        url = f"/api/groups/{group}/enrolments/{enrolments[marked.people[name]]}/"
+        assert admin.patch(url, changes).status == 200
 
     patch("asha", status="withdrawn", ends_on=str(DAYS[0] - timedelta(days=1)))  # left, back-dated
     patch("noor", begins_on=str(TODAY))  # back-dated the other way

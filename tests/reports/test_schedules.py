@@ -124,9 +124,9 @@ def run_beat(school, schedule, days=1):
 def letters(school):
     """Return the letters that the place's trainer has been sent."""
     folder = Path(school.place.app.extensions["campshub"].settings.mail_folder)
-    address = school.trainer.get("/api/me/").json["email"] if school.trainer.get("/api/me/").status == 200 else ""
+    url = school.trainer.get("/api/me/").json["email"] if school.trainer.get("/api/me/").status == 200 else ""
     read = (email.message_from_bytes(path.read_bytes(), policy=email.policy.default) for path in folder.glob("*.eml"))
-    return [one for one in read if one["To"] == address]
+    return [one for one in read if one["To"] == url]
 
 
 def test_a_schedules_report_is_made_and_its_link_is_sent(school, due):
@@ -238,22 +238,22 @@ def test_what_does_not_fit_is_refused(school, due, other):
 
 
 def test_a_change_that_does_not_fit_is_refused_at_its_place(school, due):
-    address = f"/api/report-schedules/{due()['id']}/"
+    url = f"/api/report-schedules/{due()['id']}/"
 
     for change, pointer in (({"frequency": "weekly"}, "/weekday"), ({"day": 3}, "/day"), ({"weekday": 0}, "/weekday")):
-        response = school.admin.patch(address, change)
+        response = school.admin.patch(url, change)
         assert (response.status, response.pointers) == (422, {pointer})
 
 
 def test_a_schedule_can_be_changed_and_deleted_by_its_maker(school, due):
     mine = due(who=school.trainer)
-    address = f"/api/report-schedules/{mine['id']}/"
+    url = f"/api/report-schedules/{mine['id']}/"
 
-    changed = school.trainer.patch(address, {"frequency": "weekly", "weekday": 2, "local_time": "18:00"}).json
+    changed = school.trainer.patch(url, {"frequency": "weekly", "weekday": 2, "local_time": "18:00"}).json
     assert datetime.fromisoformat(changed["next_at"]).strftime("%a %H:%M") == "Wed 12:30"  # 18:00 in India
-    assert school.place.the(Role.NUTRITIONIST).get(address).status == 404
-    assert school.trainer.delete(address).status == 204
-    assert school.trainer.get(address).status == 404
+    assert school.place.the(Role.NUTRITIONIST).get(url).status == 404
+    assert school.trainer.delete(url).status == 204
+    assert school.trainer.get(url).status == 404
 
 
 def local(schedule, zone):
@@ -314,8 +314,8 @@ def test_a_schedule_that_is_written_while_the_time_zone_changes_has_the_new_one(
         if schedule is None:
             responses.append(due(name="At once"))
         else:
-            address = f"/api/report-schedules/{schedule['id']}/"
-            responses.append(school.admin.patch(address, {"local_time": "07:30", "weekday": None}).json)
+            url = f"/api/report-schedules/{schedule['id']}/"
+            responses.append(school.admin.patch(url, {"local_time": "07:30", "weekday": None}).json)
 
     with stack.primary.connect(database) as connection, connection.transaction():
         connection.execute("UPDATE organizations SET time_zone = 'America/New_York' WHERE id = %s", (school.place.id,))

@@ -46,11 +46,11 @@ def sent(school, schedule, to):
         make_due(services, datetime.fromisoformat(schedule["next_at"]) + timedelta(minutes=1))
     school.work(school.admin.get("/api/reports/?limit=1").json["items"][0]["job_id"])
     school.work_off()
-    address = to.get("/api/me/").json["email"]
+    url = to.get("/api/me/").json["email"]
     found = [
         link[1]
         for path in sorted(Path(services.settings.mail_folder).glob("*.eml"))
-        if f"To: {address}" in (text := path.read_text())
+        if f"To: {url}" in (text := path.read_text())
         and (link := re.search(r"http\S+?(/api/reports/\S+)", text.replace("=\n", "").replace("=3D", "=")))
     ]
     return found[-1] if found else None
