@@ -108,7 +108,7 @@ def filled(*, whole: bool = False) -> Iterator[Dataset]:
         dataset = Dataset(stack, environment, *_data(stack, environment))
         dataset.clean()
         with stack.primary.connect(stack.database) as connection:
-            data.count_figures(connection, _application(environment))
+            data.refresh_rollups(connection, _application(environment))
         if whole:
             stack.catch_up(600)
             stack.start_api()

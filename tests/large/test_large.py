@@ -13,29 +13,29 @@ pytestmark = pytest.mark.large
 TYPED = 100
 
 
-def typos(dice: random.Random, text: str) -> list[str]:
+def typos(rng: random.Random, text: str) -> list[str]:
     """Return a text with one letter wrong, one missing, and two swapped."""
     letters = [i for i, c in enumerate(text) if c.isalpha()]
-    wrong, missing = dice.choice(letters), dice.choice(letters)
+    wrong, missing = rng.choice(letters), rng.choice(letters)
     swappable = [i for i in letters[:-1] if text[i + 1].isalpha() and text[i] != text[i + 1]]
-    swap = dice.choice(swappable)
+    swap = rng.choice(swappable)
     return [
-        text[:wrong] + dice.choice("bdfgklmnprstvxyz") + text[wrong + 1 :],
+        text[:wrong] + rng.choice("bdfgklmnprstvxyz") + text[wrong + 1 :],
         text[:missing] + text[missing + 1 :],
         text[:swap] + text[swap + 1] + text[swap] + text[swap + 2 :],
     ]
 
 
 def test_a_typo_finds_the_student_among_the_first_ten(large):
-    api, dice = large.people["admin"], random.Random(2)
+    api, rng = large.people["admin"], random.Random(2)
     everyone = large.connection.execute(
         "SELECT id, given_name || ' ' || family_name FROM students"
         " WHERE organization_id = %s AND deleted_at IS NULL ORDER BY id",
         (large.made.organization_id,),
     ).fetchall()
     missed, times = [], []
-    for student_id, name in dice.sample(everyone, TYPED):
-        for typed in typos(dice, name):
+    for student_id, name in rng.sample(everyone, TYPED):
+        for typed in typos(rng, name):
             begun = time.perf_counter()
             response = api.get("/api/students/", query_string={"q": typed, "limit": 10, "fields": "id"})
             times.append((time.perf_counter() - begun) * 1000)
