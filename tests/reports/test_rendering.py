@@ -1,4 +1,4 @@
-"""Making: killed, it goes on where it was; removed, it leaves nothing; and when its time is over it goes."""
+"""Rendering: another worker continues after a kill, a removed report leaves nothing, an expired report is removed."""
 
 import os
 import signal
