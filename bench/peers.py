@@ -140,9 +140,9 @@ def _wger(dataset: Dataset) -> Iterator[list[load.Target]]:
             port = free_port()
             options = ["--worker-class", "gthread", "--threads", WGER_THREADS, "--bind", f"{LOOPBACK}:{port}"]
             command = [str(python), "-m", "gunicorn", *options, "--no-control-socket", "wger.wsgi:application"]
-            options = {**environment, "WGER_CACHE": backend}
+            settings = {**environment, "WGER_CACHE": backend}
             log = f"wger-{backend.partition('.')[0]}"
-            url = servers.enter_context(server(command, options, port=port, name=log, folder=python.parent))
+            url = servers.enter_context(server(command, settings, port=port, name=log, folder=python.parent))
             targets.append(load.Target(name, f"{url}/api/v2/exercise/?limit=50", headers))
         yield targets
 

@@ -53,7 +53,7 @@ class Replica(Server):
             self._copy_primary()
         signal_file = self.data / "standby.signal"
         signal_file.touch()
-        self.place.account.own(signal_file)
+        self.place.account.chown(signal_file)
 
     def pause(self) -> None:
         """Stop applying WAL from the primary; return when it has stopped."""

@@ -52,7 +52,7 @@ class Row:
 
     @property
     def slots(self) -> tuple[int, int]:
-        """Both slots."""
+        """Return both slots."""
         return self.version_slot, self.count_slot
 
     def change(self) -> Change:

@@ -30,7 +30,7 @@ def rewrite(app, place, model, found, **values):
             setattr(row, name, value)
 
 
-# Making -------------------------------------------------------------------------------------------------------------
+# Creating -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_key_is_shown_once_and_stored_as_a_hash(make, admin, place, sql, student):
@@ -140,7 +140,7 @@ def test_a_key_loses_what_its_maker_loses(api, maker, make, student):
     assert outcome(client.get("/api/students/")) == (401, "bad_token")
 
 
-# Holding, and no longer ----------------------------------------------------------------------------------------------
+# Validity -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_key_is_not_restored_with_its_maker(api, place, make):

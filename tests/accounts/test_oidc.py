@@ -219,7 +219,7 @@ def test_refusals_are_security_events(anyone, api, issuer, mail, sql):
     assert events(sql, "id_token_refused", api.user_id) == 1
 
 
-# Once ----------------------------------------------------------------------------------------------------------------
+# Single use ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_token_is_exchanged_once(anyone, issuer, mail):

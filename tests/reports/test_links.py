@@ -204,7 +204,7 @@ def test_a_removed_report_is_gone_with_its_files(school, report):
     assert services.storage.folder(folder) == []
 
 
-def test_parts_are_gone_when_the_report_is_there(school, report):
+def test_the_parts_are_removed_when_the_report_is_ready(school, report):
     services = school.place.app.extensions["campshub"]
     school.work_off()
 
@@ -213,7 +213,7 @@ def test_parts_are_gone_when_the_report_is_there(school, report):
     assert school.file(report).startswith(b"\xef\xbb\xbf")
 
 
-def test_a_refused_report_says_why(school):
+def test_a_refused_report_states_its_reason(school):
     trainer = school.trainer
     requested = trainer.post(
         "/api/reports/", {"kind": "roster", "format": "csv", "parameters": {"group_id": school.group_id}}
@@ -226,7 +226,7 @@ def test_a_refused_report_says_why(school):
     assert (shown["state"], shown["problem"], shown["download"]) == ("refused", "asker_gone", None)
 
 
-def test_a_role_that_was_lost_in_the_meantime_refuses_the_report(school):
+def test_a_report_is_refused_after_the_role_was_lost(school):
     someone = school.place.someone(Role.ADMIN)
     body = {"kind": "absent_today", "format": "csv", "parameters": {"on": str(TODAY)}}
     requested = someone.post("/api/reports/", body).json

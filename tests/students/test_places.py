@@ -266,7 +266,7 @@ def test_a_change_must_stay_in_the_term(api, group, student, enrol, patch, today
     assert patch(enrolment, ends_on=None).status == 200
     assert patch(enrolment, ends_on="2026-03-01").status == 200
     api.patch(f"/api/groups/{made['id']}/", {"begins_on": "2026-04-01"})
-    assert patch(enrolment, ends_on=last).status == 200  # the beginning is as it was
+    assert patch(enrolment, ends_on=last).status == 200  # begins_on stays the same
     assert patch(enrolment, status="withdrawn", ends_on="2026-03-15").status == 200
     api.patch(f"/api/groups/{made['id']}/", {"ends_on": str(today - DAY)})
     assert refused(patch(enrolment, status="active")) == (409, "group_closed")
