@@ -21,7 +21,7 @@ def test_the_list_shows_headers_and_aggregates_with_one_statement(api, whole, lo
 
     page = api.get(f"{LOGS}?student_id={whole['student_id']}")
 
-    assert len(page.executed) == 1
+    assert len(page.asked) == 1
     [header] = page.json["items"]
     assert header == {name: value for name, value in logged.items() if name != "exercises"}
     sparse = api.get(f"{LOGS}?fields=id,set_count")
@@ -38,7 +38,7 @@ def test_pages_start_with_the_latest_and_neither_overlap_nor_omit_rows(api, stud
         url = f"{LOGS}?limit=2&sort={sort}" if sort else f"{LOGS}?limit=2"
         while url:
             page = api.get(url)
-            assert len(page.executed) == (0 if sort == "-date" else 1)  # the usual order, which is cached by then
+            assert len(page.asked) == (0 if sort == "-date" else 1)  # the usual order, which is cached by then
             collected += page.json["items"]
             url = page.headers["Link"].partition(">")[0][1:] if page.json["has_more"] else None
         assert len(collected) == 7
@@ -56,7 +56,7 @@ def test_filters_narrow_the_list(api, log, student, ago):
 
     def found(**filters):
         response = api.get(LOGS, query_string=filters)
-        assert (response.status, len(response.executed)) == (200, 1)
+        assert (response.status, len(response.asked)) == (200, 1)
         return [item["id"] for item in response.json["items"]]
 
     assert found(student_id=person) == [new["id"], old["id"]]
@@ -78,7 +78,7 @@ def test_a_students_history_has_its_own_url(api, log, student, other):
     response = api.get(f"/api/students/{person}/workouts/")
 
     assert [item["id"] for item in response.json["items"]] == [made["id"]]
-    assert len(response.executed) == 1
+    assert len(response.asked) == 1
     day = made["local_date"]
     assert len(api.get(f"/api/students/{person}/workouts/?from={day}&to={day}").json["items"]) == 1
     assert api.get(f"/api/students/{person}/workouts/?to=2026-01-01").json["items"] == []
