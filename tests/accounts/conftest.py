@@ -16,7 +16,7 @@ def email_of(client):
 
 
 @pytest.fixture
-def anyone(app):
+def anonymous(app):
     return Client(app)
 
 

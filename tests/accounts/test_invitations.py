@@ -27,7 +27,7 @@ def email():
 
 
 @pytest.fixture
-def posted(stack, database, tmp_path):
+def app_with_mail(stack, database, tmp_path):
     """An application that writes e-mails into a folder."""
     app = create_app(settings_of(stack, database, mail_folder=str(tmp_path)))
     app.folder = tmp_path
@@ -109,25 +109,25 @@ def test_an_invitation_to_a_higher_role_is_not_replaced(api, place, email):
     assert listed(api) == {above["id"]: "open"}
 
 
-def test_sending_again_creates_a_new_link_and_invalidates_the_previous_one(posted, email):
-    place = new_place(posted)
+def test_sending_again_creates_a_new_link_and_invalidates_the_previous_one(app_with_mail, email):
+    place = new_place(app_with_mail)
     admin = place.the(Role.ADMIN)
     made = admin.made(INVITATIONS, {"email": email, "role": "client"})
-    assert len(tokens_sent(posted, email)) == 1
+    assert len(tokens_sent(app_with_mail, email)) == 1
 
     again = admin.post(f"{INVITATIONS}{made['id']}/resend/")
 
     assert again.status == 200
     assert (again.json["id"], again.json["version"]) == (made["id"], made["version"] + 1)
     assert again.json["expires_at"] > made["expires_at"]
-    first, second = tokens_sent(posted, email)
+    first, second = tokens_sent(app_with_mail, email)
     assert first != second
-    assert accept(posted, first).problem["code"] == "token_spent"
-    assert accept(posted, f" {second}\n").status == 200
+    assert accept(app_with_mail, first).problem["code"] == "token_spent"
+    assert accept(app_with_mail, f" {second}\n").status == 200
 
 
-def test_only_the_latest_link_is_sent_where_several_are_pending(posted, email):
-    place = new_place(posted)
+def test_only_the_latest_link_is_sent_where_several_are_pending(app_with_mail, email):
+    place = new_place(app_with_mail)
     admin = place.the(Role.ADMIN)
     made = admin.made(INVITATIONS, {"email": email, "role": "client"})
     for _ in range(2):
@@ -136,13 +136,13 @@ def test_only_the_latest_link_is_sent_where_several_are_pending(posted, email):
     admin.made(INVITATIONS, {"email": replaced, "role": "admin"})
     admin.made(INVITATIONS, {"email": replaced, "role": "client"})
 
-    assert tokens_sent(posted, email) == [token_of(posted, place, made, email_number=3)]
-    (sent,) = tokens_sent(posted, replaced)
-    assert accept(posted, sent).json["role"] == "client"
+    assert tokens_sent(app_with_mail, email) == [token_of(app_with_mail, place, made, email_number=3)]
+    (sent,) = tokens_sent(app_with_mail, replaced)
+    assert accept(app_with_mail, sent).json["role"] == "client"
 
 
-def test_a_repeated_request_to_send_again_sends_once(posted, email):
-    admin = new_place(posted).the(Role.ADMIN)
+def test_a_repeated_request_to_send_again_sends_once(app_with_mail, email):
+    admin = new_place(app_with_mail).the(Role.ADMIN)
     made = admin.made(INVITATIONS, {"email": email, "role": "client"})
     key = {"Idempotency-Key": new_id().hex}
 

@@ -22,7 +22,7 @@ AT_ONCE = 50
 
 
 @pytest.fixture(params=["with Redis", "without Redis"])
-def strict(request, stack, scratch, tmp_path):
+def lockout_app(request, stack, scratch, tmp_path):
     """An application with the default lockout settings."""
     extra_settings = {"redis_url": "redis://127.0.0.1:1/0"} if request.param == "without Redis" else {}
     app = create_app(
@@ -41,8 +41,8 @@ def strict(request, stack, scratch, tmp_path):
 
 
 @pytest.fixture
-def place(strict):
-    return new_place(strict)
+def place(lockout_app):
+    return new_place(lockout_app)
 
 
 @pytest.fixture
@@ -69,42 +69,42 @@ WAIT = "SELECT round(extract(epoch FROM held_until - last_at))::int FROM sign_in
 PASS = "UPDATE sign_in_attempts SET held_until = now() RETURNING failures"
 
 
-def test_the_right_password_is_refused_like_a_wrong_one_while_the_account_is_locked(strict, account_email, query):
-    wrong = [status_and_problem(tried(strict, account_email)) for _ in range(AFTER)]
-    locked = status_and_problem(tried(strict, account_email, PASSWORD))
+def test_the_right_password_is_refused_like_a_wrong_one_while_the_account_is_locked(lockout_app, account_email, query):
+    wrong = [status_and_problem(tried(lockout_app, account_email)) for _ in range(AFTER)]
+    locked = status_and_problem(tried(lockout_app, account_email, PASSWORD))
 
     assert {status for status, _ in [*wrong, locked]} == {401}
     assert locked[1] == wrong[0][1]
     query(PASS)
-    assert tried(strict, account_email, PASSWORD).status == 200
+    assert tried(lockout_app, account_email, PASSWORD).status == 200
 
 
-def test_fewer_failures_do_not_lock_and_a_right_password_resets_the_count(strict, account_email, query):
+def test_fewer_failures_do_not_lock_and_a_right_password_resets_the_count(lockout_app, account_email, query):
     for _ in range(3):
         for _ in range(AFTER - 1):
-            tried(strict, account_email)
-        assert tried(strict, account_email, PASSWORD).status == 200
+            tried(lockout_app, account_email)
+        assert tried(lockout_app, account_email, PASSWORD).status == 200
 
     assert query("SELECT failures, held_until FROM sign_in_attempts") == [(3 * (AFTER - 1), None)]  # of the IP address
 
 
-def test_the_delay_doubles_up_to_its_maximum_and_attempts_within_it_do_not_extend_it(strict, account_email, query):
+def test_the_delay_doubles_up_to_its_maximum_and_attempts_within_it_do_not_extend_it(lockout_app, account_email, query):
     waits = []
     for _ in range(AFTER + 7):
         query("DELETE FROM sign_in_attempts WHERE failures > 100 RETURNING 1")
-        tried(strict, account_email)
+        tried(lockout_app, account_email)
         found = query(f"{WAIT} ORDER BY held_until DESC LIMIT 1")  # the IP address is locked, too, for a shorter time
         waits += [found[0][0]] if found else []
-        tried(strict, account_email)  # within the delay: not counted
+        tried(lockout_app, account_email)  # within the delay: not counted
         query(PASS)
 
     assert waits[:6] == [30, 60, 120, 240, 480, 900]
     assert set(waits[6:]) == {900}
 
 
-def test_an_account_that_does_not_exist_is_locked_in_the_same_way(strict, account_email, query):
+def test_an_account_that_does_not_exist_is_locked_in_the_same_way(lockout_app, account_email, query):
     for email in (account_email, "unknown@example.org"):
-        responses = [tried(strict, email) for _ in range(AFTER + 2)]
+        responses = [tried(lockout_app, email) for _ in range(AFTER + 2)]
         assert {response.status for response in responses} == {401}
 
     locked = query("SELECT failures FROM sign_in_attempts WHERE held_until > now() ORDER BY failures")
@@ -112,9 +112,9 @@ def test_an_account_that_does_not_exist_is_locked_in_the_same_way(strict, accoun
     assert query("SELECT count(*) FROM sign_in_attempts WHERE encode(key, 'escape') LIKE '%example%'") == [(0,)]
 
 
-def test_known_and_unknown_accounts_run_the_same_statements(strict, account_email):
+def test_known_and_unknown_accounts_run_the_same_statements(lockout_app, account_email):
     def shapes(email):
-        return [[s[:40] for s in tried(strict, email).statements] for _ in range(AFTER + 1)]
+        return [[s[:40] for s in tried(lockout_app, email).statements] for _ in range(AFTER + 1)]
 
     assert shapes(account_email) == shapes("unknown@example.org")
 
@@ -140,17 +140,17 @@ def at_once(app, passwords, emails):
         return list(pool.map(lambda arguments: tried(app, *arguments), zip(emails, passwords, strict=True)))
 
 
-def test_of_fifty_concurrent_guesses_no_more_are_checked_than_may_fail(strict, account_email, query, checked):
-    responses = at_once(strict, ["not it"] * AT_ONCE, [account_email] * AT_ONCE)
+def test_of_fifty_concurrent_guesses_no_more_are_checked_than_may_fail(lockout_app, account_email, query, checked):
+    responses = at_once(lockout_app, ["not it"] * AT_ONCE, [account_email] * AT_ONCE)
 
     assert {response.status for response in responses} <= {401, 429}
     assert len(checked) == AFTER
     (longest,) = query("SELECT max(failures) FROM sign_in_attempts WHERE held_until > now() AND pending = '{}'")
     assert longest[0] >= AFTER
-    assert tried(strict, account_email, PASSWORD).status == 401
+    assert tried(lockout_app, account_email, PASSWORD).status == 401
     query(PASS)
     query("UPDATE sign_in_attempts SET held_until = NULL WHERE failures <> 5 RETURNING 1")  # of the IP address
-    responses = at_once(strict, ["not it"] * AT_ONCE, [account_email] * AT_ONCE)
+    responses = at_once(lockout_app, ["not it"] * AT_ONCE, [account_email] * AT_ONCE)
     assert len(checked) == AFTER + 1  # after a delay there is one more guess
 
 
@@ -167,10 +167,12 @@ def slow(app, monkeypatch):
     monkeypatch.setattr(passwords, "check", waiting)
 
 
-def test_six_devices_that_sign_in_at_once_never_get_a_wrong_password_error(strict, account_email, query, monkeypatch):
-    slow(strict, monkeypatch)
+def test_six_devices_that_sign_in_at_once_never_get_a_wrong_password_error(
+    lockout_app, account_email, query, monkeypatch
+):
+    slow(lockout_app, monkeypatch)
 
-    responses = at_once(strict, [PASSWORD] * 6, [account_email] * 6)
+    responses = at_once(lockout_app, [PASSWORD] * 6, [account_email] * 6)
 
     assert sorted(response.status for response in responses) == [200] * AFTER + [429]
     (late,) = (response for response in responses if response.status == 429)
@@ -179,39 +181,39 @@ def test_six_devices_that_sign_in_at_once_never_get_a_wrong_password_error(stric
         (0, 0, None)
     ]
     assert query("SELECT count(*) FROM security_events WHERE kind IN ('sign_in_failed', 'sign_in_locked')") == [(0,)]
-    assert tried(strict, account_email, PASSWORD).status == 200
+    assert tried(lockout_app, account_email, PASSWORD).status == 200
 
 
-def test_a_school_that_signs_in_at_once_from_one_address_never_gets_a_wrong_password_error(strict, place, query):
+def test_a_school_that_signs_in_at_once_from_one_address_never_gets_a_wrong_password_error(lockout_app, place, query):
     emails = [place.someone(Role.TRAINER).get("/api/me/").json["email"] for _ in range(30)]
 
-    responses = at_once(strict, [PASSWORD] * 30, emails)
+    responses = at_once(lockout_app, [PASSWORD] * 30, emails)
 
     assert {response.status for response in responses} <= {200, 429}
     assert query("SELECT max(failures), max(cardinality(pending)) FROM sign_in_attempts") == [(0, 0)]
 
 
-def test_attempts_in_flight_count_until_they_end_or_are_a_minute_old(strict, account_email, query):
-    tried(strict, account_email)
+def test_attempts_in_flight_count_until_they_end_or_are_a_minute_old(lockout_app, account_email, query):
+    tried(lockout_app, account_email)
     in_flight = "UPDATE sign_in_attempts SET failures = 1, pending = ARRAY(SELECT now() - INTERVAL '{} s' FROM"
     for age, status in ((5, 429), (61, 200)):
         query(f"{in_flight.format(age)} generate_series(2, {AFTER})) WHERE failures < 20 RETURNING 1")
-        assert tried(strict, account_email, PASSWORD).status == status
+        assert tried(lockout_app, account_email, PASSWORD).status == status
 
 
-def test_outcomes_other_than_a_wrong_password_do_not_count(strict, account_email, query, monkeypatch):
+def test_outcomes_other_than_a_wrong_password_do_not_count(lockout_app, account_email, query, monkeypatch):
     def busy(*_):
         raise PasswordsBusy
 
     with monkeypatch.context() as patched:
-        patched.setattr(strict.extensions["campshub"].passwords, "check", busy)
-        assert {tried(strict, account_email, PASSWORD).status for _ in range(AFTER + 1)} == {503}
+        patched.setattr(lockout_app.extensions["campshub"].passwords, "check", busy)
+        assert {tried(lockout_app, account_email, PASSWORD).status for _ in range(AFTER + 1)} == {503}
     assert query("SELECT max(failures), max(cardinality(pending)) FROM sign_in_attempts") == [(0, 0)]
 
-    secret = enrol(strict, account_email)
-    assert {tried(strict, account_email, PASSWORD).problem["code"] for _ in range(AFTER + 2)} == {"otp_required"}
+    secret = enrol(lockout_app, account_email)
+    assert {tried(lockout_app, account_email, PASSWORD).problem["code"] for _ in range(AFTER + 2)} == {"otp_required"}
     body = {"email": account_email, "password": PASSWORD, "otp": pyotp.TOTP(secret).at(time.time() + 30)}
-    assert Client(strict).post(TOKEN, body).status == 200
+    assert Client(lockout_app).post(TOKEN, body).status == 200
 
 
 def enrol(app, email):
@@ -223,24 +225,24 @@ def enrol(app, email):
     return secret
 
 
-def test_the_owner_gets_one_email_and_only_if_the_account_exists(strict, account_email):
+def test_the_owner_gets_one_email_and_only_if_the_account_exists(lockout_app, account_email):
     for email in (account_email, "unknown@example.org"):
         for _ in range(AFTER + 3):
-            tried(strict, email)
+            tried(lockout_app, email)
 
-    with strict.app_context():
-        sent = runner.run_due(strict.extensions["campshub"])
+    with lockout_app.app_context():
+        sent = runner.run_due(lockout_app.extensions["campshub"])
 
-    (message,) = strict.folder.glob("*.eml")
+    (message,) = lockout_app.folder.glob("*.eml")
     assert sent.done == 2
     assert f"To: {account_email}" in message.read_text()
     assert "Wrong passwords" in message.read_text()
 
 
-def test_failures_are_recorded_in_the_users_organization(strict, place, account_email, query):
+def test_failures_are_recorded_in_the_users_organization(lockout_app, place, account_email, query):
     for _ in range(AFTER + 1):
-        tried(strict, account_email)
-    tried(strict, "unknown@example.org")
+        tried(lockout_app, account_email)
+    tried(lockout_app, "unknown@example.org")
 
     kinds = query(f"SELECT kind FROM security_events WHERE organization_id = '{place.id}' ORDER BY id")
     assert kinds == [("sign_in_failed",)] * (AFTER - 1) + [("sign_in_locked",), ("sign_in_failed",)]
@@ -248,43 +250,43 @@ def test_failures_are_recorded_in_the_users_organization(strict, place, account_
     assert anonymous == [(None, "127.0.0.1")]
 
 
-def test_a_failure_is_stored_although_its_request_was_rolled_back(strict, account_email, query):
-    tried(strict, account_email)
+def test_a_failure_is_stored_although_its_request_was_rolled_back(lockout_app, account_email, query):
+    tried(lockout_app, account_email)
 
     assert sorted(query("SELECT failures FROM sign_in_attempts")) == [(1,), (1,)]
 
 
-def test_an_address_is_locked_only_after_many_more_failures(strict, place, query):
+def test_an_address_is_locked_only_after_many_more_failures(lockout_app, place, query):
     for _ in range(20):
-        tried(strict, f"{new_id().hex}@example.org")
+        tried(lockout_app, f"{new_id().hex}@example.org")
     someone = place.the(Role.TRAINER)
     email = someone.get("/api/me/").json["email"]
 
-    assert tried(strict, email, PASSWORD).status == 401
+    assert tried(lockout_app, email, PASSWORD).status == 401
     query(PASS)
-    assert tried(strict, email, PASSWORD).status == 200
+    assert tried(lockout_app, email, PASSWORD).status == 200
 
 
-def test_a_password_reset_by_email_ends_the_lock(strict, account_email):
+def test_a_password_reset_by_email_ends_the_lock(lockout_app, account_email):
     from campshub.accounts.service import passwords  # noqa: PLC0415
     from campshub.core.db.unit_of_work import unit_of_work  # noqa: PLC0415
 
     for _ in range(AFTER):
-        tried(strict, account_email)
-    services = strict.extensions["campshub"]
-    with strict.app_context(), unit_of_work(system=True) as session:
+        tried(lockout_app, account_email)
+    services = lockout_app.extensions["campshub"]
+    with lockout_app.app_context(), unit_of_work(system=True) as session:
         _, token = passwords.prepare_reset(
             session, services, email=account_email, reset_id=new_id(), now=session.unit.now
         )
     body = {"token": token, "new_password": "wrong donkey charger"}
 
-    assert Client(strict).post("/api/auth/password/reset/", body).status == 204
-    assert tried(strict, account_email, body["new_password"]).status == 200
+    assert Client(lockout_app).post("/api/auth/password/reset/", body).status == 204
+    assert tried(lockout_app, account_email, body["new_password"]).status == 200
 
 
-def test_a_right_password_for_another_organization_counts_as_right(strict, account_email, query):
+def test_a_right_password_for_another_organization_counts_as_right(lockout_app, account_email, query):
     for _ in range(AFTER + 1):
-        response = Client(strict).post(
+        response = Client(lockout_app).post(
             TOKEN, {"email": account_email, "password": PASSWORD, "organization_id": str(new_id())}
         )
         assert response.status == 403

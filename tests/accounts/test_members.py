@@ -25,8 +25,8 @@ def body(**fields):
     return {"email": f"{new_id().hex}@example.org", "name": "Asha Rao", "role": "trainer", "password": NEW, **fields}
 
 
-def sign_in(anyone, address, password=PASSWORD):
-    return anyone.post("/api/auth/token/", {"email": address, "password": password})
+def sign_in(anonymous, address, password=PASSWORD):
+    return anonymous.post("/api/auth/token/", {"email": address, "password": password})
 
 
 def bearer(tokens):
@@ -36,7 +36,7 @@ def bearer(tokens):
 # Users ---------------------------------------------------------------------------------------------------------------
 
 
-def test_a_created_user_can_sign_in(api, anyone, place, sql):
+def test_a_created_user_can_sign_in(api, anonymous, place, sql):
     fields = body()
 
     made = api.post("/api/users/", fields)
@@ -45,7 +45,7 @@ def test_a_created_user_can_sign_in(api, anyone, place, sql):
     assert {name: made.json[name] for name in ("email", "name", "role", "status")} == {
         "email": fields["email"], "name": "Asha Rao", "role": "trainer", "status": "active",
     }  # fmt: skip
-    assert sign_in(anyone, fields["email"], NEW).json["organization_id"] == str(place.id)
+    assert sign_in(anonymous, fields["email"], NEW).json["organization_id"] == str(place.id)
     audited = sql("SELECT entity, after::text FROM audit_log WHERE organization_id = %s AND action = 'created'"
                   " AND entity IN ('users', 'memberships') ORDER BY entity", place.id)  # fmt: skip
     assert fields["email"] not in str(audited)
@@ -81,12 +81,12 @@ def test_concurrent_requests_for_one_address_create_one_user(app, api):
     assert sorted(made) == [201] + [409] * 9
 
 
-def test_a_new_role_and_a_disabled_user_take_effect_at_the_next_request(api, anyone, place):
+def test_a_new_role_and_a_disabled_user_take_effect_at_the_next_request(api, anonymous, place):
     trainer = place.the(Role.TRAINER)
     address = f"/api/users/{trainer.user_id}/"
     email_ = trainer.get("/api/me/").json["email"]
-    tokens = sign_in(anyone, email_).json
-    signed_in = Client(anyone.app, bearer(tokens))
+    tokens = sign_in(anonymous, email_).json
+    signed_in = Client(anonymous.app, bearer(tokens))
     assert signed_in.get("/api/users/").status == 200
 
     assert api.patch(address, {"role": "client"}).json["role"] == "client"
@@ -94,12 +94,12 @@ def test_a_new_role_and_a_disabled_user_take_effect_at_the_next_request(api, any
 
     assert api.patch(address, {"status": "disabled"}).json["status"] == "disabled"
     assert signed_in.get("/api/me/").status == 401
-    assert anyone.post("/api/auth/refresh/", {"refresh_token": tokens["refresh_token"]}).status == 401
-    assert sign_in(anyone, email_).status == 403
+    assert anonymous.post("/api/auth/refresh/", {"refresh_token": tokens["refresh_token"]}).status == 401
+    assert sign_in(anonymous, email_).status == 403
 
     assert api.patch(address, {"status": "active"}).status == 200
     assert signed_in.get("/api/me/").status == 401  # ended sessions are not restored
-    assert sign_in(anyone, email_).status == 200
+    assert sign_in(anonymous, email_).status == 200
 
 
 def test_a_change_needs_the_current_version(api, place):
@@ -168,11 +168,11 @@ def invite(app, api, place, sql):
     return inviting
 
 
-def accept(anyone, token, **fields):
-    return anyone.post("/api/invitations/accept/", {"token": token, "name": "Asha Rao", "password": NEW, **fields})
+def accept(anonymous, token, **fields):
+    return anonymous.post("/api/invitations/accept/", {"token": token, "name": "Asha Rao", "password": NEW, **fields})
 
 
-def test_an_invitation_is_sent_and_accepted_by_someone_new(app, api, anyone, place, settings):
+def test_an_invitation_is_sent_and_accepted_by_someone_new(app, api, anonymous, place, settings):
     made = api.made("/api/invitations/", {"email": f"{new_id().hex}@example.org", "role": "trainer"})
     assert made["status"] == "open"
     with app.app_context():
@@ -184,10 +184,10 @@ def test_an_invitation_is_sent_and_accepted_by_someone_new(app, api, anyone, pla
     (message,) = [message for message in sent if message["To"] == made["email"]]
     token = re.search(r"^(chi_\S+)\s*$", message.get_content(), re.MULTILINE)[1]
 
-    accepted = accept(anyone, token)
+    accepted = accept(anonymous, token)
 
     assert (accepted.status, accepted.json["role"]) == (200, "trainer")
-    tokens = sign_in(anyone, made["email"], NEW).json
+    tokens = sign_in(anonymous, made["email"], NEW).json
     assert tokens["organization_id"] == str(place.id)
     me = Client(app, bearer(tokens)).get("/api/me/").json
     assert (me["id"], me["name"], me["role"]) == (accepted.json["user_id"], "Asha Rao", "trainer")
@@ -205,33 +205,33 @@ def test_fifty_concurrent_requests_accept_once(app, invite, sql, place):
     assert sql("SELECT count(*) FROM users WHERE email = %s", made["email"]) == [(1,)]
 
 
-def test_an_existing_user_keeps_name_and_password(anyone, invite, other):
+def test_an_existing_user_keeps_name_and_password(anonymous, invite, other):
     known = other.the(Role.TRAINER)
     address = known.get("/api/me/").json["email"]
     _, token = invite(email=address, role="admin")
 
-    accepted = accept(anyone, token)
+    accepted = accept(anonymous, token)
 
     assert (accepted.status, accepted.json["user_id"]) == (200, str(known.user_id))
-    assert (sign_in(anyone, address, NEW).status, sign_in(anyone, address).status) == (401, 200)
-    roles = {o["role"] for o in sign_in(anyone, address).json["organizations"]}
+    assert (sign_in(anonymous, address, NEW).status, sign_in(anonymous, address).status) == (401, 200)
+    roles = {o["role"] for o in sign_in(anonymous, address).json["organizations"]}
     assert roles == {"trainer", "admin"}
 
 
-def test_an_invitation_changes_no_members_role_and_enables_no_disabled_member(api, anyone, invite, place):
+def test_an_invitation_changes_no_members_role_and_enables_no_disabled_member(api, anonymous, invite, place):
     trainer = place.the(Role.TRAINER)
     address = trainer.get("/api/me/").json["email"]
     _, before = invite(email=address, role="admin")
 
-    assert accept(anyone, before).problem["code"] == "already_member"
+    assert accept(anonymous, before).problem["code"] == "already_member"
     assert api.patch(f"/api/users/{trainer.user_id}/", {"status": "disabled"}).status == 200
-    assert accept(anyone, before).problem["code"] == "token_spent"
+    assert accept(anonymous, before).problem["code"] == "token_spent"
     _, after = invite(email=address.upper(), role="admin")
-    assert accept(anyone, after).problem["code"] == "member_disabled"
+    assert accept(anonymous, after).problem["code"] == "member_disabled"
     assert api.get(f"/api/users/{trainer.user_id}/").json["status"] == "disabled"
 
 
-def test_a_change_without_effect_revokes_no_invitation(api, anyone, invite, place):
+def test_a_change_without_effect_revokes_no_invitation(api, anonymous, invite, place):
     trainer = place.the(Role.TRAINER)
     made, _ = invite(email=trainer.get("/api/me/").json["email"], role="admin")
 
@@ -241,33 +241,33 @@ def test_a_change_without_effect_revokes_no_invitation(api, anyone, invite, plac
     assert listed[made["id"]] == "open"
 
 
-def test_an_invitation_ends_with_a_role_change_of_the_member_and_with_its_author(api, anyone, invite, place):
+def test_an_invitation_ends_with_a_role_change_of_the_member_and_with_its_author(api, anonymous, invite, place):
     admin, trainer = place.someone(Role.ADMIN), place.the(Role.TRAINER)
     _, spare = invite(email=trainer.get("/api/me/").json["email"], role="admin")
     made = admin.made("/api/invitations/", {"email": f"{new_id().hex}@example.org", "role": "admin"})
     assert api.patch(f"/api/users/{trainer.user_id}/", {"role": "client"}).status == 200
     assert api.patch(f"/api/users/{admin.user_id}/", {"status": "disabled"}).status == 200
 
-    assert accept(anyone, spare).problem["code"] == "token_spent"
+    assert accept(anonymous, spare).problem["code"] == "token_spent"
     listed = {one["id"]: one["status"] for one in api.get("/api/invitations/?limit=200").json["items"]}
     assert listed[made["id"]] == "revoked"
 
 
-def test_a_new_user_needs_a_name_and_a_good_password_and_may_retry(anyone, invite):
+def test_a_new_user_needs_a_name_and_a_good_password_and_may_retry(anonymous, invite):
     _, token = invite()
 
-    assert accept(anyone, token, name=None).status == 422
+    assert accept(anonymous, token, name=None).status == 422
     for fields, pointer in (({"password": "password1234"}, "/password"), ({"password": "x"}, "/password")):
-        assert accept(anyone, token, **fields).pointers == {pointer}
+        assert accept(anonymous, token, **fields).pointers == {pointer}
     for lacking in ("name", "password"):
         fields = {"token": token, "name": "Asha Rao", "password": NEW}
         del fields[lacking]
-        assert anyone.post("/api/invitations/accept/", fields).pointers == {f"/{lacking}"}
-    assert accept(anyone, token).status == 200
+        assert anonymous.post("/api/invitations/accept/", fields).pointers == {f"/{lacking}"}
+    assert accept(anonymous, token).status == 200
 
 
 @pytest.mark.parametrize("how", ["revoked", "old", "forged", "another kind"])
-def test_an_invalid_invitation_is_gone(app, api, anyone, invite, place, how):
+def test_an_invalid_invitation_is_gone(app, api, anonymous, invite, place, how):
     made, token = invite()
     opaque = app.extensions["campshub"].tokens.opaque
     if how == "revoked":
@@ -280,7 +280,7 @@ def test_an_invalid_invitation_is_gone(app, api, anyone, invite, place, how):
     else:
         token = opaque.write("chi" if how == "forged" else "chp", place.id, new_id())
 
-    response = accept(anyone, token)
+    response = accept(anonymous, token)
 
     assert (response.status, response.problem["code"]) == (410, "token_spent")
 

@@ -30,23 +30,23 @@ def spellings(email):
             f"\u00a0{decomposed.upper()}\u3000"]  # fmt: skip
 
 
-def test_an_address_signs_in_in_every_spelling(anyone, jose):
+def test_an_address_signs_in_in_every_spelling(anonymous, jose):
     for email in spellings(jose):
-        response = anyone.post("/api/auth/token/", {"email": email, "password": NEW})
+        response = anonymous.post("/api/auth/token/", {"email": email, "password": NEW})
         assert response.status == 200, ascii(email)
 
 
-def test_every_spelling_of_an_address_is_the_same_user_and_reset(api, anyone, jose, sql):
+def test_every_spelling_of_an_address_is_the_same_user_and_reset(api, anonymous, jose, sql):
     for email in spellings(jose):
         body = {"email": email, "name": "José", "role": "trainer", "password": NEW}
         assert api.post("/api/users/", body).problem["code"] == "email_taken", ascii(email)
-        assert anyone.post("/api/auth/password/forgot/", {"email": email}).status == 202, ascii(email)
+        assert anonymous.post("/api/auth/password/forgot/", {"email": email}).status == 202, ascii(email)
 
 
 @pytest.mark.parametrize(
     ("one", "another"), [("strasse", "stra\u00dfe"), ("nikos", "niko\u017f"), ("\u03c3", "\u03c2")]
 )
-def test_addresses_that_differ_in_more_than_case_are_two_users(api, anyone, one, another):
+def test_addresses_that_differ_in_more_than_case_are_two_users(api, anonymous, one, another):
     number = new_id().hex
     mine, other = (f"anna.{number}@{name}.example" for name in (one, another))
     user = {"name": "Anna", "role": "trainer", "password": NEW}
@@ -55,8 +55,8 @@ def test_addresses_that_differ_in_more_than_case_are_two_users(api, anyone, one,
     second = api.made("/api/users/", {**user, "email": other, "password": f"{NEW} too"})
 
     assert first["id"] != second["id"]
-    assert anyone.post("/api/auth/token/", {"email": other, "password": NEW}).status == 401
-    assert anyone.post("/api/auth/token/", {"email": mine, "password": NEW}).status == 200
+    assert anonymous.post("/api/auth/token/", {"email": other, "password": NEW}).status == 401
+    assert anonymous.post("/api/auth/token/", {"email": mine, "password": NEW}).status == 200
 
 
 def test_the_migration_separates_addresses_that_were_folded_into_one(stack, scratch):
@@ -143,31 +143,31 @@ def test_a_code_confirms_in_every_spelling(place, sql, way):
     assert who.post(f"{TOTP}confirm/", {"otp": written(code)[way]}).status == 200
 
 
-def test_a_code_is_accepted_everywhere_in_every_spelling(anyone, enrolled):
+def test_a_code_is_accepted_everywhere_in_every_spelling(anonymous, enrolled):
     who, email, again, _ = enrolled
     for way in range(8):
         body = {"email": email, "password": PASSWORD, "otp": written(again())[way]}
-        assert anyone.post("/api/auth/token/", body).status == 200, way
+        assert anonymous.post("/api/auth/token/", body).status == 200, way
         step_up = {"password": PASSWORD, "otp": written(again())[way]}
         assert who.post("/api/auth/step-up/", step_up).status == 204, way
     change = {"present_password": PASSWORD, "new_password": NEW, "otp": written(again())[0]}
     assert who.post("/api/auth/password/", change).status == 200
 
 
-def test_a_recovery_code_is_accepted_in_every_spelling(anyone, enrolled):
+def test_a_recovery_code_is_accepted_in_every_spelling(anonymous, enrolled):
     _, email, _, codes = enrolled
     ways = [*written(codes[0].replace("-", ""))[:6], codes[1].lower(), codes[2].replace("-", " ")]
     seven = [codes[number] for number in range(3, 9)]
     for code, way in zip(seven, range(6), strict=True):
         body = {"email": email, "password": PASSWORD, "otp": written(code.replace("-", "").lower())[way]}
-        assert anyone.post("/api/auth/token/", body).status == 200, way
+        assert anonymous.post("/api/auth/token/", body).status == 200, way
     for code in ways[6:]:
-        assert anyone.post("/api/auth/token/", {"email": email, "password": PASSWORD, "otp": code}).status == 200
+        assert anonymous.post("/api/auth/token/", {"email": email, "password": PASSWORD, "otp": code}).status == 200
 
 
-def test_a_malformed_code_is_refused_like_a_wrong_one(anyone, enrolled):
+def test_a_malformed_code_is_refused_like_a_wrong_one(anonymous, enrolled):
     _, email, _, _ = enrolled
     for otp, status in ((" ", 422), ("-", 422), ("x", 401), ("000000000000", 401)):
-        response = anyone.post("/api/auth/token/", {"email": email, "password": PASSWORD, "otp": otp})
+        response = anonymous.post("/api/auth/token/", {"email": email, "password": PASSWORD, "otp": otp})
         assert response.status == status, otp
-    assert Client(anyone.app).post("/api/auth/token/", {"email": email, "password": PASSWORD}).status == 401
+    assert Client(anonymous.app).post("/api/auth/token/", {"email": email, "password": PASSWORD}).status == 401

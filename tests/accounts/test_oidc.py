@@ -36,64 +36,65 @@ def changed(app, place, model, row, **values):
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
-def test_an_id_token_is_exchanged_for_our_tokens(anyone, api, place, issuer, mail, sql, algorithm):
-    response = anyone.post(OIDC, {"id_token": issuer.token(algorithm, **mail), "issuer": issuer.url})
+def test_an_id_token_is_exchanged_for_our_tokens(anonymous, api, place, issuer, mail, sql, algorithm):
+    response = anonymous.post(OIDC, {"id_token": issuer.token(algorithm, **mail), "issuer": issuer.url})
 
     assert response.status == 200, response.response.text
     assert (
         response.json.keys()
-        == anyone.post("/api/auth/token/", {"email": mail["email"], "password": PASSWORD}).json.keys()
+        == anonymous.post("/api/auth/token/", {"email": mail["email"], "password": PASSWORD}).json.keys()
     )
     assert response.headers["Cache-Control"] == "no-store"
     assert response.json["organization_id"] == str(place.id)
-    me = anyone.get("/api/me/", headers={"Authorization": f"Bearer {response.json['access_token']}"})
+    me = anonymous.get("/api/me/", headers={"Authorization": f"Bearer {response.json['access_token']}"})
     assert (me.status, me.json["id"]) == (200, str(api.user_id))
     assert (
-        Client(anyone.app).post("/api/auth/refresh/", {"refresh_token": response.json["refresh_token"]}).status == 200
+        Client(anonymous.app).post("/api/auth/refresh/", {"refresh_token": response.json["refresh_token"]}).status
+        == 200
     )
     assert events(sql, "identity_linked", api.user_id) == 1
 
 
-def test_a_linked_identity_no_longer_needs_an_address(anyone, api, issuer, mail):
+def test_a_linked_identity_no_longer_needs_an_address(anonymous, api, issuer, mail):
     subject = new_id().hex
-    first = anyone.post(OIDC, {"id_token": issuer.token(sub=subject, **mail)})
-    later = anyone.post(OIDC, {"id_token": issuer.token(sub=subject)})
+    first = anonymous.post(OIDC, {"id_token": issuer.token(sub=subject, **mail)})
+    later = anonymous.post(OIDC, {"id_token": issuer.token(sub=subject)})
 
     assert (first.status, later.status) == (200, 200)
     assert [row["subject"] for row in api.get(IDENTITIES).json["items"]] == [subject]
 
 
-def test_an_address_with_another_subject_is_not_linked(anyone, api, issuer, mail):
-    assert anyone.post(OIDC, {"id_token": issuer.token(**mail)}).status == 200
+def test_an_address_with_another_subject_is_not_linked(anonymous, api, issuer, mail):
+    assert anonymous.post(OIDC, {"id_token": issuer.token(**mail)}).status == 200
 
-    assert anyone.post(OIDC, {"id_token": issuer.token(**mail)}).status == 401  # another sub
+    assert anonymous.post(OIDC, {"id_token": issuer.token(**mail)}).status == 401  # another sub
     assert len(api.get(IDENTITIES).json["items"]) == 1
 
 
-def test_a_token_creates_no_user(anyone, issuer, sql):
+def test_a_token_creates_no_user(anonymous, issuer, sql):
     email = f"{new_id().hex}@example.org"
 
-    assert anyone.post(OIDC, {"id_token": issuer.token(email=email, email_verified=True)}).status == 401
+    assert anonymous.post(OIDC, {"id_token": issuer.token(email=email, email_verified=True)}).status == 401
     assert sql("SELECT 1 FROM users WHERE email_key = %s", email) == []
 
 
-def test_an_invited_user_becomes_active(app, anyone, api, place, issuer, mail):
+def test_an_invited_user_becomes_active(app, anonymous, api, place, issuer, mail):
     changed(app, place, User, {"id": api.user_id}, status="invited")
     assert api.get("/api/me/").status == 401
 
-    response = anyone.post(OIDC, {"id_token": issuer.token(**mail)})
+    response = anonymous.post(OIDC, {"id_token": issuer.token(**mail)})
 
     assert response.status == 200
-    assert anyone.get("/api/me/", headers={"Authorization": f"Bearer {response.json['access_token']}"}).status == 200
+    assert anonymous.get("/api/me/", headers={"Authorization": f"Bearer {response.json['access_token']}"}).status == 200
 
 
-def test_the_named_or_else_the_last_organization_is_used(app, anyone, api, place, other, issuer, mail):
+def test_the_named_or_else_the_last_organization_is_used(app, anonymous, api, place, other, issuer, mail):
     subject = new_id().hex
     with app.app_context(), unit_of_work(system=True, organization_id=other.id) as session:
         session.add(Membership(organization_id=other.id, user_id=api.user_id, role="trainer"))
 
     def exchange(**fields):
-        return anyone.post(OIDC, {"id_token": issuer.token(sub=subject, **mail), **fields})
+        return anonymous.post(OIDC, {"id_token": issuer.token(sub=subject, **mail), **fields})
 
     assert exchange(organization_id=str(other.id)).json["organization_id"] == str(other.id)
     assert exchange().json["organization_id"] == str(other.id)
@@ -144,10 +145,10 @@ BAD = {
 
 
 @pytest.mark.parametrize("bad", BAD)
-def test_a_bad_token_is_refused_like_any_other(anyone, api, issuer, mail, bad):
-    response = anyone.post(OIDC, {"id_token": BAD[bad](issuer, mail)})
+def test_a_bad_token_is_refused_like_any_other(anonymous, api, issuer, mail, bad):
+    response = anonymous.post(OIDC, {"id_token": BAD[bad](issuer, mail)})
 
-    assert refused(response) == refused(anyone.post(OIDC, {"id_token": "x"}))
+    assert refused(response) == refused(anonymous.post(OIDC, {"id_token": "x"}))
     assert (response.status, response.problem["code"]) == (401, "bad_id_token")
     assert api.get(IDENTITIES).json == {"items": []}
 
@@ -176,22 +177,22 @@ def test_nonce_issuer_and_authorized_party_must_match(stack, database, api, issu
     assert fine.status == 200, fine.response.text
 
 
-def test_clocks_may_differ_a_little(anyone, issuer, mail):
+def test_clocks_may_differ_a_little(anonymous, issuer, mail):
     now, subject = int(time.time()), new_id().hex
     late = issuer.token(sub=subject, iat=now - 600, exp=now - 10, **mail)
     early = issuer.token(sub=subject, iat=now + 10, nbf=now + 10, **mail)
 
-    assert [anyone.post(OIDC, {"id_token": one}).status for one in (late, early)] == [200, 200]
+    assert [anonymous.post(OIDC, {"id_token": one}).status for one in (late, early)] == [200, 200]
 
 
 @pytest.mark.parametrize("model", [User, Membership])
-def test_a_disabled_user_or_member_is_refused(app, anyone, api, place, issuer, mail, model):
+def test_a_disabled_user_or_member_is_refused(app, anonymous, api, place, issuer, mail, model):
     subject = new_id().hex
-    assert anyone.post(OIDC, {"id_token": issuer.token(sub=subject, **mail)}).status == 200
+    assert anonymous.post(OIDC, {"id_token": issuer.token(sub=subject, **mail)}).status == 200
     changed(app, place, model, {"id" if model is User else "user_id": api.user_id}, status="disabled")
 
     for claims in ({"sub": subject}, {}):
-        response = anyone.post(OIDC, {"id_token": issuer.token(**claims, **mail)})
+        response = anonymous.post(OIDC, {"id_token": issuer.token(**claims, **mail)})
         assert response.status == (401 if model is User or not claims else 403)
 
 
@@ -208,29 +209,29 @@ def test_an_issuer_not_trusted_for_addresses_links_no_user_by_address(stack, dat
     assert (before.status, linked.status, after.status) == (401, 201, 200)
 
 
-def test_refusals_are_security_events(anyone, api, issuer, mail, sql):
+def test_refusals_are_security_events(anonymous, api, issuer, mail, sql):
     platforms = "SELECT count(*) FROM security_events WHERE kind = 'id_token_refused' AND user_id IS NULL"
     before, good = sql(platforms), issuer.token(**mail)
-    anyone.post(OIDC, {"id_token": issuer.unsigned(**mail)})
+    anonymous.post(OIDC, {"id_token": issuer.unsigned(**mail)})
 
     assert sql(platforms)[0][0] == before[0][0] + 1
-    assert anyone.post(OIDC, {"id_token": good}).status == 200
-    assert anyone.post(OIDC, {"id_token": good}).status == 401
+    assert anonymous.post(OIDC, {"id_token": good}).status == 200
+    assert anonymous.post(OIDC, {"id_token": good}).status == 401
     assert events(sql, "id_token_refused", api.user_id) == 1
 
 
 # Single use ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_token_is_exchanged_once(anyone, issuer, mail):
+def test_a_token_is_exchanged_once(anonymous, issuer, mail):
     token = issuer.token("ES256", **mail)
-    first, again = (anyone.post(OIDC, {"id_token": token}) for _ in range(2))
+    first, again = (anonymous.post(OIDC, {"id_token": token}) for _ in range(2))
 
     assert (first.status, again.status) == (200, 401)
-    assert refused(again) == refused(anyone.post(OIDC, {"id_token": "x"}))
+    assert refused(again) == refused(anonymous.post(OIDC, {"id_token": "x"}))
 
 
-def test_another_encoding_of_its_signature_is_no_second_token(anyone, issuer, mail):
+def test_another_encoding_of_its_signature_is_no_second_token(anonymous, issuer, mail):
     """With an ES256 signature (r, s), (r, n - s) is valid too, and anyone with one can compute the other."""
     order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
     token = issuer.token("ES256", **mail)
@@ -238,8 +239,8 @@ def test_another_encoding_of_its_signature_is_no_second_token(anyone, issuer, ma
     raw = base64.urlsafe_b64decode(signature + "==")
     mirrored = raw[:32] + (order - int.from_bytes(raw[32:], "big")).to_bytes(32, "big")
 
-    assert anyone.post(OIDC, {"id_token": token}).status == 200
-    assert anyone.post(OIDC, {"id_token": f"{head}.{encoded(mirrored)}"}).status == 401
+    assert anonymous.post(OIDC, {"id_token": token}).status == 200
+    assert anonymous.post(OIDC, {"id_token": f"{head}.{encoded(mirrored)}"}).status == 401
 
 
 def test_of_fifty_concurrent_exchanges_of_one_token_one_succeeds(app, issuer, mail):
@@ -253,9 +254,9 @@ def test_of_fifty_concurrent_exchanges_of_one_token_one_succeeds(app, issuer, ma
     assert sorted(statuses) == [200] + [401] * (AT_ONCE - 1)
 
 
-def test_expired_entries_are_removed(anyone, issuer, mail, sql):
+def test_expired_entries_are_removed(anonymous, issuer, mail, sql):
     sql("INSERT INTO exchanged_id_tokens VALUES ('\\x01', now() - INTERVAL '1 minute') RETURNING 1")
-    anyone.post(OIDC, {"id_token": issuer.token(**mail)})
+    anonymous.post(OIDC, {"id_token": issuer.token(**mail)})
 
     assert sql("SELECT 1 FROM exchanged_id_tokens WHERE key = '\\x01'") == []
 
@@ -263,19 +264,19 @@ def test_expired_entries_are_removed(anyone, issuer, mail, sql):
 # Linking -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_user_links_lists_and_removes_their_identities(app, anyone, api, place, issuer, sql):
+def test_a_user_links_lists_and_removes_their_identities(app, anonymous, api, place, issuer, sql):
     client, subject = signed_in(api), new_id().hex
     made = client.post(IDENTITIES, {"id_token": issuer.token(sub=subject)})
 
     assert (made.status, made.json["issuer"], made.json["subject"]) == (201, issuer.url, subject)
     assert client.post(IDENTITIES, {"id_token": issuer.token(sub=subject)}).json["id"] == made.json["id"]
     assert client.get(IDENTITIES).json == {"items": [made.json]}
-    assert anyone.post(OIDC, {"id_token": issuer.token(sub=subject)}).status == 200
+    assert anonymous.post(OIDC, {"id_token": issuer.token(sub=subject)}).status == 200
     neighbour = signed_in(place.someone(Role.ADMIN))
     assert neighbour.delete(f"{IDENTITIES}{made.json['id']}/").status == 404
     assert client.delete(f"{IDENTITIES}{made.json['id']}/").status == 204
     assert client.delete(f"{IDENTITIES}{made.json['id']}/").status == 404
-    assert anyone.post(OIDC, {"id_token": issuer.token(sub=subject)}).status == 401
+    assert anonymous.post(OIDC, {"id_token": issuer.token(sub=subject)}).status == 401
     assert (events(sql, "identity_linked", api.user_id), events(sql, "identity_unlinked", api.user_id)) == (1, 1)
 
 
@@ -301,18 +302,18 @@ def test_an_identity_belongs_to_one_user(app, api, place, issuer):
     assert (taken.status, taken.problem["code"]) == (409, "identity_taken")
 
 
-def test_a_used_or_invalid_token_links_nothing(app, anyone, api, issuer, mail):
+def test_a_used_or_invalid_token_links_nothing(app, anonymous, api, issuer, mail):
     used, client = issuer.token(**mail), signed_in(api)
-    assert anyone.post(OIDC, {"id_token": used}).status == 200
+    assert anonymous.post(OIDC, {"id_token": used}).status == 200
 
     for token in (used, issuer.unsigned()):
         assert client.post(IDENTITIES, {"id_token": token}).pointers == {"/id_token"}
 
 
 @pytest.mark.parametrize(("ago_s", "status"), [(None, 403), (3600, 403), (60, 201), (-3600, 201)])
-def test_dangerous_operations_check_auth_time_of_the_issuer(app, anyone, issuer, mail, ago_s, status):
+def test_dangerous_operations_check_auth_time_of_the_issuer(app, anonymous, issuer, mail, ago_s, status):
     auth_time = None if ago_s is None else int(time.time()) - ago_s
-    tokens = anyone.made(OIDC, {"id_token": issuer.token(auth_time=auth_time, **mail)})
+    tokens = anonymous.made(OIDC, {"id_token": issuer.token(auth_time=auth_time, **mail)})
     client = Client(app, {"Authorization": f"Bearer {tokens['access_token']}"})
 
     assert client.post(IDENTITIES, {"id_token": issuer.token()}).status == status
@@ -326,9 +327,9 @@ def test_without_an_issuer_no_token_is_accepted(stack, database, issuer, mail):
     assert (response.status, response.problem["code"]) == (401, "bad_id_token")
 
 
-def test_an_organization_without_membership_is_refused(app, anyone, issuer, mail):
+def test_an_organization_without_membership_is_refused(app, anonymous, issuer, mail):
     unrelated = new_place(app)
 
-    response = anyone.post(OIDC, {"id_token": issuer.token(**mail), "organization_id": str(unrelated.id)})
+    response = anonymous.post(OIDC, {"id_token": issuer.token(**mail), "organization_id": str(unrelated.id)})
 
     assert (response.status, response.problem["code"]) == (403, "no_membership")

@@ -21,17 +21,17 @@ def enrolled(app, api, sql):
     return totp, codes
 
 
-def test_a_second_factor_is_required_before_the_token_is_used_up(app, anyone, api, issuer, mail, sql):
+def test_a_second_factor_is_required_before_the_token_is_used_up(app, anonymous, api, issuer, mail, sql):
     totp, codes = enrolled(app, api, sql)
     token = issuer.token(amr=["pwd", "mfa"], **mail)
 
-    lacking = anyone.post(OIDC, {"id_token": token})
-    wrong = anyone.post(OIDC, {"id_token": token, "otp": "000000" if totp.now() != "000000" else "000001"})
-    right = anyone.post(OIDC, {"id_token": token, "otp": totp.now()})
+    lacking = anonymous.post(OIDC, {"id_token": token})
+    wrong = anonymous.post(OIDC, {"id_token": token, "otp": "000000" if totp.now() != "000000" else "000001"})
+    right = anonymous.post(OIDC, {"id_token": token, "otp": totp.now()})
 
     assert [lacking.problem["code"], wrong.problem["code"], right.status] == ["otp_required", "bad_otp", 200]
     assert events(sql, "sign_in_failed", api.user_id) == 1
-    assert anyone.post(OIDC, {"id_token": token, "otp": codes[0]}).problem["code"] == "bad_id_token"
+    assert anonymous.post(OIDC, {"id_token": token, "otp": codes[0]}).problem["code"] == "bad_id_token"
 
 
 def test_wrong_codes_lock_the_account_like_wrong_passwords(stack, database, app, api, issuer, mail, sql):

@@ -17,12 +17,12 @@ AT_ONCE = 50
 
 
 @pytest.fixture
-def sign_in(app, api, anyone):
+def sign_in(app, api, anonymous):
     """Sign the admin in; return the tokens and a client that uses them."""
     email = api.get("/api/me/").json["email"]
 
     def signing_in(**fields):
-        tokens = anyone.made(TOKEN, {"email": email, "password": PASSWORD, **fields})
+        tokens = anonymous.made(TOKEN, {"email": email, "password": PASSWORD, **fields})
         return tokens, Client(app, bearer(tokens), api.user_id)
 
     return signing_in
@@ -32,8 +32,8 @@ def bearer(tokens):
     return {"Authorization": f"Bearer {tokens['access_token']}"}
 
 
-def refresh(anyone, token):
-    return anyone.post(REFRESH, {"refresh_token": token})
+def refresh(anonymous, token):
+    return anonymous.post(REFRESH, {"refresh_token": token})
 
 
 def events(sql, place):
@@ -51,11 +51,11 @@ def later(app, place, **by):
 # Refreshing ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_refresh_token_gets_its_successor_and_a_valid_access_token(app, anyone, sign_in, place):
+def test_a_refresh_token_gets_its_successor_and_a_valid_access_token(app, anonymous, sign_in, place):
     first, _ = sign_in()
 
-    second = refresh(anyone, first["refresh_token"])
-    third = refresh(anyone, second.json["refresh_token"])
+    second = refresh(anonymous, first["refresh_token"])
+    third = refresh(anonymous, second.json["refresh_token"])
 
     assert (second.status, third.status) == (200, 200)
     assert len({first["refresh_token"], second.json["refresh_token"], third.json["refresh_token"]}) == 3
@@ -64,16 +64,16 @@ def test_a_refresh_token_gets_its_successor_and_a_valid_access_token(app, anyone
     assert Client(app, bearer(third.json)).get("/api/me/").status == 200
 
 
-def test_a_repeated_refresh_gets_the_same_successor(anyone, sign_in):
+def test_a_repeated_refresh_gets_the_same_successor(anonymous, sign_in):
     first, _ = sign_in()
 
-    successors = {refresh(anyone, first["refresh_token"]).json["refresh_token"] for _ in range(3)}
+    successors = {refresh(anonymous, first["refresh_token"]).json["refresh_token"] for _ in range(3)}
 
     assert len(successors) == 1
-    assert refresh(anyone, successors.pop()).status == 200
+    assert refresh(anonymous, successors.pop()).status == 200
 
 
-def test_fifty_concurrent_refreshes_get_one_successor(app, anyone, sign_in, sql, place):
+def test_fifty_concurrent_refreshes_get_one_successor(app, anonymous, sign_in, sql, place):
     first, _ = sign_in()
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -85,51 +85,51 @@ def test_fifty_concurrent_refreshes_get_one_successor(app, anyone, sign_in, sql,
     assert sql("SELECT version FROM sign_in_sessions WHERE organization_id = %s", place.id) == [(2,)]
 
 
-def test_the_successor_is_not_stored_in_clear(anyone, sign_in, sql, place):
+def test_the_successor_is_not_stored_in_clear(anonymous, sign_in, sql, place):
     first, _ = sign_in()
-    second = refresh(anyone, first["refresh_token"]).json
+    second = refresh(anonymous, first["refresh_token"]).json
 
     (stored,) = sql("SELECT s::text FROM sign_in_sessions s WHERE organization_id = %s", place.id)
     for token in (first["refresh_token"], second["refresh_token"]):
         assert token not in stored[0]
 
 
-def test_an_old_token_ends_the_whole_session_and_is_recorded(app, anyone, sign_in, sql, place):
+def test_an_old_token_ends_the_whole_session_and_is_recorded(app, anonymous, sign_in, sql, place):
     first, client = sign_in()
-    second = refresh(anyone, first["refresh_token"]).json
+    second = refresh(anonymous, first["refresh_token"]).json
     later(app, place, seconds=11)
 
-    reused = refresh(anyone, first["refresh_token"])
+    reused = refresh(anonymous, first["refresh_token"])
 
     assert (reused.status, reused.problem["code"]) == (401, "bad_refresh_token")
-    assert refresh(anyone, second["refresh_token"]).status == 401
+    assert refresh(anonymous, second["refresh_token"]).status == 401
     assert client.get("/api/me/").status == 401
     assert Client(app, bearer(second)).get("/api/me/").problem["code"] == "session_ended"
     assert events(sql, place) == ["refresh_reused"]
     assert sign_in()[1].get("/api/me/").status == 200
 
 
-def test_an_older_token_than_the_predecessor_ends_the_session_immediately(anyone, sign_in):
+def test_an_older_token_than_the_predecessor_ends_the_session_immediately(anonymous, sign_in):
     first, _ = sign_in()
-    second = refresh(anyone, first["refresh_token"]).json
-    third = refresh(anyone, second["refresh_token"]).json
+    second = refresh(anonymous, first["refresh_token"]).json
+    third = refresh(anonymous, second["refresh_token"]).json
 
-    assert refresh(anyone, first["refresh_token"]).status == 401
-    assert refresh(anyone, third["refresh_token"]).status == 401
+    assert refresh(anonymous, first["refresh_token"]).status == 401
+    assert refresh(anonymous, third["refresh_token"]).status == 401
 
 
-def test_a_forged_token_ends_nothing_and_runs_no_statement(anyone, sign_in):
+def test_a_forged_token_ends_nothing_and_runs_no_statement(anonymous, sign_in):
     first, client = sign_in()
     genuine = first["refresh_token"]
     forged = [f"{genuine[:-4]}AAAA", f"{genuine[:60]}A{genuine[61:]}", genuine.replace("chr_", "chi_"), "chr_", "x",
               "chr_" + "é" * 20, "chr_" + "A" * 128, first["access_token"][:400]]  # fmt: skip
 
-    responses = [refresh(anyone, token) for token in forged if token != genuine]
+    responses = [refresh(anonymous, token) for token in forged if token != genuine]
 
     assert {(response.status, response.problem["code"]) for response in responses} == {(401, "bad_refresh_token")}
     assert [response.asked for response in responses] == [[]] * len(responses)
     assert client.get("/api/me/").status == 200
-    assert refresh(anyone, genuine).status == 200
+    assert refresh(anonymous, genuine).status == 200
 
 
 def test_a_refresh_token_is_no_access_token(app, sign_in):
@@ -139,25 +139,25 @@ def test_a_refresh_token_is_no_access_token(app, sign_in):
 
 
 @pytest.mark.parametrize(("days", "status"), [(29, 200), (30, 401)])
-def test_an_idle_session_ends(app, anyone, sign_in, place, days, status):
+def test_an_idle_session_ends(app, anonymous, sign_in, place, days, status):
     first, _ = sign_in()
     later(app, place, days=days)
 
-    assert refresh(anyone, first["refresh_token"]).status == status
+    assert refresh(anonymous, first["refresh_token"]).status == status
 
 
-def test_an_active_session_ends_after_its_maximum_age(app, anyone, sign_in, place):
+def test_an_active_session_ends_after_its_maximum_age(app, anonymous, sign_in, place):
     token = sign_in()[0]["refresh_token"]
     for _ in range(8):
         later(app, place, days=20)
-        token = refresh(anyone, token).json["refresh_token"]
+        token = refresh(anonymous, token).json["refresh_token"]
     later(app, place, days=20)
 
-    assert refresh(anyone, token).status == 401
+    assert refresh(anonymous, token).status == 401
 
 
 @pytest.mark.parametrize("what", ["membership", "user", "version", "organization"])
-def test_a_disabled_caller_gets_no_access_by_refreshing(app, anyone, sign_in, api, place, sql, what):
+def test_a_disabled_caller_gets_no_access_by_refreshing(app, anonymous, sign_in, api, place, sql, what):
     first, _ = sign_in()
     changes = {
         "membership": "UPDATE memberships SET status = 'disabled' WHERE user_id = %s",
@@ -168,13 +168,13 @@ def test_a_disabled_caller_gets_no_access_by_refreshing(app, anyone, sign_in, ap
     }
     sql(f"{changes[what]} RETURNING 1", api.user_id)
 
-    assert refresh(anyone, first["refresh_token"]).status == (403 if what == "organization" else 401)
+    assert refresh(anonymous, first["refresh_token"]).status == (403 if what == "organization" else 401)
 
 
 # Ending --------------------------------------------------------------------------------------------------------------
 
 
-def test_signing_out_ends_only_the_current_session_at_the_next_request(anyone, sign_in, sql, place):
+def test_signing_out_ends_only_the_current_session_at_the_next_request(anonymous, sign_in, sql, place):
     (here_tokens, here), (_, there) = sign_in(), sign_in()
     assert here.get("/api/organization/").status == 200  # caches the caller's state
 
@@ -183,12 +183,12 @@ def test_signing_out_ends_only_the_current_session_at_the_next_request(anyone, s
     for method, address in (("GET", "/api/organization/"), ("GET", "/api/me/"), ("PATCH", "/api/me/")):
         ended = here.call(method, address, {"name": "X"} if method == "PATCH" else None)
         assert (ended.status, ended.problem["code"]) == (401, "session_ended")
-    assert refresh(anyone, here_tokens["refresh_token"]).status == 401
+    assert refresh(anonymous, here_tokens["refresh_token"]).status == 401
     assert there.get("/api/organization/").status == 200
     assert events(sql, place) == ["session_ended"]
 
 
-def test_signing_out_everywhere_ends_every_session_in_every_organization(app, anyone, sign_in, api, other):
+def test_signing_out_everywhere_ends_every_session_in_every_organization(app, anonymous, sign_in, api, other):
     with app.app_context(), unit_of_work(system=True, organization_id=other.id) as session:
         session.add(Membership(organization_id=other.id, user_id=api.user_id, role="trainer"))
     (_, here), (tokens, there), (_, third) = sign_in(), sign_in(organization_id=str(other.id)), sign_in()
@@ -197,11 +197,11 @@ def test_signing_out_everywhere_ends_every_session_in_every_organization(app, an
     assert here.post("/api/auth/logout/everywhere/").status == 204
 
     assert [c.get("/api/organization/").status for c in (here, there, third)] == [401, 401, 401]
-    assert refresh(anyone, tokens["refresh_token"]).status == 401
+    assert refresh(anonymous, tokens["refresh_token"]).status == 401
     assert sign_in()[1].get("/api/me/").status == 200
 
 
-def test_sessions_are_listed_and_ended_one_by_one(app, anyone, sign_in, place):
+def test_sessions_are_listed_and_ended_one_by_one(app, anonymous, sign_in, place):
     (_, here), (tokens, there) = sign_in(), sign_in()
     listed = here.get("/api/auth/sessions/", headers={"User-Agent": "Kiosk/1"}).json["items"]
     assert [s["is_current"] for s in listed] == [True, False]
@@ -213,7 +213,7 @@ def test_sessions_are_listed_and_ended_one_by_one(app, anyone, sign_in, place):
 
     assert ended.status == 204
     assert there.get("/api/organization/").status == 401
-    assert refresh(anyone, tokens["refresh_token"]).status == 401
+    assert refresh(anonymous, tokens["refresh_token"]).status == 401
     assert [s["id"] for s in here.get("/api/auth/sessions/").json["items"]] == [listed[0]["id"]]
     assert here.delete(f"/api/auth/sessions/{listed[1]['id']}/").status == 404
 
@@ -256,7 +256,7 @@ def test_the_check_for_ended_sessions_costs_no_extra_statement(sign_in):
 # Switching -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_user_switches_to_another_organization(app, anyone, sign_in, api, place, other):
+def test_a_user_switches_to_another_organization(app, anonymous, sign_in, api, place, other):
     with app.app_context(), unit_of_work(system=True, organization_id=other.id) as session:
         session.add(Membership(organization_id=other.id, user_id=api.user_id, role="trainer"))
     _, here = sign_in(organization_id=str(place.id))
@@ -267,7 +267,7 @@ def test_a_user_switches_to_another_organization(app, anyone, sign_in, api, plac
     assert (switched.status, switched.json["organization_id"]) == (200, str(other.id))
     assert there.get("/api/me/").json["role"] == "trainer"
     assert here.get("/api/me/").json["role"] == "admin"
-    assert refresh(anyone, switched.json["refresh_token"]).json["organization_id"] == str(other.id)
+    assert refresh(anonymous, switched.json["refresh_token"]).json["organization_id"] == str(other.id)
     for other_id in (str(new_id()), None):
         assert here.post("/api/auth/switch/", {"organization_id": other_id}).status in (403, 422)
 

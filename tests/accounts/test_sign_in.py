@@ -25,20 +25,20 @@ TOKEN = "/api/auth/token/"
 UNKNOWN_ID = "01234567-89ab-7def-8123-456789abcdef"
 
 
-def test_a_password_gets_tokens_for_the_api(api, anyone, place):
-    response = anyone.post(TOKEN, {"email": email_of(api).upper(), "password": PASSWORD})
+def test_a_password_gets_tokens_for_the_api(api, anonymous, place):
+    response = anonymous.post(TOKEN, {"email": email_of(api).upper(), "password": PASSWORD})
 
     assert response.status == 200
     assert (response.json["token_type"], response.json["expires_in"]) == ("Bearer", 1800)
     assert response.json["organization_id"] == str(place.id)
     assert response.json["refresh_token"].startswith("chr_")
-    me = anyone.get("/api/me/", headers={"Authorization": f"bearer {response.json['access_token']}"})
+    me = anonymous.get("/api/me/", headers={"Authorization": f"bearer {response.json['access_token']}"})
     assert (me.status, me.json["role"], me.json["organization_id"]) == (200, "admin", str(place.id))
 
 
-def test_a_failed_sign_in_does_not_reveal_whether_the_user_exists(api, anyone):
+def test_a_failed_sign_in_does_not_reveal_whether_the_user_exists(api, anonymous):
     known, unknown = (
-        anyone.post(TOKEN, {"email": email, "password": "not the password"})
+        anonymous.post(TOKEN, {"email": email, "password": "not the password"})
         for email in (email_of(api), "unknown@example.org")
     )
 
@@ -47,7 +47,7 @@ def test_a_failed_sign_in_does_not_reveal_whether_the_user_exists(api, anyone):
     assert same == {name: unknown.problem[name] for name in unknown.problem if name != "trace_id"}
 
 
-def test_long_passwords_are_not_truncated(anyone):
+def test_long_passwords_are_not_truncated(anonymous):
     long = "x" * 1023
     stored = hash_password(f"{long}a", cost=4)
 
@@ -56,18 +56,18 @@ def test_long_passwords_are_not_truncated(anyone):
     assert not verify_password(long, stored, cost=4)
     assert verify_password("a\x00b", hash_password("a\x00b", cost=4), cost=4)
     assert not verify_password("a\x00c", hash_password("a\x00b", cost=4), cost=4)
-    response = anyone.post(TOKEN, {"email": "a@example.org", "password": "x" * 10_000})
+    response = anonymous.post(TOKEN, {"email": "a@example.org", "password": "x" * 10_000})
     assert (response.status, response.problem["code"]) == (401, "bad_credentials")
 
 
-def test_sign_in_uses_the_named_or_else_the_last_organization(app, api, anyone, place, other):
+def test_sign_in_uses_the_named_or_else_the_last_organization(app, api, anonymous, place, other):
     with app.app_context(), unit_of_work(system=True, organization_id=other.id) as session:
         session.add(Membership(organization_id=other.id, user_id=api.user_id, role="trainer"))
     credentials = {"email": email_of(api), "password": PASSWORD}
 
-    named = anyone.post(TOKEN, {**credentials, "organization_id": str(other.id)})
-    unnamed = anyone.post(TOKEN, credentials)
-    strange = anyone.post(TOKEN, {**credentials, "organization_id": str(new_id())})
+    named = anonymous.post(TOKEN, {**credentials, "organization_id": str(other.id)})
+    unnamed = anonymous.post(TOKEN, credentials)
+    strange = anonymous.post(TOKEN, {**credentials, "organization_id": str(new_id())})
 
     assert {o["organization_id"]: o["role"] for o in named.json["organizations"]} == {
         str(place.id): "admin", str(other.id): "trainer",
@@ -94,13 +94,13 @@ def test_a_raised_session_version_ends_every_session_at_the_next_request(app, ap
 
 
 @pytest.mark.parametrize(("model", "row"), [(Membership, "user_id"), (User, "id")])
-def test_a_disabled_membership_or_user_is_refused_at_the_next_request(app, api, anyone, place, model, row):
+def test_a_disabled_membership_or_user_is_refused_at_the_next_request(app, api, anonymous, place, model, row):
     email = email_of(api)
     change(app, place, model, {row: api.user_id}, status="disabled")
 
     assert (api.get("/api/me/").status, api.post("/api/students/", {}).status) == (401, 422)
     assert api.post("/api/students/", {"code": "S", "given_name": "A", "family_name": "B"}).status == 401
-    assert anyone.post(TOKEN, {"email": email, "password": PASSWORD}).status in (401, 403)
+    assert anonymous.post(TOKEN, {"email": email, "password": PASSWORD}).status in (401, 403)
 
 
 def test_a_new_role_takes_effect_at_the_next_request(app, api, place):
@@ -110,14 +110,14 @@ def test_a_new_role_takes_effect_at_the_next_request(app, api, place):
     assert api.get("/api/users/").status == 403
 
 
-def test_a_suspended_organization_refuses_all_sign_ins(app, api, anyone, place):
+def test_a_suspended_organization_refuses_all_sign_ins(app, api, anonymous, place):
     email = email_of(api)
     change(app, place, Organization, {"id": place.id}, status="suspended")
 
     refused = api.get("/api/me/")
 
     assert (refused.status, refused.problem["code"]) == (403, "organization_suspended")
-    assert anyone.post(TOKEN, {"email": email, "password": PASSWORD}).status == 403
+    assert anonymous.post(TOKEN, {"email": email, "password": PASSWORD}).status == 403
 
 
 def test_a_changed_name_appears_in_the_users_other_organization(app, api, place, other):
@@ -257,7 +257,7 @@ def test_other_authorization_schemes_are_refused(app):
 # Organizations -------------------------------------------------------------------------------------------------------
 
 
-def test_an_organization_is_created_with_its_first_admin(place, anyone, sql):
+def test_an_organization_is_created_with_its_first_admin(place, anonymous, sql):
     email = f"{new_id().hex}@example.org"
     body = {"name": "New Camp", "time_zone": "Asia/Kolkata", "currency": "INR", "admin_email": email,
             "admin_name": "Head", "admin_password": "correct horse battery"}  # fmt: skip
@@ -266,7 +266,7 @@ def test_an_organization_is_created_with_its_first_admin(place, anyone, sql):
     made = founder.post("/api/organizations/", body)
 
     assert made.status == 201
-    signed_in = anyone.post(TOKEN, {"email": email, "password": body["admin_password"]})
+    signed_in = anonymous.post(TOKEN, {"email": email, "password": body["admin_password"]})
     assert signed_in.json["organization_id"] == made.json["id"]
     again = founder.post("/api/organizations/", body)
     assert (again.status, again.problem["code"]) == (409, "email_taken")

@@ -17,7 +17,7 @@ LIST = "/api/students/?limit=2"
 
 
 @pytest.fixture
-def above(app):
+def superadmin(app):
     """A superadmin of the platform, who belongs to another organization."""
     return new_place(app).the(Role.SUPERADMIN)
 
@@ -43,40 +43,40 @@ def warm(client, url):
 
 
 @pytest.mark.parametrize("status", ["suspended", "closed"])
-def test_a_cached_response_is_no_longer_served(above, api, student, place, status):
+def test_a_cached_response_is_no_longer_served(superadmin, api, student, place, status):
     student()
     warm(api, LIST)
 
-    assert above.patch(url_of(place), {"status": status}).status == 200
+    assert superadmin.patch(url_of(place), {"status": status}).status == 200
     shut = api.get(LIST)
 
     assert (shut.status, shut.problem["code"]) == (403, "organization_suspended")
-    assert above.patch(url_of(place), {"status": "active"}).status == 200
+    assert superadmin.patch(url_of(place), {"status": "active"}).status == 200
     assert len(api.get(LIST).json["items"]) == 1
 
 
 @pytest.mark.parametrize("status", ["suspended", "closed"])
-def test_all_access_is_refused(app, above, api, place, other, status):
-    email, tokens, anyone = api.get("/api/me/").json["email"], tokens_of(app, api), Client(app)
+def test_all_access_is_refused(app, superadmin, api, place, other, status):
+    email, tokens, anonymous = api.get("/api/me/").json["email"], tokens_of(app, api), Client(app)
     linked = the_issuer().token(email=email, email_verified=True)
     invited = api.made("/api/invitations/", {"email": f"{new_id().hex}@example.org", "role": "client"})
     with app.app_context(), unit_of_work(system=True, organization_id=other.id) as session:
         session.add(Membership(organization_id=other.id, user_id=api.user_id, role="client"))
     elsewhere = Client(app, {"Authorization": f"Bearer {other.token(api.user_id)}"})
 
-    assert above.patch(url_of(place), {"status": status}).status == 200
+    assert superadmin.patch(url_of(place), {"status": status}).status == 200
 
     named = {"organization_id": str(place.id)}
     responses = {
         "write": api.post("/api/students/", {"code": "S", "given_name": "A", "family_name": "B"}),
         "read": api.get("/api/me/"),
-        "sign-in": anyone.post("/api/auth/token/", {"email": email, "password": PASSWORD, **named}),
-        "refresh": anyone.post("/api/auth/refresh/", {"refresh_token": tokens["refresh_token"]}),
-        "id token": anyone.post("/api/auth/oidc/", {"id_token": linked, **named}),
+        "sign-in": anonymous.post("/api/auth/token/", {"email": email, "password": PASSWORD, **named}),
+        "refresh": anonymous.post("/api/auth/refresh/", {"refresh_token": tokens["refresh_token"]}),
+        "id token": anonymous.post("/api/auth/oidc/", {"id_token": linked, **named}),
         "switch": elsewhere.post("/api/auth/switch/", named),
     }
     assert {name: response.status for name, response in responses.items()} == dict.fromkeys(responses, 403)
-    assert anyone.post("/api/auth/token/", {"email": email, "password": PASSWORD}).json["organization_id"] == str(
+    assert anonymous.post("/api/auth/token/", {"email": email, "password": PASSWORD}).json["organization_id"] == str(
         other.id
     )
     assert [o["organization_id"] for o in elsewhere.get("/api/me/").json["organizations"]] == [str(other.id)]
@@ -86,7 +86,7 @@ def test_all_access_is_refused(app, above, api, place, other, status):
     with app.app_context(), unit_of_work(system=True, read_only=True) as session:
         waiting = session.connection().exec_driver_sql(pending, (place.id,)).scalars().all()
     assert waiting == [True]
-    assert above.patch(url_of(place), {"status": "active"}).status == 200
+    assert superadmin.patch(url_of(place), {"status": "active"}).status == 200
     with app.app_context():
         runner.run_due(app.extensions["campshub"])
     with app.app_context(), unit_of_work(system=True, read_only=True) as session:
@@ -112,9 +112,9 @@ def test_an_admin_closes_their_organization_with_a_recently_confirmed_password(a
     ] == ("organization_closed",)
 
 
-def test_superadmins_change_the_state_and_the_organizations_audit_log_records_it(above, api, place, sql):
+def test_superadmins_change_the_state_and_the_organizations_audit_log_records_it(superadmin, api, place, sql):
     states = [
-        above.patch(url_of(place), {"status": status}).json["status"]
+        superadmin.patch(url_of(place), {"status": status}).json["status"]
         for status in ("suspended", "suspended", "closed", "active")
     ]
 
@@ -124,14 +124,14 @@ def test_superadmins_change_the_state_and_the_organizations_audit_log_records_it
         " AND action = 'changed' ORDER BY id",
         place.id,
     )
-    assert logged == [(above.user_id, status) for status in ("suspended", "closed", "active")]
+    assert logged == [(superadmin.user_id, status) for status in ("suspended", "closed", "active")]
     assert api.get("/api/organization/").json["closed_at"] is None
 
 
-def test_an_unknown_state_or_version_is_refused(above, api, place):
-    assert above.patch(f"/api/organizations/{new_id()}/", {"status": "suspended"}).status == 404
-    assert above.patch(f"/api/organizations/{PLATFORM_ID}/", {"status": "suspended"}).status == 404
-    assert above.patch(url_of(place), {"status": "gone"}).status == 422
+def test_an_unknown_state_or_version_is_refused(superadmin, api, place):
+    assert superadmin.patch(f"/api/organizations/{new_id()}/", {"status": "suspended"}).status == 404
+    assert superadmin.patch(f"/api/organizations/{PLATFORM_ID}/", {"status": "suspended"}).status == 404
+    assert superadmin.patch(url_of(place), {"status": "gone"}).status == 422
     assert api.patch(url_of(place), {"status": "suspended"}).status == 403
-    stale = above.patch(url_of(place), {"status": "suspended"}, headers={"If-Match": '"9-x"'})
+    stale = superadmin.patch(url_of(place), {"status": "suspended"}, headers={"If-Match": '"9-x"'})
     assert (stale.status, api.get("/api/me/").status) == (412, 200)

@@ -13,7 +13,7 @@ def outcomes(response):
 
 
 @pytest.fixture
-def meanwhile(monkeypatch):
+def run_in_between(monkeypatch):
     """Return a function that runs a change between a call's reading and its writing, as if the call took no lock."""
 
     def between(happening):
@@ -98,10 +98,10 @@ def test_concurrent_overwriting_counts_every_change(api, place, a_class, sql):
     ) == [(50,)]
 
 
-def test_a_mark_made_between_reading_and_writing_is_not_overwritten(place, a_class, meanwhile):
+def test_a_mark_made_between_reading_and_writing_is_not_overwritten(place, a_class, run_in_between):
     roster = a_class(2)
     other_person = place.someone(Role.ADMIN)
-    theirs = meanwhile(lambda: roster.mark("absent", "present", api=other_person))
+    theirs = run_in_between(lambda: roster.mark("absent", "present", api=other_person))
 
     response = roster.mark("present", "present")
 
@@ -110,10 +110,10 @@ def test_a_mark_made_between_reading_and_writing_is_not_overwritten(place, a_cla
     assert response.json["results"][0]["present"]["code"] == "absent"
 
 
-def test_a_mark_changed_between_reading_and_writing_is_not_overwritten(api, place, a_class, meanwhile):
+def test_a_mark_changed_between_reading_and_writing_is_not_overwritten(api, place, a_class, run_in_between):
     roster = a_class(1)
     roster.mark("present")
-    theirs = meanwhile(lambda: roster.mark("absent", api=place.someone(Role.ADMIN), overwrite=True))
+    theirs = run_in_between(lambda: roster.mark("absent", api=place.someone(Role.ADMIN), overwrite=True))
 
     response = api.put(roster.records, {"records": [{"student_id": roster.students[0], "code": "late", "version": 1}]})
 
@@ -122,12 +122,12 @@ def test_a_mark_changed_between_reading_and_writing_is_not_overwritten(api, plac
     assert response.json["results"][0]["present"]["version"] == 2
 
 
-def test_overwriting_preserves_fields_written_in_between(api, place, a_class, meanwhile):
+def test_overwriting_preserves_fields_written_in_between(api, place, a_class, run_in_between):
     roster = a_class(1)
     student = roster.students[0]
     roster.mark("present")
     noted = {"records": [{"student_id": student, "code": "present", "note": "by bus"}], "overwrite": True}
-    meanwhile(lambda: api.put(roster.records, noted))
+    run_in_between(lambda: api.put(roster.records, noted))
 
     response = roster.mark("late", overwrite=True)
 
@@ -135,11 +135,11 @@ def test_overwriting_preserves_fields_written_in_between(api, place, a_class, me
     assert (response.json["results"][0]["note"], response.json["results"][0]["version"]) == ("by bus", 3)
 
 
-def test_a_mark_removed_between_reading_and_writing_is_not_restored(api, a_class, meanwhile):
+def test_a_mark_removed_between_reading_and_writing_is_not_restored(api, a_class, run_in_between):
     roster = a_class(1)
     mark = roster.mark("present").json["results"][0]
     on = api.get(roster.url).json["local_date"]
-    meanwhile(lambda: api.delete(f"/api/attendance/records/{mark['id']}/?on={on}"))
+    run_in_between(lambda: api.delete(f"/api/attendance/records/{mark['id']}/?on={on}"))
 
     response = roster.mark("late", overwrite=True)
 

@@ -18,7 +18,7 @@ PATIENCE_S = 300
 
 
 @pytest.fixture
-def bench(demo, tmp_path):
+def run_program(demo, tmp_path):
     """A folder with the served document, the programs and what npm has installed."""
     assert (MODULES / ".ready").exists(), "tests/clients/node_modules is missing: make clients"
     running = json.loads((demo / ".devstack" / "state.json").read_text())
@@ -51,12 +51,12 @@ def _only(folder_of_program: str) -> str:
     return json.dumps({"extends": "./tsconfig.json", "include": [folder_of_program]})
 
 
-def test_a_typescript_client_compiles_strictly_and_works(bench, tmp_path):
+def test_a_typescript_client_compiles_strictly_and_works(run_program, tmp_path):
     (tmp_path / "tsconfig.main.json").write_text(_only("main.ts"))
-    bench("node", "node_modules/openapi-typescript/bin/cli.js", "openapi.json", "--output", "schema.ts")
-    bench("node", "node_modules/typescript/bin/tsc", "--project", "tsconfig.main.json")
+    run_program("node", "node_modules/openapi-typescript/bin/cli.js", "openapi.json", "--output", "schema.ts")
+    run_program("node", "node_modules/typescript/bin/tsc", "--project", "tsconfig.main.json")
 
-    output = dict(line.split(" ", 1) for line in bench("node", "main.ts"))
+    output = dict(line.split(" ", 1) for line in run_program("node", "main.ts"))
 
     total, different = output["students"].split()
     assert int(total) >= 60
@@ -79,12 +79,12 @@ def test_the_typescript_client_needs_no_casts(tmp_path):
         assert needed == []
 
 
-def test_a_client_of_named_operations_compiles_strictly_and_works(bench, tmp_path):
+def test_a_client_of_named_operations_compiles_strictly_and_works(run_program, tmp_path):
     (tmp_path / "tsconfig.hey.json").write_text(_only("hey.ts"))
-    bench("node", "node_modules/@hey-api/openapi-ts/bin/run.js")
-    bench("node", "node_modules/typescript/bin/tsc", "--project", "tsconfig.hey.json")
+    run_program("node", "node_modules/@hey-api/openapi-ts/bin/run.js")
+    run_program("node", "node_modules/typescript/bin/tsc", "--project", "tsconfig.hey.json")
 
-    assert bench("node", "hey.ts") == [
+    assert run_program("node", "hey.ts") == [
         "me admin students 3 true",
         "created 201 Eve patched 200",
         "refused code_taken",
@@ -92,16 +92,16 @@ def test_a_client_of_named_operations_compiles_strictly_and_works(bench, tmp_pat
     ]
 
 
-def test_a_python_client_type_checks_strictly_and_works(bench, tmp_path):
+def test_a_python_client_type_checks_strictly_and_works(run_program, tmp_path):
     (tmp_path / "config.yml").write_text("post_hooks: []\n")  # it would format temporary files
-    made = bench(
+    made = run_program(
         *("openapi-python-client", "generate", "--meta", "none", "--path", "openapi.json", "--config", "config.yml"),
         *("--output-path", "generated_client", "--overwrite", "--fail-on-warning"),
     )
     assert "WARNING" not in "\n".join(made)
-    bench("mypy", "--strict", "--follow-imports=silent", "main.py")
+    run_program("mypy", "--strict", "--follow-imports=silent", "main.py")
 
-    output = dict(line.split(" ", 1) for line in bench("python", "main.py"))
+    output = dict(line.split(" ", 1) for line in run_program("python", "main.py"))
 
     total, different = output["students"].split()
     assert int(total) >= 60
