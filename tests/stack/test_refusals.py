@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from campshub.core.http.gunicorn_worker import _refusal
+from campshub.core.http.gunicorn_worker import _problem_of
 from tests.conftest import ROOT
 from tests.e2e.conftest import free_port
 from tests.stack.asking import PATIENCE_S, ask, ask_raw, until
@@ -147,4 +147,4 @@ def _listens(port: int) -> bool:
 
 
 def test_what_is_no_fault_of_the_client_is_a_fault_of_ours():
-    assert _refusal(ValueError())[0] == 500
+    assert _problem_of(ValueError())[0] == 500
