@@ -190,7 +190,7 @@ def _merged(
     before, after = None, {name: values[name] for name in (*key, *change)}
     person_id = audit.person_of(model, after)
     if row.made:
-        after = audit.telling(after)
+        after = audit.logged_values(after)
     else:
         old = {name: getattr(row, f"old_{name}") for name in change}
         differing = sorted(name for name in change if old[name] != values[name])
@@ -237,7 +237,7 @@ def _audit_created(session: Session, model: Any, row: Mapping[str, Any]) -> None
         entity_id=row["id"],
         person_id=audit.person_of(model, row),
         before=None,
-        after=audit.telling(row),
+        after=audit.logged_values(row),
         personal=audit.personal_columns(model),
     )
     record_audit(session, change)
