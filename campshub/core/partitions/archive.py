@@ -16,20 +16,20 @@ from sqlalchemy import Connection
 from campshub.config import Settings
 from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.partitions import months
-from campshub.core.partitions.locks import Driver, MonthsProblem, ask, exclusive, retry_on_lock_timeout
+from campshub.core.partitions.locks import Driver, MonthsProblem, exclusive, fetch_value, retry_on_lock_timeout
 from campshub.core.partitions.manifests import Damaged, Manifest
 from campshub.core.partitions.month_table import (
     State,
     columns_of,
-    copied,
-    leaving,
-    past_policies,
+    copy_out,
+    pending_detach,
     references_of,
+    row_security_off,
     run,
     state_of,
 )
 from campshub.core.partitions.store import Archives
-from campshub.core.partitions.visibility import announced
+from campshub.core.partitions.visibility import stamped_change
 from campshub.core.partitions.writable import months_to_keep
 from campshub.core.rollups import refresh
 from campshub.core.service_base import Services
@@ -85,7 +85,7 @@ def archive(services: Services, connection: Connection, *, table: str, month: da
         raise NotOver(f"{month:%Y-%m} has not ended.")
     archives, name = Archives(services.settings), months.name_of(table, month)
     with exclusive(connection, f"partitions.archive {table}") as driver:
-        _take_out(services, driver, table, name, tell)
+        _detach(services, driver, table, name, tell)
         tell(TAKEN_OUT)
         manifest = _stored(driver, archives, table, month)
         tell(EXPORTED)
@@ -105,20 +105,22 @@ def _refresh_rollups() -> None:
             is_complete = refresh.refresh_due(session).is_whole
 
 
-def _take_out(services: Services, driver: Driver, table: str, name: str, report: Tell) -> None:
+def _detach(services: Services, driver: Driver, table: str, name: str, report: Tell) -> None:
     """Detach a month's table from its parent, so that no query reads or writes it any more."""
-    if other := leaving(driver, table):  # of this month or another; PostgreSQL allows one pending detach per table
-        _finish_leaving(driver, table, other, report)
+    if other := pending_detach(
+        driver, table
+    ):  # of this month or another; PostgreSQL allows one pending detach per table
+        _finish_detach(driver, table, other, report)
     state = state_of(driver, name)
     if state is State.GONE:
         raise NothingThere(f"{table} has no month {months.month_of(name):%Y-%m}.")
     if state is State.OUT:
-        with announced(services, driver, table):
+        with stamped_change(services, driver, table):
             return  # the run that detached it may have been killed before it raised the stamps
     _refresh_rollups()
 
     def attempt() -> None:
-        with announced(services, driver, table):
+        with stamped_change(services, driver, table):
             try:
                 run(driver, "ALTER TABLE {} DETACH PARTITION {} CONCURRENTLY", table, name)
             except psycopg.errors.LockNotAvailable:
@@ -127,10 +129,10 @@ def _take_out(services: Services, driver: Driver, table: str, name: str, report:
 
     retry_on_lock_timeout(attempt, table=table)
     if state_of(driver, name) is State.LEAVING:
-        _finish_leaving(driver, table, name, report)
+        _finish_detach(driver, table, name, report)
 
 
-def _finish_leaving(driver: Driver, table: str, name: str, report: Tell) -> None:
+def _finish_detach(driver: Driver, table: str, name: str, report: Tell) -> None:
     """Wait, in short tries, until no transaction is left that still uses the partition."""
 
     def attempt() -> None:
@@ -144,12 +146,12 @@ def _stored(driver: Driver, archives: Archives, table: str, month: date) -> Mani
     """Return an archive with exactly the current rows of the month's table; write it unless an earlier run has."""
     name = months.name_of(table, month)
     existing = archives.newest(table, month)
-    with past_policies(driver, name):
+    with row_security_off(driver, name):
         columns = columns_of(driver, name)
         if existing is not None and _is_current(driver, archives, existing, name):
             return existing
-        rows = ask(driver, f'SELECT count(*) FROM "{name}"')  # noqa: S608 - a name of the catalogue
-        written = archives.write(table, month, copied(driver, name, list(columns)))
+        rows = fetch_value(driver, f'SELECT count(*) FROM "{name}"')  # noqa: S608 - a name of the catalogue
+        written = archives.write(table, month, copy_out(driver, name, list(columns)))
         manifest = Manifest(
             table=table,
             month=month,
@@ -159,7 +161,7 @@ def _stored(driver: Driver, archives: Archives, table: str, month: date) -> Mani
             plain=written.plain,
             stored=written.stored,
             at=datetime.now(UTC),
-            revision=ask(driver, "SELECT version_num FROM alembic_version"),
+            revision=fetch_value(driver, "SELECT version_num FROM alembic_version"),
         )
     return archives.finish(manifest, written)
 
@@ -170,7 +172,7 @@ def _is_current(driver: Driver, archives: Archives, existing: Manifest, name: st
     if existing.columns != columns:
         return False
     digest = hashlib.sha256()
-    for block in copied(driver, name, list(columns)):
+    for block in copy_out(driver, name, list(columns)):
         digest.update(block)
     if digest.hexdigest() != existing.plain.sha256:
         return False

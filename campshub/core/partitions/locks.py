@@ -40,7 +40,7 @@ def exclusive(connection: Connection, task: str) -> Iterator[Driver]:
     """
     driver = driver_of(connection)
     for number in range(1, BUSY_TRIES + 1):
-        if ask(driver, "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", task):
+        if fetch_value(driver, "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", task):
             break
         if number == BUSY_TRIES:
             raise PartitionsBusy(f"another run is working on this: {task}.")
@@ -60,7 +60,7 @@ def driver_of(connection: Connection) -> Driver:
     return driver
 
 
-def ask(driver: Driver, statement: Any, *values: Any) -> Any:
+def fetch_value(driver: Driver, statement: Any, *values: Any) -> Any:
     """Run a query and return the first column of the first row; None if there is no row."""
     row = driver.execute(statement, values).fetchone()
     return row[0] if row else None

@@ -8,7 +8,7 @@ from typing import Any
 
 from psycopg import sql
 
-from campshub.core.partitions.locks import Driver, ask
+from campshub.core.partitions.locks import Driver, fetch_value
 
 # For a detached table, which no one else uses; long enough for PostgreSQL to cancel an autovacuum there.
 OWN_LOCK_TIMEOUT_S = 10
@@ -71,12 +71,12 @@ class Reference:
 
 def state_of(driver: Driver, name: str) -> State:
     """Return the state of a month's table."""
-    return State(ask(driver, _STATE, name) or State.GONE)
+    return State(fetch_value(driver, _STATE, name) or State.GONE)
 
 
-def leaving(driver: Driver, table: str) -> str | None:
+def pending_detach(driver: Driver, table: str) -> str | None:
     """Return the partition whose detach an interrupted run has left pending; there can be only one."""
-    found: str | None = ask(driver, _LEAVING, table)
+    found: str | None = fetch_value(driver, _LEAVING, table)
     return found
 
 
@@ -92,7 +92,7 @@ def references_of(driver: Driver, name: str) -> list[Reference]:
 
 def key_of(driver: Driver, table: str) -> str:
     """Return the column that a table is partitioned by."""
-    found: str = ask(driver, _KEY, table)
+    found: str = fetch_value(driver, _KEY, table)
     return found
 
 
@@ -102,26 +102,26 @@ def run(driver: Driver, statement: str, *names: str, **literals: Any) -> None:
     driver.execute(sql.SQL(statement).format(*map(sql.Identifier, names), **parts))
 
 
-def settle(driver: Driver) -> None:
+def set_exact_formats(driver: Driver) -> None:
     """Set the options of this transaction so that it writes and reads values exactly."""
     for statement in _AS_STORED:
         driver.execute(statement)
 
 
 @contextmanager
-def past_policies(driver: Driver, name: str) -> Iterator[None]:
+def row_security_off(driver: Driver, name: str) -> Iterator[None]:
     """Make all rows of a month's own table visible, in a transaction that is rolled back.
 
     Row-level security is forced, so it applies to the owner as well. The change is never committed, and its exclusive
     lock hides the table from all others meanwhile.
     """
     with driver.transaction(force_rollback=True):
-        settle(driver)
+        set_exact_formats(driver)
         run(driver, "ALTER TABLE {} NO FORCE ROW LEVEL SECURITY", name)
         yield
 
 
-def copied(driver: Driver, name: str, columns: list[str]) -> Iterator[bytes]:
+def copy_out(driver: Driver, name: str, columns: list[str]) -> Iterator[bytes]:
     """Yield a table's rows as CSV with a header line, in their physical order."""
     statement = sql.SQL("COPY {} ({}) TO STDOUT (FORMAT csv, HEADER)").format(sql.Identifier(name), _names(columns))
     buffer = bytearray()

@@ -14,7 +14,14 @@ from sqlalchemy import Connection
 
 from campshub.core.partitions import months
 from campshub.core.partitions.archive import VERIFIED, Tell
-from campshub.core.partitions.locks import Driver, MonthsProblem, ask, driver_of, exclusive, retry_on_lock_timeout
+from campshub.core.partitions.locks import (
+    Driver,
+    MonthsProblem,
+    driver_of,
+    exclusive,
+    fetch_value,
+    retry_on_lock_timeout,
+)
 from campshub.core.partitions.manifests import Damaged, Manifest
 from campshub.core.partitions.month_table import (
     Reference,
@@ -24,11 +31,11 @@ from campshub.core.partitions.month_table import (
     key_of,
     references_of,
     run,
-    settle,
+    set_exact_formats,
     state_of,
 )
 from campshub.core.partitions.store import Archives, NotArchived
-from campshub.core.partitions.visibility import announced
+from campshub.core.partitions.visibility import stamped_change
 from campshub.core.service_base import Services
 
 log = logging.getLogger(__name__)
@@ -121,7 +128,7 @@ def _transaction(driver: Driver) -> Iterator[None]:
 def _fill(driver: Driver, archives: Archives, manifest: Manifest, *, leave_out: bool) -> Restored:
     """Create the month's table with its rows; it is invisible to others before the commit."""
     table, name = manifest.table, months.name_of(manifest.table, manifest.month)
-    settle(driver)
+    set_exact_formats(driver)
     driver.execute("SELECT make_month(%s::regclass, %s)", (table, manifest.month))
     run(driver, "ALTER TABLE {} NO FORCE ROW LEVEL SECURITY", name)  # COPY FROM does not work with row-level security
     present = columns_of(driver, name)
@@ -148,7 +155,7 @@ def _add_column(driver: Driver, name: str, column: str, type_: str) -> None:
     the name that PostgreSQL returns becomes part of the statement.
     """
     try:
-        known = ask(driver, _TYPE, type_, type_)
+        known = fetch_value(driver, _TYPE, type_, type_)
         if known != type_:
             raise Damaged(f"the manifest names a type that does not exist: {type_!r}.")
         statement = sql.SQL("ALTER TABLE {} ADD COLUMN {} {}")
@@ -209,7 +216,7 @@ def _attach(services: Services, driver: Driver, table: str, name: str, month: da
     driver.execute("SET LOCAL lock_timeout = '500ms'")
 
     def attempt() -> None:
-        with announced(services, driver, table):
+        with stamped_change(services, driver, table):
             with driver.transaction():  # a savepoint: a failed try releases its locks
                 attach = "ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({first}) TO ({until})"
                 run(driver, attach, table, name, first=month, until=until)

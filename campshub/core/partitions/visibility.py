@@ -14,7 +14,7 @@ from sqlalchemy import text
 from campshub.core.db.models import PLATFORM_ID, Base
 from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.freshness import epoch
-from campshub.core.partitions.locks import Driver, ask
+from campshub.core.partitions.locks import Driver, fetch_value
 from campshub.core.service_base import Services
 
 AT_ONCE = 1_000
@@ -23,13 +23,13 @@ _ORGANIZATIONS = text("SELECT id FROM organizations")
 
 
 @contextmanager
-def announced(services: Services, driver: Driver, table: str) -> Iterator[None]:
+def stamped_change(services: Services, driver: Driver, table: str) -> Iterator[None]:
     """Stamp that rows of a table appear or disappear in this block, which must take no longer than a commit.
 
     Stamps are raised whether or not the block succeeds: it may have changed what is visible and failed later. If Redis
     does not reply, or the begin is too old, the epoch changes instead, which every process knows in half a second.
     """
-    primary = ask(driver, "SELECT server_identity()")
+    primary = fetch_value(driver, "SELECT server_identity()")
     begun = [services.freshness.begin(stamps, primary) for stamps in _stamps(table)]
     try:
         yield
@@ -39,7 +39,7 @@ def announced(services: Services, driver: Driver, table: str) -> Iterator[None]:
                 with unit_of_work(system=True) as session:
                     session.execute(epoch.ADD)
                 services.freshness.wait_out()
-            position = ask(driver, "SELECT pg_current_wal_flush_lsn()::text")
+            position = fetch_value(driver, "SELECT pg_current_wal_flush_lsn()::text")
             for one in begun:
                 if one is not None:
                     services.freshness.end(one, position)
