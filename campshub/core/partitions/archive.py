@@ -107,9 +107,8 @@ def _refresh_rollups() -> None:
 
 def _detach(services: Services, driver: Driver, table: str, name: str, report: Tell) -> None:
     """Detach a month's table from its parent, so that no query reads or writes it any more."""
-    if other := pending_detach(
-        driver, table
-    ):  # of this month or another; PostgreSQL allows one pending detach per table
+    # The pending detach may be of this month or another: PostgreSQL allows one per table.
+    if other := pending_detach(driver, table):
         _finish_detach(driver, table, other, report)
     state = state_of(driver, name)
     if state is State.GONE:
