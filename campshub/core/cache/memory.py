@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-ROOM_OF_AN_ENTRY = 600  # bytes, approximately: the key, the objects and the tables around the body
+ENTRY_OVERHEAD_BYTES = 600  # approximately: the key, the objects and the tables around the body
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class ResponseMemory:
 
     def put(self, location: Hashable, cached: CachedResponse, ttl_s: float) -> None:
         """Cache a response; evict others if the cache is full."""
-        size = len(cached.body) + ROOM_OF_AN_ENTRY
+        size = len(cached.body) + ENTRY_OVERHEAD_BYTES
         with self._lock:
             self._drop(location)
             if size > self._most_bytes:
@@ -56,7 +56,7 @@ class ResponseMemory:
     def _drop(self, location: Hashable) -> None:
         found = self._entries.pop(location, None)
         if found is not None:
-            self.bytes -= len(found[0].body) + ROOM_OF_AN_ENTRY
+            self.bytes -= len(found[0].body) + ENTRY_OVERHEAD_BYTES
 
     def clear(self) -> None:
         """Drop all responses."""

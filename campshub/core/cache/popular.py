@@ -19,7 +19,7 @@ EVERY_S = 60.0
 MOST_COUNTED = 5_000
 MOST_SENT = 100  # per organization and flush
 MOST_KEPT = 500  # per organization and day
-DAYS_KEPT = 2
+DAYS_STORED = 2
 
 
 class PopularUrl(NamedTuple):
@@ -89,7 +89,7 @@ class PopularUrls:
 def _add(client: Any, of: dict[str, list[tuple[int, PopularUrl]]], now: datetime) -> None:
     """Add the counts to those in Redis in one round trip; keep only the greatest."""
     day = _days(now)[0]
-    ttl = timedelta(days=DAYS_KEPT)
+    ttl = timedelta(days=DAYS_STORED)
     with client.pipeline(transaction=False) as calls:
         for organization, counted in of.items():
             name = f"uses:{organization}:{day}"
@@ -111,7 +111,7 @@ def _most(client: Any, names: Iterable[str], most: int) -> list[bytes]:
 
 
 def _days(now: datetime) -> list[str]:
-    return [f"{now - timedelta(days=back):%Y%m%d}" for back in range(DAYS_KEPT)]
+    return [f"{now - timedelta(days=back):%Y%m%d}" for back in range(DAYS_STORED)]
 
 
 def _written(use: PopularUrl) -> bytes:

@@ -112,7 +112,7 @@ class Freshness:
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
-    def ask(self, question: LookupRequest, counted: Sequence[Any] | None) -> LookupReply:
+    def ask(self, request: LookupRequest, counted: Sequence[Any] | None) -> LookupReply:
         """Look up all that a request needs in one round trip; a repair takes more round trips.
 
         ``counted`` contains the caller and the rate limits; None: the request is not counted.
@@ -120,17 +120,17 @@ class Freshness:
         :raises CacheUnavailable: Redis does not reply.
         """
         lease, is_unverified = None, False
-        if question.stamps:
+        if request.stamps:
             lease = self._lease.granted()
             if lease is None and self._lease.primary_is_away():
                 lease, is_unverified = self._lease.last(), True
-        wire = self.redis_of(question.organization)
-        reply = wire.run(self._ask, *_arguments(question, wire, lease, counted))
+        wire = self.redis_of(request.organization)
+        reply = wire.run(self._ask, *_arguments(request, wire, lease, counted))
         verdict = reply[1]
         if verdict == REPAIR and lease is not None and not is_unverified:
             limits = reply[0]
             if self._repaired(wire, lease, reply):
-                reply = wire.run(self._ask, *_arguments(question, wire, lease, None))
+                reply = wire.run(self._ask, *_arguments(request, wire, lease, None))
                 verdict = reply[1]
             reply[0] = limits
         if len(reply) > _IDENTITY and reply[_IDENTITY] is not None:
@@ -238,7 +238,7 @@ def _ask_position(primary: Engine, requests: Sequence[BatchedRequest]) -> None:
 
 
 def _arguments(
-    question: LookupRequest, wire: PipelinedRedis, lease: Granted | None, counted: Sequence[Any] | None
+    request: LookupRequest, wire: PipelinedRedis, lease: Granted | None, counted: Sequence[Any] | None
 ) -> tuple[Any, ...]:
     return (
         _nonce(),
@@ -246,14 +246,14 @@ def _arguments(
         wire.identity,
         f"{lease.epoch}:" if lease else "",
         *(counted or _NOT_COUNTED),
-        question.organization,
-        question.user,
-        question.seconds,
-        question.caller_key,
-        question.view,
-        question.digest,
-        question.answer_key,
-        *question.stamps,
+        request.organization,
+        request.user,
+        request.seconds,
+        request.caller_key,
+        request.view,
+        request.digest,
+        request.answer_key,
+        *request.stamps,
     )
 
 

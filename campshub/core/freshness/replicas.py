@@ -75,18 +75,18 @@ class Replicas:
         self._wait_s = settings.replica_wait_s
         self._spill = threading.BoundedSemaphore(settings.db_spill)
 
-    def choose(self, unit: Unit, asked: LookupReply) -> Replica | None:
+    def choose(self, unit: Unit, reply: LookupReply) -> Replica | None:
         """Return the replica to read from; None: the primary.
 
         Of the replicas that follow the same primary and have replayed what is needed, choose the one with the fewest
         running reads, then the one that has replayed most.
         """
-        if not asked.is_trusted or asked.is_unverified:
-            return self.choose_any(unit) if asked.is_unverified else None
+        if not reply.is_trusted or reply.is_unverified:
+            return self.choose_any(unit) if reply.is_unverified else None
         lease = self._lease.last()
         if lease is None or not self._serves(unit):
             return None
-        return self._first(self._able(lease.primary, asked.position))
+        return self._first(self._able(lease.primary, reply.position))
 
     def wait_for(self, unit: Unit, position: Position) -> Replica | None:
         """Return a replica that has replayed a position, waiting for one if needed; None: the primary.

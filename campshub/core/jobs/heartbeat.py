@@ -9,7 +9,7 @@ from campshub.config import Settings
 from campshub.core.jobs.registry import Queue
 from campshub.core.redis.connection import ANSWER_WITHIN_S
 
-KEPT_S = 86_400
+TTL_S = 86_400
 # A worker that is busy with long jobs has a late heartbeat; urgent jobs need another worker.
 LATE_AFTER_S = 60.0
 
@@ -24,10 +24,10 @@ def _client(settings: Settings) -> Any:
     )
 
 
-def show(settings: Settings, queue: str, now: float) -> None:
+def record(settings: Settings, queue: str, now: float) -> None:
     """Record that a worker serves a queue."""
     with closing(_client(settings)) as client:
-        client.set(_key(queue), f"{now:.3f}", ex=KEPT_S)
+        client.set(_key(queue), f"{now:.3f}", ex=TTL_S)
 
 
 def ages(settings: Settings, now: float) -> dict[str, float | None]:

@@ -54,7 +54,7 @@ class Worker:
 
     def beat(self, queue: str) -> None:
         """Record a heartbeat of a queue."""
-        heartbeat.show(self.app.extensions["campshub"].settings, queue, time.time())
+        heartbeat.record(self.app.extensions["campshub"].settings, queue, time.time())
 
 
 def tick(services: Services) -> int:

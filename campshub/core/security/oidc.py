@@ -21,7 +21,7 @@ from campshub.core.errors import Unauthenticated
 from campshub.core.security.jwks import IssuerKeys, IssuerUnavailable
 
 LEEWAY_S = 30
-LONGEST_LIFE_S = 86_400  # the digest of an exchanged token must be stored for this time
+LONGEST_LIFETIME_S = 86_400  # the digest of an exchanged token must be stored for this time
 LONGEST_TOKEN = 16_384
 _LONGEST_SUBJECT = 255
 _READABLE: Options = {"verify_signature": False}
@@ -113,7 +113,7 @@ def _shown(issuer: OidcIssuer, claims: Mapping[str, Any], token: str, nonce: str
     subject = claims["sub"]
     if not 0 < len(subject) <= _LONGEST_SUBJECT or "\x00" in subject:
         raise BadIdToken
-    if claims["exp"] - claims["iat"] > LONGEST_LIFE_S:
+    if claims["exp"] - claims["iat"] > LONGEST_LIFETIME_S:
         raise BadIdToken
     if nonce is not None and not hmac.compare_digest(str(claims.get("nonce", "")).encode(), nonce.encode()):
         raise BadIdToken
