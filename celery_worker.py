@@ -1,4 +1,4 @@
-"""What Celery's workers and its beat serve: ``celery -A celery_worker worker`` and ``celery -A celery_worker beat``."""
+"""The Celery app: run it with ``celery -A celery_worker worker`` and ``celery -A celery_worker beat``."""
 
 import sys
 

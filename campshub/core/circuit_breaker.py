@@ -1,4 +1,4 @@
-"""A breaker: what has failed is left alone for a pause, and then tried by one caller before all come back."""
+"""Circuit breaker: after failures, reject calls for ``pause_s``, then let one trial call through."""
 
 import time
 from collections import deque
@@ -6,27 +6,27 @@ from collections.abc import Callable
 
 
 class CircuitOpen(Exception):
-    """The part is left alone for now; it may be asked again in so many seconds."""
+    """The breaker is open and rejects calls; callers may retry after ``seconds``."""
 
     def __init__(self, name: str, seconds: float) -> None:
-        super().__init__(f"{name} is left alone for {seconds:.0f} s")
+        super().__init__(f"{name} failed: calls are rejected for {seconds:.0f} s")
         self.seconds = seconds
 
 
-def _nobody(is_open: bool) -> None:  # noqa: FBT001 - what a gauge's set() takes
-    """Tell nobody."""
+def _ignore(is_open: bool) -> None:  # noqa: FBT001 - the signature of a gauge's set()
+    """Ignore a change of state."""
 
 
 class CircuitBreaker:
-    """Guards one part that may be away: closed, open for a pause after failures, then half-open.
+    """Guards one service that may be unavailable: closed, open for a pause after failures, then half-open.
 
-    Takes no lock, so that greenlets, threads and a thread beside the hub may share one: each step stands on a single
-    operation of a built-in type.
+    It takes no lock, so that greenlets, threads and native threads can share it: each step is one atomic operation of a
+    built-in type.
 
-    :param pause_s: for how long the part is left alone.
-    :param failures: how many in a row open the breaker.
-    :param name: the part's name, for a gauge.
-    :param changed: told True when the breaker opens and False when it closes, such as a gauge's ``set``.
+    :param pause_s: for how long calls are rejected.
+    :param failures: the number of consecutive failures that opens the breaker.
+    :param name: the service's name, for a gauge.
+    :param changed: called with True when the breaker opens and False when it closes, such as a gauge's ``set``.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class CircuitBreaker:
         failures: int = 1,
         *,
         name: str = "",
-        changed: Callable[[bool], object] = _nobody,
+        changed: Callable[[bool], object] = _ignore,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
@@ -45,18 +45,18 @@ class CircuitBreaker:
         self._clock = clock
         self._failed_in_a_row = 0
         self._until: float | None = None  # None: closed
-        self._trial = deque([None])  # whoever takes what is in it may try
+        self._trial = deque([None])  # the caller that pops the item may make the trial call
 
     @property
     def is_open(self) -> bool:
-        """Whether the part is taken to be away; a trial does not change that before it succeeds."""
+        """Whether the service counts as unavailable; a trial call changes that only when it succeeds."""
         return self._until is not None
 
     def allows(self) -> bool:
-        """Tell whether the caller may ask the part.
+        """Return whether the caller may call the service.
 
-        When the pause is over, one caller may, and the others go past it. A caller who never tells how it went costs
-        another pause and no more.
+        After the pause one caller may make a trial call; the others are still rejected. If the trial's outcome is never
+        reported, the breaker only pauses once more.
         """
         until = self._until
         if until is None:
@@ -68,15 +68,15 @@ class CircuitBreaker:
             self._trial.pop()
         except IndexError:
             return False
-        # Someone else's trial may have begun and its pause been set since `until` was read.
-        is_mine = self._until is until
-        if is_mine:
+        # Another caller may have begun a trial, and set its pause, since `until` was read.
+        is_trial = self._until is until
+        if is_trial:
             self._until = now + self._pause_s
         self._trial.append(None)
-        return is_mine
+        return is_trial
 
     def succeeded(self) -> None:
-        """Note that the part has answered."""
+        """Record that a call has succeeded."""
         if self._failed_in_a_row:
             self._failed_in_a_row = 0
         if self._until is not None:
@@ -84,7 +84,7 @@ class CircuitBreaker:
             self._changed(False)
 
     def failed(self) -> None:
-        """Note that the part has failed."""
+        """Record that a call has failed."""
         self._failed_in_a_row += 1
         was_closed = self._until is None
         if was_closed and self._failed_in_a_row < self._failures:

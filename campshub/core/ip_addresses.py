@@ -1,4 +1,4 @@
-"""Network addresses: whom one stands for."""
+"""Network addresses: the customer that an address belongs to."""
 
 import ipaddress
 from functools import lru_cache
@@ -6,7 +6,7 @@ from functools import lru_cache
 
 @lru_cache(maxsize=10_000)
 def customer(address: str | None) -> str:
-    """Return whom an address stands for: itself, or the network of 64 bits in which a customer may choose."""
+    """Return the customer of an address: an IPv4 address, or the /64 network of an IPv6 address."""
     try:
         found = ipaddress.ip_address(address or "")
     except ValueError:

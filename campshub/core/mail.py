@@ -1,4 +1,4 @@
-"""E-mail: one small interface, over SMTP, or as files in a folder where no server is named (for development)."""
+"""E-mail: one small interface, over SMTP, or as files in a folder if no server is configured (for development)."""
 
 import re
 import smtplib
@@ -22,7 +22,7 @@ from campshub.core.circuit_breaker import CircuitBreaker, CircuitOpen
 from campshub.core.observe import metrics
 
 TIMEOUT_S = 30
-# After so many failures in a row the server is left alone for so long.
+# After this number of consecutive failures, no email is sent for PAUSE_S seconds.
 FAILURES, PAUSE_S = 3, 30.0
 _PORTS = {"smtp": 587, "smtps": 465}
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -30,12 +30,12 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 
 
 class MailRefused(Exception):
-    """The letter must not be sent like this; the message says why."""
+    """The email must not be sent; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class Email:
-    """One e-mail. Its id is that of the event that it tells of: sent twice, it is the same letter."""
+    """One email. Its id is that of the event that it reports: sent twice, it is the same email."""
 
     id: UUID
     to: str
@@ -45,44 +45,44 @@ class Email:
 
 
 class Mailer(Protocol):
-    """What sends letters."""
+    """The interface of mailers."""
 
-    def send(self, letter: Email) -> None:
-        """Send a letter; whoever is told nothing may take it for sent."""
+    def send(self, email: Email) -> None:
+        """Send an email; if this raises no error, the email is sent."""
 
     def check(self) -> None:
-        """Try what sending needs, without sending anything.
+        """Check that emails can be sent, without sending one.
 
-        :raises OSError: it would fail; smtplib's errors are of this class.
-        :raises MailRefused: the password would be readable on its way.
+        :raises OSError: sending would fail; smtplib's errors are of this class.
+        :raises MailRefused: the password would be sent unencrypted.
         """
 
 
 def mailer_of(settings: Settings) -> Mailer:
-    """Return what the settings name; a server that is away is left alone for a while."""
+    """Return the mailer that the settings configure; an SMTP server gets a circuit breaker."""
     if settings.smtp_url:
         return GuardedMailer(SmtpMailer(settings.smtp_url, settings.mail_from))
     return FileMailer(Path(settings.mail_folder), settings.mail_from)
 
 
 class GuardedMailer:
-    """Leaves a server alone that has failed several times in a row, so that letters do not queue up before it."""
+    """A circuit breaker before a mailer, so that emails do not wait for a server that has failed several times."""
 
     def __init__(self, mailer: Mailer) -> None:
         self.mailer = mailer
         changed = metrics.breaker_open.labels("mail").set
         self._breaker = CircuitBreaker(PAUSE_S, FAILURES, name="mail", changed=changed)
 
-    def send(self, letter: Email) -> None:
-        """Send a letter.
+    def send(self, email: Email) -> None:
+        """Send an email.
 
-        :raises CircuitOpen: the server is left alone for now.
+        :raises CircuitOpen: the server has failed, and the pause has not ended.
         """
         if not self._breaker.allows():
             raise CircuitOpen("mail", PAUSE_S)
         try:
-            self.mailer.send(letter)
-        except (smtplib.SMTPRecipientsRefused, smtplib.SMTPDataError):  # this letter's own fault
+            self.mailer.send(email)
+        except (smtplib.SMTPRecipientsRefused, smtplib.SMTPDataError):  # the fault of this email, not of the server
             self._breaker.succeeded()
             raise
         except OSError:
@@ -91,12 +91,12 @@ class GuardedMailer:
         self._breaker.succeeded()
 
     def check(self) -> None:
-        """Connect and sign in, whatever failed before."""
+        """Connect and sign in, regardless of earlier failures."""
         self.mailer.check()
 
 
 class FileMailer:
-    """Writes letters into a folder, a file each."""
+    """Writes each email to a file in a folder."""
 
     def __init__(self, folder: Path, sender: str) -> None:
         self._folder, self._sender = folder, sender
@@ -107,20 +107,20 @@ class FileMailer:
         with tempfile.TemporaryFile(dir=self._folder):
             pass
 
-    def send(self, letter: Email) -> None:
-        """Write a letter; the file stands there when it is whole, for its owner alone."""
+    def send(self, email: Email) -> None:
+        """Write an email atomically; only the owner of the file can read it."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        growing = self._folder / f".{letter.id}.new"
-        growing.touch(mode=0o600)
-        growing.write_bytes(_message(letter, self._sender).as_bytes())
-        growing.replace(self._folder / f"{letter.id}.eml")
+        temporary = self._folder / f".{email.id}.new"
+        temporary.touch(mode=0o600)
+        temporary.write_bytes(_message(email, self._sender).as_bytes())
+        temporary.replace(self._folder / f"{email.id}.eml")
 
 
 class SmtpMailer:
-    """Hands letters to an SMTP server: ``smtp://user:password@host:587`` or ``smtps://...:465``.
+    """Sends emails to an SMTP server: ``smtp://user:password@host:587`` or ``smtps://...:465``.
 
-    With ``smtp`` the connection is encrypted where the server offers it; a password is never sent over one that is not,
-    but to this machine.
+    With ``smtp`` the connection is encrypted if the server offers it. A password is never sent over an unencrypted
+    connection, except to this machine.
     """
 
     def __init__(self, url: str, sender: str) -> None:
@@ -130,13 +130,13 @@ class SmtpMailer:
         self._is_tls = parts.scheme == "smtps"
         self._sender = sender
 
-    def send(self, letter: Email) -> None:
-        """Send a letter.
+    def send(self, email: Email) -> None:
+        """Send an email.
 
-        :raises MailRefused: the password would be readable on its way.
+        :raises MailRefused: the password would be sent unencrypted.
         """
         with self._signed_in() as server:
-            server.send_message(_message(letter, self._sender))
+            server.send_message(_message(email, self._sender))
             server.quit()
 
     def check(self) -> None:
@@ -167,14 +167,14 @@ class SmtpMailer:
             server.login(self._user, self._password)
 
 
-def _message(letter: Email, sender: str) -> EmailMessage:
+def _message(email: Email, sender: str) -> EmailMessage:
     name, address = parseaddr(sender)
     message = EmailMessage(policy=SMTP)
     message["From"] = Address(name, addr_spec=address)
-    message["To"] = Address(addr_spec=letter.to)
-    message["Subject"] = _CONTROL.sub(" ", letter.subject)
-    message["Date"] = format_datetime(letter.at)
-    message["Message-ID"] = f"<{letter.id}@{address.rpartition('@')[2]}>"
+    message["To"] = Address(addr_spec=email.to)
+    message["Subject"] = _CONTROL.sub(" ", email.subject)
+    message["Date"] = format_datetime(email.at)
+    message["Message-ID"] = f"<{email.id}@{address.rpartition('@')[2]}>"
     message["Auto-Submitted"] = "auto-generated"
-    message.set_content(letter.text)
+    message.set_content(email.text)
     return message

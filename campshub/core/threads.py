@@ -1,4 +1,4 @@
-"""The event loop, and how to keep work off it."""
+"""Run computations in threads outside the gevent hub."""
 
 import asyncio
 import contextlib
@@ -10,18 +10,18 @@ from typing import Any
 
 from gevent import get_hub, monkey
 
-# So much less than the loop's own thread gets a thread that computes, where both want the same core.
+# Computing threads get a lower priority than the hub's thread, for when both need the same core.
 NICENESS = 10
 
 
 def off_the_loop(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Run what only computes in the hub's thread pool, so that other requests go on."""
-    return get_hub().threadpool.apply(_behind, (function, arguments))
+    """Run a pure computation in the hub's thread pool, so that other requests continue."""
+    return get_hub().threadpool.apply(_run_with_low_priority, (function, arguments))
 
 
-def _behind(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    """Run a function in a thread that stands behind the loop's: requests that only read must not wait for a rush."""
-    if sys.platform == "linux":  # where a thread has a priority of its own
+def _run_with_low_priority(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """Run a function with a lower priority than the hub's thread, so that many computations do not delay reads."""
+    if sys.platform == "linux":  # only there does a thread have its own priority
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
     return function(*arguments)
@@ -31,14 +31,14 @@ _asyncio: dict[int, asyncio.AbstractEventLoop] = {}
 
 
 def asyncio_loop() -> asyncio.AbstractEventLoop | None:
-    """Return this process's asyncio loop, in a native thread, for libraries that wait for one in another thread.
+    """Return this process's asyncio loop, in a native thread, for libraries that need a loop in another thread.
 
-    None without gevent, where they start such a thread themselves. Under gevent that would be a greenlet of the same
-    thread, and asyncio refuses to wait for a loop that runs in it.
+    None without gevent: then these libraries start such a thread themselves. Under gevent their thread would be a
+    greenlet of the same thread, and asyncio refuses to wait for a loop in its own thread.
     """
     if not monkey.is_module_patched("threading"):
         return None
-    process = os.getpid()  # a child has none of its parent's threads
+    process = os.getpid()  # a forked child does not have its parent's threads
     if process not in _asyncio:
         ready = monkey.get_original("_thread", "allocate_lock")()
         ready.acquire()

@@ -1,1 +1,1 @@
-"""What is remembered so that it need not be asked again, and never for longer than it is true."""
+"""Caches: response memory, shared responses in Redis, popular URLs, and bounded maps."""

@@ -1,4 +1,4 @@
-"""A map of bounded size, for what a process may forget."""
+"""A map of bounded size, for data that a process may forget."""
 
 import threading
 from collections import OrderedDict
@@ -18,7 +18,7 @@ class BoundedMap(OrderedDict[K, V]):
         self._lock = threading.Lock()
 
     def put(self, key: K, value: V) -> None:
-        """Store an entry; one that was replaced keeps its place in the order."""
+        """Store an entry; a replaced entry keeps its position in the order."""
         with self._lock:
             self[key] = value
             if len(self) > self._most:

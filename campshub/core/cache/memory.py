@@ -1,4 +1,4 @@
-"""Answers in the process's own memory: bounded in bytes, the one used longest ago given up first."""
+"""Cached responses in the process's memory: an LRU cache, bounded in bytes."""
 
 import threading
 import time
@@ -6,12 +6,12 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-ROOM_OF_AN_ENTRY = 600  # bytes, about: the key, the objects and the tables around the body
+ENTRY_OVERHEAD_BYTES = 600  # approximately: the key, the objects and the tables around the body
 
 
 @dataclass(frozen=True, slots=True)
 class CachedResponse:
-    """A finished answer: its bytes and the headers that belong to them."""
+    """A rendered response: its bytes and the headers that belong to them."""
 
     key: bytes
     body: bytes
@@ -20,7 +20,7 @@ class CachedResponse:
 
 
 class ResponseMemory:
-    """Finished answers by where they are asked for; a newer one takes the place of the one before."""
+    """Rendered responses by the location of the request; a newer response replaces the previous one."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
@@ -28,38 +28,38 @@ class ResponseMemory:
         self._lock = threading.RLock()
         self.bytes = 0
 
-    def get(self, place: Hashable) -> CachedResponse | None:
-        """Return what is kept at a place; what has outlived its life is dropped."""
+    def get(self, location: Hashable) -> CachedResponse | None:
+        """Return the response cached for a location; drop it if its TTL has expired."""
         with self._lock:
-            found = self._entries.get(place)
+            found = self._entries.get(location)
             if found is None:
                 return None
             cached, until = found
             if time.monotonic() > until:
-                self._drop(place)
+                self._drop(location)
                 return None
-            self._entries.move_to_end(place)
+            self._entries.move_to_end(location)
             return cached
 
-    def put(self, place: Hashable, cached: CachedResponse, life_s: float) -> None:
-        """Keep an answer; make room where there is none."""
-        room = len(cached.body) + ROOM_OF_AN_ENTRY
+    def put(self, location: Hashable, cached: CachedResponse, ttl_s: float) -> None:
+        """Cache a response; evict others if the cache is full."""
+        size = len(cached.body) + ENTRY_OVERHEAD_BYTES
         with self._lock:
-            self._drop(place)
-            if room > self._most_bytes:
+            self._drop(location)
+            if size > self._most_bytes:
                 return
-            self._entries[place] = (cached, time.monotonic() + life_s)
-            self.bytes += room
+            self._entries[location] = (cached, time.monotonic() + ttl_s)
+            self.bytes += size
             while self.bytes > self._most_bytes:
                 self._drop(next(iter(self._entries)))
 
-    def _drop(self, place: Hashable) -> None:
-        found = self._entries.pop(place, None)
+    def _drop(self, location: Hashable) -> None:
+        found = self._entries.pop(location, None)
         if found is not None:
-            self.bytes -= len(found[0].body) + ROOM_OF_AN_ENTRY
+            self.bytes -= len(found[0].body) + ENTRY_OVERHEAD_BYTES
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop all responses."""
         with self._lock:
             self._entries.clear()
             self.bytes = 0

@@ -1,6 +1,6 @@
-"""Which addresses are asked most, and by whom: counted in each process, added up in the cache Redis now and then.
+"""The most requested URLs and their users: counted in each process, and added up in the cache Redis once a minute.
 
-What is counted is no more than a hint of what to warm; it may be lost with the process, or with Redis.
+The counts are only hints for cache warming; they may be lost with the process, or with Redis.
 """
 
 import heapq
@@ -15,15 +15,15 @@ import orjson
 from campshub.core.redis.connection import Cache, CacheUnavailable
 
 EVERY_S = 60.0
-# In a process between two tellings; who asks for ever new addresses makes it forget them, not grow.
+# In a process between two flushes; a client that requests ever new URLs causes a flush, not growth.
 MOST_COUNTED = 5_000
-MOST_TOLD = 100  # of an organization, each time
-MOST_KEPT = 500  # of an organization and day
-DAYS_KEPT = 2
+MOST_SENT = 100  # per organization and flush
+MOST_KEPT = 500  # per organization and day
+DAYS_STORED = 2
 
 
 class PopularUrl(NamedTuple):
-    """An address with its parameters, and the user who asks for it."""
+    """A URL with its query string, and the user who requests it."""
 
     organization: str
     user: str
@@ -32,7 +32,7 @@ class PopularUrl(NamedTuple):
 
 
 class PopularUrls:
-    """What a process was asked, and what all of them have told Redis."""
+    """The URLs requested from this process, and the counts of all processes in Redis."""
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
@@ -40,7 +40,7 @@ class PopularUrls:
         self._told_at = time.perf_counter()
 
     def note(self, organization: str, user: str, path: str, query: bytes, at: float) -> None:
-        """Count one question; ``at`` is by ``time.perf_counter``. Once a minute what was counted is told apart."""
+        """Count one request; ``at`` is by ``time.perf_counter``. Once a minute, a thread sends the counts to Redis."""
         counts, use = self._counts, (organization, user, path, query)
         counts[use] = counts.get(use, 0) + 1
         if at - self._told_at > EVERY_S or len(counts) > MOST_COUNTED:
@@ -48,7 +48,7 @@ class PopularUrls:
             threading.Thread(target=self._tell, args=(counts,), name="uses", daemon=True).start()
 
     def tell(self) -> None:
-        """Tell Redis what was counted so far."""
+        """Send the counts so far to Redis."""
         counts, self._counts = self._counts, {}
         self._tell(counts)
 
@@ -62,43 +62,43 @@ class PopularUrls:
             return
 
     def organizations(self, now: datetime) -> list[str]:
-        """Return the organizations that were asked about today or yesterday, the most active first.
+        """Return the organizations with requests today or yesterday, the most active first.
 
-        :raises CacheUnavailable: Redis does not answer.
+        :raises CacheUnavailable: Redis does not reply.
         """
         names = [f"uses:{day}" for day in _days(now)]
         return [name.decode() for name in self._cache.ask(lambda client: _most(client, names, MOST_COUNTED))]
 
     def most(self, organization: str, now: datetime, *, most: int) -> list[PopularUrl]:
-        """Return what was asked most about an organization today and yesterday.
+        """Return the most requested URLs of an organization, today and yesterday.
 
-        :raises CacheUnavailable: Redis does not answer.
+        :raises CacheUnavailable: Redis does not reply.
         """
         names = [f"uses:{organization}:{day}" for day in _days(now)]
-        return [_read(organization, told) for told in self._cache.ask(lambda client: _most(client, names, most))]
+        return [_read(organization, member) for member in self._cache.ask(lambda client: _most(client, names, most))]
 
     def forget(self, use: PopularUrl, now: datetime) -> None:
-        """Forget what is not to be warmed again.
+        """Delete a URL that must not be warmed again.
 
-        :raises CacheUnavailable: Redis does not answer.
+        :raises CacheUnavailable: Redis does not reply.
         """
         names = [f"uses:{use.organization}:{day}" for day in _days(now)]
         self._cache.ask(lambda client: [client.zrem(name, _written(use)) for name in names])
 
 
 def _add(client: Any, of: dict[str, list[tuple[int, PopularUrl]]], now: datetime) -> None:
-    """Add counts up, in one round trip; keep the greatest."""
+    """Add the counts to those in Redis in one round trip; keep only the greatest."""
     day = _days(now)[0]
-    life = timedelta(days=DAYS_KEPT)
+    ttl = timedelta(days=DAYS_STORED)
     with client.pipeline(transaction=False) as calls:
         for organization, counted in of.items():
             name = f"uses:{organization}:{day}"
-            for count, use in heapq.nlargest(MOST_TOLD, counted):
+            for count, use in heapq.nlargest(MOST_SENT, counted):
                 calls.zincrby(name, count, _written(use))
             calls.zremrangebyrank(name, 0, -MOST_KEPT - 1)
-            calls.expire(name, life)
+            calls.expire(name, ttl)
             calls.zincrby(f"uses:{day}", sum(count for count, _ in counted), organization)
-        calls.expire(f"uses:{day}", life)
+        calls.expire(f"uses:{day}", ttl)
         calls.execute()
 
 
@@ -111,13 +111,13 @@ def _most(client: Any, names: Iterable[str], most: int) -> list[bytes]:
 
 
 def _days(now: datetime) -> list[str]:
-    return [f"{now - timedelta(days=back):%Y%m%d}" for back in range(DAYS_KEPT)]
+    return [f"{now - timedelta(days=back):%Y%m%d}" for back in range(DAYS_STORED)]
 
 
 def _written(use: PopularUrl) -> bytes:
     return orjson.dumps([use.user, use.path, use.query.decode("latin-1")])
 
 
-def _read(organization: str, told: bytes) -> PopularUrl:
-    user, path, query = orjson.loads(told)
+def _read(organization: str, member: bytes) -> PopularUrl:
+    user, path, query = orjson.loads(member)
     return PopularUrl(organization, user, path, query.encode("latin-1"))

@@ -1,8 +1,8 @@
-"""Dropping what nobody can find any more: stamps in the space of an identity that has gone (``scripts/common.lua``).
+"""Drop unreachable keys: stamps in the space of an identity that no longer exists (``scripts/common.lua``).
 
-A space is a random value and never comes back, so that its names may go without a word to anybody. What matters is the
-order: the names are read first and the identities after them. An identity stands before any name in its space, so one
-that has begun meanwhile is seen.
+A space is a random value that is never used again, so its keys can be dropped without coordination. The order matters:
+first read the keys, then the identities. An identity is stored before any key in its space, so the second read also
+finds an identity that was created meanwhile.
 """
 
 from collections.abc import Iterator
@@ -18,9 +18,9 @@ _IN_SPACES = ("stamp:*", "pending:*")
 
 
 def sweep(url: str) -> int:
-    """Drop the stamps and pending entries of former identities from one cache Redis; return how many there were.
+    """Drop the stamps and pending entries of former identities from one cache Redis; return their number.
 
-    :raises CacheUnavailable: it does not answer.
+    :raises CacheUnavailable: it does not reply.
     """
     client = redis.Redis.from_url(
         url, socket_timeout=ANSWER_WITHIN_S, socket_connect_timeout=ANSWER_WITHIN_S, single_connection_client=True
@@ -54,7 +54,7 @@ def _names(client: Any) -> Iterator[bytes]:
 
 
 def _present(client: Any) -> set[bytes]:
-    """Return the spaces of the identities that there are; of each primary that uses this Redis, one."""
+    """Return the spaces of the current identities: one for each primary that uses this Redis."""
     values = [client.get(name) for name in client.scan_iter(match="identity:*", count=_AT_ONCE)]
     return {value.split(b":")[1] for value in values if value is not None}
 

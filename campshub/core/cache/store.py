@@ -1,7 +1,7 @@
-"""Finished answers in layers: the process's memory, the cache Redis, and whoever asks the database for the rest.
+"""Rendered responses in two layers, the process's memory and the cache Redis, with one database read per miss.
 
-Nothing here decides whether an answer is true: its key holds the stamps, so that one that is found is true
-(``core.freshness.protocol``). Lives only bound the room that answers take.
+This module does not decide whether a response is current: its key contains the stamps, so a response that is found is
+current (``core.freshness.protocol``). TTLs only limit the memory that responses use.
 """
 
 import random
@@ -17,12 +17,12 @@ from campshub.core.redis.connection import CacheUnavailable
 from campshub.core.redis.pipeline import PipelinedRedis
 
 JITTER = 0.1
-# How long one waits for another who makes the same answer, before making it too.
+# How long a caller waits for another one that renders the same response, before it renders the response as well.
 PATIENCE_S = 8.0
 
 
 class SingleFlight:
-    """One who finds something out, and others who wait for it."""
+    """One caller computes a result, and others wait for it."""
 
     def __init__(self) -> None:
         self.landed = threading.Event()
@@ -30,7 +30,7 @@ class SingleFlight:
 
 
 class ResponseCache:
-    """The finished answers that a process knows, and those that it shares through Redis."""
+    """The rendered responses in a process's memory, and those shared through Redis."""
 
     def __init__(self, most_bytes: int) -> None:
         self.memory = ResponseMemory(most_bytes)
@@ -38,35 +38,35 @@ class ResponseCache:
         self._lock = threading.Lock()
 
     def read(self, key: bytes, stored: bytes) -> CachedResponse:
-        """Read what was stored in Redis."""
+        """Parse a response as stored in Redis."""
         head, _, body = stored.partition(b"\n")
         etag, link = orjson.loads(head)
         return CachedResponse(key, body, etag, link)
 
-    def store(self, wire: PipelinedRedis, cached: CachedResponse, life_s: float) -> None:
-        """Store an answer in Redis, for all processes; where Redis is away it is not."""
+    def store(self, wire: PipelinedRedis, cached: CachedResponse, ttl_s: float) -> None:
+        """Store a response in Redis, for all processes; do nothing if Redis is unavailable."""
         head = orjson.dumps([cached.etag, cached.link])
-        self.put(wire, cached.key, head + b"\n" + cached.body, life_s)
+        self.put(wire, cached.key, head + b"\n" + cached.body, ttl_s)
 
-    def put(self, wire: PipelinedRedis, key: bytes, value: bytes, life_s: float) -> None:
-        """Put a value into Redis for about so many seconds; where Redis is away it is not."""
+    def put(self, wire: PipelinedRedis, key: bytes, value: bytes, ttl_s: float) -> None:
+        """Store a value in Redis for about ``ttl_s`` seconds; do nothing if Redis is unavailable."""
         try:
-            wire.send(b"SET", key, value, b"PX", _jittered_ms(life_s))
+            wire.send(b"SET", key, value, b"PX", _jittered_ms(ttl_s))
         except CacheUnavailable:
             return
 
     @contextmanager
     def flight(self, key: bytes) -> Iterator[tuple[SingleFlight, bool]]:
-        """Enter the making of an answer; the second value tells whether this caller makes it.
+        """Join the rendering of a response; the second value is True for the caller that renders it.
 
-        One who waits gets what was made in ``flight.found``; None where nothing was.
+        The others wait, and get the result in ``flight.found``; None if there is none.
         """
         with self._lock:
             flight = self._flights.get(key)
-            leads = flight is None
+            is_leader = flight is None
             if flight is None:
                 flight = self._flights[key] = SingleFlight()
-        if not leads:
+        if not is_leader:
             flight.landed.wait(PATIENCE_S)
             yield flight, False
             return
@@ -78,6 +78,6 @@ class ResponseCache:
             flight.landed.set()
 
 
-def _jittered_ms(life_s: float) -> int:
-    """Return a life in milliseconds, a little longer or shorter, so that what was made together does not end so."""
-    return int(life_s * 1000 * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311 - dice, not secrets
+def _jittered_ms(ttl_s: float) -> int:
+    """Return a TTL in milliseconds with random jitter, so that entries stored together do not expire together."""
+    return int(ttl_s * 1000 * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311 - jitter, not a secret

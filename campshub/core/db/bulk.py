@@ -1,4 +1,4 @@
-"""COPY: how whole histories come in, for the system role alone, since PostgreSQL does not copy into policies."""
+"""Bulk loads with COPY, for the system role only: PostgreSQL refuses COPY FROM into tables with row-level security."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -11,9 +11,9 @@ from campshub.core.db.unit_of_work import mark_changed
 
 
 def copy_rows(session: Session, model: Any, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
-    """Copy rows into a table within the unit of work; return how many. They are stamped but not audited.
+    """Copy rows into a table within the unit of work; return their number. They are stamped but not audited.
 
-    For loads by the installation itself (demo data, restores); needs the system role.
+    For loads by the installation (demo data, restores). Requires the system role.
     """
     table = model.__table__
     json = [index for index, name in enumerate(columns) if isinstance(table.c[name].type, JSONB)]

@@ -1,7 +1,7 @@
-"""Create rows under ids that clients choose, so that a create can be repeated; name the row that is in the way.
+"""Create rows under ids that clients choose, so that a create can be repeated; name the conflicting row.
 
-A create inserts and looks afterwards: two identical requests at the same moment are answered alike, since the second
-one's insert waits until the first is committed.
+A create inserts first and reads the conflicting row afterwards. Two identical concurrent requests get the same
+response, because the insert of the second one waits until the first one has committed.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,10 +22,10 @@ MOST_NAMED = 10
 
 @dataclass(frozen=True)
 class UniqueKey:
-    """What two rows cannot share, and the problem that refuses the second one."""
+    """A unique key, and the problem that a second row with the same key gets."""
 
     problem: type[Conflict]
-    # Returns the condition under which a row that is there shares the key with some values.
+    # Returns the condition under which an existing row has the same key as the values.
     matches: Callable[[Mapping[str, Any]], ColumnElement[bool]]
 
 
@@ -51,13 +51,13 @@ def _equal(column: Any, value: Any, *, nulls_equal: bool) -> ColumnElement[bool]
 
 @dataclass(frozen=True)
 class Collection:
-    """The rows of a table as the API serves them: where each one is, who sees it, what two of them cannot share."""
+    """The rows of a table as the API serves them: the URL of each one, who sees it, and their unique keys."""
 
     model: Any
     address: str  # with the attributes of ``row``, such as ``/api/groups/{row.id}/``
     keys: tuple[UniqueKey, ...] = ()
     seen_by: Callable[[Principal], ColumnElement[bool]] | None = None
-    # Whether its rows may be created by those who do not see them yet, such as students before their enrolment.
+    # Whether callers may create rows that they do not see yet, such as students before their enrolment.
     is_blind: bool = False
 
     def seen(self, principal: Principal) -> ColumnElement[bool]:
@@ -65,17 +65,17 @@ class Collection:
         return self.seen_by(principal) if self.seen_by else visible_to(principal, self.model)
 
     def conflict(self, problem: type[Conflict], row: Any, *, version: int | None = None) -> Conflict:
-        """Return a conflict that names the row in the way, and where it is or how it comes back.
+        """Return a conflict that names the conflicting row, with its URL, or the URL that undeletes it.
 
-        ``row`` is None where the caller does not see it: then the code is all that the problem says.
+        ``row`` is None if the caller does not see it: then the problem has only its code.
         """
         if row is None:
             return problem()
-        address = self.address.format(row=row)
+        url = self.address.format(row=row)
         present = {"id": row.id, "version": version or row.version}
         if getattr(row, "deleted_at", None) is None:
-            return problem(present=present, headers={"Location": address})
-        refusal = problem(present={**present, "deleted_at": row.deleted_at, "undelete": f"{address}undelete/"})
+            return problem(present=present, headers={"Location": url})
+        refusal = problem(present={**present, "deleted_at": row.deleted_at, "undelete": f"{url}undelete/"})
         if problem is not Deleted:
             refusal.detail += " What has it is deleted."
         return refusal
@@ -84,16 +84,16 @@ class Collection:
 def create(
     session: Session, principal: Principal, collection: Collection, values: Mapping[str, Any], *, fingerprint: bytes
 ) -> tuple[Any, bool]:
-    """Create a row; return it, and whether it is new rather than made by an earlier, identical call.
+    """Create a row; return it, and whether it is new (False: an earlier, identical call has created it).
 
     :raises Deleted: the id belongs to a row that is deleted.
     :raises IdTaken: the id belongs to a row that was created from something else.
     :raises Conflict: a unique key is taken; the problem is that of the key.
     """
-    made = writes.insert_one(session, collection.model, {**values, "fingerprint": fingerprint})
-    if made is not None:
-        return made, True
-    others = _in_the_way(session, principal, collection, values)
+    created = writes.insert_one(session, collection.model, {**values, "fingerprint": fingerprint})
+    if created is not None:
+        return created, True
+    others = _conflicting(session, principal, collection, values)
     for row, is_seen, *_ in others:
         if row.id == values["id"]:
             return repeated(collection, row, fingerprint=fingerprint, is_seen=is_seen), False
@@ -103,9 +103,9 @@ def create(
 def earlier(
     session: Session, principal: Principal, collection: Collection, row_id: Any, *, fingerprint: bytes
 ) -> Any | None:
-    """Return the row that an earlier, identical create has made; None where the id is new.
+    """Return the row that an earlier, identical create has inserted; None if the id is new.
 
-    For creates whose own rules would refuse a repetition, such as the last place in a group.
+    For creates whose own rules would refuse a repetition, such as the last free place in a group.
 
     :raises Deleted: the id belongs to a row that is deleted.
     :raises IdTaken: the id belongs to a row that was created from something else.
@@ -124,7 +124,7 @@ def earlier(
 
 
 def repeated(collection: Collection, row: Any, *, fingerprint: bytes, is_seen: bool) -> Any:
-    """Return the row under a new row's id, if an identical create has made it.
+    """Return the existing row with the id of a new one, if an identical create has inserted it.
 
     :raises Deleted: it is deleted.
     :raises IdTaken: it was created from something else, or the caller does not see it.
@@ -149,15 +149,17 @@ def flush(session: Session, principal: Principal, collection: Collection, row: A
     except IntegrityError as error:
         if getattr(error.orig, "sqlstate", None) not in _NOT_UNIQUE:
             raise
-        session.rollback()  # what is in the way can only be read in a new transaction; this one changes nothing more
-        refusal = _refusal(collection, _in_the_way(session, principal, collection, values))
+        session.rollback()  # the failed transaction cannot read the conflicting row; a new one can
+        refusal = _refusal(collection, _conflicting(session, principal, collection, values))
         if refusal is None:
             raise
         raise refusal from error
 
 
-def _in_the_way(session: Session, principal: Principal, collection: Collection, values: Mapping[str, Any]) -> list[Any]:
-    """Return the rows that have an id or a unique key of some values, whether they are seen, and which keys."""
+def _conflicting(
+    session: Session, principal: Principal, collection: Collection, values: Mapping[str, Any]
+) -> list[Any]:
+    """Return the rows with the id or a unique key of the values, whether the caller sees each, and which keys match."""
     model = collection.model
     shared = [key.matches(values) for key in collection.keys]
     own = model.id == values["id"]
@@ -172,7 +174,7 @@ def _in_the_way(session: Session, principal: Principal, collection: Collection, 
 
 
 def _refusal(collection: Collection, others: list[Any]) -> Conflict | None:
-    """Return the conflict of the first key that is taken; it names the row if it is the only one."""
+    """Return the conflict of the first key that is taken; it names the row if only one row has the key."""
     for number, key in enumerate(collection.keys):
         holders = [(row, is_seen) for row, is_seen, *flags in others if flags[number]]
         if holders:

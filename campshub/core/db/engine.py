@@ -1,12 +1,13 @@
-"""Engines: their configuration, and a connection pool whose waiters are served in the order in which they came.
+"""Engines: their configuration, and a fair connection pool that serves waiters in the order of their arrival.
 
-SQLAlchemy's own queue wakes a waiter and lets whoever runs next take the connection. Under gevent that is most often
-not the one who was woken: at 64 connections on a pool of 20, a request in a hundred waited 1.5 s while the median was
-60 ms, and some ran into the time-out (`make bench only=lists`). Here a connection that comes back is handed to whoever
-has waited longest.
+SQLAlchemy's own queue wakes a waiter, but the next greenlet that runs takes the connection. Under gevent that is most
+often not the one that was woken: with 64 client connections on a pool of 20, one request in a hundred waited 1.5 s
+while the median was 60 ms, and some timed out (`make bench only=lists`). Here a returned connection goes to the waiter
+that has waited longest.
 
-SQLAlchemy wraps what it hands out in a proxy that is returned when it is forgotten. A read that takes one round trip
-forgets nothing, and is lent the bare entry instead: making and ending the proxy takes longer than the read's own work.
+SQLAlchemy wraps each checked-out connection in a proxy that returns it when the proxy is garbage-collected. A read of
+one round trip always closes its connection, so it borrows the bare pool entry: creating and ending the proxy takes
+longer than the read's own work.
 """
 
 import logging
@@ -23,7 +24,7 @@ from sqlalchemy.util.queue import Empty, Full, QueueCommon
 
 from campshub.config import Settings
 
-CONNECT_WITHIN_S = 2  # libpq's least
+CONNECT_WITHIN_S = 2  # the minimum of libpq
 
 
 def engine_config(settings: Settings) -> dict[str, Any]:
@@ -57,71 +58,71 @@ def engine_config(settings: Settings) -> dict[str, Any]:
 
 
 class _Waiter:
-    """Someone who waits, and what they were handed."""
+    """One caller that waits, and the connection that it receives."""
 
-    __slots__ = ("given", "woken")
+    __slots__ = ("connection", "woken")
 
     def __init__(self) -> None:
         self.woken = threading.Event()
-        self.given: Any = None
+        self.connection: Any = None
 
 
 class FairQueue(QueueCommon[Any]):
-    """The queue of a pool: connections at rest, or waiters for one, never both."""
+    """The queue of a pool: idle connections, or waiters for one, never both."""
 
     def __init__(self, maxsize: int = 0, use_lifo: bool = False) -> None:  # noqa: FBT001, FBT002 - the pool calls it so
         self.maxsize, self.use_lifo = maxsize, use_lifo
-        self._at_rest: deque[Any] = deque()
+        self._idle: deque[Any] = deque()
         self._waiters: deque[_Waiter] = deque()
-        # Reentrant: collecting garbage within a call may return a connection by another one.
+        # Reentrant: garbage collection during a call may return a connection in a nested call.
         self._lock = threading.RLock()
 
     def qsize(self) -> int:
-        """Return how many connections are at rest."""
-        return len(self._at_rest)
+        """Return the number of idle connections."""
+        return len(self._idle)
 
     def empty(self) -> bool:
-        """Tell whether none is at rest."""
-        return not self._at_rest
+        """Return whether no connection is idle."""
+        return not self._idle
 
     def full(self) -> bool:
-        """Tell whether no more can rest here."""
-        return 0 < self.maxsize <= len(self._at_rest)
+        """Return whether the queue is full."""
+        return 0 < self.maxsize <= len(self._idle)
 
     def put_nowait(self, item: Any) -> None:
-        """Hand a connection to whoever has waited longest, or let it rest.
+        """Pass a connection to the waiter that has waited longest, or queue it as idle.
 
-        :raises Full: as many as there may be are at rest.
+        :raises Full: the maximum number of connections is idle.
         """
         with self._lock:
             if self._waiters:
                 waiter = self._waiters.popleft()
-                waiter.given = item
+                waiter.connection = item
                 waiter.woken.set()
             elif self.full():
                 raise Full
             else:
-                self._at_rest.append(item)
+                self._idle.append(item)
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:  # noqa: ARG002, FBT001, FBT002 - the pool calls it so
-        """Hand a connection on; never waits, since the pool never has more than it may."""
+        """Pass a connection on; never blocks, because the pool never has more connections than its size."""
         self.put_nowait(item)
 
     def get_nowait(self) -> Any:
-        """Take a connection at rest.
+        """Take an idle connection.
 
         :raises Empty: there is none.
         """
         return self.get(block=False)
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: FBT001, FBT002 - the pool calls it so
-        """Take a connection, or wait in line for one, so many seconds at most.
+        """Take a connection, or wait for one for at most ``timeout`` seconds.
 
-        :raises Empty: there is none, and none has come.
+        :raises Empty: there is none, and none was returned in time.
         """
         with self._lock:
-            if self._at_rest:
-                return self._at_rest.pop() if self.use_lifo else self._at_rest.popleft()
+            if self._idle:
+                return self._idle.pop() if self.use_lifo else self._idle.popleft()
             if not block:
                 raise Empty
             waiter = _Waiter()
@@ -133,62 +134,62 @@ class FairQueue(QueueCommon[Any]):
             raise
         with self._lock:
             if waiter.woken.is_set():
-                return waiter.given
+                return waiter.connection
             self._waiters.remove(waiter)
         raise Empty
 
     def _leave(self, waiter: _Waiter) -> None:
-        """Take a waiter who was interrupted out of the line; what they were handed meanwhile goes to the next."""
+        """Remove an interrupted waiter; a connection that it has received meanwhile goes to the next one."""
         with self._lock:
             if waiter.woken.is_set():
-                self.put_nowait(waiter.given)
+                self.put_nowait(waiter.connection)
             else:
                 self._waiters.remove(waiter)
 
 
 class FairPool(QueuePool):
-    """SQLAlchemy's pool with that queue."""
+    """SQLAlchemy's pool with the fair queue."""
 
     _queue_class: ClassVar[type[QueueCommon[Any]]] = FairQueue  # type: ignore[misc] # the base declares no ClassVar
 
     def borrow(self) -> "BorrowedConnection":
-        """Lend a connection, whose borrower must close it.
+        """Return a connection that the caller must close.
 
-        :raises sqlalchemy.exc.TimeoutError: none has come back in time.
-        :raises psycopg.Error: there is none yet, and it could not be made.
+        :raises sqlalchemy.exc.TimeoutError: none was returned in time.
+        :raises psycopg.Error: a new connection was needed and could not be opened.
         """
         return BorrowedConnection(self, self._do_get())
 
 
 class BorrowedConnection:
-    """A connection of the pool, for as long as one round trip takes."""
+    """A connection of the pool, borrowed for one round trip."""
 
     __slots__ = ("_entry", "_pool", "driver_connection", "info")
 
     def __init__(self, pool: FairPool, entry: Any) -> None:
         self._pool, self._entry = pool, entry
         try:
-            self.driver_connection: Any = entry.get_connection()  # a new one, where it has to be
+            self.driver_connection: Any = entry.get_connection()  # opens a new one where needed
             self.info: dict[Any, Any] = entry.info
         except BaseException as error:
             entry.invalidate(error)
-            pool._do_return_conn(entry)  # noqa: SLF001 - what a pool of its own kind overrides
+            pool._do_return_conn(entry)  # noqa: SLF001 - a hook for subclasses of the pool
             raise
         pool.dispatch.checkout(self.driver_connection, entry, None)
 
     def invalidate(self, error: BaseException) -> None:
-        """Close the connection itself: nobody may have it any more."""
+        """Close the connection itself, so that no one gets it again."""
         self._entry.invalidate(error)
 
     def close(self) -> None:
-        """Give it back, with nothing under way on it."""
+        """Return it to the pool, with no open transaction."""
         entry, connection = self._entry, self._entry.dbapi_connection
         try:
             if connection is not None:
                 reset(connection, entry, None)
         except BaseException as error:
             entry.invalidate(error)
-            if not isinstance(error, psycopg.Error):  # whoever gives it back is being stopped
+            if not isinstance(error, psycopg.Error):  # the greenlet that returns it is being killed
                 raise
         finally:
             self._pool.dispatch.checkin(connection, entry)
@@ -197,10 +198,10 @@ class BorrowedConnection:
 
 @event.listens_for(FairPool, "reset")
 def reset(connection: Any, _record: object, _state: object) -> None:
-    """Roll back what is under way on a connection that comes back; the usual way asks even where nothing is."""
+    """Roll back an open transaction on a returned connection; SQLAlchemy's own reset always sends a ROLLBACK."""
     if connection.pgconn.transaction_status != TransactionStatus.IDLE:
         connection.rollback()
 
 
-# SQLAlchemy logs under the name of the pool's class, and this one's is among the application's own loggers.
+# SQLAlchemy logs under the name of the pool's class, which for this one is a child of the application's logger.
 logging.getLogger(f"{__name__}.{FairPool.__name__}").setLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-"""What every table has in common: names by convention, the tenant first in each key, a version on each row."""
+"""Base classes of all tables: naming convention, the tenant first in each key, a version on each row."""
 
 import re
 import uuid
@@ -24,36 +24,36 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 
-# A row of any columns.
+# A row with any columns.
 AnyRow = Row[*tuple[Any, ...]]
 
-# Rows that all organizations share (muscles, the public exercises) belong to this one.
+# The organization that owns the rows which all organizations share (muscles, the public exercises).
 PLATFORM_ID = uuid.UUID("00000000-0000-7000-8000-000000000000")
-# RFC 9562; ``uuid.UUID`` also takes braces, a URN and no dashes.
+# RFC 9562; ``uuid.UUID`` also accepts braces, a URN and no dashes.
 _CANONICAL = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
-# The type of a key made by ``core.names``: ordered byte by byte, whatever the collation of the database is.
+# The type of a key made by ``core.names``: sorted by bytes, whatever the collation of the database is.
 KEY = Text(collation="C")
 
-# Marks a column that holds what is told about a person: the audit log seals it with that person's key.
+# Marks a column with personal data: the audit log encrypts its values with that person's key.
 PERSONAL: dict[str, Any] = {"personal": True}
 
-# Marks a column that proves something by itself: it leaves the installation with no export.
+# Marks a column with a secret, such as a credential or its hash: no export contains it.
 SECRET: dict[str, Any] = {"secret": True}
 
 
 def new_id() -> uuid.UUID:
-    """Return a UUID version 7: unique anywhere, and in the order of its making."""
+    """Return a UUID version 7: globally unique, and sorted by the time of its creation."""
     return uuid.UUID(int=uuid_utils.uuid7().int)
 
 
 def read_id(text: str) -> uuid.UUID | None:
-    """Return the UUID that a text is in its canonical form, in either case; None for any other text."""
+    """Parse a UUID in its canonical form, in upper or lower case; return None for any other text."""
     return uuid.UUID(text) if _CANONICAL.fullmatch(text) else None
 
 
 def _own_columns(constraint: Constraint, _: Table) -> str:
-    """Name a key by its columns without the tenant, which stands in every one."""
+    """Name a key by its columns without the tenant, which is part of every key."""
     names = [column.name for column in constraint.columns]  # type: ignore[attr-defined]
     return "_".join(name for name in names if name != "organization_id") or "organization_id"
 
@@ -82,7 +82,7 @@ class Base(DeclarativeBase):
         list[dict[str, Any]]: JSONB,
         list[str]: ARRAY(Text),
     }
-    # The family that the table belongs to; freshness is kept per organization and tag.
+    # The family that the table belongs to; each organization has one stamp per tag.
     __tag__: ClassVar[str]
     # Whether changes through entities are written to the audit log.
     __audited__: ClassVar[bool] = True
@@ -92,7 +92,7 @@ del Base.type_annotation_map[bytes]
 
 
 class VersionedBase(Base):
-    """A row with a version, which each change raises, and the instants of its making and its last change."""
+    """A row with a version, which each change increments, and the times of its creation and its last change."""
 
     __abstract__ = True
 
@@ -102,12 +102,12 @@ class VersionedBase(Base):
 
     @declared_attr.directive
     def __mapper_args__(cls) -> dict[str, Any]:  # noqa: N805 - declared attributes belong to the class
-        """Let two changes of one version collide instead of overwriting each other."""
+        """Use the version for optimistic locking: the second of two changes to one version fails."""
         return {"version_id_col": cls.version, "eager_defaults": True}
 
 
 class TenantBase(VersionedBase):
-    """A table whose rows belong to one organization each, and which no other organization can see."""
+    """A table whose rows each belong to one organization, and are invisible to all others."""
 
     __abstract__ = True
 
@@ -116,7 +116,7 @@ class TenantBase(VersionedBase):
 
 
 class MonthlyTenantBase(VersionedBase):
-    """A tenant's table that is kept in monthly partitions by the organization's own calendar."""
+    """A tenant's table with monthly partitions, by the organization's local date."""
 
     __abstract__ = True
 
@@ -126,13 +126,13 @@ class MonthlyTenantBase(VersionedBase):
 
 
 class ClientMade:
-    """A row whose id a client may choose; the fingerprint of its body tells a retry from another row."""
+    """A row whose id a client may choose; the fingerprint of its body distinguishes a retry from another row."""
 
     fingerprint: Mapped[bytes | None] = mapped_column(sort_order=80)
 
 
 def tenant_unique(*columns: str, name: str | None = None) -> UniqueConstraint:
-    """Return a key that is unique within each organization; "none" is a value of its own."""
+    """Return a key that is unique within each organization; NULLs are equal to each other."""
     return UniqueConstraint("organization_id", *columns, name=name, postgresql_nulls_not_distinct=True)
 
 
@@ -144,5 +144,5 @@ def tenant_foreign_key(column: str, table: str, *, ondelete: str | None = None) 
 
 
 def tenant_index(*columns: Any, name: str | None = None, **options: Any) -> Index:
-    """Return an index that starts with the organization, as every hot read does."""
+    """Return an index that starts with the organization, because every frequent read filters by it."""
     return Index(name, "organization_id", *columns, **options)

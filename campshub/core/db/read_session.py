@@ -1,8 +1,8 @@
-"""Reads without an ORM session: a prepared statement travels with its own transaction and tenant, in one round trip.
+"""Reads without an ORM session: a prepared statement runs in its own transaction and tenant, in one round trip.
 
-``BEGIN READ ONLY``, the tenant, the statement and ``COMMIT`` go out together, and the connection is given back before
-the rows are written. Each statement of a unit is a transaction of its own, which under READ COMMITTED sees what it
-would have seen as the next statement of the same one. Whatever is not prepared gets an ordinary session.
+``BEGIN READ ONLY``, the tenant, the statement and ``COMMIT`` are sent together, and the connection is returned before
+the rows are serialized. Each statement of a unit is a transaction of its own. Under READ COMMITTED it sees the same as
+it would see as the next statement of one transaction. Statements that are not prepared run in an ordinary session.
 """
 
 import select
@@ -28,12 +28,12 @@ C = TypeVar("C")
 
 _LOADER = "campshub.loader"
 _FAILED = frozenset({ExecStatus.FATAL_ERROR, ExecStatus.BAD_RESPONSE})
-# SQLSTATE of a server that shuts down, has crashed, or starts; class 08 is a lost connection.
+# SQLSTATE of a server that shuts down, has crashed, or is starting; class 08 is a lost connection.
 _SHUT = frozenset({"57P01", "57P02", "57P03"})
 
 
 class OrdinarySession(Protocol):
-    """What a read session needs of the SQLAlchemy session that runs what is not prepared."""
+    """The part of a SQLAlchemy session that a read session uses for statements that are not prepared."""
 
     def execute(self, *args: Any, **options: Any) -> Any:
         """Run a statement."""
@@ -52,21 +52,21 @@ class OrdinarySession(Protocol):
 
 
 class ReadSession:
-    """A read-only unit of work in one tenant; it answers as an ordinary session does."""
+    """A read-only unit of work in one tenant, with the interface of an ordinary session."""
 
     def __init__(self, unit: Unit, ordinary: Callable[..., OrdinarySession]) -> None:
         self.unit = unit
         self._open = ordinary
-        # A transaction that has begun with the question who calls, and waits for its statement.
+        # A transaction that has begun with the query for the caller, and waits for its statement.
         self._begun: PoolProxiedConnection | None = None
         self._ordinary: OrdinarySession | None = None
 
     def read_caller(self) -> None:
-        """Begin, set the tenant, and learn who calls."""
-        words = f"{self.unit.begin_sql}; {self.unit.enter_sql()}"
+        """Begin, set the tenant, and read the caller's row."""
+        sql = f"{self.unit.begin_sql}; {self.unit.enter_sql()}"
         connection = self._connect()
         try:
-            results = self._round_trip(connection, words, words.encode())
+            results = self._round_trip(connection, sql, sql.encode())
         except BaseException:
             connection.close()
             raise
@@ -92,16 +92,16 @@ class ReadSession:
         return self._session().scalars(statement, params, **options)
 
     def flush(self) -> None:
-        """Let an ordinary session find out that it has something to write, which is refused."""
+        """Flush the ordinary session, if there is one, so that pending changes are refused."""
         if self._ordinary is not None:
             self._ordinary.flush()
 
     def release(self) -> None:
-        """Give the connection back while something slow runs; the next statement begins anew."""
+        """Return the connection during slow work; the next statement begins a new transaction."""
         self.close()
 
     def close(self) -> None:
-        """Give back what is still held."""
+        """Return all connections."""
         session, self._ordinary = self._ordinary, None
         if session is not None:
             session.close()
@@ -110,7 +110,7 @@ class ReadSession:
             connection.close()
 
     def finish(self, commit: Callable[[Any], str | None]) -> None:
-        """End the transaction, if one is under way."""
+        """End the transaction, if one is open."""
         if self._ordinary is not None:
             commit(self._ordinary)
         connection, self._begun = self._begun, None
@@ -122,30 +122,30 @@ class ReadSession:
             connection.close()
 
     def __getattr__(self, name: str) -> Any:
-        """Answer what only an ordinary session can do."""
+        """Delegate all other attributes to the ordinary session."""
         if name.startswith("__"):
             raise AttributeError(name)
         return getattr(self._session(), name)
 
     def _session(self) -> OrdinarySession:
-        """Return the ordinary session, in the transaction that has begun."""
+        """Return the ordinary session, in the open transaction if there is one."""
         if self._ordinary is None:
             begun, self._begun = self._begun, None
             self._ordinary = self._open(self.unit, begun)
         return self._ordinary
 
-    def _ask(self, question: PreparedQuery) -> IteratorResult[Any]:
-        """Run a prepared statement; a lost connection is replaced once, since a read may be asked again."""
+    def _ask(self, query: PreparedQuery) -> IteratorResult[Any]:
+        """Run a prepared statement; replace a lost connection once, because a read can be repeated."""
         try:
-            rows = self._asked(question)
+            rows = self._ask_once(query)
         except DBAPIError as error:
             if error.statement is None or not is_gone(error):
                 raise
             self.unit.engine.dispose()
-            rows = self._asked(question)
-        return IteratorResult(question.statement.keys, iter(rows))
+            rows = self._ask_once(query)
+        return IteratorResult(query.statement.keys, iter(rows))
 
-    def _asked(self, question: PreparedQuery) -> list[tuple[Any, ...]]:
+    def _ask_once(self, query: PreparedQuery) -> list[tuple[Any, ...]]:
         connection: BorrowedConnection | PoolProxiedConnection | None = self._begun
         self._begun, opening = None, b""
         if connection is None:
@@ -153,12 +153,12 @@ class ReadSession:
             opening = f"{self.unit.begin_sql}; {self.unit.tenant_sql()}; ".encode()
         try:
             driver: Any = connection.driver_connection
-            statement = question.statement.write(question.values, driver)
-            results = self._round_trip(connection, question.statement.text, b"%b%b; COMMIT" % (opening, statement))
+            statement = query.statement.write(query.values, driver)
+            results = self._round_trip(connection, query.statement.text, b"%b%b; COMMIT" % (opening, statement))
             if opening and results[1].get_value(0, 0) != b"t":
                 raise ReplicaBehind
             result = results[-2]
-            question.statement.check([result.ftype(number) for number in range(result.nfields)])
+            query.statement.check([result.ftype(number) for number in range(result.nfields)])
             return _rows(connection, result)
         finally:
             connection.close()
@@ -170,8 +170,8 @@ class ReadSession:
     def _borrow(self) -> BorrowedConnection:
         """Return a connection for one round trip."""
         pool: Any = self.unit.engine.pool
-        lent: BorrowedConnection = self._connected(pool.borrow)
-        return lent
+        borrowed: BorrowedConnection = self._connected(pool.borrow)
+        return borrowed
 
     def _connected(self, connect: Callable[[], C]) -> C:
         try:
@@ -179,31 +179,31 @@ class ReadSession:
         except psycopg.Error as error:
             raise DBAPIError.instance(None, None, error, psycopg.Error, dialect=self.unit.engine.dialect) from error
 
-    def _round_trip(self, connection: BorrowedConnection | PoolProxiedConnection, text: str, words: bytes) -> list[Any]:
-        """Send several statements at once and return their results."""
+    def _round_trip(self, connection: BorrowedConnection | PoolProxiedConnection, text: str, sql: bytes) -> list[Any]:
+        """Send several statements at once and return their results; ``text`` is for logs, without values."""
         driver: Any = connection.driver_connection
         started = time.perf_counter()
         try:
-            results = _exchange(driver.pgconn, words)
+            results = _exchange(driver.pgconn, sql)
         except psycopg.Error as error:
             if driver.pgconn.status != ConnStatus.OK:
                 connection.invalidate(error)
             dialect = self.unit.engine.dialect
             raise DBAPIError.instance(text, None, error, psycopg.Error, dialect=dialect) from error
         except BaseException as error:
-            connection.invalidate(error)  # the answer is still on its way
+            connection.invalidate(error)  # the result has not been read
             raise
         finally:
             metrics.sql_done(text, time.perf_counter() - started)
         return results
 
 
-def _exchange(pgconn: Any, words: bytes) -> list[Any]:
-    """Send statements and wait for their results; psycopg's own way takes two polls and a generator.
+def _exchange(pgconn: Any, sql: bytes) -> list[Any]:
+    """Send statements and wait for their results; psycopg's own function needs two polls and a generator.
 
-    :raises psycopg.Error: the server refused a statement, and left out those that followed.
+    :raises psycopg.Error: the server refused a statement, and skipped those after it.
     """
-    pgconn.send_query(words)
+    pgconn.send_query(sql)
     while pgconn.flush():
         _wait_until(pgconn.socket, writable=True)
     results: list[Any] = []
@@ -222,7 +222,7 @@ def _exchange(pgconn: Any, words: bytes) -> list[Any]:
 
 def _rows(connection: BorrowedConnection | PoolProxiedConnection, result: Any) -> list[tuple[Any, ...]]:
     loader = connection.info.get(_LOADER)
-    if loader is None:  # made once for a connection: it remembers how each type is read
+    if loader is None:  # one per connection: it caches the loader of each type
         loader = connection.info[_LOADER] = Transformer(connection.driver_connection)
     loader.set_pgresult(result)
     rows: list[tuple[Any, ...]] = loader.load_rows(0, result.ntuples, tuple)
@@ -230,7 +230,7 @@ def _rows(connection: BorrowedConnection | PoolProxiedConnection, result: Any) -
 
 
 def is_gone(error: DBAPIError) -> bool:
-    """Tell a lost connection, or one that was never made, from a refusal of the server."""
+    """Return whether a connection was lost or could not be opened, rather than a statement refused by the server."""
     if not isinstance(error.orig, psycopg.OperationalError | psycopg.InterfaceError):
         return False
     state = error.orig.sqlstate
@@ -238,7 +238,7 @@ def is_gone(error: DBAPIError) -> bool:
 
 
 def _wait_until(fileno: int, *, writable: bool = False) -> None:
-    """Wait until there is something to read, or room to write; other greenlets go on meanwhile."""
+    """Wait until the socket is readable, or writable; other greenlets run meanwhile."""
     if monkey.is_module_patched("select"):
         (socket.wait_write if writable else socket.wait_read)(fileno)
         return

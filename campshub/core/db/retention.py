@@ -17,7 +17,7 @@ from campshub.core.db.unit_of_work import mark_changed
 
 @dataclass(frozen=True)
 class Expiry:
-    """Rows of a table that have had their time."""
+    """The condition under which rows of a table have expired."""
 
     model: Any
     condition: str
@@ -27,19 +27,19 @@ _expiries: list[Expiry] = []
 
 
 def expires(model: Any, condition: str) -> None:
-    """Let the rows of a table go for which a condition over its columns holds; an index must serve it."""
+    """Register the condition under which rows of a table are deleted; an index must support it."""
     _expiries.append(Expiry(model, condition))
 
 
 def expiries() -> list[Expiry]:
-    """Return all, in the order of their tables' names."""
+    """Return all expiries, sorted by table name."""
     return sorted(_expiries, key=lambda one: (one.model.__tablename__, one.condition))
 
 
 def clean(session: Session, expiry: Expiry, *, most: int) -> int:
-    """Delete some rows that have had their time, past those that are being changed; return how many.
+    """Delete some expired rows, except those that are locked; return their number.
 
-    Needs the system role.
+    Requires the system role.
     """
     table = expiry.model.__tablename__
     owner = "organization_id" if "organization_id" in expiry.model.__table__.columns else "NULL::uuid"
@@ -56,47 +56,47 @@ def clean(session: Session, expiry: Expiry, *, most: int) -> int:
 
 
 def tenant_models() -> list[Any]:
-    """Return the tables whose rows belong to organizations, those that refer to others before these."""
+    """Return the tables whose rows belong to organizations, each before the tables that it references."""
     model_of = {mapper.local_table: mapper.class_ for mapper in Base.registry.mappers}
     tables = reversed(Base.metadata.sorted_tables)
     return [model_of[table] for table in tables if "organization_id" in table.columns]
 
 
 def erase_some(session: Session, model: Any, organization_id: UUID, *, most: int) -> int:
-    """Erase some rows of an organization from one table; return how many, 0 where there are no more."""
-    given = {"organization": organization_id, "most": most}
-    gone = session.execute(text(f"{_gone(model.__table__)} SELECT count(*) FROM gone"), given).scalar_one()  # noqa: S608 - names of our own tables
-    return _noted(session, model, organization_id, gone)
+    """Erase some rows of an organization from one table; return their number, 0 if there are no more."""
+    values = {"organization": organization_id, "most": most}
+    deleted = session.execute(text(f"{_deletion(model.__table__)} SELECT count(*) FROM gone"), values).scalar_one()  # noqa: S608 - names of our own tables
+    return _noted(session, model, organization_id, deleted)
 
 
 def erase_some_with(
     session: Session, model: Any, owners: Any, organization_id: UUID, *, by: str, most: int
 ) -> tuple[int, int]:
-    """Erase some rows of an organization, and of what ``by`` refers to that which no other organization refers to.
+    """Erase some rows of an organization, and the rows that ``by`` references unless another organization does too.
 
-    Return how many of each.
+    Return the number of each.
     """
     elsewhere = " AND ".join(
         f"NOT EXISTS (SELECT FROM {table} x WHERE x.{column} = o.id AND x.organization_id <> :organization)"
         for table, column in _references(owners.__table__)
     )
     statement = (
-        f"{_gone(model.__table__)}, owners AS ("  # noqa: S608 - names of our own tables
+        f"{_deletion(model.__table__)}, owners AS ("  # noqa: S608 - names of our own tables
         f" DELETE FROM {owners.__tablename__} o WHERE o.id IN (SELECT {by} FROM gone) AND {elsewhere} RETURNING 1)"
         " SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM owners)"
     )
-    gone, alone = session.execute(text(statement), {"organization": organization_id, "most": most}).one()
-    return _noted(session, model, organization_id, gone), _noted(session, owners, organization_id, alone)
+    rows, referenced = session.execute(text(statement), {"organization": organization_id, "most": most}).one()
+    return _noted(session, model, organization_id, rows), _noted(session, owners, organization_id, referenced)
 
 
 def erase_row(session: Session, model: Any, row_id: UUID) -> int:
-    """Erase the one row of an organization itself; return 0 where there is none."""
+    """Erase the row of the organization itself; return 0 if there is none."""
     statement = text(f"DELETE FROM {model.__tablename__} WHERE id = :id RETURNING 1")  # noqa: S608 - the name of our own table
     return _noted(session, model, row_id, len(session.execute(statement, {"id": row_id}).all()))
 
 
-def _gone(table: Table) -> str:
-    """Write the statement that erases some rows: by their keys, since a partition's places are its own."""
+def _deletion(table: Table) -> str:
+    """Return the SQL that deletes some rows: by primary key, because a ctid is unique only within one partition."""
     keys = [column.name for column in table.primary_key]
     same = " AND ".join(f"t.{name} = chosen.{name}" for name in keys)
     chosen = f"SELECT {', '.join(keys)} FROM {table.name} WHERE organization_id = :organization LIMIT :most"  # noqa: S608 - names of our own tables
@@ -104,7 +104,7 @@ def _gone(table: Table) -> str:
 
 
 def _references(owners: Table) -> list[tuple[str, str]]:
-    """Return where tenants' tables refer to a table by its id."""
+    """Return the foreign key columns of tenants' tables that reference a table, as (table, column)."""
     return [
         (table.name, key.parent.name)
         for table in Base.metadata.sorted_tables

@@ -1,8 +1,8 @@
 """Sessions: each belongs to one unit of work, on one engine, in one tenant, in one transaction.
 
-The engines run in the driver's autocommit mode and the transaction is opened and closed here in words, because that
-way BEGIN travels together with the statement that sets the tenant, and COMMIT with the one that asks for the WAL
-position after it. A session outside a unit of work has no engine and can ask nothing.
+The engines run in the driver's autocommit mode, and this module sends BEGIN and COMMIT itself: BEGIN travels together
+with the statement that sets the tenant, and COMMIT with the query for the WAL position after it. A session outside a
+unit of work has no engine and cannot run a statement.
 """
 
 import time
@@ -38,21 +38,21 @@ __all__ = [
 
 
 class RolledBack(RuntimeError):
-    """The transaction had failed before it was to be committed."""
+    """The transaction had failed before its COMMIT."""
 
 
 class Session(FlaskSession):
     """A session of one unit of work."""
 
     unit: Unit
-    # A connection whose transaction has begun already, in the unit's tenant.
+    # A connection whose transaction has already begun, in the unit's tenant.
     begun: Connection | None = None
 
     def get_bind(self, *_args: Any, **_kwargs: Any) -> Engine | Connection:
         """Return the unit's engine: a unit never changes it."""
         return self.begun or self.unit.engine
 
-    if not TYPE_CHECKING:  # a prepared statement passes for the select that it stands for
+    if not TYPE_CHECKING:  # a prepared statement is typed as a select
 
         def execute(self, statement: Any, params: Any = None, **options: Any) -> Any:
             """Run a statement, also a prepared one."""
@@ -67,23 +67,23 @@ class Session(FlaskSession):
             return super().scalars(*_plain(statement, params), **options)
 
     def close(self) -> None:
-        """Give back what is still held."""
+        """Return all connections."""
         super().close()
         if self.begun is not None:
             self.begun.close()
 
     def enter(self, organization_id: UUID, user_id: UUID | None = None) -> CallerRow:
-        """Take a tenant within a unit that began without one, as sign-in does."""
+        """Set the tenant of a unit that began without one, as sign-in does."""
         self.unit.organization_id, self.unit.user_id = organization_id, user_id
         return _note(self.unit, _batch(self.connection(), self.unit.enter_sql()))
 
     def release(self) -> None:
-        """Give the connection back while something slow runs; the next statement begins anew.
+        """Return the connection during slow work; the next statement begins a new transaction.
 
-        :raises RuntimeError: something has been written, which must not be cut in two.
+        :raises RuntimeError: the unit has written, and its writes belong to one transaction.
         """
         if self.new or self.dirty or self.deleted or self.unit.stamped or self.unit.outbox:
-            raise RuntimeError("a unit of work that has written cannot let its connection go")
+            raise RuntimeError("a unit of work that has written cannot release its connection")
         self.rollback()
 
 
@@ -105,10 +105,10 @@ def open_session(unit: Unit) -> Session:
 
 
 def begin(unit: Unit) -> Session:
-    """Return a session whose transaction has begun; a lean one, which begins when it must, for a read in a tenant.
+    """Return a session whose transaction has begun; for a read in a tenant, a ``ReadSession``, which begins later.
 
-    Nothing has been done yet, so a connection that has died in the pool is replaced, with all that lay there as long.
-    One that could not be made in the first place (no statement of ours has failed) is not tried again.
+    Nothing has run yet, so if the connection was dead, the pool is emptied and a new connection is tried once. A
+    connection that could not be opened (no statement has failed) is not tried again.
     """
     try:
         return _begun(unit)
@@ -122,14 +122,14 @@ def begin(unit: Unit) -> Session:
 def _begun(unit: Unit) -> Session:
     if not unit.read_only or unit.organization_id is None:
         return _ordinary(unit)
-    reading = ReadSession(unit, _ordinary)
+    read_session = ReadSession(unit, _ordinary)
     if unit.checks_caller:
-        reading.read_caller()
-    return cast("Session", reading)
+        read_session.read_caller()
+    return cast("Session", read_session)
 
 
 def _ordinary(unit: Unit, begun: PoolProxiedConnection | None = None) -> Session:
-    """Return an ordinary session; it goes on in a transaction that has begun, or begins its own."""
+    """Return an ordinary session; it continues the transaction of ``begun``, or begins its own."""
     session = open_session(unit)
     if begun is not None:
         session.begun = Connection(unit.engine, connection=begun)
@@ -142,10 +142,10 @@ def _ordinary(unit: Unit, begun: PoolProxiedConnection | None = None) -> Session
 
 
 def commit(session: Session) -> str | None:
-    """Commit; return the WAL position after the commit record, asked outside the transaction, None of a read."""
-    reading: Any = session
-    if isinstance(reading, ReadSession):
-        reading.finish(commit)
+    """Commit; return the WAL position after the commit record, read outside the transaction; None for a read."""
+    untyped: Any = session
+    if isinstance(untyped, ReadSession):
+        untyped.finish(commit)
         return None
     if not session.in_transaction():
         return None
@@ -158,7 +158,7 @@ def commit(session: Session) -> str | None:
 
 @event.listens_for(Session, "do_orm_execute")
 def _only_through_writes(state: ORMExecuteState) -> None:
-    """Refuse a statement that would change rows past ``core.db.writes``, which stamps and audits.
+    """Refuse a statement that would change rows without ``core.db.writes``, which stamps and audits.
 
     :raises RuntimeError: always, for such a statement.
     """
@@ -182,7 +182,7 @@ def _begin(session: Session, transaction: SessionTransaction, connection: Connec
 
 
 def _note(unit: Unit, row: Any) -> CallerRow:
-    """Note in the unit what the statement that sets the tenant has told."""
+    """Store the result of the statement that sets the tenant in the unit."""
     if not unit.read_only:
         unit.primary, *row = row
     unit.caller_row = CallerRow(*row)
@@ -190,7 +190,7 @@ def _note(unit: Unit, row: Any) -> CallerRow:
 
 
 def _batch(connection: Connection, statements: str, *, expect: str | None = None) -> Any:
-    """Run statements without parameters in one round trip; return the last one's row, if it gave one."""
+    """Run statements without parameters in one round trip; return the row of the last one, if any."""
     cursor: Any = connection.connection.cursor()
     started = time.perf_counter()
     try:

@@ -1,8 +1,9 @@
-"""What the application must be and find in the database, or its promises are none.
+"""Checks of the database at startup and on each new connection; without them the guarantees do not hold.
 
-Policies must bind its role, or a forgotten filter shows every tenant. A commit must be flushed before it is answered,
-or a write that was answered may be lost, and the stamps, which name flushed positions, may lie below it. LC_CTYPE must
-know the letters of all scripts, or the search finds no name beyond ASCII.
+Row-level security must apply to the application's role: otherwise a forgotten filter shows the rows of every tenant. A
+commit must be flushed before it is confirmed: otherwise a confirmed write may be lost, and its stamp, which is a
+flushed position, may lie below it. LC_CTYPE must know the letters of all scripts: otherwise search finds no name beyond
+ASCII.
 """
 
 import contextlib
@@ -24,7 +25,7 @@ SELECT rolsuper OR rolbypassrls OR EXISTS (
 """
 
 
-# Of UTF-8 and C.UTF-8 alone: pg_trgm takes letters from LC_CTYPE, whatever the locale provider is.
+# Only UTF-8 with C.UTF-8: pg_trgm recognizes letters by LC_CTYPE, whatever the locale provider is.
 _SERVER = """
 SELECT current_setting('synchronous_commit') = 'off',
        pg_encoding_to_char(encoding) = 'UTF8' AND lower(replace(datctype, '-', '')) = 'c.utf8',
@@ -34,7 +35,7 @@ SELECT current_setting('synchronous_commit') = 'off',
 
 
 class AsynchronousCommit(SettingsError):
-    """The server answers a commit before it is flushed."""
+    """The server confirms a commit before it is flushed."""
 
 
 class WrongLocale(SettingsError):
@@ -42,13 +43,13 @@ class WrongLocale(SettingsError):
 
 
 class UnboundRole(SettingsError):
-    """The application's database role is not bound by row-level security."""
+    """Row-level security does not apply to the application's database role."""
 
 
 def guard(app: Flask) -> None:
-    """Check server and role on every new connection, and once at the start, unless the database is unavailable.
+    """Check server and role on every new connection, and once at startup unless the database is unavailable.
 
-    :raises UnboundRole: the role is a superuser, bypasses policies, or may act as the owner of the tables.
+    :raises UnboundRole: the role is a superuser, bypasses policies, or is a member of the tables' owner.
     :raises AsynchronousCommit: ``synchronous_commit`` is off.
     :raises WrongLocale: the database is not UTF-8 with LC_CTYPE C.UTF-8.
     """
@@ -63,19 +64,19 @@ def guard(app: Flask) -> None:
 def _try(engine: Engine) -> None:
     with contextlib.suppress(OperationalError):
         engine.connect().close()
-    engine.dispose()  # a process that is forked from this one must not share the connection
+    engine.dispose()  # a forked process must not share the connection
 
 
-def _ask(connection: Any, question: str) -> tuple[Any, ...]:
+def _fetch_row(connection: Any, query: str) -> tuple[Any, ...]:
     with connection.cursor() as cursor:
-        answer: tuple[Any, ...] = cursor.execute(question).fetchone()
+        row: tuple[Any, ...] = cursor.execute(query).fetchone()
     if not connection.autocommit:
         connection.rollback()
-    return answer
+    return row
 
 
 def _refuse_server(connection: Any, _record: object) -> None:
-    is_asynchronous, has_letters, name, encoding, ctype = _ask(connection, _SERVER)
+    is_asynchronous, has_letters, name, encoding, ctype = _fetch_row(connection, _SERVER)
     if is_asynchronous:
         connection.close()
         raise AsynchronousCommit("postgresql.conf: synchronous_commit must not be off; leave it at its default, on")
@@ -89,7 +90,7 @@ def _refuse_server(connection: Any, _record: object) -> None:
 
 def _refuse_unbound(connection: Any, _record: object) -> None:
     role = connection.info.user
-    (is_unbound,) = _ask(connection, _IS_UNBOUND)
+    (is_unbound,) = _fetch_row(connection, _IS_UNBOUND)
     if is_unbound:
         connection.close()
         raise UnboundRole(

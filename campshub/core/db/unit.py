@@ -1,4 +1,4 @@
-"""One unit of work: where it runs, for whom, and the words that put its connection into that tenant."""
+"""One unit of work: its server and tenant, and the SQL that sets the tenant on its connection."""
 
 import re
 from collections.abc import Callable
@@ -11,18 +11,18 @@ from sqlalchemy import Engine
 
 PRIMARY = "primary"
 REPLICA = "replica"
-# A position that nobody ever replays: only a server that is no standby is as far.
+# A position that no standby ever replays, so that only the primary passes the check.
 PRIMARY_ALONE = "FFFFFFFF/FFFFFFFF"
 _LSN = re.compile(r"[0-9A-F]{1,8}/[0-9A-F]{1,8}")
 
 
 class ReplicaBehind(Exception):
-    """The replica has not replayed the position that the read needs, or what is asked as the primary is a standby."""
+    """The replica has not replayed the position that the read needs, or the server used as primary is a standby."""
 
 
 @dataclass
 class CallerRow:
-    """What the statement that sets the tenant tells: the membership, the session version, an earlier answer."""
+    """The result of the SQL that sets the tenant: membership, session version, an earlier idempotent response."""
 
     role: str | None
     session_version: int | None
@@ -31,9 +31,9 @@ class CallerRow:
     fresh: bool
     key_is_free: bool | None
     answer: dict[str, Any] | None
-    # The caller's sessions that have ended though an access token of theirs has not.
+    # The caller's sign-in sessions that have ended while an access token of theirs is still valid.
     ended_sessions: list[str] | None = None
-    # What an own role allows, and what the key does with which the caller comes; none of a built-in role, or no key.
+    # The permissions of a custom role and of the caller's API key; None for a built-in role, or without a key.
     permissions: list[str] | None = None
     scope: str | None = None
     key_permissions: list[str] | None = None
@@ -42,9 +42,9 @@ class CallerRow:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a commit has ended, and on which primary; a replica that has replayed it shows what was written.
+    """The WAL position after a commit, and its primary; a replica that has replayed it shows what was written.
 
-    It is two texts, so that a job can carry it.
+    Both are strings, so that a job can store them.
     """
 
     primary: str
@@ -53,32 +53,32 @@ class Position:
 
 @dataclass
 class Unit:
-    """One unit of work: where it runs, for whom, and what its commit carries beside its own rows."""
+    """One unit of work: its server, its tenant, and what its commit writes besides its own rows."""
 
     engine: Engine
     read_only: bool = True
     organization_id: UUID | None = None
     user_id: UUID | None = None
-    # The key with which the user's request came, where it was one.
+    # The API key of the request, if it came with one.
     api_key_id: UUID | None = None
     server: str = PRIMARY
     needed_lsn: str | None = None
-    # Whether the database is asked who calls; not where the edge knows it already. A read that does not ask sets the
-    # tenant in the same round trip as its statement.
+    # Whether the database is queried for the caller; not needed if the edge already knows the caller's state. A read
+    # without this query sets the tenant in the same round trip as its statement.
     checks_caller: bool = True
     idempotency_key: UUID | None = None
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     trace_id: str = ""
     address: str | None = None
     caller_row: CallerRow | None = None
-    # Who the primary is, which the stamps of what is written here belong to.
+    # The identity of the primary, to which the stamps of this unit's writes belong.
     primary: str = ""
-    # Where its commit has ended; None before that, and of a unit that only reads.
+    # The position after its commit; None before that, and for a unit that only reads.
     ended_at: Position | None = None
     stamped: set[tuple[UUID, str]] = field(default_factory=set)
-    # The months of monthly tables that it writes to, by their first days, with the tables' tags.
+    # The months of monthly tables that it writes to: the tables' tags and the first days of the months.
     months: set[tuple[str, date]] = field(default_factory=set)
-    # Why all that the unit changes is changed; it stands in each of its audit entries.
+    # The reason of all changes of the unit, stored in each of its audit entries.
     reason: str | None = None
     audit: list[Any] = field(default_factory=list)
     outbox: list[dict[str, Any]] = field(default_factory=list)
@@ -88,29 +88,29 @@ class Unit:
     separate_writes: list[Callable[[Any], None]] = field(default_factory=list)
 
     def on(self, **changes: Any) -> "Unit":
-        """Return the unit with some things otherwise; ``dataclasses.replace`` takes ten times as long."""
+        """Return a copy of the unit with changes; ``dataclasses.replace`` takes ten times as long."""
         other = object.__new__(Unit)
         other.__dict__.update(self.__dict__, **changes)
         return other
 
     @property
     def begin_sql(self) -> str:
-        """Return what begins the transaction."""
+        """Return the SQL that begins the transaction."""
         return "BEGIN READ ONLY" if self.read_only else "BEGIN"
 
     def enter_sql(self) -> str:
-        """Return the call that sets the tenant and tells who asks; the values' types leave no room for other words.
+        """Return the SQL that sets the tenant and reads the caller's row; the types of the values prevent injection.
 
-        One that will write is told who the primary is, before all else.
+        For a unit that writes, the first column is the identity of the primary.
         """
         user = self.user_id if self.checks_caller else None
         key = self.api_key_id if self.checks_caller else None
-        given = (_id(self.organization_id), _id(user), _lsn(self.needed_lsn), _id(self.idempotency_key), _id(key))
+        values = (_id(self.organization_id), _id(user), _lsn(self.needed_lsn), _id(self.idempotency_key), _id(key))
         identity = "" if self.read_only else "server_identity(), "
-        return f"SELECT {identity}entered.* FROM enter({', '.join(given)}) AS entered"  # noqa: S608 - see above
+        return f"SELECT {identity}entered.* FROM enter({', '.join(values)}) AS entered"  # noqa: S608 - see above
 
     def tenant_sql(self) -> str:
-        """Return what sets the tenant alone, and tells whether the server has replayed what the read needs."""
+        """Return the SQL that only sets the tenant, and returns whether the server has replayed what the read needs."""
         fresh = "true"
         if self.needed_lsn is not None:
             fresh = f"NOT pg_is_in_recovery() OR pg_last_wal_replay_lsn() >= {_lsn(self.needed_lsn)}"

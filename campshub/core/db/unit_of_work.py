@@ -1,7 +1,7 @@
 """One unit of work: what a request or job reads and writes, committed once, at the edge.
 
-Whatever a write must carry beside its own rows (audit, outbox, the keys of new persons, the idempotent answer) is
-collected while it works and written by one statement just before the commit, so that nobody can forget it.
+The unit collects what must be written besides its own rows (audit, outbox, the keys of new persons, the idempotent
+response). One statement writes it just before the commit, so that no module can forget it.
 """
 
 import logging
@@ -28,8 +28,8 @@ from campshub.core.service_base import Services
 log = logging.getLogger(__name__)
 
 MOST_BEGINS = 2
-# Refusals of a commit itself: a constraint that was checked last, or a conflict with another transaction.
-_UNDONE = frozenset({"23", "40"})
+# SQLSTATE classes of a refused COMMIT: a deferred constraint, or a conflict with another transaction.
+_ROLLED_BACK = frozenset({"23", "40"})
 
 _FINISH = text(
     """
@@ -49,13 +49,13 @@ _FINISH = text(
              user_id uuid, api_key_id uuid, address text, trace_id text, action text, entity text, entity_id uuid,
              person_id uuid, reason text, before jsonb, after jsonb)
        WHERE (TABLE whole)
-    ), owed AS (
+    ), enqueued AS (
       INSERT INTO outbox (organization_id, id, job, arguments, trace_id, user_id, api_key_id)
       SELECT organization_id, id, job, arguments, trace_id, user_id, api_key_id
         FROM json_to_recordset(:outbox) AS given(organization_id uuid, id uuid, job text, arguments jsonb,
              trace_id text, user_id uuid, api_key_id uuid)
        WHERE (TABLE whole)
-    ), answered AS (
+    ), stored_response AS (
       INSERT INTO idempotency_keys (organization_id, id, fingerprint, status, headers, body)
       SELECT organization_id, id, fingerprint, status, headers, decode(body, 'base64')
         FROM json_to_recordset(:answer) AS given(organization_id uuid, id uuid, fingerprint text, status int,
@@ -79,7 +79,7 @@ _NEW_PERSON_KEYS = text(
 
 
 def mark_changed(session: Session, model: Any, organization_id: UUID | None = None) -> None:
-    """Note that the unit has written to a table, so that its tag is stamped.
+    """Record that the unit has written to a table, so that its tag is stamped.
 
     :raises RuntimeError: the unit is read-only.
     """
@@ -91,24 +91,24 @@ def mark_changed(session: Session, model: Any, organization_id: UUID | None = No
 
 
 def record_audit(session: Session, change: audit.Change) -> None:
-    """Put a change into the audit log with the unit's commit."""
+    """Write a change to the audit log when the unit commits."""
     session.unit.audit.append(change)
 
 
 def new_person(session: Session, person_id: UUID) -> None:
-    """Make the key that seals what the log will hold of a person."""
+    """Create the key that encrypts a person's data in the audit log."""
     session.unit.person_keys[person_id] = new_person_key()
     session.unit.new_persons.add(person_id)
 
 
 def in_separate_transaction(session: Session, record: Callable[[Session], None]) -> None:
-    """Hand over what must be kept even if this unit of work is rolled back; it runs in a small one of its own."""
+    """Register a write that must persist even if this unit of work is rolled back; it runs in a separate unit."""
     session.unit.separate_writes.append(record)
 
 
 @event.listens_for(Session, "before_flush")
 def _claim(session: Session, _context: Any, _instances: Any) -> None:
-    """Give new rows the unit's tenant."""
+    """Set the unit's tenant on new rows."""
     for entity in session.new:
         if getattr(entity, "organization_id", "none") is None:
             entity.organization_id = session.unit.organization_id
@@ -136,38 +136,38 @@ def _note(session: Session, entity: Base, action: str) -> None:
 
 
 def finish(session: Session, services: Services) -> None:
-    """Write what the unit carries beside its rows, in one statement; two where an existing person's key is needed."""
+    """Write audit, outbox, keys and response in one statement; in two if a person's key already exists."""
     unit = session.unit
     session.flush()
     if not (unit.audit or unit.outbox or unit.new_persons or unit.answer):
         return
     owner = unit.organization_id
     _find_keys(session, services)
-    asked = {
+    origin = {
         "organization_id": owner,
         "trace_id": unit.trace_id,
         "user_id": unit.user_id,
         "api_key_id": unit.api_key_id,
     }
-    owed = [{**message, **asked} for message in unit.outbox]
-    answer = [{**unit.answer, "organization_id": owner, "id": unit.idempotency_key}] if unit.answer else []
-    given = {"outbox": _json(owed), "answer": _json(answer)}
-    present = unit.new_persons - _write_rest(session, services, given)
+    messages = [{**message, **origin} for message in unit.outbox]
+    response = [{**unit.answer, "organization_id": owner, "id": unit.idempotency_key}] if unit.answer else []
+    values = {"outbox": _json(messages), "answer": _json(response)}
+    present = unit.new_persons - _write_effects(session, services, values)
     if present:
-        # An id that a client chose may be that of a person who has a key here already, such as a user: it is shared.
+        # A client may choose the id of a person who already has a key here, such as a user: they share the key.
         for person in present:
             del unit.person_keys[person]
-        unit.new_persons.clear()  # the others have theirs by now
+        unit.new_persons.clear()  # the keys of the others have been written
         _read_keys(session, services, present)
-        _write_rest(session, services, given)
+        _write_effects(session, services, values)
 
 
-def _write_rest(session: Session, services: Services, given: dict[str, str]) -> set[UUID]:
-    """Write audit, outbox, new keys and the answer; all but the keys only if every key is new. Return the new keys."""
+def _write_effects(session: Session, services: Services, values: dict[str, str]) -> set[UUID]:
+    """Write new keys and, only if every key is new, audit, outbox and response. Return the persons with new keys."""
     unit = session.unit
-    keys = [_sealed_key(unit, services, person) for person in unit.new_persons]
+    keys = [_key_row(unit, services, person) for person in unit.new_persons]
     entries = [_entry(unit, change) for change in unit.audit]
-    return set(session.scalars(_FINISH, {**given, "audit": _json(entries), "keys": _json(keys)}))
+    return set(session.scalars(_FINISH, {**values, "audit": _json(entries), "keys": _json(keys)}))
 
 
 def _owner(unit: Unit) -> UUID:
@@ -176,15 +176,15 @@ def _owner(unit: Unit) -> UUID:
     return unit.organization_id
 
 
-def _sealed_key(unit: Unit, services: Services, person: UUID) -> dict[str, Any]:
+def _key_row(unit: Unit, services: Services, person: UUID) -> dict[str, Any]:
     sealed = audit.wrap_person_key(services.ring, _owner(unit), person, unit.person_keys[person])
     return {"organization_id": _owner(unit), "id": person, "sealed_key": sealed}
 
 
 def _find_keys(session: Session, services: Services) -> None:
-    """Read the keys that the unit's entries are sealed with; make those of persons new to this organization's log.
+    """Read the keys that encrypt the unit's entries; create those of persons new to this organization's log.
 
-    An erased person has a row without a key, and gets none again.
+    An erased person has a row without a key, and does not get a new one.
     """
     unit = session.unit
     persons = {c.person_id for c in unit.audit if c.person_id and c.needs_key} - unit.person_keys.keys()
@@ -194,12 +194,12 @@ def _find_keys(session: Session, services: Services) -> None:
     if not unknown:
         return
     unit.person_keys |= {person: new_person_key() for person in unknown}
-    rows = [_sealed_key(unit, services, person) for person in unknown]
-    made = set(session.scalars(_NEW_PERSON_KEYS, {"keys": _json(rows)}))
-    if made != unknown:  # another unit made them at the same moment: its keys count
-        for person in unknown - made:
+    rows = [_key_row(unit, services, person) for person in unknown]
+    created = set(session.scalars(_NEW_PERSON_KEYS, {"keys": _json(rows)}))
+    if created != unknown:  # another unit has created them at the same moment: use its keys
+        for person in unknown - created:
             del unit.person_keys[person]
-        _read_keys(session, services, unknown - made)
+        _read_keys(session, services, unknown - created)
 
 
 def _read_keys(session: Session, services: Services, persons: set[UUID]) -> set[UUID]:
@@ -244,11 +244,11 @@ def _hex(value: Any) -> str:
 
 
 def commit_with_effects(session: Session, services: Services) -> None:
-    """Finish and commit a unit of work, and let readers know: none of them shows less once this returns."""
+    """Finish and commit a unit of work, and set the stamps: once this returns, no read returns older data."""
     finish(session, services)
     _commit(session, services)
     unit = session.unit
-    if unit.outbox:  # what is not taken now, the relay sends
+    if unit.outbox:  # the relay sends what the broker does not accept now
         services.sender.send((_owner(unit), message["id"], message["job"]) for message in unit.outbox)
 
 
@@ -257,13 +257,13 @@ def _commit(session: Session, services: Services) -> None:
     if not unit.stamped:
         _note_end(unit, commit(session))
         return
-    begun = _announced(unit, freshness)
+    begun = _begin_stamps(unit, freshness)
     if begun is None:
         session.execute(epoch.ADD)
     try:
         position = commit(session)
     except (DBAPIError, RolledBack) as error:
-        if begun is not None and _is_undone(error):
+        if begun is not None and _is_rolled_back(error):
             freshness.end(begun, None)
         raise
     _note_end(unit, position)
@@ -276,23 +276,23 @@ def _commit(session: Session, services: Services) -> None:
             freshness.wait_out()
 
 
-def _is_undone(error: DBAPIError | RolledBack) -> bool:
-    """Tell whether a failed commit has surely left nothing.
+def _is_rolled_back(error: DBAPIError | RolledBack) -> bool:
+    """Return whether a failed commit has certainly written nothing.
 
-    Where the connection was lost, or the question for the position was refused, nobody knows: the entry stays until it
-    is overdue and repaired.
+    If the connection was lost, or the query for the position was refused, the outcome is unknown: the pending entry
+    stays until it is overdue and repaired.
     """
     if isinstance(error, RolledBack):
         return True
     state = getattr(error.orig, "sqlstate", None) or ""
-    return state[:2] in _UNDONE
+    return state[:2] in _ROLLED_BACK
 
 
 def _change_epoch(unit: Unit) -> None:
     """Change the epoch after a commit that took so long that its entry may have been overdue and repaired meanwhile.
 
-    The position that the repair was told may be that of the commit itself, whose rows nobody saw yet; then the stamp
-    would stay what it is, and so would an answer that lacks them.
+    The repair may have read the position of the commit itself before its rows became visible. Then the stamp would not
+    change, and a cached response without these rows would stay valid.
     """
     with closing(begin(Unit(engine=unit.engine, read_only=False))) as session:
         session.execute(epoch.ADD)
@@ -300,15 +300,15 @@ def _change_epoch(unit: Unit) -> None:
 
 
 def _note_end(unit: Unit, position: str | None) -> None:
-    """Note where the commit has ended, for jobs that will read what it wrote."""
+    """Store the position after the commit, for jobs that will read what it wrote."""
     if position is not None:
         unit.ended_at = Position(unit.primary, position)
 
 
-def _announced(unit: Unit, freshness: Freshness) -> Begun | None:
-    """Send readers of what is about to be committed to the primary; None: the write must change the epoch instead.
+def _begin_stamps(unit: Unit, freshness: Freshness) -> Begun | None:
+    """Send readers of the affected tags to the primary; None: the write must change the epoch instead.
 
-    The process may have stood still over it, or many servers answered slowly one after the other.
+    A begin may be late because the process was paused, or because many servers answered slowly one after another.
     """
     for _ in range(MOST_BEGINS):
         begun = freshness.begin(unit.stamped, unit.primary)
@@ -319,7 +319,7 @@ def _announced(unit: Unit, freshness: Freshness) -> Begun | None:
 
 
 def run_separate_transactions(unit: Unit) -> None:
-    """Keep what a unit of work has handed over, after it ended either way."""
+    """Run the separate writes of a unit of work after its commit or rollback."""
     if not unit.separate_writes:
         return
     try:
@@ -342,9 +342,9 @@ def unit_of_work(
     system: bool = False,
     like: Unit | None = None,
 ) -> Iterator[Session]:
-    """Open a unit of work outside a request: for commands, jobs and records kept apart.
+    """Open a unit of work outside a request: for commands, jobs and separate writes.
 
-    ``system`` runs it under the role that bypasses tenancy. It commits at the end of the block.
+    ``system`` uses the role that bypasses row-level security. The unit commits at the end of the block.
     """
     services: Services = current_app.extensions["campshub"]
     unit = Unit(

@@ -1,7 +1,7 @@
-"""Set-based writes: the one place where rows are written without being entities first.
+"""Set-based writes: the only module that writes rows without entities.
 
-Each call stamps its table's tag and audits what it has done, read back with RETURNING; so a module that writes through
-here cannot forget either, and modules write in no other way (entities aside).
+Each call stamps its table's tag and audits what it has changed, as read back with RETURNING. Modules write through
+these functions or through entities, so they cannot forget stamps or audit entries.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from campshub.core.security.principal import Principal, visible_to
 
 T = TypeVar("T", bound=TenantBase)
 Lockable = TypeVar("Lockable", bound=TenantBase | MonthlyTenantBase)
-# The versions that a change is meant for; None: any.
+# The versions that a change accepts; None: any.
 Versions = frozenset[int] | None
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
@@ -29,75 +29,75 @@ _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 def insert(
     session: Session, model: Any, rows: Sequence[Mapping[str, Any]], *, on_conflict: str | None = None
 ) -> list[Row[Any]]:
-    """Insert rows with one statement; the tenant and missing ids are filled in. Return the ids that were written.
+    """Insert rows with one statement, and fill in the tenant and missing ids. Return the ids that were written.
 
-    ``on_conflict="DO NOTHING"`` leaves out the rows that something unique refuses.
+    ``on_conflict="DO NOTHING"`` skips the rows that violate a unique constraint.
     """
     if not rows:
         return []
-    given = _given(session, rows)
+    completed = _completed(session, rows)
     _note_months(session, model, rows)
     conflict = f" ON CONFLICT {on_conflict}" if on_conflict else ""
-    statement = f"{_insert_head(model.__table__, given[0])}{conflict} RETURNING id"
+    statement = f"{_insert_head(model.__table__, completed[0])}{conflict} RETURNING id"
     mark_changed(session, model)
-    written = session.execute(text(statement), {"rows": _json(given)}).all()
-    _audit_written(session, model, given, {row.id for row in written})
+    written = session.execute(text(statement), {"rows": _json(completed)}).all()
+    _audit_written(session, model, completed, {row.id for row in written})
     return list(written)
 
 
 def insert_one(session: Session, model: type[T], values: Mapping[str, Any]) -> T | None:
-    """Insert one row and return its entity; None where something unique refuses it.
+    """Insert one row and return its entity; None if it violates a unique constraint.
 
-    A row that another transaction is writing at the same moment is waited for. The transaction stays usable either way,
-    and its next statement sees the other row once that is committed.
+    If another transaction is writing a conflicting row at the same moment, the insert waits for it. The transaction
+    stays usable either way, and its next statement sees the other row once that is committed.
     """
-    (given,) = _given(session, [values])
+    (row,) = _completed(session, [values])
     table: Any = model.__table__
     columns = table.columns
-    head = _insert_head(table, given)
-    words = text(f"{head} ON CONFLICT DO NOTHING RETURNING {', '.join(column.name for column in columns)}")
-    made: T | None = session.scalars(
-        select(model).from_statement(words.columns(*columns)), {"rows": _json([given])}
+    head = _insert_head(table, row)
+    statement = text(f"{head} ON CONFLICT DO NOTHING RETURNING {', '.join(column.name for column in columns)}")
+    created: T | None = session.scalars(
+        select(model).from_statement(statement.columns(*columns)), {"rows": _json([row])}
     ).one_or_none()
-    if made is None:
+    if created is None:
         return None
     mark_changed(session, model)
     if getattr(model, "__person__", None) == "id":
-        new_person(session, given["id"])
-    change = audit.change_of(made, "created") if model.__audited__ else None
+        new_person(session, row["id"])
+    change = audit.change_of(created, "created") if model.__audited__ else None
     if change is not None:
         record_audit(session, change)
-    return made
+    return created
 
 
 def insert_together(session: Session, *parts: tuple[Any, Sequence[Mapping[str, Any]]]) -> list[set[UUID]]:
-    """Insert rows into several tables with one statement, each part only if all of the one before was written.
+    """Insert rows into several tables with one statement, each part only if all rows of the previous one were written.
 
-    Rows that something unique refuses are left out. Return the ids that were written, part by part.
+    Rows that violate a unique constraint are skipped. Return the ids that were written, part by part.
     """
-    given = [(number, model, _given(session, rows)) for number, (model, rows) in enumerate(parts) if rows]
-    made: list[set[UUID]] = [set() for _ in parts]
-    if not given:
-        return made
+    completed = [(number, model, _completed(session, rows)) for number, (model, rows) in enumerate(parts) if rows]
+    written: list[set[UUID]] = [set() for _ in parts]
+    if not completed:
+        return written
     texts, values, before = [], {}, ""
-    for number, model, rows in given:
+    for number, model, rows in completed:
         mark_changed(session, model)
         _note_months(session, model, rows)
         head = _insert_head(model.__table__, rows[0], f"rows_{number}")
         texts.append(f"part_{number} AS ({head}{before} ON CONFLICT DO NOTHING RETURNING id)")
         before = f" WHERE (SELECT count(*) FROM part_{number}) = {len(rows)}"  # noqa: S608 - numbers
         values[f"rows_{number}"] = _json(rows)
-    found = " UNION ALL ".join(f"SELECT {number} AS part, id FROM part_{number}" for number, *_ in given)  # noqa: S608 - numbers
+    found = " UNION ALL ".join(f"SELECT {number} AS part, id FROM part_{number}" for number, *_ in completed)  # noqa: S608 - numbers
     for row in session.execute(text(f"WITH {', '.join(texts)} {found}"), values):
-        made[row.part].add(row.id)
-    for number, model, rows in given:
-        _audit_written(session, model, rows, made[number])
-    return made
+        written[row.part].add(row.id)
+    for number, model, rows in completed:
+        _audit_written(session, model, rows, written[number])
+    return written
 
 
-def _audit_written(session: Session, model: Any, rows: Sequence[Mapping[str, Any]], made: set[UUID]) -> None:
+def _audit_written(session: Session, model: Any, rows: Sequence[Mapping[str, Any]], written: set[UUID]) -> None:
     for row in rows:
-        if row["id"] not in made:
+        if row["id"] not in written:
             continue
         if getattr(model, "__person__", None) == "id":
             new_person(session, row["id"])
@@ -115,50 +115,50 @@ def merge(
     when: str,
     counted_by: tuple[Any, UUID] | None = None,
 ) -> list[Row[Any]]:
-    """Insert rows, or change the columns ``change`` of those whose key is there already, where ``when`` holds.
+    """Insert rows; where a key exists, update the columns ``change`` of its row if ``when`` holds.
 
-    One statement, whatever the number of writers at once. ``when`` is a condition over the present row (under the
+    It is one statement and safe with concurrent writers. ``when`` is a condition over the existing row (under the
     table's name) and ``excluded``. Returns ``id``, ``version`` and the key's columns of the rows that were written,
-    and ``made``, whether it is new.
+    and ``made``: whether the row is new.
 
-    The rows are written in the order of their keys, so that two writers of the same rows wait for each other once,
-    instead of each for the other. A row may bring a ``version``: that of a new row, and one for ``when`` to look at.
+    The rows are written in the order of their keys, so that two writers of the same rows cannot deadlock. A row may
+    have a ``version``: a new row gets it, and ``when`` may use it.
 
-    ``counted_by`` is a table and an id: the version there is raised if any row is written, and each row has it as
-    ``counted``.
+    ``counted_by`` is a table and an id: if any row is written, the version there is incremented, and each row has it
+    as ``counted``.
     """
     if not rows:
         return []
-    given = _given(session, rows)
+    completed = _completed(session, rows)
     mark_changed(session, model)
     _note_months(session, model, rows)
-    statement = _merge_statement(model.__table__, given[0], key=key, change=change, when=when)
-    values: dict[str, Any] = {"rows": _json(given)}
+    statement = _merge_statement(model.__table__, completed[0], key=key, change=change, when=when)
+    values: dict[str, Any] = {"rows": _json(completed)}
     if counted_by is not None:
         counter, counter_id = counted_by
         mark_changed(session, counter)
         values |= {"counter": counter_id, "owner": session.unit.organization_id}
         statement = _counted(statement, counter.__table__)
     written = session.execute(text(statement), values).all()
-    given_of = {tuple(row[name] for name in key): row for row in given}
+    by_key = {tuple(row[name] for name in key): row for row in completed}
     for row in written:
-        values = given_of[tuple(getattr(row, name) for name in key)]
+        values = by_key[tuple(getattr(row, name) for name in key)]
         record_audit(session, _merged(model, row, values, key=key, change=change))
     return list(written)
 
 
 def count(session: Session, model: Any, row_id: UUID) -> int:
-    """Raise the version of a row that stands for others, creating it at the first change; return the version."""
+    """Increment the version of a row that counts changes of others, or create it; return the version."""
     mark_changed(session, model)
     values = {"counter": row_id, "owner": session.unit.organization_id}
-    raised: int = session.execute(text(_count_statement(model.__table__)), values).scalar_one()
-    return raised
+    version: int = session.execute(text(_count_statement(model.__table__)), values).scalar_one()
+    return version
 
 
 def _counted(merge: str, counter: Table) -> str:
     raised = _count_statement(counter, "WHERE EXISTS (SELECT FROM merged)")
-    shown = "SELECT merged.*, raised.version AS counted FROM merged, raised"
-    return f"WITH merged AS ({merge}), raised AS ({raised}) {shown}"
+    result = "SELECT merged.*, raised.version AS counted FROM merged, raised"
+    return f"WITH merged AS ({merge}), raised AS ({raised}) {result}"
 
 
 def _count_statement(table: Table, condition: str = "") -> str:
@@ -184,17 +184,17 @@ def _merge_statement(
 
 
 def _merged(
-    model: Any, row: Row[Any], given: Mapping[str, Any], *, key: Sequence[str], change: Sequence[str]
+    model: Any, row: Row[Any], values: Mapping[str, Any], *, key: Sequence[str], change: Sequence[str]
 ) -> audit.Change:
-    """Return what a merge has done to one row, for the log: all of a new one, what differs in another."""
-    before, after = None, {name: given[name] for name in (*key, *change)}
+    """Return the audit entry of one merged row: all values of a new row, the changed ones of an existing row."""
+    before, after = None, {name: values[name] for name in (*key, *change)}
     person_id = audit.person_of(model, after)
     if row.made:
-        after = audit.telling(after)
+        after = audit.logged_values(after)
     else:
         old = {name: getattr(row, f"old_{name}") for name in change}
-        differing = sorted(name for name in change if old[name] != given[name])
-        before, after = ({name: values[name] for name in differing} for values in (old, given))
+        differing = sorted(name for name in change if old[name] != values[name])
+        before, after = ({name: side[name] for name in differing} for side in (old, values))
     return audit.Change(
         action="created" if row.made else "changed",
         entity=model.__tablename__,
@@ -207,21 +207,21 @@ def _merged(
 
 
 def _insert_head(table: Table, row: Mapping[str, Any], parameter: str = "rows") -> str:
-    """Write ``INSERT ... SELECT`` from one JSON parameter, each column in its own type."""
+    """Return the SQL ``INSERT ... SELECT`` from one JSON parameter, with the type of each column."""
     columns = ", ".join(row)
     shape = ", ".join(f"{name} {table.c[name].type.compile(dialect=_DIALECT)}" for name in row)
-    given = f"json_to_recordset(:{parameter}) AS given({shape})"
-    return f"INSERT INTO {table.name} ({columns}) SELECT {columns} FROM {given}"  # noqa: S608 - names of our own tables
+    source = f"json_to_recordset(:{parameter}) AS given({shape})"
+    return f"INSERT INTO {table.name} ({columns}) SELECT {columns} FROM {source}"  # noqa: S608 - names of our own tables
 
 
 def _note_months(session: Session, model: Any, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Note the months that the unit writes to: where one is not in the database, it is requested by them."""
+    """Record the months that the unit writes to: if one is not in the database, it is requested by these entries."""
     if issubclass(model, MonthlyTenantBase):
         session.unit.months |= {(model.__tag__, day.replace(day=1)) for day in {row["local_date"] for row in rows}}
 
 
-def _given(session: Session, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows with tenant and id, all of one shape."""
+def _completed(session: Session, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows with tenant and id, all with the same columns."""
     owner = session.unit.organization_id
     shape = dict.fromkeys(name for row in rows for name in row if name not in ("id", "organization_id"))
     return [
@@ -237,7 +237,7 @@ def _audit_created(session: Session, model: Any, row: Mapping[str, Any]) -> None
         entity_id=row["id"],
         person_id=audit.person_of(model, row),
         before=None,
-        after=audit.telling(row),
+        after=audit.logged_values(row),
         personal=audit.personal_columns(model),
     )
     record_audit(session, change)
@@ -248,7 +248,7 @@ def _json(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Write bytes as PostgreSQL reads them; leave the rest."""
+    """Convert bytes to PostgreSQL's hex format; return other values unchanged."""
     return "\\x" + value.hex() if isinstance(value, bytes) else value
 
 
@@ -278,7 +278,7 @@ def lock(
 
 
 def require_version(entity: Any, expected: Versions) -> None:
-    """Refuse a change to a row that is not as its author saw it.
+    """Refuse a change to a row whose version is not the expected one.
 
     :raises PreconditionFailed: the row has another version.
     """

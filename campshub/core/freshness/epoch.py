@@ -1,8 +1,8 @@
-"""The epoch: a number that only grows, raised by writes of which Redis could not be told.
+"""The epoch: a number that only grows, increased by each write that could not be recorded in Redis.
 
-It is the base and the count of the rows beside it, read in one statement (``freshness_epoch()``). A write that cannot
-be stamped adds a row in its own transaction, so that the epoch grows in the same instant as the data, and without a
-lock that writers would queue for.
+It is the sum of a base value and the number of unstamped writes, read in one statement (``freshness_epoch()``). A write
+that cannot be stamped adds a row in its own transaction. So the epoch grows at the same moment as the data changes, and
+without a lock for which writers would wait.
 """
 
 from datetime import datetime
@@ -26,7 +26,7 @@ _FOLD = text(
 
 
 class EpochBase(Base):
-    """The part of the epoch that no longer takes rows; one row."""
+    """The base value of the epoch; a table of one row."""
 
     __tablename__ = "epoch_base"
     __tag__ = "epoch"
@@ -47,6 +47,9 @@ class UnstampedWrite(Base):
 
 
 def fold(session: Session) -> tuple[int, int]:
-    """Move the rows into the base; return how many there were, and the base now. The epoch stays what it was."""
+    """Add the number of rows to the base and delete them; return the number and the new base.
+
+    The epoch does not change.
+    """
     row = session.execute(_FOLD).one()
     return row[0], row[1]

@@ -1,9 +1,9 @@
 """The lease: for how long this process may trust stamps and caches, and how far each replica has replayed.
 
-A process may trust what it knows of the epoch while its last answered question about it was sent less than half a
-second ago. Native threads ask, one for each server, since a greenlet would be late whenever the hub is busy. They hold
-no lock that the hub may hold: libpq itself, no pool, no logging, no metrics; what they find is put into one attribute.
-See `docs/decisions/0010-freshness.md`.
+A process may trust its value of the epoch while the last successful query for it was sent less than half a second ago.
+Native threads send these queries, one thread per server, because a greenlet would be late whenever the hub is busy. The
+threads take no lock that the hub may hold: they use libpq directly, no pool, no logging, no metrics, and store each
+result in one attribute. See `docs/decisions/0010-freshness.md`.
 """
 
 import os
@@ -28,41 +28,41 @@ ANSWER_WITHIN_S = 1.0
 CONNECT_WITHIN_S = 2.0
 
 _EPOCH = b"SELECT freshness_epoch(), server_identity()"
-# A replica that is not fed by the same server on the same timeline answers with another identity.
+# A replica that does not follow the same server on the same timeline returns another identity.
 _REPLAYED = b"""
 SELECT (pg_last_wal_replay_lsn() - '0/0')::bigint, replica_identity()
 """
 
-# What gevent has patched would make a hub for each of these threads.
+# The functions patched by gevent would create a hub in each of these threads.
 _start_native: Callable[..., Any] = monkey.get_original("_thread", "start_new_thread")
 _sleep: Callable[[float], None] = monkey.get_original("time", "sleep")
 _poll: Callable[[], Any] = monkey.get_original("select", "poll")
-# It goes on while the machine sleeps: a process that wakes up must not trust what it knew before. Only Linux has it;
-# elsewhere the usual clock must do, which stops meanwhile.
+# CLOCK_BOOTTIME also counts the time during which the machine is suspended, so that a process does not trust an old
+# lease after a resume. Only Linux has it; elsewhere the monotonic clock is used, which stops during suspension.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def elapsed() -> float:
-    """Return the seconds since some moment in the past; they never run back."""
+    """Return the seconds since a fixed moment in the past; they never decrease."""
     return time.clock_gettime(_CLOCK)
 
 
 @dataclass(frozen=True)
 class Granted:
-    """What the primary has told, and when it was asked by this process's own clock."""
+    """The reply of the primary, and when the query was sent by this process's own clock."""
 
     epoch: int
     primary: str
     sent_at: float
 
     def holds(self) -> bool:
-        """Tell whether it may still be trusted."""
+        """Return whether the lease may still be trusted."""
         return elapsed() - self.sent_at < HOLDS_S
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """What a replica has replayed at the least, and whom it follows."""
+    """A position that a replica has replayed at least, and the identity of the primary that it follows."""
 
     position: int
     primary: str
@@ -70,13 +70,13 @@ class Replayed:
 
 
 class _Watch:
-    """One server, asked the same question again and again by a native thread of its own."""
+    """One server, to which a native thread sends the same query every ``every_s`` seconds."""
 
-    def __init__(self, conninfo: str, question: bytes, every_s: float, told: Callable[[Any, float], None]) -> None:
+    def __init__(self, conninfo: str, query: bytes, every_s: float, on_row: Callable[[Any, float], None]) -> None:
         self._conninfo = conninfo.encode()
-        self._question = question
+        self._query = query
         self._every_s = every_s
-        self._tell = told
+        self._on_row = on_row
         self.is_stopped = False
         self.is_failing = False
         self.has_ended = True
@@ -92,8 +92,8 @@ class _Watch:
                 try:
                     connection = connection or self._connect()
                     sent_at = elapsed()
-                    row = self._ask(connection)
-                    self._tell(row, sent_at)
+                    row = self._fetch_row(connection)
+                    self._on_row(row, sent_at)
                     self.is_failing = False
                 except (psycopg.Error, OSError, ValueError):
                     self.is_failing = True
@@ -107,9 +107,9 @@ class _Watch:
             self.has_ended = True
 
     def _connect(self) -> Any:
-        """Connect in steps: psycopg's one call holds the interpreter's lock, and with it every request, until it ends.
+        """Connect in steps: a blocking connect of psycopg holds the interpreter's lock, and so stops every request.
 
-        :raises psycopg.OperationalError: there is no connection in time.
+        :raises psycopg.OperationalError: the connection failed or timed out.
         """
         connection = pq.PGconn.connect_start(self._conninfo)
         try:
@@ -120,12 +120,12 @@ class _Watch:
         connection.nonblocking = 1
         return connection
 
-    def _ask(self, connection: Any) -> list[Any]:
-        """Return the one row of the answer.
+    def _fetch_row(self, connection: Any) -> list[Any]:
+        """Send the query and return its row.
 
-        :raises psycopg.OperationalError: there is none in time.
+        :raises psycopg.OperationalError: the query failed or timed out.
         """
-        connection.send_query(self._question)
+        connection.send_query(self._query)
         connection.flush()
         until = time.monotonic() + ANSWER_WITHIN_S
         while connection.is_busy():
@@ -151,7 +151,7 @@ def _finish_connecting(connection: Any) -> None:
 
 
 def _wait(socket: int, event: int, until: float) -> None:
-    """Wait for a socket.
+    """Wait until a socket is ready.
 
     :raises psycopg.OperationalError: it is not ready in time.
     """
@@ -181,16 +181,16 @@ class Lease:
         self._watches: list[_Watch] = []
 
     def granted(self) -> Granted | None:
-        """Return the lease if it holds. The first question starts the threads."""
+        """Return the lease if it is valid. The first call starts the threads."""
         if not self._watches or self._process != os.getpid():
             self._start()
         last = self._last
         return last if last is not None and last.holds() else None
 
     def wait(self) -> Granted:
-        """Return the lease, waiting for it for as long as a connection may take.
+        """Return the lease; wait for it at most for the time-outs of a connection and a query.
 
-        :raises psycopg.OperationalError: the primary has not answered in time.
+        :raises psycopg.OperationalError: the primary has not replied in time.
         """
         until = time.monotonic() + ANSWER_WITHIN_S + CONNECT_WITHIN_S
         while (granted := self.granted()) is None:
@@ -200,19 +200,19 @@ class Lease:
         return granted
 
     def last(self) -> Granted | None:
-        """Return what was known last, held or not."""
+        """Return the last known lease, valid or expired."""
         return self._last
 
     def primary_is_away(self) -> bool:
-        """Tell whether the primary has not answered the last question, and the lease has run out."""
+        """Return whether the last query to the primary failed and the lease has expired."""
         return bool(self._watches) and self._watches[0].is_failing and self.granted() is None
 
     def replayed(self, number: int) -> Replayed | None:
-        """Return what a replica is known to have replayed."""
+        """Return the last known state of a replica."""
         return self._replayed.get(number)
 
     def stop(self) -> None:
-        """End the threads; wait for them for as long as an answer may take."""
+        """Stop the threads; wait for them at most for the time-outs of a connection and a query."""
         watches, self._watches = self._watches, []
         for watch in watches:
             watch.is_stopped = True
@@ -231,7 +231,7 @@ class Lease:
             watches = [_Watch(_conninfo(settings, *direct), _EPOCH, RENEWED_EVERY_S, self._renew)]
             for number, (host, port) in enumerate(settings.replicas):
                 conninfo = _conninfo(settings, host, port)
-                watches.append(_Watch(conninfo, _REPLAYED, WATCHED_EVERY_S, self._seer(number)))
+                watches.append(_Watch(conninfo, _REPLAYED, WATCHED_EVERY_S, self._on_replayed(number)))
             for watch in watches:
                 watch.start()
             self._watches = watches
@@ -239,11 +239,11 @@ class Lease:
     def _renew(self, row: list[Any], sent_at: float) -> None:
         self._last = Granted(int(row[0]), row[1], sent_at)
 
-    def _seer(self, number: int) -> Callable[[list[Any], float], None]:
-        def see(row: list[Any], sent_at: float) -> None:
+    def _on_replayed(self, number: int) -> Callable[[list[Any], float], None]:
+        def store(row: list[Any], sent_at: float) -> None:
             self._replayed[number] = Replayed(int(row[0] or 0), row[1] or "", sent_at)
 
-        return see
+        return store
 
 
 def _conninfo(settings: Settings, host: str, port: int) -> str:

@@ -1,9 +1,9 @@
-"""The protocol of freshness: after a write is answered, no read anywhere shows less; and no read goes back.
+"""The freshness protocol: after the response to a write, no read returns older data, and no read goes back in time.
 
 Each organization has a stamp for each tag: an epoch, and the WAL position of the primary at or after the last commit
-that touched it. It says whether a replica may answer (it has replayed the position) and whether a kept answer is still
-true (the stamp is part of its key). `docs/decisions/0010-freshness.md` says why each step is there; the scripts in
-``core/freshness/scripts`` take the steps in Redis.
+that touched the tag. The stamp decides whether a replica may serve a read (it has replayed the position) and whether a
+cached response is current (the stamp is part of its key). `docs/decisions/0010-freshness.md` gives the reason of each
+step; the scripts in ``core/freshness/scripts`` run the steps in Redis.
 """
 
 import hashlib
@@ -29,25 +29,25 @@ from campshub.core.redis.pipeline import PipelinedRedis, Script
 
 SCRIPTS = Path(__file__).parent / "scripts"
 DEADLINE_MS = 10_000
-# A commit that would start later than this after its begin begins again: its entry could be overdue before it is over.
-# What COMMIT itself takes nobody can bound (a synchronous replica, a full disk): no check is put off to it, and one
-# that ends later changes the epoch as well.
+# A commit that would start later than this after its begin begins again: otherwise its pending entry could be overdue
+# before the commit ends. The duration of COMMIT itself has no upper bound (a synchronous replica, a full disk): no
+# check is deferred to it, and a commit that ends later also changes the epoch.
 COMMIT_WITHIN_S = 5.0
-# The position that is flushed: all that anyone has seen is, since `synchronous_commit` is on. What is inserted beyond
-# it is lost when a backend dies, and the same positions are given out again under the same identity.
+# The flushed position: all visible rows are flushed, because `synchronous_commit` is on. WAL inserted after it is lost
+# when a backend crashes, and then the same positions are used again under the same identity.
 POSITION = "SELECT pg_current_wal_flush_lsn(), server_identity()"
 
 TRUST, PRIMARY, REPAIR = 0, 1, 2
-_IDENTITY = 9  # where the script tells an identity that the process does not know yet
+_IDENTITY = 9  # index of an identity, in the script's reply, that the process does not know yet
 _NOT_COUNTED = ("", 0, 0, 0, 0)
-HELD = 1  # the script says that the process has it already
+HELD = 1  # the script's reply for a value that the process already has
 
 Pair = tuple[UUID, str]
 
 
 @dataclass(slots=True)
 class LookupRequest:
-    """What the edge wants to know for one request, beside the caller's limits."""
+    """The lookup of one request, besides the caller's rate limits."""
 
     organization: str
     user: str
@@ -61,7 +61,7 @@ class LookupRequest:
 
 @dataclass(slots=True)
 class LookupReply:
-    """What Redis has told: where the caller's limits stand, and what may be trusted."""
+    """The reply of Redis: the state of the caller's rate limits, and what may be trusted."""
 
     standing: Any = None
     is_trusted: bool = False
@@ -76,7 +76,7 @@ class LookupReply:
 
 @dataclass(slots=True)
 class Begun:
-    """A write whose pending entries stand in Redis."""
+    """A write whose pending entries are stored in Redis."""
 
     nonce: str
     primary: str
@@ -84,14 +84,14 @@ class Begun:
     entries: list[tuple[PipelinedRedis, bytes, list[str]]]
 
     def is_late(self) -> bool:
-        """Tell whether its entries may be overdue before long, or are."""
+        """Return whether its entries may soon be overdue, or already are."""
         return elapsed() - self.at > COMMIT_WITHIN_S
 
 
 class Freshness:
     """Stamps, pending entries and repairs, in the cache Redis of each organization.
 
-    ``primary`` is the engine of the primary, which has to be set before anything is asked.
+    ``primary`` is the engine of the primary; set it before the first lookup.
     """
 
     primary: Engine
@@ -102,44 +102,44 @@ class Freshness:
         self._end, self._repair = Script(SCRIPTS, "end"), Script(SCRIPTS, "repair")
         scripts = (self._ask, self._begin, self._end, self._repair)
         self.wires = [PipelinedRedis(url, scripts, name=f"cache{number}") for number, url in enumerate(urls)]
-        self._positions = RequestBatcher(lambda errands: _ask_position(self.primary, errands))
+        self._positions = RequestBatcher(lambda requests: _ask_position(self.primary, requests))
 
     def redis_of(self, organization: str) -> PipelinedRedis:
-        """Return the Redis in which an organization's stamps and answers live (rendezvous hashing)."""
+        """Return the Redis that stores an organization's stamps and responses (rendezvous hashing)."""
         if len(self.wires) == 1:
             return self.wires[0]
         return max(self.wires, key=lambda wire: _weight(wire.url, organization))
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
-    def ask(self, question: LookupRequest, counted: Sequence[Any] | None) -> LookupReply:
-        """Ask all that a request needs in one round trip; repair what needs it, which takes more.
+    def ask(self, request: LookupRequest, counted: Sequence[Any] | None) -> LookupReply:
+        """Look up all that a request needs in one round trip; a repair takes more round trips.
 
-        ``counted`` names the caller and the limits; None: the request is not counted.
+        ``counted`` contains the caller and the rate limits; None: the request is not counted.
 
-        :raises CacheUnavailable: Redis does not answer.
+        :raises CacheUnavailable: Redis does not reply.
         """
         lease, is_unverified = None, False
-        if question.stamps:
+        if request.stamps:
             lease = self._lease.granted()
             if lease is None and self._lease.primary_is_away():
                 lease, is_unverified = self._lease.last(), True
-        wire = self.redis_of(question.organization)
-        answer = wire.run(self._ask, *_arguments(question, wire, lease, counted))
-        verdict = answer[1]
+        wire = self.redis_of(request.organization)
+        reply = wire.run(self._ask, *_arguments(request, wire, lease, counted))
+        verdict = reply[1]
         if verdict == REPAIR and lease is not None and not is_unverified:
-            standing = answer[0]
-            if self._repaired(wire, lease, answer):
-                answer = wire.run(self._ask, *_arguments(question, wire, lease, None))
-                verdict = answer[1]
-            answer[0] = standing
-        if len(answer) > _IDENTITY and answer[_IDENTITY] is not None:
-            wire.identity = answer[_IDENTITY]
-        return _read(answer, is_trusted=verdict == TRUST, is_unverified=is_unverified)
+            limits = reply[0]
+            if self._repaired(wire, lease, reply):
+                reply = wire.run(self._ask, *_arguments(request, wire, lease, None))
+                verdict = reply[1]
+            reply[0] = limits
+        if len(reply) > _IDENTITY and reply[_IDENTITY] is not None:
+            wire.identity = reply[_IDENTITY]
+        return _read(reply, is_trusted=verdict == TRUST, is_unverified=is_unverified)
 
-    def _repaired(self, wire: PipelinedRedis, lease: Granted, answer: Sequence[Any]) -> bool:
-        """Give the stamps that need it what the primary tells now; tell whether it may be trusted."""
-        space, repairs = answer[2], answer[8]
+    def _repaired(self, wire: PipelinedRedis, lease: Granted, reply: Sequence[Any]) -> bool:
+        """Set missing and outdated stamps to the primary's current position; return whether this has succeeded."""
+        space, repairs = reply[2], reply[8]
         try:
             position, primary = self._positions.ask()
         except (SQLAlchemyError, psycopg.Error, Interrupted):
@@ -153,9 +153,9 @@ class Freshness:
     # Writing ---------------------------------------------------------------------------------------------------------
 
     def begin(self, stamped: Collection[Pair], primary: str) -> Begun | None:
-        """Send the readers of what is about to be committed to the primary.
+        """Store pending entries, which send the readers of the affected tags to the primary.
 
-        None: a Redis does not answer, so the write must change the epoch instead.
+        None: a Redis does not reply, so the write must change the epoch instead.
         """
         begun = Begun(_nonce(), primary, elapsed(), [])
         try:
@@ -168,9 +168,9 @@ class Freshness:
         return begun
 
     def end(self, begun: Begun, position: str | None) -> None:
-        """Raise the stamps to where the write has ended; without a position it was rolled back.
+        """Raise the stamps to the position after the commit; no position means that the write was rolled back.
 
-        Where Redis does not answer, the pending entry keeps readers at the primary until it is overdue and repaired.
+        If Redis does not reply, the pending entry sends readers to the primary until it is overdue and repaired.
         """
         raised = comparable(position) if position is not None else ""
         for wire, space, names in begun.entries:
@@ -180,12 +180,12 @@ class Freshness:
                 continue
 
     def wait_out(self) -> None:
-        """Wait until no process trusts the epoch before a write that could not be stamped."""
+        """Wait until no process trusts the epoch from before an unstamped write."""
         metrics.unstamped.inc()
         time.sleep(HOLDS_S)
 
     def _by_wire(self, stamped: Collection[Pair]) -> list[tuple[PipelinedRedis, list[str]]]:
-        """Share the stamps among the Redis servers; those of the platform's rows are in each."""
+        """Distribute the stamps over the Redis servers; the stamps of the platform's rows are on each server."""
         found: dict[int, list[str]] = {}
         for organization_id, tag in sorted(stamped, key=str):
             wires = self.wires if organization_id == PLATFORM_ID else [self.redis_of(str(organization_id))]
@@ -194,9 +194,9 @@ class Freshness:
         return [(self.wires[index], names) for index, names in found.items()]
 
     def forget(self) -> None:
-        """Give every Redis a new identity: nothing that was kept is found, and all reads go to the primary for 10 s.
+        """Give every Redis a new identity: no cached response is found, and all reads go to the primary for 10 s.
 
-        :raises CacheUnavailable: one does not answer.
+        :raises CacheUnavailable: one of them does not reply.
         """
         lease = self._lease.wait()
         for wire in self.wires:
@@ -214,31 +214,31 @@ def _weight(url: str, organization: str) -> bytes:
 
 
 def _nonce() -> str:
-    """Return what no other write and no other identity is named by; a forked process seeds the generator anew."""
+    """Return a random name for a write or an identity; a forked process seeds the generator again."""
     return f"{random.getrandbits(64):016x}"
 
 
 def comparable(position: str) -> str:
-    """Write a WAL position in 16 hexadecimal digits, of which the greater one sorts later."""
+    """Return a WAL position as 16 hexadecimal digits; greater positions sort later."""
     high, _, low = position.partition("/")
     return f"{high:0>8}{low:0>8}".upper()
 
 
 def as_lsn(position: str) -> str:
-    """Write a comparable position as PostgreSQL does."""
+    """Return a comparable position in PostgreSQL's format."""
     return f"{int(position[:8], 16):X}/{int(position[8:], 16):X}"
 
 
-def _ask_position(primary: Engine, errands: Sequence[BatchedRequest]) -> None:
-    """Ask the primary for its position now and for who it is, once for all who came before the question."""
+def _ask_position(primary: Engine, requests: Sequence[BatchedRequest]) -> None:
+    """Read the primary's current position and identity, once for all requests that came before the query."""
     with primary.connect() as connection:
         row = connection.exec_driver_sql(POSITION).one()
-    for errand in errands:
-        errand.answer = (row[0], row[1])
+    for request in requests:
+        request.answer = (row[0], row[1])
 
 
 def _arguments(
-    question: LookupRequest, wire: PipelinedRedis, lease: Granted | None, counted: Sequence[Any] | None
+    request: LookupRequest, wire: PipelinedRedis, lease: Granted | None, counted: Sequence[Any] | None
 ) -> tuple[Any, ...]:
     return (
         _nonce(),
@@ -246,23 +246,23 @@ def _arguments(
         wire.identity,
         f"{lease.epoch}:" if lease else "",
         *(counted or _NOT_COUNTED),
-        question.organization,
-        question.user,
-        question.seconds,
-        question.caller_key,
-        question.view,
-        question.digest,
-        question.answer_key,
-        *question.stamps,
+        request.organization,
+        request.user,
+        request.seconds,
+        request.caller_key,
+        request.view,
+        request.digest,
+        request.answer_key,
+        *request.stamps,
     )
 
 
-def _read(answer: Sequence[Any], *, is_trusted: bool, is_unverified: bool) -> LookupReply:
-    """Read what the script answers; a verdict other than trust cuts it short."""
-    found = [*answer, *(None,) * (_IDENTITY + 1 - len(answer))]
-    standing, _, space, position, caller_key, state, answer_key, kept, *_ = found
+def _read(reply: Sequence[Any], *, is_trusted: bool, is_unverified: bool) -> LookupReply:
+    """Parse the script's reply, which is shorter if the verdict is not to trust."""
+    fields = [*reply, *(None,) * (_IDENTITY + 1 - len(reply))]
+    limits, _, space, position, caller_key, state, answer_key, cached, *_ = fields
     return LookupReply(
-        standing=standing,
+        standing=limits,
         is_trusted=is_trusted,
         is_unverified=is_unverified,
         space=space or b"",
@@ -270,5 +270,5 @@ def _read(answer: Sequence[Any], *, is_trusted: bool, is_unverified: bool) -> Lo
         caller_key=caller_key or b"",
         state=state,
         answer_key=answer_key or b"",
-        answer=kept,
+        answer=cached,
     )

@@ -1,4 +1,4 @@
-"""Which server answers a read: a replica that has replayed what is needed, else the primary, within a cap."""
+"""Choose the server of a read: a replica that has replayed what is needed, else the primary, within a limit."""
 
 import threading
 import time
@@ -19,17 +19,17 @@ from campshub.core.observe import metrics
 Engines = Mapping[str | None, Engine]
 
 PAUSE_S = 2.0
-ASKED_AGAIN_S = 0.05  # twice in the time between two questions of the watch
-# A replica ends a query that stands in the way of what it has to replay; the primary has no such conflict.
+ASKED_AGAIN_S = 0.05  # half the interval of the watch
+# A replica cancels a query that blocks the replay of WAL; the primary has no such conflict.
 _CONFLICT = frozenset({"40001", "57014", "57P01"})
 
 
 class SpillFull(Exception):
-    """As many reads as may be are at the primary already, and none has ended in time."""
+    """The maximum number of reads is running on the primary, and none has ended in time."""
 
 
 class Replica:
-    """One replica: how many reads it has at work, and whether it answers at all."""
+    """One replica: the number of running reads, and its circuit breaker."""
 
     def __init__(self, number: int, engines: Engines) -> None:
         self.number = number
@@ -40,9 +40,9 @@ class Replica:
 
     @contextmanager
     def reading(self, unit: Unit, position: str) -> Iterator[Unit]:
-        """Lend the unit to this replica, which is asked once more whether it has replayed the position.
+        """Yield the unit for this replica, which checks again whether it has replayed the position.
 
-        :raises DBAPIError: it has failed; ``failed`` tells whether the primary may be asked instead.
+        :raises DBAPIError: it has failed; ``may_ask_primary`` decides whether to read from the primary instead.
         """
         self.at_work += 1
         try:
@@ -75,28 +75,28 @@ class Replicas:
         self._wait_s = settings.replica_wait_s
         self._spill = threading.BoundedSemaphore(settings.db_spill)
 
-    def choose(self, unit: Unit, asked: LookupReply) -> Replica | None:
+    def choose(self, unit: Unit, reply: LookupReply) -> Replica | None:
         """Return the replica to read from; None: the primary.
 
-        Of those that follow the same primary and have replayed what is needed, the one with the least to do, then the
-        one that is furthest.
+        Of the replicas that follow the same primary and have replayed what is needed, choose the one with the fewest
+        running reads, then the one that has replayed most.
         """
-        if not asked.is_trusted or asked.is_unverified:
-            return self.choose_any(unit) if asked.is_unverified else None
+        if not reply.is_trusted or reply.is_unverified:
+            return self.choose_any(unit) if reply.is_unverified else None
         lease = self._lease.last()
         if lease is None or not self._serves(unit):
             return None
-        return self._first(self._able(lease.primary, asked.position))
+        return self._first(self._able(lease.primary, reply.position))
 
     def wait_for(self, unit: Unit, position: Position) -> Replica | None:
-        """Return a replica that has what was committed at a position, waiting for one; None: the primary.
+        """Return a replica that has replayed a position, waiting for one if needed; None: the primary.
 
-        For jobs, which need no stamps: what they are told to read is at that position. They wait as long as
-        ``REPLICA_WAIT_S`` says, but not for a replica of another primary, whose positions mean something else.
+        For jobs, which need no stamps: the data that they read was committed at this position. They wait at most
+        ``REPLICA_WAIT_S``, but not for a replica of another primary, because its positions are not comparable.
         """
         until = time.monotonic() + self._wait_s
         while self._serves(unit):
-            lease = self._lease.granted()  # the first question starts the watch
+            lease = self._lease.granted()  # the first call starts the watch
             if lease is not None and lease.primary != position.primary:
                 return None
             replica = self._first(self._able(position.primary, comparable(position.lsn)))
@@ -106,7 +106,7 @@ class Replicas:
         return None
 
     def choose_any(self, unit: Unit) -> Replica | None:
-        """Return the replica that is furthest, for when the primary cannot be reached."""
+        """Return the replica that has replayed most, for when the primary is unavailable."""
         if not self._serves(unit):
             return None
         seen = [(replica, self._lease.replayed(replica.number)) for replica in self._replicas]
@@ -114,9 +114,9 @@ class Replicas:
 
     @contextmanager
     def spilled(self, unit: Unit) -> Iterator[None]:
-        """Let a read to the primary, of which so many may be there at once that writes still find room.
+        """Allow a read on the primary; their number is limited so that connections remain for writes.
 
-        :raises SpillFull: there are, and none has ended in time.
+        :raises SpillFull: the limit is reached, and no read has ended in time.
         """
         if not self._serves(unit):
             yield
@@ -129,7 +129,7 @@ class Replicas:
             self._spill.release()
 
     def _able(self, primary: str, position: str) -> list[tuple[int, int, int]]:
-        """Return the replicas that follow a primary and have replayed a comparable position, the best one least."""
+        """Return sort keys (least is best) of the replicas that follow a primary and have replayed a position."""
         needed, able = int(position or "0", 16), []
         for replica in self._replicas:
             seen = self._lease.replayed(replica.number)
@@ -138,7 +138,7 @@ class Replicas:
         return able
 
     def _serves(self, unit: Unit) -> bool:
-        """Tell whether replicas may answer a unit: reads in an organization, under the application's own role."""
+        """Return whether replicas may serve a unit: reads in an organization, under the application's own role."""
         return bool(self._replicas) and unit.organization_id is not None and unit.engine is self._engines[None]
 
     def _first(self, able: list[tuple[int, int, int]]) -> Replica | None:
@@ -149,5 +149,5 @@ class Replicas:
 
 
 def may_ask_primary(error: DBAPIError) -> bool:
-    """Tell whether the primary may be asked what a replica has failed to answer."""
+    """Return whether the primary may run a read that has failed on a replica."""
     return is_gone(error) or getattr(error.orig, "sqlstate", None) in _CONFLICT

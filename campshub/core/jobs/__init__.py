@@ -1,1 +1,1 @@
-"""Work that outlives a request."""
+"""Background jobs: the outbox, the runner, the schedule and the Celery workers."""

@@ -1,4 +1,4 @@
-"""The broker: it calls workers for messages that stand in the outbox. It may lose calls, or repeat them."""
+"""The Celery app and the broker, which calls workers for messages in the outbox. It may lose or repeat calls."""
 
 import logging
 from collections.abc import Iterable
@@ -16,36 +16,36 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# The names under which Celery knows what workers do.
+# The names of the Celery tasks.
 DELIVER = "campshub.deliver"
 TICK = "campshub.tick"
 HEARTBEAT = "campshub.heartbeat"
 
 PAUSE_S = 5.0
-# A request that owes a job waits no longer than this for the broker; the relay sends what it did not take.
+# A request that enqueues a job waits no longer than this for the broker; the relay sends what it did not take.
 ANSWER_WITHIN_S = 0.5
-# A job that does not end when it is told to is killed after so long.
+# A job that does not end at its soft time limit is killed after this time.
 AFTER_LIMIT_S = 30
-# Longer than any job runs: messages that wait behind others are not handed out again meanwhile. It decides nothing.
+# Longer than any job runs, so that the broker does not redeliver messages that wait behind others. The outbox decides.
 VISIBLE_AFTER_S = 12 * 3600
 
 
 def new_celery(settings: Settings, *, patience_s: float | None = None) -> "Celery":
-    """Return Celery as it is used here: JSON, no results, four queues, and nothing that decides what is done."""
-    from celery import Celery  # noqa: PLC0415 - it takes long to import, and many processes never send anything
-    from kombu.entity import Queue as Waiting  # noqa: PLC0415 - likewise
+    """Return the Celery app: JSON, no results, four queues; the outbox, not Celery, decides which jobs run."""
+    from celery import Celery  # noqa: PLC0415 - the import takes long, and many processes never send anything
+    from kombu.entity import Queue as KombuQueue  # noqa: PLC0415 - likewise
 
-    waits = {"socket_timeout": patience_s, "socket_connect_timeout": patience_s} if patience_s else {}
+    timeouts = {"socket_timeout": patience_s, "socket_connect_timeout": patience_s} if patience_s else {}
     celery = Celery("campshub", broker=settings.celery_broker_url, set_as_current=False)
     celery.conf.update(
         accept_content=["json"],
         task_serializer="json",
         task_ignore_result=True,
-        task_queues=[Waiting(queue.value, routing_key=queue.value) for queue in Queue],  # type: ignore[no-untyped-call]
+        task_queues=[KombuQueue(queue.value, routing_key=queue.value) for queue in Queue],  # type: ignore[no-untyped-call]
         task_default_queue=Queue.DEFAULT.value,
         task_create_missing_queues=False,
         task_publish_retry=False,
-        # A message is taken off its queue as its job begins: it is the outbox that knows what is not done.
+        # A message is acknowledged before its job begins: the outbox knows which jobs are not done.
         task_acks_late=False,
         worker_prefetch_multiplier=1,
         worker_hijack_root_logger=False,
@@ -54,10 +54,10 @@ def new_celery(settings: Settings, *, patience_s: float | None = None) -> "Celer
         worker_enable_remote_control=False,
         worker_consumer="campshub.core.jobs.message_guard:Intake",
         worker_max_tasks_per_child=5_000,
-        worker_max_memory_per_child=600_000,  # KiB; a child that has grown is replaced after its job
+        worker_max_memory_per_child=600_000,  # KiB; a larger child is replaced after its job
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        broker_transport_options={"visibility_timeout": VISIBLE_AFTER_S, "health_check_interval": 10, **waits},
+        broker_transport_options={"visibility_timeout": VISIBLE_AFTER_S, "health_check_interval": 10, **timeouts},
         beat_scheduler="celery.beat:Scheduler",
         beat_max_loop_interval=1,
         timezone="UTC",
@@ -66,7 +66,7 @@ def new_celery(settings: Settings, *, patience_s: float | None = None) -> "Celer
 
 
 class BrokerSender:
-    """Calls workers, and gives up soon where the broker does not answer: what is owed stands in the outbox."""
+    """Calls workers; gives up soon if the broker does not respond, because the jobs are stored in the outbox."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -74,16 +74,16 @@ class BrokerSender:
         self._celery: Celery | None = None
 
     def send(self, calls: Iterable[tuple[UUID, UUID, str]]) -> int:
-        """Call workers for messages (organization, id, job); return for how many it was done."""
+        """Call workers for messages (organization, id, job); return the number of calls that were sent."""
         sent = 0
         for organization_id, message_id, job in calls:
             if not self._breaker.allows():
                 break
             try:
                 self._call(organization_id, message_id, job)
-            except Exception:  # noqa: BLE001 - kombu raises what the transport does; the relay sends it again
+            except Exception:  # noqa: BLE001 - kombu raises the transport's exceptions; the relay sends it again
                 self._breaker.failed()
-                log.warning("the broker has not taken a call; the relay will send it")
+                log.warning("the broker did not accept a call; the relay will send it")
                 break
             self._breaker.succeeded()
             sent += 1
@@ -92,9 +92,10 @@ class BrokerSender:
     def _call(self, organization_id: UUID, message_id: UUID, job: str) -> None:
         if self._celery is None:
             self._celery = new_celery(self._settings, patience_s=ANSWER_WITHIN_S)
-        kind = registry.definition_of(job)  # None: of a later release, whose workers know it
-        limits = {"soft_time_limit": kind.limit_s, "time_limit": kind.limit_s + AFTER_LIMIT_S} if kind else {}
-        queue = kind.queue if kind else Queue.DEFAULT
+        definition = registry.definition_of(job)  # None: a job of a later release, whose workers know it
+        limit_s = definition.limit_s if definition else None
+        limits = {"soft_time_limit": limit_s, "time_limit": limit_s + AFTER_LIMIT_S} if limit_s is not None else {}
+        queue = definition.queue if definition else Queue.DEFAULT
         self._celery.send_task(DELIVER, (str(organization_id), str(message_id)), queue=queue.value, **limits)
 
     def close(self) -> None:

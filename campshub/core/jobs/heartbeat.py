@@ -1,4 +1,4 @@
-"""The workers' heartbeat: what a beat has sent through the broker and a worker has answered, by queue."""
+"""The workers' heartbeat: for each queue, when a worker last ran the heartbeat task that Celery beat sends."""
 
 from contextlib import closing
 from typing import Any
@@ -9,8 +9,8 @@ from campshub.config import Settings
 from campshub.core.jobs.registry import Queue
 from campshub.core.redis.connection import ANSWER_WITHIN_S
 
-KEPT_S = 86_400
-# A worker that is busy with long jobs alone answers late; whoever has no other worker for urgent ones should know.
+TTL_S = 86_400
+# A worker that is busy with long jobs has a late heartbeat; urgent jobs need another worker.
 LATE_AFTER_S = 60.0
 
 
@@ -24,16 +24,16 @@ def _client(settings: Settings) -> Any:
     )
 
 
-def show(settings: Settings, queue: str, now: float) -> None:
-    """Note that a queue's messages are answered."""
+def record(settings: Settings, queue: str, now: float) -> None:
+    """Record that a worker serves a queue."""
     with closing(_client(settings)) as client:
-        client.set(_key(queue), f"{now:.3f}", ex=KEPT_S)
+        client.set(_key(queue), f"{now:.3f}", ex=TTL_S)
 
 
 def ages(settings: Settings, now: float) -> dict[str, float | None]:
-    """Return how long ago each queue was answered, in seconds; None: not within a day.
+    """Return the age of each queue's last heartbeat, in seconds; None: none within a day.
 
-    :raises redis.RedisError: the broker does not answer.
+    :raises redis.RedisError: the broker does not respond.
     """
     with closing(_client(settings)) as client:
         found = client.mget([_key(queue) for queue in Queue])

@@ -1,4 +1,4 @@
-"""What is owed after commits, and how far the long ones of it have come."""
+"""The tables of the outbox, and of the progress of jobs with steps."""
 
 import uuid
 from datetime import datetime
@@ -14,7 +14,7 @@ ENDED = ("succeeded", "failed", "cancelled")
 
 
 class OutboxMessage(Base):
-    """A job that is owed; it holds ids only, never what is told about a person."""
+    """A pending or finished job; it contains only ids, no personal data."""
 
     __tablename__ = "outbox"
     __tag__ = "outbox"
@@ -24,7 +24,7 @@ class OutboxMessage(Base):
         Index("ix_outbox_resend", "resend_at", postgresql_where=text("finished_at IS NULL AND died_at IS NULL")),
         Index("ix_outbox_died", "died_at", postgresql_where=text("died_at IS NOT NULL")),
         Index("ix_outbox_finished", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
-        # A slot of the schedule belongs to whoever writes it first.
+        # The first insert of a slot of the schedule wins.
         Index(
             "uq_outbox_slot", "organization_id", "job", "slot", unique=True, postgresql_where=text("slot IS NOT NULL")
         ),
@@ -35,27 +35,27 @@ class OutboxMessage(Base):
     job: Mapped[str]
     arguments: Mapped[dict[str, Any]]
     trace_id: Mapped[str]
-    # Who asked for it, and with which key; nobody, of what the schedule or a command asks for.
+    # The user, and the API key, that requested the job; NULL for jobs of the schedule or of a command.
     user_id: Mapped[uuid.UUID | None]
     api_key_id: Mapped[uuid.UUID | None]
     slot: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    # It may be claimed from then on: moved into the future by each claim, and by each failure.
+    # The time from which it may be claimed: each claim and each failure moves it into the future.
     available_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    # The relay sends it again from then on, so that none is lost with a broker, a worker or a sender.
+    # The time from which the relay sends it again, so that no job is lost with a broker, a worker or a sender.
     resend_at: Mapped[datetime] = mapped_column(server_default=text("now() + INTERVAL '15 seconds'"))
-    # How often it was begun without getting anywhere.
+    # The number of attempts since the last success of a step.
     attempts: Mapped[int] = mapped_column(server_default="0")
-    # How often it was claimed at all: the number by which a claim that was lost is told from the one that counts.
+    # The number of all claims. It is the fencing token, which distinguishes the current claim from a lost one.
     claims: Mapped[int] = mapped_column(server_default="0")
     finished_at: Mapped[datetime | None]
-    # Given up after too many attempts; ``problem`` names the last one's error, by its kind alone.
+    # Failed after too many attempts; ``problem`` is the class of the last error.
     died_at: Mapped[datetime | None]
     problem: Mapped[str | None]
 
 
 class Job(TenantBase):
-    """How far a job of many steps has come; its id is that of its message."""
+    """The progress of a job with steps; its id is that of its message."""
 
     __tablename__ = "jobs"
     __tag__ = "jobs"
@@ -69,14 +69,14 @@ class Job(TenantBase):
         Index("ix_jobs_finished", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
     )
 
-    # Who asked for it, and with which key.
+    # The user, and the API key, that requested the job.
     user_id: Mapped[uuid.UUID | None]
     api_key_id: Mapped[uuid.UUID | None]
     job: Mapped[str]
     state: Mapped[str] = mapped_column(default="queued", server_default="queued")
     done: Mapped[int] = mapped_column(default=0, server_default="0")
     total: Mapped[int | None]
-    # What the next step begins with.
+    # The position at which the next step begins.
     position: Mapped[dict[str, Any] | None]
     result: Mapped[dict[str, Any] | None]
     problem: Mapped[str | None]

@@ -1,6 +1,6 @@
-"""Months that a write needs and that are not in the database: the write is refused, and the month is requested.
+"""Refuse a write whose month is not in the database, and request the month.
 
-The request is committed in a unit of work of its own, since that of the write is rolled back.
+The request is committed in a separate unit of work, because that of the write is rolled back.
 """
 
 from datetime import date
@@ -26,10 +26,10 @@ _NOT_HERE = "The rows of {month:%Y-%m} are not in the database; if they are arch
 
 
 def refusal(settings: Settings, unit: Unit, error: Exception) -> MonthUnavailable | None:
-    """Return the refusal of a write whose month is not in the database, and request the month; None of another error.
+    """Return the refusal of a write whose month is not in the database, and request the month; None for other errors.
 
-    A month from before those that stay writable is not requested: it would be archived again. Nor is one that is
-    further ahead than the schedule makes them.
+    A month before the writable ones is not requested, because it would be archived again. Nor is a month that is
+    further ahead than the schedule creates them.
     """
     missing = error.missing if isinstance(error, MonthUnavailable) else _missing(unit, error)
     if not missing:
@@ -46,7 +46,7 @@ def refusal(settings: Settings, unit: Unit, error: Exception) -> MonthUnavailabl
 
 
 def _missing(unit: Unit, error: Exception) -> set[tuple[str, date]]:
-    """Return the months that a refused statement may have lacked: the unit's, of the refusing table's tag."""
+    """Return the possibly missing months of a refused statement: those of the unit with the table's tag."""
     cause = error.orig if isinstance(error, DBAPIError) else None
     if not isinstance(cause, psycopg.errors.CheckViolation) or cause.diag.constraint_name is not None:
         return set()
@@ -55,7 +55,7 @@ def _missing(unit: Unit, error: Exception) -> set[tuple[str, date]]:
 
 
 def _request(session: Session, missing: set[tuple[str, date]]) -> None:
-    """Enqueue the making of months, unless the organization has requested them already."""
+    """Enqueue jobs that provide the months, unless the organization has already requested them."""
     for tag, month in sorted(missing):
         arguments: dict[str, Any] = {"tag": tag, "month": month.isoformat()}
         pending = select(OutboxMessage.id).where(

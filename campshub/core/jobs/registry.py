@@ -1,8 +1,8 @@
-"""The kinds of job, one decorator each; and what a run of one knows.
+"""The types of jobs, with one decorator each, and the context of a run.
 
-- ``job``: one unit of work. That the event is done is part of its transaction, so its effect is there exactly once.
-- ``stepped_job``: many small units of work, each with the position that the next one begins with.
-- ``outward_job``: acts outside the database (an e-mail); at least once, with the event's id.
+- ``job``: one unit of work. Finishing the message is part of its transaction, so its effect happens exactly once.
+- ``stepped_job``: many small units of work; each stores the position at which the next one begins.
+- ``external_job``: acts outside the database (an email), at least once, with the message's id.
 - ``maintenance_job``: statements that cannot run in a transaction, on a connection of the maintenance role.
 """
 
@@ -26,7 +26,7 @@ HOUR_S = 3600
 
 
 class Queue(StrEnum):
-    """Where a job waits for a worker, so that long ones do not stand in the way of urgent ones."""
+    """The queues in which jobs wait for a worker; separate queues keep long jobs from delaying urgent ones."""
 
     CRITICAL = "critical"
     DEFAULT = "default"
@@ -44,7 +44,7 @@ class JobType(StrEnum):
 
 
 class RetryLater(Exception):
-    """It cannot be done now, through no fault of its own: it comes again, and the attempt does not count."""
+    """The job cannot run now, for an external reason: it is retried, and the attempt does not count."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"in {seconds:.0f} s")
@@ -53,7 +53,7 @@ class RetryLater(Exception):
 
 @dataclass(frozen=True)
 class JobDefinition:
-    """One job by its name: what does it, how, where it waits, and after how long it is stopped."""
+    """One job: its name, function, type, queue, role and time limit."""
 
     name: str
     function: Callable[..., Any]
@@ -65,25 +65,25 @@ class JobDefinition:
 
 @dataclass
 class Run:
-    """One try at one event; the event's id goes with every effect outside, so that a second time can be told."""
+    """One attempt at one message; external effects carry the message's id, so that a repetition can be recognized."""
 
     services: "Services"
     organization_id: UUID
     id: UUID
     job: str
     arguments: dict[str, Any]
-    # Which try this is at where it stands: a step that was done lets the count begin anew.
+    # The number of this attempt; a successful step resets it.
     attempt: int
     claim: int
     created_at: datetime
     trace_id: str = ""
     user_id: UUID | None = None
     api_key_id: UUID | None = None
-    # Where the claim was committed: after everything that the event tells of.
+    # The position after the commit of the claim, and so after the commit that enqueued the job.
     position: Position | None = None
 
     def unit(self, *, is_system: bool, read_only: bool = False) -> Unit:
-        """Return a unit of work in the event's organization, of whoever asked for it."""
+        """Return a unit of work in the message's organization, for the user who requested the job."""
         return Unit(
             engine=self.services.engines["system" if is_system else None],
             read_only=read_only,
@@ -95,9 +95,9 @@ class Run:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """Open a read-only unit of work on a replica that shows what was committed before the run, else on the primary.
+        """Open a read-only unit of work on a replica that has replayed all commits before the run, else on the primary.
 
-        What is asked of it is not on the primary's shoulders, however much it is.
+        Large reads on a replica do not load the primary.
         """
         unit = self.unit(is_system=False, read_only=True)
         replica = self.services.replicas.wait_for(unit, self.position) if self.position is not None else None
@@ -106,14 +106,17 @@ class Run:
                 yield session
                 commit(session)
             return
-        with replica.reading(unit, comparable(self.position.lsn)) as lent, closing(begin(lent)) as session:
+        with (
+            replica.reading(unit, comparable(self.position.lsn)) as replica_unit,
+            closing(begin(replica_unit)) as session,
+        ):
             yield session
             commit(session)
 
 
 @dataclass(frozen=True)
 class Step:
-    """What a step has come to: the position of the next one, or that the job is finished."""
+    """The result of a step: the position of the next one, or that the job is finished."""
 
     position: dict[str, Any] | None = None
     done: int = 0
@@ -127,25 +130,25 @@ _kinds: dict[str, JobDefinition] = {}
 
 
 def job(name: str, *, queue: Queue = Queue.DEFAULT, system: bool = False, limit_s: int = MINUTE_S) -> Registered:
-    """Register ``(session, run, **arguments)``: one unit of work, whose effect is there exactly once."""
+    """Register ``(session, run, **arguments)``: one unit of work, whose effect happens exactly once."""
     return _registering(name, JobType.ONE, queue, is_system=system, limit_s=limit_s)
 
 
 def stepped_job(name: str, *, queue: Queue = Queue.DEFAULT, system: bool = False, limit_s: int = HOUR_S) -> Registered:
     """Register ``(session, run, position, **arguments) -> Step``: each step is a unit of work with its position.
 
-    The session's transaction begins with its first statement, so a step may work for long before that.
+    The session's transaction begins with its first statement, so a step may do long work before that.
     """
     return _registering(name, JobType.STEPS, queue, is_system=system, limit_s=limit_s)
 
 
 def external_job(name: str, *, queue: Queue = Queue.DEFAULT, limit_s: int = 2 * MINUTE_S) -> Registered:
-    """Register ``(run, **arguments)``: it opens units of work of its own, and is done at least once."""
+    """Register ``(run, **arguments)``: it opens its own units of work, and runs at least once."""
     return _registering(name, JobType.OUTWARD, queue, is_system=False, limit_s=limit_s)
 
 
 def maintenance_job(name: str, *, limit_s: int = 6 * HOUR_S) -> Registered:
-    """Register ``(connection, run, **arguments)``: never two at once, on a direct connection of the tables' owner."""
+    """Register ``(connection, run, **arguments)``: never two runs at once, on a direct connection as tables' owner."""
     return _registering(name, JobType.MAINTENANCE, Queue.MAINTENANCE, is_system=True, limit_s=limit_s)
 
 
@@ -163,11 +166,11 @@ def job_names() -> list[str]:
 
 
 def definition_of(name: str) -> JobDefinition | None:
-    """Return a job by its name; None of one that this release does not know."""
+    """Return a job by its name; None for a job that this release does not know."""
     return _kinds.get(name)
 
 
 def has_steps(name: str) -> bool:
-    """Tell whether a job is one of many steps."""
-    kind = _kinds.get(name)
-    return kind is not None and kind.shape is JobType.STEPS
+    """Return whether a job has steps."""
+    definition = _kinds.get(name)
+    return definition is not None and definition.shape is JobType.STEPS

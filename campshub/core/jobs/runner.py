@@ -1,8 +1,8 @@
-"""Running what is owed: claim a message, do its job in the way of its kind, and note what became of it.
+"""Run pending jobs: claim a message, run its job according to its type, and store the outcome.
 
-The database alone decides. Whatever calls a worker (the broker, the relay, a command) may call it twice or too late: a
-message that is not due, is done, or is at work elsewhere is not claimed. Whoever dies leaves a claim that runs out.
-What fails comes again later and later, and after the fifth time it is dead, until somebody replays it.
+Only the database decides whether a job runs. A caller (the broker, the relay, a command) may call a worker twice or too
+late: a message that is not due, is finished, or is running elsewhere is not claimed. The claim of a dead worker
+expires. A failed job is retried with growing delays; after the fifth failure it is dead, until an operator replays it.
 """
 
 import contextlib
@@ -38,60 +38,60 @@ log = logging.getLogger(__name__)
 
 MOST_ATTEMPTS = 5
 _GROWTH = 4
-# For so long a job of many steps goes on before it lets others have their turn.
+# A job with steps yields to other jobs after this time.
 SLICE_S = 20.0
 BUSY_AGAIN_S = 60.0
 _LOCK = text("SELECT pg_try_advisory_lock(hashtextextended('job:' || :job, 0))")
 
 
 class ClaimRenewal(contextlib.AbstractContextManager["ClaimRenewal"]):
-    """Renews a claim, thrice in the time that it holds, from a thread of its own."""
+    """Renews a claim from its own thread, three times within the claim's duration."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
         self._seconds = run.services.settings.job_claim_s
-        self._is_over = threading.Event()
+        self._ended = threading.Event()
         self._app = current_app._get_current_object()  # type: ignore[attr-defined] # noqa: SLF001 - the name is public
-        self._thread = threading.Thread(target=self._renew, name=f"keeps {run.job}", daemon=True)
+        self._thread = threading.Thread(target=self._renew, name=f"renews {run.job}", daemon=True)
 
     def __enter__(self) -> Self:
-        """Begin to renew."""
+        """Start renewing."""
         self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Renew no more, and wait until a renewal that is at work has ended."""
-        self._is_over.set()
+        """Stop renewing, and wait for the end of a running renewal."""
+        self._ended.set()
         self._thread.join()
 
     def _renew(self) -> None:
-        while not self._is_over.wait(self._seconds / 3):
+        while not self._ended.wait(self._seconds / 3):
             try:
                 with self._app.app_context(), unit_of_work(system=True) as session:
                     store.extend_claim(session, self._run, seconds=self._seconds)
             except store.ClaimLost:
                 return
-            except Exception:  # tried again in a moment; a claim that is lost meanwhile writes nothing
+            except Exception:  # retried soon; if the claim is lost meanwhile, the run writes nothing
                 log.exception("a claim could not be renewed: %s", self._run.id)
 
 
 class Outcome(StrEnum):
-    """What became of a call."""
+    """The outcome of a call."""
 
-    NOTHING = "nothing"  # there was nothing to do: it is done, not due, or at work elsewhere
+    NOTHING = "nothing"  # nothing to do: the message is finished, not due, or running elsewhere
     DONE = "done"
-    MORE = "more"  # a job of many steps has let others have their turn
+    MORE = "more"  # a job with steps has yielded to other jobs
     LATER = "later"
     FAILED = "failed"
     DEAD = "dead"
-    LOST = "lost"  # the claim was over; somebody else has it
+    LOST = "lost"  # the claim had expired, and another worker may have the message
 
 
 @dataclass
 class RunTally:
-    """What became of the messages that were due."""
+    """The outcomes of the due messages."""
 
     done: int = 0
     failed: int = 0
@@ -99,14 +99,14 @@ class RunTally:
 
 
 class Cancelled(Exception):
-    """Whoever asked for the job does not want it any more."""
+    """The job was cancelled by request."""
 
 
 def run_due(services: Services, *, most: int = 1_000) -> RunTally:
-    """Run what is due in this process, one message after the other, until nothing is."""
+    """Run due messages in this process, one after another, until none is due."""
     tally = RunTally()
     for _ in range(most):
-        run = _claim(services, lambda session, given: store.claim_next(session, **given))
+        run = _claim(services, lambda session, options: store.claim_next(session, **options))
         if run is None:
             break
         outcome = _run(run)
@@ -117,8 +117,8 @@ def run_due(services: Services, *, most: int = 1_000) -> RunTally:
 
 
 def run_one(services: Services, organization_id: UUID, message_id: UUID) -> Outcome:
-    """Run one message, if it is due and nobody has it."""
-    run = _claim(services, lambda session, given: store.claim(session, organization_id, message_id, **given))
+    """Run one message, if it is due and not claimed."""
+    run = _claim(services, lambda session, options: store.claim(session, organization_id, message_id, **options))
     if run is None:
         return Outcome.NOTHING
     outcome = _run(run)
@@ -128,9 +128,9 @@ def run_one(services: Services, organization_id: UUID, message_id: UUID) -> Outc
 
 
 def _claim(services: Services, claim: Callable[[Session, dict[str, Any]], AnyRow | None]) -> Run | None:
-    given = {"jobs": registry.job_names(), "claim_s": services.settings.job_claim_s}
+    options = {"jobs": registry.job_names(), "claim_s": services.settings.job_claim_s}
     with unit_of_work(system=True) as session:
-        row = claim(session, given)
+        row = claim(session, options)
     return _run_of(services, row, session.unit.ended_at) if row is not None else None
 
 
@@ -152,31 +152,31 @@ def _run_of(services: Services, row: AnyRow, position: Position | None) -> Run:
 
 
 def _run(run: Run) -> Outcome:
-    """Run a claimed message, and note what became of it."""
-    kind = registry.definition_of(run.job)
-    if kind is None:
+    """Run a claimed message, and store the outcome."""
+    definition = registry.definition_of(run.job)
+    if definition is None:
         return Outcome.NOTHING
     metrics.begun(run)
     token = at_work.set(Trace(f"job {run.job}", run.trace_id, str(run.id)))
     started = time.perf_counter()
     try:
-        outcome = _try(kind, run)
+        outcome = _try(definition, run)
     finally:
         at_work.reset(token)
     metrics.ended(run, outcome, time.perf_counter() - started)
     return outcome
 
 
-def _try(kind: JobDefinition, run: Run) -> Outcome:
+def _try(definition: JobDefinition, run: Run) -> Outcome:
     try:
-        if run.attempt > MOST_ATTEMPTS:  # each of them died with its worker
-            raise TimeoutError("its workers have died")  # noqa: TRY301 - it is told like any other failure
-        return _SHAPES[kind.shape](kind, run)
+        if run.attempt > MOST_ATTEMPTS:  # the worker died in each of them
+            raise TimeoutError("its workers have died")  # noqa: TRY301 - it is handled like any other failure
+        return _SHAPES[definition.shape](definition, run)
     except store.ClaimLost:
         log.warning("a job was taken over: %s %s", run.job, run.id)
         return Outcome.LOST
     except (RetryLater, CircuitOpen) as later:
-        return _come_later(run, later.seconds)
+        return _retry_later(run, later.seconds)
     except Cancelled:
         _end(run, "cancelled")
         return Outcome.DONE
@@ -185,7 +185,7 @@ def _try(kind: JobDefinition, run: Run) -> Outcome:
         return _fail(run, type(error).__name__)
 
 
-def _come_later(run: Run, seconds: float) -> Outcome:
+def _retry_later(run: Run, seconds: float) -> Outcome:
     _note(run, lambda session: store.retry_later(session, run, seconds=seconds, problem=None, counts=False))
     return Outcome.LATER
 
@@ -195,13 +195,13 @@ def _fail(run: Run, problem: str) -> Outcome:
         _end(run, "failed", problem)
         return Outcome.DEAD
     wait = run.services.settings.job_retry_s * _GROWTH ** (run.attempt - 1)
-    wait *= random.uniform(0.9, 1.1)  # noqa: S311 - so that what failed together does not come again together
+    wait *= random.uniform(0.9, 1.1)  # noqa: S311 - jitter: jobs that failed together are not retried together
     _note(run, lambda session: store.retry_later(session, run, seconds=wait, problem=problem, counts=True))
     return Outcome.FAILED
 
 
 def _end(run: Run, state: str, problem: str | None = None) -> None:
-    """End a message without its effect: given up, or not wanted any more."""
+    """End a message without its effect: it is dead or cancelled."""
 
     def ending(session: Session) -> None:
         job = session.get(Job, (run.organization_id, run.id))
@@ -216,7 +216,7 @@ def _end(run: Run, state: str, problem: str | None = None) -> None:
 
 
 def _note(run: Run, note: Callable[[Session], None]) -> None:
-    """Note something of a message, unless it is somebody else's by now."""
+    """Store a change of a message, unless another worker has claimed it meanwhile."""
     try:
         with unit_of_work(system=True, organization_id=run.organization_id) as session:
             note(session)
@@ -224,53 +224,53 @@ def _note(run: Run, note: Callable[[Session], None]) -> None:
         log.warning("a job was taken over: %s %s", run.job, run.id)
 
 
-def _run_at_once(kind: JobDefinition, run: Run) -> Outcome:
-    """Do it in one unit of work, which ends the message before all else: so nobody else can begin it meanwhile."""
-    unit = run.unit(is_system=kind.is_system)
+def _run_at_once(definition: JobDefinition, run: Run) -> Outcome:
+    """Run a job in one unit of work, which finishes the message first: the row lock keeps other workers out."""
+    unit = run.unit(is_system=definition.is_system)
     try:
         with closing(open_session(unit)) as session:
             store.finish(session, run)
-            kind.function(session, run, **run.arguments)
+            definition.function(session, run, **run.arguments)
             commit_with_effects(session, run.services)
     finally:
         run_separate_transactions(unit)
     return Outcome.DONE
 
 
-def _run_outward(kind: JobDefinition, run: Run) -> Outcome:
-    """Act outside the database, and note that it was done; whoever dies between the two does it again."""
+def _run_outward(definition: JobDefinition, run: Run) -> Outcome:
+    """Run a job with external effects, and finish the message; after a crash between the two, the job runs again."""
     with ClaimRenewal(run):
-        kind.function(run, **run.arguments)
+        definition.function(run, **run.arguments)
     _note(run, lambda session: store.finish(session, run))
     return Outcome.DONE
 
 
-def _run_in_maintenance(kind: JobDefinition, run: Run) -> Outcome:
+def _run_in_maintenance(definition: JobDefinition, run: Run) -> Outcome:
     with partitions.maintenance(run.services.settings) as connection:
         if not connection.scalar(_LOCK, {"job": run.job}):
             raise RetryLater(BUSY_AGAIN_S)
         with ClaimRenewal(run):
-            kind.function(connection, run, **run.arguments)
+            definition.function(connection, run, **run.arguments)
     _note(run, lambda session: store.finish(session, run))
     return Outcome.DONE
 
 
-def _run_steps(kind: JobDefinition, run: Run) -> Outcome:
+def _run_steps(definition: JobDefinition, run: Run) -> Outcome:
     until = time.monotonic() + SLICE_S
     position = _begin(run)
     while True:
-        step, gives_way = _step(kind, run, position, until)
+        step, yields = _step(definition, run, position, until)
         if step.finished:
             return Outcome.DONE
-        if gives_way:
+        if yields:
             return Outcome.MORE
         run.attempt, position = 1, step.position
 
 
 def _begin(run: Run) -> dict[str, Any] | None:
-    """Return where the job stands, and note that it is at work.
+    """Return the position of the job, and set its state to running.
 
-    :raises Cancelled: it is not wanted any more.
+    :raises Cancelled: it was cancelled.
     """
     with unit_of_work(system=True, organization_id=run.organization_id) as session:
         job = _job_of(session, run)
@@ -280,9 +280,9 @@ def _begin(run: Run) -> dict[str, Any] | None:
 
 
 def _job_of(session: Session, run: Run) -> Job:
-    """Return the row of a job, made where a command or the schedule owed it.
+    """Return the row of a job, or create it if a command or the schedule has enqueued the job.
 
-    :raises Cancelled: it is not wanted any more.
+    :raises Cancelled: it was cancelled.
     """
     job = session.get(Job, (run.organization_id, run.id), with_for_update=True)
     if job is None:
@@ -293,31 +293,31 @@ def _job_of(session: Session, run: Run) -> Job:
     return job
 
 
-def _step(kind: JobDefinition, run: Run, position: dict[str, Any] | None, until: float) -> tuple[Step, bool]:
-    """Do one step and save where it ended, in one unit of work; tell, too, whether others have their turn now.
+def _step(definition: JobDefinition, run: Run, position: dict[str, Any] | None, until: float) -> tuple[Step, bool]:
+    """Run one step and store its position, in one unit of work; return also whether the job yields to others now.
 
-    The message is written last: that a claim still counts is true at the commit, or nothing of the step is.
+    The message is updated last, so the step commits only if the claim is still valid at the commit.
     """
-    unit = run.unit(is_system=kind.is_system)
+    unit = run.unit(is_system=definition.is_system)
     try:
         with closing(open_session(unit)) as session:
             with ClaimRenewal(run):
-                step: Step = kind.function(session, run, position, **run.arguments)
-            gives_way = time.monotonic() >= until
+                step: Step = definition.function(session, run, position, **run.arguments)
+            yields = time.monotonic() >= until
             job = _job_of(session, run)
             job.position, job.done = step.position, step.done
             job.total = step.total if step.total is not None else job.total
             if step.finished:
                 job.state, job.result, job.finished_at = "succeeded", step.result, datetime.now(UTC)
                 store.finish(session, run)
-            elif gives_way:
+            elif yields:
                 store.yield_claim(session, run)
             else:
                 store.advance(session, run, seconds=run.services.settings.job_claim_s)
             commit_with_effects(session, run.services)
     finally:
         run_separate_transactions(unit)
-    return step, gives_way
+    return step, yields
 
 
 _SHAPES: dict[JobType, Callable[[JobDefinition, Run], Outcome]] = {

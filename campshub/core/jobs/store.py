@@ -1,8 +1,8 @@
-"""What becomes of messages of the outbox, a statement each: claimed, kept, ended, and sent again.
+"""The statements on messages of the outbox: enqueue, claim, extend, finish, retry, and send again.
 
-A claim moves ``available_at`` into the future and raises ``claims``, the number under which everything that follows is
-written. Whoever stood still until their claim was over writes under a number that does not count any more, and so
-nothing. Nothing of it is stamped: no kept answer is made of the outbox.
+A claim moves ``available_at`` into the future and increments ``claims``, the fencing token. Every later write is
+conditional on the token, so a worker whose claim has expired changes nothing. The outbox is not stamped, because no
+cached response depends on it.
 """
 
 import uuid
@@ -20,7 +20,7 @@ from campshub.core.jobs.models import Job
 
 RELAYED_AT_ONCE = 500
 
-# What an organization owes that is suspended or closed waits until it is active again.
+# Jobs of a suspended or closed organization wait until it is active again.
 _DUE = """
     finished_at IS NULL AND died_at IS NULL AND available_at <= now() AND job = ANY(:jobs)
     AND NOT EXISTS (SELECT FROM organizations o WHERE o.id = organization_id AND o.status <> 'active')
@@ -36,24 +36,28 @@ _CLAIM = """
 _CLAIM_ONE = text(_CLAIM.format(which="organization_id = :organization AND id = :id", due=_DUE, order=""))
 _CLAIM_NEXT = text(_CLAIM.format(which="true", due=_DUE, order="ORDER BY available_at"))
 
-_MINE = "WHERE organization_id = :organization AND id = :id AND claims = :claim AND finished_at IS NULL RETURNING id"
+_OF_CLAIM = (
+    "WHERE organization_id = :organization AND id = :id AND claims = :claim AND finished_at IS NULL RETURNING id"
+)
 
 
-def _on_mine(change: str) -> TextClause:
-    return text(f"UPDATE outbox SET {change} {_MINE}")  # noqa: S608 - words of this file
+def _update_claimed(change: str) -> TextClause:
+    return text(f"UPDATE outbox SET {change} {_OF_CLAIM}")  # noqa: S608 - constants of this file
 
 
-_FINISH = _on_mine("finished_at = now(), problem = NULL")
-_KEEP = _on_mine("available_at = now() + make_interval(secs => :s), resend_at = now() + make_interval(secs => :s)")
-_ADVANCE = _on_mine(
+_FINISH = _update_claimed("finished_at = now(), problem = NULL")
+_EXTEND = _update_claimed(
+    "available_at = now() + make_interval(secs => :s), resend_at = now() + make_interval(secs => :s)"
+)
+_ADVANCE = _update_claimed(
     "attempts = 1, available_at = now() + make_interval(secs => :s), resend_at = now() + make_interval(secs => :s)"
 )
-_GIVE_WAY = _on_mine("attempts = 0, available_at = now(), resend_at = now() + INTERVAL '15 seconds'")
-_COME_AGAIN = _on_mine(
+_YIELD = _update_claimed("attempts = 0, available_at = now(), resend_at = now() + INTERVAL '15 seconds'")
+_RETRY_LATER = _update_claimed(
     "problem = :problem, attempts = attempts - :uncounted,"
     " available_at = now() + make_interval(secs => :s), resend_at = now() + make_interval(secs => :s)"
 )
-_DIE = _on_mine("problem = :problem, died_at = now()")
+_FAIL = _update_claimed("problem = :problem, died_at = now()")
 _RELAY = text(
     """
     WITH due AS (
@@ -67,7 +71,7 @@ _RELAY = text(
     RETURNING outbox.organization_id, outbox.id, job
     """
 )
-_OWE_SLOTS = text(
+_INSERT_SLOTS = text(
     """
     INSERT INTO outbox (organization_id, id, job, arguments, trace_id, slot)
     SELECT :organization, id, job, arguments, '', slot
@@ -91,100 +95,100 @@ _CANCEL = text(
 
 
 class ClaimLost(Exception):
-    """The claim was over before this, and somebody else may have the message: nothing of this counts."""
+    """The claim has expired, and another worker may have the message: this transaction must not commit."""
 
 
 def claim(session: Session, organization_id: UUID, id_: UUID, *, jobs: Sequence[str], claim_s: float) -> AnyRow | None:
-    """Claim a message; None where it is not due, is done, or is at work elsewhere."""
-    given = {"organization": organization_id, "id": id_, "jobs": list(jobs), "claim_s": claim_s}
-    return session.execute(_CLAIM_ONE, given).one_or_none()
+    """Claim a message; None if it is not due, is finished, or is running elsewhere."""
+    values = {"organization": organization_id, "id": id_, "jobs": list(jobs), "claim_s": claim_s}
+    return session.execute(_CLAIM_ONE, values).one_or_none()
 
 
 def claim_next(session: Session, *, jobs: Sequence[str], claim_s: float) -> AnyRow | None:
-    """Claim the message that has been due for longest; None where none is."""
+    """Claim the message that has been due longest; None if none is due."""
     return session.execute(_CLAIM_NEXT, {"jobs": list(jobs), "claim_s": claim_s}).one_or_none()
 
 
 def finish(session: Session, run: Any) -> None:
-    """Note that a message is done; with the effect in the same transaction, both are there once or not at all.
+    """Finish a message; with the effect in the same transaction, both happen exactly once or not at all.
 
-    :raises ClaimLost: the claim does not count any more.
+    :raises ClaimLost: the claim is no longer valid.
     """
     _write(session, _FINISH, run)
 
 
 def extend_claim(session: Session, run: Any, *, seconds: float) -> None:
-    """Keep a claim for longer.
+    """Extend a claim.
 
-    :raises ClaimLost: it does not count any more.
+    :raises ClaimLost: it is no longer valid.
     """
-    _write(session, _KEEP, run, s=seconds)
+    _write(session, _EXTEND, run, s=seconds)
 
 
 def advance(session: Session, run: Any, *, seconds: float) -> None:
-    """Note that a step of a message is done: the claim goes on, and earlier failures are forgiven.
+    """Record a finished step: extend the claim, and reset the count of attempts.
 
-    :raises ClaimLost: it does not count any more.
+    :raises ClaimLost: it is no longer valid.
     """
     _write(session, _ADVANCE, run, s=seconds)
 
 
 def yield_claim(session: Session, run: Any) -> None:
-    """Give a claim back with work left, so that others have their turn.
+    """Release a claim before the job is finished, so that other jobs can run.
 
-    :raises ClaimLost: it does not count any more.
+    :raises ClaimLost: it is no longer valid.
     """
-    _write(session, _GIVE_WAY, run)
+    _write(session, _YIELD, run)
 
 
 def retry_later(session: Session, run: Any, *, seconds: float, problem: str | None, counts: bool) -> None:
-    """Let a message come again after a while.
+    """Schedule a retry of a message.
 
-    :raises ClaimLost: the claim does not count any more.
+    :raises ClaimLost: the claim is no longer valid.
     """
-    _write(session, _COME_AGAIN, run, s=seconds, problem=problem, uncounted=0 if counts else 1)
+    _write(session, _RETRY_LATER, run, s=seconds, problem=problem, uncounted=0 if counts else 1)
 
 
 def fail(session: Session, run: Any, *, problem: str) -> None:
-    """Give a message up.
+    """Mark a message as dead.
 
-    :raises ClaimLost: the claim does not count any more.
+    :raises ClaimLost: the claim is no longer valid.
     """
-    _write(session, _DIE, run, problem=problem)
+    _write(session, _FAIL, run, problem=problem)
 
 
 def relay(session: Session, *, again_s: float) -> list[AnyRow]:
-    """Return messages that are due and that nobody seems to have been told of, and take them for told for a while."""
+    """Return due messages whose call was probably lost, and do not return them again for ``again_s``."""
     return list(session.execute(_RELAY, {"most": RELAYED_AT_ONCE, "again_s": again_s}))
 
 
 def insert_slots(session: Session, organization_id: UUID, slots: Sequence[Mapping[str, Any]]) -> list[AnyRow]:
-    """Owe the slots of a schedule that nobody has owed yet; return those."""
+    """Enqueue the slots of a schedule that are not enqueued yet; return their messages."""
     rows = orjson.dumps([{"id": new_id(), **slot} for slot in slots]).decode()
-    return list(session.execute(_OWE_SLOTS, {"organization": organization_id, "slots": rows}))
+    return list(session.execute(_INSERT_SLOTS, {"organization": organization_id, "slots": rows}))
 
 
 def replay(session: Session, *, id_: UUID | None = None, job: str | None = None) -> list[AnyRow]:
-    """Let messages that were given up begin anew; return them."""
+    """Enqueue dead messages again; return them."""
     return list(session.execute(_REPLAY, {"id": id_, "job": job}))
 
 
 def cancel(session: Session, organization_id: UUID, id_: UUID) -> bool:
-    """End a message that nobody has begun; tell whether there was one."""
+    """End a message that was never claimed; return whether there was one."""
     return session.execute(_CANCEL, {"organization": organization_id, "id": id_}).first() is not None
 
 
-def _write(session: Session, statement: TextClause, run: Any, **given: Any) -> None:
-    mine = {"organization": run.organization_id, "id": run.id, "claim": run.claim}
-    if session.execute(statement, {**mine, **given}).first() is None:
+def _write(session: Session, statement: TextClause, run: Any, **values: Any) -> None:
+    claim_key = {"organization": run.organization_id, "id": run.id, "claim": run.claim}
+    if session.execute(statement, {**claim_key, **values}).first() is None:
         raise ClaimLost
 
 
 def enqueue(session: Session, job: str, **arguments: Any) -> uuid.UUID:
-    """Owe a job, by name, with this unit of work's commit; return the id that its effect carries.
+    """Enqueue a job by name with this unit of work's commit; return the message's id.
 
-    The arguments are what JSON can hold, ids rather than what they stand for. A job of many steps has a row in ``jobs``
-    under the same id, by which whoever asks for it sees how far it is.
+    The arguments must be JSON values; use ids instead of the data that they identify. A job with steps also gets a row
+    in ``jobs`` with the same id, which shows its progress to the user who requested it.
     """
     message_id = new_id()
     session.unit.outbox.append({"id": message_id, "job": job, "arguments": arguments})

@@ -1,4 +1,4 @@
-"""What Celery's workers do: deliver a message, tick, and show that they are alive. Everything else is in the outbox."""
+"""The tasks of Celery's workers: run a message, tick, and send a heartbeat. All other state is in the outbox."""
 
 import time
 from collections.abc import Callable
@@ -20,19 +20,19 @@ from campshub.core.service_base import Services
 
 TICK_EVERY_S = 5.0
 HEARTBEAT_EVERY_S = 10.0
-# What the relay has sent it does not send again for so long; a copy of a call that waits in a queue does no harm.
+# The relay does not send a call again for this time; a duplicate call in a queue does no harm.
 RELAYED_AGAIN_S = 300.0
 
 
 class Worker:
-    """The application of one child process, made in it: connections must not be shared with the parent."""
+    """The application of one child process, created in it, because connections must not be shared with the parent."""
 
     def __init__(self, create_app: Callable[[], Flask]) -> None:
         self._create_app = create_app
         self._app: Flask | None = None
 
     def start(self, **_: Any) -> None:
-        """Make the application."""
+        """Create the application."""
         self._app = self._create_app()
 
     @property
@@ -40,25 +40,25 @@ class Worker:
         """The application."""
         if self._app is None:  # a pool without processes
             self.start()
-        return self._app  # type: ignore[return-value] # it has just been made
+        return self._app  # type: ignore[return-value] # it has just been created
 
     def deliver(self, organization_id: str, message_id: str) -> None:
-        """Do the job of a message, if it is due."""
+        """Run the job of a message, if it is due."""
         with self.app.app_context():
             runner.run_one(self.app.extensions["campshub"], UUID(organization_id), UUID(message_id))
 
     def tick(self) -> None:
-        """Owe what the schedule asks for, and call workers for what is due and was not taken."""
+        """Enqueue due slots of the schedule, and call workers for due messages whose call was lost."""
         with self.app.app_context():
             tick(self.app.extensions["campshub"])
 
     def beat(self, queue: str) -> None:
-        """Show that messages of a queue are answered."""
-        heartbeat.show(self.app.extensions["campshub"].settings, queue, time.time())
+        """Record a heartbeat of a queue."""
+        heartbeat.record(self.app.extensions["campshub"].settings, queue, time.time())
 
 
 def tick(services: Services) -> int:
-    """Owe the slots that have begun, and call workers for all that is due; return for how many."""
+    """Enqueue the slots that have begun, and call workers for all due messages; return the number of calls."""
     with unit_of_work(system=True) as session:
         due = schedule.enqueue_due(session, datetime.now(UTC))
     with unit_of_work(system=True) as session:
@@ -67,13 +67,13 @@ def tick(services: Services) -> int:
 
 
 def attach_metrics(settings: Settings) -> None:
-    """Let the workers' figures be read over HTTP, where a port is named: those of all processes of one worker."""
+    """Serve the metrics of all processes of one worker over HTTP, if a port is configured."""
     folder = FOLDER
     if not settings.worker_metrics_port or folder is None:
         return
 
     def empty(**_: Any) -> None:
-        """Forget the figures of processes that are gone."""
+        """Delete the metrics of former processes."""
         for file in folder.glob("*.db"):
             file.unlink(missing_ok=True)
 
@@ -85,16 +85,16 @@ def attach_metrics(settings: Settings) -> None:
 
 
 def _plain(work: Callable[..., None]) -> Callable[..., None]:
-    """Return a function: of a method Celery would think that the call lacks an argument."""
+    """Wrap a method in a function: for a method Celery would expect one more argument in the call."""
 
-    def task(*given: str) -> None:
-        work(*given)
+    def task(*arguments: str) -> None:
+        work(*arguments)
 
     return task
 
 
 def attach(celery: Celery, create_app: Callable[[], Flask]) -> Celery:
-    """Let Celery's workers work for the application, and its beat tick."""
+    """Register the worker's tasks and the beat schedule with Celery."""
     worker = Worker(create_app)
     signals.worker_process_init.connect(worker.start, weak=False)
     for name, work in ((DELIVER, worker.deliver), (TICK, worker.tick), (HEARTBEAT, worker.beat)):

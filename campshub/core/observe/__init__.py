@@ -1,1 +1,1 @@
-"""What the house says of itself: logs, metrics, health."""
+"""Observability: logs, metrics, slow statements."""

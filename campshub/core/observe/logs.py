@@ -1,8 +1,8 @@
-"""Logs: one JSON line each on standard output, with the request's ids; never personal data or secrets.
+"""Logs: one JSON object per line on standard output, with the request's ids; never personal data or secrets.
 
-Neither is passed in. What an error says may quote what was given (PostgreSQL names the values of a row that it
-refuses), so of an exception its kinds, its places and its SQLSTATE are written, and the words only of those that speak
-of code.
+No caller passes such data to a log. The message of an exception may quote input (PostgreSQL quotes the values of a row
+that it refuses), so the log contains the classes, the code locations and the SQLSTATE of an exception. It contains the
+message only for classes whose messages are about code.
 """
 
 import logging
@@ -21,15 +21,15 @@ from campshub.core.observe.trace import at_work
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 # Their messages name attributes, types and rules, not values.
-_OF_CODE = (AttributeError, AssertionError, ImportError, NameError, RuntimeError, TypeError, SettingsError)
+_ABOUT_CODE = (AttributeError, AssertionError, ImportError, NameError, RuntimeError, TypeError, SettingsError)
 
 
 _REQUESTS = "campshub.requests"
 _LIKE = logging.makeLogRecord({"name": _REQUESTS, "levelno": logging.INFO, "levelname": "INFO", "msg": "request"})
 
 
-class _Told(logging.LogRecord):
-    """A record that is a finished line: what ``logging`` finds out of every record takes longer than to write it."""
+class _FormattedRecord(logging.LogRecord):
+    """A record with a formatted line: creating a normal record takes longer than writing the line."""
 
     line: bytes
 
@@ -38,7 +38,7 @@ class _Told(logging.LogRecord):
 
 
 class RequestLog:
-    """The log of the requests, one line each."""
+    """The request log, one line per request."""
 
     def __init__(self) -> None:
         self._log = logging.getLogger(_REQUESTS)
@@ -46,7 +46,7 @@ class RequestLog:
     def tell(
         self, method: str, route: str, status: int, seconds: float, address: str | None, known: Mapping[str, Any]
     ) -> None:
-        """Write the line of a request; ``known`` has its ids, who asked, and the code of its problem."""
+        """Write the line of a request; ``known`` contains its ids, the caller, and the code of its problem."""
         if not self._log.isEnabledFor(logging.INFO):
             return
         line = {
@@ -66,15 +66,15 @@ class RequestLog:
             "problem": known.get("problem"),
             "address": address,
         }
-        self._log.callHandlers(_Told(orjson.dumps(line, option=orjson.OPT_UTC_Z)))
+        self._log.callHandlers(_FormattedRecord(orjson.dumps(line, option=orjson.OPT_UTC_Z)))
 
 
 class JsonLines(logging.Formatter):
     """Formats a record as one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line; what was passed as ``extra`` stands beside the message."""
-        if isinstance(record, _Told):
+        """Return the line; the fields of ``extra`` are added to it."""
+        if isinstance(record, _FormattedRecord):
             return record.line.decode()
         line: dict[str, Any] = {
             "at": datetime.fromtimestamp(record.created, UTC),
@@ -87,31 +87,31 @@ class JsonLines(logging.Formatter):
             line["trace_id"], line["request_id"] = trace.trace_id, trace.request_id
         line.update({key: value for key, value in record.__dict__.items() if key not in _STANDARD})
         if record.exc_info and record.exc_info[1] is not None:
-            line["exception"] = [_told(error) for error in _chain(record.exc_info[1])]
+            line["exception"] = [_described(error) for error in _chain(record.exc_info[1])]
         return orjson.dumps(line, default=str, option=orjson.OPT_UTC_Z).decode()
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an exception and what led to it."""
+    """Yield an exception and its causes."""
     while error is not None:
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
-def _told(error: BaseException) -> dict[str, Any]:
-    told: dict[str, Any] = {
+def _described(error: BaseException) -> dict[str, Any]:
+    fields: dict[str, Any] = {
         "kind": type(error).__qualname__,
         "at": [f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)],
     }
     if getattr(error, "sqlstate", None):
-        told["sqlstate"] = error.sqlstate  # type: ignore[attr-defined] # psycopg's
-    if isinstance(error, _OF_CODE):
-        told["says"] = str(error)
-    return told
+        fields["sqlstate"] = error.sqlstate  # type: ignore[attr-defined] # psycopg's
+    if isinstance(error, _ABOUT_CODE):
+        fields["says"] = str(error)
+    return fields
 
 
 def init(level: str) -> None:
-    """Send the application's logs to standard output; those of a command elsewhere, since its output may be read."""
+    """Send the application's logs to standard output; those of a command to standard error, unlike its output."""
     logger = logging.getLogger("campshub")
     logger.setLevel(level)
     logger.propagate = False

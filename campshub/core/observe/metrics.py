@@ -1,6 +1,6 @@
-"""Counters and durations, as Prometheus reads them at ``/metrics/``.
+"""Metrics for Prometheus, served at ``/metrics/``.
 
-Under gunicorn the processes share them through ``PROMETHEUS_MULTIPROC_DIR``.
+Under gunicorn the processes share them in ``PROMETHEUS_MULTIPROC_DIR``.
 """
 
 import time
@@ -23,46 +23,44 @@ from campshub.core.observe.prometheus import REGISTRY as PROCESS
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
-requests = Counter("campshub_requests_total", "Requests answered.", ["method", "route", "status"])
-latencies = Histogram("campshub_request_seconds", "Time to an answer.", ["route"], buckets=_SECONDS)
+requests = Counter("campshub_requests_total", "Completed requests.", ["method", "route", "status"])
+latencies = Histogram("campshub_request_seconds", "Response time.", ["route"], buckets=_SECONDS)
 statements = Counter("campshub_sql_statements_total", "Statements and batches sent to PostgreSQL.")
-statement_seconds = Histogram("campshub_sql_seconds", "Time of a statement or batch.", buckets=_SECONDS)
-pool_in_use = Gauge(
-    "campshub_pool_connections_in_use", "Connections that are at work.", ["engine"], multiprocess_mode="livesum"
-)
+statement_seconds = Histogram("campshub_sql_seconds", "Duration of a statement or batch.", buckets=_SECONDS)
+pool_in_use = Gauge("campshub_pool_connections_in_use", "Connections in use.", ["engine"], multiprocess_mode="livesum")
 breaker_open = Gauge(
     "campshub_breaker_open",
-    "Processes that leave a part alone, since it failed.",
+    "Processes whose circuit breaker for a service is open.",
     ["name"],
     multiprocess_mode="livesum",
 )
-reads = Counter("campshub_reads_total", "Read-only units of work, by the server that answered.", ["server"])
-hits = Counter("campshub_cache_hits_total", "Finished answers that were kept.", ["family", "layer"])
-misses = Counter("campshub_cache_misses_total", "Finished answers that had to be made.", ["family"])
-repairs = Counter("campshub_freshness_repairs_total", "Stamps that had to be asked of the primary.")
+reads = Counter("campshub_reads_total", "Read-only units of work, by server.", ["server"])
+hits = Counter("campshub_cache_hits_total", "Responses served from the cache.", ["family", "layer"])
+misses = Counter("campshub_cache_misses_total", "Responses that had to be rendered.", ["family"])
+repairs = Counter("campshub_freshness_repairs_total", "Repairs of stamps, each with a query to the primary.")
 unstamped = Counter("campshub_freshness_unstamped_total", "Writes that could not be stamped and raised the epoch.")
-security_events = Counter("campshub_security_events_total", "Security events, by what has happened.", ["kind"])
+security_events = Counter("campshub_security_events_total", "Security events, by kind.", ["kind"])
 apart_failures = Counter("campshub_apart_failures_total", "Writes in a separate transaction that were lost.")
 
 
 class Family:
-    """What was found and missed of a family of finished answers."""
+    """The counts of cache hits and misses of a family of responses."""
 
     def __init__(self, name: str) -> None:
         if name:
-            self._held, self._stored = (hits.labels(name, layer) for layer in ("memory", "redis"))
+            self._in_memory, self._in_redis = (hits.labels(name, layer) for layer in ("memory", "redis"))
             self._missed = misses.labels(name)
 
     def asked(self, *, found: object, held: object) -> None:
-        """Count one question; ``held`` is what the process itself had."""
-        (self._missed if found is None else self._held if found is held else self._stored).inc()
+        """Count one lookup; ``held`` is the response in the process's memory."""
+        (self._missed if found is None else self._in_memory if found is held else self._in_redis).inc()
 
 
-# Called with the text of each statement; tests count with it.
+# Called with the SQL of each statement; tests count statements with it.
 listeners: list[Callable[[str], None]] = []
 
 
-# The children of labelled figures, by their labels: finding one takes longer than counting with it.
+# The children of labelled metrics, by their labels: looking one up takes longer than incrementing it.
 _requests: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 _reads: dict[str, Counter] = {}
 
@@ -76,7 +74,7 @@ def read_done(server: str) -> None:
 
 
 def request_done(method: str, route: str, status: int, seconds: float) -> None:
-    """Count one answer."""
+    """Count one response."""
     found = _requests.get((method, route, status))
     if found is None:
         found = requests.labels(method, route, status), latencies.labels(route)
@@ -93,12 +91,12 @@ def sql_done(text: str, seconds: float) -> None:
     for listener in tuple(listeners):
         listener(text)
     if seconds >= slow.SlowThreshold.seconds:
-        slow.tell(text, seconds)
+        slow.log_statement(text, seconds)
 
 
 @contextmanager
 def listening(listener: Callable[[str], None]) -> Iterator[None]:
-    """Call a listener with every statement for as long as the block runs."""
+    """Call a listener with every statement while the block runs."""
     listeners.append(listener)
     try:
         yield
@@ -107,14 +105,14 @@ def listening(listener: Callable[[str], None]) -> Iterator[None]:
 
 
 def watch(engine: Engine, name: str) -> None:
-    """Count an engine's statements and the connections that it has at work."""
+    """Count an engine's statements, and its connections in use."""
 
     @event.listens_for(engine, "before_cursor_execute")
-    def begun(_connection: object, _cursor: object, _text: str, _given: object, context: object, _many: bool) -> None:  # noqa: FBT001 - SQLAlchemy calls it by position
+    def begun(_connection: object, _cursor: object, _text: str, _values: object, context: object, _many: bool) -> None:  # noqa: FBT001 - SQLAlchemy calls it by position
         context.campshub_begun = time.perf_counter()  # type: ignore[attr-defined]
 
     @event.listens_for(engine, "after_cursor_execute")
-    def done(_connection: object, _cursor: object, text: str, _given: object, context: object, _many: bool) -> None:  # noqa: FBT001 - SQLAlchemy calls it by position
+    def done(_connection: object, _cursor: object, text: str, _values: object, context: object, _many: bool) -> None:  # noqa: FBT001 - SQLAlchemy calls it by position
         sql_done(text, time.perf_counter() - context.campshub_begun)  # type: ignore[attr-defined]
 
     slow.watch(engine)
@@ -124,14 +122,14 @@ def watch(engine: Engine, name: str) -> None:
 
 
 def page() -> bytes:
-    """Return the figures of all processes in Prometheus' text format."""
+    """Return the metrics of all processes in Prometheus' text format."""
     if FOLDER is None:
         return generate_latest(PROCESS)
     return generate_latest(of_all())
 
 
 def of_all() -> CollectorRegistry:
-    """Return what collects the figures of all processes that share a folder."""
+    """Return a registry with the metrics of all processes that share a folder."""
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return registry

@@ -1,7 +1,7 @@
 """Prepare the folder in which processes share metrics, then import prometheus_client; import its classes from here.
 
-prometheus_client decides while it is imported whether processes share metrics: it looks whether
-``PROMETHEUS_MULTIPROC_DIR`` is set, takes an empty value for the working folder, and opens files in the folder at once.
+prometheus_client decides during its import whether processes share metrics: it checks whether
+``PROMETHEUS_MULTIPROC_DIR`` is set, treats an empty value as the working folder, and opens files in the folder at once.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What is at work: a request or a job, so that whatever is logged meanwhile tells of it."""
+"""The current request or job, so that each log line contains its ids."""
 
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A request: its rule, and the ids by which it is found again (``trace_id`` is that of W3C Trace Context)."""
+    """A request or job: its route, and its ids (``trace_id`` is that of W3C Trace Context)."""
 
     route: str
     trace_id: str

@@ -1,4 +1,4 @@
-"""Monthly partitions: made ahead, archived when they are old, and brought back, while everybody goes on working."""
+"""Monthly partitions: create them ahead of time, archive old ones, and restore them, without downtime."""
 
 from campshub.core.partitions.locks import MonthsProblem, PartitionsBusy, StaysLocked
 from campshub.core.partitions.months import (

@@ -1,7 +1,7 @@
-"""Archiving a month: taken out while everybody works, exported, read back, and only then dropped.
+"""Archive a month: detach it without downtime, export it, verify the export, and only then drop the table.
 
-A kill at any point loses nothing. What is left says how far it came: a partition that is leaving, a table of a month
-that is no partition, an archive that holds exactly what this table holds. The next run goes on from there.
+A kill at any point loses no data. The state in the database and in the archive shows how far the run came: a partition
+with a pending detach, a detached table, an archive with exactly the rows of this table. The next run continues there.
 """
 
 import hashlib
@@ -16,20 +16,20 @@ from sqlalchemy import Connection
 from campshub.config import Settings
 from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.partitions import months
-from campshub.core.partitions.locks import Driver, MonthsProblem, ask, exclusive, retry_on_lock_timeout
+from campshub.core.partitions.locks import Driver, MonthsProblem, exclusive, fetch_value, retry_on_lock_timeout
 from campshub.core.partitions.manifests import Damaged, Manifest
 from campshub.core.partitions.month_table import (
     State,
     columns_of,
-    copied,
-    leaving,
-    past_policies,
+    copy_out,
+    pending_detach,
     references_of,
+    row_security_off,
     run,
     state_of,
 )
 from campshub.core.partitions.store import Archives
-from campshub.core.partitions.visibility import announced
+from campshub.core.partitions.visibility import stamped_change
 from campshub.core.partitions.writable import months_to_keep
 from campshub.core.rollups import refresh
 from campshub.core.service_base import Services
@@ -38,10 +38,10 @@ log = logging.getLogger(__name__)
 
 Tell = Callable[[str], None]
 
-# What is told on the way, each after it has happened.
+# The reported stages, each reported after it has been reached.
 WAITING, TAKEN_OUT, EXPORTED, VERIFIED, LOOSENED, DROPPED = (
     "waiting for other transactions",
-    "taken out",
+    "detached",
     "exported",
     "verified",
     "references dropped",
@@ -55,13 +55,13 @@ class NothingThere(MonthsProblem):
 
 
 class NotOver(MonthsProblem):
-    """The month is not over yet."""
+    """The month has not ended yet."""
 
 
 def due(connection: Connection, *, today: date, settings: Settings) -> list[tuple[str, date]]:
-    """Return the months, with their tables, that are older than the platform keeps; those left half done as well.
+    """Return the months, with their tables, that are older than the retention time, and unfinished archivings.
 
-    Months that may still be written stay, whatever ``RETENTION_MONTHS`` says.
+    Months that may still be written are not archived, whatever ``RETENTION_MONTHS`` is.
     """
     if not settings.retention_months:
         return []
@@ -71,21 +71,21 @@ def due(connection: Connection, *, today: date, settings: Settings) -> list[tupl
 
 
 def archive(services: Services, connection: Connection, *, table: str, month: date, tell: Tell = log.info) -> Manifest:
-    """Archive a month of a table and drop it; return what its archive says of itself.
+    """Archive a month of a table and drop it; return the manifest of its archive.
 
     :param month: its first day.
-    :param tell: is told each stage once it has been reached.
+    :param tell: called with each stage after it has been reached.
     :raises NothingThere: the table has no such month.
-    :raises NotOver: rows of this month are still to come.
-    :raises Damaged: the archive does not read back as it was written; the month's table is still there.
-    :raises StaysLocked: others held the table, or what it refers to, for all of the tries.
-    :raises Busy: another run is at work on the table's archive.
+    :raises NotOver: the month has not ended.
+    :raises Damaged: the archive does not read back as it was written; the month's table still exists.
+    :raises StaysLocked: the table, or a table that it references, was locked in all tries.
+    :raises PartitionsBusy: another run is archiving or restoring months of the table.
     """
     if month >= datetime.now(UTC).date().replace(day=1):
-        raise NotOver(f"{month:%Y-%m} is not over.")
+        raise NotOver(f"{month:%Y-%m} has not ended.")
     archives, name = Archives(services.settings), months.name_of(table, month)
     with exclusive(connection, f"partitions.archive {table}") as driver:
-        _take_out(services, driver, table, name, tell)
+        _detach(services, driver, table, name, tell)
         tell(TAKEN_OUT)
         manifest = _stored(driver, archives, table, month)
         tell(EXPORTED)
@@ -97,28 +97,29 @@ def archive(services: Services, connection: Connection, *, table: str, month: da
     return manifest
 
 
-def _count_figures() -> None:
-    """Count the figures that are owed, while the rows that they are counted from are still there."""
-    is_whole = False
-    while not is_whole:
+def _refresh_rollups() -> None:
+    """Refresh all stale rollups while the rows that they aggregate still exist."""
+    is_complete = False
+    while not is_complete:
         with unit_of_work(system=True) as session:
-            is_whole = refresh.refresh_due(session).is_whole
+            is_complete = refresh.refresh_due(session).is_whole
 
 
-def _take_out(services: Services, driver: Driver, table: str, name: str, tell: Tell) -> None:
-    """Make a month's table one of its own, which nobody reads or writes any more."""
-    if other := leaving(driver, table):  # of this month or another; one at a time can leave
-        _finish_leaving(driver, table, other, tell)
+def _detach(services: Services, driver: Driver, table: str, name: str, report: Tell) -> None:
+    """Detach a month's table from its parent, so that no query reads or writes it any more."""
+    # The pending detach may be of this month or another: PostgreSQL allows one per table.
+    if other := pending_detach(driver, table):
+        _finish_detach(driver, table, other, report)
     state = state_of(driver, name)
     if state is State.GONE:
         raise NothingThere(f"{table} has no month {months.month_of(name):%Y-%m}.")
     if state is State.OUT:
-        with announced(services, driver, table):
-            return  # who took it out may have died before it said so
-    _count_figures()
+        with stamped_change(services, driver, table):
+            return  # the run that detached it may have been killed before it raised the stamps
+    _refresh_rollups()
 
     def attempt() -> None:
-        with announced(services, driver, table):
+        with stamped_change(services, driver, table):
             try:
                 run(driver, "ALTER TABLE {} DETACH PARTITION {} CONCURRENTLY", table, name)
             except psycopg.errors.LockNotAvailable:
@@ -127,29 +128,29 @@ def _take_out(services: Services, driver: Driver, table: str, name: str, tell: T
 
     retry_on_lock_timeout(attempt, table=table)
     if state_of(driver, name) is State.LEAVING:
-        _finish_leaving(driver, table, name, tell)
+        _finish_detach(driver, table, name, report)
 
 
-def _finish_leaving(driver: Driver, table: str, name: str, tell: Tell) -> None:
-    """Wait, in short tries, until no transaction is left that knew the partition as one."""
+def _finish_detach(driver: Driver, table: str, name: str, report: Tell) -> None:
+    """Wait, in short tries, until no transaction is left that still uses the partition."""
 
     def attempt() -> None:
-        tell(WAITING)
+        report(WAITING)
         run(driver, "ALTER TABLE {} DETACH PARTITION {} FINALIZE", table, name)
 
     retry_on_lock_timeout(attempt, table=table)
 
 
 def _stored(driver: Driver, archives: Archives, table: str, month: date) -> Manifest:
-    """Return the archive that holds what the month's table holds now; write it unless an earlier run has."""
+    """Return an archive with exactly the current rows of the month's table; write it unless an earlier run has."""
     name = months.name_of(table, month)
-    known = archives.newest(table, month)
-    with past_policies(driver, name):
+    existing = archives.newest(table, month)
+    with row_security_off(driver, name):
         columns = columns_of(driver, name)
-        if known is not None and _is_whole(driver, archives, known, name):
-            return known
-        rows = ask(driver, f'SELECT count(*) FROM "{name}"')  # noqa: S608 - a name of the catalogue
-        written = archives.write(table, month, copied(driver, name, list(columns)))
+        if existing is not None and _is_current(driver, archives, existing, name):
+            return existing
+        rows = fetch_value(driver, f'SELECT count(*) FROM "{name}"')  # noqa: S608 - a name of the catalogue
+        written = archives.write(table, month, copy_out(driver, name, list(columns)))
         manifest = Manifest(
             table=table,
             month=month,
@@ -159,36 +160,36 @@ def _stored(driver: Driver, archives: Archives, table: str, month: date) -> Mani
             plain=written.plain,
             stored=written.stored,
             at=datetime.now(UTC),
-            revision=ask(driver, "SELECT version_num FROM alembic_version"),
+            revision=fetch_value(driver, "SELECT version_num FROM alembic_version"),
         )
     return archives.finish(manifest, written)
 
 
-def _is_whole(driver: Driver, archives: Archives, known: Manifest, name: str) -> bool:
-    """Tell whether an archive holds exactly what the month's table holds, and reads back."""
+def _is_current(driver: Driver, archives: Archives, existing: Manifest, name: str) -> bool:
+    """Return whether an archive contains exactly the rows of the month's table, and reads back."""
     columns = columns_of(driver, name)
-    if known.columns != columns:
+    if existing.columns != columns:
         return False
     digest = hashlib.sha256()
-    for block in copied(driver, name, list(columns)):
+    for block in copy_out(driver, name, list(columns)):
         digest.update(block)
-    if digest.hexdigest() != known.plain.sha256:
+    if digest.hexdigest() != existing.plain.sha256:
         return False
     try:
-        archives.verify(known)
+        archives.verify(existing)
     except Damaged:
         return False
     return True
 
 
-def _drop(driver: Driver, name: str, tell: Tell) -> None:
-    """Drop a month's table, its references one by one before it.
+def _drop(driver: Driver, name: str, report: Tell) -> None:
+    """Drop a month's table, after its foreign keys one by one.
 
-    Dropping a reference locks out the readers of the table that it refers to, students for example. So each has a
-    transaction of its own, which is over at once; the table that is left touches nobody.
+    Dropping a foreign key blocks the readers of the referenced table, for example students. So each foreign key has its
+    own short transaction; dropping the table afterwards blocks no other table.
     """
     for reference in references_of(driver, name):
-        words = "ALTER TABLE {} DROP CONSTRAINT {}"
-        retry_on_lock_timeout(partial(run, driver, words, name, reference.name), table=reference.table)
-    tell(LOOSENED)
+        statement = "ALTER TABLE {} DROP CONSTRAINT {}"
+        retry_on_lock_timeout(partial(run, driver, statement, name, reference.name), table=reference.table)
+    report(LOOSENED)
     retry_on_lock_timeout(partial(run, driver, "DROP TABLE {}", name), table=name)

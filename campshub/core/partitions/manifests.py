@@ -1,7 +1,7 @@
-"""What an archive says of itself: a manifest, read with nothing taken for granted.
+"""The manifest of an archive: untrusted input until it is verified.
 
-Whoever can write to the storage can write manifests as well, so none is believed for what it says before its signature
-and its sums are; until then it has the right shape, and no more.
+An attacker who can write to the storage can also write manifests. So the content of a manifest is trusted only after
+its signature and its checksums have been verified; reading it checks only the types of the values.
 """
 
 from dataclasses import asdict, dataclass
@@ -19,12 +19,12 @@ _TEXTS = ("table", "id", "revision", "application", "compression")
 
 
 class Damaged(MonthsProblem):
-    """The archive is not what was written; nothing has been changed."""
+    """The archive differs from what was written; the database was not changed."""
 
 
 @dataclass
 class Sum:
-    """How long something is, and its SHA-256."""
+    """The length of some bytes, and their SHA-256."""
 
     bytes: int = 0
     sha256: str = ""
@@ -32,7 +32,7 @@ class Sum:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What an archive holds, and what proves that it still does."""
+    """The description of an archive's content, with checksums and signature."""
 
     table: str
     month: date
@@ -46,29 +46,29 @@ class Manifest:
     application: str = __version__
     compression: str = "gzip"
     format: int = FORMAT
-    # The stream's own key, sealed for this manifest and no other; None: the rows are not sealed.
+    # The key of the encrypted file, encrypted for this manifest only; None: the rows are not encrypted.
     key: str | None = None
-    # The signature over all of the above; None: there was no key to sign with.
+    # The signature over all fields above; None: there was no key to sign with.
     mac: str | None = None
 
     @property
     def folder(self) -> str:
-        """Its place below the root."""
+        """The path of the archive below the root."""
         return f"{self.table}/{self.month:%Y-%m}/{self.id}"
 
     @property
     def file(self) -> str:
-        """The rows' place below the root."""
+        """The path of the rows' file below the root."""
         return f"{self.folder}/{ROWS}{'.sealed' if self.key else ''}"
 
     def context(self) -> str:
-        """Return what the key is sealed for: all that the manifest says."""
-        told = {**asdict(self), "key": None}
-        del told["mac"]
-        return orjson.dumps(told, option=orjson.OPT_SORT_KEYS).decode()
+        """Return the context to which the encrypted key is bound: all other fields of the manifest."""
+        fields = {**asdict(self), "key": None}
+        del fields["mac"]
+        return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS).decode()
 
     def content(self) -> bytes:
-        """Return what is signed: all that the manifest says, the sealed key too, written in one way."""
+        """Return the signed bytes: all fields, including the encrypted key, in a canonical form."""
         return orjson.dumps({**asdict(self), "mac": None}, option=orjson.OPT_SORT_KEYS)
 
     def write(self) -> bytes:
@@ -77,30 +77,30 @@ class Manifest:
 
 
 def read_manifest(raw: bytes, path: str) -> Manifest:
-    """Read a manifest that lies at a path.
+    """Parse the manifest at a path.
 
-    :raises Damaged: it is none, or another folder's.
+    :raises Damaged: it is not a manifest, or belongs to another folder.
     """
     try:
-        told = orjson.loads(raw)
-        if told["format"] != FORMAT:
-            raise Damaged(f"{path} is of format {told['format']!r}; this CampsHub reads {FORMAT}.")
-        dates = {"month": date.fromisoformat(told["month"]), "at": datetime.fromisoformat(told["at"])}
-        sums = {name: Sum(**told[name]) for name in ("plain", "stored")}
-        manifest = Manifest(**{**told, **dates, **sums})
-        _see_shape(manifest)
+        fields = orjson.loads(raw)
+        if fields["format"] != FORMAT:
+            raise Damaged(f"{path} has the format {fields['format']!r}; this CampsHub reads {FORMAT}.")
+        dates = {"month": date.fromisoformat(fields["month"]), "at": datetime.fromisoformat(fields["at"])}
+        sums = {name: Sum(**fields[name]) for name in ("plain", "stored")}
+        manifest = Manifest(**{**fields, **dates, **sums})
+        _check_types(manifest)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Damaged(f"{path} cannot be read: {error}") from error
     if path.rpartition("/")[0].split("/")[-3:] != [manifest.table, f"{manifest.month:%Y-%m}", manifest.id]:
-        # It would speak of rows that lie elsewhere, or pass an old archive off as the newest.
+        # It would describe rows in another folder, or present an old archive as the newest.
         raise Damaged(f"{path} is the manifest of another archive or another month.")
     return manifest
 
 
-def _see_shape(manifest: Manifest) -> None:
-    """See that each value is of its type.
+def _check_types(manifest: Manifest) -> None:
+    """Check the type of each value.
 
-    :raises TypeError: one is not.
+    :raises TypeError: a value has another type.
     """
     values: dict[str, Any] = vars(manifest)
     texts = [*(values[name] for name in _TEXTS), *manifest.columns, *manifest.columns.values()]
@@ -108,4 +108,4 @@ def _see_shape(manifest: Manifest) -> None:
     texts += [manifest.plain.sha256, manifest.stored.sha256]
     numbers = [manifest.rows, manifest.plain.bytes, manifest.stored.bytes]
     if not all(isinstance(one, str) for one in texts) or not all(type(one) is int for one in numbers):
-        raise TypeError("a value is of another type")
+        raise TypeError("a value has the wrong type")

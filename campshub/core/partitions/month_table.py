@@ -1,4 +1,4 @@
-"""What a month's own table needs while it is no part of its parent: its state, its columns, its rows past policies."""
+"""A month's own table while it is detached: its state, its columns, and its rows without row-level security."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,9 +8,9 @@ from typing import Any
 
 from psycopg import sql
 
-from campshub.core.partitions.locks import Driver, ask
+from campshub.core.partitions.locks import Driver, fetch_value
 
-# On a table that nobody else knows of; long enough that an autovacuum there is sent away.
+# For a detached table, which no one else uses; long enough for PostgreSQL to cancel an autovacuum there.
 OWN_LOCK_TIMEOUT_S = 10
 BLOCK_BYTES = 262_144
 
@@ -37,7 +37,7 @@ _KEY = """
 SELECT attname FROM pg_partitioned_table JOIN pg_attribute ON attrelid = partrelid AND attnum = partattrs[0]
  WHERE partrelid = to_regclass(%s)
 """
-# Values written the same way whatever a role's settings are, and rows in the order in which they lie.
+# Write values in the same format whatever a role's settings are, and rows in their physical order.
 _AS_STORED = (
     "SET LOCAL datestyle = 'ISO'",
     "SET LOCAL intervalstyle = 'iso_8601'",
@@ -51,10 +51,10 @@ _AS_STORED = (
 
 
 class State(StrEnum):
-    """How a month's table stands to its parent."""
+    """The state of a month's table: a partition of its parent, detached, or missing."""
 
     IN = "in"
-    LEAVING = "leaving"  # taken out for all who ask from now on, but not to the end
+    LEAVING = "leaving"  # the detach is pending: new queries do not see the partition, but the detach is not finished
     OUT = "out"
     GONE = "gone"
 
@@ -70,18 +70,18 @@ class Reference:
 
 
 def state_of(driver: Driver, name: str) -> State:
-    """Return how a month's table stands."""
-    return State(ask(driver, _STATE, name) or State.GONE)
+    """Return the state of a month's table."""
+    return State(fetch_value(driver, _STATE, name) or State.GONE)
 
 
-def leaving(driver: Driver, table: str) -> str | None:
-    """Return the partition that an interrupted run has left half taken out; there can be one."""
-    found: str | None = ask(driver, _LEAVING, table)
+def pending_detach(driver: Driver, table: str) -> str | None:
+    """Return the partition whose detach an interrupted run has left pending; there can be only one."""
+    found: str | None = fetch_value(driver, _LEAVING, table)
     return found
 
 
 def columns_of(driver: Driver, name: str) -> dict[str, str]:
-    """Return the columns with their types, in order."""
+    """Return the columns and their types, in order."""
     return dict(driver.execute(_COLUMNS, (name,)).fetchall())
 
 
@@ -92,53 +92,53 @@ def references_of(driver: Driver, name: str) -> list[Reference]:
 
 def key_of(driver: Driver, table: str) -> str:
     """Return the column that a table is partitioned by."""
-    found: str = ask(driver, _KEY, table)
+    found: str = fetch_value(driver, _KEY, table)
     return found
 
 
-def run(driver: Driver, words: str, *names: str, **literals: Any) -> None:
-    """Run a statement with names in the place of ``{}`` and values in that of ``{name}``: DDL takes no parameters."""
+def run(driver: Driver, statement: str, *names: str, **literals: Any) -> None:
+    """Run a statement with quoted names for ``{}`` and literals for ``{name}``: DDL takes no parameters."""
     parts = {name: sql.Literal(value) for name, value in literals.items()}
-    driver.execute(sql.SQL(words).format(*map(sql.Identifier, names), **parts))
+    driver.execute(sql.SQL(statement).format(*map(sql.Identifier, names), **parts))
 
 
-def settle(driver: Driver) -> None:
-    """Let this transaction write and read values exactly."""
-    for words in _AS_STORED:
-        driver.execute(words)
+def set_exact_formats(driver: Driver) -> None:
+    """Set the options of this transaction so that it writes and reads values exactly."""
+    for statement in _AS_STORED:
+        driver.execute(statement)
 
 
 @contextmanager
-def past_policies(driver: Driver, name: str) -> Iterator[None]:
-    """See all rows of a month's own table, in a transaction that leaves nothing of it behind.
+def row_security_off(driver: Driver, name: str) -> Iterator[None]:
+    """Make all rows of a month's own table visible, in a transaction that is rolled back.
 
-    Policies are forced, so they bind the owner as well. Lifting that is never committed, and nobody else sees the table
-    meanwhile: the lock is exclusive.
+    Row-level security is forced, so it applies to the owner as well. The change is never committed, and its exclusive
+    lock hides the table from all others meanwhile.
     """
     with driver.transaction(force_rollback=True):
-        settle(driver)
+        set_exact_formats(driver)
         run(driver, "ALTER TABLE {} NO FORCE ROW LEVEL SECURITY", name)
         yield
 
 
-def copied(driver: Driver, name: str, columns: list[str]) -> Iterator[bytes]:
-    """Yield a table's rows as CSV, with a line of names first, in the order in which they lie."""
-    words = sql.SQL("COPY {} ({}) TO STDOUT (FORMAT csv, HEADER)").format(sql.Identifier(name), _names(columns))
-    held = bytearray()
-    with driver.cursor() as cursor, cursor.copy(words) as copy:
+def copy_out(driver: Driver, name: str, columns: list[str]) -> Iterator[bytes]:
+    """Yield a table's rows as CSV with a header line, in their physical order."""
+    statement = sql.SQL("COPY {} ({}) TO STDOUT (FORMAT csv, HEADER)").format(sql.Identifier(name), _names(columns))
+    buffer = bytearray()
+    with driver.cursor() as cursor, cursor.copy(statement) as copy:
         for row in copy:
-            held += row
-            if len(held) >= BLOCK_BYTES:
-                yield bytes(held)
-                held.clear()
-    yield bytes(held)
+            buffer += row
+            if len(buffer) >= BLOCK_BYTES:
+                yield bytes(buffer)
+                buffer.clear()
+    yield bytes(buffer)
 
 
 def copy_in(driver: Driver, name: str, columns: list[str], blocks: Iterator[bytes]) -> int:
-    """Write CSV into a table; the names in its first line must be the columns. Return how many rows there were."""
-    words = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv, HEADER MATCH)").format(sql.Identifier(name), _names(columns))
+    """Copy CSV into a table; its header line must match the columns. Return the number of rows."""
+    into = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv, HEADER MATCH)").format(sql.Identifier(name), _names(columns))
     with driver.cursor() as cursor:
-        with cursor.copy(words) as copy:
+        with cursor.copy(into) as copy:
             for block in blocks:
                 copy.write(block)
         return cursor.rowcount

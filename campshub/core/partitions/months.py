@@ -1,4 +1,4 @@
-"""The months of the partitioned tables: which there are, and making those that are missing."""
+"""The months of the partitioned tables: list them, and create missing ones."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ _PARTITIONS = text(
      ORDER BY parent.relname, child.relname
     """
 )
-# Taken out and not dropped yet: something stopped while it was archived.
+# Detached and not dropped yet: a run stopped while it was archiving the month.
 _TAKEN_OUT = text(
     """
     SELECT parent.relname AS table, child.relname AS name FROM pg_class child
@@ -42,7 +42,7 @@ _TAKEN_OUT = text(
      ORDER BY parent.relname, child.relname
     """
 )
-# Asked by the application, which may read the catalogue.
+# Run by the application's role, which may read the catalogue.
 _ALL_PRESENT = text(
     """
     SELECT count(*) = :count FROM unnest(CAST(:names AS text[])) name
@@ -65,7 +65,7 @@ class Partition:
 
 @contextmanager
 def maintenance(settings: Settings) -> Iterator[Connection]:
-    """Open a connection of the maintenance role, past PgBouncer, as the tables' owner."""
+    """Open a direct connection of the maintenance role, without PgBouncer, as the tables' owner."""
     engine = create_engine(settings.database_url("maintenance"), poolclass=NullPool, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.execute(text("SET ROLE campshub_owner"))
@@ -73,7 +73,7 @@ def maintenance(settings: Settings) -> Iterator[Connection]:
 
 
 def analyze(connection: Connection) -> None:
-    """Let the planner know what is in the tables, after so much has come in that it must not wait for autovacuum."""
+    """Update the planner's statistics after a large load, which must not wait for autovacuum."""
     names = ", ".join(sorted(Base.metadata.tables))
     connection.execute(text(f"ANALYZE (SKIP_LOCKED) {names}"))
 
@@ -84,7 +84,7 @@ def tables(connection: Connection) -> list[str]:
 
 
 def present(connection: Connection) -> list[Partition]:
-    """Return all partitions that there are."""
+    """Return all partitions."""
     found = []
     for row in connection.execute(_PARTITIONS):
         bounds = _BOUNDS.search(row.bounds)
@@ -95,17 +95,17 @@ def present(connection: Connection) -> list[Partition]:
 
 
 def taken_out(connection: Connection) -> list[tuple[str, date]]:
-    """Return the months, with their tables, that are no part of them any more and still there."""
+    """Return the months, with their tables, that are detached or being detached, and not dropped."""
     return [(row.table, month_of(row.name)) for row in connection.execute(_TAKEN_OUT)]
 
 
 def all_present(session: Session, names: Sequence[str]) -> bool:
-    """Tell whether months, by the names of their tables, are part of their parents."""
+    """Return whether months, by the names of their tables, are partitions of their parents."""
     return bool(session.scalar(_ALL_PRESENT, {"names": list(names), "count": len(names)}))
 
 
 def months_ahead(connection: Connection, today: date) -> dict[str, int]:
-    """Return for each partitioned table how many months after the present one are there without a gap."""
+    """Return for each partitioned table the number of months after the current one that exist without a gap."""
     firsts: dict[str, set[date]] = {table: set() for table in tables(connection)}
     for partition in present(connection):
         firsts[partition.table].add(partition.first)
@@ -122,20 +122,20 @@ def _without_gap(firsts: set[date], today: date) -> int:
 def ensure(
     connection: Connection, table: str, first: date, last: date, *, archived: frozenset[date] = frozenset()
 ) -> list[str]:
-    """Make the months of a table from one date to another that are missing; return their names.
+    """Create the missing months of a table from one date to another; return their names.
 
-    One after the other, since making one holds up those who change what the table refers to, students for example. A
-    month that lies in the archive is not made anew: restoring it brings its rows back.
+    One after another, because creating one blocks writes to the referenced tables, for example students. An archived
+    month is not created: restoring it creates it with its rows.
 
-    :raises StaysLocked: others held the table or what it refers to for all of the tries.
+    :raises StaysLocked: the table, or a table that it references, was locked in all tries.
     """
-    made: list[str] = []
+    created: list[str] = []
     with exclusive(connection, f"partitions.ensure {table}") as driver:
         for month in between(first, last):
             if month in archived:
                 continue
-            made += retry_on_lock_timeout(partial(_ensure_one, driver, table, month), table=table)
-    return made
+            created += retry_on_lock_timeout(partial(_ensure_one, driver, table, month), table=table)
+    return created
 
 
 def _ensure_one(driver: Driver, table: str, month: date) -> list[str]:
@@ -152,7 +152,7 @@ def between(first: date, last: date) -> Iterator[date]:
 
 
 def ahead(today: date, months: int) -> date:
-    """Return the first of the month so many months after today's."""
+    """Return the first day of the month that is ``months`` months after today's."""
     month = today.replace(day=1)
     for _ in range(months):
         month = (month + timedelta(days=32)).replace(day=1)
@@ -160,7 +160,7 @@ def ahead(today: date, months: int) -> date:
 
 
 def back(today: date, months: int) -> date:
-    """Return the first of the month so many months before today's."""
+    """Return the first day of the month that is ``months`` months before today's."""
     month = today.replace(day=1)
     for _ in range(months):
         month = (month - timedelta(days=1)).replace(day=1)

@@ -1,4 +1,4 @@
-"""Restoring a month: its archive read and proven, its table filled beside all others, then attached in a moment."""
+"""Restore a month: verify its archive, fill a new table, then attach it in a short transaction."""
 
 import logging
 from collections import Counter
@@ -14,7 +14,14 @@ from sqlalchemy import Connection
 
 from campshub.core.partitions import months
 from campshub.core.partitions.archive import VERIFIED, Tell
-from campshub.core.partitions.locks import Driver, MonthsProblem, ask, driver_of, exclusive, retry_on_lock_timeout
+from campshub.core.partitions.locks import (
+    Driver,
+    MonthsProblem,
+    driver_of,
+    exclusive,
+    fetch_value,
+    retry_on_lock_timeout,
+)
 from campshub.core.partitions.manifests import Damaged, Manifest
 from campshub.core.partitions.month_table import (
     Reference,
@@ -24,11 +31,11 @@ from campshub.core.partitions.month_table import (
     key_of,
     references_of,
     run,
-    settle,
+    set_exact_formats,
     state_of,
 )
 from campshub.core.partitions.store import Archives, NotArchived
-from campshub.core.partitions.visibility import announced
+from campshub.core.partitions.visibility import stamped_change
 from campshub.core.service_base import Services
 
 log = logging.getLogger(__name__)
@@ -48,18 +55,18 @@ class DoesNotFit(MonthsProblem):
 
 
 class ReferencesGone(MonthsProblem):
-    """Archived rows refer to what has been removed since."""
+    """Archived rows reference rows that have been deleted since."""
 
 
 @dataclass
 class Restored:
-    """What came back, and what did not."""
+    """The result of a restore."""
 
     manifest: Manifest
     rows: int = 0
-    # Rows of organizations that have been erased since: what is erased does not come back.
+    # Rows of organizations that have been erased since: they are not restored.
     erased: int = 0
-    # Rows whose reference is gone, by the reference's name.
+    # Rows whose referenced row has been deleted, by the foreign key's name.
     without: Counter[str] = field(default_factory=Counter)
     # Columns that the table no longer has.
     columns: list[str] = field(default_factory=list)
@@ -75,24 +82,24 @@ def restore(
     unsealed: bool = False,
     tell: Tell = log.info,
 ) -> Restored:
-    """Bring an archived month back; the archive stays where it is.
+    """Restore an archived month; the archive is not changed.
 
-    Columns that the table has got since take their defaults. Killed at any point, it leaves nothing behind.
+    Columns that were added to the table since get their defaults. A kill at any point leaves nothing behind.
 
     :param month: its first day.
-    :param leave_out: leave rows out whose references are gone, instead of refusing.
-    :param unsealed: take an archive that is not signed although there are keys: it was made before them.
-    :raises NotArchived, Damaged: there is no archive of it, or it is not what was written.
+    :param leave_out: skip rows whose referenced rows have been deleted, instead of refusing.
+    :param unsealed: accept an archive without a signature although there are keys: it was written before them.
+    :raises NotArchived, Damaged: there is no archive of it, or it differs from what was written.
     :raises AlreadyThere: the month is in the database.
-    :raises DoesNotFit, ReferencesGone: the table refuses the rows, or they refer to what has been removed since.
-    :raises StaysLocked, Busy: others held what it needs for all of the tries.
+    :raises DoesNotFit, ReferencesGone: the table refuses the rows, or they reference deleted rows.
+    :raises StaysLocked, PartitionsBusy: a table was locked in all tries, or another run is working on this one.
     """
     archives, name = Archives(services.settings, unsealed=unsealed), months.name_of(table, month)
     with exclusive(connection, f"partitions.archive {table}") as driver:
         state = state_of(driver, name)
         if state is not State.GONE:
             why = "" if state is State.IN else ", half archived: archive it again first"
-            raise AlreadyThere(f"{name} is there{why}.")
+            raise AlreadyThere(f"{name} is there already{why}.")
         manifest = archives.newest(table, month)
         if manifest is None:
             raise NotArchived(f"there is no archive of {table} {month:%Y-%m}.")
@@ -109,7 +116,7 @@ def restore(
 
 @contextmanager
 def _transaction(driver: Driver) -> Iterator[None]:
-    """Undo all of it unless the block has committed."""
+    """Roll back unless the block has committed."""
     driver.execute("BEGIN")
     try:
         yield
@@ -119,11 +126,11 @@ def _transaction(driver: Driver) -> Iterator[None]:
 
 
 def _fill(driver: Driver, archives: Archives, manifest: Manifest, *, leave_out: bool) -> Restored:
-    """Make the month's table with its rows; nobody sees it before the commit."""
+    """Create the month's table with its rows; it is invisible to others before the commit."""
     table, name = manifest.table, months.name_of(manifest.table, manifest.month)
-    settle(driver)
+    set_exact_formats(driver)
     driver.execute("SELECT make_month(%s::regclass, %s)", (table, manifest.month))
-    run(driver, "ALTER TABLE {} NO FORCE ROW LEVEL SECURITY", name)  # COPY does not work under policies
+    run(driver, "ALTER TABLE {} NO FORCE ROW LEVEL SECURITY", name)  # COPY FROM does not work with row-level security
     present = columns_of(driver, name)
     restored = Restored(manifest, columns=[column for column in manifest.columns if column not in present])
     for column in restored.columns:
@@ -131,9 +138,9 @@ def _fill(driver: Driver, archives: Archives, manifest: Manifest, *, leave_out: 
     try:
         restored.rows = copy_in(driver, name, list(manifest.columns), archives.read(manifest))
     except (psycopg.DataError, psycopg.IntegrityError) as error:
-        raise DoesNotFit(f"{name} takes the rows no more: {str(error).splitlines()[0]}.") from error
+        raise DoesNotFit(f"{name} refuses the archived rows: {str(error).splitlines()[0]}.") from error
     if restored.rows != manifest.rows:
-        raise Damaged(f"{manifest.file} gave {restored.rows} rows; its manifest says {manifest.rows}.")
+        raise Damaged(f"{manifest.file} contains {restored.rows} rows; its manifest says {manifest.rows}.")
     for column in restored.columns:
         run(driver, "ALTER TABLE {} DROP COLUMN {}", name, column)
     _leave_out(driver, table, name, restored, may=leave_out)
@@ -141,27 +148,27 @@ def _fill(driver: Driver, archives: Archives, manifest: Manifest, *, leave_out: 
     return restored
 
 
-def _add_column(driver: Driver, name: str, column: str, words: str) -> None:
-    """Add a column that the archive has and the table has no more.
+def _add_column(driver: Driver, name: str, column: str, type_: str) -> None:
+    """Add a column that the archive has and the table no longer has.
 
-    A manifest may come from anywhere, and DDL takes no parameters: so PostgreSQL reads the words as a type's name and
-    nothing else, and only what it then writes itself becomes part of the statement.
+    A manifest is untrusted, and DDL takes no parameters. So PostgreSQL parses the text as the name of a type, and only
+    the name that PostgreSQL returns becomes part of the statement.
     """
     try:
-        known = ask(driver, _TYPE, words, words)
-        if known != words:
-            raise Damaged(f"the manifest names a type that is none: {words!r}.")
+        known = fetch_value(driver, _TYPE, type_, type_)
+        if known != type_:
+            raise Damaged(f"the manifest names a type that does not exist: {type_!r}.")
         statement = sql.SQL("ALTER TABLE {} ADD COLUMN {} {}")
         driver.execute(statement.format(sql.Identifier(name), sql.Identifier(column), sql.SQL(known)))
     except (psycopg.ProgrammingError, psycopg.DataError) as error:
-        raise Damaged(f"the manifest names a column that cannot be: {column!r} {words!r}.") from error
+        raise Damaged(f"the manifest names a column that is not valid: {column!r} {type_!r}.") from error
 
 
 def _leave_out(driver: Driver, table: str, name: str, restored: Restored, *, may: bool) -> None:
-    """Take out rows of erased organizations, and with ``may`` those whose references are gone.
+    """Delete rows of erased organizations, and with ``may`` those whose referenced rows have been deleted.
 
-    Attaching would not notice them: it looks through the eyes of the owner, whom policies show nothing. So this looks
-    organization by organization, in the tenant's place.
+    Attaching would not find them: it checks foreign keys as the owner, to whom row-level security shows no rows. So
+    this function checks organization by organization, with the tenant set.
     """
     references = references_of(driver, table)
     organizations = driver.execute(
@@ -175,42 +182,44 @@ def _leave_out(driver: Driver, table: str, name: str, restored: Restored, *, may
         for reference in references:
             restored.without[reference.name] += _remove(driver, name, organization, _is_gone(reference))
     driver.execute(_ENTER, ("",))
-    gone = sum(restored.without.values())
-    if gone and not may:
-        told = ", ".join(f"{key}: {count}" for key, count in restored.without.items() if count)
-        raise ReferencesGone(f"{gone} rows of {name} refer to what has been removed since ({told}).")
-    restored.rows -= restored.erased + gone
+    skipped = sum(restored.without.values())
+    if skipped and not may:
+        counts = ", ".join(f"{key}: {count}" for key, count in restored.without.items() if count)
+        raise ReferencesGone(f"{skipped} rows of {name} reference rows that have been deleted since ({counts}).")
+    restored.rows -= restored.erased + skipped
 
 
 def _remove(driver: Driver, name: str, organization: UUID, which: sql.Composable) -> int:
-    words = sql.SQL("DELETE FROM {} m WHERE m.organization_id = %s AND ({})").format(sql.Identifier(name), which)
-    return driver.execute(words, (organization,)).rowcount
+    statement = sql.SQL("DELETE FROM {} m WHERE m.organization_id = %s AND ({})").format(sql.Identifier(name), which)
+    return driver.execute(statement, (organization,)).rowcount
 
 
 def _is_gone(reference: Reference) -> sql.Composable:
-    """Write the condition under which a row refers to nothing."""
+    """Return the SQL condition under which a row's reference has no row."""
     others = sql.SQL(" AND ").join(
         sql.SQL("o.{} = m.{}").format(sql.Identifier(other), sql.Identifier(own))
         for own, other in zip(reference.columns, reference.others, strict=True)
     )
-    there = sql.SQL(" AND ").join(sql.SQL("m.{} IS NOT NULL").format(sql.Identifier(own)) for own in reference.columns)
-    words = sql.SQL("{} AND NOT EXISTS (SELECT FROM {} o WHERE {})")
-    return words.format(there, sql.Identifier(reference.table), others)
+    not_null = sql.SQL(" AND ").join(
+        sql.SQL("m.{} IS NOT NULL").format(sql.Identifier(own)) for own in reference.columns
+    )
+    condition = sql.SQL("{} AND NOT EXISTS (SELECT FROM {} o WHERE {})")
+    return condition.format(not_null, sql.Identifier(reference.table), others)
 
 
 def _attach(services: Services, driver: Driver, table: str, name: str, month: date) -> None:
-    """Attach and commit, so that whoever changes what the table refers to is held up for that moment alone."""
+    """Attach and commit at once, so that writes to the referenced tables are blocked only for this moment."""
     key, until = key_of(driver, table), months.ahead(month, 1)
-    # It says what attaching would otherwise read the table for.
-    words = "ALTER TABLE {} ADD CONSTRAINT {} CHECK ({} IS NOT NULL AND {} >= {first} AND {} < {until})"
-    run(driver, words, name, _BOUNDS_CHECK, key, key, key, first=month, until=until)
+    # With this constraint, attaching does not have to scan the table.
+    statement = "ALTER TABLE {} ADD CONSTRAINT {} CHECK ({} IS NOT NULL AND {} >= {first} AND {} < {until})"
+    run(driver, statement, name, _BOUNDS_CHECK, key, key, key, first=month, until=until)
     driver.execute("SET LOCAL lock_timeout = '500ms'")
 
     def attempt() -> None:
-        with announced(services, driver, table):
-            with driver.transaction():  # a savepoint: the next try gives back what this one has locked
-                words = "ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({first}) TO ({until})"
-                run(driver, words, table, name, first=month, until=until)
+        with stamped_change(services, driver, table):
+            with driver.transaction():  # a savepoint: a failed try releases its locks
+                attach = "ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({first}) TO ({until})"
+                run(driver, attach, table, name, first=month, until=until)
                 run(driver, "ALTER TABLE {} DROP CONSTRAINT {}", name, _BOUNDS_CHECK)
             driver.execute("COMMIT")
 
@@ -218,11 +227,11 @@ def _attach(services: Services, driver: Driver, table: str, name: str, month: da
 
 
 class HalfArchived(MonthsProblem):
-    """The month is on its way into the archive."""
+    """The archiving of the month has begun and has not ended."""
 
 
 def provide_all(services: Services, connection: Connection, *, tables: Sequence[str], month: date) -> None:
-    """Make a month of several tables, or none of them where the archive of one is damaged.
+    """Create a month of several tables, or none of them if the archive of one is damaged.
 
     :raises Damaged, HalfArchived, MonthsProblem: as ``provide``.
     """
@@ -237,11 +246,11 @@ def provide_all(services: Services, connection: Connection, *, tables: Sequence[
 
 
 def provide(services: Services, connection: Connection, *, table: str, month: date) -> None:
-    """Make a month of a table, with its rows where it lies in the archive; one that is there stays as it is.
+    """Create a month of a table, with its rows if it is archived; an existing month is not changed.
 
     :param month: its first day.
     :raises HalfArchived: its archiving has begun and has not ended.
-    :raises MonthsProblem: it could not be restored, or others held what it needs for all of the tries.
+    :raises MonthsProblem: it could not be restored, or a table was locked in all tries.
     """
     driver, name = driver_of(connection), months.name_of(table, month)
     state = state_of(driver, name)

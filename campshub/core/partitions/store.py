@@ -1,7 +1,7 @@
-"""Where archived months lie: compressed CSV with a manifest, sealed where a key is set, on whatever fsspec reaches.
+"""The archive storage: compressed CSV with a manifest, encrypted if a key is set, at any URL that fsspec supports.
 
-A month's folder holds a folder for each time that it was archived. The manifest is written last, so a folder without
-one is no archive; the newest one with a manifest is the month.
+A month's folder contains one folder per archive run. The manifest is written last, so a folder without a manifest is
+not an archive; the newest folder with a manifest is the archive of the month.
 """
 
 import hashlib
@@ -26,25 +26,25 @@ from campshub.core.security.stream_encryption import FileIdentity, decrypt_block
 
 MANIFEST = "manifest.json"
 BLOCK_BYTES = 1_048_576
-_LEVEL = 5  # of gzip: a tenth larger than the most, in a third of the time
-_GZIP = 31  # zlib's word for gzip with the largest window
+_LEVEL = 5  # of gzip: a tenth larger than at the highest level, in a third of the time
+_GZIP = 31  # zlib's ``wbits`` for gzip with the largest window
 _KIND = "archive"
-_OWN_KEY = "own"  # the manifest holds it
+_OWN_KEY = "own"  # the key in the manifest
 _ENDED = b"\n"
 _QUOTE = b'"'
 
 
 class NoArchiveFolder(MonthsProblem):
-    """``ARCHIVE_URL`` names no storage that can be used."""
+    """The storage of ``ARCHIVE_URL`` cannot be used."""
 
 
 class NotArchived(MonthsProblem):
-    """No archive of this month is there."""
+    """There is no archive of this month."""
 
 
 @dataclass
 class Written:
-    """Rows that have been stored, before their manifest is."""
+    """Rows that have been stored, and whose manifest has not."""
 
     id: str
     plain: Sum = field(default_factory=Sum)
@@ -56,17 +56,17 @@ class Archives:
     """The archived months of an installation."""
 
     def __init__(self, settings: Settings, *, unsealed: bool = False) -> None:
-        """Take the place from ``ARCHIVE_URL`` and the keys from ``ARCHIVE_KEYS``.
+        """Take the URL from ``ARCHIVE_URL`` and the keys from ``ARCHIVE_KEYS``.
 
-        :param unsealed: with keys too, read an archive that nobody signed: there was no key when it was made.
-        :raises NoArchiveFolder: the address is none, or what it needs is not installed.
+        :param unsealed: accept an archive without a signature although there are keys: it was written before them.
+        :raises NoArchiveFolder: the URL is invalid, or the package that it needs is not installed.
         """
         keys = read_keys(settings.archive_keys) if settings.archive_keys else None
         self._ring = KeyRing(keys) if keys else None
         self._signing = SigningKeys(keys, use="archive manifests") if keys else None
         self._unsealed = unsealed
         try:
-            # What other processes have written since is there as well: no listing is remembered.
+            # No cached listings, so that files of other processes are found.
             self._files, root = fsspec.url_to_fs(settings.archive_url, use_listings_cache=False)
         except (ImportError, ValueError) as error:
             raise NoArchiveFolder(f"ARCHIVE_URL cannot be used: {' '.join(str(error).split())}") from error
@@ -81,13 +81,13 @@ class Archives:
         :raises Damaged: a manifest cannot be read.
         """
         newest: dict[tuple[str, date], Manifest] = {}
-        for path in sorted(self._glob(f"*/*/*/{MANIFEST}")):  # the ids are in the order of their making
+        for path in sorted(self._glob(f"*/*/*/{MANIFEST}")):  # the ids sort by creation time
             manifest = self._read_manifest(path)
             newest[manifest.table, manifest.month] = manifest
         return list(newest.values())
 
     def newest(self, table: str, month: date) -> Manifest | None:
-        """Return the newest archive of a month; None where there is none.
+        """Return the newest archive of a month; None if there is none.
 
         :raises Damaged: its manifest cannot be read, or is another month's.
         """
@@ -97,7 +97,7 @@ class Archives:
         return self._read_manifest(paths[-1])
 
     def months(self, table: str) -> frozenset[date]:
-        """Return the months of a table that lie here."""
+        """Return the archived months of a table."""
         return frozenset(manifest.month for manifest in self.all() if manifest.table == table)
 
     def _glob(self, pattern: str) -> list[str]:
@@ -110,7 +110,7 @@ class Archives:
     # Writing ---------------------------------------------------------------------------------------------------------
 
     def write(self, table: str, month: date, rows: Iterable[bytes]) -> Written:
-        """Store rows as they come, in little memory; they are no archive until ``finish``."""
+        """Stream rows to the storage, with little memory; they become an archive with ``finish``."""
         written = Written(f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{new_id().hex[-6:]}")
         blocks = _zip(_summed(rows, written.plain))
         if self._ring is not None:
@@ -127,7 +127,7 @@ class Archives:
         return written
 
     def finish(self, manifest: Manifest, written: Written) -> Manifest:
-        """Write the manifest of stored rows, which makes them an archive; return it with its key and signature."""
+        """Write the manifest of stored rows, which completes the archive; return it with its key and signature."""
         if written.key is not None and self._ring is not None and self._signing is not None:
             manifest = replace(manifest, key=self._ring.seal(written.key, context=manifest.context()))
             manifest = replace(manifest, mac=self._signing.sign(manifest.content()))
@@ -139,7 +139,7 @@ class Archives:
         return manifest
 
     def clear(self, table: str, month: date) -> None:
-        """Remove what exports that were cut short have left of a month."""
+        """Remove the folders of a month's interrupted exports."""
         for folder in self._glob(f"{table}/{month:%Y-%m}/*"):
             if not self._files.exists(f"{folder}/{MANIFEST}"):
                 self._files.rm(folder, recursive=True)
@@ -149,14 +149,14 @@ class Archives:
             self._files.makedirs(folder, exist_ok=True)
         else:
             Path(folder).parent.mkdir(parents=True, exist_ok=True)
-            Path(folder).mkdir(mode=0o700)  # the rows are for the owner's eyes alone
+            Path(folder).mkdir(mode=0o700)  # only the owner may read the rows
 
     def _sync(self, path: str) -> None:
-        """See that a file in a folder outlives the machine: what it holds is dropped from the database next."""
+        """Flush a local file to disk: its rows are dropped from the database next."""
         if not self._is_folder:
-            return  # other storages answer when they have it
-        for place in (Path(path), *list(Path(path).parents)[:4]):  # the file, and the folders that name it
-            descriptor = os.open(place, os.O_RDONLY)
+            return  # other storages confirm a write when it is durable
+        for entry in (Path(path), *list(Path(path).parents)[:4]):  # the file, and the folders of its path
+            descriptor = os.open(entry, os.O_RDONLY)
             try:
                 os.fsync(descriptor)
             finally:
@@ -165,11 +165,11 @@ class Archives:
     # Reading ---------------------------------------------------------------------------------------------------------
 
     def read(self, manifest: Manifest) -> Iterator[bytes]:
-        """Yield an archive's rows as CSV, from the storage itself; only after the last block is it known to be whole.
+        """Yield an archive's rows as CSV, read from the storage; it is verified only after the last block.
 
-        :raises Damaged: it is not what was written, it is not ours, or its key is gone.
+        :raises Damaged: it differs from what was written, is not signed with our key, or its key is missing.
         """
-        self._see_signature(manifest)
+        self._check_signature(manifest)
         plain, stored, lines = Sum(), Sum(), _Lines()
         try:
             blocks = _summed(self._stored(manifest), stored)
@@ -177,31 +177,31 @@ class Archives:
                 identity = FileIdentity(None, _KIND, manifest.folder)
                 blocks = decrypt_blocks(blocks, {_OWN_KEY: self._open_key(manifest)}, identity)
             for block in _summed(_unzip(blocks), plain):
-                lines.see(block)
+                lines.count(block)
                 yield block
         except FileNotFoundError as error:
-            raise Damaged(f"{manifest.file} is not there.") from error
+            raise Damaged(f"{manifest.file} does not exist.") from error
         except (CannotOpen, zlib.error) as error:
-            raise Damaged(f"{manifest.file} is damaged: it does not open.") from error
-        rows = lines.rows - 1  # the first names the columns
-        for name, found, told in (
+            raise Damaged(f"{manifest.file} is damaged: it cannot be decrypted or decompressed.") from error
+        rows = lines.rows - 1  # without the header
+        for name, found, expected in (
             ("stored bytes", stored, manifest.stored),
             ("rows", plain, manifest.plain),
             ("number of rows", rows, manifest.rows),
         ):
-            if found != told:
-                raise Damaged(f"{manifest.file} is damaged: the {name} are not those of the manifest.")
+            if found != expected:
+                raise Damaged(f"{manifest.file} is damaged: the {name} differ from the manifest.")
 
     def verify(self, manifest: Manifest) -> None:
-        """Read an archive back from the storage.
+        """Read an archive back from the storage and check it.
 
-        :raises Damaged: it is not what was written, or its key is gone.
+        :raises Damaged: it differs from what was written, or its key is missing.
         """
         for _ in self.read(manifest):
             pass
 
-    def _see_signature(self, manifest: Manifest) -> None:
-        """See that the manifest is ours: sums prove nothing where whoever changed the rows can write them anew."""
+    def _check_signature(self, manifest: Manifest) -> None:
+        """Check the manifest's signature: an attacker who changes the rows can also recompute the checksums."""
         if self._signing is None:
             return
         if manifest.mac is None:
@@ -223,23 +223,23 @@ class Archives:
     def _open_key(self, manifest: Manifest) -> bytes:
         name = (manifest.key or "").partition(".")[0]
         if self._ring is None:
-            raise Damaged(f"{manifest.file} is sealed with the key {name}, and ARCHIVE_KEYS is empty.")
+            raise Damaged(f"{manifest.file} is encrypted with the key {name}, and ARCHIVE_KEYS is empty.")
         try:
             return self._ring.open(manifest.key or "", context=manifest.context())
         except CannotOpen as error:
             raise Damaged(
-                f"{manifest.file} does not open: ARCHIVE_KEYS has no key {name}, or its manifest was changed."
+                f"{manifest.file} cannot be decrypted: ARCHIVE_KEYS has no key {name}, or its manifest was changed."
             ) from error
 
 
 class _Lines:
-    """Counts the rows of CSV as COPY writes it: a line break between quotes ends none."""
+    """Counts the rows of CSV as COPY writes it: a line break within quotes does not end a row."""
 
     def __init__(self) -> None:
         self.rows = 0
         self._quotes = 0
 
-    def see(self, block: bytes) -> None:
+    def count(self, block: bytes) -> None:
         """Count the rows that end in a block."""
         if _QUOTE not in block and self._quotes % 2 == 0:
             self.rows += block.count(_ENDED)
@@ -252,7 +252,7 @@ class _Lines:
 
 
 def _summed(blocks: Iterable[bytes], into: Sum) -> Iterator[bytes]:
-    """Pass blocks on, and put their length and SHA-256 into ``into`` at the end."""
+    """Yield blocks unchanged, and store their length and SHA-256 in ``into`` at the end."""
     digest = hashlib.sha256()
     for block in blocks:
         digest.update(block)
@@ -270,20 +270,20 @@ def _zip(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _unzip(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Unpack, in pieces of bounded size whatever the blocks hold.
+    """Decompress into pieces of bounded size, whatever the blocks contain.
 
-    :raises zlib.error: it is no gzip, or not whole.
+    :raises zlib.error: it is not gzip, or incomplete.
     """
     packer: Any = zlib.decompressobj(_GZIP)
     for block in blocks:
-        rest = block
-        while rest:
-            if piece := packer.decompress(rest, BLOCK_BYTES):
+        remaining = block
+        while remaining:
+            if piece := packer.decompress(remaining, BLOCK_BYTES):
                 yield piece
-            rest = packer.unconsumed_tail
+            remaining = packer.unconsumed_tail
         if packer.unused_data:
-            raise zlib.error("something follows the end")
+            raise zlib.error("data after the end")
     if piece := packer.flush():
         yield piece
     if not packer.eof:
-        raise zlib.error("it ends too early")
+        raise zlib.error("unexpected end")

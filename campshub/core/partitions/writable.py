@@ -1,4 +1,4 @@
-"""How far back monthly tables take writes: such months are not archived, and are made when one is needed."""
+"""How far back monthly tables accept writes: such months are not archived, and are created when needed."""
 
 from collections.abc import Callable
 from datetime import date
@@ -12,29 +12,29 @@ _months: dict[str, Months] = {}
 
 
 def stays_writable(tag: str, months: Months) -> None:
-    """Let the monthly tables of a tag take rows of so many months back."""
+    """Register how many months back the monthly tables of a tag accept rows."""
     _months[tag] = months
 
 
 def first_writable(settings: Settings, tag: str, today: date) -> date | None:
-    """Return the first month whose rows may be written; None of a tag that says nothing."""
+    """Return the first month whose rows may be written; None for a tag without a registration."""
     months = _months.get(tag)
     return back(today, months(settings)) if months is not None else None
 
 
 def months_to_keep(settings: Settings, table: str) -> int:
-    """Return for how many months a table's rows stay, where rows are archived at all."""
+    """Return for how many months a table's rows stay in the database, if archiving is enabled."""
     months = _months.get(tag_of(table) or "")
     return max(settings.retention_months, months(settings) if months is not None else 0)
 
 
 def tag_of(table: str | None) -> str | None:
-    """Return the tag of a monthly table; None of any other table."""
+    """Return the tag of a monthly table; None for any other table."""
     return next((model.__tag__ for model in _monthly() if model.__tablename__ == table), None)
 
 
 def tables_of(tag: str) -> list[str]:
-    """Return the monthly tables of a tag: one write needs a month of all of them."""
+    """Return the monthly tables of a tag: one write needs the month in all of them."""
     return sorted(model.__tablename__ for model in _monthly() if model.__tag__ == tag)
 
 

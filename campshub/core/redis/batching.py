@@ -1,7 +1,7 @@
-"""A line before a counter: whoever comes while it is busy goes with the next trip, all of the line at once.
+"""Batch concurrent calls: callers that arrive during a round trip share the next one.
 
-So that concurrent callers of one process share a round trip (to Redis, or one question to the primary), with no thread
-or greenlet that would have to be woken first: the first in line makes the trip for all.
+Concurrent callers of one process share a round trip (to Redis, or one query to the primary). No separate thread or
+greenlet has to wake up first: the first caller makes the round trip for all.
 """
 
 import os
@@ -14,11 +14,11 @@ MOST_AT_ONCE = 128
 
 
 class Interrupted(Exception):
-    """Whoever made the trip for this caller was stopped on the way."""
+    """The caller that made the round trip for this one was interrupted."""
 
 
 class BatchedRequest:
-    """What one caller wants, and its answer."""
+    """The request of one caller, and its reply."""
 
     __slots__ = ("answer", "done", "failure", "is_leader", "what")
 
@@ -32,56 +32,56 @@ class BatchedRequest:
 
 
 class RequestBatcher:
-    """Callers of one counter; ``serve`` makes a trip for several errands and gives each its answer."""
+    """The callers of one server; ``serve`` makes one round trip for several requests and sets the reply of each."""
 
     def __init__(self, serve: Callable[[Sequence[BatchedRequest]], None]) -> None:
         self._serve = serve
         self._forget()
 
     def _forget(self) -> None:
-        """Begin with nobody in line, as a forked process must."""
+        """Start with an empty queue, as a forked process must."""
         self._process = os.getpid()
         self._lock = threading.Lock()
         self._waiting: deque[BatchedRequest] = deque()
         self._is_busy = False
 
     def ask(self, what: Any = None) -> Any:
-        """Return the answer of a trip that begins after this call.
+        """Return the reply of a round trip that begins after this call.
 
-        :raises Exception: what the trip raised.
+        :raises Exception: the exception of the round trip.
         """
         if os.getpid() != self._process:
             self._forget()
-        errand = BatchedRequest(what)
+        request = BatchedRequest(what)
         with self._lock:
             is_leader, self._is_busy = not self._is_busy, True
-            self._waiting.append(errand)
+            self._waiting.append(request)
         if not is_leader:
             try:
-                errand.done.acquire()
+                request.done.acquire()
             except BaseException:
-                self._leave(errand)
+                self._leave(request)
                 raise
-            is_leader = errand.is_leader
+            is_leader = request.is_leader
         if is_leader:
             self._lead()
-        if errand.failure is not None:
-            raise errand.failure
-        return errand.answer
+        if request.failure is not None:
+            raise request.failure
+        return request.answer
 
-    def _leave(self, errand: BatchedRequest) -> None:
-        """Take a caller who was stopped out of the line; whoever is next leads in their place."""
+    def _leave(self, request: BatchedRequest) -> None:
+        """Remove an interrupted caller from the queue; if it was the leader, the next caller becomes the leader."""
         following = None
         with self._lock:
-            if errand in self._waiting:
-                self._waiting.remove(errand)
-                if errand.is_leader:
+            if request in self._waiting:
+                self._waiting.remove(request)
+                if request.is_leader:
                     following = self._next()
         if following is not None:
             following.done.release()
 
     def _next(self) -> BatchedRequest | None:
-        """Return who leads from now on; the caller holds the lock."""
+        """Make the first caller in the queue the leader and return it; call this with the lock."""
         following = self._waiting[0] if self._waiting else None
         self._is_busy = following is not None
         if following is not None:
@@ -89,20 +89,20 @@ class RequestBatcher:
         return following
 
     def _lead(self) -> None:
-        """Make the trip; then let the first of those who came meanwhile make the next."""
+        """Make the round trip; then make the first caller that came meanwhile the leader of the next one."""
         with self._lock:
-            taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_AT_ONCE))]
+            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_AT_ONCE))]
         failure: Exception | None = Interrupted()
         try:
-            self._serve(taken)
+            self._serve(batch)
             failure = None
         except Exception as error:  # noqa: BLE001 - each caller raises it
             failure = error
-        finally:  # also when this greenlet is being stopped: nobody may be left waiting
+        finally:  # also when this greenlet is killed: no caller may wait forever
             with self._lock:
                 following = self._next()
-            for errand in taken:
-                errand.failure = failure
-                errand.done.release()
+            for request in batch:
+                request.failure = failure
+                request.done.release()
             if following is not None:
                 following.done.release()

@@ -1,7 +1,7 @@
-"""The connections to a cache Redis for what is rare: short time-outs, no silent retries, and a pause after a failure.
+"""Connections to a cache Redis for rare commands: short time-outs, no silent retries, and a pause after a failure.
 
-redis-py's own defaults would hold a request for seconds when the server is away. What every request asks goes by the
-``wire``.
+With redis-py's defaults a request would wait for seconds when the server is unavailable. The lookup of each request
+uses ``PipelinedRedis`` instead.
 """
 
 from collections.abc import Callable
@@ -20,14 +20,14 @@ CONNECTIONS = 64
 
 
 class CacheUnavailable(Exception):
-    """The cache Redis does not answer; whoever asked goes on without it."""
+    """The cache Redis does not reply; the caller continues without it."""
 
 
 class Cache:
-    """One cache Redis; after a failure it is left alone for two seconds."""
+    """One cache Redis; after a failure, calls are rejected for two seconds."""
 
     def __init__(self, url: str) -> None:
-        # A blocking pool: many requests at once wait their turn, where another pool would say that Redis is away.
+        # A blocking pool: with many concurrent requests they wait, while another pool would raise a connection error.
         connections = redis.BlockingConnectionPool.from_url(
             url,
             socket_timeout=ANSWER_WITHIN_S,
@@ -37,20 +37,20 @@ class Cache:
             timeout=ANSWER_WITHIN_S,
         )
         self.client: Any = redis.Redis.from_pool(connections)
-        # Of its own: the wire to the same server, ``cache0``, fails and comes back by itself.
+        # A separate breaker: the pipelined connection to the same server, ``cache0``, fails and recovers independently.
         self._breaker = CircuitBreaker(PAUSE_S, name="limits", changed=metrics.breaker_open.labels("limits").set)
 
-    def ask(self, question: Callable[[Any], Any]) -> Any:
-        """Return the answer of one call.
+    def ask(self, call: Callable[[Any], Any]) -> Any:
+        """Return the result of a call with the Redis client.
 
-        :raises CacheUnavailable: it failed, or one failed a moment ago.
+        :raises CacheUnavailable: the call failed, or one failed a moment ago.
         """
         if not self._breaker.allows():
             raise CacheUnavailable
         try:
-            answer = question(self.client)
+            result = call(self.client)
         except redis.RedisError as error:
             self._breaker.failed()
             raise CacheUnavailable from error
         self._breaker.succeeded()
-        return answer
+        return result

@@ -1,11 +1,11 @@
-"""Rollups: figures that are asked often, kept beside the rows that they are counted from, and never older than these.
+"""Rollups: precomputed aggregates of frequent queries, which are never older than the rows that they aggregate.
 
-A statement that changes rows notes, in its own transaction and by a trigger of the database, which keys of a rollup no
-longer hold: rows of a *stale* table that nobody else writes to or waits for. A read takes the kept figures of all other
-keys, and counts those of the stale ones itself, in one statement (``current``); so it is exact at any moment. Every
-minute the stale keys are counted anew and their notes removed (``folding``).
+A trigger of the database records, in the transaction of each change, which keys of a rollup are outdated: it inserts
+rows into a *stale* table, which has no other writers and for which no transaction waits. A read takes the stored
+aggregates of all other keys and computes those of the stale keys itself, in one statement (``current``), so it is exact
+at any moment. Every minute the aggregates of the stale keys are recomputed and their stale rows removed (``refresh``).
 
-A module describes a rollup with the select that counts it. Reads, folding, rebuilding and checking all use that one.
+A module describes a rollup with the select that computes it. Reads, refreshes, rebuilds and checks all use this select.
 """
 
 import uuid
@@ -38,16 +38,16 @@ Conditions = Sequence[ColumnElement[bool]]
 
 
 class RollupBase(Base):
-    """A row of figures; what it is counted from holds the references, so it has none of its own."""
+    """A row of aggregates; it has no foreign keys, because the aggregated rows have them."""
 
     __abstract__ = True
-    __audited__: ClassVar[bool] = False  # the rows that it is counted from are
+    __audited__: ClassVar[bool] = False  # the aggregated rows are audited
 
     organization_id: Mapped[uuid.UUID] = mapped_column(primary_key=True, sort_order=-100)
 
 
 class StaleBase(Base):
-    """A note that some figures no longer hold, made by a trigger and removed with the counting."""
+    """A stale key: some aggregates are outdated. A trigger inserts the row, and a refresh deletes it."""
 
     __abstract__ = True
     __audited__: ClassVar[bool] = False
@@ -60,13 +60,14 @@ class StaleBase(Base):
 class Rollup:
     """One rollup.
 
-    :param model: its table; the primary key tells one row of figures from another.
+    :param model: its table; the primary key identifies a row of aggregates.
     :param stale: the table of its stale keys.
-    :param key: the columns, of both tables, of what goes stale together; all rows of one are counted from one month.
-    :param date: the one of these that says which month.
-    :param raw: the table, in monthly partitions by ``local_date``, whose rows are counted.
-    :param counted: returns the select that counts: the columns of ``model`` from ``raw``, whole.
-    :param beside: other such tables that the select reads.
+    :param key: the columns, in both tables, of the rows that become stale together; all raw rows of a key are in one
+        month.
+    :param date: the column of ``key`` that contains a date of this month.
+    :param raw: the table, with monthly partitions by ``local_date``, whose rows are aggregated.
+    :param counted: returns the select of the aggregates: all columns of ``model``, from all rows of ``raw``.
+    :param beside: other tables with monthly partitions that the select reads.
     :param matches: returns the condition that a raw row of the same organization belongs to a key.
     """
 
@@ -92,48 +93,48 @@ class Rollup:
 
     @property
     def primary(self) -> list[str]:
-        """The names of the columns that tell its rows apart."""
+        """The names of the primary key's columns."""
         return [column.name for column in self.table.primary_key]
 
     @property
     def figures(self) -> list[str]:
-        """The names of the columns that are counted."""
+        """The names of the aggregated columns."""
         return [column.name for column in self.table.columns if not column.primary_key]
 
     def same(self, one: Any, other: Any, names: Sequence[str] | None = None) -> ColumnElement[bool]:
-        """Return the condition that two rows are about the same, or agree in some columns."""
+        """Return the condition that two rows have the same primary key, or are equal in some columns."""
         return and_(*(one[name] == other[name] for name in names or self.primary))
 
     def fresh(self, keys: Any, *conditions: ColumnElement[bool]) -> AnySelect:
-        """Count the figures of some keys, each of which must stand among them once."""
+        """Compute the aggregates of some keys; each key must occur only once."""
         return self.counted().join(keys, self.matches(keys.c)).where(*conditions)
 
     def current(self, *, kept: Conditions, stale: Conditions, raw: Conditions) -> Subquery:
-        """Return the figures as they are at this moment, as a table with the columns of ``model``.
+        """Return the current aggregates, as a table with the columns of ``model``.
 
-        The conditions choose rows of the rollup, stale keys and raw rows. They must say the same of each, and name the
-        organization and who asks: they are what is visible.
+        The conditions select rows of the rollup, stale keys and raw rows. They must be equivalent for all three, and
+        restrict the rows to the organization and to what the caller may see.
         """
-        kept_columns, stale_columns = self.table.c, self.stale.__table__.c
+        stored_columns, stale_columns = self.table.c, self.stale.__table__.c
         own = ("organization_id", *self.key)
-        noted = exists(
+        is_stale = exists(
             select(1)
             .select_from(self.stale)
-            .where(*stale, self.same(stale_columns, kept_columns, own))
+            .where(*stale, self.same(stale_columns, stored_columns, own))
             .correlate(self.table)
         )
-        holding = select(*kept_columns).where(*kept, ~noted)
+        valid = select(*stored_columns).where(*kept, ~is_stale)
         keys = select(*(stale_columns[name] for name in self.key)).where(*stale).distinct().subquery("keys")
-        return union_all(holding, self.fresh(keys, *raw)).subquery(self.name[:50] + "_now")
+        return union_all(valid, self.fresh(keys, *raw)).subquery(self.name[:50] + "_now")
 
 
 _rollups: dict[str, Rollup] = {}
 
 
 def rollup(described: Rollup) -> Rollup:
-    """Register a rollup, so that it is folded, rebuilt and checked. Erasing takes the rows that it counts first."""
+    """Register a rollup, so that it is refreshed, rebuilt and checked. Erasing deletes its raw rows first."""
     _rollups[described.name] = described
-    # Deleting a raw row notes a stale key, so the notes go after all that make them.
+    # Deleting a raw row inserts a stale key, so stale keys must be deleted after the raw rows.
     described.raw.__table__.add_is_dependent_on(described.stale.__table__)
     return described
 
@@ -154,11 +155,11 @@ def week_of(column: Any) -> ColumnElement[Any]:
 
 
 def _truncated(unit: str, column: Any) -> ColumnElement[Any]:
-    # Words, not values: PostgreSQL must see that what is selected is what is grouped by.
+    # Literals, not parameters: PostgreSQL must recognize that the selected and the grouped expression are the same.
     return cast(func.date_trunc(literal_column(f"'{unit}'"), cast(column, DateTime())), Date)
 
 
 def within_month(column: Any, month: Any) -> ColumnElement[bool]:
-    """Return the condition that a date lies in the month that begins with another, as an index answers it."""
+    """Return the condition, in a form that an index supports, that a date is in the month that begins on ``month``."""
     until = cast(month + literal_column("INTERVAL '1 month'"), Date)
     return and_(column >= month, column < until)

@@ -1,10 +1,10 @@
-"""Bringing rollups up to date: counting stale keys anew, rebuilding whole months, and checking them.
+"""Keep rollups up to date: refresh stale keys, rebuild whole months, and check them.
 
-Whoever counts holds a lock of the rollup and organization, so that of two countings at once the older one cannot be
-written last. Writers hold no such lock and wait for nobody: one who commits while its key is being counted leaves its
-note, which this counting has not taken.
+A refresh takes a lock of the rollup and organization, so that an older one cannot overwrite a newer one. Writers take
+no such lock and never wait for one: a writer that commits while its key is being refreshed leaves a new stale row,
+which this refresh has not taken.
 
-Months whose partition is detached keep their figures: nothing is left to count them from.
+Months with a detached partition keep their aggregates, because the raw rows are no longer in the database.
 """
 
 from collections.abc import Sequence
@@ -40,28 +40,28 @@ _PARTITIONS = text(
 
 
 class MonthDetached(RuntimeError):
-    """A month was detached or attached while it was counted; nothing was written."""
+    """A month was detached or attached during the refresh; nothing was written."""
 
 
 @dataclass
 class RefreshCount:
-    """What a counting did: the notes that it took, the rows that it wrote, and those that it removed."""
+    """The result of a refresh: the numbers of stale rows taken, and of aggregate rows written and removed."""
 
     notes: int = 0
     written: int = 0
     removed: int = 0
-    # Whether more notes are left than one counting takes.
+    # False if one refresh did not take all stale rows.
     is_whole: bool = True
 
     def __iadd__(self, other: "RefreshCount") -> Self:
-        """Add up what several have done."""
+        """Add the result of another refresh."""
         self.notes, self.written = self.notes + other.notes, self.written + other.written
         self.removed, self.is_whole = self.removed + other.removed, self.is_whole and other.is_whole
         return self
 
 
 class RefreshStep(NamedTuple):
-    """One month of an organization's figures."""
+    """One month of an organization's aggregates."""
 
     organization_id: UUID
     rollup: str
@@ -70,7 +70,7 @@ class RefreshStep(NamedTuple):
 
 @dataclass(frozen=True)
 class Difference:
-    """A row of figures that is not what its raw rows add up to; None: there is no such row."""
+    """A row of aggregates that differs from the aggregates of its raw rows; None: there is no such row."""
 
     rollup: str
     organization_id: UUID
@@ -80,7 +80,7 @@ class Difference:
 
 
 def organizations_with_stale_rollups(session: Session, rollup: Rollup) -> list[UUID]:
-    """Return the organizations with stale figures."""
+    """Return the organizations with stale aggregates."""
     return list(session.scalars(select(rollup.stale.organization_id).distinct()))
 
 
@@ -90,24 +90,24 @@ def organizations(session: Session) -> list[UUID]:
 
 
 def refresh_due(session: Session) -> RefreshCount:
-    """Count stale figures of all organizations anew, as many as one transaction should."""
-    counted = RefreshCount()
+    """Refresh stale aggregates of all organizations, up to a limit for one transaction."""
+    result = RefreshCount()
     for rollup in rollups().values():
         for organization_id in organizations_with_stale_rollups(session, rollup):
-            if counted.notes >= MOST_AT_ONCE:
-                counted.is_whole = False
-                return counted
-            counted += refresh(session, rollup, organization_id)
-    return counted
+            if result.notes >= MOST_AT_ONCE:
+                result.is_whole = False
+                return result
+            result += refresh(session, rollup, organization_id)
+    return result
 
 
 def refresh(session: Session, rollup: Rollup, organization_id: UUID, *, most: int = MOST_NOTES) -> RefreshCount:
-    """Count an organization's stale figures anew, as many as ``most`` notes name, under the system role.
+    """Refresh an organization's stale aggregates for at most ``most`` stale rows, under the system role.
 
-    Figures read before and after are the same, so nothing is stamped; except where a month's rows went before its notes
-    were taken, which hid its figures until now. Where another counting is at work, none is done.
+    Reads return the same before and after a refresh, so it stamps nothing. The exception is a month that was detached
+    before its stale rows were taken: they hid its aggregates until now. If another refresh is running, do nothing.
 
-    :raises MonthDetached: a month came or went meanwhile; try again.
+    :raises MonthDetached: a month was detached or attached meanwhile; try again.
     """
     if not session.scalar(_TRY, {"name": _lock_of(rollup, organization_id)}):
         return RefreshCount()
@@ -115,51 +115,51 @@ def refresh(session: Session, rollup: Rollup, organization_id: UUID, *, most: in
     attached = months(session, rollup)
     keys = [dict(row._mapping) for row in dict.fromkeys(taken)]  # noqa: SLF001 - SQLAlchemy's public name for it
     live = [key for key in keys if key[rollup.date].replace(day=1) in attached]
-    counted = RefreshCount(notes=len(taken), is_whole=len(taken) < most)
+    result = RefreshCount(notes=len(taken), is_whole=len(taken) < most)
     if len(live) < len(keys):
         mark_changed(session, rollup.model, organization_id)
     if live:
         dates = [key[rollup.date] for key in live]
-        given = _given(rollup, live)
-        counted += _write(session, rollup, organization_id, min(dates).replace(day=1), _end(max(dates)), given)
+        stale_keys = _as_table(rollup, live)
+        result += _write(session, rollup, organization_id, min(dates).replace(day=1), _end(max(dates)), stale_keys)
         _require(attached, months(session, rollup), dates)
-    return counted
+    return result
 
 
 def rebuild(session: Session, rollup: Rollup, organization_id: UUID, month: date) -> RefreshCount:
-    """Count one month of an organization's figures anew, all of them, under the system role.
+    """Recompute all aggregates of one month of an organization, under the system role.
 
-    :raises MonthDetached: the month is not there, or came or went meanwhile.
+    :raises MonthDetached: the month does not exist, or was detached or attached meanwhile.
     """
     session.execute(_WAIT, {"name": _lock_of(rollup, organization_id)})
     _require(months(session, rollup), months(session, rollup), [month])
-    counted = _write(session, rollup, organization_id, month, _end(month), None)
+    result = _write(session, rollup, organization_id, month, _end(month), None)
     _require(months(session, rollup), months(session, rollup), [month])
-    if counted.written or counted.removed:
+    if result.written or result.removed:
         mark_changed(session, rollup.model, organization_id)
-    return counted
+    return result
 
 
 def check(session: Session, rollup: Rollup, organization_id: UUID, month: date, *, most: int) -> list[Difference]:
-    """Compare a month of an organization's figures with its raw rows, at one moment; return what differs."""
+    """Compare a month of an organization's aggregates with its raw rows, in one statement; return the differences."""
     table, last = rollup.table, _end(month)
     fresh = rollup.counted().where(*_of_raw(rollup, organization_id, month, last)).cte("fresh")
-    kept = select(*table.columns).where(*_of_kept(rollup, organization_id, month, last)).cte("kept")
+    stored = select(*table.columns).where(*_of_stored(rollup, organization_id, month, last)).cte("kept")
     stale = rollup.stale.__table__
-    noted = [
+    not_stale = [
         ~exists(
             select(1)
             .select_from(stale)
             .where(rollup.same(stale.c, side.c, ("organization_id", *rollup.key)))
             .correlate(side)
         )
-        for side in (kept, fresh)
+        for side in (stored, fresh)
     ]
-    differs = or_(*(kept.c[name].is_distinct_from(fresh.c[name]) for name in (*rollup.primary, *rollup.figures)))
+    differs = or_(*(stored.c[name].is_distinct_from(fresh.c[name]) for name in (*rollup.primary, *rollup.figures)))
     rows = session.execute(
-        select(*(c.label(f"kept_{c.key}") for c in kept.c), *(c.label(f"fresh_{c.key}") for c in fresh.c))
-        .select_from(kept.outerjoin(fresh, rollup.same(kept.c, fresh.c), full=True))
-        .where(differs, *noted)
+        select(*(c.label(f"kept_{c.key}") for c in stored.c), *(c.label(f"fresh_{c.key}") for c in fresh.c))
+        .select_from(stored.outerjoin(fresh, rollup.same(stored.c, fresh.c), full=True))
+        .where(differs, *not_stale)
         .limit(most)
     )
     return [_difference(rollup, organization_id, dict(row._mapping)) for row in rows]  # noqa: SLF001 - as above
@@ -168,21 +168,21 @@ def check(session: Session, rollup: Rollup, organization_id: UUID, month: date, 
 def steps(
     session: Session, *, organization_id: UUID | None, first: date | None, last: date | None
 ) -> list[RefreshStep]:
-    """Return what a rebuilding counts, step by step, always in the same order: so one that broke off can go on."""
+    """Return the steps of a rebuild, always in the same order, so that an interrupted rebuild can continue."""
     owners = [organization_id] if organization_id else organizations(session)
     known = {name: months_between(session, one, first, last) for name, one in sorted(rollups().items())}
     return [RefreshStep(owner, name, month) for owner in owners for name in known for month in known[name]]
 
 
 def months(session: Session, rollup: Rollup) -> set[date]:
-    """Return the months whose rows are there to be counted."""
+    """Return the months whose raw rows are in the database."""
     tables = [raw.__tablename__ for raw in (rollup.raw, *rollup.beside)]
     found = session.scalars(_PARTITIONS, {"tables": tables, "count": len(tables)})
     return {date(int(name[:4]), int(name[5:]), 1) for name in found}
 
 
 def months_between(session: Session, rollup: Rollup, first: date | None, last: date | None) -> list[date]:
-    """Return those from one date to another, the oldest first."""
+    """Return the months in the database from one date to another, the oldest first."""
     return sorted(
         month
         for month in months(session, rollup)
@@ -206,7 +206,7 @@ def _require(before: set[date], after: set[date], dates: Sequence[date]) -> None
 
 
 def _taking(rollup: Rollup, organization_id: UUID, most: int) -> Any:
-    """Return the statement that removes some notes and returns their keys."""
+    """Return the statement that deletes some stale rows and returns their keys."""
     stale: Table = rollup.stale.__table__
     primary = list(stale.primary_key)
     chosen = (
@@ -219,12 +219,12 @@ def _taking(rollup: Rollup, organization_id: UUID, most: int) -> Any:
     return delete(stale).where(tuple_(*primary).in_(chosen)).returning(*(stale.c[name] for name in rollup.key))
 
 
-def _given(rollup: Rollup, keys: Sequence[dict[str, Any]]) -> Any:
-    """Return keys as a table."""
+def _as_table(rollup: Rollup, keys: Sequence[dict[str, Any]]) -> Any:
+    """Return keys as a table expression."""
     columns = {name: rollup.stale.__table__.c[name].type for name in rollup.key}
     shape = ", ".join(f"{name} {type_.compile(dialect=_DIALECT)}" for name, type_ in columns.items())
-    words = f"SELECT {', '.join(columns)} FROM json_to_recordset(CAST(:keys AS json)) AS given({shape})"  # noqa: S608 - names of our own tables
-    return text(words).bindparams(keys=orjson.dumps(keys).decode()).columns(**columns).cte("keys")
+    query = f"SELECT {', '.join(columns)} FROM json_to_recordset(CAST(:keys AS json)) AS given({shape})"  # noqa: S608 - names of our own tables
+    return text(query).bindparams(keys=orjson.dumps(keys).decode()).columns(**columns).cte("keys")
 
 
 def _of_raw(rollup: Rollup, organization_id: UUID, first: date, last: date) -> list[Any]:
@@ -232,13 +232,13 @@ def _of_raw(rollup: Rollup, organization_id: UUID, first: date, last: date) -> l
     return [raw.organization_id == organization_id, raw.local_date >= first, raw.local_date <= last]
 
 
-def _of_kept(rollup: Rollup, organization_id: UUID, first: date, last: date) -> list[Any]:
+def _of_stored(rollup: Rollup, organization_id: UUID, first: date, last: date) -> list[Any]:
     day = rollup.table.c[rollup.date]
     return [rollup.table.c.organization_id == organization_id, day >= first, day <= last]
 
 
 def _write(session: Session, rollup: Rollup, organization_id: UUID, first: date, last: date, keys: Any) -> RefreshCount:
-    """Count the figures of some keys, or all of some dates, and keep them; remove those that nothing is left of."""
+    """Compute and store the aggregates of some keys, or of all dates in a range; remove those without raw rows."""
     table = rollup.table
     bounds = _of_raw(rollup, organization_id, first, last)
     counted = rollup.counted().where(*bounds) if keys is None else rollup.fresh(keys, *bounds)
@@ -255,12 +255,12 @@ def _write(session: Session, rollup: Rollup, organization_id: UUID, first: date,
         .returning(literal(1).label("one"))
         .cte("written")
     )
-    gone = [*_of_kept(rollup, organization_id, first, last)]
-    gone.append(~exists(select(1).select_from(fresh).where(rollup.same(fresh.c, table.c)).correlate(table)))
+    removable = [*_of_stored(rollup, organization_id, first, last)]
+    removable.append(~exists(select(1).select_from(fresh).where(rollup.same(fresh.c, table.c)).correlate(table)))
     if keys is not None:
         own = rollup.same(keys.c, table.c, rollup.key)
-        gone.append(exists(select(1).select_from(keys).where(own).correlate(table)))
-    removed = delete(table).where(and_(*gone)).returning(literal(1).label("one")).cte("removed")
+        removable.append(exists(select(1).select_from(keys).where(own).correlate(table)))
+    removed = delete(table).where(and_(*removable)).returning(literal(1).label("one")).cte("removed")
     counts = [select(func.count()).select_from(part).scalar_subquery() for part in (written, removed)]
     row = session.connection().execute(select(*counts)).one()
     return RefreshCount(written=row[0], removed=row[1])
@@ -269,11 +269,12 @@ def _write(session: Session, rollup: Rollup, organization_id: UUID, first: date,
 def _difference(rollup: Rollup, organization_id: UUID, row: dict[str, Any]) -> Difference:
     sides = {}
     for side in ("kept", "fresh"):
-        told = {name.removeprefix(f"{side}_"): value for name, value in row.items() if name.startswith(f"{side}_")}
-        sides[side] = told if told["organization_id"] is not None else None
+        values = {name.removeprefix(f"{side}_"): value for name, value in row.items() if name.startswith(f"{side}_")}
+        sides[side] = values if values["organization_id"] is not None else None
     known = sides["kept"] or sides["fresh"] or {}
     figures = {
-        side: None if told is None else {name: told[name] for name in rollup.figures} for side, told in sides.items()
+        side: None if values is None else {name: values[name] for name in rollup.figures}
+        for side, values in sides.items()
     }
     key = {name: known[name] for name in rollup.primary if name != "organization_id"}
     return Difference(rollup.name, organization_id, key, figures["kept"], figures["fresh"])

@@ -1,1 +1,1 @@
-"""Who asks, what they may, and how what is secret is kept so."""
+"""Authentication, authorization, encryption and the audit log."""

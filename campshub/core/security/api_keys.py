@@ -1,7 +1,7 @@
-"""Keys of programs and kiosks: ``chk_<prefix>_<secret>``, found by prefix, kept as a hash.
+"""API keys of programs and kiosks: ``chk_<prefix>_<secret>``, found by prefix, stored as a hash.
 
-A key that was found genuine is remembered as access tokens are. Whether it still holds, and what it may do, comes with
-each request's question who calls.
+A genuine key is cached in the process, like access tokens. Whether it is still valid, and what it may do, is part of
+the caller's state, which is looked up for each request.
 """
 
 import hmac
@@ -35,7 +35,7 @@ _NOTE = text("SELECT note_key_use(:key_id, :address)")
 
 
 def new_key() -> tuple[str, str]:
-    """Return a new key, and the prefix under which it is found."""
+    """Return a new key, and the prefix by which it is found."""
     prefix, secret = (
         "".join(secrets.choice(ALPHABET) for _ in range(length)) for length in (PREFIX_LENGTH, SECRET_LENGTH)
     )
@@ -43,17 +43,17 @@ def new_key() -> tuple[str, str]:
 
 
 class ApiKeys:
-    """Reads keys, and notes where they are used."""
+    """Verifies API keys, and records from which addresses they are used."""
 
     def __init__(self, tokens: Tokens) -> None:
         self._tokens = tokens
-        # When this process has noted a key's use from an address, and for which unit of work.
+        # When, and in which unit of work, this process has last recorded a key's use from an address.
         self._noted: BoundedMap[tuple[UUID, str], tuple[float, int]] = BoundedMap(_MOST_NOTED)
 
     def read(self, key: str, engine: Engine) -> Claims:
-        """Return what a genuine key says, which the primary is asked for when the process sees it first.
+        """Return the claims of a genuine key, read from the primary when the process sees the key first.
 
-        :raises BadToken: there is no such key, or none that holds.
+        :raises BadToken: there is no such valid key.
         """
         found = _KEY.fullmatch(key)
         if found is None:
@@ -61,9 +61,9 @@ class ApiKeys:
         with closing(begin(Unit(engine=engine))) as session:
             rows = session.execute(_KEYS_OF, {"prefix": found[1]}).all()
             commit(session)
-        given, genuine = hash_of(key), None
+        key_hash, genuine = hash_of(key), None
         for row in rows:
-            if hmac.compare_digest(given, row.secret_hash):
+            if hmac.compare_digest(key_hash, row.secret_hash):
                 genuine = row
         if genuine is None:
             raise BadToken
@@ -72,7 +72,7 @@ class ApiKeys:
             organization_id=genuine.organization_id,
             session_id=None,
             session_version=0,
-            # Asked for anew now and then: a plan may change, and the key's own end is looked at with each request.
+            # Cached for a limited time, because the plan may change; the key's own expiry is checked in each request.
             expires_at=min(genuine.expires_at.timestamp(), time.time() + REMEMBERED_S),
             api_key_id=genuine.id,
             requests_per_hour=genuine.requests_per_hour,
@@ -81,17 +81,17 @@ class ApiKeys:
         return claims
 
     def is_due(self, claims: Claims, address: str | None) -> bool:
-        """Tell whether the use of a key from an address is to be noted (again)."""
+        """Return whether the use of a key from an address must be recorded (again)."""
         if claims.api_key_id is None:
             return False
         noted = self._noted.get((claims.api_key_id, customer(address)))
         return noted is None or time.monotonic() - noted[0] >= NOTED_EVERY_S
 
     def note(self, unit: Unit, claims: Claims) -> None:
-        """Let the use of a key be noted after the unit of work, whatever becomes of that.
+        """Record the use of a key in a separate transaction after the unit of work, also if that is rolled back.
 
-        Where that cannot be, the next request does not try again: it would wait for a primary that is away. A read that
-        is tried on another server hands it over again.
+        If recording fails, the next request does not try again, because it would wait for an unavailable primary. A
+        read that is retried on another server registers the write again.
         """
         key_id = claims.api_key_id
         if key_id is None:

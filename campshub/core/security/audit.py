@@ -1,7 +1,7 @@
 """The audit log: who changed what, when, from where, before and after.
 
-Values about a person are sealed with that person's own key. Erasing the person destroys the key, and with it what the
-log holds of them, wherever copies of the log are kept.
+Values about a person are encrypted with that person's own key. Erasing the person destroys the key, and so makes the
+person's values unreadable in all copies of the log.
 """
 
 import uuid
@@ -22,8 +22,8 @@ from campshub.core.security.encrypted_columns import place_of, sealed_in
 
 ACTIONS = ("created", "changed", "deleted", "read")
 ERASED = {"erased": True}
-# Said by every row anyway, or said better by the entry itself.
-_LEFT_OUT = frozenset({"organization_id", "created_at", "updated_at", "version", "fingerprint", "secret_hash"})
+# Columns of every row without information for the log, or whose information is in the entry itself.
+_NOT_LOGGED = frozenset({"organization_id", "created_at", "updated_at", "version", "fingerprint", "secret_hash"})
 
 
 class AuditEntry(Base):
@@ -39,7 +39,7 @@ class AuditEntry(Base):
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     at: Mapped[datetime]
     user_id: Mapped[uuid.UUID | None]
-    # The key with which the request came, where it was one; the user is who made the key, and answers for it.
+    # The API key of the request, if it came with one; then the user is the creator of the key.
     api_key_id: Mapped[uuid.UUID | None]
     address: Mapped[str | None]
     trace_id: Mapped[str]
@@ -53,7 +53,7 @@ class AuditEntry(Base):
 
 
 class PersonKey(Base):
-    """A person's own key, sealed by the installation's key ring; none any more where the person was erased."""
+    """A person's own key, encrypted by the installation's key ring; NULL if the person was erased."""
 
     __tablename__ = "person_keys"
     __tag__ = "audit"
@@ -66,7 +66,7 @@ class PersonKey(Base):
 
 @dataclass
 class Change:
-    """A change on its way to the log; personal values are still readable and must not be written so."""
+    """A change to be logged; its personal values are still in plaintext and must be encrypted before writing."""
 
     action: str
     entity: str
@@ -79,35 +79,35 @@ class Change:
 
     @property
     def needs_key(self) -> bool:
-        """Whether something in it must be sealed."""
+        """Whether it has values to encrypt."""
         return any(name in self.personal for values in (self.before, self.after) for name in values or ())
 
 
 def person_of(model: type, values: Mapping[str, Any]) -> UUID | None:
-    """Return whose row it is: ``__person__`` names the column that says so."""
+    """Return the person to whom a row belongs: ``__person__`` names the column with the id."""
     column = getattr(model, "__person__", None)
     return values.get(column) if column else None
 
 
 @cache
 def personal_columns(model: Any) -> frozenset[str]:
-    """Return the columns that tell about a person."""
+    """Return the columns with personal data."""
     return frozenset(c.key for c in inspect(model).column_attrs if c.columns[0].info.get("personal"))
 
 
 def change_of(entity: Any, action: str) -> Change | None:
-    """Return what a flush has just done to an entity, or None where nothing that counts has changed."""
+    """Return the change that a flush has made to an entity, or None if no logged column has changed."""
     state = inspect(entity)
     model = type(entity)
     now = {a.key: getattr(entity, a.key) for a in state.mapper.column_attrs if a.key not in state.unloaded}
     before, after = None, None
     if action == "created":
-        after = telling(now)
+        after = logged_values(now)
     elif action == "deleted":
-        before = telling(now)
+        before = logged_values(now)
     else:
         histories = {a.key: state.attrs[a.key].history for a in state.mapper.column_attrs}
-        changed = {key: h for key, h in histories.items() if h.has_changes() and key not in _LEFT_OUT}
+        changed = {key: h for key, h in histories.items() if h.has_changes() and key not in _NOT_LOGGED}
         if not changed:
             return None
         before = {key: h.deleted[0] if h.deleted else None for key, h in changed.items()}
@@ -123,48 +123,48 @@ def change_of(entity: Any, action: str) -> Change | None:
     )
 
 
-def telling(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what an entry about a new or removed row says of it."""
-    return {key: value for key, value in values.items() if value is not None and key not in _LEFT_OUT}
+def logged_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a new or deleted row that its entry contains."""
+    return {key: value for key, value in values.items() if value is not None and key not in _NOT_LOGGED}
 
 
 def sealed_values(change: Change, values: dict[str, Any] | None, key: bytes | None) -> dict[str, Any] | None:
-    """Return values as the log keeps them: what is personal sealed, or gone where the person's key is gone."""
+    """Return values as the log stores them: personal ones encrypted, or marked as erased if there is no key."""
     if values is None:
         return None
     ring = person_ring(key) if key else None
     context = f"audit:{change.entity}:{change.entity_id}"
-    kept: dict[str, Any] = {}
+    stored: dict[str, Any] = {}
     for name, value in values.items():
         if name not in change.personal or value is None:
-            kept[name] = value
+            stored[name] = value
         elif ring is None:
-            kept[name] = ERASED
+            stored[name] = ERASED
         else:
-            kept[name] = {"sealed": ring.seal(orjson.dumps(value, default=_plain), context=f"{context}:{name}")}
-    return kept
+            stored[name] = {"sealed": ring.seal(orjson.dumps(value, default=_plain), context=f"{context}:{name}")}
+    return stored
 
 
 def opened_values(
-    entity: str, entity_id: UUID, kept: Mapping[str, Any] | None, key: bytes | None
+    entity: str, entity_id: UUID, stored: Mapping[str, Any] | None, key: bytes | None
 ) -> dict[str, Any] | None:
-    """Return values of the log as they were before they were sealed; without the person's key they are erased.
+    """Return decrypted values of the log; without the person's key they are erased.
 
     :raises CannotOpen: the key is another person's.
     """
-    if kept is None:
+    if stored is None:
         return None
-    return {name: _opened(entity, entity_id, name, value, key) for name, value in kept.items()}
+    return {name: _decrypted(entity, entity_id, name, value, key) for name, value in stored.items()}
 
 
-def _opened(entity: str, entity_id: UUID, name: str, value: Any, key: bytes | None) -> Any:
+def _decrypted(entity: str, entity_id: UUID, name: str, value: Any, key: bytes | None) -> Any:
     if not (isinstance(value, dict) and value.keys() == {"sealed"}):
         return value
     return unseal(entity, entity_id, name, value["sealed"], key) if key else ERASED
 
 
 def unseal(entity: str, entity_id: UUID, name: str, sealed: str, key: bytes) -> Any:
-    """Open one sealed value of the log.
+    """Decrypt one value of the log.
 
     :raises CannotOpen: the key is another person's.
     """
@@ -172,19 +172,19 @@ def unseal(entity: str, entity_id: UUID, name: str, sealed: str, key: bytes) -> 
 
 
 def wrap_person_key(ring: KeyRing, organization_id: UUID, person_id: UUID, key: bytes) -> str:
-    """Seal a person's key with the installation's ring."""
-    return ring.seal(key, context=_key_place(organization_id, person_id))
+    """Encrypt a person's key with the installation's ring."""
+    return ring.seal(key, context=_key_context(organization_id, person_id))
 
 
 def unwrap_person_key(ring: KeyRing, organization_id: UUID, person_id: UUID, sealed: str) -> bytes:
-    """Open a person's key.
+    """Decrypt a person's key.
 
-    :raises CannotOpen: the ring does not have the key that sealed it.
+    :raises CannotOpen: the ring does not have the key that encrypted it.
     """
-    return ring.open(sealed, context=_key_place(organization_id, person_id))
+    return ring.open(sealed, context=_key_context(organization_id, person_id))
 
 
-def _key_place(organization_id: UUID, person_id: UUID) -> str:
+def _key_context(organization_id: UUID, person_id: UUID) -> str:
     return place_of(PersonKey.sealed_key, organization_id=organization_id, id=person_id)
 
 

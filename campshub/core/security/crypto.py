@@ -1,7 +1,7 @@
-"""Sealing: AES-256-GCM under a ring of keys, the key's id in the value, bound to where the value stands.
+"""Encryption with AES-256-GCM under a ring of keys; each value contains its key's id and is bound to its location.
 
-A sealed value is ``<key id>.<base64url of nonce and ciphertext>``. The context (organization, table, column, row) is
-authenticated with it, so a sealed value copied to another row does not open.
+A sealed (encrypted) value is ``<key id>.<base64url of nonce and ciphertext>``. Its context (organization, table,
+column, row) is authenticated with it, so a value copied to another row does not decrypt.
 """
 
 import base64
@@ -18,26 +18,26 @@ PERSON_KEY_BITS = 256
 
 
 class CannotOpen(Exception):
-    """The value was sealed by another key or for another place, or has been changed."""
+    """The value was encrypted with another key or for another location, or has been changed."""
 
 
 class KeyRing:
-    """Keys by id; the first one seals, all of them open."""
+    """Keys by id; the first one encrypts, all of them decrypt."""
 
     def __init__(self, keys: dict[str, bytes]) -> None:
         self._keys = {name: AESGCM(key) for name, key in keys.items()}
         self.current = next(iter(keys))
 
     def seal(self, plain: bytes, *, context: str) -> str:
-        """Seal a value for one place."""
+        """Encrypt a value for one location."""
         nonce = os.urandom(NONCE_BYTES)
         sealed = nonce + self._keys[self.current].encrypt(nonce, plain, context.encode())
         return f"{self.current}.{base64.urlsafe_b64encode(sealed).decode()}"
 
     def open(self, sealed: str, *, context: str) -> bytes:
-        """Open a value of that place.
+        """Decrypt a value of this location.
 
-        :raises CannotOpen: its key is gone, or it does not belong there.
+        :raises CannotOpen: its key is missing, or it belongs to another location.
         """
         name, _, encoded = sealed.partition(".")
         try:
@@ -50,27 +50,27 @@ class KeyRing:
 class Cursors:
     """Encrypts and authenticates the cursors of lists: AES-256-SIV (RFC 5297) under keys derived from a ring.
 
-    It needs no nonce, so equal pages are equal bytes: the ETag of a list stays the same however often it is rendered,
-    and by whichever process. The first key encrypts, all of them open.
+    It needs no nonce, so equal pages are equal bytes: the ETag of a list does not depend on the process or the time of
+    rendering. The first key encrypts, all of them decrypt.
     """
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
         self._ciphers = [AESSIV(hmac.digest(key, b"cursors", "sha512")) for key in keys.values()]
 
     def seal(self, plain: bytes, *, bound_to: bytes) -> str:
-        """Encrypt what a cursor holds, for one list."""
+        """Encrypt the content of a cursor, for one list."""
         return _unpadded(self._ciphers[0].encrypt(plain, [bound_to]))
 
     def open(self, cursor: str, *, bound_to: bytes) -> bytes:
-        """Return what a cursor of that list holds.
+        """Return the content of a cursor of this list.
 
-        :raises CannotOpen: it is of another list, or not ours.
+        :raises CannotOpen: it belongs to another list, or was not encrypted with these keys.
         """
         try:
             sealed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         except (binascii.Error, ValueError) as error:
             raise CannotOpen from error
-        if _unpadded(sealed) != cursor:  # other texts of the same bytes
+        if _unpadded(sealed) != cursor:  # another base64 text of the same bytes
             raise CannotOpen
         for cipher in self._ciphers:
             try:
@@ -85,10 +85,10 @@ def _unpadded(raw: bytes) -> str:
 
 
 def new_person_key() -> bytes:
-    """Return a key for one person's values; destroying it erases them wherever they stand."""
+    """Return a key for one person's values; destroying it makes all of them unreadable."""
     return AESGCM.generate_key(PERSON_KEY_BITS)
 
 
 def person_ring(key: bytes) -> KeyRing:
-    """Return the ring that seals one person's values."""
+    """Return the ring that encrypts one person's values."""
     return KeyRing({"p": key})

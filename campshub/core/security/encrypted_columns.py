@@ -1,4 +1,4 @@
-"""Columns whose values are sealed: where each of them stands, and sealing them anew with the current key."""
+"""Encrypted columns: the location that each value is bound to, and re-encryption with the current key."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,27 +13,27 @@ from campshub.core.security.crypto import CannotOpen, KeyRing
 _AT_ONCE = 200
 
 
-def sealed_in(place: str) -> dict[str, Any]:
-    """Return the ``info`` of a column whose values are sealed; the place names columns of the row in braces."""
-    return {"sealed": place}
+def sealed_in(location: str) -> dict[str, Any]:
+    """Return the ``info`` of an encrypted column; the location has columns of the row in braces."""
+    return {"sealed": location}
 
 
 def place_of(column: Any, **row: Any) -> str:
-    """Return the place that a value of a sealed column is bound to."""
-    place: str = column.info["sealed"]
-    return place.format_map(row)
+    """Return the location that a value of an encrypted column is bound to."""
+    location: str = column.info["sealed"]
+    return location.format_map(row)
 
 
 @dataclass
 class ResealTally:
-    """What became of a column's values: sealed anew, or not to be opened."""
+    """The numbers of a column's values that were re-encrypted, and that could not be decrypted."""
 
     resealed: int = 0
     unreadable: int = 0
 
 
 def sealed_columns() -> list[Column[Any]]:
-    """Return the sealed columns of all tables."""
+    """Return the encrypted columns of all tables."""
     tables = Base.metadata.sorted_tables
     return [column for table in tables for column in table.columns if "sealed" in column.info]
 
@@ -41,9 +41,9 @@ def sealed_columns() -> list[Column[Any]]:
 def reseal(
     session: Session, ring: KeyRing, column: Column[Any], after: tuple[Any, ...] | None
 ) -> tuple[Any, ResealTally]:
-    """Seal some values anew that an older key has sealed; return where to go on, None at the end, and the tally.
+    """Re-encrypt some values of older keys; return where to continue, None at the end, and the tally.
 
-    A value that someone changes at the same moment is left alone: it has the current key by that.
+    A value that changes concurrently is skipped: the change has encrypted it with the current key.
     """
     rows = session.execute(_older(column, ring.current, after)).all()
     tally = ResealTally()
@@ -59,14 +59,14 @@ def reseal(
 
 
 def _anew(ring: KeyRing, column: Column[Any], values: Mapping[str, Any]) -> str | bytes:
-    place, kept = place_of(column, **values), values[column.name]
-    sealed = kept.decode() if isinstance(kept, bytes) else kept
-    made = ring.seal(ring.open(sealed, context=place), context=place)
-    return made.encode() if isinstance(kept, bytes) else made
+    location, stored = place_of(column, **values), values[column.name]
+    sealed = stored.decode() if isinstance(stored, bytes) else stored
+    resealed = ring.seal(ring.open(sealed, context=location), context=location)
+    return resealed.encode() if isinstance(stored, bytes) else resealed
 
 
 def _older(column: Column[Any], current: str, after: tuple[Any, ...] | None) -> Any:
-    """Return the next rows whose value another key than the current one has sealed."""
+    """Return the next rows whose value is not encrypted with the current key."""
     keys = list(_table(column).primary_key)
     prefix: Any = f"{current}."
     is_bytes = isinstance(column.type, LargeBinary)
@@ -79,7 +79,7 @@ def _older(column: Column[Any], current: str, after: tuple[Any, ...] | None) -> 
 
 
 def _replacing(column: Column[Any]) -> Any:
-    """Return the change of one value: past the ORM, since to everyone else the row stays as it is."""
+    """Return the update of one value: without the ORM, because the row's version must not change."""
     table = _table(column)
     row = " AND ".join(f"{key.name} = :{key.name}" for key in table.primary_key)
     return text(f"UPDATE {table.name} SET {column.name} = :made WHERE {row} AND {column.name} = :{column.name}")  # noqa: S608 - names of our own tables

@@ -1,4 +1,4 @@
-"""Security events: what admins must be able to see of sign-ins, tokens and refusals, and what is counted of it."""
+"""Security events: sign-ins, tokens and refusals, recorded for admins and counted as metrics."""
 
 import uuid
 from datetime import datetime
@@ -13,7 +13,7 @@ from campshub.core.observe import metrics
 
 
 class SecurityEventKind(StrEnum):
-    """What may happen."""
+    """The kinds of security events."""
 
     DISABLED = "user_disabled"
     ENABLED = "user_enabled"
@@ -52,7 +52,7 @@ class SecurityEvent(Base):
     at: Mapped[datetime]
     kind: Mapped[str]
     user_id: Mapped[uuid.UUID | None]
-    # The key that it is about, or with which the request came.
+    # The API key that the event is about, or with which the request came.
     api_key_id: Mapped[uuid.UUID | None]
     address: Mapped[str | None]
     trace_id: Mapped[str]

@@ -1,4 +1,4 @@
-"""Authorization: what a caller may do at this moment, from their state in the organization."""
+"""Authorization: what a caller may do, from the caller's current state in the organization."""
 
 from campshub.core.db.unit import CallerRow
 from campshub.core.errors import Forbidden, InvalidToken
@@ -37,9 +37,9 @@ class NotForKeys(Forbidden):
 
 
 def granted(caller_row: CallerRow) -> Grant:
-    """Return the grant of whoever has entered: that of their role; with a key, no more than the key's and the role's.
+    """Return the caller's grant: that of the role; for an API key, the intersection of the key's and the role's.
 
-    So a key never does what the user who made it may not do themselves, nor any longer than they may.
+    So a key never has a permission that its creator does not have at this moment.
     """
     role = caller_row.role or ""
     grant = GRANTS[role] if caller_row.permissions is None else grant_of(caller_row.permissions, caller_row.scope or "")
@@ -49,12 +49,12 @@ def granted(caller_row: CallerRow) -> Grant:
 
 
 def authorize(caller_row: CallerRow | None, claims: Claims, permission: Permission | None) -> Grant:
-    """Return what a caller may do who may do this.
+    """Return the grant of a caller who has a permission.
 
-    :raises SessionEnded: the token is from before a sign-out, a new password or the loss of the membership.
-    :raises BadToken: it is a key, and has been revoked, has run out, or its maker does not belong any more.
+    :raises SessionEnded: the token is from before a sign-out, a new password or the end of the membership.
+    :raises BadToken: it is a key that was revoked or has expired, or its creator is no longer a member.
     :raises OrganizationSuspended: the organization is not active.
-    :raises NotForKeys: it is a key, and this is for people.
+    :raises NotForKeys: it is a key, and only people may do this.
     :raises Forbidden: the role does not have the permission.
     """
     require_alive(caller_row, claims)
@@ -71,10 +71,10 @@ def authorize(caller_row: CallerRow | None, claims: Claims, permission: Permissi
 
 
 def require_alive(caller_row: CallerRow | None, claims: Claims) -> None:
-    """Refuse a token or a key that does not hold any more.
+    """Refuse a token or a key that is no longer valid.
 
-    :raises SessionEnded: the token is from before a sign-out, a new password or the loss of the membership.
-    :raises BadToken: it is a key, and has been revoked, has run out, or its maker does not belong any more.
+    :raises SessionEnded: the token is from before a sign-out, a new password or the end of the membership.
+    :raises BadToken: it is a key that was revoked or has expired, or its creator is no longer a member.
     """
     if claims.api_key_id is not None:
         if caller_row is None or caller_row.role is None or caller_row.key_permissions is None:

@@ -55,9 +55,9 @@ class _Cached:
     fetched_at: float
 
     def find(self, kid: str | None, algorithm: str) -> PyJWK | None:
-        """Return the key of an id; a token without one has the only key that there is."""
-        fitting = [key for key in self.keys if key.algorithm_name == algorithm and kid in (None, key.key_id)]
-        return fitting[0] if fitting and (kid is not None or len(fitting) == 1) else None
+        """Return the key with an id; for a token without a key id, the key if there is only one."""
+        matching = [key for key in self.keys if key.algorithm_name == algorithm and kid in (None, key.key_id)]
+        return matching[0] if matching and (kid is not None or len(matching) == 1) else None
 
 
 class IssuerKeys(PyJWKClient):
@@ -77,32 +77,32 @@ class IssuerKeys(PyJWKClient):
         self._unknown_at: float | None = None  # when an unknown key id led to the last fetch
 
     def find(self, kid: str | None, algorithm: str) -> PyJWK | None:
-        """Return the key that a token names; None where the issuer has no such key.
+        """Return the key that a token names; None if the issuer has no such key.
 
-        :raises IssuerUnavailable: its keys are not known, and it does not answer.
+        :raises IssuerUnavailable: its keys are not cached, and it does not respond.
         """
         cached = self._current()
         found = cached.find(kid, algorithm)
-        if found is None and self._may_look_again():
+        if found is None and self._may_fetch_again():
             found = self._refreshed(cached, waits=True).find(kid, algorithm)
         return found
 
     def get_signing_keys(self, refresh: bool = False) -> list[PyJWK]:  # noqa: FBT001, FBT002 - PyJWKClient's signature
-        """Fetch the keys that may verify; PyJWT's own leaves out a key without an id.
+        """Fetch the keys that may verify tokens; PyJWT's own method skips keys without an id.
 
-        :raises PyJWTError: there is none, or the issuer does not answer.
+        :raises PyJWTError: there is none, or the issuer does not respond.
         """
         keys = [key for key in self.get_jwk_set(refresh) if key.key_type != "RSA" or key.key.key_size >= LEAST_RSA_BITS]
         if not keys:
-            raise PyJWKClientError("there is no key that can be used")
+            raise PyJWKClientError("there is no usable key")
         return keys
 
     def fetch_data(self) -> dict[str, Any]:
-        """Fetch the key set, and leave out what is no public key of an allowed algorithm.
+        """Fetch the key set, and keep only public keys of an allowed algorithm.
 
-        :raises PyJWTError: the issuer does not answer, or with another document.
+        :raises PyJWTError: the issuer does not respond, or not with a key set.
         """
-        keys = self._document(self._address())["keys"][:MOST_KEYS]
+        keys = self._document(self._key_set_url())["keys"][:MOST_KEYS]
         return {"keys": [{**key, "alg": _algorithm(key)} for key in keys if _algorithm(key) in self._issuer.algorithms]}
 
     def _current(self) -> _Cached:
@@ -110,11 +110,11 @@ class IssuerKeys(PyJWKClient):
         age_s = self._age_s(cached)
         if cached is not None and age_s < self._settings.oidc_keys_life_s:
             return cached
-        # While one caller fetches them again, the others go on with the cached ones.
+        # While one caller fetches the keys again, the others use the cached ones.
         return self._refreshed(cached, waits=age_s >= self._settings.oidc_keys_kept_s)
 
-    def _may_look_again(self) -> bool:
-        """Return whether an unknown key id may lead to a fetch: invented ones do so once a minute."""
+    def _may_fetch_again(self) -> bool:
+        """Return whether an unknown key id may cause a fetch: at most once a minute, since clients can invent ids."""
         now = self._clock()
         if self._unknown_at is not None and now - self._unknown_at < UNKNOWN_PAUSE_S:
             return False
@@ -122,9 +122,9 @@ class IssuerKeys(PyJWKClient):
         return True
 
     def _refreshed(self, present: _Cached | None, *, waits: bool) -> _Cached:
-        """Fetch the keys again, unless another caller has done so since; return those that are there then.
+        """Fetch the keys again, unless another caller has done so meanwhile; return the cached keys.
 
-        :raises IssuerUnavailable: there are none, or none that may still be used.
+        :raises IssuerUnavailable: there are none, or they are too old.
         """
         if self._lock.acquire(blocking=waits):
             try:
@@ -150,80 +150,80 @@ class IssuerKeys(PyJWKClient):
             self._breaker.succeeded()
             self._cached = _Cached(keys, self._clock())
 
-    def _address(self) -> str:
-        """Return where the key set is.
+    def _key_set_url(self) -> str:
+        """Return the URL of the key set.
 
         :raises PyJWKClientError: the discovery document is another issuer's, or names a forbidden address.
         """
         if self._issuer.jwks_uri:
             return self._issuer.jwks_uri
         found = self._document(f"{self._issuer.issuer.rstrip('/')}{_DISCOVERY}")
-        address = str(found["jwks_uri"])
-        if found["issuer"] != self._issuer.issuer or not may_be_asked(address, debug=self._settings.debug):
+        url = str(found["jwks_uri"])
+        if found["issuer"] != self._issuer.issuer or not may_be_asked(url, debug=self._settings.debug):
             raise PyJWKClientError("the discovery document is another issuer's, or names a forbidden address")
-        return address
+        return url
 
-    def _document(self, address: str) -> Any:
-        # Only the operator may name a host of the private network, not a discovery document.
-        is_set = urlsplit(address).hostname == urlsplit(self.uri).hostname
-        return orjson.loads(fetch(address, within_s=self.timeout, most_bytes=MOST_BYTES, allows_private=is_set))
+    def _document(self, url: str) -> Any:
+        # Only the operator's settings may name a host of the private network, not a discovery document.
+        is_configured = urlsplit(url).hostname == urlsplit(self.uri).hostname
+        return orjson.loads(fetch(url, within_s=self.timeout, most_bytes=MOST_BYTES, allows_private=is_configured))
 
 
 def _algorithm(key: Any) -> str | None:
-    """Return the algorithm of a public key for signatures; None for anything else."""
+    """Return the algorithm of a public key for signatures; None for any other key."""
     algorithm = _ALGORITHMS.get((key.get("kty"), key.get("crv")))
     is_for_signatures = key.get("use", "sig") == "sig" and key.get("alg", algorithm) == algorithm
     return algorithm if is_for_signatures and "d" not in key else None
 
 
-def fetch(address: str, *, within_s: float, most_bytes: int, allows_private: bool) -> bytes:
-    """Return the document at an address; redirects are not followed.
+def fetch(url: str, *, within_s: float, most_bytes: int, allows_private: bool) -> bytes:
+    """Return the document at a URL; redirects are not followed.
 
-    It waits only on sockets, so that other requests go on. A socket's time-out counts for each read, and a server that
-    sends a byte a second would never reach it; so the connection is closed when the time has passed.
+    It waits only on sockets, so that other requests continue. A socket's time-out applies to each read, so a server
+    that sends one byte per second would never reach it; therefore a timer closes the connection after ``within_s``.
 
-    :raises PyJWKClientConnectionError: the server is unavailable, slow, sends too much, does not answer 200, or has a
-        private address.
+    :raises PyJWKClientConnectionError: the server is unavailable, slow, sends too much, has a private address, or the
+        status is not 200.
     """
-    begun, connection, guard = time.monotonic(), _connection(address, within_s), None
+    begun, connection, timer = time.monotonic(), _connection(url, within_s), None
     try:
         connection.connect()
         _require_public(connection.sock, allows_private=allows_private)
-        # The connection forgets its socket where the server is to close it.
-        guard = threading.Timer(within_s, _cut, [connection.sock])
-        guard.daemon = True
-        guard.start()
-        parts = urlsplit(address)
+        # The connection drops its socket if the server announces that it closes it.
+        timer = threading.Timer(within_s, _cut, [connection.sock])
+        timer.daemon = True
+        timer.start()
+        parts = urlsplit(url)
         connection.request("GET", f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}", headers=_HEADERS)
-        answer = connection.getresponse()
-        if answer.status != HTTPStatus.OK:
-            raise PyJWKClientConnectionError(f"{address} answered {answer.status}")
-        found = answer.read(most_bytes + 1)
+        response = connection.getresponse()
+        if response.status != HTTPStatus.OK:
+            raise PyJWKClientConnectionError(f"{url} responded with {response.status}")
+        body = response.read(most_bytes + 1)
     except (OSError, http.client.HTTPException, ValueError, AttributeError) as error:
-        # The last two: it was cut while it read.
-        raise PyJWKClientConnectionError(f"{address}: {type(error).__name__}") from error
+        # ValueError and AttributeError: the timer closed the connection during a read.
+        raise PyJWKClientConnectionError(f"{url}: {type(error).__name__}") from error
     finally:
-        if guard is not None:
-            guard.cancel()
+        if timer is not None:
+            timer.cancel()
         connection.close()
     if time.monotonic() - begun >= within_s:
-        raise PyJWKClientConnectionError(f"{address} took longer than {within_s} s")
-    if len(found) > most_bytes:
-        raise PyJWKClientConnectionError(f"{address} sent more than {most_bytes} bytes")
-    return found
+        raise PyJWKClientConnectionError(f"{url} took longer than {within_s} s")
+    if len(body) > most_bytes:
+        raise PyJWKClientConnectionError(f"{url} sent more than {most_bytes} bytes")
+    return body
 
 
-def _connection(address: str, within_s: float) -> http.client.HTTPConnection:
-    parts = urlsplit(address)
+def _connection(url: str, within_s: float) -> http.client.HTTPConnection:
+    parts = urlsplit(url)
     if parts.scheme == "https":
         return http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=within_s, context=_trusted())
     return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=within_s)
 
 
 def _require_public(connected: socket.socket, *, allows_private: bool) -> None:
-    """Look at the address that the name has led to: what it resolves to may change between a look-up and its use.
+    """Check the address of the connected socket: DNS may change between a separate lookup and the connection.
 
-    :raises PyJWKClientConnectionError: it is private, and that is not allowed.
+    :raises PyJWKClientConnectionError: the address is private, and private addresses are not allowed.
     """
     peer = ipaddress.ip_address(connected.getpeername()[0].partition("%")[0])
     peer = getattr(peer, "ipv4_mapped", None) or peer
@@ -238,5 +238,5 @@ def _cut(connected: socket.socket) -> None:
 
 @lru_cache(maxsize=1)
 def _trusted() -> SSLContext:
-    """Return the system's authorities, read once."""
+    """Return the TLS context with the system's certificate authorities, loaded once."""
     return create_default_context()

@@ -1,7 +1,7 @@
-"""ID tokens of other issuers: verified in full, and what they show of who signs in.
+"""Verify ID tokens of other issuers, and read the identity from them.
 
-Only issuers that the settings name count. Whether an ID token was exchanged before is not known here: its ``digest`` is
-kept by whoever exchanges it.
+Only issuers in the settings are accepted. This module does not know whether an ID token was exchanged before: the code
+that exchanges a token stores its ``digest``.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from campshub.core.errors import Unauthenticated
 from campshub.core.security.jwks import IssuerKeys, IssuerUnavailable
 
 LEEWAY_S = 30
-LONGEST_LIFE_S = 86_400  # so long must an exchanged one be remembered
+LONGEST_LIFETIME_S = 86_400  # the digest of an exchanged token must be stored for this time
 LONGEST_TOKEN = 16_384
 _LONGEST_SUBJECT = 255
 _READABLE: Options = {"verify_signature": False}
@@ -37,30 +37,30 @@ class BadIdToken(Unauthenticated):
 
 @dataclass(frozen=True)
 class Shown:
-    """What a genuine ID token shows."""
+    """The content of a genuine ID token."""
 
     issuer: str
     subject: str
-    # The e-mail address, where the issuer says that it is verified and is trusted to say so.
+    # The email address, if the issuer says that it is verified, and the settings trust the issuer for addresses.
     email: str | None
-    # Stands for the token where it is noted that it was exchanged.
+    # Identifies the token in the record of exchanged tokens.
     digest: bytes
     expires_at: datetime
-    # When the user has last shown the issuer who they are; None where it does not say.
+    # When the user last authenticated at the issuer; None if the token does not say.
     authenticated_at: datetime | None
-    # The issuer has asked for a second factor, and that counts.
+    # The issuer has verified a second factor that the settings accept.
     has_second_factor: bool
 
 
 class Issuers:
-    """The issuers whose ID tokens are taken; ``ServiceContainer`` holds them."""
+    """The accepted issuers of ID tokens; a part of ``ServiceContainer``."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._issuers = {issuer.issuer: issuer for issuer in read_issuers(settings.oidc_issuers)}
         self._keys = {name: IssuerKeys(issuer, settings, clock) for name, issuer in self._issuers.items()}
 
     def unreadable(self) -> dict[str, bool]:
-        """Ask each issuer for its keys; return its name with whether there are none that could be used."""
+        """Fetch the keys of each issuer; return for each name whether there are no usable keys."""
         return {name: self._is_unreadable(self._keys[name], issuer) for name, issuer in self._issuers.items()}
 
     def _is_unreadable(self, keys: IssuerKeys, issuer: OidcIssuer) -> bool:
@@ -71,10 +71,10 @@ class Issuers:
         return False
 
     def read(self, token: str, *, issuer: str | None = None, nonce: str | None = None) -> Shown:
-        """Return what a genuine ID token shows; its issuer may be asked for its keys, which takes a while.
+        """Return the content of a genuine ID token; this may fetch the issuer's keys, which takes some time.
 
-        :raises BadIdToken: it is not genuine, not for us, has run out, or lacks something; which, is not told.
-        :raises IssuerUnavailable: its issuer's keys are not known, and it does not answer.
+        :raises BadIdToken: it is forged, not for us, expired, or incomplete; the error does not say which.
+        :raises IssuerUnavailable: its issuer's keys are not cached, and the issuer does not respond.
         """
         if len(token) > LONGEST_TOKEN:
             raise BadIdToken
@@ -83,14 +83,14 @@ class Issuers:
             if issuer not in (None, named.issuer):
                 raise BadIdToken
             return _shown(named, self._verified(token, named), token, nonce)
-        # The last one: numbers without end.
+        # OverflowError: a claim is an infinite number.
         except (PyJWTError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise BadIdToken from error
 
     def _verified(self, token: str, issuer: OidcIssuer) -> Mapping[str, Any]:
         header = jwt.get_unverified_header(token)
         algorithm = header["alg"]
-        # Also other tokens of an issuer are signed with its keys; those for its own services say so.
+        # An issuer signs other tokens with the same keys; tokens for its own services have another ``typ``.
         is_other = header.get("typ", "JWT").upper() != "JWT" or "crit" in header or "b64" in header
         if algorithm not in issuer.algorithms or is_other:
             raise BadIdToken
@@ -109,12 +109,12 @@ class Issuers:
 
 
 def _shown(issuer: OidcIssuer, claims: Mapping[str, Any], token: str, nonce: str | None) -> Shown:
-    """Check what remains to be checked of genuine claims; return what they show."""
+    """Check the claims of a token with a valid signature; return its content."""
     _require_ours(issuer, claims)
     subject = claims["sub"]
     if not 0 < len(subject) <= _LONGEST_SUBJECT or "\x00" in subject:
         raise BadIdToken
-    if claims["exp"] - claims["iat"] > LONGEST_LIFE_S:
+    if claims["exp"] - claims["iat"] > LONGEST_LIFETIME_S:
         raise BadIdToken
     if nonce is not None and not hmac.compare_digest(str(claims.get("nonce", "")).encode(), nonce.encode()):
         raise BadIdToken
@@ -124,7 +124,7 @@ def _shown(issuer: OidcIssuer, claims: Mapping[str, Any], token: str, nonce: str
         issuer=issuer.issuer,
         subject=subject,
         email=email if isinstance(email, str) and "\x00" not in email else None,
-        # Of what is signed: the signature itself may be written in more than one way.
+        # Only of the signed part: the same signature can be encoded in more than one way.
         digest=hashlib.sha256(token.rpartition(".")[0].encode()).digest(),
         expires_at=datetime.fromtimestamp(claims["exp"], UTC),
         authenticated_at=None if auth_time is None else datetime.fromtimestamp(auth_time, UTC),
@@ -133,9 +133,11 @@ def _shown(issuer: OidcIssuer, claims: Mapping[str, Any], token: str, nonce: str
 
 
 def _require_ours(issuer: OidcIssuer, claims: Mapping[str, Any]) -> None:
-    """Refuse a token that is for others as well, unless it was made for one of ours (OpenID Connect Core, 3.1.3.7).
+    """Check that a token's audiences are ours, and its authorized party if there are several.
 
-    :raises BadIdToken: it is.
+    See OpenID Connect Core, 3.1.3.7.
+
+    :raises BadIdToken: an audience, or the authorized party, is not ours.
     """
     audiences = [claims["aud"]] if isinstance(claims["aud"], str) else claims["aud"]
     if not issuer.audiences.issuperset(audiences):
@@ -145,7 +147,7 @@ def _require_ours(issuer: OidcIssuer, claims: Mapping[str, Any]) -> None:
 
 
 def _is_verified(claims: Mapping[str, Any]) -> bool:
-    return claims.get("email_verified") in (True, "true")  # Apple writes it as a text
+    return claims.get("email_verified") in (True, "true")  # Apple sends a string
 
 
 def _texts(value: Any) -> list[str]:

@@ -1,7 +1,7 @@
-"""Opaque tokens: refresh, invitation, reset. What they name is authenticated by the server's key; they are no JWTs.
+"""Opaque tokens (refresh, invitation, reset): they name a row, authenticated by the server's key; they are not JWTs.
 
-A token that the server has not made costs no question to the database. One that it has made says nothing about whether
-it still holds: that stands in the row that it names, under the token's hash.
+A forged token costs no database query. A genuine token may be invalid nevertheless: its row in the database, with the
+token's hash, decides.
 """
 
 import base64
@@ -17,33 +17,33 @@ SECRET_BYTES = 32
 
 
 class NotOurs(Exception):
-    """The server has not made this token, or not for this use."""
+    """The server has not issued this token, or not for this use."""
 
 
 @dataclass(frozen=True)
 class Named:
-    """What a token names: a row, and the organization that it belongs to."""
+    """The row that a token names, and its organization."""
 
     organization_id: UUID
     id: UUID
 
 
 class Opaque:
-    """Writes and reads opaque tokens, and derives what follows from one."""
+    """Writes and reads opaque tokens, and derives successors."""
 
     def __init__(self, secret: str) -> None:
         self._key = hmac.digest(secret.encode(), b"opaque tokens", "sha256")
 
     def write(self, kind: str, organization_id: UUID, id_: UUID, secret: bytes = b"") -> str:
-        """Return the token of a kind (``chr``, ``chi``, ...) that names a row; the same one each time."""
+        """Return the token of a kind (``chr``, ``chi``, ...) that names a row; it is deterministic."""
         payload = organization_id.bytes + id_.bytes + secret
         mac = hmac.digest(self._key, kind.encode() + payload, "sha256")
         return f"{kind}_{base64.urlsafe_b64encode(payload + mac).rstrip(b'=').decode()}"
 
     def read(self, kind: str, token: str) -> Named:
-        """Return what a token of ours names.
+        """Return the row that a genuine token names.
 
-        :raises NotOurs: it is not of this kind, or not of our making.
+        :raises NotOurs: it is not of this kind, or was not issued by this server.
         """
         found, _, encoded = token.partition("_")
         try:
@@ -57,16 +57,16 @@ class Opaque:
         return Named(UUID(bytes=payload[:ID_BYTES]), UUID(bytes=payload[ID_BYTES : 2 * ID_BYTES]))
 
     def successor(self, kind: str, token: str) -> str:
-        """Return the one token that follows from another: whoever asks, and however often, it is the same."""
+        """Return the successor of a token; it is deterministic, so that a retry returns the same one."""
         named = self.read(kind, token)
         secret = hmac.digest(self._key, b"successor" + token.encode(), "sha256")
         return self.write(kind, named.organization_id, named.id, secret)
 
-    def keyed(self, purpose: str, words: str) -> bytes:
-        """Return what stands for words that must not be readable where it is kept."""
-        return hmac.digest(self._key, f"{purpose}:{words}".encode(), "sha256")
+    def keyed(self, purpose: str, value: str) -> bytes:
+        """Return a keyed hash of a value that must not be stored in plaintext."""
+        return hmac.digest(self._key, f"{purpose}:{value}".encode(), "sha256")
 
 
 def hash_of(token: str) -> bytes:
-    """Return what is kept of a token."""
+    """Return the hash of a token, which is stored instead of it."""
     return hashlib.sha256(token.encode()).digest()

@@ -1,8 +1,8 @@
-"""Passwords: bcrypt over a SHA-256 of the whole password, so that no length is cut, worked out off the event loop.
+"""Passwords: bcrypt over a SHA-256 of the whole password, so that it is not truncated, computed outside the hub.
 
-Plain bcrypt hashes of other systems are taken too, and replaced when their owner signs in next. A wrong password costs
-the time that the present cost asks for, whatever it was compared with: the hash of nobody, one of another system, or
-one of an earlier and lower cost.
+Plain bcrypt hashes of other systems are accepted too, and replaced at the owner's next sign-in. A wrong password always
+takes the time of the current cost: also for an unknown user, a hash of another system, or a hash with an earlier, lower
+cost.
 """
 
 import base64
@@ -25,7 +25,7 @@ LONGEST_BYTES = 1024
 SHORTEST = 12
 _PREFIX = "bcrypt-sha256:"
 _BCRYPT = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
-_PLAIN_BYTES = 72  # plain bcrypt reads no more, and other systems cut what is longer
+_PLAIN_BYTES = 72  # plain bcrypt reads no more, and other systems truncate longer passwords
 _HIGHEST_COST = 16
 _DEFAULT_LIST = Path(__file__).parent / "breached.bloom"
 
@@ -38,37 +38,37 @@ class PasswordsBusy(Unavailable):
 
 
 class Passwords:
-    """Hashes and checks passwords, a few at once, and refuses bad ones; ``ServiceContainer`` holds it."""
+    """Hashes and checks passwords, a few at once, and refuses bad ones; a part of ``ServiceContainer``."""
 
     def __init__(self, settings: Settings) -> None:
         self._cost = settings.password_cost
         self._wait_s = settings.password_wait_s
-        self._places = threading.BoundedSemaphore(settings.password_hashes_at_once)
+        self._slots = threading.BoundedSemaphore(settings.password_hashes_at_once)
         self._breached = BreachedList(Path(settings.password_list or _DEFAULT_LIST))
 
     def hash(self, password: str) -> str:
-        """Return the hash to keep of a password.
+        """Return the hash of a password, for storing.
 
-        :raises PasswordsBusy: too many are being worked out.
+        :raises PasswordsBusy: too many passwords are being hashed.
         """
-        made: str = self._in_turn(lambda: hash_password(password, cost=self._cost))
-        return made
+        hashed: str = self._with_slot(lambda: hash_password(password, cost=self._cost))
+        return hashed
 
-    def check(self, password: str, kept: str | None) -> bool:
-        """Tell whether a password is the one that was hashed.
+    def check(self, password: str, stored: str | None) -> bool:
+        """Return whether a password matches the stored hash.
 
-        :raises PasswordsBusy: too many are being worked out.
+        :raises PasswordsBusy: too many passwords are being hashed.
         """
-        matches: bool = self._in_turn(lambda: verify_password(password, kept, cost=self._cost))
+        matches: bool = self._with_slot(lambda: verify_password(password, stored, cost=self._cost))
         return matches
 
-    def is_outdated(self, kept: str) -> bool:
-        """Tell whether a hash is another system's, or of another cost."""
-        found = _BCRYPT.fullmatch(kept.removeprefix(_PREFIX))
-        return not kept.startswith(_PREFIX) or found is None or int(found[1]) != self._cost
+    def is_outdated(self, stored: str) -> bool:
+        """Return whether a hash is of another system, or has another cost."""
+        found = _BCRYPT.fullmatch(stored.removeprefix(_PREFIX))
+        return not stored.startswith(_PREFIX) or found is None or int(found[1]) != self._cost
 
     def require_good(self, password: str, *, least: int, email: str, pointer: str = "/password") -> None:
-        """Refuse a password that is too short, the user's own address, or known to many.
+        """Refuse a password that is too short or too long, the user's own address, or breached.
 
         :raises Invalid: it is one of these.
         """
@@ -82,46 +82,46 @@ class Passwords:
         if password in self._breached or folded in self._breached:
             raise Invalid.at(pointer, "breached", "This password is known to many; choose another one.")
 
-    def _in_turn(self, work: Callable[[], Any]) -> Any:
-        if not self._places.acquire(timeout=self._wait_s):
+    def _with_slot(self, work: Callable[[], Any]) -> Any:
+        if not self._slots.acquire(timeout=self._wait_s):
             raise PasswordsBusy(headers={"Retry-After": "5"})
         try:
             return work()
         finally:
-            self._places.release()
+            self._slots.release()
 
 
 def hash_password(password: str, *, cost: int) -> str:
-    """Return the hash to keep of a password."""
+    """Return the hash of a password, for storing."""
     hashed: bytes = off_the_loop(bcrypt.hashpw, _digest(password), bcrypt.gensalt(cost))
     return _PREFIX + hashed.decode()
 
 
-def verify_password(password: str, kept: str | None, *, cost: int) -> bool:
-    """Tell whether a password is the one that was hashed; an unknown user costs as much time as a known one."""
-    matches: bool = off_the_loop(_matches, password, kept, cost)
+def verify_password(password: str, stored: str | None, *, cost: int) -> bool:
+    """Return whether a password matches the stored hash; an unknown user takes as much time as a known one."""
+    matches: bool = off_the_loop(_matches, password, stored, cost)
     return matches
 
 
-def _matches(password: str, kept: str | None, cost: int) -> bool:
-    found = _BCRYPT.fullmatch(kept.removeprefix(_PREFIX)) if kept else None
-    if kept is None or found is None or int(found[1]) > _HIGHEST_COST:
-        bcrypt.checkpw(_digest(password), _nobodys(cost))
+def _matches(password: str, stored: str | None, cost: int) -> bool:
+    found = _BCRYPT.fullmatch(stored.removeprefix(_PREFIX)) if stored else None
+    if stored is None or found is None or int(found[1]) > _HIGHEST_COST:
+        bcrypt.checkpw(_digest(password), _dummy_hash(cost))
         return False
-    given = _digest(password) if kept.startswith(_PREFIX) else password.encode()[:_PLAIN_BYTES]
-    if bcrypt.checkpw(given, b"$2b$" + found[0][4:].encode()):  # the letters name faults that were mended long ago
+    secret = _digest(password) if stored.startswith(_PREFIX) else password.encode()[:_PLAIN_BYTES]
+    if bcrypt.checkpw(secret, b"$2b$" + found[0][4:].encode()):  # 2a and 2y name bugs that were fixed long ago
         return True
-    # Each step of cost takes twice the time of the one before, so these add up to what lacks: 2^a + ... = 2^b - 2^a.
+    # Each step of cost doubles the time, so these add up to the missing time: 2^a + ... + 2^(b-1) = 2^b - 2^a.
     for lower in range(int(found[1]), cost):
-        bcrypt.checkpw(given, _nobodys(lower))
+        bcrypt.checkpw(secret, _dummy_hash(lower))
     return False
 
 
 def _digest(password: str) -> bytes:
-    # base64, because bcrypt stops at a NUL byte.
+    # base64, because bcrypt ends at a NUL byte.
     return base64.b64encode(hashlib.sha256(password.encode()).digest())
 
 
-def _nobodys(cost: int) -> bytes:
-    """Return a hash that no password is known to have."""
+def _dummy_hash(cost: int) -> bytes:
+    """Return a hash for which no password is known."""
     return b"$2b$%02d$" % cost + b"." * 53

@@ -1,4 +1,4 @@
-"""The one page of permissions, and which role has which."""
+"""All permissions, and the permissions of each role."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from functools import lru_cache
 
 
 class Permission(StrEnum):
-    """What a principal may do, as ``resource:action``, in alphabetical order."""
+    """The permissions of principals, as ``resource:action``, in alphabetical order."""
 
     ATTENDANCE_MARK = "attendance:mark"
     ATTENDANCE_READ = "attendance:read"
@@ -41,7 +41,7 @@ class Permission(StrEnum):
 
 
 class Role(StrEnum):
-    """The five built-in roles; a membership carries one, or one of the organization's own."""
+    """The five built-in roles; a membership has one of them, or a custom role of the organization."""
 
     SUPERADMIN = "superadmin"
     ADMIN = "admin"
@@ -50,22 +50,22 @@ class Role(StrEnum):
     CLIENT = "client"
 
 
-# What stands in the place of a built-in role's name where a membership carries one of the organization's own.
+# The role name of a membership with a custom role of the organization.
 CUSTOM = "custom"
 ROLE_NAMES = (*(role.value for role in Role), CUSTOM)
 
 
 class Scope(StrEnum):
-    """How far a role sees: the whole organization, its own groups, or itself."""
+    """Whose rows a role may see: all of the organization, those of its own groups, or its own."""
 
     ALL = "all"
     GROUPS = "groups"
     OWN = "own"
 
 
-# A person's own affairs (name, password, sessions, second factor): every person has them, and nothing but a person.
+# The permissions for a person's own account (name, password, sessions, second factor): every person has them, no key.
 PERSONAL = frozenset({Permission.ME_READ, Permission.ME_WRITE})
-# What an organization may put into a role of its own, and into a key; a key makes no keys.
+# The permissions that a custom role, and a key, may have; a key cannot create keys.
 OF_OWN_ROLES = frozenset(Permission) - {Permission.ORGANIZATIONS_WRITE}
 OF_KEYS = OF_OWN_ROLES - PERSONAL - {Permission.KEYS_WRITE}
 OF_DEVICES = frozenset({Permission.ATTENDANCE_MARK})
@@ -123,20 +123,20 @@ SCOPES: dict[Role, Scope] = {
 
 @dataclass(frozen=True)
 class Grant:
-    """What someone may do, and how far they see."""
+    """A set of permissions, and a scope."""
 
     permissions: frozenset[Permission]
     scope: Scope
 
     def covers(self, other: "Grant") -> bool:
-        """Tell whether whoever has this may give the other away: it holds no more, and sees no further.
+        """Return whether a holder of this grant may assign the other: it has no more permissions, and no wider scope.
 
-        What every person has anyway is nobody's to give.
+        Permissions that every person has anyway are ignored.
         """
         return other.permissions - PERSONAL <= self.permissions and _WIDTHS[other.scope] <= _WIDTHS[self.scope]
 
     def within(self, other: "Grant") -> "Grant":
-        """Return what is left of this where the other bounds it."""
+        """Return the intersection of this grant and the other."""
         return Grant(self.permissions & other.permissions, min(self.scope, other.scope, key=_WIDTHS.__getitem__))
 
 
@@ -145,9 +145,9 @@ GRANTS = {role.value: Grant(ROLES[role], SCOPES[role]) for role in Role}
 
 
 def grant_of(permissions: Iterable[str], scope: str) -> Grant:
-    """Return the grant of an own role or a key, as the database names it; what this release does not know is left out.
+    """Return the grant of a custom role or a key from its names in the database; unknown permissions are ignored.
 
-    A scope that it does not know sees no further than oneself.
+    An unknown scope becomes ``Scope.OWN``.
     """
     return _grant_of(tuple(permissions), scope)
 

@@ -1,4 +1,4 @@
-"""Who asks: the signed-in user in one organization, and which rows they may see."""
+"""The principal: the authenticated caller in one organization, and the rows that the principal may see."""
 
 import uuid
 from collections.abc import Callable
@@ -21,55 +21,55 @@ class Principal(QueryArgument):
 
     user_id: uuid.UUID
     organization_id: uuid.UUID
-    # A built-in role's name, or that the role is one of the organization's own.
+    # The name of a built-in role, or ``CUSTOM``.
     role: str
     time_zone: str
     session_id: uuid.UUID | None = None
-    # What an own role or a key allows; none: what the built-in role does.
+    # The grant of a custom role or a key; None: that of the built-in role.
     own_grant: Grant | None = None
     api_key_id: uuid.UUID | None = None
 
     @cached_property
     def grant(self) -> Grant:
-        """What they may do, and how far they see."""
+        """The principal's permissions and scope."""
         return self.own_grant or GRANTS[self.role]
 
     @property
     def permissions(self) -> frozenset[Permission]:
-        """What they may do."""
+        """The principal's permissions."""
         return self.grant.permissions
 
     @property
     def scope(self) -> Scope:
-        """How far they see."""
+        """The principal's scope."""
         return self.grant.scope
 
     def may(self, permission: Permission) -> bool:
-        """Tell whether the principal has a permission."""
+        """Return whether the principal has a permission."""
         return permission in self.grant.permissions
 
     def today(self, now: datetime) -> date:
-        """Return the organization's own calendar date at an instant."""
+        """Return the organization's local date at a point in time."""
         return now.astimezone(ZoneInfo(self.time_zone)).date()
 
     def shape(self) -> Scope:
-        """Return what a statement of theirs depends on: how far they see, and nothing else of their role."""
+        """Return what the SQL of a statement depends on: only the scope, nothing else of the role."""
         return self.grant.scope
 
     def placeholder(self) -> "Principal":
-        """Return who stands in a prepared statement for everyone who sees as far."""
-        return _anyone(self.grant.scope)
+        """Return the placeholder in prepared statements for all principals of this scope."""
+        return _placeholder(self.grant.scope)
 
     def values(self) -> dict[str, Any]:
-        """Return the values that the stand-in leaves open."""
+        """Return the values of the placeholder's parameters."""
         return {"principal_user_id": self.user_id, "principal_organization_id": self.organization_id}
 
 
-class _Untold(frozenset[Permission]):
-    """The permissions of a stand-in."""
+class _UnknownPermissions(frozenset[Permission]):
+    """The permissions of a placeholder."""
 
     def __contains__(self, _permission: object) -> bool:
-        """Refuse: what is written for one caller serves the next, who may have others.
+        """Refuse: a prepared statement is used for other callers, who may have other permissions.
 
         :raises TypeError: always.
         """
@@ -77,11 +77,11 @@ class _Untold(frozenset[Permission]):
 
 
 @cache
-def _anyone(scope: Scope) -> Principal:
+def _placeholder(scope: Scope) -> Principal:
     user_id, organization_id = (placeholder(f"principal_{name}", Uuid()) for name in ("user_id", "organization_id"))
-    # Neither a role, a zone nor a session: a statement that depended on one would be wrong for the next caller.
-    nobody: Any = None
-    return Principal(user_id, organization_id, nobody, nobody, own_grant=Grant(_Untold(), scope))
+    # No role, time zone or session: a statement that depends on one would be wrong for the next caller.
+    none: Any = None
+    return Principal(user_id, organization_id, none, none, own_grant=Grant(_UnknownPermissions(), scope))
 
 
 Rule = Callable[[Principal], ColumnElement[bool]]
@@ -90,7 +90,7 @@ _shared: set[type] = set()
 
 
 def visibility(model: type, scope: Scope) -> Callable[[Rule], Rule]:
-    """Register what principals of a scope see of a table; modules call it beside their reads."""
+    """Register which rows of a table principals of a scope see; modules call it next to their queries."""
 
     def register(rule: Rule) -> Rule:
         _rules[model, scope] = rule
@@ -100,13 +100,13 @@ def visibility(model: type, scope: Scope) -> Callable[[Rule], Rule]:
 
 
 def everyone_sees(model: type) -> None:
-    """Register a table that every role sees whole, within its organization."""
+    """Register a table whose rows are visible to every role of the organization."""
     for scope in Scope:
         _rules[model, scope] = lambda _principal: true()
 
 
 def shared_with_platform(model: type) -> None:
-    """Register a table whose platform rows every organization reads."""
+    """Register a table whose rows of the platform organization are visible to every organization."""
     everyone_sees(model)
     _shared.add(model)
     shared_tags.cache_clear()
@@ -114,14 +114,14 @@ def shared_with_platform(model: type) -> None:
 
 @cache
 def shared_tags() -> frozenset[str]:
-    """Return the tags of the tables that hold rows of the services."""
+    """Return the tags of the tables with rows of the platform organization."""
     return frozenset(model.__tag__ for model in _shared)  # type: ignore[attr-defined] # a table's class
 
 
 def visible_to(principal: Principal, model: Any) -> ColumnElement[bool]:
-    """Return the condition under which the principal sees a row: every read starts here.
+    """Return the condition under which the principal sees a row; every read uses it.
 
-    What no rule names is not seen.
+    Without a rule for the table and scope, no row is visible.
     """
     own: ColumnElement[bool] = model.organization_id == principal.organization_id
     if model in _shared:

@@ -1,7 +1,7 @@
-"""Signing what lies where others may write: HMAC-SHA256 under a ring of keys, the key's id in the signature.
+"""Signatures for data in untrusted storage: HMAC-SHA256 under a ring of keys, with the key's id in the signature.
 
-A signature is ``<key id>.<base64url of the MAC>``. The keys are derived from those of the ring for one use alone, so a
-signature proves nothing anywhere else, and the ring may seal with the same keys.
+A signature is ``<key id>.<base64url of the MAC>``. The signing keys are derived from those of the ring for one use, so
+a signature is not valid for another use, and the ring may encrypt with the same keys.
 """
 
 import base64
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 
 class SigningKeys:
-    """Keys by id; the first one signs, what any of them has signed is genuine."""
+    """Keys by id; the first one signs, all of them verify."""
 
     def __init__(self, keys: Mapping[str, bytes], *, use: str) -> None:
         self._keys = {name: hmac.digest(key, use.encode(), "sha256") for name, key in keys.items()}
@@ -21,7 +21,7 @@ class SigningKeys:
         return self._signature(self._current, content)
 
     def have_signed(self, signature: str, content: bytes) -> bool:
-        """Tell whether a signature was made with one of these keys, over exactly this content."""
+        """Return whether a signature was made with one of these keys, over exactly this content."""
         name = signature.partition(".")[0]
         if name not in self._keys:
             return False

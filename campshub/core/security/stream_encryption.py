@@ -4,10 +4,10 @@ An encrypted file is::
 
     magic "CHS2" | length of the header, 2 bytes | header | secretstream's header, 24 bytes | chunk | ... | final chunk
 
-The header is JSON. It names the key of the ring, and which file this is: organization, kind, id. It is authenticated
-with every chunk, so a file opens only as what it was written as. A chunk is 64 KiB of plaintext (the final one has 0 to
-64 KiB) and 17 bytes more. Secretstream chains the chunks and marks the final one, so that no chunk can be changed,
-dropped, moved or brought from another file, and a truncated file is detected.
+The header is JSON. It contains the id of the key in the ring, and the file's identity: organization, kind, id. It is
+authenticated with every chunk, so a file decrypts only under the identity for which it was written. A chunk is 64 KiB
+of plaintext (the final one has 0 to 64 KiB) and 17 bytes more. Secretstream chains the chunks and marks the final one,
+so that no chunk can be changed, dropped, moved or brought from another file, and a truncated file is detected.
 """
 
 import hmac
@@ -39,7 +39,7 @@ _USE = b"stream encryption"
 
 @dataclass(frozen=True)
 class FileIdentity:
-    """Which file a stream is; ``organization_id`` is None for files of the installation."""
+    """The identity of an encrypted file; ``organization_id`` is None for files of the installation."""
 
     organization_id: UUID | None
     kind: str
@@ -54,37 +54,37 @@ class FileIdentity:
 class EncryptingWriter(io.RawIOBase):
     """Encrypts into another file: ``close`` writes the final chunk, ``abandon`` does not.
 
-    The other file stays open; its opener closes it. Under ``with``, an error abandons the stream, so that a part is
-    never taken for the whole file.
+    The other file stays open; the code that opened it closes it. In a ``with`` block, an error abandons the stream, so
+    that a partial file is never accepted as complete.
     """
 
     def __init__(self, raw: IO[bytes], keys: Mapping[str, bytes], identity: FileIdentity) -> None:
         """Write the header of a file under the first key of a ring."""
         super().__init__()
-        self._raw, self._encryptor, self._is_whole = raw, _Encryptor(keys, identity), True
+        self._raw, self._encryptor, self._is_complete = raw, _Encryptor(keys, identity), True
         raw.write(self._encryptor.header)
 
     def writable(self) -> bool:
         """Return that it takes writes."""
         return True
 
-    def write(self, given: "ReadableBuffer") -> int:
-        """Encrypt some bytes; full chunks are written at once, but for the last one."""
-        plain = memoryview(given).cast("B")
+    def write(self, data: "ReadableBuffer") -> int:
+        """Encrypt some bytes; full chunks are written at once, except the last one."""
+        plain = memoryview(data).cast("B")
         for chunk in self._encryptor.update(plain):
             self._raw.write(chunk)
         return len(plain)
 
     def close(self) -> None:
         """Write the final chunk, unless the stream was abandoned."""
-        if not self.closed and self._is_whole:
-            self._is_whole = False
+        if not self.closed and self._is_complete:
+            self._is_complete = False
             self._raw.write(self._encryptor.finish())
         super().close()
 
     def abandon(self) -> None:
-        """End without the final chunk: no reader takes the file for whole."""
-        self._is_whole = False
+        """End without the final chunk, so that no reader accepts the file as complete."""
+        self._is_complete = False
         self.close()
 
     def __exit__(self, kind: object, *_rest: object) -> None:
@@ -95,7 +95,7 @@ class EncryptingWriter(io.RawIOBase):
 
     def __del__(self) -> None:
         """End without the final chunk: the writer was not closed."""
-        self._is_whole = False
+        self._is_complete = False
 
 
 class DecryptingReader(io.RawIOBase):
@@ -104,7 +104,7 @@ class DecryptingReader(io.RawIOBase):
     def __init__(self, raw: IO[bytes], keys: Mapping[str, bytes], identity: FileIdentity) -> None:
         super().__init__()
         self._raw = raw
-        self._chunks = _decrypted(partial(_as_much, raw), keys, identity)
+        self._chunks = _decrypted(partial(_read_fully, raw), keys, identity)
         self._chunk, self._at, self._has_ended = b"", 0, False
 
     def readable(self) -> bool:
@@ -114,7 +114,7 @@ class DecryptingReader(io.RawIOBase):
     def readinto(self, into: "WriteableBuffer") -> int:
         """Read some plaintext.
 
-        :raises CannotOpen: the file was changed, truncated, is another one, or its key is not in the ring.
+        :raises CannotOpen: the file was changed or truncated, is another one, or its key is not in the ring.
         """
         while self._at == len(self._chunk) and not self._has_ended:
             chunk = next(self._chunks, None)
@@ -128,18 +128,18 @@ class DecryptingReader(io.RawIOBase):
         return count
 
     def close_beneath(self) -> None:
-        """Close the encrypted file too, where its opener leaves that to the reader."""
+        """Close this reader and the encrypted file."""
         self.close()
         self._raw.close()
 
 
 def new_stream_key() -> bytes:
-    """Return a key for one file, where it is stored elsewhere."""
+    """Return a new key for one file; the caller stores it elsewhere."""
     return sodium.crypto_secretstream_xchacha20poly1305_keygen()
 
 
 def encrypt_blocks(blocks: Iterable[bytes], keys: Mapping[str, bytes], identity: FileIdentity) -> Iterator[bytes]:
-    """Encrypt blocks as they come; the output is a whole file only with its last piece."""
+    """Encrypt a stream of blocks; the file is complete only with the last piece of output."""
     encryptor = _Encryptor(keys, identity)
     yield encryptor.header
     for block in blocks:
@@ -150,7 +150,7 @@ def encrypt_blocks(blocks: Iterable[bytes], keys: Mapping[str, bytes], identity:
 def decrypt_blocks(blocks: Iterable[bytes], keys: Mapping[str, bytes], identity: FileIdentity) -> Iterator[bytes]:
     """Decrypt a file that comes in blocks of any size.
 
-    :raises CannotOpen: the file was changed, truncated, is another one, or its key is not in the ring.
+    :raises CannotOpen: the file was changed or truncated, is another one, or its key is not in the ring.
     """
     return filter(None, _decrypted(_Blocks(blocks).take, keys, identity))
 
@@ -167,10 +167,10 @@ class _Encryptor:
         self._pending = bytearray()
 
     def update(self, plain: memoryview) -> Iterable[bytes]:
-        """Take some plaintext, and return the chunks that are full; the last one waits, as it may be the final one."""
+        """Add some plaintext, and return full chunks; the last one is retained, because it may be the final one."""
         if len(self._pending) + len(plain) > CHUNK_BYTES:
             return self._full(plain)
-        self._pending += plain  # gzip writes very often, and mostly nothing
+        self._pending += plain  # gzip writes very often, mostly no bytes
         return ()
 
     def _full(self, plain: memoryview) -> Iterator[bytes]:
@@ -190,9 +190,9 @@ class _Encryptor:
 
 
 def _decrypted(take: Callable[[int], bytes], keys: Mapping[str, bytes], identity: FileIdentity) -> Iterator[bytes]:
-    """Yield the chunks of a file, and then ``b""``: where that is missing, the file is not whole.
+    """Yield the chunks of a file, and then ``b""``: without it, the file is incomplete.
 
-    :param take: returns as many of the next bytes as are wanted, or fewer at the end.
+    :param take: returns the requested number of bytes, or fewer at the end.
 
     :raises CannotOpen: see ``decrypt_blocks``.
     """
@@ -233,8 +233,8 @@ def _opened(
     return state, names
 
 
-def _as_much(raw: IO[bytes], size: int) -> bytes:
-    """Read so many bytes, or fewer at the end; a file may return less at a time."""
+def _read_fully(raw: IO[bytes], size: int) -> bytes:
+    """Read ``size`` bytes, or fewer at the end; one read of a file may return less."""
     found = raw.read(size)
     while found and len(found) < size and (more := raw.read(size - len(found))):
         found += more
@@ -242,13 +242,13 @@ def _as_much(raw: IO[bytes], size: int) -> bytes:
 
 
 class _Blocks:
-    """Cuts blocks of any size into pieces of the sizes that are wanted."""
+    """Cuts blocks of any size into pieces of the requested sizes."""
 
     def __init__(self, blocks: Iterable[bytes]) -> None:
         self._blocks, self._buffer = iter(blocks), bytearray()
 
     def take(self, size: int) -> bytes:
-        """Return so many bytes, or fewer at the end."""
+        """Return ``size`` bytes, or fewer at the end."""
         while len(self._buffer) < size and (block := next(self._blocks, None)) is not None:
             self._buffer += block
         taken = bytes(self._buffer[:size])
@@ -257,5 +257,5 @@ class _Blocks:
 
 
 def _derived(key: bytes) -> bytes:
-    """Return the key for this use: the ring's keys have other uses as well."""
+    """Derive the key for this use, because the ring's keys have other uses as well."""
     return hmac.digest(key, _USE, "sha256")

@@ -1,8 +1,8 @@
-"""Access tokens: short-lived, signed with Ed25519 (EdDSA), their key named by ``kid`` from a fixed ring.
+"""Access tokens: short-lived, signed with Ed25519 (EdDSA), with ``kid`` naming a key of a fixed ring.
 
-Verifying a signature takes longer than all else that the edge does for a request, so tokens that were found genuine are
-remembered until they run out. What can change before then (the session version, the role) is not in them to be trusted
-but read anew for each request.
+Verifying a signature takes longer than all other work of the edge for a request, so genuine tokens are cached until
+they expire. Values that can change before then (the session version, the role) are not trusted from the token but
+looked up for each request.
 """
 
 import time
@@ -37,23 +37,23 @@ class BadToken(InvalidToken):
 
 @dataclass(frozen=True)
 class Claims:
-    """What an access token says."""
+    """The claims of an access token or API key."""
 
     user_id: UUID
     organization_id: UUID
     session_id: UUID | None
     session_version: int
     expires_at: float
-    # The role needs a second factor that the user does not have: they may set one up, and no more.
+    # The role requires a second factor that the user does not have: the user may only set one up.
     must_enrol: bool = False
-    # It is no token of a session, but a key; it acts for the user who made it.
+    # The API key, if it is not a token of a session; it acts for the user who created it.
     api_key_id: UUID | None = None
-    # What the organization's plan allows each of its callers; None: what is usual.
+    # The limit per caller in the organization's plan; None: the default.
     requests_per_hour: int | None = None
 
     @cached_property
     def caller(self) -> str:
-        """Who asks, as text: the key, where it is one, and else the user."""
+        """The caller's id as text: that of the API key if there is one, else that of the user."""
         return str(self.api_key_id or self.user_id)
 
     @cached_property
@@ -73,7 +73,7 @@ class Claims:
 
 
 class Tokens:
-    """Issues and reads access tokens; holds the key of the opaque ones."""
+    """Issues and verifies access tokens; has the key of the opaque tokens."""
 
     def __init__(self, settings: Settings) -> None:
         self._keys = {
@@ -124,18 +124,18 @@ class Tokens:
         return token
 
     def remembered(self, token: str) -> Claims | None:
-        """Return the claims of a token that was found genuine before, and holds."""
+        """Return the claims of a cached token that has not expired."""
         claims = self._remembered.get(token)
         return claims if claims is not None and claims.expires_at > time.time() else None
 
     def remember(self, token: str, claims: Claims) -> None:
-        """Keep what a genuine token or key says; whether it still holds is asked with each request."""
+        """Cache the claims of a genuine token or key; whether it is still valid is checked in each request."""
         self._remembered.put(token, claims)
 
     def read(self, token: str) -> Claims:
         """Return the claims of a genuine token.
 
-        :raises BadToken: it is not ours, not whole, or has run out.
+        :raises BadToken: it is forged, incomplete or expired.
         """
         claims = self._remembered.get(token)
         if claims is None:
@@ -146,7 +146,7 @@ class Tokens:
         return claims
 
     def _verify(self, token: str) -> Claims:
-        """Verify a token by PyJWT itself: flask-jwt-extended would take one without a type for an access token."""
+        """Verify a token with PyJWT: flask-jwt-extended would accept a token without a type as an access token."""
         if len(token) > LONGEST_TOKEN:
             raise BadToken
         try:
@@ -169,6 +169,6 @@ class Tokens:
                 must_enrol=bool(payload.get("enrol")),
                 requests_per_hour=payload.get("rph"),
             )
-        # The last one: numbers without end.
+        # OverflowError: a claim is an infinite number.
         except (PyJWTError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise BadToken from error
