@@ -3,7 +3,7 @@
 from datetime import timedelta
 from uuid import UUID
 
-from campshub.accounts import letters
+from campshub.accounts import emails
 from campshub.accounts.models import (
     ExchangedIdToken,
     Invitation,
@@ -14,7 +14,7 @@ from campshub.accounts.models import (
     User,
 )
 from campshub.accounts.queries.signing_in import credentials_of
-from campshub.accounts.service import invitations, passwords, states
+from campshub.accounts.service import invitations, lifecycle, passwords
 from campshub.core.db.retention import expires
 from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.jobs.registry import HOUR_S, Queue, Run, external_job
@@ -40,27 +40,27 @@ def forgot_password(run: Run, *, email: str) -> None:
     if found is not None:
         user, token = found
         link = f"{run.services.settings.public_url}/reset-password#token={token}"
-        run.services.mailer.send(letters.reset(run.id, to=user.email, link=link, token=token, at=run.created_at))
+        run.services.mailer.send(emails.reset(run.id, to=user.email, link=link, token=token, at=run.created_at))
 
 
-@external_job("accounts.tell_of_lockout")
-def tell_of_lockout(run: Run, *, email: str) -> None:
+@external_job("accounts.notify_of_lockout")
+def notify_of_lockout(run: Run, *, email: str) -> None:
     """Tell a user that their account is held, if anyone has the address."""
     address = run.services.ring.open(email, context=run.job).decode()
     with unit_of_work(system=True) as session:
         known = credentials_of(session, address)
         user = session.get(User, known.user_id) if known else None
     if user is not None and user.status == "active":
-        run.services.mailer.send(letters.lockout(run.id, to=user.email, link=_forgot(run.services), at=run.created_at))
+        run.services.mailer.send(emails.lockout(run.id, to=user.email, link=_forgot(run.services), at=run.created_at))
 
 
-@external_job("accounts.tell_of_new_password")
-def tell_of_new_password(run: Run, *, user_id: str) -> None:
+@external_job("accounts.notify_of_new_password")
+def notify_of_new_password(run: Run, *, user_id: str) -> None:
     """Tell a user that their password has been changed."""
     with unit_of_work(system=True) as session:
         user = session.get(User, UUID(user_id))
     if user is not None:
-        letter = letters.new_password(run.id, to=user.email, link=_forgot(run.services), at=run.created_at)
+        letter = emails.new_password(run.id, to=user.email, link=_forgot(run.services), at=run.created_at)
         run.services.mailer.send(letter)
 
 
@@ -77,7 +77,7 @@ def invite(run: Run, *, invitation_id: str, letter: int = 0) -> None:
         return
     link = f"{run.services.settings.public_url}/invitation#token={token}"
     run.services.mailer.send(
-        letters.invitation(
+        emails.invitation(
             run.id, to=invited.email, organization=organization.name, link=link, token=token, at=run.created_at
         )
     )
@@ -92,10 +92,10 @@ def erase_closed(run: Run) -> None:
     """Erase the organizations that were closed long enough ago, a unit of work each batch; a kill costs one batch."""
     days = run.services.settings.organization_erase_days
     with unit_of_work(system=True, read_only=True) as session:
-        found = states.due(session, before=session.unit.now - timedelta(days=days))
+        found = lifecycle.due(session, before=session.unit.now - timedelta(days=days))
     for organization_id in found:
         with unit_of_work(system=True, organization_id=organization_id) as session:
-            states.begin_erasure(session, organization_id=organization_id, days=days, now=session.unit.now)
+            lifecycle.begin_erasure(session, organization_id=organization_id, days=days, now=session.unit.now)
         while _erase_some(organization_id):
             pass
 
@@ -103,7 +103,7 @@ def erase_closed(run: Run) -> None:
 def _erase_some(organization_id: UUID) -> bool:
     """Erase a batch; tell whether there was one."""
     with unit_of_work(system=True, organization_id=organization_id) as session:
-        step = states.erase_next(session, organization_id=organization_id, most=ERASED_AT_ONCE, now=session.unit.now)
+        step = lifecycle.erase_next(session, organization_id=organization_id, most=ERASED_AT_ONCE, now=session.unit.now)
     return step is not None
 
 

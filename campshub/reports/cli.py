@@ -24,9 +24,9 @@ from campshub.reports.formats import FORMATS
 from campshub.reports.kinds import Kind, all_kinds
 from campshub.reports.parameters import checked, resolved
 from campshub.reports.queries.schedules import organization_of
-from campshub.reports.rooms import own_room
-from campshub.reports.service import asking, making
-from campshub.reports.spool import Spool
+from campshub.reports.row_store import RowStore
+from campshub.reports.service import rendering, requests
+from campshub.reports.tempdir import own_room
 from campshub.reports.typesetting.process import NoFonts, TypesettingFailed
 
 reports = AppGroup("reports", help="Reports: registers, rosters, histories.")
@@ -106,16 +106,16 @@ def forget(*, organization_id: UUID, yes: bool, as_json: bool) -> None:
     if not yes:
         click.confirm("Remove all reports of the organization?", abort=True)
     with unit_of_work(organization_id=organization_id) as session:
-        count = asking.remove_all(session, organization_id)
+        count = requests.remove_all(session, organization_id)
     say(as_json, f"Removed {count} reports; their files go in the background.", removed=count)
 
 
 def _make(organization_id: UUID, kind: Kind, parameters: dict[str, Any], format_: str, output: Path) -> int:
-    """Read the rows into a sealed spool of this command's own, then write the file."""
+    """Read the rows into a sealed store of this command's own, then write the file."""
     services: Services = current_app.extensions["campshub"]
     with own_room() as folder:
         keys = {"once": token_bytes(32)}
-        spool = Spool(Storage(folder), keys, organization_id=organization_id, report_id=new_id())
+        store = RowStore(Storage(folder), keys, organization_id=organization_id, report_id=new_id())
         with unit_of_work(organization_id=organization_id, read_only=True) as session:
             principal = _admin(session, organization_id)
             today: date = principal.today(datetime.now(UTC))
@@ -125,14 +125,14 @@ def _make(organization_id: UUID, kind: Kind, parameters: dict[str, Any], format_
             after = None
             while True:
                 part = kind.gather(session, principal, given, after, figures)
-                spool.add(part.rows, part.after)
+                store.add(part.rows, part.after)
                 after = part.after
                 if after is None:
                     break
-            document = making.describe(session, principal, kind, given, figures, None)
+            document = rendering.describe(session, principal, kind, given, figures, None)
         with output.open("wb") as file:
             output.chmod(0o600)
-            return making.put(services, format_, file, document, spool).rows
+            return rendering.put(services, format_, file, document, store).rows
 
 
 def _admin(session: Session, organization_id: UUID) -> Principal:

@@ -24,7 +24,7 @@ class Link:
     report_id: UUID
     user_id: UUID
     expires_at: datetime
-    # Of an e-mailed link: what its recipient saw when it was sent (``Standing.digest``).
+    # Of an e-mailed link: what its recipient saw when it was sent (``AccessSnapshot.digest``).
     standing: bytes | None = None
 
     @property

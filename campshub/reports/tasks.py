@@ -7,13 +7,13 @@ from uuid import UUID
 from campshub.core.db.session import Session
 from campshub.core.jobs.registry import Queue, Run, Step, external_job, stepped_job
 from campshub.core.jobs.schedule import Every, scheduled
-from campshub.reports.service import cleanup, making, schedules, sending
+from campshub.reports.service import cleanup, delivery, rendering, schedules
 
 
 @stepped_job("reports.render", queue=Queue.REPORTS)
 def render(session: Session, run: Run, position: dict[str, Any] | None, *, report_id: str) -> Step:
     """Make a report, step by step."""
-    return making.advance(session, run, position, report_id=UUID(report_id))
+    return rendering.advance(session, run, position, report_id=UUID(report_id))
 
 
 @external_job("reports.sweep")
@@ -25,7 +25,7 @@ def sweep(run: Run, *, report_id: str) -> None:
 @external_job("reports.send")
 def send(run: Run, *, report_id: str, user_id: str) -> None:
     """Send a recipient the link to a report."""
-    sending.send(run, report_id=UUID(report_id), user_id=UUID(user_id))
+    delivery.send(run, report_id=UUID(report_id), user_id=UUID(user_id))
 
 
 @external_job("reports.make_due")

@@ -9,7 +9,7 @@ import click
 from flask import current_app
 from flask.cli import AppGroup
 
-from campshub.accounts.service import exporting, states
+from campshub.accounts.service import exporting, lifecycle
 from campshub.accounts.service import organizations as service
 from campshub.core.commands.options import NAME, json_option, organization_option, say, yes_option
 from campshub.core.db.models import new_id
@@ -135,7 +135,7 @@ def erase_closed(*, only: UUID | None, batch: int, yes: bool, as_json: bool) -> 
     """
     days = current_app.extensions["campshub"].settings.organization_erase_days
     with unit_of_work(system=True, read_only=True) as session:
-        found = states.due(session, before=datetime.now(UTC) - timedelta(days=days))
+        found = lifecycle.due(session, before=datetime.now(UTC) - timedelta(days=days))
     wanted = found if only is None else [only]
     if wanted and not yes:
         names = ", ".join(str(one) for one in wanted)
@@ -147,7 +147,7 @@ def erase_closed(*, only: UUID | None, batch: int, yes: bool, as_json: bool) -> 
 def _change(organization_id: UUID, told: str, *, as_json: bool, **changes: Any) -> None:
     try:
         with unit_of_work(system=True, organization_id=organization_id) as session:
-            changed = states.change(session, organization_id=organization_id, now=session.unit.now, **changes)
+            changed = lifecycle.change(session, organization_id=organization_id, now=session.unit.now, **changes)
             name = changed.name
     except Problem as problem:
         raise click.ClickException(f"{organization_id}: {problem.detail}") from problem
@@ -158,13 +158,13 @@ def _erase(organization_id: UUID, *, days: int, batch: int) -> int:
     """Erase one organization, a unit of work each batch; return how many rows."""
     try:
         with unit_of_work(system=True, organization_id=organization_id) as session:
-            states.begin_erasure(session, organization_id=organization_id, days=days, now=session.unit.now)
+            lifecycle.begin_erasure(session, organization_id=organization_id, days=days, now=session.unit.now)
     except Problem as problem:
         raise click.ClickException(f"{organization_id}: {problem.detail}") from problem
     total = 0
     while True:
         with unit_of_work(system=True, organization_id=organization_id) as session:
-            step = states.erase_next(session, organization_id=organization_id, most=batch, now=session.unit.now)
+            step = lifecycle.erase_next(session, organization_id=organization_id, most=batch, now=session.unit.now)
         if step is None:
             return total
         total += step[1]

@@ -6,9 +6,9 @@ from uuid import UUID
 from campshub.accounts.queries import invitations as queries
 from campshub.accounts.schemas import invitations as schemas
 from campshub.accounts.service import invitations as service
-from campshub.accounts.service.giving import RoleNotYours
 from campshub.accounts.service.members import AlreadyMember, MemberDisabled
 from campshub.accounts.service.passwords import TokenSpent
+from campshub.accounts.service.role_grants import RoleNotYours
 from campshub.core.errors import NotFound
 from campshub.core.http.decorators import limited, needs, public, secret
 from campshub.core.http.routing import Blueprint, Resource

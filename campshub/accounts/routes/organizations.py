@@ -5,8 +5,8 @@ from uuid import UUID
 
 from campshub.accounts.queries import organizations as queries
 from campshub.accounts.schemas import organizations as schemas
+from campshub.accounts.service import lifecycle
 from campshub.accounts.service import organizations as service
-from campshub.accounts.service import states
 from campshub.accounts.service.mfa import StepUpRequired
 from campshub.core.errors import NotFound, PreconditionFailed, UnknownReference
 from campshub.core.http.decorators import as_system, cached, needs, secret
@@ -44,7 +44,7 @@ class CloseOrganization(Resource):
     @organizations.answers(schemas.OrganizationOut, raises=(StepUpRequired, NotForKeys))
     def post(self) -> Any:
         """Close the organization: nobody signs in any more, and later (30 days by default) its data is erased."""
-        return states.close(self.session, self.services, self.principal, now=self.now)
+        return lifecycle.close(self.session, self.services, self.principal, now=self.now)
 
 
 @organizations.route("/organizations/")
@@ -68,9 +68,9 @@ class OneOrganization(Resource):
     @needs(Permission.ORGANIZATIONS_WRITE)
     @as_system
     @organizations.body(schemas.OrganizationStatePatch)
-    @organizations.answers(schemas.OrganizationOut, raises=(NotFound, PreconditionFailed, states.ErasureBegun))
+    @organizations.answers(schemas.OrganizationOut, raises=(NotFound, PreconditionFailed, lifecycle.ErasureBegun))
     def patch(self, organization_id: UUID, **changes: Any) -> Any:
         """Suspend, close or resume an organization; it takes effect at its users' next request."""
-        return states.change(
+        return lifecycle.change(
             self.session, organization_id=organization_id, expected=self.if_match, now=self.now, **changes
         )

@@ -6,7 +6,7 @@ from uuid import UUID
 from campshub.accounts.queries import roles as queries
 from campshub.accounts.schemas import roles as schemas
 from campshub.accounts.service import roles as service
-from campshub.accounts.service.giving import RoleNotYours
+from campshub.accounts.service.role_grants import RoleNotYours
 from campshub.core.errors import IdTaken, NotFound, PreconditionFailed
 from campshub.core.http.decorators import cached, needs
 from campshub.core.http.routing import Blueprint, Resource

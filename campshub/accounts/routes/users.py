@@ -6,8 +6,8 @@ from campshub.accounts.queries import users as queries
 from campshub.accounts.schemas import users as schemas
 from campshub.accounts.service import members
 from campshub.accounts.service import users as service
-from campshub.accounts.service.giving import RoleNotYours
 from campshub.accounts.service.organizations import EmailTaken
+from campshub.accounts.service.role_grants import RoleNotYours
 from campshub.core.errors import NotFound, PreconditionFailed
 from campshub.core.http.decorators import cached, needs, secret
 from campshub.core.http.routing import Blueprint, Resource

@@ -116,7 +116,7 @@ class Attempt:
             SecurityEventKind.SIGN_IN_LOCKED if is_first_lockout else SecurityEventKind.SIGN_IN_FAILED,
         )
         if is_first_lockout:
-            owe(separate, self.services, "accounts.tell_of_lockout", self.email)
+            enqueue_email(separate, self.services, "accounts.notify_of_lockout", self.email)
 
     def _keys(self) -> dict[str, bytes | None]:
         """Return under which keys the attempt has a place: a held one has given none."""
@@ -177,7 +177,7 @@ def _record(separate: Session, session: Session, user_id: UUID | None, kind: Sec
     separate.execute(_FAILED, given)
 
 
-def owe(session: Session, services: Services, job: str, email: str) -> None:
+def enqueue_email(session: Session, services: Services, job: str, email: str) -> None:
     """Enqueue an e-mail to an address that may or may not be a user's; it is stored encrypted."""
     session.enter(PLATFORM_ID)
     enqueue(session, job, email=services.ring.seal(email.encode(), context=job))

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from campshub.accounts.models import Invitation, Membership, User
 from campshub.accounts.queries import invitations as queries
 from campshub.accounts.queries.signing_in import credentials_of
-from campshub.accounts.service import giving, members
+from campshub.accounts.service import members, role_grants
 from campshub.accounts.service.passwords import TokenSpent
 from campshub.core.db.models import new_id
 from campshub.core.db.session import Session
@@ -60,7 +60,7 @@ def invite(
     :raises RoleNotYours: the role allows more than the principal's own, or that of the open invitation does.
     :raises TooManyLetters: the address was sent too many e-mails lately.
     """
-    role, role_id = giving.require_may_give(session, principal, role=role, role_id=role_id)
+    role, role_id = role_grants.require_may_give(session, principal, role=role, role_id=role_id)
     letters = _replace_earlier(session, principal, email, now)
     invitation = Invitation(
         id=new_id(),
@@ -90,7 +90,7 @@ def resend(
         raise NotFound
     if not _is_open(invitation):
         raise InvitationClosed
-    giving.require_may_change(session, principal, invitation)
+    role_grants.require_may_change(session, principal, invitation)
     _require_room(invitation, now)
     _send(session, services, principal, invitation, letters=invitation.letters + 1, now=now)
     session.flush()
@@ -105,7 +105,7 @@ def revoke(session: Session, principal: Principal, *, invitation_id: UUID, now: 
     invitation = queries.lock_invitation(session, principal.organization_id, invitation_id)
     if invitation is None or not _is_open(invitation):
         raise NotFound
-    giving.require_may_change(session, principal, invitation)
+    role_grants.require_may_change(session, principal, invitation)
     invitation.revoked_at = now
 
 
@@ -159,7 +159,7 @@ def _replace_earlier(session: Session, principal: Principal, email: str, now: da
         letters = earlier.letters + 1
     if earlier is not None and _is_open(earlier):
         if now < earlier.expires_at:
-            giving.require_may_change(session, principal, earlier)
+            role_grants.require_may_change(session, principal, earlier)
         earlier.revoked_at = now
         session.flush()  # the index lets in one that is open
     return letters

@@ -8,7 +8,7 @@ from sqlalchemy import Select, and_, or_, select, text
 
 from campshub.accounts.models import ApiKey, Invitation, Membership, User
 from campshub.accounts.queries import users as queries
-from campshub.accounts.service import giving
+from campshub.accounts.service import role_grants
 from campshub.accounts.service.organizations import EmailTaken
 from campshub.accounts.service.sessions import end_all_here
 from campshub.core.db import creates
@@ -70,13 +70,13 @@ def create(
     :raises EmailTaken: the address belongs to a user, here or elsewhere; they can be invited.
     :raises RoleNotYours: the role allows more than the principal's own.
     """
-    giving.require_may_give(session, principal, role=role, role_id=role_id)
+    role_grants.require_may_give(session, principal, role=role, role_id=role_id)
     least = queries.password_length_min(session, principal)
     services.passwords.require_good(password, least=least, email=email)
     session.release()  # the hash takes long
     hashed = services.passwords.hash(password)
     # What an own role allows may have changed while the password was hashed.
-    role, role_id = giving.require_may_give(session, principal, role=role, role_id=role_id)
+    role, role_id = role_grants.require_may_give(session, principal, role=role, role_id=role_id)
     user_id, made = add_user(session, email=email, name=name, hashed=hashed)
     if not made:
         raise USERS.conflict(EmailTaken, queries.find_user(session, principal, user_id))
@@ -107,12 +107,12 @@ def change(
     if membership is None:
         raise NotFound
     require_version(membership, expected)
-    giving.require_may_change(session, principal, membership)
+    role_grants.require_may_change(session, principal, membership)
     if role is None and role_id is None and status is None:
         return queries.get_user(session, principal, user_id)
     given = (membership.role, membership.role_id)
     if role is not None or role_id is not None:
-        given = giving.require_may_give(session, principal, role=role, role_id=role_id)
+        given = role_grants.require_may_give(session, principal, role=role, role_id=role_id)
     stays = given[0] in _ADMINS and (status or membership.status) == "active"
     if membership.role in _ADMINS and not stays:
         _require_one(session, admins)

@@ -213,7 +213,7 @@ def _link_by_email(session: Session, shown: Shown, known: AnyRow) -> None:
         user = session.scalars(select(User).where(User.id == known.user_id).with_for_update()).one()
         user.status = "active"
         session.flush()
-        sessions.tell_organizations(session, known.user_id)
+        sessions.record_in_organizations(session, known.user_id)
 
 
 def _linked(session: Session, shown: Shown, user_id: UUID) -> AnyRow:

@@ -76,7 +76,7 @@ def change(
 
 def forgot(session: Session, services: Services, *, email: str) -> None:
     """Owe a letter with a link to whoever has an address; whether anybody does is found out when it is sent."""
-    attempts.owe(session, services, "accounts.forgot_password", email)
+    attempts.enqueue_email(session, services, "accounts.forgot_password", email)
 
 
 def prepare_reset(
@@ -123,7 +123,7 @@ def reset(session: Session, services: Services, *, token: str, new_password: str
     account = attempts.account_key(services, named.email)
     if not session.scalar(_USE_RESET, {"hash": hashed_token, "hashed": hashed, "account": account}):
         raise TokenSpent
-    sessions.tell_organizations(session, named.user_id)
+    sessions.record_in_organizations(session, named.user_id)
     _tell(session, named.user_id, SecurityEventKind.PASSWORD_RESET)
 
 
@@ -143,10 +143,10 @@ def least_length(memberships: list[AnyRow]) -> int:
 def _set(session: Session, services: Services, user_id: UUID, email: str, hashed: str) -> int:
     account = attempts.account_key(services, email)
     version: int = session.execute(_SET, {"user_id": user_id, "hashed": hashed, "account": account}).scalar_one()
-    sessions.tell_organizations(session, user_id)
+    sessions.record_in_organizations(session, user_id)
     return version
 
 
 def _tell(session: Session, user_id: UUID, kind: SecurityEventKind) -> None:
     events.record_event(session, kind, user_id)
-    enqueue(session, "accounts.tell_of_new_password", user_id=str(user_id))
+    enqueue(session, "accounts.notify_of_new_password", user_id=str(user_id))

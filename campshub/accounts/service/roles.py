@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from campshub.accounts.models import Organization, OwnRole
 from campshub.accounts.queries import roles as queries
-from campshub.accounts.service.giving import require_covers
+from campshub.accounts.service.role_grants import require_covers
 from campshub.core.db import creates
 from campshub.core.db.fingerprints import fingerprint
 from campshub.core.db.models import new_id

@@ -195,10 +195,10 @@ def end_everywhere(session: Session, user_id: UUID) -> None:
     user.session_version += 1
     events.record_event(session, SecurityEventKind.SIGNED_OUT_EVERYWHERE, user.id)
     session.flush()
-    tell_organizations(session, user.id)
+    record_in_organizations(session, user.id)
 
 
-def tell_organizations(session: Session, user_id: UUID) -> None:
+def record_in_organizations(session: Session, user_id: UUID) -> None:
     """Let every organization of a user know that what it knows of them has changed."""
     for organization_id in organizations_of(session, user_id):
         mark_changed(session, User, organization_id)

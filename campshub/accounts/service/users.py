@@ -3,7 +3,7 @@
 from sqlalchemy import select
 
 from campshub.accounts.models import User
-from campshub.accounts.service.sessions import tell_organizations
+from campshub.accounts.service.sessions import record_in_organizations
 from campshub.core.db.session import Session
 from campshub.core.db.writes import Versions, require_version
 from campshub.core.names import sort_key
@@ -21,4 +21,4 @@ def change_me(session: Session, principal: Principal, *, expected: Versions, nam
         return
     user.name, user.sort_name = name, sort_key(name)
     session.flush()
-    tell_organizations(session, principal.user_id)
+    record_in_organizations(session, principal.user_id)

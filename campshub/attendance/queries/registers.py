@@ -122,7 +122,7 @@ def _shown(principal: Principal, *, page: PageRequest, session_id: UUID, group_i
     return page.ordered(rows, order=(Student.sort_name, Student.id))
 
 
-def take(
+def lock_for_marking(
     session: Session, principal: Principal, session_id: UUID, student_ids: Sequence[UUID], *, whole: bool
 ) -> Register:
     """Take a session's register to mark in it, with one statement: the students named, or the ``whole`` roster too.

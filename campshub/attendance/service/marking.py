@@ -103,7 +103,7 @@ def mark_many(
     session.unit.reason = reason
     lines = _lines(records, named=rest is not None)
     students = [line.student_id for line in lines if line.student_id is not None]
-    register = registers.take(session, principal, session_id, students, whole=rest is not None)
+    register = registers.lock_for_marking(session, principal, session_id, students, whole=rest is not None)
     require_version(register, expected)
     for line in lines:
         line.errors = line.errors or list(_errors(register, line))

@@ -15,10 +15,10 @@ from campshub.core.paging import Page, PageRequest
 from campshub.core.security.principal import Principal
 from campshub.core.service_base import Services
 from campshub.reports import links
+from campshub.reports.access_snapshot import AccessSnapshot
 from campshub.reports.kinds import all_kinds
 from campshub.reports.models import Report
 from campshub.reports.queries.visibility import Reach, reach_of, reports_of
-from campshub.reports.standing import Standing
 
 _STATE = case(
     (Report.state != "under_way", Report.state),
@@ -91,7 +91,7 @@ def _download(
     until = min(now + timedelta(minutes=services.settings.report_link_minutes), report["expires_at"])
     if report["state"] != "ready" or until <= now or not may_read(principal, report["kind"]):
         return None
-    if not Standing.of(session, principal).covers(report["scope"], report["among"]):
+    if not AccessSnapshot.of(session, principal).covers(report["scope"], report["among"]):
         return None
     link = links.Link(principal.organization_id, report["id"], principal.user_id, until)
     return {"url": address(services, link), "expires_at": until}

@@ -11,12 +11,12 @@ from campshub.reports.formats import TooManyRows
 from campshub.reports.parameters import KindNotYours
 from campshub.reports.queries import reports as queries
 from campshub.reports.schemas import reports as schemas
-from campshub.reports.service import asking, fetching
+from campshub.reports.service import downloads, requests
 
 reports = Blueprint("reports", __name__, url_prefix="/api/reports", description="Reports: made in the background.")
 
 
-_REFUSED = (KindNotYours, UnknownReference, TooManyRows, asking.TooManyUnderWay)
+_REFUSED = (KindNotYours, UnknownReference, TooManyRows, requests.TooManyUnderWay)
 
 
 @reports.route("/")
@@ -36,7 +36,7 @@ class Reports(Resource):
     @reports.answers(schemas.NewReportOut, status=202, raises=_REFUSED)
     def post(self, **given: Any) -> Any:
         """Ask for a report; Location says where to see how far it is."""
-        return asking.ask(self.session, self.services, self.principal, now=self.now, **given)
+        return requests.ask(self.session, self.services, self.principal, now=self.now, **given)
 
 
 @reports.route("/<uuid:report_id>/")
@@ -54,7 +54,7 @@ class OneReport(Resource):
     @reports.answers(None, raises=(NotFound, PreconditionFailed))
     def delete(self, report_id: UUID) -> None:
         """Remove a report and its file."""
-        asking.remove(self.session, self.principal, report_id=report_id, expected=self.if_match)
+        requests.remove(self.session, self.principal, report_id=report_id, expected=self.if_match)
 
 
 @reports.route("/<uuid:report_id>/file/")
@@ -66,7 +66,7 @@ class ReportFile(Resource):
     @secret
     @limited("files")
     @reports.query(schemas.FileToken)
-    @reports.answers_file(*fetching.MEDIA_TYPES.values(), raises=(NotFound, fetching.LinkExpired))
+    @reports.answers_file(*downloads.MEDIA_TYPES.values(), raises=(NotFound, downloads.LinkExpired))
     def get(self, report_id: UUID, *, token: str) -> Any:
         """Download a report with its link; whoever it was made for must be allowed to have it still."""
-        return fetching.fetch(self.session, self.services, report_id=report_id, token=token, now=self.now)
+        return downloads.fetch(self.session, self.services, report_id=report_id, token=token, now=self.now)

@@ -13,8 +13,8 @@ from campshub.core.jobs.registry import Run
 from campshub.core.service_base import Services
 from campshub.core.storage import path_of
 from campshub.reports.models import Report
-from campshub.reports.service import asking
-from campshub.reports.service.making import sweep
+from campshub.reports.service import requests
+from campshub.reports.service.rendering import sweep
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def expire(now: datetime) -> int:
     for organization_id, ids in of.items():
         with unit_of_work(organization_id=organization_id) as session:
             for report in session.scalars(_those(organization_id, ids)):
-                asking.forget(session, report)
+                requests.forget(session, report)
     return len(over)
 
 

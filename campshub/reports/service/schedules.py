@@ -30,8 +30,8 @@ from campshub.reports.models import ReportSchedule, ReportSlot
 from campshub.reports.parameters import checked, kind_for, require_seen, resolved
 from campshub.reports.queries.schedules import members_and_schedules
 from campshub.reports.queries.visibility import reach_of, schedules_of
-from campshub.reports.service import asking
-from campshub.reports.service.making import Refused, principal_of
+from campshub.reports.service import requests
+from campshub.reports.service.rendering import Refused, principal_of
 
 log = logging.getLogger(__name__)
 
@@ -191,7 +191,7 @@ def _make(services: Services, organization_id: UUID, schedule_id: UUID, user_id:
         session.add(
             ReportSlot(organization_id=organization_id, schedule_id=schedule_id, slot=slot, report_id=report_id)
         )
-        asking.owe(
+        requests.enqueue_report(
             session,
             services,
             principal,

@@ -20,8 +20,8 @@ from campshub.core.security.principal import Principal
 from campshub.core.service_base import Services
 from campshub.workouts.models import WorkoutLog, WorkoutLogExercise, WorkoutLogId, WorkoutSet
 from campshub.workouts.ownership import owner_of
-from campshub.workouts.queries import groundwork
 from campshub.workouts.queries import logs as reads
+from campshub.workouts.queries import write_context
 from campshub.workouts.service.problems import (
     DateOutOfRange,
     EndedBeforeStart,
@@ -113,7 +113,7 @@ def _require_end(started_at: datetime, ended_at: datetime | None) -> None:
 
 def _known(session: Session, principal: Principal, id: UUID | None, given: dict[str, Any]) -> AnyRow:
     """Read what the log needs, and refuse whom the principal does not see."""
-    known = groundwork.before_create(
+    known = write_context.before_create(
         session,
         principal,
         student_id=given.get("student_id"),

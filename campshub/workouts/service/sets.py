@@ -15,8 +15,8 @@ from campshub.core.errors import Conflict, IdTaken
 from campshub.core.security.principal import Principal
 from campshub.workouts.models import WorkoutLog, WorkoutLogExercise, WorkoutLogId, WorkoutSet
 from campshub.workouts.ownership import owner_of
-from campshub.workouts.queries import groundwork
 from campshub.workouts.queries import logs as reads
+from campshub.workouts.queries import write_context
 from campshub.workouts.service.logs import reweighed, set_row
 from campshub.workouts.service.problems import UnknownExercise, UnknownLoggedExercise, absent
 
@@ -49,7 +49,7 @@ def append(
     where = {"log_exercise_id": log_exercise_id, "exercise_id": exercise_id}
     body_fingerprint = fingerprint(told | {name: value for name, value in where.items() if value is not None})
     for _ in range(TRIES):
-        known = groundwork.before_append(session, principal, log_id=log_id, **where)
+        known = write_context.before_append(session, principal, log_id=log_id, **where)
         if known is None:
             raise absent(session, principal, log_id)
         place, opened = _place(principal, known, log_id, exercise_id, now)

@@ -21,7 +21,7 @@ def file_identity(organization_id: UUID, report_id: UUID, name: str) -> FileIden
     return FileIdentity(organization_id, "report", f"{report_id}/{name}")
 
 
-class Spool:
+class RowStore:
     """The parts of one report, each under a name that no other attempt uses."""
 
     def __init__(

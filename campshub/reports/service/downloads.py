@@ -16,13 +16,13 @@ from campshub.core.security.stream_encryption import DecryptingReader
 from campshub.core.service_base import Services
 from campshub.core.storage import path_of
 from campshub.reports import links
+from campshub.reports.access_snapshot import AccessSnapshot
 from campshub.reports.kinds import all_kinds
 from campshub.reports.models import Report, ReportSchedule
 from campshub.reports.queries.reports import may_read
 from campshub.reports.queries.visibility import Reach, reach_of
-from campshub.reports.service.making import Refused, principal_of
-from campshub.reports.spool import file_identity
-from campshub.reports.standing import Standing
+from campshub.reports.row_store import file_identity
+from campshub.reports.service.rendering import Refused, principal_of
 
 MEDIA_TYPES = {
     "csv": "text/csv; charset=utf-8",
@@ -81,7 +81,7 @@ def _theirs(session: Session, principal: Principal, link: links.Link) -> Report:
     ).one_or_none()
     if report is None or not principal.may(Permission.REPORTS_READ) or not may_read(principal, report.kind):
         raise NotFound
-    standing = Standing.of(session, principal)
+    standing = AccessSnapshot.of(session, principal)
     is_own = report.user_id == principal.user_id
     if link.is_emailed and not is_own:
         # What the maker of the schedule sees is sent to others too; not to who sees less by now than when it was sent.

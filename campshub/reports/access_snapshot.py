@@ -20,14 +20,14 @@ _MOST = 10_000
 
 
 @dataclass(frozen=True)
-class Standing:
+class AccessSnapshot:
     """A scope, and the groups or students that it means for one person; none where it means all."""
 
     scope: Scope
     among: frozenset[UUID]
 
     @classmethod
-    def of(cls, session: Session, principal: Principal) -> "Standing":
+    def of(cls, session: Session, principal: Principal) -> "AccessSnapshot":
         """Return how far a principal sees now; it takes a statement, but for those who see everything."""
         model = _BOUND_TO.get(principal.scope)
         if model is None:

@@ -9,12 +9,12 @@ from campshub.core.jobs.registry import Run
 from campshub.core.mail import Email
 from campshub.core.security.permissions import Permission
 from campshub.reports import links
+from campshub.reports.access_snapshot import AccessSnapshot
 from campshub.reports.kinds import all_kinds
 from campshub.reports.models import Report, ReportSchedule
 from campshub.reports.queries.reports import address, may_read
 from campshub.reports.queries.schedules import email_of, organization_of
-from campshub.reports.service.making import Refused, principal_of
-from campshub.reports.standing import Standing
+from campshub.reports.service.rendering import Refused, principal_of
 
 
 def send(run: Run, *, report_id: UUID, user_id: UUID) -> None:
@@ -32,7 +32,7 @@ def send(run: Run, *, report_id: UUID, user_id: UUID) -> None:
             )
             .where(Report.organization_id == run.organization_id, Report.id == report_id)
         ).one_or_none()
-        standing = Standing.of(session, principal)
+        standing = AccessSnapshot.of(session, principal)
         email = email_of(session, user_id)
         organization = organization_of(session, run.organization_id)
     if found is None or found.state != "ready" or email is None:

@@ -1,6 +1,6 @@
 """Making a report: gather its rows a few thousand at a time, put them into its format, and note where it stands.
 
-What is read is read on a replica, as far as whoever asked sees at that moment. The rows wait in parts (``spool``), so a
+What is read is read on a replica, as far as whoever asked sees at that moment. The rows wait in parts (``store``), so a
 worker that is killed has lost a few seconds' work, and none ever holds more than a part. Files are written before the
 transaction that names them, under names of their own; what no row names is swept up by ``reports.cleanup``.
 """
@@ -27,14 +27,14 @@ from campshub.core.security.principal import Principal
 from campshub.core.security.stream_encryption import EncryptingWriter
 from campshub.core.service_base import Services
 from campshub.core.storage import path_of
+from campshub.reports.access_snapshot import AccessSnapshot
 from campshub.reports.document import Document
 from campshub.reports.formats import Printed, TooManyRows
 from campshub.reports.kinds import Given, Kind, all_kinds
 from campshub.reports.models import Report, ReportSchedule
 from campshub.reports.queries.schedules import organization_of
-from campshub.reports.rooms import own_room
-from campshub.reports.spool import Spool, file_identity
-from campshub.reports.standing import Standing
+from campshub.reports.row_store import RowStore, file_identity
+from campshub.reports.tempdir import own_room
 from campshub.reports.typesetting.process import NoFonts
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _present(run: Run, report_id: UUID) -> Any:
 
 
 @contextmanager
-def _as_asker(run: Run, report: Any) -> Iterator[tuple[Session, Principal, Kind, Standing]]:
+def _as_asker(run: Run, report: Any) -> Iterator[tuple[Session, Principal, Kind, AccessSnapshot]]:
     """Read as whoever has asked, with what they may do by now, and as far as they see by now.
 
     :raises Refused: it is not what the report is made of.
@@ -116,24 +116,24 @@ def _as_asker(run: Run, report: Any) -> Iterator[tuple[Session, Principal, Kind,
         principal = principal_of(session.unit.caller_row, run.organization_id, report.user_id, report.api_key_id)
         if not kind.permissions | {Permission.REPORTS_READ} <= principal.permissions:
             raise Refused("kind_not_yours")
-        yield session, principal, kind, Standing.of(session, principal)
+        yield session, principal, kind, AccessSnapshot.of(session, principal)
 
 
-def _anew(position: dict[str, Any], standing: Standing) -> bool:
+def _anew(position: dict[str, Any], standing: AccessSnapshot) -> bool:
     """Tell whether what was gathered so far was for someone who saw more, or less, than the asker does now."""
     return position.get("standing") not in {None, standing.digest().hex()}
 
 
 def _gather(run: Run, report: Any, position: dict[str, Any]) -> Step:
-    spool = _spool(run.services, run.organization_id, report.id, position["parts"])
+    store = _row_store(run.services, run.organization_id, report.id, position["parts"])
     figures = dict(position["figures"])
     rows: list[Any] = []
-    after = spool.after()
+    after = store.after()
     given = Given(report.parameters)
     with _as_asker(run, report) as (session, principal, kind, standing):
         if _anew(position, standing):
             return Step(position=_BEGINNING)
-        if not spool.parts:
+        if not store.parts:
             kind.subject(session, principal, given)  # raises where they do not see it any more
         while True:
             part = kind.gather(session, principal, given, after, figures)
@@ -144,8 +144,8 @@ def _gather(run: Run, report: Any, position: dict[str, Any]) -> Step:
     done = position["rows"] + len(rows)
     if report.format == "pdf" and done > (most := run.services.settings.report_pdf_rows):
         raise TooManyRows.than(most)
-    spool.add(rows, after)
-    further = {"parts": spool.parts, "rows": done, "figures": figures, "is_whole": after is None}
+    store.add(rows, after)
+    further = {"parts": store.parts, "rows": done, "figures": figures, "is_whole": after is None}
     further["standing"] = standing.digest().hex()
     return Step(position=further, done=done, total=done if after is None else None)
 
@@ -156,7 +156,7 @@ def _finish(session: Session, run: Run, report: Any, position: dict[str, Any]) -
         if _anew(position, standing):
             return Step(position=_BEGINNING)
         document = describe(reading, principal, kind, Given(report.parameters), position["figures"], run)
-    spool = _spool(services, run.organization_id, report.id, position["parts"])
+    store = _row_store(services, run.organization_id, report.id, position["parts"])
     name = f"file-{new_id().hex}"
     path = path_of(run.organization_id, "reports", report.id, name)
     identity = file_identity(run.organization_id, report.id, name)
@@ -165,7 +165,7 @@ def _finish(session: Session, run: Run, report: Any, position: dict[str, Any]) -
         EncryptingWriter(raw, services.file_keys, identity) as encrypted,
     ):
         counted = Counted(encrypted)
-        printed = put(services, report.format, counted, document, spool)
+        printed = put(services, report.format, counted, document, store)
     kept = session.get(Report, (run.organization_id, report.id), with_for_update=True)
     if kept is None:
         sweep(services, run.organization_id, report.id)
@@ -222,18 +222,18 @@ def describe(
     )
 
 
-def put(services: Services, format_: str, out: Any, document: Document, spool: Spool) -> Printed:
+def put(services: Services, format_: str, out: Any, document: Document, store: RowStore) -> Printed:
     """Put a report into its format."""
     writer = import_module(f"campshub.reports.formats.{format_}")
     settings = services.settings
     options = {"fonts": settings.report_fonts, "pdf_rows": settings.report_pdf_rows}
     with own_room() as folder:
-        printed: Printed = writer.write(out, document, spool.rows(), folder=folder, **options)
+        printed: Printed = writer.write(out, document, store.rows(), folder=folder, **options)
     return printed
 
 
-def _spool(services: Services, organization_id: UUID, report_id: UUID, parts: list[str]) -> Spool:
-    return Spool(
+def _row_store(services: Services, organization_id: UUID, report_id: UUID, parts: list[str]) -> RowStore:
+    return RowStore(
         services.storage, services.file_keys, organization_id=organization_id, report_id=report_id, parts=parts
     )
 

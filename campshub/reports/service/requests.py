@@ -54,7 +54,7 @@ def ask(
     if format == "pdf":
         require_printable(session, principal, found, given, most=services.settings.report_pdf_rows)
     _require_few(session, principal, most=services.settings.report_most_under_way)
-    return owe(session, services, principal, kind=kind, format=format, values=given.values, now=now)
+    return enqueue_report(session, services, principal, kind=kind, format=format, values=given.values, now=now)
 
 
 def _require_few(session: Session, principal: Principal, *, most: int) -> None:
@@ -71,7 +71,7 @@ def _require_few(session: Session, principal: Principal, *, most: int) -> None:
         raise TooManyUnderWay
 
 
-def owe(
+def enqueue_report(
     session: Session,
     services: Services,
     principal: Principal,
