@@ -1,4 +1,4 @@
-"""``flask reports``: the kinds, and a report made at once, for operators."""
+"""``flask reports``: list the kinds, make a report at once, remove reports."""
 
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -42,12 +42,12 @@ def kinds(*, as_json: bool) -> None:
 
     Example: flask reports kinds
     """
-    found = [_told(kind) for kind in all_kinds().values()]
+    found = [_description(kind) for kind in all_kinds().values()]
     lines = [f"{one['kind']:22} {one['title']:24} {', '.join(one['parameters'])}" for one in found]
     say(as_json, "\n".join(lines), kinds=found)
 
 
-def _told(kind: Kind) -> dict[str, Any]:
+def _description(kind: Kind) -> dict[str, Any]:
     dates = ("period", "from", "to") if kind.most_days else ("period", "on")
     return {"kind": kind.name, "title": kind.title, "parameters": [*kind.takes, *dates], "needs": sorted(kind.needs)}
 
@@ -87,8 +87,8 @@ def make(
     try:
         rows = _make(organization_id, all_kinds()[name], {k: v for k, v in given.items() if v}, format_, output)
     except Problem as problem:
-        told = "; ".join(f"{error.pointer}: {error.detail}" for error in problem.errors)
-        raise click.ClickException(told or problem.detail) from None
+        details = "; ".join(f"{error.pointer}: {error.detail}" for error in problem.errors)
+        raise click.ClickException(details or problem.detail) from None
     except (NoFonts, TypesettingFailed) as error:
         raise click.ClickException(str(error)) from None
     say(as_json, f"{output}: {rows:,} rows, {output.stat().st_size:,} bytes", rows=rows, file=str(output))
@@ -99,7 +99,7 @@ def make(
 @yes_option
 @json_option
 def forget(*, organization_id: UUID, yes: bool, as_json: bool) -> None:
-    """Remove all reports of an organization, as after someone was erased whom they may show.
+    """Remove all reports of an organization, for example after a person in them was erased.
 
     Example: flask reports forget --organization 0198... --yes
     """
@@ -111,7 +111,7 @@ def forget(*, organization_id: UUID, yes: bool, as_json: bool) -> None:
 
 
 def _make(organization_id: UUID, kind: Kind, parameters: dict[str, Any], format_: str, output: Path) -> int:
-    """Read the rows into a sealed store of this command's own, then write the file."""
+    """Read the rows into an encrypted temporary row store, then write the file."""
     services: Services = current_app.extensions["campshub"]
     with own_room() as folder:
         keys = {"once": token_bytes(32)}
@@ -136,6 +136,6 @@ def _make(organization_id: UUID, kind: Kind, parameters: dict[str, Any], format_
 
 
 def _admin(session: Session, organization_id: UUID) -> Principal:
-    """Return someone who sees what an organization's admins see."""
+    """Return a principal that sees what an organization's admins see."""
     zone = organization_of(session, organization_id).time_zone
     return Principal(PLATFORM_ID, organization_id, Role.ADMIN.value, zone, own_grant=GRANTS[Role.ADMIN.value])

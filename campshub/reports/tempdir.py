@@ -1,7 +1,7 @@
-"""Temporary folders of reports, in which a file is put together: rows lie there unsealed, so none outlives its use.
+"""Temporary folders in which a report's file is assembled. Their rows are not encrypted, so no folder outlives its use.
 
-Each is locked (``flock``) for as long as it is used, and the system lets go of a lock when its process ends, however
-that was. So whoever makes the next folder removes those that nobody holds.
+A process locks its folder (``flock``) while it uses it. The system releases the lock when the process ends, even after
+``kill -9``. Each process that makes a folder first removes all folders that are not locked.
 """
 
 import fcntl
@@ -15,24 +15,24 @@ from pathlib import Path
 
 @contextmanager
 def own_room() -> Iterator[str]:
-    """Make a folder for one report; it is gone with all that is in it when the block ends.
+    """Make a folder for one report, and remove it with its content when the block ends.
 
-    :raises PermissionError: somebody else has taken the place of the folders.
+    :raises PermissionError: the parent folder belongs to another account.
     """
     root = _root()
-    with _locked(root):  # so that nobody finds a new folder before it is locked
-        _remove_left(root)
-        room = Path(tempfile.mkdtemp(dir=root))
-        lock = _lock(room, fcntl.LOCK_EX)
+    with _locked(root):  # so that no other process finds a new folder before it is locked
+        _remove_abandoned(root)
+        folder = Path(tempfile.mkdtemp(dir=root))
+        lock = _lock(folder, fcntl.LOCK_EX)
     try:
-        yield str(room)
+        yield str(folder)
     finally:
-        shutil.rmtree(room, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
 
 
 def _root() -> Path:
-    """Return the one folder that holds all of an account's, for its eyes alone."""
+    """Return the parent of all folders of this account; only the account may read it."""
     root = Path(tempfile.gettempdir(), f"campshub-reports-{os.geteuid()}")
     with suppress(FileExistsError):
         root.mkdir(mode=0o700)
@@ -43,14 +43,14 @@ def _root() -> Path:
     return root
 
 
-def _remove_left(root: Path) -> None:
-    """Remove the folders whose processes are gone."""
-    for room in root.iterdir():
+def _remove_abandoned(root: Path) -> None:
+    """Remove the folders whose processes have ended."""
+    for folder in root.iterdir():
         try:
-            lock = _lock(room, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock = _lock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            continue  # in use, just removed by its own process, or none of these folders
-        shutil.rmtree(room, ignore_errors=True)
+            continue  # in use, just removed by its own process, or not one of these folders
+        shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
 
 
@@ -64,7 +64,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _lock(folder: Path, how: int) -> int:
-    """Lock a folder; closing what is returned lets go of it."""
+    """Lock a folder and return a file descriptor; closing it releases the lock."""
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         fcntl.flock(opened, how)

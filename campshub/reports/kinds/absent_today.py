@@ -1,4 +1,4 @@
-"""Who is absent on a day, why, for how long by now, and whom to call."""
+"""The absent students of a day: reason, number of absences in a row, and whom to call."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -16,14 +16,14 @@ from campshub.reports.kinds import Figures, Given, Kind, Part, full_name, group,
 from campshub.students.models import Group, Student
 from campshub.students.queries import groups
 
-# How far back absences in a row are counted.
+# How many days back absences in a row are counted.
 DAYS_BACK = 60
 _MARK = AttendanceRecord
 
 
 @kind
 class AbsentToday(Kind):
-    """The absent and the excused of one day, for calling them: without deleted students."""
+    """Students who are absent or excused on one day, without deleted students."""
 
     name, title = "absent_today", "Absent"
     permissions = frozenset({Permission.ATTENDANCE_READ, Permission.GROUPS_READ, Permission.STUDENTS_READ})
@@ -32,13 +32,13 @@ class AbsentToday(Kind):
     at_once = 1_000
 
     def subject(self, session: Session, principal: Principal, given: Given) -> list[str]:
-        """Return the group, where one is given, and the date."""
+        """Return the group, if there is one, and the date."""
         group_id = given.id("group_id")
         lines = [groups.get_group(session, principal, group_id, on=given.on)["name"]] if group_id else []
         return [*lines, f"{given.on}"]
 
     def columns(self, given: Given) -> Sequence[Column]:
-        """Return what one needs to make the call."""
+        """Return the columns needed for a call."""
         del given
         return (
             Column("Member", mm=44),
@@ -53,13 +53,13 @@ class AbsentToday(Kind):
         )
 
     def counted(self, principal: Principal, given: Given) -> Any:
-        """Return the statement of the absent."""
+        """Return the query of the absent students."""
         return self._absent(principal, given, None)
 
     def gather(
         self, session: Session, principal: Principal, given: Given, after: Sequence[Any] | None, figures: Figures
     ) -> Part:
-        """Read the next absent members, by name."""
+        """Read the next absent students, by name."""
         del figures
         found = session.execute(self._absent(principal, given, after)).all()
         in_a_row = _in_a_row(session, principal, given, {row.student_id for row in found})
@@ -105,7 +105,7 @@ def _guardian(row: Any) -> list[str | None]:
 
 
 def _in_a_row(session: Session, principal: Principal, given: Given, student_ids: set[UUID]) -> dict[UUID, int]:
-    """Count each one's absences since they were last there; what is excused neither counts nor ends them."""
+    """Count each student's absences since they last attended; an excused mark neither counts nor ends the count."""
     if not student_ids:
         return {}
     rows = session.execute(
@@ -115,10 +115,10 @@ def _in_a_row(session: Session, principal: Principal, given: Given, student_ids:
         .order_by(_MARK.local_date.desc(), _MARK.id.desc())
     )
     counted: dict[UUID, int] = {}
-    over: set[UUID] = set()
+    ended: set[UUID] = set()
     for row in rows:
         if row.counts_as in ATTENDED:
-            over.add(row.student_id)
-        elif row.counts_as == "absent" and row.student_id not in over:
+            ended.add(row.student_id)
+        elif row.counts_as == "absent" and row.student_id not in ended:
             counted[row.student_id] = counted.get(row.student_id, 0) + 1
     return counted

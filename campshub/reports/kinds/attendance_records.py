@@ -1,4 +1,4 @@
-"""Every mark from one date to another, as a list: for whoever goes on calculating."""
+"""All marks of a range of dates as a list, for further calculation."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -32,7 +32,7 @@ class AttendanceRecords(Kind):
         return [*lines, f"{given.first} to {given.last}"]
 
     def columns(self, given: Given) -> Sequence[Column]:
-        """Return what is told of a mark."""
+        """Return the columns of a mark."""
         del given
         return (
             Column("Date", Is.DATE, 20),
@@ -48,7 +48,7 @@ class AttendanceRecords(Kind):
         )
 
     def counted(self, principal: Principal, given: Given) -> Any:
-        """Return the statement of the marks."""
+        """Return the query of the marks."""
         return marks.by_date(principal, given, None, most=self.at_once)
 
     def gather(
@@ -56,7 +56,7 @@ class AttendanceRecords(Kind):
     ) -> Part:
         """Read the next marks, by date."""
         del figures
-        told = clock(principal)
+        local_time = clock(principal)
         found = session.execute(marks.by_date(principal, given, after, most=self.at_once)).all()
         rows = [
             [
@@ -66,8 +66,8 @@ class AttendanceRecords(Kind):
                 row.group_name,
                 row.slot,
                 row.code,
-                told(row.check_in_at),
-                told(row.check_out_at),
+                local_time(row.check_in_at),
+                local_time(row.check_out_at),
                 row.minutes,
                 row.note,
             ]

@@ -1,4 +1,4 @@
-"""The register of a group: a line for each person, a column for each day, and what the marks add up to."""
+"""The register of a group: a row for each person, a column for each day, and totals."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -23,7 +23,7 @@ _DAY_TITLES = ("Attended", "Absent", "Excused")
 
 @kind
 class AttendanceRegister(Kind):
-    """A group's register from one date to another, a month at the most."""
+    """A group's register for a range of dates of at most 31 days."""
 
     name, title = "attendance_register", "Attendance register"
     permissions = frozenset({Permission.ATTENDANCE_READ, Permission.GROUPS_READ, Permission.STUDENTS_READ})
@@ -35,7 +35,7 @@ class AttendanceRegister(Kind):
     at_once = 1_000
 
     def subject(self, session: Session, principal: Principal, given: Given) -> list[str]:
-        """Return the group's name and its dates."""
+        """Return the group's name and the dates."""
         found = groups.get_group(session, principal, given.group_id, on=given.last)
         return [f"{found['name']} ({found['code']})", f"{given.first} to {given.last}"]
 
@@ -51,7 +51,7 @@ class AttendanceRegister(Kind):
         )
 
     def counted(self, principal: Principal, given: Given) -> Any:
-        """Return the statement of the members."""
+        """Return the query of the members."""
         return self._members(principal, given, None)
 
     def gather(
@@ -81,13 +81,13 @@ class AttendanceRegister(Kind):
         return (*by_day, ["Total", None, *[None] * len(days), *totals, there / rated if rated else None])
 
     def legend(self, session: Session, principal: Principal) -> str:
-        """Return what the letters mean."""
+        """Return the meaning of the letters."""
         return marks.legend(session, principal)
 
     def _members(self, principal: Principal, given: Given, after: Sequence[Any] | None) -> Any:
-        """Return the statement of everyone who was in the group on any of the days, or has a mark in it.
+        """Return the query of everyone who was in the group on any of the days, or has a mark in it.
 
-        Who has a mark is listed although they were deleted or have never been in the group, as in the register.
+        Students with a mark are listed even if they were deleted or never were in the group, as in the register.
         """
         enrolled = (
             select(Enrolment.student_id)
@@ -126,7 +126,7 @@ def _marks_of(principal: Principal, given: Given, student_ids: Sequence[UUID]) -
 
 
 def _add_up(figures: Figures, given: Given, found: Sequence[Any]) -> None:
-    """Add marks to the figures of the days and of the whole."""
+    """Add marks to the aggregates of the days and of the whole report."""
     if not found:
         return
     days = figures.setdefault("days", [[0] * len(_DAY_TITLES) for _ in range((given.last - given.first).days + 1)])

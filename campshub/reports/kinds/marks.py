@@ -1,4 +1,4 @@
-"""Marks as reports tell them: the letters of the codes, and what marks add up to."""
+"""Marks in reports: the letters of the codes, and totals."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ COUNTED = ("present", "absent", "late", "excused", "left_early")
 
 
 def by_date(principal: Principal, given: Given, after: Sequence[Any] | None, *, most: int) -> AnySelect:
-    """Return the marks of the dates, group and student asked for that the principal sees, with what tells of them."""
+    """Return the query of the marks that the principal sees, for the dates, group and student of the report."""
     mark = AttendanceRecord
     own = mark.organization_id
     in_session = and_(AttendanceSession.organization_id == own, AttendanceSession.id == mark.session_id)
@@ -42,12 +42,12 @@ def by_date(principal: Principal, given: Given, after: Sequence[Any] | None, *, 
 
 
 def letter(code: str) -> str:
-    """Return what stands for a code where there is room for a letter or two."""
+    """Return a code's abbreviation of one or two letters."""
     return _LETTERS.get(code) or code[:2].upper()
 
 
 def legend(session: Session, principal: Principal) -> str:
-    """Return what the letters of the organization's codes mean."""
+    """Return the meaning of the letters of the organization's codes."""
     rows = session.execute(
         select(AttendanceCode.key, AttendanceCode.label)
         .where(codes.in_force(principal), AttendanceCode.is_archived.is_(False))
@@ -58,7 +58,7 @@ def legend(session: Session, principal: Principal) -> str:
 
 
 def totals(marks: Iterable[Any]) -> tuple[list[int], float | None]:
-    """Return how many marks there are of each kind, and which share of what enters the rate was there."""
+    """Return the number of marks of each kind, and the attendance rate; None if no mark counts in it."""
     known = list(marks)
     rated = [mark for mark in known if mark.in_rate]
     there = sum(mark.counts_as in ATTENDED for mark in rated)

@@ -1,4 +1,4 @@
-"""Who is in a group on a day, and how to reach them."""
+"""The members of a group on a date, with their contacts."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -32,7 +32,7 @@ class Roster(Kind):
         return [f"{found['name']} ({found['code']})", f"{given.on}"]
 
     def columns(self, given: Given) -> Sequence[Column]:
-        """Return who they are, and how to reach them."""
+        """Return the columns of a member and their contacts."""
         del given
         return (
             Column("Member", mm=46),
@@ -47,7 +47,7 @@ class Roster(Kind):
         )
 
     def counted(self, principal: Principal, given: Given) -> Any:
-        """Return the statement of the members."""
+        """Return the query of the members."""
         return self._members(principal, given, None)
 
     def gather(
@@ -60,8 +60,8 @@ class Roster(Kind):
         for row in found:
             guardian: dict[str, Any] = next(iter(row.guardians or ()), {})
             since, until = (day.isoformat() if day else None for day in (row.begins_on, row.ends_on))
-            reached = (row.phone, row.email, guardian.get("name"), guardian.get("phone"))
-            rows.append([full_name(row), row.code, row.status, *reached, since, until])
+            contacts = (row.phone, row.email, guardian.get("name"), guardian.get("phone"))
+            rows.append([full_name(row), row.code, row.status, *contacts, since, until])
         last = found[-1] if len(found) == self.at_once else None
         return Part(rows, [last.sort_name, str(last.id)] if last is not None else None)
 

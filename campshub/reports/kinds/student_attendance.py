@@ -1,4 +1,4 @@
-"""One student's marks from one date to another, with the share of each month that they were there."""
+"""One student's marks of a range of dates, with the attendance rate of each month."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -29,7 +29,7 @@ class StudentAttendance(Kind):
         return [f"{full_name(found)} ({found.code})", f"{given.first} to {given.last}"]
 
     def columns(self, given: Given) -> Sequence[Column]:
-        """Return what is told of a mark."""
+        """Return the columns of a mark."""
         del given
         return (
             Column("Date", Is.DATE, 22),
@@ -43,21 +43,21 @@ class StudentAttendance(Kind):
         )
 
     def counted(self, principal: Principal, given: Given) -> Any:
-        """Return the statement of the marks."""
+        """Return the query of the marks."""
         return marks.by_date(principal, given, None, most=self.at_once)
 
     def gather(
         self, session: Session, principal: Principal, given: Given, after: Sequence[Any] | None, figures: Figures
     ) -> Part:
-        """Read the next marks, by date; count each month's."""
-        told = clock(principal)
+        """Read the next marks, by date; count them by month."""
+        local_time = clock(principal)
         found = session.execute(marks.by_date(principal, given, after, most=self.at_once)).all()
         rows = []
         for row in found:
             month = figures.setdefault(f"{row.local_date:%Y-%m}", [0, 0])
             month[0] += row.in_rate and row.counts_as in ATTENDED
             month[1] += row.in_rate
-            times = (told(row.check_in_at), told(row.check_out_at), row.minutes)
+            times = (local_time(row.check_in_at), local_time(row.check_out_at), row.minutes)
             rows.append([row.local_date.isoformat(), row.group_name, row.slot, row.code, *times, row.note])
         return Part.by_date(rows, found, self.at_once)
 

@@ -1,4 +1,4 @@
-"""One student's training from one date to another, exercise by exercise, with the volume of each week."""
+"""One student's training of a range of dates by exercise, with the volume of each week."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -22,7 +22,7 @@ GRAMS_PER_KG = 1000
 
 @kind
 class StudentTraining(Kind):
-    """A student's training history; warm-ups are sets, but no volume, and sets that were not performed are none."""
+    """A student's training history. Warm-ups count as sets but not as volume; sets not performed do not count."""
 
     name, title = "student_training", "Training history"
     permissions = frozenset({Permission.STUDENTS_READ, Permission.WORKOUTS_READ})
@@ -38,7 +38,7 @@ class StudentTraining(Kind):
         return [f"{full_name(found)} ({found.code})", f"{given.first} to {given.last}"]
 
     def columns(self, given: Given) -> Sequence[Column]:
-        """Return what was done of an exercise."""
+        """Return the columns of one exercise in a log."""
         del given
         return (
             Column("Date", Is.DATE, 22),
@@ -62,8 +62,8 @@ class StudentTraining(Kind):
         for row in session.execute(_exercises(principal, given, list(titles))):
             monday = row.local_date - timedelta(days=row.local_date.weekday())
             figures[monday.isoformat()] = figures.get(monday.isoformat(), 0) + int(row.volume or 0)
-            figured = (row.sets, row.reps, _kg(row.best), _kg(row.volume))
-            rows.append([row.local_date.isoformat(), titles[row.log_id], row.name, *figured])
+            totals = (row.sets, row.reps, _kg(row.best), _kg(row.volume))
+            rows.append([row.local_date.isoformat(), titles[row.log_id], row.name, *totals])
         return Part.by_date(rows, logs, self.at_once)
 
     def chart(self, figures: Figures) -> Chart | None:
@@ -72,7 +72,7 @@ class StudentTraining(Kind):
         return Chart("Volume by week, kg", bars) if bars else None
 
     def legend(self, session: Session, principal: Principal) -> str:
-        """Return what the figures mean."""
+        """Return the meaning of the columns."""
         del session, principal
         return "Best kg: the most load, of an assisted exercise the least help. Help is no volume."
 
@@ -88,7 +88,7 @@ class StudentTraining(Kind):
 
 
 def _exercises(principal: Principal, given: Given, log_ids: Sequence[UUID]) -> Any:
-    """Return the statement of what was done in logs that the principal sees."""
+    """Return the query that aggregates the exercises of logs that the principal sees."""
     place, one = WorkoutLogExercise, WorkoutSet
     mode, is_work = Exercise.load_mode, works(one)
     most, least = (best(one.load_grams).filter(is_work) for best in (func.max, func.min))
