@@ -1,7 +1,7 @@
-"""All that is held of an organization, as files: a table a file, a row a line, what is sealed opened.
+"""Export all data of an organization: one file per table, one line per row, with encrypted columns decrypted.
 
-Everything is read in one transaction that sees one moment, and streamed. What proves something by itself (tokens, keys)
-stays here. The manifest is written last: a folder without one is not whole.
+All rows are streamed from one repeatable-read transaction. Secrets (tokens, keys) are not exported. The manifest is
+written last: a folder without one is incomplete.
 """
 
 import hashlib
@@ -30,14 +30,14 @@ from campshub.core.service_base import Services
 MANIFEST = "manifest.json"
 FORMAT = 1
 ROWS_AT_ONCE = 1_000
-_OWNER_ALONE = 0o600
+_OWNER_ONLY = 0o600
 _AS_WRITTEN = orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
 
 Opening = Callable[[list[dict[str, Any]]], None]
 
 
-def note_export(session: Session, *, organization_id: UUID) -> None:
-    """Record that all of an organization's data, medical notes too, is read."""
+def record_export(session: Session, *, organization_id: UUID) -> None:
+    """Record in the audit log that all data of an organization is read, including medical notes."""
     change = Change("exported", Organization.__tablename__, organization_id, None, None, {"all": True}, frozenset())
     record_audit(session, change)
 
@@ -64,14 +64,14 @@ def _tables(
     for model in reversed(tenant_models()):
         rows = select(*_shown(model)).where(model.organization_id == organization_id)
         if model is AuditEntry:
-            opening = _opens_log(connection, services, organization_id)
+            opening = _audit_decryption(connection, services, organization_id)
         else:
-            opening = _opens_columns(model, services)
+            opening = _column_decryption(model, services)
         yield model.__tablename__, _rows(connection, rows, opening)
 
 
 def _shown(model: Any) -> list[Any]:
-    """Return a table's columns, without what is secret."""
+    """Return a table's columns without the secret ones."""
     return [column for column in model.__table__.columns if not column.info.get("secret")]
 
 
@@ -89,8 +89,8 @@ def _plain(row: AnyRow) -> dict[str, Any]:
     return dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
 
 
-def _opens_columns(model: Any, services: Services) -> Opening:
-    """Return what opens a table's sealed columns."""
+def _column_decryption(model: Any, services: Services) -> Opening:
+    """Return a function that decrypts a table's encrypted columns in place."""
     sealed = [column for column in _shown(model) if "sealed" in column.info]
 
     def opening(rows: list[dict[str, Any]]) -> None:
@@ -104,8 +104,8 @@ def _opens_columns(model: Any, services: Services) -> Opening:
     return opening
 
 
-def _opens_log(connection: Connection, services: Services, organization_id: UUID) -> Opening:
-    """Return what opens the personal values of the audit log, with each person's own key."""
+def _audit_decryption(connection: Connection, services: Services, organization_id: UUID) -> Opening:
+    """Return a function that decrypts the personal values of the audit log with each person's key."""
 
     def opening(rows: list[dict[str, Any]]) -> None:
         persons = {row["person_id"] for row in rows if row["person_id"] is not None}
@@ -127,9 +127,9 @@ def _opens_log(connection: Connection, services: Services, organization_id: UUID
 
 
 def _write(path: Path, parts: Iterator[list[Any]]) -> dict[str, Any]:
-    """Write rows, a line each, for the owner's eyes alone; return how many, how long and what they add up to."""
+    """Write rows, one per line, readable only by the owner; return their number, size and SHA-256."""
     digest, rows, size = hashlib.sha256(), 0, 0
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ALONE), "wb") as file:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY), "wb") as file:
         for part in parts:
             for row in part:
                 line = orjson.dumps(row, default=_other, option=_AS_WRITTEN)
@@ -149,7 +149,7 @@ def _other(value: Any) -> Any:
 
 @contextmanager
 def snapshot() -> Iterator[Connection]:
-    """Open a read-only transaction of the system role that sees one moment, of whatever organization."""
+    """Open a read-only, repeatable-read transaction of the system role, across organizations."""
     with db.engines["system"].connect() as connection:
         connection.exec_driver_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         try:
@@ -159,7 +159,7 @@ def snapshot() -> Iterator[Connection]:
 
 
 def parts_of(connection: Connection, statement: Any) -> Iterator[list[AnyRow]]:
-    """Yield the rows of a statement, some at a time; a cursor of the server's holds the others."""
+    """Yield the rows of a statement in chunks, with a server-side cursor."""
     options = {"stream_results": True, "max_row_buffer": ROWS_AT_ONCE}
     with connection.execute(statement, execution_options=options) as result:
         for part in result.partitions(ROWS_AT_ONCE):

@@ -1,4 +1,4 @@
-"""Who belongs to an organization: added, given another role, disabled and enabled."""
+"""Members of an organization: add, change the role, disable, enable."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -65,9 +65,9 @@ def create(
     role: str | None = None,
     role_id: UUID | None = None,
 ) -> AnyRow:
-    """Create a user with a password who belongs to the organization.
+    """Create a user with a password as a member of the organization.
 
-    :raises EmailTaken: the address belongs to a user, here or elsewhere; they can be invited.
+    :raises EmailTaken: the address belongs to a user of any organization; they can be invited.
     :raises RoleNotYours: the role allows more than the principal's own.
     """
     role_grants.require_may_give(session, principal, role=role, role_id=role_id)
@@ -75,7 +75,7 @@ def create(
     services.passwords.require_good(password, least=least, email=email)
     session.release()  # the hash takes long
     hashed = services.passwords.hash(password)
-    # What an own role allows may have changed while the password was hashed.
+    # The permissions of a custom role may have changed while the password was hashed.
     role, role_id = role_grants.require_may_give(session, principal, role=role, role_id=role_id)
     user_id, made = add_user(session, email=email, name=name, hashed=hashed)
     if not made:
@@ -96,11 +96,11 @@ def change(
     role_id: UUID | None = None,
     status: str | None = None,
 ) -> AnyRow:
-    """Give a user another role here, disable them or enable them; it takes effect at their next request.
+    """Change a member's role or status; it takes effect at their next request.
 
     :raises NotFound: the principal sees no such user.
-    :raises LastAdmin: nobody would be left who may administer the organization.
-    :raises RoleNotYours: the role, or the one before, allows more than the principal's own.
+    :raises LastAdmin: no one would be left to administer the organization.
+    :raises RoleNotYours: the new or the previous role allows more than the principal's own.
     """
     admins = _lock_admins_and(session, principal, user_id)
     membership = admins.pop(user_id, None)
@@ -122,7 +122,7 @@ def change(
 
 
 def add_user(session: Session, *, email: str, name: str, hashed: str) -> tuple[UUID, bool]:
-    """Return the one user of an address, and whether they were made just now, with this name and password."""
+    """Return the user of an address, and whether this call created them, with this name and password."""
     given = {"id": new_id(), "email": clean_email(email), "email_key": email_key(email), "name": name}
     given["sort_name"] = sort_key(name)
     user_id, made = session.execute(_ADD, {**given, "hashed": hashed}).one()
@@ -149,10 +149,10 @@ def _apply(
             membership.user_id,
         )
         if status == "disabled":
-            end_all_here(session, membership.user_id, now=now)  # so that none comes back with the user
+            end_all_here(session, membership.user_id, now=now)  # so that none works again when the user is enabled
             for key in session.scalars(_keys_of(membership)):
                 key.revoked_at = now
-    # What was promised to them, and in their name, was promised to whoever they were then.
+    # Invitations to them and from them were made under their previous role or status.
     for invitation in session.scalars(_open_invitations_of(membership)):
         invitation.revoked_at = now
 
@@ -176,10 +176,9 @@ def _open_invitations_of(membership: Membership) -> Select[Invitation]:
 
 
 def _lock_admins_and(session: Session, principal: Principal, user_id: UUID) -> dict[UUID, Membership]:
-    """Return the memberships of a user and of all who administer the organization, by user.
+    """Lock the memberships of a user and of all admins of the organization; return them by user.
 
-    They are locked, in one order and with one statement: two who go at once see each other, and never wait for each
-    other crosswise.
+    One statement locks them in a fixed order, so that concurrent calls see each other's changes and cannot deadlock.
     """
     found = session.scalars(
         select(Membership)
@@ -194,7 +193,7 @@ def _lock_admins_and(session: Session, principal: Principal, user_id: UUID) -> d
 
 
 def _require_one(session: Session, admins: Iterable[UUID]) -> None:
-    """Refuse to go on where none of the users can sign in.
+    """Require that at least one of the users can sign in.
 
     :raises LastAdmin: none can.
     """

@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import select
 
 from campshub.accounts.models import Organization
-from campshub.accounts.service.organizations import follows_time_zone, hold_time_zone
+from campshub.accounts.service.organizations import follows_time_zone, lock_time_zone
 from campshub.core.db import creates
 from campshub.core.db.fingerprints import fingerprint
 from campshub.core.db.models import new_id
@@ -113,7 +113,7 @@ def change(
     :raises Invalid: the parameters or the times do not fit.
     :raises UnknownReference: it names something that the principal does not see.
     """
-    time_zone = hold_time_zone(session, principal.organization_id) if changes.keys() & _WHEN else None
+    time_zone = lock_time_zone(session, principal.organization_id) if changes.keys() & _WHEN else None
     schedule = _locked(session, principal, schedule_id, expected)
     for name, value in changes.items():
         setattr(schedule, name, value)
@@ -169,7 +169,7 @@ def make_due(services: Services, now: datetime) -> int:
 def _enqueue_due(services: Services, organization_id: UUID, schedule_id: UUID, user_id: UUID, now: datetime) -> bool:
     """Claim a schedule's time and enqueue its report as the schedule's maker; pause it if they may not any more."""
     with unit_of_work(organization_id=organization_id, user_id=user_id) as session:
-        time_zone = hold_time_zone(session, organization_id)
+        time_zone = lock_time_zone(session, organization_id)
         schedule = session.get(ReportSchedule, (organization_id, schedule_id), with_for_update=True)
         caller_row = session.unit.caller_row
         if schedule is None or schedule.is_paused or schedule.next_at > now:
