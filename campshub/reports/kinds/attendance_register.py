@@ -101,7 +101,7 @@ class AttendanceRegister(Kind):
         rows = (
             select(Student.id, Student.code, Student.given_name, Student.family_name, Student.sort_name)
             .where(visible_to(principal, Student), Student.id.in_(people))
-            .where(groups.is_there(principal, given.group_id))
+            .where(groups.group_is_visible(principal, given.group_id))
             .order_by(Student.sort_name, Student.id)
             .limit(self.at_once)
         )

@@ -79,7 +79,7 @@ class Roster(Kind):
             )
             .where(visible_to(principal, Enrolment), visible_to(principal, Student))
             .where(Enrolment.group_id == given.group_id, in_group(given.on), is_latest(given.on))
-            .where(groups.is_there(principal, given.group_id))
+            .where(groups.group_is_visible(principal, given.group_id))
             .order_by(Student.sort_name, Student.id)
             .limit(self.at_once)
         )
