@@ -43,7 +43,7 @@ class WeekOut(fields.Out):
         required=True,
         allow_none=True,
         metadata={
-            "description": "The one-repetition maximum, estimated by Epley's formula from sets of up to 12 reps: mode"
+            "description": "The one-repetition maximum, estimated by Epley's formula from sets of up to 12 reps. Mode"
             " bodyweight_plus: body weight and load together, null without a body weight in the log; null for modes"
             " assisted and none."
         },
