@@ -124,7 +124,7 @@ def reindex(connection: Connection, report: Report, *, least_bytes: int = LEAST_
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", None) != _LOCKED:
                 raise
-            report(f"{row.name} is busy; it is left for the next time")
+            report(f"{row.name} is busy and was skipped")
             continue
         yield Done("rebuilt", row.name, row.bytes, connection.scalar(_SIZE, {"name": row.name}))
 

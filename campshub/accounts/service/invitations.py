@@ -26,7 +26,7 @@ from campshub.core.service_base import Services
 INVITATION = "chi"
 LASTS = timedelta(days=7)
 # The number of e-mails that one address can get at once; after them, one each day.
-MOST_EMAILS = 5
+LETTERS = 5
 _EMAIL_EVERY = timedelta(days=1)
 _NUMBER_BYTES = 4
 
@@ -167,7 +167,7 @@ def _replace_earlier(session: Session, principal: Principal, email: str, now: da
 
 def _check_email_limit(invitation: Invitation, now: datetime) -> None:
     free_at = invitation.sent_at + _EMAIL_EVERY
-    if invitation.letters >= MOST_EMAILS and now < free_at:
+    if invitation.letters >= LETTERS and now < free_at:
         raise TooManyLetters(headers={"Retry-After": str(math.ceil((free_at - now).total_seconds()))})
 
 
