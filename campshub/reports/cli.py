@@ -83,9 +83,9 @@ def make(
     Example: flask reports make --kind roster --organization 0198... --group 0198... --format pdf --output roster.pdf
     """
     dates = {key: at.date() if at is not None else None for key, at in (("from", first), ("to", last), ("on", on))}
-    given = {"group_id": group_id, "student_id": student_id, "period": period, **dates}
+    arguments = {"group_id": group_id, "student_id": student_id, "period": period, **dates}
     try:
-        rows = _make(organization_id, all_kinds()[name], {k: v for k, v in given.items() if v}, format_, output)
+        rows = _make(organization_id, all_kinds()[name], {k: v for k, v in arguments.items() if v}, format_, output)
     except Problem as problem:
         details = "; ".join(f"{error.pointer}: {error.detail}" for error in problem.errors)
         raise click.ClickException(details or problem.detail) from None
@@ -119,17 +119,17 @@ def _make(organization_id: UUID, kind: Kind, parameters: dict[str, Any], format_
         with unit_of_work(organization_id=organization_id, read_only=True) as session:
             principal = _admin(session, organization_id)
             today: date = principal.today(datetime.now(UTC))
-            given = resolved(kind, checked(kind, parameters), today)
-            figures: dict[str, Any] = {}
-            kind.subject(session, principal, given)
+            arguments = resolved(kind, checked(kind, parameters), today)
+            sums: dict[str, Any] = {}
+            kind.subject(session, principal, arguments)
             after = None
             while True:
-                part = kind.gather(session, principal, given, after, figures)
+                part = kind.gather(session, principal, arguments, after, sums)
                 store.add(part.rows, part.after)
                 after = part.after
                 if after is None:
                     break
-            document = rendering.describe(session, principal, kind, given, figures, None)
+            document = rendering.describe(session, principal, kind, arguments, sums, None)
         with output.open("wb") as file:
             output.chmod(0o600)
             return rendering.put(services, format_, file, document, store).rows

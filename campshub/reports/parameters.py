@@ -12,7 +12,7 @@ from campshub.core.errors import Forbidden, Invalid, NotFound, UnknownReference
 from campshub.core.security.principal import Principal
 from campshub.reports.dates import PERIODS
 from campshub.reports.formats import TooManyRows
-from campshub.reports.kinds import Given, Kind, all_kinds
+from campshub.reports.kinds import Arguments, Kind, all_kinds
 
 _RANGE, _DAY = ("from", "to"), ("on",)
 
@@ -55,7 +55,7 @@ def checked(kind: Kind, parameters: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def resolved(kind: Kind, parameters: Mapping[str, Any], today: date) -> Given:
+def resolved(kind: Kind, parameters: Mapping[str, Any], today: date) -> Arguments:
     """Return parameters with periods resolved to dates, as of ``today``.
 
     :raises Invalid: the last date is before the first, or the range is too long.
@@ -64,13 +64,13 @@ def resolved(kind: Kind, parameters: Mapping[str, Any], today: date) -> Given:
     period = PERIODS[parameters["period"]](today) if parameters.get("period") else None
     if not kind.most_days:
         on = period[0] if period else date.fromisoformat(parameters.get("on") or today.isoformat())
-        return Given({**others, "on": on.isoformat()})
+        return Arguments({**others, "on": on.isoformat()})
     first, last = period or _range(parameters, today)
     if last < first:
         raise Invalid.at("/parameters/to", "invalid", "The last date lies before the first.")
     if (last - first).days >= kind.most_days:
         raise Invalid.at("/parameters/to", "too_far", f"At most {kind.most_days} days.")
-    return Given({**others, "from": first.isoformat(), "to": last.isoformat()})
+    return Arguments({**others, "from": first.isoformat(), "to": last.isoformat()})
 
 
 def _range(parameters: Mapping[str, Any], today: date) -> tuple[date, date]:
@@ -79,12 +79,12 @@ def _range(parameters: Mapping[str, Any], today: date) -> tuple[date, date]:
     return date.fromisoformat(first) if first else month[0], date.fromisoformat(last) if last else month[1]
 
 
-def require_printable(session: Session, principal: Principal, kind: Kind, given: Given, *, most: int) -> None:
+def require_printable(session: Session, principal: Principal, kind: Kind, arguments: Arguments, *, most: int) -> None:
     """Refuse a PDF with too many rows, if the kind can count them before it reads them.
 
     :raises TooManyRows: there are more than ``most``.
     """
-    rows = kind.counted(principal, given)
+    rows = kind.counted(principal, arguments)
     if rows is None:
         return
     bounded = rows.with_only_columns(literal(1).label("row"), maintain_column_froms=True).order_by(None)
@@ -93,13 +93,13 @@ def require_printable(session: Session, principal: Principal, kind: Kind, given:
         raise TooManyRows.than(most)
 
 
-def require_seen(kind: Kind, session: Any, principal: Principal, given: Given) -> list[str]:
+def require_seen(kind: Kind, session: Any, principal: Principal, arguments: Arguments) -> list[str]:
     """Return the lines that describe a report's subject.
 
     :raises UnknownReference: the principal does not see it.
     """
     try:
-        return kind.subject(session, principal, given)
+        return kind.subject(session, principal, arguments)
     except NotFound:
-        named = next((name for name in ("group_id", "student_id") if given.values.get(name)), "")
+        named = next((name for name in ("group_id", "student_id") if arguments.values.get(name)), "")
         raise UnknownReference.at(f"/parameters/{named}", "unknown_reference", "There is none that you see.") from None

@@ -101,13 +101,13 @@ class Attempt:
         The steps are the same for an account that does not exist.
         """
         settings = self.services.settings
-        given = {
+        values = {
             **self._keys(),
             **_limits(self.services),
             "first_s": settings.lockout_first_s,
             "longest_s": settings.lockout_longest_s,
         }
-        failures = separate.execute(_FAIL, given).scalar_one()
+        failures = separate.execute(_FAIL, values).scalar_one()
         is_first_lockout = failures == settings.lockout_account_after
         _record(
             separate,
@@ -120,10 +120,10 @@ class Attempt:
 
     def _keys(self) -> dict[str, bytes | None]:
         """Return the keys under which the attempt has a slot: none for an account or address that is locked out."""
-        account, place = account_key(self.services, self.email), _address_key(self.session, self.services)
+        account, address = account_key(self.services, self.email), _address_key(self.session, self.services)
         return {
             "account": None if self.known.account_is_held else account,
-            "place": None if self.known.place_is_held else place,
+            "place": None if self.known.place_is_held else address,
         }
 
 
@@ -154,14 +154,14 @@ def begin(session: Session, services: Services, email: str) -> Attempt:
 
 
 def _reserve_slot(session: Session, services: Services, email: str) -> AnyRow:
-    given = {
+    values = {
         "email_key": email_key(email),
         "account": account_key(services, email),
         "place": _address_key(session, services),
         **_limits(services),
     }
     with unit_of_work(like=session.unit) as separate:
-        known: AnyRow = separate.execute(_BEGIN, given).one()
+        known: AnyRow = separate.execute(_BEGIN, values).one()
     return known
 
 
@@ -173,8 +173,14 @@ def record_failure(session: Session, user_id: UUID | None, kind: SecurityEventKi
 def _record(separate: Session, session: Session, user_id: UUID | None, kind: SecurityEventKind) -> None:
     unit = session.unit
     metrics.security_events.labels(kind.value).inc()
-    given = {"user_id": user_id, "kind": kind.value, "at": unit.now, "address": unit.address, "trace_id": unit.trace_id}
-    separate.execute(_FAILED, given)
+    values = {
+        "user_id": user_id,
+        "kind": kind.value,
+        "at": unit.now,
+        "address": unit.address,
+        "trace_id": unit.trace_id,
+    }
+    separate.execute(_FAILED, values)
 
 
 def enqueue_email(session: Session, services: Services, job: str, email: str) -> None:

@@ -31,9 +31,9 @@ MANIFEST = "manifest.json"
 FORMAT = 1
 ROWS_AT_ONCE = 1_000
 _OWNER_ONLY = 0o600
-_AS_WRITTEN = orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
+_JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
 
-Opening = Callable[[list[dict[str, Any]]], None]
+Decryption = Callable[[list[dict[str, Any]]], None]
 
 
 def record_export(session: Session, *, organization_id: UUID) -> None:
@@ -56,32 +56,32 @@ def export(services: Services, *, organization_id: UUID, folder: Path, now: date
 def _tables(
     connection: Connection, services: Services, organization_id: UUID
 ) -> Iterator[tuple[str, Iterator[list[dict[str, Any]]]]]:
-    """Yield each table's name and its rows, some at a time."""
-    own = select(*_shown(Organization)).where(Organization.id == organization_id)
+    """Yield each table's name and its rows, in chunks."""
+    own = select(*_exported_columns(Organization)).where(Organization.id == organization_id)
     yield Organization.__tablename__, _rows(connection, own)
     members = select(Membership.user_id).where(Membership.organization_id == organization_id)
-    yield User.__tablename__, _rows(connection, select(*_shown(User)).where(User.id.in_(members)))
+    yield User.__tablename__, _rows(connection, select(*_exported_columns(User)).where(User.id.in_(members)))
     for model in reversed(tenant_models()):
-        rows = select(*_shown(model)).where(model.organization_id == organization_id)
+        rows = select(*_exported_columns(model)).where(model.organization_id == organization_id)
         if model is AuditEntry:
-            opening = _audit_decryption(connection, services, organization_id)
+            decrypt = _audit_decryption(connection, services, organization_id)
         else:
-            opening = _column_decryption(model, services)
-        yield model.__tablename__, _rows(connection, rows, opening)
+            decrypt = _column_decryption(model, services)
+        yield model.__tablename__, _rows(connection, rows, decrypt)
 
 
-def _shown(model: Any) -> list[Any]:
+def _exported_columns(model: Any) -> list[Any]:
     """Return a table's columns without the secret ones."""
     return [column for column in model.__table__.columns if not column.info.get("secret")]
 
 
 def _rows(
-    connection: Connection, statement: Select[Any], opening: Opening | None = None
+    connection: Connection, statement: Select[Any], decrypt: Decryption | None = None
 ) -> Iterator[list[dict[str, Any]]]:
     for part in parts_of(connection, statement):
         rows = [_plain(row) for row in part]
-        if opening is not None:
-            opening(rows)
+        if decrypt is not None:
+            decrypt(rows)
         yield rows
 
 
@@ -89,11 +89,11 @@ def _plain(row: AnyRow) -> dict[str, Any]:
     return dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
 
 
-def _column_decryption(model: Any, services: Services) -> Opening:
+def _column_decryption(model: Any, services: Services) -> Decryption:
     """Return a function that decrypts a table's encrypted columns in place."""
-    sealed = [column for column in _shown(model) if "sealed" in column.info]
+    sealed = [column for column in _exported_columns(model) if "sealed" in column.info]
 
-    def opening(rows: list[dict[str, Any]]) -> None:
+    def decrypt(rows: list[dict[str, Any]]) -> None:
         for row in rows:
             for column in sealed:
                 value = row[column.name]
@@ -101,13 +101,13 @@ def _column_decryption(model: Any, services: Services) -> Opening:
                     text = value.decode() if isinstance(value, bytes) else value
                     row[column.name] = services.ring.open(text, context=place_of(column, **row)).decode()
 
-    return opening
+    return decrypt
 
 
-def _audit_decryption(connection: Connection, services: Services, organization_id: UUID) -> Opening:
+def _audit_decryption(connection: Connection, services: Services, organization_id: UUID) -> Decryption:
     """Return a function that decrypts the personal values of the audit log with each person's key."""
 
-    def opening(rows: list[dict[str, Any]]) -> None:
+    def decrypt(rows: list[dict[str, Any]]) -> None:
         persons = {row["person_id"] for row in rows if row["person_id"] is not None}
         keys = {
             person: audit.unwrap_person_key(services.ring, organization_id, person, sealed)
@@ -123,7 +123,7 @@ def _audit_decryption(connection: Connection, services: Services, organization_i
                 key = keys.get(row["person_id"])
                 row[side] = audit.opened_values(row["entity"], row["entity_id"], row[side], key)
 
-    return opening
+    return decrypt
 
 
 def _write(path: Path, parts: Iterator[list[Any]]) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def _write(path: Path, parts: Iterator[list[Any]]) -> dict[str, Any]:
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY), "wb") as file:
         for part in parts:
             for row in part:
-                line = orjson.dumps(row, default=_other, option=_AS_WRITTEN)
+                line = orjson.dumps(row, default=_json_default, option=_JSON_OPTIONS)
                 file.write(line)
                 digest.update(line)
                 rows, size = rows + 1, size + len(line)
@@ -141,7 +141,7 @@ def _write(path: Path, parts: Iterator[list[Any]]) -> dict[str, Any]:
     return {"rows": rows, "bytes": size, "sha256": digest.hexdigest()}
 
 
-def _other(value: Any) -> Any:
+def _json_default(value: Any) -> Any:
     if isinstance(value, bytes):
         return b64encode(value).decode()
     return str(value)

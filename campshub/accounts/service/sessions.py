@@ -150,7 +150,7 @@ def switch(
     if organization_id not in (o.organization_id for o in organizations):
         raise NoMembership
     caller_row = session.enter(organization_id, principal.user_id)
-    if caller_row.session_version is None:  # it was taken away just now
+    if caller_row.session_version is None:  # the membership was disabled just now
         raise NoMembership
     tokens = open_session(
         session,

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, and_, func, select
 
 from campshub.attendance.models import ATTENDED, COUNTS_AS, AttendanceRecord
 from campshub.attendance.queries import ranges
-from campshub.attendance.queries import visibility as _rules  # noqa: F401 - who sees what is registered there
+from campshub.attendance.queries import visibility as _rules  # noqa: F401 - registers the visibility rules
 from campshub.core.db.models import AnyRow
 from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session

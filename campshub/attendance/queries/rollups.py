@@ -17,7 +17,7 @@ from campshub.attendance.models import (
     AttendanceStudentMonthStale,
 )
 from campshub.attendance.queries import ranges
-from campshub.attendance.queries import visibility as _rules  # noqa: F401 - who sees what is registered there
+from campshub.attendance.queries import visibility as _rules  # noqa: F401 - registers the visibility rules
 from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
 from campshub.core.paging import Page, PageRequest

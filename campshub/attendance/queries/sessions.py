@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Text, cast, exists, null, select
 
 from campshub.attendance.models import AttendanceRecord, AttendanceSession
-from campshub.attendance.queries import visibility as _rules  # noqa: F401 - who sees what is registered there
+from campshub.attendance.queries import visibility as _rules  # noqa: F401 - registers the visibility rules
 from campshub.core.db.models import AnyRow
 from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session

@@ -23,11 +23,11 @@ from campshub.core.security.principal import Principal
 from campshub.reports.document import Chart, Column, Row
 from campshub.students import names
 
-Figures = dict[str, Any]
+Sums = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Given:
+class Arguments:
     """The parameters of a report, with dates resolved."""
 
     values: Mapping[str, Any]
@@ -97,31 +97,36 @@ class Kind(ABC):
     at_once: ClassVar[int] = 2_000
 
     @abstractmethod
-    def subject(self, session: Session, principal: Principal, given: Given) -> list[str]:
+    def subject(self, session: Session, principal: Principal, arguments: Arguments) -> list[str]:
         """Return the lines that describe the report's subject.
 
         :raises NotFound: the principal does not see it.
         """
 
     @abstractmethod
-    def columns(self, given: Given) -> Sequence[Column]:
+    def columns(self, arguments: Arguments) -> Sequence[Column]:
         """Return the columns."""
 
     @abstractmethod
     def gather(
-        self, session: Session, principal: Principal, given: Given, after: Sequence[Any] | None, figures: Figures
+        self,
+        session: Session,
+        principal: Principal,
+        arguments: Arguments,
+        after: Sequence[Any] | None,
+        sums: Sums,
     ) -> Part:
-        """Read the next rows that the principal sees; update the aggregates for the chart."""
+        """Read the next rows that the principal sees; update the sums for the chart."""
 
-    def chart(self, figures: Figures) -> Chart | None:  # noqa: ARG002 - most kinds have none
+    def chart(self, sums: Sums) -> Chart | None:  # noqa: ARG002 - most kinds have none
         """Return the chart of the rows; None if the kind has no chart."""
         return None
 
-    def summary(self, figures: Figures) -> Sequence[Row]:  # noqa: ARG002 - most kinds have none
+    def summary(self, sums: Sums) -> Sequence[Row]:  # noqa: ARG002 - most kinds have none
         """Return the total rows that a PDF prints at the end."""
         return ()
 
-    def counted(self, principal: Principal, given: Given) -> Any:  # noqa: ARG002 - not always known before
+    def counted(self, principal: Principal, arguments: Arguments) -> Any:  # noqa: ARG002 - not always known before
         """Return a query with one row per report row; None if only reading the data shows how many there are."""
         return None
 

@@ -30,7 +30,7 @@ from campshub.core.storage import path_of
 from campshub.reports.access_snapshot import AccessSnapshot
 from campshub.reports.document import Document
 from campshub.reports.formats import Printed, TooManyRows
-from campshub.reports.kinds import Given, Kind, all_kinds
+from campshub.reports.kinds import Arguments, Kind, all_kinds
 from campshub.reports.models import Report, ReportSchedule
 from campshub.reports.queries.schedules import organization_of
 from campshub.reports.row_store import RowStore, file_identity
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 PART_ROWS = 10_000
 
 
-_START: dict[str, Any] = {"parts": [], "rows": 0, "figures": {}, "is_whole": False, "access": None}
+_START: dict[str, Any] = {"parts": [], "rows": 0, "sums": {}, "is_whole": False, "access": None}
 
 
 class Refused(Exception):
@@ -126,17 +126,17 @@ def _access_changed(position: dict[str, Any], access: AccessSnapshot) -> bool:
 
 def _gather(run: Run, report: Any, position: dict[str, Any]) -> Step:
     store = _row_store(run.services, run.organization_id, report.id, position["parts"])
-    figures = dict(position["figures"])
+    sums = dict(position["sums"])
     rows: list[Any] = []
     after = store.after()
-    given = Given(report.parameters)
+    arguments = Arguments(report.parameters)
     with _as_requester(run, report) as (session, principal, kind, access):
         if _access_changed(position, access):
             return Step(position=_START)
         if not store.parts:
-            kind.subject(session, principal, given)  # raises if they do not see it any more
+            kind.subject(session, principal, arguments)  # raises if they do not see it any more
         while True:
-            part = kind.gather(session, principal, given, after, figures)
+            part = kind.gather(session, principal, arguments, after, sums)
             rows += part.rows
             after = part.after
             if after is None or len(rows) >= PART_ROWS:
@@ -145,7 +145,7 @@ def _gather(run: Run, report: Any, position: dict[str, Any]) -> Step:
     if report.format == "pdf" and done > (most := run.services.settings.report_pdf_rows):
         raise TooManyRows.than(most)
     store.add(rows, after)
-    progress = {"parts": store.parts, "rows": done, "figures": figures, "is_whole": after is None}
+    progress = {"parts": store.parts, "rows": done, "sums": sums, "is_whole": after is None}
     progress["access"] = access.digest().hex()
     return Step(position=progress, done=done, total=done if after is None else None)
 
@@ -155,7 +155,7 @@ def _finish(session: Session, run: Run, report: Any, position: dict[str, Any]) -
     with _as_requester(run, report) as (reading, principal, kind, access):
         if _access_changed(position, access):
             return Step(position=_START)
-        document = describe(reading, principal, kind, Given(report.parameters), position["figures"], run)
+        document = describe(reading, principal, kind, Arguments(report.parameters), position["sums"], run)
     store = _row_store(services, run.organization_id, report.id, position["parts"])
     name = f"file-{new_id().hex}"
     path = path_of(run.organization_id, "reports", report.id, name)
@@ -201,7 +201,12 @@ def _refuse(session: Session, run: Run, report_id: UUID, position: dict[str, Any
 
 
 def describe(
-    session: Session, principal: Principal, kind: Kind, given: Given, figures: dict[str, Any], run: Run | None
+    session: Session,
+    principal: Principal,
+    kind: Kind,
+    arguments: Arguments,
+    sums: dict[str, Any],
+    run: Run | None,
 ) -> Document:
     """Return a report's document: head, columns, chart, summary."""
     organization = organization_of(session, principal.organization_id)
@@ -209,14 +214,14 @@ def describe(
     return Document(
         title=kind.title,
         organization=organization.name,
-        columns=kind.columns(given),
+        columns=kind.columns(arguments),
         generated_at=at,
-        subject=tuple(kind.subject(session, principal, given)),
-        chart=kind.chart(figures),
+        subject=tuple(kind.subject(session, principal, arguments)),
+        chart=kind.chart(sums),
         landscape=kind.landscape,
         locale=organization.locale,
         legend=kind.legend(session, principal),
-        summary=kind.summary(figures),
+        summary=kind.summary(sums),
         template=kind.template,
         margin_mm=kind.margin_mm,
     )

@@ -49,12 +49,12 @@ def ask(
     :raises TooManyUnderWay: the principal has the maximum number of unfinished reports.
     """
     found = kind_for(principal, kind)
-    given = resolved(found, checked(found, parameters), principal.today(now))
-    require_seen(found, session, principal, given)
+    arguments = resolved(found, checked(found, parameters), principal.today(now))
+    require_seen(found, session, principal, arguments)
     if format == "pdf":
-        require_printable(session, principal, found, given, most=services.settings.report_pdf_rows)
+        require_printable(session, principal, found, arguments, most=services.settings.report_pdf_rows)
     _require_few(session, principal, most=services.settings.report_most_under_way)
-    return enqueue_report(session, services, principal, kind=kind, format=format, values=given.values, now=now)
+    return enqueue_report(session, services, principal, kind=kind, format=format, values=arguments.values, now=now)
 
 
 def _require_few(session: Session, principal: Principal, *, most: int) -> None:

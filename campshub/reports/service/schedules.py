@@ -182,8 +182,8 @@ def _enqueue_due(services: Services, organization_id: UUID, schedule_id: UUID, u
             if session.get(ReportSlot, (organization_id, schedule_id, slot)) is not None:
                 return False
             kind = kind_for(principal, schedule.kind)
-            given = resolved(kind, schedule.parameters, principal.today(slot))
-            require_seen(kind, session, principal, given)
+            arguments = resolved(kind, schedule.parameters, principal.today(slot))
+            require_seen(kind, session, principal, arguments)
         except (Refused, Problem) as refusal:
             schedule.is_paused = True
             log.warning("a schedule is paused: %s: %s", schedule_id, refusal)
@@ -197,7 +197,7 @@ def _enqueue_due(services: Services, organization_id: UUID, schedule_id: UUID, u
             principal,
             kind=schedule.kind,
             format=schedule.format,
-            values=given.values,
+            values=arguments.values,
             now=now,
             schedule_id=schedule_id,
             report_id=report_id,
@@ -226,8 +226,8 @@ def _set_parameters(session: Session, principal: Principal, schedule: ReportSche
     """Check the parameters as if the report were made today."""
     kind = kind_for(principal, schedule.kind)
     schedule.parameters = checked(kind, schedule.parameters)
-    given = resolved(kind, schedule.parameters, principal.today(now))
-    require_seen(kind, session, principal, given)
+    arguments = resolved(kind, schedule.parameters, principal.today(now))
+    require_seen(kind, session, principal, arguments)
 
 
 def _set_next_time(schedule: ReportSchedule, time_zone: str, now: datetime) -> None:

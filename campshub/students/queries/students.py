@@ -15,7 +15,7 @@ from campshub.core.errors import NotFound
 from campshub.core.paging import Page, PageRequest
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.models import Enrolment, Student
-from campshub.students.queries import visibility as _rules  # noqa: F401 - who sees what is registered there
+from campshub.students.queries import visibility as _rules  # noqa: F401 - registers the visibility rules
 from campshub.students.queries.in_group import enrolled_on, in_group, not_left
 
 # The columns of lists, in the order of the schema.

@@ -18,7 +18,7 @@ from campshub.core.partitions.writable import stays_writable, tables_of
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.queries import students
 from campshub.workouts.models import Exercise, WorkoutLog, WorkoutLogExercise, WorkoutLogId, WorkoutSet
-from campshub.workouts.queries import visibility as _rules  # noqa: F401 - who sees what is registered there
+from campshub.workouts.queries import visibility as _rules  # noqa: F401 - registers the visibility rules
 from campshub.workouts.queries.work import volume, volume_of
 
 DAYS_BACK = 400

@@ -16,7 +16,7 @@ from campshub.core.rollups.definition import Rollup, month_of, rollup, week_of, 
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.models import Student
 from campshub.workouts.models import Exercise, WorkoutLog, WorkoutSet, WorkoutWeek, WorkoutWeekStale
-from campshub.workouts.queries import visibility as _rules  # noqa: F401 - who sees what is registered there
+from campshub.workouts.queries import visibility as _rules  # noqa: F401 - registers the visibility rules
 from campshub.workouts.queries.logs import exercise_of, same_log
 from campshub.workouts.queries.work import ASSISTED, BODYWEIGHT_PLUS, EXTERNAL, LIFTED, lifts, works
 

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, and_, exists, or_, select
 from campshub.core.security.permissions import Scope
 from campshub.core.security.principal import Principal, shared_with_platform, visibility, visible_to
 from campshub.students.models import Student
-from campshub.students.queries import visibility as _rules  # noqa: F401 - who sees which student is registered there
+from campshub.students.queries import visibility as _rules  # noqa: F401 - registers the visibility rules
 from campshub.workouts.models import (
     Exercise,
     ExerciseMuscle,
