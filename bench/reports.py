@@ -20,7 +20,7 @@ from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.security.permissions import GRANTS, Role
 from campshub.core.security.principal import Principal
 from campshub.reports.formats import FORMATS, pdf
-from campshub.reports.service import asking
+from campshub.reports.service import requests
 
 ROWS = 1_000_000
 PDF_ROWS = pdf.MOST_ROWS
@@ -84,7 +84,7 @@ def _enqueue(
     app = create_app(load_settings(**{name.lower(): value for name, value in settings.items() if value != ""}))
     principal = Principal(user_id, organization_id, Role.ADMIN.value, "UTC", own_grant=GRANTS[Role.ADMIN.value])
     with app.app_context(), unit_of_work(organization_id=organization_id, user_id=user_id) as session:
-        report = asking.ask(
+        report = requests.ask(
             session,
             app.extensions["campshub"],
             principal,

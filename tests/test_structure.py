@@ -84,7 +84,7 @@ def test_the_contract_of_modules_has_the_modules_in_their_order():
 # Files with one importer that stay files of their own, with the reason.
 STANDARD_FILES = {"models", "queries", "service", "schemas", "routes", "tasks", "cli", "metrics"}
 SINGLE_IMPORTERS = {
-    "campshub.accounts.letters": "the texts of e-mails",
+    "campshub.accounts.emails": "the texts of e-mails",
     "campshub.core.http.serializer": "a part of its own, which benchmarks and tests use alone",
     "campshub.core.security.password_blocklist": "the list of passwords belongs beside their check",
     "campshub.core.security.signing": "the signature belongs to security, the manifest to partitions",

@@ -1,1 +1,1 @@
-"""Organizations, users, memberships, and signing in."""
+"""Organizations, users, memberships and sign-in."""

@@ -1,4 +1,4 @@
-"""Organizations, the users who belong to them, and their signing in."""
+"""Organizations, users, roles, invitations, sessions and API keys."""
 
 import uuid
 from datetime import datetime
@@ -41,7 +41,7 @@ KEY_KINDS = ("key", "device")
 
 
 class Organization(VersionedBase):
-    """A tenant: one campus, camp or gym. Its policy compares the id itself."""
+    """A tenant: one campus, camp or gym. Its row-level security policy compares the id itself."""
 
     __tablename__ = "organizations"
     __tag__ = "access"
@@ -60,9 +60,9 @@ class Organization(VersionedBase):
     currency: Mapped[str]
     locale: Mapped[str]
     password_length_min: Mapped[int] = mapped_column(default=12, server_default="12")
-    # The roles whose users need a second factor: built-in ones by name, own ones by id.
+    # The roles whose users need a second factor: built-in ones by name, custom ones by id.
     mfa_roles: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))
-    # What its plan allows each user and key; none: what the settings say.
+    # The rate limit of each user and key in its plan; None: the default from the settings.
     requests_per_hour: Mapped[int | None]
 
     @property
@@ -72,7 +72,7 @@ class Organization(VersionedBase):
 
 
 class OrganizationErasure(Base):
-    """What stays of an organization that was erased: its id, when, and how many rows it had. The platform's own."""
+    """The record of an erased organization: its id, the times and the number of rows. It belongs to the platform."""
 
     __tablename__ = "organization_erasures"
     __tag__ = "access"
@@ -86,7 +86,7 @@ class OrganizationErasure(Base):
 
 
 class User(VersionedBase):
-    """A person who can sign in; not a tenant's row: seen through a membership of the current organization."""
+    """A person who can sign in. The row has no tenant: it is visible through a membership of the organization."""
 
     __tablename__ = "users"
     __tag__ = "access"
@@ -98,15 +98,15 @@ class User(VersionedBase):
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     email: Mapped[str] = mapped_column(info=PERSONAL)
-    email_key: Mapped[str] = mapped_column(info=PERSONAL)  # as it is compared: in lower case, composed
+    email_key: Mapped[str] = mapped_column(info=PERSONAL)  # the normalized form for comparison: lower case, composed
     name: Mapped[str] = mapped_column(info=PERSONAL)
-    sort_name: Mapped[str] = mapped_column(KEY, info=PERSONAL)  # as lists are ordered: folded
+    sort_name: Mapped[str] = mapped_column(KEY, info=PERSONAL)  # the folded sort key
     status: Mapped[str] = mapped_column(default="active", server_default="active")
     session_version: Mapped[int] = mapped_column(default=1, server_default="1")
 
 
 class UserCredential(Base):
-    """What a user proves themselves with; only definer functions read it."""
+    """A user's password hash; only definer functions read it."""
 
     __tablename__ = "user_credentials"
     __tag__ = "credentials"
@@ -118,7 +118,7 @@ class UserCredential(Base):
 
 
 class PasswordReset(Base):
-    """A link for a new password that was sent to a user; only definer functions and jobs read it."""
+    """A password reset link that was sent to a user; only definer functions and jobs read it."""
 
     __tablename__ = "password_resets"
     __tag__ = "credentials"
@@ -133,7 +133,7 @@ class PasswordReset(Base):
 
 
 class TotpSecret(Base):
-    """The sealed secret of a user's one-time codes; only definer functions read it."""
+    """The encrypted secret of a user's one-time codes; only definer functions read it."""
 
     __tablename__ = "totp_secrets"
     __tag__ = "credentials"
@@ -146,7 +146,7 @@ class TotpSecret(Base):
 
 
 class RecoveryCode(Base):
-    """A code for whoever has lost their second factor; only definer functions read it."""
+    """A recovery code for a lost second factor; only definer functions read it."""
 
     __tablename__ = "recovery_codes"
     __tag__ = "credentials"
@@ -158,7 +158,7 @@ class RecoveryCode(Base):
 
 
 class ExternalIdentity(Base):
-    """Who a user is at another issuer; only definer functions read it."""
+    """A user's identity at another issuer; only definer functions read it."""
 
     __tablename__ = "external_identities"
     __tag__ = "credentials"
@@ -173,7 +173,7 @@ class ExternalIdentity(Base):
 
 
 class ExchangedIdToken(Base):
-    """An ID token that was exchanged, until it has run out; only definer functions read it."""
+    """An ID token that was exchanged, until it expires; only definer functions read it."""
 
     __tablename__ = "exchanged_id_tokens"
     __tag__ = "credentials"
@@ -184,7 +184,7 @@ class ExchangedIdToken(Base):
 
 
 class SignInAttempt(Base):
-    """How often signing in has failed for an account or from an address; only definer functions read it."""
+    """The failed sign-ins of an account or from an address; only definer functions read it."""
 
     __tablename__ = "sign_in_attempts"
     __tag__ = "credentials"
@@ -199,7 +199,7 @@ class SignInAttempt(Base):
 
 
 class OwnRole(ClientMade, TenantBase):
-    """A role of the organization's own; what it allows is part of the state of whoever has it."""
+    """A custom role of an organization; its permissions are part of its holders' caller state."""
 
     __tablename__ = "roles"
     __tag__ = "access"
@@ -210,13 +210,13 @@ class OwnRole(ClientMade, TenantBase):
     )
 
     name: Mapped[str]
-    name_key: Mapped[str]  # as it is compared: Unicode-folded
+    name_key: Mapped[str]  # the Unicode-folded form for comparison
     permissions: Mapped[list[str]]
     scope: Mapped[str]
 
 
 class Membership(TenantBase):
-    """A user's belonging to an organization, with a role: a built-in one, or one of the organization's own."""
+    """A user's membership of an organization, with a built-in or a custom role."""
 
     __tablename__ = "memberships"
     __tag__ = "access"
@@ -237,7 +237,7 @@ class Membership(TenantBase):
 
 
 class Invitation(TenantBase):
-    """An invitation to belong to an organization, accepted once by whoever has the address."""
+    """An invitation to join an organization, accepted once by the owner of the address."""
 
     __tablename__ = "invitations"
     __tag__ = "invitations"
@@ -248,7 +248,7 @@ class Invitation(TenantBase):
         tenant_index("role_id"),
         CheckConstraint("(accepted_at IS NULL) = (user_id IS NULL)", name="accepted_by"),
         CheckConstraint("letters > 0", name="letters"),
-        # One of an address is open; whether it has expired only the clock says.
+        # One open invitation per address; an expired one counts as open here.
         tenant_index(
             "email_key",
             name="uq_invitations_open",
@@ -260,7 +260,7 @@ class Invitation(TenantBase):
     __person__: ClassVar[str] = "user_id"
 
     email: Mapped[str] = mapped_column(info=PERSONAL)
-    email_key: Mapped[str] = mapped_column(info=PERSONAL)  # as it is compared: in lower case, composed
+    email_key: Mapped[str] = mapped_column(info=PERSONAL)  # the normalized form for comparison: lower case, composed
     role: Mapped[str]
     role_id: Mapped[uuid.UUID | None]
     invited_by: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"), index=True)
@@ -269,18 +269,18 @@ class Invitation(TenantBase):
     accepted_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
     user_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id"), index=True)
-    # How many e-mails with a link the address was sent, those of the invitations before included, and the last one.
+    # How many e-mails the address got, including those of earlier invitations, and the time of the last one.
     letters: Mapped[int] = mapped_column(default=1, server_default="1")
     sent_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
     @property
     def status(self) -> str:
-        """What a new one is."""
+        """The status of a new invitation."""
         return "open"
 
 
 class SignInSession(TenantBase):
-    """A sign-in and the family of refresh tokens that came of it."""
+    """A sign-in and its family of refresh tokens."""
 
     __tablename__ = "sign_in_sessions"
     __tag__ = "sign_ins"
@@ -298,15 +298,15 @@ class SignInSession(TenantBase):
     rotated_at: Mapped[datetime] = mapped_column(server_default=func.now())
     idle_until: Mapped[datetime] = mapped_column(server_default=func.now())
     expires_at: Mapped[datetime] = mapped_column(index=True)
-    # Until when an access token of the session may be about: so long its end must be told.
+    # The latest expiry of the session's access tokens; until then, the caller state must list an ended session.
     access_until: Mapped[datetime] = mapped_column(server_default=func.now())
-    # When a password or a second factor was shown last.
+    # The last time the password or the second factor was confirmed.
     authenticated_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    # Raising the user's ends every session with another one.
+    # Raising the user's version ends every session with a lower one.
     session_version: Mapped[int] = mapped_column(server_default="1")
-    # The role needs a second factor and the user has none: they may set one up, and no more.
+    # The role requires a second factor and the user has none: they may only set one up.
     must_enrol: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
-    # The issuer of the ID token has asked for a second factor, and that counts.
+    # The issuer of the ID token has checked a second factor, which counts as ours.
     has_issuers_factor: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     address: Mapped[str | None]
     user_agent: Mapped[str | None]
@@ -314,7 +314,7 @@ class SignInSession(TenantBase):
 
 
 class ApiKey(TenantBase):
-    """A key with which a program or a kiosk asks, for the user who made it."""
+    """A key with which a program or a kiosk calls the API for the user who made it."""
 
     __tablename__ = "api_keys"
     __tag__ = "access"
@@ -325,12 +325,12 @@ class ApiKey(TenantBase):
             "NOT permissions && ARRAY['keys:write', 'me:read', 'me:write', 'organizations:write']", name="permissions"
         ),
         CheckConstraint(f"scope IN {tuple(scope.value for scope in Scope)}", name="scope"),
-        Index(None, "prefix"),  # it is looked for before the organization is known
+        Index(None, "prefix"),  # the lookup runs before the organization is known
     )
 
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"), index=True)
     kind: Mapped[str]
-    name: Mapped[str]  # of a device: the place where it stands
+    name: Mapped[str]  # of a device: its location
     prefix: Mapped[str]
     secret_hash: Mapped[bytes] = mapped_column(LargeBinary, info=SECRET)
     permissions: Mapped[list[str]]
@@ -340,7 +340,7 @@ class ApiKey(TenantBase):
 
 
 class ApiKeyUse(Base):
-    """Where a key was used from, and when last; no kept answer shows it, so that nobody is told of each use."""
+    """The addresses from which a key was used, with times. No cached response shows it, so a use stamps no tag."""
 
     __tablename__ = "api_key_uses"
     __tag__ = "key_uses"

@@ -1,1 +1,1 @@
-"""Sessions, and who came."""
+"""Attendance sessions, registers and marks."""

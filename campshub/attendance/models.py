@@ -1,4 +1,4 @@
-"""Attendance codes, sessions, the records of who came, and what they add up to."""
+"""Attendance codes, sessions, records and rollups."""
 
 import uuid
 from datetime import date, datetime
@@ -19,26 +19,26 @@ from campshub.core.db.models import (
 )
 from campshub.core.rollups.definition import RollupBase, StaleBase
 
-# What a mark can count as; whoever counts as one of ATTENDED was there.
+# What a mark can count as; those in ATTENDED count as attended.
 COUNTS_AS = ("present", "late", "left_early", "absent", "excused")
 ATTENDED = ("present", "late", "left_early")
 SESSION_STATUSES = ("scheduled", "open", "submitted", "locked", "cancelled")
 SOURCES = ("manual", "bulk", "kiosk", "qr", "import", "api")
 
-# The platform's rows stand under ids whose time is zero, which no clock makes and nobody else may use.
+# The platform's rows have ids with a timestamp of zero, which no clock makes and other rows may not use.
 FIRST_OWN_ID = uuid.UUID(int=1 << 80)
 
-# Stands for the whole place where a key needs a group: open gym has none.
+# The group id of open gym, which has no group, in keys that need one.
 OPEN_GYM = uuid.UUID(int=0)
 
 
 class AttendanceCode(TenantBase, ClientMade):
-    """What a mark says, and what it counts as.
+    """An attendance code: its label, and what a mark with it counts as.
 
-    The five defaults are rows of the services, which every organization reads: one made before or after has them, and
-    none needs a copy. An organization's own row under a default's key stands in its place, so that a default is
-    renamed or archived like any other. Records keep a code's key and what it counted as, so that changing or archiving
-    a code rewrites no history, marking needs no foreign key into a shared table, and reading a record no join.
+    The five defaults are rows of the platform that every organization reads, so no organization needs a copy. An
+    organization's own row with a default's key replaces the default, so that a default can be renamed or archived.
+    Records store a code's key and what it counted as: changing or archiving a code rewrites no history, marking needs
+    no foreign key to a shared table, and reading a record needs no join.
     """
 
     __tablename__ = "attendance_codes"
@@ -58,13 +58,13 @@ class AttendanceCode(TenantBase, ClientMade):
 
 
 class AttendanceSession(TenantBase, ClientMade):
-    """A group's meeting, or the whole place's (open gym, no group), on a local date and slot.
+    """A meeting of a group, or of open gym (no group), on a local date and slot.
 
-    A cancelled session keeps its slot and leaves it free: a person may create another one there.
+    A cancelled session does not occupy its slot: a person may create another one in it.
     """
 
     __tablename__ = "attendance_sessions"
-    __tag__ = "attendance_sessions"  # apart from the marks, which come by the minute and leave lists of sessions true
+    __tag__ = "attendance_sessions"  # not the marks' tag: marks change often, and do not change lists of sessions
     __table_args__ = (
         Index(
             "uq_attendance_sessions_meeting",
@@ -99,10 +99,10 @@ class AttendanceSession(TenantBase, ClientMade):
 
 
 class RegisterVersion(TenantBase):
-    """How often a session's marks have been changed, under the session's own id; no row: they never were.
+    """The number of changes of a session's marks, with the session's id; no row means none.
 
-    It is separate from the session, so that a mark leaves lists of sessions fresh. Whatever writes marks raises it in
-    the same transaction.
+    It is separate from the session, so that marks do not outdate lists of sessions. Every write of marks increments it
+    in the same transaction.
     """
 
     __tablename__ = "register_versions"
@@ -112,7 +112,7 @@ class RegisterVersion(TenantBase):
 
 
 class AttendanceRecord(MonthlyTenantBase):
-    """One student's mark in one session; the date is the session's, which cannot change any more."""
+    """One student's mark in one session, with the session's date, which cannot change while there are marks."""
 
     __tablename__ = "attendance_records"
     __tag__ = "attendance"
@@ -129,7 +129,7 @@ class AttendanceRecord(MonthlyTenantBase):
         tenant_index("student_id", "local_date", "id"),
         tenant_index("group_id", "local_date", "id"),
         tenant_index("session_id"),
-        # Nearly all are present, and are found without it; so marking a roster seldom writes to it.
+        # Partial: most marks are ``present``, so marking a roster rarely writes to this index.
         tenant_index(
             "code",
             "local_date",
@@ -142,9 +142,9 @@ class AttendanceRecord(MonthlyTenantBase):
 
     session_id: Mapped[uuid.UUID]
     student_id: Mapped[uuid.UUID]
-    group_id: Mapped[uuid.UUID | None]  # the session's, so that a group's records are found without a join
+    group_id: Mapped[uuid.UUID | None]  # the session's, to find a group's records without a join
     code: Mapped[str]
-    counts_as: Mapped[str]  # what the code said when the mark was made
+    counts_as: Mapped[str]  # what the code counted as when the mark was made
     in_rate: Mapped[bool]
     check_in_at: Mapped[datetime | None]
     check_out_at: Mapped[datetime | None]
@@ -156,20 +156,20 @@ class AttendanceRecord(MonthlyTenantBase):
 
 
 class _Counts:
-    """What marks add up to."""
+    """Counts of marks."""
 
     present: Mapped[int]
     late: Mapped[int]
     left_early: Mapped[int]
     absent: Mapped[int]
     excused: Mapped[int]
-    rated: Mapped[int]  # those that enter the rate
-    attended: Mapped[int]  # those of these who were there
+    rated: Mapped[int]  # marks that count in the rate
+    attended: Mapped[int]  # of these, the attended ones
     minutes: Mapped[int] = mapped_column(BigInteger)
 
 
 class AttendanceGroupDay(RollupBase, _Counts):
-    """What the marks of a group, or of open gym, add up to on a day."""
+    """The counts of a group's or open gym's marks on a day."""
 
     __tablename__ = "attendance_group_days"
     __tag__ = "attendance"
@@ -180,7 +180,7 @@ class AttendanceGroupDay(RollupBase, _Counts):
 
 
 class AttendanceGroupDayStale(StaleBase):
-    """A group's day that is to be counted anew."""
+    """A group's day that must be counted again."""
 
     __tablename__ = "attendance_group_days_stale"
     __tag__ = "attendance"
@@ -190,7 +190,7 @@ class AttendanceGroupDayStale(StaleBase):
 
 
 class AttendanceStudentMonth(RollupBase, _Counts):
-    """What a student's marks in a group, or in open gym, add up to in a month, which begins on ``month``."""
+    """The counts of a student's marks in a group or in open gym in the month that begins on ``month``."""
 
     __tablename__ = "attendance_student_months"
     __tag__ = "attendance"
@@ -201,7 +201,7 @@ class AttendanceStudentMonth(RollupBase, _Counts):
 
 
 class AttendanceStudentMonthStale(StaleBase):
-    """A student's month that is to be counted anew."""
+    """A student's month that must be counted again."""
 
     __tablename__ = "attendance_student_months_stale"
     __tag__ = "attendance"

@@ -1,1 +1,1 @@
-"""Demo data: two places that look lived in."""
+"""Realistic demo data: by default two organizations."""

@@ -1,4 +1,4 @@
-"""``flask demo``."""
+"""``flask demo``: create demo data."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,19 +13,19 @@ from campshub.core.errors import Problem
 from campshub.core.json import write
 from campshub.demo import service
 
-demo = AppGroup("demo", help="Demo data: places that look lived in.")
+demo = AppGroup("demo", help="Realistic demo data.")
 commands = (demo,)
 
 
 @demo.command("seed")
 @click.option("--organizations", default=2, show_default=True, type=click.IntRange(1, 100))
-@click.option("--students", default=500, show_default=True, type=click.IntRange(1, 1_000_000), help="For each one.")
-@click.option("--days", default=90, show_default=True, type=click.IntRange(0, 400), help="Of history.")
-@click.option("--seed", default=1, show_default=True, help="Another one makes other people.")
-@click.option("--credentials", type=click.Path(dir_okay=False, path_type=Path), help="Write the sign-in here.")
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@click.option("--students", default=500, show_default=True, type=click.IntRange(1, 1_000_000), help="Per organization.")
+@click.option("--days", default=90, show_default=True, type=click.IntRange(0, 400), help="Days of history.")
+@click.option("--seed", default=1, show_default=True, help="The seed of the random data.")
+@click.option("--credentials", type=click.Path(dir_okay=False, path_type=Path), help="Write the sign-in to this file.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def seed(*, organizations: int, students: int, days: int, seed: int, credentials: Path | None, as_json: bool) -> None:
-    """Make demo organizations with students, groups, attendance and workouts.
+    """Create demo organizations with students, groups, attendance and workouts.
 
     Example: flask demo seed --students 500 --days 90
     """
@@ -33,7 +33,7 @@ def seed(*, organizations: int, students: int, days: int, seed: int, credentials
     settings = current_app.extensions["campshub"].settings
     try:
         with unit_of_work(read_only=True) as session:
-            service.refuse_a_second(session)
+            service.require_no_demo(session)
         with click.progressbar(length=size.steps, label="demo data", item_show_func=lambda name: name or "") as bar:
             signs = service.seed(
                 size,

@@ -1,4 +1,4 @@
-"""The demo's people: students, the groups that they are in, and those who can sign in."""
+"""The people of the demo: students, their groups, and users who can sign in."""
 
 import random
 import uuid
@@ -22,7 +22,7 @@ CLIENTS = 3
 
 @dataclass(frozen=True)
 class Kind:
-    """What sort of place an organization is."""
+    """A kind of demo organization."""
 
     name: str
     domain: str
@@ -33,7 +33,7 @@ class Kind:
     trains: float  # the share of its students who log workouts
 
     def numbered(self, number: int) -> "Kind":
-        """Return another place of this kind."""
+        """Return this kind with a number in its name and domain."""
         return replace(self, name=f"{self.name} {number}", domain=f"{number}.{self.domain}")
 
 
@@ -60,7 +60,7 @@ KINDS = (SCHOOL, GYM)
 
 @dataclass
 class Person:
-    """A student, and how they are: how reliably they come, and how strong they are."""
+    """A student, with traits that shape their data: reliability and strength."""
 
     id: uuid.UUID
     group: int
@@ -71,25 +71,25 @@ class Person:
 
 @dataclass
 class DemoPlace:
-    """One organization in the making."""
+    """A demo organization while it is created."""
 
     id: uuid.UUID
     kind: Kind
     today: date
     days: int
-    dice: random.Random
+    rng: random.Random
     staff: dict[str, uuid.UUID] = field(default_factory=dict)
     groups: list[uuid.UUID] = field(default_factory=list)
     people: list[Person] = field(default_factory=list)
 
     @property
     def first_day(self) -> date:
-        """The day on which its history begins."""
+        """The first day of its history."""
         return self.today - timedelta(days=self.days)
 
 
 def make_staff(session: Session, place: DemoPlace, *, password_hash: str, now: datetime) -> None:
-    """Make an admin, trainers, a nutritionist and a few students' logins."""
+    """Create an admin, trainers, a nutritionist and logins of a few students."""
     roles = [("admin", Role.ADMIN), ("nutritionist", Role.NUTRITIONIST)]
     roles += [(f"trainer{number}", Role.TRAINER) for number in range(1, TRAINERS + 1)]
     roles += [(f"student{number}", Role.CLIENT) for number in range(1, CLIENTS + 1)]
@@ -98,7 +98,7 @@ def make_staff(session: Session, place: DemoPlace, *, password_hash: str, now: d
             session,
             organization_id=place.id,
             email=f"{login}@{place.kind.domain}",
-            name=f"{place.dice.choice(GIVEN)} {place.dice.choice(FAMILY)}",
+            name=f"{place.rng.choice(GIVEN)} {place.rng.choice(FAMILY)}",
             role=role,
             password_hash=password_hash,
             now=now,
@@ -107,7 +107,7 @@ def make_staff(session: Session, place: DemoPlace, *, password_hash: str, now: d
 
 
 def make_groups(session: Session, place: DemoPlace, count: int) -> None:
-    """Make the groups, each with a trainer."""
+    """Create the groups, each with a trainer."""
     kinds = place.kind.group_names
     for number in range(count):
         name = kinds[number % len(kinds)] + (f" {number // len(kinds) + 1}" if number >= len(kinds) else "")
@@ -120,7 +120,7 @@ def make_groups(session: Session, place: DemoPlace, count: int) -> None:
                 name=name,
                 **names.group_keys(code, name),
                 kind=place.kind.group_kind,
-                capacity=GROUP_SIZE + place.dice.randint(0, 10),
+                capacity=GROUP_SIZE + place.rng.randint(0, 10),
                 begins_on=place.first_day - timedelta(days=30),
             )
         )
@@ -132,15 +132,15 @@ def make_groups(session: Session, place: DemoPlace, count: int) -> None:
 
 
 def make_students(session: Session, place: DemoPlace, count: int) -> None:
-    """Make the students and enrol each in a group."""
+    """Create the students, and enrol each in a group."""
     for number in range(count):
         place.people.append(
             Person(
                 id=new_id(),
                 group=number // GROUP_SIZE % len(place.groups),
-                reliability=min(0.99, max(0.45, place.dice.gauss(0.93, 0.08))),
-                strength=max(0.4, place.dice.gauss(1.0, 0.25)),
-                trains=place.dice.random() < place.kind.trains,
+                reliability=min(0.99, max(0.45, place.rng.gauss(0.93, 0.08))),
+                strength=max(0.4, place.rng.gauss(1.0, 0.25)),
+                trains=place.rng.random() < place.kind.trains,
             )
         )
     rows = list(_student_rows(place))
@@ -155,12 +155,12 @@ def make_students(session: Session, place: DemoPlace, count: int) -> None:
 
 
 def _student_rows(place: DemoPlace) -> Iterator[dict[str, Any]]:
-    dice = place.dice
+    rng = place.rng
     logins = [user_id for login, user_id in place.staff.items() if login.startswith("student")]
     for number, person in enumerate(place.people):
-        given, family, code = dice.choice(GIVEN), dice.choice(FAMILY), f"S-{number + 1:05}"
-        preferred = given[:3] if dice.random() < 0.1 else None  # noqa: PLR2004 - a tenth go by a short name
-        guardian = {"name": f"{dice.choice(GIVEN)} {family}", "relation": "parent", "phone": _phone(dice)}
+        given, family, code = rng.choice(GIVEN), rng.choice(FAMILY), f"S-{number + 1:05}"
+        preferred = given[:3] if rng.random() < 0.1 else None  # noqa: PLR2004 - a tenth have a short name
+        guardian = {"name": f"{rng.choice(GIVEN)} {family}", "relation": "parent", "phone": _phone(rng)}
         yield {
             "organization_id": place.id,
             "id": person.id,
@@ -171,19 +171,19 @@ def _student_rows(place: DemoPlace) -> Iterator[dict[str, Any]]:
             "preferred_name": preferred,
             "sort_name": names.sort_name(given, family),
             "search_text": names.search_text(code, given, family, preferred),
-            "date_of_birth": place.today - timedelta(days=dice.randint(11 * 365, 18 * 365)),
+            "date_of_birth": place.today - timedelta(days=rng.randint(11 * 365, 18 * 365)),
             "email": f"{code.lower()}@students.{place.kind.domain}",
-            "phone": _phone(dice),
+            "phone": _phone(rng),
             "emergency_contacts": [guardian],
             "guardians": [guardian],
-            "tags": dice.sample(TAGS, dice.choice((0, 0, 0, 1, 1, 2))),
-            "status": dice.choices(("active", "inactive", "lead"), (94, 4, 2))[0],
-            "joined_on": place.first_day - timedelta(days=dice.randint(30, 700)),
+            "tags": rng.sample(TAGS, rng.choice((0, 0, 0, 1, 1, 2))),
+            "status": rng.choices(("active", "inactive", "lead"), (94, 4, 2))[0],
+            "joined_on": place.first_day - timedelta(days=rng.randint(30, 700)),
         }
 
 
-def _phone(dice: random.Random) -> str:
-    return f"+00 555 {dice.randint(1_000_000, 9_999_999)}"
+def _phone(rng: random.Random) -> str:
+    return f"+00 555 {rng.randint(1_000_000, 9_999_999)}"
 
 
 GIVEN = (

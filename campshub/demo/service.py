@@ -1,4 +1,4 @@
-"""Making the demo: organization by organization, each in a few COPYs, the same for the same seed and day."""
+"""Create the demo, one organization at a time, with a few COPYs each; the same seed and day give the same data."""
 
 import random
 import secrets
@@ -26,13 +26,13 @@ from campshub.demo.people import DemoPlace, Person
 from campshub.workouts.models import Exercise, WorkoutLog, WorkoutLogExercise, WorkoutLogId, WorkoutSet
 from campshub.workouts.weights import grams
 
-WORKOUT_DAYS = 60  # of the last days, how many have workout logs
+WORKOUT_DAYS = 60  # the number of last days with workout logs
 Progress = Callable[[str, int], None]
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much to make; ``students`` and ``days`` are for each organization."""
+    """The size of the demo; ``students`` and ``days`` are per organization."""
 
     organizations: int
     students: int
@@ -41,14 +41,14 @@ class Size:
 
     @property
     def steps(self) -> int:
-        """How many steps the making reports, all in all."""
+        """The total number of progress steps."""
         return self.organizations * (3 + self.days + min(self.days, WORKOUT_DAYS))
 
 
 def seed(size: Size, *, now: datetime, password_cost: int, progress: Progress) -> list[dict[str, Any]]:
-    """Make the demo's organizations; return each one's id and its admin's sign-in, with a password made up now.
+    """Create the demo organizations; return the id and the admin's sign-in of each, with a new random password.
 
-    :raises Conflict: a demo is there already.
+    :raises Conflict: a demo exists.
     """
     password = f"demo-{secrets.token_urlsafe(9)}"
     password_hash = hash_password(password, cost=password_cost)
@@ -62,7 +62,7 @@ def seed(size: Size, *, now: datetime, password_cost: int, progress: Progress) -
             kind=kind,
             today=now.astimezone(ZoneInfo(kind.time_zone)).date(),
             days=size.days,
-            dice=random.Random(f"{size.seed}:{number}"),  # noqa: S311 - dice, not secrets
+            rng=random.Random(f"{size.seed}:{number}"),  # noqa: S311 - not for secrets
         )
         with unit_of_work(system=True, organization_id=place.id) as session:
             _fill(session, place, size, password_hash, now, progress)
@@ -87,8 +87,8 @@ def _fill(
     make_workouts(session, place, days=min(size.days, WORKOUT_DAYS), now=now, progress=progress)
 
 
-def refuse_a_second(session: Session) -> None:
-    """Refuse where a demo is there already.
+def require_no_demo(session: Session) -> None:
+    """Refuse if a demo exists.
 
     :raises Conflict: its first admin can sign in.
     """
@@ -134,7 +134,7 @@ _RECORD = (
 
 
 def make_attendance(session: Session, place: DemoPlace, *, now: datetime, progress: Callable[[str, int], None]) -> None:
-    """Make the sessions of each working day up to today, and their records; today's are still open."""
+    """Create the sessions of each working day up to today with their records; today's sessions are open."""
     members: dict[int, list[Person]] = {}
     for person in place.people:
         members.setdefault(person.group, []).append(person)
@@ -181,26 +181,26 @@ def _records(
     for number, persons in members.items():
         marked_by = trainers[number % len(trainers)]
         for person in persons:
-            code = _code(place.dice, person, day)
+            code = _code(place.rng, person, day)
             came = starts_at + timedelta(
-                minutes=place.dice.randint(5, 25) if code == "late" else -place.dice.randint(0, 9)
+                minutes=place.rng.randint(5, 25) if code == "late" else -place.rng.randint(0, 9)
             )
-            note = place.dice.choice(_NOTES[code]) if code in _NOTES and place.dice.random() < 0.2 else None  # noqa: PLR2004 - a fifth
+            note = place.rng.choice(_NOTES[code]) if code in _NOTES and place.rng.random() < 0.2 else None  # noqa: PLR2004 - a fifth
             yield (
                 *(place.id, day, new_id(), meetings[number], person.id, place.groups[number], code, code, True),
                 *(None if code in _NOTES else came, "bulk", note, marked_by),
             )
 
 
-def _code(dice: random.Random, person: Person, day: date) -> str:
-    """Draw a mark: people differ, and Mondays are harder."""
+def _code(rng: random.Random, person: Person, day: date) -> str:
+    """Draw a mark by the person's reliability, which is lower on Mondays."""
     reliability = person.reliability - (0.04 if day.weekday() == 0 else 0.0)
-    if dice.random() < reliability:
+    if rng.random() < reliability:
         return "present"
-    return dice.choices(_CODES, (45, 35, 15, 5))[0]
+    return rng.choices(_CODES, (45, 35, 15, 5))[0]
 
 
-# Title, and for each exercise its name, the sets, the repetitions and the load of an average person in kilograms.
+# Title, and for each exercise its name, sets, reps and the load of an average person in kilograms.
 Programme = tuple[str, tuple[tuple[str, int, int, float], ...]]
 PROGRAMMES: tuple[Programme, ...] = (
     ("Legs", (("Back Squat", 4, 6, 60), ("Romanian Deadlift", 3, 8, 50), ("Leg Press", 3, 10, 90), ("Plank", 2, 0, 0))),
@@ -240,16 +240,16 @@ class _Day:
 def make_workouts(
     session: Session, place: DemoPlace, *, days: int, now: datetime, progress: Callable[[str, int], None]
 ) -> None:
-    """Make the logs of the last days of everyone who trains.
+    """Create the workout logs of the last days for everyone who trains.
 
-    :raises LookupError: the catalogue of exercises is not there.
+    :raises LookupError: an exercise is not in the catalogue.
     """
     catalogue = _catalogue(session)
     for offset in range(days, 0, -1):
         date_ = place.today - timedelta(days=offset - 1)
         day = _Day()
         for number, person in enumerate(place.people):
-            if person.trains and date_.weekday() in TRAINING_DAYS[number % 2] and place.dice.random() > SKIPS:
+            if person.trains and date_.weekday() in TRAINING_DAYS[number % 2] and place.rng.random() > SKIPS:
                 _train(place, person, number, date_, days - offset, catalogue, day, now)
         for model, columns, rows in (
             (WorkoutLogId, _LOG_ID, day.ids),
@@ -283,7 +283,7 @@ def _train(
     now: datetime,
 ) -> None:
     zone = ZoneInfo(place.kind.time_zone)
-    hour, minute = 16 + place.dice.randint(0, 3), place.dice.randint(0, 59)
+    hour, minute = 16 + place.rng.randint(0, 3), place.rng.randint(0, 59)
     started_at = datetime.combine(date_, time(hour, minute), zone).astimezone(UTC)
     if started_at + timedelta(hours=2) > now:
         return
@@ -297,7 +297,7 @@ def _train(
         day.exercises.append((place.id, date_, row_id, person.id, log_id, *exercise, position))
         weight = _weight(load * person.strength * (1 + 0.01 * (days_in // 14)), in_pounds=in_pounds)
         for place_, done in enumerate(_sets(place, sets, reps, weight), 1):
-            at += timedelta(seconds=place.dice.randint(90, 180))
+            at += timedelta(seconds=place.rng.randint(90, 180))
             head = (place.id, date_, new_id(), person.id, log_id, row_id, *exercise, place_, "normal")
             day.sets.append((*head, *done, at))
     day.ids.append((place.id, date_, log_id, person.id, "api"))
@@ -309,17 +309,17 @@ def _train(
 def _sets(
     place: DemoPlace, sets: int, reps: int, weight: tuple[str | None, str | None, int | None]
 ) -> Iterator[tuple[Any, ...]]:
-    """Yield reps, load as entered, unit, grams, seconds and repetitions in reserve of each set."""
+    """Yield reps, load as entered, unit, grams, seconds and reps in reserve of each set."""
     for number in range(sets):
         if not reps:
-            yield None, None, None, None, PLANK_S + place.dice.randint(-15, 30), None
+            yield None, None, None, None, PLANK_S + place.rng.randint(-15, 30), None
             continue
-        tired = place.dice.random() < 0.15 * number
+        tired = place.rng.random() < 0.15 * number
         yield reps - (1 if tired else 0), *weight, None, float(max(0, 3 - number - (1 if tired else 0)))
 
 
 def _weight(kilograms: float, *, in_pounds: bool) -> tuple[str | None, str | None, int | None]:
-    """Return a load as someone would put it on the bar: as entered, its unit, grams."""
+    """Return a load rounded to available plates: as entered, its unit, and in grams."""
     if not kilograms:
         return None, None, None
     unit, step, amount = ("lb", 5.0, kilograms / POUND_KG) if in_pounds else ("kg", PLATE_KG, kilograms)

@@ -1,1 +1,1 @@
-"""Background jobs as the API shows them: their progress, their result, and cancelling them."""
+"""The API of background jobs: progress, result, and cancelling."""

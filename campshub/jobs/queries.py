@@ -31,43 +31,43 @@ COLUMNS = (
     Job.version,
 )
 
-everyone_sees(Job)  # and each statement here says whose
+everyone_sees(Job)  # each statement here adds a condition on the owner
 
 
-def _whose(principal: Principal, *, everyones: bool, api_key_id: Any) -> ColumnElement[bool]:
+def _visible_jobs(principal: Principal, *, all_users: bool, api_key_id: Any) -> ColumnElement[bool]:
     seen = visible_to(principal, Job)
-    if api_key_id is not None:  # a key sees what was asked for with it, and nothing else of whoever made it
+    if api_key_id is not None:  # a key sees the jobs requested with it, and no others of its maker
         return and_(seen, Job.user_id == principal.user_id, Job.api_key_id == api_key_id)
-    return and_(seen, true() if everyones else Job.user_id == principal.user_id)
+    return and_(seen, true() if all_users else Job.user_id == principal.user_id)
 
 
-def sees_everyones(principal: Principal) -> bool:
-    """Tell whether somebody sees the jobs of others: who may change the organization, and sees all of it, does."""
+def sees_all_jobs(principal: Principal) -> bool:
+    """Return whether the principal sees the jobs of others: users who may change, and see all of, the organization."""
     return principal.scope is Scope.ALL and principal.may(Permission.ORGANIZATION_WRITE)
 
 
 def list_jobs(
     session: Session, principal: Principal, *, page: PageRequest, state: str | None = None, job: str | None = None
 ) -> Page:
-    """List one's own jobs; who may change the organization sees those of all."""
-    asked = _listed(
+    """List the principal's jobs; users who may change the organization see all jobs."""
+    query = _listed(
         principal,
-        everyones=sees_everyones(principal),
+        all_users=sees_all_jobs(principal),
         api_key_id=principal.api_key_id,
         page=page,
         state=state,
         job=job,
     )
-    return page.read(session, asked)
+    return page.read(session, query)
 
 
 @prepared
 def _listed(
-    principal: Principal, *, everyones: bool, api_key_id: Any, page: PageRequest, state: str | None, job: str | None
+    principal: Principal, *, all_users: bool, api_key_id: Any, page: PageRequest, state: str | None, job: str | None
 ) -> AnySelect:
     given = [column == value for column, value in ((Job.state, state), (Job.job, job)) if value is not None]
-    rows = select(*page.choose(COLUMNS)).where(_whose(principal, everyones=everyones, api_key_id=api_key_id), *given)
-    return page.ordered(rows, order=(Job.id,))
+    visible = _visible_jobs(principal, all_users=all_users, api_key_id=api_key_id)
+    return page.ordered(select(*page.choose(COLUMNS)).where(visible, *given), order=(Job.id,))
 
 
 def get_job(session: Session, principal: Principal, job_id: UUID) -> AnyRow:
@@ -75,8 +75,8 @@ def get_job(session: Session, principal: Principal, job_id: UUID) -> AnyRow:
 
     :raises NotFound: the principal sees no such job.
     """
-    asked = _job(principal, job_id=job_id, everyones=sees_everyones(principal), api_key_id=principal.api_key_id)
-    found = session.execute(asked).one_or_none()
+    query = _job(principal, job_id=job_id, all_users=sees_all_jobs(principal), api_key_id=principal.api_key_id)
+    found = session.execute(query).one_or_none()
     if found is None:
         raise NotFound
     row: AnyRow = found
@@ -84,18 +84,18 @@ def get_job(session: Session, principal: Principal, job_id: UUID) -> AnyRow:
 
 
 @prepared
-def _job(principal: Principal, *, job_id: UUID, everyones: bool, api_key_id: Any) -> AnySelect:
-    whose = _whose(principal, everyones=everyones, api_key_id=api_key_id)
-    return select(*COLUMNS).where(whose, Job.id == job_id)
+def _job(principal: Principal, *, job_id: UUID, all_users: bool, api_key_id: Any) -> AnySelect:
+    condition = _visible_jobs(principal, all_users=all_users, api_key_id=api_key_id)
+    return select(*COLUMNS).where(condition, Job.id == job_id)
 
 
 def lock_job(session: Session, principal: Principal, job_id: UUID) -> Job:
-    """Return a job and keep others from changing it.
+    """Lock a job and return it.
 
     :raises NotFound: the principal sees no such job.
     """
-    whose = _whose(principal, everyones=sees_everyones(principal), api_key_id=principal.api_key_id)
-    found = session.scalars(select(Job).where(whose, Job.id == job_id).with_for_update()).one_or_none()
+    condition = _visible_jobs(principal, all_users=sees_all_jobs(principal), api_key_id=principal.api_key_id)
+    found = session.scalars(select(Job).where(condition, Job.id == job_id).with_for_update()).one_or_none()
     if found is None:
         raise NotFound
     job: Job = found

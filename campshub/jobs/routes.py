@@ -1,4 +1,4 @@
-"""The addresses of jobs: work that goes on in the background."""
+"""The endpoints of background jobs."""
 
 from typing import Any
 from uuid import UUID
@@ -9,7 +9,7 @@ from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 from campshub.jobs import queries, schemas, service
 
-jobs = Blueprint("jobs", __name__, url_prefix="/api/jobs", description="Work that goes on in the background.")
+jobs = Blueprint("jobs", __name__, url_prefix="/api/jobs", description="Background jobs.")
 blueprints = (jobs,)
 
 
@@ -22,7 +22,7 @@ class Jobs(Resource):
     @jobs.query(schemas.JobFilter)
     @jobs.answers_page(schemas.JobOut, sorts=("created",))
     def get(self, *, page: Any, **filters: Any) -> Any:
-        """List one's own jobs; admins see those of the whole organization."""
+        """List your jobs; admins see those of the whole organization."""
         return queries.list_jobs(self.session, self.principal, page=page, **filters)
 
 
@@ -34,11 +34,11 @@ class OneJob(Resource):
     @cached(tags=("jobs",))
     @jobs.answers(schemas.JobOut, raises=(NotFound,))
     def get(self, job_id: UUID) -> Any:
-        """Show how far a job is."""
+        """Show a job and its progress."""
         return queries.get_job(self.session, self.principal, job_id)
 
     @needs(Permission.JOBS_WRITE)
     @jobs.answers(None, raises=(NotFound, service.JobEnded))
     def delete(self, job_id: UUID) -> None:
-        """Cancel a job: after the step that is at work; what is done stays done."""
+        """Cancel a job after its current step; the results of finished steps stay."""
         service.cancel(self.session, self.principal, job_id=job_id)

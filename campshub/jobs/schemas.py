@@ -1,4 +1,4 @@
-"""Jobs: what goes out."""
+"""Schemas of jobs."""
 
 from marshmallow import fields as ma
 
@@ -7,33 +7,33 @@ from campshub.core.jobs.models import STATES
 
 
 class JobFilter(fields.Filter):
-    """Which jobs are wanted."""
+    """Filters of jobs."""
 
     state = fields.Text(one_of=STATES)
-    job = fields.Text(most=100, metadata={"description": "What is done, such as `reports.render`."})
+    job = fields.Text(most=100, metadata={"description": "The name of the job, such as `reports.render`."})
 
 
 class JobResultOut(fields.Out):
-    """What a job has led to: each kind of job gives some of these."""
+    """The result of a job; each job sets some of these fields."""
 
-    report_id = fields.Id(metadata={"description": "Of `reports.render`."})
-    url = fields.Text(metadata={"description": "Where the result is."})
+    report_id = fields.Id(metadata={"description": "The report of `reports.render`."})
+    url = fields.Text(metadata={"description": "The URL of the result."})
     written = ma.Integer(metadata={"description": "Rows written."})
     removed = ma.Integer(metadata={"description": "Rows removed."})
     deleted = ma.Integer(metadata={"description": "Rows deleted."})
 
 
 class JobOut(fields.Out):
-    """Work that goes on in the background, and how far it is."""
+    """A background job and its progress."""
 
     id = fields.Id(required=True)
-    job = fields.Text(required=True, metadata={"description": "What is done, such as `reports.render`."})
-    user_id = fields.Id(required=True, allow_none=True, metadata={"description": "Who asked for it."})
+    job = fields.Text(required=True, metadata={"description": "The name of the job, such as `reports.render`."})
+    user_id = fields.Id(required=True, allow_none=True, metadata={"description": "Who requested it."})
     state = fields.Text(required=True, one_of=STATES)
-    done = ma.Integer(required=True, metadata={"description": "How much is done, of `total`."})
-    total = ma.Integer(required=True, allow_none=True, metadata={"description": "None: not known yet."})
+    done = ma.Integer(required=True, metadata={"description": "The finished part of `total`."})
+    total = ma.Integer(required=True, allow_none=True, metadata={"description": "Null: not known yet."})
     result = fields.Stored(JobResultOut, required=True, allow_none=True)
-    problem = fields.Text(required=True, allow_none=True, metadata={"description": "Why it has failed."})
+    problem = fields.Text(required=True, allow_none=True, metadata={"description": "The reason of a failure."})
     cancel_requested_at = fields.Instant(required=True, allow_none=True)
     created_at = fields.Instant(required=True)
     started_at = fields.Instant(required=True, allow_none=True)

@@ -1,4 +1,4 @@
-"""Changes of jobs by those who asked for them."""
+"""Cancel jobs."""
 
 from uuid import UUID
 
@@ -18,9 +18,9 @@ class JobEnded(Conflict):
 
 
 def cancel(session: Session, principal: Principal, *, job_id: UUID) -> None:
-    """Cancel a job: at once where nobody has begun it, else after the step that is at work.
+    """Cancel a job: at once if it has not started, else after the current step.
 
-    What its steps have done stays done. A second time changes nothing.
+    The results of finished steps stay. This is idempotent.
 
     :raises NotFound: the principal sees no such job.
     :raises JobEnded: it has succeeded or failed.

@@ -1,4 +1,4 @@
-"""Alerts: what a threshold check has found beyond its limit, from when until when, with what to do about it."""
+"""Alerts: values beyond their thresholds, with start, end and advice."""
 
 import logging
 from collections.abc import Sequence
@@ -14,36 +14,36 @@ from campshub.operations.models import Alert
 
 log = logging.getLogger(__name__)
 
-raised = Gauge("campshub_alerts", "Alerts that stand, by check.", ["check"], multiprocess_mode="mostrecent")
+raised = Gauge("campshub_alerts", "Active alerts, by check.", ["check"], multiprocess_mode="mostrecent")
 
 
 def record(session: Session, found: Sequence[Found]) -> list[Alert]:
-    """Raise alerts for what is beyond its limit, keep those that stand, clear the others; return those that stand.
+    """Raise alerts for values beyond their limits, update active ones, clear the others; return the active ones.
 
-    Needs the system role. What could not be looked at clears nothing.
+    Needs the system role. If a part cannot be checked, no alert is cleared.
     """
     now = session.unit.now
-    standing = {(one.name, one.subject): one for one in session.scalars(_standing())}
+    active = {(one.name, one.subject): one for one in session.scalars(_active())}
     crossed = {(one.threshold.name, one.subject): one for one in found if one.is_crossed}
-    away = {one.subject for one in found if one.threshold is checks.AWAY and one.is_crossed}
+    unreachable = {one.subject for one in found if one.threshold is checks.AWAY and one.is_crossed}
     for key, one in crossed.items():
-        alert = standing.get(key)
+        alert = active.get(key)
         if alert is None:
             session.add(_new(one))
             log.warning("alert", extra={"check": key[0], "subject": key[1], "value": one.value, "advice": _advice(one)})
         else:
             alert.value, alert.seen_at = one.value, now
-    for key, alert in standing.items():
-        if key not in crossed and not away:
+    for key, alert in active.items():
+        if key not in crossed and not unreachable:
             alert.cleared_at = now
     session.flush()
-    left = list(session.scalars(_standing()))
+    remaining = list(session.scalars(_active()))
     for threshold in checks.ALL:
-        raised.labels(threshold.name).set(sum(one.name == threshold.name for one in left))
-    return left
+        raised.labels(threshold.name).set(sum(one.name == threshold.name for one in remaining))
+    return remaining
 
 
-def _standing() -> Any:
+def _active() -> Any:
     return select(Alert).where(Alert.cleared_at.is_(None)).order_by(Alert.raised_at).limit(10_000)
 
 

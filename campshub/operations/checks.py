@@ -1,4 +1,4 @@
-"""Thresholds: what is looked at, from which value on it is told, and what to do about it."""
+"""Threshold checks: what is measured, the limit that raises an alert, and advice for the operator."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -38,7 +38,7 @@ _LAG = text(
     "SELECT CASE WHEN NOT pg_is_in_recovery() OR pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0"
     " ELSE extract(epoch FROM now() - pg_last_xact_replay_timestamp()) END::float8"
 )
-_OLDEST_OWED = text(
+_OLDEST_DUE = text(
     "SELECT coalesce(extract(epoch FROM now() - min(available_at)), 0)::float8 FROM outbox"
     " WHERE finished_at IS NULL AND died_at IS NULL AND available_at <= now()"
     " AND NOT EXISTS (SELECT FROM organizations o WHERE o.id = organization_id AND o.status <> 'active')"
@@ -48,7 +48,7 @@ _DEAD = text("SELECT count(*)::float8 FROM outbox WHERE died_at > now() - INTERV
 
 @dataclass(frozen=True)
 class Threshold:
-    """One check: from where on its value is too much (or too little), and what to do then."""
+    """One check: the limit of its value (a maximum, or with ``is_least`` a minimum), and the advice."""
 
     name: str
     limit: float
@@ -57,13 +57,13 @@ class Threshold:
     is_least: bool = False
 
     def is_crossed(self, value: float) -> bool:
-        """Tell whether a value is beyond the limit."""
+        """Return whether a value is beyond the limit."""
         return value < self.limit if self.is_least else value > self.limit
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a check has found of one subject."""
+    """The value that a check has found for one subject."""
 
     threshold: Threshold
     subject: str
@@ -71,7 +71,7 @@ class Found:
 
     @property
     def is_crossed(self) -> bool:
-        """Whether it must be told."""
+        """Whether it must raise an alert."""
         return self.threshold.is_crossed(self.value)
 
 
@@ -109,7 +109,7 @@ ALL = (
 
 
 def look(services: Services) -> list[Found]:
-    """Look at everything; a part that does not answer is told as away, and the others are looked at all the same."""
+    """Run all checks; a part that does not respond is reported as unreachable, and the other checks still run."""
     found = list(_machine())
     for subject, check in (
         ("database", _database),
@@ -164,7 +164,7 @@ def _partitions(services: Services) -> Iterator[Found]:
 
 def _jobs(services: Services) -> Iterator[Found]:  # noqa: ARG001 - see above
     with _system() as connection:
-        yield Found(OUTBOX, "outbox", float(connection.scalar(_OLDEST_OWED) or 0))
+        yield Found(OUTBOX, "outbox", float(connection.scalar(_OLDEST_DUE) or 0))
         yield Found(DEAD_JOBS, "outbox", float(connection.scalar(_DEAD) or 0))
 
 
@@ -177,7 +177,7 @@ def _redis(services: Services) -> Iterator[Found]:
         client: Any = redis.Redis.from_url(url, socket_timeout=ANSWER_WITHIN_S, socket_connect_timeout=ANSWER_WITHIN_S)
         with closing(client):
             memory = client.info("memory")
-        # The cache is full when it is well: it gives up what is used least.
+        # Only the broker: a full cache is normal, because it evicts the least used keys.
         if name == "broker" and memory["maxmemory"]:
             yield Found(REDIS_MEMORY, name, 100 * memory["used_memory"] / memory["maxmemory"])
 

@@ -1,4 +1,4 @@
-"""Alerts as rows."""
+"""The table of alerts."""
 
 import uuid
 from datetime import datetime
@@ -12,13 +12,13 @@ from campshub.core.db.retention import expires
 
 
 class Alert(Base):
-    """One thing that is, or was, beyond its limit; the platform's own."""
+    """A value that is, or was, beyond its limit; a row of the platform."""
 
     __tablename__ = "alerts"
     __tag__ = "alerts"
     __audited__: ClassVar[bool] = False
     __table_args__ = (
-        # One that stands a subject.
+        # One active alert per check and subject.
         Index("uq_alerts_standing", "name", "subject", unique=True, postgresql_where=text("cleared_at IS NULL")),
         Index("ix_alerts_cleared_at", "cleared_at"),
     )
@@ -35,5 +35,5 @@ class Alert(Base):
     cleared_at: Mapped[datetime | None]
 
 
-# Longer than half a year nobody asks.
+# Cleared alerts are of no use after half a year.
 expires(Alert, "cleared_at < now() - INTERVAL '180 days'")

@@ -1,4 +1,4 @@
-"""Making the database lean again: statistics, bloated indexes, rows that have had their time; what is slowest."""
+"""Optimize the database: vacuum, rebuild bloated indexes, delete expired rows, and list the slowest statements."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -15,9 +15,9 @@ from campshub.core.observe import slow
 log = logging.getLogger(__name__)
 
 CLEANED_AT_ONCE = 5_000
-# An index whose leaves are filled less than this is built anew; B-trees settle at about 0.7 by themselves.
+# An index with a lower leaf density is rebuilt; B-trees normally settle at about 0.7.
 LEAST_DENSITY = 0.5
-# Smaller ones are not worth it.
+# Smaller indexes are not worth a rebuild.
 LEAST_BYTES = 4 * 1024 * 1024
 SLOWEST = 10
 _LOCKED, _NO_FUNCTION = "55P03", "42883"
@@ -45,7 +45,7 @@ _INDEXES = text(
      ORDER BY pg_relation_size(c.oid)
     """
 )
-# What a REINDEX CONCURRENTLY that was broken off has left.
+# What an interrupted REINDEX CONCURRENTLY has left.
 _LEFT = text(
     """
     SELECT c.oid::regclass::text AS name FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
@@ -64,12 +64,12 @@ _STATEMENTS = text(
     """
 )
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Done:
-    """One thing that was done, and what it was about before and after (bytes, or rows)."""
+    """One finished operation, with the size of its subject before and after (bytes or rows)."""
 
     what: str
     subject: str
@@ -79,7 +79,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Slow:
-    """A statement, without the values that it was given."""
+    """A statement, without its parameter values."""
 
     statement: str
     calls: int
@@ -97,40 +97,40 @@ def sizes(connection: Connection) -> tuple[int, int]:
     return row.tables or 0, row.indexes or 0
 
 
-def vacuum(connection: Connection, tell: Tell) -> Iterator[Done]:
-    """Vacuum and analyze each table and partition, the small ones first; one that is locked is left out."""
+def vacuum(connection: Connection, report: Report) -> Iterator[Done]:
+    """Vacuum and analyze each table and partition, small ones first; locked ones are skipped."""
     names = list(connection.scalars(_TABLES))
     for number, name in enumerate(names, 1):
-        tell(f"vacuum {number}/{len(names)} {name}")
+        report(f"vacuum {number}/{len(names)} {name}")
         connection.execute(text(f"VACUUM (ANALYZE, SKIP_LOCKED) {name}"))
     yield Done("vacuumed and analyzed", f"{len(names)} tables")
 
 
-def reindex(connection: Connection, tell: Tell, *, least_bytes: int = LEAST_BYTES) -> Iterator[Done]:
-    """Build bloated B-tree indexes anew while they are in use, and drop what an earlier try has left.
+def reindex(connection: Connection, report: Report, *, least_bytes: int = LEAST_BYTES) -> Iterator[Done]:
+    """Rebuild bloated B-tree indexes while they are in use, and drop what an interrupted rebuild has left.
 
-    :raises MissingExtension: nothing tells how full an index is.
+    :raises MissingExtension: pgstattuple, which measures the density, is missing.
     """
     for name in list(connection.scalars(_LEFT)):
         connection.execute(text(f"DROP INDEX CONCURRENTLY IF EXISTS {name}"))
-        yield Done("dropped what was left of a broken-off rebuild", name)
+        yield Done("dropped the rest of an interrupted rebuild", name)
     rows = list(connection.execute(_INDEXES, {"least": least_bytes}))
     for number, row in enumerate(rows, 1):
         if _density(connection, row.name) >= LEAST_DENSITY:
             continue
-        tell(f"reindex {number}/{len(rows)} {row.name}")
+        report(f"reindex {number}/{len(rows)} {row.name}")
         try:
             connection.execute(text(f"REINDEX INDEX CONCURRENTLY {row.name}"))
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", None) != _LOCKED:
                 raise
-            tell(f"{row.name} is busy; it is left for the next time")
+            report(f"{row.name} is busy and was skipped")
             continue
-        yield Done("built anew", row.name, row.bytes, connection.scalar(_SIZE, {"name": row.name}))
+        yield Done("rebuilt", row.name, row.bytes, connection.scalar(_SIZE, {"name": row.name}))
 
 
 def _density(connection: Connection, name: str) -> float:
-    """Return how full the leaves of an index are; only the maintenance role itself may look."""
+    """Return the leaf density of an index; this needs the maintenance role itself."""
     connection.execute(text("RESET ROLE"))
     try:
         return float(connection.scalar(_DENSITY, {"name": name}) or 1)
@@ -142,8 +142,8 @@ def _density(connection: Connection, name: str) -> float:
         connection.execute(text("SET ROLE campshub_owner"))
 
 
-def clean_up(tell: Tell) -> Iterator[Done]:
-    """Delete the rows that have had their time, some at once."""
+def clean_up(report: Report) -> Iterator[Done]:
+    """Delete expired rows, in batches."""
     for expiry in expiries():
         name, deleted = expiry.model.__tablename__, 0
         while True:
@@ -152,13 +152,13 @@ def clean_up(tell: Tell) -> Iterator[Done]:
             deleted += count
             if count < CLEANED_AT_ONCE:
                 break
-            tell(f"cleanup {name}: {deleted} rows")
+            report(f"cleanup {name}: {deleted} rows")
         if deleted:
-            yield Done("deleted rows that had their time", name, deleted, 0)
+            yield Done("deleted expired rows", name, deleted, 0)
 
 
 def slowest(connection: Connection) -> list[Slow]:
-    """Return the statements that take longest on average, since their counts were last reset."""
+    """Return the statements with the longest mean time since the statistics were last reset."""
     connection.execute(text("RESET ROLE"))
     try:
         rows: list[Any] = list(connection.execute(_STATEMENTS, {"most": SLOWEST}))

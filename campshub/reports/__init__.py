@@ -1,1 +1,1 @@
-"""Reports: asked for, made in the background, kept for a while, fetched by a signed link that schedules e-mail."""
+"""Reports: requested, rendered in the background, stored for a while, and downloaded with a signed link."""

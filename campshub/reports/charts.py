@@ -1,4 +1,4 @@
-"""Charts as SVG: one drawing for PDF, API and pages, with a title and a description for those who do not see it."""
+"""Charts as SVG for PDF, API and pages, with a title and a description for screen readers."""
 
 import math
 import unicodedata
@@ -16,7 +16,7 @@ _INK, _GREY, _RULE, _BAR = "#1a1a1a", "#555555", "#c4c4c4", "#3d6796"
 
 
 def svg(chart: Chart) -> str:
-    """Draw bars, one for each label."""
+    """Draw a bar for each label."""
     highest = _round_above(max((value for _, value in chart.bars), default=0))
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" {_FONT}>',
@@ -31,13 +31,13 @@ def svg(chart: Chart) -> str:
 
 
 def description(chart: Chart) -> str:
-    """Return what a chart shows in words."""
+    """Return a chart's content as text."""
     bars = "; ".join(f"{label}: {_number(value)}{chart.unit}" for label, value in chart.bars)
     return f"Bar chart. {chart.title}. {bars or 'No values'}."
 
 
 def _scale(highest: float, unit: str) -> list[str]:
-    """Draw the lines of the scale and their values."""
+    """Draw the scale's lines and their values."""
     lines = []
     for step in range(_STEPS + 1):
         y = _y(highest * step / _STEPS, highest)
@@ -50,12 +50,12 @@ def _scale(highest: float, unit: str) -> list[str]:
 
 
 def _bars(chart: Chart, highest: float) -> list[str]:
-    room = (WIDTH - _LEFT - _RIGHT) / max(len(chart.bars), 1)
-    width = min(room * 0.68, 64)
-    every = math.ceil(_LABEL_WIDTH / room)
+    pitch = (WIDTH - _LEFT - _RIGHT) / max(len(chart.bars), 1)
+    width = min(pitch * 0.68, 64)
+    every = math.ceil(_LABEL_WIDTH / pitch)
     parts = []
     for index, (label, value) in enumerate(chart.bars):
-        middle = _LEFT + (index + 0.5) * room
+        middle = _LEFT + (index + 0.5) * pitch
         y = _y(value, highest)
         height = _y(0, highest) - y
         parts.append(
@@ -82,12 +82,12 @@ def _number(value: float) -> str:
 
 
 def _text(text: str) -> str:
-    """Return a text as XML has it, without characters that XML excludes."""
+    """Escape a text for XML, without the characters that XML excludes."""
     return escape("".join(one for one in text if unicodedata.category(one) not in {"Cc", "Cn", "Cs"}))
 
 
 def _round_above(value: float) -> float:
-    """Return a number not below a value of which a quarter is easily read."""
+    """Round up to a number whose quarters are easy to read."""
     if value <= 0:
         return 4.0
     power = 10.0 ** math.floor(math.log10(value))

@@ -1,4 +1,4 @@
-"""``flask reports``: the kinds, and a report made at once, for operators."""
+"""``flask reports``: list the kinds, make a report at once, remove reports."""
 
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -24,9 +24,9 @@ from campshub.reports.formats import FORMATS
 from campshub.reports.kinds import Kind, all_kinds
 from campshub.reports.parameters import checked, resolved
 from campshub.reports.queries.schedules import organization_of
-from campshub.reports.rooms import own_room
-from campshub.reports.service import asking, making
-from campshub.reports.spool import Spool
+from campshub.reports.row_store import RowStore
+from campshub.reports.service import rendering, requests
+from campshub.reports.tempdir import own_room
 from campshub.reports.typesetting.process import NoFonts, TypesettingFailed
 
 reports = AppGroup("reports", help="Reports: registers, rosters, histories.")
@@ -42,12 +42,12 @@ def kinds(*, as_json: bool) -> None:
 
     Example: flask reports kinds
     """
-    found = [_told(kind) for kind in all_kinds().values()]
+    found = [_description(kind) for kind in all_kinds().values()]
     lines = [f"{one['kind']:22} {one['title']:24} {', '.join(one['parameters'])}" for one in found]
     say(as_json, "\n".join(lines), kinds=found)
 
 
-def _told(kind: Kind) -> dict[str, Any]:
+def _description(kind: Kind) -> dict[str, Any]:
     dates = ("period", "from", "to") if kind.most_days else ("period", "on")
     return {"kind": kind.name, "title": kind.title, "parameters": [*kind.takes, *dates], "needs": sorted(kind.needs)}
 
@@ -83,12 +83,12 @@ def make(
     Example: flask reports make --kind roster --organization 0198... --group 0198... --format pdf --output roster.pdf
     """
     dates = {key: at.date() if at is not None else None for key, at in (("from", first), ("to", last), ("on", on))}
-    given = {"group_id": group_id, "student_id": student_id, "period": period, **dates}
+    arguments = {"group_id": group_id, "student_id": student_id, "period": period, **dates}
     try:
-        rows = _make(organization_id, all_kinds()[name], {k: v for k, v in given.items() if v}, format_, output)
+        rows = _make(organization_id, all_kinds()[name], {k: v for k, v in arguments.items() if v}, format_, output)
     except Problem as problem:
-        told = "; ".join(f"{error.pointer}: {error.detail}" for error in problem.errors)
-        raise click.ClickException(told or problem.detail) from None
+        details = "; ".join(f"{error.pointer}: {error.detail}" for error in problem.errors)
+        raise click.ClickException(details or problem.detail) from None
     except (NoFonts, TypesettingFailed) as error:
         raise click.ClickException(str(error)) from None
     say(as_json, f"{output}: {rows:,} rows, {output.stat().st_size:,} bytes", rows=rows, file=str(output))
@@ -99,43 +99,43 @@ def make(
 @yes_option
 @json_option
 def forget(*, organization_id: UUID, yes: bool, as_json: bool) -> None:
-    """Remove all reports of an organization, as after someone was erased whom they may show.
+    """Remove all reports of an organization, for example after a person in them was erased.
 
     Example: flask reports forget --organization 0198... --yes
     """
     if not yes:
         click.confirm("Remove all reports of the organization?", abort=True)
     with unit_of_work(organization_id=organization_id) as session:
-        count = asking.remove_all(session, organization_id)
+        count = requests.remove_all(session, organization_id)
     say(as_json, f"Removed {count} reports; their files go in the background.", removed=count)
 
 
 def _make(organization_id: UUID, kind: Kind, parameters: dict[str, Any], format_: str, output: Path) -> int:
-    """Read the rows into a sealed spool of this command's own, then write the file."""
+    """Read the rows into an encrypted temporary row store, then write the file."""
     services: Services = current_app.extensions["campshub"]
     with own_room() as folder:
         keys = {"once": token_bytes(32)}
-        spool = Spool(Storage(folder), keys, organization_id=organization_id, report_id=new_id())
+        store = RowStore(Storage(folder), keys, organization_id=organization_id, report_id=new_id())
         with unit_of_work(organization_id=organization_id, read_only=True) as session:
             principal = _admin(session, organization_id)
             today: date = principal.today(datetime.now(UTC))
-            given = resolved(kind, checked(kind, parameters), today)
-            figures: dict[str, Any] = {}
-            kind.subject(session, principal, given)
+            arguments = resolved(kind, checked(kind, parameters), today)
+            sums: dict[str, Any] = {}
+            kind.subject(session, principal, arguments)
             after = None
             while True:
-                part = kind.gather(session, principal, given, after, figures)
-                spool.add(part.rows, part.after)
+                part = kind.gather(session, principal, arguments, after, sums)
+                store.add(part.rows, part.after)
                 after = part.after
                 if after is None:
                     break
-            document = making.describe(session, principal, kind, given, figures, None)
+            document = rendering.describe(session, principal, kind, arguments, sums, None)
         with output.open("wb") as file:
             output.chmod(0o600)
-            return making.put(services, format_, file, document, spool).rows
+            return rendering.put(services, format_, file, document, store).rows
 
 
 def _admin(session: Session, organization_id: UUID) -> Principal:
-    """Return someone who sees what an organization's admins see."""
+    """Return a principal that sees what an organization's admins see."""
     zone = organization_of(session, organization_id).time_zone
     return Principal(PLATFORM_ID, organization_id, Role.ADMIN.value, zone, own_grant=GRANTS[Role.ADMIN.value])

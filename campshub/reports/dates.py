@@ -1,4 +1,4 @@
-"""Dates as people say them (last month, yesterday), and the times of a schedule on the organization's own clock."""
+"""Named periods (last month, yesterday), and the times of a schedule in the organization's time zone."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
@@ -6,7 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 _DAY = timedelta(days=1)
-# The longest that two of a schedule's days can be apart, and some.
+# More than the longest gap between two days of a schedule.
 _MOST_DAYS = 70
 
 
@@ -20,7 +20,7 @@ def _week(day: date) -> tuple[date, date]:
     return monday, monday + 6 * _DAY
 
 
-# Each names a first and a last date, by the organization's own date of the day.
+# Each maps today's date in the organization's time zone to a first and a last date.
 PERIODS: Mapping[str, Callable[[date], tuple[date, date]]] = {
     "today": lambda day: (day, day),
     "yesterday": lambda day: (day - _DAY, day - _DAY),
@@ -33,18 +33,18 @@ PERIODS: Mapping[str, Callable[[date], tuple[date, date]]] = {
 
 
 def next_slot(when: Any, zone: str, after: datetime) -> datetime:
-    """Return a schedule's first time after an instant.
+    """Return a schedule's first time after ``after``.
 
-    Each of its days has just one: an hour that the clocks skip is made up for right after it, and of an hour that comes
-    twice the first counts.
+    There is one time on each of its days: a local time that the clocks skip moves to right after the gap, and of a
+    local time that occurs twice, the first counts.
 
     :param when: has ``frequency``, ``weekday``, ``day`` and ``local_time``.
     """
-    place = ZoneInfo(zone)
-    day = after.astimezone(place).date() - _DAY
+    zone_info = ZoneInfo(zone)
+    day = after.astimezone(zone_info).date() - _DAY
     for _ in range(_MOST_DAYS):
         if _falls_on(when, day):
-            at = datetime.combine(day, time.fromisoformat(when.local_time), place).astimezone(UTC)
+            at = datetime.combine(day, time.fromisoformat(when.local_time), zone_info).astimezone(UTC)
             if at > after:
                 return at
         day += _DAY

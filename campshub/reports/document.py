@@ -1,4 +1,4 @@
-"""What a report says, whatever its format: its head, its columns, and the chart that goes with them."""
+"""A report's content, independent of the format: its head, columns and chart."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -6,12 +6,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-# A row: plain values in the order of the columns, as JSON keeps them (dates as YYYY-MM-DD, times as HH:MM).
+# A row: JSON values in the order of the columns (dates as YYYY-MM-DD, times as HH:MM).
 Row = Sequence[Any]
 
 
 class Is(StrEnum):
-    """What a column holds."""
+    """The type of a column's values."""
 
     TEXT = "text"
     NUMBER = "number"
@@ -22,7 +22,7 @@ class Is(StrEnum):
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its title, what it holds, and its share of the page in millimetres."""
+    """One column: title, type of values, and width in millimetres relative to the other columns."""
 
     title: str
     holds: Is = Is.TEXT
@@ -47,20 +47,20 @@ class Document:
     organization: str
     columns: Sequence[Column]
     generated_at: datetime  # in the organization's own time zone
-    # Whom or what it is about, the dates, who asked: a line each.
+    # The person or group, and the dates: one line each.
     subject: Sequence[str] = field(default_factory=tuple)
     chart: Chart | None = None
     landscape: bool = False
     locale: str = "en"
-    # What the marks mean, at the end.
+    # The meaning of the marks, printed at the end.
     legend: str = ""
-    # Rows on paper that add up the columns, after the others.
+    # Total rows, printed after the others in a PDF.
     summary: Sequence[Row] = field(default_factory=tuple)
-    # How it looks on paper: a file in ``templates``, and the margin at either side.
+    # Layout of the PDF: a file in ``templates``, and the margin on each side.
     template: str = "list"
     margin_mm: float = 12
 
     @property
     def generated(self) -> str:
-        """When it was made, as people of the place read it."""
+        """When it was made, in the organization's time zone."""
         return f"{self.generated_at:%Y-%m-%d %H:%M} ({self.generated_at.tzname()})"

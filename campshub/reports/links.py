@@ -1,4 +1,4 @@
-"""Signed links: who may fetch which report's file, until when. What they name is checked again when they are used."""
+"""Signed links: user, report and expiry. Using a link checks again that the user may read the report."""
 
 import hashlib
 from dataclasses import dataclass
@@ -7,48 +7,48 @@ from uuid import UUID
 
 from itsdangerous import BadData, URLSafeSerializer
 
-# Each purpose has its salt, so no link serves for the other one.
+# One salt per purpose: a token of one purpose is not valid for the other.
 _SHOWN, _EMAILED = "report links", "report links in e-mails"
 _SIGNER = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
 
 
 class NotOurs(Exception):
-    """The server has not signed this link, or it was changed."""
+    """The server has not signed this token, or it was changed."""
 
 
 @dataclass(frozen=True)
 class Link:
-    """What a link names."""
+    """The content of a link."""
 
     organization_id: UUID
     report_id: UUID
     user_id: UUID
     expires_at: datetime
-    # Of an e-mailed link: what its recipient saw when it was sent (``Standing.digest``).
-    standing: bytes | None = None
+    # Only in e-mailed links: what the recipient saw when it was sent (``AccessSnapshot.digest``).
+    access_digest: bytes | None = None
 
     @property
     def is_emailed(self) -> bool:
-        """Whether it was sent to a recipient; else it was shown with the report."""
-        return self.standing is not None
+        """Whether it was e-mailed to a recipient, rather than shown with the report."""
+        return self.access_digest is not None
 
 
 def sign(secret: str, link: Link) -> str:
     """Return the token of a link."""
     content = [link.organization_id.hex, link.report_id.hex, link.user_id.hex, int(link.expires_at.timestamp())]
-    if link.standing is None:
+    if link.access_digest is None:
         return str(_serializer(secret, _SHOWN).dumps(content))
-    return str(_serializer(secret, _EMAILED).dumps([*content, link.standing.hex()]))
+    return str(_serializer(secret, _EMAILED).dumps([*content, link.access_digest.hex()]))
 
 
 def read(secret: str, token: str) -> Link:
-    """Return what a token names.
+    """Return the content of a token.
 
     :raises NotOurs: the server has not signed it.
     """
     for purpose in (_SHOWN, _EMAILED):
         try:
-            organization, report, user, at, *standing = _serializer(secret, purpose).loads(token)
+            organization, report, user, at, *digest = _serializer(secret, purpose).loads(token)
         except (BadData, UnicodeError):
             continue
         return Link(
@@ -56,7 +56,7 @@ def read(secret: str, token: str) -> Link:
             report_id=UUID(report),
             user_id=UUID(user),
             expires_at=datetime.fromtimestamp(at, UTC),
-            standing=bytes.fromhex(standing[0]) if standing else None,
+            access_digest=bytes.fromhex(digest[0]) if digest else None,
         )
     raise NotOurs
 

@@ -1,4 +1,4 @@
-"""Reports, the schedules that make them again and again, and which of a schedule's times have been seen to."""
+"""Reports, their schedules, and the times of a schedule that have been claimed."""
 
 import uuid
 from datetime import datetime
@@ -12,7 +12,7 @@ from campshub.core.db.models import Base, ClientMade, TenantBase, tenant_foreign
 from campshub.core.security.principal import everyone_sees
 from campshub.reports.formats import FORMATS
 
-# How far a report is that is under way, its job says.
+# The progress of a report that is under way is in its job.
 STATES = ("under_way", "ready", "refused")
 SHOWN_STATES = ("queued", "running", "ready", "refused", "failed", "cancelled")
 FREQUENCIES = ("daily", "weekly", "monthly")
@@ -25,7 +25,7 @@ def _of_member(column: str, *, ondelete: str | None = None) -> ForeignKeyConstra
 
 
 class Report(TenantBase):
-    """A report that someone has asked for: what of, how far it is, and where its file is until when."""
+    """A requested report: its parameters, its state, its file and its expiry."""
 
     __tablename__ = "reports"
     __tag__ = "reports"
@@ -43,7 +43,7 @@ class Report(TenantBase):
     )
 
     user_id: Mapped[uuid.UUID]
-    # A key sees what was asked for with it, and nothing else of whoever made it.
+    # A key sees the reports that were requested with it, and no others of its maker.
     api_key_id: Mapped[uuid.UUID | None]
     with_key: Mapped[bool] = mapped_column(default=False, server_default="false")
     schedule_id: Mapped[uuid.UUID | None]
@@ -52,21 +52,21 @@ class Report(TenantBase):
     format: Mapped[str]
     parameters: Mapped[dict[str, Any]]
     state: Mapped[str] = mapped_column(default="under_way", server_default="under_way")
-    # How far the asker saw while it was made (``standing``); whoever sees less by now is not shown it.
+    # What the requester saw while it was made (``access_snapshot``); it is not shown to users who see less now.
     scope: Mapped[str | None]
     among: Mapped[list[uuid.UUID] | None] = mapped_column(ARRAY(Uuid))
     rows: Mapped[int | None]
     bytes: Mapped[int | None]
     notes: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list, server_default="{}")
     problem: Mapped[str | None]
-    # The last words of its file's path, which no two attempts share.
+    # The last segment of its file's path; each attempt has its own.
     file: Mapped[str | None]
     ready_at: Mapped[datetime | None]
     expires_at: Mapped[datetime]
 
 
 class ReportSchedule(TenantBase, ClientMade):
-    """A report that is made and sent again and again, at a time of the organization's own clock."""
+    """A report that is made and sent regularly, at a local time of the organization."""
 
     __tablename__ = "report_schedules"
     __tag__ = "reports"
@@ -88,7 +88,7 @@ class ReportSchedule(TenantBase, ClientMade):
     parameters: Mapped[dict[str, Any]]
     frequency: Mapped[str]
     weekday: Mapped[int | None]  # 0 is Monday
-    day: Mapped[int | None]  # of the month; a shorter month's last
+    day: Mapped[int | None]  # of the month; in a shorter month its last day
     local_time: Mapped[str]
     recipient_ids: Mapped[list[str]]
     is_paused: Mapped[bool] = mapped_column(default=False, server_default="false")
@@ -96,7 +96,7 @@ class ReportSchedule(TenantBase, ClientMade):
 
 
 class ReportSlot(Base):
-    """A time of a schedule that has been seen to: whoever wrote the row makes the report, and nobody else."""
+    """A claimed time of a schedule: only the transaction that inserts the row enqueues the report."""
 
     __tablename__ = "report_slots"
     __tag__ = "report_slots"
@@ -110,6 +110,6 @@ class ReportSlot(Base):
     claimed_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
-# Whose they are, the reads say beside it: a scope does not tell an admin from a nutritionist.
+# The reads add a condition on the owner: scopes do not distinguish an admin from a nutritionist.
 everyone_sees(Report)
 everyone_sees(ReportSchedule)

@@ -1,4 +1,4 @@
-"""What a report is asked for: which parameters its kind takes, and the dates that it is about."""
+"""Report parameters: validate them against the kind, and resolve their dates."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -12,7 +12,7 @@ from campshub.core.errors import Forbidden, Invalid, NotFound, UnknownReference
 from campshub.core.security.principal import Principal
 from campshub.reports.dates import PERIODS
 from campshub.reports.formats import TooManyRows
-from campshub.reports.kinds import Given, Kind, all_kinds
+from campshub.reports.kinds import Arguments, Kind, all_kinds
 
 _RANGE, _DAY = ("from", "to"), ("on",)
 
@@ -25,7 +25,7 @@ class KindNotYours(Forbidden):
 
 
 def kind_for(principal: Principal, name: str) -> Kind:
-    """Return a kind of report that the principal may have.
+    """Return a kind of report that the principal may request.
 
     :raises KindNotYours: they may not.
     """
@@ -36,9 +36,9 @@ def kind_for(principal: Principal, name: str) -> Kind:
 
 
 def checked(kind: Kind, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters as they are kept, with the dates as they were said.
+    """Return validated parameters as they are stored, with periods not yet resolved.
 
-    :raises Invalid: the kind does not take one of them, or needs another.
+    :raises Invalid: a parameter is unknown to the kind, or a required one is missing.
     """
     known = {*kind.takes, "period", *(_RANGE if kind.most_days else _DAY)}
     for name in parameters.keys() - known:
@@ -55,22 +55,22 @@ def checked(kind: Kind, parameters: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def resolved(kind: Kind, parameters: Mapping[str, Any], today: date) -> Given:
-    """Return parameters with the dates that they mean on a day.
+def resolved(kind: Kind, parameters: Mapping[str, Any], today: date) -> Arguments:
+    """Return parameters with periods resolved to dates, as of ``today``.
 
-    :raises Invalid: the dates are no range, or too far apart.
+    :raises Invalid: the last date is before the first, or the range is too long.
     """
-    rest = {name: value for name, value in parameters.items() if name not in {"period", *_RANGE, *_DAY}}
+    others = {name: value for name, value in parameters.items() if name not in {"period", *_RANGE, *_DAY}}
     period = PERIODS[parameters["period"]](today) if parameters.get("period") else None
     if not kind.most_days:
         on = period[0] if period else date.fromisoformat(parameters.get("on") or today.isoformat())
-        return Given({**rest, "on": on.isoformat()})
+        return Arguments({**others, "on": on.isoformat()})
     first, last = period or _range(parameters, today)
     if last < first:
         raise Invalid.at("/parameters/to", "invalid", "The last date lies before the first.")
     if (last - first).days >= kind.most_days:
         raise Invalid.at("/parameters/to", "too_far", f"At most {kind.most_days} days.")
-    return Given({**rest, "from": first.isoformat(), "to": last.isoformat()})
+    return Arguments({**others, "from": first.isoformat(), "to": last.isoformat()})
 
 
 def _range(parameters: Mapping[str, Any], today: date) -> tuple[date, date]:
@@ -79,12 +79,12 @@ def _range(parameters: Mapping[str, Any], today: date) -> tuple[date, date]:
     return date.fromisoformat(first) if first else month[0], date.fromisoformat(last) if last else month[1]
 
 
-def require_printable(session: Session, principal: Principal, kind: Kind, given: Given, *, most: int) -> None:
-    """Refuse a PDF of more rows than it may have, where their number is known before they are read.
+def require_printable(session: Session, principal: Principal, kind: Kind, arguments: Arguments, *, most: int) -> None:
+    """Refuse a PDF with too many rows, if the kind can count them before it reads them.
 
-    :raises TooManyRows: there are more.
+    :raises TooManyRows: there are more than ``most``.
     """
-    rows = kind.counted(principal, given)
+    rows = kind.counted(principal, arguments)
     if rows is None:
         return
     bounded = rows.with_only_columns(literal(1).label("row"), maintain_column_froms=True).order_by(None)
@@ -93,13 +93,13 @@ def require_printable(session: Session, principal: Principal, kind: Kind, given:
         raise TooManyRows.than(most)
 
 
-def require_seen(kind: Kind, session: Any, principal: Principal, given: Given) -> list[str]:
-    """Return whom or what a report is about.
+def require_seen(kind: Kind, session: Any, principal: Principal, arguments: Arguments) -> list[str]:
+    """Return the lines that describe a report's subject.
 
     :raises UnknownReference: the principal does not see it.
     """
     try:
-        return kind.subject(session, principal, given)
+        return kind.subject(session, principal, arguments)
     except NotFound:
-        named = next((name for name in ("group_id", "student_id") if given.values.get(name)), "")
+        named = next((name for name in ("group_id", "student_id") if arguments.values.get(name)), "")
         raise UnknownReference.at(f"/parameters/{named}", "unknown_reference", "There is none that you see.") from None

@@ -1,1 +1,1 @@
-"""Students, the groups that they enrol in, and who is on a roster."""
+"""Students, groups, enrolments and rosters."""

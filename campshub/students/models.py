@@ -27,7 +27,7 @@ ENROLLED_DAYS = "daterange(begins_on, CASE WHEN status = 'completed' THEN ends_o
 
 
 class Student(TenantBase, ClientMade):
-    """A person on an organization's books, with a login (``user_id``) or without."""
+    """A student of an organization, with or without a login (``user_id``)."""
 
     __tablename__ = "students"
     __tag__ = "students"
@@ -37,7 +37,7 @@ class Student(TenantBase, ClientMade):
         CheckConstraint(f"status IN {STUDENT_STATUSES}", name="status"),
         CheckConstraint("given_name <> '' OR family_name <> ''", name="named"),
         CheckConstraint("left_on IS NULL OR joined_on IS NULL OR left_on >= joined_on", name="left_after_joined"),
-        # One external id and one login a student; a student without one is no duplicate of another without.
+        # External ids and logins are unique; NULLs are distinct, so any number of students may have none.
         Index("uq_students_external_id", "organization_id", "external_id", unique=True),
         Index("uq_students_user_id", "organization_id", "user_id", unique=True),
         tenant_index("sort_name", "id"),
@@ -51,18 +51,18 @@ class Student(TenantBase, ClientMade):
             postgresql_using="gin",
             postgresql_ops={"search_text": "gin_trgm_ops"},
         ),
-        # A login is a user who belongs to the organization.
+        # A login is a member of the organization.
         ForeignKeyConstraint(["organization_id", "user_id"], ["memberships.organization_id", "memberships.user_id"]),
     )
 
     code: Mapped[str]
     external_id: Mapped[str | None]
     user_id: Mapped[uuid.UUID | None]
-    given_name: Mapped[str] = mapped_column(info=PERSONAL)  # this or the family name is empty where there is but one
+    given_name: Mapped[str] = mapped_column(info=PERSONAL)  # one of the two names may be empty
     family_name: Mapped[str] = mapped_column(info=PERSONAL)
     preferred_name: Mapped[str | None] = mapped_column(info=PERSONAL)
-    sort_name: Mapped[str] = mapped_column(KEY, info=PERSONAL)  # as lists are ordered: folded, family name first
-    search_text: Mapped[str] = mapped_column(KEY, info=PERSONAL)  # as it is searched: a blank before each folded word
+    sort_name: Mapped[str] = mapped_column(KEY, info=PERSONAL)  # the folded sort key, family name first
+    search_text: Mapped[str] = mapped_column(KEY, info=PERSONAL)  # the search key: a blank before each folded word
     date_of_birth: Mapped[date | None] = mapped_column(info=PERSONAL)
     gender: Mapped[str | None] = mapped_column(info=PERSONAL)
     email: Mapped[str | None] = mapped_column(info=PERSONAL)
@@ -81,7 +81,7 @@ class Student(TenantBase, ClientMade):
 
 
 class Group(TenantBase, ClientMade):
-    """A class, batch, camp or gym course that students enrol in."""
+    """A class, batch, camp or course in which students enrol."""
 
     __tablename__ = "groups"
     __tag__ = "groups"
@@ -98,8 +98,8 @@ class Group(TenantBase, ClientMade):
 
     code: Mapped[str]
     name: Mapped[str]
-    sort_name: Mapped[str] = mapped_column(KEY)  # as lists are ordered: folded
-    search_text: Mapped[str] = mapped_column(KEY)  # as it is searched: folded, code and name
+    sort_name: Mapped[str] = mapped_column(KEY)  # the folded sort key
+    search_text: Mapped[str] = mapped_column(KEY)  # the search key: folded code and name
     kind: Mapped[str]
     status: Mapped[str] = mapped_column(default="active", server_default="active")
     capacity: Mapped[int | None]
@@ -116,7 +116,7 @@ class GroupTrainer(TenantBase):
     __table_args__ = (
         tenant_unique("group_id", "user_id"),
         tenant_foreign_key("group_id", "groups", ondelete="CASCADE"),
-        # A trainer belongs to the organization.
+        # A trainer is a member of the organization.
         ForeignKeyConstraint(
             ["organization_id", "user_id"],
             ["memberships.organization_id", "memberships.user_id"],
@@ -130,9 +130,9 @@ class GroupTrainer(TenantBase):
 
 
 class Enrolment(TenantBase, ClientMade):
-    """A student's time in a group; both dates are days in it, no end means that it goes on.
+    """A student's time in a group. Both dates are included; no end date means that it is open-ended.
 
-    Who has left, left on a date. A withdrawn enrolment whose end lies before its beginning never began.
+    A withdrawn or completed enrolment has an end date. A withdrawn one that ends before it begins never began.
     """
 
     __tablename__ = "enrolments"
@@ -143,7 +143,7 @@ class Enrolment(TenantBase, ClientMade):
         CheckConstraint(f"status IN {ENROLMENT_STATUSES}", name="status"),
         CheckConstraint("ends_on IS NULL OR ends_on >= begins_on OR status = 'withdrawn'", name="ends_after_begin"),
         CheckConstraint("ends_on IS NOT NULL OR status NOT IN ('withdrawn', 'completed')", name="left_with_end"),
-        # A student may enrol again on the last day of what they completed.
+        # A student may enrol again on the last day of a completed enrolment.
         ExcludeConstraint(
             ("organization_id", "="),
             ("student_id", "="),

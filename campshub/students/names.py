@@ -1,22 +1,22 @@
-"""The keys of students: how lists order them, and what the search looks at."""
+"""The sort and search keys of students and groups."""
 
 import re
 
 from campshub.core.names import folded, sort_key, words
 
-# Kana, Chinese characters, Hangul: names that are written with the family name first and no space after it.
+# Kana, Chinese characters, Hangul: names written with the family name first and without a space.
 _WITHOUT_SPACES = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\U00020000-\U0003ffff]+")
 
 
 def sort_name(given_name: str, family_name: str) -> str:
-    """Return what lists are ordered by: the family name first."""
+    """Return the sort key of a name, family name first."""
     return sort_key(family_name, given_name)
 
 
 def search_text(code: str, given_name: str, family_name: str, preferred_name: str | None) -> str:
-    """Return what the search looks at: the code and each word of the names, with a blank before each.
+    """Return the search key: the code and each word of the names, with a blank before each.
 
-    Where names have no spaces, family name and given name are there as one word too.
+    For names without spaces, family name and given name are also included as one word.
     """
     found = [folded(code), *words(given_name, family_name, preferred_name)]
     if _WITHOUT_SPACES.fullmatch(given_name) and _WITHOUT_SPACES.fullmatch(family_name):
@@ -25,10 +25,10 @@ def search_text(code: str, given_name: str, family_name: str, preferred_name: st
 
 
 def group_keys(code: str, name: str) -> dict[str, str]:
-    """Return the columns by which a group is ordered and searched."""
+    """Return the sort and search keys of a group."""
     return {"sort_name": sort_key(name), "search_text": folded(code, name)}
 
 
 def full_name(given_name: str, family_name: str) -> str:
-    """Return a name as it is shown; a person may have one of the two alone."""
+    """Return the display name; one of the two names may be empty."""
     return f"{given_name} {family_name}".strip()

@@ -1,1 +1,1 @@
-"""Muscles, exercises, and what was trained."""
+"""Muscles, exercises and workout logs."""

@@ -1,4 +1,4 @@
-"""Muscles, exercises, what people logged of their training, and what it adds up to."""
+"""Muscles, exercises, workout logs and their rollups."""
 
 import uuid
 from datetime import date, datetime
@@ -53,7 +53,7 @@ METRICS = ("reps", "load", "duration", "distance")
 SET_TYPES = ("normal", "warm_up", "drop", "failure", "amrap", "back_off", "rest_pause", "cluster")
 
 MONTHLY = {"postgresql_partition_by": "RANGE (local_date)"}
-# A weight as a person writes it: kept as text, since as a number 82.50 would come back as 82.5.
+# A weight as entered: stored as text, because as a number 82.50 would come back as 82.5.
 WEIGHT_PATTERN = r"^[0-9]{1,4}(\.[0-9]{1,3})?$"
 
 
@@ -62,20 +62,20 @@ def _one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
 
 
 def _own_or_platform(column: str) -> CheckConstraint:
-    """Let a reference name a row of the organization or of the services, and of nobody else."""
+    """Return a constraint that the owner of a referenced row is the organization itself or the platform."""
     return CheckConstraint(f"{column} IN (organization_id, '{PLATFORM_ID}')", name=column)
 
 
 def _shared_reference(name: str, table: str) -> ForeignKeyConstraint:
-    """Return a reference to a table with shared rows, whose owner stands in a column of its own."""
+    """Return a reference to a table with shared rows; a separate column holds the owner of the row."""
     return ForeignKeyConstraint([f"{name}_owner_id", f"{name}_id"], [f"{table}.organization_id", f"{table}.id"])
 
 
 def _of_log(column: str) -> ForeignKeyConstraint:
-    """Tie a row to its log by way of the locator, which stays when a month is detached.
+    """Return the reference of a row to its log's locator, which stays when a month is detached.
 
-    Date and person are part of the key, so that a row can have no other than its log's; and a person's logs move with
-    one update of the locator.
+    The key includes the date and the student, so a row always has those of its log, and one update of the locator moves
+    a log to another student.
     """
     return ForeignKeyConstraint(
         ["organization_id", column, "local_date", "student_id"],
@@ -85,7 +85,7 @@ def _of_log(column: str) -> ForeignKeyConstraint:
 
 
 def _weight(name: str) -> CheckConstraint:
-    """Keep a weight whole: as entered, with its unit and in grams, or not at all."""
+    """Return a constraint that the three columns of a weight (as entered, unit, grams) are all set or all NULL."""
     return CheckConstraint(
         f"num_nulls({name}, {name}_unit, {name}_grams) IN (0, 3) AND {name} ~ '{WEIGHT_PATTERN}'"
         f" AND {name}_unit IN {UNITS} AND {name}_grams >= 0",
@@ -94,7 +94,7 @@ def _weight(name: str) -> CheckConstraint:
 
 
 class Muscle(TenantBase):
-    """A muscle or group of them that training is counted by; seeded, the platform's own."""
+    """A muscle or muscle group by which training is counted; a seeded row of the platform."""
 
     __tablename__ = "muscles"
     __tag__ = "exercises"
@@ -112,13 +112,13 @@ class Muscle(TenantBase):
 
 
 class Exercise(TenantBase, ClientMade):
-    """An exercise: the platform's, an organization's, or one user's own (``owner_user_id``)."""
+    """An exercise of the platform, of an organization, or of one user (``owner_user_id``)."""
 
     __tablename__ = "exercises"
     __tag__ = "exercises"
     __table_args__ = (
         CheckConstraint(RESERVED_IDS, name="reserved_id"),
-        # One name in the organization's list and in each user's own; a deleted exercise gives its name back.
+        # Names are unique in the organization's list and in each user's; deleted exercises do not count.
         Index(
             "uq_exercises_name",
             "organization_id",
@@ -144,8 +144,8 @@ class Exercise(TenantBase, ClientMade):
 
     owner_user_id: Mapped[uuid.UUID | None]
     name: Mapped[str]
-    sort_name: Mapped[str] = mapped_column(KEY)  # as lists are ordered: folded
-    search_text: Mapped[str] = mapped_column(KEY)  # as it is searched: folded, name and aliases
+    sort_name: Mapped[str] = mapped_column(KEY)  # the folded sort key
+    search_text: Mapped[str] = mapped_column(KEY)  # the search key: folded name and aliases
     aliases: Mapped[list[str]]
     equipment: Mapped[str]
     mechanic: Mapped[str | None]
@@ -160,7 +160,7 @@ class Exercise(TenantBase, ClientMade):
 
 
 class ExerciseMuscle(TenantBase):
-    """How much of an exercise's work a muscle does: 1 for the one it is done for, less where it helps."""
+    """A muscle's share in an exercise: 1 for the target muscle, less for assisting ones."""
 
     __tablename__ = "exercise_muscles"
     __tag__ = "exercises"
@@ -180,16 +180,16 @@ class ExerciseMuscle(TenantBase):
 
 
 class WorkoutLogId(TenantBase, ClientMade):
-    """Where a log stands: found by id, or by the id of the source that it came from, without knowing its date."""
+    """The locator of a log: finds its date by its id, or by the id that its source gave it."""
 
     __tablename__ = "workout_log_ids"
     __tag__ = "workouts"
     __person__: ClassVar[str] = "student_id"
-    __audited__: ClassVar[bool] = False  # the log's own entry says it all
+    __audited__: ClassVar[bool] = False  # the log has its own entry
     __table_args__ = (
         tenant_foreign_key("student_id", "students"),
         UniqueConstraint("organization_id", "id", "local_date", "student_id", name="uq_workout_log_ids_place"),
-        # A sync can be retried; a log without an external id is no duplicate of another without.
+        # Makes a sync repeatable; NULLs are distinct, so any number of logs may have no external id.
         Index("uq_workout_log_ids_external_id", "organization_id", "student_id", "source", "external_id", unique=True),
     )
 
@@ -200,7 +200,7 @@ class WorkoutLogId(TenantBase, ClientMade):
 
 
 class WorkoutLog(MonthlyTenantBase):
-    """One training session as it was done; its date is that of the place where the person trained."""
+    """One workout, with the local date where the person trained."""
 
     __tablename__ = "workout_logs"
     __tag__ = "workouts"
@@ -231,7 +231,7 @@ class WorkoutLog(MonthlyTenantBase):
 
 
 class WorkoutLogExercise(MonthlyTenantBase):
-    """An exercise in its place in a log; those with one ``superset`` number were done in turn."""
+    """An exercise at a position in a log; exercises with the same ``superset`` number were done in turn."""
 
     __tablename__ = "workout_log_exercises"
     __tag__ = "workouts"
@@ -240,7 +240,7 @@ class WorkoutLogExercise(MonthlyTenantBase):
         _of_log("log_id"),
         _shared_reference("exercise", "exercises"),
         _own_or_platform("exercise_owner_id"),
-        # Two appends at once cannot take one position. (A log has one student; the column serves the reference.)
+        # Concurrent appends cannot take the same position. (``student_id`` is here for the reference to the log.)
         tenant_unique("local_date", "log_id", "student_id", "position", name="uq_workout_log_exercises_position"),
         Index(None, "exercise_owner_id", "exercise_id"),
         MONTHLY,
@@ -256,12 +256,12 @@ class WorkoutLogExercise(MonthlyTenantBase):
 
 
 class WorkoutSet(MonthlyTenantBase, ClientMade):
-    """One set; log, person and exercise stand in it too, since progress is read by them.
+    """One set. It repeats log, student and exercise, because progress is read by them.
 
-    The exercise is that of the set's place in the log, which holds the reference to it.
+    The exercise is that of the set's ``WorkoutLogExercise``, which holds the foreign key.
 
-    A deleted set stays, with its position: a late retry of its append then brings nothing back, and the versions of a
-    log's rows only ever add up to more.
+    A deleted set stays in the table with its position, so that a late retry of its append does not restore it, and the
+    sum of the versions of a log's rows only increases.
     """
 
     __tablename__ = "workout_sets"
@@ -274,7 +274,7 @@ class WorkoutSet(MonthlyTenantBase, ClientMade):
         _weight("load"),
         CheckConstraint("num_nonnulls(reps, load_grams, seconds, metres) > 0", name="says_something"),
         CheckConstraint("reps >= 0 AND seconds >= 0 AND metres >= 0 AND rest_seconds >= 0", name="not_negative"),
-        # Two appends at once cannot take one position.
+        # Concurrent appends cannot take the same position.
         tenant_unique(
             "local_date", "log_id", "student_id", "log_exercise_id", "position", name="uq_workout_sets_position"
         ),
@@ -303,9 +303,9 @@ class WorkoutSet(MonthlyTenantBase, ClientMade):
 
 
 class WorkoutWeek(RollupBase):
-    """What a student's sets of an exercise add up to in a week, which begins on a Monday.
+    """The aggregates of a student's sets of an exercise in a week, which begins on a Monday.
 
-    A week across two months has a row for each, so that a row is counted from one partition; reads put them together.
+    A week in two months has a row for each, so that a row is counted from one partition; reads combine them.
     """
 
     __tablename__ = "workout_weeks"
@@ -321,14 +321,14 @@ class WorkoutWeek(RollupBase):
     exercise_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     month: Mapped[date] = mapped_column(primary_key=True)
     sets: Mapped[int]
-    # From here on work only: performed sets without warm-ups. Each figure is stored for every load mode, and reads
-    # choose by the exercise's present one; so correcting the mode needs no counting.
+    # The columns below count only performed sets without warm-ups. They are stored for every load mode, and reads
+    # choose by the exercise's current mode, so correcting the mode needs no recount.
     working_sets: Mapped[int]
     reps: Mapped[int] = mapped_column(BigInteger)
     volume_grams: Mapped[int] = mapped_column(BigInteger)
     heaviest_grams: Mapped[int | None]
     most_reps: Mapped[int | None]
-    # The set with the best estimate of what could be lifted once, from the load.
+    # The set with the best estimated one-repetition maximum (1RM), from the load.
     best_1rm_grams: Mapped[int | None] = mapped_column(BigInteger)
     best_load_grams: Mapped[int | None] = mapped_column(BigInteger)
     best_reps: Mapped[int | None] = mapped_column(BigInteger)
@@ -337,13 +337,13 @@ class WorkoutWeek(RollupBase):
     total_body_grams: Mapped[int | None] = mapped_column(BigInteger)
     total_load_grams: Mapped[int | None] = mapped_column(BigInteger)
     total_reps: Mapped[int | None] = mapped_column(BigInteger)
-    # The set with the least load, which is help: of several the one with the most repetitions, 0 where none are given.
+    # The set with the least load, which is assistance; of several, the one with the most reps (0 if not given).
     least_grams: Mapped[int | None] = mapped_column(BigInteger)
     least_reps: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class WorkoutWeekStale(StaleBase):
-    """A student's month whose weeks are to be counted anew."""
+    """A student's month whose weeks must be counted again."""
 
     __tablename__ = "workout_weeks_stale"
     __tag__ = "workouts"

@@ -1,7 +1,7 @@
-"""Whose row an id names: the platform keeps a range of ids for the rows that all organizations share.
+"""Row ownership by id: the platform reserves a range of ids for the rows that all organizations share.
 
-The range is the UUIDs of version 7 whose time is zero, which no clock makes and a CHECK refuses to everybody else. So
-an id alone tells the owner, and an organization's row can never stand under the id of a shared one.
+The range is the UUIDs of version 7 with a timestamp of zero, which no clock makes and a CHECK refuses to organizations.
+So the id alone shows the owner, and an organization's row cannot have the id of a shared one.
 """
 
 import hashlib
@@ -20,5 +20,5 @@ def platform_id(table: str, key: str) -> uuid.UUID:
 
 
 def owner_of(row_id: uuid.UUID, organization_id: uuid.UUID) -> uuid.UUID:
-    """Return the organization that a row belongs to which an organization refers to: the platform or itself."""
+    """Return the owner of a row to which an organization refers: the platform or the organization itself."""
     return PLATFORM_ID if row_id < FIRST_OWN_ID else organization_id

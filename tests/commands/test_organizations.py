@@ -13,7 +13,7 @@ from datetime import date, timedelta
 import pytest
 
 from campshub.accounts.models import Membership
-from campshub.accounts.service import exporting, states
+from campshub.accounts.service import exporting, lifecycle
 from campshub.core.db.models import Base, new_id
 from campshub.core.db.retention import tenant_models
 from campshub.core.db.unit_of_work import unit_of_work
@@ -319,7 +319,7 @@ def test_what_comes_in_while_an_organization_is_erased_goes_too(app, closed, sql
         " 'admin'",
         seeds.place.id,
     )[0][0]
-    erase_next, tried = states.erase_next, []
+    erase_next, tried = lifecycle.erase_next, []
 
     def interrupted(session, **given):
         step = erase_next(session, **given)
@@ -327,15 +327,15 @@ def test_what_comes_in_while_an_organization_is_erased_goes_too(app, closed, sql
             tried.append(Client(app).post("/api/auth/token/", {"email": email, "password": "wrong"}).status)
         return step
 
-    erase_row = states.erase_row
+    erase_row = lifecycle.erase_row
 
     def leaving(session, model, row_id):
         if sql("SELECT 1 FROM organizations WHERE id = %s", row_id):  # a request that began before has still left this
             sql(LATE_EVENT, row_id, new_id())
         return erase_row(session, model, row_id)
 
-    monkeypatch.setattr(states, "erase_next", interrupted)
-    monkeypatch.setattr(states, "erase_row", leaving)
+    monkeypatch.setattr(lifecycle, "erase_next", interrupted)
+    monkeypatch.setattr(lifecycle, "erase_row", leaving)
     told(flask("erase-closed", "--organization", str(seeds.place.id), "--yes", "--json"))
 
     assert tried == [401]

@@ -247,7 +247,7 @@ def test_a_server_that_refuses_is_asked_again(app, smtp, owe, rows, monkeypatch)
     smtp.refuses = 1
     with app.app_context():
         with unit_of_work() as session:
-            attempts.owe(session, services, "accounts.forgot_password", address)
+            attempts.enqueue_email(session, services, "accounts.forgot_password", address)
         first = runner.run_due(services)
         rows(DUE_NOW)
         second = runner.run_due(services)

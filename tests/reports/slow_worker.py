@@ -8,9 +8,9 @@ from campshub.app import create_app
 from campshub.config import load_settings
 from campshub.core.jobs.runner import Outcome, run_one
 from campshub.reports.kinds import all_kinds
-from campshub.reports.service import making
+from campshub.reports.service import rendering
 
-gather = making._gather
+gather = rendering._gather
 
 
 def slowly(*arguments):
@@ -19,7 +19,7 @@ def slowly(*arguments):
 
 
 def main():
-    making.PART_ROWS, making._gather = 1, slowly
+    rendering.PART_ROWS, rendering._gather = 1, slowly
     for kind in all_kinds().values():
         type(kind).at_once = 1
     app = create_app(load_settings())

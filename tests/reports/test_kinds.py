@@ -246,7 +246,7 @@ def test_a_kind_that_reads_in_parts_loses_and_repeats_no_row(marked, monkeypatch
     whole = {name: marked.rows(name, **fields) for name, fields in _parameters(marked).items()}
     for kind in all_kinds().values():
         monkeypatch.setattr(type(kind), "at_once", 1)
-    monkeypatch.setattr("campshub.reports.service.making.PART_ROWS", 1)
+    monkeypatch.setattr("campshub.reports.service.rendering.PART_ROWS", 1)
 
     assert {name: marked.rows(name, **fields) for name, fields in _parameters(marked).items()} == whole
     assert all(len(rows) > 1 for rows in whole.values())

@@ -9,7 +9,7 @@ import pytest
 from campshub.core.jobs.runner import Outcome
 from campshub.core.security.permissions import Role
 from campshub.reports.kinds import attendance_records
-from campshub.reports.service import making
+from campshub.reports.service import rendering
 from campshub.reports.service.cleanup import sweep_orphans
 from campshub.reports.service.schedules import MOST_OF_ONE, make_due
 from tests.conftest import Client
@@ -71,9 +71,9 @@ def leave_groups(school):
 @pytest.mark.parametrize("lost_at", ["gathering", "finishing"])
 def test_a_report_starts_again_when_its_requester_loses_access(marked, monkeypatch, lost_at):
     someone = marked.place.someone(Role.ADMIN)
-    monkeypatch.setattr(making, "PART_ROWS", 1)
+    monkeypatch.setattr(rendering, "PART_ROWS", 1)
     monkeypatch.setattr(attendance_records.AttendanceRecords, "at_once", 1)
-    original, calls = {"gathering": making._gather, "finishing": making._finish}[lost_at], []
+    original, calls = {"gathering": rendering._gather, "finishing": rendering._finish}[lost_at], []
 
     def meanwhile(*arguments):
         calls.append(arguments)
@@ -81,7 +81,7 @@ def test_a_report_starts_again_when_its_requester_loses_access(marked, monkeypat
             demote(marked, someone)
         return original(*arguments)
 
-    monkeypatch.setattr(making, original.__name__, meanwhile)
+    monkeypatch.setattr(rendering, original.__name__, meanwhile)
     requested = someone.post("/api/reports/", {"kind": "attendance_records", "format": "csv", "parameters": WEEK}).json
     assert marked.work(requested["job_id"])[-1] is Outcome.DONE
 

@@ -14,7 +14,7 @@ from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.jobs.models import Job
 from campshub.core.jobs.runner import Outcome, run_one
 from campshub.reports.kinds import all_kinds
-from campshub.reports.service import cleanup, making
+from campshub.reports.service import cleanup, rendering
 from tests.conftest import ROOT
 from tests.reports.conftest import MONDAY
 
@@ -66,9 +66,9 @@ def test_another_worker_continues_where_a_killed_worker_stopped(marked, stack, d
     assert (shown["state"], shown["done"]) == ("running", done)
 
     gathered = []
-    gather = making._gather
+    gather = rendering._gather
     monkeypatch.setattr(
-        making, "_gather", lambda *arguments: gathered.append(arguments[2]["rows"]) or gather(*arguments)
+        rendering, "_gather", lambda *arguments: gathered.append(arguments[2]["rows"]) or gather(*arguments)
     )
     with marked.place.app.app_context():
         services = marked.place.app.extensions["campshub"]
@@ -88,7 +88,7 @@ def test_an_attempt_whose_claim_has_expired_changes_nothing(marked, monkeypatch)
     path = folder_of(marked, report)
     services = marked.place.app.extensions["campshub"]
     own = {"organization_id": marked.place.id, "report_id": UUID(report["id"])}
-    spool = making.Spool(services.storage, services.file_keys, **own)
+    spool = rendering.RowStore(services.storage, services.file_keys, **own)
     spool.add([["2020-01-01", "Outdated", *[None] * 8]], None)
 
     marked.work(report["job_id"])
@@ -101,13 +101,13 @@ def test_an_attempt_whose_claim_has_expired_changes_nothing(marked, monkeypatch)
 
 def test_a_report_that_was_removed_during_rendering_leaves_nothing(marked, monkeypatch):
     report = requested(marked)
-    put = making.put
+    put = rendering.put
 
     def removed_meanwhile(*arguments):
         assert marked.admin.delete(f"/api/reports/{report['id']}/").status == 204
         return put(*arguments)
 
-    monkeypatch.setattr(making, "put", removed_meanwhile)
+    monkeypatch.setattr(rendering, "put", removed_meanwhile)
     marked.work(report["job_id"])
 
     assert marked.place.app.extensions["campshub"].storage.folder(folder_of(marked, report)) == []

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from campshub.reports.rooms import own_room
+from campshub.reports.tempdir import own_room
 
 HOLDER = """
 from pathlib import Path
-from campshub.reports.rooms import own_room
+from campshub.reports.tempdir import own_room
 with own_room() as room:
     Path(room, "sheet.xml").write_text("a name")
     print(room, flush=True)

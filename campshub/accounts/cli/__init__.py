@@ -1,4 +1,4 @@
-"""The accounts' commands."""
+"""The commands of accounts."""
 
 from campshub.accounts.cli.api_keys import api_keys
 from campshub.accounts.cli.audit import audit

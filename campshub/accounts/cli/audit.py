@@ -1,4 +1,4 @@
-"""``flask audit``: the audit log as a file."""
+"""``flask audit``: export the audit log to a file."""
 
 import os
 from collections.abc import Iterator
@@ -25,11 +25,13 @@ _OWNER_ONLY = 0o600
 
 @audit.command("export")
 @organization_option
-@click.option("--from", "first", type=click.DateTime(["%Y-%m-%d"]), help="The first date (UTC); else the very first.")
-@click.option("--to", "last", type=click.DateTime(["%Y-%m-%d"]), help="The last date (UTC); else today.")
-@click.option("--output", required=True, type=click.Path(path_type=Path), help="A new file; its owner alone reads it.")
+@click.option("--from", "first", type=click.DateTime(["%Y-%m-%d"]), help="First date (UTC); default: the beginning.")
+@click.option("--to", "last", type=click.DateTime(["%Y-%m-%d"]), help="Last date (UTC); default: today.")
+@click.option(
+    "--output", required=True, type=click.Path(path_type=Path), help="A new file, readable only by its owner."
+)
 def export(*, organization_id: UUID, first: datetime | None, last: datetime | None, output: Path) -> None:
-    """Write an organization's audit log to a file, one entry of JSON a line, with names in the clear.
+    """Write an organization's audit log to a file, one JSON entry per line, with personal values decrypted.
 
     Example: flask audit export --organization 0198... --from 2026-01-01 --output audit-2026.ndjson
     """
@@ -48,9 +50,9 @@ def export(*, organization_id: UUID, first: datetime | None, last: datetime | No
 
 @contextmanager
 def new_file(path: Path) -> Iterator[BinaryIO]:
-    """Yield a file that takes its name when everything has been written; what fails leaves nothing behind.
+    """Yield a file that gets its name when everything is written; on failure nothing remains.
 
-    :raises click.ClickException: there is a file of this name already, or it cannot be made.
+    :raises click.ClickException: a file with this name exists, or it cannot be created.
     """
     if path.exists():
         raise click.ClickException(f"{path} is there already; name a new file.")

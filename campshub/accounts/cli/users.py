@@ -1,4 +1,4 @@
-"""``flask users``: the first admins, new passwords, sessions ended."""
+"""``flask users``: create admins, reset passwords, end sessions."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -27,12 +27,12 @@ users = AppGroup("users", help="The people who can sign in.")
 @email_option
 @click.option("--name", type=NAME, default="Admin", show_default=True)
 @click.option("--password", prompt=True, hide_input=True, confirmation_prompt=True)
-@click.option("--superadmin", is_flag=True, help="For the platform's own people.")
+@click.option("--superadmin", is_flag=True, help="For the platform's staff.")
 @json_option
 def create_admin(
     *, organization_id: Any, email: str, name: str, password: str, superadmin: bool, as_json: bool
 ) -> None:
-    """Create a user who administers an organization.
+    """Create an admin of an organization.
 
     Example: flask users create-admin --organization 0198... --email head@example.org
     """
@@ -67,7 +67,7 @@ def create_admin(
 @click.option("--password", prompt=True, hide_input=True, confirmation_prompt=True)
 @json_option
 def reset_password(*, email: str, password: str, as_json: bool) -> None:
-    """Give a user another password; all of their sessions end.
+    """Replace a user's password; all of their sessions end.
 
     Example: flask users reset-password --email head@example.org
     """
@@ -80,7 +80,7 @@ def reset_password(*, email: str, password: str, as_json: bool) -> None:
     hashed = services.passwords.hash(password)
     with unit_of_work(system=True, organization_id=memberships[0].organization_id) as session:
         passwords.replace(session, services, user_id=user_id, email=email, hashed=hashed)
-    say(as_json, f"{email} has another password, and has to sign in anew.", id=user_id, email=email)
+    say(as_json, f"{email} has a new password and must sign in again.", id=user_id, email=email)
 
 
 @users.command("sign-out")

@@ -1,1 +1,1 @@
-"""Reads of organizations, users, and what signing in must know."""
+"""Reads of organizations, users and credentials."""

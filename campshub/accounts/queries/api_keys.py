@@ -1,4 +1,4 @@
-"""Reads of keys."""
+"""Reads of API keys."""
 
 from uuid import UUID
 
@@ -41,7 +41,7 @@ COLUMNS = (
 
 
 def list_keys(session: Session, principal: Principal, *, page: PageRequest) -> Page:
-    """List the organization's keys, those that hold no more as well."""
+    """List the organization's keys, including expired and revoked ones."""
     return page.read(session, _keys(principal, page=page))
 
 
@@ -52,7 +52,7 @@ def _keys(principal: Principal, *, page: PageRequest) -> AnySelect:
 
 
 def organizations_with(session: Session, prefix: str) -> list[UUID]:
-    """Return the organizations that have a key under a prefix; needs the system role."""
+    """Return the organizations that have a key with a prefix; needs the system role."""
     return list(session.scalars(select(ApiKey.organization_id).where(ApiKey.prefix == prefix).distinct()))
 
 

@@ -1,4 +1,4 @@
-"""Reads of the audit log and of security events: what has happened in an organization, the newest first."""
+"""Reads of the audit log and of security events, newest first."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,11 +17,11 @@ from campshub.core.security.crypto import KeyRing
 from campshub.core.security.events import SecurityEvent
 from campshub.core.security.principal import Principal, visible_to
 
-# Without dates: the latest month, which is one or two partitions.
+# The default range: the latest month, in one or two partitions.
 USUAL_DAYS = 30
 MOST_DAYS = 400
 _AT_ONCE = 1_000
-_OPENED = ("before", "after")
+_DECRYPTED = ("before", "after")
 COLUMNS = (
     AuditEntry.id,
     AuditEntry.recorded_on,
@@ -52,14 +52,14 @@ _EVENT_COLUMNS = (
 def list_entries(
     session: Session, principal: Principal, ring: KeyRing, *, now: datetime, page: PageRequest, **filters: Any
 ) -> Page:
-    """List what has been changed from one date (UTC) to another, with the values before and after.
+    """List the changes of a range of dates (UTC), with the values before and after.
 
-    What is personal is opened with the person's key; where the person has been erased nobody can open it any more, and
-    it reads ``{"erased": true}``.
+    Personal values are decrypted with the person's key. The values of an erased person cannot be decrypted and are
+    ``{"erased": true}``.
 
-    :raises Invalid: the dates are no range.
+    :raises Invalid: the dates are not a valid range.
     """
-    first, last = asked_dates(now, filters.pop("first"), filters.pop("last"))
+    first, last = resolve_dates(now, filters.pop("first"), filters.pop("last"))
     given = [getattr(AuditEntry, name) == value for name, value in filters.items() if value is not None]
     rows = select(*COLUMNS).where(
         visible_to(principal, AuditEntry), AuditEntry.recorded_on >= first, AuditEntry.recorded_on <= last, *given
@@ -76,7 +76,7 @@ def list_events(session: Session, principal: Principal, *, page: PageRequest, **
 
 
 def opened(session: Session, organization_id: UUID, ring: KeyRing, rows: Any) -> list[dict[str, Any]]:
-    """Return entries with what is personal opened, with one look at the keys for all of them."""
+    """Return entries with personal values decrypted; one query reads all keys."""
     people = {row.person_id for row in rows if row.person_id is not None}
     keys = _keys_of(session, organization_id, ring, people) if people else {}
     return [_opened(row, keys.get(row.person_id)) for row in rows]
@@ -85,7 +85,7 @@ def opened(session: Session, organization_id: UUID, ring: KeyRing, rows: Any) ->
 def every_entry(
     session: Session, organization_id: UUID, ring: KeyRing, *, first: date, last: date
 ) -> Iterator[dict[str, Any]]:
-    """Yield the entries from one date (UTC) to another, the oldest first, without holding more than a page of them."""
+    """Yield the entries of a range of dates (UTC), oldest first, with at most one page of them in memory."""
     after: tuple[Any, Any] = (first, UUID(int=0))
     while True:
         rows = session.execute(
@@ -104,10 +104,10 @@ def every_entry(
         after = rows[-1].recorded_on, rows[-1].id
 
 
-def asked_dates(now: datetime, first: date | None, last: date | None) -> tuple[date, date]:
-    """Return the first and the last date asked for; the latest ones where none are given.
+def resolve_dates(now: datetime, first: date | None, last: date | None) -> tuple[date, date]:
+    """Return the first and the last date of a range; missing dates default to the latest ones.
 
-    :raises Invalid: they are the wrong way round, or too far apart.
+    :raises Invalid: the last date is before the first, or the range is too long.
     """
     last = last or (first + timedelta(days=USUAL_DAYS) if first else now.astimezone(UTC).date())
     first = first or last - timedelta(days=USUAL_DAYS)
@@ -131,4 +131,4 @@ def _keys_of(session: Session, organization_id: UUID, ring: KeyRing, people: set
 
 def _opened(row: AnyRow, key: bytes | None) -> dict[str, Any]:
     shown = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
-    return shown | {name: opened_values(row.entity, row.entity_id, shown[name], key) for name in _OPENED}
+    return shown | {name: opened_values(row.entity, row.entity_id, shown[name], key) for name in _DECRYPTED}

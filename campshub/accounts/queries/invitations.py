@@ -36,14 +36,14 @@ def list_invitations(session: Session, principal: Principal, *, page: PageReques
 
 
 def find_invitation(session: Session, organization_id: UUID, invitation_id: UUID) -> Invitation | None:
-    """Return an invitation, as it is at this moment; None where there is no such one."""
+    """Return an invitation without locking it; None if there is none."""
     return session.scalars(
         select(Invitation).where(Invitation.organization_id == organization_id, Invitation.id == invitation_id)
     ).one_or_none()
 
 
 def lock_invitation(session: Session, organization_id: UUID, invitation_id: UUID) -> Invitation | None:
-    """Return an invitation and keep others from changing it; None where there is no such one."""
+    """Lock an invitation and return it; None if there is none."""
     return session.scalars(
         select(Invitation)
         .where(Invitation.organization_id == organization_id, Invitation.id == invitation_id)
@@ -53,7 +53,7 @@ def lock_invitation(session: Session, organization_id: UUID, invitation_id: UUID
 
 
 def lock_address(session: Session, organization_id: UUID, email_key: str) -> Invitation | None:
-    """Keep others from inviting an address; return its open invitation, else its latest one, locked."""
+    """Lock an address against concurrent invitations; return its open invitation, else its latest one, locked."""
     session.execute(_LOCK_ADDRESS, {"name": f"invitation:{organization_id}:{email_key}"})
     return session.scalars(
         select(Invitation)
@@ -65,7 +65,7 @@ def lock_address(session: Session, organization_id: UUID, email_key: str) -> Inv
 
 
 def password_length_min(session: Session) -> int:
-    """Return how long a password must be in the organization that the unit has entered."""
+    """Return the minimum password length in the organization of the unit of work."""
     return session.execute(
         select(Organization.password_length_min).where(Organization.id == session.unit.organization_id)
     ).scalar_one()

@@ -1,4 +1,4 @@
-"""Reads of the organization that one is signed in to."""
+"""Reads of the caller's organization."""
 
 from uuid import UUID
 
@@ -12,12 +12,12 @@ from campshub.core.security.principal import Principal
 
 
 def requests_per_hour(session: Session, organization_id: UUID) -> int | None:
-    """Return what the plan of the organization that the unit has entered allows each of its callers."""
+    """Return the rate limit per caller in an organization's plan; None: the default."""
     return session.scalar(select(Organization.requests_per_hour).where(Organization.id == organization_id))
 
 
 def my_organization(session: Session, principal: Principal) -> AnyRow:
-    """Return the organization that the principal is signed in to."""
+    """Return the principal's organization."""
     return session.execute(_organization(principal)).one()
 
 

@@ -1,4 +1,4 @@
-"""Reads of roles: the built-in ones, and the organization's own."""
+"""Reads of roles: built-in and custom ones."""
 
 from typing import Any
 from uuid import UUID
@@ -25,7 +25,7 @@ COLUMNS = (
 
 
 def list_roles(session: Session, principal: Principal) -> dict[str, Any]:
-    """List the built-in roles and then the organization's own, by name; they are few, so all stand on one page."""
+    """List the built-in roles, then the custom ones by name; they are few, so there is only one page."""
     own = [shown(row) for row in session.execute(_roles(principal))]
     return {"items": [*_BUILT_IN, *own], "next_cursor": None, "has_more": False}
 
@@ -36,7 +36,7 @@ def _roles(principal: Principal) -> AnySelect:
 
 
 def get_role(session: Session, principal: Principal, role_id: UUID) -> dict[str, Any]:
-    """Return one of the organization's own roles.
+    """Return a custom role.
 
     :raises NotFound: the principal sees no such role.
     """
@@ -52,12 +52,12 @@ def _role(principal: Principal, *, role_id: UUID) -> AnySelect:
 
 
 def shown(role: AnyRow | OwnRole) -> dict[str, Any]:
-    """Return an own role as it is listed."""
+    """Return a custom role in the form of the list."""
     return {"role": CUSTOM, **{column.key: getattr(role, column.key) for column in COLUMNS}}
 
 
-def hold_grant(session: Session, principal: Principal, role_id: UUID) -> Grant | None:
-    """Return what an own role allows, and keep others from changing it; None where there is no such one."""
+def lock_grant(session: Session, principal: Principal, role_id: UUID) -> Grant | None:
+    """Lock a custom role and return its grant; None if there is none."""
     found = session.execute(
         select(OwnRole.permissions, OwnRole.scope)
         .where(visible_to(principal, OwnRole), OwnRole.id == role_id)
@@ -67,12 +67,12 @@ def hold_grant(session: Session, principal: Principal, role_id: UUID) -> Grant |
 
 
 def count_own(session: Session, principal: Principal) -> int:
-    """Return how many roles of its own the organization has."""
+    """Return the number of custom roles in the organization."""
     return session.scalar(select(func.count()).select_from(OwnRole).where(visible_to(principal, OwnRole))) or 0
 
 
 def count_holders(session: Session, principal: Principal, role_id: UUID) -> tuple[int, int]:
-    """Return how many users have an own role, and how many open invitations promise it."""
+    """Return how many users have a custom role, and how many open invitations have it."""
     members = select(func.count()).where(visible_to(principal, Membership), Membership.role_id == role_id)
     invited = select(func.count()).where(
         visible_to(principal, Invitation),

@@ -1,4 +1,4 @@
-"""Reads of sessions."""
+"""Reads of sign-in sessions."""
 
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from campshub.core.security.principal import Principal, visible_to
 
 
 def lock_session(session: Session, organization_id: UUID, session_id: UUID | None) -> SignInSession | None:
-    """Return a session and keep others from changing it; None where there is no such one."""
+    """Lock a sign-in session and return it; None if there is none."""
     return session.scalars(
         select(SignInSession)
         .where(SignInSession.organization_id == organization_id, SignInSession.id == session_id)
@@ -21,7 +21,7 @@ def lock_session(session: Session, organization_id: UUID, session_id: UUID | Non
 
 
 def list_sessions(session: Session, principal: Principal, *, page: PageRequest) -> Page:
-    """List the user's own sessions in this organization that go on."""
+    """List the user's active sign-in sessions in this organization."""
     expires_at = func.least(SignInSession.idle_until, SignInSession.expires_at)
     columns = (
         SignInSession.id,

@@ -1,4 +1,4 @@
-"""What must be known before the tenant is: who has an e-mail address, and where they belong."""
+"""Reads before the tenant is known: the user of an e-mail address, and their memberships."""
 
 from uuid import UUID
 
@@ -21,21 +21,21 @@ def credentials_of(session: Session, email: str) -> AnyRow | None:
 
 
 def memberships_of(session: Session, user_id: UUID) -> list[AnyRow]:
-    """Return the active organizations that a user belongs to, the one last used first."""
+    """Return a user's memberships of active organizations, the one last used first."""
     return list(session.execute(_MEMBERSHIPS, {"user_id": user_id}))
 
 
 def organizations_of(session: Session, user_id: UUID) -> list[UUID]:
-    """Return the ids of all organizations that list a user, also where they may do nothing any more."""
+    """Return the ids of all organizations with a membership of the user, including disabled ones."""
     return list(session.scalars(_ORGANIZATIONS, {"user_id": user_id}))
 
 
 def user_of_identity(session: Session, *, issuer: str, subject: str, email: str | None) -> AnyRow | None:
-    """Return the user whom an identity is linked to; else the one who has the e-mail address and could be linked."""
+    """Return the user to whom an identity is linked, else the user with the e-mail address who could be linked."""
     given = {"issuer": issuer, "subject": subject, "email_key": email_key(email) if email else None}
     return session.execute(_OF_IDENTITY, given).one_or_none()
 
 
 def identities_of(session: Session, user_id: UUID) -> list[AnyRow]:
-    """Return a user's identities at other issuers, the first one first."""
+    """Return a user's identities at other issuers, oldest first."""
     return list(session.execute(_IDENTITIES, {"user_id": user_id}))

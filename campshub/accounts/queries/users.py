@@ -1,4 +1,4 @@
-"""Who belongs: reads of users and memberships."""
+"""Reads of users and memberships."""
 
 from typing import Any
 from uuid import UUID
@@ -27,7 +27,7 @@ USER_COLUMNS = (
 
 
 def me(session: Session, principal: Principal) -> dict[str, Any]:
-    """Return the signed-in user, their role here, and where else they belong."""
+    """Return the signed-in user with their role here and their other memberships."""
     user = session.execute(_oneself(principal)).one()
     return {
         **user._mapping,  # noqa: SLF001 - SQLAlchemy's public name for it
@@ -51,7 +51,7 @@ def _oneself(principal: Principal) -> AnySelect:
 
 
 def password_length_min(session: Session, principal: Principal) -> int:
-    """Return how long a password must be in the organization."""
+    """Return the minimum password length in the organization."""
     return session.execute(
         select(Organization.password_length_min).where(Organization.id == principal.organization_id)
     ).scalar_one()
@@ -60,7 +60,7 @@ def password_length_min(session: Session, principal: Principal) -> int:
 def list_users(
     session: Session, principal: Principal, *, role: str | None, role_id: UUID | None, page: PageRequest
 ) -> Page:
-    """List the users who belong to the organization."""
+    """List the members of the organization."""
     return page.read(session, _users(principal, role=role, role_id=role_id, page=page))
 
 
@@ -80,7 +80,7 @@ def _users(principal: Principal, *, role: Any, role_id: Any, page: PageRequest) 
 
 
 def get_user(session: Session, principal: Principal, user_id: UUID) -> AnyRow:
-    """Return one user who belongs to the organization.
+    """Return one member of the organization.
 
     :raises NotFound: the principal sees no such user.
     """
@@ -91,7 +91,7 @@ def get_user(session: Session, principal: Principal, user_id: UUID) -> AnyRow:
 
 
 def find_user(session: Session, principal: Principal, user_id: UUID) -> AnyRow | None:
-    """Return one user who belongs to the organization; None where the principal sees no such user."""
+    """Return one member of the organization; None if the principal sees no such user."""
     return session.execute(_user(principal, user_id=user_id)).one_or_none()
 
 

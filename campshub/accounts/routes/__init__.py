@@ -1,4 +1,4 @@
-"""The accounts' addresses."""
+"""The endpoints of accounts."""
 
 from campshub.accounts.routes import mfa, oidc, passwords, sessions
 from campshub.accounts.routes.api_keys import api_keys

@@ -1,4 +1,4 @@
-"""The addresses of keys for programs and kiosks."""
+"""The endpoints of API keys for programs and kiosks."""
 
 from typing import Any
 from uuid import UUID
@@ -16,7 +16,7 @@ api_keys = Blueprint(
     "api_keys",
     __name__,
     url_prefix="/api/api-keys",
-    description="Keys with which programs and kiosks ask, as `Authorization: Bearer chk_...`.",
+    description="Keys with which programs and kiosks call the API, as `Authorization: Bearer chk_...`.",
 )
 
 
@@ -27,7 +27,7 @@ class ApiKeys(Resource):
     @needs(Permission.KEYS_READ)
     @api_keys.answers_page(schemas.ApiKeyOut, sorts=("created",))
     def get(self, *, page: Any) -> Any:
-        """List the organization's keys, those that hold no more as well."""
+        """List the organization's keys, including expired and revoked ones."""
         return queries.list_keys(self.session, self.principal, page=page)
 
     @needs(Permission.KEYS_WRITE)
@@ -35,7 +35,7 @@ class ApiKeys(Resource):
     @api_keys.body(schemas.ApiKeyIn)
     @api_keys.answers(schemas.NewApiKeyOut, status=201, raises=(StepUpRequired, service.KeyNotYours))
     def post(self, **given: Any) -> dict[str, Any]:
-        """Make a key; the answer is the only one that tells it."""
+        """Create a key; only this response contains its secret."""
         return service.create(self.session, self.services, self.principal, **given, now=self.now)
 
 
@@ -52,5 +52,5 @@ class OneApiKey(Resource):
     @needs(Permission.KEYS_WRITE)
     @api_keys.answers(None, raises=(NotFound, StepUpRequired))
     def delete(self, api_key_id: UUID) -> None:
-        """Revoke a key; it opens nothing from the next request on."""
+        """Revoke a key; it is refused from the next request on."""
         service.revoke(self.session, self.services, self.principal, api_key_id=api_key_id, now=self.now)

@@ -1,4 +1,4 @@
-"""The addresses of the audit log and of security events."""
+"""The endpoints of the audit log and of security events."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ class Audit(Resource):
     @audit.query(schemas.AuditFilter)
     @audit.answers_page(schemas.AuditEntryOut, sorts=("-date",))
     def get(self, *, page: Any, **filters: Any) -> Any:
-        """List what has been changed, by whom, and what was read that is recorded; the newest first."""
+        """List changes and recorded reads, with who made them; newest first."""
         ring = self.services.ring
         return queries.list_entries(self.session, self.principal, ring, now=self.now, page=page, **filters)
 
@@ -36,5 +36,5 @@ class SecurityEvents(Resource):
     @security_events.query(schemas.SecurityEventFilter)
     @security_events.answers_page(schemas.SecurityEventOut, sorts=("-created",))
     def get(self, *, page: Any, **filters: Any) -> Any:
-        """List failed sign-ins, lockouts, reused tokens and changed rights; the newest first."""
+        """List failed sign-ins, lockouts, reused tokens and changed permissions; newest first."""
         return queries.list_events(self.session, self.principal, page=page, **filters)

@@ -1,4 +1,4 @@
-"""The addresses of invitations."""
+"""The endpoints of invitations."""
 
 from typing import Any
 from uuid import UUID
@@ -6,9 +6,9 @@ from uuid import UUID
 from campshub.accounts.queries import invitations as queries
 from campshub.accounts.schemas import invitations as schemas
 from campshub.accounts.service import invitations as service
-from campshub.accounts.service.giving import RoleNotYours
 from campshub.accounts.service.members import AlreadyMember, MemberDisabled
 from campshub.accounts.service.passwords import TokenSpent
+from campshub.accounts.service.role_grants import RoleNotYours
 from campshub.core.errors import NotFound
 from campshub.core.http.decorators import limited, needs, public, secret
 from campshub.core.http.routing import Blueprint, Resource
@@ -17,7 +17,7 @@ from campshub.core.security.passwords import PasswordsBusy
 from campshub.core.security.permissions import Permission
 
 invitations = Blueprint(
-    "invitations", __name__, url_prefix="/api/invitations", description="Invitations to belong to the organization."
+    "invitations", __name__, url_prefix="/api/invitations", description="Invitations to join the organization."
 )
 
 
@@ -35,7 +35,7 @@ class Invitations(Resource):
     @invitations.body(schemas.InvitationIn)
     @invitations.answers(schemas.InvitationOut, status=201, raises=(RoleNotYours, service.TooManyLetters))
     def post(self, **given: Any) -> Any:
-        """Invite an e-mail address, in place of its open invitation; the e-mail holds the token that accepts."""
+        """Invite an e-mail address, replacing its open invitation; the e-mail contains the token to accept."""
         return service.invite(self.session, self.services, self.principal, **given, now=self.now)
 
 
@@ -46,7 +46,7 @@ class OneInvitation(Resource):
     @needs(Permission.USERS_WRITE)
     @invitations.answers(None, raises=(NotFound, RoleNotYours))
     def delete(self, invitation_id: UUID) -> None:
-        """Take an invitation back."""
+        """Revoke an invitation."""
         service.revoke(self.session, self.principal, invitation_id=invitation_id, now=self.now)
 
 
@@ -59,13 +59,13 @@ class ResendInvitation(Resource):
         schemas.InvitationOut, raises=(NotFound, RoleNotYours, service.InvitationClosed, service.TooManyLetters)
     )
     def post(self, invitation_id: UUID) -> Any:
-        """Send an invitation again: with a new link for seven days; the links before do not work any more."""
+        """Send an invitation again, with a new link for seven days; earlier links stop working."""
         return service.resend(self.session, self.services, self.principal, invitation_id=invitation_id, now=self.now)
 
 
 @invitations.route("/accept/")
 class AcceptInvitation(Resource):
-    """Accepting."""
+    """Accepting an invitation."""
 
     @public
     @limited("login_address")
@@ -75,5 +75,5 @@ class AcceptInvitation(Resource):
         schemas.AcceptedOut, raises=(TokenSpent, AlreadyMember, MemberDisabled, OrganizationSuspended, PasswordsBusy)
     )
     def post(self, **given: Any) -> dict[str, Any]:
-        """Accept an invitation with the token of its letter, once."""
+        """Accept an invitation, once, with the token of its e-mail."""
         return service.accept(self.session, self.services, **given, now=self.now)

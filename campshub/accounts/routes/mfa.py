@@ -1,4 +1,4 @@
-"""The addresses of the second factor, and of showing one's password once more."""
+"""The endpoints of the second factor, and of confirming the password again."""
 
 from typing import Any
 
@@ -14,18 +14,18 @@ from campshub.core.security.permissions import Permission
 
 @auth.route("/mfa/")
 class Mfa(Resource):
-    """One's second factor."""
+    """The caller's second factor."""
 
     @needs(Permission.ME_READ)
     @auth.answers(schemas.MfaOut)
     def get(self) -> dict[str, Any]:
-        """Show whether one has a second factor."""
-        return service.told(service.show(self.session, self.principal.user_id))
+        """Show whether you have a second factor."""
+        return service.state_of(service.show(self.session, self.principal.user_id))
 
     @needs(Permission.ME_WRITE)
     @auth.answers(None, raises=(service.StepUpRequired, service.MfaRequiredByRole))
     def delete(self) -> None:
-        """Remove one's second factor."""
+        """Remove your second factor."""
         service.remove(self.session, self.services, self.principal, now=self.now)
 
 
@@ -38,7 +38,7 @@ class Totp(Resource):
     @secret
     @auth.answers(schemas.TotpOut, raises=(service.StepUpRequired, service.AlreadyEnrolled))
     def post(self) -> dict[str, str]:
-        """Begin to set up one-time codes; they count once the first of them confirms."""
+        """Begin to set up one-time codes; they are active once you confirm the first one."""
         return service.enrol(self.session, self.services, self.principal, now=self.now)
 
 
@@ -52,7 +52,7 @@ class ConfirmTotp(Resource):
     @auth.body(schemas.ConfirmIn)
     @auth.answers(schemas.RecoveryCodesOut, raises=(service.AlreadyEnrolled,))
     def post(self, *, otp: str) -> dict[str, list[str]]:
-        """Confirm one-time codes with the first of them; from then on each sign-in needs one."""
+        """Confirm one-time codes with the first of them; from then on each sign-in requires one."""
         return {"recovery_codes": service.confirm(self.session, self.services, self.principal, otp=otp, now=self.now)}
 
 
@@ -65,13 +65,13 @@ class RecoveryCodes(Resource):
     @secret
     @auth.answers(schemas.RecoveryCodesOut, raises=(service.StepUpRequired, service.AlreadyEnrolled))
     def post(self) -> dict[str, list[str]]:
-        """Replace one's recovery codes."""
+        """Replace your recovery codes."""
         return {"recovery_codes": service.renew_codes(self.session, self.services, self.principal, now=self.now)}
 
 
 @auth.route("/step-up/")
 class StepUp(Resource):
-    """One's password once more."""
+    """Confirming the password again."""
 
     @needs(Permission.ME_WRITE)
     @named("stepUp")
@@ -80,5 +80,5 @@ class StepUp(Resource):
     @auth.body(schemas.StepUpIn)
     @auth.answers(None, raises=(service.OtpRequired, service.BadOtp, TooManyAtOnce, PasswordsBusy))
     def post(self, **given: Any) -> None:
-        """Show one's password once more, so that this session may do what is dangerous for a while."""
+        """Confirm your password again, so that this session may do sensitive operations for a while."""
         service.step_up(self.session, self.services, self.principal, **given, now=self.now)

@@ -1,4 +1,4 @@
-"""The addresses of ID tokens of other issuers, and of the identities that are linked to one."""
+"""The endpoints of ID tokens of other issuers, and of the linked identities."""
 
 from typing import Any
 from uuid import UUID
@@ -33,18 +33,18 @@ class IdToken(Resource):
         raises=(BadIdToken, OtpRequired, BadOtp, NoMembership, service.IdentityTaken, TooManyAtOnce, IssuerUnavailable),
     )
     def post(self, **given: Any) -> dict[str, Any]:
-        """Exchange an ID token of a configured issuer, once, for tokens of ours."""
+        """Exchange an ID token of a configured issuer, once, for our tokens."""
         return service.sign_in(self.session, self.services, **given, client=client(), now=self.now)
 
 
 @auth.route("/oidc/identities/")
 class Identities(Resource):
-    """One's identities at other issuers."""
+    """The caller's identities at other issuers."""
 
     @needs(Permission.ME_READ)
     @auth.answers(schemas.IdentitiesOut)
     def get(self) -> dict[str, Any]:
-        """List one's identities at other issuers."""
+        """List your identities at other issuers."""
         return {"items": queries.identities_of(self.session, self.principal.user_id)}
 
     @needs(Permission.ME_WRITE)
@@ -58,16 +58,16 @@ class Identities(Resource):
         raises=(BadIdToken, StepUpRequired, service.IdentityTaken, service.TooManyIdentities, IssuerUnavailable),
     )
     def post(self, **given: Any) -> Any:
-        """Link the identity that an ID token shows; from then on it signs one in."""
+        """Link the identity of an ID token to you; from then on you can sign in with it."""
         return service.link(self.session, self.services, self.principal, **given, now=self.now)
 
 
 @auth.route("/oidc/identities/<uuid:identity_id>/")
 class OneIdentity(Resource):
-    """One of one's identities at other issuers."""
+    """One of the caller's identities at other issuers."""
 
     @needs(Permission.ME_WRITE)
     @auth.answers(None, raises=(NotFound, StepUpRequired))
     def delete(self, identity_id: UUID) -> None:
-        """Remove one of one's identities."""
+        """Remove one of your identities."""
         service.unlink(self.session, self.services, self.principal, identity_id=identity_id, now=self.now)

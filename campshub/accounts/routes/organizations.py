@@ -1,12 +1,12 @@
-"""The addresses of organizations."""
+"""The endpoints of organizations."""
 
 from typing import Any
 from uuid import UUID
 
 from campshub.accounts.queries import organizations as queries
 from campshub.accounts.schemas import organizations as schemas
+from campshub.accounts.service import lifecycle
 from campshub.accounts.service import organizations as service
-from campshub.accounts.service import states
 from campshub.accounts.service.mfa import StepUpRequired
 from campshub.core.errors import NotFound, PreconditionFailed, UnknownReference
 from campshub.core.http.decorators import as_system, cached, needs, secret
@@ -19,13 +19,13 @@ organizations = Blueprint("organizations", __name__, url_prefix="/api", descript
 
 @organizations.route("/organization/")
 class MyOrganization(Resource):
-    """The organization that one is signed in to."""
+    """The caller's organization."""
 
     @needs(Permission.ORGANIZATION_READ)
     @cached(tags=("access",), same_for_role=True)
     @organizations.answers(schemas.OrganizationOut)
     def get(self) -> Any:
-        """Show the organization that one is signed in to."""
+        """Show the organization that you are signed in to."""
         return queries.my_organization(self.session, self.principal)
 
     @needs(Permission.ORGANIZATION_WRITE)
@@ -43,13 +43,13 @@ class CloseOrganization(Resource):
     @needs(Permission.ORGANIZATION_WRITE)
     @organizations.answers(schemas.OrganizationOut, raises=(StepUpRequired, NotForKeys))
     def post(self) -> Any:
-        """Close the organization: nobody signs in any more, and later (30 days by default) its data is erased."""
-        return states.close(self.session, self.services, self.principal, now=self.now)
+        """Close the organization: no one can sign in, and later (30 days by default) its data is erased."""
+        return lifecycle.close(self.session, self.services, self.principal, now=self.now)
 
 
 @organizations.route("/organizations/")
 class Organizations(Resource):
-    """All organizations, for the platform's own people."""
+    """All organizations, for the platform's staff."""
 
     @needs(Permission.ORGANIZATIONS_WRITE)
     @as_system
@@ -63,14 +63,14 @@ class Organizations(Resource):
 
 @organizations.route("/organizations/<uuid:organization_id>/")
 class OneOrganization(Resource):
-    """One organization, for the platform's own people."""
+    """One organization, for the platform's staff."""
 
     @needs(Permission.ORGANIZATIONS_WRITE)
     @as_system
     @organizations.body(schemas.OrganizationStatePatch)
-    @organizations.answers(schemas.OrganizationOut, raises=(NotFound, PreconditionFailed, states.ErasureBegun))
+    @organizations.answers(schemas.OrganizationOut, raises=(NotFound, PreconditionFailed, lifecycle.ErasureBegun))
     def patch(self, organization_id: UUID, **changes: Any) -> Any:
         """Suspend, close or resume an organization; it takes effect at its users' next request."""
-        return states.change(
+        return lifecycle.change(
             self.session, organization_id=organization_id, expected=self.if_match, now=self.now, **changes
         )

@@ -1,4 +1,4 @@
-"""The addresses of passwords: changing one's own, and resetting a forgotten one."""
+"""The endpoints of passwords: change, and reset by e-mail."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from campshub.core.security.permissions import Permission
 
 @auth.route("/password/")
 class Password(Resource):
-    """One's own password."""
+    """The caller's password."""
 
     @needs(Permission.ME_WRITE)
     @named("changePassword")
@@ -24,7 +24,7 @@ class Password(Resource):
     @auth.body(schemas.PasswordIn)
     @auth.answers(RefreshOut, raises=(OtpRequired, BadOtp, TooManyAtOnce, PasswordsBusy))
     def post(self, **given: Any) -> dict[str, Any]:
-        """Change one's own password: the other sessions end, and this one goes on with the tokens that come back."""
+        """Change your password: other sessions end, and this one continues with the tokens in the response."""
         return service.change(self.session, self.services, self.principal, **given, client=client(), now=self.now)
 
 
@@ -40,7 +40,7 @@ class ForgotPassword(Resource):
     @auth.body(schemas.ForgotIn)
     @auth.answers(None, status=202)
     def post(self, *, email: str) -> None:
-        """Send a letter with a link for a new password, if anyone has this address; whether, is not told."""
+        """Send a link for a new password if a user has this address; the response is the same if no user has it."""
         service.forgot(self.session, self.services, email=email)
 
 
@@ -54,5 +54,5 @@ class ResetPassword(Resource):
     @auth.body(schemas.ResetIn)
     @auth.answers(None, raises=(service.TokenSpent, PasswordsBusy))
     def post(self, **given: Any) -> None:
-        """Set a new password with the token of a letter; every session ends."""
+        """Set a new password with the token of an e-mail; every session ends."""
         service.reset(self.session, self.services, **given)

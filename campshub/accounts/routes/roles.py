@@ -1,4 +1,4 @@
-"""The addresses of roles."""
+"""The endpoints of roles."""
 
 from typing import Any
 from uuid import UUID
@@ -6,13 +6,13 @@ from uuid import UUID
 from campshub.accounts.queries import roles as queries
 from campshub.accounts.schemas import roles as schemas
 from campshub.accounts.service import roles as service
-from campshub.accounts.service.giving import RoleNotYours
+from campshub.accounts.service.role_grants import RoleNotYours
 from campshub.core.errors import IdTaken, NotFound, PreconditionFailed
 from campshub.core.http.decorators import cached, needs
 from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 
-roles = Blueprint("roles", __name__, url_prefix="/api/roles", description="Roles: what their holders may do.")
+roles = Blueprint("roles", __name__, url_prefix="/api/roles", description="Roles: the permissions of their holders.")
 
 
 @roles.route("/")
@@ -23,7 +23,7 @@ class Roles(Resource):
     @cached(tags=("access",), same_for_role=True)
     @roles.answers(schemas.RolesOut)
     def get(self) -> dict[str, Any]:
-        """List the built-in roles and the organization's own."""
+        """List the built-in roles and the organization's custom roles."""
         return queries.list_roles(self.session, self.principal)
 
     @needs(Permission.ROLES_WRITE)
@@ -32,14 +32,14 @@ class Roles(Resource):
         schemas.RoleOut, status=201, raises=(RoleNotYours, IdTaken, service.RoleNameTaken, service.TooManyRoles)
     )
     def post(self, **given: Any) -> Any:
-        """Create a role of the organization's own, which allows no more than one's own role."""
+        """Create a custom role, which may allow no more than your own role."""
         role, made = service.create(self.session, self.principal, **given)
         return role, 201 if made else 200
 
 
 @roles.route("/<uuid:role_id>/")
 class OneRole(Resource):
-    """One of the organization's own roles."""
+    """One custom role."""
 
     @needs(Permission.ROLES_READ)
     @cached(tags=("access",), same_for_role=True)
@@ -58,5 +58,5 @@ class OneRole(Resource):
     @needs(Permission.ROLES_WRITE)
     @roles.answers(None, raises=(NotFound, RoleNotYours, service.RoleInUse, PreconditionFailed))
     def delete(self, role_id: UUID) -> None:
-        """Delete a role that nobody has."""
+        """Delete a role that no user has."""
         service.delete(self.session, self.principal, role_id=role_id, expected=self.if_match)

@@ -1,4 +1,4 @@
-"""The addresses of sessions: refreshing, switching, listing and ending them."""
+"""The endpoints of sign-in sessions: refresh, switch, list and end."""
 
 from typing import Any
 from uuid import UUID
@@ -16,7 +16,7 @@ from campshub.core.security.permissions import Permission
 
 @auth.route("/refresh/")
 class Refresh(Resource):
-    """Carrying a session on."""
+    """Refreshing a session."""
 
     @public
     @named("refreshToken")
@@ -27,14 +27,14 @@ class Refresh(Resource):
     def post(self, *, refresh_token: str) -> dict[str, Any]:
         """Exchange a refresh token for the next one and a new access token.
 
-        Asking again with the same token within 10 seconds gives the same one. Later it ends the session.
+        The same token sent again within 10 seconds gives the same successor. Later it ends the session.
         """
         return service.refresh(self.session, self.services, refresh_token=refresh_token, now=self.now)
 
 
 @auth.route("/switch/")
 class Switch(Resource):
-    """Going on in another organization."""
+    """Switching to another organization."""
 
     @needs(Permission.ME_WRITE)
     @named("switchOrganization")
@@ -42,7 +42,7 @@ class Switch(Resource):
     @auth.body(schemas.SwitchIn)
     @auth.answers(schemas.TokenOut, raises=(service.NoMembership,))
     def post(self, *, organization_id: UUID) -> dict[str, Any]:
-        """Open a session in another organization that one belongs to; the present one goes on."""
+        """Open a session in another of your organizations; the current one continues."""
         return service.switch(
             self.session, self.services, self.principal, organization_id=organization_id, client=client()
         )
@@ -56,7 +56,7 @@ class Logout(Resource):
     @named("signOut")
     @auth.answers(None)
     def post(self) -> None:
-        """End the present session; its access tokens stop at the next request."""
+        """End the current session; its access tokens are refused from the next request on."""
         service.sign_out(self.session, self.principal, now=self.now)
 
 
@@ -68,27 +68,27 @@ class LogoutEverywhere(Resource):
     @named("signOutEverywhere")
     @auth.answers(None)
     def post(self) -> None:
-        """End all of one's sessions, in every organization."""
+        """End all of your sessions, in every organization."""
         service.sign_out_everywhere(self.session, self.principal)
 
 
 @auth.route("/sessions/")
 class Sessions(Resource):
-    """One's own sessions."""
+    """The caller's sessions."""
 
     @needs(Permission.ME_READ)
     @auth.answers_page(schemas.SessionOut, sorts=("created",))
     def get(self, *, page: Any) -> Any:
-        """List one's own sessions in this organization."""
+        """List your sessions in this organization."""
         return queries.list_sessions(self.session, self.principal, page=page)
 
 
 @auth.route("/sessions/<uuid:sign_in_id>/")
 class OneSession(Resource):
-    """One of one's own sessions."""
+    """One of the caller's sessions."""
 
     @needs(Permission.ME_WRITE)
     @auth.answers(None, raises=(NotFound,))
     def delete(self, sign_in_id: UUID) -> None:
-        """End a session; its access tokens stop at the next request."""
+        """End a session; its access tokens are refused from the next request on."""
         service.end(self.session, self.principal, session_id=sign_in_id, now=self.now)

@@ -1,4 +1,4 @@
-"""The addresses of signing in."""
+"""The endpoint of sign-in with a password."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,12 +19,12 @@ auth = Blueprint("auth", __name__, url_prefix="/api/auth", description="Signing 
 
 
 def account(given: Mapping[str, Any]) -> str:
-    """Return the account that a body names, however it is written."""
+    """Return the normalized account name of a request body."""
     return email_key(given["email"])
 
 
 def client() -> str:
-    """Return what the program that asks calls itself."""
+    """Return the client's User-Agent."""
     return request.user_agent.string
 
 

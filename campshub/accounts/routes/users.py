@@ -1,4 +1,4 @@
-"""The addresses of users, and of oneself."""
+"""The endpoints of users, and of the signed-in user."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ from campshub.accounts.queries import users as queries
 from campshub.accounts.schemas import users as schemas
 from campshub.accounts.service import members
 from campshub.accounts.service import users as service
-from campshub.accounts.service.giving import RoleNotYours
 from campshub.accounts.service.organizations import EmailTaken
+from campshub.accounts.service.role_grants import RoleNotYours
 from campshub.core.errors import NotFound, PreconditionFailed
 from campshub.core.http.decorators import cached, needs, secret
 from campshub.core.http.routing import Blueprint, Resource
@@ -15,7 +15,7 @@ from campshub.core.security.passwords import PasswordsBusy
 from campshub.core.security.permissions import Permission
 
 me = Blueprint("me", __name__, url_prefix="/api/me", description="The signed-in user.")
-users = Blueprint("users", __name__, url_prefix="/api/users", description="Who belongs to the organization.")
+users = Blueprint("users", __name__, url_prefix="/api/users", description="The members of the organization.")
 
 
 @me.route("/")
@@ -25,14 +25,14 @@ class Me(Resource):
     @needs(Permission.ME_READ)
     @me.answers(schemas.MeOut)
     def get(self) -> dict[str, Any]:
-        """Show who is signed in, and what they may do."""
+        """Show the signed-in user and their permissions."""
         return queries.me(self.session, self.principal)
 
     @needs(Permission.ME_WRITE)
     @me.body(schemas.MePatch)
     @me.answers(schemas.MeOut, raises=(PreconditionFailed,))
     def patch(self, **changes: Any) -> dict[str, Any]:
-        """Change one's own name."""
+        """Change your name."""
         service.change_me(self.session, self.principal, expected=self.if_match, **changes)
         return queries.me(self.session, self.principal)
 
@@ -46,7 +46,7 @@ class Users(Resource):
     @users.query(schemas.UserFilter)
     @users.answers_page(schemas.UserOut, sorts=("name", "created"))
     def get(self, *, page: Any, **filters: Any) -> Any:
-        """List the users who belong to the organization."""
+        """List the members of the organization."""
         return queries.list_users(self.session, self.principal, page=page, **filters)
 
     @needs(Permission.USERS_WRITE)
@@ -54,7 +54,7 @@ class Users(Resource):
     @users.body(schemas.UserIn)
     @users.answers(schemas.UserOut, status=201, raises=(EmailTaken, RoleNotYours, PasswordsBusy))
     def post(self, **given: Any) -> Any:
-        """Create a user with a password; whoever has an account already is invited instead."""
+        """Create a user with a password; a person with an account must be invited instead."""
         return members.create(self.session, self.services, self.principal, **given)
 
 
@@ -73,7 +73,7 @@ class OneUser(Resource):
     @users.body(schemas.UserPatch)
     @users.answers(schemas.UserOut, raises=(NotFound, PreconditionFailed, members.LastAdmin, RoleNotYours))
     def patch(self, user_id: Any, **changes: Any) -> Any:
-        """Give a user another role, disable them or enable them; it takes effect at their next request."""
+        """Change a user's role, disable or enable them; it takes effect at their next request."""
         return members.change(
             self.session, self.principal, user_id=user_id, expected=self.if_match, now=self.now, **changes
         )

@@ -1,1 +1,1 @@
-"""What the accounts' addresses take and show."""
+"""The request and response schemas of accounts."""

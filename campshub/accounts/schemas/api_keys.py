@@ -1,4 +1,4 @@
-"""Keys of programs and kiosks: what comes in and goes out."""
+"""Schemas of API keys."""
 
 from marshmallow import fields as ma
 
@@ -11,19 +11,19 @@ MOST_DAYS = 36_500
 
 
 class ApiKeyIn(fields.In):
-    """A new key. A device's is for marking attendance, and its name is the place where it stands."""
+    """A new key. A device's key is for marking attendance, and its name is the device's location."""
 
     example = fields.Example(name="Timetable", permissions=["students:read"], expires_in_days=90)
 
     kind = fields.Text(load_default="key", one_of=KEY_KINDS)
     name = fields.Name(required=True, most=64)
     permissions = permissions_of(OF_KEYS, load_default=None)
-    scope = fields.Text(load_default=None, one_of=Scope, metadata={"description": "Left out: as far as one's own."})
+    scope = fields.Text(load_default=None, one_of=Scope, metadata={"description": "Default: your own scope."})
     expires_in_days = fields.Whole(required=True, least=1, most=MOST_DAYS)
 
 
 class ApiKeyOut(fields.Out):
-    """A key, without its secret, which nobody knows any more."""
+    """A key without its secret, which is not stored."""
 
     id = fields.Id(required=True)
     kind = fields.Text(required=True, one_of=KEY_KINDS)
@@ -32,7 +32,7 @@ class ApiKeyOut(fields.Out):
     permissions = ma.List(fields.Text(one_of=Permission), required=True)
     scope = fields.Text(required=True, one_of=Scope)
     status = fields.Text(required=True, one_of=("active", "expired", "revoked"))
-    user_id = fields.Id(required=True, metadata={"description": "Who made it, and for whom it acts."})
+    user_id = fields.Id(required=True, metadata={"description": "The user who made it and for whom it acts."})
     created_at = fields.Instant(required=True)
     expires_at = fields.Instant(required=True)
     revoked_at = fields.Instant(required=True, allow_none=True)
@@ -42,6 +42,6 @@ class ApiKeyOut(fields.Out):
 
 
 class NewApiKeyOut(ApiKeyOut):
-    """A new key, which is told this once."""
+    """A new key with its secret, which is shown only this once."""
 
     key = fields.Text(required=True)

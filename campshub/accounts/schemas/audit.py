@@ -1,4 +1,4 @@
-"""The audit log and security events, as they go out."""
+"""Schemas of the audit log and of security events."""
 
 from marshmallow import fields as ma
 
@@ -11,14 +11,14 @@ _KEY_OF = "The key that acted for the user, if it was one."
 
 
 class AuditFilter(fields.Filter):
-    """Which changes; the latest 31 days where no date is given, 400 at most."""
+    """Filters of the audit log; the latest 31 days by default, at most 400."""
 
     first = fields.LocalDate(data_key="from", load_default=None, metadata={"description": "A date of UTC."})
     last = fields.LocalDate(data_key="to", load_default=None, metadata={"description": "A date of UTC."})
     entity = fields.Text(load_default=None, most=_KEY, metadata={"description": "What was changed: `students`."})
     entity_id = fields.Id(load_default=None)
-    person_id = fields.Id(load_default=None, metadata={"description": "Whom it is about."})
-    user_id = fields.Id(load_default=None, metadata={"description": "Who did it."})
+    person_id = fields.Id(load_default=None, metadata={"description": "The person whose data was changed."})
+    user_id = fields.Id(load_default=None, metadata={"description": "The user who made the change."})
     action = fields.Text(load_default=None, one_of=ACTIONS)
 
 
@@ -40,13 +40,13 @@ class AuditEntryOut(fields.Out):
     before = ma.Dict(
         required=True,
         allow_none=True,
-        metadata={"description": 'By column; `{"erased": true}` where the person has been erased since.'},
+        metadata={"description": 'By column; `{"erased": true}` if the person has been erased since.'},
     )
     after = ma.Dict(required=True, allow_none=True)
 
 
 class SecurityEventFilter(fields.Filter):
-    """Which events."""
+    """Filters of security events."""
 
     kind = fields.Text(load_default=None, one_of=SecurityEventKind)
     user_id = fields.Id(load_default=None)

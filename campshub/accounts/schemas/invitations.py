@@ -1,4 +1,4 @@
-"""Invitations: what comes in and goes out."""
+"""Schemas of invitations."""
 
 from marshmallow import fields as ma
 
@@ -8,17 +8,17 @@ from campshub.core.security.permissions import ROLE_NAMES, Role
 
 
 class InvitationIn(fields.In):
-    """Whom to invite, and as what."""
+    """The e-mail address to invite, and the role."""
 
     example = fields.Example(email="coach@hill.example", role="trainer")
 
     email = fields.Email(required=True)
-    role = fields.Text(load_default=None, one_of=Role, metadata={"description": "A built-in one."})
-    role_id = fields.Id(load_default=None, metadata={"description": "Instead: one of the organization's own."})
+    role = fields.Text(load_default=None, one_of=Role, metadata={"description": "A built-in role."})
+    role_id = fields.Id(load_default=None, metadata={"description": "Instead: a custom role."})
 
 
 class InvitationOut(fields.Out):
-    """An invitation; its token is in the letter alone."""
+    """An invitation; its token is only in the e-mail."""
 
     id = fields.Id(required=True)
     email = fields.Text(required=True)
@@ -32,7 +32,7 @@ class InvitationOut(fields.Out):
 
 
 class AcceptIn(fields.In):
-    """The token of a letter; who is no user yet also gives a name and a password."""
+    """The token of an e-mail; a new user also needs a name and a password."""
 
     example = fields.Example(token="the-token-of-the-email", name="Coach", password="wrong donkey charger")
 
@@ -42,7 +42,7 @@ class AcceptIn(fields.In):
 
 
 class AcceptedOut(fields.Out):
-    """Where one belongs now; sign in with the e-mail address."""
+    """The new membership; sign in with the e-mail address."""
 
     organization_id = fields.Id(required=True)
     user_id = fields.Id(required=True)

@@ -1,4 +1,4 @@
-"""The second factor: what comes in and goes out."""
+"""Schemas of the second factor."""
 
 from marshmallow import fields as ma
 
@@ -7,15 +7,15 @@ from campshub.core.http.schemas import fields
 
 
 class MfaOut(fields.Out):
-    """One's second factor."""
+    """The state of your second factor."""
 
     is_enrolled = ma.Boolean(required=True)
-    is_required = ma.Boolean(required=True, metadata={"description": "By the organization, of one's role."})
+    is_required = ma.Boolean(required=True, metadata={"description": "Whether your role requires it."})
     recovery_codes_left = ma.Integer(required=True)
 
 
 class TotpOut(fields.Out):
-    """One-time codes to be set up; the secret is told this once."""
+    """One-time codes to set up; the secret is shown only this once."""
 
     secret = fields.Text(required=True)
     uri = fields.Text(required=True, metadata={"description": "otpauth://, for apps on the same device."})
@@ -32,13 +32,13 @@ class ConfirmIn(fields.In):
 
 
 class RecoveryCodesOut(fields.Out):
-    """Recovery codes, each for one sign-in; they are told this once."""
+    """Recovery codes, each for one sign-in; they are shown only this once."""
 
     recovery_codes = ma.List(fields.Text(), required=True)
 
 
 class StepUpIn(fields.In):
-    """One's password once more, and a code where there is a second factor."""
+    """Your password, and a code if you have a second factor."""
 
     example = fields.Example(password="correct horse battery")
 

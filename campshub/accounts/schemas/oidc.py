@@ -1,4 +1,4 @@
-"""ID tokens of other issuers, and the identities that are linked: what comes in and goes out."""
+"""Schemas of ID tokens of other issuers and of linked identities."""
 
 from marshmallow import fields as ma
 
@@ -8,13 +8,13 @@ from campshub.core.security.oidc import LONGEST_TOKEN
 
 
 class IdentityIn(fields.In):
-    """An ID token that shows an identity."""
+    """An ID token of the identity to link."""
 
     example = fields.Example(id_token="eyJhbGciOiJSUzI1NiJ9.e30.c2lnbmF0dXJl")
 
     id_token = fields.Text(required=True, most=LONGEST_TOKEN, least=1)
-    issuer = fields.Text(load_default=None, most=2_000, metadata={"description": "Whose token it must be."})
-    nonce = fields.Text(load_default=None, most=1_000, metadata={"description": "What the token's nonce must be."})
+    issuer = fields.Text(load_default=None, most=2_000, metadata={"description": "The expected issuer of the token."})
+    nonce = fields.Text(load_default=None, most=1_000, metadata={"description": "The expected nonce of the token."})
 
 
 class IdTokenIn(IdentityIn):
@@ -27,7 +27,7 @@ class IdTokenIn(IdentityIn):
 
 
 class IdentityOut(fields.Out):
-    """An identity at another issuer that signs one in."""
+    """An identity at another issuer with which you can sign in."""
 
     id = fields.Id(required=True)
     issuer = fields.Text(required=True)
@@ -36,6 +36,6 @@ class IdentityOut(fields.Out):
 
 
 class IdentitiesOut(fields.Out):
-    """One's identities at other issuers."""
+    """Your identities at other issuers."""
 
     items = ma.List(ma.Nested(IdentityOut), required=True)

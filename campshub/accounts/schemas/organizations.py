@@ -1,4 +1,4 @@
-"""Organizations: what comes in and goes out."""
+"""Schemas of organizations."""
 
 from marshmallow import fields as ma
 
@@ -6,7 +6,7 @@ from campshub.core.http.schemas import fields
 from campshub.core.security.passwords import LONGEST_BYTES
 from campshub.core.security.permissions import Role
 
-_PLAN = "What the plan allows each user and key; null: what is usual here. It counts from the next access token on."
+_PLAN = "The rate limit of each user and key; null: the default. It takes effect with the next access token."
 ORGANIZATION_STATUSES = ("active", "suspended", "closed")
 
 
@@ -32,7 +32,7 @@ class OrganizationIn(fields.In):
 
 
 class OrganizationPatch(fields.In):
-    """What an admin may change of the organization."""
+    """Changes of the organization by an admin."""
 
     example = fields.Example(name="Hill Camp", time_zone="Asia/Kolkata")
 
@@ -44,12 +44,12 @@ class OrganizationPatch(fields.In):
     mfa_roles = fields.Several(
         fields.Text(most=36),
         most=len(Role) + 100,
-        metadata={"description": "Built-in roles by name, the organization's own by id."},
+        metadata={"description": "Built-in roles by name, custom roles by id."},
     )
 
 
 class OrganizationStatePatch(fields.In):
-    """What the platform's own people may change of any organization."""
+    """Changes of any organization by the platform's staff."""
 
     example = fields.Example(status="active")
 
@@ -71,7 +71,7 @@ class OrganizationOut(fields.Out):
         fields.Text(), required=True, metadata={"description": "Roles whose users need a second factor."}
     )
     requests_per_hour = ma.Integer(required=True, allow_none=True, metadata={"description": _PLAN})
-    password_length_min = ma.Integer(required=True, metadata={"description": "Characters of a password at least."})
+    password_length_min = ma.Integer(required=True, metadata={"description": "The minimum length of a password."})
     created_at = fields.Instant(required=True)
     updated_at = fields.Instant(required=True)
     version = ma.Integer(required=True)

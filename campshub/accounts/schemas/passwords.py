@@ -1,11 +1,11 @@
-"""Passwords: what comes in."""
+"""Schemas of passwords."""
 
 from campshub.accounts.schemas.signing_in import MOST_OF_A_PASSWORD, Otp
 from campshub.core.http.schemas import fields
 
 
 class PasswordIn(fields.In):
-    """A new password of one's own."""
+    """Your current password and a new one."""
 
     example = fields.Example(present_password="correct horse battery", new_password="wrong donkey charger")
 
@@ -15,7 +15,7 @@ class PasswordIn(fields.In):
 
 
 class ForgotIn(fields.In):
-    """Whose password is forgotten."""
+    """The e-mail address of the user who has forgotten their password."""
 
     example = fields.Example(email="admin@hill.example")
 
@@ -23,7 +23,7 @@ class ForgotIn(fields.In):
 
 
 class ResetIn(fields.In):
-    """A new password for a forgotten one."""
+    """The token of a reset e-mail and a new password."""
 
     example = fields.Example(token="the-token-of-the-email", new_password="wrong donkey charger")
 

@@ -1,4 +1,4 @@
-"""Roles: what comes in and goes out."""
+"""Schemas of roles."""
 
 from marshmallow import fields as ma
 from marshmallow import validate
@@ -8,7 +8,7 @@ from campshub.core.security.permissions import OF_OWN_ROLES, ROLE_NAMES, Permiss
 
 
 def permissions_of(choices: frozenset[Permission], **options: object) -> fields.Several:
-    """Return a field of permissions out of some."""
+    """Return a list field that accepts the given permissions."""
     names = sorted(one.value for one in choices)
     several = fields.Several(fields.Text(one_of=names), most=len(names), **options)
     several.validators.append(validate.Length(min=1))
@@ -16,7 +16,7 @@ def permissions_of(choices: frozenset[Permission], **options: object) -> fields.
 
 
 class RoleIn(fields.In):
-    """A new role of the organization's own; whatever it allows, people may see to their own affairs (`me:*`)."""
+    """A new custom role; it always includes the personal permissions (`me:*`)."""
 
     example = fields.Example(
         id=fields.example_id("role_id"),
@@ -28,11 +28,11 @@ class RoleIn(fields.In):
     id = fields.Id(metadata={"description": "Your own id (UUID version 7), so that a retry is no second role."})
     name = fields.Name(required=True, most=64)
     permissions = permissions_of(OF_OWN_ROLES, required=True)
-    scope = fields.Text(required=True, one_of=Scope, metadata={"description": "How far whoever has it sees."})
+    scope = fields.Text(required=True, one_of=Scope, metadata={"description": "The scope of its holders."})
 
 
 class RolePatch(fields.In):
-    """What changes in a role."""
+    """Changes of a role."""
 
     example = fields.Example(name="Reception")
 
@@ -55,7 +55,7 @@ class RoleOut(fields.Out):
 
 
 class RolesOut(fields.Out):
-    """The built-in roles, then the organization's own by name; all of them."""
+    """All built-in roles, then all custom roles by name."""
 
     items = ma.List(ma.Nested(RoleOut), required=True)
     next_cursor = fields.Text(required=True, allow_none=True)

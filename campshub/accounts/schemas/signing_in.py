@@ -1,4 +1,4 @@
-"""Signing in: what comes in and goes out."""
+"""Schemas of sign-in and sessions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,12 +9,12 @@ from campshub.core.http.schemas import fields
 from campshub.core.normalization import code_of
 from campshub.core.security.permissions import ROLE_NAMES
 
-# Nobody has one as long, but whoever sends it is answered like everyone whose password is wrong.
+# Longer than any real password; up to this length, the response is the same as for a wrong password.
 MOST_OF_A_PASSWORD = 16_384
 
 
 class Otp(fields.Text):
-    """A one-time or recovery code as people type or paste it: blanks and dashes do not count, nor does the script."""
+    """A one-time or recovery code as typed or pasted: blanks, dashes and the script of its digits do not matter."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(most=100, least=1, metadata={"description": "A one-time or recovery code."}, **options)
@@ -24,7 +24,7 @@ class Otp(fields.Text):
 
 
 class TokenIn(fields.In):
-    """A password sign-in."""
+    """A sign-in with a password."""
 
     example = fields.Example(email="admin@hill.example", password="correct horse battery")
 
@@ -35,7 +35,7 @@ class TokenIn(fields.In):
 
 
 class MembershipOut(fields.Out):
-    """An organization that the user belongs to."""
+    """A membership of the user."""
 
     organization_id = fields.Id(required=True)
     name = fields.Text(required=True)
@@ -48,13 +48,13 @@ class TokenOut(fields.Out):
     access_token = fields.Text(required=True)
     refresh_token = fields.Text(required=True)
     token_type = fields.Text(required=True, one_of=("Bearer",))
-    expires_in = ma.Integer(required=True, metadata={"description": "Seconds until the access token runs out."})
+    expires_in = ma.Integer(required=True, metadata={"description": "Seconds until the access token expires."})
     organization_id = fields.Id(required=True)
     organizations = ma.List(ma.Nested(MembershipOut), required=True)
 
 
 class RefreshIn(fields.In):
-    """A refresh token to be exchanged."""
+    """A refresh token to exchange."""
 
     example = fields.Example(refresh_token="the-refresh-token-of-the-last-response")
 
@@ -65,14 +65,14 @@ class RefreshOut(fields.Out):
     """The next tokens of a session."""
 
     access_token = fields.Text(required=True)
-    refresh_token = fields.Text(required=True, metadata={"description": "The one sent does not work any more."})
+    refresh_token = fields.Text(required=True, metadata={"description": "The one in the request stops working."})
     token_type = fields.Text(required=True, one_of=("Bearer",))
-    expires_in = ma.Integer(required=True, metadata={"description": "Seconds until the access token runs out."})
+    expires_in = ma.Integer(required=True, metadata={"description": "Seconds until the access token expires."})
     organization_id = fields.Id(required=True)
 
 
 class SwitchIn(fields.In):
-    """The organization to go on in."""
+    """The organization to switch to."""
 
     example = fields.Example(organization_id=fields.example_id("organization_id"))
 
@@ -80,7 +80,7 @@ class SwitchIn(fields.In):
 
 
 class SessionOut(fields.Out):
-    """A session of one's own."""
+    """One of your sessions."""
 
     id = fields.Id(required=True)
     created_at = fields.Instant(required=True)

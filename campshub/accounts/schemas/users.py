@@ -1,4 +1,4 @@
-"""Users, and oneself: what comes in and goes out."""
+"""Schemas of users and of the signed-in user."""
 
 from marshmallow import fields as ma
 
@@ -16,16 +16,16 @@ class MeOut(fields.Out):
     organization_id = fields.Id(required=True)
     role = fields.Text(required=True, one_of=ROLE_NAMES, metadata={"description": "A built-in one, or `custom`."})
     role_id = fields.Id(required=True, allow_none=True)
-    role_name = fields.Text(required=True, allow_none=True, metadata={"description": "Of the organization's own."})
+    role_name = fields.Text(required=True, allow_none=True, metadata={"description": "The name of a custom role."})
     permissions = ma.List(fields.Text(one_of=Permission), required=True)
-    scope = fields.Text(required=True, one_of=Scope, metadata={"description": "How far one sees."})
+    scope = fields.Text(required=True, one_of=Scope, metadata={"description": "Your scope."})
     organizations = ma.List(ma.Nested(MembershipOut), required=True)
     created_at = fields.Instant(required=True)
     version = ma.Integer(required=True)
 
 
 class MePatch(fields.In):
-    """What a user may change of themselves."""
+    """Changes of the signed-in user."""
 
     example = fields.Example(name="Asha Rao")
 
@@ -33,7 +33,7 @@ class MePatch(fields.In):
 
 
 class UserFilter(fields.Filter):
-    """Which users."""
+    """Filters of users."""
 
     role = fields.Text(load_default=None, one_of=ROLE_NAMES)
     role_id = fields.Id(load_default=None)
@@ -48,13 +48,13 @@ class UserIn(fields.In):
 
     email = fields.Email(required=True)
     name = fields.Name(required=True)
-    role = fields.Text(load_default=None, one_of=Role, metadata={"description": "A built-in one."})
-    role_id = fields.Id(load_default=None, metadata={"description": "Instead: one of the organization's own."})
+    role = fields.Text(load_default=None, one_of=Role, metadata={"description": "A built-in role."})
+    role_id = fields.Id(load_default=None, metadata={"description": "Instead: a custom role."})
     password = fields.Text(required=True, most=MOST_OF_A_PASSWORD, least=1)
 
 
 class UserPatch(fields.In):
-    """What an admin may change of a user."""
+    """Changes of a member by an admin."""
 
     example = fields.Example(role="trainer")
 
@@ -64,7 +64,7 @@ class UserPatch(fields.In):
 
 
 class UserOut(fields.Out):
-    """A user, as their organization sees them."""
+    """A member of the organization."""
 
     id = fields.Id(required=True)
     email = fields.Text(required=True)

@@ -1,1 +1,1 @@
-"""Writes of organizations, users, and sign-ins."""
+"""Writes of organizations, users and sign-ins."""

@@ -1,7 +1,7 @@
-"""Keys for programs and kiosks: made, and revoked at once.
+"""API keys for programs and kiosks: create and revoke.
 
-A key acts for the user who made it, and never does more than they may at that moment; so it ends with their membership.
-To change one for another without a gap, a second is made before the first is revoked.
+A key acts for the user who made it, and is limited to their current permissions, so it ends with their membership.
+To rotate a key without a gap, create the second before you revoke the first.
 """
 
 from collections.abc import Sequence
@@ -47,15 +47,15 @@ def create(
     expires_in_days: int,
     now: datetime,
 ) -> dict[str, Any]:
-    """Make a key and return it; it is told this once.
+    """Create a key and return it with its secret, which is shown only this once.
 
-    :raises StepUpRequired: the password has not been shown lately.
-    :raises KeyNotYours: it would do more than the principal may, or see further.
-    :raises Invalid: it would last longer than keys may, or says nothing of what it is for.
+    :raises StepUpRequired: the password was not confirmed recently.
+    :raises KeyNotYours: the key would have more permissions or a wider scope than the principal.
+    :raises Invalid: the expiry is too far away, or the permissions are missing or wrong for the kind.
     """
     require_recent(session, services, principal, now)
     wanted = _permissions_for(kind, permissions)
-    _require_end(services, kind, expires_in_days)
+    _check_expiry(services, kind, expires_in_days)
     scope = scope or principal.scope.value
     if not principal.grant.covers(grant_of(wanted, scope)):
         raise KeyNotYours
@@ -78,10 +78,10 @@ def create(
 
 
 def revoke(session: Session, services: Services, principal: Principal, *, api_key_id: UUID, now: datetime) -> None:
-    """Revoke a key: it opens nothing from the next request on.
+    """Revoke a key; it is refused from the next request on.
 
-    :raises NotFound: there is none, or it has been revoked already.
-    :raises StepUpRequired: the password has not been shown lately.
+    :raises NotFound: there is no such key, or it is already revoked.
+    :raises StepUpRequired: the password was not confirmed recently.
     """
     key = lock(session, principal, ApiKey, api_key_id, ApiKey.revoked_at.is_(None))
     require_recent(session, services, principal, now)
@@ -89,7 +89,7 @@ def revoke(session: Session, services: Services, principal: Principal, *, api_ke
 
 
 def revoke_leaked(session: Session, *, organization_id: UUID, prefix: str, now: datetime) -> list[ApiKey]:
-    """Revoke what is found under a prefix, as a command does; needs the system role. Return what was revoked."""
+    """Revoke the keys with a prefix and return them; needs the system role."""
     found = session.scalars(
         select(ApiKey)
         .where(ApiKey.organization_id == organization_id, ApiKey.prefix == prefix, ApiKey.revoked_at.is_(None))
@@ -105,7 +105,7 @@ def _revoke(session: Session, key: ApiKey, *, by: UUID | None, now: datetime) ->
     events.record_event(session, SecurityEventKind.KEY_REVOKED, by, api_key_id=key.id)
 
 
-def _require_end(services: Services, kind: str, days: int) -> None:
+def _check_expiry(services: Services, kind: str, days: int) -> None:
     most = services.settings.device_key_days if kind == DEVICE else services.settings.api_key_days
     if days > most:
         raise Invalid.at("/expires_in_days", "too_long", f"A key of this kind lasts {most} days at the most.")
@@ -122,6 +122,6 @@ def _permissions_for(kind: str, given: Sequence[str] | None) -> list[str]:
 
 
 def _shown(key: ApiKey) -> dict[str, Any]:
-    """Return a new key as it is listed."""
+    """Return a new key in the form of the list."""
     unused = {"status": "active", "last_used_at": None, "last_address": None}
     return {column.key: unused.get(column.key) or getattr(key, column.key, None) for column in queries.COLUMNS}

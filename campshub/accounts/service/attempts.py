@@ -1,10 +1,10 @@
-"""Attempts to sign in: counted by account and by address in the database, and held up longer and longer.
+"""Sign-in attempts: counted in the database by account and by IP address, with growing delays after failures.
 
-An attempt in flight takes one of the places that are left before its account or address is held; one for which there is
-none waits a moment, and is then answered 429. So however many come at once, no more guesses are checked than may fail,
-and a right password is not refused because others are being checked. An account that does not exist is counted like
-one that does, by a keyed hash of its e-mail address. No account is locked for good: a held one waits, at most for the
-longest delay, and a reset by e-mail ends the wait.
+An attempt in flight occupies one of the slots that are left before its account or address is locked out. Without a free
+slot it waits a moment, then gets 429. So concurrent attempts never check more guesses than may fail, and a correct
+password is not refused because others are being checked. Accounts that do not exist are counted in the same way, by a
+keyed hash of the e-mail address. A lockout is temporary: it lasts at most the longest delay, and a reset by e-mail ends
+it.
 """
 
 import time
@@ -26,7 +26,7 @@ from campshub.core.observe import metrics
 from campshub.core.security.events import SecurityEventKind
 from campshub.core.service_base import Services
 
-# How long an attempt waits for a place, one pause after the other.
+# The successive pauses of an attempt that waits for a slot.
 _PAUSES_S = (0.1, 0.2, 0.4)
 _BEGIN = text("SELECT * FROM begin_sign_in(:email_key, :account, :account_allowed, :place, :place_allowed)")
 _RELEASE = text("SELECT release_sign_in(:account, :place)")
@@ -44,7 +44,7 @@ class TooManyAtOnce(RateLimited):
     default_detail = "Too many sign-ins to this account, or from this address, are in progress; try again in a moment."
 
     def __post_init__(self) -> None:
-        """Say when to come back."""
+        """Add Retry-After."""
         super().__post_init__()
         self.headers.setdefault("Retry-After", "1")
 
@@ -57,7 +57,7 @@ class _Outcome(StrEnum):
 
 @dataclass(eq=False)
 class Attempt:
-    """One attempt in flight, and what is known of its account; without another outcome it counts for nothing."""
+    """One attempt in flight, with the data of its account; it does not count unless it fails or succeeds."""
 
     session: Session
     services: Services
@@ -67,7 +67,7 @@ class Attempt:
 
     @property
     def is_held(self) -> bool:
-        """Whether the account or the address has to wait, so that even a right password is refused."""
+        """Whether the account or the address is locked out, so that even a correct password is refused."""
         return bool(self.known.account_is_held or self.known.place_is_held)
 
     def fail(self) -> None:
@@ -75,16 +75,16 @@ class Attempt:
         self.outcome = _Outcome.FAILED
 
     def succeed_separately(self) -> None:
-        """Count the attempt as genuine, even if this unit of work is rolled back."""
+        """Count the attempt as successful, even if this unit of work is rolled back."""
         self.outcome = _Outcome.SUCCEEDED
 
     def succeed(self, *, upgraded: str | None) -> None:
-        """Count the attempt as genuine with this unit of work; store the hash that replaces an outdated one."""
+        """Count the attempt as successful with this unit of work; store the hash that replaces an outdated one."""
         self.session.unit.separate_writes.remove(self.settle)
         self._end(self.session, upgraded)
 
     def settle(self, separate: Session) -> None:
-        """Give the place back, with what became of the attempt."""
+        """Release the slot and record the outcome."""
         if self.outcome is _Outcome.FAILED:
             self._count_failure(separate)
         elif self.outcome is _Outcome.SUCCEEDED:
@@ -96,18 +96,18 @@ class Attempt:
         session.execute(_END, {**self._keys(), "user_id": self.known.user_id, "upgraded": upgraded})
 
     def _count_failure(self, separate: Session) -> None:
-        """Count and record a failure; the one from which on the account is held is reported to its owner.
+        """Count and record a failure; the first one that locks the account out is reported to its owner.
 
-        For an account that does not exist it takes the same steps.
+        The steps are the same for an account that does not exist.
         """
         settings = self.services.settings
-        given = {
+        values = {
             **self._keys(),
-            **_allowed(self.services),
+            **_limits(self.services),
             "first_s": settings.lockout_first_s,
             "longest_s": settings.lockout_longest_s,
         }
-        failures = separate.execute(_FAIL, given).scalar_one()
+        failures = separate.execute(_FAIL, values).scalar_one()
         is_first_lockout = failures == settings.lockout_account_after
         _record(
             separate,
@@ -116,36 +116,36 @@ class Attempt:
             SecurityEventKind.SIGN_IN_LOCKED if is_first_lockout else SecurityEventKind.SIGN_IN_FAILED,
         )
         if is_first_lockout:
-            owe(separate, self.services, "accounts.tell_of_lockout", self.email)
+            enqueue_email(separate, self.services, "accounts.notify_of_lockout", self.email)
 
     def _keys(self) -> dict[str, bytes | None]:
-        """Return under which keys the attempt has a place: a held one has given none."""
-        account, place = account_key(self.services, self.email), _place(self.session, self.services)
+        """Return the keys under which the attempt has a slot: none for an account or address that is locked out."""
+        account, address = account_key(self.services, self.email), _address_key(self.session, self.services)
         return {
             "account": None if self.known.account_is_held else account,
-            "place": None if self.known.place_is_held else place,
+            "place": None if self.known.place_is_held else address,
         }
 
 
 def account_key(services: Services, email: str) -> bytes:
-    """Return what identifies an account where attempts are counted."""
+    """Return the key under which an account's attempts are counted."""
     return services.tokens.opaque.keyed("account", email_key(email))
 
 
 def begin(session: Session, services: Services, email: str) -> Attempt:
-    """Take a place for an attempt; return it with what is known of the account.
+    """Reserve a slot for an attempt; return the attempt with the data of its account.
 
-    It is committed separately, and the connection released: what follows takes long, and may be rolled back.
+    The reservation commits separately and the connection is released: the next steps are slow and may be rolled back.
 
-    :raises TooManyAtOnce: so many attempts are in flight that this one might be a guess too many.
+    :raises TooManyAtOnce: all slots are taken by attempts in flight.
     """
     session.release()
-    known = _take_place(session, services, email)
+    known = _reserve_slot(session, services, email)
     for pause_s in _PAUSES_S:
         if not known.is_full:
             break
         time.sleep(pause_s)
-        known = _take_place(session, services, email)
+        known = _reserve_slot(session, services, email)
     if known.is_full:
         raise TooManyAtOnce
     attempt = Attempt(session, services, email, known)
@@ -153,40 +153,46 @@ def begin(session: Session, services: Services, email: str) -> Attempt:
     return attempt
 
 
-def _take_place(session: Session, services: Services, email: str) -> AnyRow:
-    given = {
+def _reserve_slot(session: Session, services: Services, email: str) -> AnyRow:
+    values = {
         "email_key": email_key(email),
         "account": account_key(services, email),
-        "place": _place(session, services),
-        **_allowed(services),
+        "place": _address_key(session, services),
+        **_limits(services),
     }
     with unit_of_work(like=session.unit) as separate:
-        known: AnyRow = separate.execute(_BEGIN, given).one()
+        known: AnyRow = separate.execute(_BEGIN, values).one()
     return known
 
 
-def note_failure(session: Session, user_id: UUID | None, kind: SecurityEventKind) -> None:
-    """Record a refused sign-in in each organization of the user, else in the platform's; it outlives the refusal."""
+def record_failure(session: Session, user_id: UUID | None, kind: SecurityEventKind) -> None:
+    """Record a refused sign-in in each organization of the user, else in the platform's, separately from this unit."""
     in_separate_transaction(session, lambda separate: _record(separate, session, user_id, kind))
 
 
 def _record(separate: Session, session: Session, user_id: UUID | None, kind: SecurityEventKind) -> None:
     unit = session.unit
     metrics.security_events.labels(kind.value).inc()
-    given = {"user_id": user_id, "kind": kind.value, "at": unit.now, "address": unit.address, "trace_id": unit.trace_id}
-    separate.execute(_FAILED, given)
+    values = {
+        "user_id": user_id,
+        "kind": kind.value,
+        "at": unit.now,
+        "address": unit.address,
+        "trace_id": unit.trace_id,
+    }
+    separate.execute(_FAILED, values)
 
 
-def owe(session: Session, services: Services, job: str, email: str) -> None:
-    """Enqueue an e-mail to an address that may or may not be a user's; it is stored encrypted."""
+def enqueue_email(session: Session, services: Services, job: str, email: str) -> None:
+    """Enqueue an e-mail to an address, whether or not it belongs to a user; the address is stored encrypted."""
     session.enter(PLATFORM_ID)
     enqueue(session, job, email=services.ring.seal(email.encode(), context=job))
 
 
-def _allowed(services: Services) -> dict[str, Any]:
+def _limits(services: Services) -> dict[str, Any]:
     settings = services.settings
     return {"account_allowed": settings.lockout_account_after, "place_allowed": settings.lockout_address_after}
 
 
-def _place(session: Session, services: Services) -> bytes:
+def _address_key(session: Session, services: Services) -> bytes:
     return services.tokens.opaque.keyed("address", customer(session.unit.address))

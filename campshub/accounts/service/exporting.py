@@ -1,7 +1,7 @@
-"""All that is held of an organization, as files: a table a file, a row a line, what is sealed opened.
+"""Export all data of an organization: one file per table, one line per row, with encrypted columns decrypted.
 
-Everything is read in one transaction that sees one moment, and streamed. What proves something by itself (tokens, keys)
-stays here. The manifest is written last: a folder without one is not whole.
+All rows are streamed from one repeatable-read transaction. Secrets (tokens, keys) are not exported. The manifest is
+written last: a folder without one is incomplete.
 """
 
 import hashlib
@@ -30,14 +30,14 @@ from campshub.core.service_base import Services
 MANIFEST = "manifest.json"
 FORMAT = 1
 ROWS_AT_ONCE = 1_000
-_OWNER_ALONE = 0o600
-_AS_WRITTEN = orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
+_OWNER_ONLY = 0o600
+_JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
 
-Opening = Callable[[list[dict[str, Any]]], None]
+Decryption = Callable[[list[dict[str, Any]]], None]
 
 
-def note_export(session: Session, *, organization_id: UUID) -> None:
-    """Record that all of an organization's data, medical notes too, is read."""
+def record_export(session: Session, *, organization_id: UUID) -> None:
+    """Record in the audit log that all data of an organization is read, including medical notes."""
     change = Change("exported", Organization.__tablename__, organization_id, None, None, {"all": True}, frozenset())
     record_audit(session, change)
 
@@ -56,32 +56,32 @@ def export(services: Services, *, organization_id: UUID, folder: Path, now: date
 def _tables(
     connection: Connection, services: Services, organization_id: UUID
 ) -> Iterator[tuple[str, Iterator[list[dict[str, Any]]]]]:
-    """Yield each table's name and its rows, some at a time."""
-    own = select(*_shown(Organization)).where(Organization.id == organization_id)
+    """Yield each table's name and its rows, in chunks."""
+    own = select(*_exported_columns(Organization)).where(Organization.id == organization_id)
     yield Organization.__tablename__, _rows(connection, own)
     members = select(Membership.user_id).where(Membership.organization_id == organization_id)
-    yield User.__tablename__, _rows(connection, select(*_shown(User)).where(User.id.in_(members)))
+    yield User.__tablename__, _rows(connection, select(*_exported_columns(User)).where(User.id.in_(members)))
     for model in reversed(tenant_models()):
-        rows = select(*_shown(model)).where(model.organization_id == organization_id)
+        rows = select(*_exported_columns(model)).where(model.organization_id == organization_id)
         if model is AuditEntry:
-            opening = _opens_log(connection, services, organization_id)
+            decrypt = _audit_decryption(connection, services, organization_id)
         else:
-            opening = _opens_columns(model, services)
-        yield model.__tablename__, _rows(connection, rows, opening)
+            decrypt = _column_decryption(model, services)
+        yield model.__tablename__, _rows(connection, rows, decrypt)
 
 
-def _shown(model: Any) -> list[Any]:
-    """Return a table's columns, without what is secret."""
+def _exported_columns(model: Any) -> list[Any]:
+    """Return a table's columns without the secret ones."""
     return [column for column in model.__table__.columns if not column.info.get("secret")]
 
 
 def _rows(
-    connection: Connection, statement: Select[Any], opening: Opening | None = None
+    connection: Connection, statement: Select[Any], decrypt: Decryption | None = None
 ) -> Iterator[list[dict[str, Any]]]:
     for part in parts_of(connection, statement):
         rows = [_plain(row) for row in part]
-        if opening is not None:
-            opening(rows)
+        if decrypt is not None:
+            decrypt(rows)
         yield rows
 
 
@@ -89,11 +89,11 @@ def _plain(row: AnyRow) -> dict[str, Any]:
     return dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
 
 
-def _opens_columns(model: Any, services: Services) -> Opening:
-    """Return what opens a table's sealed columns."""
-    sealed = [column for column in _shown(model) if "sealed" in column.info]
+def _column_decryption(model: Any, services: Services) -> Decryption:
+    """Return a function that decrypts a table's encrypted columns in place."""
+    sealed = [column for column in _exported_columns(model) if "sealed" in column.info]
 
-    def opening(rows: list[dict[str, Any]]) -> None:
+    def decrypt(rows: list[dict[str, Any]]) -> None:
         for row in rows:
             for column in sealed:
                 value = row[column.name]
@@ -101,13 +101,13 @@ def _opens_columns(model: Any, services: Services) -> Opening:
                     text = value.decode() if isinstance(value, bytes) else value
                     row[column.name] = services.ring.open(text, context=place_of(column, **row)).decode()
 
-    return opening
+    return decrypt
 
 
-def _opens_log(connection: Connection, services: Services, organization_id: UUID) -> Opening:
-    """Return what opens the personal values of the audit log, with each person's own key."""
+def _audit_decryption(connection: Connection, services: Services, organization_id: UUID) -> Decryption:
+    """Return a function that decrypts the personal values of the audit log with each person's key."""
 
-    def opening(rows: list[dict[str, Any]]) -> None:
+    def decrypt(rows: list[dict[str, Any]]) -> None:
         persons = {row["person_id"] for row in rows if row["person_id"] is not None}
         keys = {
             person: audit.unwrap_person_key(services.ring, organization_id, person, sealed)
@@ -123,16 +123,16 @@ def _opens_log(connection: Connection, services: Services, organization_id: UUID
                 key = keys.get(row["person_id"])
                 row[side] = audit.opened_values(row["entity"], row["entity_id"], row[side], key)
 
-    return opening
+    return decrypt
 
 
 def _write(path: Path, parts: Iterator[list[Any]]) -> dict[str, Any]:
-    """Write rows, a line each, for the owner's eyes alone; return how many, how long and what they add up to."""
+    """Write rows, one per line, readable only by the owner; return their number, size and SHA-256."""
     digest, rows, size = hashlib.sha256(), 0, 0
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ALONE), "wb") as file:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY), "wb") as file:
         for part in parts:
             for row in part:
-                line = orjson.dumps(row, default=_other, option=_AS_WRITTEN)
+                line = orjson.dumps(row, default=_json_default, option=_JSON_OPTIONS)
                 file.write(line)
                 digest.update(line)
                 rows, size = rows + 1, size + len(line)
@@ -141,7 +141,7 @@ def _write(path: Path, parts: Iterator[list[Any]]) -> dict[str, Any]:
     return {"rows": rows, "bytes": size, "sha256": digest.hexdigest()}
 
 
-def _other(value: Any) -> Any:
+def _json_default(value: Any) -> Any:
     if isinstance(value, bytes):
         return b64encode(value).decode()
     return str(value)
@@ -149,7 +149,7 @@ def _other(value: Any) -> Any:
 
 @contextmanager
 def snapshot() -> Iterator[Connection]:
-    """Open a read-only transaction of the system role that sees one moment, of whatever organization."""
+    """Open a read-only, repeatable-read transaction of the system role, across organizations."""
     with db.engines["system"].connect() as connection:
         connection.exec_driver_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         try:
@@ -159,7 +159,7 @@ def snapshot() -> Iterator[Connection]:
 
 
 def parts_of(connection: Connection, statement: Any) -> Iterator[list[AnyRow]]:
-    """Yield the rows of a statement, some at a time; a cursor of the server's holds the others."""
+    """Yield the rows of a statement in chunks, with a server-side cursor."""
     options = {"stream_results": True, "max_row_buffer": ROWS_AT_ONCE}
     with connection.execute(statement, execution_options=options) as result:
         for part in result.partitions(ROWS_AT_ONCE):

@@ -1,4 +1,4 @@
-"""Invitations: sent by e-mail, accepted once by whoever has the address."""
+"""Invitations: sent by e-mail, accepted once by the owner of the address."""
 
 import math
 from datetime import datetime, timedelta
@@ -10,7 +10,7 @@ from sqlalchemy import select
 from campshub.accounts.models import Invitation, Membership, User
 from campshub.accounts.queries import invitations as queries
 from campshub.accounts.queries.signing_in import credentials_of
-from campshub.accounts.service import giving, members
+from campshub.accounts.service import members, role_grants
 from campshub.accounts.service.passwords import TokenSpent
 from campshub.core.db.models import new_id
 from campshub.core.db.session import Session
@@ -25,10 +25,10 @@ from campshub.core.service_base import Services
 
 INVITATION = "chi"
 LASTS = timedelta(days=7)
-# So many e-mails with a link one address is sent at once; from then on one each day.
+# The number of e-mails that one address can get at once; after them, one each day.
 LETTERS = 5
-_LETTER_EVERY = timedelta(days=1)
-_LETTER_BYTES = 4
+_EMAIL_EVERY = timedelta(days=1)
+_NUMBER_BYTES = 4
 
 
 class InvitationClosed(Conflict):
@@ -55,13 +55,13 @@ def invite(
     role: str | None = None,
     role_id: UUID | None = None,
 ) -> Invitation:
-    """Invite the owner of an address by e-mail; an open invitation of the same address is revoked.
+    """Invite the owner of an address by e-mail; this revokes an open invitation of the same address.
 
-    :raises RoleNotYours: the role allows more than the principal's own, or that of the open invitation does.
-    :raises TooManyLetters: the address was sent too many e-mails lately.
+    :raises RoleNotYours: the role, or that of the open invitation, allows more than the principal's own.
+    :raises TooManyLetters: the address got too many e-mails recently.
     """
-    role, role_id = giving.require_may_give(session, principal, role=role, role_id=role_id)
-    letters = _replace_earlier(session, principal, email, now)
+    role, role_id = role_grants.require_may_give(session, principal, role=role, role_id=role_id)
+    number = _replace_earlier(session, principal, email, now)
     invitation = Invitation(
         id=new_id(),
         email=clean_email(email),
@@ -70,7 +70,7 @@ def invite(
         role_id=role_id,
         invited_by=principal.user_id,
     )
-    _send(session, services, principal, invitation, letters=letters, now=now)
+    _send(session, services, principal, invitation, number=number, now=now)
     session.add(invitation)
     return invitation
 
@@ -78,45 +78,45 @@ def invite(
 def resend(
     session: Session, services: Services, principal: Principal, *, invitation_id: UUID, now: datetime
 ) -> Invitation:
-    """Send a new link for seven more days; the links before do not work any more.
+    """Send a new link that is valid for seven days; earlier links stop working.
 
     :raises NotFound: there is no such invitation.
     :raises InvitationClosed: it has been accepted or revoked.
     :raises RoleNotYours: its role allows more than the principal's own.
-    :raises TooManyLetters: the address was sent too many e-mails lately.
+    :raises TooManyLetters: the address got too many e-mails recently.
     """
     invitation = queries.lock_invitation(session, principal.organization_id, invitation_id)
     if invitation is None:
         raise NotFound
     if not _is_open(invitation):
         raise InvitationClosed
-    giving.require_may_change(session, principal, invitation)
-    _require_room(invitation, now)
-    _send(session, services, principal, invitation, letters=invitation.letters + 1, now=now)
+    role_grants.require_may_change(session, principal, invitation)
+    _check_email_limit(invitation, now)
+    _send(session, services, principal, invitation, number=invitation.letters + 1, now=now)
     session.flush()
     return invitation
 
 
 def revoke(session: Session, principal: Principal, *, invitation_id: UUID, now: datetime) -> None:
-    """Take an invitation back.
+    """Revoke an invitation.
 
-    :raises NotFound: there is none, or it has been accepted or taken back already.
+    :raises NotFound: there is no such invitation, or it was already accepted or revoked.
     """
     invitation = queries.lock_invitation(session, principal.organization_id, invitation_id)
     if invitation is None or not _is_open(invitation):
         raise NotFound
-    giving.require_may_change(session, principal, invitation)
+    role_grants.require_may_change(session, principal, invitation)
     invitation.revoked_at = now
 
 
 def accept(
     session: Session, services: Services, *, token: str, name: str | None, password: str | None, now: datetime
 ) -> dict[str, Any]:
-    """Let whoever was invited belong; who is no user yet becomes one, with a name and a password.
+    """Add the invited person to the organization; create the user, with name and password, if there is none.
 
-    :raises TokenSpent: the token is not ours, has been used or taken back, or has run out.
+    :raises TokenSpent: the token is not ours, or was used, revoked or has expired.
     :raises OrganizationSuspended: the organization is not active.
-    :raises Invalid: a new user gave no name, or no good password.
+    :raises Invalid: the name or a good password is missing for a new user.
     """
     try:
         named = services.tokens.opaque.read(INVITATION, token)
@@ -129,44 +129,44 @@ def accept(
     known = credentials_of(session, email)
     hashed = "" if known else _hash_of_new(session, services, email=email, name=name, password=password)
     invitation = queries.lock_invitation(session, named.organization_id, named.id)
-    invitation = _require_open(invitation, token, now)  # as it is now that nobody else can change it
+    invitation = _require_open(invitation, token, now)  # again, now that the row is locked
     user_id, _ = members.add_user(session, email=email, name=name or "", hashed=hashed)
-    session.unit.user_id = user_id  # who does all this
+    session.unit.user_id = user_id  # the actor of these changes
     invitation.accepted_at, invitation.user_id = now, user_id
-    _let_belong(session, user_id, invitation)
+    _add_membership(session, user_id, invitation)
     return {"organization_id": named.organization_id, "user_id": user_id, "email": email, "role": invitation.role}
 
 
 def token_of(services: Services, organization_id: UUID, invitation_id: UUID, *, letter: int = 1) -> str:
-    """Return the token in an invitation's e-mail of a number; it is derived, so that one sent twice holds the same.
+    """Derive the token of an invitation's e-mail with a number, so that sending one twice gives the same token.
 
-    Those from before invitations could be sent again have the number 0.
+    The number is 0 for e-mails from before invitations could be sent again.
     """
-    secret = letter.to_bytes(_LETTER_BYTES, "big") if letter else b""
+    secret = letter.to_bytes(_NUMBER_BYTES, "big") if letter else b""
     return services.tokens.opaque.write(INVITATION, organization_id, invitation_id, secret)
 
 
 def _replace_earlier(session: Session, principal: Principal, email: str, now: datetime) -> int:
     """Revoke the open invitation of an address; return the number of the e-mail that replaces it.
 
-    The address is locked until the unit of work ends: of two who invite it at once, the second replaces the first.
+    This locks the address until the unit of work ends: of two concurrent invitations, the second replaces the first.
     """
     earlier = queries.lock_address(session, principal.organization_id, email_key(email))
-    if earlier is None or now - earlier.sent_at >= _LETTER_EVERY:
-        letters = 1
+    if earlier is None or now - earlier.sent_at >= _EMAIL_EVERY:
+        number = 1
     else:
-        _require_room(earlier, now)
-        letters = earlier.letters + 1
+        _check_email_limit(earlier, now)
+        number = earlier.letters + 1
     if earlier is not None and _is_open(earlier):
         if now < earlier.expires_at:
-            giving.require_may_change(session, principal, earlier)
+            role_grants.require_may_change(session, principal, earlier)
         earlier.revoked_at = now
-        session.flush()  # the index lets in one that is open
-    return letters
+        session.flush()  # the unique index allows one open invitation
+    return number
 
 
-def _require_room(invitation: Invitation, now: datetime) -> None:
-    free_at = invitation.sent_at + _LETTER_EVERY
+def _check_email_limit(invitation: Invitation, now: datetime) -> None:
+    free_at = invitation.sent_at + _EMAIL_EVERY
     if invitation.letters >= LETTERS and now < free_at:
         raise TooManyLetters(headers={"Retry-After": str(math.ceil((free_at - now).total_seconds()))})
 
@@ -177,14 +177,14 @@ def _send(
     principal: Principal,
     invitation: Invitation,
     *,
-    letters: int,
+    number: int,
     now: datetime,
 ) -> None:
-    """Give an invitation a new token for seven days, and enqueue the e-mail that holds it."""
-    token = token_of(services, principal.organization_id, invitation.id, letter=letters)
-    invitation.letters, invitation.sent_at = letters, now
+    """Give an invitation a new token for seven days, and enqueue the e-mail with it."""
+    token = token_of(services, principal.organization_id, invitation.id, letter=number)
+    invitation.letters, invitation.sent_at = number, now
     invitation.token_hash, invitation.expires_at = hash_of(token), now + LASTS
-    enqueue(session, "accounts.invite", invitation_id=str(invitation.id), letter=letters)
+    enqueue(session, "accounts.invite", invitation_id=str(invitation.id), letter=number)
 
 
 def _is_open(invitation: Invitation) -> bool:
@@ -214,11 +214,11 @@ def _hash_of_new(session: Session, services: Services, *, email: str, name: str 
     return services.passwords.hash(password)
 
 
-def _let_belong(session: Session, user_id: UUID, invitation: Invitation) -> None:
-    """Give a user the role; one who belongs already keeps theirs.
+def _add_membership(session: Session, user_id: UUID, invitation: Invitation) -> None:
+    """Add a membership with the invitation's role.
 
-    :raises AlreadyMember: they belong already.
-    :raises MemberDisabled: they did, and were disabled; no letter takes that back.
+    :raises AlreadyMember: the user is already a member.
+    :raises MemberDisabled: the user is a disabled member; an invitation does not enable them.
     """
     organization_id, role, role_id = invitation.organization_id, invitation.role, invitation.role_id
     membership = session.scalars(

@@ -1,4 +1,4 @@
-"""Who belongs to an organization: added, given another role, disabled and enabled."""
+"""Members of an organization: add, change the role, disable, enable."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -8,7 +8,7 @@ from sqlalchemy import Select, and_, or_, select, text
 
 from campshub.accounts.models import ApiKey, Invitation, Membership, User
 from campshub.accounts.queries import users as queries
-from campshub.accounts.service import giving
+from campshub.accounts.service import role_grants
 from campshub.accounts.service.organizations import EmailTaken
 from campshub.accounts.service.sessions import end_all_here
 from campshub.core.db import creates
@@ -65,18 +65,18 @@ def create(
     role: str | None = None,
     role_id: UUID | None = None,
 ) -> AnyRow:
-    """Create a user with a password who belongs to the organization.
+    """Create a user with a password as a member of the organization.
 
-    :raises EmailTaken: the address belongs to a user, here or elsewhere; they can be invited.
+    :raises EmailTaken: the address belongs to a user of any organization; they can be invited.
     :raises RoleNotYours: the role allows more than the principal's own.
     """
-    giving.require_may_give(session, principal, role=role, role_id=role_id)
+    role_grants.require_may_give(session, principal, role=role, role_id=role_id)
     least = queries.password_length_min(session, principal)
     services.passwords.require_good(password, least=least, email=email)
     session.release()  # the hash takes long
     hashed = services.passwords.hash(password)
-    # What an own role allows may have changed while the password was hashed.
-    role, role_id = giving.require_may_give(session, principal, role=role, role_id=role_id)
+    # The permissions of a custom role may have changed while the password was hashed.
+    role, role_id = role_grants.require_may_give(session, principal, role=role, role_id=role_id)
     user_id, made = add_user(session, email=email, name=name, hashed=hashed)
     if not made:
         raise USERS.conflict(EmailTaken, queries.find_user(session, principal, user_id))
@@ -96,23 +96,23 @@ def change(
     role_id: UUID | None = None,
     status: str | None = None,
 ) -> AnyRow:
-    """Give a user another role here, disable them or enable them; it takes effect at their next request.
+    """Change a member's role or status; it takes effect at their next request.
 
     :raises NotFound: the principal sees no such user.
-    :raises LastAdmin: nobody would be left who may administer the organization.
-    :raises RoleNotYours: the role, or the one before, allows more than the principal's own.
+    :raises LastAdmin: no one would be left to administer the organization.
+    :raises RoleNotYours: the new or the previous role allows more than the principal's own.
     """
     admins = _lock_admins_and(session, principal, user_id)
     membership = admins.pop(user_id, None)
     if membership is None:
         raise NotFound
     require_version(membership, expected)
-    giving.require_may_change(session, principal, membership)
+    role_grants.require_may_change(session, principal, membership)
     if role is None and role_id is None and status is None:
         return queries.get_user(session, principal, user_id)
     given = (membership.role, membership.role_id)
     if role is not None or role_id is not None:
-        given = giving.require_may_give(session, principal, role=role, role_id=role_id)
+        given = role_grants.require_may_give(session, principal, role=role, role_id=role_id)
     stays = given[0] in _ADMINS and (status or membership.status) == "active"
     if membership.role in _ADMINS and not stays:
         _require_one(session, admins)
@@ -122,7 +122,7 @@ def change(
 
 
 def add_user(session: Session, *, email: str, name: str, hashed: str) -> tuple[UUID, bool]:
-    """Return the one user of an address, and whether they were made just now, with this name and password."""
+    """Return the user of an address, and whether this call created them, with this name and password."""
     given = {"id": new_id(), "email": clean_email(email), "email_key": email_key(email), "name": name}
     given["sort_name"] = sort_key(name)
     user_id, made = session.execute(_ADD, {**given, "hashed": hashed}).one()
@@ -149,10 +149,10 @@ def _apply(
             membership.user_id,
         )
         if status == "disabled":
-            end_all_here(session, membership.user_id, now=now)  # so that none comes back with the user
+            end_all_here(session, membership.user_id, now=now)  # so that none works again when the user is enabled
             for key in session.scalars(_keys_of(membership)):
                 key.revoked_at = now
-    # What was promised to them, and in their name, was promised to whoever they were then.
+    # Invitations to them and from them were made under their previous role or status.
     for invitation in session.scalars(_open_invitations_of(membership)):
         invitation.revoked_at = now
 
@@ -176,10 +176,9 @@ def _open_invitations_of(membership: Membership) -> Select[Invitation]:
 
 
 def _lock_admins_and(session: Session, principal: Principal, user_id: UUID) -> dict[UUID, Membership]:
-    """Return the memberships of a user and of all who administer the organization, by user.
+    """Lock the memberships of a user and of all admins of the organization; return them by user.
 
-    They are locked, in one order and with one statement: two who go at once see each other, and never wait for each
-    other crosswise.
+    One statement locks them in a fixed order, so that concurrent calls see each other's changes and cannot deadlock.
     """
     found = session.scalars(
         select(Membership)
@@ -194,7 +193,7 @@ def _lock_admins_and(session: Session, principal: Principal, user_id: UUID) -> d
 
 
 def _require_one(session: Session, admins: Iterable[UUID]) -> None:
-    """Refuse to go on where none of the users can sign in.
+    """Require that at least one of the users can sign in.
 
     :raises LastAdmin: none can.
     """

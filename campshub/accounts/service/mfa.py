@@ -1,7 +1,7 @@
-"""A second factor: one-time codes of an app, and recovery codes for whoever has lost it.
+"""The second factor: one-time codes of an app, and recovery codes for users who have lost it.
 
-Each code works once. The secret is sealed; of recovery codes, which are long enough not to be guessed, a keyed hash is
-kept. A wrong code counts as a failed attempt to sign in.
+Each code works once. The secret is stored encrypted. Recovery codes are too long to guess, so only a keyed hash is
+stored. A wrong code counts as a failed sign-in attempt.
 """
 
 import base64
@@ -32,7 +32,7 @@ from campshub.core.threads import off_the_loop
 
 STEP_S = 30
 RECOVERY_CODES = 10
-_RECOVERY_BYTES = 15  # 120 bits: nobody guesses them, so a fast hash will do
+_RECOVERY_BYTES = 15  # 120 bits cannot be guessed, so a fast hash is enough
 _ISSUER = "CampsHub"
 _MFA_OF = text("SELECT * FROM mfa_of(:user_id)")
 _CREDENTIALS = text("SELECT * FROM credentials_of_user(:user_id)")
@@ -80,15 +80,15 @@ class MfaRequiredByRole(Conflict):
 
 
 def show(session: Session, user_id: UUID) -> AnyRow:
-    """Return what there is of a user's second factor."""
+    """Return the state of a user's second factor."""
     return session.execute(_MFA_OF, {"user_id": user_id}).one()
 
 
 def require_second(session: Session, services: Services, *, user_id: UUID, otp: str | None, now: datetime) -> AnyRow:
-    """Use up a code of whoever has a second factor; return what there is of it.
+    """Check and use up a code if the user has a second factor; return the factor's state.
 
-    :raises OtpRequired: there is none, and there must be.
-    :raises BadOtp: it is wrong, or has been used.
+    :raises OtpRequired: the code is missing.
+    :raises BadOtp: the code is wrong, or was used before.
     """
     has = show(session, user_id)
     if not has.is_confirmed:
@@ -96,7 +96,7 @@ def require_second(session: Session, services: Services, *, user_id: UUID, otp: 
     if otp is None:
         raise OtpRequired
     is_good = _use_step(session, services, user_id, has.sealed_secret, otp, now) if otp.isdecimal() else False
-    if not is_good and not session.scalar(_USE_RECOVERY, {"user_id": user_id, "hash": _kept(services, otp)}):
+    if not is_good and not session.scalar(_USE_RECOVERY, {"user_id": user_id, "hash": _code_hash(services, otp)}):
         raise BadOtp
     return has
 
@@ -104,11 +104,11 @@ def require_second(session: Session, services: Services, *, user_id: UUID, otp: 
 def step_up(
     session: Session, services: Services, principal: Principal, *, password: str, otp: str | None, now: datetime
 ) -> None:
-    """Let the present session do what is dangerous, for a while.
+    """Allow the current session sensitive operations for a while.
 
     :raises TooManyAtOnce: too many attempts are in flight.
     :raises Invalid: the password is wrong.
-    :raises BadOtp: the code is wrong, or has been used.
+    :raises BadOtp: the code is wrong, or was used before.
     """
     email = session.execute(_CREDENTIALS, {"user_id": principal.user_id}).one().email
     attempt = attempts.begin(session, services, email)
@@ -127,10 +127,10 @@ def step_up(
 
 
 def require_recent(session: Session, services: Services, principal: Principal, now: datetime) -> None:
-    """Refuse what is dangerous to a session whose user has not shown their password lately.
+    """Require a session whose user has confirmed their password recently.
 
     :raises StepUpRequired: they have not.
-    :raises NotForKeys: it is no session, but a key.
+    :raises NotForKeys: the caller is an API key.
     """
     if principal.api_key_id is not None:
         raise NotForKeys
@@ -141,15 +141,15 @@ def require_recent(session: Session, services: Services, principal: Principal, n
 
 
 def enrol(session: Session, services: Services, principal: Principal, *, now: datetime) -> dict[str, str]:
-    """Begin to set up one-time codes: return the secret, as text, address and picture. It counts once it is confirmed.
+    """Begin to set up one-time codes: return the secret as text, URI and QR code. It is active once confirmed.
 
-    :raises StepUpRequired: the password has not been shown lately.
+    :raises StepUpRequired: the password was not confirmed recently.
     :raises AlreadyEnrolled: there are one-time codes already.
     """
     require_recent(session, services, principal, now)
     email = session.execute(_CREDENTIALS, {"user_id": principal.user_id}).one().email
     secret = pyotp.random_base32()
-    sealed = services.ring.seal(secret.encode(), context=_place(principal.user_id))
+    sealed = services.ring.seal(secret.encode(), context=_encryption_context(principal.user_id))
     if not session.scalar(_BEGIN, {"user_id": principal.user_id, "sealed": sealed}):
         raise AlreadyEnrolled
     uri = pyotp.TOTP(secret).provisioning_uri(name=email, issuer_name=_ISSUER)
@@ -158,7 +158,7 @@ def enrol(session: Session, services: Services, principal: Principal, *, now: da
 
 
 def confirm(session: Session, services: Services, principal: Principal, *, otp: str, now: datetime) -> list[str]:
-    """Confirm one-time codes with the first of them; return the recovery codes, which are told this once.
+    """Confirm one-time codes with the first of them; return the recovery codes, which are shown only this once.
 
     :raises AlreadyEnrolled: there is nothing to confirm.
     :raises Invalid: the code is wrong.
@@ -177,10 +177,10 @@ def confirm(session: Session, services: Services, principal: Principal, *, otp: 
 
 
 def renew_codes(session: Session, services: Services, principal: Principal, *, now: datetime) -> list[str]:
-    """Replace the recovery codes; return the new ones, which are told this once.
+    """Replace the recovery codes; return the new ones, which are shown only this once.
 
-    :raises StepUpRequired: the password has not been shown lately.
-    :raises AlreadyEnrolled: there is no second factor that they could stand for.
+    :raises StepUpRequired: the password was not confirmed recently.
+    :raises AlreadyEnrolled: there is no second factor yet.
     """
     require_recent(session, services, principal, now)
     if not show(session, principal.user_id).is_confirmed:
@@ -191,8 +191,8 @@ def renew_codes(session: Session, services: Services, principal: Principal, *, n
 def remove(session: Session, services: Services, principal: Principal, *, now: datetime) -> None:
     """Remove the second factor.
 
-    :raises StepUpRequired: the password has not been shown lately.
-    :raises MfaRequiredByRole: the organization asks the role for one.
+    :raises StepUpRequired: the password was not confirmed recently.
+    :raises MfaRequiredByRole: the user's role requires one.
     """
     require_recent(session, services, principal, now)
     if show(session, principal.user_id).is_required:
@@ -202,8 +202,8 @@ def remove(session: Session, services: Services, principal: Principal, *, now: d
 
 
 def _use_step(session: Session, services: Services, user_id: UUID, sealed: str, otp: str, now: datetime) -> bool:
-    """Tell whether a code is that of this step, the one before or the one after, and use it up."""
-    totp = pyotp.TOTP(services.ring.open(sealed, context=_place(user_id)).decode(), interval=STEP_S)
+    """Return whether a code is valid in the current, previous or next step, and use it up."""
+    totp = pyotp.TOTP(services.ring.open(sealed, context=_encryption_context(user_id)).decode(), interval=STEP_S)
     present = int(now.timestamp()) // STEP_S
     for step in (present, present - 1, present + 1):
         if hmac.compare_digest(totp.generate_otp(step).encode(), otp.encode()):
@@ -213,15 +213,15 @@ def _use_step(session: Session, services: Services, user_id: UUID, sealed: str, 
 
 def _new_codes(session: Session, services: Services, user_id: UUID) -> list[str]:
     codes = [base64.b32encode(secrets.token_bytes(_RECOVERY_BYTES)).decode() for _ in range(RECOVERY_CODES)]
-    session.execute(_REPLACE, {"user_id": user_id, "hashes": [_kept(services, code) for code in codes]})
+    session.execute(_REPLACE, {"user_id": user_id, "hashes": [_code_hash(services, code) for code in codes]})
     return ["-".join(code[at : at + 4] for at in range(0, len(code), 4)) for code in codes]
 
 
-def _kept(services: Services, code: str) -> bytes:
+def _code_hash(services: Services, code: str) -> bytes:
     return services.tokens.opaque.keyed("recovery", code)
 
 
-def _place(user_id: UUID) -> str:
+def _encryption_context(user_id: UUID) -> str:
     return place_of(TotpSecret.sealed_secret, user_id=user_id)
 
 
@@ -232,8 +232,8 @@ def _pictures(uri: str) -> tuple[str, str]:
     return svg.getvalue().decode(), base64.b64encode(png.getvalue()).decode()
 
 
-def told(has: AnyRow) -> dict[str, Any]:
-    """Return what a user is shown of their second factor."""
+def state_of(has: AnyRow) -> dict[str, Any]:
+    """Return the response for a user's second factor."""
     return {
         "is_enrolled": has.is_confirmed,
         "is_required": has.is_required,

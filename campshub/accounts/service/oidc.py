@@ -1,7 +1,7 @@
-"""Signing in with an ID token of another issuer, which is exchanged once for tokens of ours.
+"""Sign-in with an ID token of another issuer, which is exchanged once for our tokens.
 
-Nobody becomes a user by it. An identity belongs to the user who has linked it, or who has the e-mail address that a
-trusted issuer calls verified.
+This never creates a user. An identity belongs to the user who has linked it, or to the user with the e-mail address
+that a trusted issuer has verified.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ from campshub.core.service_base import Services
 
 MOST_IDENTITIES = 20
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
-# The database's clock may be behind ours by so much.
+# Tolerance for a database clock that is behind ours.
 _MARGIN = timedelta(seconds=LEEWAY_S + 600)
 _EXCHANGE = text("SELECT exchange_id_token(:digest, :until)")
 _LINK = text("SELECT * FROM link_identity(:id, :issuer, :subject, :user_id)")
@@ -58,28 +58,28 @@ def sign_in(
     client: str | None,
     now: datetime,
 ) -> dict[str, Any]:
-    """Exchange an ID token for tokens of an organization: the one named, else the one last used.
+    """Exchange an ID token for tokens of ``organization_id``, else of the organization last used.
 
-    :raises BadIdToken: it is not genuine, was exchanged before, or is nobody's who may sign in; which, is not told.
-    :raises OtpRequired: the user has a second factor, no code came with the token, and the issuer's does not count.
-    :raises BadOtp: the code is wrong, or has been used.
-    :raises NoMembership: the user does not belong to the organization named, or to any.
+    :raises BadIdToken: it is not valid, was exchanged before, or its user may not sign in; all give the same response.
+    :raises OtpRequired: the user has a second factor, the code is missing, and the issuer's factor does not count.
+    :raises BadOtp: the code is wrong, or was used before.
+    :raises NoMembership: the user is not a member of ``organization_id``, or of any organization.
     """
     shown = _read(session, services, id_token, issuer=issuer, nonce=nonce)
-    known = _whose(session, shown)
+    known = _user_of(session, shown)
     organizations = queries.memberships_of(session, known.user_id)
     chosen = next((o for o in organizations if organization_id in (None, o.organization_id)), None)
     if chosen is None:
         raise NoMembership
     session.enter(chosen.organization_id, known.user_id)
-    has = _let_in(session, services, shown, known, otp=otp, now=now)
+    has = _authenticate(session, services, shown, known, otp=otp, now=now)
     opened = sessions.open_session(
         session,
         services,
         user_id=known.user_id,
         session_version=known.session_version,
         client=client,
-        # What is dangerous asks when the user has shown who they are, not when they were last let through.
+        # Sensitive operations need the time of authentication, not the time of this sign-in.
         authenticated_at=min(now, shown.authenticated_at or _NEVER),
         must_enrol=bool(has.is_required and not has.is_confirmed),
         has_issuers_factor=shown.has_second_factor,
@@ -97,12 +97,12 @@ def link(
     nonce: str | None,
     now: datetime,
 ) -> dict[str, Any]:
-    """Link the identity that an ID token shows to the signed-in user; it uses the token up.
+    """Link the identity of an ID token to the signed-in user; this uses the token up.
 
-    :raises StepUpRequired: the password has not been shown lately.
-    :raises Invalid: the token is not genuine, or was exchanged before.
-    :raises IdentityTaken: the identity is another user's.
-    :raises TooManyIdentities: there are too many.
+    :raises StepUpRequired: the password was not confirmed recently.
+    :raises Invalid: the token is not valid, or was exchanged before.
+    :raises IdentityTaken: the identity belongs to another user.
+    :raises TooManyIdentities: the user has the maximum number of identities.
     """
     mfa.require_recent(session, services, principal, now)
     try:
@@ -120,8 +120,8 @@ def link(
 def unlink(session: Session, services: Services, principal: Principal, *, identity_id: UUID, now: datetime) -> None:
     """Remove one of the signed-in user's identities.
 
-    :raises NotFound: they have no such one.
-    :raises StepUpRequired: the password has not been shown lately.
+    :raises NotFound: they have no such identity.
+    :raises StepUpRequired: the password was not confirmed recently.
     """
     if identity_id not in (row.id for row in queries.identities_of(session, principal.user_id)):
         raise NotFound
@@ -132,18 +132,18 @@ def unlink(session: Session, services: Services, principal: Principal, *, identi
 
 
 def _read(session: Session, services: Services, id_token: str, *, issuer: str | None, nonce: str | None) -> Shown:
-    session.release()  # the issuer may have to be asked for its keys
+    session.release()  # fetching the issuer's keys may be slow
     try:
         return services.oidc.read(id_token, issuer=issuer, nonce=nonce)
     except BadIdToken:
-        attempts.note_failure(session, None, SecurityEventKind.ID_TOKEN_REFUSED)
+        attempts.record_failure(session, None, SecurityEventKind.ID_TOKEN_REFUSED)
         raise
 
 
-def _let_in(
+def _authenticate(
     session: Session, services: Services, shown: Shown, known: AnyRow, *, otp: str | None, now: datetime
 ) -> AnyRow:
-    """Ask for a second factor where there is one, and use the token up; return what there is of the factor."""
+    """Require the second factor if there is one, and use the token up; return the factor's state."""
     has = mfa.show(session, known.user_id)
     if has.is_confirmed and not shown.has_second_factor:
         _require_second(session, services, known, otp=otp, now=now)
@@ -154,10 +154,10 @@ def _let_in(
     return has
 
 
-def _whose(session: Session, shown: Shown) -> AnyRow:
-    """Return the user whom an identity signs in: it is linked to them, or can be by their address.
+def _user_of(session: Session, shown: Shown) -> AnyRow:
+    """Return the user of an identity: it is linked to them, or can be linked by their e-mail address.
 
-    :raises BadIdToken: there is none, or they are disabled.
+    :raises BadIdToken: there is no such user, or they are disabled.
     """
     known = queries.user_of_identity(session, issuer=shown.issuer, subject=shown.subject, email=shown.email)
     if known is None or known.status not in (("active",) if known.is_linked else ("active", "invited")):
@@ -166,8 +166,8 @@ def _whose(session: Session, shown: Shown) -> AnyRow:
 
 
 def _refusal(session: Session, known: AnyRow | None) -> BadIdToken:
-    """Record a genuine token that signs nobody in; return what refuses it."""
-    attempts.note_failure(session, known.user_id if known else None, SecurityEventKind.ID_TOKEN_REFUSED)
+    """Record that a valid token was refused; return the error."""
+    attempts.record_failure(session, known.user_id if known else None, SecurityEventKind.ID_TOKEN_REFUSED)
     return BadIdToken()
 
 
@@ -176,10 +176,10 @@ def _no_good_token() -> Invalid:
 
 
 def _require_second(session: Session, services: Services, known: AnyRow, *, otp: str | None, now: datetime) -> None:
-    """Use up a code; a wrong one counts as a failed attempt, as with a password.
+    """Check and use up a code; a wrong one counts as a failed attempt, as with a password.
 
-    :raises OtpRequired: there is none.
-    :raises BadOtp: it is wrong, or has been used, or the account is held.
+    :raises OtpRequired: the code is missing.
+    :raises BadOtp: the code is wrong, was used before, or the account is locked out.
     """
     if otp is None:
         raise mfa.OtpRequired
@@ -196,14 +196,14 @@ def _require_second(session: Session, services: Services, known: AnyRow, *, otp:
 
 
 def _is_first(session: Session, shown: Shown) -> bool:
-    """Note that a token is exchanged, with this unit's commit; tell whether it is for the first time."""
+    """Record the exchange of a token with this unit's commit; return whether it is the first one."""
     return bool(session.scalar(_EXCHANGE, {"digest": shown.digest, "until": shown.expires_at + _MARGIN}))
 
 
 def _link_by_email(session: Session, shown: Shown, known: AnyRow) -> None:
-    """Link the identity to the user who has its address; one who was only invited so far is active from now on.
+    """Link the identity to the user with its e-mail address; a user who was only invited becomes active.
 
-    :raises BadIdToken: someone else was faster.
+    :raises BadIdToken: the identity was linked to another user meanwhile.
     """
     try:
         _linked(session, shown, known.user_id)
@@ -213,7 +213,7 @@ def _link_by_email(session: Session, shown: Shown, known: AnyRow) -> None:
         user = session.scalars(select(User).where(User.id == known.user_id).with_for_update()).one()
         user.status = "active"
         session.flush()
-        sessions.tell_organizations(session, known.user_id)
+        sessions.mark_user_changed(session, known.user_id)
 
 
 def _linked(session: Session, shown: Shown, user_id: UUID) -> AnyRow:

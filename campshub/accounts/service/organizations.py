@@ -1,4 +1,4 @@
-"""Creating organizations with their first users, and changing them."""
+"""Create organizations with their first users, and change them."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -40,10 +40,11 @@ def follows_time_zone(follower: ZoneFollower) -> ZoneFollower:
     return follower
 
 
-def hold_time_zone(session: Session, organization_id: UUID) -> str:
-    """Return the organization's time zone, which no one changes until the transaction ends.
+def lock_time_zone(session: Session, organization_id: UUID) -> str:
+    """Lock the organization's time zone against changes until the transaction ends, and return it.
 
-    Call it before locking rows whose instants follow the time zone: a change of the time zone locks in this order.
+    Call this before locking rows with instants that depend on the time zone: a change of the time zone locks in this
+    order.
     """
     zone: str = session.scalars(
         select(Organization.time_zone).where(Organization.id == organization_id).with_for_update(read=True)
@@ -54,7 +55,7 @@ def hold_time_zone(session: Session, organization_id: UUID) -> str:
 def create_organization(
     session: Session, *, organization_id: UUID, name: str, time_zone: str, currency: str, locale: str = "en"
 ) -> Organization:
-    """Create an organization; needs the system role, for which no tenant is a border."""
+    """Create an organization; needs the system role, which is not limited to one tenant."""
     organization = Organization(
         id=organization_id, name=name, time_zone=time_zone, currency=currency, locale=locale, status="active"
     )
@@ -73,7 +74,7 @@ def create_user(
     password_hash: str,
     now: datetime,
 ) -> User:
-    """Create a user with a password who belongs to an organization; needs the system role.
+    """Create a user with a password as a member of an organization; needs the system role.
 
     :raises EmailTaken: the address belongs to another user.
     """
@@ -98,7 +99,7 @@ def found_organization(
     now: datetime,
     **organization: Any,
 ) -> Organization:
-    """Create an organization with its first admin; the first entry of its audit log tells who did.
+    """Create an organization with its first admin, recorded in its audit log.
 
     :raises EmailTaken: the admin's address belongs to another user.
     """
@@ -126,7 +127,7 @@ def change_organization(session: Session, principal: Principal, *, expected: Ver
     """Change the organization's own settings.
 
     :raises PreconditionFailed: it has changed since the caller read it.
-    :raises UnknownReference: a role is neither a built-in one nor one of the organization's own.
+    :raises UnknownReference: a role is neither built in nor one of the organization's custom roles.
     """
     organization = session.scalars(
         select(Organization).where(Organization.id == principal.organization_id).with_for_update()
@@ -144,12 +145,12 @@ def change_organization(session: Session, principal: Principal, *, expected: Ver
 
 
 def _known_roles(session: Session, principal: Principal, named: list[str]) -> list[str]:
-    """Return roles as they are kept: built-in ones by name, own ones by id, each once."""
+    """Return roles as they are stored: built-in ones by name, custom ones by id, without duplicates."""
     known, unknown = [], []
     for number, name in enumerate(named):
         if name in set(Role):
             known.append(name)
-        elif (role_id := read_id(name)) is not None and roles.hold_grant(session, principal, role_id) is not None:
+        elif (role_id := read_id(name)) is not None and roles.lock_grant(session, principal, role_id) is not None:
             known.append(str(role_id))
         else:
             unknown.append(FieldError(f"/mfa_roles/{number}", "unknown_reference", "No role of this organization."))

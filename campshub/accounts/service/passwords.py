@@ -1,4 +1,4 @@
-"""Passwords: changed by those who know theirs, and reset by e-mail by those who do not."""
+"""Passwords: change with the current one, or reset by e-mail."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -47,12 +47,12 @@ def change(
     client: str | None,
     now: datetime,
 ) -> dict[str, Any]:
-    """Change the signed-in user's password; return the present session's next tokens. The others end.
+    """Change the signed-in user's password and end their other sessions; return the current session's next tokens.
 
-    :raises Invalid: the present one is wrong, or the new one no good.
+    :raises Invalid: the current password is wrong, or the new one is too weak.
     :raises TooManyAtOnce: too many attempts are in flight.
-    :raises OtpRequired: the user has a second factor, and no code came with it.
-    :raises BadOtp: the code is wrong, or has been used.
+    :raises OtpRequired: the user has a second factor, and the code is missing.
+    :raises BadOtp: the code is wrong, or was used before.
     """
     email = session.execute(_CREDENTIALS, {"user_id": principal.user_id}).one().email
     least = least_length(memberships_of(session, principal.user_id))
@@ -70,13 +70,13 @@ def change(
     session.release()  # the hash takes long
     hashed = services.passwords.hash(new_password)
     version = _set(session, services, principal.user_id, email, hashed)
-    _tell(session, principal.user_id, SecurityEventKind.PASSWORD_CHANGED)
+    _record_and_notify(session, principal.user_id, SecurityEventKind.PASSWORD_CHANGED)
     return sessions.renew(session, services, principal, session_version=version, client=client)
 
 
 def forgot(session: Session, services: Services, *, email: str) -> None:
-    """Owe a letter with a link to whoever has an address; whether anybody does is found out when it is sent."""
-    attempts.owe(session, services, "accounts.forgot_password", email)
+    """Enqueue a reset e-mail; the job looks up whether a user has the address."""
+    attempts.enqueue_email(session, services, "accounts.forgot_password", email)
 
 
 def prepare_reset(
@@ -84,7 +84,7 @@ def prepare_reset(
 ) -> tuple[User, str] | None:
     """Return the user of an address and the token that resets their password; needs the system role.
 
-    Prepared twice under one id it is the same token, which holds as long as it did.
+    The same id gives the same token, with an unchanged expiry.
     """
     user = session.scalars(
         select(User).where(User.email_key == email_key(email), User.status == "active")
@@ -100,10 +100,10 @@ def prepare_reset(
 
 
 def reset(session: Session, services: Services, *, token: str, new_password: str) -> None:
-    """Set a new password with the token of a letter; every session ends. A second factor is asked for as before.
+    """Set a new password with the token of an e-mail and end every session; a second factor stays required.
 
-    :raises TokenSpent: it is not ours, has been used, or has run out.
-    :raises Invalid: the new password is no good.
+    :raises TokenSpent: the token is not ours, was used, or has expired.
+    :raises Invalid: the new password is too weak.
     """
     try:
         services.tokens.opaque.read(RESET, token)
@@ -123,19 +123,19 @@ def reset(session: Session, services: Services, *, token: str, new_password: str
     account = attempts.account_key(services, named.email)
     if not session.scalar(_USE_RESET, {"hash": hashed_token, "hashed": hashed, "account": account}):
         raise TokenSpent
-    sessions.tell_organizations(session, named.user_id)
-    _tell(session, named.user_id, SecurityEventKind.PASSWORD_RESET)
+    sessions.mark_user_changed(session, named.user_id)
+    _record_and_notify(session, named.user_id, SecurityEventKind.PASSWORD_RESET)
 
 
 def replace(session: Session, services: Services, *, user_id: UUID, email: str, hashed: str) -> int:
-    """Give a user another password, as a command does; every session ends. Return the new session version."""
+    """Replace a user's password, for commands; every session ends. Return the new session version."""
     version = _set(session, services, user_id, email, hashed)
-    _tell(session, user_id, SecurityEventKind.PASSWORD_RESET)
+    _record_and_notify(session, user_id, SecurityEventKind.PASSWORD_RESET)
     return version
 
 
 def least_length(memberships: list[AnyRow]) -> int:
-    """Return how long a password must be: as the strictest of its owner's organizations says."""
+    """Return the minimum length of a password: the strictest rule of its owner's organizations."""
     least: int = max(membership.password_length_min for membership in memberships)
     return least
 
@@ -143,10 +143,10 @@ def least_length(memberships: list[AnyRow]) -> int:
 def _set(session: Session, services: Services, user_id: UUID, email: str, hashed: str) -> int:
     account = attempts.account_key(services, email)
     version: int = session.execute(_SET, {"user_id": user_id, "hashed": hashed, "account": account}).scalar_one()
-    sessions.tell_organizations(session, user_id)
+    sessions.mark_user_changed(session, user_id)
     return version
 
 
-def _tell(session: Session, user_id: UUID, kind: SecurityEventKind) -> None:
+def _record_and_notify(session: Session, user_id: UUID, kind: SecurityEventKind) -> None:
     events.record_event(session, kind, user_id)
-    enqueue(session, "accounts.tell_of_new_password", user_id=str(user_id))
+    enqueue(session, "accounts.notify_of_new_password", user_id=str(user_id))

@@ -1,4 +1,4 @@
-"""An organization's own roles: made, changed and deleted."""
+"""Custom roles of an organization: create, change, delete."""
 
 import unicodedata
 from typing import Any
@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from campshub.accounts.models import Organization, OwnRole
 from campshub.accounts.queries import roles as queries
-from campshub.accounts.service.giving import require_covers
+from campshub.accounts.service.role_grants import require_covers
 from campshub.core.db import creates
 from campshub.core.db.fingerprints import fingerprint
 from campshub.core.db.models import new_id
@@ -52,13 +52,13 @@ class TooManyRoles(Conflict):
 def create(
     session: Session, principal: Principal, *, id: UUID | None = None, **values: Any
 ) -> tuple[dict[str, Any], bool]:
-    """Create a role; return it, and whether it is new rather than made by an earlier, identical call.
+    """Create a role; return it, and False if an earlier, identical call has created it.
 
     :raises RoleNotYours: it allows more than the principal's own.
-    :raises RoleNameTaken: there is one of this name.
-    :raises IdTaken: the id belongs to a role that was created from something else.
+    :raises RoleNameTaken: another role has this name.
+    :raises IdTaken: the id belongs to a role with other content.
     """
-    values = _meant(values)
+    values = _normalized(values)
     require_covers(principal, grant_of(values["permissions"], values["scope"]))
     row = {**values, "id": id or new_id()}
     role, is_new = creates.create(session, principal, ROLES, row, fingerprint=fingerprint(values))
@@ -73,12 +73,12 @@ def change(
     """Change a role; it takes effect at the next request of everyone who has it.
 
     :raises NotFound: the organization has no such role.
-    :raises RoleNotYours: it allows more than the principal's own, or would.
+    :raises RoleNotYours: it allows, or would allow, more than the principal's own.
     :raises PreconditionFailed: it has changed since the caller read it.
     """
     role = lock(session, principal, OwnRole, role_id, expected=expected)
     require_covers(principal, grant_of(role.permissions, role.scope))
-    for name, value in _meant(changes).items():
+    for name, value in _normalized(changes).items():
         setattr(role, name, value)
     require_covers(principal, grant_of(role.permissions, role.scope))
     creates.flush(session, principal, ROLES, role)
@@ -86,11 +86,11 @@ def change(
 
 
 def delete(session: Session, principal: Principal, *, role_id: UUID, expected: Versions) -> None:
-    """Delete a role that nobody has, and that no open invitation promises.
+    """Delete a role that no user and no open invitation has.
 
     :raises NotFound: the organization has no such role.
     :raises RoleNotYours: it allows more than the principal's own.
-    :raises RoleInUse: somebody has it.
+    :raises RoleInUse: a user or an open invitation has it.
     """
     role = lock(session, principal, OwnRole, role_id, expected=expected)
     require_covers(principal, grant_of(role.permissions, role.scope))
@@ -99,28 +99,28 @@ def delete(session: Session, principal: Principal, *, role_id: UUID, expected: V
         raise RoleInUse(f"Users who have this role: {members}; open invitations that promise it: {invited}.")
     session.delete(role)
     session.flush()
-    _forget_for_mfa(session, principal, str(role_id))
+    _remove_from_mfa_roles(session, principal, str(role_id))
 
 
-def _as_compared(name: str) -> str:
-    """Return a name as it is compared: what looks like another is another (Unicode NFKC, without invisible signs)."""
+def _name_key(name: str) -> str:
+    """Return a name's comparison key, equal for names that look alike (NFKC, case-folded, no format characters)."""
     plain = unicodedata.normalize("NFKC", name).casefold()
-    return "".join(sign for sign in plain if unicodedata.category(sign) != "Cf").strip()
+    return "".join(character for character in plain if unicodedata.category(character) != "Cf").strip()
 
 
-def _meant(values: dict[str, Any]) -> dict[str, Any]:
-    """Return what is to be written: every person may see to their own affairs, whatever their role."""
-    meant = dict(values)
-    if "permissions" in meant:
-        meant["permissions"] = sorted({*meant["permissions"], *(one.value for one in PERSONAL)})
-    if "name" in meant:
-        meant["name_key"] = _as_compared(meant["name"])
-        if meant["name_key"] in _RESERVED:
+def _normalized(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values to write: every role includes the personal permissions (``me:*``)."""
+    normalized = dict(values)
+    if "permissions" in normalized:
+        normalized["permissions"] = sorted({*normalized["permissions"], *(one.value for one in PERSONAL)})
+    if "name" in normalized:
+        normalized["name_key"] = _name_key(normalized["name"])
+        if normalized["name_key"] in _RESERVED:
             raise RoleNameTaken
-    return meant
+    return normalized
 
 
-def _forget_for_mfa(session: Session, principal: Principal, role_id: str) -> None:
+def _remove_from_mfa_roles(session: Session, principal: Principal, role_id: str) -> None:
     organization = session.scalars(
         select(Organization)
         .where(Organization.id == principal.organization_id, Organization.mfa_roles.contains([role_id]))

@@ -1,7 +1,7 @@
-"""Sessions: opened by a sign-in, carried on by refresh tokens, ended one by one or all at once.
+"""Sign-in sessions: opened by a sign-in, continued by refresh tokens, ended one by one or all at once.
 
-A session is a family of refresh tokens, of which only the last one works. Each is derived from the one before it by the
-server's key: whoever lost an answer asks again and gets the same successor, and nothing readable is kept.
+A session is a family of refresh tokens, of which only the last one works. Each token is derived from its predecessor
+with the server's key: a client that lost a response can retry and gets the same successor. Only hashes are stored.
 """
 
 import hmac
@@ -29,7 +29,7 @@ from campshub.core.service_base import Services
 
 REFRESH = "chr"
 RETRY_S = 10
-# An access token is issued after the row was written: by so much later may it run out.
+# An access token is issued after the row is written, so it can expire later by this much.
 _MARGIN = timedelta(seconds=RETRY_S + 60)
 _MOST_OF_A_CLIENT = 200
 _MFA_OF = text("SELECT is_required, is_confirmed FROM mfa_of(:user_id)")
@@ -63,7 +63,7 @@ def open_session(
     must_enrol: bool,
     has_issuers_factor: bool = False,
 ) -> dict[str, Any]:
-    """Open a session in the organization that the unit has entered; return its first tokens."""
+    """Open a session in the organization of the unit of work; return its first tokens."""
     unit, session_id = session.unit, new_id()
     organization_id = unit.organization_id
     if organization_id is None:
@@ -81,7 +81,7 @@ def open_session(
         address=unit.address,
         user_agent=(client or "")[:_MOST_OF_A_CLIENT] or None,
     )
-    _carry_on(opened, services, hash_of(refresh_token), unit.now)
+    _extend(opened, services, hash_of(refresh_token), unit.now)
     session.add(opened)
     return _tokens(session, services, opened, organization_id, refresh_token)
 
@@ -89,7 +89,7 @@ def open_session(
 def refresh(session: Session, services: Services, *, refresh_token: str, now: datetime) -> dict[str, Any]:
     """Exchange a refresh token for the next one and a new access token.
 
-    :raises BadRefreshToken: it is not ours, has run out, or its session has; an old one, used again, ends its session.
+    :raises BadRefreshToken: it is not ours, or it or its session has expired; reuse of an old one ends its session.
     :raises OrganizationSuspended: the organization is not active.
     """
     try:
@@ -101,12 +101,12 @@ def refresh(session: Session, services: Services, *, refresh_token: str, now: da
     if family is None:
         raise BadRefreshToken
     caller_row = session.enter(named.organization_id, family.user_id)
-    _require_alive(family, caller_row, now)
+    _require_active(family, caller_row, now)
     successor, given = services.tokens.opaque.successor(REFRESH, refresh_token), hash_of(refresh_token)
     if hmac.compare_digest(given, family.refresh_hash):
         must_enrol = not family.has_issuers_factor and _must_enrol(session, family.user_id)
         family.previous_hash, family.must_enrol = given, must_enrol
-        _carry_on(family, services, hash_of(successor), now)
+        _extend(family, services, hash_of(successor), now)
     elif given != family.previous_hash or now - family.rotated_at > timedelta(seconds=RETRY_S):
         in_separate_transaction(session, lambda session: _end_reused(session, named.organization_id, named.id))
         raise BadRefreshToken
@@ -116,9 +116,9 @@ def refresh(session: Session, services: Services, *, refresh_token: str, now: da
 def renew(
     session: Session, services: Services, principal: Principal, *, session_version: int, client: str | None
 ) -> dict[str, Any]:
-    """Let the present session outlive a raised session version; return its next tokens.
+    """Move the current session to a raised session version; return its next tokens.
 
-    When the user has last shown who they are stays as it was: what is dangerous is not opened by this.
+    The time of the last authentication does not change, so this does not allow sensitive operations.
     """
     present = queries.lock_session(session, principal.organization_id, principal.session_id)
     if present is None or present.ended_at is not None:
@@ -134,14 +134,14 @@ def renew(
     refresh_token = _first(services, principal.organization_id, present.id)
     present.session_version = session_version
     present.previous_hash = None
-    _carry_on(present, services, hash_of(refresh_token), session.unit.now)
+    _extend(present, services, hash_of(refresh_token), session.unit.now)
     return _tokens(session, services, present, principal.organization_id, refresh_token)
 
 
 def switch(
     session: Session, services: Services, principal: Principal, *, organization_id: UUID, client: str | None
 ) -> dict[str, Any]:
-    """Open a session in another organization of the same user; the present one goes on.
+    """Open a session in another organization of the same user; the current one continues.
 
     :raises NoMembership: the user does not belong to it, or it is not active.
     """
@@ -150,7 +150,7 @@ def switch(
     if organization_id not in (o.organization_id for o in organizations):
         raise NoMembership
     caller_row = session.enter(organization_id, principal.user_id)
-    if caller_row.session_version is None:  # it was taken away just now
+    if caller_row.session_version is None:  # the membership was disabled just now
         raise NoMembership
     tokens = open_session(
         session,
@@ -158,7 +158,7 @@ def switch(
         user_id=principal.user_id,
         session_version=caller_row.session_version,
         client=client,
-        # Who switches has shown nothing anew.
+        # Switching is not an authentication.
         authenticated_at=present.authenticated_at if present else session.unit.now,
         must_enrol=_must_enrol(session, principal.user_id),
         has_issuers_factor=bool(present and present.has_issuers_factor),
@@ -178,7 +178,7 @@ def end(session: Session, principal: Principal, *, session_id: UUID | None, now:
 
 
 def sign_out(session: Session, principal: Principal, *, now: datetime) -> None:
-    """End the present session."""
+    """End the current session."""
     present = queries.lock_session(session, principal.organization_id, principal.session_id)
     if present is not None and present.ended_at is None:
         _end(session, present, SecurityEventKind.SESSION_ENDED, now)
@@ -195,30 +195,30 @@ def end_everywhere(session: Session, user_id: UUID) -> None:
     user.session_version += 1
     events.record_event(session, SecurityEventKind.SIGNED_OUT_EVERYWHERE, user.id)
     session.flush()
-    tell_organizations(session, user.id)
+    mark_user_changed(session, user.id)
 
 
-def tell_organizations(session: Session, user_id: UUID) -> None:
-    """Let every organization of a user know that what it knows of them has changed."""
+def mark_user_changed(session: Session, user_id: UUID) -> None:
+    """Mark a user as changed in every organization of theirs."""
     for organization_id in organizations_of(session, user_id):
         mark_changed(session, User, organization_id)
 
 
 def end_all_here(session: Session, user_id: UUID, *, now: datetime, but: UUID | None = None) -> None:
-    """End a user's sessions in the present organization, but for one."""
+    """End a user's sessions in the current organization, except ``but``."""
     session.execute(_END_SESSIONS, {"user_id": user_id, "at": now, "but": but})
     mark_changed(session, SignInSession)
     mark_changed(session, User)
 
 
-def _require_alive(family: SignInSession, caller_row: CallerRow, now: datetime) -> None:
-    """Refuse a session that has ended in one of the many ways in which it can.
+def _require_active(family: SignInSession, caller_row: CallerRow, now: datetime) -> None:
+    """Refuse a session that has ended or expired, or whose user is no longer a member.
 
     :raises BadRefreshToken: it has.
     :raises OrganizationSuspended: the organization is not active.
     """
-    is_over = family.ended_at is not None or now >= min(family.idle_until, family.expires_at)
-    if is_over or caller_row.role is None or caller_row.session_version != family.session_version:
+    has_ended = family.ended_at is not None or now >= min(family.idle_until, family.expires_at)
+    if has_ended or caller_row.role is None or caller_row.session_version != family.session_version:
         raise BadRefreshToken
     if caller_row.organization_status != "active":
         raise OrganizationSuspended
@@ -229,12 +229,12 @@ def _first(services: Services, organization_id: UUID, session_id: UUID) -> str:
 
 
 def _must_enrol(session: Session, user_id: UUID) -> bool:
-    """Tell whether the role needs a second factor that the user does not have."""
+    """Return whether the role requires a second factor that the user does not have."""
     has = session.execute(_MFA_OF, {"user_id": user_id}).one()
     return bool(has.is_required and not has.is_confirmed)
 
 
-def _carry_on(family: SignInSession, services: Services, hashed: bytes, now: datetime) -> None:
+def _extend(family: SignInSession, services: Services, hashed: bytes, now: datetime) -> None:
     family.refresh_hash, family.rotated_at = hashed, now
     family.idle_until = now + timedelta(days=services.settings.refresh_token_days)
     family.access_until = now + services.tokens.lifetime + _MARGIN
@@ -249,7 +249,7 @@ def _end_reused(session: Session, organization_id: UUID, session_id: UUID) -> No
 def _end(session: Session, ended: SignInSession, kind: SecurityEventKind, now: datetime) -> None:
     ended.ended_at = now
     events.record_event(session, kind, ended.user_id)
-    mark_changed(session, User)  # what the edge knows of the caller names the ended sessions
+    mark_changed(session, User)  # the caller state lists the ended sessions
 
 
 def _tokens(

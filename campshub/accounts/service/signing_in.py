@@ -1,4 +1,4 @@
-"""Signing in."""
+"""Sign-in with a password."""
 
 from datetime import datetime
 from typing import Any
@@ -32,13 +32,13 @@ def sign_in(
     client: str | None,
     now: datetime,
 ) -> dict[str, Any]:
-    """Check a password and open a session in an organization: the one named, else the one last used.
+    """Check a password and open a session in ``organization_id``, else in the organization last used.
 
-    :raises BadCredentials: the address or the password is wrong, or the user disabled; which, is not told.
+    :raises BadCredentials: the address or password is wrong, or the user is disabled; all give the same response.
     :raises TooManyAtOnce: too many attempts are in flight.
-    :raises OtpRequired: the user has a second factor, and no code came with it; it counts neither way.
-    :raises BadOtp: the code is wrong, or has been used.
-    :raises NoMembership: the user does not belong to the organization named, or to any.
+    :raises OtpRequired: the user has a second factor, and the code is missing; the attempt does not count.
+    :raises BadOtp: the code is wrong, or was used before.
+    :raises NoMembership: the user is not a member of ``organization_id``, or of any organization.
     """
     attempt = _require_password(session, services, email, password)
     known = attempt.known
@@ -47,7 +47,7 @@ def sign_in(
     if chosen is None:
         attempt.succeed_separately()
         raise NoMembership
-    upgraded = _hash_anew(session, services, password, known.password_hash)
+    upgraded = _upgraded_hash(session, services, password, known.password_hash)
     session.enter(chosen.organization_id, known.user_id)
     has = _require_second(session, services, attempt, otp=otp, now=now)
     attempt.succeed(upgraded=upgraded)
@@ -72,9 +72,9 @@ def _require_password(session: Session, services: Services, email: str, password
     return attempt
 
 
-def _hash_anew(session: Session, services: Services, password: str, kept: str) -> str | None:
-    """Return the hash that replaces an outdated one; None where the present one stays."""
-    if not services.passwords.is_outdated(kept):
+def _upgraded_hash(session: Session, services: Services, password: str, current: str) -> str | None:
+    """Return a new hash to replace an outdated one; None if the current one is up to date."""
+    if not services.passwords.is_outdated(current):
         return None
     session.release()  # the hash takes long
     return services.passwords.hash(password)

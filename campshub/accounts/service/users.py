@@ -1,9 +1,9 @@
-"""Changing users."""
+"""Change users."""
 
 from sqlalchemy import select
 
 from campshub.accounts.models import User
-from campshub.accounts.service.sessions import tell_organizations
+from campshub.accounts.service.sessions import mark_user_changed
 from campshub.core.db.session import Session
 from campshub.core.db.writes import Versions, require_version
 from campshub.core.names import sort_key
@@ -11,7 +11,7 @@ from campshub.core.security.principal import Principal
 
 
 def change_me(session: Session, principal: Principal, *, expected: Versions, name: str | None = None) -> None:
-    """Change the signed-in user's own name; every organization that they belong to is told.
+    """Change the signed-in user's name, and mark them as changed in all their organizations.
 
     :raises PreconditionFailed: it has changed since the caller read it.
     """
@@ -21,4 +21,4 @@ def change_me(session: Session, principal: Principal, *, expected: Versions, nam
         return
     user.name, user.sort_name = name, sort_key(name)
     session.flush()
-    tell_organizations(session, principal.user_id)
+    mark_user_changed(session, principal.user_id)

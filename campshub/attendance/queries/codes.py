@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Select, and_, exists, or_, select
 from sqlalchemy.orm import aliased
 
 from campshub.attendance.models import AttendanceCode
-from campshub.attendance.queries import visibility as _rules  # noqa: F401 - who sees what is registered there
+from campshub.attendance.queries import visibility as _rules  # noqa: F401 - registers the visibility rules
 from campshub.core.db.models import AnyRow
 from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
@@ -31,7 +31,7 @@ MOST_CODES = 500
 
 
 def in_force(principal: Principal) -> ColumnElement[bool]:
-    """Return the condition that a code is one of the organization's list: its own, and the defaults not replaced."""
+    """Return the condition that a code is in the organization's list: its own codes and the defaults not replaced."""
     own = aliased(AttendanceCode)
     replaced = exists(
         select(1)
@@ -46,7 +46,7 @@ def in_force(principal: Principal) -> ColumnElement[bool]:
 
 
 def list_codes(session: Session, principal: Principal, *, archived: bool, page: PageRequest) -> Page:
-    """List the organization's codes, in their own order."""
+    """List the organization's codes by position."""
     return page.read(session, _listed(principal, archived=archived, page=page))
 
 
@@ -61,7 +61,7 @@ def _listed(principal: Principal, *, archived: bool, page: PageRequest) -> AnySe
 def get_code(session: Session, principal: Principal, code_id: UUID) -> AnyRow:
     """Return one of the organization's codes.
 
-    :raises NotFound: it has none of this id.
+    :raises NotFound: there is no such code.
     """
     row = session.execute(_one(principal, code_id=code_id)).one_or_none()
     if row is None:
@@ -75,7 +75,7 @@ def _one(principal: Principal, *, code_id: UUID) -> AnySelect:
 
 
 def usable(principal: Principal) -> Select[str, str, bool]:
-    """Return the statement of the codes that a mark can be given: key, what it counts as, whether in the rate."""
+    """Return the query of the codes in use: key, what it counts as, whether it counts in the rate."""
     return (
         select(AttendanceCode.key, AttendanceCode.counts_as, AttendanceCode.in_rate)
         .where(in_force(principal), AttendanceCode.is_archived.is_(False))

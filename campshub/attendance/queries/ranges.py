@@ -1,4 +1,4 @@
-"""The dates that a read of records names."""
+"""The date range of a read of records."""
 
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
@@ -10,10 +10,10 @@ from campshub.core.security.principal import Principal
 MOST_DAYS = 400
 
 
-def asked(principal: Principal, now: datetime, given: Mapping[str, Any]) -> tuple[date, date]:
-    """Return the first and the last date asked for; where one is left out, the month of the other, or the present one.
+def resolved(principal: Principal, now: datetime, given: Mapping[str, Any]) -> tuple[date, date]:
+    """Return the first and the last date; a missing one defaults to the month of the other, or to the current month.
 
-    :raises Invalid: they are the wrong way round, or too far apart.
+    :raises Invalid: the last date is before the first, or the range is too long.
     """
     first: date | None = given.get("first")
     last: date | None = given.get("last")

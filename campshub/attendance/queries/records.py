@@ -1,4 +1,4 @@
-"""Reads of records; each names its dates, so that the other months are left alone."""
+"""Reads of records; each has a date range, so that only its months are read."""
 
 from datetime import date, datetime
 from typing import Any
@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, and_, func, select
 
 from campshub.attendance.models import ATTENDED, COUNTS_AS, AttendanceRecord
 from campshub.attendance.queries import ranges
-from campshub.attendance.queries import visibility as _rules  # noqa: F401 - who sees what is registered there
+from campshub.attendance.queries import visibility as _rules  # noqa: F401 - registers the visibility rules
 from campshub.core.db.models import AnyRow
 from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
@@ -43,11 +43,11 @@ _FILTERS = ("student_id", "group_id", "session_id", "code")
 
 
 def list_records(session: Session, principal: Principal, *, now: datetime, page: PageRequest, **filters: Any) -> Page:
-    """List the records that the principal may see from one date to another, by date.
+    """List the records that the principal sees in a range of dates, by date.
 
-    :raises Invalid: the dates are no range.
+    :raises Invalid: the dates are not a valid range.
     """
-    first, last = ranges.asked(principal, now, filters)
+    first, last = ranges.resolved(principal, now, filters)
     given = {name: filters.get(name) for name in _FILTERS}
     return page.read(session, _listed(principal, first=first, last=last, page=page, **given))
 
@@ -63,7 +63,7 @@ def _listed(principal: Principal, *, first: date, last: date, page: PageRequest,
 
 
 def get_record(session: Session, principal: Principal, record_id: UUID, *, on: date) -> AnyRow:
-    """Return one record; its date tells the month in which it is kept.
+    """Return one record; its date selects the month table.
 
     :raises NotFound: the principal sees no such record on that date.
     """
@@ -85,25 +85,25 @@ def _one(principal: Principal, *, record_id: UUID, on: date) -> AnySelect:
 def of_student(
     session: Session, principal: Principal, student_id: UUID, *, now: datetime, **filters: Any
 ) -> dict[str, Any]:
-    """Return a student's records from one date to another, the newest first, and what they add up to.
+    """Return a student's records in a range of dates, newest first, with their counts.
 
-    The rate is the share of those who were there, also late or for a part, among the marks that enter the rate.
+    The rate is the share of attended marks, including late and left early, among the marks that count in the rate.
 
     :raises NotFound: the principal sees no such student.
-    :raises Invalid: the dates are no range.
+    :raises Invalid: the dates are not a valid range.
     """
-    dates = ranges.asked(principal, now, filters)
-    added_up = _added_up(session, principal, student_id, dates)
+    dates = ranges.resolved(principal, now, filters)
+    counts = _count(session, principal, student_id, dates)
     items = session.execute(_latest(principal, student_id=student_id, first=dates[0], last=dates[1])).all()
     return {
         "student_id": student_id,
         "first": dates[0],
         "last": dates[1],
-        "counts": {name: getattr(added_up, name) for name in COUNTS_AS},
-        "total": added_up.total,
-        "rate": round(added_up.attended / added_up.rated, 4) if added_up.rated else None,
+        "counts": {name: getattr(counts, name) for name in COUNTS_AS},
+        "total": counts.total,
+        "rate": round(counts.attended / counts.rated, 4) if counts.rated else None,
         "items": items,
-        "has_more": added_up.total > len(items),
+        "has_more": counts.total > len(items),
     }
 
 
@@ -118,16 +118,16 @@ def _latest(principal: Principal, *, student_id: UUID, first: date, last: date) 
     )
 
 
-def _added_up(session: Session, principal: Principal, student_id: UUID, dates: tuple[date, date]) -> AnyRow:
+def _count(session: Session, principal: Principal, student_id: UUID, dates: tuple[date, date]) -> AnyRow:
     """Count a student's marks.
 
     :raises NotFound: the principal sees no such student.
     """
-    asked = _sums(principal, student_id=student_id, first=dates[0], last=dates[1])
-    added_up = session.execute(asked).one_or_none()
-    if added_up is None:
+    query = _sums(principal, student_id=student_id, first=dates[0], last=dates[1])
+    counts = session.execute(query).one_or_none()
+    if counts is None:
         raise NotFound
-    return added_up
+    return counts
 
 
 @prepared

@@ -1,4 +1,4 @@
-"""Reads of one session's register: who stands on it, and the mark that each has."""
+"""Reads of one session's register: its roster, and the mark of each student."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from campshub.core.security.principal import Principal, visible_to
 from campshub.students.models import Enrolment, Student
 from campshub.students.queries.in_group import enrolled_on, still_there
 
-# What is told of a mark within its register.
+# The columns of a mark in its register.
 MARK = (
     "id",
     "code",
@@ -32,7 +32,7 @@ MARK = (
     "note",
     "version",
 )
-# A roster is read whole, to be marked in one statement.
+# A roster is read as a whole, to mark it in one statement.
 MOST_ON_ROSTER = 5_000
 
 Mark = dict[str, Any]
@@ -47,7 +47,7 @@ class Entry:
 
 
 class Meeting(NamedTuple):
-    """The session of a register: which one it is, and whether its state allows a change."""
+    """The session of a register: its id, version and status."""
 
     id: UUID
     version: int
@@ -56,27 +56,27 @@ class Meeting(NamedTuple):
 
 @dataclass(frozen=True)
 class Register:
-    """A session that is being marked: its codes, and the students of its roster and of the request."""
+    """The data for marking a session: its codes, and the students of its roster and of the request."""
 
     meeting: Meeting
     group_id: UUID | None
     local_date: date
-    version: int  # how often its marks have been changed
+    version: int  # the number of changes of its marks
     codes: Mapping[str, Mapping[str, Any]]
     entries: Mapping[UUID, Entry]
 
 
 def show(session: Session, principal: Principal, session_id: UUID, *, page: PageRequest) -> Page:
-    """List who was on a session's roster as of its date, and whoever else has a mark, each with the mark, by name.
+    """List the students on a session's roster as of its date, and others with a mark, each with their mark, by name.
 
     :raises NotFound: the principal sees no such session.
     """
-    # The version is read before the marks: one that was given meanwhile is newer than the version, never older.
+    # Read the version before the marks: marks made in between are newer than the version, never older.
     meeting = session.execute(_meeting(principal, session_id=session_id)).one_or_none()
     if meeting is None:
         raise NotFound
-    asked = _shown(principal, page=page, session_id=session_id, group_id=meeting.group_id, on=meeting.local_date)
-    found = page.read(session, asked)
+    query = _shown(principal, page=page, session_id=session_id, group_id=meeting.group_id, on=meeting.local_date)
+    found = page.read(session, query)
     rows = [{**row._mapping, "mark": _read(row.mark)} for row in found.rows]  # noqa: SLF001 - SQLAlchemy's public name for it
     return Page(rows, found.next_cursor, version=meeting.version)
 
@@ -89,7 +89,7 @@ def _meeting(principal: Principal, *, session_id: UUID) -> AnySelect:
 
 
 def _version(session_id: UUID) -> ColumnElement[int]:
-    """Return how often the marks of a session have been changed."""
+    """Return the number of changes of a session's marks."""
     changed = select(RegisterVersion.version).where(
         RegisterVersion.organization_id == AttendanceSession.organization_id, RegisterVersion.id == session_id
     )
@@ -122,19 +122,19 @@ def _shown(principal: Principal, *, page: PageRequest, session_id: UUID, group_i
     return page.ordered(rows, order=(Student.sort_name, Student.id))
 
 
-def take(
+def lock_for_marking(
     session: Session, principal: Principal, session_id: UUID, student_ids: Sequence[UUID], *, whole: bool
 ) -> Register:
-    """Take a session's register to mark in it, with one statement: the students named, or the ``whole`` roster too.
+    """Lock a session's register for marking, with one statement: the named students, and the ``whole`` roster if set.
 
-    The session is locked against a change of its state or date, and against others who mark its roster, until the unit
-    of work ends. The rest is read as it was when the statement began: whoever had to wait for the lock may see marks
-    from before it, so what is written must still look at their versions.
+    The lock lasts until the unit of work ends. It prevents changes of the session's state or date, and concurrent
+    marking of its roster. Everything else is read as of the start of the statement: after waiting for the lock, the
+    marks may be outdated, so writes must check their versions.
 
     :raises NotFound: the principal sees no such session.
     """
     meeting = _locked_meeting(principal, session_id)
-    # As values, not as a join, so that the months of other dates are not even looked at.
+    # As scalar values instead of a join, so that the planner skips the other months.
     group, on = (select(c).scalar_subquery() for c in (meeting.c.group_id, meeting.c.local_date))
     parts = {
         "codes": codes.usable(principal),
@@ -159,7 +159,7 @@ def take(
 
 
 def _locked_meeting(principal: Principal, session_id: UUID) -> Any:
-    """Return the part of a statement that locks a session to mark in it."""
+    """Return the CTE that locks a session for marking."""
     columns = ("id", "group_id", "local_date", "status", "version")
     return (
         select(*(getattr(AttendanceSession, name) for name in columns), _version(session_id).label("marks_version"))
@@ -172,18 +172,18 @@ def _locked_meeting(principal: Principal, session_id: UUID) -> Any:
 def marks_of(
     session: Session, principal: Principal, register: Register, student_ids: Sequence[UUID]
 ) -> dict[UUID, Mark]:
-    """Return the marks that students have by now in a register."""
+    """Return the students' current marks in a register."""
     rows = session.execute(_marks(principal, register.local_date, register.meeting.id, student_ids))
     return {row.student_id: {name: getattr(row, name) for name in MARK} for row in rows}
 
 
 def _listed(part: Any, name: str) -> Any:
-    """Return a statement's rows as one JSON value of another."""
+    """Return a query's rows as one JSON column."""
     return select(func.json_agg(part.subquery(name).table_valued())).scalar_subquery().label(name)
 
 
 def _markable(principal: Principal, group: Any, on: Any, student_ids: Sequence[UUID], *, whole: bool) -> Any:
-    """Return the statement of the students named and of the roster, as far as the principal sees them."""
+    """Return the query of the named students and of the roster, limited to those that the principal sees."""
     given = literal(list(student_ids), ARRAY(Uuid))
     named = select(func.unnest(given, type_=Uuid).label("student_id")).cte("named")
     roster = _roster(principal, group, on)
@@ -199,9 +199,9 @@ def _markable(principal: Principal, group: Any, on: Any, student_ids: Sequence[U
 
 
 def _marks(principal: Principal, on: Any, session_id: UUID, student_ids: Sequence[UUID] | None) -> Any:
-    """Return the statement of a session's marks, of some students or of all.
+    """Return the query of a session's marks, of some students or of all.
 
-    It is not joined with the roster: months begin empty, and a plan made for an empty table would look through all
+    It is not joined with the roster: months begin empty, and a plan made for an empty table would scan all
     marks for each student.
     """
     marks = select(AttendanceRecord.student_id, *(getattr(AttendanceRecord, name) for name in MARK)).where(
@@ -211,13 +211,13 @@ def _marks(principal: Principal, on: Any, session_id: UUID, student_ids: Sequenc
     )
     if student_ids is None:
         return marks.limit(MOST_ON_ROSTER)
-    # Behind a select, so that the planner does not weigh each of a thousand ids for each month: that took it 48 ms.
+    # A subselect, so that the planner does not estimate each of a thousand ids for each month, which took 48 ms.
     named = cast(select(literal(list(student_ids), ARRAY(Uuid))).scalar_subquery(), ARRAY(Uuid))
     return marks.where(AttendanceRecord.student_id == any_(named))
 
 
 def _people(roster: Any, named: Any) -> Any:
-    """Return everyone of a roster and everyone named, once each."""
+    """Return the union of the roster and the named students, each once."""
     both = union_all(
         select(roster.c.student_id, true().label("is_on_roster"), false().label("is_named")),
         select(named.c.student_id, false(), true()),
@@ -234,7 +234,7 @@ def _people(roster: Any, named: Any) -> Any:
 
 
 def _roster(principal: Principal, group: Any, on: Any) -> Any:
-    """Return the statement of who was enrolled in a group on a date; the student's part of it follows their join."""
+    """Return the query of the enrolments in a group on a date; conditions on the student follow after the join."""
     return (
         select(Enrolment.student_id)
         .where(Enrolment.organization_id == principal.organization_id, Enrolment.group_id == group, enrolled_on(on))
@@ -243,7 +243,7 @@ def _roster(principal: Principal, group: Any, on: Any) -> Any:
 
 
 def _mark(on: Any, session_id: UUID) -> Any:
-    """Return the student's mark in a session, as JSON; looked up for the rows of one page alone."""
+    """Return the student's mark in a session as JSON; it is looked up only for the rows of the page."""
     columns = [item for name in MARK for item in (name, getattr(AttendanceRecord, name))]
     return (
         select(func.json_build_object(*columns))
@@ -259,7 +259,7 @@ def _mark(on: Any, session_id: UUID) -> Any:
 
 
 def _read(mark: Mark | None) -> Mark | None:
-    """Read a mark that came as JSON."""
+    """Convert a mark from JSON."""
     if mark is None:
         return None
     times = {name: datetime.fromisoformat(mark[name]) for name in ("check_in_at", "check_out_at") if mark[name]}

@@ -1,4 +1,4 @@
-"""What marks add up to, by group and day, and by student and month: kept, and exact at any moment."""
+"""Rollups of marks by group and day, and by student and month; reads are always exact."""
 
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -17,7 +17,7 @@ from campshub.attendance.models import (
     AttendanceStudentMonthStale,
 )
 from campshub.attendance.queries import ranges
-from campshub.attendance.queries import visibility as _rules  # noqa: F401 - who sees what is registered there
+from campshub.attendance.queries import visibility as _rules  # noqa: F401 - registers the visibility rules
 from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
 from campshub.core.paging import Page, PageRequest
@@ -67,7 +67,7 @@ def _months() -> AnySelect:
 
 
 def _in_order(model: Any, counted: AnySelect) -> AnySelect:
-    """Return a select with its columns in the order of the table's."""
+    """Return a select with its columns in the order of the model's."""
     found = {column.key: column for column in counted.selected_columns}
     return counted.with_only_columns(*(found[column.name] for column in model.__table__.columns))
 
@@ -116,11 +116,11 @@ def list_group_days(
     group_id: UUID | None = None,
     **dates: Any,
 ) -> Page:
-    """List what the marks of each group whose figures the principal may see add up to, day by day.
+    """List the counts by group and day, for the groups that the principal sees.
 
-    :raises Invalid: the dates are no range.
+    :raises Invalid: the dates are not a valid range.
     """
-    first, last = ranges.asked(principal, now, dates)
+    first, last = ranges.resolved(principal, now, dates)
     return page.read(session, _group_days(principal, first=first, last=last, group_id=group_id, page=page))
 
 
@@ -133,29 +133,29 @@ def _group_days(principal: Principal, *, first: date, last: date, group_id: Any,
     days = DAYS.current(
         kept=[visible_to(principal, AttendanceGroupDay), *chosen(AttendanceGroupDay)],
         stale=[visible_to(principal, AttendanceGroupDayStale), *chosen(AttendanceGroupDayStale)],
-        # Whose figures these are, the keys have settled; among the rows of a group every mark counts.
+        # The stale keys already respect visibility; all marks of such a group count.
         raw=[AttendanceRecord.organization_id == principal.organization_id, *chosen(AttendanceRecord)],
     )
     group = func.nullif(days.c.group_id, OPEN_GYM).label("group_id")
-    columns = [days.c.local_date, group, *_told({name: days.c[name] for name in _COUNTS})]
+    columns = [days.c.local_date, group, *_output_columns({name: days.c[name] for name in _COUNTS})]
     return page.ordered(select(*page.choose(columns)), order=(days.c.local_date, days.c.group_id))
 
 
 def list_student_months(
     session: Session, principal: Principal, *, student_id: UUID, now: datetime, page: PageRequest, **dates: Any
 ) -> Page:
-    """List what a student's marks add up to, month by month; of the last twelve months where no dates are given.
+    """List a student's counts by month; the last twelve months by default.
 
     :raises NotFound: the principal sees no such student.
-    :raises Invalid: the dates are no range.
+    :raises Invalid: the dates are not a valid range.
     """
     if dates.get("first") is None and dates.get("last") is None:
         dates = {"first": _months_before(principal.today(now), MONTHS_BACK), "last": principal.today(now)}
-    first, last = ranges.asked(principal, now, dates)
-    asked = _student_months(
+    first, last = ranges.resolved(principal, now, dates)
+    query = _student_months(
         principal, student_id=student_id, first=first.replace(day=1), until=_next_month(last), page=page
     )
-    found = page.read(session, asked)
+    found = page.read(session, query)
     if not found.rows:
         students.get_student(session, principal, student_id)
     return found
@@ -189,7 +189,7 @@ def _student_months(
             mark.local_date < until,
         ],
     )
-    columns = [months.c.month, *_told({name: func.sum(months.c[name]) for name in _COUNTS})]
+    columns = [months.c.month, *_output_columns({name: func.sum(months.c[name]) for name in _COUNTS})]
     student: Any = Student
     is_seen = exists(
         select(1)
@@ -200,8 +200,8 @@ def _student_months(
     return page.ordered(rows, order=(months.c.month,))
 
 
-def _told(counts: dict[str, Any]) -> list[ColumnElement[Any]]:
-    """Return the columns that are told of counts: each, how many were marked, and the rate."""
+def _output_columns(counts: dict[str, Any]) -> list[ColumnElement[Any]]:
+    """Return the output columns of counts: each count, the number of marks, and the rate."""
     marked = sum((counts[name] for name in COUNTS_AS[1:]), counts[COUNTS_AS[0]])
     share = func.round(cast(counts["attended"], Float) * _PRECISION / counts["rated"], type_=Float) / _PRECISION
     return [

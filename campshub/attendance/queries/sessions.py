@@ -1,4 +1,4 @@
-"""Reads of sessions."""
+"""Reads of attendance sessions."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Text, cast, exists, null, select
 
 from campshub.attendance.models import AttendanceRecord, AttendanceSession
-from campshub.attendance.queries import visibility as _rules  # noqa: F401 - who sees what is registered there
+from campshub.attendance.queries import visibility as _rules  # noqa: F401 - registers the visibility rules
 from campshub.core.db.models import AnyRow
 from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
@@ -36,7 +36,7 @@ COLUMNS = (
 
 
 def columns(principal: Principal) -> Sequence[Any]:
-    """Return what sessions show; what staff noted on one is for staff."""
+    """Return the columns of sessions; the notes are only for staff."""
     if principal.scope is not Scope.OWN:
         return COLUMNS
     hidden = cast(null(), Text).label("notes")
@@ -46,7 +46,7 @@ def columns(principal: Principal) -> Sequence[Any]:
 def list_sessions(
     session: Session, principal: Principal, *, page: PageRequest, of_group: bool = False, **filters: Any
 ) -> Page:
-    """List the sessions that the principal may see, by date; ``of_group`` those of a group that they may see, too."""
+    """List the sessions that the principal sees, by date; with ``of_group`` they must see the group as well."""
     return page.read(session, _listed(principal, page=page, of_group=of_group, **filters))
 
 
@@ -55,7 +55,7 @@ def _listed(principal: Principal, *, page: PageRequest, of_group: bool, **filter
     seen = visible_to(principal, AttendanceSession)
     rows = select(*page.choose(columns(principal))).where(seen, *_conditions(filters))
     if of_group:
-        rows = rows.where(groups.is_there(principal, filters["group_id"]))
+        rows = rows.where(groups.group_is_visible(principal, filters["group_id"]))
     return page.ordered(rows, order=(AttendanceSession.local_date, AttendanceSession.id))
 
 
@@ -66,12 +66,12 @@ def list_of_group(session: Session, principal: Principal, group_id: UUID, *, pag
     """
     found = list_sessions(session, principal, page=page, of_group=True, group_id=group_id, **filters)
     if not found.rows:
-        groups.see_group(session, principal, group_id)
+        groups.require_visible_group(session, principal, group_id)
     return found
 
 
 def _conditions(filters: Mapping[str, Any]) -> list[ColumnElement[bool]]:
-    """Return one condition a filter."""
+    """Return one condition per filter."""
     found: list[ColumnElement[bool]] = []
     if filters.get("first") is not None:
         found.append(AttendanceSession.local_date >= filters["first"])
@@ -102,7 +102,7 @@ def _one(principal: Principal, *, session_id: UUID) -> AnySelect:
 
 
 def has_marks(session: Session, meeting: AttendanceSession) -> bool:
-    """Tell whether anybody has a mark in a session."""
+    """Return whether a session has any marks."""
     found = select(
         exists(
             select(1).where(

@@ -1,8 +1,8 @@
-"""Who sees which sessions and records: trainers those of their groups, clients their own.
+"""Visibility rules of sessions and records: trainers see those of their groups, clients their own.
 
-Clients see their groups' sessions of the days on which they are in the group. Open gym is the whole place's: trainers
-see it, and in it the records of the students whom they see. What all of its marks add up to is for those who see the
-whole organization.
+Clients see their groups' sessions on the days on which they are in the group. Open gym belongs to the whole
+organization: trainers see its sessions, and in them the records of the students that they see. Its total counts are
+visible only with the scope of the whole organization.
 """
 
 from typing import Any
@@ -54,7 +54,7 @@ def _own_groups_sessions(principal: Principal) -> ColumnElement[bool]:
         .where(not_left(AttendanceSession.local_date))
         .correlate(AttendanceSession)
     )
-    # Their groups by themselves as well, so that the sessions of other groups need not be read.
+    # The separate condition on the groups avoids reading the sessions of other groups.
     return and_(AttendanceSession.group_id.in_(select(Enrolment.group_id).where(own, ever_enrolled())), that_day)
 
 
@@ -92,7 +92,7 @@ def _own_months(principal: Principal) -> ColumnElement[bool]:
     return AttendanceStudentMonth.student_id.in_(_oneself(principal))
 
 
-# A note tells nothing but that records must be counted, and these have their own rules.
+# A stale key says only that records must be counted; the records have their own rules.
 everyone_sees(AttendanceStudentMonthStale)
 
 

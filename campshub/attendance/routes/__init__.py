@@ -1,4 +1,4 @@
-"""The addresses of attendance."""
+"""The endpoints of attendance."""
 
 from campshub.attendance.routes.analytics import analytics
 from campshub.attendance.routes.codes import codes

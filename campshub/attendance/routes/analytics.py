@@ -1,4 +1,4 @@
-"""The addresses of what marks add up to."""
+"""The endpoints of attendance counts."""
 
 from typing import Any
 from uuid import UUID
@@ -14,7 +14,7 @@ analytics = Blueprint(
     "attendance_analytics",
     __name__,
     url_prefix="/api/attendance/analytics",
-    description="What marks add up to: by group and day, by student and month.",
+    description="Counts of marks, by group and day, and by student and month.",
 )
 
 _TAGS = ("attendance", "groups", "enrolments", "students")
@@ -22,27 +22,27 @@ _TAGS = ("attendance", "groups", "enrolments", "students")
 
 @analytics.route("/groups/")
 class GroupDays(Resource):
-    """Groups by day."""
+    """Counts by group and day."""
 
     @needs(Permission.ATTENDANCE_READ)
     @cached(tags=_TAGS, life=CacheLifetime.ANALYTICS, same_for_role=True)
     @analytics.query(schemas.GroupDayFilter)
     @analytics.answers_page(schemas.GroupDayOut, sorts=("date",))
     def get(self, *, page: Any, **filters: Any) -> Any:
-        """List what the marks of each group add up to, day by day; of the present month where no dates are given."""
+        """List the counts of each group by day; the current month by default."""
         return queries.list_group_days(self.session, self.principal, now=self.now, page=page, **filters)
 
 
 @analytics.route("/students/<uuid:student_id>/")
 class StudentMonths(Resource):
-    """A student by month."""
+    """A student's counts by month."""
 
     @needs(Permission.ATTENDANCE_READ)
     @cached(tags=_TAGS, life=CacheLifetime.ANALYTICS, same_for_role=True)
     @analytics.query(schemas.PeriodFilter)
     @analytics.answers_page(schemas.StudentMonthOut, sorts=("month",), raises=(NotFound,))
     def get(self, student_id: UUID, *, page: Any, **period: Any) -> Any:
-        """List what a student's marks add up to, month by month; of the last twelve where no dates are given."""
+        """List a student's counts by month; the last twelve months by default."""
         return queries.list_student_months(
             self.session, self.principal, student_id=student_id, now=self.now, page=page, **period
         )

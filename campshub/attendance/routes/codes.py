@@ -1,4 +1,4 @@
-"""The codes' addresses."""
+"""The endpoints of attendance codes."""
 
 from typing import Any
 from uuid import UUID
@@ -12,7 +12,10 @@ from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 
 codes = Blueprint(
-    "attendance_codes", __name__, url_prefix="/api/attendance/codes", description="What a mark says and counts as."
+    "attendance_codes",
+    __name__,
+    url_prefix="/api/attendance/codes",
+    description="Codes of attendance marks.",
 )
 
 
@@ -52,5 +55,5 @@ class OneAttendanceCode(Resource):
     @codes.body(schemas.AttendanceCodePatch)
     @codes.answers(schemas.AttendanceCodeOut, raises=(NotFound, service.DefaultCode))
     def patch(self, code_id: UUID, **changes: Any) -> Any:
-        """Change an attendance code of the organization's own."""
+        """Change one of the organization's own attendance codes."""
         return service.change(self.session, self.principal, code_id=code_id, expected=self.if_match, **changes)

@@ -1,4 +1,4 @@
-"""The records' addresses."""
+"""The endpoints of attendance records."""
 
 from datetime import date
 from typing import Any
@@ -32,7 +32,7 @@ class AttendanceRecords(Resource):
     @records.query(schemas.AttendanceRecordFilter)
     @records.answers_page(schemas.AttendanceRecordOut, sorts=("date",))
     def get(self, *, page: Any, **filters: Any) -> Any:
-        """List records from one date to another; the present month where neither is given."""
+        """List records in a range of dates; the current month by default."""
         return queries.list_records(self.session, self.principal, now=self.now, page=page, **filters)
 
 
@@ -60,7 +60,7 @@ class OneAttendanceRecord(Resource):
     @records.query(schemas.RecordRemoval)
     @records.answers(None, raises=_STATES)
     def delete(self, record_id: UUID, **given: Any) -> None:
-        """Remove a record; that it was there stays in the audit log."""
+        """Remove a record; the audit log still contains it."""
         service.remove(self.session, self.principal, record_id=record_id, expected=self.if_match, **given)
 
 
@@ -73,5 +73,5 @@ class StudentAttendance(Resource):
     @student_attendance.query(schemas.DateRange)
     @student_attendance.answers(schemas.StudentAttendanceOut)
     def get(self, student_id: UUID, **filters: Any) -> Any:
-        """Show a student's attendance and what it adds up to; the present month where no dates are given."""
+        """Show a student's attendance with counts; the current month by default."""
         return queries.of_student(self.session, self.principal, student_id, now=self.now, **filters)

@@ -1,4 +1,4 @@
-"""The sessions' addresses, their registers among them."""
+"""The endpoints of attendance sessions and their registers."""
 
 from typing import Any
 from uuid import UUID
@@ -115,7 +115,7 @@ class AttendanceRegister(Resource):
     @cached(tags=("attendance", "attendance_sessions", "groups", "enrolments", "students"), same_for_role=True)
     @sessions.answers_page(record_schemas.RegisterRowOut, sorts=("name",))
     def get(self, session_id: UUID, *, page: Any) -> Any:
-        """Show a register: the roster as of the session's date, each with their mark."""
+        """Show a register: the roster as of the session's date, with each student's mark."""
         return registers.show(self.session, self.principal, session_id, page=page)
 
     @needs(Permission.ATTENDANCE_MARK)
@@ -130,7 +130,7 @@ class AttendanceRegister(Resource):
         ),
     )
     def put(self, session_id: UUID, **given: Any) -> Any:
-        """Mark many students; each row answers for itself."""
+        """Mark many students; each row has its own result."""
         return marking.mark_many(self.session, self.principal, session_id=session_id, expected=self.if_match, **given)
 
 

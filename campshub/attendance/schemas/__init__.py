@@ -1,1 +1,1 @@
-"""What the addresses of attendance take and show."""
+"""The request and response schemas of attendance."""

@@ -1,4 +1,4 @@
-"""Attendance codes, as they come in and go out."""
+"""Schemas of attendance codes."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from campshub.core.http.schemas import fields
 
 
 class CodeKey(fields.Text):
-    """A code's key: what records hold and requests name."""
+    """A code's key, which records store and requests send."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(most=32, **options)
@@ -20,7 +20,7 @@ class CodeKey(fields.Text):
 
 
 class AttendanceCodeIn(fields.In):
-    """A new code of the organization's own; under a default's key it stands in the default's place."""
+    """A new code of the organization; with a default's key it replaces the default."""
 
     example = fields.Example(id=fields.example_id("code_id"), key="field_trip", label="Field trip", counts_as="present")
 
@@ -28,13 +28,13 @@ class AttendanceCodeIn(fields.In):
     key = CodeKey(required=True)
     label = fields.Name(required=True, most=64)
     counts_as = fields.Text(required=True, one_of=COUNTS_AS)
-    in_rate = fields.Flag(load_default=True, metadata={"description": "Whether its marks enter the rate."})
-    position = fields.Whole(load_default=0, most=10_000, metadata={"description": "Its place in the list."})
-    is_archived = fields.Flag(load_default=False, metadata={"description": "No mark can be given it any more."})
+    in_rate = fields.Flag(load_default=True, metadata={"description": "Whether its marks count in the rate."})
+    position = fields.Whole(load_default=0, most=10_000, metadata={"description": "Its position in the list."})
+    is_archived = fields.Flag(load_default=False, metadata={"description": "New marks cannot use it."})
 
 
 class AttendanceCodePatch(fields.In):
-    """What changes in a code; its key stays, since records hold it."""
+    """Changes of a code; its key cannot change, because records store it."""
 
     example = fields.Example(label="School trip")
 
@@ -55,13 +55,13 @@ class AttendanceCodeOut(fields.Out):
     in_rate = fields.Flag(required=True)
     position = ma.Integer(required=True)
     is_archived = fields.Flag(required=True)
-    is_default = fields.Flag(required=True, metadata={"description": "One that every organization has."})
+    is_default = fields.Flag(required=True, metadata={"description": "A default, which every organization has."})
     created_at = ma.AwareDateTime(required=True)
     updated_at = ma.AwareDateTime(required=True)
     version = ma.Integer(required=True)
 
 
 class AttendanceCodeFilter(fields.Filter):
-    """Which codes."""
+    """Filters of codes."""
 
-    archived = fields.Flag(load_default=False, metadata={"description": "The archived ones instead."})
+    archived = fields.Flag(load_default=False, metadata={"description": "List the archived ones instead."})

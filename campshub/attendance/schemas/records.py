@@ -1,4 +1,4 @@
-"""Records and registers, as they come in and go out."""
+"""Schemas of records and registers."""
 
 from marshmallow import fields as ma
 
@@ -9,7 +9,7 @@ from campshub.core.http.schemas.rows import FieldErrorOut, Rows
 MOST_ROWS = 1_000
 MOST_REASON = 500
 _KEY = 32
-_WHY = "Why it changes; required once the register has been submitted, and kept in the audit log."
+_WHY = "The reason of the change; required once the register is submitted, and stored in the audit log."
 
 
 class MarkIn(fields.In):
@@ -20,7 +20,7 @@ class MarkIn(fields.In):
     note = fields.Text(allow_none=True, most=fields.LONG)
     check_in_at = fields.PastInstant(allow_none=True)
     check_out_at = fields.PastInstant(allow_none=True)
-    version = fields.Whole(least=1, metadata={"description": "Of the mark that the row changes."})
+    version = fields.Whole(least=1, metadata={"description": "The version of the mark that the row changes."})
 
 
 class MarksIn(fields.In):
@@ -35,14 +35,14 @@ class MarksIn(fields.In):
         load_default=None,
         allow_none=True,
         most=_KEY,
-        metadata={"description": "The code of all others on the roster who have no mark."},
+        metadata={"description": "The code for all other students on the roster without a mark."},
     )
-    overwrite = fields.Flag(load_default=False, metadata={"description": "Change other marks whatever their version."})
+    overwrite = fields.Flag(load_default=False, metadata={"description": "Change marks regardless of their version."})
     reason = fields.Remark(load_default=None, allow_none=True, most=MOST_REASON, metadata={"description": _WHY})
 
 
 class MarkOut(fields.Out):
-    """A mark within its register."""
+    """A mark in its register."""
 
     id = fields.Id(required=True, allow_none=True)
     code = fields.Text(required=True, allow_none=True)
@@ -57,21 +57,23 @@ class MarkOut(fields.Out):
 
 
 class MarkResultOut(MarkOut):
-    """What became of one row, and the student's mark as it is now."""
+    """The result of one row, with the student's current mark."""
 
     index = ma.Integer(
-        required=True, allow_none=True, metadata={"description": "The row's place in the body, from 0; none: the rest."}
+        required=True,
+        allow_none=True,
+        metadata={"description": "The row's index, from 0; null: from `rest`."},
     )
     student_id = fields.Id(required=True, allow_none=True)
     outcome = fields.Text(required=True, one_of=("created", "updated", "unchanged", "conflict", "error"))
     present = ma.Nested(
-        MarkOut, required=True, allow_none=True, metadata={"description": "With `conflict`: what stands there."}
+        MarkOut, required=True, allow_none=True, metadata={"description": "With `conflict`: the present mark."}
     )
     errors = ma.List(ma.Nested(FieldErrorOut), required=True)
 
 
 class MarksSummaryOut(fields.Out):
-    """How many rows ended which way."""
+    """The number of rows by outcome."""
 
     created = ma.Integer(required=True)
     updated = ma.Integer(required=True)
@@ -81,15 +83,15 @@ class MarksSummaryOut(fields.Out):
 
 
 class MarksResultOut(fields.Out):
-    """What became of each row."""
+    """The result of each row."""
 
     results = ma.List(ma.Nested(MarkResultOut), required=True)
     summary = ma.Nested(MarksSummaryOut, required=True)
-    version = ma.Integer(required=True, metadata={"description": "Of the register: how often its marks have changed."})
+    version = ma.Integer(required=True, metadata={"description": "The register's version: it counts changes of marks."})
 
 
 class RegisterRowOut(fields.Out):
-    """A student on a register, and their mark."""
+    """A student on a register, with their mark."""
 
     student_id = fields.Id(required=True)
     student_code = fields.Text(required=True)
@@ -124,7 +126,7 @@ class AttendanceRecordOut(fields.Out):
 
 
 class AttendanceRecordPatch(fields.In):
-    """What changes in a record; what is not named stays."""
+    """Changes of a record; omitted fields stay as they are."""
 
     example = fields.Example(code="late", note="Bus 4 had a puncture.")
 
@@ -136,26 +138,26 @@ class AttendanceRecordPatch(fields.In):
 
 
 class RecordDate(fields.Filter):
-    """The date under which a record is kept."""
+    """The date of a record, which selects its month table."""
 
     on = fields.LocalDate(required=True, metadata={"description": "The record's own `local_date`."})
 
 
 class RecordRemoval(RecordDate):
-    """What a removal says."""
+    """The parameters of a removal."""
 
     reason = fields.Remark(load_default=None, most=MOST_REASON, metadata={"description": _WHY})
 
 
 class DateRange(fields.Filter):
-    """From one date to another, 400 days at most; the present month where neither is given."""
+    """A range of at most 400 days; the current month by default."""
 
     first = fields.LocalDate(data_key="from", load_default=None)
     last = fields.LocalDate(data_key="to", load_default=None)
 
 
 class AttendanceRecordFilter(DateRange):
-    """Which records."""
+    """Filters of records."""
 
     student_id = fields.Id(load_default=None)
     group_id = fields.Id(load_default=None)
@@ -164,7 +166,7 @@ class AttendanceRecordFilter(DateRange):
 
 
 class AttendanceCountsOut(fields.Out):
-    """How many marks count as what."""
+    """The number of marks by what they count as."""
 
     present = ma.Integer(required=True)
     late = ma.Integer(required=True)
@@ -174,7 +176,7 @@ class AttendanceCountsOut(fields.Out):
 
 
 class StudentAttendanceOut(fields.Out):
-    """A student's attendance from one date to another."""
+    """A student's attendance in a range of dates."""
 
     student_id = fields.Id(required=True)
     first = ma.Date(data_key="from", required=True)
@@ -182,7 +184,10 @@ class StudentAttendanceOut(fields.Out):
     counts = ma.Nested(AttendanceCountsOut, required=True)
     total = ma.Integer(required=True)
     rate = fields.Real(
-        required=True, allow_none=True, most=1, metadata={"description": "Attended among those that enter the rate."}
+        required=True,
+        allow_none=True,
+        most=1,
+        metadata={"description": "Attended marks as a share of those in the rate."},
     )
-    items = ma.List(ma.Nested(AttendanceRecordOut), required=True, metadata={"description": "The newest first."})
+    items = ma.List(ma.Nested(AttendanceRecordOut), required=True, metadata={"description": "Newest first."})
     has_more = fields.Flag(required=True, metadata={"description": "Older ones are at `/api/attendance/records/`."})

@@ -1,4 +1,4 @@
-"""Sessions, as they come in and go out."""
+"""Schemas of attendance sessions."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ _TIME = re.compile(r"([0-9]|1[0-9]|2[0-3]):[0-5][0-9]")
 
 
 class Slot(fields.Name):
-    """Which of the day's meetings: a name, or a time, which gets two digits for its hour."""
+    """The slot of a meeting on its date: a name, or a time, whose hour is padded to two digits."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
         text = super()._deserialize(value, attr, data, **options)
@@ -21,14 +21,12 @@ class Slot(fields.Name):
 
 
 class _AttendanceSession(fields.In):
-    """What is told about a session either way."""
+    """Fields common to creating and changing a session."""
 
     slot = Slot(
         allow_none=True,
         most=40,
-        metadata={
-            "description": "Which of the day's meetings: its start `HH:MM`, or a name; `9:00` is the same as `09:00`."
-        },
+        metadata={"description": "The slot on the date: the start `HH:MM`, or a name; `9:00` is the same as `09:00`."},
     )
     starts_at = fields.Instant(allow_none=True)
     ends_at = fields.Instant(allow_none=True)
@@ -53,7 +51,7 @@ class AttendanceSessionIn(_AttendanceSession):
 
 
 class AttendanceSessionPatch(_AttendanceSession):
-    """What changes in a session; what is not named stays."""
+    """Changes of a session; omitted fields stay as they are."""
 
     example = fields.Example(notes="In the small hall.")
 
@@ -81,7 +79,7 @@ class AttendanceSessionOut(fields.Out):
 
 
 class GroupSessionFilter(fields.Filter):
-    """Which of a group's sessions."""
+    """Filters of a group's sessions."""
 
     first = fields.LocalDate(data_key="from", load_default=None)
     last = fields.LocalDate(data_key="to", load_default=None)
@@ -89,6 +87,6 @@ class GroupSessionFilter(fields.Filter):
 
 
 class AttendanceSessionFilter(GroupSessionFilter):
-    """Which sessions."""
+    """Filters of sessions."""
 
     group_id = fields.Id(load_default=None)

@@ -1,4 +1,4 @@
-"""Creating and changing an organization's own attendance codes."""
+"""Create and change an organization's own attendance codes."""
 
 from typing import Any
 from uuid import UUID
@@ -47,9 +47,9 @@ class DefaultCode(Conflict):
 def create(
     session: Session, principal: Principal, *, id: UUID | None = None, **values: Any
 ) -> tuple[dict[str, Any], bool]:
-    """Create a code; return it, and whether it is new rather than made by an earlier, identical call.
+    """Create a code; return it, and False if an earlier, identical call has created it.
 
-    :raises IdTaken: the id belongs to a code that was created from something else.
+    :raises IdTaken: the id belongs to a code with other content.
     :raises KeyTaken: the organization has a code with this key.
     """
     row = {**values, "id": id or new_id()}
@@ -60,7 +60,7 @@ def create(
 def change(
     session: Session, principal: Principal, *, code_id: UUID, expected: Versions, **changes: Any
 ) -> dict[str, Any]:
-    """Change a code of the organization's own; the marks that were given before keep what it counted as.
+    """Change one of the organization's own codes; earlier marks still count as before.
 
     :raises NotFound: the organization has no such code.
     :raises DefaultCode: it is a default.
@@ -77,5 +77,5 @@ def change(
 
 
 def _shown(code: AttendanceCode) -> dict[str, Any]:
-    """Return a code of the organization's own as its reads show it."""
+    """Return a code in the form of the reads."""
     return {**{column.key: getattr(code, column.key) for column in reads.COLUMNS}, "is_default": False}

@@ -1,7 +1,7 @@
-"""Marking a roster: many marks in one call, each row answering for itself, none ever lost silently.
+"""Mark a roster: many marks in one call, with a result for each row, and without lost updates.
 
-What is written is decided on the marks as they were read, and each row carries the version that it was decided on; the
-database writes it only onto that version. What somebody else has written in between is read again and decided anew.
+Each row is decided on the mark that was read, and is written only onto the version of that mark. Marks that another
+call has written in between are read again and decided again.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -63,7 +63,7 @@ class RosterTooLarge(Invalid):
 
 @dataclass
 class Line:
-    """A row of the body, or a student of the rest, on its way to its result."""
+    """A row of the request body, or a student covered by ``rest``, with its result."""
 
     index: int | None
     student_id: UUID | None
@@ -74,7 +74,7 @@ class Line:
 
     @property
     def is_rest(self) -> bool:
-        """Whether no row names the student."""
+        """Whether the student has no row in the body."""
         return self.index is None
 
 
@@ -91,19 +91,19 @@ def mark_many(
 ) -> dict[str, Any]:
     """Mark students in a session.
 
-    A row creates the mark or confirms it. Where there is another, the row changes it with its version or with
-    ``overwrite``, and else answers ``conflict``. ``rest`` is the code of all others on the roster who have no mark.
-    ``expected`` are the versions of the whole register that the caller allows.
+    A row creates a mark or confirms it. It changes a different mark only with the mark's version or with
+    ``overwrite``; otherwise its outcome is ``conflict``. ``rest`` is the code for all other students on the roster
+    without a mark. ``expected`` are the versions of the whole register that the caller allows.
 
     :raises NotFound: the principal sees no such session.
     :raises PreconditionFailed: the register has changed since the caller read it.
     :raises SessionLocked, SessionCancelled, ReasonRequired: the register's state does not allow a change.
-    :raises Invalid: ``rest`` does not name a code, or leaves open whom a row means.
+    :raises Invalid: ``rest`` is not a code, or is used with a row whose student cannot be read.
     """
     session.unit.reason = reason
     lines = _lines(records, named=rest is not None)
     students = [line.student_id for line in lines if line.student_id is not None]
-    register = registers.take(session, principal, session_id, students, whole=rest is not None)
+    register = registers.lock_for_marking(session, principal, session_id, students, whole=rest is not None)
     require_version(register, expected)
     for line in lines:
         line.errors = line.errors or list(_errors(register, line))
@@ -119,16 +119,16 @@ def mark_many(
 
 
 def _lines(records: Sequence[GivenRow], *, named: bool) -> list[Line]:
-    """Read the rows; of several for one student the first counts.
+    """Read the rows; of several rows for one student, the first counts.
 
-    :raises Invalid: each row must be ``named``, and of one it cannot be read whom it means.
+    :raises Invalid: with ``named``, a row has no readable student id.
     """
     lines: list[Line] = []
     seen: set[UUID] = set()
     for index, row in enumerate(records):
         line = Line(index, _student_of(row), dict(row.values or {}), list(row.errors))
         if line.student_id is None and named:
-            # Whoever it means would be marked as one of the rest.
+            # Otherwise ``rest`` would mark the student of this row.
             errors = [FieldError(f"/records/{index}{e.pointer}", e.code, e.detail) for e in line.errors]
             raise Invalid.of(errors)
         if line.student_id in seen:
@@ -140,7 +140,7 @@ def _lines(records: Sequence[GivenRow], *, named: bool) -> list[Line]:
 
 
 def _student_of(row: GivenRow) -> UUID | None:
-    """Return whom a row means, also where the rest of it cannot be read."""
+    """Return the student id of a row, even if other fields of the row are invalid."""
     if row.values is not None:
         student_id: UUID = row.values["student_id"]
         return student_id
@@ -161,7 +161,7 @@ def _errors(register: Register, line: Line) -> Iterator[FieldError]:
 
 
 def _rest(register: Register, code: str, named: set[UUID]) -> list[Line]:
-    """Return a line for each student of the roster whom no row names.
+    """Return a line for each student on the roster without a row.
 
     :raises Invalid: there is no roster, or no such code.
     """
@@ -185,7 +185,7 @@ def _settle(
     reason: str | None,
     expected: Versions,
 ) -> int:
-    """Decide and write until no other mark comes in between; after some tries the others' marks stay.
+    """Decide and write until no other call interferes; after ``TRIES`` the other calls' marks stay.
 
     Return the version of the register.
     """
@@ -203,7 +203,7 @@ def _settle(
         written, counted = _write(session, register, rows)
         missed = rows.keys() - written.keys()
         if expected is not None and (missed or counted != version + 1):
-            raise PreconditionFailed  # another call marked between this one's reading and its writing
+            raise PreconditionFailed  # another call marked between this call's read and write
         version = counted or version
         for line in pending:
             line.mark = written.get(line.student_id, line.mark)
@@ -220,11 +220,11 @@ def _settle(
 def _write(
     session: Session, register: Register, rows: Mapping[UUID | None, dict[str, Any]]
 ) -> tuple[dict[UUID | None, Mark], int | None]:
-    """Write marks onto the versions that they were decided on; return those that were written.
+    """Write marks onto the versions on which they were decided; return the written ones.
 
-    Return the register's new version with them, None where no mark was written.
+    Return also the register's new version, or None if no mark was written.
 
-    :raises MarkRemovedMeanwhile: a mark that was to be changed has gone, and would have come back.
+    :raises MarkRemovedMeanwhile: a mark to change was removed, and the write would have restored it.
     """
     written: dict[UUID | None, Mark] = {}
     counted = None
@@ -253,35 +253,35 @@ def _decide(
     *,
     overwrite: bool,
 ) -> dict[str, Any] | None:
-    """Settle a line's outcome on the mark that is there; return the row that is to be written, if any."""
+    """Decide a line's outcome on the present mark; return the row to write, if any."""
     mark = line.mark = present[line.student_id]
-    told = marks.said(mark, line.given)
-    if mark is not None and (line.is_rest or all(mark[name] == told[name] for name in marks.SAID)):
+    values = marks.merged(mark, line.given)
+    if mark is not None and (line.is_rest or all(mark[name] == values[name] for name in marks.INPUT_FIELDS)):
         line.outcome = "unchanged"
-    elif errors := marks.errors_of(principal, told, local_date=register.local_date):
+    elif errors := marks.errors_of(principal, values, local_date=register.local_date):
         line.outcome, line.errors = "error", errors
     elif not overwrite and line.given.get("version") != (mark["version"] if mark else None):
         line.outcome = "conflict"
     else:
         line.outcome = "updated" if mark else "created"
-        return _row(principal, register, line, told, mark)
+        return _row(principal, register, line, values, mark)
     return None
 
 
 def _row(
-    principal: Principal, register: Register, line: Line, told: Mapping[str, Any], mark: Mark | None
+    principal: Principal, register: Register, line: Line, values: Mapping[str, Any], mark: Mark | None
 ) -> dict[str, Any]:
-    # A mark whose code stays keeps what the code counted as when it was given.
-    code = mark if mark and mark["code"] == told["code"] else register.codes[told["code"]]
+    # If the code does not change, the mark still counts as it did when it was made.
+    code = mark if mark and mark["code"] == values["code"] else register.codes[values["code"]]
     return {
-        **told,
+        **values,
         "local_date": register.local_date,
         "session_id": register.meeting.id,
         "student_id": line.student_id,
         "group_id": register.group_id,
         "counts_as": code["counts_as"],
         "in_rate": code["in_rate"],
-        "minutes": marks.minutes_between(told["check_in_at"], told["check_out_at"]),
+        "minutes": marks.minutes_between(values["check_in_at"], values["check_out_at"]),
         "source": "bulk" if line.is_rest else "manual",
         "device_id": None,
         "marked_by": principal.user_id,
@@ -290,7 +290,7 @@ def _row(
 
 
 def _result(line: Line) -> dict[str, Any]:
-    """Tell what became of a line, and the mark as it is now."""
+    """Return the result of a line, with the current mark."""
     mark = line.mark or dict.fromkeys(MARK)
     return {
         **mark,

@@ -1,4 +1,4 @@
-"""What a mark becomes, and when it may change: the rules that marking a roster and changing one mark share."""
+"""Rules shared by marking a roster and changing one mark: the new values, and when a change is allowed."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
@@ -11,8 +11,8 @@ from campshub.core.errors import FieldError, Invalid
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal
 
-# What whoever marks says of a mark; all else follows from it.
-SAID = ("code", "check_in_at", "check_out_at", "note")
+# The fields of a mark that the caller sends; all others are derived.
+INPUT_FIELDS = ("code", "check_in_at", "check_out_at", "note")
 
 
 class ReasonRequired(Invalid):
@@ -24,10 +24,10 @@ class ReasonRequired(Invalid):
 
 
 def require_changeable(principal: Principal, meeting: Meeting, reason: str | None) -> None:
-    """Refuse a change of a register's marks that its state does not allow.
+    """Refuse a change of marks that the register's state does not allow.
 
     :raises SessionCancelled: the session is cancelled.
-    :raises SessionLocked: it is locked, and the principal may not change it all the same or does not say why.
+    :raises SessionLocked: it is locked, and the permission to change it anyway or the reason is missing.
     :raises ReasonRequired: it has been submitted, and there is no reason.
     """
     if meeting.status == "cancelled":
@@ -38,21 +38,21 @@ def require_changeable(principal: Principal, meeting: Meeting, reason: str | Non
         raise ReasonRequired
 
 
-def said(present: Mapping[str, Any] | None, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a mark says once it has been changed as given; what is not named stays."""
+def merged(present: Mapping[str, Any] | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a mark's input fields after a change; omitted fields stay as they are."""
     present = present or {}
-    told = {name: given.get(name, present.get(name)) for name in SAID}
-    return {**told, "note": told["note"] or None}
+    values = {name: given.get(name, present.get(name)) for name in INPUT_FIELDS}
+    return {**values, "note": values["note"] or None}
 
 
-def errors_of(principal: Principal, told: Mapping[str, Any], *, local_date: date) -> list[FieldError]:
-    """Return what is wrong with a mark's times: each lies within a day of the session's date, out after in."""
+def errors_of(principal: Principal, values: Mapping[str, Any], *, local_date: date) -> list[FieldError]:
+    """Return the errors of a mark's times: within a day of the session's date, and check-out not before check-in."""
     zone = ZoneInfo(principal.time_zone)
-    arrived, left = told["check_in_at"], told["check_out_at"]
+    arrived, left = values["check_in_at"], values["check_out_at"]
     errors = [
         FieldError(f"/{name}", "not_that_day", "More than a day away from the session's date.")
         for name in ("check_in_at", "check_out_at")
-        if told[name] is not None and abs((told[name].astimezone(zone).date() - local_date).days) > 1
+        if values[name] is not None and abs((values[name].astimezone(zone).date() - local_date).days) > 1
     ]
     if arrived is not None and left is not None and left < arrived:
         errors.append(FieldError("/check_out_at", "out_before_in", "Before the check-in."))
@@ -60,14 +60,14 @@ def errors_of(principal: Principal, told: Mapping[str, Any], *, local_date: date
 
 
 def minutes_between(arrived: datetime | None, left: datetime | None) -> int | None:
-    """Return the whole minutes that someone was there, None where either end is not known."""
+    """Return the whole minutes between check-in and check-out; None if either is unknown."""
     return None if arrived is None or left is None else int((left - arrived).total_seconds() // 60)
 
 
-_NAMED = 20  # of the codes that there are; the refusal stands in each row
+_MOST_LISTED = 20  # codes in an error text, which may repeat in each row
 
 
 def unknown_code(pointer: str, key: str, known: Sequence[str]) -> FieldError:
-    """Return the refusal of a code that cannot be given."""
-    there_are = ", ".join(sorted(known)[:_NAMED])
-    return FieldError(pointer, "unknown_code", f"No code {key!r} is in use; there are: {there_are}.")
+    """Return the error for a code that is not in use."""
+    in_use = ", ".join(sorted(known)[:_MOST_LISTED])
+    return FieldError(pointer, "unknown_code", f"No code {key!r} is in use; there are: {in_use}.")

@@ -1,4 +1,4 @@
-"""Changing and removing one mark."""
+"""Change and remove one mark."""
 
 from datetime import date
 from typing import Any
@@ -29,16 +29,16 @@ def change(
     reason: str | None,
     **changes: Any,
 ) -> AttendanceRecord:
-    """Change one mark; what is not named stays, and a change that says the same changes nothing.
+    """Change one mark; omitted fields stay, and identical values change nothing.
 
     :raises NotFound: the principal sees no such record on that date.
     :raises PreconditionFailed: it has changed since the caller read it.
     :raises SessionLocked, SessionCancelled, ReasonRequired: the register's state does not allow a change.
     """
-    meeting, record = _take(session, principal, record_id, on, expected)
-    told = marks.said({name: getattr(record, name) for name in marks.SAID}, changes)
-    errors = marks.errors_of(principal, told, local_date=record.local_date)
-    changed = {name for name in marks.SAID if getattr(record, name) != told[name]}
+    meeting, record = _lock(session, principal, record_id, on, expected)
+    values = marks.merged({name: getattr(record, name) for name in marks.INPUT_FIELDS}, changes)
+    errors = marks.errors_of(principal, values, local_date=record.local_date)
+    changed = {name for name in marks.INPUT_FIELDS if getattr(record, name) != values[name]}
     if errors:
         raise Invalid.of(errors)
     if not changed:
@@ -46,9 +46,9 @@ def change(
     marks.require_changeable(principal, meeting, reason)
     session.unit.reason = reason
     if "code" in changed:
-        _give_code(session, principal, record, told["code"])
+        _set_code(session, principal, record, values["code"])
     for name in changed:
-        setattr(record, name, told[name])
+        setattr(record, name, values[name])
     record.minutes = marks.minutes_between(record.check_in_at, record.check_out_at)
     if changed != {"note"}:
         record.source, record.device_id = "manual", None
@@ -61,13 +61,13 @@ def change(
 def remove(
     session: Session, principal: Principal, *, record_id: UUID, on: date, expected: Versions, reason: str | None
 ) -> None:
-    """Remove a mark; that it was there, and what it said, stays in the audit log.
+    """Remove a mark; the audit log still contains it.
 
     :raises NotFound: the principal sees no such record on that date.
     :raises PreconditionFailed: it has changed since the caller read it.
     :raises SessionLocked, SessionCancelled, ReasonRequired: the register's state does not allow a change.
     """
-    meeting, record = _take(session, principal, record_id, on, expected)
+    meeting, record = _lock(session, principal, record_id, on, expected)
     marks.require_changeable(principal, meeting, reason)
     session.unit.reason = reason
     session.delete(record)
@@ -75,10 +75,10 @@ def remove(
     writes.count(session, RegisterVersion, record.session_id)
 
 
-def _take(
+def _lock(
     session: Session, principal: Principal, record_id: UUID, on: date, expected: Versions
 ) -> tuple[Meeting, AttendanceRecord]:
-    """Return a record's session, held as it is, and the record, locked, in the order of all who mark.
+    """Lock a record's session and then the record, in the order of all writes of marks; return both.
 
     :raises NotFound: the principal sees no such record on that date.
     :raises MonthUnavailable: the month of that date is not in the database.
@@ -102,16 +102,16 @@ def _take(
 
 
 def _absent(session: Session, on: date) -> Problem:
-    """Return why a record cannot be changed: it does not exist, or its month is not in the database."""
+    """Return the error for a missing record: it does not exist, or its month is not in the database."""
     tag, month = AttendanceRecord.__tag__, on.replace(day=1)
     is_present = partitions.all_present(session, [partitions.name_of(table, month) for table in tables_of(tag)])
     return NotFound() if is_present else MonthUnavailable(missing={(tag, month)})
 
 
-def _give_code(session: Session, principal: Principal, record: AttendanceRecord, key: str) -> None:
-    """Take over what a code counts as.
+def _set_code(session: Session, principal: Principal, record: AttendanceRecord, key: str) -> None:
+    """Set what a code counts as.
 
-    :raises Invalid: there is no such code in use.
+    :raises Invalid: the code is not in use.
     """
     known = {row.key: row for row in session.execute(codes.usable(principal))}
     if key not in known:

@@ -1,4 +1,4 @@
-"""Creating and changing sessions, and the states of their registers."""
+"""Create and change attendance sessions, and the states of their registers."""
 
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -25,7 +25,7 @@ DAYS_BACK = 400
 DAYS_AHEAD = 60
 MONTHS_BACK = 15  # 400 days reach into the 14th month back, and the organization's day may be in the month before UTC's
 stays_writable(AttendanceRecord.__tag__, lambda _: MONTHS_BACK)
-# What says whether a group takes a session on a date.
+# The columns that decide whether a group accepts a session on a date.
 _GROUP = (Group.id.label("of_group"), Group.status, Group.begins_on, Group.ends_on)
 
 
@@ -131,15 +131,15 @@ def create(
     id: UUID | None = None,
     **values: Any,
 ) -> tuple[AttendanceSession, bool]:
-    """Create a session; return it, and whether it is new rather than made by an earlier, identical call.
+    """Create a session; return it, and False if an earlier, identical call has created it.
 
-    A person may create one in the slot of a cancelled session. What creates sessions from a timetable must not: it
-    leaves out each slot in which a session of any status exists, so that a cancelled meeting stays cancelled.
+    A person may create one in the slot of a cancelled session. Code that creates sessions from a timetable must not: it
+    must skip each slot that has a session of any status, so that a cancelled meeting stays cancelled.
 
-    :raises IdTaken: the id belongs to a session that was created from something else.
+    :raises IdTaken: the id belongs to a session with other content.
     :raises UnknownGroup: the principal sees no such group.
-    :raises DateOutOfRange: the date is too far away.
-    :raises GroupClosed: the group is archived, or the date lies outside its term.
+    :raises DateOutOfRange: the date is too far in the past or future.
+    :raises GroupClosed: the group is archived, or the date is outside its term.
     :raises NotThatDay: it starts or ends on another day than its date.
     :raises SessionExists: the group has one on this date and slot that is not cancelled.
     """
@@ -162,7 +162,7 @@ def create(
 def _before(
     session: Session, principal: Principal, row_id: UUID | None, group_id: UUID | None
 ) -> tuple[AttendanceSession | None, bool, AnyRow | None]:
-    """Return the session that a new one's id belongs to, whether the principal sees it, and the new one's group."""
+    """Return the existing session with the id, whether the principal sees it, and the group of the new session."""
     if row_id is None and group_id is None:
         return None, False, None
     one = select(literal(1).label("one")).subquery()
@@ -193,14 +193,14 @@ def change(
 
     :raises NotFound: the principal sees no such session.
     :raises PreconditionFailed: it has changed since the caller read it.
-    :raises GroupClosed: it would move or take place again, and the group is archived or the date outside its term.
+    :raises GroupClosed: it is moved or reinstated, and the group is archived or the date is outside its term.
     :raises SessionLocked: it is locked.
-    :raises SessionSubmitted: its status changes by reopening it alone.
-    :raises SessionHasMarks: it would move to another date, or be cancelled, with marks in it.
+    :raises SessionSubmitted: it is submitted, so only reopening changes its status.
+    :raises SessionHasMarks: it has marks, and would move to another date or be cancelled.
     :raises NotThatDay: it would start or end on another day than its date.
-    :raises SessionExists: another session, not cancelled either, has its date and slot.
+    :raises SessionExists: another session that is not cancelled has its date and slot.
     """
-    meeting = _take(session, principal, session_id, expected)
+    meeting = _lock(session, principal, session_id, expected)
     if meeting.status == "locked":
         raise _refused(SessionLocked, meeting)
     status, local_date = changes.get("status", meeting.status), changes.get("local_date", meeting.local_date)
@@ -222,9 +222,9 @@ def change(
 
 
 def _require_open_group(session: Session, principal: Principal, group_id: UUID | None, local_date: date) -> None:
-    """Refuse a date on which a session's group takes no sessions.
+    """Refuse a date on which a session's group accepts no sessions.
 
-    :raises GroupClosed: the group is deleted or archived, or the date lies outside its term.
+    :raises GroupClosed: the group is deleted or archived, or the date is outside its term.
     """
     if group_id is None:
         return
@@ -237,13 +237,13 @@ def _require_open_group(session: Session, principal: Principal, group_id: UUID |
 def submit(
     session: Session, principal: Principal, *, session_id: UUID, expected: Versions, now: datetime
 ) -> AttendanceSession:
-    """Submit a register: from now on a change needs a reason. Submitting it again changes nothing.
+    """Submit a register: from now on a change needs a reason. This is idempotent.
 
     :raises NotFound: the principal sees no such session.
     :raises SessionLocked: it is locked.
     :raises SessionCancelled: it is cancelled.
     """
-    meeting = _take(session, principal, session_id, expected)
+    meeting = _lock(session, principal, session_id, expected)
     if meeting.status == "locked":
         raise _refused(SessionLocked, meeting)
     if meeting.status == "cancelled":
@@ -257,12 +257,12 @@ def submit(
 def lock_register(
     session: Session, principal: Principal, *, session_id: UUID, expected: Versions, now: datetime
 ) -> AttendanceSession:
-    """Lock a register, submitting it where that has not been done. Locking it again changes nothing.
+    """Lock a register, and submit it if it is not submitted. This is idempotent.
 
     :raises NotFound: the principal sees no such session.
     :raises SessionCancelled: it is cancelled.
     """
-    meeting = _take(session, principal, session_id, expected)
+    meeting = _lock(session, principal, session_id, expected)
     if meeting.status == "cancelled":
         raise _refused(SessionCancelled, meeting)
     if meeting.status == "locked":
@@ -275,12 +275,12 @@ def lock_register(
 
 
 def reopen(session: Session, principal: Principal, *, session_id: UUID, expected: Versions) -> AttendanceSession:
-    """Open a submitted or locked register again. One that is open, or was never submitted, stays as it is.
+    """Reopen a submitted or locked register; this does nothing for others.
 
     :raises NotFound: the principal sees no such session.
     :raises SessionCancelled: it is cancelled.
     """
-    meeting = _take(session, principal, session_id, expected)
+    meeting = _lock(session, principal, session_id, expected)
     if meeting.status == "cancelled":
         raise _refused(SessionCancelled, meeting)
     if meeting.submitted_at is not None:
@@ -289,11 +289,11 @@ def reopen(session: Session, principal: Principal, *, session_id: UUID, expected
     return meeting
 
 
-def _take(session: Session, principal: Principal, session_id: UUID, expected: Versions) -> AttendanceSession:
-    """Return a session that the principal may change, locked until the unit of work ends.
+def _lock(session: Session, principal: Principal, session_id: UUID, expected: Versions) -> AttendanceSession:
+    """Lock a session that the principal may change until the unit of work ends, and return it.
 
     :raises NotFound: the principal sees no such session.
-    :raises Forbidden: it is open gym, which trainers mark in but do not arrange.
+    :raises Forbidden: it is open gym, which trainers may mark but not change.
     """
     meeting = lock(session, principal, AttendanceSession, session_id, expected=expected)
     if meeting.group_id is None and principal.scope is not Scope.ALL:
@@ -302,16 +302,16 @@ def _take(session: Session, principal: Principal, session_id: UUID, expected: Ve
 
 
 def _refused(problem: type[Conflict], meeting: AttendanceSession) -> Conflict:
-    """Return why the state of a session does not allow a change, with the session as it is."""
+    """Return the conflict with the session's current state."""
     return SESSIONS.conflict(problem, meeting)
 
 
 def _require_that_day(
     principal: Principal, local_date: date, starts_at: datetime | None, ends_at: datetime | None
 ) -> None:
-    """Refuse instants of another day than the session's, which may run past midnight.
+    """Check that a session starts on its date, and ends on it or the day after.
 
-    :raises NotThatDay: one is of another day.
+    :raises NotThatDay: one of the times is on another day.
     """
     zone = ZoneInfo(principal.time_zone)
     allowed = {

@@ -1,4 +1,4 @@
-"""``flask alerts``."""
+"""``flask alerts``: list active alerts, run the checks."""
 
 from collections.abc import Sequence
 
@@ -14,14 +14,14 @@ from campshub.operations import checks
 from campshub.operations.alerts import record
 from campshub.operations.models import Alert
 
-alerts = AppGroup("alerts", help="What is beyond its limit, and what to do about it.")
+alerts = AppGroup("alerts", help="Values beyond their limits, with advice.")
 
 
 @alerts.command("list")
-@click.option("--cleared", is_flag=True, help="Those that were cleared, too; the last hundred.")
+@click.option("--cleared", is_flag=True, help="Include cleared ones; the last hundred.")
 @json_option
 def list_alerts(*, cleared: bool, as_json: bool) -> None:
-    """List the alerts that stand.
+    """List the active alerts.
 
     Example: flask alerts list
     """
@@ -34,13 +34,13 @@ def list_alerts(*, cleared: bool, as_json: bool) -> None:
 @alerts.command("check")
 @json_option
 def check(*, as_json: bool) -> None:
-    """Look at every threshold now, record what is found, and list what stands; fail if anything does.
+    """Run all threshold checks now, record the alerts and list the active ones; exit with 1 if there are any.
 
     Example: flask alerts check
     """
-    looked = checks.look(current_app.extensions["campshub"])
+    values = checks.look(current_app.extensions["campshub"])
     with unit_of_work(system=True) as session:
-        found = record(session, looked)
+        found = record(session, values)
     _print(found, as_json=as_json)
     if found:
         raise click.exceptions.Exit(1)

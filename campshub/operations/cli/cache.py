@@ -1,4 +1,4 @@
-"""``flask cache``: what an operator may have to say to the caches, and nothing that they need to be right."""
+"""``flask cache``: operate the cache. None of it is needed for correct responses, except after changes from outside."""
 
 from dataclasses import asdict
 from uuid import UUID
@@ -19,29 +19,29 @@ from campshub.core.json import write
 from campshub.core.redis.connection import CacheUnavailable
 from campshub.core.services import ServiceContainer
 
-cache = AppGroup("cache", help="The cached answers and what they are told.")
+cache = AppGroup("cache", help="Cached responses and the epoch.")
 
-# A commit that writes nothing leaves no record, and so no newer position, without a transaction id.
-_LEAVE_A_RECORD = text("SELECT pg_current_xact_id()")
+# A transaction that writes nothing needs a transaction id to leave a WAL record, and so a newer LSN.
+_ASSIGN_TRANSACTION_ID = text("SELECT pg_current_xact_id()")
 _ORGANIZATIONS = text("SELECT id FROM organizations ORDER BY id")
 
 
 @cache.command("new-epoch")
 def new_epoch() -> None:
-    """Announce a change made past CampsHub, with psql for example: nothing cached before it is used any more.
+    """Invalidate everything cached, after a change made outside of CampsHub, for example with psql.
 
     Example: flask cache new-epoch
     """
     with unit_of_work(system=True) as session:
         session.execute(epoch.ADD)
     _services().freshness.wait_out()
-    click.echo("A new epoch has begun; answers are read anew.")
+    click.echo("A new epoch has begun; nothing cached before is used.")
 
 
 @cache.command("fold")
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def fold(*, as_json: bool) -> None:
-    """Fold the rows of writes that could not be stamped into the epoch's base.
+    """Fold the rows of unstamped writes into the epoch's base.
 
     Example: flask cache fold
     """
@@ -55,58 +55,58 @@ def fold(*, as_json: bool) -> None:
 @cache.command("sweep")
 @json_option
 def sweep(*, as_json: bool) -> None:
-    """Drop the stamps that nobody finds any more, since Redis was restarted or emptied, or a replica promoted.
+    """Delete the keys of former identities, left by a Redis restart, a flush or a promoted replica.
 
     Example: flask cache sweep
     """
     try:
         swept = sum(purge.sweep(url) for url in _services().settings.redis_urls)
-    except CacheUnavailable as away:
-        raise click.ClickException("a cache Redis does not answer; `/health/` tells more.") from away
-    say(as_json, f"Dropped {swept} names of former identities.", dropped=swept)
+    except CacheUnavailable as error:
+        raise click.ClickException("a cache Redis does not respond; see `/health/`.") from error
+    say(as_json, f"Deleted {swept} keys of former identities.", dropped=swept)
 
 
 @cache.command("clear")
-@click.option("--organization", type=click.UUID, help="This organization alone.")
-@click.option("--tag", metavar="TAG", help="What is made of this family of tables alone.")
-@click.option("--yes", is_flag=True, help="Do not ask, where it is about all organizations.")
+@click.option("--organization", type=click.UUID, help="Only this organization.")
+@click.option("--tag", metavar="TAG", help="Only responses from this family of tables.")
+@click.option("--yes", is_flag=True, help="Do not ask before clearing all organizations.")
 def clear(*, organization: UUID | None, tag: str | None, yes: bool) -> None:
-    """Drop cached answers: those of an organization, of a tag, or both; all of them where neither is named.
+    """Drop cached responses of an organization, of a tag, or of both; all of them by default.
 
     Example: flask cache clear --organization 0190... --tag students
     """
     if organization is None and not yes:
-        click.confirm("This drops cached answers of every organization. Go on?", abort=True)
+        click.confirm("This drops cached responses of every organization. Continue?", abort=True)
     if organization is None and tag is None:
         _services().freshness.forget()
-        click.echo("All cached answers are dropped; for 10 s everything is read from the primary.")
+        click.echo("All cached responses are dropped; for 10 s everything is read from the primary.")
         return
     known = _tags()
     if tag is not None and tag not in known:
-        raise click.ClickException(f"there is no tag {tag}; these are: {', '.join(known)}.")
+        raise click.ClickException(f"there is no tag {tag}; the tags are: {', '.join(known)}.")
     organizations = [organization] if organization else _organizations()
     for one in organizations:
-        _raise(one, [tag] if tag else known)
-    click.echo(f"Dropped the cached answers of {len(organizations)} organizations.")
+        _raise_stamps(one, [tag] if tag else known)
+    click.echo(f"Dropped the cached responses of {len(organizations)} organizations.")
 
 
 @cache.command("warm")
-@click.option("--organization", "organization_id", type=click.UUID, help="This organization alone.")
-@click.option("--most", type=click.IntRange(1, MOST_KEPT), help="Of each organization; CACHE_WARM_MOST otherwise.")
-@click.option("--per-second", type=click.FloatRange(0.1, 1_000), help="Answers made; CACHE_WARM_PER_SECOND otherwise.")
+@click.option("--organization", "organization_id", type=click.UUID, help="Only this organization.")
+@click.option("--most", type=click.IntRange(1, MOST_KEPT), help="Per organization; default: CACHE_WARM_MOST.")
+@click.option("--per-second", type=click.FloatRange(0.1, 1_000), help="Responses; default: CACHE_WARM_PER_SECOND.")
 @json_option
 def warm(*, organization_id: UUID | None, most: int | None, per_second: float | None, as_json: bool) -> None:
-    """Make the answers that were asked most lately, for those who ask for them, before they do.
+    """Render the most requested recent responses into the cache, for the views that request them.
 
-    It rests between two, leaves the primary alone where there are replicas, and ends early where something is busy.
+    It pauses between two, does not use the primary if there are replicas, and stops early if a server is busy.
 
     Example: flask cache warm --most 20 --per-second 5
     """
     settings = _services().settings
     warmer = Warmer(current_app, _services(), per_second or settings.cache_warm_per_second)
     done = warmer.warm(most=most or settings.cache_warm_most, organization_id=organization_id)
-    said = f"Made {done.made} answers; {done.cached} were cached already, {done.refused} refused, {done.left} left."
-    say(as_json, said if done.is_whole else f"{said} Others need the servers, so the rest was left.", **asdict(done))
+    sentence = f"Made {done.made} answers; {done.cached} were cached already, {done.refused} refused, {done.left} left."
+    say(as_json, sentence if done.is_whole else f"{sentence} Stopped early: a server is busy.", **asdict(done))
 
 
 def _tags() -> list[str]:
@@ -118,10 +118,10 @@ def _organizations() -> list[UUID]:
         return list(session.scalars(_ORGANIZATIONS))
 
 
-def _raise(organization: UUID, tags: list[str]) -> None:
-    """Raise stamps as a write does, so that no key of before fits."""
+def _raise_stamps(organization: UUID, tags: list[str]) -> None:
+    """Raise stamps as a write does, so that no earlier cached response is used."""
     with unit_of_work(system=True, organization_id=organization) as session:
-        session.execute(_LEAVE_A_RECORD)
+        session.execute(_ASSIGN_TRANSACTION_ID)
         session.unit.stamped |= {(organization, tag) for tag in tags}
 
 

@@ -1,4 +1,4 @@
-"""``flask check-config``."""
+"""``flask check-config``: check the services named in the settings."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -22,14 +22,14 @@ from campshub.core.redis.connection import ANSWER_WITHIN_S
 from campshub.core.services import ServiceContainer
 from campshub.core.storage import Storage
 
-LEAST_AHEAD = 2
+MIN_AHEAD = 2
 
 
 @click.command("check-config")
 @with_appcontext
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check_config(*, as_json: bool) -> None:
-    """Try the databases, Redis, files, mail and issuers that the settings name, and report what does not answer.
+    """Check the databases, Redis, files, mail and issuers from the settings, and report failures.
 
     Example: flask check-config
     """
@@ -59,7 +59,7 @@ def _check_databases() -> list[tuple[str, str | None]]:
                     text("SELECT rolsuper, rolbypassrls FROM pg_roles WHERE rolname = current_user")
                 ).one()
                 connection.execute(text("SELECT count(*) FROM organizations"))
-        except (SQLAlchemyError, SettingsError) as error:  # such as another locale than the product needs
+        except (SQLAlchemyError, SettingsError) as error:  # for example an unsupported locale
             found.append((what, _first_line(error)))
             continue
         unsafe = name != "system" and (role.rolsuper or role.rolbypassrls)
@@ -73,17 +73,17 @@ def _check_direct() -> list[tuple[str, str | None]]:
     try:
         with months.maintenance(settings) as connection:
             count = months.months_ahead(connection, datetime.now(UTC).date())
-            lacking = [table for table, ahead in count.items() if ahead < LEAST_AHEAD]
+            lacking = [table for table, ahead in count.items() if ahead < MIN_AHEAD]
     except SQLAlchemyError as error:
         return [(what, _first_line(error))]
     problem = (
-        f"fewer than {LEAST_AHEAD} months ahead: {', '.join(lacking)}; run flask partitions ensure" if lacking else None
+        f"fewer than {MIN_AHEAD} months ahead: {', '.join(lacking)}; run flask partitions ensure" if lacking else None
     )
     return [(what, problem)]
 
 
 def _check_migrator() -> list[tuple[str, str | None]]:
-    """Check the role of ``flask db upgrade``, where its password is set: API processes and workers need none."""
+    """Check the role of ``flask db upgrade`` if its password is set; API processes and workers do not need it."""
     settings = _services().settings
     if not settings.postgres_migrator_password:
         return []
@@ -118,7 +118,7 @@ def _check_archive() -> tuple[str, str | None]:
     try:
         Archives(settings).all()
         Storage(settings.archive_url).check()
-    except Exception as error:  # noqa: BLE001 - each fsspec storage has errors of its own
+    except Exception as error:  # noqa: BLE001 - each fsspec storage has its own errors
         return "archive", _first_line(error)
     return "archive", None
 
@@ -127,13 +127,13 @@ def _check_storage() -> tuple[str, str | None]:
     what = f"files: {_without_password(_services().settings.storage_url)}"
     try:
         _services().storage.check()
-    except Exception as error:  # noqa: BLE001 - each fsspec storage has errors of its own
+    except Exception as error:  # noqa: BLE001 - each fsspec storage has its own errors
         return what, _first_line(error)
     return what, None
 
 
 def _without_password(url: str) -> str:
-    """Return an address for a person to read, without user and password."""
+    """Return a URL for display, without user and password."""
     scheme, separator, rest = url.rpartition("://")
     return f"{scheme}{separator}{rest.rpartition('@')[2]}" if separator else url
 
@@ -149,7 +149,7 @@ def _check_mail() -> tuple[str, str | None]:
 
 
 def _check_links() -> tuple[str, str | None]:
-    """Check that a link in an e-mail leads to a host that is served."""
+    """Check that links in e-mails lead to an allowed host."""
     settings = _services().settings
     what, host = f"links: {settings.public_url}", urlsplit(settings.public_url).hostname
     is_served = bool(host) and (settings.hosts is None or host in settings.hosts)

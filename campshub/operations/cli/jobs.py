@@ -1,4 +1,4 @@
-"""``flask jobs`` and ``flask schedule``: what is owed, what was given up, and what runs when."""
+"""``flask jobs`` and ``flask schedule``: pending and dead jobs, and the schedule."""
 
 import time
 from dataclasses import asdict
@@ -25,14 +25,14 @@ from campshub.core.jobs.store import enqueue
 from campshub.core.json import write
 from campshub.core.services import ServiceContainer
 
-jobs = AppGroup("jobs", help="What is owed after commits, and what was given up.")
-schedule = AppGroup("schedule", help="What runs when.")
+jobs = AppGroup("jobs", help="Pending jobs, and jobs that were given up.")
+schedule = AppGroup("schedule", help="The schedule of jobs.")
 
 
 @jobs.command("list")
 @json_option
 def list_jobs(*, as_json: bool) -> None:
-    """Count what is owed and what was given up, by job, and tell how old the oldest is.
+    """Count pending and dead jobs by name, with the age of the oldest.
 
     Example: flask jobs list
     """
@@ -57,7 +57,7 @@ def list_jobs(*, as_json: bool) -> None:
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
 @json_option
 def dead(*, limit: int, as_json: bool) -> None:
-    """List what was given up, the last one first, with the kind of its last error; the log has more by the id.
+    """List dead jobs, newest first, with the type of the last error; search the log for the id to see more.
 
     Example: flask jobs dead --limit 10
     """
@@ -75,11 +75,11 @@ def dead(*, limit: int, as_json: bool) -> None:
 
 @jobs.command("replay")
 @click.argument("message_id", type=click.UUID, required=False)
-@click.option("--job", help="All of this job.")
-@click.option("--all", "everything", is_flag=True, help="All that was given up.")
+@click.option("--job", help="All with this job name.")
+@click.option("--all", "everything", is_flag=True, help="All dead jobs.")
 @json_option
 def replay(*, message_id: UUID | None, job: str | None, everything: bool, as_json: bool) -> None:
-    """Let what was given up begin anew: one, all of a job, or all.
+    """Enqueue dead jobs again: one, all with a job name, or all.
 
     Example: flask jobs replay --job accounts.invite
     """
@@ -88,16 +88,16 @@ def replay(*, message_id: UUID | None, job: str | None, everything: bool, as_jso
     with unit_of_work(system=True) as session:
         rows = store.replay(session, id_=message_id, job=job)
     if message_id is not None and not rows:
-        raise click.ClickException(f"{message_id} was not given up; flask jobs dead lists what was.")
+        raise click.ClickException(f"{message_id} is not a dead job; flask jobs dead lists them.")
     called = _services().sender.send((row.organization_id, row.id, row.job) for row in rows)
     say(as_json, f"{len(rows)} begin anew.", replayed=len(rows), called=called)
 
 
 @jobs.command("run")
-@click.option("--every", "every_s", type=click.FloatRange(0.1), help="Go on, and look again after so many seconds.")
+@click.option("--every", "every_s", type=click.FloatRange(0.1), help="Repeat after this many seconds.")
 @json_option
 def run(*, every_s: float | None, as_json: bool) -> None:
-    """Do what is due in this process, without a broker or workers.
+    """Run the due jobs in this process, without a broker or workers.
 
     Example: flask jobs run --every 5
     """
@@ -112,18 +112,18 @@ def run(*, every_s: float | None, as_json: bool) -> None:
 
 
 @jobs.command("workers")
-@click.option("--queue", type=click.Choice([queue.value for queue in Queue]), help="This queue alone.")
+@click.option("--queue", type=click.Choice([queue.value for queue in Queue]), help="Only this queue.")
 @click.option("--late-after", "late_s", default=heartbeat.LATE_AFTER_S, show_default=True, help="Seconds.")
 @json_option
 def workers(*, queue: str | None, late_s: float, as_json: bool) -> None:
-    """Tell how long ago a worker has answered what a beat sent, by queue; fail where that is too long ago.
+    """Print the age of the last worker heartbeat by queue; exit with 1 if one is too old.
 
     Example: flask jobs workers --queue critical
     """
     try:
         ages = heartbeat.ages(_services().settings, time.time())
     except redis.RedisError as error:
-        raise click.ClickException(f"the broker does not answer: {error}") from None
+        raise click.ClickException(f"the broker does not respond: {error}") from None
     ages = {name: age for name, age in ages.items() if queue in {None, name}}
     lines = [f"{name:12} {'never' if age is None else f'{age:.0f} s ago'}" for name, age in ages.items()]
     _print([{"queue": name, "last_heartbeat_s": age} for name, age in ages.items()], lines, as_json=as_json)
@@ -134,7 +134,7 @@ def workers(*, queue: str | None, late_s: float, as_json: bool) -> None:
 @schedule.command("list")
 @json_option
 def list_schedule(*, as_json: bool) -> None:
-    """List what runs when (UTC), and how the last time went.
+    """List the schedule (UTC) with the outcome of the last runs.
 
     Example: flask schedule list
     """
@@ -150,21 +150,21 @@ def list_schedule(*, as_json: bool) -> None:
 
 @schedule.command("run")
 @click.argument("name")
-@click.option("--here", is_flag=True, help="In this process, and tell how it went; not by a worker.")
+@click.option("--here", is_flag=True, help="Run in this process instead of a worker, and print the outcome.")
 @json_option
 def run_scheduled(*, name: str, here: bool, as_json: bool) -> None:
-    """Run a job of the schedule now.
+    """Run a scheduled job now.
 
     Example: flask schedule run partitions.ensure --here
     """
     entry = entries.find(name)
     if entry is None:
         known = ", ".join(one.job for one in entries.entries())
-        raise click.ClickException(f"{name} is not on the schedule; these are: {known}.")
+        raise click.ClickException(f"{name} is not on the schedule; scheduled are: {known}.")
     with unit_of_work(system=True, organization_id=PLATFORM_ID) as session:
         message_id = enqueue(session, entry.job, **entry.arguments)
-    outcome = "owed"
-    while here and outcome in {"owed", runner.Outcome.MORE}:
+    outcome = "pending"
+    while here and outcome in {"pending", runner.Outcome.MORE}:
         outcome = runner.run_one(_services(), PLATFORM_ID, message_id)
     say(as_json, f"{name}: {outcome} ({message_id}).", job=name, id=message_id, outcome=outcome)
     if here and outcome is not runner.Outcome.DONE:
@@ -199,7 +199,7 @@ def _state(row: dict[str, Any]) -> str:
         return f"given up: {row['problem']}"
     if row["finished_at"]:
         return "done"
-    return f"to be tried again: {row['problem']}" if row["problem"] else "owed"
+    return f"to be tried again: {row['problem']}" if row["problem"] else "pending"
 
 
 def _rows(statement: Any) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""``flask keys``: making and listing the keys that sign access tokens and seal fields."""
+"""``flask keys``: create and list the keys that sign access tokens and encrypt columns."""
 
 import base64
 import secrets
@@ -16,7 +16,7 @@ from campshub.core.json import write
 from campshub.core.security.encrypted_columns import ResealTally, reseal, sealed_columns
 from campshub.core.services import ServiceContainer
 
-keys = AppGroup("keys", help="The keys that sign access tokens and seal fields.")
+keys = AppGroup("keys", help="The keys that sign access tokens and encrypt columns.")
 
 _SETTINGS = {"tokens": "JWT_PRIVATE_KEYS", "fields": "FIELD_ENCRYPTION_KEYS"}
 _kind = click.option("--for", "kind", type=click.Choice(sorted(_SETTINGS)), default="tokens", show_default=True)
@@ -24,9 +24,9 @@ _kind = click.option("--for", "kind", type=click.Choice(sorted(_SETTINGS)), defa
 
 @keys.command("list")
 @_kind
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_keys(*, kind: str, as_json: bool) -> None:
-    """List the ids of the keys in use, the one that signs or seals first; never the keys.
+    """List the ids of the keys in use, the current one first; never the keys themselves.
 
     Example: flask keys list --for tokens
     """
@@ -40,9 +40,9 @@ def list_keys(*, kind: str, as_json: bool) -> None:
 
 @keys.command("new")
 @_kind
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def new(*, kind: str, as_json: bool) -> None:
-    """Make a new key and tell what to put into the settings, in which order; it changes nothing by itself.
+    """Create a key and print the steps to put it into the settings; this command changes nothing.
 
     Example: flask keys new --for tokens
     """
@@ -52,19 +52,19 @@ def new(*, kind: str, as_json: bool) -> None:
     if as_json:
         click.echo(write({"setting": _SETTINGS[kind], "key": made, "first": first, "then": then}).decode())
         return
-    click.echo("1. Let every process know the new key, which nothing uses yet: set this and restart them all.")
+    click.echo("1. Make the new key known to every process, without using it: set this and restart them all.")
     click.echo(f"{_SETTINGS[kind]}={first}")
-    click.echo("2. Then let it be the current one: set this and restart them all.")
+    click.echo("2. Then make it the current key: set this and restart them all.")
     click.echo(f"{_SETTINGS[kind]}={then}")
     click.echo(f"3. {_LAST[kind]}")
 
 
 @keys.command("reseal")
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def reseal_fields(*, as_json: bool) -> None:
-    """Seal what older keys have sealed anew with the current one; it may be stopped, and run again.
+    """Encrypt values of older keys again with the current one; the command can be interrupted and run again.
 
-    Afterwards nothing in the database needs an older key; backups from before still do.
+    Afterwards nothing in the database needs an older key, but earlier backups do.
 
     Example: flask keys reseal
     """
@@ -74,9 +74,9 @@ def reseal_fields(*, as_json: bool) -> None:
         click.echo(write({name: asdict(tally) for name, tally in tallies.items()}).decode())
     else:
         for name, tally in tallies.items():
-            click.echo(f"{name}: {tally.resealed} sealed anew, {tally.unreadable} not to be opened")
+            click.echo(f"{name}: {tally.resealed} encrypted again, {tally.unreadable} unreadable")
     if any(tally.unreadable for tally in tallies.values()):
-        raise click.ClickException("Some values were sealed by a key that FIELD_ENCRYPTION_KEYS does not have.")
+        raise click.ClickException("Some values were encrypted with a key that is not in FIELD_ENCRYPTION_KEYS.")
 
 
 def _reseal_column(services: ServiceContainer, column: Any) -> ResealTally:
@@ -91,8 +91,8 @@ def _reseal_column(services: ServiceContainer, column: Any) -> ResealTally:
 
 
 _LAST = {
-    "tokens": "After ACCESS_TOKEN_MINUTES nothing is signed with the older ones: take them out. Nobody is signed out.",
-    "fields": "Run flask keys reseal. Keep the older ones for as long as backups from before are kept.",
+    "tokens": "After ACCESS_TOKEN_MINUTES no valid token is left of the older keys: remove them. No one is signed out.",
+    "fields": "Run flask keys reseal. Store the older keys as long as you store earlier backups.",
 }
 
 
@@ -102,7 +102,7 @@ def _value(kind: str) -> str:
 
 
 def _made(present: dict[str, bytes]) -> str:
-    """Return a new key under the day's name, with a letter where there is one of that name."""
+    """Return a new key named after the day, with a number if the name is in use."""
     day = f"k{datetime.now(UTC):%Y%m%d}"
     name = next(n for n in (day, *(f"{day}-{number}" for number in range(2, 1000))) if n not in present)
     return f"{name}:{base64.urlsafe_b64encode(secrets.token_bytes(KEY_BYTES)).decode().rstrip('=')}"

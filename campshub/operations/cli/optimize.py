@@ -1,4 +1,4 @@
-"""``flask optimize-database``."""
+"""``flask optimize-database``: vacuum, reindex, delete expired rows, warm the cache."""
 
 from dataclasses import asdict
 from typing import Any
@@ -22,29 +22,29 @@ MIB = 1024 * 1024
 @with_appcontext
 @click.option("--all", "everything", is_flag=True, help="All of it.")
 @click.option("--vacuum", is_flag=True, help="Vacuum and analyze every table.")
-@click.option("--reindex", is_flag=True, help="Build bloated indexes anew, while they are in use.")
-@click.option("--cleanup", is_flag=True, help="Delete rows that have had their time.")
-@click.option("--cache-warm", "warms", is_flag=True, help="Make the answers that are asked most.")
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@click.option("--reindex", is_flag=True, help="Rebuild bloated indexes while they are in use.")
+@click.option("--cleanup", is_flag=True, help="Delete expired rows.")
+@click.option("--cache-warm", "warms", is_flag=True, help="Render the most requested responses into the cache.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def optimize_database(
     *, everything: bool, vacuum: bool, reindex: bool, cleanup: bool, warms: bool, as_json: bool
 ) -> None:
-    """Make the database lean again, and name its slowest statements. Nobody is kept waiting by it.
+    """Optimize the database while it is in use, and list its slowest statements.
 
     Example: flask optimize-database --all
     """
     if not (everything or vacuum or reindex or cleanup or warms):
-        raise click.UsageError("say what: --all, or some of --vacuum, --reindex, --cleanup, --cache-warm.")
+        raise click.UsageError("choose --all, or some of --vacuum, --reindex, --cleanup, --cache-warm.")
     try:
         with partitions.maintenance(current_app.extensions["campshub"].settings) as connection:
             before = optimize.sizes(connection)
             done: list[Done] = []
             if everything or cleanup:
-                done += optimize.clean_up(_tell)
+                done += optimize.clean_up(_print_progress)
             if everything or reindex:
-                done += optimize.reindex(connection, _tell)
+                done += optimize.reindex(connection, _print_progress)
             if everything or vacuum:
-                done += optimize.vacuum(connection, _tell)
+                done += optimize.vacuum(connection, _print_progress)
             if everything or warms:
                 done.append(_warm())
             after, slow = optimize.sizes(connection), optimize.slowest(connection)
@@ -62,10 +62,10 @@ def _warm() -> Done:
     services: ServiceContainer = current_app.extensions["campshub"]
     settings = services.settings
     warmed = Warmer(current_app, services, settings.cache_warm_per_second).warm(most=settings.cache_warm_most)
-    return Done("made ahead", f"{warmed.made} answers")
+    return Done("warmed the cache", f"{warmed.made} responses")
 
 
-def _tell(line: str) -> None:
+def _print_progress(line: str) -> None:
     click.echo(line, err=True)
 
 
@@ -87,7 +87,7 @@ def _print(before: tuple[int, int], after: tuple[int, int], done: list[Done], sl
         change = "" if one.before is None or one.after is None else f" {one.before:,} to {one.after:,}"
         click.echo(f"{one.what}: {one.subject}{change}")
     if not done:
-        click.echo("Nothing had to be done.")
-    click.echo("\nThe slowest statements, by their mean:")
+        click.echo("Nothing to do.")
+    click.echo("\nThe slowest statements, by mean time:")
     for number, one_slow in enumerate(slow, 1):
         click.echo(f"{number:>2}. {one_slow.mean_ms:>9,.1f} ms {one_slow.calls:>9,} calls  {one_slow.statement[:100]}")

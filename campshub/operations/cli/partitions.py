@@ -1,4 +1,4 @@
-"""``flask partitions``: the months of large tables, made ahead, archived and brought back."""
+"""``flask partitions``: create months of large tables ahead, archive and restore them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,13 +24,13 @@ partitions = AppGroup("partitions", help="The monthly partitions of large tables
 
 _DATE = click.DateTime(["%Y-%m-%d"])
 _month_option = click.option("--month", required=True, type=click.DateTime(["%Y-%m"]), help="The month: 2024-05.")
-_table_option = click.option("--table", help="This table alone.")
+_table_option = click.option("--table", help="Only this table.")
 
 
 @partitions.command("list")
 @json_option
 def list_partitions(*, as_json: bool) -> None:
-    """List the partitions with their sizes, what is half archived, and what lies in the archive.
+    """List the partitions with their sizes, unfinished archivings, and the months in the archive.
 
     Example: flask partitions list
     """
@@ -41,12 +41,14 @@ def list_partitions(*, as_json: bool) -> None:
             for table, month in calendar.taken_out(connection)
         ]
         there = {(line["table"], line["first"]) for line in (*here, *half)}
-        lying = [_told(one) for one in Archives(_services().settings).all() if (one.table, one.month) not in there]
-    lines = sorted((*here, *half, *lying), key=lambda line: str(line["name"]))
+        archived = [
+            _described(one) for one in Archives(_services().settings).all() if (one.table, one.month) not in there
+        ]
+    lines = sorted((*here, *half, *archived), key=lambda line: str(line["name"]))
     click.echo(write(lines).decode() if as_json else "\n".join(map(_line, lines)))
 
 
-def _told(manifest: Manifest) -> dict[str, Any]:
+def _described(manifest: Manifest) -> dict[str, Any]:
     return {
         "state": "archived",
         "table": manifest.table,
@@ -73,26 +75,26 @@ def _line(line: dict[str, Any]) -> str:
 @_table_option
 @json_option
 def ensure(*, ahead: int, first: datetime | None, table: str | None, as_json: bool) -> None:
-    """Make the partitions that are missing, except those that lie in the archive.
+    """Create the missing partitions, except those that are in the archive.
 
     Example: flask partitions ensure --months 6 --from 2024-01-01
     """
     today = datetime.now(UTC).date()
     begin: date = first.date() if first else today
     made: list[str] = []
-    lying: list[str] = []
+    stored: list[str] = []
     with _maintenance() as connection:
         for name in _tables(connection, table):
             archived = Archives(_services().settings).months(name) if begin < today.replace(day=1) else frozenset()
             made += months.ensure(connection, name, begin, months.ahead(today, ahead), archived=archived)
             here = {partition.first for partition in months.present(connection) if partition.table == name}
-            lying += [calendar.name_of(name, one) for one in sorted(archived - here) if one >= begin.replace(day=1)]
+            stored += [calendar.name_of(name, one) for one in sorted(archived - here) if one >= begin.replace(day=1)]
     if as_json:
-        click.echo(write({"made": made, "archived": lying}).decode())
+        click.echo(write({"made": made, "archived": stored}).decode())
         return
     click.echo("\n".join((f"Made {len(made)} partitions.", *made)))
-    if lying:
-        click.echo(f"These lie in the archive (flask partitions restore): {', '.join(lying)}")
+    if stored:
+        click.echo(f"These are in the archive (flask partitions restore): {', '.join(stored)}")
 
 
 @partitions.command("archive")
@@ -101,7 +103,7 @@ def ensure(*, ahead: int, first: datetime | None, table: str | None, as_json: bo
 @yes_option
 @json_option
 def archive(*, month: datetime, table: str | None, yes: bool, as_json: bool) -> None:
-    """Store a month in the archive, read it back, and drop it; stopped, it goes on where it was.
+    """Store a month in the archive, verify it, and drop it; after an interruption, run it again.
 
     Example: flask partitions archive --month 2024-05 --table attendance_records --yes
     """
@@ -112,10 +114,10 @@ def archive(*, month: datetime, table: str | None, yes: bool, as_json: bool) -> 
         if not chosen:
             raise click.ClickException(f"no table has the month {first:%Y-%m}.")
         if not yes:
-            click.confirm(f"{first:%Y-%m} of {', '.join(chosen)} leaves the database. Go on?", abort=True)
+            click.confirm(f"{first:%Y-%m} of {', '.join(chosen)} leaves the database. Continue?", abort=True)
         for name in chosen:
-            tell = _teller(calendar.name_of(name, first), as_json=as_json)
-            done.append(_told(archiving.archive(_services(), connection, table=name, month=first, tell=tell)))
+            report = _reporter(calendar.name_of(name, first), as_json=as_json)
+            done.append(_described(archiving.archive(_services(), connection, table=name, month=first, tell=report)))
     if as_json:
         click.echo(write(done).decode())
         return
@@ -126,11 +128,11 @@ def archive(*, month: datetime, table: str | None, yes: bool, as_json: bool) -> 
 @partitions.command("restore")
 @_month_option
 @_table_option
-@click.option("--leave-out", is_flag=True, help="Leave rows out that refer to what has been removed since.")
-@click.option("--unsealed", is_flag=True, help="Take an archive that was made before ARCHIVE_KEYS had a key.")
+@click.option("--leave-out", is_flag=True, help="Leave out rows that refer to rows deleted since.")
+@click.option("--unsealed", is_flag=True, help="Accept an unencrypted archive from before ARCHIVE_KEYS had a key.")
 @json_option
 def restore(*, month: datetime, table: str | None, leave_out: bool, unsealed: bool, as_json: bool) -> None:
-    """Bring a month back from the archive, which keeps it.
+    """Restore a month from the archive; the archive still has it afterwards.
 
     Example: flask partitions restore --month 2024-05 --table attendance_records
     """
@@ -144,7 +146,7 @@ def restore(*, month: datetime, table: str | None, leave_out: bool, unsealed: bo
         if not chosen:
             raise click.ClickException(f"the archive has no month {first:%Y-%m} that is not here.")
         for name in chosen:
-            tell = _teller(calendar.name_of(name, first), as_json=as_json)
+            report = _reporter(calendar.name_of(name, first), as_json=as_json)
             restored = restoring.restore(
                 _services(),
                 connection,
@@ -152,7 +154,7 @@ def restore(*, month: datetime, table: str | None, leave_out: bool, unsealed: bo
                 month=first,
                 leave_out=leave_out,
                 unsealed=unsealed,
-                tell=tell,
+                tell=report,
             )
             done.append(_restored(restored))
     if as_json:
@@ -175,7 +177,7 @@ def _restored(one: restoring.Restored) -> dict[str, Any]:
 
 @contextmanager
 def _maintenance() -> Iterator[Connection]:
-    """Open a connection of the maintenance role; what it gives up for is one line."""
+    """Open a connection of the maintenance role; expected errors become one line of output."""
     try:
         with months.maintenance(_services().settings) as connection:
             yield connection
@@ -186,7 +188,7 @@ def _maintenance() -> Iterator[Connection]:
 def _tables(connection: Connection, table: str | None) -> list[str]:
     known = months.tables(connection)
     if table is not None and table not in known:
-        raise click.ClickException(f"{table} is not partitioned; these are: {', '.join(known)}.")
+        raise click.ClickException(f"{table} is not partitioned; partitioned are: {', '.join(known)}.")
     return [table] if table else known
 
 
@@ -195,8 +197,8 @@ def _has(connection: Connection, table: str, month: date) -> bool:
     return here or (table, month) in calendar.taken_out(connection)
 
 
-def _teller(name: str, *, as_json: bool) -> archiving.Tell:
-    """Return what says how far it is, on standard error, where a person looks."""
+def _reporter(name: str, *, as_json: bool) -> archiving.Tell:
+    """Return a function that prints progress on standard error; nothing with --json."""
     return lambda stage: None if as_json else click.echo(f"{name}: {stage}", err=True)
 
 

@@ -1,4 +1,4 @@
-"""``flask passwords``: the list of passwords that nobody may choose."""
+"""``flask passwords``: build the list of refused passwords."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +10,7 @@ from campshub.core.json import write
 from campshub.core.security import breached
 from campshub.core.security.password_blocklist import obvious_passwords
 
-passwords = AppGroup("passwords", help="The list of passwords that nobody may choose.")
+passwords = AppGroup("passwords", help="The list of refused passwords.")
 
 
 @passwords.command("build-list")
@@ -23,11 +23,11 @@ passwords = AppGroup("passwords", help="The list of passwords that nobody may ch
     type=click.FloatRange(1e-9, 0.5),
     help="The share of good passwords that are refused as well.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def build_list(*, source: Path | None, output: Path, false_positives: float, as_json: bool) -> None:
-    """Build the list for PASSWORD_LIST from a file: a password a line, or a SHA-1, with or without its count.
+    """Build the list for PASSWORD_LIST from a file with a password or a SHA-1, optionally with a count, per line.
 
-    Without a file it consists of the obvious ones alone, as the list that is shipped. With one it has both.
+    The list always includes the obvious passwords; without a file it contains only these, like the shipped list.
 
     Example: flask passwords build-list pwned-passwords-sha1.txt --output /srv/campshub/breached.bloom
     """
@@ -41,5 +41,5 @@ def build_list(*, source: Path | None, output: Path, false_positives: float, as_
 
     breached.build(output, digests, count=given + len(own), false_positives=false_positives)
     facts = {"entries": given + len(own), "bytes": output.stat().st_size, "path": str(output)}
-    said = f"Wrote {facts['entries']:,} passwords into {output}: {facts['bytes']:,} bytes. Set PASSWORD_LIST to it."
-    click.echo(write(facts).decode() if as_json else said)
+    sentence = f"Wrote {facts['entries']:,} passwords into {output}: {facts['bytes']:,} bytes. Set PASSWORD_LIST to it."
+    click.echo(write(facts).decode() if as_json else sentence)

@@ -1,4 +1,4 @@
-"""The platform's own jobs and their schedule."""
+"""The jobs of the platform and their schedule."""
 
 from campshub.operations.tasks import aggregates, maintenance
 

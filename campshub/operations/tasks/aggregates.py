@@ -1,4 +1,4 @@
-"""The jobs that keep figures up to date and answers warm."""
+"""The jobs that refresh rollups and warm the cache."""
 
 from datetime import date
 from typing import Any
@@ -15,12 +15,12 @@ from campshub.core.rollups import refresh
 from campshub.core.rollups.definition import rollups
 from campshub.core.services import ServiceContainer
 
-WARMS_S = 90.0  # within the job's limit
+WARMS_S = 90.0  # less than the job's time limit
 
 
 @job("rollups.fold", system=True, queue=Queue.MAINTENANCE)
-def fold_rollups(session: Session, run: Run) -> None:  # noqa: ARG001 - every job is handed its run
-    """Count figures anew that have become stale; what is too much for one transaction goes on at once."""
+def fold_rollups(session: Session, run: Run) -> None:  # noqa: ARG001 - every job takes its run
+    """Refresh stale rollups; if they are too many for one transaction, enqueue the next run at once."""
     if not refresh.refresh_due(session).is_whole:
         enqueue(session, "rollups.fold")
 
@@ -35,7 +35,7 @@ def rebuild_rollups(
     first: str | None = None,
     last: str | None = None,
 ) -> Step:
-    """Count one month of one organization's figures anew; after the last one the job is finished."""
+    """Rebuild one month of one organization's rollup per step, until all are done."""
     position = position or {"after": ["", "", ""], "written": 0, "removed": 0}
     steps = refresh.steps(
         session,
@@ -56,7 +56,7 @@ def rebuild_rollups(
 
 @external_job("cache.warm", queue=Queue.MAINTENANCE)
 def warm(run: Run) -> None:  # noqa: ARG001 - every job takes its run
-    """Make the answers that are asked most, for those who ask for them."""
+    """Render the most requested responses into the cache, for the views that request them."""
     services: ServiceContainer = current_app.extensions["campshub"]
     settings = services.settings
     warmer = Warmer(current_app, services, settings.cache_warm_per_second, seconds=WARMS_S)

@@ -1,4 +1,4 @@
-"""What the platform does by itself: months, folding the epoch, and deleting what has had its time."""
+"""Maintenance jobs: months, the epoch, archives, alerts, and deleting expired rows."""
 
 import logging
 from datetime import date
@@ -37,27 +37,27 @@ CLEANED_AT_ONCE = optimizing.CLEANED_AT_ONCE
 BUSY_AGAIN_S = 2.0
 
 expires(IdempotencyKey, "created_at < now() - INTERVAL '24 hours'")
-# Longer than half a week: a slot of the schedule is claimed by its message.
+# Longer than half a week, because the message of a schedule's slot is its claim.
 expires(OutboxMessage, "finished_at < now() - INTERVAL '14 days'")
 expires(Job, "finished_at < now() - INTERVAL '30 days'")
 
 
 @job("cache.fold", system=True, queue=Queue.MAINTENANCE)
-def fold(session: Session, run: Run) -> None:  # noqa: ARG001 - every job is handed its run
-    """Fold the rows of writes that could not be stamped into the epoch's base."""
+def fold(session: Session, run: Run) -> None:  # noqa: ARG001 - every job takes its run
+    """Fold the rows of unstamped writes into the epoch's base."""
     epoch.fold(session)
 
 
 @external_job("cache.sweep", queue=Queue.MAINTENANCE)
 def sweep(run: Run) -> None:
-    """Drop what former identities of the cache Redis have left there."""
+    """Delete the keys of former identities from the cache Redis."""
     for url in run.services.settings.redis_urls:
         purge.sweep(url)
 
 
 @stepped_job("cleanup.expired", system=True, queue=Queue.MAINTENANCE)
 def clean_expired(session: Session, run: Run, position: dict[str, Any] | None) -> Step:  # noqa: ARG001 - see above
-    """Delete some rows of one table that have had their time; after its last ones comes the next table."""
+    """Delete a batch of expired rows of one table per step, then continue with the next table."""
     position = position or {"table": 0, "deleted": 0}
     number, every = position["table"], expiries()
     count = clean(session, every[number], most=CLEANED_AT_ONCE)
@@ -70,7 +70,7 @@ def clean_expired(session: Session, run: Run, position: dict[str, Any] | None) -
 
 @maintenance_job("partitions.ensure")
 def ensure_months(connection: Connection, run: Run) -> None:
-    """Make the months ahead that are missing."""
+    """Create the missing months ahead."""
     today = run.created_at.date()
     for table in partitions.tables(connection):
         partitions.ensure(connection, table, today, partitions.ahead(today, partitions.MONTHS_AHEAD))
@@ -78,11 +78,11 @@ def ensure_months(connection: Connection, run: Run) -> None:
 
 @external_job(month_requests.PROVIDE, limit_s=HOUR_S)
 def provide_month(run: Run, *, tag: str, month: str) -> None:
-    """Make a month that a write was refused for, or bring it back from the archive.
+    """Create or restore a month for which a write was refused.
 
-    It waits in the usual queue: in that of maintenance it would wait for hours behind a vacuum.
+    It runs in the default queue: in the maintenance queue it could wait for hours behind a vacuum.
 
-    :raises RetryLater: others hold what it needs; it comes again in a moment.
+    :raises RetryLater: the locks are held by others; the job is retried soon.
     """
     settings, first = run.services.settings, date.fromisoformat(month)
     try:
@@ -95,9 +95,9 @@ def provide_month(run: Run, *, tag: str, month: str) -> None:
 
 @maintenance_job("partitions.archive")
 def archive_months(connection: Connection, run: Run) -> None:
-    """Archive the months that are older than the platform keeps; where nothing is said, none is.
+    """Archive the months older than the setting allows; without the setting, none.
 
-    :raises MonthsProblem: some could not be; the others are.
+    :raises MonthsProblem: some months could not be archived; the others were.
     """
     settings, today = run.services.settings, run.created_at.date()
     problems: list[partitions.MonthsProblem] = []
@@ -113,7 +113,7 @@ def archive_months(connection: Connection, run: Run) -> None:
 
 @external_job("alerts.check", queue=Queue.MAINTENANCE)
 def check_thresholds(run: Run) -> None:
-    """Look at every threshold, and record what is beyond it."""
+    """Run all threshold checks and record the alerts."""
     found = checks.look(run.services)
     with unit_of_work(system=True) as session:
         alerts.record(session, found)
@@ -121,7 +121,7 @@ def check_thresholds(run: Run) -> None:
 
 @maintenance_job("database.optimize")
 def optimize(connection: Connection, run: Run) -> None:  # noqa: ARG001 - see above
-    """Rebuild bloated indexes and vacuum, as ``flask optimize-database`` does; what is expired is deleted hourly."""
+    """Rebuild bloated indexes and vacuum, like ``flask optimize-database``; ``cleanup.expired`` deletes rows hourly."""
     for done in (*optimizing.reindex(connection, log.info), *optimizing.vacuum(connection, log.info)):
         log.info("optimized", extra={"what": done.what, "subject": done.subject})
 

@@ -1,4 +1,4 @@
-"""The formats, one file each: ``write(out, document, rows)``, a media type, a suffix."""
+"""The formats, one file each, with ``write(out, document, rows)``, a media type and a suffix."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,14 +16,14 @@ class TooManyRows(Invalid):
 
     @classmethod
     def than(cls, most: int) -> "TooManyRows":
-        """Return the refusal with the bound."""
+        """Return the error with the limit in its text."""
         detail = f"A PDF has at most {most:,} rows. Choose fewer dates, or the format csv or xlsx."
         return cls(errors=[cls.at("/format", "too_many_rows", detail).errors[0]])
 
 
 @dataclass(frozen=True)
 class Printed:
-    """How many rows were written, and what a reader should know about how."""
+    """The number of rows written, and notes for the reader."""
 
     rows: int
     notes: Sequence[str] = field(default_factory=tuple)

@@ -1,7 +1,7 @@
-"""CSV: RFC 4180, in UTF-8 with the mark at its beginning without which spreadsheets read names wrongly.
+"""CSV: RFC 4180, in UTF-8 with a byte order mark, without which spreadsheets misread non-ASCII names.
 
-A text that a spreadsheet would run as a formula gets an apostrophe before it, as OWASP advises; a telephone number
-(``+91 ...``) keeps all its digits behind it. Numbers and dates are what they are.
+A text that a spreadsheet would run as a formula gets an apostrophe before it, as OWASP advises. So does a telephone
+number (``+91 ...``), which keeps all its digits. Numbers and dates are not changed.
 """
 
 import csv
@@ -14,10 +14,10 @@ from campshub.reports.document import Column, Document, Is, Row
 from campshub.reports.formats import Printed
 
 MEDIA_TYPE, SUFFIX = "text/csv; charset=utf-8", "csv"
-# The last four are the wide forms, which spreadsheets take for the same.
-_PERILOUS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+# The last four are full-width forms, which spreadsheets treat like the first four.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
-# A sign after what other spreadsheets take for the end of a cell or of a line.
+# A formula sign after a character that some spreadsheets take for the end of a cell or a line.
 _CELL_WITHIN = re.compile('([;|\t\r\n]["\\s]*)(?=[=+\\-@\uff1d\uff0b\uff0d\uff20])')
 
 
@@ -36,13 +36,13 @@ def write(out: IO[bytes], document: Document, rows: Iterable[Row], **_options: A
 
 
 def harmless(text: str) -> str:
-    """Return a text that no spreadsheet takes for a formula; blanks before the sign do not hide it.
+    """Escape a text so that no spreadsheet takes it for a formula, even after leading blanks.
 
-    Where lists are separated by semicolons, spreadsheets begin a new cell at each, and go by no quote that begins
-    further to the left.
+    In locales with semicolons as list separators, spreadsheets begin a new cell at each semicolon and ignore a quote
+    that was opened before it.
     """
     text = _CELL_WITHIN.sub(r"\1'", text)
-    return f"'{text}" if text.startswith(_PERILOUS) or text.lstrip().startswith(_PERILOUS) else text
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) or text.lstrip().startswith(_FORMULA_STARTS) else text
 
 
 def _cell(column: Column, value: Any) -> Any:

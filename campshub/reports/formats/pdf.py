@@ -1,4 +1,4 @@
-"""PDF: A4, to be printed; tagged (PDF/UA-1) as far as one compilation reaches, set in chunks beyond that."""
+"""PDF: A4. Tagged (PDF/UA-1) if one compilation can hold all rows; longer reports are compiled in chunks, untagged."""
 
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,10 +15,10 @@ from campshub.reports.typesetting import process
 
 MEDIA_TYPE, SUFFIX = "application/pdf", "pdf"
 MOST_ROWS = 20_000
-# Tags take some 100 MiB for a thousand rows, and are lost where files are joined.
+# Tags take about 100 MiB per thousand rows, and are lost when files are joined.
 TAGGED_ROWS = 2_000
 CHUNK_ROWS = 1_000
-# A row of shorter texts stands on one page.
+# A row with shorter texts fits on one page.
 _LONG = 600
 UNTAGGED = f"More than {TAGGED_ROWS:,} rows: not tagged for screen readers. CSV and XLSX are readable by them."
 _PAPER, _SIDES_MM = "a4", (210, 297)
@@ -36,42 +36,42 @@ def write(
     pdf_rows: int = MOST_ROWS,
     **_options: Any,
 ) -> Printed:
-    """Print a report.
+    """Write a report as PDF.
 
-    :param folder: where files wait until they are joined.
-    :param fonts: folders with fonts, before those of the system, with colons between.
-    :raises NoFonts: there are none.
-    :raises TooManyRows: it has more rows than ``pdf_rows``.
+    :param folder: for temporary files.
+    :param fonts: folders with fonts, separated by colons; they precede the system's.
+    :raises NoFonts: no font was found.
+    :raises TooManyRows: there are more rows than ``pdf_rows``.
     :raises TypesettingFailed: the child process ended without a document.
     """
-    print_ = _Print(document, Path(folder), fonts)
+    renderer = _Renderer(document, Path(folder), fonts)
     iterator = iter(rows)
     first = list(islice(iterator, min(TAGGED_ROWS, pdf_rows) + 1))
     if len(first) <= min(TAGGED_ROWS, pdf_rows):
-        file = print_.whole(first)
+        file = renderer.whole(first)
     else:
-        file = print_.in_chunks(_chunks(chain(first, iterator), document.columns, pdf_rows))
+        file = renderer.in_chunks(_chunks(chain(first, iterator), document.columns, pdf_rows))
     with file.open("rb") as made:
         shutil.copyfileobj(made, out)
-    return Printed(print_.count, print_.notes())
+    return Printed(renderer.count, renderer.notes())
 
 
 def _chunks(rows: Iterator[Row], columns: Sequence[Column], pdf_rows: int) -> list[bytes]:
-    """Return all rows, packed, so many in a piece.
+    """Return all rows as JSON, in chunks of ``CHUNK_ROWS``.
 
     :raises TooManyRows: there are more than ``pdf_rows``.
     """
-    packed, count = [], 0
+    chunks, count = [], 0
     while chunk := list(islice(rows, CHUNK_ROWS)):
         count += len(chunk)
         if count > pdf_rows:
             raise TooManyRows.than(pdf_rows)
-        packed.append(orjson.dumps([_texts(columns, row) for row in chunk]))
-    return packed
+        chunks.append(orjson.dumps([_texts(columns, row) for row in chunk]))
+    return chunks
 
 
-class _Print:
-    """One document on its way to paper."""
+class _Renderer:
+    """Render one document, and collect its notes."""
 
     def __init__(self, document: Document, folder: Path, fonts: str) -> None:
         self._document, self._folder, self._fonts = document, folder, fonts
@@ -80,12 +80,12 @@ class _Print:
         self.count = 0
 
     def whole(self, rows: Sequence[Row]) -> Path:
-        """Set all rows at once, with tags."""
+        """Render all rows in one compilation, with tags."""
         self.count = len(rows)
         return self._render("report", {"rows": [_texts(self._document.columns, row) for row in rows]})
 
     def in_chunks(self, chunks: Sequence[bytes]) -> Path:
-        """Set so many rows at once, count the pages first, and join the files."""
+        """Count the pages of all chunks, render each chunk, and join the files."""
         self._is_tagged = False
         self.count = sum(len(orjson.loads(chunk)) for chunk in chunks)
         pages = [self._child("count_pages", _piece(chunks, n))["pages"] for n in range(len(chunks))]
@@ -98,10 +98,10 @@ class _Print:
         return joined
 
     def notes(self) -> list[str]:
-        """Return what a reader should know: letters that no font has, tags that are not there."""
+        """Return notes for the reader: missing tags, and characters that no font has."""
         notes = [] if self._is_tagged else [UNTAGGED]
         if self._missing:
-            named = ", ".join(f"U+{ord(letter):04X}" for letter in sorted(self._missing)[:_NAMED])
+            named = ", ".join(f"U+{ord(character):04X}" for character in sorted(self._missing)[:_NAMED])
             more = f" and {len(self._missing) - _NAMED} more" if len(self._missing) > _NAMED else ""
             notes.append(f"No font here has {named}{more}: printed as question marks.")
         return notes
@@ -132,10 +132,10 @@ def _piece(chunks: Sequence[bytes], n: int) -> dict[str, Any]:
 
 
 def _head(document: Document) -> dict[str, Any]:
-    """Return a document as its template reads it, without rows."""
+    """Return the template's input for a document, without rows."""
     width = max(_SIDES_MM) if document.landscape else min(_SIDES_MM)
-    room = (width - 2 * document.margin_mm) * _POINTS_PER_MM
-    points = room / sum(column.mm for column in document.columns)
+    usable = (width - 2 * document.margin_mm) * _POINTS_PER_MM
+    points = usable / sum(column.mm for column in document.columns)
     chart = document.chart if document.chart is not None and document.chart.bars else None
     return {
         "name": f"{document.title}, {document.organization}",
@@ -154,7 +154,7 @@ def _head(document: Document) -> dict[str, Any]:
                 "points": round(column.mm * points, 2),
                 "is_centred": column.centred,
                 "is_number": column.holds in {Is.NUMBER, Is.PERCENT},
-                # A date and a time fit their columns.
+                # Dates and times always fit their columns.
                 "is_plain": column.holds in {Is.DATE, Is.TIME},
             }
             for column in document.columns
@@ -173,7 +173,7 @@ def _texts(columns: Sequence[Column], row: Row) -> list[str]:
 
 
 def printed(column: Column, value: Any) -> str:
-    """Return a value as it is printed."""
+    """Return a value as printed text."""
     if value is None or value == "":
         return ""
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""XLSX: a row is out of memory when the next one begins; texts are texts, dates are dates, and nothing is a formula."""
+"""XLSX: written row by row in constant memory. Texts are stored as texts, dates as dates; nothing is a formula."""
 
 from collections.abc import Iterable
 from datetime import date, time
@@ -12,7 +12,7 @@ from campshub.reports.formats.csv import harmless
 
 MEDIA_TYPE, SUFFIX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", "xlsx"
 MOST_ROWS = 1_048_576  # of a sheet
-MOST_LETTERS = 32_767  # of a cell
+MOST_CHARACTERS = 32_767  # of a cell
 _FORMATS = {
     Is.TEXT: {},
     Is.NUMBER: {"num_format": "#,##0.###"},
@@ -20,16 +20,16 @@ _FORMATS = {
     Is.DATE: {"num_format": "yyyy-mm-dd"},
     Is.TIME: {"num_format": "hh:mm"},
 }
-# Points on paper to the width of letters on a screen.
-_LETTERS_PER_MM = 0.55
+# Converts a column's millimetres in the PDF to Excel's unit, the width of a character.
+_CHARACTERS_PER_MM = 0.55
 
 
 def write(
     out: IO[bytes], document: Document, rows: Iterable[Row], *, folder: str = "", most_rows: int = MOST_ROWS, **_: Any
 ) -> Printed:
-    """Write a report: its head, titles that stay in sight, the rows; more sheets where one is full.
+    """Write a report: its head, frozen column titles and rows; begin another sheet when one is full.
 
-    :param folder: where the rows wait, unsealed, until the file is put together.
+    :param folder: for temporary files, whose rows are not encrypted.
     """
     book = xlsxwriter.Workbook(out, {"constant_memory": True, "tmpdir": folder or None})
     book.set_properties({"title": document.title, "company": document.organization})
@@ -52,8 +52,8 @@ class _Sheets:
 
     def __init__(self, book: xlsxwriter.Workbook, document: Document) -> None:
         self._book, self._document = book, document
-        self._formats = {holds: book.add_format(words) for holds, words in _FORMATS.items()}
-        # Marks a text as one: it stays so when someone edits the cell.
+        self._formats = {holds: book.add_format(properties) for holds, properties in _FORMATS.items()}
+        # Marks the cell as text, so that it stays text when someone edits it.
         self._quoted = book.add_format({"quote_prefix": True})
         self._bold = book.add_format({"bold": True})
         self._titles = book.add_format(
@@ -73,7 +73,7 @@ class _Sheets:
         document = self._document
         self._sheet = self._book.add_worksheet("Report" if self._count == 1 else f"Report {self._count}")
         for index, column in enumerate(document.columns):
-            width = max(len(max(column.title.split("\n"), key=len)) + 2, column.mm * _LETTERS_PER_MM)
+            width = max(len(max(column.title.split("\n"), key=len)) + 2, column.mm * _CHARACTERS_PER_MM)
             self._sheet.set_column(index, index, width)
         head = (document.title, document.organization, *document.subject, document.generated, "")
         for row, line in enumerate(head):
@@ -97,7 +97,7 @@ class _Sheets:
         self.next_row += 1
 
     def close(self) -> None:
-        """Let the titles filter what is below them."""
+        """Add filters to the titles of the current sheet."""
         if self.next_row > self._first_row + 1:
             self._sheet.autofilter(self._first_row, 0, self.next_row - 1, len(self._document.columns) - 1)
 
@@ -114,11 +114,11 @@ class _Sheets:
 
     def _text(self, row: int, index: int, text: str, as_: Any = None) -> None:
         quoted = self._quoted if harmless(text) != text else None
-        self._sheet.write_string(row, index, text[:MOST_LETTERS], as_ or quoted)
+        self._sheet.write_string(row, index, text[:MOST_CHARACTERS], as_ or quoted)
 
 
 def _chart(book: Any, chart: Chart) -> None:
-    """Draw the chart on a sheet of its own, beside its figures."""
+    """Draw the chart on a separate sheet, next to its values."""
     sheet = book.add_worksheet("Chart")
     sheet.set_column(0, 0, 16)
     for row, (label, value) in enumerate(chart.bars):

@@ -1,6 +1,6 @@
-"""The kinds of report, one file each: what each asks for, who may have it, and how its rows are read.
+"""The kinds of report, one file each: parameters, permissions, and how the rows are read.
 
-A file in this folder with a class under ``@kind`` is a new report: the API, the commands and the formats find it.
+A class decorated with ``@kind`` in a file of this folder is a new kind: the API, the commands and the formats find it.
 """
 
 from abc import ABC, abstractmethod
@@ -23,28 +23,28 @@ from campshub.core.security.principal import Principal
 from campshub.reports.document import Chart, Column, Row
 from campshub.students import names
 
-Figures = dict[str, Any]
+Sums = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Given:
-    """What a report is asked for, its dates resolved."""
+class Arguments:
+    """The parameters of a report, with dates resolved."""
 
     values: Mapping[str, Any]
 
     def id(self, name: str) -> UUID | None:
-        """Return an id that was given; None where it was left out."""
+        """Return an id parameter; None if it is absent."""
         value = self.values.get(name)
         return UUID(value) if value else None
 
     @property
     def group_id(self) -> UUID:
-        """The group, of a kind that needs one."""
+        """The group id, for kinds that require a group."""
         return UUID(self.values["group_id"])
 
     @property
     def student_id(self) -> UUID:
-        """The student, of a kind that needs one."""
+        """The student id, for kinds that require a student."""
         return UUID(self.values["student_id"])
 
     @property
@@ -59,20 +59,20 @@ class Given:
 
     @property
     def on(self) -> date:
-        """The date, of a kind that is about one."""
+        """The date, for kinds about a single day."""
         return date.fromisoformat(self.values["on"])
 
 
 @dataclass(frozen=True)
 class Part:
-    """Some rows, and what the next ones come after; None: these were the last."""
+    """Some rows, and the keyset after which the next ones start; None after the last part."""
 
     rows: Sequence[Row]
     after: Sequence[Any] | None
 
     @classmethod
     def by_date(cls, rows: Sequence[Row], found: Sequence[Any], at_once: int) -> "Part":
-        """Return the rows made of what was found by date and id; the last part finds less than was asked for."""
+        """Return a part for rows ordered by date and id; fewer found than ``at_once`` means it is the last part."""
         last = found[-1] if len(found) == at_once else None
         return cls(rows, [last.local_date.isoformat(), str(last.id)] if last is not None else None)
 
@@ -82,51 +82,56 @@ class Kind(ABC):
 
     name: ClassVar[str]
     title: ClassVar[str]
-    # What whoever asks must be allowed, when they ask and when it is made.
+    # Permissions that the requester needs, both at the request and when the report is made.
     permissions: ClassVar[frozenset[Permission]]
-    # Parameters beside the dates, and which of them must be given.
+    # Parameters other than dates, and which of them are required.
     takes: ClassVar[Mapping[str, Any]] = {}
     needs: ClassVar[frozenset[str]] = frozenset()
-    # A range of so many days at the most; 0: it is about one day.
+    # The maximum length of the date range in days; 0: the report is about one day.
     most_days: ClassVar[int] = 0
     landscape: ClassVar[bool] = False
-    # How it looks on paper: a file in ``templates``, and the margin at either side.
+    # Layout of the PDF: a file in ``templates``, and the margin on each side.
     template: ClassVar[str] = "list"
     margin_mm: ClassVar[float] = 12
-    # How many things are read at once; each may be several rows.
+    # How many entities are read at once; each may be several rows.
     at_once: ClassVar[int] = 2_000
 
     @abstractmethod
-    def subject(self, session: Session, principal: Principal, given: Given) -> list[str]:
-        """Return whom or what the report is about, a line each.
+    def subject(self, session: Session, principal: Principal, arguments: Arguments) -> list[str]:
+        """Return the lines that describe the report's subject.
 
         :raises NotFound: the principal does not see it.
         """
 
     @abstractmethod
-    def columns(self, given: Given) -> Sequence[Column]:
+    def columns(self, arguments: Arguments) -> Sequence[Column]:
         """Return the columns."""
 
     @abstractmethod
     def gather(
-        self, session: Session, principal: Principal, given: Given, after: Sequence[Any] | None, figures: Figures
+        self,
+        session: Session,
+        principal: Principal,
+        arguments: Arguments,
+        after: Sequence[Any] | None,
+        sums: Sums,
     ) -> Part:
-        """Read the next rows, as far as the principal sees them; add to the figures that the chart is made of."""
+        """Read the next rows that the principal sees; update the sums for the chart."""
 
-    def chart(self, figures: Figures) -> Chart | None:  # noqa: ARG002 - most kinds have none
-        """Return the chart that belongs to the rows; none where the kind has none."""
+    def chart(self, sums: Sums) -> Chart | None:  # noqa: ARG002 - most kinds have none
+        """Return the chart of the rows; None if the kind has no chart."""
         return None
 
-    def summary(self, figures: Figures) -> Sequence[Row]:  # noqa: ARG002 - most kinds have none
-        """Return rows on paper that add up the columns."""
+    def summary(self, sums: Sums) -> Sequence[Row]:  # noqa: ARG002 - most kinds have none
+        """Return the total rows that a PDF prints at the end."""
         return ()
 
-    def counted(self, principal: Principal, given: Given) -> Any:  # noqa: ARG002 - not always known before
-        """Return the statement of which each row is a row of the report; none where only reading the rows tells."""
+    def counted(self, principal: Principal, arguments: Arguments) -> Any:  # noqa: ARG002 - not always known before
+        """Return a query with one row per report row; None if only reading the data shows how many there are."""
         return None
 
     def legend(self, session: Session, principal: Principal) -> str:  # noqa: ARG002 - most kinds need none
-        """Return what the marks mean."""
+        """Return the meaning of the marks."""
         return ""
 
 
@@ -148,30 +153,30 @@ def all_kinds() -> Mapping[str, Kind]:
 
 
 def beyond(model: Any, after: Sequence[Any] | None) -> list[ColumnElement[bool]]:
-    """Return the conditions that a row by date and id comes after another; none where no other was."""
+    """Return the keyset conditions for rows ordered by date and id; none at the start."""
     if after is None:
         return []
     day, last = date.fromisoformat(after[0]), UUID(after[1])
-    # The date by itself as well: the planner leaves the months before it alone.
+    # The separate condition on the date lets the planner skip the months before it.
     return [model.local_date >= day, tuple_(model.local_date, model.id) > (day, last)]
 
 
 def group() -> Any:
-    """Return the field that names a group."""
+    """Return the schema field of a group id."""
     return fields.Id()
 
 
 def student() -> Any:
-    """Return the field that names a student."""
+    """Return the schema field of a student id."""
     return fields.Id()
 
 
 def full_name(row: Any) -> str:
-    """Return a student's name as it is said."""
+    """Return a student's full name."""
     return names.full_name(row.given_name, row.family_name)
 
 
 def clock(principal: Principal) -> Callable[[Any], str | None]:
-    """Return what tells the time of an instant on the organization's clock."""
+    """Return a function that formats an instant as HH:MM in the organization's time zone."""
     zone = ZoneInfo(principal.time_zone)
     return lambda at: f"{at.astimezone(zone):%H:%M}" if at is not None else None

@@ -1,4 +1,4 @@
-"""Who is absent on a day, why, for how long by now, and whom to call."""
+"""The absent students of a day: reason, number of absences in a row, and whom to call."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -12,18 +12,18 @@ from campshub.core.db.session import Session
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal, visible_to
 from campshub.reports.document import Column, Is
-from campshub.reports.kinds import Figures, Given, Kind, Part, full_name, group, kind
+from campshub.reports.kinds import Arguments, Kind, Part, Sums, full_name, group, kind
 from campshub.students.models import Group, Student
 from campshub.students.queries import groups
 
-# How far back absences in a row are counted.
+# How many days back absences in a row are counted.
 DAYS_BACK = 60
 _MARK = AttendanceRecord
 
 
 @kind
 class AbsentToday(Kind):
-    """The absent and the excused of one day, for calling them: without deleted students."""
+    """Students who are absent or excused on one day, without deleted students."""
 
     name, title = "absent_today", "Absent"
     permissions = frozenset({Permission.ATTENDANCE_READ, Permission.GROUPS_READ, Permission.STUDENTS_READ})
@@ -31,15 +31,15 @@ class AbsentToday(Kind):
     landscape = True
     at_once = 1_000
 
-    def subject(self, session: Session, principal: Principal, given: Given) -> list[str]:
-        """Return the group, where one is given, and the date."""
-        group_id = given.id("group_id")
-        lines = [groups.get_group(session, principal, group_id, on=given.on)["name"]] if group_id else []
-        return [*lines, f"{given.on}"]
+    def subject(self, session: Session, principal: Principal, arguments: Arguments) -> list[str]:
+        """Return the group, if there is one, and the date."""
+        group_id = arguments.id("group_id")
+        lines = [groups.get_group(session, principal, group_id, on=arguments.on)["name"]] if group_id else []
+        return [*lines, f"{arguments.on}"]
 
-    def columns(self, given: Given) -> Sequence[Column]:
-        """Return what one needs to make the call."""
-        del given
+    def columns(self, arguments: Arguments) -> Sequence[Column]:
+        """Return the columns needed for a call."""
+        del arguments
         return (
             Column("Member", mm=44),
             Column("Group", mm=32),
@@ -52,17 +52,22 @@ class AbsentToday(Kind):
             Column("Absences\nin a row", Is.NUMBER, 19),
         )
 
-    def counted(self, principal: Principal, given: Given) -> Any:
-        """Return the statement of the absent."""
-        return self._absent(principal, given, None)
+    def counted(self, principal: Principal, arguments: Arguments) -> Any:
+        """Return the query of the absent students."""
+        return self._absent(principal, arguments, None)
 
     def gather(
-        self, session: Session, principal: Principal, given: Given, after: Sequence[Any] | None, figures: Figures
+        self,
+        session: Session,
+        principal: Principal,
+        arguments: Arguments,
+        after: Sequence[Any] | None,
+        sums: Sums,
     ) -> Part:
-        """Read the next absent members, by name."""
-        del figures
-        found = session.execute(self._absent(principal, given, after)).all()
-        in_a_row = _in_a_row(session, principal, given, {row.student_id for row in found})
+        """Read the next absent students, by name."""
+        del sums
+        found = session.execute(self._absent(principal, arguments, after)).all()
+        in_a_row = _in_a_row(session, principal, arguments, {row.student_id for row in found})
         rows = [
             [
                 full_name(row),
@@ -78,7 +83,7 @@ class AbsentToday(Kind):
         last = found[-1] if len(found) == self.at_once else None
         return Part(rows, [last.sort_name, str(last.id)] if last is not None else None)
 
-    def _absent(self, principal: Principal, given: Given, after: Sequence[Any] | None) -> Any:
+    def _absent(self, principal: Principal, arguments: Arguments, after: Sequence[Any] | None) -> Any:
         own = _MARK.organization_id
         rows = (
             select(
@@ -88,11 +93,11 @@ class AbsentToday(Kind):
             .join(Student, and_(Student.organization_id == own, Student.id == _MARK.student_id))
             .outerjoin(Group, and_(Group.organization_id == own, Group.id == _MARK.group_id))
             .where(visible_to(principal, _MARK), visible_to(principal, Student), Student.deleted_at.is_(None))
-            .where(_MARK.local_date == given.on, _MARK.counts_as.in_(("absent", "excused")))
+            .where(_MARK.local_date == arguments.on, _MARK.counts_as.in_(("absent", "excused")))
             .order_by(Student.sort_name, _MARK.id)
             .limit(self.at_once)
         )
-        if (group_id := given.id("group_id")) is not None:
+        if (group_id := arguments.id("group_id")) is not None:
             rows = rows.where(_MARK.group_id == group_id)
         if after is not None:
             rows = rows.where(tuple_(Student.sort_name, _MARK.id) > (after[0], UUID(after[1])))
@@ -104,21 +109,21 @@ def _guardian(row: Any) -> list[str | None]:
     return [first.get("name"), first.get("phone"), first.get("email")]
 
 
-def _in_a_row(session: Session, principal: Principal, given: Given, student_ids: set[UUID]) -> dict[UUID, int]:
-    """Count each one's absences since they were last there; what is excused neither counts nor ends them."""
+def _in_a_row(session: Session, principal: Principal, arguments: Arguments, student_ids: set[UUID]) -> dict[UUID, int]:
+    """Count each student's absences since they last attended; an excused mark neither counts nor ends the count."""
     if not student_ids:
         return {}
     rows = session.execute(
         select(_MARK.student_id, _MARK.counts_as)
         .where(visible_to(principal, _MARK), _MARK.student_id.in_(student_ids))
-        .where(_MARK.local_date <= given.on, _MARK.local_date > given.on - timedelta(days=DAYS_BACK))
+        .where(_MARK.local_date <= arguments.on, _MARK.local_date > arguments.on - timedelta(days=DAYS_BACK))
         .order_by(_MARK.local_date.desc(), _MARK.id.desc())
     )
     counted: dict[UUID, int] = {}
-    over: set[UUID] = set()
+    ended: set[UUID] = set()
     for row in rows:
         if row.counts_as in ATTENDED:
-            over.add(row.student_id)
-        elif row.counts_as == "absent" and row.student_id not in over:
+            ended.add(row.student_id)
+        elif row.counts_as == "absent" and row.student_id not in ended:
             counted[row.student_id] = counted.get(row.student_id, 0) + 1
     return counted

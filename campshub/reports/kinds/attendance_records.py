@@ -1,4 +1,4 @@
-"""Every mark from one date to another, as a list: for whoever goes on calculating."""
+"""All marks of a range of dates as a list, for further calculation."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -7,7 +7,7 @@ from campshub.core.db.session import Session
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal
 from campshub.reports.document import Column, Is
-from campshub.reports.kinds import Figures, Given, Kind, Part, clock, full_name, group, kind, marks, student
+from campshub.reports.kinds import Arguments, Kind, Part, Sums, clock, full_name, group, kind, marks, student
 from campshub.students.queries import groups, students
 
 
@@ -22,18 +22,18 @@ class AttendanceRecords(Kind):
     landscape = True
     at_once = 10_000
 
-    def subject(self, session: Session, principal: Principal, given: Given) -> list[str]:
+    def subject(self, session: Session, principal: Principal, arguments: Arguments) -> list[str]:
         """Return the group, the student, and the dates."""
         lines = []
-        if (group_id := given.id("group_id")) is not None:
-            lines.append(groups.get_group(session, principal, group_id, on=given.last)["name"])
-        if (student_id := given.id("student_id")) is not None:
+        if (group_id := arguments.id("group_id")) is not None:
+            lines.append(groups.get_group(session, principal, group_id, on=arguments.last)["name"])
+        if (student_id := arguments.id("student_id")) is not None:
             lines.append(full_name(students.get_student(session, principal, student_id)))
-        return [*lines, f"{given.first} to {given.last}"]
+        return [*lines, f"{arguments.first} to {arguments.last}"]
 
-    def columns(self, given: Given) -> Sequence[Column]:
-        """Return what is told of a mark."""
-        del given
+    def columns(self, arguments: Arguments) -> Sequence[Column]:
+        """Return the columns of a mark."""
+        del arguments
         return (
             Column("Date", Is.DATE, 20),
             Column("Member", mm=50),
@@ -47,17 +47,22 @@ class AttendanceRecords(Kind):
             Column("Note", mm=50),
         )
 
-    def counted(self, principal: Principal, given: Given) -> Any:
-        """Return the statement of the marks."""
-        return marks.by_date(principal, given, None, most=self.at_once)
+    def counted(self, principal: Principal, arguments: Arguments) -> Any:
+        """Return the query of the marks."""
+        return marks.by_date(principal, arguments, None, most=self.at_once)
 
     def gather(
-        self, session: Session, principal: Principal, given: Given, after: Sequence[Any] | None, figures: Figures
+        self,
+        session: Session,
+        principal: Principal,
+        arguments: Arguments,
+        after: Sequence[Any] | None,
+        sums: Sums,
     ) -> Part:
         """Read the next marks, by date."""
-        del figures
-        told = clock(principal)
-        found = session.execute(marks.by_date(principal, given, after, most=self.at_once)).all()
+        del sums
+        local_time = clock(principal)
+        found = session.execute(marks.by_date(principal, arguments, after, most=self.at_once)).all()
         rows = [
             [
                 row.local_date.isoformat(),
@@ -66,8 +71,8 @@ class AttendanceRecords(Kind):
                 row.group_name,
                 row.slot,
                 row.code,
-                told(row.check_in_at),
-                told(row.check_out_at),
+                local_time(row.check_in_at),
+                local_time(row.check_out_at),
                 row.minutes,
                 row.note,
             ]

@@ -1,4 +1,4 @@
-"""The register of a group: a line for each person, a column for each day, and what the marks add up to."""
+"""The register of a group: a row for each person, a column for each day, and totals."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -12,7 +12,7 @@ from campshub.core.db.session import Session
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal, visible_to
 from campshub.reports.document import Column, Is, Row
-from campshub.reports.kinds import Figures, Given, Kind, Part, full_name, group, kind, marks
+from campshub.reports.kinds import Arguments, Kind, Part, Sums, full_name, group, kind, marks
 from campshub.students.models import Enrolment, Student
 from campshub.students.queries import groups
 from campshub.students.queries.in_group import in_group_during
@@ -23,7 +23,7 @@ _DAY_TITLES = ("Attended", "Absent", "Excused")
 
 @kind
 class AttendanceRegister(Kind):
-    """A group's register from one date to another, a month at the most."""
+    """A group's register for a range of dates of at most 31 days."""
 
     name, title = "attendance_register", "Attendance register"
     permissions = frozenset({Permission.ATTENDANCE_READ, Permission.GROUPS_READ, Permission.STUDENTS_READ})
@@ -34,14 +34,14 @@ class AttendanceRegister(Kind):
     template, margin_mm = "register", 10
     at_once = 1_000
 
-    def subject(self, session: Session, principal: Principal, given: Given) -> list[str]:
-        """Return the group's name and its dates."""
-        found = groups.get_group(session, principal, given.group_id, on=given.last)
-        return [f"{found['name']} ({found['code']})", f"{given.first} to {given.last}"]
+    def subject(self, session: Session, principal: Principal, arguments: Arguments) -> list[str]:
+        """Return the group's name and the dates."""
+        found = groups.get_group(session, principal, arguments.group_id, on=arguments.last)
+        return [f"{found['name']} ({found['code']})", f"{arguments.first} to {arguments.last}"]
 
-    def columns(self, given: Given) -> Sequence[Column]:
+    def columns(self, arguments: Arguments) -> Sequence[Column]:
         """Return member and roll number, the days, and the totals."""
-        days = [given.first + timedelta(days=n) for n in range((given.last - given.first).days + 1)]
+        days = [arguments.first + timedelta(days=n) for n in range((arguments.last - arguments.first).days + 1)]
         return (
             Column("Member", mm=44),
             Column("Roll no", mm=20),
@@ -50,58 +50,63 @@ class AttendanceRegister(Kind):
             Column("%", Is.PERCENT, 12),
         )
 
-    def counted(self, principal: Principal, given: Given) -> Any:
-        """Return the statement of the members."""
-        return self._members(principal, given, None)
+    def counted(self, principal: Principal, arguments: Arguments) -> Any:
+        """Return the query of the members."""
+        return self._members(principal, arguments, None)
 
     def gather(
-        self, session: Session, principal: Principal, given: Given, after: Sequence[Any] | None, figures: Figures
+        self,
+        session: Session,
+        principal: Principal,
+        arguments: Arguments,
+        after: Sequence[Any] | None,
+        sums: Sums,
     ) -> Part:
         """Read the next members, by name, with their marks."""
-        people = session.execute(self._members(principal, given, after)).all()
+        people = session.execute(self._members(principal, arguments, after)).all()
         of: dict[UUID, list[Any]] = {person.id: [] for person in people}
         if people:
-            for mark in session.execute(_marks_of(principal, given, list(of))):
+            for mark in session.execute(_marks_of(principal, arguments, list(of))):
                 of[mark.student_id].append(mark)
-        _add_up(figures, given, [mark for person in people for mark in of[person.id]])
-        rows = [_row(given, person, of[person.id]) for person in people]
+        _add_up(sums, arguments, [mark for person in people for mark in of[person.id]])
+        rows = [_row(arguments, person, of[person.id]) for person in people]
         last = people[-1] if len(people) == self.at_once else None
         return Part(rows, [last.sort_name, str(last.id)] if last is not None else None)
 
-    def summary(self, figures: Figures) -> Sequence[Row]:
+    def summary(self, sums: Sums) -> Sequence[Row]:
         """Return how many attended, were absent and were excused on each day, and the totals of the marks."""
-        if not figures:
+        if not sums:
             return ()
-        days, totals = figures["days"], figures["totals"]
+        days, totals = sums["days"], sums["totals"]
         by_day = [
             [title, None, *(day[index] if any(day) else None for day in days), *[None] * (len(marks.COUNTED) + 1)]
             for index, title in enumerate(_DAY_TITLES)
         ]
-        there, rated = figures["rated"]
+        there, rated = sums["rated"]
         return (*by_day, ["Total", None, *[None] * len(days), *totals, there / rated if rated else None])
 
     def legend(self, session: Session, principal: Principal) -> str:
-        """Return what the letters mean."""
+        """Return the meaning of the letters."""
         return marks.legend(session, principal)
 
-    def _members(self, principal: Principal, given: Given, after: Sequence[Any] | None) -> Any:
-        """Return the statement of everyone who was in the group on any of the days, or has a mark in it.
+    def _members(self, principal: Principal, arguments: Arguments, after: Sequence[Any] | None) -> Any:
+        """Return the query of everyone who was in the group on any of the days, or has a mark in it.
 
-        Who has a mark is listed although they were deleted or have never been in the group, as in the register.
+        Students with a mark are listed even if they were deleted or never were in the group, as in the register.
         """
         enrolled = (
             select(Enrolment.student_id)
             .join(
                 Student, and_(Student.organization_id == Enrolment.organization_id, Student.id == Enrolment.student_id)
             )
-            .where(visible_to(principal, Enrolment), Enrolment.group_id == given.group_id)
-            .where(in_group_during(given.first, given.last))
+            .where(visible_to(principal, Enrolment), Enrolment.group_id == arguments.group_id)
+            .where(in_group_during(arguments.first, arguments.last))
         )
-        people = union(enrolled, _marks(principal, given, AttendanceRecord.student_id))
+        people = union(enrolled, _marks(principal, arguments, AttendanceRecord.student_id))
         rows = (
             select(Student.id, Student.code, Student.given_name, Student.family_name, Student.sort_name)
             .where(visible_to(principal, Student), Student.id.in_(people))
-            .where(groups.is_there(principal, given.group_id))
+            .where(groups.group_is_visible(principal, arguments.group_id))
             .order_by(Student.sort_name, Student.id)
             .limit(self.at_once)
         )
@@ -110,30 +115,30 @@ class AttendanceRegister(Kind):
         return rows
 
 
-def _marks(principal: Principal, given: Given, *columns: Any) -> Any:
+def _marks(principal: Principal, arguments: Arguments, *columns: Any) -> Any:
     mark = AttendanceRecord
     return (
         select(*columns)
-        .where(visible_to(principal, mark), mark.group_id == given.group_id)
-        .where(mark.local_date >= given.first, mark.local_date <= given.last)
+        .where(visible_to(principal, mark), mark.group_id == arguments.group_id)
+        .where(mark.local_date >= arguments.first, mark.local_date <= arguments.last)
     )
 
 
-def _marks_of(principal: Principal, given: Given, student_ids: Sequence[UUID]) -> Any:
+def _marks_of(principal: Principal, arguments: Arguments, student_ids: Sequence[UUID]) -> Any:
     mark = AttendanceRecord
-    found = _marks(principal, given, mark.student_id, mark.local_date, mark.code, mark.counts_as, mark.in_rate)
+    found = _marks(principal, arguments, mark.student_id, mark.local_date, mark.code, mark.counts_as, mark.in_rate)
     return found.where(mark.student_id.in_(student_ids)).order_by(mark.local_date, mark.id)
 
 
-def _add_up(figures: Figures, given: Given, found: Sequence[Any]) -> None:
-    """Add marks to the figures of the days and of the whole."""
+def _add_up(sums: Sums, arguments: Arguments, found: Sequence[Any]) -> None:
+    """Add marks to the sums of the days and of the whole report."""
     if not found:
         return
-    days = figures.setdefault("days", [[0] * len(_DAY_TITLES) for _ in range((given.last - given.first).days + 1)])
-    totals = figures.setdefault("totals", [0] * len(marks.COUNTED))
-    rated = figures.setdefault("rated", [0, 0])
+    days = sums.setdefault("days", [[0] * len(_DAY_TITLES) for _ in range((arguments.last - arguments.first).days + 1)])
+    totals = sums.setdefault("totals", [0] * len(marks.COUNTED))
+    rated = sums.setdefault("rated", [0, 0])
     for mark in found:
-        day = days[(mark.local_date - given.first).days]
+        day = days[(mark.local_date - arguments.first).days]
         is_there = mark.counts_as in ATTENDED
         for index, counts in enumerate((is_there, mark.counts_as == "absent", mark.counts_as == "excused")):
             day[index] += counts
@@ -143,9 +148,9 @@ def _add_up(figures: Figures, given: Given, found: Sequence[Any]) -> None:
     totals[:] = [one + more for one, more in zip(totals, counts_of_all, strict=True)]
 
 
-def _row(given: Given, person: Any, found: Sequence[Any]) -> Row:
-    days = [""] * ((given.last - given.first).days + 1)
+def _row(arguments: Arguments, person: Any, found: Sequence[Any]) -> Row:
+    days = [""] * ((arguments.last - arguments.first).days + 1)
     for mark in found:
-        days[(mark.local_date - given.first).days] += marks.letter(mark.code)
+        days[(mark.local_date - arguments.first).days] += marks.letter(mark.code)
     counts, rate = marks.totals(found)
     return [full_name(person), person.code, *days, *counts, rate]

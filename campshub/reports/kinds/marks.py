@@ -1,4 +1,4 @@
-"""Marks as reports tell them: the letters of the codes, and what marks add up to."""
+"""Marks in reports: the letters of the codes, and totals."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,19 +10,19 @@ from campshub.attendance.queries import codes
 from campshub.core.db.prepared import AnySelect
 from campshub.core.db.session import Session
 from campshub.core.security.principal import Principal, visible_to
-from campshub.reports.kinds import Given, beyond
+from campshub.reports.kinds import Arguments, beyond
 from campshub.students.models import Group, Student
 
 _LETTERS = {"present": "P", "absent": "A", "late": "L", "excused": "E", "left_early": "LE"}
 COUNTED = ("present", "absent", "late", "excused", "left_early")
 
 
-def by_date(principal: Principal, given: Given, after: Sequence[Any] | None, *, most: int) -> AnySelect:
-    """Return the marks of the dates, group and student asked for that the principal sees, with what tells of them."""
+def by_date(principal: Principal, arguments: Arguments, after: Sequence[Any] | None, *, most: int) -> AnySelect:
+    """Return the query of the marks that the principal sees, for the dates, group and student of the report."""
     mark = AttendanceRecord
     own = mark.organization_id
     in_session = and_(AttendanceSession.organization_id == own, AttendanceSession.id == mark.session_id)
-    named = {name: wanted for name in ("group_id", "student_id") if (wanted := given.id(name)) is not None}
+    named = {name: wanted for name in ("group_id", "student_id") if (wanted := arguments.id(name)) is not None}
     return (
         select(
             *(mark.local_date, mark.id, mark.code, mark.counts_as, mark.in_rate, mark.check_in_at, mark.check_out_at),
@@ -34,7 +34,7 @@ def by_date(principal: Principal, given: Given, after: Sequence[Any] | None, *, 
         .join(AttendanceSession, in_session)
         # Marks of deleted students too: the register and the analytics count them.
         .where(visible_to(principal, mark), visible_to(principal, Student))
-        .where(mark.local_date >= given.first, mark.local_date <= given.last, *beyond(mark, after))
+        .where(mark.local_date >= arguments.first, mark.local_date <= arguments.last, *beyond(mark, after))
         .where(*(getattr(mark, name) == wanted for name, wanted in named.items()))
         .order_by(mark.local_date, mark.id)
         .limit(most)
@@ -42,12 +42,12 @@ def by_date(principal: Principal, given: Given, after: Sequence[Any] | None, *, 
 
 
 def letter(code: str) -> str:
-    """Return what stands for a code where there is room for a letter or two."""
+    """Return a code's abbreviation of one or two letters."""
     return _LETTERS.get(code) or code[:2].upper()
 
 
 def legend(session: Session, principal: Principal) -> str:
-    """Return what the letters of the organization's codes mean."""
+    """Return the meaning of the letters of the organization's codes."""
     rows = session.execute(
         select(AttendanceCode.key, AttendanceCode.label)
         .where(codes.in_force(principal), AttendanceCode.is_archived.is_(False))
@@ -58,9 +58,9 @@ def legend(session: Session, principal: Principal) -> str:
 
 
 def totals(marks: Iterable[Any]) -> tuple[list[int], float | None]:
-    """Return how many marks there are of each kind, and which share of what enters the rate was there."""
+    """Return the number of marks of each kind, and the attendance rate; None if no mark counts in it."""
     known = list(marks)
     rated = [mark for mark in known if mark.in_rate]
-    there = sum(mark.counts_as in ATTENDED for mark in rated)
+    attended = sum(mark.counts_as in ATTENDED for mark in rated)
     counts = [sum(mark.counts_as == name for mark in known) for name in COUNTED]
-    return counts, there / len(rated) if rated else None
+    return counts, attended / len(rated) if rated else None

@@ -1,4 +1,4 @@
-"""Who is in a group on a day, and how to reach them."""
+"""The members of a group on a date, with their contacts."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -10,7 +10,7 @@ from campshub.core.db.session import Session
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal, visible_to
 from campshub.reports.document import Column, Is
-from campshub.reports.kinds import Figures, Given, Kind, Part, full_name, group, kind
+from campshub.reports.kinds import Arguments, Kind, Part, Sums, full_name, group, kind
 from campshub.students.models import Enrolment, Student
 from campshub.students.queries import groups
 from campshub.students.queries.in_group import in_group, is_latest
@@ -26,14 +26,14 @@ class Roster(Kind):
     needs = frozenset({"group_id"})
     landscape = True
 
-    def subject(self, session: Session, principal: Principal, given: Given) -> list[str]:
+    def subject(self, session: Session, principal: Principal, arguments: Arguments) -> list[str]:
         """Return the group's name and the date."""
-        found = groups.get_group(session, principal, given.group_id, on=given.on)
-        return [f"{found['name']} ({found['code']})", f"{given.on}"]
+        found = groups.get_group(session, principal, arguments.group_id, on=arguments.on)
+        return [f"{found['name']} ({found['code']})", f"{arguments.on}"]
 
-    def columns(self, given: Given) -> Sequence[Column]:
-        """Return who they are, and how to reach them."""
-        del given
+    def columns(self, arguments: Arguments) -> Sequence[Column]:
+        """Return the columns of a member and their contacts."""
+        del arguments
         return (
             Column("Member", mm=46),
             Column("Roll no", mm=22),
@@ -46,26 +46,31 @@ class Roster(Kind):
             Column("Until", Is.DATE, 20),
         )
 
-    def counted(self, principal: Principal, given: Given) -> Any:
-        """Return the statement of the members."""
-        return self._members(principal, given, None)
+    def counted(self, principal: Principal, arguments: Arguments) -> Any:
+        """Return the query of the members."""
+        return self._members(principal, arguments, None)
 
     def gather(
-        self, session: Session, principal: Principal, given: Given, after: Sequence[Any] | None, figures: Figures
+        self,
+        session: Session,
+        principal: Principal,
+        arguments: Arguments,
+        after: Sequence[Any] | None,
+        sums: Sums,
     ) -> Part:
         """Read the next members, by name."""
-        del figures
-        found = session.execute(self._members(principal, given, after)).all()
+        del sums
+        found = session.execute(self._members(principal, arguments, after)).all()
         rows = []
         for row in found:
             guardian: dict[str, Any] = next(iter(row.guardians or ()), {})
             since, until = (day.isoformat() if day else None for day in (row.begins_on, row.ends_on))
-            reached = (row.phone, row.email, guardian.get("name"), guardian.get("phone"))
-            rows.append([full_name(row), row.code, row.status, *reached, since, until])
+            contacts = (row.phone, row.email, guardian.get("name"), guardian.get("phone"))
+            rows.append([full_name(row), row.code, row.status, *contacts, since, until])
         last = found[-1] if len(found) == self.at_once else None
         return Part(rows, [last.sort_name, str(last.id)] if last is not None else None)
 
-    def _members(self, principal: Principal, given: Given, after: Sequence[Any] | None) -> Any:
+    def _members(self, principal: Principal, arguments: Arguments, after: Sequence[Any] | None) -> Any:
         rows = (
             select(
                 *(Student.id, Student.code, Student.given_name, Student.family_name, Student.sort_name),
@@ -78,8 +83,8 @@ class Roster(Kind):
                 and_(Student.organization_id == Enrolment.organization_id, Student.id == Enrolment.student_id),
             )
             .where(visible_to(principal, Enrolment), visible_to(principal, Student))
-            .where(Enrolment.group_id == given.group_id, in_group(given.on), is_latest(given.on))
-            .where(groups.is_there(principal, given.group_id))
+            .where(Enrolment.group_id == arguments.group_id, in_group(arguments.on), is_latest(arguments.on))
+            .where(groups.group_is_visible(principal, arguments.group_id))
             .order_by(Student.sort_name, Student.id)
             .limit(self.at_once)
         )

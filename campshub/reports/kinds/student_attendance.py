@@ -1,4 +1,4 @@
-"""One student's marks from one date to another, with the share of each month that they were there."""
+"""One student's marks of a range of dates, with the attendance rate of each month."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -8,7 +8,7 @@ from campshub.core.db.session import Session
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal
 from campshub.reports.document import Chart, Column, Is
-from campshub.reports.kinds import Figures, Given, Kind, Part, clock, full_name, kind, marks, student
+from campshub.reports.kinds import Arguments, Kind, Part, Sums, clock, full_name, kind, marks, student
 from campshub.students.queries import students
 
 
@@ -23,14 +23,14 @@ class StudentAttendance(Kind):
     most_days = 400
     template = "student"
 
-    def subject(self, session: Session, principal: Principal, given: Given) -> list[str]:
+    def subject(self, session: Session, principal: Principal, arguments: Arguments) -> list[str]:
         """Return the student and the dates."""
-        found = students.get_student(session, principal, given.student_id)
-        return [f"{full_name(found)} ({found.code})", f"{given.first} to {given.last}"]
+        found = students.get_student(session, principal, arguments.student_id)
+        return [f"{full_name(found)} ({found.code})", f"{arguments.first} to {arguments.last}"]
 
-    def columns(self, given: Given) -> Sequence[Column]:
-        """Return what is told of a mark."""
-        del given
+    def columns(self, arguments: Arguments) -> Sequence[Column]:
+        """Return the columns of a mark."""
+        del arguments
         return (
             Column("Date", Is.DATE, 22),
             Column("Group", mm=40),
@@ -42,26 +42,31 @@ class StudentAttendance(Kind):
             Column("Note", mm=46),
         )
 
-    def counted(self, principal: Principal, given: Given) -> Any:
-        """Return the statement of the marks."""
-        return marks.by_date(principal, given, None, most=self.at_once)
+    def counted(self, principal: Principal, arguments: Arguments) -> Any:
+        """Return the query of the marks."""
+        return marks.by_date(principal, arguments, None, most=self.at_once)
 
     def gather(
-        self, session: Session, principal: Principal, given: Given, after: Sequence[Any] | None, figures: Figures
+        self,
+        session: Session,
+        principal: Principal,
+        arguments: Arguments,
+        after: Sequence[Any] | None,
+        sums: Sums,
     ) -> Part:
-        """Read the next marks, by date; count each month's."""
-        told = clock(principal)
-        found = session.execute(marks.by_date(principal, given, after, most=self.at_once)).all()
+        """Read the next marks, by date; count them by month."""
+        local_time = clock(principal)
+        found = session.execute(marks.by_date(principal, arguments, after, most=self.at_once)).all()
         rows = []
         for row in found:
-            month = figures.setdefault(f"{row.local_date:%Y-%m}", [0, 0])
+            month = sums.setdefault(f"{row.local_date:%Y-%m}", [0, 0])
             month[0] += row.in_rate and row.counts_as in ATTENDED
             month[1] += row.in_rate
-            times = (told(row.check_in_at), told(row.check_out_at), row.minutes)
+            times = (local_time(row.check_in_at), local_time(row.check_out_at), row.minutes)
             rows.append([row.local_date.isoformat(), row.group_name, row.slot, row.code, *times, row.note])
         return Part.by_date(rows, found, self.at_once)
 
-    def chart(self, figures: Figures) -> Chart | None:
+    def chart(self, sums: Sums) -> Chart | None:
         """Return the rate of each month."""
-        bars = [(month, round(100 * there / rated, 1)) for month, (there, rated) in sorted(figures.items()) if rated]
+        bars = [(month, round(100 * there / rated, 1)) for month, (there, rated) in sorted(sums.items()) if rated]
         return Chart("Attendance by month", bars, "%") if bars else None

@@ -1,4 +1,4 @@
-"""One student's training from one date to another, exercise by exercise, with the volume of each week."""
+"""One student's training of a range of dates by exercise, with the volume of each week."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -11,7 +11,7 @@ from campshub.core.db.session import Session
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal, visible_to
 from campshub.reports.document import Chart, Column, Is
-from campshub.reports.kinds import Figures, Given, Kind, Part, beyond, full_name, kind, student
+from campshub.reports.kinds import Arguments, Kind, Part, Sums, beyond, full_name, kind, student
 from campshub.students.queries import students
 from campshub.workouts.models import Exercise, WorkoutLog, WorkoutLogExercise, WorkoutSet
 from campshub.workouts.queries.logs import exercise_of, same_log
@@ -22,7 +22,7 @@ GRAMS_PER_KG = 1000
 
 @kind
 class StudentTraining(Kind):
-    """A student's training history; warm-ups are sets, but no volume, and sets that were not performed are none."""
+    """A student's training history. Warm-ups count as sets but not as volume; sets not performed do not count."""
 
     name, title = "student_training", "Training history"
     permissions = frozenset({Permission.STUDENTS_READ, Permission.WORKOUTS_READ})
@@ -32,14 +32,14 @@ class StudentTraining(Kind):
     template = "student"
     at_once = 500
 
-    def subject(self, session: Session, principal: Principal, given: Given) -> list[str]:
+    def subject(self, session: Session, principal: Principal, arguments: Arguments) -> list[str]:
         """Return the student and the dates."""
-        found = students.get_student(session, principal, given.student_id)
-        return [f"{full_name(found)} ({found.code})", f"{given.first} to {given.last}"]
+        found = students.get_student(session, principal, arguments.student_id)
+        return [f"{full_name(found)} ({found.code})", f"{arguments.first} to {arguments.last}"]
 
-    def columns(self, given: Given) -> Sequence[Column]:
-        """Return what was done of an exercise."""
-        del given
+    def columns(self, arguments: Arguments) -> Sequence[Column]:
+        """Return the columns of one exercise in a log."""
+        del arguments
         return (
             Column("Date", Is.DATE, 22),
             Column("Workout", mm=34),
@@ -51,74 +51,79 @@ class StudentTraining(Kind):
         )
 
     def gather(
-        self, session: Session, principal: Principal, given: Given, after: Sequence[Any] | None, figures: Figures
+        self,
+        session: Session,
+        principal: Principal,
+        arguments: Arguments,
+        after: Sequence[Any] | None,
+        sums: Sums,
     ) -> Part:
         """Read the next logs, by date, with their exercises; add up each week's volume."""
-        logs = session.execute(self._logs(principal, given, after)).all()
+        logs = session.execute(self._logs(principal, arguments, after)).all()
         if not logs:
             return Part([], None)
         titles = {log.id: log.title for log in logs}
         rows = []
-        for row in session.execute(_exercises(principal, given, list(titles))):
+        for row in session.execute(_exercises(principal, arguments, list(titles))):
             monday = row.local_date - timedelta(days=row.local_date.weekday())
-            figures[monday.isoformat()] = figures.get(monday.isoformat(), 0) + int(row.volume or 0)
-            figured = (row.sets, row.reps, _kg(row.best), _kg(row.volume))
-            rows.append([row.local_date.isoformat(), titles[row.log_id], row.name, *figured])
+            sums[monday.isoformat()] = sums.get(monday.isoformat(), 0) + int(row.volume or 0)
+            totals = (row.sets, row.reps, _kg(row.best), _kg(row.volume))
+            rows.append([row.local_date.isoformat(), titles[row.log_id], row.name, *totals])
         return Part.by_date(rows, logs, self.at_once)
 
-    def chart(self, figures: Figures) -> Chart | None:
+    def chart(self, sums: Sums) -> Chart | None:
         """Return the volume of each week, by its Monday."""
-        bars = [(monday[5:], _kg(grams) or 0) for monday, grams in sorted(figures.items())]
+        bars = [(monday[5:], _kg(grams) or 0) for monday, grams in sorted(sums.items())]
         return Chart("Volume by week, kg", bars) if bars else None
 
     def legend(self, session: Session, principal: Principal) -> str:
-        """Return what the figures mean."""
+        """Return the meaning of the columns."""
         del session, principal
         return "Best kg: the most load, of an assisted exercise the least help. Help is no volume."
 
-    def _logs(self, principal: Principal, given: Given, after: Sequence[Any] | None) -> Any:
+    def _logs(self, principal: Principal, arguments: Arguments, after: Sequence[Any] | None) -> Any:
         return (
             select(WorkoutLog.id, WorkoutLog.local_date, WorkoutLog.title)
             .where(visible_to(principal, WorkoutLog), WorkoutLog.deleted_at.is_(None))
-            .where(WorkoutLog.student_id == given.student_id, *beyond(WorkoutLog, after))
-            .where(WorkoutLog.local_date >= given.first, WorkoutLog.local_date <= given.last)
+            .where(WorkoutLog.student_id == arguments.student_id, *beyond(WorkoutLog, after))
+            .where(WorkoutLog.local_date >= arguments.first, WorkoutLog.local_date <= arguments.last)
             .order_by(WorkoutLog.local_date, WorkoutLog.id)
             .limit(self.at_once)
         )
 
 
-def _exercises(principal: Principal, given: Given, log_ids: Sequence[UUID]) -> Any:
-    """Return the statement of what was done in logs that the principal sees."""
-    place, one = WorkoutLogExercise, WorkoutSet
+def _exercises(principal: Principal, arguments: Arguments, log_ids: Sequence[UUID]) -> Any:
+    """Return the query that aggregates the exercises of logs that the principal sees."""
+    entry, one = WorkoutLogExercise, WorkoutSet
     mode, is_work = Exercise.load_mode, works(one)
     most, least = (best(one.load_grams).filter(is_work) for best in (func.max, func.min))
     between = [
         condition
-        for model in (WorkoutLog, place)
-        for condition in (model.local_date >= given.first, model.local_date <= given.last)
+        for model in (WorkoutLog, entry)
+        for condition in (model.local_date >= arguments.first, model.local_date <= arguments.last)
     ]
-    in_place = and_(
-        one.organization_id == place.organization_id,
-        one.local_date == place.local_date,
-        one.log_id == place.log_id,
-        one.log_exercise_id == place.id,
+    of_entry = and_(
+        one.organization_id == entry.organization_id,
+        one.local_date == entry.local_date,
+        one.log_id == entry.log_id,
+        one.log_exercise_id == entry.id,
         one.deleted_at.is_(None),
     )
     return (
         select(
-            *(place.local_date, place.log_id, Exercise.name),
+            *(entry.local_date, entry.log_id, Exercise.name),
             func.count(one.id).filter(performed(one)).label("sets"),
             func.sum(one.reps).label("reps"),
             case((lifts(mode), most), (mode == ASSISTED, least)).label("best"),
             func.sum(volume(one, mode)).label("volume"),
         )
         .select_from(WorkoutLog)
-        .join(place, same_log(place))
-        .join(Exercise, exercise_of(place))
-        .outerjoin(one, and_(in_place, one.local_date >= given.first, one.local_date <= given.last))
+        .join(entry, same_log(entry))
+        .join(Exercise, exercise_of(entry))
+        .outerjoin(one, and_(of_entry, one.local_date >= arguments.first, one.local_date <= arguments.last))
         .where(visible_to(principal, WorkoutLog), WorkoutLog.id.in_(log_ids), *between)
-        .group_by(place.local_date, place.log_id, place.id, place.position, Exercise.name, mode)
-        .order_by(place.local_date, place.log_id, place.position)
+        .group_by(entry.local_date, entry.log_id, entry.id, entry.position, Exercise.name, mode)
+        .order_by(entry.local_date, entry.log_id, entry.position)
     )
 
 

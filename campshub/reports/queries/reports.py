@@ -1,4 +1,4 @@
-"""Reads of reports: how far each is, and where its file may be fetched."""
+"""Reads of reports, with their progress and a download link."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -15,10 +15,10 @@ from campshub.core.paging import Page, PageRequest
 from campshub.core.security.principal import Principal
 from campshub.core.service_base import Services
 from campshub.reports import links
+from campshub.reports.access_snapshot import AccessSnapshot
 from campshub.reports.kinds import all_kinds
 from campshub.reports.models import Report
 from campshub.reports.queries.visibility import Reach, reach_of, reports_of
-from campshub.reports.standing import Standing
 
 _STATE = case(
     (Report.state != "under_way", Report.state),
@@ -48,10 +48,10 @@ _OF_JOB = and_(Job.organization_id == Report.organization_id, Job.id == Report.j
 
 
 def list_reports(session: Session, principal: Principal, *, kind: str | None, page: PageRequest) -> Page:
-    """List the reports that the principal sees, the latest first unless asked otherwise."""
+    """List the reports that the principal sees, newest first by default."""
     key = principal.api_key_id
-    asked = _listed(principal, reach=reach_of(principal), api_key_id=key, kind=kind, page=page)
-    return page.read(session, asked)
+    query = _listed(principal, reach=reach_of(principal), api_key_id=key, kind=kind, page=page)
+    return page.read(session, query)
 
 
 @prepared
@@ -66,16 +66,16 @@ def _listed(principal: Principal, *, reach: Reach, api_key_id: Any, kind: Any, p
 def get_report(
     session: Session, services: Services, principal: Principal, report_id: UUID, *, now: datetime
 ) -> dict[str, Any]:
-    """Return a report, and a link to its file where there is one that the principal may have.
+    """Return a report, with a link to its file if the principal may download it.
 
     :raises NotFound: the principal sees no such report.
     """
-    asked = _one(principal, reach=reach_of(principal), api_key_id=principal.api_key_id, report_id=report_id)
-    row = session.execute(asked).one_or_none()
+    query = _one(principal, reach=reach_of(principal), api_key_id=principal.api_key_id, report_id=report_id)
+    row = session.execute(query).one_or_none()
     if row is None:
         raise NotFound
-    told = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
-    return {**told, "download": _download(session, services, principal, told, now)}
+    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+    return {**values, "download": _download(session, services, principal, values, now)}
 
 
 @prepared
@@ -87,23 +87,23 @@ def _one(principal: Principal, *, reach: Reach, api_key_id: Any, report_id: UUID
 def _download(
     session: Session, services: Services, principal: Principal, report: Mapping[str, Any], now: datetime
 ) -> dict[str, Any] | None:
-    """Return a new link, of a short life; none to whoever may not read by now what the report holds."""
+    """Return a new, short-lived link; None if the principal may no longer read the report's data."""
     until = min(now + timedelta(minutes=services.settings.report_link_minutes), report["expires_at"])
     if report["state"] != "ready" or until <= now or not may_read(principal, report["kind"]):
         return None
-    if not Standing.of(session, principal).covers(report["scope"], report["among"]):
+    if not AccessSnapshot.of(session, principal).covers(report["scope"], report["among"]):
         return None
     link = links.Link(principal.organization_id, report["id"], principal.user_id, until)
     return {"url": address(services, link), "expires_at": until}
 
 
 def address(services: Services, link: links.Link) -> str:
-    """Return the address under which a file is fetched."""
+    """Return the URL path of a file's download."""
     token = links.sign(services.settings.secret_key, link)
     return f"/api/reports/{link.report_id}/file/?token={token}"
 
 
 def may_read(principal: Principal, kind: str) -> bool:
-    """Tell whether someone may read, at this moment, what reports of a kind hold."""
+    """Return whether the principal may read the data of a kind of report."""
     known = all_kinds().get(kind)
     return known is not None and known.permissions <= principal.permissions

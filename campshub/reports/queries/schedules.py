@@ -65,9 +65,9 @@ def _one(principal: Principal, *, reach: Reach, schedule_id: UUID) -> AnySelect:
 def members_and_schedules(
     session: Session, principal: Principal, user_ids: Sequence[UUID], *, most: int
 ) -> tuple[set[UUID], int, str]:
-    """Return which of some users are members, how many schedules the principal has (up to most), and the time zone.
+    """Return the members among ``user_ids``, the number of the principal's schedules (up to ``most``), the time zone.
 
-    No one changes the organization's time zone until the transaction ends.
+    This locks the organization's time zone until the transaction ends.
     """
     members = select(Membership.user_id).where(
         visible_to(principal, Membership), Membership.status == "active", Membership.user_id.in_(user_ids)
@@ -83,7 +83,7 @@ def members_and_schedules(
 
 
 def email_of(session: Session, user_id: UUID) -> str | None:
-    """Return the address of a user of the organization, if they are one still."""
+    """Return the e-mail address of an active user."""
     return session.scalar(select(User.email).where(User.id == user_id, User.status == "active"))
 
 

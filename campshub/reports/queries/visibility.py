@@ -1,6 +1,6 @@
-"""Whose reports someone sees: their own; all of the organization's who may change the organization; a key its own.
+"""Whose reports a principal sees: a user their own, a user who may change the organization all, an API key its own.
 
-A report shows what its asker was allowed to see, so it is nobody's who sees less.
+A report shows what its requester was allowed to see, so users who see less cannot download it.
 """
 
 from enum import StrEnum
@@ -14,7 +14,7 @@ from campshub.reports.models import Report, ReportSchedule
 
 
 class Reach(StrEnum):
-    """Whose reports are shown."""
+    """Whose reports are visible."""
 
     ALL = "all"
     OWN = "own"
@@ -25,12 +25,12 @@ def reach_of(principal: Principal) -> Reach:
     """Return whose reports the principal sees."""
     if principal.api_key_id is not None:
         return Reach.KEY
-    runs_the_place = principal.scope is Scope.ALL and principal.may(Permission.ORGANIZATION_WRITE)
-    return Reach.ALL if runs_the_place else Reach.OWN
+    manages_organization = principal.scope is Scope.ALL and principal.may(Permission.ORGANIZATION_WRITE)
+    return Reach.ALL if manages_organization else Reach.OWN
 
 
 def reports_of(principal: Principal, reach: Reach, api_key_id: Any) -> ColumnElement[bool]:
-    """Return the condition under which a report is one that the principal sees."""
+    """Return the condition that selects the reports that the principal sees."""
     seen = visible_to(principal, Report)
     if reach is Reach.KEY:
         return and_(seen, Report.user_id == principal.user_id, Report.api_key_id == api_key_id)
@@ -38,7 +38,7 @@ def reports_of(principal: Principal, reach: Reach, api_key_id: Any) -> ColumnEle
 
 
 def schedules_of(principal: Principal, reach: Reach) -> ColumnElement[bool]:
-    """Return the condition under which a schedule is one that the principal sees; a key sees none."""
+    """Return the condition that selects the schedules that the principal sees; a key sees none."""
     own = ReportSchedule.user_id == principal.user_id
     whose = {Reach.ALL: true(), Reach.OWN: own, Reach.KEY: false()}
     return and_(visible_to(principal, ReportSchedule), whose[reach])

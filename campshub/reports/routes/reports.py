@@ -1,4 +1,4 @@
-"""The reports' addresses."""
+"""The endpoints of reports."""
 
 from typing import Any
 from uuid import UUID
@@ -11,32 +11,32 @@ from campshub.reports.formats import TooManyRows
 from campshub.reports.parameters import KindNotYours
 from campshub.reports.queries import reports as queries
 from campshub.reports.schemas import reports as schemas
-from campshub.reports.service import asking, fetching
+from campshub.reports.service import downloads, requests
 
 reports = Blueprint("reports", __name__, url_prefix="/api/reports", description="Reports: made in the background.")
 
 
-_REFUSED = (KindNotYours, UnknownReference, TooManyRows, asking.TooManyUnderWay)
+_REFUSED = (KindNotYours, UnknownReference, TooManyRows, requests.TooManyUnderWay)
 
 
 @reports.route("/")
 class Reports(Resource):
-    """All reports that one sees."""
+    """All reports that the caller sees."""
 
     @needs(Permission.REPORTS_READ)
     @cached(tags=("reports", "jobs"))
     @reports.query(schemas.ReportFilter)
     @reports.answers_page(schemas.ListedReportOut, sorts=("created",))
     def get(self, *, page: Any, **filters: Any) -> Any:
-        """List one's own reports; who runs the organization sees all of its."""
+        """List your reports; users who may change the organization see all of its reports."""
         return queries.list_reports(self.session, self.principal, page=page, **filters)
 
     @needs(Permission.REPORTS_WRITE)
     @reports.body(schemas.ReportIn)
     @reports.answers(schemas.NewReportOut, status=202, raises=_REFUSED)
     def post(self, **given: Any) -> Any:
-        """Ask for a report; Location says where to see how far it is."""
-        return asking.ask(self.session, self.services, self.principal, now=self.now, **given)
+        """Request a report; Location is the URL of its progress."""
+        return requests.ask(self.session, self.services, self.principal, now=self.now, **given)
 
 
 @reports.route("/<uuid:report_id>/")
@@ -47,14 +47,14 @@ class OneReport(Resource):
     @secret
     @reports.answers(schemas.ReportOut)
     def get(self, report_id: UUID) -> Any:
-        """Show a report; when it is ready, with a link to its file that holds for a short while."""
+        """Show a report; when it is ready, with a short-lived link to its file."""
         return queries.get_report(self.session, self.services, self.principal, report_id, now=self.now)
 
     @needs(Permission.REPORTS_WRITE)
     @reports.answers(None, raises=(NotFound, PreconditionFailed))
     def delete(self, report_id: UUID) -> None:
         """Remove a report and its file."""
-        asking.remove(self.session, self.principal, report_id=report_id, expected=self.if_match)
+        requests.remove(self.session, self.principal, report_id=report_id, expected=self.if_match)
 
 
 @reports.route("/<uuid:report_id>/file/")
@@ -66,7 +66,7 @@ class ReportFile(Resource):
     @secret
     @limited("files")
     @reports.query(schemas.FileToken)
-    @reports.answers_file(*fetching.MEDIA_TYPES.values(), raises=(NotFound, fetching.LinkExpired))
+    @reports.answers_file(*downloads.MEDIA_TYPES.values(), raises=(NotFound, downloads.LinkExpired))
     def get(self, report_id: UUID, *, token: str) -> Any:
-        """Download a report with its link; whoever it was made for must be allowed to have it still."""
-        return fetching.fetch(self.session, self.services, report_id=report_id, token=token, now=self.now)
+        """Download a report with its link; the user of the link must still be allowed to read it."""
+        return downloads.fetch(self.session, self.services, report_id=report_id, token=token, now=self.now)

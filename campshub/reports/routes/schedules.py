@@ -1,4 +1,4 @@
-"""The schedules' addresses."""
+"""The endpoints of report schedules."""
 
 from typing import Any
 from uuid import UUID
@@ -27,20 +27,20 @@ _REFUSED = (NotForKeys, KindNotYours, UnknownReference)
 
 @schedules.route("/")
 class ReportSchedules(Resource):
-    """All schedules that one sees."""
+    """All schedules that the caller sees."""
 
     @needs(Permission.REPORTS_READ)
     @cached(tags=("reports",))
     @schedules.answers_page(schemas.ReportScheduleOut, sorts=("created",))
     def get(self, *, page: Any) -> Any:
-        """List one's own schedules; who runs the organization sees all of its."""
+        """List your schedules; users who may change the organization see all of its schedules."""
         return queries.list_schedules(self.session, self.principal, page=page)
 
     @needs(Permission.REPORTS_WRITE)
     @schedules.body(schemas.ReportScheduleIn)
     @schedules.answers(schemas.ReportScheduleOut, status=201, raises=(*_TAKEN, *_REFUSED))
     def post(self, **given: Any) -> Any:
-        """Create a schedule; its reports are made as its maker, who must be allowed to each time."""
+        """Create a schedule; its reports are made with its maker's permissions at that time."""
         schedule, made = service.create(self.session, self.principal, now=self.now, **given)
         return schedule, 201 if made else 200
 
@@ -68,5 +68,5 @@ class OneReportSchedule(Resource):
     @needs(Permission.REPORTS_WRITE)
     @schedules.answers(None, raises=(*_GONE, NotForKeys))
     def delete(self, schedule_id: UUID) -> None:
-        """Delete a schedule; reports that it has made stay until their time is over."""
+        """Delete a schedule; its reports stay until they expire."""
         service.delete(self.session, self.principal, schedule_id=schedule_id, expected=self.if_match)

@@ -1,1 +1,1 @@
-"""What comes in and goes out."""
+"""Request and response schemas."""

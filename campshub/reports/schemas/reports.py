@@ -1,4 +1,4 @@
-"""Reports and schedules, as they come in and go out."""
+"""Schemas of reports and schedules."""
 
 from typing import Any
 
@@ -17,10 +17,11 @@ _CLOCK = validate.Regexp(r"^([01][0-9]|2[0-3]):[0-5][0-9]$", error="Must be a ti
 
 
 def _parameters() -> type[Schema]:
-    """Return the schema of all that any kind takes; what its own kind does not take is refused by its name."""
+    """Return a schema with the parameters of all kinds; the service refuses those that a kind does not take."""
     named: dict[str, Any] = {
         "period": fields.Text(
-            one_of=PERIODS, metadata={"description": "Dates as they are said; in a schedule, of the day it is made."}
+            one_of=PERIODS,
+            metadata={"description": "A named range of dates; in a schedule, relative to the day the report is made."},
         ),
         "from": fields.LocalDate(),
         "to": fields.LocalDate(),
@@ -39,7 +40,7 @@ def _shown_parameters() -> type[Schema]:
         "period": fields.Text(one_of=PERIODS),
         "from": ma.Date(metadata={"description": "The first date."}),
         "to": ma.Date(metadata={"description": "The last date."}),
-        "on": ma.Date(metadata={"description": "The day, of a kind that is about one."}),
+        "on": ma.Date(metadata={"description": "The date, for kinds about a single day."}),
         "group_id": fields.Id(metadata={"description": _of_kinds("group_id")}),
         "student_id": fields.Id(metadata={"description": _of_kinds("student_id")}),
     }
@@ -60,7 +61,7 @@ ReportParametersIn = _parameters()
 
 
 class ReportIn(fields.In):
-    """What report is wanted."""
+    """A requested report."""
 
     example = fields.Example(
         kind="attendance_register",
@@ -74,19 +75,19 @@ class ReportIn(fields.In):
 
 
 class DownloadOut(fields.Out):
-    """Where a report's file may be fetched, for a short while."""
+    """A short-lived link to a report's file."""
 
     url = fields.Text(required=True)
     expires_at = ma.AwareDateTime(required=True)
 
 
 class ListedReportOut(fields.Out):
-    """A report, and how far it is."""
+    """A report and its progress."""
 
     documented_as = "ReportBrief"
 
     id = fields.Id(required=True)
-    user_id = fields.Id(required=True, metadata={"description": "Who asked for it."})
+    user_id = fields.Id(required=True, metadata={"description": "Who requested it."})
     schedule_id = fields.Id(required=True, allow_none=True)
     job_id = fields.Id(required=True)
     kind = fields.Text(required=True, one_of=KINDS)
@@ -96,7 +97,7 @@ class ListedReportOut(fields.Out):
     done = ma.Integer(required=True, metadata={"description": "Rows so far."})
     total = ma.Integer(required=True, allow_none=True, metadata={"description": "Rows in all, once that is known."})
     bytes = ma.Integer(required=True, allow_none=True)
-    notes = ma.List(fields.Text(), required=True, metadata={"description": "What is to be known of how it was made."})
+    notes = ma.List(fields.Text(), required=True, metadata={"description": "Notes about how it was made."})
     problem = fields.Text(required=True, allow_none=True, metadata={"description": "Why it was not made: a code."})
     ready_at = ma.AwareDateTime(required=True, allow_none=True)
     expires_at = ma.AwareDateTime(required=True, metadata={"description": "When it is removed."})
@@ -105,7 +106,7 @@ class ListedReportOut(fields.Out):
 
 
 class ReportOut(ListedReportOut):
-    """A report, with its link where its file may be fetched."""
+    """A report with a link to its file, if it may be downloaded."""
 
     documented_as = "Report"
 
@@ -116,30 +117,28 @@ class NewReportOut(fields.Out):
     """A report that will be made."""
 
     id = fields.Id(required=True)
-    job_id = fields.Id(required=True, metadata={"description": "How far it is: /api/jobs/{id}/."})
+    job_id = fields.Id(required=True, metadata={"description": "Its progress is at /api/jobs/{id}/."})
     kind = fields.Text(required=True, one_of=KINDS)
     format = fields.Text(required=True, one_of=FORMATS)
-    parameters = fields.Stored(
-        ReportParametersOut, required=True, metadata={"description": "With the dates that were meant."}
-    )
+    parameters = fields.Stored(ReportParametersOut, required=True, metadata={"description": "With resolved dates."})
     expires_at = ma.AwareDateTime(required=True)
     version = ma.Integer(required=True)
 
 
 class ReportFilter(fields.Filter):
-    """Which reports."""
+    """Filters of reports."""
 
     kind = fields.Text(load_default=None, one_of=KINDS)
 
 
 class FileToken(fields.In):
-    """What proves that a file may be fetched."""
+    """The token of a download link."""
 
     token = fields.Text(required=True, most=300)
 
 
 class _Schedule(fields.In):
-    """What is told about a schedule either way."""
+    """Fields common to creating and changing a schedule."""
 
     weekday = fields.Whole(allow_none=True, most=6, metadata={"description": "Of a weekly one; 0 is Monday."})
     day = fields.Whole(
@@ -148,7 +147,7 @@ class _Schedule(fields.In):
 
 
 class ReportScheduleIn(_Schedule):
-    """A report to be made again and again; recipients get an e-mail with a link."""
+    """A report to be made regularly; recipients get an e-mail with a link."""
 
     example = fields.Example(
         id=fields.example_id("schedule_id"),
@@ -176,7 +175,7 @@ class ReportScheduleIn(_Schedule):
 
 
 class ReportSchedulePatch(_Schedule):
-    """What changes in a schedule; what is not named stays."""
+    """Changes of a schedule; omitted fields stay as they are."""
 
     example = fields.Example(local_time="08:00")
 

@@ -1,1 +1,1 @@
-"""Asking for reports, making them, sending them, and letting them go."""
+"""Requesting, rendering, delivering and removing reports."""

@@ -1,4 +1,4 @@
-"""Letting reports go whose time is over, and sweeping up files that no report names any more."""
+"""Removing expired reports, and files that belong to no report."""
 
 import logging
 import re
@@ -13,8 +13,8 @@ from campshub.core.jobs.registry import Run
 from campshub.core.service_base import Services
 from campshub.core.storage import path_of
 from campshub.reports.models import Report
-from campshub.reports.service import asking
-from campshub.reports.service.making import sweep
+from campshub.reports.service import requests
+from campshub.reports.service.rendering import sweep
 
 log = logging.getLogger(__name__)
 
@@ -23,27 +23,27 @@ _ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def expire(now: datetime) -> int:
-    """Remove the reports whose time is over; return how many."""
+    """Remove the expired reports; return how many."""
     with unit_of_work(system=True, read_only=True) as session:
-        over = session.execute(
+        expired = session.execute(
             select(Report.organization_id, Report.id).where(Report.expires_at <= now).limit(MOST_AT_ONCE)
         ).all()
     of: dict[UUID, list[UUID]] = {}
-    for row in over:
+    for row in expired:
         of.setdefault(row.organization_id, []).append(row.id)
     for organization_id, ids in of.items():
         with unit_of_work(organization_id=organization_id) as session:
-            for report in session.scalars(_those(organization_id, ids)):
-                asking.forget(session, report)
-    return len(over)
+            for report in session.scalars(_reports_by_id(organization_id, ids)):
+                requests.forget(session, report)
+    return len(expired)
 
 
-def _those(organization_id: UUID, ids: list[UUID]) -> Select[Report]:
+def _reports_by_id(organization_id: UUID, ids: list[UUID]) -> Select[Report]:
     return select(Report).where(Report.organization_id == organization_id, Report.id.in_(ids))
 
 
 def sweep_one(run: Run, report_id: UUID) -> None:
-    """Delete what a report has left behind: its parts, the files of attempts that did not count, all if it is gone."""
+    """Delete the files that a report no longer needs: parts and failed attempts, or all if it is refused or removed."""
     with unit_of_work(organization_id=run.organization_id, read_only=True) as session:
         row = _row(session, run.organization_id, report_id)
     if row is None or row.state == "refused":
@@ -53,11 +53,11 @@ def sweep_one(run: Run, report_id: UUID) -> None:
 
 
 def _row(session: Session, organization_id: UUID, report_id: UUID) -> Report | None:
-    return session.scalars(_those(organization_id, [report_id])).one_or_none()
+    return session.scalars(_reports_by_id(organization_id, [report_id])).one_or_none()
 
 
 def sweep_orphans(services: Services) -> int:
-    """Delete the files of reports that have no row: of an organization that was erased, of a worker that died late."""
+    """Delete files of reports without a row, left by erased organizations and by workers that died after a removal."""
     swept = 0
     for name in filter(_ID.fullmatch, services.storage.folder("")):
         swept += _sweep_organization(services, UUID(name))
@@ -70,7 +70,7 @@ def _sweep_organization(services: Services, organization_id: UUID) -> int:
         return 0
     with unit_of_work(system=True, read_only=True, organization_id=organization_id) as session:
         present = set(session.scalars(select(Report.id).where(Report.organization_id == organization_id)))
-    of_reports = [name for name in names if _ID.fullmatch(name)]  # what else lies there is not ours
+    of_reports = [name for name in names if _ID.fullmatch(name)]  # other names are not ours
     gone = [name for name in of_reports if UUID(name) not in present]
     for name in gone:
         services.storage.delete_folder(path_of(organization_id, "reports", name))

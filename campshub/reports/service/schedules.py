@@ -1,7 +1,7 @@
-"""Schedules: making and changing them, and making the reports that are due.
+"""Schedules: creating and changing them, and requesting the reports that are due.
 
-A schedule's time is claimed by a row (``report_slots``), written with the report and the debt of its making: whatever
-the number of beats, workers and retries, it is made once.
+A row of ``report_slots`` claims a schedule's time. It is written in the same transaction as the report and its job, so
+the report is made once, whatever the number of beats, workers and retries.
 """
 
 import logging
@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import select
 
 from campshub.accounts.models import Organization
-from campshub.accounts.service.organizations import follows_time_zone, hold_time_zone
+from campshub.accounts.service.organizations import follows_time_zone, lock_time_zone
 from campshub.core.db import creates
 from campshub.core.db.fingerprints import fingerprint
 from campshub.core.db.models import new_id
@@ -30,8 +30,8 @@ from campshub.reports.models import ReportSchedule, ReportSlot
 from campshub.reports.parameters import checked, kind_for, require_seen, resolved
 from campshub.reports.queries.schedules import members_and_schedules
 from campshub.reports.queries.visibility import reach_of, schedules_of
-from campshub.reports.service import asking
-from campshub.reports.service.making import Refused, principal_of
+from campshub.reports.service import requests
+from campshub.reports.service.rendering import Refused, principal_of
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ MOST_AT_ONCE = 500
 MOST_OF_ONE = 200
 _COLUMNS = tuple(ReportSchedule.__table__.columns.keys())
 _WHEN = frozenset({"frequency", "weekday", "day", "local_time", "is_paused"})
-# Changes of these alone send nobody anything that was not sent before.
+# Changing only these sends no one anything new.
 _HARMLESS = frozenset({"name", "is_paused"})
 
 
@@ -66,14 +66,14 @@ def create(
     recipient_ids: Sequence[UUID],
     **values: Any,
 ) -> tuple[ReportSchedule, bool]:
-    """Create a schedule; return it, and whether it is new rather than made by an earlier, identical call.
+    """Create a schedule; return it, and False if an earlier, identical call has created it.
 
-    :raises NotForKeys: it is a key that asks.
-    :raises IdTaken: the id belongs to a schedule that was created from something else, or by somebody else.
-    :raises TooManySchedules: the principal has as many as one may have.
-    :raises KindNotYours: the principal may not read what its reports are made of.
+    :raises NotForKeys: the caller is an API key.
+    :raises IdTaken: the id belongs to a schedule with other content or of another user.
+    :raises TooManySchedules: the principal has the maximum number of schedules.
+    :raises KindNotYours: the principal may not read the data of this kind.
     :raises Invalid: the parameters or the times do not fit.
-    :raises UnknownReference: it names what the principal does not see.
+    :raises UnknownReference: it names something that the principal does not see.
     """
     _require_person(principal)
     body = {**values, "user_id": principal.user_id, "recipient_ids": sorted(map(str, recipient_ids))}
@@ -82,14 +82,14 @@ def create(
     if present is not None:
         return present, False
     schedule = ReportSchedule(id=id or new_id(), user_id=principal.user_id, **values, recipient_ids=[])
-    _set_what(session, principal, schedule, now)
+    _set_parameters(session, principal, schedule, now)
     schedules, time_zone = _set_recipients(session, principal, schedule, recipient_ids)
     if schedules >= MOST_OF_ONE:
-        # Unless the last of them is this one, from the same request at the same moment.
+        # A concurrent, identical request may have created this schedule as the last allowed one.
         if present := creates.earlier(session, principal, SCHEDULES, id, fingerprint=body_fingerprint):
             return present, False
         raise TooManySchedules
-    _set_when(schedule, time_zone, now)
+    _set_next_time(schedule, time_zone, now)
     row = {name: value for name in _COLUMNS if (value := getattr(schedule, name)) is not None}
     return creates.create(session, principal, SCHEDULES, row, fingerprint=body_fingerprint)
 
@@ -106,30 +106,30 @@ def change(
 ) -> ReportSchedule:
     """Change a schedule.
 
-    :raises NotForKeys: it is a key that asks.
+    :raises NotForKeys: the caller is an API key.
     :raises NotFound: the principal sees no such schedule.
     :raises PreconditionFailed: it has changed since the caller read it.
-    :raises KindNotYours: the principal may not read what its reports are made of.
+    :raises KindNotYours: the principal may not read the data of this kind.
     :raises Invalid: the parameters or the times do not fit.
-    :raises UnknownReference: it names what the principal does not see.
+    :raises UnknownReference: it names something that the principal does not see.
     """
-    time_zone = hold_time_zone(session, principal.organization_id) if changes.keys() & _WHEN else None
+    time_zone = lock_time_zone(session, principal.organization_id) if changes.keys() & _WHEN else None
     schedule = _locked(session, principal, schedule_id, expected)
     for name, value in changes.items():
         setattr(schedule, name, value)
-    if time_zone is not None:  # before anything is read, which would write what the database refuses without a pointer
-        _set_when(schedule, time_zone, now)
+    if time_zone is not None:  # before any read: its autoflush would fail on a constraint, without naming the field
+        _set_next_time(schedule, time_zone, now)
     if recipient_ids is not None or changes.keys() - _HARMLESS:
-        _set_what(session, principal, schedule, now)
+        _set_parameters(session, principal, schedule, now)
     if recipient_ids is not None:
         _set_recipients(session, principal, schedule, recipient_ids)
     return schedule
 
 
 def delete(session: Session, principal: Principal, *, schedule_id: UUID, expected: Versions) -> None:
-    """Delete a schedule; its reports stay as long as they would have.
+    """Delete a schedule; its reports stay until they expire.
 
-    :raises NotForKeys: it is a key that asks.
+    :raises NotForKeys: the caller is an API key.
     :raises NotFound: the principal sees no such schedule.
     :raises PreconditionFailed: it has changed since the caller read it.
     """
@@ -138,7 +138,7 @@ def delete(session: Session, principal: Principal, *, schedule_id: UUID, expecte
 
 @follows_time_zone
 def follow_time_zone(session: Session, organization: Organization) -> None:
-    """Recompute the next times of an organization's schedules; a time that is due already stays, and is made."""
+    """Recompute the next times of an organization's schedules; a time that is already due stays."""
     now = session.unit.now
     later = select(ReportSchedule).where(
         ReportSchedule.organization_id == organization.id, ReportSchedule.next_at > now
@@ -148,7 +148,7 @@ def follow_time_zone(session: Session, organization: Organization) -> None:
 
 
 def make_due(services: Services, now: datetime) -> int:
-    """Owe the reports of all schedules whose time has come; return how many."""
+    """Enqueue the reports of all schedules that are due; return how many."""
     with unit_of_work(system=True, read_only=True) as session:
         due = session.execute(
             select(ReportSchedule.organization_id, ReportSchedule.id, ReportSchedule.user_id)
@@ -160,16 +160,16 @@ def make_due(services: Services, now: datetime) -> int:
     made = 0
     for row in due:
         try:
-            made += _make(services, row.organization_id, row.id, row.user_id, now)
-        except Exception:  # one that cannot be made does not stand in the way of the others
-            log.exception("a scheduled report could not be asked for: %s", row.id)
+            made += _enqueue_due(services, row.organization_id, row.id, row.user_id, now)
+        except Exception:  # one failure must not stop the others
+            log.exception("a scheduled report could not be enqueued: %s", row.id)
     return made
 
 
-def _make(services: Services, organization_id: UUID, schedule_id: UUID, user_id: UUID, now: datetime) -> bool:
-    """Claim a schedule's time and owe its report, as whoever made it; pause it where they may not any more."""
+def _enqueue_due(services: Services, organization_id: UUID, schedule_id: UUID, user_id: UUID, now: datetime) -> bool:
+    """Claim a schedule's time and enqueue its report as the schedule's maker; pause it if they may not any more."""
     with unit_of_work(organization_id=organization_id, user_id=user_id) as session:
-        time_zone = hold_time_zone(session, organization_id)
+        time_zone = lock_time_zone(session, organization_id)
         schedule = session.get(ReportSchedule, (organization_id, schedule_id), with_for_update=True)
         caller_row = session.unit.caller_row
         if schedule is None or schedule.is_paused or schedule.next_at > now:
@@ -182,8 +182,8 @@ def _make(services: Services, organization_id: UUID, schedule_id: UUID, user_id:
             if session.get(ReportSlot, (organization_id, schedule_id, slot)) is not None:
                 return False
             kind = kind_for(principal, schedule.kind)
-            given = resolved(kind, schedule.parameters, principal.today(slot))
-            require_seen(kind, session, principal, given)
+            arguments = resolved(kind, schedule.parameters, principal.today(slot))
+            require_seen(kind, session, principal, arguments)
         except (Refused, Problem) as refusal:
             schedule.is_paused = True
             log.warning("a schedule is paused: %s: %s", schedule_id, refusal)
@@ -191,13 +191,13 @@ def _make(services: Services, organization_id: UUID, schedule_id: UUID, user_id:
         session.add(
             ReportSlot(organization_id=organization_id, schedule_id=schedule_id, slot=slot, report_id=report_id)
         )
-        asking.owe(
+        requests.enqueue_report(
             session,
             services,
             principal,
             kind=schedule.kind,
             format=schedule.format,
-            values=given.values,
+            values=arguments.values,
             now=now,
             schedule_id=schedule_id,
             report_id=report_id,
@@ -211,7 +211,7 @@ def _require_writer(principal: Principal) -> None:
 
 
 def _require_person(principal: Principal) -> None:
-    """Refuse a key: schedules run as a person, and would outlive it."""
+    """Refuse an API key: schedules run as a person, and would outlive the key."""
     if principal.api_key_id is not None:
         raise NotForKeys
 
@@ -222,18 +222,18 @@ def _locked(session: Session, principal: Principal, schedule_id: UUID, expected:
     return lock(session, principal, ReportSchedule, schedule_id, seen, expected=expected)
 
 
-def _set_what(session: Session, principal: Principal, schedule: ReportSchedule, now: datetime) -> None:
-    """Refuse a schedule whose report could not be made today."""
+def _set_parameters(session: Session, principal: Principal, schedule: ReportSchedule, now: datetime) -> None:
+    """Check the parameters as if the report were made today."""
     kind = kind_for(principal, schedule.kind)
     schedule.parameters = checked(kind, schedule.parameters)
-    given = resolved(kind, schedule.parameters, principal.today(now))
-    require_seen(kind, session, principal, given)
+    arguments = resolved(kind, schedule.parameters, principal.today(now))
+    require_seen(kind, session, principal, arguments)
 
 
-def _set_when(schedule: ReportSchedule, time_zone: str, now: datetime) -> None:
-    """Find the next time.
+def _set_next_time(schedule: ReportSchedule, time_zone: str, now: datetime) -> None:
+    """Set the next time.
 
-    :raises Invalid: a weekday belongs to a weekly schedule alone, a day of the month to a monthly one.
+    :raises Invalid: there is a weekday on a schedule that is not weekly, or a day on one that is not monthly.
     """
     for name, frequency in (("weekday", "weekly"), ("day", "monthly")):
         if (getattr(schedule, name) is not None) != (schedule.frequency == frequency):
@@ -244,7 +244,7 @@ def _set_when(schedule: ReportSchedule, time_zone: str, now: datetime) -> None:
 def _set_recipients(
     session: Session, principal: Principal, schedule: ReportSchedule, recipient_ids: Sequence[UUID]
 ) -> tuple[int, str]:
-    """Set who is sent the reports; return how many schedules the principal has already, and the time zone."""
+    """Set the recipients; return how many schedules the principal already has, and the time zone."""
     known, schedules, time_zone = members_and_schedules(session, principal, recipient_ids, most=MOST_OF_ONE)
     for index, one in enumerate(recipient_ids):
         if one not in known:

@@ -1,1 +1,1 @@
-"""Typesetting: documents to PDF by Typst, in child processes that read templates and fonts and nothing else."""
+"""Typesetting: documents to PDF with Typst, in child processes that read only templates and fonts."""

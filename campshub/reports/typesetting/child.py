@@ -1,6 +1,6 @@
-"""What runs in the child process: set a document, count its pages, or join files; JSON in, JSON out.
+"""The child process: render a document, count its pages, or join files; JSON on stdin and stdout.
 
-Typst reads the templates' folder and fonts. The document is passed as data, and packages have nowhere to come from.
+Typst reads the templates' folder and fonts. The document is passed as data, and no packages can be loaded.
 """
 
 import signal
@@ -17,7 +17,7 @@ _NO_STANDARD: list[Any] = []
 
 
 def render(request: dict[str, Any]) -> dict[str, Any]:
-    """Write a document as PDF, tagged if it is to be."""
+    """Write a document as PDF, tagged if ``is_tagged`` is set."""
     compiler, fonts = _compiler(request)
     if compiler is None:
         return {"problem": "no_fonts"}
@@ -33,7 +33,7 @@ def render(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def count_pages(request: dict[str, Any]) -> dict[str, Any]:
-    """Return how many pages a document has, without writing it."""
+    """Return the number of a document's pages, without writing it."""
     compiler, _ = _compiler(request)
     if compiler is None:
         return {"problem": "no_fonts"}
@@ -41,12 +41,12 @@ def count_pages(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def join(request: dict[str, Any]) -> dict[str, Any]:
-    """Join files to one, which has the first one's title, language and bookmarks."""
+    """Join files into one, with the title, language and bookmarks of the first."""
     from pypdf import PdfWriter  # noqa: PLC0415 - the other commands do without
     from pypdf.generic import BooleanObject, NameObject  # noqa: PLC0415 - as above
 
     first, *others = request["files"]
-    writer = PdfWriter(clone_from=first)  # not in a `with`, which begins again without the title and the language
+    writer = PdfWriter(clone_from=first)  # not in a `with`, which would drop the title and the language
     for file in others:
         writer.append(file, import_outline=False)
     writer.create_viewer_preferences()[NameObject("/DisplayDocTitle")] = BooleanObject(True)
@@ -55,7 +55,7 @@ def join(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _compiler(request: dict[str, Any]) -> tuple[Any, Any]:
-    """Return a compiler for a document, and its fonts; no compiler where there are no fonts."""
+    """Return a compiler for a document, and its fonts; None instead of a compiler if there are no fonts."""
     import typst  # noqa: PLC0415 - joining does without
 
     from campshub.reports.typesetting.fonts import Fonts  # noqa: PLC0415 - as Typst
@@ -86,7 +86,7 @@ _COMMANDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 
 
 def main() -> None:
-    """Do what standard input says; an alarm ends a child whose parent was killed."""
+    """Run the command from standard input; an alarm ends a child whose parent was killed."""
     request = orjson.loads(sys.stdin.buffer.read())
     signal.alarm(int(request["limit_s"]) + 1)
     reply = _COMMANDS[request["command"]](request)

@@ -1,4 +1,4 @@
-"""The child process that sets a document: it has a time limit, and its memory returns to the system when it ends."""
+"""Run the typesetting child process: it has a time limit, and its memory is freed when it ends."""
 
 import os
 import subprocess
@@ -12,9 +12,9 @@ import campshub
 
 LIMIT_S = 300
 _COMMAND = [sys.executable, "-m", "campshub.reports.typesetting.child"]
-_FOUND = Path(campshub.__file__).parents[1]
-# The child has no network to load Typst packages from: a closed port stands for every proxy.
-_NO_PROXY_ANSWERS = "http://127.0.0.1:9"
+_ROOT = Path(campshub.__file__).parents[1]
+# The child cannot load Typst packages over the network: every proxy is a closed port.
+_CLOSED_PROXY = "http://127.0.0.1:9"
 
 
 class NoFonts(Exception):
@@ -26,9 +26,9 @@ class TypesettingFailed(Exception):
 
 
 def run(request: dict[str, Any], *, limit_s: float | None = None) -> dict[str, Any]:
-    """Have a child process do what ``child`` offers; return its reply.
+    """Run a command of ``child`` in a child process; return its reply.
 
-    :raises NoFonts: there are none.
+    :raises NoFonts: no font was found.
     :raises TypesettingFailed: it ended without a reply.
     """
     limit_s = LIMIT_S if limit_s is None else limit_s
@@ -53,7 +53,7 @@ def run(request: dict[str, Any], *, limit_s: float | None = None) -> dict[str, A
 
 
 def _environment() -> dict[str, str]:
-    """Return the child's environment: none of our settings, and so none of our secrets."""
-    proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), _NO_PROXY_ANSWERS)
-    kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ}
-    return {**kept, **proxies, "PYTHONPATH": str(_FOUND), "PYTHONUTF8": "1"}
+    """Return the child's environment, without our settings and so without our secrets."""
+    proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), _CLOSED_PROXY)
+    inherited = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ}
+    return {**inherited, **proxies, "PYTHONPATH": str(_ROOT), "PYTHONUTF8": "1"}

@@ -15,7 +15,7 @@ from campshub.core.names import has_words, patterns
 from campshub.core.paging import Page, PageRequest
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.models import Enrolment, Group, GroupTrainer, Student
-from campshub.students.queries import visibility as _rules  # noqa: F401 - who sees what is registered there
+from campshub.students.queries import visibility as _rules  # noqa: F401 - registers the visibility rules
 from campshub.students.queries.in_group import in_group, is_latest
 
 COLUMNS = (
@@ -69,10 +69,10 @@ def list_groups(
     deleted: bool,
     page: PageRequest,
 ) -> Page:
-    """List the groups that the principal may see, by name."""
+    """List the groups that the principal sees, by name."""
     words = patterns(q)
-    asked = _listed(principal, words=words, kind=kind, status=status, trainer_id=trainer_id, deleted=deleted, page=page)
-    return page.read(session, asked)
+    query = _listed(principal, words=words, kind=kind, status=status, trainer_id=trainer_id, deleted=deleted, page=page)
+    return page.read(session, query)
 
 
 @prepared
@@ -99,9 +99,9 @@ def _listed(
 def get_group(
     session: Session, principal: Principal, group_id: UUID, *, on: date, is_written: bool = False
 ) -> dict[str, Any]:
-    """Return one group with its trainers and the number of students who are in it on a date.
+    """Return one group with its trainers and the number of its students on a date.
 
-    One that the principal has just written is shown to them once more, even if they do not train it, or no longer.
+    With ``is_written``, the principal has just written the group and sees it even without training it.
 
     :raises NotFound: the principal sees no such group.
     """
@@ -136,20 +136,20 @@ def _one(principal: Principal, *, group_id: UUID, on: date, is_written: bool) ->
 def list_enrolments(
     session: Session, principal: Principal, group_id: UUID, *, status: str | None, page: PageRequest
 ) -> Page:
-    """List a group's enrolments, past and present, by their beginning.
+    """List a group's past and current enrolments, by start date.
 
     :raises NotFound: the principal sees no such group.
     """
     found = page.read(session, _enrolments(principal, group_id=group_id, status=status, page=page))
     if not found.rows:
-        see_group(session, principal, group_id)
+        require_visible_group(session, principal, group_id)
     return found
 
 
 @prepared
 def _enrolments(principal: Principal, *, group_id: UUID, status: Any, page: PageRequest) -> AnySelect:
     rows = select(*page.choose(ENROLMENT_COLUMNS)).where(
-        visible_to(principal, Enrolment), Enrolment.group_id == group_id, is_there(principal, group_id)
+        visible_to(principal, Enrolment), Enrolment.group_id == group_id, group_is_visible(principal, group_id)
     )
     if status is not None:
         rows = rows.where(Enrolment.status == status)
@@ -157,13 +157,13 @@ def _enrolments(principal: Principal, *, group_id: UUID, status: Any, page: Page
 
 
 def roster(session: Session, principal: Principal, group_id: UUID, *, on: date, page: PageRequest) -> Page:
-    """List who was in a group on a date, by name, each person once.
+    """List the members of a group on a date, by name, each person once.
 
     :raises NotFound: the principal sees no such group.
     """
     found = page.read(session, _roster(principal, group_id=group_id, on=on, page=page))
     if not found.rows:
-        see_group(session, principal, group_id)
+        require_visible_group(session, principal, group_id)
     return found
 
 
@@ -174,20 +174,20 @@ def _roster(principal: Principal, *, group_id: UUID, on: date, page: PageRequest
         .select_from(Enrolment)
         .join(Student, and_(Student.organization_id == Enrolment.organization_id, Student.id == Enrolment.student_id))
         .where(visible_to(principal, Enrolment), visible_to(principal, Student))
-        .where(Enrolment.group_id == group_id, in_group(on), is_latest(on), is_there(principal, group_id))
+        .where(Enrolment.group_id == group_id, in_group(on), is_latest(on), group_is_visible(principal, group_id))
     )
     return page.ordered(rows, order=(Student.sort_name, Student.id, Enrolment.id))
 
 
-def is_there(principal: Principal, group_id: UUID) -> ColumnElement[bool]:
-    """Return the condition that the principal sees the group, which may have been deleted."""
+def group_is_visible(principal: Principal, group_id: UUID) -> ColumnElement[bool]:
+    """Return the condition that the group is not deleted and the principal sees it."""
     return exists(select(1).where(visible_to(principal, Group), Group.id == group_id, Group.deleted_at.is_(None)))
 
 
-def see_group(session: Session, principal: Principal, group_id: UUID) -> None:
-    """Make sure that an empty list is one of a group that the principal sees.
+def require_visible_group(session: Session, principal: Principal, group_id: UUID) -> None:
+    """Check, for an empty list, that the principal sees the group.
 
-    :raises NotFound: they do not.
+    :raises NotFound: the principal sees no such group.
     """
     if session.scalar(_seen(principal, group_id=group_id)) is None:
         raise NotFound

@@ -1,8 +1,8 @@
-"""In the group on a day: one definition for rosters, counts, filters, capacity, reports, marking and visibility.
+"""Membership of a group on a day: one definition for rosters, counts, filters, capacity, reports and visibility.
 
 A student is in a group on day D when an enrolment in it is active, withdrawn or completed, ``begins_on`` <= D <=
-``ends_on`` (or no end), the student is not deleted, and ``left_on`` is null or >= D. A pending enrolment never counts,
-and one that was withdrawn before it began has no day.
+``ends_on`` (or no end), the student is not deleted, and ``left_on`` is null or >= D. A pending enrolment never counts.
+An enrolment withdrawn before it began has no days.
 """
 
 from typing import Any
@@ -16,14 +16,14 @@ COUNTED = ("active", "withdrawn", "completed")
 
 
 def in_group(on: Any) -> ColumnElement[bool]:
-    """Return the condition that an enrolment puts its student, who is joined, in the group on a date."""
+    """Return the condition that the student (joined in the query) is in the group on a date."""
     return and_(enrolled_on(on), still_there(on))
 
 
 def in_group_during(first: Any, last: Any) -> ColumnElement[bool]:
-    """Return the condition that an enrolment puts its student, who is joined, in the group on a day of a period.
+    """Return the condition that the student (joined in the query) is in the group on any day of a period.
 
-    No ``last`` means a period without an end.
+    Without ``last`` the period is open-ended.
     """
     left = or_(Student.left_on.is_(None), and_(Student.left_on >= first, Student.left_on >= Enrolment.begins_on))
     return and_(enrolled_during(first, last), Student.deleted_at.is_(None), left)
@@ -39,7 +39,7 @@ def enrolled_on(on: Any, enrolment: Any = Enrolment) -> ColumnElement[bool]:
 
 
 def enrolled_during(first: Any, last: Any) -> ColumnElement[bool]:
-    """Return the enrolment's part of the definition for a period; no ``last`` means that it has no end."""
+    """Return the enrolment's part of the definition for a period, open-ended without ``last``."""
     ends = and_(Enrolment.ends_on >= first, Enrolment.ends_on >= Enrolment.begins_on)
     begun = [] if last is None else [Enrolment.begins_on <= last]
     return and_(Enrolment.status.in_(COUNTED), *begun, or_(Enrolment.ends_on.is_(None), ends))
@@ -57,12 +57,12 @@ def still_there(on: Any) -> ColumnElement[bool]:
 
 
 def not_left(on: Any) -> ColumnElement[bool]:
-    """Return the condition that a student had not left the organization before a date."""
+    """Return the condition that a student has not left the organization before a date."""
     return or_(Student.left_on.is_(None), Student.left_on >= on)
 
 
 def is_latest(on: Any) -> ColumnElement[bool]:
-    """Return the condition that of a student's enrolments in a group on one date this one began last.
+    """Return the condition that no other enrolment of the student in the group on a date began later.
 
     An active enrolment may overlap a withdrawn one; a roster lists each person once.
     """

@@ -15,10 +15,10 @@ from campshub.core.errors import NotFound
 from campshub.core.paging import Page, PageRequest
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.models import Enrolment, Student
-from campshub.students.queries import visibility as _rules  # noqa: F401 - who sees what is registered there
+from campshub.students.queries import visibility as _rules  # noqa: F401 - registers the visibility rules
 from campshub.students.queries.in_group import enrolled_on, in_group, not_left
 
-# What lists show, in the order of the schema; everything else stays in the database.
+# The columns of lists, in the order of the schema.
 LISTED_COLUMNS = (
     Student.id,
     Student.code,
@@ -41,24 +41,24 @@ LISTED_COLUMNS = (
     Student.version,
 )
 COLUMNS = (*LISTED_COLUMNS, Student.address, Student.emergency_contacts, Student.guardians)
-LEAST_LETTERS = 3
+MIN_SEARCH_LENGTH = 3
 _STUDENT_ID: Any = column("student_id", Uuid)
 
 
 def list_students(session: Session, principal: Principal, *, q: str | None, page: PageRequest, **filters: Any) -> Page:
-    """List the students whom the principal may see, by name; with ``q`` those who fit best first."""
+    """List the students that the principal sees, by name; with ``q`` the best matches first."""
     tag = filters.pop("tag", None) or None
-    return page.read(session, _listed(principal, page=page, tag=tag, **_looked_for(q), **filters))
+    return page.read(session, _listed(principal, page=page, tag=tag, **_search_arguments(q), **filters))
 
 
-def _looked_for(q: str | None) -> dict[str, str | None]:
-    """Return how to look for a text: ``exactly``, or with typos (``words``) unless many have it as it is."""
+def _search_arguments(q: str | None) -> dict[str, str | None]:
+    """Return the search arguments for a text: ``exactly``, or with typos (``words``) if few match exactly."""
     words = names.folded(q)
     if not words:
         return {"words": None, "starts": None, "exactly": None}
-    if len(words) < LEAST_LETTERS:
+    if len(words) < MIN_SEARCH_LENGTH:
         return {"words": None, "starts": None, "exactly": names.starts(words)}
-    if " " not in words and any(letter.isdigit() for letter in words):  # a code: one that is like it is another's
+    if " " not in words and any(character.isdigit() for character in words):  # a code: no typos
         return {"words": None, "starts": None, "exactly": names.containing(words)}
     return {"words": words, "starts": names.starts(words), "exactly": None}
 
@@ -85,9 +85,9 @@ def _listed(
 
 
 def _distance(words: Any) -> ColumnElement[int]:
-    """Return how far a student's names are from the words, from 0: a part of a name first, then all of it.
+    """Return the distance between a student's names and the words, from 0; parts of a name weigh more than the whole.
 
-    It belongs here and not in the function, so that only those whom the filters leave are ranked.
+    It is computed here and not in the SQL function, so that only filtered students are ranked.
     """
     text = Student.search_text
     part = 2 - func.word_similarity(words, text) - func.strict_word_similarity(words, text)
@@ -95,7 +95,7 @@ def _distance(words: Any) -> ColumnElement[int]:
 
 
 def _conditions(principal: Principal, filters: Mapping[str, Any]) -> list[ColumnElement[bool]]:
-    """Return one condition a filter."""
+    """Return one condition per filter."""
     found: list[ColumnElement[bool]] = [
         Student.deleted_at.is_not(None) if filters["deleted"] else Student.deleted_at.is_(None)
     ]
@@ -113,7 +113,7 @@ def _conditions(principal: Principal, filters: Mapping[str, Any]) -> list[Column
 
 
 def _of_group(principal: Principal, group_id: UUID, on: date) -> ColumnElement[bool]:
-    # Whether deleted students are listed, another filter says.
+    # Another filter decides whether deleted students are listed.
     return not_left(on) & exists(
         select(1)
         .select_from(Enrolment)
@@ -146,7 +146,7 @@ def _one(principal: Principal, *, student_id: UUID) -> AnySelect:
 
 
 def medical_note_of(session: Session, principal: Principal, student_id: UUID) -> bytes | None:
-    """Return a student's medical note, sealed.
+    """Return a student's encrypted medical note.
 
     :raises NotFound: the principal sees no such student.
     """
@@ -165,7 +165,7 @@ def _medical_note(principal: Principal, *, student_id: UUID) -> AnySelect:
 
 
 def statistics(session: Session, principal: Principal, *, on: date) -> dict[str, Any]:
-    """Return the numbers of students: by status, by month of joining, and in each group on a date."""
+    """Count students by status, by month of joining, and by group on a date."""
     counted = session.execute(_counted(principal)).all()
     by_status: dict[str, int] = {}
     by_month: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Who sees which students and groups: trainers those of their groups, clients themselves."""
+"""Visibility rules of students and groups: trainers see those of their groups, clients only themselves."""
 
 from sqlalchemy import ColumnElement, and_, exists, func, select
 
@@ -7,12 +7,12 @@ from campshub.core.security.principal import Principal, visibility
 from campshub.students.models import Enrolment, Group, GroupTrainer, Student
 from campshub.students.queries.in_group import enrolled_during, ever_enrolled, not_left
 
-# Trainers see those of today, of a month ago and of the month to come; by the date in UTC, so a day more or less.
+# Trainers see students of today, of the past month and of the next month; by the UTC date, so give or take a day.
 GRACE_DAYS = 31
 
 
 def trained_groups(principal: Principal) -> ColumnElement[bool]:
-    """Return the condition that a group trainer's row is the principal's own."""
+    """Return the condition that a ``GroupTrainer`` row belongs to the principal."""
     return and_(
         GroupTrainer.organization_id == principal.organization_id,
         GroupTrainer.user_id == principal.user_id,
@@ -20,14 +20,14 @@ def trained_groups(principal: Principal) -> ColumnElement[bool]:
 
 
 def own_student_ids(principal: Principal) -> ColumnElement[bool]:
-    """Return the condition that a student is the principal themself."""
+    """Return the condition that the principal is the student."""
     return and_(Student.organization_id == principal.organization_id, Student.user_id == principal.user_id)
 
 
 @visibility(Student, Scope.GROUPS)
 def _trainers_students(principal: Principal) -> ColumnElement[bool]:
     first, last = func.current_date() - GRACE_DAYS, func.current_date() + GRACE_DAYS
-    # Deleted students too: lists of deleted students and undelete apply this rule, other reads leave them out.
+    # Includes deleted students: lists of them and undelete use this rule too; other reads exclude them.
     return not_left(first) & exists(
         select(1)
         .select_from(Enrolment)

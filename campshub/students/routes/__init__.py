@@ -1,4 +1,4 @@
-"""The addresses of students and groups."""
+"""The endpoints of students and groups."""
 
 from campshub.students.routes.groups import groups
 from campshub.students.routes.students import students

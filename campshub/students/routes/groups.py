@@ -1,4 +1,4 @@
-"""The groups' addresses."""
+"""The endpoints of groups."""
 
 from datetime import date
 from typing import Any
@@ -67,25 +67,25 @@ class OneGroup(Resource):
     @needs(Permission.GROUPS_WRITE)
     @groups.answers(None)
     def delete(self, group_id: UUID) -> None:
-        """Delete a group; its history stays, and it can be brought back."""
+        """Delete a group; its history stays, and it can be undeleted."""
         service.delete(self.session, self.principal, group_id=group_id, expected=self.if_match, now=self.now)
 
 
 @groups.route("/<uuid:group_id>/undelete/")
 class GroupUndelete(Resource):
-    """Bringing a group back."""
+    """Undeleting a group."""
 
     @needs(Permission.GROUPS_WRITE)
     @groups.answers(schemas.GroupWholeOut)
     def post(self, group_id: UUID) -> Any:
-        """Bring a deleted group back."""
+        """Undelete a group."""
         service.undelete(self.session, self.principal, group_id=group_id)
         return queries.get_group(self.session, self.principal, group_id, on=self.today)
 
 
 @groups.route("/<uuid:group_id>/roster/")
 class Roster(Resource):
-    """Who is in a group."""
+    """The members of a group."""
 
     @needs(Permission.STUDENTS_READ)
     @named("listGroupRoster")
@@ -93,7 +93,7 @@ class Roster(Resource):
     @groups.query(schemas.RosterFilter)
     @groups.answers_page(schemas.RosterRowOut, sorts=("name",))
     def get(self, group_id: UUID, *, on: date | None, page: Any) -> Any:
-        """List who is in a group on a date."""
+        """List the members of a group on a date."""
         return queries.roster(self.session, self.principal, group_id, on=on or self.today, page=page)
 
 
@@ -106,7 +106,7 @@ class Enrolments(Resource):
     @groups.query(schemas.EnrolmentFilter)
     @groups.answers_page(schemas.EnrolmentOut, sorts=("begins_on",))
     def get(self, group_id: UUID, *, status: str | None, page: Any) -> Any:
-        """List a group's enrolments, past and present."""
+        """List a group's past and current enrolments."""
         return queries.list_enrolments(self.session, self.principal, group_id, status=status, page=page)
 
     @needs(Permission.GROUPS_WRITE)
@@ -137,7 +137,7 @@ class OneEnrolment(Resource):
     @groups.body(schemas.EnrolmentPatch)
     @groups.answers(schemas.EnrolmentOut, raises=_UNFIT_ENROLMENT)
     def patch(self, group_id: UUID, enrolment_id: UUID, **changes: Any) -> Any:
-        """Change an enrolment's days or status; leaving without a last day is leaving today."""
+        """Change an enrolment's dates or status; without a last day, a student who leaves does so today."""
         expected, principal = self.if_match, self.principal
         return service.change_enrolment(
             self.session,

@@ -1,4 +1,4 @@
-"""The students' addresses."""
+"""The endpoints of students."""
 
 from typing import Any
 from uuid import UUID
@@ -12,7 +12,7 @@ from campshub.students.schemas import students as schemas
 from campshub.students.service import bulk
 from campshub.students.service import students as service
 
-students = Blueprint("students", __name__, url_prefix="/api/students", description="The people on the books.")
+students = Blueprint("students", __name__, url_prefix="/api/students", description="The students of the organization.")
 
 _REFUSALS = (
     *(service.CodeTaken, service.ExternalIdTaken, service.LoginTaken, service.UnknownLogin),
@@ -51,13 +51,13 @@ class StudentsBulk(Resource):
     @students.body(schemas.StudentsIn, most_mib=8)
     @students.answers(schemas.StudentsResultOut)
     def post(self, **given: Any) -> Any:
-        """Create many students; each row answers for itself."""
+        """Create many students; each row has its own result."""
         return bulk.create_many(self.session, self.principal, self.services, **given)
 
 
 @students.route("/statistics/")
 class StudentStatistics(Resource):
-    """The numbers of students."""
+    """Counts of students."""
 
     @needs(Permission.STUDENTS_READ)
     @cached(tags=("students", "enrolments", "groups"), life=CacheLifetime.STATISTICS, same_for_role=True)
@@ -90,18 +90,18 @@ class OneStudent(Resource):
     @needs(Permission.STUDENTS_WRITE)
     @students.answers(None, raises=(NotFound,))
     def delete(self, student_id: UUID) -> None:
-        """Delete a student; their history stays, and they can be brought back."""
+        """Delete a student; their history stays, and they can be undeleted."""
         service.delete(self.session, self.principal, student_id=student_id, expected=self.if_match, now=self.now)
 
 
 @students.route("/<uuid:student_id>/undelete/")
 class StudentUndelete(Resource):
-    """Bringing a student back."""
+    """Undeleting a student."""
 
     @needs(Permission.STUDENTS_WRITE)
     @students.answers(schemas.StudentOut, raises=(NotFound,))
     def post(self, student_id: UUID) -> Any:
-        """Bring a deleted student back."""
+        """Undelete a student."""
         return service.undelete(self.session, self.principal, student_id=student_id)
 
 
@@ -113,5 +113,5 @@ class StudentMedicalNote(Resource):
     @secret
     @students.answers(schemas.MedicalNoteOut, raises=(NotFound,))
     def get(self, student_id: UUID) -> Any:
-        """Read a student's medical note; that it was read is recorded."""
+        """Read a student's medical note; the audit log records the read."""
         return service.read_medical_note(self.session, self.principal, self.services, student_id=student_id)

@@ -1,1 +1,1 @@
-"""What the addresses of students and groups take and show."""
+"""The request and response schemas of students and groups."""

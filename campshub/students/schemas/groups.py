@@ -1,4 +1,4 @@
-"""Groups, enrolments and rosters, as they come in and go out."""
+"""Schemas of groups, enrolments and rosters."""
 
 from marshmallow import fields as ma
 
@@ -10,7 +10,7 @@ _MOST_PLACES = 100_000
 
 
 class _Group(fields.In):
-    """What is told about a group either way."""
+    """Fields common to creating and changing a group."""
 
     capacity = fields.Whole(least=1, most=_MOST_PLACES, allow_none=True)
     begins_on = fields.LocalDate(allow_none=True)
@@ -31,7 +31,7 @@ class GroupIn(_Group):
 
 
 class GroupPatch(_Group):
-    """What changes in a group; what is not named stays."""
+    """Changes of a group; omitted fields stay as they are."""
 
     example = fields.Example(capacity=24)
 
@@ -43,17 +43,17 @@ class GroupPatch(_Group):
 
 
 class GroupFilter(fields.Filter):
-    """Which groups."""
+    """Filters of groups."""
 
     q = fields.Text(load_default=None, most=100, metadata={"description": "Part of the name or code."})
     kind = fields.Text(load_default=None, one_of=GROUP_KINDS)
     status = fields.Text(load_default=None, one_of=GROUP_STATUSES)
     trainer_id = fields.Id(load_default=None)
-    deleted = fields.Flag(load_default=False, metadata={"description": "The deleted ones instead."})
+    deleted = fields.Flag(load_default=False, metadata={"description": "List the deleted ones instead."})
 
 
 class GroupOut(fields.Out):
-    """A group, as lists show it."""
+    """A group in a list."""
 
     documented_as = "GroupBrief"
 
@@ -94,7 +94,7 @@ class EnrolmentIn(fields.In):
         id=fields.example_id("enrolment_id"), student_id=fields.example_id("student_id"), begins_on="2026-01-05"
     )
 
-    id = fields.Id(metadata={"description": "Your own id (UUID version 7), so that a retry enrols nobody twice."})
+    id = fields.Id(metadata={"description": "Your own id (UUID version 7), so that a retry enrols no one twice."})
     student_id = fields.Id(required=True)
     begins_on = fields.LocalDate(required=True)
     ends_on = fields.LocalDate(load_default=None, allow_none=True)
@@ -102,7 +102,7 @@ class EnrolmentIn(fields.In):
 
 
 class EnrolmentPatch(fields.In):
-    """What changes in an enrolment."""
+    """Changes of an enrolment."""
 
     example = fields.Example(begins_on="2026-01-12")
 
@@ -110,15 +110,15 @@ class EnrolmentPatch(fields.In):
     ends_on = fields.LocalDate(
         allow_none=True,
         metadata={
-            "description": "The last day. If the status becomes withdrawn or completed and no day is sent: today, or"
-            " the end that is known if it is earlier. A withdrawn enrolment that ends before it begins never began."
+            "description": "The last day. If the status becomes withdrawn or completed and it is omitted: today, or"
+            " the current end if that is earlier. A withdrawn enrolment that ends before it begins never began."
         },
     )
     status = fields.Text(one_of=ENROLMENT_STATUSES)
 
 
 class EnrolmentFilter(fields.Filter):
-    """Which enrolments."""
+    """Filters of enrolments."""
 
     status = fields.Text(load_default=None, one_of=ENROLMENT_STATUSES)
 
@@ -138,13 +138,13 @@ class EnrolmentOut(fields.Out):
 
 
 class RosterFilter(fields.Filter):
-    """As of which date."""
+    """The date of a roster."""
 
-    on = fields.LocalDate(load_default=None, metadata={"description": "Today's, where none is given."})
+    on = fields.LocalDate(load_default=None, metadata={"description": "Default: today."})
 
 
 class RosterRowOut(fields.Out):
-    """Someone on a roster."""
+    """A student on a roster."""
 
     id = fields.Id(required=True, metadata={"description": "The student's id."})
     code = fields.Text(required=True)

@@ -1,4 +1,4 @@
-"""Students, as they come in and go out."""
+"""Schemas of students."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from campshub.students.models import STUDENT_STATUSES
 
 MOST_ROWS = 1_000
 _FEW = 10
-_ONE_NAME = "May be empty where a person has one name: the given or the family name suffices."
+_ONE_NAME = "May be empty for a person with one name: the given or the family name is enough."
 
 
 class AddressIn(fields.In):
@@ -26,7 +26,7 @@ class AddressIn(fields.In):
 
 
 class ContactIn(fields.In):
-    """Someone to call, or who stands for a student."""
+    """An emergency contact or a guardian."""
 
     name = fields.Name(required=True)
     relation = fields.Name(least=0)
@@ -35,7 +35,7 @@ class ContactIn(fields.In):
 
 
 class _Student(fields.In):
-    """What is told about a student either way."""
+    """Fields common to creating and changing a student."""
 
     external_id = fields.Name(allow_none=True)
     user_id = fields.Id(allow_none=True, metadata={"description": "The student's own login."})
@@ -48,7 +48,7 @@ class _Student(fields.In):
     joined_on = fields.LocalDate(allow_none=True)
     left_on = fields.LocalDate(allow_none=True)
     medical_note = fields.Text(
-        allow_none=True, most=fields.LONG, metadata={"description": "Kept sealed; read at its own address."}
+        allow_none=True, most=fields.LONG, metadata={"description": "Stored encrypted; read at its own URL."}
     )
 
     @validates_schema
@@ -89,7 +89,7 @@ class StudentIn(_Student):
 
 
 class StudentPatch(_Student):
-    """What changes in a student; what is not named stays."""
+    """Changes of a student; omitted fields stay as they are."""
 
     example = fields.Example(preferred_name="Adi", tags=["bus 4", "swim team"])
 
@@ -113,7 +113,7 @@ class AddressOut(fields.Out):
 
 
 class ContactOut(fields.Out):
-    """Someone to call, or a guardian of a student, as it was entered."""
+    """An emergency contact or a guardian, as it was entered."""
 
     name = fields.Text(required=True)
     relation = fields.Text()
@@ -122,7 +122,7 @@ class ContactOut(fields.Out):
 
 
 class StudentBriefOut(fields.Out):
-    """A student, as lists show them: without whom to call and where they live."""
+    """A student in a list, without contacts and address."""
 
     id = fields.Id(required=True)
     code = fields.Text(required=True)
@@ -154,15 +154,15 @@ class StudentOut(StudentBriefOut):
 
 
 class StudentFilter(fields.Filter):
-    """Which students."""
+    """Filters of students."""
 
-    q = fields.Text(load_default=None, most=100, metadata={"description": "Part of a name or code; forgives a typo."})
+    q = fields.Text(load_default=None, most=100, metadata={"description": "Part of a name or code; tolerates a typo."})
     status = fields.Text(load_default=None, one_of=STUDENT_STATUSES)
     group_id = fields.Id(load_default=None, metadata={"description": "In this group today."})
     tag = fields.Text(load_default=None, most=64)
     joined_from = fields.LocalDate(load_default=None)
     joined_to = fields.LocalDate(load_default=None)
-    deleted = fields.Flag(load_default=False, metadata={"description": "The deleted ones instead."})
+    deleted = fields.Flag(load_default=False, metadata={"description": "List the deleted ones instead."})
 
 
 class StudentsIn(fields.In):
@@ -179,20 +179,22 @@ class StudentsIn(fields.In):
 
 
 class RowResultOut(fields.Out):
-    """What became of one row."""
+    """The result of one row."""
 
-    index = ma.Integer(required=True, metadata={"description": "The row's place in the body, from 0."})
+    index = ma.Integer(required=True, metadata={"description": "The row's index in the body, from 0."})
     outcome = fields.Text(required=True, one_of=("created", "unchanged", "error"))
     id = fields.Id(
         required=True,
         allow_none=True,
-        metadata={"description": "Of the student; with `error`, of the one who has the code, as far as you see them."},
+        metadata={
+            "description": "The student's id; with `error`, that of the student who has the code, if you see them."
+        },
     )
     errors = ma.List(ma.Nested(FieldErrorOut), required=True)
 
 
 class RowsSummaryOut(fields.Out):
-    """How many rows ended which way."""
+    """The number of rows by outcome."""
 
     created = ma.Integer(required=True)
     unchanged = ma.Integer(required=True)
@@ -200,7 +202,7 @@ class RowsSummaryOut(fields.Out):
 
 
 class StudentsResultOut(fields.Out):
-    """What became of each row."""
+    """The result of each row."""
 
     results = ma.List(ma.Nested(RowResultOut), required=True)
     summary = ma.Nested(RowsSummaryOut, required=True)
@@ -235,7 +237,7 @@ class GroupCountOut(fields.Out):
 
 
 class StudentStatisticsOut(fields.Out):
-    """The numbers of students."""
+    """Counts of students."""
 
     total = ma.Integer(required=True)
     by_status = ma.List(ma.Nested(StatusCountOut), required=True)

@@ -1,4 +1,4 @@
-"""Create many students with one statement; each row has its own result, and a bad one spoils no other."""
+"""Create many students with one statement; each row has its own result, and an invalid one affects no other."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ from campshub.students.models import Student
 from campshub.students.service.students import BornInFuture, UnknownLogin, is_unborn, new_row
 
 OUTCOMES = ("created", "unchanged", "error")
-# What no two students of an organization share.
+# The unique keys within an organization.
 _KEYS = ("id", "code", "external_id", "user_id")
 
 Present = Mapping[tuple[str, Any], AnyRow]
@@ -29,33 +29,33 @@ Present = Mapping[tuple[str, Any], AnyRow]
 
 @dataclass
 class Line:
-    """A row of the body on its way to its result."""
+    """A row of the request body, with its result."""
 
     index: int
     values: dict[str, Any]
     fingerprint: bytes
     errors: list[FieldError]
     outcome: str = "error"
-    # Of the student who has the row's code: new, there already, or to be created by an earlier row.
+    # The student with the row's code: new, existing, or created by an earlier row.
     student_id: UUID | None = None
     earlier: "Line | None" = None
-    # The row repeats ``earlier``, with its id, and has its outcome.
+    # The row repeats ``earlier`` with the same id, and shares its outcome.
     is_repeated: bool = False
 
     @property
     def keys(self) -> set[tuple[str, Any]]:
-        """What the row must not share with another student."""
+        """The unique keys of the row."""
         return {(name, value) for name in _KEYS if (value := self.values.get(name)) is not None}
 
     def result(self) -> dict[str, Any]:
-        """Return what became of the row."""
+        """Return the result of the row."""
         line = self.earlier or self
         return {"index": self.index, "outcome": self.outcome, "id": line.student_id, "errors": self.errors}
 
 
 @dataclass
 class Known:
-    """What is there before the rows are written, and what earlier rows will add."""
+    """The state before the rows are written, and the keys that earlier rows will add."""
 
     present: Present
     logins: set[UUID | None]
@@ -68,8 +68,8 @@ def create_many(
 ) -> dict[str, Any]:
     """Create many students.
 
-    The rows are written in the order of their codes, so that two calls that create the same students wait for each
-    other once, instead of each for the other. What another call has created in between is read again.
+    The rows are written in the order of their codes, so that concurrent calls with the same students cannot deadlock.
+    Rows that another call has created in between are read again.
     """
     lines = [_line(index, row, services) for index, row in enumerate(students)]
     readable = [line for line in lines if not line.errors]
@@ -88,7 +88,7 @@ def create_many(
         known = Known(_present(session, principal, missed), known.logins, today)
     for line in missed:
         _settle(line, known)
-        if line.outcome == "created":  # what was in the way has gone again
+        if line.outcome == "created":  # the conflicting row was deleted again
             line.outcome, line.student_id = "error", None
             line.errors = [FieldError("", "conflict", "Changed by another request at the same moment; send it again.")]
     for line in readable:
@@ -110,7 +110,7 @@ def _line(index: int, row: GivenRow, services: Services) -> Line:
 
 
 def _settle(line: Line, known: Known) -> None:
-    """Decide what becomes of a row."""
+    """Decide the outcome of a row."""
     same = known.present.get(("id", line.values["id"]))
     if same is not None and same.fingerprint == line.fingerprint and same.deleted_at is None:
         line.outcome, line.student_id = "unchanged", same.id
@@ -131,7 +131,7 @@ def _settle(line: Line, known: Known) -> None:
 
 
 def _errors(line: Line, known: Known) -> Iterator[FieldError]:
-    """Yield what of a row belongs to another student, there or in an earlier row."""
+    """Yield an error for each key that belongs to another student, in the database or in an earlier row."""
     if is_unborn(line.values, known.today):
         yield from BornInFuture().errors
         return
@@ -149,7 +149,7 @@ def _errors(line: Line, known: Known) -> Iterator[FieldError]:
 
 
 def _present(session: Session, principal: Principal, lines: Sequence[Line]) -> Present:
-    """Return the students who have one of the rows' ids, codes, external ids or logins, by these."""
+    """Return the existing students by each of their keys that the rows use."""
     wanted: dict[str, list[Any]] = {name: [] for name in _KEYS}
     for line in lines:
         for name, value in line.keys:
@@ -167,7 +167,7 @@ def _present(session: Session, principal: Principal, lines: Sequence[Line]) -> P
 
 
 def _known_logins(session: Session, principal: Principal, lines: Sequence[Line]) -> set[UUID | None]:
-    """Return the logins among the rows' that belong to the organization, and none."""
+    """Return the rows' logins that are members of the organization, plus None."""
     wanted = {line.values.get("user_id") for line in lines} - {None}
     if not wanted:
         return {None}

@@ -1,4 +1,4 @@
-"""Creating and changing groups, their trainers, and who is enrolled."""
+"""Create and change groups, their trainers and enrolments."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,7 +22,7 @@ from campshub.students import names
 from campshub.students.models import Enrolment, Group, GroupTrainer, Student
 from campshub.students.service import places
 
-# Nobody else can be given a group to train.
+# Only these built-in roles can train a group.
 _TRAINING_ROLES = (Role.TRAINER.value, Role.ADMIN.value, Role.SUPERADMIN.value)
 _LEFT = ("withdrawn", "completed")
 
@@ -81,7 +81,7 @@ class AlreadyEnrolled(Conflict):
 
 
 def _overlaps(values: Mapping[str, Any]) -> ColumnElement[bool]:
-    """Return the condition under which an enrolment has the same student in the same group on some of the days."""
+    """Return the condition that an enrolment overlaps with the values, for the same student and group."""
     last = values.get("ends_on")
     return and_(
         Enrolment.student_id == values["student_id"],
@@ -103,16 +103,16 @@ ENROLMENTS = creates.Collection(
 def create(
     session: Session, principal: Principal, *, id: UUID | None = None, trainer_ids: Sequence[UUID] = (), **values: Any
 ) -> tuple[UUID, bool]:
-    """Create a group; return its id, and whether it is new rather than made by an earlier, identical call.
+    """Create a group; return its id, and False if an earlier, identical call has created it.
 
-    :raises IdTaken: the id belongs to a group that was created from something else.
+    :raises IdTaken: the id belongs to a group with other content.
     :raises GroupCodeTaken: another group has the code.
-    :raises UnknownReference: one of the trainers does not belong to the organization as such.
+    :raises UnknownReference: one of the users is not a trainer in the organization.
     """
     body_fingerprint = fingerprint({**values, "trainer_ids": sorted(map(str, trainer_ids))})
     row = {"id": id or new_id(), **values, **names.group_keys(values["code"], values["name"])}
     group, is_new = creates.create(session, principal, GROUPS, row, fingerprint=body_fingerprint)
-    if is_new and trainer_ids:  # a new group has none that would have to go
+    if is_new and trainer_ids:  # a new group has no trainers to remove
         _set_trainers(session, principal, group.id, trainer_ids, present={})
     return group.id, is_new
 
@@ -126,11 +126,11 @@ def change(
     trainer_ids: Sequence[UUID] | None = None,
     **changes: Any,
 ) -> UUID:
-    """Change a group; its version stands for its trainers too.
+    """Change a group; its version covers its trainers too.
 
     :raises NotFound: the principal sees no such group.
     :raises PreconditionFailed: it has changed since the caller read it.
-    :raises UnknownReference: one of the trainers does not belong to the organization as such.
+    :raises UnknownReference: one of the users is not a trainer in the organization.
     """
     group = lock(session, principal, Group, group_id, Group.deleted_at.is_(None), expected=expected)
     present = _trainers_of(session, principal, group_id) if trainer_ids is not None else {}
@@ -147,7 +147,7 @@ def change(
 
 
 def delete(session: Session, principal: Principal, *, group_id: UUID, expected: Versions, now: datetime) -> None:
-    """Delete a group, keeping all that refers to it.
+    """Mark a group as deleted; rows that refer to it stay.
 
     :raises NotFound: the principal sees no such group.
     """
@@ -155,7 +155,7 @@ def delete(session: Session, principal: Principal, *, group_id: UUID, expected: 
 
 
 def undelete(session: Session, principal: Principal, *, group_id: UUID) -> UUID:
-    """Bring a deleted group back.
+    """Undelete a group.
 
     :raises NotFound: the principal sees no such group.
     """
@@ -192,9 +192,10 @@ def _set_trainers(
             )
         )
         if new - known:
-            places = [i for i, user_id in enumerate(trainer_ids) if user_id in new - known]
+            unknown = [i for i, user_id in enumerate(trainer_ids) if user_id in new - known]
             raise UnknownReference.of(
-                FieldError(f"/trainer_ids/{i}", "unknown_reference", "No trainer of this organization.") for i in places
+                FieldError(f"/trainer_ids/{i}", "unknown_reference", "No trainer of this organization.")
+                for i in unknown
             )
     for user_id in present.keys() - wanted:
         session.delete(present[user_id])
@@ -203,7 +204,7 @@ def _set_trainers(
 
 
 def _own_training_roles(principal: Principal) -> AnySelect:
-    """Select the organization's own roles that see groups: whoever has one may train them."""
+    """Select the custom roles that see groups; their holders may train groups."""
     return select(OwnRole.id).where(visible_to(principal, OwnRole), OwnRole.scope != Scope.OWN.value)
 
 
@@ -219,14 +220,14 @@ def enrol(
     today: date,
     id: UUID | None = None,
 ) -> tuple[Enrolment, bool]:
-    """Enrol a student in a group; the same call again answers what it made.
+    """Enrol a student in a group; an identical call returns the same enrolment.
 
-    The group's row is locked, so that its last place is given once.
+    This locks the group's row, so that its last place is assigned once.
 
     :raises NotFound: the principal sees no such group.
     :raises UnknownReference: the principal sees no such student.
-    :raises GroupClosed: the group is archived, or a date lies outside its term.
-    :raises GroupFull: no place is left on one of the days.
+    :raises GroupClosed: the group is archived, or a date is outside its term.
+    :raises GroupFull: the group is full on one of the days.
     :raises AlreadyEnrolled: the student is in the group on some of these days.
     """
     group = lock(session, principal, Group, group_id, Group.deleted_at.is_(None))
@@ -258,8 +259,8 @@ def change_enrolment(
     """Change an enrolment's days or status.
 
     :raises NotFound: the principal sees no such enrolment in the group.
-    :raises GroupClosed: it gains days, and the group is archived or a date lies outside its term.
-    :raises GroupFull: it gains days, and no place is left on one of them.
+    :raises GroupClosed: it gains days, and the group is archived or a date is outside its term.
+    :raises GroupFull: it gains days, and the group is full on one of them.
     """
     group = lock(session, principal, Group, group_id, Group.deleted_at.is_(None))
     own = Enrolment.group_id == group_id
@@ -275,10 +276,10 @@ def change_enrolment(
 
 
 def _implied_end(enrolment: Enrolment, changes: Mapping[str, Any], today: date) -> dict[str, date | None]:
-    """Return the end that a new status implies where the caller names none.
+    """Return the end date that a new status implies if the caller sends none.
 
-    Leaving ends an enrolment today unless it has ended before. One that was pending has had no day, so that its end
-    lies before its beginning. One that is taken up again goes on.
+    Leaving ends an enrolment today, unless it ended before. A pending one that is withdrawn ends before it begins, so
+    it has no days. A resumed one has no end date.
     """
     status = changes.get("status", enrolment.status)
     has_left, leaves = enrolment.status in _LEFT, status in _LEFT

@@ -1,4 +1,4 @@
-"""Whether a group takes an enrolment: its state, its term, and a place on each of the enrolment's days."""
+"""Check whether a group accepts an enrolment: its state, its term, and its capacity on each day."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class GroupFull(Conflict):
 
 @dataclass(frozen=True)
 class Term:
-    """An enrolment's status and days, as far as its group is concerned."""
+    """An enrolment's status and dates."""
 
     status: str
     begins_on: date
@@ -40,7 +40,7 @@ class Term:
 
     @property
     def is_counted(self) -> bool:
-        """Whether it puts its student in the group on any day."""
+        """Whether it takes a place in the group on any day."""
         return self.status in COUNTED and not self.is_empty
 
     @property
@@ -49,7 +49,7 @@ class Term:
         return self.ends_on is not None and self.ends_on < self.begins_on
 
     def beyond(self, other: "Term | None") -> Iterator[tuple[date, date | None]]:
-        """Yield the days that another one does not have: first and last of each period."""
+        """Yield the periods, first and last day, that another term does not include."""
         if self.is_empty:
             return
         if other is None or other.is_empty:
@@ -63,12 +63,12 @@ class Term:
 
 
 def require(session: Session, group: Group, student_id: UUID, *, before: Term | None, after: Term, today: date) -> None:
-    """Make sure that a group, which is locked, takes the days that an enrolment gains.
+    """Check that a group, locked by the caller, accepts the days that an enrolment gains.
 
-    What only gives up days is always taken: a student can leave a group that is archived or too full.
+    Giving up days is always allowed: a student can leave a group that is archived or over capacity.
 
-    :raises GroupClosed: the group is archived, or a date lies outside its term.
-    :raises GroupFull: no place is left on one of the days.
+    :raises GroupClosed: the group is archived, or a date is outside its term.
+    :raises GroupFull: the group is full on one of the days.
     """
     if before is not None and after.is_counted and not before.is_counted:
         before = None
@@ -79,7 +79,7 @@ def require(session: Session, group: Group, student_id: UUID, *, before: Term | 
     if before is None or before.begins_on != after.begins_on:
         dates["/begins_on"] = after.begins_on
     if before is None or before.ends_on != after.ends_on:
-        # Without an end it reaches today at least, so that a group whose term is over does not take it.
+        # An open end counts as today at least, so that a group whose term has ended refuses it.
         dates["/ends_on"] = after.ends_on or max(after.begins_on, today)
     require_open(group, dates)
     if after.is_counted and group.capacity is not None:
@@ -89,9 +89,9 @@ def require(session: Session, group: Group, student_id: UUID, *, before: Term | 
 
 
 def require_open(group: Any, dates: dict[str, date]) -> None:
-    """Make sure that a group is not archived and that dates, by the pointers to them, lie in its term.
+    """Check that a group is not archived and that dates (by JSON pointer) are in its term.
 
-    :raises GroupClosed: it is archived, or one of them does not.
+    :raises GroupClosed: it is archived, or a date is outside its term.
     """
     if group.status == "archived":
         raise GroupClosed("The group is archived.")
@@ -106,23 +106,23 @@ def require_open(group: Any, dates: dict[str, date]) -> None:
 
 
 def _most_taken(group: Group, student_id: UUID, periods: Sequence[tuple[date, date | None]]) -> Any:
-    """Return the statement of how many other students are in a group on the fullest day of some periods."""
+    """Return the query of the number of other students in a group on the fullest day of some periods."""
     wanted = func.datemultirange(*(func.daterange(first, literal(last, Date), "[]") for first, last in periods))
     days = func.range_agg(func.daterange(Enrolment.begins_on, func.least(Enrolment.ends_on, Student.left_on), "[]"))
-    # Each student's days, merged, since a withdrawn enrolment may overlap another.
-    held = (
+    # The merged days of each student, because a withdrawn enrolment may overlap another one.
+    occupied = (
         select(func.unnest(days.op("*")(wanted)).label("days"))
         .select_from(Enrolment)
         .join(Student, and_(Student.organization_id == Enrolment.organization_id, Student.id == Enrolment.student_id))
         .where(Enrolment.organization_id == group.organization_id, Enrolment.group_id == group.id)
         .where(Enrolment.student_id != student_id, in_group_during(periods[0][0], periods[-1][1]))
         .group_by(Enrolment.student_id)
-        .subquery("held")
+        .subquery("occupied")
     )
     changes = union_all(
-        select(func.lower(held.c.days).label("day"), literal(1, Integer).label("change")),
-        select(func.upper(held.c.days), literal(-1, Integer)).where(~func.upper_inf(held.c.days)),
+        select(func.lower(occupied.c.days).label("day"), literal(1, Integer).label("change")),
+        select(func.upper(occupied.c.days), literal(-1, Integer)).where(~func.upper_inf(occupied.c.days)),
     ).subquery("changes")
-    # The default frame takes all changes of one day together: who leaves makes room for who comes the next day.
+    # The default window frame sums all changes of one day together.
     taken = select(func.sum(changes.c.change).over(order_by=changes.c.day).label("taken")).subquery("taken")
     return select(func.max(taken.c.taken))

@@ -99,9 +99,9 @@ class BornInFuture(Invalid):
 def create(
     session: Session, principal: Principal, services: Services, *, id: UUID | None = None, **values: Any
 ) -> tuple[Student, bool]:
-    """Create a student; return them, and whether they are new rather than made by an earlier, identical call.
+    """Create a student; return them, and False if an earlier, identical call has created them.
 
-    :raises IdTaken: the id belongs to a student who was created from something else.
+    :raises IdTaken: the id belongs to a student with other content.
     :raises CodeTaken: another student has the code.
     :raises BornInFuture: the date of birth is later than today.
     """
@@ -133,16 +133,16 @@ def change(
     :raises NotFound: the principal sees no such student.
     :raises PreconditionFailed: they have changed since the caller read them.
     :raises CodeTaken: another student has the code.
-    :raises NoName: neither of the names would be left.
+    :raises NoName: both names would be empty.
     :raises BornInFuture: the date of birth is later than today.
     """
     if is_unborn(changes, principal.today(session.unit.now)):
         raise BornInFuture
     student = lock(session, principal, Student, student_id, Student.deleted_at.is_(None), expected=expected)
-    if not changes:  # also where an older version has folded the name in another way
+    if not changes:  # even if an older release has folded the name differently
         return student
     if "medical_note" in changes:
-        changes["medical_note"] = _sealed_note(principal, services, student.id, changes["medical_note"])
+        changes["medical_note"] = _encrypted_note(principal, services, student.id, changes["medical_note"])
     for name, value in changes.items():
         setattr(student, name, value)
     if not student.given_name and not student.family_name:
@@ -156,7 +156,7 @@ def change(
 
 
 def delete(session: Session, principal: Principal, *, student_id: UUID, expected: Versions, now: datetime) -> None:
-    """Delete a student, keeping all that refers to them; ``undelete`` brings them back.
+    """Mark a student as deleted; rows that refer to them stay, and ``undelete`` reverts it.
 
     :raises NotFound: the principal sees no such student.
     """
@@ -165,7 +165,7 @@ def delete(session: Session, principal: Principal, *, student_id: UUID, expected
 
 
 def undelete(session: Session, principal: Principal, *, student_id: UUID) -> Student:
-    """Bring a deleted student back; one who is not deleted stays as they are.
+    """Undelete a student; this does nothing for one who is not deleted.
 
     :raises NotFound: the principal sees no such student.
     """
@@ -178,7 +178,7 @@ def undelete(session: Session, principal: Principal, *, student_id: UUID) -> Stu
 def read_medical_note(
     session: Session, principal: Principal, services: Services, *, student_id: UUID
 ) -> dict[str, Any]:
-    """Return a student's medical note; that it was read is recorded.
+    """Return a student's medical note; the audit log records the read.
 
     :raises NotFound: the principal sees no such student.
     """
@@ -202,7 +202,7 @@ def new_row(principal: Principal, services: Services, student_id: UUID, values: 
     return {
         **values,
         "id": student_id,
-        "medical_note": _sealed_note(principal, services, student_id, note) if note else None,
+        "medical_note": _encrypted_note(principal, services, student_id, note) if note else None,
         "sort_name": names.sort_name(values["given_name"], values["family_name"]),
         "search_text": names.search_text(
             values["code"], values["given_name"], values["family_name"], values.get("preferred_name")
@@ -210,8 +210,8 @@ def new_row(principal: Principal, services: Services, student_id: UUID, values: 
     }
 
 
-def _sealed_note(principal: Principal, services: Services, student_id: UUID, note: str | None) -> bytes | None:
-    """Seal a medical note for its row.
+def _encrypted_note(principal: Principal, services: Services, student_id: UUID, note: str | None) -> bytes | None:
+    """Encrypt a medical note for its row.
 
     :raises Forbidden: the principal may not write medical notes.
     """

@@ -1,6 +1,6 @@
-"""The muscles and the public exercises that every organization reads: files beside this one, CC0.
+"""The muscles and the public exercises that every organization reads: files in this folder, CC0.
 
-A migration writes them, with statements of its own, since no later column may change what an earlier revision does.
+A migration inserts them with its own statements, because a later column must not change an earlier revision.
 """
 
 from functools import cache
@@ -17,7 +17,7 @@ from campshub.workouts.ownership import platform_id
 
 @cache
 def muscle_rows() -> tuple[dict[str, Any], ...]:
-    """Return the muscles as their table holds them."""
+    """Return the rows of the muscles."""
     return tuple(
         {
             "organization_id": PLATFORM_ID,
@@ -32,7 +32,7 @@ def muscle_rows() -> tuple[dict[str, Any], ...]:
 
 
 def muscle_keys() -> tuple[str, ...]:
-    """Return the keys by which the API names muscles."""
+    """Return the muscles' keys in the API."""
     return tuple(row["key"] for row in muscle_rows())
 
 
@@ -48,7 +48,7 @@ def exercise_id(key: str) -> UUID:
 
 @cache
 def exercise_rows() -> tuple[dict[str, Any], ...]:
-    """Return the public exercises as their table holds them."""
+    """Return the rows of the public exercises."""
     read = _read("exercises.json")
     rows = []
     for exercise in read["exercises"]:
@@ -61,7 +61,7 @@ def exercise_rows() -> tuple[dict[str, Any], ...]:
 
 @cache
 def share_rows() -> tuple[dict[str, Any], ...]:
-    """Return the muscles' shares in the public exercises as their table holds them."""
+    """Return the rows of the muscles' shares in the public exercises."""
     return tuple(
         {
             "organization_id": PLATFORM_ID,
@@ -76,7 +76,7 @@ def share_rows() -> tuple[dict[str, Any], ...]:
 
 
 def searched(name: str, aliases: list[str]) -> dict[str, str]:
-    """Return the columns by which an exercise is ordered and searched."""
+    """Return the sort and search keys of an exercise."""
     return {"sort_name": names.sort_key(name), "search_text": names.folded(name, *aliases)}
 
 

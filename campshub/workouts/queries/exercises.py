@@ -22,7 +22,7 @@ MUSCLE_COLUMNS = (Muscle.id, Muscle.key, Muscle.name, Muscle.muscle_group.label(
 
 
 def _shares() -> ColumnElement[Any]:
-    """Return the muscles of an exercise as JSON, those that work most first."""
+    """Return the muscles of an exercise as JSON, largest share first."""
     row = func.jsonb_build_object("muscle", Muscle.key, "share", ExerciseMuscle.share)
     rows = func.jsonb_agg(aggregate_order_by(row, ExerciseMuscle.share.desc(), Muscle.key))
     return (
@@ -79,8 +79,8 @@ def _muscles(principal: Principal, *, page: PageRequest) -> AnySelect:
 
 
 def list_exercises(session: Session, principal: Principal, *, page: PageRequest, **filters: Any) -> Page:
-    """List the exercises that the principal may choose: the public ones, the organization's and their own."""
-    # Each word for itself, in any order. No index helps, and none is needed: the policy's index leaves a few hundred.
+    """List the exercises that the principal may use: the public ones, the organization's and their own."""
+    # The words match in any order. This needs no index: the policy's index leaves a few hundred rows.
     words = names.patterns(filters.pop("q", None))
     given = {name: value or None for name, value in filters.items()}
     return page.read(session, _listed(principal, page=page, words=words, **given))
@@ -124,7 +124,7 @@ def _works(key: str) -> ColumnElement[bool]:
 
 
 def get_exercise(session: Session, principal: Principal, exercise_id: UUID, *, deleted: bool | None = False) -> AnyRow:
-    """Return one exercise; ``deleted=None`` whether it is deleted or not.
+    """Return one exercise; ``deleted=None`` includes deleted ones.
 
     :raises NotFound: the principal sees no such exercise.
     """

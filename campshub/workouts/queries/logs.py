@@ -1,4 +1,4 @@
-"""Reads of workout logs: found by the locator, read by month."""
+"""Reads of workout logs: the locator finds the date, which selects the month table."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
@@ -18,14 +18,14 @@ from campshub.core.partitions.writable import stays_writable, tables_of
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.queries import students
 from campshub.workouts.models import Exercise, WorkoutLog, WorkoutLogExercise, WorkoutLogId, WorkoutSet
-from campshub.workouts.queries import visibility as _rules  # noqa: F401 - who sees what is registered there
+from campshub.workouts.queries import visibility as _rules  # noqa: F401 - registers the visibility rules
 from campshub.workouts.queries.work import volume, volume_of
 
 DAYS_BACK = 400
 DAYS_AHEAD = 2
-# A day is at most one month earlier where the person trained than in UTC.
+# A local date is at most one month before the UTC date.
 stays_writable(WorkoutLog.__tag__, lambda settings: settings.workout_years_back * 12 + 1)
-ADDED_UP = frozenset({"set_count", "exercise_count", "volume_grams", "version"})
+SUM_FIELDS = frozenset({"set_count", "exercise_count", "volume_grams", "version"})
 
 LOG_COLUMNS = (
     WorkoutLog.id,
@@ -69,7 +69,7 @@ SET_COLUMNS = (
 
 
 def same_log(model: Any, log: Any = WorkoutLog) -> ColumnElement[bool]:
-    """Return the condition that a row belongs to a log; its date leaves all months but one aside."""
+    """Return the condition that a row belongs to a log; the date limits it to one month."""
     log_id = model.id if model is WorkoutLog else model.log_id
     return and_(
         model.organization_id == log.organization_id,
@@ -79,16 +79,15 @@ def same_log(model: Any, log: Any = WorkoutLog) -> ColumnElement[bool]:
 
 
 def exercise_of(model: Any) -> ColumnElement[bool]:
-    """Return the condition that an exercise is the one that a row names."""
+    """Return the condition that joins a row's exercise."""
     return and_(Exercise.organization_id == model.exercise_owner_id, Exercise.id == model.exercise_id)
 
 
-def _figures(first: date, last: date) -> tuple[Label[list[int]], Label[list[int]]]:
-    """Return what a log's sets (how many, volume, versions) and exercises (how many, versions) add up to.
+def _sums(first: date, last: date) -> tuple[Label[list[int]], Label[list[int]]]:
+    """Return the sums of a log's sets (count, volume, versions) and of its exercises (count, versions).
 
-    Warm-ups and help are no volume. Deleted rows count for the version, so that it only ever rises. Each is one
-    sub-select, which PostgreSQL leaves until it has sorted and cut the page; a join is made for every log that there
-    is.
+    Warm-ups and assistance do not count as volume. Deleted rows count in the version, so that it only increases. Each
+    is one subselect, which PostgreSQL evaluates only for the rows of the page; a join would be evaluated for every log.
     """
     alive = WorkoutSet.deleted_at.is_(None)
     sets = (
@@ -113,22 +112,22 @@ def _figures(first: date, last: date) -> tuple[Label[list[int]], Label[list[int]
 
 
 def _header_columns(page: PageRequest, first: date, last: date) -> tuple[Any, ...]:
-    """Return the columns of a log without its sets, as far as the page shows them."""
+    """Return the columns of a log without its sets, limited to the fields of the page."""
     columns = tuple(page.choose(LOG_COLUMNS))
-    if page.fields is not None and not page.fields & ADDED_UP:
+    if page.fields is not None and not page.fields & SUM_FIELDS:
         return columns
-    return (*columns, WorkoutLog.version, *_figures(first, last))
+    return (*columns, WorkoutLog.version, *_sums(first, last))
 
 
 def _header(row: AnyRow) -> dict[str, Any]:
-    """Return a log with its figures by name; its version is that of all its rows together."""
-    told: dict[str, Any] = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
-    if "sets" not in told:
-        return told
-    set_count, volume, of_sets = told.pop("sets")
-    exercise_count, of_exercises = told.pop("exercises")
-    figures = {"set_count": set_count, "exercise_count": exercise_count, "volume_grams": volume}
-    return {**told, **figures, "version": told["version"] + of_sets + of_exercises}
+    """Return a log with its sums by name; its version is the sum of the versions of all its rows."""
+    values: dict[str, Any] = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+    if "sets" not in values:
+        return values
+    set_count, volume, of_sets = values.pop("sets")
+    exercise_count, of_exercises = values.pop("exercises")
+    sums = {"set_count": set_count, "exercise_count": exercise_count, "volume_grams": volume}
+    return {**values, **sums, "version": values["version"] + of_sets + of_exercises}
 
 
 def list_logs(
@@ -143,13 +142,13 @@ def list_logs(
     exercise_id: UUID | None = None,
     deleted: bool = False,
 ) -> Page:
-    """List logs by their date; of the last 400 days unless other dates are given."""
+    """List logs by date; the last 400 days by default."""
     today = principal.today(now)
     to = to or today + timedelta(days=DAYS_AHEAD)
     from_ = from_ or to - timedelta(days=DAYS_BACK + DAYS_AHEAD)
     filters = {"student_id": student_id, "exercise_id": exercise_id, "deleted": deleted}
-    asked = _listed(principal, page=page, first=from_, last=to, **filters)
-    found = page.read(session, asked)
+    query = _listed(principal, page=page, first=from_, last=to, **filters)
+    found = page.read(session, query)
     return Page([_header(row) for row in found.rows], found.next_cursor)
 
 
@@ -177,13 +176,13 @@ def _listed(
 
 
 def _is(model: Any, *, deleted: bool) -> ColumnElement[bool]:
-    """Return the condition that a row is deleted, or that it is not."""
+    """Return the condition that a row is, or is not, deleted."""
     found: ColumnElement[bool] = model.deleted_at.is_not(None) if deleted else model.deleted_at.is_(None)
     return found
 
 
 def _months(model: Any, first: date, last: date) -> tuple[ColumnElement[bool], ...]:
-    """Bound a read by dates that the planner sees, so that it opens just their partitions."""
+    """Return conditions on the dates as constants, so that the planner opens only their partitions."""
     return (model.local_date >= first, model.local_date <= last)
 
 
@@ -215,7 +214,7 @@ def list_student_logs(
 
 
 def get_log(session: Session, principal: Principal, log_id: UUID, *, deleted: bool | None = False) -> dict[str, Any]:
-    """Return one log with its exercises and sets; ``deleted=None`` whether it is deleted or not.
+    """Return one log with its exercises and sets; ``deleted=None`` includes a deleted one.
 
     :raises NotFound: the principal sees no such log.
     """
@@ -228,7 +227,7 @@ def get_log(session: Session, principal: Principal, log_id: UUID, *, deleted: bo
 
 
 def unavailable_month(session: Session, principal: Principal, log_id: UUID) -> date | None:
-    """Return the month of a log that the principal sees while its rows are not in the database; None of any other."""
+    """Return the month of a visible log whose rows are not in the database; None for other logs."""
     day: date | None = session.scalar(
         select(WorkoutLogId.local_date).where(visible_to(principal, WorkoutLogId), WorkoutLogId.id == log_id)
     )
@@ -250,15 +249,15 @@ def _one(principal: Principal, *, log_id: UUID, deleted: bool | None) -> AnySele
 def assembled(
     log: Mapping[Any, Any], exercises: Sequence[Mapping[Any, Any]], sets: Sequence[Mapping[Any, Any]]
 ) -> dict[str, Any]:
-    """Return a log with its exercises, their sets, and what these add up to, as lists of logs count it."""
-    places: dict[UUID, list[Mapping[Any, Any]]] = {exercise["id"]: [] for exercise in exercises}
+    """Return a log with its exercises, their sets, and the same sums as in lists of logs."""
+    sets_of: dict[UUID, list[Mapping[Any, Any]]] = {exercise["id"]: [] for exercise in exercises}
     modes = {exercise["id"]: exercise["load_mode"] for exercise in exercises}
     alive = [one for one in sets if one["deleted_at"] is None]
     for one in alive:
-        places[one["log_exercise_id"]].append(one)
+        sets_of[one["log_exercise_id"]].append(one)
     return {
         **log,
-        "exercises": [{**exercise, "sets": places[exercise["id"]]} for exercise in exercises],
+        "exercises": [{**exercise, "sets": sets_of[exercise["id"]]} for exercise in exercises],
         "set_count": len(alive),
         "exercise_count": len(exercises),
         "volume_grams": sum(volume_of(one, modes[one["log_exercise_id"]]) for one in alive),
@@ -267,7 +266,7 @@ def assembled(
 
 
 def located(statement: Any, principal: Principal, log_id: UUID) -> Any:
-    """Let a statement read one log that the principal sees, in the month that the locator names."""
+    """Join a visible log to a statement by its locator, which limits it to one month."""
     return (
         statement.select_from(WorkoutLogId)
         .join(WorkoutLog, same_log(WorkoutLog, WorkoutLogId))
@@ -297,7 +296,7 @@ def _exercises_of(principal: Principal, *, log_id: UUID, on: date) -> AnySelect:
 
 @prepared
 def _sets_of(principal: Principal, *, log_id: UUID, on: date) -> AnySelect:
-    """Read a log's sets in order, the deleted ones too: they count for its version."""
+    """Read a log's sets in order, including deleted ones, which count in its version."""
     return select(*SET_COLUMNS).where(*_of_log(WorkoutSet, principal, log_id, on)).order_by(WorkoutSet.position)
 
 

@@ -1,4 +1,4 @@
-"""What sets add up to, by student, exercise and week: kept, and exact at any moment."""
+"""Rollups of sets by student, exercise and week; reads are always exact."""
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
@@ -16,13 +16,13 @@ from campshub.core.rollups.definition import Rollup, month_of, rollup, week_of, 
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.models import Student
 from campshub.workouts.models import Exercise, WorkoutLog, WorkoutSet, WorkoutWeek, WorkoutWeekStale
-from campshub.workouts.queries import visibility as _rules  # noqa: F401 - who sees what is registered there
+from campshub.workouts.queries import visibility as _rules  # noqa: F401 - registers the visibility rules
 from campshub.workouts.queries.logs import exercise_of, same_log
 from campshub.workouts.queries.work import ASSISTED, BODYWEIGHT_PLUS, EXTERNAL, LIFTED, lifts, works
 
 WEEKS_BACK = 11
 MOST_DAYS = 400
-# Beyond, an estimate from repetitions says nothing.
+# With more reps, an estimate means nothing.
 MOST_REPS = 12
 _SUMS = ("sets", "working_sets", "reps", "volume_grams")
 _MOST = ("heaviest_grams", "most_reps")
@@ -37,8 +37,8 @@ def _weeks() -> AnySelect:
     added, body = func.coalesce(load, _whole(0)), cast(log.body_weight_grams, BigInteger)
     estimated = and_(is_work, reps.between(1, MOST_REPS))
     key = (one.organization_id, one.student_id, week.label("week"), one.exercise_owner_id, one.exercise_id)
-    best = _greatest(array([_once(load, reps), load, reps]), and_(estimated, load > 0))
-    total = _greatest(array([_once(body + added, reps), body, added, reps]), and_(estimated, body > 0))
+    best = _greatest(array([_one_rep_max(load, reps), load, reps]), and_(estimated, load > 0))
+    total = _greatest(array([_one_rep_max(body + added, reps), body, added, reps]), and_(estimated, body > 0))
     least = _greatest(array([-load, func.coalesce(reps, _whole(0))]), and_(is_work, load.is_not(None)))
     return (
         select(
@@ -66,17 +66,17 @@ def _whole(number: int) -> ColumnElement[Any]:
 
 
 def _named(names: Sequence[str], values: Any) -> list[Any]:
-    """Return the values of an array under their names."""
+    """Return the values of an array, labelled with names."""
     return [values[number].label(name) for number, name in enumerate(names, start=1)]
 
 
-def _once(load: Any, reps: Any) -> ColumnElement[Any]:
-    """Estimate what could be lifted once, in whole grams: by Epley, whose formula a single repetition does not need."""
+def _one_rep_max(load: Any, reps: Any) -> ColumnElement[Any]:
+    """Estimate the one-repetition maximum in whole grams with Epley's formula; one rep is the load itself."""
     return case((reps == _whole(1), load), else_=load * (_whole(30) + reps) // _whole(30))
 
 
 def _greatest(one: Any, condition: Any = None) -> Any:
-    """Return the greatest of arrays, which are compared from their first value on."""
+    """Return the greatest of arrays, which compare by their first value, then the next."""
     greatest = func.max(one, type_=ARRAY(BigInteger))
     return greatest if condition is None else greatest.filter(condition)
 
@@ -110,11 +110,11 @@ def list_weeks(
     student_id: UUID | None = None,
     exercise_id: UUID | None = None,
 ) -> Page:
-    """List what the sets of those whom the principal sees add up to, by week, person and exercise.
+    """List the aggregates of sets by week, person and exercise, for the students that the principal sees.
 
-    Whole weeks, from Monday to Sunday; the last twelve unless asked otherwise.
+    Whole weeks, from Monday to Sunday; the last twelve by default.
 
-    :raises Invalid: the dates are no range.
+    :raises Invalid: the dates are not a valid range.
     """
     last = to or principal.today(now)
     first = from_ or last - timedelta(weeks=WEEKS_BACK)
@@ -124,7 +124,7 @@ def list_weeks(
         raise Invalid.at("/to", "too_far", f"At most {MOST_DAYS} days from the first date.")
     monday = first - timedelta(days=first.weekday())
     sunday = last + timedelta(days=6 - last.weekday())
-    asked = _listed(
+    query = _listed(
         principal,
         page=page,
         monday=monday,
@@ -133,7 +133,7 @@ def list_weeks(
         student_id=student_id,
         exercise_id=exercise_id,
     )
-    return page.read(session, asked)
+    return page.read(session, query)
 
 
 @prepared
@@ -151,12 +151,12 @@ def _listed(
         given = {"student_id": student_id, "exercise_id": exercise_id}
         return [getattr(model, name) == given[name] for name in names if given[name] is not None]
 
-    own, kept, note = WorkoutSet, WorkoutWeek, WorkoutWeekStale
+    own, stored, stale = WorkoutSet, WorkoutWeek, WorkoutWeekStale
     both = ("student_id", "exercise_id")
     weeks = WEEKS.current(
-        kept=[visible_to(principal, kept), kept.week >= monday, kept.week <= sunday, *of(kept, *both)],
-        stale=[visible_to(principal, note), note.month >= month, note.month <= sunday, *of(note, "student_id")],
-        # Whom the principal sees, the keys have settled.
+        kept=[visible_to(principal, stored), stored.week >= monday, stored.week <= sunday, *of(stored, *both)],
+        stale=[visible_to(principal, stale), stale.month >= month, stale.month <= sunday, *of(stale, "student_id")],
+        # The stale keys already respect visibility.
         raw=[
             own.organization_id == principal.organization_id,
             own.local_date >= monday,
@@ -168,17 +168,17 @@ def _listed(
     rows = (
         select(*page.choose(columns))
         .join(Exercise, exercise_of(weeks))
-        .where(_is_there(principal, weeks.student_id))
+        .where(_student_exists(principal, weeks.student_id))
         .group_by(weeks.week, weeks.student_id, weeks.exercise_owner_id, weeks.exercise_id, Exercise.load_mode)
     )
     return page.ordered(rows, order=(weeks.week, weeks.student_id, weeks.exercise_id))
 
 
 def _by_mode(weeks: Any) -> list[Any]:
-    """Return the figures of weeks that lie in two months, put together, as the exercise's load mode means them.
+    """Return the aggregates by the exercise's load mode, with the rows of a week in two months combined.
 
-    Assisted: the least help is the best, and nothing can be estimated. Body weight and load: an estimate of both
-    together, and what is left of it without the body weight. Mode ``none``: loads mean nothing.
+    Assisted: the least assistance is the best, and there is no estimate. Body weight plus load: an estimate of both
+    together, and the same without the body weight. Mode ``none``: loads are ignored.
     """
     mode = Exercise.load_mode
     best = _greatest(array([weeks[name] for name in _BEST]), weeks.best_1rm_grams.is_not(None))
@@ -203,7 +203,7 @@ def _by_mode(weeks: Any) -> list[Any]:
     ]
 
 
-def _is_there(principal: Principal, student_id: Any) -> ColumnElement[bool]:
+def _student_exists(principal: Principal, student_id: Any) -> ColumnElement[bool]:
     student: Any = Student
     own = select(1).select_from(student).where(student.organization_id == principal.organization_id)
     return exists(own.where(student.id == student_id, student.deleted_at.is_(None)))

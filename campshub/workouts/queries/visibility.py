@@ -1,4 +1,4 @@
-"""Who sees which exercises and logs: shared exercises everybody, logs as far as one sees the person who trained."""
+"""Visibility rules of exercises and logs: everyone sees shared exercises; a log is visible if its student is."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, and_, exists, or_, select
 from campshub.core.security.permissions import Scope
 from campshub.core.security.principal import Principal, shared_with_platform, visibility, visible_to
 from campshub.students.models import Student
-from campshub.students.queries import visibility as _rules  # noqa: F401 - who sees which student is registered there
+from campshub.students.queries import visibility as _rules  # noqa: F401 - registers the visibility rules
 from campshub.workouts.models import (
     Exercise,
     ExerciseMuscle,
@@ -23,10 +23,10 @@ for _model in (Muscle, Exercise, ExerciseMuscle):
 
 
 def usable_exercises(principal: Principal, owner_user_id: Any = None) -> ColumnElement[bool]:
-    """Return the condition under which the principal may choose an exercise.
+    """Return the condition that the principal may use an exercise.
 
-    A user's own is theirs alone, whatever the role of who asks; ``owner_user_id`` lets another one's in as well, that
-    of the person for whom the principal writes.
+    A user's own exercise is visible only to them, whatever the caller's role. ``owner_user_id`` also includes those of
+    the person for whom the principal writes.
     """
     owners = [Exercise.owner_user_id.is_(None), Exercise.owner_user_id == principal.user_id]
     if owner_user_id is not None:

@@ -1,4 +1,4 @@
-"""The addresses of exercises and workout logs."""
+"""The endpoints of exercises and workout logs."""
 
 from campshub.workouts.routes.exercises import exercises, muscles
 from campshub.workouts.routes.logs import student_workouts, workout_logs

@@ -1,4 +1,4 @@
-"""The addresses of muscles and exercises."""
+"""The endpoints of muscles and exercises."""
 
 from typing import Any
 from uuid import UUID
@@ -11,9 +11,9 @@ from campshub.workouts.queries import exercises as queries
 from campshub.workouts.schemas import exercises as schemas
 from campshub.workouts.service import exercises as service
 
-muscles = Blueprint("muscles", __name__, url_prefix="/api/muscles", description="What training is counted by.")
+muscles = Blueprint("muscles", __name__, url_prefix="/api/muscles", description="Muscles by which training is counted.")
 exercises = Blueprint(
-    "exercises", __name__, url_prefix="/api/exercises", description="Public exercises, the organization's, one's own."
+    "exercises", __name__, url_prefix="/api/exercises", description="Public exercises, the organization's and your own."
 )
 
 _REFUSALS = (service.ExerciseNameTaken, service.MuscleRepeated, service.OrganizationsExercise)
@@ -33,20 +33,20 @@ class Muscles(Resource):
 
 @exercises.route("/")
 class Exercises(Resource):
-    """All exercises that one may choose."""
+    """All exercises that the caller may use."""
 
     @needs(Permission.EXERCISES_READ)
     @cached(tags=("exercises",))
     @exercises.query(schemas.ExerciseFilter)
     @exercises.answers_page(schemas.ExerciseOut, sorts=("name", "created"))
     def get(self, *, page: Any, **filters: Any) -> Any:
-        """List exercises: public ones, the organization's, one's own; deleted ones for those who may undelete them."""
+        """List public exercises, the organization's and your own; deleted ones if you may undelete them."""
         self.require(Permission.WORKOUTS_WRITE, only_if=filters["deleted"])
         if filters["deleted"] and not self.principal.may(Permission.EXERCISES_WRITE):
-            filters["mine"] = True  # the organization's come back by others
+            filters["mine"] = True  # only others may undelete the organization's
         return queries.list_exercises(self.session, self.principal, page=page, **filters)
 
-    # Whoever may log may make exercises of their own; the organization's need exercises:write, which the service asks.
+    # Users who may log may create their own exercises; the service requires exercises:write for the organization's.
     @needs(Permission.WORKOUTS_WRITE)
     @exercises.body(schemas.ExerciseIn)
     @exercises.answers(schemas.ExerciseOut, status=201, raises=(IdTaken, Deleted, service.ReservedId, *_REFUSALS))
@@ -71,7 +71,7 @@ class OneExercise(Resource):
     @exercises.body(schemas.ExercisePatch)
     @exercises.answers(schemas.ExerciseOut, raises=(NotFound, *_REFUSALS))
     def patch(self, exercise_id: UUID, **changes: Any) -> Any:
-        """Change an exercise of the organization or one's own."""
+        """Change an exercise of the organization or your own."""
         return service.change(
             self.session, self.principal, exercise_id=exercise_id, expected=self.if_match, now=self.now, **changes
         )
@@ -79,16 +79,16 @@ class OneExercise(Resource):
     @needs(Permission.WORKOUTS_WRITE)
     @exercises.answers(None, raises=(NotFound, service.OrganizationsExercise))
     def delete(self, exercise_id: UUID) -> None:
-        """Delete an exercise; the logs that name it keep it, and it can be brought back."""
+        """Delete an exercise; logs still show it, and it can be undeleted."""
         service.delete(self.session, self.principal, exercise_id=exercise_id, expected=self.if_match, now=self.now)
 
 
 @exercises.route("/<uuid:exercise_id>/undelete/")
 class ExerciseUndelete(Resource):
-    """Bringing an exercise back."""
+    """Undeleting an exercise."""
 
     @needs(Permission.WORKOUTS_WRITE)
     @exercises.answers(schemas.ExerciseOut, raises=(NotFound, *_REFUSALS))
     def post(self, exercise_id: UUID) -> Any:
-        """Bring a deleted exercise back."""
+        """Undelete an exercise."""
         return service.undelete(self.session, self.principal, exercise_id=exercise_id)

@@ -1,4 +1,4 @@
-"""The addresses of workout logs and their sets."""
+"""The endpoints of workout logs and their sets."""
 
 from typing import Any
 from uuid import UUID
@@ -14,9 +14,7 @@ from campshub.workouts.service import logs as service
 from campshub.workouts.service import problems
 from campshub.workouts.service import sets as set_service
 
-workout_logs = Blueprint(
-    "workout_logs", __name__, url_prefix="/api/workout-logs", description="What people did when they trained."
-)
+workout_logs = Blueprint("workout_logs", __name__, url_prefix="/api/workout-logs", description="Logs of workouts.")
 student_workouts = Blueprint(
     "student_workouts", __name__, url_prefix="/api/students", description="A student's training."
 )
@@ -37,14 +35,14 @@ _NEW_SET = (NotFound, MonthUnavailable, IdTaken, Deleted, problems.UnknownExerci
 
 @workout_logs.route("/")
 class WorkoutLogs(Resource):
-    """All logs that one sees."""
+    """All logs that the caller sees."""
 
     @needs(Permission.WORKOUTS_READ)
     @cached(tags=("workouts", "exercises", "groups", "enrolments", "students"))
     @workout_logs.query(schemas.WorkoutLogFilter)
     @workout_logs.answers_page(schemas.LogHeaderOut, sorts=("-date",))
     def get(self, *, page: Any, **filters: Any) -> Any:
-        """List logs without their sets, the latest first; deleted ones for those who may undelete them."""
+        """List logs without their sets, newest first; deleted ones if you may undelete them."""
         self.require(Permission.WORKOUTS_WRITE, only_if=filters["deleted"])
         return queries.list_logs(self.session, self.principal, now=self.now, page=page, **filters)
 
@@ -74,24 +72,24 @@ class OneWorkoutLog(Resource):
         schemas.WorkoutLogOut, raises=(NotFound, MonthUnavailable, problems.EndedBeforeStart, problems.UnitMissing)
     )
     def patch(self, log_id: UUID, **changes: Any) -> Any:
-        """Change what is told of a log as a whole."""
+        """Change a log's own fields."""
         return service.change(self.session, self.principal, log_id=log_id, expected=self.if_match, **changes)
 
     @needs(Permission.WORKOUTS_WRITE)
     @workout_logs.answers(None, raises=(NotFound, MonthUnavailable))
     def delete(self, log_id: UUID) -> None:
-        """Delete a log; it can be brought back."""
+        """Delete a log; it can be undeleted."""
         service.delete(self.session, self.principal, log_id=log_id, expected=self.if_match, now=self.now)
 
 
 @workout_logs.route("/<uuid:log_id>/undelete/")
 class WorkoutLogUndelete(Resource):
-    """Bringing a log back."""
+    """Undeleting a log."""
 
     @needs(Permission.WORKOUTS_WRITE)
     @workout_logs.answers(schemas.WorkoutLogOut, raises=(NotFound, MonthUnavailable))
     def post(self, log_id: UUID) -> Any:
-        """Bring a deleted log back with its sets."""
+        """Undelete a log with its sets."""
         return service.undelete(self.session, self.principal, log_id=log_id)
 
 
@@ -104,7 +102,7 @@ class WorkoutSets(Resource):
     @workout_logs.query(set_schemas.SetFilter)
     @workout_logs.answers_page(set_schemas.SetOut, sorts=("position",), raises=(NotFound,))
     def get(self, log_id: UUID, *, deleted: bool, page: Any) -> Any:
-        """List the sets of a log; deleted ones for those who may undelete them."""
+        """List the sets of a log; deleted ones if you may undelete them."""
         self.require(Permission.WORKOUTS_WRITE, only_if=deleted)
         return queries.list_sets(self.session, self.principal, log_id=log_id, deleted=deleted, page=page)
 
@@ -142,7 +140,7 @@ class OneWorkoutSet(Resource):
     @needs(Permission.WORKOUTS_WRITE)
     @workout_logs.answers(None, raises=(NotFound, MonthUnavailable))
     def delete(self, log_id: UUID, set_id: UUID) -> None:
-        """Delete a set; it can be brought back."""
+        """Delete a set; it can be undeleted."""
         set_service.delete(
             self.session, self.principal, log_id=log_id, set_id=set_id, expected=self.if_match, now=self.now
         )
@@ -150,12 +148,12 @@ class OneWorkoutSet(Resource):
 
 @workout_logs.route("/<uuid:log_id>/sets/<uuid:set_id>/undelete/")
 class WorkoutSetUndelete(Resource):
-    """Bringing a set back."""
+    """Undeleting a set."""
 
     @needs(Permission.WORKOUTS_WRITE)
     @workout_logs.answers(set_schemas.SetOut, raises=(NotFound, MonthUnavailable))
     def post(self, log_id: UUID, set_id: UUID) -> Any:
-        """Bring a deleted set back to its place."""
+        """Undelete a set at its position."""
         return set_service.undelete(self.session, self.principal, log_id=log_id, set_id=set_id)
 
 
@@ -168,7 +166,7 @@ class StudentWorkouts(Resource):
     @student_workouts.query(schemas.PeriodFilter)
     @student_workouts.answers_page(schemas.LogHeaderOut, sorts=("-date",), raises=(NotFound,))
     def get(self, student_id: UUID, *, page: Any, **period: Any) -> Any:
-        """List a student's logs, the latest first; deleted ones for those who may undelete them."""
+        """List a student's logs, newest first; deleted ones if you may undelete them."""
         self.require(Permission.WORKOUTS_WRITE, only_if=period["deleted"])
         return queries.list_student_logs(
             self.session, self.principal, student_id=student_id, now=self.now, page=page, **period

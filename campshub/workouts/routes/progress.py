@@ -8,7 +8,7 @@ from campshub.core.security.permissions import Permission
 from campshub.workouts.queries import rollups as queries
 from campshub.workouts.schemas import progress as schemas
 
-progress = Blueprint("progress", __name__, url_prefix="/api/progress", description="What training adds up to.")
+progress = Blueprint("progress", __name__, url_prefix="/api/progress", description="Aggregates of training.")
 
 
 @progress.route("/weeks/")
@@ -25,5 +25,5 @@ class Weeks(Resource):
     @progress.query(schemas.WeekFilter)
     @progress.answers_page(schemas.WeekOut, sorts=("week",))
     def get(self, *, page: Any, **filters: Any) -> Any:
-        """List what sets add up to, by week, person and exercise."""
+        """List aggregates of sets by week, person and exercise."""
         return queries.list_weeks(self.session, self.principal, now=self.now, page=page, **filters)

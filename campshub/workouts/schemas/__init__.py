@@ -1,1 +1,1 @@
-"""What the addresses of exercises and workout logs take and show."""
+"""The request and response schemas of exercises and workout logs."""

@@ -1,4 +1,4 @@
-"""Muscles and exercises, as they come in and go out."""
+"""Schemas of muscles and exercises."""
 
 from marshmallow import fields as ma
 from marshmallow import validate
@@ -23,7 +23,7 @@ _LEAST_SHARE = 0.01
 
 
 class MuscleOut(fields.Out):
-    """A muscle, or a group of them, that training is counted by."""
+    """A muscle or muscle group by which training is counted."""
 
     id = fields.Id(required=True)
     key = fields.Text(required=True)
@@ -33,14 +33,14 @@ class MuscleOut(fields.Out):
 
 
 class ExerciseMuscleIn(fields.In):
-    """How much of the work a muscle does."""
+    """A muscle's share in an exercise."""
 
     muscle = fields.Text(required=True, one_of=_MUSCLES, metadata={"description": "A muscle's key."})
     share = fields.Real(
         load_default=1.0,
         least=_LEAST_SHARE,
         most=1,
-        metadata={"description": "1: the exercise is done for it; less where it helps."},
+        metadata={"description": "1 for the target muscle, less for assisting ones."},
     )
 
 
@@ -68,7 +68,7 @@ class ExerciseIn(fields.In):
 
 
 class ExercisePatch(fields.In):
-    """What changes in an exercise; what is not named stays."""
+    """Changes of an exercise; omitted fields stay as they are."""
 
     example = fields.Example(level="beginner")
 
@@ -81,11 +81,11 @@ class ExercisePatch(fields.In):
     load_mode = fields.Text(one_of=LOAD_MODES)
     side = fields.Text(one_of=SIDES)
     metrics = ma.List(fields.Text(one_of=METRICS), validate=validate.Length(min=1, max=4))
-    muscles = fields.Several(ma.Nested(ExerciseMuscleIn), most=_FEW, metadata={"description": "All of them, anew."})
+    muscles = fields.Several(ma.Nested(ExerciseMuscleIn), most=_FEW, metadata={"description": "Replaces all of them."})
 
 
 class ExerciseMuscleOut(fields.Out):
-    """How much of the work a muscle does."""
+    """A muscle's share in an exercise."""
 
     muscle = fields.Text(required=True, one_of=_MUSCLES)
     share = fields.Real(required=True, most=1)
@@ -106,7 +106,7 @@ class ExerciseOut(fields.Out):
     metrics = ma.List(fields.Text(one_of=METRICS), required=True)
     muscles = ma.List(ma.Nested(ExerciseMuscleOut), required=True)
     owner_id = fields.Id(required=True, metadata={"description": "The organization, or the platform for a public one."})
-    owner_user_id = fields.Id(required=True, allow_none=True, metadata={"description": "Whose own it is."})
+    owner_user_id = fields.Id(required=True, allow_none=True, metadata={"description": "The user who owns it."})
     licence = fields.Text(required=True, allow_none=True)
     attribution = fields.Text(required=True, allow_none=True)
     deleted_at = ma.AwareDateTime(required=True, allow_none=True)
@@ -116,10 +116,10 @@ class ExerciseOut(fields.Out):
 
 
 class ExerciseFilter(fields.Filter):
-    """Which exercises."""
+    """Filters of exercises."""
 
-    q = fields.Text(load_default=None, most=100, metadata={"description": "Words of a name or another name."})
+    q = fields.Text(load_default=None, most=100, metadata={"description": "Words of the name or an alias."})
     muscle = fields.Text(load_default=None, one_of=_MUSCLES, metadata={"description": "Works this muscle (its key)."})
     equipment = fields.Text(load_default=None, one_of=EQUIPMENT)
-    mine = fields.Flag(load_default=False, metadata={"description": "My own alone."})
-    deleted = fields.Flag(load_default=False, metadata={"description": "The deleted ones instead."})
+    mine = fields.Flag(load_default=False, metadata={"description": "Only your own."})
+    deleted = fields.Flag(load_default=False, metadata={"description": "List the deleted ones instead."})

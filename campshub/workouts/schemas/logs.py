@@ -1,4 +1,4 @@
-"""Workout logs, as they come in and go out."""
+"""Schemas of workout logs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,19 +17,19 @@ MOST_SUPERSETS = 50
 
 
 class _Log(fields.In):
-    """What is told of a log either way."""
+    """Fields common to creating and changing a log."""
 
     ended_at = fields.PastInstant(allow_none=True)
     title = fields.Name(allow_none=True)
     note = fields.Text(allow_none=True, most=fields.LONG)
     body_weight = Weight(
-        allow_none=True, metadata={"description": "Of the day; body weight exercises are estimated with it."}
+        allow_none=True, metadata={"description": "On that day; estimates of body weight exercises use it."}
     )
     body_weight_unit = fields.Text(allow_none=True, one_of=UNITS)
 
 
 class LoggedExerciseIn(fields.In):
-    """An exercise in its place in a new log."""
+    """An exercise of a new log."""
 
     id = fields.Id()
     exercise_id = fields.Id(required=True)
@@ -39,13 +39,13 @@ class LoggedExerciseIn(fields.In):
         allow_none=True,
         least=1,
         most=MOST_SUPERSETS,
-        metadata={"description": "Exercises with one number were done in turn."},
+        metadata={"description": "Exercises with the same number were done in turn."},
     )
     sets = fields.Several(ma.Nested(SetIn), load_default=list, most=MOST_SETS)
 
 
 class WorkoutLogIn(_Log):
-    """A new log with all that is in it."""
+    """A new log with its exercises and sets."""
 
     example = fields.Example(
         id=fields.example_id("log_id"),
@@ -63,12 +63,14 @@ class WorkoutLogIn(_Log):
     )
 
     id = fields.Id(metadata={"description": "Your own id (UUID version 7), so that a retry is no second log."})
-    student_id = fields.Id(metadata={"description": "Who trained; none: whoever your login is linked to."})
+    student_id = fields.Id(metadata={"description": "Who trained; default: the student linked to your login."})
     started_at = fields.PastInstant(required=True)
-    time_zone = fields.TimeZone(metadata={"description": "Where the person trained; none: the organization's."})
+    time_zone = fields.TimeZone(metadata={"description": "Where the person trained; default: the organization's."})
     source = fields.Name(load_default="api", most=40, metadata={"description": "The app that the log comes from."})
     external_id = fields.Name(
-        load_default=None, allow_none=True, metadata={"description": "The log's id there: logged once, sent often."}
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "The log's id in that app, to make a sync repeatable."},
     )
     exercises = fields.Several(ma.Nested(LoggedExerciseIn), load_default=list, most=MOST_EXERCISES)
 
@@ -78,13 +80,13 @@ class WorkoutLogIn(_Log):
 
 
 class WorkoutLogPatch(_Log):
-    """What changes in a log; what is not named stays. When it began stays, since its date does."""
+    """Changes of a log; omitted fields stay as they are. Its start and so its date cannot change."""
 
     example = fields.Example(title="Legs and back", note="Felt strong.")
 
 
 class LoggedExerciseOut(fields.Out):
-    """An exercise in its place in a log."""
+    """An exercise of a log."""
 
     id = fields.Id(required=True)
     position = ma.Integer(required=True)
@@ -121,13 +123,13 @@ class LogHeaderOut(fields.Out):
     exercise_count = ma.Integer(required=True)
     volume_grams = ma.Integer(
         required=True,
-        metadata={"description": "Load times reps, without warm-ups and without the help of assisted exercises."},
+        metadata={"description": "Load times reps, without warm-ups and without the assistance of assisted exercises."},
     )
-    version = ma.Integer(required=True, metadata={"description": "Rises with each change of the log or its sets."})
+    version = ma.Integer(required=True, metadata={"description": "Increases with each change of the log or its sets."})
 
 
 class WorkoutLogOut(LogHeaderOut):
-    """A log with all that is in it."""
+    """A log with its exercises and sets."""
 
     documented_as = "WorkoutLog"
 
@@ -135,17 +137,17 @@ class WorkoutLogOut(LogHeaderOut):
 
 
 class PeriodFilter(fields.Filter):
-    """Which dates."""
+    """A range of dates."""
 
     from_ = fields.LocalDate(
-        data_key="from", load_default=None, metadata={"description": "None: 400 days before the last date."}
+        data_key="from", load_default=None, metadata={"description": "Default: 400 days before the last date."}
     )
-    to = fields.LocalDate(load_default=None, metadata={"description": "The last date; none: up to now."})
-    deleted = fields.Flag(load_default=False, metadata={"description": "The deleted ones instead."})
+    to = fields.LocalDate(load_default=None, metadata={"description": "The last date; default: up to now."})
+    deleted = fields.Flag(load_default=False, metadata={"description": "List the deleted ones instead."})
 
 
 class WorkoutLogFilter(PeriodFilter):
-    """Which logs."""
+    """Filters of logs."""
 
     student_id = fields.Id(load_default=None)
     exercise_id = fields.Id(load_default=None, metadata={"description": "With a set of this exercise."})

@@ -1,4 +1,4 @@
-"""Sets, as they come in and go out."""
+"""Schemas of sets."""
 
 import re
 from collections.abc import Mapping
@@ -21,15 +21,15 @@ MOST_RIR = 10
 
 
 class Weight(fields.Text):
-    """A weight as a person writes it, kept to the digit: up to 9999.999, as text or as a number."""
+    """A weight up to 9999.999, as text or as a number; the digits are stored as entered."""
 
     default_error_messages = {  # noqa: RUF012 - marshmallow's own form
         "invalid": "Must be a weight from 0 to 9999.999, with at most three digits after the point."
     }
 
     def __init__(self, **options: Any) -> None:
-        told = {"pattern": WEIGHT_PATTERN, **options.pop("metadata", {})}
-        super().__init__(most=8, metadata=told, **options)
+        stated = {"pattern": WEIGHT_PATTERN, **options.pop("metadata", {})}
+        super().__init__(most=8, metadata=stated, **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -67,15 +67,15 @@ def require_unit(given: Mapping[str, Any], name: str) -> None:
 
 
 class _Set(fields.In):
-    """What is told of a set either way."""
+    """Fields common to creating and changing a set."""
 
     reps = fields.Whole(allow_none=True, most=MOST_REPS)
-    # Named aside, since a schema's own `load` is a method.
+    # Another attribute name, because `load` is a method of schemas.
     load_ = Weight(
         data_key="load",
         attribute="load",
         allow_none=True,
-        metadata={"description": "As entered; text keeps each digit."},
+        metadata={"description": "As entered; text preserves each digit."},
     )
     load_unit = fields.Text(allow_none=True, one_of=UNITS)
     seconds = fields.Whole(allow_none=True, most=MOST_SECONDS)
@@ -107,9 +107,9 @@ class AppendedSetIn(SetIn):
 
     documented_as = "AppendedSetIn"
 
-    log_exercise_id = fields.Id(metadata={"description": "The exercise's place in the log."})
+    log_exercise_id = fields.Id(metadata={"description": "The id of the exercise in the log."})
     exercise_id = fields.Id(
-        metadata={"description": "Instead: the last place of this exercise, or a new one at the log's end."}
+        metadata={"description": "Instead: the last occurrence of this exercise in the log, or a new one at its end."}
     )
 
     @validates_schema
@@ -119,7 +119,7 @@ class AppendedSetIn(SetIn):
 
 
 class SetPatch(_Set):
-    """What changes in a set; what is not named stays."""
+    """Changes of a set; omitted fields stay as they are."""
 
     example = fields.Example(reps=6)
 
@@ -129,9 +129,9 @@ class SetPatch(_Set):
 
 
 class SetFilter(fields.Filter):
-    """Which sets of a log."""
+    """Filters of a log's sets."""
 
-    deleted = fields.Flag(load_default=False, metadata={"description": "The deleted ones instead."})
+    deleted = fields.Flag(load_default=False, metadata={"description": "List the deleted ones instead."})
 
 
 class SetOut(fields.Out):
@@ -143,7 +143,7 @@ class SetOut(fields.Out):
     log_id = fields.Id(required=True)
     log_exercise_id = fields.Id(required=True)
     exercise_id = fields.Id(required=True)
-    position = ma.Integer(required=True, metadata={"description": "Rises within the exercise; gaps are deleted sets."})
+    position = ma.Integer(required=True, metadata={"description": "Increases in the exercise; gaps are deleted sets."})
     type = fields.Text(required=True, one_of=SET_TYPES)
     reps = ma.Integer(required=True, allow_none=True)
     load_ = fields.Text(

@@ -1,4 +1,4 @@
-"""Creating, changing, deleting exercises: an organization's own, or a user's."""
+"""Create, change and delete exercises of an organization or of a user."""
 
 from datetime import datetime
 from typing import Any
@@ -80,11 +80,11 @@ def create(
     id: UUID | None = None,
     **values: Any,
 ) -> tuple[Any, bool]:
-    """Create an exercise; return it, and whether it is new rather than made by an earlier, identical call.
+    """Create an exercise; return it, and False if an earlier, identical call has created it.
 
-    :raises OrganizationsExercise: the principal may only make their own.
+    :raises OrganizationsExercise: the principal may only create their own.
     :raises ReservedId: the id is in the platform's range.
-    :raises IdTaken: the id belongs to an exercise that was created from something else.
+    :raises IdTaken: the id belongs to an exercise with other content.
     :raises ExerciseNameTaken: another exercise has the name.
     """
     if not private and not principal.may(Permission.EXERCISES_WRITE):
@@ -119,7 +119,7 @@ def _share(principal: Principal, exercise_id: UUID, given: dict[str, Any]) -> di
 
 
 def _shown(principal: Principal, row: dict[str, Any], muscles: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return a row that has just been written as the reads return it."""
+    """Return a row that has just been written in the form of the reads."""
     return {
         **row,
         "muscles": sorted(muscles, key=lambda given: (-given["share"], given["muscle"])),
@@ -141,7 +141,7 @@ def change(
     muscles: list[dict[str, Any]] | None = None,
     **changes: Any,
 ) -> Any:
-    """Change an exercise; ``muscles`` are all of them, anew.
+    """Change an exercise; ``muscles`` replaces the whole list.
 
     :raises NotFound: the principal sees no such exercise of the organization or of their own.
     :raises OrganizationsExercise: the principal may only change their own.
@@ -149,14 +149,14 @@ def change(
     :raises ExerciseNameTaken: another exercise has the name.
     """
     exercise = _lock(session, principal, exercise_id, Exercise.deleted_at.is_(None), expected=expected)
-    if not changes and muscles is None:  # also where an older version has folded the name in another way
+    if not changes and muscles is None:  # even if an older release has folded the name differently
         return reads.get_exercise(session, principal, exercise.id)
     for name, value in changes.items():
         setattr(exercise, name, value)
     for name, text in catalogue.searched(exercise.name, exercise.aliases).items():
         setattr(exercise, name, text)
     if muscles is not None:
-        exercise.updated_at = now  # the muscles are part of what its version stands for
+        exercise.updated_at = now  # the version covers the muscles too
     creates.flush(session, principal, EXERCISES, exercise)
     if muscles is not None:
         _set_muscles(session, principal, exercise, muscles)
@@ -165,7 +165,7 @@ def change(
 
 
 def _set_muscles(session: Session, principal: Principal, exercise: Exercise, muscles: list[dict[str, Any]]) -> None:
-    """Bring an exercise's muscles to the given ones, touching only what differs."""
+    """Replace an exercise's muscles, writing only the differences."""
     wanted = {row["muscle_id"]: row for row in (_share(principal, exercise.id, given) for given in muscles)}
     if len(wanted) < len(muscles):
         raise MuscleRepeated
@@ -184,7 +184,7 @@ def _set_muscles(session: Session, principal: Principal, exercise: Exercise, mus
 
 
 def delete(session: Session, principal: Principal, *, exercise_id: UUID, expected: Versions, now: datetime) -> None:
-    """Delete an exercise; logs that name it keep it, and ``undelete`` brings it back.
+    """Mark an exercise as deleted; logs still refer to it, and ``undelete`` restores it.
 
     :raises NotFound: the principal sees no such exercise of the organization or of their own.
     :raises OrganizationsExercise: the principal may only delete their own.
@@ -194,10 +194,10 @@ def delete(session: Session, principal: Principal, *, exercise_id: UUID, expecte
 
 
 def undelete(session: Session, principal: Principal, *, exercise_id: UUID) -> Any:
-    """Bring a deleted exercise back; one that is not deleted stays as it is.
+    """Undelete an exercise; this does nothing for one that is not deleted.
 
     :raises NotFound: the principal sees no such exercise of the organization or of their own.
-    :raises ExerciseNameTaken: its name has been given to another meanwhile.
+    :raises ExerciseNameTaken: another exercise has its name by now.
     """
     exercise = _lock(session, principal, exercise_id)
     exercise.deleted_at = None
@@ -208,7 +208,7 @@ def undelete(session: Session, principal: Principal, *, exercise_id: UUID) -> An
 def _lock(
     session: Session, principal: Principal, exercise_id: UUID, *conditions: Any, expected: Versions = None
 ) -> Exercise:
-    """Take an exercise to change it: never the platform's, never another user's own."""
+    """Lock an exercise of the organization or of the principal, never the platform's or another user's."""
     owners = or_(Exercise.owner_user_id.is_(None), Exercise.owner_user_id == principal.user_id)
     exercise = lock(session, principal, Exercise, exercise_id, owners, *conditions, expected=expected)
     if exercise.owner_user_id is None and not principal.may(Permission.EXERCISES_WRITE):

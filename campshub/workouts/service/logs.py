@@ -1,4 +1,4 @@
-"""Logging workouts: a whole log at once, its changes, its deletion."""
+"""Create, change and delete workout logs."""
 
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
@@ -20,8 +20,8 @@ from campshub.core.security.principal import Principal
 from campshub.core.service_base import Services
 from campshub.workouts.models import WorkoutLog, WorkoutLogExercise, WorkoutLogId, WorkoutSet
 from campshub.workouts.ownership import owner_of
-from campshub.workouts.queries import groundwork
 from campshub.workouts.queries import logs as reads
+from campshub.workouts.queries import write_context
 from campshub.workouts.service.problems import (
     DateOutOfRange,
     EndedBeforeStart,
@@ -41,17 +41,17 @@ LOGS = creates.Collection(WorkoutLogId, "/api/workout-logs/{row.id}/")
 def create(
     session: Session, principal: Principal, services: Services, *, now: datetime, id: UUID | None = None, **given: Any
 ) -> tuple[dict[str, Any], bool]:
-    """Log a workout with its exercises and sets; return it, and whether it is new rather than sent before.
+    """Log a workout with its exercises and sets; return it, and False if an earlier, identical call has created it.
 
-    Three statements, whatever the number of sets: what must be known, all of its rows, and what the commit carries.
+    This takes three statements for any number of sets: the read before the write, all inserts, and the commit.
 
     :raises UnknownStudent: the principal sees no such student.
-    :raises UnknownExercise: the principal may not choose one of the exercises.
-    :raises DateOutOfRange: it began too long ago, or too far ahead.
-    :raises MonthUnavailable: a log that was sent before lies in a month that is not in the database.
+    :raises UnknownExercise: the principal may not use one of the exercises.
+    :raises DateOutOfRange: it began too long ago, or too far in the future.
+    :raises MonthUnavailable: the log was sent before, and its month is not in the database.
     :raises Deleted: the log was sent before, and is deleted.
     :raises IdTaken: the id, or that of a set, belongs to something else.
-    :raises ExternalIdTaken: another log of the student came from the source with the external id.
+    :raises ExternalIdTaken: another log of the student has this source and external id.
     """
     body_fingerprint = fingerprint(given)
     known = _known(session, principal, id, given)
@@ -60,35 +60,35 @@ def create(
         return present, False
     local_date = _local_date(principal, services.settings.workout_years_back, given, now)
     _require_exercises(known, given["exercises"])
-    _take_key(session, principal, services, known)
+    _cache_person_key(session, principal, services, known)
     log, exercises, sets = _rows(principal, known, id or new_id(), local_date, now, given)
-    place = {name: log[name] for name in ("id", "local_date", "student_id", "source", "external_id")}
-    located, _, *places = writes.insert_together(
+    locator = {name: log[name] for name in ("id", "local_date", "student_id", "source", "external_id")}
+    located, _, *inserted = writes.insert_together(
         session,
-        (WorkoutLogId, [{**place, "fingerprint": body_fingerprint}]),
+        (WorkoutLogId, [{**locator, "fingerprint": body_fingerprint}]),
         (WorkoutLog, [log]),
         (WorkoutLogExercise, exercises),
         (WorkoutSet, sets),
     )
     if not located:
-        # The same log was being written at the same moment, and is there by now.
+        # A concurrent request has written the same log meanwhile.
         present = _sent_before(session, principal, _known(session, principal, id, given), id, body_fingerprint)
         if present is None:
             raise Conflict
         return present, False
-    _require_places(given["exercises"], (exercises, places[0]), (sets, places[1]))
+    _require_free_ids(given["exercises"], (exercises, inserted[0]), (sets, inserted[1]))
     return _shown(log, exercises, sets, known.exercises or {}), True
 
 
-def _take_key(session: Session, principal: Principal, services: Services, known: Any) -> None:
-    """Take the key that was read along, since titles and notes are sealed in the audit log: it saves a statement."""
+def _cache_person_key(session: Session, principal: Principal, services: Services, known: Any) -> None:
+    """Cache the person key, which encrypts titles and notes in the audit log, to save the unit of work a statement."""
     if known.sealed_key is not None:
         key = unwrap_person_key(services.ring, principal.organization_id, known.student_id, known.sealed_key)
         session.unit.person_keys[known.student_id] = key
 
 
 def _local_date(principal: Principal, years_back: int, given: dict[str, Any], now: datetime) -> date:
-    """Return the date where the person trained, if the log may have it."""
+    """Return the local date where the person trained, after checking its range."""
     started_at, ended_at = given["started_at"], given.get("ended_at")
     found: date = started_at.astimezone(ZoneInfo(given.get("time_zone") or principal.time_zone)).date()
     today = principal.today(now)
@@ -99,7 +99,7 @@ def _local_date(principal: Principal, years_back: int, given: dict[str, Any], no
 
 
 def _years_before(day: date, years: int) -> date:
-    """Return the same day of an earlier year; where that has no 29 February, the 28th."""
+    """Return the same day of an earlier year, with 28 February for 29 February if needed."""
     try:
         return day.replace(year=day.year - years)
     except ValueError:
@@ -112,8 +112,8 @@ def _require_end(started_at: datetime, ended_at: datetime | None) -> None:
 
 
 def _known(session: Session, principal: Principal, id: UUID | None, given: dict[str, Any]) -> AnyRow:
-    """Read what the log needs, and refuse whom the principal does not see."""
-    known = groundwork.before_create(
+    """Read the data for the log, and refuse a student that the principal does not see."""
+    known = write_context.before_create(
         session,
         principal,
         student_id=given.get("student_id"),
@@ -128,7 +128,7 @@ def _known(session: Session, principal: Principal, id: UUID | None, given: dict[
 
 
 def _require_exercises(known: AnyRow, exercises: Sequence[dict[str, Any]]) -> None:
-    """Refuse exercises that the principal may not choose, and ids that are given twice."""
+    """Refuse exercises that the principal may not use, and repeated ids."""
     unknown = [
         FieldError(f"/exercises/{index}/exercise_id", UnknownExercise.code, "You see no such exercise.")
         for index, exercise in enumerate(exercises)
@@ -137,7 +137,7 @@ def _require_exercises(known: AnyRow, exercises: Sequence[dict[str, Any]]) -> No
     if unknown:
         raise UnknownExercise.of(unknown)
     seen: set[UUID] = set()
-    for pointer, given in _places(exercises):
+    for pointer, given in _ids_with_pointers(exercises):
         if given in seen:
             raise Invalid.at(pointer, "repeated", "Given more than once.")
         seen.add(given)
@@ -146,7 +146,7 @@ def _require_exercises(known: AnyRow, exercises: Sequence[dict[str, Any]]) -> No
 def _sent_before(
     session: Session, principal: Principal, known: AnyRow, id: UUID | None, body_fingerprint: bytes
 ) -> dict[str, Any] | None:
-    """Return the log that an earlier, identical request has made.
+    """Return the log of an earlier, identical request.
 
     :raises MonthUnavailable: its month is not in the database.
     :raises Deleted: it is deleted.
@@ -155,18 +155,18 @@ def _sent_before(
     if not known.present:
         return None
     found = min(known.present, key=lambda found: found["id"] != str(id))
-    has_id, is_same = found["id"] == str(id), found["print"] == body_fingerprint.hex()
+    has_id, is_same = found["id"] == str(id), found["fingerprint"] == body_fingerprint.hex()
     try:
         log = reads.get_log(session, principal, UUID(found["id"]), deleted=None)
     except NotFound:
         if is_same:
             raise absent(session, principal, UUID(found["id"])) from None
         raise IdTaken if has_id else ExternalIdTaken from None
-    place = SimpleNamespace(**{name: log[name] for name in ("id", "version", "deleted_at")})
+    existing = SimpleNamespace(**{name: log[name] for name in ("id", "version", "deleted_at")})
     if log["deleted_at"] is not None and (has_id or is_same):
-        raise LOGS.conflict(Deleted, place)
+        raise LOGS.conflict(Deleted, existing)
     if not is_same:
-        raise LOGS.conflict(IdTaken if has_id else ExternalIdTaken, place)
+        raise LOGS.conflict(IdTaken if has_id else ExternalIdTaken, existing)
     return log
 
 
@@ -178,9 +178,9 @@ def _rows(
 ) -> tuple[dict[str, Any], Rows, Rows]:
     """Return the rows of a log, its exercises and its sets."""
     stamps = {"created_at": now, "updated_at": now}
-    place = {"local_date": local_date, "student_id": known.student_id, **stamps}
+    location = {"local_date": local_date, "student_id": known.student_id, **stamps}
     log = {
-        **place,
+        **location,
         **{name: given.get(name) for name in ("ended_at", "title", "note", "source", "external_id", "started_at")},
         **weighed("body_weight", given.get("body_weight"), given.get("body_weight_unit")),
         "id": log_id,
@@ -190,7 +190,7 @@ def _rows(
     sets: Rows = []
     for position, exercise in enumerate(given["exercises"], start=1):
         of_exercise = {
-            **place,
+            **location,
             "log_id": log_id,
             "exercise_owner_id": owner_of(exercise["exercise_id"], principal.organization_id),
             "exercise_id": exercise["exercise_id"],
@@ -210,22 +210,22 @@ def _rows(
     return log, exercises, sets
 
 
-def set_row(place: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """Return a set's row: where it stands, what is told of it, and what it was created from."""
+def set_row(location: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Return a set's row: its location, its values, and the fingerprint of the request."""
     values = {name: value for name, value in given.items() if name != "id"}
-    told = {name: value for name, value in values.items() if name not in ("load", "load_unit")}
+    plain = {name: value for name, value in values.items() if name not in ("load", "load_unit")}
     return {
         **dict.fromkeys(("reps", "seconds", "metres", "rir", "rest_seconds", "done_at")),
-        **told,
+        **plain,
         **weighed("load", values.get("load"), values.get("load_unit")),
-        **place,
+        **location,
         "id": given.get("id") or new_id(),
         "fingerprint": fingerprint(values),
     }
 
 
-def _places(exercises: Sequence[dict[str, Any]]) -> Iterator[tuple[str, UUID]]:
-    """Yield each id that the body names, with its pointer."""
+def _ids_with_pointers(exercises: Sequence[dict[str, Any]]) -> Iterator[tuple[str, UUID]]:
+    """Yield each id in the body, with its JSON pointer."""
     for number, exercise in enumerate(exercises):
         if "id" in exercise:
             yield f"/exercises/{number}/id", exercise["id"]
@@ -234,22 +234,22 @@ def _places(exercises: Sequence[dict[str, Any]]) -> Iterator[tuple[str, UUID]]:
                 yield f"/exercises/{number}/sets/{index}/id", one["id"]
 
 
-def _require_places(exercises: Sequence[dict[str, Any]], *parts: tuple[Rows, set[UUID]]) -> None:
-    """Refuse ids of a new log's rows that something else of that day has already."""
+def _require_free_ids(exercises: Sequence[dict[str, Any]], *parts: tuple[Rows, set[UUID]]) -> None:
+    """Refuse ids of a new log's rows that other rows of that day already have."""
     for rows, written in parts:
         taken = {row["id"] for row in rows} - written
         if taken:
             raise IdTaken(
                 errors=[
                     FieldError(pointer, IdTaken.code, "This id belongs to something else already.")
-                    for pointer, given in _places(exercises)
+                    for pointer, given in _ids_with_pointers(exercises)
                     if given in taken
                 ]
             )
 
 
 def _shown(log: dict[str, Any], exercises: Rows, sets: Rows, known: dict[str, dict[str, str]]) -> dict[str, Any]:
-    """Return a log that has just been written as the reads return it."""
+    """Return a log that has just been written in the form of the reads."""
     new = {"version": 1, "deleted_at": None}
     named = [{**row, **new, **known[str(row["exercise_id"])]} for row in exercises]
     return reads.assembled(log | new, named, [row | new for row in sets])
@@ -258,7 +258,7 @@ def _shown(log: dict[str, Any], exercises: Rows, sets: Rows, known: dict[str, di
 def change(
     session: Session, principal: Principal, *, log_id: UUID, expected: Versions, **changes: Any
 ) -> dict[str, Any]:
-    """Change what is told of a log as a whole; return all of it.
+    """Change a log's own fields; return the whole log.
 
     :raises NotFound: the principal sees no such log.
     :raises PreconditionFailed: it or one of its sets has changed since the caller read it.
@@ -274,7 +274,7 @@ def change(
 
 
 def reweighed(name: str, row: Any, changes: dict[str, Any]) -> dict[str, Any]:
-    """Return the three columns of a weight after a change to it or to its unit; nothing where neither changes.
+    """Return the three columns of a weight after a change of it or its unit; an empty dict if neither changes.
 
     :raises UnitMissing: the weight would have no unit, or the unit no weight.
     """
@@ -290,7 +290,7 @@ def reweighed(name: str, row: Any, changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def delete(session: Session, principal: Principal, *, log_id: UUID, expected: Versions, now: datetime) -> None:
-    """Delete a log; ``undelete`` brings it back with its sets.
+    """Mark a log as deleted; ``undelete`` restores it with its sets.
 
     :raises NotFound: the principal sees no such log.
     """
@@ -298,7 +298,7 @@ def delete(session: Session, principal: Principal, *, log_id: UUID, expected: Ve
 
 
 def undelete(session: Session, principal: Principal, *, log_id: UUID) -> dict[str, Any]:
-    """Bring a deleted log back; one that is not deleted stays as it is.
+    """Undelete a log; this does nothing for one that is not deleted.
 
     :raises NotFound: the principal sees no such log.
     """
@@ -310,7 +310,7 @@ def undelete(session: Session, principal: Principal, *, log_id: UUID) -> dict[st
 def _lock(
     session: Session, principal: Principal, log_id: UUID, *, expected: Versions = None, deleted: bool | None = False
 ) -> WorkoutLog:
-    """Take a log to change it. The version that the caller saw is that of all its rows together."""
+    """Lock a log and check its version, which is the sum of the versions of all its rows."""
     versions = [
         select(func.coalesce(func.sum(model.version), 0))
         .where(reads.same_log(model))

@@ -1,4 +1,4 @@
-"""What logging a workout may be refused for."""
+"""The errors of logging workouts."""
 
 from uuid import UUID
 
@@ -80,6 +80,6 @@ class SaysNothing(Invalid):
 
 
 def absent(session: Session, principal: Principal, log_id: UUID) -> Problem:
-    """Return why a log cannot be written: it does not exist, or its month is not in the database."""
+    """Return the error for a missing log: it does not exist, or its month is not in the database."""
     month = reads.unavailable_month(session, principal, log_id)
     return NotFound() if month is None else MonthUnavailable(missing={(WorkoutLog.__tag__, month)})

@@ -1,4 +1,4 @@
-"""Sets of a log that is there: appending, changing, deleting one."""
+"""Append, change and delete one set of an existing log."""
 
 from datetime import datetime
 from typing import Any
@@ -15,12 +15,12 @@ from campshub.core.errors import Conflict, IdTaken
 from campshub.core.security.principal import Principal
 from campshub.workouts.models import WorkoutLog, WorkoutLogExercise, WorkoutLogId, WorkoutSet
 from campshub.workouts.ownership import owner_of
-from campshub.workouts.queries import groundwork
 from campshub.workouts.queries import logs as reads
+from campshub.workouts.queries import write_context
 from campshub.workouts.service.logs import reweighed, set_row
 from campshub.workouts.service.problems import UnknownExercise, UnknownLoggedExercise, absent
 
-# Once as things seem; once more after having waited for another append, which nobody can precede any more.
+# The second try follows a wait for a concurrent append; holding the lock, it cannot be overtaken again.
 TRIES = 2
 SETS = creates.Collection(WorkoutSet, "/api/workout-logs/{row.log_id}/sets/{row.id}/")
 
@@ -34,30 +34,30 @@ def append(
     id: UUID | None = None,
     log_exercise_id: UUID | None = None,
     exercise_id: UUID | None = None,
-    **told: Any,
+    **values: Any,
 ) -> tuple[Any, bool]:
-    """Append a set to an exercise of a log; return it, and whether it is new rather than sent before.
+    """Append a set to an exercise of a log; return it, and False if an earlier, identical call has created it.
 
-    Three statements, a few more where another append came between.
+    This takes three statements, and a few more after a concurrent append.
 
     :raises NotFound: the principal sees no such log.
     :raises UnknownLoggedExercise: the log has no such exercise.
-    :raises UnknownExercise: the principal may not choose the exercise.
+    :raises UnknownExercise: the principal may not use the exercise.
     :raises Deleted: the id belongs to a set that is deleted.
-    :raises IdTaken: the id belongs to a set that was created from something else.
+    :raises IdTaken: the id belongs to a set with other content.
     """
     where = {"log_exercise_id": log_exercise_id, "exercise_id": exercise_id}
-    body_fingerprint = fingerprint(told | {name: value for name, value in where.items() if value is not None})
+    body_fingerprint = fingerprint(values | {name: value for name, value in where.items() if value is not None})
     for _ in range(TRIES):
-        known = groundwork.before_append(session, principal, log_id=log_id, **where)
+        known = write_context.before_append(session, principal, log_id=log_id, **where)
         if known is None:
             raise absent(session, principal, log_id)
-        place, opened = _place(principal, known, log_id, exercise_id, now)
-        row = {**set_row(place, {**told, "id": id or new_id()}), "fingerprint": body_fingerprint}
-        places, written = writes.insert_together(session, (WorkoutLogExercise, opened), (WorkoutSet, [row]))
+        location, new_exercises = _location(principal, known, log_id, exercise_id, now)
+        row = {**set_row(location, {**values, "id": id or new_id()}), "fingerprint": body_fingerprint}
+        inserted, written = writes.insert_together(session, (WorkoutLogExercise, new_exercises), (WorkoutSet, [row]))
         if written:
             return {**row, "version": 1, "deleted_at": None}, True
-        if len(places) < len(opened):  # another append took the place of the new exercise meanwhile
+        if len(inserted) < len(new_exercises):  # a concurrent append has taken the new exercise's position
             continue
         present = _sent_before(session, principal, known, log_id, id)
         if present is not None:
@@ -68,9 +68,9 @@ def append(
 def _sent_before(
     session: Session, principal: Principal, known: AnyRow, log_id: UUID, set_id: UUID | None
 ) -> WorkoutSet | None:
-    """Return the set of the log that has the id already; None where only its position was taken.
+    """Return the existing set with the id; None if only its position was taken.
 
-    :raises IdTaken: it is in another log of the day.
+    :raises IdTaken: the set is in another log of the day.
     """
     if set_id is None:
         return None
@@ -84,11 +84,11 @@ def _sent_before(
     return present
 
 
-def _place(
+def _location(
     principal: Principal, known: AnyRow, log_id: UUID, exercise_id: UUID | None, now: datetime
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return where the set comes to stand, and the exercise's new place in the log, where it has none yet."""
-    place = {
+    """Return the location columns of a new set, and a new exercise row if the log does not have the exercise yet."""
+    location = {
         "log_id": log_id,
         "local_date": known.local_date,
         "student_id": known.student_id,
@@ -97,14 +97,14 @@ def _place(
     }
     if known.log_exercise_id is not None:
         same = {name: getattr(known, name) for name in ("log_exercise_id", "exercise_owner_id", "exercise_id")}
-        return {**place, **same, "position": known.last_set + 1}, []
+        return {**location, **same, "position": known.last_set + 1}, []
     if exercise_id is None:
         raise UnknownLoggedExercise
     if known.usable is None:
         raise UnknownExercise
-    place |= {"exercise_owner_id": owner_of(exercise_id, principal.organization_id), "exercise_id": exercise_id}
-    exercise = {**place, "id": new_id(), "position": known.last_exercise + 1}
-    return {**place, "log_exercise_id": exercise["id"], "position": 1}, [exercise]
+    location |= {"exercise_owner_id": owner_of(exercise_id, principal.organization_id), "exercise_id": exercise_id}
+    exercise = {**location, "id": new_id(), "position": known.last_exercise + 1}
+    return {**location, "log_exercise_id": exercise["id"], "position": 1}, [exercise]
 
 
 def change(
@@ -114,7 +114,7 @@ def change(
 
     :raises NotFound: the principal sees no such set.
     :raises PreconditionFailed: it has changed since the caller read it.
-    :raises SaysNothing: nothing would be left of it.
+    :raises SaysNothing: it would have no values left.
     """
     one = _lock(session, principal, log_id, set_id, expected=expected)
     changes |= reweighed("load", one, changes)
@@ -127,7 +127,7 @@ def change(
 def delete(
     session: Session, principal: Principal, *, log_id: UUID, set_id: UUID, expected: Versions, now: datetime
 ) -> None:
-    """Delete a set; ``undelete`` brings it back to its place.
+    """Mark a set as deleted; ``undelete`` restores it at its position.
 
     :raises NotFound: the principal sees no such set.
     """
@@ -135,7 +135,7 @@ def delete(
 
 
 def undelete(session: Session, principal: Principal, *, log_id: UUID, set_id: UUID) -> WorkoutSet:
-    """Bring a deleted set back; one that is not deleted stays as it is.
+    """Undelete a set; this does nothing for one that is not deleted.
 
     :raises NotFound: the principal sees no such set.
     """
@@ -154,7 +154,7 @@ def _lock(
     expected: Versions = None,
     deleted: bool | None = False,
 ) -> WorkoutSet:
-    """Take a set of a log to change it."""
+    """Lock a set of a log and check its version."""
     statement = (
         reads.located(select(WorkoutSet), principal, log_id)
         .join(WorkoutSet, reads.same_log(WorkoutSet))

@@ -1,4 +1,4 @@
-"""What a write of a log must know before it begins, each in one statement."""
+"""The data that a write of a log needs before it begins, each read with one statement."""
 
 from collections.abc import Collection
 from typing import Any
@@ -27,11 +27,11 @@ def before_create(
     external_id: str | None,
     exercise_ids: Collection[UUID],
 ) -> AnyRow | None:
-    """Return what a new log needs; None where the principal sees no such student.
+    """Return the data for a new log; None if the principal sees no such student.
 
-    ``student_id`` (none given: whoever is linked to the principal's login), ``sealed_key`` (what the audit log seals
-    with), ``exercises`` (id to name and load mode, of those that may be chosen) and ``present`` (ids and fingerprints
-    of the logs that have the id or the external id already).
+    The columns are ``student_id`` (by default the student linked to the principal's login), ``sealed_key`` (the person
+    key for the audit log, encrypted), ``exercises`` (name and load mode by id, of those that may be used) and
+    ``present`` (ids and fingerprints of existing logs with the id or the external id).
     """
     who = Student.user_id == principal.user_id if student_id is None else Student.id == student_id
     key = (
@@ -51,9 +51,9 @@ def before_create(
 
 
 def _named(principal: Principal, exercise_ids: Collection[UUID]) -> ColumnElement[Any]:
-    """Return those of the exercises that the principal may choose for the student, as JSON.
+    """Return the exercises that the principal may use for the student, as JSON.
 
-    Deleted ones too: a workout may have been logged offline before the deletion was known.
+    Deleted ones are included: a workout may have been logged offline before the deletion was known.
     """
     if not exercise_ids:
         return null()
@@ -67,7 +67,7 @@ def _named(principal: Principal, exercise_ids: Collection[UUID]) -> ColumnElemen
 
 
 def _present(log_id: UUID | None, source: str, external_id: str | None) -> ColumnElement[Any]:
-    """Return the logs that have an id or an external id already, as JSON."""
+    """Return the existing logs with the id or the external id, as JSON."""
     same: list[ColumnElement[bool]] = []
     if log_id is not None:
         same.append(WorkoutLogId.id == log_id)
@@ -81,7 +81,7 @@ def _present(log_id: UUID | None, source: str, external_id: str | None) -> Colum
         )
     if not same:
         return null()
-    found = func.jsonb_build_object("id", WorkoutLogId.id, "print", func.encode(WorkoutLogId.fingerprint, "hex"))
+    found = func.jsonb_build_object("id", WorkoutLogId.id, "fingerprint", func.encode(WorkoutLogId.fingerprint, "hex"))
     return (
         select(func.jsonb_agg(found))
         .where(WorkoutLogId.organization_id == Student.organization_id, or_(*same))
@@ -98,33 +98,33 @@ def before_append(
     log_exercise_id: UUID | None,
     exercise_id: UUID | None,
 ) -> AnyRow | None:
-    """Return what a new set of a log needs; None where the principal sees no such log.
+    """Return the data for a new set of a log; None if the principal sees no such log.
 
-    ``local_date``, ``student_id``, the exercise's place in the log (``log_exercise_id`` and the exercise itself, none
-    where it is not in it yet), the positions taken so far, and ``usable`` (the exercise, where it may be chosen).
+    The columns are ``local_date``, ``student_id``, the exercise's entry in the log (``log_exercise_id`` and the
+    exercise, NULL if it is not in the log yet), the last positions, and ``usable`` (the exercise, if it may be used).
 
-    The locator's row stays locked until the unit of work ends, so appends to one log go one after another. What is
-    read here may still be from before the one that was waited for: the insert finds that out. Each month of a table
-    named here costs the planner time, so there is nothing that the common case can do without.
+    This locks the locator's row until the unit of work ends, so appends to one log run one after another. After waiting
+    for the lock, the data may be outdated; the insert detects that. Each month of a table in this statement costs
+    planning time, so it reads only what every append needs.
     """
-    place = _place(log_exercise_id, exercise_id)
+    entry = _entry(log_exercise_id, exercise_id)
     statement = select(
         WorkoutLogId.local_date,
         WorkoutLogId.student_id,
-        place.c.id.label("log_exercise_id"),
-        place.c.exercise_owner_id,
-        place.c.exercise_id,
-        _last(WorkoutSet, WorkoutSet.log_exercise_id == place.c.id).label("last_set"),
+        entry.c.id.label("log_exercise_id"),
+        entry.c.exercise_owner_id,
+        entry.c.exercise_id,
+        _last(WorkoutSet, WorkoutSet.log_exercise_id == entry.c.id).label("last_set"),
         (null() if exercise_id is None else _last(WorkoutLogExercise)).label("last_exercise"),
         _usable(principal, exercise_id).label("usable"),
     )
     statement = located(statement, principal, log_id).where(WorkoutLog.deleted_at.is_(None))
-    statement = statement.outerjoin(place, true())
+    statement = statement.outerjoin(entry, true())
     return session.execute(statement.with_for_update(of=WorkoutLogId, key_share=True)).one_or_none()
 
 
-def _place(log_exercise_id: UUID | None, exercise_id: UUID | None) -> LateralFromClause:
-    """Read one place of an exercise in a log: the one named, or the exercise's last."""
+def _entry(log_exercise_id: UUID | None, exercise_id: UUID | None) -> LateralFromClause:
+    """Read one exercise entry of a log: the named one, or the last one of the exercise."""
     wanted = (
         WorkoutLogExercise.id == log_exercise_id
         if log_exercise_id is not None
@@ -135,12 +135,12 @@ def _place(log_exercise_id: UUID | None, exercise_id: UUID | None) -> LateralFro
         .where(same_log(WorkoutLogExercise, WorkoutLogId), wanted)
         .order_by(WorkoutLogExercise.position.desc())
         .limit(1)
-        .lateral("place")
+        .lateral("entry")
     )
 
 
 def _last(model: Any, *conditions: ColumnElement[bool]) -> ColumnElement[int]:
-    """Return the last position that is taken in a log, 0 where none is."""
+    """Return the last used position in a log, or 0."""
     return func.coalesce(
         select(func.max(model.position))
         .where(same_log(model, WorkoutLogId), *conditions)
@@ -151,7 +151,7 @@ def _last(model: Any, *conditions: ColumnElement[bool]) -> ColumnElement[int]:
 
 
 def _usable(principal: Principal, exercise_id: UUID | None) -> ColumnElement[Any]:
-    """Return the exercise's id where the principal may choose it for the log's student, deleted or not."""
+    """Return the exercise's id, deleted or not, if the principal may use it for the log's student."""
     if exercise_id is None:
         return null()
     login = (

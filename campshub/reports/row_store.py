@@ -1,4 +1,4 @@
-"""Rows on their way into a report: gathered in parts, encrypted, and read back one by one."""
+"""Intermediate storage of a report's rows: written in encrypted parts, read back one row at a time."""
 
 import gzip
 import io
@@ -17,12 +17,12 @@ _LEVEL = 3
 
 
 def file_identity(organization_id: UUID, report_id: UUID, name: str) -> FileIdentity:
-    """Return which file the finished file of a report is."""
+    """Return the identity of a report's finished file, to which its encryption is bound."""
     return FileIdentity(organization_id, "report", f"{report_id}/{name}")
 
 
-class Spool:
-    """The parts of one report, each under a name that no other attempt uses."""
+class RowStore:
+    """The parts of one report; each has a name that no other attempt uses."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Spool:
         self.parts = list(parts)
 
     def add(self, rows: Sequence[Row], after: Sequence[Any] | None) -> None:
-        """Store rows, and the key that the next ones follow: a name may be part of it, so it is encrypted with them."""
+        """Store rows and the keyset after them, which may contain a name and is therefore encrypted as well."""
         name = f"part-{new_id().hex}"
         with (
             self._storage.open_write(self._path(name)) as raw,
@@ -51,7 +51,7 @@ class Spool:
         self.parts.append(name)
 
     def after(self) -> Sequence[Any] | None:
-        """Return what the next rows come after; None where there are none yet, or no more."""
+        """Return the keyset after the last stored row; None before the first part and after the last one."""
         if not self.parts:
             return None
         with self._opened(self.parts[-1]) as lines:
@@ -77,12 +77,12 @@ class Spool:
 
 
 class _Lines(gzip.GzipFile):
-    """Reads packed lines, and closes what it reads from."""
+    """Read compressed lines; closing this also closes the underlying file."""
 
     def __init__(self, opened: DecryptingReader) -> None:
-        self._beneath = opened
+        self._raw = opened
         super().__init__(fileobj=io.BufferedReader(opened), mode="rb")
 
     def close(self) -> None:
         super().close()
-        self._beneath.close_beneath()
+        self._raw.close_beneath()

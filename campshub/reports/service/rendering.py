@@ -1,8 +1,8 @@
-"""Making a report: gather its rows a few thousand at a time, put them into its format, and note where it stands.
+"""Rendering a report: gather its rows a few thousand at a time, write them in its format, and record the progress.
 
-What is read is read on a replica, as far as whoever asked sees at that moment. The rows wait in parts (``spool``), so a
-worker that is killed has lost a few seconds' work, and none ever holds more than a part. Files are written before the
-transaction that names them, under names of their own; what no row names is swept up by ``reports.cleanup``.
+Rows are read on a replica, limited to what the requester sees at that moment. They are stored in parts (``row_store``):
+a killed worker loses a few seconds' work, and no worker holds more than one part in memory. A file is written under a
+new name before the transaction that records the name. ``reports.cleanup`` deletes files that no row names.
 """
 
 import io
@@ -27,36 +27,36 @@ from campshub.core.security.principal import Principal
 from campshub.core.security.stream_encryption import EncryptingWriter
 from campshub.core.service_base import Services
 from campshub.core.storage import path_of
+from campshub.reports.access_snapshot import AccessSnapshot
 from campshub.reports.document import Document
 from campshub.reports.formats import Printed, TooManyRows
-from campshub.reports.kinds import Given, Kind, all_kinds
+from campshub.reports.kinds import Arguments, Kind, all_kinds
 from campshub.reports.models import Report, ReportSchedule
 from campshub.reports.queries.schedules import organization_of
-from campshub.reports.rooms import own_room
-from campshub.reports.spool import Spool, file_identity
-from campshub.reports.standing import Standing
+from campshub.reports.row_store import RowStore, file_identity
+from campshub.reports.tempdir import own_room
 from campshub.reports.typesetting.process import NoFonts
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-# Rows of a part; what a kind reads at once may be less.
+# Rows of a part; a kind may read fewer at once.
 PART_ROWS = 10_000
 
 
-_BEGINNING: dict[str, Any] = {"parts": [], "rows": 0, "figures": {}, "is_whole": False, "standing": None}
+_START: dict[str, Any] = {"parts": [], "rows": 0, "sums": {}, "is_whole": False, "access": None}
 
 
 class Refused(Exception):
-    """The report is not made, and the asker is told why; the message is the problem's code."""
+    """The report is not made. The message is the problem's code, which the requester sees."""
 
 
 def principal_of(
     caller_row: CallerRow | None, organization_id: UUID, user_id: UUID, api_key_id: UUID | None
 ) -> Principal:
-    """Return who someone is at this moment.
+    """Return a user's or key's principal as of now.
 
-    :raises Refused: they do not belong any more, their key does not hold, or the organization is not active.
+    :raises Refused: they are no longer a member, their key is not valid, or the organization is not active.
     """
     if caller_row is None or caller_row.role is None:
         raise Refused("asker_gone")
@@ -73,12 +73,12 @@ def principal_of(
 
 
 def advance(session: Session, run: Run, position: dict[str, Any] | None, *, report_id: UUID) -> Step:
-    """Do the next step of a report: a part of its rows, or, when there are no more, the file.
+    """Do the next step of a report: gather a part of its rows or, after the last part, write the file.
 
-    Nothing is asked of the session before the work is done, since its transaction begins with that.
+    The session is not used until the work is done, because the first statement begins its transaction.
     """
-    position = position or _BEGINNING
-    report = _present(run, report_id)
+    position = position or _START
+    report = _find_report(run, report_id)
     if report is None:
         sweep(run.services, run.organization_id, report_id)
         return Step(finished=True)
@@ -90,7 +90,7 @@ def advance(session: Session, run: Run, position: dict[str, Any] | None, *, repo
         return _refuse(session, run, report_id, position, refusal)
 
 
-def _present(run: Run, report_id: UUID) -> Any:
+def _find_report(run: Run, report_id: UUID) -> Any:
     columns = (
         *(Report.id, Report.user_id, Report.api_key_id, Report.with_key, Report.schedule_id),
         *(Report.kind, Report.format, Report.parameters),
@@ -101,42 +101,42 @@ def _present(run: Run, report_id: UUID) -> Any:
 
 
 @contextmanager
-def _as_asker(run: Run, report: Any) -> Iterator[tuple[Session, Principal, Kind, Standing]]:
-    """Read as whoever has asked, with what they may do by now, and as far as they see by now.
+def _as_requester(run: Run, report: Any) -> Iterator[tuple[Session, Principal, Kind, AccessSnapshot]]:
+    """Open a read session as the requester, with their current permissions and scope.
 
-    :raises Refused: it is not what the report is made of.
+    :raises Refused: they may no longer read the data of this kind, or the kind or the key does not exist any more.
     """
     kind = all_kinds().get(report.kind)
     if kind is None:
         raise Refused("kind_unknown")
     if report.with_key and report.api_key_id is None:
         raise Refused("asker_gone")
-    theirs = replace(run, user_id=report.user_id, api_key_id=report.api_key_id)
-    with theirs.reading() as session:
+    own_run = replace(run, user_id=report.user_id, api_key_id=report.api_key_id)
+    with own_run.reading() as session:
         principal = principal_of(session.unit.caller_row, run.organization_id, report.user_id, report.api_key_id)
         if not kind.permissions | {Permission.REPORTS_READ} <= principal.permissions:
             raise Refused("kind_not_yours")
-        yield session, principal, kind, Standing.of(session, principal)
+        yield session, principal, kind, AccessSnapshot.of(session, principal)
 
 
-def _anew(position: dict[str, Any], standing: Standing) -> bool:
-    """Tell whether what was gathered so far was for someone who saw more, or less, than the asker does now."""
-    return position.get("standing") not in {None, standing.digest().hex()}
+def _access_changed(position: dict[str, Any], access: AccessSnapshot) -> bool:
+    """Return whether the rows so far were gathered with another access than the requester has now."""
+    return position.get("access") not in {None, access.digest().hex()}
 
 
 def _gather(run: Run, report: Any, position: dict[str, Any]) -> Step:
-    spool = _spool(run.services, run.organization_id, report.id, position["parts"])
-    figures = dict(position["figures"])
+    store = _row_store(run.services, run.organization_id, report.id, position["parts"])
+    sums = dict(position["sums"])
     rows: list[Any] = []
-    after = spool.after()
-    given = Given(report.parameters)
-    with _as_asker(run, report) as (session, principal, kind, standing):
-        if _anew(position, standing):
-            return Step(position=_BEGINNING)
-        if not spool.parts:
-            kind.subject(session, principal, given)  # raises where they do not see it any more
+    after = store.after()
+    arguments = Arguments(report.parameters)
+    with _as_requester(run, report) as (session, principal, kind, access):
+        if _access_changed(position, access):
+            return Step(position=_START)
+        if not store.parts:
+            kind.subject(session, principal, arguments)  # raises if they do not see it any more
         while True:
-            part = kind.gather(session, principal, given, after, figures)
+            part = kind.gather(session, principal, arguments, after, sums)
             rows += part.rows
             after = part.after
             if after is None or len(rows) >= PART_ROWS:
@@ -144,19 +144,19 @@ def _gather(run: Run, report: Any, position: dict[str, Any]) -> Step:
     done = position["rows"] + len(rows)
     if report.format == "pdf" and done > (most := run.services.settings.report_pdf_rows):
         raise TooManyRows.than(most)
-    spool.add(rows, after)
-    further = {"parts": spool.parts, "rows": done, "figures": figures, "is_whole": after is None}
-    further["standing"] = standing.digest().hex()
-    return Step(position=further, done=done, total=done if after is None else None)
+    store.add(rows, after)
+    progress = {"parts": store.parts, "rows": done, "sums": sums, "is_whole": after is None}
+    progress["access"] = access.digest().hex()
+    return Step(position=progress, done=done, total=done if after is None else None)
 
 
 def _finish(session: Session, run: Run, report: Any, position: dict[str, Any]) -> Step:
     services = run.services
-    with _as_asker(run, report) as (reading, principal, kind, standing):
-        if _anew(position, standing):
-            return Step(position=_BEGINNING)
-        document = describe(reading, principal, kind, Given(report.parameters), position["figures"], run)
-    spool = _spool(services, run.organization_id, report.id, position["parts"])
+    with _as_requester(run, report) as (reading, principal, kind, access):
+        if _access_changed(position, access):
+            return Step(position=_START)
+        document = describe(reading, principal, kind, Arguments(report.parameters), position["sums"], run)
+    store = _row_store(services, run.organization_id, report.id, position["parts"])
     name = f"file-{new_id().hex}"
     path = path_of(run.organization_id, "reports", report.id, name)
     identity = file_identity(run.organization_id, report.id, name)
@@ -165,22 +165,22 @@ def _finish(session: Session, run: Run, report: Any, position: dict[str, Any]) -
         EncryptingWriter(raw, services.file_keys, identity) as encrypted,
     ):
         counted = Counted(encrypted)
-        printed = put(services, report.format, counted, document, spool)
-    kept = session.get(Report, (run.organization_id, report.id), with_for_update=True)
-    if kept is None:
+        printed = put(services, report.format, counted, document, store)
+    row = session.get(Report, (run.organization_id, report.id), with_for_update=True)
+    if row is None:
         sweep(services, run.organization_id, report.id)
         return Step(finished=True)
-    kept.state, kept.file, kept.ready_at = "ready", name, session.unit.now
-    kept.scope, kept.among = standing.scope.value, sorted(standing.among)
-    kept.rows, kept.bytes, kept.notes = printed.rows, counted.bytes, list(printed.notes)
+    row.state, row.file, row.ready_at = "ready", name, session.unit.now
+    row.scope, row.among = access.scope.value, sorted(access.among)
+    row.rows, row.bytes, row.notes = printed.rows, counted.bytes, list(printed.notes)
     enqueue(session, "reports.sweep", report_id=str(report.id))
     if report.schedule_id is not None:
-        _owe_letters(session, report)
+        _enqueue_emails(session, report)
     result = {"report_id": str(report.id), "url": f"/api/reports/{report.id}/"}
     return Step(finished=True, done=printed.rows, total=printed.rows, result=result)
 
 
-def _owe_letters(session: Session, report: Any) -> None:
+def _enqueue_emails(session: Session, report: Any) -> None:
     schedule = session.scalars(
         select(ReportSchedule).where(
             ReportSchedule.organization_id == session.unit.organization_id, ReportSchedule.id == report.schedule_id
@@ -191,55 +191,60 @@ def _owe_letters(session: Session, report: Any) -> None:
 
 
 def _refuse(session: Session, run: Run, report_id: UUID, position: dict[str, Any], refusal: Exception) -> Step:
-    kept = session.get(Report, (run.organization_id, report_id), with_for_update=True)
+    row = session.get(Report, (run.organization_id, report_id), with_for_update=True)
     problem = "no_fonts" if isinstance(refusal, NoFonts) else getattr(refusal, "code", str(refusal))
-    if kept is not None:
-        kept.state, kept.problem = "refused", problem
+    if row is not None:
+        row.state, row.problem = "refused", problem
         enqueue(session, "reports.sweep", report_id=str(report_id))
     result = {"report_id": str(report_id), "problem": problem}
     return Step(finished=True, done=position["rows"], result=result)
 
 
 def describe(
-    session: Session, principal: Principal, kind: Kind, given: Given, figures: dict[str, Any], run: Run | None
+    session: Session,
+    principal: Principal,
+    kind: Kind,
+    arguments: Arguments,
+    sums: dict[str, Any],
+    run: Run | None,
 ) -> Document:
-    """Return a report's head and columns."""
-    place = organization_of(session, principal.organization_id)
-    at = (session.unit.now if run is None else run.created_at).astimezone(ZoneInfo(place.time_zone))
+    """Return a report's document: head, columns, chart, summary."""
+    organization = organization_of(session, principal.organization_id)
+    at = (session.unit.now if run is None else run.created_at).astimezone(ZoneInfo(organization.time_zone))
     return Document(
         title=kind.title,
-        organization=place.name,
-        columns=kind.columns(given),
+        organization=organization.name,
+        columns=kind.columns(arguments),
         generated_at=at,
-        subject=tuple(kind.subject(session, principal, given)),
-        chart=kind.chart(figures),
+        subject=tuple(kind.subject(session, principal, arguments)),
+        chart=kind.chart(sums),
         landscape=kind.landscape,
-        locale=place.locale,
+        locale=organization.locale,
         legend=kind.legend(session, principal),
-        summary=kind.summary(figures),
+        summary=kind.summary(sums),
         template=kind.template,
         margin_mm=kind.margin_mm,
     )
 
 
-def put(services: Services, format_: str, out: Any, document: Document, spool: Spool) -> Printed:
-    """Put a report into its format."""
+def put(services: Services, format_: str, out: Any, document: Document, store: RowStore) -> Printed:
+    """Write a report in its format."""
     writer = import_module(f"campshub.reports.formats.{format_}")
     settings = services.settings
     options = {"fonts": settings.report_fonts, "pdf_rows": settings.report_pdf_rows}
     with own_room() as folder:
-        printed: Printed = writer.write(out, document, spool.rows(), folder=folder, **options)
+        printed: Printed = writer.write(out, document, store.rows(), folder=folder, **options)
     return printed
 
 
-def _spool(services: Services, organization_id: UUID, report_id: UUID, parts: list[str]) -> Spool:
-    return Spool(
+def _row_store(services: Services, organization_id: UUID, report_id: UUID, parts: list[str]) -> RowStore:
+    return RowStore(
         services.storage, services.file_keys, organization_id=organization_id, report_id=report_id, parts=parts
     )
 
 
 def sweep(services: Services, organization_id: UUID, report_id: UUID, *, but: str | None = None) -> None:
-    """Delete the files of a report, but for the one that its row names."""
+    """Delete the files of a report, except the one named ``but``."""
     folder = path_of(organization_id, "reports", report_id)
     if but is None:
         services.storage.delete_folder(folder)
@@ -250,18 +255,18 @@ def sweep(services: Services, organization_id: UUID, report_id: UUID, *, but: st
 
 
 class Counted(io.RawIOBase):
-    """Counts what is written into a file, which stays open."""
+    """Count the bytes written to a file; closing this does not close the file."""
 
     def __init__(self, file: Any) -> None:
         super().__init__()
         self._file, self.bytes = file, 0
 
     def writable(self) -> bool:
-        """Tell that this is for writing."""
+        """Return True: this is a file to write to."""
         return True
 
-    def write(self, given: "ReadableBuffer") -> int:
-        """Write, and count."""
-        count: int = self._file.write(given)
+    def write(self, data: "ReadableBuffer") -> int:
+        """Write and count."""
+        count: int = self._file.write(data)
         self.bytes += count
         return count

@@ -1,4 +1,4 @@
-"""Handing out a report's file to whoever has a link, and may still have it."""
+"""Downloading a report's file with a signed link, if the link's user may still read it."""
 
 from datetime import datetime
 from http import HTTPStatus
@@ -16,13 +16,13 @@ from campshub.core.security.stream_encryption import DecryptingReader
 from campshub.core.service_base import Services
 from campshub.core.storage import path_of
 from campshub.reports import links
+from campshub.reports.access_snapshot import AccessSnapshot
 from campshub.reports.kinds import all_kinds
 from campshub.reports.models import Report, ReportSchedule
 from campshub.reports.queries.reports import may_read
 from campshub.reports.queries.visibility import Reach, reach_of
-from campshub.reports.service.making import Refused, principal_of
-from campshub.reports.spool import file_identity
-from campshub.reports.standing import Standing
+from campshub.reports.row_store import file_identity
+from campshub.reports.service.rendering import Refused, principal_of
 
 MEDIA_TYPES = {
     "csv": "text/csv; charset=utf-8",
@@ -42,8 +42,8 @@ class LinkExpired(Problem):
 def fetch(session: Session, services: Services, *, report_id: UUID, token: str, now: datetime) -> Download:
     """Return a report's file.
 
-    :raises NotFound: the link is not of our making, or whoever it was made for may not have the report any more.
-    :raises LinkExpired: its time is over, or the file is gone or does not open any more.
+    :raises NotFound: the signature is not ours, or the link's user may not read the report any more.
+    :raises LinkExpired: the link or the report has expired, or the file is missing or cannot be decrypted.
     """
     try:
         link = links.read(services.settings.secret_key, token)
@@ -58,7 +58,7 @@ def fetch(session: Session, services: Services, *, report_id: UUID, token: str, 
         principal = principal_of(caller_row, link.organization_id, link.user_id, None)
     except Refused as error:
         raise NotFound from error
-    report = _theirs(session, principal, link)
+    report = _readable_report(session, principal, link)
     if report.file is None or report.expires_at <= now:
         raise LinkExpired
     path = path_of(link.organization_id, "reports", report_id, report.file)
@@ -71,8 +71,8 @@ def fetch(session: Session, services: Services, *, report_id: UUID, token: str, 
         raise LinkExpired from error
 
 
-def _theirs(session: Session, principal: Principal, link: links.Link) -> Report:
-    """Return the report of a link, if whoever the link was made for may have it still.
+def _readable_report(session: Session, principal: Principal, link: links.Link) -> Report:
+    """Return the report of a link, if the link's user may still read it.
 
     :raises NotFound: they may not.
     """
@@ -81,14 +81,14 @@ def _theirs(session: Session, principal: Principal, link: links.Link) -> Report:
     ).one_or_none()
     if report is None or not principal.may(Permission.REPORTS_READ) or not may_read(principal, report.kind):
         raise NotFound
-    standing = Standing.of(session, principal)
+    access = AccessSnapshot.of(session, principal)
     is_own = report.user_id == principal.user_id
     if link.is_emailed and not is_own:
-        # What the maker of the schedule sees is sent to others too; not to who sees less by now than when it was sent.
-        is_as_it_was = standing.scope is Scope.ALL or standing.digest() == link.standing
-        if is_as_it_was and str(principal.user_id) in _recipients(session, report):
+        # Recipients get what the schedule's maker sees, but not if they see less now than when the e-mail was sent.
+        is_unchanged = access.scope is Scope.ALL or access.digest() == link.access_digest
+        if is_unchanged and str(principal.user_id) in _recipients(session, report):
             return report
-    elif (is_own or reach_of(principal) is Reach.ALL) and standing.covers(report.scope, report.among):
+    elif (is_own or reach_of(principal) is Reach.ALL) and access.covers(report.scope, report.among):
         return report
     raise NotFound
 

@@ -1,4 +1,4 @@
-"""What is written to users: short, plain, and never with a secret that was not made for the letter."""
+"""Texts of the e-mails to users. They contain only secrets that were made for the e-mail."""
 
 from datetime import datetime
 from uuid import UUID
@@ -9,7 +9,7 @@ _END = "\n\nCampsHub\n"
 
 
 def reset(id_: UUID, *, to: str, link: str, token: str, at: datetime) -> Email:
-    """Write to whoever has forgotten a password."""
+    """Return the e-mail for a forgotten password."""
     text = (
         "Someone asked for a new password for this address. If it was you, choose one here within an hour:\n\n"
         f"{link}\n\nor give this code to your app:\n\n{token}\n\n"
@@ -19,7 +19,7 @@ def reset(id_: UUID, *, to: str, link: str, token: str, at: datetime) -> Email:
 
 
 def invitation(id_: UUID, *, to: str, organization: str, link: str, token: str, at: datetime) -> Email:
-    """Write to whoever is invited."""
+    """Return the e-mail of an invitation."""
     text = (
         f"You are invited to {organization}. Accept here within seven days:\n\n{link}\n\n"
         f"or give this code to your app:\n\n{token}\n\nIf you do not know them, there is nothing to do."
@@ -28,7 +28,7 @@ def invitation(id_: UUID, *, to: str, organization: str, link: str, token: str, 
 
 
 def lockout(id_: UUID, *, to: str, link: str, at: datetime) -> Email:
-    """Write to whoever's account is held after too many wrong passwords."""
+    """Return the e-mail about an account that is locked out after too many wrong passwords."""
     text = (
         "Someone has tried wrong passwords for your account several times. Until they stop, signing in has to wait a"
         " little longer after each try, with the right password too.\n\n"
@@ -39,9 +39,9 @@ def lockout(id_: UUID, *, to: str, link: str, at: datetime) -> Email:
 
 
 def new_password(id_: UUID, *, to: str, link: str, at: datetime) -> Email:
-    """Write to whoever's password has been changed."""
+    """Return the e-mail about a changed password."""
     text = (
         "The password of your account has been changed, and all other sessions have ended.\n\n"
-        f"If it was not you, choose a new one at once, and tell the people who run your organization:\n\n{link}"
+        f"If it was not you, choose a new one at once, and inform the people who run your organization:\n\n{link}"
     )
     return Email(id_, to, "Your password has been changed", text + _END, at)

@@ -1,4 +1,4 @@
-"""The states of an organization: active, suspended (nobody gets in, data kept), closed (erased after a while)."""
+"""The lifecycle of an organization: active, suspended (no access, data stays), closed (erased later)."""
 
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -48,7 +48,7 @@ class NotDue(Conflict):
 def close(session: Session, services: Services, principal: Principal, *, now: datetime) -> Organization:
     """Close the principal's own organization.
 
-    :raises StepUpRequired: the password has not been shown lately.
+    :raises StepUpRequired: the password was not confirmed recently.
     """
     mfa.require_recent(session, services, principal, now)
     return _set(session, _lock(session, principal.organization_id), "closed", now)
@@ -63,7 +63,7 @@ def change(
     status: str | None = None,
     **plan: int | None,
 ) -> Organization:
-    """Give any organization another state or plan; needs the system role. Its own log tells who did.
+    """Change the state or plan of any organization, recorded in its own audit log; needs the system role.
 
     :raises NotFound: there is no such organization.
     :raises PreconditionFailed: it has changed since the caller read it.
@@ -80,23 +80,23 @@ def change(
 
 
 def due(session: Session, *, before: datetime) -> list[UUID]:
-    """Return the organizations that were closed before an instant, and those whose erasure was broken off."""
+    """Return the organizations closed before an instant, and those with an unfinished erasure."""
     closed = select(Organization.id).where(Organization.status == "closed", Organization.closed_at <= before)
     begun = select(OrganizationErasure.id).where(OrganizationErasure.finished_at.is_(None))
     return sorted({*session.scalars(closed), *session.scalars(begun)})
 
 
 def begin_erasure(session: Session, *, organization_id: UUID, days: int, now: datetime) -> None:
-    """Note that an organization is being erased; from then on it cannot be opened again.
+    """Record that an organization's erasure has begun; from then on it cannot be reopened.
 
     :raises NotFound: there is no such organization.
     :raises NotClosed: it is not closed.
-    :raises NotDue: it was closed less than so many days ago.
+    :raises NotDue: it was closed less than ``days`` days ago.
     """
     if _is_begun(session, organization_id):
         return
     organization = _lock(session, organization_id)
-    if _is_begun(session, organization_id):  # by someone else, meanwhile
+    if _is_begun(session, organization_id):  # by another process, meanwhile
         return
     if organization.closed_at is None:
         raise NotClosed
@@ -110,21 +110,21 @@ def begin_erasure(session: Session, *, organization_id: UUID, days: int, now: da
 
 
 def erase_next(session: Session, *, organization_id: UUID, most: int, now: datetime) -> tuple[str, int] | None:
-    """Erase some more of an organization; return of which table and how many rows, None once nothing is left.
+    """Erase the next batch; return the table and the number of rows, or None when nothing is left.
 
-    The organization itself goes when its rows are gone. What a request that was still at work then may have left is
-    looked for once more.
+    The organization's row is deleted after all its other rows. Then all tables are searched once more, for rows that a
+    request in flight may have written.
     """
     erasure = session.scalars(
         select(OrganizationErasure).where(OrganizationErasure.id == organization_id).with_for_update()
     ).one()
-    # Memberships last: their users go with them, whom other rows refer to.
+    # Memberships last: their users are erased with them, and other rows refer to the users.
     for model in sorted(tenant_models(), key=lambda model: model is Membership):
         found = _erase(session, model, organization_id, most)
         if any(found.values()):
-            return _noted(erasure, found)
+            return _record(erasure, found)
     if erase_row(session, Organization, organization_id):
-        return _noted(erasure, {Organization.__tablename__: 1})
+        return _record(erasure, {Organization.__tablename__: 1})
     erasure.finished_at = erasure.finished_at or now
     return None
 
@@ -152,14 +152,14 @@ def _set(session: Session, organization: Organization, status: str, now: datetim
 
 
 def _erase(session: Session, model: type, organization_id: UUID, most: int) -> dict[str, int]:
-    """Erase some rows of one table; users who belong nowhere else go with their memberships."""
+    """Erase some rows of one table; users without another membership are erased with theirs."""
     if model is not Membership:
         return {model.__tablename__: erase_some(session, model, organization_id, most=most)}  # type: ignore[attr-defined]
     memberships, users = erase_some_with(session, model, User, organization_id, by="user_id", most=most)
     return {model.__tablename__: memberships, User.__tablename__: users}
 
 
-def _noted(erasure: OrganizationErasure, found: dict[str, int]) -> tuple[str, int]:
+def _record(erasure: OrganizationErasure, found: dict[str, int]) -> tuple[str, int]:
     counts = erasure.counts
     erasure.counts = {**counts, **{name: counts.get(name, 0) + count for name, count in found.items() if count}}
     return next(iter(found.items()))

@@ -1,7 +1,7 @@
-"""Who may give which role: nobody gives more than they have.
+"""Who may grant which role: no one grants more than they have.
 
-Whoever makes or changes a role, gives it to someone, or changes someone who has it, must hold all that it allows and
-see at least as far. So no chain of roles ends above where it began.
+A user who creates or changes a role, grants it, or changes someone who has it, must have all of its permissions and at
+least its scope. So no chain of grants can escalate privileges.
 """
 
 from uuid import UUID
@@ -22,7 +22,7 @@ class RoleNotYours(Forbidden):
 
 
 def require_covers(principal: Principal, grant: Grant) -> None:
-    """Refuse to go on about a role that allows more than the principal's own.
+    """Refuse a role that allows more than the principal's own.
 
     :raises RoleNotYours: it does.
     """
@@ -33,14 +33,14 @@ def require_covers(principal: Principal, grant: Grant) -> None:
 def require_may_give(
     session: Session, principal: Principal, *, role: str | None, role_id: UUID | None
 ) -> tuple[str, UUID | None]:
-    """Return a role as memberships carry it, which the principal may give; an own one cannot change meanwhile.
+    """Return a role in the form of a membership, after checking that the principal may grant it; lock a custom role.
 
-    :raises Invalid: neither a built-in role is named nor an own one, or both are.
+    :raises Invalid: not exactly one of a built-in role and a custom role is named.
     :raises UnknownReference: the organization has no such role.
     :raises RoleNotYours: it allows more than the principal's own.
     """
     if role_id is not None and role is None:
-        grant = queries.hold_grant(session, principal, role_id)
+        grant = queries.lock_grant(session, principal, role_id)
         if grant is None:
             detail = "No role of this organization's own."
             raise UnknownReference.of([FieldError("/role_id", "unknown_reference", detail)])
@@ -53,9 +53,9 @@ def require_may_give(
 
 
 def require_may_change(session: Session, principal: Principal, holder: Membership | Invitation) -> None:
-    """Refuse to change someone who has a role that allows more than the principal's own.
+    """Refuse to change a member or invitation whose role allows more than the principal's own.
 
-    :raises RoleNotYours: they have.
+    :raises RoleNotYours: it does.
     """
-    own = queries.hold_grant(session, principal, holder.role_id) if holder.role_id else None
+    own = queries.lock_grant(session, principal, holder.role_id) if holder.role_id else None
     require_covers(principal, own or GRANTS[holder.role])

@@ -1,4 +1,4 @@
-"""Asking for a report, and removing it."""
+"""Requesting and removing reports."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -19,8 +19,8 @@ from campshub.reports.models import Report
 from campshub.reports.parameters import checked, kind_for, require_printable, require_seen, resolved
 from campshub.reports.queries.visibility import reach_of, reports_of
 
-# Two requests at once of the same person count one after the other.
-_IN_TURN = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+# Concurrent requests of one person are counted one after the other.
+_LOCK_PERSON = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 
 
 class TooManyUnderWay(Conflict):
@@ -40,26 +40,26 @@ def ask(
     parameters: Mapping[str, Any],
     now: datetime,
 ) -> Report:
-    """Ask for a report; it is made in the background.
+    """Request a report; it is made in the background.
 
-    :raises KindNotYours: the principal may not read what it is made of.
+    :raises KindNotYours: the principal may not read the data of this kind.
     :raises Invalid: the parameters do not fit the kind.
-    :raises UnknownReference: they name what the principal does not see.
-    :raises TooManyRows: it is a PDF, and has more rows than one may have.
-    :raises TooManyUnderWay: as many as one may have at once are not finished.
+    :raises UnknownReference: the parameters name something that the principal does not see.
+    :raises TooManyRows: the report is a PDF and has more rows than allowed.
+    :raises TooManyUnderWay: the principal has the maximum number of unfinished reports.
     """
     found = kind_for(principal, kind)
-    given = resolved(found, checked(found, parameters), principal.today(now))
-    require_seen(found, session, principal, given)
+    arguments = resolved(found, checked(found, parameters), principal.today(now))
+    require_seen(found, session, principal, arguments)
     if format == "pdf":
-        require_printable(session, principal, found, given, most=services.settings.report_pdf_rows)
+        require_printable(session, principal, found, arguments, most=services.settings.report_pdf_rows)
     _require_few(session, principal, most=services.settings.report_most_under_way)
-    return owe(session, services, principal, kind=kind, format=format, values=given.values, now=now)
+    return enqueue_report(session, services, principal, kind=kind, format=format, values=arguments.values, now=now)
 
 
 def _require_few(session: Session, principal: Principal, *, most: int) -> None:
-    """Refuse one more where a person's reports would keep the workers from everybody else's."""
-    session.execute(_IN_TURN, {"name": f"reports of {principal.user_id}"})
+    """Limit a person's unfinished reports, so that they do not block the workers for everyone else."""
+    session.execute(_LOCK_PERSON, {"name": f"reports of {principal.user_id}"})
     unfinished = (
         select(Report.id)
         .join(Job, and_(Job.organization_id == Report.organization_id, Job.id == Report.job_id))
@@ -71,7 +71,7 @@ def _require_few(session: Session, principal: Principal, *, most: int) -> None:
         raise TooManyUnderWay
 
 
-def owe(
+def enqueue_report(
     session: Session,
     services: Services,
     principal: Principal,
@@ -83,7 +83,7 @@ def owe(
     schedule_id: UUID | None = None,
     report_id: UUID | None = None,
 ) -> Report:
-    """Write down a report that is to be made, and owe the making."""
+    """Insert a report's row and enqueue its rendering."""
     report_id = report_id or new_id()
     report = Report(
         id=report_id,
@@ -103,7 +103,7 @@ def owe(
 
 
 def remove(session: Session, principal: Principal, *, report_id: UUID, expected: Versions) -> None:
-    """Remove a report, and its file with it.
+    """Remove a report and its file.
 
     :raises NotFound: the principal sees no such report.
     :raises PreconditionFailed: it has another version than the caller expects.
@@ -113,7 +113,7 @@ def remove(session: Session, principal: Principal, *, report_id: UUID, expected:
 
 
 def remove_all(session: Session, organization_id: UUID) -> int:
-    """Remove every report of an organization, as when a person is erased whom they may show; return how many."""
+    """Remove every report of an organization, for example when a person in them is erased; return how many."""
     reports = session.scalars(select(Report).where(Report.organization_id == organization_id)).all()
     for report in reports:
         forget(session, report)
@@ -121,6 +121,6 @@ def remove_all(session: Session, organization_id: UUID) -> int:
 
 
 def forget(session: Session, report: Report) -> None:
-    """Delete a report's row, and owe that its files go."""
+    """Delete a report's row and enqueue the deletion of its files."""
     session.delete(report)
     enqueue(session, "reports.sweep", report_id=str(report.id))
