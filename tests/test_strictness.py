@@ -1,4 +1,4 @@
-"""What a client gets slightly wrong is refused in the same way everywhere, and the message names the rule."""
+"""Slightly invalid requests are refused in the same way by every operation, and the message states the rule."""
 
 import copy
 import gzip
@@ -41,7 +41,7 @@ def sent(admin, operation, seeds, raw: bytes, **headers):
 
 
 def details(answer) -> list[str]:
-    """Return the messages of a refusal, also those of a bulk body's rows."""
+    """Return the messages of a refusal, also of the rows of a bulk body."""
     document = answer.response.get_json(force=True)
     rows = [error for row in document.get("results", ()) for error in row["errors"]]
     return [error["detail"] for error in [*document.get("errors", ()), *rows]]
@@ -54,7 +54,7 @@ def with_value(operation, seeds, path, value) -> bytes:
 
 
 def refusals(admin, takers, seeds, kind, values):
-    """Yield each field of a kind with the messages that it gets for each of the values of ``values(field)``."""
+    """Yield each field of a type with the messages that it returns for each of the values of ``values(field)``."""
     for operation in takers:
         for path, field in fields_of(operation.handler.options.body, kind):
             for value in values(field):
@@ -65,7 +65,7 @@ def refusals(admin, takers, seeds, kind, values):
 
 
 def unsaid(found, wanted) -> list:
-    """Return the places whose messages do not hold the words that ``wanted`` returns for the value."""
+    """Return the fields whose messages do not contain the text that ``wanted`` returns for the value."""
     return [(place, said) for place, said in found if not any(wanted(place[2]) in text for text in said)]
 
 
@@ -88,7 +88,7 @@ def test_a_date_or_instant_out_of_range_is_refused_with_the_range(admin, takers,
     assert unsaid(instants, lambda _: "from 1900-01-01T00:00:00Z to 2200-01-01T00:00:00Z") == []
 
 
-def test_a_date_or_instant_of_another_form_is_refused_with_the_form(admin, takers, seeds):
+def test_a_date_or_instant_in_another_format_is_refused_with_the_format(admin, takers, seeds):
     days = refusals(admin, takers, seeds, ma.Date, lambda _: ("31.12.2026", "2026-02-30", "2026-W01-1"))
     assert unsaid(days, lambda _: "YYYY-MM-DD") == []
     instants = refusals(admin, takers, seeds, ma.AwareDateTime, lambda _: ("2026-01-01T00:00:00", "yesterday"))
@@ -114,7 +114,7 @@ def test_a_number_out_of_range_is_refused_with_the_range(admin, takers, seeds):
 
 
 @pytest.mark.parametrize("value", [30.0, 1.5, True, "30"])
-def test_a_whole_number_is_written_in_digits_only(admin, takers, seeds, value):
+def test_an_integer_consists_of_digits_only(admin, takers, seeds, value):
     found = list(refusals(admin, takers, seeds, fields.Whole, lambda _: (value,)))
 
     assert len(found) > 8
@@ -131,7 +131,7 @@ def test_a_number_between_two_steps_is_refused_with_the_step(admin, seeds):
     assert "three digits" in weight
 
 
-def test_a_text_that_is_too_long_or_no_choice_is_refused_with_the_bound(admin, takers, seeds):
+def test_a_text_that_is_too_long_or_not_a_choice_is_refused_with_the_limit(admin, takers, seeds):
     def bounds(field):
         return [v for v in field.validators if isinstance(v, validate.Length) and v.max]
 
@@ -171,7 +171,7 @@ def test_an_empty_parameter_is_refused_by_every_operation(app, admin, seeds):
 
 
 @pytest.mark.parametrize("value", ["%ff", "%E0%A4", "caf%E9", "%ed%a0%80"])
-def test_a_parameter_that_is_no_utf_8_is_refused_with_its_name(admin, value):
+def test_a_parameter_that_is_not_utf_8_is_refused_by_name(admin, value):
     answer = admin.get(f"/api/students/?q={value}")
 
     assert answer.status == 422
@@ -182,14 +182,14 @@ def test_a_parameter_that_is_no_utf_8_is_refused_with_its_name(admin, value):
 
 @pytest.mark.parametrize("address", ["/api/students/?", "/api/me/?"])
 def test_a_pointer_to_a_parameter_is_escaped(admin, address):
-    """A slash in a name is no step of the pointer (RFC 6901)."""
+    """A slash in a name does not separate steps of the pointer (RFC 6901)."""
     wrong = {"a/b=1": "unknown", "a/b=": "empty", "a/b=1&a/b=2": "repeated", "a/b=%ff": "encoding"}
     for query, code in wrong.items():
         errors = admin.get(address + query.replace("b", "b~")).problem["errors"]
         assert [(error["pointer"], error["code"]) for error in errors] == [("/a~1b~0", code)]
 
 
-def test_a_parameter_in_bytes_that_are_not_encoded_is_read_as_utf_8(admin):
+def test_a_parameter_with_unencoded_bytes_is_read_as_utf_8(admin):
     admin.made("/api/students/", {"code": new_id().hex, "given_name": "Ümit", "family_name": "Öztürkmen"})
 
     raw = admin.get("/api/students/", query_string="q=Öztürkmen")
@@ -197,7 +197,7 @@ def test_a_parameter_in_bytes_that_are_not_encoded_is_read_as_utf_8(admin):
     assert [one["family_name"] for one in raw.json["items"]] == ["Öztürkmen"]
 
 
-def test_the_usual_order_may_be_stated_with_or_without_a_cursor(app, admin, seeds):
+def test_the_default_order_may_be_stated_with_or_without_a_cursor(app, admin, seeds):
     wrong, continued = [], 0
     for operation in operations(app):
         if not operation.handler.options.is_page:
@@ -223,7 +223,7 @@ def test_the_usual_order_may_be_stated_with_or_without_a_cursor(app, admin, seed
     assert wrong == []
 
 
-def test_the_usual_order_of_a_search_may_be_stated_with_a_cursor(api, student):
+def test_the_default_order_of_a_search_may_be_stated_with_a_cursor(api, student):
     for number in range(3):
         student(given_name="Asha", family_name=f"Raonath{number}")
 
@@ -241,7 +241,7 @@ def other_forms(one: str) -> list[str]:
     return [f"{{{one}}}", f"urn:uuid:{one}", one.replace("-", ""), f" {one}", f"{one}\n", one[:-1], f"{one}0"]
 
 
-def test_an_id_is_taken_in_its_canonical_form_only(app, admin, takers, seeds):
+def test_an_id_is_accepted_only_in_canonical_form(app, admin, takers, seeds):
     student = seeds.ids["student_id"]
     bodies = list(refusals(admin, takers, seeds, ma.UUID, lambda _: other_forms(student)))
     assert len(bodies) > 50
@@ -266,7 +266,7 @@ def test_an_id_is_taken_in_its_canonical_form_only(app, admin, takers, seeds):
     assert wrong == []
 
 
-def test_an_id_is_taken_in_either_case(admin, seeds):
+def test_an_id_is_accepted_in_upper_and_lower_case(admin, seeds):
     group, student = seeds.ids["group_id"].upper(), seeds.ids["student_id"].upper()
 
     assert admin.get(f"/api/students/{student}/").json["id"] == student.lower()
@@ -277,7 +277,7 @@ def test_an_id_is_taken_in_either_case(admin, seeds):
     assert (made.status, made.json["id"]) == (201, own.lower())
 
 
-def test_roles_are_named_by_ids_in_their_canonical_form(admin, seeds):
+def test_roles_are_referred_to_by_ids_in_canonical_form(admin, seeds):
     role = seeds.ids["role_id"]
 
     assert admin.patch("/api/organization/", {"mfa_roles": [role.replace("-", "")]}).status == 422
@@ -293,7 +293,7 @@ def test_roles_are_named_by_ids_in_their_canonical_form(admin, seeds):
     b'{"a\\u003a": ":", "a:": 2}', b'{"x": "\\u003a", "a": 1, "a": 2}', b'{"": 1, "": 2}',
     b'{"a":' * 300 + b'{"b": 1, "b": 2}' + b"}" * 300,
 ])  # fmt: skip
-def test_a_key_twice_is_refused_by_every_operation(admin, takers, seeds, raw):
+def test_a_duplicate_key_is_refused_by_every_operation(admin, takers, seeds, raw):
     wrong = []
     for operation in takers:
         answer = sent(admin, operation, seeds, raw)
@@ -304,7 +304,7 @@ def test_a_key_twice_is_refused_by_every_operation(admin, takers, seeds, raw):
     assert wrong == []
 
 
-def test_one_key_in_several_objects_and_colons_in_texts_are_no_key_twice(api):
+def test_the_same_key_in_several_objects_and_colons_in_texts_are_not_duplicates(api):
     contact = {"name": "a: b :: \u003a", "relation": '":"', "phone": "1:2"}
     given = {"code": new_id().hex, "given_name": "A:", "family_name": "::", "guardians": [contact, contact]}
     for dumped in (orjson.dumps(given), json.dumps(given).replace(":", "\\u003a").replace("\\u003a ", ": ").encode()):
@@ -313,7 +313,7 @@ def test_one_key_in_several_objects_and_colons_in_texts_are_no_key_twice(api):
         assert (answer.status, answer.json["given_name"]) == (201, "A:")
 
 
-def test_what_the_look_for_a_key_twice_costs_is_printed(record_property):
+def test_the_cost_of_the_check_for_duplicate_keys_is_printed(record_property):
     rows = [{"student_id": str(new_id()), "code": "present", "note": "came by bus: late"} for _ in range(1_000)]
     raw = orjson.dumps({"records": rows})
 
@@ -345,7 +345,7 @@ def test_a_compressed_body_is_refused(admin, takers, seeds, encoding):
         assert answer.headers["Accept-Encoding"] == "identity"
 
 
-def test_a_body_that_says_that_it_is_not_compressed_is_taken(api):
+def test_a_body_with_content_encoding_identity_is_accepted(api):
     assert api.patch("/api/me/", {"name": "Asha"}, headers={"Content-Encoding": "identity"}).status == 200
 
 
@@ -376,7 +376,7 @@ def test_an_empty_patch_changes_nothing(app, seeds, sql):
 # Preconditions and challenges ----------------------------------------------------------------------------------------
 
 
-def test_any_tag_of_if_match_may_be_the_present_one(api, student):
+def test_any_of_the_tags_of_if_match_may_be_the_current_one(api, student):
     address = f"/api/students/{student()['id']}/"
     tag = api.get(address).headers["ETag"]
 
@@ -388,7 +388,7 @@ def test_any_tag_of_if_match_may_be_the_present_one(api, student):
         assert api.patch(address, {"phone": "1"}, headers={"If-Match": header}).status == 422, header
 
 
-def test_a_401_says_whether_the_token_was_at_fault(api, app, place):
+def test_a_401_distinguishes_a_missing_from_an_invalid_token(api, app, place):
     ended = place.someone()
     ended.post("/api/auth/logout/everywhere/")
     plain, at_fault = 'Bearer realm="campshub"', 'Bearer realm="campshub", error="invalid_token"'

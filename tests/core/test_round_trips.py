@@ -17,7 +17,7 @@ from campshub.core.observe import metrics
 from campshub.core.redis.pipeline import PipelinedRedis
 from campshub.core.security.permissions import Role
 from campshub.core.services import ServiceContainer
-from tests.kept import cached
+from tests.cached_reads import cached
 from tests.seeds import Seeds, seed
 from tests.test_budgets import BUDGETS
 

@@ -6,7 +6,7 @@ import pytest
 
 from campshub.core.db.read_session import ReadSession
 from campshub.core.security.permissions import ROLES, SCOPES, Role, Scope
-from tests.kept import addresses_of, cached
+from tests.cached_reads import cached, urls_of
 from tests.seeds import seed
 
 # What an answer is made of; the rest tells of the request.
@@ -52,7 +52,7 @@ def test_two_users_of_a_role_that_sees_everything_are_answered_alike(app, nothin
                 continue
             # The one has made all that is there, signed in and enrolled people; of the other there is nothing.
             somebody, nobody = seeds.place.the(role), seeds.place.someone(role)
-            for address in addresses_of(operation, seeds.ids):
+            for address in urls_of(operation, seeds.ids):
                 values.clear()
                 told = answers(somebody, address)
                 pages += len(told)

@@ -13,8 +13,8 @@ from campshub.core.http.lookup import ACCESS, stamps_of
 from campshub.core.security.permissions import ROLES, Role
 from campshub.core.security.principal import shared_tags
 from campshub.modules import MODULES
+from tests.cached_reads import cached, ids_of_nothing, urls_of
 from tests.conftest import ROOT, close, settings_of
-from tests.kept import addresses_of, cached, ids_of_nothing
 from tests.seeds import Seeds, seed, spends
 from tests.surface import operations
 from tests.test_budgets import asked, prepared
@@ -76,7 +76,7 @@ def test_every_kept_answer_names_the_tags_of_all_that_it_reads(app, seeds, empty
     for operation in cached(app):
         cache_policy, permission = operation.handler.options.cache_policy, operation.handler.options.permission
         stamps = set(stamps_of(str(seeds.place.id), cache_policy.tags))
-        addresses = dict.fromkeys(one for ids in (seeds.ids, empty) for one in addresses_of(operation, ids))
+        addresses = dict.fromkeys(one for ids in (seeds.ids, empty) for one in urls_of(operation, ids))
         for role in (role for role in Role if permission in ROLES[role]):
             for address in addresses:
                 for read, tables in reads_of(seeds.place.the(role), address):
