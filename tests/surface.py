@@ -25,7 +25,7 @@ BY_NAME = {
     "new_password": "correct horse battery",
     "mfa_roles": "trainer",
     "local_time": "07:30",
-    "token": "an-unknown-token",
+    "token": "not-a-known-token",
 }
 BY_SCHEMA: dict[str, dict[str, Any]] = {
     "UserIn": {"role": "client"},  # only superadmins create superadmins

@@ -106,7 +106,7 @@ def test_a_body_where_none_is_taken_is_not_read_into_memory(app, admin, seeds):
     for operation in operations(app):
         if operation.method == "POST" and operation.handler.options.body is None:
             huge = {"Content-Type": "application/json", "Idempotency-Key": "x"}
-            # No key is taken where the answer is a secret, so nobody looks at the body; one may be refused before.
+            # A secret response accepts no key, so the body is not read; the request may be refused earlier.
             wanted = (403, 413) if operation.handler.options.is_secret else (413,)
             assert refused(sent(admin, operation, seeds, b" " * (MIB + 1), huge), *wanted)
 

@@ -330,5 +330,5 @@ def test_responses_match_the_document(described, app, seeds, record_property):
     if described.body or described.query or described.path_parameters:
         unfit()
 
-    record_property("2xx", f"{by_class[2]:4} of {by_class.total():4} by_class 2xx: {operation.name}")
+    record_property("2xx", f"{by_class[2]:4} of {by_class.total():4} answered 2xx: {operation.name}")
     assert by_class[2] > 0
