@@ -184,8 +184,8 @@ def context(app):
 @pytest.fixture
 def nothing_kept(app, monkeypatch):
     """Disable the response cache, and start with no known URLs."""
-    monkeypatch.setattr(ServiceContainer, "life_s", lambda *_: 0)
-    monkeypatch.setattr(app.extensions["campshub"], "addresses", RequestCache())
+    monkeypatch.setattr(ServiceContainer, "ttl_s", lambda *_: 0)
+    monkeypatch.setattr(app.extensions["campshub"], "request_cache", RequestCache())
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ def held(monkeypatch, sql):
             answers[number] = request()
 
         with monkeypatch.context() as patch:
-            patch.setattr(unit_of_work, "complete", later)
+            patch.setattr(unit_of_work, "commit_with_effects", later)
             threads = [threading.Thread(target=send, args=pair) for pair in enumerate((first, *others))]
             threads[0].start()
             assert arrived.wait(30), answers
@@ -113,7 +113,7 @@ def test_the_create_that_waited_goes_on_where_the_first_is_rolled_back(place, he
             raise RuntimeError("the first one's commit fails")
         return complete(*given)
 
-    monkeypatch.setattr(unit_of_work, "complete", failing)
+    monkeypatch.setattr(unit_of_work, "commit_with_effects", failing)
     first, second = held(lambda: api.post("/api/groups/", body), lambda: api.post("/api/groups/", body))
 
     assert (first.status, second.status) == (500, 201)

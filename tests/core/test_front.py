@@ -91,7 +91,7 @@ def test_a_known_address_is_answered_before_flask_as_flask_answered_it(api, know
 
 def test_what_is_not_kept_is_read_before_flask_as_well(services, api, known, by_flask, before_flask, monkeypatch):
     monkeypatch.setattr(services, "_lives", dict.fromkeys(services._lives, 0))
-    monkeypatch.setattr(services, "addresses", RequestCache())
+    monkeypatch.setattr(services, "request_cache", RequestCache())
     for address in (LIST, known):
         first, _ = by_flask(api, address)
         again = before_flask(api, address)
@@ -246,7 +246,7 @@ def test_a_failure_before_flask_is_told_by_flask(services, api, known, by_flask,
         raise ZeroDivisionError
 
     monkeypatch.setattr(services, "_lives", dict.fromkeys(services._lives, 0))
-    monkeypatch.setattr(services, "addresses", RequestCache())
+    monkeypatch.setattr(services, "request_cache", RequestCache())
     api.get(known)
     monkeypatch.setattr(read_routing, "find", broken)
     answer, began = by_flask(api, known)

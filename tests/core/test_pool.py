@@ -81,7 +81,7 @@ def engine(app, context):
     found.dispose()
 
 
-@pytest.mark.parametrize("take", ["raw_connection", "lend"])
+@pytest.mark.parametrize("take", ["raw_connection", "borrow"])
 def test_what_is_under_way_on_a_connection_that_comes_back_is_rolled_back(engine, place, take):
     """Whoever takes it next must neither be in that transaction nor in its tenant."""
     given_back = engine.raw_connection() if take == "raw_connection" else engine.pool.borrow()

@@ -31,7 +31,7 @@ UNSTAMPED = {
 CHANGING = re.compile(
     r"\b(INSERT INTO|UPDATE \w+ (AS \w+ )?SET|DELETE FROM|MERGE INTO|TRUNCATE|COPY \w+ )", re.IGNORECASE
 )
-PAST_THE_SESSION = {"cursor", "connection", "exec_driver_sql", "raw_connection", "lend", "driver_connection", "engines"}
+PAST_THE_SESSION = {"cursor", "connection", "exec_driver_sql", "raw_connection", "borrow", "driver_connection", "engines"}
 
 
 @pytest.fixture(scope="module")

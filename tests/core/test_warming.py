@@ -10,6 +10,7 @@ from campshub.core.cache.popular import PopularUrl
 from campshub.core.db.models import new_id
 from campshub.core.freshness.protocol import LookupReply
 from campshub.core.http import lookup
+from campshub.core.http.context import Lookup
 from campshub.core.http.warming import PATIENCE, Warmer
 from campshub.core.security.permissions import Role
 from tests.conftest import new_place
@@ -164,7 +165,7 @@ def test_what_is_kept_already_is_not_made_again(api, warm, student):
 
 def test_where_nothing_could_be_kept_the_rest_is_left(api, warm, monkeypatch):
     ask(api, *(f"{LIST}?limit={number}" for number in range(1, PATIENCE + 4)))
-    monkeypatch.setattr(lookup, "ask_uncounted", lambda call: lookup.Known(None, LookupReply()))
+    monkeypatch.setattr(lookup, "ask_uncounted", lambda call: Lookup(None, LookupReply()))
 
     done = warm()
 
