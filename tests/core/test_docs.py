@@ -1,4 +1,4 @@
-"""The document and its page are sent compressed, and not again to a client that has them."""
+"""The OpenAPI document and its page are compressed, and not sent again to clients that have them."""
 
 import gzip
 
@@ -18,7 +18,7 @@ def reader(app):
 
 
 @pytest.mark.parametrize("address", FILES)
-def test_a_file_is_compressed_for_those_who_take_gzip(reader, address):
+def test_a_file_is_compressed_for_clients_that_accept_gzip(reader, address):
     plain = reader.get(address)
     compressed = reader.get(address, headers={"Accept-Encoding": "br, gzip;q=0.8"})
 
@@ -54,6 +54,6 @@ def test_the_compressed_and_the_plain_bytes_have_different_tags(reader):
     assert len(tags) == 2
 
 
-def test_what_is_not_served_is_not_found(reader):
+def test_unknown_files_are_not_found(reader):
     for name in ("nothing", "index.html", "swagger-ui.js"):
         assert reader.get(f"/docs/{name}").problem["code"] == "not_found"
