@@ -1,4 +1,4 @@
-"""What one user of a role is answered, another is answered too, where the handler says that the role shares it."""
+"""Users of one role get the same cached response, if the endpoint shares it within the role."""
 
 from typing import Any
 
@@ -9,20 +9,20 @@ from campshub.core.security.permissions import ROLES, SCOPES, Role, Scope
 from tests.cached_reads import cached, urls_of
 from tests.seeds import seed
 
-# What an answer is made of; the rest tells of the request.
-TOLD = ("ETag", "Link", "Location", "Content-Type")
+# The headers that belong to the response; the others differ between requests.
+SHARED_HEADERS = ("ETag", "Link", "Location", "Content-Type")
 
 
-def answers(client: Any, address: str) -> list[Any]:
-    """Return what a client is answered, page by page."""
+def pages_of(client: Any, address: str) -> list[Any]:
+    """Return the responses to a client, page by page."""
     found: list[Any] = []
     following: str | None = address
     while following is not None and len(found) < 3:
         answer = client.get(following)
-        if answer.status == 403 and "deleted=true" in address:  # for those who may undelete
+        if answer.status == 403 and "deleted=true" in address:  # only for users who can undelete
             return [403]
         assert answer.status == 200, (following, answer.response.text)
-        found.append(([answer.headers.get(name) for name in TOLD], answer.response.get_data()))
+        found.append(([answer.headers.get(name) for name in SHARED_HEADERS], answer.response.get_data()))
         cursor = answer.json.get("next_cursor")
         following = f"{address}&cursor={cursor}" if cursor else None
     return found
@@ -30,7 +30,7 @@ def answers(client: Any, address: str) -> list[Any]:
 
 @pytest.fixture
 def values(monkeypatch) -> set[str]:
-    """The names of the values that statements were asked with."""
+    """The names of the values in all statements."""
     found: set[str] = set()
     ask = ReadSession._ask
 
@@ -42,7 +42,7 @@ def values(monkeypatch) -> set[str]:
     return found
 
 
-def test_two_users_of_a_role_that_sees_everything_are_answered_alike(app, nothing_kept, values):
+def test_two_users_of_a_role_that_sees_everything_get_the_same_response(app, nothing_kept, values):
     seeds = seed(app, "Quokka")
     shared = [one for one in cached(app) if one.handler.options.cache_policy.same_for_role]
     wrong, pages = [], 0
@@ -50,16 +50,16 @@ def test_two_users_of_a_role_that_sees_everything_are_answered_alike(app, nothin
         for role in (role for role in Role if SCOPES[role] is Scope.ALL):
             if operation.handler.options.permission not in ROLES[role]:
                 continue
-            # The one has made all that is there, signed in and enrolled people; of the other there is nothing.
-            somebody, nobody = seeds.place.the(role), seeds.place.someone(role)
+            # The first user has created all rows, signed in and enrolled people; no row refers to the second.
+            active, idle = seeds.place.the(role), seeds.place.someone(role)
             for address in urls_of(operation, seeds.ids):
                 values.clear()
-                told = answers(somebody, address)
-                pages += len(told)
-                if told != answers(nobody, address):
+                expected = pages_of(active, address)
+                pages += len(expected)
+                if expected != pages_of(idle, address):
                     wrong.append((role.value, address))
                 if "principal_user_id" in values:
-                    wrong.append((role.value, address, "asks who reads"))
+                    wrong.append((role.value, address, "depends on the user"))
 
     assert wrong == []
     assert len(shared) > 15
