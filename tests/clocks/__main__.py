@@ -36,7 +36,7 @@ CLOCKS = {
 TESTS = (
     *("tests/clocks", "tests/students", "tests/attendance", "tests/workouts", "tests/reports", "tests/rollups"),
     *("tests/core/jobs", "tests/core/partitions", "tests/core/test_audit.py", "tests/core/test_future.py"),
-    *("tests/core/test_clock_changes.py", "tests/core/test_warming.py", "tests/core/test_grants.py"),
+    *("tests/core/test_clock_changes.py", "tests/core/test_warming.py", "tests/core/test_authorization.py"),
     *("tests/accounts", "tests/commands", "tests/e2e/test_tour.py", "tests/test_budgets.py"),
 )
 

@@ -153,7 +153,7 @@ def test_every_operation_stamps_the_tags_of_all_that_it_changes(app):
 
 
 def test_no_read_stamps_anything(app, seeds):
-    """This includes reads that are recorded: otherwise each one would invalidate the cached responses of all callers."""
+    """This includes recorded reads: otherwise each one would invalidate the cached responses of all callers."""
     recorded, stamped = set(), {}
     for operation in (one for one in operations(app) if one.method == "GET"):
         call = prepared(seeds, operation)

@@ -21,7 +21,7 @@ from devstack import place
 from devstack.nginx import Nginx
 from devstack.stack import Stack
 from tests.conftest import close, migrate, new_place, settings_of
-from tests.stack.asking import ask
+from tests.stack.http_client import ask
 
 PANEL = "https://panel.example.org"
 

@@ -23,8 +23,8 @@ import psutil
 
 from devstack import packages
 from tests.conftest import ROOT
-from tests.stack.asking import until
 from tests.stack.compose import Image, copied_programs, copy_context, image_of
+from tests.stack.http_client import until
 
 CLONE_NEWNET = 0x40000000
 HEALTHY_WITHIN_S = 240

@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.e2e.conftest import free_port
 from tests.stack import compose
-from tests.stack.asking import ask, until
+from tests.stack.http_client import ask, until
 from tests.stack.test_deployment import secrets_in
 
 PATIENCE_S = 120

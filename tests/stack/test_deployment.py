@@ -10,8 +10,8 @@ import pytest
 from campshub.core.db.models import new_id
 from tests.conftest import PASSWORD, ROOT
 from tests.stack import compose
-from tests.stack.asking import ask, until
 from tests.stack.containers import Containers, can_run
+from tests.stack.http_client import ask, until
 
 HOST = "camps.example.org"
 TLS = {"Host": HOST, "X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.7, 10.89.7.1"}

@@ -16,8 +16,8 @@ import redis
 from devstack import StackError, packages
 from devstack.stack import Stack
 from tests.conftest import ROOT
-from tests.stack.asking import ask, until
 from tests.stack.conftest import processes_of, stack_in
+from tests.stack.http_client import ask, until
 
 BARE = {"application": "bench.apps.bare:app", "ready_path": "/", "workers": 1, "durable": False}
 PARTS = [

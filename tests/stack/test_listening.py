@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from devstack.place import REPOSITORY
-from tests.stack.asking import ask, until
 from tests.stack.conftest import answering_server, log_lines
+from tests.stack.http_client import ask, until
 
 # An application that takes as long to load as a file is missing.
 LATE = """

@@ -7,8 +7,8 @@ import socket
 import pytest
 
 from campshub.core.errors import RateLimited
-from tests.stack.asking import ask, ask_raw, until
 from tests.stack.conftest import log_lines
+from tests.stack.http_client import ask, ask_raw, until
 
 MIB = 1024 * 1024
 OWN_ID = re.compile(r"[0-9a-f]{32}")

@@ -9,8 +9,8 @@ from collections import Counter
 
 import pytest
 
-from tests.stack.asking import CUT, THREADS, ask, under_load, until
 from tests.stack.conftest import log_lines
+from tests.stack.http_client import CUT, THREADS, ask, under_load, until
 
 FAIL_TIMEOUT_S = 5
 

@@ -12,8 +12,8 @@ import pytest
 from devstack import keys, ports
 from devstack.replica import SLOT
 from tests.conftest import ROOT
-from tests.stack.asking import until
 from tests.stack.conftest import stack_in
+from tests.stack.http_client import until
 
 SCRIPT = ROOT / "deploy" / "compose" / "replica.sh"
 

@@ -14,8 +14,8 @@ import pytest
 from campshub.core.http.gunicorn_worker import _refusal
 from tests.conftest import ROOT
 from tests.e2e.conftest import free_port
-from tests.stack.asking import PATIENCE_S, ask, ask_raw, until
 from tests.stack.conftest import PANEL
+from tests.stack.http_client import PATIENCE_S, ask, ask_raw, until
 
 HOST = b"Host: 127.0.0.1\r\n"
 REFUSED = {

@@ -14,8 +14,8 @@ from campshub.core.db.models import new_id
 from devstack import place
 from tests.conftest import ROOT
 from tests.e2e.conftest import free_port
-from tests.stack.asking import ask, until
 from tests.stack.conftest import log_lines, processes_of
+from tests.stack.http_client import ask, until
 from tests.stack.terminal import PATIENCE_S, SMALL, Terminal
 
 
