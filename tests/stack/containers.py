@@ -234,8 +234,8 @@ class Containers:
         if "no-new-privileges:true" in service["security_opt"]:
             drops.append("--no-new-privs")
         who = [f"--reuid={image.uid}", f"--regid={image.gid}"]
-        caller_row = ["/bin/sh", "-c", f'cd {image.workdir} && exec "$@"', "sh"]
-        return ["/usr/bin/setpriv", *who, *drops, *caller_row, *command]
+        enter = ["/bin/sh", "-c", f'cd {image.workdir} && exec "$@"', "sh"]
+        return ["/usr/bin/setpriv", *who, *drops, *enter, *command]
 
     def inside(self, name: str) -> psutil.Process:
         """Return the first process of a service."""
@@ -244,9 +244,9 @@ class Containers:
     def run(self, name: str, *command: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         """Run a command in a service's container, as compose's ``exec`` does."""
         service, image = self.services[name], image_of(self.services[name])
-        caller_row = ["nsenter", "--target", str(self.inside(name).pid), "--mount", "--net", "--pid", "--root", "--wd"]
+        enter = ["nsenter", "--target", str(self.inside(name).pid), "--mount", "--net", "--pid", "--root", "--wd"]
         return subprocess.run(
-            [*caller_row, *self._command(service, image, list(command))],
+            [*enter, *self._command(service, image, list(command))],
             env={**self._environment(service, image), **environment},
             capture_output=True,
             text=True,
