@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import redis
 
-CLOSE = timedelta(seconds=60)  # a shift is days; on a busy machine the readings may be seconds apart
+CLOSE = timedelta(seconds=60)  # a shift is days; a busy machine may take seconds between two readings
 
 
 def test_every_server_has_the_clock_of_the_tests(sql, settings, app):
