@@ -121,7 +121,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByStack:
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print the values that tests have recorded."""
     reports = terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
-    for kind, title in (("2xx", "answers under fuzzing"), ("figure", "figures")):
+    for kind, title in (("2xx", "responses under fuzzing"), ("figure", "figures")):
         if recorded := sorted(value for r in reports for name, value in r.user_properties if name == kind):
             terminalreporter.section(title)
             terminalreporter.write_line("\n".join(recorded))
@@ -182,7 +182,7 @@ def context(app):
 
 
 @pytest.fixture
-def nothing_kept(app, monkeypatch):
+def no_response_cache(app, monkeypatch):
     """Disable the response cache, and start with no known URLs."""
     monkeypatch.setattr(ServiceContainer, "ttl_s", lambda *_: 0)
     monkeypatch.setattr(app.extensions["campshub"], "request_cache", RequestCache())
@@ -237,35 +237,35 @@ class Client:
     headers: dict[str, str] = field(default_factory=dict)
     user_id: uuid.UUID | None = None
 
-    def call(self, method: str, address: str, json: Any = None, **options: Any) -> Answer:
+    def call(self, method: str, url: str, json: Any = None, **options: Any) -> Answer:
         headers = {**self.headers, **options.pop("headers", {})}
         statements: list[str] = []
         if json is not None:
             options["json"] = json
         with metrics.listening(statements.append):
-            response = self.app.test_client().open(address, method=method, headers=headers, **options)
-        missing = documented(self.app).missing(method, address, response)
+            response = self.app.test_client().open(url, method=method, headers=headers, **options)
+        missing = documented(self.app).missing(method, url, response)
         assert missing is None, missing
         return Answer(response, statements)
 
-    def get(self, address: str, **options: Any) -> Answer:
-        return self.call("GET", address, **options)
+    def get(self, url: str, **options: Any) -> Answer:
+        return self.call("GET", url, **options)
 
-    def post(self, address: str, json: Any = None, **options: Any) -> Answer:
-        return self.call("POST", address, json, **options)
+    def post(self, url: str, json: Any = None, **options: Any) -> Answer:
+        return self.call("POST", url, json, **options)
 
-    def put(self, address: str, json: Any = None, **options: Any) -> Answer:
-        return self.call("PUT", address, json, **options)
+    def put(self, url: str, json: Any = None, **options: Any) -> Answer:
+        return self.call("PUT", url, json, **options)
 
-    def patch(self, address: str, json: Any = None, **options: Any) -> Answer:
-        return self.call("PATCH", address, json, **options)
+    def patch(self, url: str, json: Any = None, **options: Any) -> Answer:
+        return self.call("PATCH", url, json, **options)
 
-    def delete(self, address: str, **options: Any) -> Answer:
-        return self.call("DELETE", address, **options)
+    def delete(self, url: str, **options: Any) -> Answer:
+        return self.call("DELETE", url, **options)
 
-    def made(self, address: str, json: Any) -> dict[str, Any]:
+    def made(self, url: str, json: Any) -> dict[str, Any]:
         """Create something that must succeed; return the response body."""
-        answer = self.post(address, json)
+        answer = self.post(url, json)
         assert answer.status in (200, 201), answer.response.get_data(as_text=True)
         return answer.json
 

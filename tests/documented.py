@@ -18,9 +18,9 @@ class Documented:
         self._headers = frozenset(self.document["components"]["headers"])
         self.codes = lru_cache(maxsize=None)(self._codes)
 
-    def missing(self, method: str, address: str, response: Any) -> str | None:
+    def missing(self, method: str, url: str, response: Any) -> str | None:
         """Return what the document lacks for a response; None if it is complete, or has no such operation."""
-        found = self.operation(method, address)
+        found = self.operation(method, url)
         if found is None:
             return None
         name, operation = found
@@ -38,11 +38,11 @@ class Documented:
             return None
         return f"{name} returned {status} `{code}`: add its class to `raises` of the endpoint"
 
-    def operation(self, method: str, address: str) -> tuple[str, dict[str, Any]] | None:
+    def operation(self, method: str, url: str) -> tuple[str, dict[str, Any]] | None:
         """Return the name and description of the operation at a URL; None if there is none."""
         method = "GET" if method == "HEAD" else method
         try:
-            rule, _ = self._urls.match(address.partition("?")[0], method, return_rule=True)
+            rule, _ = self._urls.match(url.partition("?")[0], method, return_rule=True)
         except HTTPException:
             return None
         path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)

@@ -168,8 +168,7 @@ BODIES: dict[str, dict[str, Any]] = {
     f"PATCH {LOG}": {"title": "Push"},
     f"PATCH {SET}": {"reps": 7},
 }
-# Operations after which others of their kind would not succeed.
-MOST_OF_A_CREATION = 5  # in all: the tenant's batch and the commit's as well
+MOST_STATEMENTS_OF_A_CREATE = 5  # including the tenant's batch and the commit's
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +202,7 @@ def prepared(seeds: Seeds, operation: Any) -> Callable[[], Any]:
     return lambda: client.call(operation.method, address, body)
 
 
-def asked(seeds: Seeds, operation: Any) -> Any:
+def run_operation(seeds: Seeds, operation: Any) -> Any:
     """Prepare and call an operation."""
     return prepared(seeds, operation)()
 
@@ -212,14 +211,14 @@ def test_every_operation_stays_within_its_statement_budget(app):
     shared, wrong, counts = seed(app, "Quokka"), [], {}
     for operation in sorted(operations(app), key=lambda o: (o.method != "GET", o.name)):
         seeds = seed(app, "Wombat") if spends(operation) else shared
-        answer = asked(seeds, operation)
+        answer = run_operation(seeds, operation)
         counts[operation.name] = len(answer.asked)
         if answer.status >= 300:
             wrong.append((operation.name, answer.status, answer.response.text[:300]))
         if counts[operation.name] != BUDGETS.get(operation.name):
             wrong.append((operation.name, f"{counts[operation.name]} statements", [s[:200] for s in answer.asked]))
         if operation.method == "POST" and answer.status == 201 and not operation.handler.options.is_system:
-            limit = MOST_OF_A_CREATION + (operation.rule.endswith("/enrolments/"))  # see its budget
+            limit = MOST_STATEMENTS_OF_A_CREATE + (operation.rule.endswith("/enrolments/"))  # see its budget
             limit += operation.rule == "/api/api-keys/"
             limit += 2 * (operation.rule == "/api/invitations/")  # see its budget
             limit += 3 * (operation.rule == "/api/users/")  # the connection is released while the password is hashed
@@ -235,7 +234,7 @@ def test_lists_limit_the_number_of_rows_in_sql(app):
     seeds, seen, loose = seed(app, "Quokka"), 0, []
     for operation in operations(app):
         if operation.method == "GET" and operation.handler.options.is_page:
-            statements = asked(seeds, operation).asked
+            statements = run_operation(seeds, operation).asked
             seen += 1
             loose += [(operation.name, s) for s in statements[-1:] if not re.search(r"\bLIMIT\b", s)]
 

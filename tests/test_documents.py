@@ -65,10 +65,10 @@ def test_referenced_folders_exist(document):
 
 def test_the_glossary_is_in_alphabetical_order():
     page = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
-    words = re.findall(r"^- \*\*(.+?)\*\*( \(\w+\))?", page, re.MULTILINE)
+    terms = re.findall(r"^- \*\*(.+?)\*\*( \(\w+\))?", page, re.MULTILINE)
 
-    assert len(words) > 40
-    assert words == sorted(words, key=lambda word: "".join(word).casefold())
+    assert len(terms) > 40
+    assert terms == sorted(terms, key=lambda term: "".join(term).casefold())
 
 
 def test_the_security_page_covers_the_owasp_top_ten_and_names_many_tests():

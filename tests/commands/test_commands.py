@@ -15,15 +15,15 @@ UNREACHABLE = json.dumps([{"issuer": "http://127.0.0.1:1", "audiences": ["ours"]
 @pytest.fixture
 def flask(app):
     """Run a command; return click's result."""
-    return lambda *words, **options: app.test_cli_runner().invoke(args=words, **options)
+    return lambda *arguments, **options: app.test_cli_runner().invoke(args=arguments, **options)
 
 
 def test_an_organization_and_its_admin_are_created_and_can_sign_in(app, flask):
     made = flask("organizations", "create", "--name", "Hill Camp", "--time-zone", "Asia/Kolkata", "--json")
     organization_id = json.loads(made.stdout)["id"]
     email = f"head-{new_id().hex}@example.org"
-    words = ("users", "create-admin", "--organization", organization_id, "--email", email)
-    admin = flask(*words, input="correct horse battery\ncorrect horse battery\n")
+    arguments = ("users", "create-admin", "--organization", organization_id, "--email", email)
+    admin = flask(*arguments, input="correct horse battery\ncorrect horse battery\n")
 
     assert (made.exit_code, admin.exit_code) == (0, 0), admin.output
     answer = app.test_client().post("/api/auth/token/", json={"email": email, "password": "correct horse battery"})
@@ -32,7 +32,7 @@ def test_an_organization_and_its_admin_are_created_and_can_sign_in(app, flask):
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("arguments", "says"),
     [
         (("organizations", "create", "--name", "X", "--time-zone", "Mars/Olympus"), "Mars/Olympus is not a time zone"),
         (
@@ -44,8 +44,8 @@ def test_an_organization_and_its_admin_are_created_and_can_sign_in(app, flask):
         (("demo", "seed", "--students", "0"), "not in the range"),
     ],
 )
-def test_an_invalid_command_explains_its_mistake_in_one_line(flask, words, says):
-    result = flask(*words, input="long enough password\nlong enough password\n")
+def test_an_invalid_command_explains_its_mistake_in_one_line(flask, arguments, says):
+    result = flask(*arguments, input="long enough password\nlong enough password\n")
 
     assert result.exit_code != 0
     assert says in result.output
@@ -99,8 +99,8 @@ def test_a_short_password_is_refused(flask, place):
 
 def test_an_email_address_belongs_to_one_user(flask, place):
     email = f"twice-{new_id().hex}@example.org"
-    words = ("users", "create-admin", "--organization", str(place.id), "--email", email)
-    results = [flask(*words, "--password", "long enough password") for _ in range(2)]
+    arguments = ("users", "create-admin", "--organization", str(place.id), "--email", email)
+    results = [flask(*arguments, "--password", "long enough password") for _ in range(2)]
 
     assert [result.exit_code for result in results] == [0, 1]
     assert "belongs to a user already" in results[1].output
@@ -110,8 +110,18 @@ def test_partitions_are_listed_and_created_and_the_second_run_creates_none(flask
     before = json.loads(flask("partitions", "list", "--json").stdout)
     assert {"attendance_records", "audit_log", "workout_logs", "workout_sets"} <= {p["table"] for p in before}
 
-    words = ("partitions", "ensure", "--months", "9", "--from", "2024-05-17", "--table", "attendance_records", "--json")
-    made, again = (json.loads(flask(*words).stdout)["made"] for _ in range(2))
+    ensure = (
+        "partitions",
+        "ensure",
+        "--months",
+        "9",
+        "--from",
+        "2024-05-17",
+        "--table",
+        "attendance_records",
+        "--json",
+    )
+    made, again = (json.loads(flask(*ensure).stdout)["made"] for _ in range(2))
 
     assert "attendance_records_p2024_05" in made
     assert again == []
@@ -175,8 +185,8 @@ def test_check_config_reports_settings_that_would_fail_later(stack, database, gi
 
 def test_demo_data_is_the_same_for_the_same_seed_and_created_once(app, flask, sql, tmp_path):
     credentials = tmp_path / "demo.json"
-    words = ("demo", "seed", "--students", "40", "--days", "6", "--credentials", str(credentials))
-    made, again = flask(*words), flask(*words)
+    arguments = ("demo", "seed", "--students", "40", "--days", "6", "--credentials", str(credentials))
+    made, again = flask(*arguments), flask(*arguments)
 
     assert made.exit_code == 0, made.output
     assert again.exit_code == 1

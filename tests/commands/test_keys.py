@@ -16,7 +16,7 @@ from tests.conftest import Client, Place, close, new_place, settings_of
 
 @pytest.fixture
 def flask(app):
-    return lambda *words: app.test_cli_runner().invoke(args=["keys", *words])
+    return lambda *arguments: app.test_cli_runner().invoke(args=["keys", *arguments])
 
 
 @pytest.mark.parametrize("kind", ["tokens", "fields"])

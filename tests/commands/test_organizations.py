@@ -36,7 +36,7 @@ LATE_EVENT = (
 @pytest.fixture
 def flask(app):
     """Run a command; return click's result."""
-    return lambda *words, **options: app.test_cli_runner().invoke(args=("organizations", *words), **options)
+    return lambda *arguments, **options: app.test_cli_runner().invoke(args=("organizations", *arguments), **options)
 
 
 def json_of(result):
@@ -82,10 +82,10 @@ def bytes_of(sql, organization_id):
 
 
 def test_an_organization_is_suspended_resumed_and_closed(flask, api, place):
-    words = ("--organization", str(place.id))
+    arguments = ("--organization", str(place.id))
     seen = []
     for command in (("suspend",), ("resume",), ("close", "--yes"), ("resume",)):
-        json_of(flask(*command, *words, "--json"))
+        json_of(flask(*command, *arguments, "--json"))
         seen.append(api.get("/api/organization/").status)
 
     assert seen == [403, 200, 403, 200]
@@ -262,10 +262,10 @@ def test_an_organization_is_erased_with_all_its_rows(app, flask, closed, sql):
 
 
 def test_only_organizations_closed_long_enough_are_erased(flask, place, sql):
-    words = ("erase-closed", "--organization", str(place.id), "--yes")
-    active = flask(*words)
+    arguments = ("erase-closed", "--organization", str(place.id), "--yes")
+    active = flask(*arguments)
     assert flask("close", "--organization", str(place.id), "--yes").exit_code == 0
-    early = flask(*words)
+    early = flask(*arguments)
     everyone = flask("erase-closed", "--yes")
     sql(LONG_AGO, place.id)
     declined = flask("erase-closed", "--organization", str(place.id), input="n\n")

@@ -91,7 +91,7 @@ def test_of_many_threads_one_makes_the_trial(clock):
     threads = 8
     together = Barrier(threads)
 
-    def ask(_):
+    def call(_):
         together.wait()
         return breaker.allows()
 
@@ -99,7 +99,7 @@ def test_of_many_threads_one_makes_the_trial(clock):
         for _ in range(200):
             breaker.failed()
             clock.now += 2
-            assert sum(pool.map(ask, range(threads))) == 1
+            assert sum(pool.map(call, range(threads))) == 1
 
 
 def test_a_failure_reported_while_a_trial_starts_ends_it(clock):

@@ -178,7 +178,7 @@ assert events == ["begun"] * 5 + ["ended"] * 5, events
 
 
 def test_an_object_store_request_does_not_block_others():
-    words = [sys.executable, "-W", "ignore", "-c", NOTED + STORE]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    command = [sys.executable, "-W", "ignore", "-c", NOTED + STORE]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
 
     assert done.returncode == 0, done.stderr

@@ -158,7 +158,7 @@ def test_the_quotas_are_complete_at_the_reset_time(stack, database, given_limits
         for _ in range(count):
             state = made.count_here(policy.name, made.plan(None), NOW_MS / 1000)
         later = made.count_here(policy.name, made.plan(None), NOW_MS / 1000 + state.reset_s[which])
-        assert later.remaining[which] + later.allowed == policy.quota  # the other may still refuse
+        assert later.remaining[which] + later.allowed == policy.quota  # the other policy may still refuse
 
 
 def test_callers_do_not_share_a_quota(limits_of, counting):

@@ -33,7 +33,7 @@ def rows(stack, scratch):
 
 @pytest.fixture
 def flask(app):
-    return lambda *words: app.test_cli_runner().invoke(args=words)
+    return lambda *arguments: app.test_cli_runner().invoke(args=arguments)
 
 
 @pytest.fixture

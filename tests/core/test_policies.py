@@ -4,7 +4,7 @@ import uuid
 
 import psycopg
 import pytest
-from psycopg import sql as words
+from psycopg import sql as psycopg_sql
 from sqlalchemy import select, text
 
 from campshub.app import create_app
@@ -62,7 +62,9 @@ def plant(owner, table: str) -> None:
         "SELECT conname FROM pg_constraint WHERE conrelid = %s::regclass AND contype = 'c'", [table]
     ).fetchall()
     for (name,) in checks:
-        owner.execute(words.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(*map(words.Identifier, (table, name))))
+        owner.execute(
+            psycopg_sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(*map(psycopg_sql.Identifier, (table, name)))
+        )
     owner.execute("SET session_replication_role = replica")  # disables foreign keys
     owner.execute(f"INSERT INTO {table} ({names}) OVERRIDING SYSTEM VALUE VALUES ({', '.join(values)})")
     owner.execute("SET session_replication_role = origin")
@@ -73,7 +75,8 @@ def seen(as_app, table: str) -> int:
     with as_app.transaction():
         as_app.execute("SELECT set_config('app.organization_id', %s, true)", [str(OURS)])
         return as_app.execute(
-            words.SQL("SELECT count(*) FROM {} WHERE organization_id = %s").format(words.Identifier(table)), [THEIRS]
+            psycopg_sql.SQL("SELECT count(*) FROM {} WHERE organization_id = %s").format(psycopg_sql.Identifier(table)),
+            [THEIRS],
         ).fetchone()[0]
 
 
@@ -85,7 +88,9 @@ def test_each_policy_hides_rows_and_a_missing_one_is_detected(owner, as_app):
 
     hidden = {table: seen(as_app, table) for table in tables}
     for table in tables:
-        owner.execute(words.SQL("ALTER TABLE {} DISABLE ROW LEVEL SECURITY").format(words.Identifier(table)))
+        owner.execute(
+            psycopg_sql.SQL("ALTER TABLE {} DISABLE ROW LEVEL SECURITY").format(psycopg_sql.Identifier(table))
+        )
     shown = {table: seen(as_app, table) for table in tables}
 
     assert {table: count for table, count in hidden.items() if count} == {}

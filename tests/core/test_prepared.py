@@ -55,7 +55,7 @@ def rows_of(place, query):
 
 @prepared
 def _every_student(_principal):
-    return select(Student.code).order_by(Student.code)  # says nothing of the organization
+    return select(Student.code).order_by(Student.code)  # no filter on the organization
 
 
 @prepared
@@ -248,7 +248,7 @@ def test_a_replica_without_the_required_position_returns_no_rows(context, both):
     assert replica.pool.checkedout() == 0
 
 
-def test_prepared_reads_return_the_same_bytes_as_ordinary_sessions(app, nothing_kept, monkeypatch):
+def test_prepared_reads_return_the_same_bytes_as_ordinary_sessions(app, no_response_cache, monkeypatch):
     seeds = seed(app, "Quagga")
     reads = [one for one in operations(app) if one.method == "GET" and one.handler.options.permission is not None]
     reads = [one for one in reads if one.rule not in GROWING]

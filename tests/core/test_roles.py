@@ -1,6 +1,6 @@
 import pytest
 import yaml
-from psycopg import sql as words
+from psycopg import sql as psycopg_sql
 
 from campshub.app import create_app
 from campshub.core.db.models import new_id
@@ -20,14 +20,14 @@ ROLES = {
 @pytest.fixture
 def role(stack, scratch):
     """Return a factory of login roles on the database itself."""
-    name = words.Identifier(f"tested_{scratch}")
+    name = psycopg_sql.Identifier(f"tested_{scratch}")
     with stack.primary.connect(scratch) as connection:
         yield lambda traits, then: [
-            connection.execute(words.SQL("CREATE ROLE {} LOGIN PASSWORD 'x' " + traits).format(name)),
-            connection.execute(words.SQL(then).format(role=name)),
+            connection.execute(psycopg_sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'x' " + traits).format(name)),
+            connection.execute(psycopg_sql.SQL(then).format(role=name)),
         ]
-        connection.execute(words.SQL("DROP OWNED BY {}").format(name))
-        connection.execute(words.SQL("DROP ROLE {}").format(name))
+        connection.execute(psycopg_sql.SQL("DROP OWNED BY {}").format(name))
+        connection.execute(psycopg_sql.SQL("DROP ROLE {}").format(name))
 
 
 @pytest.mark.parametrize("kind", ROLES)
@@ -49,7 +49,7 @@ def test_the_start_stops_for(stack, scratch, role, kind):
 def test_the_start_stops_for_commits_that_return_before_they_are_flushed(stack, scratch):
     with stack.primary.connect("postgres") as connection:
         connection.execute(
-            words.SQL("ALTER DATABASE {} SET synchronous_commit = off").format(words.Identifier(scratch))
+            psycopg_sql.SQL("ALTER DATABASE {} SET synchronous_commit = off").format(psycopg_sql.Identifier(scratch))
         )
 
     with pytest.raises(AsynchronousCommit, match="synchronous_commit"):
@@ -59,11 +59,11 @@ def test_the_start_stops_for_commits_that_return_before_they_are_flushed(stack, 
 @pytest.fixture(params=["ENCODING 'UTF8' LC_CTYPE 'C'", "ENCODING 'LATIN1' LC_CTYPE 'C' LOCALE_PROVIDER libc"])
 def elsewhere(stack, request):
     """A database whose locale knows only ASCII letters."""
-    name = words.Identifier(f"elsewhere_{new_id().hex}")
+    name = psycopg_sql.Identifier(f"elsewhere_{new_id().hex}")
     with stack.primary.connect() as connection:
-        connection.execute(words.SQL("CREATE DATABASE {} TEMPLATE template0 " + request.param).format(name))
+        connection.execute(psycopg_sql.SQL("CREATE DATABASE {} TEMPLATE template0 " + request.param).format(name))
         yield name.as_string().strip('"')
-        connection.execute(words.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+        connection.execute(psycopg_sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
 
 
 def test_the_start_stops_for_a_database_whose_locale_lacks_letters(stack, elsewhere):

@@ -20,8 +20,8 @@ SECRETS = {"postgres_password", "postgres_system_password", "secret_key", "jwt_p
 
 def _example():
     """Return the variables that a shell reads from the example."""
-    words = ["/bin/sh", "-euc", "set -a; . ./env.example; exec env -0"]
-    read = subprocess.run(words, cwd=ROOT, env={}, capture_output=True, text=True, check=True)
+    command = ["/bin/sh", "-euc", "set -a; . ./env.example; exec env -0"]
+    read = subprocess.run(command, cwd=ROOT, env={}, capture_output=True, text=True, check=True)
     assert read.stderr == ""
     pairs = dict(pair.split("=", 1) for pair in read.stdout.split("\0") if pair)
     return {name: value for name, value in pairs.items() if name not in {"PWD", "OLDPWD", "SHLVL", "_"}}

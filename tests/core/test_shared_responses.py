@@ -42,7 +42,7 @@ def values(monkeypatch) -> set[str]:
     return found
 
 
-def test_two_users_of_a_role_that_sees_everything_get_the_same_response(app, nothing_kept, values):
+def test_two_users_of_a_role_that_sees_everything_get_the_same_response(app, no_response_cache, values):
     seeds = seed(app, "Quokka")
     shared = [one for one in cached(app) if one.handler.options.cache_policy.same_for_role]
     wrong, pages = [], 0

@@ -17,7 +17,7 @@ from tests.cached_reads import cached, ids_of_nothing, urls_of
 from tests.conftest import ROOT, close, settings_of
 from tests.seeds import Seeds, seed, spends
 from tests.surface import operations
-from tests.test_budgets import asked, prepared
+from tests.test_budgets import prepared, run_operation
 from tests.transactions import Touched, tags, watched
 
 # Tables that the statement that sets the tenant may read besides the caller state.
@@ -79,7 +79,7 @@ def shared_tables(sql: Any) -> set[str]:
     return {re.sub(r"_p\d{4}_\d{2}$", "", table) for table, qual in rows if str(PLATFORM_ID) in (qual or "")}
 
 
-def test_every_cached_response_names_the_tags_of_all_that_it_reads(app, seeds, empty, sql, nothing_kept):
+def test_every_cached_response_names_the_tags_of_all_that_it_reads(app, seeds, empty, sql, no_response_cache):
     tag_of, shared, missing, seen = tags(), shared_tables(sql), {}, {}
     for operation in cached(app):
         cache_policy, permission = operation.handler.options.cache_policy, operation.handler.options.permission
@@ -141,7 +141,7 @@ def test_every_operation_stamps_the_tags_of_all_that_it_changes(app):
     for operation in (one for one in operations(app) if one.method != "GET"):
         seeds = seed(app, "Wombat") if spends(operation) else shared
         with watched() as transactions:
-            answer = asked(seeds, operation)
+            answer = run_operation(seeds, operation)
         assert answer.status < 300, (operation.name, answer.response.get_data(as_text=True))
         changed[operation.name] = {table for one in transactions for table in one.written if one.owners.get(table)}
         for one in transactions:
@@ -167,11 +167,11 @@ def test_no_read_stamps_anything(app, seeds):
 
 
 def test_bulk_load_commands_stamp_their_tags(stack, scratch, tmp_path):
-    words = ("demo", "seed", "--organizations", "1", "--students", "20", "--days", "7")
+    arguments = ("demo", "seed", "--organizations", "1", "--students", "20", "--days", "7")
     app = create_app(settings_of(stack, scratch))
     named = named_by_responses(app)
     with watched() as transactions:
-        result = app.test_cli_runner().invoke(args=(*words, "--credentials", str(tmp_path / "signing-in")))
+        result = app.test_cli_runner().invoke(args=(*arguments, "--credentials", str(tmp_path / "signing-in")))
     close(app)
 
     assert result.exit_code == 0, result.output

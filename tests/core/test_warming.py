@@ -219,8 +219,8 @@ def test_the_command_reports_what_it_did(app, api, services, place, student):
     student()
     services.popular_urls.tell()
 
-    words = ("cache", "warm", "--organization", str(place.id), "--per-second", "100")
-    result = app.test_cli_runner().invoke(args=words)
+    arguments = ("cache", "warm", "--organization", str(place.id), "--per-second", "100")
+    result = app.test_cli_runner().invoke(args=arguments)
 
     assert result.exit_code == 0, result.output
     assert result.output.startswith("Made 1 answers")

@@ -71,7 +71,7 @@ def test_one_stale_slot_outweighs_current_ones(ledger):
         (False, 0.1, 1, "back"),
     ],
 )
-def test_only_where_a_process_is_cut_off_may_what_is_not_acknowledged_go_back(
+def test_reads_may_go_back_only_to_unacknowledged_writes_of_a_cut_off_process(
     ledger, excuses, after_s, acknowledged, verdict
 ):
     ledger.begin(excuses=excuses)
@@ -101,7 +101,7 @@ def test_a_response_marked_unverified_may_be_older_and_is_counted_separately(led
         (429, {}, True, True, "unexpected status"),
     ],
 )
-def test_each_status_is_allowed_at_its_moment_only(ledger, status, headers, killed, primary_away, broken):
+def test_each_status_is_allowed_only_during_its_fault(ledger, status, headers, killed, primary_away, broken):
     message = HTTPMessage()
     for name, value in headers.items():
         message[name] = value

@@ -74,9 +74,9 @@ def index_of_newer_releases(folder: Path) -> Path:
 
 
 def run(*command: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    words = [str(word) for word in command]
+    command = [str(word) for word in command]
     return subprocess.run(
-        words, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+        command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False
     )
 
 

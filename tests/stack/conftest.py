@@ -43,10 +43,10 @@ def processes_of(here) -> list[str]:
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            words = [*process.cmdline(), process.cwd()]
+            arguments = [*process.cmdline(), process.cwd()]
             ended = process.status() == psutil.STATUS_ZOMBIE
-            if not ended and any(folder in word for folder in folders for word in words):
-                found.append(f"{process.pid} {words}")
+            if not ended and any(folder in argument for folder in folders for argument in arguments):
+                found.append(f"{process.pid} {arguments}")
     return found
 
 

@@ -182,10 +182,10 @@ def test_secrets_are_readable_only_by_their_owner_and_in_no_command_line(stack):
     assert not any(value in line for line in processes_of(stack.place) for value in secret)
 
 
-def devstack(folder, *words: str, **environment: str) -> subprocess.CompletedProcess:
+def devstack(folder, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
     """Run ``python -m devstack`` as a user does."""
     return subprocess.run(
-        [sys.executable, "-m", "devstack", *words],
+        [sys.executable, "-m", "devstack", *arguments],
         cwd=ROOT,
         env={**os.environ, **environment, "DEVSTACK_DIR": str(folder)},
         capture_output=True,

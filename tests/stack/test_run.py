@@ -161,9 +161,9 @@ def test_make_help_lists_every_target():
     targets = set(re.findall(r"^\.PHONY: (.+)$", makefile, re.MULTILINE))
     rules = set(re.findall(r"^([a-z][a-z-]*):(?!=)", makefile, re.MULTILINE))
 
-    for words in (["help"], []):
-        output = subprocess.run([shutil.which("make"), *words], cwd=ROOT, capture_output=True, text=True, check=True)
-        listed = re.findall(r"^  make ([a-z-]+) +(\S.*)$", output.stdout, re.MULTILINE)
+    for target in (["help"], []):
+        printed = subprocess.run([shutil.which("make"), *target], cwd=ROOT, capture_output=True, text=True, check=True)
+        listed = re.findall(r"^  make ([a-z-]+) +(\S.*)$", printed.stdout, re.MULTILINE)
         assert {name for name, _ in listed} == targets == rules
-        assert len(listed) == len(output.stdout.splitlines())
+        assert len(listed) == len(printed.stdout.splitlines())
     assert targets >= {"run", "stack", "stop", "test", "lint", "bench", "fmt", "migration"}

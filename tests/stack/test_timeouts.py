@@ -38,9 +38,9 @@ def grace(service: str) -> float:
 @pytest.fixture(scope="module")
 def found() -> dict[str, float]:
     """Return all timeouts, under the names of the documentation's table."""
-    words = [sys.executable, "-c", GUNICORN.format("graceful_timeout", "keepalive")]
+    command = [sys.executable, "-c", GUNICORN.format("graceful_timeout", "keepalive")]
     environment = {"TRUSTED_PROXIES": "1", "PATH": "/usr/bin"}
-    read = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    read = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     graceful, keepalive = json.loads(read.stdout)
     upstream = (ROOT / "nginx.conf").read_text(encoding="utf-8").partition("upstream api {")[2].partition("}")[0]
     return {

@@ -36,7 +36,7 @@ def sent(app, broker):
 def lines(monkeypatch):
     """The log lines."""
     found = []
-    monkeypatch.setattr(message_guard.log, "warning", lambda words, *given: found.append(words % given))
+    monkeypatch.setattr(message_guard.log, "warning", lambda text, *given: found.append(text % given))
     return found
 
 
@@ -96,16 +96,13 @@ def test_values_added_by_others_do_not_reach_celery(sent):
 
 
 def test_an_invalid_message_is_dropped_and_its_content_not_logged(sent, lines):
-    def body(words):
-        return changed(sent, "", body=base64.b64encode(words.encode()).decode())
+    def body(text):
+        return changed(sent, "", body=base64.b64encode(text.encode()).decode())
 
     one = str(new_id())
     wrong = [
         *(b"", b"{{{secret", b"[1,2]", b"5", b"null", b"\xff\xfe", b"[" * 10_000, b'"' + b"x" * 20_000 + b'"'),
-        *(
-            body(words)
-            for words in ("5", "", "[]", "[[],{}]", "[[1,2],{},{}]", '[["secret","x"],{},{}]', "[[[]],{},{}]")
-        ),
+        *(body(text) for text in ("5", "", "[]", "[[],{}]", "[[1,2],{},{}]", '[["secret","x"],{},{}]', "[[[]],{},{}]")),
         body(json.dumps([[one], {}, {}])),
         body(json.dumps([[one, one], {"more": 1}, {}])),
         body(json.dumps([[one, one.upper()], {}, {}])),

@@ -132,10 +132,10 @@ def test_clients_can_read_and_write_while_months_are_created_archived_and_restor
         "/api/students/",
     )
 
-    def going_on(kind, ask):
+    def repeat(kind, send):
         number = 0
         while not over.is_set():
-            seen[kind, ask(number).status] += 1
+            seen[kind, send(number).status] += 1
             number += 1
 
     def watch():
@@ -153,7 +153,7 @@ def test_clients_can_read_and_write_while_months_are_created_archived_and_restor
 
     before = site.contents(TABLE)
     with ThreadPoolExecutor(3) as pool:
-        people = [pool.submit(going_on, "read", read), pool.submit(going_on, "write", mark), pool.submit(watch)]
+        people = [pool.submit(repeat, "read", read), pool.submit(repeat, "write", mark), pool.submit(watch)]
         try:
             ensured(site)
             site.archived(TABLE)
@@ -180,12 +180,12 @@ def test_months_ahead_are_counted_up_to_the_first_gap(site):
 
 def test_commands_archive_list_and_restore(site):
     flask = site.app.test_cli_runner()
-    words = ("--month", f"{site.month:%Y-%m}", "--table", TABLE)
+    arguments = ("--month", f"{site.month:%Y-%m}", "--table", TABLE)
     before = site.contents(TABLE)
 
-    declined = flask.invoke(args=["partitions", "archive", *words], input="n\n")
+    declined = flask.invoke(args=["partitions", "archive", *arguments], input="n\n")
     assert (declined.exit_code, site.contents(TABLE)) == (1, before)
-    archived = flask.invoke(args=["partitions", "archive", *words, "--yes", "--json"])
+    archived = flask.invoke(args=["partitions", "archive", *arguments, "--yes", "--json"])
     assert archived.exit_code == 0, archived.output
     (manifest,) = json.loads(archived.stdout)
     assert (manifest["name"], manifest["rows"]) == (site.name(TABLE), len(before))
@@ -195,13 +195,13 @@ def test_commands_archive_list_and_restore(site):
     assert "archived: attendance_records/" in flask.invoke(args=["partitions", "list"]).output
     ensure = flask.invoke(args=["partitions", "ensure", "--from", str(site.day), "--table", TABLE, "--json"])
     assert json.loads(ensure.stdout) == {"made": [], "archived": [site.name(TABLE)]}
-    again = flask.invoke(args=["partitions", "archive", *words, "--yes"])
+    again = flask.invoke(args=["partitions", "archive", *arguments, "--yes"])
     assert (again.exit_code, "has no month" in again.output) == (1, True)
 
-    restored = flask.invoke(args=["partitions", "restore", *words])
+    restored = flask.invoke(args=["partitions", "restore", *arguments])
     assert f"Restored {len(before)} rows of {site.name(TABLE)}." in restored.output
     assert site.contents(TABLE) == before
-    twice = flask.invoke(args=["partitions", "restore", *words])
+    twice = flask.invoke(args=["partitions", "restore", *arguments])
     assert (twice.exit_code, "is there" in twice.output) == (1, True)
 
 

@@ -163,11 +163,11 @@ def test_an_unsigned_archive_is_no_reason_to_drop_a_month(stack, scratch, tmp_pa
         assert site.contents(TABLE) == before
 
 
-@pytest.mark.parametrize("words", NO_TYPES.values(), ids=NO_TYPES)
-def test_no_text_of_a_manifest_is_run_as_sql(stack, scratch, tmp_path, words):
+@pytest.mark.parametrize("text", NO_TYPES.values(), ids=NO_TYPES)
+def test_no_text_of_a_manifest_is_run_as_sql(stack, scratch, tmp_path, text):
     with archived(stack, scratch, tmp_path, "") as (site, _):
         columns = json.loads(manifest_of(tmp_path).read_text())["columns"]
-        forged(tmp_path, columns={**columns, "x": words})
+        forged(tmp_path, columns={**columns, "x": text})
 
         refuses(site, "names a (type|column)")
         assert site.sql("SELECT count(*) FROM pg_largeobject_metadata") == [(0,)]
@@ -185,11 +185,11 @@ def test_an_impossible_column_is_refused(stack, scratch, tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "words",
+    "text",
     ["numeric(10,2)", "timestamp(3) with time zone", "character varying(20)", "integer[]", "interval second(3)"],
 )
-def test_every_type_of_postgresql_is_restored(site, words):
-    site.sql(f"ALTER TABLE {TABLE} ADD COLUMN extra {words}")
+def test_every_type_of_postgresql_is_restored(site, text):
+    site.sql(f"ALTER TABLE {TABLE} ADD COLUMN extra {text}")
     before = len(site.contents(TABLE))
     site.archived(TABLE)
     site.sql(f"ALTER TABLE {TABLE} DROP COLUMN extra")

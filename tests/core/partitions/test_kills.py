@@ -43,7 +43,7 @@ elif where == "reading":
     store.Archives.verify = die
 elif where == "reference":
     run = archive.run
-    archive.run = lambda driver, words, *names: die() if "student_id" in names[-1] else run(driver, words, *names)
+    archive.run = lambda driver, text, *names: die() if "student_id" in names[-1] else run(driver, text, *names)
 
 elif where == "filled":
     archive.archive = lambda *given, **named: restore.restore(*given, **named)

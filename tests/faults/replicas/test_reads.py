@@ -128,12 +128,12 @@ def test_a_query_that_replay_cancels_is_repeated_on_the_primary(writer, reader, 
     for conflict in (psycopg.errors.SerializationFailure, psycopg.errors.QueryCanceled):
         met = []
 
-        def ended(session, connection, text, words, met=met, conflict=conflict):
+        def ended(session, connection, text, command, met=met, conflict=conflict):
             if session.unit.server == "replica" and "FROM students" in text and not met:
                 met.append(text)
                 error = conflict("canceling statement due to conflict with recovery")
                 raise DBAPIError.instance(text, None, error, psycopg.Error, dialect=session.unit.engine.dialect)
-            return round_trip(session, connection, text, words)
+            return round_trip(session, connection, text, command)
 
         monkeypatch.setattr(ReadSession, "_round_trip", ended)
         assert served(reader) == ("primary", {first})
