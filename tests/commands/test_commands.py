@@ -110,17 +110,8 @@ def test_partitions_are_listed_and_created_and_the_second_run_creates_none(flask
     before = json.loads(flask("partitions", "list", "--json").stdout)
     assert {"attendance_records", "audit_log", "workout_logs", "workout_sets"} <= {p["table"] for p in before}
 
-    ensure = (
-        "partitions",
-        "ensure",
-        "--months",
-        "9",
-        "--from",
-        "2024-05-17",
-        "--table",
-        "attendance_records",
-        "--json",
-    )
+    month = ("--from", "2024-05-17", "--table", "attendance_records")
+    ensure = ("partitions", "ensure", "--months", "9", *month, "--json")
     made, again = (json.loads(flask(*ensure).stdout)["made"] for _ in range(2))
 
     assert "attendance_records_p2024_05" in made

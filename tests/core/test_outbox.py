@@ -247,7 +247,7 @@ def test_a_refused_email_is_retried(app, smtp, add_job, rows, monkeypatch):
     smtp.refuses = 1
     with app.app_context():
         with unit_of_work() as session:
-            attempts.add_job(session, services, "accounts.forgot_password", address)
+            attempts.owe(session, services, "accounts.forgot_password", address)
         first = runner.run_due(services)
         rows(DUE_NOW)
         second = runner.run_due(services)
