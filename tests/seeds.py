@@ -175,9 +175,9 @@ def seed(app: Any, word: str) -> Seeds:
     return seeds
 
 
-def _twice(seeds: Seeds, name: str, address: str, *bodies: dict[str, Any]) -> str:
+def _twice(seeds: Seeds, name: str, url: str, *bodies: dict[str, Any]) -> str:
     """Create both bodies; the parameter gets the id of the first."""
-    made = [seeds.place.the(Role.ADMIN).made(address, body)["id"] for body in bodies]
+    made = [seeds.place.the(Role.ADMIN).made(url, body)["id"] for body in bodies]
     seeds.ids[name] = made[0]
     seeds.others.update(made[1:])
     return made[0]
@@ -252,8 +252,8 @@ def _students(seeds: Seeds) -> None:
         {"code": f"G2-{word}", "name": f"Group two {word}"},
     )
     term = {"begins_on": str(TODAY - timedelta(days=30))}
-    address = f"/api/groups/{group}/enrolments/"
-    _twice(seeds, "enrolment_id", address, {"student_id": first, **term}, {"student_id": second, **term})
+    url = f"/api/groups/{group}/enrolments/"
+    _twice(seeds, "enrolment_id", url, {"student_id": first, **term}, {"student_id": second, **term})
 
 
 def _attendance(seeds: Seeds) -> None:

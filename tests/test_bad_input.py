@@ -214,8 +214,8 @@ def test_no_id_in_a_query_is_the_nil_or_the_max_uuid(app, admin, seeds, value):
     for operation in operations(app):
         schema = operation.handler.query_schema
         for name in (n for n, field in schema.fields.items() if isinstance(field, ma.UUID)) if schema else ():
-            address = operation.address(seeds.ids)
-            answer = admin.call(operation.method, f"{address}{'&' if '?' in address else '?'}{name}={value}")
+            url = operation.address(seeds.ids)
+            answer = admin.call(operation.method, f"{url}{'&' if '?' in url else '?'}{name}={value}")
             tried += 1
             if answer.status != 422 or answer.pointers != {f"/{name}"}:
                 wrong.append((operation.name, name, answer.status))

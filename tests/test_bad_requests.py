@@ -23,13 +23,13 @@ def test_unknown_and_repeated_parameters_are_refused_by_name(app, admin, seeds):
     for operation in operations(app):
         if operation.method != "GET":
             continue
-        address = operation.address(seeds.ids)
-        joint = "&" if "?" in address else "?"
-        unknown = admin.get(f"{address}{joint}no_such=1")
+        url = operation.address(seeds.ids)
+        joint = "&" if "?" in url else "?"
+        unknown = admin.get(f"{url}{joint}no_such=1")
         assert refused(unknown, 422), operation.name
         assert unknown.pointers == {"/no_such"}
         for name, field in (operation.handler.page_schema.fields if operation.handler.page_schema else {}).items():
-            twice = admin.get(f"{address}{joint}{name}=1&{name}=1")
+            twice = admin.get(f"{url}{joint}{name}=1&{name}=1")
             assert refused(twice, 422), operation.name
             assert f"/{field.data_key or name}" in twice.pointers
 
@@ -43,8 +43,8 @@ def test_unknown_and_repeated_parameters_are_refused_by_name(app, admin, seeds):
 def test_lists_refuse_invalid_page_parameters(app, admin, seeds, query):
     for operation in operations(app):
         if operation.handler.options.is_page:
-            address = operation.address(seeds.ids)
-            answer = admin.get(f"{address}{'&' if '?' in address else '?'}{query}")
+            url = operation.address(seeds.ids)
+            answer = admin.get(f"{url}{'&' if '?' in url else '?'}{query}")
             assert refused(answer, 400, 422), (operation.name, query, answer.status)
 
 
@@ -67,9 +67,9 @@ def test_filters_refuse_nul_and_values_of_other_types(app, admin, seeds):
     "*",
 ])  # fmt: skip
 def test_an_unlisted_host_is_refused(admin, host):
-    for address in ("/api/me/", "/api/auth/token/", "/docs/", "/nowhere/"):
-        answer = admin.get(address, headers={"Host": host})
-        assert refused(answer, 400), (address, host, answer.status)
+    for url in ("/api/me/", "/api/auth/token/", "/docs/", "/nowhere/"):
+        answer = admin.get(url, headers={"Host": host})
+        assert refused(answer, 400), (url, host, answer.status)
         assert answer.problem["code"] == "unlisted_host"
     assert admin.get("/live/", headers={"Host": host}).status == 200
 
@@ -81,13 +81,13 @@ def test_listed_hosts_are_served_on_any_port(admin):
 
 def test_a_refusal_of_a_method_lists_the_allowed_methods(app, admin, seeds):
     for operation in operations(app):
-        address = operation.address(seeds.ids)
+        url = operation.address(seeds.ids)
         rules = {o.method for o in operations(app) if o.rule == operation.rule}
         for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "FROB"} - rules:
-            answer = admin.call(method, address)
-            assert refused(answer, 405), (method, address, answer.status)
+            answer = admin.call(method, url)
+            assert refused(answer, 405), (method, url, answer.status)
             assert rules <= {m.strip() for m in answer.headers["Allow"].split(",")}
-        options = admin.call("OPTIONS", address)
+        options = admin.call("OPTIONS", url)
         assert options.status == 200
         assert rules <= {m.strip() for m in options.headers["Allow"].split(",")}
 
@@ -95,8 +95,8 @@ def test_a_refusal_of_a_method_lists_the_allowed_methods(app, admin, seeds):
 def test_head_returns_the_headers_of_get_without_a_body(app, admin, seeds):
     for operation in operations(app):
         if operation.method == "GET":
-            address = operation.address(seeds.ids)
-            head, get = admin.call("HEAD", address), admin.get(address)
+            url = operation.address(seeds.ids)
+            head, get = admin.call("HEAD", url), admin.get(url)
             assert (head.status, head.response.data) == (get.status, b""), operation.name
             assert head.headers["Content-Type"] == get.headers["Content-Type"]
             assert head.headers.get("ETag") == get.headers.get("ETag")
@@ -111,14 +111,14 @@ def test_unknown_paths_are_not_found(admin, path):
 
 
 def test_if_match_must_be_a_valid_tag_and_if_none_match_may_be_anything(admin, seeds):
-    address = f"/api/students/{seeds.ids['student_id']}/"
+    url = f"/api/students/{seeds.ids['student_id']}/"
 
     for tag in ("x", '"x"', "1", '"1', '""', '"99999999999"', '"1" "2"', "\xff"):
-        assert refused(admin.patch(address, {"phone": "1"}, headers={"If-Match": tag}), 422), tag
+        assert refused(admin.patch(url, {"phone": "1"}, headers={"If-Match": tag}), 422), tag
     for tag in ("x", '"x"', ",,", "\xff", 'W/"a", "b"'):
-        assert admin.get(address, headers={"If-None-Match": tag}).status == 200
-    assert admin.get(address, headers={"If-None-Match": "*"}).status == 304
-    assert admin.patch(address, {"phone": "1"}, headers={"If-Match": "*"}).status == 200
+        assert admin.get(url, headers={"If-None-Match": tag}).status == 200
+    assert admin.get(url, headers={"If-None-Match": "*"}).status == 304
+    assert admin.patch(url, {"phone": "1"}, headers={"If-Match": "*"}).status == 200
 
 
 def test_request_ids_are_adopted_only_if_they_are_well_formed(admin):

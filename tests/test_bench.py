@@ -138,13 +138,13 @@ def test_a_table_has_blank_cells_for_missing_values():
     ]
 
 
-@pytest.mark.parametrize(("application", "address"), [("lean", "/students/"), ("naive", "/api/students/")])
-def test_the_compared_applications_return_what_ours_returns(stack, database, place, api, application, address):
+@pytest.mark.parametrize(("application", "url"), [("lean", "/students/"), ("naive", "/api/students/")])
+def test_the_compared_applications_return_what_ours_returns(stack, database, place, api, application, url):
     for number in range(3):
         api.made("/api/students/", {"code": f"S{number}", "given_name": "Asha", "family_name": f"Rao {number}"})
     who = {"BENCH_ORGANIZATION": str(place.id), "BENCH_USER": api.get("/api/me/").json["id"]}
     output = subprocess.run(
-        [sys.executable, "-c", ASKED, f"bench.apps.{application}", address],
+        [sys.executable, "-c", ASKED, f"bench.apps.{application}", url],
         cwd=ROOT,
         env={**os.environ, **stack.environment(database), **who},
         capture_output=True,

@@ -187,19 +187,19 @@ def prepared(seeds: Seeds, operation: Any) -> Callable[[], Any]:
         meeting = {"group_id": seeds.ids["group_id"], "local_date": TODAY, "slot": "11:00", "status": "open"}
         seeds.ids["session_id"] = seeds.place.the(Role.ADMIN).made("/api/attendance/sessions/", meeting)["id"]
         body = {"rest": "present"}
-    client, address = seeds.place.the(role), operation.address(seeds.ids)
+    client, url = seeds.place.the(role), operation.address(seeds.ids)
     if operation.rule.endswith("/file/"):
-        address = address.replace(BY_NAME["token"], seeds.report_token(seeds.ids["report_id"]))
+        url = url.replace(BY_NAME["token"], seeds.report_token(seeds.ids["report_id"]))
     if operation.ends_sessions:
         client = seeds.signed_in(seeds.place.someone(role))
     if operation.wants_step_up:
         client = seeds.signed_in(seeds.place.the(role))
     body = seeds.real_body(operation.rule, client) or body
     if operation.rule.endswith("/undelete/"):
-        assert client.delete(address.removesuffix("undelete/")).status == 204
+        assert client.delete(url.removesuffix("undelete/")).status == 204
     if operation.rule.endswith("/reopen/"):
-        assert client.post(address.replace("reopen", "submit")).status == 200
-    return lambda: client.call(operation.method, address, body)
+        assert client.post(url.replace("reopen", "submit")).status == 200
+    return lambda: client.call(operation.method, url, body)
 
 
 def run_operation(seeds: Seeds, operation: Any) -> Any:

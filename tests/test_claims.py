@@ -61,7 +61,7 @@ def shows_a_version(schema: type[Out] | Out) -> bool:
 
 def test_the_page_lists_which_creates_accept_an_id_and_a_key(app):
     rows = [line.strip("| ").split(" | ") for line in chapter("Retries").splitlines() if line.startswith("| `/api/")]
-    said = {address: (row[1] == "yes", row[2] == "yes") for row in rows for address in ADDRESS.findall(row[0])}
+    said = {url: (row[1] == "yes", row[2] == "yes") for row in rows for url in ADDRESS.findall(row[0])}
 
     assert said == creates_of(app)
 
@@ -69,7 +69,7 @@ def test_the_page_lists_which_creates_accept_an_id_and_a_key(app):
 def test_the_page_lists_where_a_key_is_ignored(app):
     posts = {address_of(o): o.handler.takes_key for o in operations(app) if o.method == "POST"}
     creates = creates_of(app)
-    ignoring = {address for address, takes_key in posts.items() if not takes_key and address not in creates}
+    ignoring = {url for url, takes_key in posts.items() if not takes_key and url not in creates}
 
     assert "under `/api/auth/` but for\n  `logout/` and `logout/everywhere/`, by `/api/invitations/accept/`" in PAGE
     assert ignoring == {
@@ -130,8 +130,8 @@ def test_the_page_lists_which_lists_are_not_paged(app):
         address_of(o): o.handler.options for o in operations(app) if o.method == "GET" and o.handler.options.answer
     }
     whole = {
-        address
-        for address, options in answers.items()
+        url
+        for url, options in answers.items()
         if not options.is_page and {"items"} <= options.answer().fields.keys() <= {"items", "next_cursor", "has_more"}
     }
     sentence = re.search(r"come whole, without these parameters: ([^.]+)\.", chapter("Lists"))

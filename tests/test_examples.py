@@ -184,5 +184,5 @@ def _address(day, path, operation):
     query = {parameter["name"]: parameter["example"] for parameter in required}
     if "token" in query:
         query["token"] = day.seeds.report_token(day.ids["report_id"])
-    address = re.sub(r"{(\w+)}", lambda found: example_id(found[1]), path)
-    return day.real(address) + ("?" + "&".join(f"{name}={value}" for name, value in query.items()) if query else "")
+    url = re.sub(r"{(\w+)}", lambda found: example_id(found[1]), path)
+    return day.real(url) + ("?" + "&".join(f"{name}={value}" for name, value in query.items()) if query else "")

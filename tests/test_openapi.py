@@ -246,9 +246,9 @@ def test_the_document_and_its_page_load_nothing_from_other_servers(app):
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
     for line in page.text.splitlines():
         if "src=" in line or "href=" in line:
-            address = line.split('"')[-2]
-            assert address.startswith("/docs/")
-            served = client.get(address)
+            url = line.split('"')[-2]
+            assert url.startswith("/docs/")
+            served = client.get(url)
             assert served.status_code == 200
             served.close()
     assert client.get("/docs/../wsgi.py").status_code == 404

@@ -12,7 +12,7 @@ from tests.conftest import close, new_place, settings_of
 
 
 @pytest.mark.parametrize(
-    ("address", "body"),
+    ("url", "body"),
     [
         ("/api/students/bulk/", {"students": [{}] * 300_000}),
         ("/api/groups/", {"code": "a", "name": "b", "trainer_ids": [1] * 60_000}),
@@ -21,12 +21,12 @@ from tests.conftest import close, new_place, settings_of
         ("/api/auth/token/", {f"k{number}": 1 for number in range(25_000)}),
     ],
 )
-def test_a_refusal_is_never_much_larger_than_useful(api, address, body):
-    answer = api.post(address, body)
+def test_a_refusal_is_never_much_larger_than_useful(api, url, body):
+    answer = api.post(url, body)
 
     assert answer.status == 422
     # One error for the whole list: its rows are not validated, which took 24 s and killed a worker.
-    assert len(answer.problem["errors"]) == (1 if address != "/api/auth/token/" else 100)
+    assert len(answer.problem["errors"]) == (1 if url != "/api/auth/token/" else 100)
     assert len(answer.response.get_data()) < 20_000
 
 
@@ -75,10 +75,10 @@ def test_staff_notes_on_a_session_are_only_for_staff(api, place, student):
     api.made(f"/api/groups/{group['id']}/enrolments/", {"student_id": me["id"], "begins_on": "2026-01-01"})
     body = {"group_id": group["id"], "local_date": time.strftime("%Y-%m-%d"), "notes": "for staff"}
     session = api.made("/api/attendance/sessions/", body)
-    address = f"/api/attendance/sessions/{session['id']}/"
+    url = f"/api/attendance/sessions/{session['id']}/"
 
-    assert api.get(address).json["notes"] == "for staff"
-    assert client.get(address).json["notes"] is None
+    assert api.get(url).json["notes"] == "for staff"
+    assert client.get(url).json["notes"] is None
     assert client.get("/api/attendance/sessions/").json["items"][0]["notes"] is None
 
 
@@ -98,11 +98,11 @@ def test_a_stored_response_expires_after_a_day(api, place, sql):
 
 def test_a_deleted_group_has_no_roster(api, student):
     group = api.made("/api/groups/", {"code": "G", "name": "Blue"})
-    address = f"/api/groups/{group['id']}/"
-    api.made(f"{address}enrolments/", {"student_id": student()["id"], "begins_on": "2026-01-01"})
-    api.delete(address)
+    url = f"/api/groups/{group['id']}/"
+    api.made(f"{url}enrolments/", {"student_id": student()["id"], "begins_on": "2026-01-01"})
+    api.delete(url)
 
-    assert {api.get(f"{address}{part}/").status for part in ("roster", "enrolments", "sessions")} == {404}
+    assert {api.get(f"{url}{part}/").status for part in ("roster", "enrolments", "sessions")} == {404}
 
 
 def test_trainers_do_not_see_students_who_left_their_groups_long_ago(api, place, student):

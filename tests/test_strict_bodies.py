@@ -106,10 +106,10 @@ def test_an_empty_patch_changes_nothing(app, seeds, sql):
         if operation.rule.endswith("<uuid:code_id>/"):
             code = {"key": "k1", "label": "K", "counts_as": "present"}
             ids["code_id"] = admin.made("/api/attendance/codes/", code)["id"]
-        address = operation.address(ids)
-        first = admin.patch(address, {})
+        url = operation.address(ids)
+        first = admin.patch(url, {})
         before = entries()
-        again = admin.patch(address, {}, headers={"If-Match": first.headers.get("ETag", "*")})
+        again = admin.patch(url, {}, headers={"If-Match": first.headers.get("ETag", "*")})
         if (first.status, again.status) != (200, 200) or again.json != first.json or entries() != before:
             wrong.append((operation.name, first.status, again.status, first.response.text[:200]))
 

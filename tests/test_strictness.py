@@ -119,11 +119,11 @@ def test_an_integer_consists_of_digits_only(admin, body_operations, seeds, value
 
 
 def test_a_number_between_two_steps_is_refused_with_the_step(admin, seeds):
-    address = f"/api/workout-logs/{seeds.ids['log_id']}/sets/{seeds.ids['set_id']}/"
+    url = f"/api/workout-logs/{seeds.ids['log_id']}/sets/{seeds.ids['set_id']}/"
 
-    (half,) = details(admin.patch(address, {"rir": 1.25}))
+    (half,) = details(admin.patch(url, {"rir": 1.25}))
     assert "in steps of 0.5" in half
-    (weight,) = details(admin.patch(address, {"load": "62.1234", "load_unit": "kg"}))
+    (weight,) = details(admin.patch(url, {"load": "62.1234", "load_unit": "kg"}))
     assert "9999.999" in weight
     assert "three digits" in weight
 
@@ -177,12 +177,12 @@ def test_a_parameter_that_is_not_utf_8_is_refused_by_name(admin, value):
     ]
 
 
-@pytest.mark.parametrize("address", ["/api/students/?", "/api/me/?"])
-def test_a_pointer_to_a_parameter_is_escaped(admin, address):
+@pytest.mark.parametrize("url", ["/api/students/?", "/api/me/?"])
+def test_a_pointer_to_a_parameter_is_escaped(admin, url):
     """A slash in a name does not separate steps of the pointer (RFC 6901)."""
     wrong = {"a/b=1": "unknown", "a/b=": "empty", "a/b=1&a/b=2": "repeated", "a/b=%ff": "encoding"}
     for query, code in wrong.items():
-        errors = admin.get(address + query.replace("b", "b~")).problem["errors"]
+        errors = admin.get(url + query.replace("b", "b~")).problem["errors"]
         assert [(error["pointer"], error["code"]) for error in errors] == [("/a~1b~0", code)]
 
 
@@ -199,10 +199,10 @@ def test_the_default_order_may_be_stated_with_or_without_a_cursor(app, admin, se
     for operation in operations(app):
         if not operation.handler.options.is_page:
             continue
-        address = operation.address(seeds.ids)
-        joint = "&" if "?" in address else "?"
+        url = operation.address(seeds.ids)
+        joint = "&" if "?" in url else "?"
         usual = operation.handler.options.sorts[0]
-        plain, stated = (admin.get(f"{address}{joint}limit=1{sort}") for sort in ("", f"&sort={usual}"))
+        plain, stated = (admin.get(f"{url}{joint}limit=1{sort}") for sort in ("", f"&sort={usual}"))
         if plain.status != 200 or plain.json != stated.json:
             wrong.append((operation.name, plain.status, stated.status))
             continue
@@ -211,7 +211,7 @@ def test_the_default_order_may_be_stated_with_or_without_a_cursor(app, admin, se
             continue
         continued += 1
         after, after_stated = (
-            admin.get(f"{address}{joint}limit=1{sort}&cursor={cursor}") for sort in ("", f"&sort={usual}")
+            admin.get(f"{url}{joint}limit=1{sort}&cursor={cursor}") for sort in ("", f"&sort={usual}")
         )
         if after.status != 200 or after.json != after_stated.json:
             wrong.append((operation.name, "cursor", after.status, after_stated.status))
@@ -286,15 +286,15 @@ def test_roles_are_referred_to_by_ids_in_canonical_form(admin, seeds):
 
 
 def test_any_of_the_tags_of_if_match_may_be_the_current_one(api, student):
-    address = f"/api/students/{student()['id']}/"
-    tag = api.get(address).headers["ETag"]
+    url = f"/api/students/{student()['id']}/"
+    tag = api.get(url).headers["ETag"]
 
     for header in (f'"999-abc", {tag}', f'{tag},"999"', f'"of-another,with-a-comma",{tag}', f", {tag} ,", f"W/{tag}"):
-        assert api.patch(address, {}, headers={"If-Match": header}).status == 200, header
+        assert api.patch(url, {}, headers={"If-Match": header}).status == 200, header
     for header in ('"998", "999"', f'"999-{tag[3:]}'):
-        assert api.patch(address, {"phone": "1"}, headers={"If-Match": header}).status == 412, header
+        assert api.patch(url, {"phone": "1"}, headers={"If-Match": header}).status == 412, header
     for header in (f"{tag} {tag}", f"*, {tag}", f"{tag};", tag[:-1]):
-        assert api.patch(address, {"phone": "1"}, headers={"If-Match": header}).status == 422, header
+        assert api.patch(url, {"phone": "1"}, headers={"If-Match": header}).status == 422, header
 
 
 def test_a_401_distinguishes_a_missing_from_an_invalid_token(api, app, place):

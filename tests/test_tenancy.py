@@ -60,12 +60,12 @@ def test_another_organizations_id_in_the_path_is_not_found(api_operations, own, 
     for operation in api_operations:
         for parameter in operation.parameters:
             for role in Role:
-                address = operation.address(own.ids, **{parameter: foreign.ids[parameter]})
+                url = operation.address(own.ids, **{parameter: foreign.ids[parameter]})
                 may = operation.handler.options.is_public or operation.handler.options.permission in ROLES[role]
                 if may and operation.is_across:
                     continue
-                answer = own.place.the(role).call(operation.method, address, body_of(operation, own))
-                if answer.status != (404 if may else 403) or leaks(answer, foreign, address):
+                answer = own.place.the(role).call(operation.method, url, body_of(operation, own))
+                if answer.status != (404 if may else 403) or leaks(answer, foreign, url):
                     wrong.append((operation.name, parameter, role.value, answer.status, answer.response.text[:300]))
 
     assert wrong == []
@@ -177,12 +177,12 @@ def test_another_organizations_id_in_a_filter_finds_nothing(api_operations, own,
         schema = operation.handler.options.query
         for (name,), _ in fields_of(schema, ma.UUID) if schema else ():
             tried += 1
-            address = operation.address(own.ids)
-            address += f"{'&' if '?' in address else '?'}{name}={foreign.id_for(name)}"
+            url = operation.address(own.ids)
+            url += f"{'&' if '?' in url else '?'}{name}={foreign.id_for(name)}"
             for role in Role:
-                answer = own.place.the(role).call(operation.method, address)
+                answer = own.place.the(role).call(operation.method, url)
                 empty = answer.status == 200 and answer.json["items"] == []
-                if not (empty or 400 <= answer.status < 500) or leaks(answer, foreign, address):
+                if not (empty or 400 <= answer.status < 500) or leaks(answer, foreign, url):
                     wrong.append((operation.name, name, role.value, answer.status))
 
     assert wrong == []
@@ -195,11 +195,11 @@ def test_another_organizations_cursor_is_refused_by_every_list(api_operations, o
         if not operation.handler.options.is_page:
             continue
         admins = [seeds.place.the(Role.ADMIN) for seeds in (foreign, own)]
-        addresses = [operation.address(seeds.ids) for seeds in (foreign, own)]
-        joint = "&" if "?" in addresses[0] else "?"
-        cursor = admins[0].get(f"{addresses[0]}{joint}limit=1").json["next_cursor"]
+        urls = [operation.address(seeds.ids) for seeds in (foreign, own)]
+        joint = "&" if "?" in urls[0] else "?"
+        cursor = admins[0].get(f"{urls[0]}{joint}limit=1").json["next_cursor"]
         assert cursor, f"{operation.name}: seed two, so that there is a cursor"
-        answer = admins[1].get(f"{addresses[1]}{joint}limit=1&cursor={cursor}")
+        answer = admins[1].get(f"{urls[1]}{joint}limit=1&cursor={cursor}")
         tried += 1
         if answer.status != 400 or answer.problem["code"] != "bad_cursor" or leaks(answer, foreign):
             wrong.append((operation.name, answer.status))
@@ -214,8 +214,8 @@ def test_lists_show_each_role_only_rows_of_its_own_organization(api_operations, 
         if not operation.handler.options.is_page:
             continue
         for role in Role:
-            address = operation.address(own.ids)
-            answer = own.place.the(role).get(f"{address}{'&' if '?' in address else '?'}limit=200")
+            url = operation.address(own.ids)
+            answer = own.place.the(role).get(f"{url}{'&' if '?' in url else '?'}limit=200")
             seen += OWN in answer.response.text
             if leaks(answer, foreign):
                 wrong.append((operation.name, role.value))

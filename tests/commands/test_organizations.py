@@ -144,8 +144,8 @@ def test_an_export_contains_every_row_of_the_organization_and_no_other(app, flas
 def test_an_export_decrypts_values_and_omits_credentials(app, flask, sql, tmp_path):
     seeds, folder = seed(app, "Quokka"), tmp_path / "out"
     admin = seeds.place.the(Role.ADMIN)
-    address = f"/api/students/{seeds.ids['student_id']}/"
-    assert admin.patch(address, {"given_name": "Changed Quokka", "medical_note": "asthma"}).status == 200
+    url = f"/api/students/{seeds.ids['student_id']}/"
+    assert admin.patch(url, {"given_name": "Changed Quokka", "medical_note": "asthma"}).status == 200
 
     json_of(flask("export", "--organization", str(seeds.place.id), "--output", str(folder), "--json"))
 

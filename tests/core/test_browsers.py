@@ -41,7 +41,7 @@ def without_tls(client: Client) -> Client:
 
 
 @pytest.mark.parametrize(
-    ("method", "address", "status"),
+    ("method", "url", "status"),
     [
         ("GET", LIST, 200),
         ("POST", LIST, 422),
@@ -51,9 +51,9 @@ def without_tls(client: Client) -> Client:
         ("GET", "/live/", 200),
     ],
 )
-def test_every_response_has_the_security_headers(api, method, address, status):
+def test_every_response_has_the_security_headers(api, method, url, status):
     for _ in range(2):  # the second response may come from the fast path
-        answer = api.call(method, address, {} if method in ("POST", "PUT") else None)
+        answer = api.call(method, url, {} if method in ("POST", "PUT") else None)
 
         assert answer.status == status
         assert {name: answer.headers.get(name) for name in SAID} == SAID

@@ -15,15 +15,15 @@ def test_every_create_with_a_taken_id_names_the_existing_row(app, creates):
     seeds, wrong = seed(app, "Dhole"), []
     admin = seeds.place.the(Role.ADMIN)
     for operation in creates:
-        schema, address = operation.handler.options.body, operation.address(seeds.ids)
+        schema, url = operation.handler.options.body, operation.address(seeds.ids)
         body = new_body(operation, seeds)
-        made = admin.post(address, body)
+        made = admin.post(url, body)
         name = next(
             n for n in ("name", "label", "given_name", "notes", "title", "rir", "ends_on") if n in schema().fields
         )
         other = {"ends_on": "2020-01-30", "rir": 1}.get(name, "Something else")
 
-        answer = admin.post(address, {**body, name: other})
+        answer = admin.post(url, {**body, name: other})
 
         there = {"id": body["id"], "version": made.json["version"]}
         found = (answer.status, answer.problem["code"], answer.problem.get("present"), answer.headers.get("Location"))
@@ -59,44 +59,44 @@ def conflicts(seeds):
 def test_every_conflict_with_one_row_names_the_row_and_its_url(app):
     seeds = seed(app, "Numbat")
     admin, wrong = seeds.place.the(Role.ADMIN), []
-    for address, body, otherwise, code in conflicts(seeds):
-        first = admin.post(address, copy.deepcopy(body))
+    for url, body, otherwise, code in conflicts(seeds):
+        first = admin.post(url, copy.deepcopy(body))
         assert first.status == 201, first.response.get_data(as_text=True)
 
-        answer = admin.post(address, {**body, **otherwise})
+        answer = admin.post(url, {**body, **otherwise})
 
         there = {"id": first.json["id"], "version": first.json["version"]}
         found = (answer.status, answer.problem["code"], answer.problem.get("present"), answer.headers.get("Location"))
-        if found != (409, code, there, f"{address}{first.json['id']}/"):
-            wrong.append((address, found))
+        if found != (409, code, there, f"{url}{first.json['id']}/"):
+            wrong.append((url, found))
     assert wrong == []
 
 
 def test_a_change_that_conflicts_with_another_row_names_it_too(app):
     seeds = seed(app, "Quoll")
     admin, wrong = seeds.place.the(Role.ADMIN), []
-    for address, body, otherwise, code in conflicts(seeds):
-        if address in ("/api/workout-logs/", "/api/users/"):  # the shared value cannot be changed there
+    for url, body, otherwise, code in conflicts(seeds):
+        if url in ("/api/workout-logs/", "/api/users/"):  # the shared value cannot be changed there
             continue
         shared = {"code_taken": "code", "external_id_taken": "external_id", "login_taken": "user_id"}
         shared |= {"session_exists": "slot", "role_name_taken": "name", "name_taken": "name"}
         name = shared.get(code, "begins_on")
-        first = admin.made(address, body)
+        first = admin.made(url, body)
         instead = {"slot": "06:00", "begins_on": "2019-03-01"}.get(name, "C-0")
         beside = {**body, **otherwise, name: instead} | ({"ends_on": "2019-04-01"} if name == "begins_on" else {})
         if name == "user_id":
             del beside["user_id"]
         if code == "key_taken":  # a key cannot be changed
             continue
-        second = admin.made(address, beside)
+        second = admin.made(url, beside)
 
-        answer = admin.patch(f"{address}{second['id']}/", {name: body[name]})
+        answer = admin.patch(f"{url}{second['id']}/", {name: body[name]})
 
         there = {"id": first["id"], "version": first["version"]}
         found = (answer.status, answer.problem["code"], answer.problem.get("present"), answer.headers.get("Location"))
-        if found != (409, code, there, f"{address}{first['id']}/"):
-            wrong.append((address, found))
-        assert admin.get(f"{address}{second['id']}/").json["version"] == second["version"]
+        if found != (409, code, there, f"{url}{first['id']}/"):
+            wrong.append((url, found))
+        assert admin.get(f"{url}{second['id']}/").json["version"] == second["version"]
     assert wrong == []
 
 

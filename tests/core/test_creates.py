@@ -62,11 +62,9 @@ def simultaneously(monkeypatch, sql):
 def test_two_identical_creates_at_the_same_moment_create_one_row_and_respond_alike(creates, seeds, simultaneously):
     admin, wrong = seeds.place.the(Role.ADMIN), []
     for operation in creates:
-        address, body = operation.address(seeds.ids), new_body(operation, seeds)
+        url, body = operation.address(seeds.ids), new_body(operation, seeds)
 
-        first, second = simultaneously(
-            lambda a=address, b=body: admin.post(a, b), lambda a=address, b=body: admin.post(a, b)
-        )
+        first, second = simultaneously(lambda a=url, b=body: admin.post(a, b), lambda a=url, b=body: admin.post(a, b))
 
         if (first.status, second.status) != (201, 200) or first.json != second.json:
             wrong.append((operation.name, first.status, second.status, second.response.get_data(as_text=True)))
@@ -197,21 +195,21 @@ def test_a_student_may_have_the_id_of_a_user(api, place):
         assert [entry["after"]["given_name"] for entry in entries] == [name]
 
 
-@pytest.mark.parametrize("address", ["/api/students/", "/api/attendance/sessions/", "/api/groups/"])
-def test_a_repeated_create_is_compared_after_defaults(api, address):
+@pytest.mark.parametrize("url", ["/api/students/", "/api/attendance/sessions/", "/api/groups/"])
+def test_a_repeated_create_is_compared_after_defaults(api, url):
     body = {
         "/api/students/": {"code": "S-1", "given_name": "A", "family_name": "B", "address": {"locality": "Pune"}},
         "/api/attendance/sessions/": {"local_date": TODAY, "slot": "9:00"},
         "/api/groups/": {"code": "G-1", "name": "Blue"},
-    }[address] | {"id": str(new_id())}
+    }[url] | {"id": str(new_id())}
     spelled_out = {
         "/api/students/": {"phone": None, "status": "active", "tags": [], "medical_note": None},
         "/api/attendance/sessions/": {"group_id": None, "slot": "09:00", "notes": None, "status": "scheduled"},
         "/api/groups/": {"kind": "class", "capacity": None, "trainer_ids": []},
-    }[address]
-    first = api.post(address, body)
+    }[url]
+    first = api.post(url, body)
 
-    again, other = api.post(address, {**body, **spelled_out}), api.post(address, {**body, "status": "open"})
+    again, other = api.post(url, {**body, **spelled_out}), api.post(url, {**body, "status": "open"})
 
     assert (first.status, again.status) == (201, 200), again.response.get_data(as_text=True)
     assert again.json == first.json

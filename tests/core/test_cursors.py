@@ -64,8 +64,8 @@ def test_a_changed_cursor_is_refused(api, children):
 def test_a_cursor_is_bound_to_its_organization_url_filters_and_order(api, other, children):
     cursor = api.get(LIST).json["next_cursor"]
 
-    for address in (f"{LIST}&status=active", f"{LIST}&sort=-name", f"{LIST}&sort=code", "/api/groups/?limit=1"):
-        assert api.get(f"{address}&cursor={cursor}").problem["code"] == "bad_cursor", address
+    for url in (f"{LIST}&status=active", f"{LIST}&sort=-name", f"{LIST}&sort=code", "/api/groups/?limit=1"):
+        assert api.get(f"{url}&cursor={cursor}").problem["code"] == "bad_cursor", url
     assert other.the(Role.ADMIN).get(f"{LIST}&cursor={cursor}").problem["code"] == "bad_cursor"
     assert api.get(f"/api/students/?limit=2&fields=id&cursor={cursor}").status == 200
 

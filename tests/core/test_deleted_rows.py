@@ -20,19 +20,19 @@ def test_every_deleted_row_is_listed_and_can_be_undeleted(app):
     for operation in undeletes(app):
         seeds = seed(app, "Tapir")
         admin = seeds.place.the(Role.ADMIN)
-        address = operation.address(seeds.ids).removesuffix("undelete/")
-        row_id = address.rstrip("/").rpartition("/")[2]
-        listed = address.removesuffix(f"{row_id}/")
-        assert admin.delete(address).status == 204
+        url = operation.address(seeds.ids).removesuffix("undelete/")
+        row_id = url.rstrip("/").rpartition("/")[2]
+        listed = url.removesuffix(f"{row_id}/")
+        assert admin.delete(url).status == 204
 
         deleted, living = admin.get(f"{listed}?deleted=true"), admin.get(listed)
 
         assert [row["id"] for row in deleted.json["items"]] == [row_id], operation.name
         assert deleted.json["items"][0]["deleted_at"] is not None
         assert row_id not in [row["id"] for row in living.json["items"]], operation.name
-        assert admin.post(f"{address}undelete/").status == 200
+        assert admin.post(f"{url}undelete/").status == 200
         assert admin.get(f"{listed}?deleted=true").json["items"] == []
-        assert admin.get(address).status == 200
+        assert admin.get(url).status == 200
     assert len(undeletes(app)) >= 5
 
 
@@ -45,11 +45,11 @@ def test_deleted_rows_are_listed_for_users_who_can_undelete_them(app, place, stu
     sets = f"/api/workout-logs/{api.made('/api/workout-logs/', log)['id']}/sets/"
     workouts = f"/api/students/{log['student_id']}/workouts/"
 
-    for address in ("/api/students/", "/api/groups/", "/api/workout-logs/", "/api/exercises/", sets, workouts):
-        assert api.get(f"{address}?deleted=true").status == 200
-        answer = reader.get(f"{address}?deleted=true")
-        assert (answer.status, answer.problem["code"]) == (403, "forbidden"), address
-        assert reader.get(address).status == 200
+    for url in ("/api/students/", "/api/groups/", "/api/workout-logs/", "/api/exercises/", sets, workouts):
+        assert api.get(f"{url}?deleted=true").status == 200
+        answer = reader.get(f"{url}?deleted=true")
+        assert (answer.status, answer.problem["code"]) == (403, "forbidden"), url
+        assert reader.get(url).status == 200
 
 
 def test_deleted_exercises_are_listed_only_for_users_who_can_change_exercises(place):
@@ -86,16 +86,16 @@ def test_a_create_with_the_id_of_a_deleted_row_explains_how_to_undelete_it(app):
     assert wrong == []
 
 
-@pytest.mark.parametrize(("address", "name"), [("/api/students/", "family_name"), ("/api/groups/", "name")])
-def test_a_code_of_a_deleted_row_is_refused_with_how_to_undelete_it(api, address, name):
-    body = {"code": "S-1", "given_name": "A"} if address == "/api/students/" else {"code": "S-1"}
-    made = api.made(address, {**body, name: "B"})
-    api.delete(f"{address}{made['id']}/")
+@pytest.mark.parametrize(("url", "name"), [("/api/students/", "family_name"), ("/api/groups/", "name")])
+def test_a_code_of_a_deleted_row_is_refused_with_how_to_undelete_it(api, url, name):
+    body = {"code": "S-1", "given_name": "A"} if url == "/api/students/" else {"code": "S-1"}
+    made = api.made(url, {**body, name: "B"})
+    api.delete(f"{url}{made['id']}/")
 
-    answer = api.post(address, {**body, name: "C"})
+    answer = api.post(url, {**body, name: "C"})
 
     assert (answer.status, answer.problem["code"], answer.pointers) == (409, "code_taken", {"/code"})
     assert "deleted" in answer.problem["detail"]
     present = answer.problem["present"]
-    assert (present["id"], present["undelete"]) == (made["id"], f"{address}{made['id']}/undelete/")
+    assert (present["id"], present["undelete"]) == (made["id"], f"{url}{made['id']}/undelete/")
     assert present["deleted_at"] is not None

@@ -57,9 +57,9 @@ def is_ready(port):
         return False
 
 
-def fetched(port, address):
+def fetched(port, url):
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)) as connection:
-        connection.request("GET", address)
+        connection.request("GET", url)
         answer = connection.getresponse()
         try:
             return answer.status, answer.read()
@@ -81,12 +81,12 @@ def test_a_file_that_fails_before_its_end_is_cut_off_and_logged_in_one_line(serv
     assert "Error handling request" not in log.read_text()
 
 
-@pytest.mark.parametrize("address", [f"/unforeseen/?token={SECRET}", f"/unforeseen/?a=b?c&token={SECRET}#x"])
-def test_gunicorns_log_of_a_failed_request_has_no_query(server, address):
+@pytest.mark.parametrize("url", [f"/unforeseen/?token={SECRET}", f"/unforeseen/?a=b?c&token={SECRET}#x"])
+def test_gunicorns_log_of_a_failed_request_has_no_query(server, url):
     port, log = server
     line = "a request failed outside the application"
     before = log.read_text().count(line)
-    assert fetched(port, address)[0] == 500
+    assert fetched(port, url)[0] == 500
 
     wait_for(lambda: log.read_text().count(line) == before + 1, log)
     assert SECRET not in log.read_text()

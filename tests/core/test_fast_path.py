@@ -31,14 +31,14 @@ def services(app):
 def by_flask(app):
     """Return a function that sends a request, and returns the response and how often Flask was entered."""
 
-    def call(client, address, method="GET", **options):
+    def call(client, url, method="GET", **options):
         entered = []
 
         def begin(*_, **__):
             entered.append(1)
 
         with request_started.connected_to(begin, app):
-            answer = client.call(method, address, **options)
+            answer = client.call(method, url, **options)
         return answer, len(entered)
 
     return call
@@ -48,13 +48,13 @@ def by_flask(app):
 def by_fast_path(by_flask):
     """Return a function that repeats a read until the fast path serves it: a lease may lapse on a busy machine."""
 
-    def call(client, address, **options):
+    def call(client, url, **options):
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
-            answer, entered = by_flask(client, address, **options)
+            answer, entered = by_flask(client, url, **options)
             if not entered:
                 return answer
-        raise AssertionError(f"the fast path never served {address}")
+        raise AssertionError(f"the fast path never served {url}")
 
     return call
 
@@ -66,8 +66,8 @@ def known(trusted, api, student, by_fast_path):
     student()
     student()
     item = f"/api/students/{made['id']}/"
-    for address in (LIST, item):
-        by_fast_path(api, address)
+    for url in (LIST, item):
+        by_fast_path(api, url)
     return item
 
 
@@ -76,15 +76,15 @@ def headers_of(answer):
 
 
 def test_the_fast_path_returns_the_same_as_flask(api, known, by_flask, by_fast_path):
-    for address in (LIST, known):
+    for url in (LIST, known):
         small = api.headers["Authorization"].replace("Bearer", "bearer")
-        first, entered = by_flask(api, address, headers={"Authorization": small})  # only Flask accepts this spelling
-        again = by_fast_path(api, address, headers={"X-Request-ID": "again"})
+        first, entered = by_flask(api, url, headers={"Authorization": small})  # only Flask accepts this spelling
+        again = by_fast_path(api, url, headers={"X-Request-ID": "again"})
 
         assert entered == 1
         assert again.headers["X-Request-ID"] == "again"
         assert (again.status, again.response.data, headers_of(again)) == (200, first.response.data, headers_of(first))
-        unchanged = by_fast_path(api, address, headers={"If-None-Match": first.headers["ETag"]})
+        unchanged = by_fast_path(api, url, headers={"If-None-Match": first.headers["ETag"]})
         assert (unchanged.status, unchanged.response.data) == (304, b"")
         assert unchanged.headers["ETag"] == first.headers["ETag"]
 
@@ -92,9 +92,9 @@ def test_the_fast_path_returns_the_same_as_flask(api, known, by_flask, by_fast_p
 def test_the_fast_path_serves_reads_that_are_not_cached(services, api, known, by_flask, by_fast_path, monkeypatch):
     monkeypatch.setattr(services, "_lives", dict.fromkeys(services._lives, 0))
     monkeypatch.setattr(services, "request_cache", RequestCache())
-    for address in (LIST, known):
-        first, _ = by_flask(api, address)
-        again = by_fast_path(api, address)
+    for url in (LIST, known):
+        first, _ = by_flask(api, url)
+        again = by_fast_path(api, url)
         assert (again.status, again.response.data, headers_of(again)) == (200, first.response.data, headers_of(first))
         assert len(again.asked) == 1
 
@@ -268,7 +268,7 @@ def test_a_log_line_of_the_fast_path_equals_that_of_flask(api, known, by_flask, 
 
 def test_the_number_of_known_urls_is_bounded(services, known):
     urls = services.request_cache
-    address = urls.get({"PATH_INFO": known, "QUERY_STRING": ""})
+    parsed = urls.get({"PATH_INFO": known, "QUERY_STRING": ""})
     for number in range(MOST + 1):
-        urls.learn({"PATH_INFO": "/", "QUERY_STRING": f"n={number}"}, address)
+        urls.learn({"PATH_INFO": "/", "QUERY_STRING": f"n={number}"}, parsed)
     assert 0 < len(urls) <= MOST

@@ -42,12 +42,12 @@ def register(api, student):
 
 
 def test_a_set_cannot_be_in_the_future(api, logged, student):
-    address = f"{LOGS}{logged['id']}/sets/"
+    url = f"{LOGS}{logged['id']}/sets/"
     given = {"exercise_id": SQUAT, "reps": 5}
-    one = f"{address}{logged['exercises'][0]['sets'][0]['id']}/"
+    one = f"{url}{logged['exercises'][0]['sets'][0]['id']}/"
 
-    assert api.post(address, {**given, "done_at": ahead(minutes=4)}).status == 201
-    assert one_error(api.post(address, {**given, "done_at": ahead(minutes=6)})) == ("/done_at", "in_future")
+    assert api.post(url, {**given, "done_at": ahead(minutes=4)}).status == 201
+    assert one_error(api.post(url, {**given, "done_at": ahead(minutes=6)})) == ("/done_at", "in_future")
     assert one_error(api.patch(one, {"done_at": ahead(days=300)})) == ("/done_at", "in_future")
     sets = [{"reps": 5, "done_at": ahead(minutes=4)}, {"reps": 5, "done_at": ahead(minutes=6)}]
     body = {"started_at": ahead(hours=-1), "student_id": student()["id"]}
@@ -66,13 +66,13 @@ def test_a_workout_cannot_begin_or_end_in_the_future(api, logged, student):
 
 
 def test_students_cannot_arrive_or_leave_in_the_future(api, register):
-    address, (one, two) = register
+    url, (one, two) = register
     rows = [
         {"student_id": one, "code": "late", "check_in_at": ahead(minutes=4)},
         {"student_id": two, "code": "late", "check_in_at": ahead(minutes=6)},
     ]
 
-    results = api.put(address, {"records": rows}).json["results"]
+    results = api.put(url, {"records": rows}).json["results"]
 
     assert [row["outcome"] for row in results] == ["created", "error"]
     assert [(e["pointer"], e["code"]) for e in results[1]["errors"]] == [("/check_in_at", "in_future")]

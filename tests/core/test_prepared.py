@@ -252,14 +252,14 @@ def test_prepared_reads_return_the_same_bytes_as_ordinary_sessions(app, no_respo
     seeds = seed(app, "Quagga")
     reads = [one for one in operations(app) if one.method == "GET" and one.handler.options.permission is not None]
     reads = [one for one in reads if one.rule not in GROWING]
-    addresses = [one.address(seeds.ids) for one in reads]
-    addresses += [one.address(dict.fromkeys(one.parameters, str(new_id()))) for one in reads if one.parameters]
-    addresses += [
+    urls = [one.address(seeds.ids) for one in reads]
+    urls += [one.address(dict.fromkeys(one.parameters, str(new_id()))) for one in reads if one.parameters]
+    urls += [
         f"{one.address(seeds.ids)}{'&' if '?' in one.address(seeds.ids) else '?'}limit=1"
         for one in reads
         if one.handler.options.is_page
     ]
-    assert len(addresses) > 20
+    assert len(urls) > 20
     callers = [seeds.place.the(role) for role in (Role.ADMIN, Role.TRAINER, Role.CLIENT)]
 
     same = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}  # it is in refusals
@@ -267,13 +267,13 @@ def test_prepared_reads_return_the_same_bytes_as_ordinary_sessions(app, no_respo
     def responses():
         found = {}
         for number, caller in enumerate(callers):
-            for address in addresses:
-                page = caller.get(address, headers=same)
-                found[number, address] = (page.status, page.headers.get("ETag"), page.response.get_data())
+            for url in urls:
+                page = caller.get(url, headers=same)
+                found[number, url] = (page.status, page.headers.get("ETag"), page.response.get_data())
                 following = page.json.get("next_cursor") if page.status == 200 else None
-                if following and "limit=1" in address:
-                    second = caller.get(f"{address}&cursor={following}", headers=same)
-                    found[number, address, "second"] = (second.status, second.response.get_data())
+                if following and "limit=1" in url:
+                    second = caller.get(f"{url}&cursor={following}", headers=same)
+                    found[number, url, "second"] = (second.status, second.response.get_data())
         return found
 
     prepared_responses = responses()

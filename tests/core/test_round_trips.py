@@ -96,11 +96,11 @@ def counts_of(tag: str) -> dict[str, float]:
     return {**layers, "made": metrics.misses.labels(tag)._value.get()}
 
 
-def spend(app: Any, operation: Any, client: Any, address: str, **headers: str) -> Spent:
+def spend(app: Any, operation: Any, client: Any, url: str, **headers: str) -> Spent:
     """Send one request; return its cost and the layer that served it."""
     spent, before = Spent(0), counts_of(operation.handler.options.cache_policy.tags[0])
     with counted(app, spent):
-        answer = client.get(address, headers=headers)
+        answer = client.get(url, headers=headers)
     after = counts_of(operation.handler.options.cache_policy.tags[0])
     spent.status, spent.statements = answer.status, answer.statements
     spent.found = next((where for where in after if after[where] > before[where]), "")
@@ -144,12 +144,12 @@ def seeds(app) -> Seeds:
 
 def spend_until(app: Any, seeds: Seeds, operation: Any, layer: str, prepare: Any, **headers: str) -> Spent:
     """Repeat a read until a layer serves it, each time after some preparation."""
-    client, address = seeds.place.the(Role.ADMIN), operation.address(seeds.ids)
+    client, url = seeds.place.the(Role.ADMIN), operation.address(seeds.ids)
     until = time.monotonic() + PATIENCE_S
     while time.monotonic() < until:
-        client.get(address)
+        client.get(url)
         prepare(app.extensions["campshub"])
-        spent = spend(app, operation, client, address, **headers)
+        spent = spend(app, operation, client, url, **headers)
         if spent.found == layer:
             return spent
         time.sleep(0.02)

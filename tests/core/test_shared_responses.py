@@ -13,18 +13,18 @@ from tests.seeds import seed
 SHARED_HEADERS = ("ETag", "Link", "Location", "Content-Type")
 
 
-def pages_of(client: Any, address: str) -> list[Any]:
+def pages_of(client: Any, url: str) -> list[Any]:
     """Return the responses to a client, page by page."""
     found: list[Any] = []
-    following: str | None = address
+    following: str | None = url
     while following is not None and len(found) < 3:
         answer = client.get(following)
-        if answer.status == 403 and "deleted=true" in address:  # only for users who can undelete
+        if answer.status == 403 and "deleted=true" in url:  # only for users who can undelete
             return [403]
         assert answer.status == 200, (following, answer.response.text)
         found.append(([answer.headers.get(name) for name in SHARED_HEADERS], answer.response.get_data()))
         cursor = answer.json.get("next_cursor")
-        following = f"{address}&cursor={cursor}" if cursor else None
+        following = f"{url}&cursor={cursor}" if cursor else None
     return found
 
 
@@ -52,14 +52,14 @@ def test_two_users_of_a_role_that_sees_everything_get_the_same_response(app, no_
                 continue
             # The first user has created all rows, signed in and enrolled people; no row refers to the second.
             active, idle = seeds.place.the(role), seeds.place.someone(role)
-            for address in urls_of(operation, seeds.ids):
+            for url in urls_of(operation, seeds.ids):
                 values.clear()
-                expected = pages_of(active, address)
+                expected = pages_of(active, url)
                 pages += len(expected)
-                if expected != pages_of(idle, address):
-                    wrong.append((role.value, address))
+                if expected != pages_of(idle, url):
+                    wrong.append((role.value, url))
                 if "principal_user_id" in values:
-                    wrong.append((role.value, address, "depends on the user"))
+                    wrong.append((role.value, url, "depends on the user"))
 
     assert wrong == []
     assert len(shared) > 15

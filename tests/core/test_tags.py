@@ -52,9 +52,9 @@ def empty(seeds) -> dict[str, str]:
     return ids_of_nothing(seeds)
 
 
-def reads_of(client: Any, address: str) -> Iterator[tuple[str, set[str]]]:
+def reads_of(client: Any, url: str) -> Iterator[tuple[str, set[str]]]:
     """Read a URL and its next page; yield each URL and the tables that were read for it."""
-    following: str | None = address
+    following: str | None = url
     for _ in range(2):
         if following is None:
             return
@@ -70,7 +70,7 @@ def reads_of(client: Any, address: str) -> Iterator[tuple[str, set[str]]]:
             read |= one.read - (OF_THE_EDGE if one.unit.checks_caller else set())
         yield following, read
         cursor = answer.json.get("next_cursor")
-        following = f"{address}&cursor={cursor}" if cursor else None
+        following = f"{url}&cursor={cursor}" if cursor else None
 
 
 def shared_tables(sql: Any) -> set[str]:
@@ -84,10 +84,10 @@ def test_every_cached_response_names_the_tags_of_all_that_it_reads(app, seeds, e
     for operation in cached(app):
         cache_policy, permission = operation.handler.options.cache_policy, operation.handler.options.permission
         stamps = set(stamps_of(str(seeds.place.id), cache_policy.tags))
-        addresses = dict.fromkeys(one for ids in (seeds.ids, empty) for one in urls_of(operation, ids))
+        urls = dict.fromkeys(one for ids in (seeds.ids, empty) for one in urls_of(operation, ids))
         for role in (role for role in Role if permission in ROLES[role]):
-            for address in addresses:
-                for read, tables in reads_of(seeds.place.the(role), address):
+            for url in urls:
+                for read, tables in reads_of(seeds.place.the(role), url):
                     seen.setdefault(operation.name, set()).update(tables)
                     needed = {f"{seeds.place.id}:{tag_of[table]}" for table in tables}
                     needed |= {f"{PLATFORM_ID}:{tag_of[table]}" for table in tables & shared}

@@ -44,14 +44,14 @@ def warm(app, services, place):
     return run
 
 
-def request_often(client, *addresses, times=3, is_cached=True):
+def request_often(client, *urls, times=3, is_cached=True):
     """Send so many requests that the process knows the URL, and counts it."""
-    for address in addresses:
+    for url in urls:
         until = time.monotonic() + 30
-        while is_cached and client.get(address).statements and time.monotonic() < until:
+        while is_cached and client.get(url).statements and time.monotonic() < until:
             time.sleep(0.02)  # not cached yet: no lease, or the replica lags
         for _ in range(times):
-            assert client.get(address).status == 200
+            assert client.get(url).status == 200
 
 
 def make_a_student(api):

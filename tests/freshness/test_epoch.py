@@ -132,16 +132,16 @@ def test_a_new_epoch_and_a_fold_are_commands(app, stack, scratch):
 def test_a_cleared_cache_starts_in_quarantine(app, lease):
     api, cache = new_place(app).the(Role.ADMIN), app.extensions["campshub"].cache.client
     name = f"identity:{lease.wait().primary}"
-    address = "/api/students/"
-    assert api.get(address).statements, "a new identity"
+    url = "/api/students/"
+    assert api.get(url).statements, "a new identity"
     run_id, space, _ = cache.get(name).split(b":")
     cache.set(name, b":".join((run_id, space, b"%d" % (1000 * (time.time() - 60)))))
-    api.get(address)
-    assert not api.get(address).statements, "it is cached"
+    api.get(url)
+    assert not api.get(url).statements, "it is cached"
 
     assert app.test_cli_runner().invoke(args=["cache", "clear", "--yes"]).exit_code == 0
-    assert api.get(address).statements
-    assert api.get(address).statements
+    assert api.get(url).statements
+    assert api.get(url).statements
     assert cache.get(name).split(b":")[1] != space
 
 

@@ -264,11 +264,11 @@ def test_a_leader_that_fails_releases_its_followers():
 @pytest.fixture
 def several(cache_server):
     """Freshness over three databases of one Redis, in place of three servers."""
-    address = cache_server.join("several")
+    url = cache_server.join("several")
     cache_server.client.flushall()
     lease = ManualLease(Servers())
     lease.renew()
-    freshness = Freshness([f"{address}?db={number}" for number in range(3)], lease, counting=CallerLimits.lua)
+    freshness = Freshness([f"{url}?db={number}" for number in range(3)], lease, counting=CallerLimits.lua)
     yield freshness
     freshness.close()
 

@@ -95,16 +95,16 @@ def test_json_is_compressed_for_clients_that_accept_it(site):
 def test_an_etag_stays_valid_through_compression(site, admin):
     named = {"code": "etag", "given_name": "Asha", "family_name": "Rao", "address": {"lines": ["long " * 30] * 4}}
     made = fetch(site.nginx.url, "/api/students/", "POST", headers=admin, body=named)
-    address = f"/api/students/{made.json['id']}/"
+    url = f"/api/students/{made.json['id']}/"
     packs = {**admin, "Accept-Encoding": "gzip"}
-    shown = fetch(site.nginx.url, address, headers=packs)
+    shown = fetch(site.nginx.url, url, headers=packs)
     assert (shown.status, shown.headers["Content-Encoding"]) == (200, "gzip")
     tag = shown.headers["ETag"]
     assert tag.startswith("W/")
 
-    assert fetch(site.nginx.url, address, headers={**packs, "If-None-Match": tag}).status == 304
+    assert fetch(site.nginx.url, url, headers={**packs, "If-None-Match": tag}).status == 304
     changed = [
-        fetch(site.nginx.url, address, "PATCH", headers={**packs, "If-Match": tag}, body={"given_name": name}).status
+        fetch(site.nginx.url, url, "PATCH", headers={**packs, "If-Match": tag}, body={"given_name": name}).status
         for name in ("Usha", "Nisha")
     ]
     assert changed == [200, 412]

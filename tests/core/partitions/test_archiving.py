@@ -196,18 +196,18 @@ def test_old_months_are_due_and_none_without_a_retention_setting(site):
 @pytest.mark.parametrize("at_once", [1, 1_000])
 def test_reads_see_at_once_that_a_month_was_archived_or_restored(site, trust, at_once, monkeypatch):
     monkeypatch.setattr(visibility, "AT_ONCE", at_once)  # organizations per call
-    address = f"/api/attendance/records/?from={site.day}&to={site.day}"
+    url = f"/api/attendance/records/?from={site.day}&to={site.day}"
     apis = [place.the(Role.ADMIN) for place in site.places]
 
     def shown():
-        return [len(api.get(address).json["items"]) for api in apis]
+        return [len(api.get(url).json["items"]) for api in apis]
 
     trust(site.app)
     assert shown() == [7, 7]
-    assert [api.get(address).asked for api in apis] == [[], []]  # cached
+    assert [api.get(url).asked for api in apis] == [[], []]  # cached
     site.archived("attendance_records")
     assert shown() == [0, 0]
-    assert [api.get(address).asked for api in apis] == [[], []]
+    assert [api.get(url).asked for api in apis] == [[], []]
     site.restored("attendance_records")
     assert shown() == [7, 7]
 

@@ -22,10 +22,10 @@ def open_breakers() -> set[str]:
     return {sample.labels["name"] for sample in samples if sample.value}
 
 
-def served(reader, address="/api/students/") -> tuple[str, set[str]]:
+def served(reader, url="/api/students/") -> tuple[str, set[str]]:
     """Read; return the server that served it, and the shown ids."""
     before = {name: metrics.reads.labels(name)._value.get() for name in ("replica", "primary")}
-    answer = reader.get(address)
+    answer = reader.get(url)
     assert answer.status == 200, answer.response.text
     (server,) = (name for name, count in before.items() if metrics.reads.labels(name)._value.get() > count)
     return server, {item["id"] for item in answer.json["items"]}
