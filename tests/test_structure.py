@@ -85,7 +85,7 @@ def test_the_contract_of_modules_lists_the_modules_in_order():
 STANDARD_FILES = {"models", "queries", "service", "schemas", "routes", "tasks", "cli", "metrics"}
 SINGLE_IMPORTERS = {
     "campshub.accounts.letters": "the texts of e-mails",
-    "campshub.core.http.serializer": "a part of its own, which benchmarks and tests use alone",
+    "campshub.core.http.serializer": "a separate part, which benchmarks and tests use directly",
     "campshub.core.security.password_blocklist": "the list of passwords belongs beside their check",
     "campshub.core.security.signing": "the signature belongs to security, the manifest to partitions",
     "campshub.reports.charts": "pages and the API will draw the same charts",

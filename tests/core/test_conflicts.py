@@ -131,4 +131,4 @@ def test_a_create_of_a_student_hidden_from_its_sender_can_be_repeated(place):
     later = clerk.post("/api/students/", body)
 
     assert (first.status, again.status, again.json == first.json) == (201, 200, True)
-    assert (later.status, later.problem["code"]) == (409, "id_taken"), "what others have changed is not shown"
+    assert (later.status, later.problem["code"]) == (409, "id_taken"), "the response does not show changes by others"

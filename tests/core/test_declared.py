@@ -104,7 +104,7 @@ def test_an_anonymous_client_sees_the_remaining_quota_and_the_retry_time(make_ei
         f'The limit "anonymous" of 3 requests in 3600 s is used up; come back in {wait_s} s.'
     )
     assert refused.statements == []
-    assert caller(app)("/api/students/").status == 401, "another address has a limit of its own"
+    assert caller(app)("/api/students/").status == 401, "another address has its own limit"
 
 
 def test_requests_for_missing_urls_count(make):
@@ -296,7 +296,7 @@ def test_signed_in_requests_do_not_use_the_limits_library(make, api, monkeypatch
     assert not any("flask_limiter" in str(getattr(getattr(h, "func", h), "__module__", "")) for h in hooks)
 
     sign_in(caller(app))
-    assert len(passed) == 2, "a sign-in does: once by its address, once by its account"
+    assert len(passed) == 2, "a sign-in counts once by address and once by account"
 
 
 def test_the_document_lists_rate_limited_for_every_operation(app):

@@ -54,7 +54,7 @@ STUDENTS = {
     "sort name": ("students", "sort_name", "id"),
     "sort code": ("students", "code"),
     "sort created": ("students", "id"),
-    "sort relevance": "those are ranked whom the search has found by its index and the filters leave",
+    "sort relevance": "ranks only the rows that the search finds by its index and the filters leave",
 }
 SESSIONS = {
     "from": ("attendance_sessions", "local_date", "id"),

@@ -246,7 +246,7 @@ def test_the_process_counts_a_bounded_number_of_callers_and_drops_the_longest_id
         if caller == 5:
             assert count("busy")
         if caller == 12:
-            assert not count("busy"), "ten have come since it was first counted, and it is still known"
+            assert not count("busy"), "it is still counted after ten newer callers"
 
     assert list(made._callers) == [f"{caller}" for caller in range(90, 100)]
 

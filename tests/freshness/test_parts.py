@@ -286,7 +286,7 @@ def test_an_organization_is_in_one_redis_and_the_platform_in_each(several):
         several.end(begun, "0/1000")
 
     found = [stamped(wire) - {str(PLATFORM_ID)} for wire in several.wires]
-    assert all(found), "each has some"
+    assert all(found), "each Redis has some"
     assert sorted(str(one) for one in organizations) == sorted(one for some in found for one in some)
     assert all(str(PLATFORM_ID) in stamped(wire) for wire in several.wires)
     for wire in several.wires:

@@ -96,4 +96,4 @@ def until(condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
         if found := condition():
             return found
         time.sleep(0.02)
-    raise AssertionError(f"not so after {patience_s} s")
+    raise AssertionError(f"not true after {patience_s} s")

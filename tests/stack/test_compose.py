@@ -77,7 +77,7 @@ def test_every_secret_comes_from_a_file_of_the_service(compose):
 
 def test_the_file_contains_no_password_and_no_default_password(compose):
     for text in texts(compose):
-        assert not re.search(r"://[^/\s]*:[^/\s]*@", text), f"an address with a password: {text}"
+        assert not re.search(r"://[^/\s]*:[^/\s]*@", text), f"a URL with a password: {text}"
         assert not re.search(r"\$\{[A-Z_]*(PASSWORD|SECRET_KEY|_KEYS):?-[^}]", text), f"a default secret: {text}"
         assert not re.search(r"(?i)(password|requirepass|secret)\s*[=:]\s*[\"']?\w", text), f"a secret: {text}"
     assert "POSTGRES_HOST_AUTH_METHOD" not in set(texts(compose))

@@ -108,7 +108,7 @@ def test_without_the_replica_reads_continue_and_later_return_to_it(stack, writer
 
     assert "replica0" not in open_breakers()
     assert served(reader) == ("primary", {first})
-    assert "replica0" in open_breakers(), "the first read has found out, and no other waits for the replica"
+    assert "replica0" in open_breakers(), "the first read opened the breaker, and no other waits for the replica"
     assert [served(reader) for _ in range(4)] == [("primary", {first})] * 4
     second = write(writer)
     assert served(reader) == ("primary", {first, second})
