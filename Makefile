@@ -14,9 +14,11 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PYPY ?= pypy3
 PORT ?= 8000
+RELOAD ?=
 TESTS ?=
 
 export PORT
+export RELOAD
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help
@@ -24,7 +26,7 @@ help: ## List these
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: $(READY) ## PostgreSQL, Redis, demo data, the API on PORT (8000), a worker and a beat; Ctrl-C stops all
+run: $(READY) ## PostgreSQL, Redis, demo data, the API on PORT (8000), a worker and a beat (RELOAD=1 reloads code)
 	@exec $(BIN)/python -m devstack run
 
 .PHONY: stack

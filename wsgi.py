@@ -1,4 +1,4 @@
-"""What gunicorn and the flask command serve."""
+"""The WSGI application for gunicorn and the flask command."""
 
 import sys
 

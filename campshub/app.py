@@ -1,4 +1,4 @@
-"""The application: settings, extensions, then the modules in their order."""
+"""The application factory: settings, extensions, then the modules in their order."""
 
 from flask import Flask
 from flask_migrate import Migrate
@@ -22,7 +22,7 @@ from campshub.core.services import ServiceContainer
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """Make the application from its settings, which the environment gives where none are handed over.
+    """Create the application; without ``settings`` it reads them from the environment.
 
     :raises SettingsError: a setting is missing or wrong.
     """
@@ -48,13 +48,13 @@ def create_app(settings: Settings | None = None) -> Flask:
     error_handlers.init_app(app)
     browsers = BrowserHeaders(settings)
     middleware.init_app(app, settings.hosts, browsers)
-    app.front = FastPath(app, services, settings.hosts, browsers)
+    app.fast_path = FastPath(app, services, settings.hosts, browsers)
     services.endpoint_limits.init_app(app)
     api = Api(app, spec_kwargs={"marshmallow_plugin": document.plugin(), **document.information()})
     api.describe()
     modules.load(app, api)
     app.register_blueprint(health.blueprint)
-    app.register_blueprint(docs.blueprint(api))
+    app.register_blueprint(docs.docs_blueprint(api))
     return app
 
 
@@ -63,7 +63,7 @@ def _configure(app: Flask, settings: Settings) -> None:
         engine_config(settings),
         SECRET_KEY=settings.secret_key,
         MAX_CONTENT_LENGTH=MIB,
-        # No page uses a cookie; should one, this is how it goes out.
+        # No page uses a cookie; these attributes would apply to one.
         SESSION_COOKIE_SECURE=settings.secures_session_cookie,
         SESSION_COOKIE_SAMESITE="Strict",
         JWT_COOKIE_SECURE=settings.secures_csrf_cookie,

@@ -1,4 +1,4 @@
-"""Settings: everything that an installation may choose, typed, read once from the environment."""
+"""The settings of an installation: typed, validated, and read once from the environment."""
 
 import base64
 import ipaddress
@@ -29,26 +29,26 @@ _PERIODS_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 
 
 class SettingsError(Exception):
-    """The environment does not say what the application must know; the message is one line."""
+    """A setting is missing or invalid; the message is one line."""
 
 
 class OidcIssuer(BaseModel):
-    """An issuer whose ID tokens are exchanged for tokens of ours."""
+    """An OIDC issuer whose ID tokens are accepted for sign-in."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    issuer: str  # as the tokens' iss says it
+    issuer: str  # the value of the claim iss
     audiences: frozenset[str] = Field(min_length=1)
-    jwks_uri: str | None = None  # none: the issuer's discovery document names it
+    jwks_uri: str | None = None  # None: read it from the issuer's discovery document
     algorithms: frozenset[Literal["RS256", "ES256", "EdDSA"]] = frozenset({"RS256"})
-    # Whether an e-mail address that the issuer calls verified links to the user who has it.
+    # Whether an e-mail address that the issuer marks as verified identifies the user with that address.
     trusts_email: bool = False
-    # The values of amr that stand for a second factor of ours.
+    # The values of the claim amr that count as a second factor.
     mfa_amr: frozenset[str] = frozenset()
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """The addresses that are asked for keys, as far as they are known beforehand."""
+        """The URLs from which keys are fetched, as far as the settings contain them."""
         return (self.jwks_uri,) if self.jwks_uri else (self.issuer,)
 
 
@@ -56,16 +56,16 @@ _ISSUERS = TypeAdapter(list[OidcIssuer])
 
 
 class _FromFiles(EnvSettingsSource):
-    """Reads a setting from the file that ``NAME_FILE`` names, as container secrets are handed over."""
+    """Reads a setting from the file that ``NAME_FILE`` names, as is usual for container secrets."""
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 - pydantic's own
-        """Return what the setting's file holds."""
+        """Return the content of the setting's file."""
         path = os.environ.get(f"{field_name.upper()}_FILE")
         return (Path(path).read_text(encoding="utf-8").strip() if path else None), field_name, False
 
 
 class Settings(BaseSettings):
-    """Every setting, with its default; the secrets without which nothing starts have none."""
+    """All settings with their defaults; required secrets have none."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
@@ -172,28 +172,28 @@ class Settings(BaseSettings):
 
     @field_validator("jwt_private_keys", "field_encryption_keys")
     @classmethod
-    def _keys_are_whole(cls, value: str) -> str:
+    def _check_keys(cls, value: str) -> str:
         read_keys(value)
         return value
 
     @field_validator("archive_keys")
     @classmethod
-    def _archive_keys_are_whole(cls, value: str) -> str:
+    def _check_archive_keys(cls, value: str) -> str:
         if value:
             read_keys(value)
         return value
 
     @field_validator("retention_months")
     @classmethod
-    def _months_that_are_written_stay(cls, value: int) -> int:
+    def _check_retention(cls, value: int) -> int:
         if 0 < value < LEAST_RETENTION_MONTHS:
             raise ValueError(f"must be 0 or at least {LEAST_RETENTION_MONTHS}: dates 400 days back may be written")
         return value
 
     @field_validator("redis_url", "celery_broker_url")
     @classmethod
-    def _redis_has_addresses(cls, value: str, info: ValidationInfo) -> str:
-        """Check each address; no message repeats it, since it may hold a password."""
+    def _check_redis_urls(cls, value: str, info: ValidationInfo) -> str:
+        """Check each URL; messages do not repeat it, because it may contain a password."""
         urls = _parts(value) if info.field_name == "redis_url" else [value]
         if not urls or not all(_is_redis(url) for url in urls):
             raise ValueError("each must be redis://host, rediss://host or unix:///path, with :password@ where needed")
@@ -201,7 +201,7 @@ class Settings(BaseSettings):
 
     @field_validator("smtp_url")
     @classmethod
-    def _mail_has_a_server(cls, value: str) -> str:
+    def _check_smtp_url(cls, value: str) -> str:
         parts = urlsplit(value)
         if value and (parts.scheme not in {"smtp", "smtps"} or not parts.hostname):
             raise ValueError("must be smtp://host or smtps://host, with user:password@ and :port where needed")
@@ -217,20 +217,20 @@ class Settings(BaseSettings):
         "rate_limit_generation",
     )
     @classmethod
-    def _limits_can_be_read(cls, value: str) -> str:
+    def _check_limit(cls, value: str) -> str:
         read_limit(value)
         return value
 
     @field_validator("cors_origins")
     @classmethod
-    def _origins_are_named(cls, value: str) -> str:
+    def _check_origins(cls, value: str) -> str:
         for origin in _listed(value):
             if not _ORIGIN.fullmatch(origin):
                 raise ValueError("each must be https://host or http://host, with :port where needed, and no path")
         return value
 
     @model_validator(mode="after")
-    def _issuers_are_asked_safely(self) -> "Settings":
+    def _check_issuers(self) -> "Settings":
         found = read_issuers(self.oidc_issuers)
         if len({one.issuer for one in found}) != len(found):
             raise ValueError("OIDC_ISSUERS names an issuer twice")
@@ -241,44 +241,44 @@ class Settings(BaseSettings):
 
     @property
     def redis_urls(self) -> list[str]:
-        """The cache Redis servers; an organization's stamps and answers live in one of them."""
+        """The URLs of the cache Redis servers; each organization's stamps and responses are stored in one of them."""
         return _parts(self.redis_url)
 
     @property
     def hosts(self) -> frozenset[str] | None:
-        """The host names that requests may name; None, which ``*`` stands for, allows all."""
+        """The host names that are served; None (the setting ``*``) means all."""
         hosts = frozenset(host.strip().lower() for host in self.allowed_hosts.split(",") if host.strip())
         return None if "*" in hosts else hosts
 
     @property
     def origins(self) -> list[str]:
-        """The origins whose pages may read answers."""
+        """The origins whose pages may read responses."""
         return _listed(self.cors_origins)
 
     @property
     def demands_tls(self) -> bool:
-        """Whether requests that come in the open are turned away: unless it is said, wherever nobody debugs."""
+        """Whether requests without TLS are refused; by default, unless DEBUG is set."""
         return not self.debug if self.secure_ssl_redirect is None else self.secure_ssl_redirect
 
     @property
     def secures_session_cookie(self) -> bool:
-        """Whether a page's session cookie would go over TLS alone."""
+        """Whether a session cookie would have the attribute Secure."""
         return not self.debug if self.session_cookie_secure is None else self.session_cookie_secure
 
     @property
     def secures_csrf_cookie(self) -> bool:
-        """Whether the cookie against forged requests would go over TLS alone."""
+        """Whether a CSRF cookie would have the attribute Secure."""
         return not self.debug if self.csrf_cookie_secure is None else self.csrf_cookie_secure
 
     @property
     def replicas(self) -> list[tuple[str, int]]:
-        """The replicas' addresses; one port may stand for all of them."""
+        """Host and port of each replica; a single port applies to all."""
         hosts = [host.strip() for host in self.postgres_replica_host.split(",") if host.strip()]
         ports = [int(port) for port in self.postgres_replica_port.split(",")]
         return [(host, ports[index] if len(ports) > 1 else ports[0]) for index, host in enumerate(hosts)]
 
     def database_url(self, role: str, host: str = "", port: int = 0) -> URL:
-        """Return the address under which a role (app, migrator, system, maintenance) reaches the database."""
+        """Return the database URL of a role (app, migrator, system, maintenance)."""
         direct = role in {"migrator", "maintenance"}
         user = self.postgres_user if role == "app" else getattr(self, f"postgres_{role}_user")
         password = self.postgres_password if role == "app" else getattr(self, f"postgres_{role}_password")
@@ -301,7 +301,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Ask the arguments first, then the environment, then the files that it names."""
+        """Read the arguments first, then the environment, then the files that it names."""
         return init_settings, env_settings, _FromFiles(settings_cls)
 
 
@@ -326,9 +326,9 @@ def _is_redis(url: str) -> bool:
 
 
 def read_keys(value: str) -> dict[str, bytes]:
-    """Read a key ring: ``id:key,id:key`` with keys of 32 bytes in base64url; the first one is current.
+    """Parse a key ring: ``id:key,id:key`` with keys of 32 bytes in base64url; the first one is current.
 
-    :raises ValueError: an entry is not of that form.
+    :raises ValueError: an entry does not have that form.
     """
     ring: dict[str, bytes] = {}
     for entry in filter(None, (part.strip() for part in value.split(","))):
@@ -343,9 +343,9 @@ def read_keys(value: str) -> dict[str, bytes]:
 
 
 def read_limit(value: str) -> tuple[int, int]:
-    """Read a limit, ``100/hour``: how many requests, in how many seconds.
+    """Parse a limit such as ``100/hour``; return the number of requests and the period in seconds.
 
-    :raises ValueError: it is not of that form.
+    :raises ValueError: the value does not have that form.
     """
     found = _LIMIT.fullmatch(value)
     if found is None:
@@ -354,9 +354,9 @@ def read_limit(value: str) -> tuple[int, int]:
 
 
 def read_issuers(value: str) -> list[OidcIssuer]:
-    """Read the issuers of ID tokens: a list in JSON.
+    """Parse the issuers of ID tokens from a JSON list.
 
-    :raises ValueError: it is none, or says something that an issuer does not have.
+    :raises ValueError: it is not such a list, or an issuer has an unknown or invalid field.
     """
     if not value.strip():
         return []
@@ -364,12 +364,12 @@ def read_issuers(value: str) -> list[OidcIssuer]:
         return _ISSUERS.validate_json(value)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise ValueError(f"OIDC_ISSUERS: {place}: {first['msg'].lower()}") from None
+        location = ".".join(map(str, first["loc"]))
+        raise ValueError(f"OIDC_ISSUERS: {location}: {first['msg'].lower()}") from None
 
 
 def may_be_asked(address: str, *, debug: bool) -> bool:
-    """Tell whether an issuer's address is one to ask: https, or with ``debug`` http on loopback."""
+    """Return whether keys may be fetched from an issuer's URL: https, or with ``debug`` http on loopback."""
     parts = urlsplit(address)
     if not parts.hostname or "@" in parts.netloc:
         return False
@@ -386,12 +386,12 @@ def _is_loopback(host: str) -> bool:
 def load_settings(**overrides: Any) -> Settings:
     """Read the settings from the environment.
 
-    :raises SettingsError: something is missing or wrong; one line names it.
+    :raises SettingsError: a setting is missing or invalid; the message has one line and names it.
     """
     try:
         return Settings(**overrides)
     except ValidationError as error:
-        # A rule about several settings names them itself.
+        # The message of a rule about several settings contains their names.
         named = ((".".join(map(str, e["loc"])).upper(), e["msg"]) for e in error.errors())
-        wrong = "; ".join(f"{name}: {said.lower()}" if name else said for name, said in named)
+        wrong = "; ".join(f"{name}: {message.lower()}" if name else message for name, message in named)
         raise SettingsError(f"settings: {wrong} (see env.example)") from None

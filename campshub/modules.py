@@ -1,4 +1,4 @@
-"""The modules, lowest first: what each one adds is found by the names of its files."""
+"""The modules, in dependency order; the file names of a module say what it registers."""
 
 from importlib import import_module
 from importlib.util import find_spec
@@ -19,7 +19,7 @@ CORE_MODELS = (
 
 
 def load_models() -> None:
-    """Import every table, so that the metadata is complete."""
+    """Import all models, so that the metadata is complete."""
     for name in CORE_MODELS:
         import_module(name)
     for module in MODULES:
@@ -27,7 +27,7 @@ def load_models() -> None:
 
 
 def load(app: Flask, api: Api) -> None:
-    """Register each module's jobs, URLs and commands."""
+    """Register the jobs, URLs and commands of each module."""
     load_models()
     for module in MODULES:
         _part(module, "tasks")

@@ -52,6 +52,8 @@ max_requests_jitter = max_requests // 5
 
 # Off: the application opens its pools in the worker that uses them, and see the patching above.
 preload_app = False
+# For development: a worker ends when a file that it has imported changes, and a fresh one starts.
+reload = os.environ.get("RELOAD") == "1"
 control_socket_disable = True
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - heartbeats must not wait for a disk
 

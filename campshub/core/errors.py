@@ -1,6 +1,7 @@
-"""Refusals: each is a class with a status and a stable code, next to what raises it (RFC 9457).
+"""Errors for clients: a class for each, with a status, a stable code and a text (RFC 9457).
 
-Knows no Flask, so that services can raise them; ``errors`` turns them into answers.
+This module does not import Flask, so services can raise these errors. ``core/http/error_handlers.py`` renders them.
+A module defines its own errors beside the code that raises them.
 """
 
 from collections.abc import Iterable
@@ -14,13 +15,13 @@ _TITLES = {413: "Content Too Large", 414: "URI Too Long", 422: "Unprocessable Co
 
 
 def title(status: int) -> str:
-    """Return a status's phrase in the words of RFC 9110."""
+    """Return the reason phrase of a status, as RFC 9110 has it."""
     return _TITLES.get(int(status)) or HTTPStatus(status).phrase
 
 
 @dataclass(frozen=True)
 class FieldError:
-    """What is wrong with one place of the request, named by a JSON pointer."""
+    """One error in the request; ``pointer`` is the JSON pointer to its location."""
 
     pointer: str
     code: str
@@ -29,9 +30,10 @@ class FieldError:
 
 @dataclass(eq=False)
 class Problem(Exception):
-    """A refusal that the client is told about.
+    """An error that is returned to the client as a problem document.
 
-    A subclass with ``constraint`` also stands for the violation of that database constraint.
+    A subclass with ``constraint`` is also raised for a violation of that database constraint. Each subclass sets its
+    own ``default_detail``: an attribute, so that the API does not depend on docstrings, which ``python -OO`` removes.
     """
 
     detail: str = ""
@@ -41,18 +43,19 @@ class Problem(Exception):
 
     status: ClassVar[int] = HTTPStatus.BAD_REQUEST
     code: ClassVar[str] = "bad_request"
+    default_detail: ClassVar[str] = "The request is malformed."
     constraint: ClassVar[str | None] = None
     pointer: ClassVar[str | None] = None
     by_constraint: ClassVar[dict[str, type["Problem"]]] = {}
 
     def __init_subclass__(cls) -> None:
-        """Note which constraint the problem stands for."""
+        """Register the problem for its database constraint."""
         if "constraint" in cls.__dict__ and cls.constraint:
             Problem.by_constraint[cls.constraint] = cls
 
     def __post_init__(self) -> None:
-        """Take the class's own sentence where the raiser gave none."""
-        self.detail = self.detail or (type(self).__doc__ or "").strip().partition("\n")[0]
+        """Fill in the default text, and the error at the pointer of the class."""
+        self.detail = self.detail or self.default_detail
         if self.pointer is not None and not self.errors:
             self.errors = [FieldError(self.pointer, self.code, self.detail)]
 
@@ -60,7 +63,7 @@ class Problem(Exception):
         return f"{self.code}: {self.detail}"
 
     def document(self, *, instance: str, trace_id: str) -> dict[str, Any]:
-        """Return the problem document, without what is empty."""
+        """Return the problem document, without empty members."""
         document: dict[str, Any] = {
             "type": "about:blank",
             "title": title(self.status),
@@ -78,187 +81,214 @@ class Problem(Exception):
 
 
 class MalformedBody(Problem):
-    """The body is not readable JSON."""
+    """The body is not JSON."""
 
     code = "malformed_body"
+    default_detail = "The body is not readable JSON."
 
 
 class BadCursor(Problem):
-    """The cursor does not belong to this list; start again without it."""
+    """The cursor was made for another list, or is not genuine."""
 
     code = "bad_cursor"
+    default_detail = "The cursor does not belong to this list; start again without it."
 
 
 class UnlistedHost(Problem):
-    """This host name is not served here."""
+    """``ALLOWED_HOSTS`` does not list the host of the request."""
 
     code = "unlisted_host"
+    default_detail = "This host name is not served here."
 
 
 class Unauthenticated(Problem):
-    """Sign in first."""
+    """The request has no valid credentials."""
 
     status = HTTPStatus.UNAUTHORIZED
     code = "unauthenticated"
+    default_detail = "Sign in first."
     challenge: ClassVar[str] = 'Bearer realm="campshub"'
 
     def __post_init__(self) -> None:
-        """Say how to sign in (RFC 6750)."""
+        """Add the WWW-Authenticate header (RFC 6750)."""
         super().__post_init__()
         self.headers.setdefault("WWW-Authenticate", self.challenge)
 
 
 class InvalidToken(Unauthenticated):
-    """The token that came with the request does not work."""
+    """The access token or API key is not valid."""
 
+    default_detail = "The token that came with the request does not work."
     challenge = 'Bearer realm="campshub", error="invalid_token"'
 
 
 class Forbidden(Problem):
-    """Your role does not allow this."""
+    """The caller does not have the permission."""
 
     status = HTTPStatus.FORBIDDEN
     code = "forbidden"
+    default_detail = "Your role does not allow this."
 
 
 class TlsRequired(Forbidden):
-    """This address is served over TLS alone; a secret that was sent just now has been readable on the way."""
+    """A request with a secret or a change arrived without TLS."""
 
     code = "tls_required"
+    default_detail = (
+        "This address is served over TLS alone; a secret that was sent just now has been readable on the way."
+    )
 
 
 class NotFound(Problem):
-    """There is nothing here that you may see."""
+    """The resource does not exist, or the caller may not see it."""
 
     status = HTTPStatus.NOT_FOUND
     code = "not_found"
+    default_detail = "There is nothing here that you may see."
 
 
 class MethodNotAllowed(Problem):
-    """This address does not know the method."""
+    """The resource does not support the method."""
 
     status = HTTPStatus.METHOD_NOT_ALLOWED
     code = "method_not_allowed"
+    default_detail = "This address does not know the method."
 
 
 class Conflict(Problem):
-    """The change does not fit what is there now."""
+    """The change conflicts with the current state."""
 
     status = HTTPStatus.CONFLICT
     code = "conflict"
+    default_detail = "The change does not fit what is there now."
 
 
 class IdTaken(Conflict):
-    """This id belongs to something else already."""
+    """The id chosen by the client is in use."""
 
     code = "id_taken"
+    default_detail = "This id belongs to something else already."
     pointer = "/id"
 
 
 class Deleted(Conflict):
-    """What this id belongs to is deleted; undelete it, or choose another id."""
+    """The id belongs to a deleted row, which can be undeleted."""
 
     code = "deleted"
+    default_detail = "What this id belongs to is deleted; undelete it, or choose another id."
     pointer = "/id"
 
 
 class KeyInFlight(Conflict):
-    """A request with this Idempotency-Key is being worked on; ask again in a moment."""
+    """Another request with the same Idempotency-Key is in progress."""
 
     code = "idempotency_key_in_flight"
+    default_detail = "A request with this Idempotency-Key is being worked on; ask again in a moment."
 
 
 @dataclass(eq=False)
 class MonthUnavailable(Conflict):
-    """The rows of this month are not in the database; send the request again."""
+    """The request needs a month whose rows are archived and not in the database."""
 
-    # The months that the write needs, by their first days, with their tables' tags; so that they can be requested.
+    # Pairs of a table's tag and a month's first day, with which the restore of the months is requested.
     missing: set[tuple[str, date]] = field(default_factory=set)
 
     code = "month_unavailable"
+    default_detail = "The rows of this month are not in the database; send the request again."
 
 
 class PreconditionFailed(Problem):
-    """It has changed since you read it."""
+    """If-Match names no current version."""
 
     status = HTTPStatus.PRECONDITION_FAILED
     code = "precondition_failed"
+    default_detail = "It has changed since you read it."
 
 
 class BodyTooLarge(Problem):
-    """The body is larger than this address takes."""
+    """The body exceeds the endpoint's limit."""
 
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     code = "body_too_large"
+    default_detail = "The body is larger than this address takes."
 
 
 class UnsupportedMediaType(Problem):
-    """Send the body as application/json."""
+    """The body's media type is not application/json."""
 
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
     code = "unsupported_media_type"
+    default_detail = "Send the body as application/json."
 
 
 class ContentEncoded(UnsupportedMediaType):
-    """Send the body without Content-Encoding."""
+    """The body has a Content-Encoding."""
+
+    default_detail = "Send the body without Content-Encoding."
 
     def __post_init__(self) -> None:
-        """Name the encodings that are taken (RFC 9110, 12.5.3): none."""
+        """Add Accept-Encoding (RFC 9110, 12.5.3): no encoding is accepted."""
         super().__post_init__()
         self.headers.setdefault("Accept-Encoding", "identity")
 
 
 class Invalid(Problem):
-    """The request does not fit the address's schema."""
+    """The request does not fit the endpoint's schema, or a value is not allowed."""
 
     status = HTTPStatus.UNPROCESSABLE_ENTITY
     code = "validation"
+    default_detail = "The request is not valid; `errors` says where."
 
     @classmethod
     def at(cls, pointer: str, code: str, detail: str) -> "Invalid":
-        """Return the refusal of one place."""
+        """Return a problem with one error."""
         return cls(errors=[FieldError(pointer, code, detail)])
 
     @classmethod
     def of(cls, errors: Iterable[FieldError]) -> "Invalid":
-        """Return the refusal of several places."""
+        """Return a problem with several errors."""
         return cls(errors=list(errors))
 
 
 class UnknownReference(Invalid):
-    """The body names something that is not there."""
+    """A reference in the body names no existing row."""
 
     code = "unknown_reference"
+    default_detail = "The body names something that is not there."
 
 
 class KeyReused(Problem):
-    """This Idempotency-Key was used for another request."""
+    """The Idempotency-Key belongs to a different request."""
 
     status = HTTPStatus.UNPROCESSABLE_ENTITY
     code = "idempotency_key_reused"
+    default_detail = "This Idempotency-Key was used for another request."
 
 
 class RateLimited(Problem):
-    """A limit is used up; Retry-After says when to come back."""
+    """A rate limit is used up."""
 
     status = HTTPStatus.TOO_MANY_REQUESTS
     code = "rate_limited"
+    default_detail = "A limit is used up; Retry-After says when to come back."
 
 
 class Unexpected(Problem):
-    """Something broke on our side; it has been recorded under the trace id."""
+    """An unforeseen error in the server."""
 
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     code = "unexpected"
+    default_detail = "Something broke on our side; it has been recorded under the trace id."
 
 
 class Unavailable(Problem):
-    """Not now; try again in a moment."""
+    """The service is temporarily unavailable."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     code = "unavailable"
+    default_detail = "Not now; try again in a moment."
 
     def __post_init__(self) -> None:
-        """Say when to come back."""
+        """Add a Retry-After of one second, unless there is one."""
         super().__post_init__()
         self.headers.setdefault("Retry-After", "1")

@@ -1,4 +1,4 @@
-"""Health: may this process be sent requests, and what of the parts that it stands on is away."""
+"""Health endpoints: liveness, readiness, the state of each dependency, and the metrics."""
 
 import ipaddress
 import time
@@ -37,41 +37,41 @@ _probe = partial(blueprint.get, strict_slashes=False)
 
 @_probe("/live/")
 def live() -> Response:
-    """Say that the process runs."""
-    time.sleep(0)  # nothing else here lets others have their turn, and one kept connection could take all of them
+    """Report that the process runs."""
+    time.sleep(0)  # yield: this function never waits, so one keep-alive connection could block all other requests
     return _json({"status": "live"})
 
 
 @_probe("/ready/")
 def ready() -> Response:
-    """Say whether reads can be answered: the primary, or a replica, is there."""
-    reachable = any(_ask_database(engine)["healthy"] for engine in _read_engines())
+    """Report whether reads are possible: the primary or a replica is reachable."""
+    reachable = any(_check_database(engine)["healthy"] for engine in _read_engines())
     return _json({"status": "ready" if reachable else "not ready"}, 200 if reachable else 503)
 
 
 @_probe("/health/")
 def health() -> Response:
-    """Say how each part does."""
+    """Report the state of each dependency."""
     services: ServiceContainer = current_app.extensions["campshub"]
-    parts = {"database": _ask_database(db.engines[None])}
+    parts = {"database": _check_database(db.engines[None])}
     for name, engine in db.engines.items():
         if name and name.startswith("replica"):
-            parts[name if name != "replica0" else "replica"] = _ask_database(engine, replica=True)
+            parts[name if name != "replica0" else "replica"] = _check_database(engine, replica=True)
     for number, url in enumerate(services.settings.redis_urls):
-        parts[f"cache{number}" if number else "cache"] = _ask_redis(url)
-    parts["broker"] = _ask_redis(services.settings.celery_broker_url)
-    parts["worker"] = _ask_worker(services.settings)
+        parts[f"cache{number}" if number else "cache"] = _check_redis(url)
+    parts["broker"] = _check_redis(services.settings.celery_broker_url)
+    parts["worker"] = _check_worker(services.settings)
     healthy = all(service["healthy"] for service in parts.values())
     status = "healthy" if healthy else "degraded" if parts["database"]["healthy"] else "unhealthy"
-    answer: dict[str, Any] = {"status": status, "version": campshub.__version__}
+    document: dict[str, Any] = {"status": status, "version": campshub.__version__}
     if _may_see_details(services):
-        answer |= {"services": parts, "metrics": _machine()}
-    return _json(answer, 503 if status == "unhealthy" else 200)
+        document |= {"services": parts, "metrics": _machine()}
+    return _json(document, 503 if status == "unhealthy" else 200)
 
 
 @_probe("/metrics/")
-def figures() -> Response:
-    """Give the figures to Prometheus, where details may be seen."""
+def prometheus() -> Response:
+    """Return the metrics for Prometheus to clients that may see details."""
     if not _may_see_details(current_app.extensions["campshub"]):
         return _json({"status": "hidden"}, 404)
     return Response(metrics.page(), mimetype="text/plain; version=0.0.4; charset=utf-8")
@@ -81,17 +81,17 @@ def _read_engines() -> list[Engine]:
     return [engine for name, engine in db.engines.items() if name is None or name.startswith("replica")]
 
 
-def _ask_database(engine: Engine, *, replica: bool = False) -> dict[str, Any]:
-    def ask() -> dict[str, Any]:
+def _check_database(engine: Engine, *, replica: bool = False) -> dict[str, Any]:
+    def check() -> dict[str, Any]:
         with engine.connect() as connection:
-            found = connection.execute(_LAG if replica else text("SELECT 1")).scalar()
-        return {"lag_ms": round(found or 0.0, 1)} if replica else {}
+            result = connection.execute(_LAG if replica else text("SELECT 1")).scalar()
+        return {"lag_ms": round(result or 0.0, 1)} if replica else {}
 
-    return _timed(ask)
+    return _timed(check)
 
 
-def _ask_redis(url: str) -> dict[str, Any]:
-    def ask() -> dict[str, Any]:
+def _check_redis(url: str) -> dict[str, Any]:
+    def check() -> dict[str, Any]:
         client: Any = redis.Redis.from_url(url, socket_timeout=ANSWER_WITHIN_S, socket_connect_timeout=ANSWER_WITHIN_S)
         try:
             client.ping()
@@ -99,11 +99,11 @@ def _ask_redis(url: str) -> dict[str, Any]:
             client.close()
         return {}
 
-    return _timed(ask)
+    return _timed(check)
 
 
-def _ask_worker(settings: Settings) -> dict[str, Any]:
-    """Tell how long ago a worker has answered what a beat had sent; None: not within a day."""
+def _check_worker(settings: Settings) -> dict[str, Any]:
+    """Check that a worker answers heartbeats; the age of the last one is in seconds, or None after a day."""
     try:
         age_s = heartbeat.ages(settings, time.time())[Queue.CRITICAL]
     except redis.RedisError:
@@ -111,13 +111,13 @@ def _ask_worker(settings: Settings) -> dict[str, Any]:
     return {"healthy": age_s is not None and age_s < heartbeat.LATE_AFTER_S, "last_heartbeat_s": age_s}
 
 
-def _timed(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _timed(check: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     started = time.perf_counter()
     try:
-        found = {"healthy": True, **ask()}
+        result = {"healthy": True, **check()}
     except (SQLAlchemyError, redis.RedisError):
-        found = {"healthy": False}
-    return {**found, "response_time_ms": round((time.perf_counter() - started) * 1000, 2)}
+        result = {"healthy": False}
+    return {**result, "response_time_ms": round((time.perf_counter() - started) * 1000, 2)}
 
 
 def _machine() -> dict[str, float]:

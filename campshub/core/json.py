@@ -1,4 +1,4 @@
-"""JSON of responses and commands: one set of options for every writer."""
+"""JSON for responses and commands, with the same options everywhere."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,7 +9,7 @@ _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC
 
 
 def write(value: Any) -> bytes:
-    """Write plain values as JSON; instants in UTC with a Z."""
+    """Serialize plain values as JSON; instants are in UTC with a ``Z``."""
     return orjson.dumps(value, default=_other, option=_OPTIONS)
 
 

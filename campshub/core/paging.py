@@ -1,7 +1,7 @@
-"""Pages by cursor: each begins after the last row of the one before, so that pages neither overlap nor slow down.
+"""Keyset pagination: each page starts after the last row of the previous one, so pages do not overlap or slow down.
 
-A cursor is encrypted, since it holds values of a row, and bound to the organization, the address, the filters and the
-order that it was made for.
+A cursor is encrypted, because it contains values of a row. It is bound to the organization, the URL path, the filters
+and the order for which it was created.
 """
 
 import hashlib
@@ -22,25 +22,25 @@ from campshub.core.security.crypto import CannotOpen, Cursors
 
 @dataclass(frozen=True)
 class Page:
-    """Some rows of a list, and where to go on."""
+    """One page of a list, and the cursor of the next page."""
 
     rows: Sequence[Any]
     next_cursor: str | None
-    # Of a list that changes as a whole; a change of it can name the version that its author saw.
+    # Of a list that is changed as a whole: If-Match of a change can name the version that the client saw.
     version: int | None = None
 
     @property
     def has_more(self) -> bool:
-        """Whether rows follow."""
+        """Whether more rows follow."""
         return self.next_cursor is not None
 
 
 @dataclass(frozen=True)
 class PageRequest(QueryArgument):
-    """Which rows of a list are wanted, in which order, and which of their fields.
+    """The requested page: which rows of a list, in which order, with which fields.
 
-    It is an argument of prepared statements: the order and the fields belong to their shape, where the page begins and
-    how long it is are values.
+    It is an argument of prepared statements. The order and the fields are part of the statement's shape; the limit and
+    the values of the cursor are bind parameters.
     """
 
     limit: Any
@@ -49,26 +49,26 @@ class PageRequest(QueryArgument):
     fields: frozenset[str] | None
     cursor: str | None
     bound_to: Mapping[str, Any]
-    # None: a stand-in for all pages of a shape.
+    # None: a placeholder for all pages of one shape.
     cursors: Cursors | None
 
     def choose(self, columns: Sequence[Any]) -> Sequence[Any]:
-        """Return those of the columns that the answer shows."""
+        """Return the columns that the response contains."""
         if self.fields is None:
             return columns
         return [column for column in columns if column.key in self.fields]
 
     def of(self, session: Session, statement: AnySelect, *, order: Sequence[Any]) -> Page:
-        """Run a list's statement for this page.
+        """Run the statement of a list for this page.
 
         :raises BadCursor: the cursor was made for another list.
         """
         return self.read(session, self.ordered(statement, order=order))
 
     def ordered(self, statement: AnySelect, *, order: Sequence[Any]) -> AnySelect:
-        """Give a list's statement its order, its beginning and its end.
+        """Add the order, the start after the cursor and the limit to the statement of a list.
 
-        ``order`` names columns without NULLs, the last one unique; all of them go up, or down if so asked.
+        ``order`` has columns without NULLs, of which the last one is unique. All are ascending, or all descending.
         """
         keys = [column.label(f"order_{number}") for number, column in enumerate(order)]
         if self.cursor is not None:
@@ -77,7 +77,7 @@ class PageRequest(QueryArgument):
         return ordered.add_columns(*keys).limit(self.limit + 1)
 
     def read(self, session: Session, statement: AnySelect) -> Page:
-        """Run an ordered statement and cut the page from its rows.
+        """Run an ordered statement and return its rows as a page.
 
         :raises BadCursor: the cursor was made for another list.
         """
@@ -85,19 +85,19 @@ class PageRequest(QueryArgument):
         if len(rows) <= self.limit:
             return Page(rows=rows, next_cursor=None)
         del rows[self.limit :]
-        return Page(rows=rows, next_cursor=self._seal(rows[-1][_first_key(rows[-1]._fields) :]))
+        return Page(rows=rows, next_cursor=self._encrypt(rows[-1][_first_key(rows[-1]._fields) :]))
 
     def shape(self) -> Hashable:
-        """Return what a statement of this page depends on."""
+        """Return the part of the page on which the SQL text depends."""
         return self.sort, self.descending, self.fields, self.cursor is None
 
     def placeholder(self) -> "PageRequest":
-        """Return what stands for all pages of this shape."""
+        """Return the placeholder for all pages of this shape."""
         limit = placeholder("page_limit", Integer())
         return replace(self, limit=limit, bound_to={}, cursors=None)
 
     def values(self) -> dict[str, Any]:
-        """Return what the stand-in leaves open.
+        """Return the values of the bind parameters of the placeholder.
 
         :raises BadCursor: the cursor was made for another list.
         """
@@ -115,25 +115,25 @@ class PageRequest(QueryArgument):
                 raise BadCursor
             values = [cast(literal(text, Text()), c.type) for c, text in zip(order, texts, strict=True)]
         first, bound = order[0], values[0]
-        # The first column's own bound lets the planner leave out partitions; it does not look into the row comparison.
+        # The bound on the first column lets the planner prune partitions: it cannot do that with a row comparison.
         if self.descending:
             return [first <= bound, tuple_(*order) < tuple_(*values)]
         return [first >= bound, tuple_(*order) > tuple_(*values)]
 
     def _binding(self) -> bytes:
-        """Return what the cursor must have been made for, in short."""
+        """Return a digest of everything to which a cursor is bound."""
         order = f"-{self.sort}" if self.descending else self.sort
-        words = orjson.dumps([self.bound_to, order], default=str, option=orjson.OPT_SORT_KEYS)
-        return hashlib.blake2b(words, digest_size=16).digest()
+        content = orjson.dumps([self.bound_to, order], default=str, option=orjson.OPT_SORT_KEYS)
+        return hashlib.blake2b(content, digest_size=16).digest()
 
-    def _seal(self, values: Sequence[Any]) -> str:
+    def _encrypt(self, values: Sequence[Any]) -> str:
         if self.cursors is None:
-            raise RuntimeError("a stand-in has no rows")
+            raise RuntimeError("a placeholder has no rows")
         texts = [v.isoformat() if isinstance(v, date) else str(v) for v in values]
         return self.cursors.seal(orjson.dumps(texts), bound_to=self._binding())
 
     def _read(self) -> list[str]:
-        """Return the values of the row that the cursor names, as texts."""
+        """Decrypt the cursor; return the values of its row as texts."""
         if self.cursors is None or self.cursor is None:
             raise BadCursor
         try:
@@ -145,7 +145,7 @@ class PageRequest(QueryArgument):
 
 @lru_cache(maxsize=512)
 def _first_key(names: tuple[str, ...]) -> int:
-    """Return where the values begin by which a page is ordered: they are its last ones."""
+    """Return the index of the first sort value of a row: these values are the last ones."""
     return len(names) - 1 - names[::-1].index("order_0")
 
 
@@ -158,7 +158,7 @@ def page_request(
     bound_to: Mapping[str, Any],
     cursors: Cursors,
 ) -> PageRequest:
-    """Make the request of one page, bound to what the cursor must have been made for."""
+    """Create a page request that accepts only cursors with the same binding."""
     return PageRequest(
         limit=limit,
         sort=sort.removeprefix("-"),

@@ -1,6 +1,6 @@
-"""The services that every layer above them shares: settings, keys, tokens, mail, storage, Redis, freshness, replicas.
+"""The services that all higher layers share: settings, keys, tokens, mail, storage, Redis, freshness, replicas.
 
-``core/http/services.py`` adds what only requests need, and ``core/services.py`` puts the whole container together.
+``core/http/services.py`` adds those that only requests need. ``core/services.py`` defines the complete container.
 """
 
 import hmac
@@ -25,27 +25,30 @@ from campshub.core.storage import Storage
 
 
 class JobSender(Protocol):
-    """Calls workers for jobs that a commit has enqueued."""
+    """Notifies workers of jobs that a commit has enqueued."""
 
     def send(self, calls: Iterable[tuple[UUID, UUID, str]]) -> int:
-        """Call workers for messages (organization, id, job); return for how many it was done."""
+        """Send messages (organization, id, job) to the broker; return how many were sent."""
 
     def close(self) -> None:
         """Close the connections to the broker."""
 
 
 class Services:
-    """The shared services; connections are made when they are first needed."""
+    """The shared services; a connection is opened when it is first needed."""
 
     def __init__(self, settings: Settings, *, sender: JobSender, counting: str) -> None:
-        """Make the services; ``counting`` is the Lua function that counts a request in its caller's limits."""
+        """Create the services.
+
+        :param counting: the Lua function that counts a request against the rate limits of its caller.
+        """
         self.settings = settings
         self.sender = sender
         self.engines: dict[str | None, Engine] = {}
         self.file_keys = read_keys(settings.field_encryption_keys)
         self.ring = KeyRing(self.file_keys)
         self.cursors = Cursors(self.file_keys)
-        # Only for fingerprints. With another SECRET_KEY a retry from before it is a conflict.
+        # Only for fingerprints. After a change of SECRET_KEY, a retry of an earlier request is refused as a conflict.
         self.print_key = hmac.digest(settings.secret_key.encode(), b"fingerprints", "sha256")
         self.tokens = Tokens(settings)
         self.api_keys = ApiKeys(self.tokens)
@@ -59,7 +62,7 @@ class Services:
         self.replicas = Replicas(settings, self.lease, self.engines)
 
     def connect(self, engines: Mapping[str | None, Engine]) -> None:
-        """Take the engines: the primary's (None), the system role's and one for each replica."""
+        """Set the engines: the primary's (None), the system role's and one for each replica."""
         self.engines.update(engines)
         self.freshness.primary = engines[None]
 

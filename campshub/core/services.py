@@ -1,4 +1,4 @@
-"""The service container: what requests, jobs and commands share for as long as the application lives."""
+"""The service container: the objects that requests, jobs and commands share while the application runs."""
 
 from campshub.config import Settings
 from campshub.core.http.services import HttpServices
@@ -6,7 +6,7 @@ from campshub.core.jobs.celery_app import BrokerSender
 
 
 class ServiceContainer(HttpServices):
-    """All services of an application; ``current_app.extensions["campshub"]``."""
+    """All services of an application, stored as ``current_app.extensions["campshub"]``."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, sender=BrokerSender(settings))

@@ -14,6 +14,7 @@ class JobEnded(Conflict):
     """The job has ended already."""
 
     code = "job_ended"
+    default_detail = "The job has ended already."
 
 
 def cancel(session: Session, principal: Principal, *, job_id: UUID) -> None:

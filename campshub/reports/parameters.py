@@ -21,6 +21,7 @@ class KindNotYours(Forbidden):
     """Your role may not read what this kind of report is made of."""
 
     code = "kind_not_yours"
+    default_detail = "Your role may not read what this kind of report is made of."
 
 
 def kind_for(principal: Principal, name: str) -> Kind:

@@ -183,7 +183,7 @@ def test_a_read_that_is_tried_again_notes_the_use_all_the_same(app, make, sql, m
         found = on(unit, done)
         if not tried and unit.checks_caller:
             tried.append(1)
-            raise read_routing.Behind
+            raise read_routing.ReplicaBehind
         return found
 
     monkeypatch.setattr(read_routing, "_on", behind)

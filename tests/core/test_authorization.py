@@ -16,7 +16,7 @@ from campshub.core.http.schemas import fields
 from campshub.core.security.grants import granted
 from campshub.core.security.permissions import GRANTS, ROLES, Grant, Permission, Role, Scope, grant_of
 from campshub.core.security.principal import Principal, visible_to
-from campshub.operations.cli import permissions as page
+from campshub.operations.cli.permissions import page
 from campshub.students.models import Student
 from tests.accounts.conftest import signed_in, with_key
 from tests.conftest import NOW, ROOT, Client, close, settings_of
@@ -171,5 +171,5 @@ def test_a_cached_response_never_shows_the_permissions_of_another_caller(permiss
 def test_the_page_on_permissions_is_up_to_date(app):
     written = (ROOT / "docs" / "permissions.md").read_text(encoding="utf-8")
 
-    assert written == page.page(app), "make permissions"
+    assert written == page(app), "make permissions"
     assert written.count("\n| GET `") > 30

@@ -240,7 +240,7 @@ def test_every_public_operation_is_limited(app):
 
 def test_every_limit_that_an_endpoint_names_is_declared(app, make):
     defaults = {name: field.default for name, field in Settings.model_fields.items() if name.startswith("rate_limit_")}
-    declared = make(**defaults).extensions["campshub"].declared.policies
+    declared = make(**defaults).extensions["campshub"].endpoint_limits.policies
 
     assert {m.name for o in operations(app) for m in o.handler.options.limits} <= declared.keys()
     assert {name: (policy.quota, policy.window_s) for name, policy in declared.items()} == {

@@ -163,10 +163,10 @@ def test_http_issuers_are_allowed_only_on_loopback_and_in_debug_mode(stack, data
 def test_a_worker_excludes_loaded_modules_from_garbage_collection():
     script = (
         "import gc, runpy, types; made = runpy.run_path('config/gunicorn.conf.py'); before = gc.get_freeze_count();"
-        " made['post_worker_init'](types.SimpleNamespace(sockets=[])); print(before, gc.get_freeze_count() > 10_000)"
+        " made['post_worker_init'](types.SimpleNamespace(sockets=[])); print(gc.get_freeze_count() - before > 10_000)"
     )
     output = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert output.split() == ["0", "True"]
+    assert output.split() == ["True"]  # Python 3.12 freezes some objects at its start
 
 
 @pytest.mark.parametrize(

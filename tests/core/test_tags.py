@@ -184,8 +184,13 @@ def test_bulk_load_commands_stamp_their_tags(stack, scratch, tmp_path):
 
 
 def test_modules_do_not_write_rows_in_sql_text():
-    """Such a statement would name no tag, nor would one that bypasses the session."""
-    modules = [path for name in MODULES for path in sorted((ROOT / "campshub" / name).rglob("*.py"))]
+    """Such a statement would name no tag, nor would one that bypasses the session.
+
+    Operations is exempt: it maintains the database itself.
+    """
+    modules = [
+        path for name in MODULES if name != "operations" for path in sorted((ROOT / "campshub" / name).rglob("*.py"))
+    ]
     nodes = [(path.name, node) for path in modules for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
     texts = [(name, n.value) for name, n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)]
     past = [(name, n.attr) for name, n in nodes if isinstance(n, ast.Attribute) and n.attr in BYPASSING]

@@ -64,7 +64,7 @@ def test_after_a_warming_the_next_read_needs_no_statement(api, warm, student):
 
     done = warm()
 
-    assert (done.made + done.kept, done.refused, done.left, done.is_whole) == (2, 0, 0, True)
+    assert (done.made + done.cached, done.refused, done.left, done.is_whole) == (2, 0, 0, True)
     assert done.made >= 1
     listed = api.get(LIST)
     assert listed.statements == []
@@ -160,7 +160,7 @@ def test_responses_in_the_cache_are_not_warmed_again(api, warm, student):
 
     done = warm()
 
-    assert (done.made, done.kept, warm.rests) == (0, 1, [])
+    assert (done.made, done.cached, warm.rests) == (0, 1, [])
 
 
 def test_a_warming_stops_when_nothing_can_be_cached(api, warm, monkeypatch):

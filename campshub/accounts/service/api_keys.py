@@ -32,6 +32,7 @@ class KeyNotYours(Forbidden):
     """A key does no more than whoever makes it may do, and sees no further."""
 
     code = "key_not_yours"
+    default_detail = "A key does no more than whoever makes it may do, and sees no further."
 
 
 def create(

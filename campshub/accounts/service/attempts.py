@@ -41,6 +41,7 @@ class TooManyAtOnce(RateLimited):
     """Too many sign-ins to this account, or from this address, are in progress; try again in a moment."""
 
     code = "too_many_at_once"
+    default_detail = "Too many sign-ins to this account, or from this address, are in progress; try again in a moment."
 
     def __post_init__(self) -> None:
         """Say when to come back."""

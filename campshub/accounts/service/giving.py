@@ -18,6 +18,7 @@ class RoleNotYours(Forbidden):
     """This role allows more than yours does, or sees further."""
 
     code = "role_not_yours"
+    default_detail = "This role allows more than yours does, or sees further."
 
 
 def require_covers(principal: Principal, grant: Grant) -> None:

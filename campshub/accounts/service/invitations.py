@@ -35,12 +35,14 @@ class InvitationClosed(Conflict):
     """This invitation has been accepted or revoked; invite again."""
 
     code = "invitation_closed"
+    default_detail = "This invitation has been accepted or revoked; invite again."
 
 
 class TooManyLetters(RateLimited):
     """This address was sent several invitations already; the next one can be sent a day after the last."""
 
     code = "too_many_letters"
+    default_detail = "This address was sent several invitations already; the next one can be sent a day after the last."
 
 
 def invite(

@@ -36,18 +36,21 @@ class LastAdmin(Conflict):
     """An organization needs an admin; give someone else the role first."""
 
     code = "last_admin"
+    default_detail = "An organization needs an admin; give someone else the role first."
 
 
 class MemberDisabled(Conflict):
     """You were disabled in this organization; its admins can enable you again."""
 
     code = "member_disabled"
+    default_detail = "You were disabled in this organization; its admins can enable you again."
 
 
 class AlreadyMember(Conflict):
     """This user belongs to the organization already."""
 
     code = "already_member"
+    default_detail = "This user belongs to the organization already."
     constraint = "uq_memberships_user_id"
 
 

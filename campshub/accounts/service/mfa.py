@@ -48,30 +48,35 @@ class OtpRequired(Unauthenticated):
     """Send a one-time code, or a recovery code, as `otp`."""
 
     code = "otp_required"
+    default_detail = "Send a one-time code, or a recovery code, as `otp`."
 
 
 class BadOtp(Unauthenticated):
     """The one-time code is wrong, or has been used."""
 
     code = "bad_otp"
+    default_detail = "The one-time code is wrong, or has been used."
 
 
 class StepUpRequired(Forbidden):
     """Show your password once more first (`/api/auth/step-up/`)."""
 
     code = "step_up_required"
+    default_detail = "Show your password once more first (`/api/auth/step-up/`)."
 
 
 class AlreadyEnrolled(Conflict):
     """There is a second factor already; remove it first."""
 
     code = "already_enrolled"
+    default_detail = "There is a second factor already; remove it first."
 
 
 class MfaRequiredByRole(Conflict):
     """Your organization asks your role for a second factor."""
 
     code = "mfa_required_by_role"
+    default_detail = "Your organization asks your role for a second factor."
 
 
 def show(session: Session, user_id: UUID) -> AnyRow:

@@ -36,12 +36,14 @@ class IdentityTaken(Conflict):
     """This identity is linked to another user already."""
 
     code = "identity_taken"
+    default_detail = "This identity is linked to another user already."
 
 
 class TooManyIdentities(Conflict):
     """This many identities are linked to you already; remove one first."""
 
     code = "too_many_identities"
+    default_detail = "This many identities are linked to you already; remove one first."
 
 
 def sign_in(

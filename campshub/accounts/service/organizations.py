@@ -25,6 +25,7 @@ class EmailTaken(Conflict):
     """This e-mail address belongs to a user already."""
 
     code = "email_taken"
+    default_detail = "This e-mail address belongs to a user already."
     constraint = "uq_users_email_key"
     pointer = "/email"
 

@@ -33,6 +33,7 @@ class TokenSpent(Problem):
 
     status = 410
     code = "token_spent"
+    default_detail = "This link does not work, or no longer; ask for a new one."
 
 
 def change(

@@ -26,6 +26,7 @@ class RoleNameTaken(Conflict):
     """The organization has a role of this name; so has the services, under those of the built-in ones."""
 
     code = "role_name_taken"
+    default_detail = "The organization has a role of this name; so has the platform, under those of the built-in ones."
     constraint = "uq_roles_name_key"
     pointer = "/name"
 
@@ -37,6 +38,7 @@ class RoleInUse(Conflict):
     """Someone has this role; give them another first."""
 
     code = "role_in_use"
+    default_detail = "Someone has this role; give them another first."
     constraint = "fk_memberships_role_id"
 
 
@@ -44,6 +46,7 @@ class TooManyRoles(Conflict):
     """An organization has at most a hundred roles of its own."""
 
     code = "too_many_roles"
+    default_detail = "An organization has at most a hundred roles of its own."
 
 
 def create(

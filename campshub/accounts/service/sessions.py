@@ -42,12 +42,14 @@ class BadRefreshToken(Unauthenticated):
     """The refresh token is not valid, or no longer; sign in again."""
 
     code = "bad_refresh_token"
+    default_detail = "The refresh token is not valid, or no longer; sign in again."
 
 
 class NoMembership(Forbidden):
     """You do not belong to this organization."""
 
     code = "no_membership"
+    default_detail = "You do not belong to this organization."
 
 
 def open_session(

@@ -18,6 +18,7 @@ class BadCredentials(Unauthenticated):
     """E-mail address or password is wrong."""
 
     code = "bad_credentials"
+    default_detail = "E-mail address or password is wrong."
 
 
 def sign_in(

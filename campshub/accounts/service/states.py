@@ -28,18 +28,21 @@ class ErasureBegun(Conflict):
     """This organization is being erased; that cannot be taken back."""
 
     code = "erasure_begun"
+    default_detail = "This organization is being erased; that cannot be taken back."
 
 
 class NotClosed(Conflict):
     """This organization is not closed."""
 
     code = "not_closed"
+    default_detail = "This organization is not closed."
 
 
 class NotDue(Conflict):
     """This organization was closed too short a time ago."""
 
     code = "not_due"
+    default_detail = "This organization was closed too short a time ago."
 
 
 def close(session: Session, services: Services, principal: Principal, *, now: datetime) -> Organization:

@@ -18,6 +18,7 @@ class KeyTaken(Conflict):
     """The organization has a code with this key."""
 
     code = "key_taken"
+    default_detail = "The organization has a code with this key."
     constraint = "uq_attendance_codes_key"
     pointer = "/key"
 
@@ -25,6 +26,7 @@ class KeyTaken(Conflict):
 class ReservedId(IdTaken):
     """Ids whose time is zero belong to the platform's own rows."""
 
+    default_detail = "Ids whose time is zero belong to the platform's own rows."
     constraint = "ck_attendance_codes_reserved_ids"
 
 
@@ -37,6 +39,9 @@ class DefaultCode(Conflict):
     """A default cannot be changed; create a code of your own with its key, and that stands in its place."""
 
     code = "default_code"
+    default_detail = (
+        "A default cannot be changed; create a code of your own with its key, and that stands in its place."
+    )
 
 
 def create(

@@ -42,12 +42,14 @@ class MarkRemovedMeanwhile(Conflict):
     """Someone else removed a mark at the same moment; nothing has been marked, read the register again."""
 
     code = "changed_meanwhile"
+    default_detail = "Someone else removed a mark at the same moment; nothing has been marked, read the register again."
 
 
 class NoRoster(Invalid):
     """Open gym has no roster, so there is no rest of it to mark."""
 
     code = "no_roster"
+    default_detail = "Open gym has no roster, so there is no rest of it to mark."
     pointer = "/rest"
 
 
@@ -55,6 +57,7 @@ class RosterTooLarge(Invalid):
     """The roster is too large for its rest to be marked in one call."""
 
     code = "roster_too_large"
+    default_detail = "The roster is too large for its rest to be marked in one call."
     pointer = "/rest"
 
 

@@ -19,6 +19,7 @@ class ReasonRequired(Invalid):
     """The register has been submitted: say why it changes."""
 
     code = "reason_required"
+    default_detail = "The register has been submitted: say why it changes."
     pointer = "/reason"
 
 

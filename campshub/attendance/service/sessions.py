@@ -33,12 +33,14 @@ class DateOutOfRange(Invalid):
     """A session lies between 400 days ago and 60 days ahead."""
 
     code = "date_out_of_range"
+    default_detail = "A session lies between 400 days ago and 60 days ahead."
     pointer = "/local_date"
 
 
 class UnknownGroup(UnknownReference):
     """There is no such group that you may see."""
 
+    default_detail = "There is no such group that you may see."
     constraint = "fk_attendance_sessions_group_id"
     pointer = "/group_id"
 
@@ -47,6 +49,7 @@ class GroupRequired(Invalid):
     """Open gym is the whole place's; name one of your groups."""
 
     code = "required"
+    default_detail = "Open gym is the whole place's; name one of your groups."
     pointer = "/group_id"
 
 
@@ -54,6 +57,7 @@ class SessionExists(Conflict):
     """The group has a session on this date and slot."""
 
     code = "session_exists"
+    default_detail = "The group has a session on this date and slot."
     constraint = "uq_attendance_sessions_meeting"
 
 
@@ -61,6 +65,7 @@ class EndsBeforeStart(Invalid):
     """A session ends after it has started."""
 
     code = "ends_before_start"
+    default_detail = "A session ends after it has started."
     constraint = "ck_attendance_sessions_ends_after_start"
     pointer = "/ends_at"
 
@@ -69,30 +74,35 @@ class NotThatDay(Invalid):
     """A session starts on its date in the organization's time zone, and ends on that date or the next."""
 
     code = "not_that_day"
+    default_detail = "A session starts on its date in the organization's time zone, and ends on that date or the next."
 
 
 class SessionHasMarks(Conflict):
     """Somebody has a mark in this session, so it stays on its date and is not cancelled."""
 
     code = "session_has_marks"
+    default_detail = "Somebody has a mark in this session, so it stays on its date and is not cancelled."
 
 
 class SessionSubmitted(Conflict):
     """The register has been submitted; reopen it first."""
 
     code = "session_submitted"
+    default_detail = "The register has been submitted; reopen it first."
 
 
 class SessionLocked(Conflict):
     """The register is locked."""
 
     code = "session_locked"
+    default_detail = "The register is locked."
 
 
 class SessionCancelled(Conflict):
     """The session is cancelled."""
 
     code = "session_cancelled"
+    default_detail = "The session is cancelled."
 
 
 SESSIONS = creates.Collection(

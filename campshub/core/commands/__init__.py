@@ -1,1 +1,1 @@
-"""What flask commands of several modules share."""
+"""Shared parts of the flask commands."""

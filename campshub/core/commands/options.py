@@ -1,4 +1,4 @@
-"""Options that many commands take, and how they say what they did."""
+"""Options that many commands take, and the output of their results."""
 
 from typing import Any
 
@@ -12,12 +12,12 @@ _EMAIL = fields.Email(required=True)
 
 
 class NameType(click.ParamType[str]):
-    """A name, by the same rules as in the API."""
+    """A name, validated as in the API."""
 
     name = "name"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the name without blanks around it; what is no name is an error of usage."""
+        """Return the name without surrounding blanks; an invalid name is a usage error."""
         try:
             return str(fields.Name().deserialize(value))
         except ValidationError as error:
@@ -35,12 +35,12 @@ def _email(_context: click.Context, _option: click.Parameter, value: str) -> str
 
 
 organization_option = click.option("--organization", "organization_id", required=True, type=click.UUID)
-# The address in the form in which the API stores it.
+# The e-mail address, normalized as in the API.
 email_option = click.option("--email", required=True, callback=_email)
 json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
 def say(as_json: bool, sentence: str, **facts: Any) -> None:  # noqa: FBT001 - a flag of the command line
-    """Say what was done, to a person or to a script."""
+    """Print a command's result: a sentence for people, or JSON for scripts."""
     click.echo(write(facts).decode() if as_json else sentence)

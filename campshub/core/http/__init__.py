@@ -1,1 +1,1 @@
-"""The edge: what every request goes through, in one order."""
+"""HTTP: everything that each request passes through, in one order."""

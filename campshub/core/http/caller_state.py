@@ -1,9 +1,9 @@
-"""Who has asked lately: their state in their organization, as kept under the stamp of the tag ``access``.
+"""The state of recent callers in their organization, cached under the stamp of the tag ``access``.
 
-What is kept names the caller's state (role, or what an own role or a key allows; session version, which of their
-sessions have ended, the organization's time zone and status) and what they may see; with today's dates that is the part
-of an answer's key which tells one caller's answers from another's. Callers share an answer only where they may do the
-same and see the whole organization.
+The state has the role (or the permissions of a custom role or a key), the session version, the ended sessions, and the
+organization's time zone and status. It also has what the caller may see. With today's dates this is the view, a part of
+the key of a cached response. Callers share a cached response only if they have the same permissions and see the whole
+organization.
 """
 
 import hashlib
@@ -24,9 +24,9 @@ from campshub.core.security.permissions import Scope
 MOST = 20_000
 LIFE_S = 300.0
 DAY_S = 86_400
-# Clocks change at the start of a minute of UTC, in every zone of the IANA database since 1973.
+# In every zone of the IANA database, clock changes since 1973 are at the start of a UTC minute.
 _MINUTE_S = 60
-_KEPT = (
+_CACHED_NAMES = (
     "role",
     "session_version",
     "time_zone",
@@ -41,7 +41,7 @@ _KEPT = (
 
 @dataclass(frozen=True, slots=True)
 class CallerState:
-    """A caller's state under one stamp; what it knows of them is as the statement that sets the tenant tells it."""
+    """A caller's state under one stamp, as the statement that sets the tenant returned it."""
 
     key: bytes
     seen: str
@@ -49,27 +49,27 @@ class CallerState:
     state: CallerRow
 
     def is_on_time(self, seconds: int) -> bool:
-        """Return whether the clock of the caller's time zone has the state's offset at a time."""
+        """Return whether ``offset_s`` is the offset of the caller's time zone at a time."""
         return self.offset_s == _offset_s(self.state.time_zone or "UTC", seconds // _MINUTE_S)
 
     def view(self, seconds: int) -> str:
-        """Return what the caller sees at a time: whose rows, and on which dates (the organization's own and UTC's)."""
+        """Return the view at a time: whose rows the caller sees, and the date in the organization's zone and in UTC."""
         return f"{self.seen}:{(seconds + self.offset_s) // DAY_S}:{seconds // DAY_S}"
 
     def packed(self) -> bytes:
-        """Return the state as Redis keeps it; ``ask.lua`` reads the first two lines."""
-        state = orjson.dumps([getattr(self.state, name) for name in _KEPT])
+        """Serialize the state for Redis; ``ask.lua`` reads the first two lines."""
+        state = orjson.dumps([getattr(self.state, name) for name in _CACHED_NAMES])
         return f"{self.seen}\n{self.offset_s}\n".encode() + state
 
 
 def unpacked(key: bytes, packed: bytes) -> CallerState:
-    """Read a state as Redis keeps it."""
+    """Parse a state from Redis."""
     seen, offset, state = packed.split(b"\n", 2)
-    return CallerState(key, seen.decode(), int(offset), _entered(orjson.loads(state)))
+    return CallerState(key, seen.decode(), int(offset), _caller_row(orjson.loads(state)))
 
 
-def _entered(cached: Sequence[Any]) -> CallerRow:
-    known = dict(zip(_KEPT, cached, strict=False))  # a state that an earlier release has kept says less
+def _caller_row(cached: Sequence[Any]) -> CallerRow:
+    known = dict(zip(_CACHED_NAMES, cached, strict=False))  # a state from an earlier release has fewer values
     return CallerRow(**known, fresh=True, key_is_free=None, answer=None)
 
 
@@ -82,18 +82,19 @@ def _offset_s(time_zone: str, minute: int) -> int:
 
 def caller_of(key: bytes, user: str, caller_row: CallerRow, now: datetime) -> CallerState:
     """Return the state of a caller, with the offset of their clock at an instant."""
-    state = _entered([getattr(caller_row, name) for name in _KEPT])
+    state = _caller_row([getattr(caller_row, name) for name in _CACHED_NAMES])
     offset_s = _offset_s(caller_row.time_zone or "UTC", int(now.timestamp()) // _MINUTE_S)
     return CallerState(key, _seen(user, caller_row), offset_s, state)
 
 
 def _seen(user: str, caller_row: CallerRow) -> str:
-    """Return whose answers a caller may be told: those who may do the same, and their own where they see less.
+    """Return the part of the view that callers with the same permissions share.
 
-    The name of an own role says nothing of it: what it allows can change, and answers outlive that.
+    A caller who does not see the whole organization has a view of their own. For a custom role or a key, the view has
+    a hash of the permissions instead of the role's name: they can change while responses are cached.
     """
     if caller_row.role is None:
-        return f"nobody:{user}"
+        return f"none:{user}"
     grant, name = granted(caller_row), caller_row.role
     if caller_row.permissions is not None or caller_row.key_permissions is not None:
         name = hashlib.blake2b(" ".join(sorted(grant.permissions)).encode(), digest_size=12).hexdigest()
@@ -101,20 +102,20 @@ def _seen(user: str, caller_row: CallerRow) -> str:
 
 
 class CallerStates:
-    """The states that the process remembers, of those who asked last."""
+    """The caller states that this process has cached, for the most recent callers."""
 
     def __init__(self) -> None:
         self._known: BoundedMap[tuple[str, str], CallerState] = BoundedMap(MOST)
 
     def get(self, organization: str, user: str, seconds: int) -> CallerState | None:
-        """Return a caller's state as last known, unless their clock has changed since; Redis compares its key."""
+        """Return the cached state of a caller, unless their UTC offset has changed; Redis checks that it is current."""
         caller = self._known.get((organization, user))
         return caller if caller is not None and caller.is_on_time(seconds) else None
 
     def put(self, organization: str, user: str, caller: CallerState) -> None:
-        """Remember a caller's state."""
+        """Cache a caller's state."""
         self._known.put((organization, user), caller)
 
     def clear(self) -> None:
-        """Forget everyone."""
+        """Remove all states."""
         self._known.clear()

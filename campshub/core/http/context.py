@@ -1,4 +1,4 @@
-"""One request on its way to its handler, and whether whoever asks may have it."""
+"""The context of one request: what its endpoint needs, and the authorization of its caller."""
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
@@ -14,16 +14,16 @@ from campshub.core.http.caller_state import CallerState
 from campshub.core.http.endpoint import Arguments, Endpoint
 from campshub.core.http.known_urls import ParsedRequest
 from campshub.core.http.services import HttpServices
-from campshub.core.security.grants import authorize, require_alive
+from campshub.core.security import grants
 from campshub.core.security.principal import Principal
 from campshub.core.security.tokens import Claims
 from campshub.core.service_base import Services
 
-_NOTHING = Arguments({}, None, None)
+_NO_ARGUMENTS = Arguments({}, None, None)
 
 
 class ResourceState:
-    """What the dispatcher sets before it calls a resource's method."""
+    """The attributes that the dispatcher sets on a resource before it calls an endpoint."""
 
     session: Session
     principal: Principal
@@ -34,58 +34,66 @@ class ResourceState:
 
 @dataclass(slots=True)
 class Lookup:
-    """What is known before the database is asked; without trust, no more than where the limits stand."""
+    """The result of the Redis lookup; an untrusted reply has only the state of the rate limits."""
 
-    question: LookupRequest
-    asked: LookupReply = field(default_factory=LookupReply)
+    request: LookupRequest
+    reply: LookupReply = field(default_factory=LookupReply)
     caller: CallerState | None = None
     cached: CachedResponse | None = None
-    held: CachedResponse | None = None
-    place: Hashable = None
+    # The response that this process has under the key, which may be outdated.
+    candidate: CachedResponse | None = None
+    cache_key: Hashable = None
 
 
 @dataclass(slots=True)
 class RequestContext:
-    """One request, who sent it, and the unit of work that answers it."""
+    """One request with its endpoint, its caller and its unit of work."""
 
     services: HttpServices
     resource: ResourceState
     endpoint: Endpoint
     claims: Claims | None
     unit: Unit
-    address: str
+    url_path: str
     query_string: bytes
-    path: Mapping[str, Any]
-    arguments: Arguments = _NOTHING
-    given: dict[str, Any] = field(default_factory=dict)
+    path_parameters: Mapping[str, Any]
+    arguments: Arguments = _NO_ARGUMENTS
+    parameters: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def at(
-        cls, address: ParsedRequest, services: HttpServices, claims: Claims, unit: Unit, now: datetime
+        cls, parsed_request: ParsedRequest, services: HttpServices, claims: Claims, unit: Unit, now: datetime
     ) -> "RequestContext":
-        """Return the call of an address that is known."""
-        resource: ResourceState = address.resource()
+        """Create the context of a request to a known URL."""
+        resource: ResourceState = parsed_request.resource()
         resource.services, resource.now, resource.if_match = services, now, None
         context = cls(
-            services, resource, address.endpoint, claims, unit, address.path, address.query_string, address.given
+            services=services,
+            resource=resource,
+            endpoint=parsed_request.endpoint,
+            claims=claims,
+            unit=unit,
+            url_path=parsed_request.path,
+            query_string=parsed_request.query_string,
+            path_parameters=parsed_request.path_parameters,
         )
-        context.arguments, context.given = address.arguments, dict(address.given)
+        context.arguments, context.parameters = parsed_request.arguments, dict(parsed_request.path_parameters)
         return context
 
-    def admit(self, caller_row: CallerRow | None) -> None:
-        """Set the resource up for its handler, or refuse whoever asks.
+    def authorize(self, caller_row: CallerRow | None) -> None:
+        """Authorize the caller, and set the principal of the resource.
 
-        :raises SessionEnded: the token is from before a sign-out, a new password or the loss of the membership.
-        :raises BadToken: it is a key, and does not hold any more.
+        :raises SessionEnded: the token was issued before a sign-out, a new password or the end of the membership.
+        :raises BadToken: the API key is no longer valid.
         :raises OrganizationSuspended: the organization is not active.
         :raises Forbidden: the role, or the key, does not have the permission.
         """
         claims = self.claims
         if claims is None:
             return
-        require_alive(caller_row, claims)
-        self.services.api_keys.note(self.unit, claims)  # also of a key that tries what it may not
-        grant = authorize(caller_row, claims, self.endpoint.options.permission)
+        grants.require_alive(caller_row, claims)
+        self.services.api_keys.note(self.unit, claims)  # also if the key is refused afterwards
+        grant = grants.authorize(caller_row, claims, self.endpoint.options.permission)
         self.resource.principal = Principal(
             user_id=claims.user_id,
             organization_id=claims.organization_id,
@@ -97,24 +105,24 @@ class RequestContext:
         )
 
     def digest(self) -> str:
-        """Return what stands for the address and its parameters in the key of an answer; nothing if none is kept."""
+        """Return the digest of path and parameters for the key of the cached response; empty if it is not cached."""
         if self.services.ttl_s(self.endpoint.options) <= 0:
             return ""
-        return self.endpoint.digest(self.address, self.query_string)
+        return self.endpoint.digest(self.url_path, self.query_string)
 
     def run(self, session: Session) -> Any:
-        """Run the handler in a session; return what it returns."""
+        """Run the endpoint's function in a session; return its result."""
         self.resource.session = session
-        return self.endpoint.function(self.resource, **self.given, **self.arguments.filters, **self._page())
+        return self.endpoint.function(self.resource, **self.parameters, **self.arguments.filters, **self._page())
 
     def _page(self) -> dict[str, Any]:
-        """Return the page that is asked for, bound to what its cursor must have been made for."""
+        """Return the argument ``page`` of a list; its cursor must have been created for the same list."""
         if self.arguments.page is None:
             return {}
         bound_to = {
-            "address": self.address,
+            "address": self.url_path,
             "organization": self.unit.organization_id,
-            "path": self.given,
+            "path": self.parameters,
             "filters": self.arguments.filters,
         }
         page = paging.page_request(
@@ -123,14 +131,14 @@ class RequestContext:
         return {"page": page}
 
     def parsed(self, route: str) -> ParsedRequest:
-        """Return what is known of the request's address, for the next request to it."""
+        """Return the parsed request, for the next request with the same URL."""
         return ParsedRequest(
             self.endpoint,
             type(self.resource),
             route,
-            self.address,
+            self.url_path,
             self.query_string,
-            self.path,
+            self.path_parameters,
             self.arguments,
             self.digest(),
         )

@@ -1,6 +1,6 @@
-"""Marks: what a handler says of itself. They only mark; the edge reads them once, at start.
+"""Decorators that set the options of an endpoint. The dispatcher compiles the options once, at start.
 
-Deny unless said: a handler with neither ``needs`` nor ``public`` stops the start.
+Access is denied by default: the application does not start if an endpoint has neither ``needs`` nor ``public``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,14 +23,14 @@ LimitName = Literal["files", "login", "login_address", "refresh", "chat", "gener
 
 @dataclass(frozen=True)
 class EndpointLimit:
-    """A declared limit that holds for one handler."""
+    """A named rate limit of one endpoint."""
 
     name: LimitName
     by: Callable[[Mapping[str, Any]], str] | None
 
 
 class CacheLifetime(StrEnum):
-    """How long a finished answer takes room when nobody asks for it; how long it is true, the stamps say."""
+    """How long a response stays in the cache; the stamps decide whether it is current."""
 
     DATA = "data"
     ANALYTICS = "analytics"
@@ -39,7 +39,7 @@ class CacheLifetime(StrEnum):
 
 @dataclass(frozen=True)
 class CachePolicy:
-    """How a handler's finished answers are kept: what they are made of, and whether a whole role shares them."""
+    """How the responses of an endpoint are cached: the tags it reads, the TTL, and whether a role shares them."""
 
     tags: tuple[str, ...]
     life: CacheLifetime = CacheLifetime.DATA
@@ -56,7 +56,7 @@ class Deprecation:
 
     @property
     def sentence(self) -> str:
-        """The notice in the document."""
+        """The notice in the OpenAPI document."""
         return f"**Deprecated** since {self.since}, ends on {self.sunset}. Instead: {self.instead}"
 
     def headers(self) -> list[tuple[str, str]]:
@@ -67,7 +67,7 @@ class Deprecation:
 
 @dataclass
 class EndpointOptions:
-    """Everything that decorators have said of one handler."""
+    """Everything that the decorators set for one endpoint."""
 
     permission: Permission | None = None
     is_public: bool = False
@@ -77,7 +77,7 @@ class EndpointOptions:
     answer: type[Schema] | None = None
     status: int = 200
     is_page: bool = False
-    # Answers a file, of one of these media types.
+    # The response is a file of one of these media types.
     media_types: tuple[str, ...] = ()
     sorts: Sequence[str] = ("id",)
     raises: tuple[type[Problem], ...] = field(default_factory=tuple)
@@ -85,114 +85,116 @@ class EndpointOptions:
     is_system: bool = False
     cache_policy: CachePolicy | None = None
     limits: tuple[EndpointLimit, ...] = ()
-    # The operation's id where the name of its resource does not give one (``naming``).
+    # The operation id, if the name of the resource does not give one (see ``openapi.document``).
     operation: str | None = None
     deprecation: Deprecation | None = None
 
     def default_sort(self, filters: Mapping[str, Any]) -> str:
-        """Return the order of a page for which none is given: of a search, where there is one, what fits best first."""
+        """Return the default order of a page: by relevance for a search, if the endpoint supports that."""
         return RELEVANCE if RELEVANCE in self.sorts and filters.get("q") else self.sorts[0]
 
 
-def options_of(handler: Any) -> EndpointOptions:
-    """Return a handler's mark, a new one where it has none."""
-    if "__mark__" not in handler.__dict__:
-        handler.__mark__ = EndpointOptions()
-    mark: EndpointOptions = handler.__mark__
-    return mark
+def options_of(function: Any) -> EndpointOptions:
+    """Return the options of an endpoint's function; create them if there are none."""
+    if "__endpoint_options__" not in function.__dict__:
+        function.__endpoint_options__ = EndpointOptions()
+    options: EndpointOptions = function.__endpoint_options__
+    return options
 
 
-def _marking(**said: Any) -> Callable[[H], H]:
-    def decorate(handler: H) -> H:
-        mark = options_of(handler)
-        for name, value in said.items():
-            setattr(mark, name, value)
-        return handler
+def _set_options(**values: Any) -> Callable[[H], H]:
+    def decorate(function: H) -> H:
+        options = options_of(function)
+        for name, value in values.items():
+            setattr(options, name, value)
+        return function
 
     return decorate
 
 
 def needs(permission: Permission) -> Callable[[H], H]:
-    """Mark a handler as for those who have a permission."""
-    return _marking(permission=permission)
+    """Allow only callers with a permission."""
+    return _set_options(permission=permission)
 
 
-def public(handler: H) -> H:
-    """Mark a handler as for everyone, signed in or not."""
-    return _marking(is_public=True)(handler)
+def public(function: H) -> H:
+    """Allow all clients, authenticated or not."""
+    return _set_options(is_public=True)(function)
 
 
-def secret(handler: H) -> H:
-    """Mark a handler whose answer is a secret: it is never kept for an Idempotency-Key."""
-    return _marking(is_secret=True)(handler)
+def secret(function: H) -> H:
+    """Declare that the response is a secret, which is not stored for an Idempotency-Key."""
+    return _set_options(is_secret=True)(function)
 
 
-def as_system(handler: H) -> H:
-    """Mark a handler that works across organizations, under the role that bypasses tenancy."""
-    return _marking(is_system=True)(handler)
+def as_system(function: H) -> H:
+    """Run an endpoint across organizations, under the database role that bypasses row-level security."""
+    return _set_options(is_system=True)(function)
 
 
 def cached(
     *, tags: Sequence[str], life: CacheLifetime = CacheLifetime.DATA, same_for_role: bool = False
 ) -> Callable[[H], H]:
-    """Mark a handler whose finished answers are kept: ``tags`` names all that it reads.
+    """Cache the responses of an endpoint; ``tags`` has the tags of all tables that it reads.
 
-    An answer belongs to its caller; with ``same_for_role``, to everyone of a role that sees the whole organization.
+    A cached response is for its caller only. With ``same_for_role``, all callers with the same permissions who see the
+    whole organization share it.
     """
-    return _marking(cache_policy=CachePolicy(tuple(tags), life, same_for_role))
+    return _set_options(cache_policy=CachePolicy(tuple(tags), life, same_for_role))
 
 
 def limited(name: LimitName, *, by: Callable[[Mapping[str, Any]], str] | None = None) -> Callable[[H], H]:
-    """Mark a handler as under a declared limit (``declared``): by what ``by`` finds in the body, else by who asks.
+    """Apply a named rate limit (``rate_limits.per_endpoint``), by the value that ``by`` returns for the body.
 
-    Who asks is the user, and where everyone may ask the address; such a limit then stands instead of the anonymous one.
+    Without ``by``, requests are counted per user, or on a public endpoint per IP address. Such a limit of a public
+    endpoint replaces the anonymous limit.
     """
 
-    def decorate(handler: H) -> H:
-        mark = options_of(handler)
-        mark.limits = (*mark.limits, EndpointLimit(name, by))
-        return handler
+    def decorate(function: H) -> H:
+        options = options_of(function)
+        options.limits = (*options.limits, EndpointLimit(name, by))
+        return function
 
     return decorate
 
 
 def named(operation: str) -> Callable[[H], H]:
-    """Name an operation whose id does not follow from the name of its resource."""
-    return _marking(operation=operation)
+    """Set the operation id, if it does not follow from the name of the resource."""
+    return _set_options(operation=operation)
 
 
 def deprecated(*, since: date, sunset: date, instead: str) -> Callable[[H], H]:
-    """Mark an operation as deprecated: the document says so, and each response carries ``Deprecation`` and ``Sunset``.
+    """Deprecate an operation: in the OpenAPI document, and with the headers ``Deprecation`` and ``Sunset``.
 
-    ``instead`` is a sentence that names what replaces it. docs/versions.md says how long an operation stays.
+    ``instead`` is a sentence that names the replacement. docs/versions.md says how long an operation stays.
     """
-    return _marking(deprecation=Deprecation(since, sunset, instead))
+    return _set_options(deprecation=Deprecation(since, sunset, instead))
 
 
 def query(schema: type[Schema]) -> Callable[[H], H]:
-    """Mark the parameters that a handler takes."""
-    return _marking(query=schema)
+    """Set the schema of the query parameters."""
+    return _set_options(query=schema)
 
 
 def body(schema: type[Schema], *, most_mib: int = 1) -> Callable[[H], H]:
-    """Mark the body that a handler takes, and how large it may be."""
-    return _marking(body=schema, most_bytes=most_mib * MIB)
+    """Set the schema and the maximum size of the request body."""
+    return _set_options(body=schema, most_bytes=most_mib * MIB)
 
 
 def answers(
     schema: type[Schema] | None, *, status: int = 200, raises: Sequence[type[Problem]] = ()
 ) -> Callable[[H], H]:
-    """Mark what a handler answers, and which refusals its document lists."""
-    return _marking(answer=schema, status=status, raises=tuple(raises))
+    """Set the schema and status of the response, and the problems for the OpenAPI document."""
+    return _set_options(answer=schema, status=status, raises=tuple(raises))
 
 
 def answers_page(
     schema: type[Schema], *, sorts: Sequence[str], raises: Sequence[type[Problem]] = ()
 ) -> Callable[[H], H]:
-    """Mark a handler that answers pages, and the orders that it knows, the usual one first."""
-    return _marking(answer=schema, is_page=True, sorts=sorts, raises=tuple(raises))
+    """Set the schema of the items of a page, and the orders that it supports, the default one first."""
+    return _set_options(answer=schema, is_page=True, sorts=sorts, raises=tuple(raises))
 
 
 def answers_file(*media_types: str, raises: Sequence[type[Problem]] = ()) -> Callable[[H], H]:
-    """Mark a handler that answers a ``Download``."""
-    return _marking(media_types=media_types, raises=tuple(raises))
+    """Declare that the response is a ``Download`` of one of these media types."""
+    return _set_options(media_types=media_types, raises=tuple(raises))

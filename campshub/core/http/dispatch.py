@@ -1,4 +1,4 @@
-"""The edge: who asks, what for, may they, one unit of work, one answer; in this order for every request."""
+"""The dispatcher: authenticate, parse, authorize, run in one unit of work, respond; in this order for every request."""
 
 import time
 from typing import Any
@@ -18,7 +18,6 @@ from campshub.core.errors import (
     Unavailable,
 )
 from campshub.core.http import idempotency, lookup, read_routing, responses
-from campshub.core.http import responses as conditional
 from campshub.core.http.context import RequestContext, ResourceState
 from campshub.core.http.endpoint import Endpoint
 from campshub.core.http.services import HttpServices
@@ -29,20 +28,20 @@ from campshub.core.security.events import SecurityEventKind
 from campshub.core.security.tokens import BadToken, Claims
 
 _BEARER = "bearer "
-# Why the front could not answer what it had begun to read.
+# The error that stopped the fast path; the dispatcher raises it.
 FAILED = "campshub.failed"
-# No commit begins later after the request began, since nginx waits little longer: a client that was answered 504 must
-# not find later that its change was made. docs/operations.md has all time-outs in one table.
+# A commit must begin within this time after the start of the request. nginx waits only a little longer, and a client
+# that received 504 must not find later that its change was made. docs/operations.md has a table of all time-outs.
 COMMIT_WITHIN_S = 14.0
 UNVERIFIED = ("Campshub-Freshness", "unverified")
 
 
-def answer(resource: ResourceState, endpoint: Endpoint, path: dict[str, Any]) -> Response:
-    """Answer one request with its handler."""
+def handle_request(resource: ResourceState, endpoint: Endpoint, path_parameters: dict[str, Any]) -> Response:
+    """Handle one request to an endpoint; return the response."""
     services: HttpServices = current_app.extensions["campshub"]
     if endpoint.options.deprecation is not None:
         headers = endpoint.options.deprecation.headers()
-        after_this_request(lambda sent: sent.headers.extend(headers) or sent)
+        after_this_request(lambda response: response.headers.extend(headers) or response)
     claims = _claims(services, endpoint)
     failure: Exception | None = request.environ.pop(FAILED, None)
     if failure is not None and claims is not None:
@@ -59,11 +58,13 @@ def answer(resource: ResourceState, endpoint: Endpoint, path: dict[str, Any]) ->
         trace_id=g.trace_id,
         address=request.remote_addr,
     )
-    context = RequestContext(services, resource, endpoint, claims, unit, request.path, request.query_string, path)
+    context = RequestContext(
+        services, resource, endpoint, claims, unit, request.path, request.query_string, path_parameters
+    )
     try:
         return _read(context) if endpoint.reads else _write(context)
     except Forbidden as refusal:
-        if type(refusal) is Forbidden:  # the others say what is to be done first
+        if type(refusal) is Forbidden:  # its subclasses ask for a step first, such as a second factor
             unit.separate_writes.append(
                 lambda session: events.record_event(session, SecurityEventKind.PERMISSION_DENIED, unit.user_id)
             )
@@ -78,7 +79,7 @@ def answer(resource: ResourceState, endpoint: Endpoint, path: dict[str, Any]) ->
 
 
 def _claims(services: HttpServices, endpoint: Endpoint) -> Claims | None:
-    """Return what the access token says; None where everyone may ask.
+    """Return the claims of the access token or API key; None for a public endpoint.
 
     :raises Unauthenticated: there is none, or it is not valid.
     """
@@ -94,10 +95,10 @@ def _claims(services: HttpServices, endpoint: Endpoint) -> Claims | None:
 
 
 def _read_token(services: HttpServices, token: str) -> Claims:
-    """Return what a token or key says that this process has not seen before.
+    """Verify a token or API key that this process has not seen before; return its claims.
 
-    :raises BadToken: it is not genuine, or does not hold.
-    :raises RateLimited: it is no key of ours, and too many such have come from the address.
+    :raises BadToken: it is not genuine, or no longer valid.
+    :raises RateLimited: the key is unknown, and the client's IP address has sent too many of them.
     """
     if not token.startswith(KIND):
         return services.tokens.read(token)
@@ -109,34 +110,34 @@ def _read_token(services: HttpServices, token: str) -> Claims:
 
 
 def _parse(context: RequestContext) -> None:
-    """Parse the parameters and the body; count the request in the handler's own limits.
+    """Parse the parameters and the body; count the request against the endpoint's own limits.
 
-    :raises RateLimited: one is used up.
+    :raises RateLimited: one of them is used up.
     """
     context.arguments = context.endpoint.arguments(request)
-    context.given = {**context.path, **context.endpoint.body(request)}
+    context.parameters = {**context.path_parameters, **context.endpoint.body(request)}
     if context.endpoint.options.limits:
-        context.services.endpoint_limits.count_marked(context.endpoint.options, context.given)
-    context.resource.if_match = conditional.expected_versions(request.headers.get("If-Match"))
+        context.services.endpoint_limits.count_endpoint(context.endpoint.options, context.parameters)
+    context.resource.if_match = responses.expected_versions(request.headers.get("If-Match"))
 
 
 def _read(context: RequestContext) -> Response:
-    """Answer with what is kept, or read it."""
+    """Return the cached response, or read from the database."""
     try:
         _parse(context)
     except Problem:
-        _count(context)  # what cannot be read is counted all the same
+        _count(context)  # malformed requests count, too
         raise
-    known = lookup.ask(context)
-    if known.caller is not None:
-        context.admit(known.caller.state)
-    finished = read_routing.find(context, known)
-    if known.caller is not None and request.url_rule is not None:
+    found = lookup.ask(context)
+    if found.caller is not None:
+        context.authorize(found.caller.state)
+    rendered = read_routing.find(context, found)
+    if found.caller is not None and request.url_rule is not None:
         context.services.request_cache.learn(request.environ, context.parsed(request.url_rule.rule))
-    sent = responses.respond(context.endpoint, finished)
-    if known.asked.is_unverified:
-        sent.headers.add(*UNVERIFIED)
-    return sent
+    response = responses.respond(context.endpoint, rendered)
+    if found.reply.is_unverified:
+        response.headers.add(*UNVERIFIED)
+    return response
 
 
 def _count(context: RequestContext) -> None:
@@ -145,36 +146,35 @@ def _count(context: RequestContext) -> None:
 
 
 def _write(context: RequestContext) -> Response:
-    """Write on the primary; effect, audit, outbox and the kept answer in one transaction."""
+    """Write on the primary: effect, audit, outbox and stored response in one transaction."""
     unit = context.unit
     _count(context)
     _parse(context)
     body_fingerprint = _claim_key(context.services, context.endpoint, unit)
     session = begin(unit)
     try:
-        context.admit(unit.caller_row)
+        context.authorize(unit.caller_row)
         if body_fingerprint is not None and unit.caller_row is not None:
-            replay = _earlier(unit.caller_row, body_fingerprint)
+            replay = _stored_response(unit.caller_row, body_fingerprint)
             if replay is not None:
                 return replay
         result = context.run(session)
         session.flush()
-        finished = responses.finish(context, result)
-        made = responses.respond(context.endpoint, finished)
+        response = responses.respond(context.endpoint, responses.render(context, result))
         if body_fingerprint is not None:
             unit.answer = idempotency.cached(
-                made.status_code, responses.replayable_headers(made), made.get_data(), body_fingerprint
+                response.status_code, responses.replayable_headers(response), response.get_data(), body_fingerprint
             )
         if time.perf_counter() - g.started > COMMIT_WITHIN_S:
             raise Unavailable("The request took too long; nothing has been changed.")
         unit_of_work.commit_with_effects(session, context.services)
     finally:
         session.close()
-    return made
+    return response
 
 
 def _claim_key(services: HttpServices, endpoint: Endpoint, unit: Unit) -> str | None:
-    """Take the request's Idempotency-Key into the unit; return the request's fingerprint, None without a key."""
+    """Set the Idempotency-Key of the unit of work; return the request's fingerprint, or None without a key."""
     key = request.headers.get("Idempotency-Key")
     if key is None or request.method != "POST" or endpoint.options.is_secret or unit.user_id is None:
         return None
@@ -183,11 +183,11 @@ def _claim_key(services: HttpServices, endpoint: Endpoint, unit: Unit) -> str | 
     return idempotency.fingerprint(request.get_data(cache=True), request.query_string, key=services.print_key)
 
 
-def _earlier(caller_row: CallerRow, body_fingerprint: str) -> Response | None:
-    """Return the answer that this key was given before.
+def _stored_response(caller_row: CallerRow, body_fingerprint: str) -> Response | None:
+    """Return the response that is stored under the Idempotency-Key, or None.
 
-    :raises KeyInFlight: another request with the key is at work.
-    :raises KeyReused: it was given to another request.
+    :raises KeyInFlight: another request with the key is in progress.
+    :raises KeyReused: the key belongs to a different request.
     """
     if not caller_row.key_is_free:
         raise KeyInFlight(headers={"Retry-After": "1"})

@@ -1,4 +1,4 @@
-"""A handler with its mark compiled: how its request is parsed and its answer written, worked out once at start."""
+"""An endpoint with its compiled options: how to parse its requests and serialize its responses."""
 
 import hashlib
 import json
@@ -28,12 +28,12 @@ _ASCII = "".join(map(chr, range(128)))
 
 
 class MissingPermission(Exception):
-    """A handler says neither who may call it nor that everyone may."""
+    """An endpoint has neither ``needs`` nor ``public``."""
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """A request's parameters, parsed and normalised: what is asked for is the same however it was written."""
+    """The parsed query parameters, normalized: equal requests have equal arguments."""
 
     filters: Mapping[str, Any]
     page: Mapping[str, Any] | None
@@ -42,7 +42,7 @@ class Arguments:
 
 @dataclass
 class Endpoint:
-    """One method of one resource."""
+    """One method of a resource, with its options."""
 
     name: str
     method: str
@@ -50,7 +50,10 @@ class Endpoint:
     options: EndpointOptions
 
     def __post_init__(self) -> None:
-        """Refuse a handler that says nothing of who may call it."""
+        """Compile the options.
+
+        :raises MissingPermission: the endpoint has neither ``needs`` nor ``public``, or both.
+        """
         options = self.options
         if (options.permission is None) == (not options.is_public):
             raise MissingPermission(f"{self.name} {self.method} needs either @needs(...) or @public")
@@ -59,80 +62,83 @@ class Endpoint:
         self.compares_version = "if_match" in self.function.__code__.co_names
         self._parse_query = lru_cache(maxsize=1024)(self._load_query)
         self.digest = lru_cache(maxsize=4096)(self._digest)
-        self.figures = metrics.Family(options.cache_policy.tags[0] if options.cache_policy else "")
+        self.cache_metrics = metrics.Family(options.cache_policy.tags[0] if options.cache_policy else "")
         self._body = options.body() if options.body else None
 
     def __deepcopy__(self, memo: object) -> "Endpoint":
-        """Stay one: flask-smorest copies what documents a handler."""
+        """Return this object: flask-smorest copies the documentation of an endpoint, which contains it."""
         return self
 
     @cached_property
     def page_schema(self) -> Schema | None:
-        """The parameters that every list takes."""
+        """The schema of the parameters that every list takes."""
         if not self.options.is_page or self.options.answer is None:
             return None
-        shown = Serializer(self.options.answer())
-        named = page_fields(self.options.sorts, dict(zip(shown.names, shown.attributes, strict=True)))
-        return fields.Filter.from_dict(named, name=f"Page{self.options.answer.__name__}")()
+        serializer = Serializer(self.options.answer())
+        attributes = dict(zip(serializer.names, serializer.attributes, strict=True))
+        parameters = page_fields(self.options.sorts, attributes)
+        return fields.Filter.from_dict(parameters, name=f"Page{self.options.answer.__name__}")()
 
     @cached_property
     def query_schema(self) -> Schema | None:
-        """The handler's own parameters."""
+        """The schema of the endpoint's own query parameters."""
         return self.options.query() if self.options.query else None
 
     def serializer(self, only: frozenset[str] | None = None) -> Serializer | None:
-        """Return the compiled serialiser of the answer."""
+        """Return the compiled serializer of the response."""
         return serializer_of(self.options.answer, only) if self.options.answer else None
 
     def arguments(self, request: Request) -> Arguments:
-        """Parse the parameters; the same ones are parsed once.
+        """Parse the query parameters of a request, with a cache.
 
-        :raises Invalid: one is unknown or wrong.
+        :raises Invalid: a parameter is unknown or invalid.
         """
         return self.parsed(request.query_string)
 
     def parsed(self, query_string: bytes) -> Arguments:
-        """Parse the parameters of an address.
+        """Parse a query string, with a cache.
 
-        :raises Invalid: one is unknown or wrong.
+        :raises Invalid: a parameter is unknown or invalid.
         """
         return self._parse_query(query_string)
 
     def _load_query(self, query_string: bytes) -> Arguments:
-        given = _single(query_string)
+        values = _parse_query_string(query_string)
         own = set(self.query_schema.fields) if self.query_schema else set()
-        paging = {name: given.pop(name) for name in list(given) if self.page_schema and name in self.page_schema.fields}
+        paging = {
+            name: values.pop(name) for name in list(values) if self.page_schema and name in self.page_schema.fields
+        }
         errors: list[FieldError] = []
-        filters = _load(self.query_schema, given, errors) if own else {}
+        filters = _load(self.query_schema, values, errors) if own else {}
         if not own:
-            errors += [FieldError(step_to(name), "unknown", "Unknown parameter.") for name in given][:MOST_ERRORS]
+            errors += [FieldError(step_to(name), "unknown", "Unknown parameter.") for name in values][:MOST_ERRORS]
         page = _load(self.page_schema, paging, errors) if self.page_schema else None
         if errors:
             raise Invalid.of(errors)
-        usual = self.options.default_sort(filters)
-        if page is not None and page["sort"] == usual and not usual.startswith("-"):
+        default = self.options.default_sort(filters)
+        if page is not None and page["sort"] == default and not default.startswith("-"):
             page["sort"] = ""  # as if it were left out, so that both share cursors and cached responses
         only = page.pop("fields") if page is not None else None
         return Arguments(filters, page, only)
 
     def _digest(self, path: str, query_string: bytes) -> str:
-        """Stand for an address and its parameters, however they were written."""
+        """Return a digest of a path and its normalized parameters."""
         arguments = self._parse_query(query_string)
-        words = [
+        content = [
             path,
             arguments.filters,
             arguments.page,
             sorted(arguments.only) if arguments.only is not None else None,
         ]
         return hashlib.blake2b(
-            orjson.dumps(words, default=str, option=orjson.OPT_SORT_KEYS), digest_size=12
+            orjson.dumps(content, default=str, option=orjson.OPT_SORT_KEYS), digest_size=12
         ).hexdigest()
 
     def body(self, request: Request) -> dict[str, Any]:
         """Parse the body.
 
-        :raises MalformedBody: it is not JSON, or has a key twice.
-        :raises UnsupportedMediaType: it does not say that it is JSON, or is compressed.
+        :raises MalformedBody: it is not JSON, or an object has the same key twice.
+        :raises UnsupportedMediaType: its media type is not application/json, or it is compressed.
         :raises Invalid: it does not fit the schema.
         """
         if self._body is None:
@@ -140,7 +146,7 @@ class Endpoint:
         request.max_content_length = self.options.most_bytes
         try:
             raw = request.get_data(cache=True)
-        except (OSError, ParseException) as error:  # what gunicorn raises when it reads on
+        except (OSError, ParseException) as error:  # raised by gunicorn while it reads the body
             raise MalformedBody("The body broke off, or was not sent as its headers say.") from error
         if request.mimetype != "application/json":
             raise UnsupportedMediaType
@@ -148,26 +154,26 @@ class Endpoint:
             raise UnsupportedMediaType(
                 "Send the body without Content-Encoding.", headers={"Accept-Encoding": "identity"}
             )
-        given = read_json(raw)
+        values = read_json(raw)
         errors: list[FieldError] = []
-        loaded: dict[str, Any] = _load(self._body, given, errors)
+        loaded: dict[str, Any] = _load(self._body, values, errors)
         if errors:
             raise Invalid.of(errors)
         return loaded
 
 
-def _single(query_string: bytes) -> dict[str, str]:
-    """Read parameters, each given once, with a value, in UTF-8.
+def _parse_query_string(query_string: bytes) -> dict[str, str]:
+    """Parse a query string in which each parameter appears once and has a value in UTF-8.
 
-    :raises Invalid: one is not.
+    :raises Invalid: a parameter is repeated, empty or not UTF-8.
     """
-    # What stands in the bytes unencoded becomes percent-encoded first; ``parse_qsl`` would read it as Latin-1.
+    # Percent-encode raw bytes first, because ``parse_qsl`` would decode them as Latin-1.
     pairs = MultiDict(parse_qsl(quote(query_string, safe=_ASCII), keep_blank_values=True, errors="surrogateescape"))
     errors = []
     for name, values in pairs.lists():
         if any(_is_broken(text) for text in (name, *values)):
-            shown = name.encode(errors="replace").decode()
-            errors.append(FieldError(step_to(shown), "encoding", "Must be percent-encoded UTF-8."))
+            printable = name.encode(errors="replace").decode()
+            errors.append(FieldError(step_to(printable), "encoding", "Must be percent-encoded UTF-8."))
         elif len(values) > 1:
             errors.append(FieldError(step_to(name), "repeated", "Given more than once."))
         elif not values[0]:
@@ -178,63 +184,64 @@ def _single(query_string: bytes) -> dict[str, str]:
 
 
 def _is_broken(text: str) -> bool:
-    """Return whether a text comes from bytes that are not UTF-8."""
-    return not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text)
+    """Return whether a text was decoded from bytes that are not UTF-8."""
+    return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def _load(schema: Schema | None, given: Any, errors: list[FieldError]) -> Any:
+def _load(schema: Schema | None, values: Any, errors: list[FieldError]) -> Any:
     if schema is None:
         return {}
-    if not isinstance(given, dict):
+    if not isinstance(values, dict):
         errors.append(FieldError("", "invalid", "Must be a JSON object."))
         return {}
     try:
-        return schema.load(given)
+        return schema.load(values)
     except ValidationError as error:
         errors.extend(field_error_list(error.messages))
         return {}
 
 
 def read_json(raw: bytes) -> Any:
-    """Return what a body says.
+    """Parse a JSON body.
 
-    :raises MalformedBody: it is not JSON, or an object in it has a key twice.
+    :raises MalformedBody: it is not JSON, or an object in it has the same key twice.
     """
     try:
-        given = orjson.loads(raw)
+        values = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise MalformedBody(f"The body is not readable JSON: {error.msg} at {error.pos}.") from error
-    if isinstance(given, dict | list) and not _has_each_colon(raw, given):
-        _require_keys_once(raw)
-    return given
+    if isinstance(values, dict | list) and not _has_each_colon(raw, values):
+        _require_unique_keys(raw)
+    return values
 
 
-def _has_each_colon(raw: bytes, given: Any) -> bool:
-    """Return True where certainly no key of a body was dropped, at little cost.
+def _has_each_colon(raw: bytes, values: Any) -> bool:
+    """Return True if the parser certainly dropped no key; this check is cheap.
 
-    Written again, a value has a colon for each key, and those in texts. ``orjson`` keeps the last of two equal keys, so
-    the body then has at least one colon more. Only an escaped colon could hide that: such a body is read twice.
+    A value that is serialized again has one colon per key, and the colons in its texts. ``orjson`` uses the last of two
+    equal keys, so the body then has at least one colon more. Only an escaped colon could hide that, so a body with one
+    is parsed a second time.
     """
     if b"\\u003" in raw:
         return False
     try:
-        return raw.count(b":") == orjson.dumps(given).count(b":")
-    except orjson.JSONEncodeError:  # nested deeper than it writes
+        return raw.count(b":") == orjson.dumps(values).count(b":")
+    except orjson.JSONEncodeError:  # nested more deeply than orjson writes
         return False
 
 
-def _require_keys_once(raw: bytes) -> None:
-    """Read a body again, more slowly, with a look at each key.
+def _require_unique_keys(raw: bytes) -> None:
+    """Parse a body again with a slower parser that checks each key.
 
-    :raises MalformedBody: an object has a key twice.
+    :raises MalformedBody: an object has the same key twice.
     """
     try:
-        json.loads(raw, object_pairs_hook=_once)
+        json.loads(raw, object_pairs_hook=_object_of_pairs)
     except RecursionError as error:
         raise MalformedBody("The body is nested too deeply.") from error
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object_of_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]

@@ -1,4 +1,4 @@
-"""Every error becomes a problem document (RFC 9457); what nobody foresaw is logged and answered without its innards."""
+"""Render every error as a problem document (RFC 9457); log unexpected errors and hide their details from the client."""
 
 import logging
 from typing import Any
@@ -27,29 +27,32 @@ _BY_STATUS: dict[int, type[Problem]] = {
     415: errors.UnsupportedMediaType,
     429: errors.RateLimited,
 }
-# SQLSTATE: what the server says when it is not the request's fault and may be asked again. 55000 is what a standby says
-# that is asked as the primary.
-_PASSING = frozenset(
+# SQLSTATEs of temporary errors, after which the request may be sent again. A standby that is used as the primary
+# reports 55000.
+_TEMPORARY = frozenset(
     {"40001", "40P01", "55000", "55P03", "57014", "57P05", "25P03", "25P04", "53100", "53200", "53300"}
 )
 
 
 class ChangedMeanwhile(errors.Conflict):
-    """Someone else changed it at the same moment; read it again."""
+    """A concurrent request changed the same row."""
 
     code = "changed_meanwhile"
+    default_detail = "Someone else changed it at the same moment; read it again."
 
 
 class MonthMissing(errors.Unavailable):
-    """The storage of the present month does not exist; the operators have been alerted."""
+    """The table of the current month does not exist."""
 
     code = "month_missing"
+    default_detail = "The storage of the present month does not exist; the operators have been alerted."
 
 
 class InUse(errors.Conflict):
-    """Something else still refers to it."""
+    """A row to be deleted is still referenced."""
 
     code = "in_use"
+    default_detail = "Something else still refers to it."
 
 
 def init_app(app: Flask) -> None:
@@ -58,21 +61,21 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(HTTPException, lambda error: render(_of_http(error)))
     app.register_error_handler(PoolTimeout, lambda _: render(errors.Unavailable("All connections are at work.")))
     app.register_error_handler(SpillFull, lambda _: render(errors.Unavailable("The replicas are away or behind.")))
-    app.register_error_handler(ReplicaBehind, lambda _: render(errors.Unavailable("The primary is away.")))
+    app.register_error_handler(ReplicaBehind, lambda _: render(errors.Unavailable("The primary is unavailable.")))
     app.register_error_handler(StaleDataError, lambda _: render(ChangedMeanwhile()))
     app.register_error_handler(DBAPIError, lambda error: render(_of_database(error)))
     app.register_error_handler(Exception, _unexpected)
 
 
 def render(problem: Problem) -> Response:
-    """Return the answer that tells of a problem."""
+    """Return the response with the problem document."""
     document = problem.document(instance=request.path, trace_id=g.get("trace_id", ""))
     g.problem = problem.code
     return Response(write(document), status=int(problem.status), headers=problem.headers, mimetype=PROBLEM_JSON)
 
 
 def _of_http(error: HTTPException) -> Problem:
-    if error.code is not None and error.code >= 500:  # noqa: PLR2004 - the server's own
+    if error.code is not None and error.code >= 500:  # noqa: PLR2004 - server errors
         return errors.Unexpected()
     problem = _BY_STATUS.get(error.code or 400, Problem)()
     if isinstance(problem, errors.MethodNotAllowed):
@@ -83,37 +86,37 @@ def _of_http(error: HTTPException) -> Problem:
 
 
 def _of_database(error: DBAPIError) -> Problem:
-    """Read a database's refusal: a constraint's own problem, a passing fault, or a fault of ours."""
+    """Return the problem for a database error: of a constraint, temporary, or unexpected."""
     state = getattr(error.orig, "sqlstate", None)
     if isinstance(error, IntegrityError):
         return _of_constraint(error.orig)
     if isinstance(error, DataError):
-        log.warning("the database refused a value that the schemas let pass: %s", state)
+        log.warning("the database rejected a value that the schemas accepted: %s", state)
         return errors.Invalid("A value is out of range.")
-    if state in _PASSING or is_gone(error):
-        log.warning("the database is not available: %s %s", state, type(error.orig).__name__)
+    if state in _TEMPORARY or is_gone(error):
+        log.warning("the database is unavailable: %s %s", state, type(error.orig).__name__)
         return errors.Unavailable()
-    log.error("the database refused a statement", exc_info=error)
+    log.error("the database rejected a statement", exc_info=error)
     return errors.Unexpected()
 
 
 def _of_constraint(cause: Any) -> Problem:
-    """Return the problem that a constraint stands for, else one for its kind."""
+    """Return the problem that is registered for a constraint, else a general one for its type."""
     name: str | None = cause.diag.constraint_name
     if name in Problem.by_constraint:
         return Problem.by_constraint[name]()
     if isinstance(cause, psycopg.errors.ForeignKeyViolation):
-        gone = "still referenced" in (cause.diag.message_detail or "")
-        return InUse() if gone else errors.UnknownReference()
+        is_referenced = "still referenced" in (cause.diag.message_detail or "")
+        return InUse() if is_referenced else errors.UnknownReference()
     if isinstance(cause, psycopg.errors.CheckViolation) and name is None:
         log.error("a partition is missing: %s", cause.diag.message_primary)
         return MonthMissing()
     if isinstance(cause, psycopg.errors.UniqueViolation):
         return errors.Conflict()
-    log.warning("a constraint refused what the schemas let pass: %s", name)
+    log.warning("a constraint rejected a value that the schemas accepted: %s", name)
     return errors.Invalid()
 
 
 def _unexpected(error: Exception) -> Response:
-    log.error("an error that nobody foresaw", exc_info=error)
+    log.error("unexpected error", exc_info=error)
     return render(errors.Unexpected())

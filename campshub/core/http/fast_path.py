@@ -24,7 +24,7 @@ from campshub.core.http import lookup, middleware, read_routing, responses
 from campshub.core.http.context import Lookup, RequestContext
 from campshub.core.http.dispatch import FAILED, UNVERIFIED
 from campshub.core.http.known_urls import ParsedRequest
-from campshub.core.http.lookup import ASKED
+from campshub.core.http.lookup import LOOKUP
 from campshub.core.http.middleware import BrowserHeaders
 from campshub.core.http.responses import RenderedResponse
 from campshub.core.http.services import HttpServices
@@ -42,19 +42,19 @@ Start = Callable[..., Any]
 
 @dataclass(slots=True)
 class _Read:
-    """One request that the front answers."""
+    """One request on the fast path."""
 
     environ: Environ
-    address: ParsedRequest
+    request: ParsedRequest
     claims: Claims
     now: float
     begun: float
     trace: Trace
-    known: Lookup = field(init=False)
+    lookup: Lookup = field(init=False)
 
 
 class FastPath:
-    """How an application answers again."""
+    """Serves GETs for known URLs."""
 
     def __init__(
         self, app: Flask, services: HttpServices, hosts: frozenset[str] | None, browsers: BrowserHeaders
@@ -64,30 +64,31 @@ class FastPath:
         self._hosts = hosts
         self._browsers = browsers
 
-    def answer(self, environ: Environ, start_response: Start) -> Iterable[bytes] | None:
-        """Answer a request whose address and caller are known; None: Flask has to."""
+    def respond(self, environ: Environ, start_response: Start) -> Iterable[bytes] | None:
+        """Respond to a request whose URL and token are known; return None if Flask has to."""
         if environ["REQUEST_METHOD"] != "GET" or environ.get("SCRIPT_NAME"):
             return None
-        address = self._services.request_cache.get(environ)
-        if address is None or "HTTP_IF_MATCH" in environ or not self._may_come(environ):
+        parsed_request = self._services.request_cache.get(environ)
+        if parsed_request is None or "HTTP_IF_MATCH" in environ or not self._is_accepted(environ):
             return None
         claims = self._claims(environ.get("HTTP_AUTHORIZATION", ""))
         if claims is None:
             return None
-        now, trace = time.time(), Trace(address.route, *middleware.request_ids(environ))
-        read = _Read(environ, address, claims, now, time.perf_counter(), trace)
+        now, trace = time.time(), Trace(parsed_request.route, *middleware.request_ids(environ))
+        read = _Read(environ, parsed_request, claims, now, time.perf_counter(), trace)
         try:
-            read.known = lookup.first(self._services, claims, address.endpoint, address.digest, int(now))
-        except Exception:  # noqa: BLE001 - Flask meets it again, and has the words for it
+            endpoint, digest = parsed_request.endpoint, parsed_request.digest
+            read.lookup = lookup.first(self._services, claims, endpoint, digest, int(now))
+        except Exception:  # noqa: BLE001 - it occurs again in Flask, whose error handlers render it
             return None
-        finished = self._find(read)
-        if finished is None:
-            environ[ASKED], environ[middleware.BEGUN] = read.known, (read.begun, trace)
+        rendered = self._find(read)
+        if rendered is None:
+            environ[LOOKUP], environ[middleware.BEGUN] = read.lookup, (read.begun, trace)
             return None
-        return self._send(read, finished, start_response)
+        return self._send(read, rendered, start_response)
 
-    def _may_come(self, environ: Environ) -> bool:
-        return middleware.is_served_host(environ, self._hosts) and not self._browsers.is_open(environ)
+    def _is_accepted(self, environ: Environ) -> bool:
+        return middleware.is_served_host(environ, self._hosts) and not self._browsers.lacks_tls(environ)
 
     def _claims(self, header: str) -> Claims | None:
         if not header.startswith(_BEARER):
@@ -95,26 +96,26 @@ class FastPath:
         return self._services.tokens.remembered(header[len(_BEARER) :])
 
     def _find(self, read: _Read) -> RenderedResponse | CachedResponse | None:
-        """Return the answer; None where the edge has to say why there is none."""
-        asked, caller, address = read.known.asked, read.known.caller, read.address
-        if not asked.standing or caller is None or not self._services.caller_limits.standing(asked.standing).allowed:
+        """Return the response; None if the request is refused, which Flask does."""
+        reply, caller, parsed_request = read.lookup.reply, read.lookup.caller, read.request
+        if not reply.standing or caller is None or not self._services.caller_limits.standing(reply.standing).allowed:
             return None
         state, claims = caller.state, read.claims
         try:
-            authorize(state, claims, address.endpoint.options.permission)
+            authorize(state, claims, parsed_request.endpoint.options.permission)
         except Problem:
             return None
         if self._services.api_keys.is_due(claims, read.environ.get("REMOTE_ADDR")):
-            return None  # the edge notes where a key is used
-        if read.known.place is not None:
-            address.endpoint.figures.asked(found=read.known.cached, held=read.known.held)
+            return None  # the dispatcher records where a key is used
+        if read.lookup.cache_key is not None:
+            parsed_request.endpoint.cache_metrics.asked(found=read.lookup.cached, held=read.lookup.candidate)
             if claims.api_key_id is None:
-                uses = self._services.popular_urls
-                uses.note(claims.organization, claims.user, address.path, address.query_string, read.begun)
-        return read.known.cached or self._made(read, state)
+                path, query_string = parsed_request.path, parsed_request.query_string
+                self._services.popular_urls.note(claims.organization, claims.user, path, query_string, read.begun)
+        return read.lookup.cached or self._render(read, state)
 
-    def _made(self, read: _Read, state: CallerRow) -> RenderedResponse | CachedResponse | None:
-        address, claims = read.address, read.claims
+    def _render(self, read: _Read, state: CallerRow) -> RenderedResponse | CachedResponse | None:
+        claims = read.claims
         now = datetime.fromtimestamp(read.now, UTC)
         unit = Unit(
             engine=self._services.engines[None],
@@ -125,12 +126,12 @@ class FastPath:
             trace_id=read.trace.trace_id,
             address=read.environ.get("REMOTE_ADDR"),
         )
-        context = RequestContext.at(address, self._services, claims, unit, now)
+        context = RequestContext.at(read.request, self._services, claims, unit, now)
         at_work.set(read.trace)
         try:
-            context.admit(state)
-            return read_routing.find(context, read.known)
-        except Exception as failure:  # noqa: BLE001 - the edge raises it where every failure is told
+            context.authorize(state)
+            return read_routing.find(context, read.lookup)
+        except Exception as failure:  # noqa: BLE001 - the dispatcher raises it, inside Flask's error handling
             read.environ[FAILED] = failure
             return None
         finally:
@@ -139,35 +140,35 @@ class FastPath:
                 with self._app.app_context():
                     unit_of_work.run_separate_transactions(unit)
 
-    def _send(self, read: _Read, finished: RenderedResponse | CachedResponse, start_response: Start) -> Iterable[bytes]:
-        limits, known, trace = self._services.caller_limits, read.known, read.trace
-        status, body, headers = responses.described(finished, read.environ.get("HTTP_IF_NONE_MATCH"))
+    def _send(self, read: _Read, rendered: RenderedResponse | CachedResponse, start_response: Start) -> Iterable[bytes]:
+        limits, reply, trace = self._services.caller_limits, read.lookup.reply, read.trace
+        status, body, headers = responses.described(rendered, read.environ.get("HTTP_IF_NONE_MATCH"))
         headers += (
             ("X-Request-ID", trace.request_id),
             *self._browsers.headers(read.environ),
         )
-        headers += limits.headers(limits.standing(known.asked.standing), limits.plan(read.claims.requests_per_hour))
-        if known.asked.is_unverified:
+        headers += limits.headers(limits.standing(reply.standing), limits.plan(read.claims.requests_per_hour))
+        if reply.is_unverified:
             headers.append(UNVERIFIED)
         if body:
             headers.append(("Content-Length", str(len(body))))
         start_response(_STATUS[status], headers)
-        who = {
+        ids = {
             "trace_id": trace.trace_id,
             "request_id": trace.request_id,
             "user_id": read.claims.user,
             "api_key_id": read.claims.api_key_id,
             "organization_id": read.claims.organization,
         }
-        middleware.log_request("GET", read.address.route, status, read.begun, read.environ.get("REMOTE_ADDR"), who)
+        middleware.log_request("GET", read.request.route, status, read.begun, read.environ.get("REMOTE_ADDR"), ids)
         return (body,)
 
 
 class NoSessions(SessionInterface):
     """No cookie sessions: each request carries a token."""
 
-    def open_session(self, app: Flask, request: Request) -> SessionMixin:  # noqa: ARG002 - Flask's own form
-        """Return the session that is always empty."""
+    def open_session(self, app: Flask, request: Request) -> SessionMixin:  # noqa: ARG002 - Flask's signature
+        """Return an empty session."""
         return _NO_SESSION
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
@@ -175,19 +176,19 @@ class NoSessions(SessionInterface):
 
 
 class Application(Flask):
-    """A Flask application whose views are plain functions."""
+    """The Flask application, with the fast path before its routing."""
 
     session_interface = NoSessions()
-    front: FastPath | None = None
+    fast_path: FastPath | None = None
 
     def wsgi_app(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Respond from the fast path, else through Flask."""
-        answered = self.front.answer(environ, start_response) if self.front else None
-        if answered is not None:
-            return answered
+        """Respond on the fast path, else through Flask."""
+        body = self.fast_path.respond(environ, start_response) if self.fast_path else None
+        if body is not None:
+            return body
         whole: Iterable[bytes] = super().wsgi_app(environ, start_response)
         return whole
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the function as it is: none of them is a coroutine."""
+        """Return the function unchanged: no view is a coroutine."""
         return func

@@ -1,7 +1,7 @@
 """gunicorn's gevent worker, with problem documents (RFC 9457) for requests that never reach the application.
 
-gunicorn answers a request that it cannot parse, or whose application failed before it answered, with an HTML page. The
-master imports this module, so it imports nothing of the application at the top.
+gunicorn sends an HTML page for a request that it cannot parse, and after a failure of the application. The master
+process imports this module, so its top level imports nothing of the application.
 """
 
 import contextlib
@@ -18,14 +18,14 @@ from gunicorn.workers.ggevent import GeventWorker
 if TYPE_CHECKING:
     from campshub.core.http.middleware import BrowserHeaders
 
-# More than the limits of gunicorn.conf.py allow for a line and its headers.
+# More than gunicorn.conf.py allows for a request line and its headers.
 _HEAD_BYTES = 640 * 1024
 _LINGER_S = 1.0
 _HEADER = re.compile(rb"(?im)^(Origin|X-Request-ID|traceparent):[ \t]*([!-~]{1,255})[ \t]*\r?$")
 
 
 class RecordedSocket:
-    """A client's connection that records the head of the current request, for its refusal."""
+    """A client's connection that records the head of the current request, for an error response."""
 
     def __init__(self, client: socket.socket) -> None:
         self._client = client
@@ -40,16 +40,16 @@ class RecordedSocket:
         return received
 
     def pause(self) -> None:
-        """Stop recording: the request's body follows."""
+        """Stop recording, because the request body follows."""
         self._records = False
 
     def resume(self) -> None:
-        """Begin again with the next request."""
+        """Start recording the next request."""
         self._head.clear()
         self._records = True
 
     def headers(self) -> dict[str, str]:
-        """Return the headers that a refusal needs, as far as they arrived, under their WSGI names."""
+        """Return the received headers that an error response needs, under their WSGI names."""
         found = _HEADER.findall(bytes(self._head))
         return {f"HTTP_{name.decode().upper().replace('-', '_')}": value.decode() for name, value in found}
 
@@ -70,12 +70,12 @@ class ProblemWorker(GeventWorker):  # type: ignore[misc] # gunicorn ships no typ
         super().handle_request(listener_name, req, sock, addr)
         sock.resume()
 
-    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:  # noqa: ARG002 - gunicorn's own
-        """Answer with a problem document, then close."""
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:  # noqa: ARG002 - gunicorn's signature
+        """Send a problem document, then close the connection."""
         # In the worker: see the module's docstring.
         from campshub.core.http import middleware  # noqa: PLC0415
 
-        status, code, detail = _refusal(exc)
+        status, code, detail = _problem_of(exc)
         sent = client.headers() if isinstance(client, RecordedSocket) else {}
         ids = middleware.request_ids(sent)
         if status == HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -125,8 +125,8 @@ class ProblemWorker(GeventWorker):  # type: ignore[misc] # gunicorn ships no typ
         return BrowserHeaders(load_settings())
 
 
-def _refusal(exc: BaseException) -> tuple[HTTPStatus, str, str]:
-    """Return the status, code and sentence for what gunicorn could not serve."""
+def _problem_of(exc: BaseException) -> tuple[HTTPStatus, str, str]:
+    """Return the status, code and detail for a request that gunicorn could not serve."""
     if isinstance(exc, errors.LimitRequestLine):
         return HTTPStatus.REQUEST_URI_TOO_LONG, "uri_too_long", "The request line is longer than 8,190 bytes."
     if isinstance(exc, errors.LimitRequestHeaders):
@@ -143,7 +143,7 @@ def _refusal(exc: BaseException) -> tuple[HTTPStatus, str, str]:
 
 
 def _linger(client: Any) -> None:
-    """Read what still arrives for a moment: closing a connection with unread bytes would take the answer back."""
+    """Read remaining bytes for a moment: closing a connection with unread bytes would discard the response."""
     client.shutdown(socket.SHUT_WR)
     with gevent.Timeout(_LINGER_S, False):
         while client.recv(65536):

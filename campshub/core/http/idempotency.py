@@ -1,7 +1,7 @@
-"""Idempotency keys: the same request sent twice has one effect and one answer.
+"""Idempotency keys: a request that is sent twice has one effect and one response.
 
-The key's row is written in the transaction of the effect. Whoever comes second while the first is at work finds its
-advisory lock taken, rather than a row to wait for.
+The row of the key is written in the transaction of the effect. A second request that arrives during the first one finds
+its advisory lock taken, so it does not wait for a row.
 """
 
 import base64
@@ -24,7 +24,7 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 class IdempotencyKey(Base):
-    """An answer that was given, kept for 24 hours."""
+    """A response that was sent, stored for 24 hours."""
 
     __tablename__ = "idempotency_keys"
     __tag__ = "idempotency"
@@ -40,34 +40,34 @@ class IdempotencyKey(Base):
 
 
 def key_id(key: str, *, user_id: uuid.UUID, method: str, path: str) -> uuid.UUID:
-    """Return the id of a caller's key: the same words from another caller or for another address are another key.
+    """Return the id of a caller's key; the same text from another caller or for another path is another key.
 
-    :raises Invalid: it is not 1 to 255 visible ASCII characters.
+    :raises Invalid: the key is not 1 to 255 visible ASCII characters.
     """
     if not _KEY.fullmatch(key):
         raise Invalid("Idempotency-Key takes 1 to 255 visible ASCII characters.")
-    words = "\n".join((str(user_id), method, path, key))
-    return uuid.UUID(bytes=hashlib.sha256(words.encode()).digest()[:16])
+    text = "\n".join((str(user_id), method, path, key))
+    return uuid.UUID(bytes=hashlib.sha256(text.encode()).digest()[:16])
 
 
 def fingerprint(body: bytes, query: bytes, *, key: bytes) -> str:
-    """Return what identifies a request under a key: its parsed body, however that was written.
+    """Return the fingerprint of a request: a hash of its query string and its canonical body.
 
-    It is keyed with the server's own secret, so that the stored value confirms no guess at a body.
+    It is an HMAC with the server's secret, so the stored value cannot confirm a guess at a body.
     """
     return hmac.digest(key, len(query).to_bytes(4, "big") + query + _canonical(body), "sha256").hex()
 
 
 def _canonical(body: bytes) -> bytes:
-    """Return a JSON body with its names in order and without blanks; any other as it is, also one nested too deeply."""
+    """Return a JSON body with sorted keys and without blanks; return other and too deeply nested bodies unchanged."""
     try:
         return orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS)
-    except (orjson.JSONDecodeError, orjson.JSONEncodeError):  # it reads deeper nesting than it writes
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):  # orjson reads deeper nesting than it writes
         return body
 
 
 def cached(status: int, headers: dict[str, str], body: bytes, body_fingerprint: str) -> dict[str, Any]:
-    """Return an answer in the form in which it is kept."""
+    """Return a response in its stored form."""
     return {
         "status": status,
         "headers": headers,
@@ -76,6 +76,6 @@ def cached(status: int, headers: dict[str, str], body: bytes, body_fingerprint: 
     }
 
 
-def body_of(answer: dict[str, Any]) -> bytes:
-    """Return the bytes of a kept answer."""
-    return base64.b64decode(answer["body"])
+def body_of(stored: dict[str, Any]) -> bytes:
+    """Return the body of a stored response."""
+    return base64.b64decode(stored["body"])

@@ -1,4 +1,4 @@
-"""What the edge asks before anything else: one call to Redis for limits, the caller's state and the finished answer."""
+"""One Redis call per request: rate limits, caller state, stamps and the cached response."""
 
 from functools import lru_cache
 
@@ -15,20 +15,21 @@ from campshub.core.security.principal import shared_tags
 from campshub.core.security.tokens import Claims
 
 ACCESS = "access"
-ASKED = "campshub.asked"
+LOOKUP = "campshub.lookup"
 
 
 def first(services: HttpServices, claims: Claims, endpoint: Endpoint, digest: str, seconds: int) -> Lookup:
-    """Ask all that a read needs to know, in one round trip, which counts the request.
+    """Look up everything that a read needs, and count the request, in one round trip.
 
-    ``digest`` stands for the address and parameters of an answer that is kept, ``seconds`` is the request's own time.
+    :param digest: of the path and parameters of a cached response; empty if responses are not cached.
+    :param seconds: the time of the request, in seconds since 1970.
     """
-    known = _question(services, claims, endpoint, digest, seconds)
-    return _read(services, endpoint, known, _told(services, known.question, claims))
+    found = _prepare(services, claims, endpoint, digest, seconds)
+    return _read(services, endpoint, found, _send(services, found.request, claims))
 
 
 def ask(context: RequestContext) -> Lookup:
-    """Return what is known of a request, which the front may have asked already.
+    """Return the lookup of a request, which the fast path may have made already.
 
     :raises RateLimited: the caller has used up a limit.
     """
@@ -37,70 +38,74 @@ def ask(context: RequestContext) -> Lookup:
         return Lookup(LookupRequest("", ""))
     digest = context.digest()
     seconds = int(context.unit.now.timestamp())
-    known: Lookup = request.environ.pop(ASKED, None) or first(services, claims, endpoint, digest, seconds)
-    _admit(services, known.asked, claims)
-    if known.asked.is_trusted and known.caller is None and read_routing.learn(context, known.asked):
-        # Now that Redis has the caller's state it can tell which answers are theirs.
+    found: Lookup = request.environ.pop(LOOKUP, None) or first(services, claims, endpoint, digest, seconds)
+    _check_limits(services, found.reply, claims)
+    if found.reply.is_trusted and found.caller is None and read_routing.learn(context, found.reply):
+        # Redis has the caller's state now, so it can find their cached responses.
         try:
-            known = _uncounted(context, claims, digest, seconds)
+            found = _uncounted(context, claims, digest, seconds)
         except CacheUnavailable:
-            known = _question(services, claims, endpoint, digest, seconds)
-    if known.question.seconds != seconds:
-        known.place = None  # another second may be another day, on which the handler answers something else
-    if known.place is not None:
-        endpoint.figures.asked(found=known.cached, held=known.held)
-    return known
+            found = _prepare(services, claims, endpoint, digest, seconds)
+    if found.request.seconds != seconds:
+        found.cache_key = None  # the next second can be another day, with another response
+    if found.cache_key is not None:
+        endpoint.cache_metrics.asked(found=found.cached, held=found.candidate)
+    return found
 
 
 def ask_uncounted(context: RequestContext) -> Lookup:
-    """Return what is known of a read that nobody has sent, and which no limit counts.
+    """Return the lookup of a read that no client has sent, and that no limit counts.
 
-    :raises CacheUnavailable: Redis does not answer.
+    :raises CacheUnavailable: Redis does not respond.
     """
     claims, digest, seconds = context.claims, context.digest(), int(context.unit.now.timestamp())
     if claims is None:
         return Lookup(LookupRequest("", ""))
-    known = _uncounted(context, claims, digest, seconds)
-    if known.asked.is_trusted and known.caller is None and read_routing.learn(context, known.asked):
-        known = _uncounted(context, claims, digest, seconds)
-    return known
+    found = _uncounted(context, claims, digest, seconds)
+    if found.reply.is_trusted and found.caller is None and read_routing.learn(context, found.reply):
+        found = _uncounted(context, claims, digest, seconds)
+    return found
 
 
 def _uncounted(context: RequestContext, claims: Claims, digest: str, seconds: int) -> Lookup:
-    """Ask without counting.
+    """Look up without counting the request.
 
-    :raises CacheUnavailable: Redis does not answer.
+    :raises CacheUnavailable: Redis does not respond.
     """
-    known = _question(context.services, claims, context.endpoint, digest, seconds)
-    return _read(context.services, context.endpoint, known, context.services.freshness.ask(known.question, None))
+    found = _prepare(context.services, claims, context.endpoint, digest, seconds)
+    return _read(context.services, context.endpoint, found, context.services.freshness.ask(found.request, None))
 
 
 def count(services: HttpServices, claims: Claims) -> None:
-    """Count a request that needs nothing else of Redis.
+    """Count a request that needs nothing else from Redis.
 
     :raises RateLimited: the caller has used up a limit.
     """
-    known: Lookup | None = request.environ.pop(ASKED, None)
-    asked = known.asked if known else _told(services, LookupRequest(claims.organization, claims.caller), claims)
-    _admit(services, asked, claims)
+    found: Lookup | None = request.environ.pop(LOOKUP, None)
+    reply = found.reply if found else _send(services, LookupRequest(claims.organization, claims.caller), claims)
+    _check_limits(services, reply, claims)
 
 
-def _admit(services: HttpServices, asked: LookupReply, claims: Claims) -> None:
-    """Refuse whoever has used up a limit; without Redis it is counted in this process."""
+def _check_limits(services: HttpServices, reply: LookupReply, claims: Claims) -> None:
+    """Refuse a caller who has used up a limit; without Redis, count in this process.
+
+    :raises RateLimited: the caller has used up a limit.
+    """
     limits = services.caller_limits
     plan = limits.plan(claims.requests_per_hour)
-    standing = limits.standing(asked.standing) if asked.standing else limits.count_here(claims.caller, plan)
-    if not standing.allowed:
-        raise limits.refusal(standing, plan)
-    g.limits = limits.headers(standing, plan)
+    state = limits.standing(reply.standing) if reply.standing else limits.count_here(claims.caller, plan)
+    if not state.allowed:
+        raise limits.refusal(state, plan)
+    g.limits = limits.headers(state, plan)
 
 
-def _question(services: HttpServices, claims: Claims, endpoint: Endpoint, digest: str, seconds: int) -> Lookup:
-    """Return what to ask for a read, with the state and the answer that this process holds, which may be true."""
+def _prepare(services: HttpServices, claims: Claims, endpoint: Endpoint, digest: str, seconds: int) -> Lookup:
+    """Return the lookup request of a read, with the caller state and the response that this process has cached."""
     cache_policy = endpoint.options.cache_policy
     tags: tuple[str, ...] = ()
     if cache_policy is not None:
-        tags = cache_policy.tags  # also where nothing is kept: they say which replica may answer
+        # Also if the response is not cached: the stamps decide which replica may serve the read.
+        tags = cache_policy.tags
         if digest and not cache_policy.same_for_role:
             digest = f"{digest}:{claims.caller}"
     stamps = stamps_of(claims.organization, tags)
@@ -108,51 +113,51 @@ def _question(services: HttpServices, claims: Claims, endpoint: Endpoint, digest
     if caller is None:
         return Lookup(LookupRequest(claims.organization, claims.caller, stamps, seconds, digest=digest))
     view = caller.view(seconds)
-    held = services.response_cache.memory.get((claims.organization, view, digest)) if digest else None
-    held_key = held.key if held else b""
-    question = LookupRequest(claims.organization, claims.caller, stamps, seconds, caller.key, view, digest, held_key)
-    return Lookup(question, caller=caller, held=held)
+    candidate = services.response_cache.memory.get((claims.organization, view, digest)) if digest else None
+    key = candidate.key if candidate else b""
+    lookup_request = LookupRequest(claims.organization, claims.caller, stamps, seconds, caller.key, view, digest, key)
+    return Lookup(lookup_request, caller=caller, candidate=candidate)
 
 
 @lru_cache(maxsize=10_000)
 def stamps_of(organization: str, tags: tuple[str, ...]) -> tuple[str, ...]:
-    """Name the stamps that an answer depends on, that of access first; shared rows have one of the platform's too."""
+    """Return the stamps on which a response depends: of access first, and of the platform's for shared tags."""
     shared = shared_tags()
-    named = [f"{organization}:{ACCESS}"]
+    stamps = [f"{organization}:{ACCESS}"]
     for tag in tags:
-        named.append(f"{organization}:{tag}")
+        stamps.append(f"{organization}:{tag}")
         if tag in shared:
-            named.append(f"{PLATFORM_ID}:{tag}")
-    return tuple(named)
+            stamps.append(f"{PLATFORM_ID}:{tag}")
+    return tuple(stamps)
 
 
-def _told(services: HttpServices, question: LookupRequest, claims: Claims) -> LookupReply:
-    terms = services.caller_limits.plan(claims.requests_per_hour).parameters
+def _send(services: HttpServices, lookup_request: LookupRequest, claims: Claims) -> LookupReply:
+    parameters = services.caller_limits.plan(claims.requests_per_hour).parameters
     try:
-        return services.freshness.ask(question, (question.user, *terms))
+        return services.freshness.ask(lookup_request, (lookup_request.user, *parameters))
     except CacheUnavailable:
-        return LookupReply(is_unverified=bool(question.stamps) and services.lease.primary_is_away())
+        return LookupReply(is_unverified=bool(lookup_request.stamps) and services.lease.primary_is_away())
 
 
-def _read(services: HttpServices, endpoint: Endpoint, known: Lookup, asked: LookupReply) -> Lookup:
-    """Read what Redis has told; what the process did not hold yet it holds from now on."""
-    known.asked, question = asked, known.question
-    if not asked.is_trusted or asked.state is None:
-        known.caller = None
-        return known
-    if asked.state != HELD:
-        caller = caller_state.unpacked(asked.caller_key, asked.state)
-        if not caller.is_on_time(question.seconds):
-            known.caller = None  # its clock has changed since: what Redis found is of another day
-            return known
-        known.caller = caller
-        services.caller_states.put(question.organization, question.user, known.caller)
-    if known.caller is None or not question.digest:
-        return known
-    known.place = (question.organization, known.caller.view(question.seconds), question.digest)
-    if asked.answer == HELD:
-        known.cached = known.held
-    elif asked.answer is not None:
-        known.cached = services.response_cache.read(asked.answer_key, asked.answer)
-        services.response_cache.memory.put(known.place, known.cached, services.ttl_s(endpoint.options))
-    return known
+def _read(services: HttpServices, endpoint: Endpoint, found: Lookup, reply: LookupReply) -> Lookup:
+    """Read the reply of Redis; cache in this process what was not cached yet."""
+    found.reply, lookup_request = reply, found.request
+    if not reply.is_trusted or reply.state is None:
+        found.caller = None
+        return found
+    if reply.state != HELD:
+        caller = caller_state.unpacked(reply.caller_key, reply.state)
+        if not caller.is_on_time(lookup_request.seconds):
+            found.caller = None  # the UTC offset has changed: the response that Redis found can be of another day
+            return found
+        found.caller = caller
+        services.caller_states.put(lookup_request.organization, lookup_request.user, found.caller)
+    if found.caller is None or not lookup_request.digest:
+        return found
+    found.cache_key = (lookup_request.organization, found.caller.view(lookup_request.seconds), lookup_request.digest)
+    if reply.answer == HELD:
+        found.cached = found.candidate
+    elif reply.answer is not None:
+        found.cached = services.response_cache.read(reply.answer_key, reply.answer)
+        services.response_cache.memory.put(found.cache_key, found.cached, services.ttl_s(endpoint.options))
+    return found

@@ -29,17 +29,17 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
-# Not even loopback is exempt from the host check; these addresses are, since probes name machines by address. Each is
-# answered without its last slash as well.
+# These paths are exempt from the host check, because probes use IP addresses as host names; loopback is not exempt.
+# Each path also works without its last slash.
 PROBES = frozenset(f"/{name}{slash}" for name in ("live", "ready", "health", "metrics") for slash in ("", "/"))
-# When the request began and its trace, where something came before Flask.
+# The start and the trace of a request that was on the fast path before Flask.
 BEGUN = "campshub.begun"
 
 HeaderList = tuple[tuple[str, str], ...]
 
-# ASVS 5.0: 3.4.3 to 3.4.6, 14.3.2. An answer is about people, so no browser keeps it; a client with a store of its own
-# may, and asks with If-None-Match.
-_STEADY: HeaderList = (
+# ASVS 5.0: 3.4.3 to 3.4.6, 14.3.2. Responses contain personal data, so browsers must not store them. A client with its
+# own storage may, and sends If-None-Match.
+_SECURITY: HeaderList = (
     ("Cache-Control", "no-store"),
     ("Vary", "Authorization, Origin"),
     ("X-Content-Type-Options", "nosniff"),
@@ -49,63 +49,63 @@ _STEADY: HeaderList = (
     ("Referrer-Policy", "no-referrer"),
     ("Permissions-Policy", "camera=(), geolocation=(), microphone=()"),
 )
-# Two years, as lists of browsers ask for; said over TLS alone (RFC 6797, section 7.2).
-_BY_TLS: HeaderList = (*_STEADY, ("Strict-Transport-Security", "max-age=63072000; includeSubDomains"))
+# Two years, as browsers' preload lists require; sent over TLS only (RFC 6797, section 7.2).
+_OVER_TLS: HeaderList = (*_SECURITY, ("Strict-Transport-Security", "max-age=63072000; includeSubDomains"))
 
 _CORS_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
-_MAY_SEND = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-ID, traceparent"
-_MAY_READ = (
+_REQUEST_HEADERS = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-ID, traceparent"
+_RESPONSE_HEADERS = (
     "Allow, Campshub-Freshness, Content-Disposition, ETag, Idempotent-Replayed, Link, Location, RateLimit,"
     " RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-ID"
 )
-_READABLE = ("Access-Control-Expose-HeaderList", _MAY_READ)
+_EXPOSED = ("Access-Control-Expose-Headers", _RESPONSE_HEADERS)
 _PREFLIGHT_S = 600
 
 
 class BrowserHeaders:
-    """What the settings say of browsers."""
+    """The headers for browsers, from the settings."""
 
     def __init__(self, settings: Settings) -> None:
         self._demands_tls = settings.demands_tls
         self._read: dict[str, HeaderList] = {}
-        self._asked_before: dict[str, HeaderList] = {}
+        self._preflights: dict[str, HeaderList] = {}
         for origin in settings.origins:
             allowed = ("Access-Control-Allow-Origin", origin)
-            self._read[origin] = (allowed, _READABLE)
-            self._asked_before[origin] = (
+            self._read[origin] = (allowed, _EXPOSED)
+            self._preflights[origin] = (
                 allowed,
                 ("Access-Control-Allow-Methods", _CORS_METHODS),
-                ("Access-Control-Allow-HeaderList", _MAY_SEND),
+                ("Access-Control-Allow-Headers", _REQUEST_HEADERS),
                 ("Access-Control-Max-Age", str(_PREFLIGHT_S)),
             )
 
     def headers(self, environ: Mapping[str, Any]) -> HeaderList:
-        """Return what every answer to a request says."""
-        steady = _BY_TLS if environ["wsgi.url_scheme"] == "https" else _STEADY
+        """Return the headers of every response to a request."""
+        headers = _OVER_TLS if environ["wsgi.url_scheme"] == "https" else _SECURITY
         origin = environ.get("HTTP_ORIGIN")
-        return steady if origin is None else (*steady, *self._read.get(origin, ()))
+        return headers if origin is None else (*headers, *self._read.get(origin, ()))
 
     def for_unread_origin(self) -> HeaderList:
-        """Return what a refusal adds whose Origin could not be read: any page may read it, it holds no data."""
-        return (("Access-Control-Allow-Origin", "*"), _READABLE) if self._read else ()
+        """Return headers for an error response if the Origin is unknown: any page may read it, it contains no data."""
+        return (("Access-Control-Allow-Origin", "*"), _EXPOSED) if self._read else ()
 
     def preflight(self, environ: Mapping[str, Any]) -> HeaderList | None:
-        """Return what a browser is told that asks whether it may ask; None where it does not ask that."""
+        """Return the headers of the response to a CORS preflight; None if the request is no preflight."""
         if environ["REQUEST_METHOD"] != "OPTIONS" or "HTTP_ACCESS_CONTROL_REQUEST_METHOD" not in environ:
             return None
-        return self._asked_before.get(environ.get("HTTP_ORIGIN", ""))
+        return self._preflights.get(environ.get("HTTP_ORIGIN", ""))
 
-    def is_open(self, environ: Mapping[str, Any]) -> bool:
-        """Tell whether a request came in the open although it must not."""
+    def lacks_tls(self, environ: Mapping[str, Any]) -> bool:
+        """Return whether a request came without TLS although TLS is required."""
         return self._demands_tls and environ["wsgi.url_scheme"] != "https"
 
-    def secure_address(self, environ: Mapping[str, Any], url: str) -> str:
-        """Return where a request that came in the open has to go instead.
+    def https_url(self, environ: Mapping[str, Any], url: str) -> str:
+        """Return the HTTPS URL for a request that came without TLS.
 
-        Whoever has sent a secret or a change is told, not helped on: it has been read on the way already, and would be
-        each time (ASVS 5.0: 4.1.2).
+        A request with a secret or a change is refused instead of redirected: it could be read on the way already, and
+        would be each time (ASVS 5.0: 4.1.2).
 
-        :raises TlsRequired: it carries one.
+        :raises TlsRequired: the request has a secret or a change.
         """
         if environ["REQUEST_METHOD"] not in {"GET", "HEAD"} or "HTTP_AUTHORIZATION" in environ:
             raise TlsRequired
@@ -113,11 +113,11 @@ class BrowserHeaders:
 
 
 def init_app(app: Flask, hosts: frozenset[str] | None, browsers: BrowserHeaders) -> None:
-    """Put the chain around every request; ``hosts`` are those that are served, None any."""
+    """Register the middleware; ``hosts`` are the host names that are served, None means all."""
 
     @app.before_request
     def begin() -> Response | None:
-        here: Any = g._get_current_object()  # noqa: SLF001 - each use of the proxy looks it up
+        here: Any = g._get_current_object()  # noqa: SLF001 - each use of the proxy costs a look-up
         environ = request.environ
         here.now = datetime.now(UTC)
         here.started, trace = environ.get(BEGUN) or (time.perf_counter(), Trace(_route(request), *request_ids(environ)))
@@ -127,44 +127,43 @@ def init_app(app: Flask, hosts: frozenset[str] | None, browsers: BrowserHeaders)
             return None
         if not is_served_host(environ, hosts):
             return render(UnlistedHost())
-        if browsers.is_open(environ):
-            return _moved(browsers.secure_address(environ, request.url))
+        if browsers.lacks_tls(environ):
+            return _redirect(browsers.https_url(environ, request.url))
         allowed = browsers.preflight(environ)
         return Response(status=HTTPStatus.NO_CONTENT, headers=Headers(allowed)) if allowed else None
 
     @app.after_request
-    def end(answer: Response) -> Response:
+    def end(response: Response) -> Response:
         here: Any = g._get_current_object()  # noqa: SLF001 - see above
-        asked: Request = request._get_current_object()  # type: ignore[attr-defined] # noqa: SLF001 - see above
-        headers = answer.headers
+        current: Request = request._get_current_object()  # type: ignore[attr-defined] # noqa: SLF001 - see above
+        headers = response.headers
         headers["X-Request-ID"] = here.get("request_id", "")
-        for name, value in browsers.headers(asked.environ):
+        for name, value in browsers.headers(current.environ):
             headers.setdefault(name, value)
         if "limits" in here:
             headers.extend(here.limits)
         at_work.set(None)
-        log_request(
-            asked.method, _route(asked), answer.status_code, here.get("started"), asked.remote_addr, here.__dict__
-        )
-        return answer
+        status, started = response.status_code, here.get("started")
+        log_request(current.method, _route(current), status, started, current.remote_addr, here.__dict__)
+        return response
 
 
-def _moved(address: str) -> Response:
-    return Response(status=HTTPStatus.PERMANENT_REDIRECT, headers={"Location": address})
+def _redirect(url: str) -> Response:
+    return Response(status=HTTPStatus.PERMANENT_REDIRECT, headers={"Location": url})
 
 
-def _route(asked: Request) -> str:
-    return asked.url_rule.rule if asked.url_rule else "unknown"
+def _route(current: Request) -> str:
+    return current.url_rule.rule if current.url_rule else "unknown"
 
 
 def log_request(
     method: str, route: str, status: int, begun: float | None, address: str | None, known: Mapping[str, Any]
 ) -> None:
-    """Count an answer and write its line; ``known`` has the request's ids, who asked, and the code of its problem."""
+    """Record a response in metrics and log; ``known`` has the request's ids, its caller and its problem code."""
     seconds = time.perf_counter() - begun if begun is not None else 0.0
-    # A caller may invent methods; each would be a counter of its own.
-    told = method if method in _METHODS else "other"
-    metrics.request_done(told, route, status, seconds)
+    # A client can send any method name, and each would be a time series of its own.
+    label = method if method in _METHODS else "other"
+    metrics.request_done(label, route, status, seconds)
     if route not in PROBES:
         if seconds > slow_requests.OVER_S:
             slow_requests.note(route, seconds)
@@ -172,20 +171,20 @@ def log_request(
 
 
 def request_ids(environ: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the trace id (W3C Trace Context) and the request id; those of the caller where they are well formed."""
-    parent, given = environ.get("HTTP_TRACEPARENT"), environ.get("HTTP_X_REQUEST_ID")
+    """Return the trace id (W3C Trace Context) and the request id: the client's own if they are valid."""
+    parent, sent_id = environ.get("HTTP_TRACEPARENT"), environ.get("HTTP_X_REQUEST_ID")
     found = _TRACEPARENT.fullmatch(parent) if parent else None
     trace_id = found[1] if found else f"{random.getrandbits(128):032x}"
-    return trace_id, given if given and _REQUEST_ID.fullmatch(given) else trace_id
+    return trace_id, sent_id if sent_id and _REQUEST_ID.fullmatch(sent_id) else trace_id
 
 
 def is_served_host(environ: Mapping[str, Any], hosts: frozenset[str] | None) -> bool:
-    """Tell whether the host that a request names is served here."""
+    """Return whether the host name of a request is served."""
     return hosts is None or _host_name(environ.get("HTTP_HOST", "")) in hosts
 
 
 @lru_cache(maxsize=1024)
 def _host_name(header: str) -> str:
-    """Return the host that a header names, without its port; nothing where it is not of that form."""
+    """Return the host name of a Host header without the port; empty if it is malformed."""
     found = _HOST.fullmatch(header.lower())
     return found[1] if found else ""

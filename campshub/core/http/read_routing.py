@@ -1,4 +1,4 @@
-"""Reads of the database: on a replica that has what is needed, else on the primary."""
+"""Routing of reads: to a replica that has replayed the needed writes, else to the primary."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -20,119 +20,124 @@ from campshub.core.observe import metrics
 T = TypeVar("T")
 
 
-def read(context: RequestContext, asked: LookupReply, *, is_admitted: bool) -> RenderedResponse:
-    """Run a handler that reads, and finish its answer.
+def read(context: RequestContext, reply: LookupReply, *, is_authorized: bool) -> RenderedResponse:
+    """Run an endpoint that reads, and render its response.
 
-    :raises SessionEnded: the token is from before a sign-out, a new password or the loss of the membership.
+    :raises SessionEnded: the token was issued before a sign-out, a new password or the end of the membership.
     """
 
     def work(session: Session) -> RenderedResponse:
-        if not is_admitted:
-            context.admit(session.unit.caller_row)
-        finished = responses.finish(context, context.run(session))
+        if not is_authorized:
+            context.authorize(session.unit.caller_row)
+        rendered = responses.render(context, context.run(session))
         metrics.read_done(session.unit.server)
-        return finished
+        return rendered
 
-    return _on_a_server(context, asked, context.unit.on(checks_caller=not is_admitted), work)
+    return _run_on_server(context, reply, context.unit.on(checks_caller=not is_authorized), work)
 
 
-def learn(context: RequestContext, asked: LookupReply) -> bool:
-    """Read the caller's state and keep it, once for all who need it at the same time; tell whether it is known now."""
+def learn(context: RequestContext, reply: LookupReply) -> bool:
+    """Read the caller's state from the database and cache it; return whether it is known now.
+
+    Concurrent requests of a caller share one read.
+    """
     services, claims = context.services, context.claims
     if claims is None:
         return False
-    with services.response_cache.flight(asked.caller_key) as (flight, leads):
-        if leads:
-            caller_row: CallerRow | None = _on_a_server(
-                context, asked, context.unit, lambda session: session.unit.caller_row, is_about_caller=True
+    with services.response_cache.flight(reply.caller_key) as (flight, is_leader):
+        if is_leader:
+            caller_row: CallerRow | None = _run_on_server(
+                context, reply, context.unit, lambda session: session.unit.caller_row, is_about_caller=True
             )
             found = (
-                caller_state.caller_of(asked.caller_key, claims.caller, caller_row, context.unit.now)
+                caller_state.caller_of(reply.caller_key, claims.caller, caller_row, context.unit.now)
                 if caller_row
                 else None
             )
-            if found is not None and not asked.is_unverified:
+            if found is not None and not reply.is_unverified:
                 services.caller_states.put(claims.organization, claims.caller, found)
-                wire = services.freshness.redis_of(claims.organization)
-                services.response_cache.put(wire, asked.caller_key, found.packed(), caller_state.LIFE_S)
+                connection = services.freshness.redis_of(claims.organization)
+                services.response_cache.put(connection, reply.caller_key, found.packed(), caller_state.LIFE_S)
                 flight.found = found
         return flight.found is not None
 
 
-def _on_a_server(
+def _run_on_server(
     context: RequestContext,
-    asked: LookupReply,
+    reply: LookupReply,
     unit: Unit,
     work: Callable[[Session], T],
     *,
     is_about_caller: bool = False,
 ) -> T:
-    """Do a read's work on a replica that has replayed what is needed, else on the primary.
+    """Run a read on a replica that has replayed the needed writes, else on the primary.
 
-    Where the primary cannot be reached, on a replica that may lack what was written last; the answer is marked so.
+    If the primary is unavailable, run it on a replica that may lack the latest writes; then set ``is_unverified``.
 
-    :raises ReplicaBehind: what is asked as the primary has become a standby, and no replica is known.
+    :raises ReplicaBehind: the server that is configured as the primary is a standby, and no replica is available.
     """
     servers = context.services.replicas
-    # Of what a handler reads nothing is known where it names no tags; then only the primary is sure to have it.
-    is_named = is_about_caller or context.endpoint.options.cache_policy is not None or asked.is_unverified
-    replica = servers.choose(unit, asked) if is_named else None
+    # What an endpoint without tags reads is unknown, so only the primary certainly has it.
+    has_tags = is_about_caller or context.endpoint.options.cache_policy is not None or reply.is_unverified
+    replica = servers.choose(unit, reply) if has_tags else None
     if replica is not None:
         try:
-            with replica.reading(unit, asked.position) as lent:
-                return _on(lent, work)
+            with replica.reading(unit, reply.position) as borrowed:
+                return _on(borrowed, work)
         except ReplicaBehind:
             pass
         except DBAPIError as error:
             if not replicas.may_ask_primary(error):
                 raise
-        unit.separate_writes.clear()  # the handler will hand it over again
+        unit.separate_writes.clear()  # the endpoint runs again and adds them again
     try:
         with servers.spilled(unit):
-            return _on(unit if asked.is_unverified else unit.on(needed_lsn=PRIMARY_ALONE), work)
+            return _on(unit if reply.is_unverified else unit.on(needed_lsn=PRIMARY_ALONE), work)
     except (ReplicaBehind, DBAPIError) as error:
         replica = servers.choose_any(unit) if isinstance(error, ReplicaBehind) or is_gone(error) else None
         if replica is None:
             raise
     unit.separate_writes.clear()
-    asked.is_unverified = True
-    with replica.reading(unit, "") as lent:
-        return _on(lent, work)
+    reply.is_unverified = True
+    with replica.reading(unit, "") as borrowed:
+        return _on(borrowed, work)
 
 
 def _on(unit: Unit, work: Callable[[Session], T]) -> T:
     with closing(begin(unit)) as session:
         if unit.caller_row is not None and not unit.caller_row.fresh:
             raise ReplicaBehind
-        done = work(session)
+        result = work(session)
         commit(session)
-    return done
+    return result
 
 
-def find(context: RequestContext, known: Lookup) -> RenderedResponse | CachedResponse:
-    """Return the answer of a call that has been admitted, if anything is known of who calls.
+def find(context: RequestContext, lookup: Lookup) -> RenderedResponse | CachedResponse:
+    """Return the response to a request: the cached one, or a new one.
 
-    :raises SessionEnded: nothing was known, and the token is from before a sign-out or the loss of the membership.
+    The caller must be authorized already, unless the lookup did not find their state.
+
+    :raises SessionEnded: the token was issued before a sign-out or the end of the membership.
     """
-    if known.cached is not None:
-        return known.cached
-    if known.place is None:
-        return read(context, known.asked, is_admitted=known.caller is not None)
-    with context.services.response_cache.flight(known.asked.answer_key) as (flight, leads):
-        if not leads and flight.found is not None:
+    if lookup.cached is not None:
+        return lookup.cached
+    if lookup.cache_key is None:
+        return read(context, lookup.reply, is_authorized=lookup.caller is not None)
+    with context.services.response_cache.flight(lookup.reply.answer_key) as (flight, is_leader):
+        if not is_leader and flight.found is not None:
             found: CachedResponse = flight.found
             return found
-        finished = read(context, known.asked, is_admitted=True)
-        flight.found = _keep(context, known, finished)
-        return finished
+        rendered = read(context, lookup.reply, is_authorized=True)
+        flight.found = _store(context, lookup, rendered)
+        return rendered
 
 
-def _keep(context: RequestContext, known: Lookup, finished: RenderedResponse) -> CachedResponse | None:
-    """Keep what was read, unless nobody knows how fresh it is."""
-    if known.asked.is_unverified or finished.status != HTTPStatus.OK or context.claims is None:
+def _store(context: RequestContext, lookup: Lookup, rendered: RenderedResponse) -> CachedResponse | None:
+    """Cache a response, unless it is unverified."""
+    if lookup.reply.is_unverified or rendered.status != HTTPStatus.OK or context.claims is None:
         return None
-    services, life_s = context.services, context.services.ttl_s(context.endpoint.options)
-    cached = CachedResponse(known.asked.answer_key, finished.body, finished.etag, finished.link)
-    services.response_cache.memory.put(known.place, cached, life_s)
-    services.response_cache.store(services.freshness.redis_of(context.claims.organization), cached, life_s)
+    services, ttl_s = context.services, context.services.ttl_s(context.endpoint.options)
+    cached = CachedResponse(lookup.reply.answer_key, rendered.body, rendered.etag, rendered.link)
+    services.response_cache.memory.put(lookup.cache_key, cached, ttl_s)
+    services.response_cache.store(services.freshness.redis_of(context.claims.organization), cached, ttl_s)
     return cached

@@ -1,7 +1,7 @@
-"""Responses: from what a handler returns to the bytes that are sent.
+"""Responses: from the result of an endpoint to the bytes that are sent.
 
-Reads carry an ETag and answer If-None-Match with 304; changes may name the versions they are meant for (If-Match). A
-file is sent in pieces under its own name (``Download``).
+Responses to reads have an ETag; a matching If-None-Match gives 304. A change may name the versions that it applies to
+(If-Match). A file is sent in pieces under its own name (``Download``).
 """
 
 import errno
@@ -28,12 +28,12 @@ from campshub.core.paging import Page
 log = logging.getLogger(__name__)
 
 JSON = "application/json"
-_KEPT = ("Content-Type", "ETag", "Location")
+_REPLAYED = ("Content-Type", "ETag", "Location")
 _OK, _CREATED, _ACCEPTED, _NO_CONTENT, _NOT_MODIFIED = 200, 201, 202, 204, 304
 AT_ONCE = 64 * 1024
-_TURN_S = 1e-6  # after 0, gevent would look at sockets and timers only every 5 ms
+_YIELD_S = 1e-6  # with 0, gevent would check sockets and timers only every 5 ms
 OCTETS = "application/octet-stream"
-# What RFC 9110 calls an entity tag, those of this API, and a list of any: empty elements are allowed (section 5.6.1).
+# Any entity tag of RFC 9110, the tags of this API, and a list of tags; it may have empty elements (section 5.6.1).
 _ANY_TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 _OWN_TAG = re.compile(r'(?:W/)?"(\d{1,10})(?:-[^"]*)?"')
 _LIST = re.compile(rf"[ \t,]*{_ANY_TAG.pattern}(?:[ \t]*,[ \t,]*{_ANY_TAG.pattern})*[ \t,]*")
@@ -41,9 +41,9 @@ _LIST = re.compile(rf"[ \t,]*{_ANY_TAG.pattern}(?:[ \t]*,[ \t,]*{_ANY_TAG.patter
 
 @dataclass
 class Download:
-    """A file to be sent; ``file`` is closed with the answer.
+    """A file to be sent; ``file`` is closed with the response.
 
-    Its beginning is read at once, while another answer can still be given; what that raises is the caller's.
+    Its first bytes are read at once, while a different response is still possible; errors go to the caller.
     """
 
     file: Any
@@ -60,43 +60,44 @@ class Download:
             raise
 
     def headers(self, accept: str | None = None) -> list[tuple[str, str]]:
-        """Return the headers of the file (RFC 6266); browsers save it, and do not guess what it is.
+        """Return the headers of the file (RFC 6266); browsers save it and do not guess its type.
 
-        A client whose ``accept`` names only bytes receives them as such: some decode what is called text.
+        A client that accepts only ``application/octet-stream`` receives that type, because some clients decode text.
         """
-        plain = "".join(letter if letter.isalnum() or letter in "-._ " else "_" for letter in self.name)
+        plain = "".join(c if c.isalnum() or c in "-._ " else "_" for c in self.name)
         plain = plain.encode("ascii", "replace").decode().replace("?", "_")
-        told = [
+        headers = [
             ("Content-Type", OCTETS if accept == OCTETS else self.media_type),
             ("Content-Disposition", f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(self.name, safe='')}"),
         ]
-        return told if self.size is None else [*told, ("Content-Length", str(self.size))]
+        return headers if self.size is None else [*headers, ("Content-Length", str(self.size))]
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the file, some at a time.
+        """Yield the file in pieces.
 
-        :raises ConnectionResetError: it cannot be read to its end; a server ends the connection at that, so that nobody
-            takes what was sent for the whole, and writes nothing of the request, whose address may hold a secret.
+        :raises ConnectionResetError: the file cannot be read to its end. The server then closes the connection, so that
+            the client does not take the partial file for the whole one. It does not log the request, whose URL may
+            contain a secret.
         """
-        some = self._beginning
-        while some:
-            yield some
-            # Decryption and a fast client never wait, so other requests get their turn here.
-            time.sleep(_TURN_S)
+        piece = self._beginning
+        while piece:
+            yield piece
+            # Decryption and a fast client never block, so yield to other requests here.
+            time.sleep(_YIELD_S)
             try:
-                some = self.file.read(AT_ONCE)
+                piece = self.file.read(AT_ONCE)
             except Exception:
                 log.exception("a file could not be read to its end; the connection is closed")
                 raise ConnectionResetError(errno.ECONNRESET, "the file ends here") from None
 
     def close(self) -> None:
-        """Close the file, sent or not."""
+        """Close the file, also if it was not sent."""
         getattr(self.file, "close_beneath", self.file.close)()
 
 
 @dataclass(frozen=True, slots=True)
 class RenderedResponse:
-    """A finished answer: its bytes and the headers that belong to them."""
+    """A rendered response: its body and its own headers."""
 
     status: int
     body: bytes = b""
@@ -106,10 +107,10 @@ class RenderedResponse:
     download: Download | None = None
 
 
-def finish(context: RequestContext, result: Any) -> RenderedResponse:
-    """Write a handler's result as its mark says: a page, one thing with its ETag, or nothing.
+def render(context: RequestContext, result: Any) -> RenderedResponse:
+    """Render the result of an endpoint: a page, one object with its ETag, a file, or an empty body.
 
-    A result ``(thing, status)`` has a status of its own.
+    A result ``(object, status)`` has its own status.
     """
     endpoint = context.endpoint
     status = endpoint.options.status
@@ -117,95 +118,97 @@ def finish(context: RequestContext, result: Any) -> RenderedResponse:
         result, status = result
     if isinstance(result, Download):
         return RenderedResponse(status, download=result)
-    serialiser = endpoint.serializer(context.arguments.only)
-    if serialiser is None or result is None:
+    serializer = endpoint.serializer(context.arguments.only)
+    if serializer is None or result is None:
         return RenderedResponse(_NO_CONTENT if status == _OK else status)
     if isinstance(result, Page):
-        items = serialiser.many(result.rows)
+        items = serializer.many(result.rows)
         body = write({"items": items, "next_cursor": result.next_cursor, "has_more": result.has_more})
         etag = etag_of_page(body) if result.version is None else etag_of(result.version, body)
         return RenderedResponse(_OK, body, etag, _link(context, result))
-    body = write(serialiser.one(result))
-    version = _told(result, "version")
+    body = write(serializer.one(result))
+    version = _value_of(result, "version")
     etag = etag_of(version, body) if version is not None else ""
-    if not etag and endpoint.reads and not endpoint.options.is_secret:  # figures, which are no row
+    if not etag and endpoint.reads and not endpoint.options.is_secret:  # aggregates, which are no row
         etag = etag_of_page(body)
-    location = f"{context.address}{_told(result, 'id')}/" if status == _CREATED else None
-    if status == _ACCEPTED:  # it is done in the background, and there it says how far it is
-        location = f"/api/jobs/{_told(result, 'job_id')}/"
+    location = f"{context.url_path}{_value_of(result, 'id')}/" if status == _CREATED else None
+    if status == _ACCEPTED:  # the work is done in a job, which reports its progress
+        location = f"/api/jobs/{_value_of(result, 'job_id')}/"
     return RenderedResponse(status, body, etag, None, location)
 
 
-def respond(endpoint: Endpoint, finished: RenderedResponse | CachedResponse) -> Response:
-    """Send a finished answer; 304 to whoever has it already."""
-    if isinstance(finished, RenderedResponse) and finished.download is not None:
-        headers = finished.download.headers(request.environ.get("HTTP_ACCEPT"))
-        return Response(finished.download, status=finished.status, headers=headers)
+def respond(endpoint: Endpoint, rendered: RenderedResponse | CachedResponse) -> Response:
+    """Return the Flask response; 304 if the client has this response already."""
+    if isinstance(rendered, RenderedResponse) and rendered.download is not None:
+        headers = rendered.download.headers(request.environ.get("HTTP_ACCEPT"))
+        return Response(rendered.download, status=rendered.status, headers=headers)
     if_none_match = request.environ.get("HTTP_IF_NONE_MATCH") if endpoint.reads else None
-    status, body, headers = described(finished, if_none_match)
-    answer = Response(body, status=status, headers=headers)
+    status, body, headers = described(rendered, if_none_match)
+    response = Response(body, status=status, headers=headers)
     if not body:
-        answer.headers.pop("Content-Type", None)
-    return answer
+        response.headers.pop("Content-Type", None)
+    return response
 
 
 def described(
-    finished: RenderedResponse | CachedResponse, if_none_match: str | None
+    rendered: RenderedResponse | CachedResponse, if_none_match: str | None
 ) -> tuple[int, bytes, list[tuple[str, str]]]:
-    """Return the status, body and headers of a finished answer, to whoever may have it already."""
-    etag = finished.etag
+    """Return the status, body and headers of a response; 304 if it matches If-None-Match."""
+    etag = rendered.etag
     if etag and matches(if_none_match, etag):
         return _NOT_MODIFIED, b"", [("ETag", etag)]
-    headers = [("Content-Type", JSON)] if finished.body else []
+    headers = [("Content-Type", JSON)] if rendered.body else []
     if etag:
         headers.append(("ETag", etag))
-    if finished.link is not None:
-        headers.append(("Link", finished.link))
-    if isinstance(finished, CachedResponse):
-        return _OK, finished.body, headers
-    if finished.location is not None:
-        headers.append(("Location", finished.location))
-    return finished.status, finished.body, headers
+    if rendered.link is not None:
+        headers.append(("Link", rendered.link))
+    if isinstance(rendered, CachedResponse):
+        return _OK, rendered.body, headers
+    if rendered.location is not None:
+        headers.append(("Location", rendered.location))
+    return rendered.status, rendered.body, headers
 
 
-def _told(result: Any, name: str) -> Any:
+def _value_of(result: Any, name: str) -> Any:
     return result.get(name) if isinstance(result, dict) else getattr(result, name, None)
 
 
 def _link(context: RequestContext, page: Page) -> str | None:
     if page.next_cursor is None:
         return None
-    return f'<{context.address}?{_others(context.query_string)}cursor={page.next_cursor}>; rel="next"'
+    return (
+        f'<{context.url_path}?{_parameters_without_cursor(context.query_string)}cursor={page.next_cursor}>; rel="next"'
+    )
 
 
 @lru_cache(maxsize=4096)
-def _others(query_string: bytes) -> str:
-    """Return the parameters of a page but for its cursor, each with an ampersand after it."""
-    given = parse_qsl(query_string.decode("latin-1"), keep_blank_values=True, errors="replace")
-    return "".join(f"{name}={quote(value, safe='')}&" for name, value in given if name != "cursor")
+def _parameters_without_cursor(query_string: bytes) -> str:
+    """Return the query parameters without the cursor, each followed by an ampersand."""
+    parameters = parse_qsl(query_string.decode("latin-1"), keep_blank_values=True, errors="replace")
+    return "".join(f"{name}={quote(value, safe='')}&" for name, value in parameters if name != "cursor")
 
 
-def replayable_headers(answer: Response) -> dict[str, str]:
-    """Return the headers that a replayed answer must have again."""
-    return {name: answer.headers[name] for name in _KEPT if name in answer.headers}
+def replayable_headers(response: Response) -> dict[str, str]:
+    """Return the headers that a replayed response must have again."""
+    return {name: response.headers[name] for name in _REPLAYED if name in response.headers}
 
 
-def etag_of(version: int, shown: bytes) -> str:
+def etag_of(version: int, content: bytes) -> str:
     """Return the ETag ``"<version>-<variant>"``.
 
-    The variant stands for the bytes: callers are shown different fields, and an answer may show more than the row whose
-    version it carries (``/api/me/`` names the user's organizations).
+    The variant is a hash of the body: callers see different fields, and a response may show more than the row with this
+    version (``/api/me/`` lists the user's organizations).
     """
-    return f'"{version}-{hashlib.sha256(shown).hexdigest()[:12]}"'
+    return f'"{version}-{hashlib.sha256(content).hexdigest()[:12]}"'
 
 
-def etag_of_page(shown: bytes) -> str:
-    """Return the ETag of a page, or of figures, which have no version of their own: it stands for the bytes."""
-    return f'"{hashlib.sha256(shown).hexdigest()[:18]}"'
+def etag_of_page(content: bytes) -> str:
+    """Return the ETag of a page or of aggregates, which have no version: a hash of the body."""
+    return f'"{hashlib.sha256(content).hexdigest()[:18]}"'
 
 
 def matches(header: str | None, tag: str) -> bool:
-    """Tell whether If-None-Match names the tag; weak comparison (RFC 9110, 13.1.2)."""
+    """Return whether If-None-Match contains the tag, by weak comparison (RFC 9110, 13.1.2)."""
     if not header:
         return False
     plain = tag.removeprefix("W/")
@@ -213,12 +216,12 @@ def matches(header: str | None, tag: str) -> bool:
 
 
 def expected_versions(header: str | None) -> Versions:
-    """Return the versions that If-Match names; one of them must be the present one (RFC 9110, 13.1.1).
+    """Return the versions in If-Match; one of them must be the current one (RFC 9110, 13.1.1).
 
-    The weak form counts too: compression on the way makes a strong tag weak, and versions compare all the same. Tags of
-    others match nothing.
+    Weak tags count, too: a proxy that compresses makes a strong tag weak, and the version stays the same. Foreign tags
+    match nothing.
 
-    :raises Invalid: it is no list of tags, or none of them is ours.
+    :raises Invalid: it is no list of tags, or none of them is a tag of this API.
     """
     if header is None or header.strip() == "*":
         return None

@@ -1,7 +1,7 @@
-"""Resource and Blueprint: what a module's routes are written with.
+"""Resource and Blueprint, with which modules define their routes.
 
-``Resource.dispatch_request`` is the door: it hands the request to the edge together with the handler that the verb
-names. The decorators only mark (``marks``); ``Blueprint.route`` compiles them.
+``Resource.dispatch_request`` passes the request with the endpoint of its method to the dispatcher. The decorators only
+set options (``decorators``); ``Blueprint.route`` compiles them.
 """
 
 from collections.abc import Callable
@@ -24,33 +24,33 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 class Resource(ResourceState, MethodView):
-    """What stands at one address; a handler is a method named after its verb."""
+    """The resource at one URL; an endpoint is a method that is named after its HTTP method."""
 
     handlers: ClassVar[dict[str, Endpoint]] = {}
 
     @property
     def today(self) -> date:
-        """The organization's own calendar date at the time of the request."""
+        """The date at the time of the request, in the organization's time zone."""
         return self.principal.today(self.now)
 
-    def dispatch_request(self, **path: Any) -> Response:
-        """Answer one request."""
-        handler = self.handlers.get("GET" if request.method == "HEAD" else request.method)
-        if handler is None:
+    def dispatch_request(self, **path_parameters: Any) -> Response:
+        """Handle one request."""
+        endpoint = self.handlers.get("GET" if request.method == "HEAD" else request.method)
+        if endpoint is None:
             raise MethodNotAllowed
-        return dispatch.answer(self, handler, path)
+        return dispatch.handle_request(self, endpoint, path_parameters)
 
     def require(self, permission: Permission, *, only_if: bool) -> None:
-        """Refuse callers without a permission that some requests to this address need.
+        """Require a permission that only some requests to this endpoint need.
 
-        :raises Forbidden: the request is one of them, and the caller does not have the permission.
+        :raises Forbidden: ``only_if`` is true, and the caller does not have the permission.
         """
         if only_if and not self.principal.may(permission):
             raise Forbidden
 
 
 class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc] # the library ships no types
-    """A module's addresses."""
+    """The routes of a module."""
 
     query = staticmethod(decorators.query)
     body = staticmethod(decorators.body)
@@ -63,9 +63,9 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc] # the library sh
         self._prepare_doc_cbks = [document.document]
 
     def route(self, rule: str, **options: Any) -> Callable[[R], R]:
-        """Register a resource; compile its handlers.
+        """Register a resource and compile its endpoints.
 
-        :raises Unmarked: a handler does not say who may call it.
+        :raises MissingPermission: an endpoint has neither ``needs`` nor ``public``.
         """
 
         def register(resource: R) -> R:
@@ -74,9 +74,9 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc] # the library sh
                 function = resource.__dict__.get(method.lower())
                 if function is None:
                     continue
-                handler = Endpoint(resource.__name__, method, function, decorators.options_of(function))
-                resource.handlers[method] = handler
-                function._apidoc = {"handler": handler}  # noqa: SLF001 - where flask-smorest looks for it
+                endpoint = Endpoint(resource.__name__, method, function, decorators.options_of(function))
+                resource.handlers[method] = endpoint
+                function._apidoc = {"handler": endpoint}  # noqa: SLF001 - where flask-smorest looks for it
             self.add_url_rule(rule, None, resource, **options)
             return resource
 

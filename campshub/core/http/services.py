@@ -1,4 +1,4 @@
-"""The services that only requests need: rate limits, cached responses, caller states, known URLs."""
+"""Services that only requests need: rate limits, cached responses, caller states and known URLs."""
 
 from campshub.config import Settings
 from campshub.core.cache.popular import PopularUrls
@@ -14,7 +14,7 @@ MIB = 1024 * 1024
 
 
 class HttpServices(Services):
-    """The shared services, and those of requests."""
+    """The shared services, plus those of requests."""
 
     def __init__(self, settings: Settings, *, sender: JobSender) -> None:
         super().__init__(settings, sender=sender, counting=CallerLimits.lua)
@@ -31,5 +31,5 @@ class HttpServices(Services):
         }
 
     def ttl_s(self, options: EndpointOptions) -> float:
-        """Return the TTL of an endpoint's cached responses in seconds; 0: they are not cached."""
+        """Return the TTL of an endpoint's cached responses in seconds; 0 means that they are not cached."""
         return self._lives[options.cache_policy.life] if options.cache_policy is not None else 0

@@ -1,9 +1,11 @@
-"""Making the answers that are asked most before anyone asks: after a deployment, and on schedule.
+"""Cache warming: render the most popular responses in advance, after a deployment and on schedule.
 
-An answer is made for the user who asks for it, who is looked up and admitted as for a request of theirs, so that it
-stands under the key of exactly those who may be told it; whoever has lost access is refused, and forgotten. Nothing is
-made that could not be kept, and nothing that is kept already. It gives way: after each answer it rests longer than that
-took, it leaves the primary alone where there are replicas, and it ends where something is away or busy.
+A response is rendered for a user who requests it often. The user is looked up and authorized as for a request, so the
+cached response has the key of exactly those who may see it. A user who has lost access is refused, and the URL is
+removed from the popular ones. Responses that cannot be cached, or are cached already, are not rendered.
+
+Warming has a low priority. After each response it pauses longer than that took. It does not use the primary if there
+are replicas. It ends if a server is unavailable or busy.
 """
 
 import math
@@ -31,15 +33,15 @@ from campshub.core.http.services import HttpServices
 from campshub.core.redis.connection import CacheUnavailable
 from campshub.core.security.tokens import Claims
 
-# Of the time, in parts: one to work, so many to rest.
-REST = 3
-# So often in a row what would be asked is left, before the rest is.
+# How many times longer than the work each pause is.
+PAUSE_FACTOR = 3
+# After this many skipped URLs in a row, the remaining ones are skipped, too.
 PATIENCE = 5
 
 
 @dataclass
 class Warmed:
-    """What became of the addresses: made, kept already, refused to who asked for them, or left for lack of trust."""
+    """How many URLs were rendered, were cached already, were refused to their user, or could not be cached."""
 
     made: int = 0
     cached: int = 0
@@ -49,16 +51,16 @@ class Warmed:
 
 
 class ServersBusy(Exception):
-    """Others need the servers; the rest is left."""
+    """The servers are busy, or the time has ended; the remaining URLs are skipped."""
 
 
 @dataclass
 class Warmer:
-    """One warming.
+    """One run of cache warming.
 
-    :param per_second: how many answers are made in a second at the most.
-    :param seconds: after how long it ends.
-    :param rest: waits for some seconds.
+    :param per_second: the maximum number of responses per second.
+    :param seconds: the maximum duration of the run.
+    :param rest: a function that waits for a number of seconds.
     """
 
     app: Flask
@@ -69,7 +71,7 @@ class Warmer:
     _ends_at: float = math.inf
 
     def warm(self, *, most: int, organization_id: UUID | None = None) -> Warmed:
-        """Make what is asked most of each organization that is asked about, or of one."""
+        """Render the most popular responses of one organization, or of all organizations with requests."""
         warmed, uses, now = Warmed(), self.services.popular_urls, datetime.now(UTC)
         self._ends_at = time.perf_counter() + self.seconds
         try:
@@ -80,9 +82,9 @@ class Warmer:
         return warmed
 
     def _warm(self, uses: Sequence[PopularUrl], warmed: Warmed) -> None:
-        """Make answers one after the other.
+        """Render responses one after the other.
 
-        :raises ServersBusy: several in a row could not be kept, or the time is over.
+        :raises ServersBusy: several in a row could not be cached, or the time has ended.
         """
         in_a_row = 0
         for use in uses:
@@ -98,62 +100,63 @@ class Warmer:
             in_a_row = in_a_row + 1 if outcome == "left" else 0
             if in_a_row == PATIENCE:
                 raise ServersBusy
-            if outcome != "kept":
-                self.rest(max(1 / self.per_second, REST * (time.perf_counter() - begun)))
+            if outcome != "cached":
+                self.rest(max(1 / self.per_second, PAUSE_FACTOR * (time.perf_counter() - begun)))
 
     def _make(self, use: PopularUrl) -> str:
-        """Make one answer, as for a request of the user; return what became of it.
+        """Render one response as for a request of the user; return the outcome, a field of ``Warmed``.
 
-        :raises Problem: the user would be refused it.
+        :raises Problem: the user would be refused.
         """
-        address = self._address(use)
-        if address is None or not address.digest:
+        parsed_request = self._parsed_request(use)
+        if parsed_request is None or not parsed_request.digest:
             return "refused"
         now = datetime.now(UTC)
         claims = Claims(UUID(use.user), UUID(use.organization), None, session_version=0, expires_at=0)
-        context = RequestContext.at(address, self.services, claims, _unit(self.services, claims, now), now)
-        known = lookup.ask_uncounted(context)
-        if known.place is None or known.caller is None or known.asked.is_unverified:
+        context = RequestContext.at(parsed_request, self.services, claims, _unit(self.services, claims, now), now)
+        found = lookup.ask_uncounted(context)
+        if found.cache_key is None or found.caller is None or found.reply.is_unverified:
             return "left"
-        # There is no session that could have ended: what counts is what they may do at this moment.
-        context.claims = replace(claims, session_version=known.caller.state.session_version or 0)
-        context.admit(known.caller.state)
-        if known.cached is not None:
-            return "kept"
-        if not self._has_room(context, known):
+        # There is no sign-in session that could have ended; only the current permissions matter.
+        context.claims = replace(claims, session_version=found.caller.state.session_version or 0)
+        context.authorize(found.caller.state)
+        if found.cached is not None:
+            return "cached"
+        if not self._has_replica(context, found):
             return "left"
         try:
-            read_routing.find(context, known)
+            read_routing.find(context, found)
         finally:
             unit_of_work.run_separate_transactions(context.unit)
         return "made"
 
-    def _has_room(self, context: RequestContext, known: Lookup) -> bool:
-        """Tell whether a replica has what is needed, which it may take a moment for; yes where there are none."""
+    def _has_replica(self, context: RequestContext, found: Lookup) -> bool:
+        """Return whether a replica has the needed writes, after a short wait; True if there are no replicas."""
         settings, until = self.services.settings, time.monotonic() + self.services.settings.replica_wait_s
-        while settings.replicas and self.services.replicas.choose(context.unit, known.asked) is None:
+        while settings.replicas and self.services.replicas.choose(context.unit, found.reply) is None:
             if time.monotonic() >= until:
                 return False
             time.sleep(ASKED_AGAIN_S)
         return True
 
-    def _address(self, use: PopularUrl) -> ParsedRequest | None:
-        """Return what the application has at an address; None where it keeps nothing of it."""
+    def _parsed_request(self, use: PopularUrl) -> ParsedRequest | None:
+        """Return the parsed request of a URL; None if its responses are not cached."""
         try:
-            endpoint, given = self.app.url_map.bind("localhost").match(use.path, method="GET")
+            name, path_parameters = self.app.url_map.bind("localhost").match(use.path, method="GET")
         except HTTPException:
             return None
-        resource: Any = getattr(self.app.view_functions[endpoint], "view_class", None)
-        handler = getattr(resource, "handlers", {}).get("GET")
+        resource: Any = getattr(self.app.view_functions[name], "view_class", None)
+        endpoint = getattr(resource, "handlers", {}).get("GET")
         if (
-            handler is None
-            or handler.options.cache_policy is None
-            or handler.options.is_system
-            or handler.options.limits
+            endpoint is None
+            or endpoint.options.cache_policy is None
+            or endpoint.options.is_system
+            or endpoint.options.limits
         ):
             return None
-        digest = handler.digest(use.path, use.query) if self.services.ttl_s(handler.options) > 0 else ""
-        return ParsedRequest(handler, resource, endpoint, use.path, use.query, given, handler.parsed(use.query), digest)
+        digest = endpoint.digest(use.path, use.query) if self.services.ttl_s(endpoint.options) > 0 else ""
+        arguments = endpoint.parsed(use.query)
+        return ParsedRequest(endpoint, resource, name, use.path, use.query, path_parameters, arguments, digest)
 
 
 def _unit(services: HttpServices, claims: Claims, now: datetime) -> Unit:

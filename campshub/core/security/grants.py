@@ -10,24 +10,30 @@ class SessionEnded(InvalidToken):
     """This session has ended; sign in again."""
 
     code = "session_ended"
+    default_detail = "This session has ended; sign in again."
 
 
 class MfaRequired(Forbidden):
     """Your organization asks your role for a second factor: set one up (`/api/auth/mfa/totp/`), then refresh."""
 
     code = "mfa_required"
+    default_detail = (
+        "Your organization asks your role for a second factor: set one up (`/api/auth/mfa/totp/`), then refresh."
+    )
 
 
 class OrganizationSuspended(Forbidden):
     """This organization is not active."""
 
     code = "organization_suspended"
+    default_detail = "This organization is not active."
 
 
 class NotForKeys(Forbidden):
     """A key cannot do this; a person who is signed in can."""
 
     code = "not_for_keys"
+    default_detail = "A key cannot do this; a person who is signed in can."
 
 
 def granted(caller_row: CallerRow) -> Grant:

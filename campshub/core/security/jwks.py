@@ -44,6 +44,7 @@ class IssuerUnavailable(Unavailable):
     """The issuer of this token does not answer; try again in a moment."""
 
     code = "issuer_away"
+    default_detail = "The issuer of this token does not answer; try again in a moment."
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ class BadIdToken(Unauthenticated):
     """The ID token is not valid, or not for whom it would sign in."""
 
     code = "bad_id_token"
+    default_detail = "The ID token is not valid, or not for whom it would sign in."
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ class PasswordsBusy(Unavailable):
     """Too many passwords are being checked; try again in a moment."""
 
     code = "busy"
+    default_detail = "Too many passwords are being checked; try again in a moment."
 
 
 class Passwords:

@@ -32,6 +32,7 @@ class BadToken(InvalidToken):
     """The access token is not valid, or no longer."""
 
     code = "bad_token"
+    default_detail = "The access token is not valid, or no longer."
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ class TooManyRows(Invalid):
     """The report has more rows than a PDF may have; CSV and XLSX take any number."""
 
     code = "too_many_rows"
+    default_detail = "The report has more rows than a PDF may have; CSV and XLSX take any number."
 
     @classmethod
     def than(cls, most: int) -> "TooManyRows":

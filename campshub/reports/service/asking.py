@@ -27,6 +27,7 @@ class TooManyUnderWay(Conflict):
     """Several reports of yours are being made; wait for one of them, or cancel it."""
 
     code = "too_many_under_way"
+    default_detail = "Several reports of yours are being made; wait for one of them, or cancel it."
 
 
 def ask(

@@ -36,6 +36,7 @@ class LinkExpired(Problem):
 
     status = HTTPStatus.GONE
     code = "link_expired"
+    default_detail = "This link has run out, or the report is not kept any more; ask for the report again."
 
 
 def fetch(session: Session, services: Services, *, report_id: UUID, token: str, now: datetime) -> Download:

@@ -54,6 +54,7 @@ class TooManySchedules(Conflict):
     """You have as many schedules as one may have; delete one first."""
 
     code = "too_many_schedules"
+    default_detail = "You have as many schedules as one may have; delete one first."
 
 
 def create(

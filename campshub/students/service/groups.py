@@ -31,6 +31,7 @@ class GroupCodeTaken(Conflict):
     """Another group has this code."""
 
     code = "code_taken"
+    default_detail = "Another group has this code."
     constraint = "uq_groups_code"
     pointer = "/code"
 
@@ -44,18 +45,21 @@ class EndsBeforeBegin(Invalid):
     """The last day lies before the first."""
 
     code = "ends_before_begin"
+    default_detail = "The last day lies before the first."
     pointer = "/ends_on"
 
 
 class GroupEndsBeforeBegin(EndsBeforeBegin):
     """A group's last day lies before its first."""
 
+    default_detail = "A group's last day lies before its first."
     constraint = "ck_groups_ends_after_begin"
 
 
 class EnrolmentEndsBeforeBegin(EndsBeforeBegin):
     """An enrolment's last day lies before its first."""
 
+    default_detail = "An enrolment's last day lies before its first."
     constraint = "ck_enrolments_ends_after_begin"
 
 
@@ -63,6 +67,7 @@ class EndRequired(Invalid):
     """Who has left a group has a last day in it."""
 
     code = "end_required"
+    default_detail = "Who has left a group has a last day in it."
     constraint = "ck_enrolments_left_with_end"
     pointer = "/ends_on"
 
@@ -71,6 +76,7 @@ class AlreadyEnrolled(Conflict):
     """The student is in this group on some of these days already."""
 
     code = "already_enrolled"
+    default_detail = "The student is in this group on some of these days already."
     constraint = "ex_enrolments_overlap"
 
 

@@ -20,12 +20,14 @@ class GroupClosed(Conflict):
     """The group is archived, or a date lies outside its term."""
 
     code = "group_closed"
+    default_detail = "The group is archived, or a date lies outside its term."
 
 
 class GroupFull(Conflict):
     """The group is full on some of these days; with the status "pending" the student waits for a place."""
 
     code = "group_full"
+    default_detail = 'The group is full on some of these days; with the status "pending" the student waits for a place.'
 
 
 @dataclass(frozen=True)

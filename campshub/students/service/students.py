@@ -26,6 +26,7 @@ class CodeTaken(Conflict):
     """Another student has this code."""
 
     code = "code_taken"
+    default_detail = "Another student has this code."
     constraint = "uq_students_code"
     pointer = "/code"
 
@@ -34,6 +35,7 @@ class ExternalIdTaken(Conflict):
     """Another student has this external id."""
 
     code = "external_id_taken"
+    default_detail = "Another student has this external id."
     constraint = "uq_students_external_id"
     pointer = "/external_id"
 
@@ -42,6 +44,7 @@ class LoginTaken(Conflict):
     """This login belongs to another student."""
 
     code = "login_taken"
+    default_detail = "This login belongs to another student."
     constraint = "uq_students_user_id"
     pointer = "/user_id"
 
@@ -62,6 +65,7 @@ class UnknownLogin(Invalid):
     """No user with this id belongs to the organization."""
 
     code = "unknown_reference"
+    default_detail = "No user with this id belongs to the organization."
     constraint = "fk_students_user_id"
     pointer = "/user_id"
 
@@ -70,6 +74,7 @@ class NoName(Invalid):
     """A student needs a given name, a family name, or both."""
 
     code = "required"
+    default_detail = "A student needs a given name, a family name, or both."
     constraint = "ck_students_named"
     pointer = "/given_name"
 
@@ -78,6 +83,7 @@ class LeftBeforeJoined(Invalid):
     """A student cannot leave before they joined."""
 
     code = "left_before_joined"
+    default_detail = "A student cannot leave before they joined."
     constraint = "ck_students_left_after_joined"
     pointer = "/left_on"
 
@@ -86,6 +92,7 @@ class BornInFuture(Invalid):
     """A date of birth lies in the future, by the organization's calendar."""
 
     code = "in_future"
+    default_detail = "A date of birth lies in the future, by the organization's calendar."
     pointer = "/date_of_birth"
 
 

@@ -25,6 +25,7 @@ class ExerciseNameTaken(Conflict):
     """Another exercise of the same list has this name."""
 
     code = "name_taken"
+    default_detail = "Another exercise of the same list has this name."
     constraint = "uq_exercises_name"
     pointer = "/name"
 
@@ -49,6 +50,7 @@ class MuscleRepeated(Invalid):
     """A muscle is named twice."""
 
     code = "repeated"
+    default_detail = "A muscle is named twice."
     constraint = "uq_exercise_muscles_muscle"
     pointer = "/muscles"
 
@@ -57,12 +59,15 @@ class ReservedId(Invalid):
     """Ids with time zero are the platform's; make a UUID of version 7."""
 
     code = "reserved_id"
+    default_detail = "Ids with time zero are the platform's; make a UUID of version 7."
     constraint = "ck_exercises_reserved_id"
     pointer = "/id"
 
 
 class OrganizationsExercise(Forbidden):
     """Your role does not allow you to change the organization's exercises; make one of your own."""
+
+    default_detail = "Your role does not allow you to change the organization's exercises; make one of your own."
 
 
 def create(

@@ -12,7 +12,7 @@ from campshub.core.jobs.registry import Run
 from campshub.core.partitions import archive, months, restore, store, visibility
 from campshub.core.partitions.store import Archives
 from campshub.core.security.permissions import Role
-from campshub.operations import tasks
+from campshub.operations.tasks import maintenance
 from tests.conftest import settings_of
 from tests.core.partitions.conftest import site_of
 
@@ -248,12 +248,12 @@ def test_the_schedule_creates_months_and_archives_those_past_retention(stack, sc
         with site.maintenance() as connection:
             newest = site.name("audit_log").replace(f"{site.month:%Y_%m}", f"{months.ahead(today, 6):%Y_%m}")
             site.sql(f"DROP TABLE {newest}")
-            tasks.ensure_months(connection, run)
+            maintenance.ensure_months(connection, run)
             assert site.sql("SELECT to_regclass(%s) IS NOT NULL", newest) == [(True,)]
             with site.app.app_context():
                 assert Archives(site.services.settings).all() == []
                 partitions.ensure(connection, "audit_log", months.back(today, 17), today)
-                tasks.archive_months(connection, run)
+                maintenance.archive_months(connection, run)
                 archived = Archives(site.services.settings).months("audit_log")
 
     assert archived == {months.back(today, 16), months.back(today, 17)}

@@ -1,7 +1,7 @@
-"""The document at ``/api/openapi.json`` and its interactive page at ``/docs/``, from packaged files alone.
+"""The OpenAPI document at ``/api/openapi.json`` and its interactive page at ``/docs/``, from packaged files only.
 
-They are the same for every client and change with a release: each has an ETag, and is sent compressed where the client
-takes gzip.
+They are the same for every client and change only with a release. Each has an ETag, and is compressed for clients that
+accept gzip.
 """
 
 import gzip
@@ -20,14 +20,14 @@ from campshub.core.http.responses import matches
 from campshub.core.json import write
 
 _LIBRARY = Path(flask_swagger_ui.__file__).parent / "dist"
-_OURS = Path(__file__).with_name("page")
+_OWN_FILES = Path(__file__).with_name("page")
 _CSS, _SCRIPT = "text/css; charset=utf-8", "text/javascript; charset=utf-8"
-_SHOWN = {
+_FILES = {
     "swagger-ui.css": (_LIBRARY, _CSS),
     "swagger-ui-bundle.js": (_LIBRARY, _SCRIPT),
     "favicon-32x32.png": (_LIBRARY, "image/png"),
-    "page.css": (_OURS, _CSS),
-    "start.js": (_OURS, _SCRIPT),
+    "page.css": (_OWN_FILES, _CSS),
+    "start.js": (_OWN_FILES, _SCRIPT),
 }
 _COMPRESSED_ALREADY = frozenset({"image/png"})
 _PAGE = """<!doctype html>
@@ -48,18 +48,18 @@ _PAGE = """<!doctype html>
 </body>
 </html>
 """
-# The page loads nothing from elsewhere; its library writes styles of its own.
+# The page loads nothing from other origins; its library adds inline styles.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'"
     "; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-# A browser may store them, and asks each time whether they have changed.
+# A browser may store them, but must revalidate them each time.
 _CACHE_CONTROL = "no-cache"
 
 
 @dataclass(frozen=True)
 class _Static:
-    """The bytes of one resource, as they are and compressed, each with its ETag."""
+    """One static resource: its plain and its compressed bytes, each with an ETag."""
 
     media_type: str
     plain: bytes
@@ -68,12 +68,12 @@ class _Static:
 
     @classmethod
     def of(cls, content: bytes, media_type: str) -> "_Static":
-        """Compress some content once."""
+        """Create a resource, and compress its content once."""
         compressed = None if media_type in _COMPRESSED_ALREADY else gzip.compress(content, mtime=0)
         return cls(media_type, content, compressed, hashlib.sha256(content).hexdigest()[:18])
 
     def response(self, headers: dict[str, str]) -> Response:
-        """Return the response to the present request: 304 where the client has these bytes already."""
+        """Return the response to the current request; 304 if the client has these bytes already."""
         is_gzipped = self.gzipped is not None and request.accept_encodings["gzip"] > 0
         body = self.gzipped if is_gzipped and self.gzipped is not None else self.plain
         tag = f'"{self.digest}{"-gzip" if is_gzipped else ""}"'
@@ -85,13 +85,13 @@ class _Static:
         return Response(body, headers=headers, content_type=self.media_type)
 
 
-def blueprint(api: Api) -> Blueprint:
-    """Return the blueprint that serves an API's document."""
-    serving = Blueprint("docs", __name__)
+def docs_blueprint(api: Api) -> Blueprint:
+    """Return the blueprint that serves the OpenAPI document of an API."""
+    blueprint = Blueprint("docs", __name__)
 
     @cache
     def document() -> _Static:
-        return _Static.of(write(api.finished()), "application/json")
+        return _Static.of(write(api.sorted_document()), "application/json")
 
     @cache
     def page() -> _Static:
@@ -99,20 +99,20 @@ def blueprint(api: Api) -> Blueprint:
 
     @cache
     def asset(name: str) -> _Static:
-        folder, media_type = _SHOWN[name]
+        folder, media_type = _FILES[name]
         return _Static.of((folder / name).read_bytes(), media_type)
 
-    def serve(address: str, made: Callable[[], _Static], **headers: str) -> None:
+    def serve(path: str, resource: Callable[[], _Static], **headers: str) -> None:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        serving.add_url_rule(address, made.__name__, lambda: made().response(named), methods=["GET"])
+        blueprint.add_url_rule(path, resource.__name__, lambda: resource().response(named), methods=["GET"])
 
     serve("/api/openapi.json", document)
     serve("/docs/", page, Content_Security_Policy=_POLICY)
 
-    @serving.get("/docs/<name>")
+    @blueprint.get("/docs/<name>")
     def file(name: str) -> Response:
-        if name not in _SHOWN:
+        if name not in _FILES:
             raise NotFound
         return asset(name).response({})
 
-    return serving
+    return blueprint

@@ -1,9 +1,9 @@
-"""The OpenAPI 3.1 document: one operation for each handler, from its marks.
+"""The OpenAPI 3.1 document: one operation for each endpoint, from its options.
 
-``schemas`` describes the schemas, ``responses`` the responses; ``finish`` puts the document in order.
+``schemas`` describes the schemas and ``responses`` the responses; ``Api.sorted_document`` sorts the document.
 
-Operation ids come from the names of resources: ``Students`` holds many, ``OneStudent`` is one, ``StudentUndelete`` and
-``CloseOrganization`` are actions. A handler that fits none of these names its operation with ``decorators.named``.
+Operation ids come from the names of resources: ``Students`` is a list, ``OneStudent`` is one row, ``StudentUndelete``
+and ``CloseOrganization`` are actions. Any other endpoint sets its operation id with ``decorators.named``.
 """
 
 import inspect
@@ -25,7 +25,7 @@ from campshub.core.security.permissions import ROLES
 _SECURITY = "accessToken"
 _INTRODUCTION = Path(__file__).parent / "page" / "introduction.md"
 _CONVENTIONS = Path(__file__).parents[4] / "docs" / "api.md"
-# The tags in the order in which a client meets them. A tag that is not here comes last; a test refuses it.
+# The tags in the order in which a client needs them. An unlisted tag comes last; a test rejects it.
 TAGS = (
     "auth",
     "me",
@@ -65,7 +65,7 @@ _METHODS = ("get", "post", "put", "patch", "delete")
 
 
 def information() -> dict[str, Any]:
-    """Return what the document says of the API as a whole."""
+    """Return the general part of the document: title, description, licence, servers."""
     return {
         "info": {
             "summary": "Students, groups, attendance and training of camps, schools and gyms.",
@@ -81,18 +81,18 @@ def introduction() -> str:
     """Return the first calls, then the conventions of docs/api.md, as Markdown."""
     first = _INTRODUCTION.read_text("utf-8")
     conventions = _CONVENTIONS.read_text("utf-8").partition("\n")[2]
-    # Links to other pages lead nowhere from the document.
+    # Remove links to other pages, which do not work in the document.
     conventions = re.sub(r"\[([^\]]+)\]\((?!https?:)[^)]*\)", r"\1", conventions)
     return f"{first.strip()}\n\n# Conventions\n{conventions.strip()}\n"
 
 
 def plugin() -> MarshmallowPlugin:
-    """Return the plugin that describes schemas as this API uses them."""
+    """Return the plugin that describes the schemas of this API."""
     return MarshmallowPlugin(schema_name_resolver=schemas.schema_name)
 
 
 class Api(flask_smorest.Api):  # type: ignore[misc] # the library ships no types
-    """The API and its document; errors are the application's own."""
+    """The API and its document; the application handles the errors."""
 
     ERROR_SCHEMA = ProblemOut
 
@@ -100,7 +100,7 @@ class Api(flask_smorest.Api):  # type: ignore[misc] # the library ships no types
         """Leave errors to ``core.http.error_handlers``."""
 
     def describe(self) -> None:
-        """Describe what all operations share: the sign-in, the headers, how fields become schemas."""
+        """Describe the shared parts: authentication, headers, and the mapping of fields to schemas."""
         schemas.register(self.spec, self.ma_plugin)
         responses.register(self.spec)
         self.spec.components.schemas.pop("PaginationMetadataSchema", None)
@@ -114,36 +114,36 @@ class Api(flask_smorest.Api):  # type: ignore[misc] # the library ships no types
             },
         )
 
-    def finished(self) -> dict[str, Any]:
-        """Return the document, in the order of use and with the examples of its path parameters."""
-        written: dict[str, Any] = self.spec.to_dict()
-        rank = {name: place for place, name in enumerate(TAGS)}
+    def sorted_document(self) -> dict[str, Any]:
+        """Return the document, sorted by tag and with examples of its parameters."""
+        document: dict[str, Any] = self.spec.to_dict()
+        rank = {name: index for index, name in enumerate(TAGS)}
 
-        def place(item: Mapping[str, Any]) -> int:
+        def rank_of(item: Mapping[str, Any]) -> int:
             tags = [rank.get(tag, len(rank)) for m in _METHODS if m in item for tag in item[m]["tags"]]
             return min(tags, default=len(rank))
 
-        written["tags"] = sorted(written.get("tags", ()), key=lambda tag: rank.get(tag["name"], len(rank)))
-        written["paths"] = dict(sorted(written["paths"].items(), key=lambda path: place(path[1])))
-        for item in written["paths"].values():
+        document["tags"] = sorted(document.get("tags", ()), key=lambda tag: rank.get(tag["name"], len(rank)))
+        document["paths"] = dict(sorted(document["paths"].items(), key=lambda path: rank_of(path[1])))
+        for item in document["paths"].values():
             own = [parameter for method in _METHODS for parameter in item.get(method, {}).get("parameters", ())]
             for parameter in (*item.get("parameters", ()), *own):
                 if parameter["in"] == "path":
                     parameter["example"] = fields.example_id(parameter["name"])
                 elif parameter["name"] in _EXAMPLES and parameter["required"]:
                     parameter["example"] = _EXAMPLES[parameter["name"]]()
-        return written
+        return document
 
 
 def document(
     operation: dict[str, Any], info: dict[str, Any], *, spec: APISpec, method: str, **_unused: Any
 ) -> dict[str, Any]:
-    """Describe one operation; called by flask-smorest for each."""
+    """Describe one operation; flask-smorest calls this function."""
     endpoint: Endpoint = info["handler"]
     options = endpoint.options
     operation["operationId"] = operation_id(endpoint, method)
     operation["description"] = _description(endpoint)
-    info["docstring"].pop("description", None)  # flask-smorest would put it over ours, which has it
+    info["docstring"].pop("description", None)  # flask-smorest would replace our description with it
     operation["security"] = [] if options.is_public else [{_SECURITY: []}]
     operation["parameters"] = _parameters(endpoint)
     if options.permission is not None:
@@ -160,17 +160,17 @@ def document(
 
 
 def _description(endpoint: Endpoint) -> str:
-    """Return the rest of the handler's docstring, then who may call it."""
+    """Return the endpoint's docstring after its first line, then the permission."""
     options = endpoint.options
-    said = [(inspect.getdoc(endpoint.function) or "").partition("\n")[2].strip()]
+    paragraphs = [(inspect.getdoc(endpoint.function) or "").partition("\n")[2].strip()]
     if options.deprecation is not None:
-        said.append(options.deprecation.sentence)
+        paragraphs.append(options.deprecation.sentence)
     if options.permission is None:
-        said.append("**Permission:** none; no sign-in is needed.")
+        paragraphs.append("**Permission:** none; no sign-in is needed.")
     else:
         roles = [f"`{role}`" for role, permissions in ROLES.items() if options.permission in permissions]
-        said.append(f"**Permission:** `{options.permission}` (built-in roles: {', '.join(roles)}).")
-    return "\n\n".join(part for part in said if part)
+        paragraphs.append(f"**Permission:** `{options.permission}` (built-in roles: {', '.join(roles)}).")
+    return "\n\n".join(part for part in paragraphs if part)
 
 
 def _parameters(endpoint: Endpoint) -> list[Any]:
@@ -195,13 +195,13 @@ _OF_LISTS = {"items", "next_cursor", "has_more"}
 
 
 class Unnamed(Exception):
-    """No operation id follows from the name of a resource."""
+    """No operation id follows from the name of the resource."""
 
 
 def operation_id(endpoint: Endpoint, method: str) -> str:
     """Return the id of an operation.
 
-    :raises Unnamed: the convention gives none.
+    :raises Unnamed: no rule applies to the name of the resource.
     """
     if endpoint.options.operation is not None:
         return endpoint.options.operation

@@ -1,4 +1,4 @@
-"""The responses of an operation: what it answers, with which headers, and every problem code that it may answer."""
+"""The responses of an operation: their schemas, their headers and all problem codes."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -68,7 +68,7 @@ _PHRASES = {
     500: "Unexpected",
     503: "Unavailable",
 }
-# Codes that follow from how an operation is marked, and what a shared response with them is called.
+# Codes that follow from the options of an operation, and the part of the name of a shared response with them.
 _TRAITS = {
     "malformed_body": "Body",
     "bad_cursor": "Page",
@@ -98,7 +98,7 @@ class ProblemOut(fields.Out):
 
 
 def register(spec: APISpec) -> None:
-    """Describe the problem document and the headers that responses share."""
+    """Describe the problem document and the shared headers."""
     if "Problem" not in spec.components.schemas:
         spec.components.schema("Problem", schema=ProblemOut)
     for name in _HEADERS:
@@ -113,7 +113,7 @@ def _describe_header(name: str, spec: APISpec) -> None:
 
 
 def may_be_unchanged(endpoint: Endpoint) -> bool:
-    """Return whether a read carries an ETag, with which a client may ask again."""
+    """Return whether a response can be 304: a read with an ETag."""
     return endpoint.reads and _has_etag(endpoint)
 
 
@@ -123,24 +123,24 @@ def responses(endpoint: Endpoint, operation: str, spec: APISpec) -> dict[str, An
     if options.deprecation is not None:
         for name in sorted(_OF_DEPRECATED):
             _describe_header(name, spec)
-    shows = options.answer is not None or bool(options.media_types)
-    status = options.status if shows or options.status != OK else NO_CONTENT
-    good: dict[str, Any] = {
+    has_body = options.answer is not None or bool(options.media_types)
+    status = options.status if has_body or options.status != OK else NO_CONTENT
+    success: dict[str, Any] = {
         "description": _first_line(endpoint.function),
         "headers": _success_headers(endpoint, status),
     }
     if options.answer is not None:
-        good["content"] = {"application/json": {"schema": _answer_schema(endpoint, spec)}}
+        success["content"] = {"application/json": {"schema": _answer_schema(endpoint, spec)}}
     if options.media_types:
-        # Generators decide by the first one that they know how to read the body; text they would decode.
+        # Generators read the body by the first media type that they know, and would decode a text type.
         names = [OCTETS, *sorted(options.media_types, key=lambda name: name.startswith("text/"))]
-        good["content"] = {name: {"schema": {"type": "string", "format": "binary"}} for name in names}
-        good["description"] += f" Its media type is its own, or `{OCTETS}` where `Accept` names only that."
-    found: dict[str, Any] = {str(status): good}
+        success["content"] = {name: {"schema": {"type": "string", "format": "binary"}} for name in names}
+        success["description"] += f" Its media type is its own, or `{OCTETS}` where `Accept` names only that."
+    found: dict[str, Any] = {str(status): success}
     if status == CREATED:
-        found["200"] = {**good, "description": "It exists already: the request was sent before."}
+        found["200"] = {**success, "description": "It exists already: the request was sent before."}
     if may_be_unchanged(endpoint):
-        headers = _named("ETag", *_ordinary(endpoint))
+        headers = _headers("ETag", *_common_headers(endpoint))
         found["304"] = {"description": "Unchanged since the ETag in If-None-Match.", "headers": headers}
     by_status: dict[int, list[type[Problem]]] = {}
     for problem in problems_of(endpoint):
@@ -150,20 +150,20 @@ def responses(endpoint: Endpoint, operation: str, spec: APISpec) -> dict[str, An
     content = {PROBLEM_JSON: {"schema": ProblemOut}}
     found["default"] = {
         "description": "Any other problem.",
-        "headers": _named(*_ordinary(endpoint)),
+        "headers": _headers(*_common_headers(endpoint)),
         "content": content,
     }
     return found
 
 
 def problems_of(endpoint: Endpoint) -> Sequence[type[Problem]]:
-    """Return every problem that an operation may answer: those of its mark, and those that its marks imply."""
+    """Return all problems of an operation: the declared ones, and those that follow from its options."""
     found = [*endpoint.options.raises, *_implied(endpoint)]
     return list({kind.code: kind for kind in reversed(found)}.values())[::-1]
 
 
 def _implied(endpoint: Endpoint) -> Sequence[type[Problem]]:
-    """Return the problems that follow from how an operation is marked."""
+    """Return the problems that follow from the options of an operation."""
     options = endpoint.options
     found: list[type[Problem]] = [Problem, UnlistedHost, TlsRequired, Invalid, NotFound, RateLimited]
     found += [Unexpected, Unavailable]
@@ -183,14 +183,14 @@ def _implied(endpoint: Endpoint) -> Sequence[type[Problem]]:
         found += [InUse] if endpoint.method in ("DELETE", "PATCH") else []
     if endpoint.takes_key:
         found += [KeyInFlight, KeyReused]
-        found += [BodyTooLarge] if options.body is None else []  # the body is part of what a key stands for
+        found += [BodyTooLarge] if options.body is None else []  # the fingerprint of a key includes the body
     return found
 
 
 def _problem_response(
     endpoint: Endpoint, operation: str, status: int, kinds: Sequence[type[Problem]], spec: APISpec
 ) -> dict[str, Any]:
-    headers = list(_ordinary(endpoint))
+    headers = list(_common_headers(endpoint))
     if status == HTTPStatus.UNAUTHORIZED:
         headers.append("WWW-Authenticate")
     if status in (HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
@@ -203,9 +203,9 @@ def _problem_response(
     general = _general_name(status, codes, {k.code for k in _implied(endpoint) if int(k.status) == status})
     name = general or f"{operation[0].upper()}{operation[1:]}{_phrase(status)}"
     content = {PROBLEM_JSON: {"schema": _problem_schema(f"{name}Problem", status, codes, spec)}}
-    text = "\n".join(f"- `{kind.code}`: {_first_line(kind)}" for kind in kinds)
-    response = {"description": text, "headers": _named(*headers), "content": content}
-    # A response whose text is another's too is described once.
+    text = "\n".join(f"- `{kind.code}`: {kind.default_detail}" for kind in kinds)
+    response = {"description": text, "headers": _headers(*headers), "content": content}
+    # Operations with the same response share one description.
     if general is None or not set(kinds) <= set(_implied(endpoint)) or endpoint.options.deprecation is not None:
         return response
     name = f"{general}{'ToRead' if endpoint.reads else ''}"
@@ -219,7 +219,7 @@ def _phrase(status: int) -> str:
 
 
 def _general_name(status: int, codes: Sequence[str], implied: set[str]) -> str | None:
-    """Return the name for codes that follow from how operations are marked; None where one is an operation's own."""
+    """Return the name of a response with only implied codes; None if the operation declares a code itself."""
     if set(codes) != implied:
         return None
     labels = dict.fromkeys(_TRAITS[code] for code in codes if code in _TRAITS)
@@ -228,14 +228,14 @@ def _general_name(status: int, codes: Sequence[str], implied: set[str]) -> str |
 
 
 def _problem_schema(name: str, status: int, codes: Sequence[str], spec: APISpec) -> dict[str, Any]:
-    """Return the schema of a problem with some codes; operations with the same general codes share one.
+    """Return the schema of a problem with these codes; operations with the same implied codes share it.
 
-    :raises ValueError: the name belongs to other codes already.
+    :raises ValueError: a schema with this name has other codes.
     """
     code = {"type": "object", "properties": {"code": {"type": "string", "enum": list(codes)}}, "required": ["code"]}
-    described = f"A problem with status {status}; `code` is one of those listed."
-    made = {"description": described, "allOf": [{"$ref": "#/components/schemas/Problem"}, code]}
-    if spec.components.schemas.setdefault(name, made) != made:
+    description = f"A problem with status {status}; `code` is one of those listed."
+    schema = {"description": description, "allOf": [{"$ref": "#/components/schemas/Problem"}, code]}
+    if spec.components.schemas.setdefault(name, schema) != schema:
         raise ValueError(f"{name} has other codes than {', '.join(codes)}: give them other names in _TRAITS")
     return {"$ref": f"#/components/schemas/{name}"}
 
@@ -248,7 +248,7 @@ def _has_etag(endpoint: Endpoint) -> bool:
 
 
 def _success_headers(endpoint: Endpoint, status: int) -> dict[str, Any]:
-    names = list(_ordinary(endpoint))
+    names = list(_common_headers(endpoint))
     if _has_etag(endpoint):
         names.append("ETag")
     if endpoint.options.is_page:
@@ -259,22 +259,22 @@ def _success_headers(endpoint: Endpoint, status: int) -> dict[str, Any]:
         names.append("Idempotent-Replayed")
     if endpoint.options.media_types:
         names.append("Content-Disposition")
-    return _named(*names)
+    return _headers(*names)
 
 
-def _ordinary(endpoint: Endpoint) -> Sequence[str]:
-    """Return the headers that every response of an operation may carry."""
+def _common_headers(endpoint: Endpoint) -> Sequence[str]:
+    """Return the headers that every response of an operation may have."""
     names = ["RateLimit", "RateLimit-Policy", "X-Request-ID"]
     names += ["Campshub-Freshness"] if endpoint.reads else []
     return names + (["Deprecation", "Sunset"] if endpoint.options.deprecation is not None else [])
 
 
-def _named(*names: str) -> dict[str, Any]:
+def _headers(*names: str) -> dict[str, Any]:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
-def _first_line(described: Any) -> str:
-    return (described.__doc__ or "").strip().partition("\n")[0]
+def _first_line(function: Any) -> str:
+    return (function.__doc__ or "").strip().partition("\n")[0]
 
 
 def _answer_schema(endpoint: Endpoint, spec: APISpec) -> Any:

@@ -1,4 +1,4 @@
-"""How marshmallow's schemas and fields are described: names, defaults, bounds, examples."""
+"""How marshmallow schemas and fields are described: names, defaults, bounds, examples."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ _JSON_VALUE = {
 
 
 def register(spec: APISpec, plugin: MarshmallowPlugin) -> None:
-    """Teach the plugin how this API describes fields."""
+    """Register the functions that describe the fields of this API."""
     spec.components.schema("JsonValue", component=_JSON_VALUE)
     if plugin.converter is not None:
         for describe in (_describe_default, _describe_values, _describe_bounds, _describe_choice):
@@ -32,7 +32,7 @@ def register(spec: APISpec, plugin: MarshmallowPlugin) -> None:
 
 
 def schema_name(schema: Any) -> str:
-    """Name a schema in the document: as its class, without the suffix of responses, or as its ``documented_as``."""
+    """Return the name of a schema in the document: ``documented_as``, or the class name without the suffix ``Out``."""
     kind = schema if isinstance(schema, type) else type(schema)
     name: str = getattr(kind, "documented_as", None) or kind.__name__.removesuffix("Out")
     return name
@@ -41,7 +41,7 @@ def schema_name(schema: Any) -> str:
 def _describe_default(_converter: Any, field: ma.Field[Any], ret: dict[str, Any]) -> dict[str, Any]:
     """Move the default of a body's field into its description.
 
-    Generators take a property with a default for one that is always there, and so demand it in requests.
+    Generators treat a property with a default as always present, and so require it in requests.
     """
     if "default" not in ret or not _is_of_body(field):
         return {}
@@ -57,7 +57,7 @@ def _is_of_body(field: ma.Field[Any]) -> bool:
 
 
 def _describe_values(_converter: Any, field: ma.Field[Any], ret: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001 - apispec's signature
-    """Say what the values of an open object are."""
+    """Describe the values of an open object."""
     if isinstance(field, ma.Dict) and field.value_field is None:
         return {"additionalProperties": {"$ref": "#/components/schemas/JsonValue"}}
     return {}
@@ -71,7 +71,7 @@ def _describe_bounds(_converter: Any, field: ma.Field[Any], ret: dict[str, Any])
 
 
 def _describe_choice(_converter: Any, _field: ma.Field[Any], ret: dict[str, Any]) -> dict[str, Any]:
-    """Take null out of a choice: generators make one enumeration of it then, and not three."""
+    """Move null out of an enumeration: generators then create one type instead of three."""
     if "enum" not in ret or None not in ret["enum"]:
         return {}
     choice = {"type": "string", "enum": [value for value in ret.pop("enum") if value is not None]}
@@ -80,6 +80,6 @@ def _describe_choice(_converter: Any, _field: ma.Field[Any], ret: dict[str, Any]
 
 
 def example_of(schema: type[Schema]) -> Any:
-    """Return the example of a body, as its schema declares it; None where it declares none."""
+    """Return the example that the schema of a body declares, or None."""
     example: fields.Example | None = getattr(schema, "example", None)
     return example.written() if example is not None else None

@@ -1,12 +1,12 @@
-"""What a signed-in caller may ask: two limits, counted in the edge's one Redis call, or here while Redis is away.
+"""The two rate limits of an authenticated caller, counted in the request's one Redis call, or here without Redis.
 
-``user`` is a sliding window counter: the window before weighs as much as of it still lies within one window's length.
-``burst`` is the generic cell rate algorithm: a theoretical arrival time runs ahead of the clock by one interval for
-each request, and may not run ahead further than a burst. A refused request changes neither, so whoever keeps asking
-loses nothing by it.
+``user`` is a sliding window counter: the previous window counts in proportion to its part that is still within one
+window's length. ``burst`` is the generic cell rate algorithm: each request advances a theoretical arrival time by one
+interval, and it may be ahead of the clock by at most a burst. A refused request changes neither, so retries do not
+extend the wait.
 
 The arithmetic is in whole milliseconds and microseconds and stays below 2^53, so that Lua's doubles and Python's
-integers say the same.
+integers have equal results.
 """
 
 import time
@@ -18,7 +18,7 @@ from threading import Lock
 from campshub.config import Settings, read_limit
 from campshub.core.errors import RateLimited
 
-# The state of one caller, 20 bytes: window, count before, count now, arrival time in microseconds.
+# The state of one caller has 20 bytes: window, previous count, current count, arrival time in microseconds.
 _LUA = """
 local function count(key, now_ms, quota, window_ms, burst, interval_us)
   local floor, max = math.floor, math.max
@@ -59,7 +59,7 @@ local function count(key, now_ms, quota, window_ms, burst, interval_us)
     allowed and 0 or max(1, math.ceil(wait_ms / 1000), math.ceil(wait_us / 1000000))
 end
 """
-# How far a clock may be set back before an arrival time that lies ahead is taken for a wrong one.
+# By how much a clock may be set back before an arrival time in the future counts as wrong.
 _CLOCK_SET_BACK_US = 60_000_000
 _MINUTE_US = 60_000_000
 _MOST_CALLERS = 20_000
@@ -69,7 +69,7 @@ _HOUR_S = 3600
 
 @dataclass(frozen=True)
 class Policy:
-    """One of the limits that a signed-in caller has."""
+    """One rate limit: its name, its quota and its window in seconds."""
 
     name: str
     quota: int
@@ -78,7 +78,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class RateLimitState:
-    """Where a caller stands after one request was counted; pairs are for ``user`` and ``burst``."""
+    """The state of a caller's limits after one request; pairs are for ``user`` and ``burst``."""
 
     allowed: bool
     remaining: tuple[int, int]
@@ -88,7 +88,7 @@ class RateLimitState:
 
 @dataclass(frozen=True, slots=True)
 class LimitPlan:
-    """The two limits of one caller, as the Lua function takes them and as headers tell them."""
+    """The two limits of one caller, as the parameters of the Lua function and as a header."""
 
     user: Policy
     burst: Policy
@@ -96,15 +96,16 @@ class LimitPlan:
     told: tuple[str, str]
 
 
-# What is kept of a caller: window, count before, count now, arrival time in microseconds.
+# The stored state of a caller: window, previous count, current count, arrival time in microseconds.
 _State = tuple[int, int, int, int]
 
 
 class CallerLimits:
-    """The limits of signed-in callers.
+    """The limits of authenticated callers.
 
-    ``lua`` defines ``count(key, now_ms, quota, window_ms, burst, interval_us)``, whose last four are ``terms``; it
-    keeps a caller in one string, with one GET and at most one SET, and returns six numbers that ``standing`` reads.
+    ``lua`` defines ``count(key, now_ms, quota, window_ms, burst, interval_us)``; the last four are
+    ``LimitPlan.parameters``. It stores a caller in one string, with one GET and at most one SET. It returns the six
+    numbers of a ``RateLimitState``.
     """
 
     lua = _LUA
@@ -116,56 +117,57 @@ class CallerLimits:
         self._callers: OrderedDict[str, _State] = OrderedDict()
         self._lock = Lock()
 
-    def plan(self, an_hour: int | None) -> LimitPlan:
-        """Return the limits where an organization allows each caller so many requests an hour; None: the usual ones."""
-        found = self._plans.get(an_hour)
+    def plan(self, per_hour: int | None) -> LimitPlan:
+        """Return the limits for an organization with its own requests per hour and caller; None: the default limits."""
+        found = self._plans.get(per_hour)
         if found is None:
-            quota, window_s = (self._quota, self._window_s) if an_hour is None else (an_hour, _HOUR_S)
+            quota, window_s = (self._quota, self._window_s) if per_hour is None else (per_hour, _HOUR_S)
             burst, interval_us = self._burst, self._interval_us
             user = Policy("user", quota, window_s)
-            pace = Policy("burst", burst, max(1, _up(burst * interval_us, 1_000_000)))
-            terms = (quota, window_s * 1000, burst, interval_us)
-            found = LimitPlan(user, pace, terms, ("RateLimit-Policy", policies(user, pace)))
+            burst_policy = Policy("burst", burst, max(1, _up(burst * interval_us, 1_000_000)))
+            parameters = (quota, window_s * 1000, burst, interval_us)
+            header = ("RateLimit-Policy", policies(user, burst_policy))
+            found = LimitPlan(user, burst_policy, parameters, header)
             if len(self._plans) < _MOST_PLANS:
-                self._plans[an_hour] = found
+                self._plans[per_hour] = found
         return found
 
-    def standing(self, told: Sequence[int]) -> RateLimitState:
-        """Return what the six numbers of the Lua function say."""
-        allowed, user, burst, user_s, burst_s, retry_after_s = told
+    def standing(self, numbers: Sequence[int]) -> RateLimitState:
+        """Return the state from the six numbers of the Lua function."""
+        allowed, user, burst, user_s, burst_s, retry_after_s = numbers
         return RateLimitState(allowed == 1, (user, burst), (user_s, burst_s), retry_after_s)
 
     def count_here(self, caller: str, plan: LimitPlan, now: float | None = None) -> RateLimitState:
-        """Count one request in this process, as the Lua does; ``now`` is in seconds since 1970."""
+        """Count one request in this process, like the Lua function; ``now`` is in seconds since 1970."""
         now_ms = round((time.time() if now is None else now) * 1000)
         with self._lock:
             self._forget_idle(now_ms)
-            state, standing = _count(self._callers.get(caller), now_ms, *plan.parameters)
-            if standing.allowed:
-                self._callers[caller] = state
+            stored, state = _count(self._callers.get(caller), now_ms, *plan.parameters)
+            if state.allowed:
+                self._callers[caller] = stored
                 self._callers.move_to_end(caller)
-        return standing
+        return state
 
-    def headers(self, standing: RateLimitState, plan: LimitPlan) -> list[tuple[str, str]]:
-        """Return the headers that tell a caller where they stand (draft-ietf-httpapi-ratelimit-headers-11).
+    def headers(self, state: RateLimitState, plan: LimitPlan) -> list[tuple[str, str]]:
+        """Return the rate limit headers (draft-ietf-httpapi-ratelimit-headers-11).
 
-        The time of a refusal never reaches past its Retry-After, as the draft asks.
+        The times of a refusal do not exceed its Retry-After, as the draft requires.
         """
-        user, burst = standing.remaining
-        user_s, burst_s = standing.reset_s
-        wait_s = standing.retry_after_s
-        if standing.allowed:
+        user, burst = state.remaining
+        user_s, burst_s = state.reset_s
+        wait_s = state.retry_after_s
+        if state.allowed:
             return [("RateLimit", f'"user";r={user};t={user_s}, "burst";r={burst};t={burst_s}'), plan.told]
-        told = f'"user";r={user};t={min(user_s, wait_s)}, "burst";r={burst};t={min(burst_s, wait_s)}'
-        return [("RateLimit", told), plan.told, ("Retry-After", str(wait_s))]
+        limits = f'"user";r={user};t={min(user_s, wait_s)}, "burst";r={burst};t={min(burst_s, wait_s)}'
+        return [("RateLimit", limits), plan.told, ("Retry-After", str(wait_s))]
 
-    def refusal(self, standing: RateLimitState, plan: LimitPlan) -> RateLimited:
-        """Return the problem that a refused caller is told."""
-        policy = plan.burst if standing.remaining[0] else plan.user
-        return refusal(policy, standing.retry_after_s, dict(self.headers(standing, plan)))
+    def refusal(self, state: RateLimitState, plan: LimitPlan) -> RateLimited:
+        """Return the problem for a refused caller."""
+        policy = plan.burst if state.remaining[0] else plan.user
+        return refusal(policy, state.retry_after_s, dict(self.headers(state, plan)))
 
     def _forget_idle(self, now_ms: int) -> None:
-        """Drop who has not asked for two windows, and beyond the bound whoever has not asked for longest."""
+        """Remove callers without a request for two windows; at the maximum number, remove the least recent one."""
         callers, window_ms = self._callers, max(self._window_s, _HOUR_S) * 1000
         while callers:
             caller = next(iter(callers))
@@ -176,13 +178,13 @@ class CallerLimits:
             del callers[caller]
 
 
-def policies(*those: Policy) -> str:
+def policies(*several: Policy) -> str:
     """Return the value of RateLimit-Policy."""
-    return ", ".join(f'"{policy.name}";q={policy.quota};w={policy.window_s}' for policy in those)
+    return ", ".join(f'"{policy.name}";q={policy.quota};w={policy.window_s}' for policy in several)
 
 
 def refusal(policy: Policy, retry_after_s: int, headers: dict[str, str]) -> RateLimited:
-    """Return the problem that names a limit and says when to come back."""
+    """Return the problem that names a limit and the seconds until a retry."""
     requests = "1 request" if policy.quota == 1 else f"{policy.quota} requests"
     return RateLimited(
         f'The limit "{policy.name}" of {requests} in {policy.window_s} s is used up; come back in {retry_after_s} s.',
@@ -193,18 +195,18 @@ def refusal(policy: Policy, retry_after_s: int, headers: dict[str, str]) -> Rate
 def _count(
     cached: _State | None, now_ms: int, quota: int, window_ms: int, burst: int, interval_us: int
 ) -> tuple[_State, RateLimitState]:
-    """Count one request; the Lua above, line by line."""
+    """Count one request, line by line like the Lua function above."""
     window, elapsed = divmod(now_ms, window_ms)
     now_us = now_ms * 1000
     before = current = arrival = 0
     if cached is not None:
-        kept_window, kept_before, kept_current, arrival = cached
-        if kept_window == window + 1:  # this request's clock was read before another's that has been counted
-            window, elapsed = kept_window, 0
-        if kept_window == window:
-            before, current = kept_before, kept_current
-        elif kept_window == window - 1:
-            before = kept_current
+        cached_window, cached_before, cached_current, arrival = cached
+        if cached_window == window + 1:  # another request with a later clock has been counted first
+            window, elapsed = cached_window, 0
+        if cached_window == window:
+            before, current = cached_before, cached_current
+        elif cached_window == window - 1:
+            before = cached_current
     room, furthest_us = window_ms - elapsed, burst * interval_us
     if not now_us <= arrival <= now_us + furthest_us + _CLOCK_SET_BACK_US:
         arrival = now_us
@@ -216,24 +218,24 @@ def _count(
     allowed = wait_ms <= 0 and wait_us == 0
     if allowed:
         current, used, arrival = current + 1, used + window_ms, arrival + interval_us
-    standing = RateLimitState(
+    state = RateLimitState(
         allowed,
         (max(0, quota - used // window_ms), max(0, (furthest_us - (arrival - now_us)) // interval_us)),
         (_up(_until_whole(before, current, room, window_ms), 1000), _up(arrival - now_us, 1_000_000)),
         0 if allowed else max(1, _up(wait_ms, 1000), _up(wait_us, 1_000_000)),
     )
-    return (window, before, current, arrival), standing
+    return (window, before, current, arrival), state
 
 
 def _until_free(before: int, current: int, room: int, quota: int, window_ms: int) -> int:
-    """Return the milliseconds until one request fits; in this window, or only when it has become the one before."""
+    """Return the milliseconds until one request is allowed, in this window or in the next one."""
     if current < quota:
         return room - ((quota - current) * window_ms - 1) // before
     return room + window_ms - (quota * window_ms - 1) // current
 
 
 def _until_whole(before: int, current: int, room: int, window_ms: int) -> int:
-    """Return the milliseconds until less than one request weighs on the quota."""
+    """Return the milliseconds until less than one request counts against the quota."""
     if current:
         return room + window_ms - (window_ms - 1) // current
     return max(0, room - (window_ms - 1) // before) if before else 0

@@ -1,8 +1,8 @@
-"""The limits of what is rare, declared by name and applied by flask-limiter: strangers, sign-ins, costly work.
+"""The named rate limits, applied by flask-limiter: of anonymous clients, sign-ins and costly endpoints.
 
-They are counted in the cache Redis, and in the process while it is away; a process that has gone over to itself looks
-for Redis after 1, 2, 4, and at most 32 seconds. A request that is signed in, and whose handler has no limit of its own,
-never comes here: ``limits`` counts it.
+They are counted in the cache Redis, and in the process while Redis is unavailable. The process then checks for Redis
+after 1, 2, 4, and at most 32 seconds. Authenticated requests to endpoints without limits of their own are not counted
+here, but by ``per_caller``.
 """
 
 import hashlib
@@ -24,34 +24,34 @@ from campshub.core.http.rate_limits.per_caller import Policy, policies, refusal
 from campshub.core.ip_addresses import customer
 from campshub.core.redis.connection import Cache, CacheUnavailable
 
-# The documentation's page is six requests; whoever reads it must not be a stranger to the API for the next hour.
+# The documentation page makes six requests; its readers must not use up the anonymous limit of the API.
 _DOCUMENTATION_TIMES = 10
-# Everybody behind one address fetches files by links.
+# All users behind one IP address download files by links.
 _FILES_TIMES = 20
 
 
 class _CacheStorage(RedisStorage):
-    """Counts in the cache Redis over its own connections, and leaves it alone for as long as they do."""
+    """Counts in the cache Redis over the shared connections and their circuit breaker."""
 
-    STORAGE_SCHEME = ["campshub"]  # noqa: RUF012 - the library's own form
+    STORAGE_SCHEME = ["campshub"]  # noqa: RUF012 - as the library declares it
 
     def __init__(self, uri: str, *, cache: Any, **options: Any) -> None:
         super().__init__(uri, connection_pool=cache.client.connection_pool, **options)
         self._cache: Cache = cache
 
     def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        """Count, where there is room."""
+        """Count a request if the limit allows it."""
         return bool(self._cache.ask(lambda _: super(_CacheStorage, self).acquire_entry(key, limit, expiry, amount)))
 
     def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
-        """Return when the oldest request was, and how many there are."""
+        """Return the time of the oldest request in the window, and the number of requests."""
         found: tuple[float, int] = self._cache.ask(
             lambda _: super(_CacheStorage, self).get_moving_window(key, limit, expiry)
         )
         return found
 
     def check(self) -> bool:
-        """Tell whether Redis is there again."""
+        """Return whether Redis is available again."""
         try:
             return bool(self._cache.ask(lambda client: client.ping()))
         except CacheUnavailable:
@@ -59,20 +59,20 @@ class _CacheStorage(RedisStorage):
 
 
 class EndpointLimits:
-    """The declared limits; ``HttpServices`` holds them."""
+    """The named limits; ``HttpServices`` has the one instance."""
 
     def __init__(self, settings: Settings, cache: Cache) -> None:
         self._secret = settings.secret_key.encode()[:64]
         self._limiter = Limiter(
-            lambda: str(g.limited_as),
+            lambda: str(g.rate_limit_key),
             strategy="moving-window",
             storage_uri="campshub://",
             storage_options={"cache": cache},  # type: ignore[dict-item] # our own storage takes it
-            # Both are needed: the first keeps these limits when Redis fails, the second keeps the answer when the
-            # library fails in its own recovery. A list of fallback limits would replace every limit.
+            # Both are needed: the first keeps these limits when Redis fails, the second prevents an error response
+            # when the library fails in its own recovery. A list of fallback limits would replace every limit.
             in_memory_fallback_enabled=True,
             swallow_errors=True,
-            request_identifier=lambda: "any",  # also where there is no such address
+            request_identifier=lambda: "any",  # also if the request has no IP address
         )
         anonymous, hour_s = read_limit(settings.rate_limit_anonymous)
         self.policies = {
@@ -88,54 +88,54 @@ class EndpointLimits:
         self._gates = {name: self._gate(policy) for name, policy in self.policies.items()}
 
     def init_app(self, app: Flask) -> None:
-        """Count those whom nobody knows, at each address that they may ask.
+        """Count anonymous requests to every URL.
 
-        flask-limiter adds hooks that look at every request, unless it finds itself noted already.
+        flask-limiter adds hooks to every request, unless it finds itself registered already.
         """
         app.extensions.setdefault("limiter", set()).add(self._limiter)
         self._limiter.init_app(app)
-        app.before_request(self._count_stranger)
+        app.before_request(self._count_anonymous_request)
 
-    def count_marked(self, options: EndpointOptions, given: Mapping[str, Any]) -> None:
-        """Count a request against its handler's own limits: those of a user, and of what its body names.
+    def count_endpoint(self, options: EndpointOptions, parameters: Mapping[str, Any]) -> None:
+        """Count a request against its endpoint's own limits: per user, and per value of its body.
 
-        :raises RateLimited: one is used up.
+        :raises RateLimited: one of them is used up.
         """
         for limited in options.limits:
             if limited.by is not None:
-                self._count(limited.name, f"{limited.name}:{self._hidden(limited.by(given))}")
+                self._count(limited.name, f"{limited.name}:{self._pseudonym(limited.by(parameters))}")
             elif not options.is_public:
-                self._count_and_tell(limited.name, f"user:{g.get('api_key_id') or g.user_id}")
+                self._count_and_add_headers(limited.name, f"user:{g.get('api_key_id') or g.user_id}")
 
     def count_anonymous(self) -> None:
-        """Count a request that came with a key of nobody's, as one of the address that it came from.
+        """Count a request with an unknown API key as an anonymous request of its IP address.
 
-        :raises RateLimited: the address has used up what strangers may ask.
+        :raises RateLimited: the IP address has used up the anonymous limit.
         """
-        self._count_and_tell("anonymous", _address())
+        self._count_and_add_headers("anonymous", _address())
 
-    def _count_stranger(self) -> None:
-        if request.environ.get("HTTP_AUTHORIZATION") and request.endpoint not in self._open:
+    def _count_anonymous_request(self) -> None:
+        if request.environ.get("HTTP_AUTHORIZATION") and request.endpoint not in self._public_routes:
             return
-        for name in self._names_of_stranger():
-            self._count_and_tell(name, _address())
+        for name in self._anonymous_limits():
+            self._count_and_add_headers(name, _address())
 
-    def _names_of_stranger(self) -> list[str]:
-        """Return the limits that this request counts in, by its address."""
-        # Browsers ask beforehand with OPTIONS, and never say who they are.
+    def _anonymous_limits(self) -> list[str]:
+        """Return the names of the limits, per IP address, that count this request."""
+        # OPTIONS is a preflight, which browsers send without a token.
         if request.method == "OPTIONS" or f"{request.path.rstrip('/')}/" in PROBES:
             return []
         if request.blueprint == "docs":
             return ["documentation"]
-        handlers = getattr(current_app.view_functions.get(request.endpoint or ""), "view_class", None)
-        endpoint = handlers and handlers.handlers.get("GET" if request.method == "HEAD" else request.method)
+        resource = getattr(current_app.view_functions.get(request.endpoint or ""), "view_class", None)
+        endpoint = resource and resource.handlers.get("GET" if request.method == "HEAD" else request.method)
         if endpoint is None or not endpoint.options.is_public:
             return ["anonymous"]
         return [limited.name for limited in endpoint.options.limits if limited.by is None] or ["anonymous"]
 
     @cached_property
-    def _open(self) -> frozenset[str]:
-        """The endpoints with something that everyone may ask, whatever they say of themselves."""
+    def _public_routes(self) -> frozenset[str]:
+        """The names of routes with a public endpoint, and of those outside the API: a token does not exempt them."""
         found = {name: getattr(view, "view_class", None) for name, view in current_app.view_functions.items()}
         return frozenset(
             name
@@ -144,28 +144,28 @@ class EndpointLimits:
         )
 
     def _gate(self, policy: Policy) -> Callable[[], None]:
-        """Declare one limit; what comes back raises where it is used up."""
+        """Declare one limit; the returned function counts a request, and raises if the limit is used up."""
 
         def gate() -> None:
-            """Let through what there is room for."""
+            """Do nothing: the decorator counts and raises."""
 
-        gate.__name__ = policy.name  # the library tells limits apart by their function's name
+        gate.__name__ = policy.name  # the library identifies limits by the name of the function
         limit = f"{policy.quota} per {policy.window_s} second"
         return self._limiter.shared_limit(limit, scope=policy.name)(gate)
 
-    def _count_and_tell(self, name: str, key: str) -> None:
-        """Count one request in a limit that is the caller's own, and let the answer say what is left of it."""
+    def _count_and_add_headers(self, name: str, key: str) -> None:
+        """Count one request against a limit of the caller, and add its state to the response headers."""
         self._count(name, key)
         headers = _headers(self.policies[name], *self._window(self.policies[name]))
-        after_this_request(lambda answer: _told(answer, headers))
+        after_this_request(lambda response: _add_headers(response, headers))
 
     def _count(self, name: str, key: str) -> None:
-        """Count one request in a limit.
+        """Count one request against a limit.
 
         :raises RateLimited: the limit is used up.
         """
         policy = self.policies[name]
-        g.limited_as = key
+        g.rate_limit_key = key
         try:
             self._gates[name]()
         except RateLimitExceeded:
@@ -174,21 +174,21 @@ class EndpointLimits:
             raise refusal(policy, wait_s, headers) from None
 
     def _window(self, policy: Policy) -> tuple[int, int]:
-        """Return how many requests are left, and the seconds until there is one more."""
+        """Return the number of remaining requests, and the seconds until one more is allowed."""
         limit = self._limiter.current_limit
         try:
             reset, remaining = limit.window if limit else (time.time() + policy.window_s, 0)
-        except (CacheUnavailable, redis.RedisError):  # it went away just now
+        except (CacheUnavailable, redis.RedisError):  # it has just become unavailable
             reset, remaining = time.time() + policy.window_s, 0
         return max(0, remaining), min(policy.window_s, max(1, math.ceil(reset - time.time())))
 
-    def _hidden(self, name: str) -> str:
-        """Return what stands for a person's name in Redis."""
+    def _pseudonym(self, name: str) -> str:
+        """Return a keyed hash of a person's name, which is stored in Redis instead of the name."""
         return hashlib.blake2b(name.encode(), key=self._secret, digest_size=16).hexdigest()
 
 
 def _address() -> str:
-    """Return whom the request's address stands for."""
+    """Return the key of the client's IP address; addresses of one customer network share a key."""
     return f"address:{customer(request.remote_addr)}"
 
 
@@ -199,8 +199,8 @@ def _headers(policy: Policy, remaining: int, reset_s: int) -> dict[str, str]:
     }
 
 
-def _told(answer: Response, headers: dict[str, str]) -> Response:
-    """Add what a limit says of itself; with several, their values are one list."""
+def _add_headers(response: Response, headers: dict[str, str]) -> Response:
+    """Add the headers of a limit; the values of several limits are joined to one list."""
     for name, value in headers.items():
-        answer.headers[name] = f"{answer.headers[name]}, {value}" if name in answer.headers else value
-    return answer
+        response.headers[name] = f"{response.headers[name]}, {value}" if name in response.headers else value
+    return response

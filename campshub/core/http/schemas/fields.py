@@ -1,4 +1,4 @@
-"""The fields that schemas are made of: each refuses what the database could not keep."""
+"""Schema fields; each rejects values that the database could not store."""
 
 import hashlib
 import re
@@ -19,7 +19,7 @@ _MAX_UUID = (1 << 128) - 1
 _WHOLE = re.compile(r"-?[0-9]{1,20}")  # int() would also take "1_000", " 1 " and other scripts' digits
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")  # ISO 8601 also writes weeks
 INT_MAX = 2_147_483_647
-BIGINT_MAX = 9_007_199_254_740_991  # what JavaScript and JSON readers keep exactly
+BIGINT_MAX = 9_007_199_254_740_991  # the largest integer that JavaScript represents exactly
 SHORT = 200
 LONG = 4_000
 LONGEST_EMAIL = 254
@@ -30,7 +30,7 @@ IN_FUTURE = "More than 5 minutes ahead of the server's clock."
 
 
 class Example:
-    """A body that works when it is sent, for the document; a callable in it is replaced by what it returns."""
+    """A valid example of a body for the OpenAPI document; callables in it are called for their value."""
 
     def __init__(self, **values: Any) -> None:
         self._values = values
@@ -50,26 +50,26 @@ def _written(value: Any) -> Any:
 
 @cache
 def example_id(name: str) -> str:
-    """Return the id of a parameter in every example: a UUID of version 7, the same one everywhere."""
+    """Return the example id of a parameter: a UUID of version 7, the same in all examples."""
     digits = hashlib.sha256(name.encode()).hexdigest()
     return str(UUID(f"019a0000-0000-7{digits[:3]}-8{digits[3:6]}-{digits[6:18]}"))
 
 
 def today() -> str:
-    """Return the date of examples that must lie near the present; its month has partitions."""
+    """Return today's date for examples that need a recent date; its month has partitions."""
     return datetime.now(UTC).date().isoformat()
 
 
 def yesterday_morning() -> str:
-    """Return an instant shortly before the present, for examples."""
+    """Return a recent instant for examples."""
     return f"{datetime.now(UTC).date() - timedelta(days=1)}T06:00:00Z"
 
 
 class In(Schema):
-    """What comes in: what it does not name is refused."""
+    """The base of request schemas: unknown fields are errors."""
 
     error_messages = {"type": "Must be a JSON object."}  # noqa: RUF012 - marshmallow's own form
-    # Of a schema that is a body: ``tests/test_examples.py`` sends it.
+    # The example of a schema that is a request body; ``tests/test_examples.py`` sends it.
     example: ClassVar[Example | None] = None
 
     class Meta:
@@ -79,43 +79,43 @@ class In(Schema):
 
 
 def _nothing() -> None:
-    """Stand for a parameter that is not given."""
+    """Return None, the value of an absent parameter."""
 
 
 class Filter(In):
-    """A list's own parameters; one that is not given loads as None, but none can be given as null."""
+    """The base of query parameters: an absent parameter loads as None, but null is not a valid value."""
 
     def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:  # noqa: ARG002 - marshmallow's own
-        """Keep null and a default of null out of the document, which would make clients offer them."""
+        """Remove null and a null default from the document, because clients would offer them."""
         field_obj.allow_none = False
         if field_obj.load_default is None:
             field_obj.load_default = _nothing
 
 
 class Out(Schema):
-    """What goes out; only what it names. Lengths bound what comes in; the document must not promise them of answers.
+    """The base of response schemas. Lengths are limits for requests, so the document does not state them here.
 
-    A client must expect properties that later versions add, so the document does not forbid others.
+    Later versions may add properties, so the document allows unknown ones.
     """
 
     class Meta:
-        """Other properties are no errors."""
+        """Unknown properties are no errors."""
 
         unknown = EXCLUDE
 
     def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:  # noqa: ARG002 - marshmallow's own
-        """Take the bounds of length off."""
+        """Remove the limits of length."""
         for bound in (field_obj, getattr(field_obj, "inner", None)):
             if bound is not None:
                 bound.validators = [v for v in bound.validators if not isinstance(v, validate.Length)]
 
 
 class Stored(fields.Nested):
-    """An object that is stored as JSON and shown as it is; the schema describes it, and properties may be absent."""
+    """An object that is stored and returned as JSON; the schema only describes it, and properties may be absent."""
 
 
 class Text(fields.String):
-    """Text of a bounded length, without NUL, which PostgreSQL cannot keep."""
+    """Text of a limited length without NUL, which PostgreSQL cannot store."""
 
     default_error_messages = {"nul": "Must not contain NUL characters."}  # noqa: RUF012 - marshmallow's own form
 
@@ -133,7 +133,7 @@ class Text(fields.String):
 
 
 class Remark(Text):
-    """Text that says something: not empty, without blanks around it."""
+    """Text that is not empty; surrounding blanks are removed."""
 
     def __init__(self, *, most: int = SHORT, least: int = 1, **options: Any) -> None:
         super().__init__(most=most, least=least, **options)
@@ -141,13 +141,13 @@ class Remark(Text):
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
         text = super()._deserialize(value, attr, data, **options)
-        if len(text) > self._most:  # with its blanks, as the document says
+        if len(text) > self._most:  # including its blanks, as the document states
             raise ValidationError(f"Longer than maximum length {self._most}.")
         return names.trimmed(text)
 
 
 class Name(Remark):
-    """A name, title, code or label: one line, of which something can be seen; with ``least=0`` it may be empty."""
+    """A name, title, code or label: one line with a visible character; with ``least=0`` it may be empty."""
 
     default_error_messages = {  # noqa: RUF012 - marshmallow's own form
         "invisible": "Must contain a character that can be seen.",
@@ -167,7 +167,7 @@ class Name(Remark):
 
 
 class Currency(Text):
-    """A currency, by its three letters of ISO 4217."""
+    """A currency code of ISO 4217: three capital letters."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(most=3, **options)
@@ -180,7 +180,7 @@ def _is_time_zone(name: str) -> None:
 
 
 class TimeZone(Text):
-    """A time zone by its name in the IANA database."""
+    """The name of a time zone in the IANA database."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(most=64, **options)
@@ -188,7 +188,7 @@ class TimeZone(Text):
 
 
 class Email(fields.Email):
-    """An e-mail address; blanks around it do not count, and it loads composed (NFC)."""
+    """An e-mail address; surrounding blanks are removed, and it loads in NFC."""
 
     default_error_messages = {  # noqa: RUF012 - marshmallow's own form
         "invalid": "Must be an e-mail address, such as asha@example.org."
@@ -201,20 +201,20 @@ class Email(fields.Email):
         text = super()._deserialize(value, attr, data, **options)
         if "\x00" in text:
             raise self.make_error("invalid")
-        if len(text) > LONGEST_EMAIL:  # with its blanks, as the document says
+        if len(text) > LONGEST_EMAIL:  # including its blanks, as the document states
             raise ValidationError(f"Longer than maximum length {LONGEST_EMAIL}.")
         return clean_email(text)
 
 
 class Pasted(Text):
-    """A secret that is copied from an e-mail or an app; blanks around it do not count."""
+    """A secret that users copy from an e-mail or an app; surrounding blanks are removed."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
         return super()._deserialize(value, attr, data, **options).strip()
 
 
 class Whole(fields.Integer):
-    """A whole number within what its column holds; in a body it must be written as a number."""
+    """An integer in the range of its column; in a body it must be a JSON number."""
 
     def __init__(self, *, least: int = 0, most: int = INT_MAX, in_query: bool = False, **options: Any) -> None:
         bounds = f"Must be a whole number from {least} to {most}, in digits only."
@@ -234,7 +234,7 @@ class Whole(fields.Integer):
 
 
 class Real(fields.Float):
-    """A finite number within bounds; in a body it must be written as a number."""
+    """A finite number within bounds; in a body it must be a JSON number."""
 
     def __init__(self, *, least: float = 0, most: float = 1e9, step: str = "", **options: Any) -> None:
         bounds = f"Must be a number from {least:g} to {most:g}{step}, without quotes."
@@ -252,7 +252,7 @@ class Real(fields.Float):
 
 
 class Flag(fields.Boolean):
-    """True or false, and nothing that only looks like it."""
+    """A boolean: only true and false, no other spelling."""
 
     default_error_messages = {"invalid": "Must be true or false, without quotes in a body."}  # noqa: RUF012 - marshmallow's own form
     truthy = {True, "true"}  # noqa: RUF012 - marshmallow's own form
@@ -265,7 +265,7 @@ class Flag(fields.Boolean):
 
 
 class Id(fields.UUID):
-    """An id: a UUID in its canonical form, in either case; the nil and the max UUID (RFC 9562) are none."""
+    """An id: a UUID in canonical form, in upper or lower case; the nil and max UUIDs (RFC 9562) are invalid."""
 
     default_error_messages = {  # noqa: RUF012 - marshmallow's own form
         "invalid_uuid": "Must be a UUID in its canonical form, such as 0192f8a0-7c3e-7b1a-9d2e-3f4a5b6c7d8e."
@@ -281,7 +281,7 @@ class Id(fields.UUID):
 
 
 class Several(fields.List[Any]):
-    """A list of a bounded length, which is looked at before what is in it: reading a million wrong rows takes long."""
+    """A list of a limited length, which is checked before the items: validating a million invalid ones takes long."""
 
     def __init__(self, inner: Any, *, most: int, **options: Any) -> None:
         super().__init__(inner, validate=[validate.Length(max=most)], **options)
@@ -294,7 +294,7 @@ class Several(fields.List[Any]):
 
 
 class LocalDate(fields.Date):
-    """A date of the organization's own calendar, ``YYYY-MM-DD``."""
+    """A date in the organization's time zone, ``YYYY-MM-DD``."""
 
     default_error_messages = {  # noqa: RUF012 - marshmallow's own form
         "invalid": "Must be a date of the calendar, written YYYY-MM-DD.",
@@ -314,7 +314,7 @@ class LocalDate(fields.Date):
 
 
 class Instant(fields.AwareDateTime):
-    """An instant, RFC 3339 with its offset; it loads in UTC, so that it is stored and logged as one that was read."""
+    """An instant in RFC 3339 with an offset; it loads in UTC, so that it equals the value read from the database."""
 
     default_error_messages = {  # noqa: RUF012 - marshmallow's own form
         "invalid": "Must be a date and time of RFC 3339, such as 2026-11-18T06:30:00Z.",
@@ -335,7 +335,7 @@ class Instant(fields.AwareDateTime):
 
 
 class PastInstant(Instant):
-    """An instant of something that has happened; a client's clock may be five minutes ahead of the server's."""
+    """An instant in the past; the client's clock may be five minutes ahead of the server's."""
 
     default_error_messages = {"future": IN_FUTURE}  # noqa: RUF012 - marshmallow's own form
 

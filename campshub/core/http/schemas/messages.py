@@ -1,4 +1,4 @@
-"""From marshmallow's nested messages to one error a place, with its JSON pointer."""
+"""Conversion of marshmallow's nested messages to a flat list of errors with JSON pointers."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -17,17 +17,17 @@ _CODES = {
 
 
 def field_error_list(messages: Any) -> list[FieldError]:
-    """Return the places that are wrong, so many at most: an answer must not outgrow what was sent."""
+    """Return at most ``MOST_ERRORS`` errors, so that a response is not much larger than the request."""
     return list(islice(field_errors(messages), MOST_ERRORS))
 
 
 def step_to(name: Any) -> str:
-    """Return the step of a JSON pointer that leads to a name (RFC 6901)."""
+    """Return a name as an escaped step of a JSON pointer (RFC 6901)."""
     return "/" + str(name).replace("~", "~0").replace("/", "~1")
 
 
 def field_errors(messages: Any, pointer: str = "") -> Iterator[FieldError]:
-    """Yield each place that is wrong."""
+    """Yield one error per message."""
     if isinstance(messages, dict):
         for name, inner in messages.items():
             yield from field_errors(inner, pointer if name == "_schema" else f"{pointer}{step_to(name)}")

@@ -10,7 +10,9 @@ from campshub.core.http.schemas import fields
 
 LIMIT = 50
 MOST = 200
-LONGEST_CURSOR = 1_000  # it holds what the last row is ordered by: at most `SORTED_LETTERS` of a name and two ids
+LONGEST_CURSOR = (
+    1_000  # it has the sort values of the last row: at most `SORTED_LETTERS` characters of a name and two ids
+)
 
 _SPARSE = (
     "Only these properties of each item, with commas between. The items then lack the others, even those that the"
@@ -19,20 +21,20 @@ _SPARSE = (
 
 
 def _of_sort(sorts: Sequence[str]) -> dict[str, str]:
-    """Describe the order of a list; where a search changes the usual one, there is no default to state."""
+    """Return the metadata of ``sort``; without a default if a search changes it."""
     text = "The order; `-` before a name reverses it."
     if RELEVANCE in sorts:
         return {"description": f"{text} Default: `{sorts[0]}`, and `{RELEVANCE}` with `q`."}
     return {"description": text, "default": sorts[0]}
 
 
-def page_fields(sorts: Sequence[str], shown: Mapping[str, str]) -> dict[str, Any]:
-    """Return the parameters that every list takes, beside its own filters.
+def page_fields(sorts: Sequence[str], attributes: Mapping[str, str]) -> dict[str, Any]:
+    """Return the parameters that every list takes in addition to its own filters.
 
-    ``shown`` names the fields and the attributes that they show. The first of ``sorts`` is the usual order; it may go
-    down (``-date``).
+    :param sorts: the names of the orders; the first one is the default and may be descending (``-date``).
+    :param attributes: the attribute of each field of the response.
     """
-    choices = [way + name.removeprefix("-") for name in sorts for way in ("", "-")]
+    choices = [direction + name.removeprefix("-") for name in sorts for direction in ("", "-")]
     return {
         "limit": fields.Whole(
             least=1,
@@ -48,28 +50,28 @@ def page_fields(sorts: Sequence[str], shown: Mapping[str, str]) -> dict[str, Any
         ),
         "sort": fields.Text(
             one_of=choices,
-            # None: the usual order; a plain "" would stand in the document.
+            # Empty text means the default order; the type ``str`` creates it, because "" would be in the document.
             load_default=sorts[0] if sorts[0].startswith("-") else str,
             metadata=_of_sort(sorts),
         ),
         "fields": FieldNames(
-            shown,
+            attributes,
             load_default=None,
-            metadata={"description": f"{_SPARSE} The names: {', '.join(shown)}."},
+            metadata={"description": f"{_SPARSE} The names: {', '.join(attributes)}."},
         ),
     }
 
 
 class FieldNames(fields.Text):
-    """Names of fields with commas between them; it loads as the attributes that they show."""
+    """Names of fields, separated by commas; it loads as the set of their attributes."""
 
-    def __init__(self, shown: Mapping[str, str], **options: Any) -> None:
+    def __init__(self, attributes: Mapping[str, str], **options: Any) -> None:
         super().__init__(most=1_000, **options)
-        self._shown = shown
+        self._attributes = attributes
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
-        wanted = frozenset(super()._deserialize(value, attr, data, **options).split(","))
-        unknown = wanted - self._shown.keys()
+        names = frozenset(super()._deserialize(value, attr, data, **options).split(","))
+        unknown = names - self._attributes.keys()
         if unknown:
             raise ValidationError(f"No such field: {', '.join(sorted(unknown))}.")
-        return frozenset(self._shown[name] for name in wanted)
+        return frozenset(self._attributes[name] for name in names)

@@ -1,4 +1,4 @@
-"""Bodies of many rows: each row answers for itself, so one that does not fit its schema refuses no other."""
+"""Bodies with many rows: each row is validated separately, so an invalid row does not affect the others."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from campshub.core.http.schemas.messages import field_error_list
 
 @dataclass(frozen=True)
 class GivenRow:
-    """One row of a body: what it says, or why it cannot be read; ``raw`` is the row as it came."""
+    """One row of a body: its values, or its errors; ``raw`` is the unparsed row."""
 
     values: dict[str, Any] | None
     errors: list[FieldError]
@@ -22,7 +22,7 @@ class GivenRow:
 
 
 class Rows(ma.List[Any]):
-    """A list whose rows are read one by one; it loads as ``GivenRow`` each."""
+    """A list whose rows are validated separately; each loads as a ``GivenRow``."""
 
     def __init__(self, schema: type[Schema], *, most: int, least: int = 1, **options: Any) -> None:
         super().__init__(ma.Nested(schema), validate=[validate.Length(min=least, max=most)], **options)
@@ -31,7 +31,7 @@ class Rows(ma.List[Any]):
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_options: Any) -> Any:  # noqa: ARG002 - the signature is the library's
         if not isinstance(value, list):
             raise self.make_error("invalid")
-        if len(value) > self._most:  # before its rows: reading a million wrong ones takes long
+        if len(value) > self._most:  # checked before the rows: validating a million invalid rows takes long
             raise ValidationError(f"Longer than maximum length {self._most}.")
         return [self._read(row) for row in value]
 
@@ -43,7 +43,7 @@ class Rows(ma.List[Any]):
 
 
 class FieldErrorOut(fields.Out):
-    """What is wrong with one place."""
+    """One error in the request, with its location."""
 
     pointer = fields.Text(required=True)
     code = fields.Text(required=True)

@@ -1,0 +1,103 @@
+"""Sharding by organization (Citus) requires that every key of a tenant table contains ``organization_id``.
+
+The tests do not run Citus. They list the remaining obstacles with their reasons; a new obstacle fails a test.
+"""
+
+import pytest
+from sqlalchemy import text
+
+from campshub.core.db.unit_of_work import unit_of_work
+
+# Users belong to several organizations; their rows would be copied to every node, as a reference table.
+GLOBAL_TABLES = {"users", "organizations"}
+# Rows of the platform, which every organization reads: the owner has a separate column.
+PLATFORM_REFERENCES = {
+    "fk_exercise_muscles_muscle_owner_id_muscle_id",
+    "fk_workout_log_exercises_exercise_owner_id_exercise_id",
+}
+# Actions that Citus refuses on a key that contains the distribution column.
+REFUSED_ACTIONS = {
+    "fk_invitations_role_id": "an invitation survives the role that it named",
+    "fk_reports_api_key_id": "a report survives the key that requested it",
+    "fk_reports_schedule_id": "a report survives its schedule",
+    "fk_workout_log_exercises_log_id_local_date_student_id": "a log's date or student changes with its children",
+    "fk_workout_logs_id_local_date_student_id": "as above",
+    "fk_workout_sets_log_id_local_date_student_id": "as above",
+}
+# They mark rollups as stale in the statement that changes the rows; Citus runs them with enable_unsafe_triggers.
+TRIGGERS = {
+    "attendance_records": "stale aggregates of groups and students",
+    "workout_logs": "stale aggregates of weeks",
+    "workout_sets": "stale aggregates of weeks",
+}
+
+_TABLES = "c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relnamespace = 'public'::regnamespace"
+_COLUMN = "a.attrelid = c.oid AND a.attname = 'organization_id' AND NOT a.attisdropped"
+TENANT_TABLES = f"SELECT c.relname FROM pg_class c JOIN pg_attribute a ON {_COLUMN} WHERE {_TABLES}"
+UNIQUE_INDEXES = f"""
+    SELECT c.relname AS table_name, i.relname AS name, pg_get_indexdef(i.oid) AS definition
+      FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class c ON c.oid = x.indrelid
+     WHERE x.indisunique AND {_TABLES}
+"""
+FOREIGN_KEYS = f"""
+    SELECT c.relname AS table_name, k.conname AS name, k.confrelid::regclass::text AS target,
+           pg_get_constraintdef(k.oid) AS definition
+      FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid WHERE k.contype = 'f' AND {_TABLES}
+"""
+TRIGGERED = f"""
+    SELECT DISTINCT c.relname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+     WHERE NOT t.tgisinternal AND {_TABLES}
+"""
+
+
+@pytest.fixture
+def catalog(context):
+    """Run a query of the system catalog."""
+
+    def rows(statement):
+        with unit_of_work(system=True, read_only=True) as session:
+            return list(session.execute(text(statement)))
+
+    return rows
+
+
+@pytest.fixture
+def tenant_tables(catalog):
+    """The tables whose rows belong to organizations."""
+    found = {row.relname for row in catalog(TENANT_TABLES)}
+    assert {"students", "attendance_records", "workout_sets"} <= found
+    return found
+
+
+def test_unique_indexes_of_tenant_tables_contain_the_organization(catalog, tenant_tables):
+    indexes = [row for row in catalog(UNIQUE_INDEXES) if row.table_name in tenant_tables]
+
+    assert len(indexes) > len(tenant_tables)
+    assert {row.name for row in indexes if "organization_id" not in row.definition} == set()
+
+
+def test_foreign_keys_of_tenant_tables_contain_the_organization(catalog, tenant_tables):
+    keys = [row for row in catalog(FOREIGN_KEYS) if row.table_name in tenant_tables]
+    without = {
+        row.name
+        for row in keys
+        if "organization_id" not in row.definition.split("REFERENCES")[0] and row.target not in GLOBAL_TABLES
+    }
+
+    assert len(keys) > 20
+    assert without == PLATFORM_REFERENCES
+
+
+def test_actions_that_cannot_be_distributed_are_known(catalog, tenant_tables):
+    refused = {
+        row.name
+        for row in catalog(FOREIGN_KEYS)
+        if row.table_name in tenant_tables
+        and ("ON DELETE SET NULL" in row.definition or "ON UPDATE CASCADE" in row.definition)
+    }
+
+    assert refused == set(REFUSED_ACTIONS)
+
+
+def test_triggers_of_tenant_tables_are_known(catalog, tenant_tables):
+    assert {row.relname for row in catalog(TRIGGERED)} & tenant_tables == set(TRIGGERS)
