@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from devstack.place import REPOSITORY
-from tests.stack.conftest import answering_server, log_lines
+from tests.stack.conftest import log_lines, responding_server
 from tests.stack.http_client import fetch, until
 
 # An application that does not finish loading before a file exists.
@@ -67,7 +67,7 @@ def test_a_process_accepts_no_connection_before_its_workers_have_loaded(starting
 
     with pytest.raises(ConnectionRefusedError):
         fetch(url, "/live/")
-    with answering_server() as another:
+    with responding_server() as another:
         nginx = nginx_before(port, another)
         assert [fetch(nginx.url, "/live/").status for _ in range(6)] == [200] * 6
         tried = [line["upstream_status"] for line in log_lines(nginx.folder / "access.log")]

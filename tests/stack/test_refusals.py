@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from campshub.core.http.gunicorn_worker import _refusal
+from campshub.core.http.gunicorn_worker import _problem_of
 from tests.conftest import ROOT
 from tests.e2e.conftest import free_port
 from tests.stack.conftest import PANEL
@@ -148,4 +148,4 @@ def _listens(port: int) -> bool:
 
 
 def test_server_errors_are_not_reported_as_client_errors():
-    assert _refusal(ValueError())[0] == 500
+    assert _problem_of(ValueError())[0] == 500
