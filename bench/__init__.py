@@ -1,1 +1,1 @@
-"""The benchmark suite: every figure of the documentation, printed by one command."""
+"""The benchmark suite: one command prints every figure of the documentation."""

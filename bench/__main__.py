@@ -1,13 +1,13 @@
-"""``make bench``: run the parts, print tables and one page of targets, keep the figures.
+"""``make bench``: run the parts, print tables and one page of targets, save the figures.
 
 make bench                        everything but the peers
 make bench only=lists rounds=7    one part; several with commas between
 make bench peers=1                everything
-make bench only=start             from a fresh clone to the first answer
-make bench only=jobs              background work: how many a second, and how soon
-make bench only=rollups           what figures that are kept save and cost
-make bench only=months            months made, archived and restored while people read and write
-make bench only=signing-in        what the time of a sign-in tells, and a rush of them
+make bench only=start             from a fresh clone to the first response
+make bench only=jobs              background jobs: throughput and start delay
+make bench only=rollups           what rollups save and cost
+make bench only=months            months created, archived and restored under load
+make bench only=signing-in        whether response times reveal known users, and 200 sign-ins at once
 """
 
 import argparse
@@ -19,6 +19,7 @@ from typing import Any
 from bench import (
     cached,
     chain,
+    dataset,
     first_answer,
     jobs,
     large,
@@ -28,7 +29,6 @@ from bench import (
     months,
     operators,
     peers,
-    place,
     report,
     reports,
     rollups,
@@ -39,7 +39,7 @@ from devstack import interruption
 
 START = "start"
 PEERS = "peers"
-# On the primary alone, a worker each.
+# On the primary only, one worker each.
 PARTS: dict[str, Callable[..., dict[str, Any]]] = {
     "lists": lists.measure,
     "cached": cached.measure,
@@ -51,9 +51,9 @@ PARTS: dict[str, Callable[..., dict[str, Any]]] = {
     "rollups": rollups.measure,
     PEERS: peers.measure,
 }
-# On the production shape.
+# On the production shape of ``make stack``.
 WHOLE: dict[str, Callable[..., dict[str, Any]]] = {"mixed": mixed.measure, "operator": operators.measure}
-# Each on a small stack of its own.
+# Each on its own small stack.
 OWN: dict[str, Callable[..., dict[str, Any]]] = {
     "signing-in": signing_in.measure,
     "jobs": jobs.measure,
@@ -63,29 +63,29 @@ EVERY = (START, *OWN, *PARTS, *WHOLE)
 
 
 def main() -> None:
-    """Run the wanted parts."""
+    """Run the selected parts."""
     parser = argparse.ArgumentParser(
         prog="make bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", default="", help=f"these parts alone: {', '.join(EVERY)}")
+    parser.add_argument("--only", default="", help=f"only these parts: {', '.join(EVERY)}")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=4, help="how long a round of wrk takes")
-    parser.add_argument("--peers", action="store_true", help="other people's stacks as well; they are installed")
-    given = parser.parse_args()
-    only = [name for name in given.only.split(",") if name]
+    parser.add_argument("--peers", action="store_true", help="also measure peers; installs them")
+    args = parser.parse_args()
+    only = [name for name in args.only.split(",") if name]
     if unknown := set(only) - set(EVERY):
         parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(EVERY)}")
-    wanted = only or [name for name in EVERY if name != PEERS or given.peers]
-    interruption.listen()  # the first signal stops every server on the way out; later ones change nothing
+    wanted = only or [name for name in EVERY if name != PEERS or args.peers]
+    interruption.listen()  # the first signal stops every server on exit; later ones change nothing
     load_before = os.getloadavg()[0]
     found: dict[str, dict[str, Any]] = {}
     try:
-        _run(wanted, found, rounds=given.rounds, seconds=given.seconds)
+        _run(wanted, found, rounds=args.rounds, seconds=args.seconds)
     except interruption.Interrupted:
         sys.exit("interrupted")
     finally:
         if found:
-            report.keep(found, load_before=load_before)  # also what was measured before a part failed
+            report.save(found, load_before=load_before)  # also what was measured before a part failed
 
 
 def _run(wanted: list[str], found: dict[str, dict[str, Any]], *, rounds: int, seconds: int) -> None:
@@ -99,7 +99,7 @@ def _run(wanted: list[str], found: dict[str, dict[str, Any]], *, rounds: int, se
         names = [name for name in parts if name in wanted]
         if not names:
             continue
-        with place.filled(whole=whole) as filled:
+        with dataset.filled(whole=whole) as filled:
             for name in names:
                 print(f"{name}:", file=sys.stderr, flush=True)
                 found[name] = parts[name](filled, rounds=rounds, seconds=seconds)

@@ -1,26 +1,28 @@
-"""What the chain of every request costs by itself: requests without SQL beside a bare view, in microseconds.
+"""What the chain costs per request: requests without SQL compared with a bare view, in microseconds.
 
-One worker answers each, and the load keeps it busy, so the time of a request is one over the throughput.
+One worker serves each, and the load keeps it busy, so the time of a request is the reciprocal of the throughput.
 """
 
 from contextlib import ExitStack
 from typing import Any
 
 from bench import load
-from bench.place import Place
+from bench.dataset import Dataset
 from bench.servers import BARE, gunicorn
 
-SIGNED_IN = "signed-in item answered 304 (sign-in, limits, stamps in one Redis call; log line)"
+SIGNED_IN = "signed-in item with a 304 response (sign-in, limits, stamps in one Redis call; log line)"
 PUBLIC = "/live/ (no sign-in, no Redis, no log line)"
 
 
-def measure(place: Place, *, rounds: int, seconds: int) -> dict[str, Any]:
+def measure(dataset: Dataset, *, rounds: int, seconds: int) -> dict[str, Any]:
     """Measure and return the figures."""
     with ExitStack() as servers:
         bare = servers.enter_context(gunicorn("bench.apps.bare:app", {}))
-        api = servers.enter_context(gunicorn("wsgi:app", place.settings(), name="chain"))
-        item = load.Target(SIGNED_IN, f"{api}/api/students/{place.made.student_id}/", place.headers(api), status=304)
-        tag = load.ask(item)[1]["ETag"]
+        api = servers.enter_context(gunicorn("wsgi:app", dataset.settings(), name="chain"))
+        item = load.Target(
+            SIGNED_IN, f"{api}/api/students/{dataset.made.student_id}/", dataset.headers(api), status=304
+        )
+        tag = load.fetch(item)[1]["ETag"]
         targets = [
             load.Target(BARE, f"{bare}/"),
             load.Target(PUBLIC, f"{api}/live/"),

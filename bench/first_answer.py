@@ -1,4 +1,4 @@
-"""From a fresh clone to the first 200 on the students' list, and how long the second start takes."""
+"""Time from a fresh clone to the first 200 on the list of students, and of the second start."""
 
 import json
 import os
@@ -19,7 +19,7 @@ PATIENCE_S = 600
 
 
 def measure() -> dict[str, Any]:
-    """Clone the repository's committed state into a folder of its own and run it twice; return seconds."""
+    """Clone the committed state into a separate folder and run it twice; return seconds."""
     folder = Path(tempfile.mkdtemp(prefix="campshub-clone-"))
     try:
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder / "clone")], check=True)
@@ -27,7 +27,7 @@ def measure() -> dict[str, Any]:
     finally:
         subprocess.run(
             ["make", "clean"], cwd=folder / "clone", check=False, capture_output=True
-        )  # it knows what is elsewhere
+        )  # it points to another folder
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -50,9 +50,9 @@ def _first_list(clone: Path, port: int, begun: float) -> None:
     state = clone / ".devstack" / "state.json"
     while time.monotonic() - begun < PATIENCE_S:
         try:
-            known = json.loads(state.read_text())
-            if known["ready"]:
-                _ask(f"http://127.0.0.1:{port}", known["demo"])
+            state_json = json.loads(state.read_text())
+            if state_json["ready"]:
+                _request_list(f"http://127.0.0.1:{port}", state_json["demo"])
                 return
         except (OSError, ValueError, KeyError):
             pass
@@ -60,9 +60,9 @@ def _first_list(clone: Path, port: int, begun: float) -> None:
     raise TimeoutError("make run did not become ready")
 
 
-def _ask(url: str, demo: dict[str, str]) -> None:
+def _request_list(url: str, demo: dict[str, str]) -> None:
     body = json.dumps({name: demo[name] for name in ("email", "password")}).encode()
-    request = urllib.request.Request(f"{url}/api/auth/token/", body, {"Content-Type": "application/json"})  # noqa: S310 - our own address
-    token = json.load(urllib.request.urlopen(request))["access_token"]  # noqa: S310 - our own address
-    asked = urllib.request.Request(f"{url}/api/students/", headers={"Authorization": f"Bearer {token}"})  # noqa: S310 - our own address
-    urllib.request.urlopen(asked).read()  # noqa: S310 - our own address
+    request = urllib.request.Request(f"{url}/api/auth/token/", body, {"Content-Type": "application/json"})  # noqa: S310 - the benchmark's own URL
+    token = json.load(urllib.request.urlopen(request))["access_token"]  # noqa: S310 - the benchmark's own URL
+    request_list = urllib.request.Request(f"{url}/api/students/", headers={"Authorization": f"Bearer {token}"})  # noqa: S310 - the benchmark's own URL
+    urllib.request.urlopen(request_list).read()  # noqa: S310 - the benchmark's own URL

@@ -1,4 +1,4 @@
-"""The targets, and how far each figure is from its own: one page at the end of a run."""
+"""The targets, and the distance of each figure from its target: one page at the end of a run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ Found = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 SHARE = f"share of {BARE}"
 STARVATION = 6  # p99 over p50 at 64 connections stays under it, on every route
-# Rows that are there to be compared with: nothing is promised of them.
+# Rows for comparison only: they have no target.
 THEIRS = (BARE, lists.NAIVE, writes.NAIVE, peers.WGER, peers.WGER_CACHED, peers.FASTAPI, peers.LITESTAR)
 
 
 @dataclass(frozen=True)
 class Goal:
-    """One target: a figure of a part, and what it must be."""
+    """One target: a figure of a part, and its bound."""
 
     what: str
     part: str
@@ -28,7 +28,7 @@ class Goal:
     strictly: bool = False
 
     def met_by(self, figure: float) -> bool:
-        """Tell whether a figure is what it must be."""
+        """Return whether a figure meets the target."""
         if figure == self.bound:
             return not self.strictly
         return (figure < self.bound) is self.is_most

@@ -1,7 +1,7 @@
 """Jobs through outbox, broker and a worker with two processes: how many a second, and how soon after the commit.
 
-(a) Bursts: a few thousand events in transactions of fifty; the time until the last effect is there.
-(b) One event after the other, with a rest between: from the writing transaction's beginning to the job's first words.
+(a) Bursts: 2,000 events in transactions of fifty; the time until the last effect is visible.
+(b) Single events with a pause between: from the start of the writing transaction to the start of the job.
 """
 
 import os
@@ -15,7 +15,7 @@ from typing import Any
 
 from flask import Flask
 
-from bench import place
+from bench import dataset
 from bench.load import ROOT
 from campshub.accounts.service import organizations as accounts
 from campshub.app import create_app
@@ -26,7 +26,7 @@ from campshub.core.jobs.store import enqueue
 from devstack.stack import Stack
 
 EVENTS, AT_ONCE = 2_000, 50
-SINGLE, REST_S = 200, 0.05
+SINGLE, PAUSE_S = 200, 0.05
 PATIENCE_S = 300
 TABLE = """
 DROP TABLE IF EXISTS bench_runs;
@@ -40,27 +40,27 @@ _DELAYS = (
 
 def measure(*, rounds: int, seconds: int) -> dict[str, Any]:  # noqa: ARG001 - all parts are called alike
     """Measure both parts; return the figures."""
-    with _scene() as (stack, app, organization_id), stack.primary.connect(stack.database) as connection:
+    with _started_stack() as (stack, app, organization_id), stack.primary.connect(stack.database) as connection:
         connection.autocommit = True
         bursts = []
         for _ in range(rounds):
             connection.execute("TRUNCATE bench_runs")
             begun = time.monotonic()
-            _owe(app, organization_id, EVENTS, AT_ONCE)
+            _enqueue(app, organization_id, EVENTS, AT_ONCE)
             wrote = time.monotonic() - begun
             _wait(connection, EVENTS)
             bursts.append((EVENTS / (time.monotonic() - begun), EVENTS / wrote))
         connection.execute("TRUNCATE bench_runs")
         for _ in range(SINGLE):
-            _owe(app, organization_id, 1, 1)
-            time.sleep(REST_S)
+            _enqueue(app, organization_id, 1, 1)
+            time.sleep(PAUSE_S)
         _wait(connection, SINGLE)
         delays = sorted(row[0] for row in connection.execute(_DELAYS))
     return {
         "jobs": {
             "a second": round(statistics.median(done for done, _ in bursts)),
             "spread": f"{min(done for done, _ in bursts):.0f} to {max(done for done, _ in bursts):.0f}",
-            "owed a second": round(statistics.median(owed for _, owed in bursts)),
+            "enqueued a second": round(statistics.median(enqueued for _, enqueued in bursts)),
         },
         "from commit to start": {
             "p50 ms": round(statistics.median(delays), 1),
@@ -71,17 +71,17 @@ def measure(*, rounds: int, seconds: int) -> dict[str, Any]:  # noqa: ARG001 - a
 
 
 @contextmanager
-def _scene() -> Iterator[tuple[Stack, Flask, uuid.UUID]]:
+def _started_stack() -> Iterator[tuple[Stack, Flask, uuid.UUID]]:
     folder = Path(os.environ.get("DEVSTACK_DIR") or ROOT / ".devstack") / "bench-jobs"
     stack = Stack(folder, pgbouncer=True, replica=False, background="bench.apps.jobs")
     try:
         stack.start_data()
-        place.migrate({**stack.environment(), "FLASK_APP": "wsgi.py"})
+        dataset.migrate({**stack.environment(), "FLASK_APP": "wsgi.py"})
         with stack.primary.connect(stack.database) as connection:
             connection.execute(TABLE)
         stack.start_background()
-        given = {name.lower(): value for name, value in stack.environment().items() if value != ""}
-        app, organization_id = create_app(load_settings(**given, log_level="ERROR")), new_id()
+        settings = {name.lower(): value for name, value in stack.environment().items() if value != ""}
+        app, organization_id = create_app(load_settings(**settings, log_level="ERROR")), new_id()
         with app.app_context(), unit_of_work(system=True, organization_id=organization_id) as session:
             accounts.create_organization(
                 session, organization_id=organization_id, name="Jobs", time_zone="UTC", currency="EUR"
@@ -93,14 +93,14 @@ def _scene() -> Iterator[tuple[Stack, Flask, uuid.UUID]]:
 
 
 def _warm_up(stack: Stack, app: Flask, organization_id: uuid.UUID) -> None:
-    """Wait until the worker works: its processes make their applications first."""
-    _owe(app, organization_id, AT_ONCE, AT_ONCE)
+    """Wait until the worker runs jobs: its processes create their applications first."""
+    _enqueue(app, organization_id, AT_ONCE, AT_ONCE)
     with stack.primary.connect(stack.database) as connection:
         connection.autocommit = True
         _wait(connection, AT_ONCE)
 
 
-def _owe(app: Flask, organization_id: uuid.UUID, events: int, at_once: int) -> None:
+def _enqueue(app: Flask, organization_id: uuid.UUID, events: int, at_once: int) -> None:
     with app.app_context():
         for _ in range(events // at_once):
             with unit_of_work(organization_id=organization_id) as session:

@@ -1,4 +1,4 @@
-"""Uncached reads of an organization with millions of rows: one caller, one request after the other, no two alike."""
+"""Uncached reads of an organization with millions of rows: one caller, sequential requests, all different."""
 
 import json
 import statistics
@@ -9,14 +9,14 @@ from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
-from bench.asking import Asker
-from bench.place import Place
+from bench.client import ApiClient
+from bench.dataset import Dataset
 from bench.servers import UNCACHED, gunicorn
 from bench.traffic import Wire
 
-ASKED = 40  # requests of a round
+REQUESTS = 40  # in each round
 WARM_UP = 10
-REACH_DAYS = 395  # dates may be asked 400 days back
+REACH_DAYS = 395  # a date range may begin 400 days ago
 
 STUDENTS = "list of students, page after page"
 DAY = "attendance of a day, a page of the records"
@@ -28,19 +28,19 @@ STUDENT_MONTHS = "a student's attendance, month by month"
 STUDENT_WEEKS = "a student's training, week by week"
 ANALYTICS = (STATISTICS, GROUP_DAYS, STUDENT_MONTHS, STUDENT_WEEKS)
 
-Ask = Callable[[str], Any]
+Read = Callable[[str], Any]
 
 
-def measure(place: Place, *, rounds: int, seconds: int) -> dict[str, Any]:  # noqa: ARG001 - all parts are called alike
-    """Ask each kind in turns; return percentiles in milliseconds."""
-    with gunicorn("wsgi:app", place.settings(**UNCACHED), name="large") as url:
-        headers = place.headers(url)
-        ask = _asking(url, headers)
-        api = Asker(url, headers)
-        last = place.made.last
+def measure(dataset: Dataset, *, rounds: int, seconds: int) -> dict[str, Any]:  # noqa: ARG001 - all parts are called alike
+    """Send requests of each kind in turns; return percentiles in milliseconds."""
+    with gunicorn("wsgi:app", dataset.settings(**UNCACHED), name="large") as url:
+        headers = dataset.headers(url)
+        read = _reader(url, headers)
+        api = ApiClient(url, headers)
+        last = dataset.made.last
         students = "/api/attendance/analytics/students"
-        addresses = {
-            STUDENTS: _pages(ask),
+        urls = {
+            STUDENTS: _pages(read),
             DAY: _days(last),
             REGISTER: _registers(api, last),
             MONTH: _of_each(api, f"/api/students/{{}}/attendance/?from={last - timedelta(days=30)}&to={last}"),
@@ -49,10 +49,10 @@ def measure(place: Place, *, rounds: int, seconds: int) -> dict[str, Any]:  # no
             STUDENT_MONTHS: _of_each(api, f"{students}/{{}}/?from={last - timedelta(days=364)}&to={last}"),
             STUDENT_WEEKS: _of_each(api, "/api/progress/weeks/?student_id={}"),
         }
-        taken: dict[str, list[float]] = {name: [] for name in addresses}
+        taken: dict[str, list[float]] = {name: [] for name in urls}
         for number in range(rounds + 1):
-            for name, coming in addresses.items():
-                times = _timed(ask, coming, ASKED if number else WARM_UP)
+            for name, paths in urls.items():
+                times = _timed(read, paths, REQUESTS if number else WARM_UP)
                 taken[name] += times if number else []
     return {name: _row(times) for name, times in taken.items()}
 
@@ -67,38 +67,38 @@ def _row(times: list[float]) -> dict[str, Any]:
     }
 
 
-def _asking(url: str, headers: dict[str, str]) -> Ask:
-    """Return a caller who keeps one connection."""
+def _reader(url: str, headers: dict[str, str]) -> Read:
+    """Return a function that sends requests on one persistent connection."""
     parts = urlsplit(url)
     wire = Wire(str(parts.hostname), int(parts.port or 0))
-    told = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    header_lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
 
-    def ask(path: str) -> Any:
-        status, body = wire.ask(f"GET {path} HTTP/1.1\r\nHost: {parts.hostname}\r\n{told}\r\n".encode())
+    def read(path: str) -> Any:
+        status, body = wire.send(f"GET {path} HTTP/1.1\r\nHost: {parts.hostname}\r\n{header_lines}\r\n".encode())
         if status != 200:  # noqa: PLR2004 - OK
             raise RuntimeError(f"{path}: {status} {body[:300]!r}")
         return body
 
-    return ask
+    return read
 
 
-def _timed(ask: Ask, addresses: Iterator[str], count: int) -> list[float]:
+def _timed(read: Read, urls: Iterator[str], count: int) -> list[float]:
     times = []
-    for path in islice(addresses, count):
+    for path in islice(urls, count):
         begun = time.perf_counter()
-        ask(path)
+        read(path)
         times.append((time.perf_counter() - begun) * 1000)
     return times
 
 
-def _pages(ask: Ask) -> Iterator[str]:
-    """Yield page after page, and begin anew at the end; the next cursor is looked up outside of what is timed."""
+def _pages(read: Read) -> Iterator[str]:
+    """Yield page after page, and start again at the end; the lookup of the next cursor is not timed."""
     while True:
         cursor = ""
         while True:
             path = f"/api/students/?limit=50{cursor}"
             yield path
-            following = json.loads(ask(path))["next_cursor"]
+            following = json.loads(read(path))["next_cursor"]
             if following is None:
                 break
             cursor = f"&cursor={following}"
@@ -112,15 +112,15 @@ def _days(last: date) -> Iterator[str]:
         number += 1
 
 
-def _registers(api: Asker, last: date) -> Iterator[str]:
+def _registers(api: ApiClient, last: date) -> Iterator[str]:
     sessions = api.get(f"/api/attendance/sessions/?from={last - timedelta(days=30)}&to={last}&limit=200")["items"]
     while True:
         for session in sessions:
             yield f"/api/attendance/sessions/{session['id']}/records/?limit=200"
 
 
-def _of_each(api: Asker, path: str) -> Iterator[str]:
-    """Yield an address of one student after the other."""
+def _of_each(api: ApiClient, path: str) -> Iterator[str]:
+    """Yield a URL for one student after the other."""
     students = [row["id"] for row in api.get("/api/students/?limit=200&fields=id")["items"]]
     while True:
         for student in students:

@@ -1,10 +1,10 @@
-"""Uncached lists and items: bare Flask, what a user would write, the project's parts alone, the whole chain."""
+"""Uncached lists and items: bare Flask, what a typical user would write, the project's parts only, the whole chain."""
 
 from contextlib import ExitStack
 from typing import Any
 
 from bench import load
-from bench.place import Place
+from bench.dataset import Dataset
 from bench.servers import BARE, UNCACHED, gunicorn
 
 NAIVE = "naive ORM + marshmallow"
@@ -12,17 +12,17 @@ LIST = "list of 50"
 ITEM = "one student"
 
 
-def measure(place: Place, *, rounds: int, seconds: int) -> dict[str, Any]:
+def measure(dataset: Dataset, *, rounds: int, seconds: int) -> dict[str, Any]:
     """Measure and return the figures."""
-    who = {"BENCH_ORGANIZATION": place.signs[0].organization_id, "BENCH_USER": place.signs[0].user_id}
-    settings = place.settings(**UNCACHED, **who)
+    who = {"BENCH_ORGANIZATION": dataset.signs[0].organization_id, "BENCH_USER": dataset.signs[0].user_id}
+    settings = dataset.settings(**UNCACHED, **who)
     with ExitStack() as servers:
         bare = servers.enter_context(gunicorn("bench.apps.bare:app", {}))
         naive = servers.enter_context(gunicorn("bench.apps.naive:app", settings))
         lean = servers.enter_context(gunicorn("bench.apps.lean:app", settings))
         api = servers.enter_context(gunicorn("wsgi:app", settings, name="uncached"))
-        headers = place.headers(api)
-        item = f"/api/students/{place.made.student_id}/"
+        headers = dataset.headers(api)
+        item = f"/api/students/{dataset.made.student_id}/"
         targets = [
             load.Target(BARE, f"{bare}/"),
             load.Target(f"{NAIVE}, {LIST}", f"{naive}/api/students/"),

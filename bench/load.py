@@ -16,13 +16,13 @@ ROOT = Path(__file__).parent.parent
 WARM_UP_S = 2
 CONNECTIONS = 64
 PATIENCE_S = 30
-SHOWN = 300  # of an answer that was not expected, so many characters
+SHOWN = 300  # characters of an unexpected response that are shown
 _UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}
 
 
 @dataclass(frozen=True)
 class Round:
-    """What one run of wrk saw; times in milliseconds."""
+    """The result of one run of wrk; times in milliseconds."""
 
     per_second: float
     p50: float
@@ -32,11 +32,11 @@ class Round:
 
 @dataclass(frozen=True)
 class Target:
-    """An address to put load on.
+    """A URL to put load on.
 
-    :param status: what it must answer; asked once before the load, so that nobody measures how fast a refusal is.
-    :param script: a Lua script of wrk that makes the requests, for what is not a plain GET.
-    :param given: the script's arguments.
+    :param status: the expected status; checked once before the load, so that no error responses are measured.
+    :param script: a Lua script of wrk that creates the requests, for what is not a plain GET.
+    :param arguments: the arguments of the script.
     """
 
     name: str
@@ -44,59 +44,59 @@ class Target:
     headers: Mapping[str, str] = field(default_factory=dict)
     status: int = 200
     script: Path | None = None
-    given: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
 
 
-def ask(target: Target) -> tuple[int, Mapping[str, str], bytes]:
-    """Ask once; return status, headers and body."""
-    request = urllib.request.Request(target.url, headers=dict(target.headers))  # noqa: S310 - our own address
+def fetch(target: Target) -> tuple[int, Mapping[str, str], bytes]:
+    """Send one request; return status, headers and body."""
+    request = urllib.request.Request(target.url, headers=dict(target.headers))  # noqa: S310 - the benchmark's own URL
     try:
-        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:  # noqa: S310 - our own address
-            return answer.status, answer.headers, answer.read()
-    except urllib.error.HTTPError as error:  # a refusal, and a 304 as well
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as response:  # noqa: S310 - the benchmark's own URL
+            return response.status, response.headers, response.read()
+    except urllib.error.HTTPError as error:  # 4xx, 5xx and also 304
         with error:
             return error.code, error.headers, error.read()
 
 
-def insist(target: Target) -> Target:
-    """Ask a plain target once before it is measured.
+def check(target: Target) -> Target:
+    """Request a plain target once before it is measured.
 
-    :raises RuntimeError: the answer has another status.
+    :raises RuntimeError: the response has another status.
     """
     if target.script is None:
-        status, _, body = ask(target)
+        status, _, body = fetch(target)
         if status != target.status:
             raise RuntimeError(f"{target.name}: {status} instead of {target.status}: {body[:SHOWN]!r}")
     return target
 
 
 def wrk(target: Target, *, seconds: int, connections: int = CONNECTIONS, threads: int = 1) -> Round:
-    """Run wrk once; refusals (4xx, 5xx) and failures of the connection are errors."""
-    return read(say(target, seconds=seconds, connections=connections, threads=threads))
+    """Run wrk once; 4xx, 5xx and connection failures count as errors."""
+    return read(run_wrk(target, seconds=seconds, connections=connections, threads=threads))
 
 
 def read(text: str) -> Round:
-    """Read what wrk has printed."""
+    """Parse the output of wrk."""
     failed = sum(int(n) for n in re.findall(r"(?:connect|read|write|timeout) (\d+)", text))
     failed += sum(int(n) for n in re.findall(r"Non-2xx or 3xx responses: (\d+)", text))
     rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
     if rate is None:
-        raise RuntimeError(f"wrk said nothing of requests: {text}")
+        raise RuntimeError(f"wrk printed no requests: {text}")
     return Round(float(rate[1]), _milliseconds(text, "50%"), _milliseconds(text, "99%"), failed)
 
 
-def say(target: Target, *, seconds: int, connections: int, threads: int) -> str:
-    """Run wrk once and return what it prints.
+def run_wrk(target: Target, *, seconds: int, connections: int, threads: int) -> str:
+    """Run wrk once and return its output.
 
     :raises SystemExit: it is not installed.
     """
     if shutil.which("wrk") is None:
         sys.exit("wrk is missing: sudo apt-get install wrk")
-    words = [word for name, value in target.headers.items() for word in ("-H", f"{name}: {value}")]
+    headers = [word for name, value in target.headers.items() for word in ("-H", f"{name}: {value}")]
     script = ["-s", str(target.script)] if target.script else []
-    given = ["--", *target.given] if target.given else []
+    arguments = ["--", *target.arguments] if target.arguments else []
     command = ["wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "--latency"]
-    command += [*words, *script, target.url, *given]
+    command += [*headers, *script, target.url, *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + PATIENCE_S).stdout
 
 
@@ -106,9 +106,9 @@ def _milliseconds(text: str, percentile: str) -> float:
 
 
 def interleaved(targets: Sequence[Target], *, rounds: int, seconds: int) -> dict[str, list[Round]]:
-    """Warm up, then measure A B C A B C ..., so that a busy moment of the machine falls on all alike."""
+    """Warm up, then measure A B C A B C ..., so that a busy moment of the machine affects all targets alike."""
     for target in targets:
-        wrk(insist(target), seconds=WARM_UP_S)
+        wrk(check(target), seconds=WARM_UP_S)
     found: dict[str, list[Round]] = {target.name: [] for target in targets}
     for number in range(rounds):
         for target in targets:
@@ -126,7 +126,7 @@ def rate(rounds: Sequence[Round]) -> float:
 
 
 def rows(found: Mapping[str, Sequence[Round]], *, against: str) -> dict[str, Any]:
-    """Return the table of a part: a line for each target, its throughput beside that of ``against``."""
+    """Return the table of a part: a line for each target, with its throughput relative to ``against``."""
     ceiling = rate(found[against])
     return {name: _row(rounds, against, ceiling) for name, rounds in found.items()}
 

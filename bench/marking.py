@@ -1,4 +1,4 @@
-"""Marking a register of 1,000: one call of the whole chain, beside the same by ORM objects."""
+"""Marking a register of 1,000: one request through the whole chain, compared with the same by ORM objects."""
 
 import statistics
 import time
@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from bench.asking import Asker
-from bench.place import MARK, Place
+from bench.client import ApiClient
+from bench.dataset import MARK, Dataset
 from bench.servers import gunicorn
 
 ROWS = 1_000
@@ -23,7 +23,7 @@ TIMES = ("first", "again, nothing changed")
 class _Way:
     """One way to mark a register."""
 
-    asker: Asker
+    asker: ApiClient
     path: str
 
     def mark(self, meeting: str, body: Any) -> float:
@@ -31,13 +31,13 @@ class _Way:
         return marked(self.asker, self.path.format(meeting), body)
 
 
-def measure(place: Place, *, rounds: int, seconds: int) -> dict[str, Any]:  # noqa: ARG001 - all parts are called alike
+def measure(dataset: Dataset, *, rounds: int, seconds: int) -> dict[str, Any]:  # noqa: ARG001 - all parts are called alike
     """Mark open-gym sessions of 1,000 students, a new one each round and way; return medians in milliseconds."""
-    who = {"BENCH_ORGANIZATION": place.signs[0].organization_id}
+    who = {"BENCH_ORGANIZATION": dataset.signs[0].organization_id}
     with ExitStack() as servers:
-        naive = servers.enter_context(gunicorn("bench.apps.naive:app", place.settings(**who), name="naive-marking"))
-        api = servers.enter_context(gunicorn("wsgi:app", place.settings(), name="marking"))
-        ours, theirs = Asker(api, place.headers(api)), Asker(naive)
+        naive = servers.enter_context(gunicorn("bench.apps.naive:app", dataset.settings(**who), name="naive-marking"))
+        api = servers.enter_context(gunicorn("wsgi:app", dataset.settings(), name="marking"))
+        ours, theirs = ApiClient(api, dataset.headers(api)), ApiClient(naive)
         ways = {
             OURS: _Way(ours, "/api/attendance/sessions/{}/records/"),
             BY_OBJECTS: _Way(theirs, "/api/sessions/{}/records/"),
@@ -47,17 +47,17 @@ def measure(place: Place, *, rounds: int, seconds: int) -> dict[str, Any]:  # no
         times: dict[str, list[float]] = {f"{name}, {which}": [] for name in ways for which in TIMES}
         for number in range(rounds + 1):
             for name, way in ways.items():
-                meeting = new_meeting(ours, place.made.last.isoformat())
+                meeting = new_meeting(ours, dataset.made.last.isoformat())
                 for which in TIMES:
                     took = way.mark(meeting, body)
                     if number:  # the first one warms up
                         times[f"{name}, {which}"].append(took)
-    place.clean()
+    dataset.clean()
     return _rows(times)
 
 
 def _rows(times: Mapping[str, list[float]]) -> dict[str, Any]:
-    """Return a line for each way and call; each beside ours of the same call."""
+    """Return a line for each way and request, with the ratio to ours."""
     rows: dict[str, Any] = {}
     for name, taken in times.items():
         ours = next(times[f"{OURS}, {which}"] for which in TIMES if name.endswith(which))
@@ -69,22 +69,22 @@ def _rows(times: Mapping[str, list[float]]) -> dict[str, Any]:
     return rows
 
 
-def new_meeting(api: Asker, day: str) -> str:
-    """Make an open-gym session; return its id."""
+def new_meeting(api: ApiClient, day: str) -> str:
+    """Create an open-gym session; return its id."""
     made: str = api.post("/api/attendance/sessions/", {"local_date": day, "slot": f"{MARK}{uuid.uuid4().hex[:12]}"})[
         "id"
     ]
     return made
 
 
-def marked(api: Asker, path: str, body: Any) -> float:
-    """Mark a register; return milliseconds, the answer read and all."""
+def marked(api: ApiClient, path: str, body: Any) -> float:
+    """Mark a register; return milliseconds including reading the response."""
     begun = time.perf_counter()
-    api.ask("PUT", path, body)
+    api.send("PUT", path, body)
     return (time.perf_counter() - begun) * 1000
 
 
-def students_of(api: Asker) -> list[str]:
+def students_of(api: ApiClient) -> list[str]:
     """Return the first thousand students."""
     found: list[str] = []
     cursor = ""

@@ -1,7 +1,7 @@
-"""Months made, archived and brought back while wrk reads and a writer marks: how long, and what people feel of it.
+"""Months created, archived and restored while wrk reads and a writer marks: the duration, and the effect on clients.
 
-A month of 250,000 attendance records, on a small stack of its own with a replica. The readers ask for students, for the
-records of today and for those of the month that leaves; the writer marks the last day of this month and the first of
+A month of 250,000 attendance records, on a small separate stack with a replica. The readers request students, the
+records of today and those of the month that is archived; the writer marks the last day of this month and the first of
 the next one in turns.
 """
 
@@ -23,8 +23,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from bench import load, place
-from bench.asking import Asker
+from bench import dataset, load
+from bench.client import ApiClient
 from bench.load import ROOT
 from bench.servers import gunicorn
 from bench.traffic import Wire
@@ -41,13 +41,13 @@ from campshub.core.security.permissions import Role
 from devstack.stack import Stack
 
 STUDENTS, MEETINGS = 500, 500
-MARKS = 5  # students of one call
+MARKS = 5  # students of one request
 CONNECTIONS = 16
-QUIET_S = 15  # until Redis is trusted, and something to compare with
+QUIET_S = 15  # until Redis is trusted; also the baseline
 FURTHER = 6
 BACK = 6
 PATIENCE_S = 600
-PASSWORD = "correct horse battery"  # noqa: S105 - of a database that is made for this
+PASSWORD = "correct horse battery"  # noqa: S105 - of a database created for this run
 SCRIPT = ROOT / "bench" / "scripts" / "reads.lua"
 TABLE = "attendance_records"
 READERS, WRITER = f"readers, {CONNECTIONS} connections", "writer, two months in turns"
@@ -56,7 +56,7 @@ LONGEST = "longest request s"
 
 @dataclass(frozen=True)
 class Scene:
-    """A small stack, an application of it, and who belongs to it."""
+    """A small stack, an application on it, and its users."""
 
     stack: Stack
     environment: dict[str, str]
@@ -66,16 +66,16 @@ class Scene:
     month: date
 
 
-def measure(*, rounds: int, seconds: int) -> dict[str, Any]:  # noqa: ARG001 - it takes what it takes
+def measure(*, rounds: int, seconds: int) -> dict[str, Any]:  # noqa: ARG001 - the duration is fixed
     """Measure once and return the figures."""
     with _scene() as scene, gunicorn("wsgi:app", scene.environment, workers=2, name="months") as url:
-        token = Asker(url).post("/api/auth/token/", {"email": scene.email, "password": PASSWORD})["access_token"]
-        api = Asker(url, {"Authorization": f"Bearer {token}"})
+        token = ApiClient(url).post("/api/auth/token/", {"email": scene.email, "password": PASSWORD})["access_token"]
+        api = ApiClient(url, {"Authorization": f"Bearer {token}"})
         meetings = _prepare(scene, api)
-        with _people(scene, api, meetings) as told:
+        with _clients(scene, api, meetings) as observed:
             time.sleep(QUIET_S)
             found = _maintain(scene)
-    return {**found, **told}
+    return {**found, **observed}
 
 
 @contextmanager
@@ -87,9 +87,9 @@ def _scene() -> Iterator[Scene]:
         archive = folder / "archive"
         shutil.rmtree(archive, ignore_errors=True)
         environment = {**stack.environment(), "FLASK_APP": "wsgi.py", "ARCHIVE_URL": str(archive)}
-        place.migrate(environment)
-        given = {name.lower(): value for name, value in environment.items() if value != ""}
-        app, organization_id = create_app(load_settings(**given, log_level="WARNING")), new_id()
+        dataset.migrate(environment)
+        settings = {name.lower(): value for name, value in environment.items() if value != ""}
+        app, organization_id = create_app(load_settings(**settings, log_level="WARNING")), new_id()
         email = f"{organization_id}@bench.example"
         month = months.back(datetime.now(UTC).date(), BACK)
         with app.app_context(), unit_of_work(system=True, organization_id=organization_id) as session:
@@ -102,7 +102,7 @@ def _scene() -> Iterator[Scene]:
                 email=email,
                 name="An admin",
                 role=Role.ADMIN,
-                password_hash=hash_password(PASSWORD, cost=place.PASSWORD_COST),
+                password_hash=hash_password(PASSWORD, cost=dataset.PASSWORD_COST),
                 now=datetime.now(UTC),
             )
         yield Scene(stack, environment, app, organization_id, email, month)
@@ -110,7 +110,7 @@ def _scene() -> Iterator[Scene]:
         stack.stop()
 
 
-def _prepare(scene: Scene, api: Asker) -> list[dict[str, Any]]:
+def _prepare(scene: Scene, api: ApiClient) -> list[dict[str, Any]]:
     """Fill the month; return the two meetings that are marked meanwhile, with their students."""
     rows = [{"code": f"S{n}", "given_name": "Asha", "family_name": f"Rao {n}"} for n in range(STUDENTS)]
     made = [one["id"] for one in api.post("/api/students/bulk/", {"students": rows})["results"]]
@@ -143,7 +143,7 @@ def _prepare(scene: Scene, api: Asker) -> list[dict[str, Any]]:
 
 
 def _maintain(scene: Scene) -> dict[str, Any]:
-    """Make months, archive one and bring it back; return how long each took."""
+    """Create months, archive one and restore it; return how long each took."""
     services, found = scene.app.extensions["campshub"], {}
     with scene.app.app_context(), partitions.maintenance(services.settings) as connection:
         tables, today = partitions.tables(connection), datetime.now(UTC).date()
@@ -153,19 +153,19 @@ def _maintain(scene: Scene) -> dict[str, Any]:
         def ensure() -> Any:
             return sum(len(partitions.ensure(connection, table, first, last)) for table in tables)
 
-        given = {"table": TABLE, "month": scene.month, "tell": lambda _: None}
+        arguments = {"table": TABLE, "month": scene.month, "tell": lambda _: None}
         made, took = _timed(ensure)
         found["ensure"] = {"what": f"{made} partitions", **took}
-        manifest, took = _timed(lambda: archiving.archive(services, connection, **given))
+        manifest, took = _timed(lambda: archiving.archive(services, connection, **arguments))
         size = f"{manifest.stored.bytes / 1024**2:.1f} MiB of {manifest.plain.bytes / 1024**2:.1f}"
         found["archive"] = {"what": f"{manifest.rows:,} rows, {size}", **took}
-        restored, took = _timed(lambda: restore.restore(services, connection, **given))
+        restored, took = _timed(lambda: restore.restore(services, connection, **arguments))
         found["restore"] = {"what": f"{restored.rows:,} rows", **took}
     return found
 
 
 def _timed(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
-    """Return what is done, how long it took, and by how much this process's peak of memory has grown."""
+    """Return the result, how long it took, and by how much this process's peak of memory has grown."""
     begun, peak = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     done = work()
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak) / 1024
@@ -173,35 +173,35 @@ def _timed(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
 
 
 @contextmanager
-def _people(scene: Scene, api: Asker, meetings: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Let people read and write until the block ends; then tell what they felt."""
-    told: dict[str, Any] = {}
+def _clients(scene: Scene, api: ApiClient, meetings: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Run readers and a writer until the block ends; then add what they observed."""
+    observed: dict[str, Any] = {}
     spawn = multiprocessing.get_context("spawn")
-    over, answers = spawn.Event(), spawn.Queue()
-    writer: Any = spawn.Process(target=_write, args=(api.url, dict(api.headers), meetings, over, answers))
+    over, results = spawn.Event(), spawn.Queue()
+    writer: Any = spawn.Process(target=_write, args=(api.url, dict(api.headers), meetings, over, results))
     writer.start()
     with subprocess.Popen(_wrk(scene, api), stdout=subprocess.PIPE, text=True) as readers:
         try:
-            yield told
+            yield observed
         finally:
-            readers.send_signal(signal.SIGINT)  # it prints what it has seen
-            words = readers.communicate(timeout=PATIENCE_S)[0]
+            readers.send_signal(signal.SIGINT)  # it prints its result
+            output = readers.communicate(timeout=PATIENCE_S)[0]
             over.set()
-            told[WRITER] = answers.get(timeout=PATIENCE_S)
+            observed[WRITER] = results.get(timeout=PATIENCE_S)
             writer.join()
-    one = load.read(words)
-    longest = re.search(r"Latency\s+\S+\s+\S+\s+([\d.]+)(us|ms|s|m)\b", words)
+    one = load.read(output)
+    longest = re.search(r"Latency\s+\S+\s+\S+\s+([\d.]+)(us|ms|s|m)\b", output)
     if longest is None:
-        sys.exit(f"wrk said nothing of its longest request: {words}")
+        sys.exit(f"wrk printed no longest request: {output}")
     scale = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}[longest[2]]
-    told[READERS] = {
+    observed[READERS] = {
         "what": f"{one.per_second:.0f} requests/s",
         LONGEST: round(float(longest[1]) * scale, 3),
         "errors": one.errors,
     }
 
 
-def _wrk(scene: Scene, api: Asker) -> list[str]:
+def _wrk(scene: Scene, api: ApiClient) -> list[str]:
     today, day = datetime.now(UTC).date(), scene.month + timedelta(days=9)
     paths = (
         "/api/students/?limit=50",
@@ -213,21 +213,21 @@ def _wrk(scene: Scene, api: Asker) -> list[str]:
     return [*command, *headers, "-s", str(SCRIPT), api.url, "--", *paths]
 
 
-def _write(url: str, headers: dict[str, str], meetings: list[dict[str, Any]], over: Any, answers: Any) -> None:
-    """Mark, one call after the other, in a process of its own."""
+def _write(url: str, headers: dict[str, str], meetings: list[dict[str, Any]], over: Any, results: Any) -> None:
+    """Mark, one request after the other, in a separate process."""
     host, _, port = url.removeprefix("http://").partition(":")
     wire, statuses, longest, number = Wire(host, int(port)), Counter[int](), 0.0, 0
-    told = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    header_lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     while not over.is_set():
         meeting, code = meetings[number % len(meetings)], ("present", "late", "absent")[number % 3]
         rows = ", ".join(f'{{"student_id": "{one}", "code": "{code}"}}' for one in meeting["students"])
         body = f'{{"records": [{rows}], "overwrite": true}}'
-        head = f"PUT /api/attendance/sessions/{meeting['id']}/records/ HTTP/1.1\r\nHost: {host}\r\n{told}"
+        head = f"PUT /api/attendance/sessions/{meeting['id']}/records/ HTTP/1.1\r\nHost: {host}\r\n{header_lines}"
         head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         begun = time.monotonic()
-        statuses[wire.ask((head + body).encode())[0]] += 1
+        statuses[wire.send((head + body).encode())[0]] += 1
         longest = max(longest, time.monotonic() - begun)
         number += 1
     failed = sum(count for status, count in statuses.items() if status != HTTPStatus.OK)
     what = ", ".join(f"{count} x {status}" for status, count in sorted(statuses.items()))
-    answers.put({"what": what, LONGEST: round(longest, 3), "errors": failed})
+    results.put({"what": what, LONGEST: round(longest, 3), "errors": failed})

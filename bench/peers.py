@@ -1,6 +1,6 @@
-"""Other people's stacks on this machine in the same run: wger, FastAPI with asyncpg, Litestar with Granian.
+"""Other projects' stacks on this machine in the same run: wger, FastAPI with asyncpg, Litestar with Granian.
 
-Each has a virtual environment of its own beside the data, filled from the package index when first asked for.
+Each has its own virtual environment beside the data, filled from the package index on first use.
 """
 
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import load
-from bench.place import Place
+from bench.dataset import Dataset
 from bench.servers import BARE, UNCACHED, free_port, gunicorn, server
 from devstack import keys
 from devstack.ports import LOOPBACK
@@ -42,14 +42,14 @@ SIGN_IN = (
 )
 
 
-def measure(place: Place, *, rounds: int, seconds: int) -> dict[str, Any]:
-    """Measure the peers beside our own list; one that cannot be installed or started is named with its reason."""
+def measure(dataset: Dataset, *, rounds: int, seconds: int) -> dict[str, Any]:
+    """Measure the peers beside our own list; report the reason for one that cannot be installed or started."""
     missing: dict[str, str] = {}
     with ExitStack() as servers:
         bare = servers.enter_context(gunicorn("bench.apps.bare:app", {}))
-        api = servers.enter_context(gunicorn("wsgi:app", place.settings(**UNCACHED), name="beside-peers"))
-        cached = servers.enter_context(gunicorn("wsgi:app", place.settings(), name="cached-beside-peers"))
-        headers = place.headers(api)
+        api = servers.enter_context(gunicorn("wsgi:app", dataset.settings(**UNCACHED), name="beside-peers"))
+        cached = servers.enter_context(gunicorn("wsgi:app", dataset.settings(), name="cached-beside-peers"))
+        headers = dataset.headers(api)
         targets = [
             load.Target(BARE, f"{bare}/"),
             load.Target(OURS, f"{api}/api/students/?limit=50", headers),
@@ -57,7 +57,7 @@ def measure(place: Place, *, rounds: int, seconds: int) -> dict[str, Any]:
         ]
         for name, peer in ((FASTAPI, _fastapi), (LITESTAR, _litestar), (WGER, _wger)):
             try:
-                targets += [load.insist(target) for target in servers.enter_context(peer(place))]
+                targets += [load.check(target) for target in servers.enter_context(peer(dataset))]
             except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
                 missing[name] = f"{error} {getattr(error, 'stderr', None) or ''}".strip()[-load.SHOWN :]
         found = load.rows(load.interleaved(targets, rounds=rounds, seconds=seconds), against=BARE)
@@ -70,7 +70,7 @@ def measure(place: Place, *, rounds: int, seconds: int) -> dict[str, Any]:
 
 
 def _exercises(python: Path) -> Path:
-    """Write wger's own exercises as its tables take them: its fixtures lack dates, and name a field too many."""
+    """Write wger's own exercises in the form of its tables: its fixtures lack dates, and have one field too many."""
     fixtures = next(python.parent.parent.glob("lib/python*/site-packages/wger/exercises/fixtures"))
     rows = [row for name in WGER_EXERCISES for row in json.loads((fixtures / name).read_text(encoding="utf-8"))]
     for row in rows:
@@ -82,9 +82,9 @@ def _exercises(python: Path) -> Path:
     return file
 
 
-def _python(place: Place, name: str, needs: Sequence[str]) -> Path:
-    """Return the Python of a peer's own virtual environment, made anew when what it needs has changed."""
-    folder = place.stack.directory / "peers" / name
+def _python(dataset: Dataset, name: str, needs: Sequence[str]) -> Path:
+    """Return the Python of a peer's virtual environment, created again when its requirements have changed."""
+    folder = dataset.stack.directory / "peers" / name
     python, ready = folder / "bin" / "python", folder / "ready.json"
     if not ready.exists() or json.loads(ready.read_text()) != list(needs):
         print(f"  installing {' '.join(needs)}", file=sys.stderr, flush=True)
@@ -98,68 +98,68 @@ def _run(command: Sequence[str], **more: Any) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, **more).stdout
 
 
-def _settings(place: Place) -> dict[str, str]:
-    """Return what the two small applications need: past PgBouncer and policies, the fastest way that there is."""
-    url = place.stack.primary.dsn(place.stack.database, "system")
-    return {"BENCH_ORGANIZATION": place.signs[0].organization_id, "PEER_DATABASE_URL": url}
+def _settings(dataset: Dataset) -> dict[str, str]:
+    """Return the settings of the two small applications: without PgBouncer and policies, which is the fastest way."""
+    url = dataset.stack.primary.dsn(dataset.stack.database, "system")
+    return {"BENCH_ORGANIZATION": dataset.signs[0].organization_id, "PEER_DATABASE_URL": url}
 
 
 @contextmanager
-def _fastapi(place: Place) -> Iterator[list[load.Target]]:
-    python, port = _python(place, "fastapi", FASTAPI_NEEDS), free_port()
+def _fastapi(dataset: Dataset) -> Iterator[list[load.Target]]:
+    python, port = _python(dataset, "fastapi", FASTAPI_NEEDS), free_port()
     command = [str(python), "-m", "uvicorn", "peer_fastapi:app", "--port", str(port), "--no-access-log"]
-    with server(command, _settings(place), port=port, name="fastapi", folder=load.ROOT / "bench" / "apps") as url:
+    with server(command, _settings(dataset), port=port, name="fastapi", folder=load.ROOT / "bench" / "apps") as url:
         yield [load.Target(FASTAPI, f"{url}/api/students/")]
 
 
 @contextmanager
-def _litestar(place: Place) -> Iterator[list[load.Target]]:
-    python, port = _python(place, "litestar", LITESTAR_NEEDS), free_port()
+def _litestar(dataset: Dataset) -> Iterator[list[load.Target]]:
+    python, port = _python(dataset, "litestar", LITESTAR_NEEDS), free_port()
     options = ["--interface", "asgi", "--port", str(port), "--workers", "1", "--no-access-log"]
     command = [str(python.parent / "granian"), *options, "peer_litestar:app"]
-    with server(command, _settings(place), port=port, name="litestar", folder=load.ROOT / "bench" / "apps") as url:
+    with server(command, _settings(dataset), port=port, name="litestar", folder=load.ROOT / "bench" / "apps") as url:
         yield [load.Target(LITESTAR, f"{url}/api/students/")]
 
 
 @contextmanager
-def _wger(place: Place) -> Iterator[list[load.Target]]:
-    python = _python(place, "wger", WGER_NEEDS)
+def _wger(dataset: Dataset) -> Iterator[list[load.Target]]:
+    python = _python(dataset, "wger", WGER_NEEDS)
     environment = {
         "DJANGO_SETTINGS_MODULE": "wger_settings",
         "PYTHONPATH": str(load.ROOT / "bench" / "apps"),
         "WGER_DATABASE": WGER_DATABASE,
         "WGER_USER": keys.SUPERUSER,
-        "WGER_PASSWORD": keys.load(place.stack.place)[keys.SUPERUSER],
+        "WGER_PASSWORD": keys.load(dataset.stack.place)[keys.SUPERUSER],
         "WGER_HOST": LOOPBACK,
-        "WGER_PORT": str(place.stack.primary.port),
+        "WGER_PORT": str(dataset.stack.primary.port),
     }
-    headers = {"Authorization": f"Token {_wger_data(place, python, environment)}"}
+    headers = {"Authorization": f"Token {_wger_data(dataset, python, environment)}"}
     with ExitStack() as servers:
         targets = []
         for name, backend in ((WGER, "dummy.DummyCache"), (WGER_CACHED, "locmem.LocMemCache")):
             port = free_port()
             options = ["--worker-class", "gthread", "--threads", WGER_THREADS, "--bind", f"{LOOPBACK}:{port}"]
             command = [str(python), "-m", "gunicorn", *options, "--no-control-socket", "wger.wsgi:application"]
-            given = {**environment, "WGER_CACHE": backend}
+            settings = {**environment, "WGER_CACHE": backend}
             log = f"wger-{backend.partition('.')[0]}"
-            url = servers.enter_context(server(command, given, port=port, name=log, folder=python.parent))
+            url = servers.enter_context(server(command, settings, port=port, name=log, folder=python.parent))
             targets.append(load.Target(name, f"{url}/api/v2/exercise/?limit=50", headers))
         yield targets
 
 
-def _wger_data(place: Place, python: Path, environment: dict[str, str]) -> str:
-    """Make wger's database with its own catalogue unless that is done; return its admin's token."""
+def _wger_data(dataset: Dataset, python: Path, environment: dict[str, str]) -> str:
+    """Create wger's database with its own catalogue unless it exists; return its admin's token."""
     django = [str(python), "-m", "django"]
-    given: dict[str, Any] = {"env": {**os.environ, **environment}, "cwd": python.parent}
-    primary = place.stack.primary
+    options: dict[str, Any] = {"env": {**os.environ, **environment}, "cwd": python.parent}
+    primary = dataset.stack.primary
     if not primary.query("SELECT 1 FROM pg_database WHERE datname = %s", WGER_DATABASE):
         print("  making wger's database", file=sys.stderr, flush=True)
         unfinished = f"{WGER_DATABASE}_new"
         primary.query(f"DROP DATABASE IF EXISTS {unfinished}")
         primary.query(f"CREATE DATABASE {unfinished}")
-        new = {**given, "env": {**given["env"], "WGER_DATABASE": unfinished}}
+        new = {**options, "env": {**options["env"], "WGER_DATABASE": unfinished}}
         _run([*django, "migrate"], **new)
         _run([*django, "loaddata", *WGER_FIXTURES], **new)
         _run([*django, "loaddata", "--ignorenonexistent", str(_exercises(python))], **new)
         primary.query(f"ALTER DATABASE {unfinished} RENAME TO {WGER_DATABASE}")
-    return _run([*django, "shell", "-c", SIGN_IN], **given).split("token ")[1].strip()
+    return _run([*django, "shell", "-c", SIGN_IN], **options).split("token ")[1].strip()

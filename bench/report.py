@@ -1,4 +1,4 @@
-"""What a run leaves behind: the figures as JSON, as a table, and as a chart of the shares of a bare view."""
+"""What a run writes: the figures as JSON, as a table, and as a chart of the shares of a bare view."""
 
 import json
 import os
@@ -21,27 +21,32 @@ from matplotlib import pyplot as plt
 BAR_INCHES = 0.3
 
 
-def keep(found: goals.Found, *, load_before: float) -> None:
+def save(found: goals.Found, *, load_before: float) -> None:
     """Write ``bench/results/<date>.json``, ``.md`` and ``.svg``, and print the tables and the page of targets."""
     RESULTS.mkdir(exist_ok=True)
     name = RESULTS / time.strftime("%Y-%m-%d-%H%M")
     machine = _machine(load_before)
     name.with_suffix(".json").write_text(json.dumps({"machine": machine, "figures": found}, indent=2) + "\n")
     page = goals.page(found)
-    words = [f"# Benchmark of {machine['at']}", "", machine["told"]]
+    lines = [f"# Benchmark of {machine['at']}", "", machine["description"]]
     for part, rows in found.items():
-        words += ["", f"## {part}", "", *table(rows)]
-    words += ["", "## Targets", "", "```", *page, "```"]
-    name.with_suffix(".md").write_text("\n".join(words) + "\n")
-    kept = [".json", ".md"] + ([".svg"] if _draw(found, name.with_suffix(".svg")) else [])
-    print("\n".join(words[2:]))
-    print(f"\nkept in {name.relative_to(ROOT)}: {' '.join(kept)}")
+        lines += ["", f"## {part}", "", *table(rows)]
+    lines += ["", "## Targets", "", "```", *page, "```"]
+    name.with_suffix(".md").write_text("\n".join(lines) + "\n")
+    suffixes = [".json", ".md"] + ([".svg"] if _draw(found, name.with_suffix(".svg")) else [])
+    print("\n".join(lines[2:]))
+    print(f"\nsaved as {name.relative_to(ROOT)}: {' '.join(suffixes)}")
 
 
 def _machine(load_before: float) -> dict[str, Any]:
     cores, load = os.cpu_count(), os.getloadavg()[0]
-    told = f"{cores} cores; load {load_before:.1f} before, {load:.1f} after; Python {platform.python_version()}"
-    return {"at": time.strftime("%Y-%m-%d %H:%M"), "cores": cores, "load": [load_before, load], "told": told}
+    description = f"{cores} cores; load {load_before:.1f} before, {load:.1f} after; Python {platform.python_version()}"
+    return {
+        "at": time.strftime("%Y-%m-%d %H:%M"),
+        "cores": cores,
+        "load": [load_before, load],
+        "description": description,
+    }
 
 
 def table(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -55,7 +60,7 @@ def table(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _draw(found: goals.Found, file: Path) -> bool:
-    """Draw the shares of a bare view, with their targets as marks; say whether there was anything to draw."""
+    """Draw the shares of a bare view, with their targets as marks; return whether there was anything to draw."""
     shares = {
         (part, name): row[goals.SHARE]
         for part, rows in found.items()
@@ -66,14 +71,14 @@ def _draw(found: goals.Found, file: Path) -> bool:
         return False
     targets = {(goal.part, goal.row): goal.bound for goal in goals.GOALS if goal.column == goals.SHARE}
     figure, axes = plt.subplots(figsize=(9, 1.2 + BAR_INCHES * len(shares)), layout="constrained")
-    places = range(len(shares))
-    axes.barh(places, shares.values(), color="#4878a8")
-    axes.set_yticks(places, [f"{part}: {name}" for part, name in shares], fontsize=7)
+    positions = range(len(shares))
+    axes.barh(positions, shares.values(), color="#4878a8")
+    axes.set_yticks(positions, [f"{part}: {name}" for part, name in shares], fontsize=7)
     axes.invert_yaxis()
-    for place, key in enumerate(shares):
-        axes.text(shares[key], place, f" {shares[key]:.2f}", va="center", fontsize=7)
+    for position, key in enumerate(shares):
+        axes.text(shares[key], position, f" {shares[key]:.2f}", va="center", fontsize=7)
         if key in targets:
-            axes.plot([targets[key]] * 2, [place - 0.45, place + 0.45], color="#c03030", linewidth=2)
+            axes.plot([targets[key]] * 2, [position - 0.45, position + 0.45], color="#c03030", linewidth=2)
     axes.set_xlabel("requests a second, as a share of a bare Flask view in the same run (red: the target)", fontsize=8)
     figure.savefig(file)
     plt.close(figure)

@@ -1,4 +1,4 @@
-"""Makes one report as a worker does, and prints what it took: ``python -m bench.report_worker ORGANIZATION JOB``."""
+"""Render one report as a worker does, and print its cost: ``python -m bench.report_worker ORGANIZATION JOB``."""
 
 import json
 import resource

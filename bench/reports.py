@@ -1,6 +1,6 @@
-"""A long report in each format, in a process of its own: its peak memory, its time, its size.
+"""A long report in each format, each in a separate process: its peak memory, time and size.
 
-CSV and XLSX have a million rows, a PDF as many as it may have.
+CSV and XLSX have a million rows, a PDF as many rows as it may have.
 """
 
 import json
@@ -12,8 +12,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from bench.dataset import Dataset
 from bench.load import ROOT
-from bench.place import Place
 from campshub.app import create_app
 from campshub.config import load_settings
 from campshub.core.db.unit_of_work import unit_of_work
@@ -28,44 +28,46 @@ KIND = "attendance_records"
 MOST_DAYS = 395
 
 
-def measure(place: Place, *, rounds: int, seconds: int) -> dict[str, Any]:  # noqa: ARG001 - all parts are called alike
-    """Make the report in each format; return what it took."""
-    sign = place.signs[0]
+def measure(dataset: Dataset, *, rounds: int, seconds: int) -> dict[str, Any]:  # noqa: ARG001 - all parts are called alike
+    """Render the report in each format; return its cost."""
+    sign = dataset.signs[0]
     found = {}
     with tempfile.TemporaryDirectory(prefix="campshub-bench-") as folder:
-        settings = place.settings(STORAGE_URL=folder, LOG_LEVEL="WARNING")
+        settings = dataset.settings(STORAGE_URL=folder, LOG_LEVEL="WARNING")
         for format_ in FORMATS:
-            first = _last_days(place, PDF_ROWS) if format_ == "pdf" else _first_day(place)
-            job_id = _ask(settings, UUID(sign.organization_id), UUID(sign.user_id), format_, first, place.made.last)
-            words = [sys.executable, "-m", "bench.report_worker", sign.organization_id, str(job_id)]
+            first = _last_days(dataset, PDF_ROWS) if format_ == "pdf" else _first_day(dataset)
+            job_id = _enqueue(
+                settings, UUID(sign.organization_id), UUID(sign.user_id), format_, first, dataset.made.last
+            )
+            command = [sys.executable, "-m", "bench.report_worker", sign.organization_id, str(job_id)]
             environment = {**os.environ, **settings}
-            told = subprocess.run(words, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-            found[format_] = json.loads(told.stdout.splitlines()[-1])  # after what it may have logged
+            output = subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+            found[format_] = json.loads(output.stdout.splitlines()[-1])  # log lines may precede it
     return found
 
 
-def _first_day(place: Place) -> date:
-    """Return how far back a million marks reach."""
-    with place.stack.primary.connect(place.stack.database) as connection:
+def _first_day(dataset: Dataset) -> date:
+    """Return the first day of a range with a million marks."""
+    with dataset.stack.primary.connect(dataset.stack.database) as connection:
         for days in range(30, MOST_DAYS, 30):
-            day = place.made.last - timedelta(days=days)
+            day = dataset.made.last - timedelta(days=days)
             counted = connection.execute(
                 "SELECT count(*) FROM attendance_records WHERE organization_id = %s AND local_date >= %s",
-                (place.made.organization_id, day),
+                (dataset.made.organization_id, day),
             ).fetchone()
             if counted is not None and counted[0] >= ROWS:
                 return day
-    return place.made.last - timedelta(days=MOST_DAYS)
+    return dataset.made.last - timedelta(days=MOST_DAYS)
 
 
-def _last_days(place: Place, most: int) -> date:
-    """Return how far back so many marks reach at the most."""
-    first, count = place.made.last, 0
-    with place.stack.primary.connect(place.stack.database) as connection:
+def _last_days(dataset: Dataset, most: int) -> date:
+    """Return the first day of the longest range with at most so many marks."""
+    first, count = dataset.made.last, 0
+    with dataset.stack.primary.connect(dataset.stack.database) as connection:
         days = connection.execute(
             "SELECT local_date, count(*) FROM attendance_records WHERE organization_id = %s AND local_date <= %s"
             " GROUP BY local_date ORDER BY local_date DESC LIMIT %s",
-            (place.made.organization_id, place.made.last, MOST_DAYS),
+            (dataset.made.organization_id, dataset.made.last, MOST_DAYS),
         ).fetchall()
     for day, marks in days:
         count += marks
@@ -75,8 +77,10 @@ def _last_days(place: Place, most: int) -> date:
     return first
 
 
-def _ask(settings: dict[str, str], organization_id: UUID, user_id: UUID, format_: str, first: date, last: date) -> UUID:
-    """Owe the report."""
+def _enqueue(
+    settings: dict[str, str], organization_id: UUID, user_id: UUID, format_: str, first: date, last: date
+) -> UUID:
+    """Enqueue the report."""
     app = create_app(load_settings(**{name.lower(): value for name, value in settings.items() if value != ""}))
     principal = Principal(user_id, organization_id, Role.ADMIN.value, "UTC", own_grant=GRANTS[Role.ADMIN.value])
     with app.app_context(), unit_of_work(organization_id=organization_id, user_id=user_id) as session:

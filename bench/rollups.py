@@ -1,7 +1,7 @@
-"""Rollups over millions of rows: what they save a reader, what they cost a writer, how long they take to count.
+"""Rollups over millions of rows: what they save a reader, what they cost a writer, how long they take to compute.
 
-The same figures are read twice in turns, from what is kept and from the raw rows, by the same select that the product
-counts with. Registers are marked with the triggers that note stale figures and without them, in turns.
+The same aggregates are read in turns, from the rollup and from the raw rows, by the same select that the product
+computes them with. Registers are marked with the triggers that record stale aggregates and without them, in turns.
 """
 
 import statistics
@@ -14,9 +14,9 @@ from typing import Any
 
 from sqlalchemy import Subquery, func, select
 
-from bench.asking import Asker
+from bench.client import ApiClient
+from bench.dataset import Dataset
 from bench.marking import marked, new_meeting, students_of
-from bench.place import Place
 from bench.servers import gunicorn
 from campshub.app import create_app
 from campshub.attendance.queries.rollups import DAYS, MONTHS
@@ -27,7 +27,7 @@ from campshub.core.rollups import refresh
 from campshub.core.rollups.definition import Rollup, rollups
 from campshub.workouts.queries.rollups import WEEKS
 
-ASKED = 7  # times each way in a round
+READS = 7  # of each way in a round
 GROUP_MONTH = "a month's figures of each group"
 GROUP_DAYS = "the same, day by day"
 STUDENT_YEAR = "a student's attendance, twelve months"
@@ -37,36 +37,36 @@ _TABLE = "attendance_records"
 _ON, _OFF = "with", "without"
 
 
-def measure(place: Place, *, rounds: int, seconds: int) -> dict[str, Any]:  # noqa: ARG001 - all parts are called alike
-    """Mark with and without triggers, rebuild all figures, read them in both ways; return what each took."""
-    given = {name.lower(): value for name, value in place.settings().items() if value != ""}
-    app = create_app(load_settings(**given, log_level="ERROR"))
+def measure(dataset: Dataset, *, rounds: int, seconds: int) -> dict[str, Any]:  # noqa: ARG001 - all parts are called alike
+    """Mark with and without triggers, rebuild all rollups, read them in both ways; return the cost of each."""
+    settings = {name.lower(): value for name, value in dataset.settings().items() if value != ""}
+    app = create_app(load_settings(**settings, log_level="ERROR"))
     try:
-        found = _writing(place, rounds=rounds)
+        found = _writing(dataset, rounds=rounds)
         with app.app_context():
-            found.update(_folding())
-            place.clean()
-            found.update(_counting(place))
-            with place.stack.primary.connect(place.stack.database) as sql:
+            found.update(_refreshing())
+            dataset.clean()
+            found.update(_counting(dataset))
+            with dataset.stack.primary.connect(dataset.stack.database) as sql:
                 sql.execute("VACUUM ANALYZE attendance_group_days, attendance_student_months, workout_weeks")
-            found.update(_reading(place, rounds=rounds))
+            found.update(_reading(dataset, rounds=rounds))
     finally:
-        place.clean()
+        dataset.clean()
     return found
 
 
-def _writing(place: Place, *, rounds: int) -> dict[str, Any]:
+def _writing(dataset: Dataset, *, rounds: int) -> dict[str, Any]:
     """Mark registers through the whole chain, with the triggers and without them."""
     taken: dict[str, dict[str, list[float]]] = {what: {_ON: [], _OFF: []} for what in (MANY, FEW)}
-    with gunicorn("wsgi:app", place.settings(), name="rollups") as url:
-        api = Asker(url, place.headers(url))
+    with gunicorn("wsgi:app", dataset.settings(), name="rollups") as url:
+        api = ApiClient(url, dataset.headers(url))
         students = students_of(api)
         for number in range(rounds + 1):
             for how in (_ON, _OFF) if number % 2 else (_OFF, _ON):
-                with _triggers(place, how):
-                    # The first one finds out what has changed about the table, and is not counted.
+                with _triggers(dataset, how):
+                    # The first request detects the changed table and is not counted.
                     for what, count in ((None, 1_000), (MANY, 1_000), (FEW, 30)):
-                        meeting = new_meeting(api, place.made.last.isoformat())
+                        meeting = new_meeting(api, dataset.made.last.isoformat())
                         body = {"records": [{"student_id": one, "code": "present"} for one in students[:count]]}
                         took = marked(api, f"/api/attendance/sessions/{meeting}/records/", body)
                         if what is not None and number:  # the first round warms up
@@ -82,10 +82,10 @@ def _writing(place: Place, *, rounds: int) -> dict[str, Any]:
 
 
 @contextmanager
-def _triggers(place: Place, how: str) -> Iterator[None]:
+def _triggers(dataset: Dataset, how: str) -> Iterator[None]:
     """Switch the triggers of the marks on or off, and on again afterwards."""
     names = [f"note_{_TABLE}_{event}" for event in ("insert", "update", "delete")]
-    with place.stack.primary.connect(place.stack.database) as sql:
+    with dataset.stack.primary.connect(dataset.stack.database) as sql:
         for name in names:
             sql.execute(f"ALTER TABLE {_TABLE} {'ENABLE' if how == _ON else 'DISABLE'} TRIGGER {name}")
         try:
@@ -95,8 +95,8 @@ def _triggers(place: Place, how: str) -> Iterator[None]:
                 sql.execute(f"ALTER TABLE {_TABLE} ENABLE TRIGGER {name}")
 
 
-def _folding() -> dict[str, Any]:
-    """Count anew what the marking has noted."""
+def _refreshing() -> dict[str, Any]:
+    """Refresh what the marking has recorded as stale."""
     notes, begun = 0, time.perf_counter()
     while True:
         with unit_of_work(system=True) as session:
@@ -107,10 +107,10 @@ def _folding() -> dict[str, Any]:
     return {"folding": {"what": f"{notes:,} notes", "seconds": round(time.perf_counter() - begun, 2)}}
 
 
-def _counting(place: Place) -> dict[str, Any]:
-    """Build every rollup from nothing, and once more where nothing is left to write."""
+def _counting(dataset: Dataset) -> dict[str, Any]:
+    """Build every rollup from nothing, and once more when nothing is left to write."""
     found = {}
-    with place.stack.primary.connect(place.stack.database) as sql:
+    with dataset.stack.primary.connect(dataset.stack.database) as sql:
         sql.execute(f"TRUNCATE {', '.join(rollups())}")
     for name, one in sorted(rollups().items()):
         with unit_of_work(system=True, read_only=True) as session:
@@ -124,8 +124,8 @@ def _counting(place: Place) -> dict[str, Any]:
         if counted.written or counted.removed:
             raise RuntimeError(f"{name}: a second rebuilding changed {counted}")
         with unit_of_work(system=True, read_only=True) as session:
-            kept = session.scalar(select(func.count()).select_from(one.model))
-        what = f"{kept:,} rows from {rows:,} in {len(steps)} steps"
+            from_rollup = session.scalar(select(func.count()).select_from(one.model))
+        what = f"{from_rollup:,} rows from {rows:,} in {len(steps)} steps"
         found[f"rebuild of {name}"] = {"what": what, "seconds": first, "again, seconds": again}
     return found
 
@@ -138,9 +138,9 @@ def _rebuilt(one: Rollup, steps: list[refresh.RefreshStep]) -> tuple[float, refr
     return round(time.perf_counter() - begun, 1), total
 
 
-def _reading(place: Place, *, rounds: int) -> dict[str, Any]:
-    """Read the same figures from the rollup, with its notes looked at, and from the raw rows."""
-    made = place.made
+def _reading(dataset: Dataset, *, rounds: int) -> dict[str, Any]:
+    """Read the same aggregates from the rollup, with its stale rows considered, and from the raw rows."""
+    made = dataset.made
     end = made.last.replace(day=1) - timedelta(days=1)
     begin = end.replace(day=1)  # a whole month
     year, weeks = (made.last - timedelta(days=364)).replace(day=1), made.last - timedelta(weeks=12)
@@ -158,11 +158,11 @@ def _reading(place: Place, *, rounds: int) -> dict[str, Any]:
 
 
 def _dates(one: Rollup, organization_id: uuid.UUID, first: Any, last: Any, who: Any) -> dict[str, list[Any]]:
-    """Return the same bounds for what is kept, for the notes and for the raw rows."""
-    kept_date = "week" if one is WEEKS else one.date
+    """Return the same bounds for the rollup, for the stale rows and for the raw rows."""
+    rollup_date = "week" if one is WEEKS else one.date
     found = {}
     for name, model, day in (
-        ("kept", one.model, kept_date),
+        ("rollup", one.model, rollup_date),
         ("stale", one.stale, one.date),
         ("raw", one.raw, "local_date"),
     ):
@@ -173,8 +173,8 @@ def _dates(one: Rollup, organization_id: uuid.UUID, first: Any, last: Any, who: 
     return found
 
 
-def _asked(one: Rollup, way: Subquery, by: str | None) -> Any:
-    """Return the statement that reads figures, row by row or added up by a column."""
+def _statement(one: Rollup, way: Subquery, by: str | None) -> Any:
+    """Return the statement that reads aggregates, row by row or added up by a column."""
     if by is None:
         return select(*(way.c[column.name] for column in one.table.columns)).order_by(
             *(way.c[column] for column in one.primary)
@@ -186,27 +186,27 @@ def _asked(one: Rollup, way: Subquery, by: str | None) -> Any:
 def _compared(
     session: Session, one: Rollup, bounds: dict[str, list[Any]], rounds: int, by: str | None
 ) -> dict[str, Any]:
-    """Read both ways in turns; they must say the same."""
+    """Read both ways in turns; the results must be equal."""
     ways: dict[str, Subquery] = {
-        "kept": one.current(**bounds),
+        "rollup": one.current(**bounds),
         "raw": one.counted().where(*bounds["raw"]).subquery("counted"),
     }
-    ask: dict[str, Callable[[], list[Any]]] = {}
+    reads: dict[str, Callable[[], list[Any]]] = {}
     for name, way in ways.items():
-        rows = _asked(one, way, by)
-        ask[name] = lambda rows=rows: [tuple(row) for row in session.connection().execute(rows)]  # type: ignore[misc]
-    if ask["kept"]() != ask["raw"]():
-        raise RuntimeError(f"{one.name}: what is kept is not what the raw rows add up to")
+        rows = _statement(one, way, by)
+        reads[name] = lambda rows=rows: [tuple(row) for row in session.connection().execute(rows)]  # type: ignore[misc]
+    if reads["rollup"]() != reads["raw"]():
+        raise RuntimeError(f"{one.name}: the rollup differs from the raw rows")
     taken: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds * ASKED):
-        for name, way_of in ask.items():
+    for _ in range(rounds * READS):
+        for name, way_of in reads.items():
             begun = time.perf_counter()
             found = way_of()
             taken[name].append((time.perf_counter() - begun) * 1000)
-    kept, raw = (statistics.median(taken[name]) for name in ("kept", "raw"))
+    from_rollup, raw = (statistics.median(taken[name]) for name in ("rollup", "raw"))
     return {
         "what": f"{len(found):,} rows",
-        "ms": round(kept, 2),
+        "ms": round(from_rollup, 2),
         "raw, ms": round(raw, 2),
-        "times": round(raw / kept, 1),
+        "times": round(raw / from_rollup, 1),
     }

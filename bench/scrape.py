@@ -1,4 +1,4 @@
-"""The application's own figures, read from ``/metrics/`` of every API process."""
+"""The application's own metrics, read from ``/metrics/`` of every API process."""
 
 import re
 import urllib.request
@@ -8,22 +8,22 @@ _LINE = re.compile(r"^([a-z_]+(?:\{[^}]*\})?) ([0-9.eE+-]+)$", re.MULTILINE)
 
 
 def read(text: str) -> dict[str, float]:
-    """Read Prometheus' text format: the value of each series."""
+    """Parse Prometheus' text format: the value of each series."""
     return {name: float(value) for name, value in _LINE.findall(text)}
 
 
 def figures(apis: Iterable[str]) -> dict[str, float]:
-    """Return the sums of all processes' figures."""
+    """Return the metrics, summed over all processes."""
     found: dict[str, float] = {}
     for url in apis:
-        with urllib.request.urlopen(f"{url}/metrics/", timeout=30) as answer:  # noqa: S310 - our own address
-            for name, value in read(answer.read().decode()).items():
+        with urllib.request.urlopen(f"{url}/metrics/", timeout=30) as response:  # noqa: S310 - the benchmark's own URL
+            for name, value in read(response.read().decode()).items():
                 found[name] = found.get(name, 0.0) + value
     return found
 
 
 def grown(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
-    """Return by how much each figure has grown."""
+    """Return by how much each metric has grown."""
     return {name: value - before.get(name, 0.0) for name, value in after.items()}
 
 
@@ -47,7 +47,7 @@ def mean_ms(found: Mapping[str, float], histogram: str) -> float | None:
 
 
 def by_label(found: Mapping[str, float], name: str, label: str) -> str:
-    """Return a counter's values by one of its labels, in words."""
+    """Return a counter's values by one of its labels, as text."""
     sums: dict[str, float] = {}
     for series, value in found.items():
         labelled = re.search(rf'[{{,]{label}="([^"]*)"', series)

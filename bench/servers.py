@@ -1,4 +1,4 @@
-"""The servers that load is put on: each in its own process, its words in a log under ``bench/results``."""
+"""The servers that load is put on: each in its own process, with its output in a log under ``bench/results``."""
 
 import os
 import signal
@@ -31,18 +31,18 @@ UNLIMITED = {
     "RATE_LIMIT_RPM": "1000000",
     "RATE_LIMIT_USER": "9999999/hour",
 }
-# What every server of a benchmark is started with: also tokens that outlast the run, and workers that are not replaced
-# in the middle of it (a connection that waits for one would count as an error).
+# Settings of every server of a benchmark: also tokens that outlast the run, and workers that are not replaced in the
+# middle of it (a connection that waits for a new worker would count as an error).
 FOR_BENCH = {**UNLIMITED, "ACCESS_TOKEN_MINUTES": "1440", "GUNICORN_MAX_REQUESTS": "0"}
-# No cached answers: what a read costs when it is the first one.
+# No cached responses: the cost of a first read.
 UNCACHED = {"CACHE_TTL_DATA": "0", "CACHE_TTL_ANALYTICS": "0", "CACHE_TTL_STATISTICS": "0"}
-# No process memory: each answer comes from Redis.
-REDIS_ALONE = {"CACHE_MEMORY_MB": "0"}
+# No process memory: each response comes from Redis.
+REDIS_ONLY = {"CACHE_MEMORY_MB": "0"}
 NGINX_RATE = "1000000r/s"
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody uses."""
+    """Return an unused port of loopback."""
     with socket.socket() as it:
         it.bind(("127.0.0.1", 0))
         port: int = it.getsockname()[1]
@@ -51,7 +51,7 @@ def free_port() -> int:
 
 @contextmanager
 def gunicorn(application: str, environment: Mapping[str, str], *, workers: int = 1, name: str = "") -> Iterator[str]:
-    """Serve an application with the project's own gunicorn configuration, as production does; yield its address."""
+    """Serve an application with the project's own gunicorn configuration, as production does; yield its URL."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="campshub-bench-") as folder:
         settings = {
@@ -71,7 +71,7 @@ def gunicorn(application: str, environment: Mapping[str, str], *, workers: int =
 def server(
     command: Sequence[str], environment: Mapping[str, str], *, port: int, name: str, folder: Path = ROOT
 ) -> Iterator[str]:
-    """Run a server until the block ends; yield its address once it answers anything."""
+    """Run a server until the block ends; yield its URL once it responds."""
     RESULTS.mkdir(exist_ok=True)
     with (
         (RESULTS / f"{name}.log").open("w") as output,
@@ -92,7 +92,7 @@ def server(
 
 
 def _wait(it: subprocess.Popen[bytes], url: str, name: str) -> None:
-    """Wait until the server answers; a 404 is an answer.
+    """Wait until the server responds; a 404 is a response.
 
     :raises RuntimeError: it has ended.
     """
@@ -101,7 +101,7 @@ def _wait(it: subprocess.Popen[bytes], url: str, name: str) -> None:
         if it.poll() is not None:
             raise RuntimeError(f"{name} has ended: see bench/results/{name}.log")
         try:
-            urllib.request.urlopen(f"{url}/live/", timeout=1).close()  # noqa: S310 - our own address
+            urllib.request.urlopen(f"{url}/live/", timeout=1).close()  # noqa: S310 - the benchmark's own URL
         except urllib.error.HTTPError as error:
             error.close()
             return
@@ -115,14 +115,14 @@ def _wait(it: subprocess.Popen[bytes], url: str, name: str) -> None:
 
 @dataclass(frozen=True)
 class _Upstream:
-    """What nginx asks of an API process: where it is."""
+    """What nginx needs to know of an API process: its port."""
 
     port: int
 
 
 @contextmanager
 def nginx(place: Place, upstream: str) -> Iterator[str]:
-    """Put the project's nginx before a server, its limits far away; yield its address."""
+    """Put the project's nginx before a server, with limits that are never reached; yield its URL."""
     it = Nginx(place, [_Upstream(urlsplit(upstream).port)], port=free_port(), rate=NGINX_RATE)
     it.start()
     try:

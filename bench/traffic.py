@@ -1,7 +1,7 @@
-"""Mixed traffic: users who read and write in a closed loop, each on a connection of its own, and check what they read.
+"""Mixed traffic: users who read and write in a closed loop, each on its own connection, and check what they read.
 
-``python -m bench.traffic PLAN`` runs in a process of its own, under gevent. It prints a line when it has warmed up and
-one with what it saw at the end. A read that started after a write was acknowledged and shows less is stale.
+``python -m bench.traffic PLAN`` runs in a separate process, under gevent. It prints a line when it has warmed up and
+one with its results at the end. A read that started after a write was acknowledged and shows less is stale.
 """
 
 import itertools
@@ -28,24 +28,24 @@ _CLOSES = re.compile(rb"\r\nconnection: close", re.IGNORECASE)
 
 
 class Wire:
-    """One kept connection, with as little between the user and the bytes as can be."""
+    """One persistent connection, with minimal overhead per request."""
 
     def __init__(self, host: str, port: int) -> None:
         self._address = (host, port)
         self._socket: socket.socket | None = None
 
-    def ask(self, request: bytes) -> tuple[int, bytes]:
-        """Send a request and read its answer; return the status, 0 where the connection failed, and the body."""
+    def send(self, request: bytes) -> tuple[int, bytes]:
+        """Send a request and read its response; return the status, 0 where the connection failed, and the body."""
         try:
             if self._socket is None:
                 self._socket = socket.create_connection(self._address, timeout=30)
             self._socket.sendall(request)
-            return self._answer(self._socket)
+            return self._read_response(self._socket)
         except (OSError, ValueError):
             self.close()
             return 0, b""
 
-    def _answer(self, connection: socket.socket) -> tuple[int, bytes]:
+    def _read_response(self, connection: socket.socket) -> tuple[int, bytes]:
         received = b""
         while (end := received.find(b"\r\n\r\n")) < 0:
             received += self._some(connection)
@@ -65,20 +65,20 @@ class Wire:
         return received
 
     def close(self) -> None:
-        """Let the connection go; the next request makes another one."""
+        """Close the connection; the next request opens another one."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
 
 
 class Floors:
-    """The version under which no read may show a row any more, by scope and row."""
+    """The minimum version that a read must show of each row, by scope and row."""
 
     def __init__(self) -> None:
         self._known: dict[str, dict[str, int]] = {}
 
     def acknowledge(self, scope: str, versions: dict[str, int]) -> None:
-        """Note what a write has answered."""
+        """Record the versions in the response to a write."""
         known = self._known.setdefault(scope, {})
         for row, version in versions.items():
             known[row] = max(version, known.get(row, 0))
@@ -94,13 +94,13 @@ class Floors:
 
 
 def shown(kind: str, body: bytes) -> dict[str, int]:
-    """Return the versions of the rows that an answer shows."""
+    """Return the versions of the rows that a response shows."""
     if kind == "other":
         return {}
-    answer = orjson.loads(body)
+    response = orjson.loads(body)
     if kind == "register":
-        return {row["student_id"]: row["mark"]["version"] for row in answer["items"] if row["mark"]}
-    rows = answer["items"] if kind == "page" else [answer]
+        return {row["student_id"]: row["mark"]["version"] for row in response["items"] if row["mark"]}
+    rows = response["items"] if kind == "page" else [response]
     return {row["id"]: row["version"] for row in rows}
 
 
@@ -110,7 +110,7 @@ class Traffic:
     def __init__(self, plan: dict[str, Any]) -> None:
         self.plan = plan
         self.floors = Floors()
-        self.dice = random.Random(plan["seed"])  # noqa: S311 - dice, not secrets
+        self.rng = random.Random(plan["seed"])  # noqa: S311 - not for secrets
         self.numbers = itertools.count(1)
         self.taken: dict[str, list[float]] = {"read": [], "write": []}
         self.statuses: Counter[str] = Counter()
@@ -118,14 +118,14 @@ class Traffic:
         self.stale_reads = 0
         self.checked = 0
         self.measures_from = 0.0
-        places = plan["organizations"]
-        self.readers = [place["read_weight"] for place in places]
-        self.writers = [place["write_weight"] for place in places]
-        for place in places:
-            place["weights"] = [read["weight"] for read in place["reads"]]
+        organizations = plan["organizations"]
+        self.readers = [organization["read_weight"] for organization in organizations]
+        self.writers = [organization["write_weight"] for organization in organizations]
+        for organization in organizations:
+            organization["weights"] = [read["weight"] for read in organization["reads"]]
 
     def run(self) -> dict[str, Any]:
-        """Let all users work; return what they saw after the warm-up."""
+        """Run all users; return their results after the warm-up."""
         begun = time.monotonic()
         self.measures_from = begun + self.plan["warm_up_s"]
         until = self.measures_from + self.plan["seconds"]
@@ -144,18 +144,18 @@ class Traffic:
 
     def _user(self, until: float) -> None:
         wire = Wire(self.plan["host"], self.plan["port"])
-        places = self.plan["organizations"]
+        organizations = self.plan["organizations"]
         while time.monotonic() < until:
-            if self.dice.random() < self.plan["writes"]:
-                self._write(wire, self.dice.choices(places, self.writers)[0])
+            if self.rng.random() < self.plan["writes"]:
+                self._write(wire, self.rng.choices(organizations, self.writers)[0])
             else:
-                self._read(wire, self.dice.choices(places, self.readers)[0])
+                self._read(wire, self.rng.choices(organizations, self.readers)[0])
         wire.close()
 
-    def _read(self, wire: Wire, place: dict[str, Any]) -> None:
-        read = self.dice.choices(place["reads"], place["weights"])[0]
+    def _read(self, wire: Wire, organization: dict[str, Any]) -> None:
+        read = self.rng.choices(organization["reads"], organization["weights"])[0]
         floors = self.floors.now(read["scope"])
-        status, body = self._timed("read", wire, place, "GET", read["path"])
+        status, body = self._timed("read", wire, organization, "GET", read["path"])
         if status and status < FIRST_ERROR and floors:
             self._check(read, floors, body)
 
@@ -170,53 +170,54 @@ class Traffic:
             self.stale.extend(f"{read['path']}: {row}" for row in missed[:EXAMPLES])
             del self.stale[EXAMPLES:]
 
-    def _write(self, wire: Wire, place: dict[str, Any]) -> None:
+    def _write(self, wire: Wire, organization: dict[str, Any]) -> None:
         kinds = self.plan["kinds_of_writes"]
-        kind = self.dice.choices(list(kinds), list(kinds.values()))[0]
-        getattr(self, f"_{kind}")(wire, place)
+        kind = self.rng.choices(list(kinds), list(kinds.values()))[0]
+        getattr(self, f"_{kind}")(wire, organization)
 
-    def _mark(self, wire: Wire, place: dict[str, Any]) -> None:
-        register = self.dice.choice(place["registers"])
-        students = self.dice.sample(register["students"], min(self.plan["marks"], len(register["students"])))
-        rows = [{"student_id": i, "code": self.dice.choice(("present", "absent", "late"))} for i in students]
+    def _mark(self, wire: Wire, organization: dict[str, Any]) -> None:
+        register = self.rng.choice(organization["registers"])
+        students = self.rng.sample(register["students"], min(self.plan["marks"], len(register["students"])))
+        rows = [{"student_id": i, "code": self.rng.choice(("present", "absent", "late"))} for i in students]
         body = {"records": rows, "overwrite": True}
         path = f"/api/attendance/sessions/{register['session']}/records/"
-        status, answer = self._timed("write", wire, place, "PUT", path, body)
+        status, response = self._timed("write", wire, organization, "PUT", path, body)
         if status == 200:  # noqa: PLR2004 - OK
-            results = orjson.loads(answer)["results"]
+            results = orjson.loads(response)["results"]
             versions = {row["student_id"]: row["version"] for row in results if row["version"]}
             self.floors.acknowledge(register["session"], versions)
 
-    def _change(self, wire: Wire, place: dict[str, Any]) -> None:
-        student = self.dice.choice(place["students"])
+    def _change(self, wire: Wire, organization: dict[str, Any]) -> None:
+        student = self.rng.choice(organization["students"])
         body = {"phone": f"+00 555 {next(self.numbers):07}"}
-        status, answer = self._timed("write", wire, place, "PATCH", f"/api/students/{student}/", body)
+        status, response = self._timed("write", wire, organization, "PATCH", f"/api/students/{student}/", body)
         if status == 200:  # noqa: PLR2004 - OK
-            self.floors.acknowledge(place["scope"], {student: orjson.loads(answer)["version"]})
+            self.floors.acknowledge(organization["scope"], {student: orjson.loads(response)["version"]})
 
-    def _create(self, wire: Wire, place: dict[str, Any]) -> None:
+    def _create(self, wire: Wire, organization: dict[str, Any]) -> None:
         code = f"{self.plan['prefix']}-{next(self.numbers)}"
         body = {"code": code, "given_name": "Zoya", "family_name": "Zyx"}  # at the end of every list
-        self._timed("write", wire, place, "POST", "/api/students/", body)
+        self._timed("write", wire, organization, "POST", "/api/students/", body)
 
-    def _lift(self, wire: Wire, place: dict[str, Any]) -> None:
-        log = self.dice.choice(place["logs"])
+    def _lift(self, wire: Wire, organization: dict[str, Any]) -> None:
+        log = self.rng.choice(organization["logs"])
         body = {"log_exercise_id": log["exercise"], "reps": 5, "rest_seconds": self.plan["rest_seconds"]}
-        self._timed("write", wire, place, "POST", f"/api/workout-logs/{log['log']}/sets/", body)
+        self._timed("write", wire, organization, "POST", f"/api/workout-logs/{log['log']}/sets/", body)
 
     def _timed(
-        self, kind: str, wire: Wire, place: dict[str, Any], method: str, path: str, body: Any = None
+        self, kind: str, wire: Wire, organization: dict[str, Any], method: str, path: str, body: Any = None
     ) -> tuple[int, bytes]:
         content = b"" if body is None else orjson.dumps(body)
-        head = f"{method} {path} HTTP/1.1\r\nHost: {self.plan['host']}\r\nAuthorization: Bearer {place['token']}\r\n"
+        head = f"{method} {path} HTTP/1.1\r\nHost: {self.plan['host']}\r\n"
+        head += f"Authorization: Bearer {organization['token']}\r\n"
         if content:
             head += f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n"
         begun = time.monotonic()
-        status, answer = wire.ask(head.encode() + b"\r\n" + content)
+        status, response = wire.send(head.encode() + b"\r\n" + content)
         if begun >= self.measures_from:
             self.taken[kind].append((time.monotonic() - begun) * 1000)
             self.statuses[f"{kind} {status or 'connection'}"] += 1
-        return status, answer
+        return status, response
 
 
 if __name__ == "__main__":

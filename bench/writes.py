@@ -1,11 +1,11 @@
-"""Single creates: the whole chain with audit, outbox, stamps and position, beside Flask-SQLAlchemy's add and commit."""
+"""Single creates: the whole chain with audit, outbox, stamps and position, and Flask-SQLAlchemy's add and commit."""
 
 import uuid
 from contextlib import ExitStack
 from typing import Any
 
 from bench import load
-from bench.place import MARK, Place
+from bench.dataset import MARK, Dataset
 from bench.servers import gunicorn
 
 NAIVE = "naive create"
@@ -13,22 +13,22 @@ WHOLE = "whole chain, create one student"
 SCRIPT = load.ROOT / "bench" / "scripts" / "create.lua"
 
 
-def measure(place: Place, *, rounds: int, seconds: int) -> dict[str, Any]:
+def measure(dataset: Dataset, *, rounds: int, seconds: int) -> dict[str, Any]:
     """Measure and return the figures; the rows made are removed afterwards."""
-    # Not the organization that is asked elsewhere: its 10,000 stay 10,000, whatever the writes leave behind.
-    who = {"BENCH_ORGANIZATION": place.signs[1].organization_id}
+    # Not the organization of the other parts: its 10,000 students must stay 10,000.
+    who = {"BENCH_ORGANIZATION": dataset.signs[1].organization_id}
     found: dict[str, list[load.Round]] = {NAIVE: [], WHOLE: []}
     with ExitStack() as servers:
-        naive = servers.enter_context(gunicorn("bench.apps.naive:app", place.settings(**who), name="naive-writes"))
-        api = servers.enter_context(gunicorn("wsgi:app", place.settings(), name="writes"))
-        headers = place.headers(api, 1)
+        naive = servers.enter_context(gunicorn("bench.apps.naive:app", dataset.settings(**who), name="naive-writes"))
+        api = servers.enter_context(gunicorn("wsgi:app", dataset.settings(), name="writes"))
+        headers = dataset.headers(api, 1)
         for number in range(rounds + 1):
-            for name, url, given in ((NAIVE, naive, {}), (WHOLE, api, headers)):
+            for name, url, request_headers in ((NAIVE, naive, {}), (WHOLE, api, headers)):
                 prefix = f"{MARK}{uuid.uuid4().hex[:12]}"
-                target = load.Target(name, f"{url}/api/students/", given, script=SCRIPT, given=(prefix,))
+                target = load.Target(name, f"{url}/api/students/", request_headers, script=SCRIPT, arguments=(prefix,))
                 one = load.wrk(target, seconds=seconds if number else load.WARM_UP_S)
                 if number:  # the first one warms up
                     found[name].append(one)
-    place.clean()
+    dataset.clean()
     rows = load.rows(found, against=NAIVE)
     return {name: rows[name] for name in (NAIVE, WHOLE)}

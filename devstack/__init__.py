@@ -1,4 +1,4 @@
-"""The local stack: real PostgreSQL, PgBouncer, Redis, nginx and API processes for one person's machine.
+"""The local stack: real PostgreSQL, PgBouncer, Redis, nginx and API processes on a developer's machine.
 
 ``make run``, ``make stack``, the tests and the benchmarks start their parts with it. The application never imports it.
 """

@@ -15,18 +15,18 @@ from devstack.stack import Stack
 DEFAULT_PORT = 8000
 LAST_PORT = 65535
 BACKGROUND = "celery_worker"
-NOT_RUNNING = 3  # what init scripts answer
+NOT_RUNNING = 3  # the exit code of init scripts
 
 
 def main() -> int:
-    """Carry out one command and return the exit code."""
+    """Run one command and return the exit code."""
     begun = time.monotonic()
     parser = argparse.ArgumentParser(prog="python -m devstack", description=__doc__)
     commands = {
         "run": "PostgreSQL, Redis and one API process, with demo data",
         "stack": "the same with replica, PgBouncer, nginx and two API processes",
         "stop": "stop what runs in this folder",
-        "status": "say what runs",
+        "status": "print what runs",
         "exec": "run a command with the stack's settings, starting the databases when they do not run",
         "remove": "stop everything and remove the folder with all its data",
         "check": "check the configuration files with the programs that read them",

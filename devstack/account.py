@@ -12,23 +12,23 @@ ACCOUNT = "campshub_devstack"
 
 @dataclass(frozen=True)
 class Account:
-    """An account of this system; ``uid`` is None when it is the one that already runs us."""
+    """An account of this system; ``uid`` is None when it is the current one."""
 
     uid: int | None = None
     gid: int | None = None
 
     @property
     def groups(self) -> list[int] | None:
-        """No further groups for another account; our own for ours."""
+        """Return no supplementary groups for another account; None, which keeps ours, for the current one."""
         return None if self.uid is None else []
 
-    def own(self, path: Path) -> None:
-        """Give a file or folder to the account."""
+    def chown(self, path: Path) -> None:
+        """Make the account the owner of a file or folder."""
         if self.uid is not None and self.gid is not None:
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
     def can(self, right: str, path: Path) -> bool:
-        """Ask ``test`` whether the account may read (``-r``) or enter and run (``-x``) a path."""
+        """Return whether the account may read (``-r``) or enter and run (``-x``) a path, according to ``test``."""
         if self.uid is None:
             return True
         question = ["test", right, str(path)]
@@ -36,7 +36,7 @@ class Account:
 
 
 def choose() -> Account:
-    """Return an ordinary account: ourselves, or for root one of the stack's own (made when missing), or ``nobody``."""
+    """Return an ordinary account: the current one, or for root the stack's own (created if missing), or ``nobody``."""
     if os.geteuid() != 0:
         return Account()
     for name in (ACCOUNT, "nobody"):

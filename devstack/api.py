@@ -39,24 +39,24 @@ class Api(Part):
 
     @property
     def port(self) -> int:
-        """The port that was asked for, or one of its own."""
+        """Return the requested port, or one chosen for this process."""
         return self.wanted_port or ports.kept(self.place, self.name)
 
     @property
     def url(self) -> str:
-        """The address of this process."""
+        """Return the URL of this process."""
         return f"http://{LOOPBACK}:{self.port}"
 
     @property
     def folder(self) -> Path:
-        """A folder of our own account: the API runs as the person who started it, with access to the code."""
+        """Return a folder of the current account: the API runs as the user who started it, with access to the code."""
         path = self.place.runtime / self.name
         path.mkdir(mode=0o700, exist_ok=True)
         return path
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """Our environment, the stack's settings, and what only this process needs."""
+        """Return our environment, the stack's settings, and what only this process needs."""
         return {
             **os.environ,
             "GUNICORN_WORKERS": str(self.workers),
@@ -68,26 +68,26 @@ class Api(Part):
         }
 
     def free_port(self) -> None:
-        """Insist on the port that was asked for."""
+        """Require the requested port to be free."""
         if self.wanted_port:
             ports.demand(self.wanted_port)
         else:
             super().free_port()
 
     def prepare(self) -> None:
-        """Make the folder for metrics, and remove a pid file: no process of ours is left that it could name."""
+        """Create the folder for metrics, and remove a stale pid file: none of our processes is running now."""
         (self.folder / "metrics").mkdir(exist_ok=True)
         (self.folder / "gunicorn.pid").unlink(missing_ok=True)
 
     def command(self) -> list[str]:
-        """Return gunicorn; the path of its pid file tells our processes from others."""
+        """Return the gunicorn command; the path of its pid file identifies our processes."""
         configuration = str(REPOSITORY / "config" / "gunicorn.conf.py")
         pid_file = str(self.folder / "gunicorn.pid")
         options = ["--pid", pid_file, "-c", configuration, "--chdir", str(REPOSITORY)]
         return [sys.executable, "-m", "gunicorn", *options, self.application]
 
     def answers(self) -> bool:
-        """Ask whether the application is ready: its database, its cache, its migrations."""
+        """Return whether the application is ready: its database, its cache, its migrations."""
         connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=5)
         try:
             connection.request("GET", self.ready_path)
@@ -98,5 +98,5 @@ class Api(Part):
             connection.close()
 
     def spawn(self) -> int:
-        """Start gunicorn as our own account."""
+        """Start gunicorn as the current account."""
         return processes.spawn(Account(), self.command(), REPOSITORY, self.log, self.environment)

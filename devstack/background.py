@@ -1,4 +1,4 @@
-"""Background work: Celery's workers, and the beat that ticks."""
+"""Background work: Celery's workers and beat."""
 
 import os
 import sys
@@ -12,10 +12,10 @@ from devstack.place import REPOSITORY, Place
 
 
 class Celery(Part):
-    """One Celery process of the project, as the person who started it."""
+    """One Celery process of the project, run by the user who started it."""
 
     program = "celery"
-    stop_patience_s = 30.0  # a worker lets jobs come to an end
+    stop_patience_s = 30.0  # a worker finishes its running jobs
 
     def __init__(self, place: Place, name: str, *, settings: Callable[[], Mapping[str, str]], application: str) -> None:
         super().__init__(place, name)
@@ -24,57 +24,66 @@ class Celery(Part):
 
     @property
     def folder(self) -> Path:
-        """A folder of our own account, with access to the code."""
+        """Return a folder of the current account, with access to the code."""
         path = self.place.runtime / self.name
         path.mkdir(mode=0o700, exist_ok=True)
         return path
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """Our environment, and the stack's settings."""
+        """Return our environment and the stack's settings."""
         return {**os.environ, **self.settings(), "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(REPOSITORY)}
 
     @property
     def port(self) -> int:
-        """None: it serves nobody."""
+        """None: it does not listen."""
         return 0
 
     def free_port(self) -> None:
-        """Need no port."""
+        """Do nothing: it needs no port."""
 
     def prepare(self) -> None:
-        """Remove a pid file: no process of ours is left that it could name."""
+        """Remove a stale pid file: none of our processes is running at this point."""
         (self.folder / "celery.pid").unlink(missing_ok=True)
 
-    def words(self) -> list[str]:
-        """Return what Celery is to do."""
+    def subcommand(self) -> list[str]:
+        """Return the Celery subcommand with its options."""
         raise NotImplementedError
 
     def command(self) -> list[str]:
-        """Return Celery; the path of its pid file tells our processes from others."""
+        """Return the Celery command; the path of its pid file identifies our processes."""
         pid_file = f"--pidfile={self.folder / 'celery.pid'}"
-        return [sys.executable, "-m", "celery", "-A", self.application, *self.words(), pid_file, "--loglevel=WARNING"]
+        return [
+            sys.executable,
+            "-m",
+            "celery",
+            "-A",
+            self.application,
+            *self.subcommand(),
+            pid_file,
+            "--loglevel=WARNING",
+        ]
 
     def answers(self) -> bool:
-        """Say whether the process runs: its heartbeat, which comes later, is for `/health/` to tell."""
+        """Return whether the process runs; `/health/` reports its heartbeat, which comes later."""
         return self.is_running()
 
     def spawn(self) -> int:
-        """Start Celery as our own account."""
+        """Start Celery as the current account."""
         return processes.spawn(Account(), self.command(), REPOSITORY, self.log, self.environment)
 
 
 class Worker(Celery):
     """One worker for all queues, with two processes."""
 
-    def words(self) -> list[str]:
-        """Work for all queues."""
+    def subcommand(self) -> list[str]:
+        """Return the worker subcommand for all queues."""
         return ["worker", "--concurrency=2", f"--hostname={self.name}@{self.place.directory.name}", "--without-gossip"]
 
 
 class Beat(Celery):
-    """The beat."""
+    """The Celery beat."""
 
-    def words(self) -> list[str]:
-        """Tick."""
+    def subcommand(self) -> list[str]:
+        """Return the beat subcommand."""
         return ["beat"]

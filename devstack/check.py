@@ -17,7 +17,7 @@ from devstack.postgres import Primary
 def main() -> int:
     """Check postgresql.conf and, where nginx is installed, nginx.conf.
 
-    :raises StackError: a program refuses its file; the message is the program's.
+    :raises StackError: a program rejects its file; the message is the program's.
     """
     with tempfile.TemporaryDirectory(prefix="campshub-check-") as folder:
         Path(folder).chmod(0o755)

@@ -1,4 +1,4 @@
-"""Databases on the primary: made, given their roles and extensions, removed."""
+"""Databases on the primary: create them, give them roles and extensions, drop them."""
 
 from psycopg import sql
 
@@ -11,9 +11,9 @@ BOOTSTRAP = REPOSITORY / "migrations" / "bootstrap.sql"
 
 
 def create(primary: Primary, name: str, template: str | None = None) -> bool:
-    """Make a database with the roles and extensions that it needs, and say whether it is new.
+    """Create a database with the roles and extensions that it needs, and return whether it is new.
 
-    :param template: another database of this server to copy; nobody may be connected to it.
+    :param template: another database of this server to copy; it must have no connections.
     :raises StackError: the database exists with another locale than the application requires.
     """
     with primary.place.lock("databases"):
@@ -27,12 +27,12 @@ def create(primary: Primary, name: str, template: str | None = None) -> bool:
 
 
 def exists(primary: Primary, name: str) -> bool:
-    """Say whether there is such a database."""
+    """Return whether there is such a database."""
     return bool(primary.query("SELECT 1 FROM pg_database WHERE datname = %s", name))
 
 
 def drop(primary: Primary, name: str) -> None:
-    """Remove a database, ending what is connected to it (PgBouncer keeps connections open)."""
+    """Drop a database after ending its connections (PgBouncer leaves connections open)."""
     with primary.place.lock("databases"), primary.connect() as connection:
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
@@ -43,7 +43,7 @@ def bootstrap(primary: Primary, name: str) -> None:
     :raises StackError: a statement failed.
     """
     secrets = keys.load(primary.place)
-    # By standard input: arguments are seen in the process list.
+    # By standard input: arguments are visible in the process list.
     lines = [rf"\set {role}_password '{secrets[role]}'" for role in keys.LOGINS]
     done = processes.run(
         [str(primary.programs / "psql"), "--no-psqlrc", "--quiet", "-v", "ON_ERROR_STOP=1", "--dbname", name],
@@ -66,14 +66,14 @@ def _require_locale(primary: Primary, name: str) -> None:
 
 def _make(primary: Primary, name: str, template: str | None) -> None:
     with primary.connect() as connection:
-        # A template's idle connections belong to pools; nothing of theirs is lost.
+        # A template's idle connections belong to pools; ending them loses nothing.
         connection.execute(
             "SELECT pg_terminate_backend(pid, 2000) FROM pg_stat_activity WHERE datname = %s", (template,)
         )
         statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
             sql.Identifier(name), sql.Identifier(template or "template0")
         )
-        if template is None:  # an older server's own locale may be another
+        if template is None:  # the locale of an older server may differ
             statement += sql.SQL(
                 " ENCODING 'UTF8' LOCALE_PROVIDER builtin BUILTIN_LOCALE {ctype} LC_CTYPE {ctype} LC_COLLATE 'C'"
             ).format(ctype=CTYPE)

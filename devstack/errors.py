@@ -1,5 +1,5 @@
-"""What can go wrong with the local stack."""
+"""The error of the local stack."""
 
 
 class StackError(Exception):
-    """The stack cannot do what was asked; the message is one line for the person at the terminal."""
+    """The stack cannot do what was requested; the message is one line for the terminal."""

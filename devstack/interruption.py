@@ -1,4 +1,4 @@
-"""Signals that end a command: whatever arrives, in any number and order, it stops once and leaves nothing running."""
+"""Signals that end a command: any number of them, in any order, stop it once and leave nothing running."""
 
 import contextlib
 import signal
@@ -10,7 +10,7 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(BaseException):
-    """A signal has asked the command to end; not an Exception, so that no handler on the way takes it for an error."""
+    """A signal requests the end of the command; not an Exception, so that no handler treats it as an error."""
 
 
 @dataclass
@@ -33,7 +33,7 @@ def listen() -> None:
 def run(work: Callable[[], int], clean_up: Callable[[], None], *, interrupted: int = 0) -> int:
     """Run the work until it ends or a signal arrives, clean up once, and return the exit code.
 
-    Later signals are ignored to the very end: a process group receives some of them several times.
+    Later signals are ignored until the process has ended: a process group receives some of them several times.
 
     :param interrupted: the exit code after a signal.
     """
@@ -46,17 +46,17 @@ def run(work: Callable[[], int], clean_up: Callable[[], None], *, interrupted: i
         finally:
             try:
                 _state.is_armed = False
-            finally:  # the one Interrupted has been raised, or none will be
+            finally:  # the only Interrupted has been raised, or none will be
                 clean_up()
                 for number in ENDING:
-                    signal.signal(number, signal.SIG_IGN)  # at its exit, Python would let our handlers go
+                    signal.signal(number, signal.SIG_IGN)  # at exit, Python would remove our handlers
     except Interrupted:
         return interrupted
 
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """Let a signal wait until the block has ended: what it starts is recorded, or it was not started."""
+    """Delay a signal until the block has ended: what the block starts is recorded, or it was not started."""
     _state.deferrals += 1
     try:
         yield

@@ -1,4 +1,4 @@
-"""The stack's own secrets, made at random once and kept in ``secrets.json``."""
+"""The stack's own secrets, created at random once and stored in ``secrets.json``."""
 
 import base64
 import secrets
@@ -10,17 +10,17 @@ LOGINS = ("app", "migrator", "system", "maintenance", "readonly", "replicator")
 
 
 def load(place: Place) -> dict[str, str]:
-    """Return the secrets by name; what is missing is made.
+    """Return the secrets by name; create missing ones.
 
-    A role's password stands under the role's short name (``app``, ``migrator``), the superuser's under ``postgres``.
+    A role's password has the role's short name (``app``, ``migrator``), the superuser's has the name ``postgres``.
     """
     with place.lock("secrets"):
-        known = place.read_json("secrets.json")
-        made = {name: value() for name, value in _MAKERS.items() if name not in known}
-        if made:
-            known |= made
-            place.write_json("secrets.json", known)
-    return {name: str(value) for name, value in known.items()}
+        stored = place.read_json("secrets.json")
+        created = {name: value() for name, value in _MAKERS.items() if name not in stored}
+        if created:
+            stored |= created
+            place.write_json("secrets.json", stored)
+    return {name: str(value) for name, value in stored.items()}
 
 
 def role(name: str) -> str:

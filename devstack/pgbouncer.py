@@ -1,4 +1,4 @@
-"""PgBouncer: one process before the primary, one before the replica, each with a wildcard database."""
+"""PgBouncer: one process in front of the primary, one in front of the replica, each with a wildcard database."""
 
 import contextlib
 import functools
@@ -21,8 +21,8 @@ class PgBouncer(Part):
     """A PgBouncer in front of one PostgreSQL server."""
 
     program = "pgbouncer"
-    # SIGINT and SIGTERM ask for a shutdown that waits for clients (differently in different versions); a stack that
-    # stops has no clients worth waiting for.
+    # SIGINT and SIGTERM request a shutdown that waits for clients (differently in different versions); a stack that
+    # stops need not wait for clients.
     stop_patience_s = 3.0
 
     def __init__(self, place: Place, server: Server, database: str, settings: Mapping[str, str]) -> None:
@@ -32,13 +32,13 @@ class PgBouncer(Part):
         self.settings = settings
 
     def dsn(self, database: str, user: str = "app") -> str:
-        """Return the address of a database for a role by its short name."""
+        """Return the URL of a database for a role by its short name."""
         password = keys.load(self.place)[user]
         return f"postgresql://{keys.role(user)}:{password}@{LOOPBACK}:{self.port}/{database}"
 
     @functools.cached_property
     def path(self) -> str:
-        """The program; what only stops the part does without it."""
+        """Return the program's path; stopping the part does not need it."""
         return packages.find("pgbouncer", "pgbouncer")
 
     def require(self) -> None:
@@ -49,16 +49,16 @@ class PgBouncer(Part):
         """Return the generated files by name."""
         secrets = keys.load(self.place)
         users = [f'"{keys.role(name)}" "{secrets[name]}"' for name in keys.LOGINS if name != "replicator"]
-        own = {"listen_addr": LOOPBACK, "listen_port": str(self.port), "unix_socket_dir": "", **self.settings}
+        listen = {"listen_addr": LOOPBACK, "listen_port": str(self.port), "unix_socket_dir": "", **self.settings}
         return {
             "databases.ini": f"* = host={LOOPBACK} port={self.server.port}\n",
-            "listen.ini": "".join(f"{name} = {value}\n" for name, value in own.items()),
-            "newer.ini": "max_prepared_statements = 200\n" if self._keeps_prepared_statements() else "\n",
+            "listen.ini": "".join(f"{name} = {value}\n" for name, value in listen.items()),
+            "newer.ini": "max_prepared_statements = 200\n" if self._supports_prepared_statements() else "\n",
             "userlist.txt": "\n".join([*users, ""]),
         }
 
     def inputs(self) -> str:
-        """Return the project's pgbouncer.ini and what is generated."""
+        """Return the project's pgbouncer.ini and the generated files."""
         return (REPOSITORY / "pgbouncer.ini").read_text(encoding="utf-8") + str(self.includes())
 
     def prepare(self) -> None:
@@ -68,17 +68,17 @@ class PgBouncer(Part):
             self.place.write(self.folder / name, text)
 
     def command(self) -> list[str]:
-        """Return PgBouncer with the project's file; it finds the includes in its working folder."""
+        """Return the PgBouncer command with the project's file; it finds the includes in its working folder."""
         return [self.path, str(self.folder / "pgbouncer.ini")]
 
     def answers(self) -> bool:
-        """Ask for a connection as the application does."""
+        """Return whether PgBouncer gives a connection to the application's role."""
         with contextlib.suppress(psycopg.OperationalError):
             psycopg.connect(self.dsn(self.database), connect_timeout=2).close()
             return True
         return False
 
-    def _keeps_prepared_statements(self) -> bool:
-        said = subprocess.run([self.path, "--version"], check=False, capture_output=True, text=True).stdout
-        version = re.search(r"(\d+)\.(\d+)", said)
+    def _supports_prepared_statements(self) -> bool:
+        output = subprocess.run([self.path, "--version"], check=False, capture_output=True, text=True).stdout
+        version = re.search(r"(\d+)\.(\d+)", output)
         return version is not None and tuple(map(int, version.groups())) >= KNOWS_PREPARED_STATEMENTS

@@ -1,4 +1,4 @@
-"""Where a stack lives: the folder that a person sees, and the one where its servers work."""
+"""The folders of a stack: the one that the user sees, and the one in which its servers work."""
 
 import contextlib
 import fcntl
@@ -25,9 +25,9 @@ PASSABLE = 0o711
 class Place:
     """The stack's folders and the account that owns what servers write.
 
-    ``directory`` holds the state, the ports and the secrets. ``runtime`` holds data, logs and generated configuration;
-    it is ``directory/run`` unless the servers' account cannot get there (a clone in root's home): then a folder below
-    ``/var/tmp``, noted in ``directory/runtime.json``.
+    ``directory`` contains the state, the ports and the secrets. ``runtime`` contains data, logs and generated
+    configuration; it is ``directory/run`` unless the servers' account has no access to it (a clone in root's home):
+    then it is a folder below ``/var/tmp``, recorded in ``directory/runtime.json``.
     """
 
     directory: Path
@@ -35,7 +35,7 @@ class Place:
     account: Account
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """Read one of the directory's files; nothing there, or half a file, is an empty dictionary."""
+        """Read one of the directory's files; a missing or incomplete file is an empty dictionary."""
         try:
             content = json.loads((self.directory / name).read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -43,7 +43,7 @@ class Place:
         return content if isinstance(content, dict) else {}
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
-        """Replace one of the directory's files at once, readable by its owner only."""
+        """Replace one of the directory's files atomically, readable by its owner only."""
         path = self.directory / name
         unfinished = path.with_name(f".{name}.{os.getpid()}")
         with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, SECRET), "w") as file:
@@ -52,10 +52,10 @@ class Place:
         unfinished.replace(path)
 
     def folder(self, name: str) -> Path:
-        """Make a folder of the servers' account below ``runtime``."""
+        """Create a folder of the servers' account below ``runtime``."""
         path = self.runtime / name
         path.mkdir(mode=0o700, exist_ok=True)
-        self.account.own(path)
+        self.account.chown(path)
         return path
 
     def write(self, path: Path, text: str) -> None:
@@ -63,11 +63,11 @@ class Place:
         unfinished = path.with_name(f".{path.name}.new")
         with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, SECRET), "w") as file:
             file.write(text)
-        self.account.own(unfinished)
+        self.account.chown(unfinished)
         unfinished.replace(path)
 
     def readable(self, path: Path) -> Path:
-        """Return a path under which the servers' account reads a file of the project: itself, or a fresh copy."""
+        """Return a path under which the servers' account reads a file of the project: the file, or a fresh copy."""
         if self.account.can("-r", path):
             return path
         copy = self.folder("copies") / path.relative_to(REPOSITORY).as_posix().replace("/", "-")
@@ -76,7 +76,7 @@ class Place:
         return copy
 
     def runnable(self, program: Path) -> Path:
-        """Return a path under which the servers' account runs a program: itself, or a copy."""
+        """Return a path under which the servers' account runs a program: the program, or a copy."""
         if self.account.can("-x", program):
             return program
         copy = self.folder("copies") / program.name
@@ -93,22 +93,22 @@ class Place:
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:
-        """Hold a lock between processes; it goes with its holder, however that ends."""
+        """Hold a lock between processes; it ends with the process that holds it."""
         with (self.directory / f"{name}.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
 
 def make(directory: Path) -> Place:
-    """Make the folders of a stack, or find them again."""
+    """Create the folders of a stack, or find the existing ones."""
     directory = directory.resolve()
     directory.mkdir(parents=True, exist_ok=True)
-    _keep_out_of_git(directory)
+    _write_gitignore(directory)
     owner = account.choose()
     return Place(directory, _runtime(directory, owner), owner)
 
 
-def _keep_out_of_git(directory: Path) -> None:
+def _write_gitignore(directory: Path) -> None:
     ignore = directory / ".gitignore"
     if not ignore.exists():
         ignore.write_text("*\n", encoding="utf-8")

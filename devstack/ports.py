@@ -1,4 +1,4 @@
-"""Ports on the loopback address, chosen once and kept, so that addresses stay the same from start to start."""
+"""Ports on the loopback address, chosen once and stored, so that URLs stay the same from start to start."""
 
 import random
 import socket
@@ -15,7 +15,7 @@ FIRST, LAST = 20000, 31999  # below the range from which Linux takes the ports o
 
 
 def is_free(port: int) -> bool:
-    """Say whether nothing listens on the port."""
+    """Return whether nothing listens on the port."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -26,10 +26,10 @@ def is_free(port: int) -> bool:
 
 
 def is_free_soon(port: int) -> bool:
-    """Say whether nothing listens on the port, or will in a moment.
+    """Return whether nothing listens on the port, now or in a moment.
 
-    A process that was killed is a zombie as soon as its first thread has ended; its others hold the port until they
-    have, too.
+    A killed process becomes a zombie when its first thread has ended; its other threads hold the port until they have
+    ended, too.
     """
     deadline = time.monotonic() + LET_GO_WITHIN_S
     while not is_free(port):
@@ -40,7 +40,7 @@ def is_free_soon(port: int) -> bool:
 
 
 def is_open(port: int) -> bool:
-    """Say whether something answers on the port."""
+    """Return whether a server listens on the port."""
     try:
         socket.create_connection((LOOPBACK, port), timeout=1).close()
     except OSError:
@@ -49,7 +49,7 @@ def is_open(port: int) -> bool:
 
 
 def kept(place: Place, part: str) -> int:
-    """Return the part's port, choosing one at its first use."""
+    """Return the part's port; choose one at its first use."""
     with place.lock("ports"):
         ports = place.read_json("ports.json")
         if part not in ports:
@@ -59,7 +59,7 @@ def kept(place: Place, part: str) -> int:
 
 
 def renew(place: Place, part: str) -> None:
-    """Forget a port that another program has taken meanwhile."""
+    """Replace a port that another program has taken."""
     with place.lock("ports"):
         ports = place.read_json("ports.json")
         ports.pop(part, None)
@@ -67,9 +67,9 @@ def renew(place: Place, part: str) -> None:
 
 
 def demand(port: int) -> None:
-    """Insist on a port that somebody asked for.
+    """Require a requested port to be free.
 
-    :raises StackError: another program has it.
+    :raises StackError: another program uses it.
     """
     if not is_free(port):
         raise StackError(f"port {port} is taken by {_holder(port)}: stop that, or choose another with PORT=...")

@@ -23,7 +23,7 @@ MAJOR = "18"
 CONNECT_TIMEOUT_S = 3
 
 # The database's locale, which campshub.core.db.startup_checks requires. pg_trgm takes the letters from LC_CTYPE,
-# whatever the provider is: with LC_CTYPE C it drops every letter beyond ASCII. Rows are ordered byte by byte on every
+# whatever the provider is: with LC_CTYPE C it ignores every letter beyond ASCII. Rows are ordered byte by byte on every
 # machine.
 CTYPE = "C.UTF-8"
 LOCALE_OPTIONS = (
@@ -35,18 +35,18 @@ LOCALE_OPTIONS = (
     "--lc-collate=C",
 )
 
-# For throw-away databases only: a power failure may then lose everything.
+# Only for databases that may be lost: a power failure may destroy them.
 NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
 
 ACCESS = f"""\
-# Passwords everywhere, also for us: other people may have accounts on this machine.
+# Passwords for everyone, also for us: other users may have accounts on this machine.
 host all         all                 {LOOPBACK}/32 scram-sha-256
 host replication campshub_replicator {LOOPBACK}/32 scram-sha-256
 """
 
 
 def programs(place: Place) -> Path:
-    """Return the folder of PostgreSQL's programs, copied when the servers' account cannot get at the package.
+    """Return the folder of PostgreSQL's programs, copied when the servers' account cannot read the package.
 
     :raises StackError: the package is not installed.
     """
@@ -60,7 +60,7 @@ def programs(place: Place) -> Path:
 
 
 def _copy(home: Path, place: Place) -> Path:
-    # The libraries are found relative to the programs, so both folders go side by side.
+    # The libraries are found relative to the programs, so both folders stay side by side.
     copy = place.runtime / f"postgres-programs-{int(home.stat().st_mtime)}"
     if not copy.exists():
         unfinished = place.runtime / "postgres-programs.new"
@@ -77,7 +77,7 @@ class Server(Part):
     """One PostgreSQL server."""
 
     program = "postgres"
-    stop_signal = signal.SIGINT  # fast: roll back what is open, checkpoint, end
+    stop_signal = signal.SIGINT  # fast shutdown: roll back open transactions, checkpoint, end
 
     def __init__(self, place: Place, name: str, settings: Mapping[str, str]) -> None:
         super().__init__(place, name)
@@ -86,21 +86,21 @@ class Server(Part):
 
     @property
     def data(self) -> Path:
-        """The data folder."""
+        """Return the data folder."""
         return self.folder / "data"
 
     def command(self) -> list[str]:
-        """Return postgres itself, with its configuration outside the data folder."""
+        """Return the postgres command, with its configuration outside the data folder."""
         configuration = f"config_file={self.folder / 'postgresql.conf'}"
         return [str(self.programs / "postgres"), "-D", str(self.data), "-c", configuration]
 
     def inputs(self) -> str:
-        """Return the project's postgresql.conf and what is generated."""
+        """Return the project's postgresql.conf and the generated files."""
         return (REPOSITORY / "postgresql.conf").read_text(encoding="utf-8") + self.configuration()
 
     def configuration(self) -> str:
-        """Return the generated configuration: the project's file, and what belongs to this place."""
-        own = {
+        """Return the generated configuration: the project's file, and what is specific to this stack."""
+        settings = {
             "listen_addresses": LOOPBACK,
             "port": str(self.port),
             "unix_socket_directories": "",  # their paths may be 107 bytes long; a test's folder may be longer
@@ -108,27 +108,27 @@ class Server(Part):
             "cluster_name": self.name,
             **self.settings,
         }
-        lines = [f"{name} = '{value.replace(chr(39), chr(39) * 2)}'" for name, value in own.items()]
+        lines = [f"{name} = '{value.replace(chr(39), chr(39) * 2)}'" for name, value in settings.items()]
         shared = self.place.readable(REPOSITORY / "postgresql.conf")
         return "\n".join([f"include '{shared}'", *lines, ""])
 
     def prepare(self) -> None:
-        """Make the data folder when it is missing, and write the configuration."""
+        """Create the data folder when it is missing, and write the configuration."""
         self.place.write(self.folder / "postgresql.conf", self.configuration())
         self.place.write(self.folder / "pg_hba.conf", ACCESS)
         self.prepare_data()
-        # No server of ours runs on this folder by now, so a pid file is a dead one's; the number in it may be
-        # somebody else's by now, and PostgreSQL would not start.
+        # No server of ours uses this folder now, so a pid file is stale; its number may belong to another process, and
+        # PostgreSQL would not start.
         (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     def prepare_data(self) -> None:
-        """Make the data folder when it is missing."""
+        """Create the data folder when it is missing."""
         raise NotImplementedError
 
     def run(self, program: str, *arguments: str, password: str = "", text: str | None = None) -> str:
-        """Run one of PostgreSQL's programs as the servers' account and return what it printed.
+        """Run one of PostgreSQL's programs as the servers' account and return its output.
 
-        :raises StackError: it failed; the message ends with its complaint.
+        :raises StackError: it failed; the message ends with its error output.
         """
         done = processes.run(
             [str(self.programs / program), *arguments],
@@ -144,22 +144,22 @@ class Server(Part):
         return done.stdout
 
     def connect(self, database: str = "postgres") -> psycopg.Connection[TupleRow]:
-        """Open a superuser's connection that commits each statement."""
+        """Open a superuser's connection in autocommit mode."""
         return psycopg.connect(self.dsn(database), autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
 
     def query(self, statement: str, *values: Any, database: str = "postgres") -> Sequence[TupleRow]:
         """Run one statement as the superuser and return its rows."""
         with self.connect(database) as connection:
-            answer = connection.execute(statement.encode(), values or None)
-            return answer.fetchall() if answer.description else []
+            cursor = connection.execute(statement.encode(), values or None)
+            return cursor.fetchall() if cursor.description else []
 
     def dsn(self, database: str = "postgres", user: str = keys.SUPERUSER) -> str:
-        """Return the address of a database for the superuser, or for a role by its short name."""
+        """Return the URL of a database for the superuser, or for a role by its short name."""
         name = user if user == keys.SUPERUSER else keys.role(user)
         return f"postgresql://{name}:{keys.load(self.place)[user]}@{LOOPBACK}:{self.port}/{database}"
 
     def answers(self) -> bool:
-        """Ask for a connection."""
+        """Return whether the server accepts connections."""
         try:
             self.connect().close()
         except psycopg.OperationalError:
@@ -167,7 +167,7 @@ class Server(Part):
         return True
 
     def leftovers(self) -> list[psutil.Process]:
-        """Return processes whose postmaster is gone; they hold its shared memory."""
+        """Return processes whose postmaster has ended; they hold its shared memory."""
         return processes.of_folder(self.program, self.folder)
 
 
@@ -175,12 +175,12 @@ class Primary(Server):
     """The server that is written to."""
 
     def prepare_data(self) -> None:
-        """Make the cluster when there is none, and see that the superuser's password is the one in secrets.json."""
+        """Create the cluster if it does not exist, and set the superuser's password to the one in secrets.json."""
         if not (self.data / "PG_VERSION").exists():
             self._initialise()
         elif (version := (self.data / "PG_VERSION").read_text().strip()) != MAJOR:
             raise StackError(f"{self.data} is of PostgreSQL {version}, not {MAJOR}: remove {self.place.directory}")
-        self._agree_on_password()
+        self._apply_password()
 
     def _initialise(self) -> None:
         unfinished = self.folder / "data.new"
@@ -194,28 +194,28 @@ class Primary(Server):
             *("--auth", "scram-sha-256", "--no-sync", "--no-instructions", *LOCALE_OPTIONS),
         )
         password.unlink()
-        # Renamed when it is whole: a folder of this name is never half made.
+        # Renamed when it is complete: a folder of this name is never half made.
         unfinished.rename(self.data)
-        self._note_password()
+        self._record_password()
 
-    def _agree_on_password(self) -> None:
-        """Set the superuser's password in single-user mode when secrets.json was lost and made anew."""
-        if self._noted_password() == self._password_mark():
+    def _apply_password(self) -> None:
+        """Set the superuser's password in single-user mode when secrets.json was lost and created again."""
+        if self._recorded_password() == self._password_hash():
             return
         statement = f"ALTER ROLE {keys.SUPERUSER} PASSWORD '{keys.load(self.place)[keys.SUPERUSER]}'\n"
         (self.data / "postmaster.pid").unlink(missing_ok=True)
         self.run("postgres", "--single", *self.command()[1:], "postgres", text=statement)
-        self._note_password()
+        self._record_password()
 
-    def _password_mark(self) -> str:
+    def _password_hash(self) -> str:
         return hashlib.sha256(keys.load(self.place)[keys.SUPERUSER].encode()).hexdigest()
 
-    def _noted_password(self) -> str:
+    def _recorded_password(self) -> str:
         note = self.folder / "password.sha256"
         return note.read_text(encoding="utf-8") if note.exists() else ""
 
-    def _note_password(self) -> None:
-        self.place.write(self.folder / "password.sha256", self._password_mark())
+    def _record_password(self) -> None:
+        self.place.write(self.folder / "password.sha256", self._password_hash())
 
     def environment_of_client(self) -> dict[str, str]:
         """Return the environment for psql as the superuser."""

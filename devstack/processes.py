@@ -1,4 +1,4 @@
-"""Processes of the stack: started in sessions of their own, found again after a crash, never mistaken for others."""
+"""Processes of the stack: started in separate sessions, found again after a crash, never confused with others."""
 
 import atexit
 import contextlib
@@ -18,14 +18,14 @@ from devstack.account import Account
 SAME_START_S = 2.0  # psutil derives the start time from the boot time, which a clock adjustment may move
 POLL_S = 0.05
 
-# Those that this very process has started must be waited for, or they stay as zombies.
+# Children of this process must be waited for, or they remain as zombies.
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
 
 def spawn(account: Account, command: Sequence[str], folder: Path, log: Path, environment: Mapping[str, str]) -> int:
     """Start a server in the background as an account and return its process id.
 
-    Call it with signals deferred until the id is recorded.
+    Defer signals during the call, until the id is recorded.
     """
     with log.open("ab") as output:
         child = subprocess.Popen(
@@ -38,14 +38,14 @@ def spawn(account: Account, command: Sequence[str], folder: Path, log: Path, env
             user=account.uid,
             group=account.gid,
             extra_groups=account.groups,
-            start_new_session=True,  # Ctrl-C at the terminal is for the supervisor, which stops the parts in order
+            start_new_session=True,  # Ctrl-C reaches only the supervisor, which stops the parts in order
         )
     _children[child.pid] = child
     return child.pid
 
 
 def run(command: Sequence[str], *, text: str | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end and return what it printed; when a signal interrupts us, it ends with its children.
+    """Run a command until it ends and return its output; when a signal interrupts us, it ends with its children.
 
     :param text: the standard input.
     """
@@ -58,7 +58,7 @@ def run(command: Sequence[str], *, text: str | None = None, **options: Any) -> s
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
-                start_new_session=True,  # a signal to the process group is ours to pass on
+                start_new_session=True,  # we forward signals of the process group
                 **options,
             )
         output, errors = child.communicate(text)
@@ -70,28 +70,28 @@ def run(command: Sequence[str], *, text: str | None = None, **options: Any) -> s
 
 
 def end_now(child: subprocess.Popen[Any]) -> None:
-    """Kill a child of ours and its children, and collect it."""
+    """Kill our child process and its children, and reap it."""
     with contextlib.suppress(psutil.NoSuchProcess):
         kill([psutil.Process(child.pid)])
     child.wait()
 
 
 def exit_code(pid: int) -> int | None:
-    """Return the exit code of a child of ours that has ended; None while it runs or when it is not our child."""
+    """Return the exit code of our child process that has ended; None while it runs or when it is not our child."""
     child = _children.get(pid)
     return child.poll() if child else None
 
 
 @atexit.register
 def _leave_children() -> None:
-    """Tell subprocess that those which still run are left running on purpose, or it warns about each."""
+    """Mark running children as intended, or subprocess warns about each."""
     for child in _children.values():
         if child.poll() is None:
             child.returncode = 0
 
 
 def started(pid: int) -> float:
-    """Return when a process started, in seconds since the epoch; 0.0 when it is gone."""
+    """Return when a process started, in seconds since the epoch; 0.0 when it has ended."""
     try:
         return psutil.Process(pid).create_time()
     except psutil.Error:
@@ -113,7 +113,7 @@ def find(pid: int, start: float) -> psutil.Process | None:
 def of_folder(program: str, folder: Path) -> list[psutil.Process]:
     """Return the processes of a program whose working folder is, or whose arguments name a path in, one of our folders.
 
-    A supervisor that was killed leaves them behind, and nginx's workers and PostgreSQL's backends carry no arguments.
+    A killed supervisor leaves them behind, and nginx's workers and PostgreSQL's backends carry no arguments.
     """
     return [process for process in psutil.process_iter() if _is_of_folder(process, program, folder)]
 
@@ -133,7 +133,7 @@ def _is_of_folder(process: psutil.Process, program: str, folder: Path) -> bool:
 
 
 def end(processes: Sequence[psutil.Process], first: signal.Signals, patience_s: float) -> None:
-    """End processes: the first signal, and after the patience SIGKILL; return when they are gone."""
+    """End processes: the first signal, then SIGKILL after ``patience_s``; return when they have ended."""
     _signal(processes, first)
     left = _wait(processes, patience_s)
     _signal(left, signal.SIGKILL)

@@ -21,40 +21,40 @@ class Redis(Part):
 
     @property
     def url(self) -> str:
-        """The server's address, with its password."""
+        """Return the server's URL, with its password."""
         return f"redis://:{keys.load(self.place)['redis']}@{LOOPBACK}:{self.port}/0"
 
     def configuration(self) -> str:
-        """Return the generated configuration: the project's file, and what belongs to this place."""
+        """Return the generated configuration: the project's file, and what is specific to this stack."""
         password = keys.load(self.place)["redis"]
         return (
             f"include {self.kind}.conf\nbind {LOOPBACK}\nport {self.port}\nrequirepass {password}\ndir {self.folder}\n"
         )
 
     def inputs(self) -> str:
-        """Return the project's files and what is generated."""
+        """Return the project's files and the generated ones."""
         shared = [REPOSITORY / "redis.conf", REPOSITORY / "config" / "redis" / f"{self.kind}.conf"]
         return "".join(path.read_text(encoding="utf-8") for path in shared) + self.configuration()
 
     def prepare(self) -> None:
-        """Link the project's files into the folder and write the rest."""
+        """Link the project's files into the folder and write the generated one."""
         self.place.link(self.folder / "redis.conf", REPOSITORY / "redis.conf")
         self.place.link(self.folder / f"{self.kind}.conf", REPOSITORY / "config" / "redis" / f"{self.kind}.conf")
         self.place.write(self.folder / "start.conf", self.configuration())
 
     def command(self) -> list[str]:
-        """Return redis-server with the generated configuration."""
+        """Return the redis-server command with the generated configuration."""
         return [self.redis_server, str(self.folder / "start.conf")]
 
     def answers(self) -> bool:
-        """Sign in and send a PING; a broker that still reads its journal says LOADING."""
+        """Authenticate and send a PING; a broker that still reads its journal replies LOADING."""
         password = keys.load(self.place)["redis"]
         try:
             with socket.create_connection((LOOPBACK, self.port), timeout=1) as connection:
                 connection.sendall(f"AUTH {password}\r\nPING\r\n".encode())
-                answer = b""
-                while answer.count(b"\r\n") < 2 and (piece := connection.recv(256)):  # noqa: PLR2004 - two answers
-                    answer += piece
+                reply = b""
+                while reply.count(b"\r\n") < 2 and (piece := connection.recv(256)):  # noqa: PLR2004 - two replies
+                    reply += piece
         except OSError:
             return False
-        return answer == b"+OK\r\n+PONG\r\n"
+        return reply == b"+OK\r\n+PONG\r\n"

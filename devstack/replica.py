@@ -19,14 +19,14 @@ POLL_S = 0.05
 
 
 class Replica(Server):
-    """The server that follows the primary and is only read."""
+    """The server that follows the primary and is read-only."""
 
     def __init__(self, place: Place, primary: Primary, settings: Mapping[str, str]) -> None:
         super().__init__(place, "replica", settings)
         self.primary = primary
 
     def configuration(self) -> str:
-        """Add where the primary is."""
+        """Add the connection to the primary."""
         password = keys.load(self.place)["replicator"]
         source = (
             f"host={LOOPBACK} port={self.primary.port} user={keys.role('replicator')} password={password}"
@@ -35,7 +35,7 @@ class Replica(Server):
         return super().configuration() + f"primary_conninfo = '{source}'\nprimary_slot_name = '{SLOT}'\n"
 
     def start(self) -> None:
-        """Start the replica and wait until it streams; one that cannot follow any more is made anew, once."""
+        """Start the replica and wait until it streams; create it again, once, when it can no longer follow."""
         if self._can_follow():
             with contextlib.suppress(StackError):
                 super().start()
@@ -48,33 +48,33 @@ class Replica(Server):
             raise StackError(f"the replica does not follow the primary:{self.tail()}")
 
     def prepare_data(self) -> None:
-        """Take a base backup unless there is one of this very primary that can still catch up."""
+        """Take a base backup unless there is one of the current primary that can still catch up."""
         if not self._can_follow():
             self._copy_primary()
         signal_file = self.data / "standby.signal"
         signal_file.touch()
-        self.place.account.own(signal_file)
+        self.place.account.chown(signal_file)
 
     def pause(self) -> None:
-        """Stop applying what the primary sends; return when it has stopped."""
+        """Stop applying WAL from the primary; return when it has stopped."""
         self.query("SELECT pg_wal_replay_pause()")
         while self.query("SELECT pg_get_wal_replay_pause_state()")[0][0] != "paused":
             time.sleep(POLL_S)
 
     def resume(self) -> None:
-        """Apply again what the primary sends."""
+        """Apply WAL from the primary again."""
         self.query("SELECT pg_wal_replay_resume()")
 
     def is_paused(self) -> bool:
-        """Say whether applying has been stopped."""
+        """Return whether applying has been stopped."""
         return bool(self.query("SELECT pg_is_wal_replay_paused()")[0][0])
 
     def catch_up(self, patience_s: float) -> None:
         """Wait until the replica has applied what the primary has written by now.
 
-        :raises StackError: time is up.
+        :raises StackError: the time limit has passed.
         """
-        # Not the insert position: it may lie behind the header of a page without a record, where replay never gets.
+        # Not the insert position: it may be after the header of a page without a record, which replay never reaches.
         target = self.primary.query("SELECT pg_current_wal_flush_lsn()")[0][0]
         deadline = time.monotonic() + patience_s
         while time.monotonic() < deadline:

@@ -24,24 +24,24 @@ STATE_FILE = "state.json"
 class Stack:
     """A local stack in a folder.
 
-    What it knows (ports, passwords, process ids) is in the folder, so another process that makes a ``Stack`` of the
-    same folder with the same arguments can use and stop what this one started.
+    Its state (ports, passwords, process ids) is in the folder, so another process that creates a ``Stack`` of the same
+    folder with the same arguments can use and stop what this one started.
 
-    :param directory: the stack's folder; made when missing.
-    :param replica: have a streaming replica.
-    :param pgbouncer: have PgBouncer before the primary, and a second one before the replica.
-    :param nginx: have nginx before the API processes.
+    :param directory: the stack's folder; created when missing.
+    :param replica: run a streaming replica.
+    :param pgbouncer: run PgBouncer in front of the primary, and a second one in front of the replica.
+    :param nginx: run nginx in front of the API processes.
     :param api: how many API processes (gunicorn masters) to run.
     :param port: nginx's port, or without nginx the first API process's; None chooses one.
-    :param background: what a Celery worker and a beat serve; nothing: there are none.
+    :param background: the application of a Celery worker and a beat; without it there are none.
     :param workers: gunicorn workers of an API process.
     :param durable: False turns fsync off, for databases that may be lost.
-    :param database: the database that the API processes use; made by ``start``.
+    :param database: the database that the API processes use; created by ``start``.
     :param postgres_settings: settings of PostgreSQL that differ from the project's postgresql.conf.
     :param pgbouncer_settings: the same for pgbouncer.ini.
-    :param nginx_rate: how fast one address may send requests on average.
+    :param nginx_rate: how fast one IP address may send requests on average.
     :param application: what gunicorn serves.
-    :param ready_path: what answers 200 when the application is ready.
+    :param ready_path: the path that returns 200 when the application is ready.
     """
 
     def __init__(
@@ -87,12 +87,12 @@ class Stack:
 
     @property
     def directory(self) -> Path:
-        """The stack's folder."""
+        """Return the stack's folder."""
         return self.place.directory
 
     @property
     def parts(self) -> list[Part]:
-        """All parts, in the order in which they start."""
+        """Return all parts, in the order in which they start."""
         replica = [self.replica] if self.replica else []
         nginx = [self.nginx] if self.nginx else []
         data = [self.primary, *replica, self.cache, self.broker, *self.pgbouncers]
@@ -108,7 +108,7 @@ class Stack:
         self.start_background()
 
     def start_data(self) -> bool:
-        """Start all but the API and nginx, and say whether the database is new."""
+        """Start all but the API and nginx, and return whether the database is new."""
         with self.place.lock("start"):
             for part in self.parts:
                 part.require()
@@ -122,7 +122,7 @@ class Stack:
         return is_new
 
     def start_api(self) -> None:
-        """Start the API processes, and nginx before them."""
+        """Start the API processes, and nginx in front of them."""
         with self.place.lock("start"):
             begun = [(api, api.begin()) for api in self.apis]  # all at once: each takes its time to import
             for api, pid in begun:
@@ -132,20 +132,20 @@ class Stack:
                 self.nginx.start()
 
     def start_background(self) -> None:
-        """Start the worker and the beat, last of all and without waiting: nobody's first answer needs them."""
+        """Start the worker and the beat, last and without waiting: no first response needs them."""
         with self.place.lock("start"):
             for one in self.background:
                 one.begin()
 
     def stop(self) -> None:
-        """Stop all parts, the last one first, whoever started them."""
+        """Stop all parts, the last one first, whichever command started them."""
         with self.place.lock("start"):
             for one in self.background:
-                one.ask_to_stop()
+                one.request_stop()
             if self.nginx:
                 self.nginx.stop()
             for api in self.apis:
-                api.ask_to_stop()  # all at once: gunicorn lets requests finish
+                api.request_stop()  # all at once: gunicorn lets requests finish
             for part in reversed(self.parts):
                 part.stop()
 
@@ -156,7 +156,7 @@ class Stack:
             self.part(name).start()
 
     def kill(self, name: str) -> None:
-        """Kill one part at once, as a crash would; ``start`` or ``restart`` brings it back."""
+        """Kill one part at once, as a crash would; ``start`` or ``restart`` starts it again."""
         self.part(name).kill()
 
     def part(self, name: str) -> Part:
@@ -170,24 +170,24 @@ class Stack:
         raise StackError(f"no part {name}; there are {', '.join(part.name for part in self.parts)}")
 
     def create_database(self, name: str, template: str | None = None) -> bool:
-        """Make a database with its roles and extensions, here and on the replica, and say whether it is new.
+        """Create a database with its roles and extensions, here and on the replica, and return whether it is new.
 
-        :param template: another database to copy; who is connected to it is sent away.
+        :param template: another database to copy; its connections are ended.
         """
         is_new = databases.create(self.primary, name, template)
         self._catch_up()
         return is_new
 
     def drop_database(self, name: str) -> None:
-        """Remove a database, whoever is connected to it."""
+        """Drop a database after ending its connections."""
         databases.drop(self.primary, name)
 
     def pause_replay(self) -> None:
-        """Let the replica fall behind: it receives, but applies no more."""
+        """Let the replica fall behind: it receives WAL, but does not apply it."""
         self._need_replica().pause()
 
     def resume_replay(self) -> None:
-        """Let the replica apply again; ``catch_up`` waits until it has."""
+        """Let the replica apply WAL again; ``catch_up`` waits until it has."""
         self._need_replica().resume()
 
     def catch_up(self, patience_s: float = CATCH_UP_S) -> None:
@@ -218,7 +218,7 @@ class Stack:
             "CELERY_BROKER_URL": self.broker.url,
             **{name: secrets[name] for name in ("SECRET_KEY", "JWT_PRIVATE_KEYS", "FIELD_ENCRYPTION_KEYS")},
             "MAIL_FOLDER": str(self.directory / "mail"),
-            # What no report of a database names is deleted, so that no two may share a place.
+            # Files without a report in the database are deleted, so that no two databases may share a storage location.
             "STORAGE_URL": str(self.directory / "storage" / (database or self.database)),
             "ALLOWED_HOSTS": "127.0.0.1,localhost",
             "SECURE_SSL_REDIRECT": "false",
@@ -226,7 +226,7 @@ class Stack:
         }
 
     def write_state(self, *, ready: bool, demo: Mapping[str, object] | None = None) -> None:
-        """Write ``state.json``, by which scripts and checks find the stack."""
+        """Write ``state.json``, with which scripts and checks find the stack."""
         self.place.write_json(STATE_FILE, _state(self, ready=ready, demo=demo))
 
     def _replica_settings(self) -> dict[str, str]:
@@ -248,7 +248,7 @@ class Stack:
 def _state(stack: Stack, *, ready: bool, demo: Mapping[str, object] | None) -> dict[str, Any]:
     """Return the file's content.
 
-    The primary's and the replica's addresses are the superuser's (checks look past policies and pause the replica);
+    The URLs of the primary and the replica are the superuser's (checks bypass policies and pause the replica);
     PgBouncer's is the application's.
     """
     urls = [api.url for api in stack.apis]

@@ -1,25 +1,25 @@
--- Make the roles, the database's ownership and the extensions: what needs a superuser and so cannot be a migration.
+-- Create the roles, the database's ownership and the extensions: steps that need a superuser, so not a migration.
 --
 --   psql -v ON_ERROR_STOP=1 -v app_password=... -v migrator_password=... -v system_password=... \
 --        -v maintenance_password=... -v readonly_password=... -v replicator_password=... \
 --        -d <database> -f migrations/bootstrap.sql
 --
 -- Run it once for each database, as a superuser, before `flask db upgrade`; running it again changes nothing but the
--- passwords. (A variable given with -v is seen in the process list; on a shared machine send `\set` lines and
+-- passwords. (A variable set with -v is visible in the process list; on a shared machine send `\set` lines and
 -- `\i migrations/bootstrap.sql` by standard input instead.)
 
 \set ON_ERROR_STOP on
 
--- Passwords stand in the statements below. Keep them out of the log and of pg_stat_statements, which others read.
+-- The statements below contain passwords. Do not write them to the log or to pg_stat_statements, which others can read.
 SET log_statement = 'none';
 SET log_min_duration_statement = -1;
 SET log_min_error_statement = 'panic';
 SET pg_stat_statements.track = 'none';
 SET password_encryption = 'scram-sha-256';
-SET client_min_messages = 'warning';  -- a second run need not say what exists
+SET client_min_messages = 'warning';  -- no notices of existing objects in a second run
 
 -- The search takes letters from LC_CTYPE (pg_trgm does, whatever the locale provider is): with C it would find no name
--- beyond ASCII. It cannot be changed later, so nothing is made in a database that has another.
+-- beyond ASCII. It cannot be changed later, so this script stops in a database that has another.
 DO $$
 DECLARE
     present pg_database;
@@ -33,8 +33,8 @@ END $$;
 
 BEGIN;
 
--- Two runs at once, in databases of their own, change the same rows of the shared catalogues, and one would fail with
--- "tuple concurrently updated". Advisory locks are per database; this lock is not, and readers (sign-ins) pass it.
+-- Two simultaneous runs in different databases change the same rows of the shared catalogues, and one would fail with
+-- "tuple concurrently updated". Advisory locks are per database; this lock is not, and it does not block readers.
 LOCK TABLE pg_catalog.pg_authid IN SHARE ROW EXCLUSIVE MODE;
 
 -- Roles -------------------------------------------------------------------------------------------------------------
@@ -47,22 +47,22 @@ FROM unnest(ARRAY[
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
 \gexec
 
--- Owns the tables. Nobody signs in as it, so no pooled connection can ever alter a table or drop a policy.
+-- Owns the tables. It has no login, so no pooled connection can ever alter a table or drop a policy.
 ALTER ROLE campshub_owner
     NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS INHERIT;
 
 -- Data changes of migrations, and VALIDATE CONSTRAINT. Policies are FORCED, so they bind the owner as well: its UPDATE
--- would change no row and its VALIDATE would pass over orphans, both silently.
+-- would change no row and its VALIDATE would skip orphans, both silently.
 ALTER ROLE campshub_backfill
     NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION BYPASSRLS INHERIT;
 
--- Owns the few SECURITY DEFINER functions that look something up before the tenant is known. It sees past policies but
--- reads just the tables that a migration grants to it. A migration that makes such a function grants it CREATE on the
--- schema for that moment and takes it back, so that the functions themselves never run with it.
+-- Owns the few SECURITY DEFINER functions that look something up before the tenant is known. It bypasses policies but
+-- reads only the tables that a migration grants to it. A migration that creates such a function grants it CREATE on the
+-- schema and revokes it afterwards, so that the functions themselves never run with it.
 ALTER ROLE campshub_definer
     NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION BYPASSRLS INHERIT;
 
--- Runs migrations. It has no right but to become one of the three above, by an explicit SET ROLE.
+-- Runs migrations. Its only right is to become one of the three above, by an explicit SET ROLE.
 ALTER ROLE campshub_migrator
     LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS NOINHERIT
     PASSWORD :'migrator_password';
@@ -77,12 +77,12 @@ ALTER ROLE campshub_system
     LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION BYPASSRLS INHERIT
     PASSWORD :'system_password';
 
--- Partitions, vacuum, reindex; always past PgBouncer.
+-- Partitions, vacuum, reindex; always without PgBouncer.
 ALTER ROLE campshub_maintenance
     LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS INHERIT
     PASSWORD :'maintenance_password';
 
--- A person who looks around. Policies bind it too.
+-- Read-only access for a person. Policies bind it too.
 ALTER ROLE campshub_readonly
     LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS INHERIT
     PASSWORD :'readonly_password';
@@ -92,16 +92,16 @@ ALTER ROLE campshub_replicator
     LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE REPLICATION NOBYPASSRLS INHERIT
     PASSWORD :'replicator_password';
 
--- Inherited: it counts as the owner of every table, with no second SET ROLE.
+-- Inherited: it has the owner's rights on every table, without a second SET ROLE.
 GRANT campshub_owner TO campshub_backfill WITH INHERIT TRUE, SET TRUE;
 
--- Not inherited: a migration that forgets SET ROLE fails, instead of making tables that belong to a login.
+-- Not inherited: a migration that forgets SET ROLE fails, instead of creating tables that belong to a login.
 GRANT campshub_owner, campshub_backfill, campshub_definer TO campshub_migrator WITH INHERIT FALSE, SET TRUE;
 GRANT campshub_owner TO campshub_maintenance WITH INHERIT FALSE, SET TRUE;
 GRANT pg_maintain, pg_monitor TO campshub_maintenance WITH INHERIT TRUE;
 
--- pg_stat_wal_receiver and pg_stat_replication show their columns only with this; the application asks a replica how
--- far it has replayed.
+-- pg_stat_wal_receiver and pg_stat_replication show their columns only with this; the application reads how far a
+-- replica has replayed.
 GRANT pg_read_all_stats TO campshub_app, campshub_readonly WITH INHERIT TRUE;
 
 -- Limits, by role: PgBouncer hands out server connections to many clients and older ones refuse the `options` startup
@@ -113,7 +113,7 @@ ALTER ROLE campshub_app SET idle_in_transaction_session_timeout = '15s';
 ALTER ROLE campshub_app SET timezone = 'UTC';
 ALTER ROLE campshub_system SET statement_timeout = '5min';
 ALTER ROLE campshub_system SET timezone = 'UTC';
--- A waiting DDL statement makes everybody behind it wait too; give up and try again.
+-- A waiting DDL statement blocks everything that queues behind it; give up and try again.
 ALTER ROLE campshub_migrator SET lock_timeout = '2s';
 ALTER ROLE campshub_migrator SET timezone = 'UTC';
 ALTER ROLE campshub_maintenance SET lock_timeout = '2s';
@@ -134,7 +134,7 @@ GRANT USAGE ON SCHEMA public
        campshub_migrator;
 
 -- No ALTER DEFAULT PRIVILEGES for the application: each migration grants what its tables need, so a new table is
--- closed until somebody has thought about it.
+-- inaccessible until a migration decides about it.
 
 -- Extensions --------------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""How migrations run: by the migrator, past PgBouncer, as the owner of the tables, never waiting long for a lock."""
+"""How migrations run: as the migrator, without PgBouncer, as the owner of the tables, with a short lock timeout."""
 
 import re
 
@@ -15,7 +15,7 @@ LOCK_TIMEOUT = "2s"
 
 
 def include_name(name, kind, parents):
-    """Leave out partitions: the maintenance makes them, not migrations."""
+    """Leave out partitions: maintenance creates them, not migrations."""
     table = name if kind == "table" else parents.get("table_name")
     return not (table and _PARTITION.search(table))
 

@@ -13,7 +13,7 @@ class Documented:
     """The document of one application."""
 
     def __init__(self, app: Any) -> None:
-        self.document = app.extensions["flask-smorest"]["apis"][""]["ext_obj"].finished()
+        self.document = app.extensions["flask-smorest"]["apis"][""]["ext_obj"].sorted_document()
         self._urls = app.url_map.bind("localhost")
         self._headers = frozenset(self.document["components"]["headers"])
         self.codes = lru_cache(maxsize=None)(self._codes)

@@ -1,1 +1,1 @@
-"""What CampsHub is measured against, and parts of it alone; each is served by the same gunicorn configuration."""
+"""What CampsHub is measured against, and single parts of it; the same gunicorn configuration serves each."""

@@ -1,4 +1,4 @@
-"""The ceiling: a Flask application whose one view answers a constant."""
+"""The upper bound: a Flask application whose only view returns a constant."""
 
 from flask import Flask, Response
 

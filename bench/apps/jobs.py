@@ -1,4 +1,4 @@
-"""Celery's application with one job more, whose only effect is when it ran."""
+"""Celery's application with one extra job, which only records when it ran."""
 
 from typing import Any
 

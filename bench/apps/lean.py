@@ -1,4 +1,4 @@
-"""The list of students without the chain: tenant, query and serialiser are the project's own, all else is Flask's."""
+"""The list of students without the chain: tenant, query and serializer are the project's, the rest is Flask's."""
 
 import os
 from uuid import UUID
@@ -40,5 +40,5 @@ def students() -> Response:
     finally:
         session.close()
     items = serializer_of(StudentBriefOut).many(found.rows)
-    answer = {"items": items, "next_cursor": found.next_cursor, "has_more": found.has_more}
-    return Response(write(answer), mimetype="application/json")
+    body = {"items": items, "next_cursor": found.next_cursor, "has_more": found.has_more}
+    return Response(write(body), mimetype="application/json")

@@ -1,8 +1,8 @@
 # ruff: noqa: D101, D102, ANN001 - written as its users would
-"""What a user would write: flask-smorest, Flask-SQLAlchemy's entities, marshmallow's dump; no sign-in, no chain.
+"""What a typical user would write: flask-smorest, Flask-SQLAlchemy entities, marshmallow dump; no sign-in, no chain.
 
-It reads and writes the same tables through the same PgBouncer, under the role that policies do not bind, and filters by
-the organization itself. Its pool is as large as CampsHub's, so that it waits for connections no more than that does.
+It reads and writes the same tables through the same PgBouncer, with the role that bypasses policies, and filters by the
+organization in its queries. Its pool is as large as CampsHub's, so it waits for connections no longer.
 """
 
 import os
@@ -147,9 +147,11 @@ class Students(MethodView):
 
     @blueprint.arguments(StudentDetailSchema)
     @blueprint.response(201, StudentDetailSchema)
-    def post(self, given):
-        name = f"{given['family_name']} {given['given_name']}".lower()
-        student = Student(organization_id=ORGANIZATION, sort_name=name, search_text=f"{given['code']} {name}", **given)
+    def post(self, payload):
+        name = f"{payload['family_name']} {payload['given_name']}".lower()
+        student = Student(
+            organization_id=ORGANIZATION, sort_name=name, search_text=f"{payload['code']} {name}", **payload
+        )
         db.session.add(student)
         db.session.commit()
         return student
@@ -164,33 +166,33 @@ class OneStudent(MethodView):
 
 @blueprint.route("/sessions/<uuid:session_id>/records/")
 class Register(MethodView):
-    """A register by ORM objects, with care: the marks that are there read at once, none again after the commit."""
+    """A register with ORM objects, written with care: one query for the existing marks, no reads after the commit."""
 
     @blueprint.arguments(MarksSchema)
     @blueprint.response(200)
-    def put(self, given, session_id):
+    def put(self, payload, session_id):
         meeting = db.get_or_404(Meeting, (ORGANIZATION, session_id))
         marks = {mark.student_id: mark for mark in db.session.scalars(_marks(meeting))}
-        for row in given["records"]:
+        for row in payload["records"]:
             mark = marks.get(row["student_id"]) or _new(meeting, row["student_id"])
             mark.code = mark.counts_as = row["code"]
             marks[row["student_id"]] = mark
         db.session.flush()
-        answer = MarkSchema(many=True).dump(marks.values())
+        response = MarkSchema(many=True).dump(marks.values())
         db.session.commit()
-        return answer
+        return response
 
 
 @blueprint.route("/sessions/<uuid:session_id>/records/each/")
 class RegisterByRow(MethodView):
-    """The same as it is most often written: each row looks for its mark."""
+    """The same as it is most often written: one query for each row's mark."""
 
     @blueprint.arguments(MarksSchema)
     @blueprint.response(200, MarkSchema(many=True))
-    def put(self, given, session_id):
+    def put(self, payload, session_id):
         meeting = db.get_or_404(Meeting, (ORGANIZATION, session_id))
         marks = []
-        for row in given["records"]:
+        for row in payload["records"]:
             student_id = row["student_id"]
             mark = db.session.scalar(_marks(meeting).filter_by(student_id=student_id)) or _new(meeting, student_id)
             mark.code = mark.counts_as = row["code"]

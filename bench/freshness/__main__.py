@@ -1,8 +1,8 @@
-"""Check freshness over the real stack: writers and readers, one fault again and again, a verdict on every read.
+"""Check freshness on the real stack: writers and readers, one fault repeatedly, a verdict on every read.
 
 python -m bench.freshness --fault redis-emptied --seconds 300 --writes 10000
 
-Ends with 1 when a promise was broken.
+Exits with 1 when a guarantee was broken.
 """
 
 import argparse
@@ -26,33 +26,33 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=300, help="for each fault, at least")
     parser.add_argument("--writes", type=int, default=10_000, help="acknowledged for each fault, at least")
     parser.add_argument("--rounds", type=int, default=2, help="of the fault, at least")
-    parser.add_argument("--rate", type=float, help="writes a second; what time and writes ask for otherwise")
+    parser.add_argument("--rate", type=float, help="writes per second; default: from seconds and writes")
     parser.add_argument("--readers", type=int, default=6)
     parser.add_argument("--hold", type=float, help="how long each fault lasts, in seconds")
     parser.add_argument("--quiet", type=float, help="how long it is quiet before each fault, in seconds")
     parser.add_argument("--app", default=APPLICATION, metavar="MODULE:app", help="what the API processes serve")
-    given = parser.parse_args()
-    rate = given.rate or (given.writes / given.seconds if given.seconds else 40.0)
+    args = parser.parse_args()
+    rate = args.rate or (args.writes / args.seconds if args.seconds else 40.0)
     site = Site(Path(os.environ.get("DEVSTACK_DIR", REPOSITORY / ".devstack")) / "freshness")
-    names = list(FAULTS) if given.fault == "all" else [given.fault]
+    names = list(FAULTS) if args.fault == "all" else [args.fault]
     plans = {
         name: Plan(
             FAULTS[name],
-            given.seconds,
-            given.writes,
-            rounds=given.rounds,
+            args.seconds,
+            args.writes,
+            rounds=args.rounds,
             a_second=rate,
-            readers=given.readers,
-            hold_s=given.hold,
-            quiet_s=given.quiet,
+            readers=args.readers,
+            hold_s=args.hold,
+            quiet_s=args.quiet,
         )
         for name in names
     }
-    return interruption.run(lambda: check(site, plans, given.app), site.stop, interrupted=1)
+    return interruption.run(lambda: check(site, plans, args.app), site.stop, interrupted=1)
 
 
 def check(site: Site, plans: Mapping[str, Plan], application: str) -> int:
-    """Carry out the plans one after the other, print what each found, and return the exit code."""
+    """Carry out the plans one after the other, print the findings of each, and return the exit code."""
     failed = []
     site.start(application)
     ledger = Ledger()

@@ -1,4 +1,4 @@
-"""Asking over kept connections, and what each answer's status may be at its moment."""
+"""Requests over persistent connections, and which status a response may have at its moment."""
 
 import http.client
 import time
@@ -13,16 +13,16 @@ from bench.freshness.ledger import Ledger
 from devstack.ports import LOOPBACK
 
 PATIENCE_S = 30.0
-# What the cap of reads that replicas should have answered says.
+# The problem detail when the cap on spilled replica reads is reached.
 SPILLED = b"The replicas are away or behind."
 
 
 @dataclass
 class Absence:
-    """When a part was away.
+    """When a part was unavailable.
 
-    :param turns: how often it went or came. A connection made in an earlier turn is dead: so is one that was made
-        between the word that the part goes and its death.
+    :param turns: how often it stopped or started. A connection made in an earlier turn is dead, and so is one that was
+        made between the announcement of the stop and the stop.
     """
 
     is_on: bool = False
@@ -30,22 +30,22 @@ class Absence:
     turns: int = 0
 
     def begin(self) -> None:
-        """Note that the part goes away now."""
+        """Record that the part stops now."""
         self.is_on, self.turns = True, self.turns + 1
 
     def end(self) -> None:
-        """Note that the part is back."""
+        """Record that the part is back."""
         if self.is_on:
             self.is_on, self.ended, self.turns = False, time.monotonic(), self.turns + 1
 
     def meets(self, started: float) -> bool:
-        """Tell whether the part was away at some moment since then."""
+        """Return whether the part was unavailable at some moment since ``started``."""
         return self.is_on or self.ended >= started
 
 
 @dataclass
 class Address:
-    """One address of the API: a process of its own, or nginx before all of them."""
+    """One entry point of the API: a single process, or nginx in front of all of them."""
 
     name: str
     port: int
@@ -54,7 +54,7 @@ class Address:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back, read to its end."""
+    """A response, read completely."""
 
     status: int
     headers: http.client.HTTPMessage
@@ -64,12 +64,12 @@ class Answer:
 
     @property
     def json(self) -> Any:
-        """The body."""
+        """Return the body."""
         return orjson.loads(self.body)
 
     @property
     def code(self) -> str:
-        """The problem's code."""
+        """Return the problem's code."""
         try:
             return str(self.json["code"])
         except (ValueError, KeyError, TypeError):
@@ -77,78 +77,80 @@ class Answer:
 
 
 class Unanswered(Exception):
-    """Nobody answered; whether a write was carried out is not known."""
+    """No response; it is unknown whether a write was carried out."""
 
 
 class Asker:
-    """One caller's kept connections; not for several threads at once."""
+    """The persistent connections of one caller; not thread-safe."""
 
     def __init__(self, figures: Figures, ledger: Ledger, primary: Absence) -> None:
         self.figures, self.ledger, self.primary = figures, ledger, primary
-        self._kept: dict[str, tuple[http.client.HTTPConnection, int]] = {}
+        self._connections: dict[str, tuple[http.client.HTTPConnection, int]] = {}
 
-    def ask(self, address: Address, method: str, path: str, token: str, body: Any = None, **headers: str) -> Answer:
-        """Send one request and count its answer.
+    def send(self, address: Address, method: str, path: str, token: str, body: Any = None, **headers: str) -> Answer:
+        """Send one request and count its response.
 
         :raises Unanswered: there was none.
         """
         what, phase = ("read" if method == "GET" else "write"), self.figures.phase
         sent = {"Authorization": f"Bearer {token}", **{name.replace("_", "-"): v for name, v in headers.items()}}
-        given = None if body is None else orjson.dumps(body)
-        if given is not None:
+        content = None if body is None else orjson.dumps(body)
+        if content is not None:
             sent["Content-Type"] = "application/json"
         started = time.monotonic()
         try:
             connection = self._connection(address)
-            connection.request(method, path, given, sent)
-            response = connection.getresponse()
-            answer = Answer(response.status, response.headers, response.read(), started, address)
+            connection.request(method, path, content, sent)
+            raw = connection.getresponse()
+            response = Answer(raw.status, raw.headers, raw.read(), started, address)
         except (OSError, http.client.HTTPException) as error:
-            self._let_go(address)
+            self._discard(address)
             self._unanswered(what, address, started, error)
             raise Unanswered from error
-        self.figures.answered(what, phase, _status(answer), time.monotonic() - started)
-        return answer
+        self.figures.count_response(what, phase, _status(response), time.monotonic() - started)
+        return response
 
     def close(self) -> None:
         """Close all connections."""
-        for connection, _ in self._kept.values():
+        for connection, _ in self._connections.values():
             connection.close()
-        self._kept.clear()
+        self._connections.clear()
 
-    def is_passing(self, answer: Answer) -> bool:
-        """Tell whether an answer may be an error at its moment; one that may not is a broken promise."""
-        status = answer.status
-        what = f"{status} {answer.code} from {answer.address.name} after {time.monotonic() - answer.started:.2f} s"
-        if status == HTTPStatus.SERVICE_UNAVAILABLE and not answer.headers.get("Retry-After"):
+    def is_passing(self, response: Answer) -> bool:
+        """Return whether a response may be an error at its moment; record a broken guarantee otherwise."""
+        status = response.status
+        what = (
+            f"{status} {response.code} from {response.address.name} after {time.monotonic() - response.started:.2f} s"
+        )
+        if status == HTTPStatus.SERVICE_UNAVAILABLE and not response.headers.get("Retry-After"):
             self.ledger.accuse("503 without Retry-After", what)
         elif status == HTTPStatus.SERVICE_UNAVAILABLE:
-            if self.primary.meets(answer.started) or SPILLED in answer.body:
+            if self.primary.meets(response.started) or SPILLED in response.body:
                 return True
             self.ledger.accuse("503 while the primary is there", what)
         elif status in {HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT}:
             # nginx, whose process was killed with the request.
-            if answer.address.away.meets(answer.started):
+            if response.address.away.meets(response.started):
                 return True
             self.ledger.accuse("502 without a killed process", what)
         elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             self.ledger.accuse("500", what)
         else:
-            self.ledger.accuse("unexpected status", f"{what}: {answer.body[:300]!r}")
+            self.ledger.accuse("unexpected status", f"{what}: {response.body[:300]!r}")
         return False
 
     def _connection(self, address: Address) -> http.client.HTTPConnection:
-        kept = self._kept.get(address.name)
-        if kept is not None and kept[1] == address.away.turns:
-            return kept[0]
-        if kept is not None:  # its process was killed meanwhile, and this connection with it
-            kept[0].close()
-        made = http.client.HTTPConnection(LOOPBACK, address.port, timeout=PATIENCE_S)
-        self._kept[address.name] = (made, address.away.turns)
-        return made
+        connection = self._connections.get(address.name)
+        if connection is not None and connection[1] == address.away.turns:
+            return connection[0]
+        if connection is not None:  # its process was killed meanwhile, and so is this connection
+            connection[0].close()
+        new = http.client.HTTPConnection(LOOPBACK, address.port, timeout=PATIENCE_S)
+        self._connections[address.name] = (new, address.away.turns)
+        return new
 
-    def _let_go(self, address: Address) -> None:
-        connection, _ = self._kept.pop(address.name, (None, 0))
+    def _discard(self, address: Address) -> None:
+        connection, _ = self._connections.pop(address.name, (None, 0))
         if connection is not None:
             connection.close()
 
@@ -161,5 +163,9 @@ class Asker:
             self.ledger.accuse("connection error", f"{what} {kind} at {address.name} after {seconds:.2f} s")
 
 
-def _status(answer: Answer) -> str:
-    return f"{answer.status} {answer.code}".strip() if answer.status >= HTTPStatus.BAD_REQUEST else str(answer.status)
+def _status(response: Answer) -> str:
+    return (
+        f"{response.status} {response.code}".strip()
+        if response.status >= HTTPStatus.BAD_REQUEST
+        else str(response.status)
+    )

@@ -1,4 +1,4 @@
-"""Writers and readers: threads that ask the API through every address until they are told to stop."""
+"""Writers and readers: threads that call the API through every entry point until they are stopped."""
 
 import random
 import threading
@@ -23,7 +23,7 @@ REST_AFTER_ERROR_S = 0.1
 READER_REST_S = 0.004
 FASHION, FASHIONABLE, FASHION_LASTS_S = 0.8, 4, 5.0
 UNVERIFIED = "unverified"
-# What a writer in doubt may meet: the change that it did not hear of was made.
+# Codes that a writer in doubt may get: its unconfirmed change was carried out.
 ALREADY = {HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED}
 
 
@@ -38,75 +38,75 @@ class Scene:
     asker: Callable[[], Asker]
     truth: Callable[[Row], tuple[int, int] | None]
 
-    def to_write(self, dice: random.Random) -> World:
-        """Return one of the organizations; some are busier than others."""
-        return dice.choices(self.worlds, [world.weights[0] for world in self.worlds])[0]
+    def to_write(self, rng: random.Random) -> World:
+        """Return an organization to write to; some are busier than others."""
+        return rng.choices(self.worlds, [world.weights[0] for world in self.worlds])[0]
 
-    def to_read(self, dice: random.Random) -> World:
-        """Return one of the organizations."""
-        return dice.choices(self.worlds, [world.weights[1] for world in self.worlds])[0]
+    def to_read(self, rng: random.Random) -> World:
+        """Return an organization to read from."""
+        return rng.choices(self.worlds, [world.weights[1] for world in self.worlds])[0]
 
-    def shape_of(self, world: World, dice: random.Random) -> Shape:
-        """Return something to read: often one of the few that all readers ask for at the moment, so that it is kept."""
-        if dice.random() > FASHION:
-            return dice.choice(world.shapes)
-        moment = random.Random(int(time.monotonic() / FASHION_LASTS_S))  # noqa: S311 - dice, not secrets
-        return dice.choice(moment.sample(world.shapes, FASHIONABLE))
+    def shape_of(self, world: World, rng: random.Random) -> Shape:
+        """Return something to read: often one of a few that all readers request now, so that it is cached."""
+        if rng.random() > FASHION:
+            return rng.choice(world.shapes)
+        moment = random.Random(int(time.monotonic() / FASHION_LASTS_S))  # noqa: S311 - not for secrets
+        return rng.choice(moment.sample(world.shapes, FASHIONABLE))
 
 
 class Reader:
-    """One caller's eyes: what it was shown last, and under which ETag."""
+    """One caller's view: what it was shown last, and under which ETag."""
 
-    def __init__(self, scene: Scene, asker: Asker, dice: random.Random) -> None:
-        self._scene, self._asker, self._dice = scene, asker, dice
+    def __init__(self, scene: Scene, asker: Asker, rng: random.Random) -> None:
+        self._scene, self._asker, self._rng = scene, asker, rng
         self._had: dict[tuple[str, int], tuple[str, dict[int, int]]] = {}
 
     def read(self, world: World, shape: Shape, address: Address) -> bool:
-        """Read once, maybe only what has changed, and judge what was shown; tell whether there was an answer.
+        """Read once, sometimes conditionally, and judge the response; return whether it was a success.
 
         :raises Unanswered: there was none.
         """
-        ledger, token = self._scene.ledger, world.token_for(shape, self._dice)
-        had = self._had.get((token, id(shape))) if self._dice.random() < CONDITIONAL else None
+        ledger, token = self._scene.ledger, world.token_for(shape, self._rng)
+        had = self._had.get((token, id(shape))) if self._rng.random() < CONDITIONAL else None
         reading = ledger.reading(f"{shape.path} through {address.name}", shape.slots)
         headers = {"If_None_Match": had[0]} if had else {}
-        answer = self._asker.ask(address, "GET", shape.path, token, **headers)
-        if answer.status == HTTPStatus.NOT_MODIFIED and had:
+        response = self._asker.send(address, "GET", shape.path, token, **headers)
+        if response.status == HTTPStatus.NOT_MODIFIED and had:
             levels = had[1]
-        elif answer.status == HTTPStatus.OK:
-            levels = dict(shape.find(answer.json))
-            if tag := answer.headers.get("ETag"):
+        elif response.status == HTTPStatus.OK:
+            levels = dict(shape.find(response.json))
+            if tag := response.headers.get("ETag"):
                 self._had[token, id(shape)] = tag, levels
-        elif answer.status == HTTPStatus.NOT_FOUND:
+        elif response.status == HTTPStatus.NOT_FOUND:
             levels = {}  # every row was there before the run began
         else:
-            self._asker.is_passing(answer)
+            self._asker.is_passing(response)
             return False
-        ledger.judge(reading, levels, unverified=self._is_unverified(answer))
+        ledger.judge(reading, levels, unverified=self._is_unverified(response))
         return True
 
-    def _is_unverified(self, answer: Answer) -> bool:
-        if answer.headers.get("Campshub-Freshness") != UNVERIFIED:
+    def _is_unverified(self, response: Answer) -> bool:
+        if response.headers.get("Campshub-Freshness") != UNVERIFIED:
             return False
-        away = self._asker.primary.meets(answer.started)
+        away = self._asker.primary.meets(response.started)
         self._scene.figures.mark(f"reads marked unverified, primary {'away' if away else 'there'}")
         return away
 
 
 class Writer:
-    """Changes rows of its own, and looks at once whether everybody sees the change."""
+    """Changes its own rows, and checks immediately whether all readers see the change."""
 
     def __init__(self, scene: Scene, seed: str, rows: Sequence[tuple[World, Row]]) -> None:
         self._scene = scene
-        self._dice = random.Random(seed)  # noqa: S311 - dice, not secrets
+        self._rng = random.Random(seed)  # noqa: S311 - not for secrets
         self._asker, self._companion = scene.asker(), scene.asker()
-        self._reader = Reader(scene, self._asker, self._dice)
+        self._reader = Reader(scene, self._asker, self._rng)
         self._rows: dict[tuple[int, str], list[Row]] = {}
         for world, row in rows:
             self._rows.setdefault((id(world), row.kind), []).append(row)
 
     def run(self, pace: "Pace") -> None:
-        """Write at the run's pace until it is over."""
+        """Write at the run's pace until the run ends."""
         with ThreadPoolExecutor(1) as pool:
             while pace.wait():
                 self._turn(pool)
@@ -114,60 +114,62 @@ class Writer:
         self._companion.close()
 
     def _turn(self, pool: ThreadPoolExecutor) -> None:
-        """Change one row, or two of the same organization and tag at once, and look at one of them."""
-        world = self._scene.to_write(self._dice)
+        """Change one row, or two of the same organization and tag at once, and check one of them."""
+        world = self._scene.to_write(self._rng)
         rows = list(self._own(world))
-        self._dice.shuffle(rows)
-        addresses = self._dice.sample(self._scene.addresses, 2)
+        self._rng.shuffle(rows)
+        addresses = self._rng.sample(self._scene.addresses, 2)
         second = None
-        if len(rows) > 1 and self._dice.random() < PAIRS:
+        if len(rows) > 1 and self._rng.random() < PAIRS:
             second = pool.submit(self._write, self._companion, world, rows[1], addresses[1])
         done = self._write(self._asker, world, rows[0], addresses[0])
         if second is not None:
             done = second.result() and done
         if not done:
             time.sleep(REST_AFTER_ERROR_S)
-        elif self._dice.random() < LOOK_AFTER_WRITE:
+        elif self._rng.random() < LOOK_AFTER_WRITE:
             self._look(world, rows[0])
 
     def _own(self, world: World) -> Sequence[Row]:
         kinds = [kind for kind in WEIGHTS if (id(world), kind) in self._rows]
-        kind = self._dice.choices(kinds, [WEIGHTS[kind] for kind in kinds])[0]
+        kind = self._rng.choices(kinds, [WEIGHTS[kind] for kind in kinds])[0]
         return self._rows[id(world), kind]
 
     def _look(self, world: World, row: Row) -> None:
-        for address in self._dice.sample(self._scene.addresses, LOOKS):
+        for address in self._rng.sample(self._scene.addresses, LOOKS):
             try:
-                self._reader.read(world, self._dice.choice(world.shown_by[row.version_slot]), address)
+                self._reader.read(world, self._rng.choice(world.shown_by[row.version_slot]), address)
             except Unanswered:
                 continue
 
     def _write(self, asker: Asker, world: World, row: Row, address: Address) -> bool:
-        """Send a row's next change; tell whether it was acknowledged."""
+        """Send a row's next change; return whether it was acknowledged."""
         if row.in_doubt and not self._settle(row):
             return False
         change = row.change()
         headers = {"If_Match": f'"{row.version}-0"'} if change.conditional else {}
         try:
-            answer = asker.ask(address, change.method, change.path, world.tokens["admin"], dict(change.body), **headers)
+            response = asker.send(
+                address, change.method, change.path, world.tokens["admin"], dict(change.body), **headers
+            )
         except Unanswered:
             row.in_doubt = row.is_doubtful = True
             self._scene.figures.mark("writes in doubt")
             return False
-        if answer.status in {HTTPStatus.OK, HTTPStatus.CREATED}:
-            return self._acknowledge(row, change, answer)
-        if answer.status in ALREADY and row.is_doubtful:
+        if response.status in {HTTPStatus.OK, HTTPStatus.CREATED}:
+            return self._acknowledge(row, change, response)
+        if response.status in ALREADY and row.is_doubtful:
             self._scene.figures.mark("writes in doubt that came late")
         else:
-            asker.is_passing(answer)
+            asker.is_passing(response)
         row.in_doubt = row.is_doubtful = True
         return False
 
-    def _acknowledge(self, row: Row, change: Change, answer: Answer) -> bool:
-        version = row.version_after(answer.json)
+    def _acknowledge(self, row: Row, change: Change, response: Answer) -> bool:
+        version = row.version_after(response.json)
         if version <= row.version:
             if not row.is_doubtful:
-                self._scene.ledger.accuse("write without effect", f"{change.path}: {answer.body[:300]!r}")
+                self._scene.ledger.accuse("write without effect", f"{change.path}: {response.body[:300]!r}")
             row.in_doubt = row.is_doubtful = True
             return False
         row.acknowledge(version, change.count)
@@ -175,7 +177,7 @@ class Writer:
         return True
 
     def _settle(self, row: Row) -> bool:
-        """Ask the primary itself what became of a write that nobody answered."""
+        """Query the primary for the outcome of a write that got no response."""
         found = self._scene.truth(row)
         if found is None:
             return False
@@ -184,13 +186,13 @@ class Writer:
 
 
 def go_on_reading(scene: Scene, seed: str, over: threading.Event) -> None:
-    """Read without end, through all addresses, as everybody, whatever may be asked."""
-    dice, asker = random.Random(seed), scene.asker()  # noqa: S311 - dice, not secrets
-    reader = Reader(scene, asker, dice)
+    """Read continuously, through all entry points, as every role, every shape."""
+    rng, asker = random.Random(seed), scene.asker()  # noqa: S311 - not for secrets
+    reader = Reader(scene, asker, rng)
     while not over.wait(READER_REST_S):
-        world = scene.to_read(dice)
+        world = scene.to_read(rng)
         try:
-            there = reader.read(world, scene.shape_of(world, dice), dice.choice(scene.addresses))
+            there = reader.read(world, scene.shape_of(world, rng), rng.choice(scene.addresses))
         except Unanswered:
             there = False
         if not there:
@@ -199,7 +201,7 @@ def go_on_reading(scene: Scene, seed: str, over: threading.Event) -> None:
 
 
 class Pace:
-    """The moments at which writers begin, so that the readers get their share of the machine."""
+    """The moments at which writers begin, so that readers get their share of the machine."""
 
     def __init__(self, a_second: float, over: threading.Event) -> None:
         self._step, self._over = 1 / a_second, over
@@ -207,9 +209,9 @@ class Pace:
         self._lock = threading.Lock()
 
     def wait(self) -> bool:
-        """Wait for the next moment; False when the run is over."""
+        """Wait for the next moment; False when the run has ended."""
         with self._lock:
-            # Whoever is late catches up a little, not a whole fault.
+            # A late writer catches up a little, not a whole fault.
             self._next = max(self._next + self._step, time.monotonic() - 1)
             mine = self._next
         return not self._over.wait(max(0.0, mine - time.monotonic()))

@@ -1,4 +1,4 @@
-"""The faults: each goes away again, and leaves the stack whole."""
+"""The faults: each ends after a while, and leaves the stack intact."""
 
 import random
 import time
@@ -19,13 +19,13 @@ DUMP = "dump.rdb"
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that goes wrong for a while, again and again.
+    """A failure that is repeated, each time for a while.
 
-    :param during: the fault of a round, as a block in which it lasts.
+    :param during: the fault of a round, as a context manager in which it lasts.
     :param holds: how long it lasts, round by round, in seconds.
-    :param quiet_s: how long everything is whole before it begins.
+    :param quiet_s: how long everything works before it begins.
     :param cuts: one process is cut off from Redis while others are not.
-    :param late: the replica is late meanwhile, so that an answer from it without its stamps would be seen.
+    :param late: the replica lags meanwhile, so that a response from it without stamps would be detected.
     """
 
     name: str
@@ -52,7 +52,7 @@ def _replay_paused(site: Site, _number: int) -> Iterator[None]:
 
 @contextmanager
 def late(site: Site, fault: Fault) -> Iterator[None]:
-    """Let the replica be late during a fault that asks for it."""
+    """Let the replica lag during a fault that requires it."""
     with _replay_late(site, 0) if fault.late else nullcontext():
         yield
 
@@ -75,7 +75,7 @@ def _set_delay(site: Site, delay: str) -> None:
 
 @contextmanager
 def _api_killed(site: Site, number: int) -> Iterator[None]:
-    """Kill a process with its master, or in every other round its worker alone, which the master replaces."""
+    """Kill a process with its master, or in every other round only its worker, which the master replaces."""
     index = number % len(site.processes)
     api, absences = site.api(index), (site.processes[index].away, site.addresses[-1].away)
     for absence in absences:
@@ -87,7 +87,7 @@ def _api_killed(site: Site, number: int) -> Iterator[None]:
     else:
         api.kill()
         api.start()
-    # nginx may have been told of the death just now by a connection that it kept.
+    # nginx may have learned of the death just now, through a persistent connection.
     for absence in absences:
         absence.end()
     yield
@@ -97,7 +97,7 @@ def _kill_workers(master: psutil.Process) -> None:
     workers = master.children()
     for worker in workers:
         worker.kill()
-    psutil.wait_procs(workers, timeout=10)  # one that is not gone yet may answer whoever asks whether all is well
+    psutil.wait_procs(workers, timeout=10)  # a worker that still runs could pass the readiness check
 
 
 @contextmanager
@@ -109,7 +109,7 @@ def _redis_emptied(site: Site, _number: int) -> Iterator[None]:
 
 @contextmanager
 def _redis_restarted(site: Site, number: int) -> Iterator[None]:
-    """Restart Redis, by a crash or in order."""
+    """Restart Redis, in turns by a crash and in order."""
     if number % 2:
         site.stack.kill("redis-cache")
     else:
@@ -134,27 +134,27 @@ class _Copies:
     """Copies of Redis from earlier in the run: the first one, and the one of the round before."""
 
     def __init__(self) -> None:
-        self._kept: list[bytes] = []
+        self._dumps: list[bytes] = []
 
     @contextmanager
     def put_back(self, site: Site, number: int) -> Iterator[None]:
-        """Stop Redis, and start it with an earlier copy; the copy of a round is taken after the fault of the last."""
+        """Stop Redis, and start it with an earlier copy; each round takes its copy after the previous fault."""
         dump = site.stack.cache.folder / DUMP
         if not number:
-            self._kept = []
-        self._keep(site, dump)
+            self._dumps = []
+        self._save_dump(site, dump)
         time.sleep(random.uniform(0.2, 1.0))  # noqa: S311 - so that the copy is older than the last writes
         site.stack.kill("redis-cache")
-        dump.write_bytes(self._kept[0] if number % 2 else self._kept[-1])
-        site.stack.place.account.own(dump)
+        dump.write_bytes(self._dumps[0] if number % 2 else self._dumps[-1])
+        site.stack.place.account.chown(dump)
         site.stack.cache.start()
         dump.unlink(missing_ok=True)
         yield
 
-    def _keep(self, site: Site, dump: Path) -> None:
+    def _save_dump(self, site: Site, dump: Path) -> None:
         with closing(_client(site)) as client:
             client.save()
-        self._kept = [*self._kept[:1], dump.read_bytes()]
+        self._dumps = [*self._dumps[:1], dump.read_bytes()]
 
 
 @contextmanager
@@ -207,7 +207,7 @@ def _client(site: Site) -> Any:
     return redis.Redis.from_url(site.stack.cache.url)
 
 
-# The quiet time after what gives Redis a new identity is longer than the quarantine, so that its end is seen, too.
+# After a fault that gives Redis a new identity, the quiet time exceeds the quarantine, so that its end is checked, too.
 BEYOND_QUARANTINE_S = 15.0
 
 FAULTS = {

@@ -1,4 +1,4 @@
-"""Counts and times of a run, in bounded memory."""
+"""Counters and durations of a run, in bounded memory."""
 
 import math
 import threading
@@ -10,7 +10,7 @@ LEAST_S = 0.0005
 
 
 class Times:
-    """Durations in classes that grow by a twentieth, which is as exact as their percentiles are."""
+    """Durations in classes that grow by 5 %, which is also the accuracy of the percentiles."""
 
     def __init__(self) -> None:
         self._classes: Counter[int] = Counter()
@@ -24,7 +24,7 @@ class Times:
         self.worst_s = max(self.worst_s, seconds)
 
     def percentile(self, part: float) -> float:
-        """Return the duration that this part of all did not exceed; 0 where there are none."""
+        """Return the duration that this share of all did not exceed; 0 where there are none."""
         left = self.count * part
         for class_, count in sorted(self._classes.items()):
             left -= count
@@ -34,7 +34,7 @@ class Times:
 
 
 class Figures:
-    """What readers and writers have met, by the phase in which each request began."""
+    """What readers and writers observed, by the phase in which each request began."""
 
     def __init__(self) -> None:
         self.phase = "quiet"
@@ -44,24 +44,24 @@ class Figures:
         self.metrics: dict[str, Counter[str]] = defaultdict(Counter)
         self._lock = threading.Lock()
 
-    def answered(self, what: str, phase: str, status: str, seconds: float) -> None:
-        """Count one answer."""
+    def count_response(self, what: str, phase: str, status: str, seconds: float) -> None:
+        """Count one response."""
         with self._lock:
             self.statuses[f"{what} {status}"] += 1
             self.times[what, phase].add(seconds)
 
     def failed(self, what: str, kind: str) -> None:
-        """Count one request that nobody answered."""
+        """Count one request without a response."""
         with self._lock:
             self.statuses[f"{what} {kind}"] += 1
 
     def mark(self, name: str, count: int = 1) -> None:
-        """Count something that is worth a line."""
+        """Count an event that the report shows."""
         with self._lock:
             self.marks[name] += count
 
     def reads_and_writes(self) -> tuple[int, int]:
-        """Return how many reads and how many writes have been answered."""
+        """Return how many reads and how many writes got a response."""
         with self._lock:
             counts = dict.fromkeys(("read", "write"), 0)
             for (what, _), times in self.times.items():
@@ -70,13 +70,13 @@ class Figures:
 
 
 class Metrics:
-    """The differences of the API's own counters, process by process; one that starts anew begins at nought."""
+    """Differences of the API's own counters, process by process; a process that restarts begins at zero."""
 
     def __init__(self) -> None:
         self._last: dict[str, Mapping[str, float]] = {}
 
     def gain(self, process: str, text: str) -> Counter[str]:
-        """Return by how much each figure has risen since the last time."""
+        """Return by how much each counter has risen since the last call."""
         now = dict(_read(text))
         before = self._last.get(process, {})
         self._last[process] = now

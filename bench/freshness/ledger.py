@@ -1,9 +1,9 @@
 """What was acknowledged and what was shown, and the verdict on each read.
 
-A *slot* is one thing that only rises: the version of a row, or the counter in its text. A read takes the floors of all
-slots that it must show before it is sent; what it then shows below them is older than it may be. All times are of one
-monotonic clock, and floors are taken and raised in the order of these calls, so a verdict is never a matter of luck: a
-floor is raised only after an acknowledgement or an answer has been read to its end.
+A *slot* is one value that only rises: the version of a row, or the counter in its text. Before a read is sent, it takes
+the floors of all slots that it must show; a response that shows less is outdated. All times come from one monotonic
+clock, and floors are taken and raised in the order of these calls, so a verdict is never a matter of luck: a floor is
+raised only after an acknowledgement or a response has been read completely.
 """
 
 import threading
@@ -39,7 +39,8 @@ class Reading:
 class Ledger:
     """All slots of a run, and the verdicts so far; bounded by the number of slots.
 
-    :param excuses: one process may be cut off from Redis: what is not yet acknowledged may go back for half a second.
+    :param excuses: one process may be cut off from Redis: a change that is not yet acknowledged may disappear again for
+        half a second.
     """
 
     excuses: bool = False
@@ -51,7 +52,7 @@ class Ledger:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def begin(self, *, excuses: bool) -> None:
-        """Begin a run: verdicts start from nothing, levels stay."""
+        """Begin a run: verdicts start empty, levels remain."""
         self.excuses = excuses
         self.verdicts, self.examples = Counter(), []
 
@@ -63,12 +64,12 @@ class Ledger:
         return len(self.names) - 1
 
     def acknowledge(self, slot: int, level: int) -> None:
-        """Note a level whose write has been answered, the answer read to its end."""
+        """Record the level of a write whose response has been read completely."""
         with self._lock:
             self._acknowledged[slot] = max(self._acknowledged[slot], level)
 
     def acknowledged(self, slot: int) -> int:
-        """Return the highest level that has been acknowledged."""
+        """Return the highest acknowledged level."""
         return self._acknowledged[slot]
 
     def reading(self, what: str, slots: Sequence[int]) -> Reading:
@@ -77,9 +78,9 @@ class Ledger:
         return Reading(what, slots, floors, time.monotonic())
 
     def judge(self, reading: Reading, levels: Mapping[int, int], *, unverified: bool = False) -> str:
-        """Compare what a read has shown with what it had to, raise the floors, and return the verdict.
+        """Compare what a read has shown with its floors, raise the floors, and return the verdict.
 
-        :param unverified: the answer was marked so, and the primary was away.
+        :param unverified: the response was marked so, and the primary was unavailable.
         """
         ended = time.monotonic()
         worst = "true"
@@ -89,7 +90,7 @@ class Ledger:
             if verdict in {"stale", "back"} or worst == "true":
                 worst = verdict
             if verdict in {"stale", "back"}:
-                self.tell(f"{verdict}: {reading.what} showed {self.names[slot]} at {level}, {floor}")
+                self.add_example(f"{verdict}: {reading.what} showed {self.names[slot]} at {level}, {floor}")
                 break
         with self._lock:
             self.verdicts[worst] += 1
@@ -99,13 +100,13 @@ class Ledger:
         return worst
 
     def accuse(self, verdict: str, what: str) -> None:
-        """Count a broken promise of another kind."""
+        """Count a broken guarantee of another kind."""
         with self._lock:
             self.verdicts[verdict] += 1
-        self.tell(f"{verdict}: {what}")
+        self.add_example(f"{verdict}: {what}")
 
-    def tell(self, example: str) -> None:
-        """Keep an example for the report, while there are few."""
+    def add_example(self, example: str) -> None:
+        """Store an example for the report, up to a limit."""
         if len(self.examples) < MOST_EXAMPLES:
             self.examples.append(f"{time.strftime('%H:%M:%S')} {example}")
 

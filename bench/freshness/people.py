@@ -1,6 +1,6 @@
-"""The organizations of a run, each with someone of every role that reads; printed as JSON for the checker.
+"""Create the organizations of a run, each with a user of every role that reads; print them as JSON for the checker.
 
-A process of its own (``python -m bench.freshness.people COUNT``): the checker itself talks to the API alone.
+A separate process (``python -m bench.freshness.people COUNT``): the checker itself uses only the API.
 """
 
 import json
@@ -25,23 +25,23 @@ def main(count: int) -> None:
     made = []
     with app.app_context():
         for number in range(count):
-            place = new_id()
-            emails = {role: f"{role}-{place.hex}@example.org" for role in ROLES}
-            with unit_of_work(system=True, organization_id=place) as session:
+            organization_id = new_id()
+            emails = {role: f"{role}-{organization_id.hex}@example.org" for role in ROLES}
+            with unit_of_work(system=True, organization_id=organization_id) as session:
                 accounts.create_organization(
-                    session, organization_id=place, name=f"Checked {number}", time_zone="UTC", currency="EUR"
+                    session, organization_id=organization_id, name=f"Checked {number}", time_zone="UTC", currency="EUR"
                 )
                 for role, email in emails.items():
                     accounts.create_user(
                         session,
-                        organization_id=place,
+                        organization_id=organization_id,
                         email=email,
                         name="n1",
                         role=role,
                         password_hash=hashed,
                         now=datetime.now(UTC),
                     )
-            made.append({"organization_id": str(place), "emails": emails})
+            made.append({"organization_id": str(organization_id), "emails": emails})
     print(json.dumps(made))
 
 

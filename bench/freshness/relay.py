@@ -1,7 +1,7 @@
 """Relays to a server's port: each can be closed, held or opened, so that one process is cut off and others are not.
 
-A process of its own (``python -m bench.freshness.relay PORT COUNT``), so that the checker's own work does not slow it
-down. What a held relay has taken in is delivered when it is opened again, as a network does that was away for a while.
+A separate process (``python -m bench.freshness.relay PORT COUNT``), so that the checker's own work does not slow it
+down. A held relay delivers what it has received when it is opened again, like a network after an interruption.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ PIECE = 65536
 
 
 class _Relay:
-    """One listening port, and all that passes through it."""
+    """One listening port, and the connections through it."""
 
     def __init__(self, target: int) -> None:
         self._target = target
@@ -26,18 +26,18 @@ class _Relay:
         self.port = 0
 
     async def open(self) -> None:
-        """Let everything pass, from now on and what was held."""
+        """Forward everything: new data and what was held."""
         self._flows.set()
         if self._server is None:
             self._server = await asyncio.start_server(self._accept, LOOPBACK, self.port)
             self.port = self._server.sockets[0].getsockname()[1]
 
     async def hold(self) -> None:
-        """Take everything and deliver nothing."""
+        """Receive everything and deliver nothing."""
         self._flows.clear()
 
     async def close(self) -> None:
-        """Refuse connections, and break those that are there."""
+        """Refuse new connections, and break the existing ones."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -73,25 +73,25 @@ async def _serve(target: int, count: int) -> None:
         await relay.open()
     print(*(relay.port for relay in relays), flush=True)
     while line := await asyncio.to_thread(sys.stdin.readline):
-        number, word = line.split()
+        number, action = line.split()
         relay = relays[int(number)]
-        await {"open": relay.open, "hold": relay.hold, "close": relay.close}[word]()
+        await {"open": relay.open, "hold": relay.hold, "close": relay.close}[action]()
         print("done", flush=True)
 
 
 class Relays:
-    """The checker's handle on the relays' process."""
+    """The checker's interface to the process of the relays."""
 
     def __init__(self, target: int, count: int) -> None:
-        words = [sys.executable, "-m", "bench.freshness.relay", str(target), str(count)]
-        self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, "-m", "bench.freshness.relay", str(target), str(count)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.ports: Sequence[int] = [int(port) for port in self._line().split()]
 
-    def tell(self, number: int, word: str) -> None:
+    def set_state(self, number: int, action: str) -> None:
         """Open, hold or close one relay; return when that is done."""
         if self._process.stdin is None:
             raise RuntimeError("the relays have no input")
-        self._process.stdin.write(f"{number} {word}\n")
+        self._process.stdin.write(f"{number} {action}\n")
         self._process.stdin.flush()
         self._line()
 

@@ -1,10 +1,10 @@
-"""What a run prints, and whether a promise was broken."""
+"""Format the findings of a run, and decide whether a guarantee was broken."""
 
 from collections import Counter
 
 from bench.freshness.run import Found
 
-# Verdicts that the protocol allows; each other one breaks a promise.
+# Verdicts that the protocol allows; every other one breaks a guarantee.
 ALLOWED = {"true", "older, marked unverified", "back, excused"}
 PHASES = ("quiet", "fault", "after")
 REDIS_AWAY = {"redis-stopped", "redis-frozen"}
@@ -12,7 +12,7 @@ MOST_RISE_MS = 300
 
 
 def broken(found: Found) -> dict[str, int]:
-    """Return the broken promises and how often each was broken."""
+    """Return the broken guarantees and how often each was broken."""
     return {verdict: count for verdict, count in found.ledger.verdicts.items() if verdict not in ALLOWED and count}
 
 
@@ -20,19 +20,19 @@ def lines(found: Found) -> list[str]:
     """Return the report."""
     figures, verdicts = found.figures, found.ledger.verdicts
     written = figures.marks["writes acknowledged"]
-    answered, _ = figures.reads_and_writes()
+    reads, _ = figures.reads_and_writes()
     return [
         f"fault {found.fault}: {found.rounds} rounds in {found.seconds:.0f} s, {found.rows} rows",
-        f"  writes acknowledged {written} ({written / max(found.seconds, 1):.0f}/s), reads answered {answered}",
+        f"  writes acknowledged {written} ({written / max(found.seconds, 1):.0f}/s), reads with a response {reads}",
         f"  stale {verdicts['stale']}, back {verdicts['back']}",
         *(f"  {verdict} {count}" for verdict, count in sorted(verdicts.items()) if verdict not in {"stale", "back"}),
         *(f"  {name} {count}" for name, count in sorted(figures.marks.items()) if name != "writes acknowledged"),
-        f"  answers: {', '.join(f'{status}: {count}' for status, count in sorted(figures.statuses.items()))}",
+        f"  responses: {', '.join(f'{status}: {count}' for status, count in sorted(figures.statuses.items()))}",
         *_times(found),
         *_rise(found),
         *_metrics(found),
         *(f"  ! {example}" for example in found.ledger.examples),
-        f"  {'BROKEN: ' + str(broken(found)) if broken(found) else 'every promise held'}",
+        f"  {'BROKEN: ' + str(broken(found)) if broken(found) else 'every guarantee was kept'}",
     ]
 
 
@@ -51,12 +51,12 @@ def _times(found: Found) -> list[str]:
 
 
 def _rise(found: Found) -> list[str]:
-    """Say by how much the reads' p99 has risen while Redis was away."""
+    """Return by how much the reads' p99 has risen while Redis was unavailable."""
     if found.fault not in REDIS_AWAY:
         return []
     quiet, fault = (found.figures.times["read", phase].percentile(0.99) * 1000 for phase in ("quiet", "fault"))
     word = "less" if fault - quiet < MOST_RISE_MS else "NOT less"
-    return [f"  p99 of reads with Redis away {fault - quiet:+.0f} ms: {word} than {MOST_RISE_MS} ms"]
+    return [f"  p99 of reads with Redis unavailable {fault - quiet:+.0f} ms: {word} than {MOST_RISE_MS} ms"]
 
 
 def _metrics(found: Found) -> list[str]:
@@ -65,15 +65,15 @@ def _metrics(found: Found) -> list[str]:
         if counted := found.figures.metrics.get(phase):
             servers, others = _by(counted, "reads_total", "server"), _by(counted, "freshness_", "")
             rows.append(
-                f"  {phase}: cache {_rate(counted)}; uncached reads by server: {_told(servers)}"
-                + (f"; {_told(others)}" if others else "")
+                f"  {phase}: cache {_rate(counted)}; uncached reads by server: {_joined(servers)}"
+                + (f"; {_joined(others)}" if others else "")
             )
     families = _families(sum(found.figures.metrics.values(), Counter()))
     return rows + ([f"  cache hits by family: {families}"] if families else [])
 
 
 def _by(counted: Counter[str], name: str, label: str) -> Counter[str]:
-    """Return the figures of a name by one of their labels, or by the rest of their name."""
+    """Return the counters of a name by one of their labels, or by the remaining part of their name."""
     found: Counter[str] = Counter()
     prefix = f"campshub_{name}"
     for key, count in counted.items():
@@ -82,7 +82,7 @@ def _by(counted: Counter[str], name: str, label: str) -> Counter[str]:
     return found
 
 
-def _told(counted: Counter[str]) -> str:
+def _joined(counted: Counter[str]) -> str:
     return ", ".join(f"{name} {count}" for name, count in sorted(counted.items())) or "none"
 
 
@@ -90,7 +90,9 @@ def _rate(counted: Counter[str]) -> str:
     hits, misses = _by(counted, "cache_hits_total", "layer"), _by(counted, "cache_misses_total", "family").total()
     total = hits.total() + misses
     return (
-        f"{hits.total()} hits ({_told(hits)}), {misses} misses ({hits.total() / total:.2f})" if total else "not counted"
+        f"{hits.total()} hits ({_joined(hits)}), {misses} misses ({hits.total() / total:.2f})"
+        if total
+        else "not counted"
     )
 
 

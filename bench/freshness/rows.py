@@ -1,4 +1,4 @@
-"""What is written: rows that one writer at a time changes, each with its version and a counter that rise."""
+"""What is written: rows that one writer at a time changes, each with a version and a counter that rise."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,13 +12,13 @@ Levels = Iterator[tuple[int, int]]
 
 
 def count_of(text: Any) -> int:
-    """Read a counter as it stands in a text field: ``n12``."""
+    """Parse a counter from a text field: ``n12``."""
     return int(text[1:]) if isinstance(text, str) and text[:1] == "n" and text[1:].isdigit() else 0
 
 
 @dataclass(frozen=True)
 class Change:
-    """One change that is to be sent; ``count`` is what it puts down."""
+    """One change to send; ``count`` is the value it writes."""
 
     method: str
     path: str
@@ -29,7 +29,7 @@ class Change:
 
 @dataclass
 class Row:
-    """One row. ``version`` and ``count`` are what its writer knows to be there, unless it is in doubt."""
+    """One row. ``version`` and ``count`` are what its writer knows to be stored, unless it is in doubt."""
 
     kind: ClassVar[str]
     table: ClassVar[str]
@@ -41,7 +41,7 @@ class Row:
     version: int = 1
     count: int = 1
     in_doubt: bool = False
-    # A write that nobody answered may still come; so until the next one is acknowledged.
+    # A write without a response may still arrive, until the next one is acknowledged.
     is_doubtful: bool = False
 
     def __post_init__(self) -> None:
@@ -52,7 +52,7 @@ class Row:
 
     @property
     def slots(self) -> tuple[int, int]:
-        """Both slots."""
+        """Return both slots."""
         return self.version_slot, self.count_slot
 
     def change(self) -> Change:
@@ -60,15 +60,15 @@ class Row:
         return Change("PATCH", self.path, self.body(self.count + 1), self.count + 1)
 
     def body(self, count: int) -> dict[str, Any]:
-        """Return what puts a counter down."""
+        """Return the request body that writes a counter."""
         return {self.column: f"n{count}"}
 
     def counter(self, shown: Any) -> int:
-        """Return the counter that the row's column holds."""
+        """Return the counter in the row's column."""
         return count_of(shown)
 
     def shown(self, item: Mapping[str, Any]) -> Levels:
-        """Yield the levels that an item of an answer shows; what it leaves out is left out."""
+        """Yield the levels that an item of a response shows; missing fields yield nothing."""
         if "version" in item:
             yield self.version_slot, item["version"]
         if self.column in item:
@@ -76,15 +76,15 @@ class Row:
 
     @property
     def truth(self) -> tuple[str, str]:
-        """Return the statement, and its value, that tells version and column as the database has them."""
+        """Return the statement that reads version and column from the database, and its parameter."""
         return f"SELECT version, {self.column} FROM {self.table} WHERE id = %s", self.id  # noqa: S608 - our own names
 
-    def version_after(self, answer: Mapping[str, Any]) -> int:
-        """Return the version that a change was answered with."""
-        return int(answer["version"])
+    def version_after(self, response: Mapping[str, Any]) -> int:
+        """Return the version in the response to a change."""
+        return int(response["version"])
 
     def acknowledge(self, version: int, count: int) -> None:
-        """Take over what a write was answered with, and let all readers know."""
+        """Adopt the result of a write, and raise the floors of all readers."""
         self.version, self.count = version, count
         self.in_doubt = self.is_doubtful = False
         self.ledger.acknowledge(self.version_slot, version)
@@ -92,40 +92,40 @@ class Row:
 
 
 class Student(Row):
-    """A student, whose preferred name is the counter."""
+    """A student; the preferred name is the counter."""
 
     kind, table, column = "student", "students", "preferred_name"
 
 
 class Group(Row):
-    """A group, whose name is the counter."""
+    """A group; the name is the counter."""
 
     kind, table, column = "group", "groups", "name"
 
 
 class User(Row):
-    """The admin themself, whose name is the counter: its tag is the one that sign-in is read under."""
+    """The admin; the name is the counter. Its tag is the one that sign-in reads."""
 
     kind, table, column = "user", "users", "name"
 
 
 class Enrolment(Row):
-    """An enrolment, whose last day is the counter."""
+    """An enrolment; the last day is the counter."""
 
     kind, table, column = "enrolment", "enrolments", "ends_on"
 
     def body(self, count: int) -> dict[str, Any]:
-        """Return the last day that stands for a counter."""
+        """Return the last day that represents a counter."""
         return {"ends_on": (FAR + timedelta(days=count)).isoformat()}
 
     def counter(self, shown: Any) -> int:
-        """Return the counter that a last day stands for."""
+        """Return the counter that a last day represents."""
         return ((shown if isinstance(shown, date) else date.fromisoformat(shown)) - FAR).days if shown else 0
 
 
 @dataclass
 class Mark(Row):
-    """An attendance mark, whose note is the counter; changed by itself and through its register in turn."""
+    """An attendance mark; the note is the counter. It is changed directly and through its register in turns."""
 
     kind, table, column = "mark", "attendance_records", "note"
 
@@ -140,17 +140,17 @@ class Mark(Row):
         row = {"student_id": self.student_id, "code": "present", "note": f"n{count}", "version": self.version}
         return Change("PUT", self.register, {"records": [row]}, count, conditional=False)
 
-    def version_after(self, answer: Mapping[str, Any]) -> int:
-        """Return the version that a change was answered with; 0 where the register refused it."""
-        if "results" not in answer:
-            return super().version_after(answer)
-        (row,) = answer["results"]
+    def version_after(self, response: Mapping[str, Any]) -> int:
+        """Return the version in the response to a change; 0 where the register refused it."""
+        if "results" not in response:
+            return super().version_after(response)
+        (row,) = response["results"]
         return int(row["version"]) if row["outcome"] in {"created", "updated"} else 0
 
 
 @dataclass
 class TrainingSet(Row):
-    """A set of a workout log, whose repetitions are the counter: its log's volume rises with it."""
+    """A set of a workout log; the repetitions are the counter: the volume of the log rises with it."""
 
     kind, table, column = "set", "workout_sets", "reps"
 
@@ -165,7 +165,7 @@ class TrainingSet(Row):
         return int(shown or 0)
 
     def shown_by_header(self, header: Mapping[str, Any]) -> Levels:
-        """Yield what the log's header shows: one set of a kilogram, so its volume counts."""
+        """Yield what the log's header shows: one set of one kilogram, so the volume is the counter."""
         yield self.count_slot, header["volume_grams"] // 1000
 
     def shown_by_log(self, log: Mapping[str, Any]) -> Levels:
@@ -175,22 +175,22 @@ class TrainingSet(Row):
 
 
 class Newcomers(Row):
-    """Students who are made one after the other; the counter is how many there are."""
+    """Students who are created one after the other; the counter is their number."""
 
     kind, table, column = "newcomers", "students", "code"
 
     def change(self) -> Change:
-        """Return the next creation; in doubt, the same again, which the id makes harmless."""
+        """Return the next creation; in doubt the same again, which is harmless because of the id."""
         count = self.count + 1
         id_ = f"{self.id[:24]}{count:012x}"
         body = {"id": id_, "code": f"n{count}", "given_name": "New", "family_name": "Comer"}
         return Change("POST", self.path, body, count, conditional=False)
 
-    def version_after(self, answer: Mapping[str, Any]) -> int:
-        """Return the counter: it is all that rises."""
-        return count_of(answer["code"])
+    def version_after(self, response: Mapping[str, Any]) -> int:
+        """Return the counter: nothing else rises."""
+        return count_of(response["code"])
 
     @property
     def truth(self) -> tuple[str, str]:
-        """Return the statement that counts those who were made, and what their ids begin with."""
+        """Return the statement that counts the created students, and the prefix of their ids."""
         return "SELECT count(*), 'n' || count(*) FROM students WHERE starts_with(id::text, %s)", self.id[:24]

@@ -1,4 +1,4 @@
-"""One run: callers at work, one fault again and again, and the truth at the end."""
+"""One run: callers, one fault repeatedly, and a comparison with the database at the end."""
 
 import functools
 import random
@@ -21,18 +21,18 @@ from bench.freshness.world import Maker, World
 SETTLED_S = 4.0
 WRITES_A_TURN = 1.4
 AHEAD = 1.25
-# How often organizations are written and read, against each other. Where one is seldom written, answers are kept for
-# long, and no second write makes good at once what went wrong with the first.
+# How often organizations are written and read, relative to each other. Where writes are rare, responses stay cached for
+# long, and no second write soon repairs an error of the first.
 WEIGHTS = ((30, 4), (9, 3), (1, 3))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long a run is and how many take part; it ends when time, writes and rounds have been reached.
+    """How long a run is and how many callers take part; it ends when time, writes and rounds have been reached.
 
-    :param hold_s: how long each fault lasts, instead of what it says itself.
+    :param hold_s: how long each fault lasts, instead of its default.
     :param quiet_s: the same for the time before it.
-    :param is_thorough: at the end everything is read through every address; else each through one.
+    :param is_thorough: at the end everything is read through every entry point; else through one each.
     """
 
     fault: Fault
@@ -49,7 +49,7 @@ class Plan:
 
 @dataclass
 class Found:
-    """What a run has found."""
+    """The findings of a run."""
 
     ledger: Ledger
     figures: Figures
@@ -60,7 +60,7 @@ class Found:
 
 
 def make_worlds(site: Site, ledger: Ledger, *, organizations: int = 3, rows: int = 12) -> list[World]:
-    """Make the organizations of one or more runs, with so many rows of each kind."""
+    """Create the organizations of one or more runs, with the given number of rows of each kind."""
     site.wait_until_whole()
     asker = Asker(Figures(), ledger, site.primary)
     made = []
@@ -72,7 +72,7 @@ def make_worlds(site: Site, ledger: Ledger, *, organizations: int = 3, rows: int
 
 
 class Run:
-    """One run on a site that has been started, on rows whose slots are in the ledger."""
+    """One run on a started site, on rows whose slots are in the ledger."""
 
     def __init__(self, site: Site, ledger: Ledger, worlds: Sequence[World], plan: Plan) -> None:
         self.site, self.ledger, self.plan = site, ledger, plan
@@ -86,7 +86,7 @@ class Run:
         self._failures: list[BaseException] = []
 
     def go(self) -> Found:
-        """Let everybody work under the fault, and compare with the truth."""
+        """Run all callers under the fault, and compare with the database."""
         self.site.wait_until_whole()
         self._gather(count=False)
         started = time.monotonic()
@@ -120,7 +120,7 @@ class Run:
     def _guarded(self, job: Callable[[], None]) -> None:
         try:
             job()
-        except BaseException as error:  # noqa: BLE001 - it ends the run, and is raised there
+        except BaseException as error:  # noqa: BLE001 - it ends the run, and ``go`` raises it
             self._failures.append(error)
             self._over.set()
 
@@ -137,7 +137,7 @@ class Run:
         self._phase("quiet")
 
     def _be_quiet(self, seconds: float, *, is_first: bool) -> None:
-        """Let everybody work undisturbed; the first part of a long time after a fault is counted by itself."""
+        """Let all callers work undisturbed; the first part of a long time after a fault is counted separately."""
         after = 0.0 if is_first else max(0.0, seconds - SETTLED_S)
         if after:
             self._phase("after")
@@ -146,7 +146,7 @@ class Run:
         self._over.wait(seconds - after)
 
     def _is_done(self, started: float) -> bool:
-        """Tell whether time, writes and rounds have been reached, or something has failed."""
+        """Return whether time, writes and rounds have been reached, or something has failed."""
         plan = self.plan
         enough = self.figures.marks["writes acknowledged"] >= plan.writes and self.found.rounds >= plan.rounds
         return bool(self._failures) or (enough and time.monotonic() - started >= plan.seconds)
@@ -164,12 +164,12 @@ class Run:
                     self.figures.metrics[self.figures.phase].update(gained)
 
     def _compare(self) -> None:
-        """Compare what was acknowledged with the database, then what every address shows with the database."""
+        """Compare what was acknowledged with the database, then every entry point with the database."""
         self.site.wait_until_whole()
         for _, row in self._rows:
             self._compare_with_truth(row)
         asker, addresses = self._asker(), self._scene.addresses
-        reader = Reader(self._scene, asker, random.Random("final"))  # noqa: S311 - dice, not secrets
+        reader = Reader(self._scene, asker, random.Random("final"))  # noqa: S311 - not for secrets
         shapes = [(world, shape) for world in self._scene.worlds for shape in world.shapes]
         for number, (world, shape) in enumerate(shapes):
             for address in addresses if self.plan.is_thorough else [addresses[number % len(addresses)]]:
@@ -180,11 +180,11 @@ class Run:
         version, count = self.site.truth(row) or (0, 0)
         for slot, level in ((row.version_slot, version), (row.count_slot, count)):
             if level < self.ledger.acknowledged(slot):
-                name, told = self.ledger.names[slot], self.ledger.acknowledged(slot)
-                self.ledger.accuse("lost", f"{name} was acknowledged at {told}, the database has {level}")
+                name, acknowledged = self.ledger.names[slot], self.ledger.acknowledged(slot)
+                self.ledger.accuse("lost", f"{name} was acknowledged at {acknowledged}, the database has {level}")
         if not row.is_doubtful and (version, count) != (row.version, row.count):
-            self.ledger.accuse("not as told", f"{row}: the database has {version}, {count}")
-        # Nothing is written any more: this is what everybody must see.
+            self.ledger.accuse("not as acknowledged", f"{row}: the database has {version}, {count}")
+        # Nothing is written any more: every reader must see this.
         row.acknowledge(version, count)
 
     def _look(self, reader: Reader, world: World, shape: Shape, address: Address) -> None:

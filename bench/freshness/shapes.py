@@ -1,4 +1,4 @@
-"""What is read: every kind of answer that may be kept by itself, and how to find the levels in it."""
+"""What is read: every kind of response that is cached separately, and how to find the levels in it."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Find = Callable[[Any], Mapping[int, int]]
 
 @dataclass(frozen=True)
 class Shape:
-    """One address with its arguments: the slots that it must show, and where they are."""
+    """One URL with its parameters: the slots that it must show, and where they are."""
 
     path: str
     slots: Sequence[int]
@@ -40,13 +40,13 @@ class Content:
 
     @property
     def rows(self) -> list[Row]:
-        """All of them."""
+        """Return all of them."""
         several = (self.students, self.groups, self.enrolments, self.marks, self.sets)
         return [*chain.from_iterable(several), self.newcomers, self.user]
 
 
 def of(content: Content) -> list[Shape]:
-    """Return everything that is asked of an organization."""
+    """Return every read of an organization."""
     return [*_students(content), *_groups(content), *_attendance(content), *_workouts(content), *_people(content)]
 
 
@@ -77,7 +77,7 @@ def _named(row: Row) -> Find:
     return lambda item: {row.count_slot: row.counter(item[row.column])}
 
 
-def _own_id(row: Row) -> str:
+def _row_id(row: Row) -> str:
     return row.id
 
 
@@ -95,9 +95,9 @@ def _students(content: Content) -> list[Shape]:
     staff: dict[str, Any] = {"roles": ("admin", "nutritionist")}
     return [
         *(_one(row, row.path) for row in students),
-        *(_several(f"{base}&{words}", students, _own_id) for words in lists),
-        _several(f"{base}&sort=created&fields=id,version", students, _own_id, slots=_version),
-        _several(f"/api/groups/{content.group}/roster/?{LIMIT}", students, _own_id, slots=_count),
+        *(_several(f"{base}&{query}", students, _row_id) for query in lists),
+        _several(f"{base}&sort=created&fields=id,version", students, _row_id, slots=_version),
+        _several(f"/api/groups/{content.group}/roster/?{LIMIT}", students, _row_id, slots=_count),
         _arrivals(content.newcomers, "/api/students/?sort=-created&limit=3", **staff),
         _total(content, "/api/students/statistics/", **staff),
     ]
@@ -123,16 +123,16 @@ def _total(content: Content, path: str, **options: Any) -> Shape:
 
 def _groups(content: Content) -> list[Shape]:
     base = f"/api/groups/{content.group}/enrolments/?{LIMIT}"
-    by_enrolment: dict[str, Any] = {"key": _own_id, "name": "enrolment_id", "slots": _count}
+    by_enrolment: dict[str, Any] = {"key": _row_id, "name": "enrolment_id", "slots": _count}
     own = [row for row in content.groups if row.id == content.group]
     return [
         *(_one(row, row.path) for row in content.groups if row.id == content.group),
         *(_one(row, row.path, roles=("admin", "nutritionist")) for row in content.groups if row.id != content.group),
-        _several(f"/api/groups/?{LIMIT}", content.groups, _own_id, roles=("admin", "nutritionist")),
-        _several(f"/api/groups/?{LIMIT}&status=active", own, _own_id),
+        _several(f"/api/groups/?{LIMIT}", content.groups, _row_id, roles=("admin", "nutritionist")),
+        _several(f"/api/groups/?{LIMIT}&status=active", own, _row_id),
         *(_one(row, row.path) for row in content.enrolments),
-        _several(base, content.enrolments, _own_id),
-        _several(f"{base}&status=active", content.enrolments, _own_id),
+        _several(base, content.enrolments, _row_id),
+        _several(f"{base}&status=active", content.enrolments, _row_id),
         _several(f"/api/groups/{content.group}/roster/?{LIMIT}", content.enrolments, **by_enrolment),
     ]
 
@@ -148,14 +148,14 @@ def _attendance(content: Content) -> list[Shape]:
 
     return [
         *(_one(row, row.path, **roles) for row in marks),
-        _several(base, marks, _own_id, **roles),
-        _several(f"{base}&session_id={content.session}", marks, _own_id, **roles),
+        _several(base, marks, _row_id, **roles),
+        _several(f"{base}&session_id={content.session}", marks, _row_id, **roles),
         _several(register, marks, lambda row: row.student_id, "student_id", in_register, **roles),
         # The register shows names as well: students are among its tags.
-        _several(register, content.students, _own_id, "student_id", slots=_count, **roles),
-        *(_several(f"{base}&student_id={row.student_id}", [row], _own_id, **roles) for row in marks[:4]),
+        _several(register, content.students, _row_id, "student_id", slots=_count, **roles),
+        *(_several(f"{base}&student_id={row.student_id}", [row], _row_id, **roles) for row in marks[:4]),
         *(
-            _several(f"/api/students/{row.student_id}/attendance/?from={day}&to={day}", [row], _own_id, **roles)
+            _several(f"/api/students/{row.student_id}/attendance/?from={day}&to={day}", [row], _row_id, **roles)
             for row in marks[:4]
         ),
     ]
@@ -188,9 +188,9 @@ def _people(content: Content) -> list[Shape]:
     user = content.user
     return [
         _one(user, "/api/me/", roles=("admin",)),
-        # The version is there the membership's.
+        # The version there is the membership's.
         Shape(f"/api/users/{user.id}/", _count(user), _named(user), frozenset({user.version_slot})),
         _several(
-            f"/api/users/?{LIMIT}", [user], _own_id, shown=lambda row, item: _named(row)(item).items(), slots=_count
+            f"/api/users/?{LIMIT}", [user], _row_id, shown=lambda row, item: _named(row)(item).items(), slots=_count
         ),
     ]

@@ -1,4 +1,4 @@
-"""The stack of a run: primary, replica, poolers, Redis, nginx, and API processes that each have a relay to Redis."""
+"""The stack of a run: primary, replica, poolers, Redis, nginx, and API processes, each with its own relay to Redis."""
 
 import functools
 import http.client
@@ -28,7 +28,7 @@ OF_THE_RUN = {
     "PASSWORD_COST": "4",
     "ACCESS_TOKEN_MINUTES": "600",
     "LOG_LEVEL": "WARNING",
-    "GUNICORN_MAX_REQUESTS": "0",  # a worker that is renewed would look like one that was killed
+    "GUNICORN_MAX_REQUESTS": "0",  # a recycled worker would look like a killed one
     "FLASK_APP": "wsgi.py",
 }
 WHOLE_AGAIN_S = 60.0
@@ -46,11 +46,11 @@ class Site:
 
     @property
     def processes(self) -> list[Address]:
-        """The API processes' own addresses."""
+        """Return the entry points of the single API processes."""
         return self.addresses[:-1]
 
     def start(self, application: str = APPLICATION) -> None:
-        """Start everything, with the tables up to date, and serve an application."""
+        """Start everything, migrate, and serve an application."""
         self.stack.stop()
         self.stack.start_data()
         self._run("-m", "flask", "db", "upgrade")
@@ -60,9 +60,9 @@ class Site:
         self.serve(application)
 
     def serve(self, application: str) -> None:
-        """Start the API processes with an application, in the place of another one."""
+        """Start the API processes with an application instead of the current one."""
         for api in self.stack.apis:
-            api.kill()  # an orderly stop waits for connections that are kept
+            api.kill()  # an orderly stop waits for persistent connections
             api.application = application
         self.stack.start_api()
         everything = [*self.stack.apis, self.stack.part("nginx")]
@@ -75,13 +75,13 @@ class Site:
             self.relays.end()
 
     def people(self, organizations: int) -> list[dict[str, Any]]:
-        """Make organizations with their people."""
-        said = self._run("-m", "bench.freshness.people", str(organizations))
-        made: list[dict[str, Any]] = json.loads(said.splitlines()[-1])  # lines of the log may come before it
+        """Create organizations with their users."""
+        output = self._run("-m", "bench.freshness.people", str(organizations))
+        made: list[dict[str, Any]] = json.loads(output.splitlines()[-1])  # log lines may precede it
         return made
 
     def truth(self, row: Row) -> tuple[int, int] | None:
-        """Return version and counter of a row as the primary has them; None while it cannot say."""
+        """Return version and counter of a row in the primary; None while it is unavailable."""
         try:
             ((version, shown),) = self.stack.primary.query(*row.truth, database=self.stack.database)
         except psycopg.OperationalError:
@@ -89,51 +89,51 @@ class Site:
         return version, row.counter(shown)
 
     def figures_of(self, address: Address) -> str:
-        """Return what a process tells Prometheus; nothing while it does not answer."""
-        status, _, figures = self._told(address, "/metrics/").partition(" ")
+        """Return the Prometheus metrics of a process; empty while it does not respond."""
+        status, _, figures = self._get(address, "/metrics/").partition(" ")
         return figures if status == "200" else ""
 
     def wait_until_whole(self) -> None:
-        """Wait until every process says that all parts that answers stand on are there.
+        """Wait until every process reports all its required parts healthy.
 
         :raises TimeoutError: they are not, in time.
         """
         deadline = time.monotonic() + WHOLE_AGAIN_S
         for address in self.processes:
-            while not (told := self._told(address, "/health/")).startswith("200 "):
+            while not (health := self._get(address, "/health/")).startswith("200 "):
                 if time.monotonic() > deadline:
-                    raise TimeoutError(f"{address.name} is not healthy again: {told}")
+                    raise TimeoutError(f"{address.name} is not healthy again: {health}")
                 time.sleep(0.1)
 
-    def cut(self, number: int, word: str) -> None:
-        """Close, hold or open the way of one process to Redis."""
+    def cut(self, number: int, action: str) -> None:
+        """Close, hold or open the connection of one process to Redis."""
         if self.relays is None:
             raise RuntimeError("the site has not been started")
-        self.relays.tell(number, word)
+        self.relays.set_state(number, action)
 
     def api(self, number: int) -> Api:
         """Return one of the API processes."""
         return self.stack.apis[number]
 
     def _settings(self, port: int) -> Mapping[str, str]:
-        own = self.stack.cache.url.replace(f":{self.stack.cache.port}/", f":{port}/")
-        return {**self.stack.environment(), **OF_THE_RUN, "REDIS_URL": own}
+        redis_url = self.stack.cache.url.replace(f":{self.stack.cache.port}/", f":{port}/")
+        return {**self.stack.environment(), **OF_THE_RUN, "REDIS_URL": redis_url}
 
-    def _run(self, *words: str) -> str:
+    def _run(self, *arguments: str) -> str:
         environment = {**os.environ, **self.stack.environment(), **OF_THE_RUN}
-        command = [sys.executable, *words]
+        command = [sys.executable, *arguments]
         return subprocess.run(
             command, cwd=REPOSITORY, env=environment, check=True, stdout=subprocess.PIPE, text=True
         ).stdout
 
     @staticmethod
-    def _told(address: Address, path: str) -> str:
-        """Return the status and the body of an answer, or why there is none."""
+    def _get(address: Address, path: str) -> str:
+        """Return the status and the body of a response, or why there is none."""
         connection = http.client.HTTPConnection(LOOPBACK, address.port, timeout=5)
         try:
             connection.request("GET", path)
-            answer = connection.getresponse()
-            return f"{answer.status} {answer.read().decode()}"
+            response = connection.getresponse()
+            return f"{response.status} {response.read().decode()}"
         except (OSError, http.client.HTTPException) as error:
             return repr(error)
         finally:

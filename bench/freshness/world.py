@@ -1,4 +1,4 @@
-"""One organization of a run: who asks, what is written, what is read."""
+"""One organization of a run: its users, what is written, what is read."""
 
 import random
 import uuid
@@ -25,11 +25,11 @@ class World:
     tokens: dict[str, str]
     content: Content
     shapes: list[Shape]
-    # How often it is written and read, against the others.
+    # How often it is written and read, relative to the others.
     weights: tuple[int, int]
 
     def __post_init__(self) -> None:
-        """Find out which shapes show which row."""
+        """Map each row to the shapes that show it."""
         self.shown_by: dict[int, list[Shape]] = {}
         for shape in self.shapes:
             for slot in shape.rows:
@@ -40,13 +40,13 @@ class World:
         """All rows that are written."""
         return self.content.rows
 
-    def token_for(self, shape: Shape, dice: random.Random) -> str:
-        """Return the token of someone who may ask for a shape."""
-        return self.tokens[dice.choice(shape.roles)]
+    def token_for(self, shape: Shape, rng: random.Random) -> str:
+        """Return the token of a user who may read a shape."""
+        return self.tokens[rng.choice(shape.roles)]
 
 
 class Maker:
-    """Makes an organization's rows through one address."""
+    """Creates an organization's rows through one entry point."""
 
     def __init__(self, asker: Asker, address: Address, organization: dict[str, Any]) -> None:
         self._asker, self._address = asker, address
@@ -54,7 +54,7 @@ class Maker:
         self._token = ""
 
     def make(self, *, rows: int, weights: tuple[int, int]) -> World:
-        """Sign everyone in and make the rows, so many of each kind."""
+        """Sign all users in and create so many rows of each kind."""
         tokens = {role: self._sign_in(email) for role, email in self._emails.items()}
         self._token = tokens["admin"]
         ids = {item["email"]: item["id"] for item in self._get("/api/users/")["items"]}
@@ -128,7 +128,7 @@ class Maker:
         return self._send("GET", path)
 
     def _send(self, method: str, path: str, body: Any = None) -> Any:
-        answer = self._asker.ask(self._address, method, path, self._token, body)
-        if answer.status not in {HTTPStatus.OK, HTTPStatus.CREATED}:
-            raise RuntimeError(f"{method} {path}: {answer.status} {answer.body[:500]!r}")
-        return answer.json
+        response = self._asker.send(self._address, method, path, self._token, body)
+        if response.status not in {HTTPStatus.OK, HTTPStatus.CREATED}:
+            raise RuntimeError(f"{method} {path}: {response.status} {response.body[:500]!r}")
+        return response.json

@@ -1,4 +1,4 @@
--- Creates students, each with a code of its own: wrk ... -s create.lua URL -- PREFIX
+-- Creates students, each with a unique code: wrk ... -s create.lua URL -- PREFIX
 local count = 0
 local prefix = "bench"
 

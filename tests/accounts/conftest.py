@@ -1,4 +1,4 @@
-"""What several tests of accounts use."""
+"""Fixtures and functions that several tests of accounts use."""
 
 import ipaddress
 import random
@@ -16,12 +16,12 @@ def email_of(client):
 
 
 @pytest.fixture
-def anyone(app):
+def anonymous(app):
     return Client(app)
 
 
 def signed_in(who):
-    """Return a client of a session that has shown its password just now."""
+    """Return a client of a session that has just confirmed its password."""
     tokens = Client(who.app).made("/api/auth/token/", {"email": email_of(who), "password": PASSWORD})
     return Client(who.app, {"Authorization": f"Bearer {tokens['access_token']}"}, who.user_id)
 
@@ -37,24 +37,24 @@ def admin(api):
 
 @pytest.fixture
 def mail(api):
-    """What an ID token says of the admin's address."""
+    """Claims about the admin's e-mail address for an ID token."""
     return {"email": email_of(api).upper(), "email_verified": True}
 
 
 @pytest.fixture
 def make(app, admin):
-    """Return a maker of keys: ``make("students:read", scope="all")`` answers what was told, and a client with it."""
+    """Return a maker of keys: ``make("students:read", scope="all")`` returns the response and a client with the key."""
 
-    def making(*permissions, by=admin, **given):
+    def making(*permissions, by=admin, **fields):
         named = {"permissions": list(permissions)} if permissions else {}
-        made = by.made(KEYS, {"name": "Till", "expires_in_days": 30, **named, **given})
+        made = by.made(KEYS, {"name": "Till", "expires_in_days": 30, **named, **fields})
         return made, with_key(app, made["key"])
 
     return making
 
 
-def told(answer):
-    return answer.status, answer.problem["code"] if answer.status >= 400 else None
+def outcome(response):
+    return response.status, response.problem["code"] if response.status >= 400 else None
 
 
 def key_events(sql, place):
@@ -63,7 +63,7 @@ def key_events(sql, place):
 
 
 def an_address():
-    """Return an address that no other test has used."""
+    """Return an IP address that no other test has used."""
     return str(ipaddress.IPv4Address(random.randint(0x0A000000, 0x0AFFFFFF)))
 
 

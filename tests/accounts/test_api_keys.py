@@ -1,4 +1,4 @@
-"""Keys for programs and kiosks: told once, bounded by their makers, and of no use from the moment they are revoked."""
+"""Keys for programs and kiosks: shown once, limited by their makers, and rejected as soon as they are revoked."""
 
 import re
 import time
@@ -15,7 +15,7 @@ from campshub.core.db.models import new_id
 from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.security import api_keys
 from campshub.core.security.permissions import OF_KEYS, Role
-from tests.accounts.conftest import KEYS, an_address, key_events, signed_in, told, with_key
+from tests.accounts.conftest import KEYS, an_address, key_events, outcome, signed_in, with_key
 from tests.conftest import Client, close, settings_of
 
 AT_ONCE = 30
@@ -30,10 +30,10 @@ def rewrite(app, place, model, found, **values):
             setattr(row, name, value)
 
 
-# Making -------------------------------------------------------------------------------------------------------------
+# Creating -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_key_is_told_once_and_kept_as_a_hash(make, admin, place, sql, student):
+def test_a_key_is_shown_once_and_stored_as_a_hash(make, admin, place, sql, student):
     student()
     made, client = make("students:read")
 
@@ -54,7 +54,7 @@ def test_a_key_is_told_once_and_kept_as_a_hash(make, admin, place, sql, student)
     assert key_events(sql, place)[0] == ("key_made", made["id"])
 
 
-def test_keys_differ_in_every_place():
+def test_keys_differ_everywhere_beyond_the_prefix():
     made = [api_keys.new_key() for _ in range(200)]
 
     assert all(FORM.fullmatch(key) and key.split("_")[1] == prefix for key, prefix in made)
@@ -62,17 +62,17 @@ def test_keys_differ_in_every_place():
     assert set("".join(key.rpartition("_")[2] for key, _ in made)) == set(api_keys.ALPHABET)
 
 
-def test_keys_are_made_and_revoked_after_a_step_up(api, make):
+def test_creating_and_revoking_a_key_requires_a_step_up(api, make):
     made, _ = make("students:read")
     body = {"name": "Till", "permissions": ["students:read"], "expires_in_days": 1}
 
-    # The token of this client is of no session that has shown a password.
-    assert told(api.post(KEYS, body)) == (403, "step_up_required")
-    assert told(api.delete(f"{KEYS}{made['id']}/")) == (403, "step_up_required")
+    # This client's token belongs to no session that has confirmed a password.
+    assert outcome(api.post(KEYS, body)) == (403, "step_up_required")
+    assert outcome(api.delete(f"{KEYS}{made['id']}/")) == (403, "step_up_required")
 
 
 @pytest.mark.parametrize(
-    ("given", "status", "what"),
+    ("options", "status", "what"),
     [
         ({"permissions": ["me:read"]}, 422, "/permissions/0"),
         ({"permissions": ["keys:write"]}, 422, "/permissions/0"),
@@ -84,16 +84,16 @@ def test_keys_are_made_and_revoked_after_a_step_up(api, make):
         ({"kind": "device", "permissions": None, "expires_in_days": 1826}, 422, "/expires_in_days"),
     ],
 )
-def test_a_key_that_may_not_be_is_refused(admin, given, status, what):
-    body = {"name": "Till", "permissions": ["students:read"], "expires_in_days": 365, **given}
-    answer = admin.post(KEYS, {name: value for name, value in body.items() if value is not None})
+def test_an_invalid_key_request_is_refused(admin, options, status, what):
+    body = {"name": "Till", "permissions": ["students:read"], "expires_in_days": 365, **options}
+    response = admin.post(KEYS, {name: value for name, value in body.items() if value is not None})
 
-    assert (answer.status, answer.pointers) == (status, {what})
+    assert (response.status, response.pointers) == (status, {what})
 
 
 @pytest.fixture
 def maker(api, place):
-    """Return a client that has shown its password, whose own role makes keys and sees what is asked."""
+    """Return a client that has confirmed its password and whose own role creates keys with the given permissions."""
 
     def making(*permissions, scope="groups"):
         allowed = [*permissions, "keys:read", "keys:write"]
@@ -105,7 +105,7 @@ def maker(api, place):
     return making
 
 
-def test_a_key_does_no_more_than_its_maker_may(maker):
+def test_a_key_gets_no_more_permissions_than_its_maker_has(maker):
     client, _ = maker("students:read", "students:write")
     body = {"name": "Till", "expires_in_days": 1}
 
@@ -117,13 +117,13 @@ def test_a_key_does_no_more_than_its_maker_may(maker):
         (["students:read", "groups:read"], "own", (403, "key_not_yours")),
         (["attendance:mark"], None, (403, "key_not_yours")),
     ):
-        given = {**body, "permissions": permissions, **({"scope": scope} if scope else {})}
-        assert told(client.post(KEYS, given)) == expected, given
-    assert told(client.post(KEYS, {**body, "kind": "device"})) == (403, "key_not_yours")
+        options = {**body, "permissions": permissions, **({"scope": scope} if scope else {})}
+        assert outcome(client.post(KEYS, options)) == expected, options
+    assert outcome(client.post(KEYS, {**body, "kind": "device"})) == (403, "key_not_yours")
     assert {key["scope"] for key in client.get(KEYS).json["items"]} == {"groups", "own"}
 
 
-def test_a_key_does_no_more_than_its_maker_may_now(api, maker, make, student):
+def test_a_key_loses_what_its_maker_loses(api, maker, make, student):
     student()
     by, role = maker("students:read", "groups:read", scope="all")
     _, client = make("students:read", "groups:read", by=by)
@@ -132,18 +132,18 @@ def test_a_key_does_no_more_than_its_maker_may_now(api, maker, make, student):
     assert api.patch(f"/api/roles/{role}/", {"permissions": ["groups:read", "keys:write"]}).status == 200
     assert [client.get(f"/api/{what}/").status for what in ("students", "groups")] == [403, 200]
     assert api.patch(f"/api/roles/{role}/", {"permissions": ["students:read"], "scope": "own"}).status == 200
-    answers = [client.get("/api/students/"), client.get("/api/groups/")]
-    assert [told(answer) for answer in answers] == [(200, None), (403, "forbidden")]
-    assert answers[0].json["items"] == []
+    responses = [client.get("/api/students/"), client.get("/api/groups/")]
+    assert [outcome(response) for response in responses] == [(200, None), (403, "forbidden")]
+    assert responses[0].json["items"] == []
 
     assert api.patch(f"/api/users/{by.user_id}/", {"status": "disabled"}).status == 200
-    assert told(client.get("/api/students/")) == (401, "bad_token")
+    assert outcome(client.get("/api/students/")) == (401, "bad_token")
 
 
-# Holding, and no longer ----------------------------------------------------------------------------------------------
+# Validity -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_key_does_not_come_back_with_its_maker(api, place, make):
+def test_a_key_is_not_restored_with_its_maker(api, place, make):
     maker = place.someone(Role.ADMIN)
     _, client = make("students:read", scope="all", by=signed_in(maker))
     assert client.get("/api/students/").status == 200
@@ -152,7 +152,7 @@ def test_a_key_does_not_come_back_with_its_maker(api, place, make):
         assert client.get("/api/students/").status == 401
 
 
-def test_a_revoked_key_opens_nothing_from_the_next_request_on(app, admin, make, student, place, sql):
+def test_a_revoked_key_is_rejected_from_the_next_request_on(app, admin, make, student, place, sql):
     student()
     made, client = make("students:read", "students:write")
     _, second = make("students:read")
@@ -161,20 +161,20 @@ def test_a_revoked_key_opens_nothing_from_the_next_request_on(app, admin, make, 
 
     assert admin.delete(f"{KEYS}{made['id']}/").status == 204
 
-    assert told(client.get("/api/students/")) == (401, "bad_token")
-    assert told(client.post("/api/students/", {"code": "A", "given_name": "A", "family_name": "B"})) == (
+    assert outcome(client.get("/api/students/")) == (401, "bad_token")
+    assert outcome(client.post("/api/students/", {"code": "A", "given_name": "A", "family_name": "B"})) == (
         401,
         "bad_token",
     )
-    app.extensions["campshub"].tokens._remembered.clear()  # as in a process that has never seen it
-    assert told(client.get("/api/students/")) == (401, "bad_token")
+    app.extensions["campshub"].tokens._remembered.clear()  # as in a process that has not cached it
+    assert outcome(client.get("/api/students/")) == (401, "bad_token")
     assert second.get("/api/students/").status == 200
-    assert told(admin.delete(f"{KEYS}{made['id']}/")) == (404, "not_found")
+    assert outcome(admin.delete(f"{KEYS}{made['id']}/")) == (404, "not_found")
     assert [key["status"] for key in admin.get(KEYS).json["items"]] == ["revoked", "active"]
     assert ("key_revoked", made["id"]) in key_events(sql, place)
 
 
-def test_a_key_is_revoked_once_however_many_ask(app, admin, make):
+def test_many_requests_at_once_revoke_a_key_once(app, admin, make):
     made, _ = make("students:read")
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -186,19 +186,19 @@ def test_a_key_is_revoked_once_however_many_ask(app, admin, make):
     assert set(statuses) <= {204, 404, 503}
 
 
-def test_an_expired_key_opens_nothing(app, place, make, admin):
+def test_an_expired_key_is_rejected(app, place, make, admin):
     made, client = make("students:read")
     assert client.get("/api/students/").status == 200
     tokens = app.extensions["campshub"].tokens
     claims = tokens.remembered(made["key"])
-    assert 0 < claims.expires_at - time.time() <= api_keys.REMEMBERED_S  # then it is asked for anew, with its plan
+    assert 0 < claims.expires_at - time.time() <= api_keys.REMEMBERED_S  # then it is read again, with its plan
 
     tokens.remember(made["key"], replace(claims, expires_at=time.time() - 1))  # 30 days later, in this process
     assert tokens.remembered(made["key"]) is None
     rewrite(app, place, ApiKey, (place.id, UUID(made["id"])), expires_at=datetime.now(UTC))
-    assert told(client.get("/api/students/")) == (401, "bad_token")
+    assert outcome(client.get("/api/students/")) == (401, "bad_token")
     tokens.remember(made["key"], claims)  # a process whose clock is behind
-    assert told(client.get("/api/students/")) == (401, "bad_token")
+    assert outcome(client.get("/api/students/")) == (401, "bad_token")
     assert admin.get(f"{KEYS}{made['id']}/").json["status"] == "expired"
 
 
@@ -208,25 +208,25 @@ def test_no_key_of_a_suspended_organization_works(app, place, make):
 
     rewrite(app, place, Organization, place.id, status="suspended")
 
-    assert told(client.get("/api/students/")) == (403, "organization_suspended")
+    assert outcome(client.get("/api/students/")) == (403, "organization_suspended")
     rewrite(app, place, Organization, place.id, status="active")
     assert client.get("/api/students/").status == 200
 
 
-def test_a_key_of_one_organization_opens_no_other(app, make, other, student):
+def test_a_key_of_one_organization_is_not_valid_in_another(app, make, other, student):
     theirs = other.the(Role.ADMIN).made("/api/students/", {"code": "X", "given_name": "A", "family_name": "B"})
     made, client = make(*sorted(OF_KEYS))
 
     assert client.get(f"/api/students/{theirs['id']}/").status == 404
-    assert told(signed_in(other.the(Role.ADMIN)).delete(f"{KEYS}{made['id']}/")) == (404, "not_found")
+    assert outcome(signed_in(other.the(Role.ADMIN)).delete(f"{KEYS}{made['id']}/")) == (404, "not_found")
     assert client.get("/api/students/").status == 200
 
 
-@pytest.mark.parametrize("given", [{}, {"redis_url": "redis://127.0.0.1:1/0"}])
-def test_a_wrong_key_is_told_nothing_and_counts_as_a_strangers_request(stack, database, make, given):
+@pytest.mark.parametrize("options", [{}, {"redis_url": "redis://127.0.0.1:1/0"}])
+def test_a_wrong_key_gets_no_details_and_counts_as_an_anonymous_request(stack, database, make, options):
     made, _ = make("students:read")
     prefix, secret = made["key"][4:16], made["key"][17:]
-    app, address = create_app(settings_of(stack, database, rate_limit_anonymous="5/hour", **given)), an_address()
+    app, address = create_app(settings_of(stack, database, rate_limit_anonymous="5/hour", **options)), an_address()
     wrong = [
         f"chk_{prefix}_{secret[::-1]}",
         f"chk_{prefix[::-1]}_{secret}",
@@ -236,20 +236,20 @@ def test_a_wrong_key_is_told_nothing_and_counts_as_a_strangers_request(stack, da
         f"chk_{prefix}_{'é' * 43}",
     ]
 
-    def ask(key, address=address):
+    def send(key, address=address):
         return with_key(app, key).get("/api/students/", environ_base={"REMOTE_ADDR": address})
 
-    answers = [ask(key) for key in wrong]
-    assert {told(answer) for answer in answers} == {(401, "bad_token")}
-    assert len({answer.problem["detail"] for answer in answers}) == 1
-    assert [told(ask(key)) for key in wrong[:2]] == [(429, "rate_limited")] * 2
-    assert ask(wrong[0], an_address()).status == 401
-    assert ask(made["key"]).status == 200  # a campus shares its address
+    responses = [send(key) for key in wrong]
+    assert {outcome(response) for response in responses} == {(401, "bad_token")}
+    assert len({response.problem["detail"] for response in responses}) == 1
+    assert [outcome(send(key)) for key in wrong[:2]] == [(429, "rate_limited")] * 2
+    assert send(wrong[0], an_address()).status == 401
+    assert send(made["key"]).status == 200  # a campus shares its IP address
     close(app)
 
 
-def test_a_key_has_limits_of_its_own(stack, database, make, api):
-    keys = [make("students:read")[0]["key"] for _ in range(2)]  # which its maker's limit has counted
+def test_each_key_has_its_own_rate_limit(stack, database, make, api):
+    keys = [make("students:read")[0]["key"] for _ in range(2)]  # counted under the maker's limit
     app = create_app(settings_of(stack, database, rate_limit_user="3/hour"))
     first, second = (with_key(app, key) for key in keys)
 
@@ -264,11 +264,11 @@ def test_a_key_that_has_leaked_is_revoked_from_the_command_line(app, make):
     flask = app.test_cli_runner().invoke
     assert client.get("/api/students/").status == 200
 
-    asked = flask(args=["api-keys", "revoke", "--prefix", made["prefix"]], input="n\n")
-    assert (asked.exit_code, client.get("/api/students/").status) == (1, 200)
+    declined = flask(args=["api-keys", "revoke", "--prefix", made["prefix"]], input="n\n")
+    assert (declined.exit_code, client.get("/api/students/").status) == (1, 200)
     revoked = flask(args=["api-keys", "revoke", "--prefix", made["key"], "--yes"])
     assert (revoked.exit_code, revoked.output) == (0, f"Revoked {made['id']}.\n")
-    assert told(client.get("/api/students/")) == (401, "bad_token")
+    assert outcome(client.get("/api/students/")) == (401, "bad_token")
     for prefix in (made["prefix"], "nothing", "0" * 12):
         again = flask(args=["api-keys", "revoke", "--prefix", prefix, "--yes"])
         assert (again.exit_code, again.output.count("\n")) == (1, 1)

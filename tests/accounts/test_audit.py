@@ -14,19 +14,19 @@ TODAY = datetime.now(UTC).date()
 
 @pytest.fixture
 def changed(api, student):
-    """A student who was made and then changed."""
+    """A student who was created and then changed."""
     made = student(phone="+91 1", status="lead")
     api.patch(f"/api/students/{made['id']}/", {"phone": "+91 2"})
     return made
 
 
-def listed(client: Client, address: str) -> list[dict]:
-    answer = client.get(address)
-    assert answer.status == 200, answer.response.get_data(as_text=True)
-    return answer.json["items"]
+def listed(client: Client, url: str) -> list[dict]:
+    response = client.get(url)
+    assert response.status == 200, response.response.get_data(as_text=True)
+    return response.json["items"]
 
 
-def test_admins_read_who_changed_what_the_newest_first_in_the_clear(api, changed):
+def test_admins_read_decrypted_changes_newest_first(api, changed):
     newest, first = listed(api, f"/api/audit/?entity_id={changed['id']}")
 
     assert (newest["action"], newest["before"], newest["after"]) == (
@@ -38,7 +38,7 @@ def test_admins_read_who_changed_what_the_newest_first_in_the_clear(api, changed
     assert (first["action"], first["before"], first["after"]["status"]) == ("created", None, "lead")
 
 
-def test_what_was_said_of_an_erased_person_is_gone(api, place, changed, stack, database, sql):
+def test_values_of_an_erased_person_are_gone(api, place, changed, stack, database, sql):
     with stack.primary.connect(database) as connection:
         connection.execute(
             "UPDATE person_keys SET sealed_key = NULL WHERE organization_id = %s AND id = %s", (place.id, changed["id"])
@@ -48,7 +48,7 @@ def test_what_was_said_of_an_erased_person_is_gone(api, place, changed, stack, d
     assert (newest["before"], newest["after"]) == ({"phone": {"erased": True}}, {"phone": {"erased": True}})
 
 
-def test_each_filter_leaves_out_the_rest(api, place, changed):
+def test_each_filter_excludes_all_other_entries(api, place, changed):
     place.the(Role.TRAINER)
     everything = listed(api, "/api/audit/?limit=200")
     for name, value in (
@@ -63,23 +63,23 @@ def test_each_filter_leaves_out_the_rest(api, place, changed):
         assert 0 < len(found) < len(everything), name
 
 
-def test_dates_bound_what_is_read(api, changed):
+def test_dates_limit_the_entries(api, changed):
     tomorrow, long_ago = TODAY + timedelta(days=1), TODAY - timedelta(days=401)
-    assert listed(api, f"/api/audit/?from={TODAY + timedelta(days=2)}") == []  # midnight may come meanwhile
+    assert listed(api, f"/api/audit/?from={TODAY + timedelta(days=2)}") == []  # midnight may pass during the test
     assert listed(api, f"/api/audit/?to={TODAY - timedelta(days=2)}") == []
     assert len(listed(api, f"/api/audit/?from={TODAY - timedelta(days=1)}&to={tomorrow}")) > 1
     assert api.get(f"/api/audit/?from={long_ago}&to={TODAY}").pointers == {"/to"}
     assert api.get(f"/api/audit/?from={TODAY}&to={long_ago}").pointers == {"/to"}
 
 
-def test_pages_follow_one_another_back_in_time(api, changed):
+def test_pages_go_back_in_time(api, changed):
     whole = listed(api, "/api/audit/?limit=200")
-    address, walked = "/api/audit/?limit=1", []
-    while address:
-        answer = api.get(address)
-        walked += answer.json["items"]
-        cursor = answer.json["next_cursor"]
-        address = cursor and f"/api/audit/?limit=1&cursor={cursor}"
+    url, walked = "/api/audit/?limit=1", []
+    while url:
+        response = api.get(url)
+        walked += response.json["items"]
+        cursor = response.json["next_cursor"]
+        url = cursor and f"/api/audit/?limit=1&cursor={cursor}"
 
     assert walked == whole
     assert [entry["id"] for entry in listed(api, "/api/audit/?limit=200&sort=date")] == [
@@ -87,10 +87,10 @@ def test_pages_follow_one_another_back_in_time(api, changed):
     ]
 
 
-def test_nobody_else_reads_it(place, other, changed):
+def test_no_other_role_and_no_other_organization_reads_it(place, other, changed):
     for role in (Role.TRAINER, Role.NUTRITIONIST, Role.CLIENT):
-        for address in ("/api/audit/", "/api/security-events/"):
-            assert place.the(role).get(address).status == 403
+        for url in ("/api/audit/", "/api/security-events/"):
+            assert place.the(role).get(url).status == 403
     assert listed(other.the(Role.ADMIN), f"/api/audit/?entity_id={changed['id']}") == []
 
 
@@ -104,20 +104,20 @@ def test_a_failed_sign_in_is_listed_with_its_address(app, api, place):
     assert listed(api, "/api/security-events/?kind=mfa_removed") == []
 
 
-def test_whoever_tries_what_they_may_not_is_listed_each_time_and_read_or_write_alike(place, api, student):
+def test_each_forbidden_read_or_write_is_listed(place, api, student):
     trainer = place.the(Role.TRAINER)
-    address = f"/api/students/{student()['id']}/"
-    refused = [trainer.get("/api/audit/"), trainer.get("/api/audit/"), trainer.delete(address)]
-    assert [answer.status for answer in refused] == [403, 403, 403]
+    url = f"/api/students/{student()['id']}/"
+    refused = [trainer.get("/api/audit/"), trainer.get("/api/audit/"), trainer.delete(url)]
+    assert [response.status for response in refused] == [403, 403, 403]
 
     found = listed(api, f"/api/security-events/?kind=permission_denied&user_id={trainer.user_id}&sort=created")
-    assert [event["trace_id"] for event in found] == [answer.problem["trace_id"] for answer in refused]
+    assert [event["trace_id"] for event in found] == [response.problem["trace_id"] for response in refused]
 
 
-def test_the_log_is_exported_by_a_command_line_by_line(app, api, place, changed, tmp_path):
+def test_a_command_exports_the_log_as_json_lines(app, api, place, changed, tmp_path):
     target = tmp_path / "audit.ndjson"
-    words = ("audit", "export", "--organization", str(place.id), "--output", str(target))
-    result = app.test_cli_runner().invoke(args=words)
+    arguments = ("audit", "export", "--organization", str(place.id), "--output", str(target))
+    result = app.test_cli_runner().invoke(args=arguments)
     assert result.exit_code == 0, result.output
     lines = [json.loads(line) for line in target.read_text().splitlines()]
 
@@ -127,15 +127,15 @@ def test_the_log_is_exported_by_a_command_line_by_line(app, api, place, changed,
     assert target.stat().st_mode & 0o077 == 0
     assert str(len(lines)) in result.output
 
-    again = app.test_cli_runner().invoke(args=words)
+    again = app.test_cli_runner().invoke(args=arguments)
     assert (again.exit_code, "is there already" in again.output) == (1, True)
     assert len(target.read_text().splitlines()) == len(lines)
 
 
-def test_an_export_names_what_is_wrong_with_its_words(app, place, tmp_path):
-    run, words = app.test_cli_runner().invoke, ("--output", str(tmp_path / "a"))
-    unknown = run(args=("audit", "export", "--organization", "hill-camp", *words))
-    missing = run(args=("audit", "export", "--organization", str(uuid.uuid4()), *words))
+def test_an_export_reports_wrong_arguments(app, place, tmp_path):
+    run, arguments = app.test_cli_runner().invoke, ("--output", str(tmp_path / "a"))
+    unknown = run(args=("audit", "export", "--organization", "hill-camp", *arguments))
+    missing = run(args=("audit", "export", "--organization", str(uuid.uuid4()), *arguments))
 
     assert unknown.exit_code == 2
     assert (missing.exit_code, "There is no organization" in missing.output) == (1, True)

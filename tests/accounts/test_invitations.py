@@ -1,4 +1,4 @@
-"""An address has one open invitation: a new one or a new link replaces the old, whose link then grants nothing."""
+"""An e-mail address has one open invitation: a new one or a new link replaces the old one and invalidates its link."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -27,8 +27,8 @@ def email():
 
 
 @pytest.fixture
-def posted(stack, database, tmp_path):
-    """An application that writes e-mails into a folder; return what it sends to an address, oldest first."""
+def app_with_mail(stack, database, tmp_path):
+    """An application that writes e-mails into a folder."""
     app = create_app(settings_of(stack, database, mail_folder=str(tmp_path)))
     app.folder = tmp_path
     yield app
@@ -36,7 +36,7 @@ def posted(stack, database, tmp_path):
 
 
 def tokens_sent(app, address) -> list[str]:
-    """Send what is pending; return the tokens that an address was sent."""
+    """Send pending e-mails; return the tokens that were sent to an e-mail address."""
     with app.app_context():
         runner.run_due(app.extensions["campshub"])
     texts = [one.read_text() for one in sorted(app.folder.glob("*.eml"), key=lambda one: one.stat().st_mtime_ns)]
@@ -44,8 +44,8 @@ def tokens_sent(app, address) -> list[str]:
     return [re.search(r"#token=(chi_[0-9A-Za-z_-]+)", text)[1] for text in mine]
 
 
-def token_of(app, place, made, letter=1):
-    return invitations.token_of(app.extensions["campshub"], place.id, UUID(made["id"]), letter=letter)
+def token_of(app, place, made, email_number=1):
+    return invitations.token_of(app.extensions["campshub"], place.id, UUID(made["id"]), letter=email_number)
 
 
 def accept(app, token):
@@ -57,7 +57,7 @@ def listed(api):
 
 
 def aged(app, place, **ago):
-    """Let all e-mails of an organization have been sent so long ago."""
+    """Make all e-mails of an organization look as if they were sent so long ago."""
     from datetime import timedelta  # noqa: PLC0415
 
     with app.app_context(), unit_of_work(system=True, organization_id=place.id) as session:
@@ -72,10 +72,10 @@ def test_a_corrected_invitation_replaces_the_one_with_the_wrong_role(app, api, p
     assert listed(api) == {wrong["id"]: "revoked", right["id"]: "open"}
     refused = accept(app, token_of(app, place, wrong))
     assert (refused.status, refused.problem["code"]) == (410, "token_spent")
-    assert accept(app, token_of(app, place, right, letter=2)).json["role"] == "trainer"
+    assert accept(app, token_of(app, place, right, email_number=2)).json["role"] == "trainer"
 
 
-def test_of_many_invitations_at_once_one_is_open(app, api, place, email, sql):
+def test_of_many_concurrent_invitations_one_is_open(app, api, place, email, sql):
     with ThreadPoolExecutor(AT_ONCE) as pool:
         spelled = [email, email.upper(), email.title(), f" {email}"]
         bodies = [{"email": spelled[number % 4], "role": "client"} for number in range(invitations.LETTERS)]
@@ -88,7 +88,7 @@ def test_of_many_invitations_at_once_one_is_open(app, api, place, email, sql):
     assert sql(index, place.id) == [(1,)]
 
 
-def test_another_organization_has_its_own_invitation_of_the_address(app, api, other, email):
+def test_each_organization_has_its_own_invitation_for_an_address(app, api, other, email):
     mine = api.made(INVITATIONS, {"email": email, "role": "client"})
     theirs = other.the(Role.ADMIN).made(INVITATIONS, {"email": email, "role": "client"})
 
@@ -96,38 +96,38 @@ def test_another_organization_has_its_own_invitation_of_the_address(app, api, ot
     assert listed(other.the(Role.ADMIN)) == {theirs["id"]: "open"}
 
 
-def test_nobody_replaces_an_invitation_to_a_role_above_their_own(api, place, email):
+def test_an_invitation_to_a_higher_role_is_not_replaced(api, place, email):
     superadmin = place.the(Role.SUPERADMIN)
     above = superadmin.made(INVITATIONS, {"email": email, "role": "superadmin"})
 
-    answers = [
+    responses = [
         api.post(INVITATIONS, {"email": email, "role": "client"}),
         api.post(f"{INVITATIONS}{above['id']}/resend/"),
     ]
 
-    assert [(answer.status, answer.problem["code"]) for answer in answers] == [(403, "role_not_yours")] * 2
+    assert [(response.status, response.problem["code"]) for response in responses] == [(403, "role_not_yours")] * 2
     assert listed(api) == {above["id"]: "open"}
 
 
-def test_a_link_that_is_sent_again_is_new_and_the_one_before_is_dead(posted, email):
-    place = new_place(posted)
+def test_sending_again_creates_a_new_link_and_invalidates_the_previous_one(app_with_mail, email):
+    place = new_place(app_with_mail)
     admin = place.the(Role.ADMIN)
     made = admin.made(INVITATIONS, {"email": email, "role": "client"})
-    assert len(tokens_sent(posted, email)) == 1
+    assert len(tokens_sent(app_with_mail, email)) == 1
 
     again = admin.post(f"{INVITATIONS}{made['id']}/resend/")
 
     assert again.status == 200
     assert (again.json["id"], again.json["version"]) == (made["id"], made["version"] + 1)
     assert again.json["expires_at"] > made["expires_at"]
-    first, second = tokens_sent(posted, email)
+    first, second = tokens_sent(app_with_mail, email)
     assert first != second
-    assert accept(posted, first).problem["code"] == "token_spent"
-    assert accept(posted, f" {second}\n").status == 200
+    assert accept(app_with_mail, first).problem["code"] == "token_spent"
+    assert accept(app_with_mail, f" {second}\n").status == 200
 
 
-def test_only_the_latest_link_is_sent_where_several_are_pending(posted, email):
-    place = new_place(posted)
+def test_only_the_latest_link_is_sent_where_several_are_pending(app_with_mail, email):
+    place = new_place(app_with_mail)
     admin = place.the(Role.ADMIN)
     made = admin.made(INVITATIONS, {"email": email, "role": "client"})
     for _ in range(2):
@@ -136,13 +136,13 @@ def test_only_the_latest_link_is_sent_where_several_are_pending(posted, email):
     admin.made(INVITATIONS, {"email": replaced, "role": "admin"})
     admin.made(INVITATIONS, {"email": replaced, "role": "client"})
 
-    assert tokens_sent(posted, email) == [token_of(posted, place, made, letter=3)]
-    (sent,) = tokens_sent(posted, replaced)
-    assert accept(posted, sent).json["role"] == "client"
+    assert tokens_sent(app_with_mail, email) == [token_of(app_with_mail, place, made, email_number=3)]
+    (sent,) = tokens_sent(app_with_mail, replaced)
+    assert accept(app_with_mail, sent).json["role"] == "client"
 
 
-def test_the_same_request_to_send_again_sends_once(posted, email):
-    admin = new_place(posted).the(Role.ADMIN)
+def test_a_repeated_request_to_send_again_sends_once(app_with_mail, email):
+    admin = new_place(app_with_mail).the(Role.ADMIN)
     made = admin.made(INVITATIONS, {"email": email, "role": "client"})
     key = {"Idempotency-Key": new_id().hex}
 
@@ -166,24 +166,24 @@ def test_sending_again_is_audited_without_the_token(api, place, email, sql):
     assert email not in str(found)
 
 
-def test_what_is_closed_is_not_sent_again_and_what_has_expired_is(app, api, place, email, sql):
+def test_a_closed_invitation_is_not_sent_again_but_an_expired_one_is(app, api, place, email, sql):
     spent = api.made(INVITATIONS, {"email": email, "role": "client"})
     assert accept(app, token_of(app, place, spent)).status == 200
     revoked = api.made(INVITATIONS, {"email": f"r{email}", "role": "client"})
     assert api.delete(f"{INVITATIONS}{revoked['id']}/").status == 204
     for closed in (spent, revoked):
-        answer = api.post(f"{INVITATIONS}{closed['id']}/resend/")
-        assert (answer.status, answer.problem["code"]) == (409, "invitation_closed")
+        response = api.post(f"{INVITATIONS}{closed['id']}/resend/")
+        assert (response.status, response.problem["code"]) == (409, "invitation_closed")
     assert api.post(f"{INVITATIONS}{new_id()}/resend/").status == 404
 
     old = api.made(INVITATIONS, {"email": f"o{email}", "role": "client"})
     sql("UPDATE invitations SET expires_at = now() - INTERVAL '1 day' WHERE id = %s RETURNING 1", old["id"])
     assert listed(api)[old["id"]] == "expired"
     assert api.post(f"{INVITATIONS}{old['id']}/resend/").json["status"] == "open"
-    assert accept(app, token_of(app, place, old, letter=2)).status == 200
+    assert accept(app, token_of(app, place, old, email_number=2)).status == 200
 
 
-def test_an_address_is_sent_five_at_once_and_then_one_a_day(app, api, place, email):
+def test_an_address_gets_five_emails_at_once_and_then_one_a_day(app, api, place, email):
     made = api.made(INVITATIONS, {"email": email, "role": "client"})
     for number in range(invitations.LETTERS - 1):  # by either way
         if number % 2:
@@ -201,7 +201,7 @@ def test_an_address_is_sent_five_at_once_and_then_one_a_day(app, api, place, ema
     assert api.post(INVITATIONS, {"email": email, "role": "client"}).status == 201
 
 
-def test_the_migration_leaves_the_newest_of_several_open_ones(stack, scratch, sql):
+def test_the_migration_keeps_the_newest_of_several_open_invitations(stack, scratch, sql):
     app = create_app(settings_of(stack, scratch))
     place = new_place(app)
     admin, directory = place.the(Role.ADMIN), str(ROOT / "migrations")

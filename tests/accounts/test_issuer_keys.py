@@ -1,4 +1,4 @@
-"""Issuers' keys: asked for seldom, kept while their issuer is away, and replaced by nothing worse."""
+"""Issuers' keys: fetched rarely, cached while their issuer is unavailable, and never replaced by invalid ones."""
 
 import json
 import threading
@@ -28,22 +28,22 @@ class Clock:
 
 
 @pytest.fixture
-def own():
-    """An issuer of this test's own."""
+def issuer():
+    """An issuer that only this test uses."""
     made = Issuer()
     yield made
     made.stop()
 
 
 @pytest.fixture
-def reader(stack, database, own, monkeypatch):
-    """Make an application that takes the tokens of one issuer; its clock stands until it is set."""
+def reader(stack, database, issuer, monkeypatch):
+    """Make an application that accepts the tokens of one issuer; its clock is fixed until it is set."""
     made = []
 
-    def make(**given):
+    def make(**settings):
         clock = Clock()
-        issuers = json.dumps([own.setting(**given.pop("issuer", {}))])
-        app = create_app(settings_of(stack, database, oidc_issuers=issuers, oidc_timeout_s=1.0, **given))
+        issuers = json.dumps([issuer.setting(**settings.pop("issuer", {}))])
+        app = create_app(settings_of(stack, database, oidc_issuers=issuers, oidc_timeout_s=1.0, **settings))
         for keys in app.extensions["campshub"].oidc._keys.values():
             monkeypatch.setattr(keys, "_clock", clock)
             monkeypatch.setattr(keys._breaker, "_clock", clock)
@@ -56,59 +56,59 @@ def reader(stack, database, own, monkeypatch):
 
 
 @pytest.fixture
-def token(own, mail):
+def token(issuer, mail):
     subject = new_id().hex
-    return lambda algorithm="RS256", **more: own.token(algorithm, **{"sub": subject, **mail, **more})
+    return lambda algorithm="RS256", **more: issuer.token(algorithm, **{"sub": subject, **mail, **more})
 
 
-def test_keys_are_asked_for_once_in_their_life(reader, own, token):
+def test_keys_are_fetched_once_per_ttl(reader, issuer, token):
     exchange, clock = reader()
 
     assert [exchange(token()) for _ in range(3)] == [200] * 3
-    assert own.asked == {DISCOVERY: 1, KEYS: 1}
+    assert issuer.asked == {DISCOVERY: 1, KEYS: 1}
     clock.now += 3601
     assert exchange(token()) == 200
-    assert own.asked == {DISCOVERY: 2, KEYS: 2}
+    assert issuer.asked == {DISCOVERY: 2, KEYS: 2}
 
 
-def test_an_address_of_keys_that_is_set_needs_no_discovery(reader, own, token):
-    exchange, _ = reader(issuer={"jwks_uri": f"{own.url}{KEYS}"})
+def test_a_configured_jwks_uri_needs_no_discovery(reader, issuer, token):
+    exchange, _ = reader(issuer={"jwks_uri": f"{issuer.url}{KEYS}"})
 
     assert exchange(token()) == 200
-    assert own.asked == {KEYS: 1}
+    assert issuer.asked == {KEYS: 1}
 
 
-def test_a_new_key_is_looked_for_at_once_and_then_once_a_minute(reader, own, token):
+def test_a_new_key_is_fetched_immediately_and_then_once_a_minute(reader, issuer, token):
     exchange, clock = reader()
     assert exchange(token()) == 200
-    own.rotate("RS256")
+    issuer.rotate("RS256")
     assert exchange(token()) == 200
-    assert own.asked[KEYS] == 2
+    assert issuer.asked[KEYS] == 2
 
-    own.rotate("RS256")
+    issuer.rotate("RS256")
     made_up = [exchange(token(algorithm="RS256")) for _ in range(5)]
 
-    assert (made_up, own.asked[KEYS]) == ([401] * 5, 2)
+    assert (made_up, issuer.asked[KEYS]) == ([401] * 5, 2)
     clock.now += 61
-    assert (exchange(token()), own.asked[KEYS]) == (200, 3)
+    assert (exchange(token()), issuer.asked[KEYS]) == (200, 3)
 
 
-def test_keys_are_kept_while_their_issuer_is_away_but_not_for_ever(reader, own, token):
+def test_keys_stay_cached_while_their_issuer_is_unavailable_but_not_forever(reader, issuer, token):
     exchange, clock = reader()
     assert exchange(token()) == 200
     tokens = [token() for _ in range(5)]
-    with own.away():
+    with issuer.away():
         clock.now += 3601
         assert [exchange(one) for one in tokens[:3]] == [200] * 3
         clock.now += 86_400
         assert exchange(tokens[3]) == 503
-    assert exchange(tokens[4]) == 503  # it is left alone for a pause
+    assert exchange(tokens[4]) == 503  # the circuit is open
     clock.now += 11
     assert exchange(tokens[4]) == 200
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         b"not JSON",
         b"[]",
@@ -123,29 +123,29 @@ def test_keys_are_kept_while_their_issuer_is_away_but_not_for_ever(reader, own, 
         204,
     ],
 )
-def test_an_issuer_that_answers_garbage_is_taken_to_be_away(reader, own, token, answer):
+def test_an_issuer_with_invalid_responses_counts_as_unavailable(reader, issuer, token, response):
     exchange, clock = reader()
-    own.answers[KEYS] = answer
+    issuer.answers[KEYS] = response
 
     assert exchange(token()) == 503
     assert exchange(token()) == 503
-    assert own.asked[KEYS] == 1  # a pause is made
-    own.answers.clear()
+    assert issuer.asked[KEYS] == 1  # the circuit is open
+    issuer.answers.clear()
     clock.now += 11
     assert exchange(token()) == 200
 
 
-def test_a_key_set_that_is_too_long_is_not_read(reader, own, token):
+def test_a_key_set_that_is_too_long_is_not_read(reader, issuer, token):
     exchange, _ = reader()
-    own.answers[KEYS] = json.dumps(own.document(KEYS)).encode() + b" " * jwks.MOST_BYTES
+    issuer.answers[KEYS] = json.dumps(issuer.document(KEYS)).encode() + b" " * jwks.MOST_BYTES
 
     assert exchange(token()) == 503
 
 
-def test_garbage_does_not_replace_keys_that_are_known(reader, own, token):
+def test_an_invalid_response_does_not_replace_cached_keys(reader, issuer, token):
     exchange, clock = reader()
     assert exchange(token()) == 200
-    own.answers[KEYS] = b"{}"
+    issuer.answers[KEYS] = b"{}"
     clock.now += 3601
 
     assert exchange(token()) == 200
@@ -162,17 +162,17 @@ def test_garbage_does_not_replace_keys_that_are_known(reader, own, token):
         {"issuer": "{url}"},
     ],
 )
-def test_a_discovery_document_of_another_issuer_or_for_other_addresses_is_not_followed(reader, own, token, document):
+def test_a_discovery_document_of_another_issuer_or_with_forbidden_urls_is_not_followed(reader, issuer, token, document):
     exchange, _ = reader()
-    told = json.dumps(document).replace("{url}", own.url).replace("{port}", str(own.port))
-    told = told.replace("{host}", own.url.removeprefix("http://"))
-    own.answers[DISCOVERY] = told.encode()
+    text = json.dumps(document).replace("{url}", issuer.url).replace("{port}", str(issuer.port))
+    text = text.replace("{host}", issuer.url.removeprefix("http://"))
+    issuer.answers[DISCOVERY] = text.encode()
 
     assert exchange(token()) == 503
-    assert own.asked[KEYS] == 0
+    assert issuer.asked[KEYS] == 0
 
 
-def test_redirects_are_not_followed(reader, own, token):
+def test_redirects_are_not_followed(reader, issuer, token):
     elsewhere = Issuer("RS256")
 
     def send_elsewhere(handler):
@@ -181,7 +181,7 @@ def test_redirects_are_not_followed(reader, own, token):
         handler.send_header("Content-Length", "0")
         handler.end_headers()
 
-    own.answers[KEYS] = send_elsewhere
+    issuer.answers[KEYS] = send_elsewhere
     exchange, _ = reader()
 
     assert exchange(token()) == 503
@@ -197,7 +197,7 @@ def test_redirects_are_not_followed(reader, own, token):
         *((address, False) for address in ("9.9.9.9", "2620:fe::fe", "::ffff:9.9.9.9")),
     ],
 )
-def test_only_the_operator_may_name_a_private_address(address, is_refused):
+def test_only_the_configuration_may_name_a_private_address(address, is_refused):
     class Connected:
         def getpeername(self):
             return address, 443
@@ -208,66 +208,66 @@ def test_only_the_operator_may_name_a_private_address(address, is_refused):
 
 
 @pytest.mark.parametrize("drips", [False, True])
-def test_an_issuer_that_takes_too_long_is_not_waited_for(reader, own, token, drips):
-    answered, patient = threading.Event(), []
+def test_a_slow_issuer_runs_into_the_timeout(reader, issuer, token, drips):
+    finished, waited = threading.Event(), []
 
     def slowly(handler):
         handler.send_response(200)
         handler.end_headers()
         for _ in range(400):
-            if answered.wait(0.05):
+            if finished.wait(0.05):
                 return
-            handler.wfile.write(b" " if drips else b"")  # raises where nobody listens any more
-        patient.append("it was waited for")
+            handler.wfile.write(b" " if drips else b"")  # raises when the client has closed
+        waited.append("it was waited for")
 
-    own.answers[KEYS] = slowly
+    issuer.answers[KEYS] = slowly
     exchange, _ = reader()
     status = exchange(token())
-    answered.set()
+    finished.set()
 
-    assert (status, patient) == (503, [])
+    assert (status, waited) == (503, [])
 
 
-def test_short_and_foreign_keys_are_no_keys(reader, own, token):
+def test_short_and_unsuitable_keys_are_ignored(reader, issuer, token):
     good = token()
-    own.private["RS256"] = ("short", new_key("RS256", bits=1024))
-    own.published = [own.public("RS256"), {**own.public("ES256"), "alg": "ES384"}]
-    private = ECAlgorithm.to_jwk(own.private["ES256"][1], as_dict=True)
-    own.published += [{**own.public("ES256"), "use": "enc"}, {**private, "kid": "private"}]
+    issuer.private["RS256"] = ("short", new_key("RS256", bits=1024))
+    issuer.published = [issuer.public("RS256"), {**issuer.public("ES256"), "alg": "ES384"}]
+    private = ECAlgorithm.to_jwk(issuer.private["ES256"][1], as_dict=True)
+    issuer.published += [{**issuer.public("ES256"), "use": "enc"}, {**private, "kid": "private"}]
     exchange, _ = reader()
 
     assert exchange(good) == 503
 
 
-def test_a_token_that_names_no_key_has_the_only_one_there_is(reader, own, token):
+def test_a_token_without_key_id_is_verified_with_the_only_key(reader, issuer, token):
     exchange, clock = reader()
 
     assert exchange(token(headers={"kid": None})) == 200
-    own.published.append({**own.public("RS256"), "kid": "another"})
+    issuer.published.append({**issuer.public("RS256"), "kid": "another"})
     clock.now += 3601
     assert exchange(token(headers={"kid": None})) == 401
 
 
-def test_only_the_algorithms_that_are_set_count(reader, own, token):
+def test_only_configured_algorithms_are_accepted(reader, issuer, token):
     exchange, _ = reader(issuer={"algorithms": ["ES256"]})
 
     assert (exchange(token("RS256")), exchange(token("ES256"))) == (401, 200)
 
 
-def test_ed25519_is_taken_where_it_is_set(stack, database, mail):
-    own = Issuer("EdDSA")
-    app = create_app(settings_of(stack, database, oidc_issuers=json.dumps([own.setting()])))
-    status = Client(app).post(OIDC, {"id_token": own.token(**mail)}).status
+def test_ed25519_is_accepted_where_it_is_configured(stack, database, mail):
+    issuer = Issuer("EdDSA")
+    app = create_app(settings_of(stack, database, oidc_issuers=json.dumps([issuer.setting()])))
+    status = Client(app).post(OIDC, {"id_token": issuer.token(**mail)}).status
     close(app)
-    own.stop()
+    issuer.stop()
 
     assert status == 200
 
 
-def test_fifty_who_come_first_ask_once(reader, own, app):
+def test_fifty_concurrent_first_requests_fetch_the_keys_once(reader, issuer, app):
     exchange, _ = reader()
-    with ThreadPoolExecutor(AT_ONCE) as people:
-        statuses = set(people.map(exchange, [own.token() for _ in range(AT_ONCE)]))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        statuses = set(pool.map(exchange, [issuer.token() for _ in range(AT_ONCE)]))
 
     assert statuses <= {401, 503}
-    assert own.asked == {DISCOVERY: 1, KEYS: 1}
+    assert issuer.asked == {DISCOVERY: 1, KEYS: 1}

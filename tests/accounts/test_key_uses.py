@@ -1,4 +1,4 @@
-"""What keys are for, and what is recorded of their use."""
+"""What keys may do, and how their use is recorded."""
 
 from contextlib import contextmanager
 from uuid import UUID
@@ -10,11 +10,11 @@ from campshub.core.http import read_routing
 from campshub.core.redis.connection import CacheUnavailable
 from campshub.core.security import api_keys
 from campshub.core.security.permissions import OF_KEYS, Role
-from tests.accounts.conftest import KEYS, an_address, key_events, told, with_key
+from tests.accounts.conftest import KEYS, an_address, key_events, outcome, with_key
 from tests.seeds import TODAY, seed
 from tests.surface import body_for, operations
 
-# What keys are for, and what not -------------------------------------------------------------------------------------
+# What keys may do ----------------------------------------------------------------------------------------------------
 
 
 FOR_PEOPLE = {
@@ -29,7 +29,7 @@ FOR_PEOPLE = {
     "POST /api/auth/switch/",
     "POST /api/organizations/",
 }
-# They would go on as the person who made the key.
+# They would continue as the person who created the key.
 SCHEDULES = {
     "DELETE /api/report-schedules/<uuid:schedule_id>/",
     "PATCH /api/report-schedules/<uuid:schedule_id>/",
@@ -37,7 +37,7 @@ SCHEDULES = {
 }
 
 
-def test_a_key_does_what_it_is_for_and_nothing_that_is_for_people(app):
+def test_a_key_calls_what_its_permissions_allow_and_nothing_meant_for_people(app):
     seeds, wrong, for_people = seed(app, "Quokka"), [], set()
     by = seeds.signed_in(seeds.place.the(Role.ADMIN))
 
@@ -53,7 +53,7 @@ def test_a_key_does_what_it_is_for_and_nothing_that_is_for_people(app):
             continue
         body = body_for(schema, seeds.id_for) if schema else None
         address = operation.address(seeds.ids)
-        found = told(everything.call(operation.method, address, body))
+        found = outcome(everything.call(operation.method, address, body))
         is_step_up = operation.method != "GET" and operation.wants_step_up
         if permission not in OF_KEYS or is_step_up or operation.name in SCHEDULES:
             for_people.add(operation.name)
@@ -62,7 +62,7 @@ def test_a_key_does_what_it_is_for_and_nothing_that_is_for_people(app):
             continue
         if found[0] in (401, 403) or found[0] >= 500:
             wrong.append((operation.name, found))
-        without = told(nothing_of[permission].call(operation.method, address, body))
+        without = outcome(nothing_of[permission].call(operation.method, address, body))
         if without != (403, "forbidden"):
             wrong.append((operation.name, "without", without))
 
@@ -70,12 +70,12 @@ def test_a_key_does_what_it_is_for_and_nothing_that_is_for_people(app):
     assert for_people >= FOR_PEOPLE | SCHEDULES
 
 
-def test_a_key_gives_no_more_than_it_has(make, place):
+def test_a_key_grants_no_more_than_it_has(make, place):
     _, client = make("users:write", "students:read")
     person = {"email": f"{new_id().hex}@example.org", "name": "Asha", "password": "wrong donkey charger"}
 
-    assert told(client.post("/api/users/", {**person, "role": "admin"})) == (403, "role_not_yours")
-    assert told(client.post("/api/users/", {**person, "role": "client"})) == (403, "role_not_yours")
+    assert outcome(client.post("/api/users/", {**person, "role": "admin"})) == (403, "role_not_yours")
+    assert outcome(client.post("/api/users/", {**person, "role": "client"})) == (403, "role_not_yours")
 
 
 def test_a_devices_key_marks_attendance_and_no_more(api, make, student):
@@ -92,14 +92,14 @@ def test_a_devices_key_marks_attendance_and_no_more(api, make, student):
 
     assert (marked.status, marked.json["results"][0]["outcome"]) == (200, "created")
     for address in ("/api/students/", f"/api/attendance/sessions/{session}/", "/api/users/", KEYS):
-        assert told(kiosk.get(address)) == (403, "forbidden")
-    assert told(kiosk.get("/api/me/")) == (403, "not_for_keys")
+        assert outcome(kiosk.get(address)) == (403, "forbidden")
+    assert outcome(kiosk.get("/api/me/")) == (403, "not_for_keys")
 
 
 # What is recorded ----------------------------------------------------------------------------------------------------
 
 
-def test_the_audit_log_says_that_it_was_a_key_and_whose(make, admin, place, sql):
+def test_the_audit_log_names_the_key_and_its_maker(make, admin, place, sql):
     made, client = make("students:read", "students:write")
     by_key = client.made("/api/students/", {"code": "K", "given_name": "A", "family_name": "B"})
     by_person = admin.made("/api/students/", {"code": "P", "given_name": "A", "family_name": "B"})
@@ -112,7 +112,7 @@ def test_the_audit_log_says_that_it_was_a_key_and_whose(make, admin, place, sql)
     ]
 
 
-def test_an_idempotency_key_is_the_keys_own(make, admin):
+def test_idempotency_keys_are_separate_for_each_api_key(make, admin):
     _, client = make("students:read", "students:write")
     body = {"code": "I", "given_name": "A", "family_name": "B"}
 
@@ -130,23 +130,23 @@ def uses(sql, made):
                UUID(made["id"]))  # fmt: skip
 
 
-def test_where_a_key_is_used_is_noted_at_most_once_a_minute(app, make, admin, sql, place, monkeypatch):
+def test_the_address_of_a_key_use_is_recorded_at_most_once_a_minute(app, make, admin, sql, place, monkeypatch):
     made, client = make("students:read")
     here, there = an_address(), an_address()
 
-    def ask(address, path="/api/students/"):
+    def send(address, path="/api/students/"):
         return client.get(path, environ_base={"REMOTE_ADDR": address})
 
-    assert ask(here).status == 200
+    assert send(here).status == 200
     (first,) = uses(sql, made)
     assert first[0] == here
-    noted = [statement for _ in range(5) for statement in ask(here).statements if "note_key_use" in statement]
-    assert noted == []
+    recorded = [statement for _ in range(5) for statement in send(here).statements if "note_key_use" in statement]
+    assert recorded == []
     app.extensions["campshub"].api_keys._noted.clear()  # another process
-    assert any("note_key_use" in statement for statement in ask(here).statements)
+    assert any("note_key_use" in statement for statement in send(here).statements)
     assert uses(sql, made) == [first]
 
-    assert told(ask(there, "/api/groups/")) == (403, "forbidden")  # what it may not do is a use of it as well
+    assert outcome(send(there, "/api/groups/")) == (403, "forbidden")  # a forbidden request is recorded as well
     assert [address for address, _ in uses(sql, made)] == sorted([here, there])
     assert [event for event in key_events(sql, place) if event[1] == made["id"]] == [
         ("key_made", made["id"]),
@@ -158,24 +158,24 @@ def test_where_a_key_is_used_is_noted_at_most_once_a_minute(app, make, admin, sq
     sql("UPDATE api_key_uses SET last_used_at = last_used_at - INTERVAL '2 minutes' WHERE api_key_id = %s RETURNING 1",
         UUID(made["id"]))  # fmt: skip
     monkeypatch.setattr(api_keys, "NOTED_EVERY_S", 0)
-    ask(here)
+    send(here)
     assert dict(uses(sql, made))[here] > first[1]
 
 
-def test_a_use_that_cannot_be_noted_is_no_reason_to_refuse_or_to_wait(app, make, monkeypatch):
+def test_a_use_that_cannot_be_recorded_neither_fails_nor_delays_the_request(app, make, monkeypatch):
     _, client = make("students:read")
     tried = []
 
-    def away(*_, **__):
+    def unavailable(*_, **__):
         tried.append(1)
         raise ZeroDivisionError
 
-    monkeypatch.setattr(unit_of_work, "unit_of_work", away)
+    monkeypatch.setattr(unit_of_work, "unit_of_work", unavailable)
     assert [client.get("/api/students/").status for _ in range(3)] == [200] * 3
     assert len(tried) == 1
 
 
-def test_a_read_that_is_tried_again_notes_the_use_all_the_same(app, make, sql, monkeypatch):
+def test_a_retried_read_records_the_use(app, make, sql, monkeypatch):
     made, client = make("students:read")
     on, tried = read_routing._on, []
 
@@ -187,19 +187,19 @@ def test_a_read_that_is_tried_again_notes_the_use_all_the_same(app, make, sql, m
         return found
 
     monkeypatch.setattr(read_routing, "_on", behind)
-    monkeypatch.setattr(Replicas, "choose", lambda *_: Lent())
-    monkeypatch.setattr(app.extensions["campshub"].freshness, "ask", redis_away)
+    monkeypatch.setattr(Replicas, "choose", lambda *_: BorrowedReplica())
+    monkeypatch.setattr(app.extensions["campshub"].freshness, "ask", redis_unavailable)
     assert client.get("/api/students/").status == 200
     assert (tried, len(uses(sql, made))) == ([1], 1)
 
 
-class Lent:
-    """A replica that turns out to be behind when all has been done."""
+class BorrowedReplica:
+    """A replica that turns out to be behind after the work is done."""
 
     @contextmanager
     def reading(self, unit, _position):
         yield unit
 
 
-def redis_away(*_):
+def redis_unavailable(*_):
     raise CacheUnavailable

@@ -1,4 +1,4 @@
-"""Who belongs: users made, given other roles, disabled and invited; somebody can always administer."""
+"""Members: created, given other roles, disabled and invited; an organization always has an administrator."""
 
 import email
 import email.policy
@@ -21,12 +21,12 @@ AT_ONCE = 50
 NEW = "wrong donkey charger"
 
 
-def body(**given):
-    return {"email": f"{new_id().hex}@example.org", "name": "Asha Rao", "role": "trainer", "password": NEW, **given}
+def body(**fields):
+    return {"email": f"{new_id().hex}@example.org", "name": "Asha Rao", "role": "trainer", "password": NEW, **fields}
 
 
-def sign_in(anyone, address, password=PASSWORD):
-    return anyone.post("/api/auth/token/", {"email": address, "password": password})
+def sign_in(anonymous, address, password=PASSWORD):
+    return anonymous.post("/api/auth/token/", {"email": address, "password": password})
 
 
 def bearer(tokens):
@@ -36,57 +36,57 @@ def bearer(tokens):
 # Users ---------------------------------------------------------------------------------------------------------------
 
 
-def test_a_user_is_made_and_can_sign_in(api, anyone, place, sql):
-    given = body()
+def test_a_created_user_can_sign_in(api, anonymous, place, sql):
+    fields = body()
 
-    made = api.post("/api/users/", given)
+    made = api.post("/api/users/", fields)
 
     assert made.status == 201
     assert {name: made.json[name] for name in ("email", "name", "role", "status")} == {
-        "email": given["email"], "name": "Asha Rao", "role": "trainer", "status": "active",
+        "email": fields["email"], "name": "Asha Rao", "role": "trainer", "status": "active",
     }  # fmt: skip
-    assert sign_in(anyone, given["email"], NEW).json["organization_id"] == str(place.id)
+    assert sign_in(anonymous, fields["email"], NEW).json["organization_id"] == str(place.id)
     audited = sql("SELECT entity, after::text FROM audit_log WHERE organization_id = %s AND action = 'created'"
                   " AND entity IN ('users', 'memberships') ORDER BY entity", place.id)  # fmt: skip
-    assert given["email"] not in str(audited)
+    assert fields["email"] not in str(audited)
     assert {entity for entity, _ in audited} == {"users", "memberships"}
 
 
 @pytest.mark.parametrize(
-    ("given", "status", "what"),
+    ("fields", "status", "what"),
     [({"password": "password1234"}, 422, "/password"), ({"password": "short"}, 422, "/password"),
      ({"role": "superadmin"}, 403, "role_not_yours"), ({"role": "king"}, 422, "/role")],
 )  # fmt: skip
-def test_a_user_is_not_made_with_a_bad_password_or_a_role_above_ones_own(api, given, status, what):
-    answer = api.post("/api/users/", body(**given))
+def test_a_user_is_not_created_with_a_bad_password_or_a_higher_role(api, fields, status, what):
+    response = api.post("/api/users/", body(**fields))
 
-    assert answer.status == status
-    assert what in answer.pointers | {answer.problem["code"]}
+    assert response.status == status
+    assert what in response.pointers | {response.problem["code"]}
 
 
-def test_whoever_has_an_account_elsewhere_is_invited_instead(api, other):
+def test_a_user_of_another_organization_must_be_invited(api, other):
     theirs = other.the(Role.TRAINER).get("/api/me/").json["email"]
 
-    answer = api.post("/api/users/", body(email=theirs.upper()))
+    response = api.post("/api/users/", body(email=theirs.upper()))
 
-    assert (answer.status, answer.problem["code"]) == (409, "email_taken")
+    assert (response.status, response.problem["code"]) == (409, "email_taken")
 
 
-def test_one_address_becomes_one_user_however_many_ask_at_once(app, api):
-    given = body()
+def test_concurrent_requests_for_one_address_create_one_user(app, api):
+    fields = body()
 
     with ThreadPoolExecutor(10) as pool:
-        made = list(pool.map(lambda _: Client(app, api.headers).post("/api/users/", given).status, range(10)))
+        made = list(pool.map(lambda _: Client(app, api.headers).post("/api/users/", fields).status, range(10)))
 
     assert sorted(made) == [201] + [409] * 9
 
 
-def test_a_new_role_and_a_disabled_user_count_at_the_next_request(api, anyone, place):
+def test_a_new_role_and_a_disabled_user_take_effect_at_the_next_request(api, anonymous, place):
     trainer = place.the(Role.TRAINER)
     address = f"/api/users/{trainer.user_id}/"
     email_ = trainer.get("/api/me/").json["email"]
-    tokens = sign_in(anyone, email_).json
-    signed_in = Client(anyone.app, bearer(tokens))
+    tokens = sign_in(anonymous, email_).json
+    signed_in = Client(anonymous.app, bearer(tokens))
     assert signed_in.get("/api/users/").status == 200
 
     assert api.patch(address, {"role": "client"}).json["role"] == "client"
@@ -94,15 +94,15 @@ def test_a_new_role_and_a_disabled_user_count_at_the_next_request(api, anyone, p
 
     assert api.patch(address, {"status": "disabled"}).json["status"] == "disabled"
     assert signed_in.get("/api/me/").status == 401
-    assert anyone.post("/api/auth/refresh/", {"refresh_token": tokens["refresh_token"]}).status == 401
-    assert sign_in(anyone, email_).status == 403
+    assert anonymous.post("/api/auth/refresh/", {"refresh_token": tokens["refresh_token"]}).status == 401
+    assert sign_in(anonymous, email_).status == 403
 
     assert api.patch(address, {"status": "active"}).status == 200
-    assert signed_in.get("/api/me/").status == 401  # what had ended does not come back
-    assert sign_in(anyone, email_).status == 200
+    assert signed_in.get("/api/me/").status == 401  # ended sessions are not restored
+    assert sign_in(anonymous, email_).status == 200
 
 
-def test_a_change_needs_the_present_version(api, place):
+def test_a_change_needs_the_current_version(api, place):
     address = f"/api/users/{place.the(Role.TRAINER).user_id}/"
     tag = api.get(address).headers["ETag"]
 
@@ -110,11 +110,11 @@ def test_a_change_needs_the_present_version(api, place):
     assert api.patch(address, {"role": "trainer"}, headers={"If-Match": tag}).status == 412
 
 
-def test_the_last_admin_cannot_go(api, place, sql):
+def test_the_last_admin_cannot_leave(api, place, sql):
     mine = f"/api/users/{api.user_id}/"
     for change in ({"role": "trainer"}, {"status": "disabled"}):
-        answer = api.patch(mine, change)
-        assert (answer.status, answer.problem["code"]) == (409, "last_admin")
+        response = api.patch(mine, change)
+        assert (response.status, response.problem["code"]) == (409, "last_admin")
     second = place.someone(Role.ADMIN)
     sql("UPDATE users SET status = 'disabled' WHERE id = %s RETURNING 1", second.user_id)
     assert api.patch(mine, {"role": "trainer"}).status == 409
@@ -139,7 +139,7 @@ def test_admins_who_remove_each_other_at_once_leave_one(app, place, sql):
     assert set(statuses) <= {200, 401, 403, 409, 503}
 
 
-def test_only_superadmins_make_and_change_superadmins(api, place):
+def test_only_superadmins_create_and_change_superadmins(api, place):
     superadmin, trainer = place.the(Role.SUPERADMIN), place.the(Role.TRAINER)
 
     for address, change in (
@@ -156,82 +156,82 @@ def test_only_superadmins_make_and_change_superadmins(api, place):
 
 @pytest.fixture
 def invite(app, api, place, sql):
-    """Invite someone; answer the invitation and its token."""
+    """Return a function that invites someone and returns the invitation and its token."""
 
-    def inviting(**given):
-        made = api.made("/api/invitations/", {"email": f"{new_id().hex}@example.org", "role": "trainer", **given})
+    def inviting(**fields):
+        made = api.made("/api/invitations/", {"email": f"{new_id().hex}@example.org", "role": "trainer", **fields})
         from uuid import UUID  # noqa: PLC0415
 
-        ((letter,),) = sql("SELECT letters FROM invitations WHERE id = %s", made["id"])
-        return made, invitations.token_of(app.extensions["campshub"], place.id, UUID(made["id"]), letter=letter)
+        ((number,),) = sql("SELECT letters FROM invitations WHERE id = %s", made["id"])
+        return made, invitations.token_of(app.extensions["campshub"], place.id, UUID(made["id"]), letter=number)
 
     return inviting
 
 
-def accept(anyone, token, **given):
-    return anyone.post("/api/invitations/accept/", {"token": token, "name": "Asha Rao", "password": NEW, **given})
+def accept(anonymous, token, **fields):
+    return anonymous.post("/api/invitations/accept/", {"token": token, "name": "Asha Rao", "password": NEW, **fields})
 
 
-def test_an_invitation_is_sent_and_accepted_by_someone_new(app, api, anyone, place, settings):
+def test_an_invitation_is_sent_and_accepted_by_someone_new(app, api, anonymous, place, settings):
     made = api.made("/api/invitations/", {"email": f"{new_id().hex}@example.org", "role": "trainer"})
     assert made["status"] == "open"
     with app.app_context():
         runner.run_due(app.extensions["campshub"])
-    letters = [
+    sent = [
         email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
         for path in Path(settings.mail_folder).glob("*.eml")
     ]
-    (letter,) = [letter for letter in letters if letter["To"] == made["email"]]
-    token = re.search(r"^(chi_\S+)\s*$", letter.get_content(), re.MULTILINE)[1]
+    (message,) = [message for message in sent if message["To"] == made["email"]]
+    token = re.search(r"^(chi_\S+)\s*$", message.get_content(), re.MULTILINE)[1]
 
-    accepted = accept(anyone, token)
+    accepted = accept(anonymous, token)
 
     assert (accepted.status, accepted.json["role"]) == (200, "trainer")
-    tokens = sign_in(anyone, made["email"], NEW).json
+    tokens = sign_in(anonymous, made["email"], NEW).json
     assert tokens["organization_id"] == str(place.id)
     me = Client(app, bearer(tokens)).get("/api/me/").json
     assert (me["id"], me["name"], me["role"]) == (accepted.json["user_id"], "Asha Rao", "trainer")
     assert {i["status"] for i in api.get("/api/invitations/").json["items"]} == {"accepted"}
 
 
-def test_fifty_at_once_accept_once(app, invite, sql, place):
+def test_fifty_concurrent_requests_accept_once(app, invite, sql, place):
     made, token = invite()
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         statuses = list(pool.map(lambda _: accept(Client(app), token).status, range(AT_ONCE)))
 
-    # 503: it waited too long for its turn, and may ask again; it got nothing.
+    # 503: it waited too long and may be retried; it changed nothing.
     assert (statuses.count(200), set(statuses) - {503}) == (1, {200, 410})
     assert sql("SELECT count(*) FROM users WHERE email = %s", made["email"]) == [(1,)]
 
 
-def test_whoever_is_a_user_already_keeps_name_and_password(anyone, invite, other):
+def test_an_existing_user_keeps_name_and_password(anonymous, invite, other):
     known = other.the(Role.TRAINER)
     address = known.get("/api/me/").json["email"]
     _, token = invite(email=address, role="admin")
 
-    accepted = accept(anyone, token)
+    accepted = accept(anonymous, token)
 
     assert (accepted.status, accepted.json["user_id"]) == (200, str(known.user_id))
-    assert (sign_in(anyone, address, NEW).status, sign_in(anyone, address).status) == (401, 200)
-    roles = {o["role"] for o in sign_in(anyone, address).json["organizations"]}
+    assert (sign_in(anonymous, address, NEW).status, sign_in(anonymous, address).status) == (401, 200)
+    roles = {o["role"] for o in sign_in(anonymous, address).json["organizations"]}
     assert roles == {"trainer", "admin"}
 
 
-def test_whoever_belongs_keeps_their_role_and_no_letter_brings_back_who_was_disabled(api, anyone, invite, place):
+def test_an_invitation_changes_no_members_role_and_enables_no_disabled_member(api, anonymous, invite, place):
     trainer = place.the(Role.TRAINER)
     address = trainer.get("/api/me/").json["email"]
     _, before = invite(email=address, role="admin")
 
-    assert accept(anyone, before).problem["code"] == "already_member"
+    assert accept(anonymous, before).problem["code"] == "already_member"
     assert api.patch(f"/api/users/{trainer.user_id}/", {"status": "disabled"}).status == 200
-    assert accept(anyone, before).problem["code"] == "token_spent"
+    assert accept(anonymous, before).problem["code"] == "token_spent"
     _, after = invite(email=address.upper(), role="admin")
-    assert accept(anyone, after).problem["code"] == "member_disabled"
+    assert accept(anonymous, after).problem["code"] == "member_disabled"
     assert api.get(f"/api/users/{trainer.user_id}/").json["status"] == "disabled"
 
 
-def test_a_change_of_nothing_revokes_no_invitation(api, anyone, invite, place):
+def test_a_change_without_effect_revokes_no_invitation(api, anonymous, invite, place):
     trainer = place.the(Role.TRAINER)
     made, _ = invite(email=trainer.get("/api/me/").json["email"], role="admin")
 
@@ -241,33 +241,33 @@ def test_a_change_of_nothing_revokes_no_invitation(api, anyone, invite, place):
     assert listed[made["id"]] == "open"
 
 
-def test_what_was_promised_ends_with_another_role_and_with_whoever_promised_it(api, anyone, invite, place):
+def test_an_invitation_ends_with_a_role_change_of_the_member_and_with_its_author(api, anonymous, invite, place):
     admin, trainer = place.someone(Role.ADMIN), place.the(Role.TRAINER)
     _, spare = invite(email=trainer.get("/api/me/").json["email"], role="admin")
     made = admin.made("/api/invitations/", {"email": f"{new_id().hex}@example.org", "role": "admin"})
     assert api.patch(f"/api/users/{trainer.user_id}/", {"role": "client"}).status == 200
     assert api.patch(f"/api/users/{admin.user_id}/", {"status": "disabled"}).status == 200
 
-    assert accept(anyone, spare).problem["code"] == "token_spent"
+    assert accept(anonymous, spare).problem["code"] == "token_spent"
     listed = {one["id"]: one["status"] for one in api.get("/api/invitations/?limit=200").json["items"]}
     assert listed[made["id"]] == "revoked"
 
 
-def test_someone_new_needs_a_name_and_a_good_password_and_may_try_again(anyone, invite):
+def test_a_new_user_needs_a_name_and_a_good_password_and_may_retry(anonymous, invite):
     _, token = invite()
 
-    assert accept(anyone, token, name=None).status == 422
-    for given, pointer in (({"password": "password1234"}, "/password"), ({"password": "x"}, "/password")):
-        assert accept(anyone, token, **given).pointers == {pointer}
+    assert accept(anonymous, token, name=None).status == 422
+    for fields, pointer in (({"password": "password1234"}, "/password"), ({"password": "x"}, "/password")):
+        assert accept(anonymous, token, **fields).pointers == {pointer}
     for lacking in ("name", "password"):
-        given = {"token": token, "name": "Asha Rao", "password": NEW}
-        del given[lacking]
-        assert anyone.post("/api/invitations/accept/", given).pointers == {f"/{lacking}"}
-    assert accept(anyone, token).status == 200
+        fields = {"token": token, "name": "Asha Rao", "password": NEW}
+        del fields[lacking]
+        assert anonymous.post("/api/invitations/accept/", fields).pointers == {f"/{lacking}"}
+    assert accept(anonymous, token).status == 200
 
 
 @pytest.mark.parametrize("how", ["revoked", "old", "forged", "another kind"])
-def test_an_invitation_that_does_not_hold_is_spent(app, api, anyone, invite, place, how):
+def test_an_invalid_invitation_is_gone(app, api, anonymous, invite, place, how):
     made, token = invite()
     opaque = app.extensions["campshub"].tokens.opaque
     if how == "revoked":
@@ -280,13 +280,13 @@ def test_an_invitation_that_does_not_hold_is_spent(app, api, anyone, invite, pla
     else:
         token = opaque.write("chi" if how == "forged" else "chp", place.id, new_id())
 
-    answer = accept(anyone, token)
+    response = accept(anonymous, token)
 
-    assert (answer.status, answer.problem["code"]) == (410, "token_spent")
+    assert (response.status, response.problem["code"]) == (410, "token_spent")
 
 
 def test_only_superadmins_invite_superadmins(api, place):
-    given = {"email": "new@example.org", "role": "superadmin"}
+    fields = {"email": "new@example.org", "role": "superadmin"}
 
-    assert api.post("/api/invitations/", given).problem["code"] == "role_not_yours"
-    assert place.the(Role.SUPERADMIN).post("/api/invitations/", given).status == 201
+    assert api.post("/api/invitations/", fields).problem["code"] == "role_not_yours"
+    assert place.the(Role.SUPERADMIN).post("/api/invitations/", fields).status == 201

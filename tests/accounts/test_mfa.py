@@ -1,4 +1,4 @@
-"""A second factor: each code works once, whoever comes at the same time; without it the password is not enough."""
+"""A second factor: each code works once, also under concurrency; the password is not enough without it."""
 
 import base64
 import time
@@ -15,23 +15,23 @@ AT_ONCE = 50
 
 
 class Person:
-    """Someone who signs in, with or without a second factor."""
+    """A user who signs in, with or without a second factor."""
 
     def __init__(self, app, client):
         self.app, self.user_id = app, client.user_id
         self.email = client.get("/api/me/").json["email"]
         self.totp, self.codes = None, []
 
-    def sign_in(self, password=PASSWORD, **given):
-        return Client(self.app).post(TOKEN, {"email": self.email, "password": password, **given})
+    def sign_in(self, password=PASSWORD, **fields):
+        return Client(self.app).post(TOKEN, {"email": self.email, "password": password, **fields})
 
-    def signed_in(self, **given):
-        tokens = self.sign_in(**given)
+    def signed_in(self, **fields):
+        tokens = self.sign_in(**fields)
         assert tokens.status == 200, tokens.response.text
         return Client(self.app, {"Authorization": f"Bearer {tokens.json['access_token']}"}, self.user_id)
 
     def enrol(self, sql):
-        """Set up one-time codes; let the one that confirms be of a time gone by, so that tests may use the present."""
+        """Set up one-time codes; give the confirming code a past time step, so that tests may use the current one."""
         client = self.signed_in()
         self.totp = pyotp.TOTP(client.made(TOTP, None)["secret"])
         self.codes = client.made(f"{TOTP}confirm/", {"otp": self.totp.now()})["recovery_codes"]
@@ -47,7 +47,7 @@ def person(app, place):
     return Person(app, place.the(Role.ADMIN))
 
 
-def test_one_time_codes_are_set_up_with_a_secret_as_text_address_and_picture(person, sql):
+def test_setup_of_one_time_codes_returns_the_secret_as_text_uri_and_image(person, sql):
     client = person.signed_in()
     assert client.get(MFA).json == {"is_enrolled": False, "is_required": False, "recovery_codes_left": 0}
 
@@ -59,16 +59,16 @@ def test_one_time_codes_are_set_up_with_a_secret_as_text_address_and_picture(per
     assert begun.json["qr_svg"].startswith("<svg")
     assert base64.b64decode(begun.json["qr_png"]).startswith(b"\x89PNG")
     assert client.post(f"{TOTP}confirm/", {"otp": "000000"}).pointers == {"/otp"}
-    assert person.sign_in().status == 200  # it does not count yet
+    assert person.sign_in().status == 200  # not active yet
     confirmed = client.post(f"{TOTP}confirm/", {"otp": pyotp.TOTP(begun.json["secret"]).now()})
     assert len(set(confirmed.json["recovery_codes"])) == 10
     assert client.get(MFA).json == {"is_enrolled": True, "is_required": False, "recovery_codes_left": 10}
-    kept = str(sql("SELECT s::text FROM totp_secrets s")) + str(sql("SELECT c::text FROM recovery_codes c"))
-    assert begun.json["secret"] not in kept
-    assert confirmed.json["recovery_codes"][0] not in kept
+    stored = str(sql("SELECT s::text FROM totp_secrets s")) + str(sql("SELECT c::text FROM recovery_codes c"))
+    assert begun.json["secret"] not in stored
+    assert confirmed.json["recovery_codes"][0] not in stored
 
 
-def test_the_password_alone_is_not_enough_any_more(person, sql):
+def test_the_password_is_no_longer_enough(person, sql):
     person.enrol(sql)
 
     lacking, wrong = person.sign_in(), person.sign_in(otp="000000" if person.step() != "000000" else "000001")
@@ -80,15 +80,15 @@ def test_the_password_alone_is_not_enough_any_more(person, sql):
 
 
 @pytest.mark.parametrize(("by", "status"), [(-2, 401), (-1, 200), (0, 200), (1, 200), (2, 401)])
-def test_a_code_of_the_step_before_or_after_is_taken(person, sql, by, status):
+def test_a_code_of_the_previous_or_next_step_is_accepted(person, sql, by, status):
     person.enrol(sql)
-    while int(time.time()) % 30 > 27:  # not on the edge of two steps
+    while int(time.time()) % 30 > 27:  # not at the boundary of two steps
         time.sleep(0.1)
 
     assert person.sign_in(otp=person.step(by)).status == status
 
 
-def test_a_code_works_once_and_none_before_it_any_more(person, sql):
+def test_a_code_works_once_and_invalidates_earlier_ones(person, sql):
     person.enrol(sql)
     code = person.step()
 
@@ -96,29 +96,29 @@ def test_a_code_works_once_and_none_before_it_any_more(person, sql):
     assert person.sign_in(otp=person.step(-1)).problem["code"] == "bad_otp"
 
 
-def test_fifty_at_once_with_one_code_get_in_once(person, sql):
+def test_fifty_concurrent_sign_ins_with_one_code_succeed_once(person, sql):
     person.enrol(sql)
     code = person.step()
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         statuses = list(pool.map(lambda _: person.sign_in(otp=code).status, range(AT_ONCE)))
 
-    # 503: it waited too long for its turn, and may ask again; it got nothing.
+    # 503: it waited too long and may be retried; it changed nothing.
     assert (statuses.count(200), set(statuses) - {503}) == (1, {200, 401})
 
 
-def test_fifty_at_once_with_one_recovery_code_get_in_once(person, sql):
+def test_fifty_concurrent_sign_ins_with_one_recovery_code_succeed_once(person, sql):
     person.enrol(sql)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         statuses = list(pool.map(lambda _: person.sign_in(otp=person.codes[0]).status, range(AT_ONCE)))
 
-    # 503: it waited too long for its turn, and may ask again; it got nothing.
+    # 503: it waited too long and may be retried; it changed nothing.
     assert (statuses.count(200), set(statuses) - {503}) == (1, {200, 401})
     assert person.signed_in(otp=person.codes[1].lower().replace("-", " ")).get(MFA).json["recovery_codes_left"] == 8
 
 
-def test_another_users_recovery_code_does_not_open(person, place, app, sql):
+def test_another_users_recovery_code_is_refused(person, place, app, sql):
     other = Person(app, place.the(Role.TRAINER))
     for one in (person, other):
         one.enrol(sql)
@@ -136,12 +136,12 @@ def test_new_recovery_codes_replace_the_old_ones(person, sql):
     assert person.sign_in(otp=codes[0]).status == 200
 
 
-def test_a_second_factor_is_changed_only_soon_after_the_password_was_shown(person, sql):
+def test_a_second_factor_is_changed_only_soon_after_the_password_was_confirmed(person, sql):
     client = person.enrol(sql)
     sql("UPDATE sign_in_sessions SET authenticated_at = now() - INTERVAL '11 minutes' RETURNING 1")
 
-    for method, address in (("POST", TOTP), ("POST", f"{MFA}recovery-codes/"), ("DELETE", MFA)):
-        assert client.call(method, address).problem["code"] == "step_up_required"
+    for method, url in (("POST", TOTP), ("POST", f"{MFA}recovery-codes/"), ("DELETE", MFA)):
+        assert client.call(method, url).problem["code"] == "step_up_required"
     assert client.post("/api/auth/step-up/", {"password": "not it", "otp": person.step()}).status == 422
     assert client.post("/api/auth/step-up/", {"password": PASSWORD}).problem["code"] == "otp_required"
     assert client.post("/api/auth/step-up/", {"password": PASSWORD, "otp": person.step()}).status == 204
@@ -150,7 +150,7 @@ def test_a_second_factor_is_changed_only_soon_after_the_password_was_shown(perso
     assert person.sign_in().status == 200
 
 
-def test_refreshing_and_switching_show_nothing_anew(app, person, sql):
+def test_refreshing_and_switching_do_not_renew_the_confirmation(app, person, sql):
     tokens = person.sign_in().json
     sql("UPDATE sign_in_sessions SET authenticated_at = now() - INTERVAL '11 minutes' RETURNING 1")
     refreshed = Client(app).post("/api/auth/refresh/", {"refresh_token": tokens["refresh_token"]}).json
@@ -162,28 +162,28 @@ def test_refreshing_and_switching_show_nothing_anew(app, person, sql):
         assert Client(app, bearer).post(TOTP).problem["code"] == "step_up_required"
 
 
-def test_another_password_needs_the_second_factor_and_opens_nothing_that_is_dangerous(app, person, sql):
-    client, address = person.enrol(sql), "/api/auth/password/"
+def test_a_new_password_needs_the_second_factor_and_does_not_count_as_a_step_up(app, person, sql):
+    client, url = person.enrol(sql), "/api/auth/password/"
     sql("UPDATE sign_in_sessions SET authenticated_at = now() - INTERVAL '11 minutes' RETURNING 1")
-    given = {"present_password": PASSWORD, "new_password": "wrong donkey charger"}
-    assert client.post(address, given).problem["code"] == "otp_required"
-    assert client.post(address, {**given, "otp": "000000"}).problem["code"] == "bad_otp"
+    fields = {"present_password": PASSWORD, "new_password": "wrong donkey charger"}
+    assert client.post(url, fields).problem["code"] == "otp_required"
+    assert client.post(url, {**fields, "otp": "000000"}).problem["code"] == "bad_otp"
 
-    changed = client.post(address, {**given, "otp": person.step()})
+    changed = client.post(url, {**fields, "otp": person.step()})
     assert changed.status == 200
     later = Client(app, {"Authorization": f"Bearer {changed.json['access_token']}"})
     assert later.delete(MFA).problem["code"] == "step_up_required"
     assert later.post(f"{MFA}recovery-codes/").problem["code"] == "step_up_required"
 
 
-def test_there_is_one_second_factor(person, sql):
+def test_a_user_has_one_second_factor(person, sql):
     client = person.enrol(sql)
 
     assert client.post(TOTP).problem["code"] == "already_enrolled"
     assert client.post(f"{TOTP}confirm/", {"otp": person.step()}).problem["code"] == "already_enrolled"
 
 
-def test_a_new_password_by_e_mail_does_not_get_round_it(app, person, sql):
+def test_a_password_reset_by_email_does_not_bypass_it(app, person, sql):
     from campshub.accounts.service import passwords  # noqa: PLC0415
     from campshub.core.db.models import new_id  # noqa: PLC0415
     from campshub.core.db.unit_of_work import unit_of_work  # noqa: PLC0415
@@ -202,7 +202,7 @@ def test_a_new_password_by_e_mail_does_not_get_round_it(app, person, sql):
 # Required by role ----------------------------------------------------------------------------------------------------
 
 
-def test_a_role_that_needs_one_may_set_it_up_and_no_more(app, api, place, sql):
+def test_without_a_required_second_factor_a_user_may_only_set_it_up(app, api, place, sql):
     trainer = Person(app, place.the(Role.TRAINER))
     before = trainer.sign_in().json
     assert api.patch("/api/organization/", {"mfa_roles": ["trainer"]}).json["mfa_roles"] == ["trainer"]
@@ -221,14 +221,14 @@ def test_a_role_that_needs_one_may_set_it_up_and_no_more(app, api, place, sql):
     assert Person(app, place.the(Role.CLIENT)).signed_in().get("/api/students/").status == 200
 
 
-def test_a_role_that_is_none_cannot_be_asked(api):
+def test_an_unknown_role_cannot_require_it(api):
     assert api.patch("/api/organization/", {"mfa_roles": ["king"]}).status == 422
 
 
 # Wrong codes ---------------------------------------------------------------------------------------------------------
 
 
-def test_wrong_codes_hold_the_account_like_wrong_passwords(stack, scratch, tmp_path):
+def test_wrong_codes_lock_the_account_like_wrong_passwords(stack, scratch, tmp_path):
     from campshub.app import create_app  # noqa: PLC0415
     from tests.conftest import close, new_place, settings_of  # noqa: PLC0415
 
@@ -236,13 +236,13 @@ def test_wrong_codes_hold_the_account_like_wrong_passwords(stack, scratch, tmp_p
     person = Person(app, new_place(app).the(Role.ADMIN))
     with stack.primary.connect(scratch) as connection:
         connection.autocommit = True
-        person.enrol(lambda statement, *given: connection.execute(statement, given))
+        person.enrol(lambda statement, *parameters: connection.execute(statement, parameters))
         for number in range(5):
             assert person.sign_in(otp=f"12345{number}").status == 401
 
-        held = person.sign_in(otp=person.step())
+        locked = person.sign_in(otp=person.step())
 
-        assert (held.status, held.problem["code"]) == (401, "bad_credentials")
+        assert (locked.status, locked.problem["code"]) == (401, "bad_credentials")
         connection.execute("UPDATE sign_in_attempts SET held_until = now()")
         assert person.sign_in(otp=person.step()).status == 200
     close(app)

@@ -1,4 +1,4 @@
-"""E-mail addresses and codes are taken as people type and paste them, in the same way everywhere."""
+"""E-mail addresses and codes are normalized in the same way everywhere."""
 
 import json
 import time
@@ -18,35 +18,35 @@ NEW = "wrong donkey charger"
 
 @pytest.fixture
 def jose(api):
-    """A user whose address was stored composed."""
-    address = f"Jos\u00e9.{new_id().hex}@Example.org"
-    api.made("/api/users/", {"email": address, "name": "José", "role": "trainer", "password": NEW})
-    return address
+    """A user whose e-mail address was stored composed."""
+    email = f"Jos\u00e9.{new_id().hex}@Example.org"
+    api.made("/api/users/", {"email": email, "name": "José", "role": "trainer", "password": NEW})
+    return email
 
 
-def spellings(address):
-    decomposed = address.replace("\u00e9", "e\u0301")
-    return [address, f" {address}", f"{address} ", f"\t{address.lower()}\n", address.upper(), decomposed,
+def spellings(email):
+    decomposed = email.replace("\u00e9", "e\u0301")
+    return [email, f" {email}", f"{email} ", f"\t{email.lower()}\n", email.upper(), decomposed,
             f"\u00a0{decomposed.upper()}\u3000"]  # fmt: skip
 
 
-def test_an_address_signs_in_however_it_is_written(anyone, jose):
+def test_an_address_signs_in_in_every_spelling(anonymous, jose):
     for email in spellings(jose):
-        answer = anyone.post("/api/auth/token/", {"email": email, "password": NEW})
-        assert answer.status == 200, ascii(email)
+        response = anonymous.post("/api/auth/token/", {"email": email, "password": NEW})
+        assert response.status == 200, ascii(email)
 
 
-def test_an_address_is_one_user_and_one_reset_however_it_is_written(api, anyone, jose, sql):
+def test_every_spelling_of_an_address_is_the_same_user_and_reset(api, anonymous, jose, sql):
     for email in spellings(jose):
         body = {"email": email, "name": "José", "role": "trainer", "password": NEW}
         assert api.post("/api/users/", body).problem["code"] == "email_taken", ascii(email)
-        assert anyone.post("/api/auth/password/forgot/", {"email": email}).status == 202, ascii(email)
+        assert anonymous.post("/api/auth/password/forgot/", {"email": email}).status == 202, ascii(email)
 
 
 @pytest.mark.parametrize(
     ("one", "another"), [("strasse", "stra\u00dfe"), ("nikos", "niko\u017f"), ("\u03c3", "\u03c2")]
 )
-def test_addresses_that_differ_in_more_than_case_are_two_users(api, anyone, one, another):
+def test_addresses_that_differ_in_more_than_case_are_two_users(api, anonymous, one, another):
     number = new_id().hex
     mine, other = (f"anna.{number}@{name}.example" for name in (one, another))
     user = {"name": "Anna", "role": "trainer", "password": NEW}
@@ -55,11 +55,11 @@ def test_addresses_that_differ_in_more_than_case_are_two_users(api, anyone, one,
     second = api.made("/api/users/", {**user, "email": other, "password": f"{NEW} too"})
 
     assert first["id"] != second["id"]
-    assert anyone.post("/api/auth/token/", {"email": other, "password": NEW}).status == 401
-    assert anyone.post("/api/auth/token/", {"email": mine, "password": NEW}).status == 200
+    assert anonymous.post("/api/auth/token/", {"email": other, "password": NEW}).status == 401
+    assert anonymous.post("/api/auth/token/", {"email": mine, "password": NEW}).status == 200
 
 
-def test_the_migration_makes_two_addresses_of_those_that_were_one(stack, scratch):
+def test_the_migration_separates_addresses_that_were_folded_into_one(stack, scratch):
     app = create_app(settings_of(stack, scratch))
     place = new_place(app)
     user, invited = f"a.{new_id().hex}@stra\u00dfe.example", "b@stra\u00dfe.example"
@@ -96,9 +96,9 @@ def test_an_address_is_stored_without_blanks_and_composed(api):
     assert api.patch(f"/api/students/{made['id']}/", {"email": f" {stored} "}).json["version"] == made["version"]
 
 
-def test_the_commands_take_an_address_as_the_api_does(app, place, jose):
-    def flask(*words):
-        return app.test_cli_runner().invoke(args=words, input=f"{PASSWORD}\n{PASSWORD}\n")
+def test_the_commands_normalize_an_address_like_the_api(app, place, jose):
+    def flask(*arguments):
+        return app.test_cli_runner().invoke(args=arguments, input=f"{PASSWORD}\n{PASSWORD}\n")
 
     for email in spellings(jose):
         assert flask("users", "sign-out", "--email", email).exit_code == 0, ascii(email)
@@ -112,7 +112,7 @@ def test_the_commands_take_an_address_as_the_api_does(app, place, jose):
 
 
 def written(code):
-    """Return a code as people type and paste it."""
+    """Return variants of a code as people type and paste it."""
     half = len(code) // 2
     arabic = "".join(chr(0x0660 + int(digit)) for digit in code) if code.isdecimal() else code
     wide = "".join(chr(ord(letter) + 0xFEE0) for letter in code)
@@ -123,7 +123,7 @@ def written(code):
 
 @pytest.fixture
 def enrolled(app, place, sql):
-    """A user with a second factor: their client, address, a maker of codes, and recovery codes."""
+    """A user with a second factor: their client, email, a maker of codes, and recovery codes."""
     who = place.signed_in(place.the(Role.ADMIN))
     totp = pyotp.TOTP(who.made(TOTP, None)["secret"])
 
@@ -136,38 +136,38 @@ def enrolled(app, place, sql):
 
 
 @pytest.mark.parametrize("way", range(8))
-def test_a_code_confirms_however_it_is_written(place, sql, way):
+def test_a_code_confirms_in_every_spelling(place, sql, way):
     who = place.signed_in(place.someone(Role.TRAINER))
     code = pyotp.TOTP(who.made(TOTP, None)["secret"]).now()
 
     assert who.post(f"{TOTP}confirm/", {"otp": written(code)[way]}).status == 200
 
 
-def test_a_code_is_taken_at_every_place_however_it_is_written(anyone, enrolled):
+def test_a_code_is_accepted_everywhere_in_every_spelling(anonymous, enrolled):
     who, email, again, _ = enrolled
     for way in range(8):
         body = {"email": email, "password": PASSWORD, "otp": written(again())[way]}
-        assert anyone.post("/api/auth/token/", body).status == 200, way
+        assert anonymous.post("/api/auth/token/", body).status == 200, way
         step_up = {"password": PASSWORD, "otp": written(again())[way]}
         assert who.post("/api/auth/step-up/", step_up).status == 204, way
     change = {"present_password": PASSWORD, "new_password": NEW, "otp": written(again())[0]}
     assert who.post("/api/auth/password/", change).status == 200
 
 
-def test_a_recovery_code_is_taken_however_it_is_written(anyone, enrolled):
+def test_a_recovery_code_is_accepted_in_every_spelling(anonymous, enrolled):
     _, email, _, codes = enrolled
     ways = [*written(codes[0].replace("-", ""))[:6], codes[1].lower(), codes[2].replace("-", " ")]
     seven = [codes[number] for number in range(3, 9)]
     for code, way in zip(seven, range(6), strict=True):
         body = {"email": email, "password": PASSWORD, "otp": written(code.replace("-", "").lower())[way]}
-        assert anyone.post("/api/auth/token/", body).status == 200, way
+        assert anonymous.post("/api/auth/token/", body).status == 200, way
     for code in ways[6:]:
-        assert anyone.post("/api/auth/token/", {"email": email, "password": PASSWORD, "otp": code}).status == 200
+        assert anonymous.post("/api/auth/token/", {"email": email, "password": PASSWORD, "otp": code}).status == 200
 
 
-def test_what_is_no_code_is_refused_like_a_wrong_one(anyone, enrolled):
+def test_a_malformed_code_is_refused_like_a_wrong_one(anonymous, enrolled):
     _, email, _, _ = enrolled
     for otp, status in ((" ", 422), ("-", 422), ("x", 401), ("000000000000", 401)):
-        answer = anyone.post("/api/auth/token/", {"email": email, "password": PASSWORD, "otp": otp})
-        assert answer.status == status, otp
-    assert Client(anyone.app).post("/api/auth/token/", {"email": email, "password": PASSWORD}).status == 401
+        response = anonymous.post("/api/auth/token/", {"email": email, "password": PASSWORD, "otp": otp})
+        assert response.status == status, otp
+    assert Client(anonymous.app).post("/api/auth/token/", {"email": email, "password": PASSWORD}).status == 401

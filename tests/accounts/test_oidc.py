@@ -1,4 +1,4 @@
-"""ID tokens of other issuers: each is verified in full, exchanged once, and signs in whom it belongs to."""
+"""ID tokens of other issuers: each is verified completely, exchanged once, and signs in its owner."""
 
 import base64
 import json
@@ -20,9 +20,9 @@ OIDC, IDENTITIES = "/api/auth/oidc/", "/api/auth/oidc/identities/"
 AT_ONCE = 50
 
 
-def refused(answer):
-    """Return what a refusal says, without what differs from request to request."""
-    return answer.status, {name: value for name, value in answer.problem.items() if name != "trace_id"}
+def refused(response):
+    """Return a refusal without what differs from request to request."""
+    return response.status, {name: value for name, value in response.problem.items() if name != "trace_id"}
 
 
 def changed(app, place, model, row, **values):
@@ -32,66 +32,69 @@ def changed(app, place, model, row, **values):
             setattr(entity, name, value)
 
 
-# What a good token does ----------------------------------------------------------------------------------------------
+# Effects of a valid token ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
-def test_an_id_token_is_exchanged_for_tokens_of_ours(anyone, api, place, issuer, mail, sql, algorithm):
-    answer = anyone.post(OIDC, {"id_token": issuer.token(algorithm, **mail), "issuer": issuer.url})
+def test_an_id_token_is_exchanged_for_our_tokens(anonymous, api, place, issuer, mail, sql, algorithm):
+    response = anonymous.post(OIDC, {"id_token": issuer.token(algorithm, **mail), "issuer": issuer.url})
 
-    assert answer.status == 200, answer.response.text
+    assert response.status == 200, response.response.text
     assert (
-        answer.json.keys()
-        == anyone.post("/api/auth/token/", {"email": mail["email"], "password": PASSWORD}).json.keys()
+        response.json.keys()
+        == anonymous.post("/api/auth/token/", {"email": mail["email"], "password": PASSWORD}).json.keys()
     )
-    assert answer.headers["Cache-Control"] == "no-store"
-    assert answer.json["organization_id"] == str(place.id)
-    me = anyone.get("/api/me/", headers={"Authorization": f"Bearer {answer.json['access_token']}"})
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.json["organization_id"] == str(place.id)
+    me = anonymous.get("/api/me/", headers={"Authorization": f"Bearer {response.json['access_token']}"})
     assert (me.status, me.json["id"]) == (200, str(api.user_id))
-    assert Client(anyone.app).post("/api/auth/refresh/", {"refresh_token": answer.json["refresh_token"]}).status == 200
+    assert (
+        Client(anonymous.app).post("/api/auth/refresh/", {"refresh_token": response.json["refresh_token"]}).status
+        == 200
+    )
     assert events(sql, "identity_linked", api.user_id) == 1
 
 
-def test_an_identity_that_is_linked_needs_no_address_any_more(anyone, api, issuer, mail):
+def test_a_linked_identity_no_longer_needs_an_address(anonymous, api, issuer, mail):
     subject = new_id().hex
-    first = anyone.post(OIDC, {"id_token": issuer.token(sub=subject, **mail)})
-    later = anyone.post(OIDC, {"id_token": issuer.token(sub=subject)})
+    first = anonymous.post(OIDC, {"id_token": issuer.token(sub=subject, **mail)})
+    later = anonymous.post(OIDC, {"id_token": issuer.token(sub=subject)})
 
     assert (first.status, later.status) == (200, 200)
     assert [row["subject"] for row in api.get(IDENTITIES).json["items"]] == [subject]
 
 
-def test_an_address_that_has_changed_hands_at_the_issuer_links_to_nobody(anyone, api, issuer, mail):
-    assert anyone.post(OIDC, {"id_token": issuer.token(**mail)}).status == 200
+def test_an_address_with_another_subject_is_not_linked(anonymous, api, issuer, mail):
+    assert anonymous.post(OIDC, {"id_token": issuer.token(**mail)}).status == 200
 
-    assert anyone.post(OIDC, {"id_token": issuer.token(**mail)}).status == 401  # another sub
+    assert anonymous.post(OIDC, {"id_token": issuer.token(**mail)}).status == 401  # another sub
     assert len(api.get(IDENTITIES).json["items"]) == 1
 
 
-def test_nobody_becomes_a_user_by_a_token(anyone, issuer, sql):
+def test_a_token_creates_no_user(anonymous, issuer, sql):
     email = f"{new_id().hex}@example.org"
 
-    assert anyone.post(OIDC, {"id_token": issuer.token(email=email, email_verified=True)}).status == 401
+    assert anonymous.post(OIDC, {"id_token": issuer.token(email=email, email_verified=True)}).status == 401
     assert sql("SELECT 1 FROM users WHERE email_key = %s", email) == []
 
 
-def test_one_who_was_only_invited_is_active_from_then_on(app, anyone, api, place, issuer, mail):
+def test_an_invited_user_becomes_active(app, anonymous, api, place, issuer, mail):
     changed(app, place, User, {"id": api.user_id}, status="invited")
     assert api.get("/api/me/").status == 401
 
-    answer = anyone.post(OIDC, {"id_token": issuer.token(**mail)})
+    response = anonymous.post(OIDC, {"id_token": issuer.token(**mail)})
 
-    assert answer.status == 200
-    assert anyone.get("/api/me/", headers={"Authorization": f"Bearer {answer.json['access_token']}"}).status == 200
+    assert response.status == 200
+    assert anonymous.get("/api/me/", headers={"Authorization": f"Bearer {response.json['access_token']}"}).status == 200
 
 
-def test_the_organization_named_else_the_last_one_is_signed_in_to(app, anyone, api, place, other, issuer, mail):
+def test_the_named_or_else_the_last_organization_is_used(app, anonymous, api, place, other, issuer, mail):
     subject = new_id().hex
     with app.app_context(), unit_of_work(system=True, organization_id=other.id) as session:
         session.add(Membership(organization_id=other.id, user_id=api.user_id, role="trainer"))
 
-    def exchange(**given):
-        return anyone.post(OIDC, {"id_token": issuer.token(sub=subject, **mail), **given})
+    def exchange(**fields):
+        return anonymous.post(OIDC, {"id_token": issuer.token(sub=subject, **mail), **fields})
 
     assert exchange(organization_id=str(other.id)).json["organization_id"] == str(other.id)
     assert exchange().json["organization_id"] == str(other.id)
@@ -121,18 +124,18 @@ BAD = {
     "issued tomorrow": lambda i, m: i.token(iat=int(NOW) + 7200, exp=int(NOW) + 9000, **m),
     "no date": lambda i, m: i.token(iat=None, **m),
     "not yet": lambda i, m: i.token(nbf=int(NOW) + 7200, **m),
-    "nobody": lambda i, m: i.token(sub=None, **m),
+    "no subject": lambda i, m: i.token(sub=None, **m),
     "an empty name": lambda i, m: i.token(sub="", **m),
     "a name without end": lambda i, m: i.token(sub="x" * 300, **m),
     "an address that is not verified": lambda i, m: i.token(**{**m, "email_verified": False}),
-    "an address of which nothing is said": lambda i, m: i.token(**{**m, "email_verified": None}),
+    "an address without verification claim": lambda i, m: i.token(**{**m, "email_verified": None}),
     "no address": lambda i, _: i.token(),
     "a token for something else": lambda i, m: i.token("", {"typ": "at+jwt"}, **m),
     "an unknown extension": lambda i, m: i.token("", {"crit": ["b64"], "b64": True}, **m),
     "an unknown key": lambda i, m: i.token("", {"kid": "made up"}, **m),
     "a key that is no text": lambda i, m: f"{encoded({'alg': 'RS256', 'kid': 7})}.{encoded(i.claims(**m))}.AAAA",
     "a signature of nothing": lambda i, m: i.token(**m).rpartition(".")[0] + ".",
-    "changed on the way": lambda i, m: ".".join(
+    "changed in transit": lambda i, m: ".".join(
         (i.token(**m).split(".")[0], encoded(i.claims(**m)), i.token(**m).split(".")[2])
     ),
     "an issuer that is a list": lambda i, m: f"{encoded({'alg': 'RS256'})}.{encoded({**m, 'iss': [i.url]})}.AAAA",
@@ -142,16 +145,16 @@ BAD = {
 
 
 @pytest.mark.parametrize("bad", BAD)
-def test_a_bad_token_is_refused_like_any_other(anyone, api, issuer, mail, bad):
-    answer = anyone.post(OIDC, {"id_token": BAD[bad](issuer, mail)})
+def test_a_bad_token_is_refused_like_any_other(anonymous, api, issuer, mail, bad):
+    response = anonymous.post(OIDC, {"id_token": BAD[bad](issuer, mail)})
 
-    assert refused(answer) == refused(anyone.post(OIDC, {"id_token": "x"}))
-    assert (answer.status, answer.problem["code"]) == (401, "bad_id_token")
+    assert refused(response) == refused(anonymous.post(OIDC, {"id_token": "x"}))
+    assert (response.status, response.problem["code"]) == (401, "bad_id_token")
     assert api.get(IDENTITIES).json == {"items": []}
 
 
 @pytest.mark.parametrize(
-    ("claims", "given"),
+    ("claims", "fields"),
     [
         ({"nonce": "one"}, {"nonce": "another"}),
         ({}, {"nonce": "one"}),
@@ -160,13 +163,13 @@ def test_a_bad_token_is_refused_like_any_other(anyone, api, issuer, mail, bad):
         ({"aud": [AUDIENCE, "app"]}, {}),
     ],
 )
-def test_nonce_issuer_and_party_must_be_the_ones_meant(stack, database, api, issuer, mail, claims, given):
+def test_nonce_issuer_and_authorized_party_must_match(stack, database, api, issuer, mail, claims, fields):
     with_two = json.dumps([issuer.setting(audiences=[AUDIENCE, "app"])])
     app = create_app(settings_of(stack, database, oidc_issuers=with_two))
 
-    bad = Client(app).post(OIDC, {"id_token": issuer.token(**mail, **claims), **given})
-    good = {**claims, **({"azp": "app"} if "aud" in claims else {}), **({"nonce": "n"} if "nonce" in given else {})}
-    same = {name: {"nonce": "n", "issuer": issuer.url}[name] for name in given}
+    bad = Client(app).post(OIDC, {"id_token": issuer.token(**mail, **claims), **fields})
+    good = {**claims, **({"azp": "app"} if "aud" in claims else {}), **({"nonce": "n"} if "nonce" in fields else {})}
+    same = {name: {"nonce": "n", "issuer": issuer.url}[name] for name in fields}
     fine = Client(app).post(OIDC, {"id_token": issuer.token(**mail, **good), **same})
     close(app)
 
@@ -174,26 +177,26 @@ def test_nonce_issuer_and_party_must_be_the_ones_meant(stack, database, api, iss
     assert fine.status == 200, fine.response.text
 
 
-def test_clocks_may_differ_a_little(anyone, issuer, mail):
+def test_clocks_may_differ_a_little(anonymous, issuer, mail):
     now, subject = int(time.time()), new_id().hex
     late = issuer.token(sub=subject, iat=now - 600, exp=now - 10, **mail)
     early = issuer.token(sub=subject, iat=now + 10, nbf=now + 10, **mail)
 
-    assert [anyone.post(OIDC, {"id_token": one}).status for one in (late, early)] == [200, 200]
+    assert [anonymous.post(OIDC, {"id_token": one}).status for one in (late, early)] == [200, 200]
 
 
 @pytest.mark.parametrize("model", [User, Membership])
-def test_whoever_is_disabled_is_not_let_in(app, anyone, api, place, issuer, mail, model):
+def test_a_disabled_user_or_member_is_refused(app, anonymous, api, place, issuer, mail, model):
     subject = new_id().hex
-    assert anyone.post(OIDC, {"id_token": issuer.token(sub=subject, **mail)}).status == 200
+    assert anonymous.post(OIDC, {"id_token": issuer.token(sub=subject, **mail)}).status == 200
     changed(app, place, model, {"id" if model is User else "user_id": api.user_id}, status="disabled")
 
     for claims in ({"sub": subject}, {}):
-        answer = anyone.post(OIDC, {"id_token": issuer.token(**claims, **mail)})
-        assert answer.status == (401 if model is User or not claims else 403)
+        response = anonymous.post(OIDC, {"id_token": issuer.token(**claims, **mail)})
+        assert response.status == (401 if model is User or not claims else 403)
 
 
-def test_an_issuer_that_is_not_trusted_for_addresses_links_nobody_by_them(stack, database, issuer, api, mail):
+def test_an_issuer_not_trusted_for_addresses_links_no_user_by_address(stack, database, issuer, api, mail):
     app = create_app(settings_of(stack, database, oidc_issuers=json.dumps([issuer.setting(trusts_email=False)])))
     subject = new_id().hex
 
@@ -206,54 +209,54 @@ def test_an_issuer_that_is_not_trusted_for_addresses_links_nobody_by_them(stack,
     assert (before.status, linked.status, after.status) == (401, 201, 200)
 
 
-def test_refusals_are_security_events(anyone, api, issuer, mail, sql):
+def test_refusals_are_security_events(anonymous, api, issuer, mail, sql):
     platforms = "SELECT count(*) FROM security_events WHERE kind = 'id_token_refused' AND user_id IS NULL"
     before, good = sql(platforms), issuer.token(**mail)
-    anyone.post(OIDC, {"id_token": issuer.unsigned(**mail)})
+    anonymous.post(OIDC, {"id_token": issuer.unsigned(**mail)})
 
     assert sql(platforms)[0][0] == before[0][0] + 1
-    assert anyone.post(OIDC, {"id_token": good}).status == 200
-    assert anyone.post(OIDC, {"id_token": good}).status == 401
+    assert anonymous.post(OIDC, {"id_token": good}).status == 200
+    assert anonymous.post(OIDC, {"id_token": good}).status == 401
     assert events(sql, "id_token_refused", api.user_id) == 1
 
 
-# Once ----------------------------------------------------------------------------------------------------------------
+# Single use ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_token_is_exchanged_once(anyone, issuer, mail):
+def test_a_token_is_exchanged_once(anonymous, issuer, mail):
     token = issuer.token("ES256", **mail)
-    first, again = (anyone.post(OIDC, {"id_token": token}) for _ in range(2))
+    first, again = (anonymous.post(OIDC, {"id_token": token}) for _ in range(2))
 
     assert (first.status, again.status) == (200, 401)
-    assert refused(again) == refused(anyone.post(OIDC, {"id_token": "x"}))
+    assert refused(again) == refused(anonymous.post(OIDC, {"id_token": "x"}))
 
 
-def test_another_way_to_write_its_signature_makes_no_second_token(anyone, issuer, mail):
-    """Of a signature (r, s) by ES256 also (r, n - s) is genuine, and whoever has one can write the other."""
+def test_another_encoding_of_its_signature_is_no_second_token(anonymous, issuer, mail):
+    """With an ES256 signature (r, s), (r, n - s) is valid too, and anyone with one can compute the other."""
     order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
     token = issuer.token("ES256", **mail)
     head, _, signature = token.rpartition(".")
     raw = base64.urlsafe_b64decode(signature + "==")
     mirrored = raw[:32] + (order - int.from_bytes(raw[32:], "big")).to_bytes(32, "big")
 
-    assert anyone.post(OIDC, {"id_token": token}).status == 200
-    assert anyone.post(OIDC, {"id_token": f"{head}.{encoded(mirrored)}"}).status == 401
+    assert anonymous.post(OIDC, {"id_token": token}).status == 200
+    assert anonymous.post(OIDC, {"id_token": f"{head}.{encoded(mirrored)}"}).status == 401
 
 
-def test_of_fifty_exchanges_of_one_token_at_once_one_succeeds(app, issuer, mail):
+def test_of_fifty_concurrent_exchanges_of_one_token_one_succeeds(app, issuer, mail):
     token = issuer.token(**mail)
-    with ThreadPoolExecutor(AT_ONCE) as people:
-        statuses = list(people.map(lambda _: Client(app).post(OIDC, {"id_token": token}).status, range(AT_ONCE)))
-    while 503 in statuses:  # a busy database puts some off
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        statuses = list(pool.map(lambda _: Client(app).post(OIDC, {"id_token": token}).status, range(AT_ONCE)))
+    while 503 in statuses:  # a busy database delays some
         statuses.remove(503)
         statuses.append(Client(app).post(OIDC, {"id_token": token}).status)
 
     assert sorted(statuses) == [200] + [401] * (AT_ONCE - 1)
 
 
-def test_what_has_run_out_is_forgotten(anyone, issuer, mail, sql):
+def test_expired_entries_are_removed(anonymous, issuer, mail, sql):
     sql("INSERT INTO exchanged_id_tokens VALUES ('\\x01', now() - INTERVAL '1 minute') RETURNING 1")
-    anyone.post(OIDC, {"id_token": issuer.token(**mail)})
+    anonymous.post(OIDC, {"id_token": issuer.token(**mail)})
 
     assert sql("SELECT 1 FROM exchanged_id_tokens WHERE key = '\\x01'") == []
 
@@ -261,23 +264,23 @@ def test_what_has_run_out_is_forgotten(anyone, issuer, mail, sql):
 # Linking -------------------------------------------------------------------------------------------------------------
 
 
-def test_one_links_lists_and_removes_ones_own_identities(app, anyone, api, place, issuer, sql):
+def test_a_user_links_lists_and_removes_their_identities(app, anonymous, api, place, issuer, sql):
     client, subject = signed_in(api), new_id().hex
     made = client.post(IDENTITIES, {"id_token": issuer.token(sub=subject)})
 
     assert (made.status, made.json["issuer"], made.json["subject"]) == (201, issuer.url, subject)
     assert client.post(IDENTITIES, {"id_token": issuer.token(sub=subject)}).json["id"] == made.json["id"]
     assert client.get(IDENTITIES).json == {"items": [made.json]}
-    assert anyone.post(OIDC, {"id_token": issuer.token(sub=subject)}).status == 200
+    assert anonymous.post(OIDC, {"id_token": issuer.token(sub=subject)}).status == 200
     neighbour = signed_in(place.someone(Role.ADMIN))
     assert neighbour.delete(f"{IDENTITIES}{made.json['id']}/").status == 404
     assert client.delete(f"{IDENTITIES}{made.json['id']}/").status == 204
     assert client.delete(f"{IDENTITIES}{made.json['id']}/").status == 404
-    assert anyone.post(OIDC, {"id_token": issuer.token(sub=subject)}).status == 401
+    assert anonymous.post(OIDC, {"id_token": issuer.token(sub=subject)}).status == 401
     assert (events(sql, "identity_linked", api.user_id), events(sql, "identity_unlinked", api.user_id)) == (1, 1)
 
 
-def test_linking_wants_the_password_shown_lately(app, api, issuer, sql):
+def test_linking_requires_a_recently_confirmed_password(app, api, issuer, sql):
     client, token = signed_in(api), issuer.token()
     identity = client.made(IDENTITIES, {"id_token": issuer.token()})["id"]
     sql("UPDATE sign_in_sessions SET authenticated_at = now() - INTERVAL '1 hour' WHERE user_id = %s RETURNING 1",
@@ -290,7 +293,7 @@ def test_linking_wants_the_password_shown_lately(app, api, issuer, sql):
     assert client.post(IDENTITIES, {"id_token": token}).status == 201
 
 
-def test_an_identity_is_one_users(app, api, place, issuer):
+def test_an_identity_belongs_to_one_user(app, api, place, issuer):
     subject, other_one = new_id().hex, place.someone(Role.ADMIN)
     assert signed_in(api).post(IDENTITIES, {"id_token": issuer.token(sub=subject)}).status == 201
 
@@ -299,36 +302,34 @@ def test_an_identity_is_one_users(app, api, place, issuer):
     assert (taken.status, taken.problem["code"]) == (409, "identity_taken")
 
 
-def test_a_token_that_has_signed_in_or_is_no_good_links_nothing(app, anyone, api, issuer, mail):
+def test_a_used_or_invalid_token_links_nothing(app, anonymous, api, issuer, mail):
     used, client = issuer.token(**mail), signed_in(api)
-    assert anyone.post(OIDC, {"id_token": used}).status == 200
+    assert anonymous.post(OIDC, {"id_token": used}).status == 200
 
     for token in (used, issuer.unsigned()):
         assert client.post(IDENTITIES, {"id_token": token}).pointers == {"/id_token"}
 
 
 @pytest.mark.parametrize(("ago_s", "status"), [(None, 403), (3600, 403), (60, 201), (-3600, 201)])
-def test_what_is_dangerous_asks_when_the_user_has_shown_the_issuer_who_they_are(
-    app, anyone, issuer, mail, ago_s, status
-):
+def test_dangerous_operations_check_auth_time_of_the_issuer(app, anonymous, issuer, mail, ago_s, status):
     auth_time = None if ago_s is None else int(time.time()) - ago_s
-    tokens = anyone.made(OIDC, {"id_token": issuer.token(auth_time=auth_time, **mail)})
+    tokens = anonymous.made(OIDC, {"id_token": issuer.token(auth_time=auth_time, **mail)})
     client = Client(app, {"Authorization": f"Bearer {tokens['access_token']}"})
 
     assert client.post(IDENTITIES, {"id_token": issuer.token()}).status == status
 
 
-def test_without_an_issuer_no_token_counts(stack, database, issuer, mail):
+def test_without_an_issuer_no_token_is_accepted(stack, database, issuer, mail):
     app = create_app(settings_of(stack, database, oidc_issuers=""))
-    answer = Client(app).post(OIDC, {"id_token": issuer.token(**mail)})
+    response = Client(app).post(OIDC, {"id_token": issuer.token(**mail)})
     close(app)
 
-    assert (answer.status, answer.problem["code"]) == (401, "bad_id_token")
+    assert (response.status, response.problem["code"]) == (401, "bad_id_token")
 
 
-def test_an_organization_of_another_place_is_not_entered(app, anyone, issuer, mail):
-    stranger = new_place(app)
+def test_an_organization_without_membership_is_refused(app, anonymous, issuer, mail):
+    unrelated = new_place(app)
 
-    answer = anyone.post(OIDC, {"id_token": issuer.token(**mail), "organization_id": str(stranger.id)})
+    response = anonymous.post(OIDC, {"id_token": issuer.token(**mail), "organization_id": str(unrelated.id)})
 
-    assert (answer.status, answer.problem["code"]) == (403, "no_membership")
+    assert (response.status, response.problem["code"]) == (403, "no_membership")

@@ -1,4 +1,4 @@
-"""ID tokens of other issuers, and the second factor: ours, or what the issuer says of its own."""
+"""ID tokens of other issuers, and the second factor: ours, or the issuer's own."""
 
 import json
 
@@ -21,56 +21,58 @@ def enrolled(app, api, sql):
     return totp, codes
 
 
-def test_a_second_factor_is_asked_for_and_the_token_is_not_used_up_before(app, anyone, api, issuer, mail, sql):
+def test_a_second_factor_is_required_before_the_token_is_used_up(app, anonymous, api, issuer, mail, sql):
     totp, codes = enrolled(app, api, sql)
     token = issuer.token(amr=["pwd", "mfa"], **mail)
 
-    lacking = anyone.post(OIDC, {"id_token": token})
-    wrong = anyone.post(OIDC, {"id_token": token, "otp": "000000" if totp.now() != "000000" else "000001"})
-    right = anyone.post(OIDC, {"id_token": token, "otp": totp.now()})
+    lacking = anonymous.post(OIDC, {"id_token": token})
+    wrong = anonymous.post(OIDC, {"id_token": token, "otp": "000000" if totp.now() != "000000" else "000001"})
+    right = anonymous.post(OIDC, {"id_token": token, "otp": totp.now()})
 
     assert [lacking.problem["code"], wrong.problem["code"], right.status] == ["otp_required", "bad_otp", 200]
     assert events(sql, "sign_in_failed", api.user_id) == 1
-    assert anyone.post(OIDC, {"id_token": token, "otp": codes[0]}).problem["code"] == "bad_id_token"
+    assert anonymous.post(OIDC, {"id_token": token, "otp": codes[0]}).problem["code"] == "bad_id_token"
 
 
-def test_wrong_codes_hold_the_account_as_wrong_passwords_do(stack, database, app, api, issuer, mail, sql):
+def test_wrong_codes_lock_the_account_like_wrong_passwords(stack, database, app, api, issuer, mail, sql):
     totp, _ = enrolled(app, api, sql)
-    held = create_app(settings_of(stack, database, lockout_account_after=3))
+    locking_app = create_app(settings_of(stack, database, lockout_account_after=3))
     wrong = "000000" if totp.now() != "000000" else "000001"
-    tries = [Client(held).post(OIDC, {"id_token": issuer.token(**mail), "otp": wrong}) for _ in range(3)]
-    right = Client(held).post(OIDC, {"id_token": issuer.token(**mail), "otp": totp.now()})
-    close(held)
+    tries = [Client(locking_app).post(OIDC, {"id_token": issuer.token(**mail), "otp": wrong}) for _ in range(3)]
+    right = Client(locking_app).post(OIDC, {"id_token": issuer.token(**mail), "otp": totp.now()})
+    close(locking_app)
 
     assert {one.problem["code"] for one in (*tries, right)} == {"bad_otp"}
 
 
 @pytest.mark.parametrize(("counted", "code"), [(["mfa"], None), ([], "otp_required")])
-def test_the_issuers_own_second_factor_counts_where_the_setting_says_so(
-    stack, database, app, api, issuer, mail, sql, counted, code
-):
+def test_the_issuers_second_factor_counts_where_configured(stack, database, app, api, issuer, mail, sql, counted, code):
     enrolled(app, api, sql)
-    own = create_app(settings_of(stack, database, oidc_issuers=json.dumps([issuer.setting(mfa_amr=counted)])))
-    with_amr = Client(own).post(OIDC, {"id_token": issuer.token(amr=["mfa"], **mail)})
-    without = Client(own).post(OIDC, {"id_token": issuer.token(amr="mfa", **mail)})
-    close(own)
+    configured_app = create_app(
+        settings_of(stack, database, oidc_issuers=json.dumps([issuer.setting(mfa_amr=counted)]))
+    )
+    with_amr = Client(configured_app).post(OIDC, {"id_token": issuer.token(amr=["mfa"], **mail)})
+    without = Client(configured_app).post(OIDC, {"id_token": issuer.token(amr="mfa", **mail)})
+    close(configured_app)
 
     assert (with_amr.problem["code"] if with_amr.status != 200 else None) == code
     assert without.problem["code"] in ("otp_required", "bad_id_token")
 
 
-def test_a_role_that_needs_a_second_factor_needs_one_here_too(stack, database, api, issuer, mail):
+def test_a_role_that_requires_a_second_factor_requires_it_with_id_tokens(stack, database, api, issuer, mail):
     assert api.patch("/api/organization/", {"mfa_roles": ["admin"]}).status == 200
-    own = create_app(settings_of(stack, database, oidc_issuers=json.dumps([issuer.setting(mfa_amr=["mfa"])])))
+    configured_app = create_app(
+        settings_of(stack, database, oidc_issuers=json.dumps([issuer.setting(mfa_amr=["mfa"])]))
+    )
     subject = new_id().hex
     states = []
     for amr in (["mfa"], ["pwd"]):
-        tokens = Client(own).made(OIDC, {"id_token": issuer.token(sub=subject, amr=amr, **mail)})
-        again = Client(own).made("/api/auth/refresh/", {"refresh_token": tokens["refresh_token"]})
+        tokens = Client(configured_app).made(OIDC, {"id_token": issuer.token(sub=subject, amr=amr, **mail)})
+        again = Client(configured_app).made("/api/auth/refresh/", {"refresh_token": tokens["refresh_token"]})
         for token in (tokens, again):
             headers = {"Authorization": f"Bearer {token['access_token']}"}
-            answer = Client(own, headers).get("/api/organization/")
-            states.append(answer.status if answer.status == 200 else answer.problem["code"])
-    close(own)
+            response = Client(configured_app, headers).get("/api/organization/")
+            states.append(response.status if response.status == 200 else response.problem["code"])
+    close(configured_app)
 
     assert states == [200, 200, "mfa_required", "mfa_required"]

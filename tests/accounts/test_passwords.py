@@ -1,4 +1,4 @@
-"""Passwords: changed, forgotten, reset by e-mail, taken over from other systems; and what follows for sessions."""
+"""Passwords: changed, forgotten, reset by e-mail, imported as foreign hashes; and the effects on sessions."""
 
 import email
 import email.policy
@@ -21,10 +21,10 @@ AT_ONCE = 50
 
 
 @pytest.fixture
-def posted(stack, scratch, tmp_path):
-    """An application of its own, whose outbox nobody else sends; answers a sender of what it owes."""
+def app_with_mail(stack, scratch, tmp_path):
+    """An application with its own outbox; ``send`` runs its pending jobs, ``messages`` returns the sent e-mails."""
     app = create_app(settings_of(stack, scratch, mail_folder=str(tmp_path)))
-    app.letters = lambda: [
+    app.messages = lambda: [
         email.message_from_bytes(path.read_bytes(), policy=email.policy.default) for path in sorted(tmp_path.glob("*"))
     ]
 
@@ -38,57 +38,62 @@ def posted(stack, scratch, tmp_path):
 
 
 @pytest.fixture
-def someone(posted):
-    """An admin who can sign in, and their address."""
+def someone(app_with_mail):
+    """An admin who can sign in, with their e-mail address."""
     from campshub.core.security.permissions import Role  # noqa: PLC0415
     from tests.conftest import new_place  # noqa: PLC0415
 
-    client = new_place(posted).the(Role.ADMIN)
+    client = new_place(app_with_mail).the(Role.ADMIN)
     client.email = client.get("/api/me/").json["email"]
     return client
 
 
-def sign_in(app, address, password=PASSWORD):
-    return Client(app).post(TOKEN, {"email": address, "password": password})
+def sign_in(app, email_address, password=PASSWORD):
+    return Client(app).post(TOKEN, {"email": email_address, "password": password})
 
 
 def bearer(tokens):
     return {"Authorization": f"Bearer {tokens['access_token']}"}
 
 
-def token_in(letter):
-    return re.search(r"^(ch._\S+)\s*$", letter.get_content(), re.MULTILINE)[1]
+def token_in(message):
+    return re.search(r"^(ch._\S+)\s*$", message.get_content(), re.MULTILINE)[1]
 
 
 # Changing ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_new_password_ends_the_other_sessions_and_this_one_goes_on(posted, someone):
-    here, there = (sign_in(posted, someone.email).json for _ in range(2))
-    assert Client(posted, bearer(there)).get("/api/organization/").status == 200
+def test_a_new_password_ends_all_sessions_but_the_current_one(app_with_mail, someone):
+    here, there = (sign_in(app_with_mail, someone.email).json for _ in range(2))
+    assert Client(app_with_mail, bearer(there)).get("/api/organization/").status == 200
 
-    changed = Client(posted, bearer(here)).post(CHANGE, {"present_password": PASSWORD, "new_password": NEW})
+    changed = Client(app_with_mail, bearer(here)).post(CHANGE, {"present_password": PASSWORD, "new_password": NEW})
 
     assert changed.status == 200
     for old in (here, there):
-        assert Client(posted, bearer(old)).get("/api/organization/").problem["code"] == "session_ended"
-    assert Client(posted).post("/api/auth/refresh/", {"refresh_token": there["refresh_token"]}).status == 401
-    listed = Client(posted, bearer(changed.json)).get("/api/auth/sessions/")
+        assert Client(app_with_mail, bearer(old)).get("/api/organization/").problem["code"] == "session_ended"
+    assert Client(app_with_mail).post("/api/auth/refresh/", {"refresh_token": there["refresh_token"]}).status == 401
+    listed = Client(app_with_mail, bearer(changed.json)).get("/api/auth/sessions/")
     assert listed.status == 200, listed.response.text
     (session,) = listed.json["items"]
     assert session["is_current"]
 
 
-def test_a_new_password_works_and_the_old_one_does_not(posted, someone):
-    here = sign_in(posted, someone.email).json
+def test_a_new_password_works_and_the_old_one_does_not(app_with_mail, someone):
+    here = sign_in(app_with_mail, someone.email).json
 
-    changed = Client(posted, bearer(here)).post(CHANGE, {"present_password": PASSWORD, "new_password": NEW})
+    changed = Client(app_with_mail, bearer(here)).post(CHANGE, {"present_password": PASSWORD, "new_password": NEW})
 
-    assert Client(posted).post("/api/auth/refresh/", {"refresh_token": changed.json["refresh_token"]}).status == 200
-    assert (sign_in(posted, someone.email).status, sign_in(posted, someone.email, NEW).status) == (401, 200)
-    posted.send()
-    (letter,) = posted.letters()
-    assert (letter["To"], letter["Subject"]) == (someone.email, "Your password has been changed")
+    assert (
+        Client(app_with_mail).post("/api/auth/refresh/", {"refresh_token": changed.json["refresh_token"]}).status == 200
+    )
+    assert (sign_in(app_with_mail, someone.email).status, sign_in(app_with_mail, someone.email, NEW).status) == (
+        401,
+        200,
+    )
+    app_with_mail.send()
+    (message,) = app_with_mail.messages()
+    assert (message["To"], message["Subject"]) == (someone.email, "Your password has been changed")
 
 
 @pytest.mark.parametrize(
@@ -96,42 +101,43 @@ def test_a_new_password_works_and_the_old_one_does_not(posted, someone):
     [("not mine", NEW, "/present_password"), (PASSWORD, "short", "/new_password"),
      (PASSWORD, "password1234", "/new_password"), (PASSWORD, None, "/new_password")],
 )  # fmt: skip
-def test_a_change_needs_the_present_password_and_a_good_new_one(posted, someone, present, new, pointer):
-    answer = someone.post(CHANGE, {"present_password": present, "new_password": new or someone.email})
+def test_a_change_needs_the_current_password_and_a_good_new_one(app_with_mail, someone, present, new, pointer):
+    response = someone.post(CHANGE, {"present_password": present, "new_password": new or someone.email})
 
-    assert (answer.status, answer.pointers) == (422, {pointer})
-    assert sign_in(posted, someone.email).status == 200
+    assert (response.status, response.pointers) == (422, {pointer})
+    assert sign_in(app_with_mail, someone.email).status == 200
 
 
-def test_an_organization_says_how_long_its_passwords_are(posted, someone):
+def test_an_organization_sets_the_minimum_length_of_its_passwords(app_with_mail, someone):
     assert someone.patch("/api/organization/", {"password_length_min": 30}).json["password_length_min"] == 30
 
-    answer = someone.post(CHANGE, {"present_password": PASSWORD, "new_password": NEW})
+    response = someone.post(CHANGE, {"present_password": PASSWORD, "new_password": NEW})
 
-    assert (answer.status, answer.pointers) == (422, {"/new_password"})
+    assert (response.status, response.pointers) == (422, {"/new_password"})
     assert someone.patch("/api/organization/", {"password_length_min": 7}).status == 422
 
 
-def test_another_systems_hash_opens_once_and_is_replaced(app, api, sql):
-    address = api.get("/api/me/").json["email"]
+def test_a_foreign_hash_is_accepted_once_and_replaced(app, api, sql):
+    email_address = api.get("/api/me/").json["email"]
     theirs = "$2y$" + bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(5)).decode()[4:]
-    kept = "SELECT password_hash FROM user_credentials WHERE user_id = %s"
+    stored = "SELECT password_hash FROM user_credentials WHERE user_id = %s"
     sql("UPDATE user_credentials SET password_hash = %s WHERE user_id = %s RETURNING 1", theirs, api.user_id)
 
-    assert sign_in(app, address, "not it").status == 401
-    assert sql(kept, api.user_id) == [(theirs,)]
-    assert sign_in(app, address).status == 200
-    ((upgraded,),) = sql(kept, api.user_id)
+    assert sign_in(app, email_address, "not it").status == 401
+    assert sql(stored, api.user_id) == [(theirs,)]
+    assert sign_in(app, email_address).status == 200
+    ((upgraded,),) = sql(stored, api.user_id)
 
     assert upgraded.startswith("bcrypt-sha256:$2b$04$")
-    assert (sign_in(app, address).status, sign_in(app, address, "not it").status) == (200, 401)
-    assert api.get("/api/me/").status == 200  # nobody is signed out by it
+    assert (sign_in(app, email_address).status, sign_in(app, email_address, "not it").status) == (200, 401)
+    assert api.get("/api/me/").status == 200  # no session ends by it
 
 
 @pytest.mark.parametrize("length", [73, 1024, 10_000])
-def test_a_password_of_any_length_is_answered_alike(app, api, length):
+def test_a_password_of_any_length_gets_the_same_response(app, api, length):
     known, unknown = (
-        sign_in(app, address, "x" * length) for address in (api.get("/api/me/").json["email"], "nobody@example.org")
+        sign_in(app, email_address, "x" * length)
+        for email_address in (api.get("/api/me/").json["email"], "unknown@example.org")
     )
 
     assert (known.status, unknown.status) == (401, 401)
@@ -141,87 +147,92 @@ def test_a_password_of_any_length_is_answered_alike(app, api, length):
 # Forgetting ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_forgotten_password_is_reset_by_e_mail(posted, someone):
-    here = sign_in(posted, someone.email).json
-    assert Client(posted).post(FORGOT, {"email": someone.email.upper()}).status == 202
-    assert posted.send().done == 1
-    (letter,) = posted.letters()
-    assert letter["To"] == someone.email
+def test_a_forgotten_password_is_reset_by_e_mail(app_with_mail, someone):
+    here = sign_in(app_with_mail, someone.email).json
+    assert Client(app_with_mail).post(FORGOT, {"email": someone.email.upper()}).status == 202
+    assert app_with_mail.send().done == 1
+    (message,) = app_with_mail.messages()
+    assert message["To"] == someone.email
 
-    answer = Client(posted).post(RESET, {"token": token_in(letter), "new_password": NEW})
+    response = Client(app_with_mail).post(RESET, {"token": token_in(message), "new_password": NEW})
 
-    assert answer.status == 204
-    assert (sign_in(posted, someone.email).status, sign_in(posted, someone.email, NEW).status) == (401, 200)
-    assert Client(posted, bearer(here)).get("/api/me/").problem["code"] == "session_ended"
-    assert Client(posted).post("/api/auth/refresh/", {"refresh_token": here["refresh_token"]}).status == 401
+    assert response.status == 204
+    assert (sign_in(app_with_mail, someone.email).status, sign_in(app_with_mail, someone.email, NEW).status) == (
+        401,
+        200,
+    )
+    assert Client(app_with_mail, bearer(here)).get("/api/me/").problem["code"] == "session_ended"
+    assert Client(app_with_mail).post("/api/auth/refresh/", {"refresh_token": here["refresh_token"]}).status == 401
 
 
-def test_fifty_at_once_reset_once(posted, someone):
-    Client(posted).post(FORGOT, {"email": someone.email})
-    posted.send()
-    token = token_in(posted.letters()[0])
+def test_fifty_concurrent_requests_reset_once(app_with_mail, someone):
+    Client(app_with_mail).post(FORGOT, {"email": someone.email})
+    app_with_mail.send()
+    token = token_in(app_with_mail.messages()[0])
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        given = [{"token": token, "new_password": f"{NEW} {number}"} for number in range(AT_ONCE)]
-        statuses = list(pool.map(lambda body: Client(posted).post(RESET, body).status, given))
+        bodies = [{"token": token, "new_password": f"{NEW} {number}"} for number in range(AT_ONCE)]
+        statuses = list(pool.map(lambda body: Client(app_with_mail).post(RESET, body).status, bodies))
 
-    # 503: it waited too long for its turn, and may ask again; it got nothing.
+    # 503: it waited too long and may be retried; it changed nothing.
     assert (statuses.count(204), set(statuses) - {503}) == (1, {204, 410})
-    assert sign_in(posted, someone.email, f"{NEW} {statuses.index(204)}").status == 200
+    assert sign_in(app_with_mail, someone.email, f"{NEW} {statuses.index(204)}").status == 200
 
 
-def test_whether_an_address_is_known_is_not_told_and_costs_the_same(posted, someone):
-    known, unknown = (Client(posted).post(FORGOT, {"email": a}) for a in (someone.email, "nobody@example.org"))
+def test_a_forgotten_password_request_does_not_reveal_whether_an_address_is_known(app_with_mail, someone):
+    known, unknown = (Client(app_with_mail).post(FORGOT, {"email": a}) for a in (someone.email, "unknown@example.org"))
 
     assert (known.status, known.response.data) == (unknown.status, unknown.response.data) == (202, b"")
     assert [re.sub("'[^']*'", "", s) for s in known.statements] == [
         re.sub("'[^']*'", "", s) for s in unknown.statements
     ]
-    assert posted.send().done == 2
-    assert [letter["To"] for letter in posted.letters()] == [someone.email]
+    assert app_with_mail.send().done == 2
+    assert [message["To"] for message in app_with_mail.messages()] == [someone.email]
 
 
-def test_what_is_owed_and_kept_of_a_reset_is_not_readable(posted, someone, stack, scratch):
-    Client(posted).post(FORGOT, {"email": someone.email})
+def test_outbox_and_table_of_resets_contain_no_readable_secret(app_with_mail, someone, stack, scratch):
+    Client(app_with_mail).post(FORGOT, {"email": someone.email})
     with stack.primary.connect(scratch) as connection:
-        owed = json.dumps(connection.execute("SELECT arguments FROM outbox").fetchall())
-        posted.send()
-        kept = str(connection.execute("SELECT r::text FROM password_resets r").fetchall())
+        pending = json.dumps(connection.execute("SELECT arguments FROM outbox").fetchall())
+        app_with_mail.send()
+        stored = str(connection.execute("SELECT r::text FROM password_resets r").fetchall())
 
-    assert someone.email not in owed
-    assert token_in(posted.letters()[0]) not in kept
+    assert someone.email not in pending
+    assert token_in(app_with_mail.messages()[0]) not in stored
 
 
 @pytest.mark.parametrize("how", ["used", "old", "replaced", "forged", "refresh", "disabled"])
-def test_a_reset_works_once_for_an_hour_and_for_nothing_else(posted, someone, stack, scratch, how):
-    Client(posted).post(FORGOT, {"email": someone.email})
-    posted.send()
-    token = token_in(posted.letters()[0])
-    assert Client(posted, {"Authorization": f"Bearer {token}"}).get("/api/me/").status == 401
-    assert Client(posted).post("/api/auth/refresh/", {"refresh_token": token}).status == 401
+def test_a_reset_works_once_within_an_hour_and_only_as_a_reset(app_with_mail, someone, stack, scratch, how):
+    Client(app_with_mail).post(FORGOT, {"email": someone.email})
+    app_with_mail.send()
+    token = token_in(app_with_mail.messages()[0])
+    assert Client(app_with_mail, {"Authorization": f"Bearer {token}"}).get("/api/me/").status == 401
+    assert Client(app_with_mail).post("/api/auth/refresh/", {"refresh_token": token}).status == 401
     with stack.primary.connect(scratch) as connection:
         if how == "used":
-            assert Client(posted).post(RESET, {"token": token, "new_password": NEW}).status == 204
+            assert Client(app_with_mail).post(RESET, {"token": token, "new_password": NEW}).status == 204
         elif how == "old":
             connection.execute("UPDATE password_resets SET expires_at = now()")
         elif how == "replaced":
             someone.post(CHANGE, {"present_password": PASSWORD, "new_password": NEW})
         elif how == "forged":
-            token = posted.extensions["campshub"].tokens.opaque.write("chp", PLATFORM_ID, new_id())
+            token = app_with_mail.extensions["campshub"].tokens.opaque.write("chp", PLATFORM_ID, new_id())
         elif how == "refresh":
-            token = sign_in(posted, someone.email).json["refresh_token"]
+            token = sign_in(app_with_mail, someone.email).json["refresh_token"]
         else:
             connection.execute("UPDATE users SET status = 'disabled'")
 
-    answer = Client(posted).post(RESET, {"token": token, "new_password": NEW})
+    response = Client(app_with_mail).post(RESET, {"token": token, "new_password": NEW})
 
-    assert (answer.status, answer.problem["code"]) == (410, "token_spent")
+    assert (response.status, response.problem["code"]) == (410, "token_spent")
 
 
-def test_a_reset_with_a_bad_password_can_be_tried_again(posted, someone):
-    Client(posted).post(FORGOT, {"email": someone.email})
-    posted.send()
-    token = token_in(posted.letters()[0])
+def test_a_reset_with_a_bad_password_can_be_retried(app_with_mail, someone):
+    Client(app_with_mail).post(FORGOT, {"email": someone.email})
+    app_with_mail.send()
+    token = token_in(app_with_mail.messages()[0])
 
-    assert Client(posted).post(RESET, {"token": token, "new_password": "password1234"}).pointers == {"/new_password"}
-    assert Client(posted).post(RESET, {"token": token, "new_password": NEW}).status == 204
+    assert Client(app_with_mail).post(RESET, {"token": token, "new_password": "password1234"}).pointers == {
+        "/new_password"
+    }
+    assert Client(app_with_mail).post(RESET, {"token": token, "new_password": NEW}).status == 204

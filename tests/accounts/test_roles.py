@@ -1,4 +1,4 @@
-"""An organization's own roles: what they allow counts at once, and nobody gives more than they have."""
+"""An organization's own roles: changes take effect immediately, and no one grants more than they have."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,7 @@ PEOPLE = ("me:read", "me:write")
 
 @pytest.fixture
 def role(api):
-    """Return a maker of own roles: ``role("students:read", scope="groups")`` answers its id."""
+    """Return a maker of own roles: ``role("students:read", scope="groups")`` returns its id."""
 
     def making(*permissions, scope="all", by=api):
         body = {"name": f"Role {new_id().hex}", "permissions": list(permissions), "scope": scope}
@@ -33,15 +33,15 @@ def holder(api, place):
 
     def making(role_id):
         client = place.someone(Role.CLIENT)
-        answer = api.patch(f"/api/users/{client.user_id}/", {"role_id": role_id})
-        assert (answer.status, answer.json["role"], answer.json["role_id"]) == (200, "custom", role_id)
+        response = api.patch(f"/api/users/{client.user_id}/", {"role_id": role_id})
+        assert (response.status, response.json["role"], response.json["role_id"]) == (200, "custom", role_id)
         return client
 
     return making
 
 
-def told(answer):
-    return answer.status, answer.problem["code"] if answer.status >= 400 else None
+def outcome(response):
+    return response.status, response.problem["code"] if response.status >= 400 else None
 
 
 # What a role allows --------------------------------------------------------------------------------------------------
@@ -60,23 +60,23 @@ def test_the_list_names_the_built_in_roles_and_the_organizations_own(api, other,
     assert {name: api.get(f"/api/roles/{own}/").json[name] for name in items[5]} == items[5]
 
 
-def test_whoever_has_a_role_may_do_what_it_says_and_sees_as_far(api, role, holder, student):
+def test_an_own_role_grants_its_permissions_and_scope(api, role, holder, student):
     student()
-    everyone, nobody = holder(role("students:read")), holder(role("students:read", scope="own"))
+    sees_all, sees_own = holder(role("students:read")), holder(role("students:read", scope="own"))
 
-    assert len(everyone.get("/api/students/").json["items"]) == 1
-    assert nobody.get("/api/students/").json["items"] == []
-    for client in (everyone, nobody):
+    assert len(sees_all.get("/api/students/").json["items"]) == 1
+    assert sees_own.get("/api/students/").json["items"] == []
+    for client in (sees_all, sees_own):
         assert client.get("/api/groups/").status == 403
         assert client.post("/api/students/", {}).status in (403, 422)
         assert client.patch("/api/me/", {"name": "Asha"}).status == 200
-    me = everyone.get("/api/me/").json
+    me = sees_all.get("/api/me/").json
     assert (me["role"], me["scope"], set(me["permissions"])) == ("custom", "all", {"students:read", *PEOPLE})
     assert me["role_name"] == api.get(f"/api/roles/{me['role_id']}/").json["name"]
     assert api.get("/api/me/").json["role_name"] is None
 
 
-def test_whoever_sees_groups_can_be_given_some_to_train(api, role, holder, student):
+def test_a_user_with_scope_groups_can_be_a_trainer(api, role, holder, student):
     trainer, office = holder(role("students:read", scope="groups")), holder(role("students:read", scope="own"))
     group = api.made("/api/groups/", {"code": "G", "name": "Blue", "trainer_ids": [str(trainer.user_id)]})
     inside, _outside = student(), student()
@@ -87,23 +87,23 @@ def test_whoever_sees_groups_can_be_given_some_to_train(api, role, holder, stude
     assert refused.status == 422
 
 
-def test_who_sees_their_own_groups_can_create_and_give_away_others(api, place, role, holder):
+def test_a_user_with_scope_groups_can_create_groups_and_hand_them_over(api, place, role, holder):
     coach, trainer = holder(role("groups:read", "groups:write", scope="groups")), place.the(Role.TRAINER)
-    given = {"id": str(new_id()), "code": "G", "name": "Blue", "trainer_ids": [str(trainer.user_id)]}
+    fields = {"id": str(new_id()), "code": "G", "name": "Blue", "trainer_ids": [str(trainer.user_id)]}
 
-    made, again = coach.post("/api/groups/", given), coach.post("/api/groups/", given)
+    made, again = coach.post("/api/groups/", fields), coach.post("/api/groups/", fields)
     mine = coach.made("/api/groups/", {"code": "H", "name": "Red", "trainer_ids": [str(coach.user_id)]})
     address = f"/api/groups/{mine['id']}/"
     handed_over = coach.patch(address, {"trainer_ids": [str(trainer.user_id)]})
 
-    assert (made.status, again.status, made.json["id"]) == (201, 200, given["id"])
+    assert (made.status, again.status, made.json["id"]) == (201, 200, fields["id"])
     assert (handed_over.status, handed_over.json["version"]) == (200, mine["version"] + 1)
-    assert {one["id"] for one in trainer.get("/api/groups/").json["items"]} == {given["id"], mine["id"]}
-    assert [coach.get(where).status for where in (address, f"/api/groups/{given['id']}/")] == [404, 404]
+    assert {one["id"] for one in trainer.get("/api/groups/").json["items"]} == {fields["id"], mine["id"]}
+    assert [coach.get(where).status for where in (address, f"/api/groups/{fields['id']}/")] == [404, 404]
     assert coach.patch(address, {"name": "Green"}).status == 404
 
 
-def test_a_change_of_a_role_counts_at_the_next_request(api, role, holder, student):
+def test_a_change_of_a_role_takes_effect_at_the_next_request(api, role, holder, student):
     student()
     made = role("students:read")
     client = holder(made)
@@ -115,12 +115,12 @@ def test_a_change_of_a_role_counts_at_the_next_request(api, role, holder, studen
     ):
         assert not change or api.patch(f"/api/roles/{made}/", change).status == 200
         for _ in range(3):
-            answer = client.get("/api/students/")
-            assert (answer.status, len(answer.json.get("items", ()))) == (status, rows), change
+            response = client.get("/api/students/")
+            assert (response.status, len(response.json.get("items", ()))) == (status, rows), change
 
 
 @pytest.mark.parametrize(
-    ("given", "status", "what"),
+    ("fields", "status", "what"),
     [
         ({"permissions": ["organizations:write"]}, 422, "/permissions/0"),
         ({"permissions": ["students:read", "dragons:ride"]}, 422, "/permissions/1"),
@@ -130,80 +130,80 @@ def test_a_change_of_a_role_counts_at_the_next_request(api, role, holder, studen
         ({"name": "custom"}, 409, "/name"),
     ],
 )
-def test_a_role_that_makes_no_sense_is_refused(api, place, given, status, what):
-    body = {"name": "Desk", "permissions": ["students:read"], "scope": "all", **given}
+def test_an_invalid_role_is_refused(api, place, fields, status, what):
+    body = {"name": "Desk", "permissions": ["students:read"], "scope": "all", **fields}
     for client in (api, place.the(Role.SUPERADMIN)):
-        answer = client.post("/api/roles/", body)
-        assert (answer.status, what in answer.pointers) == (status, True)
+        response = client.post("/api/roles/", body)
+        assert (response.status, what in response.pointers) == (status, True)
 
 
-def test_a_name_is_given_once_however_it_is_written(app, api):
+def test_a_name_is_unique_in_every_spelling(app, api):
     body = {"name": "Desk", "permissions": ["students:read"], "scope": "all"}
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         names = ["desk", "DESK", "Desk"] * 6
         made = list(pool.map(lambda name: Client(app, api.headers).post("/api/roles/", {**body, "name": name}), names))
 
-    assert sorted({told(answer) for answer in made} - {(503, "unavailable")}, key=str) == [
+    assert sorted({outcome(response) for response in made} - {(503, "unavailable")}, key=str) == [
         (201, None),
         (409, "role_name_taken"),
     ]
-    assert [answer.status for answer in made].count(201) == 1
+    assert [response.status for response in made].count(201) == 1
 
 
 @pytest.mark.parametrize("name", ["\uff21dmin", "Admin\u200b", "TRAINER", " admin\u2060 "])
 def test_no_role_looks_like_a_built_in_one(api, name):
     body = {"name": name, "permissions": ["students:read"], "scope": "all"}
 
-    assert told(api.post("/api/roles/", body)) == (409, "role_name_taken")
+    assert outcome(api.post("/api/roles/", body)) == (409, "role_name_taken")
 
 
-def test_an_organization_has_a_bounded_number_of_roles(api, role, sql, place):
+def test_an_organization_has_a_limited_number_of_roles(api, role, sql, place):
     role("students:read")
     sql("INSERT INTO roles (organization_id, id, name, name_key, permissions, scope) SELECT organization_id,"
         " gen_random_uuid(), n::text, n::text, permissions, scope FROM roles, generate_series(1, 99) n"
         " WHERE organization_id = %s RETURNING 1", place.id)  # fmt: skip
 
-    answer = api.post("/api/roles/", {"name": "One more", "permissions": ["students:read"], "scope": "all"})
+    response = api.post("/api/roles/", {"name": "One more", "permissions": ["students:read"], "scope": "all"})
 
-    assert told(answer) == (409, "too_many_roles")
+    assert outcome(response) == (409, "too_many_roles")
 
 
-def test_another_organizations_role_cannot_be_given(api, other, place):
+def test_another_organizations_role_cannot_be_assigned(api, other, place):
     theirs = other.the(Role.ADMIN).made(
         "/api/roles/", {"name": "Theirs", "permissions": ["students:read"], "scope": "all"}
     )["id"]
     someone = place.someone(Role.CLIENT)
     person = {"email": f"{new_id().hex}@example.org", "name": "Asha", "password": NEW}
 
-    for answer in (
+    for response in (
         api.patch(f"/api/users/{someone.user_id}/", {"role_id": theirs}),
         api.post("/api/users/", {**person, "role_id": theirs}),
         api.post("/api/invitations/", {"email": person["email"], "role_id": theirs}),
         api.patch("/api/organization/", {"mfa_roles": ["admin", theirs]}),
         api.patch("/api/organization/", {"mfa_roles": ["king"]}),
     ):
-        assert told(answer) == (422, "unknown_reference")
+        assert outcome(response) == (422, "unknown_reference")
     assert api.get(f"/api/users/?role_id={theirs}").json["items"] == []
 
 
-@pytest.mark.parametrize("given", [{}, {"role": "client", "role_id": str(new_id())}])
-def test_one_role_is_named_and_no_more(api, place, given):
+@pytest.mark.parametrize("fields", [{}, {"role": "client", "role_id": str(new_id())}])
+def test_exactly_one_role_must_be_named(api, place, fields):
     person = {"email": f"{new_id().hex}@example.org", "name": "Asha", "password": NEW}
-    answers = [
-        api.post("/api/users/", {**person, **given}),
-        api.post("/api/invitations/", {"email": "a@b.de", **given}),
+    responses = [
+        api.post("/api/users/", {**person, **fields}),
+        api.post("/api/invitations/", {"email": "a@b.de", **fields}),
     ]
-    if given:
-        answers.append(api.patch(f"/api/users/{place.someone(Role.CLIENT).user_id}/", given))
+    if fields:
+        responses.append(api.patch(f"/api/users/{place.someone(Role.CLIENT).user_id}/", fields))
 
-    assert [(answer.status, answer.pointers) for answer in answers] == [(422, {"/role"})] * len(answers)
-
-
-# Given, promised, deleted --------------------------------------------------------------------------------------------
+    assert [(response.status, response.pointers) for response in responses] == [(422, {"/role"})] * len(responses)
 
 
-def test_an_invitation_gives_an_own_role(app, api, place, role):
+# Assigned, invited, deleted -------------------------------------------------------------------------------------------
+
+
+def test_an_invitation_assigns_an_own_role(app, api, place, role):
     made_role = role("students:read")
     invited = api.made("/api/invitations/", {"email": f"{new_id().hex}@example.org", "role_id": made_role})
     assert (invited["role"], invited["role_id"]) == ("custom", made_role)
@@ -216,16 +216,16 @@ def test_an_invitation_gives_an_own_role(app, api, place, role):
     assert len(api.get("/api/users/?role=custom").json["items"]) == 1
 
 
-def test_a_role_that_somebody_has_or_is_promised_stays(app, api, place, role, holder):
+def test_a_role_of_a_member_or_an_open_invitation_is_not_deleted(app, api, place, role, holder):
     made = role("students:read")
     client = holder(made)
     invited = api.made("/api/invitations/", {"email": "a@example.org", "role_id": made})
 
     refused = api.delete(f"/api/roles/{made}/")
-    assert told(refused) == (409, "role_in_use")
+    assert outcome(refused) == (409, "role_in_use")
     assert refused.problem["detail"] == "Users who have this role: 1; open invitations that promise it: 1."
     assert api.patch(f"/api/users/{client.user_id}/", {"role": "client"}).json["role_id"] is None
-    assert told(api.delete(f"/api/roles/{made}/")) == (409, "role_in_use")
+    assert outcome(api.delete(f"/api/roles/{made}/")) == (409, "role_in_use")
     assert api.delete(f"/api/invitations/{invited['id']}/").status == 204
 
     assert api.delete(f"/api/roles/{made}/").status == 204
@@ -234,22 +234,22 @@ def test_a_role_that_somebody_has_or_is_promised_stays(app, api, place, role, ho
     assert (shown["role"], shown["role_id"], shown["status"]) == ("custom", None, "revoked")
 
 
-def test_a_role_that_goes_while_it_is_given_is_either_gone_or_held(app, api, place, role, sql):
+def test_a_role_deleted_while_it_is_assigned_is_either_deleted_or_assigned(app, api, place, role, sql):
     for _ in range(5):
-        made, people = role("students:read"), [place.someone(Role.CLIENT) for _ in range(4)]
+        made, clients = role("students:read"), [place.someone(Role.CLIENT) for _ in range(4)]
         calls = [("DELETE", f"/api/roles/{made}/", None)] * 2
-        calls += [("PATCH", f"/api/users/{one.user_id}/", {"role_id": made}) for one in people]
+        calls += [("PATCH", f"/api/users/{one.user_id}/", {"role_id": made}) for one in clients]
         with ThreadPoolExecutor(len(calls)) as pool:
-            answers = list(pool.map(lambda call: Client(app, api.headers).call(*call), calls))
+            responses = list(pool.map(lambda call: Client(app, api.headers).call(*call), calls))
 
-        deleted = 204 in [answer.status for answer in answers[:2]]
-        given = [answer.status for answer in answers[2:]].count(200)
-        assert (deleted, given > 0) in ((True, False), (False, True)), [answer.status for answer in answers]
-        assert {answer.status for answer in answers} <= {200, 204, 404, 409, 422, 503}
-        assert sql("SELECT count(*) FROM memberships WHERE role_id = %s", UUID(made)) == [(given,)]
+        deleted = 204 in [response.status for response in responses[:2]]
+        assigned = [response.status for response in responses[2:]].count(200)
+        assert (deleted, assigned > 0) in ((True, False), (False, True)), [response.status for response in responses]
+        assert {response.status for response in responses} <= {200, 204, 404, 409, 422, 503}
+        assert sql("SELECT count(*) FROM memberships WHERE role_id = %s", UUID(made)) == [(assigned,)]
 
 
-def test_a_second_factor_can_be_asked_of_an_own_role(app, api, role, holder):
+def test_an_own_role_can_require_a_second_factor(app, api, role, holder):
     made = role("students:read")
     client = holder(made)
     assert api.patch("/api/organization/", {"mfa_roles": ["admin", made, made]}).json["mfa_roles"] == ["admin", made]
@@ -258,7 +258,7 @@ def test_a_second_factor_can_be_asked_of_an_own_role(app, api, role, holder):
 
     signed_in = Client(app, {"Authorization": f"Bearer {tokens['access_token']}"})
 
-    assert told(signed_in.get("/api/students/")) == (403, "mfa_required")
+    assert outcome(signed_in.get("/api/students/")) == (403, "mfa_required")
     assert signed_in.get("/api/auth/mfa/").json["is_required"] is True
     api.patch(f"/api/users/{client.user_id}/", {"role": "client"})
     assert api.delete(f"/api/roles/{made}/").status == 204
@@ -278,11 +278,11 @@ def test_every_change_of_a_role_is_in_the_audit_log(api, place, role, sql):
     assert ("students:read" in found[1][2], "groups:read" in found[1][3]) == (True, True)
 
 
-# Nobody gives more than they have ------------------------------------------------------------------------------------
+# No one grants more than they have ------------------------------------------------------------------------------------
 
 MANAGES = ("roles:read", "roles:write", "users:read", "users:write")
 MANAGER = (*MANAGES, "students:read", "attendance:mark")
-# Own roles beside a manager's: what they allow, how far they see, and whether the manager may have to do with them.
+# Other own roles, relative to a manager's: permissions, scope, and whether the manager may manage them.
 TARGETS = {
     "less": (("students:read",), "groups", True),
     "same": (MANAGER, "groups", True),
@@ -294,16 +294,16 @@ TARGETS = {
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_nobody_gives_more_than_they_have(api, place, role, holder, target):
+def test_a_manager_grants_no_more_than_they_have(api, place, role, holder, target):
     permissions, scope, allowed = TARGETS[target]
     manager = holder(role(*MANAGER, scope="groups"))
     harmless = role("students:read", scope="own")
     made = role(*permissions, scope=scope)
     had = holder(made)
-    # Whom the manager gives a role must have one that the manager may take away.
+    # The user to whom the manager assigns a role must have one that the manager may remove.
     victim = holder(harmless)
 
-    answers = {
+    responses = {
         "gives": manager.patch(f"/api/users/{victim.user_id}/", {"role_id": made}),
         "invites": manager.post("/api/invitations/", {"email": "a@example.org", "role_id": made}),
         "makes a user": manager.post(
@@ -322,51 +322,53 @@ def test_nobody_gives_more_than_they_have(api, place, role, holder, target):
     }
 
     if not allowed:
-        assert {name: told(answer) for name, answer in answers.items()} == dict.fromkeys(
-            answers, (403, "role_not_yours")
+        assert {name: outcome(response) for name, response in responses.items()} == dict.fromkeys(
+            responses, (403, "role_not_yours")
         )
     else:
-        assert {name for name, answer in answers.items() if answer.status not in (200, 201, 204)} == set()
+        assert {name for name, response in responses.items() if response.status not in (200, 201, 204)} == set()
 
 
 @pytest.mark.parametrize("built_in", Role)
-def test_a_manager_gives_no_built_in_role_that_allows_more(place, role, holder, built_in):
+def test_a_manager_assigns_no_built_in_role_that_allows_more(place, role, holder, built_in):
     manager = holder(role(*MANAGER, scope="groups"))
     had = place.someone(built_in)
     person = {"email": f"{new_id().hex}@example.org", "name": "Asha", "password": NEW, "role": built_in.value}
 
-    for answer in (
+    for response in (
         manager.post("/api/users/", person),
         manager.post("/api/invitations/", {"email": person["email"], "role": built_in.value}),
         manager.patch(f"/api/users/{had.user_id}/", {"status": "disabled"}),
         manager.patch(f"/api/users/{manager.user_id}/", {"role": built_in.value}),
     ):
-        assert told(answer) == (403, "role_not_yours")
+        assert outcome(response) == (403, "role_not_yours")
 
 
-def test_nobody_raises_themselves(api, role, holder):
+def test_a_manager_cannot_raise_their_own_role(api, role, holder):
     mine = role(*MANAGER, scope="groups")
     manager = holder(mine)
 
     for change in ({"permissions": [*MANAGER, "students:write"]}, {"scope": "all"}):
-        assert told(manager.patch(f"/api/roles/{mine}/", change)) == (403, "role_not_yours")
+        assert outcome(manager.patch(f"/api/roles/{mine}/", change)) == (403, "role_not_yours")
     assert set(manager.get("/api/me/").json["permissions"]) == {*MANAGER, *PEOPLE}
-    # To lower oneself is one's own affair; it counts at once.
+    # Lowering one's own role is permitted; it takes effect immediately.
     assert manager.patch(f"/api/roles/{mine}/", {"permissions": ["roles:read"]}).status == 200
     assert manager.patch(f"/api/roles/{mine}/", {"permissions": list(MANAGER)}).status == 403
 
 
-def test_an_own_role_that_may_all_is_no_admin(api, place, role, holder):
+def test_an_own_role_with_all_permissions_is_no_admin(api, place, role, holder):
     everything = holder(role(*sorted(OF_OWN_ROLES)))
 
-    answer = api.patch(f"/api/users/{api.user_id}/", {"role": "trainer"})
+    response = api.patch(f"/api/users/{api.user_id}/", {"role": "trainer"})
 
-    assert told(answer) == (409, "last_admin")
+    assert outcome(response) == (409, "last_admin")
     assert everything.patch(f"/api/users/{place.someone(Role.ADMIN).user_id}/", {"role": "client"}).status == 200
     assert everything.patch(f"/api/users/{place.the(Role.SUPERADMIN).user_id}/", {"role": "client"}).status == 403
 
 
-def test_a_role_that_is_raised_while_it_is_given_is_given_by_nobody_below(api, place, role, holder, stack, database):
+def test_a_role_that_is_raised_while_it_is_assigned_is_not_assigned_by_a_lower_manager(
+    api, place, role, holder, stack, database
+):
     made, manager = role("students:read", scope="own"), holder(role(*MANAGER, scope="groups"))
     victim = holder(role("students:read", scope="own"))
     waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
@@ -374,12 +376,12 @@ def test_a_role_that_is_raised_while_it_is_given_is_given_by_nobody_below(api, p
     with stack.primary.connect(database) as raising, ThreadPoolExecutor(1) as pool:
         raising.execute("BEGIN")
         raising.execute("UPDATE roles SET scope = 'all' WHERE id = %s", [UUID(made)])
-        giving = pool.submit(manager.patch, f"/api/users/{victim.user_id}/", {"role_id": made})
+        assignment = pool.submit(manager.patch, f"/api/users/{victim.user_id}/", {"role_id": made})
         until = time.monotonic() + 20
-        while time.monotonic() < until and not giving.done():
+        while time.monotonic() < until and not assignment.done():
             with stack.primary.connect(database) as looking:
                 if looking.execute(waits).fetchone()[0]:
                     break
         raising.execute("COMMIT")
 
-    assert told(giving.result()) == (403, "role_not_yours")
+    assert outcome(assignment.result()) == (403, "role_not_yours")

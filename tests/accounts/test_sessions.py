@@ -1,4 +1,4 @@
-"""Sessions: carried on by refresh tokens, ended one by one or all at once; whoever has ended is out at once."""
+"""Sessions: continued by refresh tokens, ended one by one or all at once; an ended session is refused immediately."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,12 +17,12 @@ AT_ONCE = 50
 
 
 @pytest.fixture
-def sign_in(app, api, anyone):
-    """Sign the admin in; answer the tokens and a client that uses them."""
+def sign_in(app, api, anonymous):
+    """Sign the admin in; return the tokens and a client that uses them."""
     email = api.get("/api/me/").json["email"]
 
-    def signing_in(**given):
-        tokens = anyone.made(TOKEN, {"email": email, "password": PASSWORD, **given})
+    def signing_in(**fields):
+        tokens = anonymous.made(TOKEN, {"email": email, "password": PASSWORD, **fields})
         return tokens, Client(app, bearer(tokens), api.user_id)
 
     return signing_in
@@ -32,8 +32,8 @@ def bearer(tokens):
     return {"Authorization": f"Bearer {tokens['access_token']}"}
 
 
-def refresh(anyone, token):
-    return anyone.post(REFRESH, {"refresh_token": token})
+def refresh(anonymous, token):
+    return anonymous.post(REFRESH, {"refresh_token": token})
 
 
 def events(sql, place):
@@ -41,7 +41,7 @@ def events(sql, place):
 
 
 def later(app, place, **by):
-    """Let time pass for all of a place's sessions."""
+    """Let time pass for all sessions of an organization."""
     with app.app_context(), unit_of_work(system=True, organization_id=place.id) as session:
         for entity in session.query(SignInSession).filter_by(organization_id=place.id):
             for name in ("rotated_at", "idle_until", "expires_at"):
@@ -51,11 +51,11 @@ def later(app, place, **by):
 # Refreshing ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_refresh_token_gets_the_next_one_and_an_access_token_that_opens(app, anyone, sign_in, place):
+def test_a_refresh_token_gets_its_successor_and_a_valid_access_token(app, anonymous, sign_in, place):
     first, _ = sign_in()
 
-    second = refresh(anyone, first["refresh_token"])
-    third = refresh(anyone, second.json["refresh_token"])
+    second = refresh(anonymous, first["refresh_token"])
+    third = refresh(anonymous, second.json["refresh_token"])
 
     assert (second.status, third.status) == (200, 200)
     assert len({first["refresh_token"], second.json["refresh_token"], third.json["refresh_token"]}) == 3
@@ -64,72 +64,72 @@ def test_a_refresh_token_gets_the_next_one_and_an_access_token_that_opens(app, a
     assert Client(app, bearer(third.json)).get("/api/me/").status == 200
 
 
-def test_whoever_lost_the_answer_asks_again_and_gets_the_same_successor(anyone, sign_in):
+def test_a_repeated_refresh_gets_the_same_successor(anonymous, sign_in):
     first, _ = sign_in()
 
-    successors = {refresh(anyone, first["refresh_token"]).json["refresh_token"] for _ in range(3)}
+    successors = {refresh(anonymous, first["refresh_token"]).json["refresh_token"] for _ in range(3)}
 
     assert len(successors) == 1
-    assert refresh(anyone, successors.pop()).status == 200
+    assert refresh(anonymous, successors.pop()).status == 200
 
 
-def test_fifty_at_once_get_one_successor(app, anyone, sign_in, sql, place):
+def test_fifty_concurrent_refreshes_get_one_successor(app, anonymous, sign_in, sql, place):
     first, _ = sign_in()
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        answers = list(pool.map(lambda _: refresh(Client(app), first["refresh_token"]), range(AT_ONCE)))
+        responses = list(pool.map(lambda _: refresh(Client(app), first["refresh_token"]), range(AT_ONCE)))
 
-    # 503: it waited too long for its turn, and may ask again.
-    assert {answer.status for answer in answers} - {503} == {200}
-    assert len({answer.json["refresh_token"] for answer in answers if answer.status == 200}) == 1
+    # 503: it waited too long and may be retried.
+    assert {response.status for response in responses} - {503} == {200}
+    assert len({response.json["refresh_token"] for response in responses if response.status == 200}) == 1
     assert sql("SELECT version FROM sign_in_sessions WHERE organization_id = %s", place.id) == [(2,)]
 
 
-def test_the_successor_is_not_kept_readable(anyone, sign_in, sql, place):
+def test_the_successor_is_not_stored_in_clear(anonymous, sign_in, sql, place):
     first, _ = sign_in()
-    second = refresh(anyone, first["refresh_token"]).json
+    second = refresh(anonymous, first["refresh_token"]).json
 
-    (kept,) = sql("SELECT s::text FROM sign_in_sessions s WHERE organization_id = %s", place.id)
+    (stored,) = sql("SELECT s::text FROM sign_in_sessions s WHERE organization_id = %s", place.id)
     for token in (first["refresh_token"], second["refresh_token"]):
-        assert token not in kept[0]
+        assert token not in stored[0]
 
 
-def test_an_old_token_ends_the_whole_session_and_is_recorded(app, anyone, sign_in, sql, place):
+def test_an_old_token_ends_the_whole_session_and_is_recorded(app, anonymous, sign_in, sql, place):
     first, client = sign_in()
-    second = refresh(anyone, first["refresh_token"]).json
+    second = refresh(anonymous, first["refresh_token"]).json
     later(app, place, seconds=11)
 
-    reused = refresh(anyone, first["refresh_token"])
+    reused = refresh(anonymous, first["refresh_token"])
 
     assert (reused.status, reused.problem["code"]) == (401, "bad_refresh_token")
-    assert refresh(anyone, second["refresh_token"]).status == 401
+    assert refresh(anonymous, second["refresh_token"]).status == 401
     assert client.get("/api/me/").status == 401
     assert Client(app, bearer(second)).get("/api/me/").problem["code"] == "session_ended"
     assert events(sql, place) == ["refresh_reused"]
     assert sign_in()[1].get("/api/me/").status == 200
 
 
-def test_a_token_two_before_the_last_ends_the_session_at_once(anyone, sign_in):
+def test_an_older_token_than_the_predecessor_ends_the_session_immediately(anonymous, sign_in):
     first, _ = sign_in()
-    second = refresh(anyone, first["refresh_token"]).json
-    third = refresh(anyone, second["refresh_token"]).json
+    second = refresh(anonymous, first["refresh_token"]).json
+    third = refresh(anonymous, second["refresh_token"]).json
 
-    assert refresh(anyone, first["refresh_token"]).status == 401
-    assert refresh(anyone, third["refresh_token"]).status == 401
+    assert refresh(anonymous, first["refresh_token"]).status == 401
+    assert refresh(anonymous, third["refresh_token"]).status == 401
 
 
-def test_a_token_that_was_made_up_ends_nothing_and_asks_the_database_nothing(anyone, sign_in):
+def test_a_forged_token_ends_nothing_and_runs_no_statement(anonymous, sign_in):
     first, client = sign_in()
     genuine = first["refresh_token"]
     forged = [f"{genuine[:-4]}AAAA", f"{genuine[:60]}A{genuine[61:]}", genuine.replace("chr_", "chi_"), "chr_", "x",
               "chr_" + "é" * 20, "chr_" + "A" * 128, first["access_token"][:400]]  # fmt: skip
 
-    answers = [refresh(anyone, token) for token in forged if token != genuine]
+    responses = [refresh(anonymous, token) for token in forged if token != genuine]
 
-    assert {(answer.status, answer.problem["code"]) for answer in answers} == {(401, "bad_refresh_token")}
-    assert [answer.asked for answer in answers] == [[]] * len(answers)
+    assert {(response.status, response.problem["code"]) for response in responses} == {(401, "bad_refresh_token")}
+    assert [response.asked for response in responses] == [[]] * len(responses)
     assert client.get("/api/me/").status == 200
-    assert refresh(anyone, genuine).status == 200
+    assert refresh(anonymous, genuine).status == 200
 
 
 def test_a_refresh_token_is_no_access_token(app, sign_in):
@@ -139,56 +139,56 @@ def test_a_refresh_token_is_no_access_token(app, sign_in):
 
 
 @pytest.mark.parametrize(("days", "status"), [(29, 200), (30, 401)])
-def test_a_session_that_idles_ends(app, anyone, sign_in, place, days, status):
+def test_an_idle_session_ends(app, anonymous, sign_in, place, days, status):
     first, _ = sign_in()
     later(app, place, days=days)
 
-    assert refresh(anyone, first["refresh_token"]).status == status
+    assert refresh(anonymous, first["refresh_token"]).status == status
 
 
-def test_a_session_that_never_idles_ends_all_the_same(app, anyone, sign_in, place):
+def test_an_active_session_ends_after_its_maximum_age(app, anonymous, sign_in, place):
     token = sign_in()[0]["refresh_token"]
     for _ in range(8):
         later(app, place, days=20)
-        token = refresh(anyone, token).json["refresh_token"]
+        token = refresh(anonymous, token).json["refresh_token"]
     later(app, place, days=20)
 
-    assert refresh(anyone, token).status == 401
+    assert refresh(anonymous, token).status == 401
 
 
 @pytest.mark.parametrize("what", ["membership", "user", "version", "organization"])
-def test_whoever_is_out_gets_no_access_by_refreshing(app, anyone, sign_in, api, place, sql, what):
+def test_a_disabled_caller_gets_no_access_by_refreshing(app, anonymous, sign_in, api, place, sql, what):
     first, _ = sign_in()
-    said = {
+    changes = {
         "membership": "UPDATE memberships SET status = 'disabled' WHERE user_id = %s",
         "user": "UPDATE users SET status = 'disabled' WHERE id = %s",
         "version": "UPDATE users SET session_version = 2 WHERE id = %s",
         "organization": "UPDATE organizations SET status = 'suspended' WHERE id IN"
         " (SELECT organization_id FROM memberships WHERE user_id = %s)",
     }
-    sql(f"{said[what]} RETURNING 1", api.user_id)
+    sql(f"{changes[what]} RETURNING 1", api.user_id)
 
-    assert refresh(anyone, first["refresh_token"]).status == (403 if what == "organization" else 401)
+    assert refresh(anonymous, first["refresh_token"]).status == (403 if what == "organization" else 401)
 
 
 # Ending --------------------------------------------------------------------------------------------------------------
 
 
-def test_signing_out_ends_this_session_alone_at_the_next_request(anyone, sign_in, sql, place):
+def test_signing_out_ends_only_the_current_session_at_the_next_request(anonymous, sign_in, sql, place):
     (here_tokens, here), (_, there) = sign_in(), sign_in()
-    assert here.get("/api/organization/").status == 200  # so that the caller's state is kept
+    assert here.get("/api/organization/").status == 200  # caches the caller's state
 
     assert here.post("/api/auth/logout/").status == 204
 
     for method, address in (("GET", "/api/organization/"), ("GET", "/api/me/"), ("PATCH", "/api/me/")):
         ended = here.call(method, address, {"name": "X"} if method == "PATCH" else None)
         assert (ended.status, ended.problem["code"]) == (401, "session_ended")
-    assert refresh(anyone, here_tokens["refresh_token"]).status == 401
+    assert refresh(anonymous, here_tokens["refresh_token"]).status == 401
     assert there.get("/api/organization/").status == 200
     assert events(sql, place) == ["session_ended"]
 
 
-def test_signing_out_everywhere_ends_every_session_in_every_organization(app, anyone, sign_in, api, other):
+def test_signing_out_everywhere_ends_every_session_in_every_organization(app, anonymous, sign_in, api, other):
     with app.app_context(), unit_of_work(system=True, organization_id=other.id) as session:
         session.add(Membership(organization_id=other.id, user_id=api.user_id, role="trainer"))
     (_, here), (tokens, there), (_, third) = sign_in(), sign_in(organization_id=str(other.id)), sign_in()
@@ -197,11 +197,11 @@ def test_signing_out_everywhere_ends_every_session_in_every_organization(app, an
     assert here.post("/api/auth/logout/everywhere/").status == 204
 
     assert [c.get("/api/organization/").status for c in (here, there, third)] == [401, 401, 401]
-    assert refresh(anyone, tokens["refresh_token"]).status == 401
+    assert refresh(anonymous, tokens["refresh_token"]).status == 401
     assert sign_in()[1].get("/api/me/").status == 200
 
 
-def test_sessions_are_listed_and_ended_one_by_one(app, anyone, sign_in, place):
+def test_sessions_are_listed_and_ended_one_by_one(app, anonymous, sign_in, place):
     (_, here), (tokens, there) = sign_in(), sign_in()
     listed = here.get("/api/auth/sessions/", headers={"User-Agent": "Kiosk/1"}).json["items"]
     assert [s["is_current"] for s in listed] == [True, False]
@@ -213,12 +213,12 @@ def test_sessions_are_listed_and_ended_one_by_one(app, anyone, sign_in, place):
 
     assert ended.status == 204
     assert there.get("/api/organization/").status == 401
-    assert refresh(anyone, tokens["refresh_token"]).status == 401
+    assert refresh(anonymous, tokens["refresh_token"]).status == 401
     assert [s["id"] for s in here.get("/api/auth/sessions/").json["items"]] == [listed[0]["id"]]
     assert here.delete(f"/api/auth/sessions/{listed[1]['id']}/").status == 404
 
 
-def test_nobody_sees_or_ends_another_users_session(sign_in, place, sql):
+def test_another_users_session_cannot_be_seen_or_ended(sign_in, place, sql):
     from campshub.core.security.permissions import Role  # noqa: PLC0415
 
     _, here = sign_in()
@@ -230,23 +230,23 @@ def test_nobody_sees_or_ends_another_users_session(sign_in, place, sql):
     assert here.get("/api/me/").status == 200
 
 
-def test_an_ended_session_is_told_for_as_long_as_its_access_tokens_hold(app, sign_in, place, api, sql):
+def test_an_ended_session_is_listed_until_its_access_tokens_expire(app, sign_in, place, api, sql):
     _, here = sign_in()
     here.post("/api/auth/logout/")
 
-    def told():
+    def ended_sessions():
         with app.app_context(), unit_of_work(organization_id=place.id, user_id=api.user_id) as session:
             return len(session.unit.caller_row.ended_sessions)
 
-    assert told() == 1
+    assert ended_sessions() == 1
     sql("UPDATE sign_in_sessions SET access_until = now() WHERE organization_id = %s RETURNING 1", place.id)
-    assert told() == 0
+    assert ended_sessions() == 0
 
 
-def test_the_question_whether_a_session_has_ended_costs_nothing_more(sign_in):
+def test_the_check_for_ended_sessions_costs_no_extra_statement(sign_in):
     (_, here), (_, there) = sign_in(), sign_in()
-    there.post("/api/auth/logout/")  # so that there is something to tell
-    ends = time.monotonic() + 30  # a cache that has just been started is not trusted yet
+    there.post("/api/auth/logout/")  # so that there is an ended session
+    ends = time.monotonic() + 30  # a cache that has just started is not trusted yet
 
     while here.get("/api/organization/").statements:
         assert time.monotonic() < ends
@@ -256,7 +256,7 @@ def test_the_question_whether_a_session_has_ended_costs_nothing_more(sign_in):
 # Switching -----------------------------------------------------------------------------------------------------------
 
 
-def test_one_goes_on_in_another_organization(app, anyone, sign_in, api, place, other):
+def test_a_user_switches_to_another_organization(app, anonymous, sign_in, api, place, other):
     with app.app_context(), unit_of_work(system=True, organization_id=other.id) as session:
         session.add(Membership(organization_id=other.id, user_id=api.user_id, role="trainer"))
     _, here = sign_in(organization_id=str(place.id))
@@ -267,15 +267,15 @@ def test_one_goes_on_in_another_organization(app, anyone, sign_in, api, place, o
     assert (switched.status, switched.json["organization_id"]) == (200, str(other.id))
     assert there.get("/api/me/").json["role"] == "trainer"
     assert here.get("/api/me/").json["role"] == "admin"
-    assert refresh(anyone, switched.json["refresh_token"]).json["organization_id"] == str(other.id)
-    for stranger in (str(new_id()), None):
-        assert here.post("/api/auth/switch/", {"organization_id": stranger}).status in (403, 422)
+    assert refresh(anonymous, switched.json["refresh_token"]).json["organization_id"] == str(other.id)
+    for other_id in (str(new_id()), None):
+        assert here.post("/api/auth/switch/", {"organization_id": other_id}).status in (403, 422)
 
 
 # Opaque tokens -------------------------------------------------------------------------------------------------------
 
 
-def test_an_opaque_token_opens_only_under_its_key_and_kind():
+def test_an_opaque_token_is_valid_only_with_its_key_and_kind():
     ours, organization_id, row_id = Opaque("one secret of ours"), new_id(), new_id()
     token = ours.write("chr", organization_id, row_id, b"s" * 32)
 
@@ -283,6 +283,9 @@ def test_an_opaque_token_opens_only_under_its_key_and_kind():
 
     assert (named.organization_id, named.id) == (organization_id, row_id)
     assert ours.successor("chr", token) == Opaque("one secret of ours").successor("chr", token) != token
-    for key, kind, said in ((Opaque("another secret"), "chr", token), (ours, "chi", token.replace("chr", "chi"))):
+    for key, kind, changed_token in (
+        (Opaque("another secret"), "chr", token),
+        (ours, "chi", token.replace("chr", "chi")),
+    ):
         with pytest.raises(NotOurs):
-            key.read(kind, said)
+            key.read(kind, changed_token)

@@ -1,4 +1,4 @@
-"""Getting in: with a password, and only as long as the session, the membership and the organization stand."""
+"""Sign-in with a password, valid only while the session, the membership and the organization are active."""
 
 import base64
 import hashlib
@@ -22,24 +22,24 @@ from tests.accounts.conftest import email_of
 from tests.conftest import PASSWORD, Client
 
 TOKEN = "/api/auth/token/"
-STRANGER = "01234567-89ab-7def-8123-456789abcdef"
+UNKNOWN_ID = "01234567-89ab-7def-8123-456789abcdef"
 
 
-def test_a_password_gets_tokens_that_open_the_api(api, anyone, place):
-    answer = anyone.post(TOKEN, {"email": email_of(api).upper(), "password": PASSWORD})
+def test_a_password_gets_tokens_for_the_api(api, anonymous, place):
+    response = anonymous.post(TOKEN, {"email": email_of(api).upper(), "password": PASSWORD})
 
-    assert answer.status == 200
-    assert (answer.json["token_type"], answer.json["expires_in"]) == ("Bearer", 1800)
-    assert answer.json["organization_id"] == str(place.id)
-    assert answer.json["refresh_token"].startswith("chr_")
-    me = anyone.get("/api/me/", headers={"Authorization": f"bearer {answer.json['access_token']}"})
+    assert response.status == 200
+    assert (response.json["token_type"], response.json["expires_in"]) == ("Bearer", 1800)
+    assert response.json["organization_id"] == str(place.id)
+    assert response.json["refresh_token"].startswith("chr_")
+    me = anonymous.get("/api/me/", headers={"Authorization": f"bearer {response.json['access_token']}"})
     assert (me.status, me.json["role"], me.json["organization_id"]) == (200, "admin", str(place.id))
 
 
-def test_who_is_known_is_not_told(api, anyone):
+def test_a_failed_sign_in_does_not_reveal_whether_the_user_exists(api, anonymous):
     known, unknown = (
-        anyone.post(TOKEN, {"email": email, "password": "not the password"})
-        for email in (email_of(api), "nobody@example.org")
+        anonymous.post(TOKEN, {"email": email, "password": "not the password"})
+        for email in (email_of(api), "unknown@example.org")
     )
 
     same = {name: known.problem[name] for name in known.problem if name != "trace_id"}
@@ -47,27 +47,27 @@ def test_who_is_known_is_not_told(api, anyone):
     assert same == {name: unknown.problem[name] for name in unknown.problem if name != "trace_id"}
 
 
-def test_no_length_of_a_password_is_cut_off(anyone):
+def test_long_passwords_are_not_truncated(anonymous):
     long = "x" * 1023
-    kept = hash_password(f"{long}a", cost=4)
+    stored = hash_password(f"{long}a", cost=4)
 
-    assert verify_password(f"{long}a", kept, cost=4)
-    assert not verify_password(f"{long}b", kept, cost=4)
-    assert not verify_password(long, kept, cost=4)
+    assert verify_password(f"{long}a", stored, cost=4)
+    assert not verify_password(f"{long}b", stored, cost=4)
+    assert not verify_password(long, stored, cost=4)
     assert verify_password("a\x00b", hash_password("a\x00b", cost=4), cost=4)
     assert not verify_password("a\x00c", hash_password("a\x00b", cost=4), cost=4)
-    answer = anyone.post(TOKEN, {"email": "a@example.org", "password": "x" * 10_000})
-    assert (answer.status, answer.problem["code"]) == (401, "bad_credentials")
+    response = anonymous.post(TOKEN, {"email": "a@example.org", "password": "x" * 10_000})
+    assert (response.status, response.problem["code"]) == (401, "bad_credentials")
 
 
-def test_one_is_signed_in_to_the_organization_named_else_to_the_one_last_used(app, api, anyone, place, other):
+def test_sign_in_uses_the_named_or_else_the_last_organization(app, api, anonymous, place, other):
     with app.app_context(), unit_of_work(system=True, organization_id=other.id) as session:
         session.add(Membership(organization_id=other.id, user_id=api.user_id, role="trainer"))
     credentials = {"email": email_of(api), "password": PASSWORD}
 
-    named = anyone.post(TOKEN, {**credentials, "organization_id": str(other.id)})
-    unnamed = anyone.post(TOKEN, credentials)
-    strange = anyone.post(TOKEN, {**credentials, "organization_id": str(new_id())})
+    named = anonymous.post(TOKEN, {**credentials, "organization_id": str(other.id)})
+    unnamed = anonymous.post(TOKEN, credentials)
+    strange = anonymous.post(TOKEN, {**credentials, "organization_id": str(new_id())})
 
     assert {o["organization_id"]: o["role"] for o in named.json["organizations"]} == {
         str(place.id): "admin", str(other.id): "trainer",
@@ -94,33 +94,33 @@ def test_a_raised_session_version_ends_every_session_at_the_next_request(app, ap
 
 
 @pytest.mark.parametrize(("model", "row"), [(Membership, "user_id"), (User, "id")])
-def test_a_disabled_membership_or_user_is_out_at_the_next_request(app, api, anyone, place, model, row):
+def test_a_disabled_membership_or_user_is_refused_at_the_next_request(app, api, anonymous, place, model, row):
     email = email_of(api)
     change(app, place, model, {row: api.user_id}, status="disabled")
 
     assert (api.get("/api/me/").status, api.post("/api/students/", {}).status) == (401, 422)
     assert api.post("/api/students/", {"code": "S", "given_name": "A", "family_name": "B"}).status == 401
-    assert anyone.post(TOKEN, {"email": email, "password": PASSWORD}).status in (401, 403)
+    assert anonymous.post(TOKEN, {"email": email, "password": PASSWORD}).status in (401, 403)
 
 
-def test_a_new_role_counts_at_the_next_request(app, api, place):
+def test_a_new_role_takes_effect_at_the_next_request(app, api, place):
     assert api.get("/api/users/").status == 200
     change(app, place, Membership, {"user_id": api.user_id}, role="client")
 
     assert api.get("/api/users/").status == 403
 
 
-def test_a_suspended_organization_lets_nobody_in(app, api, anyone, place):
+def test_a_suspended_organization_refuses_all_sign_ins(app, api, anonymous, place):
     email = email_of(api)
     change(app, place, Organization, {"id": place.id}, status="suspended")
 
     refused = api.get("/api/me/")
 
     assert (refused.status, refused.problem["code"]) == (403, "organization_suspended")
-    assert anyone.post(TOKEN, {"email": email, "password": PASSWORD}).status == 403
+    assert anonymous.post(TOKEN, {"email": email, "password": PASSWORD}).status == 403
 
 
-def test_a_changed_name_is_seen_in_the_users_other_organization(app, api, place, other):
+def test_a_changed_name_appears_in_the_users_other_organization(app, api, place, other):
     with app.app_context(), unit_of_work(system=True, organization_id=other.id) as session:
         session.add(Membership(organization_id=other.id, user_id=api.user_id, role="trainer"))
     there = Client(app, {"Authorization": f"Bearer {other.token(api.user_id)}"})
@@ -131,7 +131,7 @@ def test_a_changed_name_is_seen_in_the_users_other_organization(app, api, place,
     assert there.get("/api/me/", headers={"If-None-Match": tag}).json["name"] == "Another Name"
 
 
-def test_an_answer_that_shows_more_than_its_row_is_new_when_any_of_it_changes(app, api, place, other):
+def test_the_etag_changes_with_every_row_that_the_response_shows(app, api, place, other):
     tag = api.get("/api/me/").headers["ETag"]
     assert api.get("/api/me/", headers={"If-None-Match": tag}).status == 304
     with app.app_context(), unit_of_work(system=True, organization_id=other.id) as session:
@@ -145,7 +145,7 @@ def test_an_answer_that_shows_more_than_its_row_is_new_when_any_of_it_changes(ap
 
 @pytest.fixture
 def forge(app, settings, place, api):
-    """Return a maker of tokens: claims and headers may be changed, or left out with None."""
+    """Return a maker of tokens: claims and headers may be changed, or omitted with None."""
     (kid, seed), *_ = read_keys(settings.jwt_private_keys).items()
     now = int(time.time())
     claims = {
@@ -154,27 +154,27 @@ def forge(app, settings, place, api):
     }  # fmt: skip
 
     def make(key=None, algorithm="EdDSA", headers=None, **changed):
-        said = {name: value for name, value in {**claims, **changed}.items() if value is not None}
+        signed = {name: value for name, value in {**claims, **changed}.items() if value is not None}
         signing = Ed25519PrivateKey.from_private_bytes(seed) if key is None else key
-        return jwt.encode(said, signing, algorithm, headers={"kid": kid, **(headers or {})})
+        return jwt.encode(signed, signing, algorithm, headers={"kid": kid, **(headers or {})})
 
     make.kid, make.seed, make.claims = kid, seed, claims
     return make
 
 
-def opens(app, token) -> int:
-    answer = app.test_client().get("/api/me/", headers={"Authorization": f"Bearer {token}"})
-    if answer.status_code == 401:
-        assert answer.mimetype == "application/problem+json"
-        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
-    return answer.status_code
+def status_with(app, token) -> int:
+    response = app.test_client().get("/api/me/", headers={"Authorization": f"Bearer {token}"})
+    if response.status_code == 401:
+        assert response.mimetype == "application/problem+json"
+        assert response.headers["WWW-Authenticate"].startswith("Bearer")
+    return response.status_code
 
 
-def test_a_genuine_token_opens(app, forge):
-    assert opens(app, forge()) == 200
+def test_a_genuine_token_is_accepted(app, forge):
+    assert status_with(app, forge()) == 200
 
 
-def test_a_forged_token_does_not(app, forge):
+def test_a_forged_token_is_refused(app, forge):
     def encoded(part):
         return base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=")
 
@@ -184,27 +184,27 @@ def test_a_forged_token_does_not(app, forge):
             public.public_bytes(Encoding.Raw, PublicFormat.Raw),
             public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
         ):
-            said = encoded({"alg": "HS256", "typ": "JWT", "kid": forge.kid}) + b"." + encoded(forge.claims)
-            mac = hmac.new(secret, said, hashlib.sha256).digest()
-            yield (said + b"." + base64.urlsafe_b64encode(mac).rstrip(b"=")).decode()
+            signed = encoded({"alg": "HS256", "typ": "JWT", "kid": forge.kid}) + b"." + encoded(forge.claims)
+            mac = hmac.new(secret, signed, hashlib.sha256).digest()
+            yield (signed + b"." + base64.urlsafe_b64encode(mac).rstrip(b"=")).decode()
 
     none = (encoded({"alg": "none", "kid": forge.kid}) + b"." + encoded(forge.claims) + b".").decode()
     genuine = forge()
-    head, _, rest = genuine.partition(".")
+    head, _, tail = genuine.partition(".")
     forged = [
         none,
         *signed_with_public_key(),
         forge(key=Ed25519PrivateKey.generate()),
         forge(headers={"kid": "unknown"}),
         (base64.urlsafe_b64encode(b"[" * 2000).rstrip(b"=") + b".e30.c2ln").decode(),
-        f"{head}.{encoded({**forge.claims, 'sub': str(new_id())}).decode()}.{rest.rpartition('.')[2]}",
+        f"{head}.{encoded({**forge.claims, 'sub': str(new_id())}).decode()}.{tail.rpartition('.')[2]}",
         genuine[:-4] + ("AAAA" if genuine[-4:] != "AAAA" else "BBBB"),
         encoded({"alg": "EdDSA", "kid": ["a"]}).decode() + genuine[len(head) :],
         encoded({"alg": "EdDSA"}).decode() + genuine[len(head) :],
         "", ".", "..", "a.b.c", "ü", "x" * 5000, "null",
     ]  # fmt: skip
 
-    assert [token[:40] for token in forged if opens(app, token) != 401] == []
+    assert [token[:40] for token in forged if status_with(app, token) != 401] == []
 
 
 @pytest.mark.parametrize(
@@ -213,25 +213,25 @@ def test_a_forged_token_does_not(app, forge):
         *({name: None} for name in ("sub", "org", "sid", "sv", "type", "jti", "iat", "exp", "iss", "aud")),
         {"exp": 1}, {"nbf": 99_999_999_999}, {"iat": 99_999_999_999}, {"iss": "another"}, {"aud": "another"},
         {"type": "refresh"}, {"type": "mfa"}, {"sub": "no id"}, {"org": 5}, {"sv": "x"}, {"sv": 2},
-        {"sub": STRANGER},
-        {"org": STRANGER},
+        {"sub": UNKNOWN_ID},
+        {"org": UNKNOWN_ID},
     ],
     ids=str,
 )  # fmt: skip
-def test_a_token_that_does_not_say_all_it_must_does_not_open(app, forge, changed):
-    assert opens(app, forge(**changed)) == 401
+def test_a_token_with_missing_or_wrong_claims_is_refused(app, forge, changed):
+    assert status_with(app, forge(**changed)) == 401
 
 
-def test_a_token_that_was_genuine_runs_out(app, forge, monkeypatch):
+def test_a_genuine_token_expires(app, forge, monkeypatch):
     token = forge()
-    assert opens(app, token) == 200
+    assert status_with(app, token) == 200
     later = time.time() + 601
     monkeypatch.setattr("campshub.core.security.tokens.time.time", lambda: later)
 
-    assert opens(app, token) == 401
+    assert status_with(app, token) == 401
 
 
-def test_a_token_signed_by_an_older_key_still_opens(app, settings, stack, database, place, api):
+def test_a_token_signed_by_an_older_key_is_accepted(app, settings, stack, database, place, api):
     from campshub.app import create_app  # noqa: PLC0415
     from tests.conftest import settings_of  # noqa: PLC0415
 
@@ -245,11 +245,11 @@ def test_a_token_signed_by_an_older_key_still_opens(app, settings, stack, databa
         )
         for engine in rotated.extensions["sqlalchemy"].engines.values():
             engine.dispose()
-    assert opens(app, token) == 401  # which does not know the new key
+    assert status_with(app, token) == 401  # which does not know the new key
     assert rotated.extensions["campshub"].tokens.lifetime == timedelta(minutes=30)
 
 
-def test_other_ways_of_authorization_are_refused(app):
+def test_other_authorization_schemes_are_refused(app):
     for header in ("", "Basic YTpi", "Bearer", "Bearer ", "Token x"):
         assert app.test_client().get("/api/me/", headers={"Authorization": header}).status_code == 401
 
@@ -257,7 +257,7 @@ def test_other_ways_of_authorization_are_refused(app):
 # Organizations -------------------------------------------------------------------------------------------------------
 
 
-def test_an_organization_is_founded_with_its_first_admin(place, anyone, sql):
+def test_an_organization_is_created_with_its_first_admin(place, anonymous, sql):
     email = f"{new_id().hex}@example.org"
     body = {"name": "New Camp", "time_zone": "Asia/Kolkata", "currency": "INR", "admin_email": email,
             "admin_name": "Head", "admin_password": "correct horse battery"}  # fmt: skip
@@ -266,7 +266,7 @@ def test_an_organization_is_founded_with_its_first_admin(place, anyone, sql):
     made = founder.post("/api/organizations/", body)
 
     assert made.status == 201
-    signed_in = anyone.post(TOKEN, {"email": email, "password": body["admin_password"]})
+    signed_in = anonymous.post(TOKEN, {"email": email, "password": body["admin_password"]})
     assert signed_in.json["organization_id"] == made.json["id"]
     again = founder.post("/api/organizations/", body)
     assert (again.status, again.problem["code"]) == (409, "email_taken")
@@ -275,7 +275,7 @@ def test_an_organization_is_founded_with_its_first_admin(place, anyone, sql):
     assert who == [(founder.user_id,)]
 
 
-def test_an_organization_is_changed_by_its_admin_who_saw_its_present_state(api):
+def test_an_admin_changes_the_current_version_of_their_organization(api):
     tag = api.get("/api/organization/").headers["ETag"]
 
     changed = api.patch("/api/organization/", {"time_zone": "Europe/Berlin"}, headers={"If-Match": tag})
@@ -298,11 +298,11 @@ def test_users_are_listed_by_name_with_their_roles(place, api):
     assert [user["id"] for user in trainers.json["items"]] == [str(place.the(Role.TRAINER).user_id)]
 
 
-def test_an_organizations_plan_bounds_its_users_from_their_next_token_on(app, place, api, sql):
+def test_an_organizations_plan_limits_its_users_from_their_next_token_on(app, place, api, sql):
     user = place.someone()
     email = user.get("/api/me/").json["email"]
-    words = ("organizations", "set-plan", "--organization", str(place.id))
-    made = app.test_cli_runner().invoke(args=[*words, "--requests-per-hour", "2"])
+    command = ("organizations", "set-plan", "--organization", str(place.id))
+    made = app.test_cli_runner().invoke(args=[*command, "--requests-per-hour", "2"])
     assert (made.exit_code, "2 requests an hour" in made.output) == (0, True), made.output
 
     assert user.get("/api/me/").status == 200  # its token is from before
@@ -313,7 +313,7 @@ def test_an_organizations_plan_bounds_its_users_from_their_next_token_on(app, pl
     assert later.get("/api/organization/").status == 429  # the one before counts as well
     assert api.get("/api/organization/").json["requests_per_hour"] == 2
 
-    again = app.test_cli_runner().invoke(args=list(words))
+    again = app.test_cli_runner().invoke(args=list(command))
     assert (again.exit_code, "what RATE_LIMIT_USER says" in again.output) == (0, True)
     refreshed = Client(app).made("/api/auth/refresh/", {"refresh_token": tokens["refresh_token"]})
     usual = Client(app, {"Authorization": f"Bearer {refreshed['access_token']}"}).get("/api/organization/")

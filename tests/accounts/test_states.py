@@ -1,4 +1,4 @@
-"""An organization that is suspended or closed is shut at the next request, whatever is kept; its data stays."""
+"""A suspended or closed organization is shut at the next request, whatever is cached; its data stays."""
 
 import time
 
@@ -17,12 +17,12 @@ LIST = "/api/students/?limit=2"
 
 
 @pytest.fixture
-def above(app):
-    """One of the platform's own people, of another organization."""
+def superadmin(app):
+    """A superadmin of the platform, who belongs to another organization."""
     return new_place(app).the(Role.SUPERADMIN)
 
 
-def address_of(place):
+def url_of(place):
     return f"/api/organizations/{place.id}/"
 
 
@@ -34,67 +34,67 @@ def signed_in(app, client):
     return Client(app, {"Authorization": f"Bearer {tokens_of(app, client)['access_token']}"}, client.user_id)
 
 
-def warm(client, address):
-    """Ask until the answer is a kept one: no statement is needed."""
+def warm(client, url):
+    """Repeat the request until the response comes from the cache, without a statement."""
     deadline = time.monotonic() + PATIENCE_S
-    while client.get(address).statements:
-        assert time.monotonic() < deadline, "nothing is kept"
+    while client.get(url).statements:
+        assert time.monotonic() < deadline, "nothing is cached"
         time.sleep(0.1)
 
 
 @pytest.mark.parametrize("status", ["suspended", "closed"])
-def test_a_kept_answer_is_not_given_any_more(above, api, student, place, status):
+def test_a_cached_response_is_no_longer_served(superadmin, api, student, place, status):
     student()
     warm(api, LIST)
 
-    assert above.patch(address_of(place), {"status": status}).status == 200
+    assert superadmin.patch(url_of(place), {"status": status}).status == 200
     shut = api.get(LIST)
 
     assert (shut.status, shut.problem["code"]) == (403, "organization_suspended")
-    assert above.patch(address_of(place), {"status": "active"}).status == 200
+    assert superadmin.patch(url_of(place), {"status": "active"}).status == 200
     assert len(api.get(LIST).json["items"]) == 1
 
 
 @pytest.mark.parametrize("status", ["suspended", "closed"])
-def test_nothing_gets_in(app, above, api, place, other, status):
-    email, tokens, anyone = api.get("/api/me/").json["email"], tokens_of(app, api), Client(app)
+def test_all_access_is_refused(app, superadmin, api, place, other, status):
+    email, tokens, anonymous = api.get("/api/me/").json["email"], tokens_of(app, api), Client(app)
     linked = the_issuer().token(email=email, email_verified=True)
     invited = api.made("/api/invitations/", {"email": f"{new_id().hex}@example.org", "role": "client"})
     with app.app_context(), unit_of_work(system=True, organization_id=other.id) as session:
         session.add(Membership(organization_id=other.id, user_id=api.user_id, role="client"))
     elsewhere = Client(app, {"Authorization": f"Bearer {other.token(api.user_id)}"})
 
-    assert above.patch(address_of(place), {"status": status}).status == 200
+    assert superadmin.patch(url_of(place), {"status": status}).status == 200
 
     named = {"organization_id": str(place.id)}
-    answers = {
+    responses = {
         "write": api.post("/api/students/", {"code": "S", "given_name": "A", "family_name": "B"}),
         "read": api.get("/api/me/"),
-        "sign-in": anyone.post("/api/auth/token/", {"email": email, "password": PASSWORD, **named}),
-        "refresh": anyone.post("/api/auth/refresh/", {"refresh_token": tokens["refresh_token"]}),
-        "id token": anyone.post("/api/auth/oidc/", {"id_token": linked, **named}),
+        "sign-in": anonymous.post("/api/auth/token/", {"email": email, "password": PASSWORD, **named}),
+        "refresh": anonymous.post("/api/auth/refresh/", {"refresh_token": tokens["refresh_token"]}),
+        "id token": anonymous.post("/api/auth/oidc/", {"id_token": linked, **named}),
         "switch": elsewhere.post("/api/auth/switch/", named),
     }
-    assert {name: answer.status for name, answer in answers.items()} == dict.fromkeys(answers, 403)
-    assert anyone.post("/api/auth/token/", {"email": email, "password": PASSWORD}).json["organization_id"] == str(
+    assert {name: response.status for name, response in responses.items()} == dict.fromkeys(responses, 403)
+    assert anonymous.post("/api/auth/token/", {"email": email, "password": PASSWORD}).json["organization_id"] == str(
         other.id
     )
     assert [o["organization_id"] for o in elsewhere.get("/api/me/").json["organizations"]] == [str(other.id)]
     with app.app_context():
         runner.run_due(app.extensions["campshub"])
-    owed = "SELECT finished_at IS NULL FROM outbox WHERE organization_id = %s AND job = 'accounts.invite'"
+    pending = "SELECT finished_at IS NULL FROM outbox WHERE organization_id = %s AND job = 'accounts.invite'"
     with app.app_context(), unit_of_work(system=True, read_only=True) as session:
-        waiting = session.connection().exec_driver_sql(owed, (place.id,)).scalars().all()
+        waiting = session.connection().exec_driver_sql(pending, (place.id,)).scalars().all()
     assert waiting == [True]
-    assert above.patch(address_of(place), {"status": "active"}).status == 200
+    assert superadmin.patch(url_of(place), {"status": "active"}).status == 200
     with app.app_context():
         runner.run_due(app.extensions["campshub"])
     with app.app_context(), unit_of_work(system=True, read_only=True) as session:
-        assert session.connection().exec_driver_sql(owed, (place.id,)).scalars().all() == [False]
+        assert session.connection().exec_driver_sql(pending, (place.id,)).scalars().all() == [False]
     assert api.get("/api/invitations/?limit=1").json["items"][0]["id"] == invited["id"]
 
 
-def test_an_admin_closes_their_organization_with_the_password_shown_lately(app, api, place, sql):
+def test_an_admin_closes_their_organization_with_a_recently_confirmed_password(app, api, place, sql):
     client = signed_in(app, api)
     old = sql("UPDATE sign_in_sessions SET authenticated_at = now() - INTERVAL '1 hour' WHERE user_id = %s RETURNING 1",
               api.user_id)  # fmt: skip
@@ -112,9 +112,9 @@ def test_an_admin_closes_their_organization_with_the_password_shown_lately(app, 
     ] == ("organization_closed",)
 
 
-def test_the_platforms_people_change_the_state_and_the_organizations_log_tells(above, api, place, sql):
+def test_superadmins_change_the_state_and_the_organizations_audit_log_records_it(superadmin, api, place, sql):
     states = [
-        above.patch(address_of(place), {"status": status}).json["status"]
+        superadmin.patch(url_of(place), {"status": status}).json["status"]
         for status in ("suspended", "suspended", "closed", "active")
     ]
 
@@ -124,14 +124,14 @@ def test_the_platforms_people_change_the_state_and_the_organizations_log_tells(a
         " AND action = 'changed' ORDER BY id",
         place.id,
     )
-    assert logged == [(above.user_id, status) for status in ("suspended", "closed", "active")]
+    assert logged == [(superadmin.user_id, status) for status in ("suspended", "closed", "active")]
     assert api.get("/api/organization/").json["closed_at"] is None
 
 
-def test_only_what_is_there_and_as_it_was_read_is_changed(above, api, place):
-    assert above.patch(f"/api/organizations/{new_id()}/", {"status": "suspended"}).status == 404
-    assert above.patch(f"/api/organizations/{PLATFORM_ID}/", {"status": "suspended"}).status == 404
-    assert above.patch(address_of(place), {"status": "gone"}).status == 422
-    assert api.patch(address_of(place), {"status": "suspended"}).status == 403
-    stale = above.patch(address_of(place), {"status": "suspended"}, headers={"If-Match": '"9-x"'})
+def test_an_unknown_state_or_version_is_refused(superadmin, api, place):
+    assert superadmin.patch(f"/api/organizations/{new_id()}/", {"status": "suspended"}).status == 404
+    assert superadmin.patch(f"/api/organizations/{PLATFORM_ID}/", {"status": "suspended"}).status == 404
+    assert superadmin.patch(url_of(place), {"status": "gone"}).status == 422
+    assert api.patch(url_of(place), {"status": "suspended"}).status == 403
+    stale = superadmin.patch(url_of(place), {"status": "suspended"}, headers={"If-Match": '"9-x"'})
     assert (stale.status, api.get("/api/me/").status) == (412, 200)

@@ -1,4 +1,4 @@
-"""What is shown of a user is the same in every organization that lists them."""
+"""The fields of a user are the same in every organization that lists them."""
 
 import time
 
@@ -10,13 +10,13 @@ from tests.conftest import new_place
 PATIENCE_S = 15
 
 
-def test_a_new_name_is_shown_where_the_membership_is_disabled_too(app):
+def test_a_new_name_is_also_shown_where_the_membership_is_disabled(app):
     here, there = new_place(app), new_place(app)
     me, boss = here.the(Role.ADMIN), there.the(Role.ADMIN)
     with app.app_context(), unit_of_work(system=True, organization_id=there.id) as session:
         session.add(Membership(organization_id=there.id, user_id=me.user_id, role="trainer", status="disabled"))
     until = time.monotonic() + PATIENCE_S
-    while boss.get("/api/users/").statements and time.monotonic() < until:  # until the list is kept
+    while boss.get("/api/users/").statements and time.monotonic() < until:  # until the list is cached
         time.sleep(0.1)
 
     assert me.patch("/api/me/", {"name": "New Name"}).status == 200

@@ -9,11 +9,17 @@ SICK = {"key": "sick", "label": "Sick", "counts_as": "excused", "in_rate": False
 
 def test_every_organization_has_the_defaults(api, place, other):
     for client in (api, place.the(Role.CLIENT), other.the(Role.TRAINER)):
-        answer = client.get(CODES)
-        assert [code["key"] for code in answer.json["items"]] == ["present", "absent", "late", "excused", "left_early"]
-        assert {code["is_default"] for code in answer.json["items"]} == {True}
-        assert len(answer.asked) == 1
-    assert [code["in_rate"] for code in answer.json["items"]] == [True, True, True, False, True]
+        response = client.get(CODES)
+        assert [code["key"] for code in response.json["items"]] == [
+            "present",
+            "absent",
+            "late",
+            "excused",
+            "left_early",
+        ]
+        assert {code["is_default"] for code in response.json["items"]} == {True}
+        assert len(response.asked) == 1
+    assert [code["in_rate"] for code in response.json["items"]] == [True, True, True, False, True]
 
 
 def test_an_organization_adds_its_own_codes(api, other, a_class):
@@ -31,7 +37,7 @@ def test_an_organization_adds_its_own_codes(api, other, a_class):
     assert (marked["counts_as"], marked["in_rate"]) == ("excused", False)
 
 
-def test_an_own_code_under_a_defaults_key_stands_in_its_place(api, a_class):
+def test_an_own_code_with_a_defaults_key_replaces_it(api, a_class):
     roster = a_class(2)
     roster.mark("late")
     own = api.made(CODES, {"key": "late", "label": "Tardy", "counts_as": "absent"})
@@ -48,26 +54,26 @@ def test_an_own_code_under_a_defaults_key_stands_in_its_place(api, a_class):
     assert roster.mark("late").json["results"][0]["errors"][0]["code"] == "unknown_code"
 
 
-def test_what_a_mark_counted_as_stays_until_it_is_given_another_code(api, a_class):
+def test_what_a_mark_counts_as_stays_until_it_gets_another_code(api, a_class):
     roster = a_class(1)
     roster.mark("late")
     api.made(CODES, {"key": "late", "label": "Tardy", "counts_as": "absent", "in_rate": False})
     noted = {"records": [{"student_id": roster.students[0], "code": "late", "note": "by bus"}], "overwrite": True}
 
-    kept = api.put(roster.records, noted).json["results"][0]
+    stored = api.put(roster.records, noted).json["results"][0]
     roster.mark("present", overwrite=True)
     renewed = roster.mark("late", overwrite=True).json["results"][0]
 
-    assert (kept["outcome"], kept["counts_as"], kept["in_rate"]) == ("updated", "late", True)
+    assert (stored["outcome"], stored["counts_as"], stored["in_rate"]) == ("updated", "late", True)
     assert (renewed["counts_as"], renewed["in_rate"]) == ("absent", False)
 
 
-def test_a_default_itself_does_not_change(api):
+def test_a_default_code_cannot_be_changed(api):
     default = api.get(CODES).json["items"][0]
 
-    answer = api.patch(f"{CODES}{default['id']}/", {"label": "Here"})
+    response = api.patch(f"{CODES}{default['id']}/", {"label": "Here"})
 
-    assert (answer.status, answer.problem["code"]) == (409, "default_code")
+    assert (response.status, response.problem["code"]) == (409, "default_code")
     assert api.get(f"{CODES}{default['id']}/").json == default
     assert api.patch(f"{CODES}00000000-0000-7000-8000-0000000000ff/", {"label": "Here"}).status == 404
 
@@ -85,12 +91,12 @@ def test_a_key_belongs_to_one_code_and_an_id_to_one_body(api):
     assert api.post(CODES, {**SICK, "key": "x", "id": default}).problem["code"] == "id_taken"
 
 
-def test_a_change_meets_the_version_that_its_author_saw(api):
+def test_a_change_requires_the_version_that_its_author_read(api):
     made = api.post(CODES, SICK)
-    address = made.headers["Location"]
+    url = made.headers["Location"]
 
-    first = api.patch(address, {"label": "Ill"}, headers={"If-Match": made.headers["ETag"]})
-    second = api.patch(address, {"label": "Unwell"}, headers={"If-Match": made.headers["ETag"]})
+    first = api.patch(url, {"label": "Ill"}, headers={"If-Match": made.headers["ETag"]})
+    second = api.patch(url, {"label": "Unwell"}, headers={"If-Match": made.headers["ETag"]})
 
     assert (first.status, second.status) == (200, 412)
 
@@ -108,13 +114,13 @@ def test_a_change_meets_the_version_that_its_author_saw(api):
         ({"colour": "red"}, "/colour"),
     ],
 )
-def test_codes_that_do_not_fit_are_refused(api, wrong, pointer):
-    answer = api.post(CODES, {**SICK, **wrong})
+def test_invalid_codes_are_refused(api, wrong, pointer):
+    response = api.post(CODES, {**SICK, **wrong})
 
-    assert (answer.status, answer.pointers) == (422, {pointer})
+    assert (response.status, response.pointers) == (422, {pointer})
 
 
-def test_codes_are_kept_by_those_permitted(api, place):
+def test_codes_are_managed_only_with_permission(api, place):
     made = api.post(CODES, SICK)
 
     for role in (Role.CLIENT, Role.NUTRITIONIST):
@@ -124,7 +130,7 @@ def test_codes_are_kept_by_those_permitted(api, place):
 
 
 def test_creating_a_code_takes_at_most_five_statements(api):
-    answer = api.post(CODES, {**SICK, "id": str(new_id())}, headers={"Idempotency-Key": "one"})
+    response = api.post(CODES, {**SICK, "id": str(new_id())}, headers={"Idempotency-Key": "one"})
 
-    assert answer.status == 201
-    assert len(answer.statements) <= 5, answer.statements
+    assert response.status == 201
+    assert len(response.statements) <= 5, response.statements

@@ -1,4 +1,4 @@
-"""Registers, the rest of a roster and sessions, by who is in the group on the session's date."""
+"""Registers, the remaining students of a roster and sessions, by who is in the group on the session's date."""
 
 from datetime import timedelta
 
@@ -10,22 +10,22 @@ SESSIONS = "/api/attendance/sessions/"
 DAY = timedelta(days=1)
 
 
-def rest_of(roster):
-    """Mark the rest as absent; return who was marked."""
-    answer = roster.api.put(roster.records, {"rest": "absent"})
-    assert answer.status == 200, answer.response.text
-    return {row["student_id"] for row in answer.json["results"]}
+def mark_remaining(roster):
+    """Mark the remaining students as absent; return who was marked."""
+    response = roster.api.put(roster.records, {"rest": "absent"})
+    assert response.status == 200, response.response.text
+    return {row["student_id"] for row in response.json["results"]}
 
 
-def test_the_rest_are_those_who_are_in_the_group_that_day(api, a_class, today):
+def test_the_remaining_students_are_those_in_the_group_on_that_day(api, a_class, today):
     roster = a_class(6)
     stays, withdrawn, deleted, left, leaves_today, never = roster.students
     of = {e["student_id"]: e for e in api.get(f"/api/groups/{roster.group}/enrolments/").json["items"]}
 
     def patch(student, **changes):
-        address = f"/api/groups/{roster.group}/enrolments/{of[student]['id']}/"
+        url = f"/api/groups/{roster.group}/enrolments/{of[student]['id']}/"
         changes = {name: value if isinstance(value, str) else str(value) for name, value in changes.items()}
-        assert api.patch(address, changes).status == 200
+        assert api.patch(url, changes).status == 200
 
     patch(withdrawn, status="withdrawn", ends_on=today - DAY)
     patch(leaves_today, status="withdrawn")
@@ -33,24 +33,24 @@ def test_the_rest_are_those_who_are_in_the_group_that_day(api, a_class, today):
     assert api.delete(f"/api/students/{deleted}/").status == 204
     assert api.patch(f"/api/students/{left}/", {"left_on": str(today - DAY)}).status == 200
 
-    assert rest_of(roster) == {stays, leaves_today}
+    assert mark_remaining(roster) == {stays, leaves_today}
     shown = {row["student_id"]: row["is_on_roster"] for row in api.get(roster.records).json["items"]}
     assert shown == {stays: True, leaves_today: True}
 
 
-def test_who_has_left_earns_no_absence_and_is_not_marked(api, a_class, today):
+def test_a_student_who_has_left_is_not_marked_absent(api, a_class, today):
     roster = a_class(2)
     left, stays = roster.students
     api.patch(f"/api/students/{left}/", {"left_on": str(today - DAY)})
 
-    answer = roster.mark("absent", "present")
+    response = roster.mark("absent", "present")
 
-    assert [row["outcome"] for row in answer.json["results"]] == ["error", "created"]
-    assert answer.json["results"][0]["errors"][0]["code"] == "not_on_roster"
+    assert [row["outcome"] for row in response.json["results"]] == ["error", "created"]
+    assert response.json["results"][0]["errors"][0]["code"] == "not_on_roster"
     assert [row["student_id"] for row in api.get(roster.records).json["items"]] == [stays]
 
 
-def test_a_mark_stays_in_the_register_of_who_left_afterwards(api, a_class, today):
+def test_the_mark_of_a_student_who_left_afterwards_stays_in_the_register(api, a_class, today):
     roster = a_class(2)
     left, deleted = roster.students
     roster.mark("present", "late")
@@ -68,9 +68,9 @@ def test_a_person_with_overlapping_enrolments_is_marked_once(a_class, enrol, tod
     roster = a_class(1)
     enrol(roster.group, roster.students, status="withdrawn", ends_on=today)
 
-    answer = roster.api.put(roster.records, {"rest": "present"})
+    response = roster.api.put(roster.records, {"rest": "present"})
 
-    assert answer.json["summary"]["created"] == 1
+    assert response.json["summary"]["created"] == 1
     assert len(roster.api.get(roster.records).json["items"]) == 1
 
 
@@ -103,28 +103,28 @@ def test_clients_see_the_sessions_of_the_days_on_which_they_are_in_the_group(api
         ({"ends_on": -1}, 0),
     ],
 )
-def test_a_closed_group_takes_no_sessions(api, group, today, change, days):
+def test_a_closed_group_accepts_no_sessions(api, group, today, change, days):
     made = group()
-    address = f"/api/groups/{made['id']}/"
-    held = api.made(SESSIONS, {"group_id": made["id"], "local_date": str(today), "slot": "08:00"})
+    url = f"/api/groups/{made['id']}/"
+    existing = api.made(SESSIONS, {"group_id": made["id"], "local_date": str(today), "slot": "08:00"})
     far = api.made(SESSIONS, {"group_id": made["id"], "local_date": str(today + 5 * DAY), "slot": "08:00"})
     cancelled = api.made(SESSIONS, {"group_id": made["id"], "local_date": str(today), "slot": "07:00"})
     assert api.patch(f"{SESSIONS}{cancelled['id']}/", {"status": "cancelled"}).status == 200
     change = {name: str(today + value * DAY) if isinstance(value, int) else value for name, value in change.items()}
-    assert api.patch(address, change).status == 200
+    assert api.patch(url, change).status == 200
 
     new = api.post(SESSIONS, {"group_id": made["id"], "local_date": str(today + days * DAY), "slot": "09:00"})
     moved = api.patch(f"{SESSIONS}{far['id']}/", {"local_date": str(today + days * DAY), "slot": "10:00"})
     again = api.patch(f"{SESSIONS}{cancelled['id']}/", {"status": "scheduled"})
 
-    for answer in (new, moved, again):
-        assert (answer.status, answer.problem["code"]) == (409, "group_closed"), answer.response.text
-    # What is there can still be worked on.
-    assert api.patch(f"{SESSIONS}{held['id']}/", {"notes": "x", "status": "open"}).status == 200
-    assert api.patch(f"{SESSIONS}{held['id']}/", {"status": "cancelled"}).status == 200
+    for response in (new, moved, again):
+        assert (response.status, response.problem["code"]) == (409, "group_closed"), response.response.text
+    # Existing sessions can still be changed.
+    assert api.patch(f"{SESSIONS}{existing['id']}/", {"notes": "x", "status": "open"}).status == 200
+    assert api.patch(f"{SESSIONS}{existing['id']}/", {"status": "cancelled"}).status == 200
 
 
-def test_sessions_within_the_term_are_taken(api, group, today):
+def test_sessions_within_the_term_are_accepted(api, group, today):
     made = group(begins_on=str(today - DAY), ends_on=str(today + DAY))
     body = {"group_id": made["id"], "local_date": str(today)}
 

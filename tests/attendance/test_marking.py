@@ -8,9 +8,9 @@ from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.security.permissions import Role
 
 
-def outcomes(answer):
-    assert answer.status == 200, answer.response.get_data(as_text=True)
-    return [row["outcome"] for row in answer.json["results"]]
+def outcomes(response):
+    assert response.status == 200, response.response.get_data(as_text=True)
+    return [row["outcome"] for row in response.json["results"]]
 
 
 def audited(sql, place):
@@ -20,7 +20,7 @@ def audited(sql, place):
     )
 
 
-def test_a_thousand_marks_take_four_statements_and_the_same_again_changes_nothing(api, a_class, sql, place):
+def test_a_thousand_marks_take_four_statements_and_a_repetition_changes_nothing(api, a_class, sql, place):
     roster = a_class(1000)
     body = {
         "records": [
@@ -41,7 +41,7 @@ def test_a_thousand_marks_take_four_statements_and_the_same_again_changes_nothin
     assert len(audited(sql, place)) == 1000
 
 
-def test_the_rest_of_the_roster_is_marked_in_one_call(api, a_class, enrol, students, today):
+def test_the_remaining_students_of_the_roster_are_marked_in_one_call(api, a_class, enrol, students, today):
     roster = a_class(4)
     enrol(roster.group, students(1), status="pending")
     enrol(roster.group, students(1), ends_on=today - timedelta(days=1))
@@ -50,14 +50,14 @@ def test_the_rest_of_the_roster_is_marked_in_one_call(api, a_class, enrol, stude
     enrol(roster.group, last_day, ends_on=today, status="withdrawn")
     roster.mark("late")
 
-    answer = api.put(
+    response = api.put(
         roster.records, {"records": [{"student_id": roster.students[1], "code": "absent"}], "rest": "present"}
     )
     again = api.put(
         roster.records, {"records": [{"student_id": roster.students[1], "code": "absent"}], "rest": "present"}
     )
 
-    codes = {row["student_id"]: row["code"] for row in answer.json["results"]}
+    codes = {row["student_id"]: row["code"] for row in response.json["results"]}
     assert codes == {
         roster.students[0]: "late",
         roster.students[1]: "absent",
@@ -65,8 +65,8 @@ def test_the_rest_of_the_roster_is_marked_in_one_call(api, a_class, enrol, stude
         roster.students[3]: "present",
         last_day[0]: "present",
     }
-    assert answer.json["summary"] == {"created": 4, "updated": 0, "unchanged": 1, "conflict": 0, "error": 0}
-    assert len(answer.asked) <= 4
+    assert response.json["summary"] == {"created": 4, "updated": 0, "unchanged": 1, "conflict": 0, "error": 0}
+    assert len(response.asked) <= 4
     assert again.json["summary"]["unchanged"] == 5
     assert {row["source"] for row in again.json["results"] if row["index"] is None} == {"manual", "bulk"}
 
@@ -77,20 +77,20 @@ def test_all_present_needs_no_rows(api, a_class):
     assert outcomes(api.put(roster.records, {"rest": "present"})) == ["created", "created"]
 
 
-def test_nobody_is_marked_as_the_rest_because_their_own_row_cannot_be_read(api, a_class):
+def test_a_student_with_an_invalid_row_is_not_marked_with_the_remaining_ones(api, a_class):
     roster = a_class(3)
     absent = {"student_id": roster.students[0], "code": "absent", "check_in_at": "noon"}
 
-    answer = api.put(roster.records, {"records": [absent], "rest": "present"})
+    response = api.put(roster.records, {"records": [absent], "rest": "present"})
     nameless = api.put(
         roster.records, {"records": [{"student": roster.students[1], "code": "absent"}], "rest": "present"}
     )
 
-    assert outcomes(answer) == ["error", "created", "created"]
+    assert outcomes(response) == ["error", "created", "created"]
     assert (nameless.status, nameless.pointers) == (422, {"/records/0/student_id", "/records/0/student"})
 
 
-def test_another_mark_is_a_conflict_until_its_version_or_overwrite_is_named(api, a_class):
+def test_a_different_mark_is_a_conflict_without_its_version_or_overwrite(api, a_class):
     roster = a_class(1)
     student = roster.students[0]
     first = roster.mark("present").json["results"][0]
@@ -113,19 +113,19 @@ def test_another_mark_is_a_conflict_until_its_version_or_overwrite_is_named(api,
     assert api.get(roster.records).json["items"][0]["mark"]["version"] == 3
 
 
-def test_a_version_of_a_mark_that_is_not_there_is_a_conflict(api, a_class):
+def test_a_version_of_a_missing_mark_is_a_conflict(api, a_class):
     roster = a_class(1)
 
-    answer = api.put(roster.records, {"records": [{"student_id": roster.students[0], "code": "late", "version": 1}]})
+    response = api.put(roster.records, {"records": [{"student_id": roster.students[0], "code": "late", "version": 1}]})
 
-    assert outcomes(answer) == ["conflict"]
-    assert answer.json["results"][0]["present"] is None
+    assert outcomes(response) == ["conflict"]
+    assert response.json["results"][0]["present"] is None
     assert api.get(roster.records).json["items"][0]["mark"] is None
 
 
-def test_what_a_row_does_not_name_stays(api, a_class, today):
+def test_fields_missing_in_a_row_stay_unchanged(api, a_class, today):
     roster = a_class(1)
-    student, day = roster.students[0], today - timedelta(days=1)  # today's morning may not have come yet
+    student, day = roster.students[0], today - timedelta(days=1)  # this morning may still be in the future
     whole = {
         "student_id": student,
         "code": "present",
@@ -145,8 +145,8 @@ def test_what_a_row_does_not_name_stays(api, a_class, today):
     assert (changed["note"], changed["check_in_at"], changed["minutes"]) == ("by bus", f"{day}T04:00:00Z", None)
 
 
-def test_an_instant_is_told_and_logged_in_utc_wherever_it_was_written(api, place, a_class, today, sql):
-    roster, day = a_class(1), today - timedelta(days=1)  # today's morning may not have come yet
+def test_an_instant_is_returned_and_logged_in_utc(api, place, a_class, today, sql):
+    roster, day = a_class(1), today - timedelta(days=1)  # this morning may still be in the future
     row = {"student_id": roster.students[0], "code": "late", "check_in_at": f"{day}T09:30:00+05:30"}
     made = api.put(roster.records, {"records": [row]}).json["results"][0]
 
@@ -159,33 +159,33 @@ def test_an_instant_is_told_and_logged_in_utc_wherever_it_was_written(api, place
     assert logged == f"{day}T04:00:00+00:00"
 
 
-def test_the_planner_meets_the_ids_of_a_roster_once_and_not_once_a_month(app, place, api, a_class):
-    """A thousand ids that it weighed for each of thirty months took it 48 ms."""
-    roster, asked = a_class(2), []
+def test_the_plan_contains_the_ids_of_a_roster_once_and_not_once_a_month(app, place, api, a_class):
+    """The planner took 48 ms when it considered a thousand ids for each of thirty months."""
+    roster, executed = a_class(2), []
     engine = app.extensions["campshub"].engines[None]
 
-    def told(_connection, _cursor, text, given, *_rest):
+    def record_statement(_connection, _cursor, text, parameters, *_rest):
         if "meeting" in text:
-            asked.append((text, given))
+            executed.append((text, parameters))
 
-    event.listen(engine, "before_cursor_execute", told)
+    event.listen(engine, "before_cursor_execute", record_statement)
     try:
         roster.mark("present")
     finally:
-        event.remove(engine, "before_cursor_execute", told)
+        event.remove(engine, "before_cursor_execute", record_statement)
 
-    ((text, given),) = asked
+    ((text, parameters),) = executed
     with (
         app.app_context(),
         unit_of_work(organization_id=place.id) as session,
         session.connection().connection.cursor() as cursor,
     ):
-        plan = "\n".join(row[0] for row in cursor.execute(f"EXPLAIN {text}", given))
+        plan = "\n".join(row[0] for row in cursor.execute(f"EXPLAIN {text}", parameters))
     assert plan.count("attendance_records_p") > 5
     assert plan.count(roster.students[0]) <= 2
 
 
-def test_each_row_answers_for_itself(api, a_class, other, student, today):
+def test_each_row_has_its_own_result(api, a_class, other, student, today):
     roster = a_class(4)
     first, second, third, fourth = roster.students
     outsider = student()["id"]
@@ -209,17 +209,17 @@ def test_each_row_answers_for_itself(api, a_class, other, student, today):
         {"student_id": 5, "code": "present"},
     ]
 
-    answer = api.put(roster.records, {"records": rows})
+    response = api.put(roster.records, {"records": rows})
 
-    assert outcomes(answer) == ["created"] + ["error"] * 10
-    told = [{e["pointer"]: e["code"] for e in row["errors"]} for row in answer.json["results"]]
-    assert told[1] == {"/student_id": "repeated"}
-    assert told[2] == {"/code": "unknown_code"}
-    assert told[3] == {"/student_id": "not_on_roster"}
-    assert told[4] == told[5] == {"/student_id": "unknown_student"}
-    assert "/note" in told[6]
-    assert told[8] == {"/check_out_at": "out_before_in"}
-    assert answer.json["summary"] == {"created": 1, "updated": 0, "unchanged": 0, "conflict": 0, "error": 10}
+    assert outcomes(response) == ["created"] + ["error"] * 10
+    errors = [{e["pointer"]: e["code"] for e in row["errors"]} for row in response.json["results"]]
+    assert errors[1] == {"/student_id": "repeated"}
+    assert errors[2] == {"/code": "unknown_code"}
+    assert errors[3] == {"/student_id": "not_on_roster"}
+    assert errors[4] == errors[5] == {"/student_id": "unknown_student"}
+    assert "/note" in errors[6]
+    assert errors[8] == {"/check_out_at": "out_before_in"}
+    assert response.json["summary"] == {"created": 1, "updated": 0, "unchanged": 0, "conflict": 0, "error": 10}
     assert [row["mark"] is not None for row in api.get(roster.records).json["items"]] == [True, False, False, False]
 
 
@@ -227,12 +227,12 @@ def test_times_far_from_the_day_are_refused(api, a_class, today):
     roster = a_class(1)
     row = {"student_id": roster.students[0], "code": "present", "check_in_at": f"{today - timedelta(days=3)}T05:00:00Z"}
 
-    answer = api.put(roster.records, {"records": [row]})
+    response = api.put(roster.records, {"records": [row]})
 
-    assert answer.json["results"][0]["errors"][0]["code"] == "not_that_day"
+    assert response.json["results"][0]["errors"][0]["code"] == "not_that_day"
 
 
-def test_bodies_that_do_not_fit_are_refused(api, a_class):
+def test_invalid_bodies_are_refused(api, a_class):
     roster = a_class(1)
     row = {"student_id": roster.students[0], "code": "present"}
 
@@ -245,20 +245,20 @@ def test_bodies_that_do_not_fit_are_refused(api, a_class):
     assert api.put(roster.records, {"records": [row], "reason": " \x00"}).pointers == {"/reason"}
 
 
-def test_open_gym_takes_any_student_and_has_no_rest(api, student, today):
+def test_open_gym_accepts_any_student_and_has_no_remaining_students(api, student, today):
     session = api.made("/api/attendance/sessions/", {"local_date": str(today)})
-    address = f"/api/attendance/sessions/{session['id']}/records/"
+    url = f"/api/attendance/sessions/{session['id']}/records/"
     someone = student()["id"]
 
-    answer = api.put(address, {"records": [{"student_id": someone, "code": "present"}]})
-    rest = api.put(address, {"records": [], "rest": "present"})
+    response = api.put(url, {"records": [{"student_id": someone, "code": "present"}]})
+    rest = api.put(url, {"records": [], "rest": "present"})
 
-    assert outcomes(answer) == ["created"]
+    assert outcomes(response) == ["created"]
     assert (rest.status, rest.problem["code"], rest.pointers) == (422, "no_roster", {"/rest"})
-    assert [row["student_id"] for row in api.get(address).json["items"]] == [someone]
+    assert [row["student_id"] for row in api.get(url).json["items"]] == [someone]
 
 
-def test_who_has_a_mark_keeps_it_and_can_be_corrected_after_leaving(api, a_class, sql, place):
+def test_a_mark_stays_and_can_be_corrected_after_leaving(api, a_class, sql, place):
     roster = a_class(2)
     roster.mark("present", "present")
     enrolment = next(
@@ -269,16 +269,16 @@ def test_who_has_a_mark_keeps_it_and_can_be_corrected_after_leaving(api, a_class
     api.patch(f"/api/groups/{roster.group}/enrolments/{enrolment['id']}/", {"ends_on": enrolment["begins_on"]})
 
     shown = {row["student_id"]: row["is_on_roster"] for row in api.get(roster.records).json["items"]}
-    answer = roster.mark("late", overwrite=True)
+    response = roster.mark("late", overwrite=True)
 
     assert shown == {roster.students[0]: False, roster.students[1]: True}
-    assert outcomes(answer) == ["updated"]
+    assert outcomes(response) == ["updated"]
 
 
-def test_after_submission_a_change_needs_a_reason_which_is_kept(api, a_class, sql, place):
+def test_after_submission_a_change_needs_a_reason_which_is_stored(api, a_class, sql, place):
     roster = a_class(2)
     roster.mark("present")
-    assert api.post(f"{roster.address}submit/").json["status"] == "submitted"
+    assert api.post(f"{roster.url}submit/").json["status"] == "submitted"
 
     same = roster.mark("present")
     refused = roster.mark("late", overwrite=True)
@@ -286,8 +286,8 @@ def test_after_submission_a_change_needs_a_reason_which_is_kept(api, a_class, sq
     changed = roster.mark("late", overwrite=True, reason="came at ten")
 
     assert outcomes(same) == ["unchanged"]
-    for answer in (refused, late):
-        assert (answer.status, answer.problem["code"], answer.pointers) == (422, "reason_required", {"/reason"})
+    for response in (refused, late):
+        assert (response.status, response.problem["code"], response.pointers) == (422, "reason_required", {"/reason"})
     assert outcomes(changed) == ["updated"]
     assert audited(sql, place) == [("created", None), ("changed", "came at ten")]
 
@@ -296,7 +296,7 @@ def test_after_locking_a_change_needs_permission_and_reason(api, place, a_class)
     trainer = place.the(Role.TRAINER)
     roster = a_class(1, trainer=trainer)
     roster.mark("present")
-    assert api.post(f"{roster.address}lock/").json["status"] == "locked"
+    assert api.post(f"{roster.url}lock/").json["status"] == "locked"
 
     unreasoned = roster.mark("late", overwrite=True)
     unpermitted = roster.mark("late", overwrite=True, api=trainer, reason="a mistake")
@@ -307,14 +307,14 @@ def test_after_locking_a_change_needs_permission_and_reason(api, place, a_class)
     assert outcomes(reasoned) == ["updated"]
 
 
-def test_a_cancelled_session_takes_no_marks(api, a_class):
+def test_a_cancelled_session_accepts_no_marks(api, a_class):
     roster = a_class(1)
-    assert api.patch(roster.address, {"status": "cancelled"}).status == 200
+    assert api.patch(roster.url, {"status": "cancelled"}).status == 200
 
     assert roster.mark("present").problem["code"] == "session_cancelled"
 
 
-def test_a_month_without_a_partition_is_a_clear_refusal(api, a_class, stack, database, today):
+def test_marking_in_a_month_without_partition_is_refused_clearly(api, a_class, stack, database, today):
     long_ago = today - timedelta(days=399)
     roster = a_class(1, on=long_ago)
     first = long_ago.replace(day=1)
@@ -323,12 +323,12 @@ def test_a_month_without_a_partition_is_a_clear_refusal(api, a_class, stack, dat
     with stack.primary.connect(database) as connection:
         connection.execute(f"ALTER TABLE attendance_records DETACH PARTITION {partition}")
         try:
-            answer = roster.mark("present")
+            response = roster.mark("present")
         finally:
             bounds = f"FROM ('{first}') TO ('{until}')"
             connection.execute(f"ALTER TABLE attendance_records ATTACH PARTITION {partition} FOR VALUES {bounds}")
 
-    assert (answer.status, answer.problem["code"]) == (409, "month_unavailable")
+    assert (response.status, response.problem["code"]) == (409, "month_unavailable")
     assert outcomes(roster.mark("present")) == ["created"]
 
 
@@ -336,14 +336,14 @@ def test_a_month_without_a_partition_is_a_clear_refusal(api, a_class, stack, dat
 def test_versions_are_whole_numbers(api, a_class, version):
     roster = a_class(1)
 
-    answer = api.put(
+    response = api.put(
         roster.records, {"records": [{"student_id": roster.students[0], "code": "late", "version": version}]}
     )
 
-    assert outcomes(answer) == ["error"]
+    assert outcomes(response) == ["error"]
 
 
-def test_the_application_reaches_records_through_their_table_alone(sql):
+def test_the_application_accesses_records_only_through_the_parent_table(sql):
     partitions = sql(
         "SELECT c.relrowsecurity AND c.relforcerowsecurity, c.relacl::text LIKE '%%campshub_app%%'"
         " FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"

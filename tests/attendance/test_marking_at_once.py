@@ -7,44 +7,44 @@ from campshub.attendance.service import marking
 from campshub.core.security.permissions import Role
 
 
-def outcomes(answer):
-    assert answer.status == 200, answer.response.get_data(as_text=True)
-    return [row["outcome"] for row in answer.json["results"]]
+def outcomes(response):
+    assert response.status == 200, response.response.get_data(as_text=True)
+    return [row["outcome"] for row in response.json["results"]]
 
 
 @pytest.fixture
-def meanwhile(monkeypatch):
-    """Return a way to let something happen between a call's reading and its writing, as if it took no lock."""
+def run_in_between(monkeypatch):
+    """Return a function that runs a change between a call's reading and its writing, as if the call took no lock."""
 
     def between(happening):
-        merge, calls, answers = marking.writes.merge, [], []
+        merge, calls, responses = marking.writes.merge, [], []
 
-        def later(session, *given, **options):
+        def later(session, *arguments, **options):
             calls.append(session)
             if len(calls) == 1:
                 session.commit()
-                answers.append(happening())
+                responses.append(happening())
                 session.connection()
-            return merge(session, *given, **options)
+            return merge(session, *arguments, **options)
 
         monkeypatch.setattr(marking.writes, "merge", later)
-        return answers
+        return responses
 
     return between
 
 
-def test_whoever_marks_at_once_loses_nothing(api, place, a_class, sql):
+def test_concurrent_marks_are_all_stored(api, place, a_class, sql):
     roster = a_class(40)
     clients = [place.someone(Role.ADMIN) for _ in range(6)]
     codes = ["present", "late", "absent", "excused", "left_early", "present"]
-    answers = [None] * len(clients)
+    responses = [None] * len(clients)
     gate = threading.Barrier(len(clients))
 
     def mark(number):
         order = roster.students if number % 2 else roster.students[::-1]
         rows = [{"student_id": student, "code": codes[number]} for student in order]
         gate.wait()
-        answers[number] = clients[number].put(roster.records, {"records": rows})
+        responses[number] = clients[number].put(roster.records, {"records": rows})
 
     threads = [threading.Thread(target=mark, args=(number,)) for number in range(len(clients))]
     for thread in threads:
@@ -52,8 +52,8 @@ def test_whoever_marks_at_once_loses_nothing(api, place, a_class, sql):
     for thread in threads:
         thread.join()
 
-    assert [answer.status for answer in answers] == [200] * len(clients)
-    kept = dict(
+    assert [response.status for response in responses] == [200] * len(clients)
+    stored = dict(
         sql(
             "SELECT student_id, max(code) FROM attendance_records WHERE organization_id = %s AND session_id = %s"
             " GROUP BY student_id HAVING count(*) = 1 AND max(version) = 1",
@@ -61,28 +61,28 @@ def test_whoever_marks_at_once_loses_nothing(api, place, a_class, sql):
             uuid.UUID(roster.session),
         )
     )
-    assert {str(student) for student in kept} == set(roster.students)
-    made = [row for answer in answers for row in answer.json["results"] if row["outcome"] == "created"]
-    assert {row["student_id"]: row["code"] for row in made} == {str(s): code for s, code in kept.items()}
+    assert {str(student) for student in stored} == set(roster.students)
+    made = [row for response in responses for row in response.json["results"] if row["outcome"] == "created"]
+    assert {row["student_id"]: row["code"] for row in made} == {str(s): code for s, code in stored.items()}
     assert len(made) == len(roster.students)
-    for answer in answers:
-        for row in answer.json["results"]:
-            assert row["code"] == kept[uuid.UUID(row["student_id"])]
+    for response in responses:
+        for row in response.json["results"]:
+            assert row["code"] == stored[uuid.UUID(row["student_id"])]
             if row["outcome"] == "conflict":
                 assert row["present"]["code"] == row["code"]
 
 
-def test_overwriting_at_once_counts_every_change(api, place, a_class, sql):
+def test_concurrent_overwriting_counts_every_change(api, place, a_class, sql):
     roster = a_class(10)
     roster.mark(*["present"] * 10)
     clients = [place.someone(Role.ADMIN) for _ in range(4)]
     gate = threading.Barrier(len(clients))
-    answers = []
+    responses = []
 
     def mark(client, note):
         rows = [{"student_id": student, "code": "late", "note": note} for student in roster.students]
         gate.wait()
-        answers.append(client.put(roster.records, {"records": rows, "overwrite": True}))
+        responses.append(client.put(roster.records, {"records": rows, "overwrite": True}))
 
     threads = [threading.Thread(target=mark, args=(client, f"by {n}")) for n, client in enumerate(clients)]
     for thread in threads:
@@ -90,7 +90,7 @@ def test_overwriting_at_once_counts_every_change(api, place, a_class, sql):
     for thread in threads:
         thread.join()
 
-    assert [outcomes(answer) for answer in answers] == [["updated"] * 10] * 4
+    assert [outcomes(response) for response in responses] == [["updated"] * 10] * 4
     versions = sql("SELECT DISTINCT version FROM attendance_records WHERE organization_id = %s", place.id)
     assert versions == [(5,)]
     assert sql(
@@ -98,50 +98,50 @@ def test_overwriting_at_once_counts_every_change(api, place, a_class, sql):
     ) == [(50,)]
 
 
-def test_a_mark_made_between_reading_and_writing_is_not_overwritten(place, a_class, meanwhile):
+def test_a_mark_made_between_reading_and_writing_is_not_overwritten(place, a_class, run_in_between):
     roster = a_class(2)
     other_person = place.someone(Role.ADMIN)
-    theirs = meanwhile(lambda: roster.mark("absent", "present", api=other_person))
+    theirs = run_in_between(lambda: roster.mark("absent", "present", api=other_person))
 
-    answer = roster.mark("present", "present")
+    response = roster.mark("present", "present")
 
     assert outcomes(theirs[0]) == ["created", "created"]
-    assert outcomes(answer) == ["conflict", "unchanged"]
-    assert answer.json["results"][0]["present"]["code"] == "absent"
+    assert outcomes(response) == ["conflict", "unchanged"]
+    assert response.json["results"][0]["present"]["code"] == "absent"
 
 
-def test_a_mark_changed_between_reading_and_writing_is_not_overwritten(api, place, a_class, meanwhile):
+def test_a_mark_changed_between_reading_and_writing_is_not_overwritten(api, place, a_class, run_in_between):
     roster = a_class(1)
     roster.mark("present")
-    theirs = meanwhile(lambda: roster.mark("absent", api=place.someone(Role.ADMIN), overwrite=True))
+    theirs = run_in_between(lambda: roster.mark("absent", api=place.someone(Role.ADMIN), overwrite=True))
 
-    answer = api.put(roster.records, {"records": [{"student_id": roster.students[0], "code": "late", "version": 1}]})
+    response = api.put(roster.records, {"records": [{"student_id": roster.students[0], "code": "late", "version": 1}]})
 
     assert outcomes(theirs[0]) == ["updated"]
-    assert outcomes(answer) == ["conflict"]
-    assert answer.json["results"][0]["present"]["version"] == 2
+    assert outcomes(response) == ["conflict"]
+    assert response.json["results"][0]["present"]["version"] == 2
 
 
-def test_overwriting_keeps_what_was_said_in_between_and_is_not_overwritten(api, place, a_class, meanwhile):
+def test_overwriting_preserves_fields_written_in_between(api, place, a_class, run_in_between):
     roster = a_class(1)
     student = roster.students[0]
     roster.mark("present")
     noted = {"records": [{"student_id": student, "code": "present", "note": "by bus"}], "overwrite": True}
-    meanwhile(lambda: api.put(roster.records, noted))
+    run_in_between(lambda: api.put(roster.records, noted))
 
-    answer = roster.mark("late", overwrite=True)
+    response = roster.mark("late", overwrite=True)
 
-    assert outcomes(answer) == ["updated"]
-    assert (answer.json["results"][0]["note"], answer.json["results"][0]["version"]) == ("by bus", 3)
+    assert outcomes(response) == ["updated"]
+    assert (response.json["results"][0]["note"], response.json["results"][0]["version"]) == ("by bus", 3)
 
 
-def test_a_mark_removed_between_reading_and_writing_does_not_come_back(api, a_class, meanwhile):
+def test_a_mark_removed_between_reading_and_writing_is_not_restored(api, a_class, run_in_between):
     roster = a_class(1)
     mark = roster.mark("present").json["results"][0]
-    on = api.get(roster.address).json["local_date"]
-    meanwhile(lambda: api.delete(f"/api/attendance/records/{mark['id']}/?on={on}"))
+    on = api.get(roster.url).json["local_date"]
+    run_in_between(lambda: api.delete(f"/api/attendance/records/{mark['id']}/?on={on}"))
 
-    answer = roster.mark("late", overwrite=True)
+    response = roster.mark("late", overwrite=True)
 
-    assert (answer.status, answer.problem["code"]) == (409, "changed_meanwhile")
+    assert (response.status, response.problem["code"]) == (409, "changed_meanwhile")
     assert api.get(roster.records).json["items"][0]["mark"] is None

@@ -19,8 +19,8 @@ def where(record):
 def record(a_class, today):
     """Return a maker of one record in a class of one."""
 
-    def make(code="present", **given):
-        roster = a_class(1, **given)
+    def make(code="present", **fields):
+        roster = a_class(1, **fields)
         roster.mark(code)
         return roster, roster.api.get(
             f"{RECORDS}?from={today - timedelta(days=399)}&to={today}&session_id={roster.session}"
@@ -29,23 +29,23 @@ def record(a_class, today):
     return make
 
 
-def test_the_register_shows_the_roster_with_their_marks(api, a_class):
+def test_the_register_shows_the_roster_with_its_marks(api, a_class):
     roster = a_class(3)
     roster.mark("late")
 
-    answer = api.get(roster.records)
+    response = api.get(roster.records)
 
-    assert len(answer.asked) <= 2
-    assert [row["student_id"] for row in answer.json["items"]] == roster.students
-    assert [row["mark"] and row["mark"]["code"] for row in answer.json["items"]] == ["late", None, None]
-    assert {row["is_on_roster"] for row in answer.json["items"]} == {True}
+    assert len(response.asked) <= 2
+    assert [row["student_id"] for row in response.json["items"]] == roster.students
+    assert [row["mark"] and row["mark"]["code"] for row in response.json["items"]] == ["late", None, None]
+    assert {row["is_on_roster"] for row in response.json["items"]} == {True}
     page = api.get(f"{roster.records}?limit=2&fields=student_id,mark")
     rest = api.get(f"{roster.records}?limit=2&fields=student_id,mark&cursor={page.json['next_cursor']}")
     assert [row["student_id"] for row in page.json["items"] + rest.json["items"]] == roster.students
     assert set(page.json["items"][0]) == {"student_id", "mark"}
 
 
-def test_a_register_without_a_roster_is_empty_and_an_unknown_one_not_there(api, a_class):
+def test_a_register_without_a_roster_is_empty_and_an_unknown_one_not_found(api, a_class):
     assert api.get(a_class(0).records).json["items"] == []
     assert api.get(f"/api/attendance/sessions/{new_id()}/records/").status == 404
 
@@ -62,17 +62,17 @@ def test_a_record_is_found_by_its_date(api, record, today):
     assert api.get(where(made), headers={"If-None-Match": read.headers["ETag"]}).status == 304
 
 
-def test_records_are_filtered_by_what_they_name(api, a_class, today):
+def test_records_are_filtered_by_their_fields(api, a_class, today):
     earlier, now = a_class(2, on=today - timedelta(days=40)), a_class(2)
     earlier.mark("present", "absent")
     now.mark("late", "absent")
     whole = f"from={today - timedelta(days=60)}&to={today}"
 
     def codes(query):
-        answer = api.get(f"{RECORDS}?{query}")
-        assert answer.status == 200, answer.response.get_data(as_text=True)
-        assert len(answer.asked) == 1
-        return sorted(item["code"] for item in answer.json["items"])
+        response = api.get(f"{RECORDS}?{query}")
+        assert response.status == 200, response.response.get_data(as_text=True)
+        assert len(response.asked) == 1
+        return sorted(item["code"] for item in response.json["items"])
 
     assert codes(whole) == ["absent", "absent", "late", "present"]
     assert codes("") == ["absent", "late"]
@@ -84,17 +84,17 @@ def test_records_are_filtered_by_what_they_name(api, a_class, today):
     assert codes(f"{whole}&student_id={new_id()}") == []
 
 
-def test_pages_of_records_neither_overlap_nor_leave_out(api, a_class, today):
+def test_pages_of_records_neither_overlap_nor_omit_rows(api, a_class, today):
     for days in (0, 1, 35):
         a_class(3, on=today - timedelta(days=days)).mark("present", "present", "late")
     for sort in ("date", "-date"):
-        seen, address = [], f"{RECORDS}?from={today - timedelta(days=60)}&to={today}&limit=4&sort={sort}"
-        while address:
-            page = api.get(address)
-            seen += [(item["local_date"], item["id"]) for item in page.json["items"]]
-            address = page.headers["Link"].partition(">")[0][1:] if page.json["has_more"] else None
-        assert len(set(seen)) == len(seen) == 9
-        assert seen == sorted(seen, reverse=sort == "-date")
+        collected, url = [], f"{RECORDS}?from={today - timedelta(days=60)}&to={today}&limit=4&sort={sort}"
+        while url:
+            page = api.get(url)
+            collected += [(item["local_date"], item["id"]) for item in page.json["items"]]
+            url = page.headers["Link"].partition(">")[0][1:] if page.json["has_more"] else None
+        assert len(set(collected)) == len(collected) == 9
+        assert collected == sorted(collected, reverse=sort == "-date")
 
 
 @pytest.mark.parametrize(
@@ -109,13 +109,13 @@ def test_pages_of_records_neither_overlap_nor_leave_out(api, a_class, today):
         ("from=2026-01-01&from=2026-01-02", "/from"),
     ],
 )
-def test_filters_that_do_not_fit_are_refused(api, query, pointer):
-    answer = api.get(f"{RECORDS}?{query}")
+def test_invalid_filters_are_refused(api, query, pointer):
+    response = api.get(f"{RECORDS}?{query}")
 
-    assert (answer.status, answer.pointers) == (422, {pointer})
+    assert (response.status, response.pointers) == (422, {pointer})
 
 
-def test_reads_touch_the_months_asked_for_alone(ordinary_reads, app, api, place, a_class, student, today):
+def test_reads_access_only_the_requested_months(ordinary_reads, app, api, place, a_class, student, today):
     roster = a_class(3)
     roster.mark("present", "late", "absent")
     record = api.get(RECORDS).json["items"][0]
@@ -150,7 +150,7 @@ def test_reads_touch_the_months_asked_for_alone(ordinary_reads, app, api, place,
     assert reads >= 6
     for plan in plans[:reads]:
         assert _months(plan) == {month}, plan
-    # While marking, the date comes with the session: other months may stand in the plan, but nobody opens them.
+    # While marking, the date comes with the session: other months may be in the plan, but they are never executed.
     opened = "\n".join(line for line in plans[reads].splitlines() if "never executed" not in line)
     assert _months(opened) == {month}, plans[reads]
 
@@ -159,7 +159,7 @@ def _months(plan):
     return set(re.findall(r"attendance_records_p\d{4}_\d{2}", plan))
 
 
-def test_a_record_is_changed_by_those_who_saw_it(api, record, today):
+def test_a_record_is_changed_only_with_its_current_version(api, record, today):
     _, made = record()
     tag = api.get(where(made)).headers["ETag"]
 
@@ -170,7 +170,7 @@ def test_a_record_is_changed_by_those_who_saw_it(api, record, today):
     assert (first.status, second.status) == (200, 412)
     assert (first.json["code"], first.json["counts_as"], first.json["version"]) == ("late", "late", 2)
     assert same.json["version"] == 2
-    day = today - timedelta(days=1)  # today's morning may not have come yet
+    day = today - timedelta(days=1)  # this morning may still be in the future
     timed = api.patch(where(made), {"check_in_at": f"{day}T04:00:00Z", "check_out_at": f"{day}T04:45:59Z"})
     assert timed.json["minutes"] == 45
     assert timed.json["note"] == "bus"
@@ -186,40 +186,40 @@ def test_a_record_is_changed_by_those_who_saw_it(api, record, today):
         ({"minutes": 5}, "/minutes"),
     ],
 )
-def test_changes_that_do_not_fit_are_refused(api, record, wrong, pointer):
+def test_invalid_changes_are_refused(api, record, wrong, pointer):
     _, made = record()
 
-    answer = api.patch(where(made), wrong)
+    response = api.patch(where(made), wrong)
 
-    assert (answer.status, answer.pointers) == (422, {pointer})
+    assert (response.status, response.pointers) == (422, {pointer})
 
 
 def test_changes_and_removals_after_submission_need_a_reason(api, place, record, sql):
     roster, made = record()
-    api.post(f"{roster.address}submit/")
+    api.post(f"{roster.url}submit/")
 
     assert api.patch(where(made), {"code": "late"}).pointers == {"/reason"}
     assert api.delete(where(made)).pointers == {"/reason"}
     assert api.patch(where(made), {"code": "late", "reason": "came later"}).status == 200
-    api.post(f"{roster.address}lock/")
+    api.post(f"{roster.url}lock/")
     assert api.patch(where(made), {"code": "present"}).problem["code"] == "session_locked"
     assert api.delete(where(made)).problem["code"] == "session_locked"
     assert api.delete(f"{where(made)}&reason=not a student").status == 204
 
     assert api.get(where(made)).status == 404
-    told = sql(
+    logged = sql(
         "SELECT action, reason, before->>'code', after->>'code' FROM audit_log"
         " WHERE organization_id = %s AND entity = 'attendance_records' ORDER BY id",
         place.id,
     )
-    assert told == [
+    assert logged == [
         ("created", None, None, "present"),
         ("changed", "came later", "present", "late"),
         ("deleted", "not a student", "late", None),
     ]
 
 
-def test_a_removed_mark_can_be_made_again(api, record):
+def test_a_removed_mark_can_be_created_again(api, record):
     roster, made = record()
     stale = api.delete(where(made), headers={"If-Match": '"7"'})
 
@@ -229,7 +229,7 @@ def test_a_removed_mark_can_be_made_again(api, record):
     assert roster.mark("absent").json["results"][0]["outcome"] == "created"
 
 
-def test_notes_are_sealed_in_the_audit_log(api, place, record, sql):
+def test_notes_are_encrypted_in_the_audit_log(api, place, record, sql):
     _, made = record()
     api.patch(where(made), {"note": "has the flu"})
 
@@ -241,8 +241,8 @@ def test_notes_are_sealed_in_the_audit_log(api, place, record, sql):
 
 def test_a_students_history_adds_up(api, a_class, today):
     roster = a_class(1)
-    address = f"/api/students/{roster.students[0]}/attendance/"
-    empty = api.get(address)
+    url = f"/api/students/{roster.students[0]}/attendance/"
+    empty = api.get(url)
     for days, code in enumerate(["present", "late", "absent", "excused"]):
         session = api.made(
             "/api/attendance/sessions/",
@@ -250,26 +250,26 @@ def test_a_students_history_adds_up(api, a_class, today):
         )
         api.put(f"/api/attendance/sessions/{session['id']}/records/", {"rest": code})
 
-    answer = api.get(f"{address}?from={today - timedelta(days=5)}&to={today}")
+    response = api.get(f"{url}?from={today - timedelta(days=5)}&to={today}")
 
     assert (empty.json["rate"], empty.json["total"], empty.json["items"]) == (None, 0, [])
-    assert answer.json["counts"] == {"present": 1, "late": 1, "left_early": 0, "absent": 1, "excused": 1}
-    assert (answer.json["total"], answer.json["rate"], answer.json["has_more"]) == (4, 0.6667, False)
-    assert [item["code"] for item in answer.json["items"]] == ["present", "late", "absent", "excused"]
-    assert len(answer.asked) == 2
+    assert response.json["counts"] == {"present": 1, "late": 1, "left_early": 0, "absent": 1, "excused": 1}
+    assert (response.json["total"], response.json["rate"], response.json["has_more"]) == (4, 0.6667, False)
+    assert [item["code"] for item in response.json["items"]] == ["present", "late", "absent", "excused"]
+    assert len(response.asked) == 2
     assert api.get(f"/api/students/{new_id()}/attendance/").status == 404
-    assert api.get(f"{address}?from={today}&to={today - timedelta(days=1)}").pointers == {"/to"}
+    assert api.get(f"{url}?from={today}&to={today - timedelta(days=1)}").pointers == {"/to"}
 
 
-def test_of_another_organization_no_record_is_seen_or_changed(api, other, record):
+def test_records_of_another_organization_are_neither_seen_nor_changed(api, other, record):
     _, made = record()
-    stranger = other.the(Role.ADMIN)
+    foreign_admin = other.the(Role.ADMIN)
 
-    assert stranger.get(where(made)).status == 404
-    assert stranger.patch(where(made), {"code": "late"}).status == 404
-    assert stranger.delete(where(made)).status == 404
-    assert stranger.get(f"/api/students/{made['student_id']}/attendance/").status == 404
+    assert foreign_admin.get(where(made)).status == 404
+    assert foreign_admin.patch(where(made), {"code": "late"}).status == 404
+    assert foreign_admin.delete(where(made)).status == 404
+    assert foreign_admin.get(f"/api/students/{made['student_id']}/attendance/").status == 404
     for name in ("student_id", "group_id", "session_id"):
-        assert stranger.get(f"{RECORDS}?{name}={made[name]}").json["items"] == []
-    assert stranger.get(RECORDS).json["items"] == []
+        assert foreign_admin.get(f"{RECORDS}?{name}={made[name]}").json["items"] == []
+    assert foreign_admin.get(RECORDS).json["items"] == []
     assert api.get(where(made)).json["version"] == 1

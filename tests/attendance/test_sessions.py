@@ -34,13 +34,13 @@ def test_a_created_session_is_read_back_with_one_statement(api, group, today):
 def test_creating_a_session_takes_at_most_five_statements(api, group, today):
     body = {"id": str(new_id()), "group_id": group()["id"], "local_date": str(today)}
 
-    answer = api.post(SESSIONS, body, headers={"Idempotency-Key": "one"})
+    response = api.post(SESSIONS, body, headers={"Idempotency-Key": "one"})
 
-    assert answer.status == 201
-    assert len(answer.statements) <= 5, answer.statements
+    assert response.status == 201
+    assert len(response.statements) <= 5, response.statements
 
 
-def test_a_group_meets_once_on_a_date_and_slot(api, group, today):
+def test_a_group_has_one_session_on_a_date_and_slot(api, group, today):
     body = {"group_id": group()["id"], "local_date": str(today), "slot": "09:00"}
     api.made(SESSIONS, body)
     api.made(SESSIONS, {**body, "slot": None})
@@ -48,12 +48,12 @@ def test_a_group_meets_once_on_a_date_and_slot(api, group, today):
     api.made(SESSIONS, {"local_date": str(today)})
 
     for again in (body, {**body, "slot": None}, {**body, "group_id": None}, {"local_date": str(today)}):
-        answer = api.post(SESSIONS, again)
-        assert (answer.status, answer.problem["code"]) == (409, "session_exists")
+        response = api.post(SESSIONS, again)
+        assert (response.status, response.problem["code"]) == (409, "session_exists")
 
 
 @pytest.mark.parametrize(
-    ("slot", "kept"),
+    ("slot", "stored"),
     [
         ("9:00", "09:00"),
         (" 9:30 ", "09:30"),
@@ -66,16 +66,16 @@ def test_a_group_meets_once_on_a_date_and_slot(api, group, today):
         ("morning", "morning"),
     ],
 )
-def test_a_slot_that_is_a_time_has_two_digits_for_the_hour(api, today, slot, kept):
+def test_a_slot_that_is_a_time_gets_two_digits_for_the_hour(api, today, slot, stored):
     made = api.made(SESSIONS, {"local_date": str(today), "slot": slot})
     moved = api.patch(f"{SESSIONS}{made['id']}/", {"slot": slot})
 
-    assert (made["slot"], moved.json["slot"]) == (kept, kept)
-    again = api.post(SESSIONS, {"local_date": str(today), "slot": kept})
+    assert (made["slot"], moved.json["slot"]) == (stored, stored)
+    again = api.post(SESSIONS, {"local_date": str(today), "slot": stored})
     assert (again.status, again.problem["code"]) == (409, "session_exists")
 
 
-def test_a_cancelled_session_leaves_its_slot_to_another(api, group, today):
+def test_the_slot_of_a_cancelled_session_is_free_for_another(api, group, today):
     body = {"group_id": group()["id"], "local_date": str(today), "slot": "09:00"}
     first = api.made(SESSIONS, body)
     at = f"{SESSIONS}{first['id']}/"
@@ -114,18 +114,18 @@ def test_a_cancelled_session_leaves_its_slot_to_another(api, group, today):
 def test_a_session_starts_on_its_date_in_the_organizations_time_zone(api, today, starts_at, ends_at, pointers):
     days = {"before": -1, "day": 0, "after": 1, "two": 2}
     dates = {name: str(today + timedelta(days=number)) for name, number in days.items()}
-    given = {"starts_at": starts_at and starts_at.format(**dates), "ends_at": ends_at and ends_at.format(**dates)}
+    fields = {"starts_at": starts_at and starts_at.format(**dates), "ends_at": ends_at and ends_at.format(**dates)}
     plain = api.made(SESSIONS, {"local_date": str(today), "slot": "plain"})
 
-    made = api.post(SESSIONS, {"local_date": str(today), "slot": "timed", **given})
-    changed = api.patch(f"{SESSIONS}{plain['id']}/", given)
+    made = api.post(SESSIONS, {"local_date": str(today), "slot": "timed", **fields})
+    changed = api.patch(f"{SESSIONS}{plain['id']}/", fields)
 
     if pointers is None:
         assert (made.status, changed.status) == (201, 200)
         return
-    for answer in (made, changed):
-        assert (answer.status, answer.pointers) == (422, pointers)
-        assert {error["code"] for error in answer.problem["errors"]} == {"not_that_day"}
+    for response in (made, changed):
+        assert (response.status, response.pointers) == (422, pointers)
+        assert {error["code"] for error in response.problem["errors"]} == {"not_that_day"}
 
 
 def test_a_session_moves_with_its_times(api, today):
@@ -144,20 +144,20 @@ def test_a_session_moves_with_its_times(api, today):
 def test_a_refused_change_of_a_sessions_state_names_the_session(api, a_class):
     roster = a_class(1)
     roster.mark("present")
-    marked = api.patch(roster.address, {"status": "cancelled"})
-    api.post(f"{roster.address}submit/")
-    submitted = api.patch(roster.address, {"status": "open"})
-    api.post(f"{roster.address}lock/")
-    locked = api.patch(roster.address, {"notes": "x"})
+    marked = api.patch(roster.url, {"status": "cancelled"})
+    api.post(f"{roster.url}submit/")
+    submitted = api.patch(roster.url, {"status": "open"})
+    api.post(f"{roster.url}lock/")
+    locked = api.patch(roster.url, {"notes": "x"})
 
     late = roster.mark("late", overwrite=True)
 
-    for answer, version in ((marked, 1), (submitted, 2), (locked, 3), (late, 3)):
-        assert answer.problem["present"] == {"id": roster.session, "version": version}
-        assert answer.headers["Location"] == roster.address
+    for response, version in ((marked, 1), (submitted, 2), (locked, 3), (late, 3)):
+        assert response.problem["present"] == {"id": roster.session, "version": version}
+        assert response.headers["Location"] == roster.url
 
 
-def test_a_retry_with_the_same_id_and_body_answers_what_is_there(api, group, today):
+def test_a_retry_with_the_same_id_and_body_returns_the_existing_session(api, group, today):
     body = {"id": str(new_id()), "group_id": group()["id"], "local_date": str(today)}
     first = api.post(SESSIONS, body)
     api.patch(f"{SESSIONS}{body['id']}/", {"notes": "x"})
@@ -169,12 +169,16 @@ def test_a_retry_with_the_same_id_and_body_answers_what_is_there(api, group, tod
     assert (another.status, another.problem["code"]) == (409, "id_taken")
 
 
-def test_sessions_lie_within_the_business_range(api, today):
+def test_sessions_must_be_within_the_accepted_dates(api, today):
     for days in (-400, 60):
         assert api.post(SESSIONS, {"local_date": str(today + timedelta(days=days))}).status == 201
     for days in (-401, 61, 10_000):
-        answer = api.post(SESSIONS, {"local_date": str(today + timedelta(days=days))})
-        assert (answer.status, answer.problem["code"], answer.pointers) == (422, "date_out_of_range", {"/local_date"})
+        response = api.post(SESSIONS, {"local_date": str(today + timedelta(days=days))})
+        assert (response.status, response.problem["code"], response.pointers) == (
+            422,
+            "date_out_of_range",
+            {"/local_date"},
+        )
 
 
 def test_sessions_are_filtered_and_paged(api, group, today):
@@ -184,10 +188,10 @@ def test_sessions_are_filtered_and_paged(api, group, today):
     api.made(SESSIONS, {"group_id": another, "local_date": str(today), "status": "open"})
 
     def dates(query, at=SESSIONS):
-        answer = api.get(f"{at}?{query}")
-        assert answer.status == 200, answer.response.get_data(as_text=True)
-        assert len(answer.asked) == 1
-        return [item["local_date"] for item in answer.json["items"]]
+        response = api.get(f"{at}?{query}")
+        assert response.status == 200, response.response.get_data(as_text=True)
+        assert len(response.asked) == 1
+        return [item["local_date"] for item in response.json["items"]]
 
     days = [str(today + timedelta(days=n)) for n in range(5)]
     assert dates(f"group_id={mine}") == days
@@ -207,39 +211,39 @@ def test_sessions_are_filtered_and_paged(api, group, today):
 def test_a_session_with_marks_stays_on_its_date(api, a_class, today):
     roster = a_class(1)
     tomorrow = str(today + timedelta(days=1))
-    assert api.patch(roster.address, {"local_date": tomorrow}).json["local_date"] == tomorrow
-    assert api.patch(roster.address, {"local_date": str(today)}).status == 200
-    assert api.patch(roster.address, {"local_date": str(today + timedelta(days=61))}).pointers == {"/local_date"}
+    assert api.patch(roster.url, {"local_date": tomorrow}).json["local_date"] == tomorrow
+    assert api.patch(roster.url, {"local_date": str(today)}).status == 200
+    assert api.patch(roster.url, {"local_date": str(today + timedelta(days=61))}).pointers == {"/local_date"}
     roster.mark("present")
 
-    moved = api.patch(roster.address, {"local_date": tomorrow})
-    cancelled = api.patch(roster.address, {"status": "cancelled"})
-    slot = api.patch(roster.address, {"slot": "10:00", "local_date": str(today)})
+    moved = api.patch(roster.url, {"local_date": tomorrow})
+    cancelled = api.patch(roster.url, {"status": "cancelled"})
+    slot = api.patch(roster.url, {"slot": "10:00", "local_date": str(today)})
 
     assert (moved.status, moved.problem["code"]) == (409, "session_has_marks")
     assert (cancelled.status, cancelled.problem["code"]) == (409, "session_has_marks")
     assert slot.json["slot"] == "10:00"
 
 
-def test_a_session_does_not_move_while_somebody_marks_in_it(api, place, a_class, today, sql):
+def test_a_session_does_not_move_while_it_is_being_marked(api, place, a_class, today, sql):
     for _ in range(5):
         roster = a_class(3)
         another = place.someone(Role.ADMIN)
         gate = threading.Barrier(2)
-        answers = {}
+        responses = {}
 
-        def move(roster=roster, another=another, gate=gate, answers=answers):
+        def move(roster=roster, another=another, gate=gate, responses=responses):
             gate.wait()
-            answers["move"] = another.patch(roster.address, {"local_date": str(today + timedelta(days=1))})
+            responses["move"] = another.patch(roster.url, {"local_date": str(today + timedelta(days=1))})
 
         thread = threading.Thread(target=move)
         thread.start()
         gate.wait()
-        answers["mark"] = roster.mark("present", "present", "present")
+        responses["mark"] = roster.mark("present", "present", "present")
         thread.join()
 
-        assert answers["mark"].status == 200
-        assert answers["move"].status in (200, 409)
+        assert responses["mark"].status == 200
+        assert responses["move"].status in (200, 409)
         astray = sql(
             "SELECT count(*) FROM attendance_records r JOIN attendance_sessions s"
             " ON s.organization_id = r.organization_id AND s.id = r.session_id"
@@ -252,29 +256,29 @@ def test_a_session_does_not_move_while_somebody_marks_in_it(api, place, a_class,
 def test_a_register_is_submitted_locked_and_reopened(api, place, a_class):
     roster = a_class(1)
 
-    submitted = api.post(f"{roster.address}submit/")
-    again = api.post(f"{roster.address}submit/")
-    moved = api.patch(roster.address, {"status": "open"})
-    locked = api.post(f"{roster.address}lock/")
-    notes = api.patch(roster.address, {"notes": "x"})
-    resubmitted = api.post(f"{roster.address}submit/")
-    reopened = api.post(f"{roster.address}reopen/")
+    submitted = api.post(f"{roster.url}submit/")
+    again = api.post(f"{roster.url}submit/")
+    moved = api.patch(roster.url, {"status": "open"})
+    locked = api.post(f"{roster.url}lock/")
+    notes = api.patch(roster.url, {"notes": "x"})
+    resubmitted = api.post(f"{roster.url}submit/")
+    reopened = api.post(f"{roster.url}reopen/")
 
     assert (submitted.json["status"], submitted.json["submitted_by"]) == ("submitted", str(api.user_id))
     assert again.json == submitted.json
     assert moved.problem["code"] == "session_submitted"
     assert (locked.json["status"], locked.json["submitted_at"]) == ("locked", submitted.json["submitted_at"])
-    assert api.post(f"{roster.address}lock/", headers={"If-Match": '"1"'}).status == 412
+    assert api.post(f"{roster.url}lock/", headers={"If-Match": '"1"'}).status == 412
     assert notes.problem["code"] == resubmitted.problem["code"] == "session_locked"
     assert (reopened.json["status"], reopened.json["submitted_at"], reopened.json["locked_at"]) == ("open", None, None)
-    assert api.post(f"{roster.address}reopen/").json == reopened.json
-    api.patch(roster.address, {"status": "cancelled"})
+    assert api.post(f"{roster.url}reopen/").json == reopened.json
+    api.patch(roster.url, {"status": "cancelled"})
     for way in ("submit", "lock", "reopen"):
-        assert api.post(f"{roster.address}{way}/").problem["code"] == "session_cancelled"
-    assert api.patch(roster.address, {"status": "scheduled"}).json["status"] == "scheduled"
+        assert api.post(f"{roster.url}{way}/").problem["code"] == "session_cancelled"
+    assert api.patch(roster.url, {"status": "scheduled"}).json["status"] == "scheduled"
 
 
-def test_a_group_that_cannot_be_seen_is_refused_by_name(api, place, other, group, today):
+def test_an_invisible_group_is_refused_with_its_pointer(api, place, other, group, today):
     foreign = other.the(Role.ADMIN).made("/api/groups/", {"code": "B", "name": "B"})["id"]
     deleted = group()["id"]
     assert api.delete(f"/api/groups/{deleted}/").status == 204
@@ -282,8 +286,8 @@ def test_a_group_that_cannot_be_seen_is_refused_by_name(api, place, other, group
     trainer = place.the(Role.TRAINER)
 
     for client, group_id in ((api, foreign), (api, deleted), (api, str(new_id())), (trainer, not_theirs)):
-        answer = client.post(SESSIONS, {"group_id": group_id, "local_date": str(today)})
-        assert (answer.status, answer.pointers) == (422, {"/group_id"})
+        response = client.post(SESSIONS, {"group_id": group_id, "local_date": str(today)})
+        assert (response.status, response.pointers) == (422, {"/group_id"})
 
 
 @pytest.mark.parametrize(
@@ -299,24 +303,24 @@ def test_a_group_that_cannot_be_seen_is_refused_by_name(api, place, other, group
         ({"colour": "red"}, "/colour"),
     ],
 )
-def test_sessions_that_do_not_fit_are_refused(api, today, wrong, pointer):
-    answer = api.post(SESSIONS, {"local_date": str(today), **wrong})
+def test_invalid_sessions_are_refused(api, today, wrong, pointer):
+    response = api.post(SESSIONS, {"local_date": str(today), **wrong})
 
-    assert (answer.status, answer.pointers) == (422, {pointer})
+    assert (response.status, response.pointers) == (422, {pointer})
 
 
-def test_of_another_organization_nothing_is_seen_or_changed(api, other, a_class):
+def test_sessions_of_another_organization_are_neither_seen_nor_changed(api, other, a_class):
     roster = a_class(1)
     roster.mark("present")
-    stranger = other.the(Role.ADMIN)
+    foreign_admin = other.the(Role.ADMIN)
 
-    assert stranger.get(roster.address).status == 404
-    assert stranger.get(roster.records).status == 404
-    assert stranger.put(roster.records, {"records": [], "rest": "absent"}).status == 404
-    assert stranger.patch(roster.address, {"notes": "x"}).status == 404
+    assert foreign_admin.get(roster.url).status == 404
+    assert foreign_admin.get(roster.records).status == 404
+    assert foreign_admin.put(roster.records, {"records": [], "rest": "absent"}).status == 404
+    assert foreign_admin.patch(roster.url, {"notes": "x"}).status == 404
     for way in ("submit", "lock", "reopen"):
-        assert stranger.post(f"{roster.address}{way}/").status == 404
-    assert stranger.get(f"/api/groups/{roster.group}/sessions/").status == 404
-    assert stranger.get(f"{SESSIONS}?group_id={roster.group}").json["items"] == []
-    assert stranger.get(SESSIONS).json["items"] == []
-    assert api.get(roster.address).json["version"] == 1
+        assert foreign_admin.post(f"{roster.url}{way}/").status == 404
+    assert foreign_admin.get(f"/api/groups/{roster.group}/sessions/").status == 404
+    assert foreign_admin.get(f"{SESSIONS}?group_id={roster.group}").json["items"] == []
+    assert foreign_admin.get(SESSIONS).json["items"] == []
+    assert api.get(roster.url).json["version"] == 1

@@ -1,4 +1,4 @@
-"""Sessions from before slots were written alike keep all that they say."""
+"""Sessions from before slots were normalized lose nothing in the migration."""
 
 import uuid
 
@@ -20,7 +20,7 @@ INSERT = (
 
 @pytest.fixture
 def migrated(stack, scratch):
-    """Return how to go to a revision around the one under test."""
+    """Return a function that migrates to the revision before or after the one under test."""
     config = Config(str(ROOT / "migrations" / "alembic.ini"))
     config.set_main_option("script_location", FOLDER)
     ours = next(r for r in ScriptDirectory.from_config(config).walk_revisions() if "slots_and_registers" in r.path)
@@ -42,7 +42,7 @@ def slots(connection, organization=ORGANIZATION):
     return connection.execute(found, [organization]).fetchall()
 
 
-def test_slots_that_are_times_become_alike_and_none_gets_lost(stack, scratch, migrated):
+def test_slots_that_are_times_are_normalized_and_none_is_lost(stack, scratch, migrated):
     migrated("down")
     before = ["9:00", "09:00", "09:00 (2)", "8:30", "morning", "9:00 am", None, "10:00", "9:99"]
     with stack.primary.connect(scratch) as connection:
@@ -76,7 +76,7 @@ def test_slots_that_are_times_become_alike_and_none_gets_lost(stack, scratch, mi
         assert connection.execute(versions, [ORGANIZATION]).fetchall() == [("09:00 (3)", 2), ("08:30", 2), ("07:00", 2)]
 
 
-def test_cancelled_sessions_whose_slot_has_another_go_back_beside_it(stack, scratch, migrated):
+def test_downgrading_preserves_cancelled_sessions_beside_another_in_their_slot(stack, scratch, migrated):
     migrated("down")
     migrated("up")
     with stack.primary.connect(scratch) as connection:

@@ -1,4 +1,4 @@
-// The same way as main.ts, through the functions that @hey-api/openapi-ts makes of the operation ids.
+// The same steps as main.ts, with the functions that @hey-api/openapi-ts generates from the operation ids.
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { client } from "./client/client.gen.ts";

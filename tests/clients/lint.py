@@ -22,7 +22,7 @@ WARNED = "warning"
 
 
 def main() -> int:
-    """Print what the linters report, and return 1 when it is anything."""
+    """Print what the linters report, and return 1 if there is anything."""
     if not MODULES.is_dir():
         print("tests/clients/node_modules is missing: make clients", file=sys.stderr)
         return 2
@@ -31,12 +31,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         document = Path(folder) / "openapi.json"
         document.write_text(json.dumps(openapi_document(), indent=1), encoding="utf-8")
-        for name, (script, *words) in LINTERS.items():
-            command = [str(NODE), str(MODULES / script), *words, str(SETTINGS[name]), str(document)]
+        for name, (script, *arguments) in LINTERS.items():
+            command = [str(NODE), str(MODULES / script), *arguments, str(SETTINGS[name]), str(document)]
             ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-            said = ran.stdout + ran.stderr
-            if ran.returncode or (name == "redocly" and WARNED in said):
-                print(f"{name}:\n{said}", file=sys.stderr)
+            output = ran.stdout + ran.stderr
+            if ran.returncode or (name == "redocly" and WARNED in output):
+                print(f"{name}:\n{output}", file=sys.stderr)
                 failed = True
     if not failed:
         print(f"openapi.json: {' and '.join(LINTERS)} report nothing")

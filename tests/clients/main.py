@@ -1,4 +1,4 @@
-"""The same way as main.ts in Python, on what openapi-python-client makes of the document; checked by mypy --strict."""
+"""The same steps as main.ts in Python, with the client of openapi-python-client; checked by mypy --strict."""
 
 import json
 import os
@@ -60,18 +60,18 @@ from generated_client.types import UNSET, File
 Shown = TypeVar("Shown")
 
 
-def ok(answer: object, kind: type[Shown]) -> Shown:
-    """Return an answer of the kind that was expected; anything else is a problem."""
-    if not isinstance(answer, kind):
-        raise TypeError(f"not {kind.__name__}: {answer}")
-    return answer
+def ok(response: object, kind: type[Shown]) -> Shown:
+    """Return a response of the expected kind; anything else is a problem."""
+    if not isinstance(response, kind):
+        raise TypeError(f"not {kind.__name__}: {response}")
+    return response
 
 
 state = json.loads(Path(os.environ.get("STATE", ".devstack/state.json")).read_text())
-address, account = state["base_url"], state["demo"]
-with Client(base_url=address) as anyone:
+base_url, account = state["base_url"], state["demo"]
+with Client(base_url=base_url) as anyone:
     tokens = ok(sign_in.sync(client=anyone, body=TokenIn(account["email"], account["password"])), Token)
-api = AuthenticatedClient(address, tokens.access_token)
+api = AuthenticatedClient(base_url, tokens.access_token)
 
 # page through all students
 ids: list[uuid.UUID] = []
@@ -97,11 +97,11 @@ one, two = (create_student.sync_detailed(client=api, body=body) for _ in range(2
 made = ok(one.parsed, Student)
 print("created", one.status_code.value, two.status_code.value, made.address and made.address.locality, made.status)
 
-# a refusal says what it is by its code
+# a refusal is identified by its code
 clash = create_student.sync(client=api, body=StudentIn(code=made.code, given_name="Ada", family_name="Client"))
 print("refused", ok(clash, CreateStudentConflictProblem).code)
 
-# PATCH with what a GET gave, with If-Match
+# PATCH with the result of a GET, with If-Match
 changes = StudentPatch(status=StudentPatchStatus(made.status), preferred_name="Ada")
 patched = update_student.sync_detailed(student_id, client=api, body=changes, if_match=one.headers["etag"])
 print("patched", patched.status_code.value)
@@ -138,7 +138,7 @@ for _ in range(200):
 job = ok(get_job.sync(report.job_id, client=api), Job)
 print("report", report.parameters.group_id == group.id, job.result is not None and job.result.report_id == report_id)
 link = ok(report.download, Download).url
-with Client(base_url=address, headers={"Accept": "application/octet-stream"}) as anyone:
+with Client(base_url=base_url, headers={"Accept": "application/octet-stream"}) as anyone:
     file = ok(download_report.sync(report_id, client=anyone, token=link.partition("token=")[2]), File)
 print("file", file.payload.read(5))
 

@@ -1,5 +1,5 @@
-// A client as a web developer would write it first: sign in, page, create twice, change, mark, log a workout, report.
-// It is compiled against what openapi-typescript makes of the document, without a cast, a `!` or a type of its own.
+// A client as a web developer would first write it: sign in, page, create twice, change, mark, log a workout, report.
+// It is compiled against the types that openapi-typescript generates, without a cast, a `!` or its own types.
 import createClient, { type Middleware } from "openapi-fetch";
 import { randomUUID } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
@@ -45,11 +45,11 @@ const two = await api.POST("/api/students/", { body });
 const made: Student = ok(one);
 console.log("created", one.response.status, two.response.status, made.address?.locality, made.status);
 
-// a refusal says what it is by its code
+// a refusal is identified by its code
 const clash = await api.POST("/api/students/", { body: { ...body, id: randomUUID() } });
 if (clash.response.status === 409) console.log("refused", clash.error?.code);
 
-// PATCH with what a GET gave, with If-Match
+// PATCH with the result of a GET, with If-Match
 const etag = one.response.headers.get("etag");
 if (!etag) throw new Error("a student has an ETag");
 const patched = await api.PATCH("/api/students/{student_id}/", {

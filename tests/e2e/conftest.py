@@ -1,4 +1,4 @@
-"""A real server with demo data, for tests that come from outside as a client does."""
+"""A real server with demo data, for tests that call it from outside like a client."""
 
 import fcntl
 import json
@@ -27,7 +27,7 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def demo(stack, database, tmp_path_factory):
-    """A small demo, and one gunicorn worker that serves it; yields the folder that the tour is walked in."""
+    """A small demo, and one gunicorn worker that serves it; yields the folder in which the tour runs."""
     name = f"{database}_demo"
     folder = tmp_path_factory.mktemp("tour")
     with Path(stack.directory, "copy.lock").open("w") as lock:
@@ -35,7 +35,7 @@ def demo(stack, database, tmp_path_factory):
         stack.drop_database(name)
         stack.create_database(name, "campshub_template")
     port = free_port()
-    # A broker of its own: where two demos shared one, each worker took calls that only the other could answer.
+    # A separate broker: with a shared one, the workers of two demos took each other's calls, which they could not run.
     broker = Redis(place.make(tmp_path_factory.mktemp("broker")), "broker")
     broker.start()
     settings = {
@@ -60,8 +60,8 @@ def demo(stack, database, tmp_path_factory):
     assert seeded.returncode == 0, seeded.stderr
     url = f"http://127.0.0.1:{port}"
     (folder / ".devstack").mkdir()
-    known = {"base_url": url, "demo": json.loads((folder / "demo.json").read_text())}
-    (folder / ".devstack" / "state.json").write_text(json.dumps(known))
+    state = {"base_url": url, "demo": json.loads((folder / "demo.json").read_text())}
+    (folder / ".devstack" / "state.json").write_text(json.dumps(state))
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.conf.py", "wsgi:app"],
@@ -70,16 +70,16 @@ def demo(stack, database, tmp_path_factory):
             stdout=log,
             stderr=log,
         )
-        # What the broker has not taken at once, a beat brings: without one, a report could be owed for ever.
+        # A beat sends what the broker has not accepted immediately: without one, a report could stay pending for ever.
         background = [
             subprocess.Popen(
-                [sys.executable, "-m", "celery", "-A", "celery_worker", *words, "--loglevel=WARNING"],
+                [sys.executable, "-m", "celery", "-A", "celery_worker", *arguments, "--loglevel=WARNING"],
                 cwd=ROOT,
                 env=settings,
                 stdout=log,
                 stderr=log,
             )
-            for words in (["worker", "--concurrency=1"], ["beat"])
+            for arguments in (["worker", "--concurrency=1"], ["beat"])
         ]
     try:
         _wait(url, folder / "log")

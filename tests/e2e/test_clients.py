@@ -18,23 +18,23 @@ PATIENCE_S = 300
 
 
 @pytest.fixture
-def bench(demo, tmp_path):
+def run_program(demo, tmp_path):
     """A folder with the served document, the programs and what npm has installed."""
     assert (MODULES / ".ready").exists(), "tests/clients/node_modules is missing: make clients"
-    known = json.loads((demo / ".devstack" / "state.json").read_text())
-    with urllib.request.urlopen(f"{known['base_url']}/api/openapi.json") as served:
+    running = json.loads((demo / ".devstack" / "state.json").read_text())
+    with urllib.request.urlopen(f"{running['base_url']}/api/openapi.json") as served:
         (tmp_path / "openapi.json").write_bytes(served.read())
     for file in ("main.ts", "main.py", "hey.ts", "tsconfig.json", "package.json", "openapi-ts.config.mjs"):
         shutil.copy(CLIENTS / file, tmp_path)
     (tmp_path / "node_modules").symlink_to(MODULES)
     state = str(demo / ".devstack" / "state.json")
-    return lambda *words: _run(tmp_path, state, words)
+    return lambda *command: _run(tmp_path, state, command)
 
 
-def _run(folder: Path, state: str, words: tuple[str, ...]) -> list[str]:
-    """Run a program of the virtual environment in the folder; return the lines that it printed."""
+def _run(folder: Path, state: str, command: tuple[str, ...]) -> list[str]:
+    """Run a program of the virtual environment in the folder; return its output lines."""
     ran = subprocess.run(
-        [BIN / words[0], *words[1:]],
+        [BIN / command[0], *command[1:]],
         cwd=folder,
         env={**os.environ, "STATE": state},
         capture_output=True,
@@ -47,28 +47,28 @@ def _run(folder: Path, state: str, words: tuple[str, ...]) -> list[str]:
 
 
 def _only(folder_of_program: str) -> str:
-    """Return a compiler's settings for one program, since each has a client of its own."""
+    """Return a compiler's settings for one program, since each has its own client."""
     return json.dumps({"extends": "./tsconfig.json", "include": [folder_of_program]})
 
 
-def test_a_typescript_client_compiles_strictly_and_works(bench, tmp_path):
+def test_a_typescript_client_compiles_strictly_and_works(run_program, tmp_path):
     (tmp_path / "tsconfig.main.json").write_text(_only("main.ts"))
-    bench("node", "node_modules/openapi-typescript/bin/cli.js", "openapi.json", "--output", "schema.ts")
-    bench("node", "node_modules/typescript/bin/tsc", "--project", "tsconfig.main.json")
+    run_program("node", "node_modules/openapi-typescript/bin/cli.js", "openapi.json", "--output", "schema.ts")
+    run_program("node", "node_modules/typescript/bin/tsc", "--project", "tsconfig.main.json")
 
-    said = dict(line.split(" ", 1) for line in bench("node", "main.ts"))
+    output = dict(line.split(" ", 1) for line in run_program("node", "main.ts"))
 
-    total, different = said["students"].split()
+    total, different = output["students"].split()
     assert int(total) >= 60
     assert total == different
-    assert said["created"] == "201 200 Pune active"
-    assert said["refused"] == "code_taken"
-    assert said["patched"] == "200"
-    assert said["marked"] == "0 created"
-    assert said["set"] == "201 lb"
-    assert said["report"] == "true true"
-    assert said["file"] == "%PDF-"
-    assert said["audit"] == "students object"
+    assert output["created"] == "201 200 Pune active"
+    assert output["refused"] == "code_taken"
+    assert output["patched"] == "200"
+    assert output["marked"] == "0 created"
+    assert output["set"] == "201 lb"
+    assert output["report"] == "true true"
+    assert output["file"] == "%PDF-"
+    assert output["audit"] == "students object"
 
 
 def test_the_typescript_client_needs_no_casts(tmp_path):
@@ -79,12 +79,12 @@ def test_the_typescript_client_needs_no_casts(tmp_path):
         assert needed == []
 
 
-def test_a_client_of_named_operations_compiles_strictly_and_works(bench, tmp_path):
+def test_a_client_of_named_operations_compiles_strictly_and_works(run_program, tmp_path):
     (tmp_path / "tsconfig.hey.json").write_text(_only("hey.ts"))
-    bench("node", "node_modules/@hey-api/openapi-ts/bin/run.js")
-    bench("node", "node_modules/typescript/bin/tsc", "--project", "tsconfig.hey.json")
+    run_program("node", "node_modules/@hey-api/openapi-ts/bin/run.js")
+    run_program("node", "node_modules/typescript/bin/tsc", "--project", "tsconfig.hey.json")
 
-    assert bench("node", "hey.ts") == [
+    assert run_program("node", "hey.ts") == [
         "me admin students 3 true",
         "created 201 Eve patched 200",
         "refused code_taken",
@@ -92,25 +92,25 @@ def test_a_client_of_named_operations_compiles_strictly_and_works(bench, tmp_pat
     ]
 
 
-def test_a_python_client_type_checks_strictly_and_works(bench, tmp_path):
-    (tmp_path / "config.yml").write_text("post_hooks: []\n")  # it would format what is thrown away
-    made = bench(
+def test_a_python_client_type_checks_strictly_and_works(run_program, tmp_path):
+    (tmp_path / "config.yml").write_text("post_hooks: []\n")  # it would format temporary files
+    made = run_program(
         *("openapi-python-client", "generate", "--meta", "none", "--path", "openapi.json", "--config", "config.yml"),
         *("--output-path", "generated_client", "--overwrite", "--fail-on-warning"),
     )
     assert "WARNING" not in "\n".join(made)
-    bench("mypy", "--strict", "--follow-imports=silent", "main.py")
+    run_program("mypy", "--strict", "--follow-imports=silent", "main.py")
 
-    said = dict(line.split(" ", 1) for line in bench("python", "main.py"))
+    output = dict(line.split(" ", 1) for line in run_program("python", "main.py"))
 
-    total, different = said["students"].split()
+    total, different = output["students"].split()
     assert int(total) >= 60
     assert total == different
-    assert said["created"] == "201 200 Pune active"
-    assert said["refused"] == "code_taken"
-    assert said["patched"] == "200"
-    assert said["marked"] == "0 created"
-    assert said["set"] == "lb"
-    assert said["report"] == "True True"
-    assert said["file"] == "b'%PDF-'"
-    assert said["audit"] == "students AuditEntryAfterType0"
+    assert output["created"] == "201 200 Pune active"
+    assert output["refused"] == "code_taken"
+    assert output["patched"] == "200"
+    assert output["marked"] == "0 created"
+    assert output["set"] == "lb"
+    assert output["report"] == "True True"
+    assert output["file"] == "b'%PDF-'"
+    assert output["audit"] == "students AuditEntryAfterType0"

@@ -1,4 +1,4 @@
-"""The large stack: made once, kept between runs in `.devstack/large` or where LARGE_STACK_DIR says."""
+"""The large stack: created once, stored between runs in `.devstack/large` or in LARGE_STACK_DIR."""
 
 import os
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ DATABASE = "campshub_large"
 
 
 @dataclass
-class Yard:
-    """A filled database with the application on it; PostgreSQL sends each statement's plan along."""
+class LargeDatabase:
+    """A filled database with the application on it; PostgreSQL sends each statement's plan with its result."""
 
     app: Any
     connection: Any
@@ -27,11 +27,11 @@ class Yard:
 
 
 def opened(stack: Stack, database: str, scale: data.Scale, *planner: str):
-    """Fill a migrated database unless that was done before, and yield the application on it."""
+    """Fill a migrated database if it is empty, and yield the application on it."""
     with stack.primary.connect(database) as connection:
         made = data.made(connection, scale) or data.make(connection, scale)
         plans.explain_everything(connection, database, *planner)
-        # Past PgBouncer, which keeps connections that know nothing of the setting; and at the primary alone.
+        # Without PgBouncer, whose open connections lack the setting; and only on the primary.
         app = create_app(
             settings_of(
                 stack,
@@ -42,9 +42,9 @@ def opened(stack: Stack, database: str, scale: data.Scale, *planner: str):
                 **plans.UNCACHED,
             )
         )
-        data.count_figures(connection, app)
+        data.refresh_rollups(connection, app)
         place = Place(app, made.organization_id)
-        yield Yard(app, connection, made, place, plans.people_of(place, made))
+        yield LargeDatabase(app, connection, made, place, plans.people_of(place, made))
         close(app)
 
 

@@ -1,6 +1,6 @@
-"""Much data, by COPY and by PostgreSQL itself: many organizations, students by the hundred thousand, years of marks.
+"""Large amounts of data, by COPY and by PostgreSQL itself: many organizations, 100,000s of students, years of marks.
 
-``make`` fills a migrated database once; ``made`` finds what is there. Whoever measures uses the same data.
+``make`` fills a migrated database once; ``made`` finds the existing data. All measurements use the same data.
 """
 
 import json
@@ -41,15 +41,15 @@ FILLED = (
 
 @dataclass(frozen=True)
 class Scale:
-    """How much there is of everything.
+    """The amount of data.
 
-    :param organizations: how many organizations.
-    :param students: how many students all of them have together.
-    :param largest: how many of these the first one has; the others share the rest.
-    :param records: how many attendance records there are about.
+    :param organizations: number of organizations.
+    :param students: number of students of all organizations together.
+    :param largest: number of students of the first one; the others share the remaining students.
+    :param records: approximate number of attendance records.
     :param months: how far back they reach.
-    :param sets: how many sets there are about, ten in a log.
-    :param share: the part of records and sets that is the first organization's.
+    :param sets: approximate number of sets, ten in a log.
+    :param share: the first organization's share of records and sets.
     """
 
     organizations: int = 20
@@ -63,7 +63,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Made:
-    """What was made: the first organization, and some of those who belong to it."""
+    """What was created: the first organization, and some of its users and rows."""
 
     organization_id: uuid.UUID
     trainer_id: uuid.UUID  # of a few groups
@@ -80,7 +80,7 @@ class Made:
 
 
 def made(connection: psycopg.Connection[Any], scale: Scale) -> Made | None:
-    """Return what a database has been filled with; None where it was not, or on another scale."""
+    """Return what a database has been filled with; None if it is empty or has another scale."""
     if connection.execute("SELECT to_regclass(%s)", (READY,)).fetchone() == (None,):
         return None
     row = connection.execute(f"SELECT scale, made FROM {READY}").fetchone()
@@ -91,11 +91,11 @@ def made(connection: psycopg.Connection[Any], scale: Scale) -> Made | None:
 
 
 def make(connection: psycopg.Connection[Any], scale: Scale) -> Made:
-    """Fill a migrated database that has no such data yet; the connection is a superuser's, in autocommit mode."""
+    """Fill an empty migrated database; the connection is a superuser's, in autocommit mode."""
     today = datetime.now(UTC).date()
     first = (today - timedelta(days=30 * scale.months)).replace(day=1)
     with connection.transaction():
-        # Keys into other tables are right by construction; checking each would take most of the time.
+        # Foreign keys are correct by construction; checking each would take most of the time.
         connection.execute("SET LOCAL session_replication_role = replica")
         connection.execute("SET LOCAL ROLE campshub_owner")
         for table in MONTHLY:
@@ -110,16 +110,16 @@ def make(connection: psycopg.Connection[Any], scale: Scale) -> Made:
         found = _found(connection, first, today)
         connection.execute(f"DROP TABLE IF EXISTS {READY}")
         connection.execute(f"CREATE TABLE {READY} (scale jsonb, made jsonb)")
-        told = json.dumps({name: str(value) for name, value in asdict(found).items()})
-        connection.execute(f"INSERT INTO {READY} VALUES (%s, %s)", (json.dumps(asdict(scale)), told))
+        content = json.dumps({name: str(value) for name, value in asdict(found).items()})
+        connection.execute(f"INSERT INTO {READY} VALUES (%s, %s)", (json.dumps(asdict(scale)), content))
         for table in TEMPORARY:
             connection.execute(f"DROP TABLE {table}")
     connection.execute("VACUUM ANALYZE")
     return found
 
 
-def count_figures(connection: psycopg.Connection[Any], app: Any) -> None:
-    """Let the application count its rollups, unless that is done: nothing has noted the rows made here."""
+def refresh_rollups(connection: psycopg.Connection[Any], app: Any) -> None:
+    """Let the application compute its rollups, unless that is done: the rows created here are not recorded as stale."""
     tables = [f"SELECT 1 FROM {name}" for name in rollups()]
     if connection.execute(" UNION ALL ".join(tables) + " LIMIT 1").fetchone():
         return
@@ -134,7 +134,7 @@ def count_figures(connection: psycopg.Connection[Any], app: Any) -> None:
 
 @contextmanager
 def _without_indexes(connection: psycopg.Connection[Any]) -> Iterator[None]:
-    """Drop the indexes that are no constraint's while the tables are filled: building them afterwards is quicker."""
+    """Drop the indexes without a constraint while the tables are filled: building them afterwards is faster."""
     rows = connection.execute(
         """
         SELECT i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid) FROM pg_index i
@@ -152,7 +152,7 @@ def _without_indexes(connection: psycopg.Connection[Any]) -> Iterator[None]:
 
 
 def _organizations(connection: psycopg.Connection[Any], scale: Scale) -> None:
-    """Make the organizations, each with two trainers and a client, and remember how much each is to have."""
+    """Create the organizations, each with two trainers and a client, and store how much data each is to have."""
     connection.execute(
         "CREATE TEMP TABLE wanted (organization_id uuid, number int, students int, share float,"
         " trainer_id uuid, head_trainer_id uuid, client_id uuid)"
@@ -187,8 +187,8 @@ def _organizations(connection: psycopg.Connection[Any], scale: Scale) -> None:
         )
 
 
-def _students(connection: psycopg.Connection[Any], dice: random.Random) -> None:
-    """Copy the students in; three names in four are of two syllables and three."""
+def _students(connection: psycopg.Connection[Any], rng: random.Random) -> None:
+    """Copy the students in; names have two and three syllables."""
     wanted = connection.execute("SELECT organization_id, students, client_id FROM wanted ORDER BY number").fetchall()
     today = datetime.now(UTC).date()
     with connection.cursor().copy(
@@ -197,7 +197,7 @@ def _students(connection: psycopg.Connection[Any], dice: random.Random) -> None:
     ) as copy:
         for organization_id, students, client_id in wanted:
             for number in range(students):
-                given, family, code = _name(dice, 2), _name(dice, 3), f"S-{number:06}"
+                given_name, family, code = _name(rng, 2), _name(rng, 3), f"S-{number:06}"
                 copy.write_row(
                     (
                         organization_id,
@@ -205,10 +205,10 @@ def _students(connection: psycopg.Connection[Any], dice: random.Random) -> None:
                         code,
                         f"x{number}" if number % 2 else None,
                         client_id if number == 0 else None,
-                        given,
+                        given_name,
                         family,
-                        names.sort_name(given, family),
-                        names.search_text(code, given, family, None),
+                        names.sort_name(given_name, family),
+                        names.search_text(code, given_name, family, None),
                         "[]",
                         "[]",
                         [
@@ -217,20 +217,20 @@ def _students(connection: psycopg.Connection[Any], dice: random.Random) -> None:
                             if number % every == 0
                         ],
                         "alumni" if number % 20 == 19 else "lead" if number % 500 == 17 else "active",
-                        today - timedelta(days=dice.randrange(1_200)),
+                        today - timedelta(days=rng.randrange(1_200)),
                         datetime.now(UTC) if number % 200 == 77 else None,
                     )
                 )
 
 
-def _name(dice: random.Random, syllables: int) -> str:
-    return "".join(dice.choice("bcdfghjklmnprstvwz") + dice.choice("aeiou") for _ in range(syllables)).capitalize() + (
-        dice.choice(("", "n", "r", "s", "l"))
+def _name(rng: random.Random, syllables: int) -> str:
+    return "".join(rng.choice("bcdfghjklmnprstvwz") + rng.choice("aeiou") for _ in range(syllables)).capitalize() + (
+        rng.choice(("", "n", "r", "s", "l"))
     )
 
 
 def _groups(connection: psycopg.Connection[Any], first: date) -> None:
-    """Make a group for each hundred students and one for a thousand; its trainers; who is in it."""
+    """Create a group for each hundred students and one for a thousand; its trainers; its enrolments."""
     connection.execute(
         """
         CREATE TEMP TABLE numbered AS
@@ -286,7 +286,7 @@ def _groups(connection: psycopg.Connection[Any], first: date) -> None:
 
 
 def _attendance(connection: psycopg.Connection[Any], scale: Scale, first: date, today: date) -> None:
-    """Make sessions evenly over the days, today's last, and a record in each for each member of its group."""
+    """Create sessions evenly over the days, today's last, and a record in each for each member of its group."""
     connection.execute(
         """
         INSERT INTO attendance_sessions (organization_id, id, group_id, local_date, slot, status, submitted_at)
@@ -316,7 +316,7 @@ def _attendance(connection: psycopg.Connection[Any], scale: Scale, first: date, 
 
 
 def _workouts(connection: psycopg.Connection[Any], scale: Scale, first: date, today: date) -> None:
-    """Make logs of two exercises and ten sets for one student in a hundred, evenly over the days."""
+    """Create logs of two exercises and ten sets for one student in a hundred, evenly over the days."""
     exercises = [
         row[0]
         for row in connection.execute(

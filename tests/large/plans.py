@@ -1,7 +1,7 @@
-"""Every read of the API with each of its filters and orders, and how PostgreSQL goes about it.
+"""Every read of the API with each of its filters and orders, and PostgreSQL's plan for it.
 
-The reads come from the application's own registry, and the plans from ``auto_explain``: PostgreSQL sends the one that
-it has really used along with the answer, however the statement came to it. What is checked is counted, never timed.
+The reads come from the application's own registry, and the plans from ``auto_explain``: PostgreSQL sends the plan that
+it has really used with the result, whichever way the statement was sent. The checks count rows, never time.
 """
 
 import json
@@ -26,9 +26,9 @@ from tests.large.data import Made
 from tests.surface import Operation, operations
 
 MONTH = re.compile(r"_p(\d{4}_\d{2})$")
-# The statements are what is looked at, not the answers that are kept.
+# The statements are checked, not cached responses.
 UNCACHED: dict[str, Any] = {"cache_ttl_data": 0} if "cache_ttl_data" in Settings.model_fields else {}
-MOST_DAYS = 402  # that a read without dates looks back, and two ahead
+MOST_DAYS = 402  # a read without dates covers these, and two days ahead
 OF_THE_EDGE = {"enter"}
 EXPLAINED = (
     "session_preload_libraries = 'auto_explain'",
@@ -42,13 +42,13 @@ EXPLAINED = (
 
 @dataclass(frozen=True)
 class Read:
-    """One address with its parameters, asked by someone."""
+    """One URL with its parameters, requested by one user."""
 
     rule: str
-    about: str  # the filter or order, or what else is special
+    about: str  # the filter, the order, or another variation
     who: str
     query: str
-    dates: tuple[date, date] | None = None  # the only ones whose partitions it may touch
+    dates: tuple[date, date] | None = None  # it may read only the partitions of these
 
     @property
     def name(self) -> str:
@@ -59,48 +59,48 @@ class Read:
 class Plan:
     """What a statement's plan did."""
 
-    told: dict[str, Any]
+    explained: dict[str, Any]
     nodes: list[dict[str, Any]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.nodes = [node for node in _nodes(self.told["Plan"]) if node.get("Actual Loops", 0) > 0]
+        self.nodes = [node for node in _nodes(self.explained["Plan"]) if node.get("Actual Loops", 0) > 0]
 
     @property
     def is_reading(self) -> bool:
-        """Whether it reads rows for an answer; what the edge asks for itself does not."""
+        """Return whether it reads rows for a response; the edge's own statements do not."""
         functions = {node["Function Name"] for node in self.nodes if "Function Name" in node}
         writes = any(node["Node Type"] == "ModifyTable" for node in self.nodes)
         return not writes and bool(self.relations or functions - OF_THE_EDGE)
 
     @property
     def relations(self) -> set[str]:
-        """The tables and partitions that were looked into."""
+        """Return the tables and partitions that were read."""
         return {node["Relation Name"] for node in self.nodes if "Relation Name" in node}
 
     @property
     def months(self) -> set[str]:
-        """The months of the partitions that were looked into, as YYYY_MM."""
+        """Return the months of the partitions that were read, as YYYY_MM."""
         return {found[1] for relation in self.relations if (found := MONTH.search(relation))}
 
     @property
     def scanned(self) -> set[str]:
-        """The tables that were read from end to end."""
+        """Return the tables with a sequential scan."""
         return {MONTH.sub("", n["Relation Name"]) for n in self.nodes if n["Node Type"] == "Seq Scan"}
 
     @property
     def rows(self) -> int:
-        """How many rows and index entries were taken up, those thrown away again too."""
+        """Return how many rows and index entries were read, including discarded ones."""
         return round(sum(_touched(node) for node in self.nodes if "Scan" in node["Node Type"] and _is_leaf(node)))
 
     @property
     def sorted(self) -> int:
-        """How many rows went into sorts."""
+        """Return how many rows went into sorts."""
         sorts = [node for node in self.nodes if node["Node Type"] in ("Sort", "Incremental Sort")]
-        return round(max((_given(node["Plans"][0]) for node in sorts), default=0))
+        return round(max((_returned(node["Plans"][0]) for node in sorts), default=0))
 
     @property
     def disabled(self) -> list[str]:
-        """The nodes that were forbidden, and taken for want of anything else."""
+        """Return the disabled nodes that the planner used for lack of an alternative."""
         return [f"{node['Node Type']} {node.get('Relation Name', '')}" for node in self.nodes if node.get("Disabled")]
 
 
@@ -115,15 +115,15 @@ def _is_leaf(node: dict[str, Any]) -> bool:
 
 
 def _touched(node: dict[str, Any]) -> float:
-    thrown = sum(node.get(f"Rows Removed by {what}", 0) for what in ("Filter", "Index Recheck"))
-    return (node["Actual Rows"] + thrown) * node["Actual Loops"]
+    discarded = sum(node.get(f"Rows Removed by {what}", 0) for what in ("Filter", "Index Recheck"))
+    return (node["Actual Rows"] + discarded) * node["Actual Loops"]
 
 
-def _given(node: dict[str, Any]) -> float:
+def _returned(node: dict[str, Any]) -> float:
     return node["Actual Rows"] * node["Actual Loops"]
 
 
-# What is given for each filter: what many rows have, and what few or none have.
+# The values of each filter: one that many rows have, and one that few or none have.
 def _values(made: Made, ids: dict[str, str]) -> dict[str, list[str]]:
     return {
         "action": ["changed"],
@@ -157,7 +157,7 @@ def _values(made: Made, ids: dict[str, str]) -> dict[str, list[str]]:
 
 
 def _ids(connection: psycopg.Connection[Any], made: Made) -> tuple[dict[str, str], date]:
-    """Return what the parameters of paths stand for, and the date of the record among them."""
+    """Return the values of the path parameters, and the date of the record among them."""
     row = connection.execute(
         """
         SELECT (SELECT id FROM enrolments e WHERE e.organization_id = %(organization_id)s
@@ -180,21 +180,21 @@ def _ids(connection: psycopg.Connection[Any], made: Made) -> tuple[dict[str, str
         name: str(value)
         for name, value in zip(("enrolment_id", "record_id", "set_id", "code_id"), row[:4], strict=True)
     }
-    for name in ("job_id", "report_id", "schedule_id"):  # nobody has asked for any
+    for name in ("job_id", "report_id", "schedule_id"):  # there are none
         ids[name] = ids["log_id"]
     return ids | _access(connection, made), row[4]
 
 
 def _access(connection: psycopg.Connection[Any], made: Made) -> dict[str, str]:
-    """Make fifty roles and keys of the organization's own, unless they are there; return the ids of one each."""
-    given = asdict(made)
+    """Create fifty of the organization's roles and keys, unless they exist; return the ids of one each."""
+    fields = asdict(made)
     connection.execute(
         """
         INSERT INTO roles (organization_id, id, name, name_key, permissions, scope)
         SELECT %(organization_id)s, uuidv7(), 'Role ' || n, 'role ' || n, '{students:read}', 'all'
           FROM generate_series(1, 50) n ON CONFLICT DO NOTHING
         """,
-        given,
+        fields,
     )
     connection.execute(
         """
@@ -208,30 +208,30 @@ def _access(connection: psycopg.Connection[Any], made: Made) -> dict[str, str]:
         INSERT INTO api_key_uses (organization_id, api_key_id, address)
         SELECT %(organization_id)s, id, '192.0.2.' || n FROM keys, generate_series(1, 5) n
         """,
-        given,
+        fields,
     )
     row = connection.execute(
         """
         SELECT (SELECT id FROM roles WHERE organization_id = %(organization_id)s LIMIT 1),
                (SELECT id FROM api_keys WHERE organization_id = %(organization_id)s LIMIT 1)
         """,
-        given,
+        fields,
     ).fetchone()
     return {name: str(value) for name, value in zip(("role_id", "api_key_id"), row or (), strict=True)}
 
 
 def reads(app: Flask, connection: psycopg.Connection[Any], made: Made, people: list[str]) -> list[Read]:
-    """Return every read: each operation as it is, with each value of each filter, and in each order."""
+    """Return every read: each operation without parameters, with each value of each filter, and in each order."""
     found = []
     ids, on = _ids(connection, made)
     values = _values(made, ids)
     for operation in operations(app):
         if operation.method != "GET" or operation.handler.options.is_public:
             continue
-        address, _, needed = operation.address(ids).partition("?")
-        given = {"on": str(on)} if needed else {}
+        url, _, needed = operation.address(ids).partition("?")
+        fields = {"on": str(on)} if needed else {}
         found += [
-            Read(operation.rule, about, who, f"{address}?{urlencode({**given, **query})}", dates)
+            Read(operation.rule, about, who, f"{url}?{urlencode({**fields, **query})}", dates)
             for about, query, dates in _variants(operation, values, made)
             for who in people
         ]
@@ -241,7 +241,7 @@ def reads(app: Flask, connection: psycopg.Connection[Any], made: Made, people: l
 def _variants(
     operation: Operation, values: dict[str, list[str]], made: Made
 ) -> Iterator[tuple[str, dict[str, str], tuple[date, date] | None]]:
-    """Yield what may be asked of an operation: a name for it, its query, and the dates that it bounds."""
+    """Yield the variants of an operation: a name, its query, and the dates that it covers."""
     mark, schema = operation.handler.options, operation.handler.query_schema
     filters = {field.data_key or name: field for name, field in schema.load_fields.items()} if schema else {}
     yield "bare", {}, None
@@ -252,10 +252,10 @@ def _variants(
         yield "a month", bounded, month
         year = (made.last - timedelta(days=399), made.last)
         yield "a year", {"from": str(year[0]), "to": str(year[1])}, year
-    for name, given in filters.items():
-        if given.required or name in ("from", "to"):
+    for name, fields in filters.items():
+        if fields.required or name in ("from", "to"):
             continue
-        choice = next((v.choices for v in given.validators if isinstance(v, validate.OneOf)), None)
+        choice = next((v.choices for v in fields.validators if isinstance(v, validate.OneOf)), None)
         for number, value in enumerate(v for v in values[name] if choice is None or v in choice):
             yield f"{name} {number}", {name: value}, None
             if bounded:
@@ -266,15 +266,15 @@ def _variants(
 
 
 def months_of(read: Read) -> set[str]:
-    """Return the months that a read may look into, as YYYY_MM."""
-    first, last = read.dates or (date.today() - timedelta(days=MOST_DAYS), date.today() + timedelta(days=2))  # noqa: DTZ011 - a day more does no harm
-    if "/weeks/" in read.rule:  # whole ones
+    """Return the months that a read may access, as YYYY_MM."""
+    first, last = read.dates or (date.today() - timedelta(days=MOST_DAYS), date.today() + timedelta(days=2))  # noqa: DTZ011 - one more day is harmless
+    if "/weeks/" in read.rule:  # whole weeks
         first, last = first - timedelta(days=6), last + timedelta(days=6)
     return {f"{first + timedelta(days=day):%Y_%m}" for day in range((last - first).days + 1)}
 
 
 def explain_everything(connection: psycopg.Connection[Any], database: str, *settings: str) -> None:
-    """Let PostgreSQL send the plan of each statement back to whoever asked it; before the application connects."""
+    """Let PostgreSQL send the plan of each statement to its client; call it before the application connects."""
     for setting in (*EXPLAINED, *settings):
         connection.execute(f"ALTER DATABASE {database} SET {setting}")
 
@@ -284,20 +284,20 @@ def planning(app: Flask) -> Iterator[list[Plan]]:
     """Collect the plans of the reading statements that an application sends."""
     caught: list[Plan] = []
 
-    def hear(notice: Any) -> None:
-        told = (notice.message_primary or "").partition("plan:\n")[2]
-        plan = Plan(json.loads(told)) if told else None
+    def on_notice(notice: Any) -> None:
+        explained = (notice.message_primary or "").partition("plan:\n")[2]
+        plan = Plan(json.loads(explained)) if explained else None
         if plan and plan.is_reading:
             caught.append(plan)
 
     def connected(connection: Any, _record: Any) -> None:
-        connection.add_notice_handler(hear)
+        connection.add_notice_handler(on_notice)
 
     with app.app_context():
         engines = list(db.engines.values())
         for engine in engines:
             event.listen(engine, "connect", connected)
-            engine.dispose()  # those that are open have no such handler
+            engine.dispose()  # open connections have no such handler
     try:
         yield caught
     finally:
@@ -307,23 +307,23 @@ def planning(app: Flask) -> Iterator[list[Plan]]:
 
 
 def followed(client: Client, read: Read, caught: list[Plan]) -> Iterator[tuple[str, Plan, float]]:
-    """Ask a read, and its second page where it has one; yield each statement's plan and the whole answer's time."""
-    address: str | None = read.query
+    """Send a read, and its second page where it has one; yield each statement's plan and the response time."""
+    url: str | None = read.query
     for page in ("", ", page 2"):
-        if address is None:
+        if url is None:
             return
         caught.clear()
         begun = time.perf_counter()
-        answer = client.get(address)
+        response = client.get(url)
         milliseconds = (time.perf_counter() - begun) * 1000
-        assert answer.status in (200, 403, 404), (read, answer.response.get_data(as_text=True))
+        assert response.status in (200, 403, 404), (read, response.response.get_data(as_text=True))
         yield from ((f"{read.name}{page}", plan, milliseconds) for plan in tuple(caught))
-        cursor = answer.json.get("next_cursor") if answer.status == 200 else None
-        address = f"{read.query}&cursor={cursor}" if cursor else None
+        cursor = response.json.get("next_cursor") if response.status == 200 else None
+        url = f"{read.query}&cursor={cursor}" if cursor else None
 
 
 def people_of(place: Place, made: Made) -> dict[str, Client]:
-    """Return a client for each kind of person whose reads differ."""
+    """Return a client for each kind of user whose reads differ."""
     ids = {"trainer": made.trainer_id, "head": made.head_trainer_id, "client": made.client_id}
     tokens = {name: {"Authorization": f"Bearer {place.token(user_id)}"} for name, user_id in ids.items()}
     return {

@@ -13,33 +13,33 @@ pytestmark = pytest.mark.large
 TYPED = 100
 
 
-def typos(dice: random.Random, text: str) -> list[str]:
+def typos(rng: random.Random, text: str) -> list[str]:
     """Return a text with one letter wrong, one missing, and two swapped."""
     letters = [i for i, c in enumerate(text) if c.isalpha()]
-    wrong, missing = dice.choice(letters), dice.choice(letters)
+    wrong, missing = rng.choice(letters), rng.choice(letters)
     swappable = [i for i in letters[:-1] if text[i + 1].isalpha() and text[i] != text[i + 1]]
-    swap = dice.choice(swappable)
+    swap = rng.choice(swappable)
     return [
-        text[:wrong] + dice.choice("bdfgklmnprstvxyz") + text[wrong + 1 :],
+        text[:wrong] + rng.choice("bdfgklmnprstvxyz") + text[wrong + 1 :],
         text[:missing] + text[missing + 1 :],
         text[:swap] + text[swap + 1] + text[swap] + text[swap + 2 :],
     ]
 
 
 def test_a_typo_finds_the_student_among_the_first_ten(large):
-    api, dice = large.people["admin"], random.Random(2)
+    api, rng = large.people["admin"], random.Random(2)
     everyone = large.connection.execute(
         "SELECT id, given_name || ' ' || family_name FROM students"
         " WHERE organization_id = %s AND deleted_at IS NULL ORDER BY id",
         (large.made.organization_id,),
     ).fetchall()
     missed, times = [], []
-    for student_id, name in dice.sample(everyone, TYPED):
-        for typed in typos(dice, name):
+    for student_id, name in rng.sample(everyone, TYPED):
+        for typed in typos(rng, name):
             begun = time.perf_counter()
-            answer = api.get("/api/students/", query_string={"q": typed, "limit": 10, "fields": "id"})
+            response = api.get("/api/students/", query_string={"q": typed, "limit": 10, "fields": "id"})
             times.append((time.perf_counter() - begun) * 1000)
-            if str(student_id) not in {item["id"] for item in answer.json["items"]}:
+            if str(student_id) not in {item["id"] for item in response.json["items"]}:
                 missed.append((name, typed))
     print(f"\nsearch among {len(everyone):,}: median {statistics.median(times):.1f} ms, {len(times)} typed")
     assert missed == []
@@ -49,7 +49,7 @@ PARAMETERS = {"search_students": ("words", "starts"), "students_with_words": ("p
 
 
 @pytest.mark.parametrize(
-    ("function", "given"),
+    ("function", "fields"),
     [
         ("search_students", ("some nmae", "% some%\n% nmae%")),
         ("students_with_words", ("% some%\n% name%",)),
@@ -58,7 +58,7 @@ PARAMETERS = {"search_students": ("words", "starts"), "students_with_words": ("p
     ],
 )
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
-def test_the_search_uses_the_trigram_index(large, function, given, mode):
+def test_the_search_uses_the_trigram_index(large, function, fields, mode):
     connection = large.connection
     with connection.transaction(force_rollback=True):
         body = connection.execute("SELECT prosrc FROM pg_proc WHERE proname = %s", (function,)).fetchone()[0]
@@ -67,8 +67,8 @@ def test_the_search_uses_the_trigram_index(large, function, given, mode):
         connection.execute(f"SET LOCAL plan_cache_mode = {mode}")
         for number, parameter in enumerate(PARAMETERS[function], 1):
             body = re.sub(rf"(?<!_){parameter}", f"${number}", body)
-        connection.execute(f"PREPARE search ({', '.join('text' for _ in given)}) AS {body}")
-        values = ", ".join(f"'{value}'" for value in given)
+        connection.execute(f"PREPARE search ({', '.join('text' for _ in fields)}) AS {body}")
+        values = ", ".join(f"'{value}'" for value in fields)
         plan = json.dumps(connection.execute(f"EXPLAIN (FORMAT JSON) EXECUTE search ({values})").fetchone()[0])
         connection.execute("DEALLOCATE search")
 

@@ -1,4 +1,4 @@
-"""How every read goes about it at a million students and five million records (`make test-large`)."""
+"""The plan of every read with a million students and five million records (`make test-large`)."""
 
 import re
 
@@ -18,8 +18,8 @@ BIG = {
     "workout_logs",
     "workout_sets",
 }
-# What a page of fifty may take up, and what may go into a sort for it: a group of a thousand, each with what is asked
-# of them; for a trainer the thousand students of ten groups, or ten logs of each.
+# What a page of fifty may read, and what may go into a sort for it: a group of a thousand, each with the related rows;
+# for a trainer the thousand students of ten groups, or ten logs of each.
 MOST_ROWS, MOST_SORTED = 7_200, 4_600
 ORGANIZATION = 100_000
 # Reads that need more, and why: a pattern of their names, rows, rows sorted.
@@ -28,7 +28,7 @@ MORE = (
         "students/statistics/",
         3.2 * ORGANIZATION,
         ORGANIZATION,
-        "counts all students and all enrolments; kept for as long as nothing changes",
+        "counts all students and all enrolments; cached for as long as nothing changes",
     ),
     (
         "/api/students/ tag",
@@ -47,29 +47,29 @@ MORE = (
         "/api/workout-logs/ exercise_id . as trainer",
         12_000,
         4_600,
-        "the logs of a thousand students in 400 days, each asked for the exercise",
+        "the logs of a thousand students in 400 days, each checked for the exercise",
     ),
     (
         "/api/attendance/records/ .* as trainer",
         60_000,
         1,
-        "walks the days asked for until fifty records are of the trainer's ten groups in a thousand",
+        "walks the requested days until fifty records are of the trainer's ten groups in a thousand",
     ),
     (
         "/api/progress/weeks/",
         5 * ORGANIZATION,
         1.5 * ORGANIZATION,
-        "adds up the weeks of all whom one sees before it cuts a page; kept for as long as nothing changes",
+        "adds up the weeks of all visible students before it cuts a page; cached for as long as nothing changes",
     ),
     (
         "/api/attendance/analytics/groups/ a year",
         0.25 * ORGANIZATION,
         0.25 * ORGANIZATION,
-        "puts a year's days of all groups in order before it cuts a page; kept for as long as nothing changes",
+        "puts a year's days of all groups in order before it cuts a page; cached for as long as nothing changes",
     ),
     ("/attendance/ a year as head", 15_000, 1_000, "a student's year, each record with the groups that are trained"),
 )
-# Read from end to end where an organization has most of a month's rows, which is then the shorter way.
+# Sequential scan where an organization has most of a month's rows, which is then faster.
 MAY_SCAN = re.compile(r"/api/workout-logs/ .* as head")
 SLOWEST = 25
 
@@ -78,26 +78,26 @@ def allowed(name):
     return next(((rows, most) for pattern, rows, most, _ in MORE if re.search(pattern, name)), (MOST_ROWS, MOST_SORTED))
 
 
-def test_no_read_takes_up_more_than_it_must(large):
-    wrong, told = [], []
+def test_no_read_accesses_more_rows_than_allowed(large):
+    wrong, measured = [], []
     with plans.planning(large.app) as caught:
         for read in plans.reads(large.app, large.connection, large.made, list(large.people)):
             for name, plan, milliseconds in plans.followed(large.people[read.who], read, caught):
-                told.append((milliseconds, name, plan.rows, plan.sorted, len(plan.months)))
+                measured.append((milliseconds, name, plan.rows, plan.sorted, len(plan.months)))
                 rows, most_sorted = allowed(name)
                 if plan.rows > rows or plan.sorted > most_sorted:
                     wrong.append((name, f"{plan.rows} rows, {plan.sorted} sorted"))
                 if plan.scanned & BIG and not MAY_SCAN.search(name):
                     wrong.append((name, f"reads {plan.scanned & BIG} from end to end"))
                 wrong += [(name, f"looks into {month}") for month in sorted(plan.months - plans.months_of(read))]
-    print(f"\n{len(told)} statements; the slowest answers, in milliseconds:")
-    for milliseconds, name, rows, given, months in sorted(told, reverse=True)[:SLOWEST]:
-        print(f"{milliseconds:8.1f}  {name}: {rows:,} rows, {given:,} sorted, {months} months")
-    times = sorted(milliseconds for milliseconds, *_ in told)
+    print(f"\n{len(measured)} statements; the slowest responses, in milliseconds:")
+    for milliseconds, name, rows, sorted_rows, months in sorted(measured, reverse=True)[:SLOWEST]:
+        print(f"{milliseconds:8.1f}  {name}: {rows:,} rows, {sorted_rows:,} sorted, {months} months")
+    times = sorted(milliseconds for milliseconds, *_ in measured)
     print(f"half of them under {times[len(times) // 2]:.1f}, 99 in 100 under {times[len(times) * 99 // 100]:.1f}")
 
     assert not wrong, "\n".join(f"{name}: {what}" for name, what in wrong)
-    assert len(told) > 500
+    assert len(measured) > 500
 
 
 def test_each_exception_is_needed(large):

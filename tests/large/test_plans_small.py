@@ -1,6 +1,6 @@
-"""The same reads on little data, where PostgreSQL would rather read everything: told not to, it must find an index.
+"""The same reads on little data, where PostgreSQL prefers sequential scans: with those disabled, it must find an index.
 
-With reading from end to end and sorting forbidden, a plan that does either has no index to go by.
+With sequential scans and sorts disabled, a plan that uses either has no suitable index.
 """
 
 import re
@@ -12,21 +12,21 @@ from tests.conftest import TEMPLATE
 from tests.large import data, plans
 from tests.large.conftest import opened
 
-PEOPLE = ["admin", "trainer", "client"]  # whose rules of what they see differ
+PEOPLE = ["admin", "trainer", "client"]  # with different visibility rules
 SMALL = data.Scale(organizations=3, students=1_200, largest=600, records=6_000, months=6, sets=600)
 # Pages that are sorted, since there is no other way.
 SORTED = (
-    ("/api/students/ (q [0-3]|sort -?relevance)", "those found by the search: ranked, or put in the order of names"),
-    ("/api/students/statistics/", "figures, no page: the groups with most students first"),
+    ("/api/students/ (q [0-3]|sort -?relevance)", "search results: ranked, or sorted by name"),
+    ("/api/students/statistics/", "aggregates, no page: the groups with most students first"),
     ("/api/api-keys/", "each key's few addresses, the one last used first"),
     ("/api/attendance/codes/", "a handful of an organization's own and the platform's, in one order"),
     ("/api/muscles/", "some dozen, the platform's"),
-    ("/api/attendance/analytics/", "figures that are stale are counted, and put in order with those that are kept"),
-    ("/api/progress/weeks/", "as above; and the weeks of all whom one sees are added up"),
-    ("/api/users/", "their names stand in no tenant's table, so no tenant's index has them"),
+    ("/api/attendance/analytics/", "stale rollups are computed, and sorted together with the stored ones"),
+    ("/api/progress/weeks/", "as above; and the weeks of all visible students are added up"),
+    ("/api/users/", "their names are in no tenant's table, so no tenant's index has them"),
     ("/api/workout-logs/<uuid:log_id>/ bare", "one log's exercises and sets"),
     ("/api/workout-logs/<uuid:log_id>/sets/ ", "one log's sets, exercise by exercise"),
-    ("/api/exercises/", "each exercise's few muscles, by their shares; the words searched for"),
+    ("/api/exercises/", "each exercise's few muscles, by their shares; the search terms"),
 )
 
 
@@ -40,15 +40,15 @@ def small(stack, worker_id):
         stack.drop_database(name)
 
 
-def test_every_read_can_go_by_an_index_and_leaves_other_months_alone(small):
-    wrong, seen = [], 0
+def test_every_read_can_use_an_index_and_reads_no_other_months(small):
+    wrong, count = [], 0
     with plans.planning(small.app) as caught:
         for read in plans.reads(small.app, small.connection, small.made, PEOPLE):
             for name, plan, _ in plans.followed(small.people[read.who], read, caught):
-                seen += 1
+                count += 1
                 if plan.disabled and not any(re.search(pattern, name) for pattern, _ in SORTED):
                     wrong.append((name, plan.disabled))
                 wrong += [(name, month) for month in sorted(plan.months - plans.months_of(read))]
 
     assert wrong == []
-    assert seen > 500
+    assert count > 500

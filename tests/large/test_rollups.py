@@ -17,18 +17,18 @@ RAW = {
 }
 
 
-def test_all_figures_are_rebuilt_and_what_is_right_is_not_written_again(large, record_property):
+def test_all_rollups_are_rebuilt_and_correct_rows_are_not_written_again(large, record_property):
     dates = {"organization_id": None, "first": large.made.first, "last": large.made.last}
     with large.app.app_context():
         with unit_of_work(system=True, read_only=True) as session:
             steps = refresh.steps(session, **dates)
         for name, one in rollups().items():
-            own = [step for step in steps if step.rollup == name]
-            seconds, again = (rebuilt(one, own) for _ in range(2))
+            own_steps = [step for step in steps if step.rollup == name]
+            seconds, again = (rebuilt(one, own_steps) for _ in range(2))
             rows = large.connection.execute(f"SELECT count(*) FROM {RAW[name]}").fetchone()[0]
-            told = f"{name}: {seconds[1].written:,} rows from {rows:,} in {seconds[0]:.1f} s, {len(own)} steps"
-            record_property("figure", f"{told}; again {again[0]:.1f} s")
-            print(f"\n{told}; again {again[0]:.1f} s")
+            summary = f"{name}: {seconds[1].written:,} rows from {rows:,} in {seconds[0]:.1f} s, {len(own_steps)} steps"
+            record_property("figure", f"{summary}; again {again[0]:.1f} s")
+            print(f"\n{summary}; again {again[0]:.1f} s")
             assert (again[1].written, again[1].removed) == (0, 0)
         largest = [step for step in steps if step.organization_id == large.made.organization_id][-3:]
         with unit_of_work(system=True, read_only=True) as session:
@@ -41,7 +41,7 @@ def test_all_figures_are_rebuilt_and_what_is_right_is_not_written_again(large, r
 
 
 def rebuilt(rollup, steps):
-    """Rebuild; return the seconds that it took, and what was done."""
+    """Rebuild; return the duration in seconds and the counts."""
     begun, total = time.perf_counter(), refresh.RefreshCount()
     for step in steps:
         with unit_of_work(system=True) as session:

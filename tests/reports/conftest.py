@@ -15,13 +15,13 @@ from campshub.core.security.permissions import Role
 from devstack import packages
 from tests.conftest import Client, Place
 
-TODAY = datetime.now(ZoneInfo("Asia/Kolkata")).date()  # a run may end on another day: ask for no period by it
+TODAY = datetime.now(ZoneInfo("Asia/Kolkata")).date()  # a run may end on the next day: do not derive a period from it
 MONDAY = TODAY - timedelta(days=TODAY.weekday() + 7)  # of last week
 
 
 @dataclass
 class School:
-    """A group with a trainer and three members: who they are, and how to mark them."""
+    """A group with a trainer and three members, with functions to mark them and to create reports."""
 
     place: Place
     group_id: str
@@ -33,23 +33,23 @@ class School:
         return self.place.the(Role.ADMIN)
 
     def mark(self, day: date, slot: str = "09:00", **codes: str) -> None:
-        """Mark members, by the names under which they are known, in a session of a day."""
-        given = {"group_id": self.group_id, "local_date": str(day), "slot": slot, "status": "open"}
-        session = self.admin.made("/api/attendance/sessions/", given)["id"]
+        """Mark members, by their lower-case given names, in a session of a day."""
+        fields = {"group_id": self.group_id, "local_date": str(day), "slot": slot, "status": "open"}
+        session = self.admin.made("/api/attendance/sessions/", fields)["id"]
         records = [{"student_id": self.people[name], "code": code} for name, code in codes.items()]
-        answer = self.admin.put(f"/api/attendance/sessions/{session}/records/", {"records": records})
-        assert answer.status == 200, answer.response.text
+        response = self.admin.put(f"/api/attendance/sessions/{session}/records/", {"records": records})
+        assert response.status == 200, response.response.text
 
     def report(self, kind: str, format: str = "csv", who: Client | None = None, **parameters: str) -> dict:
-        """Ask for a report and make it; return what the API then shows of it."""
+        """Request a report and run its job; return the report as the API shows it."""
         who = who or self.admin
-        asked = who.post("/api/reports/", {"kind": kind, "format": format, "parameters": parameters})
-        assert asked.status == 202, asked.response.text
-        self.work(asked.json["job_id"])
-        return who.get(f"/api/reports/{asked.json['id']}/").json
+        requested = who.post("/api/reports/", {"kind": kind, "format": format, "parameters": parameters})
+        assert requested.status == 202, requested.response.text
+        self.work(requested.json["job_id"])
+        return who.get(f"/api/reports/{requested.json['id']}/").json
 
     def work(self, job_id: str) -> list[Outcome]:
-        """Run a job to its end."""
+        """Run a job until it ends."""
         outcomes = []
         with self.place.app.app_context():
             services = self.place.app.extensions["campshub"]
@@ -59,32 +59,32 @@ class School:
         return outcomes
 
     def work_off(self) -> None:
-        """Do all else that the place owes."""
+        """Run all other pending jobs of the organization."""
         with self.place.app.app_context():
             services = self.place.app.extensions["campshub"]
             with unit_of_work(system=True, read_only=True) as session:
-                owed = select(OutboxMessage.id).where(OutboxMessage.organization_id == self.place.id)
-                ids = session.scalars(owed.where(OutboxMessage.finished_at.is_(None))).all()
+                pending = select(OutboxMessage.id).where(OutboxMessage.organization_id == self.place.id)
+                ids = session.scalars(pending.where(OutboxMessage.finished_at.is_(None))).all()
             for message_id in ids:
                 run_one(services, self.place.id, message_id)
 
     def file(self, report: dict) -> bytes:
         """Download a report's file with its link."""
         assert report["state"] == "ready", report
-        answer = Client(self.place.app).get(report["download"]["url"])
-        assert answer.status == 200, answer.response.text
-        return answer.response.get_data()
+        response = Client(self.place.app).get(report["download"]["url"])
+        assert response.status == 200, response.response.text
+        return response.response.get_data()
 
     def rows(self, kind: str, who: Client | None = None, **parameters: str) -> list[dict[str, str]]:
-        """Make a report as CSV; return its rows by their titles."""
+        """Create a report as CSV; return its rows by their titles."""
         text = self.file(self.report(kind, who=who, **parameters)).decode("utf-8-sig")
         return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
 def a_school(place: Place) -> School:
     admin, trainer = place.the(Role.ADMIN), place.the(Role.TRAINER)
-    given = {"code": "7B", "name": "Class 7B", "trainer_ids": [str(trainer.user_id)]}
-    school = School(place, admin.made("/api/groups/", given)["id"], trainer)
+    fields = {"code": "7B", "name": "Class 7B", "trainer_ids": [str(trainer.user_id)]}
+    school = School(place, admin.made("/api/groups/", fields)["id"], trainer)
     for code, given_name, family_name in (("R1", "Asha", "Rao"), ("R2", "Ravi", "Iyer"), ("R3", "Anna", "Silva")):
         guardian = {
             "name": f"Guardian {family_name}",
@@ -101,7 +101,7 @@ def a_school(place: Place) -> School:
 
 @pytest.fixture(scope="session", autouse=True)
 def _fonts():
-    """What reports are printed in."""
+    """The fonts in which reports are set."""
     assert packages.fonts() == []
 
 

@@ -1,4 +1,4 @@
-"""Makes a report a row a step, slowly enough to be killed in the middle: ``slow_worker.py ORGANIZATION JOB``."""
+"""Renders a report one row per step, slowly enough to be killed in the middle: ``slow_worker.py ORGANIZATION JOB``."""
 
 import sys
 import time
@@ -13,9 +13,9 @@ from campshub.reports.service import making
 gather = making._gather
 
 
-def slowly(*given):
+def slowly(*arguments):
     time.sleep(0.2)
-    return gather(*given)
+    return gather(*arguments)
 
 
 def main():
@@ -26,7 +26,7 @@ def main():
     with app.app_context():
         services, organization_id, job_id = app.extensions["campshub"], UUID(sys.argv[1]), UUID(sys.argv[2])
         while run_one(services, organization_id, job_id) is not Outcome.DONE:
-            time.sleep(0.1)  # it has let others have their turn, or a replica has ended a read
+            time.sleep(0.1)  # it has yielded to other jobs, or a replica has cancelled a read
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What each kind of report says, against what was worked out by hand, for several roles and organizations."""
+"""The contents of each kind of report, compared with expected values, for several roles and organizations."""
 
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -24,19 +24,19 @@ def marked(school):
     return school
 
 
-def test_a_register_has_a_line_a_member_and_a_column_a_day(marked):
+def test_a_register_has_a_row_per_member_and_a_column_per_day(marked):
     rows = marked.rows("attendance_register", group_id=marked.group_id, **WEEK)
 
     days = [f"{day.day} {'MTWTF'[n]}" for n, day in enumerate(DAYS)]
-    told = [[row[title] for title in ("Member", "Roll no", *days, "P", "A", "L", "E", "LE", "%")] for row in rows]
-    assert told == [  # by family name
+    shown = [[row[title] for title in ("Member", "Roll no", *days, "P", "A", "L", "E", "LE", "%")] for row in rows]
+    assert shown == [  # by family name
         ["Ravi Iyer", "R2", "A", "AP", "A", "E", "", "1", "3", "0", "1", "0", "25.0"],  # 1 of 4: excused is not rated
         ["Asha Rao", "R1", "P", "PLE", "A", "A", "", "2", "2", "0", "0", "1", "60.0"],
         ["Anna Silva", "R3", "L", "E", "A", "P", "", "1", "1", "1", "1", "0", "66.7"],
     ]
 
 
-def test_whoever_joined_later_or_left_before_is_in_no_register(marked, student):
+def test_students_who_joined_later_or_left_before_are_in_no_register(marked, student):
     for begins, ends in (
         (DAYS[4] + timedelta(days=1), None),
         (DAYS[0] - timedelta(days=9), DAYS[0] - timedelta(days=1)),
@@ -47,12 +47,12 @@ def test_whoever_joined_later_or_left_before_is_in_no_register(marked, student):
     assert len(marked.rows("attendance_register", group_id=marked.group_id, **WEEK)) == 3
 
 
-def test_the_absent_of_a_day_are_told_with_whom_to_call(marked):
+def test_the_list_of_absent_students_shows_their_guardians(marked):
     rows = marked.rows("absent_today", on=str(DAYS[2]))
 
     assert [list(row.values()) for row in rows] == [
         [
-            f"{given} {family}",
+            f"{fields} {family}",
             "Class 7B",
             code,
             "absent",
@@ -62,8 +62,8 @@ def test_the_absent_of_a_day_are_told_with_whom_to_call(marked):
             f"{code.lower()}@example.org",
             in_a_row,
         ]
-        # Ravi was there in the afternoon before; what is excused neither counts nor ends it.
-        for given, family, code, in_a_row in (
+        # Ravi was present the afternoon before; excused marks neither count nor end the series.
+        for fields, family, code, in_a_row in (
             ("Ravi", "Iyer", "R2", "1"),
             ("Asha", "Rao", "R1", "1"),
             ("Anna", "Silva", "R3", "1"),
@@ -85,7 +85,7 @@ def test_a_roster_is_as_of_its_date(marked, student):
     assert before[0]["Guardian's phone"] == "'+91 98765 43210"
 
 
-def test_a_students_attendance_is_told_mark_by_mark(marked):
+def test_a_students_attendance_lists_every_mark(marked):
     rows = marked.rows("student_attendance", student_id=marked.people["ravi"], **WEEK)
 
     assert [(row["Date"], row["Session"], row["Mark"]) for row in rows] == [
@@ -97,7 +97,7 @@ def test_a_students_attendance_is_told_mark_by_mark(marked):
     ]
 
 
-def test_every_mark_can_be_had_as_a_list(marked):
+def test_attendance_records_lists_every_mark(marked):
     rows = marked.rows("attendance_records", **WEEK)
 
     assert len(rows) == 14
@@ -106,7 +106,7 @@ def test_every_mark_can_be_had_as_a_list(marked):
     assert [row["Mark"] for row in one] == ["late", "excused", "absent", "present"]
 
 
-def test_a_students_training_is_told_by_exercise_without_warm_ups_in_its_volume(school):
+def test_a_students_training_is_grouped_by_exercise_without_warm_ups_in_its_volume(school):
     press = school.admin.made("/api/exercises/", {"name": "Press", "equipment": "barbell"})["id"]
     log = {
         "student_id": school.people["asha"],
@@ -157,13 +157,15 @@ def test_a_students_training_respects_load_modes_and_counts_performed_sets(schoo
     ]
 
 
-def test_a_trainer_sees_their_groups_alone(marked, student):
+def test_a_trainer_sees_only_their_groups(marked, student):
     other_group = marked.admin.made("/api/groups/", {"code": "8C", "name": "Class 8C"})["id"]
-    stranger = student(code="X1")["id"]
-    marked.admin.made(f"/api/groups/{other_group}/enrolments/", {"student_id": stranger, "begins_on": str(DAYS[0])})
-    given = {"group_id": other_group, "local_date": str(DAYS[2]), "slot": "09:00", "status": "open"}
-    session = marked.admin.made("/api/attendance/sessions/", given)["id"]
-    records = {"records": [{"student_id": stranger, "code": "absent"}]}
+    other_student = student(code="X1")["id"]
+    marked.admin.made(
+        f"/api/groups/{other_group}/enrolments/", {"student_id": other_student, "begins_on": str(DAYS[0])}
+    )
+    fields = {"group_id": other_group, "local_date": str(DAYS[2]), "slot": "09:00", "status": "open"}
+    session = marked.admin.made("/api/attendance/sessions/", fields)["id"]
+    records = {"records": [{"student_id": other_student, "code": "absent"}]}
     assert marked.admin.put(f"/api/attendance/sessions/{session}/records/", records).status == 200
     trainer = marked.trainer
 
@@ -173,24 +175,24 @@ def test_a_trainer_sees_their_groups_alone(marked, student):
     for kind, parameters in (
         ("attendance_register", {"group_id": other_group, **WEEK}),
         ("roster", {"group_id": other_group}),
-        ("student_attendance", {"student_id": stranger, **WEEK}),
-        ("student_training", {"student_id": stranger}),
+        ("student_attendance", {"student_id": other_student, **WEEK}),
+        ("student_training", {"student_id": other_student}),
         ("attendance_records", {"group_id": other_group}),
         ("absent_today", {"group_id": other_group}),
     ):
-        answer = trainer.post("/api/reports/", {"kind": kind, "format": "csv", "parameters": parameters})
-        assert (answer.status, answer.problem["code"]) == (422, "unknown_reference"), kind
+        response = trainer.post("/api/reports/", {"kind": kind, "format": "csv", "parameters": parameters})
+        assert (response.status, response.problem["code"]) == (422, "unknown_reference"), kind
 
 
 def test_a_role_without_attendance_has_no_register(marked):
     nutritionist = marked.place.the(Role.NUTRITIONIST)
-    asked = {"kind": "attendance_register", "format": "csv", "parameters": {"group_id": marked.group_id}}
+    request = {"kind": "attendance_register", "format": "csv", "parameters": {"group_id": marked.group_id}}
 
-    answer = nutritionist.post("/api/reports/", asked)
+    response = nutritionist.post("/api/reports/", request)
 
-    assert (answer.status, answer.problem["code"]) == (403, "kind_not_yours")
+    assert (response.status, response.problem["code"]) == (403, "kind_not_yours")
     assert len(marked.rows("roster", who=nutritionist, group_id=marked.group_id)) == 3
-    assert marked.place.the(Role.CLIENT).post("/api/reports/", asked).status == 403
+    assert marked.place.the(Role.CLIENT).post("/api/reports/", request).status == 403
 
 
 def test_another_organization_is_in_no_report(marked, other):
@@ -203,11 +205,11 @@ def test_another_organization_is_in_no_report(marked, other):
         ("attendance_register", {"group_id": theirs.group_id}),
         ("student_attendance", {"student_id": theirs.people["asha"]}),
     ):
-        answer = marked.admin.post("/api/reports/", {"kind": kind, "format": "csv", "parameters": parameters})
-        assert (answer.status, answer.problem["code"]) == (422, "unknown_reference")
+        response = marked.admin.post("/api/reports/", {"kind": kind, "format": "csv", "parameters": parameters})
+        assert (response.status, response.problem["code"]) == (422, "unknown_reference")
 
 
-def test_parameters_that_a_kind_does_not_take_or_lacks_are_named(school):
+def test_unknown_and_missing_parameters_are_named(school):
     def pointers(kind, **parameters):
         return school.admin.post("/api/reports/", {"kind": kind, "format": "csv", "parameters": parameters}).pointers
 
@@ -224,15 +226,15 @@ def test_parameters_that_a_kind_does_not_take_or_lacks_are_named(school):
     assert pointers("attendance_register", **register, nonsense="x") == {"/parameters/nonsense"}
 
 
-def test_what_is_said_of_dates_is_resolved_when_it_is_asked_for(school):
-    asked = {
+def test_a_relative_period_is_resolved_when_the_report_is_requested(school):
+    request = {
         "kind": "attendance_register",
         "format": "csv",
         "parameters": {"group_id": school.group_id, "period": "last_month"},
     }
 
     days = [datetime.now(ZoneInfo("Asia/Kolkata")).date()]
-    made = school.admin.post("/api/reports/", asked).json
+    made = school.admin.post("/api/reports/", request).json
     days.append(datetime.now(ZoneInfo("Asia/Kolkata")).date())
 
     first, last = (made["parameters"][name] for name in ("from", "to"))
@@ -240,17 +242,17 @@ def test_what_is_said_of_dates_is_resolved_when_it_is_asked_for(school):
     assert date.fromisoformat(last) in {day.replace(day=1) - timedelta(days=1) for day in days}
 
 
-def test_a_kind_that_reads_in_parts_loses_and_repeats_nobody(marked, monkeypatch):
-    whole = {name: marked.rows(name, **given) for name, given in _asked(marked).items()}
+def test_a_kind_that_reads_in_parts_loses_and_repeats_no_row(marked, monkeypatch):
+    whole = {name: marked.rows(name, **fields) for name, fields in _parameters(marked).items()}
     for kind in all_kinds().values():
         monkeypatch.setattr(type(kind), "at_once", 1)
     monkeypatch.setattr("campshub.reports.service.making.PART_ROWS", 1)
 
-    assert {name: marked.rows(name, **given) for name, given in _asked(marked).items()} == whole
+    assert {name: marked.rows(name, **fields) for name, fields in _parameters(marked).items()} == whole
     assert all(len(rows) > 1 for rows in whole.values())
 
 
-def _asked(school):
+def _parameters(school):
     group, person = {"group_id": school.group_id}, {"student_id": school.people["ravi"]}
     return {
         "attendance_register": {**group, **WEEK},
@@ -271,8 +273,8 @@ def test_everyone_who_was_enrolled_or_marked_is_in_the_register(marked, student)
     enrolments = {e["student_id"]: e["id"] for e in admin.get(f"/api/groups/{group}/enrolments/").json["items"]}
 
     def patch(name, **changes):
-        address = f"/api/groups/{group}/enrolments/{enrolments[marked.people[name]]}/"
-        assert admin.patch(address, changes).status == 200
+        url = f"/api/groups/{group}/enrolments/{enrolments[marked.people[name]]}/"
+        assert admin.patch(url, changes).status == 200
 
     patch("asha", status="withdrawn", ends_on=str(DAYS[0] - timedelta(days=1)))  # left, back-dated
     patch("noor", begins_on=str(TODAY))  # back-dated the other way
@@ -296,7 +298,7 @@ def test_everyone_who_was_enrolled_or_marked_is_in_the_register(marked, student)
     assert {row["Roll no"] for row in marked.rows("roster", group_id=group, on=str(TODAY))} == {"R3", "NOOR"}
 
 
-def test_the_register_of_a_trainer_agrees_with_the_sessions_that_they_see(marked):
+def test_a_trainers_register_shows_only_their_visible_sessions(marked):
     enrolments = marked.admin.get(f"/api/groups/{marked.group_id}/enrolments/").json["items"]
     (enrolment,) = (e for e in enrolments if e["student_id"] == marked.people["asha"])
     left = {"status": "withdrawn", "ends_on": str(DAYS[0] - timedelta(days=1))}

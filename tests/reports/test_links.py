@@ -1,4 +1,4 @@
-"""Links: signed, short-lived, and good only while whoever they were made for may have the report."""
+"""Links: signed, short-lived, and valid only while their owner may have the report."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -21,12 +21,12 @@ def report(school):
 
 
 def fetched(school, url):
-    answer = Client(school.place.app).get(url)
-    return answer.status if answer.status == 200 else (answer.status, answer.problem["code"])
+    response = Client(school.place.app).get(url)
+    return response.status if response.status == 200 else (response.status, response.problem["code"])
 
 
 def signed(school, report, **changes):
-    given = {
+    fields = {
         "organization_id": school.place.id,
         "report_id": UUID(report["id"]),
         "user_id": school.admin.user_id,
@@ -34,47 +34,47 @@ def signed(school, report, **changes):
         **changes,
     }
     secret = school.place.app.extensions["campshub"].settings.secret_key
-    return f"/api/reports/{given['report_id']}/file/?token={links.sign(secret, links.Link(**given))}"
+    return f"/api/reports/{fields['report_id']}/file/?token={links.sign(secret, links.Link(**fields))}"
 
 
-def test_a_file_is_handed_out_as_one_and_kept_nowhere_on_the_way(school, report):
-    answer = Client(school.place.app).get(report["download"]["url"])
+def test_a_file_is_an_attachment_and_is_never_cached(school, report):
+    response = Client(school.place.app).get(report["download"]["url"])
 
-    assert answer.status == 200
-    assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
+    assert response.status == 200
+    assert response.headers["Content-Type"] == "text/csv; charset=utf-8"
     name = f"roster-{report['created_at'][:10]}.csv"
-    assert answer.headers["Content-Disposition"] == f"attachment; filename=\"{name}\"; filename*=UTF-8''{name}"
-    assert (answer.headers["X-Content-Type-Options"], answer.headers["Cache-Control"]) == ("nosniff", "no-store")
-    assert int(answer.headers["Content-Length"]) == report["bytes"] == len(answer.response.get_data())
+    assert response.headers["Content-Disposition"] == f"attachment; filename=\"{name}\"; filename*=UTF-8''{name}"
+    assert (response.headers["X-Content-Type-Options"], response.headers["Cache-Control"]) == ("nosniff", "no-store")
+    assert int(response.headers["Content-Length"]) == report["bytes"] == len(response.response.get_data())
 
 
 @pytest.mark.parametrize(("format", "begins"), [("pdf", b"%PDF-"), ("xlsx", b"PK\x03\x04"), ("csv", b"\xef\xbb\xbf")])
-def test_each_format_comes_through_the_worker(school, format, begins):
+def test_the_worker_renders_each_format(school, format, begins):
     report = school.report("roster", format, group_id=school.group_id)
 
-    kept = school.file(report)
-    assert kept.startswith(begins)
-    assert (report["done"], report["total"], len(kept)) == (3, 3, report["bytes"])
+    stored = school.file(report)
+    assert stored.startswith(begins)
+    assert (report["done"], report["total"], len(stored)) == (3, 3, report["bytes"])
 
 
-def test_what_lies_in_the_storage_is_sealed(school, report):
+def test_files_in_the_storage_are_encrypted(school, report):
     services = school.place.app.extensions["campshub"]
     folder = Path(services.settings.storage_url, str(school.place.id), "reports", report["id"])
 
-    kept = [path.read_bytes() for path in folder.iterdir()]
-    assert kept
-    assert not any(b"Asha" in one or b"Member" in one for one in kept)
+    stored = [path.read_bytes() for path in folder.iterdir()]
+    assert stored
+    assert not any(b"Asha" in one or b"Member" in one for one in stored)
 
 
-def test_each_look_makes_a_new_link_that_ends_soon(school, report):
+def test_each_read_creates_a_new_short_lived_link(school, report):
     until = datetime.fromisoformat(report["download"]["expires_at"])
     assert timedelta(minutes=14) < until - datetime.now(UTC) < timedelta(minutes=16)
 
-    time.sleep(1.1)  # a link's time is told in seconds
+    time.sleep(1.1)  # the expiry of a link has a resolution of seconds
     assert school.admin.get(f"/api/reports/{report['id']}/").json["download"]["url"] != report["download"]["url"]
 
 
-def test_a_changed_link_opens_nothing(school, report):
+def test_a_changed_link_is_refused(school, report):
     url = report["download"]["url"]
     head, _, token = url.partition("token=")
 
@@ -87,7 +87,7 @@ def test_a_changed_link_opens_nothing(school, report):
     assert Client(school.place.app).get(head.rstrip("?")).status == 422
 
 
-def test_a_link_is_of_one_purpose():
+def test_a_link_is_valid_for_one_purpose():
     secret, ids = "s" * 50, [new_id() for _ in range(3)]
     at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     shown, emailed = links.Link(*ids, at), links.Link(*ids, at, b"d" * 16)
@@ -105,7 +105,7 @@ def test_a_link_is_of_one_purpose():
         links._serializer(secret, links._SHOWN).loads(tokens[emailed])
 
 
-def test_a_link_opens_its_own_report_alone(school, report):
+def test_a_link_opens_only_its_own_report(school, report):
     other = school.report("roster", group_id=school.group_id)
     token = report["download"]["url"].partition("token=")[2]
 
@@ -113,14 +113,14 @@ def test_a_link_opens_its_own_report_alone(school, report):
     assert fetched(school, signed(school, {"id": str(new_id())})) == (404, "not_found")
 
 
-def test_a_link_whose_time_is_over_says_so(school, report):
+def test_an_expired_link_is_reported_as_expired(school, report):
     url = signed(school, report, expires_at=datetime.now(UTC) - timedelta(seconds=1))
 
     assert fetched(school, url) == (410, "link_expired")
     assert fetched(school, signed(school, report)) == 200
 
 
-def test_another_organization_has_nothing_of_it(school, report, other):
+def test_another_organization_cannot_access_it(school, report, other):
     theirs = other.the(Role.ADMIN)
 
     assert theirs.get(f"/api/reports/{report['id']}/").status == 404
@@ -129,7 +129,7 @@ def test_another_organization_has_nothing_of_it(school, report, other):
         assert fetched(school, signed(school, report, **changes)) == (404, "not_found")
 
 
-def test_a_link_ends_with_the_membership_of_whoever_has_it(school):
+def test_a_link_ends_with_the_membership_of_its_owner(school):
     trainer = school.trainer
     report = school.report("roster", who=trainer, group_id=school.group_id)
     url = report["download"]["url"]
@@ -140,7 +140,7 @@ def test_a_link_ends_with_the_membership_of_whoever_has_it(school):
     assert fetched(school, url) == (404, "not_found")
 
 
-def test_whoever_sees_less_by_now_has_the_report_no_more(school):
+def test_a_caller_who_has_lost_access_loses_the_report(school):
     someone = school.place.someone(Role.ADMIN)
     report = school.report("roster", who=someone, group_id=school.group_id)
     url = report["download"]["url"]
@@ -151,7 +151,7 @@ def test_whoever_sees_less_by_now_has_the_report_no_more(school):
     assert someone.get(f"/api/reports/{report['id']}/").json["download"] is None
 
 
-def test_reports_are_ones_own_but_for_who_runs_the_place(school):
+def test_users_see_their_own_reports_and_admins_see_all(school):
     mine = school.report("roster", who=school.trainer, group_id=school.group_id)
     nutritionist = school.place.the(Role.NUTRITIONIST)
     theirs = school.report("roster", who=nutritionist, group_id=school.group_id)
@@ -183,7 +183,7 @@ def a_folder(file):
 
 
 @pytest.mark.parametrize("damage", [Path.unlink, cut, changed, a_folder, lambda file: file.write_bytes(b"")])
-def test_a_file_that_does_not_open_any_more_is_told_before_the_answer_begins(school, report, damage):
+def test_a_damaged_file_is_an_error_before_the_response_begins(school, report, damage):
     services = school.place.app.extensions["campshub"]
     school.work_off()
     (file,) = Path(services.settings.storage_url, str(school.place.id), "reports", report["id"]).iterdir()
@@ -204,7 +204,7 @@ def test_a_removed_report_is_gone_with_its_files(school, report):
     assert services.storage.folder(folder) == []
 
 
-def test_parts_are_gone_when_the_report_is_there(school, report):
+def test_the_parts_are_removed_when_the_report_is_ready(school, report):
     services = school.place.app.extensions["campshub"]
     school.work_off()
 
@@ -213,32 +213,32 @@ def test_parts_are_gone_when_the_report_is_there(school, report):
     assert school.file(report).startswith(b"\xef\xbb\xbf")
 
 
-def test_a_refused_report_says_why(school):
+def test_a_refused_report_states_its_reason(school):
     trainer = school.trainer
-    asked = trainer.post(
+    requested = trainer.post(
         "/api/reports/", {"kind": "roster", "format": "csv", "parameters": {"group_id": school.group_id}}
     ).json
     assert school.admin.patch(f"/api/users/{trainer.user_id}/", {"status": "disabled"}).status == 200
 
-    school.work(asked["job_id"])
+    school.work(requested["job_id"])
 
-    told = school.admin.get(f"/api/reports/{asked['id']}/").json
-    assert (told["state"], told["problem"], told["download"]) == ("refused", "asker_gone", None)
+    shown = school.admin.get(f"/api/reports/{requested['id']}/").json
+    assert (shown["state"], shown["problem"], shown["download"]) == ("refused", "asker_gone", None)
 
 
-def test_a_role_that_was_lost_in_the_meantime_refuses_the_report(school):
+def test_a_report_is_refused_after_the_role_was_lost(school):
     someone = school.place.someone(Role.ADMIN)
     body = {"kind": "absent_today", "format": "csv", "parameters": {"on": str(TODAY)}}
-    asked = someone.post("/api/reports/", body).json
+    requested = someone.post("/api/reports/", body).json
     assert school.admin.patch(f"/api/users/{someone.user_id}/", {"role": "nutritionist"}).status == 200
 
-    school.work(asked["job_id"])
+    school.work(requested["job_id"])
 
-    told = school.admin.get(f"/api/reports/{asked['id']}/").json
-    assert (told["state"], told["problem"]) == ("refused", "kind_not_yours")
+    shown = school.admin.get(f"/api/reports/{requested['id']}/").json
+    assert (shown["state"], shown["problem"]) == ("refused", "kind_not_yours")
 
 
-def test_a_key_has_what_was_asked_for_with_it_and_nothing_else_of_its_maker(school, report):
+def test_a_key_sees_the_reports_requested_with_it_and_no_others_of_its_maker(school, report):
     maker = school.place.signed_in(school.admin)
     allowed = {"permissions": ["reports:read", "reports:write", "groups:read", "students:read"], "scope": "all"}
     made = maker.made("/api/api-keys/", {"name": "Office", "expires_in_days": 1, **allowed})

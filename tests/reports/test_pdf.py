@@ -1,4 +1,4 @@
-"""PDF: names in any script are printed whole and as text, and the file is accessible as far as its note says."""
+"""PDF: names in any script are complete and extractable as text, and the file is accessible as far as its note says."""
 
 import io
 import re
@@ -38,8 +38,8 @@ NAMES = {
     "Hangul": "김민수",
     "Kana": "やまだ タロウ",
 }
-# Where several glyphs stand for several letters, Typst writes all the letters with each: readers find some twice, or
-# the two letters of a ligature turned round.
+# Where several glyphs represent several letters, Typst writes all the letters with each: readers find some twice, or
+# the two letters of a ligature reversed.
 INEXACT = {"Gujarati", "Urdu", "Arabic, joined", "Khmer", "Tibetan"}
 MARKUP = [
     '#import "report.typ": *',
@@ -83,7 +83,7 @@ def joined(text):
     return "".join(text.split())
 
 
-def test_names_of_any_script_are_found_as_they_were_written(printed):
+def test_names_in_any_script_are_extracted_as_they_were_written(printed):
     path, result = printed([[number, name, ""] for number, name in enumerate(NAMES.values())])
     text = text_of(path)
 
@@ -95,7 +95,7 @@ def test_names_of_any_script_are_found_as_they_were_written(printed):
 @pytest.mark.parametrize(
     ("letters", "glyph"), [("لا", "06440627"), ("क्षि", "0915094D0937"), ("ශ්‍රී", "0DC1"), ("ស្រី", "179F17D2179A")]
 )
-def test_letters_are_joined_as_their_script_has_it(printed, letters, glyph):
+def test_letters_are_joined_by_the_rules_of_their_script(printed, letters, glyph):
     path, _ = printed([[1, letters, ""]])
 
     tables = [
@@ -118,15 +118,15 @@ def test_letters_are_joined_as_their_script_has_it(printed, letters, glyph):
         ("(R1) אבג", "(R1) גבא"),
     ],
 )
-def test_lines_run_as_their_letters_do(printed, text, shown):
+def test_lines_run_in_the_direction_of_their_letters(printed, text, shown):
     path, _ = printed([[1, text, ""]])
 
     words = re.findall(r'<word xMin="([\d.]+)"[^>]*>([^<]*)</word>', output("pdftotext", "-bbox", path, "-"))
-    wanted = shown.split()  # by place on paper, from left to right, as the tool gives letters here
+    wanted = shown.split()  # by position on paper, from left to right, in the order of the tool
     assert [word for _, word in sorted((float(x), word) for x, word in words) if word in wanted] == wanted
 
 
-def test_letters_that_no_font_has_are_noted(printed):
+def test_letters_without_a_font_are_reported(printed):
     path, result = printed([[1, "Asha \U0001f600", ""]])
 
     assert result.notes == ["No font here has U+1F600: printed as question marks."]
@@ -134,7 +134,7 @@ def test_letters_that_no_font_has_are_noted(printed):
 
 
 @pytest.mark.parametrize("markup", MARKUP)
-def test_markup_is_printed_as_text(printed, markup):
+def test_markup_is_set_as_text(printed, markup):
     path, _ = printed(
         [[1, markup, markup]], organization=markup, subject=(markup,), legend=markup, summary=([None, markup, None],)
     )
@@ -184,11 +184,11 @@ def test_a_name_wraps_within_its_column_and_is_not_cut(printed, name):
         assert joined(name) in joined(text_of(path))
     boxes = re.findall(r'xMin="([\d.]+)" yMin="([\d.]+)" xMax="([\d.]+)"', output("pdftotext", "-bbox", path, "-"))
     in_table = [(float(left), float(right)) for left, top, right in boxes if 90 < float(top) < 760]
-    edge = (12 + 186 * 80 / 160) * POINTS_PER_MM  # of the second column
-    assert all(right <= edge for left, right in in_table if left < edge - 1)
+    right_edge = (12 + 186 * 80 / 160) * POINTS_PER_MM  # of the second column
+    assert all(right <= right_edge for left, right in in_table if left < right_edge - 1)
 
 
-def test_a_text_longer_than_a_page_goes_on_on_the_next(printed):
+def test_a_text_longer_than_a_page_continues_on_the_next(printed):
     note = " ".join(f"word{n}" for n in range(2_000))
     path, _ = printed([[1, "Asha", note]])
 
@@ -220,7 +220,7 @@ def structure(path):
 
 
 @pytest.mark.parametrize("template", ["list", "register", "student"])
-def test_a_file_is_tagged_and_says_that_it_is_accessible(printed, template):
+def test_a_file_is_tagged_and_declares_its_accessibility(printed, template):
     path, _ = printed([[n, f"Member {n}", ""] for n in range(100)], template=template, summary=([None, "Total", "9"],))
     reader = PdfReader(path)
     root = reader.trailer["/Root"]
@@ -231,7 +231,7 @@ def test_a_file_is_tagged_and_says_that_it_is_accessible(printed, template):
     assert reader.metadata.title == "Roster, Hill Camp"
     assert [entry.title for entry in reader.outline] == ["Roster"]
     described = root["/Metadata"].get_object().get_data()
-    ET.fromstring(described)  # noqa: S314 - made by us
+    ET.fromstring(described)  # noqa: S314 - our own output
     assert b"pdfuaid:part>1<" in described
     kinds = [element.get("/S") for element in structure(path)]
     assert (kinds.count("/H1"), kinds.count("/Table"), kinds.count("/THead")) == (1, 1, 1)
@@ -242,7 +242,7 @@ def test_a_file_is_tagged_and_says_that_it_is_accessible(printed, template):
     assert all(page["/Tabs"] == "/S" for page in reader.pages)
 
 
-def test_the_file_opens_and_draws_without_a_complaint(printed, tmp_path):
+def test_the_file_opens_and_renders_without_a_warning(printed, tmp_path):
     path, _ = printed([[n, name, name] for n, name in enumerate(NAMES.values())])
     drawn = subprocess.run(
         [find("pdftoppm", "poppler-utils"), "-r", "40", "-png", str(path), str(tmp_path / "page")],
@@ -256,14 +256,14 @@ def test_the_file_opens_and_draws_without_a_complaint(printed, tmp_path):
     assert (checked.returncode, checked.stderr) == (0, b"")
 
 
-def test_an_empty_report_says_so(printed):
+def test_an_empty_report_has_a_note(printed):
     path, result = printed([])
 
     assert result.rows == 0
     assert "Nothing to show" in text_of(path)
 
 
-def test_a_register_ends_with_sums_and_a_place_to_sign(printed):
+def test_a_register_ends_with_sums_and_a_signature_line(printed):
     columns = (Column("Member", mm=44), *(Column(f"{day}\nM", mm=6, centred=True) for day in range(1, 32)))
     path, _ = printed(
         [["Asha", *["P"] * 31]],
@@ -286,7 +286,7 @@ def small_chunks(monkeypatch):
     monkeypatch.setattr(pdf, "CHUNK_ROWS", 40)
 
 
-def test_a_long_report_is_joined_with_its_numbers_title_and_bookmark(printed, small_chunks):
+def test_a_long_report_is_joined_with_page_numbers_title_and_bookmark(printed, small_chunks):
     path, result = printed([[n, f"Member {n}", ""] for n in range(1, 101)], legend="the legend")
     pages = text_of(path, "-layout").split("\f")[:-1]
     reader = PdfReader(path)

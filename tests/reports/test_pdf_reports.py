@@ -1,4 +1,4 @@
-"""PDF reports of the API: how many rows they may have, what stands in them, and what happens when setting one fails."""
+"""PDF reports of the API: their row limit, their contents, and what happens when typesetting one fails."""
 
 import io
 from datetime import timedelta
@@ -23,13 +23,13 @@ def marked(school):
 
 @pytest.fixture
 def limited(marked, monkeypatch):
-    """A place where a PDF may have two rows."""
-    platform = marked.place.app.extensions["campshub"]
-    monkeypatch.setattr(platform, "settings", platform.settings.model_copy(update={"report_pdf_rows": 2}))
+    """An organization where a PDF may have two rows."""
+    services = marked.place.app.extensions["campshub"]
+    monkeypatch.setattr(services, "settings", services.settings.model_copy(update={"report_pdf_rows": 2}))
     return marked
 
 
-def asked(school, kind, format="pdf", **parameters):
+def requested(school, kind, format="pdf", **parameters):
     return school.admin.post("/api/reports/", {"kind": kind, "format": format, "parameters": parameters})
 
 
@@ -52,40 +52,40 @@ def pages_of(school, report):
 def test_a_pdf_of_too_many_rows_is_refused_with_advice(limited, kind):
     parameters = parameters_of(limited, kind)
 
-    refused = asked(limited, kind, **parameters)
+    refused = requested(limited, kind, **parameters)
 
     assert (refused.status, refused.problem["code"]) == (422, "too_many_rows")
     assert refused.pointers == {"/format"}
     assert "csv or xlsx" in refused.problem["errors"][0]["detail"]
-    assert asked(limited, kind, "csv", **parameters).status == 202
+    assert requested(limited, kind, "csv", **parameters).status == 202
 
 
 @pytest.mark.parametrize("kind", ["absent_today", "student_attendance"])
-def test_a_pdf_of_as_many_rows_as_it_may_have_is_made(limited, kind):
+def test_a_pdf_with_the_maximum_number_of_rows_is_rendered(limited, kind):
     report = limited.report(kind, "pdf", **parameters_of(limited, kind))
 
     assert (report["state"], report["total"]) == ("ready", 1 if kind == "absent_today" else 2)
 
 
-def test_a_report_that_turns_out_to_be_too_long_says_why_it_was_not_made(marked, monkeypatch):
-    report = asked(marked, "attendance_records", **WEEK).json
-    platform = marked.place.app.extensions["campshub"]
-    monkeypatch.setattr(platform, "settings", platform.settings.model_copy(update={"report_pdf_rows": 5}))
+def test_a_report_that_becomes_too_long_states_the_reason(marked, monkeypatch):
+    report = requested(marked, "attendance_records", **WEEK).json
+    services = marked.place.app.extensions["campshub"]
+    monkeypatch.setattr(services, "settings", services.settings.model_copy(update={"report_pdf_rows": 5}))
 
     marked.work(report["job_id"])
 
     shown = marked.admin.get(f"/api/reports/{report['id']}/").json
     assert (shown["state"], shown["problem"], shown["download"]) == ("refused", "too_many_rows", None)
     marked.work_off()
-    assert platform.storage.folder(f"{marked.place.id}/reports/{report['id']}") == []
+    assert services.storage.folder(f"{marked.place.id}/reports/{report['id']}") == []
 
 
 def test_the_command_refuses_too_many_rows(limited, tmp_path):
-    words = ["--kind", "attendance_records", "--organization", str(limited.place.id), "--format", "pdf"]
+    arguments = ["--kind", "attendance_records", "--organization", str(limited.place.id), "--format", "pdf"]
     file = tmp_path / "records.pdf"
     dates = ["--from", WEEK["from"], "--to", WEEK["to"], "--output", str(file)]
 
-    result = limited.place.app.test_cli_runner().invoke(args=["reports", "make", *words, *dates])
+    result = limited.place.app.test_cli_runner().invoke(args=["reports", "make", *arguments, *dates])
 
     assert result.exit_code == 1
     assert "A PDF has at most 2 rows" in result.output
@@ -117,13 +117,13 @@ def test_a_register_read_in_parts_adds_up_the_same(marked, monkeypatch):
     assert [page.partition("Page")[0] for page in parts] == [page.partition("Page")[0] for page in whole]
 
 
-def test_a_child_that_is_killed_fails_the_job_and_not_the_worker(marked, monkeypatch, sql):
-    report = asked(marked, "roster", group_id=marked.group_id).json
-    platform, job_id = marked.place.app.extensions["campshub"], UUID(report["job_id"])
+def test_a_killed_child_process_fails_the_job_and_not_the_worker(marked, monkeypatch, sql):
+    report = requested(marked, "roster", group_id=marked.group_id).json
+    services, job_id = marked.place.app.extensions["campshub"], UUID(report["job_id"])
     monkeypatch.setattr(process, "_COMMAND", ["/bin/sh", "-c", "kill -9 $$"])
 
     with marked.place.app.app_context():
-        while (outcome := run_one(platform, marked.place.id, job_id)) is Outcome.MORE:
+        while (outcome := run_one(services, marked.place.id, job_id)) is Outcome.MORE:
             pass
 
     assert outcome is Outcome.FAILED

@@ -1,4 +1,4 @@
-"""Schedules: on time by the organization's clock, once each, to those who may, and never as someone who may not."""
+"""Schedules: on time in the organization's time zone, once each, for permitted authors and recipients only."""
 
 import email
 import email.policy
@@ -20,7 +20,7 @@ from tests.stack.http_client import until
 
 
 def times(zone, after, count, **when):
-    """Return a schedule's next times, each by the clock of its place and in UTC."""
+    """Return a schedule's next times, each in its time zone and in UTC."""
     schedule = SimpleNamespace(**{"frequency": "daily", "weekday": None, "day": None, "local_time": "02:30", **when})
     at, found = datetime.fromisoformat(after).replace(tzinfo=UTC), []
     for _ in range(count):
@@ -29,18 +29,18 @@ def times(zone, after, count, **when):
     return found
 
 
-def test_an_hour_that_the_clocks_skip_is_made_up_for_right_after_it():
+def test_a_time_in_a_skipped_hour_runs_right_after_it():
     # In Berlin 2026-03-29 has no 02:30: the clocks go from 02:00 to 03:00.
     assert times("Europe/Berlin", "2026-03-27T12:00", 3) == ["03-28 01:30", "03-29 01:30", "03-30 00:30"]
 
 
-def test_an_hour_that_comes_twice_counts_once():
+def test_a_time_in_a_repeated_hour_runs_once():
     # In Berlin 2026-10-25 has 02:30 twice, at 00:30 and 01:30 UTC.
     assert times("Europe/Berlin", "2026-10-23T12:00", 4) == ["10-24 00:30", "10-25 00:30", "10-26 01:30", "10-27 01:30"]
     assert times("Europe/Berlin", "2026-10-25T00:30", 1) == ["10-26 01:30"]
 
 
-def test_the_time_is_that_of_the_place_whatever_the_clocks_do():
+def test_the_local_time_stays_the_same_across_clock_changes():
     assert times("America/New_York", "2026-03-06T00:00", 4, local_time="07:00") == [
         *("03-06 12:00", "03-07 12:00"),
         *("03-08 11:00", "03-09 11:00"),  # summer time from the 8th on
@@ -54,7 +54,7 @@ def test_the_time_is_that_of_the_place_whatever_the_clocks_do():
     ]
 
 
-def test_weeks_and_months_have_their_days():
+def test_weekly_and_monthly_schedules_run_on_their_day():
     weekly = {"frequency": "weekly", "weekday": 0, "local_time": "08:00"}
     assert times("UTC", "2026-11-18T00:00", 2, **weekly) == ["11-23 08:00", "11-30 08:00"]
     monthly = {"frequency": "monthly", "day": 31, "local_time": "08:00"}
@@ -73,13 +73,13 @@ def test_weeks_and_months_have_their_days():
         ("last_365_days", "2025-03-02", "2026-03-01"),
     ],
 )
-def test_periods_are_what_people_mean_by_them(period, first, last):
+def test_relative_periods_have_the_expected_dates(period, first, last):
     sunday = datetime(2026, 3, 1, tzinfo=UTC).date()
 
     assert tuple(map(str, PERIODS[period](sunday))) == (first, last)
 
 
-def test_periods_hold_on_every_day_of_a_common_and_a_leap_year():
+def test_periods_are_valid_on_every_day_of_a_common_and_a_leap_year():
     for number in range(date(2027, 1, 1).toordinal(), date(2029, 1, 1).toordinal()):
         day = date.fromordinal(number)
         first, last = PERIODS["this_month"](day)
@@ -93,9 +93,9 @@ def test_periods_hold_on_every_day_of_a_common_and_a_leap_year():
 
 @pytest.fixture
 def due(school, monkeypatch):
-    """A maker of schedules whose time has come."""
+    """A maker of schedules that are due."""
 
-    def make(who=None, **given):
+    def make(who=None, **fields):
         who = who or school.admin
         body = {
             "name": "Register",
@@ -105,7 +105,7 @@ def due(school, monkeypatch):
             "frequency": "daily",
             "local_time": "07:30",
             "recipient_ids": [str(school.trainer.user_id)],
-            **given,
+            **fields,
         }
         return who.made("/api/report-schedules/", body)
 
@@ -113,7 +113,7 @@ def due(school, monkeypatch):
 
 
 def run_beat(school, schedule, days=1):
-    """Let a schedule's time come; return how many reports were asked for in this place."""
+    """Run a schedule when it is due; return how many reports were requested in this organization."""
     before = len(school.admin.get("/api/reports/?limit=200").json["items"])
     at = datetime.fromisoformat(schedule["next_at"]) + timedelta(days=days - 1, minutes=1)
     with school.place.app.app_context():
@@ -121,15 +121,15 @@ def run_beat(school, schedule, days=1):
     return len(school.admin.get("/api/reports/?limit=200").json["items"]) - before
 
 
-def letters(school):
-    """Return the letters that the place's trainer has been sent."""
+def messages(school):
+    """Return the e-mails that were sent to the organization's trainer."""
     folder = Path(school.place.app.extensions["campshub"].settings.mail_folder)
-    address = school.trainer.get("/api/me/").json["email"] if school.trainer.get("/api/me/").status == 200 else ""
+    recipient = school.trainer.get("/api/me/").json["email"] if school.trainer.get("/api/me/").status == 200 else ""
     read = (email.message_from_bytes(path.read_bytes(), policy=email.policy.default) for path in folder.glob("*.eml"))
-    return [one for one in read if one["To"] == address]
+    return [one for one in read if one["To"] == recipient]
 
 
-def test_a_schedules_report_is_made_and_its_link_is_sent(school, due):
+def test_a_scheduled_report_is_rendered_and_its_link_is_sent(school, due):
     schedule = due()
     assert run_beat(school, schedule) == 1
     report = school.admin.get("/api/reports/").json["items"][0]
@@ -138,22 +138,22 @@ def test_a_schedules_report_is_made_and_its_link_is_sent(school, due):
     school.work_off()
 
     assert report["schedule_id"] == schedule["id"]
-    # As of the schedule's time by the organization's calendar: today or tomorrow, which may be in the next month.
+    # As of the schedule's time in the organization's calendar: today or tomorrow, which may be in the next month.
     day = datetime.fromisoformat(schedule["next_at"]).astimezone(ZoneInfo("Asia/Kolkata")).date()
     last = day.replace(day=1) - timedelta(days=1)
     assert (report["parameters"]["from"], report["parameters"]["to"]) == (str(last.replace(day=1)), str(last))
-    (letter,) = letters(school)
-    assert letter["Subject"] == "Register (Hill Camp)"
-    assert not letter.is_multipart(), "the file itself is not in it"
-    link = re.search(r"http\S+(/api/reports/\S+)", letter.get_content())[1]
-    answer = Client(school.place.app).get(link)
-    assert (answer.status, answer.response.get_data()[:5]) == (200, b"%PDF-")
+    (message,) = messages(school)
+    assert message["Subject"] == "Register (Hill Camp)"
+    assert not message.is_multipart(), "the file itself is not in it"
+    link = re.search(r"http\S+(/api/reports/\S+)", message.get_content())[1]
+    response = Client(school.place.app).get(link)
+    assert (response.status, response.response.get_data()[:5]) == (200, b"%PDF-")
 
     assert school.admin.patch(f"/api/users/{school.trainer.user_id}/", {"role": "client"}).status == 200
     assert Client(school.place.app).get(link).status == 404, "it ends with the permission"
 
 
-def test_two_beats_make_it_once_and_the_next_time_is_another(school, due):
+def test_two_beats_run_a_schedule_once_and_advance_it(school, due):
     schedule = due()
     app, at = school.place.app, datetime.fromisoformat(schedule["next_at"])
 
@@ -174,14 +174,14 @@ def test_two_beats_make_it_once_and_the_next_time_is_another(school, due):
     assert run_beat(school, present) == 1
 
 
-def test_times_that_were_missed_are_made_up_for_once(school, due):
+def test_missed_times_are_made_up_for_once(school, due):
     schedule = due()
 
     assert run_beat(school, schedule, days=10) == 1
     assert run_beat(school, schedule, days=10) == 0
 
 
-def test_a_schedule_of_someone_who_may_not_any_more_is_paused(school, due):
+def test_a_schedule_is_paused_when_its_author_loses_the_permission(school, due):
     mine = due(who=school.trainer)
     assert school.admin.patch(f"/api/users/{school.trainer.user_id}/", {"status": "disabled"}).status == 200
 
@@ -189,7 +189,7 @@ def test_a_schedule_of_someone_who_may_not_any_more_is_paused(school, due):
     assert school.admin.get(f"/api/report-schedules/{mine['id']}/").json["is_paused"] is True
 
 
-def test_a_recipient_who_may_not_read_reports_is_sent_nothing(school, due):
+def test_a_recipient_without_permission_gets_no_email(school, due):
     schedule = due()
     assert run_beat(school, schedule) == 1
     report = school.admin.get("/api/reports/").json["items"][0]
@@ -198,10 +198,10 @@ def test_a_recipient_who_may_not_read_reports_is_sent_nothing(school, due):
 
     school.work_off()
 
-    assert letters(school) == []
+    assert messages(school) == []
 
 
-def test_a_paused_schedule_and_a_suspended_place_rest(school, due, other):
+def test_a_paused_schedule_and_a_suspended_organization_run_nothing(school, due, other):
     paused = due(is_paused=True)
     assert run_beat(school, paused) == 0
 
@@ -215,8 +215,8 @@ def test_a_paused_schedule_and_a_suspended_place_rest(school, due, other):
     assert school.admin.get("/api/reports/").json["items"] == []
 
 
-def test_what_does_not_fit_is_refused(school, due, other):
-    def pointers(**given):
+def test_invalid_schedules_are_refused(school, due, other):
+    def pointers(**fields):
         body = {
             "name": "x",
             "kind": "roster",
@@ -225,7 +225,7 @@ def test_what_does_not_fit_is_refused(school, due, other):
             "frequency": "daily",
             "local_time": "07:30",
             "recipient_ids": [],
-            **given,
+            **fields,
         }
         return school.admin.post("/api/report-schedules/", body).pointers
 
@@ -233,27 +233,27 @@ def test_what_does_not_fit_is_refused(school, due, other):
     assert pointers(day=3) == {"/day"}
     assert pointers(local_time="24:00") == {"/local_time"}
     assert pointers(parameters={}) == {"/parameters/group_id"}
-    stranger = str(other.the(Role.ADMIN).user_id)
-    assert pointers(recipient_ids=[str(school.trainer.user_id), stranger]) == {"/recipient_ids/1"}
+    foreign_user = str(other.the(Role.ADMIN).user_id)
+    assert pointers(recipient_ids=[str(school.trainer.user_id), foreign_user]) == {"/recipient_ids/1"}
 
 
-def test_a_change_that_does_not_fit_is_refused_at_its_place(school, due):
-    address = f"/api/report-schedules/{due()['id']}/"
+def test_an_invalid_change_is_refused_with_its_pointer(school, due):
+    url = f"/api/report-schedules/{due()['id']}/"
 
     for change, pointer in (({"frequency": "weekly"}, "/weekday"), ({"day": 3}, "/day"), ({"weekday": 0}, "/weekday")):
-        answer = school.admin.patch(address, change)
-        assert (answer.status, answer.pointers) == (422, {pointer})
+        response = school.admin.patch(url, change)
+        assert (response.status, response.pointers) == (422, {pointer})
 
 
 def test_a_schedule_can_be_changed_and_deleted_by_its_maker(school, due):
     mine = due(who=school.trainer)
-    address = f"/api/report-schedules/{mine['id']}/"
+    url = f"/api/report-schedules/{mine['id']}/"
 
-    changed = school.trainer.patch(address, {"frequency": "weekly", "weekday": 2, "local_time": "18:00"}).json
+    changed = school.trainer.patch(url, {"frequency": "weekly", "weekday": 2, "local_time": "18:00"}).json
     assert datetime.fromisoformat(changed["next_at"]).strftime("%a %H:%M") == "Wed 12:30"  # 18:00 in India
-    assert school.place.the(Role.NUTRITIONIST).get(address).status == 404
-    assert school.trainer.delete(address).status == 204
-    assert school.trainer.get(address).status == 404
+    assert school.place.the(Role.NUTRITIONIST).get(url).status == 404
+    assert school.trainer.delete(url).status == 204
+    assert school.trainer.get(url).status == 404
 
 
 def local(schedule, zone):
@@ -279,7 +279,7 @@ def test_the_next_time_follows_the_organizations_time_zone(school, due):
     assert run_beat(school, school.admin.get(f"/api/report-schedules/{mine['id']}/").json) >= 1
 
 
-def test_a_change_of_something_else_leaves_the_next_time_alone(school, due):
+def test_other_changes_do_not_move_the_next_time(school, due):
     schedule = due()
 
     for change in ({"name": "Hill Camp"}, {"time_zone": "Asia/Kolkata"}):
@@ -288,7 +288,7 @@ def test_a_change_of_something_else_leaves_the_next_time_alone(school, due):
     assert school.admin.get(f"/api/report-schedules/{schedule['id']}/").json == schedule
 
 
-def test_a_time_that_is_due_when_the_time_zone_changes_is_made_once(school, due, sql):
+def test_a_due_time_runs_once_when_the_time_zone_changes(school, due, sql):
     schedule = due()
     past = "UPDATE report_schedules SET next_at = now() - interval '1 minute' WHERE id = %s RETURNING next_at"
     ((slot,),) = sql(past, schedule["id"])
@@ -306,16 +306,16 @@ def test_a_time_that_is_due_when_the_time_zone_changes_is_made_once(school, due,
 
 
 @pytest.mark.parametrize("how", ["created", "changed"])
-def test_a_schedule_that_is_written_while_the_time_zone_changes_has_the_new_one(school, due, stack, database, how):
+def test_a_schedule_written_during_a_time_zone_change_gets_the_new_zone(school, due, stack, database, how):
     schedule = due() if how == "changed" else None
-    answers = []
+    responses = []
 
     def write():
         if schedule is None:
-            answers.append(due(name="At once"))
+            responses.append(due(name="At once"))
         else:
-            address = f"/api/report-schedules/{schedule['id']}/"
-            answers.append(school.admin.patch(address, {"local_time": "07:30", "weekday": None}).json)
+            url = f"/api/report-schedules/{schedule['id']}/"
+            responses.append(school.admin.patch(url, {"local_time": "07:30", "weekday": None}).json)
 
     with stack.primary.connect(database) as connection, connection.transaction():
         connection.execute("UPDATE organizations SET time_zone = 'America/New_York' WHERE id = %s", (school.place.id,))
@@ -326,4 +326,4 @@ def test_a_schedule_that_is_written_while_the_time_zone_changes_has_the_new_one(
             until(lambda: watching.execute(waits).fetchone()[0])
     thread.join()
 
-    assert local(answers[0], "America/New_York") == "07:30"
+    assert local(responses[0], "America/New_York") == "07:30"

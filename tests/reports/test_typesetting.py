@@ -1,4 +1,4 @@
-"""Typesetting: a template reads nothing but its folder, and a child process that fails is an error with a reason."""
+"""Typesetting: a template reads only its folder, and a failing child process is an error with a reason."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def test_a_template_reads_nothing_outside_its_folder(tmp_path, monkeypatch, temp
         hostile(tmp_path, monkeypatch, template).compile(format="pdf")
 
 
-def test_the_child_has_no_settings_of_ours(monkeypatch):
+def test_the_child_process_gets_none_of_our_settings(monkeypatch):
     monkeypatch.setenv("SECRET_KEY", "secret")
     monkeypatch.setenv("DATABASE_URL", "postgresql://")
 
@@ -52,16 +52,16 @@ def test_a_machine_without_fonts_is_refused(monkeypatch, tmp_path):
     request = {"command": "render", "template": "list", "fonts": str(tmp_path), "document": {"locale": "en"}}
     assert child.render(request) == {"problem": "no_fonts"}
 
-    instead_of_the_child(monkeypatch, """echo '{"problem": "no_fonts"}'""")
+    replace_child(monkeypatch, """echo '{"problem": "no_fonts"}'""")
     with pytest.raises(process.NoFonts, match="fonts-noto-core"):
         process.run({})
 
 
-def instead_of_the_child(monkeypatch, command):
+def replace_child(monkeypatch, command):
     monkeypatch.setattr(process, "_COMMAND", ["/bin/sh", "-c", command])
 
 
-def test_fonts_of_a_named_folder_come_first(tmp_path):
+def test_fonts_of_the_configured_folder_come_first(tmp_path):
     regular = next(path for folder in fonts.FOLDERS for path in Path(folder).rglob("NotoSans-Regular.ttf"))
     (tmp_path / regular.name).write_bytes(regular.read_bytes())
 
@@ -73,7 +73,7 @@ def test_fonts_of_a_named_folder_come_first(tmp_path):
 @pytest.mark.parametrize(
     ("locale", "family"), [("en", "JP"), ("ko", "KR"), ("zh-CN", "SC"), ("zh_TW", "TC"), ("zh-HK", "HK")]
 )
-def test_han_letters_look_as_in_the_place(locale, family):
+def test_han_letters_follow_the_locale(locale, family):
     found = fonts.Fonts("", locale)
     found.printable("王小明")
 
@@ -84,7 +84,7 @@ def test_han_letters_look_as_in_the_place(locale, family):
     ("command", "reason"), [("kill -9 $$", "-9"), ("exit 3", "3"), ("exec sleep 30", "no document")]
 )
 def test_a_child_that_ends_without_a_document_is_an_error(monkeypatch, command, reason):
-    instead_of_the_child(monkeypatch, command)
+    replace_child(monkeypatch, command)
     monkeypatch.setattr(process, "LIMIT_S", 1)
 
     with pytest.raises(process.TypesettingFailed, match=reason):

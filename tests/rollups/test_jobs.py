@@ -1,4 +1,4 @@
-"""The jobs that keep rollups and warm answers, by the real runner; and months that are detached meanwhile."""
+"""The jobs that refresh rollups and warm the cache, with the real runner; and months that are detached meanwhile."""
 
 import pytest
 
@@ -30,7 +30,7 @@ def app(stack, scratch):
 @pytest.fixture
 def sql(stack, scratch):
     with stack.primary.connect(scratch) as connection:
-        yield lambda statement, *given: connection.execute(statement, given).fetchall()
+        yield lambda statement, *fields: connection.execute(statement, fields).fetchall()
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def run(app):
     return one
 
 
-def test_the_job_folds_what_is_stale_in_all_organizations(world, app, sql, run):
+def test_the_job_refreshes_stale_rollups_of_all_organizations(world, app, sql, run):
     other = World(app, sql)
     for one in (world, other):
         one.options(0, 0, TODAY, "present", None)
@@ -60,7 +60,7 @@ def test_the_job_folds_what_is_stale_in_all_organizations(world, app, sql, run):
     assert [sql(f"SELECT count(DISTINCT organization_id) FROM {name}") for name in rollups()] == [[(2,)]] * 3
 
 
-def test_what_is_too_much_for_one_transaction_is_owed_again(world, app, sql, run, monkeypatch):
+def test_work_beyond_one_transaction_is_enqueued_again(world, app, sql, run, monkeypatch):
     monkeypatch.setattr(refresh, "MOST_AT_ONCE", 0)
     world.mark(0, 0, TODAY, "present", None)
 
@@ -81,13 +81,13 @@ def test_the_job_rebuilds_all_months_step_by_step(world, sql, run):
     assert (state, done, result["written"]) == ("succeeded", total, 4)
 
 
-def test_figures_of_a_detached_month_stay(world, app, stack, scratch, run):
+def test_rollups_of_a_detached_month_stay(world, app, stack, scratch, run):
     world.mark(0, 0, EARLIER, "present", None)
     world.mark(0, 0, TODAY, "late", None)
     world.log(0, EARLIER, [(0, "normal", 5, 60_000)])
-    world.fold()
-    told = world.told(Role.ADMIN)
-    world.mark(1, 0, EARLIER, "present", None)  # noted, but not counted any more
+    world.refresh_stale()
+    before = world.reported(Role.ADMIN)
+    world.mark(1, 0, EARLIER, "present", None)  # recorded as stale, but no longer counted
     world.log(1, EARLIER, [(0, "normal", 5, 60_000)])
     with stack.primary.connect(scratch) as connection:
         for table in ("attendance_records", "workout_logs"):  # the sets of these logs are still there
@@ -98,24 +98,24 @@ def test_figures_of_a_detached_month_stay(world, app, stack, scratch, run):
             refresh.rebuild(session, rollups()["attendance_group_days"], world.place.id, EARLIER.replace(day=1))
         with unit_of_work(system=True, read_only=True) as session:
             steps = refresh.steps(session, organization_id=world.place.id, first=None, last=None)
-    world.fold()
+    world.refresh_stale()
 
     assert EARLIER.replace(day=1) not in {one.month for one in steps}
     assert run("rollups.rebuild") == Outcome.DONE
-    assert world.told(Role.ADMIN) == told
+    assert world.reported(Role.ADMIN) == before
     assert world.differences() == []
 
 
-def test_archiving_a_month_counts_first_what_is_owed(world, app, tmp_path, monkeypatch):
+def test_archiving_a_month_first_refreshes_its_stale_rollups(world, app, tmp_path, monkeypatch):
     services = app.extensions["campshub"]
     monkeypatch.setattr(services, "settings", services.settings.model_copy(update={"archive_url": str(tmp_path)}))
     world.mark(0, 0, EARLIER, "present", None)
     world.mark(0, 0, TODAY, "late", None)
-    told = world.told(Role.ADMIN)
+    before = world.reported(Role.ADMIN)
     with app.app_context(), partitions.maintenance(services.settings) as connection:
         archive.archive(services, connection, table="attendance_records", month=EARLIER.replace(day=1))
 
-    assert world.told(Role.ADMIN) == told
+    assert world.reported(Role.ADMIN) == before
 
 
 def test_the_jobs_are_on_the_schedule(app):

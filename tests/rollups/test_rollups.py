@@ -1,4 +1,4 @@
-"""Figures that are kept are what their rows add up to, at every moment, for everyone who may see them."""
+"""Rollups equal the sums of their rows, at every moment, for every caller who may see them."""
 
 import json
 import random
@@ -35,79 +35,79 @@ def notes(world) -> int:
     return sum(world.sql(NOTES.format(f"{name}_stale"), world.place.id)[0][0] for name in rollups())
 
 
-def some_sets(dice):
+def some_sets(rng):
     kinds = ("normal", "warm_up", "drop")
     return [
-        (dice.randrange(4), dice.choice(kinds), dice.choice((None, 0, 1, 5, 12, 13)), dice.choice((None, 0, 60_000)))
-        for _ in range(dice.randrange(1, 4))
+        (rng.randrange(4), rng.choice(kinds), rng.choice((None, 0, 1, 5, 12, 13)), rng.choice((None, 0, 60_000)))
+        for _ in range(rng.randrange(1, 4))
     ]
 
 
-def step(world, dice):
-    """Do something, as likely a write as a counting."""
-    day, student = dice.choice(DATES), dice.randrange(4)
-    kind = dice.choice(
-        ("mark", "mark", "unmark", "note", "log", "log", "sets", "logs", "erase", "merge", "fold", "few")
+def step(world, rng):
+    """Do one random write or refresh."""
+    day, student = rng.choice(DATES), rng.randrange(4)
+    kind = rng.choice(
+        ("mark", "mark", "unmark", "note", "log", "log", "sets", "logs", "erase", "merge", "refresh", "few")
     )
     if kind == "mark":
-        world.mark(student, dice.randrange(3), day, dice.choice(COUNTS_AS), dice.choice((None, 45)))
+        world.mark(student, rng.randrange(3), day, rng.choice(COUNTS_AS), rng.choice((None, 45)))
     elif kind == "unmark":
         world.unmark(student, day)
     elif kind == "note":
         world.note(day)
     elif kind == "log":
-        world.log(student, day, some_sets(dice), dice.choice((None, 80)))
+        world.log(student, day, some_sets(rng), rng.choice((None, 80)))
     elif kind == "sets":
-        world.edit_sets(dice)
+        world.edit_sets(rng)
     elif kind == "logs":
-        world.edit_logs(dice)
+        world.edit_logs(rng)
     elif kind == "erase":
         world.erase_sets(day)
     elif kind == "merge":
         world.merge(student, (student + 1) % 4)
-    elif kind == "fold":
-        world.fold()
+    elif kind == "refresh":
+        world.refresh_stale()
     else:
-        world.fold(most=1)
+        world.refresh_stale(most=1)
     return kind, day, student
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 1 << 30))
-def test_figures_are_what_the_rows_add_up_to_after_every_step(app, sql, seed):
-    world, dice, done = World(app, sql), random.Random(seed), []
+def test_rollups_equal_the_sums_of_the_rows_after_every_step(app, sql, seed):
+    world, rng, done = World(app, sql), random.Random(seed), []
     for _ in range(STEPS):
-        done.append(step(world, dice))
+        done.append(step(world, rng))
         for role in ROLES:
-            assert world.told(role) == world.expected(role), (role, done)
-    world.fold()
+            assert world.reported(role) == world.expected(role), (role, done)
+    world.refresh_stale()
 
     assert notes(world) == 0
     assert world.differences() == []
     for role in ROLES:
-        assert world.told(role) == world.expected(role), (role, done)
+        assert world.reported(role) == world.expected(role), (role, done)
 
 
-def test_what_is_not_counted_makes_nothing_stale(world):
+def test_changes_of_uncounted_columns_make_nothing_stale(world):
     world.mark(0, 0, TODAY, "present", None)
-    world.fold()
+    world.refresh_stale()
 
     world.note(TODAY)
 
     assert notes(world) == 0
 
 
-def test_a_mark_that_is_committed_while_its_day_is_counted_stays_noted(world):
+def test_a_mark_committed_during_a_refresh_of_its_day_stays_recorded_as_stale(world):
     world.mark(0, 0, TODAY, "present", None)
     with world.app.app_context(), unit_of_work(system=True) as session:
         assert refresh.refresh(session, DAYS, world.place.id).written == 1
         world.mark(1, 0, TODAY, "late", None)
 
     assert world.sql(NOTES.format("attendance_group_days_stale"), world.place.id) == [(1,)]
-    assert world.told(Role.ADMIN) == world.expected(Role.ADMIN)
+    assert world.reported(Role.ADMIN) == world.expected(Role.ADMIN)
 
 
-def test_of_two_countings_at_once_the_older_is_not_written_last(world):
+def test_of_two_concurrent_refreshes_the_older_is_not_written_last(world):
     world.mark(0, 0, TODAY, "present", None)
     with world.app.app_context(), unit_of_work(system=True) as session:
         assert refresh.refresh(session, DAYS, world.place.id).notes == 1
@@ -115,52 +115,52 @@ def test_of_two_countings_at_once_the_older_is_not_written_last(world):
         with unit_of_work(system=True) as second:
             assert refresh.refresh(second, DAYS, world.place.id) == refresh.RefreshCount()
 
-    assert world.fold().notes > 0
+    assert world.refresh_stale().notes > 0
     assert world.differences() == []
-    assert world.told(Role.ADMIN) == world.expected(Role.ADMIN)
+    assert world.reported(Role.ADMIN) == world.expected(Role.ADMIN)
 
 
 def marks_and_logs(world, stack, database, number):
-    """Write for one student, on a connection of its own."""
-    dice = random.Random(number)
+    """Write for one student, on a separate connection."""
+    rng = random.Random(number)
     with stack.primary.connect(database) as connection:
-        own = World.__new__(World)
-        own.__dict__.update(world.__dict__)
-        own.sql = lambda statement, *given: connection.execute(statement, given).fetchall()
+        writer = World.__new__(World)
+        writer.__dict__.update(world.__dict__)
+        writer.sql = lambda statement, *parameters: connection.execute(statement, parameters).fetchall()
         for _ in range(40):
-            own.mark(number, dice.randrange(3), TODAY, dice.choice(COUNTS_AS), None)
-            own.log(number, TODAY, some_sets(dice))
+            writer.mark(number, rng.randrange(3), TODAY, rng.choice(COUNTS_AS), None)
+            writer.log(number, TODAY, some_sets(rng))
 
 
-def test_many_writers_and_two_folders_at_once_end_in_the_right_figures(world, stack, database):
+def test_many_writers_and_two_concurrent_refreshers_end_with_correct_rollups(world, stack, database):
     is_over = threading.Event()
 
-    def fold():
+    def refresh_some():
         while not is_over.is_set():
-            world.fold(most=3)
+            world.refresh_stale(most=3)
 
     with ThreadPoolExecutor(6) as pool:
         writers = [pool.submit(marks_and_logs, world, stack, database, number) for number in range(4)]
-        folders = [pool.submit(fold) for _ in range(2)]
+        refreshers = [pool.submit(refresh_some) for _ in range(2)]
         try:
             for writer in writers:
                 writer.result()
         finally:
             is_over.set()
-        for folder in folders:
-            folder.result()
+        for refresher in refreshers:
+            refresher.result()
     while notes(world):
-        world.fold()
+        world.refresh_stale()
 
     assert world.differences() == []
     for role in ROLES:
-        assert world.told(role) == world.expected(role)
+        assert world.reported(role) == world.expected(role)
 
 
-def test_rebuilding_repairs_what_was_changed_past_the_triggers(world):
+def test_rebuilding_repairs_changes_that_bypassed_the_triggers(world):
     world.mark(0, 0, TODAY, "present", None)
     world.log(0, TODAY, [(0, "normal", 5, 60_000)])
-    world.fold()
+    world.refresh_stale()
     world.sql("UPDATE attendance_group_days SET present = 9 WHERE organization_id = %s RETURNING 1", world.place.id)
     world.sql("DELETE FROM workout_weeks WHERE organization_id = %s RETURNING 1", world.place.id)
     broken = {one.rollup: (one.kept, one.counted) for one in world.differences()}
@@ -175,10 +175,10 @@ def test_rebuilding_repairs_what_was_changed_past_the_triggers(world):
     assert world.rebuild(TODAY) == refresh.RefreshCount()
 
 
-def test_a_register_is_noted_once_for_its_group_and_once_a_student(world):
+def test_a_register_is_recorded_as_stale_once_for_its_group_and_once_per_student(world):
     for student in range(4):
         world.mark(student, 0, TODAY, "present", None)
-    world.fold()
+    world.refresh_stale()
 
     changed = world.do("UPDATE attendance_records SET counts_as = 'late' WHERE organization_id = %s", world.place.id)
 
@@ -187,7 +187,7 @@ def test_a_register_is_noted_once_for_its_group_and_once_a_student(world):
     assert world.sql(NOTES.format("attendance_student_months_stale"), world.place.id) == [(4,)]
 
 
-def test_notes_are_for_the_application_to_read_alone(app, place):
+def test_the_application_may_only_read_the_tables_of_stale_rows(app, place):
     with (
         app.app_context(),
         pytest.raises(Exception, match="permission denied"),
@@ -200,44 +200,44 @@ def test_notes_are_for_the_application_to_read_alone(app, place):
 # Commands ------------------------------------------------------------------------------------------------------------
 
 
-def flask(world, *words):
-    return world.app.test_cli_runner().invoke(args=["rollups", *words])
+def flask(world, *arguments):
+    return world.app.test_cli_runner().invoke(args=["rollups", *arguments])
 
 
-def test_the_commands_fold_check_and_rebuild(world):
+def test_the_commands_refresh_check_and_rebuild(world):
     world.mark(0, 0, TODAY, "present", None)
     one = ("--organization", str(world.place.id), "--from", str(TODAY), "--to", str(TODAY))
 
     assert flask(world, "fold", "--json").exit_code == 0
     assert flask(world, "check", *one).exit_code == 0
     world.sql("UPDATE attendance_group_days SET late = 3 WHERE organization_id = %s RETURNING 1", world.place.id)
-    told = flask(world, "check", *one)
-    assert (told.exit_code, "1 differences" in told.output) == (1, True)
+    result = flask(world, "check", *one)
+    assert (result.exit_code, "1 differences" in result.output) == (1, True)
     assert "wrote 1 rows" in flask(world, "rebuild", *one).output
     assert flask(world, "check", *one).exit_code == 0
 
 
-def test_a_rebuild_can_be_left_to_a_worker(world):
+def test_a_rebuild_can_run_in_a_worker(world):
     world.mark(0, 0, TODAY, "present", None)
     one = ("--organization", str(world.place.id), "--from", str(TODAY), "--to", str(TODAY))
     assert flask(world, "fold").exit_code == 0
     world.sql("UPDATE attendance_group_days SET late = 3 WHERE organization_id = %s RETURNING 1", world.place.id)
     assert flask(world, "check", *one).exit_code == 1
 
-    told = json.loads(flask(world, "rebuild", "--by-worker", "--json", *one).output)
+    started = json.loads(flask(world, "rebuild", "--by-worker", "--json", *one).output)
     with world.app.app_context():
         outcome = Outcome.MORE
         while outcome is Outcome.MORE:
-            outcome = runner.run_one(world.app.extensions["campshub"], PLATFORM_ID, UUID(told["job_id"]))
+            outcome = runner.run_one(world.app.extensions["campshub"], PLATFORM_ID, UUID(started["job_id"]))
 
     assert outcome is Outcome.DONE
     assert flask(world, "check", *one).exit_code == 0
 
 
-def test_whoever_was_deleted_is_not_told_of(world):
+def test_a_deleted_student_is_not_reported(world):
     world.log(0, TODAY, [(0, "normal", 5, 60_000)])
-    assert world.told(Role.ADMIN)["weeks"]
+    assert world.reported(Role.ADMIN)["weeks"]
 
     world.do("UPDATE students SET deleted_at = now() WHERE organization_id = %s", world.place.id)
 
-    assert world.told(Role.ADMIN)["weeks"] == {}
+    assert world.reported(Role.ADMIN)["weeks"] == {}

@@ -1,4 +1,4 @@
-"""An organization whose rows are written past the application, and what its figures must be, counted in Python."""
+"""An organization whose rows are written without the application, and its expected rollups, computed in Python."""
 
 import random
 import uuid
@@ -22,7 +22,7 @@ from campshub.workouts.queries import rollups as workouts
 from tests.conftest import Place, new_place
 
 TODAY = datetime.now(UTC).date()
-# Two days of one week, one of another month, and a week that lies in two.
+# Two days of one week, one of another month, and a week that spans two months.
 DATES = (TODAY, TODAY - timedelta(days=1), TODAY - timedelta(days=40), TODAY.replace(day=1), TODAY.replace(day=1))
 DATES = (*DATES[:4], TODAY.replace(day=1) - timedelta(days=1))
 FIRST, LAST = min(DATES).replace(day=1), TODAY
@@ -89,9 +89,9 @@ class World:
                     *(org, self.sessions[number, day], group, day),
                 )
 
-    def do(self, statement: str, *given: Any) -> int:
+    def do(self, statement: str, *parameters: Any) -> int:
         """Run a statement; return how many rows it wrote."""
-        return len(self.sql(f"{statement} RETURNING 1", *given))
+        return len(self.sql(f"{statement} RETURNING 1", *parameters))
 
     # Writes ----------------------------------------------------------------------------------------------------------
 
@@ -112,7 +112,7 @@ class World:
         )
 
     def note(self, day: date) -> None:
-        """Change what is not counted."""
+        """Change a column that is not counted."""
         self.do(
             "UPDATE attendance_records SET note = 'x' WHERE organization_id = %s AND local_date = %s",
             *(self.place.id, day),
@@ -144,9 +144,9 @@ class World:
                 *(kind, reps, *weight, 5 if reps is None and (grams is None or number % 2) else None),
             )
 
-    def edit_sets(self, dice: random.Random) -> None:
-        """Change, delete or bring back one set."""
-        change = dice.choice(
+    def edit_sets(self, rng: random.Random) -> None:
+        """Change, delete or restore one set."""
+        change = rng.choice(
             (
                 *("reps = 7", "reps = 0", "deleted_at = now()", "deleted_at = NULL", "type = 'warm_up'", "rir = 1"),
                 *("load_grams = 90000", "seconds = 0", "metres = 20"),
@@ -157,25 +157,25 @@ class World:
             f"UPDATE workout_sets s SET {change} FROM (SELECT local_date, id FROM workout_sets"
             f" WHERE organization_id = %s{guard} ORDER BY md5(id::text || %s) LIMIT 1) c"
             " WHERE s.organization_id = %s AND s.local_date = c.local_date AND s.id = c.id",
-            *(self.place.id, str(dice.random()), self.place.id),
+            *(self.place.id, str(rng.random()), self.place.id),
         )
 
-    def edit_logs(self, dice: random.Random) -> None:
-        """Delete a log, bring one back, or change its body weight."""
+    def edit_logs(self, rng: random.Random) -> None:
+        """Delete or restore a log, or change its body weight."""
         weight = "body_weight = '70', body_weight_unit = 'kg', body_weight_grams = 70000"
-        change = dice.choice(("deleted_at = now()", "deleted_at = NULL", weight))
+        change = rng.choice(("deleted_at = now()", "deleted_at = NULL", weight))
         self.do(
             f"UPDATE workout_logs l SET {change} FROM (SELECT local_date, id FROM workout_logs"
             " WHERE organization_id = %s ORDER BY md5(id::text || %s) LIMIT 1) c"
             " WHERE l.organization_id = %s AND l.local_date = c.local_date AND l.id = c.id",
-            *(self.place.id, str(dice.random()), self.place.id),
+            *(self.place.id, str(rng.random()), self.place.id),
         )
 
     def erase_sets(self, day: date) -> None:
         self.do("DELETE FROM workout_sets WHERE organization_id = %s AND local_date = %s", self.place.id, day)
 
     def merge(self, one: int, other: int) -> None:
-        """Make a student's marks and logs another's: the logs by the cascade of their locator."""
+        """Move a student's marks and logs to another: the logs by the cascade of their locator."""
         pair = self.students[other], self.place.id, self.students[one]
         self.do(
             "UPDATE attendance_records r SET student_id = %s WHERE organization_id = %s AND student_id = %s"
@@ -185,8 +185,8 @@ class World:
         )
         self.do("UPDATE workout_log_ids SET student_id = %s WHERE organization_id = %s AND student_id = %s", *pair)
 
-    def fold(self, most: int = 1_000) -> refresh.RefreshCount:
-        """Count anew what is stale, as far as so many notes of each rollup name it."""
+    def refresh_stale(self, most: int = 1_000) -> refresh.RefreshCount:
+        """Recompute stale rollups, up to so many stale rows of each."""
         total = refresh.RefreshCount()
         with self.app.app_context(), unit_of_work(system=True) as session:
             for one in rollups().values():
@@ -208,25 +208,25 @@ class World:
                 found += refresh.check(session, one, self.place.id, step.month, most=10)
         return found
 
-    # What is told ----------------------------------------------------------------------------------------------------
+    # What the application reports -------------------------------------------------------------------------------------
 
-    def told(self, role: Role) -> dict[str, Any]:
-        """Return what the application tells a role."""
+    def reported(self, role: Role) -> dict[str, Any]:
+        """Return what the application reports to a role."""
         who = Principal(self.people[role], self.place.id, role.value, "UTC")
         cursors = self.app.extensions["campshub"].cursors
         page = page_request(limit=200, sort="", cursor=None, only=None, bound_to={}, cursors=cursors)
         months: dict[Any, Any] = {}
         with self.app.app_context(), unit_of_work(organization_id=self.place.id, read_only=True) as session:
-            given = {"now": datetime.now(UTC), "page": page}
+            fields = {"now": datetime.now(UTC), "page": page}
             dates = {"first": FIRST, "last": LAST}
-            days = attendance.list_group_days(session, who, **given, **dates)
+            days = attendance.list_group_days(session, who, **fields, **dates)
             for student in self.students:
                 try:
-                    found = attendance.list_student_months(session, who, student_id=student, **given, **dates)
+                    found = attendance.list_student_months(session, who, student_id=student, **fields, **dates)
                 except NotFound:
                     continue
                 months |= {(student, row.month): _counts(row) for row in found.rows}
-            weeks = workouts.list_weeks(session, who, **given, from_=FIRST, to=LAST)
+            weeks = workouts.list_weeks(session, who, **fields, from_=FIRST, to=LAST)
         return {
             "days": {(row.local_date, row.group_id): _counts(row) for row in days.rows},
             "months": months,
@@ -234,7 +234,7 @@ class World:
         }
 
     def expected(self, role: Role) -> dict[str, Any]:
-        """Return what it should tell, counted from the rows one by one."""
+        """Return what it should report, computed from the rows one by one."""
         students = {Role.ADMIN: self.students, Role.TRAINER: self.students[:2], Role.CLIENT: self.students[:1]}[role]
         days, months = defaultdict(list), defaultdict(list)
         for day, group, student, *mark in self.sql(

@@ -1,4 +1,4 @@
-"""Groups, and students who enrol in them."""
+"""Groups, and students who are enrolled in them."""
 
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
@@ -10,22 +10,22 @@ from campshub.core.db.models import new_id
 
 @pytest.fixture
 def today() -> date:
-    """The organization's own date."""
+    """Return the organization's own date."""
     return datetime.now(UTC).astimezone(ZoneInfo("Asia/Kolkata")).date()
 
 
 @pytest.fixture
 def group(api):
     """Return a maker of groups."""
-    return lambda **given: api.made("/api/groups/", {"code": new_id().hex, "name": "Blue", **given})
+    return lambda **fields: api.made("/api/groups/", {"code": new_id().hex, "name": "Blue", **fields})
 
 
 @pytest.fixture
 def enrol(api):
-    """Return a way to enrol a student in a group; it returns the answer."""
+    """Return a function that enrols a student in a group and returns the response."""
 
-    def enrolled(group, student, **given):
-        body = {"student_id": student["id"], "begins_on": "2026-01-10", **given}
+    def enrolled(group, student, **fields):
+        body = {"student_id": student["id"], "begins_on": "2026-01-10", **fields}
         body = {name: str(value) if isinstance(value, date) else value for name, value in body.items()}
         return api.post(f"/api/groups/{group['id']}/enrolments/", body)
 
@@ -34,7 +34,7 @@ def enrol(api):
 
 @pytest.fixture
 def patch(api):
-    """Return a way to change an enrolment; it returns the answer."""
+    """Return a function that changes an enrolment and returns the response."""
 
     def changed(enrolment, **changes):
         changes = {name: str(value) if isinstance(value, date) else value for name, value in changes.items()}
@@ -45,7 +45,7 @@ def patch(api):
 
 @pytest.fixture
 def views(api):
-    """Return how many students each view of a group shows today, and the roster of a date."""
+    """Return a function that returns how many students each view of a group shows today, and the roster of a date."""
 
     def seen(group, on=None):
         def roster(query=""):

@@ -1,4 +1,4 @@
-"""Enrolments from before ends were required, through the migration and back."""
+"""Enrolments from before end dates were required, migrated up and down."""
 
 from datetime import date
 
@@ -13,14 +13,14 @@ from tests.conftest import ROOT, settings_of
 
 @pytest.fixture
 def database(stack, scratch):
-    """A database of this test's own; how to run statements in it as its superuser, and to bring it to a revision."""
+    """A separate database; functions to run statements in it as its superuser, and to migrate it to a revision."""
     scripts = ScriptDirectory(str(ROOT / "migrations"))
     (ours,) = (s for s in scripts.walk_revisions() if s.path.endswith("_enrolment_ends.py"))
     folder = str(ROOT / "migrations")
 
-    def run(statement, *given):
+    def run(statement, *parameters):
         with stack.primary.connect(scratch) as connection:
-            return connection.execute(statement, given).fetchall()
+            return connection.execute(statement, parameters).fetchall()
 
     def to(revision):
         with create_app(settings_of(stack, scratch)).app_context():
@@ -37,7 +37,7 @@ def rows(run, group):
     return {row[0]: row[1:] for row in found}
 
 
-def test_rows_survive_both_ways_and_say_nothing_that_contradicts(database):
+def test_rows_survive_both_directions_with_consistent_status_and_dates(database):
     run, to = database
     to("before")
     organization, group = new_id(), new_id()

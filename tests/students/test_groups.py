@@ -8,13 +8,13 @@ from campshub.core.security.permissions import Role
 
 @pytest.fixture
 def group(api):
-    return lambda **given: api.made("/api/groups/", {"code": new_id().hex, "name": "Blue", **given})
+    return lambda **fields: api.made("/api/groups/", {"code": new_id().hex, "name": "Blue", **fields})
 
 
-def enrol(api, group, student, **given):
+def enrol(api, group, student, **fields):
     return api.post(
         f"/api/groups/{group['id']}/enrolments/",
-        {"student_id": student["id"], "begins_on": "2026-01-10", **given},
+        {"student_id": student["id"], "begins_on": "2026-01-10", **fields},
     )
 
 
@@ -23,50 +23,50 @@ def test_a_group_shows_its_trainers_and_how_many_are_enrolled(api, place, group,
     made = group(trainer_ids=[str(trainer.user_id)], capacity=12)
     enrol(api, made, student())
 
-    answer = api.get(f"/api/groups/{made['id']}/")
+    response = api.get(f"/api/groups/{made['id']}/")
 
-    assert [t["id"] for t in answer.json["trainers"]] == [str(trainer.user_id)]
-    assert answer.json["enrolled"] == 1
-    assert len(answer.asked) == 1
+    assert [t["id"] for t in response.json["trainers"]] == [str(trainer.user_id)]
+    assert response.json["enrolled"] == 1
+    assert len(response.asked) == 1
 
 
-def test_a_change_of_a_groups_trainers_that_someone_else_has_changed_is_refused(api, place, group):
+def test_a_change_of_a_groups_trainers_based_on_an_old_version_is_refused(api, place, group):
     first, second = (str(place.the(role).user_id) for role in (Role.TRAINER, Role.ADMIN))
     made = group()
-    address = f"/api/groups/{made['id']}/"
-    seen = {"If-Match": api.get(address).headers["ETag"]}
+    url = f"/api/groups/{made['id']}/"
+    visible = {"If-Match": api.get(url).headers["ETag"]}
 
-    changed = api.patch(address, {"trainer_ids": [first], "name": "Red"}, headers=seen)
-    late = api.patch(address, {"trainer_ids": [second]}, headers=seen)
-    same = api.patch(address, {"trainer_ids": [first, first]}, headers={"If-Match": changed.headers["ETag"]})
+    changed = api.patch(url, {"trainer_ids": [first], "name": "Red"}, headers=visible)
+    late = api.patch(url, {"trainer_ids": [second]}, headers=visible)
+    same = api.patch(url, {"trainer_ids": [first, first]}, headers={"If-Match": changed.headers["ETag"]})
 
     assert (changed.status, changed.json["version"]) == (200, made["version"] + 1)
     assert (late.status, late.problem["code"]) == (412, "precondition_failed")
     assert same.headers["ETag"] == changed.headers["ETag"]
-    assert [trainer["id"] for trainer in api.get(address).json["trainers"]] == [first]
+    assert [trainer["id"] for trainer in api.get(url).json["trainers"]] == [first]
 
 
-def test_only_a_trainer_of_the_organization_can_be_given_a_group(api, place, other, group):
-    client, stranger = place.the(Role.CLIENT), other.the(Role.TRAINER)
+def test_only_a_trainer_of_the_organization_can_be_assigned_to_a_group(api, place, other, group):
+    client, foreign_trainer = place.the(Role.CLIENT), other.the(Role.TRAINER)
     made = group()
 
-    for user_id in (client.user_id, stranger.user_id):
-        answer = api.patch(f"/api/groups/{made['id']}/", {"trainer_ids": [str(user_id)]})
-        assert (answer.status, answer.pointers) == (422, {"/trainer_ids/0"})
+    for user_id in (client.user_id, foreign_trainer.user_id):
+        response = api.patch(f"/api/groups/{made['id']}/", {"trainer_ids": [str(user_id)]})
+        assert (response.status, response.pointers) == (422, {"/trainer_ids/0"})
 
 
-def test_trainers_see_the_students_of_their_groups_alone(api, place, group, student):
+def test_trainers_see_only_the_students_of_their_groups(api, place, group, student):
     trainer = place.the(Role.TRAINER)
     mine, another = group(trainer_ids=[str(trainer.user_id)]), group()
-    seen, unseen = student(), student()
-    enrol(api, mine, seen)
-    enrol(api, another, unseen)
+    visible, invisible = student(), student()
+    enrol(api, mine, visible)
+    enrol(api, another, invisible)
 
-    assert [s["id"] for s in trainer.get("/api/students/").json["items"]] == [seen["id"]]
+    assert [s["id"] for s in trainer.get("/api/students/").json["items"]] == [visible["id"]]
     assert [g["id"] for g in trainer.get("/api/groups/").json["items"]] == [mine["id"]]
-    assert trainer.get(f"/api/students/{unseen['id']}/").status == 404
+    assert trainer.get(f"/api/students/{invisible['id']}/").status == 404
     assert trainer.get(f"/api/groups/{another['id']}/roster/").status == 404
-    assert trainer.get("/api/students/?q=asha").json["items"][0]["id"] == seen["id"]
+    assert trainer.get("/api/students/?q=asha").json["items"][0]["id"] == visible["id"]
 
     api.patch(f"/api/groups/{mine['id']}/", {"trainer_ids": []})
     assert trainer.get("/api/students/").json["items"] == []
@@ -93,9 +93,9 @@ def test_a_roster_is_as_of_a_date(api, group, student):
     enrol(api, made, late, begins_on="2026-02-10")
 
     def roster(on):
-        answer = api.get(f"/api/groups/{made['id']}/roster/?on={on}")
-        assert len(answer.asked) <= 2
-        return [row["family_name"] for row in answer.json["items"]]
+        response = api.get(f"/api/groups/{made['id']}/roster/?on={on}")
+        assert len(response.asked) <= 2
+        return [row["family_name"] for row in response.json["items"]]
 
     assert roster("2026-01-09") == []
     assert roster("2026-01-10") == ["Early"]
@@ -103,12 +103,12 @@ def test_a_roster_is_as_of_a_date(api, group, student):
     assert roster("2026-02-11") == ["Late"]
 
 
-def test_a_withdrawn_student_was_there_before(api, group, student):
+def test_a_withdrawn_student_stays_on_earlier_rosters(api, group, student):
     made, someone = group(), student()
     enrolment = enrol(api, made, someone).json
-    address = f"/api/groups/{made['id']}/enrolments/{enrolment['id']}/"
+    url = f"/api/groups/{made['id']}/enrolments/{enrolment['id']}/"
 
-    assert api.patch(address, {"status": "withdrawn", "ends_on": "2026-03-01"}).status == 200
+    assert api.patch(url, {"status": "withdrawn", "ends_on": "2026-03-01"}).status == 200
 
     assert len(api.get(f"/api/groups/{made['id']}/roster/?on=2026-02-01").json["items"]) == 1
     assert api.get(f"/api/groups/{made['id']}/roster/?on=2026-03-02").json["items"] == []
@@ -133,15 +133,15 @@ def test_enrolling_again_with_the_same_id_changes_nothing(api, group, student):
     assert enrol(api, made, someone, id=enrolment_id, ends_on="2026-05-01").status == 409
 
 
-def test_the_last_place_is_given_once(api, place, group, student):
+def test_the_last_place_is_taken_once(api, place, group, student):
     made = group(capacity=3)
     students = [student() for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda someone: enrol(api, made, someone).status, students))
+        responses = list(pool.map(lambda someone: enrol(api, made, someone).status, students))
 
-    assert sorted(answers) == [201] * 3 + [409] * 5
+    assert sorted(responses) == [201] * 3 + [409] * 5
     assert api.get(f"/api/groups/{made['id']}/").json["enrolled"] == 3
-    waiting = enrol(api, made, students[answers.index(409)], status="pending")
+    waiting = enrol(api, made, students[responses.index(409)], status="pending")
     assert waiting.status == 201
     promoted = api.patch(f"/api/groups/{made['id']}/enrolments/{waiting.json['id']}/", {"status": "active"})
     assert (promoted.status, promoted.problem["code"]) == (409, "group_full")
@@ -153,22 +153,22 @@ def test_the_last_place_is_given_once(api, place, group, student):
         ({"begins_on": "2026-02-01", "ends_on": "2026-01-01"}, "/ends_on"),
         ({"begins_on": "2026-13-01"}, "/begins_on"),
         ({"status": "completed"}, "/status"),
-        ({"student_id": "nobody"}, "/student_id"),
+        ({"student_id": "not-an-id"}, "/student_id"),
         ({"student_id": "0198c0de-0000-7000-8000-000000000000"}, "/student_id"),
     ],
 )
-def test_a_wrong_enrolment_says_where(api, group, student, body, pointer):
-    answer = enrol(api, group(), student(), **body)
+def test_an_invalid_enrolment_reports_the_pointer(api, group, student, body, pointer):
+    response = enrol(api, group(), student(), **body)
 
-    assert (answer.status, answer.pointers) == (422, {pointer})
+    assert (response.status, response.pointers) == (422, {pointer})
 
 
 def test_another_organizations_student_cannot_be_enrolled(api, other, group):
     foreign = other.the(Role.ADMIN).made("/api/students/", {"code": "F", "given_name": "A", "family_name": "B"})
 
-    answer = enrol(api, group(), foreign)
+    response = enrol(api, group(), foreign)
 
-    assert (answer.status, answer.pointers) == (422, {"/student_id"})
+    assert (response.status, response.pointers) == (422, {"/student_id"})
 
 
 def test_groups_are_filtered_and_searched(api, place, group):

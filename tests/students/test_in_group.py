@@ -1,4 +1,4 @@
-"""Who is in a group on a day: each view has the same answer, and a status and its dates never contradict each other."""
+"""Who is in a group on a day: all views agree, and a status and its dates never contradict each other."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -14,13 +14,13 @@ DAY = timedelta(days=1)
 
 def counts(views, group):
     """Return the one number that all views of a group show today."""
-    seen = views(group)
-    numbers = {seen[name] for name in ("roster", "enrolled", "filter", "statistics")}
-    assert len(numbers) == 1, seen
+    shown = views(group)
+    numbers = {shown[name] for name in ("roster", "enrolled", "filter", "statistics")}
+    assert len(numbers) == 1, shown
     return numbers.pop()
 
 
-def test_one_ended_and_one_future_enrolment_are_in_the_group_nowhere(group, student, enrol, views, today):
+def test_ended_and_future_enrolments_are_in_no_view(group, student, enrol, views, today):
     made = group()
     enrol(made, student(), ends_on=today - DAY)
     enrol(made, student(), begins_on=today + DAY)
@@ -29,7 +29,7 @@ def test_one_ended_and_one_future_enrolment_are_in_the_group_nowhere(group, stud
 
 
 @pytest.mark.parametrize("status", ["withdrawn", "completed"])
-def test_leaving_without_a_date_is_leaving_today(group, student, enrol, patch, views, today, status):
+def test_leaving_without_a_date_means_today(group, student, enrol, patch, views, today, status):
     made, someone = group(), student()
     enrolment = enrol(made, someone).json
 
@@ -56,7 +56,7 @@ def test_a_person_with_overlapping_enrolments_is_on_the_roster_once(api, group, 
     assert enrol(made, someone, begins_on=today + 400 * DAY).problem["code"] == "already_enrolled"
 
 
-def test_the_dates_that_are_known_are_kept_on_leaving(group, student, enrol, patch, today):
+def test_existing_dates_are_preserved_on_leaving(group, student, enrol, patch, today):
     made = group()
     ended = enrol(made, student(), ends_on="2026-03-31").json
     ahead = enrol(made, student(), ends_on=today + 100 * DAY).json
@@ -79,7 +79,7 @@ def test_an_enrolment_that_was_withdrawn_before_it_began_is_on_no_roster(group, 
         assert views(made, on=day)["on"] == []
 
 
-def test_who_only_waited_was_in_the_group_on_no_day(group, student, enrol, patch, views, today):
+def test_a_waiting_student_was_in_the_group_on_no_day(group, student, enrol, patch, views, today):
     made = group()
     waiting = enrol(made, student(), status="pending").json
     assert counts(views, made) == 0
@@ -90,7 +90,7 @@ def test_who_only_waited_was_in_the_group_on_no_day(group, student, enrol, patch
     assert (counts(views, made), views(made, on="2026-02-01")["on"]) == (0, [])
 
 
-def test_an_enrolment_that_is_taken_up_again_goes_on(group, student, enrol, patch, views):
+def test_a_resumed_enrolment_continues(group, student, enrol, patch, views):
     made = group()
     enrolment = enrol(made, student()).json
     patch(enrolment, status="withdrawn")
@@ -101,7 +101,7 @@ def test_an_enrolment_that_is_taken_up_again_goes_on(group, student, enrol, patc
     assert counts(views, made) == 1
 
 
-def test_who_has_left_needs_a_last_day(group, student, enrol, patch, today):
+def test_an_ended_enrolment_needs_a_last_day(group, student, enrol, patch, today):
     made = group()
     enrolment = enrol(made, student()).json
 
@@ -111,10 +111,14 @@ def test_who_has_left_needs_a_last_day(group, student, enrol, patch, today):
     before = patch(enrolment, ends_on="2026-01-09")
     future = patch(enrol(made, student(), begins_on=today + DAY).json, status="completed")
 
-    for answer, code in ((refused, "end_required"), (emptied, "end_required")):
-        assert (answer.status, answer.problem["code"], answer.pointers) == (422, code, {"/ends_on"})
-    for answer in (before, future):  # only what was withdrawn may never have begun
-        assert (answer.status, answer.problem["code"], answer.pointers) == (422, "ends_before_begin", {"/ends_on"})
+    for response, code in ((refused, "end_required"), (emptied, "end_required")):
+        assert (response.status, response.problem["code"], response.pointers) == (422, code, {"/ends_on"})
+    for response in (before, future):  # only a withdrawn enrolment may never have begun
+        assert (response.status, response.problem["code"], response.pointers) == (
+            422,
+            "ends_before_begin",
+            {"/ends_on"},
+        )
 
 
 @pytest.mark.parametrize(
@@ -126,7 +130,7 @@ def test_who_has_left_needs_a_last_day(group, student, enrol, patch, today):
         ("ends_on = begins_on - 1, status = 'completed'", "ck_enrolments_ends_after_begin"),
     ],
 )
-def test_the_database_refuses_a_status_and_dates_that_contradict(group, student, enrol, sql, change, constraint):
+def test_the_database_refuses_contradicting_status_and_dates(group, student, enrol, sql, change, constraint):
     enrolment = enrol(group(), student()).json
 
     with pytest.raises(psycopg.errors.CheckViolation, match=constraint):
@@ -146,7 +150,7 @@ def test_a_deleted_student_is_in_no_group_until_undeleted(api, group, student, e
     assert counts(views, made) == 1
 
 
-def test_who_left_the_organization_is_in_its_groups_up_to_that_day(api, group, student, enrol, views, today):
+def test_a_student_who_left_the_organization_is_in_its_groups_until_that_day(api, group, student, enrol, views, today):
     made, someone = group(), student()
     enrol(made, someone)
 
@@ -156,7 +160,7 @@ def test_who_left_the_organization_is_in_its_groups_up_to_that_day(api, group, s
     assert views(made, on=today + 2 * DAY)["on"] == []
 
 
-def test_trainers_keep_who_left_for_a_month(api, place, group, student, enrol, patch, today):
+def test_trainers_see_a_student_who_left_for_one_more_month(api, place, group, student, enrol, patch, today):
     trainer = place.the(Role.TRAINER)
     made = group(trainer_ids=[str(trainer.user_id)])
     withdrawn, long_ago, waiting, left, left_long_ago = (student() for _ in range(5))
@@ -169,13 +173,13 @@ def test_trainers_keep_who_left_for_a_month(api, place, group, student, enrol, p
     for someone, days in ((left, 29), (left_long_ago, 33)):
         api.patch(f"/api/students/{someone['id']}/", {"left_on": str(today - days * DAY)})
 
-    seen = {item["id"] for item in trainer.get("/api/students/").json["items"]}
+    shown = {item["id"] for item in trainer.get("/api/students/").json["items"]}
 
-    assert seen == {withdrawn["id"], left["id"]}
+    assert shown == {withdrawn["id"], left["id"]}
     assert trainer.get(f"/api/groups/{made['id']}/roster/").json["items"] == []
 
 
-def test_clients_see_the_groups_that_they_are_or_were_in(place, group, student, enrol, patch, today):
+def test_clients_see_their_current_and_former_groups(place, group, student, enrol, patch, today):
     client = place.the(Role.CLIENT)
     me = student(user_id=str(client.user_id))
     present, past, withdrawn, waiting, never = (group() for _ in range(5))
@@ -185,30 +189,30 @@ def test_clients_see_the_groups_that_they_are_or_were_in(place, group, student, 
     enrol(waiting, me, status="pending")
     patch(enrol(never, me, begins_on=today + DAY).json, status="withdrawn")
 
-    seen = {item["id"] for item in client.get("/api/groups/").json["items"]}
+    shown = {item["id"] for item in client.get("/api/groups/").json["items"]}
 
-    assert seen == {present["id"], past["id"], withdrawn["id"]}
+    assert shown == {present["id"], past["id"], withdrawn["id"]}
 
 
 @pytest.mark.parametrize("time_zone", ["Pacific/Pago_Pago", "Pacific/Kiritimati"])
-def test_today_is_the_organizations_own(app, time_zone):
-    """These two zones never have the same date, so that neither UTC nor the server's date fits both."""
+def test_today_is_the_date_in_the_organizations_time_zone(app, time_zone):
+    """These two zones never have the same date, so neither UTC nor the server's date fits both."""
     api = new_place(app, time_zone=time_zone).the(Role.ADMIN)
     today = datetime.now(UTC).astimezone(ZoneInfo(time_zone)).date()
     group = api.made("/api/groups/", {"code": "G", "name": "Blue", "capacity": 1})
-    address = f"/api/groups/{group['id']}/"
+    url = f"/api/groups/{group['id']}/"
 
     def enrol(code, begins_on, ends_on):
         person = api.made("/api/students/", {"code": code, "given_name": "Asha", "family_name": "Rao"})
         body = {"student_id": person["id"], "begins_on": str(begins_on), "ends_on": str(ends_on)}
-        return api.post(f"{address}enrolments/", body)
+        return api.post(f"{url}enrolments/", body)
 
     assert enrol("yesterday's", today - 9 * DAY, today - DAY).status == 201
-    assert api.get(address).json["enrolled"] == 0
+    assert api.get(url).json["enrolled"] == 0
     first = enrol("today's", today, today)
-    assert api.get(address).json["enrolled"] == 1
+    assert api.get(url).json["enrolled"] == 1
     assert enrol("one too many", today, today + DAY).problem["code"] == "group_full"
     assert enrol("tomorrow's", today + DAY, today + DAY).status == 201
-    assert len(api.get(f"{address}roster/").json["items"]) == 1
-    left = api.patch(f"{address}enrolments/{first.json['id']}/", {"status": "withdrawn"})
+    assert len(api.get(f"{url}roster/").json["items"]) == 1
+    left = api.patch(f"{url}enrolments/{first.json['id']}/", {"status": "withdrawn"})
     assert left.json["ends_on"] == str(today)

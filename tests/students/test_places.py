@@ -1,4 +1,4 @@
-"""Which enrolments a group takes: a place on each of their days, in a group that is not archived, within its term."""
+"""Which enrolments a group accepts: a free place on each of their days, in an active group, within its term."""
 
 import random
 import threading
@@ -15,24 +15,24 @@ MOST_WAIT_S = 2
 DAY = timedelta(days=1)
 
 
-def refused(answer):
-    return (answer.status, answer.problem["code"])
+def refused(response):
+    return (response.status, response.problem["code"])
 
 
 def at_once(*calls):
-    """Make calls at the same moment; return their answers in order."""
-    gate, answers = threading.Barrier(len(calls)), [None] * len(calls)
+    """Make calls at the same moment; return their responses in order."""
+    gate, responses = threading.Barrier(len(calls)), [None] * len(calls)
 
     def run(number, call):
         gate.wait()
-        answers[number] = call()
+        responses[number] = call()
 
     threads = [threading.Thread(target=run, args=one) for one in enumerate(calls)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return answers
+    return responses
 
 
 @pytest.mark.parametrize(
@@ -52,13 +52,13 @@ def test_each_day_of_an_enrolment_needs_a_place(group, student, enrol, begins_on
     enrol(made, student(), begins_on="2026-02-01", ends_on="2026-03-01")
     enrol(made, student(), begins_on="2026-05-01", ends_on="2026-05-31")
 
-    answer = enrol(made, student(), begins_on=begins_on, ends_on=ends_on)
+    response = enrol(made, student(), begins_on=begins_on, ends_on=ends_on)
 
-    assert answer.status == status
-    assert status == 201 or answer.problem["code"] == "group_full"
+    assert response.status == status
+    assert status == 201 or response.problem["code"] == "group_full"
 
 
-def test_only_who_is_in_the_group_has_a_place(api, group, student, enrol, patch):
+def test_only_students_in_the_group_take_a_place(api, group, student, enrol, patch):
     made = group(capacity=1)
     deleted, left = student(), student()
     enrol(made, student(), status="pending")
@@ -76,7 +76,7 @@ def test_only_who_is_in_the_group_has_a_place(api, group, student, enrol, patch)
     assert enrol(made, student(), begins_on="2026-03-02").status == 201
 
 
-def test_a_person_with_overlapping_enrolments_has_one_place(group, student, enrol, patch):
+def test_overlapping_enrolments_of_a_person_take_one_place(group, student, enrol, patch):
     made, someone = group(capacity=2), student()
     patch(enrol(made, someone, ends_on="2026-06-01").json, status="withdrawn", ends_on="2026-05-01")
 
@@ -85,7 +85,7 @@ def test_a_person_with_overlapping_enrolments_has_one_place(group, student, enro
     assert refused(enrol(made, student(), begins_on="2026-03-01")) == (409, "group_full")
 
 
-def test_a_change_needs_a_place_on_the_days_that_it_gains(api, group, student, enrol, patch):
+def test_a_change_needs_a_place_on_each_added_day(api, group, student, enrol, patch):
     made = group(capacity=1)
     first = enrol(made, student(), begins_on="2026-02-01", ends_on="2026-03-01").json
     second = enrol(made, student(), begins_on="2026-03-02", ends_on="2026-04-01").json
@@ -102,7 +102,7 @@ def test_a_change_needs_a_place_on_the_days_that_it_gains(api, group, student, e
     assert refused(patch(first, begins_on="2026-02-01", ends_on=None)) == (409, "group_full")
 
 
-def test_taking_an_enrolment_up_again_needs_a_place(group, student, enrol, patch):
+def test_resuming_an_enrolment_needs_a_place(group, student, enrol, patch):
     made = group(capacity=1)
     first = enrol(made, student()).json
     patch(first, status="withdrawn", ends_on="2026-02-01")
@@ -112,7 +112,7 @@ def test_taking_an_enrolment_up_again_needs_a_place(group, student, enrol, patch
     assert patch(first, status="active", ends_on="2026-02-01").status == 200
 
 
-def test_lowering_the_capacity_removes_no_one_and_lets_no_one_in(api, group, student, enrol, patch):
+def test_lowering_the_capacity_removes_no_one_and_admits_no_one(api, group, student, enrol, patch):
     made = group(capacity=3)
     enrolments = [enrol(made, student()).json for _ in range(3)]
 
@@ -128,21 +128,21 @@ def test_lowering_the_capacity_removes_no_one_and_lets_no_one_in(api, group, stu
 
 
 def test_capacity_agrees_with_counting_day_by_day(api, sql, group, student, enrol):
-    """Random enrolments in a group of two, against a count of each day's roster by hand."""
+    """Random enrolments in a group of two, compared with a count of each day's roster."""
     chance, first = random.Random(12), date(2026, 1, 1)
-    made, people, held = group(capacity=2), [student() for _ in range(6)], []
+    made, people, placed = group(capacity=2), [student() for _ in range(6)], []
     outcomes = []
     for _ in range(60):
         begins_on = first + chance.randrange(60) * DAY
         ends_on = begins_on + chance.randrange(25) * DAY
         number = chance.randrange(len(people))
         days = [begins_on + n * DAY for n in range((ends_on - begins_on).days + 1)]
-        overlaps = any(who == number and day in own for who, own in held for day in days)
-        fits = all(sum(day in own for who, own in held if who != number) < 2 for day in days)
+        overlaps = any(who == number and day in taken for who, taken in placed for day in days)
+        fits = all(sum(day in taken for who, taken in placed if who != number) < 2 for day in days)
         expected = 201 if fits and not overlaps else 409
         outcomes.append((expected, enrol(made, people[number], begins_on=begins_on, ends_on=ends_on).status))
         if expected == 201:
-            held.append((number, days))
+            placed.append((number, days))
 
     assert [real for _, real in outcomes] == [expected for expected, _ in outcomes]
     assert {expected for expected, _ in outcomes} == {201, 409}
@@ -150,11 +150,11 @@ def test_capacity_agrees_with_counting_day_by_day(api, sql, group, student, enro
 
 @pytest.fixture
 def checked_together(monkeypatch):
-    """Let calls that have found a place wait for each other before they take it, unless a lock holds one back."""
+    """Let calls that have found a free place wait for each other before they take it, unless a lock blocks one."""
     gate, require = threading.Barrier(2), places.require
 
-    def waiting(*given, **options):
-        require(*given, **options)
+    def waiting(*arguments, **options):
+        require(*arguments, **options)
         with suppress(threading.BrokenBarrierError):
             gate.wait(MOST_WAIT_S)
 
@@ -163,9 +163,9 @@ def checked_together(monkeypatch):
 
 @pytest.mark.usefixtures("checked_together")
 @pytest.mark.parametrize("way", ["two extended", "one enrolled, one extended", "two enrolled"])
-def test_two_at_once_take_one_place(api, place, group, student, sql, way):
+def test_two_concurrent_changes_take_one_place(api, place, group, student, sql, way):
     made = group(capacity=1)
-    address = f"/api/groups/{made['id']}/"
+    url = f"/api/groups/{made['id']}/"
 
     def extended():
         client, enrolment = place.someone(Role.ADMIN), new_id()
@@ -174,56 +174,58 @@ def test_two_at_once_take_one_place(api, place, group, student, sql, way):
             " VALUES (%s, %s, %s, %s, '2026-01-01', '2026-01-02') RETURNING 1",
             *(place.id, enrolment, student()["id"], made["id"]),
         )
-        return lambda: client.patch(f"{address}enrolments/{enrolment}/", {"ends_on": None})
+        return lambda: client.patch(f"{url}enrolments/{enrolment}/", {"ends_on": None})
 
     def enrolled():
         client, body = place.someone(Role.ADMIN), {"student_id": student()["id"], "begins_on": "2026-01-03"}
-        return lambda: client.post(f"{address}enrolments/", body)
+        return lambda: client.post(f"{url}enrolments/", body)
 
-    answers = at_once(
+    responses = at_once(
         extended() if way == "two extended" else enrolled(), enrolled() if way == "two enrolled" else extended()
     )
 
-    refused_one = max(answers, key=lambda answer: answer.status)
-    assert sorted(answer.status < 300 for answer in answers) == [False, True]
+    refused_one = max(responses, key=lambda response: response.status)
+    assert sorted(response.status < 300 for response in responses) == [False, True]
     assert refused(refused_one) == (409, "group_full")
-    assert len(api.get(f"{address}roster/?on=2026-03-05").json["items"]) == 1
+    assert len(api.get(f"{url}roster/?on=2026-03-05").json["items"]) == 1
 
 
 @pytest.mark.parametrize("_time", range(3))
-def test_enrolling_extending_and_lowering_at_once_never_overfill(api, place, group, student, enrol, _time):
+def test_concurrent_enrolling_extending_and_lowering_never_exceed_the_capacity(
+    api, place, group, student, enrol, _time
+):
     made = group(capacity=2)
     ended = enrol(made, student(), ends_on="2026-02-01").json
-    address = f"/api/groups/{made['id']}/"
+    url = f"/api/groups/{made['id']}/"
     clients = [place.someone(Role.ADMIN) for _ in range(4)]
     first, second = ({"student_id": student()["id"], "begins_on": "2026-02-01"} for _ in range(2))
 
-    lowered, *answers = at_once(
-        lambda: clients[0].patch(address, {"capacity": 1}),
-        lambda: clients[1].patch(f"{address}enrolments/{ended['id']}/", {"ends_on": None}),
-        lambda: clients[2].post(f"{address}enrolments/", first),
-        lambda: clients[3].post(f"{address}enrolments/", second),
+    lowered, *responses = at_once(
+        lambda: clients[0].patch(url, {"capacity": 1}),
+        lambda: clients[1].patch(f"{url}enrolments/{ended['id']}/", {"ends_on": None}),
+        lambda: clients[2].post(f"{url}enrolments/", first),
+        lambda: clients[3].post(f"{url}enrolments/", second),
     )
 
-    on_roster = len(api.get(f"{address}roster/?on=2026-03-01").json["items"])
+    on_roster = len(api.get(f"{url}roster/?on=2026-03-01").json["items"])
     assert lowered.status == 200
-    assert {answer.status for answer in answers} <= {200, 201, 409}
-    assert on_roster == sum(answer.status < 300 for answer in answers)
+    assert {response.status for response in responses} <= {200, 201, 409}
+    assert on_roster == sum(response.status < 300 for response in responses)
     assert 1 <= on_roster <= 2
 
 
-def test_an_archived_group_takes_no_one_and_lets_everyone_go(api, group, student, enrol, patch):
+def test_an_archived_group_admits_no_one_and_lets_everyone_leave(api, group, student, enrol, patch):
     made = group()
     present, leaving, waiting = enrol(made, student()), enrol(made, student()), enrol(made, student(), status="pending")
     api.patch(f"/api/groups/{made['id']}/", {"status": "archived"})
 
-    for answer in (
+    for response in (
         enrol(made, student()),
         enrol(made, student(), status="pending"),
         patch(waiting.json, status="active"),
         patch(present.json, begins_on="2026-01-01"),
     ):
-        assert refused(answer) == (409, "group_closed")
+        assert refused(response) == (409, "group_closed")
     assert patch(leaving.json, status="withdrawn").status == 200
     assert refused(patch(leaving.json, status="active")) == (409, "group_closed")
     assert patch(present.json, ends_on="2026-02-01").status == 200
@@ -240,21 +242,21 @@ def test_an_archived_group_takes_no_one_and_lets_everyone_go(api, group, student
         ({"begins_on": "2026-01-01", "ends_on": "2026-12-31"}, {"/begins_on", "/ends_on"}),
         ({"begins_on": "2026-02-01", "ends_on": "2026-06-30"}, None),
         ({"begins_on": "2026-06-30", "ends_on": "2026-06-30"}, None),
-        ({"begins_on": "2026-02-01"}, {"/ends_on"}),  # the term is over, and it would go on
+        ({"begins_on": "2026-02-01"}, {"/ends_on"}),  # the term has ended, and the enrolment would continue
     ],
 )
 def test_dates_outside_the_term_are_refused(group, student, enrol, dates, pointers):
     made = group(begins_on="2026-02-01", ends_on="2026-06-30")
 
-    answer = enrol(made, student(), **dates)
+    response = enrol(made, student(), **dates)
 
     if pointers is None:
-        assert answer.status == 201
+        assert response.status == 201
     else:
-        assert (answer.status, answer.problem["code"], answer.pointers) == (409, "group_closed", pointers)
+        assert (response.status, response.problem["code"], response.pointers) == (409, "group_closed", pointers)
 
 
-def test_a_change_stays_in_the_term(api, group, student, enrol, patch, today):
+def test_a_change_must_stay_in_the_term(api, group, student, enrol, patch, today):
     last = today + 30 * DAY
     made = group(begins_on="2026-02-01", ends_on=str(last))
     enrolment = enrol(made, student(), begins_on="2026-02-01", ends_on="2026-03-01").json
@@ -264,13 +266,13 @@ def test_a_change_stays_in_the_term(api, group, student, enrol, patch, today):
     assert patch(enrolment, ends_on=None).status == 200
     assert patch(enrolment, ends_on="2026-03-01").status == 200
     api.patch(f"/api/groups/{made['id']}/", {"begins_on": "2026-04-01"})
-    assert patch(enrolment, ends_on=last).status == 200  # the beginning is as it was
+    assert patch(enrolment, ends_on=last).status == 200  # begins_on stays the same
     assert patch(enrolment, status="withdrawn", ends_on="2026-03-15").status == 200
     api.patch(f"/api/groups/{made['id']}/", {"ends_on": str(today - DAY)})
     assert refused(patch(enrolment, status="active")) == (409, "group_closed")
 
 
-def test_an_enrolment_without_an_end_fits_a_term_that_is_not_over(group, student, enrol, today):
+def test_an_enrolment_without_an_end_fits_a_term_that_has_not_ended(group, student, enrol, today):
     running = group(begins_on=str(today - DAY), ends_on=str(today))
     ahead = group(begins_on=str(today + DAY), ends_on=str(today + 9 * DAY))
 
@@ -279,7 +281,7 @@ def test_an_enrolment_without_an_end_fits_a_term_that_is_not_over(group, student
     assert refused(enrol(ahead, student(), begins_on=today)) == (409, "group_closed")
 
 
-def test_a_retry_is_answered_although_the_group_has_closed(api, group, student, enrol):
+def test_a_retry_succeeds_although_the_group_has_closed(api, group, student, enrol):
     made, someone, enrolment_id = group(capacity=1), student(), str(new_id())
     first = enrol(made, someone, id=enrolment_id)
     api.patch(f"/api/groups/{made['id']}/", {"status": "archived"})

@@ -19,10 +19,10 @@ def test_a_created_student_is_read_back_with_one_statement(api):
         },
     )
     assert made.status == 201
-    address = f"/api/students/{made.json['id']}/"
-    assert made.headers["Location"] == address
+    url = f"/api/students/{made.json['id']}/"
+    assert made.headers["Location"] == url
 
-    read = api.get(address)
+    read = api.get(url)
 
     assert read.status == 200
     assert read.json == made.json
@@ -31,17 +31,17 @@ def test_a_created_student_is_read_back_with_one_statement(api):
 
 
 def test_creating_a_student_takes_at_most_five_statements(api):
-    answer = api.post(
+    response = api.post(
         "/api/students/",
         {"code": "S-1", "given_name": "A", "family_name": "B", "medical_note": "asthma"},
         headers={"Idempotency-Key": "one"},
     )
 
-    assert answer.status == 201
-    assert len(answer.statements) <= 5, answer.statements
+    assert response.status == 201
+    assert len(response.statements) <= 5, response.statements
 
 
-def test_a_retry_with_the_same_id_and_body_answers_what_is_there(api):
+def test_a_retry_with_the_same_id_and_body_returns_the_existing_student(api):
     body = {"id": str(new_id()), "code": "S-1", "given_name": "A", "family_name": "B"}
     first = api.post("/api/students/", body)
     api.patch(f"/api/students/{body['id']}/", {"phone": "1"})
@@ -57,50 +57,50 @@ def test_a_retry_with_the_same_id_and_body_answers_what_is_there(api):
 def test_a_code_belongs_to_one_student(api, student):
     student(code="S-1")
 
-    answer = api.post("/api/students/", {"code": "S-1", "given_name": "A", "family_name": "B"})
+    response = api.post("/api/students/", {"code": "S-1", "given_name": "A", "family_name": "B"})
 
-    assert (answer.status, answer.problem["code"], answer.pointers) == (409, "code_taken", {"/code"})
+    assert (response.status, response.problem["code"], response.pointers) == (409, "code_taken", {"/code"})
 
 
-def test_a_change_meets_the_version_that_its_author_saw(api, student):
+def test_a_change_requires_the_version_that_its_author_read(api, student):
     made = student()
-    address = f"/api/students/{made['id']}/"
-    tag = api.get(address).headers["ETag"]
+    url = f"/api/students/{made['id']}/"
+    tag = api.get(url).headers["ETag"]
 
-    first = api.patch(address, {"given_name": "Usha"}, headers={"If-Match": f"W/{tag}"})
-    second = api.patch(address, {"given_name": "Isha"}, headers={"If-Match": tag})
+    first = api.patch(url, {"given_name": "Usha"}, headers={"If-Match": f"W/{tag}"})
+    second = api.patch(url, {"given_name": "Isha"}, headers={"If-Match": tag})
 
     assert (first.status, second.status) == (200, 412)
-    assert api.get(address).json["given_name"] == "Usha"
-    assert api.get(address, headers={"If-None-Match": first.headers["ETag"]}).status == 304
+    assert api.get(url).json["given_name"] == "Usha"
+    assert api.get(url, headers={"If-None-Match": first.headers["ETag"]}).status == 304
     assert api.get("/api/students/?q=usha").json["items"][0]["id"] == made["id"]
 
 
-def test_a_deleted_student_is_gone_from_lists_and_can_be_brought_back(api, student):
+def test_a_deleted_student_disappears_from_lists_and_can_be_restored(api, student):
     made = student()
-    address = f"/api/students/{made['id']}/"
+    url = f"/api/students/{made['id']}/"
 
-    assert api.delete(address).status == 204
+    assert api.delete(url).status == 204
 
-    assert api.get(address).status == 404
+    assert api.get(url).status == 404
     assert api.get("/api/students/").json["items"] == []
     assert [s["id"] for s in api.get("/api/students/?deleted=true").json["items"]] == [made["id"]]
-    assert api.post(f"{address}undelete/").status == 200
-    assert api.get(address).json["deleted_at"] is None
+    assert api.post(f"{url}undelete/").status == 200
+    assert api.get(url).json["deleted_at"] is None
 
 
-def test_pages_neither_overlap_nor_leave_out(api, student):
+def test_pages_neither_overlap_nor_omit_rows(api, student):
     made = {student(given_name=f"N{number % 3}")["id"] for number in range(7)}
     for sort in ("name", "-name", "code", "-created"):
-        seen: list[str] = []
-        address = f"/api/students/?limit=3&sort={sort}"
-        while address:
-            page = api.get(address)
+        collected: list[str] = []
+        url = f"/api/students/?limit=3&sort={sort}"
+        while url:
+            page = api.get(url)
             assert len(page.asked) == 1
-            seen += [item["id"] for item in page.json["items"]]
-            address = page.headers["Link"].partition(">")[0][1:] if page.json["has_more"] else None
-        assert len(seen) == 7
-        assert set(seen) == made
+            collected += [item["id"] for item in page.json["items"]]
+            url = page.headers["Link"].partition(">")[0][1:] if page.json["has_more"] else None
+        assert len(collected) == 7
+        assert set(collected) == made
 
 
 def test_a_cursor_belongs_to_its_list(api, student, other):
@@ -115,13 +115,13 @@ def test_a_cursor_belongs_to_its_list(api, student, other):
     assert other.the(Role.ADMIN).get(f"/api/students/?limit=1&cursor={cursor}").problem["code"] == "bad_cursor"
 
 
-def test_sparse_fields_select_only_themselves(api, student):
+def test_sparse_fields_select_only_their_columns(api, student):
     student()
 
-    answer = api.get("/api/students/?fields=id,code")
+    response = api.get("/api/students/?fields=id,code")
 
-    assert set(answer.json["items"][0]) == {"id", "code"}
-    assert "guardians" not in answer.asked[0]
+    assert set(response.json["items"][0]) == {"id", "code"}
+    assert "guardians" not in response.asked[0]
     assert api.get("/api/students/?fields=id,secret").pointers == {"/fields"}
 
 
@@ -139,9 +139,9 @@ def test_filters_narrow_the_list(api, student, filters, expected):
     student(code="A", tags=["boarder"], joined_on="2026-01-01")
     student(code="B", status="alumni", joined_on="2026-02-01")
 
-    answer = api.get(f"/api/students/?{filters}")
+    response = api.get(f"/api/students/?{filters}")
 
-    assert {item["code"] for item in answer.json["items"]} == expected
+    assert {item["code"] for item in response.json["items"]} == expected
 
 
 @pytest.mark.parametrize(
@@ -150,15 +150,15 @@ def test_filters_narrow_the_list(api, student, filters, expected):
 def test_one_wrong_missing_or_swapped_letter_finds_the_student(api, student, typed):
     made = student(code="S-77", given_name="Priya", family_name="Sharma")
     for number, name in enumerate(("Prakash Sharda", "Riya Verma", "Payal Sharma", "Anita Desai")):
-        given, family = name.split()
-        student(code=f"X-{number}", given_name=given, family_name=family)
+        given_name, family = name.split()
+        student(code=f"X-{number}", given_name=given_name, family_name=family)
 
-    answer = api.get("/api/students/", query_string={"q": typed})
+    response = api.get("/api/students/", query_string={"q": typed})
 
-    assert answer.json["items"][0]["id"] == made["id"]
+    assert response.json["items"][0]["id"] == made["id"]
 
 
-def test_each_row_of_a_bulk_create_answers_for_itself(api, student):
+def test_each_row_of_a_bulk_create_has_its_own_result(api, student):
     student(code="taken")
     same = {"id": str(new_id()), "code": "kept", "given_name": "A", "family_name": "B"}
     api.made("/api/students/", same)
@@ -173,16 +173,16 @@ def test_each_row_of_a_bulk_create_answers_for_itself(api, student):
         {"code": "new-4", "given_name": "A", "family_name": "B", "joined_on": "2026-02-01", "left_on": "2026-01-01"},
     ]
 
-    answer = api.post("/api/students/bulk/", {"students": rows})
+    response = api.post("/api/students/bulk/", {"students": rows})
 
-    assert answer.status == 200
+    assert response.status == 200
     outcomes = ["created", "error", "error", "error", "unchanged", "error", "error", "error"]
-    assert [row["outcome"] for row in answer.json["results"]] == outcomes
-    assert answer.json["summary"] == {"created": 1, "unchanged": 1, "error": 6}
-    pointers = [{e["pointer"] for e in row["errors"]} for row in answer.json["results"]]
+    assert [row["outcome"] for row in response.json["results"]] == outcomes
+    assert response.json["summary"] == {"created": 1, "unchanged": 1, "error": 6}
+    pointers = [{e["pointer"] for e in row["errors"]} for row in response.json["results"]]
     assert pointers[3] == {"/given_name"}
     assert pointers[6:] == [{"/user_id"}, {"/left_on"}]
-    assert len(answer.asked) <= 4
+    assert len(response.asked) <= 4
     assert len(api.get("/api/students/").json["items"]) == 3
 
 
@@ -213,13 +213,13 @@ def test_statistics_count_by_status_month_and_group(api, student):
     assert {row["status"]: row["count"] for row in found["by_status"]} == {"active": 1, "alumni": 1}
 
 
-def test_a_medical_note_is_shown_only_to_those_permitted_and_its_reading_recorded(api, place, student, sql):
+def test_a_medical_note_is_shown_only_with_permission_and_each_read_is_recorded(api, place, student, sql):
     made = student(medical_note="asthma")
-    address = f"/api/students/{made['id']}/medical-note/"
+    url = f"/api/students/{made['id']}/medical-note/"
 
     assert "asthma" not in api.get(f"/api/students/{made['id']}/").response.get_data(as_text=True)
-    assert place.the(Role.NUTRITIONIST).get(address).status == 403
-    assert api.get(address).json["medical_note"] == "asthma"
+    assert place.the(Role.NUTRITIONIST).get(url).status == 403
+    assert api.get(url).json["medical_note"] == "asthma"
 
     readings = sql(
         "SELECT user_id FROM audit_log WHERE organization_id = %s AND action = 'read' AND entity_id = %s",
@@ -229,9 +229,9 @@ def test_a_medical_note_is_shown_only_to_those_permitted_and_its_reading_recorde
     assert [row[0] for row in readings] == [api.user_id]
 
 
-def test_an_unknown_login_is_refused_by_name(api):
-    answer = api.post(
+def test_an_unknown_user_id_is_refused_with_its_pointer(api):
+    response = api.post(
         "/api/students/", {"code": "S-1", "given_name": "A", "family_name": "B", "user_id": str(new_id())}
     )
 
-    assert (answer.status, answer.pointers) == (422, {"/user_id"})
+    assert (response.status, response.pointers) == (422, {"/user_id"})

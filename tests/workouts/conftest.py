@@ -1,4 +1,4 @@
-"""What the tests of training share: an exercise, a log, and someone who trains."""
+"""Fixtures for workouts: an exercise, a log, and a user who trains."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -13,17 +13,17 @@ SQUAT, BENCH, PLANK = (str(catalogue.exercise_id(key)) for key in ("back_squat",
 
 @pytest.fixture
 def ago():
-    """Return an instant so long ago, as a client writes it."""
+    """Return a function for an instant so long ago, in the format of a client."""
     return lambda **time: (datetime.now(UTC) - timedelta(**time)).isoformat()
 
 
 @pytest.fixture
 def log(api, student, ago):
-    """Return a maker of logs: ``log(sets=[...])`` answers the created one, of a new student unless said otherwise."""
+    """Return a maker of logs: ``log(sets=[...])`` returns the created one, by default of a new student."""
 
-    def make(client=None, *, sets=({"reps": 5, "load": "100", "load_unit": "kg"},), **given):
-        body = {"started_at": ago(hours=1), "exercises": [{"exercise_id": SQUAT, "sets": list(sets)}], **given}
-        if client is None and "student_id" not in given:
+    def make(client=None, *, sets=({"reps": 5, "load": "100", "load_unit": "kg"},), **fields):
+        body = {"started_at": ago(hours=1), "exercises": [{"exercise_id": SQUAT, "sets": list(sets)}], **fields}
+        if client is None and "student_id" not in fields:
             body["student_id"] = student()["id"]
         return (client or api).made("/api/workout-logs/", body)
 
@@ -32,14 +32,14 @@ def log(api, student, ago):
 
 @pytest.fixture
 def trainee(api, place, student):
-    """A client of the organization with a login, and the student whom it is linked to."""
+    """A client user of the organization, and the student that it is linked to."""
     client = place.someone(Role.CLIENT)
     return client, student(user_id=str(client.user_id))
 
 
 @pytest.fixture
 def coach(place, sql):
-    """Return a maker of trainers who train a student's group."""
+    """Return a maker of trainers of a student's group."""
 
     def make(*student_ids):
         client = place.someone(Role.TRAINER)
@@ -62,7 +62,7 @@ def coach(place, sql):
 
 @pytest.fixture
 def whole(student, ago):
-    """A body with all that a log may say."""
+    """A body with every field of a log."""
     return {
         "id": str(new_id()),
         "student_id": student()["id"],

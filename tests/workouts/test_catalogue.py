@@ -23,23 +23,23 @@ CURL = {
 }
 
 
-def test_muscles_are_read_by_everybody_with_one_statement(place):
+def test_every_role_reads_muscles_with_one_statement(place):
     for role in Role:
-        answer = place.the(role).get("/api/muscles/?limit=200")
-        assert answer.status == 200
-        assert len(answer.asked) == 1
-        found = {muscle["key"]: muscle for muscle in answer.json["items"]}
+        response = place.the(role).get("/api/muscles/?limit=200")
+        assert response.status == 200
+        assert len(response.asked) == 1
+        found = {muscle["key"]: muscle for muscle in response.json["items"]}
         assert set(found) == set(catalogue.muscle_keys())
         assert (found["quadriceps"]["group"], found["quadriceps"]["side"]) == ("legs", "front")
 
 
-def test_the_catalogue_is_large_and_each_exercise_says_what_it_works(api):
-    items, address = [], "/api/exercises/?limit=50"
-    while address:
-        page = api.get(address)
+def test_the_catalogue_is_large_and_each_exercise_names_its_muscles(api):
+    items, url = [], "/api/exercises/?limit=50"
+    while url:
+        page = api.get(url)
         assert len(page.asked) == 1
         items += page.json["items"]
-        address = page.headers["Link"].partition(">")[0][1:] if page.json["has_more"] else None
+        url = page.headers["Link"].partition(">")[0][1:] if page.json["has_more"] else None
 
     assert len(items) == len({item["id"] for item in items}) == len(catalogue.exercise_rows()) >= 80
     assert all(item["muscles"] for item in items)
@@ -50,14 +50,14 @@ def test_the_catalogue_is_large_and_each_exercise_says_what_it_works(api):
 
 
 def test_one_exercise_is_read_with_one_statement(api):
-    answer = api.get(f"/api/exercises/{SQUAT}/")
+    response = api.get(f"/api/exercises/{SQUAT}/")
 
-    assert answer.json["name"] == "Back Squat"
-    assert answer.json["muscles"][0] == {"muscle": "quadriceps", "share": 1.0}
-    assert len(answer.asked) == 1
+    assert response.json["name"] == "Back Squat"
+    assert response.json["muscles"][0] == {"muscle": "quadriceps", "share": 1.0}
+    assert len(response.asked) == 1
 
 
-def test_seeding_again_changes_nothing_and_puts_right_what_was_changed(stack, database, sql):
+def test_seeding_again_restores_changed_rows_and_changes_nothing_else(stack, database, sql):
     path = Path(catalogue.__file__).parents[3] / "migrations/versions/0004_workouts.py"
     spec = importlib.util.spec_from_file_location("revision_0004", path)
     revision = importlib.util.module_from_spec(spec)
@@ -91,17 +91,17 @@ def test_filters_narrow_the_list(api, filters, found):
     api.made("/api/exercises/", CURL)
     api.made("/api/exercises/", {**CURL, "name": "My Curl", "aliases": [], "private": True})
 
-    answer = api.get("/api/exercises/", query_string=filters)
+    response = api.get("/api/exercises/", query_string=filters)
 
-    assert {item["name"] for item in answer.json["items"]} == found
-    assert len(answer.asked) == 1
+    assert {item["name"] for item in response.json["items"]} == found
+    assert len(response.asked) == 1
 
 
-def test_sparse_fields_select_only_themselves(api):
-    answer = api.get("/api/exercises/?fields=id,name&limit=1")
+def test_sparse_fields_select_only_their_columns(api):
+    response = api.get("/api/exercises/?fields=id,name&limit=1")
 
-    assert set(answer.json["items"][0]) == {"id", "name"}
-    assert "exercise_muscles" not in answer.asked[0]
+    assert set(response.json["items"][0]) == {"id", "name"}
+    assert "exercise_muscles" not in response.asked[0]
 
 
 def test_a_created_exercise_is_read_back(api):
@@ -115,7 +115,7 @@ def test_a_created_exercise_is_read_back(api):
     assert read.json["metrics"] == ["reps", "load"]
 
 
-def test_a_retry_answers_what_is_there_and_another_body_is_refused(api):
+def test_a_retry_returns_the_existing_exercise_and_another_body_is_refused(api):
     body = {**CURL, "id": str(new_id())}
     first = api.post("/api/exercises/", body)
 
@@ -127,7 +127,7 @@ def test_a_retry_answers_what_is_there_and_another_body_is_refused(api):
     assert (another.status, another.problem["code"]) == (409, "id_taken")
 
 
-def test_a_name_stands_once_in_each_list_and_is_given_back_by_deleting(api):
+def test_a_name_is_unique_in_each_list_and_free_after_deletion(api):
     made = api.made("/api/exercises/", CURL)
 
     taken = api.post("/api/exercises/", {**CURL, "name": "BAYÉSIAN curl"})
@@ -139,32 +139,32 @@ def test_a_name_stands_once_in_each_list_and_is_given_back_by_deleting(api):
     assert (back.status, back.problem["code"]) == (409, "name_taken")
 
 
-def test_a_deleted_exercise_leaves_the_list_and_can_be_brought_back(api):
+def test_a_deleted_exercise_leaves_the_list_and_can_be_restored(api):
     made = api.made("/api/exercises/", CURL)
-    address = f"/api/exercises/{made['id']}/"
+    url = f"/api/exercises/{made['id']}/"
 
-    assert api.delete(address).status == 204
+    assert api.delete(url).status == 204
 
-    assert api.get(address).status == 404
+    assert api.get(url).status == 404
     assert api.get("/api/exercises/?q=bayesian").json["items"] == []
     assert [item["id"] for item in api.get("/api/exercises/?deleted=true").json["items"]] == [made["id"]]
-    assert api.post(f"{address}undelete/").json["deleted_at"] is None
-    assert api.get(address).status == 200
+    assert api.post(f"{url}undelete/").json["deleted_at"] is None
+    assert api.get(url).status == 200
 
 
 def test_a_change_replaces_the_muscles_and_raises_the_version(api):
     made = api.made("/api/exercises/", CURL)
-    address = f"/api/exercises/{made['id']}/"
-    tag = api.get(address).headers["ETag"]
+    url = f"/api/exercises/{made['id']}/"
+    tag = api.get(url).headers["ETag"]
     muscles = [{"muscle": "forearms", "share": 0.5}, {"muscle": "lats", "share": 0.1}]
 
-    first = api.patch(address, {"muscles": muscles}, headers={"If-Match": tag})
-    second = api.patch(address, {"name": "Other"}, headers={"If-Match": tag})
+    first = api.patch(url, {"muscles": muscles}, headers={"If-Match": tag})
+    second = api.patch(url, {"name": "Other"}, headers={"If-Match": tag})
 
     assert (first.status, second.status) == (200, 412)
     assert first.json["muscles"] == muscles
     assert first.json["version"] == 2
-    assert api.patch(address, {"name": "Drag Curl"}).json["aliases"] == CURL["aliases"]
+    assert api.patch(url, {"name": "Drag Curl"}).json["aliases"] == CURL["aliases"]
     assert [item["name"] for item in api.get("/api/exercises/?q=drag").json["items"]] == ["Drag Curl"]
 
 
@@ -186,32 +186,32 @@ def test_a_change_replaces_the_muscles_and_raises_the_version(api):
         ({"id": SQUAT}, "/id"),
     ],
 )
-def test_what_does_not_fit_is_refused_by_its_place(api, wrong, pointer):
-    answer = api.post("/api/exercises/", {**CURL, **wrong})
+def test_invalid_values_are_refused_with_their_pointer(api, wrong, pointer):
+    response = api.post("/api/exercises/", {**CURL, **wrong})
 
-    assert (answer.status, answer.pointers) == (422, {pointer})
+    assert (response.status, response.pointers) == (422, {pointer})
     assert api.get("/api/exercises/?q=bayesian").json["items"] == []
 
 
 def test_a_muscle_named_twice_in_a_change_is_refused(api):
     made = api.made("/api/exercises/", CURL)
 
-    answer = api.patch(f"/api/exercises/{made['id']}/", {"muscles": [{"muscle": "lats"}, {"muscle": "lats"}]})
+    response = api.patch(f"/api/exercises/{made['id']}/", {"muscles": [{"muscle": "lats"}, {"muscle": "lats"}]})
 
-    assert (answer.status, answer.pointers) == (422, {"/muscles"})
+    assert (response.status, response.pointers) == (422, {"/muscles"})
 
 
-def test_nobody_changes_the_public_exercises(place):
-    address = f"/api/exercises/{SQUAT}/"
+def test_no_role_changes_the_public_exercises(place):
+    url = f"/api/exercises/{SQUAT}/"
     for role in (Role.SUPERADMIN, Role.ADMIN, Role.TRAINER, Role.CLIENT):
         client = place.the(role)
-        assert client.patch(address, {"name": "Mine"}).status == 404
-        assert client.delete(address).status == 404
-        assert client.post(f"{address}undelete/").status == 404
-        assert client.get(address).json["name"] == "Back Squat"
+        assert client.patch(url, {"name": "Mine"}).status == 404
+        assert client.delete(url).status == 404
+        assert client.post(f"{url}undelete/").status == 404
+        assert client.get(url).json["name"] == "Back Squat"
 
 
-def test_not_even_sql_of_the_application_changes_the_public_rows(stack, database, place, sql):
+def test_sql_of_the_application_role_cannot_change_the_public_rows(stack, database, place, sql):
     app_role = f"SET ROLE campshub_app; SELECT set_config('app.organization_id', '{place.id}', false)"
     with stack.primary.connect(database) as connection:
         connection.execute(app_role)
@@ -241,21 +241,23 @@ def test_a_muscle_of_another_organization_cannot_be_referred_to(place, other, sq
         )
 
 
-def test_an_organizations_exercises_are_its_own(api, other, place):
+def test_an_organizations_exercises_are_invisible_to_others(api, other, place):
     made = api.made("/api/exercises/", CURL)
-    address = f"/api/exercises/{made['id']}/"
-    stranger = other.the(Role.ADMIN)
+    url = f"/api/exercises/{made['id']}/"
+    foreign_admin = other.the(Role.ADMIN)
 
-    assert place.the(Role.CLIENT).get(address).status == 200
-    assert stranger.get(address).status == 404
-    assert stranger.patch(address, {"name": "x"}).status == 404
-    assert stranger.delete(address).status == 404
-    assert stranger.get("/api/exercises/?q=bayesian").json["items"] == []
-    assert stranger.post("/api/exercises/", {**CURL, "id": made["id"]}).status == 201, "ids are each organization's own"
-    assert api.get(address).json == made
+    assert place.the(Role.CLIENT).get(url).status == 200
+    assert foreign_admin.get(url).status == 404
+    assert foreign_admin.patch(url, {"name": "x"}).status == 404
+    assert foreign_admin.delete(url).status == 404
+    assert foreign_admin.get("/api/exercises/?q=bayesian").json["items"] == []
+    assert foreign_admin.post("/api/exercises/", {**CURL, "id": made["id"]}).status == 201, (
+        "ids are each organization's own"
+    )
+    assert api.get(url).json == made
 
 
-def test_the_organizations_need_a_permission_and_ones_own_do_not(place):
+def test_exercises_of_the_organization_need_a_permission_and_private_ones_do_not(place):
     client, trainer = place.the(Role.CLIENT), place.the(Role.TRAINER)
     shared = trainer.made("/api/exercises/", CURL)
 
@@ -278,7 +280,7 @@ def test_the_organizations_need_a_permission_and_ones_own_do_not(place):
     assert client.delete(f"/api/exercises/{own['id']}/").status == 204
 
 
-def test_the_catalogues_files_have_a_licence_beside_them():
+def test_the_catalogue_files_have_a_licence_beside_them():
     folder = Path(catalogue.__file__).parent
 
     assert "CC0 1.0 Universal" in (folder / "LICENCE.md").read_text()

@@ -1,4 +1,4 @@
-"""Lists of logs: pages, filters, a student's history, and the months that they open."""
+"""Lists of logs: pages, filters, a student's history, and the monthly partitions that they read."""
 
 import re
 from datetime import UTC, date, datetime, timedelta
@@ -15,7 +15,7 @@ BENCH = str(catalogue.exercise_id("bench_press"))
 LOGS = "/api/workout-logs/"
 
 
-def test_the_list_shows_headers_and_figures_with_one_statement(api, whole, log):
+def test_the_list_shows_headers_and_aggregates_with_one_statement(api, whole, log):
     logged = api.made(LOGS, whole)
     log()
 
@@ -28,22 +28,22 @@ def test_the_list_shows_headers_and_figures_with_one_statement(api, whole, log):
     assert [set(item) for item in sparse.json["items"]] == [{"id", "set_count"}] * 2
 
 
-def test_pages_go_from_the_latest_on_and_neither_overlap_nor_leave_out(api, student, ago):
+def test_pages_start_with_the_latest_and_neither_overlap_nor_omit_rows(api, student, ago):
     person = student()["id"]
     made = {
         api.made(LOGS, {"student_id": person, "started_at": ago(days=days)})["id"] for days in (0, 0, 0, 20, 50, 50, 90)
     }
     for sort in ("", "date", "-date"):
-        seen: list[dict] = []
-        address = f"{LOGS}?limit=2&sort={sort}" if sort else f"{LOGS}?limit=2"
-        while address:
-            page = api.get(address)
+        collected: list[dict] = []
+        url = f"{LOGS}?limit=2&sort={sort}" if sort else f"{LOGS}?limit=2"
+        while url:
+            page = api.get(url)
             assert len(page.asked) == (0 if sort == "-date" else 1)  # the usual order, which is cached by then
-            seen += page.json["items"]
-            address = page.headers["Link"].partition(">")[0][1:] if page.json["has_more"] else None
-        assert len(seen) == 7
-        assert {item["id"] for item in seen} == made
-        dates = [item["local_date"] for item in seen]
+            collected += page.json["items"]
+            url = page.headers["Link"].partition(">")[0][1:] if page.json["has_more"] else None
+        assert len(collected) == 7
+        assert {item["id"] for item in collected} == made
+        dates = [item["local_date"] for item in collected]
         assert dates == sorted(dates, reverse=sort != "date")
 
 
@@ -55,9 +55,9 @@ def test_filters_narrow_the_list(api, log, student, ago):
     day = date.fromisoformat(old["local_date"])
 
     def found(**filters):
-        answer = api.get(LOGS, query_string=filters)
-        assert (answer.status, len(answer.asked)) == (200, 1)
-        return [item["id"] for item in answer.json["items"]]
+        response = api.get(LOGS, query_string=filters)
+        assert (response.status, len(response.asked)) == (200, 1)
+        return [item["id"] for item in response.json["items"]]
 
     assert found(student_id=person) == [new["id"], old["id"]]
     assert found(student_id=person, exercise_id=BENCH) == [new["id"]]
@@ -70,15 +70,15 @@ def test_filters_narrow_the_list(api, log, student, ago):
         assert (refused.status, refused.pointers) == (422, {f"/{next(iter(wrong))}"})
 
 
-def test_a_students_history_is_read_at_their_address(api, log, student, other):
+def test_a_students_history_has_its_own_url(api, log, student, other):
     person = student()["id"]
     made = log(student_id=person)
     log()
 
-    answer = api.get(f"/api/students/{person}/workouts/")
+    response = api.get(f"/api/students/{person}/workouts/")
 
-    assert [item["id"] for item in answer.json["items"]] == [made["id"]]
-    assert len(answer.asked) == 1
+    assert [item["id"] for item in response.json["items"]] == [made["id"]]
+    assert len(response.asked) == 1
     day = made["local_date"]
     assert len(api.get(f"/api/students/{person}/workouts/?from={day}&to={day}").json["items"]) == 1
     assert api.get(f"/api/students/{person}/workouts/?to=2026-01-01").json["items"] == []
@@ -87,15 +87,15 @@ def test_a_students_history_is_read_at_their_address(api, log, student, other):
     assert other.the(Role.ADMIN).get(f"/api/students/{person}/workouts/").status == 404
 
 
-def test_a_range_of_dates_opens_only_its_months(ordinary_reads, api, place, app, stack, database):
+def test_a_range_of_dates_reads_only_its_months(ordinary_reads, api, place, app, stack, database):
     last = datetime.now(UTC).date().replace(day=1)
     first = (last - timedelta(days=1)).replace(day=5)
-    asked = []
+    executed = []
     with app.app_context():
         engines = list(db.engines.values())
 
-    def listen(_connection, _cursor, text, given, _context, _many):
-        asked.append((text, given))
+    def listen(_connection, _cursor, text, parameters, _context, _many):
+        executed.append((text, parameters))
 
     for engine in engines:
         event.listen(engine, "before_cursor_execute", listen)
@@ -104,10 +104,10 @@ def test_a_range_of_dates_opens_only_its_months(ordinary_reads, api, place, app,
     finally:
         for engine in engines:
             event.remove(engine, "before_cursor_execute", listen)
-    text, given = next((text, given) for text, given in asked if "workout_logs" in text)
+    text, parameters = next((text, parameters) for text, parameters in executed if "workout_logs" in text)
     with stack.primary.connect(database) as connection:
         connection.execute("SET ROLE campshub_app")
         connection.execute("SELECT set_config('app.organization_id', %s, false)", [str(place.id)])
-        plan = "\n".join(row[0] for row in connection.execute(f"EXPLAIN {text}", given))
+        plan = "\n".join(row[0] for row in connection.execute(f"EXPLAIN {text}", parameters))
     for table in ("workout_logs", "workout_sets", "workout_log_exercises"):
         assert set(re.findall(rf"{table}_p(\d{{4}}_\d\d)\b", plan)) == {f"{first:%Y_%m}", f"{last:%Y_%m}"}

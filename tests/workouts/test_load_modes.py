@@ -1,4 +1,4 @@
-"""Figures of training respect what a load is: moved weight, weight added to the body, help, or nothing."""
+"""Statistics of training respect the load mode: moved weight, weight added to the body, assistance, or none."""
 
 import json
 
@@ -20,19 +20,19 @@ def sets(*loads, reps=8, unit="kg"):
 
 @pytest.fixture
 def train(api, student, ago):
-    """Return a function that logs sets of an exercise for one student, and returns the log and the week's figures."""
+    """Return a function that logs sets of an exercise for one student; it returns the log and the week's aggregates."""
     person = student()["id"]
 
-    def logged(exercise_id, performed, **given):
+    def logged(exercise_id, performed, **fields):
         exercises = [{"exercise_id": exercise_id, "sets": performed}]
-        body = {"student_id": person, "started_at": ago(hours=1), "exercises": exercises, **given}
+        body = {"student_id": person, "started_at": ago(hours=1), "exercises": exercises, **fields}
         log = api.made(LOGS, body)
         return log, week(exercise_id)
 
     def week(exercise_id):
-        answer = api.get(f"{WEEKS}?student_id={person}&exercise_id={exercise_id}")
-        assert len(answer.asked) == 1
-        [found] = answer.json["items"]
+        response = api.get(f"{WEEKS}?student_id={person}&exercise_id={exercise_id}")
+        assert len(response.asked) == 1
+        [found] = response.json["items"]
         return found
 
     logged.week = week
@@ -43,7 +43,7 @@ def of(row, *names):
     return tuple(row[name] for name in names)
 
 
-def test_the_least_help_of_an_assisted_exercise_is_the_best_and_nothing_is_estimated(train):
+def test_the_least_assistance_is_the_best_and_nothing_is_estimated(train):
     _, first = train(ASSISTED, sets(30, reps=10), body_weight="80", body_weight_unit="kg")
     _, week = train(ASSISTED, [*sets(20, reps=5), *sets(20, reps=6)])
 
@@ -53,7 +53,7 @@ def test_the_least_help_of_an_assisted_exercise_is_the_best_and_nothing_is_estim
     assert (week["volume_grams"], week["reps"], week["most_reps"]) == (0, 21, 10)
 
 
-def test_no_help_at_all_is_the_least(train):
+def test_no_assistance_is_the_least(train):
     _, week = train(ASSISTED, [*sets(15), *sets(0, reps=3), {"reps": 9}])
 
     assert of(week, *RECORDS) == (0, None, 0, 3)
@@ -75,14 +75,14 @@ def test_without_a_body_weight_a_pull_up_has_no_estimate(train):
     assert of(week, "added_load_grams", "best_body_weight_grams") == (None, None)
 
 
-def test_a_pull_up_without_added_load_is_estimated_from_the_body_weight_alone(train):
+def test_a_pull_up_without_added_load_is_estimated_from_the_body_weight(train):
     _, week = train(PULL_UP, [{"reps": 6}, {"reps": 13}], body_weight="75", body_weight_unit="kg")
 
     assert of(week, *RECORDS) == (None, 90_000, 0, 6)
     assert (week["added_load_grams"], week["most_reps"]) == (15_000, 13)
 
 
-def test_a_body_weight_that_is_entered_later_counts(app, api, train):
+def test_a_body_weight_that_is_entered_later_is_used(app, api, train):
     log, before = train(PULL_UP, sets(10, reps=1))
     assert app.test_cli_runner().invoke(args=["rollups", "fold"]).exit_code == 0
     assert api.patch(f"{LOGS}{log['id']}/", {"body_weight": "70", "body_weight_unit": "kg"}).status == 200
@@ -111,22 +111,22 @@ def test_a_set_that_was_not_performed_counts_for_no_record(train, exercise, not_
     assert (log["set_count"], log["volume_grams"]) == (1, 0)
 
 
-def test_carries_and_holds_are_performed_without_repetitions(train):
+def test_carries_and_holds_count_without_repetitions(train):
     _, carried = train(CARRY, [{"load": "40", "load_unit": "kg", "metres": 30}])
-    _, held = train(PLANK, [{"seconds": 60}])
+    _, hold = train(PLANK, [{"seconds": 60}])
 
     assert of(carried, "working_sets", "heaviest_grams", "most_reps") == (1, 40_000, None)
-    assert of(held, "working_sets", "heaviest_grams") == (1, None)
+    assert of(hold, "working_sets", "heaviest_grams") == (1, None)
 
 
-def test_where_the_mode_is_none_a_load_means_nothing(train):
+def test_a_load_is_ignored_where_the_mode_is_none(train):
     log, week = train(BURPEE, sets(10))
 
     assert of(week, *RECORDS) == (None,) * 4
     assert (week["volume_grams"], week["reps"], log["volume_grams"]) == (0, 8, 0)
 
 
-def test_help_is_no_volume_of_a_log(api, train):
+def test_assistance_does_not_count_in_the_volume_of_a_log(api, train):
     log, _ = train(ASSISTED, sets(30))
     both = [{"exercise_id": ASSISTED, "sets": sets(30)}, {"exercise_id": PULL_UP, "sets": sets(10)}]
     mixed, _ = train(ASSISTED, [], exercises=both)
@@ -139,15 +139,15 @@ def test_help_is_no_volume_of_a_log(api, train):
     assert listed == {log["id"]: 0, mixed["id"]: 80_000}
 
 
-def test_a_corrected_load_mode_corrects_what_was_logged_before(app, api, place, train):
-    own = api.made("/api/exercises/", {"name": "Band Pull-Up", "equipment": "band"})["id"]
-    log, before = train(own, sets(30, 20))
+def test_a_corrected_load_mode_corrects_earlier_logs(app, api, place, train):
+    exercise_id = api.made("/api/exercises/", {"name": "Band Pull-Up", "equipment": "band"})["id"]
+    log, before = train(exercise_id, sets(30, 20))
     assert app.test_cli_runner().invoke(args=["rollups", "fold"]).exit_code == 0
 
-    assert api.patch(f"/api/exercises/{own}/", {"load_mode": "assisted"}).status == 200
+    assert api.patch(f"/api/exercises/{exercise_id}/", {"load_mode": "assisted"}).status == 200
 
     assert (before["load_mode"], *of(before, *RECORDS)) == ("external", 30_000, 38_000, 30_000, 8)
-    after = train.week(own)
+    after = train.week(exercise_id)
     assert (after["load_mode"], *of(after, *RECORDS)) == ("assisted", 20_000, None, 20_000, 8)
     assert (before["volume_grams"], after["volume_grams"]) == (400_000, 0)
     assert api.get(f"{LOGS}{log['id']}/").json["volume_grams"] == 0

@@ -1,4 +1,4 @@
-"""Logging whole workouts, reading and changing them."""
+"""Create, read and change whole workout logs."""
 
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -21,11 +21,11 @@ def _sets(count):
     return [{"reps": 5, "load": "100", "load_unit": "kg"} for _ in range(count)]
 
 
-def _body(student_id, ago, **given):
-    return {"student_id": student_id, "started_at": ago(hours=1), "exercises": []} | given
+def _body(student_id, ago, **fields):
+    return {"student_id": student_id, "started_at": ago(hours=1), "exercises": []} | fields
 
 
-def test_a_workout_is_logged_with_one_call_and_read_back(api, whole):
+def test_a_workout_is_logged_with_one_request_and_read_back(api, whole):
     made = api.post(LOGS, whole)
 
     assert made.status == 201
@@ -52,12 +52,12 @@ def test_a_workout_is_logged_with_one_call_and_read_back(api, whole):
 def test_logging_takes_six_statements_whatever_the_number_of_sets(api, whole, count):
     whole["exercises"] = [{"exercise_id": SQUAT, "note": "x", "sets": _sets(count)} for _ in range(min(count, 3))]
 
-    answer = api.post(LOGS, whole, headers={"Idempotency-Key": "one"})
+    response = api.post(LOGS, whole, headers={"Idempotency-Key": "one"})
 
-    assert answer.status == 201
-    assert answer.json["set_count"] == count * len(whole["exercises"])
-    assert len(answer.asked) <= 3, answer.asked
-    assert len(answer.statements) <= 8, answer.statements
+    assert response.status == 201
+    assert response.json["set_count"] == count * len(whole["exercises"])
+    assert len(response.asked) <= 3, response.asked
+    assert len(response.statements) <= 8, response.statements
 
 
 @pytest.mark.parametrize(
@@ -75,18 +75,18 @@ def test_logging_takes_six_statements_whatever_the_number_of_sets(api, whole, co
         (20, "lb", 9_072),
     ],
 )
-def test_a_load_is_kept_as_entered_beside_whole_grams(log, load, unit, grams):
+def test_a_load_is_stored_as_entered_and_in_whole_grams(log, load, unit, grams):
     made = log(sets=[{"reps": 1, "load": load, "load_unit": unit}])
 
     one = made["exercises"][0]["sets"][0]
     assert (one["load"], one["load_unit"], one["load_grams"]) == (str(load), unit, grams)
 
 
-def test_half_a_gram_goes_to_the_even_one():
+def test_half_a_gram_is_rounded_to_even():
     assert [grams(weight, "kg") for weight in ("0.0005", "0.0015", "0.0025")] == [0, 2, 2]
 
 
-def test_the_date_is_that_of_the_place_where_the_person_trained(api, student):
+def test_the_date_is_the_local_date_of_the_workout(api, student):
     person = student()["id"]
     evening = (datetime.now(UTC) - timedelta(days=2)).replace(hour=22, minute=30, second=0, microsecond=0)
 
@@ -100,7 +100,7 @@ def test_the_date_is_that_of_the_place_where_the_person_trained(api, student):
     assert (of_organization["time_zone"], of_organization["local_date"]) == ("Asia/Kolkata", tomorrow)
 
 
-def test_a_retry_answers_what_is_there_and_another_body_is_refused(api, whole):
+def test_a_retry_returns_the_existing_log_and_another_body_is_refused(api, whole):
     first = api.post(LOGS, whole)
     api.patch(f"{LOGS}{whole['id']}/", {"title": "Legs"})
 
@@ -131,13 +131,13 @@ def test_a_sync_can_be_retried_by_its_external_id_whatever_the_date(api, whole, 
     assert [a.status for a in (elsewhere, someone, *without)] == [201] * 4
 
 
-def test_one_log_comes_of_many_identical_calls_at_once(api, whole):
+def test_many_identical_concurrent_requests_create_one_log(api, whole):
     with ThreadPoolExecutor(6) as threads:
-        answers = list(threads.map(lambda _: api.post(LOGS, whole), range(6)))
+        responses = list(threads.map(lambda _: api.post(LOGS, whole), range(6)))
 
-    assert sorted(a.status for a in answers) == [200] * 5 + [201]
+    assert sorted(a.status for a in responses) == [200] * 5 + [201]
     assert len(api.get(LOGS).json["items"]) == 1
-    assert len({a.json["exercises"][0]["id"] for a in answers}) == 1
+    assert len({a.json["exercises"][0]["id"] for a in responses}) == 1
 
 
 def test_a_sets_id_belongs_to_one_set(api, whole):
@@ -146,11 +146,11 @@ def test_a_sets_id_belongs_to_one_set(api, whole):
 
     place = api.post(LOGS, {**whole, "id": str(new_id()), "external_id": "h-2"})
     del whole["exercises"][0]["id"]
-    answer = api.post(LOGS, {**whole, "id": str(new_id()), "external_id": "h-2"})
+    response = api.post(LOGS, {**whole, "id": str(new_id()), "external_id": "h-2"})
 
     assert (place.status, place.pointers) == (409, {"/exercises/0/id"})
-    assert (answer.status, answer.problem["code"]) == (409, "id_taken")
-    assert answer.pointers == {"/exercises/0/sets/1/id"}
+    assert (response.status, response.problem["code"]) == (409, "id_taken")
+    assert response.pointers == {"/exercises/0/sets/1/id"}
     assert len(api.get(LOGS).json["items"]) == 1, "nothing of a refused log stays"
     twice = {"exercise_id": SQUAT, "sets": [{"id": taken, "reps": 1}, {"id": taken, "reps": 1}]}
     repeated = api.post(LOGS, {**whole, "id": str(new_id()), "external_id": "h-3", "exercises": [twice]})
@@ -213,35 +213,35 @@ def test_a_sets_id_belongs_to_one_set(api, whole):
         ],
     ],
 )
-def test_what_does_not_fit_is_refused_by_its_place(api, student, ago, wrong, pointer):
-    answer = api.post(LOGS, _body(student()["id"], ago) | wrong)
+def test_invalid_values_are_refused_with_their_pointer(api, student, ago, wrong, pointer):
+    response = api.post(LOGS, _body(student()["id"], ago) | wrong)
 
-    assert (answer.status, answer.pointers) == (422, {pointer})
+    assert (response.status, response.pointers) == (422, {pointer})
     assert api.get(LOGS).json["items"] == []
 
 
-def test_dates_reach_ten_years_back(api, student, ago):
+def test_dates_up_to_ten_years_ago_are_accepted(api, student, ago):
     person = student()["id"]
 
     def logged(**time):
         return api.post(LOGS, _body(person, ago, started_at=ago(**time), time_zone="Asia/Kolkata"))
 
     assert [logged(days=days).status for days in (400, 0)] == [201] * 2
-    answer = logged(days=4_000)
-    assert (answer.status, answer.problem["code"], answer.pointers) == (422, "date_out_of_range", {"/started_at"})
+    response = logged(days=4_000)
+    assert (response.status, response.problem["code"], response.pointers) == (422, "date_out_of_range", {"/started_at"})
 
 
-def test_a_log_is_changed_meeting_the_version_that_its_author_saw(api, log):
+def test_a_change_of_a_log_requires_the_version_that_its_author_read(api, log):
     made = log()
-    address = f"{LOGS}{made['id']}/"
-    tag = api.get(address).headers["ETag"]
+    url = f"{LOGS}{made['id']}/"
+    tag = api.get(url).headers["ETag"]
     place = made["exercises"][0]["id"]
 
-    api.made(f"{address}sets/", {"log_exercise_id": place, "reps": 3})
-    behind = api.patch(address, {"title": "x"}, headers={"If-Match": tag})
-    fresh = api.get(address, headers={"If-None-Match": tag})
+    api.made(f"{url}sets/", {"log_exercise_id": place, "reps": 3})
+    behind = api.patch(url, {"title": "x"}, headers={"If-Match": tag})
+    fresh = api.get(url, headers={"If-None-Match": tag})
     changed = api.patch(
-        address,
+        url,
         {"title": "Heavy", "ended_at": made["started_at"], "body_weight": "80.5", "body_weight_unit": "kg"},
         headers={"If-Match": fresh.headers["ETag"]},
     )
@@ -249,36 +249,36 @@ def test_a_log_is_changed_meeting_the_version_that_its_author_saw(api, log):
     assert (behind.status, fresh.status, changed.status) == (412, 200, 200)
     assert (changed.json["title"], changed.json["body_weight_grams"]) == ("Heavy", 80_500)
     assert changed.json["version"] == fresh.json["version"] + 1
-    assert api.get(address).json == changed.json
-    assert api.patch(address, {"body_weight_unit": "lb"}).json["body_weight_grams"] == 36_514
-    assert api.patch(address, {"body_weight": None}).json["body_weight_unit"] is None
+    assert api.get(url).json == changed.json
+    assert api.patch(url, {"body_weight_unit": "lb"}).json["body_weight_grams"] == 36_514
+    assert api.patch(url, {"body_weight": None}).json["body_weight_unit"] is None
     for wrong, pointer in (
         ({"body_weight": "80"}, "/body_weight_unit"),
         ({"body_weight_unit": "kg"}, "/body_weight"),
         ({"ended_at": "2020-01-01T00:00:00Z"}, "/ended_at"),
         ({"started_at": made["started_at"]}, "/started_at"),
     ):
-        refused = api.patch(address, wrong)
+        refused = api.patch(url, wrong)
         assert (refused.status, refused.pointers) == (422, {pointer})
 
 
-def test_a_deleted_log_is_gone_from_lists_and_can_be_brought_back(api, log):
+def test_a_deleted_log_disappears_from_lists_and_can_be_restored(api, log):
     made = log()
-    address = f"{LOGS}{made['id']}/"
+    url = f"{LOGS}{made['id']}/"
     one = made["exercises"][0]["sets"][0]["id"]
 
-    assert api.delete(address).status == 204
+    assert api.delete(url).status == 204
 
     assert api.get(LOGS).json["items"] == []
     for method, place in (("GET", ""), ("DELETE", ""), ("GET", f"sets/{one}/"), ("DELETE", f"sets/{one}/")):
-        assert api.call(method, address + place).status == 404
-    assert api.patch(address, {"title": "x"}).status == 404
-    assert api.post(f"{address}sets/", {"exercise_id": SQUAT, "reps": 1}).status == 404
-    back = api.post(f"{address}undelete/")
+        assert api.call(method, url + place).status == 404
+    assert api.patch(url, {"title": "x"}).status == 404
+    assert api.post(f"{url}sets/", {"exercise_id": SQUAT, "reps": 1}).status == 404
+    back = api.post(f"{url}undelete/")
     assert (back.status, back.json["exercises"]) == (200, made["exercises"])
 
 
-def test_what_people_write_is_sealed_in_the_audit_log(api, place, whole, sql, app):
+def test_free_text_is_encrypted_in_the_audit_log(api, place, whole, sql, app):
     api.made(LOGS, whole)
 
     entries = dict(
@@ -290,5 +290,5 @@ def test_what_people_write_is_sealed_in_the_audit_log(api, place, whole, sql, ap
     person = uuid.UUID(whole["student_id"])
     [(sealed_key,)] = sql("SELECT sealed_key FROM person_keys WHERE organization_id = %s AND id = %s", place.id, person)
     key = unwrap_person_key(app.extensions["campshub"].ring, place.id, person, sealed_key)
-    sealed = entries["workout_logs"]["note"]["sealed"]
-    assert unseal("workout_logs", uuid.UUID(whole["id"]), "note", sealed, key) == "left knee hurts"
+    encrypted = entries["workout_logs"]["note"]["sealed"]
+    assert unseal("workout_logs", uuid.UUID(whole["id"]), "note", encrypted, key) == "left knee hurts"

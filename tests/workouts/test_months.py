@@ -1,4 +1,4 @@
-"""Workouts of the last years: a month that is not in the database is refused clearly, requested, and then there."""
+"""Workouts of past years: a write to a missing month is refused clearly, and the month is requested and provided."""
 
 import json
 from datetime import UTC, date, datetime, time, timedelta
@@ -29,11 +29,11 @@ def body(site):
     """Return a maker of bodies: a log of one set on a date, of one student."""
     student = site.api.made("/api/students/", {"code": "S1", "given_name": "A", "family_name": "B"})["id"]
 
-    def of(day, **given):
+    def of(day, **fields):
         at = datetime.combine(day, time(12), UTC).isoformat()
         exercises = [{"exercise_id": SQUAT, "sets": [SET]}]
-        own = {"id": str(new_id()), "student_id": student, "started_at": at, "time_zone": "UTC"}
-        return {**own, "exercises": exercises, **given}
+        header = {"id": str(new_id()), "student_id": student, "started_at": at, "time_zone": "UTC"}
+        return {**header, "exercises": exercises, **fields}
 
     return of
 
@@ -44,8 +44,8 @@ def work(site):
         return runner.run_due(site.services)
 
 
-def refused(answer):
-    return (answer.status, answer.problem["code"], answer.headers.get("Retry-After"))
+def refused(response):
+    return (response.status, response.problem["code"], response.headers.get("Retry-After"))
 
 
 UNAVAILABLE = (409, "month_unavailable", "2")
@@ -59,12 +59,12 @@ def requested(site):
     return site.sql("SELECT count(*) FROM outbox WHERE job = 'partitions.provide'")[0][0]
 
 
-def test_a_workout_of_eight_years_ago_is_logged_once_its_month_has_been_made(site, body):
+def test_a_workout_of_eight_years_ago_is_logged_once_its_month_has_been_created(site, body):
     log = body(years_ago(8), title="Old")
-    answers = [site.api.post(LOGS, log, headers={"Idempotency-Key": "one"}) for _ in range(3)]
+    responses = [site.api.post(LOGS, log, headers={"Idempotency-Key": "one"}) for _ in range(3)]
 
-    assert [refused(answer) for answer in answers] == [UNAVAILABLE] * 3
-    assert f"{years_ago(8):%Y-%m}" in answers[0].problem["detail"]
+    assert [refused(response) for response in responses] == [UNAVAILABLE] * 3
+    assert f"{years_ago(8):%Y-%m}" in responses[0].problem["detail"]
     assert requested(site) == 1, "one request for all three"
     assert site.sql("SELECT count(*) FROM workout_log_ids") == [(0,)], "a refused log leaves nothing"
 
@@ -74,10 +74,10 @@ def test_a_workout_of_eight_years_ago_is_logged_once_its_month_has_been_made(sit
     assert made.status == 201, made.json
     day = made.json["local_date"]
     assert day == str(years_ago(8))
-    address = f"{LOGS}{log['id']}/"
-    assert site.api.post(f"{address}sets/", {"exercise_id": SQUAT, **SET}).status == 201
-    assert site.api.patch(address, {"title": "Very old"}).status == 200
-    assert site.api.get(address).json["set_count"] == 2
+    url = f"{LOGS}{log['id']}/"
+    assert site.api.post(f"{url}sets/", {"exercise_id": SQUAT, **SET}).status == 201
+    assert site.api.patch(url, {"title": "Very old"}).status == 200
+    assert site.api.get(url).json["set_count"] == 2
     assert [one["id"] for one in site.api.get(f"{LOGS}?from={day}&to={day}").json["items"]] == [log["id"]]
     [week] = site.api.get(f"/api/progress/weeks/?from={day}&to={day}").json["items"]
     assert (week["working_sets"], week["heaviest_grams"]) == (2, 100_000)
@@ -85,7 +85,7 @@ def test_a_workout_of_eight_years_ago_is_logged_once_its_month_has_been_made(sit
     assert json.loads(checked.stdout)["differences"] == []
 
 
-def test_a_month_that_was_made_on_request_is_protected_like_any_other(site, body):
+def test_a_month_that_was_created_on_request_is_protected_like_any_other(site, body):
     day = years_ago(9)
     site.api.post(LOGS, body(day))
     work(site)
@@ -99,7 +99,7 @@ def test_a_month_that_was_made_on_request_is_protected_like_any_other(site, body
     assert rows == [(name, True, False) for name in names]
 
 
-def test_months_are_requested_by_each_month_that_is_needed(site, body):
+def test_each_missing_month_is_requested_separately(site, body):
     for years in (3, 4, 3):
         assert refused(site.api.post(LOGS, body(years_ago(years)))) == UNAVAILABLE
 
@@ -110,7 +110,7 @@ def test_months_are_requested_by_each_month_that_is_needed(site, body):
 
 
 @pytest.mark.parametrize("years", [1, 10])
-def test_a_log_begins_within_the_years_that_the_installation_accepts(stack, scratch, tmp_path, years):
+def test_a_log_must_begin_within_the_configured_years(stack, scratch, tmp_path, years):
     with site_of(stack, scratch, tmp_path, workout_years_back=years) as site:
         today = datetime.now(UTC).date()
         last = today - timedelta(days=years * 365 - 5)
@@ -140,7 +140,7 @@ def archived(site, body):
 
 
 @pytest.mark.parametrize(
-    ("method", "address", "given", "status"),
+    ("method", "url", "fields", "status"),
     [
         ("POST", "sets/", {"exercise_id": SQUAT, **SET}, 201),
         ("PATCH", "", {"title": "Changed"}, 200),
@@ -151,20 +151,20 @@ def archived(site, body):
         ("POST", "sets/{set}/undelete/", None, 200),
     ],
 )
-def test_a_write_to_an_archived_log_brings_its_month_back(site, archived, method, address, given, status):
+def test_a_write_to_an_archived_log_restores_its_month(site, archived, method, url, fields, status):
     log, made = archived
-    where = f"{LOGS}{log['id']}/{address.format(set=made['exercises'][0]['sets'][0]['id'])}"
+    where = f"{LOGS}{log['id']}/{url.format(set=made['exercises'][0]['sets'][0]['id'])}"
 
-    first = site.api.call(method, where, given)
+    first = site.api.call(method, where, fields)
 
     assert refused(first) == UNAVAILABLE
     assert site.api.get(f"{LOGS}{log['id']}/").status == 404, "reads show none of an archived month"
     assert work(site).done == 1
     assert site.api.get(f"{LOGS}{log['id']}/").json == made
-    assert site.api.call(method, where, given).status == status
+    assert site.api.call(method, where, fields).status == status
 
 
-def test_a_new_log_and_a_retry_bring_an_archived_month_back(site, body, archived):
+def test_a_new_log_and_a_retry_restore_an_archived_month(site, body, archived):
     log, made = archived
     new = body(site.day)
 
@@ -188,7 +188,7 @@ def test_a_month_without_its_sets_is_unavailable_as_well(site, body):
     assert site.api.patch(one, {"reps": 6}).json["reps"] == 6
 
 
-def test_what_does_not_exist_is_not_found_and_requests_nothing(site, body, archived):
+def test_an_unknown_log_is_not_found_and_requests_no_month(site, body, archived):
     assert site.api.patch(f"{LOGS}{new_id()}/", {"title": "x"}).status == 404
     live = body(site.day + timedelta(days=62))
     site.api.made(LOGS, live)
@@ -197,7 +197,7 @@ def test_what_does_not_exist_is_not_found_and_requests_nothing(site, body, archi
     assert requested(site) == 0
 
 
-def test_a_damaged_archive_stays_a_refusal_and_an_alert(site, archived, tmp_path):
+def test_a_damaged_archive_stays_unavailable_and_raises_an_alert(site, archived, tmp_path):
     for file in (tmp_path / "archive" / "workout_sets").rglob("rows.csv.gz*"):
         file.write_bytes(b"damaged")
     log, _ = archived
@@ -210,18 +210,18 @@ def test_a_damaged_archive_stays_a_refusal_and_an_alert(site, archived, tmp_path
     assert requested(site) == 1
 
 
-def test_a_half_archived_month_is_neither_made_nor_restored(site, body):
+def test_a_half_archived_month_is_neither_created_nor_restored(site, body):
     site.api.made(LOGS, body(site.day))
 
     class Stop(Exception):
         pass
 
-    def tell(stage):
+    def on_stage(stage):
         if stage == archive.TAKEN_OUT:
             raise Stop
 
     with pytest.raises(Stop):
-        site.archived("workout_logs", tell)
+        site.archived("workout_logs", on_stage)
     with site.maintenance() as connection, pytest.raises(restore.HalfArchived):
         restore.provide(site.services, connection, table="workout_logs", month=site.month)
 
@@ -244,7 +244,7 @@ def test_months_that_may_be_written_are_not_archived_by_the_schedule(stack, scra
     assert newest == {table: a_month_ago(26 if table.startswith("workout") else 16) for table in site.tables}
 
 
-def test_attendance_of_an_archived_month_is_marked_once_it_is_back(site):
+def test_attendance_of_an_archived_month_is_marked_once_it_is_restored(site):
     site.fill()
     session, student, organization = site.sql(
         "SELECT session_id, student_id, organization_id FROM attendance_records LIMIT 1"
@@ -258,7 +258,7 @@ def test_attendance_of_an_archived_month_is_marked_once_it_is_back(site):
     register = api.put(f"/api/attendance/sessions/{session}/records/", marks)
     change = api.patch(f"/api/attendance/records/{record}/?on={site.day}", {"code": "absent"})
 
-    assert [refused(answer) for answer in (register, change)] == [UNAVAILABLE] * 2
+    assert [refused(response) for response in (register, change)] == [UNAVAILABLE] * 2
     assert work(site).done == 1
     assert site.contents("attendance_records") == before
     assert api.put(f"/api/attendance/sessions/{session}/records/", marks).status == 200
@@ -266,17 +266,17 @@ def test_attendance_of_an_archived_month_is_marked_once_it_is_back(site):
 
 
 @pytest.mark.parametrize("on", ["1990-01-01", "2099-01-01"])
-def test_a_month_that_takes_no_writes_is_not_requested(site, on):
-    answer = site.api.patch(f"/api/attendance/records/{new_id()}/?on={on}", {"code": "absent"})
+def test_a_month_outside_the_accepted_dates_is_not_requested(site, on):
+    response = site.api.patch(f"/api/attendance/records/{new_id()}/?on={on}", {"code": "absent"})
 
-    assert refused(answer) == (409, "month_unavailable", None)
+    assert refused(response) == (409, "month_unavailable", None)
     assert requested(site) == 0
 
 
-def test_a_missing_month_of_the_audit_log_is_the_operators_affair(site, body):
+def test_a_missing_month_of_the_audit_log_is_not_requested(site, body):
     site.sql(f"DROP TABLE {months.name_of('audit_log', datetime.now(UTC).date())}")
 
-    answer = site.api.post(LOGS, body(datetime.now(UTC).date()))
+    response = site.api.post(LOGS, body(datetime.now(UTC).date()))
 
-    assert (answer.status, answer.problem["code"]) == (503, "month_missing")
+    assert (response.status, response.problem["code"]) == (503, "month_missing")
     assert requested(site) == 0

@@ -1,4 +1,4 @@
-"""Sets of a log that is there: appended while training, changed, deleted."""
+"""Sets of an existing log: appended while training, changed, deleted."""
 
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +16,7 @@ PLANK = str(catalogue.exercise_id("plank"))
 
 @pytest.fixture
 def sets(log):
-    """The log with one set, its address of sets, and the place of the exercise."""
+    """The log with one set, the URL of its sets, and the id of its exercise entry."""
     made = log()
     return made, f"/api/workout-logs/{made['id']}/sets/", made["exercises"][0]["id"]
 
@@ -26,29 +26,29 @@ def _read(api, made):
 
 
 def test_appending_a_set_takes_three_statements(api, sets):
-    made, address, place = sets
+    made, url, place = sets
 
-    by_place = api.post(address, {"log_exercise_id": place, "reps": 5, "load": "60", "load_unit": "kg"})
-    by_exercise = api.post(address, {"exercise_id": SQUAT, "reps": 4}, headers={"Idempotency-Key": "one"})
+    by_place = api.post(url, {"log_exercise_id": place, "reps": 5, "load": "60", "load_unit": "kg"})
+    by_exercise = api.post(url, {"exercise_id": SQUAT, "reps": 4}, headers={"Idempotency-Key": "one"})
 
-    for answer, position in ((by_place, 2), (by_exercise, 3)):
-        assert (answer.status, answer.json["position"], answer.json["log_exercise_id"]) == (201, position, place)
-        assert len(answer.asked) <= 3, answer.asked
+    for response, position in ((by_place, 2), (by_exercise, 3)):
+        assert (response.status, response.json["position"], response.json["log_exercise_id"]) == (201, position, place)
+        assert len(response.asked) <= 3, response.asked
     read = _read(api, made)
     assert read["exercises"][0]["sets"][1:] == [by_place.json, by_exercise.json]
     assert api.get(by_place.headers["Location"]).json == by_place.json
     assert (read["set_count"], read["volume_grams"]) == (3, 800_000)
 
 
-def test_a_set_of_an_exercise_new_to_the_log_opens_a_place_at_its_end(api, sets):
-    made, address, _ = sets
+def test_a_set_of_an_exercise_new_to_the_log_appends_an_entry(api, sets):
+    made, url, _ = sets
 
-    first = api.post(address, {"exercise_id": PLANK, "seconds": 60})
-    second = api.post(address, {"exercise_id": PLANK, "seconds": 50})
-    third = api.post(address, {"exercise_id": BENCH, "reps": 5})
+    first = api.post(url, {"exercise_id": PLANK, "seconds": 60})
+    second = api.post(url, {"exercise_id": PLANK, "seconds": 50})
+    third = api.post(url, {"exercise_id": BENCH, "reps": 5})
 
     assert len(first.asked) <= 3
-    assert [answer.json["position"] for answer in (first, second, third)] == [1, 2, 1]
+    assert [response.json["position"] for response in (first, second, third)] == [1, 2, 1]
     assert [(e["name"], e["position"], len(e["sets"])) for e in _read(api, made)["exercises"]] == [
         ("Back Squat", 1, 1),
         ("Plank", 2, 2),
@@ -56,37 +56,37 @@ def test_a_set_of_an_exercise_new_to_the_log_opens_a_place_at_its_end(api, sets)
     ]
 
 
-def test_a_retry_answers_what_is_there_and_another_body_is_refused(api, sets, log):
-    made, address, _ = sets
+def test_a_retry_returns_the_existing_set_and_another_body_is_refused(api, sets, log):
+    made, url, _ = sets
     body = {"id": str(new_id()), "exercise_id": SQUAT, "reps": 5}
-    first = api.post(address, body)
-    api.patch(f"{address}{body['id']}/", {"rir": 2})
+    first = api.post(url, body)
+    api.patch(f"{url}{body['id']}/", {"rir": 2})
 
-    again = api.post(address, body)
-    another = api.post(address, {**body, "reps": 6})
+    again = api.post(url, body)
+    another = api.post(url, {**body, "reps": 6})
     other_log = api.post(f"/api/workout-logs/{log()['id']}/sets/", body)
 
     assert (first.status, again.status, again.json["rir"]) == (201, 200, 2)
     assert [(a.status, a.problem["code"]) for a in (another, other_log)] == [(409, "id_taken")] * 2
     assert len(_read(api, made)["exercises"][0]["sets"]) == 2
-    api.delete(f"{address}{body['id']}/")
-    late = api.post(address, body)
+    api.delete(f"{url}{body['id']}/")
+    late = api.post(url, body)
     assert (late.status, late.problem["code"]) == (409, "deleted"), "a late retry brings nothing back"
     assert len(_read(api, made)["exercises"][0]["sets"]) == 1
 
 
-def test_appends_at_once_all_land_each_in_a_place_of_its_own(api, sets, place):
-    made, address, spot = sets
+def test_concurrent_appends_are_all_stored_at_different_positions(api, sets, place):
+    made, url, spot = sets
     clients = [place.someone(Role.ADMIN) for _ in range(4)]
 
     def append(number):
         where = {"log_exercise_id": spot} if number % 2 else {"exercise_id": PLANK}
-        return clients[number % 4].post(address, {**where, "id": str(new_id()), "seconds": number})
+        return clients[number % 4].post(url, {**where, "id": str(new_id()), "seconds": number})
 
     with ThreadPoolExecutor(8) as threads:
-        answers = list(threads.map(append, range(24)))
+        responses = list(threads.map(append, range(24)))
 
-    assert [a.status for a in answers] == [201] * 24
+    assert [a.status for a in responses] == [201] * 24
     exercises = _read(api, made)["exercises"]
     assert [(e["name"], [s["position"] for s in e["sets"]]) for e in exercises] == [
         ("Back Squat", list(range(1, 14))),
@@ -94,21 +94,21 @@ def test_appends_at_once_all_land_each_in_a_place_of_its_own(api, sets, place):
     ]
 
 
-def test_one_set_comes_of_many_identical_appends_at_once(api, sets):
-    made, address, _ = sets
+def test_many_identical_concurrent_appends_create_one_set(api, sets):
+    made, url, _ = sets
     body = {"id": str(new_id()), "exercise_id": BENCH, "reps": 5}
 
     with ThreadPoolExecutor(6) as threads:
-        answers = list(threads.map(lambda _: api.post(address, body), range(6)))
+        responses = list(threads.map(lambda _: api.post(url, body), range(6)))
 
-    assert sorted(a.status for a in answers) == [200] * 5 + [201]
+    assert sorted(a.status for a in responses) == [200] * 5 + [201]
     assert [len(e["sets"]) for e in _read(api, made)["exercises"]] == [1, 1]
 
 
-def test_a_set_is_changed_and_weighed_anew(api, sets):
-    made, address, _ = sets
+def test_a_change_of_a_set_recomputes_its_weight(api, sets):
+    made, url, _ = sets
     one = made["exercises"][0]["sets"][0]
-    at = f"{address}{one['id']}/"
+    at = f"{url}{one['id']}/"
     tag = api.get(at).headers["ETag"]
 
     first = api.patch(at, {"load": "225", "load_unit": "lb", "reps": 3}, headers={"If-Match": tag})
@@ -134,10 +134,10 @@ def test_a_set_is_changed_and_weighed_anew(api, sets):
     assert api.get(at).json["reps"] == 3
 
 
-def test_a_deleted_set_leaves_its_log_and_can_be_brought_back_to_its_place(api, sets):
-    made, address, place = sets
+def test_a_deleted_set_leaves_its_log_and_can_be_restored_to_its_position(api, sets):
+    made, url, place = sets
     one = made["exercises"][0]["sets"][0]
-    at = f"{address}{one['id']}/"
+    at = f"{url}{one['id']}/"
     before = _read(api, made)
 
     assert api.delete(at).status == 204
@@ -146,7 +146,7 @@ def test_a_deleted_set_leaves_its_log_and_can_be_brought_back_to_its_place(api, 
     assert (after["set_count"], after["volume_grams"], after["exercises"][0]["sets"]) == (0, 0, [])
     assert after["version"] > before["version"]
     assert [api.get(at).status, api.patch(at, {"reps": 1}).status, api.delete(at).status] == [404] * 3
-    assert api.post(address, {"log_exercise_id": place, "reps": 1}).json["position"] == 2
+    assert api.post(url, {"log_exercise_id": place, "reps": 1}).json["position"] == 2
     back = api.post(f"{at}undelete/")
     assert (back.status, back.json["position"]) == (200, 1)
     assert [s["position"] for s in _read(api, made)["exercises"][0]["sets"]] == [1, 2]
@@ -166,19 +166,19 @@ def test_a_deleted_set_leaves_its_log_and_can_be_brought_back_to_its_place(api, 
         ({"exercise_id": SQUAT, "load": "1\x00", "load_unit": "kg"}, "/load"),
     ],
 )
-def test_what_does_not_fit_is_refused_by_its_place(api, sets, wrong, pointer):
-    made, address, place = sets
-    given = {"reps": 5, **wrong}
-    if given.get("log_exercise_id") == "own":
-        given["log_exercise_id"] = place
+def test_invalid_values_are_refused_with_their_pointer(api, sets, wrong, pointer):
+    made, url, place = sets
+    fields = {"reps": 5, **wrong}
+    if fields.get("log_exercise_id") == "own":
+        fields["log_exercise_id"] = place
 
-    answer = api.post(address, given)
+    response = api.post(url, fields)
 
-    assert (answer.status, answer.pointers) == (422, {pointer})
+    assert (response.status, response.pointers) == (422, {pointer})
     assert _read(api, made)["set_count"] == 1
 
 
-def test_a_set_is_addressed_through_its_own_log_alone(api, sets, log):
+def test_a_set_is_reachable_only_through_its_own_log(api, sets, log):
     made, _, _ = sets
     one = made["exercises"][0]["sets"][0]["id"]
     at = f"/api/workout-logs/{log()['id']}/sets/{one}/"
@@ -189,19 +189,19 @@ def test_a_set_is_addressed_through_its_own_log_alone(api, sets, log):
 
 def test_a_log_of_an_earlier_month_is_found_without_its_date(api, log, ago):
     made = log(started_at=ago(days=100))
-    address = f"/api/workout-logs/{made['id']}/sets/"
+    url = f"/api/workout-logs/{made['id']}/sets/"
 
-    one = api.made(address, {"exercise_id": SQUAT, "reps": 3})
+    one = api.made(url, {"exercise_id": SQUAT, "reps": 3})
 
-    assert api.patch(f"{address}{one['id']}/", {"reps": 4}).json["reps"] == 4
+    assert api.patch(f"{url}{one['id']}/", {"reps": 4}).json["reps"] == 4
     assert _read(api, made)["set_count"] == 2
 
 
 def test_every_change_of_a_set_is_in_the_audit_log(api, place, sets, sql):
-    made, address, spot = sets
-    one = api.made(address, {"log_exercise_id": spot, "reps": 5})
-    api.patch(f"{address}{one['id']}/", {"reps": 6})
-    api.delete(f"{address}{one['id']}/")
+    made, url, spot = sets
+    one = api.made(url, {"log_exercise_id": spot, "reps": 5})
+    api.patch(f"{url}{one['id']}/", {"reps": 6})
+    api.delete(f"{url}{one['id']}/")
 
     entries = sql(
         "SELECT action, person_id, before, after FROM audit_log"

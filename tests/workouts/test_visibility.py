@@ -1,4 +1,4 @@
-"""Who sees and writes whose training."""
+"""Who reads and writes whose workouts."""
 
 import pytest
 
@@ -12,16 +12,16 @@ PRIVATE = {"name": "Garage Squat", "equipment": "other", "private": True}
 
 
 def _all_ways(client, made):
-    """Try every address of a log; return the statuses."""
-    address = f"{LOGS}{made['id']}/"
-    one = f"{address}sets/{made['exercises'][0]['sets'][0]['id']}/"
+    """Try every URL of a log; return the statuses."""
+    url = f"{LOGS}{made['id']}/"
+    one = f"{url}sets/{made['exercises'][0]['sets'][0]['id']}/"
     return {
-        client.get(address).status,
-        client.patch(address, {"title": "x"}).status,
-        client.delete(address).status,
-        client.post(f"{address}undelete/").status,
-        client.post(f"{address}sets/", {"exercise_id": SQUAT, "reps": 1}).status,
-        client.post(f"{address}sets/", {"log_exercise_id": made["exercises"][0]["id"], "reps": 1}).status,
+        client.get(url).status,
+        client.patch(url, {"title": "x"}).status,
+        client.delete(url).status,
+        client.post(f"{url}undelete/").status,
+        client.post(f"{url}sets/", {"exercise_id": SQUAT, "reps": 1}).status,
+        client.post(f"{url}sets/", {"log_exercise_id": made["exercises"][0]["id"], "reps": 1}).status,
         client.get(one).status,
         client.patch(one, {"reps": 1}).status,
         client.delete(one).status,
@@ -33,7 +33,7 @@ def _listed(client):
     return [item["id"] for item in client.get(LOGS).json["items"]]
 
 
-def test_a_client_logs_for_themselves_and_sees_their_own_alone(api, place, trainee, log):
+def test_a_client_logs_for_themselves_and_sees_only_their_own_logs(api, place, trainee, log):
     client, person = trainee
     own = log(client)
     of_coach = log(student_id=person["id"])
@@ -65,22 +65,22 @@ def test_a_client_cannot_log_for_another(place, trainee, student, ago):
     assert (unlinked.status, unlinked.problem["code"], unlinked.pointers) == (422, "required", {"/student_id"})
 
 
-def test_a_trainer_sees_the_logs_of_their_groups_alone(place, student, log, coach, ago):
-    person, stranger = student()["id"], student()["id"]
+def test_a_trainer_sees_only_the_logs_of_their_groups(place, student, log, coach, ago):
+    person, unrelated = student()["id"], student()["id"]
     trainer = coach(person)
-    made, hidden = log(student_id=person), log(student_id=stranger)
+    made, hidden = log(student_id=person), log(student_id=unrelated)
 
     assert _listed(trainer) == [made["id"]]
     assert trainer.get(f"/api/students/{person}/workouts/").json["items"][0]["id"] == made["id"]
-    assert trainer.get(f"/api/students/{stranger}/workouts/").status == 404
+    assert trainer.get(f"/api/students/{unrelated}/workouts/").status == 404
     assert trainer.post(LOGS, {"student_id": person, "started_at": ago(hours=1)}).status == 201
-    assert trainer.post(LOGS, {"student_id": stranger, "started_at": ago(hours=1)}).pointers == {"/student_id"}
+    assert trainer.post(LOGS, {"student_id": unrelated, "started_at": ago(hours=1)}).pointers == {"/student_id"}
     assert _all_ways(trainer, hidden) == {404}
     assert _all_ways(coach(), made) == {404}
     assert trainer.post(f"{LOGS}{made['id']}/sets/", {"exercise_id": SQUAT, "reps": 1}).status == 201
 
 
-def test_a_nutritionist_reads_all_and_writes_nothing(place, log, ago):
+def test_a_nutritionist_reads_all_logs_and_writes_none(place, log, ago):
     made = log()
     nutritionist = place.the(Role.NUTRITIONIST)
 
@@ -95,19 +95,19 @@ def test_a_nutritionist_reads_all_and_writes_nothing(place, log, ago):
 @pytest.mark.parametrize("role", [Role.ADMIN, Role.SUPERADMIN, Role.TRAINER, Role.CLIENT])
 def test_another_organization_sees_and_changes_nothing(api, other, log, role):
     made = log()
-    stranger = other.the(role)
+    unrelated = other.the(role)
 
-    assert _all_ways(stranger, made) == {404}
-    assert _listed(stranger) == []
+    assert _all_ways(unrelated, made) == {404}
+    assert _listed(unrelated) == []
     for filters in (f"student_id={made['student_id']}", f"exercise_id={SQUAT}"):
-        assert stranger.get(f"{LOGS}?{filters}").json["items"] == []
+        assert unrelated.get(f"{LOGS}?{filters}").json["items"] == []
     assert api.get(f"{LOGS}{made['id']}/").json == made
 
 
 def test_another_organizations_ids_in_a_body_are_unknown(api, other, log, student, ago):
-    stranger = other.the(Role.ADMIN)
-    exercise = stranger.made("/api/exercises/", {**PRIVATE, "private": False})["id"]
-    foreign = stranger.made("/api/students/", {"code": "S-1", "given_name": "A", "family_name": "B"})["id"]
+    unrelated = other.the(Role.ADMIN)
+    exercise = unrelated.made("/api/exercises/", {**PRIVATE, "private": False})["id"]
+    foreign = unrelated.made("/api/students/", {"code": "S-1", "given_name": "A", "family_name": "B"})["id"]
     body = {"started_at": ago(hours=1), "student_id": student()["id"]}
     made = log()
 
@@ -118,12 +118,12 @@ def test_another_organizations_ids_in_a_body_are_unknown(api, other, log, studen
     assert (by_student.status, by_student.pointers) == (422, {"/student_id"})
     assert (by_exercise.status, by_exercise.pointers) == (422, {"/exercises/1/exercise_id"})
     assert (by_set.status, by_set.pointers) == (422, {"/exercise_id"})
-    same_id = stranger.post(LOGS, {**body, "id": made["id"], "student_id": foreign})
+    same_id = unrelated.post(LOGS, {**body, "id": made["id"], "student_id": foreign})
     assert same_id.status == 201, "an id that another organization has is free here"
     assert api.get(f"{LOGS}{made['id']}/").json == made
 
 
-def test_ones_own_exercise_is_for_oneself_and_for_whoever_writes_for_one(api, place, trainee, log, coach, ago):
+def test_a_private_exercise_is_for_its_owner_and_for_users_who_log_for_them(api, place, trainee, log, coach, ago):
     client, person = trainee
     own = client.made("/api/exercises/", PRIVATE)["id"]
     trainer = coach(person["id"])
@@ -164,7 +164,7 @@ def test_a_deleted_student_gets_no_new_logs(api, student, ago):
     assert api.get(f"/api/students/{person}/workouts/").status == 404
 
 
-def test_not_even_sql_of_the_application_reads_another_organizations_training(place, other, log, stack, database):
+def test_sql_of_the_application_role_cannot_read_another_organizations_workouts(place, other, log, stack, database):
     made = log()
     tables = ("workout_log_ids", "workout_logs", "workout_log_exercises", "workout_sets")
     with stack.primary.connect(database) as connection:
@@ -179,7 +179,7 @@ def test_not_even_sql_of_the_application_reads_another_organizations_training(pl
             connection.execute(f"INSERT INTO workout_logs ({columns}) VALUES (%s, %s, %s, %s, %s, %s, %s)", values)
 
 
-def test_date_and_person_of_a_set_are_those_of_its_log(place, log, student, sql):
+def test_the_date_and_person_of_a_set_are_those_of_its_log(place, log, student, sql):
     made = log()
     someone = student()["id"]
 

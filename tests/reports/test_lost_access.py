@@ -1,4 +1,4 @@
-"""Whoever sees less by now has nothing of what they saw: while it is made, when it is fetched, or was sent."""
+"""A caller who has lost access loses reports: during rendering, on download, and after delivery."""
 
 import re
 from datetime import datetime, timedelta
@@ -26,7 +26,7 @@ def marked(school):
 
 
 def body(school, **changes):
-    """Return a schedule of all marks, for nobody yet."""
+    """Return a schedule of all marks, without recipients."""
     return {
         "name": "All marks",
         "kind": "attendance_records",
@@ -40,17 +40,17 @@ def body(school, **changes):
 
 
 def sent(school, schedule, to):
-    """Let a schedule's time come; return the link that someone was sent, None where they were sent none."""
+    """Run a schedule; return the link that a user was sent, None if there was none."""
     with school.place.app.app_context():
         services = school.place.app.extensions["campshub"]
         make_due(services, datetime.fromisoformat(schedule["next_at"]) + timedelta(minutes=1))
     school.work(school.admin.get("/api/reports/?limit=1").json["items"][0]["job_id"])
     school.work_off()
-    address = to.get("/api/me/").json["email"]
+    url = to.get("/api/me/").json["email"]
     found = [
         link[1]
         for path in sorted(Path(services.settings.mail_folder).glob("*.eml"))
-        if f"To: {address}" in (text := path.read_text())
+        if f"To: {url}" in (text := path.read_text())
         and (link := re.search(r"http\S+?(/api/reports/\S+)", text.replace("=\n", "").replace("=3D", "=")))
     ]
     return found[-1] if found else None
@@ -69,28 +69,28 @@ def leave_groups(school):
 
 
 @pytest.mark.parametrize("lost_at", ["gathering", "finishing"])
-def test_a_report_of_someone_who_sees_less_meanwhile_is_begun_anew(marked, monkeypatch, lost_at):
+def test_a_report_starts_again_when_its_requester_loses_access(marked, monkeypatch, lost_at):
     someone = marked.place.someone(Role.ADMIN)
     monkeypatch.setattr(making, "PART_ROWS", 1)
     monkeypatch.setattr(attendance_records.AttendanceRecords, "at_once", 1)
     original, calls = {"gathering": making._gather, "finishing": making._finish}[lost_at], []
 
-    def meanwhile(*given):
-        calls.append(given)
+    def meanwhile(*arguments):
+        calls.append(arguments)
         if len(calls) == {"gathering": 4, "finishing": 1}[lost_at]:
             demote(marked, someone)
-        return original(*given)
+        return original(*arguments)
 
     monkeypatch.setattr(making, original.__name__, meanwhile)
-    asked = someone.post("/api/reports/", {"kind": "attendance_records", "format": "csv", "parameters": WEEK}).json
-    assert marked.work(asked["job_id"])[-1] is Outcome.DONE
+    requested = someone.post("/api/reports/", {"kind": "attendance_records", "format": "csv", "parameters": WEEK}).json
+    assert marked.work(requested["job_id"])[-1] is Outcome.DONE
 
-    told = someone.get(f"/api/reports/{asked['id']}/").json
-    assert (told["state"], told["done"]) == ("ready", 0), "they train no group"
-    assert b"Asha" not in marked.file(told)
+    shown = someone.get(f"/api/reports/{requested['id']}/").json
+    assert (shown["state"], shown["done"]) == ("ready", 0), "they train no group"
+    assert b"Asha" not in marked.file(shown)
 
 
-def test_a_trainer_has_a_report_for_as_long_as_they_train_its_groups(school):
+def test_a_trainer_has_a_report_while_they_train_its_groups(school):
     report = school.report("roster", who=school.trainer, group_id=school.group_id)
     link = report["download"]["url"]
     assert fetched(school, link) == 200
@@ -101,7 +101,7 @@ def test_a_trainer_has_a_report_for_as_long_as_they_train_its_groups(school):
     assert school.trainer.get(f"/api/reports/{report['id']}/").json["download"] is None
 
 
-def test_what_was_sent_to_its_maker_ends_as_any_report_of_theirs(marked):
+def test_a_report_sent_to_its_author_ends_like_their_other_reports(marked):
     someone = marked.place.someone(Role.ADMIN)
     schedule = someone.made("/api/report-schedules/", body(marked, recipient_ids=[str(someone.user_id)]))
     link = sent(marked, schedule, someone)
@@ -113,7 +113,7 @@ def test_what_was_sent_to_its_maker_ends_as_any_report_of_theirs(marked):
 
 
 @pytest.mark.parametrize("loss", [lambda school: demote(school, school.trainer, "nutritionist"), leave_groups])
-def test_what_was_sent_ends_when_its_reader_sees_less_than_then(marked, loss):
+def test_a_sent_report_ends_when_its_recipient_loses_access(marked, loss):
     trainer = marked.trainer
     link = sent(
         marked,
@@ -127,14 +127,14 @@ def test_what_was_sent_ends_when_its_reader_sees_less_than_then(marked, loss):
     assert fetched(marked, link) == 404
 
 
-def test_nothing_is_sent_to_whoever_may_not_read_what_it_is_made_of(marked):
+def test_a_recipient_without_access_to_the_data_gets_no_email(marked):
     nutritionist = marked.place.the(Role.NUTRITIONIST)
     schedule = marked.admin.made("/api/report-schedules/", body(marked, recipient_ids=[str(nutritionist.user_id)]))
 
     assert sent(marked, schedule, nutritionist) is None
 
 
-def test_nobody_sends_what_they_may_not_read_themselves(marked):
+def test_a_user_cannot_schedule_what_they_may_not_read(marked):
     role = {
         "name": "Office",
         "permissions": ["organization:read", "organization:write", "reports:read", "reports:write", "users:read"],
@@ -152,11 +152,11 @@ def test_nobody_sends_what_they_may_not_read_themselves(marked):
     assert office.patch(at, {"name": "Marks", "is_paused": True}).status == 200
 
 
-def test_a_key_makes_and_sees_no_schedules(marked):
+def test_an_api_key_cannot_create_or_see_schedules(marked):
     schedule = marked.admin.made("/api/report-schedules/", body(marked))
     allowed = {"permissions": ["reports:read", "reports:write", "attendance:read", "groups:read", "students:read"]}
-    given = {"name": "Office", "expires_in_days": 1, "scope": "all", **allowed}
-    key = marked.place.signed_in(marked.admin).made("/api/api-keys/", given)["key"]
+    fields = {"name": "Office", "expires_in_days": 1, "scope": "all", **allowed}
+    key = marked.place.signed_in(marked.admin).made("/api/api-keys/", fields)["key"]
     program = Client(marked.place.app, {"Authorization": f"Bearer {key}"})
     at = f"/api/report-schedules/{schedule['id']}/"
 
@@ -170,16 +170,16 @@ def test_a_key_makes_and_sees_no_schedules(marked):
         assert (refused.status, refused.problem["code"]) == (403, "not_for_keys")
 
 
-def test_a_repeated_creation_shows_nobody_elses_schedule(marked):
-    given = body(marked, id="01890000-0000-7000-8000-00000000abcd")
-    assert marked.admin.post("/api/report-schedules/", given).status == 201
-    assert marked.admin.post("/api/report-schedules/", given).status == 200
+def test_a_repeated_creation_does_not_show_another_users_schedule(marked):
+    fields = body(marked, id="01890000-0000-7000-8000-00000000abcd")
+    assert marked.admin.post("/api/report-schedules/", fields).status == 201
+    assert marked.admin.post("/api/report-schedules/", fields).status == 200
 
-    refused = marked.place.someone(Role.ADMIN).post("/api/report-schedules/", given)
+    refused = marked.place.someone(Role.ADMIN).post("/api/report-schedules/", fields)
     assert (refused.status, refused.problem["code"]) == (409, "id_taken")
 
 
-def test_one_person_has_so_many_schedules_and_no_more(marked, sql):
+def test_the_number_of_schedules_per_user_is_limited(marked, sql):
     schedule = marked.admin.made("/api/report-schedules/", body(marked))
     sql(
         "INSERT INTO report_schedules SELECT (jsonb_populate_record(s, jsonb_build_object('id', uuidv7()))).*"
@@ -193,7 +193,7 @@ def test_one_person_has_so_many_schedules_and_no_more(marked, sql):
     assert marked.place.someone(Role.ADMIN).post("/api/report-schedules/", body(marked)).status == 201
 
 
-def test_what_else_lies_in_the_storage_does_not_stop_the_sweeping(school):
+def test_other_files_in_the_storage_do_not_stop_the_cleanup(school):
     services = school.place.app.extensions["campshub"]
     for name in ("notes.txt", "00000000-0000-7000-8000-000000000000/x"):
         with services.storage.open_write(f"{school.place.id}/reports/{name}") as file:
@@ -205,9 +205,9 @@ def test_what_else_lies_in_the_storage_does_not_stop_the_sweeping(school):
     assert services.storage.folder(f"{school.place.id}/reports") == ["notes.txt"]
 
 
-def test_links_are_counted_apart_from_what_else_strangers_ask(school):
+def test_links_have_their_own_anonymous_rate_limit(school):
     report = school.report("roster", group_id=school.group_id)
 
-    answer = Client(school.place.app).get(report["download"]["url"])
+    response = Client(school.place.app).get(report["download"]["url"])
 
-    assert answer.headers["RateLimit"].startswith('"files"')
+    assert response.headers["RateLimit"].startswith('"files"')

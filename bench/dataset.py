@@ -1,4 +1,4 @@
-"""The data that the benchmarks ask for: made once, kept between runs in a stack of its own."""
+"""The data of the benchmarks: created once, and stored between runs in a separate stack."""
 
 import json
 import os
@@ -28,16 +28,16 @@ from tests.large import data
 SCALE = data.Scale(
     organizations=20, students=29_000, largest=10_000, records=5_000_000, months=24, sets=1_000_000, share=0.8
 )
-PASSWORD_COST = 4  # signing in is not what is measured
+PASSWORD_COST = 4  # sign-in is not measured here
 SIGNS = "signs.json"
-# Rows that a benchmark makes are told by this, and removed when it ends.
+# Rows that a benchmark creates have this prefix, and are removed when it ends.
 MARK = "bench-"
-LIFTED_REST_S = 777  # sets have no text to tell them by
+SET_REST_S = 777  # marks sets that a benchmark creates: they have no text column
 
 
 @dataclass(frozen=True)
 class Sign:
-    """Who signs in to one of the organizations: its admin."""
+    """The credentials of an organization's admin."""
 
     organization_id: str
     user_id: str
@@ -46,8 +46,8 @@ class Sign:
 
 
 @dataclass
-class Place:
-    """A stack full of data, and who signs in to it; the first organization is the one asked."""
+class Dataset:
+    """A stack full of data, and its admins; most parts use the first organization."""
 
     stack: Stack
     environment: dict[str, str]
@@ -56,21 +56,21 @@ class Place:
     _tokens: dict[str, str] = field(default_factory=dict)
 
     def headers(self, url: str, number: int = 0) -> dict[str, str]:
-        """Return the headers of an organization's admin; whoever gave the token, every process takes it."""
+        """Return the headers of an organization's admin; every process accepts a token that any of them issued."""
         sign = self.signs[number]
         if sign.email not in self._tokens:
             body = json.dumps({"email": sign.email, "password": sign.password}).encode()
-            request = urllib.request.Request(f"{url}/api/auth/token/", body, {"Content-Type": "application/json"})  # noqa: S310 - our own address
-            with urllib.request.urlopen(request) as answer:  # noqa: S310 - our own address
-                self._tokens[sign.email] = json.load(answer)["access_token"]
+            request = urllib.request.Request(f"{url}/api/auth/token/", body, {"Content-Type": "application/json"})  # noqa: S310 - the benchmark's own URL
+            with urllib.request.urlopen(request) as response:  # noqa: S310 - the benchmark's own URL
+                self._tokens[sign.email] = json.load(response)["access_token"]
         return {"Authorization": f"Bearer {self._tokens[sign.email]}"}
 
     def settings(self, **more: str) -> dict[str, str]:
-        """Return what a server needs to use the primary alone, through PgBouncer."""
+        """Return what a server needs to use only the primary, through PgBouncer."""
         return {**self.environment, "POSTGRES_REPLICA_HOST": "", "POSTGRES_REPLICA_PORT": "", **more}
 
     def clean(self) -> None:
-        """Remove what benchmarks have made, so that the next one finds the data as it was."""
+        """Remove what benchmarks have created, so that the next one finds the data unchanged."""
         with self.stack.primary.connect(self.stack.database) as connection, connection.transaction():
             connection.execute("SET LOCAL session_replication_role = replica")
             like = f"{MARK}%"
@@ -87,15 +87,15 @@ class Place:
             )
             connection.execute("DELETE FROM attendance_sessions WHERE slot LIKE %s", (like,))
             connection.execute("DELETE FROM students WHERE code LIKE %s", (like,))
-            connection.execute("DELETE FROM workout_sets WHERE rest_seconds = %s", (LIFTED_REST_S,))
+            connection.execute("DELETE FROM workout_sets WHERE rest_seconds = %s", (SET_REST_S,))
             connection.execute("TRUNCATE audit_log, outbox, idempotency_keys, person_keys")
 
 
 @contextmanager
-def filled(*, whole: bool = False) -> Iterator[Place]:
-    """Start the stack, fill it unless that is done, and stop it at the end.
+def filled(*, whole: bool = False) -> Iterator[Dataset]:
+    """Start the stack, fill it if it is empty, and stop it at the end.
 
-    ``whole`` starts the production shape of ``make stack`` over the same data: replica, nginx, two API processes.
+    ``whole`` starts the production shape of ``make stack`` on the same data: replica, nginx, two API processes.
     """
     folder = Path(os.environ.get("DEVSTACK_DIR") or ROOT / ".devstack") / "bench"
     os.environ.update(FOR_BENCH)  # the stack's API processes inherit it
@@ -105,14 +105,14 @@ def filled(*, whole: bool = False) -> Iterator[Place]:
         stack.start_data()
         environment = {**stack.environment(), "FLASK_APP": "wsgi.py"}
         migrate(environment)
-        place = Place(stack, environment, *_data(stack, environment))
-        place.clean()
+        dataset = Dataset(stack, environment, *_data(stack, environment))
+        dataset.clean()
         with stack.primary.connect(stack.database) as connection:
-            data.count_figures(connection, _application(environment))
+            data.refresh_rollups(connection, _application(environment))
         if whole:
             stack.catch_up(600)
             stack.start_api()
-        yield place
+        yield dataset
     finally:
         stack.stop()
 
@@ -125,9 +125,9 @@ def migrate(environment: Mapping[str, str]) -> None:
 def _data(stack: Stack, environment: Mapping[str, str]) -> tuple[data.Made, list[Sign]]:
     with stack.primary.connect(stack.database) as connection:
         made = data.made(connection, SCALE)
-        kept = stack.place.read_json(SIGNS)
-        if made is not None and kept.get("of") == str(made.organization_id):
-            return made, [Sign(**sign) for sign in kept["signs"]]
+        stored = stack.place.read_json(SIGNS)
+        if made is not None and stored.get("of") == str(made.organization_id):
+            return made, [Sign(**sign) for sign in stored["signs"]]
         if made is None:
             print(f"making {SCALE.records:,} attendance records and {SCALE.sets:,} sets, once", file=sys.stderr)
             made = data.make(connection, SCALE)
@@ -140,12 +140,12 @@ def _data(stack: Stack, environment: Mapping[str, str]) -> tuple[data.Made, list
 
 
 def _application(environment: Mapping[str, str]) -> Any:
-    given = {name.lower(): value for name, value in environment.items() if value != ""}
-    return create_app(load_settings(**given, log_level="ERROR"))
+    settings = {name.lower(): value for name, value in environment.items() if value != ""}
+    return create_app(load_settings(**settings, log_level="ERROR"))
 
 
 def _admins(environment: Mapping[str, str], organizations: list[uuid.UUID]) -> list[Sign]:
-    """Give each organization an admin who can sign in."""
+    """Create in each organization an admin who can sign in."""
     app = _application(environment)
     password = secrets.token_urlsafe(12)
     hashed = hash_password(password, cost=PASSWORD_COST)

@@ -1,4 +1,4 @@
-"""The temporary folders of reports: nothing stays in them, however a process ends."""
+"""The temporary folders of reports: nothing remains in them, however a process ends."""
 
 import os
 import signal
@@ -36,7 +36,7 @@ def holder():
     process.communicate()
 
 
-def test_a_folder_is_for_our_eyes_and_gone_with_its_use(temporary):
+def test_a_folder_is_private_and_removed_after_use(temporary):
     with pytest.raises(KeyError), own_room() as room:
         Path(room, "sheet.xml").write_text("a name")
         assert Path(room).parent.parent == temporary
@@ -45,7 +45,7 @@ def test_a_folder_is_for_our_eyes_and_gone_with_its_use(temporary):
     assert [path for path in temporary.rglob("*") if path.parent != temporary] == []
 
 
-def test_what_a_killed_process_left_is_removed_by_whoever_comes_next(holder):
+def test_the_next_process_removes_the_folder_of_a_killed_process(holder):
     process, left = holder
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
@@ -55,7 +55,7 @@ def test_what_a_killed_process_left_is_removed_by_whoever_comes_next(holder):
         assert list(left.parent.iterdir()) == [Path(room)]
 
 
-def test_what_is_in_use_stays(holder):
+def test_a_folder_in_use_stays(holder):
     _, used = holder
     with own_room() as own, own_room() as another:
         assert {Path(own), Path(another), used} == set(used.parent.iterdir())
@@ -63,7 +63,7 @@ def test_what_is_in_use_stays(holder):
     assert (used / "sheet.xml").read_text() == "a name"
 
 
-def test_a_place_that_is_somebody_elses_is_not_used(temporary):
+def test_a_folder_of_another_owner_is_not_used(temporary):
     elsewhere = temporary / "elsewhere"
     elsewhere.mkdir()
     (temporary / f"campshub-reports-{os.geteuid()}").symlink_to(elsewhere)
@@ -74,7 +74,7 @@ def test_a_place_that_is_somebody_elses_is_not_used(temporary):
 
 
 @pytest.mark.parametrize("what", ["file", "link"])
-def test_what_is_no_folder_does_not_stand_in_the_way(temporary, what):
+def test_a_file_or_link_in_the_root_does_not_matter(temporary, what):
     with own_room() as room:
         root = Path(room).parent
     stray = root / "stray"

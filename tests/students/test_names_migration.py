@@ -1,4 +1,4 @@
-"""Rows that were there before names had their keys."""
+"""Rows from before names had search keys, after the migration."""
 
 import flask_migrate
 
@@ -51,8 +51,8 @@ def test_existing_names_get_their_keys_and_no_exercise_is_lost(stack, scratch):
         with app.app_context():
             flask_migrate.upgrade(directory=str(ROOT / "migrations"))
 
-        def found(statement, *given):
-            return connection.execute(statement, given).fetchall()
+        def found(statement, *parameters):
+            return connection.execute(statement, parameters).fetchall()
 
         assert found("SELECT sort_name, search_text, count(*) FROM students GROUP BY 1, 2 ORDER BY 1") == [
             ("los al", " s-1 al los aesa", 2),

@@ -1,4 +1,4 @@
-"""Making: killed, it goes on where it was; removed, it leaves nothing; and when its time is over it goes."""
+"""Rendering: another worker continues after a kill, a removed report leaves nothing, an expired report is removed."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ def marked(school):
     return school
 
 
-def asked(school, kind="attendance_records", **parameters):
+def requested(school, kind="attendance_records", **parameters):
     parameters = parameters or {"from": str(MONDAY), "to": str(MONDAY + timedelta(days=6))}
     return school.admin.post("/api/reports/", {"kind": kind, "format": "csv", "parameters": parameters}).json
 
@@ -43,9 +43,9 @@ def progress(school, report):
         return job.done, (job.position or {}).get("parts", [])
 
 
-def test_a_worker_that_is_killed_has_another_go_on_where_it_was(marked, stack, database, monkeypatch):
+def test_another_worker_continues_where_a_killed_worker_stopped(marked, stack, database, monkeypatch):
     expected = marked.rows("attendance_records", **{"from": str(MONDAY), "to": str(MONDAY + timedelta(days=6))})
-    report = asked(marked)
+    report = requested(marked)
     environment = {
         **os.environ,
         **stack.environment(database),
@@ -53,8 +53,8 @@ def test_a_worker_that_is_killed_has_another_go_on_where_it_was(marked, stack, d
         "JOB_RETRY_S": "0.2",
         "PYTHONPATH": str(ROOT),
     }
-    words = [sys.executable, "tests/reports/slow_worker.py", str(marked.place.id), report["job_id"]]
-    with subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as worker:
+    arguments = [sys.executable, "tests/reports/slow_worker.py", str(marked.place.id), report["job_id"]]
+    with subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as worker:
         until = time.monotonic() + PATIENCE_S
         while progress(marked, report)[0] < 3 and time.monotonic() < until:
             time.sleep(0.05)
@@ -67,12 +67,14 @@ def test_a_worker_that_is_killed_has_another_go_on_where_it_was(marked, stack, d
 
     gathered = []
     gather = making._gather
-    monkeypatch.setattr(making, "_gather", lambda *given: gathered.append(given[2]["rows"]) or gather(*given))
+    monkeypatch.setattr(
+        making, "_gather", lambda *arguments: gathered.append(arguments[2]["rows"]) or gather(*arguments)
+    )
     with marked.place.app.app_context():
         services = marked.place.app.extensions["campshub"]
         while run_one(services, marked.place.id, UUID(report["job_id"])) is not Outcome.DONE:
             assert time.monotonic() < until
-            time.sleep(0.2)  # until the claim of whoever died is over
+            time.sleep(0.2)  # until the claim of the killed worker has expired
 
     assert gathered[0] == done, "what was gathered is not gathered again"
     ready = marked.admin.get(f"/api/reports/{report['id']}/").json
@@ -80,30 +82,30 @@ def test_a_worker_that_is_killed_has_another_go_on_where_it_was(marked, stack, d
     assert [line.split(",")[1] for line in text.splitlines()[1:]] == [row["Member"] for row in expected]
 
 
-def test_an_attempt_whose_claim_is_over_changes_nothing(marked, monkeypatch):
-    """Its files have names of their own, so what it writes too late is nobody's."""
-    report = asked(marked)
+def test_an_attempt_whose_claim_has_expired_changes_nothing(marked, monkeypatch):
+    """Each attempt has its own file names, so what it writes too late belongs to no report."""
+    report = requested(marked)
     path = folder_of(marked, report)
     services = marked.place.app.extensions["campshub"]
     own = {"organization_id": marked.place.id, "report_id": UUID(report["id"])}
     spool = making.Spool(services.storage, services.file_keys, **own)
-    spool.add([["2020-01-01", "Nobody", *[None] * 8]], None)
+    spool.add([["2020-01-01", "Outdated", *[None] * 8]], None)
 
     marked.work(report["job_id"])
 
     ready = marked.admin.get(f"/api/reports/{report['id']}/").json
-    assert b"Nobody" not in marked.file(ready)
+    assert b"Outdated" not in marked.file(ready)
     marked.work_off()
     assert len(services.storage.folder(path)) == 1
 
 
-def test_a_report_that_was_removed_while_it_was_made_leaves_nothing(marked, monkeypatch):
-    report = asked(marked)
+def test_a_report_that_was_removed_during_rendering_leaves_nothing(marked, monkeypatch):
+    report = requested(marked)
     put = making.put
 
-    def removed_meanwhile(*given):
+    def removed_meanwhile(*arguments):
         assert marked.admin.delete(f"/api/reports/{report['id']}/").status == 204
-        return put(*given)
+        return put(*arguments)
 
     monkeypatch.setattr(making, "put", removed_meanwhile)
     marked.work(report["job_id"])
@@ -111,37 +113,37 @@ def test_a_report_that_was_removed_while_it_was_made_leaves_nothing(marked, monk
     assert marked.place.app.extensions["campshub"].storage.folder(folder_of(marked, report)) == []
 
 
-def test_a_job_that_is_cancelled_shows_in_its_report(marked):
-    report = asked(marked)
+def test_a_report_shows_that_its_job_was_cancelled(marked):
+    report = requested(marked)
 
     assert marked.admin.delete(f"/api/jobs/{report['job_id']}/").status in (200, 202, 204)
 
     assert marked.admin.get(f"/api/reports/{report['id']}/").json["state"] == "cancelled"
 
 
-def test_where_to_look_is_told_with_202(marked):
+def test_the_202_response_names_the_job(marked):
     week = {"from": str(MONDAY), "to": str(MONDAY + timedelta(days=6))}
     body = {"kind": "attendance_records", "format": "pdf", "parameters": week}
-    answer = marked.admin.post("/api/reports/", body)
+    response = marked.admin.post("/api/reports/", body)
 
-    assert (answer.status, answer.headers["Location"]) == (202, f"/api/jobs/{answer.json['job_id']}/")
-    assert marked.admin.get(answer.headers["Location"]).json["state"] == "queued"
-    marked.work(answer.json["job_id"])
-    job = marked.admin.get(answer.headers["Location"]).json
+    assert (response.status, response.headers["Location"]) == (202, f"/api/jobs/{response.json['job_id']}/")
+    assert marked.admin.get(response.headers["Location"]).json["state"] == "queued"
+    marked.work(response.json["job_id"])
+    job = marked.admin.get(response.headers["Location"]).json
     assert (job["state"], job["done"], job["total"]) == ("succeeded", 12, 12)
-    assert job["result"]["url"] == f"/api/reports/{answer.json['id']}/"
+    assert job["result"]["url"] == f"/api/reports/{response.json['id']}/"
 
 
-def test_what_a_job_keeps_of_its_place_names_nobody(marked, sql):
-    """A row by which the next part is found holds a name; it is in the sealed part, not in the table of jobs."""
-    report = asked(marked, "absent_today", on=str(MONDAY))
+def test_the_stored_position_of_a_job_contains_no_name(marked, sql):
+    """The row from which the next part continues contains a name, so it is in the encrypted part, not in the table."""
+    report = requested(marked, "absent_today", on=str(MONDAY))
     marked.work(report["job_id"])
 
     (position,) = sql("SELECT position::text || result::text FROM jobs WHERE id = %s", UUID(report["job_id"]))
     assert "iyer" not in str(position).lower()
 
 
-def test_a_report_goes_when_its_time_is_over(marked, sql):
+def test_an_expired_report_is_removed(marked, sql):
     services = marked.place.app.extensions["campshub"]
     old, new = (marked.report("roster", group_id=marked.group_id) for _ in range(2))
     sql("UPDATE reports SET expires_at = now() WHERE id = %s RETURNING id", UUID(old["id"]))
@@ -155,9 +157,9 @@ def test_a_report_goes_when_its_time_is_over(marked, sql):
     assert marked.file(marked.admin.get(f"/api/reports/{new['id']}/").json)
 
 
-def test_files_of_no_report_are_swept_up_and_others_stay(marked, sql):
+def test_files_without_a_report_are_removed_and_others_stay(marked, sql):
     services = marked.place.app.extensions["campshub"]
-    kept, lost = (marked.report("roster", group_id=marked.group_id) for _ in range(2))
+    stored, lost = (marked.report("roster", group_id=marked.group_id) for _ in range(2))
     beside = f"{marked.place.id}/archives/month"
     with services.storage.open_write(beside) as file:
         file.write(b"not a report's")
@@ -167,51 +169,53 @@ def test_files_of_no_report_are_swept_up_and_others_stay(marked, sql):
         assert cleanup.sweep_orphans(services) >= 1
 
     assert services.storage.folder(folder_of(marked, lost)) == []
-    assert marked.file(kept)
+    assert marked.file(stored)
     assert services.storage.exists(beside)
 
 
-def test_all_reports_of_a_place_go_at_once_when_someone_is_erased(marked, other):
+def test_a_command_removes_all_reports_of_an_organization(marked, other):
     report = marked.report("roster", group_id=marked.group_id)
-    told = marked.place.app.test_cli_runner().invoke(
+    result = marked.place.app.test_cli_runner().invoke(
         args=["reports", "forget", "--organization", str(marked.place.id), "--yes", "--json"]
     )
     marked.work_off()
 
-    assert (told.exit_code, told.output.strip()) == (0, '{"removed":1}')
+    assert (result.exit_code, result.output.strip()) == (0, '{"removed":1}')
     assert marked.admin.get("/api/reports/").json["items"] == []
     assert marked.place.app.extensions["campshub"].storage.folder(folder_of(marked, report)) == []
 
 
-def test_operators_make_a_report_into_a_file(marked, tmp_path):
+def test_a_command_renders_a_report_into_a_file(marked, tmp_path):
     runner = marked.place.app.test_cli_runner()
     file = tmp_path / "register.csv"
-    words = ["--kind", "attendance_register", "--organization", str(marked.place.id), "--group", marked.group_id]
+    arguments = ["--kind", "attendance_register", "--organization", str(marked.place.id), "--group", marked.group_id]
     dates = ["--from", str(MONDAY), "--to", str(MONDAY + timedelta(days=6))]
-    made = runner.invoke(args=["reports", "make", *words, *dates, "--format", "csv", "--output", str(file)])
+    made = runner.invoke(args=["reports", "make", *arguments, *dates, "--format", "csv", "--output", str(file)])
 
     assert made.exit_code == 0, made.output
     assert made.output.startswith(f"{file}: 3 rows, ")
     assert file.read_bytes().startswith(b"\xef\xbb\xbfMember,Roll no,")
     assert file.stat().st_mode & 0o077 == 0
-    wrong = runner.invoke(args=["reports", "make", "--kind", "roster", *words[2:4], "--format", "csv", "--output", "x"])
+    wrong = runner.invoke(
+        args=["reports", "make", "--kind", "roster", *arguments[2:4], "--format", "csv", "--output", "x"]
+    )
     assert (wrong.exit_code, wrong.output.count("\n")) == (1, 1)
     assert "/parameters/group_id" in wrong.output
 
 
-def test_operators_are_told_the_kinds(app):
-    told = app.test_cli_runner().invoke(args=["reports", "kinds"])
+def test_a_command_lists_the_kinds(app):
+    result = app.test_cli_runner().invoke(args=["reports", "kinds"])
 
-    assert [line.split()[0] for line in told.output.splitlines()] == sorted(all_kinds())
+    assert [line.split()[0] for line in result.output.splitlines()] == sorted(all_kinds())
 
 
-def test_one_person_has_only_so_many_under_way(marked, monkeypatch):
+def test_the_number_of_reports_in_progress_per_user_is_limited(marked, monkeypatch):
     services = marked.place.app.extensions["campshub"]
     monkeypatch.setattr(services, "settings", services.settings.model_copy(update={"report_most_under_way": 2}))
-    first, _ = asked(marked), asked(marked)
+    first, _ = requested(marked), requested(marked)
 
     refused = marked.admin.post("/api/reports/", {"kind": "attendance_records", "format": "csv", "parameters": {}})
     assert (refused.status, refused.json["code"]) == (409, "too_many_under_way")
 
     marked.work(first["job_id"])
-    assert "id" in asked(marked)
+    assert "id" in requested(marked)
