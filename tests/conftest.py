@@ -1,4 +1,4 @@
-"""The real stack for every test: one for the run, one migrated database a worker, one organization a test."""
+"""Run every test on the real stack: one stack per run, one migrated database per worker, one organization per test."""
 
 import fcntl
 import json
@@ -36,7 +36,7 @@ PASSWORD = "correct horse battery"
 NOW = datetime(2026, 11, 18, 6, 30, tzinfo=UTC)  # a Wednesday noon in India
 
 
-# Tests ask often, and all from one address; those of the limits lower what they are about.
+# All tests send their requests from one address. Tests of rate limits lower the limits that they test.
 UNLIMITED = {
     "rate_limit_anonymous": "1000000/hour",
     "rate_limit_user": "1000000/hour",
@@ -82,7 +82,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Start the stack once, before the workers, with a migrated database for them to copy."""
     if _is_worker(config) or config.option.collectonly:
         return
-    # A terminated run stops its stack as an interrupted one does, and once: a second signal changes nothing.
+    # SIGTERM stops the stack as Ctrl-C does, once: a second signal changes nothing.
     signal.signal(signal.SIGTERM, _interrupt)
     stack = _stack()
     stack.start()
@@ -103,7 +103,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 class ByStack(LoadScopeScheduling):
-    """Sends each test to the next worker, but those that share a stack or servers of their own to the same one."""
+    """Send each test to the next free worker, but send tests that share a stack to the same worker."""
 
     def _split_scope(self, nodeid: str) -> str:
         for folder in ("tests/e2e/", "tests/faults/replicas/"):
@@ -114,17 +114,17 @@ class ByStack(LoadScopeScheduling):
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByStack:
-    """Share the tests among the workers."""
+    """Distribute the tests over the workers."""
     return ByStack(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print what tests have counted."""
+    """Print the values that tests have recorded."""
     reports = terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
-    for kind, title in (("2xx", "answers under fuzzing"), ("figure", "figures")):
-        if told := sorted(value for r in reports for name, value in r.user_properties if name == kind):
+    for kind, title in (("2xx", "responses under fuzzing"), ("figure", "figures")):
+        if recorded := sorted(value for r in reports for name, value in r.user_properties if name == kind):
             terminalreporter.section(title)
-            terminalreporter.write_line("\n".join(told))
+            terminalreporter.write_line("\n".join(recorded))
 
 
 @pytest.fixture(scope="session")
@@ -134,9 +134,9 @@ def stack() -> Stack:
 
 @pytest.fixture(scope="session")
 def database(stack, worker_id) -> str:
-    """A copy of the migrated database, this worker's own."""
+    """A copy of the migrated database for this worker."""
     name = f"campshub_{worker_id}"
-    with Path(stack.directory, "copy.lock").open("w") as lock:  # a template can be copied by one at a time
+    with Path(stack.directory, "copy.lock").open("w") as lock:  # PostgreSQL copies a template for one client at a time
         fcntl.flock(lock, fcntl.LOCK_EX)
         stack.drop_database(name)
         stack.create_database(name, TEMPLATE)
@@ -160,7 +160,7 @@ def settings(stack, database) -> Settings:
 
 
 def close(app: Any) -> None:
-    """Close an application's connections; what is left open at the end is a warning, and so an error."""
+    """Close the connections of an application; a connection that stays open is a warning, and so an error."""
     with app.app_context():
         for engine in db.engines.values():
             engine.dispose()
@@ -182,21 +182,21 @@ def context(app):
 
 
 @pytest.fixture
-def nothing_kept(app, monkeypatch):
-    """Let nothing stand before the database; an address that is learned meanwhile is forgotten."""
+def no_response_cache(app, monkeypatch):
+    """Disable the response cache, and start with no known URLs."""
     monkeypatch.setattr(ServiceContainer, "ttl_s", lambda *_: 0)
     monkeypatch.setattr(app.extensions["campshub"], "request_cache", RequestCache())
 
 
 @pytest.fixture
 def ordinary_reads(monkeypatch):
-    """Let reads go through ordinary sessions, so that listeners of the engines are told statements and values."""
+    """Run reads in ordinary sessions, so that event listeners of the engines see statements and values."""
     monkeypatch.setattr(sessions, "_begun", sessions._ordinary)
 
 
 @dataclass
 class Answer:
-    """What came back, and what was asked of the database for it."""
+    """A response, with the SQL statements that the request sent."""
 
     response: Any
     statements: list[str]
@@ -224,62 +224,62 @@ class Answer:
 
     @property
     def asked(self) -> list[str]:
-        """The statements, without those that begin and end the transaction or ask for the position of a stamp."""
+        """The statements, without those that begin or end the transaction or read the position of a stamp."""
         beside = r"BEGIN|COMMIT|ROLLBACK|SELECT pg_current_wal_flush_lsn\(\), server_identity\(\)$"
         return [s for s in self.statements if not re.match(beside, s)]
 
 
 @dataclass
 class Client:
-    """Someone who calls the API."""
+    """A client of the API."""
 
     app: Any
     headers: dict[str, str] = field(default_factory=dict)
     user_id: uuid.UUID | None = None
 
-    def call(self, method: str, address: str, json: Any = None, **options: Any) -> Answer:
+    def call(self, method: str, url: str, json: Any = None, **options: Any) -> Answer:
         headers = {**self.headers, **options.pop("headers", {})}
         statements: list[str] = []
         if json is not None:
             options["json"] = json
         with metrics.listening(statements.append):
-            response = self.app.test_client().open(address, method=method, headers=headers, **options)
-        missing = documented(self.app).missing(method, address, response)
+            response = self.app.test_client().open(url, method=method, headers=headers, **options)
+        missing = documented(self.app).missing(method, url, response)
         assert missing is None, missing
         return Answer(response, statements)
 
-    def get(self, address: str, **options: Any) -> Answer:
-        return self.call("GET", address, **options)
+    def get(self, url: str, **options: Any) -> Answer:
+        return self.call("GET", url, **options)
 
-    def post(self, address: str, json: Any = None, **options: Any) -> Answer:
-        return self.call("POST", address, json, **options)
+    def post(self, url: str, json: Any = None, **options: Any) -> Answer:
+        return self.call("POST", url, json, **options)
 
-    def put(self, address: str, json: Any = None, **options: Any) -> Answer:
-        return self.call("PUT", address, json, **options)
+    def put(self, url: str, json: Any = None, **options: Any) -> Answer:
+        return self.call("PUT", url, json, **options)
 
-    def patch(self, address: str, json: Any = None, **options: Any) -> Answer:
-        return self.call("PATCH", address, json, **options)
+    def patch(self, url: str, json: Any = None, **options: Any) -> Answer:
+        return self.call("PATCH", url, json, **options)
 
-    def delete(self, address: str, **options: Any) -> Answer:
-        return self.call("DELETE", address, **options)
+    def delete(self, url: str, **options: Any) -> Answer:
+        return self.call("DELETE", url, **options)
 
-    def made(self, address: str, json: Any) -> dict[str, Any]:
-        """Create something that must succeed; return it."""
-        answer = self.post(address, json)
+    def made(self, url: str, json: Any) -> dict[str, Any]:
+        """Create something that must succeed; return the response body."""
+        answer = self.post(url, json)
         assert answer.status in (200, 201), answer.response.get_data(as_text=True)
         return answer.json
 
 
 @dataclass
 class Place:
-    """An organization of a test's own, with people in every role."""
+    """An organization for one test, with users in every role."""
 
     app: Any
     id: uuid.UUID
     clients: dict[Role, Client] = field(default_factory=dict)
 
     def someone(self, role: Role = Role.ADMIN) -> Client:
-        """Return a client of a new user with a role."""
+        """Create a user with a role; return its client."""
         email = f"{role}-{new_id().hex}@example.org"
         with self.app.app_context(), unit_of_work(system=True, organization_id=self.id) as session:
             user = accounts.create_user(
@@ -301,13 +301,13 @@ class Place:
             )
 
     def signed_in(self, who: "Client") -> "Client":
-        """Return a client of a new session of a user, who has just shown their password."""
+        """Return a client of a new sign-in session of a user, who has just entered the password."""
         email = who.get("/api/me/").json["email"]
         token = Client(self.app).made("/api/auth/token/", {"email": email, "password": PASSWORD})["access_token"]
         return Client(self.app, {"Authorization": f"Bearer {token}"}, who.user_id)
 
     def the(self, role: Role) -> Client:
-        """Return the client of this place's one user of a role, made when first asked for."""
+        """Return the client of the organization's one user of a role; create it on first use."""
         if role not in self.clients:
             self.clients[role] = self.someone(role)
         return self.clients[role]
@@ -324,13 +324,13 @@ def new_place(app: Any, *, time_zone: str = "Asia/Kolkata") -> Place:
 
 @pytest.fixture
 def place(app) -> Place:
-    """An organization of this test's own."""
+    """An organization for this test."""
     return new_place(app)
 
 
 @pytest.fixture
 def other(app) -> Place:
-    """Another organization, whose rows nobody of ``place`` may see."""
+    """A second organization, whose rows users of ``place`` must not see."""
     return new_place(app)
 
 
@@ -342,7 +342,7 @@ def api(place) -> Client:
 
 @pytest.fixture
 def student(api):
-    """Return a maker of students: ``student(code="S1")`` answers the created student."""
+    """Return a factory of students: ``student(code="S1")`` returns the created student."""
     return lambda **given: api.made(
         "/api/students/", {"code": new_id().hex, "given_name": "Asha", "family_name": "Rao", **given}
     )
@@ -350,6 +350,6 @@ def student(api):
 
 @pytest.fixture
 def sql(stack, database):
-    """Ask the primary as its superuser, past the application: to look at what is really there."""
+    """Query the primary as its superuser, without the application."""
     with stack.primary.connect(database) as connection:
         yield lambda statement, *given: connection.execute(statement, given).fetchall()

@@ -1,10 +1,12 @@
-"""The application's OpenAPI document, written without a stack: to name tests by, and for what checks it."""
+"""Build the application's OpenAPI document without a stack, for the names of tests and for linters."""
 
 import base64
 from typing import Any
 
 from campshub.app import create_app
 from campshub.config import load_settings
+
+"""Return the document of an application that has no connections."""
 
 
 def openapi_document() -> dict[str, Any]:
@@ -19,7 +21,7 @@ def openapi_document() -> dict[str, Any]:
         jwt_private_keys=key,
         field_encryption_keys=key,
         log_level="WARNING",
-        debug=True,  # so that it answers without TLS
+        debug=True,  # to accept requests without TLS
     )
     document: dict[str, Any] = create_app(nowhere).test_client().get("/api/openapi.json").get_json()
     return document

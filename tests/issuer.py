@@ -1,6 +1,6 @@
-"""An OpenID Connect issuer of the tests' own: a real HTTP server with a discovery document and keys that it rotates.
+"""An OpenID Connect issuer for tests: a real HTTP server with a discovery document and keys that it rotates.
 
-It can be away, slow, or answer garbage; it counts what it is asked.
+It can be down, slow, or return invalid data; it counts the requests that it receives.
 """
 
 import base64
@@ -33,7 +33,7 @@ def new_key(algorithm: str, *, bits: int = 2048) -> Any:
 
 
 def encoded(value: Any) -> str:
-    """Write a part of a token by hand."""
+    """Encode a part of a token by hand."""
     raw = value if isinstance(value, bytes) else json.dumps(value).encode()
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
@@ -59,7 +59,7 @@ class Issuer:
         return f"http://127.0.0.1:{self.port}"
 
     def rotate(self, algorithm: str) -> str:
-        """Sign with a new key from now on, and publish it alone for its algorithm; return its name."""
+        """Replace the signing key of an algorithm, and publish only the new one; return its key id."""
         kid, key = f"{algorithm}-{new_id().hex[-6:]}", new_key(algorithm)
         self.private[algorithm] = (kid, key)
         self.published = [one for one in self.published if one["alg"] != algorithm]
@@ -74,7 +74,7 @@ class Issuer:
         }  # fmt: skip
 
     def setting(self, **more: Any) -> dict[str, Any]:
-        """Return what an application is told of this issuer."""
+        """Return an application's setting for this issuer."""
         return {
             "issuer": self.url,
             "audiences": [AUDIENCE],
@@ -84,7 +84,7 @@ class Issuer:
         }
 
     def claims(self, **more: Any) -> dict[str, Any]:
-        """Return the claims of a good token; those given as None are left out."""
+        """Return the claims of a valid token; claims that are None are left out."""
         now = int(time.time())
         usual = {"iss": self.url, "aud": AUDIENCE, "sub": new_id().hex, "iat": now, "exp": now + 600}
         claims = {**usual, "jti": new_id().hex, **more}
@@ -98,7 +98,7 @@ class Issuer:
         return jwt.encode(self.claims(**claims), key, algorithm, headers=named)
 
     def signed_as_hmac(self, **claims: Any) -> str:
-        """Issue a token that is signed with the public key as a shared secret."""
+        """Issue a token whose HMAC key is the public key."""
         kid, key = self.private["RS256"]
         secret = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         head = f"{encoded({'alg': 'HS256', 'typ': 'JWT', 'kid': kid})}.{encoded(self.claims(**claims))}"
@@ -116,14 +116,14 @@ class Issuer:
         return {"keys": self.published} if path == KEYS else None
 
     def start(self) -> None:
-        """Listen, on the same port as before."""
+        """Listen on the same port as before."""
         self._server = _Server(("127.0.0.1", self.port), _handler(self))
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Be away."""
+        """Stop the server."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -142,26 +142,26 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
 
     def handle_error(self, *_: Any) -> None:
-        """Say nothing where a client has gone."""
+        """Ignore clients that have disconnected."""
 
 
 def _handler(issuer: Issuer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             issuer.asked[self.path] += 1
-            given = issuer.answers.get(self.path)
-            if callable(given):
-                given(self)
+            override = issuer.answers.get(self.path)
+            if callable(override):
+                override(self)
                 return
-            status = given if isinstance(given, int) else 200
-            body = given if isinstance(given, bytes) else json.dumps(issuer.document(self.path)).encode()
+            status = override if isinstance(override, int) else 200
+            body = override if isinstance(override, bytes) else json.dumps(issuer.document(self.path)).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 
         def log_message(self, *_: Any) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     return Handler
 

@@ -1,4 +1,4 @@
-"""One of everything, twice, in an organization: what the matrix and the fuzzing ask for, by the names of parameters.
+"""Two rows of every kind in an organization, for the tenancy matrix and the fuzzing, by the names of path parameters.
 
 A new path parameter fails the matrix until it is seeded here.
 """
@@ -26,18 +26,18 @@ SPENDING = ("/undelete/", "/lock/", "/reopen/", "/submit/", "/close/", "/organiz
 
 @dataclass
 class Seeds:
-    """What was made: ids by the names of path parameters and body fields, and the word that stands in each text."""
+    """The created rows: ids by the names of path parameters and body fields, and the word that each text contains."""
 
     place: Place
     word: str
     ids: dict[str, str]
     others: set[str]
-    # The secret key that stands under ``api_key_id``.
+    # The secret key of ``api_key_id``.
     key: str = ""
 
     @property
     def email(self) -> str:
-        """The address with which a user of the organization signs in."""
+        """The email address of the organization's admin."""
         found: str = self.place.the(Role.ADMIN).get("/api/me/").json["email"]
         return found
 
@@ -47,16 +47,16 @@ class Seeds:
         return {*self.ids.values(), *self.others, str(self.place.id)}
 
     def tokens(self, who: Client | None = None) -> dict[str, Any]:
-        """Return the tokens of a new session of a user, else of the admin."""
+        """Return the tokens of a new sign-in session of a user, by default of the admin."""
         email = (who or self.place.the(Role.ADMIN)).get("/api/me/").json["email"]
         return Client(self.place.app).made("/api/auth/token/", {"email": email, "password": PASSWORD})
 
     def signed_in(self, who: Client) -> Client:
-        """Return a client of a new session of a user."""
+        """Return a client of a new sign-in session of a user."""
         return Client(self.place.app, {"Authorization": f"Bearer {self.tokens(who)['access_token']}"}, who.user_id)
 
     def new_sign_in(self, role: Role) -> str:
-        """Return the id of a new session of the user of a role."""
+        """Return the id of a new sign-in session of the user of a role."""
         client = self.signed_in(self.place.the(role))
         found: str = next(s["id"] for s in client.get("/api/auth/sessions/?limit=200").json["items"] if s["is_current"])
         return found
@@ -65,18 +65,18 @@ class Seeds:
         """Return the id of a new identity of the user of a role."""
         client = self.signed_in(self.place.the(role))
         present = [one["id"] for one in client.get("/api/auth/oidc/identities/").json["items"]]
-        for identity_id in present[10:]:  # one may have a few alone
+        for identity_id in present[10:]:  # a user may have only a few
             assert client.delete(f"/api/auth/oidc/identities/{identity_id}/").status == 204
         found: str = client.made("/api/auth/oidc/identities/", {"id_token": the_issuer().token()})["id"]
         return found
 
     def new_email(self) -> str:
-        """Return the address of someone who has never signed in."""
+        """Return the email address of a user who has never signed in."""
         found: str = self.place.someone(Role.CLIENT).get("/api/me/").json["email"]
         return found
 
     def reset_token(self) -> str:
-        """Return a token with which some user sets a new password."""
+        """Return a token with which a user sets a new password."""
         email, app = self.place.someone(Role.CLIENT).get("/api/me/").json["email"], self.place.app
         with app.app_context(), unit_of_work(system=True) as session:
             found = passwords.prepare_reset(
@@ -86,17 +86,17 @@ class Seeds:
         return found[1]
 
     def invitation_token(self) -> str:
-        """Return a token with which someone new accepts an invitation."""
+        """Return a token with which a new user accepts an invitation."""
         body = {"email": f"{new_id().hex}@example.org", "role": "trainer"}
         made, app = self.place.the(Role.ADMIN).made("/api/invitations/", body), self.place.app
         return invitations.token_of(app.extensions["campshub"], self.place.id, UUID(made["id"]))
 
     def first_code(self, who: Client) -> str:
-        """Begin to set up one-time codes for someone; return the first of them."""
+        """Start the setup of one-time codes for a user; return the first code."""
         return pyotp.TOTP(who.made("/api/auth/mfa/totp/", None)["secret"]).now()
 
     def enrolled(self, who: Client) -> None:
-        """Give someone a second factor."""
+        """Enrol a user in a second factor."""
         who.made("/api/auth/mfa/totp/confirm/", {"otp": self.first_code(who)})
 
     def report_token(self, report_id: str) -> str:
@@ -111,7 +111,7 @@ class Seeds:
         return found
 
     def real_body(self, rule: str, who: Client) -> dict[str, Any] | None:
-        """Return the body with which an address answers what no made-up one would get; None: it needs none."""
+        """Return the body that an operation accepts where a generated one fails; None if it needs none."""
         made = {
             "/api/auth/token/": lambda: {"email": self.email, "password": PASSWORD},
             "/api/auth/oidc/": lambda: {"id_token": the_issuer().token(email=self.new_email(), email_verified=True)},
@@ -132,7 +132,7 @@ class Seeds:
         return made() if made else None
 
     def id_for(self, name: str) -> str | None:
-        """Return the id that a parameter or field of this name takes; a login that no student has yet."""
+        """Return the id for a parameter or field of this name; for a login, a student who has none yet."""
         if name == "user_id":
             login = str(self.place.someone(Role.CLIENT).user_id)
             self.others.add(login)
@@ -145,12 +145,12 @@ class Seeds:
 
 
 def spends(operation: Any) -> bool:
-    """Tell whether an operation uses up what others would find in an organization."""
+    """Return whether an operation uses up rows that other tests need."""
     return operation.method == "DELETE" or operation.rule.endswith(SPENDING)
 
 
 def seed(app: Any, word: str) -> Seeds:
-    """Fill an organization; each module that the application has adds its own."""
+    """Fill an organization; each module of the application adds its rows."""
     seeds = Seeds(new_place(app), word, {}, set())
     rules = {rule.rule for rule in app.url_map.iter_rules()}
     for role in Role:
@@ -175,9 +175,9 @@ def seed(app: Any, word: str) -> Seeds:
     return seeds
 
 
-def _twice(seeds: Seeds, name: str, address: str, *bodies: dict[str, Any]) -> str:
-    """Create one after the other; the first is what the parameter stands for."""
-    made = [seeds.place.the(Role.ADMIN).made(address, body)["id"] for body in bodies]
+def _twice(seeds: Seeds, name: str, url: str, *bodies: dict[str, Any]) -> str:
+    """Create both bodies; the parameter gets the id of the first."""
+    made = [seeds.place.the(Role.ADMIN).made(url, body)["id"] for body in bodies]
     seeds.ids[name] = made[0]
     seeds.others.update(made[1:])
     return made[0]
@@ -192,7 +192,7 @@ def _sign_ins(seeds: Seeds) -> None:
     _twice(seeds, "invitation_id", "/api/invitations/", *invited)
     moved = str(seeds.place.someone(Role.CLIENT).user_id)
     seeds.others.add(moved)
-    for role in (Role.TRAINER, Role.CLIENT):  # each is a security event
+    for role in (Role.TRAINER, Role.CLIENT):  # each of them is a security event
         assert seeds.place.the(Role.ADMIN).patch(f"/api/users/{moved}/", {"role": role}).status == 200
 
 
@@ -208,7 +208,7 @@ def _roles_and_keys(seeds: Seeds) -> None:
 
 
 def _jobs(seeds: Seeds) -> None:
-    """Have jobs that nobody runs."""
+    """Enqueue jobs that do not run."""
     place, first, second = seeds.place, new_id(), new_id()
     admin = place.the(Role.ADMIN).user_id
     with place.app.app_context(), unit_of_work(organization_id=place.id, user_id=admin) as session:
@@ -219,10 +219,10 @@ def _jobs(seeds: Seeds) -> None:
 
 
 def _reports(seeds: Seeds) -> None:
-    """Have reports that nobody has made yet, and schedules whose time is far off."""
+    """Request reports that are not rendered yet, and schedules that are due far in the future."""
     admin, word = seeds.place.the(Role.ADMIN), seeds.word
-    asked = {"kind": "roster", "format": "csv", "parameters": {"group_id": seeds.ids["group_id"]}}
-    first, second = (admin.post("/api/reports/", asked).json for _ in range(2))
+    request = {"kind": "roster", "format": "csv", "parameters": {"group_id": seeds.ids["group_id"]}}
+    first, second = (admin.post("/api/reports/", request).json for _ in range(2))
     seeds.ids["report_id"] = first["id"]
     seeds.others |= {second["id"], first["job_id"], second["job_id"]}
     when = {"frequency": "monthly", "day": 31, "local_time": "07:30"}
@@ -252,8 +252,8 @@ def _students(seeds: Seeds) -> None:
         {"code": f"G2-{word}", "name": f"Group two {word}"},
     )
     term = {"begins_on": str(TODAY - timedelta(days=30))}
-    address = f"/api/groups/{group}/enrolments/"
-    _twice(seeds, "enrolment_id", address, {"student_id": first, **term}, {"student_id": second, **term})
+    url = f"/api/groups/{group}/enrolments/"
+    _twice(seeds, "enrolment_id", url, {"student_id": first, **term}, {"student_id": second, **term})
 
 
 def _attendance(seeds: Seeds) -> None:
@@ -275,13 +275,13 @@ def _attendance(seeds: Seeds) -> None:
     assert (marked.status, marked_rest.status) == (200, 200)
     seeds.ids["record_id"] = marked.json["results"][0]["id"]
     seeds.others |= {row["id"] for row in marked_rest.json["results"] if row["id"]}
-    # Figures of a second group (open gym) and of a second month.
+    # Aggregates of a second group (open gym) and of a second month.
     long_ago = str(TODAY - timedelta(days=35))
     for day in (str(TODAY), long_ago):
         beside = admin.made("/api/attendance/sessions/", {"local_date": day, "slot": "08:00", "notes": word})["id"]
         mark = {"student_id": seeds.ids["student_id"], "code": "present"}
-        told = admin.put(f"/api/attendance/sessions/{beside}/records/", {"records": [mark]})
-        seeds.others |= {beside, told.json["results"][0]["id"]}
+        response = admin.put(f"/api/attendance/sessions/{beside}/records/", {"records": [mark]})
+        seeds.others |= {beside, response.json["results"][0]["id"]}
 
 
 def _workouts(seeds: Seeds) -> None:

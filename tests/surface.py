@@ -1,4 +1,4 @@
-"""All that the API takes, read from the application itself: its operations, and a body that each of them would take."""
+"""The interface of the API, read from the application: its operations, and a valid body for each of them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from marshmallow import fields as ma
 from campshub.core.db.models import new_id
 from campshub.core.http.endpoint import Endpoint
 
-# What a field's name or a schema's own rule asks for, beyond what the field says.
+# Values that a field's name or a schema's own rule requires, beyond the field's type.
 BY_NAME = {
     "equipment": "barbell",
     "on": date.today().isoformat(),  # noqa: DTZ011 - today's partition is there either way
@@ -25,16 +25,16 @@ BY_NAME = {
     "new_password": "correct horse battery",
     "mfa_roles": "trainer",
     "local_time": "07:30",
-    "token": "a-link-of-nobodys",
+    "token": "not-a-known-token",
 }
 BY_SCHEMA: dict[str, dict[str, Any]] = {
-    "UserIn": {"role": "client"},  # only superadmins make superadmins
+    "UserIn": {"role": "client"},  # only superadmins create superadmins
     "InvitationIn": {"role": "client"},
     "MePatch": {"name": None},
     "ApiKeyIn": {"kind": "key", "permissions": ["students:read"], "scope": "all"},
-    "ReportIn": {"kind": "attendance_records"},  # it takes a group as well as a student
+    "ReportIn": {"kind": "attendance_records"},  # it accepts a group as well as a student
     "ReportScheduleIn": {"kind": "attendance_records"},
-    # None: what the field itself says, although it may be left out.
+    # None: the value from the field, although the field is optional.
     "StudentIn": {"given_name": None},
     "WorkoutLogIn": {"student_id": None},
     "EnrolmentIn": {"begins_on": "2020-01-01", "ends_on": "2020-01-31"},  # the seeded students are enrolled today
@@ -46,13 +46,13 @@ BY_SCHEMA: dict[str, dict[str, Any]] = {
     "SetPatch": {"reps": 5},
     "AttendanceSessionIn": {"slot": lambda: new_id().hex[-8:]},
 }
-# One or the other.
+# One of the two is required.
 INSTEAD = {"log_exercise_id": "exercise_id", "role_id": "role"}
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One method of one address."""
+    """One method of one URL rule."""
 
     method: str
     rule: str
@@ -65,22 +65,22 @@ class Operation:
 
     @property
     def ends_sessions(self) -> bool:
-        """Whether it is about the session of whoever calls it: it wants a caller of its own, who has signed in."""
+        """Whether it acts on the caller's own session: it needs a separate client that has signed in."""
         of_sign_in = tuple(f"/api/auth/{name}/" for name in ("logout", "mfa", "password", "step-up"))
         return self.method != "GET" and (self.rule.startswith(of_sign_in) or self.wants_step_up)
 
     @property
     def is_across(self) -> bool:
-        """Whether it is for the platform's own people, and about any organization."""
+        """Whether it is for the platform's operators and acts on any organization."""
         return self.handler.options.is_system and "organization_id" in self.parameters
 
     @property
     def wants_step_up(self) -> bool:
-        """Whether it wants a session in which the password was shown lately."""
+        """Whether it needs a session in which the password was entered recently."""
         return self.rule.startswith(("/api/api-keys/", "/api/auth/oidc/identities/", "/api/organization/close/"))
 
     def address(self, ids: dict[str, str], **instead: str) -> str:
-        """Return the address with its parameters filled in, and those of its query that must be there."""
+        """Return the URL, with path parameters and required query parameters filled in."""
         path = self.rule
         for name in self.parameters:
             path = path.replace(f"<uuid:{name}>", {**ids, **instead}[name])
@@ -100,9 +100,9 @@ def operations(app: Any) -> list[Operation]:
 
 
 def body_for(schema: type[Schema] | Schema, ids: Any, *, whole: bool = False) -> dict[str, Any]:
-    """Return the smallest body that a schema takes, or with ``whole`` one with all of its fields.
+    """Return the smallest valid body of a schema, or with ``whole`` one with all fields.
 
-    ``ids`` answers the id for a field's name, or None.
+    ``ids`` returns the id for a field's name, or None.
     """
     made = schema() if isinstance(schema, type) else schema
     given = BY_SCHEMA.get(type(made).__name__, {})
@@ -147,7 +147,7 @@ def _text(name: str, field: Any) -> str:
 
 
 def fields_of(schema: Any, kind: type, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield the places of a schema, nested ones too, where a field of a kind stands."""
+    """Yield the paths of all fields of a type in a schema, nested ones too."""
     made = schema() if isinstance(schema, type) else schema
     for name, field in made.load_fields.items():
         yield from _places(field, kind, (*path, field.data_key or name))
@@ -163,7 +163,7 @@ def _places(field: Any, kind: type, path: tuple[str, ...]) -> Iterator[tuple[tup
 
 
 def put(body: Any, path: tuple[str, ...], value: Any) -> None:
-    """Write a value to its place in a body."""
+    """Set a value at a path in a body."""
     step, *rest = path
     key: Any = 0 if step == "[]" else step
     if not rest:

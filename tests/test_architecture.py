@@ -1,4 +1,4 @@
-"""The rules of the house that neither the linter nor the import contracts can see."""
+"""Project rules that neither the linter nor the import contracts can check."""
 
 import ast
 import re
@@ -24,7 +24,7 @@ from tests.conftest import ROOT, settings_of
 MOST_LINES = 400
 MOST_LINES_OF_A_FUNCTION = 40
 MOST_STATEMENTS_OF_A_HANDLER = 5
-# What a visitor sees first. A new entry is a decision: most files belong in one of these folders.
+# The top level of the repository. A new entry needs a reason: most files belong in one of these folders.
 TOP_LEVEL = {
     *(".ci", ".dockerignore", ".editorconfig", ".github", ".gitignore", ".pre-commit-config.yaml"),
     *("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md"),
@@ -35,7 +35,7 @@ TOP_LEVEL = {
     *("bench", "campshub", "config", "deploy", "devstack", "docs", "migrations", "tests"),
 }
 NAMES_THAT_SAY_NOTHING = {"utils", "util", "helpers", "helper", "manager", "managers", "common", "base2", "misc"}
-# Everybody who needs what these hold asks a definer function.
+# Code that needs these tables calls a SECURITY DEFINER function.
 CLOSED = {
     "alerts",
     "exchanged_id_tokens",
@@ -47,7 +47,7 @@ CLOSED = {
     "totp_secrets",
     "user_credentials",
 }
-# The parts of core that write rows in SQL text; everything else writes through ``core/db/writes.py`` or entities.
+# The parts of core that write rows in SQL text; all others use ``core/db/writes.py`` or entities.
 WRITERS = {"db", "freshness", "jobs", "partitions", "rollups"}
 NOT_OURS = {"alembic_version", "epoch_base", "unstamped_writes"}
 
@@ -74,7 +74,7 @@ def _handlers(app):
 # Files ---------------------------------------------------------------------------------------------------------------
 
 
-def test_the_top_level_holds_what_a_visitor_expects():
+def test_the_top_level_has_only_the_listed_entries():
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
     assert {path.split("/")[0] for path in tracked.splitlines()} == TOP_LEVEL
@@ -97,7 +97,7 @@ def test_functions_are_short():
     assert long == {}
 
 
-def test_names_of_files_and_classes_say_something():
+def test_names_of_files_and_classes_are_specific():
     files = {str(path.relative_to(ROOT)) for path in SOURCES if {path.stem, path.parent.name} & NAMES_THAT_SAY_NOTHING}
     classes = {
         f"{path}:{node.name}"
@@ -109,7 +109,7 @@ def test_names_of_files_and_classes_say_something():
     assert files | classes == set()
 
 
-def test_modules_write_rows_only_through_the_platform():
+def test_modules_write_rows_only_through_core():
     written = set()
     for path, tree in _trees():
         if (path.parts[:2] == ("campshub", "core") and path.parts[2] in WRITERS) or path.parts[0] != "campshub":
@@ -124,10 +124,10 @@ def test_modules_write_rows_only_through_the_platform():
     assert written == set()
 
 
-# Handlers ------------------------------------------------------------------------------------------------------------
+# Endpoints -----------------------------------------------------------------------------------------------------------
 
 
-def test_every_address_of_the_api_is_a_resource_whose_handlers_say_who_may_call_them(app):
+def test_every_url_is_a_resource_whose_endpoints_declare_their_callers(app):
     handlers = _handlers(app)
 
     assert len(handlers) > 10
@@ -135,7 +135,7 @@ def test_every_address_of_the_api_is_a_resource_whose_handlers_say_who_may_call_
     assert unmarked == []
 
 
-def test_a_handler_that_says_nothing_of_its_callers_stops_the_start():
+def test_an_endpoint_that_declares_no_callers_stops_the_start():
     blueprint = Blueprint("unmarked", __name__)
 
     class Silent(Resource):
@@ -151,8 +151,8 @@ def test_a_handler_that_says_nothing_of_its_callers_stops_the_start():
             blueprint.route("/")(resource)
 
 
-def test_handlers_that_read_do_not_lean_on_flask(app):
-    """They run before Flask begins, where there is no request that they could ask (``core/http/fast_path.py``)."""
+def test_endpoints_that_read_do_not_use_flask(app):
+    """The fast path calls them outside of a Flask request context (``core/http/fast_path.py``)."""
     reading = [handler for _, _, handler in _handlers(app) if handler.reads and not handler.options.is_public]
     assert len(reading) > 10
     leaning = {
@@ -164,7 +164,7 @@ def test_handlers_that_read_do_not_lean_on_flask(app):
     assert leaning == set()
 
 
-def test_handlers_are_thin(app):
+def test_endpoints_are_thin(app):
     thick = {}
     for rule, method, handler in _handlers(app):
         path = Path(handler.function.__code__.co_filename)
@@ -181,7 +181,7 @@ def test_handlers_are_thin(app):
 # Tables --------------------------------------------------------------------------------------------------------------
 
 
-def test_every_table_belongs_to_a_family():
+def test_every_table_has_a_tag():
     load_models()
 
     assert [m.class_.__name__ for m in Base.registry.mappers if not isinstance(m.class_.__tag__, str)] == []
@@ -199,11 +199,11 @@ SELECT t.relname || '.' || c.conname, c.contype, f.relname,
 """
 
 
-def test_the_organization_comes_first_in_every_key_of_a_tenants_table(sql):
+def test_the_organization_comes_first_in_every_key_of_a_tenant_table(sql):
     wrong = []
     for name, kind, _, own, others in sql(KEYS):
         leads = own[0] == "organization_id"
-        # A row that the platform may own names its owner in a column of its own.
+        # A row that the platform may own has a separate column for its owner.
         owned = own[0].endswith("_owner_id") and others[0] == "organization_id"
         to_global = kind == "f" and "organization_id" not in others
         if not (leads or owned or to_global):
@@ -212,7 +212,7 @@ def test_the_organization_comes_first_in_every_key_of_a_tenants_table(sql):
     assert wrong == []
 
 
-def test_references_between_tenants_tables_cannot_leave_the_organization(sql):
+def test_references_between_tenant_tables_cannot_leave_the_organization(sql):
     tenants = {
         row[0]
         for row in sql(
@@ -229,7 +229,7 @@ def test_references_between_tenants_tables_cannot_leave_the_organization(sql):
     assert loose == []
 
 
-def test_unique_indexes_of_tenants_tables_start_with_the_organization(sql):
+def test_unique_indexes_of_tenant_tables_start_with_the_organization(sql):
     found = sql(
         """
         SELECT i.indexrelid::regclass::text, a.attname FROM pg_index i
@@ -259,7 +259,7 @@ def test_every_reference_has_an_index_on_its_columns(sql):
 # Row-level security --------------------------------------------------------------------------------------------------
 
 
-def test_policies_are_on_and_forced_on_every_table_and_partition(sql):
+def test_policies_are_enabled_and_forced_on_every_table_and_partition(sql):
     found = sql(
         """
         SELECT c.relname, c.relrowsecurity AND c.relforcerowsecurity,
@@ -306,7 +306,7 @@ def test_the_applications_roles_own_nothing_and_bypass_nothing(sql):
     assert found == {"campshub_app": False, "campshub_readonly": False}
 
 
-def test_views_ask_with_the_rights_of_whoever_asks_them(sql):
+def test_views_run_with_the_rights_of_the_caller(sql):
     found = sql(
         """
         SELECT relname FROM pg_class c WHERE relkind IN ('v', 'm') AND relnamespace = 'public'::regnamespace
@@ -318,7 +318,7 @@ def test_views_ask_with_the_rights_of_whoever_asks_them(sql):
     assert found == []
 
 
-def test_functions_that_see_past_the_policies_are_closed_and_have_a_fixed_path(sql):
+def test_functions_that_bypass_the_policies_are_restricted_and_have_a_fixed_search_path(sql):
     found = sql(
         """
         SELECT p.proname, p.prosecdef, pg_get_userbyid(p.proowner),
@@ -365,11 +365,11 @@ def test_migrations_have_one_head():
     assert len(ScriptDirectory.from_config(_scripts()).get_heads()) == 1
 
 
-def test_the_models_are_what_the_migrations_make(context):
+def test_the_models_match_the_migrations(context):
     command.check(_scripts())  # raises where they differ
 
 
-def test_migrations_go_down_to_nothing_and_up_again(stack, scratch):
+def test_migrations_downgrade_to_nothing_and_upgrade_again(stack, scratch):
     def shape():
         with stack.primary.connect(scratch) as connection:
             return {row[0] for row in connection.execute(SHAPE)}
@@ -384,5 +384,5 @@ def test_migrations_go_down_to_nothing_and_up_again(stack, scratch):
     assert shape() == before
 
 
-def test_the_version_is_told_once():
+def test_the_version_is_defined_once():
     assert f'version = "{campshub.__version__}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")

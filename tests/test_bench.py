@@ -1,4 +1,4 @@
-"""What the benchmarks read and conclude: wrk's words, the application's figures, stale reads, targets."""
+"""What the benchmarks read and conclude: wrk's output, the application's metrics, stale reads, targets."""
 
 import json
 import os
@@ -32,16 +32,16 @@ Transfer/sec:    250.00KB
 """
 
 
-def test_wrk_is_read_with_its_units_and_every_kind_of_error():
+def test_wrk_output_is_parsed_with_units_and_every_kind_of_error():
     assert load.read(WRK) == load.Round(per_second=1000.5, p50=15.34, p99=1630.0, errors=15)
 
 
-def test_words_without_a_throughput_are_no_measurement():
+def test_output_without_a_throughput_is_not_a_measurement():
     with pytest.raises(RuntimeError, match="nothing of requests"):
         load.read("unable to connect to 127.0.0.1:1 Connection refused")
 
 
-def test_a_table_compares_medians_and_leaves_out_no_error():
+def test_a_table_compares_medians_and_shows_every_error():
     rounds = {
         "bare": [load.Round(n, 1.0, 2.0, 0) for n in (100.0, 900.0, 200.0)],
         "ours": [load.Round(n, 10.0, 70.0, 1) for n in (50.0, 60.0, 1.0)],
@@ -53,7 +53,7 @@ def test_a_table_compares_medians_and_leaves_out_no_error():
     assert (ours["p99/p50"], ours["errors"], ours["spread"]) == (7.0, 3, "1 to 60")
 
 
-def test_figures_of_several_processes_are_added_and_only_their_growth_counts():
+def test_metrics_of_several_processes_are_added_and_only_growth_counts():
     series = ('hits_total{family="a",x="1"} 2.0', 'hits_total{family="a",x="2"} 1', 'hits_total{family="b"} 1')
     text = "\n".join(("# HELP x y", *series, "misses_total 1", "sql_sum 0.5"))
     before = scrape.read(text)
@@ -67,7 +67,7 @@ def test_figures_of_several_processes_are_added_and_only_their_growth_counts():
     assert scrape.by_label(grown, "hits_total", "family") == "a: 3, b: 1"
 
 
-def test_a_counter_that_the_application_does_not_have_is_no_zero():
+def test_a_counter_that_the_application_does_not_have_is_not_zero():
     assert scrape.share({}, "hits_total", "misses_total") is None
     assert scrape.mean_ms({}, "sql") is None
 
@@ -75,18 +75,18 @@ def test_a_counter_that_the_application_does_not_have_is_no_zero():
 def test_a_read_that_shows_less_than_was_acknowledged_before_it_is_stale():
     floors = Floors()
     floors.acknowledge("register", {"asha": 2, "ravi": 3})
-    floors.acknowledge("register", {"asha": 1})  # an answer that came late takes nothing back
-    asked = floors.now("register")
-    floors.acknowledge("register", {"asha": 9})  # after the read has begun: it need not see it
+    floors.acknowledge("register", {"asha": 1})  # a late response lowers nothing
+    at_start = floors.now("register")
+    floors.acknowledge("register", {"asha": 9})  # after the read started: it need not show it
 
-    assert Floors.missed(asked, {"asha": 2, "ravi": 3}, whole=True) == []
-    assert Floors.missed(asked, {"asha": 2, "ravi": 2}, whole=True) == ["ravi"]
-    assert Floors.missed(asked, {"asha": 1}, whole=False) == ["asha"]
-    assert Floors.missed(asked, {"asha": 2}, whole=True) == ["ravi"]
+    assert Floors.missed(at_start, {"asha": 2, "ravi": 3}, whole=True) == []
+    assert Floors.missed(at_start, {"asha": 2, "ravi": 2}, whole=True) == ["ravi"]
+    assert Floors.missed(at_start, {"asha": 1}, whole=False) == ["asha"]
+    assert Floors.missed(at_start, {"asha": 2}, whole=True) == ["ravi"]
     assert floors.now("another") == {}
 
 
-def test_rows_are_found_in_pages_registers_and_single_answers():
+def test_rows_are_found_in_pages_registers_and_single_responses():
     page = b'{"items": [{"id": "a", "version": 4}], "next_cursor": null}'
     register = b'{"items": [{"student_id": "a", "mark": {"version": 2}}, {"student_id": "b", "mark": null}]}'
 
@@ -105,7 +105,7 @@ def test_rows_are_found_in_pages_registers_and_single_answers():
         (goals.Goal("", "", "", "", 25, is_most=True), 25, 25.1),
     ],
 )
-def test_a_target_says_which_side_of_it_is_right(goal, met, missed):
+def test_a_target_is_a_minimum_or_a_maximum(goal, met, missed):
     assert goal.met_by(met)
     assert not goal.met_by(missed)
 
@@ -129,7 +129,7 @@ def test_the_page_names_what_is_met_missed_not_measured_starving_or_refused():
     assert [line for line in page if "wger" in line] == [], "a part that did not run has no line"
 
 
-def test_a_table_leaves_blank_what_a_row_does_not_have():
+def test_a_table_has_blank_cells_for_missing_values():
     assert report.table({"a": {"x": 1}, "b": {"y": None, "x": 2}}) == [
         "| | x | y |",
         "| --- | --- | --- |",
@@ -138,20 +138,20 @@ def test_a_table_leaves_blank_what_a_row_does_not_have():
     ]
 
 
-@pytest.mark.parametrize(("application", "address"), [("lean", "/students/"), ("naive", "/api/students/")])
-def test_what_we_compare_with_answers_what_we_answer(stack, database, place, api, application, address):
+@pytest.mark.parametrize(("application", "url"), [("lean", "/students/"), ("naive", "/api/students/")])
+def test_the_compared_applications_return_what_ours_returns(stack, database, place, api, application, url):
     for number in range(3):
         api.made("/api/students/", {"code": f"S{number}", "given_name": "Asha", "family_name": f"Rao {number}"})
     who = {"BENCH_ORGANIZATION": str(place.id), "BENCH_USER": api.get("/api/me/").json["id"]}
-    told = subprocess.run(
-        [sys.executable, "-c", ASKED, f"bench.apps.{application}", address],
+    output = subprocess.run(
+        [sys.executable, "-c", ASKED, f"bench.apps.{application}", url],
         cwd=ROOT,
         env={**os.environ, **stack.environment(database), **who},
         capture_output=True,
         check=True,
     ).stdout
 
-    found = json.loads(told)
+    found = json.loads(output)
     items = found["items"] if application == "lean" else found
     ours = api.get("/api/students/").json["items"]
     assert [item["id"] for item in items] == [item["id"] for item in ours]

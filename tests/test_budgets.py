@@ -1,6 +1,6 @@
-"""How many statements each operation may send, beside the batch that sets the tenant and the one that commits.
+"""The number of SQL statements of each operation, without the batch that sets the tenant and the one that commits.
 
-The operations are read from the application: one without a budget fails. No kept answer stands before them here.
+The operations are read from the application: one without a budget fails. The response cache is off in these tests.
 """
 
 import re
@@ -24,8 +24,8 @@ GROUP, STUDENT = "/api/groups/<uuid:group_id>/", "/api/students/<uuid:student_id
 REPORT, SCHEDULE = "/api/reports/<uuid:report_id>/", "/api/report-schedules/<uuid:schedule_id>/"
 LOG = "/api/workout-logs/<uuid:log_id>/"
 SET = f"{LOG}sets/<uuid:set_id>/"
-# A read takes one statement, a creation two (the row; audit, outbox and the kept answer together) and a change three
-# (read and lock it, change it, audit). What takes another number says why.
+# A read takes one statement, a create two (the row; audit, outbox and the stored response together) and a change three
+# (read and lock the row, change it, audit). A comment gives the reason for any other number.
 BUDGETS = {
     "GET /api/api-keys/": 1,
     "GET /api/api-keys/<uuid:api_key_id>/": 1,
@@ -37,8 +37,8 @@ BUDGETS = {
     f"GET {RECORD}": 1,
     "GET /api/attendance/sessions/": 1,
     f"GET {MEETING}": 1,
-    f"GET {MEETING}records/": 2,  # the session's date says which month to look into
-    "GET /api/audit/": 2,  # the persons' keys
+    f"GET {MEETING}records/": 2,  # the session's date gives the month to read
+    "GET /api/audit/": 2,  # the person keys
     "GET /api/auth/mfa/": 1,
     "GET /api/auth/oidc/identities/": 1,
     "GET /api/auth/sessions/": 1,
@@ -53,7 +53,7 @@ BUDGETS = {
     "GET /api/invitations/": 1,
     "GET /api/jobs/": 1,
     "GET /api/jobs/<uuid:job_id>/": 1,
-    "GET /api/me/": 2,  # where else they belong is asked outside the tenant
+    "GET /api/me/": 2,  # the user's other organizations are read outside the tenant
     "GET /api/muscles/": 1,
     "GET /api/organization/": 1,
     "GET /api/progress/weeks/": 1,
@@ -67,8 +67,8 @@ BUDGETS = {
     "GET /api/roles/<uuid:role_id>/": 1,
     "GET /api/students/": 1,
     f"GET {STUDENT}": 1,
-    f"GET {STUDENT}attendance/": 2,  # what the marks add up to, and the latest of them
-    f"GET {STUDENT}medical-note/": 2,  # that it was read is recorded
+    f"GET {STUDENT}attendance/": 2,  # the totals of the marks, and the latest of them
+    f"GET {STUDENT}medical-note/": 2,  # the read is recorded
     f"GET {STUDENT}workouts/": 1,
     "GET /api/students/statistics/": 2,  # students by status and month, enrolments by group
     "GET /api/users/": 1,
@@ -78,22 +78,22 @@ BUDGETS = {
     f"GET {SET}": 1,
     f"GET {LOG}sets/": 1,
     f"PATCH {CODE}": 3,
-    # And the session, which must not be locked; the codes; the register's version; the person's key.
+    # Also the session, which must not be locked; the codes; the register's version; the person key.
     f"PATCH {RECORD}": 7,
     f"PATCH {MEETING}": 3,
-    f"PATCH {EXERCISE}": 4,  # and it is read again, with its muscles
-    f"PATCH {GROUP}": 4,  # and it is read again, with its trainers
-    f"PATCH {GROUP}enrolments/<uuid:enrolment_id>/": 4,  # and the group is locked
+    f"PATCH {EXERCISE}": 4,  # the exercise is read again, with its muscles
+    f"PATCH {GROUP}": 4,  # the group is read again, with its trainers
+    f"PATCH {GROUP}enrolments/<uuid:enrolment_id>/": 4,  # the group is locked too
     "PATCH /api/roles/<uuid:role_id>/": 3,
-    "PATCH /api/users/<uuid:user_id>/": 6,  # and the event; what was promised to them; and they are read again
-    "PATCH /api/me/": 7,  # a user's change is told in each of their organizations; the person's key is made
+    "PATCH /api/users/<uuid:user_id>/": 6,  # the event, too; open invitations; and the user is read again
+    "PATCH /api/me/": 7,  # the change is recorded in each of their organizations; the person key is created
     "PATCH /api/organization/": 3,
     "PATCH /api/organizations/<uuid:organization_id>/": 5,  # its tenant; and the event
     f"PATCH {SCHEDULE}": 3,
-    f"PATCH {STUDENT}": 4,  # and the person's key
-    f"PATCH {LOG}": 7,  # and it is read again, with its exercises and sets; the person's key
+    f"PATCH {STUDENT}": 4,  # and the person key
+    f"PATCH {LOG}": 7,  # the log is read again, with its exercises and sets; the person key
     f"PATCH {SET}": 3,
-    "POST /api/api-keys/": 4,  # and the session, whose password must have been shown; and the event
+    "POST /api/api-keys/": 4,  # the session, whose password must have been entered recently; and the event
     "POST /api/attendance/codes/": 2,
     "POST /api/attendance/sessions/": 2,
     f"POST {MEETING}lock/": 3,
@@ -101,47 +101,47 @@ BUDGETS = {
     f"POST {MEETING}submit/": 3,
     "POST /api/auth/logout/": 3,
     "POST /api/auth/logout/everywhere/": 5,
-    "POST /api/auth/refresh/": 6,  # the organization and its plan, the session, its user, second factor, next token
+    "POST /api/auth/refresh/": 6,  # organization and plan, session, user, second factor, next token
     "POST /api/auth/switch/": 6,
-    "POST /api/auth/token/": 7,  # the attempt, its end, where they belong, tenant and plan, second factor, session
-    "POST /api/auth/oidc/": 9,  # the user, where they belong, tenant, plan, second factor, once, link; session, event
+    "POST /api/auth/token/": 7,  # the attempt, its end, the memberships, tenant and plan, second factor, session
+    "POST /api/auth/oidc/": 9,  # user, memberships, tenant, plan, second factor, nonce, link; session, event
     "POST /api/auth/oidc/identities/": 5,
     "POST /api/auth/mfa/recovery-codes/": 3,
     "POST /api/auth/mfa/totp/": 3,
     "POST /api/auth/mfa/totp/confirm/": 6,
     "POST /api/auth/step-up/": 6,
-    "POST /api/auth/password/": 12,  # the second factor, too; and the place of the attempt is given back
-    "POST /api/auth/password/forgot/": 2,  # the platform as tenant, and what is owed
+    "POST /api/auth/password/": 12,  # the second factor, too; and the attempt is released
+    "POST /api/auth/password/forgot/": 2,  # the platform as tenant, and the job
     "POST /api/auth/password/reset/": 7,
     "POST /api/exercises/": 2,
     f"POST {EXERCISE}undelete/": 4,
-    "POST /api/groups/": 3,  # and it is read, with its trainers
-    f"POST {GROUP}enrolments/": 4,  # the group is locked, so that its last place is given once; the student looked up
+    "POST /api/groups/": 3,  # the group is read, with its trainers
+    f"POST {GROUP}enrolments/": 4,  # the group is locked, for its last free place; the student is looked up
     f"POST {GROUP}undelete/": 4,
-    "POST /api/invitations/": 4,  # the address is locked, and its earlier invitation read
+    "POST /api/invitations/": 4,  # the email address is locked, and its earlier invitation read
     "POST /api/invitations/<uuid:invitation_id>/resend/": 3,
-    "POST /api/invitations/accept/": 10,  # as for a new user, and twice what is invited
+    "POST /api/invitations/accept/": 10,  # as for a new user, and twice the invitation
     "POST /api/reports/": 5,
-    "POST /api/report-schedules/": 3,  # and who of the recipients belongs, with how many there are
-    "POST /api/roles/": 3,  # and how many there are
-    "POST /api/users/": 5,  # the rule for passwords, the user, their membership; audit; and they are read
+    "POST /api/report-schedules/": 3,  # which recipients are members, and the number of schedules
+    "POST /api/roles/": 3,  # and the number of roles
+    "POST /api/users/": 5,  # the password rule, the user, the membership; audit; and the user is read again
     "POST /api/organization/close/": 5,  # the session; and the event
     "POST /api/organizations/": 7,  # the organization, its first user, their membership and password
     "POST /api/students/": 2,
     f"POST {STUDENT}undelete/": 3,
-    "POST /api/students/bulk/": 3,  # whatever the number of rows
-    "POST /api/workout-logs/": 3,  # what must be known; all rows together; audit
+    "POST /api/students/bulk/": 3,  # for any number of rows
+    "POST /api/workout-logs/": 3,  # the lookups; all rows together; audit
     f"POST {LOG}sets/": 3,  # as above
     f"POST {SET}undelete/": 3,
-    f"POST {LOG}undelete/": 6,  # and it is read again, with its exercises and sets
-    f"PUT {MEETING}records/": 3,  # the register, the marks, audit; and persons' keys where a mark has a note
-    "DELETE /api/api-keys/<uuid:api_key_id>/": 5,  # as they are made
+    f"POST {LOG}undelete/": 6,  # the log is read again, with its exercises and sets
+    f"PUT {MEETING}records/": 3,  # the register, the marks, audit; and person keys where a mark has a note
+    "DELETE /api/api-keys/<uuid:api_key_id>/": 5,  # as for their creation
     "DELETE /api/jobs/<uuid:job_id>/": 3,  # and its message
     "DELETE /api/auth/mfa/": 4,
     "DELETE /api/auth/oidc/identities/<uuid:identity_id>/": 4,
     "DELETE /api/auth/sessions/<uuid:sign_in_id>/": 3,
     "DELETE /api/invitations/<uuid:invitation_id>/": 3,
-    "DELETE /api/roles/<uuid:role_id>/": 5,  # and who has it; and whether it asks for a second factor
+    "DELETE /api/roles/<uuid:role_id>/": 5,  # the members who have the role; and whether it requires a second factor
     f"DELETE {RECORD}": 6,  # as its change
     f"DELETE {EXERCISE}": 3,
     f"DELETE {GROUP}": 3,
@@ -151,7 +151,7 @@ BUDGETS = {
     f"DELETE {LOG}": 3,
     f"DELETE {SET}": 3,
 }
-# What the smallest body leaves as it was, these change.
+# Operations for which the smallest body changes nothing: these bodies do.
 BODIES: dict[str, dict[str, Any]] = {
     f"PATCH {CODE}": {"label": "Excursion"},
     f"PATCH {RECORD}": {"code": "present", "note": "came by bus"},
@@ -168,8 +168,7 @@ BODIES: dict[str, dict[str, Any]] = {
     f"PATCH {LOG}": {"title": "Push"},
     f"PATCH {SET}": {"reps": 7},
 }
-# Operations after which others of their kind would not succeed.
-MOST_OF_A_CREATION = 5  # in all: the tenant's batch and the commit's as well
+MOST_STATEMENTS_OF_A_CREATE = 5  # including the tenant's batch and the commit's
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +179,7 @@ def app(settings):
 
 
 def prepared(seeds: Seeds, operation: Any) -> Callable[[], Any]:
-    """Return a call of an operation that succeeds and has something to do."""
+    """Prepare data for an operation; return a call that succeeds and has something to do."""
     schema, mark = operation.handler.options.body, operation.handler.options
     role = Role.SUPERADMIN if mark.is_system else Role.ADMIN
     body = BODIES.get(operation.name) or (body_for(schema, seeds.id_for) if schema else None)
@@ -188,42 +187,42 @@ def prepared(seeds: Seeds, operation: Any) -> Callable[[], Any]:
         meeting = {"group_id": seeds.ids["group_id"], "local_date": TODAY, "slot": "11:00", "status": "open"}
         seeds.ids["session_id"] = seeds.place.the(Role.ADMIN).made("/api/attendance/sessions/", meeting)["id"]
         body = {"rest": "present"}
-    client, address = seeds.place.the(role), operation.address(seeds.ids)
+    client, url = seeds.place.the(role), operation.address(seeds.ids)
     if operation.rule.endswith("/file/"):
-        address = address.replace(BY_NAME["token"], seeds.report_token(seeds.ids["report_id"]))
+        url = url.replace(BY_NAME["token"], seeds.report_token(seeds.ids["report_id"]))
     if operation.ends_sessions:
         client = seeds.signed_in(seeds.place.someone(role))
     if operation.wants_step_up:
         client = seeds.signed_in(seeds.place.the(role))
     body = seeds.real_body(operation.rule, client) or body
     if operation.rule.endswith("/undelete/"):
-        assert client.delete(address.removesuffix("undelete/")).status == 204
+        assert client.delete(url.removesuffix("undelete/")).status == 204
     if operation.rule.endswith("/reopen/"):
-        assert client.post(address.replace("reopen", "submit")).status == 200
-    return lambda: client.call(operation.method, address, body)
+        assert client.post(url.replace("reopen", "submit")).status == 200
+    return lambda: client.call(operation.method, url, body)
 
 
-def asked(seeds: Seeds, operation: Any) -> Any:
+def run_operation(seeds: Seeds, operation: Any) -> Any:
     """Prepare and call an operation."""
     return prepared(seeds, operation)()
 
 
-def test_every_operation_keeps_to_its_budget(app):
+def test_every_operation_stays_within_its_statement_budget(app):
     shared, wrong, counts = seed(app, "Quokka"), [], {}
     for operation in sorted(operations(app), key=lambda o: (o.method != "GET", o.name)):
         seeds = seed(app, "Wombat") if spends(operation) else shared
-        answer = asked(seeds, operation)
+        answer = run_operation(seeds, operation)
         counts[operation.name] = len(answer.asked)
         if answer.status >= 300:
             wrong.append((operation.name, answer.status, answer.response.text[:300]))
         if counts[operation.name] != BUDGETS.get(operation.name):
             wrong.append((operation.name, f"{counts[operation.name]} statements", [s[:200] for s in answer.asked]))
         if operation.method == "POST" and answer.status == 201 and not operation.handler.options.is_system:
-            limit = MOST_OF_A_CREATION + (operation.rule.endswith("/enrolments/"))  # see its budget
+            limit = MOST_STATEMENTS_OF_A_CREATE + (operation.rule.endswith("/enrolments/"))  # see its budget
             limit += operation.rule == "/api/api-keys/"
             limit += 2 * (operation.rule == "/api/invitations/")  # see its budget
-            limit += 3 * (operation.rule == "/api/users/")  # the connection is let go while the password is hashed
-            limit += 3 * operation.wants_step_up  # and while an issuer is asked for its keys
+            limit += 3 * (operation.rule == "/api/users/")  # the connection is released while the password is hashed
+            limit += 3 * operation.wants_step_up  # and while the issuer's keys are fetched
             if len(answer.statements) > limit:
                 wrong.append((operation.name, f"{len(answer.statements)} in all"))
 
@@ -231,11 +230,11 @@ def test_every_operation_keeps_to_its_budget(app):
     assert BUDGETS.keys() == counts.keys()
 
 
-def test_lists_name_how_many_rows_they_want_at_most(app):
+def test_lists_limit_the_number_of_rows_in_sql(app):
     seeds, seen, loose = seed(app, "Quokka"), 0, []
     for operation in operations(app):
         if operation.method == "GET" and operation.handler.options.is_page:
-            statements = asked(seeds, operation).asked
+            statements = run_operation(seeds, operation).asked
             seen += 1
             loose += [(operation.name, s) for s in statements[-1:] if not re.search(r"\bLIMIT\b", s)]
 

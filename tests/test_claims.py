@@ -1,4 +1,4 @@
-"""Sentences of the documents that say "every", "only" or "none", compared with the application."""
+"""Statements of the documents with "every", "only" or "none", compared with the application."""
 
 import re
 
@@ -16,9 +16,9 @@ PAGE = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
 GUNICORN = ROOT / "config" / "gunicorn.conf.py"
 COMPOSE = (ROOT / "docker-compose.high-performance.yml").read_text(encoding="utf-8")
 ADDRESS = re.compile(r"`(/api/[\w/{}-]+/)`")
-# An answer with one of these in it shows rows.
+# A response that contains one of these shows rows.
 NESTED = ("items", "mark")
-# What each word of the sentence about If-Match stands for.
+# The operations that each word of the sentence on If-Match means.
 UNCOMPARED = {
     "API keys": "/api/api-keys/{id}/",
     "identities": "/api/auth/oidc/identities/{id}/",
@@ -45,7 +45,7 @@ def address_of(operation) -> str:
 
 
 def creates_of(app):
-    """Return the operations that create a row, with whether they take an id and an Idempotency-Key."""
+    """Return the operations that create a row, with whether they accept an id and an Idempotency-Key."""
     return {
         address_of(o): ("id" in o.handler.options.body._declared_fields, o.handler.takes_key)
         for o in operations(app)
@@ -59,17 +59,17 @@ def shows_a_version(schema: type[Out] | Out) -> bool:
     return "version" in fields or any(shows_a_version(field.schema) for field in nested)
 
 
-def test_the_page_says_which_creates_take_an_id_and_a_key(app):
+def test_the_page_lists_which_creates_accept_an_id_and_a_key(app):
     rows = [line.strip("| ").split(" | ") for line in chapter("Retries").splitlines() if line.startswith("| `/api/")]
-    said = {address: (row[1] == "yes", row[2] == "yes") for row in rows for address in ADDRESS.findall(row[0])}
+    said = {url: (row[1] == "yes", row[2] == "yes") for row in rows for url in ADDRESS.findall(row[0])}
 
     assert said == creates_of(app)
 
 
-def test_the_page_says_where_a_key_is_ignored(app):
+def test_the_page_lists_where_a_key_is_ignored(app):
     posts = {address_of(o): o.handler.takes_key for o in operations(app) if o.method == "POST"}
     creates = creates_of(app)
-    ignoring = {address for address, takes_key in posts.items() if not takes_key and address not in creates}
+    ignoring = {url for url, takes_key in posts.items() if not takes_key and url not in creates}
 
     assert "under `/api/auth/` but for\n  `logout/` and `logout/everywhere/`, by `/api/invitations/accept/`" in PAGE
     assert ignoring == {
@@ -78,7 +78,7 @@ def test_the_page_says_where_a_key_is_ignored(app):
     }
 
 
-def test_the_document_names_the_key_only_where_it_counts(app):
+def test_the_document_describes_the_key_only_where_it_counts(app):
     described = openapi_document()["paths"]
     named = {
         f"{method.upper()} {path}"
@@ -91,7 +91,7 @@ def test_the_document_names_the_key_only_where_it_counts(app):
     assert named == takes
 
 
-def test_a_key_is_ignored_where_the_document_does_not_name_it(app, api, place):
+def test_a_key_is_ignored_where_the_document_does_not_describe_it(app, api, place):
     key = {"Idempotency-Key": "one"}
     user = body_for(
         next(o for o in operations(app) if o.name == "POST /api/users/").handler.options.body, lambda _: None
@@ -106,15 +106,15 @@ def test_a_key_is_ignored_where_the_document_does_not_name_it(app, api, place):
     assert "Idempotent-Replayed" not in {name for answer in (second, *tokens) for name, _ in answer.headers}
 
 
-def test_the_page_says_which_reads_show_no_version(app):
+def test_the_page_lists_which_reads_have_no_version(app):
     bare = chapter("Versions").partition("`If-Match`")[0]
     reads = {address_of(o): o.handler.options for o in operations(app) if o.method == "GET"}
 
-    without = {a for a, mark in reads.items() if mark.answer is None or not shows_a_version(mark.answer)}
+    without = {a for a, options in reads.items() if options.answer is None or not shows_a_version(options.answer)}
     assert set(ADDRESS.findall(bare)) == without
 
 
-def test_the_page_says_which_changes_compare_the_version(app):
+def test_the_page_lists_which_changes_compare_the_version(app):
     compared = {o.name: o.handler.compares_version for o in operations(app) if o.method != "GET"}
     sentence = re.search(r"by `DELETE`, except of ([^.]+)\.", chapter("Versions").replace("\n", " "))
     deletes = {address_of(o) for o in operations(app) if o.method == "DELETE" and not o.handler.compares_version}
@@ -125,21 +125,21 @@ def test_the_page_says_which_changes_compare_the_version(app):
     assert posts == {"submit/", "lock/", "reopen/"}
 
 
-def test_the_page_says_which_lists_come_whole(app):
+def test_the_page_lists_which_lists_are_not_paged(app):
     answers = {
         address_of(o): o.handler.options for o in operations(app) if o.method == "GET" and o.handler.options.answer
     }
     whole = {
-        address
-        for address, mark in answers.items()
-        if not mark.is_page and {"items"} <= mark.answer().fields.keys() <= {"items", "next_cursor", "has_more"}
+        url
+        for url, options in answers.items()
+        if not options.is_page and {"items"} <= options.answer().fields.keys() <= {"items", "next_cursor", "has_more"}
     }
     sentence = re.search(r"come whole, without these parameters: ([^.]+)\.", chapter("Lists"))
 
     assert set(ADDRESS.findall(sentence[1])) == whole
 
 
-def test_the_page_says_what_can_be_undeleted(app):
+def test_the_page_lists_what_can_be_undeleted(app):
     sentence = re.search(r"\n([^.\n]+) can be deleted and undeleted\.", chapter("Lists"))
     brought_back = {address_of(o) for o in operations(app) if o.rule.endswith("/undelete/")}
 
@@ -147,14 +147,14 @@ def test_the_page_says_what_can_be_undeleted(app):
     assert {f"/api/{path}/{{id}}/undelete/" for path in said} == brought_back
 
 
-def test_the_guide_for_operators_says_what_runs_when(app):
+def test_the_guide_for_operators_lists_the_schedule(app):
     guide = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \| ([^|]+) \|", guide, re.MULTILINE)
 
     assert dict(rows) == {entry.job: str(entry.when) for entry in schedule.entries()}
 
 
-def test_the_version_is_shown_by_health_and_the_document_only(app, api):
+def test_only_health_and_the_document_show_the_version(app, api):
     places = (
         "/api/openapi.json",
         "/docs/",
@@ -176,13 +176,13 @@ def test_the_version_is_shown_by_health_and_the_document_only(app, api):
 
 
 def names_in(requirements: str) -> set[str]:
-    """Return what a file requires, with extras as names of their own."""
+    """Return the packages that a file requires, with extras as names of their own."""
     lines = [line.partition("#")[0].strip() for line in (ROOT / requirements).read_text(encoding="utf-8").splitlines()]
     found = [re.match(r"([\w.-]+)(?:\[([\w,-]+)\])?", line) for line in lines if line and not line.startswith("-r")]
     return {name.lower() for match in found for name in (match[1], *(match[2] or "").split(",")) if name} - {"binary"}
 
 
-def test_each_library_has_its_line():
+def test_each_library_is_described_once():
     page = (ROOT / "docs" / "decisions" / "dependencies.md").read_text(encoding="utf-8").lower()
     fixed = page.partition("## fixed by the plan")[2].partition("\n\n")[0]
     cells = [name for cell in re.findall(r"^\| ([^|]+) \|", page, re.MULTILINE) for name in cell.split(", ")]
@@ -193,14 +193,14 @@ def test_each_library_has_its_line():
     assert set(cells) - required == {"library", "---"}
 
 
-def test_pgbouncer_has_room_for_the_servers_that_it_names(settings):
+def test_pgbouncer_has_connections_for_the_number_of_processes_that_it_states(settings):
     config = engine_config(settings.model_copy(update={"db_pool_size": Settings.model_fields["db_pool_size"].default}))
     pools = (config["SQLALCHEMY_ENGINE_OPTIONS"], config["SQLALCHEMY_BINDS"]["system"])
     text = (ROOT / "pgbouncer.ini").read_text(encoding="utf-8")
     limit = int(re.search(r"^max_client_conn = (\d+)$", text, re.MULTILINE)[1])
     workers = int(re.search(r'GUNICORN_WORKERS"\) or (\d+)', GUNICORN.read_text(encoding="utf-8"))[1])
 
-    of_process = sum(pool["pool_size"] + pool["max_overflow"] for pool in pools) + 1  # the lease's own
+    of_process = sum(pool["pool_size"] + pool["max_overflow"] for pool in pools) + 1  # the connection of the lease
     comment = text.replace("\n; ", " ")
     said = re.search(
         r"holds at most (\d+) .*an API server of (\d+) processes (\d+): ([\d,]+) are (\d+) servers", comment

@@ -1,6 +1,6 @@
-"""What sharding by organization (Citus) asks of the schema: every key of a tenant table holds ``organization_id``.
+"""Sharding by organization (Citus) requires that every key of a tenant table contains ``organization_id``.
 
-Citus itself is not run. What still stands in the way is listed here with its reason; a new entry fails the test.
+The tests do not run Citus. They list the remaining obstacles with their reasons; a new obstacle fails a test.
 """
 
 import pytest
@@ -10,12 +10,12 @@ from campshub.core.db.unit_of_work import unit_of_work
 
 # Users belong to several organizations; their rows would be copied to every node, as a reference table.
 GLOBAL_TABLES = {"users", "organizations"}
-# Rows of the platform, which every organization reads: the owner is a column of its own.
+# Rows of the platform, which every organization reads: the owner has a separate column.
 PLATFORM_REFERENCES = {
     "fk_exercise_muscles_muscle_owner_id_muscle_id",
     "fk_workout_log_exercises_exercise_owner_id_exercise_id",
 }
-# Actions that Citus refuses on a key that holds the distribution column.
+# Actions that Citus refuses on a key that contains the distribution column.
 REFUSED_ACTIONS = {
     "fk_invitations_role_id": "an invitation survives the role that it named",
     "fk_reports_api_key_id": "a report survives the key that requested it",
@@ -69,14 +69,14 @@ def tenant_tables(catalog):
     return found
 
 
-def test_unique_indexes_of_tenant_tables_hold_the_organization(catalog, tenant_tables):
+def test_unique_indexes_of_tenant_tables_contain_the_organization(catalog, tenant_tables):
     indexes = [row for row in catalog(UNIQUE_INDEXES) if row.table_name in tenant_tables]
 
     assert len(indexes) > len(tenant_tables)
     assert {row.name for row in indexes if "organization_id" not in row.definition} == set()
 
 
-def test_foreign_keys_of_tenant_tables_hold_the_organization(catalog, tenant_tables):
+def test_foreign_keys_of_tenant_tables_contain_the_organization(catalog, tenant_tables):
     keys = [row for row in catalog(FOREIGN_KEYS) if row.table_name in tenant_tables]
     without = {
         row.name

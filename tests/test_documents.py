@@ -1,4 +1,4 @@
-"""Everything that the documents refer to exists, and the ways to check a change run the same commands."""
+"""Everything that the documents refer to exists, and all ways to check a change run the same commands."""
 
 import re
 import subprocess
@@ -16,7 +16,7 @@ WORKFLOW = ".github/workflows/ci.yml"
 MAKE = re.compile(r"^\s*make ([a-z-]+)$", re.MULTILINE)
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+|\*)`")
 PATH = re.compile(r"`([\w./-]+\.(?:py|lua|conf|ini|sql|sh|yml|toml|md|in|txt))`")
-# From the top (`campshub/core/http`) or from the application (`core/http`); an installation makes its secrets itself.
+# From the top (`campshub/core/http`) or from `campshub` (`core/http`); an installation creates its own secrets.
 FOLDER = re.compile(
     r"`((?:campshub|core|accounts|students|attendance|workouts|reports|tests|docs|bench|devstack|deploy|config|migrations)"
     r"/(?!compose/secrets/)[\w/-]*)`"
@@ -26,14 +26,14 @@ LINK = re.compile(r"\]\((?!https?://|#|mailto:)([^)#\s]+)")
 
 @cache
 def project_files() -> list[str]:
-    """Return the project's files, without those that tools have left behind."""
+    """Return the project's files, without files that tools generate."""
     tops = [top for top in ROOT.iterdir() if not top.name.startswith(".")]
     found = [path for top in tops for path in (top.rglob("*") if top.is_dir() else [top])]
     return [path.relative_to(ROOT).as_posix() for path in found if "node_modules" not in path.parts]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_links_lead_somewhere(document):
+def test_link_targets_exist(document):
     path = ROOT / document
     gone = [link for link in LINK.findall(path.read_text(encoding="utf-8")) if not (path.parent / link).exists()]
 
@@ -41,7 +41,7 @@ def test_links_lead_somewhere(document):
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_tests_that_are_named_exist(document):
+def test_referenced_tests_exist(document):
     for file, name in TEST.findall((ROOT / document).read_text(encoding="utf-8")):
         source = (ROOT / file).read_text(encoding="utf-8") if (ROOT / file).exists() else ""
         assert source, f"{file} is not there"
@@ -49,7 +49,7 @@ def test_tests_that_are_named_exist(document):
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_files_that_are_named_exist(document):
+def test_referenced_files_exist(document):
     named = PATH.findall((ROOT / document).read_text(encoding="utf-8"))
     files = [f"/{path}" for path in project_files()]
 
@@ -57,7 +57,7 @@ def test_files_that_are_named_exist(document):
 
 
 @pytest.mark.parametrize("document", [document for document in DOCUMENTS if document != "CHANGELOG.md"])
-def test_folders_that_are_named_exist(document):
+def test_referenced_folders_exist(document):
     named = FOLDER.findall((ROOT / document).read_text(encoding="utf-8"))
 
     assert [name for name in named if not any((top / name).exists() for top in (ROOT, ROOT / "campshub"))] == []
@@ -65,13 +65,13 @@ def test_folders_that_are_named_exist(document):
 
 def test_the_glossary_is_in_alphabetical_order():
     page = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
-    words = re.findall(r"^- \*\*(.+?)\*\*( \(\w+\))?", page, re.MULTILINE)
+    terms = re.findall(r"^- \*\*(.+?)\*\*( \(\w+\))?", page, re.MULTILINE)
 
-    assert len(words) > 40
-    assert words == sorted(words, key=lambda word: "".join(word).casefold())
+    assert len(terms) > 40
+    assert terms == sorted(terms, key=lambda term: "".join(term).casefold())
 
 
-def test_the_page_on_security_proves_each_of_the_ten_and_names_many_tests():
+def test_the_security_page_covers_the_owasp_top_ten_and_names_many_tests():
     page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
     rows = {row.split("|")[1].split()[0]: row for row in page.splitlines() if row.startswith("| API")}
 
@@ -80,7 +80,7 @@ def test_the_page_on_security_proves_each_of_the_ten_and_names_many_tests():
     assert len(TEST.findall(page)) > 60
 
 
-def test_the_workflow_runs_what_the_local_check_runs():
+def test_the_workflow_runs_the_commands_of_the_local_check():
     local = MAKE.findall((ROOT / ".ci" / "run").read_text(encoding="utf-8"))
     jobs = yaml.safe_load((ROOT / WORKFLOW).read_text(encoding="utf-8"))["jobs"]
     runs = {name: MAKE.findall("\n".join(step.get("run", "") for step in job["steps"])) for name, job in jobs.items()}
@@ -89,7 +89,7 @@ def test_the_workflow_runs_what_the_local_check_runs():
     assert runs == {"check": local, "audit": ["audit"]}
 
 
-def test_the_workflow_runs_on_each_python_that_the_readme_names():
+def test_the_workflow_runs_on_each_python_version_of_the_readme():
     jobs = yaml.safe_load((ROOT / WORKFLOW).read_text(encoding="utf-8"))["jobs"]
     needed = re.search(r"needs Python ([\d.]+(?:(?:, | or )[\d.]+)+)", (ROOT / "README.md").read_text(encoding="utf-8"))
 
@@ -105,10 +105,10 @@ def test_the_workflow_is_valid(schema):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_hooks_before_a_commit_run_commands_of_make_lint():
+def test_the_commit_hooks_run_commands_of_make_lint():
     lint = subprocess.run(["make", "-n", "lint"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0]["hooks"]
-    # Hooks name the files of the commit, and apply the project's exclusions to them.
+    # Hooks pass the files of the commit, and apply the project's exclusions to them.
     entries = [hook["entry"].removesuffix(" --force-exclude") for hook in hooks]
 
     assert len(entries) == 4

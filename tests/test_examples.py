@@ -1,7 +1,7 @@
-"""The examples of the document, sent as they stand there, one after the other in the order of a working day.
+"""Send the examples of the OpenAPI document unchanged, one after the other, in the order of a working day.
 
-What an example cannot know is put in: passwords and tokens, and the ids of what cannot be created with an id of one's
-own. An operation that is new is sent by the rule of its method; one that takes a body needs an example.
+The tests add what an example cannot contain: passwords and tokens, and ids that the server chooses. A new operation is
+sent in the order of its method; one with a body needs an example.
 """
 
 import json
@@ -21,20 +21,20 @@ from tests.issuer import the_issuer
 from tests.seeds import Seeds
 
 METHODS = ("post", "put", "patch", "get", "delete")
-# Before all others, in this order: what the rest needs.
+# First of all and in this order: other examples need these rows.
 FIRST = (
     *("createUser", "createRole", "createStudent", "createGroup", "createEnrolment", "createAttendanceSession"),
     *("markAttendance", "createExercise", "createWorkoutLog", "createWorkoutSet", "createReport", "createInvitation"),
     *("linkIdentity", "createApiKey", "createAttendanceCode", "createReportSchedule", "createOrganization"),
 )
-# Each with a new session: of somebody new, since it ends sessions or changes how one signs in, or of the admin.
-OF_SOMEBODY_NEW = {
+# Each in a new session: of a new user, since the operation ends sessions or changes sign-in, or of the admin.
+OF_A_NEW_USER = {
     *("signOut", "signOutEverywhere", "changePassword", "stepUp"),
     *("startTotp", "confirmTotp", "replaceRecoveryCodes", "deleteMfa"),
 }
 AFTER_STEP_UP = {"linkIdentity", "deleteIdentity", "createApiKey", "deleteApiKey", "deleteSession"}
-# What is made without an id of the client's own: the parameter that names it afterwards, and where its id is.
-MADE = {
+# Operations whose ids the server chooses: the parameter that takes the id later, and where the response has it.
+CREATED = {
     "createUser": ("user_id", lambda answer: answer["id"]),
     "createInvitation": ("invitation_id", lambda answer: answer["id"]),
     "createApiKey": ("api_key_id", lambda answer: answer["id"]),
@@ -47,14 +47,14 @@ MADE = {
 
 @dataclass
 class Day:
-    """What has happened so far."""
+    """The state of the day so far."""
 
     app: Any
     seeds: Seeds
     ids: dict[str, str] = field(default_factory=dict)
 
     def real(self, text: str) -> str:
-        """Put the ids of what was made in the place of those of the examples."""
+        """Replace the ids of the examples by the created ids."""
         for name, made in self.ids.items():
             text = text.replace(example_id(name), made)
         return text
@@ -67,20 +67,20 @@ class Day:
             return place.the(Role.SUPERADMIN)
         if operation["operationId"] == "closeOrganization":
             return self.seeds.signed_in(new_place(self.app).someone(Role.ADMIN))
-        if operation["operationId"] in OF_SOMEBODY_NEW:
+        if operation["operationId"] in OF_A_NEW_USER:
             return self.seeds.signed_in(place.someone(Role.ADMIN))
         if operation["operationId"] in AFTER_STEP_UP:
             return self.seeds.signed_in(place.the(Role.ADMIN))
         return place.the(Role.ADMIN)
 
     def order_report(self) -> str:
-        """Order a report; return the id of its job."""
+        """Request a report; return the id of its job."""
         body = {"kind": "attendance_records", "format": "csv"}
         found: str = self.seeds.place.the(Role.ADMIN).post("/api/reports/", body).json["job_id"]
         return found
 
     def put_in(self, operation_id: str, who: Client) -> dict[str, Any]:
-        """Return what the example of an operation cannot know."""
+        """Return the values that the example of an operation cannot contain."""
         known = {
             "signIn": lambda: {"email": self.seeds.email, "password": PASSWORD},
             "signInWithIdToken": lambda: {
@@ -99,7 +99,7 @@ class Day:
 
 
 def _order(found: tuple[str, str, dict[str, Any]]) -> tuple[int, ...]:
-    """Return when an operation is sent: creating, changing, reading, ending, bringing back."""
+    """Return the sort key of an operation: create, change, read, end, restore."""
     _, method, operation = found
     name = operation["operationId"]
     if name in FIRST:
@@ -114,7 +114,7 @@ def _order(found: tuple[str, str, dict[str, Any]]) -> tuple[int, ...]:
 
 
 def _depth(found: tuple[str, str, dict[str, Any]]) -> int:
-    """Return how many ids an address has: what is inside ends before what holds it."""
+    """Return how many ids a path has: inner resources end before outer ones."""
     return found[0].count("{")
 
 
@@ -137,7 +137,7 @@ def test_every_body_has_an_example(app):
     assert without == []
 
 
-def test_the_examples_work_in_the_order_of_a_day(app, day):
+def test_the_examples_succeed_in_the_order_of_a_day(app, day):
     found = [
         (path, method, operation)
         for path, item in documented(app).document["paths"].items()
@@ -163,13 +163,13 @@ def _send(day, path, method, operation):
         body = {**json.loads(day.real(json.dumps(body))), **known}
     if name == "deleteSession":
         day.ids["sign_in_id"] = day.seeds.new_sign_in(Role.ADMIN)
-    if name == "deleteJob":  # one that has not begun
+    if name == "deleteJob":  # a job that has not started
         day.ids["job_id"] = day.order_report()
     if name == "downloadReport":
         day.seeds.ids["report_id"] = day.ids["report_id"]
     answer = who.call(method.upper(), _address(day, path, operation), body)
-    if answer.status < 300 and name in MADE:
-        parameter, read = MADE[name]
+    if answer.status < 300 and name in CREATED:
+        parameter, read = CREATED[name]
         day.ids[parameter] = read(answer.json)
     if name == "createReport" and answer.status < 300:
         day.ids["job_id"] = answer.json["job_id"]
@@ -179,10 +179,10 @@ def _send(day, path, method, operation):
 
 
 def _address(day, path, operation):
-    """Return the address of an operation, with the examples of its parameters."""
+    """Return the URL of an operation, with the examples of its parameters."""
     required = [p for p in operation["parameters"] if p["in"] == "query" and p["required"]]
     query = {parameter["name"]: parameter["example"] for parameter in required}
     if "token" in query:
         query["token"] = day.seeds.report_token(day.ids["report_id"])
-    address = re.sub(r"{(\w+)}", lambda found: example_id(found[1]), path)
-    return day.real(address) + ("?" + "&".join(f"{name}={value}" for name, value in query.items()) if query else "")
+    url = re.sub(r"{(\w+)}", lambda found: example_id(found[1]), path)
+    return day.real(url) + ("?" + "&".join(f"{name}={value}" for name, value in query.items()) if query else "")

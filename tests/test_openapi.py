@@ -1,4 +1,4 @@
-"""The document is what the API does: valid, whole, and true under fuzzing with data of its own making."""
+"""The document describes what the API does: it is valid, complete, and correct under fuzzing with generated data."""
 
 import json
 import os
@@ -106,7 +106,7 @@ def test_each_problem_lists_its_codes():
     assert {"code_taken", "id_taken", "idempotency_key_in_flight"} <= set(_codes(_at(creating)))
 
 
-def test_requests_are_closed_and_may_leave_out_what_has_a_default():
+def test_requests_are_closed_and_fields_with_a_default_are_optional():
     wrong = []
     for name in _reachable(op["requestBody"]["content"]["application/json"]["schema"] for op in _with_body()):
         schema = SCHEMAS[name]
@@ -146,14 +146,14 @@ def test_a_choice_is_the_same_in_a_request_and_in_its_response():
     for name, schema in SCHEMAS.items():
         shown = SCHEMAS.get(name.removesuffix("In"), {}) if name.endswith("In") else {}
         for key, value in schema.get("properties", {}).items():
-            taken, answered = _choices(value), _choices(shown.get("properties", {}).get(key, {}))
-            if key in shown.get("properties", {}) and not taken <= answered:
+            accepted, returned = _choices(value), _choices(shown.get("properties", {}).get(key, {}))
+            if key in shown.get("properties", {}) and not accepted <= returned:
                 differing.append(f"{name}.{key}")
 
     assert differing == []
 
 
-def test_no_schema_has_a_name_that_clashes_or_says_nothing():
+def test_no_schema_has_an_ambiguous_or_empty_name():
     assert {"Set", "Map", "Date", "Object", "Function", "PaginationMetadataSchema"}.isdisjoint(SCHEMAS)
     assert [name for name in SCHEMAS if name.startswith("Listed") or name.endswith("Out")] == []
 
@@ -173,7 +173,7 @@ def test_responses_document_their_headers():
     assert "If-None-Match" in {parameter["name"] for parameter in students["get"]["parameters"]}
 
 
-def test_bounds_steps_and_defaults_are_documented():
+def test_limits_steps_and_defaults_are_documented():
     exercises = {p["name"]: p["schema"] for p in DOCUMENT["paths"]["/api/exercises/"]["get"]["parameters"]}
     students = {p["name"]: p["schema"] for p in DOCUMENT["paths"]["/api/students/"]["get"]["parameters"]}
 
@@ -184,7 +184,7 @@ def test_bounds_steps_and_defaults_are_documented():
     assert students["cursor"]["maxLength"] == LONGEST_CURSOR
 
 
-def test_the_document_says_what_it_is_and_where():
+def test_the_document_names_its_license_contact_and_server():
     info = DOCUMENT["info"]
 
     assert info["license"] == {"name": "Apache-2.0", "identifier": "Apache-2.0"}
@@ -218,7 +218,7 @@ def _answers():
 
 
 def _reachable(schemas):
-    """Return the names of the schemas that some schemas are made of."""
+    """Return the names of all schemas that some schemas refer to."""
     found, left = set(), [json.dumps(schema) for schema in schemas]
     while left:
         for name in set(re.findall(r"#/components/schemas/(\w+)", left.pop())) - found - {"JsonValue"}:
@@ -237,7 +237,7 @@ def _types(schema):
     return {kind} if isinstance(kind, str) else set(kind)
 
 
-def test_the_document_and_its_page_are_served_from_here_alone(app):
+def test_the_document_and_its_page_load_nothing_from_other_servers(app):
     client = app.test_client()
     page = client.get("/docs/")
 
@@ -246,9 +246,9 @@ def test_the_document_and_its_page_are_served_from_here_alone(app):
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
     for line in page.text.splitlines():
         if "src=" in line or "href=" in line:
-            address = line.split('"')[-2]
-            assert address.startswith("/docs/")
-            served = client.get(address)
+            url = line.split('"')[-2]
+            assert url.startswith("/docs/")
+            served = client.get(url)
             assert served.status_code == 200
             served.close()
     assert client.get("/docs/../wsgi.py").status_code == 404
@@ -262,7 +262,7 @@ def seeds(app):
 
 def _caller(operation, seeds):
     superadmin = Role.SUPERADMIN
-    if operation.rule == "/api/organization/close/":  # once each
+    if operation.rule == "/api/organization/close/":  # only once
         return seeds.signed_in(new_place(seeds.place.app).someone(superadmin))
     if operation.wants_step_up:
         return seeds.signed_in(seeds.place.the(superadmin))
@@ -272,10 +272,10 @@ def _caller(operation, seeds):
 
 
 def _fill(case, source, operation, seeds, who):
-    """Put real ids, or a real body, in the place of what was made up; half of what is asked should find something."""
+    """Insert real ids, or a real body, into a generated request; half of the requests should find something."""
     if source == "as generated":
         return
-    # One's own sessions and identities alone can be ended.
+    # A caller can end only their own sessions and identities.
     own = {"sign_in_id": seeds.new_sign_in, "identity_id": seeds.new_identity}
     for name in case.path_parameters or ():
         case.path_parameters[name] = own[name](Role.SUPERADMIN) if name in own else seeds.ids[name]
@@ -300,11 +300,11 @@ def _fuzz(case, app, who, checks):
 
 
 @pytest.mark.parametrize("described", OPERATIONS, ids=lambda o: f"{o.method.upper()} {o.path}")
-def test_answers_are_as_described(described, app, seeds, record_property):
-    answered = Counter()
+def test_responses_match_the_document(described, app, seeds, record_property):
+    by_class = Counter()
     rule = {o.name.replace("<uuid:", "{").replace(">", "}"): o for o in operations(app)}
     operation = rule[f"{described.method.upper()} {described.path}"]
-    # Where each row answers for itself, one that does not fit is told so within a 200.
+    # A bulk operation reports an invalid row within a 200.
     rows = any(isinstance(field, Rows) for field in (operation.handler.options.body or Schema)().fields.values())
     quick = hypothesis_settings(
         max_examples=EXAMPLES,
@@ -319,7 +319,7 @@ def test_answers_are_as_described(described, app, seeds, record_property):
     def fitting(case, source):
         who = _caller(operation, seeds)
         _fill(case, source, operation, seeds, who)
-        answered[_fuzz(case, app, who, ALWAYS) // 100] += 1
+        by_class[_fuzz(case, app, who, ALWAYS) // 100] += 1
 
     @hypothesis_settings(quick, max_examples=max(EXAMPLES // 2, 1))
     @given(case=described.as_strategy(generation_mode=GenerationMode.NEGATIVE))
@@ -330,5 +330,5 @@ def test_answers_are_as_described(described, app, seeds, record_property):
     if described.body or described.query or described.path_parameters:
         unfit()
 
-    record_property("2xx", f"{answered[2]:4} of {answered.total():4} answered 2xx: {operation.name}")
-    assert answered[2] > 0
+    record_property("2xx", f"{by_class[2]:4} of {by_class.total():4} answered 2xx: {operation.name}")
+    assert by_class[2] > 0

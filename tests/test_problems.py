@@ -1,7 +1,7 @@
-"""Every problem that the code behind an operation can raise is in the document.
+"""Every problem that the code of an operation can raise is in the document.
 
-The tests' client compares what it receives (``tests/documented.py``); here it is what could be received: the functions
-that a handler reaches, read from their code.
+The tests' client compares what it receives (``tests/documented.py``). These tests compare what could be received: they
+read the code of the functions that an endpoint reaches.
 """
 
 from types import CodeType, FunctionType, ModuleType
@@ -16,7 +16,7 @@ from campshub.core.http.schemas.rows import Rows
 from tests.surface import operations
 
 DEPTH = 9
-# What every request passes through; their problems follow from the marks.
+# The parts that every request uses; their problems follow from the endpoint options.
 EVERYWHERE = tuple(
     f"campshub.core.{name}"
     for name in ("http.dispatch", "db", "cache", "redis", "partitions", "rollups", "service_base", "freshness")
@@ -31,7 +31,7 @@ def _codes(code):
 
 
 def _named(function):
-    """Yield what the code of a function names: globals of its module, and parts of the modules that it imports."""
+    """Yield the globals and module attributes that the code of a function names."""
     names = {name for code in _codes(function.__code__) for name in code.co_names}
     for name in names & function.__globals__.keys():
         value = function.__globals__[name]
@@ -45,7 +45,7 @@ def _is_ours(value):
 
 
 def _reach(function, seen, depth=0):
-    """Return the problems that a function and those that it calls can raise."""
+    """Return the problems that a function and the functions that it calls can raise."""
     if function in seen or depth > DEPTH:
         return set()
     seen.add(function)
@@ -63,7 +63,7 @@ def _reach(function, seen, depth=0):
     return found
 
 
-def test_problems_that_a_handler_can_raise_are_documented(app):
+def test_problems_that_an_endpoint_can_raise_are_documented(app):
     missing = []
     for operation in operations(app):
         handler = operation.handler
@@ -71,9 +71,9 @@ def test_problems_that_a_handler_can_raise_are_documented(app):
         has_rows = any(isinstance(field, Rows) for field in (handler.options.body or Schema)().fields.values())
         for kind in _reach(handler.function, set()):
             if kind is PreconditionFailed and not handler.compares_version:
-                continue  # the helper that it shares with others asks for no version
+                continue  # the shared helper does not require a version here
             if has_rows and issubclass(kind, Invalid | Conflict):
-                continue  # each row says what is wrong with it, within a 200
+                continue  # each row has its own result, within a 200
             if (int(kind.status), kind.code) not in documented:
                 missing.append(f"{operation_id(handler, handler.method)}: {kind.__name__}")
 

@@ -1,4 +1,4 @@
-"""What attackers of the running API have found, each told as what holds now."""
+"""Regressions of security findings in the running API; each test states the behaviour after the fix."""
 
 import time
 import uuid
@@ -12,7 +12,7 @@ from tests.conftest import close, new_place, settings_of
 
 
 @pytest.mark.parametrize(
-    ("address", "body"),
+    ("url", "body"),
     [
         ("/api/students/bulk/", {"students": [{}] * 300_000}),
         ("/api/groups/", {"code": "a", "name": "b", "trainer_ids": [1] * 60_000}),
@@ -21,12 +21,12 @@ from tests.conftest import close, new_place, settings_of
         ("/api/auth/token/", {f"k{number}": 1 for number in range(25_000)}),
     ],
 )
-def test_an_answer_never_outgrows_what_was_sent(api, address, body):
-    answer = api.post(address, body)
+def test_a_refusal_is_never_much_larger_than_useful(api, url, body):
+    answer = api.post(url, body)
 
     assert answer.status == 422
-    # One for the whole list: its rows, which took 24 s and a worker's end, are not looked at.
-    assert len(answer.problem["errors"]) == (1 if address != "/api/auth/token/" else 100)
+    # One error for the whole list: its rows are not validated, which took 24 s and killed a worker.
+    assert len(answer.problem["errors"]) == (1 if url != "/api/auth/token/" else 100)
     assert len(answer.response.get_data()) < 20_000
 
 
@@ -40,7 +40,7 @@ def test_the_users_can_be_paged_by_name(api, place):
     assert len({user["id"] for user in first["items"] + second["items"]}) == 4
 
 
-def test_long_names_can_be_paged_past(api, student):
+def test_paging_works_past_long_names(api, student):
     for number in range(3):
         student(given_name=f"{number}" + "\U0001d51e" * 199, family_name="\U0001d51f" * 200)
 
@@ -57,7 +57,7 @@ def test_codes_and_locks_are_for_admins(api, place):
     assert api.post("/api/attendance/codes/", code).status == 201
 
 
-def test_a_replayed_create_shows_nothing_that_its_sender_may_not_see(api, place):
+def test_a_replayed_create_shows_only_what_its_sender_may_see(api, place):
     trainer = place.the(Role.TRAINER)
     group = api.made("/api/groups/", {"code": "G", "name": "Blue"})
     body = {"id": str(new_id()), "group_id": group["id"], "local_date": time.strftime("%Y-%m-%d")}
@@ -68,21 +68,21 @@ def test_a_replayed_create_shows_nothing_that_its_sender_may_not_see(api, place)
     assert (answer.status, answer.problem["code"]) == (409, "id_taken")
 
 
-def test_what_staff_note_on_a_session_is_for_staff(api, place, student):
+def test_staff_notes_on_a_session_are_only_for_staff(api, place, student):
     client = place.the(Role.CLIENT)
     me = student(user_id=str(client.user_id))
     group = api.made("/api/groups/", {"code": "G", "name": "Blue"})
     api.made(f"/api/groups/{group['id']}/enrolments/", {"student_id": me["id"], "begins_on": "2026-01-01"})
     body = {"group_id": group["id"], "local_date": time.strftime("%Y-%m-%d"), "notes": "for staff"}
     session = api.made("/api/attendance/sessions/", body)
-    address = f"/api/attendance/sessions/{session['id']}/"
+    url = f"/api/attendance/sessions/{session['id']}/"
 
-    assert api.get(address).json["notes"] == "for staff"
-    assert client.get(address).json["notes"] is None
+    assert api.get(url).json["notes"] == "for staff"
+    assert client.get(url).json["notes"] is None
     assert client.get("/api/attendance/sessions/").json["items"][0]["notes"] is None
 
 
-def test_a_kept_answer_lives_a_day(api, place, sql):
+def test_a_stored_response_expires_after_a_day(api, place, sql):
     def create():
         body = {"code": new_id().hex, "given_name": "A", "family_name": "B"}
         return api.post("/api/students/", body, headers={"Idempotency-Key": "k"})
@@ -98,14 +98,14 @@ def test_a_kept_answer_lives_a_day(api, place, sql):
 
 def test_a_deleted_group_has_no_roster(api, student):
     group = api.made("/api/groups/", {"code": "G", "name": "Blue"})
-    address = f"/api/groups/{group['id']}/"
-    api.made(f"{address}enrolments/", {"student_id": student()["id"], "begins_on": "2026-01-01"})
-    api.delete(address)
+    url = f"/api/groups/{group['id']}/"
+    api.made(f"{url}enrolments/", {"student_id": student()["id"], "begins_on": "2026-01-01"})
+    api.delete(url)
 
-    assert {api.get(f"{address}{part}/").status for part in ("roster", "enrolments", "sessions")} == {404}
+    assert {api.get(f"{url}{part}/").status for part in ("roster", "enrolments", "sessions")} == {404}
 
 
-def test_trainers_do_not_see_whoever_left_their_groups_long_ago(api, place, student):
+def test_trainers_do_not_see_students_who_left_their_groups_long_ago(api, place, student):
     trainer = place.the(Role.TRAINER)
     group = api.made("/api/groups/", {"code": "G", "name": "B", "trainer_ids": [str(trainer.user_id)]})
     for begins_on, ends_on in (("2015-01-01", "2015-02-01"), ("2199-01-01", None)):
@@ -115,7 +115,7 @@ def test_trainers_do_not_see_whoever_left_their_groups_long_ago(api, place, stud
     assert trainer.get("/api/students/").json["items"] == []
 
 
-def test_two_letters_find_by_the_beginning_alone(api, student):
+def test_two_letters_search_only_by_prefix(api, student):
     found = student(code="QX-1", family_name="Zuse")
     student(code="AB-1", family_name="Azur")
 
@@ -125,7 +125,7 @@ def test_two_letters_find_by_the_beginning_alone(api, student):
     assert "search_students" not in api.get("/api/students/?q=zu&limit=7").asked[0]
 
 
-def test_secrets_are_kept_by_nobody_on_the_way(api, student):
+def test_responses_with_secrets_are_not_cacheable(api, student):
     made = student(medical_note="asthma")
 
     assert api.get(f"/api/students/{made['id']}/medical-note/").headers["Cache-Control"] == "no-store"
@@ -133,12 +133,12 @@ def test_secrets_are_kept_by_nobody_on_the_way(api, student):
     assert uuid.UUID(made["id"])
 
 
-# What is the server's fault -----------------------------------------------------------------------------------------
+# Server errors ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("state", ["53100", "53200", "57014", "40001"])
-def test_a_server_without_disk_memory_or_time_is_told_as_one_to_come_back_to(stack, scratch, state):
-    """A trigger says what PostgreSQL says when its disk is full, its memory used up, its time over."""
+def test_a_server_without_disk_memory_or_time_is_unavailable_with_a_retry_time(stack, scratch, state):
+    """A trigger raises PostgreSQL's errors for a full disk, exhausted memory and an expired time limit."""
     app = create_app(settings_of(stack, scratch, log_level="ERROR"))
     admin = new_place(app).the(Role.ADMIN)
     with stack.primary.connect(scratch) as connection:

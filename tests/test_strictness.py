@@ -1,18 +1,13 @@
-"""What a client gets slightly wrong is refused in the same way everywhere, and the message names the rule."""
+"""Slightly invalid requests are refused in the same way by every operation, and the message states the rule."""
 
 import copy
-import gzip
 import json
-import time
-import timeit
 
-import orjson
 import pytest
 from marshmallow import fields as ma
 from marshmallow import validate
 
 from campshub.core.db.models import new_id
-from campshub.core.http.endpoint import read_json
 from campshub.core.http.schemas import fields
 from campshub.core.security.permissions import Role
 from tests.seeds import seed
@@ -32,16 +27,16 @@ def admin(seeds):
 
 
 @pytest.fixture(scope="module")
-def takers(app):
+def body_operations(app):
     return [o for o in operations(app) if o.handler.options.body is not None]
 
 
-def sent(admin, operation, seeds, raw: bytes, **headers):
+def send(admin, operation, seeds, raw: bytes, **headers):
     return admin.call(operation.method, operation.address(seeds.ids), data=raw, headers={**JSON, **headers})
 
 
 def details(answer) -> list[str]:
-    """Return the messages of a refusal, also those of a bulk body's rows."""
+    """Return the messages of a refusal, also of the rows of a bulk body."""
     document = answer.response.get_json(force=True)
     rows = [error for row in document.get("results", ()) for error in row["errors"]]
     return [error["detail"] for error in [*document.get("errors", ()), *rows]]
@@ -53,20 +48,20 @@ def with_value(operation, seeds, path, value) -> bytes:
     return json.dumps(body).encode()
 
 
-def refusals(admin, takers, seeds, kind, values):
-    """Yield each field of a kind with the messages that it gets for each of the values of ``values(field)``."""
-    for operation in takers:
+def refusals(admin, body_operations, seeds, kind, values):
+    """Yield each field of a type with the messages that it returns for each of the values of ``values(field)``."""
+    for operation in body_operations:
         for path, field in fields_of(operation.handler.options.body, kind):
             for value in values(field):
                 yield (
                     (operation.name, path, value),
-                    details(sent(admin, operation, seeds, with_value(operation, seeds, path, value))),
+                    details(send(admin, operation, seeds, with_value(operation, seeds, path, value))),
                 )
 
 
-def unsaid(found, wanted) -> list:
-    """Return the places whose messages do not hold the words that ``wanted`` returns for the value."""
-    return [(place, said) for place, said in found if not any(wanted(place[2]) in text for text in said)]
+def lacking(found, wanted) -> list:
+    """Return the fields whose messages do not contain the text that ``wanted`` returns for the value."""
+    return [(field, messages) for field, messages in found if not any(wanted(field[2]) in text for text in messages)]
 
 
 def bounds_of(field):
@@ -76,33 +71,35 @@ def bounds_of(field):
 # Messages ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_date_or_instant_out_of_range_is_refused_with_the_range(admin, takers, seeds):
-    days = list(refusals(admin, takers, seeds, ma.Date, lambda _: ("1899-12-31", "2200-01-02")))
+def test_a_date_or_instant_out_of_range_is_refused_with_the_range(admin, body_operations, seeds):
+    days = list(refusals(admin, body_operations, seeds, ma.Date, lambda _: ("1899-12-31", "2200-01-02")))
     instants = list(
-        refusals(admin, takers, seeds, ma.AwareDateTime, lambda _: ("1899-12-31T23:59:59Z", "2200-01-01T00:00:01Z"))
+        refusals(
+            admin, body_operations, seeds, ma.AwareDateTime, lambda _: ("1899-12-31T23:59:59Z", "2200-01-01T00:00:01Z")
+        )
     )
 
     assert len(days) > 8
-    assert unsaid(days, lambda _: "from 1900-01-01 to 2200-01-01") == []
+    assert lacking(days, lambda _: "from 1900-01-01 to 2200-01-01") == []
     assert len(instants) > 8
-    assert unsaid(instants, lambda _: "from 1900-01-01T00:00:00Z to 2200-01-01T00:00:00Z") == []
+    assert lacking(instants, lambda _: "from 1900-01-01T00:00:00Z to 2200-01-01T00:00:00Z") == []
 
 
-def test_a_date_or_instant_of_another_form_is_refused_with_the_form(admin, takers, seeds):
-    days = refusals(admin, takers, seeds, ma.Date, lambda _: ("31.12.2026", "2026-02-30", "2026-W01-1"))
-    assert unsaid(days, lambda _: "YYYY-MM-DD") == []
-    instants = refusals(admin, takers, seeds, ma.AwareDateTime, lambda _: ("2026-01-01T00:00:00", "yesterday"))
-    assert unsaid(instants, lambda value: "offset" if value.startswith("2026") else "RFC 3339") == []
+def test_a_date_or_instant_in_another_format_is_refused_with_the_format(admin, body_operations, seeds):
+    days = refusals(admin, body_operations, seeds, ma.Date, lambda _: ("31.12.2026", "2026-02-30", "2026-W01-1"))
+    assert lacking(days, lambda _: "YYYY-MM-DD") == []
+    instants = refusals(admin, body_operations, seeds, ma.AwareDateTime, lambda _: ("2026-01-01T00:00:00", "yesterday"))
+    assert lacking(instants, lambda value: "offset" if value.startswith("2026") else "RFC 3339") == []
 
 
-def test_a_number_out_of_range_is_refused_with_the_range(admin, takers, seeds):
+def test_a_number_out_of_range_is_refused_with_the_range(admin, body_operations, seeds):
     wrong, count = [], 0
     for kind in (fields.Whole, fields.Real):
-        for operation in takers:
+        for operation in body_operations:
             for path, field in fields_of(operation.handler.options.body, kind):
                 least, most = bounds_of(field)
                 for value in (least - 1, most + 1, 10**30, "5"):
-                    said = details(sent(admin, operation, seeds, with_value(operation, seeds, path, value)))
+                    said = details(send(admin, operation, seeds, with_value(operation, seeds, path, value)))
                     count += 1
                     if not any(f"from {least:g} to" in text and f"{most:g}" in text for text in said) and not any(
                         f"from {least} to {most}" in text for text in said
@@ -114,33 +111,33 @@ def test_a_number_out_of_range_is_refused_with_the_range(admin, takers, seeds):
 
 
 @pytest.mark.parametrize("value", [30.0, 1.5, True, "30"])
-def test_a_whole_number_is_written_in_digits_only(admin, takers, seeds, value):
-    found = list(refusals(admin, takers, seeds, fields.Whole, lambda _: (value,)))
+def test_an_integer_consists_of_digits_only(admin, body_operations, seeds, value):
+    found = list(refusals(admin, body_operations, seeds, fields.Whole, lambda _: (value,)))
 
     assert len(found) > 8
-    assert unsaid(found, lambda _: "whole number") == []
+    assert lacking(found, lambda _: "whole number") == []
 
 
 def test_a_number_between_two_steps_is_refused_with_the_step(admin, seeds):
-    address = f"/api/workout-logs/{seeds.ids['log_id']}/sets/{seeds.ids['set_id']}/"
+    url = f"/api/workout-logs/{seeds.ids['log_id']}/sets/{seeds.ids['set_id']}/"
 
-    (half,) = details(admin.patch(address, {"rir": 1.25}))
+    (half,) = details(admin.patch(url, {"rir": 1.25}))
     assert "in steps of 0.5" in half
-    (weight,) = details(admin.patch(address, {"load": "62.1234", "load_unit": "kg"}))
+    (weight,) = details(admin.patch(url, {"load": "62.1234", "load_unit": "kg"}))
     assert "9999.999" in weight
     assert "three digits" in weight
 
 
-def test_a_text_that_is_too_long_or_no_choice_is_refused_with_the_bound(admin, takers, seeds):
+def test_a_text_that_is_too_long_or_not_a_choice_is_refused_with_the_limit(admin, body_operations, seeds):
     def bounds(field):
         return [v for v in field.validators if isinstance(v, validate.Length) and v.max]
 
     wrong = []
-    for operation in takers:
+    for operation in body_operations:
         for path, field in fields_of(operation.handler.options.body, ma.String):
             choices = [v for v in field.validators if isinstance(v, validate.OneOf)]
             value = "\u00fc" * 20_000 if operation.handler.options.most_bytes > 50_000 else None
-            said = details(sent(admin, operation, seeds, with_value(operation, seeds, path, value)))
+            said = details(send(admin, operation, seeds, with_value(operation, seeds, path, value)))
             wanted = [str(c) for v in choices for c in v.choices] or [str(v.max) for v in bounds(field)]
             other = isinstance(field, fields.Email) or path[-1] in {"load", "body_weight"}
             if not other and not any(word in text for word in wanted for text in said):
@@ -171,7 +168,7 @@ def test_an_empty_parameter_is_refused_by_every_operation(app, admin, seeds):
 
 
 @pytest.mark.parametrize("value", ["%ff", "%E0%A4", "caf%E9", "%ed%a0%80"])
-def test_a_parameter_that_is_no_utf_8_is_refused_with_its_name(admin, value):
+def test_a_parameter_that_is_not_utf_8_is_refused_by_name(admin, value):
     answer = admin.get(f"/api/students/?q={value}")
 
     assert answer.status == 422
@@ -180,16 +177,16 @@ def test_a_parameter_that_is_no_utf_8_is_refused_with_its_name(admin, value):
     ]
 
 
-@pytest.mark.parametrize("address", ["/api/students/?", "/api/me/?"])
-def test_a_pointer_to_a_parameter_is_escaped(admin, address):
-    """A slash in a name is no step of the pointer (RFC 6901)."""
+@pytest.mark.parametrize("url", ["/api/students/?", "/api/me/?"])
+def test_a_pointer_to_a_parameter_is_escaped(admin, url):
+    """A slash in a name does not separate steps of the pointer (RFC 6901)."""
     wrong = {"a/b=1": "unknown", "a/b=": "empty", "a/b=1&a/b=2": "repeated", "a/b=%ff": "encoding"}
     for query, code in wrong.items():
-        errors = admin.get(address + query.replace("b", "b~")).problem["errors"]
+        errors = admin.get(url + query.replace("b", "b~")).problem["errors"]
         assert [(error["pointer"], error["code"]) for error in errors] == [("/a~1b~0", code)]
 
 
-def test_a_parameter_in_bytes_that_are_not_encoded_is_read_as_utf_8(admin):
+def test_a_parameter_with_unencoded_bytes_is_read_as_utf_8(admin):
     admin.made("/api/students/", {"code": new_id().hex, "given_name": "Ümit", "family_name": "Öztürkmen"})
 
     raw = admin.get("/api/students/", query_string="q=Öztürkmen")
@@ -197,15 +194,15 @@ def test_a_parameter_in_bytes_that_are_not_encoded_is_read_as_utf_8(admin):
     assert [one["family_name"] for one in raw.json["items"]] == ["Öztürkmen"]
 
 
-def test_the_usual_order_may_be_stated_with_or_without_a_cursor(app, admin, seeds):
+def test_the_default_order_may_be_stated_with_or_without_a_cursor(app, admin, seeds):
     wrong, continued = [], 0
     for operation in operations(app):
         if not operation.handler.options.is_page:
             continue
-        address = operation.address(seeds.ids)
-        joint = "&" if "?" in address else "?"
+        url = operation.address(seeds.ids)
+        joint = "&" if "?" in url else "?"
         usual = operation.handler.options.sorts[0]
-        plain, stated = (admin.get(f"{address}{joint}limit=1{sort}") for sort in ("", f"&sort={usual}"))
+        plain, stated = (admin.get(f"{url}{joint}limit=1{sort}") for sort in ("", f"&sort={usual}"))
         if plain.status != 200 or plain.json != stated.json:
             wrong.append((operation.name, plain.status, stated.status))
             continue
@@ -214,7 +211,7 @@ def test_the_usual_order_may_be_stated_with_or_without_a_cursor(app, admin, seed
             continue
         continued += 1
         after, after_stated = (
-            admin.get(f"{address}{joint}limit=1{sort}&cursor={cursor}") for sort in ("", f"&sort={usual}")
+            admin.get(f"{url}{joint}limit=1{sort}&cursor={cursor}") for sort in ("", f"&sort={usual}")
         )
         if after.status != 200 or after.json != after_stated.json:
             wrong.append((operation.name, "cursor", after.status, after_stated.status))
@@ -223,7 +220,7 @@ def test_the_usual_order_may_be_stated_with_or_without_a_cursor(app, admin, seed
     assert wrong == []
 
 
-def test_the_usual_order_of_a_search_may_be_stated_with_a_cursor(api, student):
+def test_the_default_order_of_a_search_may_be_stated_with_a_cursor(api, student):
     for number in range(3):
         student(given_name="Asha", family_name=f"Raonath{number}")
 
@@ -241,11 +238,11 @@ def other_forms(one: str) -> list[str]:
     return [f"{{{one}}}", f"urn:uuid:{one}", one.replace("-", ""), f" {one}", f"{one}\n", one[:-1], f"{one}0"]
 
 
-def test_an_id_is_taken_in_its_canonical_form_only(app, admin, takers, seeds):
+def test_an_id_is_accepted_only_in_canonical_form(app, admin, body_operations, seeds):
     student = seeds.ids["student_id"]
-    bodies = list(refusals(admin, takers, seeds, ma.UUID, lambda _: other_forms(student)))
+    bodies = list(refusals(admin, body_operations, seeds, ma.UUID, lambda _: other_forms(student)))
     assert len(bodies) > 50
-    assert unsaid(bodies, lambda _: "canonical form") == []
+    assert lacking(bodies, lambda _: "canonical form") == []
 
     wrong = []
     for operation in operations(app):
@@ -266,7 +263,7 @@ def test_an_id_is_taken_in_its_canonical_form_only(app, admin, takers, seeds):
     assert wrong == []
 
 
-def test_an_id_is_taken_in_either_case(admin, seeds):
+def test_an_id_is_accepted_in_upper_and_lower_case(admin, seeds):
     group, student = seeds.ids["group_id"].upper(), seeds.ids["student_id"].upper()
 
     assert admin.get(f"/api/students/{student}/").json["id"] == student.lower()
@@ -277,7 +274,7 @@ def test_an_id_is_taken_in_either_case(admin, seeds):
     assert (made.status, made.json["id"]) == (201, own.lower())
 
 
-def test_roles_are_named_by_ids_in_their_canonical_form(admin, seeds):
+def test_roles_are_referred_to_by_ids_in_canonical_form(admin, seeds):
     role = seeds.ids["role_id"]
 
     assert admin.patch("/api/organization/", {"mfa_roles": [role.replace("-", "")]}).status == 422
@@ -285,110 +282,22 @@ def test_roles_are_named_by_ids_in_their_canonical_form(admin, seeds):
     assert admin.patch("/api/organization/", {"mfa_roles": []}).status == 200
 
 
-# Bodies --------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("raw", [
-    b'{"a": 1, "a": 1}', b'{"a": {"b": 1, "b": 2}}', b'{"a": [1, {"b": 1, "b": 2}]}', b'{"a": 1, "\\u0061": 2}',
-    b'{"a\\u003a": ":", "a:": 2}', b'{"x": "\\u003a", "a": 1, "a": 2}', b'{"": 1, "": 2}',
-    b'{"a":' * 300 + b'{"b": 1, "b": 2}' + b"}" * 300,
-])  # fmt: skip
-def test_a_key_twice_is_refused_by_every_operation(admin, takers, seeds, raw):
-    wrong = []
-    for operation in takers:
-        answer = sent(admin, operation, seeds, raw)
-        said = answer.problem
-        if (answer.status, said["code"]) != (400, "malformed_body") or "twice" not in said["detail"]:
-            wrong.append((operation.name, answer.status, said))
-
-    assert wrong == []
-
-
-def test_one_key_in_several_objects_and_colons_in_texts_are_no_key_twice(api):
-    contact = {"name": "a: b :: \u003a", "relation": '":"', "phone": "1:2"}
-    given = {"code": new_id().hex, "given_name": "A:", "family_name": "::", "guardians": [contact, contact]}
-    for dumped in (orjson.dumps(given), json.dumps(given).replace(":", "\\u003a").replace("\\u003a ", ": ").encode()):
-        body = {**json.loads(dumped), "code": new_id().hex}
-        answer = api.call("POST", "/api/students/", data=json.dumps(body).replace("A:", "A\\u003a"), headers=JSON)
-        assert (answer.status, answer.json["given_name"]) == (201, "A:")
-
-
-def test_what_the_look_for_a_key_twice_costs_is_printed(record_property):
-    rows = [{"student_id": str(new_id()), "code": "present", "note": "came by bus: late"} for _ in range(1_000)]
-    raw = orjson.dumps({"records": rows})
-
-    assert read_json(raw) == {"records": rows}
-    ways = {"parsed": orjson.loads, "with the look": read_json, "by json.loads with a hook": _with_a_hook}
-    took = {
-        name: min(timeit.repeat(lambda way=way: way(raw), number=5, repeat=20, timer=time.thread_time)) / 5
-        for name, way in ways.items()
-    }
-    said = ", ".join(f"{name} {seconds * 1e3:.2f} ms" for name, seconds in took.items())
-    record_property("figure", f"a body of 1,000 marks ({len(raw) // 1024} KiB): {said}")
-
-
-def _with_a_hook(raw: bytes):
-    def once(pairs):
-        found = dict(pairs)
-        assert len(found) == len(pairs)
-        return found
-
-    return json.loads(raw, object_pairs_hook=once)
-
-
-@pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "gzip, identity"])
-def test_a_compressed_body_is_refused(admin, takers, seeds, encoding):
-    for operation in takers:
-        raw = orjson.dumps(body_for(operation.handler.options.body, seeds.id_for))
-        answer = sent(admin, operation, seeds, gzip.compress(raw), **{"Content-Encoding": encoding})
-        assert (answer.status, answer.problem["code"]) == (415, "unsupported_media_type"), operation.name
-        assert answer.headers["Accept-Encoding"] == "identity"
-
-
-def test_a_body_that_says_that_it_is_not_compressed_is_taken(api):
-    assert api.patch("/api/me/", {"name": "Asha"}, headers={"Content-Encoding": "identity"}).status == 200
-
-
-def test_an_empty_patch_changes_nothing(app, seeds, sql):
-    admin = seeds.place.the(Role.SUPERADMIN)
-
-    def entries():
-        return sql("SELECT count(*) FROM audit_log WHERE organization_id = %s", seeds.place.id)[0][0]
-
-    patches = [o for o in operations(app) if o.method == "PATCH"]
-    assert len(patches) > 12
-    wrong = []
-    for operation in patches:
-        ids = {**seeds.ids, "user_id": str(seeds.place.the(Role.CLIENT).user_id)}
-        if operation.rule.endswith("<uuid:code_id>/"):
-            code = {"key": "k1", "label": "K", "counts_as": "present"}
-            ids["code_id"] = admin.made("/api/attendance/codes/", code)["id"]
-        address = operation.address(ids)
-        first = admin.patch(address, {})
-        before = entries()
-        again = admin.patch(address, {}, headers={"If-Match": first.headers.get("ETag", "*")})
-        if (first.status, again.status) != (200, 200) or again.json != first.json or entries() != before:
-            wrong.append((operation.name, first.status, again.status, first.response.text[:200]))
-
-    assert wrong == []
-
-
 # Preconditions and challenges ----------------------------------------------------------------------------------------
 
 
-def test_any_tag_of_if_match_may_be_the_present_one(api, student):
-    address = f"/api/students/{student()['id']}/"
-    tag = api.get(address).headers["ETag"]
+def test_any_of_the_tags_of_if_match_may_be_the_current_one(api, student):
+    url = f"/api/students/{student()['id']}/"
+    tag = api.get(url).headers["ETag"]
 
     for header in (f'"999-abc", {tag}', f'{tag},"999"', f'"of-another,with-a-comma",{tag}', f", {tag} ,", f"W/{tag}"):
-        assert api.patch(address, {}, headers={"If-Match": header}).status == 200, header
+        assert api.patch(url, {}, headers={"If-Match": header}).status == 200, header
     for header in ('"998", "999"', f'"999-{tag[3:]}'):
-        assert api.patch(address, {"phone": "1"}, headers={"If-Match": header}).status == 412, header
+        assert api.patch(url, {"phone": "1"}, headers={"If-Match": header}).status == 412, header
     for header in (f"{tag} {tag}", f"*, {tag}", f"{tag};", tag[:-1]):
-        assert api.patch(address, {"phone": "1"}, headers={"If-Match": header}).status == 422, header
+        assert api.patch(url, {"phone": "1"}, headers={"If-Match": header}).status == 422, header
 
 
-def test_a_401_says_whether_the_token_was_at_fault(api, app, place):
+def test_a_401_distinguishes_a_missing_from_an_invalid_token(api, app, place):
     ended = place.someone()
     ended.post("/api/auth/logout/everywhere/")
     plain, at_fault = 'Bearer realm="campshub"', 'Bearer realm="campshub", error="invalid_token"'

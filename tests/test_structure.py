@@ -1,4 +1,4 @@
-"""Who imports whom: no cycles, the layers of the contracts, and files that earn their place."""
+"""The structure of imports: no cycles, the layers of the contracts, and no file without a reason."""
 
 import tomllib
 
@@ -12,12 +12,12 @@ from tests.test_architecture import MOST_LINES
 
 @pytest.fixture(scope="module")
 def imports():
-    """The graph of imports, those under ``TYPE_CHECKING`` included."""
+    """The graph of imports, including those under ``TYPE_CHECKING``."""
     return grimp.build_graph("campshub", "devstack", exclude_type_checking_imports=False, cache_dir=None)
 
 
 def _cycles(graph):
-    """Return the sets of modules that import each other in a circle (Tarjan's strongly connected components)."""
+    """Return the sets of modules that import each other in a cycle (Tarjan's strongly connected components)."""
     order, lowest, stack, found = {}, {}, [], []
 
     def visit(module):
@@ -40,7 +40,7 @@ def _cycles(graph):
     return found
 
 
-def test_no_module_imports_itself_through_others(imports):
+def test_there_are_no_import_cycles(imports):
     assert _cycles(imports) == []
 
 
@@ -59,7 +59,7 @@ def test_a_cycle_of_type_only_imports_is_found(tmp_path, monkeypatch):
 
 
 def _contract(start):
-    """Return the layers of an import contract, each a list of modules; its name begins so."""
+    """Return the layers of the import contract with this prefix, each a list of modules."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     (found,) = [contract for contract in contracts if contract["name"].startswith(start)]
     return [layer.split(" | ") for layer in found["layers"]]
@@ -72,7 +72,7 @@ def test_every_file_of_core_is_in_a_layer(imports):
     assert {m for m in files if not any(m == one or m.startswith(f"{one}.") for one in layered)} == set()
 
 
-def test_the_contract_of_modules_has_the_modules_in_their_order():
+def test_the_contract_of_modules_lists_the_modules_in_order():
     layers = _contract("1.")
     modules = [f"campshub.{name}" for name in MODULES]
 
@@ -81,11 +81,11 @@ def test_the_contract_of_modules_has_the_modules_in_their_order():
     assert sorted(modules, key=place.__getitem__) == modules
 
 
-# Files with one importer that stay files of their own, with the reason.
+# Files with one importer that stay separate files, with the reason.
 STANDARD_FILES = {"models", "queries", "service", "schemas", "routes", "tasks", "cli", "metrics"}
 SINGLE_IMPORTERS = {
     "campshub.accounts.emails": "the texts of e-mails",
-    "campshub.core.http.serializer": "a part of its own, which benchmarks and tests use alone",
+    "campshub.core.http.serializer": "a separate part, which benchmarks and tests use directly",
     "campshub.core.security.password_blocklist": "the list of passwords belongs beside their check",
     "campshub.core.security.signing": "the signature belongs to security, the manifest to partitions",
     "campshub.reports.charts": "pages and the API will draw the same charts",
@@ -95,7 +95,7 @@ SINGLE_IMPORTERS = {
 
 
 def test_a_file_with_one_importer_is_part_of_it(imports):
-    """A standard file of a module, and what the app or the container puts together, stay files of their own."""
+    """Exceptions: the standard files of a module, and what the app or the service container imports."""
     lonely = {}
     for module in sorted(m for m in imports.modules if m.startswith("campshub.") and not imports.find_children(m)):
         importers = imports.find_modules_that_directly_import(module)

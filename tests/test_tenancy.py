@@ -1,6 +1,6 @@
-"""Nobody sees or touches another organization: every operation, every role, every way in which an id can be given.
+"""Tenants are isolated: every operation, every role, every way in which a request can pass an id.
 
-The operations are read from the application, so that a new one is in the matrix from its first day.
+The operations are read from the application, so a new operation is in the matrix immediately.
 """
 
 import re
@@ -40,10 +40,10 @@ def body_of(operation: Operation, seeds: Seeds, *, whole: bool = False):
     return None if schema is None else body_for(schema, seeds.id_for, whole=whole)
 
 
-def leaks(answer, foreign: Seeds, told: str = "") -> list[str]:
-    """Return what an answer says of the other organization that the request had not said itself."""
+def leaks(answer, foreign: Seeds, sent_text: str = "") -> list[str]:
+    """Return what a response contains of the other organization that the request did not contain."""
     text = answer.response.get_data(as_text=True) + str(dict(answer.headers))
-    found = set(UUIDS.findall(text)) & foreign.everything - set(UUIDS.findall(told))
+    found = set(UUIDS.findall(text)) & foreign.everything - set(UUIDS.findall(sent_text))
     return [*found, *([FOREIGN] if FOREIGN in text else [])]
 
 
@@ -60,18 +60,18 @@ def test_another_organizations_id_in_the_path_is_not_found(api_operations, own, 
     for operation in api_operations:
         for parameter in operation.parameters:
             for role in Role:
-                address = operation.address(own.ids, **{parameter: foreign.ids[parameter]})
+                url = operation.address(own.ids, **{parameter: foreign.ids[parameter]})
                 may = operation.handler.options.is_public or operation.handler.options.permission in ROLES[role]
                 if may and operation.is_across:
                     continue
-                answer = own.place.the(role).call(operation.method, address, body_of(operation, own))
-                if answer.status != (404 if may else 403) or leaks(answer, foreign, address):
+                answer = own.place.the(role).call(operation.method, url, body_of(operation, own))
+                if answer.status != (404 if may else 403) or leaks(answer, foreign, url):
                     wrong.append((operation.name, parameter, role.value, answer.status, answer.response.text[:300]))
 
     assert wrong == []
 
 
-def test_nobody_is_asked_anything_without_a_token(api_operations, app, own, foreign):
+def test_every_operation_requires_a_token(api_operations, app, own, foreign):
     wrong = []
     for operation in api_operations:
         if operation.handler.options.is_public:
@@ -84,21 +84,21 @@ def test_nobody_is_asked_anything_without_a_token(api_operations, app, own, fore
     assert wrong == []
 
 
-def test_a_role_does_what_its_permissions_say_and_sees_its_own_organization_alone(api_operations, own, foreign):
+def test_a_role_can_do_what_its_permissions_allow_and_sees_only_its_own_organization(api_operations, own, foreign):
     wrong = []
     for operation in sorted(api_operations, key=lambda o: (o.method == "DELETE", o.name)):
         for role in Role:
             client = own.place.someone(role) if operation.ends_sessions else own.place.the(role)
             answer = client.call(operation.method, operation.address(own.ids), body_of(operation, own))
             may = operation.handler.options.is_public or operation.handler.options.permission in ROLES[role]
-            refused = answer.status == 403 and answer.problem["detail"] == Forbidden.default_detail
+            refused = answer.status == 403 and answer.problem["detail"] == Forbidden.default_detail  # from the edge
             if refused == may or answer.status >= 500 or leaks(answer, foreign):
                 wrong.append((operation.name, role.value, answer.status, answer.response.text[:300]))
 
     assert wrong == []
 
 
-def test_a_token_of_one_organization_opens_no_other(api_operations, own, foreign):
+def test_a_token_of_one_organization_is_useless_in_another(api_operations, own, foreign):
     wrong = []
     for operation in api_operations:
         if operation.handler.options.is_public or not operation.parameters:
@@ -149,7 +149,7 @@ def _every_row_failed(answer) -> bool:
     return bool(rows) and all(row["outcome"] == "error" for row in rows)
 
 
-def test_an_id_chosen_by_the_client_does_not_tell_whether_another_organization_has_it(api_operations, app):
+def test_a_client_chosen_id_does_not_reveal_whether_another_organization_has_it(api_operations, app):
     own, foreign = seed(app, OWN), seed(app, FOREIGN)
     admin, wrong, tried = own.place.the(Role.ADMIN), [], 0
     for operation in api_operations:
@@ -157,7 +157,7 @@ def test_an_id_chosen_by_the_client_does_not_tell_whether_another_organization_h
         places = [path for path, _ in fields_of(schema, ma.UUID) if path[-1] == "id"] if schema else []
         for path in places:
             statuses = []
-            # The first may take what is unique; from then on every unused id must be answered alike.
+            # The first may take a unique value; after that, every unused id must get the same response.
             for given in (str(uuid.uuid4()), str(uuid.uuid4()), *sorted(foreign.everything)):
                 body = body_of(operation, own)
                 put(body, path, given)
@@ -177,12 +177,12 @@ def test_another_organizations_id_in_a_filter_finds_nothing(api_operations, own,
         schema = operation.handler.options.query
         for (name,), _ in fields_of(schema, ma.UUID) if schema else ():
             tried += 1
-            address = operation.address(own.ids)
-            address += f"{'&' if '?' in address else '?'}{name}={foreign.id_for(name)}"
+            url = operation.address(own.ids)
+            url += f"{'&' if '?' in url else '?'}{name}={foreign.id_for(name)}"
             for role in Role:
-                answer = own.place.the(role).call(operation.method, address)
+                answer = own.place.the(role).call(operation.method, url)
                 empty = answer.status == 200 and answer.json["items"] == []
-                if not (empty or 400 <= answer.status < 500) or leaks(answer, foreign, address):
+                if not (empty or 400 <= answer.status < 500) or leaks(answer, foreign, url):
                     wrong.append((operation.name, name, role.value, answer.status))
 
     assert wrong == []
@@ -195,11 +195,11 @@ def test_another_organizations_cursor_is_refused_by_every_list(api_operations, o
         if not operation.handler.options.is_page:
             continue
         admins = [seeds.place.the(Role.ADMIN) for seeds in (foreign, own)]
-        addresses = [operation.address(seeds.ids) for seeds in (foreign, own)]
-        joint = "&" if "?" in addresses[0] else "?"
-        cursor = admins[0].get(f"{addresses[0]}{joint}limit=1").json["next_cursor"]
+        urls = [operation.address(seeds.ids) for seeds in (foreign, own)]
+        joint = "&" if "?" in urls[0] else "?"
+        cursor = admins[0].get(f"{urls[0]}{joint}limit=1").json["next_cursor"]
         assert cursor, f"{operation.name}: seed two, so that there is a cursor"
-        answer = admins[1].get(f"{addresses[1]}{joint}limit=1&cursor={cursor}")
+        answer = admins[1].get(f"{urls[1]}{joint}limit=1&cursor={cursor}")
         tried += 1
         if answer.status != 400 or answer.problem["code"] != "bad_cursor" or leaks(answer, foreign):
             wrong.append((operation.name, answer.status))
@@ -208,23 +208,23 @@ def test_another_organizations_cursor_is_refused_by_every_list(api_operations, o
     assert tried >= 5
 
 
-def test_lists_show_each_role_rows_of_its_own_organization_alone(api_operations, own, foreign):
+def test_lists_show_each_role_only_rows_of_its_own_organization(api_operations, own, foreign):
     wrong, seen = [], 0
     for operation in api_operations:
         if not operation.handler.options.is_page:
             continue
         for role in Role:
-            address = operation.address(own.ids)
-            answer = own.place.the(role).get(f"{address}{'&' if '?' in address else '?'}limit=200")
+            url = operation.address(own.ids)
+            answer = own.place.the(role).get(f"{url}{'&' if '?' in url else '?'}limit=200")
             seen += OWN in answer.response.text
             if leaks(answer, foreign):
                 wrong.append((operation.name, role.value))
 
     assert wrong == []
-    assert seen >= 5  # the word that would give the others away does stand in what is shown
+    assert seen >= 5  # the word that would identify foreign rows does occur in the lists
 
 
-def test_no_row_of_an_organization_names_what_belongs_to_another(own, foreign, sql):
+def test_no_row_of_an_organization_refers_to_a_row_of_another(own, foreign, sql):
     columns = sql(
         """
         SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid

@@ -1,4 +1,4 @@
-"""The walks of docs/architecture.md are those of real requests and a real job."""
+"""Real requests and a real job pass the files that docs/architecture.md names, in its order."""
 
 import re
 import time
@@ -18,7 +18,7 @@ ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
 
 def named(walk: str) -> list[str]:
-    """Return the files that the page names for a walk, in their order, each once."""
+    """Return the files that the page names for a walk, in order, each once."""
     section = re.split(r"^## ", ARCHITECTURE, flags=re.MULTILINE)
     (text,) = [part for part in section if part.startswith(f"{walk}\n")]
     return list(dict.fromkeys(re.findall(r"`(campshub/[a-z_/]+\.py)`", text)))
@@ -38,13 +38,13 @@ def student(place):
     return admin.made("/api/students/", {"code": "W-1", "given_name": "Asha", "family_name": "Rao"})
 
 
-def test_a_read_walks_as_the_page_says(place, student, record_property):
+def test_a_read_passes_the_files_of_the_page(place, student, record_property):
     admin = place.the(Role.ADMIN)
-    address = f"/api/students/?limit=7&q={student['given_name']}"
+    url = f"/api/students/?limit=7&q={student['given_name']}"
 
-    first = files_passed(lambda: admin.get(address))
+    first = files_passed(lambda: admin.get(url))
     until = time.monotonic() + TRUSTED_WITHIN_S
-    while "campshub/core/http/dispatch.py" in (cached := files_passed(lambda: admin.get(address))):
+    while "campshub/core/http/dispatch.py" in (cached := files_passed(lambda: admin.get(url))):
         assert time.monotonic() < until, "no read was served from the cache"
         time.sleep(0.1)
 
@@ -54,18 +54,18 @@ def test_a_read_walks_as_the_page_says(place, student, record_property):
     record_property("figure", f"files passed by a cached read: {len(cached)}")
 
 
-def test_a_write_walks_as_the_page_says(place, student, record_property):
+def test_a_write_passes_the_files_of_the_page(place, student, record_property):
     admin = place.the(Role.ADMIN)
-    address = f"/api/students/{student['id']}/"
-    admin.patch(address, {"given_name": "Usha"})
+    url = f"/api/students/{student['id']}/"
+    admin.patch(url, {"given_name": "Usha"})
 
-    passed = files_passed(lambda: admin.patch(address, {"given_name": "Asha"}))
+    passed = files_passed(lambda: admin.patch(url, {"given_name": "Asha"}))
 
     require_walk("A write", passed)
     record_property("figure", f"files passed by a PATCH: {len(passed)}")
 
 
-def test_a_job_walks_as_the_page_says(place, record_property):
+def test_a_job_passes_the_files_of_the_page(place, record_property):
     with place.app.app_context(), unit_of_work(organization_id=place.id) as session:
         job = enqueue(session, "rollups.fold")
 

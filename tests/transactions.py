@@ -1,8 +1,8 @@
-"""What each transaction of the application touches, as PostgreSQL itself tells before it ends.
+"""Record what each transaction of the application locks, read from PostgreSQL before the transaction ends.
 
-A statement locks every table that it names before it looks for a row, those behind views, policies and functions too,
-and the lock stands until the transaction ends. So no table can be missed for want of rows, as it could be in counts of
-scans. Partitions are told as the table that they are parts of.
+A statement locks every table that it names before it reads a row, including tables behind views, policies and
+functions, and the lock lasts until the transaction ends. So empty tables count too, unlike in statistics of scans. A
+partition is reported as its parent table.
 """
 
 from collections.abc import Iterator
@@ -22,14 +22,14 @@ from campshub.core.http import read_routing
 from campshub.modules import load_models
 
 READS = "AccessShareLock", "RowShareLock"
-# Every name with every mode, such as "students AccessShareLock".
+# Every table with every lock mode, such as "students AccessShareLock".
 LOCKS = """
 SELECT coalesce(string_agg(DISTINCT c.relname || ' ' || l.mode, ','), '')
   FROM pg_locks l JOIN pg_class c ON c.oid = coalesce(pg_partition_root(l.relation), l.relation)
  WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation'
    AND c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'm', 'f')
 """
-# The organizations of the rows of a table that this transaction has made or changed.
+# The organizations of the rows of a table that this transaction has inserted or changed.
 OWNERS = """
 SELECT DISTINCT {1} FROM {0}
  WHERE xmin::text::bigint = pg_current_xact_id()::text::bigint % (1::bigint << 32)
@@ -53,12 +53,12 @@ UNOWNED = {
 
 @dataclass
 class Touched:
-    """One transaction that was committed: its tables, and what was stamped before it was."""
+    """A committed transaction: its tables, and its stamps."""
 
     unit: Unit
     read: set[str] = field(default_factory=set)
     written: set[str] = field(default_factory=set)
-    # Whose rows, by table.
+    # The organizations of the written rows, by table.
     owners: dict[str, set[str]] = field(default_factory=dict)
     stamped: set[tuple[str, str]] = field(default_factory=set)
 
@@ -78,20 +78,20 @@ def watched() -> Iterator[list[Touched]]:
 
     def committed(session: Any) -> Any:
         if not isinstance(session, ReadSession) and session.in_transaction():
-            touched = _told(session.unit, _asked(session, LOCKS)[0])
+            touched = _touched(session.unit, _queried(session, LOCKS)[0])
             for table in touched.written - UNOWNED:
-                rows = _asked(session, OWNERS.format(*OWNER.get(table, (table, "organization_id"))))
+                rows = _queried(session, OWNERS.format(*OWNER.get(table, (table, "organization_id"))))
                 touched.owners[table] = {str(owner) for owner in rows}
             touched.stamped = stamped.pop() if stamped else set()
             seen.append(touched)
         return commit(session)
 
-    def asked(session: Any, connection: Any, text: str, words: bytes) -> Any:
-        opening = words.removesuffix(b"COMMIT")
-        if opening == words:
-            return round_trip(session, connection, text, words)
+    def counted_round_trip(session: Any, connection: Any, text: str, command: bytes) -> Any:
+        opening = command.removesuffix(b"COMMIT")
+        if opening == command:
+            return round_trip(session, connection, text, command)
         results = round_trip(session, connection, text, b"%b%b; COMMIT" % (opening, LOCKS.encode()))
-        seen.append(_told(session.unit, results.pop(-2).get_value(0, 0).decode()))
+        seen.append(_touched(session.unit, results.pop(-2).get_value(0, 0).decode()))
         return results
 
     def begun(freshness: Any, pairs: Any, primary: str) -> Any:
@@ -101,12 +101,12 @@ def watched() -> Iterator[list[Touched]]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (sessions, unit_of_work, read_routing):
             patch.setattr(module, "commit", committed)
-        patch.setattr(ReadSession, "_round_trip", asked)
+        patch.setattr(ReadSession, "_round_trip", counted_round_trip)
         patch.setattr(Freshness, "begin", begun)
         yield seen
 
 
-def _asked(session: Any, statement: str) -> list[Any]:
+def _queried(session: Any, statement: str) -> list[Any]:
     cursor = session.connection().connection.cursor()
     try:
         return [row[0] for row in cursor.execute(statement, prepare=False)]
@@ -114,7 +114,7 @@ def _asked(session: Any, statement: str) -> list[Any]:
         cursor.close()
 
 
-def _told(unit: Unit, locks: str) -> Touched:
+def _touched(unit: Unit, locks: str) -> Touched:
     touched = Touched(unit)
     for table, mode in (lock.split(" ") for lock in locks.split(",") if lock):
         (touched.read if mode in READS else touched.written).add(table)

@@ -1,4 +1,4 @@
-"""Which of the project's files a piece of work passes, in the order in which it first enters each."""
+"""Record which of the project's files a function call enters, in order."""
 
 import sys
 import threading

@@ -1,7 +1,7 @@
 """Run the tests that depend on dates under shifted clocks, one clock after the other: ``make test-clocks``.
 
-Each run has a stack of its own, and every process in it (PostgreSQL, Redis, PgBouncer, pytest) has the shifted wall
-clock; monotonic clocks are real. Runs whose clock crosses midnight or a clock change start a little before it.
+Each run has its own stack. Every process in it (PostgreSQL, Redis, PgBouncer, pytest) has the shifted wall clock;
+monotonic clocks are not shifted. Runs whose clock crosses midnight or a clock change start shortly before it.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 
-# In UTC. Tests' organizations are in India, where the day begins at 18:30 UTC.
+# In UTC. The tests' organizations are in India, where the day begins at 18:30 UTC.
 CLOCKS = {
     "sunday-month-end": "2027-01-31 12:00:00",
     "monday-one-past-midnight": "2027-02-01 00:01:00",
@@ -32,17 +32,17 @@ CLOCKS = {
     "clocks-back-europe": "2027-10-31 00:57:00",
     "clocks-back-america": "2027-11-07 05:57:00",
 }
-# Whole folders where most tests depend on today, files elsewhere.
+# Whole folders if most of their tests depend on the date, else single files.
 TESTS = (
     *("tests/clocks", "tests/students", "tests/attendance", "tests/workouts", "tests/reports", "tests/rollups"),
     *("tests/core/jobs", "tests/core/partitions", "tests/core/test_audit.py", "tests/core/test_future.py"),
-    *("tests/core/test_clock_changes.py", "tests/core/test_warming.py", "tests/core/test_grants.py"),
+    *("tests/core/test_clock_changes.py", "tests/core/test_warming.py", "tests/core/test_authorization.py"),
     *("tests/accounts", "tests/commands", "tests/e2e/test_tour.py", "tests/test_budgets.py"),
 )
 
 
 def compiled(folder: Path) -> Path:
-    """Compile the library that shifts a program's clock; every account may read it."""
+    """Compile the library that shifts a program's clock; every account can read it."""
     folder.chmod(0o755)
     library = folder / "shift.so"
     compiler = shutil.which("cc") or shutil.which("gcc")
@@ -68,7 +68,7 @@ def run(name: str, library: Path, folder: Path, arguments: list[str]) -> int:
 
 
 def main() -> int:
-    """Run the tests under each clock, print a line for each, and return 1 where one failed."""
+    """Run the tests under each clock, print a line for each, and return 1 if one failed."""
     parser = argparse.ArgumentParser(prog="tests.clocks")
     parser.add_argument("--clock", choices=CLOCKS, action="append", help="only this one; may be repeated")
     parser.add_argument("--processes", default="2", help="how many run tests at once; 0: this one (2)")

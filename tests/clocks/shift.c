@@ -1,8 +1,8 @@
-/* Shift the wall clock of a program, and nothing else: LD_PRELOAD=shift.so CLOCK_SHIFT_S=-86400 program
+/* Shift only the wall clock of a program: LD_PRELOAD=shift.so CLOCK_SHIFT_S=-86400 program
 
    Debian 12's libfaketime (0.9.10) cannot do it for Python 3.11 and later: with FAKETIME_DONT_FAKE_MONOTONIC=1,
    time.sleep fails with EINVAL; without it, a wait for a lock with a time-out does not end. Here the monotonic clock is
-   the real one, so that each wait takes the time that it names. */
+   not shifted, so that each wait takes its nominal time. */
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <sys/syscall.h>

@@ -1,4 +1,4 @@
-"""One clock for all: what the tests, the database and the caches call now is the same, under a shifted clock too."""
+"""The tests, the database and the caches have the same clock, also when it is shifted."""
 
 import os
 import time
@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import redis
 
-CLOSE = timedelta(seconds=60)  # a shift is days; a busy machine may take seconds between two of the questions
+CLOSE = timedelta(seconds=60)  # a shift is days; a busy machine may take seconds between two readings
 
 
 def test_every_server_has_the_clock_of_the_tests(sql, settings, app):
@@ -19,7 +19,7 @@ def test_every_server_has_the_clock_of_the_tests(sql, settings, app):
         assert abs(theirs - ours) < CLOSE
 
 
-def test_the_clock_is_the_one_that_the_run_names():
+def test_the_clock_is_the_one_of_the_run():
     started = float(os.environ.get("CLOCK_STARTED") or time.time())
 
     assert timedelta(0) <= timedelta(seconds=time.time() - started) < timedelta(days=1)

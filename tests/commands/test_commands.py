@@ -14,16 +14,16 @@ UNREACHABLE = json.dumps([{"issuer": "http://127.0.0.1:1", "audiences": ["ours"]
 
 @pytest.fixture
 def flask(app):
-    """Run a command; answers click's result."""
-    return lambda *words, **options: app.test_cli_runner().invoke(args=words, **options)
+    """Run a command; return click's result."""
+    return lambda *arguments, **options: app.test_cli_runner().invoke(args=arguments, **options)
 
 
 def test_an_organization_and_its_admin_are_created_and_can_sign_in(app, flask):
     made = flask("organizations", "create", "--name", "Hill Camp", "--time-zone", "Asia/Kolkata", "--json")
     organization_id = json.loads(made.stdout)["id"]
     email = f"head-{new_id().hex}@example.org"
-    words = ("users", "create-admin", "--organization", organization_id, "--email", email)
-    admin = flask(*words, input="correct horse battery\ncorrect horse battery\n")
+    arguments = ("users", "create-admin", "--organization", organization_id, "--email", email)
+    admin = flask(*arguments, input="correct horse battery\ncorrect horse battery\n")
 
     assert (made.exit_code, admin.exit_code) == (0, 0), admin.output
     answer = app.test_client().post("/api/auth/token/", json={"email": email, "password": "correct horse battery"})
@@ -32,20 +32,20 @@ def test_an_organization_and_its_admin_are_created_and_can_sign_in(app, flask):
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("arguments", "says"),
     [
         (("organizations", "create", "--name", "X", "--time-zone", "Mars/Olympus"), "Mars/Olympus is not a time zone"),
         (
             ("users", "create-admin", "--organization", str(uuid.uuid4()), "--email", "a@example.org"),
             "There is no organization",
         ),
-        (("users", "create-admin", "--organization", "nobody", "--email", "a@example.org"), "is not a valid UUID"),
+        (("users", "create-admin", "--organization", "not-a-uuid", "--email", "a@example.org"), "is not a valid UUID"),
         (("partitions", "ensure", "--table", "students"), "students is not partitioned; these are:"),
         (("demo", "seed", "--students", "0"), "not in the range"),
     ],
 )
-def test_a_wrong_command_says_in_a_line_what_to_do(flask, words, says):
-    result = flask(*words, input="long enough password\nlong enough password\n")
+def test_an_invalid_command_explains_its_mistake_in_one_line(flask, arguments, says):
+    result = flask(*arguments, input="long enough password\nlong enough password\n")
 
     assert result.exit_code != 0
     assert says in result.output
@@ -54,7 +54,7 @@ def test_a_wrong_command_says_in_a_line_what_to_do(flask, words, says):
 
 @pytest.fixture
 def signed_in(app, api):
-    """An admin's address, and tokens of theirs."""
+    """An admin's email address, and their tokens."""
     email = api.get("/api/me/").json["email"]
     return email, app.test_client().post("/api/auth/token/", json={"email": email, "password": PASSWORD}).json
 
@@ -84,8 +84,8 @@ def test_a_user_is_signed_out_everywhere(app, flask, signed_in):
     assert flask("users", "sign-out", "--email", email).exit_code == 0
 
     assert opens(app, tokens) == 401
-    nobody = flask("users", "sign-out", "--email", "nobody@example.org")
-    assert (nobody.exit_code, "Nobody" in nobody.output) == (1, True)
+    unknown = flask("users", "sign-out", "--email", "unknown@example.org")
+    assert (unknown.exit_code, "Nobody" in unknown.output) == (1, True)
 
 
 def test_a_short_password_is_refused(flask, place):
@@ -97,21 +97,22 @@ def test_a_short_password_is_refused(flask, place):
     assert "At least 12 characters" in result.output
 
 
-def test_an_address_is_given_to_one_user(flask, place):
+def test_an_email_address_belongs_to_one_user(flask, place):
     email = f"twice-{new_id().hex}@example.org"
-    words = ("users", "create-admin", "--organization", str(place.id), "--email", email)
-    results = [flask(*words, "--password", "long enough password") for _ in range(2)]
+    arguments = ("users", "create-admin", "--organization", str(place.id), "--email", email)
+    results = [flask(*arguments, "--password", "long enough password") for _ in range(2)]
 
     assert [result.exit_code for result in results] == [0, 1]
     assert "belongs to a user already" in results[1].output
 
 
-def test_partitions_are_listed_and_made_and_making_them_again_makes_none(flask, sql):
+def test_partitions_are_listed_and_created_and_the_second_run_creates_none(flask, sql):
     before = json.loads(flask("partitions", "list", "--json").stdout)
     assert {"attendance_records", "audit_log", "workout_logs", "workout_sets"} <= {p["table"] for p in before}
 
-    words = ("partitions", "ensure", "--months", "9", "--from", "2024-05-17", "--table", "attendance_records", "--json")
-    made, again = (json.loads(flask(*words).stdout)["made"] for _ in range(2))
+    month = ("--from", "2024-05-17", "--table", "attendance_records")
+    ensure = ("partitions", "ensure", "--months", "9", *month, "--json")
+    made, again = (json.loads(flask(*ensure).stdout)["made"] for _ in range(2))
 
     assert "attendance_records_p2024_05" in made
     assert again == []
@@ -122,7 +123,7 @@ def test_partitions_are_listed_and_made_and_making_them_again_makes_none(flask, 
     assert "attendance_records_p2024_05" in flask("partitions", "list").output
 
 
-def test_check_config_tries_each_part_that_the_settings_name(flask):
+def test_check_config_checks_each_part_of_the_settings(flask):
     result = flask("check-config", "--json")
 
     assert result.exit_code == 0, result.output
@@ -133,7 +134,7 @@ def test_check_config_tries_each_part_that_the_settings_name(flask):
     assert set(found.values()) == {None}
 
 
-def test_check_config_fails_on_what_does_not_answer(stack, database):
+def test_check_config_fails_for_parts_that_do_not_respond(stack, database):
     from campshub.app import create_app  # noqa: PLC0415 - this test alone makes an application of its own
     from tests.conftest import close, settings_of  # noqa: PLC0415 - see above
 
@@ -159,7 +160,7 @@ def test_check_config_fails_on_what_does_not_answer(stack, database):
         ({"public_url": "no address"}, "FAIL links: no address"),
     ],
 )
-def test_check_config_refuses_what_would_fail_later(stack, database, given, says):
+def test_check_config_reports_settings_that_would_fail_later(stack, database, given, says):
     from campshub.app import create_app  # noqa: PLC0415 - see above
     from tests.conftest import close, settings_of  # noqa: PLC0415 - see above
 
@@ -173,10 +174,10 @@ def test_check_config_refuses_what_would_fail_later(stack, database, given, says
     assert "whisper" not in result.output
 
 
-def test_a_demo_is_the_same_for_the_same_seed_and_made_once(app, flask, sql, tmp_path):
+def test_demo_data_is_the_same_for_the_same_seed_and_created_once(app, flask, sql, tmp_path):
     credentials = tmp_path / "demo.json"
-    words = ("demo", "seed", "--students", "40", "--days", "6", "--credentials", str(credentials))
-    made, again = flask(*words), flask(*words)
+    arguments = ("demo", "seed", "--students", "40", "--days", "6", "--credentials", str(credentials))
+    made, again = flask(*arguments), flask(*arguments)
 
     assert made.exit_code == 0, made.output
     assert again.exit_code == 1

@@ -1,4 +1,4 @@
-"""Keys are rotated without signing anyone out."""
+"""Key rotation signs no user out."""
 
 import json
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ from tests.conftest import Client, Place, close, new_place, settings_of
 
 @pytest.fixture
 def flask(app):
-    return lambda *words: app.test_cli_runner().invoke(args=["keys", *words])
+    return lambda *arguments: app.test_cli_runner().invoke(args=["keys", *arguments])
 
 
 @pytest.mark.parametrize("kind", ["tokens", "fields"])
-def test_keys_are_listed_by_their_ids_alone(flask, settings, kind):
+def test_keys_are_listed_only_by_their_ids(flask, settings, kind):
     value = settings.jwt_private_keys if kind == "tokens" else settings.field_encryption_keys
 
     listed = flask("list", "--for", kind)
@@ -30,7 +30,7 @@ def test_keys_are_listed_by_their_ids_alone(flask, settings, kind):
 
 
 @pytest.mark.parametrize("kind", ["tokens", "fields"])
-def test_a_new_key_is_told_with_what_to_put_into_the_settings(flask, settings, kind):
+def test_a_new_key_is_printed_with_the_new_value_of_the_setting(flask, settings, kind):
     value = settings.jwt_private_keys if kind == "tokens" else settings.field_encryption_keys
     made, again = (json.loads(flask("new", "--for", kind, "--json").stdout) for _ in range(2))
 
@@ -40,7 +40,7 @@ def test_a_new_key_is_told_with_what_to_put_into_the_settings(flask, settings, k
     assert f"{made['setting']}=" in flask("new", "--for", kind).output
 
 
-def test_nobody_is_signed_out_while_a_new_key_comes_in(flask, stack, database, place, api):
+def test_key_rotation_signs_no_user_out(flask, stack, database, place, api):
     steps = json.loads(flask("new", "--json").stdout)
     apps = [create_app(settings_of(stack, database, jwt_private_keys=steps[step])) for step in ("first", "then")]
 
@@ -50,7 +50,7 @@ def test_nobody_is_signed_out_while_a_new_key_comes_in(flask, stack, database, p
                 user_id=api.user_id, organization_id=place.id, session_id=new_id(), session_version=1
             )
 
-    # Each token is read by the processes that are restarted before and after those that signed it.
+    # Processes restart one by one: those before and those after the restart must accept each other's tokens.
     for signed_by, read_by in ((api.app, apps[0]), (apps[0], api.app), (apps[0], apps[1]), (apps[1], apps[0])):
         headers = {"Authorization": f"Bearer {token(signed_by)}"}
         assert Client(read_by, headers).get("/api/me/").status == 200
@@ -63,7 +63,7 @@ NEWER = f"newer:{'A' * 43}"
 
 @dataclass
 class Rotation:
-    """A database of its own, served before a new key for fields, beside it, and after the older ones are gone."""
+    """A database of its own, served by processes with the old field key, with both, and with only the new one."""
 
     before: Any
     during: Any
@@ -82,7 +82,7 @@ class Rotation:
         return app.test_cli_runner().invoke(args=["keys", "reseal", "--json"])
 
     def sealed_by(self) -> set[str]:
-        """Return the keys that have sealed something."""
+        """Return the keys that have encrypted a value."""
         rows = self.sql(
             "SELECT split_part(encode(medical_note, 'escape'), '.', 1) FROM students WHERE medical_note IS NOT NULL"
             " UNION ALL SELECT split_part(sealed_key, '.', 1) FROM person_keys WHERE sealed_key IS NOT NULL"
@@ -102,7 +102,7 @@ def rotation(stack, scratch, settings):
         close(app)
 
 
-def test_what_older_keys_have_sealed_is_sealed_anew(rotation, monkeypatch):
+def test_values_encrypted_with_older_keys_are_encrypted_again(rotation, monkeypatch):
     monkeypatch.setattr(encrypted_columns, "_AT_ONCE", 2)
     made = [rotation.student(f"Note {number}") for number in range(5)]
     first = f"/api/students/{made[0]['id']}/"
@@ -111,15 +111,15 @@ def test_what_older_keys_have_sealed_is_sealed_anew(rotation, monkeypatch):
 
     result = rotation.reseal(rotation.during)
     assert result.exit_code == 0, result.output
-    told = json.loads(result.stdout)
-    assert {*told} == {"students.medical_note", "person_keys.sealed_key", "totp_secrets.sealed_secret"}
-    assert told["students.medical_note"]["resealed"] == 5
+    report = json.loads(result.stdout)
+    assert {*report} == {"students.medical_note", "person_keys.sealed_key", "totp_secrets.sealed_secret"}
+    assert report["students.medical_note"]["resealed"] == 5
 
     assert rotation.sealed_by() == {"newer"}
     client = rotation.api(rotation.after)
     for number, one in enumerate(made):
         assert client.get(f"/api/students/{one['id']}/medical-note/").json["medical_note"] == f"Note {number}"
-    assert client.get(first).json == shown  # neither its version nor when it was changed
+    assert client.get(first).json == shown  # neither its version nor its time of change has changed
     assert (
         client.get(f"/api/audit/?entity_id={shown['id']}&sort=date").json["items"][0]["after"]["given_name"] == "Asha"
     )
@@ -127,7 +127,7 @@ def test_what_older_keys_have_sealed_is_sealed_anew(rotation, monkeypatch):
     assert {tally["resealed"] for tally in again.values()} == {0}
 
 
-def test_what_no_key_opens_is_told_and_left_alone(rotation):
+def test_a_value_that_no_key_decrypts_is_reported_and_skipped(rotation):
     rotation.student("sealed by another key")
     result = rotation.reseal(rotation.after)
 
@@ -136,15 +136,15 @@ def test_what_no_key_opens_is_told_and_left_alone(rotation):
     assert "newer" not in rotation.sealed_by()
 
 
-def test_a_value_that_someone_changes_meanwhile_is_left_to_them(rotation, monkeypatch):
-    made, anew = rotation.student("before"), encrypted_columns._anew
-    address = f"/api/students/{made['id']}/"
+def test_a_value_that_changes_during_reencryption_is_not_overwritten(rotation, monkeypatch):
+    made, reencrypt = rotation.student("before"), encrypted_columns._anew
+    url = f"/api/students/{made['id']}/"
 
     def overtaken(ring, column, values):
         if column.name == "medical_note":
-            assert rotation.api(rotation.during).patch(address, {"medical_note": "after"}).status == 200
-        return anew(ring, column, values)
+            assert rotation.api(rotation.during).patch(url, {"medical_note": "after"}).status == 200
+        return reencrypt(ring, column, values)
 
     monkeypatch.setattr(encrypted_columns, "_anew", overtaken)
     assert rotation.reseal(rotation.during).exit_code == 0
-    assert rotation.api(rotation.during).get(f"{address}medical-note/").json["medical_note"] == "after"
+    assert rotation.api(rotation.during).get(f"{url}medical-note/").json["medical_note"] == "after"

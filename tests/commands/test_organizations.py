@@ -1,4 +1,4 @@
-"""The life of an organization by command: suspended, closed, exported, erased; and no other is touched."""
+"""Commands suspend, close, export and erase one organization, and touch no other."""
 
 import hashlib
 import json
@@ -35,18 +35,18 @@ LATE_EVENT = (
 
 @pytest.fixture
 def flask(app):
-    """Run a command; answers click's result."""
-    return lambda *words, **options: app.test_cli_runner().invoke(args=("organizations", *words), **options)
+    """Run a command; return click's result."""
+    return lambda *arguments, **options: app.test_cli_runner().invoke(args=("organizations", *arguments), **options)
 
 
-def told(result):
+def json_of(result):
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
 
 
 @pytest.fixture
 def closed(app, flask, sql):
-    """Make a full organization that was closed long ago."""
+    """Create a fully seeded organization that was closed long ago."""
 
     def make(word="Wombat"):
         seeds = seed(app, word)
@@ -58,14 +58,14 @@ def closed(app, flask, sql):
 
 
 def counts_of(sql, organization_id):
-    """Return how many rows each table has of an organization, without those that have none."""
+    """Return the number of an organization's rows by table, without tables that have none."""
     found = {t: sql(f"SELECT count(*) FROM {t} WHERE organization_id = %s", organization_id)[0][0] for (t,) in
              sql(TENANTS_TABLES)}  # fmt: skip
     return {table: count for table, count in found.items() if count}
 
 
 def bytes_of(sql, organization_id):
-    """Return what every row of an organization and of its users is, byte by byte."""
+    """Return every row of an organization and of its users as text."""
     rows = {
         table: sql(f"SELECT md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {table} t WHERE organization_id = %s",
                    organization_id)
@@ -82,16 +82,16 @@ def bytes_of(sql, organization_id):
 
 
 def test_an_organization_is_suspended_resumed_and_closed(flask, api, place):
-    words = ("--organization", str(place.id))
+    arguments = ("--organization", str(place.id))
     seen = []
     for command in (("suspend",), ("resume",), ("close", "--yes"), ("resume",)):
-        told(flask(*command, *words, "--json"))
+        json_of(flask(*command, *arguments, "--json"))
         seen.append(api.get("/api/organization/").status)
 
     assert seen == [403, 200, 403, 200]
 
 
-def test_closing_asks_before_it_does(flask, api, place):
+def test_closing_an_organization_requires_confirmation(flask, api, place):
     result = flask("close", "--organization", str(place.id), input="n\n")
 
     assert result.exit_code == 1
@@ -99,7 +99,7 @@ def test_closing_asks_before_it_does(flask, api, place):
 
 
 @pytest.mark.parametrize("command", ["suspend", "resume", "close", "export", "erase-closed"])
-def test_an_organization_that_is_not_there_is_named_in_a_line(flask, tmp_path, command):
+def test_a_missing_organization_is_reported_in_one_line(flask, tmp_path, command):
     more = {"close": ["--yes"], "erase-closed": ["--yes"], "export": ["--output", str(tmp_path / "out")]}
     result = flask(command, "--organization", str(uuid.uuid4()), *more.get(command, []))
 
@@ -114,12 +114,12 @@ def lines_of(folder, table):
     return [json.loads(line) for line in (folder / f"{table}.ndjson").read_bytes().splitlines()]
 
 
-def test_everything_of_an_organization_is_written_and_nothing_of_another(app, flask, sql, tmp_path):
+def test_an_export_contains_every_row_of_the_organization_and_no_other(app, flask, sql, tmp_path):
     own, foreign = seed(app, "Quokkabound"), seed(app, "Zanzibarian")
     folder = tmp_path / "out"
     before = counts_of(sql, own.place.id)
 
-    manifest = told(flask("export", "--organization", str(own.place.id), "--output", str(folder), "--json"))
+    manifest = json_of(flask("export", "--organization", str(own.place.id), "--output", str(folder), "--json"))
 
     assert manifest == json.loads((folder / "manifest.json").read_bytes())
     assert manifest["files"].keys() == {path.name for path in folder.iterdir()} - {"manifest.json"}
@@ -130,7 +130,7 @@ def test_everything_of_an_organization_is_written_and_nothing_of_another(app, fl
         content = (folder / name).read_bytes()
         assert (file["bytes"], file["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
         assert file["rows"] == content.count(b"\n")
-    before["audit_log"] += 1  # that it was exported
+    before["audit_log"] += 1  # the export is recorded
     rows = {name.removesuffix(".ndjson"): file["rows"] for name, file in manifest["files"].items() if file["rows"]}
     assert {table: rows[table] for table in before} == before
     assert {row["id"] for row in lines_of(folder, "organizations")} == {str(own.place.id)}
@@ -141,13 +141,13 @@ def test_everything_of_an_organization_is_written_and_nothing_of_another(app, fl
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
 
 
-def test_what_is_sealed_is_readable_and_what_proves_something_is_not_there(app, flask, sql, tmp_path):
+def test_an_export_decrypts_values_and_omits_credentials(app, flask, sql, tmp_path):
     seeds, folder = seed(app, "Quokka"), tmp_path / "out"
     admin = seeds.place.the(Role.ADMIN)
-    address = f"/api/students/{seeds.ids['student_id']}/"
-    assert admin.patch(address, {"given_name": "Changed Quokka", "medical_note": "asthma"}).status == 200
+    url = f"/api/students/{seeds.ids['student_id']}/"
+    assert admin.patch(url, {"given_name": "Changed Quokka", "medical_note": "asthma"}).status == 200
 
-    told(flask("export", "--organization", str(seeds.place.id), "--output", str(folder), "--json"))
+    json_of(flask("export", "--organization", str(seeds.place.id), "--output", str(folder), "--json"))
 
     notes = {row["id"]: row["medical_note"] for row in lines_of(folder, "students")}
     assert notes[seeds.ids["student_id"]] == "asthma"
@@ -167,7 +167,7 @@ def test_what_is_sealed_is_readable_and_what_proves_something_is_not_there(app, 
     assert len(sql(exported, seeds.place.id)) == 1
 
 
-def test_an_export_shows_one_moment(app, flask, tmp_path, monkeypatch):
+def test_an_export_is_a_consistent_snapshot(app, flask, tmp_path, monkeypatch):
     seeds, folder, write = seed(app, "Quokka"), tmp_path / "out", exporting._write
 
     def interrupted(path, parts):
@@ -178,25 +178,25 @@ def test_an_export_shows_one_moment(app, flask, tmp_path, monkeypatch):
         return written
 
     monkeypatch.setattr(exporting, "_write", interrupted)
-    told(flask("export", "--organization", str(seeds.place.id), "--output", str(folder), "--json"))
+    json_of(flask("export", "--organization", str(seeds.place.id), "--output", str(folder), "--json"))
 
     assert len(lines_of(folder, "students")) == 2
     assert "late" not in {row["code"] for row in lines_of(folder, "students")}
 
 
-def test_an_erased_persons_values_stay_erased_in_an_export(app, flask, sql, tmp_path):
+def test_erased_personal_values_are_not_in_an_export(app, flask, sql, tmp_path):
     seeds, folder = seed(app, "Quokka"), tmp_path / "out"
     student = uuid.UUID(seeds.ids["student_id"])
     sql("UPDATE person_keys SET sealed_key = NULL WHERE id = %s RETURNING 1", student)
 
-    told(flask("export", "--organization", str(seeds.place.id), "--output", str(folder), "--json"))
+    json_of(flask("export", "--organization", str(seeds.place.id), "--output", str(folder), "--json"))
 
     made = next(r for r in lines_of(folder, "audit_log") if r["person_id"] == str(student) and r["action"] == "created")
     assert made["after"]["given_name"] == {"erased": True}
 
 
-def test_an_export_wants_an_empty_folder(flask, place, tmp_path):
-    (tmp_path / "mine").write_text("kept")
+def test_an_export_requires_an_empty_folder(flask, place, tmp_path):
+    (tmp_path / "mine").write_text("untouched")
 
     result = flask("export", "--organization", str(place.id), "--output", str(tmp_path))
 
@@ -204,8 +204,8 @@ def test_an_export_wants_an_empty_folder(flask, place, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
-def test_columns_that_hold_tokens_or_sealed_values_are_marked_as_such():
-    """A new one of such a name fails here until it is said whether exports open it or leave it out."""
+def test_columns_with_tokens_or_encrypted_values_are_declared():
+    """A new column with such a name fails here until it is declared whether exports decrypt it or omit it."""
     load_models()
     unmarked = [
         f"{table.name}.{column.name}"
@@ -229,26 +229,26 @@ def test_every_table_with_rows_of_organizations_is_erased(sql):
 
 
 def but_notes(counts):
-    """Leave out the notes of stale figures: erasing what these are counted from makes more, and erases them too."""
+    """Leave out the notes of stale aggregates: erasing their source rows creates more notes, and erases them too."""
     return {table: count for table, count in counts.items() if not table.endswith("_stale")}
 
 
-def test_an_organization_is_erased_with_all_that_is_its_own(app, flask, closed, sql):
-    kept = seed(app, "Quokka")
+def test_an_organization_is_erased_with_all_its_rows(app, flask, closed, sql):
+    untouched = seed(app, "Quokka")
     seeds = closed()
     shared, alone = seeds.place.the(Role.TRAINER).user_id, seeds.place.the(Role.ADMIN).user_id
-    with app.app_context(), unit_of_work(system=True, organization_id=kept.place.id) as session:
-        session.add(Membership(organization_id=kept.place.id, user_id=shared, role="trainer"))
-    before, own = bytes_of(sql, kept.place.id), counts_of(sql, seeds.place.id)
+    with app.app_context(), unit_of_work(system=True, organization_id=untouched.place.id) as session:
+        session.add(Membership(organization_id=untouched.place.id, user_id=shared, role="trainer"))
+    before, own = bytes_of(sql, untouched.place.id), counts_of(sql, seeds.place.id)
     months = "SELECT count(DISTINCT tableoid) FROM workout_logs WHERE organization_id = %s"
     assert {"attendance_records", "audit_log", "security_events", "workout_sets", "outbox"} <= own.keys()
     assert sql(months, seeds.place.id)[0][0] >= 1
 
-    result = told(flask("erase-closed", "--organization", str(seeds.place.id), "--batch", "7", "--yes", "--json"))
+    result = json_of(flask("erase-closed", "--organization", str(seeds.place.id), "--batch", "7", "--yes", "--json"))
 
     assert counts_of(sql, seeds.place.id) == {}
     assert sql("SELECT 1 FROM organizations WHERE id = %s", seeds.place.id) == []
-    assert bytes_of(sql, kept.place.id) == before
+    assert bytes_of(sql, untouched.place.id) == before
     assert sql("SELECT id FROM users WHERE id = ANY(%s)", [shared, alone]) == [(shared,)]
     assert sql("SELECT 1 FROM user_credentials WHERE user_id = %s", alone) == []
     ((counts, finished),) = sql(
@@ -257,20 +257,20 @@ def test_an_organization_is_erased_with_all_that_is_its_own(app, flask, closed, 
     assert finished
     assert {table: counts[table] for table in but_notes(own)} == but_notes(own)
     assert result["erased"][str(seeds.place.id)] >= sum(own.values())
-    assert kept.place.the(Role.ADMIN).get("/api/students/").status == 200
+    assert untouched.place.the(Role.ADMIN).get("/api/students/").status == 200
     assert seeds.place.the(Role.ADMIN).get("/api/me/").status == 401
 
 
-def test_only_what_is_closed_for_long_enough_is_erased(flask, place, sql):
-    words = ("erase-closed", "--organization", str(place.id), "--yes")
-    active = flask(*words)
+def test_only_organizations_closed_long_enough_are_erased(flask, place, sql):
+    arguments = ("erase-closed", "--organization", str(place.id), "--yes")
+    active = flask(*arguments)
     assert flask("close", "--organization", str(place.id), "--yes").exit_code == 0
-    early = flask(*words)
+    early = flask(*arguments)
     everyone = flask("erase-closed", "--yes")
     sql(LONG_AGO, place.id)
-    asked = flask("erase-closed", "--organization", str(place.id), input="n\n")
+    declined = flask("erase-closed", "--organization", str(place.id), input="n\n")
 
-    assert (active.exit_code, early.exit_code, everyone.exit_code, asked.exit_code) == (1, 1, 0, 1)
+    assert (active.exit_code, early.exit_code, everyone.exit_code, declined.exit_code) == (1, 1, 0, 1)
     assert "not closed" in active.output
     assert "too short a time ago" in early.output
     assert sql("SELECT status FROM organizations WHERE id = %s", place.id) == [("closed",)]
@@ -278,9 +278,9 @@ def test_only_what_is_closed_for_long_enough_is_erased(flask, place, sql):
     assert sql("SELECT status FROM organizations WHERE id = %s", place.id) == []
 
 
-def test_an_erasure_that_was_killed_goes_on_and_cannot_be_taken_back(app, stack, database, flask, closed, sql):
-    kept, seeds = seed(app, "Quokka"), closed()
-    before, own = bytes_of(sql, kept.place.id), counts_of(sql, seeds.place.id)
+def test_a_killed_erasure_continues_and_cannot_be_undone(app, stack, database, flask, closed, sql):
+    untouched, seeds = seed(app, "Quokka"), closed()
+    before, own = bytes_of(sql, untouched.place.id), counts_of(sql, seeds.place.id)
     settings = settings_of(stack, database).model_dump()
     environment = {name.upper(): str(value) for name, value in settings.items() if value is not None}
     command = [sys.executable, "-m", "flask", "--app", "wsgi", "organizations", "erase-closed"]
@@ -299,20 +299,20 @@ def test_an_erasure_that_was_killed_goes_on_and_cannot_be_taken_back(app, stack,
     left = counts_of(sql, seeds.place.id)
     ((counted,),) = sql("SELECT counts FROM organization_erasures WHERE id = %s", seeds.place.id)
     assert 0 < sum(but_notes(left).values()) < sum(but_notes(own).values())
-    # What was counted is what was erased, at whichever statement it was killed.
+    # The counts are those of the erased rows, at whichever statement the process was killed.
     gone = {t: own[t] - left.get(t, 0) for t in but_notes(own) if own[t] != left.get(t, 0)}
     assert gone == but_notes(counted)
     resumed = flask("resume", "--organization", str(seeds.place.id))
     assert (resumed.exit_code, "being erased" in resumed.output) == (1, True)
-    told(flask("erase-closed", "--yes", "--json"))
+    json_of(flask("erase-closed", "--yes", "--json"))
     assert counts_of(sql, seeds.place.id) == {}
     ((counts,),) = sql("SELECT counts FROM organization_erasures WHERE id = %s", seeds.place.id)
     assert {table: counts[table] for table in but_notes(own)} == but_notes(own)
-    assert bytes_of(sql, kept.place.id) == before
+    assert bytes_of(sql, untouched.place.id) == before
 
 
-def test_what_comes_in_while_an_organization_is_erased_goes_too(app, closed, sql, flask, monkeypatch):
-    """A wrong password for one of its users is recorded until they are gone."""
+def test_rows_added_during_an_erasure_are_erased_too(app, closed, sql, flask, monkeypatch):
+    """A wrong password of one of its users is recorded until the user is erased."""
     seeds = closed()
     email = sql(
         "SELECT u.email FROM users u JOIN memberships m ON m.user_id = u.id WHERE m.organization_id = %s AND m.role ="
@@ -330,21 +330,21 @@ def test_what_comes_in_while_an_organization_is_erased_goes_too(app, closed, sql
     erase_row = lifecycle.erase_row
 
     def leaving(session, model, row_id):
-        if sql("SELECT 1 FROM organizations WHERE id = %s", row_id):  # a request that began before has still left this
+        if sql("SELECT 1 FROM organizations WHERE id = %s", row_id):  # a request from before has inserted this row
             sql(LATE_EVENT, row_id, new_id())
         return erase_row(session, model, row_id)
 
     monkeypatch.setattr(lifecycle, "erase_next", interrupted)
     monkeypatch.setattr(lifecycle, "erase_row", leaving)
-    told(flask("erase-closed", "--organization", str(seeds.place.id), "--yes", "--json"))
+    json_of(flask("erase-closed", "--organization", str(seeds.place.id), "--yes", "--json"))
 
     assert tried == [401]
     assert counts_of(sql, seeds.place.id) == {}
 
 
-def test_rows_of_many_months_go(app, flask, closed, sql):
+def test_rows_of_many_months_are_erased(app, flask, closed, sql):
     seeds = closed()
-    today = date.today()  # noqa: DTZ011 - months apart
+    today = date.today()  # noqa: DTZ011 - one day more or less does not matter
     for days in (0, 70, 140):
         sql(
             "INSERT INTO audit_log (organization_id, recorded_on, id, at, trace_id, action, entity, entity_id)"
@@ -354,7 +354,7 @@ def test_rows_of_many_months_go(app, flask, closed, sql):
     spread = sql("SELECT count(DISTINCT tableoid) FROM audit_log WHERE organization_id = %s", seeds.place.id)
     assert spread == [(3,)]
 
-    told(flask("erase-closed", "--organization", str(seeds.place.id), "--yes", "--json"))
+    json_of(flask("erase-closed", "--organization", str(seeds.place.id), "--yes", "--json"))
 
     assert counts_of(sql, seeds.place.id) == {}
 
@@ -364,7 +364,7 @@ def test_the_help_of_each_command_has_an_example(flask):
         assert "Example: flask organizations" in flask(command, "--help").output
 
 
-def test_an_organization_has_a_name_that_can_be_seen(flask):
+def test_an_organization_has_a_visible_name(flask):
     for name in ("\u200b", "Hill\u202eCamp", ""):
         result = flask("create", "--name", name)
         assert result.exit_code == 2, result.output

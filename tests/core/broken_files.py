@@ -1,4 +1,4 @@
-"""What gunicorn serves in tests of failures: a file that cannot be read to its end, and an unforeseen error."""
+"""A WSGI application for tests of failures: a file that fails before its end, and an unexpected error."""
 
 import io
 import logging
@@ -10,7 +10,7 @@ logging.basicConfig(stream=sys.stderr, format="ours: %(message)s")
 
 
 class Torn(io.RawIOBase):
-    """A file of which the beginning can be read, and no more."""
+    """A file whose beginning can be read, but not its end."""
 
     def __init__(self):
         super().__init__()
@@ -24,12 +24,12 @@ class Torn(io.RawIOBase):
 
 
 def app(environ, start_response):
-    """Begin to send a file, or fail."""
+    """Start to send a file, or fail."""
     if environ["PATH_INFO"] == "/ready/":
         start_response("204 NO CONTENT", [])
         return []
     if environ["PATH_INFO"] == "/unforeseen/":
-        raise ValueError("nobody foresaw this")
+        raise ValueError("unexpected")
     file = Download(Torn(), "text/plain", "torn.txt", 2 * AT_ONCE)
     start_response("200 OK", file.headers())
     return file

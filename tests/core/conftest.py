@@ -1,4 +1,4 @@
-"""What several tests of the platform use."""
+"""Fixtures that several tests of core use."""
 
 import io
 import json
@@ -6,12 +6,14 @@ import logging
 
 import pytest
 
+from campshub.core.db.models import new_id
 from campshub.core.observe.logs import JsonLines
+from tests.surface import body_for, operations
 
 
 @pytest.fixture
 def lines(app):
-    """Everything that the application logs, as it is written."""
+    """Everything that the application logs."""
     written = io.StringIO()
     handler = logging.StreamHandler(written)
     handler.setFormatter(JsonLines())
@@ -26,11 +28,27 @@ def lines(app):
 
 @pytest.fixture
 def trusted(app):
-    """Let what Redis says be trusted from the beginning: a server that nobody knows is not for ten seconds."""
+    """Skip the quarantine of the cache: a new server is not trusted for ten seconds."""
     services = app.extensions["campshub"]
     primary = services.lease.wait().primary
     for wire in services.freshness.wires:
-        wire.send(b"GET", b"any")  # so that it is connected, and has told its run_id
+        wire.send(b"GET", b"any")  # connects, and so learns the run_id
         wire.send(b"SET", f"identity:{primary}", b"%b:%016x:%d" % (wire._run_id, 1, 0), b"NX")
         run_id, space, _ = bytes(wire.send(b"GET", f"identity:{primary}")).rsplit(b":", 2)
         wire.send(b"SET", f"identity:{primary}", b"%b:%b:0" % (run_id, space))
+
+
+@pytest.fixture(scope="module")
+def creates(app):
+    """All operations that accept an id for the created row."""
+    found = [o for o in operations(app) if o.method == "POST" and o.handler.options.status == 201]
+    found = [o for o in found if "id" in getattr(o.handler.options.body, "_declared_fields", {})]
+    assert len(found) >= 10
+    return found
+
+
+def new_body(operation, seeds):
+    body = {**body_for(operation.handler.options.body, seeds.id_for), "id": str(new_id())}
+    if operation.rule == "/api/attendance/codes/":
+        body["key"] = new_id().hex
+    return body

@@ -1,4 +1,4 @@
-"""Every change is in the log: who, when, from where, before and after; what tells of a person is sealed."""
+"""Every change is in the audit log: who, when, from where, before and after; personal values are encrypted."""
 
 import json
 import uuid
@@ -38,12 +38,12 @@ def key_of(app, place, person, sql):
     return audit.unwrap_person_key(app.extensions["campshub"].ring, place.id, person, sealed)
 
 
-def test_each_change_of_an_entity_writes_one_entry(api, place, student, sql):
+def test_each_change_of_an_entity_adds_one_entry(api, place, student, sql):
     made = student(code="S-1", status="lead")
     address, person = f"/api/students/{made['id']}/", uuid.UUID(made["id"])
     trace = "0af7651916cd43dd8448eb211c80319c"
     api.patch(address, {"status": "active"}, headers={"traceparent": f"00-{trace}-b7ad6b7169203331-01"})
-    api.patch(address, {"status": "active"})  # nothing new
+    api.patch(address, {"status": "active"})  # no change
     api.delete(address)
 
     created, changed, deleted = entries(sql, place, person)
@@ -60,7 +60,7 @@ def test_each_change_of_an_entity_writes_one_entry(api, place, student, sql):
     assert deleted["before"] == {"deleted_at": None}
 
 
-def test_a_removed_row_leaves_what_it_was(context, place, api, sql):
+def test_a_removed_row_leaves_its_last_values(context, place, api, sql):
     group = api.made("/api/groups/", {"code": "G", "name": "Group"})
     group_id = uuid.UUID(group["id"])
 
@@ -73,7 +73,7 @@ def test_a_removed_row_leaves_what_it_was(context, place, api, sql):
     assert removed["user_id"] is None
 
 
-def test_set_based_writes_are_in_the_log_as_well(context, place, sql):
+def test_set_based_writes_are_logged_as_well(context, place, sql):
     def group(group_id, name):
         keys = group_keys("G", name)
         return {"id": group_id, "code": "G", "name": name, **keys, "kind": "class", "status": "active"}
@@ -92,7 +92,7 @@ def test_set_based_writes_are_in_the_log_as_well(context, place, sql):
     assert (changed["action"], changed["before"], changed["after"]) == ("changed", {"name": "One"}, {"name": "Two"})
 
 
-def test_no_personal_value_is_readable_in_any_row_that_keeps_it(api, place, student, sql, stack, database):
+def test_no_personal_value_is_readable_in_any_stored_row(api, place, student, sql, stack, database):
     made = student(
         given_name=CANARY, family_name=CANARY, preferred_name=CANARY, email=f"{CANARY}@example.org", phone=CANARY,
         medical_note=CANARY, address={"locality": CANARY}, guardians=[{"name": CANARY}], gender=CANARY,
@@ -125,7 +125,7 @@ def test_no_personal_value_is_readable_in_any_row_that_keeps_it(api, place, stud
     assert all(note is None or CANARY.encode() not in note for (note,) in sealed_notes)
 
 
-def test_a_persons_key_opens_their_values_and_no_other_does(app, api, place, student, sql):
+def test_only_a_persons_own_key_decrypts_their_values(app, api, place, student, sql):
     first, second = student(given_name=CANARY), student(given_name="Else")
     person, another = uuid.UUID(first["id"]), uuid.UUID(second["id"])
     sealed = entries(sql, place, person)[0]["after"]["given_name"]["sealed"]
@@ -135,11 +135,11 @@ def test_a_persons_key_opens_their_values_and_no_other_does(app, api, place, stu
     assert opened == CANARY
     with pytest.raises(CannotOpen):
         audit.unseal("students", person, "given_name", sealed, key_of(app, place, another, sql))
-    with pytest.raises(CannotOpen):  # nor does it open in another place
+    with pytest.raises(CannotOpen):  # nor does it decrypt in another location
         audit.unseal("students", person, "family_name", sealed, key_of(app, place, person, sql))
 
 
-def test_destroying_a_persons_key_erases_what_the_log_holds_of_them(app, api, place, student, sql):
+def test_destroying_a_persons_key_erases_their_values_in_the_log(app, api, place, student, sql):
     made = student(given_name=CANARY)
     person = uuid.UUID(made["id"])
     sql("UPDATE person_keys SET sealed_key = NULL WHERE organization_id = %s AND id = %s RETURNING 1", place.id, person)
@@ -153,7 +153,7 @@ def test_destroying_a_persons_key_erases_what_the_log_holds_of_them(app, api, pl
     assert keys_left == [(None,)]
 
 
-def test_a_person_who_has_no_key_yet_gets_one_even_when_two_change_them_at_once(app, api, place, sql):
+def test_the_first_change_of_a_person_creates_their_key(app, api, place, sql):
     assert api.patch("/api/me/", {"name": CANARY}).status == 200
 
     entry = entries(sql, place, api.user_id)[-1]
@@ -163,7 +163,7 @@ def test_a_person_who_has_no_key_yet_gets_one_even_when_two_change_them_at_once(
     assert opened == CANARY
 
 
-def test_the_application_adds_to_the_log_and_changes_nothing_in_it(stack, database, place, student):
+def test_the_application_can_only_append_to_the_log(stack, database, place, student):
     student()
     address = stack.primary.dsn(database).rpartition("@")[2]
     with psycopg.connect(f"postgresql://{keys.role('app')}:{keys.load(stack.place)['app']}@{address}") as connection:
@@ -172,7 +172,7 @@ def test_the_application_adds_to_the_log_and_changes_nothing_in_it(stack, databa
                 connection.execute(statement)
 
 
-def test_reading_a_list_writes_no_entry_and_refused_changes_leave_none(api, place, student, sql):
+def test_lists_add_no_entry_and_refused_changes_leave_none(api, place, student, sql):
     made = student(code="S-1")
     student(code="S-2")
     before = entries(sql, place)
@@ -186,7 +186,7 @@ def test_reading_a_list_writes_no_entry_and_refused_changes_leave_none(api, plac
     ]
 
 
-def test_every_audited_table_tells_of_the_person_that_its_personal_columns_are_about():
+def test_every_audited_table_declares_the_person_of_its_personal_columns():
     from campshub.core.db.models import Base  # noqa: PLC0415 - all models are loaded by then
 
     silent = [
@@ -201,7 +201,7 @@ def test_every_audited_table_tells_of_the_person_that_its_personal_columns_are_a
     assert Student.__person__ == "id"
 
 
-def test_dates_and_bytes_are_sealed_as_json(app, place):
+def test_dates_and_bytes_are_encrypted_as_json(app, place):
     after = {"born": date(2010, 1, 2), "note": b"\x00\xff"}
     change = audit.Change("created", "students", place.id, place.id, None, after,
                           frozenset({"born", "note"}))  # fmt: skip

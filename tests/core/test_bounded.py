@@ -1,4 +1,4 @@
-"""A map of bounded size forgets its oldest entry first."""
+"""A bounded map drops its oldest entry first."""
 
 from campshub.core.cache.bounded import BoundedMap
 

@@ -1,4 +1,4 @@
-"""The breaker: closed, open for its pause, and then one caller's trial."""
+"""The circuit breaker: closed, open for its pause, then one trial call."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -21,7 +21,7 @@ def clock():
     return Clock()
 
 
-def test_what_has_failed_is_left_alone_until_the_pause_is_over(clock):
+def test_calls_are_rejected_during_the_pause_after_a_failure(clock):
     breaker = CircuitBreaker(2.0, clock=clock)
     assert breaker.allows()
     assert not breaker.is_open
@@ -36,7 +36,7 @@ def test_what_has_failed_is_left_alone_until_the_pause_is_over(clock):
     assert breaker.allows()
 
 
-def test_it_opens_after_so_many_failures_in_a_row(clock):
+def test_it_opens_after_a_number_of_consecutive_failures(clock):
     breaker = CircuitBreaker(2.0, failures=3, clock=clock)
 
     for step in (breaker.failed, breaker.failed, breaker.succeeded, breaker.failed, breaker.failed):
@@ -47,7 +47,7 @@ def test_it_opens_after_so_many_failures_in_a_row(clock):
     assert not breaker.allows()
 
 
-def test_when_the_pause_is_over_one_tries_and_the_others_go_past(clock):
+def test_after_the_pause_one_call_is_a_trial_and_others_are_rejected(clock):
     breaker = CircuitBreaker(2.0, clock=clock)
     breaker.failed()
     clock.now += 2
@@ -59,7 +59,7 @@ def test_when_the_pause_is_over_one_tries_and_the_others_go_past(clock):
     assert [breaker.allows() for _ in range(3)] == [True, True, True]
 
 
-def test_a_trial_that_fails_costs_another_pause(clock):
+def test_a_failed_trial_starts_another_pause(clock):
     breaker = CircuitBreaker(2.0, failures=3, clock=clock)
     for _ in range(3):
         breaker.failed()
@@ -75,7 +75,7 @@ def test_a_trial_that_fails_costs_another_pause(clock):
     assert breaker.allows()
 
 
-def test_a_trial_that_never_ends_does_not_keep_the_others_away_for_ever(clock):
+def test_a_trial_that_never_ends_does_not_reject_others_for_ever(clock):
     breaker = CircuitBreaker(2.0, clock=clock)
     breaker.failed()
     clock.now += 2
@@ -86,12 +86,12 @@ def test_a_trial_that_never_ends_does_not_keep_the_others_away_for_ever(clock):
     assert [breaker.allows() for _ in range(3)] == [True, False, False]
 
 
-def test_of_many_threads_one_tries(clock):
+def test_of_many_threads_one_makes_the_trial(clock):
     breaker = CircuitBreaker(2.0, clock=clock)
     threads = 8
     together = Barrier(threads)
 
-    def ask(_):
+    def call(_):
         together.wait()
         return breaker.allows()
 
@@ -99,14 +99,14 @@ def test_of_many_threads_one_tries(clock):
         for _ in range(200):
             breaker.failed()
             clock.now += 2
-            assert sum(pool.map(ask, range(threads))) == 1
+            assert sum(pool.map(call, range(threads))) == 1
 
 
-def test_a_failure_that_comes_in_while_a_trial_is_taken_ends_it(clock):
+def test_a_failure_reported_while_a_trial_starts_ends_it(clock):
     breaker = CircuitBreaker(2.0, clock=lambda: late(clock()))
 
     def late(now):
-        # Between the look at the pause and the trial, what someone else had asked before fails.
+        # Between the check of the pause and the trial, an earlier call of another thread fails.
         if now == 102.0:
             clock.now = 102.5
             breaker.failed()
@@ -118,11 +118,11 @@ def test_a_failure_that_comes_in_while_a_trial_is_taken_ends_it(clock):
     assert not breaker.allows()
 
 
-def test_its_opening_and_closing_are_told_once_each(clock):
-    told = []
-    breaker = CircuitBreaker(2.0, name="cache", changed=told.append, clock=clock)
+def test_opening_and_closing_are_reported_once_each(clock):
+    states = []
+    breaker = CircuitBreaker(2.0, name="cache", changed=states.append, clock=clock)
 
     for step in (breaker.succeeded, breaker.failed, breaker.failed, breaker.succeeded, breaker.succeeded):
         step()
 
-    assert (breaker.name, told) == ("cache", [True, False])
+    assert (breaker.name, states) == ("cache", [True, False])

@@ -1,4 +1,4 @@
-"""What answers say to browsers: every answer, whoever makes it; other origins; and what comes without TLS."""
+"""Security headers on every response, from every layer; other origins; and requests without TLS."""
 
 import pytest
 
@@ -22,7 +22,7 @@ LIST = "/api/students/"
 
 @pytest.fixture(scope="module")
 def served(stack, database):
-    """An application that demands TLS, behind one proxy, with a panel of another origin."""
+    """An application that requires TLS, behind one proxy, with a panel of another origin."""
     app = create_app(settings_of(stack, database, cors_origins=PANEL, secure_ssl_redirect=True, trusted_proxies=1))
     yield app
     close(app)
@@ -30,18 +30,18 @@ def served(stack, database):
 
 @pytest.fixture
 def panel(served):
-    """An admin who comes by TLS, through the proxy, from the panel's page."""
+    """An admin who uses TLS, through the proxy, from the panel's page."""
     client = new_place(served).someone()
     client.headers.update({"X-Forwarded-Proto": "https", "Origin": PANEL})
     return client
 
 
-def in_the_open(client: Client) -> Client:
+def without_tls(client: Client) -> Client:
     return Client(client.app, {**client.headers, "X-Forwarded-Proto": "http"})
 
 
 @pytest.mark.parametrize(
-    ("method", "address", "status"),
+    ("method", "url", "status"),
     [
         ("GET", LIST, 200),
         ("POST", LIST, 422),
@@ -51,9 +51,9 @@ def in_the_open(client: Client) -> Client:
         ("GET", "/live/", 200),
     ],
 )
-def test_every_answer_says_it(api, method, address, status):
-    for _ in range(2):  # the second one may be the front's
-        answer = api.call(method, address, {} if method in ("POST", "PUT") else None)
+def test_every_response_has_the_security_headers(api, method, url, status):
+    for _ in range(2):  # the second response may come from the fast path
+        answer = api.call(method, url, {} if method in ("POST", "PUT") else None)
 
         assert answer.status == status
         assert {name: answer.headers.get(name) for name in SAID} == SAID
@@ -61,14 +61,14 @@ def test_every_answer_says_it(api, method, address, status):
         assert not [name for name, _ in answer.headers if name.startswith("Access-Control")]
 
 
-def test_a_refusal_of_strangers_says_it(app):
+def test_a_refusal_of_an_anonymous_client_has_the_security_headers(app):
     answer = Client(app).get(LIST)
 
     assert answer.status == 401
     assert {name: answer.headers.get(name) for name in SAID} == SAID
 
 
-def test_the_documentation_runs_its_own_scripts_and_is_in_no_frame(app):
+def test_the_documentation_runs_only_its_own_scripts_and_cannot_be_framed(app):
     answer = Client(app).get("/docs/")
 
     policy = answer.headers["Content-Security-Policy"]
@@ -79,8 +79,8 @@ def test_the_documentation_runs_its_own_scripts_and_is_in_no_frame(app):
     assert {name: answer.headers.get(name) for name in SAID} == {**SAID, **own}
 
 
-def test_a_listed_origin_may_read_every_answer(panel):
-    for _ in range(3):  # at first by Flask, then before it
+def test_a_listed_origin_can_read_every_response(panel):
+    for _ in range(3):  # first from Flask, then from the fast path
         answer = panel.get(LIST)
         assert answer.status == 200
         assert answer.headers["Access-Control-Allow-Origin"] == PANEL
@@ -94,7 +94,7 @@ def test_a_listed_origin_may_read_every_answer(panel):
     assert (missing.status, missing.headers["Access-Control-Allow-Origin"]) == (404, PANEL)
 
 
-def test_no_other_origin_may_and_none_with_credentials(panel):
+def test_no_other_origin_is_allowed_and_none_with_credentials(panel):
     for origin in ("https://evil.example.org", "https://panel.example.org.evil.org", "null", ""):
         answer = panel.get(LIST, headers={"Origin": origin})
         assert answer.status == 200
@@ -102,25 +102,25 @@ def test_no_other_origin_may_and_none_with_credentials(panel):
     assert "Access-Control-Allow-Credentials" not in panel.get(LIST).headers
 
 
-def test_a_listed_origin_is_told_beforehand_what_it_may_send(panel):
-    asked = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "authorization,if-match"}
-    stranger = Client(panel.app, {"X-Forwarded-Proto": "https", "Origin": PANEL})
-    told = stranger.call("OPTIONS", LIST, headers=asked)
-    other = stranger.call("OPTIONS", LIST, headers={**asked, "Origin": "https://evil.example.org"})
+def test_a_preflight_request_of_a_listed_origin_lists_what_it_may_send(panel):
+    preflight = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "authorization,if-match"}
+    anonymous = Client(panel.app, {"X-Forwarded-Proto": "https", "Origin": PANEL})
+    allowed = anonymous.call("OPTIONS", LIST, headers=preflight)
+    other = anonymous.call("OPTIONS", LIST, headers={**preflight, "Origin": "https://evil.example.org"})
 
-    assert told.status == 204
-    assert told.headers.get_all("Access-Control-Allow-Origin") == [PANEL]
-    assert "PATCH" in told.headers["Access-Control-Allow-Methods"]
+    assert allowed.status == 204
+    assert allowed.headers.get_all("Access-Control-Allow-Origin") == [PANEL]
+    assert "PATCH" in allowed.headers["Access-Control-Allow-Methods"]
     assert {"Authorization", "If-Match", "Idempotency-Key"} <= set(
-        told.headers["Access-Control-Allow-Headers"].split(", ")
+        allowed.headers["Access-Control-Allow-Headers"].split(", ")
     )
     assert "Access-Control-Allow-Origin" not in other.headers
 
 
-def test_what_comes_without_tls_is_turned_away(panel):
+def test_requests_without_tls_are_refused(panel):
     for _ in range(3):
         assert panel.get(LIST).status == 200
-    answer = in_the_open(panel).get(LIST)
+    answer = without_tls(panel).get(LIST)
     posted = Client(panel.app, {"X-Forwarded-Proto": "http"}).post("/api/auth/token/", {"email": "a", "password": "b"})
 
     for refused in (answer, posted):
@@ -128,24 +128,24 @@ def test_what_comes_without_tls_is_turned_away(panel):
         assert "Strict-Transport-Security" not in refused.headers
 
 
-def test_who_only_looks_is_sent_to_tls(served):
+def test_a_page_request_without_tls_is_redirected(served):
     answer = Client(served, {"X-Forwarded-Proto": "http"}).get("/docs/?a=b")
 
     assert (answer.status, answer.headers["Location"]) == (308, "https://localhost/docs/?a=b")
 
 
-def test_probes_may_come_without_tls(served):
+def test_probes_are_served_without_tls(served):
     assert Client(served).get("/live/").status == 200
 
 
-def test_an_unlisted_host_is_sent_nowhere(served):
+def test_requests_with_an_unlisted_host_are_not_redirected(served):
     answer = Client(served, {"Host": "evil.example.org"}).get("/docs/")
 
     assert (answer.status, answer.problem["code"]) == (400, "unlisted_host")
 
 
 @pytest.mark.parametrize("origins", ["*", "panel.example.org", "https://panel.example.org/", "https://a,b"])
-def test_origins_are_named_one_by_one(stack, database, origins):
+def test_invalid_origins_stop_the_start(stack, database, origins):
     with pytest.raises(SettingsError, match="CORS_ORIGINS"):
         settings_of(stack, database, cors_origins=origins)
 
@@ -155,7 +155,7 @@ def test_origins_are_named_one_by_one(stack, database, origins):
     [({}, True), ({"debug": True}, False), ({"secure_ssl_redirect": False}, False),
      ({"debug": True, "secure_ssl_redirect": True}, True)],
 )  # fmt: skip
-def test_tls_is_demanded_unless_somebody_says_otherwise(stack, database, given, demanded):
+def test_tls_is_required_by_default(stack, database, given, demanded):
     settings = settings_of(
         stack, database, **{"debug": False, "oidc_issuers": "", "secure_ssl_redirect": None, **given}
     )

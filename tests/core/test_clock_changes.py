@@ -1,4 +1,4 @@
-"""Answers that depend on today's date, in an organization whose clock is set forward or back."""
+"""Responses that depend on today's date, in an organization whose clock goes forward or back."""
 
 import time
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ BACK, FORWARD = "2026-10-25", "2027-03-28"  # Berlin's clocks, at 01:00 UTC
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Set the clock by which the API answers requests."""
+    """Set the clock that the API uses."""
 
     def set_to(text: str) -> None:
         at = datetime.fromisoformat(text).replace(tzinfo=UTC)
@@ -38,7 +38,7 @@ def clock(monkeypatch):
         (FORWARD, "2027-03-27T10:00", "2027-03-28T21:30", "2027-03-28T22:30"),
     ],
 )
-def test_the_day_ends_at_midnight_though_the_clock_has_changed(app, trusted, clock, day, before, last_hour, next_day):
+def test_the_day_ends_at_midnight_after_a_clock_change(app, trusted, clock, day, before, last_hour, next_day):
     admin = new_place(app, time_zone="Europe/Berlin").the(Role.ADMIN)
     group = admin.made("/api/groups/", {"code": "B", "name": "Blue"})["id"]
     student = admin.made("/api/students/", {"code": "S", "given_name": "Asha", "family_name": "Rao"})["id"]
@@ -47,7 +47,7 @@ def test_the_day_ends_at_midnight_though_the_clock_has_changed(app, trusted, clo
 
     def roster(at):
         clock(at)
-        # The second answer comes from the process's memory, by the caller's state that the process has cached.
+        # The second response comes from the process's memory, with the caller state that the process has cached.
         answers = [admin.get(f"/api/groups/{group}/roster/") for _ in range(2)]
         assert [answer.status for answer in answers] == [200, 200]
         assert answers[1].asked == []

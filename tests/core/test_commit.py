@@ -1,4 +1,4 @@
-"""Between the call that sends readers to the primary and the COMMIT nothing may take time."""
+"""Between the call that sends readers to the primary and the COMMIT there is no delay."""
 
 from typing import Any
 
@@ -15,13 +15,13 @@ COMMITTED = "COMMIT; SELECT pg_current_wal_flush_lsn()"
 
 
 class Clock:
-    """The process's clock, which may stand still for the process."""
+    """The process's clock, which can jump while the process is suspended."""
 
     def __init__(self) -> None:
         self.ahead_s = 0.0
 
     def elapsed(self) -> float:
-        """Return the time as the process finds it when it goes on."""
+        """Return the time that the process sees when it continues."""
         return elapsed() + self.ahead_s
 
 
@@ -33,30 +33,30 @@ def clock(monkeypatch) -> Clock:
 
 
 @pytest.fixture
-def told(monkeypatch) -> list[tuple[Any, ...]]:
-    """All that a write says to Redis and to PostgreSQL, in its order."""
-    told: list[tuple[Any, ...]] = []
+def sent_calls(monkeypatch) -> list[tuple[Any, ...]]:
+    """All calls of a write to Redis and PostgreSQL, in order."""
+    sent_calls: list[tuple[Any, ...]] = []
     run, send = PipelinedRedis.run, PipelinedRedis.send
 
-    def said(wire: PipelinedRedis, script: Any, nonce: str, *arguments: Any) -> Any:
-        told.append((script.name, nonce))
+    def recorded_run(wire: PipelinedRedis, script: Any, nonce: str, *arguments: Any) -> Any:
+        sent_calls.append((script.name, nonce))
         return run(wire, script, nonce, *arguments)
 
-    def sent(wire: PipelinedRedis, *command: Any) -> Any:
-        told.append(command)
+    def recorded_send(wire: PipelinedRedis, *command: Any) -> Any:
+        sent_calls.append(command)
         return send(wire, *command)
 
-    monkeypatch.setattr(PipelinedRedis, "run", said)
-    monkeypatch.setattr(PipelinedRedis, "send", sent)
-    with metrics.listening(lambda statement: told.append(("sql", statement))):
-        yield told
+    monkeypatch.setattr(PipelinedRedis, "run", recorded_run)
+    monkeypatch.setattr(PipelinedRedis, "send", recorded_send)
+    with metrics.listening(lambda statement: sent_calls.append(("sql", statement))):
+        yield sent_calls
 
 
 @pytest.fixture
-def standing_still(monkeypatch, clock):
-    """Let so many calls of ``begin`` find, when they go on, that it is late."""
+def delay_begin(monkeypatch, clock):
+    """Let a number of calls of ``begin`` return late."""
 
-    def stand(times: int) -> None:
+    def delay(times: int) -> None:
         run, left = PipelinedRedis.run, [None] * times
 
         def slowly(wire: PipelinedRedis, script: Any, *arguments: Any) -> Any:
@@ -68,57 +68,57 @@ def standing_still(monkeypatch, clock):
 
         monkeypatch.setattr(PipelinedRedis, "run", slowly)
 
-    return stand
+    return delay
 
 
 def create(api) -> int:
     return api.post("/api/students/", {"code": new_id().hex, "given_name": "A", "family_name": "B"}).status
 
 
-def calls(told: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Return what was said from the first ``begin`` on."""
-    return told[next(number for number, call in enumerate(told) if call[0] == "begin") :]
+def calls(sent_calls: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Return the calls from the first ``begin`` on."""
+    return sent_calls[next(number for number, call in enumerate(sent_calls) if call[0] == "begin") :]
 
 
 def raised(sql) -> int:
     return sql("SELECT freshness_epoch()")[0][0]
 
 
-def test_the_commit_follows_its_begin_at_once(api, told):
-    told.clear()
+def test_the_commit_follows_its_begin_at_once(api, sent_calls):
+    sent_calls.clear()
     assert create(api) == 201
 
-    (begin, nonce), *rest = calls(told)
+    (begin, nonce), *rest = calls(sent_calls)
     assert (begin, *rest) == ("begin", ("sql", COMMITTED), ("end", nonce))
 
 
-def test_a_process_that_stood_still_begins_again_before_it_commits(api, told, standing_still, sql):
-    standing_still(1)
-    told.clear()
+def test_a_suspended_process_begins_again_before_it_commits(api, sent_calls, delay_begin, sql):
+    delay_begin(1)
+    sent_calls.clear()
     before = raised(sql)
     assert create(api) == 201
 
-    first, second = (nonce for name, nonce in told if name == "begin")
-    said = [("begin", first), ("end", first), ("begin", second), ("sql", COMMITTED), ("end", second)]
-    assert calls(told) == said
+    first, second = (nonce for name, nonce in sent_calls if name == "begin")
+    expected = [("begin", first), ("end", first), ("begin", second), ("sql", COMMITTED), ("end", second)]
+    assert calls(sent_calls) == expected
     assert first != second
     assert raised(sql) == before
 
 
-def test_one_that_is_late_again_raises_the_epoch_instead(api, told, standing_still, sql):
-    standing_still(2)
-    told.clear()
+def test_a_second_delay_raises_the_epoch_instead(api, sent_calls, delay_begin, sql):
+    delay_begin(2)
+    sent_calls.clear()
     before = raised(sql)
     assert create(api) == 201
 
-    first, second = (nonce for name, nonce in told if name == "begin")
+    first, second = (nonce for name, nonce in sent_calls if name == "begin")
     begins = [("begin", first), ("end", first), ("begin", second), ("end", second)]
-    assert [call[:2] for call in calls(told)][:4] == begins
-    assert [text[:6] for _, text in calls(told)[4:]] == ["INSERT", "COMMIT"]
+    assert [call[:2] for call in calls(sent_calls)][:4] == begins
+    assert [text[:6] for _, text in calls(sent_calls)[4:]] == ["INSERT", "COMMIT"]
     assert raised(sql) == before + 1
 
 
-def test_no_check_is_put_off_to_the_commit(sql):
+def test_no_constraint_is_deferred_to_the_commit(sql):
     deferred = (
         "SELECT conname FROM pg_constraint WHERE condeferred UNION SELECT tgname FROM pg_trigger WHERE tginitdeferred"
     )

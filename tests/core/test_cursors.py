@@ -1,4 +1,4 @@
-"""Cursors: no one reads or changes what they hold, equal pages stay equal bytes, and keys can be replaced."""
+"""Cursors are encrypted and authenticated, equal pages have equal bytes, and keys can be replaced."""
 
 import base64
 import secrets
@@ -22,7 +22,7 @@ def key(name):
 
 @pytest.fixture
 def served(stack, database):
-    """Return a maker of applications with a ring of keys."""
+    """Return a factory of applications with a key ring."""
     apps = []
 
     def with_keys(*ring):
@@ -39,7 +39,7 @@ def children(student):
     return [student(given_name="Wilhelmina", family_name=f"Zyxomma{number}") for number in range(3)]
 
 
-def test_a_cursor_shows_nothing_of_the_row(api, children):
+def test_a_cursor_reveals_nothing_of_the_row(api, children):
     answer = api.get(LIST)
 
     cursor = answer.json["next_cursor"]
@@ -50,7 +50,7 @@ def test_a_cursor_shows_nothing_of_the_row(api, children):
     assert cursor in answer.headers["Link"]
 
 
-def test_a_cursor_that_was_changed_anywhere_is_refused(api, children):
+def test_a_changed_cursor_is_refused(api, children):
     cursor = api.get(LIST).json["next_cursor"]
 
     for at in range(len(cursor)):
@@ -61,11 +61,11 @@ def test_a_cursor_that_was_changed_anywhere_is_refused(api, children):
     assert api.get(f"{LIST}&cursor={cursor}").status == 200
 
 
-def test_a_cursor_belongs_to_its_organization_address_filters_and_order(api, other, children):
+def test_a_cursor_is_bound_to_its_organization_url_filters_and_order(api, other, children):
     cursor = api.get(LIST).json["next_cursor"]
 
-    for address in (f"{LIST}&status=active", f"{LIST}&sort=-name", f"{LIST}&sort=code", "/api/groups/?limit=1"):
-        assert api.get(f"{address}&cursor={cursor}").problem["code"] == "bad_cursor", address
+    for url in (f"{LIST}&status=active", f"{LIST}&sort=-name", f"{LIST}&sort=code", "/api/groups/?limit=1"):
+        assert api.get(f"{url}&cursor={cursor}").problem["code"] == "bad_cursor", url
     assert other.the(Role.ADMIN).get(f"{LIST}&cursor={cursor}").problem["code"] == "bad_cursor"
     assert api.get(f"/api/students/?limit=2&fields=id&cursor={cursor}").status == 200
 
@@ -84,7 +84,7 @@ def test_a_page_rendered_again_is_the_same_bytes(served):
     assert again.status == 304
 
 
-def test_keys_are_replaced_while_clients_page(served):
+def test_keys_can_be_replaced_while_clients_page(served):
     old, new = key("old"), key("new")
     before, learned, current, without = served(old), served(old, new), served(new, old), served(new)
     admin = new_place(before).the(Role.ADMIN)
@@ -102,7 +102,7 @@ def test_keys_are_replaced_while_clients_page(served):
     assert status(without, cursor_of(before)) == 400
 
 
-def test_what_a_cursor_costs_is_printed(record_property):
+def test_the_cost_of_a_cursor_is_printed(record_property):
     cursors = Cursors({"a": secrets.token_bytes(32)})
     plain, bound_to = orjson.dumps(["khatun rahima begum", "0192f8a0-7c3e-7b1a-9d2e-3f4a5b6c7d8e"]), bytes(16)
 

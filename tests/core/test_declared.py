@@ -1,4 +1,4 @@
-"""The limits of those whom nobody knows, of sign-ins, and of what a handler says of itself."""
+"""Rate limits of anonymous clients, of sign-ins, and of single endpoints."""
 
 import ipaddress
 import random
@@ -37,7 +37,7 @@ DOCUMENTATION = [
 
 @pytest.fixture
 def make(stack, database):
-    """Return a maker of applications with limits of their own."""
+    """Return a factory of applications with other limits."""
     made = []
 
     def making(**given):
@@ -51,18 +51,18 @@ def make(stack, database):
 
 @pytest.fixture(params=["counted in Redis", "counted in the process"])
 def make_either(request, make):
-    """The same, with Redis and without it."""
+    """The same factory, with and without Redis."""
     away = {} if request.param == "counted in Redis" else {"redis_url": "redis://127.0.0.1:1/0"}
     return lambda **given: make(**away, **given)
 
 
 def an_address() -> str:
-    """Return an address that no other test has used."""
+    """Return an address that no other test uses."""
     return str(ipaddress.IPv4Address(random.randint(0x0A000000, 0x0AFFFFFF)))
 
 
 def caller(app, address=None, **headers):
-    """Return what asks from an address of its own: ``ask("/api/students/")`` answers the status."""
+    """Return a client with its own address: ``ask("/api/students/")`` returns the response."""
     address = address or an_address()
 
     def ask(path, method="GET", **options):
@@ -74,14 +74,14 @@ def caller(app, address=None, **headers):
     return ask
 
 
-def sign_in(ask, email="nobody@example.org", password="wrong"):
+def sign_in(ask, email="unknown@example.org", password="wrong"):
     return ask(TOKEN, "POST", json={"email": email, "password": password})
 
 
-# Strangers ------------------------------------------------------------------------------------------------------------
+# Anonymous clients ----------------------------------------------------------------------------------------------------
 
 
-def test_a_stranger_is_told_what_is_left_and_when_to_come_back(make_either):
+def test_an_anonymous_client_sees_the_remaining_quota_and_the_retry_time(make_either):
     app = make_either(rate_limit_anonymous="3/hour")
     ask = caller(app)
 
@@ -104,16 +104,16 @@ def test_a_stranger_is_told_what_is_left_and_when_to_come_back(make_either):
         f'The limit "anonymous" of 3 requests in 3600 s is used up; come back in {wait_s} s.'
     )
     assert refused.statements == []
-    assert caller(app)("/api/students/").status == 401, "another address has a limit of its own"
+    assert caller(app)("/api/students/").status == 401, "another address has its own limit"
 
 
-def test_what_does_not_exist_counts_too(make):
+def test_requests_for_missing_urls_count(make):
     ask = caller(make(rate_limit_anonymous="2/hour"))
 
     assert [ask(f"/api/nothing-{number}").status for number in range(3)] == [404, 404, 429]
 
 
-def test_probes_and_what_browsers_ask_beforehand_do_not_count(make):
+def test_probes_and_preflight_requests_do_not_count(make):
     ask = caller(make(rate_limit_anonymous="1/hour"))
 
     for _ in range(3):
@@ -124,14 +124,14 @@ def test_probes_and_what_browsers_ask_beforehand_do_not_count(make):
     assert ask("/api/students/").status == 401
 
 
-def test_whoever_is_signed_in_is_no_stranger(make, api):
+def test_a_signed_in_user_is_not_limited_as_an_anonymous_client(make, api):
     ask = caller(make(rate_limit_anonymous="1/hour"))
 
     assert [ask("/api/me/", headers=api.headers).status for _ in range(3)] == [200, 200, 200]
     assert [ask("/api/me/", headers={"Authorization": given}).status for given in ("", "")] == [401, 429]
 
 
-def test_the_documentation_can_be_opened_and_leaves_the_api_to_strangers(make):
+def test_the_documentation_is_limited_but_leaves_quota_for_the_api(make):
     ask = caller(make(rate_limit_anonymous="1/hour"))
 
     assert [ask(path).status for path in DOCUMENTATION] == [200] * 6
@@ -139,7 +139,7 @@ def test_the_documentation_can_be_opened_and_leaves_the_api_to_strangers(make):
     assert [ask("/docs/").status for _ in range(5)] == [200, 200, 200, 200, 429]
 
 
-def test_one_customers_ipv6_network_is_one_address(make):
+def test_one_customers_ipv6_network_counts_as_one_address(make):
     app = make(rate_limit_anonymous="1/hour")
     network = f"2001:db8:{random.randrange(0x10000):x}:{random.randrange(0x10000):x}"
 
@@ -153,14 +153,14 @@ def test_one_customers_ipv6_network_is_one_address(make):
 
 @pytest.mark.parametrize(("proxies", "last"), [(0, 429), (1, 401)])
 def test_a_client_cannot_choose_its_address(make, proxies, last):
-    """What it sends as X-Forwarded-For is believed of a proxy alone, and then of the nearest one."""
+    """X-Forwarded-For is trusted only from a proxy, and only its nearest entry."""
     ask = caller(make(rate_limit_anonymous="1/hour", trusted_proxies=proxies))
     claims = [f"203.0.113.9, {an_address()}" for _ in range(2)]
 
     assert [ask("/api/students/", headers={"X-Forwarded-For": claim}).status for claim in claims] == [401, last]
 
 
-def test_what_a_client_puts_before_its_proxys_word_is_not_believed(make):
+def test_entries_before_the_proxys_own_are_ignored(make):
     ask = caller(make(rate_limit_anonymous="1/hour", trusted_proxies=1))
     behind = an_address()
     claims = [f"{an_address()}, {behind}" for _ in range(2)]
@@ -171,7 +171,7 @@ def test_what_a_client_puts_before_its_proxys_word_is_not_believed(make):
 # Signing in -----------------------------------------------------------------------------------------------------------
 
 
-def test_sign_ins_to_one_account_are_limited_from_wherever_they_come(make_either, place):
+def test_sign_ins_to_one_account_are_limited_from_all_addresses_together(make_either, place):
     app = make_either(rate_limit_login="3/minute")
     email = f"{an_address()}@Example.org"
     written = [email, email.upper(), f" {email}".strip(), email.lower()]
@@ -186,13 +186,13 @@ def test_sign_ins_to_one_account_are_limited_from_wherever_they_come(make_either
     assert [sign_in(caller(app), email=an_address()).status for _ in range(5)] == [422] * 5
 
 
-def test_how_often_others_sign_in_to_an_account_is_not_told(make):
+def test_responses_do_not_reveal_sign_ins_of_others_to_an_account(make):
     answer = sign_in(caller(make()), email="someone@example.org")
 
     assert '"login"' not in answer.headers["RateLimit"]
 
 
-def test_accounts_are_not_named_in_redis(make):
+def test_redis_keys_contain_no_account_names(make):
     app = make(rate_limit_login="7/minute")
     sign_in(caller(app), email="asha.rao@example.org")
 
@@ -201,18 +201,18 @@ def test_accounts_are_not_named_in_redis(make):
     assert not any(b"asha" in key for key in keys)
 
 
-def test_a_campus_signs_in_from_one_address_up_to_its_limit(make_either):
+def test_sign_ins_from_one_address_are_limited(make_either):
     ask = caller(make_either(rate_limit_login_address="6/minute", rate_limit_anonymous="1/hour"))
 
     answers = [sign_in(ask, email=f"{number}@example.org") for number in range(7)]
 
     assert [answer.status for answer in answers] == [401] * 6 + [429]
     assert answers[0].headers["RateLimit-Policy"] == '"login_address";q=6;w=60'
-    # They have not used up what strangers have, nor do strangers keep anyone from signing in.
+    # Sign-ins do not use the quota of anonymous clients, and the other way round.
     assert [ask("/api/students/").status for _ in range(2)] == [401, 429]
 
 
-def test_strangers_do_not_keep_anyone_from_signing_in(make, api):
+def test_anonymous_requests_do_not_prevent_sign_ins(make, api):
     ask = caller(make(rate_limit_anonymous="1/hour"))
     email = api.get("/api/me/").json["email"]
     assert [ask("/api/students/").status for _ in range(2)] == [401, 429]
@@ -220,17 +220,17 @@ def test_strangers_do_not_keep_anyone_from_signing_in(make, api):
     assert sign_in(ask, email, PASSWORD).status == 200
 
 
-def test_bodies_that_cannot_be_read_count_by_their_address(make):
+def test_bodies_that_cannot_be_parsed_count_by_their_address(make):
     ask = caller(make(rate_limit_login_address="2/minute"))
 
     assert [ask(TOKEN, "POST", data=b"{").status for _ in range(3)] == [415, 415, 429]
 
 
-# What handlers say ----------------------------------------------------------------------------------------------------
+# Endpoint limits ------------------------------------------------------------------------------------------------------
 
 
-def test_whatever_everyone_may_ask_is_limited(app):
-    """Handlers with limits of their own are listed; the others are under the anonymous one, as whatever is added is."""
+def test_every_public_operation_is_limited(app):
+    """Endpoints with their own limits are listed; all others, new ones too, have the anonymous limit."""
     public = {o.name: o.handler.options for o in operations(app) if o.handler.options.is_public}
     by_address = {name for name, mark in public.items() if not mark.limits or any(m.by is None for m in mark.limits)}
 
@@ -238,7 +238,7 @@ def test_whatever_everyone_may_ask_is_limited(app):
     assert by_address == public.keys()
 
 
-def test_every_limit_that_a_handler_names_is_declared(app, make):
+def test_every_limit_that_an_endpoint_names_is_declared(app, make):
     defaults = {name: field.default for name, field in Settings.model_fields.items() if name.startswith("rate_limit_")}
     declared = make(**defaults).extensions["campshub"].endpoint_limits.policies
 
@@ -257,7 +257,7 @@ def test_every_limit_that_a_handler_names_is_declared(app, make):
 
 @pytest.fixture
 def planning(make_either, place):
-    """An application with an address whose handler is under a limit of its own, and its admin."""
+    """An application with an endpoint that has its own limit, and its admin."""
     blueprint = Blueprint("plans", __name__, url_prefix="/api/plans")
 
     class Plan(Resource):
@@ -272,19 +272,19 @@ def planning(make_either, place):
     return app
 
 
-def test_a_handlers_own_limit_holds_for_each_user(planning, place):
+def test_an_endpoints_own_limit_counts_for_each_user(planning, place):
     one, other = place.someone(), place.someone()
 
-    def asked(client):
+    def statuses_of(client):
         answers = [caller(planning)("/api/plans/", headers=client.headers) for _ in range(3)]
         assert ['"generation";r=' in answer.headers["RateLimit"] for answer in answers] == [True] * 3
         return [answer.status for answer in answers]
 
-    assert asked(one) == [204, 204, 429]
-    assert asked(other) == [204, 204, 429]
+    assert statuses_of(one) == [204, 204, 429]
+    assert statuses_of(other) == [204, 204, 429]
 
 
-def test_what_is_signed_in_does_not_pass_through_the_library(make, api, monkeypatch):
+def test_signed_in_requests_do_not_use_the_limits_library(make, api, monkeypatch):
     app = make()
     passed = []
     monkeypatch.setattr(Limiter, "_check_request_limit", lambda *_, **__: passed.append(1))
@@ -296,10 +296,10 @@ def test_what_is_signed_in_does_not_pass_through_the_library(make, api, monkeypa
     assert not any("flask_limiter" in str(getattr(getattr(h, "func", h), "__module__", "")) for h in hooks)
 
     sign_in(caller(app))
-    assert len(passed) == 2, "a sign-in does: once by its address, once by its account"
+    assert len(passed) == 2, "a sign-in counts once by address and once by account"
 
 
-def test_the_document_says_that_every_operation_may_be_limited(app):
+def test_the_document_lists_rate_limited_for_every_operation(app):
     known = documented(app)
     answers = [
         known.resolved(operation["responses"].get("429", {})).get("description", "")

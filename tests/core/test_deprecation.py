@@ -1,4 +1,4 @@
-"""A deprecated operation says so in the document and in each of its responses, refusals too."""
+"""The document and every response of a deprecated operation, refusals too, announce the deprecation."""
 
 from datetime import date
 
@@ -40,7 +40,7 @@ def app_with_old(settings):
     close(app)
 
 
-def test_every_response_of_a_deprecated_operation_says_when_it_ends(app_with_old):
+def test_every_response_of_a_deprecated_operation_has_its_end_date(app_with_old):
     admin = new_place(app_with_old).the(Role.ADMIN)
 
     answers = [admin.get("/api/old/count/") for _ in range(3)]  # the later ones from the cache
@@ -51,7 +51,7 @@ def test_every_response_of_a_deprecated_operation_says_when_it_ends(app_with_old
     assert dates == {("@1796083200", "Wed, 30 Jun 2027 00:00:00 GMT")}
 
 
-def test_the_document_names_what_replaces_a_deprecated_operation(app_with_old):
+def test_the_document_names_the_replacement_of_a_deprecated_operation(app_with_old):
     known = documented(app_with_old)
     operation = known.document["paths"]["/api/old/count/"]["get"]
 
@@ -61,13 +61,13 @@ def test_the_document_names_what_replaces_a_deprecated_operation(app_with_old):
     assert [status for status, a in described.items() if not {"Deprecation", "Sunset"} <= a["headers"].keys()] == []
 
 
-def test_no_other_operation_carries_these_headers(api):
+def test_other_operations_do_not_have_these_headers(api):
     answer = api.get("/api/students/")
 
     assert not {"Deprecation", "Sunset"} & set(dict(answer.headers))
 
 
-def test_an_action_needs_a_name_that_follows_or_is_given():
+def test_an_action_needs_a_name_derived_or_explicit():
     handler = OldCount.handlers["GET"]
 
     assert operation_id(handler, "get") == "getOldCount"

@@ -1,4 +1,4 @@
-"""The document and its page are sent compressed, and not again to a client that has them."""
+"""The OpenAPI document and its page are compressed, and not sent again to clients that have them."""
 
 import gzip
 
@@ -17,10 +17,10 @@ def reader(app):
     return Client(app)
 
 
-@pytest.mark.parametrize("address", FILES)
-def test_a_file_is_compressed_for_those_who_take_gzip(reader, address):
-    plain = reader.get(address)
-    compressed = reader.get(address, headers={"Accept-Encoding": "br, gzip;q=0.8"})
+@pytest.mark.parametrize("url", FILES)
+def test_a_file_is_compressed_for_clients_that_accept_gzip(reader, url):
+    plain = reader.get(url)
+    compressed = reader.get(url, headers={"Accept-Encoding": "br, gzip;q=0.8"})
 
     assert "Content-Encoding" not in plain.headers
     assert compressed.headers["Content-Encoding"] == "gzip"
@@ -30,15 +30,15 @@ def test_a_file_is_compressed_for_those_who_take_gzip(reader, address):
         assert answer.headers["Cache-Control"] == "no-cache"
         assert answer.headers["Content-Length"] == str(len(answer.response.data))
     for refusal in ("identity", "gzip;q=0", "br"):
-        assert "Content-Encoding" not in reader.get(address, headers={"Accept-Encoding": refusal}).headers
+        assert "Content-Encoding" not in reader.get(url, headers={"Accept-Encoding": refusal}).headers
 
 
-@pytest.mark.parametrize("address", [*FILES, "/docs/favicon-32x32.png"])
-def test_a_file_that_the_client_has_is_not_sent_again(reader, address):
+@pytest.mark.parametrize("url", [*FILES, "/docs/favicon-32x32.png"])
+def test_a_file_that_the_client_has_is_not_sent_again(reader, url):
     for accepted in ("identity", "gzip"):
-        first = reader.get(address, headers={"Accept-Encoding": accepted})
-        again = reader.get(address, headers={"Accept-Encoding": accepted, "If-None-Match": first.headers["ETag"]})
-        other = reader.get(address, headers={"Accept-Encoding": accepted, "If-None-Match": '"another"'})
+        first = reader.get(url, headers={"Accept-Encoding": accepted})
+        again = reader.get(url, headers={"Accept-Encoding": accepted, "If-None-Match": first.headers["ETag"]})
+        other = reader.get(url, headers={"Accept-Encoding": accepted, "If-None-Match": '"another"'})
 
         assert (again.status, again.response.data) == (304, b"")
         assert again.headers["ETag"] == first.headers["ETag"]
@@ -54,6 +54,6 @@ def test_the_compressed_and_the_plain_bytes_have_different_tags(reader):
     assert len(tags) == 2
 
 
-def test_what_is_not_served_is_not_found(reader):
+def test_unknown_files_are_not_found(reader):
     for name in ("nothing", "index.html", "swagger-ui.js"):
         assert reader.get(f"/docs/{name}").problem["code"] == "not_found"

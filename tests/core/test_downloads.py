@@ -1,4 +1,4 @@
-"""A file that does not open, or not to its end: what the client gets, and what is written of it."""
+"""Files that fail to open or to be read to the end: what the client receives, and what is logged."""
 
 import http.client
 import os
@@ -21,7 +21,7 @@ SECRET = "c2VjcmV0"
 
 @pytest.fixture(scope="module")
 def server(stack, database, tmp_path_factory):
-    """Gunicorn with the project's configuration; yields its port and its log."""
+    """gunicorn with the project's configuration; yields its port and its log."""
     log = tmp_path_factory.mktemp("gunicorn") / "log"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -52,14 +52,14 @@ def wait_for(what, log):
 
 def is_ready(port):
     try:
-        return asked(port, "/ready/")[0] == 204
+        return fetched(port, "/ready/")[0] == 204
     except OSError:
         return False
 
 
-def asked(port, address):
+def fetched(port, url):
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)) as connection:
-        connection.request("GET", address)
+        connection.request("GET", url)
         answer = connection.getresponse()
         try:
             return answer.status, answer.read()
@@ -67,9 +67,9 @@ def asked(port, address):
             return answer.status, cut
 
 
-def test_a_file_that_cannot_be_read_to_its_end_is_cut_off_with_one_line_of_ours(server):
+def test_a_file_that_fails_before_its_end_is_cut_off_and_logged_in_one_line(server):
     port, log = server
-    status, cut = asked(port, f"/torn/?token={SECRET}")
+    status, cut = fetched(port, f"/torn/?token={SECRET}")
 
     assert status == 200
     assert isinstance(cut, http.client.IncompleteRead)
@@ -81,18 +81,18 @@ def test_a_file_that_cannot_be_read_to_its_end_is_cut_off_with_one_line_of_ours(
     assert "Error handling request" not in log.read_text()
 
 
-@pytest.mark.parametrize("address", [f"/unforeseen/?token={SECRET}", f"/unforeseen/?a=b?c&token={SECRET}#x"])
-def test_what_gunicorn_writes_of_a_failed_request_has_no_query(server, address):
+@pytest.mark.parametrize("url", [f"/unforeseen/?token={SECRET}", f"/unforeseen/?a=b?c&token={SECRET}#x"])
+def test_gunicorns_log_of_a_failed_request_has_no_query(server, url):
     port, log = server
     line = "a request failed outside the application"
     before = log.read_text().count(line)
-    assert asked(port, address)[0] == 500
+    assert fetched(port, url)[0] == 500
 
     wait_for(lambda: log.read_text().count(line) == before + 1, log)
     assert SECRET not in log.read_text()
 
 
-def test_the_beginning_is_read_before_the_answer_begins():
+def test_the_beginning_is_read_before_the_response_begins():
     torn = Torn()
     Torn.read(torn, 1)
 

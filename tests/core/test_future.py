@@ -1,4 +1,4 @@
-"""What has happened does not lie in the future: five minutes for a client's clock, and no day for a date of birth."""
+"""Events are not in the future: clients' clocks may be five minutes ahead, and dates of birth are at most today."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -27,7 +27,7 @@ def one_error(answer):
 
 @pytest.fixture
 def logged(api, student):
-    """A log of an hour ago with one set."""
+    """A workout log of an hour ago with one set."""
     sets = [{"reps": 5}]
     body = {"started_at": ahead(hours=-1), "student_id": student()["id"]}
     return api.made(LOGS, {**body, "exercises": [{"exercise_id": SQUAT, "sets": sets}]})
@@ -35,19 +35,19 @@ def logged(api, student):
 
 @pytest.fixture
 def register(api, student):
-    """The records of a session of today, and two students."""
+    """The records URL of a session of today, and two students."""
     local_date = str(datetime.now(KOLKATA).date())
     session = api.made("/api/attendance/sessions/", {"local_date": local_date, "status": "open"})
     return f"/api/attendance/sessions/{session['id']}/records/", [student()["id"] for _ in range(2)]
 
 
-def test_a_set_was_done_before_now(api, logged, student):
-    address = f"{LOGS}{logged['id']}/sets/"
+def test_a_set_cannot_be_in_the_future(api, logged, student):
+    url = f"{LOGS}{logged['id']}/sets/"
     given = {"exercise_id": SQUAT, "reps": 5}
-    one = f"{address}{logged['exercises'][0]['sets'][0]['id']}/"
+    one = f"{url}{logged['exercises'][0]['sets'][0]['id']}/"
 
-    assert api.post(address, {**given, "done_at": ahead(minutes=4)}).status == 201
-    assert one_error(api.post(address, {**given, "done_at": ahead(minutes=6)})) == ("/done_at", "in_future")
+    assert api.post(url, {**given, "done_at": ahead(minutes=4)}).status == 201
+    assert one_error(api.post(url, {**given, "done_at": ahead(minutes=6)})) == ("/done_at", "in_future")
     assert one_error(api.patch(one, {"done_at": ahead(days=300)})) == ("/done_at", "in_future")
     sets = [{"reps": 5, "done_at": ahead(minutes=4)}, {"reps": 5, "done_at": ahead(minutes=6)}]
     body = {"started_at": ahead(hours=-1), "student_id": student()["id"]}
@@ -55,7 +55,7 @@ def test_a_set_was_done_before_now(api, logged, student):
     assert one_error(refused) == ("/exercises/0/sets/1/done_at", "in_future")
 
 
-def test_a_workout_began_and_ended_before_now(api, logged, student):
+def test_a_workout_cannot_begin_or_end_in_the_future(api, logged, student):
     body = {"student_id": student()["id"]}
 
     assert api.post(LOGS, {**body, "started_at": ahead(minutes=4)}).status == 201
@@ -65,14 +65,14 @@ def test_a_workout_began_and_ended_before_now(api, logged, student):
     assert one_error(api.patch(f"{LOGS}{logged['id']}/", {"ended_at": ahead(hours=2)})) == ("/ended_at", "in_future")
 
 
-def test_students_came_and_went_before_now(api, register):
-    address, (one, two) = register
+def test_students_cannot_arrive_or_leave_in_the_future(api, register):
+    url, (one, two) = register
     rows = [
         {"student_id": one, "code": "late", "check_in_at": ahead(minutes=4)},
         {"student_id": two, "code": "late", "check_in_at": ahead(minutes=6)},
     ]
 
-    results = api.put(address, {"records": rows}).json["results"]
+    results = api.put(url, {"records": rows}).json["results"]
 
     assert [row["outcome"] for row in results] == ["created", "error"]
     assert [(e["pointer"], e["code"]) for e in results[1]["errors"]] == [("/check_in_at", "in_future")]
@@ -81,8 +81,8 @@ def test_students_came_and_went_before_now(api, register):
     assert one_error(api.patch(where, {"check_out_at": ahead(minutes=6)})) == ("/check_out_at", "in_future")
 
 
-@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Pago_Pago"])  # on different days, 25 hours apart
-def test_a_student_was_born_by_today_in_the_organizations_calendar(app, zone):
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Pago_Pago"])  # their local times differ by 25 hours
+def test_a_date_of_birth_is_at_most_today_in_the_organizations_time_zone(app, zone):
     api = new_place(app, time_zone=zone).the(Role.ADMIN)
     today = datetime.now(ZoneInfo(zone)).date()
     born, unborn = ({"date_of_birth": str(today + timedelta(days=days))} for days in (0, 1))
@@ -102,7 +102,7 @@ def test_a_student_was_born_by_today_in_the_organizations_calendar(app, zone):
     assert len(api.get("/api/students/").json["items"]) == 2
 
 
-def test_a_workout_may_lie_two_days_ahead_in_the_calendar_where_it_was(app):
+def test_a_workouts_local_date_may_be_two_days_ahead(app):
     api = new_place(app, time_zone="Pacific/Pago_Pago").the(Role.ADMIN)
     student = api.made("/api/students/", {"code": "S", "given_name": "Asha", "family_name": "Rao"})["id"]
     now = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Under gevent a request that waits lets the others go on."""
+"""With gevent, a waiting request does not block the others."""
 
 import os
 import subprocess
@@ -54,7 +54,7 @@ for work, count in ((database, 8), (redis, 4), (hashing, 2)):
 """
 
 
-def test_queries_the_cache_and_hashing_let_others_go_on(stack, database):
+def test_queries_the_cache_and_hashing_do_not_block_other_requests(stack, database):
     environment = {**os.environ, **stack.environment(database), "LOG_LEVEL": "ERROR"}
 
     done = subprocess.run(
@@ -80,20 +80,20 @@ from campshub.core.security.jwks import fetch
 
 events, address = [], sys.argv[1]
 
-def asking():
+def work():
     try:
         fetch(address, within_s=0.5, most_bytes=1000, allows_private=True)
     except PyJWKClientConnectionError:
         return
     raise AssertionError("it was waited for")
 
-gevent.joinall([gevent.spawn(noted, events, asking) for _ in range(5)], raise_error=True)
+gevent.joinall([gevent.spawn(noted, events, work) for _ in range(5)], raise_error=True)
 assert events == ["begun"] * 5 + ["ended"] * 5, events
 """
 
 
 @pytest.mark.parametrize("drips", [False, True])
-def test_an_issuer_that_is_slow_lets_others_go_on(drips):
+def test_a_slow_issuer_does_not_block_other_requests(drips):
     issuer, ends = Issuer("ES256"), threading.Event()
 
     def slowly(handler):
@@ -142,7 +142,7 @@ assert len(turns) > blocks / 2, len(turns)
 """
 
 
-def test_a_download_that_never_waits_lets_others_go_on_after_each_block():
+def test_a_fast_download_yields_after_each_block():
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", SENDING],
         cwd=ROOT,
@@ -170,15 +170,15 @@ class Far(AsyncFileSystem):
 
 fsspec.register_implementation("far", Far)
 storage, events = Storage("far://bucket"), []
-asking = [gevent.spawn(noted, events, storage.size, "a/file") for _ in range(5)]
-gevent.joinall(asking, raise_error=True)
-assert [one.value for one in asking] == [3] * 5
+work = [gevent.spawn(noted, events, storage.size, "a/file") for _ in range(5)]
+gevent.joinall(work, raise_error=True)
+assert [one.value for one in work] == [3] * 5
 assert events == ["begun"] * 5 + ["ended"] * 5, events
 """
 
 
-def test_an_object_store_is_asked_while_others_go_on():
-    words = [sys.executable, "-W", "ignore", "-c", NOTED + STORE]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+def test_an_object_store_request_does_not_block_others():
+    command = [sys.executable, "-W", "ignore", "-c", NOTED + STORE]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
 
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Probes: what they answer, under which addresses, and each cache Redis by itself."""
+"""Probes: their responses and URLs, and the state of each cache Redis."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def second(tmp_path_factory):
 
 @pytest.fixture
 def served(request, stack, database, second):
-    """An application with several cache Redis: ``own`` and ``second`` answer, ``away`` does not."""
+    """An application with several cache Redis: ``own`` and ``second`` respond, ``away`` does not."""
     urls = {"own": stack.cache.url, "second": second.url, "away": AWAY}
     listed = ",".join(urls[name] for name in request.param)
     app = create_app(settings_of(stack, database, redis_url=listed, log_level="ERROR"))
@@ -40,7 +40,7 @@ SEVERAL = [
 
 
 @pytest.mark.parametrize(("served", "healthy"), SEVERAL, indirect=["served"])
-def test_health_asks_each_cache_and_names_the_one_that_is_away(served, healthy):
+def test_health_checks_each_cache_and_names_the_unavailable_one(served, healthy):
     answer = served.test_client().get("/health/")
 
     caches = {name: part["healthy"] for name, part in answer.json["services"].items() if name.startswith("cache")}
@@ -52,7 +52,7 @@ def test_health_asks_each_cache_and_names_the_one_that_is_away(served, healthy):
 
 
 @pytest.mark.parametrize(("served", "healthy"), SEVERAL, indirect=["served"])
-def test_check_config_asks_each_cache_and_names_the_one_that_is_away(served, healthy):
+def test_check_config_checks_each_cache_and_names_the_unavailable_one(served, healthy):
     result = served.test_cli_runner().invoke(args=["check-config"])
 
     for number, reported in enumerate(healthy):
@@ -63,7 +63,7 @@ def test_check_config_asks_each_cache_and_names_the_one_that_is_away(served, hea
 
 @pytest.mark.parametrize("name", ["live", "ready", "health", "metrics"])
 @pytest.mark.parametrize("host", ["127.0.0.1", "10.1.2.3:8000"])
-def test_a_probe_is_answered_with_and_without_its_last_slash(app, name, host):
+def test_a_probe_responds_with_and_without_a_trailing_slash(app, name, host):
     client = app.test_client()
     answers = [client.get(f"/{name}{slash}", headers={"Host": host}) for slash in ("/", "")]
 

@@ -1,4 +1,4 @@
-"""The same request sent twice has one effect and one answer."""
+"""The same request sent twice has one effect and one response."""
 
 import threading
 import time
@@ -16,11 +16,11 @@ def keyed(key: str) -> dict[str, str]:
     return {"Idempotency-Key": key}
 
 
-def kept(sql, place) -> int:
+def stored_keys(sql, place) -> int:
     return sql("SELECT count(*) FROM idempotency_keys WHERE organization_id = %s", place.id)[0][0]
 
 
-def test_the_second_request_is_answered_as_the_first(api, place, sql):
+def test_the_second_request_gets_the_response_of_the_first(api, place, sql):
     first = api.post("/api/students/", BODY, headers=keyed("one"))
     api.patch(f"/api/students/{first.json['id']}/", {"given_name": "Changed"})
 
@@ -33,10 +33,10 @@ def test_the_second_request_is_answered_as_the_first(api, place, sql):
     }
     assert (first.headers.get("Idempotent-Replayed"), again.headers["Idempotent-Replayed"]) == (None, "true")
     assert len(api.get("/api/students/").json["items"]) == 1
-    assert kept(sql, place) == 1
+    assert stored_keys(sql, place) == 1
 
 
-def test_another_body_under_the_key_is_refused(api):
+def test_a_different_body_with_the_same_key_is_refused(api):
     api.post("/api/students/", BODY, headers=keyed("one"))
 
     other = api.post("/api/students/", {**BODY, "code": "S-2"}, headers=keyed("one"))
@@ -45,8 +45,8 @@ def test_another_body_under_the_key_is_refused(api):
     assert len(api.get("/api/students/").json["items"]) == 1
 
 
-def test_a_body_that_no_one_reads_may_be_nested_deeply(api, student):
-    """An undelete takes no body; with a key, what comes all the same belongs to the request."""
+def test_a_deeply_nested_body_that_is_not_read_is_accepted(api, student):
+    """An undelete takes no body; with a key, a body still belongs to the request."""
     address = f"/api/students/{student()['id']}/undelete/"
     headers = {**keyed("one"), "Content-Type": "application/json"}
     deep = "[" * 300 + "]" * 300
@@ -59,8 +59,8 @@ def test_a_body_that_no_one_reads_may_be_nested_deeply(api, student):
     assert (other.status, other.problem["code"]) == (422, "idempotency_key_reused")
 
 
-def test_the_same_body_written_otherwise_is_the_same_request(api, place, sql):
-    """Another order of the names, also of nested ones, blanks, and another way to write a sign."""
+def test_an_equivalent_body_is_the_same_request(api, place, sql):
+    """Another order of names, also of nested ones, other blanks, and another escape of a character."""
     first = {"code": "S-1", "given_name": "Zoë", "family_name": "B", "address": {"locality": "Pune", "region": "MH"}}
     address = '"address": {"region": "MH",  "locality": "Pune"}'
     otherwise = f'{{{address}, "family_name": "B", "given_name": "Zo\\u00eb", "code": "S-1"}}'
@@ -75,7 +75,7 @@ def test_the_same_body_written_otherwise_is_the_same_request(api, place, sql):
     assert (other.status, other.problem["code"]) == (422, "idempotency_key_reused")
 
 
-def test_a_request_without_a_body_has_a_key_too(api, student):
+def test_a_request_without_a_body_can_have_a_key(api, student):
     undelete = f"/api/students/{student()['id']}/undelete/"
 
     answers = [api.post(undelete, headers=keyed("one")) for _ in range(2)]
@@ -84,17 +84,17 @@ def test_a_request_without_a_body_has_a_key_too(api, student):
     assert answers[1].headers["Idempotent-Replayed"] == "true"
 
 
-def test_a_refused_request_leaves_its_key_free(api, student, place, sql):
+def test_a_refused_request_does_not_use_its_key(api, student, place, sql):
     taken = student(code="S-1")
 
     refused = api.post("/api/students/", BODY, headers=keyed("one"))
-    assert (refused.status, kept(sql, place)) == (409, 0)
+    assert (refused.status, stored_keys(sql, place)) == (409, 0)
     api.patch(f"/api/students/{taken['id']}/", {"code": "S-0"})
 
     assert api.post("/api/students/", BODY, headers=keyed("one")).status == 201
 
 
-def test_an_effect_that_is_rolled_back_takes_its_key_along(api, place, sql, monkeypatch):
+def test_a_rollback_removes_the_key(api, place, sql, monkeypatch):
     def broken(*_given):
         raise RuntimeError("the commit fails")
 
@@ -102,12 +102,12 @@ def test_an_effect_that_is_rolled_back_takes_its_key_along(api, place, sql, monk
         patch.setattr("campshub.core.db.unit_of_work.commit", broken)
         assert api.post("/api/students/", BODY, headers=keyed("one")).status == 500
 
-    assert kept(sql, place) == 0
+    assert stored_keys(sql, place) == 0
     assert sql("SELECT count(*) FROM students WHERE organization_id = %s", place.id) == [(0,)]
     assert api.post("/api/students/", BODY, headers=keyed("one")).status == 201
 
 
-def test_a_key_belongs_to_its_user_and_its_address(place, student):
+def test_a_key_belongs_to_its_user_and_url(place, student):
     first, second = place.the(Role.ADMIN), place.someone(Role.ADMIN)
     made = student()
     undelete = f"/api/students/{made['id']}/undelete/"
@@ -133,15 +133,15 @@ def test_a_key_is_1_to_255_visible_ascii_characters(api, key):
     assert api.post("/api/students/", BODY, headers=keyed("x" * 255)).status == 201
 
 
-def test_a_key_on_what_changes_nothing_is_left_alone(api, place, student, sql):
+def test_a_key_on_a_request_that_changes_nothing_is_ignored(api, place, student, sql):
     address = f"/api/students/{student()['id']}/"
 
     assert api.get(address, headers=keyed("one")).status == 200
     assert api.patch(address, {"phone": "1"}, headers=keyed("one")).status == 200
-    assert kept(sql, place) == 0
+    assert stored_keys(sql, place) == 0
 
 
-def test_an_answer_that_is_a_secret_is_not_kept(place, sql):
+def test_a_secret_response_is_not_stored(place, sql):
     body = {
         "name": "New",
         "time_zone": "UTC",
@@ -154,13 +154,13 @@ def test_an_answer_that_is_a_secret_is_not_kept(place, sql):
     made = place.the(Role.SUPERADMIN).post("/api/organizations/", body, headers=keyed("one"))
 
     assert made.status == 201
-    assert kept(sql, place) == 0
+    assert stored_keys(sql, place) == 0
     assert sql("SELECT 1 FROM idempotency_keys WHERE organization_id = %s", made.json["id"]) == []
 
 
-def test_while_the_first_is_at_work_the_second_is_told_to_wait(api, place, stack, database):
+def test_while_the_first_request_runs_the_second_is_refused_with_a_retry_time(api, place, stack, database):
     with stack.primary.connect(database) as connection, connection.transaction():
-        connection.execute("LOCK TABLE students IN ACCESS EXCLUSIVE MODE")  # holds the first in the middle of its work
+        connection.execute("LOCK TABLE students IN ACCESS EXCLUSIVE MODE")  # blocks the first request in the middle
         answers: list = []
         first = threading.Thread(target=lambda: answers.append(api.post("/api/students/", BODY, headers=keyed("one"))))
         first.start()
@@ -177,7 +177,7 @@ def test_while_the_first_is_at_work_the_second_is_told_to_wait(api, place, stack
     assert api.post("/api/students/", BODY, headers=keyed("one")).headers["Idempotent-Replayed"] == "true"
 
 
-def test_fifty_at_once_have_one_effect(api, place, sql):
+def test_fifty_simultaneous_requests_have_one_effect(api, place, sql):
     with ThreadPoolExecutor(50) as pool:
         answers = list(pool.map(lambda _: api.post("/api/students/", BODY, headers=keyed("one")), range(50)))
 

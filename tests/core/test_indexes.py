@@ -1,7 +1,7 @@
-"""An index for every reference between tables, and for every filter and order that a list offers.
+"""An index for every reference between tables, and for every filter and order of a list.
 
-References are read from the migrated database, filters and orders from the application's own registry: a new one
-without an index fails until it has one, or a reason here why it needs none.
+References are read from the migrated database, filters and orders from the application: a new one fails until it has an
+index or a reason below why it needs none.
 """
 
 import pytest
@@ -21,7 +21,7 @@ SELECT t.relname, c.conname,
   FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid
  WHERE c.contype = 'f' AND t.relnamespace = 'public'::regnamespace AND NOT t.relispartition
 """
-# A month's own indexes, against its parent's: one that was left out would be missed in that month alone.
+# The indexes of a month table, compared with those of its parent: a missing one would slow down only that month.
 LACKING = """
 SELECT p.relname, i.indexrelid::regclass::text FROM pg_inherits JOIN pg_class p ON p.oid = inhrelid
   JOIN pg_index i ON i.indrelid = inhparent
@@ -33,15 +33,15 @@ SELECT p.relname, i.indexrelid::regclass::text FROM pg_inherits JOIN pg_class p 
 FEW_CODES = "an organization has a handful of codes, five hundred at most: they are read whole"
 FEW_MUSCLES = "there are some dozen muscles, and all of them are the platform's"
 FEW_EXERCISES = "some hundred exercises: the policy's index leaves the platform's and the organization's own"
-FEW_JOBS = "they are kept for a month: an organization has some thousand at a time, and they are read by their ids"
-FEW_REPORTS = "they are kept for days: an organization has some hundred at a time"
+FEW_JOBS = "they are stored for a month: an organization has some thousand at a time, and they are read by their ids"
+FEW_REPORTS = "they are stored for days: an organization has some hundred at a time"
 OF_ONE_GROUP = "within one group, which has an index"
-OF_DATES = "read by date, the newest first; another index would cost each write more than it saves the few who ask"
+OF_DATES = "read by date, the newest first; another index would cost each write more than it saves the few reads"
 OF_ONE_LOG = "a log's sets are found by the log, and read whole: some dozen"
 OF_ONE_SESSION = "a session's roster is read whole, by name, five thousand students at most"
 
-# Where each filter or order looks: a table and the columns with which an index must begin after the organization; the
-# name of a special index; or the reason why it needs none.
+# Per filter or order: a table and the columns with which an index must begin after the organization; or the name of a
+# special index; or the reason why it needs none.
 STUDENTS = {
     "q": "=ix_students_search",
     "status": ("students", "status", "sort_name", "id"),
@@ -54,7 +54,7 @@ STUDENTS = {
     "sort name": ("students", "sort_name", "id"),
     "sort code": ("students", "code"),
     "sort created": ("students", "id"),
-    "sort relevance": "those are ranked whom the search has found by its index and the filters leave",
+    "sort relevance": "ranks only the rows that the search finds by its index and the filters leave",
 }
 SESSIONS = {
     "from": ("attendance_sessions", "local_date", "id"),
@@ -173,7 +173,7 @@ LOOKS_AT = {
 
 @pytest.fixture
 def indexes(sql):
-    """Every table's indexes: name, whether unique, the condition, the columns."""
+    """The indexes of every table: name, whether unique, the condition, the columns."""
     found = {}
     for table, name, is_unique, condition, is_valid, columns in sql(INDEXES):
         assert is_valid, name

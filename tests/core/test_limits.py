@@ -1,4 +1,4 @@
-"""The limits of signed-in callers: counted alike in Redis and in the process."""
+"""Rate limits of signed-in callers count alike in Redis and in the process."""
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -18,13 +18,13 @@ HOUR_MS = 3_600_000
 
 @pytest.fixture
 def limits_of(stack, database):
-    """Return a maker of limits."""
+    """Return a factory of limits."""
     return lambda **given: CallerLimits(settings_of(stack, database, **DEFAULTS | given))
 
 
 @pytest.fixture
 def in_redis(app):
-    """Return a maker of the same counting in Redis: ``in_redis(limits)(caller, now_ms)``."""
+    """Count in Redis with the interface of the process: ``in_redis(limits)(caller, now_ms)``."""
     client = app.extensions["campshub"].cache.client
 
     def counting(made):
@@ -36,7 +36,7 @@ def in_redis(app):
     return counting
 
 
-# Both countings -------------------------------------------------------------------------------------------------------
+# Both counters --------------------------------------------------------------------------------------------------------
 
 STEPS_MS = st.one_of(
     st.integers(0, 50),
@@ -53,7 +53,7 @@ LIMITS = st.fixed_dictionaries(
 )
 
 
-# Each example counts for a caller of its own.
+# Each example has its own caller.
 @hypothesis_settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(given_limits=LIMITS, steps=st.lists(STEPS_MS, min_size=1, max_size=60))
 def test_redis_and_the_process_count_alike(stack, database, in_redis, given_limits, steps):
@@ -67,31 +67,31 @@ def test_redis_and_the_process_count_alike(stack, database, in_redis, given_limi
 
 @pytest.fixture(params=["in Redis", "in the process"])
 def counting(request, in_redis):
-    """Return a maker of a counting: ``counting(limits)(caller, now_ms)``."""
+    """Return a counter: ``counting(limits)(caller, now_ms)``."""
     if request.param == "in Redis":
         return in_redis
     return lambda made: lambda caller, now_ms: made.count_here(caller, made.plan(None), now_ms / 1000)
 
 
-def test_an_hours_quota_slides_out_of_the_window_and_is_whole_again(limits_of, counting):
+def test_an_hourly_quota_slides_and_recovers_completely(limits_of, counting):
     count = counting(limits_of(rate_limit_user="4/hour"))
     begin = NOW_MS - NOW_MS % HOUR_MS
     caller = new_id().hex
     middle = begin + HOUR_MS // 2
 
-    # The last of these leaves when less than one request weighs: a quarter of the next hour is left then.
+    # The last of these leaves less than the weight of one request: a quarter of the next hour is left then.
     assert [count(caller, middle).remaining[0] for _ in range(4)] == [3, 2, 1, 0]
     refused = count(caller, middle)
     assert (refused.allowed, refused.remaining[0]) == (False, 0)
     assert refused.reset_s[0] == 1800 + 2700 + 1
     assert refused.retry_after_s == 1800 + 1
 
-    # Half of the next hour: two of the four still weigh.
+    # Half of the next hour: two of the four requests still count.
     assert [count(caller, begin + HOUR_MS * 3 // 2).allowed for _ in range(3)] == [True, True, False]
     assert count(caller, begin + 3 * HOUR_MS).remaining[0] == 3
 
 
-def test_a_burst_is_followed_by_the_sustained_rate(limits_of, counting):
+def test_after_a_burst_the_sustained_rate_applies(limits_of, counting):
     count = counting(limits_of(rate_limit_rpm=60, rate_limit_burst=3))
     caller = new_id().hex
 
@@ -108,30 +108,30 @@ def test_a_burst_is_followed_by_the_sustained_rate(limits_of, counting):
     assert refused.reset_s[1] == 3
 
 
-def test_the_quota_is_not_used_up_by_what_was_refused(limits_of, counting):
+def test_refused_requests_do_not_use_the_quota(limits_of, counting):
     count = counting(limits_of(rate_limit_user="10/hour", rate_limit_rpm=60, rate_limit_burst=1))
     caller = new_id().hex
 
     for _ in range(50):
         count(caller, NOW_MS)
 
-    # Nor does a caller who keeps asking wait longer for it.
-    standing = count(caller, NOW_MS + 1000)
-    assert (standing.allowed, standing.remaining) == (True, (8, 0))
+    # Nor does a caller who keeps sending wait longer.
+    state = count(caller, NOW_MS + 1000)
+    assert (state.allowed, state.remaining) == (True, (8, 0))
 
 
 @hypothesis_settings(max_examples=100, deadline=None)
 @given(given_limits=LIMITS, steps=st.lists(st.integers(0, 100_000), min_size=1, max_size=60))
-def test_who_comes_back_when_told_is_let_in(stack, database, given_limits, steps):
+def test_a_request_after_the_retry_time_is_allowed(stack, database, given_limits, steps):
     made = CallerLimits(settings_of(stack, database, **given_limits))
     now_ms = NOW_MS
 
     for step_ms in steps:
         now_ms += step_ms
-        standing = made.count_here("caller", made.plan(None), now_ms / 1000)
-        if not standing.allowed:
-            assert standing.retry_after_s > 0
-            now_ms += standing.retry_after_s * 1000
+        state = made.count_here("caller", made.plan(None), now_ms / 1000)
+        if not state.allowed:
+            assert state.retry_after_s > 0
+            now_ms += state.retry_after_s * 1000
             assert made.count_here("caller", made.plan(None), now_ms / 1000).allowed
 
 
@@ -151,14 +151,14 @@ def test_no_window_of_the_clock_lets_more_through_than_the_quota(stack, database
 
 @hypothesis_settings(max_examples=100, deadline=None)
 @given(given_limits=LIMITS, count=st.integers(1, 12))
-def test_the_quotas_are_whole_when_it_was_said(stack, database, given_limits, count):
+def test_the_quotas_are_complete_at_the_reset_time(stack, database, given_limits, count):
     made = CallerLimits(settings_of(stack, database, **given_limits))
 
     for which, policy in enumerate((made.plan(None).user, made.plan(None).burst)):
         for _ in range(count):
-            standing = made.count_here(policy.name, made.plan(None), NOW_MS / 1000)
-        later = made.count_here(policy.name, made.plan(None), NOW_MS / 1000 + standing.reset_s[which])
-        assert later.remaining[which] + later.allowed == policy.quota  # the other may still refuse
+            state = made.count_here(policy.name, made.plan(None), NOW_MS / 1000)
+        later = made.count_here(policy.name, made.plan(None), NOW_MS / 1000 + state.reset_s[which])
+        assert later.remaining[which] + later.allowed == policy.quota  # the other policy may still refuse
 
 
 def test_callers_do_not_share_a_quota(limits_of, counting):
@@ -168,7 +168,7 @@ def test_callers_do_not_share_a_quota(limits_of, counting):
     assert [count(caller, NOW_MS).allowed for caller in (one, one, other)] == [True, False, True]
 
 
-def test_a_clock_that_is_set_back_by_hours_locks_nobody_out(limits_of, counting):
+def test_a_clock_set_back_by_hours_locks_no_caller_out(limits_of, counting):
     count = counting(limits_of(rate_limit_user="2/hour", rate_limit_burst=1))
     caller = new_id().hex
     count(caller, NOW_MS + 5 * HOUR_MS)
@@ -176,7 +176,7 @@ def test_a_clock_that_is_set_back_by_hours_locks_nobody_out(limits_of, counting)
     assert count(caller, NOW_MS).allowed
 
 
-def test_a_clock_read_a_moment_too_early_forgives_nothing(limits_of, counting):
+def test_a_clock_that_is_slightly_behind_grants_no_extra_request(limits_of, counting):
     count = counting(limits_of(rate_limit_user="2/hour", rate_limit_rpm=1, rate_limit_burst=3))
     begin = NOW_MS - NOW_MS % HOUR_MS
     caller = new_id().hex
@@ -192,7 +192,7 @@ def client(app):
     return app.extensions["campshub"].cache.client
 
 
-def test_a_caller_is_one_short_string_that_lives_for_two_windows(client, limits_of, in_redis):
+def test_a_caller_is_one_short_string_with_a_ttl_of_two_windows(client, limits_of, in_redis):
     caller = new_id().hex
     in_redis(limits_of())(caller, NOW_MS)
 
@@ -200,10 +200,10 @@ def test_a_caller_is_one_short_string_that_lives_for_two_windows(client, limits_
     assert 2 * HOUR_MS - 60_000 < client.pttl(f"limit:{caller}") <= 2 * HOUR_MS
 
 
-def test_one_request_is_one_get_and_one_set_and_a_refused_one_a_get(client, limits_of, in_redis):
+def test_an_allowed_request_is_one_get_and_one_set_and_a_refused_one_a_get(client, limits_of, in_redis):
     count = in_redis(limits_of(rate_limit_user="1/hour"))
     caller = new_id().hex
-    count(new_id().hex, NOW_MS)  # the script is known from here on
+    count(new_id().hex, NOW_MS)  # loads the script
 
     for allowed, expected in ((True, ["GET", "SET"]), (False, ["GET"])):
         with client.monitor() as monitor:
@@ -215,7 +215,7 @@ def test_one_request_is_one_get_and_one_set_and_a_refused_one_a_get(client, limi
         assert [verb for verb, key in said if key == f"limit:{caller}"] == expected
 
 
-def test_what_someone_else_wrote_there_is_counted_from_nothing(client, limits_of, in_redis):
+def test_an_invalid_value_in_redis_counts_as_none(client, limits_of, in_redis):
     caller = new_id().hex
     client.set(f"limit:{caller}", b"something else")
 
@@ -225,7 +225,7 @@ def test_what_someone_else_wrote_there_is_counted_from_nothing(client, limits_of
 # The process ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_process_forgets_who_has_been_idle(limits_of):
+def test_the_process_forgets_idle_callers(limits_of):
     made = limits_of()
     for caller in range(100):
         made.count_here(f"{caller}", made.plan(None), NOW_MS / 1000)
@@ -235,7 +235,7 @@ def test_the_process_forgets_who_has_been_idle(limits_of):
     assert list(made._callers) == ["late"]
 
 
-def test_the_process_keeps_a_bounded_number_of_callers_and_drops_who_has_not_asked_for_longest(limits_of, monkeypatch):
+def test_the_process_counts_a_bounded_number_of_callers_and_drops_the_longest_idle(limits_of, monkeypatch):
     monkeypatch.setattr(per_caller, "_MOST_CALLERS", 10)
     made = limits_of(rate_limit_user="2/hour")
     count = lambda caller: made.count_here(f"{caller}", made.plan(None), NOW_MS / 1000).allowed  # noqa: E731
@@ -246,15 +246,15 @@ def test_the_process_keeps_a_bounded_number_of_callers_and_drops_who_has_not_ask
         if caller == 5:
             assert count("busy")
         if caller == 12:
-            assert not count("busy"), "ten have come since it was first counted, and it is still known"
+            assert not count("busy"), "it is still counted after ten newer callers"
 
     assert list(made._callers) == [f"{caller}" for caller in range(90, 100)]
 
 
-# What is told ---------------------------------------------------------------------------------------------------------
+# Headers and refusals -------------------------------------------------------------------------------------------------
 
 
-def test_the_headers_say_what_is_left_of_which_policy(limits_of):
+def test_the_headers_state_the_remaining_quota_of_a_policy(limits_of):
     made = limits_of()
 
     plan = made.plan(None)
@@ -264,12 +264,12 @@ def test_the_headers_say_what_is_left_of_which_policy(limits_of):
     ]
 
 
-def test_a_refusal_says_when_to_come_back_and_no_time_reaches_past_it(limits_of):
+def test_a_refusal_states_a_retry_time_within_the_window(limits_of):
     made = limits_of(rate_limit_rpm=10, rate_limit_burst=1)
     made.count_here("caller", made.plan(None), NOW_MS / 1000)
 
-    standing = made.count_here("caller", made.plan(None), NOW_MS / 1000)
-    problem = made.refusal(standing, made.plan(None))
+    state = made.count_here("caller", made.plan(None), NOW_MS / 1000)
+    problem = made.refusal(state, made.plan(None))
 
     assert (problem.status, problem.code) == (429, "rate_limited")
     assert problem.detail == 'The limit "burst" of 1 request in 6 s is used up; come back in 6 s.'
@@ -280,23 +280,21 @@ def test_a_refusal_says_when_to_come_back_and_no_time_reaches_past_it(limits_of)
     }
 
 
-def test_the_quota_is_named_when_it_is_what_refuses(limits_of):
+def test_a_refusal_names_the_quota_that_refuses(limits_of):
     made = limits_of(rate_limit_user="2/hour")
     for _ in range(3):
-        standing = made.count_here("caller", made.plan(None), NOW_MS / 1000)
+        state = made.count_here("caller", made.plan(None), NOW_MS / 1000)
 
-    assert made.refusal(standing, made.plan(None)).detail.startswith(
-        'The limit "user" of 2 requests in 3600 s is used up'
-    )
+    assert made.refusal(state, made.plan(None)).detail.startswith('The limit "user" of 2 requests in 3600 s is used up')
 
 
 @pytest.mark.parametrize("wrong", ["100", "0/hour", "-1/hour", "100/fortnight", "1 per hour", "1.5/hour", "99999999/s"])
-def test_a_limit_that_cannot_be_read_stops_the_start_with_one_line(stack, database, wrong):
+def test_an_invalid_limit_stops_the_start_with_one_line(stack, database, wrong):
     with pytest.raises(SettingsError, match=r"^settings: RATE_LIMIT_USER: [^\n]*must be count/second"):
         settings_of(stack, database, rate_limit_user=wrong)
 
 
-def test_a_plan_is_what_an_organization_allows_each_of_its_callers(limits_of):
+def test_a_plan_is_the_limit_of_each_caller_of_an_organization(limits_of):
     made = limits_of()
     usual, more = made.plan(None), made.plan(5_000)
 

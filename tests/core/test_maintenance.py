@@ -1,4 +1,4 @@
-"""Making the database lean, and the thresholds: on databases of the tests' own."""
+"""Database optimization and threshold checks, on databases of their own."""
 
 import json
 
@@ -33,12 +33,12 @@ def rows(stack, scratch):
 
 @pytest.fixture
 def flask(app):
-    return lambda *words: app.test_cli_runner().invoke(args=words)
+    return lambda *arguments: app.test_cli_runner().invoke(args=arguments)
 
 
 @pytest.fixture
 def bloated(stack, scratch):
-    """An index of nearly empty pages."""
+    """An index whose pages are nearly empty."""
     with stack.primary.connect(scratch) as connection:
         connection.autocommit = True
         connection.execute(
@@ -51,7 +51,7 @@ def bloated(stack, scratch):
     return "pk_idempotency_keys"
 
 
-def test_a_bloated_index_is_built_anew_and_others_are_left(app, bloated, rows):
+def test_only_a_bloated_index_is_rebuilt(app, bloated, rows):
     size = "SELECT pg_relation_size('pk_idempotency_keys')"
     before = rows(size)[0][0]
     with app.app_context(), partitions.maintenance(app.extensions["campshub"].settings) as connection:
@@ -65,7 +65,7 @@ def test_a_bloated_index_is_built_anew_and_others_are_left(app, bloated, rows):
     assert rows("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == [(0,)]
 
 
-def test_what_a_broken_off_rebuild_has_left_is_dropped(app, rows, stack, scratch):
+def test_remains_of_an_interrupted_rebuild_are_dropped(app, rows, stack, scratch):
     with stack.primary.connect(scratch) as connection:
         connection.execute("CREATE INDEX ix_outbox_due_ccnew ON outbox (id)")
     rows("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_outbox_due_ccnew'::regclass RETURNING 1")
@@ -76,16 +76,16 @@ def test_what_a_broken_off_rebuild_has_left_is_dropped(app, rows, stack, scratch
     assert rows("SELECT to_regclass('ix_outbox_due_ccnew')") == [(None,)]
 
 
-def test_the_command_says_what_it_did(flask, rows):
+def test_the_command_reports_what_it_did(flask, rows):
     rows("INSERT INTO sign_in_attempts VALUES ('x', 1, now() - INTERVAL '31 days', NULL) RETURNING 1")
     rows("INSERT INTO sign_in_attempts VALUES ('y', 1, now() - INTERVAL '29 days', NULL) RETURNING 1")
-    told = flask("optimize-database", "--all")
+    result = flask("optimize-database", "--all")
     facts = json.loads(flask("optimize-database", "--vacuum", "--json").stdout)
 
-    assert told.exit_code == 0, told.output
-    assert "sign_in_attempts 1 to 0" in told.stdout
-    assert "made ahead: 0 answers" in told.stdout
-    assert "The slowest statements" in told.stdout
+    assert result.exit_code == 0, result.output
+    assert "sign_in_attempts 1 to 0" in result.stdout
+    assert "made ahead: 0 answers" in result.stdout
+    assert "The slowest statements" in result.stdout
     assert rows("SELECT key FROM sign_in_attempts") == [(b"y",)]
     assert facts["done"][0]["what"] == "vacuumed and analyzed"
     assert facts["after"]["tables"] > 0
@@ -93,7 +93,7 @@ def test_the_command_says_what_it_did(flask, rows):
     assert flask("optimize-database").exit_code == 2
 
 
-def test_the_slowest_statements_tell_no_value(app, rows):
+def test_the_slowest_statements_contain_no_values(app, rows):
     with app.app_context():
         for _ in range(3):
             with unit_of_work(system=True) as session:
@@ -122,7 +122,7 @@ def record(app):
     return recording
 
 
-def test_an_alert_is_raised_once_kept_and_cleared(record, rows):
+def test_an_alert_is_raised_once_stays_and_is_cleared(record, rows):
     assert record(found(90.0), found(50.0, "there")) == []
     assert record(found(90.1)) == [("disk", "here", 90.1)]
     assert record(found(95.0), found(91.0, "there")) == [("disk", "here", 95.0), ("disk", "there", 91.0)]
@@ -133,7 +133,7 @@ def test_an_alert_is_raised_once_kept_and_cleared(record, rows):
     assert rows("SELECT count(*) FROM alerts") == [(3,)]
 
 
-def test_what_could_not_be_looked_at_clears_nothing(record):
+def test_a_check_that_failed_clears_no_alert(record):
     lag = found(20.0, "replica0", checks.REPLICA_LAG)
     record(lag)
 
@@ -144,12 +144,12 @@ def test_what_could_not_be_looked_at_clears_nothing(record):
 @pytest.mark.parametrize(
     ("threshold", "fine", "beyond"), [(t, t.limit, t.limit + (-1 if t.is_least else 1)) for t in checks.ALL]
 )
-def test_the_limit_itself_is_fine(threshold, fine, beyond):
+def test_a_value_at_the_threshold_is_fine(threshold, fine, beyond):
     assert not threshold.is_crossed(fine)
     assert threshold.is_crossed(beyond)
 
 
-def test_everything_is_looked_at(app):
+def test_every_check_runs(app):
     services = app.extensions["campshub"]
     slow_requests.note("/api/students/", 1.5)
     with app.app_context():
@@ -169,7 +169,7 @@ def test_everything_is_looked_at(app):
     assert not [one for one in again if one.threshold is checks.REQUEST]
 
 
-def test_a_part_that_is_away_is_told_and_the_others_are_looked_at(stack, scratch):
+def test_an_unavailable_part_is_reported_and_the_others_are_checked(stack, scratch):
     own = create_app(settings_of(stack, scratch, log_level="ERROR", celery_broker_url="redis://127.0.0.1:1/0"))
     with own.app_context():
         looked = checks.look(own.extensions["campshub"])
@@ -186,7 +186,7 @@ RETURNING 1
 """
 
 
-def test_missing_months_and_what_waits_are_found(app, rows, stack, scratch):
+def test_missing_months_and_waiting_rows_are_found(app, rows, stack, scratch):
     with stack.primary.connect(scratch) as connection:
         connection.autocommit = True
         for (name,) in rows(MONTHS)[-5:]:

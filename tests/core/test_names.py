@@ -1,4 +1,4 @@
-"""The key of names: what it makes alike, and what it leaves."""
+"""The sort and search key of names: which spellings are equal, and which stay different."""
 
 import unicodedata
 
@@ -42,7 +42,7 @@ def test_latin_is_folded_and_other_scripts_keep_their_marks(name, key):
 
 
 @given(TEXTS)
-def test_a_key_is_its_own_key_and_holds_no_latin_beyond_ascii(text):
+def test_a_key_is_its_own_key_and_contains_no_latin_beyond_ascii(text):
     key = folded(text)
 
     assert folded(key) == key
@@ -51,7 +51,7 @@ def test_a_key_is_its_own_key_and_holds_no_latin_beyond_ascii(text):
 
 
 @given(TEXTS)
-def test_a_trimmed_text_stays_so(text):
+def test_a_trimmed_text_stays_the_same(text):
     assert trimmed(trimmed(text)) == trimmed(text)
 
 
@@ -60,11 +60,11 @@ def test_every_latin_letter_has_a_key_of_ascii():
 
     beyond = [c for c in letters if not folded(c).isascii() or not folded(c)]
 
-    assert beyond == ["\u013f", "\u0140", "\u1e9a"]  # each with a sign that is no letter of Latin
+    assert beyond == ["\u013f", "\u0140", "\u1e9a"]  # each has a sign that is not a Latin letter
     assert len(letters) > 1_000
 
 
-def test_words_are_divided_by_signs_and_not_by_vowels():
+def test_words_are_split_at_signs_and_not_at_vowel_marks():
     assert words("D'Souza-Łoś", "খাতুন", "J. R.", "Ana・Bea") == ["d", "souza", "los", "খাতুন", "j", "r", "ana", "bea"]
 
 
@@ -74,11 +74,11 @@ def test_a_letter_digit_or_sign_is_visible(text):
 
 
 @pytest.mark.parametrize("text", ["", " ", *"\u200b\u200d\u3164\u2800\u00a0\ufe0f\u0301\ufeff"])
-def test_blanks_marks_and_fillers_alone_are_not(text):
+def test_blanks_marks_and_fillers_alone_are_invisible(text):
     assert not is_visible(text)
 
 
 @pytest.mark.parametrize("text", ["a\tb", "a\n", "\x7f", "\x9f", "\u2028", "\u202e", "\u2066", "\x00"])
-def test_controls_and_overrides_are_no_part_of_one_line(text):
+def test_controls_and_overrides_do_not_belong_to_one_line(text):
     assert not is_one_line(text)
     assert is_one_line("a\u200db\u200ec")

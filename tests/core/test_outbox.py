@@ -1,4 +1,4 @@
-"""What is owed after a commit is done at least once, by any number of senders, and given up after five failures."""
+"""A job enqueued by a commit runs at least once, with any number of senders, and is given up after five failures."""
 
 import email
 import email.policy
@@ -34,7 +34,7 @@ def app(stack, scratch, tmp_path):
 
 @pytest.fixture
 def done(app, monkeypatch):
-    """What a job of the test's own was called with; a list of errors to raise may be put in ``fails``."""
+    """The calls of a test job; ``fails`` takes errors to raise."""
     calls = []
 
     def work(run, *, number):
@@ -49,24 +49,24 @@ def done(app, monkeypatch):
 
 
 @pytest.fixture
-def owe(app):
+def add_job(app):
     place = new_place(app)
 
-    def owing(number=1, job="tests.work"):
+    def add(number=1, job="tests.work"):
         with app.app_context(), unit_of_work(organization_id=place.id) as session:
             return enqueue(session, job, number=number)
 
-    return owing
+    return add
 
 
 @pytest.fixture
 def send(app):
-    def sending_due():
+    def run_due():
         with app.app_context():
             tally = runner.run_due(app.extensions["campshub"])
         return tally.done, tally.failed, tally.dead
 
-    return sending_due
+    return run_due
 
 
 @pytest.fixture
@@ -79,15 +79,15 @@ def rows(stack, scratch):
 DUE_NOW = "UPDATE outbox SET available_at = now() WHERE finished_at IS NULL RETURNING 1"
 
 
-def test_what_is_owed_is_done_once(done, owe, send, rows):
-    ids = [owe(number) for number in range(3)]
+def test_an_enqueued_job_runs_once(done, add_job, send, rows):
+    ids = [add_job(number) for number in range(3)]
 
     assert (send(), send()) == ((3, 0, 0), (0, 0, 0))
     assert done.calls == [(number, id_, 1) for number, id_ in enumerate(ids)]
     assert rows("SELECT count(*) FROM outbox WHERE finished_at IS NOT NULL AND problem IS NULL") == [(3,)]
 
 
-def test_nothing_is_owed_by_what_was_rolled_back(app, done, send):
+def test_a_rollback_enqueues_nothing(app, done, send):
     place = new_place(app)
     with pytest.raises(ZeroDivisionError), app.app_context(), unit_of_work(organization_id=place.id) as session:
         enqueue(session, "tests.work", number=1)
@@ -96,9 +96,9 @@ def test_nothing_is_owed_by_what_was_rolled_back(app, done, send):
     assert (send(), done.calls) == ((0, 0, 0), [])
 
 
-def test_many_senders_do_each_once(app, done, owe):
+def test_many_senders_run_each_job_once(app, done, add_job):
     for number in range(30):
-        owe(number)
+        add_job(number)
 
     def one(_):
         with app.app_context():
@@ -109,9 +109,9 @@ def test_many_senders_do_each_once(app, done, owe):
     assert sorted(number for number, *_ in done.calls) == list(range(30))
 
 
-def test_a_failure_comes_again_later_and_later_and_is_given_up_after_the_fifth(done, owe, send, rows):
-    owe()
-    done.fails = [ValueError("what it says is not kept")] * 5
+def test_a_failed_job_is_retried_with_growing_delays_and_given_up_after_the_fifth(done, add_job, send, rows):
+    add_job()
+    done.fails = [ValueError("this message is not stored")] * 5
     waits, tallies = [], []
     for _ in range(5):
         tallies.append(send())
@@ -120,7 +120,7 @@ def test_a_failure_comes_again_later_and_later_and_is_given_up_after_the_fifth(d
         rows(DUE_NOW)
 
     assert tallies == [(0, 1, 0)] * 4 + [(0, 0, 1)]
-    # With some chance in it, so that what failed together does not come again together.
+    # With a random part, so that jobs that failed together do not retry together.
     assert [
         wait for wait, usual in zip(waits, (30, 120, 480, 1920), strict=False) if not 0.85 < wait / usual < 1.15
     ] == []
@@ -129,8 +129,8 @@ def test_a_failure_comes_again_later_and_later_and_is_given_up_after_the_fifth(d
     assert rows("SELECT problem, died_at IS NULL FROM outbox") == [("ValueError", False)]
 
 
-def test_what_failed_once_is_done_at_the_second_time(done, owe, send, rows):
-    id_ = owe()
+def test_a_job_that_failed_once_succeeds_at_the_second_attempt(done, add_job, send, rows):
+    id_ = add_job()
     done.fails = [OSError()]
 
     assert send() == (0, 1, 0)
@@ -140,20 +140,20 @@ def test_what_failed_once_is_done_at_the_second_time(done, owe, send, rows):
     assert rows("SELECT problem FROM outbox") == [(None,)]
 
 
-def test_a_sender_that_dies_before_it_notes_what_it_did_does_it_twice_and_not_never(app, done, owe, send, rows):
-    id_ = owe()
-    done.fails = [KeyboardInterrupt()]  # it comes after the effect, as a kill would
+def test_a_sender_killed_after_the_effect_causes_a_second_run_and_no_loss(app, done, add_job, send, rows):
+    id_ = add_job()
+    done.fails = [KeyboardInterrupt()]  # after the effect, like a kill
     with pytest.raises(KeyboardInterrupt):
         send()
-    assert send() == (0, 0, 0)  # it is still claimed
+    assert send() == (0, 0, 0)  # still claimed
     rows(DUE_NOW)
 
     assert send() == (1, 0, 0)
     assert [id_ for _, id_, _ in done.calls] == [id_, id_]
 
 
-def test_what_kills_each_of_its_senders_is_given_up(done, owe, send, rows):
-    owe()
+def test_a_job_that_kills_its_senders_is_given_up(done, add_job, send, rows):
+    add_job()
     for _ in range(5):
         done.fails = [KeyboardInterrupt()]
         with pytest.raises(KeyboardInterrupt):
@@ -164,16 +164,16 @@ def test_what_kills_each_of_its_senders_is_given_up(done, owe, send, rows):
     assert len(done.calls) == 5
 
 
-def test_a_job_that_nobody_knows_is_left_alone(done, owe, send, rows):
-    owe(job="tests.of_a_later_version")
+def test_an_unknown_job_is_skipped(done, add_job, send, rows):
+    add_job(job="tests.of_a_later_version")
 
     assert send() == (0, 0, 0)
     assert rows("SELECT attempts FROM outbox") == [(0,)]
 
 
-def test_the_command_says_what_it_did_and_what_is_owed(app, done, owe):
+def test_the_command_reports_what_it_did_and_pending_jobs(app, done, add_job):
     flask = app.test_cli_runner().invoke
-    owe()
+    add_job()
 
     assert flask(args=["jobs", "list"]).output == "tests.work: 1 owed (the oldest for 0 s), 0 given up\n"
     assert json.loads(flask(args=["jobs", "run", "--json"]).stdout) == {"done": 1, "failed": 0, "dead": 0}
@@ -181,15 +181,15 @@ def test_the_command_says_what_it_did_and_what_is_owed(app, done, owe):
     assert flask(args=["jobs", "list"]).output == "Nothing is owed.\n"
 
 
-# E-mail --------------------------------------------------------------------------------------------------------------
+# Email ----------------------------------------------------------------------------------------------------------------
 
 
-def letter(**given):
+def an_email(**given):
     return Email(**{"id": new_id(), "to": "asha@example.org", "subject": "Héllo", "text": "Línk\n", "at": AT, **given})
 
 
 class Received:
-    """What an SMTP server of the test's own was handed."""
+    """The messages that an SMTP server of the test has received."""
 
     def __init__(self):
         self.messages, self.refuses = [], 0
@@ -210,7 +210,7 @@ def smtp():
     def admits(server, session, envelope, mechanism, data):
         return AuthResult(success=(data.login, data.password) == (b"post", b"p@ss"), handled=False)
 
-    with socket.create_server(("127.0.0.1", 0)) as taken:  # the library cannot choose one by itself
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # aiosmtpd cannot choose a free port
         received.port = taken.getsockname()[1]
     controller = Controller(
         received,
@@ -224,8 +224,8 @@ def smtp():
     controller.stop()
 
 
-def test_a_letter_goes_out_by_smtp(smtp):
-    sent = letter(subject="Two\r\nBcc: everyone@example.org")
+def test_an_email_is_sent_by_smtp(smtp):
+    sent = an_email(subject="Two\r\nBcc: everyone@example.org")
 
     SmtpMailer(f"smtp://post:p%40ss@127.0.0.1:{smtp.port}", SENDER).send(sent)
 
@@ -236,7 +236,7 @@ def test_a_letter_goes_out_by_smtp(smtp):
     assert message.get_content().strip() == "Línk"
 
 
-def test_a_server_that_refuses_is_asked_again(app, smtp, owe, rows, monkeypatch):
+def test_a_refused_email_is_retried(app, smtp, add_job, rows, monkeypatch):
     from campshub.accounts.service import attempts  # noqa: PLC0415
 
     services = app.extensions["campshub"]
@@ -257,64 +257,64 @@ def test_a_server_that_refuses_is_asked_again(app, smtp, owe, rows, monkeypatch)
 
 
 class Failing:
-    """A mailer whose server is away for so many letters."""
+    """A mailer whose server is unavailable for a number of emails."""
 
     def __init__(self, *errors):
         self.errors, self.tried = list(errors), 0
 
-    def send(self, letter):
+    def send(self, email):
         self.tried += 1
         if self.errors:
             raise self.errors.pop(0)
 
 
-def test_a_server_that_is_away_is_left_alone_and_its_letters_are_not_given_up(app, owe, send, rows, monkeypatch):
+def test_an_unavailable_server_is_skipped_and_its_emails_are_not_given_up(app, add_job, send, rows, monkeypatch):
     mailer = Failing(*[ConnectionRefusedError()] * 3)
     guarded = GuardedMailer(mailer)
     kinds_before = dict(registry._kinds)
     monkeypatch.setattr(registry, "_kinds", kinds_before)
-    registry.external_job("tests.work")(lambda run, *, number: guarded.send(letter()))
-    owe()
+    registry.external_job("tests.work")(lambda run, *, number: guarded.send(an_email()))
+    add_job()
     for _ in range(7):
         assert send() == (0, 1, 0)
         rows(DUE_NOW)
 
-    assert mailer.tried == 3  # and then it was left alone
+    assert mailer.tried == 3  # and then the breaker opened
     assert rows("SELECT attempts, died_at FROM outbox") == [(3, None)]
 
 
-def test_a_letter_that_is_refused_for_itself_does_not_hold_up_others():
-    refused = smtplib.SMTPRecipientsRefused({"asha@example.org": (550, b"nobody here")})
+def test_an_email_refused_for_its_own_reason_does_not_delay_others():
+    refused = smtplib.SMTPRecipientsRefused({"asha@example.org": (550, b"unknown recipient")})
     guarded = GuardedMailer(Failing(*[refused] * 5))
     for _ in range(5):
         with pytest.raises(smtplib.SMTPRecipientsRefused):
-            guarded.send(letter())
-    guarded.send(letter())
+            guarded.send(an_email())
+    guarded.send(an_email())
 
 
-def test_a_wrong_password_of_ours_is_an_error_and_no_letter(smtp):
+def test_a_wrong_smtp_password_is_an_error_and_not_a_refused_email(smtp):
     with pytest.raises(OSError, match="535"):
-        SmtpMailer(f"smtp://post:wrong@127.0.0.1:{smtp.port}", SENDER).send(letter())
+        SmtpMailer(f"smtp://post:wrong@127.0.0.1:{smtp.port}", SENDER).send(an_email())
 
     assert smtp.messages == []
 
 
-def test_a_password_is_not_sent_readable_over_a_network(smtp, monkeypatch):
+def test_a_password_is_not_sent_unencrypted_over_a_network(smtp, monkeypatch):
     monkeypatch.setattr("campshub.core.mail._LOOPBACK", frozenset())
 
     with pytest.raises(MailRefused):
-        SmtpMailer(f"smtp://post:p%40ss@127.0.0.1:{smtp.port}", SENDER).send(letter())
+        SmtpMailer(f"smtp://post:p%40ss@127.0.0.1:{smtp.port}", SENDER).send(an_email())
 
 
 @pytest.mark.parametrize("url", ["http://x", "smtp://", "x", "mailto:a@b.c"])
-def test_an_address_of_no_server_stops_the_start(stack, database, url):
+def test_an_invalid_mail_url_stops_the_start(stack, database, url):
     with pytest.raises(SettingsError, match="SMTP_URL"):
         settings_of(stack, database, smtp_url=url)
 
 
-def test_without_a_server_letters_are_files_for_their_owner_alone(settings, tmp_path):
+def test_without_a_server_emails_are_files_readable_only_by_their_owner(settings, tmp_path):
     mailer = mailer_of(settings.model_copy(update={"mail_folder": str(tmp_path / "mail")}))
-    sent = letter()
+    sent = an_email()
 
     mailer.send(sent)
     mailer.send(sent)

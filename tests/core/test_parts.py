@@ -1,4 +1,4 @@
-"""The small parts of the edge that requests alone do not reach in every corner."""
+"""Small parts of core, in cases that requests do not reach."""
 
 import uuid
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -27,7 +27,7 @@ RING = {"new": bytes(range(32)), "old": bytes(32)}
 
 
 @given(st.binary(max_size=200), st.text(max_size=20))
-def test_what_is_sealed_opens_in_its_place_alone(plain, context):
+def test_an_encrypted_value_decrypts_only_in_its_location(plain, context):
     ring = KeyRing(RING)
     sealed = ring.seal(plain, context=context)
 
@@ -37,7 +37,7 @@ def test_what_is_sealed_opens_in_its_place_alone(plain, context):
         ring.open(sealed, context=f"{context}.")
 
 
-def test_a_ring_opens_with_every_key_and_seals_with_the_first():
+def test_a_key_ring_decrypts_with_every_key_and_encrypts_with_the_first():
     old = KeyRing({"old": RING["old"]}).seal(b"x", context="c")
     ring = KeyRing(RING)
 
@@ -58,12 +58,12 @@ def test_if_match_names_versions(header, expected):
 
 
 @pytest.mark.parametrize("header", ["", "3", '"x"', '"3', '"3" "4"', 'w/"3"', '"-3"'])
-def test_if_match_takes_nothing_else(header):
+def test_if_match_refuses_everything_else(header):
     with pytest.raises(Invalid):
         responses.expected_versions(header)
 
 
-def test_an_etag_stands_for_version_and_content():
+def test_an_etag_identifies_version_and_content():
     tag = responses.etag_of(3, b"a")
 
     assert tag.startswith('"3-')
@@ -89,7 +89,7 @@ class Outer(fields.Out):
     hidden = fields.Text(load_only=True)
 
 
-def test_the_serialiser_reads_mappings_and_entities_alike():
+def test_the_serializer_reads_mappings_and_entities_alike():
     values = {
         "id": uuid.UUID(int=1),
         "at": datetime(2026, 1, 1, 5, 30, tzinfo=timezone(timedelta(hours=5, minutes=30))),
@@ -112,7 +112,7 @@ def test_the_serialiser_reads_mappings_and_entities_alike():
     assert write(datetime(2026, 1, 1, tzinfo=UTC)) == b'"2026-01-01T00:00:00Z"'
 
 
-def test_errors_are_named_by_json_pointers():
+def test_errors_have_json_pointers():
     messages = {"a/b~c": {0: {"x": ["Missing data for required field."]}}, "_schema": ["Together."], "y": "Alone."}
 
     assert [(e.pointer, e.code) for e in field_errors(messages)] == [
@@ -120,20 +120,20 @@ def test_errors_are_named_by_json_pointers():
     ]  # fmt: skip
 
 
-def test_a_fingerprint_is_of_what_was_said_and_not_of_its_order():
+def test_a_fingerprint_depends_on_values_and_not_on_their_order():
     assert fingerprint({"a": 1, "b": date(2026, 1, 1)}) == fingerprint({"b": date(2026, 1, 1), "a": 1})
     assert fingerprint({"a": 1}) != fingerprint({"a": "1"})
     assert len(fingerprint({})) == 16
 
 
-def test_ids_rise_with_time():
+def test_ids_grow_with_time():
     ids = [new_id() for _ in range(100)]
 
     assert ids == sorted(ids)
     assert {one.version for one in ids} == {7}
 
 
-def test_what_no_rule_names_is_seen_by_nobody_but_those_who_see_all(app):
+def test_without_a_rule_only_callers_who_see_everything_see_a_model(app):
     def sees(role, model):
         someone = Principal(user_id=new_id(), organization_id=new_id(), role=role, time_zone="UTC")
         return str(visible_to(someone, model).compile())
@@ -150,7 +150,7 @@ def test_every_role_has_its_permissions_and_its_scope():
     assert all(p.value == p.name.lower().replace("_", ":", 1) or ":" in p.value for p in Permission)
 
 
-def test_a_problem_says_its_own_sentence():
+def test_a_problem_has_its_own_text():
     document = NotFound().document(instance="/x", trace_id="t")
 
     assert (document["status"], document["code"], document["title"]) == (404, "not_found", "Not Found")

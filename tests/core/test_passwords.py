@@ -1,4 +1,4 @@
-"""Passwords: what is kept of them, what other systems kept, which ones are refused, and how many are hashed at once."""
+"""Password hashes, own and imported, refused passwords, and the number of passwords hashed at once."""
 
 import hashlib
 import threading
@@ -17,37 +17,38 @@ ADDRESS = "asha.rao@example.org"
 
 
 @pytest.fixture
-def kept_by_another(monkeypatch):
-    """Return a maker of another system's hashes."""
+def imported_hash(monkeypatch):
+    """Return a factory of another system's hashes."""
     return lambda password, mark="2b", cost=4: (
         f"${mark}" + bcrypt.hashpw(password.encode()[:72], bcrypt.gensalt(cost)).decode()[3:]
     )
 
 
 @pytest.mark.parametrize("mark", ["2a", "2b", "2y"])
-def test_another_systems_hash_is_taken(kept_by_another, mark):
-    kept = kept_by_another("the very same", mark)
+def test_an_imported_hash_is_accepted(imported_hash, mark):
+    stored = imported_hash("the very same", mark)
 
-    assert verify_password("the very same", kept, cost=4)
-    assert not verify_password("the very sama", kept, cost=4)
+    assert verify_password("the very same", stored, cost=4)
+    assert not verify_password("the very sama", stored, cost=4)
 
 
 @pytest.mark.parametrize("length", [71, 72, 73, 1000])
-def test_another_systems_hash_of_a_long_password_is_taken_as_that_system_cut_it(kept_by_another, length):
-    assert verify_password("x" * length, kept_by_another("x" * length), cost=4)
-    assert not verify_password("y" * length, kept_by_another("x" * length), cost=4)
+def test_an_imported_hash_of_a_long_password_is_compared_with_the_first_72_bytes(imported_hash, length):
+    assert verify_password("x" * length, imported_hash("x" * length), cost=4)
+    assert not verify_password("y" * length, imported_hash("x" * length), cost=4)
 
 
 @pytest.mark.parametrize(
-    "kept", [None, "", "x", "$2b$04$short", "bcrypt-sha256:", "bcrypt-sha256:$2b$04$" + "!" * 53, "$2b$31$" + "." * 53]
+    "stored",
+    [None, "", "x", "$2b$04$short", "bcrypt-sha256:", "bcrypt-sha256:$2b$04$" + "!" * 53, "$2b$31$" + "." * 53],
 )
-def test_what_is_no_hash_matches_nothing(kept):
-    assert not verify_password("", kept, cost=4)
-    assert not verify_password("x" * 10_000, kept, cost=4)
+def test_an_invalid_hash_matches_nothing(stored):
+    assert not verify_password("", stored, cost=4)
+    assert not verify_password("x" * 10_000, stored, cost=4)
 
 
-def test_a_wrong_password_costs_the_same_whatever_it_is_compared_with(kept_by_another, monkeypatch):
-    """Work is counted in rounds: a hash of cost n takes 2^n of them."""
+def test_a_wrong_password_costs_the_same_for_every_kind_of_hash(imported_hash, monkeypatch):
+    """The cost is measured in rounds: a hash of cost n takes 2^n of them."""
     rounds, check = [], bcrypt.checkpw
 
     def counting(given, hashed):
@@ -56,28 +57,28 @@ def test_a_wrong_password_costs_the_same_whatever_it_is_compared_with(kept_by_an
 
     monkeypatch.setattr(passwords.bcrypt, "checkpw", counting)
     spent = {}
-    for name, kept in {
-        "nobody": None,
+    for name, stored in {
+        "unknown user": None,
         "ours": hash_password("right", cost=8),
         "ours, cheaper": hash_password("right", cost=5),
-        "another's": kept_by_another("right", cost=4),
+        "another's": imported_hash("right", cost=4),
     }.items():
         rounds.clear()
-        assert not verify_password("wrong", kept, cost=8)
+        assert not verify_password("wrong", stored, cost=8)
         spent[name] = sum(rounds)
 
     assert set(spent.values()) == {2**8}
 
 
-def test_a_hash_is_outdated_when_it_is_anothers_or_of_another_cost(settings, kept_by_another):
+def test_an_imported_hash_or_one_of_another_cost_is_outdated(settings, imported_hash):
     ours = Passwords(settings)
 
     assert not ours.is_outdated(ours.hash("x"))
     assert ours.is_outdated(hash_password("x", cost=5))
-    assert ours.is_outdated(kept_by_another("x"))
+    assert ours.is_outdated(imported_hash("x"))
 
 
-def test_only_so_many_are_hashed_at_once_and_the_others_are_told_to_come_back(settings, monkeypatch):
+def test_only_a_few_passwords_are_hashed_at_once_and_other_requests_get_a_retry_time(settings, monkeypatch):
     busy = Passwords(settings.model_copy(update={"password_hashes_at_once": 2, "password_wait_s": 0.01}))
     go, at_work = threading.Event(), threading.Semaphore(0)
 
@@ -102,7 +103,7 @@ def test_only_so_many_are_hashed_at_once_and_the_others_are_told_to_come_back(se
     assert busy.hash("x") == "done"
 
 
-# Which ones are refused ----------------------------------------------------------------------------------------------
+# Refused passwords ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -113,7 +114,7 @@ def test_only_so_many_are_hashed_at_once_and_the_others_are_told_to_come_back(se
         ("aaaaaaaaaaaa", "breached"), ("CampsHub2026", "breached"), ("1qaz2wsx3edc", "breached"),
     ],
 )  # fmt: skip
-def test_a_bad_password_is_refused_by_name(settings, password, code):
+def test_a_bad_password_is_refused_with_its_code(settings, password, code):
     with pytest.raises(Invalid) as refused:
         Passwords(settings).require_good(password, least=12, email=ADDRESS)
 
@@ -123,11 +124,11 @@ def test_a_bad_password_is_refused_by_name(settings, password, code):
 @pytest.mark.parametrize(
     "password", ["correct horse battery", "é" * 512, "    fifteen spaces or so", "asha.rao rides a bus"]
 )
-def test_any_other_password_is_taken(settings, password):
+def test_any_other_password_is_accepted(settings, password):
     Passwords(settings).require_good(password, least=12, email=ADDRESS)
 
 
-def test_the_shipped_list_is_what_its_rules_make(app, tmp_path):
+def test_the_shipped_list_is_reproducible(app, tmp_path):
     made = tmp_path / "made.bloom"
     result = app.test_cli_runner().invoke(args=["passwords", "build-list", "--output", str(made)])
 
@@ -136,9 +137,9 @@ def test_the_shipped_list_is_what_its_rules_make(app, tmp_path):
     assert all(password in breached.BreachedList(SHIPPED) for password in obvious_passwords())
 
 
-def test_a_list_is_built_from_passwords_and_from_digests_and_holds_the_obvious_ones_too(app, settings, tmp_path):
+def test_a_list_is_built_from_passwords_and_digests_and_includes_the_shipped_rules(app, settings, tmp_path):
     source, made = tmp_path / "source.txt", tmp_path / "made.bloom"
-    digest = hashlib.sha1(b"leaked as a digest").hexdigest()  # noqa: S324 - as public lists have it
+    digest = hashlib.sha1(b"leaked as a digest").hexdigest()  # noqa: S324 - the format of public lists
     source.write_text(f"leaked as it was\r\n\n{digest.upper()}:42\n{'f' * 40}\n")
 
     result = app.test_cli_runner().invoke(args=["passwords", "build-list", str(source), "--output", str(made)])
@@ -152,7 +153,7 @@ def test_a_list_is_built_from_passwords_and_from_digests_and_holds_the_obvious_o
     Passwords(settings).require_good("leaked as it was", least=12, email=ADDRESS)
 
 
-def test_a_list_refuses_no_more_good_passwords_than_it_was_built_for():
+def test_a_list_has_at_most_its_declared_rate_of_false_positives():
     shipped = breached.BreachedList(SHIPPED)
     wrongly = sum(f"good {number} password" in shipped for number in range(20_000))
 
@@ -160,7 +161,7 @@ def test_a_list_refuses_no_more_good_passwords_than_it_was_built_for():
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b"X" + b[1:], lambda b: b"", lambda b: b[:3]])
-def test_a_file_that_is_no_list_stops_the_start(settings, tmp_path, damage):
+def test_an_invalid_list_stops_the_start(settings, tmp_path, damage):
     broken = tmp_path / "broken.bloom"
     broken.write_bytes(damage(SHIPPED.read_bytes()))
 

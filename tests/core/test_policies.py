@@ -1,10 +1,10 @@
-"""Row-level security by itself: what PostgreSQL answers when a filter has been forgotten."""
+"""Row-level security without the application: what PostgreSQL returns when a query has no filter."""
 
 import uuid
 
 import psycopg
 import pytest
-from psycopg import sql as words
+from psycopg import sql as psycopg_sql
 from sqlalchemy import select, text
 
 from campshub.app import create_app
@@ -40,7 +40,7 @@ VALUES = {
 
 @pytest.fixture
 def as_app(stack, scratch):
-    """Connect as the application does, to look without any filter."""
+    """Connect as the application's role, to query without filters."""
     address = stack.primary.dsn(scratch).rpartition("@")[2]
     secret = keys.load(stack.place)["app"]
     with psycopg.connect(f"postgresql://{keys.role('app')}:{secret}@{address}", autocommit=True) as connection:
@@ -54,7 +54,7 @@ def owner(stack, scratch):
 
 
 def plant(owner, table: str) -> None:
-    """Put one row of another organization into a table, past all of its rules."""
+    """Insert one row of another organization into a table, without constraints."""
     columns = owner.execute(COLUMNS, [table]).fetchall()
     values = [f"'{THEIRS}'" if name == "organization_id" else VALUES.get(kind, "1") for name, kind, _ in columns]
     names = ", ".join(name for name, _, _ in columns)
@@ -62,22 +62,25 @@ def plant(owner, table: str) -> None:
         "SELECT conname FROM pg_constraint WHERE conrelid = %s::regclass AND contype = 'c'", [table]
     ).fetchall()
     for (name,) in checks:
-        owner.execute(words.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(*map(words.Identifier, (table, name))))
-    owner.execute("SET session_replication_role = replica")  # leaves foreign keys out
+        owner.execute(
+            psycopg_sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(*map(psycopg_sql.Identifier, (table, name)))
+        )
+    owner.execute("SET session_replication_role = replica")  # disables foreign keys
     owner.execute(f"INSERT INTO {table} ({names}) OVERRIDING SYSTEM VALUE VALUES ({', '.join(values)})")
     owner.execute("SET session_replication_role = origin")
 
 
 def seen(as_app, table: str) -> int:
-    """Count what a query without any filter shows to the first organization."""
+    """Count the rows that a query without filters shows to the first organization."""
     with as_app.transaction():
         as_app.execute("SELECT set_config('app.organization_id', %s, true)", [str(OURS)])
         return as_app.execute(
-            words.SQL("SELECT count(*) FROM {} WHERE organization_id = %s").format(words.Identifier(table)), [THEIRS]
+            psycopg_sql.SQL("SELECT count(*) FROM {} WHERE organization_id = %s").format(psycopg_sql.Identifier(table)),
+            [THEIRS],
         ).fetchone()[0]
 
 
-def test_each_policy_hides_and_its_absence_is_noticed(owner, as_app):
+def test_each_policy_hides_rows_and_a_missing_one_is_detected(owner, as_app):
     tables = [name for name, is_partition in owner.execute(TENANTS_TABLES).fetchall() if not is_partition]
     assert len(tables) > 10
     for table in tables:
@@ -85,14 +88,16 @@ def test_each_policy_hides_and_its_absence_is_noticed(owner, as_app):
 
     hidden = {table: seen(as_app, table) for table in tables}
     for table in tables:
-        owner.execute(words.SQL("ALTER TABLE {} DISABLE ROW LEVEL SECURITY").format(words.Identifier(table)))
+        owner.execute(
+            psycopg_sql.SQL("ALTER TABLE {} DISABLE ROW LEVEL SECURITY").format(psycopg_sql.Identifier(table))
+        )
     shown = {table: seen(as_app, table) for table in tables}
 
     assert {table: count for table, count in hidden.items() if count} == {}
     assert {table: count for table, count in shown.items() if not count} == {}
 
 
-def test_the_policies_of_organizations_and_users_hide_and_their_absence_is_noticed(owner, as_app):
+def test_the_policies_of_organizations_and_users_hide_rows_and_missing_ones_are_detected(owner, as_app):
     owner.execute(
         "INSERT INTO organizations (id, name, time_zone, currency, locale) VALUES (%s, 'x', 'UTC', 'EUR', 'en')",
         [THEIRS],
@@ -113,7 +118,7 @@ def test_the_policies_of_organizations_and_users_hide_and_their_absence_is_notic
     assert seen_ids() == [1, 1]
 
 
-def test_the_application_reads_no_partition_and_no_credential_by_itself(owner, as_app):
+def test_the_application_cannot_read_partitions_and_credentials_directly(owner, as_app):
     partitions = [name for name, is_partition in owner.execute(TENANTS_TABLES).fetchall() if is_partition]
     assert len(partitions) > 12
 
@@ -122,15 +127,15 @@ def test_the_application_reads_no_partition_and_no_credential_by_itself(owner, a
             as_app.execute(f"SELECT 1 FROM {table}")
 
 
-def test_without_a_tenant_nothing_is_seen(owner, as_app):
+def test_without_a_tenant_no_row_is_visible(owner, as_app):
     plant(owner, "students")
 
     assert as_app.execute("SELECT count(*) FROM students").fetchone()[0] == 0
-    seen(as_app, "students")  # leaves the setting empty rather than unset
+    seen(as_app, "students")  # leaves the setting empty instead of unset
     assert as_app.execute("SELECT count(*) FROM students").fetchone()[0] == 0
 
 
-def test_a_tenant_writes_no_row_of_another(as_app):
+def test_a_tenant_cannot_write_rows_of_another(as_app):
     with pytest.raises(psycopg.errors.InsufficientPrivilege), as_app.transaction():
         as_app.execute("SELECT set_config('app.organization_id', %s, true)", [str(OURS)])
         as_app.execute(
@@ -139,7 +144,7 @@ def test_a_tenant_writes_no_row_of_another(as_app):
         )
 
 
-def test_rows_of_the_platform_are_read_by_all_and_written_by_none(owner, as_app):
+def test_rows_of_the_platform_can_be_read_by_all_and_written_by_no_tenant(owner, as_app):
     shared = [
         row[0]
         for row in owner.execute("SELECT DISTINCT tablename FROM pg_policies WHERE policyname = 'tenant_reads'")
@@ -157,8 +162,8 @@ def test_rows_of_the_platform_are_read_by_all_and_written_by_none(owner, as_app)
                 assert as_app.execute(f"DELETE FROM {table} WHERE organization_id = %s", [PLATFORM_ID]).rowcount == 0
 
 
-def test_validating_a_foreign_key_sees_an_orphan_only_past_the_policies(owner):
-    plant(owner, "enrolments")  # its student is nobody
+def test_validating_a_foreign_key_finds_an_orphan_only_without_the_policies(owner):
+    plant(owner, "enrolments")  # its student does not exist
     owner.execute("ALTER TABLE enrolments DROP CONSTRAINT fk_enrolments_student_id")
     owner.execute(
         "ALTER TABLE enrolments ADD CONSTRAINT fk_enrolments_student_id FOREIGN KEY (organization_id, student_id)"
@@ -170,14 +175,14 @@ def test_validating_a_foreign_key_sees_an_orphan_only_past_the_policies(owner):
     with pytest.raises(psycopg.errors.ForeignKeyViolation):
         owner.execute(validate)
 
-    # The trap: the owner is bound by the forced policy, sees no row, and finds nothing wrong.
+    # The trap: the forced policy also applies to the owner, who sees no row and so no violation.
     owner.execute("SET ROLE campshub_owner")
     owner.execute(validate)
 
 
 @pytest.fixture
 def narrow(stack, database):
-    """An application whose one connection all organizations share, through PgBouncer."""
+    """An application whose single connection through PgBouncer serves all organizations."""
     app = create_app(settings_of(stack, database, db_pool_size=1, postgres_replica_host=""))
     yield app
     with app.app_context():
@@ -208,7 +213,7 @@ def test_two_organizations_taking_turns_on_one_connection_never_see_each_other(n
                 session.close()
 
 
-def test_a_unit_of_work_cannot_reach_another_organization_by_id(context, place, other, student):
+def test_a_unit_of_work_cannot_read_another_organizations_rows_by_id(context, place, other, student):
     made = other.the(Role.ADMIN).made("/api/students/", {"code": "S", "given_name": "A", "family_name": "B"})
 
     with unit_of_work(organization_id=place.id, read_only=True) as session:

@@ -14,8 +14,8 @@ from campshub.core.db.session import PRIMARY, db
 from campshub.core.observe import metrics
 
 
-def in_line(queue, names, got):
-    """Start a waiter a name, each in line before the next one starts."""
+def waiters(queue, names, got):
+    """Start one waiter per name, each after the previous one waits."""
     threads = []
     for number, name in enumerate(names, 1):
         thread = threading.Thread(target=lambda name=name: got.append((name, queue.get(True, 5))))
@@ -26,13 +26,13 @@ def in_line(queue, names, got):
     return threads
 
 
-def test_whoever_has_waited_longest_is_served_first_and_nobody_passes_them():
+def test_waiters_are_served_in_order_and_no_caller_overtakes_them():
     queue, got = FairQueue(1, use_lifo=True), []
-    threads = in_line(queue, "abc", got)
+    threads = waiters(queue, "abc", got)
 
     for number in range(3):
         queue.put(number, False)
-        with pytest.raises(Empty):  # one who comes in that moment finds nothing to take
+        with pytest.raises(Empty):  # a new caller finds nothing
             queue.get(False)
         threads[number].join(5)
 
@@ -40,7 +40,7 @@ def test_whoever_has_waited_longest_is_served_first_and_nobody_passes_them():
     assert queue.qsize() == 0
 
 
-def test_who_gives_up_leaves_the_line():
+def test_a_waiter_that_times_out_leaves_the_queue():
     queue = FairQueue(1)
     with pytest.raises(Empty):
         queue.get(True, 0.01)
@@ -50,7 +50,7 @@ def test_who_gives_up_leaves_the_line():
     assert queue.get(False) == "connection"
 
 
-def test_who_is_interrupted_passes_on_what_they_were_handed(monkeypatch):
+def test_an_interrupted_waiter_passes_its_connection_on(monkeypatch):
     queue = FairQueue(1)
 
     class Interrupted(BaseException):
@@ -73,7 +73,7 @@ def test_every_engine_has_a_fair_pool(context):
 
 @pytest.fixture
 def engine(app, context):
-    """An engine with nothing in its pool, and nothing left of a test."""
+    """An engine with an empty pool; no connection may be checked out after the test."""
     found = app.extensions["campshub"].engines[None]
     found.dispose()
     yield found
@@ -81,15 +81,15 @@ def engine(app, context):
     found.dispose()
 
 
-@pytest.mark.parametrize("take", ["raw_connection", "lend"])
-def test_what_is_under_way_on_a_connection_that_comes_back_is_rolled_back(engine, place, take):
-    """Whoever takes it next must neither be in that transaction nor in its tenant."""
-    given_back = engine.raw_connection() if take == "raw_connection" else engine.pool.borrow()
-    driver = given_back.driver_connection
+@pytest.mark.parametrize("take", ["raw_connection", "borrow"])
+def test_an_open_transaction_on_a_returned_connection_is_rolled_back(engine, place, take):
+    """The next borrower must not be in that transaction or in its tenant."""
+    returned = engine.raw_connection() if take == "raw_connection" else engine.pool.borrow()
+    driver = returned.driver_connection
     with driver.cursor() as cursor:
         cursor.execute(f"BEGIN; SELECT set_config('app.organization_id', '{place.id}', true)")
     assert driver.pgconn.transaction_status == TransactionStatus.INTRANS
-    given_back.close()
+    returned.close()
 
     assert driver.pgconn.transaction_status == TransactionStatus.IDLE
     with driver.cursor() as cursor:
@@ -97,11 +97,11 @@ def test_what_is_under_way_on_a_connection_that_comes_back_is_rolled_back(engine
 
 
 def in_use(engine):
-    """Return what the figures say is at work on the primary."""
+    """Return the number of checked-out connections to the primary, from the metrics."""
     return metrics.pool_in_use.labels(PRIMARY)._value.get()
 
 
-def test_a_lent_connection_comes_back_and_is_counted_as_at_work_meanwhile(engine):
+def test_a_borrowed_connection_is_counted_until_it_is_released(engine):
     before = in_use(engine)
     first = engine.pool.borrow()
     assert (engine.pool.checkedout(), in_use(engine)) == (1, before + 1)
@@ -113,7 +113,7 @@ def test_a_lent_connection_comes_back_and_is_counted_as_at_work_meanwhile(engine
     assert second.driver_connection is first.driver_connection
 
 
-def test_nobody_is_lent_what_was_invalidated(engine):
+def test_an_invalidated_connection_is_not_borrowed(engine):
     spoilt = engine.pool.borrow()
     spoilt.info["remembered"] = True
     spoilt.invalidate(OSError("the answer is still on its way"))
@@ -126,7 +126,7 @@ def test_nobody_is_lent_what_was_invalidated(engine):
     assert "remembered" not in following.info
 
 
-def test_a_connection_that_cannot_be_rolled_back_is_not_lent_again(engine):
+def test_a_connection_that_cannot_be_rolled_back_is_not_borrowed_again(engine):
     broken = engine.pool.borrow()
     with broken.driver_connection.cursor() as cursor:
         cursor.execute("BEGIN")
@@ -139,7 +139,7 @@ def test_a_connection_that_cannot_be_rolled_back_is_not_lent_again(engine):
     assert following.driver_connection is not broken.driver_connection
 
 
-def test_a_connection_whose_rolling_back_is_interrupted_is_not_lent_again(engine, monkeypatch):
+def test_a_connection_whose_rollback_is_interrupted_is_not_borrowed_again(engine, monkeypatch):
     class Interrupted(BaseException):
         pass
 
@@ -157,10 +157,10 @@ def test_a_connection_whose_rolling_back_is_interrupted_is_not_lent_again(engine
     assert following.driver_connection is not cut.driver_connection
 
 
-def test_a_connection_that_cannot_be_made_takes_up_no_place(engine, monkeypatch):
+def test_a_failed_connection_uses_no_slot_of_the_pool(engine, monkeypatch):
     one = engine.pool.borrow()
     one.invalidate(OSError("gone"))
-    one.close()  # its place is there, without a connection
+    one.close()  # its slot remains, without a connection
 
     def refused(*_args, **_options):
         raise psycopg.OperationalError("refused")
@@ -172,17 +172,17 @@ def test_a_connection_that_cannot_be_made_takes_up_no_place(engine, monkeypatch)
                 engine.pool.borrow()
     assert engine.pool.checkedout() == 0
 
-    lent = [engine.pool.borrow() for _ in range(engine.pool.size())]
-    for connection in lent:
+    borrowed = [engine.pool.borrow() for _ in range(engine.pool.size())]
+    for connection in borrowed:
         connection.close()
 
 
-def test_a_lent_connection_of_a_pool_that_was_disposed_of_is_not_lent_by_the_next_one(engine):
-    lent = engine.pool.borrow()
+def test_a_borrowed_connection_of_a_disposed_pool_is_not_borrowed_from_the_next_one(engine):
+    borrowed = engine.pool.borrow()
     engine.dispose()
-    lent.close()
+    borrowed.close()
 
     following = engine.pool.borrow()
     following.close()
-    assert following.driver_connection is not lent.driver_connection
-    lent.driver_connection.close()
+    assert following.driver_connection is not borrowed.driver_connection
+    borrowed.driver_connection.close()

@@ -1,4 +1,4 @@
-"""Prepared statements: one text for a shape, each caller's own values, and the answers that ordinary sessions give."""
+"""Prepared statements: one text per shape, each caller's own values, and the same responses as ordinary sessions."""
 
 import os
 import socket
@@ -32,7 +32,7 @@ ODD = [
     "",
 ]
 
-# Reading a medical note adds to the one, a refusal to the other.
+# A read of a medical note adds an entry to the first, a refusal to the second.
 GROWING = {"/api/audit/", "/api/security-events/"}
 
 
@@ -41,21 +41,21 @@ def principal_of(place, role=Role.ADMIN):
 
 
 def reading(place, **given):
-    """Return a read whose caller is known already."""
+    """Return a read session whose caller is already authenticated."""
     return begin(Unit(engine=db.engines[None], organization_id=place.id, checks_caller=False, **given))
 
 
-def asked_of(place, question):
+def rows_of(place, query):
     session = reading(place)
     try:
-        return session.execute(question).all()
+        return session.execute(query).all()
     finally:
         session.close()
 
 
 @prepared
 def _every_student(_principal):
-    return select(Student.code).order_by(Student.code)  # says nothing of the organization
+    return select(Student.code).order_by(Student.code)  # no filter on the organization
 
 
 @prepared
@@ -70,26 +70,26 @@ def _echo(_principal, *, text):
 
 @pytest.fixture
 def both(place, other):
-    """Two organizations with a student each, under one code and one of its own."""
+    """Two organizations, each with a student with the same code and one with its own code."""
     for where, name in ((place, "ours"), (other, "theirs")):
         for code in ("same", name):
             where.the(Role.ADMIN).made("/api/students/", {"code": code, "given_name": name, "family_name": "B"})
     return place, other
 
 
-def test_callers_of_one_shape_are_told_their_own_rows_in_any_order(context, both):
+def test_callers_of_one_shape_get_their_own_rows_in_any_order(context, both):
     shape = _by_code(principal_of(both[0]), code="same")
 
     for _ in range(3):
         for where, own, foreign in ((both[0], "ours", "theirs"), (both[1], "theirs", "ours")):
             principal = principal_of(where)
-            question = _by_code(principal, code=own)
-            assert question.statement is shape.statement
-            assert [row.code for row in asked_of(where, question)] == [own]
-            assert asked_of(where, _by_code(principal, code=foreign)) == []
+            query = _by_code(principal, code=own)
+            assert query.statement is shape.statement
+            assert [row.code for row in rows_of(where, query)] == [own]
+            assert rows_of(where, _by_code(principal, code=foreign)) == []
 
 
-def test_questions_asked_in_between_keep_their_values(context, both):
+def test_interleaved_queries_use_their_own_values(context, both):
     ours, theirs = (queries._one(principal_of(where), student_id=new_id()) for where in both)
     first, second = reading(both[0]), reading(both[1])
     try:
@@ -101,25 +101,25 @@ def test_questions_asked_in_between_keep_their_values(context, both):
         second.close()
 
 
-def test_a_statement_that_forgets_the_organization_shows_that_of_the_unit_alone(context, both):
-    assert [row.code for row in asked_of(both[0], _every_student(principal_of(both[0])))] == ["ours", "same"]
-    # Whoever the statement was asked for: the unit's tenant holds.
-    assert [row.code for row in asked_of(both[1], _every_student(principal_of(both[0])))] == ["same", "theirs"]
+def test_a_statement_without_a_filter_on_the_organization_shows_only_rows_of_the_tenant(context, both):
+    assert [row.code for row in rows_of(both[0], _every_student(principal_of(both[0])))] == ["ours", "same"]
+    # The tenant of the unit of work counts, not the caller for whom the statement was built.
+    assert [row.code for row in rows_of(both[1], _every_student(principal_of(both[0])))] == ["same", "theirs"]
 
 
 @pytest.mark.parametrize("text", ODD)
-def test_every_text_arrives_as_it_was_given(context, place, text):
-    question = _echo(principal_of(place), text=text)
+def test_every_text_arrives_unchanged(context, place, text):
+    query = _echo(principal_of(place), text=text)
 
-    assert [tuple(row) for row in asked_of(place, question)] == [(f"{text}%", "IT'S %")]
+    assert [tuple(row) for row in rows_of(place, query)] == [(f"{text}%", "IT'S %")]
 
 
-def test_what_the_database_cannot_keep_is_refused(context, place):
+def test_text_that_postgresql_cannot_store_is_refused(context, place):
     with pytest.raises(ValueError, match="NUL"):
-        asked_of(place, _echo(principal_of(place), text="a\x00b"))
+        rows_of(place, _echo(principal_of(place), text="a\x00b"))
 
 
-def test_a_statement_cannot_be_written_from_a_value(place):
+def test_a_statement_cannot_depend_on_a_value(place):
     @prepared
     def looks(_principal, *, code):
         return select(Student.code).limit(1) if code else select(Student.id)
@@ -133,12 +133,12 @@ def test_a_statement_cannot_be_written_from_a_value(place):
             wrong()
 
 
-def test_a_list_of_values_is_no_part_of_a_shape(place):
+def test_a_list_of_values_cannot_be_an_argument(place):
     with pytest.raises(TypeError, match="neither a value nor a part of the shape"):
         _by_code(principal_of(place), code=["a"])
 
 
-def test_each_role_has_a_statement_of_its_own(place):
+def test_each_role_has_its_own_statement(place):
     admin, client = (_by_code(principal_of(place, role), code="x") for role in (Role.ADMIN, Role.CLIENT))
 
     assert admin.statement is not client.statement
@@ -146,7 +146,7 @@ def test_each_role_has_a_statement_of_its_own(place):
     assert "user_id" in client.statement.text
 
 
-def test_a_read_whose_caller_is_known_is_one_round_trip_and_keeps_no_connection(context, place):
+def test_a_read_of_a_known_caller_is_one_round_trip_and_releases_its_connection(context, place):
     pool = db.engines[None].pool
     trips: list[str] = []
     principal = principal_of(place)
@@ -160,7 +160,7 @@ def test_a_read_whose_caller_is_known_is_one_round_trip_and_keeps_no_connection(
     assert len(trips) == 1
 
 
-def test_a_read_that_asks_who_calls_ends_its_transaction_with_the_statement(context, place):
+def test_a_read_that_checks_the_caller_ends_its_transaction_with_the_statement(context, place):
     trips: list[str] = []
     user_id = place.the(Role.ADMIN).user_id
     with metrics.listening(trips.append):
@@ -174,7 +174,7 @@ def test_a_read_that_asks_who_calls_ends_its_transaction_with_the_statement(cont
     assert db.engines[None].pool.checkedout() == 0
 
 
-def test_an_ordinary_statement_goes_on_in_the_transaction_that_has_begun(context, both):
+def test_an_ordinary_statement_continues_the_open_transaction(context, both):
     begun: list[str] = []
     session = begin(Unit(engine=db.engines[None], organization_id=both[0].id, user_id=new_id()))
     try:
@@ -195,13 +195,13 @@ def test_a_read_changes_nothing(context, place):
         return select(func.lo_create(0))
 
     with pytest.raises(DBAPIError, match="read-only"):
-        asked_of(place, writes(principal_of(place)))
-    assert asked_of(place, _every_student(principal_of(place))) == []  # and the connection can be used
+        rows_of(place, writes(principal_of(place)))
+    assert rows_of(place, _every_student(principal_of(place))) == []  # and the connection is still usable
 
 
-def test_the_tenant_ends_with_the_statement(context, both):
+def test_the_tenant_is_reset_after_the_statement(context, both):
     pool = db.engines[None].pool
-    asked_of(both[0], _every_student(principal_of(both[0])))
+    rows_of(both[0], _every_student(principal_of(both[0])))
 
     connection = db.engines[None].raw_connection()
     try:
@@ -213,86 +213,86 @@ def test_the_tenant_ends_with_the_statement(context, both):
     assert pool.checkedout() == 0
 
 
-def test_a_connection_that_was_lost_in_the_pool_is_replaced(context, both):
+def test_a_connection_lost_in_the_pool_is_replaced(context, both):
     engine = db.engines[None]
     engine.dispose()
-    asked_of(both[0], _every_student(principal_of(both[0])))
+    rows_of(both[0], _every_student(principal_of(both[0])))
     connection = engine.raw_connection()
     with socket.socket(fileno=os.dup(connection.driver_connection.fileno())) as line:
         line.shutdown(socket.SHUT_RDWR)
     connection.close()
 
-    assert [row.code for row in asked_of(both[0], _every_student(principal_of(both[0])))] == ["ours", "same"]
+    assert [row.code for row in rows_of(both[0], _every_student(principal_of(both[0])))] == ["ours", "same"]
 
 
-def test_a_refused_statement_is_not_asked_again_and_leaves_the_connection_usable(context, both):
+def test_a_failed_statement_is_not_repeated_and_leaves_the_connection_usable(context, both):
     @prepared
     def divides(_principal, *, by):
         return select((1 / by).label("share"))
 
     trips: list[str] = []
     with metrics.listening(trips.append), pytest.raises(DBAPIError, match="division by zero"):
-        asked_of(both[0], divides(principal_of(both[0]), by=0))
+        rows_of(both[0], divides(principal_of(both[0]), by=0))
     assert len(trips) == 1
-    assert len(asked_of(both[0], _every_student(principal_of(both[0])))) == 2
+    assert len(rows_of(both[0], _every_student(principal_of(both[0])))) == 2
 
 
-def test_a_replica_that_is_behind_gives_no_rows(context, both):
+def test_a_replica_without_the_required_position_returns_no_rows(context, both):
     replica = next(engine for name, engine in db.engines.items() if name and name.startswith("replica"))
     unit = Unit(engine=replica, organization_id=both[0].id, checks_caller=False, needed_lsn="FFFFFF/0")
-    for question in (_every_student(principal_of(both[0])), select(Student.code)):
+    for query in (_every_student(principal_of(both[0])), select(Student.code)):
         session = begin(unit)
         with pytest.raises(ReplicaBehind):
-            session.execute(question)
+            session.execute(query)
         session.close()
     assert replica.pool.checkedout() == 0
 
 
-def test_reads_answer_byte_for_byte_what_ordinary_sessions_answer(app, nothing_kept, monkeypatch):
+def test_prepared_reads_return_the_same_bytes_as_ordinary_sessions(app, no_response_cache, monkeypatch):
     seeds = seed(app, "Quagga")
     reads = [one for one in operations(app) if one.method == "GET" and one.handler.options.permission is not None]
     reads = [one for one in reads if one.rule not in GROWING]
-    addresses = [one.address(seeds.ids) for one in reads]
-    addresses += [one.address(dict.fromkeys(one.parameters, str(new_id()))) for one in reads if one.parameters]
-    addresses += [
+    urls = [one.address(seeds.ids) for one in reads]
+    urls += [one.address(dict.fromkeys(one.parameters, str(new_id()))) for one in reads if one.parameters]
+    urls += [
         f"{one.address(seeds.ids)}{'&' if '?' in one.address(seeds.ids) else '?'}limit=1"
         for one in reads
         if one.handler.options.is_page
     ]
-    assert len(addresses) > 20
+    assert len(urls) > 20
     callers = [seeds.place.the(role) for role in (Role.ADMIN, Role.TRAINER, Role.CLIENT)]
 
-    same = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}  # refusals name it
+    same = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}  # it is in refusals
 
-    def answers():
+    def responses():
         found = {}
         for number, caller in enumerate(callers):
-            for address in addresses:
-                page = caller.get(address, headers=same)
-                found[number, address] = (page.status, page.headers.get("ETag"), page.response.get_data())
+            for url in urls:
+                page = caller.get(url, headers=same)
+                found[number, url] = (page.status, page.headers.get("ETag"), page.response.get_data())
                 following = page.json.get("next_cursor") if page.status == 200 else None
-                if following and "limit=1" in address:
-                    second = caller.get(f"{address}&cursor={following}", headers=same)
-                    found[number, address, "second"] = (second.status, second.response.get_data())
+                if following and "limit=1" in url:
+                    second = caller.get(f"{url}&cursor={following}", headers=same)
+                    found[number, url, "second"] = (second.status, second.response.get_data())
         return found
 
-    lean = answers()
+    prepared_responses = responses()
     ordinary = []
     with app.app_context():
         engines = list(db.engines.values())
     monkeypatch.setattr(sessions, "_begun", sessions._ordinary)
 
-    def asked(_connection, _cursor, text, *_given):
+    def record(_connection, _cursor, text, *_given):
         ordinary.append(text)
 
     for engine in engines:
-        event.listen(engine, "before_cursor_execute", asked)
+        event.listen(engine, "before_cursor_execute", record)
     try:
-        plain = answers()
+        ordinary_responses = responses()
     finally:
         for engine in engines:
-            event.remove(engine, "before_cursor_execute", asked)
+            event.remove(engine, "before_cursor_execute", record)
 
-    assert lean == plain
-    assert {status for status, *_ in lean.values()} == {200, 403, 404}
-    assert len(ordinary) >= [status for status, *_ in lean.values()].count(200)
+    assert prepared_responses == ordinary_responses
+    assert {status for status, *_ in prepared_responses.values()} == {200, 403, 404}
+    assert len(ordinary) >= [status for status, *_ in prepared_responses.values()].count(200)

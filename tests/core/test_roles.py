@@ -1,6 +1,6 @@
 import pytest
 import yaml
-from psycopg import sql as words
+from psycopg import sql as psycopg_sql
 
 from campshub.app import create_app
 from campshub.core.db.models import new_id
@@ -19,15 +19,15 @@ ROLES = {
 
 @pytest.fixture
 def role(stack, scratch):
-    """Return a maker of login roles, seen by PostgreSQL directly."""
-    name = words.Identifier(f"tested_{scratch}")
+    """Return a factory of login roles on the database itself."""
+    name = psycopg_sql.Identifier(f"tested_{scratch}")
     with stack.primary.connect(scratch) as connection:
         yield lambda traits, then: [
-            connection.execute(words.SQL("CREATE ROLE {} LOGIN PASSWORD 'x' " + traits).format(name)),
-            connection.execute(words.SQL(then).format(role=name)),
+            connection.execute(psycopg_sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'x' " + traits).format(name)),
+            connection.execute(psycopg_sql.SQL(then).format(role=name)),
         ]
-        connection.execute(words.SQL("DROP OWNED BY {}").format(name))
-        connection.execute(words.SQL("DROP ROLE {}").format(name))
+        connection.execute(psycopg_sql.SQL("DROP OWNED BY {}").format(name))
+        connection.execute(psycopg_sql.SQL("DROP ROLE {}").format(name))
 
 
 @pytest.mark.parametrize("kind", ROLES)
@@ -46,10 +46,10 @@ def test_the_start_stops_for(stack, scratch, role, kind):
         create_app(given)
 
 
-def test_the_start_stops_where_commits_are_answered_before_they_are_flushed(stack, scratch):
+def test_the_start_stops_for_commits_that_return_before_they_are_flushed(stack, scratch):
     with stack.primary.connect("postgres") as connection:
         connection.execute(
-            words.SQL("ALTER DATABASE {} SET synchronous_commit = off").format(words.Identifier(scratch))
+            psycopg_sql.SQL("ALTER DATABASE {} SET synchronous_commit = off").format(psycopg_sql.Identifier(scratch))
         )
 
     with pytest.raises(AsynchronousCommit, match="synchronous_commit"):
@@ -58,15 +58,15 @@ def test_the_start_stops_where_commits_are_answered_before_they_are_flushed(stac
 
 @pytest.fixture(params=["ENCODING 'UTF8' LC_CTYPE 'C'", "ENCODING 'LATIN1' LC_CTYPE 'C' LOCALE_PROVIDER libc"])
 def elsewhere(stack, request):
-    """A database whose locale knows the letters of ASCII alone."""
-    name = words.Identifier(f"elsewhere_{new_id().hex}")
+    """A database whose locale knows only ASCII letters."""
+    name = psycopg_sql.Identifier(f"elsewhere_{new_id().hex}")
     with stack.primary.connect() as connection:
-        connection.execute(words.SQL("CREATE DATABASE {} TEMPLATE template0 " + request.param).format(name))
+        connection.execute(psycopg_sql.SQL("CREATE DATABASE {} TEMPLATE template0 " + request.param).format(name))
         yield name.as_string().strip('"')
-        connection.execute(words.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+        connection.execute(psycopg_sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
 
 
-def test_the_start_stops_for_a_database_without_the_letters_of_all_scripts(stack, elsewhere):
+def test_the_start_stops_for_a_database_whose_locale_lacks_letters(stack, elsewhere):
     given = settings_of(stack, elsewhere, postgres_port=stack.primary.port, postgres_replica_host="")
 
     with pytest.raises(WrongLocale, match=f"POSTGRES_DB: the database {elsewhere} has .* LC_CTYPE C, not") as refusal:
@@ -75,7 +75,7 @@ def test_the_start_stops_for_a_database_without_the_letters_of_all_scripts(stack
     assert "\n" not in str(refusal.value)
 
 
-def test_nothing_is_made_in_a_database_without_the_letters_of_all_scripts(stack, elsewhere):
+def test_migrations_refuse_a_database_whose_locale_lacks_letters(stack, elsewhere):
     with pytest.raises(StackError, match=r"LC_CTYPE C, not C\.UTF-8.*make clean"):
         stack.create_database(elsewhere)
     with pytest.raises(StackError, match=r"bootstrap\.sql.*LC_CTYPE C, not UTF8 and C\.UTF-8"):
@@ -87,14 +87,14 @@ def test_the_stack_has_trigrams_of_every_script_and_orders_by_code_points(sql):
                " FROM pg_database WHERE datname = current_database()") == [(True, "UTF8", "C.UTF-8", "C")]  # fmt: skip
 
 
-def test_compose_makes_its_databases_as_the_local_stack_does():
+def test_compose_creates_its_databases_like_the_local_stack():
     compose = yaml.safe_load((ROOT / "docker-compose.high-performance.yml").read_text(encoding="utf-8"))
     options = compose["services"]["postgres-primary"]["environment"]["POSTGRES_INITDB_ARGS"].split()
 
     assert set(LOCALE_OPTIONS) <= set(options)
 
 
-def test_every_key_of_a_name_is_ordered_byte_by_byte(sql):
+def test_every_name_key_is_ordered_byte_by_byte(sql):
     found = sql(
         """
         SELECT c.relname, a.attname, o.collname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
@@ -108,7 +108,7 @@ def test_every_key_of_a_name_is_ordered_byte_by_byte(sql):
     assert {collation for *_, collation in found} == {"C"}
 
 
-def test_the_start_goes_on_while_the_database_is_away_and_requests_are_told(stack, database):
+def test_the_application_starts_without_its_database_and_refuses_requests_with_a_retry_time(stack, database):
     app = create_app(settings_of(stack, database, postgres_port=1, postgres_replica_host=""))
 
     answer = app.test_client().post("/api/auth/token/", json={"email": "a@example.org", "password": "x"})
@@ -119,7 +119,7 @@ def test_the_start_goes_on_while_the_database_is_away_and_requests_are_told(stac
     assert app.test_client().get("/ready/").status_code == 503
 
 
-def test_a_role_that_turns_out_to_be_unbound_later_serves_nothing(stack, scratch, role):
+def test_a_role_that_later_turns_out_to_bypass_the_policies_serves_nothing(stack, scratch, role):
     app = create_app(settings_of(stack, scratch, postgres_port=1, postgres_replica_host=""))
     role("BYPASSRLS", "GRANT campshub_app TO {role}")
     with app.app_context():

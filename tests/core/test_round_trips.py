@@ -1,4 +1,4 @@
-"""What a kept answer costs, counted where it is spent: at the socket to Redis, and at the pools of connections."""
+"""The cost of a cached response, counted at the socket to Redis and at the connection pools."""
 
 import time
 from collections.abc import Iterator
@@ -17,18 +17,18 @@ from campshub.core.observe import metrics
 from campshub.core.redis.pipeline import PipelinedRedis
 from campshub.core.security.permissions import Role
 from campshub.core.services import ServiceContainer
-from tests.kept import cached
+from tests.cached_reads import cached
 from tests.seeds import Seeds, seed
 from tests.test_budgets import BUDGETS
 
-# A Redis that has just started is not trusted for ten seconds, nor is any while a lease has lapsed; what is counted is
-# what was found where it was looked for.
+# A new Redis is not trusted for ten seconds, and none is without a valid lease. So each test waits until the response
+# comes from the expected layer, and counts that request.
 PATIENCE_S = 40
 
 
 @dataclass
 class Spent:
-    """What one answer has cost."""
+    """The cost of one response."""
 
     status: int
     trips: list[bytes] = field(default_factory=list)
@@ -38,27 +38,27 @@ class Spent:
     etag: str | None = None
 
 
-class Line:
-    """A socket that tells what is sent through it."""
+class RecordingSocket:
+    """A socket that records what is sent."""
 
     def __init__(self, socket: Any, sent: list[bytes]) -> None:
         self._socket = socket
         self._sent = sent
 
-    def sendall(self, words: bytes) -> None:
+    def sendall(self, data: bytes) -> None:
         """Send some bytes."""
-        self._sent.append(words)
-        self._socket.sendall(words)
+        self._sent.append(data)
+        self._socket.sendall(data)
 
     def recv(self, most: int) -> bytes:
-        """Return what has come."""
+        """Receive bytes."""
         found: bytes = self._socket.recv(most)
         return found
 
 
 @contextmanager
 def counted(app: Any, spent: Spent) -> Iterator[None]:
-    """Count what is sent to Redis by any way, and the connections to PostgreSQL that are taken."""
+    """Count all calls to Redis, and the connections to PostgreSQL that are taken."""
     wires: list[PipelinedRedis] = app.extensions["campshub"].freshness.wires
     sockets = [wire._socket for wire in wires]
     send, connect = redis.connection.AbstractConnection.send_packed_command, PipelinedRedis._connect
@@ -68,7 +68,7 @@ def counted(app: Any, spent: Spent) -> Iterator[None]:
         return send(connection, command, *given, **options)
 
     def connected(wire: PipelinedRedis) -> None:
-        spent.trips.append(b"connected anew")
+        spent.trips.append(b"new connection")
         connect(wire)
 
     def taken(*_: Any) -> None:
@@ -82,7 +82,7 @@ def counted(app: Any, spent: Spent) -> Iterator[None]:
         patch.setattr(redis.connection.AbstractConnection, "send_packed_command", sent)
         patch.setattr(PipelinedRedis, "_connect", connected)
         for wire, socket in zip(wires, sockets, strict=True):
-            patch.setattr(wire, "_socket", Line(socket, spent.trips))
+            patch.setattr(wire, "_socket", RecordingSocket(socket, spent.trips))
         try:
             yield
         finally:
@@ -90,49 +90,49 @@ def counted(app: Any, spent: Spent) -> Iterator[None]:
                 event.remove(pool, "checkout", taken)
 
 
-def figures(tag: str) -> dict[str, float]:
-    """Return how often a family's answers were found, by layer, and missed."""
+def counts_of(tag: str) -> dict[str, float]:
+    """Return the number of responses of a tag by layer, and of misses."""
     layers = {layer: metrics.hits.labels(tag, layer)._value.get() for layer in ("memory", "redis")}
     return {**layers, "made": metrics.misses.labels(tag)._value.get()}
 
 
-def spend(app: Any, operation: Any, client: Any, address: str, **headers: str) -> Spent:
-    """Ask once, and tell what it cost and where the answer was found."""
-    spent, before = Spent(0), figures(operation.handler.options.cache_policy.tags[0])
+def spend(app: Any, operation: Any, client: Any, url: str, **headers: str) -> Spent:
+    """Send one request; return its cost and the layer that served it."""
+    spent, before = Spent(0), counts_of(operation.handler.options.cache_policy.tags[0])
     with counted(app, spent):
-        answer = client.get(address, headers=headers)
-    after = figures(operation.handler.options.cache_policy.tags[0])
+        answer = client.get(url, headers=headers)
+    after = counts_of(operation.handler.options.cache_policy.tags[0])
     spent.status, spent.statements = answer.status, answer.statements
     spent.found = next((where for where in after if after[where] > before[where]), "")
     spent.etag = answer.headers.get("ETag")
     return spent
 
 
-def leave_memory(services: ServiceContainer) -> None:
-    """Be a process that was not asked for this yet."""
+def forget_responses(services: ServiceContainer) -> None:
+    """Clear the responses in the memory of the process."""
     services.response_cache.memory.clear()
 
 
-def leave_everyone(services: ServiceContainer) -> None:
-    """Be a process that nobody has asked anything."""
-    leave_memory(services)
+def forget_callers(services: ServiceContainer) -> None:
+    """Clear all memory of the process."""
+    forget_responses(services)
     services.caller_states.clear()
 
 
-def leave_everything(services: ServiceContainer) -> None:
-    """Let Redis forget the answers as well, but neither stamps nor callers."""
+def forget_responses_in_redis(services: ServiceContainer) -> None:
+    """Clear the responses in memory and in Redis, but neither stamps nor caller states."""
     for answer, _ in list(services.response_cache.memory._entries.values()):
         services.cache.client.delete(answer.key)
-    leave_memory(services)
+    forget_responses(services)
 
 
-def leave_nothing(_platform: ServiceContainer) -> None:
-    """Be the process that has just answered."""
+def forget_nothing(_services: ServiceContainer) -> None:
+    """Clear nothing."""
 
 
 @pytest.fixture(autouse=True)
-def nothing_now_and_then(monkeypatch):
-    """Leave out what is told to Redis once a minute, and of what was slow."""
+def no_periodic_calls(monkeypatch):
+    """Disable the calls to Redis that happen once a minute or for slow requests."""
     monkeypatch.setattr(popular, "EVERY_S", 1e9)
     monkeypatch.setattr(slow_requests, "OVER_S", 1e9)
 
@@ -142,14 +142,14 @@ def seeds(app) -> Seeds:
     return seed(app, "Quokka")
 
 
-def asked_until(app: Any, seeds: Seeds, operation: Any, layer: str, prepare: Any, **headers: str) -> Spent:
-    """Ask until the answer is found in a layer; each time after some preparation."""
-    client, address = seeds.place.the(Role.ADMIN), operation.address(seeds.ids)
+def spend_until(app: Any, seeds: Seeds, operation: Any, layer: str, prepare: Any, **headers: str) -> Spent:
+    """Repeat a read until a layer serves it, each time after some preparation."""
+    client, url = seeds.place.the(Role.ADMIN), operation.address(seeds.ids)
     until = time.monotonic() + PATIENCE_S
     while time.monotonic() < until:
-        client.get(address)
+        client.get(url)
         prepare(app.extensions["campshub"])
-        spent = spend(app, operation, client, address, **headers)
+        spent = spend(app, operation, client, url, **headers)
         if spent.found == layer:
             return spent
         time.sleep(0.02)
@@ -159,18 +159,18 @@ def asked_until(app: Any, seeds: Seeds, operation: Any, layer: str, prepare: Any
 @pytest.mark.parametrize(
     ("layer", "forget"),
     [
-        ("memory", leave_nothing),
-        ("redis", leave_memory),
-        ("redis", leave_everyone),
+        ("memory", forget_nothing),
+        ("redis", forget_responses),
+        ("redis", forget_callers),
     ],
 )
-def test_a_kept_answer_costs_one_round_trip_and_no_statement(app, seeds, layer, forget):
+def test_a_cached_response_costs_one_round_trip_and_no_statement(app, seeds, layer, forget):
     wrong, tags = [], set()
     for operation in cached(app):
-        told = asked_until(app, seeds, operation, layer, forget)
-        unchanged = asked_until(app, seeds, operation, layer, forget, **{"If-None-Match": str(told.etag)})
+        full = spend_until(app, seeds, operation, layer, forget)
+        unchanged = spend_until(app, seeds, operation, layer, forget, **{"If-None-Match": str(full.etag)})
         tags.add(operation.handler.options.cache_policy.tags)
-        for spent, status in ((told, 200), (unchanged, 304)):
+        for spent, status in ((full, 200), (unchanged, 304)):
             cost = (spent.status, len(spent.trips), spent.connections, spent.statements)
             if cost != (status, 1, [], []):
                 wrong.append((operation.name, *cost))
@@ -179,10 +179,10 @@ def test_a_kept_answer_costs_one_round_trip_and_no_statement(app, seeds, layer, 
     assert len(tags) > 5
 
 
-def test_an_answer_that_must_be_made_costs_one_call_to_redis_more_and_its_own_statements(app, seeds):
+def test_a_cache_miss_costs_one_more_redis_call_and_its_own_statements(app, seeds):
     wrong = []
     for operation in cached(app):
-        spent = asked_until(app, seeds, operation, "made", leave_everything)
+        spent = spend_until(app, seeds, operation, "made", forget_responses_in_redis)
         cost = (spent.status, len(spent.trips), len(spent.connections), len(spent.statements))
         if cost != (200, 2, BUDGETS[operation.name], BUDGETS[operation.name]):
             wrong.append((operation.name, *cost, spent.statements))

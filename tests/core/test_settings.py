@@ -19,22 +19,22 @@ SECRETS = {"postgres_password", "postgres_system_password", "secret_key", "jwt_p
 
 
 def _example():
-    """Return what sh reads from the example."""
-    words = ["/bin/sh", "-euc", "set -a; . ./env.example; exec env -0"]
-    read = subprocess.run(words, cwd=ROOT, env={}, capture_output=True, text=True, check=True)
+    """Return the variables that a shell reads from the example."""
+    command = ["/bin/sh", "-euc", "set -a; . ./env.example; exec env -0"]
+    read = subprocess.run(command, cwd=ROOT, env={}, capture_output=True, text=True, check=True)
     assert read.stderr == ""
     pairs = dict(pair.split("=", 1) for pair in read.stdout.split("\0") if pair)
     return {name: value for name, value in pairs.items() if name not in {"PWD", "OLDPWD", "SHLVL", "_"}}
 
 
-def test_the_example_names_nothing_twice():
+def test_the_example_has_no_duplicate_names():
     lines = (ROOT / "env.example").read_text(encoding="utf-8").splitlines()
     names = [line.partition("=")[0] for line in lines if line and not line.startswith("#")]
 
     assert sorted(names) == sorted(_example())
 
 
-def test_the_example_names_every_setting_with_its_default():
+def test_the_example_lists_every_setting_with_its_default():
     example = _example()
 
     assert {name.upper() for name in Settings.model_fields} == {
@@ -46,14 +46,14 @@ def test_the_example_names_every_setting_with_its_default():
     assert {name for name, setting in Settings.model_fields.items() if setting.is_required()} == SECRETS
 
 
-def test_the_example_names_what_gunicorn_reads_and_nothing_else():
+def test_the_example_lists_gunicorns_variables_and_no_others():
     others = {name for name in _example() if name.lower() not in Settings.model_fields}
 
     assert others == set(re.findall(r"environ\.get\([\"'](\w+)", GUNICORN)) - {"TRUSTED_PROXIES"}
 
 
 def _settings_behind():
-    """Return what each property and method of the settings reads, by its name; validators are none."""
+    """Return the settings that each property and method of the settings reads, without validators."""
     (settings,) = (
         node for node in ast.parse(CONFIG.read_text(encoding="utf-8")).body if getattr(node, "name", "") == "Settings"
     )
@@ -64,7 +64,7 @@ def _settings_behind():
     }
 
 
-def test_each_setting_is_read_outside_of_the_module_that_declares_it():
+def test_each_setting_is_read_outside_of_its_module():
     files = [path for path in (ROOT / "campshub").rglob("*.py") if path != CONFIG] + [ROOT / "migrations" / "env.py"]
     sources = "".join(path.read_text(encoding="utf-8") for path in files)
     read = set(re.findall(r"\.([a-z_]+)\b", sources))
@@ -75,7 +75,7 @@ def test_each_setting_is_read_outside_of_the_module_that_declares_it():
     assert [name for name in Settings.model_fields if name not in read] == []
 
 
-def test_the_example_says_which_limits_no_operation_counts_in(app):
+def test_the_example_names_the_limits_without_an_operation(app):
     counted = {limited.name for operation in operations(app) for limited in operation.handler.options.limits}
     example = (ROOT / "env.example").read_text(encoding="utf-8")
     said = re.findall(r"^# .*; no operation counts in it yet\.\nRATE_LIMIT_(\w+)=", example, re.MULTILINE)
@@ -95,7 +95,7 @@ def test_a_missing_secret_is_named_in_one_line(stack, database, name, monkeypatc
     assert "\n" not in str(refusal.value)
 
 
-def test_a_secret_is_read_from_the_file_that_the_environment_names(stack, database, monkeypatch, tmp_path):
+def test_a_secret_is_read_from_the_file_named_in_the_environment(stack, database, monkeypatch, tmp_path):
     (tmp_path / "key").write_text("from the secret file\n", encoding="utf-8")
     monkeypatch.delenv("SECRET_KEY", raising=False)
     monkeypatch.setenv("SECRET_KEY_FILE", str(tmp_path / "key"))
@@ -106,7 +106,7 @@ def test_a_secret_is_read_from_the_file_that_the_environment_names(stack, databa
     )
 
 
-def test_the_start_without_secrets_ends_with_one_line():
+def test_a_start_without_secrets_ends_with_one_line():
     done = subprocess.run(
         [sys.executable, "-c", "import wsgi"],
         cwd=ROOT,
@@ -142,7 +142,7 @@ def _issuers(**given):
         (f"{_issuers()[:-1]}, {_issuers()[1:]}", "twice"),
     ],
 )
-def test_an_issuer_that_could_not_be_trusted_stops_the_start_in_one_line(stack, database, value, says):
+def test_an_untrustworthy_issuer_stops_the_start_with_one_line(stack, database, value, says):
     given = {**settings_of(stack, database).model_dump(), "oidc_issuers": value, "debug": False}
 
     with pytest.raises(SettingsError) as refusal:
@@ -152,7 +152,7 @@ def test_an_issuer_that_could_not_be_trusted_stops_the_start_in_one_line(stack, 
     assert "\n" not in str(refusal.value)
 
 
-def test_issuers_are_asked_by_http_on_loopback_alone_and_while_one_debugs(stack, database):
+def test_http_issuers_are_allowed_only_on_loopback_and_in_debug_mode(stack, database):
     given = settings_of(stack, database).model_dump()
     for host in ("127.0.0.1:8000", "localhost", "[::1]:8000"):
         assert load_settings(**{**given, "oidc_issuers": _issuers(jwks_uri=f"http://{host}/keys"), "debug": True})
@@ -160,13 +160,13 @@ def test_issuers_are_asked_by_http_on_loopback_alone_and_while_one_debugs(stack,
         load_settings(**{**given, "oidc_issuers": _issuers(jwks_uri="http://10.0.0.1/keys"), "debug": True})
 
 
-def test_a_worker_leaves_what_it_has_loaded_out_of_garbage_collection():
+def test_a_worker_excludes_loaded_modules_from_garbage_collection():
     script = (
         "import gc, runpy, types; made = runpy.run_path('config/gunicorn.conf.py'); before = gc.get_freeze_count();"
         " made['post_worker_init'](types.SimpleNamespace(sockets=[])); print(gc.get_freeze_count() - before > 10_000)"
     )
-    told = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert told.split() == ["True"]  # Python 3.12 freezes some objects by itself
+    output = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert output.split() == ["True"]  # Python 3.12 freezes some objects at its start
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_a_worker_leaves_what_it_has_loaded_out_of_garbage_collection():
         ("celery_broker_url", "redis://:whisper@127.0.0.1:6379/0,redis://127.0.0.1:6380/0"),
     ],
 )
-def test_a_redis_address_that_cannot_be_read_stops_the_start_without_its_password(stack, database, name, value):
+def test_an_invalid_redis_url_stops_the_start_without_showing_its_password(stack, database, name, value):
     given = {**settings_of(stack, database).model_dump(), name: value}
 
     with pytest.raises(SettingsError) as refusal:
@@ -194,7 +194,7 @@ IMPORTED = "import os, campshub.core.observe.metrics as metrics; metrics.reads.l
 
 
 @pytest.mark.parametrize("module", ["campshub.core.observe.metrics", "campshub.core.jobs.worker", "celery_worker"])
-def test_the_folder_of_metrics_is_made_and_an_empty_name_is_none(stack, database, tmp_path, module):
+def test_the_metrics_folder_is_created_and_an_empty_name_disables_it(stack, database, tmp_path, module):
     environment = {**stack.environment(database), "PATH": "/usr/bin", "PYTHONPATH": str(ROOT)}
     script = f"import {module}; {IMPORTED}"
 

@@ -1,4 +1,4 @@
-"""A statement that took too long is told once, with where it was asked, and without what it was asked for."""
+"""A slow statement is logged once, with its route, and without its values."""
 
 import io
 import json
@@ -22,8 +22,8 @@ ROUTE = "/api/organization/"
 
 
 @pytest.fixture
-def told():
-    """The lines of slow statements, as they are written."""
+def slow_lines():
+    """The log lines of slow statements."""
     written = io.StringIO()
     handler = logging.StreamHandler(written)
     handler.setFormatter(JsonLines())
@@ -34,7 +34,7 @@ def told():
 
 @pytest.fixture
 def sleepy(monkeypatch):
-    """An address that takes so many seconds longer."""
+    """Delay an endpoint by a number of seconds."""
     known = queries.my_organization
 
     def delay(seconds):
@@ -53,14 +53,14 @@ def counted(api, route):
     return next((float(line.removeprefix(prefix)) for line in page.splitlines() if line.startswith(prefix)), 0.0)
 
 
-def test_a_slow_statement_is_told_once_with_its_route_and_no_value(api, sleepy, told):
+def test_a_slow_statement_is_logged_once_with_its_route_and_no_value(api, sleepy, slow_lines):
     sleepy(0.15)
     before = counted(api, ROUTE)
 
     answer = api.get(ROUTE, headers={"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"})
 
     assert answer.status == 200
-    (line,) = told()
+    (line,) = slow_lines()
     assert (line["level"], line["route"], line["trace_id"]) == ("WARNING", ROUTE, "ab" * 16)
     assert line["milliseconds"] >= 150
     assert line["statement"] == "SELECT pg_sleep(%(seconds)s), %(name)s, ?"
@@ -68,7 +68,7 @@ def test_a_slow_statement_is_told_once_with_its_route_and_no_value(api, sleepy, 
     assert counted(api, ROUTE) >= before + 1
 
 
-def test_what_slow_means_is_a_setting(settings, sleepy, told):
+def test_the_threshold_is_a_setting(settings, sleepy, slow_lines):
     app = create_app(settings.model_copy(update={"slow_statement_ms": 60_000}))
     try:
         sleepy(0.15)
@@ -77,22 +77,22 @@ def test_what_slow_means_is_a_setting(settings, sleepy, told):
         slow.init(settings.slow_statement_ms)
         close(app)
 
-    assert told() == []
+    assert slow_lines() == []
 
 
-def test_a_statement_that_the_server_gave_up_is_told_too(context, place, told):
+def test_a_statement_cancelled_by_the_server_is_logged_too(context, place, slow_lines):
     with pytest.raises(DBAPIError), unit_of_work(organization_id=place.id) as session:
         session.execute(text("SET LOCAL statement_timeout = 150"))
         session.execute(text(SLEEP), {"seconds": 5, "name": CANARY})
 
-    (line,) = told()
+    (line,) = slow_lines()
     assert CANARY not in json.dumps(line)
 
 
-def test_a_command_is_named_as_it_is_typed(context, place, told):
+def test_a_command_is_logged_with_its_name(context, place, slow_lines):
     @context.cli.group("yard")
     def yard():
-        """Stand for a group of commands."""
+        """A group of commands."""
 
     @yard.command("sweep")
     @click.argument("name")
@@ -104,8 +104,8 @@ def test_a_command_is_named_as_it_is_typed(context, place, told):
     del context.cli.commands["yard"]
 
     assert result.exception is None
-    assert [line["route"].removeprefix("root ").removeprefix("campshub ") for line in told()] == ["yard sweep"]
-    assert CANARY not in json.dumps(told())
+    assert [line["route"].removeprefix("root ").removeprefix("campshub ") for line in slow_lines()] == ["yard sweep"]
+    assert CANARY not in json.dumps(slow_lines())
 
 
 @pytest.mark.parametrize(
@@ -116,5 +116,5 @@ def test_a_command_is_named_as_it_is_typed(context, place, told):
         ("SELECT t1.a FROM t1 WHERE t1.a = %(a_1)s LIMIT %(param_1)s", None),
     ],
 )
-def test_texts_and_numbers_are_taken_out_and_names_stay(given, shown):
+def test_literals_are_removed_and_names_remain(given, shown):
     assert slow.without_values(given) == (shown or given)

@@ -1,4 +1,4 @@
-"""Stream encryption: a file decrypts to what was written, and only whole, unchanged and as the file that it is."""
+"""Stream encryption: a file decrypts to the same bytes, and only if it is complete, unchanged and in its place."""
 
 import io
 import random
@@ -39,7 +39,7 @@ def decrypted(stored: bytes, keys=KEYS, identity=FILE) -> bytes:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_what_was_encrypted_decrypts(size):
+def test_an_encrypted_file_decrypts_to_the_same_bytes(size):
     plain = bytes(number % 251 for number in range(size))
 
     stored = encrypted(plain)
@@ -50,7 +50,7 @@ def test_what_was_encrypted_decrypts(size):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_blocks_may_be_cut_anywhere(size):
+def test_blocks_may_have_any_size(size):
     keys, plain = {"own": new_stream_key()}, random.Random(size).randbytes(size)
     stored = b"".join(encrypt_blocks([plain[:7], plain[7:]], keys, FILE))
 
@@ -72,7 +72,7 @@ def test_the_first_key_encrypts_and_an_older_one_still_decrypts():
 @pytest.mark.parametrize(
     "other", [{"organization_id": UUID(int=2)}, {"organization_id": None}, {"kind": "report-part"}, {"id": "1/file-2"}]
 )
-def test_a_file_decrypts_only_as_the_file_that_it_is(other):
+def test_a_file_decrypts_only_under_its_own_identity(other):
     stored, identity = encrypted(b"register"), replace(FILE, **other)
 
     with pytest.raises(CannotOpen):
@@ -80,12 +80,12 @@ def test_a_file_decrypts_only_as_the_file_that_it_is(other):
     names = FILE.header("new")
     renamed = identity.header("new")
     head = stored[:4] + len(renamed).to_bytes(2, "big") + renamed
-    with pytest.raises(CannotOpen):  # the header is part of what is authenticated
+    with pytest.raises(CannotOpen):  # the authenticated data includes the header
         decrypted(head + stored[4 + 2 + len(names) :], identity=identity)
 
 
 @pytest.mark.parametrize("size", [100, 3 * CHUNK_BYTES, 3 * CHUNK_BYTES + 100])
-def test_nothing_that_was_changed_truncated_or_moved_decrypts(size):
+def test_a_changed_truncated_or_reordered_file_does_not_decrypt(size):
     stored = encrypted(b"x" * size)
     first = stored[HEAD_BYTES : HEAD_BYTES + WHOLE]
     wrong = {
@@ -123,7 +123,7 @@ def test_a_reader_that_has_failed_does_not_report_an_end():
             reader.read(10)
 
 
-def test_a_file_whose_writer_failed_is_not_taken_for_whole():
+def test_a_file_whose_writer_failed_is_incomplete():
     raw = io.BytesIO()
     with pytest.raises(ZeroDivisionError), EncryptingWriter(raw, KEYS, FILE) as writer:
         writer.write(b"half of it")
@@ -133,7 +133,7 @@ def test_a_file_whose_writer_failed_is_not_taken_for_whole():
         decrypted(raw.getvalue())
 
 
-def test_a_writer_that_was_forgotten_leaves_no_whole_file():
+def test_a_file_whose_writer_was_not_closed_is_incomplete():
     raw = io.BytesIO()
     EncryptingWriter(raw, KEYS, FILE).write(b"half of it")
 

@@ -1,4 +1,4 @@
-"""Every kept answer names the tags of all that it reads, and every write stamps the tags of all that it changes."""
+"""Cached responses name the tags of everything they read, and writes stamp the tags of everything they change."""
 
 import ast
 import re
@@ -13,17 +13,17 @@ from campshub.core.http.lookup import ACCESS, stamps_of
 from campshub.core.security.permissions import ROLES, Role
 from campshub.core.security.principal import shared_tags
 from campshub.modules import MODULES
+from tests.cached_reads import cached, ids_of_nothing, urls_of
 from tests.conftest import ROOT, close, settings_of
-from tests.kept import addresses_of, cached, ids_of_nothing
 from tests.seeds import Seeds, seed, spends
 from tests.surface import operations
-from tests.test_budgets import asked, prepared
+from tests.test_budgets import prepared, run_operation
 from tests.transactions import Touched, tags, watched
 
-# What the statement that sets the tenant may look into beside the caller's state.
-# Which sessions have ended is part of that state: whoever ends one stamps it, and beginning one tells nothing.
+# Tables that the statement that sets the tenant may read besides the caller state.
+# Ended sessions are part of that state: the end of a session stamps it, the start changes no response.
 OF_THE_EDGE = {"idempotency_keys", "sign_in_sessions"}
-# Tags that no kept answer names, so that nobody has to be told of a change.
+# Tags that no cached response names, so that their writes need no stamp.
 UNSTAMPED = {
     *{"alerts", "audit", "credentials", "epoch", "idempotency", "invitations"},
     *{"key_uses", "outbox", "report_slots", "security", "sign_ins"},
@@ -31,7 +31,15 @@ UNSTAMPED = {
 CHANGING = re.compile(
     r"\b(INSERT INTO|UPDATE \w+ (AS \w+ )?SET|DELETE FROM|MERGE INTO|TRUNCATE|COPY \w+ )", re.IGNORECASE
 )
-PAST_THE_SESSION = {"cursor", "connection", "exec_driver_sql", "raw_connection", "lend", "driver_connection", "engines"}
+BYPASSING = {
+    "cursor",
+    "connection",
+    "exec_driver_sql",
+    "raw_connection",
+    "borrow",
+    "driver_connection",
+    "engines",
+}
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +52,9 @@ def empty(seeds) -> dict[str, str]:
     return ids_of_nothing(seeds)
 
 
-def reads_of(client: Any, address: str) -> Iterator[tuple[str, set[str]]]:
-    """Read an address and its next page; yield what answered, and the tables that were read for it."""
-    following: str | None = address
+def reads_of(client: Any, url: str) -> Iterator[tuple[str, set[str]]]:
+    """Read a URL and its next page; yield each URL and the tables that were read for it."""
+    following: str | None = url
     for _ in range(2):
         if following is None:
             return
@@ -62,24 +70,24 @@ def reads_of(client: Any, address: str) -> Iterator[tuple[str, set[str]]]:
             read |= one.read - (OF_THE_EDGE if one.unit.checks_caller else set())
         yield following, read
         cursor = answer.json.get("next_cursor")
-        following = f"{address}&cursor={cursor}" if cursor else None
+        following = f"{url}&cursor={cursor}" if cursor else None
 
 
 def shared_tables(sql: Any) -> set[str]:
-    """Return the tables of which an organization sees the platform's rows too, as their policies say."""
+    """Return the tables whose policies also show the platform's rows."""
     rows = sql("SELECT tablename, qual FROM pg_policies WHERE cmd IN ('SELECT', 'ALL') AND schemaname = 'public'")
     return {re.sub(r"_p\d{4}_\d{2}$", "", table) for table, qual in rows if str(PLATFORM_ID) in (qual or "")}
 
 
-def test_every_kept_answer_names_the_tags_of_all_that_it_reads(app, seeds, empty, sql, nothing_kept):
+def test_every_cached_response_names_the_tags_of_all_that_it_reads(app, seeds, empty, sql, no_response_cache):
     tag_of, shared, missing, seen = tags(), shared_tables(sql), {}, {}
     for operation in cached(app):
         cache_policy, permission = operation.handler.options.cache_policy, operation.handler.options.permission
         stamps = set(stamps_of(str(seeds.place.id), cache_policy.tags))
-        addresses = dict.fromkeys(one for ids in (seeds.ids, empty) for one in addresses_of(operation, ids))
+        urls = dict.fromkeys(one for ids in (seeds.ids, empty) for one in urls_of(operation, ids))
         for role in (role for role in Role if permission in ROLES[role]):
-            for address in addresses:
-                for read, tables in reads_of(seeds.place.the(role), address):
+            for url in urls:
+                for read, tables in reads_of(seeds.place.the(role), url):
                     seen.setdefault(operation.name, set()).update(tables)
                     needed = {f"{seeds.place.id}:{tag_of[table]}" for table in tables}
                     needed |= {f"{PLATFORM_ID}:{tag_of[table]}" for table in tables & shared}
@@ -91,14 +99,14 @@ def test_every_kept_answer_names_the_tags_of_all_that_it_reads(app, seeds, empty
     assert all(seen.values()), seen
 
 
-def test_the_tables_that_everyone_shares_are_known_by_their_policies(app, sql):
+def test_the_shared_tables_are_known_by_their_policies(app, sql):
     shared = shared_tables(sql)
 
     assert len(shared) > 2
     assert {tags()[table] for table in shared} == shared_tags()
 
 
-def test_the_callers_state_is_part_of_every_kept_answer(seeds):
+def test_every_cached_response_depends_on_the_caller_state(seeds):
     assert stamps_of(str(seeds.place.id), ()) == (f"{seeds.place.id}:{ACCESS}",)
     assert {tags()[table] for table in ("memberships", "users", "organizations")} == {ACCESS}
 
@@ -107,33 +115,33 @@ def test_the_callers_state_is_part_of_every_kept_answer(seeds):
 
 
 def wrong_of(one: Touched, named: set[str]) -> set[str]:
-    """Return what a transaction has changed without stamping it, in each organization whose rows it changed."""
+    """Return the changed tables without a stamp, for each organization whose rows were changed."""
     tag_of, wrong = tags(), set()
     for table in one.written:
         tag = tag_of[table]
         if tag not in named:
             continue
-        told = {organization for organization, stamped in one.stamped if stamped == tag}
-        unstamped = one.owners[table] - told
-        if unstamped or not told:
-            wrong.add(f"{table}: {sorted(unstamped) or 'nobody'} of {tag}")
+        stamped_for = {organization for organization, stamped in one.stamped if stamped == tag}
+        unstamped = one.owners[table] - stamped_for
+        if unstamped or not stamped_for:
+            wrong.add(f"{table}: {sorted(unstamped) or 'no organization'} of {tag}")
     return wrong
 
 
-def named_by_answers(app: Any) -> set[str]:
+def named_by_responses(app: Any) -> set[str]:
     return {ACCESS, *(tag for one in cached(app) for tag in one.handler.options.cache_policy.tags)}
 
 
-def test_what_no_kept_answer_is_made_of_is_known(app):
-    assert set(tags().values()) - named_by_answers(app) == UNSTAMPED
+def test_the_tags_that_no_cached_response_names_are_listed(app):
+    assert set(tags().values()) - named_by_responses(app) == UNSTAMPED
 
 
 def test_every_operation_stamps_the_tags_of_all_that_it_changes(app):
-    named, wrong, changed, shared = named_by_answers(app), {}, {}, seed(app, "Quokka")
+    named, wrong, changed, shared = named_by_responses(app), {}, {}, seed(app, "Quokka")
     for operation in (one for one in operations(app) if one.method != "GET"):
         seeds = seed(app, "Wombat") if spends(operation) else shared
         with watched() as transactions:
-            answer = asked(seeds, operation)
+            answer = run_operation(seeds, operation)
         assert answer.status < 300, (operation.name, answer.response.get_data(as_text=True))
         changed[operation.name] = {table for one in transactions for table in one.written if one.owners.get(table)}
         for one in transactions:
@@ -145,7 +153,7 @@ def test_every_operation_stamps_the_tags_of_all_that_it_changes(app):
 
 
 def test_no_read_stamps_anything(app, seeds):
-    """Also one whose reading is recorded: else everyone's kept answers would have to be made again."""
+    """This includes recorded reads: otherwise each one would invalidate the cached responses of all callers."""
     recorded, stamped = set(), {}
     for operation in (one for one in operations(app) if one.method == "GET"):
         call = prepared(seeds, operation)
@@ -158,12 +166,12 @@ def test_no_read_stamps_anything(app, seeds):
     assert "GET /api/students/<uuid:student_id>/medical-note/" in recorded
 
 
-def test_commands_that_load_rows_in_bulk_stamp_their_tags(stack, scratch, tmp_path):
-    words = ("demo", "seed", "--organizations", "1", "--students", "20", "--days", "7")
+def test_bulk_load_commands_stamp_their_tags(stack, scratch, tmp_path):
+    arguments = ("demo", "seed", "--organizations", "1", "--students", "20", "--days", "7")
     app = create_app(settings_of(stack, scratch))
-    named = named_by_answers(app)
+    named = named_by_responses(app)
     with watched() as transactions:
-        result = app.test_cli_runner().invoke(args=(*words, "--credentials", str(tmp_path / "signing-in")))
+        result = app.test_cli_runner().invoke(args=(*arguments, "--credentials", str(tmp_path / "signing-in")))
     close(app)
 
     assert result.exit_code == 0, result.output
@@ -175,16 +183,16 @@ def test_commands_that_load_rows_in_bulk_stamp_their_tags(stack, scratch, tmp_pa
     }
 
 
-def test_modules_change_rows_in_no_words_of_their_own():
-    """Such a statement would name no tag, nor would one that goes past the session.
+def test_modules_do_not_write_rows_in_sql_text():
+    """Such a statement would name no tag, nor would one that bypasses the session.
 
-    Operations is left out: it looks after the database itself.
+    Operations is exempt: it maintains the database itself.
     """
     names = [name for name in MODULES if name != "operations"]
     modules = [path for name in names for path in sorted((ROOT / "campshub" / name).rglob("*.py"))]
     nodes = [(path.name, node) for path in modules for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
     texts = [(name, n.value) for name, n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)]
-    past = [(name, n.attr) for name, n in nodes if isinstance(n, ast.Attribute) and n.attr in PAST_THE_SESSION]
+    past = [(name, n.attr) for name, n in nodes if isinstance(n, ast.Attribute) and n.attr in BYPASSING]
 
     assert [(name, said) for name, said in texts if CHANGING.search(said)] + past == []
     assert len(texts) > 1_000

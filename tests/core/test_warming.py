@@ -1,4 +1,4 @@
-"""Answers that are made before anyone asks: those asked most, each for exactly who may be told it, within limits."""
+"""Warming caches the most popular responses in advance, for exactly the callers who may see them, within limits."""
 
 import time
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ def services(app):
 
 @pytest.fixture
 def warm(app, services, place):
-    """Tell what was asked, and make the answers; the rests that were taken stand in ``warm.rests``."""
+    """Report the counted URLs, and warm; ``warm.rests`` records the pauses."""
     rests = []
 
     def run(*, most=50, organization_id=None, per_second=10.0):
@@ -44,23 +44,23 @@ def warm(app, services, place):
     return run
 
 
-def ask(client, *addresses, times=3, is_kept=True):
-    """Ask so often that the process knows the address, and counts it."""
-    for address in addresses:
+def request_often(client, *urls, times=3, is_cached=True):
+    """Send so many requests that the process knows the URL, and counts it."""
+    for url in urls:
         until = time.monotonic() + 30
-        while is_kept and client.get(address).statements and time.monotonic() < until:
-            time.sleep(0.02)  # not kept yet: the process has no lease, or a replica not what was written
+        while is_cached and client.get(url).statements and time.monotonic() < until:
+            time.sleep(0.02)  # not cached yet: no lease, or the replica lags
         for _ in range(times):
-            assert client.get(address).status == 200
+            assert client.get(url).status == 200
 
 
 def make_a_student(api):
     return api.made(LIST, {"code": new_id().hex, "given_name": "Asha", "family_name": "Rao"})["id"]
 
 
-def test_after_a_warming_the_next_reader_is_answered_without_a_statement(api, warm, student):
-    ask(api, LIST, "/api/groups/?status=active")
-    student()  # what was kept until now is true no more
+def test_after_a_warming_the_next_read_needs_no_statement(api, warm, student):
+    request_often(api, LIST, "/api/groups/?status=active")
+    student()  # the cached response is outdated now
 
     done = warm()
 
@@ -71,21 +71,21 @@ def test_after_a_warming_the_next_reader_is_answered_without_a_statement(api, wa
     assert len(listed.json["items"]) == 1
 
 
-def test_whoever_shares_the_answer_finds_it_too_and_nobody_else_does(api, place, warm, student):
-    ask(api, LIST)
+def test_only_callers_who_share_a_warmed_response_get_it(api, place, warm, student):
+    request_often(api, LIST)
     student()
     warm()
 
     colleague, trainer = place.someone(Role.ADMIN), place.someone(Role.TRAINER)
-    ask(colleague, "/api/me/", times=1, is_kept=False)
+    request_often(colleague, "/api/me/", times=1, is_cached=False)
 
     assert [s for s in colleague.get(LIST).statements if "FROM students" in s] == []
     assert trainer.get(LIST).json["items"] == []
 
 
-def test_an_answer_is_made_as_the_one_who_asks_may_see_it(api, place, warm, student):
+def test_a_response_is_warmed_with_the_permissions_of_its_caller(api, place, warm, student):
     trainer = place.someone(Role.TRAINER)
-    ask(trainer, LIST)
+    request_often(trainer, LIST)
     student()
 
     assert warm().made == 1
@@ -95,7 +95,7 @@ def test_an_answer_is_made_as_the_one_who_asks_may_see_it(api, place, warm, stud
 
 
 def test_a_write_after_the_warming_is_seen(api, warm, student):
-    ask(api, LIST)
+    request_often(api, LIST)
     student()
     warm()
     second = student()["id"]
@@ -103,9 +103,9 @@ def test_a_write_after_the_warming_is_seen(api, warm, student):
     assert second in {one["id"] for one in api.get(LIST).json["items"]}
 
 
-def test_whoever_has_lost_access_is_not_warmed_and_is_forgotten(api, place, services, warm, student, sql):
+def test_users_without_access_are_not_warmed_and_are_forgotten(api, place, services, warm, student, sql):
     gone = place.someone(Role.TRAINER)
-    ask(gone, LIST)
+    request_often(gone, LIST)
     assert api.patch(f"/api/users/{gone.user_id}/", {"status": "disabled"}).status == 200
     student()
 
@@ -115,36 +115,36 @@ def test_whoever_has_lost_access_is_not_warmed_and_is_forgotten(api, place, serv
     assert (second.made, second.refused) == (0, 0)
 
 
-def test_what_the_role_may_not_do_any_more_is_refused(api, place, warm, student):
+def test_a_warming_beyond_the_permissions_of_a_changed_role_is_refused(api, place, warm, student):
     changed = place.someone(Role.ADMIN)
-    ask(changed, "/api/users/")
+    request_often(changed, "/api/users/")
     assert api.patch(f"/api/users/{changed.user_id}/", {"role": "client"}).status == 200
 
     assert warm().refused == 1
 
 
-def test_other_organizations_are_left_alone_and_never_mixed(api, place, app, services, warm, student):
+def test_other_organizations_are_neither_warmed_nor_mixed_in(api, place, app, services, warm, student):
     other = new_place(app)
     theirs = other.the(Role.ADMIN)
-    ask(api, LIST)
-    ask(theirs, LIST)
+    request_often(api, LIST)
+    request_often(theirs, LIST)
     student()
-    stranger = make_a_student(theirs)
+    foreign = make_a_student(theirs)
 
     assert warm(organization_id=place.id).made == 1
     assert [s for s in theirs.get(LIST).statements if "students" in s] != []
     make_a_student(theirs)
     assert warm(organization_id=other.id).made == 1
-    told = theirs.get(LIST)
-    assert told.statements == []
-    assert stranger in {one["id"] for one in told.json["items"]}
-    assert stranger not in {one["id"] for one in api.get(LIST).json["items"]}
+    served = theirs.get(LIST)
+    assert served.statements == []
+    assert foreign in {one["id"] for one in served.json["items"]}
+    assert foreign not in {one["id"] for one in api.get(LIST).json["items"]}
 
 
-def test_no_more_are_made_than_is_said_those_asked_most_first_and_it_rests_after_each(api, warm, student):
-    ask(api, LIST, times=5)
-    ask(api, "/api/students/?limit=7", times=9)
-    ask(api, "/api/groups/", times=3)
+def test_a_warming_is_limited_starts_with_the_most_popular_and_pauses_after_each(api, warm, student):
+    request_often(api, LIST, times=5)
+    request_often(api, "/api/students/?limit=7", times=9)
+    request_often(api, "/api/groups/", times=3)
     student()
 
     assert warm(most=1, per_second=4.0).made == 1
@@ -154,17 +154,17 @@ def test_no_more_are_made_than_is_said_those_asked_most_first_and_it_rests_after
     assert api.get(LIST).statements != []
 
 
-def test_what_is_kept_already_is_not_made_again(api, warm, student):
+def test_responses_in_the_cache_are_not_warmed_again(api, warm, student):
     student()
-    ask(api, LIST)
+    request_often(api, LIST)
 
     done = warm()
 
     assert (done.made, done.cached, warm.rests) == (0, 1, [])
 
 
-def test_where_nothing_could_be_kept_the_rest_is_left(api, warm, monkeypatch):
-    ask(api, *(f"{LIST}?limit={number}" for number in range(1, PATIENCE + 4)))
+def test_a_warming_stops_when_nothing_can_be_cached(api, warm, monkeypatch):
+    request_often(api, *(f"{LIST}?limit={number}" for number in range(1, PATIENCE + 4)))
     monkeypatch.setattr(lookup, "ask_uncounted", lambda call: Lookup(None, LookupReply()))
 
     done = warm()
@@ -172,15 +172,15 @@ def test_where_nothing_could_be_kept_the_rest_is_left(api, warm, monkeypatch):
     assert (done.made, done.left, done.is_whole) == (0, PATIENCE, False)
 
 
-def test_keys_and_what_keeps_no_answers_are_not_counted(api, services, place):
+def test_keys_and_uncached_reads_are_not_counted(api, services, place):
     services.popular_urls.tell()
-    ask(api, "/api/me/", is_kept=False)
+    request_often(api, "/api/me/", is_cached=False)
 
     assert services.popular_urls._counts == {}
 
 
-def test_a_warming_counts_in_no_limit(api, warm, student, place, services):
-    ask(api, LIST)
+def test_a_warming_counts_in_no_rate_limit(api, warm, student, place, services):
+    request_often(api, LIST)
     student()
     before = api.get("/api/me/").headers["RateLimit"]
     warm()
@@ -189,19 +189,19 @@ def test_a_warming_counts_in_no_limit(api, warm, student, place, services):
     assert int(before.split("r=")[1].split(";")[0]) - int(after.split("r=")[1].split(";")[0]) <= 1
 
 
-def test_what_a_process_counts_is_bounded(services, place, monkeypatch):
-    told = []
+def test_the_counts_of_a_process_are_bounded(services, place, monkeypatch):
+    reported = []
     monkeypatch.setattr(counting, "MOST_COUNTED", 10)
-    monkeypatch.setattr(counting.PopularUrls, "_tell", lambda _, counts: told.append(dict(counts)))
+    monkeypatch.setattr(counting.PopularUrls, "_tell", lambda _, counts: reported.append(dict(counts)))
     uses = counting.PopularUrls(services.cache)
     for number in range(35):
         uses.note(str(place.id), "u", f"/{number}", b"", uses._told_at)
 
     assert len(uses._counts) <= 10
-    assert sum(map(len, told)) + len(uses._counts) == 35
+    assert sum(map(len, reported)) + len(uses._counts) == 35
 
 
-def test_what_redis_keeps_is_bounded_and_ranked(services, place, monkeypatch):
+def test_the_counts_in_redis_are_bounded_and_ranked(services, place, monkeypatch):
     monkeypatch.setattr(counting, "MOST_KEPT", 3)
     for number in range(8):
         for _ in range(number + 1):
@@ -214,13 +214,13 @@ def test_what_redis_keeps_is_bounded_and_ranked(services, place, monkeypatch):
     assert str(place.id) in services.popular_urls.organizations(datetime.now(UTC))
 
 
-def test_the_command_says_what_it_did(app, api, services, place, student):
-    ask(api, LIST)
+def test_the_command_reports_what_it_did(app, api, services, place, student):
+    request_often(api, LIST)
     student()
     services.popular_urls.tell()
 
-    words = ("cache", "warm", "--organization", str(place.id), "--per-second", "100")
-    result = app.test_cli_runner().invoke(args=words)
+    arguments = ("cache", "warm", "--organization", str(place.id), "--per-second", "100")
+    result = app.test_cli_runner().invoke(args=arguments)
 
     assert result.exit_code == 0, result.output
     assert result.output.startswith("Made 1 answers")

@@ -1,5 +1,5 @@
-"""Celery's application with jobs of the tests' own, whose effects can be counted; its broker hands messages out again
-after a few seconds, as the real one does after hours."""
+"""Celery's application with test jobs whose effects can be counted. Its broker delivers unacknowledged messages again
+after a few seconds; the real broker does so after hours."""
 
 import os
 import signal
@@ -37,7 +37,7 @@ def slow(session, run, *, seconds):
 @job("tests.fails")
 def fails(session, run):
     _effect(session, run)
-    raise ValueError("what it says is not kept")
+    raise ValueError("this message is not stored")
 
 
 @job("tests.poison")
@@ -80,7 +80,7 @@ def maintain(connection, run, *, seconds):
 
 scheduled("tests.scheduled", Every(minutes=1))
 
-if os.environ.get("POSTGRES_DB"):  # as Celery's worker; the tests import the jobs alone
+if os.environ.get("POSTGRES_DB"):  # as Celery's worker; the tests import only the jobs
     celery = new_celery(load_settings())
     celery.conf.broker_transport_options["visibility_timeout"] = VISIBLE_AFTER_S
     attach(celery, create_app)

@@ -1,4 +1,4 @@
-"""The freshness checker: what it takes for stale, that it sees it, and a short run of it under every fault."""
+"""The freshness checker: what it reports as stale, that it detects staleness, and a short run under every fault."""
 
 import time
 from http.client import HTTPMessage
@@ -15,9 +15,9 @@ from bench.freshness.site import APPLICATION, Site
 
 WRITES = 60
 WRITERS = 2
-# Longer than Redis's own ten seconds, after which what is pending is overdue.
+# Longer than the 10 s after which Redis regards a pending entry as overdue.
 HOLDS_S = {"redis-frozen": 11.0}
-# What tells that the fault did happen: a figure of the API, or what requests met.
+# Evidence that the fault happened: a metric of the API, or the results of requests.
 WITHOUT_REDIS = {"redis-stopped", "redis-frozen", "redis-cut", "redis-held"}
 
 
@@ -41,13 +41,13 @@ def test_a_read_that_starts_after_an_acknowledgement_and_shows_less_is_stale(led
     assert ledger.verdicts == {"true": 2, "stale": 1}
 
 
-def test_a_row_that_is_not_shown_at_all_is_stale(ledger):
+def test_a_row_that_is_missing_is_stale(ledger):
     slot = ledger.slot("row", 1)
 
     assert ledger.judge(ledger.reading("a list", [slot]), {}) == "stale"
 
 
-def test_a_read_that_starts_after_another_has_ended_and_shows_less_goes_back(ledger):
+def test_a_read_after_a_finished_read_that_shows_less_goes_back(ledger):
     slot = ledger.slot("row", 1)
     before = ledger.reading("a read", [slot])
     assert read(ledger, slot, 2) == "true"
@@ -56,7 +56,7 @@ def test_a_read_that_starts_after_another_has_ended_and_shows_less_goes_back(led
     assert read(ledger, slot, 1) == "back"
 
 
-def test_one_slot_that_is_stale_outweighs_those_that_are_not(ledger):
+def test_one_stale_slot_outweighs_current_ones(ledger):
     good, bad = ledger.slot("good", 1), ledger.slot("bad", 2)
 
     assert ledger.judge(ledger.reading("a list", [good, bad, good]), {good: 1, bad: 1}) == "stale"
@@ -71,7 +71,7 @@ def test_one_slot_that_is_stale_outweighs_those_that_are_not(ledger):
         (False, 0.1, 1, "back"),
     ],
 )
-def test_only_where_a_process_is_cut_off_may_what_is_not_acknowledged_go_back(
+def test_reads_may_go_back_only_to_unacknowledged_writes_of_a_cut_off_process(
     ledger, excuses, after_s, acknowledged, verdict
 ):
     ledger.begin(excuses=excuses)
@@ -82,7 +82,7 @@ def test_only_where_a_process_is_cut_off_may_what_is_not_acknowledged_go_back(
     assert ledger.judge(reading, {slot: 1}) == verdict
 
 
-def test_what_is_marked_unverified_may_be_older_and_is_counted_by_itself(ledger):
+def test_a_response_marked_unverified_may_be_older_and_is_counted_separately(ledger):
     slot = ledger.slot("row", 2)
 
     assert read(ledger, slot, 1, unverified=True) == "older, marked unverified"
@@ -101,7 +101,7 @@ def test_what_is_marked_unverified_may_be_older_and_is_counted_by_itself(ledger)
         (429, {}, True, True, "unexpected status"),
     ],
 )
-def test_each_status_is_allowed_at_its_moment_only(ledger, status, headers, killed, primary_away, broken):
+def test_each_status_is_allowed_only_during_its_fault(ledger, status, headers, killed, primary_away, broken):
     message = HTTPMessage()
     for name, value in headers.items():
         message[name] = value
@@ -112,7 +112,7 @@ def test_each_status_is_allowed_at_its_moment_only(ledger, status, headers, kill
     assert ledger.verdicts == ({broken: 1} if broken else {})
 
 
-def test_an_absence_excuses_the_requests_that_it_meets_and_no_others():
+def test_an_absence_excuses_only_the_requests_during_it():
     away = Absence()
     before = time.monotonic()
     assert not away.meets(before)
@@ -123,7 +123,7 @@ def test_an_absence_excuses_the_requests_that_it_meets_and_no_others():
     assert not away.meets(away.ended + 0.001)
 
 
-def test_a_connection_is_not_kept_beyond_the_going_or_coming_of_its_process(ledger):
+def test_a_connection_is_closed_when_its_process_stops_or_starts(ledger):
     address = Address("api", 1)
     asker = Asker(Figures(), ledger, Absence())
     taken = [asker._connection(address)]
@@ -145,7 +145,7 @@ def test_percentiles_are_within_a_twentieth():
     assert times.worst_s == 0.1
 
 
-def test_figures_of_a_process_that_starts_anew_begin_at_nought():
+def test_metrics_of_a_restarted_process_begin_at_zero():
     metrics = Metrics()
     line = 'campshub_reads_total{{server="primary"}} {}\n'
     name = 'campshub_reads_total{server="primary"}'
@@ -205,7 +205,7 @@ def test_nothing_is_stale_and_nothing_goes_back_under(site, checked, name):
         assert found.figures.statuses["write 503 unavailable"] > 0
 
 
-def test_the_checker_sees_when_a_write_raises_no_stamp(site, checked):
+def test_the_checker_detects_writes_that_raise_no_stamp(site, checked):
     site.serve("tests.faults.without_end:app")
     try:
         found = run(site, checked, "none")

@@ -1,4 +1,4 @@
-"""Workers, broker and beat are killed at their work: every event has its effect once, and none is lost."""
+"""Workers, broker and beat are killed at work: every event has its effect once, and none is lost."""
 
 import base64
 import json
@@ -31,7 +31,7 @@ GRANT SELECT, INSERT ON effects TO campshub_app, campshub_system, campshub_owner
 
 
 class Background(Stack):
-    """A stack whose worker and beat know jobs of the tests' own, and forget claims soon."""
+    """A stack whose worker and beat run test jobs, with short claims."""
 
     def environment(self, database=None):
         fast = {name.upper(): str(value) for name, value in FAST.items()}
@@ -70,17 +70,17 @@ def sql(stack):
 
 
 @pytest.fixture
-def owe(app, place):
-    def owing(name, times=1, **arguments):
+def add_job(app, place):
+    def add(name, times=1, **arguments):
         with app.app_context(), unit_of_work(organization_id=place.id) as session:
             return [enqueue(session, name, **arguments) for _ in range(times)]
 
-    return owing
+    return add
 
 
 @pytest.fixture
 def ended(sql, place):
-    """Wait until nothing is owed any more; return how often each event had its effect."""
+    """Wait until no job is pending; return how often each event had its effect."""
 
     def waiting():
         deadline = time.monotonic() + PATIENCE_S
@@ -128,45 +128,45 @@ def wait_for(what, seconds=60):
     return found
 
 
-def under_kills(stack, owe, *, events, kills):
-    """Owe events in bursts while parts are killed one after the other; return the events."""
-    owed = []
+def under_kills(stack, add_job, *, events, kills):
+    """Enqueue events in bursts while parts are killed one after the other; return the events."""
+    sent = []
     for number in range(kills):
-        owed += owe("tests.count", events // kills)
+        sent += add_job("tests.count", events // kills)
         time.sleep(random.uniform(0.0, 0.5))
         KILLS[number % len(KILLS)](stack)
-    return owed
+    return sent
 
 
-def test_every_event_has_its_effect_once_whatever_is_killed(stack, owe, ended, record_property):
-    owed = under_kills(stack, owe, events=600, kills=8)
+def test_every_event_has_its_effect_once_whatever_is_killed(stack, add_job, ended, record_property):
+    sent = under_kills(stack, add_job, events=600, kills=8)
 
     effects = ended()
-    assert {event: effects[event] for event in owed if effects[event] != 1} == {}
-    record_property("figure", f"jobs: {len(owed)} events, 8 kills, each had its effect once")
+    assert {event: effects[event] for event in sent if effects[event] != 1} == {}
+    record_property("figure", f"jobs: {len(sent)} events, 8 kills, each had its effect once")
 
 
 @pytest.mark.large
-def test_ten_thousand_events_and_twenty_kills(stack, owe, ended, monkeypatch, record_property):
+def test_ten_thousand_events_and_twenty_kills(stack, add_job, ended, monkeypatch, record_property):
     monkeypatch.setattr("tests.faults.test_jobs.PATIENCE_S", 1_800)
-    owed = under_kills(stack, owe, events=10_000, kills=20)
+    sent = under_kills(stack, add_job, events=10_000, kills=20)
     effects = ended()
 
-    assert len(owed) == 10_000
-    assert {event: effects[event] for event in owed if effects[event] != 1} == {}
-    record_property("figure", f"jobs: {len(owed)} events, 20 kills, {sum(effects[event] for event in owed)} effects")
+    assert len(sent) == 10_000
+    assert {event: effects[event] for event in sent if effects[event] != 1} == {}
+    record_property("figure", f"jobs: {len(sent)} events, 20 kills, {sum(effects[event] for event in sent)} effects")
 
 
-def test_a_job_that_outlasts_the_brokers_patience_is_done_once(stack, owe, ended, sql):
-    (event,) = owe("tests.slow", seconds=3 * VISIBLE_AFTER_S)
+def test_a_job_longer_than_the_brokers_visibility_timeout_runs_once(stack, add_job, ended, sql):
+    (event,) = add_job("tests.slow", seconds=3 * VISIBLE_AFTER_S)
 
     assert ended()[event] == 1
     assert sql("SELECT attempts FROM outbox WHERE id = %s", event) == [(1,)]
 
 
-def test_a_poisonous_job_is_given_up_and_others_go_on(stack, owe, ended, sql):
-    (poison,) = owe("tests.poison")
-    others = owe("tests.count", 20)
+def test_a_job_that_kills_its_workers_is_given_up_and_others_continue(stack, add_job, ended, sql):
+    (poison,) = add_job("tests.poison")
+    others = add_job("tests.count", 20)
 
     effects = ended()
     assert [effects[event] for event in others] == [1] * 20
@@ -174,8 +174,8 @@ def test_a_poisonous_job_is_given_up_and_others_go_on(stack, owe, ended, sql):
     assert sql("SELECT died_at IS NOT NULL, problem FROM outbox WHERE id = %s", poison) == [(True, "TimeoutError")]
 
 
-def test_a_killed_job_of_many_steps_goes_on_where_it_was(stack, owe, ended, sql):
-    (event,) = owe("tests.steps", seconds=0.1)
+def test_a_killed_job_of_many_steps_resumes_at_its_step(stack, add_job, ended, sql):
+    (event,) = add_job("tests.steps", seconds=0.1)
     steps = "SELECT step FROM effects WHERE event = %s ORDER BY step"
     for least in (5, 15):
         assert wait_for(lambda least=least: len(sql(steps, event)) >= least)
@@ -188,7 +188,7 @@ def test_a_killed_job_of_many_steps_goes_on_where_it_was(stack, owe, ended, sql)
     assert sql("SELECT claims > 1 FROM outbox WHERE id = %s", event) == [(True,)]
 
 
-def test_two_beats_do_nothing_twice(stack, sql):
+def test_two_beats_enqueue_nothing_twice(stack, sql):
     from devstack.background import Beat  # noqa: PLC0415
 
     second = Beat(stack.place, "beat-2", settings=stack.environment, application="tests.faults.job_worker")
@@ -197,7 +197,7 @@ def test_two_beats_do_nothing_twice(stack, sql):
         count = "SELECT count(*) FROM outbox WHERE job = 'tests.scheduled'"
         before = sql(count)[0][0]
         assert wait_for(lambda: sql(count)[0][0] > before, 90)
-        time.sleep(8)  # both have ticked since
+        time.sleep(8)  # both have ticked in this time
     finally:
         second.stop()
 
@@ -206,14 +206,14 @@ def test_two_beats_do_nothing_twice(stack, sql):
     assert sql(done) == []
 
 
-def test_workers_show_that_they_live(stack, app, place):
+def test_workers_report_a_heartbeat(stack, app, place):
     health = wait_for(lambda: (h := place.the(Role.ADMIN).get("/health/").json)["services"]["worker"]["healthy"] and h)
 
     assert health["services"]["worker"]["last_heartbeat_s"] < 60
 
 
 def message_of(*, body=None, properties=(), **headers):
-    """Return a message as Celery sends it, but for what is said."""
+    """Return a message like Celery's, with the changes in the arguments."""
     given = json.dumps([[str(new_id()), str(new_id())], {}, {}]) if body is None else body
     message = {
         "body": base64.b64encode(given.encode()).decode(),
@@ -244,18 +244,18 @@ def message_of(*, body=None, properties=(), **headers):
     ],
     ids=["body", "limit", "encoding", "id", "no json", "a list", "deep", "bytes"],
 )
-def test_what_is_no_call_of_ours_does_not_end_a_worker(stack, owe, ended, message):
-    owe("tests.count")
-    ended()  # the worker is there, and has taken its first message
+def test_an_invalid_message_does_not_end_a_worker(stack, add_job, ended, message):
+    add_job("tests.count")
+    ended()  # the worker has started, and has taken its first message
     worker, before = stack.part("worker").process(), len(stack.part("worker").log.read_text())
 
     with closing(redis.Redis.from_url(stack.broker.url)) as broker:
         for queue in Queue:
             broker.lpush(queue.value, message)
         assert wait_for(lambda: not any(map(broker.llen, Queue)))
-        owed = owe("tests.count", 5)
+        sent = add_job("tests.count", 5)
         effects = ended()
-        assert [effects[event] for event in owed] == [1] * 5
+        assert [effects[event] for event in sent] == [1] * 5
         assert wait_for(lambda: not broker.hlen("unacked"))
 
     assert stack.part("worker").process().pid == worker.pid
@@ -266,14 +266,14 @@ def test_what_is_no_call_of_ours_does_not_end_a_worker(stack, owe, ended, messag
     assert "CRITICAL" not in said
 
 
-def test_what_the_broker_keeps_as_not_acknowledged_does_not_end_a_worker(stack, owe, ended):
+def test_invalid_unacknowledged_messages_do_not_end_a_worker(stack, add_job, ended):
     with closing(redis.Redis.from_url(stack.broker.url)) as broker:
-        for number, kept in enumerate(("{{{", "5", "[1]", "[1, 2, 3]", json.dumps(["x", "", "default"]))):
-            broker.hset("unacked", f"forged-{number}", kept)
+        for number, stored in enumerate(("{{{", "5", "[1]", "[1, 2, 3]", json.dumps(["x", "", "default"]))):
+            broker.hset("unacked", f"forged-{number}", stored)
             broker.zadd("unacked_index", {f"forged-{number}": 1})
-        kill_worker(stack)  # it looks at what was kept as it starts
-        owed = owe("tests.count", 5)
+        kill_worker(stack)  # a worker restores unacknowledged messages when it starts
+        sent = add_job("tests.count", 5)
 
         effects = ended()
-        assert [effects[event] for event in owed] == [1] * 5
+        assert [effects[event] for event in sent] == [1] * 5
         assert wait_for(lambda: not [tag for tag in broker.hkeys("unacked") if tag.startswith(b"forged")])

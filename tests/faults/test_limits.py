@@ -1,4 +1,4 @@
-"""The declared limits while the cache Redis hangs: they hold in the process, and few requests wait to find out."""
+"""Declared rate limits while the cache Redis hangs: they hold in the process, and few requests wait for Redis."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from tests.conftest import Client, close, settings_of
 
 @pytest.fixture(scope="module")
 def redis(tmp_path_factory):
-    """A cache Redis of this module's own, for it is stopped."""
+    """A separate cache Redis for this module, since the tests stop it."""
     redis = Redis(place.make(tmp_path_factory.mktemp("limits")), "cache")
     redis.start()
     yield redis
@@ -31,7 +31,7 @@ def app(stack, database, redis):
 
 @pytest.fixture
 def hung(redis):
-    """A Redis that takes connections and says nothing, as one whose machine swaps; it goes on afterwards."""
+    """A Redis that accepts connections but does not respond, like on a swapping machine; it resumes afterwards."""
     pid = redis.process().pid
     os.kill(pid, signal.SIGSTOP)
     yield lambda: os.kill(pid, signal.SIGCONT)
@@ -39,28 +39,28 @@ def hung(redis):
 
 
 @pytest.fixture
-def questions(app, monkeypatch):
-    """How often a connection to Redis was taken, by whatever part of the application."""
+def connections(app, monkeypatch):
+    """Count how often any part of the application took a connection to Redis."""
     pool = app.extensions["campshub"].cache.client.connection_pool
     taken, take = [], pool.get_connection
     monkeypatch.setattr(pool, "get_connection", lambda *given, **named: taken.append(1) or take(*given, **named))
     return taken
 
 
-def sign_in(app, email="nobody@example.org"):
+def sign_in(app, email="unknown@example.org"):
     return Client(app).post("/api/auth/token/", {"email": email, "password": "wrong"}).status
 
 
-def test_one_request_waits_the_limits_hold_and_redis_is_left_alone(app, hung, questions):
-    # Each of these would count twice, by address and by account, and ask twice what is left.
+def test_one_request_waits_the_limits_hold_and_redis_is_skipped(app, hung, connections):
+    # Each sign-in counts twice, by address and by account, and reads both remaining quotas.
     began = time.monotonic()
     answers = [sign_in(app) for _ in range(20)]
 
     assert answers == [401] * 3 + [429] * 17
-    assert len(questions) <= 1 + (time.monotonic() - began) / PAUSE_S, "one question a pause"
+    assert len(connections) <= 1 + (time.monotonic() - began) / PAUSE_S, "one connection per pause"
 
 
-def test_when_redis_is_back_it_counts_again(app, redis, hung):
+def test_after_redis_resumes_limits_count_in_it_again(app, redis, hung):
     client = app.extensions["campshub"].cache.client
     assert sign_in(app, "first@example.org") == 401
     hung()

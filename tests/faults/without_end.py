@@ -1,6 +1,6 @@
-"""The application with one rule taken out: a write drops its pending entries, but raises no stamp.
+"""The application without one rule: a write drops its pending entries, but raises no stamp.
 
-Served by gunicorn under the checker, which must see it.
+gunicorn serves it under the checker, which must detect it.
 """
 
 from campshub.app import create_app

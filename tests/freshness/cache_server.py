@@ -1,4 +1,4 @@
-"""A Redis of the test's own, which may be emptied, put back to an earlier copy, and cut off from one process alone."""
+"""A separate Redis, which a test can empty, restore to an earlier copy, and cut off from a single process."""
 
 import shutil
 import signal
@@ -16,7 +16,7 @@ Copy = dict[bytes, tuple[bytes, int]]
 
 
 class CacheServer:
-    """A redis-server on a socket in a folder; each process reaches it by a link of its own."""
+    """A redis-server on a socket in a folder; each process has its own symbolic link to the socket."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -31,7 +31,7 @@ class CacheServer:
         return self.folder / f"redis-{self._number}.sock"
 
     def start(self) -> None:
-        """Start an empty server, which has a ``run_id`` of its own; the one before ends."""
+        """Start an empty server with a new ``run_id``; the previous one ends."""
         self.stop()
         self._number += 1
         command = [packages.redis_server(), "--port", "0", "--unixsocket", str(self.socket), "--save", ""]
@@ -58,17 +58,17 @@ class CacheServer:
             self._server = None
 
     def hang(self) -> None:
-        """Let the server answer nothing, and keep what it is sent."""
+        """Stop responding, but keep the requests that arrive."""
         assert self._server is not None
         self._server.send_signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
-        """Let the server answer again, also what it was sent meanwhile."""
+        """Respond again, also to the requests that arrived meanwhile."""
         assert self._server is not None
         self._server.send_signal(signal.SIGCONT)
 
     def copy(self) -> Copy:
-        """Return all that the server holds now."""
+        """Return the content of the server."""
         found = {}
         for key in self.client.scan_iter():
             life = self.client.pttl(key)
@@ -76,24 +76,24 @@ class CacheServer:
         return found
 
     def restart(self, copy: Copy | None = None) -> None:
-        """Start again with what a copy holds, or with nothing."""
+        """Restart with the content of a copy, or empty."""
         self.start()
         for key, (value, life) in (copy or {}).items():
             self.client.restore(key, life, value)
 
     def join(self, name: str) -> str:
-        """Give a process its way to the server; return the address."""
+        """Create a process's link to the server; return its URL."""
         link = self._links.setdefault(name, self.folder / f"{name}.sock")
         link.unlink(missing_ok=True)
         link.symlink_to(self.socket)
         return f"unix://{link}"
 
     def cut(self, name: str) -> None:
-        """Take a process's way to the server away."""
+        """Remove a process's link to the server."""
         self._links[name].unlink(missing_ok=True)
 
     def is_cut(self, name: str) -> bool:
-        """Tell whether a process is cut off."""
+        """Return whether a process is cut off."""
         return not self._links[name].is_symlink()
 
     def close(self) -> None:

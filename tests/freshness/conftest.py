@@ -1,4 +1,4 @@
-"""The world in which the protocol of freshness is tried out."""
+"""The world in which the freshness protocol is tested."""
 
 import tempfile
 from pathlib import Path
@@ -16,7 +16,7 @@ PROCESSES = 3
 
 @pytest.fixture(scope="session")
 def processes(stack, database):
-    """Applications with an address of the test's own."""
+    """Applications with a test endpoint."""
     apps = [create_app(settings_of(stack, database, log_level="ERROR")) for _ in range(PROCESSES)]
     for app in apps:
         app.register_blueprint(routes())
@@ -34,9 +34,9 @@ def cache_server():
 
 @pytest.fixture
 def world(processes, cache_server, monkeypatch):
-    """A new world, whose requests stop before each step."""
+    """A new world, whose requests pause before each step."""
     world = World(processes, cache_server)
-    world.placeholder(monkeypatch)
-    world.begin_anew()
+    world.install(monkeypatch)
+    world.reset()
     yield world
     world.close()

@@ -329,7 +329,7 @@ def _repair(world: World, number: int, rules: frozenset) -> Step:
 
 
 def _serve(world: World, number: int, rules: frozenset) -> Iterator[Step]:
-    """Yield the ways to answer a read that has a stamp: from a cache, or from a server."""
+    """Yield the ways to serve a read that has a stamp: from a cache, or from a server."""
     reader, redis = world.readers[number], world.redis
     key = (*reader.stamp, reader.answer)
     in_memory, in_redis = dict(reader.memory).get(key), dict(redis.cache).get(key)

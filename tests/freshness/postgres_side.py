@@ -1,8 +1,8 @@
 """PostgreSQL's side of the protocol, exact and small: commits, positions, the epoch, a replica, timelines.
 
-It stands in for the servers so that a commit, the question for the position after it, the replica's replay and a
-promotion can each be put between any two steps of the code, thousands of times a minute. It understands the very words
-that ``core.db.session.commit`` sends. ``test_real.py`` shows the same promises on the servers themselves.
+It replaces the servers, so that a commit, the query for the position after it, the replica's replay and a promotion can
+each happen between any two steps of the code, thousands of times a minute. It understands exactly the statements of
+``core.db.session.commit``. ``test_servers.py`` tests the same promises on the servers themselves.
 """
 
 from dataclasses import dataclass, field
@@ -15,16 +15,16 @@ from sqlalchemy.dialects.postgresql import psycopg as dialect
 from campshub.core.db.session import REPLICA, CallerRow, ReplicaBehind, Unit
 from campshub.core.freshness.lease import Granted, Lease, Replayed
 from campshub.core.security.permissions import Role
-from tests.freshness.gates import gate
+from tests.freshness.stepping import pause_point
 
 FIRST_LSN, RECORD = 0x1000, 0x28
-# The caller's role tells which of two writes to the callers' state a server knows.
+# The caller's role shows which of two writes to the caller state a server has.
 ROLES = (Role.ADMIN, Role.SUPERADMIN, Role.TRAINER, Role.NUTRITIONIST)
 
 
 @dataclass
 class Commit:
-    """The commit record of one transaction in the log; on the primary it is visible a moment later."""
+    """The commit record of one transaction in the WAL; on the primary it becomes visible a moment later."""
 
     write: int
     adds_epoch: bool = False
@@ -40,18 +40,18 @@ class Servers:
     flushed: int = 0
     starts: int = 0
     timeline: int = 1
-    # A switch of the tests: without it the primary's identity does not name the timeline.
-    tells_timeline: bool = True
+    # A test sets this to False to remove the timeline from the primary's identity.
+    identity_has_timeline: bool = True
     # The writes that change the caller's role.
     to_role: list[int] = field(default_factory=list)
-    # A switch of the tests: it tells what is inserted instead of what is flushed.
-    tells_inserted: bool = False
-    # Whether the next question for the position after a commit is cancelled.
+    # A test sets this to True to return the inserted position instead of the flushed one.
+    position_is_inserted: bool = False
+    # Whether the next query for the position after a commit is cancelled.
     cancels_position: bool = False
 
     @property
     def identity(self) -> str:
-        return f"7000-{self.timeline if self.tells_timeline else 1:08X}-5"
+        return f"7000-{self.timeline if self.identity_has_timeline else 1:08X}-5"
 
     @property
     def epoch(self) -> int:
@@ -61,17 +61,17 @@ class Servers:
         return FIRST_LSN + RECORD * length
 
     def position(self) -> str:
-        """Answer ``pg_current_wal_flush_lsn()``."""
-        return f"0/{self.number(len(self.log) if self.tells_inserted else self.flushed):X}"
+        """Return the result of ``pg_current_wal_flush_lsn()``."""
+        return f"0/{self.number(len(self.log) if self.position_is_inserted else self.flushed):X}"
 
     def commit(self, write: int, *, adds_epoch: bool) -> Commit:
-        """Write a commit record, and all that was written before it, to the disk; nobody sees its rows yet."""
+        """Write a commit record, and everything before it, to disk; its rows are not visible yet."""
         self.log.append(Commit(write, adds_epoch))
         self.flushed = len(self.log)
         return self.log[-1]
 
     def insert(self) -> None:
-        """Let a transaction that will not commit write something, which stays in memory for a moment."""
+        """Insert WAL of a transaction that will not commit; it stays in memory for a moment."""
         self.log.append(Commit(0))
 
     def seen(self, server: str) -> frozenset[int]:
@@ -80,28 +80,28 @@ class Servers:
         return frozenset(commit.write for commit in self.log if commit.is_visible) - {0}
 
     def role(self, server: str) -> Role:
-        """Return the caller's role as a server knows it."""
+        """Return the caller's role on a server."""
         seen = self.seen(server)
         return ROLES[sum(1 << place for place, write in enumerate(self.to_role) if write in seen)]
 
-    def told_by(self, role: str) -> frozenset[int]:
-        """Return the writes that a role tells of."""
+    def writes_shown_by(self, role: str) -> frozenset[int]:
+        """Return the writes that a role contains."""
         return frozenset(write for place, write in enumerate(self.to_role) if ROLES.index(Role(role)) >> place & 1)
 
     def has(self, position: str | None) -> bool:
-        """Tell whether the replica has replayed a position."""
+        """Return whether the replica has replayed a position."""
         return position is None or self.number(self.replayed) >= int(position.partition("/")[2], 16)
 
     def promote(self) -> None:
         """Make the replica the primary; what it had not replayed is lost."""
-        self._start_anew(self.replayed)
+        self._restart_from(self.replayed)
         self.timeline += 1
 
     def crash(self) -> None:
-        """Let a backend of the primary be killed: all start anew, from what is on the disk."""
-        self._start_anew(self.flushed)
+        """Kill a backend of the primary: the server restarts from what is on disk."""
+        self._restart_from(self.flushed)
 
-    def _start_anew(self, end: int) -> None:
+    def _restart_from(self, end: int) -> None:
         del self.log[end:]
         for commit in self.log:
             commit.is_visible = True
@@ -110,7 +110,7 @@ class Servers:
 
 
 class Transaction:
-    """A unit of work on these servers; passes for a session."""
+    """A unit of work on these servers, with the interface of a session."""
 
     def __init__(self, servers: Servers, unit: Unit, write: int = 0) -> None:
         self.unit = unit
@@ -121,14 +121,14 @@ class Transaction:
         self._is_open = True
 
     def rows(self) -> frozenset[int]:
-        """Read what has been written, as one statement would."""
-        gate("read")
+        """Read the visible writes, as one statement would."""
+        pause_point("read")
         if self.unit.server == REPLICA and not self._servers.has(self.unit.needed_lsn):
             raise ReplicaBehind
         return self._servers.seen(self.unit.server) - frozenset(self._servers.to_role)
 
     def execute(self, _statement: Any) -> None:
-        """Take the one statement that the edge adds: the row of a write that could not be stamped."""
+        """Accept the only extra statement of the edge: the row of a write that could not be stamped."""
         self._adds_epoch = True
 
     def flush(self) -> None: ...
@@ -146,19 +146,19 @@ class Transaction:
         driver = SimpleNamespace(cursor=lambda: Cursor(self), driver_connection=SimpleNamespace(closed=False))
         return SimpleNamespace(connection=driver, dialect=dialect.dialect())
 
-    def say(self, statement: str) -> str | None:
-        """Answer one statement of a commit."""
+    def run_statement(self, statement: str) -> str | None:
+        """Run one statement of a commit; return its result."""
         if statement == "COMMIT":
-            gate("commit")
+            pause_point("commit")
             self._must_be_there()
             self._is_open = False
             commit = self._servers.commit(self._write, adds_epoch=self._adds_epoch)
-            gate("visible")
+            pause_point("visible")
             commit.is_visible = True
-            gate("committed")
+            pause_point("committed")
             return None
         if statement == "SELECT pg_current_wal_flush_lsn()":
-            gate("lsn")
+            pause_point("lsn")
             self._must_be_there()
             if self._servers.cancels_position:
                 self._servers.cancels_position = False
@@ -172,7 +172,7 @@ class Transaction:
 
 
 class Cursor:
-    """The answers to a batch of statements."""
+    """The results of a batch of statements."""
 
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
@@ -180,12 +180,12 @@ class Cursor:
         self.statusmessage = ""
         self.description: Any = None
 
-    def execute(self, words: str, *, prepare: bool) -> None:
+    def execute(self, text: str, *, prepare: bool) -> None:
         assert not prepare
-        statements = words.split("; ")
+        statements = text.split("; ")
         self.statusmessage = statements[0].split()[0]
         for statement in statements:
-            self._answer = self._transaction.say(statement)
+            self._answer = self._transaction.run_statement(statement)
         self.description = (1,) if self._answer is not None else None
 
     def nextset(self) -> bool:
@@ -197,31 +197,31 @@ class Cursor:
     def close(self) -> None: ...
 
 
-class HeldLease(Lease):
-    """A lease that the test renews and lets run out; without threads."""
+class ManualLease(Lease):
+    """A lease that the test renews and ends; it has no threads."""
 
     def __init__(self, servers: Servers) -> None:
         self.servers = servers
-        self.held: Granted | None = None
+        self.grant: Granted | None = None
         self.sees_replica = True
         self.is_away = False
         self._known: Granted | None = None
 
     def renew(self) -> None:
-        """Be told the epoch now."""
-        self.held = self._known = Granted(self.servers.epoch, self.servers.identity, 0.0)
+        """Read the epoch now."""
+        self.grant = self._known = Granted(self.servers.epoch, self.servers.identity, 0.0)
 
     def run_out(self) -> None:
-        self.held = None
+        self.grant = None
 
     def granted(self) -> Granted | None:
-        return self.held
+        return self.grant
 
     def last(self) -> Granted | None:
         return self._known
 
     def primary_is_away(self) -> bool:
-        return self.is_away and self.held is None
+        return self.is_away and self.grant is None
 
     def replayed(self, number: int) -> Replayed | None:
         if number or not self.sees_replica:

@@ -1,4 +1,4 @@
-"""The parts of the world: processes with the real code, and the requests that they are asked."""
+"""The parts of the world: processes with the real code, and their requests."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,8 +14,8 @@ from campshub.core.http.known_urls import RequestCache
 from campshub.core.http.rate_limits.per_caller import CallerLimits
 from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.security.permissions import Permission
-from tests.freshness.gates import Walk
-from tests.freshness.postgres_side import HeldLease, Servers
+from tests.freshness.postgres_side import ManualLease, Servers
+from tests.freshness.stepping import SteppedThread
 
 TAG, ACCESS = "students", "access"
 FOR_EVER = "local QUARANTINE_MS = 10000000"
@@ -27,9 +27,9 @@ class WritesOut(ma.Schema):
 
 
 def routes() -> Blueprint:
-    """Return addresses that read and write what the world knows of.
+    """Return endpoints that read and write the writes of the world.
 
-    Two answers are made of the same tag; what was written to the tag of the callers' state, the caller's role tells.
+    The responses to two URLs have the same tag. Writes to the tag of the caller state are shown by the caller's role.
     """
     blueprint = Blueprint("promised", __name__, url_prefix="/api/promised")
 
@@ -50,16 +50,16 @@ def routes() -> Blueprint:
 
 
 class Process:
-    """One API process: an application with its own wire, lease and memory."""
+    """One API process: an application with its own Redis connection, lease and memory."""
 
     def __init__(self, name: str, app: Flask) -> None:
         self.name, self.app = name, app
         self.services = app.extensions["campshub"]
-        self.lease = HeldLease(Servers())
+        self.lease = ManualLease(Servers())
 
-    def begin_anew(self, servers: Servers, urls: list[str], lua: Mapping[str, tuple[str, str]]) -> None:
-        """Start, as after a crash: knowing nothing."""
-        services, self.lease = self.services, HeldLease(servers)
+    def reset(self, servers: Servers, urls: list[str], lua: Mapping[str, tuple[str, str]]) -> None:
+        """Start with empty memory, as after a crash."""
+        services, self.lease = self.services, ManualLease(servers)
         services.freshness.close()
         services.lease.stop()
         services.lease = self.lease
@@ -77,27 +77,29 @@ class Process:
             wire.breaker = CircuitBreaker(0.0)
 
     def reconnect(self) -> None:
-        """Notice that the connections are gone."""
+        """Close the connections, as a process does when it notices that they are broken."""
         for wire in self.services.freshness.wires:
             wire.close()
 
 
 def replaced(text: str, old: str, new: str) -> str:
-    """Replace what must be there once."""
+    """Replace text that must occur exactly once."""
     assert text.count(old) == 1, f"{text.count(old)} times: {old}"
     return text.replace(old, new)
 
 
 class Request:
-    """A read or a write on its way."""
+    """A read or a write in progress."""
 
-    def __init__(self, process: Process, walk: Walk, *, write: int = 0, needed: frozenset[int] = frozenset()) -> None:
-        self.process, self.walk, self.write, self.needed = process, walk, write, needed
+    def __init__(
+        self, process: Process, thread: SteppedThread, *, write: int = 0, needed: frozenset[int] = frozenset()
+    ) -> None:
+        self.process, self.thread, self.write, self.needed = process, thread, write, needed
         self.nonces: list[str] = []
         self.space: bytes | None = None
         self.is_slow = False
-        self.is_told = False
+        self.is_checked = False
 
     @property
     def is_over(self) -> bool:
-        return self.walk.is_over
+        return self.thread.is_over

@@ -1,7 +1,7 @@
-"""The same walk on the servers themselves: PostgreSQL with a replica that is held back, and the cache Redis.
+"""The same steps on the servers themselves: PostgreSQL with a replica whose replay is paused, and the cache Redis.
 
-Coarser than ``world``: a commit and the question for the position after it are one round trip, which nothing can come
-between here; a lease runs as it does in production.
+This is coarser than ``world``: a commit and the query for the position after it are one round trip without a pause
+point; a lease runs as in production.
 """
 
 import time
@@ -21,34 +21,34 @@ from campshub.core.redis.pipeline import PipelinedRedis
 from campshub.core.security.permissions import Role
 from devstack.stack import Stack
 from tests.conftest import Client, new_place
-from tests.freshness.gates import Walk, gate, lost
+from tests.freshness.stepping import SteppedThread, lost, pause_point
 from tests.freshness.world import Broken
 
 ADDRESSES = {"p": "/api/students/", "q": "/api/students/?limit=200"}
 
 
 class Sent:
-    """A read or a write on its way through one process."""
+    """A read or a write in progress, in one process."""
 
-    def __init__(self, process: int, walk: Walk, code: str | None, needed: frozenset[str]) -> None:
-        self.process, self.walk, self.code, self.needed = process, walk, code, needed
+    def __init__(self, process: int, thread: SteppedThread, code: str | None, needed: frozenset[str]) -> None:
+        self.process, self.thread, self.code, self.needed = process, thread, code, needed
         self.nonces: list[str] = []
-        self.is_told = False
+        self.is_checked = False
 
 
 class OnServers:
-    """Processes with everything that is real, and what their reads have shown."""
+    """Processes on real servers, and the writes that their reads have shown."""
 
     def __init__(self, stack: Stack, apps: list[Flask], patch: pytest.MonkeyPatch) -> None:
         self.stack, self.apps = stack, apps
         self.client: Any = redis.Redis.from_url(stack.environment(stack.database)["REDIS_URL"])
         self.cut: set[int] = set()
         self.sent: list[Sent] = []
-        self._put_gates(patch)
-        self.begin_anew()
+        self._add_pause_points(patch)
+        self.reset()
 
-    def begin_anew(self) -> None:
-        """Begin with an organization that nobody has read, in a Redis out of quarantine."""
+    def reset(self) -> None:
+        """Start with an organization that no process has read, in a Redis out of quarantine."""
         place = new_place(self.apps[0])
         headers = place.the(Role.ADMIN).headers
         self.clients = [Client(app, headers) for app in self.apps]
@@ -57,16 +57,16 @@ class OnServers:
         self.heal()
         for process in range(len(self.apps)):
             self.end(self.read(process))
-        self.trust()
+        self.end_quarantine()
 
     def close(self) -> None:
-        """Let nothing be left standing at a gate."""
+        """End all requests."""
         for one in self.going():
-            one.walk.crash()
+            one.thread.crash()
         self.client.close()
 
     def going(self) -> list[Sent]:
-        return [one for one in self.sent if not one.walk.is_over]
+        return [one for one in self.sent if not one.thread.is_over]
 
     # Requests --------------------------------------------------------------------------------------------------------
 
@@ -80,30 +80,30 @@ class OnServers:
         return self._start(process, lambda: client.post("/api/students/", body), code)
 
     def _start(self, process: int, what: Any, code: str | None) -> Sent:
-        one = Sent(process, Walk(what), code, self.shown)
+        one = Sent(process, SteppedThread(what), code, self.shown)
         self.sent.append(one)
         return one
 
     def go(self, one: Sent, until: str = "over") -> None:
-        """Let a request take a step, and go on to a gate."""
-        if not one.walk.is_over:
-            one.walk.step()
-        while not one.walk.is_over and one.walk.at != until:
-            one.walk.step()
-        if one.walk.is_over and not one.is_told:
-            one.is_told = True
+        """Let a request take a step, and continue to a pause point."""
+        if not one.thread.is_over:
+            one.thread.step()
+        while not one.thread.is_over and one.thread.at != until:
+            one.thread.step()
+        if one.thread.is_over and not one.is_checked:
+            one.is_checked = True
             self._finished(one)
 
     def end(self, one: Sent) -> None:
-        while not one.walk.is_over or not one.is_told:
+        while not one.thread.is_over or not one.is_checked:
             self.go(one)
 
     def crash(self, one: Sent) -> None:
-        one.is_told = True
-        one.walk.crash()
+        one.is_checked = True
+        one.thread.crash()
 
     def _finished(self, one: Sent) -> None:
-        answer = one.walk.result
+        answer = one.thread.result
         if one.code is not None:
             if answer.status == 201:
                 self.shown |= {one.code}
@@ -112,22 +112,22 @@ class OnServers:
             raise Broken(f"{answer.status}: {answer.response.text}")
         seen = frozenset(item["code"] for item in answer.json["items"])
         if one.needed - seen:
-            raise Broken(f"a read misses {sorted(one.needed - seen)}, {one.walk.passed}")
-        # One that could not be stamped binds once it is acknowledged: until then a lease may know the older epoch.
-        unstamped = {other.code for other in self.sent if other.code and "begin" not in other.walk.passed}
+            raise Broken(f"a read misses {sorted(one.needed - seen)}, {one.thread.passed}")
+        # A write that could not be stamped binds once it is acknowledged: until then a lease may have the older epoch.
+        unstamped = {other.code for other in self.sent if other.code and "begin" not in other.thread.passed}
         unstamped |= {other.code for other in self.sent if other.code and other.process in self.cut}
         self.shown |= seen - unstamped
 
     # Surroundings ----------------------------------------------------------------------------------------------------
 
-    def trust(self) -> None:
-        """Let ten seconds pass since each identity was made."""
+    def end_quarantine(self) -> None:
+        """Make each identity older than ten seconds."""
         for key in self.client.keys("identity:*"):
             run_id, space, _ = self.client.get(key).split(b":")
             self.client.set(key, b":".join((run_id, space, b"0")))
 
     def is_clean(self) -> bool:
-        """Tell whether no write is on its way whose entry an emptied Redis may have lost."""
+        """Return whether no write is in progress whose pending entry an emptied Redis may have lost."""
         return not any(one.code for one in self.going())
 
     def make_overdue(self, one: Sent) -> None:
@@ -138,7 +138,7 @@ class OnServers:
         self.cut.clear()
 
     def catch_up(self) -> None:
-        """Let the replica replay all there is, and hold it back again; every process comes to know of it."""
+        """Let the replica replay everything, and pause it again; wait until every process has noticed."""
         self.stack.resume_replay()
         self.stack.catch_up()
         self.stack.pause_replay()
@@ -148,32 +148,32 @@ class OnServers:
             until(lambda lease=lease: (seen := lease.replayed(0)) is not None and seen.seen_at > since)
 
     def served(self) -> dict[str, float]:
-        """Return how many reads each server has answered."""
+        """Return the number of reads by server."""
         return {name: metrics.reads.labels(name)._value.get() for name in ("replica", "primary")}
 
     # The steps of the code -------------------------------------------------------------------------------------------
 
-    def _put_gates(self, patch: pytest.MonkeyPatch) -> None:
-        """Put the gates between the steps."""
+    def _add_pause_points(self, patch: pytest.MonkeyPatch) -> None:
+        """Add the pause points between the steps."""
         self._before(patch, protocol, "_ask_position", "position")
         self._before(patch, unit_of_work, "commit", "commit")
         self._before(patch, read_routing, "_on", "read")
         run, send = PipelinedRedis.run, PipelinedRedis.send
         patch.setattr(PipelinedRedis, "run", lambda wire, script, *given: self._run(run, wire, script, given))
-        patch.setattr(PipelinedRedis, "send", lambda wire, *given: (gate("store"), send(wire, *given))[1])
+        patch.setattr(PipelinedRedis, "send", lambda wire, *given: (pause_point("store"), send(wire, *given))[1])
 
     def _before(self, patch: pytest.MonkeyPatch, place: Any, name: str, step: str) -> None:
         function = getattr(place, name)
 
         def stopping(*given: Any) -> Any:
-            gate(step)
+            pause_point(step)
             return function(*given)
 
         patch.setattr(place, name, stopping)
 
     def _run(self, run: Any, wire: PipelinedRedis, script: Any, given: tuple[Any, ...]) -> Any:
-        gate(script.name)
-        one = next((one for one in self.sent if one.walk is Walk.here()), None)
+        pause_point(script.name)
+        one = next((one for one in self.sent if one.thread is SteppedThread.current()), None)
         if one is not None and one.process in self.cut:
             raise CacheUnavailable
         if script.name == "begin" and one is not None:
@@ -185,8 +185,8 @@ class OnServers:
 
 
 def until(condition: Any, patience_s: float = 20.0) -> None:
-    """Wait for what other threads do."""
+    """Wait until a condition is true."""
     end = time.monotonic() + patience_s
     while not condition():
-        assert time.monotonic() < end, "it has not come"
+        assert time.monotonic() < end, "the condition did not become true"
         time.sleep(0.005)

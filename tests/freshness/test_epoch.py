@@ -1,4 +1,4 @@
-"""The epoch and the lease on the real primary, and the commands by which an operator changes what is trusted."""
+"""The epoch and the lease on the real primary, and the commands that change which identities are trusted."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ _LEASES = "SELECT pid FROM pg_stat_activity WHERE application_name = 'campshub l
 
 @pytest.fixture
 def app(stack, scratch):
-    """A process with a database, and so an identity, of its own."""
+    """A process with its own database, and so its own identity."""
     app = create_app(settings_of(stack, scratch, log_level="ERROR"))
     yield app
     close(app)
@@ -35,7 +35,7 @@ def lease(app):
 
 @pytest.fixture
 def backend(stack, scratch, lease):
-    """Return the one backend of the primary that answers the lease."""
+    """Return the process id of the primary's backend that serves the lease."""
     lease.wait()
     ((pid,),) = stack.primary.query(_LEASES, scratch)
     return pid
@@ -46,7 +46,7 @@ def epoch_now(stack, scratch) -> int:
         return connection.execute("SELECT freshness_epoch()").fetchone()[0]
 
 
-def test_a_lease_ends_with_its_threads(lease):
+def test_a_stopped_lease_has_ended_its_threads(lease):
     lease.wait()
     watches = lease._watches
     assert not any(watch.has_ended for watch in watches)
@@ -59,12 +59,12 @@ def test_a_lease_does_not_outlast_a_sleep_of_the_machine(lease, monkeypatch):
     granted, read = lease.wait(), time.clock_gettime
     assert granted.holds()
 
-    slept_s = {time.CLOCK_BOOTTIME: 3_600.0}  # the usual clock has stood still
+    slept_s = {time.CLOCK_BOOTTIME: 3_600.0}  # CLOCK_MONOTONIC stops during the sleep
     monkeypatch.setattr(time, "clock_gettime", lambda which: read(which) + slept_s.get(which, 0.0))
     assert not granted.holds()
 
 
-def test_a_lease_comes_back_when_its_connection_was_lost(stack, lease, backend):
+def test_a_lease_recovers_after_its_connection_was_lost(stack, lease, backend):
     known = lease.wait()
     stack.primary.query("SELECT pg_terminate_backend(%s)", backend)
     until(lambda: (last := lease.last()) is not None and last.sent_at > known.sent_at + HOLDS_S)
@@ -73,7 +73,7 @@ def test_a_lease_comes_back_when_its_connection_was_lost(stack, lease, backend):
     assert not lease.primary_is_away()
 
 
-def test_a_primary_that_hangs_lets_the_lease_run_out(lease, backend):
+def test_the_lease_expires_when_the_primary_hangs(lease, backend):
     os.kill(backend, signal.SIGSTOP)
     try:
         until(lambda: lease.granted() is None)
@@ -84,7 +84,7 @@ def test_a_primary_that_hangs_lets_the_lease_run_out(lease, backend):
     assert lease.wait().holds()
 
 
-def test_folding_changes_no_epoch_however_many_write_meanwhile(app, stack, scratch):
+def test_folding_changes_no_epoch_despite_concurrent_writes(app, stack, scratch):
     def write():
         with app.app_context():
             for _ in range(ROWS):
@@ -96,7 +96,7 @@ def test_folding_changes_no_epoch_however_many_write_meanwhile(app, stack, scrat
             seen.append(epoch_now(stack, scratch))
 
     with app.app_context(), unit_of_work(system=True) as session:
-        epoch.fold(session)  # what migrations have written
+        epoch.fold(session)  # the rows of the migrations
     before, seen, is_over = epoch_now(stack, scratch), [], threading.Event()
     writers = [threading.Thread(target=write) for _ in range(WRITERS)]
     onlooker = threading.Thread(target=look)
@@ -114,12 +114,12 @@ def test_folding_changes_no_epoch_however_many_write_meanwhile(app, stack, scrat
 
     assert folded == WRITERS * ROWS
     assert epoch_now(stack, scratch) == before + WRITERS * ROWS
-    assert seen == sorted(seen), "it never runs back"
+    assert seen == sorted(seen), "it never decreases"
 
 
-def test_a_new_epoch_and_the_fold_are_commands(app, stack, scratch):
+def test_a_new_epoch_and_a_fold_are_commands(app, stack, scratch):
     run = app.test_cli_runner().invoke
-    assert run(args=["cache", "fold"]).exit_code == 0  # what migrations have written
+    assert run(args=["cache", "fold"]).exit_code == 0  # the rows of the migrations
     before = epoch_now(stack, scratch)
 
     assert run(args=["cache", "new-epoch"]).exit_code == 0
@@ -129,25 +129,25 @@ def test_a_new_epoch_and_the_fold_are_commands(app, stack, scratch):
     assert epoch_now(stack, scratch) == before + 1
 
 
-def test_what_is_cleared_begins_in_quarantine(app, lease):
+def test_a_cleared_cache_starts_in_quarantine(app, lease):
     api, cache = new_place(app).the(Role.ADMIN), app.extensions["campshub"].cache.client
     name = f"identity:{lease.wait().primary}"
-    address = "/api/students/"
-    assert api.get(address).statements, "a new identity"
+    url = "/api/students/"
+    assert api.get(url).statements, "a new identity"
     run_id, space, _ = cache.get(name).split(b":")
     cache.set(name, b":".join((run_id, space, b"%d" % (1000 * (time.time() - 60)))))
-    api.get(address)
-    assert not api.get(address).statements, "it is kept"
+    api.get(url)
+    assert not api.get(url).statements, "it is cached"
 
     assert app.test_cli_runner().invoke(args=["cache", "clear", "--yes"]).exit_code == 0
-    assert api.get(address).statements
-    assert api.get(address).statements
+    assert api.get(url).statements
+    assert api.get(url).statements
     assert cache.get(name).split(b":")[1] != space
 
 
 @pytest.fixture
 def former(app, lease):
-    """Return an organization's admin, who has written under an identity that has gone and under the present one."""
+    """Return an organization's admin, who has written under a former identity and under the current one."""
     api, cache = new_place(app).the(Role.ADMIN), app.extensions["campshub"].cache.client
     groups = [api.made("/api/groups/", {"code": "A", "name": "Before"})]
     gone = cache.get(f"identity:{lease.wait().primary}").split(b":")[1].decode()
@@ -165,22 +165,22 @@ def present(cache, lease) -> str:
     return cache.get(f"identity:{lease.wait().primary}").split(b":")[1].decode()
 
 
-def test_what_former_identities_have_left_is_dropped_and_nothing_else(app, lease, former):
+def test_a_sweep_drops_only_the_stamps_of_former_identities(app, lease, former):
     api, cache, gone = former
-    left, kept = stamps(cache, gone), stamps(cache, present(cache, lease))
+    left, current = stamps(cache, gone), stamps(cache, present(cache, lease))
     assert left
-    assert kept
+    assert current
 
     swept = app.test_cli_runner().invoke(args=["cache", "sweep", "--json"])
     assert swept.exit_code == 0
     assert stamps(cache, gone) == set()
-    assert stamps(cache, present(cache, lease)) == kept
+    assert stamps(cache, present(cache, lease)) == current
     assert {group["name"] for group in api.get("/api/groups/").json["items"]} == {"Before", "Since"}
     assert "Dropped 0 names" in app.test_cli_runner().invoke(args=["cache", "sweep"]).output
 
 
-def test_an_identity_that_begins_while_former_ones_are_swept_keeps_its_stamps(app, lease, former, monkeypatch):
-    """The first thing that is read must be the names: what has come after them is then known to be somebody's."""
+def test_an_identity_that_starts_during_a_sweep_keeps_its_stamps(app, lease, former, monkeypatch):
+    """A sweep must read the stamps first: then stamps of a new identity are not taken for those of a former one."""
     api, cache, _ = former
     read, begun = purge._names, []
 
@@ -196,11 +196,11 @@ def test_an_identity_that_begins_while_former_ones_are_swept_keeps_its_stamps(ap
     assert stamps(cache, present(cache, lease))
 
 
-def test_a_redis_that_is_away_is_told_in_one_line(app, monkeypatch):
-    def away(_url):
-        raise purge.CacheAway
+def test_an_unavailable_redis_is_reported_in_one_line(app, monkeypatch):
+    def unavailable(_url):
+        raise purge.CacheUnavailable
 
-    monkeypatch.setattr(purge, "sweep", away)
-    told = app.test_cli_runner().invoke(args=["cache", "sweep"])
-    assert (told.exit_code, told.output.count("\n")) == (1, 1)
-    assert "does not answer" in told.output
+    monkeypatch.setattr(purge, "sweep", unavailable)
+    result = app.test_cli_runner().invoke(args=["cache", "sweep"])
+    assert (result.exit_code, result.output.count("\n")) == (1, 1)
+    assert "does not answer" in result.output

@@ -1,8 +1,8 @@
-"""The protocol's steps in any order, over the real code: whatever happens, both promises hold.
+"""The protocol's steps in any order, over the real code: both promises hold in every sequence.
 
-Each request stops before each of its steps; between any two of them others go on, processes crash and are cut off,
-leases run out, the replica replays or is promoted, and Redis is emptied or put back. ``MACHINE_EXAMPLES`` makes the
-search longer. That it would see it: with a rule of the protocol taken out, the same search finds a broken promise.
+Each request pauses before each of its steps. Between any two of them other requests continue, processes crash and are
+cut off, leases expire, the replica replays or is promoted, and Redis is emptied or restored. ``MACHINE_EXAMPLES``
+lengthens the search. Without a rule of the protocol, the same search finds a broken promise.
 """
 
 import os
@@ -13,24 +13,24 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from tests.freshness.processes import ACCESS, TAG, Request
-from tests.freshness.test_rules import LUA, WALKS, switch, without
+from tests.freshness.test_rules import LUA, SCENARIOS, switch, without
 from tests.freshness.world import Broken, World
 
 EXAMPLES = int(os.environ.get("MACHINE_EXAMPLES", "250"))
-# With a rule taken out, a search of this length breaks a promise, for some of them soon. Only the walk of repair-names
-# is too long to be found by chance.
+# Without a rule, a search of this length breaks a promise, for some rules early. Only the scenario of repair-names is
+# too long to be found by chance.
 UNTIL_FOUND = 8000
-FOUND = sorted(WALKS.keys() - {"repair-names"})
+FOUND = sorted(SCENARIOS.keys() - {"repair-names"})
 FOUND_SOON = ("end", "lsn-after-commit", "floor-has-no-epoch", "replica-check", "unstamped-row")
 STEPS = 30
 MOST_WRITES = 4
 READERS = st.sampled_from([0, 1])
 PROCESSES = st.sampled_from([0, 1, 2])
 CALLS = ("ask", "begin", "end", "repair")
-# Before which step a request is left standing; where it does not come by, it goes on to its end.
+# The step before which a request pauses; a request that does not reach it continues to its end.
 READS_UNTIL = st.sampled_from(["over", "over", "ask", "position", "repair", "enter", "read", "store"])
 WRITES_UNTIL = st.sampled_from(["over", "over", "begin", "commit", "visible", "committed", "lsn", "end", "wait"])
-# Which faults there may be in one world: where all are, readers seldom get past the primary.
+# The faults that may happen in one world: with all of them, readers seldom get past the primary.
 QUIET: tuple[str, ...] = ()
 FAULTS = (
     QUIET,
@@ -50,7 +50,7 @@ FAULTS = (
     ("lost answer", "crash"),
     ("lost answer", "cut", "restart", "crash", "promotion", "primary crash", "ten seconds"),
 )
-# The world in which a rule is needed, if it is not the quiet one.
+# The faults without which a missing rule has no effect; by default none.
 NEEDED_WITH = {
     "epoch-in-key": ("cut",),
     "wait": ("cut",),
@@ -75,12 +75,12 @@ PROFILE = settings(
 
 
 class Machine(RuleBasedStateMachine):
-    """Whatever may happen next."""
+    """All possible steps."""
 
     world: World
     missing = ""
     worlds = FAULTS
-    # How many steps there were, of requests and around them, for the terminal's summary.
+    # The number of steps of requests and others, for the terminal's summary.
     steps = 0
     reads = 0
     acknowledged = 0
@@ -88,7 +88,7 @@ class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.world.close()
-        self.world.begin_anew(lua=LUA.get(self.missing))
+        self.world.reset(lua=LUA.get(self.missing))
         switch(self.world, self.missing)
         self.world.settle(0, 1)
         self.faults: list[str] = []
@@ -96,7 +96,7 @@ class Machine(RuleBasedStateMachine):
 
     @initialize(data=st.data())
     def suffer(self, data):
-        """Draw which faults there may be, and how far the first read is, which finds no stamps yet."""
+        """Draw the possible faults, and how far the first read goes, which finds no stamps yet."""
         self.faults = list(data.draw(st.sampled_from(self.worlds)))
         self.go_on(self.world.read(0, replica=False), data.draw(READS_UNTIL))
 
@@ -106,12 +106,12 @@ class Machine(RuleBasedStateMachine):
         self.compare(0)
         self.compare(1)
         for request in self.world.requests:
-            type(self).steps += len(request.walk.passed)
+            type(self).steps += len(request.thread.passed)
             type(self).reads += not request.write
         type(self).acknowledged += len(self.world.shown)
 
     def going(self, process: int | None = None, *, writes: bool | None = None) -> list[Request]:
-        """Return the requests that are on their way."""
+        """Return the requests in progress."""
         there = self.world.requests if process is None else self.of(process)
         return [r for r in there if not r.is_over and writes in (None, bool(r.write))]
 
@@ -122,10 +122,10 @@ class Machine(RuleBasedStateMachine):
         return requests[data.draw(st.integers(0, len(requests) - 1))]
 
     def go_on(self, request: Request, until: str) -> None:
-        """Let a request take a step at least, and go on to a gate."""
+        """Let a request take at least one step, and continue to a pause point."""
         if not request.is_over:
             self.world.go(request)
-        while not request.is_over and request.walk.at != until:
+        while not request.is_over and request.thread.at != until:
             self.world.go(request)
 
     def happens(self, fault: str) -> None:
@@ -155,7 +155,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(process=READERS)
     def compare(self, process):
-        """Read both answers from wherever they may come."""
+        """Read both responses from any possible source."""
         for request in self.going(process, writes=False):
             self.world.end(request)
         for name in "pq":
@@ -182,7 +182,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.has_suffered and self.world.may_trust)
     @rule()
     def quarantine_ends(self):
-        self.world.trusts()
+        self.world.end_quarantine()
 
     # Faults ----------------------------------------------------------------------------------------------------------
 
@@ -206,12 +206,12 @@ class Machine(RuleBasedStateMachine):
         if is_overdue:
             self.world.make_overdue(request)
 
-    @precondition(lambda self: "lost answer" in self.faults and any(r.walk.at in CALLS for r in self.going()))
+    @precondition(lambda self: "lost answer" in self.faults and any(r.thread.at in CALLS for r in self.going()))
     @rule(data=st.data())
     def lose_an_answer(self, data):
         self.happens("lost answer")
-        request = self.drawn(data, [r for r in self.going() if r.walk.at in CALLS])
-        request.walk.loses_answer = True
+        request = self.drawn(data, [r for r in self.going() if r.thread.at in CALLS])
+        request.thread.loses_answer = True
         self.world.go(request)
 
     @precondition(lambda self: "restart" in self.faults)
@@ -260,7 +260,7 @@ class Machine(RuleBasedStateMachine):
         self.world.servers.crash()
 
 
-def test_whatever_happens_both_promises_hold(world, record_property):
+def test_both_promises_hold_in_every_sequence(world, record_property):
     machine = type("Promises", (Machine,), {"world": world})
     run_state_machine_as_test(machine, settings=PROFILE)
 
@@ -272,7 +272,7 @@ def test_whatever_happens_both_promises_hold(world, record_property):
 
 
 @pytest.mark.parametrize("missing", FOUND if "MACHINE_EXAMPLES" in os.environ else FOUND_SOON)
-def test_the_machine_sees_a_rule_that_is_missing(world, monkeypatch, missing):
+def test_the_machine_detects_a_missing_rule(world, monkeypatch, missing):
     without(world, monkeypatch, missing)
     machine = type(
         "Promises", (Machine,), {"world": world, "missing": missing, "worlds": [NEEDED_WITH.get(missing, QUIET)]}

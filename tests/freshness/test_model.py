@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.freshness.explore import explore
 from tests.freshness.model import RULES, world_of
-from tests.freshness.test_rules import WALKS
+from tests.freshness.test_rules import SCENARIOS
 
 SMALL = {
     "one read": world_of(1, (1,)),
@@ -42,7 +42,7 @@ NEEDED_IN = {
     "repair": "crash",
     "pending-bypass": "two reads",
 }
-# Only the code has this one: in the model, LSNs run backwards only in a promotion.
+# Only the code has this rule: in the model, LSNs decrease only in a promotion.
 NOT_IN_THE_MODEL = {"flushed-position"}
 # The Python of Debian's PyPy.
 PYPY = (3, 9)
@@ -67,10 +67,10 @@ def test_a_counterexample_is_the_steps_to_a_read_that_misses_a_write():
 
 def test_the_model_and_the_code_have_the_same_rules():
     assert NEEDED_IN.keys() == RULES.keys()
-    assert WALKS.keys() - NOT_IN_THE_MODEL == RULES.keys()
+    assert SCENARIOS.keys() - NOT_IN_THE_MODEL == RULES.keys()
 
 
-def test_the_page_has_the_same_rules():
+def test_the_documentation_has_the_same_rules():
     page = (ROOT / "docs" / "freshness.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `([a-z-]+)` \| (.+) \|$", page, re.MULTILINE)
 

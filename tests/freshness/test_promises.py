@@ -1,4 +1,4 @@
-"""The protocol's own walk, without and with single faults."""
+"""The main sequence of the protocol, without and with single faults."""
 
 
 def test_a_write_is_shown_by_every_read_after_it_from_the_primary_the_replica_memory_and_redis(world):
@@ -19,17 +19,17 @@ def test_a_write_is_shown_by_every_read_after_it_from_the_primary_the_replica_me
 
 def test_a_commit_that_hangs_until_its_entry_is_repaired_is_shown_once_it_is_acknowledged(world):
     world.settle(0)
-    writer = world.to(world.write(1, 1), "visible")  # its record is in the log, and nobody sees its rows
+    writer = world.to(world.write(1, 1), "visible")  # its record is in the WAL, but its rows are not visible
     world.ten_seconds()
     world.renew(0)
-    assert world.end(world.read(0, replica=False)) == frozenset()  # repairs, and keeps an answer
+    assert world.end(world.read(0, replica=False)) == frozenset()  # repairs, and caches a response
     world.end(writer)
     world.renew(0)
 
     assert world.end(world.read(0)) == {1}
 
 
-def test_such_a_commit_is_shown_also_when_its_end_finds_another_identity(world):
+def test_such_a_commit_is_also_shown_when_its_end_finds_another_identity(world):
     world.settle(0)
     writer = world.to(world.write(1, 1), "visible")
     world.empty()
@@ -44,7 +44,7 @@ def test_such_a_commit_is_shown_also_when_its_end_finds_another_identity(world):
     assert world.end(world.read(0)) == {1}
 
 
-def test_a_write_that_is_held_up_between_begin_and_commit_begins_again(world):
+def test_a_write_that_is_delayed_between_begin_and_commit_begins_again(world):
     world.settle(0)
     writer = world.to(world.write(1, 1), "begin")
     world.clock.now += 6
@@ -57,13 +57,13 @@ def test_a_write_that_is_held_up_between_begin_and_commit_begins_again(world):
     assert world.cache.client.zrange(pending, 0, -1) == [writer.nonces[1].encode()]
 
 
-def test_a_commit_whose_position_was_refused_is_not_taken_for_a_rollback(world):
+def test_a_commit_whose_position_query_failed_is_not_taken_for_a_rollback(world):
     world.settle(0)
     world.end(world.read(0))
     world.servers.cancels_position = True
     writer = world.write(1, 1)
     world.end(writer)
-    assert writer.walk.result.status_code >= 500
+    assert writer.thread.result.status_code >= 500
 
     assert world.end(world.read(0, replica=False)) == {1}
     assert world.end(world.read(0, "q")) == {1}

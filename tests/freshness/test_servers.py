@@ -26,7 +26,7 @@ EXAMPLES, STEPS = 12, 25
 
 @pytest.fixture
 def servers(tmp_path_factory, monkeypatch):
-    """Servers of this test's own, since it holds the replica back and empties Redis."""
+    """Separate servers, since the test pauses the replica and empties Redis."""
     stack = Stack(tmp_path_factory.mktemp("servers"), replica=True, durable=False)
     apps: list[Flask] = []
     try:
@@ -43,16 +43,16 @@ def servers(tmp_path_factory, monkeypatch):
 
 
 class Machine(RuleBasedStateMachine):
-    """Whatever may happen next."""
+    """All possible steps."""
 
     servers: OnServers
     reads = 0
 
     @initialize(faults=FAULTS)
     def suffer(self, faults):
-        """Draw which faults there may be, once each."""
+        """Draw the possible faults, which happen at most once each."""
         self.faults = list(faults)
-        self.servers.begin_anew()
+        self.servers.reset()
 
     def teardown(self) -> None:
         for one in self.servers.going():
@@ -74,7 +74,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(process=PROCESSES, after_replay=st.booleans())
     def compare(self, process, after_replay=False):  # noqa: FBT002 - the teardown's own call
-        """Read both answers from wherever they may come."""
+        """Read both responses from any possible source."""
         if after_replay:
             self.servers.catch_up()
         going = self.going(process, writes=False)
@@ -90,13 +90,13 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.servers.is_clean())
     @rule()
     def quarantine_ends(self):
-        self.servers.trust()
+        self.servers.end_quarantine()
 
-    @precondition(lambda self: any(one.code and one.nonces for one in self.servers.sent if one.walk.is_over))
+    @precondition(lambda self: any(one.code and one.nonces for one in self.servers.sent if one.thread.is_over))
     @rule()
     def become_overdue(self):
         for one in self.servers.sent:
-            if one.code and one.walk.is_over:
+            if one.code and one.thread.is_over:
                 self.servers.make_overdue(one)
 
     @precondition(lambda self: "crash" in self.faults and self.servers.going())
@@ -126,13 +126,13 @@ def test_both_promises_hold_on_the_servers_themselves(servers, record_property):
 
     served = {name: int(count - before[name]) for name, count in servers.served().items()}
     record_property("figure", f"freshness on the servers: {machine.reads} reads, from the database {served}")
-    assert all(served.values()), "each server has answered some"
-    assert machine.reads > sum(served.values()), "and the caches have"
+    assert all(served.values()), "each server has served some"
+    assert machine.reads > sum(served.values()), "and the caches have served some"
 
 
 @pytest.fixture
 def primary(tmp_path_factory):
-    """A primary of this test's own, of which a backend is killed."""
+    """A separate primary, of which a backend is killed."""
     stack = Stack(tmp_path_factory.mktemp("primary"))
     try:
         stack.start_data()
@@ -142,16 +142,16 @@ def primary(tmp_path_factory):
         stack.stop()
 
 
-def test_no_position_that_a_stamp_may_have_is_given_out_again_when_a_backend_is_killed(primary):
-    def told():
+def test_no_position_that_a_stamp_may_have_is_used_again_after_a_backend_was_killed(primary):
+    def position_and_server():
         with primary() as connection:
             return connection.execute(
-                f"SELECT told.*, told.position - '0/0' FROM ({POSITION}) AS told (position, server)"
+                f"SELECT reported.*, reported.position - '0/0' FROM ({POSITION}) AS reported (position, server)"
             ).fetchone()
 
     def is_back():
         try:
-            return bool(told())
+            return bool(position_and_server())
         except psycopg.OperationalError:
             return False
 
@@ -159,15 +159,15 @@ def test_no_position_that_a_stamp_may_have_is_given_out_again_when_a_backend_is_
     pid = other.info.backend_pid
     writer.autocommit = False
     writer.execute("CREATE TABLE unfinished AS SELECT repeat('x', 100) FROM generate_series(1, 5000)")
-    before = told()
+    before = position_and_server()
     os.kill(pid, signal.SIGKILL)
     until(lambda: not_alive(other))
     until(is_back)
-    after = told()
+    after = position_and_server()
     for connection in (writer, other):
         connection.close()
 
-    assert after[1] == before[1], "it passes for the same server"
+    assert after[1] == before[1], "it counts as the same server"
     assert after[2] >= before[2]
 
 

@@ -1,4 +1,4 @@
-"""The lock files install as they are: with old pips, and when every package has a newer release.
+"""The lock files install unchanged: with old versions of pip, and when every package has a newer release.
 
 ``pip install --require-hashes`` resolves a complete lock again, finds the newer release and stops. The Makefile, the
 Dockerfile and CI therefore install with ``--no-deps``.
@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 
 from tests.conftest import ROOT
 
-# The pip that the first release of each supported Python ships: an older one is impossible.
+# The pip of the first release of each supported Python; an older pip is not possible.
 OLDEST_PIP = {"3.11": "22.3", "3.12": "23.2.1", "3.13": "24.2"}
 NEWER = "9999.0"
 LOCKED = re.compile(r"^([a-z0-9._-]+)==(\S+)(?: ; (.+?))? \\$", re.MULTILINE)
@@ -58,7 +58,7 @@ def python_with_old_pip(folder: Path, python: str) -> Path:
 
 
 def index_of_newer_releases(folder: Path) -> Path:
-    """Make a package index in which each locked package has one newer, empty release."""
+    """Create a package index in which each locked package has one newer, empty release."""
     for name in {name for python in OLDEST_PIP for name in locked(python)}:
         page = folder / name
         page.mkdir(parents=True)
@@ -74,15 +74,15 @@ def index_of_newer_releases(folder: Path) -> Path:
 
 
 def run(*command: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    words = [str(word) for word in command]
+    command = [str(word) for word in command]
     return subprocess.run(
-        words, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+        command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False
     )
 
 
 @pytest.fixture(scope="module")
 def newer_releases(tmp_path_factory):
-    """The settings of pip that add the index of newer releases."""
+    """The pip settings that add the index of newer releases."""
     folder = index_of_newer_releases(tmp_path_factory.mktemp("index") / "simple")
     return {"PIP_EXTRA_INDEX_URL": folder.as_uri(), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 

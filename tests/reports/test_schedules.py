@@ -16,7 +16,7 @@ from campshub.core.security.permissions import Role
 from campshub.reports.dates import PERIODS, next_slot
 from campshub.reports.service.schedules import make_due
 from tests.conftest import Client
-from tests.stack.asking import until
+from tests.stack.http_client import until
 
 
 def times(zone, after, count, **when):

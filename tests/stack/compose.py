@@ -1,4 +1,4 @@
-"""What compose and the Dockerfile run, read from the shipped files."""
+"""Read what compose and the Dockerfile run from the shipped files."""
 
 import re
 import shlex
@@ -15,41 +15,41 @@ FILE = ROOT / "docker-compose.high-performance.yml"
 _VARIABLE = re.compile(r"\$\$|\$\{(\w+)(?:(:?)([-?+])([^}]*))?\}")
 
 
-def interpolate(text: str, given: dict[str, str]) -> str:
+def interpolate(text: str, variables: dict[str, str]) -> str:
     """Replace ``$$`` and ``${NAME:-default}`` as compose does (the specification's section "Interpolation")."""
 
     def value(found: re.Match[str]) -> str:
         if found[0] == "$$":
             return "$"
         name, colon, kind, other = found.groups()
-        is_there = bool(given.get(name)) if colon else name in given
+        is_there = bool(variables.get(name)) if colon else name in variables
         if kind == "+":
             return other if is_there else ""
         if is_there or kind is None:
-            return given.get(name, "")
+            return variables.get(name, "")
         assert kind == "-", f"{name} is missing: {other}"
         return other
 
     return _VARIABLE.sub(value, text)
 
 
-def interpolated(thing: Any, given: dict[str, str]) -> Any:
+def interpolated(thing: Any, variables: dict[str, str]) -> Any:
     """Replace variables in all values of a document."""
     if isinstance(thing, dict):
-        return {name: interpolated(value, given) for name, value in thing.items()}
+        return {name: interpolated(value, variables) for name, value in thing.items()}
     if isinstance(thing, list):
-        return [interpolated(value, given) for value in thing]
-    return interpolate(thing, given) if isinstance(thing, str) else thing
+        return [interpolated(value, variables) for value in thing]
+    return interpolate(thing, variables) if isinstance(thing, str) else thing
 
 
-def read(given: dict[str, str]) -> dict[str, Any]:
-    """Return the compose file as compose sees it with these variables."""
-    return interpolated(yaml.safe_load(FILE.read_text(encoding="utf-8")), given)
+def read(variables: dict[str, str]) -> dict[str, Any]:
+    """Return the compose file as compose reads it with these variables."""
+    return interpolated(yaml.safe_load(FILE.read_text(encoding="utf-8")), variables)
 
 
 @dataclass(frozen=True)
 class Image:
-    """What an image says by itself: who runs, where, with what, and what."""
+    """The content of an image: its user, folder, environment and command."""
 
     uid: int
     gid: int
@@ -57,10 +57,10 @@ class Image:
     environment: dict[str, str] = field(default_factory=dict)
     workdir: str = "/"
     command: tuple[str, ...] = ()
-    folders: tuple[str, ...] = ()  # that its user owns
+    folders: tuple[str, ...] = ()  # owned by its user
 
 
-POSTGRES_DATA = "/var/lib/postgresql/18/docker"  # as the official image of 18 has it
+POSTGRES_DATA = "/var/lib/postgresql/18/docker"  # as in the official image of 18
 OFFICIAL = {
     "postgres": Image(999, 999, "postgres", {"PGDATA": POSTGRES_DATA, "LANG": "en_US.utf8"}),
     "redis": Image(999, 1000, "redis", workdir="/data"),
@@ -73,7 +73,7 @@ def _dockerfile() -> str:
 
 
 def dockerfile(target: str) -> Image:
-    """Return what the Dockerfile says of a target."""
+    """Return the image of a target of the Dockerfile."""
     stage = re.search(rf"^FROM \S+ AS {target}\n(.*?)(?=^FROM |\Z)", _dockerfile(), re.MULTILINE | re.DOTALL)[1]
     lines = [line.split(maxsplit=1) for line in stage.splitlines() if line and not line.startswith("#")]
     said = dict(lines)
@@ -108,7 +108,7 @@ def copied_programs() -> dict[str, Path]:
 
 
 def copy_context(folder: Path) -> None:
-    """Copy what ``COPY . .`` takes, as .dockerignore says: everything is left out but what it names."""
+    """Copy the files of ``COPY . .``: .dockerignore excludes everything except the files that it names."""
     lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     left_out = shutil.ignore_patterns(*(line.removeprefix("**/") for line in lines if line.startswith("**/")))
     for source in (path for line in lines if line.startswith("!") for path in ROOT.glob(line[1:])):

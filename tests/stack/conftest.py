@@ -1,4 +1,4 @@
-"""Stacks of these tests' own, in folders of their own: their parts are killed, and their files looked at."""
+"""Separate stacks for these tests, in their own folders: the tests kill parts and read files."""
 
 import contextlib
 import json
@@ -21,14 +21,14 @@ from devstack import place
 from devstack.nginx import Nginx
 from devstack.stack import Stack
 from tests.conftest import close, migrate, new_place, settings_of
-from tests.stack.asking import ask
+from tests.stack.http_client import fetch
 
 PANEL = "https://panel.example.org"
 
 
 @contextlib.contextmanager
 def stack_in(folder, **shape):
-    """A stack that leaves nothing behind."""
+    """Yield a stack; remove everything of it afterwards."""
     stack = Stack(folder, **shape)
     try:
         yield stack
@@ -38,28 +38,28 @@ def stack_in(folder, **shape):
 
 
 def processes_of(here) -> list[str]:
-    """Return all processes, of whatever name, whose arguments or working folder are in a stack's folders."""
+    """Return all processes whose arguments or working folder are in a stack's folders."""
     folders = {str(here.directory), str(here.runtime)}
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            words = [*process.cmdline(), process.cwd()]
+            arguments = [*process.cmdline(), process.cwd()]
             ended = process.status() == psutil.STATUS_ZOMBIE
-            if not ended and any(folder in word for folder in folders for word in words):
-                found.append(f"{process.pid} {words}")
+            if not ended and any(folder in argument for folder in folders for argument in arguments):
+                found.append(f"{process.pid} {arguments}")
     return found
 
 
 def log_lines(path) -> list[dict]:
-    """Return the lines of a log that are JSON; of nginx's access log every line must be."""
+    """Return the lines of a log that are JSON; every line of nginx's access log must be."""
     lines = path.read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines if path.name == "access.log" or line.startswith("{")]
 
 
 @pytest.fixture(scope="session")
-def front(tmp_path_factory):
+def site(tmp_path_factory):
     """nginx before two API processes, PgBouncer and the migrated database."""
-    folder = tmp_path_factory.mktemp("front")
+    folder = tmp_path_factory.mktemp("site")
     with (
         mock.patch.dict(os.environ, {**UNLIMITED, "CORS_ORIGINS": PANEL}),  # the API processes inherit it
         stack_in(folder, replica=False, nginx=True, api=2, workers=1, durable=False, nginx_rate="9000r/s") as stack,
@@ -71,16 +71,16 @@ def front(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def admin(front) -> dict[str, str]:
+def admin(site) -> dict[str, str]:
     """The headers of an organization's admin."""
-    app = create_app(settings_of(front, front.database))
+    app = create_app(settings_of(site, site.database))
     yield new_place(app).the(Role.ADMIN).headers
     close(app)
 
 
 @contextlib.contextmanager
 def nginx_in(folder, *ports: int, rate: str = "100r/s"):
-    """An nginx before servers on given ports, with a rate of its own."""
+    """An nginx before servers on some ports, with its own rate limit."""
     here = place.make(folder)
     nginx = Nginx(here, [SimpleNamespace(port=port) for port in ports], port=None, rate=rate)
     try:
@@ -93,7 +93,7 @@ def nginx_in(folder, *ports: int, rate: str = "100r/s"):
 
 @pytest.fixture
 def nginx_before(tmp_path_factory):
-    """Return a maker of further nginx."""
+    """Return a factory of further nginx servers."""
     with contextlib.ExitStack() as made:
         yield lambda *ports, **options: made.enter_context(
             nginx_in(tmp_path_factory.mktemp("nginx"), *ports, **options)
@@ -102,22 +102,22 @@ def nginx_before(tmp_path_factory):
 
 @contextlib.contextmanager
 def silent_server():
-    """A server that accepts connections and never answers; yields its port."""
+    """A server that accepts connections and never responds; yields its port."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         yield silent.getsockname()[1]
 
 
 @contextlib.contextmanager
-def answering_server():
-    """A server that answers each request with 200; yields its port."""
+def responding_server():
+    """A server that responds to each request with 200; yields its port."""
 
-    class Answer(socketserver.StreamRequestHandler):
+    class Handler(socketserver.StreamRequestHandler):
         def handle(self):
             while self.rfile.readline().strip():
                 pass
             self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nOK")
 
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Answer) as server:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         yield server.server_address[1]
@@ -126,24 +126,24 @@ def answering_server():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def late_answer(tmp_path_factory):
-    """Request at once what takes all of nginx's read time-out; a later test reads the answer."""
+def late_response(tmp_path_factory):
+    """Send a request early that takes nginx's whole read timeout; a later test reads the response."""
     with (
         ThreadPoolExecutor(1) as pool,
         silent_server() as silent,
         nginx_in(tmp_path_factory.mktemp("late"), silent) as nginx,
     ):
-        yield pool.submit(ask, nginx.url, "/live/")
+        yield pool.submit(fetch, nginx.url, "/live/")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def late_reads(tmp_path_factory):
-    """Send reads to a server that never answers and to one that does; a later test reads the answers and the log."""
+    """Send reads to a server that never responds and one that does; a later test reads the responses and the log."""
     with (
         ThreadPoolExecutor(2) as pool,
         silent_server() as silent,
-        answering_server() as answering,
-        nginx_in(tmp_path_factory.mktemp("late-reads"), silent, answering) as nginx,
+        responding_server() as responding,
+        nginx_in(tmp_path_factory.mktemp("late-reads"), silent, responding) as nginx,
     ):
-        answers = [pool.submit(ask, nginx.url, "/live/") for _ in range(2)]
-        yield SimpleNamespace(answers=answers, log=nginx.folder / "access.log")
+        responses = [pool.submit(fetch, nginx.url, "/live/") for _ in range(2)]
+        yield SimpleNamespace(responses=responses, log=nginx.folder / "access.log")

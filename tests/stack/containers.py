@@ -1,8 +1,8 @@
-"""The services of the compose file without a container engine: namespaces of mounts, processes and networks.
+"""The services of the compose file without a container engine, in namespaces of mounts, processes and networks.
 
 Each service gets what compose would give it: a read-only root with the mounts, secrets and memory folders of the file,
 the environment, the ordinary user without capabilities, an address under its name, and its health check. The programs
-are this machine's, and PostgreSQL's own entry point is ``postgres_entrypoint.sh``.
+are those of this machine, and ``postgres_entrypoint.sh`` replaces PostgreSQL's entry point.
 """
 
 import contextlib
@@ -23,27 +23,27 @@ import psutil
 
 from devstack import packages
 from tests.conftest import ROOT
-from tests.stack.asking import until
 from tests.stack.compose import Image, copied_programs, copy_context, image_of
+from tests.stack.http_client import until
 
 CLONE_NEWNET = 0x40000000
 HEALTHY_WITHIN_S = 240
 ENTRYPOINT = Path(__file__).with_name("postgres_entrypoint.sh")
-PROGRAMS = "/opt/programs"  # the stand-in of /usr/local/bin, which is this machine's here
+PROGRAMS = "/opt/programs"  # replaces /usr/local/bin, which is this machine's here
 PYTHON, VENV = Path(sys.base_prefix), Path(sys.prefix).resolve()
 LOOKED_UP = ("ld.so.cache", "nsswitch.conf", "ssl", "fonts", "alternatives", "localtime", "services", "protocols")
 
 
 def can_run() -> bool:
-    """Whether this process may make such namespaces: root may, unless its own container forbids it."""
-    words = ["unshare", "--mount", "--net", "--pid", "--fork", "mount", "-t", "tmpfs", "none", "/mnt"]
+    """Whether this process can create such namespaces: root can, unless its own container forbids it."""
+    command = ["unshare", "--mount", "--net", "--pid", "--fork", "mount", "-t", "tmpfs", "none", "/mnt"]
     if os.geteuid() or not shutil.which("unshare"):
         return False
-    return subprocess.run(words, capture_output=True, check=False).returncode == 0
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 class Containers:
-    """All services of a compose file, in a network of their own."""
+    """All services of a compose file, in one network."""
 
     def __init__(self, folder: Path, compose: dict[str, Any], secrets: Path) -> None:
         self.folder, self.services, self.secrets = folder, compose["services"], secrets
@@ -61,7 +61,7 @@ class Containers:
         self._client = ThreadPoolExecutor(1, initializer=self._join_network)
 
     def log(self, name: str) -> str:
-        """Return what a service printed."""
+        """Return the output of a service."""
         return (self.folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
 
     def call(self, function: Callable[..., Any], *given: Any, **options: Any) -> Any:
@@ -74,8 +74,8 @@ class Containers:
         with Path(f"/proc/{self.router.pid}/ns/net").open() as network:
             assert ctypes.CDLL(None).setns(network.fileno(), CLONE_NEWNET) == 0
 
-    def _in_router(self, *words: str) -> None:
-        subprocess.run(["nsenter", "--target", str(self.router.pid), "--net", self.ip, *words], check=True)
+    def _in_router(self, *command: str) -> None:
+        subprocess.run(["nsenter", "--target", str(self.router.pid), "--net", self.ip, *command], check=True)
 
     @staticmethod
     def _wait_for_network(pid: int) -> None:
@@ -92,7 +92,7 @@ class Containers:
     # The files -------------------------------------------------------------------------------------------------------
 
     def _make_root(self) -> None:
-        """Make the files that all images share here, and the places of all mounts."""
+        """Create the files that all images share, and the mount points."""
         self.folder.chmod(0o755)
         folders = ["usr", "proc", "dev", "tmp", "run/secrets", "etc/campshub", "var/run", PROGRAMS[1:], "opt/campshub"]
         for name in (*folders, str(PYTHON)[1:], str(VENV)[1:]):
@@ -123,7 +123,7 @@ class Containers:
                 place.mkdir(parents=True, exist_ok=True)
 
     def _mounts(self, service: dict[str, Any]) -> Iterator[tuple[Path, str, bool]]:
-        """Yield what a service mounts, where, and whether it may only read it."""
+        """Yield the mounts of a service: source, target, whether it is read-only."""
         for line in service.get("volumes", []):
             source, target, *rest = line.split(":")
             if source.startswith("."):
@@ -133,7 +133,7 @@ class Containers:
                 yield self._volume(source, target, image_of(service)), target, False
 
     def _volume(self, name: str, target: str, image: Image) -> Path:
-        """Return a volume; a new one takes over the owner and the folders that the image has in its place."""
+        """Return a volume; a new one gets the owner and the folders of the image's folder."""
         volume = self.folder / "volumes" / name
         if not volume.exists():
             for made in dict.fromkeys((target, *image.folders)):
@@ -146,7 +146,7 @@ class Containers:
     # One service -----------------------------------------------------------------------------------------------------
 
     def start(self, name: str) -> None:
-        """Start a service when those that it depends on are as it wants them."""
+        """Start a service when its dependencies have reached the required state."""
         wanted = self.services[name].get("depends_on", {})
         for other in wanted:
             if other not in self.processes:
@@ -167,7 +167,7 @@ class Containers:
         (own / "start.sh").write_text("\n".join(self._script(name, service, image)))
         log = self.folder / f"{name}.log"
         log.touch()
-        log.chmod(0o666)  # nginx opens /dev/stdout again
+        log.chmod(0o666)  # nginx reopens /dev/stdout
         with log.open("ab") as output:
             self.processes[name] = subprocess.Popen(
                 ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child=KILL", "/bin/sh", own / "start.sh"],
@@ -187,7 +187,7 @@ class Containers:
         return {**image.environment, **given, "PATH": path, "LANG": "C.UTF-8"}
 
     def _script(self, name: str, service: dict[str, Any], image: Image) -> Iterator[str]:
-        """Yield the lines that make the container around a service's program and become it."""
+        """Yield the script that builds the container around a service's program, and then runs it."""
         own = self.folder / name
         root = own / "root"
 
@@ -207,7 +207,7 @@ class Containers:
         for line in service.get("tmpfs", []):
             target, _, options = line.partition(":")
             yield f"mount -t tmpfs -o 'noexec,nosuid,nodev,{options}' tmpfs '{root}{target}'"
-        for path in dict.fromkeys((str(PYTHON), str(VENV))):  # which may lie in a folder that is in memory here
+        for path in dict.fromkeys((str(PYTHON), str(VENV))):  # a tmpfs may hide them
             yield f"mkdir -p '{root}{path}'"
             yield from bind(path, path)
         for source, target, is_read_only in self._mounts(service):
@@ -220,33 +220,33 @@ class Containers:
         yield f"ip addr add {self.addresses[name]}/24 dev eth0; ip link set eth0 up"
         if limit := service.get("ulimits", {}).get("nofile"):
             yield f"ulimit -n {limit}"
-        yield f"export PATH=$path; exec /usr/sbin/chroot '{root}' {shlex.join(self._words(service, image))}"
+        yield f"export PATH=$path; exec /usr/sbin/chroot '{root}' {shlex.join(self._command(service, image))}"
         yield ""
 
-    def _words(self, service: dict[str, Any], image: Image, words: list[str] | None = None) -> list[str]:
-        """Return a command, as the service's user without any capability; else the service's own program."""
-        if words is None:
-            words = [*service.get("entrypoint", []), *service.get("command", image.command)]
+    def _command(self, service: dict[str, Any], image: Image, command: list[str] | None = None) -> list[str]:
+        """Return a command that runs as the service's user, without capabilities; by default the service's program."""
+        if command is None:
+            command = [*service.get("entrypoint", []), *service.get("command", image.command)]
             if service["image"].startswith("postgres:") and "entrypoint" not in service:
-                words = ["/bin/sh", f"{PROGRAMS}/{ENTRYPOINT.name}", *words]
-            words = [word.replace("/usr/local/bin", PROGRAMS) for word in words]
+                command = ["/bin/sh", f"{PROGRAMS}/{ENTRYPOINT.name}", *command]
+            command = [word.replace("/usr/local/bin", PROGRAMS) for word in command]
         drops = ["--bounding-set=-all", "--inh-caps=-all", "--clear-groups"]
         if "no-new-privileges:true" in service["security_opt"]:
             drops.append("--no-new-privs")
         who = [f"--reuid={image.uid}", f"--regid={image.gid}"]
-        caller_row = ["/bin/sh", "-c", f'cd {image.workdir} && exec "$@"', "sh"]
-        return ["/usr/bin/setpriv", *who, *drops, *caller_row, *words]
+        enter = ["/bin/sh", "-c", f'cd {image.workdir} && exec "$@"', "sh"]
+        return ["/usr/bin/setpriv", *who, *drops, *enter, *command]
 
     def inside(self, name: str) -> psutil.Process:
-        """Return a service's first process."""
+        """Return the first process of a service."""
         return until(lambda: psutil.Process(self.processes[name].pid).children())[0]
 
-    def run(self, name: str, *words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    def run(self, name: str, *command: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         """Run a command in a service's container, as compose's ``exec`` does."""
         service, image = self.services[name], image_of(self.services[name])
-        caller_row = ["nsenter", "--target", str(self.inside(name).pid), "--mount", "--net", "--pid", "--root", "--wd"]
+        enter = ["nsenter", "--target", str(self.inside(name).pid), "--mount", "--net", "--pid", "--root", "--wd"]
         return subprocess.run(
-            [*caller_row, *self._words(service, image, list(words))],
+            [*enter, *self._command(service, image, list(command))],
             env={**self._environment(service, image), **environment},
             capture_output=True,
             text=True,
@@ -255,12 +255,12 @@ class Containers:
 
     def wait_until_healthy(self, name: str) -> None:
         """Wait until a service's own health check passes."""
-        kind, *words = self.services[name]["healthcheck"]["test"]
-        words = ["/bin/sh", "-c", *words] if kind == "CMD-SHELL" else words
+        kind, *command = self.services[name]["healthcheck"]["test"]
+        command = ["/bin/sh", "-c", *command] if kind == "CMD-SHELL" else command
         deadline = time.monotonic() + HEALTHY_WITHIN_S
         while True:
             assert self.processes[name].poll() is None, f"{name} ended: {self.log(name)}"
-            checked = self.run(name, *words)
+            checked = self.run(name, *command)
             if checked.returncode == 0:
                 return
             assert time.monotonic() < deadline, f"{name}: {checked.stdout}{checked.stderr}\n{self.log(name)}"
@@ -273,7 +273,7 @@ class Containers:
         return self.processes[name].wait(60)
 
     def close(self) -> None:
-        """End everything."""
+        """Stop everything."""
         self._client.shutdown()
         for process in (*self.processes.values(), self.router):
             with contextlib.suppress(ProcessLookupError):

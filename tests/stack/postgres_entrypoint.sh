@@ -1,7 +1,7 @@
 #!/bin/sh
-# What the official image's entry point does in a new data folder, as far as the compose file relies on it: initdb with
+# Does what the compose file needs of the official image's entry point in a new data folder: initdb with
 # POSTGRES_INITDB_ARGS, the database, the scripts of /docker-entrypoint-initdb.d on a server without TCP, and passwords for
-# those who come by TCP.
+# TCP connections.
 set -eu
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
     mkdir -p "$PGDATA"

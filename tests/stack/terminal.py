@@ -1,4 +1,4 @@
-"""A terminal in which a person runs the stack's commands."""
+"""A terminal in which a user runs the stack's commands."""
 
 import contextlib
 import json
@@ -11,7 +11,7 @@ import threading
 import time
 
 from tests.conftest import ROOT
-from tests.stack.asking import until
+from tests.stack.http_client import until
 
 PATIENCE_S = 120
 # Click reads each option of `flask demo seed` from the environment as well.
@@ -22,13 +22,15 @@ class Terminal:
     """A terminal in which ``python -m devstack`` runs."""
 
     def __init__(self, folder, command: str, port: int, **environment: str) -> None:
-        kept = {name: value for name, value in os.environ.items() if not re.match("POSTGRES_|REDIS_|CELERY_", name)}
+        inherited = {
+            name: value for name, value in os.environ.items() if not re.match("POSTGRES_|REDIS_|CELERY_", name)
+        }
         self.begun = time.monotonic()
         self.folder = folder
         self.process = subprocess.Popen(
             [sys.executable, "-m", "devstack", command],
             cwd=ROOT,
-            env={**kept, **environment, "DEVSTACK_DIR": str(folder), "PORT": str(port), "PYTHONUNBUFFERED": "1"},
+            env={**inherited, **environment, "DEVSTACK_DIR": str(folder), "PORT": str(port), "PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -47,7 +49,7 @@ class Terminal:
         return "".join(self.lines)
 
     def state(self) -> dict:
-        """Return state.json when it says ready."""
+        """Return state.json once it is ready."""
 
         def ready():
             with contextlib.suppress(OSError, ValueError):
@@ -60,7 +62,7 @@ class Terminal:
         return until(ready, PATIENCE_S)
 
     def ctrl_c(self) -> int:
-        """Send what the terminal sends, to the whole group; return the exit code."""
+        """Send SIGINT to the whole process group, as a terminal does; return the exit code."""
         os.killpg(self.process.pid, signal.SIGINT)
         return self.ended()
 

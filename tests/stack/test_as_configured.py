@@ -1,4 +1,4 @@
-"""The application as its shipped configuration starts it, for any user: env.example in a shell, and compose's settings.
+"""The application with its shipped configuration, for any user: env.example in a shell, and compose's settings.
 
 ``test_deployment`` runs all services with their mounts and users; that needs namespaces, and so root.
 """
@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.e2e.conftest import free_port
 from tests.stack import compose
-from tests.stack.asking import ask, until
+from tests.stack.http_client import fetch, until
 from tests.stack.test_deployment import secrets_in
 
 PATIENCE_S = 120
@@ -25,10 +25,10 @@ PATH = f"{Path(sys.executable).parent}:/usr/bin:/bin"
 
 
 @contextlib.contextmanager
-def running(words, log, **options):
-    """A process that goes on for the block."""
+def running(command, log, **options):
+    """Run a process during the block."""
     with log.open("wb") as output:
-        process = subprocess.Popen(words, stdout=output, stderr=output, **options)
+        process = subprocess.Popen(command, stdout=output, stderr=output, **options)
     try:
         yield process
     finally:
@@ -36,13 +36,13 @@ def running(words, log, **options):
         process.wait(PATIENCE_S)
 
 
-def answers(process, log, url, path="/ready/"):
-    """Wait until a process answers."""
+def wait_until_it_responds(process, log, url, path="/ready/"):
+    """Wait until a process responds."""
 
     def ready():
         assert process.poll() is None, log.read_text()
         with contextlib.suppress(OSError):
-            return ask(url, path).status == 200
+            return fetch(url, path).status == 200
         return False
 
     until(ready, PATIENCE_S)
@@ -50,7 +50,7 @@ def answers(process, log, url, path="/ready/"):
 
 @pytest.fixture
 def sourced(stack, database, tmp_path):
-    """Words that source env.example, and then only secrets and where this stack listens."""
+    """Return a command that sources env.example, and then sets only secrets and the addresses of this stack."""
     theirs = {
         name: value
         for name, value in stack.environment(database).items()
@@ -62,28 +62,28 @@ def sourced(stack, database, tmp_path):
     return ["/bin/sh", "-euc", SOURCED, str(file)], f"http://127.0.0.1:{theirs['PORT']}"
 
 
-def test_the_example_starts_the_application_unchanged_but_for_secrets(sourced, tmp_path):
-    words, url = sourced
+def test_the_example_starts_the_application_with_only_secrets_added(sourced, tmp_path):
+    command, url = sourced
     before = set(ROOT.iterdir())
     environment = {"PATH": PATH, "FLASK_APP": "wsgi.py"}
-    server = [*words, "gunicorn", "-c", "config/gunicorn.conf.py", "wsgi:app"]
+    server = [*command, "gunicorn", "-c", "config/gunicorn.conf.py", "wsgi:app"]
     with running(server, tmp_path / "log", cwd=ROOT, env=environment) as process:
-        answers(process, tmp_path / "log", url)
+        wait_until_it_responds(process, tmp_path / "log", url)
         for path in ("/live", "/health", "/metrics", "/metrics/"):
-            assert ask(url, path).status == 200, path
-        refused = ask(url, "/api/auth/token/", "POST", body={"email": "a@b.example", "password": "x"})
-        assert (refused.status, refused.problem["code"]) == (403, "tls_required")  # no proxy ends TLS here
+            assert fetch(url, path).status == 200, path
+        refused = fetch(url, "/api/auth/token/", "POST", body={"email": "a@b.example", "password": "x"})
+        assert (refused.status, refused.problem["code"]) == (403, "tls_required")  # no proxy terminates TLS here
 
     checked = subprocess.run(
-        [*words, "flask", "check-config"], cwd=ROOT, env=environment, capture_output=True, check=False
+        [*command, "flask", "check-config"], cwd=ROOT, env=environment, capture_output=True, check=False
     )
     assert checked.returncode == 0, checked.stdout
     assert {path for path in set(ROOT.iterdir()) - before if path.suffix == ".db"} == set()
 
 
 @pytest.fixture
-def given(stack, scratch, tmp_path, tmp_path_factory):
-    """Return what compose gives a service, with its folders moved here and this stack's addresses."""
+def service_settings(stack, scratch, tmp_path, tmp_path_factory):
+    """Return compose's command and environment of a service, with its folders and addresses on this machine."""
     secrets = secrets_in(tmp_path_factory.mktemp("secrets"))
     ours = stack.environment(scratch)
     for name, role in (
@@ -103,7 +103,7 @@ def given(stack, scratch, tmp_path, tmp_path_factory):
         (tmp_path / folder[1:]).mkdir(parents=True, exist_ok=True)
     (tmp_path / "run" / "campshub").mkdir(parents=True)
 
-    def given(name):
+    def service_settings(name):
         environment = {**image.environment, **services[name]["environment"]}
         for folder, moved in (
             ("/run/secrets", secrets),
@@ -111,27 +111,27 @@ def given(stack, scratch, tmp_path, tmp_path_factory):
             ("/srv", tmp_path / "srv"),
         ):
             environment = {n: str(v).replace(folder, str(moved)) for n, v in environment.items()}
-        words = services[name].get("command", list(image.command))
-        return words, {**environment, "PATH": PATH, "PYTHONPATH": str(tmp_path / "srv/campshub")}
+        command = services[name].get("command", list(image.command))
+        return command, {**environment, "PATH": PATH, "PYTHONPATH": str(tmp_path / "srv/campshub")}
 
-    return given
+    return service_settings
 
 
-def test_the_applications_services_start_with_what_compose_gives_them(given, tmp_path):
+def test_the_applications_services_start_with_compose_settings(service_settings, tmp_path):
     folder = tmp_path / image_folder()
-    words, environment = given("migrate")
-    migrated = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    command, environment = service_settings("migrate")
+    migrated = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert migrated.returncode == 0, migrated.stderr
 
     with contextlib.ExitStack() as stack:
         port = free_port()
         for name in ("web-1", "worker-maintenance", "beat"):
-            words, environment = given(name)
+            command, environment = service_settings(name)
             environment |= {"BIND": f"127.0.0.1:{port}", "GUNICORN_WORKERS": "1"}
-            process = stack.enter_context(running(words, tmp_path / name, cwd=folder, env=environment))
+            process = stack.enter_context(running(command, tmp_path / name, cwd=folder, env=environment))
             if name == "web-1":
-                answers(process, tmp_path / name, f"http://127.0.0.1:{port}")
-        words, environment = given("worker-maintenance")
+                wait_until_it_responds(process, tmp_path / name, f"http://127.0.0.1:{port}")
+        command, environment = service_settings("worker-maintenance")
         kind, *check = compose.read({"ALLOWED_HOSTS": "x"})["services"]["worker-maintenance"]["healthcheck"]["test"]
         assert kind == "CMD"
 
@@ -139,7 +139,7 @@ def test_the_applications_services_start_with_what_compose_gives_them(given, tmp
             return subprocess.run(check, cwd=folder, env=environment, capture_output=True, check=False).returncode == 0
 
         until(is_healthy, PATIENCE_S)
-        assert ask(f"http://127.0.0.1:{port}", "/metrics").status == 200
+        assert fetch(f"http://127.0.0.1:{port}", "/metrics").status == 200
     assert list((tmp_path / "run" / "campshub" / "metrics").glob("*.db"))
 
 

@@ -1,4 +1,4 @@
-"""The compose file: no secret in it, none by the environment, and no setting that nobody reads."""
+"""The compose file: no secret in it or in the environment, and no setting that no program reads."""
 
 import base64
 import re
@@ -14,9 +14,9 @@ from tests.conftest import ROOT
 from tests.stack.compose import read
 
 SECRET = re.compile(r"(PASSWORD|SECRET_KEY|_KEYS|REDIS_URL|BROKER_URL|SMTP_URL|DSN)(_FILE)?$")
-# Made empty: there is no mail server until someone names one.
+# Empty: there is no mail server by default.
 EMPTY = "smtp_url"
-# https://hub.docker.com/_/postgres: what the image reads.
+# The variables of the image, from https://hub.docker.com/_/postgres.
 POSTGRES_IMAGE = {"POSTGRES_DB", "POSTGRES_USER", "POSTGRES_PASSWORD_FILE", "POSTGRES_INITDB_ARGS"}
 
 
@@ -46,10 +46,10 @@ def read_by(service) -> set[str]:
         return set(re.findall(r"\$\{?([A-Z_]+)", script.read_text(encoding="utf-8")))
     settings = {name.upper() for name in Settings.model_fields}
     gunicorn = re.findall(r"environ\.get\(\"([A-Z_]+)\"", (ROOT / "config/gunicorn.conf.py").read_text())
-    return settings | {f"{name}_FILE" for name in settings} | set(gunicorn) | {"TMPDIR"}  # Python itself reads it
+    return settings | {f"{name}_FILE" for name in settings} | set(gunicorn) | {"TMPDIR"}  # Python reads it
 
 
-def test_every_variable_that_a_service_is_given_is_read_by_its_program(compose):
+def test_every_variable_of_a_service_is_read_by_its_program(compose):
     unread = {
         (name, variable)
         for name, service in compose["services"].items()
@@ -60,7 +60,7 @@ def test_every_variable_that_a_service_is_given_is_read_by_its_program(compose):
     assert unread == set()
 
 
-def test_every_secret_comes_from_a_file_that_the_service_is_given(compose):
+def test_every_secret_comes_from_a_file_of_the_service(compose):
     found = 0
     for name, service in compose["services"].items():
         for variable, value in service.get("environment", {}).items():
@@ -75,15 +75,15 @@ def test_every_secret_comes_from_a_file_that_the_service_is_given(compose):
         assert where == {"file": f"deploy/compose/secrets/{secret}"}
 
 
-def test_no_password_stands_in_the_file_or_is_there_by_default(compose):
+def test_the_file_contains_no_password_and_no_default_password(compose):
     for text in texts(compose):
-        assert not re.search(r"://[^/\s]*:[^/\s]*@", text), f"an address with a password: {text}"
+        assert not re.search(r"://[^/\s]*:[^/\s]*@", text), f"a URL with a password: {text}"
         assert not re.search(r"\$\{[A-Z_]*(PASSWORD|SECRET_KEY|_KEYS):?-[^}]", text), f"a default secret: {text}"
         assert not re.search(r"(?i)(password|requirepass|secret)\s*[=:]\s*[\"']?\w", text), f"a secret: {text}"
     assert "POSTGRES_HOST_AUTH_METHOD" not in set(texts(compose))
 
 
-def test_what_no_service_uses_is_no_secret_and_only_nginx_is_reached_from_outside(compose):
+def test_unused_secrets_do_not_exist_and_only_nginx_is_exposed(compose):
     used = {secret for service in compose["services"].values() for secret in service.get("secrets", [])}
 
     assert used == set(compose["secrets"])
@@ -94,17 +94,17 @@ def test_what_no_service_uses_is_no_secret_and_only_nginx_is_reached_from_outsid
 
 @pytest.fixture(scope="module")
 def secrets(tmp_path_factory):
-    """The secrets that the script makes, beside a copy of it."""
+    """The secrets that the script creates, next to a copy of it."""
     folder = tmp_path_factory.mktemp("compose")
     script = shutil.copy(ROOT / "deploy" / "compose" / "make_secrets.sh", folder)
     subprocess.run(["/bin/sh", script], check=True, capture_output=True)
-    kept = {path.name: path.read_text() for path in (folder / "secrets").iterdir()}
+    first = {path.name: path.read_text() for path in (folder / "secrets").iterdir()}
     subprocess.run(["/bin/sh", script], check=True, capture_output=True)
-    assert {path.name: path.read_text() for path in (folder / "secrets").iterdir()} == kept  # the second run keeps them
+    assert {path.name: path.read_text() for path in (folder / "secrets").iterdir()} == first  # unchanged
     return folder / "secrets"
 
 
-def test_the_script_makes_every_secret_and_no_two_alike(compose, secrets):
+def test_the_script_creates_every_secret_and_no_two_are_equal(compose, secrets):
     made = {path.name: path.read_text() for path in secrets.iterdir()}
 
     assert set(made) == set(compose["secrets"])
@@ -140,7 +140,7 @@ NOT_FOR_ALL = {
 
 
 @pytest.mark.parametrize("service", NOT_FOR_ALL)
-def test_every_setting_of_the_application_can_be_set_for_compose(compose, service):
+def test_every_setting_of_the_application_can_be_set_in_compose(compose, service):
     given = compose["services"][service]["environment"]
     cannot = {
         name
@@ -158,8 +158,8 @@ def test_every_setting_of_the_application_can_be_set_for_compose(compose, servic
     ["", "10.0.0.0/8", "10.0.0.0/8,192.0.2.1", "10.0.0.0/8 2001:db8::/32, fd00::/8", "2001:db8::7"],
 )
 @pytest.mark.parametrize("origins", ["", "https://Panel.example.org", "https://a.example, http://127.0.0.1:5173"])
-def test_what_nginxs_start_script_writes_is_accepted(tmp_path, proxy, origins):
-    """The script itself, with folders of its own, and an nginx that only looks."""
+def test_the_output_of_nginxs_start_script_is_valid(tmp_path, proxy, origins):
+    """The shipped script runs with other folders, and nginx only checks the configuration."""
     programs, run = tmp_path / "programs", tmp_path / "run"
     programs.mkdir()
     (programs / "nginx").write_text(f'#!/bin/sh\nexec {packages.find("nginx", "nginx-light")} -t "$@"\n')

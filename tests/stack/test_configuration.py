@@ -1,4 +1,4 @@
-"""The project's own files of PostgreSQL and Redis are what the servers run with."""
+"""The servers run with the project's own files for PostgreSQL and Redis."""
 
 import re
 
@@ -18,7 +18,7 @@ POSTGRESQL = {
     "max_slot_wal_keep_size": "4GB",
     "max_standby_streaming_delay": "10s",
     "max_locks_per_transaction": "256",
-    "wal_compression": "pglz",  # what "on" means
+    "wal_compression": "pglz",  # the meaning of "on"
     "jit": "off",
     "password_encryption": "scram-sha-256",
     "shared_preload_libraries": "pg_stat_statements",
@@ -65,7 +65,7 @@ def test_every_line_of_postgresql_conf_is_in_force(stack, name):
     assert written - {row[0] for row in found} == set()
 
 
-def test_the_replica_streams_through_its_slot_and_tells_what_it_still_reads(stack):
+def test_the_replica_streams_through_its_slot_and_reports_its_oldest_snapshot(stack):
     (slot,) = stack.primary.query("SELECT slot_name, active, wal_status FROM pg_replication_slots")
     (sender,) = stack.primary.query("SELECT state, usename, application_name FROM pg_stat_replication")
 
@@ -85,7 +85,7 @@ def test_redis_runs_with_the_projects_files(stack, kind):
 
 
 @pytest.mark.parametrize("kind", ["cache", "broker"])
-def test_redis_asks_for_its_password(stack, kind):
+def test_redis_requires_its_password(stack, kind):
     port, once = stack.part(f"redis-{kind}").port, Retry(NoBackoff(), 0)
     with redis.Redis(port=port, retry=once) as client, pytest.raises(redis.AuthenticationError):
         client.ping()

@@ -1,4 +1,4 @@
-"""What compose and the Dockerfile run, run: from the entry points to a sign-in through nginx and a job that is done."""
+"""Run the services of compose and the Dockerfile, from the entry points to a sign-in and a finished job."""
 
 import json
 import shutil
@@ -10,15 +10,15 @@ import pytest
 from campshub.core.db.models import new_id
 from tests.conftest import PASSWORD, ROOT
 from tests.stack import compose
-from tests.stack.asking import ask, until
 from tests.stack.containers import Containers, can_run
+from tests.stack.http_client import fetch, until
 
 HOST = "camps.example.org"
 TLS = {"Host": HOST, "X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.7, 10.89.7.1"}
 
 
 def secrets_in(folder):
-    """Make the secrets with the shipped script."""
+    """Create the secrets with the shipped script."""
     script = shutil.copy(ROOT / "deploy" / "compose" / "make_secrets.sh", folder)
     subprocess.run(["/bin/sh", script], check=True, capture_output=True)
     return folder / "secrets"
@@ -54,7 +54,7 @@ def deployed(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def admin(deployed):
-    """An organization and its admin, made as docs/operations.md says."""
+    """An organization and its admin, created as docs/operations.md describes."""
     command = ("flask", "organizations", "create", "--name", "Hill Camp", "--time-zone", "Asia/Kolkata", "--json")
     made = deployed.run("worker", *command)
     assert made.returncode == 0, made.stderr
@@ -68,7 +68,7 @@ def admin(deployed):
 
 def through_nginx(deployed, path, method="GET", **options):
     headers = {**TLS, **options.pop("headers", {})}
-    return deployed.call(ask, f"http://{deployed.addresses['nginx']}:8080", path, method, headers=headers, **options)
+    return deployed.call(fetch, f"http://{deployed.addresses['nginx']}:8080", path, method, headers=headers, **options)
 
 
 def is_deployed_as_the_file_says(deployed):
@@ -92,15 +92,15 @@ def signs_in_and_writes(deployed, admin):
     body = {"code": "S1", "given_name": "Asha", "family_name": "Rao"}
     assert through_nginx(deployed, "/api/students/", "POST", headers=bearer, body=body).status == 201
     listed = through_nginx(deployed, "/api/students/", headers=bearer)
-    # nginx believes the trusted proxies' X-Forwarded-For, and no one else's.
+    # nginx trusts X-Forwarded-For only from the trusted proxies.
     assert '"remote_address":"203.0.113.7"' in deployed.log("nginx")
     assert [item["code"] for item in listed.json["items"]] == ["S1"]
 
 
 def a_job_is_done(deployed, admin):
-    """The worker sends the e-mail of a password reset: without a mail server, into the volume."""
-    asked = through_nginx(deployed, "/api/auth/password/forgot/", "POST", body={"email": admin.email})
-    assert asked.status in (200, 202, 204), asked.body
+    """The worker sends the email of a password reset: without a mail server, into the volume."""
+    response = through_nginx(deployed, "/api/auth/password/forgot/", "POST", body={"email": admin.email})
+    assert response.status in (200, 202, 204), response.body
     mail = deployed.folder / "volumes" / "mail"
     (letter,) = until(lambda: list(mail.glob("*.eml")), 60)
     assert f"https://{HOST}/" in letter.read_text(encoding="utf-8").replace("=\n", "")
@@ -109,13 +109,13 @@ def a_job_is_done(deployed, admin):
 def everything_is_configured(deployed):
     checked = deployed.run("worker", "flask", "check-config", "--json")
     assert checked.returncode == 0, checked.stdout
-    health = deployed.call(ask, f"http://{deployed.addresses['web-1']}:8000", "/health", headers=TLS).json
+    health = deployed.call(fetch, f"http://{deployed.addresses['web-1']}:8000", "/health", headers=TLS).json
     assert {name for name, part in health["services"].items() if not part["healthy"]} == set()
-    metrics = deployed.call(ask, f"http://{deployed.addresses['web-2']}:8000", "/metrics", headers=TLS)
+    metrics = deployed.call(fetch, f"http://{deployed.addresses['web-2']}:8000", "/metrics", headers=TLS)
     assert (metrics.status, b"campshub_requests_total" in metrics.body) == (200, True)
 
 
-# Namespaces need root; for everyone else test_as_configured runs the application's own services.
+# Namespaces need root; for other users test_as_configured runs the application's own services.
 if can_run():
 
     def test_all_services_of_the_compose_file_run_as_shipped(deployed, admin):

@@ -1,4 +1,4 @@
-"""The stack starts, stops and comes back, whatever ended it, and keeps what it was given."""
+"""The stack starts, stops and restarts after every kind of end, and keeps its data."""
 
 import json
 import os
@@ -16,15 +16,15 @@ import redis
 from devstack import StackError, packages
 from devstack.stack import Stack
 from tests.conftest import ROOT
-from tests.stack.asking import ask, until
 from tests.stack.conftest import processes_of, stack_in
+from tests.stack.http_client import fetch, until
 
 BARE = {"application": "bench.apps.bare:app", "ready_path": "/", "workers": 1, "durable": False}
 PARTS = [
     "primary", "replica", "redis-cache", "redis-broker", "pgbouncer-primary", "pgbouncer-replica", "api-1", "api-2",
     "nginx",
 ]  # fmt: skip
-# The shape that clients rely on; what is null in a small stack is null or that type.
+# The structure that clients rely on; null values of a small stack may be null or have that type.
 STATE = {
     "ready": bool, "base_url": str, "docs_url": str, "nginx_url": str, "api_urls": list,
     "postgres": {"primary_dsn": str, "replica_dsn": str, "pgbouncer_dsn": str},
@@ -35,11 +35,11 @@ STATE = {
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory):
-    """Every part, with a constant for an application."""
+    """Every part, with a constant application."""
     with stack_in(tmp_path_factory.mktemp("lifecycle"), nginx=True, api=2, **BARE) as stack:
         stack.start()
-        stack.primary.query("CREATE TABLE kept (word text)", database=stack.database)
-        stack.primary.query("GRANT SELECT ON kept TO campshub_app", database=stack.database)
+        stack.primary.query("CREATE TABLE stored (word text)", database=stack.database)
+        stack.primary.query("GRANT SELECT ON stored TO campshub_app", database=stack.database)
         yield stack
 
 
@@ -47,51 +47,51 @@ def pids(stack) -> dict[str, int | None]:
     return {part.name: (found := part.process()) and found.pid for part in stack.parts}
 
 
-def keep(stack, word: str) -> None:
-    stack.primary.query("INSERT INTO kept VALUES (%s)", word, database=stack.database)
+def store(stack, word: str) -> None:
+    stack.primary.query("INSERT INTO stored VALUES (%s)", word, database=stack.database)
     with redis.Redis.from_url(stack.broker.url) as broker:
-        broker.rpush("kept", word)
+        broker.rpush("stored", word)
 
 
-def kept(stack) -> list[str]:
-    """Return the words that are kept: the same behind both PgBouncers and in the broker, and nginx answers."""
+def stored_words(stack) -> list[str]:
+    """Return the stored words: PgBouncer to both servers and the broker agree, and nginx responds."""
     stack.catch_up()
     found = []
     for pgbouncer in stack.pgbouncers:
         with psycopg.connect(pgbouncer.dsn(stack.database), prepare_threshold=None) as connection:
-            found.append([row[0] for row in connection.execute("SELECT word FROM kept")])
+            found.append([row[0] for row in connection.execute("SELECT word FROM stored")])
     with redis.Redis.from_url(stack.broker.url, decode_responses=True) as broker:
-        found.append(broker.lrange("kept", 0, -1))
+        found.append(broker.lrange("stored", 0, -1))
     with redis.Redis.from_url(stack.cache.url) as cache:
         assert cache.ping()
-    assert ask(stack.nginx.url, "/").status == 200
+    assert fetch(stack.nginx.url, "/").status == 200
     assert found == [found[0]] * 3
     return found[0]
 
 
 def kill_9(stack, *names: str) -> None:
-    """Kill the parts' first processes alone, as `kill -9` does, and not what they have started."""
+    """Kill only the parts' first processes, like `kill -9`, and not their children."""
     for name in names:
         os.kill(stack.part(name).process().pid, signal.SIGKILL)
     until(lambda: not any(stack.part(name).is_running() for name in names))
 
 
-def test_the_parts_are_these(stack):
+def test_the_stack_has_the_expected_parts(stack):
     assert [part.name for part in stack.parts] == PARTS
 
 
-def test_starting_again_changes_nothing(stack):
-    keep(stack, "again")
+def test_a_second_start_changes_nothing(stack):
+    store(stack, "again")
     before = pids(stack)
 
     stack.start()
 
     assert pids(stack) == before
     assert None not in before.values()
-    assert "again" in kept(stack)
+    assert "again" in stored_words(stack)
 
 
-def test_another_process_that_names_the_folder_has_the_same_stack(stack):
+def test_another_process_with_the_same_folder_has_the_same_stack(stack):
     same = Stack(stack.directory, nginx=True, api=2, **BARE)
 
     assert pids(same) == pids(stack)
@@ -99,8 +99,8 @@ def test_another_process_that_names_the_folder_has_the_same_stack(stack):
 
 
 @pytest.mark.parametrize("name", PARTS)
-def test_a_part_that_was_killed_is_brought_back_with_what_it_kept(stack, name):
-    keep(stack, name)
+def test_a_killed_part_is_restarted_with_its_data(stack, name):
+    store(stack, name)
     before = pids(stack)
     kill_9(stack, name)
 
@@ -109,34 +109,34 @@ def test_a_part_that_was_killed_is_brought_back_with_what_it_kept(stack, name):
     after = pids(stack)
     assert None not in after.values()
     assert after[name] != before[name]
-    assert kept(stack).count(name) == 1
+    assert stored_words(stack).count(name) == 1
 
 
-def test_a_stack_of_which_every_part_was_killed_is_brought_back(stack):
-    keep(stack, "all")
+def test_a_stack_whose_parts_were_all_killed_is_restarted(stack):
+    store(stack, "all")
     kill_9(stack, *PARTS)
 
     stack.start()
 
     assert None not in pids(stack).values()
-    assert "all" in kept(stack)
+    assert "all" in stored_words(stack)
 
 
-def test_stopping_leaves_no_process_and_starting_again_the_same_data(stack):
-    keep(stack, "stopped")
+def test_a_stop_leaves_no_process_and_a_restart_has_the_same_data(stack):
+    store(stack, "stopped")
     addresses = stack.environment()
     assert len(processes_of(stack.place)) > len(PARTS)
 
-    for _ in range(2):  # stopping what is stopped is fine
+    for _ in range(2):  # a second stop does nothing
         stack.stop()
         assert processes_of(stack.place) == []
     stack.start()
 
     assert stack.environment() == addresses
-    assert "stopped" in kept(stack)
+    assert "stopped" in stored_words(stack)
 
 
-def test_what_a_killed_part_left_behind_is_stopped_as_well(stack):
+def test_processes_left_behind_by_a_killed_part_are_stopped_too(stack):
     kill_9(stack, *PARTS)
 
     stack.stop()
@@ -151,7 +151,7 @@ def shape(found, expected) -> bool:
     return found is None if expected is None else isinstance(found, expected)
 
 
-def test_state_json_is_as_the_specification_says(stack):
+def test_state_json_has_the_specified_structure(stack):
     stack.write_state(ready=True)
     known = json.loads((stack.directory / "state.json").read_text(encoding="utf-8"))
 
@@ -159,7 +159,7 @@ def test_state_json_is_as_the_specification_says(stack):
     assert known["base_url"] == known["nginx_url"] == stack.nginx.url
     assert known["docs_url"] == f"{stack.nginx.url}/docs/"
     assert known["api_urls"] == [api.url for api in stack.apis]
-    assert all(ask(url, "/").status == 200 for url in [known["base_url"], *known["api_urls"]])
+    assert all(fetch(url, "/").status == 200 for url in [known["base_url"], *known["api_urls"]])
     for name, dsn in known["postgres"].items():
         with psycopg.connect(dsn) as connection:
             (is_replica, user) = connection.execute("SELECT pg_is_in_recovery(), current_user").fetchone()
@@ -170,7 +170,7 @@ def test_state_json_is_as_the_specification_says(stack):
             assert client.ping()
 
 
-def test_secrets_are_for_their_owner_alone_and_in_no_command_line(stack):
+def test_secrets_are_readable_only_by_their_owner_and_in_no_command_line(stack):
     stack.write_state(ready=True)
     secret = set(json.loads((stack.directory / "secrets.json").read_text(encoding="utf-8")).values())
 
@@ -182,10 +182,10 @@ def test_secrets_are_for_their_owner_alone_and_in_no_command_line(stack):
     assert not any(value in line for line in processes_of(stack.place) for value in secret)
 
 
-def devstack(folder, *words: str, **environment: str) -> subprocess.CompletedProcess:
-    """Run ``python -m devstack`` as a person does."""
+def devstack(folder, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    """Run ``python -m devstack`` as a user does."""
     return subprocess.run(
-        [sys.executable, "-m", "devstack", *words],
+        [sys.executable, "-m", "devstack", *arguments],
         cwd=ROOT,
         env={**os.environ, **environment, "DEVSTACK_DIR": str(folder)},
         capture_output=True,
@@ -194,17 +194,17 @@ def devstack(folder, *words: str, **environment: str) -> subprocess.CompletedPro
     )
 
 
-def test_two_stacks_side_by_side_do_not_touch_each_other(stack, tmp_path):
-    keep(stack, "ours")
+def test_two_stacks_side_by_side_are_independent(stack, tmp_path):
+    store(stack, "ours")
     before = pids(stack)
     with stack_in(tmp_path / "other", replica=False, pgbouncer=False) as other:
-        told = devstack(other.directory, "exec", "printenv", "POSTGRES_PORT", "POSTGRES_PASSWORD")
-        assert told.stdout.split() == [str(other.primary.port), other.environment()["POSTGRES_PASSWORD"]], told.stderr
-        assert processes_of(other.place) == []  # what was started for the command was stopped after it
+        shown = devstack(other.directory, "exec", "printenv", "POSTGRES_PORT", "POSTGRES_PASSWORD")
+        assert shown.stdout.split() == [str(other.primary.port), other.environment()["POSTGRES_PASSWORD"]], shown.stderr
+        assert processes_of(other.place) == []  # the parts that the command started are stopped after it
 
         other.start()
         assert not set(other.place.read_json("ports.json").values()) & set(stack.place.read_json("ports.json").values())
-        assert other.primary.query("SELECT to_regclass('kept')", database=other.database) == [(None,)]
+        assert other.primary.query("SELECT to_regclass('stored')", database=other.database) == [(None,)]
         assert devstack(other.directory, "status").stdout.count("running on") == 3
         assert devstack(other.directory, "stop").stdout == "stopped\n"
         assert processes_of(other.place) == []
@@ -212,31 +212,31 @@ def test_two_stacks_side_by_side_do_not_touch_each_other(stack, tmp_path):
         assert devstack(other.directory, "status").returncode == 3
 
     assert pids(stack) == before
-    assert "ours" in kept(stack)
+    assert "ours" in stored_words(stack)
 
 
 @pytest.mark.parametrize("port", ["taken", "0", "65536", "http"])
-def test_a_port_that_cannot_be_had_is_said_in_one_line(tmp_path, port):
+def test_an_unavailable_port_is_reported_in_one_line(tmp_path, port):
     with (
         stack_in(tmp_path / "busy", replica=False, pgbouncer=False) as stack,
         socket.create_server(("127.0.0.1", 0)) as busy,
     ):
         taken = str(busy.getsockname()[1])
-        told = devstack(stack.directory, "run", PORT=taken if port == "taken" else port)
+        result = devstack(stack.directory, "run", PORT=taken if port == "taken" else port)
 
-        assert told.returncode == 1
-        (line,) = told.stderr.splitlines()
+        assert result.returncode == 1
+        (line,) = result.stderr.splitlines()
         if port == "taken":
             assert line.startswith(f"port {taken} is taken by python")
             assert f"(process {os.getpid()}): stop that, or choose another with PORT=..." in line
         else:
             assert line == f"PORT must be a number from 1 to 65535, not '{port}'"
         assert processes_of(stack.place) == []
-        assert not (stack.place.runtime / "primary" / "data").exists()  # said before anything was made
+        assert not (stack.place.runtime / "primary" / "data").exists()  # reported before anything is created
 
 
 @pytest.mark.parametrize("program", ["nginx", "pgbouncer"])
-def test_a_missing_program_is_said_in_one_line_before_anything_starts(tmp_path, monkeypatch, program):
+def test_a_missing_program_is_reported_in_one_line_before_anything_starts(tmp_path, monkeypatch, program):
     programs = tmp_path / "programs"
     programs.mkdir()
     for other in {"nginx", "pgbouncer", "redis-server"} - {program}:
@@ -253,7 +253,7 @@ def test_a_missing_program_is_said_in_one_line_before_anything_starts(tmp_path, 
         stack.stop()  # needs no program
 
 
-def test_a_command_that_is_none_is_said_in_a_line(tmp_path):
+def test_an_unknown_command_is_reported_in_one_line(tmp_path):
     with stack_in(tmp_path / "stack", replica=False, pgbouncer=False) as stack:
         assert devstack(stack.directory, "exec").stderr.splitlines()[-1].endswith("error: exec needs a command")
         assert devstack(stack.directory, "exec", "no-such").stderr == "no-such: no such command\n"

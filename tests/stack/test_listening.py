@@ -1,4 +1,4 @@
-"""API processes that start or hang: a read is answered by another process, however long that takes."""
+"""API processes that are starting or hanging: another process serves the read, however long that takes."""
 
 import contextlib
 import os
@@ -9,10 +9,10 @@ import sys
 import pytest
 
 from devstack.place import REPOSITORY
-from tests.stack.asking import ask, until
-from tests.stack.conftest import answering_server, log_lines
+from tests.stack.conftest import log_lines, responding_server
+from tests.stack.http_client import fetch, until
 
-# An application that takes as long to load as a file is missing.
+# An application that does not finish loading before a file exists.
 LATE = """
 import os, pathlib, time
 while not pathlib.Path(os.environ["GATE"]).exists():
@@ -25,7 +25,7 @@ def app(environ, start_response):
 
 @pytest.fixture
 def starting(tmp_path):
-    """gunicorn with the project's configuration, whose workers load until a call of the last value that this yields."""
+    """Start gunicorn with the project's configuration; calling the last yielded value lets its workers load."""
     (tmp_path / "late.py").write_text(LATE, encoding="utf-8")
     gate, log = tmp_path / "gate", tmp_path / "log"
     with socket.create_server(("127.0.0.1", 0)) as one:
@@ -54,9 +54,9 @@ def booting(log) -> int:
     return log.read_text(encoding="utf-8").count("Booting worker")
 
 
-def answered(url):
+def respond(url):
     with contextlib.suppress(OSError):
-        return ask(url, "/live/")
+        return fetch(url, "/live/")
     return None
 
 
@@ -66,20 +66,20 @@ def test_a_process_accepts_no_connection_before_its_workers_have_loaded(starting
     until(lambda: booting(log) == 2)
 
     with pytest.raises(ConnectionRefusedError):
-        ask(url, "/live/")
-    with answering_server() as another:
+        fetch(url, "/live/")
+    with responding_server() as another:
         nginx = nginx_before(port, another)
-        assert [ask(nginx.url, "/live/").status for _ in range(6)] == [200] * 6
+        assert [fetch(nginx.url, "/live/").status for _ in range(6)] == [200] * 6
         tried = [line["upstream_status"] for line in log_lines(nginx.folder / "access.log")]
-        assert "502, 200" in tried, "nginx asked the starting process first, and the other one at once"
+        assert "502, 200" in tried, "nginx tried the starting process first, and then the other one"
     load()
 
-    assert until(lambda: answered(url)).body == b"late"
+    assert until(lambda: respond(url)).body == b"late"
 
 
-def test_a_read_of_a_process_that_hangs_is_answered_by_another(late_reads):
-    answers = [answer.result(60) for answer in late_reads.answers]
+def test_a_read_of_a_hanging_process_is_served_by_another(late_reads):
+    responses = [response.result(60) for response in late_reads.responses]
 
-    assert [answer.status for answer in answers] == [200, 200]
-    until(lambda: len(log_lines(late_reads.log)) == len(answers))
+    assert [response.status for response in responses] == [200, 200]
+    until(lambda: len(log_lines(late_reads.log)) == len(responses))
     assert sorted(line["upstream_status"] for line in log_lines(late_reads.log)) == ["200", "504, 200"]

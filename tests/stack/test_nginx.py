@@ -1,4 +1,4 @@
-"""nginx before the real API: what it adds, what it takes away, and what it answers by itself."""
+"""nginx before the real API: what it adds and removes, and which responses are its own."""
 
 import gzip
 import re
@@ -7,21 +7,21 @@ import socket
 import pytest
 
 from campshub.core.errors import RateLimited
-from tests.stack.asking import ask, ask_raw, until
 from tests.stack.conftest import log_lines
+from tests.stack.http_client import fetch, fetch_raw, until
 
 MIB = 1024 * 1024
 OWN_ID = re.compile(r"[0-9a-f]{32}")
 
 
-def access(front, request_id: str) -> dict:
+def access(site, request_id: str) -> dict:
     """Return the access log's line of a request."""
-    log = front.nginx.folder / "access.log"
+    log = site.nginx.folder / "access.log"
     return until(lambda: next((line for line in log_lines(log) if line["request_id"] == request_id), None))
 
 
 def is_problem(answer, status: int, code: str) -> bool:
-    """Whether it is one of nginx's own problem documents, whole and with the id that its header names."""
+    """Whether a response is one of nginx's own problem documents, complete and with the id of its header."""
     found = answer.problem
     assert answer.headers["Cache-Control"] == "no-store"
     assert answer.headers.get_all("X-Request-ID") == [found["trace_id"]]
@@ -29,8 +29,8 @@ def is_problem(answer, status: int, code: str) -> bool:
     return (answer.status, found["status"], found["code"]) == (status, status, code)
 
 
-def test_a_request_passes_and_neither_server_tells_its_version(front):
-    answer = ask(front.nginx.url, "/live/")
+def test_a_request_passes_and_no_server_version_is_revealed(site):
+    answer = fetch(site.nginx.url, "/live/")
 
     assert (answer.status, answer.json) == (200, {"status": "live"})
     assert answer.headers.get_all("Server") == ["nginx"]
@@ -38,53 +38,53 @@ def test_a_request_passes_and_neither_server_tells_its_version(front):
 
 
 @pytest.mark.parametrize("path", ["/metrics/", "/metrics", "//metrics/", "/%6detrics/", "/x/../metrics/"])
-def test_figures_are_not_told_through_nginx(front, path):
-    answer = ask(front.nginx.url, path)
+def test_metrics_are_not_available_through_nginx(site, path):
+    answer = fetch(site.nginx.url, path)
 
     assert (answer.status, b"campshub_" in answer.body) == (404, False)
 
 
 @pytest.mark.parametrize("given", [None, "mine", "a" * 64, "a" * 65, 'with"quote', "two words"])
-def test_a_request_has_one_id_in_its_answer_in_nginxs_log_and_in_the_applications(front, admin, given):
+def test_a_request_has_one_id_in_its_response_and_in_all_logs(site, admin, given):
     headers = {**admin, **({"X-Request-ID": given} if given else {})}
-    answer = ask(front.nginx.url, "/api/students/?q=whisper", headers=headers)
+    answer = fetch(site.nginx.url, "/api/students/?q=whisper", headers=headers)
 
     (request_id,) = answer.headers.get_all("X-Request-ID")
     assert answer.status == 200
     assert request_id == given if given in ("mine", "a" * 64) else OWN_ID.fullmatch(request_id)
-    logs = [api.log for api in front.apis]
+    logs = [api.log for api in site.apis]
     assert until(lambda: any(line.get("request_id") == request_id for log in logs for line in log_lines(log)))
-    assert access(front, request_id)["status"] == 200
+    assert access(site, request_id)["status"] == 200
 
 
-def test_the_access_log_says_what_was_asked_without_the_query(front, admin):
-    asked = {
+def test_the_access_log_has_no_query_strings(site, admin):
+    requests = {
         ("GET", "/api/students/"): 200,
         ("DELETE", "/api/students/0192f0c1-2b3c-7def-8123-456789abcdef/"): 404,
         ("PUT", "/live/"): 405,
         ("TRACE", "/api/groups/"): 405,
         ("GET", "/_problem/too_many"): 404,
     }
-    for (method, path), status in asked.items():
-        answer = ask(front.nginx.url, f"{path}?token=whisper", method, headers=admin)
-        line = access(front, answer.headers["X-Request-ID"])
+    for (method, path), status in requests.items():
+        answer = fetch(site.nginx.url, f"{path}?token=whisper", method, headers=admin)
+        line = access(site, answer.headers["X-Request-ID"])
         assert (line["method"], line["path"], line["host"]) == (method, path, "127.0.0.1")
         assert line["status"] == answer.status
-        assert answer.status in (status, 422)  # an unknown parameter is refused where the address is known
-    text = (front.nginx.folder / "access.log").read_text(encoding="utf-8")
+        assert answer.status in (status, 422)  # an unknown parameter is refused where the URL is known
+    text = (site.nginx.folder / "access.log").read_text(encoding="utf-8")
     assert "whisper" not in text
     assert admin["Authorization"].split()[1] not in text
 
 
-def test_what_is_sent_once_arrives_as_it_was_written(front, admin):
-    answer = ask(front.nginx.url, "/api/students/%6eot%2Fan%20id/?x=%26", "DELETE", headers=admin)
+def test_requests_arrive_unchanged(site, admin):
+    answer = fetch(site.nginx.url, "/api/students/%6eot%2Fan%20id/?x=%26", "DELETE", headers=admin)
 
     assert answer.problem["instance"] == "/api/students/not/an id/"
 
 
-def test_json_is_compressed_for_those_who_take_it(front):
-    packed = ask(front.nginx.url, "/api/openapi.json", headers={"Accept-Encoding": "gzip"})
-    plain = ask(front.nginx.url, "/api/openapi.json")
+def test_json_is_compressed_for_clients_that_accept_it(site):
+    packed = fetch(site.nginx.url, "/api/openapi.json", headers={"Accept-Encoding": "gzip"})
+    plain = fetch(site.nginx.url, "/api/openapi.json")
 
     assert (packed.headers["Content-Encoding"], plain.headers["Content-Encoding"]) == ("gzip", None)
     assert gzip.decompress(packed.body) == plain.body
@@ -92,29 +92,29 @@ def test_json_is_compressed_for_those_who_take_it(front):
     assert all("Accept-Encoding" in ", ".join(one.headers.get_all("Vary")) for one in (packed, plain))
 
 
-def test_an_etag_holds_through_compression(front, admin):
+def test_an_etag_stays_valid_through_compression(site, admin):
     named = {"code": "etag", "given_name": "Asha", "family_name": "Rao", "address": {"lines": ["long " * 30] * 4}}
-    made = ask(front.nginx.url, "/api/students/", "POST", headers=admin, body=named)
-    address = f"/api/students/{made.json['id']}/"
+    made = fetch(site.nginx.url, "/api/students/", "POST", headers=admin, body=named)
+    url = f"/api/students/{made.json['id']}/"
     packs = {**admin, "Accept-Encoding": "gzip"}
-    shown = ask(front.nginx.url, address, headers=packs)
+    shown = fetch(site.nginx.url, url, headers=packs)
     assert (shown.status, shown.headers["Content-Encoding"]) == (200, "gzip")
     tag = shown.headers["ETag"]
     assert tag.startswith("W/")
 
-    assert ask(front.nginx.url, address, headers={**packs, "If-None-Match": tag}).status == 304
+    assert fetch(site.nginx.url, url, headers={**packs, "If-None-Match": tag}).status == 304
     changed = [
-        ask(front.nginx.url, address, "PATCH", headers={**packs, "If-Match": tag}, body={"given_name": name}).status
+        fetch(site.nginx.url, url, "PATCH", headers={**packs, "If-Match": tag}, body={"given_name": name}).status
         for name in ("Usha", "Nisha")
     ]
     assert changed == [200, 412]
 
 
-LONG = b"a" * 40_000  # longer than nginx takes
+LONG = b"a" * 40_000  # longer than nginx's limit
 
 
 @pytest.mark.parametrize(
-    ("words", "status", "code"),
+    ("data", "status", "code"),
     [
         (b"GET /live/ HTTP/1.1\r\n\r\n", 400, "bad_request"),
         (b"GET /live/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400, "bad_request"),
@@ -134,68 +134,68 @@ LONG = b"a" * 40_000  # longer than nginx takes
         ),
     ],
 )
-def test_nginxs_own_refusals_are_problem_documents(front, words, status, code):
-    answer = ask_raw(front.nginx.url, words)
+def test_nginxs_own_refusals_are_problem_documents(site, data, status, code):
+    answer = fetch_raw(site.nginx.url, data)
 
     assert is_problem(answer, status, code), (answer.status, answer.body)
     assert b"nginx" not in answer.body
 
 
-def test_a_body_of_eight_mebibytes_reaches_the_application(front, admin):
-    answer = ask(front.nginx.url, "/api/students/", "POST", headers=admin, body=b" " * (8 * MIB))
+def test_a_body_of_eight_mebibytes_reaches_the_application(site, admin):
+    answer = fetch(site.nginx.url, "/api/students/", "POST", headers=admin, body=b" " * (8 * MIB))
 
-    assert "instance" in answer.problem  # which nginx's own do not have
-    assert access(front, answer.headers["X-Request-ID"])["upstream_status"] == str(answer.status)
+    assert "instance" in answer.problem  # nginx's own documents do not have it
+    assert access(site, answer.headers["X-Request-ID"])["upstream_status"] == str(answer.status)
 
 
-def test_a_host_that_is_not_listed_is_refused(front):
-    for words in (b"GET /api/me/ HTTP/1.1\r\nHost: evil.example\r\n\r\n", b"GET /api/me/ HTTP/1.0\r\n\r\n"):
-        answer = ask_raw(front.nginx.url, words)
+def test_a_host_that_is_not_listed_is_refused(site):
+    for data in (b"GET /api/me/ HTTP/1.1\r\nHost: evil.example\r\n\r\n", b"GET /api/me/ HTTP/1.0\r\n\r\n"):
+        answer = fetch_raw(site.nginx.url, data)
         assert (answer.status, answer.problem["code"]) == (400, "unlisted_host")
-    spoofed = ask(front.nginx.url, "/api/me/", headers={"Host": "evil.example", "X-Forwarded-Host": "127.0.0.1"})
+    spoofed = fetch(site.nginx.url, "/api/me/", headers={"Host": "evil.example", "X-Forwarded-Host": "127.0.0.1"})
     assert spoofed.problem["code"] == "unlisted_host"
 
 
-def test_an_address_that_a_client_claims_reaches_neither_log_nor_audit(front, admin):
+def test_a_forged_client_address_reaches_neither_log_nor_audit(site, admin):
     claims = ("X-Forwarded-For", "X-Real-IP", "Forwarded", "X-Client-IP", "True-Client-IP")
     headers = {**admin, **dict.fromkeys(claims, "203.0.113.9"), "Forwarded": "for=203.0.113.9;proto=https"}
     made = {"code": "spoof", "given_name": "Asha", "family_name": "Rao"}
-    answer = ask(front.nginx.url, "/api/students/", "POST", headers=headers, body=made)
+    answer = fetch(site.nginx.url, "/api/students/", "POST", headers=headers, body=made)
     assert answer.status == 201
 
-    request_id, logs = answer.headers["X-Request-ID"], [api.log for api in front.apis]
+    request_id, logs = answer.headers["X-Request-ID"], [api.log for api in site.apis]
     (line,) = until(lambda: [one for log in logs for one in log_lines(log) if one.get("request_id") == request_id])
-    assert line["address"] == access(front, request_id)["remote_address"] == "127.0.0.1"
-    audited = front.primary.query(
-        "SELECT DISTINCT address FROM audit_log WHERE entity_id = %s", answer.json["id"], database=front.database
+    assert line["address"] == access(site, request_id)["remote_address"] == "127.0.0.1"
+    audited = site.primary.query(
+        "SELECT DISTINCT address FROM audit_log WHERE entity_id = %s", answer.json["id"], database=site.database
     )
     assert audited == [("127.0.0.1",)]
-    assert all("203.0.113.9" not in log.read_text() for log in [*logs, front.nginx.folder / "access.log"])
+    assert all("203.0.113.9" not in log.read_text() for log in [*logs, site.nginx.folder / "access.log"])
 
 
-def test_beyond_the_rate_and_a_burst_of_two_hundred_an_address_is_told_to_wait(front, nginx_before):
-    nginx = nginx_before(*(api.port for api in front.apis), rate="1r/m")
+def test_an_address_beyond_the_rate_and_a_burst_of_two_hundred_gets_a_retry_time(site, nginx_before):
+    nginx = nginx_before(*(api.port for api in site.apis), rate="1r/m")
 
-    answers = [ask(nginx.url, "/live/") for _ in range(210)]
+    answers = [fetch(nginx.url, "/live/") for _ in range(210)]
 
     assert [answer.status for answer in answers] == [200] * 201 + [429] * 9
-    assert is_problem(answers[-1], RateLimited.status, RateLimited.code)  # the API's own, whoever counts
+    assert is_problem(answers[-1], RateLimited.status, RateLimited.code)  # the same code as the API's own
     assert answers[-1].headers["Retry-After"] == "1"
 
 
-def test_without_an_api_process_the_answer_is_a_problem_that_says_when_to_come_back(nginx_before):
+def test_without_an_api_process_the_response_is_a_problem_with_a_retry_time(nginx_before):
     with socket.create_server(("127.0.0.1", 0)) as one:
         closed = one.getsockname()[1]
     nginx = nginx_before(closed)
 
     for method in ("GET", "POST", "PUT", "DELETE"):
-        answer = ask(nginx.url, "/api/students/", method)
+        answer = fetch(nginx.url, "/api/students/", method)
         assert is_problem(answer, 502, "bad_gateway")
         assert answer.headers["Retry-After"] == "2"
 
 
-def test_an_api_process_that_does_not_answer_is_given_up(late_answer):
-    answer = late_answer.result(30)
+def test_a_request_to_a_silent_api_process_times_out(late_response):
+    answer = late_response.result(30)
 
     assert is_problem(answer, 504, "gateway_timeout")
     assert answer.headers["Retry-After"] == "2"

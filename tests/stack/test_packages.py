@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 
-# Like apt-get, it refuses to run while another one does. Installing takes a moment.
+# Like apt-get, it fails while another one runs. Installing takes a moment.
 APT_GET = """#!/bin/sh
 mkdir "{folder}/busy" 2>/dev/null || exit 100
 echo "$@" >> "{folder}/calls"

@@ -1,4 +1,4 @@
-"""PgBouncer, with the project's file: who may pass, and what a shared server connection carries over: nothing."""
+"""PgBouncer with the project's file: which roles can connect, and that a shared connection carries no state over."""
 
 import shutil
 import stat
@@ -15,7 +15,7 @@ SEEN = "SELECT id FROM organizations"
 
 @pytest.fixture(scope="module")
 def one_connection(stack, database, tmp_path_factory):
-    """A PgBouncer of these tests' own before the same database, with a single server connection."""
+    """A separate PgBouncer before the same database, with a single server connection."""
     here = place.make(tmp_path_factory.mktemp("pgbouncer"))
     shutil.copyfile(stack.directory / "secrets.json", here.directory / "secrets.json")
     pool = {"default_pool_size": "1", "min_pool_size": "0", "reserve_pool_size": "0"}
@@ -28,7 +28,7 @@ def one_connection(stack, database, tmp_path_factory):
 
 @pytest.fixture
 def connect(one_connection, database):
-    """Connect as a role; prepared statements are off, as the application has them behind this PgBouncer."""
+    """Connect as a role, without prepared statements, like the application behind this PgBouncer."""
     made = []
 
     def connect(role="app", name=database):
@@ -41,19 +41,19 @@ def connect(one_connection, database):
 
 
 def console(connect, role):
-    """PgBouncer's own database, which knows nothing of transactions."""
+    """PgBouncer's admin database, which has no transactions."""
     connection = connect(role, "pgbouncer")
     connection.autocommit = True
     return psycopg.ClientCursor(connection)
 
 
 @pytest.mark.parametrize("role", ["app", "migrator", "system", "maintenance", "readonly"])
-def test_the_roles_come_through_as_themselves(connect, role):
+def test_each_role_connects_as_itself(connect, role):
     assert connect(role).execute("SELECT current_user").fetchone() == (f"campshub_{role}",)
 
 
 @pytest.mark.parametrize("user", ["postgres", "campshub_owner", "campshub_replicator", "nobody"])
-def test_nobody_else_comes_through(one_connection, database, user):
+def test_no_other_role_can_connect(one_connection, database, user):
     secrets = keys.load(one_connection.place)
     known = {"postgres": secrets["postgres"], "campshub_replicator": secrets["replicator"]}
     address = one_connection.dsn(database).rpartition("@")[2]
@@ -61,14 +61,14 @@ def test_nobody_else_comes_through(one_connection, database, user):
         psycopg.connect(f"postgresql://{user}:{known.get(user, 'x')}@{address}")
 
 
-def test_a_wrong_password_does_not_pass(one_connection, database):
+def test_a_wrong_password_is_refused(one_connection, database):
     address = one_connection.dsn(database).rpartition("@")[2]
     with pytest.raises(psycopg.OperationalError, match="authentication failed"):
         psycopg.connect(f"postgresql://campshub_app:wrong@{address}")
     assert stat.S_IMODE((one_connection.folder / "userlist.txt").stat().st_mode) == 0o600
 
 
-def test_two_tenants_take_turns_on_one_server_connection_and_see_themselves_alone(connect, place, other):
+def test_two_tenants_on_one_server_connection_see_only_their_own_rows(connect, place, other):
     clients = {place.id: connect(), other.id: connect()}
     servers = set()
     for _ in range(20):
@@ -81,12 +81,12 @@ def test_two_tenants_take_turns_on_one_server_connection_and_see_themselves_alon
             client.commit()
     assert len(servers) == 1
 
-    third = connect()  # names no tenant, on the connection where others did
+    third = connect()  # without a tenant, on the connection of the other two
     assert third.execute("SELECT pg_backend_pid()").fetchone() in servers
     assert not {place.id, other.id} & {row[0] for row in third.execute(SEEN)}
 
 
-def test_what_a_broken_transaction_had_set_is_not_left_behind(connect, place):
+def test_settings_of_a_broken_transaction_are_reset(connect, place):
     first, second = connect(), connect()
     first.execute("SELECT set_config('app.organization_id', %s, true)", [str(place.id)])
     with pytest.raises(psycopg.errors.DivisionByZero):
@@ -100,17 +100,17 @@ def test_what_a_broken_transaction_had_set_is_not_left_behind(connect, place):
 
 def test_a_client_that_waits_too_long_for_a_connection_is_refused(connect):
     console(connect, "maintenance").execute("SET query_wait_timeout = 1")
-    connect().execute("SELECT 1")  # and holds it
+    connect().execute("SELECT 1")  # and keeps the server connection
 
     with pytest.raises(psycopg.OperationalError, match="query_wait_timeout"):
         connect().execute("SELECT 1")
 
-    console(connect, "maintenance").execute("RELOAD")  # what the file says
+    console(connect, "maintenance").execute("RELOAD")  # restores the value from the file
 
 
-def test_the_file_is_in_force_and_its_console_is_for_operators(connect):
-    told = console(connect, "readonly").execute("SHOW CONFIG").fetchall()
-    now = {row[0]: row[1] for row in told}
+def test_the_file_is_in_force_and_its_console_is_only_for_operators(connect):
+    shown = console(connect, "readonly").execute("SHOW CONFIG").fetchall()
+    now = {row[0]: row[1] for row in shown}
 
     assert now["pool_mode"] == "transaction"
     assert now["auth_type"] == "scram-sha-256"

@@ -1,4 +1,4 @@
-"""The shipped script of the replica: copied once, promoted, and a primary from then on."""
+"""The replica's shipped script: it copies once, and after a promotion the server stays a primary."""
 
 import os
 import shutil
@@ -12,15 +12,15 @@ import pytest
 from devstack import keys, ports
 from devstack.replica import SLOT
 from tests.conftest import ROOT
-from tests.stack.asking import until
 from tests.stack.conftest import stack_in
+from tests.stack.http_client import until
 
 SCRIPT = ROOT / "deploy" / "compose" / "replica.sh"
 
 
 @pytest.fixture
 def primary(tmp_path_factory):
-    """A primary of this test's own, with the replica's slot."""
+    """A separate primary, with the replica's slot."""
     with stack_in(tmp_path_factory.mktemp("promotion"), replica=False, pgbouncer=False, durable=False) as stack:
         stack.primary.start()
         stack.create_database(stack.database)
@@ -30,7 +30,7 @@ def primary(tmp_path_factory):
 
 @pytest.fixture
 def replica(primary):
-    """The script, with folders and a port of its own, as the servers' account; ``start`` runs it."""
+    """The script with its own folders and port, as the servers' account; ``start`` runs it."""
     place = primary.place
     data = place.folder("copy") / "data"
     place.write(place.folder("secrets") / "postgres_replicator_password", keys.load(place)["replicator"])
@@ -63,9 +63,9 @@ def replica(primary):
                     stderr=log,
                 )
             )
-        until(lambda: ask("SELECT 1"), 120)
+        until(lambda: query("SELECT 1"), 120)
 
-    def ask(statement):
+    def query(statement):
         dsn = f"postgresql://postgres:{keys.load(place)['postgres']}@127.0.0.1:{port}/postgres"
         try:
             with psycopg.connect(dsn, autocommit=True, connect_timeout=3) as connection:
@@ -78,28 +78,28 @@ def replica(primary):
         running[-1].send_signal(signal.SIGINT)
         assert running[-1].wait(60) == 0
 
-    yield SimpleNamespace(start=start, stop=stop, ask=ask, data=data)
+    yield SimpleNamespace(start=start, stop=stop, query=query, data=data)
     if running[-1].poll() is None:
         stop()
 
 
-def test_a_promoted_replica_is_a_primary_after_a_restart_and_takes_writes(primary, replica):
+def test_a_promoted_replica_is_a_primary_after_a_restart_and_accepts_writes(primary, replica):
     (replica.data.parent / "data.new").mkdir()  # an interrupted copy
     replica.start()
     primary.query("CREATE TABLE written_before (id int)")
-    until(lambda: replica.ask("SELECT to_regclass('written_before')") == [("written_before",)])
-    assert replica.ask("SELECT pg_is_in_recovery()") == [(True,)]
+    until(lambda: replica.query("SELECT to_regclass('written_before')") == [("written_before",)])
+    assert replica.query("SELECT pg_is_in_recovery()") == [(True,)]
 
     replica.stop()
-    replica.start()  # a replica stays one
-    assert replica.ask("SELECT pg_is_in_recovery()") == [(True,)]
+    replica.start()  # a restart does not promote
+    assert replica.query("SELECT pg_is_in_recovery()") == [(True,)]
     primary.stop()
-    assert replica.ask("SELECT pg_promote()") == [(True,)]
-    replica.ask("CREATE TABLE written_after (id int)")
+    assert replica.query("SELECT pg_promote()") == [(True,)]
+    replica.query("CREATE TABLE written_after (id int)")
 
     for _ in range(2):
         replica.stop()
         replica.start()
-        assert replica.ask("SELECT pg_is_in_recovery()") == [(False,)]
-        assert replica.ask("INSERT INTO written_after VALUES (1) RETURNING id") == [(1,)]
-    assert replica.ask("SELECT count(*) FROM written_after") == [(2,)]
+        assert replica.query("SELECT pg_is_in_recovery()") == [(False,)]
+        assert replica.query("INSERT INTO written_after VALUES (1) RETURNING id") == [(1,)]
+    assert replica.query("SELECT count(*) FROM written_after") == [(2,)]

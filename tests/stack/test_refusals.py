@@ -1,4 +1,4 @@
-"""Requests that never reach the application: gunicorn alone, and nginx, refuse each with a problem document."""
+"""Requests that never reach the application: gunicorn and nginx refuse each with a problem document."""
 
 import http.client
 import json
@@ -14,8 +14,8 @@ import pytest
 from campshub.core.http.gunicorn_worker import _problem_of
 from tests.conftest import ROOT
 from tests.e2e.conftest import free_port
-from tests.stack.asking import PATIENCE_S, ask, ask_raw, until
 from tests.stack.conftest import PANEL
+from tests.stack.http_client import PATIENCE_S, fetch, fetch_raw, until
 
 HOST = b"Host: 127.0.0.1\r\n"
 REFUSED = {
@@ -42,20 +42,20 @@ REFUSED = {
 
 
 @pytest.fixture(params=["gunicorn", "nginx"])
-def url(request, front):
-    """A layer that meets clients first: gunicorn with `make run`, nginx elsewhere."""
-    return front.apis[0].url if request.param == "gunicorn" else front.nginx.url
+def url(request, site):
+    """The layer that receives requests: gunicorn with `make run`, else nginx."""
+    return site.apis[0].url if request.param == "gunicorn" else site.nginx.url
 
 
-def with_origin(words: bytes, origin: str) -> bytes:
-    return words + f"Origin: {origin}\r\n\r\n".encode()
+def with_origin(data: bytes, origin: str) -> bytes:
+    return data + f"Origin: {origin}\r\n\r\n".encode()
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_cannot_be_parsed_is_refused_with_a_problem_document_that_the_panel_may_read(url, what):
-    words, status, code = REFUSED[what]
+def test_an_invalid_request_is_refused_with_a_problem_that_the_panel_can_read(url, what):
+    data, status, code = REFUSED[what]
 
-    answer = ask_raw(url, with_origin(words, PANEL))
+    answer = fetch_raw(url, with_origin(data, PANEL))
 
     found = answer.problem
     assert (answer.status, found["status"], found["code"]) == (status, status, code)
@@ -63,44 +63,45 @@ def test_what_cannot_be_parsed_is_refused_with_a_problem_document_that_the_panel
     assert len(answer.headers.get_all("X-Request-ID")) == 1
     assert re.fullmatch(r"[0-9a-f]{32}", found["trace_id"])
     assert answer.headers["Cache-Control"] == "no-store"
-    # The origin may come after what could not be read: then any page may read the refusal.
+    # The origin may follow after the invalid part: then any page can read the refusal.
     assert answer.headers["Access-Control-Allow-Origin"] in {PANEL, "*"}
     assert "X-Request-ID" in answer.headers["Access-Control-Expose-Headers"]
     assert b"<html" not in answer.body.lower()
 
 
 @pytest.mark.parametrize("what", ["a line of 9,000 bytes", "ninety headers"])
-def test_a_page_of_another_origin_may_not_read_the_refusal(url, what):
-    words, status, _ = REFUSED[what]
+def test_pages_of_other_origins_cannot_read_the_refusal(url, what):
+    data, status, _ = REFUSED[what]
 
-    answers = [ask_raw(url, with_origin(words, origin)) for origin in (PANEL, "https://elsewhere.example")]
+    responses = [fetch_raw(url, with_origin(data, origin)) for origin in (PANEL, "https://elsewhere.example")]
 
-    assert [answer.status for answer in answers] == [status] * 2
-    assert [answer.headers["Access-Control-Allow-Origin"] for answer in answers] == [PANEL, None]
+    assert [response.status for response in responses] == [status] * 2
+    assert [response.headers["Access-Control-Allow-Origin"] for response in responses] == [PANEL, None]
 
 
-def test_nginxs_own_refusals_are_read_by_the_panel_alone(front):
-    answers = [
-        ask(front.nginx.url, "/metrics/", headers={"Origin": origin}) for origin in (PANEL, "https://elsewhere.example")
+def test_only_the_panel_can_read_nginxs_own_refusals(site):
+    responses = [
+        fetch(site.nginx.url, "/metrics/", headers={"Origin": origin})
+        for origin in (PANEL, "https://elsewhere.example")
     ]
 
-    assert [answer.problem["code"] for answer in answers] == ["not_found"] * 2
-    assert [answer.headers["Access-Control-Allow-Origin"] for answer in answers] == [PANEL, None]
+    assert [response.problem["code"] for response in responses] == ["not_found"] * 2
+    assert [response.headers["Access-Control-Allow-Origin"] for response in responses] == [PANEL, None]
 
 
-def test_an_answer_of_the_application_has_each_header_once(front):
-    answer = ask(front.nginx.url, "/api/me/", headers={"Origin": PANEL})
+def test_a_response_of_the_application_has_each_header_once(site):
+    answer = fetch(site.nginx.url, "/api/me/", headers={"Origin": PANEL})
 
     assert answer.status == 401
     for name in ("Access-Control-Allow-Origin", "Access-Control-Expose-Headers", "Cache-Control", "X-Request-ID"):
         assert len(answer.headers.get_all(name)) == 1, name
 
 
-def test_a_connection_that_was_kept_is_refused_in_the_same_way(front):
-    parts = urlsplit(front.apis[0].url)
-    words, status, code = REFUSED["a line of 9,000 bytes"]
+def test_a_reused_connection_is_refused_in_the_same_way(site):
+    parts = urlsplit(site.apis[0].url)
+    data, status, code = REFUSED["a line of 9,000 bytes"]
     with socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE_S) as connection:
-        for sent, expected in ((b"GET /live/ HTTP/1.1\r\n" + HOST, 200), (words, status)):
+        for sent, expected in ((b"GET /live/ HTTP/1.1\r\n" + HOST, 200), (data, status)):
             connection.sendall(with_origin(sent, PANEL))
             response = http.client.HTTPResponse(connection)
             response.begin()
@@ -112,12 +113,12 @@ def test_a_connection_that_was_kept_is_refused_in_the_same_way(front):
 FAILING = "def app(environ, start_response):\n    raise ValueError('whisper')\n"
 
 
-def test_an_application_that_fails_outside_flask_is_answered_for_without_its_innards(front, tmp_path):
+def test_a_failure_outside_flask_gets_a_response_without_internals(site, tmp_path):
     (tmp_path / "failing.py").write_text(FAILING)
     port = free_port()
     environment = {
         **os.environ,
-        **front.environment(),
+        **site.environment(),
         "BIND": f"127.0.0.1:{port}",
         "GUNICORN_WORKERS": "1",
         "PYTHONPATH": f"{tmp_path}:{ROOT}",
@@ -127,7 +128,7 @@ def test_an_application_that_fails_outside_flask_is_answered_for_without_its_inn
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
         until(lambda: _listens(port))
-        answer = ask(f"http://127.0.0.1:{port}", "/", headers={"X-Request-ID": "mine"})
+        answer = fetch(f"http://127.0.0.1:{port}", "/", headers={"X-Request-ID": "mine"})
     finally:
         server.terminate()
         server.wait(PATIENCE_S)
@@ -146,5 +147,5 @@ def _listens(port: int) -> bool:
     return True
 
 
-def test_what_is_no_fault_of_the_client_is_a_fault_of_ours():
+def test_server_errors_are_not_reported_as_client_errors():
     assert _problem_of(ValueError())[0] == 500

@@ -1,4 +1,4 @@
-"""``make run RELOAD=1``: code that changes is loaded again."""
+"""``make run RELOAD=1`` reloads changed code."""
 
 import os
 import socket
@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from devstack.place import REPOSITORY
-from tests.stack.asking import ask, until
+from tests.stack.http_client import fetch, until
 
 # The response is a constant of another module, as in an application of many files.
 APPLICATION = """
@@ -49,12 +49,12 @@ def running(request, tmp_path):
 
 def body_of(url):
     try:
-        return ask(url, "/").body
+        return fetch(url, "/").body
     except OSError:
         return None
 
 
-def test_a_changed_file_is_loaded_again_only_when_it_was_requested(running):
+def test_a_changed_file_is_reloaded_only_on_request(running):
     reload, url, folder = running
     until(lambda: body_of(url) == b"first")
 

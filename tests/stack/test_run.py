@@ -1,4 +1,4 @@
-"""``make run`` and ``make stack`` as a person uses them: started, left by Ctrl-C, killed, and started again."""
+"""``make run`` and ``make stack`` as a user runs them: started, ended by Ctrl-C, killed, and started again."""
 
 import json
 import os
@@ -14,14 +14,14 @@ from campshub.core.db.models import new_id
 from devstack import place
 from tests.conftest import ROOT
 from tests.e2e.conftest import free_port
-from tests.stack.asking import ask, until
 from tests.stack.conftest import log_lines, processes_of
+from tests.stack.http_client import fetch, until
 from tests.stack.terminal import PATIENCE_S, SMALL, Terminal
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """The folder of one stack, which these tests start one after the other; `remove` takes it away."""
+    """The folder of one stack, which these tests start one after the other; removed at the end."""
     folder = tmp_path_factory.mktemp("run") / "devstack"
     here = place.make(folder)
     yield folder
@@ -38,7 +38,7 @@ def port() -> int:
 
 @pytest.fixture
 def devstack(folder, port):
-    """Start a command in a terminal; whatever a test leaves running is killed."""
+    """Start a command in a terminal; a command that still runs after the test is killed."""
     opened = []
 
     def start(command, **environment):
@@ -53,12 +53,12 @@ def devstack(folder, port):
 
 def signed_in(url: str, demo: dict) -> dict[str, str]:
     named = {name: demo[name] for name in ("email", "password", "organization_id")}
-    answer = ask(url, "/api/auth/token/", "POST", body=named)
+    answer = fetch(url, "/api/auth/token/", "POST", body=named)
     assert answer.status == 200, answer.body
     return {"Authorization": f"Bearer {answer.json['access_token']}"}
 
 
-def test_ctrl_c_while_demo_data_is_made_ends_everything(folder, devstack):
+def test_ctrl_c_during_the_demo_data_ends_everything(folder, devstack):
     terminal = devstack("run", PASSWORD_COST="4")
     until((folder / "seeding.json").exists, PATIENCE_S)
 
@@ -69,7 +69,7 @@ def test_ctrl_c_while_demo_data_is_made_ends_everything(folder, devstack):
     assert not (folder / "demo.json").exists()
 
 
-def test_run_starts_over_with_whole_demo_data_says_where_it_is_and_ends_at_ctrl_c(folder, devstack, port):
+def test_run_restarts_with_complete_demo_data_prints_its_urls_and_ends_at_ctrl_c(folder, devstack, port):
     terminal = devstack("run", **SMALL)
     known = terminal.state()
 
@@ -85,9 +85,9 @@ def test_run_starts_over_with_whole_demo_data_says_where_it_is_and_ends_at_ctrl_
         rf"  sign in as     {re.escape(demo['email'])}  {re.escape(demo['password'])}\n",
     ):
         assert re.search(line, terminal.shown), terminal.shown
-    assert ask(url, "/docs/").status == 200
+    assert fetch(url, "/docs/").status == 200
     for sign_in in (demo, demo["other"]):
-        listed = ask(url, "/api/students/?limit=200", headers=signed_in(url, sign_in))
+        listed = fetch(url, "/api/students/?limit=200", headers=signed_in(url, sign_in))
         assert len(listed.json["items"]) == 20
 
     second = subprocess.run(
@@ -109,7 +109,7 @@ def test_run_starts_over_with_whole_demo_data_says_where_it_is_and_ends_at_ctrl_
     assert "Traceback" not in terminal.shown
 
 
-def test_a_second_run_has_the_same_data_and_a_killed_one_is_replaced_by_the_whole_stack(
+def test_a_second_run_has_the_same_data_and_a_killed_one_is_replaced_by_the_full_stack(
     folder, devstack, port, record_property
 ):
     terminal = devstack("run", **SMALL)
@@ -117,7 +117,7 @@ def test_a_second_run_has_the_same_data_and_a_killed_one_is_replaced_by_the_whol
     record_property("figure", f"second `devstack run` ready after {time.monotonic() - terminal.begun:.1f} s")
     assert "making demo data" not in terminal.shown
     headers = signed_in(f"http://127.0.0.1:{port}", demo)
-    terminal.kill()  # and its API process goes on, on the port that nginx wants now
+    terminal.kill()  # its API process still runs, on the port that nginx needs now
 
     terminal = devstack("stack", **SMALL)
     known = terminal.state()
@@ -129,28 +129,28 @@ def test_a_second_run_has_the_same_data_and_a_killed_one_is_replaced_by_the_whol
 
 
 def whole(known: dict, port: int, demo: dict) -> None:
-    """Check that state.json is filled whole."""
+    """Check that state.json is complete."""
     url = f"http://127.0.0.1:{port}"
     assert (known["base_url"], known["nginx_url"], known["docs_url"]) == (url, url, f"{url}/docs/")
     assert len(set(known["api_urls"]) - {url}) == 2
     assert known["demo"] == demo
     assert all(known["postgres"].values())
     assert all(known["redis"].values())
-    assert all(ask(one, "/ready/").status == 200 for one in known["api_urls"])
-    services = ask(url, "/health/").json["services"]
-    assert {name for name, told in services.items() if told["healthy"]} >= {"database", "replica", "cache", "broker"}
+    assert all(fetch(one, "/ready/").status == 200 for one in known["api_urls"])
+    services = fetch(url, "/health/").json["services"]
+    assert {name for name, state in services.items() if state["healthy"]} >= {"database", "replica", "cache", "broker"}
 
 
 def read_back(folder, known: dict, headers: dict[str, str]) -> None:
-    """Write through nginx and read it back at once, often enough that both API processes have served."""
+    """Write through nginx and read it back at once, often enough for both API processes to serve."""
     url, log = known["nginx_url"], place.make(folder).runtime / "nginx" / "access.log"
     for _ in range(10):
         code = new_id().hex
         body = {"code": code, "given_name": "Asha", "family_name": "Rao"}
-        made = ask(url, "/api/students/", "POST", headers=headers, body=body)
+        made = fetch(url, "/api/students/", "POST", headers=headers, body=body)
         assert made.status == 201
-        assert ask(url, f"/api/students/{made.json['id']}/", headers=headers).json["code"] == code
-        listed = ask(url, "/api/students/?limit=200", headers=headers)
+        assert fetch(url, f"/api/students/{made.json['id']}/", headers=headers).json["code"] == code
+        listed = fetch(url, "/api/students/?limit=200", headers=headers)
         assert code in {item["code"] for item in listed.json["items"]}
     served = {line["upstream"] for line in log_lines(log)}
     assert served >= {one.removeprefix("http://") for one in known["api_urls"]}
@@ -161,9 +161,9 @@ def test_make_help_lists_every_target():
     targets = set(re.findall(r"^\.PHONY: (.+)$", makefile, re.MULTILINE))
     rules = set(re.findall(r"^([a-z][a-z-]*):(?!=)", makefile, re.MULTILINE))
 
-    for words in (["help"], []):
-        told = subprocess.run([shutil.which("make"), *words], cwd=ROOT, capture_output=True, text=True, check=True)
-        listed = re.findall(r"^  make ([a-z-]+) +(\S.*)$", told.stdout, re.MULTILINE)
+    for target in (["help"], []):
+        printed = subprocess.run([shutil.which("make"), *target], cwd=ROOT, capture_output=True, text=True, check=True)
+        listed = re.findall(r"^  make ([a-z-]+) +(\S.*)$", printed.stdout, re.MULTILINE)
         assert {name for name, _ in listed} == targets == rules
-        assert len(listed) == len(told.stdout.splitlines())
+        assert len(listed) == len(printed.stdout.splitlines())
     assert targets >= {"run", "stack", "stop", "test", "lint", "bench", "fmt", "migration"}

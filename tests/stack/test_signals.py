@@ -1,4 +1,4 @@
-"""Signals end `devstack run` once and whole: in bursts, in any order, while it starts, runs or stops."""
+"""Signals end `devstack run` once and completely: in bursts, in any order, while it starts, runs or stops."""
 
 import os
 import random
@@ -35,7 +35,7 @@ def terminal(folder):
 
 @pytest.fixture
 def rng() -> random.Random:
-    """Random moments; a failure shows the seed that repeats them."""
+    """Random moments; a failure prints the seed that repeats them."""
     seed = random.randrange(1_000_000)
     rng = random.Random(seed)
     rng.first_seed = seed
@@ -68,7 +68,7 @@ def test_two_sigterms_at_once_end_a_running_stack(terminal, folder):
 
 
 @pytest.mark.parametrize("again", range(2))
-def test_a_burst_while_it_starts_ends_it(terminal, folder, rng, again):
+def test_a_burst_during_the_start_ends_it(terminal, folder, rng, again):
     first_line = time.monotonic() + 30
     while not terminal.lines and time.monotonic() < first_line:
         time.sleep(0.005)
@@ -79,7 +79,7 @@ def test_a_burst_while_it_starts_ends_it(terminal, folder, rng, again):
     assert_ended_whole(terminal, folder, rng)
 
 
-def test_a_burst_while_it_stops_changes_nothing(terminal, folder, rng):
+def test_a_burst_during_the_stop_changes_nothing(terminal, folder, rng):
     terminal.state()
     terminal.process.send_signal(rng.choice(ENDING))
     time.sleep(rng.uniform(0, 1))

@@ -1,4 +1,4 @@
-"""Time-outs nest: each waits longer than all that happens inside it. Read where they are in force."""
+"""Timeouts nest: each is longer than everything inside it. They are read where they take effect."""
 
 import json
 import re
@@ -17,7 +17,7 @@ GUNICORN = "import json, runpy; c = runpy.run_path('config/gunicorn.conf.py'); p
 
 
 def number(path: str, pattern: str) -> float:
-    """Return the number that a pattern finds once in a file."""
+    """Return the number of the only match of a pattern in a file."""
     (found,) = re.findall(pattern, (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE)
     return float(found)
 
@@ -37,10 +37,10 @@ def grace(service: str) -> float:
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, float]:
-    """Return all of them, under the names that the documentation's table has."""
-    words = [sys.executable, "-c", GUNICORN.format("graceful_timeout", "keepalive")]
+    """Return all timeouts, under the names of the documentation's table."""
+    command = [sys.executable, "-c", GUNICORN.format("graceful_timeout", "keepalive")]
     environment = {"TRUSTED_PROXIES": "1", "PATH": "/usr/bin"}
-    read = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    read = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     graceful, keepalive = json.loads(read.stdout)
     upstream = (ROOT / "nginx.conf").read_text(encoding="utf-8").partition("upstream api {")[2].partition("}")[0]
     return {
@@ -66,7 +66,7 @@ def found() -> dict[str, float]:
     }
 
 
-def test_what_a_request_waits_for_fits_into_what_waits_for_it(found):
+def test_each_timeout_is_longer_than_those_inside_it(found):
     database = ("DB_POOL_TIMEOUT_S", "CONNECT_WITHIN_S", "query_wait_timeout", "statement_timeout")
     assert sum(found[name] for name in database) <= found["COMMIT_WITHIN_S"]
     assert found["lock_timeout"] < found["statement_timeout"]
@@ -74,13 +74,13 @@ def test_what_a_request_waits_for_fits_into_what_waits_for_it(found):
     assert found["proxy_connect_timeout"] + found["proxy_read_timeout"] < found["proxy_next_upstream_timeout"]
 
 
-def test_what_stops_is_waited_for(found):
+def test_stopping_waits_long_enough(found):
     assert found["proxy_read_timeout"] < found["graceful_timeout"] < found["web-1"]
     assert found["proxy_read_timeout"] < found["worker_shutdown_timeout"] < found["nginx"]
     assert found["worker_soft_shutdown_timeout"] < found["worker"]
 
 
-def test_nginx_lets_a_connection_go_before_gunicorn_does(found):
+def test_nginx_closes_a_connection_before_gunicorn_does(found):
     assert found["keepalive_timeout"] < found["keepalive"]
 
 

@@ -1,4 +1,4 @@
-"""An application with jobs of a test's own, and what runs one of them."""
+"""An application with test jobs, and functions that add and run a job."""
 
 import pytest
 
@@ -32,21 +32,21 @@ def place(app):
 
 
 @pytest.fixture
-def owe(app, place):
-    def owing(name, *, user_id=None, **arguments):
+def add_job(app, place):
+    def add(name, *, user_id=None, **arguments):
         with app.app_context(), unit_of_work(organization_id=place.id, user_id=user_id) as session:
             return enqueue(session, name, **arguments)
 
-    return owing
+    return add
 
 
 @pytest.fixture
 def run(app, place):
-    def running_one(message_id):
+    def run_job(message_id):
         with app.app_context():
             return runner.run_one(app.extensions["campshub"], place.id, message_id)
 
-    return running_one
+    return run_job
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def a_group(session):
 
 
 def in_steps(number, *, then=lambda step: None):
-    """Register a job of some steps, each of which makes a group."""
+    """Register a job of some steps; each step creates a group."""
 
     @stepped_job("tests.steps")
     def steps(session, run, position):

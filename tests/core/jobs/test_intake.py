@@ -1,4 +1,4 @@
-"""What a worker takes off the broker: what we have sent, written anew, and nothing else."""
+"""A worker accepts only messages that this application has sent, and rebuilds them from checked values."""
 
 import base64
 import json
@@ -34,9 +34,9 @@ def sent(app, broker):
 
 @pytest.fixture
 def lines(monkeypatch):
-    """What is logged."""
+    """The log lines."""
     found = []
-    monkeypatch.setattr(message_guard.log, "warning", lambda words, *given: found.append(words % given))
+    monkeypatch.setattr(message_guard.log, "warning", lambda text, *given: found.append(text % given))
     return found
 
 
@@ -50,7 +50,7 @@ def changed(raw, part, **values):
     return json.dumps(message).encode()
 
 
-def test_a_call_reaches_celery_with_all_that_it_says(sent):
+def test_a_message_reaches_celery_complete(sent):
     key, written = message_guard.taken((b"reports", sent))
 
     before, after = json.loads(sent), json.loads(written)
@@ -82,7 +82,7 @@ def test_what_the_beat_sends_reaches_celery(stack, scratch, broker):
         assert timedelta(0) < expires - datetime.now(UTC) < timedelta(seconds=10)
 
 
-def test_what_others_wrote_into_a_call_does_not_reach_celery(sent):
+def test_values_added_by_others_do_not_reach_celery(sent):
     forged = changed(sent, "headers", eta="2999-01-01T00:00:00+00:00", shadow="x", stamps=5, errbacks=["x"])
     forged = changed(forged, "properties", delivery_tag=["x"], priority="x", reply_to={"x": 1}, delivery_info=7)
     forged = changed(forged, "", **{"content-type": "application/x-python-serialize", "content-encoding": 7})
@@ -95,17 +95,14 @@ def test_what_others_wrote_into_a_call_does_not_reach_celery(sent):
     assert theirs == ours
 
 
-def test_what_is_no_call_of_ours_is_dropped_and_its_content_not_told(sent, lines):
-    def body(words):
-        return changed(sent, "", body=base64.b64encode(words.encode()).decode())
+def test_an_invalid_message_is_dropped_and_its_content_not_logged(sent, lines):
+    def body(text):
+        return changed(sent, "", body=base64.b64encode(text.encode()).decode())
 
     one = str(new_id())
     wrong = [
         *(b"", b"{{{secret", b"[1,2]", b"5", b"null", b"\xff\xfe", b"[" * 10_000, b'"' + b"x" * 20_000 + b'"'),
-        *(
-            body(words)
-            for words in ("5", "", "[]", "[[],{}]", "[[1,2],{},{}]", '[["secret","x"],{},{}]', "[[[]],{},{}]")
-        ),
+        *(body(text) for text in ("5", "", "[]", "[[],{}]", "[[1,2],{},{}]", '[["secret","x"],{},{}]', "[[[]],{},{}]")),
         body(json.dumps([[one], {}, {}])),
         body(json.dumps([[one, one], {"more": 1}, {}])),
         body(json.dumps([[one, one.upper()], {}, {}])),
@@ -132,13 +129,13 @@ def test_what_is_no_call_of_ours_is_dropped_and_its_content_not_told(sent, lines
     ]
 
 
-def test_waiting_in_vain_is_no_message(lines):
+def test_a_timeout_is_no_message(lines):
     assert message_guard.taken(None) is None
     assert lines == []
 
 
 @pytest.mark.parametrize("scheme", ["redis", "rediss"])
-def test_a_worker_speaks_tls_where_the_address_says_so(stack, scratch, scheme):
+def test_a_worker_uses_tls_if_the_url_says_so(stack, scratch, scheme):
     celery = new_celery(settings_of(stack, scratch, celery_broker_url=f"{scheme}://127.0.0.1:1/0"))
     worker = SimpleNamespace(app=celery, ensure_connected=lambda connection: connection)
 

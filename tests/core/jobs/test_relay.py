@@ -1,4 +1,4 @@
-"""The relay, a broker that is away, and the rows that are kept for a while."""
+"""The relay, an unavailable broker, and the retention of rows."""
 
 from sqlalchemy import text
 
@@ -13,11 +13,11 @@ from tests.conftest import close, settings_of
 from tests.core.jobs.conftest import DUE_NOW, a_group
 
 
-def test_the_relay_calls_for_what_is_due_and_was_not_taken_and_not_at_once_again(app, owe, rows, monkeypatch):
+def test_the_relay_sends_due_jobs_that_no_worker_has_taken_and_then_pauses(app, add_job, rows, monkeypatch):
     calls = []
     monkeypatch.setattr(app.extensions["campshub"].sender, "send", lambda sent: calls.extend(sent) or len(calls))
     job("tests.group")(lambda session, run: a_group(session))
-    message_id = owe("tests.group")
+    message_id = add_job("tests.group")
     assert [id_ for _, id_, _ in calls] == [message_id]  # at once, after the commit
 
     def tick():
@@ -32,8 +32,8 @@ def test_the_relay_calls_for_what_is_due_and_was_not_taken_and_not_at_once_again
     assert tick() == []
 
 
-def test_a_broker_that_is_away_does_not_stop_the_write(stack, scratch, place):
-    """Nothing listens on the port."""
+def test_an_unavailable_broker_does_not_stop_the_write(stack, scratch, place):
+    """No process listens on the port."""
     own = create_app(settings_of(stack, scratch, log_level="ERROR", celery_broker_url="redis://127.0.0.1:1/0"))
     job("tests.group")(lambda session, run: a_group(session))
     with own.app_context():
@@ -46,9 +46,9 @@ def test_a_broker_that_is_away_does_not_stop_the_write(stack, scratch, place):
     assert outcome == Outcome.DONE
 
 
-def test_what_has_had_its_time_is_deleted_and_nothing_else(app, rows, place, run, owe):
+def test_only_expired_rows_are_deleted(app, rows, place, run, add_job):
     job("tests.group")(lambda session, run: None)
-    old, new, dead = (owe("tests.group") for _ in range(3))
+    old, new, dead = (add_job("tests.group") for _ in range(3))
     assert [run(old), run(new)] == [Outcome.DONE, Outcome.DONE]
     long_ago = "now() - INTERVAL '15 days'"
     rows(f"UPDATE outbox SET finished_at = {long_ago} WHERE id = %s RETURNING 1", old)
@@ -63,7 +63,7 @@ def test_what_has_had_its_time_is_deleted_and_nothing_else(app, rows, place, run
     assert rows("SELECT result FROM jobs") == [({"deleted": 1},)]
 
 
-def test_every_condition_of_expiry_is_served_by_an_index(app, rows, stack, scratch):
+def test_every_expiry_condition_has_an_index(app, rows, stack, scratch):
     from campshub.core.db.retention import expiries  # noqa: PLC0415
 
     for expiry in expiries():

@@ -1,4 +1,4 @@
-"""The schedule: which slot has begun, and that two beats owe it once."""
+"""The schedule: the current slot, and two beats that enqueue it once."""
 
 import threading
 from datetime import UTC, datetime, timedelta
@@ -26,14 +26,14 @@ AT = datetime(2026, 11, 21, 14, 37, 12, tzinfo=UTC)  # a Saturday
         (Weekly(day=6, hour=3), datetime(2026, 11, 15, 3, tzinfo=UTC)),
     ],
 )
-def test_the_slot_that_has_begun_last(when, slot):
+def test_the_current_slot_is_the_one_that_started_last(when, slot):
     assert when.slot(AT) == slot
     assert when.slot(slot) == slot
     assert when.slot(slot + when.period) == slot + when.period
     assert when.slot(slot - timedelta(microseconds=1)) == slot - when.period
 
 
-def test_two_beats_owe_a_slot_once(app, rows):
+def test_two_beats_enqueue_a_slot_once(app, rows):
     in_steps(1)
     job("tests.group", system=True)(lambda session, run, *, number: a_group(session))
     schedule.scheduled("tests.group", Every(minutes=1), number=1)
@@ -56,7 +56,7 @@ def test_two_beats_owe_a_slot_once(app, rows):
     assert rows("SELECT job, state FROM jobs") == [("tests.steps", "queued")]
 
 
-def test_a_slot_that_nothing_ran_in_is_made_up_for_while_half_of_its_period_is_left(app, rows):
+def test_a_missed_slot_is_enqueued_while_half_of_its_period_is_left(app, rows):
     job("tests.group", system=True)(lambda session, run: a_group(session))
     schedule.scheduled("tests.group", Daily(hour=3))
     with app.app_context(), unit_of_work(system=True) as session:

@@ -10,30 +10,30 @@ from tests.conftest import Client
 from tests.core.jobs.conftest import DUE_NOW, GROUPS, in_steps
 
 
-def test_steps_are_saved_one_by_one_and_told(owe, run, rows, place):
+def test_steps_are_saved_one_by_one_and_reported(add_job, run, rows, place):
     admin = place.the(Role.ADMIN)
-    told = []
-    in_steps(4, then=lambda _: told.append(admin.get(f"/api/jobs/{message_id}/").json))
-    message_id = owe("tests.steps", user_id=admin.user_id)
+    states = []
+    in_steps(4, then=lambda _: states.append(admin.get(f"/api/jobs/{message_id}/").json))
+    message_id = add_job("tests.steps", user_id=admin.user_id)
     queued = admin.get(f"/api/jobs/{message_id}/").json
 
     assert (queued["state"], queued["total"]) == ("queued", None)
     assert run(message_id) == Outcome.DONE
-    assert [(one["state"], one["done"]) for one in told] == [("running", number) for number in range(4)]
+    assert [(one["state"], one["done"]) for one in states] == [("running", number) for number in range(4)]
     ended = admin.get(f"/api/jobs/{message_id}/").json
     assert (ended["state"], ended["done"], ended["total"], ended["result"]) == ("succeeded", 4, 4, {"made": 4})
     assert rows(GROUPS) == [(4,)]
 
 
-def test_a_job_that_was_broken_off_goes_on_with_the_step_it_was_at(owe, run, rows):
-    fails = [KeyboardInterrupt()]  # it comes like a kill, after the effect and before the commit
+def test_an_interrupted_job_resumes_at_its_step(add_job, run, rows):
+    fails = [KeyboardInterrupt()]  # like a kill, after the effect and before the commit
 
     def then(step):
         if step == 2 and fails:
             raise fails.pop()
 
     in_steps(5, then=then)
-    message_id = owe("tests.steps")
+    message_id = add_job("tests.steps")
     with pytest.raises(KeyboardInterrupt):
         run(message_id)
     assert rows(GROUPS) == [(2,)]
@@ -43,25 +43,25 @@ def test_a_job_that_was_broken_off_goes_on_with_the_step_it_was_at(owe, run, row
     assert rows(GROUPS) == [(5,)]
 
 
-def test_a_step_of_a_claim_that_was_lost_is_not_saved(owe, run, rows):
+def test_a_step_is_not_saved_after_its_claim_was_lost(add_job, run, rows):
     taken = []
 
     def then(step):
         if step == 1 and not taken:
             taken.append(True)
             rows(DUE_NOW)
-            taken.append(run(message_id))  # somebody else takes it over, and ends it
+            taken.append(run(message_id))  # another worker takes it over, and finishes it
 
     in_steps(3, then=then)
-    message_id = owe("tests.steps")
+    message_id = add_job("tests.steps")
 
     assert run(message_id) in {Outcome.LOST, Outcome.DONE}
     assert taken == [True, Outcome.DONE]
     assert rows(GROUPS) == [(3,)]
 
 
-def test_a_step_is_not_saved_beside_that_of_whoever_has_taken_over(owe, run, rows):
-    """Whoever took over is not finished, either: nothing but the number of the claim tells the two apart."""
+def test_a_step_is_not_saved_beside_that_of_the_worker_that_took_over(add_job, run, rows):
+    """The worker that took over has not finished either: only the fencing token distinguishes the two."""
     others = []
 
     def then(step):
@@ -70,25 +70,25 @@ def test_a_step_is_not_saved_beside_that_of_whoever_has_taken_over(owe, run, row
             rows(DUE_NOW)
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(runner, "SLICE_S", 0.0)
-                others.append(run(message_id))  # does this step, and lets others have their turn
+                others.append(run(message_id))  # does this step, and yields the claim
 
     in_steps(3, then=then)
-    message_id = owe("tests.steps")
+    message_id = add_job("tests.steps")
 
     assert (run(message_id), others) == (Outcome.LOST, [None, Outcome.MORE])
     assert rows(GROUPS) == [(2,)]
 
 
-def test_a_long_job_lets_others_have_their_turn(owe, run, rows, monkeypatch):
+def test_a_long_job_yields_to_other_jobs(add_job, run, rows, monkeypatch):
     monkeypatch.setattr(runner, "SLICE_S", 0.0)
     in_steps(3)
-    message_id = owe("tests.steps")
+    message_id = add_job("tests.steps")
 
     assert [run(message_id) for _ in range(4)] == [Outcome.MORE, Outcome.MORE, Outcome.DONE, Outcome.NOTHING]
-    assert rows("SELECT attempts, claims FROM outbox") == [(1, 3)]  # only the last one has ended without another step
+    assert rows("SELECT attempts, claims FROM outbox") == [(1, 3)]  # only the last run has ended without another step
 
 
-def test_progress_forgives_earlier_failures(owe, run, rows, monkeypatch):
+def test_progress_resets_the_count_of_failures(add_job, run, rows, monkeypatch):
     fails = dict.fromkeys(range(3), 4)
 
     def then(step):
@@ -97,7 +97,7 @@ def test_progress_forgives_earlier_failures(owe, run, rows, monkeypatch):
             raise OSError
 
     in_steps(3, then=then)
-    message_id = owe("tests.steps")
+    message_id = add_job("tests.steps")
     outcomes = []
     while Outcome.DONE not in outcomes:
         outcomes.append(run(message_id))
@@ -108,11 +108,11 @@ def test_progress_forgives_earlier_failures(owe, run, rows, monkeypatch):
     assert rows(GROUPS) == [(3,)]
 
 
-def test_one_may_cancel_ones_own_job_before_and_while_it_runs(owe, run, rows, place):
+def test_a_user_can_cancel_their_own_job_before_and_while_it_runs(add_job, run, rows, place):
     admin, trainer = place.the(Role.ADMIN), place.the(Role.TRAINER)
     in_steps(4, then=lambda step: step == 1 and trainer.delete(f"/api/jobs/{message_id}/"))
-    message_id = owe("tests.steps", user_id=trainer.user_id)
-    of_another = owe("tests.steps", user_id=admin.user_id)
+    message_id = add_job("tests.steps", user_id=trainer.user_id)
+    of_another = add_job("tests.steps", user_id=admin.user_id)
 
     assert trainer.delete(f"/api/jobs/{of_another}/").status == 404
     assert admin.delete(f"/api/jobs/{of_another}/").status == 204
@@ -120,39 +120,39 @@ def test_one_may_cancel_ones_own_job_before_and_while_it_runs(owe, run, rows, pl
     assert run(message_id) == Outcome.DONE
     assert [job["state"] for job in admin.get("/api/jobs/").json["items"]] == ["cancelled", "cancelled"]
     assert [job["id"] for job in trainer.get("/api/jobs/").json["items"]] == [str(message_id)]
-    assert rows(GROUPS) == [(1,)]  # the step at which it was cancelled is not saved
+    assert rows(GROUPS) == [(1,)]  # the step during which it was cancelled is not saved
     assert trainer.delete(f"/api/jobs/{message_id}/").status == 204
 
 
-def test_a_job_that_has_ended_cannot_be_cancelled(owe, run, place):
+def test_a_job_that_has_ended_cannot_be_cancelled(add_job, run, place):
     admin = place.the(Role.ADMIN)
     in_steps(1)
-    message_id = owe("tests.steps", user_id=admin.user_id)
+    message_id = add_job("tests.steps", user_id=admin.user_id)
     run(message_id)
 
     assert admin.delete(f"/api/jobs/{message_id}/").problem["code"] == "job_ended"
 
 
-def test_a_job_that_is_given_up_says_so(owe, run, rows, place):
+def test_a_job_that_is_given_up_reports_its_problem(add_job, run, rows, place):
     admin = place.the(Role.ADMIN)
 
     @stepped_job("tests.steps")
     def steps(session, run, position):
-        raise ValueError("what it says is not kept")
+        raise ValueError("this message is not stored")
 
-    message_id = owe("tests.steps", user_id=admin.user_id)
+    message_id = add_job("tests.steps", user_id=admin.user_id)
     for _ in range(5):
         run(message_id)
         rows(DUE_NOW)
 
-    told = admin.get(f"/api/jobs/{message_id}/").json
-    assert (told["state"], told["problem"]) == ("failed", "ValueError")
+    shown = admin.get(f"/api/jobs/{message_id}/").json
+    assert (shown["state"], shown["problem"]) == ("failed", "ValueError")
 
 
-def test_a_key_and_a_role_that_sees_little_know_nothing_of_others_jobs(owe, place):
+def test_keys_and_roles_with_few_permissions_see_no_jobs_of_others(add_job, place):
     in_steps(1)
     admin = place.the(Role.ADMIN)
-    mine = str(owe("tests.steps", user_id=admin.user_id))
+    mine = str(add_job("tests.steps", user_id=admin.user_id))
     given = {"name": "Screen", "expires_in_days": 1, "permissions": ["jobs:read", "jobs:write"], "scope": "all"}
     key = place.signed_in(admin).made("/api/api-keys/", given)["key"]
     program = Client(place.app, {"Authorization": f"Bearer {key}"})
@@ -166,7 +166,7 @@ def test_a_key_and_a_role_that_sees_little_know_nothing_of_others_jobs(owe, plac
         assert (who.get(f"/api/jobs/{mine}/").status, who.delete(f"/api/jobs/{mine}/").status) == (404, 404)
 
 
-def test_a_key_sees_the_jobs_that_were_asked_for_with_it(place):
+def test_a_key_sees_the_jobs_that_it_requested(place):
     admin = place.the(Role.ADMIN)
     given = {"permissions": ["jobs:read", "reports:read", "reports:write", "students:read", "groups:read"]}
     made = place.signed_in(admin).made(
@@ -175,6 +175,6 @@ def test_a_key_sees_the_jobs_that_were_asked_for_with_it(place):
     program = Client(place.app, {"Authorization": f"Bearer {made['key']}"})
     group = admin.made("/api/groups/", {"code": "7B", "name": "Class 7B"})["id"]
 
-    asked = program.post("/api/reports/", {"kind": "roster", "format": "csv", "parameters": {"group_id": group}}).json
+    report = program.post("/api/reports/", {"kind": "roster", "format": "csv", "parameters": {"group_id": group}}).json
 
-    assert [one["id"] for one in program.get("/api/jobs/").json["items"]] == [asked["job_id"]]
+    assert [one["id"] for one in program.get("/api/jobs/").json["items"]] == [report["job_id"]]

@@ -1,4 +1,4 @@
-"""A database of a test's own with rows in every partitioned table of one month, and a folder for its archive."""
+"""A database with rows in every partitioned table of one month, and a folder for its archive."""
 
 import json
 from contextlib import closing, contextmanager
@@ -23,7 +23,7 @@ SQUAT = str(catalogue.exercise_id("back_squat"))
 
 @dataclass
 class Site:
-    """An installation, one month of which is to be archived."""
+    """An installation with one month to archive."""
 
     app: Any
     stack: Any
@@ -55,9 +55,9 @@ class Site:
         with self.app.app_context(), partitions.maintenance(self.services.settings) as connection:
             yield connection
 
-    def archived(self, table: str, tell: Any = lambda _: None) -> Any:
+    def archived(self, table: str, on_stage: Any = lambda _: None) -> Any:
         with self.maintenance() as connection:
-            return archiving.archive(self.services, connection, table=table, month=self.month, tell=tell)
+            return archiving.archive(self.services, connection, table=table, month=self.month, tell=on_stage)
 
     def restored(self, table: str, **given: Any) -> Any:
         with self.maintenance() as connection:
@@ -65,7 +65,7 @@ class Site:
             return restore.restore(self.services, connection, table=table, month=self.month, **given)
 
     def contents(self, table: str) -> list[str]:
-        """All rows of the month with all of their values, as the superuser sees them."""
+        """All rows of the month with all of their values, read as the superuser."""
         key = "recorded_on" if table == "audit_log" else "local_date"
         until = months.ahead(self.month, 1)
         rows = self.sql(f"SELECT to_jsonb(t) FROM {table} t WHERE {key} >= %s AND {key} < %s", self.month, until)
@@ -78,7 +78,7 @@ class Site:
         return self.sql("SELECT to_regclass(%s) IS NOT NULL", self.name(table)) == [(True,)]
 
     def fill(self) -> None:
-        """Mark a register, log a training and let the audit log have been written, in each organization."""
+        """Mark a register and log a workout in each organization; both add rows to the audit log."""
         for place in self.places:
             api = place.the(Role.ADMIN)
             rows = [{"code": new_id().hex, "given_name": f"N{n}", "family_name": "Rao"} for n in range(len(NOTES))]
@@ -128,8 +128,8 @@ def site(stack, scratch, tmp_path):
 
 
 @pytest.fixture
-def impatient(monkeypatch):
-    """Give up soon."""
+def few_lock_tries(monkeypatch):
+    """Use few tries for a lock, with short pauses."""
     monkeypatch.setattr("campshub.core.partitions.locks.TRIES", 2)
     monkeypatch.setattr("campshub.core.partitions.locks.BUSY_TRIES", 2)
     monkeypatch.setattr("campshub.core.partitions.locks.PAUSE_S", 0.01)
@@ -137,13 +137,13 @@ def impatient(monkeypatch):
 
 @pytest.fixture
 def trust():
-    """Let what Redis says of a database be trusted at once: a server that nobody knows is not for ten seconds."""
+    """Skip the quarantine of the cache: a new server is not trusted for ten seconds."""
 
     def trusted(app: Any) -> None:
         services = app.extensions["campshub"]
         primary = services.lease.wait().primary
         for wire in services.freshness.wires:
-            wire.send(b"GET", b"any")  # so that it is connected, and has told its run_id
+            wire.send(b"GET", b"any")  # connects, and so learns the run_id
             wire.send(b"SET", f"identity:{primary}", b"%b:%016x:%d" % (wire._run_id, 1, 0))
 
     return trusted

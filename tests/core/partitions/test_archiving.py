@@ -1,4 +1,4 @@
-"""A month goes into the archive and comes back as it was."""
+"""A month is archived and restored without a change."""
 
 from datetime import UTC, datetime, time
 
@@ -26,7 +26,7 @@ def stored(request, stack, scratch, tmp_path):
         yield site
 
 
-def test_every_table_comes_back_as_it_was(stored, tmp_path):
+def test_every_table_is_restored_unchanged(stored, tmp_path):
     before = {table: stored.contents(table) for table in stored.tables}
     assert len(before) == 5
     assert all(before.values())
@@ -43,7 +43,7 @@ def test_every_table_comes_back_as_it_was(stored, tmp_path):
     assert {table: stored.contents(table) for table in before} == before
 
 
-def test_a_sealed_archive_tells_nothing_and_needs_its_key(stack, scratch, tmp_path):
+def test_an_encrypted_archive_shows_no_value_and_needs_its_key(stack, scratch, tmp_path):
     with site_of(stack, scratch, tmp_path, archive_keys=KEYS) as site:
         site.fill()
         site.archived("attendance_records")
@@ -57,7 +57,7 @@ def test_a_sealed_archive_tells_nothing_and_needs_its_key(stack, scratch, tmp_pa
         without.restored("attendance_records")
 
 
-def test_a_restored_month_is_protected_as_one_that_was_made(site):
+def test_a_restored_month_is_protected_like_a_new_one(site):
     shape = """
         SELECT c.relrowsecurity, c.relforcerowsecurity, c.relacl IS NULL, pg_get_expr(c.relpartbound, c.oid),
                (SELECT array_agg(pg_get_constraintdef(oid) ORDER BY pg_get_constraintdef(oid), 1)
@@ -74,10 +74,10 @@ def test_a_restored_month_is_protected_as_one_that_was_made(site):
         assert site.sql(shape, site.name(table)) == before
 
 
-def test_a_month_that_was_taken_out_belongs_to_nobody_but_the_owner(site):
+def test_a_detached_month_is_accessible_only_to_the_owner(site):
     seen = []
 
-    def tell(stage):
+    def on_stage(stage):
         if stage == archive.TAKEN_OUT:
             seen.extend(
                 site.sql(
@@ -88,12 +88,12 @@ def test_a_month_that_was_taken_out_belongs_to_nobody_but_the_owner(site):
                 )
             )
 
-    site.archived("attendance_records", tell)
+    site.archived("attendance_records", on_stage)
 
     assert seen == [(True, True, False, False)]
 
 
-def test_columns_that_came_and_went_meanwhile_do_not_stand_in_the_way(site):
+def test_columns_added_and_dropped_meanwhile_do_not_prevent_a_restore(site):
     before = site.contents("attendance_records")
     site.archived("attendance_records")
     site.sql("ALTER TABLE attendance_records ADD COLUMN mood text NOT NULL DEFAULT 'calm'")
@@ -108,7 +108,7 @@ def test_columns_that_came_and_went_meanwhile_do_not_stand_in_the_way(site):
     assert all("note" not in row for row, _ in after)
 
 
-def test_a_month_lies_wherever_fsspec_reaches(stack, scratch):
+def test_a_month_can_be_stored_at_any_fsspec_url(stack, scratch):
     with site_of(stack, scratch, "memory://far/away") as site:
         site.fill()
         before = site.contents("workout_sets")
@@ -121,7 +121,7 @@ def test_a_month_lies_wherever_fsspec_reaches(stack, scratch):
         assert site.contents("workout_sets") == before
 
 
-def test_a_month_that_was_changed_after_it_came_back_is_archived_anew(site):
+def test_a_month_that_was_changed_after_its_restore_is_archived_again(site):
     first = site.archived("attendance_records")
     site.restored("attendance_records")
     site.sql("UPDATE attendance_records SET minutes = 7 RETURNING 1")
@@ -134,7 +134,7 @@ def test_a_month_that_was_changed_after_it_came_back_is_archived_anew(site):
     assert site.contents("attendance_records") == changed
 
 
-def test_what_was_erased_does_not_come_back(site):
+def test_erased_rows_are_not_restored(site):
     gone, stays = site.places
     before = [row for row in site.contents("attendance_records") if str(stays.id) in row]
     site.archived("attendance_records")
@@ -148,7 +148,7 @@ def test_what_was_erased_does_not_come_back(site):
     assert site.contents("attendance_records") == before
 
 
-def test_rows_whose_references_are_gone_are_not_lost_in_silence(site):
+def test_rows_with_missing_references_are_reported(site):
     before = site.contents("attendance_records")
     site.archived("attendance_records")
     one = site.sql("SELECT id FROM students ORDER BY id LIMIT 1")[0][0]
@@ -165,7 +165,7 @@ def test_rows_whose_references_are_gone_are_not_lost_in_silence(site):
     assert site.contents("attendance_records") == [row for row in before if str(one) not in row]
 
 
-def test_a_month_that_is_there_is_not_restored_over(site):
+def test_an_existing_month_is_not_overwritten_by_a_restore(site):
     site.archived("attendance_records")
     site.restored("attendance_records")
 
@@ -173,7 +173,7 @@ def test_a_month_that_is_there_is_not_restored_over(site):
         site.restored("attendance_records")
 
 
-def test_a_month_that_is_not_over_or_not_there_is_not_archived(site):
+def test_a_current_or_missing_month_is_not_archived(site):
     with site.maintenance() as connection:
         for month, refusal in (
             (site.month.replace(year=2011), archive.NothingThere),
@@ -183,7 +183,7 @@ def test_a_month_that_is_not_over_or_not_there_is_not_archived(site):
                 archive.archive(site.services, connection, table="attendance_records", month=month)
 
 
-def test_old_months_are_due_and_none_where_nothing_is_said(site):
+def test_old_months_are_due_and_none_without_a_retention_setting(site):
     today = site.day
     with site.maintenance() as connection:
         assert archive.due(connection, today=today, settings=site.services.settings) == []
@@ -194,25 +194,25 @@ def test_old_months_are_due_and_none_where_nothing_is_said(site):
 
 
 @pytest.mark.parametrize("at_once", [1, 1_000])
-def test_reads_know_at_once_that_a_month_has_gone_and_come_back(site, trust, at_once, monkeypatch):
-    monkeypatch.setattr(visibility, "AT_ONCE", at_once)  # organizations that are told of in one call
-    address = f"/api/attendance/records/?from={site.day}&to={site.day}"
+def test_reads_see_at_once_that_a_month_was_archived_or_restored(site, trust, at_once, monkeypatch):
+    monkeypatch.setattr(visibility, "AT_ONCE", at_once)  # organizations per call
+    url = f"/api/attendance/records/?from={site.day}&to={site.day}"
     apis = [place.the(Role.ADMIN) for place in site.places]
 
     def shown():
-        return [len(api.get(address).json["items"]) for api in apis]
+        return [len(api.get(url).json["items"]) for api in apis]
 
     trust(site.app)
     assert shown() == [7, 7]
-    assert [api.get(address).asked for api in apis] == [[], []]  # kept
+    assert [api.get(url).asked for api in apis] == [[], []]  # cached
     site.archived("attendance_records")
     assert shown() == [0, 0]
-    assert [api.get(address).asked for api in apis] == [[], []]
+    assert [api.get(url).asked for api in apis] == [[], []]
     site.restored("attendance_records")
     assert shown() == [7, 7]
 
 
-def test_without_redis_the_epoch_tells_that_a_month_has_gone(stack, scratch, tmp_path):
+def test_without_redis_the_epoch_shows_that_a_month_was_archived(stack, scratch, tmp_path):
     with site_of(stack, scratch, tmp_path, redis_url="redis://127.0.0.1:1/0") as site:
         site.fill()
         (before,) = site.sql("SELECT freshness_epoch()")
@@ -224,14 +224,14 @@ def test_without_redis_the_epoch_tells_that_a_month_has_gone(stack, scratch, tmp
     assert before < archived < restored
 
 
-def test_an_address_that_cannot_be_used_says_so_in_a_line(stack, database):
-    with pytest.raises(store.NoArchiveFolder, match="ARCHIVE_URL cannot be used: ") as told:
+def test_an_invalid_archive_url_is_reported_in_one_line(stack, database):
+    with pytest.raises(store.NoArchiveFolder, match="ARCHIVE_URL cannot be used: ") as error:
         Archives(settings_of(stack, database, archive_url="nowhere://a/b"))
 
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
 
 
-def test_settings_of_archives_are_read_with_care(stack, database):
+def test_invalid_archive_settings_are_refused(stack, database):
     from campshub.config import SettingsError  # noqa: PLC0415 - this test alone
 
     for wrong in ({"archive_keys": "k1:short"}, {"retention_months": 3}):
@@ -240,7 +240,7 @@ def test_settings_of_archives_are_read_with_care(stack, database):
     assert Archives(settings_of(stack, database)).all() == []
 
 
-def test_the_schedule_makes_months_and_archives_what_is_older_than_is_kept(stack, scratch, tmp_path):
+def test_the_schedule_creates_months_and_archives_those_past_retention(stack, scratch, tmp_path):
     with site_of(stack, scratch, tmp_path, retention_months=15) as site:
         assert {"partitions.ensure", "partitions.archive"} <= {entry.job for entry in schedule.entries()}
         today = months.ahead(site.month, 5)

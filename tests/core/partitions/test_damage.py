@@ -1,4 +1,4 @@
-"""An archive that is not what was written is refused before anything is dropped or attached."""
+"""An archive that does not match what was written is refused before anything is dropped or attached."""
 
 import json
 import random
@@ -37,11 +37,11 @@ def extended(stored: Path) -> None:
     stored.write_bytes(stored.read_bytes() + b"\x00")
 
 
-def said_otherwise(name: str, value: object):
+def with_value(name: str, value: object):
     def change(stored: Path) -> None:
         manifest = stored.with_name("manifest.json")
-        told = json.loads(manifest.read_text())
-        manifest.write_text(json.dumps({**told, name: value}))
+        content = json.loads(manifest.read_text())
+        manifest.write_text(json.dumps({**content, name: value}))
 
     return change
 
@@ -51,10 +51,10 @@ DAMAGES = {
     "an end that is missing": cut,
     "an end that is too long": extended,
     "no rows": Path.unlink,
-    "another number of rows": said_otherwise("rows", 13),
-    "another checksum": said_otherwise("plain", {"bytes": 1, "sha256": "0" * 64}),
-    "another format": said_otherwise("format", 2),
-    "another month": said_otherwise("month", "2020-01-01"),
+    "another number of rows": with_value("rows", 13),
+    "another checksum": with_value("plain", {"bytes": 1, "sha256": "0" * 64}),
+    "another format": with_value("format", 2),
+    "another month": with_value("month", "2020-01-01"),
     "no manifest": lambda stored: stored.with_name("manifest.json").write_text("{"),
 }
 
@@ -80,27 +80,27 @@ def test_a_damaged_archive_is_not_restored(stack, scratch, tmp_path, keys):
         assert site.contents(TABLE) == before
 
 
-def test_a_manifest_of_sealed_rows_can_be_changed_in_nothing(stack, scratch, tmp_path):
+def test_no_value_of_a_manifest_of_encrypted_rows_can_be_changed(stack, scratch, tmp_path):
     with site_of(stack, scratch, tmp_path, archive_keys=KEYS) as site:
         site.fill()
         site.archived(TABLE)
         (stored,) = tmp_path.rglob("rows*")
-        said_otherwise("application", "9.9.9")(stored)
+        with_value("application", "9.9.9")(stored)
 
         with pytest.raises(store.Damaged, match="its manifest was changed"):
             site.restored(TABLE)
 
 
-def test_what_does_not_read_back_is_not_dropped_and_is_exported_anew(site):
+def test_an_archive_that_fails_verification_drops_nothing_and_is_exported_again(site):
     before = site.contents(TABLE)
 
-    def tell(stage):
+    def on_stage(stage):
         if stage == archive.EXPORTED:
             (stored,) = Path(site.archive).rglob("rows*")
             flipped(stored)
 
     with pytest.raises(store.Damaged):
-        site.archived(TABLE, tell)
+        site.archived(TABLE, on_stage)
     assert site.sql(f"SELECT count(*) FROM {site.name(TABLE)}") == [(len(before),)]
 
     site.archived(TABLE)
@@ -108,7 +108,7 @@ def test_what_does_not_read_back_is_not_dropped_and_is_exported_anew(site):
     assert site.contents(TABLE) == before
 
 
-def test_a_stream_that_was_cut_reordered_extended_or_mixed_does_not_open():
+def test_a_truncated_reordered_extended_or_mixed_stream_does_not_decrypt():
     keys, plain = {"own": new_stream_key()}, random.Random(1).randbytes(3 * CHUNK_BYTES + 5)
     identity = FileIdentity(None, "archive", "attendance_records/2026-01/1")
     stored = b"".join(encrypt_blocks([plain], keys, identity))

@@ -1,4 +1,4 @@
-"""Whoever can write to the archive's storage brings no rows of theirs into the database, and no words into its SQL."""
+"""Write access to the archive's storage is not enough to insert rows into the database, or text into its SQL."""
 
 import gzip
 import hashlib
@@ -40,12 +40,12 @@ def manifest_of(archive):
     return path
 
 
-def forged(archive, **told):
-    """Put an archive beside the one that is there, newer than it, with sums that are right."""
+def forged(archive, **values):
+    """Add a forged archive, newer than the existing one, with correct checksums."""
     genuine = manifest_of(archive)
     folder = genuine.parent.with_name("29991231T235959.999999Z-ffffff")
     folder.mkdir()
-    manifest = {**json.loads(genuine.read_text()), "id": folder.name, "rows": 0, "key": None, **told}
+    manifest = {**json.loads(genuine.read_text()), "id": folder.name, "rows": 0, "key": None, **values}
     plain = (",".join(manifest["columns"]) + "\n").encode()
     stored = gzip.compress(plain)
     (folder / "rows.csv.gz").write_bytes(stored)
@@ -68,7 +68,7 @@ def refuses(site, match, **given):
     assert not site.exists(TABLE)
 
 
-def test_with_keys_only_what_they_have_signed_comes_back(stack, scratch, tmp_path):
+def test_with_keys_only_signed_archives_are_restored(stack, scratch, tmp_path):
     with archived(stack, scratch, tmp_path, KEYS) as (site, before):
         genuine = manifest_of(tmp_path)
         signature = json.loads(genuine.read_text())["mac"]
@@ -81,7 +81,7 @@ def test_with_keys_only_what_they_have_signed_comes_back(stack, scratch, tmp_pat
         ):
             folder = forged(tmp_path, mac=mac)
             refuses(site, match)
-            if mac is not None:  # made before there was a key, it would have none
+            if mac is not None:  # an archive from before the first key would have none
                 refuses(site, match, unsealed=True)
             shutil.rmtree(folder)
 
@@ -89,7 +89,7 @@ def test_with_keys_only_what_they_have_signed_comes_back(stack, scratch, tmp_pat
         assert site.contents(TABLE) == before
 
 
-def test_each_word_of_a_signed_manifest_is_part_of_the_signature(stack, scratch, tmp_path):
+def test_each_value_of_a_manifest_is_part_of_its_signature(stack, scratch, tmp_path):
     with archived(stack, scratch, tmp_path, KEYS) as (site, before):
         path = manifest_of(tmp_path)
         sound = json.loads(path.read_text())
@@ -119,14 +119,14 @@ def test_each_word_of_a_signed_manifest_is_part_of_the_signature(stack, scratch,
         assert site.contents(TABLE) == before
 
 
-def test_an_old_archive_is_not_passed_off_as_the_newest(stack, scratch, tmp_path):
+def test_an_old_archive_cannot_replace_the_newest(stack, scratch, tmp_path):
     with archived(stack, scratch, tmp_path, KEYS) as (site, _):
         old = manifest_of(tmp_path).parent
         shutil.copytree(old, old.with_name("29991231T235959.999999Z-ffffff"))
         refuses(site, "another archive")
 
 
-def test_an_archive_from_before_the_keys_needs_the_operators_word(stack, scratch, tmp_path):
+def test_an_archive_from_before_the_keys_needs_the_operators_confirmation(stack, scratch, tmp_path):
     with archived(stack, scratch, tmp_path, "") as (_, before):
         pass
     with site_of(stack, scratch, tmp_path, archive_keys=KEYS) as site:
@@ -141,40 +141,40 @@ def test_an_archive_from_before_the_keys_needs_the_operators_word(stack, scratch
         assert site.contents(TABLE) == before
 
 
-def test_sealed_rows_without_a_signature_open_with_their_key_alone(stack, scratch, tmp_path):
+def test_encrypted_rows_without_a_signature_are_authenticated_by_their_key(stack, scratch, tmp_path):
     with archived(stack, scratch, tmp_path, KEYS) as (site, before):
         path = manifest_of(tmp_path)
-        told = {name: value for name, value in json.loads(path.read_text()).items() if name != "mac"}
-        path.write_text(json.dumps({**told, "application": "9.9.9"}))
+        content = {name: value for name, value in json.loads(path.read_text()).items() if name != "mac"}
+        path.write_text(json.dumps({**content, "application": "9.9.9"}))
         refuses(site, "is not signed")
         refuses(site, "its manifest was changed", unsealed=True)
 
-        path.write_text(json.dumps(told))
+        path.write_text(json.dumps(content))
         site.restored(TABLE, unsealed=True)
         assert site.contents(TABLE) == before
 
 
-def test_what_nobody_signed_is_no_reason_to_drop_a_month(stack, scratch, tmp_path):
+def test_an_unsigned_archive_is_no_reason_to_drop_a_month(stack, scratch, tmp_path):
     with archived(stack, scratch, tmp_path, "") as (site, before):
         site.restored(TABLE)
     with site_of(stack, scratch, tmp_path, archive_keys=KEYS) as site:
-        assert site.archived(TABLE).mac is not None  # the same rows, exported anew
+        assert site.archived(TABLE).mac is not None  # the same rows, exported again
         site.restored(TABLE)
         assert site.contents(TABLE) == before
 
 
-@pytest.mark.parametrize("words", NO_TYPES.values(), ids=NO_TYPES)
-def test_no_word_of_a_manifest_is_run(stack, scratch, tmp_path, words):
+@pytest.mark.parametrize("text", NO_TYPES.values(), ids=NO_TYPES)
+def test_no_text_of_a_manifest_is_run_as_sql(stack, scratch, tmp_path, text):
     with archived(stack, scratch, tmp_path, "") as (site, _):
         columns = json.loads(manifest_of(tmp_path).read_text())["columns"]
-        forged(tmp_path, columns={**columns, "x": words})
+        forged(tmp_path, columns={**columns, "x": text})
 
         refuses(site, "names a (type|column)")
         assert site.sql("SELECT count(*) FROM pg_largeobject_metadata") == [(0,)]
 
 
 @pytest.mark.parametrize("name", ["tableoid", "", "x\x00", 'x" integer, ADD COLUMN "y'])
-def test_a_column_that_cannot_be_is_refused(stack, scratch, tmp_path, name):
+def test_an_impossible_column_is_refused(stack, scratch, tmp_path, name):
     with archived(stack, scratch, tmp_path, "") as (site, _):
         columns = json.loads(manifest_of(tmp_path).read_text())["columns"]
         forged(tmp_path, columns={**columns, name: "integer"})
@@ -185,11 +185,11 @@ def test_a_column_that_cannot_be_is_refused(stack, scratch, tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "words",
+    "text",
     ["numeric(10,2)", "timestamp(3) with time zone", "character varying(20)", "integer[]", "interval second(3)"],
 )
-def test_every_type_that_postgresql_writes_comes_back(site, words):
-    site.sql(f"ALTER TABLE {TABLE} ADD COLUMN extra {words}")
+def test_every_type_of_postgresql_is_restored(site, text):
+    site.sql(f"ALTER TABLE {TABLE} ADD COLUMN extra {text}")
     before = len(site.contents(TABLE))
     site.archived(TABLE)
     site.sql(f"ALTER TABLE {TABLE} DROP COLUMN extra")
@@ -200,7 +200,7 @@ def test_every_type_that_postgresql_writes_comes_back(site, words):
 
 
 @pytest.mark.parametrize(
-    "told",
+    "values",
     [
         {"columns": ["id"]},
         {"columns": {"id": 1}},
@@ -215,14 +215,14 @@ def test_every_type_that_postgresql_writes_comes_back(site, words):
     ],
     ids=repr,
 )
-def test_a_manifest_of_another_shape_is_damaged(stack, scratch, tmp_path, told):
+def test_a_manifest_of_another_shape_is_damaged(stack, scratch, tmp_path, values):
     with archived(stack, scratch, tmp_path, "") as (site, _):
         path = manifest_of(tmp_path)
-        path.write_text(json.dumps({**json.loads(path.read_text()), **told}))
+        path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
         refuses(site, "cannot be read")
 
 
-def test_a_signature_is_of_its_keys_its_use_and_its_content():
+def test_a_signature_depends_on_its_keys_its_purpose_and_its_content():
     keys = {"k2": OTHER_KEY, "k1": b"\x00" * 32}
     signing = SigningKeys(keys, use="archive manifests")
     older = SigningKeys({"k1": keys["k1"]}, use="archive manifests")

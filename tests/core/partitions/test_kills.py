@@ -12,7 +12,7 @@ from campshub.core.partitions import archive, restore
 from tests.conftest import ROOT
 
 TABLE = "attendance_records"
-# Runs in a process of its own, and kills it when it is told a stage, or inside of one.
+# Runs in a separate process, and kills it at a stage or inside of one.
 ARCHIVE = """
 import os, signal, sys
 from datetime import date
@@ -25,7 +25,7 @@ where, month = sys.argv[1], date.fromisoformat(sys.argv[2])
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
-def tell(stage):
+def on_stage(stage):
     if stage == where:
         die()
 
@@ -43,7 +43,7 @@ elif where == "reading":
     store.Archives.verify = die
 elif where == "reference":
     run = archive.run
-    archive.run = lambda driver, words, *names: die() if "student_id" in names[-1] else run(driver, words, *names)
+    archive.run = lambda driver, text, *names: die() if "student_id" in names[-1] else run(driver, text, *names)
 
 elif where == "filled":
     archive.archive = lambda *given, **named: restore.restore(*given, **named)
@@ -51,7 +51,7 @@ elif where == "filled":
 app = create_app()
 services = app.extensions["campshub"]
 with app.app_context(), partitions.maintenance(services.settings) as connection:
-    archive.archive(services, connection, table="attendance_records", month=month, tell=tell)
+    archive.archive(services, connection, table="attendance_records", month=month, tell=on_stage)
 print("completed")
 """
 
@@ -76,7 +76,7 @@ def goes_on(site, before):
     assert site.contents(TABLE) == before
 
 
-def test_a_restore_that_is_killed_leaves_nothing_and_the_next_one_completes(site):
+def test_a_killed_restore_leaves_nothing_and_the_next_one_succeeds(site):
     before = site.contents(TABLE)
     site.archived(TABLE)
     killed(site, restore.FILLED)
@@ -91,7 +91,7 @@ def folder(site):
 
 
 def left(site):
-    """What is left of the month: rows still in a table of its own, and archives with a manifest."""
+    """The rest of the month: rows still in a detached table, and archives with a manifest."""
     rows = site.sql(f"SELECT count(*) FROM {site.name(TABLE)}")[0][0] if site.exists(TABLE) else 0
     with site.app.app_context():
         return rows, len(archive.Archives(site.services.settings).all())
@@ -130,11 +130,11 @@ def test_an_exported_month_is_not_exported_again_by_the_next_run(site):
     assert [entry.name for entry in folder(site).iterdir()] == [known.id]
 
 
-def test_a_partition_that_was_left_half_taken_out_is_finished_by_the_next_run(site):
+def test_a_partly_detached_partition_is_completed_by_the_next_run(site):
     before = site.contents(TABLE)
     with site.stack.primary.connect(site.database) as other:
         with other.transaction():
-            other.execute(f"SELECT count(*) FROM {TABLE}")  # who knows of the partition
+            other.execute(f"SELECT count(*) FROM {TABLE}")  # its snapshot still includes the partition
             killed(site, archive.WAITING)
         pending = site.sql("SELECT inhdetachpending FROM pg_inherits WHERE inhrelid = %s::regclass", site.name(TABLE))
     assert pending == [(True,)]

@@ -1,4 +1,4 @@
-"""A stack with a replica, whose parts are paused and killed."""
+"""A stack with a replica, whose parts the tests pause and kill."""
 
 import itertools
 
@@ -19,7 +19,7 @@ PGBOUNCERS = ("pgbouncer-primary", "pgbouncer-replica")
 
 @pytest.fixture(scope="package")
 def stack(tmp_path_factory):
-    """A stack of these tests' own."""
+    """A separate stack for these tests."""
     stack = Stack(tmp_path_factory.mktemp("faults"), replica=True, pgbouncer=True, durable=False)
     stack.start()
     migrate(settings_of(stack, stack.database))
@@ -29,7 +29,7 @@ def stack(tmp_path_factory):
 
 @pytest.fixture(scope="package")
 def apps(stack):
-    """Two processes, as far as the database and Redis can tell."""
+    """Two applications that count as two processes for the database and Redis."""
     made = [create_app(settings_of(stack, stack.database, log_level="ERROR", cache_ttl_data=0)) for _ in range(2)]
     yield made
     for app in made:
@@ -38,7 +38,7 @@ def apps(stack):
 
 @pytest.fixture(autouse=True)
 def whole(stack):
-    """Begin with all parts running and the replica level with the primary."""
+    """Start with all parts running and no replication lag."""
     for name in ("primary", "replica", "redis-cache", *PGBOUNCERS):
         stack.part(name).start()
     stack.resume_replay()
@@ -47,7 +47,7 @@ def whole(stack):
 
 
 def answers(stack, name, role) -> bool:
-    """Tell whether a PgBouncer reaches its server for a role: it remembers for a second that it did not."""
+    """Return whether a PgBouncer reaches its server for a role; PgBouncer caches a failure for a second."""
     try:
         with psycopg.connect(
             host=LOOPBACK,

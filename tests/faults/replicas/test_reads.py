@@ -1,4 +1,4 @@
-"""Reads go to a replica when it has all that they need, and nobody notices when it has not, or is gone."""
+"""Reads go to a replica that has the required position, else to the primary; clients see no error."""
 
 import time
 
@@ -16,16 +16,16 @@ from tests.conftest import close, new_place, settings_of
 from tests.faults.replicas.conftest import write
 
 
-def left_alone() -> set[str]:
-    """Return the parts whose breakers are open, as the figures say."""
+def open_breakers() -> set[str]:
+    """Return the parts whose circuit breakers are open, from the metrics."""
     samples = [sample for family in metrics.breaker_open.collect() for sample in family.samples]
     return {sample.labels["name"] for sample in samples if sample.value}
 
 
-def served(reader, address="/api/students/") -> tuple[str, set[str]]:
-    """Read, and tell by which server and what was shown."""
+def served(reader, url="/api/students/") -> tuple[str, set[str]]:
+    """Read; return the server that served it, and the shown ids."""
     before = {name: metrics.reads.labels(name)._value.get() for name in ("replica", "primary")}
-    answer = reader.get(address)
+    answer = reader.get(url)
     assert answer.status == 200, answer.response.text
     (server,) = (name for name, count in before.items() if metrics.reads.labels(name)._value.get() > count)
     return server, {item["id"] for item in answer.json["items"]}
@@ -41,7 +41,7 @@ def until_served_by(reader, server: str, patience_s: float = 60) -> set[str]:
     raise AssertionError(f"no read was served by the {server}")
 
 
-def test_a_write_is_seen_while_the_replica_is_behind_and_reads_return_to_it(stack, writer, reader):
+def test_a_write_is_seen_while_the_replica_lags_and_reads_return_to_it(stack, writer, reader):
     first = write(writer)
     assert until_served_by(reader, "replica") == {first}
 
@@ -55,9 +55,7 @@ def test_a_write_is_seen_while_the_replica_is_behind_and_reads_return_to_it(stac
     assert until_served_by(reader, "replica") == {first, second}
 
 
-def test_an_organization_that_wrote_nothing_stays_on_the_replica_while_another_writes(
-    stack, apps, place, writer, reader
-):
+def test_an_organization_without_writes_stays_on_the_replica_while_another_writes(stack, apps, place, writer, reader):
     first = write(writer)
     until_served_by(reader, "replica")
     other = new_place(apps[0])
@@ -71,7 +69,7 @@ def test_an_organization_that_wrote_nothing_stays_on_the_replica_while_another_w
     assert served(others) == ("primary", {made})
 
 
-def test_a_sign_out_counts_at_once_although_the_replica_has_not_heard_of_it(stack, apps, place, writer, reader):
+def test_a_sign_out_takes_effect_at_once_although_the_replica_lags(stack, apps, place, writer, reader):
     until_served_by(reader, "replica")
     stack.pause_replay()
     with apps[0].app_context(), unit_of_work(system=True, organization_id=place.id) as session:
@@ -80,7 +78,7 @@ def test_a_sign_out_counts_at_once_although_the_replica_has_not_heard_of_it(stac
     assert reader.get("/api/students/").status == 401
 
 
-def test_when_redis_is_emptied_reads_go_to_the_primary_once_and_then_return(stack, writer, reader):
+def test_after_redis_is_emptied_reads_use_the_primary_once_and_then_the_replica(stack, writer, reader):
     first = write(writer)
     until_served_by(reader, "replica")
     reader.app.extensions["campshub"].cache.client.flushall()
@@ -89,28 +87,28 @@ def test_when_redis_is_emptied_reads_go_to_the_primary_once_and_then_return(stac
     assert until_served_by(reader, "replica") == {first}
 
 
-def test_without_redis_reads_and_writes_go_on_at_the_primary(stack, writer, reader):
+def test_without_redis_reads_and_writes_use_the_primary(stack, writer, reader):
     first = write(writer)
     until_served_by(reader, "replica")
     stack.kill("redis-cache")
 
     second = write(writer)
     assert served(reader) == ("primary", {first, second})
-    assert "cache0" in left_alone()
+    assert "cache0" in open_breakers()
 
     stack.part("redis-cache").start()
     assert until_served_by(reader, "replica") == {first, second}
 
 
 @pytest.mark.parametrize("part", ["replica", "pgbouncer-replica"])
-def test_without_the_replica_reads_go_on_and_return_to_it(stack, writer, reader, part):
+def test_without_the_replica_reads_continue_and_later_return_to_it(stack, writer, reader, part):
     first = write(writer)
     until_served_by(reader, "replica")
     stack.kill(part)
 
-    assert "replica0" not in left_alone()
+    assert "replica0" not in open_breakers()
     assert served(reader) == ("primary", {first})
-    assert "replica0" in left_alone(), "the first read has found out, and no other waits for the replica"
+    assert "replica0" in open_breakers(), "the first read opened the breaker, and no other waits for the replica"
     assert [served(reader) for _ in range(4)] == [("primary", {first})] * 4
     second = write(writer)
     assert served(reader) == ("primary", {first, second})
@@ -120,22 +118,22 @@ def test_without_the_replica_reads_go_on_and_return_to_it(stack, writer, reader,
 
     stack.part(part).start()
     assert until_served_by(reader, "replica", 20) == {first, second}
-    assert "replica0" not in left_alone()
+    assert "replica0" not in open_breakers()
 
 
-def test_a_query_that_replay_must_end_is_asked_again_at_the_primary(writer, reader, monkeypatch):
+def test_a_query_that_replay_cancels_is_repeated_on_the_primary(writer, reader, monkeypatch):
     first = write(writer)
     until_served_by(reader, "replica")
     round_trip = ReadSession._round_trip
     for conflict in (psycopg.errors.SerializationFailure, psycopg.errors.QueryCanceled):
         met = []
 
-        def ended(session, connection, text, words, met=met, conflict=conflict):
+        def ended(session, connection, text, command, met=met, conflict=conflict):
             if session.unit.server == "replica" and "FROM students" in text and not met:
                 met.append(text)
                 error = conflict("canceling statement due to conflict with recovery")
                 raise DBAPIError.instance(text, None, error, psycopg.Error, dialect=session.unit.engine.dialect)
-            return round_trip(session, connection, text, words)
+            return round_trip(session, connection, text, command)
 
         monkeypatch.setattr(ReadSession, "_round_trip", ended)
         assert served(reader) == ("primary", {first})
@@ -144,7 +142,7 @@ def test_a_query_that_replay_must_end_is_asked_again_at_the_primary(writer, read
         until_served_by(reader, "replica")
 
 
-def test_when_the_primarys_pooler_restarts_the_next_requests_succeed(stack, writer, reader):
+def test_after_the_primarys_pooler_restarts_the_next_requests_succeed(stack, writer, reader):
     first = write(writer)
     served(writer)
     stack.restart("pgbouncer-primary")
@@ -155,7 +153,7 @@ def test_when_the_primarys_pooler_restarts_the_next_requests_succeed(stack, writ
     assert {item["id"] for item in writer.get("/api/students/").json["items"]} == {first, second}
 
 
-def test_without_the_primary_writes_are_told_to_come_back_and_it_is_said_who_is_away(stack, writer, reader):
+def test_without_the_primary_writes_are_refused_with_a_retry_time_and_health_reports_it(stack, writer, reader):
     first = write(writer)
     until_served_by(reader, "replica")
     stack.kill("primary")
@@ -173,13 +171,13 @@ def test_without_the_primary_writes_are_told_to_come_back_and_it_is_said_who_is_
     assert writer.post("/api/students/", {"code": "y", "given_name": "A", "family_name": "B"}).status == 201
 
 
-def test_when_all_connections_are_at_work_a_request_is_told_to_come_back(stack):
+def test_a_request_without_a_free_connection_is_refused_with_a_retry_time(stack):
     app = create_app(
         settings_of(stack, stack.database, db_pool_size=1, db_pool_timeout_s=0.2, postgres_replica_host="")
     )
     api = new_place(app).the(Role.ADMIN)
     with app.app_context():
-        held = app.extensions["sqlalchemy"].engines[None].connect()
+        borrowed = app.extensions["sqlalchemy"].engines[None].connect()
     try:
         for answer in (
             api.get("/api/students/"),
@@ -187,6 +185,6 @@ def test_when_all_connections_are_at_work_a_request_is_told_to_come_back(stack):
         ):
             assert (answer.status, answer.problem["code"], answer.headers["Retry-After"]) == (503, "unavailable", "1")
     finally:
-        held.close()
+        borrowed.close()
     assert api.get("/api/students/").status == 200
     close(app)

@@ -1,4 +1,4 @@
-"""A standby behind the primary's address is not taken for the primary."""
+"""A standby at the primary's address is not taken for the primary."""
 
 import time
 
@@ -11,40 +11,38 @@ from tests.freshness.servers import until
 
 
 def misled_app(stack, **more):
-    """Make a process for which the primary's address leads to a standby, as it may while roles are changed."""
+    """Create an application whose primary address leads to a standby, as during a change of roles."""
     wrong = {"postgres_port": stack.part("pgbouncer-replica").port, "postgres_direct_port": stack.part("replica").port}
     return create_app(settings_of(stack, stack.database, log_level="ERROR", cache_ttl_data=0, **wrong, **more))
 
 
 @pytest.fixture
 def misled(stack, whole):
-    """A misled process that knows of no replica."""
+    """A misled application without a replica."""
     made = misled_app(stack, postgres_replica_host="")
     yield made
     close(made)
 
 
-def test_a_standby_at_the_primarys_address_answers_no_read_as_if_it_were_the_primary(
-    stack, misled, writer, monkeypatch
-):
+def test_a_standby_at_the_primarys_address_serves_no_read_as_the_primary(stack, misled, writer, monkeypatch):
     write(writer)
     stack.catch_up()
     reader = Client(misled, writer.headers)
-    monkeypatch.setattr(misled.extensions["campshub"].lease, "primary_is_away", lambda: False)  # not noticed yet
+    monkeypatch.setattr(misled.extensions["campshub"].lease, "primary_is_away", lambda: False)  # not detected yet
 
     refused = reader.get("/api/students/")
     assert (refused.status, refused.problem["code"]) == (503, "unavailable")
     assert refused.headers["Retry-After"] == "1"
 
 
-def test_a_replica_that_is_known_answers_in_its_stead_and_says_so(stack, writer, monkeypatch):
+def test_a_known_replica_serves_instead_and_marks_the_response(stack, writer, monkeypatch):
     first = write(writer)
     stack.catch_up()
     app = misled_app(stack)
     lease = app.extensions["campshub"].lease
-    lease.granted()  # the first question starts the watch
+    lease.granted()  # the first call starts the watch
     until(lambda: lease.replayed(0) is not None)
-    monkeypatch.setattr(lease, "primary_is_away", lambda: False)  # not noticed yet
+    monkeypatch.setattr(lease, "primary_is_away", lambda: False)  # not detected yet
 
     answer = Client(app, writer.headers).get("/api/students/")
     close(app)
@@ -53,11 +51,11 @@ def test_a_replica_that_is_known_answers_in_its_stead_and_says_so(stack, writer,
     assert answer.headers["Campshub-Freshness"] == "unverified"
 
 
-def test_a_standby_at_the_primarys_address_is_noticed_and_its_answers_are_marked(stack, misled, writer):
+def test_a_standby_at_the_primarys_address_is_detected_and_its_responses_are_marked(stack, misled, writer):
     first = write(writer)
     stack.catch_up()
     reader, lease = Client(misled, writer.headers), misled.extensions["campshub"].lease
-    lease.granted()  # the first question starts the watch
+    lease.granted()  # the first call starts the watch
     until = time.monotonic() + 60
     while not lease.primary_is_away() and time.monotonic() < until:
         time.sleep(0.01)
@@ -68,7 +66,7 @@ def test_a_standby_at_the_primarys_address_is_noticed_and_its_answers_are_marked
     assert answer.headers["Campshub-Freshness"] == "unverified"
 
 
-def test_a_write_to_a_standby_is_refused_as_one_without_a_primary(stack, misled, writer):
+def test_a_write_to_a_standby_is_refused_as_without_a_primary(stack, misled, writer):
     stack.catch_up()
     refused = Client(misled, writer.headers).post(
         "/api/students/", {"code": "S", "given_name": "A", "family_name": "B"}

@@ -1,4 +1,4 @@
-"""Jobs wait for a replica that has what they need."""
+"""Jobs wait for a replica that has replayed the position they need."""
 
 import time
 from contextlib import nullcontext
@@ -19,7 +19,7 @@ from campshub.students.names import group_keys
 
 
 def position_of(app, place) -> Position:
-    """Write something, and return where its commit has ended."""
+    """Write a row, and return the position of its commit."""
     with app.app_context(), unit_of_work(organization_id=place.id) as session:
         code = new_id().hex
         session.add(Group(code=code, name="Group", kind="class", **group_keys(code, "Group")))
@@ -27,7 +27,7 @@ def position_of(app, place) -> Position:
 
 
 def groups_at(app, place, position: Position) -> tuple[str, int]:
-    """Read as a job does; return which server answered, and how many groups there are."""
+    """Read as a job does; return the server that served it, and the number of groups."""
     with app.app_context():
         unit = Unit(engine=db.engines[None], organization_id=place.id, checks_caller=False)
         replica = app.extensions["campshub"].replicas.wait_for(unit, position)
@@ -41,16 +41,16 @@ def groups_at(app, place, position: Position) -> tuple[str, int]:
 
 @pytest.fixture
 def waiting(monkeypatch):
-    """Tell for how long jobs wait, and do something the first time that one does."""
+    """Record how long jobs wait, and call a function at the first wait."""
 
     def wait(app, seconds, meanwhile=lambda: None):
         waits: list[float] = []
 
-        def sleep(asked):
+        def sleep(seconds):
             if not waits:
                 meanwhile()
-            waits.append(asked)
-            time.sleep(asked)
+            waits.append(seconds)
+            time.sleep(seconds)
 
         monkeypatch.setattr(app.extensions["campshub"].replicas, "_wait_s", seconds)
         monkeypatch.setattr(replicas, "time", SimpleNamespace(monotonic=time.monotonic, sleep=sleep))
@@ -59,19 +59,19 @@ def waiting(monkeypatch):
     return wait
 
 
-def test_a_unit_tells_where_its_commit_has_ended(stack, apps, place):
+def test_a_unit_of_work_reports_the_position_of_its_commit(stack, apps, place):
     before = position_of(apps[0], place)
     after = position_of(apps[0], place)
 
-    asked = "SELECT server_identity(), %s::pg_lsn < %s::pg_lsn"
-    (told,) = stack.primary.query(asked, before.lsn, after.lsn, database=stack.database)
-    assert told == (after.primary, True)
+    query = "SELECT server_identity(), %s::pg_lsn < %s::pg_lsn"
+    (row,) = stack.primary.query(query, before.lsn, after.lsn, database=stack.database)
+    assert row == (after.primary, True)
     with apps[0].app_context(), unit_of_work(organization_id=place.id, read_only=True) as session:
         session.scalar(select(func.count()).select_from(Group))
     assert session.unit.ended_at is None
 
 
-def test_a_job_waits_for_the_replica_to_have_what_it_needs(stack, apps, place, waiting):
+def test_a_job_waits_until_the_replica_has_its_position(stack, apps, place, waiting):
     stack.pause_replay()
     position = position_of(apps[0], place)
     waits = waiting(apps[1], 30, stack.resume_replay)
@@ -90,7 +90,7 @@ def test_a_job_that_has_waited_long_enough_reads_from_the_primary(stack, apps, p
     assert waits
 
 
-def test_a_position_of_another_primary_is_not_waited_for(apps, place, waiting):
+def test_a_job_does_not_wait_for_a_position_of_another_primary(apps, place, waiting):
     position = position_of(apps[0], place)
     apps[1].extensions["campshub"].lease.wait()
     waits = waiting(apps[1], 30)

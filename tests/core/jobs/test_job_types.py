@@ -1,4 +1,4 @@
-"""The kinds of job, in one process: what each promises when it fails, or is taken over."""
+"""The types of job, in one process: their guarantees on failure and on takeover."""
 
 import threading
 
@@ -19,20 +19,20 @@ from tests.conftest import close, new_place, settings_of
 from tests.core.jobs.conftest import DUE_NOW, GROUPS, a_group, in_steps
 
 
-def test_a_job_has_its_effect_and_its_end_together(owe, run, rows):
+def test_the_effect_of_a_job_and_its_end_are_committed_together(add_job, run, rows):
     @job("tests.group")
     def make(session, run, *, size):
         a_group(session)
         assert (run.attempt, size) == (1, "x")
 
-    message_id = owe("tests.group", size="x")
+    message_id = add_job("tests.group", size="x")
 
     assert [run(message_id), run(message_id)] == [Outcome.DONE, Outcome.NOTHING]
     assert rows(GROUPS) == [(1,)]
     assert rows("SELECT count(*) FROM outbox WHERE finished_at IS NOT NULL") == [(1,)]
 
 
-def test_a_job_that_fails_has_no_effect_and_comes_again(owe, run, rows):
+def test_a_failed_job_has_no_effect_and_is_retried(add_job, run, rows):
     fails = [ValueError()]
 
     @job("tests.group")
@@ -42,7 +42,7 @@ def test_a_job_that_fails_has_no_effect_and_comes_again(owe, run, rows):
         if fails:
             raise fails.pop()
 
-    message_id = owe("tests.group")
+    message_id = add_job("tests.group")
 
     assert [run(message_id), run(message_id)] == [Outcome.FAILED, Outcome.NOTHING]  # not due again yet
     assert rows(GROUPS) == [(0,)]
@@ -51,7 +51,7 @@ def test_a_job_that_fails_has_no_effect_and_comes_again(owe, run, rows):
     assert rows(GROUPS) == [(1,)]
 
 
-def test_a_job_runs_in_its_organization_for_who_asked(owe, run, place):
+def test_a_job_runs_in_its_organization_for_the_user_who_requested_it(add_job, run, place):
     seen = []
 
     @job("tests.look")
@@ -61,21 +61,21 @@ def test_a_job_runs_in_its_organization_for_who_asked(owe, run, place):
 
     admin = place.the(Role.ADMIN).user_id
 
-    assert run(owe("tests.look", user_id=admin)) == Outcome.DONE
-    assert seen == [(place.id, admin, admin, "admin"), [place.id]]  # row-level security binds it
+    assert run(add_job("tests.look", user_id=admin)) == Outcome.DONE
+    assert seen == [(place.id, admin, admin, "admin"), [place.id]]  # row-level security restricts it
 
 
-def test_whoever_stood_still_until_the_claim_was_over_writes_nothing(owe, run, rows):
+def test_a_worker_whose_claim_has_expired_writes_nothing(add_job, run, rows):
     @job("tests.group")
     def make(session, run):
         a_group(session)
 
-    message_id = owe("tests.group")
+    message_id = add_job("tests.group")
     original = runner._SHAPES[registry.JobType.ONE]
 
     def late(kind, first):
         rows(DUE_NOW)
-        assert run(message_id) == Outcome.DONE  # somebody else, meanwhile
+        assert run(message_id) == Outcome.DONE  # another worker, meanwhile
         return original(kind, first)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -84,7 +84,7 @@ def test_whoever_stood_still_until_the_claim_was_over_writes_nothing(owe, run, r
     assert rows(GROUPS) == [(1,)]
 
 
-def test_a_message_at_work_is_not_begun_again_even_when_its_claim_is_over(owe, run, rows):
+def test_a_running_job_is_not_started_again_even_after_its_claim_has_expired(add_job, run, rows):
     begun, goes_on, outcomes = threading.Event(), threading.Event(), []
 
     @job("tests.slow")
@@ -93,7 +93,7 @@ def test_a_message_at_work_is_not_begun_again_even_when_its_claim_is_over(owe, r
         begun.set()
         goes_on.wait(30)
 
-    message_id = owe("tests.slow")
+    message_id = add_job("tests.slow")
     thread = threading.Thread(target=lambda: outcomes.append(run(message_id)))
     thread.start()
     begun.wait(30)
@@ -106,8 +106,8 @@ def test_a_message_at_work_is_not_begun_again_even_when_its_claim_is_over(owe, r
     assert rows(GROUPS) == [(1,)]
 
 
-def test_whoever_is_called_while_a_message_is_at_work_does_not_wait_for_it(stack, scratch, place):
-    """Its claim is over, but its transaction holds the row; whoever waited for that would do nothing else."""
+def test_a_worker_does_not_wait_for_a_job_that_another_one_runs(stack, scratch, place):
+    """The claim has expired, but the transaction still locks the row; a waiting worker could do nothing else."""
     own = create_app(settings_of(stack, scratch, log_level="ERROR", job_claim_s=1.0))
     services, begun, goes_on, outcomes = own.extensions["campshub"], threading.Event(), threading.Event(), []
 
@@ -116,27 +116,27 @@ def test_whoever_is_called_while_a_message_is_at_work_does_not_wait_for_it(stack
         begun.set()
         goes_on.wait(30)
 
-    def at_work():
+    def run_first():
         with own.app_context():
             outcomes.append(runner.run_one(services, place.id, message_id))
 
     with own.app_context(), unit_of_work(organization_id=place.id) as session:
         message_id = enqueue(session, "tests.slow")
-    thread = threading.Thread(target=at_work)
+    thread = threading.Thread(target=run_first)
     thread.start()
     begun.wait(30)
     threading.Event().wait(1.2)
     with own.app_context():
         second = runner.run_one(services, place.id, message_id)
-    was_at_work = thread.is_alive()
+    was_running = thread.is_alive()
     goes_on.set()
     thread.join()
     close(own)
 
-    assert (second, was_at_work, outcomes) == (Outcome.NOTHING, True, [Outcome.DONE])
+    assert (second, was_running, outcomes) == (Outcome.NOTHING, True, [Outcome.DONE])
 
 
-def test_what_is_refused_for_now_does_not_count_as_an_attempt(owe, run, rows):
+def test_a_retry_later_does_not_count_as_an_attempt(add_job, run, rows):
     reasons = [RetryLater(10), CircuitOpen("mail", 10)] * 4
 
     @external_job("tests.away")
@@ -144,7 +144,7 @@ def test_what_is_refused_for_now_does_not_count_as_an_attempt(owe, run, rows):
         if reasons:
             raise reasons.pop()
 
-    message_id = owe("tests.away")
+    message_id = add_job("tests.away")
     outcomes = []
     for _ in range(9):
         outcomes.append(run(message_id))
@@ -153,9 +153,9 @@ def test_what_is_refused_for_now_does_not_count_as_an_attempt(owe, run, rows):
     assert outcomes == [Outcome.LATER] * 8 + [Outcome.DONE]
 
 
-def test_those_of_a_resting_organization_wait(owe, run, rows, place):
+def test_jobs_of_a_suspended_organization_wait(add_job, run, rows, place):
     job("tests.group")(lambda session, run: a_group(session))
-    message_id = owe("tests.group")
+    message_id = add_job("tests.group")
     rows("UPDATE organizations SET status = 'suspended' WHERE id = %s RETURNING 1", place.id)
     assert run(message_id) == Outcome.NOTHING
     rows("UPDATE organizations SET status = 'active' WHERE id = %s RETURNING 1", place.id)
@@ -163,12 +163,12 @@ def test_those_of_a_resting_organization_wait(owe, run, rows, place):
     assert run(message_id) == Outcome.DONE
 
 
-def test_what_was_given_up_can_be_replayed(app, owe, run, rows):
+def test_a_failed_job_can_be_replayed(app, add_job, run, rows):
     @job("tests.fails")
     def fails(session, run):
         raise ZeroDivisionError
 
-    message_id = owe("tests.fails")
+    message_id = add_job("tests.fails")
     outcomes = []
     for _ in range(6):
         outcomes.append(run(message_id))
@@ -185,8 +185,8 @@ def test_what_was_given_up_can_be_replayed(app, owe, run, rows):
     assert flask(args=["jobs", "replay", str(message_id)]).exit_code == 1
 
 
-def test_a_claim_is_kept_for_as_long_as_its_job_works(stack, scratch, place):
-    """The claim holds for a second, the job works for three."""
+def test_a_claim_is_extended_while_its_job_runs(stack, scratch, place):
+    """The claim lasts a second, the job takes three."""
     own = create_app(settings_of(stack, scratch, log_level="ERROR", job_claim_s=1.0))
     seen = []
 
@@ -207,21 +207,21 @@ def test_a_claim_is_kept_for_as_long_as_its_job_works(stack, scratch, place):
     assert set(seen) == {Outcome.NOTHING}
 
 
-def test_maintenance_runs_once_at_a_time_outside_a_transaction(app, owe, run, rows):
+def test_a_maintenance_job_runs_once_at_a_time_outside_a_transaction(app, add_job, run, rows):
     outcomes = []
 
     @maintenance_job("tests.vacuum")
     def vacuum(connection, started):
         connection.execute(text("VACUUM groups"))
         if not outcomes:
-            outcomes.append(run(owe("tests.vacuum")))
+            outcomes.append(run(add_job("tests.vacuum")))
 
-    outcomes_of_first = run(owe("tests.vacuum"))
+    outcomes_of_first = run(add_job("tests.vacuum"))
 
     assert (outcomes_of_first, outcomes) == (Outcome.DONE, [Outcome.LATER])
 
 
-def test_a_run_reads_on_a_replica_what_was_committed_before_it(owe, run, stack, place):
+def test_a_job_reads_on_a_replica_what_was_committed_before_it(add_job, run, stack, place):
     seen = []
 
     @job("tests.read")
@@ -231,16 +231,16 @@ def test_a_run_reads_on_a_replica_what_was_committed_before_it(owe, run, stack, 
 
     for number in range(3):
         place.the(Role.ADMIN).made("/api/groups/", {"code": f"{number}", "name": f"Group {number}"})
-        assert run(owe("tests.read")) == Outcome.DONE
+        assert run(add_job("tests.read")) == Outcome.DONE
 
     assert [sorted(names) for _, names in seen] == [[f"Group {n}" for n in range(k + 1)] for k in range(3)]
     assert {server for server, _ in seen} == {"replica"}
 
 
-def test_jobs_are_told_to_nobody_of_another_organization(owe, app, place):
+def test_jobs_are_invisible_to_other_organizations(add_job, app, place):
     other = new_place(app)
     in_steps(1)
-    message_id = owe("tests.steps", user_id=place.the(Role.ADMIN).user_id)
+    message_id = add_job("tests.steps", user_id=place.the(Role.ADMIN).user_id)
 
     assert other.the(Role.ADMIN).get(f"/api/jobs/{message_id}/").status == 404
     assert other.the(Role.SUPERADMIN).get("/api/jobs/").json["items"] == []

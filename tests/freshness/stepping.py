@@ -1,19 +1,19 @@
-"""Gates: a request runs in a thread of its own, and stops before each step until the test lets it go on."""
+"""Stepped threads: a request runs in its own thread, and pauses before each step until the test lets it continue."""
 
 import threading
 from collections.abc import Callable
 from typing import Any
 
 PATIENCE_S = 60.0
-_here = threading.local()
+_local = threading.local()
 
 
 class Crash(BaseException):
     """The process has died at this step."""
 
 
-class Walk:
-    """Something that goes from gate to gate."""
+class SteppedThread:
+    """A thread that runs from pause point to pause point."""
 
     def __init__(self, what: Callable[[], Any]) -> None:
         self._what = what
@@ -21,7 +21,7 @@ class Walk:
         self._stopped = threading.Semaphore(0)
         self._crashes = False
         self.loses_answer = False
-        self.at: str | None = None  # the gate before which it stands; None: it is over
+        self.at: str | None = None  # the next pause point; None: the thread has ended
         self.passed: list[str] = []
         self.result: Any = None
         self.failure: BaseException | None = None
@@ -30,12 +30,12 @@ class Walk:
         self._wait()
 
     @staticmethod
-    def here() -> "Walk | None":
-        """Return who walks in this thread."""
-        return getattr(_here, "walk", None)
+    def current() -> "SteppedThread | None":
+        """Return the stepped thread that runs this code."""
+        return getattr(_local, "thread", None)
 
     def _run(self) -> None:
-        _here.walk = self
+        _local.thread = self
         try:
             self._stop_at("start")
             self.result = self._what()
@@ -65,53 +65,53 @@ class Walk:
         return self.at is None
 
     def step(self) -> str:
-        """Take one step; return which."""
-        assert self.at is not None, "it is over"
+        """Take one step; return its name."""
+        assert self.at is not None, "it has ended"
         taken = self.at
         self._go.release()
         self._wait()
         return taken
 
-    def to(self, *names: str) -> "Walk":
-        """Go on until it stands before one of these gates.
+    def to(self, *names: str) -> "SteppedThread":
+        """Continue to one of these pause points.
 
-        :raises AssertionError: it never comes there.
+        :raises AssertionError: the thread never reaches one.
         """
         while self.at not in names:
-            assert self.at is not None, f"over, and never at {names}: {self.passed}"
+            assert self.at is not None, f"ended, and never at {names}: {self.passed}"
             self.step()
         return self
 
-    def past(self, name: str) -> "Walk":
-        """Go to a gate and through it."""
+    def past(self, name: str) -> "SteppedThread":
+        """Continue to a pause point and past it."""
         self.to(name).step()
         return self
 
     def end(self) -> Any:
-        """Go on to the end; return the result."""
+        """Continue to the end; return the result."""
         while self.at is not None:
             self.step()
         return self.result
 
     def crash(self) -> None:
-        """Die before the next step."""
+        """Crash before the next step."""
         self._crashes = True
         while self.at is not None:
             self._go.release()
             self._wait()
 
 
-def gate(name: str) -> None:
-    """Stop before a step, where somebody walks; others go by."""
-    walk = Walk.here()
-    if walk is not None:
-        walk._stop_at(name)
+def pause_point(name: str) -> None:
+    """Pause before a step, in a stepped thread; other threads continue."""
+    thread = SteppedThread.current()
+    if thread is not None:
+        thread._stop_at(name)
 
 
 def lost() -> bool:
-    """Tell whether the answer of the step just taken is lost; it is only once."""
-    walk = Walk.here()
-    if walk is None or not walk.loses_answer:
+    """Return whether the response of this step is lost; only one response is."""
+    thread = SteppedThread.current()
+    if thread is None or not thread.loses_answer:
         return False
-    walk.loses_answer = False
+    thread.loses_answer = False
     return True

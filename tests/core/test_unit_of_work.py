@@ -1,4 +1,4 @@
-"""One unit of work: all of it or nothing, and what must survive it either way."""
+"""One unit of work commits completely or not at all, and separate transactions survive either way."""
 
 import threading
 
@@ -21,7 +21,7 @@ def group(**given):
     return Group(code="G", name="Group", kind="class", **group_keys("G", "Group"), **given)
 
 
-def owed(sql, place):
+def pending_jobs(sql, place):
     return sql("SELECT job, arguments, trace_id FROM outbox WHERE organization_id = %s", place.id)
 
 
@@ -29,26 +29,26 @@ def noted(place, action="noted"):
     return Change(action, "students", new_id(), None, None, {"a": 1}, frozenset())
 
 
-def test_a_job_is_owed_with_the_commit(context, place, sql):
+def test_a_job_is_enqueued_with_the_commit(context, place, sql):
     with unit_of_work(organization_id=place.id) as session:
         session.add(group())
-        enqueue(session, "students.told", student_id=place.id)
+        enqueue(session, "students.changed", student_id=place.id)
 
-    assert owed(sql, place) == [("students.told", {"student_id": str(place.id)}, "")]
+    assert pending_jobs(sql, place) == [("students.changed", {"student_id": str(place.id)}, "")]
 
 
-def test_a_job_is_rolled_back_with_its_unit(context, place, sql):
+def test_a_job_is_rolled_back_with_its_unit_of_work(context, place, sql):
     with pytest.raises(ValueError, match="broken"), unit_of_work(organization_id=place.id) as session:
         session.add(group())
-        enqueue(session, "students.told", student_id=place.id)
+        enqueue(session, "students.changed", student_id=place.id)
         session.flush()
         raise ValueError("broken")
 
-    assert owed(sql, place) == []
+    assert pending_jobs(sql, place) == []
     assert sql("SELECT 1 FROM groups WHERE organization_id = %s", place.id) == []
 
 
-def test_a_transaction_that_failed_is_not_taken_for_committed(context, place, sql):
+def test_a_failed_transaction_is_not_reported_as_committed(context, place, sql):
     with pytest.raises(RuntimeError, match="ROLLBACK"), unit_of_work(organization_id=place.id) as session:
         session.add(group())
         session.flush()
@@ -61,7 +61,7 @@ def test_a_transaction_that_failed_is_not_taken_for_committed(context, place, sq
     assert sql("SELECT 1 FROM groups WHERE organization_id = %s", place.id) == []
 
 
-def test_what_is_kept_apart_survives_the_rollback(context, place, sql):
+def test_a_separate_transaction_survives_the_rollback(context, place, sql):
     with pytest.raises(ValueError, match="broken"), unit_of_work(organization_id=place.id) as session:
         in_separate_transaction(session, lambda session: record_audit(session, noted(place)))
         raise ValueError("broken")
@@ -69,7 +69,7 @@ def test_what_is_kept_apart_survives_the_rollback(context, place, sql):
     assert sql("SELECT action FROM audit_log WHERE organization_id = %s AND action = 'noted'", place.id) == [("noted",)]
 
 
-def test_what_is_kept_apart_by_a_refused_request_stays(api, place, sql, monkeypatch):
+def test_a_separate_transaction_of_a_refused_request_is_committed(api, place, sql, monkeypatch):
     from campshub.core.errors import NotFound  # noqa: PLC0415
     from campshub.students.queries import students  # noqa: PLC0415
 
@@ -84,7 +84,7 @@ def test_what_is_kept_apart_by_a_refused_request_stays(api, place, sql, monkeypa
     assert entries == [(api.user_id, "127.0.0.1")]
 
 
-def test_a_failure_to_keep_something_apart_spoils_no_answer_and_is_counted(api, place, monkeypatch):
+def test_a_failed_separate_transaction_changes_no_response_and_is_counted(api, place, monkeypatch):
     from campshub.students.queries import students  # noqa: PLC0415
 
     known = students.list_students
@@ -100,7 +100,7 @@ def test_a_failure_to_keep_something_apart_spoils_no_answer_and_is_counted(api, 
     assert metrics.apart_failures._value.get() == before + 1
 
 
-def test_a_unit_that_only_reads_writes_nothing(context, place):
+def test_a_read_only_unit_writes_nothing(context, place):
     for write in (
         lambda session: (session.add(group()), session.flush()),
         lambda session: writes.insert(session, Group, [{"code": "G", "name": "x", "kind": "class"}]),
@@ -116,18 +116,18 @@ def test_a_unit_that_only_reads_writes_nothing(context, place):
             write(session)
 
 
-def test_statements_that_would_change_rows_past_the_log_are_refused(context, place):
+def test_bulk_statements_that_bypass_the_audit_log_are_refused(context, place):
     with pytest.raises(RuntimeError, match=r"core\.db\.writes"), unit_of_work(organization_id=place.id) as session:
         session.execute(update(Group).values(name="x"))
 
 
-def test_a_unit_that_has_written_does_not_let_its_connection_go(context, place):
+def test_a_unit_that_has_written_cannot_release_its_connection(context, place):
     with pytest.raises(RuntimeError, match="cannot let"), unit_of_work(organization_id=place.id) as session:
         session.add(group())
         session.release()
 
 
-def test_connections_come_back_and_the_figures_say_so(app, place):
+def test_released_connections_are_counted_in_the_metrics(app, place):
     api = place.the(Role.ADMIN)
     threads = [threading.Thread(target=lambda: api.get("/api/students/")) for _ in range(8)]
     for thread in threads:
@@ -143,7 +143,7 @@ def test_connections_come_back_and_the_figures_say_so(app, place):
     assert set(others.values()) == {0}
 
 
-def test_methods_that_a_caller_invents_make_no_counters(api):
+def test_made_up_methods_create_no_counters(api):
     api.call("FROBNICATE", "/api/me/")
 
     methods = {s.labels["method"] for m in metrics.requests.collect() for s in m.samples}

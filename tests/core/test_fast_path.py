@@ -1,4 +1,4 @@
-"""What is answered before Flask begins is what Flask would have answered; whatever else is the case goes to Flask."""
+"""The fast path returns what Flask would return, and leaves every other request to Flask."""
 
 import time
 
@@ -15,7 +15,7 @@ from tests.accounts.conftest import an_address, signed_in, with_key
 from tests.conftest import Client, close, new_place, settings_of
 
 LIST = "/api/students/?limit=2"
-# These differ from one request to the next.
+# Headers that differ between requests.
 OWN = {"X-Request-ID", "RateLimit"}
 
 
@@ -29,45 +29,45 @@ def services(app):
 
 @pytest.fixture
 def by_flask(app):
-    """Return a caller that tells an answer and how often Flask was begun for it."""
+    """Return a function that sends a request, and returns the response and how often Flask was entered."""
 
-    def call(client, address, method="GET", **options):
-        begun = []
+    def call(client, url, method="GET", **options):
+        entered = []
 
         def begin(*_, **__):
-            begun.append(1)
+            entered.append(1)
 
         with request_started.connected_to(begin, app):
-            answer = client.call(method, address, **options)
-        return answer, len(begun)
+            answer = client.call(method, url, **options)
+        return answer, len(entered)
 
     return call
 
 
 @pytest.fixture
-def before_flask(by_flask):
-    """Return a caller that is answered before Flask; a lease that has lapsed on a busy machine is waited for."""
+def by_fast_path(by_flask):
+    """Return a function that repeats a read until the fast path serves it: a lease may lapse on a busy machine."""
 
-    def call(client, address, **options):
+    def call(client, url, **options):
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
-            answer, begun = by_flask(client, address, **options)
-            if not begun:
+            answer, entered = by_flask(client, url, **options)
+            if not entered:
                 return answer
-        raise AssertionError(f"{address} is never answered before Flask")
+        raise AssertionError(f"the fast path never served {url}")
 
     return call
 
 
 @pytest.fixture
-def known(trusted, api, student, before_flask):
-    """A student who is known by address, as is the list."""
+def known(trusted, api, student, by_fast_path):
+    """A student whose URL is known to the process, as is the list's."""
     made = student(medical_note="asthma")
     student()
     student()
     item = f"/api/students/{made['id']}/"
-    for address in (LIST, item):
-        before_flask(api, address)
+    for url in (LIST, item):
+        by_fast_path(api, url)
     return item
 
 
@@ -75,26 +75,26 @@ def headers_of(answer):
     return {name: value for name, value in answer.headers.items() if name not in OWN}
 
 
-def test_a_known_address_is_answered_before_flask_as_flask_answered_it(api, known, by_flask, before_flask):
-    for address in (LIST, known):
+def test_the_fast_path_returns_the_same_as_flask(api, known, by_flask, by_fast_path):
+    for url in (LIST, known):
         small = api.headers["Authorization"].replace("Bearer", "bearer")
-        first, began = by_flask(api, address, headers={"Authorization": small})  # which is Flask's affair
-        again = before_flask(api, address, headers={"X-Request-ID": "again"})
+        first, entered = by_flask(api, url, headers={"Authorization": small})  # only Flask accepts this spelling
+        again = by_fast_path(api, url, headers={"X-Request-ID": "again"})
 
-        assert began == 1
+        assert entered == 1
         assert again.headers["X-Request-ID"] == "again"
         assert (again.status, again.response.data, headers_of(again)) == (200, first.response.data, headers_of(first))
-        unchanged = before_flask(api, address, headers={"If-None-Match": first.headers["ETag"]})
+        unchanged = by_fast_path(api, url, headers={"If-None-Match": first.headers["ETag"]})
         assert (unchanged.status, unchanged.response.data) == (304, b"")
         assert unchanged.headers["ETag"] == first.headers["ETag"]
 
 
-def test_what_is_not_kept_is_read_before_flask_as_well(services, api, known, by_flask, before_flask, monkeypatch):
+def test_the_fast_path_serves_reads_that_are_not_cached(services, api, known, by_flask, by_fast_path, monkeypatch):
     monkeypatch.setattr(services, "_lives", dict.fromkeys(services._lives, 0))
     monkeypatch.setattr(services, "request_cache", RequestCache())
-    for address in (LIST, known):
-        first, _ = by_flask(api, address)
-        again = before_flask(api, address)
+    for url in (LIST, known):
+        first, _ = by_flask(api, url)
+        again = by_fast_path(api, url)
         assert (again.status, again.response.data, headers_of(again)) == (200, first.response.data, headers_of(first))
         assert len(again.asked) == 1
 
@@ -103,26 +103,26 @@ def left(answer):
     return int(answer.headers["RateLimit"].split("r=")[1].split(";")[0])
 
 
-def test_each_request_is_counted_once_whoever_answers(api, known, by_flask):
-    flask, _ = by_flask(api, "/api/groups/")
-    front, _ = by_flask(api, LIST)
-    assert left(front) == left(flask) - 1
+def test_each_request_counts_once_on_both_paths(api, known, by_flask):
+    flask_response, _ = by_flask(api, "/api/groups/")
+    fast_response, _ = by_flask(api, LIST)
+    assert left(fast_response) == left(flask_response) - 1
 
     version = api.get(known).headers["ETag"]
     deleted = api.delete(known, headers={"If-Match": version})
-    gone, flask_begun = by_flask(api, known)
-    assert left(gone) == left(deleted) - 1 == left(front) - 3
-    assert (gone.status, gone.problem["code"], flask_begun) == (404, "not_found", 1)
+    gone, flask_entered = by_flask(api, known)
+    assert left(gone) == left(deleted) - 1 == left(fast_response) - 3
+    assert (gone.status, gone.problem["code"], flask_entered) == (404, "not_found", 1)
 
 
-def test_a_refusal_has_the_trace_that_the_request_began_with(api, known, lines):
+def test_a_refusal_has_the_trace_id_of_the_request(api, known, lines):
     trace = "a" * 32
     api.delete(known, headers={"If-Match": api.get(known).headers["ETag"]})
     gone = api.get(known, headers={"traceparent": f"00-{trace}-{'b' * 16}-01"})
     assert gone.problem["trace_id"] == lines()[-1]["trace_id"] == trace
 
 
-def test_what_was_written_is_in_the_next_answer(api, known):
+def test_a_write_is_in_the_next_response(api, known):
     changed = api.patch(known, {"given_name": "Aasha"}, headers={"If-Match": api.get(known).headers["ETag"]})
     assert changed.status == 200
 
@@ -131,19 +131,19 @@ def test_what_was_written_is_in_the_next_answer(api, known):
 
 
 def rewrite(app, place, statement, *given):
-    """Change who may do what, as a service would."""
+    """Change permissions in the database, with the tags that a service would stamp."""
     with app.app_context(), unit_of_work(system=True, organization_id=place.id) as session:
         session.connection().exec_driver_sql(statement, given)
         session.unit.stamped.add((place.id, "access"))
 
 
-def test_whoever_may_not_have_it_is_refused_as_ever(app, place, api, known, by_flask, before_flask):
+def test_callers_without_permission_are_refused_as_by_flask(app, place, api, known, by_flask, by_fast_path):
     someone, stranger = place.someone(Role.ADMIN), new_place(app).the(Role.ADMIN)
-    before_flask(someone, known)
+    by_fast_path(someone, known)
     rewrite(app, place, "UPDATE users SET session_version = session_version + 1 WHERE id = %s", someone.user_id)
 
-    refused, began = by_flask(someone, known)
-    assert (refused.status, refused.problem["code"], began) == (401, "session_ended", 1)
+    refused, entered = by_flask(someone, known)
+    assert (refused.status, refused.problem["code"], entered) == (401, "session_ended", 1)
     assert by_flask(stranger, known)[0].problem["code"] == "not_found"
     assert by_flask(Client(app), known)[0].problem["code"] == "unauthenticated"
     assert by_flask(Client(app, {"Authorization": "Bearer x.y.z"}), known)[0].problem["code"] == "bad_token"
@@ -155,21 +155,21 @@ def test_an_organization_that_is_suspended_is_refused(app, place, api, known, by
     assert by_flask(api, known)[0].problem["code"] == "organization_suspended"
 
 
-def test_a_role_that_loses_a_permission_is_refused(app, place, known, by_flask, before_flask):
+def test_a_role_that_loses_a_permission_is_refused(app, place, known, by_flask, by_fast_path):
     someone, note = place.someone(Role.ADMIN), f"{known}medical-note/"
-    before_flask(someone, note)
+    by_fast_path(someone, note)
     rewrite(app, place, "UPDATE memberships SET role = 'trainer' WHERE user_id = %s", someone.user_id)
 
     refused, _ = by_flask(someone, note)
     assert (refused.status, refused.problem["code"]) == (403, "forbidden")
 
 
-def test_a_changed_own_role_counts_at_the_next_request(api, place, known, by_flask, before_flask):
+def test_a_changed_custom_role_counts_at_the_next_request(api, place, known, by_flask, by_fast_path):
     allowed = {"permissions": ["students:read"], "scope": "all"}
     role = api.made("/api/roles/", {"name": "Desk", **allowed})["id"]
     someone = place.someone(Role.CLIENT)
     assert api.patch(f"/api/users/{someone.user_id}/", {"role_id": role}).status == 200
-    items = before_flask(someone, LIST).json["items"]
+    items = by_fast_path(someone, LIST).json["items"]
     assert len(items) == 2
 
     for change, status, rows in (
@@ -179,31 +179,31 @@ def test_a_changed_own_role_counts_at_the_next_request(api, place, known, by_fla
         (allowed, 200, 2),
     ):
         assert api.patch(f"/api/roles/{role}/", change).status == 200
-        answer, began = by_flask(someone, LIST)
-        assert (answer.status, began if status == 403 else 1) == (status, 1), change
+        answer, entered = by_flask(someone, LIST)
+        assert (answer.status, entered if status == 403 else 1) == (status, 1), change
         assert rows is None or len(answer.json["items"]) == rows
         if status == 200:
-            assert len(before_flask(someone, LIST).json["items"]) == rows
+            assert len(by_fast_path(someone, LIST).json["items"]) == rows
 
 
-def test_a_key_is_answered_before_flask_until_it_is_revoked(app, api, known, by_flask, before_flask):
+def test_the_fast_path_serves_a_key_until_it_is_revoked(app, api, known, by_flask, by_fast_path):
     admin = signed_in(api)
     made = admin.made("/api/api-keys/", {"name": "K", "permissions": ["students:read"], "expires_in_days": 1})
     key = with_key(app, made["key"])
-    assert before_flask(key, LIST).json == before_flask(api, LIST).json
+    assert by_fast_path(key, LIST).json == by_fast_path(api, LIST).json
 
     elsewhere = {"environ_base": {"REMOTE_ADDR": an_address()}}
-    assert by_flask(key, LIST, **elsewhere)[1] == 1  # which notes where it is used
-    assert before_flask(key, LIST, **elsewhere).status == 200
+    assert by_flask(key, LIST, **elsewhere)[1] == 1  # Flask records the address of the use
+    assert by_fast_path(key, LIST, **elsewhere).status == 200
     assert by_flask(key, "/api/users/")[0].problem["code"] == "forbidden"
     assert admin.delete(f"/api/api-keys/{made['id']}/").status == 204
-    refused, began = by_flask(key, LIST)
-    assert (refused.status, refused.problem["code"], began) == (401, "bad_token", 1)
+    refused, entered = by_flask(key, LIST)
+    assert (refused.status, refused.problem["code"], entered) == (401, "bad_token", 1)
 
 
-def test_that_a_note_was_read_is_recorded_each_time(place, api, known, before_flask, sql):
+def test_each_read_of_a_medical_note_is_recorded(place, api, known, by_fast_path, sql):
     note = f"{known}medical-note/"
-    before_flask(api, note)
+    by_fast_path(api, note)
     reads = "SELECT count(*) FROM audit_log WHERE organization_id = %s AND action = 'read'"
     ((count,),) = sql(reads, place.id)
     assert count > 0
@@ -212,7 +212,7 @@ def test_that_a_note_was_read_is_recorded_each_time(place, api, known, before_fl
     assert sql(reads, place.id) == [(count + 1,)]
 
 
-def test_what_is_more_than_a_read_goes_to_flask(api, known, by_flask):
+def test_requests_that_are_not_plain_reads_go_to_flask(api, known, by_flask):
     for method, options in (
         ("HEAD", {}),
         ("GET", {"headers": {"If-Match": '"1"'}}),
@@ -224,24 +224,24 @@ def test_what_is_more_than_a_read_goes_to_flask(api, known, by_flask):
     assert by_flask(api, f"{known}?x=1")[0].status == 422
 
 
-def test_a_spent_limit_refuses_before_what_is_kept(stack, database, place):
+def test_an_exhausted_limit_refuses_before_the_cache(stack, database, place):
     app = create_app(settings_of(stack, database, rate_limit_user="3/hour"))
     client = Client(app, place.someone(Role.ADMIN).headers)
     assert [client.get("/api/groups/").status for _ in range(5)] == [200, 200, 200, 429, 429]
     close(app)
 
 
-def test_without_redis_flask_answers(services, api, known, by_flask, monkeypatch):
-    def away(*_):
+def test_without_redis_flask_serves(services, api, known, by_flask, monkeypatch):
+    def unavailable(*_):
         raise CacheUnavailable
 
-    monkeypatch.setattr(services.freshness, "ask", away)
-    answer, began = by_flask(api, known)
-    assert (answer.status, began) == (200, 1)
+    monkeypatch.setattr(services.freshness, "ask", unavailable)
+    answer, entered = by_flask(api, known)
+    assert (answer.status, entered) == (200, 1)
     assert "RateLimit" in answer.headers
 
 
-def test_a_failure_before_flask_is_told_by_flask(services, api, known, by_flask, monkeypatch):
+def test_a_failure_of_the_fast_path_is_reported_by_flask(services, api, known, by_flask, monkeypatch):
     def broken(*_):
         raise ZeroDivisionError
 
@@ -249,26 +249,26 @@ def test_a_failure_before_flask_is_told_by_flask(services, api, known, by_flask,
     monkeypatch.setattr(services, "request_cache", RequestCache())
     api.get(known)
     monkeypatch.setattr(read_routing, "find", broken)
-    answer, began = by_flask(api, known)
-    assert (answer.status, answer.problem["code"], began) == (500, "unexpected", 1)
+    answer, entered = by_flask(api, known)
+    assert (answer.status, answer.problem["code"], entered) == (500, "unexpected", 1)
 
 
-def test_a_log_line_names_the_request_as_flasks_does(api, known, by_flask, before_flask, lines):
+def test_a_log_line_of_the_fast_path_equals_that_of_flask(api, known, by_flask, by_fast_path, lines):
     small = api.headers["Authorization"].replace("Bearer", "bearer")
     by_flask(api, LIST, headers={"X-Request-ID": "a", "Authorization": small})
-    before_flask(api, LIST, headers={"X-Request-ID": "b"})
+    by_fast_path(api, LIST, headers={"X-Request-ID": "b"})
 
-    of_flask, *_, of_front = (line for line in lines() if line["logger"] == "campshub.requests")
+    of_flask, *_, of_fast_path = (line for line in lines() if line["logger"] == "campshub.requests")
     differing = {"at", "milliseconds", "request_id", "trace_id"}
     assert {k: v for k, v in of_flask.items() if k not in differing} == {
-        k: v for k, v in of_front.items() if k not in differing
+        k: v for k, v in of_fast_path.items() if k not in differing
     }
-    assert (of_flask["request_id"], of_front["request_id"]) == ("a", "b")
+    assert (of_flask["request_id"], of_fast_path["request_id"]) == ("a", "b")
 
 
-def test_a_bounded_number_of_addresses_is_remembered(services, known):
-    addresses = services.request_cache
-    address = addresses.get({"PATH_INFO": known, "QUERY_STRING": ""})
+def test_the_number_of_known_urls_is_bounded(services, known):
+    urls = services.request_cache
+    parsed = urls.get({"PATH_INFO": known, "QUERY_STRING": ""})
     for number in range(MOST + 1):
-        addresses.learn({"PATH_INFO": "/", "QUERY_STRING": f"n={number}"}, address)
-    assert 0 < len(addresses) <= MOST
+        urls.learn({"PATH_INFO": "/", "QUERY_STRING": f"n={number}"}, parsed)
+    assert 0 < len(urls) <= MOST

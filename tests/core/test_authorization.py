@@ -1,4 +1,4 @@
-"""What callers share, and what never passes from one to another: answers, statements, and what they may do."""
+"""What callers share, and what they never share: responses, statements and permissions."""
 
 from itertools import product
 
@@ -30,7 +30,7 @@ def caller_row(role="custom", *, permissions=None, scope=None, key=None, key_sco
     return CallerRow(role, 1, "UTC", "active", True, None, None, [], **given)
 
 
-def test_a_key_has_what_it_and_its_maker_have():
+def test_a_key_has_only_permissions_that_its_creator_has_too():
     found = granted(caller_row("trainer", key=["students:read", "students:write"], key_scope="all"))
     assert found == Grant(READS, Scope.GROUPS)
     own = granted(caller_row(permissions=["students:read"], scope="own", key=["students:read"], key_scope="groups"))
@@ -38,7 +38,7 @@ def test_a_key_has_what_it_and_its_maker_have():
     assert granted(caller_row("admin")) == GRANTS["admin"]
 
 
-def test_what_a_release_does_not_know_is_left_out():
+def test_unknown_permissions_are_ignored():
     assert grant_of(["students:read", "dragons:ride"], "world") == Grant(READS, Scope.OWN)
 
 
@@ -52,11 +52,11 @@ def test_what_a_release_does_not_know_is_left_out():
         ((frozenset(), Scope.ALL), (READS, Scope.ALL), False),
     ],
 )  # fmt: skip
-def test_who_may_give_what(mine, other, covers):
+def test_a_caller_can_grant_only_their_own_permissions(mine, other, covers):
     assert Grant(*mine).covers(Grant(*other)) is covers
 
 
-def test_nobody_covers_a_role_above_their_own():
+def test_no_role_covers_a_higher_role():
     ranks = [Role.SUPERADMIN, Role.ADMIN, Role.TRAINER]
     for lower, higher in ((low, high) for number, high in enumerate(ranks) for low in ranks[number + 1 :]):
         assert GRANTS[higher].covers(GRANTS[lower])
@@ -68,7 +68,7 @@ def seen(user="u", **given):
     return caller_of(b"k", user, caller_row(**given), NOW).seen
 
 
-def test_callers_share_answers_only_where_they_may_do_the_same_and_see_everything():
+def test_callers_share_responses_only_with_the_same_permissions_and_full_visibility():
     reads = {"permissions": ["students:read", "groups:read"], "scope": "all"}
     same = seen("a", **reads)
 
@@ -87,7 +87,7 @@ def test_callers_share_answers_only_where_they_may_do_the_same_and_see_everythin
     assert len({same, *others}) == len(others) + 1
 
 
-def test_a_callers_state_is_kept_whole():
+def test_a_callers_state_is_encoded_without_loss():
     state = caller_row(permissions=["students:read"], scope="own", key=["students:read"], key_scope="all")
     caller = caller_of(b"k", "u", state, NOW)
 
@@ -95,7 +95,7 @@ def test_a_callers_state_is_kept_whole():
     assert caller.state == state
 
 
-def test_a_statement_does_not_depend_on_what_its_first_caller_may_do():
+def test_a_statement_does_not_depend_on_the_permissions_of_its_first_caller():
     @prepared
     def by_permission(principal):
         where = visible_to(principal, Student)
@@ -110,19 +110,19 @@ def test_a_statement_does_not_depend_on_what_its_first_caller_may_do():
         by_permission(Principal(new_id(), new_id(), "admin", "UTC"))
 
 
-# Kept answers --------------------------------------------------------------------------------------------------------
+# Cached responses ----------------------------------------------------------------------------------------------------
 
 
 class AllowedOut(fields.Out):
-    """What whoever asked first was allowed."""
+    """The permissions of the first caller."""
 
     permissions = ma.List(fields.Text(), required=True)
     scope = fields.Text(required=True)
 
 
 @pytest.fixture
-def telling(stack, database):
-    """An application with an address that tells what its caller may do, and whose answers are kept and shared."""
+def permission_app(stack, database):
+    """An application with a cached, shared endpoint that returns the permissions of its caller."""
     blueprint = Blueprint("allowed", __name__, url_prefix="/api/allowed")
 
     class Allowed(Resource):
@@ -139,7 +139,7 @@ def telling(stack, database):
     close(app)
 
 
-def test_a_kept_answer_shows_nobody_what_another_may_do(telling, trusted, api, place):
+def test_a_cached_response_never_shows_the_permissions_of_another_caller(permission_app, trusted, api, place):
     wanted = []
     for permissions in (("students:read",), ("students:read", "groups:read"), ("students:read", "medical:read")):
         body = {"name": new_id().hex, "permissions": list(permissions), "scope": "all"}
@@ -149,12 +149,12 @@ def test_a_kept_answer_shows_nobody_what_another_may_do(telling, trusted, api, p
             assert api.patch(f"/api/users/{client.user_id}/", {"role_id": role}).status == 200
             wanted.append((client, {*permissions, "me:read", "me:write"}))
         made = signed_in(api).made("/api/api-keys/", {**body, "expires_in_days": 1})
-        wanted.append((with_key(telling, made["key"]), set(permissions)))
+        wanted.append((with_key(permission_app, made["key"]), set(permissions)))
     wanted += [(place.the(role), {*ROLES[role]}) for role in Role]
 
     for _ in range(3):
         for client, permissions in wanted:
-            answer = Client(telling, client.headers).get("/api/allowed/")
+            answer = Client(permission_app, client.headers).get("/api/allowed/")
             assert set(answer.json["permissions"]) == permissions
     body = {"permissions": ["students:read", "users:read"]}
     role, (client, _) = api.get("/api/roles/").json["items"][5]["id"], wanted[0]
@@ -162,13 +162,13 @@ def test_a_kept_answer_shows_nobody_what_another_may_do(telling, trusted, api, p
     assert api.patch(f"/api/roles/{role}/", body).status == 200
     for client, permissions in wanted:
         now = {*body["permissions"], "me:read", "me:write"} if str(client.user_id) in holders else permissions
-        assert set(Client(telling, client.headers).get("/api/allowed/").json["permissions"]) == now
+        assert set(Client(permission_app, client.headers).get("/api/allowed/").json["permissions"]) == now
 
 
-# The page of documentation -------------------------------------------------------------------------------------------
+# The documentation page -----------------------------------------------------------------------------------------------
 
 
-def test_the_page_of_permissions_is_up_to_date(app):
+def test_the_page_on_permissions_is_up_to_date(app):
     written = (ROOT / "docs" / "permissions.md").read_text(encoding="utf-8")
 
     assert written == page(app), "make permissions"

@@ -1,4 +1,4 @@
-"""Maintenance beside others: two runs at once, long transactions, and people who read and write meanwhile."""
+"""Maintenance beside other work: two runs at once, long transactions, and clients that read and write."""
 
 import json
 from collections import Counter
@@ -29,14 +29,14 @@ def ensured(site, ahead=9):
 
 
 @contextmanager
-def held(site, statement):
-    """Hold what a statement locks in a transaction that does not end."""
+def locked(site, statement):
+    """Hold the locks of a statement in a transaction that stays open."""
     with site.stack.primary.connect(site.database) as other, other.transaction():
         other.execute(statement)
         yield
 
 
-def test_two_that_ensure_at_once_make_each_month_once(site):
+def test_two_runs_at_once_create_each_month_once(site):
     with ThreadPoolExecutor(2) as pool:
         made = [one.result() for one in [pool.submit(ensured, site) for _ in range(2)]]
 
@@ -44,7 +44,7 @@ def test_two_that_ensure_at_once_make_each_month_once(site):
     assert len({*made[0], *made[1]}) == len(made[0]) + len(made[1]) == 3
 
 
-def test_two_that_archive_at_once_archive_once(site):
+def test_two_runs_at_once_archive_once(site):
     before = site.contents(TABLE)
 
     def run():
@@ -61,7 +61,7 @@ def test_two_that_archive_at_once_archive_once(site):
     assert site.contents(TABLE) == before
 
 
-def test_a_run_that_another_keeps_away_says_so(site, impatient):
+def test_a_run_that_another_one_excludes_reports_it(site, few_lock_tries):
     with (
         site.maintenance() as connection,
         locks.exclusive(connection, f"partitions.archive {TABLE}"),
@@ -70,7 +70,7 @@ def test_a_run_that_another_keeps_away_says_so(site, impatient):
         site.archived(TABLE)
 
 
-def test_maintenance_never_waits_long_in_a_queue(site):
+def test_maintenance_never_waits_long_for_a_lock(site):
     with site.maintenance() as connection, locks.exclusive(connection, "any") as driver:
         set_to = driver.execute("SELECT setting::int FROM pg_settings WHERE name = 'lock_timeout'").fetchone()[0]
         detects = driver.execute("SELECT setting::int FROM pg_settings WHERE name = 'deadlock_timeout'").fetchone()[0]
@@ -78,12 +78,12 @@ def test_maintenance_never_waits_long_in_a_queue(site):
     assert 0 < set_to < detects
 
 
-def test_a_long_transaction_ends_in_a_clear_refusal_and_nobody_waits_behind_it(site, impatient):
-    with held(site, "UPDATE students SET version = version"):
+def test_a_long_transaction_makes_maintenance_fail_clearly_and_blocks_no_other_client(site, few_lock_tries):
+    with locked(site, "UPDATE students SET version = version"):
         for refused in (ensured, lambda site: site.archived(TABLE)):
-            with pytest.raises(partitions.StaysLocked, match=r"stayed locked in 2 tries") as told:
+            with pytest.raises(partitions.StaysLocked, match=r"stayed locked in 2 tries") as error:
                 refused(site)
-            assert "\n" not in str(told.value)
+            assert "\n" not in str(error.value)
             assert site.sql(WAITING, site.database) == [(0,)]
         result = site.app.test_cli_runner().invoke(args=["partitions", "ensure", "--months", "9"])
         assert (result.exit_code, result.output.count("\n")) == (1, 1)
@@ -92,15 +92,15 @@ def test_a_long_transaction_ends_in_a_clear_refusal_and_nobody_waits_behind_it(s
     site.archived(TABLE)
 
 
-def test_a_transaction_that_ends_in_time_is_only_waited_for(site):
+def test_maintenance_waits_for_a_short_transaction(site):
     over = Event()
 
-    def tell(stage):
+    def on_stage(stage):
         if stage == archive.WAITING:
             over.set()
 
     def hold():
-        with held(site, f"SELECT count(*) FROM {TABLE}"):
+        with locked(site, f"SELECT count(*) FROM {TABLE}"):
             begun.set()
             over.wait(60)
 
@@ -108,17 +108,17 @@ def test_a_transaction_that_ends_in_time_is_only_waited_for(site):
     with ThreadPoolExecutor(1) as pool:
         holding = pool.submit(hold)
         begun.wait(60)
-        manifest = site.archived(TABLE, tell)
+        manifest = site.archived(TABLE, on_stage)
         holding.result()
 
     assert over.is_set()
     assert manifest.rows == 14
 
 
-def test_people_go_on_while_months_come_and_go(site):
-    """Count answers that fail and waits for a table of over two seconds while months are made, archived and restored.
+def test_clients_can_read_and_write_while_months_are_created_archived_and_restored(site):
+    """Count failed responses, and lock waits of over two seconds, while months are created, archived and restored.
 
-    What the server says of waits does not depend on how busy the machine is, as the time of an answer does.
+    The server's report of waits does not depend on the load of the machine, unlike response times.
     """
     over = Event()
     seen: Counter[str] = Counter()
@@ -132,10 +132,10 @@ def test_people_go_on_while_months_come_and_go(site):
         "/api/students/",
     )
 
-    def going_on(kind, ask):
+    def repeat(kind, send):
         number = 0
         while not over.is_set():
-            seen[kind, ask(number).status] += 1
+            seen[kind, send(number).status] += 1
             number += 1
 
     def watch():
@@ -153,7 +153,7 @@ def test_people_go_on_while_months_come_and_go(site):
 
     before = site.contents(TABLE)
     with ThreadPoolExecutor(3) as pool:
-        people = [pool.submit(going_on, "read", read), pool.submit(going_on, "write", mark), pool.submit(watch)]
+        people = [pool.submit(repeat, "read", read), pool.submit(repeat, "write", mark), pool.submit(watch)]
         try:
             ensured(site)
             site.archived(TABLE)
@@ -178,34 +178,34 @@ def test_months_ahead_are_counted_up_to_the_first_gap(site):
         }
 
 
-def test_the_commands_archive_list_and_restore(site):
+def test_commands_archive_list_and_restore(site):
     flask = site.app.test_cli_runner()
-    words = ("--month", f"{site.month:%Y-%m}", "--table", TABLE)
+    arguments = ("--month", f"{site.month:%Y-%m}", "--table", TABLE)
     before = site.contents(TABLE)
 
-    asked = flask.invoke(args=["partitions", "archive", *words], input="n\n")
-    assert (asked.exit_code, site.contents(TABLE)) == (1, before)
-    archived = flask.invoke(args=["partitions", "archive", *words, "--yes", "--json"])
+    declined = flask.invoke(args=["partitions", "archive", *arguments], input="n\n")
+    assert (declined.exit_code, site.contents(TABLE)) == (1, before)
+    archived = flask.invoke(args=["partitions", "archive", *arguments, "--yes", "--json"])
     assert archived.exit_code == 0, archived.output
-    (told,) = json.loads(archived.stdout)
-    assert (told["name"], told["rows"]) == (site.name(TABLE), len(before))
+    (manifest,) = json.loads(archived.stdout)
+    assert (manifest["name"], manifest["rows"]) == (site.name(TABLE), len(before))
 
     lines = {line["name"]: line for line in json.loads(flask.invoke(args=["partitions", "list", "--json"]).stdout)}
     assert lines[site.name(TABLE)]["state"] == "archived"
     assert "archived: attendance_records/" in flask.invoke(args=["partitions", "list"]).output
     ensure = flask.invoke(args=["partitions", "ensure", "--from", str(site.day), "--table", TABLE, "--json"])
     assert json.loads(ensure.stdout) == {"made": [], "archived": [site.name(TABLE)]}
-    again = flask.invoke(args=["partitions", "archive", *words, "--yes"])
+    again = flask.invoke(args=["partitions", "archive", *arguments, "--yes"])
     assert (again.exit_code, "has no month" in again.output) == (1, True)
 
-    restored = flask.invoke(args=["partitions", "restore", *words])
+    restored = flask.invoke(args=["partitions", "restore", *arguments])
     assert f"Restored {len(before)} rows of {site.name(TABLE)}." in restored.output
     assert site.contents(TABLE) == before
-    twice = flask.invoke(args=["partitions", "restore", *words])
+    twice = flask.invoke(args=["partitions", "restore", *arguments])
     assert (twice.exit_code, "is there" in twice.output) == (1, True)
 
 
-def test_a_write_into_an_archived_month_is_a_clear_refusal(site):
+def test_a_write_into_an_archived_month_is_refused_clearly(site):
     session = site.sql("SELECT organization_id, id FROM attendance_sessions")[0]
     place = next(place for place in site.places if place.id == session[0])
     student = site.sql("SELECT id FROM students WHERE organization_id = %s", place.id)[0][0]
@@ -218,10 +218,10 @@ def test_a_write_into_an_archived_month_is_a_clear_refusal(site):
     assert (answer.status, answer.problem["code"]) == (409, "month_unavailable")
 
 
-def test_nobody_reads_a_months_own_table_past_its_parent(site):
+def test_a_detached_table_cannot_be_read_without_its_parent(site):
     seen = []
 
-    def tell(stage):
+    def on_stage(stage):
         if stage == archive.TAKEN_OUT:
             with (
                 psycopg.connect(_as(site, "campshub_app"), autocommit=True) as app,
@@ -230,7 +230,7 @@ def test_nobody_reads_a_months_own_table_past_its_parent(site):
                 app.execute(f"SELECT 1 FROM {site.name(TABLE)}")
             seen.append(stage)
 
-    site.archived(TABLE, tell)
+    site.archived(TABLE, on_stage)
     assert seen == [archive.TAKEN_OUT]
 
 

@@ -1,4 +1,4 @@
-"""Ask over HTTP as a client does, byte by byte where that is the point."""
+"""A simple HTTP client for the tests of the stack, which can also send raw bytes."""
 
 import contextlib
 import http.client
@@ -17,7 +17,7 @@ THREADS = 4
 
 
 @dataclass
-class Answer:
+class Response:
     status: int
     headers: http.client.HTTPMessage
     body: bytes
@@ -32,18 +32,20 @@ class Answer:
         return self.json
 
 
-CUT = 0  # an answer whose head came and whose body did not
+CUT = 0  # the status of a response whose head arrived but whose body was incomplete
 
 
-def _read(response: http.client.HTTPResponse) -> Answer:
+def _read(response: http.client.HTTPResponse) -> Response:
     try:
-        return Answer(response.status, response.headers, response.read())
+        return Response(response.status, response.headers, response.read())
     except http.client.IncompleteRead as error:
-        return Answer(CUT, response.headers, error.partial)
+        return Response(CUT, response.headers, error.partial)
 
 
-def ask(url: str, path: str, method: str = "GET", *, headers: dict[str, str] | None = None, body: Any = None) -> Answer:
-    """Send one request on a connection of its own; a body that is not bytes goes as JSON."""
+def fetch(
+    url: str, path: str, method: str = "GET", *, headers: dict[str, str] | None = None, body: Any = None
+) -> Response:
+    """Send one request on a new connection; a body that is not bytes is sent as JSON."""
     sent = dict(headers or {})
     if body is not None and not isinstance(body, bytes):
         body, sent["Content-Type"] = json.dumps(body).encode(), "application/json"
@@ -55,43 +57,43 @@ def ask(url: str, path: str, method: str = "GET", *, headers: dict[str, str] | N
         connection.close()
 
 
-def ask_raw(url: str, words: bytes, method: str = "GET") -> Answer:
-    """Send bytes as they are, and read an answer."""
+def fetch_raw(url: str, data: bytes, method: str = "GET") -> Response:
+    """Send raw bytes, and read a response."""
     parts = urlsplit(url)
     with socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE_S) as connection:
-        connection.sendall(words)
+        connection.sendall(data)
         with contextlib.closing(http.client.HTTPResponse(connection, method=method)) as response:
             response.begin()
             return _read(response)
 
 
-def under_load(asking: Callable[[], Answer], fault: Callable[[], object], threads: int = THREADS) -> list[Answer]:
-    """Ask without pause from several threads before, while and after something happens; return all answers."""
-    answers: list[Answer] = []
+def under_load(send: Callable[[], Response], fault: Callable[[], object], threads: int = THREADS) -> list[Response]:
+    """Send requests without pause from several threads before, during and after a fault; return all responses."""
+    responses: list[Response] = []
     ended = threading.Event()
 
-    def go_on() -> None:
+    def repeat() -> None:
         while not ended.is_set():
-            answers.append(asking())
+            responses.append(send())
 
     with ThreadPoolExecutor(threads) as pool:
-        asked = [pool.submit(go_on) for _ in range(threads)]
+        senders = [pool.submit(repeat) for _ in range(threads)]
         try:
             time.sleep(0.2)
             fault()
             time.sleep(0.5)
         finally:
             ended.set()
-    for one in asked:
-        one.result()  # raises what went wrong on the way, a refused connection too
-    return answers
+    for one in senders:
+        one.result()  # raises the thread's error, for example a refused connection
+    return responses
 
 
-def until(true: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
-    """Wait until something is so, and return it."""
+def until(condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
+    """Wait until a condition is condition; return its value."""
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
-        if found := true():
+        if found := condition():
             return found
         time.sleep(0.02)
-    raise AssertionError(f"not so after {patience_s} s")
+    raise AssertionError(f"not true after {patience_s} s")

@@ -1,0 +1,101 @@
+"""Deleted rows are listed, can be undeleted, and keep their ids and codes."""
+
+import time
+
+import pytest
+
+from campshub.core.security.permissions import Role
+from tests.core.conftest import new_body
+from tests.seeds import seed
+from tests.surface import operations
+
+TODAY = time.strftime("%Y-%m-%d")
+
+
+def undeletes(app):
+    return [one for one in operations(app) if one.rule.endswith("/undelete/")]
+
+
+def test_every_deleted_row_is_listed_and_can_be_undeleted(app):
+    for operation in undeletes(app):
+        seeds = seed(app, "Tapir")
+        admin = seeds.place.the(Role.ADMIN)
+        url = operation.address(seeds.ids).removesuffix("undelete/")
+        row_id = url.rstrip("/").rpartition("/")[2]
+        listed = url.removesuffix(f"{row_id}/")
+        assert admin.delete(url).status == 204
+
+        deleted, living = admin.get(f"{listed}?deleted=true"), admin.get(listed)
+
+        assert [row["id"] for row in deleted.json["items"]] == [row_id], operation.name
+        assert deleted.json["items"][0]["deleted_at"] is not None
+        assert row_id not in [row["id"] for row in living.json["items"]], operation.name
+        assert admin.post(f"{url}undelete/").status == 200
+        assert admin.get(f"{listed}?deleted=true").json["items"] == []
+        assert admin.get(url).status == 200
+    assert len(undeletes(app)) >= 5
+
+
+def test_deleted_rows_are_listed_for_users_who_can_undelete_them(app, place, student):
+    api, reader = place.the(Role.ADMIN), place.someone(Role.CLIENT)
+    reads = [f"{name}:read" for name in ("students", "groups", "workouts", "exercises")]
+    role = api.made("/api/roles/", {"name": "Reader", "permissions": reads, "scope": "all"})
+    api.patch(f"/api/users/{reader.user_id}/", {"role_id": role["id"]})
+    log = {"student_id": student()["id"], "started_at": f"{TODAY}T06:00:00Z"}
+    sets = f"/api/workout-logs/{api.made('/api/workout-logs/', log)['id']}/sets/"
+    workouts = f"/api/students/{log['student_id']}/workouts/"
+
+    for url in ("/api/students/", "/api/groups/", "/api/workout-logs/", "/api/exercises/", sets, workouts):
+        assert api.get(f"{url}?deleted=true").status == 200
+        answer = reader.get(f"{url}?deleted=true")
+        assert (answer.status, answer.problem["code"]) == (403, "forbidden"), url
+        assert reader.get(url).status == 200
+
+
+def test_deleted_exercises_are_listed_only_for_users_who_can_change_exercises(place):
+    api, client = place.the(Role.ADMIN), place.the(Role.CLIENT)
+    common = api.made("/api/exercises/", {"name": "Common", "equipment": "barbell"})
+    own = client.made("/api/exercises/", {"name": "Own", "equipment": "barbell", "private": True})
+    api.delete(f"/api/exercises/{common['id']}/")
+    client.delete(f"/api/exercises/{own['id']}/")
+
+    assert [row["id"] for row in api.get("/api/exercises/?deleted=true").json["items"]] == [common["id"]]
+    assert [row["id"] for row in client.get("/api/exercises/?deleted=true").json["items"]] == [own["id"]]
+
+
+def test_a_create_with_the_id_of_a_deleted_row_explains_how_to_undelete_it(app):
+    wrong = []
+    for operation in undeletes(app):
+        seeds = seed(app, "Tapir")
+        admin = seeds.place.the(Role.ADMIN)
+        listed = operation.address(seeds.ids).removesuffix("undelete/").rstrip("/").rpartition("/")[0] + "/"
+        post = next(o for o in operations(app) if o.method == "POST" and o.address(seeds.ids) == listed)
+        body = new_body(post, seeds)
+        made = admin.made(listed, body)
+        assert admin.delete(f"{listed}{made['id']}/").status == 204
+
+        answer = admin.post(listed, body)
+
+        present = answer.problem.get("present") or {}
+        found = (answer.status, answer.problem["code"], present.get("id"), answer.headers.get("Location"))
+        if found != (409, "deleted", made["id"], None) or present["version"] <= made["version"]:
+            wrong.append((operation.name, answer.problem))
+        assert present["undelete"] == f"{listed}{made['id']}/undelete/"
+        assert admin.post(present["undelete"]).status == 200
+        assert admin.post(listed, body).status == 200
+    assert wrong == []
+
+
+@pytest.mark.parametrize(("url", "name"), [("/api/students/", "family_name"), ("/api/groups/", "name")])
+def test_a_code_of_a_deleted_row_is_refused_with_how_to_undelete_it(api, url, name):
+    body = {"code": "S-1", "given_name": "A"} if url == "/api/students/" else {"code": "S-1"}
+    made = api.made(url, {**body, name: "B"})
+    api.delete(f"{url}{made['id']}/")
+
+    answer = api.post(url, {**body, name: "C"})
+
+    assert (answer.status, answer.problem["code"], answer.pointers) == (409, "code_taken", {"/code"})
+    assert "deleted" in answer.problem["detail"]
+    present = answer.problem["present"]
+    assert (present["id"], present["undelete"]) == (made["id"], f"{url}{made['id']}/undelete/")
+    assert present["deleted_at"] is not None

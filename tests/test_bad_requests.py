@@ -1,0 +1,130 @@
+"""Every operation refuses invalid parameters, headers, hosts, methods and paths with a 4xx problem document."""
+
+import pytest
+from marshmallow import fields as ma
+
+from campshub.core.security.permissions import Role
+from tests.seeds import seed
+from tests.surface import operations
+from tests.test_bad_input import refused
+
+
+@pytest.fixture(scope="module")
+def seeds(app):
+    return seed(app, "Sendbad")
+
+
+@pytest.fixture
+def admin(seeds):
+    return seeds.place.the(Role.SUPERADMIN)
+
+
+def test_unknown_and_repeated_parameters_are_refused_by_name(app, admin, seeds):
+    for operation in operations(app):
+        if operation.method != "GET":
+            continue
+        url = operation.address(seeds.ids)
+        joint = "&" if "?" in url else "?"
+        unknown = admin.get(f"{url}{joint}no_such=1")
+        assert refused(unknown, 422), operation.name
+        assert unknown.pointers == {"/no_such"}
+        for name, field in (operation.handler.page_schema.fields if operation.handler.page_schema else {}).items():
+            twice = admin.get(f"{url}{joint}{name}=1&{name}=1")
+            assert refused(twice, 422), operation.name
+            assert f"/{field.data_key or name}" in twice.pointers
+
+
+@pytest.mark.parametrize("query", [
+    "limit=0", "limit=201", "limit=-1", "limit=x", "limit=", "limit=1_0", "limit=%EF%BC%91", "limit=1e1",
+    "limit=" + "9" * 5000,
+    "cursor=", "cursor=x", "cursor=%00", "cursor=" + "x" * 5000, "sort=", "sort=nothing", "sort=name,code", "fields=",
+    "fields=nothing", "fields=id,,code", "%00=1", "fields=%00", "=1", "limit=%ff", "&" * 3000 + "x=1", "limit[]=1",
+])  # fmt: skip
+def test_lists_refuse_invalid_page_parameters(app, admin, seeds, query):
+    for operation in operations(app):
+        if operation.handler.options.is_page:
+            url = operation.address(seeds.ids)
+            answer = admin.get(f"{url}{'&' if '?' in url else '?'}{query}")
+            assert refused(answer, 400, 422), (operation.name, query, answer.status)
+
+
+def test_filters_refuse_nul_and_values_of_other_types(app, admin, seeds):
+    wrong = []
+    for operation in operations(app):
+        schema = operation.handler.options.query
+        for name, field in (schema().load_fields if schema else {}).items():
+            for value in ("%00", "x%00x", *(() if isinstance(field, ma.String) else ("", "x", "%ff", "9" * 400))):
+                path = operation.address(seeds.ids).partition("?")[0]
+                answer = admin.call(operation.method, f"{path}?{field.data_key or name}={value}", {})
+                if not refused(answer, 422):
+                    wrong.append((operation.name, name, value, answer.status))
+
+    assert wrong == []
+
+
+@pytest.mark.parametrize("host", [
+    "evil.example", "127.0.0.1.evil.example", "localhost:80@evil.example", "", "[::1]", "localhost, evil", "local host",
+    "*",
+])  # fmt: skip
+def test_an_unlisted_host_is_refused(admin, host):
+    for url in ("/api/me/", "/api/auth/token/", "/docs/", "/nowhere/"):
+        answer = admin.get(url, headers={"Host": host})
+        assert refused(answer, 400), (url, host, answer.status)
+        assert answer.problem["code"] == "unlisted_host"
+    assert admin.get("/live/", headers={"Host": host}).status == 200
+
+
+def test_listed_hosts_are_served_on_any_port(admin):
+    for host in ("localhost", "LOCALHOST:8000", "127.0.0.1:1"):
+        assert admin.get("/api/me/", headers={"Host": host}).status == 200
+
+
+def test_a_refusal_of_a_method_lists_the_allowed_methods(app, admin, seeds):
+    for operation in operations(app):
+        url = operation.address(seeds.ids)
+        rules = {o.method for o in operations(app) if o.rule == operation.rule}
+        for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "FROB"} - rules:
+            answer = admin.call(method, url)
+            assert refused(answer, 405), (method, url, answer.status)
+            assert rules <= {m.strip() for m in answer.headers["Allow"].split(",")}
+        options = admin.call("OPTIONS", url)
+        assert options.status == 200
+        assert rules <= {m.strip() for m in options.headers["Allow"].split(",")}
+
+
+def test_head_returns_the_headers_of_get_without_a_body(app, admin, seeds):
+    for operation in operations(app):
+        if operation.method == "GET":
+            url = operation.address(seeds.ids)
+            head, get = admin.call("HEAD", url), admin.get(url)
+            assert (head.status, head.response.data) == (get.status, b""), operation.name
+            assert head.headers["Content-Type"] == get.headers["Content-Type"]
+            assert head.headers.get("ETag") == get.headers.get("ETag")
+
+
+@pytest.mark.parametrize("path", [
+    "/", "/api/", "/api/nothing/", "/api/students/1/", "/api/students/%00/", "/api/students/%ff/", "/api/../etc/passwd",
+    "/api/students/00000000-0000-0000-0000-00000000000g/", "/api/" + "x" * 5000, "/docs/nothing",
+])  # fmt: skip
+def test_unknown_paths_are_not_found(admin, path):
+    assert refused(admin.get(path), 404)
+
+
+def test_if_match_must_be_a_valid_tag_and_if_none_match_may_be_anything(admin, seeds):
+    url = f"/api/students/{seeds.ids['student_id']}/"
+
+    for tag in ("x", '"x"', "1", '"1', '""', '"99999999999"', '"1" "2"', "\xff"):
+        assert refused(admin.patch(url, {"phone": "1"}, headers={"If-Match": tag}), 422), tag
+    for tag in ("x", '"x"', ",,", "\xff", 'W/"a", "b"'):
+        assert admin.get(url, headers={"If-None-Match": tag}).status == 200
+    assert admin.get(url, headers={"If-None-Match": "*"}).status == 304
+    assert admin.patch(url, {"phone": "1"}, headers={"If-Match": "*"}).status == 200
+
+
+def test_request_ids_are_adopted_only_if_they_are_well_formed(admin):
+    good = admin.get("/api/me/", headers={"X-Request-ID": "abc-1", "traceparent": f"00-{'a' * 32}-{'b' * 16}-01"})
+    bad = admin.get("/api/nothing/", headers={"X-Request-ID": "a b", "traceparent": "00-x-y-01"})
+
+    assert good.headers["X-Request-ID"] == "abc-1"
+    assert bad.headers["X-Request-ID"] == bad.problem["trace_id"]
+    assert len(bad.problem["trace_id"]) == 32
