@@ -85,7 +85,7 @@ def test_a_user_is_signed_out_everywhere(app, flask, signed_in):
 
     assert opens(app, tokens) == 401
     unknown = flask("users", "sign-out", "--email", "unknown@example.org")
-    assert (unknown.exit_code, "Nobody" in unknown.output) == (1, True)
+    assert (unknown.exit_code, "No one" in unknown.output) == (1, True)
 
 
 def test_a_short_password_is_refused(flask, place):

@@ -137,7 +137,7 @@ def test_a_value_that_no_key_decrypts_is_reported_and_skipped(rotation):
 
 
 def test_a_value_that_changes_during_reencryption_is_not_overwritten(rotation, monkeypatch):
-    made, reencrypt = rotation.student("before"), encrypted_columns._anew
+    made, reencrypt = rotation.student("before"), encrypted_columns._reencrypted
     url = f"/api/students/{made['id']}/"
 
     def overtaken(ring, column, values):
@@ -145,6 +145,6 @@ def test_a_value_that_changes_during_reencryption_is_not_overwritten(rotation, m
             assert rotation.api(rotation.during).patch(url, {"medical_note": "after"}).status == 200
         return reencrypt(ring, column, values)
 
-    monkeypatch.setattr(encrypted_columns, "_anew", overtaken)
+    monkeypatch.setattr(encrypted_columns, "_reencrypted", overtaken)
     assert rotation.reseal(rotation.during).exit_code == 0
     assert rotation.api(rotation.during).get(f"{url}medical-note/").json["medical_note"] == "after"

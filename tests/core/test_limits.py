@@ -29,7 +29,7 @@ def in_redis(app):
 
     def counting(made):
         script = client.register_script(f"{made.lua} return {{count(KEYS[1], unpack(ARGV))}}")
-        return lambda caller, now_ms: made.standing(
+        return lambda caller, now_ms: made.state_of(
             script(keys=[f"limit:{caller}"], args=[now_ms, *made.plan(None).parameters])
         )
 
@@ -300,6 +300,6 @@ def test_a_plan_is_the_limit_of_each_caller_of_an_organization(limits_of):
 
     assert (usual.user.quota, more.user.quota, more.user.window_s) == (1_000, 5_000, 3_600)
     assert more.burst == usual.burst
-    assert more.told == ("RateLimit-Policy", '"user";q=5000;w=3600, "burst";q=100;w=6')
+    assert more.policy_header == ("RateLimit-Policy", '"user";q=5000;w=3600, "burst";q=100;w=6')
     assert [made.count_here("few", made.plan(1), NOW_MS / 1000).allowed for _ in range(2)] == [True, False]
     assert made.count_here("few", more, NOW_MS / 1000).allowed

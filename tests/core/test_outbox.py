@@ -175,10 +175,10 @@ def test_the_command_reports_what_it_did_and_pending_jobs(app, done, add_job):
     flask = app.test_cli_runner().invoke
     add_job()
 
-    assert flask(args=["jobs", "list"]).output == "tests.work: 1 owed (the oldest for 0 s), 0 given up\n"
+    assert flask(args=["jobs", "list"]).output == "tests.work: 1 pending (the oldest for 0 s), 0 given up\n"
     assert json.loads(flask(args=["jobs", "run", "--json"]).stdout) == {"done": 1, "failed": 0, "dead": 0}
     assert flask(args=["jobs", "run"]).exit_code == 0
-    assert flask(args=["jobs", "list"]).output == "Nothing is owed.\n"
+    assert flask(args=["jobs", "list"]).output == "Nothing is pending.\n"
 
 
 # Email ----------------------------------------------------------------------------------------------------------------

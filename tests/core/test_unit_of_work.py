@@ -94,10 +94,10 @@ def test_a_failed_separate_transaction_changes_no_response_and_is_counted(api, p
         return known(session, principal, **given)
 
     monkeypatch.setattr(students, "list_students", failing)
-    before = metrics.apart_failures._value.get()
+    before = metrics.separate_write_failures._value.get()
 
     assert api.get("/api/students/").status == 200
-    assert metrics.apart_failures._value.get() == before + 1
+    assert metrics.separate_write_failures._value.get() == before + 1
 
 
 def test_a_read_only_unit_writes_nothing(context, place):

@@ -29,7 +29,7 @@ def warm(app, services, place):
     rests = []
 
     def run(*, most=50, organization_id=None, per_second=10.0):
-        services.popular_urls.tell()
+        services.popular_urls.flush()
         services.response_cache.memory.clear()
         services.caller_states.clear()
         rests.clear()
@@ -173,7 +173,7 @@ def test_a_warming_stops_when_nothing_can_be_cached(api, warm, monkeypatch):
 
 
 def test_keys_and_uncached_reads_are_not_counted(api, services, place):
-    services.popular_urls.tell()
+    services.popular_urls.flush()
     request_often(api, "/api/me/", is_cached=False)
 
     assert services.popular_urls._counts == {}
@@ -192,10 +192,10 @@ def test_a_warming_counts_in_no_rate_limit(api, warm, student, place, services):
 def test_the_counts_of_a_process_are_bounded(services, place, monkeypatch):
     reported = []
     monkeypatch.setattr(counting, "MOST_COUNTED", 10)
-    monkeypatch.setattr(counting.PopularUrls, "_tell", lambda _, counts: reported.append(dict(counts)))
+    monkeypatch.setattr(counting.PopularUrls, "_send", lambda _, counts: reported.append(dict(counts)))
     uses = counting.PopularUrls(services.cache)
     for number in range(35):
-        uses.note(str(place.id), "u", f"/{number}", b"", uses._told_at)
+        uses.note(str(place.id), "u", f"/{number}", b"", uses._sent_at)
 
     assert len(uses._counts) <= 10
     assert sum(map(len, reported)) + len(uses._counts) == 35
@@ -205,8 +205,8 @@ def test_the_counts_in_redis_are_bounded_and_ranked(services, place, monkeypatch
     monkeypatch.setattr(counting, "MOST_KEPT", 3)
     for number in range(8):
         for _ in range(number + 1):
-            services.popular_urls.note(str(place.id), "u", f"/{number}", b"q=1", services.popular_urls._told_at)
-    services.popular_urls.tell()
+            services.popular_urls.note(str(place.id), "u", f"/{number}", b"q=1", services.popular_urls._sent_at)
+    services.popular_urls.flush()
 
     found = services.popular_urls.most(str(place.id), datetime.now(UTC), most=50)
 
@@ -217,7 +217,7 @@ def test_the_counts_in_redis_are_bounded_and_ranked(services, place, monkeypatch
 def test_the_command_reports_what_it_did(app, api, services, place, student):
     request_often(api, LIST)
     student()
-    services.popular_urls.tell()
+    services.popular_urls.flush()
 
     arguments = ("cache", "warm", "--organization", str(place.id), "--per-second", "100")
     result = app.test_cli_runner().invoke(args=arguments)

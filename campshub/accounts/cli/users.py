@@ -102,5 +102,5 @@ def _find(email: str) -> tuple[UUID, list[AnyRow]]:
         known = credentials_of(session, email)
         memberships = memberships_of(session, known.user_id) if known else []
     if known is None or not memberships:
-        raise click.ClickException(f"Nobody who belongs to an active organization has the address {email}.")
+        raise click.ClickException(f"No one in an active organization has the address {email}.")
     return known.user_id, memberships

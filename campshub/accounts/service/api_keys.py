@@ -29,10 +29,10 @@ DEVICE = "device"
 
 
 class KeyNotYours(Forbidden):
-    """A key does no more than whoever makes it may do, and sees no further."""
+    """A key cannot do or see more than its maker."""
 
     code = "key_not_yours"
-    default_detail = "A key does no more than whoever makes it may do, and sees no further."
+    default_detail = "A key cannot do or see more than its maker."
 
 
 def create(

@@ -37,22 +37,22 @@ class PopularUrls:
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
         self._counts: dict[tuple[str, str, str, bytes], int] = {}
-        self._told_at = time.perf_counter()
+        self._sent_at = time.perf_counter()
 
     def note(self, organization: str, user: str, path: str, query: bytes, at: float) -> None:
         """Count one request; ``at`` is by ``time.perf_counter``. Once a minute, a thread sends the counts to Redis."""
         counts, use = self._counts, (organization, user, path, query)
         counts[use] = counts.get(use, 0) + 1
-        if at - self._told_at > EVERY_S or len(counts) > MOST_COUNTED:
-            self._told_at, self._counts = at, {}
-            threading.Thread(target=self._tell, args=(counts,), name="uses", daemon=True).start()
+        if at - self._sent_at > EVERY_S or len(counts) > MOST_COUNTED:
+            self._sent_at, self._counts = at, {}
+            threading.Thread(target=self._send, args=(counts,), name="uses", daemon=True).start()
 
-    def tell(self) -> None:
+    def flush(self) -> None:
         """Send the counts so far to Redis."""
         counts, self._counts = self._counts, {}
-        self._tell(counts)
+        self._send(counts)
 
-    def _tell(self, counts: dict[tuple[str, str, str, bytes], int]) -> None:
+    def _send(self, counts: dict[tuple[str, str, str, bytes], int]) -> None:
         of: dict[str, list[tuple[int, PopularUrl]]] = {}
         for use, count in counts.items():
             of.setdefault(use[0], []).append((count, PopularUrl(*use)))

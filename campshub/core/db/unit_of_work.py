@@ -327,7 +327,7 @@ def run_separate_transactions(unit: Unit) -> None:
             for record in unit.separate_writes:
                 record(session)
     except Exception:
-        metrics.apart_failures.inc()
+        metrics.separate_write_failures.inc()
         log.exception("a write in a separate transaction was lost")
     finally:
         unit.separate_writes.clear()

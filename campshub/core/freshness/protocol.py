@@ -63,7 +63,7 @@ class LookupRequest:
 class LookupReply:
     """The reply of Redis: the state of the caller's rate limits, and what may be trusted."""
 
-    standing: Any = None
+    rate_limits: Any = None
     is_trusted: bool = False
     is_unverified: bool = False
     position: str = ""
@@ -262,7 +262,7 @@ def _read(reply: Sequence[Any], *, is_trusted: bool, is_unverified: bool) -> Loo
     fields = [*reply, *(None,) * (_IDENTITY + 1 - len(reply))]
     limits, _, space, position, caller_key, state, answer_key, cached, *_ = fields
     return LookupReply(
-        standing=limits,
+        rate_limits=limits,
         is_trusted=is_trusted,
         is_unverified=is_unverified,
         space=space or b"",

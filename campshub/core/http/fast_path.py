@@ -98,7 +98,11 @@ class FastPath:
     def _find(self, read: _Read) -> RenderedResponse | CachedResponse | None:
         """Return the response; None if the request is refused, which Flask does."""
         reply, caller, parsed_request = read.lookup.reply, read.lookup.caller, read.request
-        if not reply.standing or caller is None or not self._services.caller_limits.standing(reply.standing).allowed:
+        if (
+            not reply.rate_limits
+            or caller is None
+            or not self._services.caller_limits.state_of(reply.rate_limits).allowed
+        ):
             return None
         state, claims = caller.state, read.claims
         try:
@@ -147,7 +151,7 @@ class FastPath:
             ("X-Request-ID", trace.request_id),
             *self._browsers.headers(read.environ),
         )
-        headers += limits.headers(limits.standing(reply.standing), limits.plan(read.claims.requests_per_hour))
+        headers += limits.headers(limits.state_of(reply.rate_limits), limits.plan(read.claims.requests_per_hour))
         if reply.is_unverified:
             headers.append(UNVERIFIED)
         if body:

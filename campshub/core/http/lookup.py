@@ -93,7 +93,7 @@ def _check_limits(services: HttpServices, reply: LookupReply, claims: Claims) ->
     """
     limits = services.caller_limits
     plan = limits.plan(claims.requests_per_hour)
-    state = limits.standing(reply.standing) if reply.standing else limits.count_here(claims.caller, plan)
+    state = limits.state_of(reply.rate_limits) if reply.rate_limits else limits.count_here(claims.caller, plan)
     if not state.allowed:
         raise limits.refusal(state, plan)
     g.limits = limits.headers(state, plan)

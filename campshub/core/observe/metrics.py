@@ -40,7 +40,9 @@ misses = Counter("campshub_cache_misses_total", "Responses that had to be render
 repairs = Counter("campshub_freshness_repairs_total", "Repairs of stamps, each with a query to the primary.")
 unstamped = Counter("campshub_freshness_unstamped_total", "Writes that could not be stamped and raised the epoch.")
 security_events = Counter("campshub_security_events_total", "Security events, by kind.", ["kind"])
-apart_failures = Counter("campshub_apart_failures_total", "Writes in a separate transaction that were lost.")
+separate_write_failures = Counter(
+    "campshub_separate_write_failures_total", "Writes in a separate transaction that were lost."
+)
 
 
 class Family:

@@ -50,7 +50,7 @@ def reseal(
     for row in rows:
         values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
         try:
-            made = _anew(ring, column, values)
+            made = _reencrypted(ring, column, values)
         except CannotOpen:
             tally.unreadable += 1
             continue
@@ -58,7 +58,7 @@ def reseal(
     return (tuple(rows[-1][:-1]) if len(rows) == _AT_ONCE else None), tally
 
 
-def _anew(ring: KeyRing, column: Column[Any], values: Mapping[str, Any]) -> str | bytes:
+def _reencrypted(ring: KeyRing, column: Column[Any], values: Mapping[str, Any]) -> str | bytes:
     location, stored = place_of(column, **values), values[column.name]
     sealed = stored.decode() if isinstance(stored, bytes) else stored
     resealed = ring.seal(ring.open(sealed, context=location), context=location)

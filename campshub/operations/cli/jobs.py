@@ -40,7 +40,7 @@ def list_jobs(*, as_json: bool) -> None:
     statement = (
         select(
             OutboxMessage.job,
-            func.count().filter(~is_dead).label("owed"),
+            func.count().filter(~is_dead).label("pending"),
             func.count().filter(is_dead).label("dead"),
             func.extract("epoch", func.now() - func.min(OutboxMessage.created_at).filter(~is_dead)).label("oldest_s"),
         )
@@ -49,8 +49,10 @@ def list_jobs(*, as_json: bool) -> None:
         .order_by(OutboxMessage.job)
     )
     rows = [{**row, "oldest_s": round(float(row["oldest_s"] or 0), 1)} for row in _rows(statement)]
-    lines = [f"{r['job']}: {r['owed']} owed (the oldest for {r['oldest_s']:.0f} s), {r['dead']} given up" for r in rows]
-    _print(rows, lines or ["Nothing is owed."], as_json=as_json)
+    lines = [
+        f"{r['job']}: {r['pending']} pending (the oldest for {r['oldest_s']:.0f} s), {r['dead']} given up" for r in rows
+    ]
+    _print(rows, lines or ["Nothing is pending."], as_json=as_json)
 
 
 @jobs.command("dead")
@@ -90,7 +92,7 @@ def replay(*, message_id: UUID | None, job: str | None, everything: bool, as_jso
     if message_id is not None and not rows:
         raise click.ClickException(f"{message_id} is not a dead job; flask jobs dead lists them.")
     called = _services().sender.send((row.organization_id, row.id, row.job) for row in rows)
-    say(as_json, f"{len(rows)} begin anew.", replayed=len(rows), called=called)
+    say(as_json, f"{len(rows)} begin again.", replayed=len(rows), called=called)
 
 
 @jobs.command("run")

@@ -179,7 +179,7 @@ def test_a_failed_job_can_be_replayed(app, add_job, run, rows):
     assert f"{message_id}" in flask(args=["jobs", "dead"]).output
     assert "ZeroDivisionError" in flask(args=["jobs", "dead"]).output
     job("tests.fails")(lambda session, run: a_group(session))
-    assert flask(args=["jobs", "replay", str(message_id)]).output == "1 begin anew.\n"
+    assert flask(args=["jobs", "replay", str(message_id)]).output == "1 begin again.\n"
     assert run(message_id) == Outcome.DONE
     assert flask(args=["jobs", "dead"]).output == "Nothing was given up.\n"
     assert flask(args=["jobs", "replay", str(message_id)]).exit_code == 1

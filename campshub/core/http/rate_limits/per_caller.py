@@ -93,7 +93,7 @@ class LimitPlan:
     user: Policy
     burst: Policy
     parameters: tuple[int, int, int, int]
-    told: tuple[str, str]
+    policy_header: tuple[str, str]
 
 
 # The stored state of a caller: window, previous count, current count, arrival time in microseconds.
@@ -132,7 +132,7 @@ class CallerLimits:
                 self._plans[per_hour] = found
         return found
 
-    def standing(self, numbers: Sequence[int]) -> RateLimitState:
+    def state_of(self, numbers: Sequence[int]) -> RateLimitState:
         """Return the state from the six numbers of the Lua function."""
         allowed, user, burst, user_s, burst_s, retry_after_s = numbers
         return RateLimitState(allowed == 1, (user, burst), (user_s, burst_s), retry_after_s)
@@ -157,9 +157,9 @@ class CallerLimits:
         user_s, burst_s = state.reset_s
         wait_s = state.retry_after_s
         if state.allowed:
-            return [("RateLimit", f'"user";r={user};t={user_s}, "burst";r={burst};t={burst_s}'), plan.told]
+            return [("RateLimit", f'"user";r={user};t={user_s}, "burst";r={burst};t={burst_s}'), plan.policy_header]
         limits = f'"user";r={user};t={min(user_s, wait_s)}, "burst";r={burst};t={min(burst_s, wait_s)}'
-        return [("RateLimit", limits), plan.told, ("Retry-After", str(wait_s))]
+        return [("RateLimit", limits), plan.policy_header, ("Retry-After", str(wait_s))]
 
     def refusal(self, state: RateLimitState, plan: LimitPlan) -> RateLimited:
         """Return the problem for a refused caller."""
