@@ -63,6 +63,7 @@ lint: $(READY) $(CLIENTS) ## Style, types, import contracts, configuration files
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive campshub config migrations wsgi.py celery_worker.py
 	$(BIN)/python deploy/check_compose.py
 	$(BIN)/python -m tests.clients.lint
+	$(BIN)/python -m tests.wordlist
 	$(BIN)/python -m devstack check
 
 .PHONY: clients

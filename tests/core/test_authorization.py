@@ -13,7 +13,7 @@ from campshub.core.http.caller_state import caller_of, unpacked
 from campshub.core.http.decorators import cached, needs
 from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.http.schemas import fields
-from campshub.core.security.grants import granted
+from campshub.core.security.authorization import granted
 from campshub.core.security.permissions import GRANTS, ROLES, Grant, Permission, Role, Scope, grant_of
 from campshub.core.security.principal import Principal, visible_to
 from campshub.operations.cli.permissions import page

@@ -12,7 +12,7 @@ from campshub.accounts.service.role_grants import RoleNotYours
 from campshub.core.errors import NotFound
 from campshub.core.http.decorators import limited, needs, public, secret
 from campshub.core.http.routing import Blueprint, Resource
-from campshub.core.security.grants import OrganizationSuspended
+from campshub.core.security.authorization import OrganizationSuspended
 from campshub.core.security.passwords import PasswordsBusy
 from campshub.core.security.permissions import Permission
 

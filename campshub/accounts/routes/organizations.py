@@ -11,7 +11,7 @@ from campshub.accounts.service.mfa import StepUpRequired
 from campshub.core.errors import NotFound, PreconditionFailed, UnknownReference
 from campshub.core.http.decorators import as_system, cached, needs, secret
 from campshub.core.http.routing import Blueprint, Resource
-from campshub.core.security.grants import NotForKeys
+from campshub.core.security.authorization import NotForKeys
 from campshub.core.security.permissions import Permission
 
 organizations = Blueprint("organizations", __name__, url_prefix="/api", description="Organizations.")

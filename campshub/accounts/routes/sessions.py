@@ -10,7 +10,7 @@ from campshub.accounts.service import sessions as service
 from campshub.core.errors import NotFound
 from campshub.core.http.decorators import limited, named, needs, public, secret
 from campshub.core.http.routing import Resource
-from campshub.core.security.grants import OrganizationSuspended
+from campshub.core.security.authorization import OrganizationSuspended
 from campshub.core.security.permissions import Permission
 
 

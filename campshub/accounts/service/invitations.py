@@ -18,7 +18,7 @@ from campshub.core.db.unit_of_work import mark_changed
 from campshub.core.errors import Conflict, Invalid, NotFound, RateLimited
 from campshub.core.jobs.store import enqueue
 from campshub.core.normalization import clean_email, email_key
-from campshub.core.security.grants import OrganizationSuspended
+from campshub.core.security.authorization import OrganizationSuspended
 from campshub.core.security.opaque import NotOurs, hash_of
 from campshub.core.security.principal import Principal
 from campshub.core.service_base import Services

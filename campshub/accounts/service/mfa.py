@@ -23,9 +23,9 @@ from campshub.core.db.models import AnyRow
 from campshub.core.db.session import Session
 from campshub.core.errors import Conflict, Forbidden, Invalid, Unauthenticated
 from campshub.core.security import events
+from campshub.core.security.authorization import NotForKeys
 from campshub.core.security.encrypted_columns import place_of
 from campshub.core.security.events import SecurityEventKind
-from campshub.core.security.grants import NotForKeys
 from campshub.core.security.principal import Principal
 from campshub.core.service_base import Services
 from campshub.core.threads import off_the_loop

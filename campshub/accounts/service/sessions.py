@@ -21,8 +21,8 @@ from campshub.core.db.session import CallerRow, Session
 from campshub.core.db.unit_of_work import in_separate_transaction, mark_changed
 from campshub.core.errors import Forbidden, NotFound, Unauthenticated
 from campshub.core.security import events
+from campshub.core.security.authorization import OrganizationSuspended
 from campshub.core.security.events import SecurityEventKind
-from campshub.core.security.grants import OrganizationSuspended
 from campshub.core.security.opaque import SECRET_BYTES, NotOurs, hash_of
 from campshub.core.security.principal import Principal
 from campshub.core.service_base import Services

@@ -18,7 +18,7 @@ import orjson
 
 from campshub.core.cache.bounded import BoundedMap
 from campshub.core.db.session import CallerRow
-from campshub.core.security.grants import granted
+from campshub.core.security.authorization import granted
 from campshub.core.security.permissions import Scope
 
 MOST = 20_000

@@ -14,7 +14,7 @@ from campshub.core.http.caller_state import CallerState
 from campshub.core.http.endpoint import Arguments, Endpoint
 from campshub.core.http.known_urls import ParsedRequest
 from campshub.core.http.services import HttpServices
-from campshub.core.security import grants
+from campshub.core.security import authorization
 from campshub.core.security.principal import Principal
 from campshub.core.security.tokens import Claims
 from campshub.core.service_base import Services
@@ -91,9 +91,9 @@ class RequestContext:
         claims = self.claims
         if claims is None:
             return
-        grants.require_alive(caller_row, claims)
+        authorization.require_alive(caller_row, claims)
         self.services.api_keys.note(self.unit, claims)  # also if the key is refused afterwards
-        grant = grants.authorize(caller_row, claims, self.endpoint.options.permission)
+        grant = authorization.authorize(caller_row, claims, self.endpoint.options.permission)
         self.resource.principal = Principal(
             user_id=claims.user_id,
             organization_id=claims.organization_id,

@@ -29,7 +29,7 @@ from campshub.core.http.middleware import BrowserHeaders
 from campshub.core.http.responses import RenderedResponse
 from campshub.core.http.services import HttpServices
 from campshub.core.observe.trace import Trace, at_work
-from campshub.core.security.grants import authorize
+from campshub.core.security.authorization import authorize
 from campshub.core.security.tokens import Claims
 
 _BEARER = "Bearer "

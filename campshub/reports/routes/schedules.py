@@ -6,7 +6,7 @@ from uuid import UUID
 from campshub.core.errors import IdTaken, NotFound, PreconditionFailed, UnknownReference
 from campshub.core.http.decorators import cached, needs
 from campshub.core.http.routing import Blueprint, Resource
-from campshub.core.security.grants import NotForKeys
+from campshub.core.security.authorization import NotForKeys
 from campshub.core.security.permissions import Permission
 from campshub.reports.parameters import KindNotYours
 from campshub.reports.queries import schedules as queries

@@ -21,7 +21,7 @@ from campshub.core.db.session import CallerRow, Session
 from campshub.core.errors import Problem
 from campshub.core.jobs.registry import Run, Step
 from campshub.core.jobs.store import enqueue
-from campshub.core.security.grants import granted
+from campshub.core.security.authorization import granted
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal
 from campshub.core.security.stream_encryption import EncryptingWriter

@@ -21,7 +21,7 @@ from campshub.core.db.session import Session
 from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.db.writes import Versions, lock
 from campshub.core.errors import Conflict, Invalid, Problem
-from campshub.core.security.grants import NotForKeys
+from campshub.core.security.authorization import NotForKeys
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal
 from campshub.core.service_base import Services

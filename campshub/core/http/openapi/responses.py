@@ -36,7 +36,7 @@ from campshub.core.http.responses import OCTETS
 from campshub.core.http.schemas import fields
 from campshub.core.http.schemas.pages import LONGEST_CURSOR
 from campshub.core.http.schemas.rows import FieldErrorOut
-from campshub.core.security.grants import MfaRequired, NotForKeys, OrganizationSuspended, SessionEnded
+from campshub.core.security.authorization import MfaRequired, NotForKeys, OrganizationSuspended, SessionEnded
 from campshub.core.security.permissions import OF_KEYS, PERSONAL
 from campshub.core.security.tokens import BadToken
 
