@@ -202,7 +202,7 @@ def _flask(stack: Stack, *arguments: str, record: str | None = None) -> None:
 
 def _greet(stack: Stack, demo: dict[str, object] | None, took_s: float) -> None:
     url = (stack.nginx or stack.apis[0]).url
-    lines = [f"CampsHub is ready after {took_s:.1f} s", f"  address        {url}/", f"  documentation  {url}/docs/"]
+    lines = [f"CampsHub is ready after {took_s:.1f} s", f"  API            {url}", f"  documentation  {url}/docs/"]
     if demo:
         lines.append(f"  sign in as     {demo.get('email')}  {demo.get('password')}")
     lines.append(f"  logs           {stack.place.runtime / 'logs'}")

@@ -81,7 +81,7 @@ def test_run_restarts_with_complete_demo_data_prints_its_urls_and_ends_at_ctrl_c
     assert set(demo) == {"email", "password", "organization_id", "other"}
     assert set(demo["other"]) == {"email", "password", "organization_id"}
     for line in (
-        rf"CampsHub is ready after \d+\.\d s\n  address        {url}/\n  documentation  {url}/docs/\n",
+        rf"CampsHub is ready after \d+\.\d s\n  API            {url}\n  documentation  {url}/docs/\n",
         rf"  sign in as     {re.escape(demo['email'])}  {re.escape(demo['password'])}\n",
     ):
         assert re.search(line, terminal.shown), terminal.shown
