@@ -50,3 +50,12 @@ SwaggerUIBundle({
     field?.setAttribute("aria-label", "Search operations");
   },
 });
+
+// Swagger UI opens the links of the introduction in a new tab, but this one leads to the search field on this page.
+document.addEventListener("click", (event) => {
+  if (!event.target.closest('a[href="#operations"]')) return;
+  event.preventDefault();
+  const field = document.querySelector(".operation-filter-input");
+  field?.scrollIntoView();
+  field?.focus();
+});
