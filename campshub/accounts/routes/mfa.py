@@ -80,5 +80,8 @@ class StepUp(Resource):
     @auth.body(schemas.StepUpIn)
     @auth.answers(None, raises=(service.OtpRequired, service.BadOtp, TooManyAtOnce, PasswordsBusy))
     def post(self, **given: Any) -> None:
-        """Confirm your password again, so that this session may do sensitive operations for a while."""
+        """Confirm your password: some operations need it in the last 10 minutes (`STEP_UP_MINUTES`).
+
+        Without it they answer 403 `step_up_required`. A sign-in counts too.
+        """
         service.step_up(self.session, self.services, self.principal, **given, now=self.now)

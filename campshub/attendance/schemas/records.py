@@ -20,7 +20,9 @@ class MarkIn(fields.In):
     note = fields.Text(allow_none=True, most=fields.LONG)
     check_in_at = fields.PastInstant(allow_none=True)
     check_out_at = fields.PastInstant(allow_none=True)
-    version = fields.Whole(least=1, metadata={"description": "The version of the mark that the row changes."})
+    version = fields.Whole(
+        least=1, metadata={"description": "The version of the mark that this row changes, as `present` shows it."}
+    )
 
 
 class MarksIn(fields.In):

@@ -35,7 +35,11 @@ class Reports(Resource):
     @reports.body(schemas.ReportIn)
     @reports.answers(schemas.NewReportOut, status=202, raises=_REFUSED)
     def post(self, **given: Any) -> Any:
-        """Request a report; Location is the URL of its progress."""
+        """Request a report; `GET /api/reports/{id}/` shows when it is ready.
+
+        Look at `/api/reports/{id}/` (the `id` of the response) until `state` is neither `queued` nor `running`. At
+        `ready` it has `download.url`. `Location` is the background job, for progress and cancelling.
+        """
         return requests.ask(self.session, self.services, self.principal, now=self.now, **given)
 
 
