@@ -55,6 +55,7 @@ SwaggerUIBundle({
 document.addEventListener("click", (event) => {
   if (!event.target.closest('a[href="#operations"]')) return;
   event.preventDefault();
+  event.stopPropagation(); // the library's own listener would put the link into the address
   const field = document.querySelector(".operation-filter-input");
   field?.scrollIntoView();
   field?.focus();
