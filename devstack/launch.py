@@ -1,4 +1,4 @@
-"""``make run`` and ``make stack``: start everything, fill it with demo data, say where it is, and stay until told."""
+"""``make run`` and ``make stack``: start everything, fill it with demo data, say where it is, and run until stopped."""
 
 import contextlib
 import fcntl
