@@ -8,8 +8,8 @@ FROM python:3.13-slim-trixie AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/campshub
 COPY requirements.txt /tmp/requirements.txt
-# Wheels only: nothing that pip downloads runs code of its own while it is installed. The lock is complete, so that
-# pip looks for nothing beside it (--no-deps).
+# Wheels only: no downloaded package runs its own code during the installation. The lock is complete, so pip resolves
+# no further packages (--no-deps).
 RUN /opt/campshub/bin/pip install --no-deps --require-hashes --only-binary :all: -r /tmp/requirements.txt \
     && /opt/campshub/bin/pip check
 
@@ -31,7 +31,7 @@ CMD ["start-pgbouncer"]
 
 
 FROM python:3.13-slim-trixie AS web
-# The fonts that reports are printed in, for names in any script.
+# Fonts of PDF reports, for names in any script.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends fonts-noto-core fonts-noto-cjk \
     && rm -rf /var/lib/apt/lists/*
@@ -45,8 +45,8 @@ ENV PATH=/opt/campshub/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     FLASK_APP=wsgi.py \
     BIND=0.0.0.0:8000
-# Files that outlive a process: the same volume in every container of the application; what workers archive; and e-mails
-# where no mail server is named.
+# Reports, in one volume that all containers of the application share; archives, which workers write; and e-mails, if
+# there is no mail server.
 RUN install --directory --owner campshub --group campshub --mode 0700 \
     /srv/files /srv/files/tmp /srv/archives /srv/mail
 RUN python -m compileall -q campshub config migrations wsgi.py celery_worker.py

@@ -5,8 +5,8 @@ import os
 
 _kind = os.environ.get("GUNICORN_WORKER_CLASS") or "gevent"
 
-# Before anything else is imported. psycopg decides while it is imported how it waits; imported first, it would take the
-# C function, which stops every greenlet of the worker while one query runs, and nothing would say so.
+# Before anything else is imported. psycopg chooses its wait function at import. Imported before the patching, it would
+# use the C function, which blocks every greenlet of the worker while one query runs, without any error.
 if _kind == "gevent":
     from gevent import monkey
 
@@ -25,11 +25,11 @@ from typing import Any
 import gunicorn
 from gunicorn.glogging import Logger
 
-# The product's name, not the server's and never a version. gunicorn always sends a Server header; nginx drops it.
+# The product's name, not the server's, and never a version. gunicorn always sends a Server header; nginx drops it.
 gunicorn.SERVER = "campshub"
 
 wsgi_app = "wsgi:app"
-# gevent's, with problem documents for requests that never reach the application.
+# gevent's worker, with problem documents for requests that never reach the application.
 worker_class = "campshub.core.http.gunicorn_worker.ProblemWorker" if _kind == "gevent" else _kind
 bind = os.environ.get("BIND") or f"127.0.0.1:{os.environ.get('PORT') or 8000}"
 backlog = 2048
@@ -37,16 +37,16 @@ backlog = 2048
 workers = int(os.environ.get("GUNICORN_WORKERS") or 8)
 worker_connections = int(os.environ.get("GUNICORN_WORKER_CONNECTIONS") or 2000)
 
-# A worker whose hub does not turn for this long is ended. It bounds no request: nginx's read time-out, the
+# A worker whose hub is blocked for this long is ended. This does not limit requests: nginx's read time-out, the
 # application's deadline and the roles' statement_timeout do, in that order.
 timeout = int(os.environ.get("GUNICORN_TIMEOUT") or 30)
-# Below what a container is given to stop.
+# Less than the time that a container has to stop.
 graceful_timeout = 20
 # It is also how long a client may take to send its headers. Behind nginx (which has the headers before it connects) it
-# must outlast nginx's own keepalive of 60 s, or a request meets a closing connection. In the open it stays short.
+# must outlast nginx's own keepalive of 60 s, or a request meets a closing connection. Without a proxy it stays short.
 keepalive = 75 if int(os.environ.get("TRUSTED_PROXIES") or "0") > 0 else 10
 
-# Fresh workers now and then, not all at once.
+# Replace workers now and then, not all at once.
 max_requests = int(os.environ.get("GUNICORN_MAX_REQUESTS") or 50_000)
 max_requests_jitter = max_requests // 5
 
@@ -57,8 +57,8 @@ reload = os.environ.get("RELOAD") == "1"
 control_socket_disable = True
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - heartbeats must not wait for a disk
 
-# gunicorn would believe these of whoever comes from loopback. What proxies say is the application's to believe, as many
-# as TRUSTED_PROXIES names.
+# gunicorn would trust these headers from every client on loopback. The application evaluates them, for as many proxies
+# as TRUSTED_PROXIES says.
 forwarded_allow_ips = ""
 secure_scheme_headers: dict[str, str] = {}
 forwarder_headers = ""
@@ -67,24 +67,24 @@ limit_request_line = 8190
 limit_request_fields = 64
 limit_request_field_size = 8190
 
-# The application writes one line for each request, with more than gunicorn knows.
+# The application writes one line for each request, with more details than gunicorn has.
 accesslog = None
 errorlog = "-"
 
 
 class _WithoutQueries(logging.Formatter):
-    """Cuts off what follows a question mark in each line: a link's token stands there."""
+    """Removes everything after a question mark in each line: it may contain a link's token."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the lines of a record."""
+        """Return the text of a record, without queries."""
         return re.sub(r"\?.*", "?...", super().format(record))
 
 
 class QuietLogger(Logger):
-    """gunicorn's logger, which would write a failed request's whole address."""
+    """gunicorn's logger, without the queries of the URLs of failed requests."""
 
     def setup(self, cfg: Any) -> None:
-        """Set the handlers up as gunicorn does, each with our format."""
+        """Set up the handlers as gunicorn does, each with our formatter."""
         super().setup(cfg)
         for handler in self.error_log.handlers:
             handler.setFormatter(_WithoutQueries(self.error_fmt, self.datefmt))
@@ -97,7 +97,7 @@ METRICS = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
 
 
 def on_starting(server: Any) -> None:  # noqa: ARG001 - gunicorn hands itself over
-    """Empty the metrics folder: files of processes that are gone would be counted for ever."""
+    """Empty the metrics folder: files of ended processes would be counted for ever."""
     if METRICS:
         folder = Path(METRICS)
         folder.mkdir(parents=True, exist_ok=True)
@@ -106,11 +106,11 @@ def on_starting(server: Any) -> None:  # noqa: ARG001 - gunicorn hands itself ov
 
 
 def when_ready(server: Any) -> None:
-    """Refuse connections until a worker can answer them.
+    """Refuse connections until a worker can serve them.
 
     The kernel accepts connections to a listening socket while the workers still load the application, and nginx waits
-    for an answer (proxy_read_timeout); a refused read goes to another process at once. A socket that was handed over
-    (by systemd, or by the process that this one replaces) belongs to others too and stays open.
+    for a response (proxy_read_timeout); a refused read goes to another process at once. An inherited socket (from
+    systemd, or from the process that this one replaces) is shared with others and stays open.
     """
     if server.systemd or server.master_pid:
         return
@@ -127,23 +127,23 @@ def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn hand
 
     if waiting.wait.__name__ == "wait_c":
         worker.log.error("psycopg was imported before gevent patched the standard library; it would block the worker")
-        sys.exit(4)  # gunicorn's "the application failed to load": it stops instead of starting workers for ever
+        sys.exit(4)  # "the application failed to load": gunicorn stops instead of starting workers for ever
 
 
 def post_worker_init(worker: Any) -> None:
-    """Exclude what was loaded from garbage collection, and accept connections.
+    """Exclude loaded objects from garbage collection, and accept connections.
 
-    What was loaded stays, and each pass over it stops every request: with it, marking a register of 1,000 takes 180 ms,
-    without it 132 ms (`docs/performance.md`).
+    Loaded objects stay for ever, and each pass over them stops every request: with these passes, marking a register of
+    1,000 takes 180 ms, without them 132 ms (`docs/performance.md`).
     """
     gc.collect()
     gc.freeze()
     for listener in worker.sockets:
-        listener.listen(backlog)  # closed by ``when_ready``; nothing changes where another worker listens already
+        listener.listen(backlog)  # closed by ``when_ready``; no effect if another worker listens already
 
 
 def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn hands itself over
-    """Forget the live gauges of a worker that has ended."""
+    """Remove the live gauges of a worker that has ended."""
     if METRICS:
         from prometheus_client import multiprocess  # noqa: PLC0415 - it reads the folder's name when imported
 

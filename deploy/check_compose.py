@@ -1,4 +1,4 @@
-"""Check docker-compose.high-performance.yml: the compose specification's schema, and this house's own rules.
+"""Check docker-compose.high-performance.yml: the compose specification's schema, and the project's own rules.
 
 The schema is the one that the check-jsonschema package ships (Apache-2.0). No container is started.
 """
@@ -16,12 +16,12 @@ import yaml
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FILE = REPOSITORY / "docker-compose.high-performance.yml"
-# What secrets end with; PASSWORD_COST and the like are none.
+# The endings of variables that are secrets; PASSWORD_COST and the like are not.
 SECRETS = ("PASSWORD", "SECRET_KEY", "_KEYS", "REDIS_URL", "BROKER_URL", "SMTP_URL")
 
 
 def main() -> int:
-    """Print what is wrong, a line each, and return 1 when something is."""
+    """Print one line per problem, and return 1 if there is one."""
     compose = yaml.safe_load(FILE.read_text(encoding="utf-8"))
     wrong = [*_against_schema(compose), *_against_rules(compose), *_scripts()]
     for line in wrong:
@@ -49,10 +49,10 @@ def _against_rules(compose: Any) -> Iterator[str]:
             yield f"{name} names no version of its image"
         for variable in service.get("environment", {}):
             if variable.endswith(SECRETS):
-                yield f"{name} takes {variable} from the environment; name a file instead"
+                yield f"{name} takes {variable} from the environment; use a file instead"
         for secret in service.get("secrets", []):
             if secret not in compose["secrets"]:
-                yield f"{name} asks for the unknown secret {secret}"
+                yield f"{name} uses the unknown secret {secret}"
         yield from _mounts(name, service)
 
 

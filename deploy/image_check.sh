@@ -1,11 +1,11 @@
 #!/bin/bash
 # Build the application's image (target web of the Dockerfile) with buildah and run it with podman, as the compose file
-# does: read-only, an ordinary user, memory folders. It needs root and none of the official images: debootstrap makes
-# the base. Not part of `make test`; it takes minutes and some gigabytes below /var/tmp.
+# does: read-only, an ordinary user, memory folders. It needs root and no official image: debootstrap builds the base.
+# Not part of `make test`; it takes minutes and some gigabytes below /var/tmp.
 #
-#   IMAGE_CHECK_DIR   where the base is made and kept (/var/tmp/campshub-image-check)
+#   IMAGE_CHECK_DIR   where the base is built and stored (/var/tmp/campshub-image-check)
 #   DEBIAN_MIRROR     where debootstrap takes Debian trixie from, if not its usual mirror
-#   PIP_CONFIG        a pip.conf for the build, where packages come from an index of one's own
+#   PIP_CONFIG        a pip.conf for the build, if packages come from another index
 #   PORT              where gunicorn listens on the loopback address (8000)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -20,7 +20,7 @@ if [ "${#missing[@]}" -gt 0 ] || [ "$(id -u)" != 0 ]; then
 fi
 
 folder="${IMAGE_CHECK_DIR:-/var/tmp/campshub-image-check}"
-base=docker.io/library/python:3.13-slim-trixie # the name that the Dockerfile gives it; nothing is pulled
+base=docker.io/library/python:3.13-slim-trixie # the name in the Dockerfile; nothing is pulled
 name="campshub-check-$$"
 PORT="${PORT:-8000}"
 mkdir -p "$folder"
@@ -37,7 +37,7 @@ build_base() {
     local container
     container="$(buildah from scratch)"
     buildah add --quiet "$container" "$folder/trixie" / > /dev/null
-    # The machine's own certificate authorities: its network may have a proxy with one.
+    # The machine's certificate authorities: its network may have a proxy with its own one.
     buildah add --quiet "$container" /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt > /dev/null
     buildah config --env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$container"
     buildah commit --quiet --rm "$container" "$base" > /dev/null
@@ -50,8 +50,8 @@ build_image() {
     buildah bud "${options[@]}" . > "$folder/build.log" 2>&1 || { tail -n 20 "$folder/build.log" >&2; exit 1; }
 }
 
-# in_container NAME OPTIONS... -- COMMAND...: run the image as the compose file's services run; podman cannot give a
-# memory folder to a user, so that this one is open to all
+# in_container NAME OPTIONS... -- COMMAND...: run the image like the services of the compose file. podman cannot
+# set the owner of a memory folder, so this one is writable for all
 in_container() {
     local container="$name-$1" options=()
     shift
@@ -75,7 +75,7 @@ clean() {
     rm -f "$folder/environment" "$folder/pip.conf"
 }
 
-# The databases run beside the containers: `python -m devstack exec` starts them and names them in the environment.
+# The databases run outside the containers: `python -m devstack exec` starts them and sets their variables.
 run_image() {
     env | grep -E '^(POSTGRES_|REDIS_URL=|CELERY_BROKER_URL=|SECRET_KEY=|JWT_|FIELD_|SECURE_)' > "$folder/environment"
     chmod 600 "$folder/environment"
@@ -102,7 +102,7 @@ run_image() {
     echo "- read-only, as user 10001"
 }
 
-# wait_for CONTAINER COMMAND...: until it succeeds in the container, for two minutes at the most
+# wait_for CONTAINER COMMAND...: wait until the command succeeds in the container, for two minutes at the most
 wait_for() {
     local container="$name-$1" until=$((SECONDS + 120))
     shift

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make the secrets that docker-compose.high-performance.yml reads, once. What exists is kept.
+# Create the secrets that docker-compose.high-performance.yml reads. Existing ones stay.
 #
 #   deploy/compose/make_secrets.sh
 #
@@ -12,24 +12,24 @@ chmod 700 "$folder"
 
 random() { head -c "$1" /dev/urandom | base64 | tr '+/' '-_' | tr -d '=\n'; }
 
-# keep NAME VALUE
-keep() {
+# create NAME VALUE: write a secret, unless it exists
+create() {
     [ -s "$folder/$1" ] && return
     printf '%s' "$2" > "$folder/$1"
     chmod 444 "$folder/$1"
-    echo "made $folder/$1"
+    echo "created $folder/$1"
 }
 
 for role in superuser app migrator system maintenance readonly replicator; do
-    keep "postgres_${role}_password" "$(random 24)"
+    create "postgres_${role}_password" "$(random 24)"
 done
-keep redis_password "$(random 24)"
-keep redis_url "redis://:$(cat "$folder/redis_password")@redis-cache:6379/0"
-keep celery_broker_url "redis://:$(cat "$folder/redis_password")@redis-broker:6379/0"
-keep secret_key "$(random 48)"
-keep jwt_private_keys "k1:$(random 32)"
-keep field_encryption_keys "k1:$(random 32)"
-keep archive_keys "k1:$(random 32)"
-# The mail server's address with its password, smtps://user:password@host: write it here. Empty: e-mails become files in
-# the volume "mail".
+create redis_password "$(random 24)"
+create redis_url "redis://:$(cat "$folder/redis_password")@redis-cache:6379/0"
+create celery_broker_url "redis://:$(cat "$folder/redis_password")@redis-broker:6379/0"
+create secret_key "$(random 48)"
+create jwt_private_keys "k1:$(random 32)"
+create field_encryption_keys "k1:$(random 32)"
+create archive_keys "k1:$(random 32)"
+# The mail server's URL with its password: write smtps://user:password@host into this file. Empty: e-mails become files
+# in the volume "mail".
 [ -e "$folder/smtp_url" ] || : > "$folder/smtp_url"

@@ -3,9 +3,9 @@
 #
 #   API_SERVERS        the API processes: "web-1:8000 web-2:8000"
 #   NGINX_RATE         how fast one address may send requests on average (100r/s)
-#   CORS_ORIGINS       the API's setting: the origins whose pages may read nginx's own refusals as well
-#   TRUSTED_PROXY      the address ranges of proxies in front that end TLS, with commas or blanks between them, IPv4 and
-#                      IPv6; their X-Forwarded-For and -Proto are believed
+#   CORS_ORIGINS       the API's setting: the origins whose pages may also read nginx's own errors
+#   TRUSTED_PROXY      the address ranges, IPv4 and IPv6, of proxies before nginx that end TLS, separated by commas or
+#                      blanks; nginx trusts their X-Forwarded-For and -Proto
 #   TLS_CERTIFICATE    a certificate chain and its key, when TLS ends here; nginx then also listens on 8443
 #   TLS_KEY
 #   RUN_DIR            the folder (/run/campshub)
@@ -18,7 +18,7 @@ ln -sf "${CONFIG_DIR:-/etc/campshub}/nginx.conf" "$folder/nginx.conf"
 ln -sf /dev/stdout "$folder/access.log"
 ln -sf /dev/stderr "$folder/error.log"
 
-# listed VALUES: print them a line each
+# listed VALUES: print one per line
 listed() { printf '%s\n' "$1" | tr ',' '\n' | tr ' ' '\n' | sed '/^$/d'; }
 
 : > "$folder/upstreams.conf"
@@ -26,7 +26,7 @@ for server in $API_SERVERS; do
     echo "server $server max_fails=3 fail_timeout=5s;" >> "$folder/upstreams.conf"
 done
 
-# has_ipv6: whether this network has IPv6; nginx would not start with an address of a family that is missing
+# has_ipv6: whether this network has IPv6; without it, nginx would not start with an IPv6 address
 has_ipv6() { [ -s /proc/net/if_inet6 ]; }
 port=${LISTEN_PORT:-8080}
 {
@@ -51,7 +51,7 @@ END
     if [ -n "${TRUSTED_PROXY:-}" ]; then
         listed "$TRUSTED_PROXY" | sed 's/.*/set_real_ip_from &;/'
         echo 'real_ip_header X-Forwarded-For;'
-        # With several proxies in a row: the last address that is none of theirs.
+        # With several proxies in a row: the last address that belongs to none of them.
         echo 'real_ip_recursive on;'
         echo 'geo $realip_remote_addr $is_trusted {'
         echo 'default 0;'
@@ -64,8 +64,7 @@ END
     echo 'map $http_origin $cors_origin {'
     echo 'default "";'
     listed "${CORS_ORIGINS:-}" | tr '[:upper:]' '[:lower:]' | sed 's/.*/"&" "&";/'
-    # Where nginx could not read the Origin (the line was too long), any page may read that refusal: it holds nothing of
-    # anyone.
+    # If nginx could not read the Origin (the line was too long), any page may read the error: it has no personal data.
     if [ -n "${CORS_ORIGINS:-}" ]; then echo '"" "*";'; fi
     echo '}'
 } > "$folder/edge.conf"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Write what pgbouncer.ini includes, from the environment and the secrets, into the working folder, and start PgBouncer.
 #
-#   SERVER_HOST   the PostgreSQL server that this PgBouncer stands in front of
+#   SERVER_HOST   the PostgreSQL server behind this PgBouncer
 #   SERVER_PORT   its port (5432)
 #   LISTEN_PORT   where PgBouncer listens (6432)
 #   RUN_DIR       the working folder (/run/campshub)

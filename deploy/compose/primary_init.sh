@@ -1,5 +1,5 @@
 #!/bin/sh
-# Run once by the PostgreSQL image in a new data folder: roles, extensions, and the way in for replicas.
+# Run once by the PostgreSQL image in a new data folder: roles, extensions, and the access of replicas.
 #
 #   CONFIG_DIR    where bootstrap.sql is (/etc/campshub)
 #   SECRETS_DIR   where the roles' passwords are (/run/secrets)

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Start Redis with the project's configuration for its kind: redis.sh cache, or redis.sh broker.
+# Start Redis with the project's configuration: redis.sh cache, or redis.sh broker.
 #
 #   LISTEN_PORT   where Redis listens (6379)
-#   DATA_DIR      where the broker keeps its journal (/data)
+#   DATA_DIR      where the broker stores its append-only file (/data)
 #   RUN_DIR       a folder for the written configuration (/run/campshub)
 #   CONFIG_DIR    where redis.conf, cache.conf and broker.conf are (/etc/campshub)
 #   SECRETS_DIR   where the password is (/run/secrets)

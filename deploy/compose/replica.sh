@@ -19,7 +19,7 @@ host=${PRIMARY_HOST:-postgres-primary}
 port=${PRIMARY_PORT:-5432}
 
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
-    # Renamed when it is whole: an interrupted copy is begun again.
+    # Renamed when it is complete: an interrupted copy starts again.
     rm -rf "$PGDATA" "$PGDATA.new"
     mkdir -p "$(dirname "$PGDATA")"
     pg_basebackup --pgdata "$PGDATA.new" --slot campshub_replica --wal-method stream --checkpoint fast \
