@@ -288,3 +288,11 @@ def test_blanks_around_a_name_count_towards_its_length(admin):
     given = {"code": new_id().hex, "family_name": "Rao"}
     assert admin.post("/api/students/", {**given, "given_name": f"{'a' * 198}  "}).status == 201
     assert admin.post("/api/students/", {**given, "given_name": f"{'a' * 199}  "}).pointers == {"/given_name"}
+
+
+@pytest.mark.parametrize("text", [" ", "\u200b", "\u00a0\u2003", "\u2800"])
+@pytest.mark.parametrize("path", ["/api/students/", "/api/groups/", "/api/exercises/"])
+def test_a_search_for_nothing_that_can_be_seen_is_refused(admin, path, text):
+    response = admin.get(path, query_string={"q": text})
+
+    assert (response.status, response.pointers) == (422, {"/q"})

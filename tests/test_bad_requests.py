@@ -128,3 +128,12 @@ def test_request_ids_are_adopted_only_if_they_are_well_formed(admin):
     assert good.headers["X-Request-ID"] == "abc-1"
     assert bad.headers["X-Request-ID"] == bad.problem["trace_id"]
     assert len(bad.problem["trace_id"]) == 32
+
+
+@pytest.mark.parametrize(
+    "parent", [f"00-{'0' * 32}-{'b' * 16}-01", f"00-{'a' * 32}-{'0' * 16}-01", f"ff-{'a' * 32}-{'b' * 16}-01"]
+)
+def test_a_trace_context_that_the_standard_calls_invalid_is_ignored(admin, parent):
+    trace_id = admin.get("/api/nothing/", headers={"traceparent": parent}).problem["trace_id"]
+
+    assert trace_id not in {"0" * 32, "a" * 32}

@@ -41,6 +41,8 @@ FILES = {"Makefile", "Dockerfile", "env.example", "run"}
 # Names of the API, of the database or of metrics, and what other programs call so.
 STABLE_NAMES = (
     "uq_alerts_standing",  # an index
+    "campshub_apart_failures_total",  # what the changelog calls the former metric
+    "`owed`",  # likewise, a former column of commands
     '"nobody"',  # the system's account
     "``nobody``",
 )

@@ -45,7 +45,7 @@ class GroupPatch(_Group):
 class GroupFilter(fields.Filter):
     """Filters of groups."""
 
-    q = fields.Text(load_default=None, most=100, metadata={"description": "Part of the name or code."})
+    q = fields.SearchText(load_default=None, most=100, metadata={"description": "Part of the name or code."})
     kind = fields.Text(load_default=None, one_of=GROUP_KINDS)
     status = fields.Text(load_default=None, one_of=GROUP_STATUSES)
     trainer_id = fields.Id(load_default=None)

@@ -156,7 +156,9 @@ class StudentOut(StudentBriefOut):
 class StudentFilter(fields.Filter):
     """Filters of students."""
 
-    q = fields.Text(load_default=None, most=100, metadata={"description": "Part of a name or code; tolerates a typo."})
+    q = fields.SearchText(
+        load_default=None, most=100, metadata={"description": "Part of a name or code; tolerates a typo."}
+    )
     status = fields.Text(load_default=None, one_of=STUDENT_STATUSES)
     group_id = fields.Id(load_default=None, metadata={"description": "In this group today."})
     tag = fields.Text(load_default=None, most=64)

@@ -118,7 +118,7 @@ class ExerciseOut(fields.Out):
 class ExerciseFilter(fields.Filter):
     """Filters of exercises."""
 
-    q = fields.Text(load_default=None, most=100, metadata={"description": "Words of the name or an alias."})
+    q = fields.SearchText(load_default=None, most=100, metadata={"description": "Words of the name or an alias."})
     muscle = fields.Text(load_default=None, one_of=_MUSCLES, metadata={"description": "Works this muscle (its key)."})
     equipment = fields.Text(load_default=None, one_of=EQUIPMENT)
     mine = fields.Flag(load_default=False, metadata={"description": "Only your own."})

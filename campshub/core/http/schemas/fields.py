@@ -166,6 +166,20 @@ class Name(Remark):
         return text
 
 
+class SearchText(Text):
+    """The text of a search: at least one visible character, since an empty search would match everything."""
+
+    default_error_messages = {  # noqa: RUF012 - marshmallow's own form
+        "invisible": "Must contain a character that can be seen.",
+    }
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
+        text = super()._deserialize(value, attr, data, **options)
+        if not names.is_visible(text):
+            raise self.make_error("invisible")
+        return text
+
+
 class Currency(Text):
     """A currency code of ISO 4217: three capital letters."""
 
