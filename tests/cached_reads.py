@@ -8,13 +8,13 @@ from marshmallow import fields as ma
 from marshmallow import validate
 
 from campshub.core.security.permissions import Role
-from tests.seeds import TODAY, Seeds
+from tests.seeds import Seeds, today
 from tests.surface import Operation, operations
 
 EMPTY = {
     "student_id": ("/api/students/", {"code": "empty", "given_name": "Empty", "family_name": "Yet"}),
     "group_id": ("/api/groups/", {"code": "empty", "name": "Empty group"}),
-    "session_id": ("/api/attendance/sessions/", {"local_date": str(TODAY), "slot": "23:00"}),
+    "session_id": ("/api/attendance/sessions/", {"local_date": str(today()), "slot": "23:00"}),
 }
 
 
@@ -50,7 +50,7 @@ def values(name: str, field: Any, ids: dict[str, str]) -> list[str]:
     if isinstance(field, ma.Boolean):
         return ["true", "false"]
     if isinstance(field, ma.Date):
-        return [str(TODAY)]
+        return [str(today())]
     if isinstance(field, ma.UUID):
         return [ids[name], ids["user_id"]]
     assert isinstance(field, ma.String), f"{name}: no example values for {type(field).__name__}"

@@ -4,9 +4,10 @@ A new path parameter fails the matrix until it is seeded here.
 """
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pyotp
 
@@ -20,7 +21,14 @@ from tests.conftest import PASSWORD, Client, Place, new_place
 from tests.issuer import the_issuer
 
 NEW_PASSWORD = "wrong donkey charger"
-TODAY = date.today()  # noqa: DTZ011 - a day more or less at either end does no harm
+TIME_ZONE = ZoneInfo("Asia/Kolkata")  # of the organizations that tests create
+
+
+def today() -> date:
+    """Return the organizations' date: on the first of a month, UTC may still have the month before."""
+    return datetime.now(TIME_ZONE).date()
+
+
 SPENDING = ("/undelete/", "/lock/", "/reopen/", "/submit/", "/close/", "/organizations/<uuid:organization_id>/")
 
 
@@ -251,7 +259,7 @@ def _students(seeds: Seeds) -> None:
         {"code": f"G1-{word}", "name": f"Group {word}", **trainers},
         {"code": f"G2-{word}", "name": f"Group two {word}"},
     )
-    term = {"begins_on": str(TODAY - timedelta(days=30))}
+    term = {"begins_on": str(today() - timedelta(days=30))}
     url = f"/api/groups/{group}/enrolments/"
     _twice(seeds, "enrolment_id", url, {"student_id": first, **term}, {"student_id": second, **term})
 
@@ -265,7 +273,7 @@ def _attendance(seeds: Seeds) -> None:
         {"key": "trip", "label": f"Trip {word}", "counts_as": "present"},
         {"key": "ill", "label": f"Ill {word}", "counts_as": "excused"},
     )
-    group = {"group_id": seeds.ids["group_id"], "local_date": str(TODAY), "notes": word, "status": "open"}
+    group = {"group_id": seeds.ids["group_id"], "local_date": str(today()), "notes": word, "status": "open"}
     session = _twice(
         seeds, "session_id", "/api/attendance/sessions/", {**group, "slot": "09:00"}, {**group, "slot": "10:00"}
     )
@@ -276,8 +284,8 @@ def _attendance(seeds: Seeds) -> None:
     seeds.ids["record_id"] = marked.json["results"][0]["id"]
     seeds.others |= {row["id"] for row in marked_rest.json["results"] if row["id"]}
     # Aggregates of a second group (open gym) and of a second month.
-    long_ago = str(TODAY - timedelta(days=35))
-    for day in (str(TODAY), long_ago):
+    long_ago = str(today() - timedelta(days=35))
+    for day in (str(today()), long_ago):
         beside = admin.made("/api/attendance/sessions/", {"local_date": day, "slot": "08:00", "notes": word})["id"]
         mark = {"student_id": seeds.ids["student_id"], "code": "present"}
         response = admin.put(f"/api/attendance/sessions/{beside}/records/", {"records": [mark]})
@@ -296,12 +304,12 @@ def _workouts(seeds: Seeds) -> None:
     sets = [{"reps": 5, "load": "60", "load_unit": "kg"}, {"reps": 3}]
     log = {
         "student_id": seeds.ids["student_id"],
-        "started_at": f"{TODAY - timedelta(days=1)}T06:00:00Z",
+        "started_at": f"{today() - timedelta(days=1)}T06:00:00Z",
         "title": f"Log {word}",
         "exercises": [{"exercise_id": exercise, "note": word, "sets": sets}],
     }
     made = _twice(
-        seeds, "log_id", "/api/workout-logs/", log, {**log, "started_at": f"{TODAY - timedelta(days=8)}T06:00:00Z"}
+        seeds, "log_id", "/api/workout-logs/", log, {**log, "started_at": f"{today() - timedelta(days=8)}T06:00:00Z"}
     )
     whole = seeds.place.the(Role.ADMIN).get(f"/api/workout-logs/{made}/").json
     seeds.ids["log_exercise_id"] = whole["exercises"][0]["id"]

@@ -37,7 +37,7 @@ def test_wrk_output_is_parsed_with_units_and_every_kind_of_error():
 
 
 def test_output_without_a_throughput_is_not_a_measurement():
-    with pytest.raises(RuntimeError, match="nothing of requests"):
+    with pytest.raises(RuntimeError, match="no requests"):
         load.read("unable to connect to 127.0.0.1:1 Connection refused")
 
 

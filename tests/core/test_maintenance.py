@@ -84,7 +84,7 @@ def test_the_command_reports_what_it_did(flask, rows):
 
     assert result.exit_code == 0, result.output
     assert "sign_in_attempts 1 to 0" in result.stdout
-    assert "made ahead: 0 answers" in result.stdout
+    assert "warmed the cache: 0 responses" in result.stdout
     assert "The slowest statements" in result.stdout
     assert rows("SELECT key FROM sign_in_attempts") == [(b"y",)]
     assert facts["done"][0]["what"] == "vacuumed and analyzed"

@@ -122,7 +122,7 @@ def test_bulk_statements_that_bypass_the_audit_log_are_refused(context, place):
 
 
 def test_a_unit_that_has_written_cannot_release_its_connection(context, place):
-    with pytest.raises(RuntimeError, match="cannot let"), unit_of_work(organization_id=place.id) as session:
+    with pytest.raises(RuntimeError, match="cannot release"), unit_of_work(organization_id=place.id) as session:
         session.add(group())
         session.release()
 

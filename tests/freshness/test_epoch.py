@@ -176,7 +176,7 @@ def test_a_sweep_drops_only_the_stamps_of_former_identities(app, lease, former):
     assert stamps(cache, gone) == set()
     assert stamps(cache, present(cache, lease)) == current
     assert {group["name"] for group in api.get("/api/groups/").json["items"]} == {"Before", "Since"}
-    assert "Dropped 0 names" in app.test_cli_runner().invoke(args=["cache", "sweep"]).output
+    assert "Deleted 0 keys" in app.test_cli_runner().invoke(args=["cache", "sweep"]).output
 
 
 def test_an_identity_that_starts_during_a_sweep_keeps_its_stamps(app, lease, former, monkeypatch):
@@ -203,4 +203,4 @@ def test_an_unavailable_redis_is_reported_in_one_line(app, monkeypatch):
     monkeypatch.setattr(purge, "sweep", unavailable)
     result = app.test_cli_runner().invoke(args=["cache", "sweep"])
     assert (result.exit_code, result.output.count("\n")) == (1, 1)
-    assert "does not answer" in result.output
+    assert "does not respond" in result.output

@@ -52,7 +52,7 @@ def run(app):
 def test_the_job_refreshes_stale_rollups_of_all_organizations(world, app, sql, run):
     other = World(app, sql)
     for one in (world, other):
-        one.options(0, 0, TODAY, "present", None)
+        one.mark(0, 0, TODAY, "present", None)
         one.log(0, TODAY, [(0, "normal", 5, 60_000)])
 
     assert run("rollups.fold") == Outcome.DONE

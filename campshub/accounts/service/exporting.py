@@ -8,7 +8,6 @@ import hashlib
 import os
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,10 @@ import orjson
 from sqlalchemy import Connection, Select, select
 
 from campshub.accounts.models import Membership, Organization, User
+from campshub.core.db.bulk import parts_of, snapshot
 from campshub.core.db.models import AnyRow
 from campshub.core.db.retention import tenant_models
-from campshub.core.db.session import Session, db
+from campshub.core.db.session import Session
 from campshub.core.db.unit_of_work import record_audit
 from campshub.core.security import audit
 from campshub.core.security.audit import AuditEntry, Change, PersonKey
@@ -29,7 +29,6 @@ from campshub.core.service_base import Services
 
 MANIFEST = "manifest.json"
 FORMAT = 1
-ROWS_AT_ONCE = 1_000
 _OWNER_ONLY = 0o600
 _JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
 
@@ -145,22 +144,3 @@ def _json_default(value: Any) -> Any:
     if isinstance(value, bytes):
         return b64encode(value).decode()
     return str(value)
-
-
-@contextmanager
-def snapshot() -> Iterator[Connection]:
-    """Open a read-only, repeatable-read transaction of the system role, across organizations."""
-    with db.engines["system"].connect() as connection:
-        connection.exec_driver_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        try:
-            yield connection
-        finally:
-            connection.exec_driver_sql("ROLLBACK")
-
-
-def parts_of(connection: Connection, statement: Any) -> Iterator[list[AnyRow]]:
-    """Yield the rows of a statement in chunks, with a server-side cursor."""
-    options = {"stream_results": True, "max_row_buffer": ROWS_AT_ONCE}
-    with connection.execute(statement, execution_options=options) as result:
-        for part in result.partitions(ROWS_AT_ONCE):
-            yield list(part)
