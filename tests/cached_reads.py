@@ -8,7 +8,8 @@ from marshmallow import fields as ma
 from marshmallow import validate
 
 from campshub.core.security.permissions import Role
-from tests.seeds import Seeds, today
+from tests.dates import today
+from tests.seeds import Seeds
 from tests.surface import Operation, operations
 
 EMPTY = {

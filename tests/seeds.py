@@ -4,10 +4,9 @@ A new path parameter fails the matrix until it is seeded here.
 """
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 import pyotp
 
@@ -18,17 +17,10 @@ from campshub.core.jobs.models import Job
 from campshub.core.jobs.runner import run_one
 from campshub.core.security.permissions import Role
 from tests.conftest import PASSWORD, Client, Place, new_place
+from tests.dates import today
 from tests.issuer import the_issuer
 
 NEW_PASSWORD = "wrong donkey charger"
-TIME_ZONE = ZoneInfo("Asia/Kolkata")  # of the organizations that tests create
-
-
-def today() -> date:
-    """Return the organizations' date: on the first of a month, UTC may still have the month before."""
-    return datetime.now(TIME_ZONE).date()
-
-
 SPENDING = ("/undelete/", "/lock/", "/reopen/", "/submit/", "/close/", "/organizations/<uuid:organization_id>/")
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from marshmallow import Schema, validate
@@ -10,12 +10,13 @@ from marshmallow import fields as ma
 
 from campshub.core.db.models import new_id
 from campshub.core.http.endpoint import Endpoint
+from tests.dates import today
 
 # Values that a field's name or a schema's own rule requires, beyond the field's type.
 BY_NAME = {
     "equipment": "barbell",
-    "on": date.today().isoformat(),  # noqa: DTZ011 - today's partition is there either way
-    "local_date": date.today().isoformat(),  # noqa: DTZ011
+    "on": today().isoformat(),
+    "local_date": today().isoformat(),
     "time_zone": "Asia/Kolkata",
     "currency": "INR",
     "load": "10",

@@ -5,7 +5,6 @@ The operations are read from the application: one without a budget fails. The re
 
 import re
 from collections.abc import Callable
-from datetime import date
 from typing import Any
 
 import pytest
@@ -13,11 +12,12 @@ import pytest
 from campshub.app import create_app
 from campshub.core.security.permissions import Role
 from tests.conftest import close
+from tests.dates import today
 from tests.large.plans import UNCACHED
 from tests.seeds import Seeds, seed, spends
 from tests.surface import BY_NAME, body_for, operations
 
-TODAY = date.today().isoformat()  # noqa: DTZ011 - a day more or less does no harm
+TODAY = today().isoformat()
 CODE, RECORD = "/api/attendance/codes/<uuid:code_id>/", "/api/attendance/records/<uuid:record_id>/"
 MEETING, EXERCISE = "/api/attendance/sessions/<uuid:session_id>/", "/api/exercises/<uuid:exercise_id>/"
 GROUP, STUDENT = "/api/groups/<uuid:group_id>/", "/api/students/<uuid:student_id>/"
