@@ -11,7 +11,8 @@ from campshub.core.redis.connection import CacheUnavailable
 from campshub.core.security import api_keys
 from campshub.core.security.permissions import OF_KEYS, Role
 from tests.accounts.conftest import KEYS, an_address, key_events, outcome, with_key
-from tests.seeds import TODAY, seed
+from tests.dates import today
+from tests.seeds import seed
 from tests.surface import body_for, operations
 
 # What keys may do ----------------------------------------------------------------------------------------------------
@@ -82,7 +83,7 @@ def test_a_devices_key_marks_attendance_and_no_more(api, make, student):
     one = student()
     group = api.made("/api/groups/", {"code": "G", "name": "Blue"})
     api.made(f"/api/groups/{group['id']}/enrolments/", {"student_id": one["id"], "begins_on": "2020-01-01"})
-    meeting = {"group_id": group["id"], "local_date": str(TODAY), "slot": "09:00", "status": "open"}
+    meeting = {"group_id": group["id"], "local_date": str(today()), "slot": "09:00", "status": "open"}
     session = api.made("/api/attendance/sessions/", meeting)["id"]
     made, kiosk = make(kind="device", name="Front door", expires_in_days=1825)
     assert (made["kind"], made["name"], made["permissions"]) == ("device", "Front door", ["attendance:mark"])
