@@ -23,7 +23,7 @@ _RESERVED = frozenset(ROLE_NAMES)
 
 
 class RoleNameTaken(Conflict):
-    """The organization has a role of this name; so has the services, under those of the built-in ones."""
+    """The organization has a role of this name; so has the platform, among the built-in ones."""
 
     code = "role_name_taken"
     default_detail = "The organization has a role of this name; so has the platform, under those of the built-in ones."

@@ -18,7 +18,11 @@ _CLOSED_PROXY = "http://127.0.0.1:9"
 
 
 class NoFonts(Exception):
-    """The machine has no Noto fonts; install fonts-noto-core and fonts-noto-cjk, or name a folder in REPORT_FONTS."""
+    """The machine has no Noto fonts."""
+
+    def __init__(self) -> None:
+        advice = "install fonts-noto-core and fonts-noto-cjk, or name a folder in REPORT_FONTS"
+        super().__init__(f"The machine has no Noto fonts; {advice}.")
 
 
 class TypesettingFailed(Exception):
@@ -48,7 +52,7 @@ def run(request: dict[str, Any], *, limit_s: float | None = None) -> dict[str, A
         raise TypesettingFailed(f"ended with {ended.returncode}: {last_line}")
     reply: dict[str, Any] = orjson.loads(ended.stdout)
     if reply.get("problem") == "no_fonts":
-        raise NoFonts(NoFonts.__doc__)
+        raise NoFonts
     return reply
 
 
