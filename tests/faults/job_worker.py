@@ -16,6 +16,7 @@ from campshub.core.jobs.worker import attach
 
 STEPS = 40
 VISIBLE_AFTER_S = 3
+RESTORE_LOCK_S = 5
 _EFFECT = text("INSERT INTO effects (job, event, step) VALUES (:job, :event, :step)")
 
 
@@ -82,5 +83,11 @@ scheduled("tests.scheduled", Every(minutes=1))
 
 if os.environ.get("POSTGRES_DB"):  # as Celery's worker; the tests import only the jobs
     celery = new_celery(load_settings())
-    celery.conf.broker_transport_options["visibility_timeout"] = VISIBLE_AFTER_S
+    celery.conf.broker_transport_options |= {
+        "visibility_timeout": VISIBLE_AFTER_S,
+        "unacked_mutex_expire": RESTORE_LOCK_S,
+        # Restore every second, not every 100 s: a worker skips its first turn while another one holds the lock.
+        "unacked_restore_interval": 1,
+        "unacked_restore_throttle": 1,
+    }
     attach(celery, create_app)

@@ -19,7 +19,7 @@ from campshub.core.jobs.store import enqueue
 from campshub.core.security.permissions import Role
 from devstack.stack import Stack
 from tests.conftest import close, migrate, new_place, settings_of
-from tests.faults.job_worker import STEPS, VISIBLE_AFTER_S
+from tests.faults.job_worker import RESTORE_LOCK_S, STEPS, VISIBLE_AFTER_S
 
 CLAIM_S = 2
 FAST = {"job_claim_s": CLAIM_S, "job_retry_s": 0.1, "log_level": "ERROR"}
@@ -271,6 +271,8 @@ def test_invalid_unacknowledged_messages_do_not_end_a_worker(stack, add_job, end
         for number, stored in enumerate(("{{{", "5", "[1]", "[1, 2, 3]", json.dumps(["x", "", "default"]))):
             broker.hset("unacked", f"forged-{number}", stored)
             broker.zadd("unacked_index", {f"forged-{number}": 1})
+        # A worker that was killed while it restored messages has left its lock behind.
+        broker.set("unacked_mutex", "killed", ex=RESTORE_LOCK_S)
         kill_worker(stack)  # a worker restores unacknowledged messages when it starts
         sent = add_job("tests.count", 5)
 

@@ -28,6 +28,8 @@ ANSWER_WITHIN_S = 0.5
 AFTER_LIMIT_S = 30
 # Longer than any job runs, so that the broker does not redeliver messages that wait behind others. The outbox decides.
 VISIBLE_AFTER_S = 12 * 3600
+# A worker that is killed while it restores unacknowledged messages blocks the others for so long.
+RESTORE_LOCK_S = 30
 
 
 def new_celery(settings: Settings, *, patience_s: float | None = None) -> "Celery":
@@ -57,7 +59,12 @@ def new_celery(settings: Settings, *, patience_s: float | None = None) -> "Celer
         worker_max_memory_per_child=600_000,  # KiB; a larger child is replaced after its job
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        broker_transport_options={"visibility_timeout": VISIBLE_AFTER_S, "health_check_interval": 10, **timeouts},
+        broker_transport_options={
+            "visibility_timeout": VISIBLE_AFTER_S,
+            "health_check_interval": 10,
+            "unacked_mutex_expire": RESTORE_LOCK_S,
+            **timeouts,
+        },
         beat_scheduler="celery.beat:Scheduler",
         beat_max_loop_interval=1,
         timezone="UTC",
