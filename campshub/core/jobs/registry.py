@@ -94,20 +94,22 @@ class Run:
         )
 
     @contextmanager
-    def reading(self) -> Iterator[Session]:
+    def reading(self, *, on_primary: bool = False) -> Iterator[Session]:
         """Open a read-only unit of work on a replica that has replayed all commits before the run, else on the primary.
 
-        Large reads on a replica do not load the primary.
+        Large reads on a replica do not load the primary. A read that must see commits made during the run is made on
+        the primary.
         """
         unit = self.unit(is_system=False, read_only=True)
-        replica = self.services.replicas.wait_for(unit, self.position) if self.position is not None else None
-        if replica is None or self.position is None:
+        position = None if on_primary else self.position
+        replica = self.services.replicas.wait_for(unit, position) if position is not None else None
+        if replica is None or position is None:
             with closing(begin(unit)) as session:
                 yield session
                 commit(session)
             return
         with (
-            replica.reading(unit, comparable(self.position.lsn)) as replica_unit,
+            replica.reading(unit, comparable(position.lsn)) as replica_unit,
             closing(begin(replica_unit)) as session,
         ):
             yield session

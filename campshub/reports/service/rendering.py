@@ -101,7 +101,9 @@ def _find_report(run: Run, report_id: UUID) -> Any:
 
 
 @contextmanager
-def _as_requester(run: Run, report: Any) -> Iterator[tuple[Session, Principal, Kind, AccessSnapshot]]:
+def _as_requester(
+    run: Run, report: Any, *, on_primary: bool = False
+) -> Iterator[tuple[Session, Principal, Kind, AccessSnapshot]]:
     """Open a read session as the requester, with their current permissions and scope.
 
     :raises Refused: they may no longer read the data of this kind, or the kind or the key does not exist any more.
@@ -112,7 +114,7 @@ def _as_requester(run: Run, report: Any) -> Iterator[tuple[Session, Principal, K
     if report.with_key and report.api_key_id is None:
         raise Refused("asker_gone")
     own_run = replace(run, user_id=report.user_id, api_key_id=report.api_key_id)
-    with own_run.reading() as session:
+    with own_run.reading(on_primary=on_primary) as session:
         principal = principal_of(session.unit.caller_row, run.organization_id, report.user_id, report.api_key_id)
         if not kind.permissions | {Permission.REPORTS_READ} <= principal.permissions:
             raise Refused("kind_not_yours")
@@ -152,7 +154,8 @@ def _gather(run: Run, report: Any, position: dict[str, Any]) -> Step:
 
 def _finish(session: Session, run: Run, report: Any, position: dict[str, Any]) -> Step:
     services = run.services
-    with _as_requester(run, report) as (reading, principal, kind, access):
+    # On the primary: a replica that lags shows the access from before a change made during the run.
+    with _as_requester(run, report, on_primary=True) as (reading, principal, kind, access):
         if _access_changed(position, access):
             return Step(position=_START)
         document = describe(reading, principal, kind, Arguments(report.parameters), position["sums"], run)
