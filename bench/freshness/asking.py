@@ -14,7 +14,7 @@ from devstack.ports import LOOPBACK
 
 PATIENCE_S = 30.0
 # The problem detail when the cap on spilled replica reads is reached.
-SPILLED = b"The replicas are away or behind."
+SPILLED = b"The replicas are unavailable or behind; retry shortly."
 
 
 @dataclass

@@ -84,21 +84,21 @@ class MalformedBody(Problem):
     """The body is not JSON."""
 
     code = "malformed_body"
-    default_detail = "The body is not readable JSON."
+    default_detail = "The body is not valid JSON."
 
 
 class BadCursor(Problem):
     """The cursor was made for another list, or is not genuine."""
 
     code = "bad_cursor"
-    default_detail = "The cursor does not belong to this list; start again without it."
+    default_detail = "The cursor does not belong to this list; start again without a cursor."
 
 
 class UnlistedHost(Problem):
     """``ALLOWED_HOSTS`` does not list the host of the request."""
 
     code = "unlisted_host"
-    default_detail = "This host name is not served here."
+    default_detail = "This host name is not allowed."
 
 
 class Unauthenticated(Problem):
@@ -118,7 +118,7 @@ class Unauthenticated(Problem):
 class InvalidToken(Unauthenticated):
     """The access token or API key is not valid."""
 
-    default_detail = "The token that came with the request does not work."
+    default_detail = "The token is invalid."
     challenge = 'Bearer realm="campshub", error="invalid_token"'
 
 
@@ -134,9 +134,7 @@ class TlsRequired(Forbidden):
     """A request with a secret or a change arrived without TLS."""
 
     code = "tls_required"
-    default_detail = (
-        "This address is served over TLS alone; a secret that was sent just now has been readable on the way."
-    )
+    default_detail = "This URL requires TLS. If the request contained a secret, it was sent unencrypted: replace it."
 
 
 class NotFound(Problem):
@@ -144,7 +142,7 @@ class NotFound(Problem):
 
     status = HTTPStatus.NOT_FOUND
     code = "not_found"
-    default_detail = "There is nothing here that you may see."
+    default_detail = "The resource does not exist, or you may not see it."
 
 
 class MethodNotAllowed(Problem):
@@ -152,7 +150,7 @@ class MethodNotAllowed(Problem):
 
     status = HTTPStatus.METHOD_NOT_ALLOWED
     code = "method_not_allowed"
-    default_detail = "This address does not know the method."
+    default_detail = "This URL does not support the method."
 
 
 class Conflict(Problem):
@@ -160,14 +158,14 @@ class Conflict(Problem):
 
     status = HTTPStatus.CONFLICT
     code = "conflict"
-    default_detail = "The change does not fit what is there now."
+    default_detail = "The change conflicts with the current state."
 
 
 class IdTaken(Conflict):
     """The id chosen by the client is in use."""
 
     code = "id_taken"
-    default_detail = "This id belongs to something else already."
+    default_detail = "Another resource has this id."
     pointer = "/id"
 
 
@@ -175,7 +173,7 @@ class Deleted(Conflict):
     """The id belongs to a deleted row, which can be undeleted."""
 
     code = "deleted"
-    default_detail = "What this id belongs to is deleted; undelete it, or choose another id."
+    default_detail = "The resource with this id is deleted; undelete it, or choose another id."
     pointer = "/id"
 
 
@@ -183,7 +181,7 @@ class KeyInFlight(Conflict):
     """Another request with the same Idempotency-Key is in progress."""
 
     code = "idempotency_key_in_flight"
-    default_detail = "A request with this Idempotency-Key is being worked on; ask again in a moment."
+    default_detail = "A request with this Idempotency-Key is in progress; retry shortly."
 
 
 @dataclass(eq=False)
@@ -194,7 +192,7 @@ class MonthUnavailable(Conflict):
     missing: set[tuple[str, date]] = field(default_factory=set)
 
     code = "month_unavailable"
-    default_detail = "The rows of this month are not in the database; send the request again."
+    default_detail = "This month is archived and is being restored; retry later."
 
 
 class PreconditionFailed(Problem):
@@ -202,7 +200,7 @@ class PreconditionFailed(Problem):
 
     status = HTTPStatus.PRECONDITION_FAILED
     code = "precondition_failed"
-    default_detail = "It has changed since you read it."
+    default_detail = "The resource has changed since you read it."
 
 
 class BodyTooLarge(Problem):
@@ -210,7 +208,7 @@ class BodyTooLarge(Problem):
 
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     code = "body_too_large"
-    default_detail = "The body is larger than this address takes."
+    default_detail = "The body is larger than this endpoint accepts."
 
 
 class UnsupportedMediaType(Problem):
@@ -237,7 +235,7 @@ class Invalid(Problem):
 
     status = HTTPStatus.UNPROCESSABLE_ENTITY
     code = "validation"
-    default_detail = "The request is not valid; `errors` says where."
+    default_detail = "The request is invalid; see `errors`."
 
     @classmethod
     def at(cls, pointer: str, code: str, detail: str) -> "Invalid":
@@ -254,7 +252,7 @@ class UnknownReference(Invalid):
     """A reference in the body names no existing row."""
 
     code = "unknown_reference"
-    default_detail = "The body names something that is not there."
+    default_detail = "The body refers to something that does not exist."
 
 
 class KeyReused(Problem):
@@ -262,7 +260,7 @@ class KeyReused(Problem):
 
     status = HTTPStatus.UNPROCESSABLE_ENTITY
     code = "idempotency_key_reused"
-    default_detail = "This Idempotency-Key was used for another request."
+    default_detail = "This Idempotency-Key was used for a different request."
 
 
 class RateLimited(Problem):
@@ -270,7 +268,7 @@ class RateLimited(Problem):
 
     status = HTTPStatus.TOO_MANY_REQUESTS
     code = "rate_limited"
-    default_detail = "A limit is used up; Retry-After says when to come back."
+    default_detail = "Too many requests; retry after the time in Retry-After."
 
 
 class Unexpected(Problem):
@@ -278,7 +276,7 @@ class Unexpected(Problem):
 
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     code = "unexpected"
-    default_detail = "Something broke on our side; it has been recorded under the trace id."
+    default_detail = "Unexpected server error; it was logged with the trace id."
 
 
 class Unavailable(Problem):
@@ -286,7 +284,7 @@ class Unavailable(Problem):
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     code = "unavailable"
-    default_detail = "Not now; try again in a moment."
+    default_detail = "Service unavailable; retry shortly."
 
     def __post_init__(self) -> None:
         """Add a Retry-After of one second, unless there is one."""

@@ -93,7 +93,7 @@ def require_no_demo(session: Session) -> None:
     :raises Conflict: its first admin can sign in.
     """
     if queries.credentials_of(session, f"admin@{people.KINDS[0].domain}") is not None:
-        raise Conflict("The demo is there already; a new one needs an empty database.")
+        raise Conflict("The demo data already exists; a new demo needs an empty database.")
 
 
 SATURDAY = 5

@@ -11,10 +11,10 @@ from campshub.jobs import queries
 
 
 class JobEnded(Conflict):
-    """The job has ended already."""
+    """The job has already finished."""
 
     code = "job_ended"
-    default_detail = "The job has ended already."
+    default_detail = "The job has already finished."
 
 
 def cancel(session: Session, principal: Principal, *, job_id: UUID) -> None:

@@ -18,10 +18,10 @@ _RANGE, _DAY = ("from", "to"), ("on",)
 
 
 class KindNotYours(Forbidden):
-    """Your role may not read what this kind of report is made of."""
+    """Your role may not read the data of this kind of report."""
 
     code = "kind_not_yours"
-    default_detail = "Your role may not read what this kind of report is made of."
+    default_detail = "Your role may not read the data of this kind of report."
 
 
 def kind_for(principal: Principal, name: str) -> Kind:

@@ -154,5 +154,5 @@ def test_a_problem_has_its_own_text():
     document = NotFound().document(instance="/x", trace_id="t")
 
     assert (document["status"], document["code"], document["title"]) == (404, "not_found", "Not Found")
-    assert document["detail"] == "There is nothing here that you may see."
+    assert document["detail"] == "The resource does not exist, or you may not see it."
     assert str(NotFound("Gone.")) == "not_found: Gone."

@@ -29,10 +29,10 @@ DEVICE = "device"
 
 
 class KeyNotYours(Forbidden):
-    """A key cannot do or see more than its maker."""
+    """An API key cannot have more permissions or a wider scope than its creator."""
 
     code = "key_not_yours"
-    default_detail = "A key cannot do or see more than its maker."
+    default_detail = "An API key cannot have more permissions or a wider scope than its creator."
 
 
 def create(

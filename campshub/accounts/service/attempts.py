@@ -38,10 +38,10 @@ _FAILED = text("SELECT sign_in_failed(:user_id, :kind, :at, :address, :trace_id)
 
 
 class TooManyAtOnce(RateLimited):
-    """Too many sign-ins to this account, or from this address, are in progress; try again in a moment."""
+    """Too many sign-ins to this account or from this address are in progress; retry shortly."""
 
     code = "too_many_at_once"
-    default_detail = "Too many sign-ins to this account, or from this address, are in progress; try again in a moment."
+    default_detail = "Too many sign-ins to this account or from this address are in progress; retry shortly."
 
     def __post_init__(self) -> None:
         """Add Retry-After."""

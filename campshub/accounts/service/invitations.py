@@ -32,17 +32,17 @@ _NUMBER_BYTES = 4
 
 
 class InvitationClosed(Conflict):
-    """This invitation has been accepted or revoked; invite again."""
+    """The invitation was accepted or revoked; create a new one."""
 
     code = "invitation_closed"
-    default_detail = "This invitation has been accepted or revoked; invite again."
+    default_detail = "The invitation was accepted or revoked; create a new one."
 
 
 class TooManyLetters(RateLimited):
-    """This address was sent several invitations already; the next one can be sent a day after the last."""
+    """This e-mail address has received too many invitations; retry a day after the last one."""
 
     code = "too_many_letters"
-    default_detail = "This address was sent several invitations already; the next one can be sent a day after the last."
+    default_detail = "This e-mail address has received too many invitations; retry a day after the last one."
 
 
 def invite(

@@ -25,10 +25,10 @@ _KINDS = {
 
 
 class ErasureBegun(Conflict):
-    """This organization is being erased; that cannot be taken back."""
+    """The organization is being erased; this cannot be undone."""
 
     code = "erasure_begun"
-    default_detail = "This organization is being erased; that cannot be taken back."
+    default_detail = "The organization is being erased; this cannot be undone."
 
 
 class NotClosed(Conflict):
@@ -39,10 +39,10 @@ class NotClosed(Conflict):
 
 
 class NotDue(Conflict):
-    """This organization was closed too short a time ago."""
+    """The organization was closed too recently."""
 
     code = "not_due"
-    default_detail = "This organization was closed too short a time ago."
+    default_detail = "The organization was closed too recently."
 
 
 def close(session: Session, services: Services, principal: Principal, *, now: datetime) -> Organization:

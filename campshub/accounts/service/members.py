@@ -33,24 +33,24 @@ USERS = creates.Collection(User, "/api/users/{row.id}/")
 
 
 class LastAdmin(Conflict):
-    """An organization needs an admin; give someone else the role first."""
+    """An organization needs an admin; give the role to another user first."""
 
     code = "last_admin"
-    default_detail = "An organization needs an admin; give someone else the role first."
+    default_detail = "An organization needs an admin; give the role to another user first."
 
 
 class MemberDisabled(Conflict):
-    """You were disabled in this organization; its admins can enable you again."""
+    """Your account is disabled in this organization; an admin can enable it."""
 
     code = "member_disabled"
-    default_detail = "You were disabled in this organization; its admins can enable you again."
+    default_detail = "Your account is disabled in this organization; an admin can enable it."
 
 
 class AlreadyMember(Conflict):
-    """This user belongs to the organization already."""
+    """The user is already a member of the organization."""
 
     code = "already_member"
-    default_detail = "This user belongs to the organization already."
+    default_detail = "The user is already a member of the organization."
     constraint = "uq_memberships_user_id"
 
 

@@ -52,31 +52,31 @@ class OtpRequired(Unauthenticated):
 
 
 class BadOtp(Unauthenticated):
-    """The one-time code is wrong, or has been used."""
+    """The one-time code is wrong or was already used."""
 
     code = "bad_otp"
-    default_detail = "The one-time code is wrong, or has been used."
+    default_detail = "The one-time code is wrong or was already used."
 
 
 class StepUpRequired(Forbidden):
-    """Show your password once more first (`/api/auth/step-up/`)."""
+    """Enter your password again first (`POST /api/auth/step-up/`)."""
 
     code = "step_up_required"
-    default_detail = "Show your password once more first (`/api/auth/step-up/`)."
+    default_detail = "Enter your password again first (`POST /api/auth/step-up/`)."
 
 
 class AlreadyEnrolled(Conflict):
-    """There is a second factor already; remove it first."""
+    """A second factor is already set up; remove it first."""
 
     code = "already_enrolled"
-    default_detail = "There is a second factor already; remove it first."
+    default_detail = "A second factor is already set up; remove it first."
 
 
 class MfaRequiredByRole(Conflict):
-    """Your organization asks your role for a second factor."""
+    """Your role requires a second factor."""
 
     code = "mfa_required_by_role"
-    default_detail = "Your organization asks your role for a second factor."
+    default_detail = "Your role requires a second factor."
 
 
 def show(session: Session, user_id: UUID) -> AnyRow:
@@ -184,7 +184,7 @@ def renew_codes(session: Session, services: Services, principal: Principal, *, n
     """
     require_recent(session, services, principal, now)
     if not show(session, principal.user_id).is_confirmed:
-        raise AlreadyEnrolled("There is no second factor yet.")
+        raise AlreadyEnrolled("No second factor is set up.")
     return _new_codes(session, services, principal.user_id)
 
 

@@ -33,17 +33,17 @@ _UNLINK = text("SELECT unlink_identity(:user_id, :id)")
 
 
 class IdentityTaken(Conflict):
-    """This identity is linked to another user already."""
+    """The identity is linked to another user."""
 
     code = "identity_taken"
-    default_detail = "This identity is linked to another user already."
+    default_detail = "The identity is linked to another user."
 
 
 class TooManyIdentities(Conflict):
-    """This many identities are linked to you already; remove one first."""
+    """You have the maximum number of linked identities; remove one first."""
 
     code = "too_many_identities"
-    default_detail = "This many identities are linked to you already; remove one first."
+    default_detail = "You have the maximum number of linked identities; remove one first."
 
 
 def sign_in(

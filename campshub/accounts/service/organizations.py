@@ -22,10 +22,10 @@ from campshub.core.service_base import Services
 
 
 class EmailTaken(Conflict):
-    """This e-mail address belongs to a user already."""
+    """Another user has this e-mail address."""
 
     code = "email_taken"
-    default_detail = "This e-mail address belongs to a user already."
+    default_detail = "Another user has this e-mail address."
     constraint = "uq_users_email_key"
     pointer = "/email"
 

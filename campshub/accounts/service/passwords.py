@@ -29,11 +29,11 @@ _USE_RESET = text("SELECT use_password_reset(:hash, :hashed, :account)")
 
 
 class TokenSpent(Problem):
-    """This link does not work, or no longer; ask for a new one."""
+    """The link is invalid or has expired; request a new one."""
 
     status = 410
     code = "token_spent"
-    default_detail = "This link does not work, or no longer; ask for a new one."
+    default_detail = "The link is invalid or has expired; request a new one."
 
 
 def change(

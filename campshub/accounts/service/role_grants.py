@@ -15,10 +15,10 @@ from campshub.core.security.principal import Principal
 
 
 class RoleNotYours(Forbidden):
-    """This role allows more than yours does, or sees further."""
+    """The role has more permissions or a wider scope than yours."""
 
     code = "role_not_yours"
-    default_detail = "This role allows more than yours does, or sees further."
+    default_detail = "The role has more permissions or a wider scope than yours."
 
 
 def require_covers(principal: Principal, grant: Grant) -> None:

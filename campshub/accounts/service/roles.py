@@ -26,7 +26,7 @@ class RoleNameTaken(Conflict):
     """The organization has a role of this name; so has the platform, among the built-in ones."""
 
     code = "role_name_taken"
-    default_detail = "The organization has a role of this name; so has the platform, under those of the built-in ones."
+    default_detail = "The organization, or the platform's built-in roles, has a role with this name."
     constraint = "uq_roles_name_key"
     pointer = "/name"
 
@@ -35,18 +35,18 @@ ROLES = creates.Collection(OwnRole, "/api/roles/{row.id}/", (creates.unique(Role
 
 
 class RoleInUse(Conflict):
-    """Someone has this role; give them another first."""
+    """The role is in use; give its members another role first."""
 
     code = "role_in_use"
-    default_detail = "Someone has this role; give them another first."
+    default_detail = "The role is in use; give its members another role first."
     constraint = "fk_memberships_role_id"
 
 
 class TooManyRoles(Conflict):
-    """An organization has at most a hundred roles of its own."""
+    """An organization can define at most 100 roles."""
 
     code = "too_many_roles"
-    default_detail = "An organization has at most a hundred roles of its own."
+    default_detail = "An organization can define at most 100 roles."
 
 
 def create(

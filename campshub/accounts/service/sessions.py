@@ -39,17 +39,17 @@ _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class BadRefreshToken(Unauthenticated):
-    """The refresh token is not valid, or no longer; sign in again."""
+    """The refresh token is invalid or has expired; sign in again."""
 
     code = "bad_refresh_token"
-    default_detail = "The refresh token is not valid, or no longer; sign in again."
+    default_detail = "The refresh token is invalid or has expired; sign in again."
 
 
 class NoMembership(Forbidden):
-    """You do not belong to this organization."""
+    """You are not a member of this organization."""
 
     code = "no_membership"
-    default_detail = "You do not belong to this organization."
+    default_detail = "You are not a member of this organization."
 
 
 def open_session(

@@ -15,10 +15,10 @@ from campshub.core.service_base import Services
 
 
 class BadCredentials(Unauthenticated):
-    """E-mail address or password is wrong."""
+    """The e-mail address or the password is wrong."""
 
     code = "bad_credentials"
-    default_detail = "E-mail address or password is wrong."
+    default_detail = "The e-mail address or the password is wrong."
 
 
 def sign_in(

@@ -24,9 +24,9 @@ class KeyTaken(Conflict):
 
 
 class ReservedId(IdTaken):
-    """Ids whose time is zero belong to the platform's own rows."""
+    """Ids with a zero timestamp are reserved; use a UUID of version 7."""
 
-    default_detail = "Ids whose time is zero belong to the platform's own rows."
+    default_detail = "Ids with a zero timestamp are reserved; use a UUID of version 7."
     constraint = "ck_attendance_codes_reserved_ids"
 
 
@@ -36,12 +36,10 @@ CODES = creates.Collection(
 
 
 class DefaultCode(Conflict):
-    """A default cannot be changed; create a code of your own with its key, and that stands in its place."""
+    """A default code cannot be changed. Create a code with the same key; it replaces the default."""
 
     code = "default_code"
-    default_detail = (
-        "A default cannot be changed; create a code of your own with its key, and that stands in its place."
-    )
+    default_detail = "A default code cannot be changed. Create a code with the same key; it replaces the default."
 
 
 def create(

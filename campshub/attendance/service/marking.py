@@ -39,25 +39,25 @@ _AS_SEEN = "attendance_records.version = excluded.version - 1"
 
 
 class MarkRemovedMeanwhile(Conflict):
-    """Someone else removed a mark at the same moment; nothing has been marked, read the register again."""
+    """A concurrent request removed a mark, so nothing was saved; read the register again."""
 
     code = "changed_meanwhile"
-    default_detail = "Someone else removed a mark at the same moment; nothing has been marked, read the register again."
+    default_detail = "A concurrent request removed a mark, so nothing was saved; read the register again."
 
 
 class NoRoster(Invalid):
-    """Open gym has no roster, so there is no rest of it to mark."""
+    """An open gym session has no roster, so `rest` is not allowed."""
 
     code = "no_roster"
-    default_detail = "Open gym has no roster, so there is no rest of it to mark."
+    default_detail = "An open gym session has no roster, so `rest` is not allowed."
     pointer = "/rest"
 
 
 class RosterTooLarge(Invalid):
-    """The roster is too large for its rest to be marked in one call."""
+    """The roster is too large for `rest`; mark the students by id."""
 
     code = "roster_too_large"
-    default_detail = "The roster is too large for its rest to be marked in one call."
+    default_detail = "The roster is too large for `rest`; mark the students by id."
     pointer = "/rest"
 
 

@@ -16,10 +16,10 @@ INPUT_FIELDS = ("code", "check_in_at", "check_out_at", "note")
 
 
 class ReasonRequired(Invalid):
-    """The register has been submitted: say why it changes."""
+    """The register has been submitted, so a change needs a `reason`."""
 
     code = "reason_required"
-    default_detail = "The register has been submitted: say why it changes."
+    default_detail = "The register has been submitted, so a change needs a `reason`."
     pointer = "/reason"
 
 

@@ -30,26 +30,26 @@ _GROUP = (Group.id.label("of_group"), Group.status, Group.begins_on, Group.ends_
 
 
 class DateOutOfRange(Invalid):
-    """A session lies between 400 days ago and 60 days ahead."""
+    """A session's date must be from 400 days ago to 60 days ahead."""
 
     code = "date_out_of_range"
-    default_detail = "A session lies between 400 days ago and 60 days ahead."
+    default_detail = "A session's date must be from 400 days ago to 60 days ahead."
     pointer = "/local_date"
 
 
 class UnknownGroup(UnknownReference):
-    """There is no such group that you may see."""
+    """The group does not exist, or you may not see it."""
 
-    default_detail = "There is no such group that you may see."
+    default_detail = "The group does not exist, or you may not see it."
     constraint = "fk_attendance_sessions_group_id"
     pointer = "/group_id"
 
 
 class GroupRequired(Invalid):
-    """Open gym is the whole place's; name one of your groups."""
+    """Open gym belongs to the whole organization; choose one of your groups."""
 
     code = "required"
-    default_detail = "Open gym is the whole place's; name one of your groups."
+    default_detail = "Open gym belongs to the whole organization; choose one of your groups."
     pointer = "/group_id"
 
 
@@ -62,26 +62,28 @@ class SessionExists(Conflict):
 
 
 class EndsBeforeStart(Invalid):
-    """A session ends after it has started."""
+    """A session must end after it starts."""
 
     code = "ends_before_start"
-    default_detail = "A session ends after it has started."
+    default_detail = "A session must end after it starts."
     constraint = "ck_attendance_sessions_ends_after_start"
     pointer = "/ends_at"
 
 
 class NotThatDay(Invalid):
-    """A session starts on its date in the organization's time zone, and ends on that date or the next."""
+    """A session must start on its date in the organization's time zone, and end on that date or the next."""
 
     code = "not_that_day"
-    default_detail = "A session starts on its date in the organization's time zone, and ends on that date or the next."
+    default_detail = (
+        "A session must start on its date in the organization's time zone, and end on that date or the next."
+    )
 
 
 class SessionHasMarks(Conflict):
-    """Somebody has a mark in this session, so it stays on its date and is not cancelled."""
+    """The session has marks, so it cannot be moved or cancelled."""
 
     code = "session_has_marks"
-    default_detail = "Somebody has a mark in this session, so it stays on its date and is not cancelled."
+    default_detail = "The session has marks, so it cannot be moved or cancelled."
 
 
 class SessionSubmitted(Conflict):
@@ -297,7 +299,7 @@ def _lock(session: Session, principal: Principal, session_id: UUID, expected: Ve
     """
     meeting = lock(session, principal, AttendanceSession, session_id, expected=expected)
     if meeting.group_id is None and principal.scope is not Scope.ALL:
-        raise Forbidden("Open gym is arranged by those who see the whole organization.")
+        raise Forbidden("Only callers who see the whole organization can manage open gym sessions.")
     return meeting
 
 

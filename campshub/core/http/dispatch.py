@@ -166,7 +166,7 @@ def _write(context: RequestContext) -> Response:
                 response.status_code, responses.replayable_headers(response), response.get_data(), body_fingerprint
             )
         if time.perf_counter() - g.started > COMMIT_WITHIN_S:
-            raise Unavailable("The request took too long; nothing has been changed.")
+            raise Unavailable("The request timed out; nothing was changed.")
         unit_of_work.commit_with_effects(session, context.services)
     finally:
         session.close()

@@ -147,7 +147,7 @@ class Endpoint:
         try:
             raw = request.get_data(cache=True)
         except (OSError, ParseException) as error:  # raised by gunicorn while it reads the body
-            raise MalformedBody("The body broke off, or was not sent as its headers say.") from error
+            raise MalformedBody("The body is incomplete, or does not match its headers.") from error
         if request.mimetype != "application/json":
             raise UnsupportedMediaType
         if request.headers.get("Content-Encoding", "identity").strip().lower() not in _PLAIN:
@@ -209,7 +209,7 @@ def read_json(raw: bytes) -> Any:
     try:
         values = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise MalformedBody(f"The body is not readable JSON: {error.msg} at {error.pos}.") from error
+        raise MalformedBody(f"The body is not valid JSON: {error.msg} at {error.pos}.") from error
     if isinstance(values, dict | list) and not _has_each_colon(raw, values):
         _require_unique_keys(raw)
     return values

@@ -38,30 +38,36 @@ class ChangedMeanwhile(errors.Conflict):
     """A concurrent request changed the same row."""
 
     code = "changed_meanwhile"
-    default_detail = "Someone else changed it at the same moment; read it again."
+    default_detail = "A concurrent request changed the same resource; read it again."
 
 
 class MonthMissing(errors.Unavailable):
     """The table of the current month does not exist."""
 
     code = "month_missing"
-    default_detail = "The storage of the present month does not exist; the operators have been alerted."
+    default_detail = "The partition of the current month is missing; the operators have been alerted."
 
 
 class InUse(errors.Conflict):
     """A row to be deleted is still referenced."""
 
     code = "in_use"
-    default_detail = "Something else still refers to it."
+    default_detail = "Other resources still refer to this one."
 
 
 def init_app(app: Flask) -> None:
     """Register the handlers of all errors."""
     app.register_error_handler(Problem, render)
     app.register_error_handler(HTTPException, lambda error: render(_of_http(error)))
-    app.register_error_handler(PoolTimeout, lambda _: render(errors.Unavailable("All connections are at work.")))
-    app.register_error_handler(SpillFull, lambda _: render(errors.Unavailable("The replicas are away or behind.")))
-    app.register_error_handler(ReplicaBehind, lambda _: render(errors.Unavailable("The primary is unavailable.")))
+    app.register_error_handler(
+        PoolTimeout, lambda _: render(errors.Unavailable("All database connections are in use; retry shortly."))
+    )
+    app.register_error_handler(
+        SpillFull, lambda _: render(errors.Unavailable("The replicas are unavailable or behind; retry shortly."))
+    )
+    app.register_error_handler(
+        ReplicaBehind, lambda _: render(errors.Unavailable("The primary database is unavailable; retry shortly."))
+    )
     app.register_error_handler(StaleDataError, lambda _: render(ChangedMeanwhile()))
     app.register_error_handler(DBAPIError, lambda error: render(_of_database(error)))
     app.register_error_handler(Exception, _unexpected)

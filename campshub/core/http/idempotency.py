@@ -45,7 +45,7 @@ def key_id(key: str, *, user_id: uuid.UUID, method: str, path: str) -> uuid.UUID
     :raises Invalid: the key is not 1 to 255 visible ASCII characters.
     """
     if not _KEY.fullmatch(key):
-        raise Invalid("Idempotency-Key takes 1 to 255 visible ASCII characters.")
+        raise Invalid("Idempotency-Key must be 1 to 255 visible ASCII characters.")
     text = "\n".join((str(user_id), method, path, key))
     return uuid.UUID(bytes=hashlib.sha256(text.encode()).digest()[:16])
 

@@ -227,5 +227,5 @@ def expected_versions(header: str | None) -> Versions:
         return None
     named = _OWN_TAG.findall(header) if _LIST.fullmatch(header) else []
     if not named:
-        raise Invalid("If-Match takes ETags as this API gives them, with commas between, or *.")
+        raise Invalid("If-Match must be a comma-separated list of ETags of this API, or *.")
     return frozenset(map(int, named))

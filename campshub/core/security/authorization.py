@@ -7,18 +7,18 @@ from campshub.core.security.tokens import BadToken, Claims
 
 
 class SessionEnded(InvalidToken):
-    """This session has ended; sign in again."""
+    """The sign-in session has ended; sign in again."""
 
     code = "session_ended"
-    default_detail = "This session has ended; sign in again."
+    default_detail = "The sign-in session has ended; sign in again."
 
 
 class MfaRequired(Forbidden):
-    """Your organization asks your role for a second factor: set one up (`/api/auth/mfa/totp/`), then refresh."""
+    """Your role requires a second factor: set one up (`POST /api/auth/mfa/totp/`), then refresh the token."""
 
     code = "mfa_required"
     default_detail = (
-        "Your organization asks your role for a second factor: set one up (`/api/auth/mfa/totp/`), then refresh."
+        "Your role requires a second factor: set one up (`POST /api/auth/mfa/totp/`), then refresh the token."
     )
 
 
@@ -30,10 +30,10 @@ class OrganizationSuspended(Forbidden):
 
 
 class NotForKeys(Forbidden):
-    """A key cannot do this; a person who is signed in can."""
+    """API keys cannot do this; sign in as a user."""
 
     code = "not_for_keys"
-    default_detail = "A key cannot do this; a person who is signed in can."
+    default_detail = "API keys cannot do this; sign in as a user."
 
 
 def granted(caller_row: CallerRow) -> Grant:

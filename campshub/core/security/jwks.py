@@ -41,10 +41,10 @@ _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-A
 
 
 class IssuerUnavailable(Unavailable):
-    """The issuer of this token does not answer; try again in a moment."""
+    """The token's issuer does not respond; retry shortly."""
 
     code = "issuer_away"
-    default_detail = "The issuer of this token does not answer; try again in a moment."
+    default_detail = "The token's issuer does not respond; retry shortly."
 
 
 @dataclass(frozen=True)

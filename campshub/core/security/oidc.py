@@ -29,10 +29,10 @@ _REQUIRED = ["iss", "sub", "aud", "exp", "iat"]
 
 
 class BadIdToken(Unauthenticated):
-    """The ID token is not valid, or not for whom it would sign in."""
+    """The ID token is not valid, or was issued for another user."""
 
     code = "bad_id_token"
-    default_detail = "The ID token is not valid, or not for whom it would sign in."
+    default_detail = "The ID token is not valid, or was issued for another user."
 
 
 @dataclass(frozen=True)

@@ -31,10 +31,10 @@ _DEFAULT_LIST = Path(__file__).parent / "breached.bloom"
 
 
 class PasswordsBusy(Unavailable):
-    """Too many passwords are being checked; try again in a moment."""
+    """Too many passwords are being checked; retry shortly."""
 
     code = "busy"
-    default_detail = "Too many passwords are being checked; try again in a moment."
+    default_detail = "Too many passwords are being checked; retry shortly."
 
 
 class Passwords:

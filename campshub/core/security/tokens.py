@@ -29,10 +29,10 @@ LONGEST_TOKEN = 4_096
 
 
 class BadToken(InvalidToken):
-    """The access token is not valid, or no longer."""
+    """The access token is invalid or has expired."""
 
     code = "bad_token"
-    default_detail = "The access token is not valid, or no longer."
+    default_detail = "The access token is invalid or has expired."
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ FORMATS = ("csv", "pdf", "xlsx")
 
 
 class TooManyRows(Invalid):
-    """The report has more rows than a PDF may have; CSV and XLSX take any number."""
+    """The report has too many rows for a PDF; request CSV or XLSX."""
 
     code = "too_many_rows"
-    default_detail = "The report has more rows than a PDF may have; CSV and XLSX take any number."
+    default_detail = "The report has too many rows for a PDF; request CSV or XLSX."
 
     @classmethod
     def than(cls, most: int) -> "TooManyRows":

@@ -32,11 +32,11 @@ MEDIA_TYPES = {
 
 
 class LinkExpired(Problem):
-    """This link has run out, or the report is not kept any more; ask for the report again."""
+    """The link or the report has expired; request the report again."""
 
     status = HTTPStatus.GONE
     code = "link_expired"
-    default_detail = "This link has run out, or the report is not kept any more; ask for the report again."
+    default_detail = "The link or the report has expired; request the report again."
 
 
 def fetch(session: Session, services: Services, *, report_id: UUID, token: str, now: datetime) -> Download:

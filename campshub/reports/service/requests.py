@@ -24,10 +24,10 @@ _LOCK_PERSON = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 
 
 class TooManyUnderWay(Conflict):
-    """Several reports of yours are being made; wait for one of them, or cancel it."""
+    """Too many of your reports are in progress; wait for one of them, or cancel it."""
 
     code = "too_many_under_way"
-    default_detail = "Several reports of yours are being made; wait for one of them, or cancel it."
+    default_detail = "Too many of your reports are in progress; wait for one of them, or cancel it."
 
 
 def ask(

@@ -51,10 +51,10 @@ SCHEDULES = creates.Collection(
 
 
 class TooManySchedules(Conflict):
-    """You have as many schedules as one may have; delete one first."""
+    """You have the maximum number of schedules; delete one first."""
 
     code = "too_many_schedules"
-    default_detail = "You have as many schedules as one may have; delete one first."
+    default_detail = "You have the maximum number of schedules; delete one first."
 
 
 def create(

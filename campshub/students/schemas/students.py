@@ -55,7 +55,7 @@ class _Student(fields.In):
     def _leaves_after_joining(self, given: Mapping[str, Any], **_options: Any) -> None:
         joined_on, left_on = given.get("joined_on"), given.get("left_on")
         if joined_on and left_on and left_on < joined_on:
-            raise ValidationError("Before the student joined.", "left_on")
+            raise ValidationError("The date is before the student joined.", "left_on")
 
 
 class StudentIn(_Student):
@@ -85,7 +85,7 @@ class StudentIn(_Student):
     @validates_schema
     def _has_a_name(self, given: Mapping[str, Any], **_options: Any) -> None:
         if not given["given_name"] and not given["family_name"]:
-            raise ValidationError("Give a given name, a family name, or both.", "given_name")
+            raise ValidationError("A student needs a given name, a family name, or both.", "given_name")
 
 
 class StudentPatch(_Student):

@@ -42,41 +42,41 @@ GROUPS = creates.Collection(
 
 
 class EndsBeforeBegin(Invalid):
-    """The last day lies before the first."""
+    """The last day is before the first day."""
 
     code = "ends_before_begin"
-    default_detail = "The last day lies before the first."
+    default_detail = "The last day is before the first day."
     pointer = "/ends_on"
 
 
 class GroupEndsBeforeBegin(EndsBeforeBegin):
-    """A group's last day lies before its first."""
+    """The group's last day is before its first day."""
 
-    default_detail = "A group's last day lies before its first."
+    default_detail = "The group's last day is before its first day."
     constraint = "ck_groups_ends_after_begin"
 
 
 class EnrolmentEndsBeforeBegin(EndsBeforeBegin):
-    """An enrolment's last day lies before its first."""
+    """The enrolment's last day is before its first day."""
 
-    default_detail = "An enrolment's last day lies before its first."
+    default_detail = "The enrolment's last day is before its first day."
     constraint = "ck_enrolments_ends_after_begin"
 
 
 class EndRequired(Invalid):
-    """Who has left a group has a last day in it."""
+    """An enrolment that has ended needs a last day."""
 
     code = "end_required"
-    default_detail = "Who has left a group has a last day in it."
+    default_detail = "An enrolment that has ended needs a last day."
     constraint = "ck_enrolments_left_with_end"
     pointer = "/ends_on"
 
 
 class AlreadyEnrolled(Conflict):
-    """The student is in this group on some of these days already."""
+    """The student is already enrolled in this group on some of these days."""
 
     code = "already_enrolled"
-    default_detail = "The student is in this group on some of these days already."
+    default_detail = "The student is already enrolled in this group on some of these days."
     constraint = "ex_enrolments_overlap"
 
 

@@ -17,10 +17,10 @@ _DAY = timedelta(days=1)
 
 
 class GroupClosed(Conflict):
-    """The group is archived, or a date lies outside its term."""
+    """The group is archived, or a date is outside its term."""
 
     code = "group_closed"
-    default_detail = "The group is archived, or a date lies outside its term."
+    default_detail = "The group is archived, or a date is outside its term."
 
 
 class GroupFull(Conflict):

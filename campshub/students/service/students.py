@@ -89,10 +89,10 @@ class LeftBeforeJoined(Invalid):
 
 
 class BornInFuture(Invalid):
-    """A date of birth lies in the future, by the organization's calendar."""
+    """The date of birth is in the future in the organization's time zone."""
 
     code = "in_future"
-    default_detail = "A date of birth lies in the future, by the organization's calendar."
+    default_detail = "The date of birth is in the future in the organization's time zone."
     pointer = "/date_of_birth"
 
 

@@ -97,7 +97,7 @@ class SetIn(_Set):
     def _says_something(self, given: Mapping[str, Any], **_options: Any) -> None:
         require_unit(given, "load")
         if all(given.get(name) is None for name in ("reps", "load", "seconds", "metres")):
-            raise ValidationError("Say reps, load, seconds or metres.")
+            raise ValidationError("Send reps, load, seconds or metres.")
 
 
 class AppendedSetIn(SetIn):

@@ -22,10 +22,10 @@ from campshub.workouts.queries.visibility import usable_exercises
 
 
 class ExerciseNameTaken(Conflict):
-    """Another exercise of the same list has this name."""
+    """Another exercise in this catalogue has this name."""
 
     code = "name_taken"
-    default_detail = "Another exercise of the same list has this name."
+    default_detail = "Another exercise in this catalogue has this name."
     constraint = "uq_exercises_name"
     pointer = "/name"
 
@@ -47,27 +47,27 @@ EXERCISES = creates.Collection(
 
 
 class MuscleRepeated(Invalid):
-    """A muscle is named twice."""
+    """A muscle is listed twice."""
 
     code = "repeated"
-    default_detail = "A muscle is named twice."
+    default_detail = "A muscle is listed twice."
     constraint = "uq_exercise_muscles_muscle"
     pointer = "/muscles"
 
 
 class ReservedId(Invalid):
-    """Ids with time zero are the platform's; make a UUID of version 7."""
+    """Ids with a zero timestamp are reserved; use a UUID of version 7."""
 
     code = "reserved_id"
-    default_detail = "Ids with time zero are the platform's; make a UUID of version 7."
+    default_detail = "Ids with a zero timestamp are reserved; use a UUID of version 7."
     constraint = "ck_exercises_reserved_id"
     pointer = "/id"
 
 
 class OrganizationsExercise(Forbidden):
-    """Your role does not allow you to change the organization's exercises; make one of your own."""
+    """Your role cannot change the organization's exercises; create your own exercise."""
 
-    default_detail = "Your role does not allow you to change the organization's exercises; make one of your own."
+    default_detail = "Your role cannot change the organization's exercises; create your own exercise."
 
 
 def create(

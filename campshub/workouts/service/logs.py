@@ -93,7 +93,7 @@ def _local_date(principal: Principal, years_back: int, given: dict[str, Any], no
     found: date = started_at.astimezone(ZoneInfo(given.get("time_zone") or principal.time_zone)).date()
     today = principal.today(now)
     if not _years_before(today, years_back) <= found <= today + timedelta(days=reads.DAYS_AHEAD):
-        raise DateOutOfRange(f"A log begins at most {years_back} years ago and at most {reads.DAYS_AHEAD} days ahead.")
+        raise DateOutOfRange(f"A log starts at most {years_back} years ago and at most {reads.DAYS_AHEAD} days ahead.")
     _require_end(started_at, ended_at)
     return found
 
@@ -130,7 +130,11 @@ def _known(session: Session, principal: Principal, id: UUID | None, given: dict[
 def _require_exercises(known: AnyRow, exercises: Sequence[dict[str, Any]]) -> None:
     """Refuse exercises that the principal may not use, and repeated ids."""
     unknown = [
-        FieldError(f"/exercises/{index}/exercise_id", UnknownExercise.code, "You see no such exercise.")
+        FieldError(
+            f"/exercises/{index}/exercise_id",
+            UnknownExercise.code,
+            "The exercise does not exist, or you may not see it.",
+        )
         for index, exercise in enumerate(exercises)
         if str(exercise["exercise_id"]) not in (known.exercises or {})
     ]
@@ -241,7 +245,7 @@ def _require_free_ids(exercises: Sequence[dict[str, Any]], *parts: tuple[Rows, s
         if taken:
             raise IdTaken(
                 errors=[
-                    FieldError(pointer, IdTaken.code, "This id belongs to something else already.")
+                    FieldError(pointer, IdTaken.code, "Another resource has this id.")
                     for pointer, given in _ids_with_pointers(exercises)
                     if given in taken
                 ]

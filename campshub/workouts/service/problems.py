@@ -10,32 +10,32 @@ from campshub.workouts.queries import logs as reads
 
 
 class ExternalIdTaken(Conflict):
-    """Another log of this student came from the same source with this external id."""
+    """Another log of this student has the same source and external id."""
 
     code = "external_id_taken"
-    default_detail = "Another log of this student came from the same source with this external id."
+    default_detail = "Another log of this student has the same source and external id."
     pointer = "/external_id"
 
 
 class UnknownStudent(UnknownReference):
-    """You see no such student."""
+    """The student does not exist, or you may not see them."""
 
-    default_detail = "You see no such student."
+    default_detail = "The student does not exist, or you may not see them."
     pointer = "/student_id"
 
 
 class NoStudent(Invalid):
-    """Say whose log it is: your login is not linked to a student."""
+    """`student_id` is required, because your login is not linked to a student."""
 
     code = "required"
-    default_detail = "Say whose log it is: your login is not linked to a student."
+    default_detail = "`student_id` is required, because your login is not linked to a student."
     pointer = "/student_id"
 
 
 class UnknownExercise(UnknownReference):
-    """You see no such exercise."""
+    """The exercise does not exist, or you may not see it."""
 
-    default_detail = "You see no such exercise."
+    default_detail = "The exercise does not exist, or you may not see it."
     pointer = "/exercise_id"
 
 
@@ -47,34 +47,34 @@ class UnknownLoggedExercise(UnknownReference):
 
 
 class DateOutOfRange(Invalid):
-    """A log begins at most `WORKOUT_YEARS_BACK` years ago and at most 2 days ahead."""
+    """A log starts at most `WORKOUT_YEARS_BACK` years ago and at most 2 days ahead."""
 
     code = "date_out_of_range"
-    default_detail = "A log begins at most `WORKOUT_YEARS_BACK` years ago and at most 2 days ahead."
+    default_detail = "A log starts at most `WORKOUT_YEARS_BACK` years ago and at most 2 days ahead."
     pointer = "/started_at"
 
 
 class EndedBeforeStart(Invalid):
-    """A workout ends after it began, and within 24 hours."""
+    """A workout must end after it started, and within 24 hours."""
 
     code = "ended_before_start"
-    default_detail = "A workout ends after it began, and within 24 hours."
+    default_detail = "A workout must end after it started, and within 24 hours."
     constraint = "ck_workout_logs_ended_after_start"
     pointer = "/ended_at"
 
 
 class UnitMissing(Invalid):
-    """A weight needs its unit, and a unit its weight."""
+    """A weight and its unit must be sent together."""
 
     code = "required"
-    default_detail = "A weight needs its unit, and a unit its weight."
+    default_detail = "A weight and its unit must be sent together."
 
 
 class SaysNothing(Invalid):
-    """A set says reps, load, seconds or metres."""
+    """A set needs reps, load, seconds or metres."""
 
     code = "says_nothing"
-    default_detail = "A set says reps, load, seconds or metres."
+    default_detail = "A set needs reps, load, seconds or metres."
     constraint = "ck_workout_sets_says_something"
     pointer = "/reps"
 
