@@ -5,6 +5,7 @@ The operations are read from the application, so a new one is tested immediately
 
 import copy
 import json
+from datetime import UTC, datetime
 
 import orjson
 import pytest
@@ -243,6 +244,10 @@ def test_no_string_field_accepts_other_types_or_long_texts(body_operations, admi
         (ma.UUID, ["", "x", 5, [], "01234567-89ab-cdef-0123-456789abcdeg", "{}", True]),
         (ma.Date, ["", "2026-02-30", "26-01-01", "0001-01-01", "9999-12-31", 5, "2026-1-1", "2026-01-01T00:00:00Z"]),
         (ma.AwareDateTime, ["", "2026-01-01T00:00:00", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59-23:59", 5, "now"]),
+        (
+            ma.AwareDateTime,  # ISO 8601, but not RFC 3339
+            ["2026-01-01", "20260101T000000Z", "2026-01-01T00:00Z", "2026-W01-1T00:00:00Z", "2026-01-01T00:00:00,5Z"],
+        ),
         (ma.Integer, ["5", 1.5, True, 2**31, -(2**31) - 1, 10**30, "x", [], -1]),
         (ma.Float, ["5", True, 1e300, -1, {}]),
         (ma.Boolean, ["yes", 1, 0, "on", [], "TRUE"]),
@@ -296,3 +301,30 @@ def test_a_search_for_nothing_that_can_be_seen_is_refused(admin, path, text):
     response = admin.get(path, query_string={"q": text})
 
     assert (response.status, response.pointers) == (422, {"/q"})
+
+
+@pytest.mark.parametrize("text", ["2026-01-01T06:30:00.5Z", "2026-01-01t12:00:00.50+05:30", "2026-01-01 06:30:00.500z"])
+def test_every_form_of_an_instant_in_rfc_3339_is_accepted(text):
+    assert fields.Instant().deserialize(text) == datetime(2026, 1, 1, 6, 30, 0, 500_000, tzinfo=UTC)
+
+
+def test_the_detail_of_an_unknown_parameter_and_of_an_unknown_url_says_so(admin):
+    unknown = admin.get("/api/students/?colour=red")
+
+    assert [error["detail"] for error in unknown.json["errors"]] == ["Unknown parameter."]
+    assert admin.get("/api/pupils/").json["detail"] == "This URL does not exist."
+
+
+@pytest.mark.parametrize("email", ["asha@exa\u200bmple.org", "as\u2060ha@example.org", "asha@example\u00ad.org"])
+def test_an_email_address_with_an_invisible_character_is_refused(admin, email):
+    response = admin.post("/api/invitations/", {"email": email, "role": "trainer"})
+
+    assert (response.status, response.pointers) == (422, {"/email"})
+
+
+@pytest.mark.parametrize("note", ["", "  ", "\u200b"])
+def test_a_note_without_a_visible_character_is_none(admin, note):
+    code = new_id().hex
+    made = admin.made("/api/students/", {"code": code, "given_name": "Asha", "medical_note": note})
+
+    assert admin.get(f"/api/students/{made['id']}/medical-note/").json["medical_note"] is None

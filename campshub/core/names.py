@@ -42,6 +42,11 @@ def is_one_line(text: str) -> bool:
     return _ONE_LINE.fullmatch(text) is not None
 
 
+def has_no_invisible(text: str) -> bool:
+    """Return whether a text is free of control, formatting and other characters that cannot be seen."""
+    return all(unicodedata.category(sign)[0] not in "CZ" and sign not in _FILLERS for sign in text)
+
+
 def is_visible(text: str) -> bool:
     """Return whether a text has a visible letter, digit, punctuation mark or symbol."""
     return any(unicodedata.category(sign)[0] in "LNPS" and sign not in _FILLERS for sign in text)

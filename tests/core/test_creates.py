@@ -170,6 +170,18 @@ def test_a_refused_row_of_a_bulk_create_names_the_student_who_has_the_code(place
     assert "deleted" in results[5]["errors"][0]["detail"]
 
 
+def test_a_row_of_a_bulk_create_with_a_taken_login_has_the_code_of_a_single_create(place):
+    api, login = place.the(Role.ADMIN), str(place.someone(Role.CLIENT).user_id)
+    person = {"given_name": "Asha", "user_id": login}
+    api.made("/api/students/", {"code": "S-0", **person})
+
+    single = api.post("/api/students/", {"code": "S-1", **person})
+    bulk = api.post("/api/students/bulk/", {"students": [{"code": "S-1", **person}]})
+
+    errors = bulk.json["results"][0]["errors"]
+    assert [error["code"] for error in errors] == [single.problem["code"]] == ["login_taken"]
+
+
 def test_a_student_may_have_the_id_of_a_user(api, place):
     trainer = place.the(Role.TRAINER)
     assert trainer.patch("/api/me/", {"name": "Asha Rao"}).status == 200

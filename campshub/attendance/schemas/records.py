@@ -17,7 +17,7 @@ class MarkIn(fields.In):
 
     student_id = fields.Id(required=True)
     code = fields.Text(required=True, most=_KEY)
-    note = fields.Text(allow_none=True, most=fields.LONG)
+    note = fields.Note(allow_none=True, most=fields.LONG)
     check_in_at = fields.PastInstant(allow_none=True)
     check_out_at = fields.PastInstant(allow_none=True)
     version = fields.Whole(
@@ -133,7 +133,7 @@ class AttendanceRecordPatch(fields.In):
     example = fields.Example(code="late", note="Bus 4 had a puncture.")
 
     code = fields.Text(most=_KEY)
-    note = fields.Text(allow_none=True, most=fields.LONG)
+    note = fields.Note(allow_none=True, most=fields.LONG)
     check_in_at = fields.PastInstant(allow_none=True)
     check_out_at = fields.PastInstant(allow_none=True)
     reason = fields.Remark(load_default=None, allow_none=True, most=MOST_REASON, metadata={"description": _WHY})

@@ -1,6 +1,7 @@
 """Schemas of attendance sessions."""
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +18,8 @@ class Slot(fields.Name):
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
         text = super()._deserialize(value, attr, data, **options)
-        return text.zfill(len("00:00")) if _TIME.fullmatch(text) else text
+        time = unicodedata.normalize("NFKC", text)  # full-width digits become ASCII digits
+        return time.zfill(len("00:00")) if _TIME.fullmatch(time) else text
 
 
 class _AttendanceSession(fields.In):
@@ -30,7 +32,7 @@ class _AttendanceSession(fields.In):
     )
     starts_at = fields.Instant(allow_none=True)
     ends_at = fields.Instant(allow_none=True)
-    notes = fields.Text(allow_none=True, most=fields.LONG)
+    notes = fields.Note(allow_none=True, most=fields.LONG)
 
 
 class AttendanceSessionIn(_AttendanceSession):

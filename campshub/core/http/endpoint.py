@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 from urllib.parse import parse_qsl, quote
@@ -23,6 +23,7 @@ from campshub.core.http.serializer import Serializer, serializer_of
 from campshub.core.observe import metrics
 
 READING = frozenset({"GET", "HEAD"})
+UNKNOWN_PARAMETER = "Unknown parameter."
 _PLAIN = frozenset({"", "identity"})
 _ASCII = "".join(map(chr, range(128)))
 
@@ -111,10 +112,10 @@ class Endpoint:
         errors: list[FieldError] = []
         filters = _load(self.query_schema, values, errors) if own else {}
         if not own:
-            errors += [FieldError(step_to(name), "unknown", "Unknown parameter.") for name in values][:MOST_ERRORS]
+            errors += [FieldError(step_to(name), "unknown", UNKNOWN_PARAMETER) for name in values][:MOST_ERRORS]
         page = _load(self.page_schema, paging, errors) if self.page_schema else None
         if errors:
-            raise Invalid.of(errors)
+            raise Invalid.of([replace(e, detail=UNKNOWN_PARAMETER) if e.code == "unknown" else e for e in errors])
         default = self.options.default_sort(filters)
         if page is not None and page["sort"] == default and not default.startswith("-"):
             page["sort"] = ""  # as if it were left out, so that both share cursors and cached responses

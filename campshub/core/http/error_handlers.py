@@ -84,6 +84,8 @@ def _of_http(error: HTTPException) -> Problem:
     if error.code is not None and error.code >= 500:  # noqa: PLR2004 - server errors
         return errors.Unexpected()
     problem = _BY_STATUS.get(error.code or 400, Problem)()
+    if isinstance(problem, errors.NotFound):
+        problem.detail = "This URL does not exist."
     if isinstance(problem, errors.MethodNotAllowed):
         problem.headers["Allow"] = ", ".join(getattr(error, "valid_methods", None) or ())
     if type(problem) is Problem and error.description:
@@ -120,7 +122,7 @@ def _of_constraint(cause: Any) -> Problem:
     if isinstance(cause, psycopg.errors.UniqueViolation):
         return errors.Conflict()
     log.warning("a constraint rejected a value that the schemas accepted: %s", name)
-    return errors.Invalid()
+    return errors.Invalid("A value is not allowed.")
 
 
 def _unexpected(error: Exception) -> Response:

@@ -47,7 +47,7 @@ class _Student(fields.In):
     address = ma.Nested(AddressIn, allow_none=True)
     joined_on = fields.LocalDate(allow_none=True)
     left_on = fields.LocalDate(allow_none=True)
-    medical_note = fields.Text(
+    medical_note = fields.Note(
         allow_none=True, most=fields.LONG, metadata={"description": "Stored encrypted; read at its own URL."}
     )
 

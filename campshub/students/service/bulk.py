@@ -13,16 +13,30 @@ from campshub.core.db import writes
 from campshub.core.db.fingerprints import fingerprint
 from campshub.core.db.models import AnyRow, new_id
 from campshub.core.db.session import Session
-from campshub.core.errors import Deleted, FieldError
+from campshub.core.errors import Deleted, FieldError, IdTaken
 from campshub.core.http.schemas.rows import GivenRow
 from campshub.core.security.principal import Principal, visible_to
 from campshub.core.service_base import Services
 from campshub.students.models import Student
-from campshub.students.service.students import BornInFuture, UnknownLogin, is_unborn, new_row
+from campshub.students.service.students import (
+    BornInFuture,
+    CodeTaken,
+    ExternalIdTaken,
+    LoginTaken,
+    UnknownLogin,
+    is_unborn,
+    new_row,
+)
 
 OUTCOMES = ("created", "unchanged", "error")
-# The unique keys within an organization.
-_KEYS = ("id", "code", "external_id", "user_id")
+# The unique keys within an organization, and the error codes of values that are in use, as for a single create.
+_TAKEN = {
+    "id": IdTaken.code,
+    "code": CodeTaken.code,
+    "external_id": ExternalIdTaken.code,
+    "user_id": LoginTaken.code,
+}
+_KEYS = tuple(_TAKEN)
 
 Present = Mapping[tuple[str, Any], AnyRow]
 
@@ -145,7 +159,7 @@ def _errors(line: Line, known: Known) -> Iterator[FieldError]:
             yield FieldError("/id", Deleted.code, Deleted().detail)
         elif holder is not None or (name, value) in known.given:
             detail = "It belongs to a student who is deleted." if is_deleted else "It belongs to another student."
-            yield FieldError(f"/{name}", f"{name}_taken", detail)
+            yield FieldError(f"/{name}", _TAKEN[name], detail)
 
 
 def _present(session: Session, principal: Principal, lines: Sequence[Line]) -> Present:

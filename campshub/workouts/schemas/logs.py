@@ -21,7 +21,7 @@ class _Log(fields.In):
 
     ended_at = fields.PastInstant(allow_none=True)
     title = fields.Name(allow_none=True)
-    note = fields.Text(allow_none=True, most=fields.LONG)
+    note = fields.Note(allow_none=True, most=fields.LONG)
     body_weight = Weight(
         allow_none=True, metadata={"description": "On that day; estimates of body weight exercises use it."}
     )
@@ -33,7 +33,7 @@ class LoggedExerciseIn(fields.In):
 
     id = fields.Id()
     exercise_id = fields.Id(required=True)
-    note = fields.Text(load_default=None, allow_none=True, most=fields.LONG)
+    note = fields.Note(load_default=None, allow_none=True, most=fields.LONG)
     superset = fields.Whole(
         load_default=None,
         allow_none=True,

@@ -18,6 +18,10 @@ from campshub.core.time_zones import time_zones
 _MAX_UUID = (1 << 128) - 1
 _WHOLE = re.compile(r"-?[0-9]{1,20}")  # int() would also take "1_000", " 1 " and other scripts' digits
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")  # ISO 8601 also writes weeks
+# RFC 3339, 5.6; ISO 8601 also writes weeks, basic forms and times without seconds. The offset is checked separately.
+_INSTANT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})?"
+)
 INT_MAX = 2_147_483_647
 BIGINT_MAX = 9_007_199_254_740_991  # the largest integer that JavaScript represents exactly
 SHORT = 200
@@ -146,6 +150,15 @@ class Remark(Text):
         return names.trimmed(text)
 
 
+class Note(Text):
+    """Text that may be empty; it loads as None if it has no visible character."""
+
+    def deserialize(self, *arguments: Any, **options: Any) -> Any:
+        """Load the text; the validators see what was sent."""
+        text = super().deserialize(*arguments, **options)
+        return None if isinstance(text, str) and not names.is_visible(text) else text
+
+
 class Name(Remark):
     """A name, title, code or label: one line with a visible character; with ``least=0`` it may be empty."""
 
@@ -213,7 +226,7 @@ class Email(fields.Email):
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
         text = super()._deserialize(value, attr, data, **options)
-        if "\x00" in text:
+        if "\x00" in text or not names.has_no_invisible(text.strip()):
             raise self.make_error("invalid")
         if len(text) > LONGEST_EMAIL:  # including its blanks, as the document states
             raise ValidationError(f"Longer than maximum length {LONGEST_EMAIL}.")
@@ -340,9 +353,9 @@ class Instant(fields.AwareDateTime):
         super().__init__(format="iso", **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> datetime:
-        if not isinstance(value, str):
+        if not isinstance(value, str) or not _INSTANT.fullmatch(value):
             raise self.make_error("invalid", input=value, obj_type=self.OBJ_TYPE)
-        found: datetime = super()._deserialize(value, attr, data, **options)
+        found: datetime = super()._deserialize(value.upper(), attr, data, **options)
         if not EARLIEST <= found <= LATEST:
             raise self.make_error("range")
         return found.astimezone(UTC)
