@@ -30,7 +30,7 @@ class TooManyUnderWay(Conflict):
     default_detail = "Several reports of yours are being made; wait for one of them, or cancel it."
 
 
-def ask(
+def request_report(
     session: Session,
     services: Services,
     principal: Principal,
