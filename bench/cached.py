@@ -22,7 +22,7 @@ def measure(dataset: Dataset, *, rounds: int, seconds: int) -> dict[str, Any]:
         # A separate process: behind nginx an application trusts the client address that the proxy reports.
         behind = dataset.settings(TRUSTED_PROXIES="1")
         upstream = servers.enter_context(gunicorn("wsgi:app", behind, name="cached-behind-nginx"))
-        proxied = servers.enter_context(nginx(dataset.stack.place, upstream))
+        proxied = servers.enter_context(nginx(dataset.stack.workspace, upstream))
         headers = dataset.headers(memory)
         item = f"/api/students/{dataset.made.student_id}/"
         targets = [load.Target(BARE, f"{bare}/")]

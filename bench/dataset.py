@@ -125,7 +125,7 @@ def migrate(environment: Mapping[str, str]) -> None:
 def _data(stack: Stack, environment: Mapping[str, str]) -> tuple[data.Made, list[Sign]]:
     with stack.primary.connect(stack.database) as connection:
         made = data.made(connection, SCALE)
-        stored = stack.place.read_json(SIGNS)
+        stored = stack.workspace.read_json(SIGNS)
         if made is not None and stored.get("of") == str(made.organization_id):
             return made, [Sign(**sign) for sign in stored["signs"]]
         if made is None:
@@ -135,7 +135,7 @@ def _data(stack: Stack, environment: Mapping[str, str]) -> tuple[data.Made, list
     first = made.organization_id
     organizations = [first, *(row[0] for row in ids if row[0] != first)]
     signs = _admins(environment, organizations)
-    stack.place.write_json(SIGNS, {"of": str(first), "signs": [asdict(sign) for sign in signs]})
+    stack.workspace.write_json(SIGNS, {"of": str(first), "signs": [asdict(sign) for sign in signs]})
     return made, signs
 
 

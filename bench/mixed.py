@@ -144,9 +144,9 @@ def _run(dataset: Dataset, plan: dict[str, Any]) -> dict[str, Any]:
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as traffic:
             if traffic.stdout is None or traffic.stdout.readline().strip() != WARM:
                 raise RuntimeError("the traffic did not start")
-            before = scrape.figures(apis)
+            before = scrape.metrics(apis)
             observed = json.loads(traffic.stdout.read())
-            grown = scrape.grown(before, scrape.figures(apis))
+            grown = scrape.grown(before, scrape.metrics(apis))
     if observed["stale"]:
         print("stale:", *observed["stale"], sep="\n  ", file=sys.stderr)
     return _row(observed, grown)

@@ -153,7 +153,7 @@ def _maintain(scene: Scene) -> dict[str, Any]:
         def ensure() -> Any:
             return sum(len(partitions.ensure(connection, table, first, last)) for table in tables)
 
-        arguments = {"table": TABLE, "month": scene.month, "tell": lambda _: None}
+        arguments = {"table": TABLE, "month": scene.month, "report": lambda _: None}
         made, took = _timed(ensure)
         found["ensure"] = {"what": f"{made} partitions", **took}
         manifest, took = _timed(lambda: archiving.archive(services, connection, **arguments))

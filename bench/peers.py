@@ -129,7 +129,7 @@ def _wger(dataset: Dataset) -> Iterator[list[load.Target]]:
         "PYTHONPATH": str(load.ROOT / "bench" / "apps"),
         "WGER_DATABASE": WGER_DATABASE,
         "WGER_USER": keys.SUPERUSER,
-        "WGER_PASSWORD": keys.load(dataset.stack.place)[keys.SUPERUSER],
+        "WGER_PASSWORD": keys.load(dataset.stack.workspace)[keys.SUPERUSER],
         "WGER_HOST": LOOPBACK,
         "WGER_PORT": str(dataset.stack.primary.port),
     }

@@ -10,7 +10,7 @@ from typing import Any
 
 import matplotlib as mpl
 
-from bench import goals
+from bench import targets
 from bench.load import ROOT
 from bench.servers import RESULTS
 
@@ -21,13 +21,13 @@ from matplotlib import pyplot as plt
 BAR_INCHES = 0.3
 
 
-def save(found: goals.Found, *, load_before: float) -> None:
+def save(found: targets.Found, *, load_before: float) -> None:
     """Write ``bench/results/<date>.json``, ``.md`` and ``.svg``, and print the tables and the page of targets."""
     RESULTS.mkdir(exist_ok=True)
     name = RESULTS / time.strftime("%Y-%m-%d-%H%M")
     machine = _machine(load_before)
     name.with_suffix(".json").write_text(json.dumps({"machine": machine, "figures": found}, indent=2) + "\n")
-    page = goals.page(found)
+    page = targets.page(found)
     lines = [f"# Benchmark of {machine['at']}", "", machine["description"]]
     for part, rows in found.items():
         lines += ["", f"## {part}", "", *table(rows)]
@@ -59,17 +59,17 @@ def table(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def _draw(found: goals.Found, file: Path) -> bool:
+def _draw(found: targets.Found, file: Path) -> bool:
     """Draw the shares of a bare view, with their targets as marks; return whether there was anything to draw."""
     shares = {
-        (part, name): row[goals.SHARE]
+        (part, name): row[targets.SHARE]
         for part, rows in found.items()
         for name, row in rows.items()
-        if goals.SHARE in row
+        if targets.SHARE in row
     }
     if not shares:
         return False
-    targets = {(goal.part, goal.row): goal.bound for goal in goals.GOALS if goal.column == goals.SHARE}
+    bounds = {(target.part, target.row): target.bound for target in targets.TARGETS if target.column == targets.SHARE}
     figure, axes = plt.subplots(figsize=(9, 1.2 + BAR_INCHES * len(shares)), layout="constrained")
     positions = range(len(shares))
     axes.barh(positions, shares.values(), color="#4878a8")
@@ -77,8 +77,8 @@ def _draw(found: goals.Found, file: Path) -> bool:
     axes.invert_yaxis()
     for position, key in enumerate(shares):
         axes.text(shares[key], position, f" {shares[key]:.2f}", va="center", fontsize=7)
-        if key in targets:
-            axes.plot([targets[key]] * 2, [position - 0.45, position + 0.45], color="#c03030", linewidth=2)
+        if key in bounds:
+            axes.plot([bounds[key]] * 2, [position - 0.45, position + 0.45], color="#c03030", linewidth=2)
     axes.set_xlabel("requests a second, as a share of a bare Flask view in the same run (red: the target)", fontsize=8)
     figure.savefig(file)
     plt.close(figure)

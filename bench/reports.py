@@ -84,7 +84,7 @@ def _enqueue(
     app = create_app(load_settings(**{name.lower(): value for name, value in settings.items() if value != ""}))
     principal = Principal(user_id, organization_id, Role.ADMIN.value, "UTC", own_grant=GRANTS[Role.ADMIN.value])
     with app.app_context(), unit_of_work(organization_id=organization_id, user_id=user_id) as session:
-        report = requests.ask(
+        report = requests.request_report(
             session,
             app.extensions["campshub"],
             principal,

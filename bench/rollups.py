@@ -179,7 +179,7 @@ def _statement(one: Rollup, way: Subquery, by: str | None) -> Any:
         return select(*(way.c[column.name] for column in one.table.columns)).order_by(
             *(way.c[column] for column in one.primary)
         )
-    sums = [func.sum(way.c[name]) for name in one.figures]
+    sums = [func.sum(way.c[name]) for name in one.aggregates]
     return select(way.c[by], *sums).group_by(way.c[by]).order_by(way.c[by])
 
 

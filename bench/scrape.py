@@ -12,7 +12,7 @@ def read(text: str) -> dict[str, float]:
     return {name: float(value) for name, value in _LINE.findall(text)}
 
 
-def figures(apis: Iterable[str]) -> dict[str, float]:
+def metrics(apis: Iterable[str]) -> dict[str, float]:
     """Return the metrics, summed over all processes."""
     found: dict[str, float] = {}
     for url in apis:

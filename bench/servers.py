@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from bench.load import PATIENCE_S, ROOT
 from devstack.nginx import Nginx
-from devstack.place import Place
+from devstack.workspace import Workspace
 
 RESULTS = ROOT / "bench" / "results"
 BARE = "bare Flask"
@@ -121,9 +121,9 @@ class _Upstream:
 
 
 @contextmanager
-def nginx(place: Place, upstream: str) -> Iterator[str]:
+def nginx(workspace: Workspace, upstream: str) -> Iterator[str]:
     """Put the project's nginx before a server, with limits that are never reached; yield its URL."""
-    it = Nginx(place, [_Upstream(urlsplit(upstream).port)], port=free_port(), rate=NGINX_RATE)
+    it = Nginx(workspace, [_Upstream(urlsplit(upstream).port)], port=free_port(), rate=NGINX_RATE)
     it.start()
     try:
         yield it.url

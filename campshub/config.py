@@ -235,7 +235,7 @@ class Settings(BaseSettings):
         if len({one.issuer for one in found}) != len(found):
             raise ValueError("OIDC_ISSUERS names an issuer twice")
         for address in (address for one in found for address in one.addresses):
-            if not may_be_asked(address, debug=self.debug):
+            if not is_allowed_url(address, debug=self.debug):
                 raise ValueError(f"OIDC_ISSUERS: {address} must be https (http for loopback alone, with DEBUG)")
         return self
 
@@ -368,7 +368,7 @@ def read_issuers(value: str) -> list[OidcIssuer]:
         raise ValueError(f"OIDC_ISSUERS: {location}: {first['msg'].lower()}") from None
 
 
-def may_be_asked(address: str, *, debug: bool) -> bool:
+def is_allowed_url(address: str, *, debug: bool) -> bool:
     """Return whether keys may be fetched from an issuer's URL: https, or with ``debug`` http on loopback."""
     parts = urlsplit(address)
     if not parts.hostname or "@" in parts.netloc:

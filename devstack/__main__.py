@@ -9,8 +9,8 @@ from pathlib import Path
 
 from devstack import check, launch
 from devstack.errors import StackError
-from devstack.place import REPOSITORY
 from devstack.stack import Stack
+from devstack.workspace import REPOSITORY
 
 DEFAULT_PORT = 8000
 LAST_PORT = 65535
@@ -80,7 +80,7 @@ def _stop() -> int:
 def _remove() -> int:
     stack = _whole()
     launch.stop(stack)
-    shutil.rmtree(stack.place.runtime, ignore_errors=True)
+    shutil.rmtree(stack.workspace.runtime, ignore_errors=True)
     shutil.rmtree(stack.directory, ignore_errors=True)
     return 0
 

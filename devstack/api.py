@@ -9,8 +9,8 @@ from pathlib import Path
 from devstack import ports, processes
 from devstack.account import Account
 from devstack.part import Part
-from devstack.place import REPOSITORY, Place
 from devstack.ports import LOOPBACK
+from devstack.workspace import REPOSITORY, Workspace
 
 
 class Api(Part):
@@ -21,7 +21,7 @@ class Api(Part):
 
     def __init__(
         self,
-        place: Place,
+        workspace: Workspace,
         name: str,
         *,
         port: int | None,
@@ -30,7 +30,7 @@ class Api(Part):
         ready_path: str,
         settings: Callable[[], Mapping[str, str]],
     ) -> None:
-        super().__init__(place, name)
+        super().__init__(workspace, name)
         self.wanted_port = port
         self.workers = workers
         self.application = application
@@ -40,7 +40,7 @@ class Api(Part):
     @property
     def port(self) -> int:
         """Return the requested port, or one chosen for this process."""
-        return self.wanted_port or ports.kept(self.place, self.name)
+        return self.wanted_port or ports.assigned(self.workspace, self.name)
 
     @property
     def url(self) -> str:
@@ -50,7 +50,7 @@ class Api(Part):
     @property
     def folder(self) -> Path:
         """Return a folder of the current account: the API runs as the user who started it, with access to the code."""
-        path = self.place.runtime / self.name
+        path = self.workspace.runtime / self.name
         path.mkdir(mode=0o700, exist_ok=True)
         return path
 
@@ -70,7 +70,7 @@ class Api(Part):
     def free_port(self) -> None:
         """Require the requested port to be free."""
         if self.wanted_port:
-            ports.demand(self.wanted_port)
+            ports.require_free(self.wanted_port)
         else:
             super().free_port()
 
@@ -86,7 +86,7 @@ class Api(Part):
         options = ["--pid", pid_file, "-c", configuration, "--chdir", str(REPOSITORY)]
         return [sys.executable, "-m", "gunicorn", *options, self.application]
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         """Return whether the application is ready: its database, its cache, its migrations."""
         connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=5)
         try:

@@ -8,7 +8,7 @@ from pathlib import Path
 from devstack import processes
 from devstack.account import Account
 from devstack.part import Part
-from devstack.place import REPOSITORY, Place
+from devstack.workspace import REPOSITORY, Workspace
 
 
 class Celery(Part):
@@ -17,15 +17,17 @@ class Celery(Part):
     program = "celery"
     stop_patience_s = 30.0  # a worker finishes its running jobs
 
-    def __init__(self, place: Place, name: str, *, settings: Callable[[], Mapping[str, str]], application: str) -> None:
-        super().__init__(place, name)
+    def __init__(
+        self, workspace: Workspace, name: str, *, settings: Callable[[], Mapping[str, str]], application: str
+    ) -> None:
+        super().__init__(workspace, name)
         self.settings = settings
         self.application = application
 
     @property
     def folder(self) -> Path:
         """Return a folder of the current account, with access to the code."""
-        path = self.place.runtime / self.name
+        path = self.workspace.runtime / self.name
         path.mkdir(mode=0o700, exist_ok=True)
         return path
 
@@ -64,7 +66,7 @@ class Celery(Part):
             "--loglevel=WARNING",
         ]
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         """Return whether the process runs; `/health/` reports its heartbeat, which comes later."""
         return self.is_running()
 
@@ -78,7 +80,12 @@ class Worker(Celery):
 
     def subcommand(self) -> list[str]:
         """Return the worker subcommand for all queues."""
-        return ["worker", "--concurrency=2", f"--hostname={self.name}@{self.place.directory.name}", "--without-gossip"]
+        return [
+            "worker",
+            "--concurrency=2",
+            f"--hostname={self.name}@{self.workspace.directory.name}",
+            "--without-gossip",
+        ]
 
 
 class Beat(Celery):

@@ -6,12 +6,12 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from devstack import packages, place
+from devstack import packages, workspace
 from devstack.api import Api
 from devstack.errors import StackError
 from devstack.nginx import Nginx
-from devstack.place import Place
 from devstack.postgres import Primary
+from devstack.workspace import Workspace
 
 
 def main() -> int:
@@ -21,7 +21,7 @@ def main() -> int:
     """
     with tempfile.TemporaryDirectory(prefix="campshub-check-") as folder:
         Path(folder).chmod(0o755)
-        here = place.make(Path(folder))
+        here = workspace.make(Path(folder))
         _check_postgresql(here)
         _check_nginx(here)
         if here.runtime.parent != here.directory:
@@ -29,7 +29,7 @@ def main() -> int:
     return 0
 
 
-def _check_postgresql(here: Place) -> None:
+def _check_postgresql(here: Workspace) -> None:
     primary = Primary(here, "primary", {})
     here.write(primary.folder / "postgresql.conf", primary.configuration())
     data = here.folder("primary/data")
@@ -38,7 +38,7 @@ def _check_postgresql(here: Place) -> None:
     print("postgresql.conf: accepted")
 
 
-def _check_nginx(here: Place) -> None:
+def _check_nginx(here: Workspace) -> None:
     with contextlib.suppress(StackError):
         packages.find("nginx", "nginx-light")
     if shutil.which("nginx", path=packages.FOLDERS) is None:

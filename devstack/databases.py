@@ -4,8 +4,8 @@ from psycopg import sql
 
 from devstack import keys, processes
 from devstack.errors import StackError
-from devstack.place import REPOSITORY
 from devstack.postgres import CTYPE, Primary
+from devstack.workspace import REPOSITORY
 
 BOOTSTRAP = REPOSITORY / "migrations" / "bootstrap.sql"
 
@@ -16,7 +16,7 @@ def create(primary: Primary, name: str, template: str | None = None) -> bool:
     :param template: another database of this server to copy; it must have no connections.
     :raises StackError: the database exists with another locale than the application requires.
     """
-    with primary.place.lock("databases"):
+    with primary.workspace.lock("databases"):
         is_new = not exists(primary, name)
         if is_new:
             _make(primary, name, template)
@@ -33,7 +33,7 @@ def exists(primary: Primary, name: str) -> bool:
 
 def drop(primary: Primary, name: str) -> None:
     """Drop a database after ending its connections (PgBouncer leaves connections open)."""
-    with primary.place.lock("databases"), primary.connect() as connection:
+    with primary.workspace.lock("databases"), primary.connect() as connection:
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
@@ -42,7 +42,7 @@ def bootstrap(primary: Primary, name: str) -> None:
 
     :raises StackError: a statement failed.
     """
-    secrets = keys.load(primary.place)
+    secrets = keys.load(primary.workspace)
     # By standard input: arguments are visible in the process list.
     lines = [rf"\set {role}_password '{secrets[role]}'" for role in keys.LOGINS]
     done = processes.run(
@@ -58,9 +58,9 @@ def _require_locale(primary: Primary, name: str) -> None:
     (ctype,) = primary.query("SELECT datctype FROM pg_database WHERE datname = %s", name)[0]
     if ctype.lower().replace("-", "") != CTYPE.lower().replace("-", ""):
         raise StackError(
-            f"the database {name} in {primary.place.directory} was made with LC_CTYPE {ctype}, not {CTYPE}: the search"
-            " would find no name beyond ASCII. `make clean` starts over with a new one; docs/operations.md says how to"
-            " keep the data"
+            f"the database {name} in {primary.workspace.directory} was made with LC_CTYPE {ctype}, not {CTYPE}:"
+            " the search would find no name beyond ASCII. `make clean` starts over with a new one; docs/operations.md"
+            " says how to keep the data"
         )
 
 

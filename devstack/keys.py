@@ -3,23 +3,23 @@
 import base64
 import secrets
 
-from devstack.place import Place
+from devstack.workspace import Workspace
 
 SUPERUSER = "postgres"
 LOGINS = ("app", "migrator", "system", "maintenance", "readonly", "replicator")
 
 
-def load(place: Place) -> dict[str, str]:
+def load(workspace: Workspace) -> dict[str, str]:
     """Return the secrets by name; create missing ones.
 
     A role's password has the role's short name (``app``, ``migrator``), the superuser's has the name ``postgres``.
     """
-    with place.lock("secrets"):
-        stored = place.read_json("secrets.json")
+    with workspace.lock("secrets"):
+        stored = workspace.read_json("secrets.json")
         created = {name: value() for name, value in _MAKERS.items() if name not in stored}
         if created:
             stored |= created
-            place.write_json("secrets.json", stored)
+            workspace.write_json("secrets.json", stored)
     return {name: str(value) for name, value in stored.items()}
 
 

@@ -14,8 +14,8 @@ import psutil
 
 from devstack import interruption, packages, processes
 from devstack.errors import StackError
-from devstack.place import REPOSITORY
 from devstack.stack import STATE_FILE, Stack
+from devstack.workspace import REPOSITORY
 
 SUPERVISOR = "supervisor.json"
 DEMO = "demo.json"
@@ -35,7 +35,7 @@ def supervise(stack: Stack, everything: Stack, *, begun: float) -> int:
         stack.write_state(ready=False)
         _clear(stack, everything)
         _start(stack)
-        demo = stack.place.read_json(DEMO) or None
+        demo = stack.workspace.read_json(DEMO) or None
         stack.write_state(ready=True, demo=demo)
         _greet(stack, demo, time.monotonic() - begun)
         for line in packages.fonts():
@@ -63,13 +63,13 @@ def stop(stack: Stack) -> bool:
         while _recorded(stack, SUPERVISOR) is not None and time.monotonic() < deadline:
             time.sleep(processes.POLL_S)
     stack.stop()
-    if known := stack.place.read_json(STATE_FILE):
-        stack.place.write_json(STATE_FILE, {**known, "ready": False})
+    if known := stack.workspace.read_json(STATE_FILE):
+        stack.workspace.write_json(STATE_FILE, {**known, "ready": False})
     return ran
 
 
 def _recorded(stack: Stack, name: str) -> psutil.Process | None:
-    known = stack.place.read_json(name)
+    known = stack.workspace.read_json(name)
     return processes.find(int(known["pid"]), float(known["started"])) if known else None
 
 
@@ -119,7 +119,7 @@ def _run_at_terminal(
 
 @contextlib.contextmanager
 def _alone(stack: Stack) -> Iterator[None]:
-    """Hold the folder's one supervisor's place.
+    """Hold the folder's one supervisor's lock.
 
     :raises StackError: another supervisor has it.
     """
@@ -127,7 +127,7 @@ def _alone(stack: Stack) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            pid = stack.place.read_json(SUPERVISOR).get("pid")
+            pid = stack.workspace.read_json(SUPERVISOR).get("pid")
             raise StackError(
                 f"a stack runs here already (process {pid}): make stop ends it; DEVSTACK_DIR=... starts another one"
             ) from None
@@ -151,7 +151,7 @@ def _start(stack: Stack) -> None:
     is_new = stack.start_data()
     if is_new:
         _forget(stack, DEMO)
-    if stack.place.read_json(SEEDING):
+    if stack.workspace.read_json(SEEDING):
         _say("the demo data is incomplete: starting over with an empty database")
         if (
             orphan := _recorded(stack, SEEDING)
@@ -163,7 +163,7 @@ def _start(stack: Stack) -> None:
         is_new = True
     _say("bringing the tables up to date")
     _flask(stack, "db", "upgrade")
-    if is_new or not stack.place.read_json(DEMO):
+    if is_new or not stack.workspace.read_json(DEMO):
         _seed(stack)
     _say("starting the API")
     stack.start_api()
@@ -186,7 +186,7 @@ def _forget(stack: Stack, name: str) -> None:
 
 
 def _record(stack: Stack, name: str, pid: int) -> None:
-    stack.place.write_json(name, {"pid": pid, "started": processes.started(pid)})
+    stack.workspace.write_json(name, {"pid": pid, "started": processes.started(pid)})
 
 
 def _flask(stack: Stack, *arguments: str, record: str | None = None) -> None:
@@ -205,7 +205,7 @@ def _greet(stack: Stack, demo: dict[str, object] | None, took_s: float) -> None:
     lines = [f"CampsHub is ready after {took_s:.1f} s", f"  API            {url}", f"  documentation  {url}/docs/"]
     if demo:
         lines.append(f"  sign in as     {demo.get('email')}  {demo.get('password')}")
-    lines.append(f"  logs           {stack.place.runtime / 'logs'}")
+    lines.append(f"  logs           {stack.workspace.runtime / 'logs'}")
     lines.append("  Ctrl-C stops everything")
     print("\n".join(["", *lines, ""]), flush=True)
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from devstack import packages, ports
 from devstack.api import Api
 from devstack.part import Part
-from devstack.place import REPOSITORY, Place
 from devstack.ports import LOOPBACK
+from devstack.workspace import REPOSITORY, Workspace
 
 
 class Nginx(Part):
@@ -17,8 +17,8 @@ class Nginx(Part):
     program = "nginx"
     stop_patience_s = 5.0
 
-    def __init__(self, place: Place, apis: Sequence[Api], *, port: int | None, rate: str) -> None:
-        super().__init__(place, "nginx")
+    def __init__(self, workspace: Workspace, apis: Sequence[Api], *, port: int | None, rate: str) -> None:
+        super().__init__(workspace, "nginx")
         self.apis = apis
         self.wanted_port = port
         self.rate = rate
@@ -26,7 +26,7 @@ class Nginx(Part):
     @property
     def port(self) -> int:
         """Return the requested port, or one chosen for this part."""
-        return self.wanted_port or ports.kept(self.place, self.name)
+        return self.wanted_port or ports.assigned(self.workspace, self.name)
 
     @property
     def url(self) -> str:
@@ -36,7 +36,7 @@ class Nginx(Part):
     def free_port(self) -> None:
         """Require the requested port to be free."""
         if self.wanted_port:
-            ports.demand(self.wanted_port)
+            ports.require_free(self.wanted_port)
         else:
             super().free_port()
 
@@ -76,10 +76,10 @@ class Nginx(Part):
 
     def prepare(self) -> None:
         """Link the project's file into the folder, write its includes, create the folder for bodies."""
-        self.place.link(self.folder / "nginx.conf", REPOSITORY / "nginx.conf")
+        self.workspace.link(self.folder / "nginx.conf", REPOSITORY / "nginx.conf")
         for name, text in self.includes().items():
-            self.place.write(self.folder / name, text)
-        self.place.folder("nginx/tmp")
+            self.workspace.write(self.folder / name, text)
+        self.workspace.folder("nginx/tmp")
 
     def command(self) -> list[str]:
         """Return the nginx command with the project's file; the includes are found beside the link to it."""

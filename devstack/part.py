@@ -12,7 +12,7 @@ import psutil
 
 from devstack import interruption, ports, processes
 from devstack.errors import StackError
-from devstack.place import Place
+from devstack.workspace import Workspace
 
 LOG_TAIL_LINES = 12
 # How `make test-clocks` shifts the clock of every process.
@@ -27,24 +27,24 @@ class Part:
     start_patience_s = 60.0
     stop_patience_s = 20.0
 
-    def __init__(self, place: Place, name: str) -> None:
-        self.place = place
+    def __init__(self, workspace: Workspace, name: str) -> None:
+        self.workspace = workspace
         self.name = name
 
     @property
     def port(self) -> int:
         """Return the part's port on the loopback address."""
-        return ports.kept(self.place, self.name)
+        return ports.assigned(self.workspace, self.name)
 
     @property
     def folder(self) -> Path:
         """Return the part's own folder, which is also its working folder."""
-        return self.place.folder(self.name)
+        return self.workspace.folder(self.name)
 
     @property
     def log(self) -> Path:
         """Return the log file of the part."""
-        return self.place.folder("logs") / f"{self.name}.log"
+        return self.workspace.folder("logs") / f"{self.name}.log"
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -71,18 +71,18 @@ class Part:
         """Return everything that determines the part's configuration; when it changes, the part restarts."""
         return ""
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         """Return whether the part is ready to work."""
         return ports.is_open(self.port)
 
     def process(self) -> psutil.Process | None:
         """Return the part's running process, whichever command started it."""
-        record = self.place.read_json(f"{self.name}.pid.json")
+        record = self.workspace.read_json(f"{self.name}.pid.json")
         return processes.find(int(record["pid"]), float(record["started"])) if record else None
 
     def running_port(self) -> int | None:
         """Return the port on which the part runs, which may differ from the requested one; None when stopped."""
-        return int(self.place.read_json(f"{self.name}.pid.json")["port"]) if self.is_running() else None
+        return int(self.workspace.read_json(f"{self.name}.pid.json")["port"]) if self.is_running() else None
 
     def is_running(self) -> bool:
         """Return whether the part's process runs."""
@@ -99,8 +99,8 @@ class Part:
     def begin(self) -> int | None:
         """Start the part's process unless it runs, is ready and has this configuration; return its id."""
         fingerprint = hashlib.sha256(f"{self.command()}{self.inputs()}".encode()).hexdigest()
-        record = self.place.read_json(f"{self.name}.pid.json")
-        if record.get("fingerprint") == fingerprint and self.is_running() and self.answers():
+        record = self.workspace.read_json(f"{self.name}.pid.json")
+        if record.get("fingerprint") == fingerprint and self.is_running() and self.is_ready():
             return None
         self.stop()
         self.free_port()
@@ -109,7 +109,7 @@ class Part:
         fingerprint = hashlib.sha256(f"{self.command()}{self.inputs()}".encode()).hexdigest()
         with interruption.deferred():
             pid = self.spawn()
-            self.place.write_json(
+            self.workspace.write_json(
                 f"{self.name}.pid.json",
                 {"pid": pid, "started": processes.started(pid), "port": self.port, "fingerprint": fingerprint},
             )
@@ -117,12 +117,12 @@ class Part:
 
     def spawn(self) -> int:
         """Start the part's process and return its id."""
-        return processes.spawn(self.place.account, self.command(), self.folder, self.log, self.environment)
+        return processes.spawn(self.workspace.account, self.command(), self.folder, self.log, self.environment)
 
     def free_port(self) -> None:
         """Choose another port when another program listens on ours."""
         if not ports.is_free_soon(self.port):
-            ports.renew(self.place, self.name)
+            ports.reassign(self.workspace, self.name)
 
     def wait_until_ready(self, pid: int) -> None:
         """Wait until the part is ready.
@@ -134,7 +134,7 @@ class Part:
             if self.process() is None:
                 code = processes.exit_code(pid)
                 raise StackError(f"{self.name} ended while starting (exit code {code}):{self.tail()}")
-            if self.answers():
+            if self.is_ready():
                 return
             time.sleep(processes.POLL_S)
         raise StackError(f"{self.name} is not ready after {self.start_patience_s:.0f} s:{self.tail()}")
@@ -159,7 +159,7 @@ class Part:
         if process is not None:
             processes.end([process], self.stop_signal, self.stop_patience_s)
         processes.end(self.leftovers(), signal.SIGKILL, 10)
-        (self.place.directory / f"{self.name}.pid.json").unlink(missing_ok=True)
+        (self.workspace.directory / f"{self.name}.pid.json").unlink(missing_ok=True)
 
     def leftovers(self) -> list[psutil.Process]:
         """Return processes of the part that are not recorded."""

@@ -10,9 +10,9 @@ import psycopg
 
 from devstack import keys, packages
 from devstack.part import Part
-from devstack.place import REPOSITORY, Place
 from devstack.ports import LOOPBACK
 from devstack.postgres import Server
+from devstack.workspace import REPOSITORY, Workspace
 
 KNOWS_PREPARED_STATEMENTS = (1, 22)
 
@@ -25,15 +25,15 @@ class PgBouncer(Part):
     # stops need not wait for clients.
     stop_patience_s = 3.0
 
-    def __init__(self, place: Place, server: Server, database: str, settings: Mapping[str, str]) -> None:
-        super().__init__(place, f"pgbouncer-{server.name}")
+    def __init__(self, workspace: Workspace, server: Server, database: str, settings: Mapping[str, str]) -> None:
+        super().__init__(workspace, f"pgbouncer-{server.name}")
         self.server = server
         self.database = database
         self.settings = settings
 
     def dsn(self, database: str, user: str = "app") -> str:
         """Return the URL of a database for a role by its short name."""
-        password = keys.load(self.place)[user]
+        password = keys.load(self.workspace)[user]
         return f"postgresql://{keys.role(user)}:{password}@{LOOPBACK}:{self.port}/{database}"
 
     @functools.cached_property
@@ -47,7 +47,7 @@ class PgBouncer(Part):
 
     def includes(self) -> dict[str, str]:
         """Return the generated files by name."""
-        secrets = keys.load(self.place)
+        secrets = keys.load(self.workspace)
         users = [f'"{keys.role(name)}" "{secrets[name]}"' for name in keys.LOGINS if name != "replicator"]
         listen = {"listen_addr": LOOPBACK, "listen_port": str(self.port), "unix_socket_dir": "", **self.settings}
         return {
@@ -63,15 +63,15 @@ class PgBouncer(Part):
 
     def prepare(self) -> None:
         """Link the project's file into the folder and write its includes."""
-        self.place.link(self.folder / "pgbouncer.ini", REPOSITORY / "pgbouncer.ini")
+        self.workspace.link(self.folder / "pgbouncer.ini", REPOSITORY / "pgbouncer.ini")
         for name, text in self.includes().items():
-            self.place.write(self.folder / name, text)
+            self.workspace.write(self.folder / name, text)
 
     def command(self) -> list[str]:
         """Return the PgBouncer command with the project's file; it finds the includes in its working folder."""
         return [self.path, str(self.folder / "pgbouncer.ini")]
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         """Return whether PgBouncer gives a connection to the application's role."""
         with contextlib.suppress(psycopg.OperationalError):
             psycopg.connect(self.dsn(self.database), connect_timeout=2).close()

@@ -7,7 +7,7 @@ import time
 import psutil
 
 from devstack.errors import StackError
-from devstack.place import Place
+from devstack.workspace import Workspace
 
 LOOPBACK = "127.0.0.1"
 LET_GO_WITHIN_S = 3.0
@@ -48,25 +48,25 @@ def is_open(port: int) -> bool:
     return True
 
 
-def kept(place: Place, part: str) -> int:
+def assigned(workspace: Workspace, part: str) -> int:
     """Return the part's port; choose one at its first use."""
-    with place.lock("ports"):
-        ports = place.read_json("ports.json")
+    with workspace.lock("ports"):
+        ports = workspace.read_json("ports.json")
         if part not in ports:
             ports[part] = _choose(set(ports.values()))
-            place.write_json("ports.json", ports)
+            workspace.write_json("ports.json", ports)
         return int(ports[part])
 
 
-def renew(place: Place, part: str) -> None:
+def reassign(workspace: Workspace, part: str) -> None:
     """Replace a port that another program has taken."""
-    with place.lock("ports"):
-        ports = place.read_json("ports.json")
+    with workspace.lock("ports"):
+        ports = workspace.read_json("ports.json")
         ports.pop(part, None)
-        place.write_json("ports.json", ports)
+        workspace.write_json("ports.json", ports)
 
 
-def demand(port: int) -> None:
+def require_free(port: int) -> None:
     """Require a requested port to be free.
 
     :raises StackError: another program uses it.

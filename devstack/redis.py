@@ -5,8 +5,8 @@ from pathlib import Path
 
 from devstack import keys, packages
 from devstack.part import Part
-from devstack.place import REPOSITORY, Place
 from devstack.ports import LOOPBACK
+from devstack.workspace import REPOSITORY, Workspace
 
 
 class Redis(Part):
@@ -14,19 +14,19 @@ class Redis(Part):
 
     program = "redis-server"
 
-    def __init__(self, place: Place, kind: str) -> None:
-        super().__init__(place, f"redis-{kind}")
+    def __init__(self, workspace: Workspace, kind: str) -> None:
+        super().__init__(workspace, f"redis-{kind}")
         self.kind = kind
-        self.redis_server = str(place.runnable(Path(packages.redis_server())))
+        self.redis_server = str(workspace.runnable(Path(packages.redis_server())))
 
     @property
     def url(self) -> str:
         """Return the server's URL, with its password."""
-        return f"redis://:{keys.load(self.place)['redis']}@{LOOPBACK}:{self.port}/0"
+        return f"redis://:{keys.load(self.workspace)['redis']}@{LOOPBACK}:{self.port}/0"
 
     def configuration(self) -> str:
         """Return the generated configuration: the project's file, and what is specific to this stack."""
-        password = keys.load(self.place)["redis"]
+        password = keys.load(self.workspace)["redis"]
         return (
             f"include {self.kind}.conf\nbind {LOOPBACK}\nport {self.port}\nrequirepass {password}\ndir {self.folder}\n"
         )
@@ -38,17 +38,17 @@ class Redis(Part):
 
     def prepare(self) -> None:
         """Link the project's files into the folder and write the generated one."""
-        self.place.link(self.folder / "redis.conf", REPOSITORY / "redis.conf")
-        self.place.link(self.folder / f"{self.kind}.conf", REPOSITORY / "config" / "redis" / f"{self.kind}.conf")
-        self.place.write(self.folder / "start.conf", self.configuration())
+        self.workspace.link(self.folder / "redis.conf", REPOSITORY / "redis.conf")
+        self.workspace.link(self.folder / f"{self.kind}.conf", REPOSITORY / "config" / "redis" / f"{self.kind}.conf")
+        self.workspace.write(self.folder / "start.conf", self.configuration())
 
     def command(self) -> list[str]:
         """Return the redis-server command with the generated configuration."""
         return [self.redis_server, str(self.folder / "start.conf")]
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         """Authenticate and send a PING; a broker that still reads its journal replies LOADING."""
-        password = keys.load(self.place)["redis"]
+        password = keys.load(self.workspace)["redis"]
         try:
             with socket.create_connection((LOOPBACK, self.port), timeout=1) as connection:
                 connection.sendall(f"AUTH {password}\r\nPING\r\n".encode())

@@ -9,9 +9,9 @@ import psycopg
 
 from devstack import keys
 from devstack.errors import StackError
-from devstack.place import Place
 from devstack.ports import LOOPBACK
 from devstack.postgres import Primary, Server
+from devstack.workspace import Workspace
 
 SLOT = "campshub_replica"
 STREAMING_PATIENCE_S = 15.0
@@ -21,13 +21,13 @@ POLL_S = 0.05
 class Replica(Server):
     """The server that follows the primary and is read-only."""
 
-    def __init__(self, place: Place, primary: Primary, settings: Mapping[str, str]) -> None:
-        super().__init__(place, "replica", settings)
+    def __init__(self, workspace: Workspace, primary: Primary, settings: Mapping[str, str]) -> None:
+        super().__init__(workspace, "replica", settings)
         self.primary = primary
 
     def configuration(self) -> str:
         """Add the connection to the primary."""
-        password = keys.load(self.place)["replicator"]
+        password = keys.load(self.workspace)["replicator"]
         source = (
             f"host={LOOPBACK} port={self.primary.port} user={keys.role('replicator')} password={password}"
             f" application_name={self.name} sslmode=disable"
@@ -53,7 +53,7 @@ class Replica(Server):
             self._copy_primary()
         signal_file = self.data / "standby.signal"
         signal_file.touch()
-        self.place.account.chown(signal_file)
+        self.workspace.account.chown(signal_file)
 
     def pause(self) -> None:
         """Stop applying WAL from the primary; return when it has stopped."""
@@ -103,7 +103,7 @@ class Replica(Server):
             *("--pgdata", str(unfinished), "--slot", SLOT, "--wal-method", "stream"),
             *("--checkpoint", "fast", "--no-sync", "--host", LOOPBACK, "--port", str(self.primary.port)),
             *("--username", keys.role("replicator"), "--no-password"),
-            password=keys.load(self.place)["replicator"],
+            password=keys.load(self.workspace)["replicator"],
         )
         unfinished.rename(self.data)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from devstack import databases, keys, place
+from devstack import databases, keys, workspace
 from devstack.api import Api
 from devstack.background import Beat, Celery, Worker
 from devstack.errors import StackError
@@ -63,32 +63,32 @@ class Stack:
         application: str = "wsgi:app",
         ready_path: str = "/ready/",
     ) -> None:
-        self.place = place.make(directory)
+        self.workspace = workspace.make(directory)
         self.database = database
         settings = {**({} if durable else NOT_DURABLE), **(postgres_settings or {})}
-        self.primary = Primary(self.place, "primary", settings)
-        self.replica = Replica(self.place, self.primary, settings) if replica else None
-        self.cache = Redis(self.place, "cache")
-        self.broker = Redis(self.place, "broker")
+        self.primary = Primary(self.workspace, "primary", settings)
+        self.replica = Replica(self.workspace, self.primary, settings) if replica else None
+        self.cache = Redis(self.workspace, "cache")
+        self.broker = Redis(self.workspace, "broker")
         servers = [server for server in (self.primary, self.replica) if pgbouncer and server is not None]
-        self.pgbouncers = [PgBouncer(self.place, server, database, pgbouncer_settings or {}) for server in servers]
+        self.pgbouncers = [PgBouncer(self.workspace, server, database, pgbouncer_settings or {}) for server in servers]
         served = {"workers": workers, "application": application, "ready_path": ready_path}
         self.apis = [self._api(number, port=None if nginx else port, **served) for number in range(1, api + 1)]
         self.background: list[Celery] = [
-            kind(self.place, name, settings=self.environment, application=background)
+            kind(self.workspace, name, settings=self.environment, application=background)
             for kind, name in ((Worker, "worker"), (Beat, "beat"))
             if background
         ]
-        self.nginx = Nginx(self.place, self.apis, port=port, rate=nginx_rate) if nginx else None
+        self.nginx = Nginx(self.workspace, self.apis, port=port, rate=nginx_rate) if nginx else None
 
     def _api(self, number: int, *, port: int | None, **served: Any) -> Api:
         first = port if number == 1 else None
-        return Api(self.place, f"api-{number}", port=first, settings=self.environment, **served)
+        return Api(self.workspace, f"api-{number}", port=first, settings=self.environment, **served)
 
     @property
     def directory(self) -> Path:
         """Return the stack's folder."""
-        return self.place.directory
+        return self.workspace.directory
 
     @property
     def parts(self) -> list[Part]:
@@ -109,7 +109,7 @@ class Stack:
 
     def start_data(self) -> bool:
         """Start all but the API and nginx, and return whether the database is new."""
-        with self.place.lock("start"):
+        with self.workspace.lock("start"):
             for part in self.parts:
                 part.require()
             self.primary.start()
@@ -123,7 +123,7 @@ class Stack:
 
     def start_api(self) -> None:
         """Start the API processes, and nginx in front of them."""
-        with self.place.lock("start"):
+        with self.workspace.lock("start"):
             begun = [(api, api.begin()) for api in self.apis]  # all at once: each takes its time to import
             for api, pid in begun:
                 if pid:
@@ -133,13 +133,13 @@ class Stack:
 
     def start_background(self) -> None:
         """Start the worker and the beat, last and without waiting: no first response needs them."""
-        with self.place.lock("start"):
+        with self.workspace.lock("start"):
             for one in self.background:
                 one.begin()
 
     def stop(self) -> None:
         """Stop all parts, the last one first, whichever command started them."""
-        with self.place.lock("start"):
+        with self.workspace.lock("start"):
             for one in self.background:
                 one.request_stop()
             if self.nginx:
@@ -151,7 +151,7 @@ class Stack:
 
     def restart(self, name: str) -> None:
         """Start one part again, stopping it first when it runs."""
-        with self.place.lock("start"):
+        with self.workspace.lock("start"):
             self.part(name).stop()
             self.part(name).start()
 
@@ -196,7 +196,7 @@ class Stack:
 
     def environment(self, database: str | None = None) -> dict[str, str]:
         """Return every setting that the application needs to use this stack."""
-        secrets = keys.load(self.place)
+        secrets = keys.load(self.workspace)
         passwords = {
             f"POSTGRES_{role.upper()}_{what}": value
             for role in ("migrator", "system", "maintenance")
@@ -227,7 +227,7 @@ class Stack:
 
     def write_state(self, *, ready: bool, demo: Mapping[str, object] | None = None) -> None:
         """Write ``state.json``, with which scripts and checks find the stack."""
-        self.place.write_json(STATE_FILE, _state(self, ready=ready, demo=demo))
+        self.workspace.write_json(STATE_FILE, _state(self, ready=ready, demo=demo))
 
     def _replica_settings(self) -> dict[str, str]:
         if self.replica is None:

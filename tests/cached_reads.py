@@ -21,19 +21,19 @@ EMPTY = {
 
 def ids_of_nothing(seeds: Seeds) -> dict[str, str]:
     """Create rows that nothing refers to; return their ids. A read of an empty list may check that its owner exists."""
-    admin = seeds.place.the(Role.ADMIN)
+    admin = seeds.tenant.the(Role.ADMIN)
     return {**seeds.ids, **{name: admin.made(*what)["id"] for name, what in EMPTY.items()}}
 
 
 def cached(app: Any) -> list[Operation]:
     """Return the operations whose responses are cached."""
-    return [one for one in operations(app) if one.handler.options.cache_policy is not None]
+    return [one for one in operations(app) if one.endpoint.options.cache_policy is not None]
 
 
 def urls_of(operation: Operation, ids: dict[str, str]) -> Iterator[str]:
     """Yield the URLs of an operation: bare, with each filter, in each order, and page by page."""
     url, _, needed = operation.address(ids).partition("?")
-    options, schema = operation.handler.options, operation.handler.query_schema
+    options, schema = operation.endpoint.options, operation.endpoint.query_schema
     yield f"{url}?{needed}"
     optional = [(name, one) for name, one in schema.load_fields.items() if not one.required] if schema else []
     for name, field in optional:

@@ -195,35 +195,35 @@ def ordinary_reads(monkeypatch):
 
 
 @dataclass
-class Answer:
+class Response:
     """A response, with the SQL statements that the request sent."""
 
-    response: Any
+    raw: Any
     statements: list[str]
 
     @property
     def status(self) -> int:
-        return self.response.status_code
+        return self.raw.status_code
 
     @property
     def headers(self) -> Any:
-        return self.response.headers
+        return self.raw.headers
 
     @property
     def json(self) -> Any:
-        return self.response.get_json()
+        return self.raw.get_json()
 
     @property
     def problem(self) -> dict[str, Any]:
-        assert self.response.mimetype == "application/problem+json", self.response.get_data(as_text=True)
-        return self.response.get_json(force=True)
+        assert self.raw.mimetype == "application/problem+json", self.raw.get_data(as_text=True)
+        return self.raw.get_json(force=True)
 
     @property
     def pointers(self) -> set[str]:
         return {error["pointer"] for error in self.problem.get("errors", ())}
 
     @property
-    def asked(self) -> list[str]:
+    def queries(self) -> list[str]:
         """The statements, without those that begin or end the transaction or read the position of a stamp."""
         beside = r"BEGIN|COMMIT|ROLLBACK|SELECT pg_current_wal_flush_lsn\(\), server_identity\(\)$"
         return [s for s in self.statements if not re.match(beside, s)]
@@ -237,7 +237,7 @@ class Client:
     headers: dict[str, str] = field(default_factory=dict)
     user_id: uuid.UUID | None = None
 
-    def call(self, method: str, url: str, json: Any = None, **options: Any) -> Answer:
+    def call(self, method: str, url: str, json: Any = None, **options: Any) -> Response:
         headers = {**self.headers, **options.pop("headers", {})}
         statements: list[str] = []
         if json is not None:
@@ -246,32 +246,32 @@ class Client:
             response = self.app.test_client().open(url, method=method, headers=headers, **options)
         missing = documented(self.app).missing(method, url, response)
         assert missing is None, missing
-        return Answer(response, statements)
+        return Response(response, statements)
 
-    def get(self, url: str, **options: Any) -> Answer:
+    def get(self, url: str, **options: Any) -> Response:
         return self.call("GET", url, **options)
 
-    def post(self, url: str, json: Any = None, **options: Any) -> Answer:
+    def post(self, url: str, json: Any = None, **options: Any) -> Response:
         return self.call("POST", url, json, **options)
 
-    def put(self, url: str, json: Any = None, **options: Any) -> Answer:
+    def put(self, url: str, json: Any = None, **options: Any) -> Response:
         return self.call("PUT", url, json, **options)
 
-    def patch(self, url: str, json: Any = None, **options: Any) -> Answer:
+    def patch(self, url: str, json: Any = None, **options: Any) -> Response:
         return self.call("PATCH", url, json, **options)
 
-    def delete(self, url: str, **options: Any) -> Answer:
+    def delete(self, url: str, **options: Any) -> Response:
         return self.call("DELETE", url, **options)
 
     def made(self, url: str, json: Any) -> dict[str, Any]:
         """Create something that must succeed; return the response body."""
-        answer = self.post(url, json)
-        assert answer.status in (200, 201), answer.response.get_data(as_text=True)
-        return answer.json
+        response = self.post(url, json)
+        assert response.status in (200, 201), response.raw.get_data(as_text=True)
+        return response.json
 
 
 @dataclass
-class Place:
+class Tenant:
     """An organization for one test, with users in every role."""
 
     app: Any
@@ -313,31 +313,31 @@ class Place:
         return self.clients[role]
 
 
-def new_place(app: Any, *, time_zone: str = "Asia/Kolkata") -> Place:
+def new_tenant(app: Any, *, time_zone: str = "Asia/Kolkata") -> Tenant:
     organization_id = new_id()
     with app.app_context(), unit_of_work(system=True, organization_id=organization_id) as session:
         accounts.create_organization(
             session, organization_id=organization_id, name="Hill Camp", time_zone=time_zone, currency="INR"
         )
-    return Place(app, organization_id)
+    return Tenant(app, organization_id)
 
 
 @pytest.fixture
-def place(app) -> Place:
+def tenant(app) -> Tenant:
     """An organization for this test."""
-    return new_place(app)
+    return new_tenant(app)
 
 
 @pytest.fixture
-def other(app) -> Place:
-    """A second organization, whose rows users of ``place`` must not see."""
-    return new_place(app)
+def other(app) -> Tenant:
+    """A second organization, whose rows users of ``tenant`` must not see."""
+    return new_tenant(app)
 
 
 @pytest.fixture
-def api(place) -> Client:
+def api(tenant) -> Client:
     """The client of the organization's admin."""
-    return place.the(Role.ADMIN)
+    return tenant.the(Role.ADMIN)
 
 
 @pytest.fixture

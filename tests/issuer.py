@@ -45,7 +45,7 @@ class Issuer:
         self.algorithms = algorithms or ("RS256", "ES256")
         self.private: dict[str, tuple[str, Any]] = {}
         self.published: list[dict[str, Any]] = []
-        self.asked: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()
         self.answers: dict[str, Any] = {}  # instead of the document, by path: bytes, a status, or a function
         self._server: Any = None
         self._thread: Any = None
@@ -148,7 +148,7 @@ class _Server(ThreadingHTTPServer):
 def _handler(issuer: Issuer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            issuer.asked[self.path] += 1
+            issuer.requests[self.path] += 1
             override = issuer.answers.get(self.path)
             if callable(override):
                 override(self)

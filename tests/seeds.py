@@ -16,7 +16,7 @@ from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.jobs.models import Job
 from campshub.core.jobs.runner import run_one
 from campshub.core.security.permissions import Role
-from tests.conftest import PASSWORD, Client, Place, new_place
+from tests.conftest import PASSWORD, Client, Tenant, new_tenant
 from tests.dates import today
 from tests.issuer import the_issuer
 
@@ -28,7 +28,7 @@ SPENDING = ("/undelete/", "/lock/", "/reopen/", "/submit/", "/close/", "/organiz
 class Seeds:
     """The created rows: ids by the names of path parameters and body fields, and the word that each text contains."""
 
-    place: Place
+    tenant: Tenant
     word: str
     ids: dict[str, str]
     others: set[str]
@@ -38,32 +38,32 @@ class Seeds:
     @property
     def email(self) -> str:
         """The email address of the organization's admin."""
-        found: str = self.place.the(Role.ADMIN).get("/api/me/").json["email"]
+        found: str = self.tenant.the(Role.ADMIN).get("/api/me/").json["email"]
         return found
 
     @property
     def everything(self) -> set[str]:
         """All ids of the organization."""
-        return {*self.ids.values(), *self.others, str(self.place.id)}
+        return {*self.ids.values(), *self.others, str(self.tenant.id)}
 
     def tokens(self, who: Client | None = None) -> dict[str, Any]:
         """Return the tokens of a new sign-in session of a user, by default of the admin."""
-        email = (who or self.place.the(Role.ADMIN)).get("/api/me/").json["email"]
-        return Client(self.place.app).made("/api/auth/token/", {"email": email, "password": PASSWORD})
+        email = (who or self.tenant.the(Role.ADMIN)).get("/api/me/").json["email"]
+        return Client(self.tenant.app).made("/api/auth/token/", {"email": email, "password": PASSWORD})
 
     def signed_in(self, who: Client) -> Client:
         """Return a client of a new sign-in session of a user."""
-        return Client(self.place.app, {"Authorization": f"Bearer {self.tokens(who)['access_token']}"}, who.user_id)
+        return Client(self.tenant.app, {"Authorization": f"Bearer {self.tokens(who)['access_token']}"}, who.user_id)
 
     def new_sign_in(self, role: Role) -> str:
         """Return the id of a new sign-in session of the user of a role."""
-        client = self.signed_in(self.place.the(role))
+        client = self.signed_in(self.tenant.the(role))
         found: str = next(s["id"] for s in client.get("/api/auth/sessions/?limit=200").json["items"] if s["is_current"])
         return found
 
     def new_identity(self, role: Role) -> str:
         """Return the id of a new identity of the user of a role."""
-        client = self.signed_in(self.place.the(role))
+        client = self.signed_in(self.tenant.the(role))
         present = [one["id"] for one in client.get("/api/auth/oidc/identities/").json["items"]]
         for identity_id in present[10:]:  # a user may have only a few
             assert client.delete(f"/api/auth/oidc/identities/{identity_id}/").status == 204
@@ -72,12 +72,12 @@ class Seeds:
 
     def new_email(self) -> str:
         """Return the email address of a user who has never signed in."""
-        found: str = self.place.someone(Role.CLIENT).get("/api/me/").json["email"]
+        found: str = self.tenant.someone(Role.CLIENT).get("/api/me/").json["email"]
         return found
 
     def reset_token(self) -> str:
         """Return a token with which a user sets a new password."""
-        email, app = self.place.someone(Role.CLIENT).get("/api/me/").json["email"], self.place.app
+        email, app = self.tenant.someone(Role.CLIENT).get("/api/me/").json["email"], self.tenant.app
         with app.app_context(), unit_of_work(system=True) as session:
             found = passwords.prepare_reset(
                 session, app.extensions["campshub"], email=email, reset_id=new_id(), now=session.unit.now
@@ -88,8 +88,8 @@ class Seeds:
     def invitation_token(self) -> str:
         """Return a token with which a new user accepts an invitation."""
         body = {"email": f"{new_id().hex}@example.org", "role": "trainer"}
-        made, app = self.place.the(Role.ADMIN).made("/api/invitations/", body), self.place.app
-        return invitations.token_of(app.extensions["campshub"], self.place.id, UUID(made["id"]))
+        made, app = self.tenant.the(Role.ADMIN).made("/api/invitations/", body), self.tenant.app
+        return invitations.token_of(app.extensions["campshub"], self.tenant.id, UUID(made["id"]))
 
     def first_code(self, who: Client) -> str:
         """Start the setup of one-time codes for a user; return the first code."""
@@ -101,11 +101,11 @@ class Seeds:
 
     def report_token(self, report_id: str) -> str:
         """Make a report; return the token of a link to its file."""
-        admin = self.place.the(Role.ADMIN)
+        admin = self.tenant.the(Role.ADMIN)
         report = admin.get(f"/api/reports/{report_id}/").json
         if report["state"] == "queued":
-            with self.place.app.app_context():
-                run_one(self.place.app.extensions["campshub"], self.place.id, UUID(report["job_id"]))
+            with self.tenant.app.app_context():
+                run_one(self.tenant.app.extensions["campshub"], self.tenant.id, UUID(report["job_id"]))
             report = admin.get(f"/api/reports/{report_id}/").json
         found: str = report["download"]["url"].partition("token=")[2]
         return found
@@ -127,18 +127,18 @@ class Seeds:
                 "name": "Asha",
                 "password": NEW_PASSWORD,
             },
-            "/api/auth/switch/": lambda: {"organization_id": str(self.place.id)},
+            "/api/auth/switch/": lambda: {"organization_id": str(self.tenant.id)},
         }.get(rule)
         return made() if made else None
 
     def id_for(self, name: str) -> str | None:
         """Return the id for a parameter or field of this name; for a login, a student who has none yet."""
         if name == "user_id":
-            login = str(self.place.someone(Role.CLIENT).user_id)
+            login = str(self.tenant.someone(Role.CLIENT).user_id)
             self.others.add(login)
             return login
         if name == "organization_id":
-            return str(self.place.id)
+            return str(self.tenant.id)
         return self.ids.get(
             {"trainer_ids": "trainer_id", "marked_by": "user_id", "recipient_ids": "trainer_id"}.get(name, name)
         )
@@ -151,17 +151,17 @@ def spends(operation: Any) -> bool:
 
 def seed(app: Any, word: str) -> Seeds:
     """Fill an organization; each module of the application adds its rows."""
-    seeds = Seeds(new_place(app), word, {}, set())
+    seeds = Seeds(new_tenant(app), word, {}, set())
     rules = {rule.rule for rule in app.url_map.iter_rules()}
     for role in Role:
-        seeds.others.add(str(seeds.place.the(role).user_id))
-    admin = seeds.place.the(Role.ADMIN)
+        seeds.others.add(str(seeds.tenant.the(role).user_id))
+    admin = seeds.tenant.the(Role.ADMIN)
     assert admin.patch("/api/organization/", {"name": f"Organization {word}"}).status == 200
     assert admin.patch("/api/me/", {"name": f"Admin {word}"}).status == 200
     seeds.ids |= {
-        "organization_id": str(seeds.place.id),
-        "user_id": str(seeds.place.the(Role.CLIENT).user_id),
-        "trainer_id": str(seeds.place.the(Role.TRAINER).user_id),
+        "organization_id": str(seeds.tenant.id),
+        "user_id": str(seeds.tenant.the(Role.CLIENT).user_id),
+        "trainer_id": str(seeds.tenant.the(Role.TRAINER).user_id),
     }
     _students(seeds)
     if "/api/attendance/sessions/" in rules:
@@ -177,7 +177,7 @@ def seed(app: Any, word: str) -> Seeds:
 
 def _twice(seeds: Seeds, name: str, url: str, *bodies: dict[str, Any]) -> str:
     """Create both bodies; the parameter gets the id of the first."""
-    made = [seeds.place.the(Role.ADMIN).made(url, body)["id"] for body in bodies]
+    made = [seeds.tenant.the(Role.ADMIN).made(url, body)["id"] for body in bodies]
     seeds.ids[name] = made[0]
     seeds.others.update(made[1:])
     return made[0]
@@ -190,17 +190,17 @@ def _sign_ins(seeds: Seeds) -> None:
     seeds.others.add(seeds.new_identity(Role.ADMIN))
     invited = [{"email": f"{number}-{seeds.word}@example.org", "role": "trainer"} for number in range(2)]
     _twice(seeds, "invitation_id", "/api/invitations/", *invited)
-    moved = str(seeds.place.someone(Role.CLIENT).user_id)
+    moved = str(seeds.tenant.someone(Role.CLIENT).user_id)
     seeds.others.add(moved)
     for role in (Role.TRAINER, Role.CLIENT):  # each of them is a security event
-        assert seeds.place.the(Role.ADMIN).patch(f"/api/users/{moved}/", {"role": role}).status == 200
+        assert seeds.tenant.the(Role.ADMIN).patch(f"/api/users/{moved}/", {"role": role}).status == 200
 
 
 def _roles_and_keys(seeds: Seeds) -> None:
     allowed = {"permissions": ["students:read"], "scope": "all"}
     roles = [{"name": f"Role {number} {seeds.word}", **allowed} for number in range(2)]
     _twice(seeds, "role_id", "/api/roles/", *roles)
-    admin = seeds.signed_in(seeds.place.the(Role.ADMIN))
+    admin = seeds.signed_in(seeds.tenant.the(Role.ADMIN))
     keys = [{"name": f"Key {number} {seeds.word}", "expires_in_days": 30, **allowed} for number in range(2)]
     first, second = (admin.made("/api/api-keys/", key) for key in keys)
     seeds.ids["api_key_id"], seeds.key = first["id"], first["key"]
@@ -209,9 +209,9 @@ def _roles_and_keys(seeds: Seeds) -> None:
 
 def _jobs(seeds: Seeds) -> None:
     """Enqueue jobs that do not run."""
-    place, first, second = seeds.place, new_id(), new_id()
-    admin = place.the(Role.ADMIN).user_id
-    with place.app.app_context(), unit_of_work(organization_id=place.id, user_id=admin) as session:
+    tenant, first, second = seeds.tenant, new_id(), new_id()
+    admin = tenant.the(Role.ADMIN).user_id
+    with tenant.app.app_context(), unit_of_work(organization_id=tenant.id, user_id=admin) as session:
         made = {"user_id": admin, "job": f"tests.{seeds.word}", "result": {"word": seeds.word}}
         session.add_all(Job(id=id_, **made) for id_ in (first, second))
     seeds.ids["job_id"] = str(first)
@@ -220,7 +220,7 @@ def _jobs(seeds: Seeds) -> None:
 
 def _reports(seeds: Seeds) -> None:
     """Request reports that are not rendered yet, and schedules that are due far in the future."""
-    admin, word = seeds.place.the(Role.ADMIN), seeds.word
+    admin, word = seeds.tenant.the(Role.ADMIN), seeds.word
     request = {"kind": "roster", "format": "csv", "parameters": {"group_id": seeds.ids["group_id"]}}
     first, second = (admin.post("/api/reports/", request).json for _ in range(2))
     seeds.ids["report_id"] = first["id"]
@@ -233,7 +233,7 @@ def _reports(seeds: Seeds) -> None:
 
 
 def _students(seeds: Seeds) -> None:
-    word, client = seeds.word, str(seeds.place.the(Role.CLIENT).user_id)
+    word, client = seeds.word, str(seeds.tenant.the(Role.CLIENT).user_id)
     person = {"given_name": f"Given {word}", "family_name": f"Family {word}", "medical_note": f"Note {word}"}
     first = _twice(
         seeds,
@@ -242,7 +242,7 @@ def _students(seeds: Seeds) -> None:
         {"code": f"1-{word}", "user_id": client, "email": f"{word}@example.org", "tags": [word], **person},
         {"code": f"2-{word}", "joined_on": "2026-01-05", **person},
     )
-    second = next(iter(seeds.others - {str(c.user_id) for c in seeds.place.clients.values()}))
+    second = next(iter(seeds.others - {str(c.user_id) for c in seeds.tenant.clients.values()}))
     trainers = {"trainer_ids": [seeds.ids["trainer_id"]]}
     group = _twice(
         seeds,
@@ -257,7 +257,7 @@ def _students(seeds: Seeds) -> None:
 
 
 def _attendance(seeds: Seeds) -> None:
-    admin, word = seeds.place.the(Role.ADMIN), seeds.word
+    admin, word = seeds.tenant.the(Role.ADMIN), seeds.word
     _twice(
         seeds,
         "code_id",
@@ -303,7 +303,7 @@ def _workouts(seeds: Seeds) -> None:
     made = _twice(
         seeds, "log_id", "/api/workout-logs/", log, {**log, "started_at": f"{today() - timedelta(days=8)}T06:00:00Z"}
     )
-    whole = seeds.place.the(Role.ADMIN).get(f"/api/workout-logs/{made}/").json
+    whole = seeds.tenant.the(Role.ADMIN).get(f"/api/workout-logs/{made}/").json
     seeds.ids["log_exercise_id"] = whole["exercises"][0]["id"]
     seeds.ids["set_id"], *rest = [made_set["id"] for made_set in whole["exercises"][0]["sets"]]
     seeds.others.update(rest)

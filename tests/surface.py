@@ -58,7 +58,7 @@ class Operation:
     method: str
     rule: str
     parameters: tuple[str, ...]
-    handler: Endpoint
+    endpoint: Endpoint
 
     @property
     def name(self) -> str:
@@ -73,7 +73,7 @@ class Operation:
     @property
     def is_across(self) -> bool:
         """Whether it is for the platform's operators and acts on any organization."""
-        return self.handler.options.is_system and "organization_id" in self.parameters
+        return self.endpoint.options.is_system and "organization_id" in self.parameters
 
     @property
     def wants_step_up(self) -> bool:
@@ -85,7 +85,7 @@ class Operation:
         path = self.rule
         for name in self.parameters:
             path = path.replace(f"<uuid:{name}>", {**ids, **instead}[name])
-        query = self.handler.options.query
+        query = self.endpoint.options.query
         needed = [f"{n}={BY_NAME[n]}" for n, f in query().load_fields.items() if f.required] if query else []
         return f"{path}?{'&'.join(needed)}" if needed else path
 
@@ -95,8 +95,8 @@ def operations(app: Any) -> list[Operation]:
     found = []
     for rule in app.url_map.iter_rules():
         resource = getattr(app.view_functions[rule.endpoint], "view_class", None)
-        for method, handler in getattr(resource, "handlers", {}).items():
-            found.append(Operation(method, rule.rule, tuple(sorted(rule.arguments)), handler))
+        for method, endpoint in getattr(resource, "endpoints", {}).items():
+            found.append(Operation(method, rule.rule, tuple(sorted(rule.arguments)), endpoint))
     return sorted(found, key=lambda operation: operation.name)
 
 

@@ -62,12 +62,12 @@ def _functions(tree):
     return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
 
 
-def _handlers(app):
+def _endpoints(app):
     return [
-        (rule, method, handler)
+        (rule, method, endpoint)
         for rule in app.url_map.iter_rules()
         if rule.rule.startswith("/api/") and rule.rule != "/api/openapi.json"
-        for method, handler in app.view_functions[rule.endpoint].view_class.handlers.items()
+        for method, endpoint in app.view_functions[rule.endpoint].view_class.endpoints.items()
     ]
 
 
@@ -128,10 +128,10 @@ def test_modules_write_rows_only_through_core():
 
 
 def test_every_url_is_a_resource_whose_endpoints_declare_their_callers(app):
-    handlers = _handlers(app)
+    endpoints = _endpoints(app)
 
-    assert len(handlers) > 10
-    unmarked = [h.name for _, _, h in handlers if (h.options.permission is None) == (not h.options.is_public)]
+    assert len(endpoints) > 10
+    unmarked = [h.name for _, _, h in endpoints if (h.options.permission is None) == (not h.options.is_public)]
     assert unmarked == []
 
 
@@ -153,22 +153,22 @@ def test_an_endpoint_that_declares_no_callers_stops_the_start():
 
 def test_endpoints_that_read_do_not_use_flask(app):
     """The fast path calls them outside of a Flask request context (``core/http/fast_path.py``)."""
-    reading = [handler for _, _, handler in _handlers(app) if handler.reads and not handler.options.is_public]
+    reading = [endpoint for _, _, endpoint in _endpoints(app) if endpoint.reads and not endpoint.options.is_public]
     assert len(reading) > 10
     leaning = {
-        handler.name
-        for handler in reading
-        for name in handler.function.__code__.co_names
-        if getattr(handler.function.__globals__.get(name), "__module__", None) in {"flask.globals", "werkzeug.local"}
+        endpoint.name
+        for endpoint in reading
+        for name in endpoint.function.__code__.co_names
+        if getattr(endpoint.function.__globals__.get(name), "__module__", None) in {"flask.globals", "werkzeug.local"}
     }
     assert leaning == set()
 
 
 def test_endpoints_are_thin(app):
     thick = {}
-    for rule, method, handler in _handlers(app):
-        path = Path(handler.function.__code__.co_filename)
-        line = handler.function.__code__.co_firstlineno
+    for rule, method, endpoint in _endpoints(app):
+        path = Path(endpoint.function.__code__.co_filename)
+        line = endpoint.function.__code__.co_firstlineno
         tree = ast.parse(path.read_text(encoding="utf-8"))
         function = next(f for f in _functions(tree) if line in {f.lineno, *(d.lineno for d in f.decorator_list)})
         statements = sum(isinstance(node, ast.stmt) for part in function.body[1:] for node in ast.walk(part))

@@ -35,13 +35,13 @@ def seeds(app):
 
 @pytest.fixture
 def admin(seeds):
-    return seeds.place.the(Role.SUPERADMIN)
+    return seeds.tenant.the(Role.SUPERADMIN)
 
 
 @pytest.fixture(scope="module")
 def body_operations(app):
     """All operations that accept a body."""
-    found = [o for o in operations(app) if o.handler.options.body is not None]
+    found = [o for o in operations(app) if o.endpoint.options.body is not None]
     assert len(found) > 8
     return found
 
@@ -52,16 +52,16 @@ def unchanged(seeds, sql):
 
     def counts():
         parts = [f"(SELECT count(*) FROM {table} WHERE organization_id = %(id)s)" for (table,) in sql(TABLES)]
-        return sql(f"SELECT {', '.join(parts)}".replace("%(id)s", f"'{seeds.place.id}'"))
+        return sql(f"SELECT {', '.join(parts)}".replace("%(id)s", f"'{seeds.tenant.id}'"))
 
     before = counts()
     yield
     assert counts() == before
 
 
-def refused(answer, *statuses) -> bool:
-    document = answer.problem
-    return answer.status in statuses and document["status"] == answer.status and bool(document["trace_id"])
+def refused(response, *statuses) -> bool:
+    document = response.problem
+    return response.status in statuses and document["status"] == response.status and bool(document["trace_id"])
 
 
 def send(admin, operation, seeds, body: bytes, headers=JSON):
@@ -79,9 +79,9 @@ def send(admin, operation, seeds, body: bytes, headers=JSON):
 def test_a_body_that_is_not_an_object_of_the_schema_is_refused(body_operations, admin, seeds, unchanged, body, status):
     wrong = []
     for operation in body_operations:
-        answer = send(admin, operation, seeds, body)
-        if not refused(answer, status):
-            wrong.append((operation.name, answer.status))
+        response = send(admin, operation, seeds, body)
+        if not refused(response, status):
+            wrong.append((operation.name, response.status))
 
     assert wrong == []
 
@@ -89,14 +89,14 @@ def test_a_body_that_is_not_an_object_of_the_schema_is_refused(body_operations, 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "", "x"])
 def test_a_body_without_the_json_media_type_is_refused(body_operations, admin, seeds, unchanged, kind):
     for operation in body_operations:
-        body = orjson.dumps(body_for(operation.handler.options.body, seeds.id_for))
+        body = orjson.dumps(body_for(operation.endpoint.options.body, seeds.id_for))
         assert refused(send(admin, operation, seeds, body, {"Content-Type": kind}), 415), operation.name
 
 
 def test_a_body_larger_than_the_operations_limit_is_refused(body_operations, admin, seeds, unchanged):
     sizes = set()
     for operation in body_operations:
-        most = operation.handler.options.most_bytes
+        most = operation.endpoint.options.most_bytes
         sizes.add(most)
         assert refused(send(admin, operation, seeds, b" " * (most + 1)), 413), operation.name
         assert refused(send(admin, operation, seeds, b" " * most), 400), operation.name
@@ -105,26 +105,26 @@ def test_a_body_larger_than_the_operations_limit_is_refused(body_operations, adm
 
 def test_a_body_that_the_operation_does_not_take_is_not_read_into_memory(app, admin, seeds):
     for operation in operations(app):
-        if operation.method == "POST" and operation.handler.options.body is None:
+        if operation.method == "POST" and operation.endpoint.options.body is None:
             huge = {"Content-Type": "application/json", "Idempotency-Key": "x"}
             # A secret response accepts no key, so the body is not read; the request may be refused earlier.
-            wanted = (403, 413) if operation.handler.options.is_secret else (413,)
+            wanted = (403, 413) if operation.endpoint.options.is_secret else (413,)
             assert refused(send(admin, operation, seeds, b" " * (MIB + 1), huge), *wanted)
 
 
 def bodies_with(operation, seeds, value, kind=ma.String):
     """Yield the operation's body with a value in place of each field of a type, one after the other."""
-    schema = operation.handler.options.body
+    schema = operation.endpoint.options.body
     for path, _ in fields_of(schema, kind):
         body = copy.deepcopy(body_for(schema, seeds.id_for, whole=True))
         put(body, path, value)
         yield path, body
 
 
-def is_client_error(answer) -> bool:
-    if answer.status == 200 and "results" in answer.json:
-        return all(row["outcome"] == "error" for row in answer.json["results"])
-    return refused(answer, 400, 403, 409, 422)
+def is_client_error(response) -> bool:
+    if response.status == 200 and "results" in response.json:
+        return all(row["outcome"] == "error" for row in response.json["results"])
+    return refused(response, 400, 403, 409, 422)
 
 
 def test_no_string_field_accepts_nul(body_operations, admin, seeds):
@@ -132,9 +132,9 @@ def test_no_string_field_accepts_nul(body_operations, admin, seeds):
     for operation in body_operations:
         for value in ("a\x00b", "\x00"):
             for path, body in bodies_with(operation, seeds, value):
-                answer = admin.call(operation.method, operation.address(seeds.ids), body)
-                if not is_client_error(answer):
-                    wrong.append((operation.name, path, answer.status))
+                response = admin.call(operation.method, operation.address(seeds.ids), body)
+                if not is_client_error(response):
+                    wrong.append((operation.name, path, response.status))
 
     assert wrong == []
 
@@ -149,9 +149,9 @@ def test_no_name_accepts_invisible_text_or_several_lines(body_operations, admin,
     for operation in body_operations:
         for path, body in bodies_with(operation, seeds, value, fields.Name):
             tried += 1
-            answer = admin.call(operation.method, operation.address(seeds.ids), body)
-            if not is_client_error(answer):
-                wrong.append((operation.name, path, answer.status))
+            response = admin.call(operation.method, operation.address(seeds.ids), body)
+            if not is_client_error(response):
+                wrong.append((operation.name, path, response.status))
 
     assert wrong == []
     assert tried > 60
@@ -169,7 +169,7 @@ def test_each_text_field_is_a_name_or_is_listed_as_another_text(body_operations)
     texts = {
         (operation.name, path[-1] if path[-1] != "[]" else path[-2])
         for operation in body_operations
-        for path, field in fields_of(operation.handler.options.body, ma.String)
+        for path, field in fields_of(operation.endpoint.options.body, ma.String)
         if not isinstance(field, fields.Name)
         and not any(isinstance(check, validate.OneOf) for check in field.validators)
     }
@@ -193,17 +193,17 @@ def test_no_id_in_a_body_is_the_nil_or_the_max_uuid(body_operations, admin, seed
     for operation in body_operations:
         for path, body in bodies_with(operation, seeds, value, ma.UUID):
             body.pop("rest", None)  # a register's code, which is validated first
-            answer = admin.call(operation.method, operation.address(seeds.ids), body)
+            response = admin.call(operation.method, operation.address(seeds.ids), body)
             tried += 1
-            place, found = path, set()
-            if answer.status == 200:  # each row has its own result
-                row = answer.json["results"][0]
-                place = path[2:]
+            position, found = path, set()
+            if response.status == 200:  # each row has its own result
+                row = response.json["results"][0]
+                position = path[2:]
                 found = {error["pointer"] for error in row["errors"]} if row["outcome"] == "error" else set()
-            elif answer.status == 422:
-                found = answer.pointers
-            if not points_at(found, place):
-                wrong.append((operation.name, path, answer.response.get_data(as_text=True)))
+            elif response.status == 422:
+                found = response.pointers
+            if not points_at(found, position):
+                wrong.append((operation.name, path, response.raw.get_data(as_text=True)))
 
     assert wrong == []
     assert tried > 20
@@ -213,13 +213,13 @@ def test_no_id_in_a_body_is_the_nil_or_the_max_uuid(body_operations, admin, seed
 def test_no_id_in_a_query_is_the_nil_or_the_max_uuid(app, admin, seeds, value):
     wrong, tried = [], 0
     for operation in operations(app):
-        schema = operation.handler.query_schema
+        schema = operation.endpoint.query_schema
         for name in (n for n, field in schema.fields.items() if isinstance(field, ma.UUID)) if schema else ():
             url = operation.address(seeds.ids)
-            answer = admin.call(operation.method, f"{url}{'&' if '?' in url else '?'}{name}={value}")
+            response = admin.call(operation.method, f"{url}{'&' if '?' in url else '?'}{name}={value}")
             tried += 1
-            if answer.status != 422 or answer.pointers != {f"/{name}"}:
-                wrong.append((operation.name, name, answer.status))
+            if response.status != 422 or response.pointers != {f"/{name}"}:
+                wrong.append((operation.name, name, response.status))
 
     assert wrong == []
     assert tried > 8
@@ -230,10 +230,10 @@ def test_no_string_field_accepts_other_types_or_long_texts(body_operations, admi
     wrong = []
     for operation in body_operations:
         for path, body in bodies_with(operation, seeds, value):
-            answer = send(admin, operation, seeds, orjson.dumps(body))
+            response = send(admin, operation, seeds, orjson.dumps(body))
             number = path[-1] in {"load", "body_weight"} and isinstance(value, int)  # weights may be numbers or strings
-            if not (number and answer.status < 500) and not is_client_error(answer):
-                wrong.append((operation.name, path, value, answer.status))
+            if not (number and response.status < 500) and not is_client_error(response):
+                wrong.append((operation.name, path, value, response.status))
 
     assert wrong == []
 
@@ -260,15 +260,15 @@ def test_no_field_accepts_values_of_other_types(body_operations, admin, seeds, k
     for operation in body_operations:
         for value in values:
             for path, body in _replaced(operation, seeds, kind, value):
-                answer = send(admin, operation, seeds, json.dumps(body).encode())
-                if not is_client_error(answer):
-                    wrong.append((operation.name, path, value, answer.status, answer.response.text[:200]))
+                response = send(admin, operation, seeds, json.dumps(body).encode())
+                if not is_client_error(response):
+                    wrong.append((operation.name, path, value, response.status, response.raw.text[:200]))
 
     assert wrong == []
 
 
 def _replaced(operation, seeds, kind, value):
-    schema = operation.handler.options.body
+    schema = operation.endpoint.options.body
     if kind is not ma.List:
         yield from bodies_with(operation, seeds, value, kind)
         return

@@ -16,7 +16,7 @@ def seeds(app):
 
 @pytest.fixture
 def admin(seeds):
-    return seeds.place.the(Role.SUPERADMIN)
+    return seeds.tenant.the(Role.SUPERADMIN)
 
 
 def test_unknown_and_repeated_parameters_are_refused_by_name(app, admin, seeds):
@@ -28,7 +28,7 @@ def test_unknown_and_repeated_parameters_are_refused_by_name(app, admin, seeds):
         unknown = admin.get(f"{url}{joint}no_such=1")
         assert refused(unknown, 422), operation.name
         assert unknown.pointers == {"/no_such"}
-        for name, field in (operation.handler.page_schema.fields if operation.handler.page_schema else {}).items():
+        for name, field in (operation.endpoint.page_schema.fields if operation.endpoint.page_schema else {}).items():
             twice = admin.get(f"{url}{joint}{name}=1&{name}=1")
             assert refused(twice, 422), operation.name
             assert f"/{field.data_key or name}" in twice.pointers
@@ -42,22 +42,22 @@ def test_unknown_and_repeated_parameters_are_refused_by_name(app, admin, seeds):
 ])  # fmt: skip
 def test_lists_refuse_invalid_page_parameters(app, admin, seeds, query):
     for operation in operations(app):
-        if operation.handler.options.is_page:
+        if operation.endpoint.options.is_page:
             url = operation.address(seeds.ids)
-            answer = admin.get(f"{url}{'&' if '?' in url else '?'}{query}")
-            assert refused(answer, 400, 422), (operation.name, query, answer.status)
+            response = admin.get(f"{url}{'&' if '?' in url else '?'}{query}")
+            assert refused(response, 400, 422), (operation.name, query, response.status)
 
 
 def test_filters_refuse_nul_and_values_of_other_types(app, admin, seeds):
     wrong = []
     for operation in operations(app):
-        schema = operation.handler.options.query
+        schema = operation.endpoint.options.query
         for name, field in (schema().load_fields if schema else {}).items():
             for value in ("%00", "x%00x", *(() if isinstance(field, ma.String) else ("", "x", "%ff", "9" * 400))):
                 path = operation.address(seeds.ids).partition("?")[0]
-                answer = admin.call(operation.method, f"{path}?{field.data_key or name}={value}", {})
-                if not refused(answer, 422):
-                    wrong.append((operation.name, name, value, answer.status))
+                response = admin.call(operation.method, f"{path}?{field.data_key or name}={value}", {})
+                if not refused(response, 422):
+                    wrong.append((operation.name, name, value, response.status))
 
     assert wrong == []
 
@@ -68,9 +68,9 @@ def test_filters_refuse_nul_and_values_of_other_types(app, admin, seeds):
 ])  # fmt: skip
 def test_an_unlisted_host_is_refused(admin, host):
     for url in ("/api/me/", "/api/auth/token/", "/docs/", "/nowhere/"):
-        answer = admin.get(url, headers={"Host": host})
-        assert refused(answer, 400), (url, host, answer.status)
-        assert answer.problem["code"] == "unlisted_host"
+        response = admin.get(url, headers={"Host": host})
+        assert refused(response, 400), (url, host, response.status)
+        assert response.problem["code"] == "unlisted_host"
     assert admin.get("/live/", headers={"Host": host}).status == 200
 
 
@@ -84,9 +84,9 @@ def test_a_refusal_of_a_method_lists_the_allowed_methods(app, admin, seeds):
         url = operation.address(seeds.ids)
         rules = {o.method for o in operations(app) if o.rule == operation.rule}
         for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "FROB"} - rules:
-            answer = admin.call(method, url)
-            assert refused(answer, 405), (method, url, answer.status)
-            assert rules <= {m.strip() for m in answer.headers["Allow"].split(",")}
+            response = admin.call(method, url)
+            assert refused(response, 405), (method, url, response.status)
+            assert rules <= {m.strip() for m in response.headers["Allow"].split(",")}
         options = admin.call("OPTIONS", url)
         assert options.status == 200
         assert rules <= {m.strip() for m in options.headers["Allow"].split(",")}
@@ -97,7 +97,7 @@ def test_head_returns_the_headers_of_get_without_a_body(app, admin, seeds):
         if operation.method == "GET":
             url = operation.address(seeds.ids)
             head, get = admin.call("HEAD", url), admin.get(url)
-            assert (head.status, head.response.data) == (get.status, b""), operation.name
+            assert (head.status, head.raw.data) == (get.status, b""), operation.name
             assert head.headers["Content-Type"] == get.headers["Content-Type"]
             assert head.headers.get("ETag") == get.headers.get("ETag")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import goals, load, report, scrape
+from bench import load, report, scrape, targets
 from bench.traffic import Floors, shown
 
 ROOT = Path(__file__).parent.parent
@@ -99,10 +99,10 @@ def test_rows_are_found_in_pages_registers_and_single_responses():
 @pytest.mark.parametrize(
     ("goal", "met", "missed"),
     [
-        (goals.Goal("", "", "", "", 0.6), 0.6, 0.59),
-        (goals.Goal("", "", "", "", 0.85, strictly=True), 0.851, 0.85),
-        (goals.Goal("", "", "", "", 120, is_most=True, strictly=True), 119.9, 120),
-        (goals.Goal("", "", "", "", 25, is_most=True), 25, 25.1),
+        (targets.Target("", "", "", "", 0.6), 0.6, 0.59),
+        (targets.Target("", "", "", "", 0.85, strictly=True), 0.851, 0.85),
+        (targets.Target("", "", "", "", 120, is_most=True, strictly=True), 119.9, 120),
+        (targets.Target("", "", "", "", 25, is_most=True), 25, 25.1),
     ],
 )
 def test_a_target_is_a_minimum_or_a_maximum(goal, met, missed):
@@ -113,12 +113,12 @@ def test_a_target_is_a_minimum_or_a_maximum(goal, met, missed):
 def test_the_page_names_what_is_met_missed_not_measured_starving_or_refused():
     found = {
         "cached": {
-            "list of 50, process memory": {goals.SHARE: 0.58, "p99/p50": 6.0, "errors": 2},
-            "list of 50, Redis": {goals.SHARE: 0.51, "p99/p50": 5.9, "errors": 0},
+            "list of 50, process memory": {targets.SHARE: 0.58, "p99/p50": 6.0, "errors": 2},
+            "list of 50, Redis": {targets.SHARE: 0.51, "p99/p50": 5.9, "errors": 0},
         }
     }
 
-    page = goals.page(found)
+    page = targets.page(found)
 
     assert "MISSED  cached list, process memory: 0.58, target 0.6" in page
     assert "met     cached list, Redis: 0.51, target 0.5" in page
@@ -139,10 +139,10 @@ def test_a_table_has_blank_cells_for_missing_values():
 
 
 @pytest.mark.parametrize(("application", "url"), [("lean", "/students/"), ("naive", "/api/students/")])
-def test_the_compared_applications_return_what_ours_returns(stack, database, place, api, application, url):
+def test_the_compared_applications_return_what_ours_returns(stack, database, tenant, api, application, url):
     for number in range(3):
         api.made("/api/students/", {"code": f"S{number}", "given_name": "Asha", "family_name": f"Rao {number}"})
-    who = {"BENCH_ORGANIZATION": str(place.id), "BENCH_USER": api.get("/api/me/").json["id"]}
+    who = {"BENCH_ORGANIZATION": str(tenant.id), "BENCH_USER": api.get("/api/me/").json["id"]}
     output = subprocess.run(
         [sys.executable, "-c", ASKED, f"bench.apps.{application}", url],
         cwd=ROOT,

@@ -180,20 +180,20 @@ def app(settings):
 
 def prepared(seeds: Seeds, operation: Any) -> Callable[[], Any]:
     """Prepare data for an operation; return a call that succeeds and has something to do."""
-    schema, mark = operation.handler.options.body, operation.handler.options
+    schema, mark = operation.endpoint.options.body, operation.endpoint.options
     role = Role.SUPERADMIN if mark.is_system else Role.ADMIN
     body = BODIES.get(operation.name) or (body_for(schema, seeds.id_for) if schema else None)
     if operation.name.startswith("PUT"):
         meeting = {"group_id": seeds.ids["group_id"], "local_date": TODAY, "slot": "11:00", "status": "open"}
-        seeds.ids["session_id"] = seeds.place.the(Role.ADMIN).made("/api/attendance/sessions/", meeting)["id"]
+        seeds.ids["session_id"] = seeds.tenant.the(Role.ADMIN).made("/api/attendance/sessions/", meeting)["id"]
         body = {"rest": "present"}
-    client, url = seeds.place.the(role), operation.address(seeds.ids)
+    client, url = seeds.tenant.the(role), operation.address(seeds.ids)
     if operation.rule.endswith("/file/"):
         url = url.replace(BY_NAME["token"], seeds.report_token(seeds.ids["report_id"]))
     if operation.ends_sessions:
-        client = seeds.signed_in(seeds.place.someone(role))
+        client = seeds.signed_in(seeds.tenant.someone(role))
     if operation.wants_step_up:
-        client = seeds.signed_in(seeds.place.the(role))
+        client = seeds.signed_in(seeds.tenant.the(role))
     body = seeds.real_body(operation.rule, client) or body
     if operation.rule.endswith("/undelete/"):
         assert client.delete(url.removesuffix("undelete/")).status == 204
@@ -211,20 +211,20 @@ def test_every_operation_stays_within_its_statement_budget(app):
     shared, wrong, counts = seed(app, "Quokka"), [], {}
     for operation in sorted(operations(app), key=lambda o: (o.method != "GET", o.name)):
         seeds = seed(app, "Wombat") if spends(operation) else shared
-        answer = run_operation(seeds, operation)
-        counts[operation.name] = len(answer.asked)
-        if answer.status >= 300:
-            wrong.append((operation.name, answer.status, answer.response.text[:300]))
+        response = run_operation(seeds, operation)
+        counts[operation.name] = len(response.queries)
+        if response.status >= 300:
+            wrong.append((operation.name, response.status, response.raw.text[:300]))
         if counts[operation.name] != BUDGETS.get(operation.name):
-            wrong.append((operation.name, f"{counts[operation.name]} statements", [s[:200] for s in answer.asked]))
-        if operation.method == "POST" and answer.status == 201 and not operation.handler.options.is_system:
+            wrong.append((operation.name, f"{counts[operation.name]} statements", [s[:200] for s in response.queries]))
+        if operation.method == "POST" and response.status == 201 and not operation.endpoint.options.is_system:
             limit = MOST_STATEMENTS_OF_A_CREATE + (operation.rule.endswith("/enrolments/"))  # see its budget
             limit += operation.rule == "/api/api-keys/"
             limit += 2 * (operation.rule == "/api/invitations/")  # see its budget
             limit += 3 * (operation.rule == "/api/users/")  # the connection is released while the password is hashed
             limit += 3 * operation.wants_step_up  # and while the issuer's keys are fetched
-            if len(answer.statements) > limit:
-                wrong.append((operation.name, f"{len(answer.statements)} in all"))
+            if len(response.statements) > limit:
+                wrong.append((operation.name, f"{len(response.statements)} in all"))
 
     assert wrong == []
     assert BUDGETS.keys() == counts.keys()
@@ -233,8 +233,8 @@ def test_every_operation_stays_within_its_statement_budget(app):
 def test_lists_limit_the_number_of_rows_in_sql(app):
     seeds, seen, loose = seed(app, "Quokka"), 0, []
     for operation in operations(app):
-        if operation.method == "GET" and operation.handler.options.is_page:
-            statements = run_operation(seeds, operation).asked
+        if operation.method == "GET" and operation.endpoint.options.is_page:
+            statements = run_operation(seeds, operation).queries
             seen += 1
             loose += [(operation.name, s) for s in statements[-1:] if not re.search(r"\bLIMIT\b", s)]
 

@@ -47,9 +47,9 @@ def address_of(operation) -> str:
 def creates_of(app):
     """Return the operations that create a row, with whether they accept an id and an Idempotency-Key."""
     return {
-        address_of(o): ("id" in o.handler.options.body._declared_fields, o.handler.takes_key)
+        address_of(o): ("id" in o.endpoint.options.body._declared_fields, o.endpoint.takes_key)
         for o in operations(app)
-        if o.method == "POST" and o.handler.options.status in (201, 202) and not o.handler.options.is_public
+        if o.method == "POST" and o.endpoint.options.status in (201, 202) and not o.endpoint.options.is_public
     }
 
 
@@ -67,7 +67,7 @@ def test_the_page_lists_which_creates_accept_an_id_and_a_key(app):
 
 
 def test_the_page_lists_where_a_key_is_ignored(app):
-    posts = {address_of(o): o.handler.takes_key for o in operations(app) if o.method == "POST"}
+    posts = {address_of(o): o.endpoint.takes_key for o in operations(app) if o.method == "POST"}
     creates = creates_of(app)
     ignoring = {url for url, takes_key in posts.items() if not takes_key and url not in creates}
 
@@ -87,37 +87,37 @@ def test_the_document_describes_the_key_only_where_it_counts(app):
         if method != "parameters" and "Idempotency-Key" in {p.get("name") for p in operation.get("parameters", ())}
     }
 
-    takes = {o.name.replace("<uuid:", "{").replace(">", "}") for o in operations(app) if o.handler.takes_key}
+    takes = {o.name.replace("<uuid:", "{").replace(">", "}") for o in operations(app) if o.endpoint.takes_key}
     assert named == takes
 
 
-def test_a_key_is_ignored_where_the_document_does_not_describe_it(app, api, place):
+def test_a_key_is_ignored_where_the_document_does_not_describe_it(app, api, tenant):
     key = {"Idempotency-Key": "one"}
     user = body_for(
-        next(o for o in operations(app) if o.name == "POST /api/users/").handler.options.body, lambda _: None
+        next(o for o in operations(app) if o.name == "POST /api/users/").endpoint.options.body, lambda _: None
     )
-    sign_in = {"email": place.someone(Role.CLIENT).get("/api/me/").json["email"], "password": PASSWORD}
+    sign_in = {"email": tenant.someone(Role.CLIENT).get("/api/me/").json["email"], "password": PASSWORD}
 
     first, second = (api.post("/api/users/", user, headers=key) for _ in range(2))
     tokens = [Client(app).post("/api/auth/token/", sign_in, headers=key) for _ in range(2)]
 
     assert (first.status, second.status, second.problem["code"]) == (201, 409, "email_taken")
     assert len({token.json["refresh_token"] for token in tokens}) == 2
-    assert "Idempotent-Replayed" not in {name for answer in (second, *tokens) for name, _ in answer.headers}
+    assert "Idempotent-Replayed" not in {name for response in (second, *tokens) for name, _ in response.headers}
 
 
 def test_the_page_lists_which_reads_have_no_version(app):
     bare = chapter("Versions").partition("`If-Match`")[0]
-    reads = {address_of(o): o.handler.options for o in operations(app) if o.method == "GET"}
+    reads = {address_of(o): o.endpoint.options for o in operations(app) if o.method == "GET"}
 
     without = {a for a, options in reads.items() if options.answer is None or not shows_a_version(options.answer)}
     assert set(ADDRESS.findall(bare)) == without
 
 
 def test_the_page_lists_which_changes_compare_the_version(app):
-    compared = {o.name: o.handler.compares_version for o in operations(app) if o.method != "GET"}
+    compared = {o.name: o.endpoint.compares_version for o in operations(app) if o.method != "GET"}
     sentence = re.search(r"by `DELETE`, except of ([^.]+)\.", chapter("Versions").replace("\n", " "))
-    deletes = {address_of(o) for o in operations(app) if o.method == "DELETE" and not o.handler.compares_version}
+    deletes = {address_of(o) for o in operations(app) if o.method == "DELETE" and not o.endpoint.compares_version}
 
     assert {UNCOMPARED[name] for name in re.split(r", | and ", sentence[1])} == deletes
     assert all(is_compared for name, is_compared in compared.items() if name.startswith(("PATCH ", "PUT ")))
@@ -126,12 +126,12 @@ def test_the_page_lists_which_changes_compare_the_version(app):
 
 
 def test_the_page_lists_which_lists_are_not_paged(app):
-    answers = {
-        address_of(o): o.handler.options for o in operations(app) if o.method == "GET" and o.handler.options.answer
+    responses = {
+        address_of(o): o.endpoint.options for o in operations(app) if o.method == "GET" and o.endpoint.options.answer
     }
     whole = {
         url
-        for url, options in answers.items()
+        for url, options in responses.items()
         if not options.is_page and {"items"} <= options.answer().fields.keys() <= {"items", "next_cursor", "has_more"}
     }
     sentence = re.search(r"come whole, without these parameters: ([^.]+)\.", chapter("Lists"))
@@ -172,14 +172,14 @@ def test_only_health_and_the_document_show_the_version(app, api):
         "/api/students/",
         "/nothing/",
     )
-    answers = {place: (api if place.startswith("/api/st") else Client(app)).get(place) for place in places}
+    responses = {place: (api if place.startswith("/api/st") else Client(app)).get(place) for place in places}
 
     shown = {
-        place for place, answer in answers.items() if campshub.__version__ in answer.response.get_data(as_text=True)
+        place for place, response in responses.items() if campshub.__version__ in response.raw.get_data(as_text=True)
     }
     assert shown == {"/health/", "/api/openapi.json"}
     named = re.compile(rf"{re.escape(campshub.__version__)}|(?:python|gunicorn|flask|werkzeug)/?[0-9]", re.IGNORECASE)
-    assert [value for answer in answers.values() for _, value in answer.headers if named.search(value)] == []
+    assert [value for response in responses.values() for _, value in response.headers if named.search(value)] == []
 
 
 def names_in(requirements: str) -> set[str]:

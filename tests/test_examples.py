@@ -15,7 +15,7 @@ import pytest
 from campshub.core.http.schemas.fields import example_id
 from campshub.core.jobs.runner import run_one
 from campshub.core.security.permissions import Role
-from tests.conftest import PASSWORD, Client, new_place
+from tests.conftest import PASSWORD, Client, new_tenant
 from tests.documented import documented
 from tests.issuer import the_issuer
 from tests.seeds import Seeds
@@ -60,23 +60,23 @@ class Day:
         return text
 
     def caller(self, operation: dict[str, Any]) -> Client:
-        place = self.seeds.place
+        tenant = self.seeds.tenant
         if operation["security"] == []:
             return Client(self.app)
         if operation["operationId"] in ("createOrganization", "updateOrganization"):
-            return place.the(Role.SUPERADMIN)
+            return tenant.the(Role.SUPERADMIN)
         if operation["operationId"] == "closeOrganization":
-            return self.seeds.signed_in(new_place(self.app).someone(Role.ADMIN))
+            return self.seeds.signed_in(new_tenant(self.app).someone(Role.ADMIN))
         if operation["operationId"] in OF_A_NEW_USER:
-            return self.seeds.signed_in(place.someone(Role.ADMIN))
+            return self.seeds.signed_in(tenant.someone(Role.ADMIN))
         if operation["operationId"] in AFTER_STEP_UP:
-            return self.seeds.signed_in(place.the(Role.ADMIN))
-        return place.the(Role.ADMIN)
+            return self.seeds.signed_in(tenant.the(Role.ADMIN))
+        return tenant.the(Role.ADMIN)
 
     def order_report(self) -> str:
         """Request a report; return the id of its job."""
         body = {"kind": "attendance_records", "format": "csv"}
-        found: str = self.seeds.place.the(Role.ADMIN).post("/api/reports/", body).json["job_id"]
+        found: str = self.seeds.tenant.the(Role.ADMIN).post("/api/reports/", body).json["job_id"]
         return found
 
     def put_in(self, operation_id: str, who: Client) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class Day:
             },
             "linkIdentity": lambda: {"id_token": the_issuer().token()},
             "refreshToken": lambda: {"refresh_token": self.seeds.tokens()["refresh_token"]},
-            "switchOrganization": lambda: {"organization_id": str(self.seeds.place.id)},
+            "switchOrganization": lambda: {"organization_id": str(self.seeds.tenant.id)},
             "confirmTotp": lambda: {"otp": self.seeds.first_code(who)},
             "replaceRecoveryCodes": lambda: self.seeds.enrolled(who) or {},
             "deleteMfa": dict,
@@ -120,9 +120,9 @@ def _depth(found: tuple[str, str, dict[str, Any]]) -> int:
 
 @pytest.fixture
 def day(app):
-    place = new_place(app)
-    seeds = Seeds(place, "examples", {}, set())
-    return Day(app, seeds, {"organization_id": str(place.id)})
+    tenant = new_tenant(app)
+    seeds = Seeds(tenant, "examples", {}, set())
+    return Day(app, seeds, {"organization_id": str(tenant.id)})
 
 
 def test_every_body_has_an_example(app):
@@ -146,9 +146,9 @@ def test_the_examples_succeed_in_the_order_of_a_day(app, day):
     ]
     failed = {}
     for path, method, operation in sorted(found, key=_order):
-        answer = _send(day, path, method, operation)
-        if answer.status >= 300:
-            failed[operation["operationId"]] = answer.response.get_data(as_text=True)
+        response = _send(day, path, method, operation)
+        if response.status >= 300:
+            failed[operation["operationId"]] = response.raw.get_data(as_text=True)
 
     assert failed == {}
     assert len(found) > 100
@@ -167,15 +167,15 @@ def _send(day, path, method, operation):
         day.ids["job_id"] = day.order_report()
     if name == "downloadReport":
         day.seeds.ids["report_id"] = day.ids["report_id"]
-    answer = who.call(method.upper(), _address(day, path, operation), body)
-    if answer.status < 300 and name in CREATED:
+    response = who.call(method.upper(), _address(day, path, operation), body)
+    if response.status < 300 and name in CREATED:
         parameter, read = CREATED[name]
-        day.ids[parameter] = read(answer.json)
-    if name == "createReport" and answer.status < 300:
-        day.ids["job_id"] = answer.json["job_id"]
+        day.ids[parameter] = read(response.json)
+    if name == "createReport" and response.status < 300:
+        day.ids["job_id"] = response.json["job_id"]
         with day.app.app_context():
-            run_one(day.app.extensions["campshub"], day.seeds.place.id, UUID(answer.json["job_id"]))
-    return answer
+            run_one(day.app.extensions["campshub"], day.seeds.tenant.id, UUID(response.json["job_id"]))
+    return response
 
 
 def _address(day, path, operation):

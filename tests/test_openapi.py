@@ -19,7 +19,7 @@ from campshub.core.http.openapi.document import TAGS
 from campshub.core.http.schemas.pages import LONGEST_CURSOR
 from campshub.core.http.schemas.rows import Rows
 from campshub.core.security.permissions import Role
-from tests.conftest import new_place
+from tests.conftest import new_tenant
 from tests.document import openapi_document
 from tests.seeds import seed
 from tests.surface import BY_NAME, body_for, operations
@@ -68,8 +68,8 @@ def test_operations_have_a_name_a_tag_a_permission_and_their_problems():
     tags = {tag["name"] for tag in DOCUMENT["tags"]}
     wrong = []
     for name, operation in DESCRIBED:
-        refusals = {status: _at(answer) for status, answer in operation["responses"].items() if status[0] in "45d"}
-        problems = [answer for answer in refusals.values() if list(answer.get("content", {})) == [PROBLEM_JSON]]
+        refusals = {status: _at(response) for status, response in operation["responses"].items() if status[0] in "45d"}
+        problems = [response for response in refusals.values() if list(response.get("content", {})) == [PROBLEM_JSON]]
         secured = operation["security"] or name.partition(" ")[2] in PUBLIC
         parameters = {p["name"] for p in operation.get("parameters", ()) if "name" in p}
         if (
@@ -97,8 +97,8 @@ def test_each_problem_lists_its_codes():
     unlisted = [
         f"{name} {status}"
         for name, operation in DESCRIBED
-        for status, answer in operation["responses"].items()
-        if status[0] in "45" and not _codes(_at(answer))
+        for status, response in operation["responses"].items()
+        if status[0] in "45" and not _codes(_at(response))
     ]
 
     assert unlisted == []
@@ -201,8 +201,8 @@ def _at(described):
     return described
 
 
-def _codes(answer):
-    schema = _at(answer["content"][PROBLEM_JSON]["schema"])
+def _codes(response):
+    schema = _at(response["content"][PROBLEM_JSON]["schema"])
     return schema["allOf"][1]["properties"]["code"]["enum"] if "allOf" in schema else []
 
 
@@ -212,9 +212,9 @@ def _with_body():
 
 def _answers():
     for _, operation in DESCRIBED:
-        for status, answer in operation["responses"].items():
-            if status[0] == "2" and "application/json" in answer.get("content", {}):
-                yield answer["content"]["application/json"]["schema"]
+        for status, response in operation["responses"].items():
+            if status[0] == "2" and "application/json" in response.get("content", {}):
+                yield response["content"]["application/json"]["schema"]
 
 
 def _reachable(schemas):
@@ -263,12 +263,12 @@ def seeds(app):
 def _caller(operation, seeds):
     superadmin = Role.SUPERADMIN
     if operation.rule == "/api/organization/close/":  # only once
-        return seeds.signed_in(new_place(seeds.place.app).someone(superadmin))
+        return seeds.signed_in(new_tenant(seeds.tenant.app).someone(superadmin))
     if operation.wants_step_up:
-        return seeds.signed_in(seeds.place.the(superadmin))
+        return seeds.signed_in(seeds.tenant.the(superadmin))
     if operation.ends_sessions:
-        return seeds.signed_in(seeds.place.someone(superadmin))
-    return seeds.place.the(superadmin)
+        return seeds.signed_in(seeds.tenant.someone(superadmin))
+    return seeds.tenant.the(superadmin)
 
 
 def _fill(case, source, operation, seeds, who):
@@ -284,8 +284,8 @@ def _fill(case, source, operation, seeds, who):
         query[name] = BY_NAME["on"] if name == "on" else seeds.ids.get(name, query[name])
         if operation.rule.endswith("/file/"):
             query[name] = seeds.report_token(seeds.ids["report_id"])
-    if source == "real body" and operation.handler.options.body is not None:
-        case.body = body_for(operation.handler.options.body, seeds.id_for)
+    if source == "real body" and operation.endpoint.options.body is not None:
+        case.body = body_for(operation.endpoint.options.body, seeds.id_for)
         (case.headers or {}).pop("If-Match", None)
         case.body |= seeds.real_body(operation.rule, who) or {}
     elif source == "real body":
@@ -305,7 +305,7 @@ def test_responses_match_the_document(described, app, seeds, record_property):
     rule = {o.name.replace("<uuid:", "{").replace(">", "}"): o for o in operations(app)}
     operation = rule[f"{described.method.upper()} {described.path}"]
     # A bulk operation reports an invalid row within a 200.
-    rows = any(isinstance(field, Rows) for field in (operation.handler.options.body or Schema)().fields.values())
+    rows = any(isinstance(field, Rows) for field in (operation.endpoint.options.body or Schema)().fields.values())
     quick = hypothesis_settings(
         max_examples=EXAMPLES,
         deadline=None,

@@ -66,16 +66,16 @@ def _reach(function, seen, depth=0):
 def test_problems_that_an_endpoint_can_raise_are_documented(app):
     missing = []
     for operation in operations(app):
-        handler = operation.handler
-        documented = {(int(kind.status), kind.code) for kind in problems_of(handler)}
-        has_rows = any(isinstance(field, Rows) for field in (handler.options.body or Schema)().fields.values())
-        for kind in _reach(handler.function, set()):
-            if kind is PreconditionFailed and not handler.compares_version:
+        endpoint = operation.endpoint
+        documented = {(int(kind.status), kind.code) for kind in problems_of(endpoint)}
+        has_rows = any(isinstance(field, Rows) for field in (endpoint.options.body or Schema)().fields.values())
+        for kind in _reach(endpoint.function, set()):
+            if kind is PreconditionFailed and not endpoint.compares_version:
                 continue  # the shared helper does not require a version here
             if has_rows and issubclass(kind, Invalid | Conflict):
                 continue  # each row has its own result, within a 200
             if (int(kind.status), kind.code) not in documented:
-                missing.append(f"{operation_id(handler, handler.method)}: {kind.__name__}")
+                missing.append(f"{operation_id(endpoint, endpoint.method)}: {kind.__name__}")
 
     assert sorted(missing) == []
 
@@ -84,4 +84,4 @@ def test_problems_that_an_endpoint_can_raise_are_documented(app):
 def test_the_problem_of_a_constraint_is_documented(constraint, app):
     kind = Problem.by_constraint[constraint]
 
-    assert any(kind.code in {p.code for p in problems_of(o.handler)} for o in operations(app))
+    assert any(kind.code in {p.code for p in problems_of(o.endpoint)} for o in operations(app))

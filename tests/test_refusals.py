@@ -8,7 +8,7 @@ import pytest
 from campshub.app import create_app
 from campshub.core.db.models import new_id
 from campshub.core.security.permissions import Role
-from tests.conftest import close, new_place, settings_of
+from tests.conftest import close, new_tenant, settings_of
 
 
 @pytest.mark.parametrize(
@@ -22,17 +22,17 @@ from tests.conftest import close, new_place, settings_of
     ],
 )
 def test_a_refusal_is_never_much_larger_than_useful(api, url, body):
-    answer = api.post(url, body)
+    response = api.post(url, body)
 
-    assert answer.status == 422
+    assert response.status == 422
     # One error for the whole list: its rows are not validated, which took 24 s and killed a worker.
-    assert len(answer.problem["errors"]) == (1 if url != "/api/auth/token/" else 100)
-    assert len(answer.response.get_data()) < 20_000
+    assert len(response.problem["errors"]) == (1 if url != "/api/auth/token/" else 100)
+    assert len(response.raw.get_data()) < 20_000
 
 
-def test_the_users_can_be_paged_by_name(api, place):
+def test_the_users_can_be_paged_by_name(api, tenant):
     for _ in range(3):
-        place.someone(Role.CLIENT)
+        tenant.someone(Role.CLIENT)
 
     first = api.get("/api/users/?limit=2").json
     second = api.get(f"/api/users/?limit=2&cursor={first['next_cursor']}").json
@@ -49,27 +49,27 @@ def test_paging_works_past_long_names(api, student):
     assert api.get(f"/api/students/?limit=1&cursor={cursor}").status == 200
 
 
-def test_codes_and_locks_are_for_admins(api, place):
-    trainer = place.the(Role.TRAINER)
+def test_codes_and_locks_are_for_admins(api, tenant):
+    trainer = tenant.the(Role.TRAINER)
     code = {"key": "absent", "label": "Absent", "counts_as": "present", "in_rate": False}
 
     assert trainer.post("/api/attendance/codes/", code).status == 403
     assert api.post("/api/attendance/codes/", code).status == 201
 
 
-def test_a_replayed_create_shows_only_what_its_sender_may_see(api, place):
-    trainer = place.the(Role.TRAINER)
+def test_a_replayed_create_shows_only_what_its_sender_may_see(api, tenant):
+    trainer = tenant.the(Role.TRAINER)
     group = api.made("/api/groups/", {"code": "G", "name": "Blue"})
     body = {"id": str(new_id()), "group_id": group["id"], "local_date": time.strftime("%Y-%m-%d")}
     api.made("/api/attendance/sessions/", body)
 
-    answer = trainer.post("/api/attendance/sessions/", body)
+    response = trainer.post("/api/attendance/sessions/", body)
 
-    assert (answer.status, answer.problem["code"]) == (409, "id_taken")
+    assert (response.status, response.problem["code"]) == (409, "id_taken")
 
 
-def test_staff_notes_on_a_session_are_only_for_staff(api, place, student):
-    client = place.the(Role.CLIENT)
+def test_staff_notes_on_a_session_are_only_for_staff(api, tenant, student):
+    client = tenant.the(Role.CLIENT)
     me = student(user_id=str(client.user_id))
     group = api.made("/api/groups/", {"code": "G", "name": "Blue"})
     api.made(f"/api/groups/{group['id']}/enrolments/", {"student_id": me["id"], "begins_on": "2026-01-01"})
@@ -82,7 +82,7 @@ def test_staff_notes_on_a_session_are_only_for_staff(api, place, student):
     assert client.get("/api/attendance/sessions/").json["items"][0]["notes"] is None
 
 
-def test_a_stored_response_expires_after_a_day(api, place, sql):
+def test_a_stored_response_expires_after_a_day(api, tenant, sql):
     def create():
         body = {"code": new_id().hex, "given_name": "A", "family_name": "B"}
         return api.post("/api/students/", body, headers={"Idempotency-Key": "k"})
@@ -105,8 +105,8 @@ def test_a_deleted_group_has_no_roster(api, student):
     assert {api.get(f"{url}{part}/").status for part in ("roster", "enrolments", "sessions")} == {404}
 
 
-def test_trainers_do_not_see_students_who_left_their_groups_long_ago(api, place, student):
-    trainer = place.the(Role.TRAINER)
+def test_trainers_do_not_see_students_who_left_their_groups_long_ago(api, tenant, student):
+    trainer = tenant.the(Role.TRAINER)
     group = api.made("/api/groups/", {"code": "G", "name": "B", "trainer_ids": [str(trainer.user_id)]})
     for begins_on, ends_on in (("2015-01-01", "2015-02-01"), ("2199-01-01", None)):
         body = {"student_id": student()["id"], "begins_on": begins_on, "ends_on": ends_on}
@@ -122,7 +122,7 @@ def test_two_letters_search_only_by_prefix(api, student):
     assert [s["id"] for s in api.get("/api/students/?q=zu").json["items"]] == [found["id"]]
     assert [s["id"] for s in api.get("/api/students/?q=qx").json["items"]] == [found["id"]]
     assert [s["id"] for s in api.get("/api/students/?q=ur").json["items"]] == []
-    assert "search_students" not in api.get("/api/students/?q=zu&limit=7").asked[0]
+    assert "search_students" not in api.get("/api/students/?q=zu&limit=7").queries[0]
 
 
 def test_responses_with_secrets_are_not_cacheable(api, student):
@@ -140,14 +140,14 @@ def test_responses_with_secrets_are_not_cacheable(api, student):
 def test_a_server_without_disk_memory_or_time_is_unavailable_with_a_retry_time(stack, scratch, state):
     """A trigger raises PostgreSQL's errors for a full disk, exhausted memory and an expired time limit."""
     app = create_app(settings_of(stack, scratch, log_level="ERROR"))
-    admin = new_place(app).the(Role.ADMIN)
+    admin = new_tenant(app).the(Role.ADMIN)
     with stack.primary.connect(scratch) as connection:
         connection.execute(
             f"CREATE FUNCTION full_up() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
             f" RAISE EXCEPTION USING ERRCODE = '{state}'; END $$;"
             "CREATE TRIGGER full_up BEFORE INSERT ON groups FOR EACH ROW EXECUTE FUNCTION full_up()"
         )
-    answer = admin.post("/api/groups/", {"code": "G1", "name": "Early birds"})
+    response = admin.post("/api/groups/", {"code": "G1", "name": "Early birds"})
     close(app)
 
-    assert (answer.status, answer.problem["code"], answer.headers["Retry-After"]) == (503, "unavailable", "1")
+    assert (response.status, response.problem["code"], response.headers["Retry-After"]) == (503, "unavailable", "1")

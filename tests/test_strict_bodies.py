@@ -23,12 +23,12 @@ def seeds(app):
 
 @pytest.fixture
 def admin(seeds):
-    return seeds.place.the(Role.SUPERADMIN)
+    return seeds.tenant.the(Role.SUPERADMIN)
 
 
 @pytest.fixture(scope="module")
 def body_operations(app):
-    return [o for o in operations(app) if o.handler.options.body is not None]
+    return [o for o in operations(app) if o.endpoint.options.body is not None]
 
 
 @pytest.mark.parametrize("raw", [
@@ -39,10 +39,10 @@ def body_operations(app):
 def test_a_duplicate_key_is_refused_by_every_operation(admin, body_operations, seeds, raw):
     wrong = []
     for operation in body_operations:
-        answer = send(admin, operation, seeds, raw)
-        said = answer.problem
-        if (answer.status, said["code"]) != (400, "malformed_body") or "twice" not in said["detail"]:
-            wrong.append((operation.name, answer.status, said))
+        response = send(admin, operation, seeds, raw)
+        said = response.problem
+        if (response.status, said["code"]) != (400, "malformed_body") or "twice" not in said["detail"]:
+            wrong.append((operation.name, response.status, said))
 
     assert wrong == []
 
@@ -52,8 +52,8 @@ def test_the_same_key_in_several_objects_and_colons_in_texts_are_not_duplicates(
     given = {"code": new_id().hex, "given_name": "A:", "family_name": "::", "guardians": [contact, contact]}
     for dumped in (orjson.dumps(given), json.dumps(given).replace(":", "\\u003a").replace("\\u003a ", ": ").encode()):
         body = {**json.loads(dumped), "code": new_id().hex}
-        answer = api.call("POST", "/api/students/", data=json.dumps(body).replace("A:", "A\\u003a"), headers=JSON)
-        assert (answer.status, answer.json["given_name"]) == (201, "A:")
+        response = api.call("POST", "/api/students/", data=json.dumps(body).replace("A:", "A\\u003a"), headers=JSON)
+        assert (response.status, response.json["given_name"]) == (201, "A:")
 
 
 def test_the_cost_of_the_check_for_duplicate_keys_is_printed(record_property):
@@ -82,10 +82,10 @@ def _with_a_hook(raw: bytes):
 @pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "gzip, identity"])
 def test_a_compressed_body_is_refused(admin, body_operations, seeds, encoding):
     for operation in body_operations:
-        raw = orjson.dumps(body_for(operation.handler.options.body, seeds.id_for))
-        answer = send(admin, operation, seeds, gzip.compress(raw), **{"Content-Encoding": encoding})
-        assert (answer.status, answer.problem["code"]) == (415, "unsupported_media_type"), operation.name
-        assert answer.headers["Accept-Encoding"] == "identity"
+        raw = orjson.dumps(body_for(operation.endpoint.options.body, seeds.id_for))
+        response = send(admin, operation, seeds, gzip.compress(raw), **{"Content-Encoding": encoding})
+        assert (response.status, response.problem["code"]) == (415, "unsupported_media_type"), operation.name
+        assert response.headers["Accept-Encoding"] == "identity"
 
 
 def test_a_body_with_content_encoding_identity_is_accepted(api):
@@ -93,16 +93,16 @@ def test_a_body_with_content_encoding_identity_is_accepted(api):
 
 
 def test_an_empty_patch_changes_nothing(app, seeds, sql):
-    admin = seeds.place.the(Role.SUPERADMIN)
+    admin = seeds.tenant.the(Role.SUPERADMIN)
 
     def entries():
-        return sql("SELECT count(*) FROM audit_log WHERE organization_id = %s", seeds.place.id)[0][0]
+        return sql("SELECT count(*) FROM audit_log WHERE organization_id = %s", seeds.tenant.id)[0][0]
 
     patches = [o for o in operations(app) if o.method == "PATCH"]
     assert len(patches) > 12
     wrong = []
     for operation in patches:
-        ids = {**seeds.ids, "user_id": str(seeds.place.the(Role.CLIENT).user_id)}
+        ids = {**seeds.ids, "user_id": str(seeds.tenant.the(Role.CLIENT).user_id)}
         if operation.rule.endswith("<uuid:code_id>/"):
             code = {"key": "k1", "label": "K", "counts_as": "present"}
             ids["code_id"] = admin.made("/api/attendance/codes/", code)["id"]
@@ -111,6 +111,6 @@ def test_an_empty_patch_changes_nothing(app, seeds, sql):
         before = entries()
         again = admin.patch(url, {}, headers={"If-Match": first.headers.get("ETag", "*")})
         if (first.status, again.status) != (200, 200) or again.json != first.json or entries() != before:
-            wrong.append((operation.name, first.status, again.status, first.response.text[:200]))
+            wrong.append((operation.name, first.status, again.status, first.raw.text[:200]))
 
     assert wrong == []

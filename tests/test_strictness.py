@@ -23,27 +23,27 @@ def seeds(app):
 
 @pytest.fixture
 def admin(seeds):
-    return seeds.place.the(Role.SUPERADMIN)
+    return seeds.tenant.the(Role.SUPERADMIN)
 
 
 @pytest.fixture(scope="module")
 def body_operations(app):
-    return [o for o in operations(app) if o.handler.options.body is not None]
+    return [o for o in operations(app) if o.endpoint.options.body is not None]
 
 
 def send(admin, operation, seeds, raw: bytes, **headers):
     return admin.call(operation.method, operation.address(seeds.ids), data=raw, headers={**JSON, **headers})
 
 
-def details(answer) -> list[str]:
+def details(response) -> list[str]:
     """Return the messages of a refusal, also of the rows of a bulk body."""
-    document = answer.response.get_json(force=True)
+    document = response.raw.get_json(force=True)
     rows = [error for row in document.get("results", ()) for error in row["errors"]]
     return [error["detail"] for error in [*document.get("errors", ()), *rows]]
 
 
 def with_value(operation, seeds, path, value) -> bytes:
-    body = copy.deepcopy(body_for(operation.handler.options.body, seeds.id_for))
+    body = copy.deepcopy(body_for(operation.endpoint.options.body, seeds.id_for))
     put(body, path, value)
     return json.dumps(body).encode()
 
@@ -51,7 +51,7 @@ def with_value(operation, seeds, path, value) -> bytes:
 def refusals(admin, body_operations, seeds, kind, values):
     """Yield each field of a type with the messages that it returns for each of the values of ``values(field)``."""
     for operation in body_operations:
-        for path, field in fields_of(operation.handler.options.body, kind):
+        for path, field in fields_of(operation.endpoint.options.body, kind):
             for value in values(field):
                 yield (
                     (operation.name, path, value),
@@ -96,7 +96,7 @@ def test_a_number_out_of_range_is_refused_with_the_range(admin, body_operations,
     wrong, count = [], 0
     for kind in (fields.Whole, fields.Real):
         for operation in body_operations:
-            for path, field in fields_of(operation.handler.options.body, kind):
+            for path, field in fields_of(operation.endpoint.options.body, kind):
                 least, most = bounds_of(field)
                 for value in (least - 1, most + 1, 10**30, "5"):
                     said = details(send(admin, operation, seeds, with_value(operation, seeds, path, value)))
@@ -134,9 +134,9 @@ def test_a_text_that_is_too_long_or_not_a_choice_is_refused_with_the_limit(admin
 
     wrong = []
     for operation in body_operations:
-        for path, field in fields_of(operation.handler.options.body, ma.String):
+        for path, field in fields_of(operation.endpoint.options.body, ma.String):
             choices = [v for v in field.validators if isinstance(v, validate.OneOf)]
-            value = "\u00fc" * 20_000 if operation.handler.options.most_bytes > 50_000 else None
+            value = "\u00fc" * 20_000 if operation.endpoint.options.most_bytes > 50_000 else None
             said = details(send(admin, operation, seeds, with_value(operation, seeds, path, value)))
             wanted = [str(c) for v in choices for c in v.choices] or [str(v.max) for v in bounds(field)]
             other = isinstance(field, fields.Email) or path[-1] in {"load", "body_weight"}
@@ -153,15 +153,15 @@ def test_an_empty_parameter_is_refused_by_every_operation(app, admin, seeds):
     wrong, count = [], 0
     for operation in operations(app):
         path = operation.address(seeds.ids).partition("?")[0]
-        own = operation.handler.query_schema
-        page = operation.handler.page_schema
+        own = operation.endpoint.query_schema
+        page = operation.endpoint.page_schema
         for name, field in {**(own.fields if own else {}), **(page.fields if page else {})}.items():
             for written in (f"{field.data_key or name}=", f"{field.data_key or name}"):
-                answer = admin.call(operation.method, f"{path}?{written}", {})
+                response = admin.call(operation.method, f"{path}?{written}", {})
                 count += 1
-                codes = {e["pointer"]: e["code"] for e in answer.response.get_json(force=True).get("errors", ())}
-                if answer.status != 422 or codes.get(f"/{field.data_key or name}") != "empty":
-                    wrong.append((operation.name, written, answer.status))
+                codes = {e["pointer"]: e["code"] for e in response.raw.get_json(force=True).get("errors", ())}
+                if response.status != 422 or codes.get(f"/{field.data_key or name}") != "empty":
+                    wrong.append((operation.name, written, response.status))
 
     assert count > 200
     assert wrong == []
@@ -169,10 +169,10 @@ def test_an_empty_parameter_is_refused_by_every_operation(app, admin, seeds):
 
 @pytest.mark.parametrize("value", ["%ff", "%E0%A4", "caf%E9", "%ed%a0%80"])
 def test_a_parameter_that_is_not_utf_8_is_refused_by_name(admin, value):
-    answer = admin.get(f"/api/students/?q={value}")
+    response = admin.get(f"/api/students/?q={value}")
 
-    assert answer.status == 422
-    assert answer.problem["errors"] == [
+    assert response.status == 422
+    assert response.problem["errors"] == [
         {"pointer": "/q", "code": "encoding", "detail": "Must be percent-encoded UTF-8."}
     ]
 
@@ -197,11 +197,11 @@ def test_a_parameter_with_unencoded_bytes_is_read_as_utf_8(admin):
 def test_the_default_order_may_be_stated_with_or_without_a_cursor(app, admin, seeds):
     wrong, continued = [], 0
     for operation in operations(app):
-        if not operation.handler.options.is_page:
+        if not operation.endpoint.options.is_page:
             continue
         url = operation.address(seeds.ids)
         joint = "&" if "?" in url else "?"
-        usual = operation.handler.options.sorts[0]
+        usual = operation.endpoint.options.sorts[0]
         plain, stated = (admin.get(f"{url}{joint}limit=1{sort}") for sort in ("", f"&sort={usual}"))
         if plain.status != 200 or plain.json != stated.json:
             wrong.append((operation.name, plain.status, stated.status))
@@ -250,16 +250,16 @@ def test_an_id_is_accepted_only_in_canonical_form(app, admin, body_operations, s
             continue
         for name in operation.parameters:
             for form in other_forms(seeds.ids[name])[:3]:
-                answer = admin.get(operation.address(seeds.ids, **{name: form}))
-                if answer.status != 404:
-                    wrong.append((operation.name, form, answer.status))
-        for name, field in (operation.handler.query_schema.fields if operation.handler.query_schema else {}).items():
+                response = admin.get(operation.address(seeds.ids, **{name: form}))
+                if response.status != 404:
+                    wrong.append((operation.name, form, response.status))
+        for name, field in (operation.endpoint.query_schema.fields if operation.endpoint.query_schema else {}).items():
             if isinstance(field, ma.UUID):
                 path = operation.address(seeds.ids).partition("?")[0]
                 for form in other_forms(student)[:3]:
-                    answer = admin.get(path, query_string={field.data_key or name: form})
-                    if answer.status != 422:
-                        wrong.append((operation.name, name, form, answer.status))
+                    response = admin.get(path, query_string={field.data_key or name: form})
+                    if response.status != 422:
+                        wrong.append((operation.name, name, form, response.status))
     assert wrong == []
 
 
@@ -297,8 +297,8 @@ def test_any_of_the_tags_of_if_match_may_be_the_current_one(api, student):
         assert api.patch(url, {"phone": "1"}, headers={"If-Match": header}).status == 422, header
 
 
-def test_a_401_distinguishes_a_missing_from_an_invalid_token(api, app, place):
-    ended = place.someone()
+def test_a_401_distinguishes_a_missing_from_an_invalid_token(api, app, tenant):
+    ended = tenant.someone()
     ended.post("/api/auth/logout/everywhere/")
     plain, at_fault = 'Bearer realm="campshub"', 'Bearer realm="campshub", error="invalid_token"'
 
@@ -309,7 +309,7 @@ def test_a_401_distinguishes_a_missing_from_an_invalid_token(api, app, place):
         ({"Authorization": f"Bearer chk_{'a' * 12}_{'b' * 43}"}, at_fault),
         (ended.headers, at_fault),
     ):
-        answer = type(api)(app, headers).get("/api/students/")
-        assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, challenge), headers
+        response = type(api)(app, headers).get("/api/students/")
+        assert (response.status, response.headers["WWW-Authenticate"]) == (401, challenge), headers
     wrong = type(api)(app).post("/api/auth/token/", {"email": "no-one@example.org", "password": "x"})
     assert (wrong.status, wrong.headers["WWW-Authenticate"]) == (401, plain)

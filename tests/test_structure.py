@@ -77,8 +77,8 @@ def test_the_contract_of_modules_lists_the_modules_in_order():
     modules = [f"campshub.{name}" for name in MODULES]
 
     assert sorted(module for layer in layers[2:-2] for module in layer) == sorted(modules)
-    place = {module: number for number, layer in enumerate(reversed(layers)) for module in layer}
-    assert sorted(modules, key=place.__getitem__) == modules
+    layer_of = {module: number for number, layer in enumerate(reversed(layers)) for module in layer}
+    assert sorted(modules, key=layer_of.__getitem__) == modules
 
 
 # Files with one importer that stay separate files, with the reason.

@@ -36,13 +36,13 @@ def api_operations(app) -> list[Operation]:
 
 
 def body_of(operation: Operation, seeds: Seeds, *, whole: bool = False):
-    schema = operation.handler.options.body
+    schema = operation.endpoint.options.body
     return None if schema is None else body_for(schema, seeds.id_for, whole=whole)
 
 
-def leaks(answer, foreign: Seeds, sent_text: str = "") -> list[str]:
+def leaks(response, foreign: Seeds, sent_text: str = "") -> list[str]:
     """Return what a response contains of the other organization that the request did not contain."""
-    text = answer.response.get_data(as_text=True) + str(dict(answer.headers))
+    text = response.raw.get_data(as_text=True) + str(dict(response.headers))
     found = set(UUIDS.findall(text)) & foreign.everything - set(UUIDS.findall(sent_text))
     return [*found, *([FOREIGN] if FOREIGN in text else [])]
 
@@ -61,12 +61,12 @@ def test_another_organizations_id_in_the_path_is_not_found(api_operations, own, 
         for parameter in operation.parameters:
             for role in Role:
                 url = operation.address(own.ids, **{parameter: foreign.ids[parameter]})
-                may = operation.handler.options.is_public or operation.handler.options.permission in ROLES[role]
+                may = operation.endpoint.options.is_public or operation.endpoint.options.permission in ROLES[role]
                 if may and operation.is_across:
                     continue
-                answer = own.place.the(role).call(operation.method, url, body_of(operation, own))
-                if answer.status != (404 if may else 403) or leaks(answer, foreign, url):
-                    wrong.append((operation.name, parameter, role.value, answer.status, answer.response.text[:300]))
+                response = own.tenant.the(role).call(operation.method, url, body_of(operation, own))
+                if response.status != (404 if may else 403) or leaks(response, foreign, url):
+                    wrong.append((operation.name, parameter, role.value, response.status, response.raw.text[:300]))
 
     assert wrong == []
 
@@ -74,12 +74,12 @@ def test_another_organizations_id_in_the_path_is_not_found(api_operations, own, 
 def test_every_operation_requires_a_token(api_operations, app, own, foreign):
     wrong = []
     for operation in api_operations:
-        if operation.handler.options.is_public:
+        if operation.endpoint.options.is_public:
             continue
         for ids in (own.ids, foreign.ids):
-            answer = app.test_client().open(operation.address(ids), method=operation.method)
-            if answer.status_code != 401 or answer.json["code"] != "unauthenticated":
-                wrong.append((operation.name, answer.status_code))
+            response = app.test_client().open(operation.address(ids), method=operation.method)
+            if response.status_code != 401 or response.json["code"] != "unauthenticated":
+                wrong.append((operation.name, response.status_code))
 
     assert wrong == []
 
@@ -88,12 +88,12 @@ def test_a_role_can_do_what_its_permissions_allow_and_sees_only_its_own_organiza
     wrong = []
     for operation in sorted(api_operations, key=lambda o: (o.method == "DELETE", o.name)):
         for role in Role:
-            client = own.place.someone(role) if operation.ends_sessions else own.place.the(role)
-            answer = client.call(operation.method, operation.address(own.ids), body_of(operation, own))
-            may = operation.handler.options.is_public or operation.handler.options.permission in ROLES[role]
-            refused = answer.status == 403 and answer.problem["detail"] == Forbidden.default_detail  # from the edge
-            if refused == may or answer.status >= 500 or leaks(answer, foreign):
-                wrong.append((operation.name, role.value, answer.status, answer.response.text[:300]))
+            client = own.tenant.someone(role) if operation.ends_sessions else own.tenant.the(role)
+            response = client.call(operation.method, operation.address(own.ids), body_of(operation, own))
+            may = operation.endpoint.options.is_public or operation.endpoint.options.permission in ROLES[role]
+            refused = response.status == 403 and response.problem["detail"] == Forbidden.default_detail  # from the edge
+            if refused == may or response.status >= 500 or leaks(response, foreign):
+                wrong.append((operation.name, role.value, response.status, response.raw.text[:300]))
 
     assert wrong == []
 
@@ -101,14 +101,16 @@ def test_a_role_can_do_what_its_permissions_allow_and_sees_only_its_own_organiza
 def test_a_token_of_one_organization_is_useless_in_another(api_operations, own, foreign):
     wrong = []
     for operation in api_operations:
-        if operation.handler.options.is_public or not operation.parameters:
+        if operation.endpoint.options.is_public or not operation.parameters:
             continue
         for role in Role:
-            if operation.is_across and operation.handler.options.permission in ROLES[role]:
+            if operation.is_across and operation.endpoint.options.permission in ROLES[role]:
                 continue
-            answer = own.place.the(role).call(operation.method, operation.address(foreign.ids), body_of(operation, own))
-            if answer.status not in (403, 404):
-                wrong.append((operation.name, role.value, answer.status))
+            response = own.tenant.the(role).call(
+                operation.method, operation.address(foreign.ids), body_of(operation, own)
+            )
+            if response.status not in (403, 404):
+                wrong.append((operation.name, role.value, response.status))
 
     assert wrong == []
 
@@ -116,11 +118,11 @@ def test_a_token_of_one_organization_is_useless_in_another(api_operations, own, 
 @pytest.mark.parametrize("whole", [False, True])
 def test_another_organizations_id_in_the_body_refers_to_nothing(api_operations, app, whole):
     own, foreign = seed(app, OWN), seed(app, FOREIGN)
-    admin = own.place.the(Role.ADMIN)
+    admin = own.tenant.the(Role.ADMIN)
     wrong, tried = [], 0
     for operation in api_operations:
-        schema = operation.handler.options.body
-        if schema is None or operation.handler.options.is_public:
+        schema = operation.endpoint.options.body
+        if schema is None or operation.endpoint.options.is_public:
             continue
         for path, _ in fields_of(schema, ma.UUID):
             names = [step for step in path if step != "[]"]
@@ -128,32 +130,32 @@ def test_another_organizations_id_in_the_body_refers_to_nothing(api_operations, 
             if names[-1] == "id":
                 continue  # see the next test
             assert wanted, f"{operation.name}: seed what {names[-1]} refers to"
-            answers = []
+            responses = []
             for given in (own.id_for(names[-1]), wanted):
                 body = body_of(operation, own, whole=whole)
                 put(body, path, given)
-                answers.append(admin.call(operation.method, operation.address(own.ids), body))
-            with_own, answer = answers
+                responses.append(admin.call(operation.method, operation.address(own.ids), body))
+            with_own, response = responses
             tried += 1
             fits = with_own.status in (200, 201, 202, 409) and not _every_row_failed(with_own)
-            refused = 400 <= answer.status < 500 or _every_row_failed(answer)
-            if not refused or leaks(answer, foreign, str(body)) or not (fits or whole):
-                wrong.append((operation.name, path, with_own.response.text[:300], answer.response.text[:300]))
+            refused = 400 <= response.status < 500 or _every_row_failed(response)
+            if not refused or leaks(response, foreign, str(body)) or not (fits or whole):
+                wrong.append((operation.name, path, with_own.raw.text[:300], response.raw.text[:300]))
 
     assert wrong == []
     assert tried >= 3
 
 
-def _every_row_failed(answer) -> bool:
-    rows = answer.json.get("results") if answer.status == 200 else None
+def _every_row_failed(response) -> bool:
+    rows = response.json.get("results") if response.status == 200 else None
     return bool(rows) and all(row["outcome"] == "error" for row in rows)
 
 
 def test_a_client_chosen_id_does_not_reveal_whether_another_organization_has_it(api_operations, app):
     own, foreign = seed(app, OWN), seed(app, FOREIGN)
-    admin, wrong, tried = own.place.the(Role.ADMIN), [], 0
+    admin, wrong, tried = own.tenant.the(Role.ADMIN), [], 0
     for operation in api_operations:
-        schema = operation.handler.options.body
+        schema = operation.endpoint.options.body
         places = [path for path, _ in fields_of(schema, ma.UUID) if path[-1] == "id"] if schema else []
         for path in places:
             statuses = []
@@ -161,8 +163,10 @@ def test_a_client_chosen_id_does_not_reveal_whether_another_organization_has_it(
             for given in (str(uuid.uuid4()), str(uuid.uuid4()), *sorted(foreign.everything)):
                 body = body_of(operation, own)
                 put(body, path, given)
-                answer = admin.call(operation.method, operation.address(own.ids), body)
-                statuses.append((answer.status, leaks(answer, foreign, f"{body} {answer.headers.get('Location')}")))
+                response = admin.call(operation.method, operation.address(own.ids), body)
+                statuses.append(
+                    (response.status, leaks(response, foreign, f"{body} {response.headers.get('Location')}"))
+                )
             tried += 1
             if any(status != statuses[1] for status in statuses[2:]) or statuses[1][1]:
                 wrong.append((operation.name, path, statuses))
@@ -174,16 +178,16 @@ def test_a_client_chosen_id_does_not_reveal_whether_another_organization_has_it(
 def test_another_organizations_id_in_a_filter_finds_nothing(api_operations, own, foreign):
     wrong, tried = [], 0
     for operation in api_operations:
-        schema = operation.handler.options.query
+        schema = operation.endpoint.options.query
         for (name,), _ in fields_of(schema, ma.UUID) if schema else ():
             tried += 1
             url = operation.address(own.ids)
             url += f"{'&' if '?' in url else '?'}{name}={foreign.id_for(name)}"
             for role in Role:
-                answer = own.place.the(role).call(operation.method, url)
-                empty = answer.status == 200 and answer.json["items"] == []
-                if not (empty or 400 <= answer.status < 500) or leaks(answer, foreign, url):
-                    wrong.append((operation.name, name, role.value, answer.status))
+                response = own.tenant.the(role).call(operation.method, url)
+                empty = response.status == 200 and response.json["items"] == []
+                if not (empty or 400 <= response.status < 500) or leaks(response, foreign, url):
+                    wrong.append((operation.name, name, role.value, response.status))
 
     assert wrong == []
     assert tried >= 2
@@ -192,17 +196,17 @@ def test_another_organizations_id_in_a_filter_finds_nothing(api_operations, own,
 def test_another_organizations_cursor_is_refused_by_every_list(api_operations, own, foreign):
     wrong, tried = [], 0
     for operation in api_operations:
-        if not operation.handler.options.is_page:
+        if not operation.endpoint.options.is_page:
             continue
-        admins = [seeds.place.the(Role.ADMIN) for seeds in (foreign, own)]
+        admins = [seeds.tenant.the(Role.ADMIN) for seeds in (foreign, own)]
         urls = [operation.address(seeds.ids) for seeds in (foreign, own)]
         joint = "&" if "?" in urls[0] else "?"
         cursor = admins[0].get(f"{urls[0]}{joint}limit=1").json["next_cursor"]
         assert cursor, f"{operation.name}: seed two, so that there is a cursor"
-        answer = admins[1].get(f"{urls[1]}{joint}limit=1&cursor={cursor}")
+        response = admins[1].get(f"{urls[1]}{joint}limit=1&cursor={cursor}")
         tried += 1
-        if answer.status != 400 or answer.problem["code"] != "bad_cursor" or leaks(answer, foreign):
-            wrong.append((operation.name, answer.status))
+        if response.status != 400 or response.problem["code"] != "bad_cursor" or leaks(response, foreign):
+            wrong.append((operation.name, response.status))
 
     assert wrong == []
     assert tried >= 5
@@ -211,13 +215,13 @@ def test_another_organizations_cursor_is_refused_by_every_list(api_operations, o
 def test_lists_show_each_role_only_rows_of_its_own_organization(api_operations, own, foreign):
     wrong, seen = [], 0
     for operation in api_operations:
-        if not operation.handler.options.is_page:
+        if not operation.endpoint.options.is_page:
             continue
         for role in Role:
             url = operation.address(own.ids)
-            answer = own.place.the(role).get(f"{url}{'&' if '?' in url else '?'}limit=200")
-            seen += OWN in answer.response.text
-            if leaks(answer, foreign):
+            response = own.tenant.the(role).get(f"{url}{'&' if '?' in url else '?'}limit=200")
+            seen += OWN in response.raw.text
+            if leaks(response, foreign):
                 wrong.append((operation.name, role.value))
 
     assert wrong == []
@@ -237,7 +241,7 @@ def test_no_row_of_an_organization_refers_to_a_row_of_another(own, foreign, sql)
     named = [
         f"{table}.{column}"
         for table, column in columns
-        if sql(f"SELECT 1 FROM {table} WHERE organization_id = %s AND {column} = ANY(%s)", own.place.id, ids)
+        if sql(f"SELECT 1 FROM {table} WHERE organization_id = %s AND {column} = ANY(%s)", own.tenant.id, ids)
     ]
 
     assert len(columns) > 8

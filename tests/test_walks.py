@@ -33,13 +33,13 @@ def require_walk(walk: str, passed: list[str]) -> None:
 
 
 @pytest.fixture
-def student(place):
-    admin = place.the(Role.ADMIN)
+def student(tenant):
+    admin = tenant.the(Role.ADMIN)
     return admin.made("/api/students/", {"code": "W-1", "given_name": "Asha", "family_name": "Rao"})
 
 
-def test_a_read_passes_the_files_of_the_page(place, student, record_property):
-    admin = place.the(Role.ADMIN)
+def test_a_read_passes_the_files_of_the_page(tenant, student, record_property):
+    admin = tenant.the(Role.ADMIN)
     url = f"/api/students/?limit=7&q={student['given_name']}"
 
     first = files_passed(lambda: admin.get(url))
@@ -54,8 +54,8 @@ def test_a_read_passes_the_files_of_the_page(place, student, record_property):
     record_property("figure", f"files passed by a cached read: {len(cached)}")
 
 
-def test_a_write_passes_the_files_of_the_page(place, student, record_property):
-    admin = place.the(Role.ADMIN)
+def test_a_write_passes_the_files_of_the_page(tenant, student, record_property):
+    admin = tenant.the(Role.ADMIN)
     url = f"/api/students/{student['id']}/"
     admin.patch(url, {"given_name": "Usha"})
 
@@ -65,12 +65,12 @@ def test_a_write_passes_the_files_of_the_page(place, student, record_property):
     record_property("figure", f"files passed by a PATCH: {len(passed)}")
 
 
-def test_a_job_passes_the_files_of_the_page(place, record_property):
-    with place.app.app_context(), unit_of_work(organization_id=place.id) as session:
+def test_a_job_passes_the_files_of_the_page(tenant, record_property):
+    with tenant.app.app_context(), unit_of_work(organization_id=tenant.id) as session:
         job = enqueue(session, "rollups.fold")
 
-    with place.app.app_context():
-        passed = files_passed(lambda: runner.run_one(place.app.extensions["campshub"], place.id, job))
+    with tenant.app.app_context():
+        passed = files_passed(lambda: runner.run_one(tenant.app.extensions["campshub"], tenant.id, job))
 
     require_walk("A job", passed)
     record_property("figure", f"files passed by a job: {len(passed)}")

@@ -17,7 +17,7 @@ from bench.freshness.ledger import Ledger
 from bench.freshness.run import Plan, Run, make_worlds
 from bench.freshness.site import APPLICATION, Site
 from devstack import interruption
-from devstack.place import REPOSITORY
+from devstack.workspace import REPOSITORY
 
 
 def main() -> int:

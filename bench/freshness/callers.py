@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from bench.freshness.asking import Address, Answer, Asker, Unanswered
-from bench.freshness.figures import Figures
+from bench.freshness.client import NoResponse, RecordingClient, Response, Server
 from bench.freshness.ledger import Ledger
+from bench.freshness.measurements import Measurements
 from bench.freshness.rows import Change, Row
 from bench.freshness.shapes import Shape
 from bench.freshness.world import WEIGHTS, World
@@ -32,10 +32,10 @@ class Scene:
     """What all callers of a run share."""
 
     worlds: Sequence[World]
-    addresses: Sequence[Address]
-    figures: Figures
+    servers: Sequence[Server]
+    measurements: Measurements
     ledger: Ledger
-    asker: Callable[[], Asker]
+    client: Callable[[], RecordingClient]
     truth: Callable[[Row], tuple[int, int] | None]
 
     def to_write(self, rng: random.Random) -> World:
@@ -57,20 +57,20 @@ class Scene:
 class Reader:
     """One caller's view: what it was shown last, and under which ETag."""
 
-    def __init__(self, scene: Scene, asker: Asker, rng: random.Random) -> None:
-        self._scene, self._asker, self._rng = scene, asker, rng
+    def __init__(self, scene: Scene, client: RecordingClient, rng: random.Random) -> None:
+        self._scene, self._client, self._rng = scene, client, rng
         self._had: dict[tuple[str, int], tuple[str, dict[int, int]]] = {}
 
-    def read(self, world: World, shape: Shape, address: Address) -> bool:
+    def read(self, world: World, shape: Shape, server: Server) -> bool:
         """Read once, sometimes conditionally, and judge the response; return whether it was a success.
 
-        :raises Unanswered: there was none.
+        :raises NoResponse: there was none.
         """
         ledger, token = self._scene.ledger, world.token_for(shape, self._rng)
         had = self._had.get((token, id(shape))) if self._rng.random() < CONDITIONAL else None
-        reading = ledger.reading(f"{shape.path} through {address.name}", shape.slots)
+        reading = ledger.reading(f"{shape.path} through {server.name}", shape.slots)
         headers = {"If_None_Match": had[0]} if had else {}
-        response = self._asker.send(address, "GET", shape.path, token, **headers)
+        response = self._client.send(server, "GET", shape.path, token, **headers)
         if response.status == HTTPStatus.NOT_MODIFIED and had:
             levels = had[1]
         elif response.status == HTTPStatus.OK:
@@ -80,16 +80,16 @@ class Reader:
         elif response.status == HTTPStatus.NOT_FOUND:
             levels = {}  # every row was there before the run began
         else:
-            self._asker.is_passing(response)
+            self._client.is_allowed(response)
             return False
         ledger.judge(reading, levels, unverified=self._is_unverified(response))
         return True
 
-    def _is_unverified(self, response: Answer) -> bool:
+    def _is_unverified(self, response: Response) -> bool:
         if response.headers.get("Campshub-Freshness") != UNVERIFIED:
             return False
-        away = self._asker.primary.meets(response.started)
-        self._scene.figures.mark(f"reads marked unverified, primary {'away' if away else 'there'}")
+        away = self._client.primary.meets(response.started)
+        self._scene.measurements.mark(f"reads marked unverified, primary {'away' if away else 'there'}")
         return away
 
 
@@ -99,8 +99,8 @@ class Writer:
     def __init__(self, scene: Scene, seed: str, rows: Sequence[tuple[World, Row]]) -> None:
         self._scene = scene
         self._rng = random.Random(seed)  # noqa: S311 - not for secrets
-        self._asker, self._companion = scene.asker(), scene.asker()
-        self._reader = Reader(scene, self._asker, self._rng)
+        self._client, self._companion = scene.client(), scene.client()
+        self._reader = Reader(scene, self._client, self._rng)
         self._rows: dict[tuple[int, str], list[Row]] = {}
         for world, row in rows:
             self._rows.setdefault((id(world), row.kind), []).append(row)
@@ -110,7 +110,7 @@ class Writer:
         with ThreadPoolExecutor(1) as pool:
             while pace.wait():
                 self._turn(pool)
-        self._asker.close()
+        self._client.close()
         self._companion.close()
 
     def _turn(self, pool: ThreadPoolExecutor) -> None:
@@ -118,11 +118,11 @@ class Writer:
         world = self._scene.to_write(self._rng)
         rows = list(self._own(world))
         self._rng.shuffle(rows)
-        addresses = self._rng.sample(self._scene.addresses, 2)
+        servers = self._rng.sample(self._scene.servers, 2)
         second = None
         if len(rows) > 1 and self._rng.random() < PAIRS:
-            second = pool.submit(self._write, self._companion, world, rows[1], addresses[1])
-        done = self._write(self._asker, world, rows[0], addresses[0])
+            second = pool.submit(self._write, self._companion, world, rows[1], servers[1])
+        done = self._write(self._client, world, rows[0], servers[0])
         if second is not None:
             done = second.result() and done
         if not done:
@@ -136,36 +136,36 @@ class Writer:
         return self._rows[id(world), kind]
 
     def _look(self, world: World, row: Row) -> None:
-        for address in self._rng.sample(self._scene.addresses, LOOKS):
+        for server in self._rng.sample(self._scene.servers, LOOKS):
             try:
-                self._reader.read(world, self._rng.choice(world.shown_by[row.version_slot]), address)
-            except Unanswered:
+                self._reader.read(world, self._rng.choice(world.shown_by[row.version_slot]), server)
+            except NoResponse:
                 continue
 
-    def _write(self, asker: Asker, world: World, row: Row, address: Address) -> bool:
+    def _write(self, client: RecordingClient, world: World, row: Row, server: Server) -> bool:
         """Send a row's next change; return whether it was acknowledged."""
         if row.in_doubt and not self._settle(row):
             return False
         change = row.change()
         headers = {"If_Match": f'"{row.version}-0"'} if change.conditional else {}
         try:
-            response = asker.send(
-                address, change.method, change.path, world.tokens["admin"], dict(change.body), **headers
+            response = client.send(
+                server, change.method, change.path, world.tokens["admin"], dict(change.body), **headers
             )
-        except Unanswered:
+        except NoResponse:
             row.in_doubt = row.is_doubtful = True
-            self._scene.figures.mark("writes in doubt")
+            self._scene.measurements.mark("writes in doubt")
             return False
         if response.status in {HTTPStatus.OK, HTTPStatus.CREATED}:
             return self._acknowledge(row, change, response)
         if response.status in ALREADY and row.is_doubtful:
-            self._scene.figures.mark("writes in doubt that came late")
+            self._scene.measurements.mark("writes in doubt that came late")
         else:
-            asker.is_passing(response)
+            client.is_allowed(response)
         row.in_doubt = row.is_doubtful = True
         return False
 
-    def _acknowledge(self, row: Row, change: Change, response: Answer) -> bool:
+    def _acknowledge(self, row: Row, change: Change, response: Response) -> bool:
         version = row.version_after(response.json)
         if version <= row.version:
             if not row.is_doubtful:
@@ -173,7 +173,7 @@ class Writer:
             row.in_doubt = row.is_doubtful = True
             return False
         row.acknowledge(version, change.count)
-        self._scene.figures.mark("writes acknowledged")
+        self._scene.measurements.mark("writes acknowledged")
         return True
 
     def _settle(self, row: Row) -> bool:
@@ -187,17 +187,17 @@ class Writer:
 
 def go_on_reading(scene: Scene, seed: str, over: threading.Event) -> None:
     """Read continuously, through all entry points, as every role, every shape."""
-    rng, asker = random.Random(seed), scene.asker()  # noqa: S311 - not for secrets
-    reader = Reader(scene, asker, rng)
+    rng, client = random.Random(seed), scene.client()  # noqa: S311 - not for secrets
+    reader = Reader(scene, client, rng)
     while not over.wait(READER_REST_S):
         world = scene.to_read(rng)
         try:
-            there = reader.read(world, scene.shape_of(world, rng), rng.choice(scene.addresses))
-        except Unanswered:
+            there = reader.read(world, scene.shape_of(world, rng), rng.choice(scene.servers))
+        except NoResponse:
             there = False
         if not there:
             time.sleep(REST_AFTER_ERROR_S)
-    asker.close()
+    client.close()
 
 
 class Pace:

@@ -77,7 +77,7 @@ def _set_delay(site: Site, delay: str) -> None:
 def _api_killed(site: Site, number: int) -> Iterator[None]:
     """Kill a process with its master, or in every other round only its worker, which the master replaces."""
     index = number % len(site.processes)
-    api, absences = site.api(index), (site.processes[index].away, site.addresses[-1].away)
+    api, absences = site.api(index), (site.processes[index].outage, site.servers[-1].outage)
     for absence in absences:
         absence.begin()
     master = api.process()
@@ -146,7 +146,7 @@ class _Copies:
         time.sleep(random.uniform(0.2, 1.0))  # noqa: S311 - so that the copy is older than the last writes
         site.stack.kill("redis-cache")
         dump.write_bytes(self._dumps[0] if number % 2 else self._dumps[-1])
-        site.stack.place.account.chown(dump)
+        site.stack.workspace.account.chown(dump)
         site.stack.cache.start()
         dump.unlink(missing_ok=True)
         yield

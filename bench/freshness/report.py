@@ -18,16 +18,16 @@ def broken(found: Found) -> dict[str, int]:
 
 def lines(found: Found) -> list[str]:
     """Return the report."""
-    figures, verdicts = found.figures, found.ledger.verdicts
-    written = figures.marks["writes acknowledged"]
-    reads, _ = figures.reads_and_writes()
+    measurements, verdicts = found.measurements, found.ledger.verdicts
+    written = measurements.marks["writes acknowledged"]
+    reads, _ = measurements.reads_and_writes()
     return [
         f"fault {found.fault}: {found.rounds} rounds in {found.seconds:.0f} s, {found.rows} rows",
         f"  writes acknowledged {written} ({written / max(found.seconds, 1):.0f}/s), reads with a response {reads}",
         f"  stale {verdicts['stale']}, back {verdicts['back']}",
         *(f"  {verdict} {count}" for verdict, count in sorted(verdicts.items()) if verdict not in {"stale", "back"}),
-        *(f"  {name} {count}" for name, count in sorted(figures.marks.items()) if name != "writes acknowledged"),
-        f"  responses: {', '.join(f'{status}: {count}' for status, count in sorted(figures.statuses.items()))}",
+        *(f"  {name} {count}" for name, count in sorted(measurements.marks.items()) if name != "writes acknowledged"),
+        f"  responses: {', '.join(f'{status}: {count}' for status, count in sorted(measurements.statuses.items()))}",
         *_times(found),
         *_rise(found),
         *_metrics(found),
@@ -40,7 +40,7 @@ def _times(found: Found) -> list[str]:
     rows = []
     for what in ("read", "write"):
         for phase in PHASES:
-            times = found.figures.times.get((what, phase))
+            times = found.measurements.times.get((what, phase))
             if times is not None and times.count:
                 p50, p99 = (times.percentile(part) * 1000 for part in (0.5, 0.99))
                 worst = times.worst_s * 1000
@@ -54,7 +54,7 @@ def _rise(found: Found) -> list[str]:
     """Return by how much the reads' p99 has risen while Redis was unavailable."""
     if found.fault not in REDIS_AWAY:
         return []
-    quiet, fault = (found.figures.times["read", phase].percentile(0.99) * 1000 for phase in ("quiet", "fault"))
+    quiet, fault = (found.measurements.times["read", phase].percentile(0.99) * 1000 for phase in ("quiet", "fault"))
     word = "less" if fault - quiet < MOST_RISE_MS else "NOT less"
     return [f"  p99 of reads with Redis unavailable {fault - quiet:+.0f} ms: {word} than {MOST_RISE_MS} ms"]
 
@@ -62,13 +62,13 @@ def _rise(found: Found) -> list[str]:
 def _metrics(found: Found) -> list[str]:
     rows = []
     for phase in PHASES:
-        if counted := found.figures.metrics.get(phase):
+        if counted := found.measurements.metrics.get(phase):
             servers, others = _by(counted, "reads_total", "server"), _by(counted, "freshness_", "")
             rows.append(
                 f"  {phase}: cache {_rate(counted)}; uncached reads by server: {_joined(servers)}"
                 + (f"; {_joined(others)}" if others else "")
             )
-    families = _families(sum(found.figures.metrics.values(), Counter()))
+    families = _families(sum(found.measurements.metrics.values(), Counter()))
     return rows + ([f"  cache hits by family: {families}"] if families else [])
 
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.freshness import faults
-from bench.freshness.asking import Address, Asker, Unanswered
 from bench.freshness.callers import Pace, Reader, Scene, Writer, go_on_reading
+from bench.freshness.client import NoResponse, RecordingClient, Server
 from bench.freshness.faults import Fault
-from bench.freshness.figures import Figures, Metrics
 from bench.freshness.ledger import Ledger
+from bench.freshness.measurements import Measurements, Metrics
 from bench.freshness.rows import Row
 from bench.freshness.shapes import Shape
 from bench.freshness.site import Site
@@ -52,7 +52,7 @@ class Found:
     """The findings of a run."""
 
     ledger: Ledger
-    figures: Figures
+    measurements: Measurements
     fault: str
     rounds: int = 0
     seconds: float = 0.0
@@ -62,12 +62,12 @@ class Found:
 def make_worlds(site: Site, ledger: Ledger, *, organizations: int = 3, rows: int = 12) -> list[World]:
     """Create the organizations of one or more runs, with the given number of rows of each kind."""
     site.wait_until_whole()
-    asker = Asker(Figures(), ledger, site.primary)
+    client = RecordingClient(Measurements(), ledger, site.primary)
     made = []
     for number, organization in enumerate(site.people(organizations)):
-        maker = Maker(asker, site.addresses[0], organization)
+        maker = Maker(client, site.servers[0], organization)
         made.append(maker.make(rows=rows, weights=WEIGHTS[number % len(WEIGHTS)]))
-    asker.close()
+    client.close()
     return made
 
 
@@ -77,10 +77,10 @@ class Run:
     def __init__(self, site: Site, ledger: Ledger, worlds: Sequence[World], plan: Plan) -> None:
         self.site, self.ledger, self.plan = site, ledger, plan
         ledger.begin(excuses=plan.fault.cuts)
-        self.figures = Figures()
+        self.measurements = Measurements()
         self._rows = [(world, row) for world in worlds for row in world.rows]
-        self.found = Found(ledger, self.figures, plan.fault.name, rows=len(self._rows))
-        self._scene = Scene(worlds, site.addresses, self.figures, ledger, self._asker, site.truth)
+        self.found = Found(ledger, self.measurements, plan.fault.name, rows=len(self._rows))
+        self._scene = Scene(worlds, site.servers, self.measurements, ledger, self._client, site.truth)
         self._metrics = Metrics()
         self._over = threading.Event()
         self._failures: list[BaseException] = []
@@ -103,8 +103,8 @@ class Run:
         self._compare()
         return self.found
 
-    def _asker(self) -> Asker:
-        return Asker(self.figures, self.ledger, self.site.primary)
+    def _client(self) -> RecordingClient:
+        return RecordingClient(self.measurements, self.ledger, self.site.primary)
 
     def _callers(self) -> list[threading.Thread]:
         plan, scene = self.plan, self._scene
@@ -148,33 +148,33 @@ class Run:
     def _is_done(self, started: float) -> bool:
         """Return whether time, writes and rounds have been reached, or something has failed."""
         plan = self.plan
-        enough = self.figures.marks["writes acknowledged"] >= plan.writes and self.found.rounds >= plan.rounds
+        enough = self.measurements.marks["writes acknowledged"] >= plan.writes and self.found.rounds >= plan.rounds
         return bool(self._failures) or (enough and time.monotonic() - started >= plan.seconds)
 
     def _phase(self, name: str) -> None:
         self._gather()
-        self.figures.phase = name
+        self.measurements.phase = name
 
     def _gather(self, *, count: bool = True) -> None:
         """Add what the processes have counted to the phase that ends now."""
-        for address in self.site.processes:
-            if text := self.site.figures_of(address):
-                gained = self._metrics.gain(address.name, text)
+        for server in self.site.processes:
+            if text := self.site.metrics_of(server):
+                gained = self._metrics.gain(server.name, text)
                 if count:
-                    self.figures.metrics[self.figures.phase].update(gained)
+                    self.measurements.metrics[self.measurements.phase].update(gained)
 
     def _compare(self) -> None:
         """Compare what was acknowledged with the database, then every entry point with the database."""
         self.site.wait_until_whole()
         for _, row in self._rows:
             self._compare_with_truth(row)
-        asker, addresses = self._asker(), self._scene.addresses
-        reader = Reader(self._scene, asker, random.Random("final"))  # noqa: S311 - not for secrets
+        client, servers = self._client(), self._scene.servers
+        reader = Reader(self._scene, client, random.Random("final"))  # noqa: S311 - not for secrets
         shapes = [(world, shape) for world in self._scene.worlds for shape in world.shapes]
         for number, (world, shape) in enumerate(shapes):
-            for address in addresses if self.plan.is_thorough else [addresses[number % len(addresses)]]:
-                self._look(reader, world, shape, address)
-        asker.close()
+            for server in servers if self.plan.is_thorough else [servers[number % len(servers)]]:
+                self._look(reader, world, shape, server)
+        client.close()
 
     def _compare_with_truth(self, row: Row) -> None:
         version, count = self.site.truth(row) or (0, 0)
@@ -187,10 +187,10 @@ class Run:
         # Nothing is written any more: every reader must see this.
         row.acknowledge(version, count)
 
-    def _look(self, reader: Reader, world: World, shape: Shape, address: Address) -> None:
+    def _look(self, reader: Reader, world: World, shape: Shape, server: Server) -> None:
         try:
-            there = reader.read(world, shape, address)
-        except Unanswered:
+            there = reader.read(world, shape, server)
+        except NoResponse:
             there = False
         if not there:
-            self.ledger.accuse("not readable after the run", f"{shape.path} through {address.name}")
+            self.ledger.accuse("not readable after the run", f"{shape.path} through {server.name}")

@@ -13,14 +13,14 @@ from typing import Any
 
 import psycopg
 
-from bench.freshness.asking import Absence, Address
+from bench.freshness.client import Outage, Server
 from bench.freshness.relay import Relays
 from bench.freshness.rows import Row
 from bench.servers import UNLIMITED
 from devstack.api import Api
-from devstack.place import REPOSITORY
 from devstack.ports import LOOPBACK
 from devstack.stack import Stack
+from devstack.workspace import REPOSITORY
 
 PROCESSES = 3
 OF_THE_RUN = {
@@ -41,13 +41,13 @@ class Site:
     def __init__(self, directory: Path) -> None:
         self.stack = Stack(directory, nginx=True, api=PROCESSES, workers=1, durable=False, nginx_rate="100000r/s")
         self.relays: Relays | None = None
-        self.primary = Absence()
-        self.addresses: list[Address] = []
+        self.primary = Outage()
+        self.servers: list[Server] = []
 
     @property
-    def processes(self) -> list[Address]:
+    def processes(self) -> list[Server]:
         """Return the entry points of the single API processes."""
-        return self.addresses[:-1]
+        return self.servers[:-1]
 
     def start(self, application: str = APPLICATION) -> None:
         """Start everything, migrate, and serve an application."""
@@ -66,7 +66,7 @@ class Site:
             api.application = application
         self.stack.start_api()
         everything = [*self.stack.apis, self.stack.part("nginx")]
-        self.addresses = [Address(part.name, part.port) for part in everything]
+        self.servers = [Server(part.name, part.port) for part in everything]
 
     def stop(self) -> None:
         """Stop everything."""
@@ -88,10 +88,10 @@ class Site:
             return None
         return version, row.counter(shown)
 
-    def figures_of(self, address: Address) -> str:
+    def metrics_of(self, server: Server) -> str:
         """Return the Prometheus metrics of a process; empty while it does not respond."""
-        status, _, figures = self._get(address, "/metrics/").partition(" ")
-        return figures if status == "200" else ""
+        status, _, text = self._get(server, "/metrics/").partition(" ")
+        return text if status == "200" else ""
 
     def wait_until_whole(self) -> None:
         """Wait until every process reports all its required parts healthy.
@@ -99,10 +99,10 @@ class Site:
         :raises TimeoutError: they are not, in time.
         """
         deadline = time.monotonic() + WHOLE_AGAIN_S
-        for address in self.processes:
-            while not (health := self._get(address, "/health/")).startswith("200 "):
+        for server in self.processes:
+            while not (health := self._get(server, "/health/")).startswith("200 "):
                 if time.monotonic() > deadline:
-                    raise TimeoutError(f"{address.name} is not healthy again: {health}")
+                    raise TimeoutError(f"{server.name} is not healthy again: {health}")
                 time.sleep(0.1)
 
     def cut(self, number: int, action: str) -> None:
@@ -127,9 +127,9 @@ class Site:
         ).stdout
 
     @staticmethod
-    def _get(address: Address, path: str) -> str:
+    def _get(server: Server, path: str) -> str:
         """Return the status and the body of a response, or why there is none."""
-        connection = http.client.HTTPConnection(LOOPBACK, address.port, timeout=5)
+        connection = http.client.HTTPConnection(LOOPBACK, server.port, timeout=5)
         try:
             connection.request("GET", path)
             response = connection.getresponse()

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 from bench.freshness import shapes
-from bench.freshness.asking import Address, Asker
+from bench.freshness.client import RecordingClient, Server
 from bench.freshness.people import PASSWORD
 from bench.freshness.rows import FAR, Enrolment, Group, Mark, Newcomers, Row, Student, TrainingSet, User
 from bench.freshness.shapes import Content, Shape
@@ -48,8 +48,8 @@ class World:
 class Maker:
     """Creates an organization's rows through one entry point."""
 
-    def __init__(self, asker: Asker, address: Address, organization: dict[str, Any]) -> None:
-        self._asker, self._address = asker, address
+    def __init__(self, client: RecordingClient, server: Server, organization: dict[str, Any]) -> None:
+        self._client, self._server = client, server
         self._emails = organization["emails"]
         self._token = ""
 
@@ -58,7 +58,7 @@ class Maker:
         tokens = {role: self._sign_in(email) for role, email in self._emails.items()}
         self._token = tokens["admin"]
         ids = {item["email"]: item["id"] for item in self._get("/api/users/")["items"]}
-        ledger = self._asker.ledger
+        ledger = self._client.ledger
         groups = [self._group(number, ids[self._emails["trainer"]]) for number in range(rows)]
         group = groups[0].id
         students = [self._student(number) for number in range(rows)]
@@ -73,18 +73,18 @@ class Maker:
     def _student(self, number: int) -> Student:
         body = {"given_name": "Checked", "family_name": "Checked", "preferred_name": "n1", "tags": ["checked"]}
         made = self._send("POST", "/api/students/", {"code": f"C-{number:03}", **body})
-        return Student(self._asker.ledger, f"/api/students/{made['id']}/", made["id"])
+        return Student(self._client.ledger, f"/api/students/{made['id']}/", made["id"])
 
     def _group(self, number: int, trainer: str) -> Group:
         body = {"code": f"G-{number:03}", "name": "n1", "status": "archived" if number else "active"}
         made = self._send("POST", "/api/groups/", {**body, "trainer_ids": [] if number else [trainer]})
-        return Group(self._asker.ledger, f"/api/groups/{made['id']}/", made["id"])
+        return Group(self._client.ledger, f"/api/groups/{made['id']}/", made["id"])
 
     def _enrolment(self, group: str, student: Student) -> Enrolment:
         path, last = f"/api/groups/{group}/enrolments/", (FAR + timedelta(days=1)).isoformat()
         body = {"student_id": student.id, "begins_on": "2020-01-01", "ends_on": last}
         made = self._send("POST", path, body)
-        return Enrolment(self._asker.ledger, f"{path}{made['id']}/", made["id"])
+        return Enrolment(self._client.ledger, f"{path}{made['id']}/", made["id"])
 
     def _marks(self, group: str, students: list[Student]) -> tuple[str, str, list[Mark]]:
         day = datetime.now(UTC).date().isoformat()
@@ -94,7 +94,7 @@ class Maker:
         rows = [{"student_id": student.id, "code": "present", "note": "n1"} for student in students]
         marks = [
             Mark(
-                self._asker.ledger,
+                self._client.ledger,
                 f"/api/attendance/records/{row['id']}/?on={day}",
                 row["id"],
                 register=register,
@@ -118,7 +118,7 @@ class Maker:
             log = self._send("POST", "/api/workout-logs/", body)
             one = log["exercises"][0]["sets"][0]["id"]
             path = f"/api/workout-logs/{log['id']}/sets/{one}/"
-            made.append(TrainingSet(self._asker.ledger, path, one, log_id=log["id"]))
+            made.append(TrainingSet(self._client.ledger, path, one, log_id=log["id"]))
         return made
 
     def _sign_in(self, email: str) -> str:
@@ -128,7 +128,7 @@ class Maker:
         return self._send("GET", path)
 
     def _send(self, method: str, path: str, body: Any = None) -> Any:
-        response = self._asker.send(self._address, method, path, self._token, body)
+        response = self._client.send(self._server, method, path, self._token, body)
         if response.status not in {HTTPStatus.OK, HTTPStatus.CREATED}:
             raise RuntimeError(f"{method} {path}: {response.status} {response.body[:500]!r}")
         return response.json

@@ -23,7 +23,7 @@ from campshub.core.db.models import (
     PERSONAL,
     SECRET,
     Base,
-    ClientMade,
+    CreatedByClient,
     TenantBase,
     VersionedBase,
     new_id,
@@ -31,7 +31,7 @@ from campshub.core.db.models import (
     tenant_index,
     tenant_unique,
 )
-from campshub.core.security.encrypted_columns import sealed_in
+from campshub.core.security.encrypted_columns import encrypted
 from campshub.core.security.permissions import CUSTOM, ROLE_NAMES, Permission, Scope
 from campshub.core.security.principal import everyone_sees
 
@@ -140,7 +140,7 @@ class TotpSecret(Base):
     __audited__ = False
 
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
-    sealed_secret: Mapped[str] = mapped_column(info=sealed_in("totp:{user_id}"))
+    sealed_secret: Mapped[str] = mapped_column(info=encrypted("totp:{user_id}"))
     confirmed_at: Mapped[datetime | None]
     last_step: Mapped[int] = mapped_column(BigInteger, server_default="0")  # of the last code that was used
 
@@ -198,7 +198,7 @@ class SignInAttempt(Base):
     pending: Mapped[list[datetime]] = mapped_column(ARRAY(DateTime(timezone=True)), server_default=text("'{}'"))
 
 
-class OwnRole(ClientMade, TenantBase):
+class OwnRole(CreatedByClient, TenantBase):
     """A custom role of an organization; its permissions are part of its holders' caller state."""
 
     __tablename__ = "roles"

@@ -74,7 +74,7 @@ def invite(run: Run, *, invitation_id: str, letter: int = 0) -> None:
         organization = session.get(Organization, run.organization_id)
     if invited is None or organization is None or invited.accepted_at or invited.revoked_at:
         return
-    token = invitations.token_of(run.services, run.organization_id, invited.id, letter=letter)
+    token = invitations.token_of(run.services, run.organization_id, invited.id, email_number=letter)
     if invited.token_hash != hash_of(token):  # it has been sent again since
         return
     link = f"{run.services.settings.public_url}/invitation#token={token}"

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from campshub.core.db.models import (
     PERSONAL,
     PLATFORM_ID,
-    ClientMade,
+    CreatedByClient,
     MonthlyTenantBase,
     TenantBase,
     tenant_foreign_key,
@@ -32,7 +32,7 @@ FIRST_OWN_ID = uuid.UUID(int=1 << 80)
 OPEN_GYM = uuid.UUID(int=0)
 
 
-class AttendanceCode(TenantBase, ClientMade):
+class AttendanceCode(TenantBase, CreatedByClient):
     """An attendance code: its label, and what a mark with it counts as.
 
     The five defaults are rows of the platform that every organization reads, so no organization needs a copy. An
@@ -57,7 +57,7 @@ class AttendanceCode(TenantBase, ClientMade):
     is_archived: Mapped[bool] = mapped_column(default=False, server_default="false")
 
 
-class AttendanceSession(TenantBase, ClientMade):
+class AttendanceSession(TenantBase, CreatedByClient):
     """A meeting of a group, or of open gym (no group), on a local date and slot.
 
     A cancelled session does not occupy its slot: a person may create another one in it.

@@ -74,7 +74,7 @@ def prometheus() -> Response:
     """Return the metrics for Prometheus to clients that may see details."""
     if not _may_see_details(current_app.extensions["campshub"]):
         return _json({"status": "hidden"}, 404)
-    return Response(metrics.page(), mimetype="text/plain; version=0.0.4; charset=utf-8")
+    return Response(metrics.render(), mimetype="text/plain; version=0.0.4; charset=utf-8")
 
 
 def _read_engines() -> list[Engine]:

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 
 @lru_cache(maxsize=10_000)
-def customer(address: str | None) -> str:
+def customer_of(address: str | None) -> str:
     """Return the customer of an address: an IPv4 address, or the /64 network of an IPv6 address."""
     try:
         found = ipaddress.ip_address(address or "")

@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Integer, Text, cast, literal, tuple_
 from campshub.core.db.prepared import AnySelect, QueryArgument, placeholder
 from campshub.core.db.session import Session
 from campshub.core.errors import BadCursor
-from campshub.core.security.crypto import CannotOpen, Cursors
+from campshub.core.security.crypto import Cursors, DecryptionFailed
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class PageRequest(QueryArgument):
             raise BadCursor
         try:
             texts: list[str] = orjson.loads(self.cursors.open(self.cursor, bound_to=self._binding()))
-        except CannotOpen as error:
+        except DecryptionFailed as error:
             raise BadCursor from error
         return texts
 

@@ -49,7 +49,7 @@ class Services:
         self.ring = KeyRing(self.file_keys)
         self.cursors = Cursors(self.file_keys)
         # Only for fingerprints. After a change of SECRET_KEY, a retry of an earlier request is refused as a conflict.
-        self.print_key = hmac.digest(settings.secret_key.encode(), b"fingerprints", "sha256")
+        self.fingerprint_key = hmac.digest(settings.secret_key.encode(), b"fingerprints", "sha256")
         self.tokens = Tokens(settings)
         self.api_keys = ApiKeys(self.tokens)
         self.oidc = Issuers(settings)

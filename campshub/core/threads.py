@@ -14,7 +14,7 @@ from gevent import get_hub, monkey
 NICENESS = 10
 
 
-def off_the_loop(function: Callable[..., Any], *arguments: Any) -> Any:
+def run_in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
     """Run a pure computation in the hub's thread pool, so that other requests continue."""
     return get_hub().threadpool.apply(_run_with_low_priority, (function, arguments))
 

@@ -70,7 +70,7 @@ class Person:
 
 
 @dataclass
-class DemoPlace:
+class DemoOrganization:
     """A demo organization while it is created."""
 
     id: uuid.UUID
@@ -88,7 +88,7 @@ class DemoPlace:
         return self.today - timedelta(days=self.days)
 
 
-def make_staff(session: Session, place: DemoPlace, *, password_hash: str, now: datetime) -> None:
+def make_staff(session: Session, organization: DemoOrganization, *, password_hash: str, now: datetime) -> None:
     """Create an admin, trainers, a nutritionist and logins of a few students."""
     roles = [("admin", Role.ADMIN), ("nutritionist", Role.NUTRITIONIST)]
     roles += [(f"trainer{number}", Role.TRAINER) for number in range(1, TRAINERS + 1)]
@@ -96,73 +96,76 @@ def make_staff(session: Session, place: DemoPlace, *, password_hash: str, now: d
     for login, role in roles:
         user = accounts.create_user(
             session,
-            organization_id=place.id,
-            email=f"{login}@{place.kind.domain}",
-            name=f"{place.rng.choice(GIVEN)} {place.rng.choice(FAMILY)}",
+            organization_id=organization.id,
+            email=f"{login}@{organization.kind.domain}",
+            name=f"{organization.rng.choice(GIVEN)} {organization.rng.choice(FAMILY)}",
             role=role,
             password_hash=password_hash,
             now=now,
         )
-        place.staff[login] = user.id
+        organization.staff[login] = user.id
 
 
-def make_groups(session: Session, place: DemoPlace, count: int) -> None:
+def make_groups(session: Session, organization: DemoOrganization, count: int) -> None:
     """Create the groups, each with a trainer."""
-    kinds = place.kind.group_names
+    kinds = organization.kind.group_names
     for number in range(count):
         name = kinds[number % len(kinds)] + (f" {number // len(kinds) + 1}" if number >= len(kinds) else "")
         group_id, code = new_id(), f"G{number + 1:03}"
-        place.groups.append(group_id)
+        organization.groups.append(group_id)
         session.add(
             Group(
                 id=group_id,
                 code=code,
                 name=name,
                 **names.group_keys(code, name),
-                kind=place.kind.group_kind,
-                capacity=GROUP_SIZE + place.rng.randint(0, 10),
-                begins_on=place.first_day - timedelta(days=30),
+                kind=organization.kind.group_kind,
+                capacity=GROUP_SIZE + organization.rng.randint(0, 10),
+                begins_on=organization.first_day - timedelta(days=30),
             )
         )
     session.flush()
-    for number, group_id in enumerate(place.groups):
-        trainer = place.staff[f"trainer{number % TRAINERS + 1}"]
+    for number, group_id in enumerate(organization.groups):
+        trainer = organization.staff[f"trainer{number % TRAINERS + 1}"]
         session.add(GroupTrainer(group_id=group_id, user_id=trainer))
     session.flush()
 
 
-def make_students(session: Session, place: DemoPlace, count: int) -> None:
+def make_students(session: Session, organization: DemoOrganization, count: int) -> None:
     """Create the students, and enrol each in a group."""
     for number in range(count):
-        place.people.append(
+        organization.people.append(
             Person(
                 id=new_id(),
-                group=number // GROUP_SIZE % len(place.groups),
-                reliability=min(0.99, max(0.45, place.rng.gauss(0.93, 0.08))),
-                strength=max(0.4, place.rng.gauss(1.0, 0.25)),
-                trains=place.rng.random() < place.kind.trains,
+                group=number // GROUP_SIZE % len(organization.groups),
+                reliability=min(0.99, max(0.45, organization.rng.gauss(0.93, 0.08))),
+                strength=max(0.4, organization.rng.gauss(1.0, 0.25)),
+                trains=organization.rng.random() < organization.kind.trains,
             )
         )
-    rows = list(_student_rows(place))
+    rows = list(_student_rows(organization))
     copy_rows(session, Student, tuple(rows[0]), (row.values() for row in rows))  # type: ignore[misc] # dicts are ordered
-    begins_on = place.first_day - timedelta(days=30)
+    begins_on = organization.first_day - timedelta(days=30)
     copy_rows(
         session,
         Enrolment,
         ("organization_id", "id", "student_id", "group_id", "begins_on", "status"),
-        ((place.id, new_id(), p.id, place.groups[p.group], begins_on, "active") for p in place.people),
+        (
+            (organization.id, new_id(), p.id, organization.groups[p.group], begins_on, "active")
+            for p in organization.people
+        ),
     )
 
 
-def _student_rows(place: DemoPlace) -> Iterator[dict[str, Any]]:
-    rng = place.rng
-    logins = [user_id for login, user_id in place.staff.items() if login.startswith("student")]
-    for number, person in enumerate(place.people):
+def _student_rows(organization: DemoOrganization) -> Iterator[dict[str, Any]]:
+    rng = organization.rng
+    logins = [user_id for login, user_id in organization.staff.items() if login.startswith("student")]
+    for number, person in enumerate(organization.people):
         given, family, code = rng.choice(GIVEN), rng.choice(FAMILY), f"S-{number + 1:05}"
         preferred = given[:3] if rng.random() < 0.1 else None  # noqa: PLR2004 - a tenth have a short name
         guardian = {"name": f"{rng.choice(GIVEN)} {family}", "relation": "parent", "phone": _phone(rng)}
         yield {
-            "organization_id": place.id,
+            "organization_id": organization.id,
             "id": person.id,
             "code": code,
             "user_id": logins[number] if number < len(logins) else None,
@@ -171,14 +174,14 @@ def _student_rows(place: DemoPlace) -> Iterator[dict[str, Any]]:
             "preferred_name": preferred,
             "sort_name": names.sort_name(given, family),
             "search_text": names.search_text(code, given, family, preferred),
-            "date_of_birth": place.today - timedelta(days=rng.randint(11 * 365, 18 * 365)),
-            "email": f"{code.lower()}@students.{place.kind.domain}",
+            "date_of_birth": organization.today - timedelta(days=rng.randint(11 * 365, 18 * 365)),
+            "email": f"{code.lower()}@students.{organization.kind.domain}",
             "phone": _phone(rng),
             "emergency_contacts": [guardian],
             "guardians": [guardian],
             "tags": rng.sample(TAGS, rng.choice((0, 0, 0, 1, 1, 2))),
             "status": rng.choices(("active", "inactive", "lead"), (94, 4, 2))[0],
-            "joined_on": place.first_day - timedelta(days=rng.randint(30, 700)),
+            "joined_on": organization.first_day - timedelta(days=rng.randint(30, 700)),
         }
 
 

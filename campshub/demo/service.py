@@ -22,7 +22,7 @@ from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.errors import Conflict
 from campshub.core.security.passwords import hash_password
 from campshub.demo import people
-from campshub.demo.people import DemoPlace, Person
+from campshub.demo.people import DemoOrganization, Person
 from campshub.workouts.models import Exercise, WorkoutLog, WorkoutLogExercise, WorkoutLogId, WorkoutSet
 from campshub.workouts.weights import grams
 
@@ -57,34 +57,39 @@ def seed(size: Size, *, now: datetime, password_cost: int, progress: Progress) -
         kind = people.KINDS[number % len(people.KINDS)]
         if number >= len(people.KINDS):
             kind = kind.numbered(number // len(people.KINDS) + 1)
-        place = people.DemoPlace(
+        organization = people.DemoOrganization(
             id=new_id(),
             kind=kind,
             today=now.astimezone(ZoneInfo(kind.time_zone)).date(),
             days=size.days,
             rng=random.Random(f"{size.seed}:{number}"),  # noqa: S311 - not for secrets
         )
-        with unit_of_work(system=True, organization_id=place.id) as session:
-            _fill(session, place, size, password_hash, now, progress)
-        signs.append({"email": f"admin@{kind.domain}", "password": password, "organization_id": place.id})
+        with unit_of_work(system=True, organization_id=organization.id) as session:
+            _fill(session, organization, size, password_hash, now, progress)
+        signs.append({"email": f"admin@{kind.domain}", "password": password, "organization_id": organization.id})
     return signs
 
 
 def _fill(
-    session: Session, place: people.DemoPlace, size: Size, password_hash: str, now: datetime, progress: Progress
+    session: Session,
+    organization: people.DemoOrganization,
+    size: Size,
+    password_hash: str,
+    now: datetime,
+    progress: Progress,
 ) -> None:
-    kind = place.kind
+    kind = organization.kind
     accounts.create_organization(
-        session, organization_id=place.id, name=kind.name, time_zone=kind.time_zone, currency=kind.currency
+        session, organization_id=organization.id, name=kind.name, time_zone=kind.time_zone, currency=kind.currency
     )
-    people.make_staff(session, place, password_hash=password_hash, now=now)
+    people.make_staff(session, organization, password_hash=password_hash, now=now)
     progress(kind.name, 1)
-    people.make_groups(session, place, max(1, size.students // people.GROUP_SIZE))
+    people.make_groups(session, organization, max(1, size.students // people.GROUP_SIZE))
     progress(kind.name, 1)
-    people.make_students(session, place, size.students)
+    people.make_students(session, organization, size.students)
     progress(kind.name, 1)
-    make_attendance(session, place, now=now, progress=progress)
-    make_workouts(session, place, days=min(size.days, WORKOUT_DAYS), now=now, progress=progress)
+    make_attendance(session, organization, now=now, progress=progress)
+    make_workouts(session, organization, days=min(size.days, WORKOUT_DAYS), now=now, progress=progress)
 
 
 def require_no_demo(session: Session) -> None:
@@ -133,45 +138,58 @@ _RECORD = (
 )
 
 
-def make_attendance(session: Session, place: DemoPlace, *, now: datetime, progress: Callable[[str, int], None]) -> None:
+def make_attendance(
+    session: Session, organization: DemoOrganization, *, now: datetime, progress: Callable[[str, int], None]
+) -> None:
     """Create the sessions of each working day up to today with their records; today's sessions are open."""
     members: dict[int, list[Person]] = {}
-    for person in place.people:
+    for person in organization.people:
         members.setdefault(person.group, []).append(person)
-    for offset in range(place.days, 0, -1):
-        day = place.today - timedelta(days=offset - 1)
+    for offset in range(organization.days, 0, -1):
+        day = organization.today - timedelta(days=offset - 1)
         if day.weekday() < SATURDAY:
-            _make_day(session, place, day, members, now)
-        progress(f"{place.kind.name}: attendance", 1)
+            _make_day(session, organization, day, members, now)
+        progress(f"{organization.kind.name}: attendance", 1)
 
 
-def _make_day(session: Session, place: DemoPlace, day: date, members: dict[int, list[Person]], now: datetime) -> None:
-    starts_at = datetime.combine(day, time.fromisoformat(SLOT), ZoneInfo(place.kind.time_zone)).astimezone(UTC)
-    age = (place.today - day).days
+def _make_day(
+    session: Session, organization: DemoOrganization, day: date, members: dict[int, list[Person]], now: datetime
+) -> None:
+    starts_at = datetime.combine(day, time.fromisoformat(SLOT), ZoneInfo(organization.kind.time_zone)).astimezone(UTC)
+    age = (organization.today - day).days
     status = "open" if age == 0 else "submitted" if age < LOCKED_AFTER_DAYS else "locked"
     taken_at = None if status == "open" else starts_at + MEETING
     locked_at = now if status == "locked" else None
     meetings = {number: new_id() for number in members}
-    trainers = [user_id for login, user_id in place.staff.items() if login.startswith("trainer")]
+    trainers = [user_id for login, user_id in organization.staff.items() if login.startswith("trainer")]
     copy_rows(
         session,
         AttendanceSession,
         _SESSION,
         (
             (
-                *(place.id, meeting, place.groups[number], day, SLOT, starts_at, starts_at + MEETING, status),
+                *(
+                    organization.id,
+                    meeting,
+                    organization.groups[number],
+                    day,
+                    SLOT,
+                    starts_at,
+                    starts_at + MEETING,
+                    status,
+                ),
                 *(taken_at, trainers[number % len(trainers)] if taken_at else None, locked_at),
             )
             for number, meeting in meetings.items()
         ),
     )
     if status != "open":
-        records = _records(place, day, starts_at, members, meetings, trainers)
+        records = _records(organization, day, starts_at, members, meetings, trainers)
         copy_rows(session, AttendanceRecord, _RECORD, records)
 
 
 def _records(
-    place: DemoPlace,
+    organization: DemoOrganization,
     day: date,
     starts_at: datetime,
     members: dict[int, list[Person]],
@@ -181,13 +199,23 @@ def _records(
     for number, persons in members.items():
         marked_by = trainers[number % len(trainers)]
         for person in persons:
-            code = _code(place.rng, person, day)
+            code = _code(organization.rng, person, day)
             came = starts_at + timedelta(
-                minutes=place.rng.randint(5, 25) if code == "late" else -place.rng.randint(0, 9)
+                minutes=organization.rng.randint(5, 25) if code == "late" else -organization.rng.randint(0, 9)
             )
-            note = place.rng.choice(_NOTES[code]) if code in _NOTES and place.rng.random() < 0.2 else None  # noqa: PLR2004 - a fifth
+            note = organization.rng.choice(_NOTES[code]) if code in _NOTES and organization.rng.random() < 0.2 else None  # noqa: PLR2004 - a fifth
             yield (
-                *(place.id, day, new_id(), meetings[number], person.id, place.groups[number], code, code, True),
+                *(
+                    organization.id,
+                    day,
+                    new_id(),
+                    meetings[number],
+                    person.id,
+                    organization.groups[number],
+                    code,
+                    code,
+                    True,
+                ),
                 *(None if code in _NOTES else came, "bulk", note, marked_by),
             )
 
@@ -238,7 +266,7 @@ class _Day:
 
 
 def make_workouts(
-    session: Session, place: DemoPlace, *, days: int, now: datetime, progress: Callable[[str, int], None]
+    session: Session, organization: DemoOrganization, *, days: int, now: datetime, progress: Callable[[str, int], None]
 ) -> None:
     """Create the workout logs of the last days for everyone who trains.
 
@@ -246,11 +274,11 @@ def make_workouts(
     """
     catalogue = _catalogue(session)
     for offset in range(days, 0, -1):
-        date_ = place.today - timedelta(days=offset - 1)
+        date_ = organization.today - timedelta(days=offset - 1)
         day = _Day()
-        for number, person in enumerate(place.people):
-            if person.trains and date_.weekday() in TRAINING_DAYS[number % 2] and place.rng.random() > SKIPS:
-                _train(place, person, number, date_, days - offset, catalogue, day, now)
+        for number, person in enumerate(organization.people):
+            if person.trains and date_.weekday() in TRAINING_DAYS[number % 2] and organization.rng.random() > SKIPS:
+                _train(organization, person, number, date_, days - offset, catalogue, day, now)
         for model, columns, rows in (
             (WorkoutLogId, _LOG_ID, day.ids),
             (WorkoutLog, _LOG, day.logs),
@@ -258,7 +286,7 @@ def make_workouts(
             (WorkoutSet, _SET, day.sets),
         ):
             copy_rows(session, model, columns, rows)
-        progress(f"{place.kind.name}: workouts", 1)
+        progress(f"{organization.kind.name}: workouts", 1)
 
 
 def _catalogue(session: Session) -> dict[str, UUID]:
@@ -273,7 +301,7 @@ def _catalogue(session: Session) -> dict[str, UUID]:
 
 
 def _train(
-    place: DemoPlace,
+    organization: DemoOrganization,
     person: Person,
     number: int,
     date_: date,
@@ -282,8 +310,8 @@ def _train(
     day: _Day,
     now: datetime,
 ) -> None:
-    zone = ZoneInfo(place.kind.time_zone)
-    hour, minute = 16 + place.rng.randint(0, 3), place.rng.randint(0, 59)
+    zone = ZoneInfo(organization.kind.time_zone)
+    hour, minute = 16 + organization.rng.randint(0, 3), organization.rng.randint(0, 59)
     started_at = datetime.combine(date_, time(hour, minute), zone).astimezone(UTC)
     if started_at + timedelta(hours=2) > now:
         return
@@ -294,27 +322,27 @@ def _train(
     for position, (name, sets, reps, load) in enumerate(exercises, 1):
         row_id = new_id()
         exercise = (PLATFORM_ID, catalogue[name])
-        day.exercises.append((place.id, date_, row_id, person.id, log_id, *exercise, position))
+        day.exercises.append((organization.id, date_, row_id, person.id, log_id, *exercise, position))
         weight = _weight(load * person.strength * (1 + 0.01 * (days_in // 14)), in_pounds=in_pounds)
-        for place_, done in enumerate(_sets(place, sets, reps, weight), 1):
-            at += timedelta(seconds=place.rng.randint(90, 180))
-            head = (place.id, date_, new_id(), person.id, log_id, row_id, *exercise, place_, "normal")
+        for set_number, done in enumerate(_sets(organization, sets, reps, weight), 1):
+            at += timedelta(seconds=organization.rng.randint(90, 180))
+            head = (organization.id, date_, new_id(), person.id, log_id, row_id, *exercise, set_number, "normal")
             day.sets.append((*head, *done, at))
-    day.ids.append((place.id, date_, log_id, person.id, "api"))
+    day.ids.append((organization.id, date_, log_id, person.id, "api"))
     body_weight = _weight(BODY_KG * (0.6 + 0.4 * person.strength), in_pounds=in_pounds)
-    session = (started_at, at, place.kind.time_zone, title, "api")
-    day.logs.append((place.id, date_, log_id, person.id, *session, *body_weight))
+    session = (started_at, at, organization.kind.time_zone, title, "api")
+    day.logs.append((organization.id, date_, log_id, person.id, *session, *body_weight))
 
 
 def _sets(
-    place: DemoPlace, sets: int, reps: int, weight: tuple[str | None, str | None, int | None]
+    organization: DemoOrganization, sets: int, reps: int, weight: tuple[str | None, str | None, int | None]
 ) -> Iterator[tuple[Any, ...]]:
     """Yield reps, load as entered, unit, grams, seconds and reps in reserve of each set."""
     for number in range(sets):
         if not reps:
-            yield None, None, None, None, PLANK_S + place.rng.randint(-15, 30), None
+            yield None, None, None, None, PLANK_S + organization.rng.randint(-15, 30), None
             continue
-        tired = place.rng.random() < 0.15 * number
+        tired = organization.rng.random() < 0.15 * number
         yield reps - (1 if tired else 0), *weight, None, float(max(0, 3 - number - (1 if tired else 0)))
 
 

@@ -25,7 +25,7 @@ def record(session: Session, found: Sequence[Found]) -> list[Alert]:
     now = session.unit.now
     active = {(one.name, one.subject): one for one in session.scalars(_active())}
     crossed = {(one.threshold.name, one.subject): one for one in found if one.is_crossed}
-    unreachable = {one.subject for one in found if one.threshold is checks.AWAY and one.is_crossed}
+    unreachable = {one.subject for one in found if one.threshold is checks.UNREACHABLE and one.is_crossed}
     for key, one in crossed.items():
         alert = active.get(key)
         if alert is None:

@@ -90,7 +90,7 @@ PARTITIONS = Threshold("partitions_ahead", 2, MONTHS, "flask partitions ensure; 
 OUTBOX = Threshold("outbox_age", 300, SECONDS, "flask jobs workers and flask jobs list; start or add workers")
 DEAD_JOBS = Threshold("dead_jobs", 0, "jobs", "flask jobs dead; mend the cause, then flask jobs replay")
 REDIS_MEMORY = Threshold("redis_memory", 80, PERCENT, "raise maxmemory; the broker refuses calls when it is full")
-AWAY = Threshold("away", 0, OUT_OF_REACH, "bring it back; /health/ names the parts")
+UNREACHABLE = Threshold("away", 0, OUT_OF_REACH, "bring it back; /health/ names the parts")
 
 ALL = (
     CPU,
@@ -104,11 +104,11 @@ ALL = (
     OUTBOX,
     DEAD_JOBS,
     REDIS_MEMORY,
-    AWAY,
+    UNREACHABLE,
 )
 
 
-def look(services: Services) -> list[Found]:
+def run(services: Services) -> list[Found]:
     """Run all checks; a part that does not respond is reported as unreachable, and the other checks still run."""
     found = list(_machine())
     for subject, check in (
@@ -125,9 +125,9 @@ def look(services: Services) -> list[Found]:
 
 def _tried(subject: str, check: Callable[[], list[Found]]) -> list[Found]:
     try:
-        return [*check(), Found(AWAY, subject, 0)]
+        return [*check(), Found(UNREACHABLE, subject, 0)]
     except (SQLAlchemyError, redis.RedisError, OSError):
-        return [Found(AWAY, subject, 1)]
+        return [Found(UNREACHABLE, subject, 1)]
 
 
 def _machine() -> Iterator[Found]:

@@ -26,7 +26,7 @@ from campshub.reports.parameters import checked, resolved
 from campshub.reports.queries.schedules import organization_of
 from campshub.reports.row_store import RowStore
 from campshub.reports.service import rendering, requests
-from campshub.reports.tempdir import own_room
+from campshub.reports.tempdir import temporary_folder
 from campshub.reports.typesetting.process import NoFonts, TypesettingFailed
 
 reports = AppGroup("reports", help="Reports: registers, rosters, histories.")
@@ -113,7 +113,7 @@ def forget(*, organization_id: UUID, yes: bool, as_json: bool) -> None:
 def _make(organization_id: UUID, kind: Kind, parameters: dict[str, Any], format_: str, output: Path) -> int:
     """Read the rows into an encrypted temporary row store, then write the file."""
     services: Services = current_app.extensions["campshub"]
-    with own_room() as folder:
+    with temporary_folder() as folder:
         keys = {"once": token_bytes(32)}
         store = RowStore(Storage(folder), keys, organization_id=organization_id, report_id=new_id())
         with unit_of_work(organization_id=organization_id, read_only=True) as session:
@@ -132,7 +132,7 @@ def _make(organization_id: UUID, kind: Kind, parameters: dict[str, Any], format_
             document = rendering.describe(session, principal, kind, arguments, sums, None)
         with output.open("wb") as file:
             output.chmod(0o600)
-            return rendering.put(services, format_, file, document, store).rows
+            return rendering.write_report(services, format_, file, document, store).rows
 
 
 def _admin(session: Session, organization_id: UUID) -> Principal:

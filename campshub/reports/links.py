@@ -12,7 +12,7 @@ _SHOWN, _EMAILED = "report links", "report links in e-mails"
 _SIGNER = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
 
 
-class NotOurs(Exception):
+class InvalidLink(Exception):
     """The server has not signed this token, or it was changed."""
 
 
@@ -44,7 +44,7 @@ def sign(secret: str, link: Link) -> str:
 def read(secret: str, token: str) -> Link:
     """Return the content of a token.
 
-    :raises NotOurs: the server has not signed it.
+    :raises InvalidLink: the server has not signed it.
     """
     for purpose in (_SHOWN, _EMAILED):
         try:
@@ -58,7 +58,7 @@ def read(secret: str, token: str) -> Link:
             expires_at=datetime.fromtimestamp(at, UTC),
             access_digest=bytes.fromhex(digest[0]) if digest else None,
         )
-    raise NotOurs
+    raise InvalidLink
 
 
 def _serializer(secret: str, purpose: str) -> URLSafeSerializer:

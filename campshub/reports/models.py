@@ -8,7 +8,7 @@ from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Text, Uuid, func
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
-from campshub.core.db.models import Base, ClientMade, TenantBase, tenant_foreign_key, tenant_index
+from campshub.core.db.models import Base, CreatedByClient, TenantBase, tenant_foreign_key, tenant_index
 from campshub.core.security.principal import everyone_sees
 from campshub.reports.formats import FORMATS
 
@@ -65,7 +65,7 @@ class Report(TenantBase):
     expires_at: Mapped[datetime]
 
 
-class ReportSchedule(TenantBase, ClientMade):
+class ReportSchedule(TenantBase, CreatedByClient):
     """A report that is made and sent regularly, at a local time of the organization."""
 
     __tablename__ = "report_schedules"

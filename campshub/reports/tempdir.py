@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 @contextmanager
-def own_room() -> Iterator[str]:
+def temporary_folder() -> Iterator[str]:
     """Make a folder for one report, and remove it with its content when the block ends.
 
     :raises PermissionError: the parent folder belongs to another account.

@@ -11,13 +11,13 @@ from sqlalchemy.orm import Mapped, mapped_column
 from campshub.core.db.models import (
     KEY,
     PERSONAL,
-    ClientMade,
+    CreatedByClient,
     TenantBase,
     tenant_foreign_key,
     tenant_index,
     tenant_unique,
 )
-from campshub.core.security.encrypted_columns import sealed_in
+from campshub.core.security.encrypted_columns import encrypted
 
 STUDENT_STATUSES = ("lead", "active", "inactive", "alumni", "suspended")
 GROUP_KINDS = ("class", "batch", "camp", "course")
@@ -26,7 +26,7 @@ ENROLMENT_STATUSES = ("pending", "active", "withdrawn", "completed")
 ENROLLED_DAYS = "daterange(begins_on, CASE WHEN status = 'completed' THEN ends_on ELSE ends_on + 1 END)"
 
 
-class Student(TenantBase, ClientMade):
+class Student(TenantBase, CreatedByClient):
     """A student of an organization, with or without a login (``user_id``)."""
 
     __tablename__ = "students"
@@ -72,7 +72,7 @@ class Student(TenantBase, ClientMade):
     guardians: Mapped[list[dict[str, Any]]] = mapped_column(info=PERSONAL)
     tags: Mapped[list[str]]
     medical_note: Mapped[bytes | None] = mapped_column(
-        LargeBinary, info=PERSONAL | sealed_in("students.medical_note:{organization_id}:{id}")
+        LargeBinary, info=PERSONAL | encrypted("students.medical_note:{organization_id}:{id}")
     )
     status: Mapped[str] = mapped_column(default="active", server_default="active")
     joined_on: Mapped[date | None]
@@ -80,7 +80,7 @@ class Student(TenantBase, ClientMade):
     deleted_at: Mapped[datetime | None]
 
 
-class Group(TenantBase, ClientMade):
+class Group(TenantBase, CreatedByClient):
     """A class, batch, camp or course in which students enrol."""
 
     __tablename__ = "groups"
@@ -129,7 +129,7 @@ class GroupTrainer(TenantBase):
     user_id: Mapped[uuid.UUID]
 
 
-class Enrolment(TenantBase, ClientMade):
+class Enrolment(TenantBase, CreatedByClient):
     """A student's time in a group. Both dates are included; no end date means that it is open-ended.
 
     A withdrawn or completed enrolment has an end date. A withdrawn one that ends before it begins never began.

@@ -11,7 +11,7 @@ from campshub.core.db.models import (
     KEY,
     PERSONAL,
     PLATFORM_ID,
-    ClientMade,
+    CreatedByClient,
     MonthlyTenantBase,
     TenantBase,
     tenant_foreign_key,
@@ -111,7 +111,7 @@ class Muscle(TenantBase):
     side: Mapped[str]
 
 
-class Exercise(TenantBase, ClientMade):
+class Exercise(TenantBase, CreatedByClient):
     """An exercise of the platform, of an organization, or of one user (``owner_user_id``)."""
 
     __tablename__ = "exercises"
@@ -179,7 +179,7 @@ class ExerciseMuscle(TenantBase):
     share: Mapped[float] = mapped_column(Float)
 
 
-class WorkoutLogId(TenantBase, ClientMade):
+class WorkoutLogId(TenantBase, CreatedByClient):
     """The locator of a log: finds its date by its id, or by the id that its source gave it."""
 
     __tablename__ = "workout_log_ids"
@@ -255,7 +255,7 @@ class WorkoutLogExercise(MonthlyTenantBase):
     note: Mapped[str | None] = mapped_column(info=PERSONAL)
 
 
-class WorkoutSet(MonthlyTenantBase, ClientMade):
+class WorkoutSet(MonthlyTenantBase, CreatedByClient):
     """One set. It repeats log, student and exercise, because progress is read by them.
 
     The exercise is that of the set's ``WorkoutLogExercise``, which holds the foreign key.

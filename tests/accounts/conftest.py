@@ -57,8 +57,8 @@ def outcome(response):
     return response.status, response.problem["code"] if response.status >= 400 else None
 
 
-def key_events(sql, place):
-    found = sql("SELECT kind, api_key_id FROM security_events WHERE organization_id = %s ORDER BY id", place.id)
+def key_events(sql, tenant):
+    found = sql("SELECT kind, api_key_id FROM security_events WHERE organization_id = %s ORDER BY id", tenant.id)
     return [(kind, str(key)) for kind, key in found if kind.startswith("key")]
 
 

@@ -22,9 +22,9 @@ AT_ONCE = 30
 FORM = re.compile(r"chk_[0-9A-Za-z]{12}_[0-9A-Za-z]{43}")
 
 
-def rewrite(app, place, model, found, **values):
+def rewrite(app, tenant, model, found, **values):
     """Change a row as a service would."""
-    with app.app_context(), unit_of_work(system=True, organization_id=place.id) as session:
+    with app.app_context(), unit_of_work(system=True, organization_id=tenant.id) as session:
         row = session.get(model, found)
         for name, value in values.items():
             setattr(row, name, value)
@@ -33,7 +33,7 @@ def rewrite(app, place, model, found, **values):
 # Creating -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_key_is_shown_once_and_stored_as_a_hash(make, admin, place, sql, student):
+def test_a_key_is_shown_once_and_stored_as_a_hash(make, admin, tenant, sql, student):
     student()
     made, client = make("students:read")
 
@@ -46,12 +46,12 @@ def test_a_key_is_shown_once_and_stored_as_a_hash(make, admin, place, sql, stude
     assert {**made, "last_used_at": ..., "last_address": ...} == {
         **shown.json, "key": made["key"], "last_used_at": ..., "last_address": ...,
     }  # fmt: skip
-    everywhere = [shown.response.text, admin.get(KEYS).response.text]
+    everywhere = [shown.raw.text, admin.get(KEYS).raw.text]
     tables = ("api_keys", "audit_log", "security_events", "outbox", "idempotency_keys")
-    everywhere += [str(sql(f"SELECT t::text FROM {t} t WHERE organization_id = %s", place.id)) for t in tables]
+    everywhere += [str(sql(f"SELECT t::text FROM {t} t WHERE organization_id = %s", tenant.id)) for t in tables]
     assert [secret in text for text in everywhere] == [False] * len(everywhere)
     assert made["prefix"] in everywhere[2]
-    assert key_events(sql, place)[0] == ("key_made", made["id"])
+    assert key_events(sql, tenant)[0] == ("key_made", made["id"])
 
 
 def test_keys_differ_everywhere_beyond_the_prefix():
@@ -92,13 +92,13 @@ def test_an_invalid_key_request_is_refused(admin, options, status, what):
 
 
 @pytest.fixture
-def maker(api, place):
+def maker(api, tenant):
     """Return a client that has confirmed its password and whose own role creates keys with the given permissions."""
 
     def making(*permissions, scope="groups"):
         allowed = [*permissions, "keys:read", "keys:write"]
         role = api.made("/api/roles/", {"name": new_id().hex, "permissions": allowed, "scope": scope})
-        client = place.someone(Role.CLIENT)
+        client = tenant.someone(Role.CLIENT)
         assert api.patch(f"/api/users/{client.user_id}/", {"role_id": role["id"]}).status == 200
         return signed_in(client), role["id"]
 
@@ -143,8 +143,8 @@ def test_a_key_loses_what_its_maker_loses(api, maker, make, student):
 # Validity -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_key_is_not_restored_with_its_maker(api, place, make):
-    maker = place.someone(Role.ADMIN)
+def test_a_key_is_not_restored_with_its_maker(api, tenant, make):
+    maker = tenant.someone(Role.ADMIN)
     _, client = make("students:read", scope="all", by=signed_in(maker))
     assert client.get("/api/students/").status == 200
     for status in ("disabled", "active"):
@@ -152,7 +152,7 @@ def test_a_key_is_not_restored_with_its_maker(api, place, make):
         assert client.get("/api/students/").status == 401
 
 
-def test_a_revoked_key_is_rejected_from_the_next_request_on(app, admin, make, student, place, sql):
+def test_a_revoked_key_is_rejected_from_the_next_request_on(app, admin, make, student, tenant, sql):
     student()
     made, client = make("students:read", "students:write")
     _, second = make("students:read")
@@ -171,7 +171,7 @@ def test_a_revoked_key_is_rejected_from_the_next_request_on(app, admin, make, st
     assert second.get("/api/students/").status == 200
     assert outcome(admin.delete(f"{KEYS}{made['id']}/")) == (404, "not_found")
     assert [key["status"] for key in admin.get(KEYS).json["items"]] == ["revoked", "active"]
-    assert ("key_revoked", made["id"]) in key_events(sql, place)
+    assert ("key_revoked", made["id"]) in key_events(sql, tenant)
 
 
 def test_many_requests_at_once_revoke_a_key_once(app, admin, make):
@@ -186,7 +186,7 @@ def test_many_requests_at_once_revoke_a_key_once(app, admin, make):
     assert set(statuses) <= {204, 404, 503}
 
 
-def test_an_expired_key_is_rejected(app, place, make, admin):
+def test_an_expired_key_is_rejected(app, tenant, make, admin):
     made, client = make("students:read")
     assert client.get("/api/students/").status == 200
     tokens = app.extensions["campshub"].tokens
@@ -195,21 +195,21 @@ def test_an_expired_key_is_rejected(app, place, make, admin):
 
     tokens.remember(made["key"], replace(claims, expires_at=time.time() - 1))  # 30 days later, in this process
     assert tokens.remembered(made["key"]) is None
-    rewrite(app, place, ApiKey, (place.id, UUID(made["id"])), expires_at=datetime.now(UTC))
+    rewrite(app, tenant, ApiKey, (tenant.id, UUID(made["id"])), expires_at=datetime.now(UTC))
     assert outcome(client.get("/api/students/")) == (401, "bad_token")
     tokens.remember(made["key"], claims)  # a process whose clock is behind
     assert outcome(client.get("/api/students/")) == (401, "bad_token")
     assert admin.get(f"{KEYS}{made['id']}/").json["status"] == "expired"
 
 
-def test_no_key_of_a_suspended_organization_works(app, place, make):
+def test_no_key_of_a_suspended_organization_works(app, tenant, make):
     _, client = make("students:read")
     assert client.get("/api/students/").status == 200
 
-    rewrite(app, place, Organization, place.id, status="suspended")
+    rewrite(app, tenant, Organization, tenant.id, status="suspended")
 
     assert outcome(client.get("/api/students/")) == (403, "organization_suspended")
-    rewrite(app, place, Organization, place.id, status="active")
+    rewrite(app, tenant, Organization, tenant.id, status="active")
     assert client.get("/api/students/").status == 200
 
 

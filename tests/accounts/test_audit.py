@@ -22,7 +22,7 @@ def changed(api, student):
 
 def listed(client: Client, url: str) -> list[dict]:
     response = client.get(url)
-    assert response.status == 200, response.response.get_data(as_text=True)
+    assert response.status == 200, response.raw.get_data(as_text=True)
     return response.json["items"]
 
 
@@ -38,18 +38,19 @@ def test_admins_read_decrypted_changes_newest_first(api, changed):
     assert (first["action"], first["before"], first["after"]["status"]) == ("created", None, "lead")
 
 
-def test_values_of_an_erased_person_are_gone(api, place, changed, stack, database, sql):
+def test_values_of_an_erased_person_are_gone(api, tenant, changed, stack, database, sql):
     with stack.primary.connect(database) as connection:
         connection.execute(
-            "UPDATE person_keys SET sealed_key = NULL WHERE organization_id = %s AND id = %s", (place.id, changed["id"])
+            "UPDATE person_keys SET sealed_key = NULL WHERE organization_id = %s AND id = %s",
+            (tenant.id, changed["id"]),
         )
     newest, _ = listed(api, f"/api/audit/?person_id={changed['id']}")
 
     assert (newest["before"], newest["after"]) == ({"phone": {"erased": True}}, {"phone": {"erased": True}})
 
 
-def test_each_filter_excludes_all_other_entries(api, place, changed):
-    place.the(Role.TRAINER)
+def test_each_filter_excludes_all_other_entries(api, tenant, changed):
+    tenant.the(Role.TRAINER)
     everything = listed(api, "/api/audit/?limit=200")
     for name, value in (
         ("entity", "students"),
@@ -87,14 +88,14 @@ def test_pages_go_back_in_time(api, changed):
     ]
 
 
-def test_no_other_role_and_no_other_organization_reads_it(place, other, changed):
+def test_no_other_role_and_no_other_organization_reads_it(tenant, other, changed):
     for role in (Role.TRAINER, Role.NUTRITIONIST, Role.CLIENT):
         for url in ("/api/audit/", "/api/security-events/"):
-            assert place.the(role).get(url).status == 403
+            assert tenant.the(role).get(url).status == 403
     assert listed(other.the(Role.ADMIN), f"/api/audit/?entity_id={changed['id']}") == []
 
 
-def test_a_failed_sign_in_is_listed_with_its_address(app, api, place):
+def test_a_failed_sign_in_is_listed_with_its_address(app, api, tenant):
     email = api.get("/api/me/").json["email"]
     refused = Client(app).post("/api/auth/token/", {"email": email, "password": "not this one"})
     assert refused.status == 401
@@ -104,8 +105,8 @@ def test_a_failed_sign_in_is_listed_with_its_address(app, api, place):
     assert listed(api, "/api/security-events/?kind=mfa_removed") == []
 
 
-def test_each_forbidden_read_or_write_is_listed(place, api, student):
-    trainer = place.the(Role.TRAINER)
+def test_each_forbidden_read_or_write_is_listed(tenant, api, student):
+    trainer = tenant.the(Role.TRAINER)
     url = f"/api/students/{student()['id']}/"
     refused = [trainer.get("/api/audit/"), trainer.get("/api/audit/"), trainer.delete(url)]
     assert [response.status for response in refused] == [403, 403, 403]
@@ -114,9 +115,9 @@ def test_each_forbidden_read_or_write_is_listed(place, api, student):
     assert [event["trace_id"] for event in found] == [response.problem["trace_id"] for response in refused]
 
 
-def test_a_command_exports_the_log_as_json_lines(app, api, place, changed, tmp_path):
+def test_a_command_exports_the_log_as_json_lines(app, api, tenant, changed, tmp_path):
     target = tmp_path / "audit.ndjson"
-    arguments = ("audit", "export", "--organization", str(place.id), "--output", str(target))
+    arguments = ("audit", "export", "--organization", str(tenant.id), "--output", str(target))
     result = app.test_cli_runner().invoke(args=arguments)
     assert result.exit_code == 0, result.output
     lines = [json.loads(line) for line in target.read_text().splitlines()]
@@ -132,7 +133,7 @@ def test_a_command_exports_the_log_as_json_lines(app, api, place, changed, tmp_p
     assert len(target.read_text().splitlines()) == len(lines)
 
 
-def test_an_export_reports_wrong_arguments(app, place, tmp_path):
+def test_an_export_reports_wrong_arguments(app, tenant, tmp_path):
     run, arguments = app.test_cli_runner().invoke, ("--output", str(tmp_path / "a"))
     unknown = run(args=("audit", "export", "--organization", "hill-camp", *arguments))
     missing = run(args=("audit", "export", "--organization", str(uuid.uuid4()), *arguments))

@@ -14,7 +14,7 @@ from campshub.core.db.models import new_id
 from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.jobs import runner
 from campshub.core.security.permissions import Role
-from tests.conftest import ROOT, Client, close, new_place, settings_of
+from tests.conftest import ROOT, Client, close, new_tenant, settings_of
 
 INVITATIONS = "/api/invitations/"
 NEW = "wrong donkey charger"
@@ -44,8 +44,8 @@ def tokens_sent(app, address) -> list[str]:
     return [re.search(r"#token=(chi_[0-9A-Za-z_-]+)", text)[1] for text in mine]
 
 
-def token_of(app, place, made, email_number=1):
-    return invitations.token_of(app.extensions["campshub"], place.id, UUID(made["id"]), letter=email_number)
+def token_of(app, tenant, made, email_number=1):
+    return invitations.token_of(app.extensions["campshub"], tenant.id, UUID(made["id"]), email_number=email_number)
 
 
 def accept(app, token):
@@ -56,36 +56,36 @@ def listed(api):
     return {one["id"]: one["status"] for one in api.get(f"{INVITATIONS}?limit=200").json["items"]}
 
 
-def aged(app, place, **ago):
+def aged(app, tenant, **ago):
     """Make all e-mails of an organization look as if they were sent so long ago."""
     from datetime import timedelta  # noqa: PLC0415
 
-    with app.app_context(), unit_of_work(system=True, organization_id=place.id) as session:
-        for invitation in session.query(Invitation).filter_by(organization_id=place.id):
+    with app.app_context(), unit_of_work(system=True, organization_id=tenant.id) as session:
+        for invitation in session.query(Invitation).filter_by(organization_id=tenant.id):
             invitation.sent_at -= timedelta(**ago)
 
 
-def test_a_corrected_invitation_replaces_the_one_with_the_wrong_role(app, api, place, email):
+def test_a_corrected_invitation_replaces_the_one_with_the_wrong_role(app, api, tenant, email):
     wrong = api.made(INVITATIONS, {"email": email.upper(), "role": "admin"})
     right = api.made(INVITATIONS, {"email": f" {email} ", "role": "trainer"})
 
     assert listed(api) == {wrong["id"]: "revoked", right["id"]: "open"}
-    refused = accept(app, token_of(app, place, wrong))
+    refused = accept(app, token_of(app, tenant, wrong))
     assert (refused.status, refused.problem["code"]) == (410, "token_spent")
-    assert accept(app, token_of(app, place, right, email_number=2)).json["role"] == "trainer"
+    assert accept(app, token_of(app, tenant, right, email_number=2)).json["role"] == "trainer"
 
 
-def test_of_many_concurrent_invitations_one_is_open(app, api, place, email, sql):
+def test_of_many_concurrent_invitations_one_is_open(app, api, tenant, email, sql):
     with ThreadPoolExecutor(AT_ONCE) as pool:
         spelled = [email, email.upper(), email.title(), f" {email}"]
-        bodies = [{"email": spelled[number % 4], "role": "client"} for number in range(invitations.LETTERS)]
+        bodies = [{"email": spelled[number % 4], "role": "client"} for number in range(invitations.MOST_EMAILS)]
         statuses = list(pool.map(lambda body: Client(app, api.headers).post(INVITATIONS, body).status, bodies))
 
     assert set(statuses) <= {201, 503}
     assert statuses.count(201) > 1
     assert list(listed(api).values()).count("open") == 1
     index = "SELECT count(*) FROM invitations WHERE organization_id = %s AND accepted_at IS NULL AND revoked_at IS NULL"
-    assert sql(index, place.id) == [(1,)]
+    assert sql(index, tenant.id) == [(1,)]
 
 
 def test_each_organization_has_its_own_invitation_for_an_address(app, api, other, email):
@@ -96,8 +96,8 @@ def test_each_organization_has_its_own_invitation_for_an_address(app, api, other
     assert listed(other.the(Role.ADMIN)) == {theirs["id"]: "open"}
 
 
-def test_an_invitation_to_a_higher_role_is_not_replaced(api, place, email):
-    superadmin = place.the(Role.SUPERADMIN)
+def test_an_invitation_to_a_higher_role_is_not_replaced(api, tenant, email):
+    superadmin = tenant.the(Role.SUPERADMIN)
     above = superadmin.made(INVITATIONS, {"email": email, "role": "superadmin"})
 
     responses = [
@@ -110,8 +110,8 @@ def test_an_invitation_to_a_higher_role_is_not_replaced(api, place, email):
 
 
 def test_sending_again_creates_a_new_link_and_invalidates_the_previous_one(app_with_mail, email):
-    place = new_place(app_with_mail)
-    admin = place.the(Role.ADMIN)
+    tenant = new_tenant(app_with_mail)
+    admin = tenant.the(Role.ADMIN)
     made = admin.made(INVITATIONS, {"email": email, "role": "client"})
     assert len(tokens_sent(app_with_mail, email)) == 1
 
@@ -127,8 +127,8 @@ def test_sending_again_creates_a_new_link_and_invalidates_the_previous_one(app_w
 
 
 def test_only_the_latest_link_is_sent_where_several_are_pending(app_with_mail, email):
-    place = new_place(app_with_mail)
-    admin = place.the(Role.ADMIN)
+    tenant = new_tenant(app_with_mail)
+    admin = tenant.the(Role.ADMIN)
     made = admin.made(INVITATIONS, {"email": email, "role": "client"})
     for _ in range(2):
         assert admin.post(f"{INVITATIONS}{made['id']}/resend/").status == 200
@@ -136,13 +136,13 @@ def test_only_the_latest_link_is_sent_where_several_are_pending(app_with_mail, e
     admin.made(INVITATIONS, {"email": replaced, "role": "admin"})
     admin.made(INVITATIONS, {"email": replaced, "role": "client"})
 
-    assert tokens_sent(app_with_mail, email) == [token_of(app_with_mail, place, made, email_number=3)]
+    assert tokens_sent(app_with_mail, email) == [token_of(app_with_mail, tenant, made, email_number=3)]
     (sent,) = tokens_sent(app_with_mail, replaced)
     assert accept(app_with_mail, sent).json["role"] == "client"
 
 
 def test_a_repeated_request_to_send_again_sends_once(app_with_mail, email):
-    admin = new_place(app_with_mail).the(Role.ADMIN)
+    admin = new_tenant(app_with_mail).the(Role.ADMIN)
     made = admin.made(INVITATIONS, {"email": email, "role": "client"})
     key = {"Idempotency-Key": new_id().hex}
 
@@ -153,22 +153,22 @@ def test_a_repeated_request_to_send_again_sends_once(app_with_mail, email):
     assert second.json["version"] == 2
 
 
-def test_sending_again_is_audited_without_the_token(api, place, email, sql):
+def test_sending_again_is_audited_without_the_token(api, tenant, email, sql):
     made = api.made(INVITATIONS, {"email": email, "role": "client"})
     assert api.post(f"{INVITATIONS}{made['id']}/resend/").status == 200
     api.made(INVITATIONS, {"email": email, "role": "trainer"})
 
     found = sql("SELECT action, after::text FROM audit_log WHERE organization_id = %s AND entity = 'invitations'"
-                " AND entity_id = %s ORDER BY at", place.id, made["id"])  # fmt: skip
+                " AND entity_id = %s ORDER BY at", tenant.id, made["id"])  # fmt: skip
     assert [action for action, _ in found] == ["created", "changed", "changed"]
     assert "sent_at" in found[1][1]
     assert "revoked_at" in found[2][1]
     assert email not in str(found)
 
 
-def test_a_closed_invitation_is_not_sent_again_but_an_expired_one_is(app, api, place, email, sql):
+def test_a_closed_invitation_is_not_sent_again_but_an_expired_one_is(app, api, tenant, email, sql):
     spent = api.made(INVITATIONS, {"email": email, "role": "client"})
-    assert accept(app, token_of(app, place, spent)).status == 200
+    assert accept(app, token_of(app, tenant, spent)).status == 200
     revoked = api.made(INVITATIONS, {"email": f"r{email}", "role": "client"})
     assert api.delete(f"{INVITATIONS}{revoked['id']}/").status == 204
     for closed in (spent, revoked):
@@ -180,12 +180,12 @@ def test_a_closed_invitation_is_not_sent_again_but_an_expired_one_is(app, api, p
     sql("UPDATE invitations SET expires_at = now() - INTERVAL '1 day' WHERE id = %s RETURNING 1", old["id"])
     assert listed(api)[old["id"]] == "expired"
     assert api.post(f"{INVITATIONS}{old['id']}/resend/").json["status"] == "open"
-    assert accept(app, token_of(app, place, old, email_number=2)).status == 200
+    assert accept(app, token_of(app, tenant, old, email_number=2)).status == 200
 
 
-def test_an_address_gets_five_emails_at_once_and_then_one_a_day(app, api, place, email):
+def test_an_address_gets_five_emails_at_once_and_then_one_a_day(app, api, tenant, email):
     made = api.made(INVITATIONS, {"email": email, "role": "client"})
-    for number in range(invitations.LETTERS - 1):  # by either way
+    for number in range(invitations.MOST_EMAILS - 1):  # by either way
         if number % 2:
             made = api.made(INVITATIONS, {"email": email, "role": "client"})
         else:
@@ -197,14 +197,14 @@ def test_an_address_gets_five_emails_at_once_and_then_one_a_day(app, api, place,
     assert 86_000 < int(again.headers["Retry-After"]) <= 86_400
     assert api.post(INVITATIONS, {"email": f"x{email}", "role": "client"}).status == 201
 
-    aged(app, place, days=1)
+    aged(app, tenant, days=1)
     assert api.post(INVITATIONS, {"email": email, "role": "client"}).status == 201
 
 
 def test_the_migration_keeps_the_newest_of_several_open_invitations(stack, scratch, sql):
     app = create_app(settings_of(stack, scratch))
-    place = new_place(app)
-    admin, directory = place.the(Role.ADMIN), str(ROOT / "migrations")
+    tenant = new_tenant(app)
+    admin, directory = tenant.the(Role.ADMIN), str(ROOT / "migrations")
     made = [admin.made(INVITATIONS, {"email": f"{name}@example.org", "role": "client"}) for name in "abc"]
     with stack.primary.connect(scratch) as connection, app.app_context():
         flask_migrate.downgrade(directory=directory, revision="0027")

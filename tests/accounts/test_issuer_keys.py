@@ -65,17 +65,17 @@ def test_keys_are_fetched_once_per_ttl(reader, issuer, token):
     exchange, clock = reader()
 
     assert [exchange(token()) for _ in range(3)] == [200] * 3
-    assert issuer.asked == {DISCOVERY: 1, KEYS: 1}
+    assert issuer.requests == {DISCOVERY: 1, KEYS: 1}
     clock.now += 3601
     assert exchange(token()) == 200
-    assert issuer.asked == {DISCOVERY: 2, KEYS: 2}
+    assert issuer.requests == {DISCOVERY: 2, KEYS: 2}
 
 
 def test_a_configured_jwks_uri_needs_no_discovery(reader, issuer, token):
     exchange, _ = reader(issuer={"jwks_uri": f"{issuer.url}{KEYS}"})
 
     assert exchange(token()) == 200
-    assert issuer.asked == {KEYS: 1}
+    assert issuer.requests == {KEYS: 1}
 
 
 def test_a_new_key_is_fetched_immediately_and_then_once_a_minute(reader, issuer, token):
@@ -83,14 +83,14 @@ def test_a_new_key_is_fetched_immediately_and_then_once_a_minute(reader, issuer,
     assert exchange(token()) == 200
     issuer.rotate("RS256")
     assert exchange(token()) == 200
-    assert issuer.asked[KEYS] == 2
+    assert issuer.requests[KEYS] == 2
 
     issuer.rotate("RS256")
     made_up = [exchange(token(algorithm="RS256")) for _ in range(5)]
 
-    assert (made_up, issuer.asked[KEYS]) == ([401] * 5, 2)
+    assert (made_up, issuer.requests[KEYS]) == ([401] * 5, 2)
     clock.now += 61
-    assert (exchange(token()), issuer.asked[KEYS]) == (200, 3)
+    assert (exchange(token()), issuer.requests[KEYS]) == (200, 3)
 
 
 def test_keys_stay_cached_while_their_issuer_is_unavailable_but_not_forever(reader, issuer, token):
@@ -129,7 +129,7 @@ def test_an_issuer_with_invalid_responses_counts_as_unavailable(reader, issuer, 
 
     assert exchange(token()) == 503
     assert exchange(token()) == 503
-    assert issuer.asked[KEYS] == 1  # the circuit is open
+    assert issuer.requests[KEYS] == 1  # the circuit is open
     issuer.answers.clear()
     clock.now += 11
     assert exchange(token()) == 200
@@ -169,7 +169,7 @@ def test_a_discovery_document_of_another_issuer_or_with_forbidden_urls_is_not_fo
     issuer.answers[DISCOVERY] = text.encode()
 
     assert exchange(token()) == 503
-    assert issuer.asked[KEYS] == 0
+    assert issuer.requests[KEYS] == 0
 
 
 def test_redirects_are_not_followed(reader, issuer, token):
@@ -185,7 +185,7 @@ def test_redirects_are_not_followed(reader, issuer, token):
     exchange, _ = reader()
 
     assert exchange(token()) == 503
-    assert elsewhere.asked == {}
+    assert elsewhere.requests == {}
     elsewhere.stop()
 
 
@@ -270,4 +270,4 @@ def test_fifty_concurrent_first_requests_fetch_the_keys_once(reader, issuer, app
         statuses = set(pool.map(exchange, [issuer.token() for _ in range(AT_ONCE)]))
 
     assert statuses <= {401, 503}
-    assert issuer.asked == {DISCOVERY: 1, KEYS: 1}
+    assert issuer.requests == {DISCOVERY: 1, KEYS: 1}

@@ -40,7 +40,7 @@ SCHEDULES = {
 
 def test_a_key_calls_what_its_permissions_allow_and_nothing_meant_for_people(app):
     seeds, wrong, for_people = seed(app, "Quokka"), [], set()
-    by = seeds.signed_in(seeds.place.the(Role.ADMIN))
+    by = seeds.signed_in(seeds.tenant.the(Role.ADMIN))
 
     def key_for(*permissions):
         made = by.made(KEYS, {"name": "K", "permissions": sorted(permissions), "scope": "all", "expires_in_days": 1})
@@ -49,7 +49,7 @@ def test_a_key_calls_what_its_permissions_allow_and_nothing_meant_for_people(app
     everything = key_for(*OF_KEYS)
     nothing_of = {one: key_for(*(OF_KEYS - {one})) for one in OF_KEYS}
     for operation in sorted(operations(app), key=lambda one: (one.method == "DELETE", one.name)):
-        permission, schema = operation.handler.options.permission, operation.handler.options.body
+        permission, schema = operation.endpoint.options.permission, operation.endpoint.options.body
         if permission is None:
             continue
         body = body_for(schema, seeds.id_for) if schema else None
@@ -71,7 +71,7 @@ def test_a_key_calls_what_its_permissions_allow_and_nothing_meant_for_people(app
     assert for_people >= FOR_PEOPLE | SCHEDULES
 
 
-def test_a_key_grants_no_more_than_it_has(make, place):
+def test_a_key_grants_no_more_than_it_has(make, tenant):
     _, client = make("users:write", "students:read")
     person = {"email": f"{new_id().hex}@example.org", "name": "Asha", "password": "wrong donkey charger"}
 
@@ -100,13 +100,13 @@ def test_a_devices_key_marks_attendance_and_no_more(api, make, student):
 # What is recorded ----------------------------------------------------------------------------------------------------
 
 
-def test_the_audit_log_names_the_key_and_its_maker(make, admin, place, sql):
+def test_the_audit_log_names_the_key_and_its_maker(make, admin, tenant, sql):
     made, client = make("students:read", "students:write")
     by_key = client.made("/api/students/", {"code": "K", "given_name": "A", "family_name": "B"})
     by_person = admin.made("/api/students/", {"code": "P", "given_name": "A", "family_name": "B"})
 
     found = sql("SELECT entity_id::text, user_id::text, api_key_id::text FROM audit_log WHERE organization_id = %s"
-                " AND entity = 'students' ORDER BY id", place.id)  # fmt: skip
+                " AND entity = 'students' ORDER BY id", tenant.id)  # fmt: skip
     assert found == [
         (by_key["id"], str(admin.user_id), made["id"]),
         (by_person["id"], str(admin.user_id), None),
@@ -131,7 +131,7 @@ def uses(sql, made):
                UUID(made["id"]))  # fmt: skip
 
 
-def test_the_address_of_a_key_use_is_recorded_at_most_once_a_minute(app, make, admin, sql, place, monkeypatch):
+def test_the_address_of_a_key_use_is_recorded_at_most_once_a_minute(app, make, admin, sql, tenant, monkeypatch):
     made, client = make("students:read")
     here, there = an_address(), an_address()
 
@@ -149,7 +149,7 @@ def test_the_address_of_a_key_use_is_recorded_at_most_once_a_minute(app, make, a
 
     assert outcome(send(there, "/api/groups/")) == (403, "forbidden")  # a forbidden request is recorded as well
     assert [address for address, _ in uses(sql, made)] == sorted([here, there])
-    assert [event for event in key_events(sql, place) if event[1] == made["id"]] == [
+    assert [event for event in key_events(sql, tenant) if event[1] == made["id"]] == [
         ("key_made", made["id"]),
         ("key_from_new_address", made["id"]),
         ("key_from_new_address", made["id"]),
@@ -189,7 +189,7 @@ def test_a_retried_read_records_the_use(app, make, sql, monkeypatch):
 
     monkeypatch.setattr(read_routing, "_on", behind)
     monkeypatch.setattr(Replicas, "choose", lambda *_: BorrowedReplica())
-    monkeypatch.setattr(app.extensions["campshub"].freshness, "ask", redis_unavailable)
+    monkeypatch.setattr(app.extensions["campshub"].freshness, "look_up", redis_unavailable)
     assert client.get("/api/students/").status == 200
     assert (tried, len(uses(sql, made))) == ([1], 1)
 

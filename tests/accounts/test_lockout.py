@@ -14,7 +14,7 @@ from campshub.core.db.models import new_id
 from campshub.core.jobs import runner
 from campshub.core.security.passwords import PasswordsBusy
 from campshub.core.security.permissions import Role
-from tests.conftest import PASSWORD, Client, close, new_place, settings_of
+from tests.conftest import PASSWORD, Client, close, new_tenant, settings_of
 
 TOKEN = "/api/auth/token/"
 AFTER = 5
@@ -41,13 +41,13 @@ def lockout_app(request, stack, scratch, tmp_path):
 
 
 @pytest.fixture
-def place(lockout_app):
-    return new_place(lockout_app)
+def tenant(lockout_app):
+    return new_tenant(lockout_app)
 
 
 @pytest.fixture
-def account_email(place):
-    return place.the(Role.ADMIN).get("/api/me/").json["email"]
+def account_email(tenant):
+    return tenant.the(Role.ADMIN).get("/api/me/").json["email"]
 
 
 @pytest.fixture
@@ -184,8 +184,8 @@ def test_six_devices_that_sign_in_at_once_never_get_a_wrong_password_error(
     assert tried(lockout_app, account_email, PASSWORD).status == 200
 
 
-def test_a_school_that_signs_in_at_once_from_one_address_never_gets_a_wrong_password_error(lockout_app, place, query):
-    emails = [place.someone(Role.TRAINER).get("/api/me/").json["email"] for _ in range(30)]
+def test_a_school_that_signs_in_at_once_from_one_address_never_gets_a_wrong_password_error(lockout_app, tenant, query):
+    emails = [tenant.someone(Role.TRAINER).get("/api/me/").json["email"] for _ in range(30)]
 
     responses = at_once(lockout_app, [PASSWORD] * 30, emails)
 
@@ -239,12 +239,12 @@ def test_the_owner_gets_one_email_and_only_if_the_account_exists(lockout_app, ac
     assert "Wrong passwords" in message.read_text()
 
 
-def test_failures_are_recorded_in_the_users_organization(lockout_app, place, account_email, query):
+def test_failures_are_recorded_in_the_users_organization(lockout_app, tenant, account_email, query):
     for _ in range(AFTER + 1):
         tried(lockout_app, account_email)
     tried(lockout_app, "unknown@example.org")
 
-    kinds = query(f"SELECT kind FROM security_events WHERE organization_id = '{place.id}' ORDER BY id")
+    kinds = query(f"SELECT kind FROM security_events WHERE organization_id = '{tenant.id}' ORDER BY id")
     assert kinds == [("sign_in_failed",)] * (AFTER - 1) + [("sign_in_locked",), ("sign_in_failed",)]
     anonymous = query("SELECT user_id, address FROM security_events WHERE user_id IS NULL")
     assert anonymous == [(None, "127.0.0.1")]
@@ -256,10 +256,10 @@ def test_a_failure_is_stored_although_its_request_was_rolled_back(lockout_app, a
     assert sorted(query("SELECT failures FROM sign_in_attempts")) == [(1,), (1,)]
 
 
-def test_an_address_is_locked_only_after_many_more_failures(lockout_app, place, query):
+def test_an_address_is_locked_only_after_many_more_failures(lockout_app, tenant, query):
     for _ in range(20):
         tried(lockout_app, f"{new_id().hex}@example.org")
-    someone = place.the(Role.TRAINER)
+    someone = tenant.the(Role.TRAINER)
     email = someone.get("/api/me/").json["email"]
 
     assert tried(lockout_app, email, PASSWORD).status == 401

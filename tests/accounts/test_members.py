@@ -36,7 +36,7 @@ def bearer(tokens):
 # Users ---------------------------------------------------------------------------------------------------------------
 
 
-def test_a_created_user_can_sign_in(api, anonymous, place, sql):
+def test_a_created_user_can_sign_in(api, anonymous, tenant, sql):
     fields = body()
 
     made = api.post("/api/users/", fields)
@@ -45,9 +45,9 @@ def test_a_created_user_can_sign_in(api, anonymous, place, sql):
     assert {name: made.json[name] for name in ("email", "name", "role", "status")} == {
         "email": fields["email"], "name": "Asha Rao", "role": "trainer", "status": "active",
     }  # fmt: skip
-    assert sign_in(anonymous, fields["email"], NEW).json["organization_id"] == str(place.id)
+    assert sign_in(anonymous, fields["email"], NEW).json["organization_id"] == str(tenant.id)
     audited = sql("SELECT entity, after::text FROM audit_log WHERE organization_id = %s AND action = 'created'"
-                  " AND entity IN ('users', 'memberships') ORDER BY entity", place.id)  # fmt: skip
+                  " AND entity IN ('users', 'memberships') ORDER BY entity", tenant.id)  # fmt: skip
     assert fields["email"] not in str(audited)
     assert {entity for entity, _ in audited} == {"users", "memberships"}
 
@@ -81,8 +81,8 @@ def test_concurrent_requests_for_one_address_create_one_user(app, api):
     assert sorted(made) == [201] + [409] * 9
 
 
-def test_a_new_role_and_a_disabled_user_take_effect_at_the_next_request(api, anonymous, place):
-    trainer = place.the(Role.TRAINER)
+def test_a_new_role_and_a_disabled_user_take_effect_at_the_next_request(api, anonymous, tenant):
+    trainer = tenant.the(Role.TRAINER)
     address = f"/api/users/{trainer.user_id}/"
     email_ = trainer.get("/api/me/").json["email"]
     tokens = sign_in(anonymous, email_).json
@@ -102,20 +102,20 @@ def test_a_new_role_and_a_disabled_user_take_effect_at_the_next_request(api, ano
     assert sign_in(anonymous, email_).status == 200
 
 
-def test_a_change_needs_the_current_version(api, place):
-    address = f"/api/users/{place.the(Role.TRAINER).user_id}/"
+def test_a_change_needs_the_current_version(api, tenant):
+    address = f"/api/users/{tenant.the(Role.TRAINER).user_id}/"
     tag = api.get(address).headers["ETag"]
 
     assert api.patch(address, {"role": "client"}, headers={"If-Match": tag}).status == 200
     assert api.patch(address, {"role": "trainer"}, headers={"If-Match": tag}).status == 412
 
 
-def test_the_last_admin_cannot_leave(api, place, sql):
+def test_the_last_admin_cannot_leave(api, tenant, sql):
     mine = f"/api/users/{api.user_id}/"
     for change in ({"role": "trainer"}, {"status": "disabled"}):
         response = api.patch(mine, change)
         assert (response.status, response.problem["code"]) == (409, "last_admin")
-    second = place.someone(Role.ADMIN)
+    second = tenant.someone(Role.ADMIN)
     sql("UPDATE users SET status = 'disabled' WHERE id = %s RETURNING 1", second.user_id)
     assert api.patch(mine, {"role": "trainer"}).status == 409
     sql("UPDATE users SET status = 'active' WHERE id = %s RETURNING 1", second.user_id)
@@ -124,8 +124,8 @@ def test_the_last_admin_cannot_leave(api, place, sql):
     assert second.patch(f"/api/users/{second.user_id}/", {"status": "disabled"}).status == 409
 
 
-def test_admins_who_remove_each_other_at_once_leave_one(app, place, sql):
-    admins = [place.someone(Role.ADMIN) for _ in range(8)]
+def test_admins_who_remove_each_other_at_once_leave_one(app, tenant, sql):
+    admins = [tenant.someone(Role.ADMIN) for _ in range(8)]
 
     def remove(number):
         target = admins[(number + 1) % len(admins)].user_id
@@ -134,13 +134,13 @@ def test_admins_who_remove_each_other_at_once_leave_one(app, place, sql):
     with ThreadPoolExecutor(len(admins)) as pool:
         statuses = list(pool.map(remove, range(len(admins))))
 
-    (left,) = sql("SELECT count(*) FROM memberships WHERE organization_id = %s AND role = 'admin'", place.id)[0]
+    (left,) = sql("SELECT count(*) FROM memberships WHERE organization_id = %s AND role = 'admin'", tenant.id)[0]
     assert left == len(admins) - statuses.count(200) >= 1
     assert set(statuses) <= {200, 401, 403, 409, 503}
 
 
-def test_only_superadmins_create_and_change_superadmins(api, place):
-    superadmin, trainer = place.the(Role.SUPERADMIN), place.the(Role.TRAINER)
+def test_only_superadmins_create_and_change_superadmins(api, tenant):
+    superadmin, trainer = tenant.the(Role.SUPERADMIN), tenant.the(Role.TRAINER)
 
     for address, change in (
         (f"/api/users/{trainer.user_id}/", {"role": "superadmin"}),
@@ -155,7 +155,7 @@ def test_only_superadmins_create_and_change_superadmins(api, place):
 
 
 @pytest.fixture
-def invite(app, api, place, sql):
+def invite(app, api, tenant, sql):
     """Return a function that invites someone and returns the invitation and its token."""
 
     def inviting(**fields):
@@ -163,7 +163,7 @@ def invite(app, api, place, sql):
         from uuid import UUID  # noqa: PLC0415
 
         ((number,),) = sql("SELECT letters FROM invitations WHERE id = %s", made["id"])
-        return made, invitations.token_of(app.extensions["campshub"], place.id, UUID(made["id"]), letter=number)
+        return made, invitations.token_of(app.extensions["campshub"], tenant.id, UUID(made["id"]), email_number=number)
 
     return inviting
 
@@ -172,7 +172,7 @@ def accept(anonymous, token, **fields):
     return anonymous.post("/api/invitations/accept/", {"token": token, "name": "Asha Rao", "password": NEW, **fields})
 
 
-def test_an_invitation_is_sent_and_accepted_by_someone_new(app, api, anonymous, place, settings):
+def test_an_invitation_is_sent_and_accepted_by_someone_new(app, api, anonymous, tenant, settings):
     made = api.made("/api/invitations/", {"email": f"{new_id().hex}@example.org", "role": "trainer"})
     assert made["status"] == "open"
     with app.app_context():
@@ -188,13 +188,13 @@ def test_an_invitation_is_sent_and_accepted_by_someone_new(app, api, anonymous, 
 
     assert (accepted.status, accepted.json["role"]) == (200, "trainer")
     tokens = sign_in(anonymous, made["email"], NEW).json
-    assert tokens["organization_id"] == str(place.id)
+    assert tokens["organization_id"] == str(tenant.id)
     me = Client(app, bearer(tokens)).get("/api/me/").json
     assert (me["id"], me["name"], me["role"]) == (accepted.json["user_id"], "Asha Rao", "trainer")
     assert {i["status"] for i in api.get("/api/invitations/").json["items"]} == {"accepted"}
 
 
-def test_fifty_concurrent_requests_accept_once(app, invite, sql, place):
+def test_fifty_concurrent_requests_accept_once(app, invite, sql, tenant):
     made, token = invite()
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -218,8 +218,8 @@ def test_an_existing_user_keeps_name_and_password(anonymous, invite, other):
     assert roles == {"trainer", "admin"}
 
 
-def test_an_invitation_changes_no_members_role_and_enables_no_disabled_member(api, anonymous, invite, place):
-    trainer = place.the(Role.TRAINER)
+def test_an_invitation_changes_no_members_role_and_enables_no_disabled_member(api, anonymous, invite, tenant):
+    trainer = tenant.the(Role.TRAINER)
     address = trainer.get("/api/me/").json["email"]
     _, before = invite(email=address, role="admin")
 
@@ -231,8 +231,8 @@ def test_an_invitation_changes_no_members_role_and_enables_no_disabled_member(ap
     assert api.get(f"/api/users/{trainer.user_id}/").json["status"] == "disabled"
 
 
-def test_a_change_without_effect_revokes_no_invitation(api, anonymous, invite, place):
-    trainer = place.the(Role.TRAINER)
+def test_a_change_without_effect_revokes_no_invitation(api, anonymous, invite, tenant):
+    trainer = tenant.the(Role.TRAINER)
     made, _ = invite(email=trainer.get("/api/me/").json["email"], role="admin")
 
     assert api.patch(f"/api/users/{trainer.user_id}/", {}).status == 200
@@ -241,8 +241,8 @@ def test_a_change_without_effect_revokes_no_invitation(api, anonymous, invite, p
     assert listed[made["id"]] == "open"
 
 
-def test_an_invitation_ends_with_a_role_change_of_the_member_and_with_its_author(api, anonymous, invite, place):
-    admin, trainer = place.someone(Role.ADMIN), place.the(Role.TRAINER)
+def test_an_invitation_ends_with_a_role_change_of_the_member_and_with_its_author(api, anonymous, invite, tenant):
+    admin, trainer = tenant.someone(Role.ADMIN), tenant.the(Role.TRAINER)
     _, spare = invite(email=trainer.get("/api/me/").json["email"], role="admin")
     made = admin.made("/api/invitations/", {"email": f"{new_id().hex}@example.org", "role": "admin"})
     assert api.patch(f"/api/users/{trainer.user_id}/", {"role": "client"}).status == 200
@@ -267,26 +267,26 @@ def test_a_new_user_needs_a_name_and_a_good_password_and_may_retry(anonymous, in
 
 
 @pytest.mark.parametrize("how", ["revoked", "old", "forged", "another kind"])
-def test_an_invalid_invitation_is_gone(app, api, anonymous, invite, place, how):
+def test_an_invalid_invitation_is_gone(app, api, anonymous, invite, tenant, how):
     made, token = invite()
     opaque = app.extensions["campshub"].tokens.opaque
     if how == "revoked":
         assert api.delete(f"/api/invitations/{made['id']}/").status == 204
         assert api.delete(f"/api/invitations/{made['id']}/").status == 404
     elif how == "old":
-        with app.app_context(), unit_of_work(system=True, organization_id=place.id) as session:
-            for invitation in session.query(Invitation).filter_by(organization_id=place.id):
+        with app.app_context(), unit_of_work(system=True, organization_id=tenant.id) as session:
+            for invitation in session.query(Invitation).filter_by(organization_id=tenant.id):
                 invitation.expires_at -= timedelta(days=7)
     else:
-        token = opaque.write("chi" if how == "forged" else "chp", place.id, new_id())
+        token = opaque.write("chi" if how == "forged" else "chp", tenant.id, new_id())
 
     response = accept(anonymous, token)
 
     assert (response.status, response.problem["code"]) == (410, "token_spent")
 
 
-def test_only_superadmins_invite_superadmins(api, place):
+def test_only_superadmins_invite_superadmins(api, tenant):
     fields = {"email": "new@example.org", "role": "superadmin"}
 
     assert api.post("/api/invitations/", fields).problem["code"] == "role_not_yours"
-    assert place.the(Role.SUPERADMIN).post("/api/invitations/", fields).status == 201
+    assert tenant.the(Role.SUPERADMIN).post("/api/invitations/", fields).status == 201

@@ -27,7 +27,7 @@ class Person:
 
     def signed_in(self, **fields):
         tokens = self.sign_in(**fields)
-        assert tokens.status == 200, tokens.response.text
+        assert tokens.status == 200, tokens.raw.text
         return Client(self.app, {"Authorization": f"Bearer {tokens.json['access_token']}"}, self.user_id)
 
     def enrol(self, sql):
@@ -43,8 +43,8 @@ class Person:
 
 
 @pytest.fixture
-def person(app, place):
-    return Person(app, place.the(Role.ADMIN))
+def person(app, tenant):
+    return Person(app, tenant.the(Role.ADMIN))
 
 
 def test_setup_of_one_time_codes_returns_the_secret_as_text_uri_and_image(person, sql):
@@ -118,8 +118,8 @@ def test_fifty_concurrent_sign_ins_with_one_recovery_code_succeed_once(person, s
     assert person.signed_in(otp=person.codes[1].lower().replace("-", " ")).get(MFA).json["recovery_codes_left"] == 8
 
 
-def test_another_users_recovery_code_is_refused(person, place, app, sql):
-    other = Person(app, place.the(Role.TRAINER))
+def test_another_users_recovery_code_is_refused(person, tenant, app, sql):
+    other = Person(app, tenant.the(Role.TRAINER))
     for one in (person, other):
         one.enrol(sql)
 
@@ -202,8 +202,8 @@ def test_a_password_reset_by_email_does_not_bypass_it(app, person, sql):
 # Required by role ----------------------------------------------------------------------------------------------------
 
 
-def test_without_a_required_second_factor_a_user_may_only_set_it_up(app, api, place, sql):
-    trainer = Person(app, place.the(Role.TRAINER))
+def test_without_a_required_second_factor_a_user_may_only_set_it_up(app, api, tenant, sql):
+    trainer = Person(app, tenant.the(Role.TRAINER))
     before = trainer.sign_in().json
     assert api.patch("/api/organization/", {"mfa_roles": ["trainer"]}).json["mfa_roles"] == ["trainer"]
 
@@ -218,7 +218,7 @@ def test_without_a_required_second_factor_a_user_may_only_set_it_up(app, api, pl
     allowed = trainer.signed_in(otp=trainer.step())
     assert allowed.get("/api/students/").status == 200
     assert allowed.delete(MFA).problem["code"] == "mfa_required_by_role"
-    assert Person(app, place.the(Role.CLIENT)).signed_in().get("/api/students/").status == 200
+    assert Person(app, tenant.the(Role.CLIENT)).signed_in().get("/api/students/").status == 200
 
 
 def test_an_unknown_role_cannot_require_it(api):
@@ -230,10 +230,10 @@ def test_an_unknown_role_cannot_require_it(api):
 
 def test_wrong_codes_lock_the_account_like_wrong_passwords(stack, scratch, tmp_path):
     from campshub.app import create_app  # noqa: PLC0415
-    from tests.conftest import close, new_place, settings_of  # noqa: PLC0415
+    from tests.conftest import close, new_tenant, settings_of  # noqa: PLC0415
 
     app = create_app(settings_of(stack, scratch, lockout_account_after=5, mail_folder=str(tmp_path)))
-    person = Person(app, new_place(app).the(Role.ADMIN))
+    person = Person(app, new_tenant(app).the(Role.ADMIN))
     with stack.primary.connect(scratch) as connection:
         connection.autocommit = True
         person.enrol(lambda statement, *parameters: connection.execute(statement, parameters))

@@ -10,7 +10,7 @@ import pytest
 from campshub.app import create_app
 from campshub.core.db.models import new_id
 from campshub.core.security.permissions import Role
-from tests.conftest import PASSWORD, ROOT, Client, close, new_place, settings_of
+from tests.conftest import PASSWORD, ROOT, Client, close, new_tenant, settings_of
 
 TOTP = "/api/auth/mfa/totp/"
 NEW = "wrong donkey charger"
@@ -61,9 +61,9 @@ def test_addresses_that_differ_in_more_than_case_are_two_users(api, anonymous, o
 
 def test_the_migration_separates_addresses_that_were_folded_into_one(stack, scratch):
     app = create_app(settings_of(stack, scratch))
-    place = new_place(app)
+    tenant = new_tenant(app)
     user, invited = f"a.{new_id().hex}@stra\u00dfe.example", "b@stra\u00dfe.example"
-    api, directory = place.the(Role.ADMIN), str(ROOT / "migrations")
+    api, directory = tenant.the(Role.ADMIN), str(ROOT / "migrations")
     api.made(
         "/api/users/", {"email": user.upper().replace("SS", "\u1e9e"), "name": "A", "role": "trainer", "password": NEW}
     )
@@ -96,17 +96,17 @@ def test_an_address_is_stored_without_blanks_and_composed(api):
     assert api.patch(f"/api/students/{made['id']}/", {"email": f" {stored} "}).json["version"] == made["version"]
 
 
-def test_the_commands_normalize_an_address_like_the_api(app, place, jose):
+def test_the_commands_normalize_an_address_like_the_api(app, tenant, jose):
     def flask(*arguments):
         return app.test_cli_runner().invoke(args=arguments, input=f"{PASSWORD}\n{PASSWORD}\n")
 
     for email in spellings(jose):
         assert flask("users", "sign-out", "--email", email).exit_code == 0, ascii(email)
     written = f" New.{new_id().hex}@Example.org "
-    made = flask("users", "create-admin", "--organization", str(place.id), "--email", written, "--json")
+    made = flask("users", "create-admin", "--organization", str(tenant.id), "--email", written, "--json")
     assert json.loads(made.output.splitlines()[-1])["email"] == written.strip()
     for wrong in ("no address", "a@b@c.org", ""):
-        refused = flask("users", "create-admin", "--organization", str(place.id), "--email", wrong)
+        refused = flask("users", "create-admin", "--organization", str(tenant.id), "--email", wrong)
         assert refused.exit_code == 2
         assert "Must be an e-mail address" in refused.output
 
@@ -122,9 +122,9 @@ def written(code):
 
 
 @pytest.fixture
-def enrolled(app, place, sql):
+def enrolled(app, tenant, sql):
     """A user with a second factor: their client, email, a maker of codes, and recovery codes."""
-    who = place.signed_in(place.the(Role.ADMIN))
+    who = tenant.signed_in(tenant.the(Role.ADMIN))
     totp = pyotp.TOTP(who.made(TOTP, None)["secret"])
 
     def again():
@@ -136,8 +136,8 @@ def enrolled(app, place, sql):
 
 
 @pytest.mark.parametrize("way", range(8))
-def test_a_code_confirms_in_every_spelling(place, sql, way):
-    who = place.signed_in(place.someone(Role.TRAINER))
+def test_a_code_confirms_in_every_spelling(tenant, sql, way):
+    who = tenant.signed_in(tenant.someone(Role.TRAINER))
     code = pyotp.TOTP(who.made(TOTP, None)["secret"]).now()
 
     assert who.post(f"{TOTP}confirm/", {"otp": written(code)[way]}).status == 200

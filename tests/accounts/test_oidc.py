@@ -13,7 +13,7 @@ from campshub.core.db.models import new_id
 from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.security.permissions import Role
 from tests.accounts.conftest import events, signed_in
-from tests.conftest import PASSWORD, Client, close, new_place, settings_of
+from tests.conftest import PASSWORD, Client, close, new_tenant, settings_of
 from tests.issuer import AUDIENCE, Issuer, encoded, the_issuer
 
 OIDC, IDENTITIES = "/api/auth/oidc/", "/api/auth/oidc/identities/"
@@ -25,8 +25,8 @@ def refused(response):
     return response.status, {name: value for name, value in response.problem.items() if name != "trace_id"}
 
 
-def changed(app, place, model, row, **values):
-    with app.app_context(), unit_of_work(system=True, organization_id=place.id) as session:
+def changed(app, tenant, model, row, **values):
+    with app.app_context(), unit_of_work(system=True, organization_id=tenant.id) as session:
         entity = session.query(model).filter_by(**row).one()
         for name, value in values.items():
             setattr(entity, name, value)
@@ -36,16 +36,16 @@ def changed(app, place, model, row, **values):
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
-def test_an_id_token_is_exchanged_for_our_tokens(anonymous, api, place, issuer, mail, sql, algorithm):
+def test_an_id_token_is_exchanged_for_our_tokens(anonymous, api, tenant, issuer, mail, sql, algorithm):
     response = anonymous.post(OIDC, {"id_token": issuer.token(algorithm, **mail), "issuer": issuer.url})
 
-    assert response.status == 200, response.response.text
+    assert response.status == 200, response.raw.text
     assert (
         response.json.keys()
         == anonymous.post("/api/auth/token/", {"email": mail["email"], "password": PASSWORD}).json.keys()
     )
     assert response.headers["Cache-Control"] == "no-store"
-    assert response.json["organization_id"] == str(place.id)
+    assert response.json["organization_id"] == str(tenant.id)
     me = anonymous.get("/api/me/", headers={"Authorization": f"Bearer {response.json['access_token']}"})
     assert (me.status, me.json["id"]) == (200, str(api.user_id))
     assert (
@@ -78,8 +78,8 @@ def test_a_token_creates_no_user(anonymous, issuer, sql):
     assert sql("SELECT 1 FROM users WHERE email_key = %s", email) == []
 
 
-def test_an_invited_user_becomes_active(app, anonymous, api, place, issuer, mail):
-    changed(app, place, User, {"id": api.user_id}, status="invited")
+def test_an_invited_user_becomes_active(app, anonymous, api, tenant, issuer, mail):
+    changed(app, tenant, User, {"id": api.user_id}, status="invited")
     assert api.get("/api/me/").status == 401
 
     response = anonymous.post(OIDC, {"id_token": issuer.token(**mail)})
@@ -88,7 +88,7 @@ def test_an_invited_user_becomes_active(app, anonymous, api, place, issuer, mail
     assert anonymous.get("/api/me/", headers={"Authorization": f"Bearer {response.json['access_token']}"}).status == 200
 
 
-def test_the_named_or_else_the_last_organization_is_used(app, anonymous, api, place, other, issuer, mail):
+def test_the_named_or_else_the_last_organization_is_used(app, anonymous, api, tenant, other, issuer, mail):
     subject = new_id().hex
     with app.app_context(), unit_of_work(system=True, organization_id=other.id) as session:
         session.add(Membership(organization_id=other.id, user_id=api.user_id, role="trainer"))
@@ -101,7 +101,7 @@ def test_the_named_or_else_the_last_organization_is_used(app, anonymous, api, pl
     assert exchange(organization_id=str(new_id())).problem["code"] == "no_membership"
     changed(app, other, Organization, {"id": other.id}, status="suspended")
     assert exchange(organization_id=str(other.id)).problem["code"] == "no_membership"
-    assert exchange().json["organization_id"] == str(place.id)
+    assert exchange().json["organization_id"] == str(tenant.id)
 
 
 # What is refused -----------------------------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ def test_nonce_issuer_and_authorized_party_must_match(stack, database, api, issu
     close(app)
 
     assert (bad.status, bad.problem["code"]) == (401, "bad_id_token")
-    assert fine.status == 200, fine.response.text
+    assert fine.status == 200, fine.raw.text
 
 
 def test_clocks_may_differ_a_little(anonymous, issuer, mail):
@@ -186,10 +186,10 @@ def test_clocks_may_differ_a_little(anonymous, issuer, mail):
 
 
 @pytest.mark.parametrize("model", [User, Membership])
-def test_a_disabled_user_or_member_is_refused(app, anonymous, api, place, issuer, mail, model):
+def test_a_disabled_user_or_member_is_refused(app, anonymous, api, tenant, issuer, mail, model):
     subject = new_id().hex
     assert anonymous.post(OIDC, {"id_token": issuer.token(sub=subject, **mail)}).status == 200
-    changed(app, place, model, {"id" if model is User else "user_id": api.user_id}, status="disabled")
+    changed(app, tenant, model, {"id" if model is User else "user_id": api.user_id}, status="disabled")
 
     for claims in ({"sub": subject}, {}):
         response = anonymous.post(OIDC, {"id_token": issuer.token(**claims, **mail)})
@@ -264,7 +264,7 @@ def test_expired_entries_are_removed(anonymous, issuer, mail, sql):
 # Linking -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_user_links_lists_and_removes_their_identities(app, anonymous, api, place, issuer, sql):
+def test_a_user_links_lists_and_removes_their_identities(app, anonymous, api, tenant, issuer, sql):
     client, subject = signed_in(api), new_id().hex
     made = client.post(IDENTITIES, {"id_token": issuer.token(sub=subject)})
 
@@ -272,7 +272,7 @@ def test_a_user_links_lists_and_removes_their_identities(app, anonymous, api, pl
     assert client.post(IDENTITIES, {"id_token": issuer.token(sub=subject)}).json["id"] == made.json["id"]
     assert client.get(IDENTITIES).json == {"items": [made.json]}
     assert anonymous.post(OIDC, {"id_token": issuer.token(sub=subject)}).status == 200
-    neighbour = signed_in(place.someone(Role.ADMIN))
+    neighbour = signed_in(tenant.someone(Role.ADMIN))
     assert neighbour.delete(f"{IDENTITIES}{made.json['id']}/").status == 404
     assert client.delete(f"{IDENTITIES}{made.json['id']}/").status == 204
     assert client.delete(f"{IDENTITIES}{made.json['id']}/").status == 404
@@ -293,8 +293,8 @@ def test_linking_requires_a_recently_confirmed_password(app, api, issuer, sql):
     assert client.post(IDENTITIES, {"id_token": token}).status == 201
 
 
-def test_an_identity_belongs_to_one_user(app, api, place, issuer):
-    subject, other_one = new_id().hex, place.someone(Role.ADMIN)
+def test_an_identity_belongs_to_one_user(app, api, tenant, issuer):
+    subject, other_one = new_id().hex, tenant.someone(Role.ADMIN)
     assert signed_in(api).post(IDENTITIES, {"id_token": issuer.token(sub=subject)}).status == 201
 
     taken = signed_in(other_one).post(IDENTITIES, {"id_token": issuer.token(sub=subject)})
@@ -328,7 +328,7 @@ def test_without_an_issuer_no_token_is_accepted(stack, database, issuer, mail):
 
 
 def test_an_organization_without_membership_is_refused(app, anonymous, issuer, mail):
-    unrelated = new_place(app)
+    unrelated = new_tenant(app)
 
     response = anonymous.post(OIDC, {"id_token": issuer.token(**mail), "organization_id": str(unrelated.id)})
 

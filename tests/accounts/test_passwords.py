@@ -41,9 +41,9 @@ def app_with_mail(stack, scratch, tmp_path):
 def someone(app_with_mail):
     """An admin who can sign in, with their e-mail address."""
     from campshub.core.security.permissions import Role  # noqa: PLC0415
-    from tests.conftest import new_place  # noqa: PLC0415
+    from tests.conftest import new_tenant  # noqa: PLC0415
 
-    client = new_place(app_with_mail).the(Role.ADMIN)
+    client = new_tenant(app_with_mail).the(Role.ADMIN)
     client.email = client.get("/api/me/").json["email"]
     return client
 
@@ -74,7 +74,7 @@ def test_a_new_password_ends_all_sessions_but_the_current_one(app_with_mail, som
         assert Client(app_with_mail, bearer(old)).get("/api/organization/").problem["code"] == "session_ended"
     assert Client(app_with_mail).post("/api/auth/refresh/", {"refresh_token": there["refresh_token"]}).status == 401
     listed = Client(app_with_mail, bearer(changed.json)).get("/api/auth/sessions/")
-    assert listed.status == 200, listed.response.text
+    assert listed.status == 200, listed.raw.text
     (session,) = listed.json["items"]
     assert session["is_current"]
 
@@ -182,7 +182,7 @@ def test_fifty_concurrent_requests_reset_once(app_with_mail, someone):
 def test_a_forgotten_password_request_does_not_reveal_whether_an_address_is_known(app_with_mail, someone):
     known, unknown = (Client(app_with_mail).post(FORGOT, {"email": a}) for a in (someone.email, "unknown@example.org"))
 
-    assert (known.status, known.response.data) == (unknown.status, unknown.response.data) == (202, b"")
+    assert (known.status, known.raw.data) == (unknown.status, unknown.raw.data) == (202, b"")
     assert [re.sub("'[^']*'", "", s) for s in known.statements] == [
         re.sub("'[^']*'", "", s) for s in unknown.statements
     ]

@@ -28,11 +28,11 @@ def role(api):
 
 
 @pytest.fixture
-def holder(api, place):
+def holder(api, tenant):
     """Return a maker of users who have an own role."""
 
     def making(role_id):
-        client = place.someone(Role.CLIENT)
+        client = tenant.someone(Role.CLIENT)
         response = api.patch(f"/api/users/{client.user_id}/", {"role_id": role_id})
         assert (response.status, response.json["role"], response.json["role_id"]) == (200, "custom", role_id)
         return client
@@ -87,8 +87,8 @@ def test_a_user_with_scope_groups_can_be_a_trainer(api, role, holder, student):
     assert refused.status == 422
 
 
-def test_a_user_with_scope_groups_can_create_groups_and_hand_them_over(api, place, role, holder):
-    coach, trainer = holder(role("groups:read", "groups:write", scope="groups")), place.the(Role.TRAINER)
+def test_a_user_with_scope_groups_can_create_groups_and_hand_them_over(api, tenant, role, holder):
+    coach, trainer = holder(role("groups:read", "groups:write", scope="groups")), tenant.the(Role.TRAINER)
     fields = {"id": str(new_id()), "code": "G", "name": "Blue", "trainer_ids": [str(trainer.user_id)]}
 
     made, again = coach.post("/api/groups/", fields), coach.post("/api/groups/", fields)
@@ -130,9 +130,9 @@ def test_a_change_of_a_role_takes_effect_at_the_next_request(api, role, holder, 
         ({"name": "custom"}, 409, "/name"),
     ],
 )
-def test_an_invalid_role_is_refused(api, place, fields, status, what):
+def test_an_invalid_role_is_refused(api, tenant, fields, status, what):
     body = {"name": "Desk", "permissions": ["students:read"], "scope": "all", **fields}
-    for client in (api, place.the(Role.SUPERADMIN)):
+    for client in (api, tenant.the(Role.SUPERADMIN)):
         response = client.post("/api/roles/", body)
         assert (response.status, what in response.pointers) == (status, True)
 
@@ -158,22 +158,22 @@ def test_no_role_looks_like_a_built_in_one(api, name):
     assert outcome(api.post("/api/roles/", body)) == (409, "role_name_taken")
 
 
-def test_an_organization_has_a_limited_number_of_roles(api, role, sql, place):
+def test_an_organization_has_a_limited_number_of_roles(api, role, sql, tenant):
     role("students:read")
     sql("INSERT INTO roles (organization_id, id, name, name_key, permissions, scope) SELECT organization_id,"
         " gen_random_uuid(), n::text, n::text, permissions, scope FROM roles, generate_series(1, 99) n"
-        " WHERE organization_id = %s RETURNING 1", place.id)  # fmt: skip
+        " WHERE organization_id = %s RETURNING 1", tenant.id)  # fmt: skip
 
     response = api.post("/api/roles/", {"name": "One more", "permissions": ["students:read"], "scope": "all"})
 
     assert outcome(response) == (409, "too_many_roles")
 
 
-def test_another_organizations_role_cannot_be_assigned(api, other, place):
+def test_another_organizations_role_cannot_be_assigned(api, other, tenant):
     theirs = other.the(Role.ADMIN).made(
         "/api/roles/", {"name": "Theirs", "permissions": ["students:read"], "scope": "all"}
     )["id"]
-    someone = place.someone(Role.CLIENT)
+    someone = tenant.someone(Role.CLIENT)
     person = {"email": f"{new_id().hex}@example.org", "name": "Asha", "password": NEW}
 
     for response in (
@@ -188,14 +188,14 @@ def test_another_organizations_role_cannot_be_assigned(api, other, place):
 
 
 @pytest.mark.parametrize("fields", [{}, {"role": "client", "role_id": str(new_id())}])
-def test_exactly_one_role_must_be_named(api, place, fields):
+def test_exactly_one_role_must_be_named(api, tenant, fields):
     person = {"email": f"{new_id().hex}@example.org", "name": "Asha", "password": NEW}
     responses = [
         api.post("/api/users/", {**person, **fields}),
         api.post("/api/invitations/", {"email": "a@b.de", **fields}),
     ]
     if fields:
-        responses.append(api.patch(f"/api/users/{place.someone(Role.CLIENT).user_id}/", fields))
+        responses.append(api.patch(f"/api/users/{tenant.someone(Role.CLIENT).user_id}/", fields))
 
     assert [(response.status, response.pointers) for response in responses] == [(422, {"/role"})] * len(responses)
 
@@ -203,11 +203,11 @@ def test_exactly_one_role_must_be_named(api, place, fields):
 # Assigned, invited, deleted -------------------------------------------------------------------------------------------
 
 
-def test_an_invitation_assigns_an_own_role(app, api, place, role):
+def test_an_invitation_assigns_an_own_role(app, api, tenant, role):
     made_role = role("students:read")
     invited = api.made("/api/invitations/", {"email": f"{new_id().hex}@example.org", "role_id": made_role})
     assert (invited["role"], invited["role_id"]) == ("custom", made_role)
-    token = invitations.token_of(app.extensions["campshub"], place.id, UUID(invited["id"]))
+    token = invitations.token_of(app.extensions["campshub"], tenant.id, UUID(invited["id"]))
 
     accepted = Client(app).post("/api/invitations/accept/", {"token": token, "name": "Asha", "password": NEW})
 
@@ -216,7 +216,7 @@ def test_an_invitation_assigns_an_own_role(app, api, place, role):
     assert len(api.get("/api/users/?role=custom").json["items"]) == 1
 
 
-def test_a_role_of_a_member_or_an_open_invitation_is_not_deleted(app, api, place, role, holder):
+def test_a_role_of_a_member_or_an_open_invitation_is_not_deleted(app, api, tenant, role, holder):
     made = role("students:read")
     client = holder(made)
     invited = api.made("/api/invitations/", {"email": "a@example.org", "role_id": made})
@@ -234,9 +234,9 @@ def test_a_role_of_a_member_or_an_open_invitation_is_not_deleted(app, api, place
     assert (shown["role"], shown["role_id"], shown["status"]) == ("custom", None, "revoked")
 
 
-def test_a_role_deleted_while_it_is_assigned_is_either_deleted_or_assigned(app, api, place, role, sql):
+def test_a_role_deleted_while_it_is_assigned_is_either_deleted_or_assigned(app, api, tenant, role, sql):
     for _ in range(5):
-        made, clients = role("students:read"), [place.someone(Role.CLIENT) for _ in range(4)]
+        made, clients = role("students:read"), [tenant.someone(Role.CLIENT) for _ in range(4)]
         calls = [("DELETE", f"/api/roles/{made}/", None)] * 2
         calls += [("PATCH", f"/api/users/{one.user_id}/", {"role_id": made}) for one in clients]
         with ThreadPoolExecutor(len(calls)) as pool:
@@ -265,13 +265,13 @@ def test_an_own_role_can_require_a_second_factor(app, api, role, holder):
     assert api.get("/api/organization/").json["mfa_roles"] == ["admin"]
 
 
-def test_every_change_of_a_role_is_in_the_audit_log(api, place, role, sql):
+def test_every_change_of_a_role_is_in_the_audit_log(api, tenant, role, sql):
     made = role("students:read")
     api.patch(f"/api/roles/{made}/", {"permissions": ["groups:read"]})
     api.delete(f"/api/roles/{made}/")
 
     found = sql("SELECT action, user_id, before->'permissions', after->'permissions' FROM audit_log"
-                " WHERE organization_id = %s AND entity = 'roles' ORDER BY id", place.id)  # fmt: skip
+                " WHERE organization_id = %s AND entity = 'roles' ORDER BY id", tenant.id)  # fmt: skip
     assert [(action, user_id) for action, user_id, *_ in found] == [
         (action, api.user_id) for action in ("created", "changed", "deleted")
     ]
@@ -294,7 +294,7 @@ TARGETS = {
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_manager_grants_no_more_than_they_have(api, place, role, holder, target):
+def test_a_manager_grants_no_more_than_they_have(api, tenant, role, holder, target):
     permissions, scope, allowed = TARGETS[target]
     manager = holder(role(*MANAGER, scope="groups"))
     harmless = role("students:read", scope="own")
@@ -330,9 +330,9 @@ def test_a_manager_grants_no_more_than_they_have(api, place, role, holder, targe
 
 
 @pytest.mark.parametrize("built_in", Role)
-def test_a_manager_assigns_no_built_in_role_that_allows_more(place, role, holder, built_in):
+def test_a_manager_assigns_no_built_in_role_that_allows_more(tenant, role, holder, built_in):
     manager = holder(role(*MANAGER, scope="groups"))
-    had = place.someone(built_in)
+    had = tenant.someone(built_in)
     person = {"email": f"{new_id().hex}@example.org", "name": "Asha", "password": NEW, "role": built_in.value}
 
     for response in (
@@ -356,18 +356,18 @@ def test_a_manager_cannot_raise_their_own_role(api, role, holder):
     assert manager.patch(f"/api/roles/{mine}/", {"permissions": list(MANAGER)}).status == 403
 
 
-def test_an_own_role_with_all_permissions_is_no_admin(api, place, role, holder):
+def test_an_own_role_with_all_permissions_is_no_admin(api, tenant, role, holder):
     everything = holder(role(*sorted(OF_OWN_ROLES)))
 
     response = api.patch(f"/api/users/{api.user_id}/", {"role": "trainer"})
 
     assert outcome(response) == (409, "last_admin")
-    assert everything.patch(f"/api/users/{place.someone(Role.ADMIN).user_id}/", {"role": "client"}).status == 200
-    assert everything.patch(f"/api/users/{place.the(Role.SUPERADMIN).user_id}/", {"role": "client"}).status == 403
+    assert everything.patch(f"/api/users/{tenant.someone(Role.ADMIN).user_id}/", {"role": "client"}).status == 200
+    assert everything.patch(f"/api/users/{tenant.the(Role.SUPERADMIN).user_id}/", {"role": "client"}).status == 403
 
 
 def test_a_role_that_is_raised_while_it_is_assigned_is_not_assigned_by_a_lower_manager(
-    api, place, role, holder, stack, database
+    api, tenant, role, holder, stack, database
 ):
     made, manager = role("students:read", scope="own"), holder(role(*MANAGER, scope="groups"))
     victim = holder(role("students:read", scope="own"))

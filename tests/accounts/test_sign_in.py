@@ -25,15 +25,15 @@ TOKEN = "/api/auth/token/"
 UNKNOWN_ID = "01234567-89ab-7def-8123-456789abcdef"
 
 
-def test_a_password_gets_tokens_for_the_api(api, anonymous, place):
+def test_a_password_gets_tokens_for_the_api(api, anonymous, tenant):
     response = anonymous.post(TOKEN, {"email": email_of(api).upper(), "password": PASSWORD})
 
     assert response.status == 200
     assert (response.json["token_type"], response.json["expires_in"]) == ("Bearer", 1800)
-    assert response.json["organization_id"] == str(place.id)
+    assert response.json["organization_id"] == str(tenant.id)
     assert response.json["refresh_token"].startswith("chr_")
     me = anonymous.get("/api/me/", headers={"Authorization": f"bearer {response.json['access_token']}"})
-    assert (me.status, me.json["role"], me.json["organization_id"]) == (200, "admin", str(place.id))
+    assert (me.status, me.json["role"], me.json["organization_id"]) == (200, "admin", str(tenant.id))
 
 
 def test_a_failed_sign_in_does_not_reveal_whether_the_user_exists(api, anonymous):
@@ -60,7 +60,7 @@ def test_long_passwords_are_not_truncated(anonymous):
     assert (response.status, response.problem["code"]) == (401, "bad_credentials")
 
 
-def test_sign_in_uses_the_named_or_else_the_last_organization(app, api, anonymous, place, other):
+def test_sign_in_uses_the_named_or_else_the_last_organization(app, api, anonymous, tenant, other):
     with app.app_context(), unit_of_work(system=True, organization_id=other.id) as session:
         session.add(Membership(organization_id=other.id, user_id=api.user_id, role="trainer"))
     credentials = {"email": email_of(api), "password": PASSWORD}
@@ -70,49 +70,49 @@ def test_sign_in_uses_the_named_or_else_the_last_organization(app, api, anonymou
     strange = anonymous.post(TOKEN, {**credentials, "organization_id": str(new_id())})
 
     assert {o["organization_id"]: o["role"] for o in named.json["organizations"]} == {
-        str(place.id): "admin", str(other.id): "trainer",
+        str(tenant.id): "admin", str(other.id): "trainer",
     }  # fmt: skip
     assert named.json["organization_id"] == unnamed.json["organization_id"] == str(other.id)
     assert (strange.status, strange.problem["code"]) == (403, "no_membership")
 
 
-def change(app, place, model, row, **values):
-    with app.app_context(), unit_of_work(system=True, organization_id=place.id) as session:
+def change(app, tenant, model, row, **values):
+    with app.app_context(), unit_of_work(system=True, organization_id=tenant.id) as session:
         entity = session.query(model).filter_by(**row).one()
         for name, value in values.items():
             setattr(entity, name, value)
 
 
-def test_a_raised_session_version_ends_every_session_at_the_next_request(app, api, place):
-    change(app, place, User, {"id": api.user_id}, session_version=2)
+def test_a_raised_session_version_ends_every_session_at_the_next_request(app, api, tenant):
+    change(app, tenant, User, {"id": api.user_id}, session_version=2)
 
     ended = api.get("/api/me/")
 
     assert (ended.status, ended.problem["code"]) == (401, "session_ended")
-    api.headers["Authorization"] = f"Bearer {place.token(api.user_id, session_version=2)}"
+    api.headers["Authorization"] = f"Bearer {tenant.token(api.user_id, session_version=2)}"
     assert api.get("/api/me/").status == 200
 
 
 @pytest.mark.parametrize(("model", "row"), [(Membership, "user_id"), (User, "id")])
-def test_a_disabled_membership_or_user_is_refused_at_the_next_request(app, api, anonymous, place, model, row):
+def test_a_disabled_membership_or_user_is_refused_at_the_next_request(app, api, anonymous, tenant, model, row):
     email = email_of(api)
-    change(app, place, model, {row: api.user_id}, status="disabled")
+    change(app, tenant, model, {row: api.user_id}, status="disabled")
 
     assert (api.get("/api/me/").status, api.post("/api/students/", {}).status) == (401, 422)
     assert api.post("/api/students/", {"code": "S", "given_name": "A", "family_name": "B"}).status == 401
     assert anonymous.post(TOKEN, {"email": email, "password": PASSWORD}).status in (401, 403)
 
 
-def test_a_new_role_takes_effect_at_the_next_request(app, api, place):
+def test_a_new_role_takes_effect_at_the_next_request(app, api, tenant):
     assert api.get("/api/users/").status == 200
-    change(app, place, Membership, {"user_id": api.user_id}, role="client")
+    change(app, tenant, Membership, {"user_id": api.user_id}, role="client")
 
     assert api.get("/api/users/").status == 403
 
 
-def test_a_suspended_organization_refuses_all_sign_ins(app, api, anonymous, place):
+def test_a_suspended_organization_refuses_all_sign_ins(app, api, anonymous, tenant):
     email = email_of(api)
-    change(app, place, Organization, {"id": place.id}, status="suspended")
+    change(app, tenant, Organization, {"id": tenant.id}, status="suspended")
 
     refused = api.get("/api/me/")
 
@@ -120,7 +120,7 @@ def test_a_suspended_organization_refuses_all_sign_ins(app, api, anonymous, plac
     assert anonymous.post(TOKEN, {"email": email, "password": PASSWORD}).status == 403
 
 
-def test_a_changed_name_appears_in_the_users_other_organization(app, api, place, other):
+def test_a_changed_name_appears_in_the_users_other_organization(app, api, tenant, other):
     with app.app_context(), unit_of_work(system=True, organization_id=other.id) as session:
         session.add(Membership(organization_id=other.id, user_id=api.user_id, role="trainer"))
     there = Client(app, {"Authorization": f"Bearer {other.token(api.user_id)}"})
@@ -131,7 +131,7 @@ def test_a_changed_name_appears_in_the_users_other_organization(app, api, place,
     assert there.get("/api/me/", headers={"If-None-Match": tag}).json["name"] == "Another Name"
 
 
-def test_the_etag_changes_with_every_row_that_the_response_shows(app, api, place, other):
+def test_the_etag_changes_with_every_row_that_the_response_shows(app, api, tenant, other):
     tag = api.get("/api/me/").headers["ETag"]
     assert api.get("/api/me/", headers={"If-None-Match": tag}).status == 304
     with app.app_context(), unit_of_work(system=True, organization_id=other.id) as session:
@@ -144,12 +144,12 @@ def test_the_etag_changes_with_every_row_that_the_response_shows(app, api, place
 
 
 @pytest.fixture
-def forge(app, settings, place, api):
+def forge(app, settings, tenant, api):
     """Return a maker of tokens: claims and headers may be changed, or omitted with None."""
     (kid, seed), *_ = read_keys(settings.jwt_private_keys).items()
     now = int(time.time())
     claims = {
-        "sub": str(api.user_id), "org": str(place.id), "sid": str(new_id()), "sv": 1, "type": "access", "jti": "x",
+        "sub": str(api.user_id), "org": str(tenant.id), "sid": str(new_id()), "sv": 1, "type": "access", "jti": "x",
         "iat": now, "nbf": now, "exp": now + 600, "iss": "campshub", "aud": "campshub", "fresh": False,
     }  # fmt: skip
 
@@ -231,7 +231,7 @@ def test_a_genuine_token_expires(app, forge, monkeypatch):
     assert status_with(app, token) == 401
 
 
-def test_a_token_signed_by_an_older_key_is_accepted(app, settings, stack, database, place, api):
+def test_a_token_signed_by_an_older_key_is_accepted(app, settings, stack, database, tenant, api):
     from campshub.app import create_app  # noqa: PLC0415
     from tests.conftest import settings_of  # noqa: PLC0415
 
@@ -241,7 +241,7 @@ def test_a_token_signed_by_an_older_key_is_accepted(app, settings, stack, databa
     assert Client(rotated, api.headers).get("/api/me/").status == 200
     with rotated.app_context():
         token = rotated.extensions["campshub"].tokens.issue(
-            user_id=api.user_id, organization_id=place.id, session_id=new_id(), session_version=1
+            user_id=api.user_id, organization_id=tenant.id, session_id=new_id(), session_version=1
         )
         for engine in rotated.extensions["sqlalchemy"].engines.values():
             engine.dispose()
@@ -257,11 +257,11 @@ def test_other_authorization_schemes_are_refused(app):
 # Organizations -------------------------------------------------------------------------------------------------------
 
 
-def test_an_organization_is_created_with_its_first_admin(place, anonymous, sql):
+def test_an_organization_is_created_with_its_first_admin(tenant, anonymous, sql):
     email = f"{new_id().hex}@example.org"
     body = {"name": "New Camp", "time_zone": "Asia/Kolkata", "currency": "INR", "admin_email": email,
             "admin_name": "Head", "admin_password": "correct horse battery"}  # fmt: skip
-    founder = place.the(Role.SUPERADMIN)
+    founder = tenant.the(Role.SUPERADMIN)
 
     made = founder.post("/api/organizations/", body)
 
@@ -286,22 +286,22 @@ def test_an_admin_changes_the_current_version_of_their_organization(api):
     assert (late.status, wrong.status, wrong.pointers) == (412, 422, {"/time_zone"})
 
 
-def test_users_are_listed_by_name_with_their_roles(place, api):
+def test_users_are_listed_by_name_with_their_roles(tenant, api):
     for role in Role:
-        place.the(role)
+        tenant.the(role)
 
     shown = api.get("/api/users/")
     trainers = api.get("/api/users/?role=trainer")
 
     assert {user["role"] for user in shown.json["items"]} == set(Role)
-    assert len(shown.asked) == 1
-    assert [user["id"] for user in trainers.json["items"]] == [str(place.the(Role.TRAINER).user_id)]
+    assert len(shown.queries) == 1
+    assert [user["id"] for user in trainers.json["items"]] == [str(tenant.the(Role.TRAINER).user_id)]
 
 
-def test_an_organizations_plan_limits_its_users_from_their_next_token_on(app, place, api, sql):
-    user = place.someone()
+def test_an_organizations_plan_limits_its_users_from_their_next_token_on(app, tenant, api, sql):
+    user = tenant.someone()
     email = user.get("/api/me/").json["email"]
-    command = ("organizations", "set-plan", "--organization", str(place.id))
+    command = ("organizations", "set-plan", "--organization", str(tenant.id))
     made = app.test_cli_runner().invoke(args=[*command, "--requests-per-hour", "2"])
     assert (made.exit_code, "2 requests an hour" in made.output) == (0, True), made.output
 

@@ -21,14 +21,14 @@ from campshub.core.security.permissions import Role
         "../UTC",
     ],
 )
-def test_a_name_that_users_cannot_choose_is_refused(app, place, api, student, name):
+def test_a_name_that_users_cannot_choose_is_refused(app, tenant, api, student, name):
     organization = {"name": "New Camp", "time_zone": name, "currency": "INR", "admin_email": "head@example.org",
                     "admin_name": "Head", "admin_password": "correct horse battery"}  # fmt: skip
     log = {"student_id": student()["id"], "started_at": datetime.now(UTC).isoformat(), "time_zone": name}
 
     responses = [
         api.patch("/api/organization/", {"time_zone": name}),
-        place.the(Role.SUPERADMIN).post("/api/organizations/", organization),
+        tenant.the(Role.SUPERADMIN).post("/api/organizations/", organization),
         api.post("/api/workout-logs/", log),
     ]
 

@@ -5,13 +5,13 @@ import time
 from campshub.accounts.models import Membership
 from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.security.permissions import Role
-from tests.conftest import new_place
+from tests.conftest import new_tenant
 
 PATIENCE_S = 15
 
 
 def test_a_new_name_is_also_shown_where_the_membership_is_disabled(app):
-    here, there = new_place(app), new_place(app)
+    here, there = new_tenant(app), new_tenant(app)
     me, boss = here.the(Role.ADMIN), there.the(Role.ADMIN)
     with app.app_context(), unit_of_work(system=True, organization_id=there.id) as session:
         session.add(Membership(organization_id=there.id, user_id=me.user_id, role="trainer", status="disabled"))

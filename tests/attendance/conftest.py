@@ -65,7 +65,7 @@ def students(api) -> Callable[[int], list[str]]:
 
 
 @pytest.fixture
-def enrol(app, place, today) -> Callable[..., None]:
+def enrol(app, tenant, today) -> Callable[..., None]:
     """Return a function that enrols students in a group."""
 
     def enrolled(group_id: str, student_ids: list[str], **fields: Any) -> None:
@@ -79,7 +79,7 @@ def enrol(app, place, today) -> Callable[..., None]:
             }
             for student_id in student_ids
         ]
-        with app.app_context(), unit_of_work(organization_id=place.id) as session:
+        with app.app_context(), unit_of_work(organization_id=tenant.id) as session:
             writes.insert(session, Enrolment, rows)
 
     return enrolled

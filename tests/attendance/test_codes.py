@@ -7,8 +7,8 @@ CODES = "/api/attendance/codes/"
 SICK = {"key": "sick", "label": "Sick", "counts_as": "excused", "in_rate": False, "position": 35}
 
 
-def test_every_organization_has_the_defaults(api, place, other):
-    for client in (api, place.the(Role.CLIENT), other.the(Role.TRAINER)):
+def test_every_organization_has_the_defaults(api, tenant, other):
+    for client in (api, tenant.the(Role.CLIENT), other.the(Role.TRAINER)):
         response = client.get(CODES)
         assert [code["key"] for code in response.json["items"]] == [
             "present",
@@ -18,7 +18,7 @@ def test_every_organization_has_the_defaults(api, place, other):
             "left_early",
         ]
         assert {code["is_default"] for code in response.json["items"]} == {True}
-        assert len(response.asked) == 1
+        assert len(response.queries) == 1
     assert [code["in_rate"] for code in response.json["items"]] == [True, True, True, False, True]
 
 
@@ -28,7 +28,7 @@ def test_an_organization_adds_its_own_codes(api, other, a_class):
     assert made.status == 201
     assert made.json["is_default"] is False
     read = api.get(made.headers["Location"])
-    assert (read.json, len(read.asked)) == (made.json, 1)
+    assert (read.json, len(read.queries)) == (made.json, 1)
     assert [c["key"] for c in api.get(CODES).json["items"]][3] == "sick"
     assert "sick" not in [c["key"] for c in other.the(Role.ADMIN).get(CODES).json["items"]]
     assert other.the(Role.ADMIN).get(f"{CODES}{made.json['id']}/").status == 404
@@ -120,13 +120,13 @@ def test_invalid_codes_are_refused(api, wrong, pointer):
     assert (response.status, response.pointers) == (422, {pointer})
 
 
-def test_codes_are_managed_only_with_permission(api, place):
+def test_codes_are_managed_only_with_permission(api, tenant):
     made = api.post(CODES, SICK)
 
     for role in (Role.CLIENT, Role.NUTRITIONIST):
-        assert place.the(role).post(CODES, SICK).status == 403
-        assert place.the(role).patch(made.headers["Location"], {"label": "X"}).status == 403
-    assert place.the(Role.NUTRITIONIST).get(CODES).status == 403
+        assert tenant.the(role).post(CODES, SICK).status == 403
+        assert tenant.the(role).patch(made.headers["Location"], {"label": "X"}).status == 403
+    assert tenant.the(Role.NUTRITIONIST).get(CODES).status == 403
 
 
 def test_creating_a_code_takes_at_most_five_statements(api):

@@ -13,7 +13,7 @@ DAY = timedelta(days=1)
 def mark_remaining(roster):
     """Mark the remaining students as absent; return who was marked."""
     response = roster.api.put(roster.records, {"rest": "absent"})
-    assert response.status == 200, response.response.text
+    assert response.status == 200, response.raw.text
     return {row["student_id"] for row in response.json["results"]}
 
 
@@ -74,8 +74,8 @@ def test_a_person_with_overlapping_enrolments_is_marked_once(a_class, enrol, tod
     assert len(roster.api.get(roster.records).json["items"]) == 1
 
 
-def test_clients_see_the_sessions_of_the_days_on_which_they_are_in_the_group(api, place, student, group, enrol, today):
-    client = place.the(Role.CLIENT)
+def test_clients_see_the_sessions_of_the_days_on_which_they_are_in_the_group(api, tenant, student, group, enrol, today):
+    client = tenant.the(Role.CLIENT)
     me = student(user_id=str(client.user_id))["id"]
     made, waited_for = group()["id"], group()["id"]
     enrol(made, [me], begins_on=today - 2 * DAY, ends_on=today, status="withdrawn")
@@ -118,7 +118,7 @@ def test_a_closed_group_accepts_no_sessions(api, group, today, change, days):
     again = api.patch(f"{SESSIONS}{cancelled['id']}/", {"status": "scheduled"})
 
     for response in (new, moved, again):
-        assert (response.status, response.problem["code"]) == (409, "group_closed"), response.response.text
+        assert (response.status, response.problem["code"]) == (409, "group_closed"), response.raw.text
     # Existing sessions can still be changed.
     assert api.patch(f"{SESSIONS}{existing['id']}/", {"notes": "x", "status": "open"}).status == 200
     assert api.patch(f"{SESSIONS}{existing['id']}/", {"status": "cancelled"}).status == 200

@@ -9,18 +9,18 @@ from campshub.core.security.permissions import Role
 
 
 def outcomes(response):
-    assert response.status == 200, response.response.get_data(as_text=True)
+    assert response.status == 200, response.raw.get_data(as_text=True)
     return [row["outcome"] for row in response.json["results"]]
 
 
-def audited(sql, place):
+def audited(sql, tenant):
     return sql(
         "SELECT action, reason FROM audit_log WHERE organization_id = %s AND entity = 'attendance_records' ORDER BY id",
-        place.id,
+        tenant.id,
     )
 
 
-def test_a_thousand_marks_take_four_statements_and_a_repetition_changes_nothing(api, a_class, sql, place):
+def test_a_thousand_marks_take_four_statements_and_a_repetition_changes_nothing(api, a_class, sql, tenant):
     roster = a_class(1000)
     body = {
         "records": [
@@ -33,12 +33,12 @@ def test_a_thousand_marks_take_four_statements_and_a_repetition_changes_nothing(
     again = api.put(roster.records, body)
 
     assert first.json["summary"] == {"created": 1000, "updated": 0, "unchanged": 0, "conflict": 0, "error": 0}
-    assert len(first.asked) <= 4, first.asked
+    assert len(first.queries) <= 4, first.queries
     assert again.json["summary"]["unchanged"] == 1000
-    assert len(again.asked) == 1
+    assert len(again.queries) == 1
     assert {row["version"] for row in again.json["results"]} == {1}
     assert [row["id"] for row in again.json["results"]] == [row["id"] for row in first.json["results"]]
-    assert len(audited(sql, place)) == 1000
+    assert len(audited(sql, tenant)) == 1000
 
 
 def test_the_remaining_students_of_the_roster_are_marked_in_one_call(api, a_class, enrol, students, today):
@@ -66,7 +66,7 @@ def test_the_remaining_students_of_the_roster_are_marked_in_one_call(api, a_clas
         last_day[0]: "present",
     }
     assert response.json["summary"] == {"created": 4, "updated": 0, "unchanged": 1, "conflict": 0, "error": 0}
-    assert len(response.asked) <= 4
+    assert len(response.queries) <= 4
     assert again.json["summary"]["unchanged"] == 5
     assert {row["source"] for row in again.json["results"] if row["index"] is None} == {"manual", "bulk"}
 
@@ -145,7 +145,7 @@ def test_fields_missing_in_a_row_stay_unchanged(api, a_class, today):
     assert (changed["note"], changed["check_in_at"], changed["minutes"]) == ("by bus", f"{day}T04:00:00Z", None)
 
 
-def test_an_instant_is_returned_and_logged_in_utc(api, place, a_class, today, sql):
+def test_an_instant_is_returned_and_logged_in_utc(api, tenant, a_class, today, sql):
     roster, day = a_class(1), today - timedelta(days=1)  # this morning may still be in the future
     row = {"student_id": roster.students[0], "code": "late", "check_in_at": f"{day}T09:30:00+05:30"}
     made = api.put(roster.records, {"records": [row]}).json["results"][0]
@@ -153,13 +153,13 @@ def test_an_instant_is_returned_and_logged_in_utc(api, place, a_class, today, sq
     assert made["check_in_at"] == f"{day}T04:00:00Z"
     ((logged,),) = sql(
         "SELECT after->>'check_in_at' FROM audit_log WHERE organization_id = %s AND entity_id = %s",
-        place.id,
+        tenant.id,
         made["id"],
     )
     assert logged == f"{day}T04:00:00+00:00"
 
 
-def test_the_plan_contains_the_ids_of_a_roster_once_and_not_once_a_month(app, place, api, a_class):
+def test_the_plan_contains_the_ids_of_a_roster_once_and_not_once_a_month(app, tenant, api, a_class):
     """The planner took 48 ms when it considered a thousand ids for each of thirty months."""
     roster, executed = a_class(2), []
     engine = app.extensions["campshub"].engines[None]
@@ -177,7 +177,7 @@ def test_the_plan_contains_the_ids_of_a_roster_once_and_not_once_a_month(app, pl
     ((text, parameters),) = executed
     with (
         app.app_context(),
-        unit_of_work(organization_id=place.id) as session,
+        unit_of_work(organization_id=tenant.id) as session,
         session.connection().connection.cursor() as cursor,
     ):
         plan = "\n".join(row[0] for row in cursor.execute(f"EXPLAIN {text}", parameters))
@@ -258,7 +258,7 @@ def test_open_gym_accepts_any_student_and_has_no_remaining_students(api, student
     assert [row["student_id"] for row in api.get(url).json["items"]] == [someone]
 
 
-def test_a_mark_stays_and_can_be_corrected_after_leaving(api, a_class, sql, place):
+def test_a_mark_stays_and_can_be_corrected_after_leaving(api, a_class, sql, tenant):
     roster = a_class(2)
     roster.mark("present", "present")
     enrolment = next(
@@ -275,7 +275,7 @@ def test_a_mark_stays_and_can_be_corrected_after_leaving(api, a_class, sql, plac
     assert outcomes(response) == ["updated"]
 
 
-def test_after_submission_a_change_needs_a_reason_which_is_stored(api, a_class, sql, place):
+def test_after_submission_a_change_needs_a_reason_which_is_stored(api, a_class, sql, tenant):
     roster = a_class(2)
     roster.mark("present")
     assert api.post(f"{roster.url}submit/").json["status"] == "submitted"
@@ -289,11 +289,11 @@ def test_after_submission_a_change_needs_a_reason_which_is_stored(api, a_class, 
     for response in (refused, late):
         assert (response.status, response.problem["code"], response.pointers) == (422, "reason_required", {"/reason"})
     assert outcomes(changed) == ["updated"]
-    assert audited(sql, place) == [("created", None), ("changed", "came at ten")]
+    assert audited(sql, tenant) == [("created", None), ("changed", "came at ten")]
 
 
-def test_after_locking_a_change_needs_permission_and_reason(api, place, a_class):
-    trainer = place.the(Role.TRAINER)
+def test_after_locking_a_change_needs_permission_and_reason(api, tenant, a_class):
+    trainer = tenant.the(Role.TRAINER)
     roster = a_class(1, trainer=trainer)
     roster.mark("present")
     assert api.post(f"{roster.url}lock/").json["status"] == "locked"

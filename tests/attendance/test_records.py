@@ -35,7 +35,7 @@ def test_the_register_shows_the_roster_with_its_marks(api, a_class):
 
     response = api.get(roster.records)
 
-    assert len(response.asked) <= 2
+    assert len(response.queries) <= 2
     assert [row["student_id"] for row in response.json["items"]] == roster.students
     assert [row["mark"] and row["mark"]["code"] for row in response.json["items"]] == ["late", None, None]
     assert {row["is_on_roster"] for row in response.json["items"]} == {True}
@@ -56,7 +56,7 @@ def test_a_record_is_found_by_its_date(api, record, today):
     read = api.get(where(made))
 
     assert read.json == made
-    assert len(read.asked) == 1
+    assert len(read.queries) == 1
     assert api.get(f"{RECORDS}{made['id']}/?on={today - timedelta(days=1)}").status == 404
     assert api.get(f"{RECORDS}{made['id']}/").pointers == {"/on"}
     assert api.get(where(made), headers={"If-None-Match": read.headers["ETag"]}).status == 304
@@ -70,8 +70,8 @@ def test_records_are_filtered_by_their_fields(api, a_class, today):
 
     def codes(query):
         response = api.get(f"{RECORDS}?{query}")
-        assert response.status == 200, response.response.get_data(as_text=True)
-        assert len(response.asked) == 1
+        assert response.status == 200, response.raw.get_data(as_text=True)
+        assert len(response.queries) == 1
         return sorted(item["code"] for item in response.json["items"])
 
     assert codes(whole) == ["absent", "absent", "late", "present"]
@@ -115,7 +115,7 @@ def test_invalid_filters_are_refused(api, query, pointer):
     assert (response.status, response.pointers) == (422, {pointer})
 
 
-def test_reads_access_only_the_requested_months(ordinary_reads, app, api, place, a_class, student, today):
+def test_reads_access_only_the_requested_months(ordinary_reads, app, api, tenant, a_class, student, today):
     roster = a_class(3)
     roster.mark("present", "late", "absent")
     record = api.get(RECORDS).json["items"][0]
@@ -194,7 +194,7 @@ def test_invalid_changes_are_refused(api, record, wrong, pointer):
     assert (response.status, response.pointers) == (422, {pointer})
 
 
-def test_changes_and_removals_after_submission_need_a_reason(api, place, record, sql):
+def test_changes_and_removals_after_submission_need_a_reason(api, tenant, record, sql):
     roster, made = record()
     api.post(f"{roster.url}submit/")
 
@@ -210,7 +210,7 @@ def test_changes_and_removals_after_submission_need_a_reason(api, place, record,
     logged = sql(
         "SELECT action, reason, before->>'code', after->>'code' FROM audit_log"
         " WHERE organization_id = %s AND entity = 'attendance_records' ORDER BY id",
-        place.id,
+        tenant.id,
     )
     assert logged == [
         ("created", None, None, "present"),
@@ -229,11 +229,11 @@ def test_a_removed_mark_can_be_created_again(api, record):
     assert roster.mark("absent").json["results"][0]["outcome"] == "created"
 
 
-def test_notes_are_encrypted_in_the_audit_log(api, place, record, sql):
+def test_notes_are_encrypted_in_the_audit_log(api, tenant, record, sql):
     _, made = record()
     api.patch(where(made), {"note": "has the flu"})
 
-    entries = sql("SELECT before::text || after::text FROM audit_log WHERE organization_id = %s", place.id)
+    entries = sql("SELECT before::text || after::text FROM audit_log WHERE organization_id = %s", tenant.id)
 
     assert not any("flu" in (row[0] or "") for row in entries)
     assert any("sealed" in (row[0] or "") for row in entries)
@@ -256,7 +256,7 @@ def test_a_students_history_adds_up(api, a_class, today):
     assert response.json["counts"] == {"present": 1, "late": 1, "left_early": 0, "absent": 1, "excused": 1}
     assert (response.json["total"], response.json["rate"], response.json["has_more"]) == (4, 0.6667, False)
     assert [item["code"] for item in response.json["items"]] == ["present", "late", "absent", "excused"]
-    assert len(response.asked) == 2
+    assert len(response.queries) == 2
     assert api.get(f"/api/students/{new_id()}/attendance/").status == 404
     assert api.get(f"{url}?from={today}&to={today - timedelta(days=1)}").pointers == {"/to"}
 

@@ -12,7 +12,7 @@ ETAG = re.compile(r'"(\d+)-[0-9a-f]{12}"')
 
 
 def version(response):
-    assert response.status == 200, response.response.get_data(as_text=True)
+    assert response.status == 200, response.raw.get_data(as_text=True)
     return int(ETAG.fullmatch(response.headers["ETag"])[1])
 
 
@@ -84,7 +84,7 @@ def test_only_changes_of_marks_raise_the_version(api, a_class):
     versions = [version(api.get(roster.records))]
 
     def after(response, status=200):
-        assert response.status == status, response.response.get_data(as_text=True)
+        assert response.status == status, response.raw.get_data(as_text=True)
         versions.append(version(api.get(roster.records)))
 
     after(roster.mark("present", "present"))
@@ -116,8 +116,8 @@ def test_marks_do_not_change_the_version_of_the_session_or_the_lists_of_sessions
 
 
 @pytest.mark.parametrize("is_first", [True, False])
-def test_a_mark_made_between_reading_and_writing_fails_the_precondition(api, place, a_class, monkeypatch, is_first):
-    roster, other = a_class(3), place.someone(Role.ADMIN)
+def test_a_mark_made_between_reading_and_writing_fails_the_precondition(api, tenant, a_class, monkeypatch, is_first):
+    roster, other = a_class(3), tenant.someone(Role.ADMIN)
     if not is_first:
         roster.mark("absent")
     tag = api.get(roster.records).headers["ETag"]
@@ -148,4 +148,4 @@ def test_marking_with_an_etag_takes_no_extra_statement(api, a_class):
 
     response = api.put(roster.records, rows(roster, "present"), headers={"If-Match": tag})
 
-    assert len(response.asked) == 3, response.asked
+    assert len(response.queries) == 3, response.queries

@@ -27,7 +27,7 @@ def test_a_created_session_is_read_back_with_one_statement(api, group, today):
     read = api.get(made.headers["Location"])
 
     assert read.json == made.json
-    assert len(read.asked) == 1
+    assert len(read.queries) == 1
     assert api.get(made.headers["Location"], headers={"If-None-Match": read.headers["ETag"]}).status == 304
 
 
@@ -190,8 +190,8 @@ def test_sessions_are_filtered_and_paged(api, group, today):
 
     def dates(query, at=SESSIONS):
         response = api.get(f"{at}?{query}")
-        assert response.status == 200, response.response.get_data(as_text=True)
-        assert len(response.asked) == 1
+        assert response.status == 200, response.raw.get_data(as_text=True)
+        assert len(response.queries) == 1
         return [item["local_date"] for item in response.json["items"]]
 
     days = [str(today + timedelta(days=n)) for n in range(5)]
@@ -226,10 +226,10 @@ def test_a_session_with_marks_stays_on_its_date(api, a_class, today):
     assert slot.json["slot"] == "10:00"
 
 
-def test_a_session_does_not_move_while_it_is_being_marked(api, place, a_class, today, sql):
+def test_a_session_does_not_move_while_it_is_being_marked(api, tenant, a_class, today, sql):
     for _ in range(5):
         roster = a_class(3)
-        another = place.someone(Role.ADMIN)
+        another = tenant.someone(Role.ADMIN)
         gate = threading.Barrier(2)
         responses = {}
 
@@ -249,12 +249,12 @@ def test_a_session_does_not_move_while_it_is_being_marked(api, place, a_class, t
             "SELECT count(*) FROM attendance_records r JOIN attendance_sessions s"
             " ON s.organization_id = r.organization_id AND s.id = r.session_id"
             " WHERE r.organization_id = %s AND r.local_date <> s.local_date",
-            place.id,
+            tenant.id,
         )
         assert astray == [(0,)]
 
 
-def test_a_register_is_submitted_locked_and_reopened(api, place, a_class):
+def test_a_register_is_submitted_locked_and_reopened(api, tenant, a_class):
     roster = a_class(1)
 
     submitted = api.post(f"{roster.url}submit/")
@@ -279,12 +279,12 @@ def test_a_register_is_submitted_locked_and_reopened(api, place, a_class):
     assert api.patch(roster.url, {"status": "scheduled"}).json["status"] == "scheduled"
 
 
-def test_an_invisible_group_is_refused_with_its_pointer(api, place, other, group, today):
+def test_an_invisible_group_is_refused_with_its_pointer(api, tenant, other, group, today):
     foreign = other.the(Role.ADMIN).made("/api/groups/", {"code": "B", "name": "B"})["id"]
     deleted = group()["id"]
     assert api.delete(f"/api/groups/{deleted}/").status == 204
     not_theirs = group()["id"]
-    trainer = place.the(Role.TRAINER)
+    trainer = tenant.the(Role.TRAINER)
 
     for client, group_id in ((api, foreign), (api, deleted), (api, str(new_id())), (trainer, not_theirs)):
         response = client.post(SESSIONS, {"group_id": group_id, "local_date": str(today)})

@@ -7,12 +7,12 @@ RECORDS = "/api/attendance/records/"
 
 
 def ids(response, name="id"):
-    assert response.status == 200, response.response.get_data(as_text=True)
+    assert response.status == 200, response.raw.get_data(as_text=True)
     return [item[name] for item in response.json["items"]]
 
 
-def test_trainers_see_and_mark_only_their_groups(place, a_class, today):
-    trainer = place.the(Role.TRAINER)
+def test_trainers_see_and_mark_only_their_groups(tenant, a_class, today):
+    trainer = tenant.the(Role.TRAINER)
     mine, another = a_class(2, trainer=trainer), a_class(2)
     mine.mark("present", "late", api=trainer)
     another.mark("present", "late")
@@ -37,8 +37,8 @@ def test_trainers_see_and_mark_only_their_groups(place, a_class, today):
     assert trainer.post(SESSIONS, {"group_id": mine.group, "local_date": str(today), "slot": "17:00"}).status == 201
 
 
-def test_each_trainer_sees_only_their_groups_records_of_a_shared_student(place, a_class, enrol):
-    trainer = place.the(Role.TRAINER)
+def test_each_trainer_sees_only_their_groups_records_of_a_shared_student(tenant, a_class, enrol):
+    trainer = tenant.the(Role.TRAINER)
     mine, another = a_class(1, trainer=trainer), a_class(0)
     enrol(another.group, mine.students)
     mine.mark("present")
@@ -50,8 +50,8 @@ def test_each_trainer_sees_only_their_groups_records_of_a_shared_student(place, 
     assert [item["session_id"] for item in history["items"]] == [mine.session]
 
 
-def test_trainers_mark_their_students_at_open_gym_but_cannot_change_it(api, place, a_class, today):
-    trainer = place.the(Role.TRAINER)
+def test_trainers_mark_their_students_at_open_gym_but_cannot_change_it(api, tenant, a_class, today):
+    trainer = tenant.the(Role.TRAINER)
     mine, another = a_class(1, trainer=trainer), a_class(1)
     gym = api.made(SESSIONS, {"local_date": str(today)})
     url = f"{SESSIONS}{gym['id']}/"
@@ -68,8 +68,8 @@ def test_trainers_mark_their_students_at_open_gym_but_cannot_change_it(api, plac
     assert trainer.post(SESSIONS, {"local_date": str(today), "slot": "x"}).pointers == {"/group_id"}
 
 
-def test_clients_see_their_own_records_and_their_groups_sessions(api, place, student, a_class, enrol, today):
-    client = place.the(Role.CLIENT)
+def test_clients_see_their_own_records_and_their_groups_sessions(api, tenant, student, a_class, enrol, today):
+    client = tenant.the(Role.CLIENT)
     me = student(user_id=str(client.user_id))["id"]
     mine, another = a_class(1), a_class(1)
     enrol(mine.group, [me])
@@ -89,12 +89,12 @@ def test_clients_see_their_own_records_and_their_groups_sessions(api, place, stu
 
 
 @pytest.mark.parametrize("role", [Role.CLIENT, Role.NUTRITIONIST])
-def test_clients_and_nutritionists_cannot_mark_or_change_sessions(api, place, a_class, role):
+def test_clients_and_nutritionists_cannot_mark_or_change_sessions(api, tenant, a_class, role):
     roster = a_class(1)
     roster.mark("present")
     record = api.get(RECORDS).json["items"][0]
     where = f"{RECORDS}{record['id']}/?on={record['local_date']}"
-    client = place.the(role)
+    client = tenant.the(role)
 
     assert roster.mark("late", api=client).status == 403
     assert client.post(SESSIONS, {"local_date": record["local_date"]}).status == 403
@@ -105,9 +105,9 @@ def test_clients_and_nutritionists_cannot_mark_or_change_sessions(api, place, a_
         assert client.post(f"{roster.url}{way}/").status == 403
 
 
-def test_nutritionists_have_no_access_to_attendance(place, a_class):
+def test_nutritionists_have_no_access_to_attendance(tenant, a_class):
     roster = a_class(1)
-    nutritionist = place.the(Role.NUTRITIONIST)
+    nutritionist = tenant.the(Role.NUTRITIONIST)
 
     for url in (SESSIONS, RECORDS, roster.url, roster.records, f"/api/groups/{roster.group}/sessions/"):
         assert nutritionist.get(url).status == 403

@@ -26,9 +26,9 @@ def test_an_organization_and_its_admin_are_created_and_can_sign_in(app, flask):
     admin = flask(*arguments, input="correct horse battery\ncorrect horse battery\n")
 
     assert (made.exit_code, admin.exit_code) == (0, 0), admin.output
-    answer = app.test_client().post("/api/auth/token/", json={"email": email, "password": "correct horse battery"})
-    assert answer.status_code == 200
-    assert answer.json["organization_id"] == organization_id
+    response = app.test_client().post("/api/auth/token/", json={"email": email, "password": "correct horse battery"})
+    assert response.status_code == 200
+    assert response.json["organization_id"] == organization_id
 
 
 @pytest.mark.parametrize(
@@ -88,18 +88,18 @@ def test_a_user_is_signed_out_everywhere(app, flask, signed_in):
     assert (unknown.exit_code, "No one" in unknown.output) == (1, True)
 
 
-def test_a_short_password_is_refused(flask, place):
+def test_a_short_password_is_refused(flask, tenant):
     result = flask(
-        *("users", "create-admin", "--organization", str(place.id), "--email", "a@example.org", "--password", "short")
+        *("users", "create-admin", "--organization", str(tenant.id), "--email", "a@example.org", "--password", "short")
     )
 
     assert result.exit_code == 1
     assert "At least 12 characters" in result.output
 
 
-def test_an_email_address_belongs_to_one_user(flask, place):
+def test_an_email_address_belongs_to_one_user(flask, tenant):
     email = f"twice-{new_id().hex}@example.org"
-    arguments = ("users", "create-admin", "--organization", str(place.id), "--email", email)
+    arguments = ("users", "create-admin", "--organization", str(tenant.id), "--email", email)
     results = [flask(*arguments, "--password", "long enough password") for _ in range(2)]
 
     assert [result.exit_code for result in results] == [0, 1]
@@ -185,8 +185,8 @@ def test_demo_data_is_the_same_for_the_same_seed_and_created_once(app, flask, sq
     sign = json.loads(credentials.read_text())
     assert credentials.stat().st_mode & 0o077 == 0
     for who in (sign, sign["other"]):
-        answer = app.test_client().post("/api/auth/token/", json={name: who[name] for name in ("email", "password")})
-        assert (answer.status_code, answer.json["organization_id"]) == (200, who["organization_id"])
+        response = app.test_client().post("/api/auth/token/", json={name: who[name] for name in ("email", "password")})
+        assert (response.status_code, response.json["organization_id"]) == (200, who["organization_id"])
     named = sql("SELECT given_name, family_name FROM students WHERE organization_id = %s AND code = 'S-00001'",
                 uuid.UUID(sign["organization_id"]))  # fmt: skip
     assert len(named) == 1

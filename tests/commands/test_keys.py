@@ -11,7 +11,7 @@ from campshub.config import read_keys
 from campshub.core.db.models import new_id
 from campshub.core.security import encrypted_columns
 from campshub.core.security.permissions import Role
-from tests.conftest import Client, Place, close, new_place, settings_of
+from tests.conftest import Client, Tenant, close, new_tenant, settings_of
 
 
 @pytest.fixture
@@ -40,14 +40,14 @@ def test_a_new_key_is_printed_with_the_new_value_of_the_setting(flask, settings,
     assert f"{made['setting']}=" in flask("new", "--for", kind).output
 
 
-def test_key_rotation_signs_no_user_out(flask, stack, database, place, api):
+def test_key_rotation_signs_no_user_out(flask, stack, database, tenant, api):
     steps = json.loads(flask("new", "--json").stdout)
     apps = [create_app(settings_of(stack, database, jwt_private_keys=steps[step])) for step in ("first", "then")]
 
     def token(app):
         with app.app_context():
             return app.extensions["campshub"].tokens.issue(
-                user_id=api.user_id, organization_id=place.id, session_id=new_id(), session_version=1
+                user_id=api.user_id, organization_id=tenant.id, session_id=new_id(), session_version=1
             )
 
     # Processes restart one by one: those before and those after the restart must accept each other's tokens.
@@ -68,7 +68,7 @@ class Rotation:
     before: Any
     during: Any
     after: Any
-    place: Place
+    tenant: Tenant
     sql: Any
 
     def student(self, note: str) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class Rotation:
         return self.api(self.before).made("/api/students/", given)
 
     def api(self, app: Any) -> Client:
-        return Client(app, self.place.the(Role.ADMIN).headers)
+        return Client(app, self.tenant.the(Role.ADMIN).headers)
 
     def reseal(self, app: Any) -> Any:
         return app.test_cli_runner().invoke(args=["keys", "reseal", "--json"])
@@ -97,7 +97,7 @@ def rotation(stack, scratch, settings):
         create_app(settings_of(stack, scratch, field_encryption_keys=keys)) for keys in (old, f"{NEWER},{old}", NEWER)
     ]
     with stack.primary.connect(scratch) as connection:
-        yield Rotation(*apps, new_place(apps[0]), lambda statement: connection.execute(statement).fetchall())
+        yield Rotation(*apps, new_tenant(apps[0]), lambda statement: connection.execute(statement).fetchall())
     for app in apps:
         close(app)
 

@@ -50,8 +50,8 @@ def closed(app, flask, sql):
 
     def make(word="Wombat"):
         seeds = seed(app, word)
-        assert flask("close", "--organization", str(seeds.place.id), "--yes").exit_code == 0
-        sql(LONG_AGO, seeds.place.id)
+        assert flask("close", "--organization", str(seeds.tenant.id), "--yes").exit_code == 0
+        sql(LONG_AGO, seeds.tenant.id)
         return seeds
 
     return make
@@ -81,8 +81,8 @@ def bytes_of(sql, organization_id):
 # States --------------------------------------------------------------------------------------------------------------
 
 
-def test_an_organization_is_suspended_resumed_and_closed(flask, api, place):
-    arguments = ("--organization", str(place.id))
+def test_an_organization_is_suspended_resumed_and_closed(flask, api, tenant):
+    arguments = ("--organization", str(tenant.id))
     seen = []
     for command in (("suspend",), ("resume",), ("close", "--yes"), ("resume",)):
         json_of(flask(*command, *arguments, "--json"))
@@ -91,8 +91,8 @@ def test_an_organization_is_suspended_resumed_and_closed(flask, api, place):
     assert seen == [403, 200, 403, 200]
 
 
-def test_closing_an_organization_requires_confirmation(flask, api, place):
-    result = flask("close", "--organization", str(place.id), input="n\n")
+def test_closing_an_organization_requires_confirmation(flask, api, tenant):
+    result = flask("close", "--organization", str(tenant.id), input="n\n")
 
     assert result.exit_code == 1
     assert api.get("/api/organization/").status == 200
@@ -117,9 +117,9 @@ def lines_of(folder, table):
 def test_an_export_contains_every_row_of_the_organization_and_no_other(app, flask, sql, tmp_path):
     own, foreign = seed(app, "Quokkabound"), seed(app, "Zanzibarian")
     folder = tmp_path / "out"
-    before = counts_of(sql, own.place.id)
+    before = counts_of(sql, own.tenant.id)
 
-    manifest = json_of(flask("export", "--organization", str(own.place.id), "--output", str(folder), "--json"))
+    manifest = json_of(flask("export", "--organization", str(own.tenant.id), "--output", str(folder), "--json"))
 
     assert manifest == json.loads((folder / "manifest.json").read_bytes())
     assert manifest["files"].keys() == {path.name for path in folder.iterdir()} - {"manifest.json"}
@@ -133,7 +133,7 @@ def test_an_export_contains_every_row_of_the_organization_and_no_other(app, flas
     before["audit_log"] += 1  # the export is recorded
     rows = {name.removesuffix(".ndjson"): file["rows"] for name, file in manifest["files"].items() if file["rows"]}
     assert {table: rows[table] for table in before} == before
-    assert {row["id"] for row in lines_of(folder, "organizations")} == {str(own.place.id)}
+    assert {row["id"] for row in lines_of(folder, "organizations")} == {str(own.tenant.id)}
     whole = b"".join(path.read_bytes() for path in folder.iterdir())
     assert b"Zanzibarian" not in whole
     assert not [one for one in foreign.everything if one.encode() in whole]
@@ -143,11 +143,11 @@ def test_an_export_contains_every_row_of_the_organization_and_no_other(app, flas
 
 def test_an_export_decrypts_values_and_omits_credentials(app, flask, sql, tmp_path):
     seeds, folder = seed(app, "Quokka"), tmp_path / "out"
-    admin = seeds.place.the(Role.ADMIN)
+    admin = seeds.tenant.the(Role.ADMIN)
     url = f"/api/students/{seeds.ids['student_id']}/"
     assert admin.patch(url, {"given_name": "Changed Quokka", "medical_note": "asthma"}).status == 200
 
-    json_of(flask("export", "--organization", str(seeds.place.id), "--output", str(folder), "--json"))
+    json_of(flask("export", "--organization", str(seeds.tenant.id), "--output", str(folder), "--json"))
 
     notes = {row["id"]: row["medical_note"] for row in lines_of(folder, "students")}
     assert notes[seeds.ids["student_id"]] == "asthma"
@@ -164,7 +164,7 @@ def test_an_export_decrypts_values_and_omits_credentials(app, flask, sql, tmp_pa
         assert lines_of(folder, table)
         assert not secrets & lines_of(folder, table)[0].keys()
     exported = "SELECT 1 FROM audit_log WHERE organization_id = %s AND action = 'exported'"
-    assert len(sql(exported, seeds.place.id)) == 1
+    assert len(sql(exported, seeds.tenant.id)) == 1
 
 
 def test_an_export_is_a_consistent_snapshot(app, flask, tmp_path, monkeypatch):
@@ -174,11 +174,11 @@ def test_an_export_is_a_consistent_snapshot(app, flask, tmp_path, monkeypatch):
         written = write(path, parts)
         if path.name == "users.ndjson":
             late = {"code": "late", "given_name": "Asha", "family_name": "Rao"}
-            seeds.place.the(Role.ADMIN).made("/api/students/", late)
+            seeds.tenant.the(Role.ADMIN).made("/api/students/", late)
         return written
 
     monkeypatch.setattr(exporting, "_write", interrupted)
-    json_of(flask("export", "--organization", str(seeds.place.id), "--output", str(folder), "--json"))
+    json_of(flask("export", "--organization", str(seeds.tenant.id), "--output", str(folder), "--json"))
 
     assert len(lines_of(folder, "students")) == 2
     assert "late" not in {row["code"] for row in lines_of(folder, "students")}
@@ -189,16 +189,16 @@ def test_erased_personal_values_are_not_in_an_export(app, flask, sql, tmp_path):
     student = uuid.UUID(seeds.ids["student_id"])
     sql("UPDATE person_keys SET sealed_key = NULL WHERE id = %s RETURNING 1", student)
 
-    json_of(flask("export", "--organization", str(seeds.place.id), "--output", str(folder), "--json"))
+    json_of(flask("export", "--organization", str(seeds.tenant.id), "--output", str(folder), "--json"))
 
     made = next(r for r in lines_of(folder, "audit_log") if r["person_id"] == str(student) and r["action"] == "created")
     assert made["after"]["given_name"] == {"erased": True}
 
 
-def test_an_export_requires_an_empty_folder(flask, place, tmp_path):
+def test_an_export_requires_an_empty_folder(flask, tenant, tmp_path):
     (tmp_path / "mine").write_text("untouched")
 
-    result = flask("export", "--organization", str(place.id), "--output", str(tmp_path))
+    result = flask("export", "--organization", str(tenant.id), "--output", str(tmp_path))
 
     assert result.exit_code == 1
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
@@ -236,55 +236,55 @@ def but_notes(counts):
 def test_an_organization_is_erased_with_all_its_rows(app, flask, closed, sql):
     untouched = seed(app, "Quokka")
     seeds = closed()
-    shared, alone = seeds.place.the(Role.TRAINER).user_id, seeds.place.the(Role.ADMIN).user_id
-    with app.app_context(), unit_of_work(system=True, organization_id=untouched.place.id) as session:
-        session.add(Membership(organization_id=untouched.place.id, user_id=shared, role="trainer"))
-    before, own = bytes_of(sql, untouched.place.id), counts_of(sql, seeds.place.id)
+    shared, alone = seeds.tenant.the(Role.TRAINER).user_id, seeds.tenant.the(Role.ADMIN).user_id
+    with app.app_context(), unit_of_work(system=True, organization_id=untouched.tenant.id) as session:
+        session.add(Membership(organization_id=untouched.tenant.id, user_id=shared, role="trainer"))
+    before, own = bytes_of(sql, untouched.tenant.id), counts_of(sql, seeds.tenant.id)
     months = "SELECT count(DISTINCT tableoid) FROM workout_logs WHERE organization_id = %s"
     assert {"attendance_records", "audit_log", "security_events", "workout_sets", "outbox"} <= own.keys()
-    assert sql(months, seeds.place.id)[0][0] >= 1
+    assert sql(months, seeds.tenant.id)[0][0] >= 1
 
-    result = json_of(flask("erase-closed", "--organization", str(seeds.place.id), "--batch", "7", "--yes", "--json"))
+    result = json_of(flask("erase-closed", "--organization", str(seeds.tenant.id), "--batch", "7", "--yes", "--json"))
 
-    assert counts_of(sql, seeds.place.id) == {}
-    assert sql("SELECT 1 FROM organizations WHERE id = %s", seeds.place.id) == []
-    assert bytes_of(sql, untouched.place.id) == before
+    assert counts_of(sql, seeds.tenant.id) == {}
+    assert sql("SELECT 1 FROM organizations WHERE id = %s", seeds.tenant.id) == []
+    assert bytes_of(sql, untouched.tenant.id) == before
     assert sql("SELECT id FROM users WHERE id = ANY(%s)", [shared, alone]) == [(shared,)]
     assert sql("SELECT 1 FROM user_credentials WHERE user_id = %s", alone) == []
     ((counts, finished),) = sql(
-        "SELECT counts, finished_at IS NOT NULL FROM organization_erasures WHERE id = %s", seeds.place.id
+        "SELECT counts, finished_at IS NOT NULL FROM organization_erasures WHERE id = %s", seeds.tenant.id
     )
     assert finished
     assert {table: counts[table] for table in but_notes(own)} == but_notes(own)
-    assert result["erased"][str(seeds.place.id)] >= sum(own.values())
-    assert untouched.place.the(Role.ADMIN).get("/api/students/").status == 200
-    assert seeds.place.the(Role.ADMIN).get("/api/me/").status == 401
+    assert result["erased"][str(seeds.tenant.id)] >= sum(own.values())
+    assert untouched.tenant.the(Role.ADMIN).get("/api/students/").status == 200
+    assert seeds.tenant.the(Role.ADMIN).get("/api/me/").status == 401
 
 
-def test_only_organizations_closed_long_enough_are_erased(flask, place, sql):
-    arguments = ("erase-closed", "--organization", str(place.id), "--yes")
+def test_only_organizations_closed_long_enough_are_erased(flask, tenant, sql):
+    arguments = ("erase-closed", "--organization", str(tenant.id), "--yes")
     active = flask(*arguments)
-    assert flask("close", "--organization", str(place.id), "--yes").exit_code == 0
+    assert flask("close", "--organization", str(tenant.id), "--yes").exit_code == 0
     early = flask(*arguments)
     everyone = flask("erase-closed", "--yes")
-    sql(LONG_AGO, place.id)
-    declined = flask("erase-closed", "--organization", str(place.id), input="n\n")
+    sql(LONG_AGO, tenant.id)
+    declined = flask("erase-closed", "--organization", str(tenant.id), input="n\n")
 
     assert (active.exit_code, early.exit_code, everyone.exit_code, declined.exit_code) == (1, 1, 0, 1)
     assert "not closed" in active.output
     assert "too short a time ago" in early.output
-    assert sql("SELECT status FROM organizations WHERE id = %s", place.id) == [("closed",)]
+    assert sql("SELECT status FROM organizations WHERE id = %s", tenant.id) == [("closed",)]
     assert flask("erase-closed", "--yes").exit_code == 0
-    assert sql("SELECT status FROM organizations WHERE id = %s", place.id) == []
+    assert sql("SELECT status FROM organizations WHERE id = %s", tenant.id) == []
 
 
 def test_a_killed_erasure_continues_and_cannot_be_undone(app, stack, database, flask, closed, sql):
     untouched, seeds = seed(app, "Quokka"), closed()
-    before, own = bytes_of(sql, untouched.place.id), counts_of(sql, seeds.place.id)
+    before, own = bytes_of(sql, untouched.tenant.id), counts_of(sql, seeds.tenant.id)
     settings = settings_of(stack, database).model_dump()
     environment = {name.upper(): str(value) for name, value in settings.items() if value is not None}
     command = [sys.executable, "-m", "flask", "--app", "wsgi", "organizations", "erase-closed"]
-    command += ["--organization", str(seeds.place.id), "--batch", "3", "--yes"]
+    command += ["--organization", str(seeds.tenant.id), "--batch", "3", "--yes"]
     with subprocess.Popen(
         command, cwd=ROOT, env={**os.environ, **environment}, stderr=subprocess.PIPE, text=True
     ) as running:
@@ -296,19 +296,19 @@ def test_a_killed_erasure_continues_and_cannot_be_undone(app, stack, database, f
                 break
         running.wait()
 
-    left = counts_of(sql, seeds.place.id)
-    ((counted,),) = sql("SELECT counts FROM organization_erasures WHERE id = %s", seeds.place.id)
+    left = counts_of(sql, seeds.tenant.id)
+    ((counted,),) = sql("SELECT counts FROM organization_erasures WHERE id = %s", seeds.tenant.id)
     assert 0 < sum(but_notes(left).values()) < sum(but_notes(own).values())
     # The counts are those of the erased rows, at whichever statement the process was killed.
     gone = {t: own[t] - left.get(t, 0) for t in but_notes(own) if own[t] != left.get(t, 0)}
     assert gone == but_notes(counted)
-    resumed = flask("resume", "--organization", str(seeds.place.id))
+    resumed = flask("resume", "--organization", str(seeds.tenant.id))
     assert (resumed.exit_code, "being erased" in resumed.output) == (1, True)
     json_of(flask("erase-closed", "--yes", "--json"))
-    assert counts_of(sql, seeds.place.id) == {}
-    ((counts,),) = sql("SELECT counts FROM organization_erasures WHERE id = %s", seeds.place.id)
+    assert counts_of(sql, seeds.tenant.id) == {}
+    ((counts,),) = sql("SELECT counts FROM organization_erasures WHERE id = %s", seeds.tenant.id)
     assert {table: counts[table] for table in but_notes(own)} == but_notes(own)
-    assert bytes_of(sql, untouched.place.id) == before
+    assert bytes_of(sql, untouched.tenant.id) == before
 
 
 def test_rows_added_during_an_erasure_are_erased_too(app, closed, sql, flask, monkeypatch):
@@ -317,7 +317,7 @@ def test_rows_added_during_an_erasure_are_erased_too(app, closed, sql, flask, mo
     email = sql(
         "SELECT u.email FROM users u JOIN memberships m ON m.user_id = u.id WHERE m.organization_id = %s AND m.role ="
         " 'admin'",
-        seeds.place.id,
+        seeds.tenant.id,
     )[0][0]
     erase_next, tried = lifecycle.erase_next, []
 
@@ -336,10 +336,10 @@ def test_rows_added_during_an_erasure_are_erased_too(app, closed, sql, flask, mo
 
     monkeypatch.setattr(lifecycle, "erase_next", interrupted)
     monkeypatch.setattr(lifecycle, "erase_row", leaving)
-    json_of(flask("erase-closed", "--organization", str(seeds.place.id), "--yes", "--json"))
+    json_of(flask("erase-closed", "--organization", str(seeds.tenant.id), "--yes", "--json"))
 
     assert tried == [401]
-    assert counts_of(sql, seeds.place.id) == {}
+    assert counts_of(sql, seeds.tenant.id) == {}
 
 
 def test_rows_of_many_months_are_erased(app, flask, closed, sql):
@@ -349,14 +349,14 @@ def test_rows_of_many_months_are_erased(app, flask, closed, sql):
         sql(
             "INSERT INTO audit_log (organization_id, recorded_on, id, at, trace_id, action, entity, entity_id)"
             " VALUES (%s, %s, %s, now(), 'x', 'created', 'students', %s) RETURNING 1",
-            seeds.place.id, today + timedelta(days=days), new_id(), new_id(),
+            seeds.tenant.id, today + timedelta(days=days), new_id(), new_id(),
         )  # fmt: skip
-    spread = sql("SELECT count(DISTINCT tableoid) FROM audit_log WHERE organization_id = %s", seeds.place.id)
+    spread = sql("SELECT count(DISTINCT tableoid) FROM audit_log WHERE organization_id = %s", seeds.tenant.id)
     assert spread == [(3,)]
 
-    json_of(flask("erase-closed", "--organization", str(seeds.place.id), "--yes", "--json"))
+    json_of(flask("erase-closed", "--organization", str(seeds.tenant.id), "--yes", "--json"))
 
-    assert counts_of(sql, seeds.place.id) == {}
+    assert counts_of(sql, seeds.tenant.id) == {}
 
 
 def test_the_help_of_each_command_has_an_example(flask):

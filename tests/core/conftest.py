@@ -31,7 +31,7 @@ def trusted(app):
     """Skip the quarantine of the cache: a new server is not trusted for ten seconds."""
     services = app.extensions["campshub"]
     primary = services.lease.wait().primary
-    for wire in services.freshness.wires:
+    for wire in services.freshness.servers:
         wire.send(b"GET", b"any")  # connects, and so learns the run_id
         wire.send(b"SET", f"identity:{primary}", b"%b:%016x:%d" % (wire._run_id, 1, 0), b"NX")
         run_id, space, _ = bytes(wire.send(b"GET", f"identity:{primary}")).rsplit(b":", 2)
@@ -41,14 +41,14 @@ def trusted(app):
 @pytest.fixture(scope="module")
 def creates(app):
     """All operations that accept an id for the created row."""
-    found = [o for o in operations(app) if o.method == "POST" and o.handler.options.status == 201]
-    found = [o for o in found if "id" in getattr(o.handler.options.body, "_declared_fields", {})]
+    found = [o for o in operations(app) if o.method == "POST" and o.endpoint.options.status == 201]
+    found = [o for o in found if "id" in getattr(o.endpoint.options.body, "_declared_fields", {})]
     assert len(found) >= 10
     return found
 
 
 def new_body(operation, seeds):
-    body = {**body_for(operation.handler.options.body, seeds.id_for), "id": str(new_id())}
+    body = {**body_for(operation.endpoint.options.body, seeds.id_for), "id": str(new_id())}
     if operation.rule == "/api/attendance/codes/":
         body["key"] = new_id().hex
     return body

@@ -139,23 +139,23 @@ def permission_app(stack, database):
     close(app)
 
 
-def test_a_cached_response_never_shows_the_permissions_of_another_caller(permission_app, trusted, api, place):
+def test_a_cached_response_never_shows_the_permissions_of_another_caller(permission_app, trusted, api, tenant):
     wanted = []
     for permissions in (("students:read",), ("students:read", "groups:read"), ("students:read", "medical:read")):
         body = {"name": new_id().hex, "permissions": list(permissions), "scope": "all"}
         role = api.made("/api/roles/", body)["id"]
         for _ in range(2):
-            client = place.someone(Role.CLIENT)
+            client = tenant.someone(Role.CLIENT)
             assert api.patch(f"/api/users/{client.user_id}/", {"role_id": role}).status == 200
             wanted.append((client, {*permissions, "me:read", "me:write"}))
         made = signed_in(api).made("/api/api-keys/", {**body, "expires_in_days": 1})
         wanted.append((with_key(permission_app, made["key"]), set(permissions)))
-    wanted += [(place.the(role), {*ROLES[role]}) for role in Role]
+    wanted += [(tenant.the(role), {*ROLES[role]}) for role in Role]
 
     for _ in range(3):
         for client, permissions in wanted:
-            answer = Client(permission_app, client.headers).get("/api/allowed/")
-            assert set(answer.json["permissions"]) == permissions
+            response = Client(permission_app, client.headers).get("/api/allowed/")
+            assert set(response.json["permissions"]) == permissions
     body = {"permissions": ["students:read", "users:read"]}
     role, (client, _) = api.get("/api/roles/").json["items"][5]["id"], wanted[0]
     holders = {user["id"] for user in api.get(f"/api/users/?role_id={role}").json["items"]}

@@ -4,7 +4,7 @@ import pytest
 
 from campshub.app import create_app
 from campshub.config import SettingsError
-from tests.conftest import Client, close, new_place, settings_of
+from tests.conftest import Client, close, new_tenant, settings_of
 
 PANEL = "https://panel.example.org"
 SAID = {
@@ -31,7 +31,7 @@ def served(stack, database):
 @pytest.fixture
 def panel(served):
     """An admin who uses TLS, through the proxy, from the panel's page."""
-    client = new_place(served).someone()
+    client = new_tenant(served).someone()
     client.headers.update({"X-Forwarded-Proto": "https", "Origin": PANEL})
     return client
 
@@ -53,52 +53,52 @@ def without_tls(client: Client) -> Client:
 )
 def test_every_response_has_the_security_headers(api, method, url, status):
     for _ in range(2):  # the second response may come from the fast path
-        answer = api.call(method, url, {} if method in ("POST", "PUT") else None)
+        response = api.call(method, url, {} if method in ("POST", "PUT") else None)
 
-        assert answer.status == status
-        assert {name: answer.headers.get(name) for name in SAID} == SAID
-        assert "Strict-Transport-Security" not in answer.headers
-        assert not [name for name, _ in answer.headers if name.startswith("Access-Control")]
+        assert response.status == status
+        assert {name: response.headers.get(name) for name in SAID} == SAID
+        assert "Strict-Transport-Security" not in response.headers
+        assert not [name for name, _ in response.headers if name.startswith("Access-Control")]
 
 
 def test_a_refusal_of_an_anonymous_client_has_the_security_headers(app):
-    answer = Client(app).get(LIST)
+    response = Client(app).get(LIST)
 
-    assert answer.status == 401
-    assert {name: answer.headers.get(name) for name in SAID} == SAID
+    assert response.status == 401
+    assert {name: response.headers.get(name) for name in SAID} == SAID
 
 
 def test_the_documentation_runs_only_its_own_scripts_and_cannot_be_framed(app):
-    answer = Client(app).get("/docs/")
+    response = Client(app).get("/docs/")
 
-    policy = answer.headers["Content-Security-Policy"]
+    policy = response.headers["Content-Security-Policy"]
     assert "script-src 'self';" in policy
     assert "frame-ancestors 'none'" in policy
     assert "unsafe-eval" not in policy
     own = {"Cache-Control": "no-cache", "Content-Security-Policy": policy, "Vary": "Accept-Encoding, Origin"}
-    assert {name: answer.headers.get(name) for name in SAID} == {**SAID, **own}
+    assert {name: response.headers.get(name) for name in SAID} == {**SAID, **own}
 
 
 def test_a_listed_origin_can_read_every_response(panel):
     for _ in range(3):  # first from Flask, then from the fast path
-        answer = panel.get(LIST)
-        assert answer.status == 200
-        assert answer.headers["Access-Control-Allow-Origin"] == PANEL
-        exposed = set(answer.headers["Access-Control-Expose-Headers"].split(", "))
+        response = panel.get(LIST)
+        assert response.status == 200
+        assert response.headers["Access-Control-Allow-Origin"] == PANEL
+        exposed = set(response.headers["Access-Control-Expose-Headers"].split(", "))
         assert exposed >= {
             "Allow", "Campshub-Freshness", "Content-Disposition", "ETag", "Idempotent-Replayed", "Link", "Location",
             "RateLimit", "RateLimit-Policy", "Retry-After", "WWW-Authenticate", "X-Request-ID",
         }  # fmt: skip
-        assert answer.headers["Strict-Transport-Security"] == "max-age=63072000; includeSubDomains"
+        assert response.headers["Strict-Transport-Security"] == "max-age=63072000; includeSubDomains"
     missing = panel.get("/api/nothing/")
     assert (missing.status, missing.headers["Access-Control-Allow-Origin"]) == (404, PANEL)
 
 
 def test_no_other_origin_is_allowed_and_none_with_credentials(panel):
     for origin in ("https://evil.example.org", "https://panel.example.org.evil.org", "null", ""):
-        answer = panel.get(LIST, headers={"Origin": origin})
-        assert answer.status == 200
-        assert "Access-Control-Allow-Origin" not in answer.headers
+        response = panel.get(LIST, headers={"Origin": origin})
+        assert response.status == 200
+        assert "Access-Control-Allow-Origin" not in response.headers
     assert "Access-Control-Allow-Credentials" not in panel.get(LIST).headers
 
 
@@ -120,18 +120,18 @@ def test_a_preflight_request_of_a_listed_origin_lists_what_it_may_send(panel):
 def test_requests_without_tls_are_refused(panel):
     for _ in range(3):
         assert panel.get(LIST).status == 200
-    answer = without_tls(panel).get(LIST)
+    response = without_tls(panel).get(LIST)
     posted = Client(panel.app, {"X-Forwarded-Proto": "http"}).post("/api/auth/token/", {"email": "a", "password": "b"})
 
-    for refused in (answer, posted):
+    for refused in (response, posted):
         assert (refused.status, refused.problem["code"]) == (403, "tls_required")
         assert "Strict-Transport-Security" not in refused.headers
 
 
 def test_a_page_request_without_tls_is_redirected(served):
-    answer = Client(served, {"X-Forwarded-Proto": "http"}).get("/docs/?a=b")
+    response = Client(served, {"X-Forwarded-Proto": "http"}).get("/docs/?a=b")
 
-    assert (answer.status, answer.headers["Location"]) == (308, "https://localhost/docs/?a=b")
+    assert (response.status, response.headers["Location"]) == (308, "https://localhost/docs/?a=b")
 
 
 def test_probes_are_served_without_tls(served):
@@ -139,9 +139,9 @@ def test_probes_are_served_without_tls(served):
 
 
 def test_requests_with_an_unlisted_host_are_not_redirected(served):
-    answer = Client(served, {"Host": "evil.example.org"}).get("/docs/")
+    response = Client(served, {"Host": "evil.example.org"}).get("/docs/")
 
-    assert (answer.status, answer.problem["code"]) == (400, "unlisted_host")
+    assert (response.status, response.problem["code"]) == (400, "unlisted_host")
 
 
 @pytest.mark.parametrize("origins", ["*", "panel.example.org", "https://panel.example.org/", "https://a,b"])

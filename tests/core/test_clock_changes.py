@@ -8,7 +8,7 @@ import pytest
 
 from campshub.core.http import fast_path, middleware
 from campshub.core.security.permissions import Role
-from tests.conftest import new_place
+from tests.conftest import new_tenant
 
 BACK, FORWARD = "2026-10-25", "2027-03-28"  # Berlin's clocks, at 01:00 UTC
 
@@ -39,7 +39,7 @@ def clock(monkeypatch):
     ],
 )
 def test_the_day_ends_at_midnight_after_a_clock_change(app, trusted, clock, day, before, last_hour, next_day):
-    admin = new_place(app, time_zone="Europe/Berlin").the(Role.ADMIN)
+    admin = new_tenant(app, time_zone="Europe/Berlin").the(Role.ADMIN)
     group = admin.made("/api/groups/", {"code": "B", "name": "Blue"})["id"]
     student = admin.made("/api/students/", {"code": "S", "given_name": "Asha", "family_name": "Rao"})["id"]
     given = {"student_id": student, "begins_on": "2026-01-01", "ends_on": day}
@@ -48,10 +48,10 @@ def test_the_day_ends_at_midnight_after_a_clock_change(app, trusted, clock, day,
     def roster(at):
         clock(at)
         # The second response comes from the process's memory, with the caller state that the process has cached.
-        answers = [admin.get(f"/api/groups/{group}/roster/") for _ in range(2)]
-        assert [answer.status for answer in answers] == [200, 200]
-        assert answers[1].asked == []
-        first, second = ([row["id"] for row in answer.json["items"]] for answer in answers)
+        responses = [admin.get(f"/api/groups/{group}/roster/") for _ in range(2)]
+        assert [response.status for response in responses] == [200, 200]
+        assert responses[1].queries == []
+        first, second = ([row["id"] for row in response.json["items"]] for response in responses)
         assert first == second
         return first
 

@@ -60,11 +60,11 @@ def delay_begin(monkeypatch, clock):
         run, left = PipelinedRedis.run, [None] * times
 
         def slowly(wire: PipelinedRedis, script: Any, *arguments: Any) -> Any:
-            answer = run(wire, script, *arguments)
+            response = run(wire, script, *arguments)
             if script.name == "begin" and left:
                 left.pop()
                 clock.ahead_s += LATE_S
-            return answer
+            return response
 
         monkeypatch.setattr(PipelinedRedis, "run", slowly)
 

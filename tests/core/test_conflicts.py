@@ -13,9 +13,9 @@ TODAY = time.strftime("%Y-%m-%d")
 
 def test_every_create_with_a_taken_id_names_the_existing_row(app, creates):
     seeds, wrong = seed(app, "Dhole"), []
-    admin = seeds.place.the(Role.ADMIN)
+    admin = seeds.tenant.the(Role.ADMIN)
     for operation in creates:
-        schema, url = operation.handler.options.body, operation.address(seeds.ids)
+        schema, url = operation.endpoint.options.body, operation.address(seeds.ids)
         body = new_body(operation, seeds)
         made = admin.post(url, body)
         name = next(
@@ -23,10 +23,15 @@ def test_every_create_with_a_taken_id_names_the_existing_row(app, creates):
         )
         other = {"ends_on": "2020-01-30", "rir": 1}.get(name, "Something else")
 
-        answer = admin.post(url, {**body, name: other})
+        response = admin.post(url, {**body, name: other})
 
         there = {"id": body["id"], "version": made.json["version"]}
-        found = (answer.status, answer.problem["code"], answer.problem.get("present"), answer.headers.get("Location"))
+        found = (
+            response.status,
+            response.problem["code"],
+            response.problem.get("present"),
+            response.headers.get("Location"),
+        )
         if found != (409, "id_taken", there, made.headers["Location"]):
             wrong.append((operation.name, found))
     assert wrong == []
@@ -58,15 +63,20 @@ def conflicts(seeds):
 
 def test_every_conflict_with_one_row_names_the_row_and_its_url(app):
     seeds = seed(app, "Numbat")
-    admin, wrong = seeds.place.the(Role.ADMIN), []
+    admin, wrong = seeds.tenant.the(Role.ADMIN), []
     for url, body, otherwise, code in conflicts(seeds):
         first = admin.post(url, copy.deepcopy(body))
-        assert first.status == 201, first.response.get_data(as_text=True)
+        assert first.status == 201, first.raw.get_data(as_text=True)
 
-        answer = admin.post(url, {**body, **otherwise})
+        response = admin.post(url, {**body, **otherwise})
 
         there = {"id": first.json["id"], "version": first.json["version"]}
-        found = (answer.status, answer.problem["code"], answer.problem.get("present"), answer.headers.get("Location"))
+        found = (
+            response.status,
+            response.problem["code"],
+            response.problem.get("present"),
+            response.headers.get("Location"),
+        )
         if found != (409, code, there, f"{url}{first.json['id']}/"):
             wrong.append((url, found))
     assert wrong == []
@@ -74,7 +84,7 @@ def test_every_conflict_with_one_row_names_the_row_and_its_url(app):
 
 def test_a_change_that_conflicts_with_another_row_names_it_too(app):
     seeds = seed(app, "Quoll")
-    admin, wrong = seeds.place.the(Role.ADMIN), []
+    admin, wrong = seeds.tenant.the(Role.ADMIN), []
     for url, body, otherwise, code in conflicts(seeds):
         if url in ("/api/workout-logs/", "/api/users/"):  # the shared value cannot be changed there
             continue
@@ -90,19 +100,24 @@ def test_a_change_that_conflicts_with_another_row_names_it_too(app):
             continue
         second = admin.made(url, beside)
 
-        answer = admin.patch(f"{url}{second['id']}/", {name: body[name]})
+        response = admin.patch(f"{url}{second['id']}/", {name: body[name]})
 
         there = {"id": first["id"], "version": first["version"]}
-        found = (answer.status, answer.problem["code"], answer.problem.get("present"), answer.headers.get("Location"))
+        found = (
+            response.status,
+            response.problem["code"],
+            response.problem.get("present"),
+            response.headers.get("Location"),
+        )
         if found != (409, code, there, f"{url}{first['id']}/"):
             wrong.append((url, found))
         assert admin.get(f"{url}{second['id']}/").json["version"] == second["version"]
     assert wrong == []
 
 
-def test_a_conflict_names_no_row_that_is_hidden_from_the_caller(place, student):
-    api, there = place.the(Role.ADMIN), student(code="S-1")
-    clerk = place.someone(Role.CLIENT)
+def test_a_conflict_names_no_row_that_is_hidden_from_the_caller(tenant, student):
+    api, there = tenant.the(Role.ADMIN), student(code="S-1")
+    clerk = tenant.someone(Role.CLIENT)
     role = {"name": "Clerk", "permissions": ["students:read", "students:write"], "scope": "groups"}
     api.patch(f"/api/users/{clerk.user_id}/", {"role_id": api.made("/api/roles/", role)["id"]})
     body = {"code": "S-1", "given_name": "A", "family_name": "B"}
@@ -113,15 +128,15 @@ def test_a_conflict_names_no_row_that_is_hidden_from_the_caller(place, student):
     api.delete(f"/api/students/{there['id']}/")
     deleted = clerk.post("/api/students/", {**body, "id": there["id"]})
 
-    for answer, code in ((taken, "code_taken"), (same_id, "id_taken"), (deleted, "id_taken")):
-        assert (answer.status, answer.problem["code"], answer.headers.get("Location")) == (409, code, None)
-        assert "present" not in answer.problem
-        assert there["id"] not in answer.response.get_data(as_text=True)
+    for response, code in ((taken, "code_taken"), (same_id, "id_taken"), (deleted, "id_taken")):
+        assert (response.status, response.problem["code"], response.headers.get("Location")) == (409, code, None)
+        assert "present" not in response.problem
+        assert there["id"] not in response.raw.get_data(as_text=True)
     assert bulk.json["results"][0]["id"] is None
 
 
-def test_a_create_of_a_student_hidden_from_its_sender_can_be_repeated(place):
-    api, clerk = place.the(Role.ADMIN), place.someone(Role.CLIENT)
+def test_a_create_of_a_student_hidden_from_its_sender_can_be_repeated(tenant):
+    api, clerk = tenant.the(Role.ADMIN), tenant.someone(Role.CLIENT)
     role = {"name": "Clerk", "permissions": ["students:read", "students:write"], "scope": "groups"}
     api.patch(f"/api/users/{clerk.user_id}/", {"role_id": api.made("/api/roles/", role)["id"]})
     body = {"id": str(new_id()), "code": "S-1", "given_name": "A", "family_name": "B"}

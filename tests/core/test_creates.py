@@ -28,7 +28,7 @@ def simultaneously(monkeypatch, sql):
 
     def at_once(first, *others):
         arrived, go, complete = threading.Event(), threading.Event(), unit_of_work.commit_with_effects
-        answers = [None] * (1 + len(others))
+        responses = [None] * (1 + len(others))
 
         def later(*given):
             if not arrived.is_set():
@@ -37,13 +37,13 @@ def simultaneously(monkeypatch, sql):
             return complete(*given)
 
         def send(number, request):
-            answers[number] = request()
+            responses[number] = request()
 
         with monkeypatch.context() as patch:
             patch.setattr(unit_of_work, "commit_with_effects", later)
             threads = [threading.Thread(target=send, args=pair) for pair in enumerate((first, *others))]
             threads[0].start()
-            assert arrived.wait(30), answers
+            assert arrived.wait(30), responses
             deadline = time.monotonic() + 20
             for number, thread in enumerate(threads[1:], start=1):
                 thread.start()
@@ -53,26 +53,26 @@ def simultaneously(monkeypatch, sql):
             go.set()
             for thread in threads:
                 thread.join()
-        assert waited, [answer.response.get_data(as_text=True) for answer in answers]
-        return answers
+        assert waited, [response.raw.get_data(as_text=True) for response in responses]
+        return responses
 
     return at_once
 
 
 def test_two_identical_creates_at_the_same_moment_create_one_row_and_respond_alike(creates, seeds, simultaneously):
-    admin, wrong = seeds.place.the(Role.ADMIN), []
+    admin, wrong = seeds.tenant.the(Role.ADMIN), []
     for operation in creates:
         url, body = operation.address(seeds.ids), new_body(operation, seeds)
 
         first, second = simultaneously(lambda a=url, b=body: admin.post(a, b), lambda a=url, b=body: admin.post(a, b))
 
         if (first.status, second.status) != (201, 200) or first.json != second.json:
-            wrong.append((operation.name, first.status, second.status, second.response.get_data(as_text=True)))
+            wrong.append((operation.name, first.status, second.status, second.raw.get_data(as_text=True)))
     assert wrong == []
 
 
-def test_two_different_creates_under_one_id_at_the_same_moment_are_a_conflict(place, simultaneously):
-    api, body = place.the(Role.ADMIN), {"id": str(new_id()), "code": "A", "name": "Blue"}
+def test_two_different_creates_under_one_id_at_the_same_moment_are_a_conflict(tenant, simultaneously):
+    api, body = tenant.the(Role.ADMIN), {"id": str(new_id()), "code": "A", "name": "Blue"}
 
     first, second = simultaneously(
         lambda: api.post("/api/groups/", body), lambda: api.post("/api/groups/", {**body, "name": "Red"})
@@ -82,9 +82,9 @@ def test_two_different_creates_under_one_id_at_the_same_moment_are_a_conflict(pl
     assert second.problem["present"] == {"id": body["id"], "version": 1}
 
 
-def test_the_waiting_create_succeeds_if_the_first_is_rolled_back(place, simultaneously, monkeypatch):
+def test_the_waiting_create_succeeds_if_the_first_is_rolled_back(tenant, simultaneously, monkeypatch):
     api, body, complete = (
-        place.the(Role.ADMIN),
+        tenant.the(Role.ADMIN),
         {"id": str(new_id()), "code": "A", "name": "Blue"},
         unit_of_work.commit_with_effects,
     )
@@ -107,8 +107,8 @@ def rows_of(count, *, with_ids):
     return [{**row, "id": str(new_id())} for row in rows] if with_ids else rows
 
 
-def test_two_identical_bulk_creates_at_the_same_moment_create_each_student_once(place, simultaneously, sql):
-    api, rows = place.the(Role.ADMIN), rows_of(20, with_ids=True)
+def test_two_identical_bulk_creates_at_the_same_moment_create_each_student_once(tenant, simultaneously, sql):
+    api, rows = tenant.the(Role.ADMIN), rows_of(20, with_ids=True)
 
     first, second = simultaneously(
         lambda: api.post("/api/students/bulk/", {"students": rows}),
@@ -119,12 +119,12 @@ def test_two_identical_bulk_creates_at_the_same_moment_create_each_student_once(
     assert second.json["summary"] == {"created": 0, "unchanged": 20, "error": 0}
     assert [row["id"] for row in second.json["results"]] == [row["id"] for row in rows[::-1]]
     assert [row["index"] for row in second.json["results"]] == list(range(20))
-    assert sql("SELECT count(*) FROM students WHERE organization_id = %s", place.id) == [(20,)]
+    assert sql("SELECT count(*) FROM students WHERE organization_id = %s", tenant.id) == [(20,)]
 
 
 @pytest.mark.parametrize("with_ids", [True, False])
-def test_bulk_creates_of_the_same_students_in_different_orders_do_not_deadlock(place, simultaneously, sql, with_ids):
-    api, rows = place.the(Role.ADMIN), rows_of(5, with_ids=with_ids)
+def test_bulk_creates_of_the_same_students_in_different_orders_do_not_deadlock(tenant, simultaneously, sql, with_ids):
+    api, rows = tenant.the(Role.ADMIN), rows_of(5, with_ids=with_ids)
     middle = {"code": "S-2", "given_name": "A", "family_name": "B"}
 
     one, *bulks = simultaneously(
@@ -133,20 +133,20 @@ def test_bulk_creates_of_the_same_students_in_different_orders_do_not_deadlock(p
         lambda: api.post("/api/students/bulk/", {"students": rows[::-1]}),
     )
 
-    assert [answer.status for answer in (one, *bulks)] == [201, 200, 200]
-    counted = [answer.json["summary"] for answer in bulks]
+    assert [response.status for response in (one, *bulks)] == [201, 200, 200]
+    counted = [response.json["summary"] for response in bulks]
     assert sum(summary["created"] for summary in counted) == 4
     assert sum(summary["error"] for summary in counted) == (2 if with_ids else 6)
-    there = {str(row[0]) for row in sql("SELECT id FROM students WHERE organization_id = %s", place.id)}
-    assert {row["id"] for answer in bulks for row in answer.json["results"]} == there
+    there = {str(row[0]) for row in sql("SELECT id FROM students WHERE organization_id = %s", tenant.id)}
+    assert {row["id"] for response in bulks for row in response.json["results"]} == there
 
 
-def test_a_refused_row_of_a_bulk_create_names_the_student_who_has_the_code(place, student):
-    api, there, gone = place.the(Role.ADMIN), student(code="S-0"), student(code="S-9")
+def test_a_refused_row_of_a_bulk_create_names_the_student_who_has_the_code(tenant, student):
+    api, there, gone = tenant.the(Role.ADMIN), student(code="S-0"), student(code="S-9")
     api.delete(f"/api/students/{gone['id']}/")
     new, person = str(new_id()), {"given_name": "A", "family_name": "B"}
 
-    answer = api.post(
+    response = api.post(
         "/api/students/bulk/",
         {
             "students": [
@@ -162,7 +162,7 @@ def test_a_refused_row_of_a_bulk_create_names_the_student_who_has_the_code(place
         },
     )
 
-    results = answer.json["results"]
+    results = response.json["results"]
     assert [row["outcome"] for row in results] == ["error", "created", "error", "created", *["error"] * 4]
     assert [row["id"] for row in results] == [there["id"], new, new, results[3]["id"], None, gone["id"], None, None]
     codes = [[error["code"] for error in row["errors"]] for row in results]
@@ -170,8 +170,8 @@ def test_a_refused_row_of_a_bulk_create_names_the_student_who_has_the_code(place
     assert "deleted" in results[5]["errors"][0]["detail"]
 
 
-def test_a_row_of_a_bulk_create_with_a_taken_login_has_the_code_of_a_single_create(place):
-    api, login = place.the(Role.ADMIN), str(place.someone(Role.CLIENT).user_id)
+def test_a_row_of_a_bulk_create_with_a_taken_login_has_the_code_of_a_single_create(tenant):
+    api, login = tenant.the(Role.ADMIN), str(tenant.someone(Role.CLIENT).user_id)
     person = {"given_name": "Asha", "user_id": login}
     api.made("/api/students/", {"code": "S-0", **person})
 
@@ -182,8 +182,8 @@ def test_a_row_of_a_bulk_create_with_a_taken_login_has_the_code_of_a_single_crea
     assert [error["code"] for error in errors] == [single.problem["code"]] == ["login_taken"]
 
 
-def test_a_student_may_have_the_id_of_a_user(api, place):
-    trainer = place.the(Role.TRAINER)
+def test_a_student_may_have_the_id_of_a_user(api, tenant):
+    trainer = tenant.the(Role.TRAINER)
     assert trainer.patch("/api/me/", {"name": "Asha Rao"}).status == 200
     body = {"id": str(trainer.user_id), "code": "S-1", "given_name": "Asha", "family_name": "Rao"}
     row = {"id": str(api.user_id), "code": "S-2", "given_name": "Amit", "family_name": "Rao"}
@@ -223,6 +223,6 @@ def test_a_repeated_create_is_compared_after_defaults(api, url):
 
     again, other = api.post(url, {**body, **spelled_out}), api.post(url, {**body, "status": "open"})
 
-    assert (first.status, again.status) == (201, 200), again.response.get_data(as_text=True)
+    assert (first.status, again.status) == (201, 200), again.raw.get_data(as_text=True)
     assert again.json == first.json
     assert other.status in (409, 422)

@@ -11,7 +11,7 @@ import pytest
 from campshub.app import create_app
 from campshub.core.security.crypto import Cursors
 from campshub.core.security.permissions import Role
-from tests.conftest import close, new_place, settings_of
+from tests.conftest import close, new_tenant, settings_of
 
 LIST = "/api/students/?limit=1"
 
@@ -40,14 +40,14 @@ def children(student):
 
 
 def test_a_cursor_reveals_nothing_of_the_row(api, children):
-    answer = api.get(LIST)
+    response = api.get(LIST)
 
-    cursor = answer.json["next_cursor"]
+    cursor = response.json["next_cursor"]
     raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
     for shown in (b"zyxomma", b"wilhelmina", children[0]["id"].encode(), children[0]["code"].encode()):
         assert shown not in raw.lower()
         assert shown not in cursor.encode().lower()
-    assert cursor in answer.headers["Link"]
+    assert cursor in response.headers["Link"]
 
 
 def test_a_changed_cursor_is_refused(api, children):
@@ -73,7 +73,7 @@ def test_a_cursor_is_bound_to_its_organization_url_filters_and_order(api, other,
 def test_a_page_rendered_again_is_the_same_bytes(served):
     ring = key("a")
     first, second = served(ring), served(ring)
-    admin = new_place(first).the(Role.ADMIN)
+    admin = new_tenant(first).the(Role.ADMIN)
     for number in range(2):
         admin.made("/api/students/", {"code": f"c{number}", "given_name": "A", "family_name": f"B{number}"})
 
@@ -87,7 +87,7 @@ def test_a_page_rendered_again_is_the_same_bytes(served):
 def test_keys_can_be_replaced_while_clients_page(served):
     old, new = key("old"), key("new")
     before, learned, current, without = served(old), served(old, new), served(new, old), served(new)
-    admin = new_place(before).the(Role.ADMIN)
+    admin = new_tenant(before).the(Role.ADMIN)
     for number in range(2):
         admin.made("/api/students/", {"code": f"c{number}", "given_name": "A", "family_name": f"B{number}"})
 

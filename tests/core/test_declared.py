@@ -67,9 +67,9 @@ def caller(app, address=None, **headers):
 
     def ask(path, method="GET", **options):
         given = {**headers, **options.pop("headers", {})}
-        answer = Client(app, given).call(method, path, environ_base={"REMOTE_ADDR": address}, **options)
-        answer.response.close()
-        return answer
+        response = Client(app, given).call(method, path, environ_base={"REMOTE_ADDR": address}, **options)
+        response.raw.close()
+        return response
 
     return ask
 
@@ -85,17 +85,17 @@ def test_an_anonymous_client_sees_the_remaining_quota_and_the_retry_time(make_ei
     app = make_either(rate_limit_anonymous="3/hour")
     ask = caller(app)
 
-    answers = [ask("/api/students/") for _ in range(4)]
+    responses = [ask("/api/students/") for _ in range(4)]
 
-    assert [answer.status for answer in answers] == [401, 401, 401, 429]
-    assert {answer.headers["RateLimit-Policy"] for answer in answers} == {'"anonymous";q=3;w=3600'}
-    assert [answer.headers["RateLimit"].split(";t=")[0] for answer in answers] == [
+    assert [response.status for response in responses] == [401, 401, 401, 429]
+    assert {response.headers["RateLimit-Policy"] for response in responses} == {'"anonymous";q=3;w=3600'}
+    assert [response.headers["RateLimit"].split(";t=")[0] for response in responses] == [
         '"anonymous";r=2',
         '"anonymous";r=1',
         '"anonymous";r=0',
         '"anonymous";r=0',
     ]
-    refused = answers[-1]
+    refused = responses[-1]
     wait_s = int(refused.headers["Retry-After"])
     assert 3590 < wait_s <= 3600
     assert refused.headers["RateLimit"].endswith(f";t={wait_s}")
@@ -171,25 +171,27 @@ def test_entries_before_the_proxys_own_are_ignored(make):
 # Signing in -----------------------------------------------------------------------------------------------------------
 
 
-def test_sign_ins_to_one_account_are_limited_from_all_addresses_together(make_either, place):
+def test_sign_ins_to_one_account_are_limited_from_all_addresses_together(make_either, tenant):
     app = make_either(rate_limit_login="3/minute")
     email = f"{an_address()}@Example.org"
     written = [email, email.upper(), f" {email}".strip(), email.lower()]
 
-    answers = [sign_in(caller(app), email=one) for one in written]
+    responses = [sign_in(caller(app), email=one) for one in written]
 
-    assert [answer.status for answer in answers] == [401, 401, 401, 429]
-    assert answers[-1].problem["detail"].startswith('The limit "login" of 3 requests in 60 s is used up; come back in ')
-    assert 0 < int(answers[-1].headers["Retry-After"]) <= 60
-    assert answers[-1].statements == []
+    assert [response.status for response in responses] == [401, 401, 401, 429]
+    assert (
+        responses[-1].problem["detail"].startswith('The limit "login" of 3 requests in 60 s is used up; come back in ')
+    )
+    assert 0 < int(responses[-1].headers["Retry-After"]) <= 60
+    assert responses[-1].statements == []
     assert sign_in(caller(app), email=f"other-{email}").status == 401
     assert [sign_in(caller(app), email=an_address()).status for _ in range(5)] == [422] * 5
 
 
 def test_responses_do_not_reveal_sign_ins_of_others_to_an_account(make):
-    answer = sign_in(caller(make()), email="someone@example.org")
+    response = sign_in(caller(make()), email="someone@example.org")
 
-    assert '"login"' not in answer.headers["RateLimit"]
+    assert '"login"' not in response.headers["RateLimit"]
 
 
 def test_redis_keys_contain_no_account_names(make):
@@ -204,10 +206,10 @@ def test_redis_keys_contain_no_account_names(make):
 def test_sign_ins_from_one_address_are_limited(make_either):
     ask = caller(make_either(rate_limit_login_address="6/minute", rate_limit_anonymous="1/hour"))
 
-    answers = [sign_in(ask, email=f"{number}@example.org") for number in range(7)]
+    responses = [sign_in(ask, email=f"{number}@example.org") for number in range(7)]
 
-    assert [answer.status for answer in answers] == [401] * 6 + [429]
-    assert answers[0].headers["RateLimit-Policy"] == '"login_address";q=6;w=60'
+    assert [response.status for response in responses] == [401] * 6 + [429]
+    assert responses[0].headers["RateLimit-Policy"] == '"login_address";q=6;w=60'
     # Sign-ins do not use the quota of anonymous clients, and the other way round.
     assert [ask("/api/students/").status for _ in range(2)] == [401, 429]
 
@@ -231,7 +233,7 @@ def test_bodies_that_cannot_be_parsed_count_by_their_address(make):
 
 def test_every_public_operation_is_limited(app):
     """Endpoints with their own limits are listed; all others, new ones too, have the anonymous limit."""
-    public = {o.name: o.handler.options for o in operations(app) if o.handler.options.is_public}
+    public = {o.name: o.endpoint.options for o in operations(app) if o.endpoint.options.is_public}
     by_address = {name for name, mark in public.items() if not mark.limits or any(m.by is None for m in mark.limits)}
 
     assert {name: {m.name for m in mark.limits} for name, mark in public.items() if mark.limits} == MARKED
@@ -242,7 +244,7 @@ def test_every_limit_that_an_endpoint_names_is_declared(app, make):
     defaults = {name: field.default for name, field in Settings.model_fields.items() if name.startswith("rate_limit_")}
     declared = make(**defaults).extensions["campshub"].endpoint_limits.policies
 
-    assert {m.name for o in operations(app) for m in o.handler.options.limits} <= declared.keys()
+    assert {m.name for o in operations(app) for m in o.endpoint.options.limits} <= declared.keys()
     assert {name: (policy.quota, policy.window_s) for name, policy in declared.items()} == {
         "anonymous": (100, 3600),
         "documentation": (1000, 3600),
@@ -256,7 +258,7 @@ def test_every_limit_that_an_endpoint_names_is_declared(app, make):
 
 
 @pytest.fixture
-def planning(make_either, place):
+def planning(make_either, tenant):
     """An application with an endpoint that has its own limit, and its admin."""
     blueprint = Blueprint("plans", __name__, url_prefix="/api/plans")
 
@@ -272,13 +274,13 @@ def planning(make_either, place):
     return app
 
 
-def test_an_endpoints_own_limit_counts_for_each_user(planning, place):
-    one, other = place.someone(), place.someone()
+def test_an_endpoints_own_limit_counts_for_each_user(planning, tenant):
+    one, other = tenant.someone(), tenant.someone()
 
     def statuses_of(client):
-        answers = [caller(planning)("/api/plans/", headers=client.headers) for _ in range(3)]
-        assert ['"generation";r=' in answer.headers["RateLimit"] for answer in answers] == [True] * 3
-        return [answer.status for answer in answers]
+        responses = [caller(planning)("/api/plans/", headers=client.headers) for _ in range(3)]
+        assert ['"generation";r=' in response.headers["RateLimit"] for response in responses] == [True] * 3
+        return [response.status for response in responses]
 
     assert statuses_of(one) == [204, 204, 429]
     assert statuses_of(other) == [204, 204, 429]
@@ -301,12 +303,12 @@ def test_signed_in_requests_do_not_use_the_limits_library(make, api, monkeypatch
 
 def test_the_document_lists_rate_limited_for_every_operation(app):
     known = documented(app)
-    answers = [
+    responses = [
         known.resolved(operation["responses"].get("429", {})).get("description", "")
         for item in known.document["paths"].values()
         for method, operation in item.items()
         if method != "parameters"
     ]
 
-    assert len(answers) > 40
-    assert {"`rate_limited`" in answer for answer in answers} == {True}
+    assert len(responses) > 40
+    assert {"`rate_limited`" in response for response in responses} == {True}

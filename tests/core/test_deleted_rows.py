@@ -19,7 +19,7 @@ def undeletes(app):
 def test_every_deleted_row_is_listed_and_can_be_undeleted(app):
     for operation in undeletes(app):
         seeds = seed(app, "Tapir")
-        admin = seeds.place.the(Role.ADMIN)
+        admin = seeds.tenant.the(Role.ADMIN)
         url = operation.address(seeds.ids).removesuffix("undelete/")
         row_id = url.rstrip("/").rpartition("/")[2]
         listed = url.removesuffix(f"{row_id}/")
@@ -36,8 +36,8 @@ def test_every_deleted_row_is_listed_and_can_be_undeleted(app):
     assert len(undeletes(app)) >= 5
 
 
-def test_deleted_rows_are_listed_for_users_who_can_undelete_them(app, place, student):
-    api, reader = place.the(Role.ADMIN), place.someone(Role.CLIENT)
+def test_deleted_rows_are_listed_for_users_who_can_undelete_them(app, tenant, student):
+    api, reader = tenant.the(Role.ADMIN), tenant.someone(Role.CLIENT)
     reads = [f"{name}:read" for name in ("students", "groups", "workouts", "exercises")]
     role = api.made("/api/roles/", {"name": "Reader", "permissions": reads, "scope": "all"})
     api.patch(f"/api/users/{reader.user_id}/", {"role_id": role["id"]})
@@ -47,13 +47,13 @@ def test_deleted_rows_are_listed_for_users_who_can_undelete_them(app, place, stu
 
     for url in ("/api/students/", "/api/groups/", "/api/workout-logs/", "/api/exercises/", sets, workouts):
         assert api.get(f"{url}?deleted=true").status == 200
-        answer = reader.get(f"{url}?deleted=true")
-        assert (answer.status, answer.problem["code"]) == (403, "forbidden"), url
+        response = reader.get(f"{url}?deleted=true")
+        assert (response.status, response.problem["code"]) == (403, "forbidden"), url
         assert reader.get(url).status == 200
 
 
-def test_deleted_exercises_are_listed_only_for_users_who_can_change_exercises(place):
-    api, client = place.the(Role.ADMIN), place.the(Role.CLIENT)
+def test_deleted_exercises_are_listed_only_for_users_who_can_change_exercises(tenant):
+    api, client = tenant.the(Role.ADMIN), tenant.the(Role.CLIENT)
     common = api.made("/api/exercises/", {"name": "Common", "equipment": "barbell"})
     own = client.made("/api/exercises/", {"name": "Own", "equipment": "barbell", "private": True})
     api.delete(f"/api/exercises/{common['id']}/")
@@ -67,19 +67,19 @@ def test_a_create_with_the_id_of_a_deleted_row_explains_how_to_undelete_it(app):
     wrong = []
     for operation in undeletes(app):
         seeds = seed(app, "Tapir")
-        admin = seeds.place.the(Role.ADMIN)
+        admin = seeds.tenant.the(Role.ADMIN)
         listed = operation.address(seeds.ids).removesuffix("undelete/").rstrip("/").rpartition("/")[0] + "/"
         post = next(o for o in operations(app) if o.method == "POST" and o.address(seeds.ids) == listed)
         body = new_body(post, seeds)
         made = admin.made(listed, body)
         assert admin.delete(f"{listed}{made['id']}/").status == 204
 
-        answer = admin.post(listed, body)
+        response = admin.post(listed, body)
 
-        present = answer.problem.get("present") or {}
-        found = (answer.status, answer.problem["code"], present.get("id"), answer.headers.get("Location"))
+        present = response.problem.get("present") or {}
+        found = (response.status, response.problem["code"], present.get("id"), response.headers.get("Location"))
         if found != (409, "deleted", made["id"], None) or present["version"] <= made["version"]:
-            wrong.append((operation.name, answer.problem))
+            wrong.append((operation.name, response.problem))
         assert present["undelete"] == f"{listed}{made['id']}/undelete/"
         assert admin.post(present["undelete"]).status == 200
         assert admin.post(listed, body).status == 200
@@ -92,10 +92,10 @@ def test_a_code_of_a_deleted_row_is_refused_with_how_to_undelete_it(api, url, na
     made = api.made(url, {**body, name: "B"})
     api.delete(f"{url}{made['id']}/")
 
-    answer = api.post(url, {**body, name: "C"})
+    response = api.post(url, {**body, name: "C"})
 
-    assert (answer.status, answer.problem["code"], answer.pointers) == (409, "code_taken", {"/code"})
-    assert "deleted" in answer.problem["detail"]
-    present = answer.problem["present"]
+    assert (response.status, response.problem["code"], response.pointers) == (409, "code_taken", {"/code"})
+    assert "deleted" in response.problem["detail"]
+    present = response.problem["present"]
     assert (present["id"], present["undelete"]) == (made["id"], f"{url}{made['id']}/undelete/")
     assert present["deleted_at"] is not None

@@ -11,7 +11,7 @@ from campshub.core.http.openapi.document import Unnamed, operation_id
 from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.http.schemas import fields
 from campshub.core.security.permissions import Permission, Role
-from tests.conftest import Client, close, new_place
+from tests.conftest import Client, close, new_tenant
 from tests.documented import documented
 
 old = Blueprint("old", __name__, url_prefix="/api/old", description="What ends soon.")
@@ -41,13 +41,13 @@ def app_with_old(settings):
 
 
 def test_every_response_of_a_deprecated_operation_has_its_end_date(app_with_old):
-    admin = new_place(app_with_old).the(Role.ADMIN)
+    admin = new_tenant(app_with_old).the(Role.ADMIN)
 
-    answers = [admin.get("/api/old/count/") for _ in range(3)]  # the later ones from the cache
+    responses = [admin.get("/api/old/count/") for _ in range(3)]  # the later ones from the cache
     refused = Client(app_with_old).get("/api/old/count/")
 
-    assert [answer.status for answer in (*answers, refused)] == [200, 200, 200, 401]
-    dates = {(a.headers["Deprecation"], a.headers["Sunset"]) for a in (*answers, refused)}
+    assert [response.status for response in (*responses, refused)] == [200, 200, 200, 401]
+    dates = {(a.headers["Deprecation"], a.headers["Sunset"]) for a in (*responses, refused)}
     assert dates == {("@1796083200", "Wed, 30 Jun 2027 00:00:00 GMT")}
 
 
@@ -57,19 +57,19 @@ def test_the_document_names_the_replacement_of_a_deprecated_operation(app_with_o
 
     assert operation["deprecated"] is True
     assert "Instead: `GET /api/students/statistics/`." in operation["description"]
-    described = {status: known.resolved(answer) for status, answer in operation["responses"].items()}
+    described = {status: known.resolved(response) for status, response in operation["responses"].items()}
     assert [status for status, a in described.items() if not {"Deprecation", "Sunset"} <= a["headers"].keys()] == []
 
 
 def test_other_operations_do_not_have_these_headers(api):
-    answer = api.get("/api/students/")
+    response = api.get("/api/students/")
 
-    assert not {"Deprecation", "Sunset"} & set(dict(answer.headers))
+    assert not {"Deprecation", "Sunset"} & set(dict(response.headers))
 
 
 def test_an_action_needs_a_name_derived_or_explicit():
-    handler = OldCount.handlers["GET"]
+    endpoint = OldCount.endpoints["GET"]
 
-    assert operation_id(handler, "get") == "getOldCount"
+    assert operation_id(endpoint, "get") == "getOldCount"
     with pytest.raises(Unnamed):
-        operation_id(handler, "post")
+        operation_id(endpoint, "post")

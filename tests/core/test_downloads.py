@@ -60,11 +60,11 @@ def is_ready(port):
 def fetched(port, url):
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)) as connection:
         connection.request("GET", url)
-        answer = connection.getresponse()
+        response = connection.getresponse()
         try:
-            return answer.status, answer.read()
+            return response.status, response.read()
         except http.client.IncompleteRead as cut:
-            return answer.status, cut
+            return response.status, cut
 
 
 def test_a_file_that_fails_before_its_end_is_cut_off_and_logged_in_one_line(server):

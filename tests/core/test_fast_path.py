@@ -12,7 +12,7 @@ from campshub.core.http.known_urls import MOST, RequestCache
 from campshub.core.redis.connection import CacheUnavailable
 from campshub.core.security.permissions import Role
 from tests.accounts.conftest import an_address, signed_in, with_key
-from tests.conftest import Client, close, new_place, settings_of
+from tests.conftest import Client, close, new_tenant, settings_of
 
 LIST = "/api/students/?limit=2"
 # Headers that differ between requests.
@@ -38,8 +38,8 @@ def by_flask(app):
             entered.append(1)
 
         with request_started.connected_to(begin, app):
-            answer = client.call(method, url, **options)
-        return answer, len(entered)
+            response = client.call(method, url, **options)
+        return response, len(entered)
 
     return call
 
@@ -51,9 +51,9 @@ def by_fast_path(by_flask):
     def call(client, url, **options):
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
-            answer, entered = by_flask(client, url, **options)
+            response, entered = by_flask(client, url, **options)
             if not entered:
-                return answer
+                return response
         raise AssertionError(f"the fast path never served {url}")
 
     return call
@@ -71,8 +71,8 @@ def known(trusted, api, student, by_fast_path):
     return item
 
 
-def headers_of(answer):
-    return {name: value for name, value in answer.headers.items() if name not in OWN}
+def headers_of(response):
+    return {name: value for name, value in response.headers.items() if name not in OWN}
 
 
 def test_the_fast_path_returns_the_same_as_flask(api, known, by_flask, by_fast_path):
@@ -83,24 +83,24 @@ def test_the_fast_path_returns_the_same_as_flask(api, known, by_flask, by_fast_p
 
         assert entered == 1
         assert again.headers["X-Request-ID"] == "again"
-        assert (again.status, again.response.data, headers_of(again)) == (200, first.response.data, headers_of(first))
+        assert (again.status, again.raw.data, headers_of(again)) == (200, first.raw.data, headers_of(first))
         unchanged = by_fast_path(api, url, headers={"If-None-Match": first.headers["ETag"]})
-        assert (unchanged.status, unchanged.response.data) == (304, b"")
+        assert (unchanged.status, unchanged.raw.data) == (304, b"")
         assert unchanged.headers["ETag"] == first.headers["ETag"]
 
 
 def test_the_fast_path_serves_reads_that_are_not_cached(services, api, known, by_flask, by_fast_path, monkeypatch):
-    monkeypatch.setattr(services, "_lives", dict.fromkeys(services._lives, 0))
+    monkeypatch.setattr(services, "_ttls", dict.fromkeys(services._ttls, 0))
     monkeypatch.setattr(services, "request_cache", RequestCache())
     for url in (LIST, known):
         first, _ = by_flask(api, url)
         again = by_fast_path(api, url)
-        assert (again.status, again.response.data, headers_of(again)) == (200, first.response.data, headers_of(first))
-        assert len(again.asked) == 1
+        assert (again.status, again.raw.data, headers_of(again)) == (200, first.raw.data, headers_of(first))
+        assert len(again.queries) == 1
 
 
-def left(answer):
-    return int(answer.headers["RateLimit"].split("r=")[1].split(";")[0])
+def left(response):
+    return int(response.headers["RateLimit"].split("r=")[1].split(";")[0])
 
 
 def test_each_request_counts_once_on_both_paths(api, known, by_flask):
@@ -130,17 +130,17 @@ def test_a_write_is_in_the_next_response(api, known):
     assert "Aasha" in {row["given_name"] for row in api.get(LIST).json["items"]}
 
 
-def rewrite(app, place, statement, *given):
+def rewrite(app, tenant, statement, *given):
     """Change permissions in the database, with the tags that a service would stamp."""
-    with app.app_context(), unit_of_work(system=True, organization_id=place.id) as session:
+    with app.app_context(), unit_of_work(system=True, organization_id=tenant.id) as session:
         session.connection().exec_driver_sql(statement, given)
-        session.unit.stamped.add((place.id, "access"))
+        session.unit.stamped.add((tenant.id, "access"))
 
 
-def test_callers_without_permission_are_refused_as_by_flask(app, place, api, known, by_flask, by_fast_path):
-    someone, stranger = place.someone(Role.ADMIN), new_place(app).the(Role.ADMIN)
+def test_callers_without_permission_are_refused_as_by_flask(app, tenant, api, known, by_flask, by_fast_path):
+    someone, stranger = tenant.someone(Role.ADMIN), new_tenant(app).the(Role.ADMIN)
     by_fast_path(someone, known)
-    rewrite(app, place, "UPDATE users SET session_version = session_version + 1 WHERE id = %s", someone.user_id)
+    rewrite(app, tenant, "UPDATE users SET session_version = session_version + 1 WHERE id = %s", someone.user_id)
 
     refused, entered = by_flask(someone, known)
     assert (refused.status, refused.problem["code"], entered) == (401, "session_ended", 1)
@@ -150,24 +150,24 @@ def test_callers_without_permission_are_refused_as_by_flask(app, place, api, kno
     assert by_flask(api, known)[0].status == 200
 
 
-def test_an_organization_that_is_suspended_is_refused(app, place, api, known, by_flask):
-    rewrite(app, place, "UPDATE organizations SET status = 'suspended' WHERE id = %s", place.id)
+def test_an_organization_that_is_suspended_is_refused(app, tenant, api, known, by_flask):
+    rewrite(app, tenant, "UPDATE organizations SET status = 'suspended' WHERE id = %s", tenant.id)
     assert by_flask(api, known)[0].problem["code"] == "organization_suspended"
 
 
-def test_a_role_that_loses_a_permission_is_refused(app, place, known, by_flask, by_fast_path):
-    someone, note = place.someone(Role.ADMIN), f"{known}medical-note/"
+def test_a_role_that_loses_a_permission_is_refused(app, tenant, known, by_flask, by_fast_path):
+    someone, note = tenant.someone(Role.ADMIN), f"{known}medical-note/"
     by_fast_path(someone, note)
-    rewrite(app, place, "UPDATE memberships SET role = 'trainer' WHERE user_id = %s", someone.user_id)
+    rewrite(app, tenant, "UPDATE memberships SET role = 'trainer' WHERE user_id = %s", someone.user_id)
 
     refused, _ = by_flask(someone, note)
     assert (refused.status, refused.problem["code"]) == (403, "forbidden")
 
 
-def test_a_changed_custom_role_counts_at_the_next_request(api, place, known, by_flask, by_fast_path):
+def test_a_changed_custom_role_counts_at_the_next_request(api, tenant, known, by_flask, by_fast_path):
     allowed = {"permissions": ["students:read"], "scope": "all"}
     role = api.made("/api/roles/", {"name": "Desk", **allowed})["id"]
-    someone = place.someone(Role.CLIENT)
+    someone = tenant.someone(Role.CLIENT)
     assert api.patch(f"/api/users/{someone.user_id}/", {"role_id": role}).status == 200
     items = by_fast_path(someone, LIST).json["items"]
     assert len(items) == 2
@@ -179,9 +179,9 @@ def test_a_changed_custom_role_counts_at_the_next_request(api, place, known, by_
         (allowed, 200, 2),
     ):
         assert api.patch(f"/api/roles/{role}/", change).status == 200
-        answer, entered = by_flask(someone, LIST)
-        assert (answer.status, entered if status == 403 else 1) == (status, 1), change
-        assert rows is None or len(answer.json["items"]) == rows
+        response, entered = by_flask(someone, LIST)
+        assert (response.status, entered if status == 403 else 1) == (status, 1), change
+        assert rows is None or len(response.json["items"]) == rows
         if status == 200:
             assert len(by_fast_path(someone, LIST).json["items"]) == rows
 
@@ -201,15 +201,15 @@ def test_the_fast_path_serves_a_key_until_it_is_revoked(app, api, known, by_flas
     assert (refused.status, refused.problem["code"], entered) == (401, "bad_token", 1)
 
 
-def test_each_read_of_a_medical_note_is_recorded(place, api, known, by_fast_path, sql):
+def test_each_read_of_a_medical_note_is_recorded(tenant, api, known, by_fast_path, sql):
     note = f"{known}medical-note/"
     by_fast_path(api, note)
     reads = "SELECT count(*) FROM audit_log WHERE organization_id = %s AND action = 'read'"
-    ((count,),) = sql(reads, place.id)
+    ((count,),) = sql(reads, tenant.id)
     assert count > 0
 
     assert api.get(note).headers["Cache-Control"] == "no-store"
-    assert sql(reads, place.id) == [(count + 1,)]
+    assert sql(reads, tenant.id) == [(count + 1,)]
 
 
 def test_requests_that_are_not_plain_reads_go_to_flask(api, known, by_flask):
@@ -224,9 +224,9 @@ def test_requests_that_are_not_plain_reads_go_to_flask(api, known, by_flask):
     assert by_flask(api, f"{known}?x=1")[0].status == 422
 
 
-def test_an_exhausted_limit_refuses_before_the_cache(stack, database, place):
+def test_an_exhausted_limit_refuses_before_the_cache(stack, database, tenant):
     app = create_app(settings_of(stack, database, rate_limit_user="3/hour"))
-    client = Client(app, place.someone(Role.ADMIN).headers)
+    client = Client(app, tenant.someone(Role.ADMIN).headers)
     assert [client.get("/api/groups/").status for _ in range(5)] == [200, 200, 200, 429, 429]
     close(app)
 
@@ -235,22 +235,22 @@ def test_without_redis_flask_serves(services, api, known, by_flask, monkeypatch)
     def unavailable(*_):
         raise CacheUnavailable
 
-    monkeypatch.setattr(services.freshness, "ask", unavailable)
-    answer, entered = by_flask(api, known)
-    assert (answer.status, entered) == (200, 1)
-    assert "RateLimit" in answer.headers
+    monkeypatch.setattr(services.freshness, "look_up", unavailable)
+    response, entered = by_flask(api, known)
+    assert (response.status, entered) == (200, 1)
+    assert "RateLimit" in response.headers
 
 
 def test_a_failure_of_the_fast_path_is_reported_by_flask(services, api, known, by_flask, monkeypatch):
     def broken(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(services, "_lives", dict.fromkeys(services._lives, 0))
+    monkeypatch.setattr(services, "_ttls", dict.fromkeys(services._ttls, 0))
     monkeypatch.setattr(services, "request_cache", RequestCache())
     api.get(known)
     monkeypatch.setattr(read_routing, "find", broken)
-    answer, entered = by_flask(api, known)
-    assert (answer.status, answer.problem["code"], entered) == (500, "unexpected", 1)
+    response, entered = by_flask(api, known)
+    assert (response.status, response.problem["code"], entered) == (500, "unexpected", 1)
 
 
 def test_a_log_line_of_the_fast_path_equals_that_of_flask(api, known, by_flask, by_fast_path, lines):

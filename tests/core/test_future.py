@@ -8,7 +8,7 @@ import pytest
 from campshub.core.db.models import new_id
 from campshub.core.security.permissions import Role
 from campshub.workouts import catalogue
-from tests.conftest import new_place
+from tests.conftest import new_tenant
 
 LOGS = "/api/workout-logs/"
 SQUAT = str(catalogue.exercise_id("back_squat"))
@@ -19,9 +19,9 @@ def ahead(**time):
     return (datetime.now(UTC) + timedelta(**time)).isoformat()
 
 
-def one_error(answer):
-    assert answer.status == 422, answer.response.text
-    ((error,),) = [answer.problem["errors"]]
+def one_error(response):
+    assert response.status == 422, response.raw.text
+    ((error,),) = [response.problem["errors"]]
     return error["pointer"], error["code"]
 
 
@@ -83,7 +83,7 @@ def test_students_cannot_arrive_or_leave_in_the_future(api, register):
 
 @pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Pago_Pago"])  # their local times differ by 25 hours
 def test_a_date_of_birth_is_at_most_today_in_the_organizations_time_zone(app, zone):
-    api = new_place(app, time_zone=zone).the(Role.ADMIN)
+    api = new_tenant(app, time_zone=zone).the(Role.ADMIN)
     today = datetime.now(ZoneInfo(zone)).date()
     born, unborn = ({"date_of_birth": str(today + timedelta(days=days))} for days in (0, 1))
 
@@ -103,7 +103,7 @@ def test_a_date_of_birth_is_at_most_today_in_the_organizations_time_zone(app, zo
 
 
 def test_a_workouts_local_date_may_be_two_days_ahead(app):
-    api = new_place(app, time_zone="Pacific/Pago_Pago").the(Role.ADMIN)
+    api = new_tenant(app, time_zone="Pacific/Pago_Pago").the(Role.ADMIN)
     student = api.made("/api/students/", {"code": "S", "given_name": "Asha", "family_name": "Rao"})["id"]
     now = datetime.now(UTC)
 

@@ -41,7 +41,7 @@ def database():
 
 def redis():
     for number in range(100):
-        cache.ask(lambda client: client.set("x", number))
+        cache.call(lambda client: client.set("x", number))
 
 def hashing():
     hash_password("x", cost=11)
@@ -117,7 +117,7 @@ def test_a_slow_issuer_does_not_block_other_requests(drips):
         issuer.stop()
 
     assert done.returncode == 0, done.stderr
-    assert issuer.asked[KEYS] == 5
+    assert issuer.requests[KEYS] == 5
 
 
 SENDING = """

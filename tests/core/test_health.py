@@ -3,7 +3,7 @@
 import pytest
 
 from campshub.app import create_app
-from devstack import place
+from devstack import workspace
 from devstack.redis import Redis
 from tests.conftest import close, settings_of
 
@@ -14,7 +14,7 @@ AWAY = f"redis://:{PASSWORD_OF_ONE}@127.0.0.1:1/0"
 @pytest.fixture(scope="module")
 def second(tmp_path_factory):
     """A second cache Redis."""
-    redis = Redis(place.make(tmp_path_factory.mktemp("second")), "cache")
+    redis = Redis(workspace.make(tmp_path_factory.mktemp("second")), "cache")
     redis.start()
     yield redis
     redis.stop()
@@ -41,14 +41,14 @@ SEVERAL = [
 
 @pytest.mark.parametrize(("served", "healthy"), SEVERAL, indirect=["served"])
 def test_health_checks_each_cache_and_names_the_unavailable_one(served, healthy):
-    answer = served.test_client().get("/health/")
+    response = served.test_client().get("/health/")
 
-    caches = {name: part["healthy"] for name, part in answer.json["services"].items() if name.startswith("cache")}
-    assert answer.status_code == 200
+    caches = {name: part["healthy"] for name, part in response.json["services"].items() if name.startswith("cache")}
+    assert response.status_code == 200
     assert caches == {f"cache{number or ''}": reported for number, reported in enumerate(healthy)}
     if not all(healthy):
-        assert answer.json["status"] == "degraded"
-    assert PASSWORD_OF_ONE not in answer.text
+        assert response.json["status"] == "degraded"
+    assert PASSWORD_OF_ONE not in response.text
 
 
 @pytest.mark.parametrize(("served", "healthy"), SEVERAL, indirect=["served"])
@@ -65,9 +65,9 @@ def test_check_config_checks_each_cache_and_names_the_unavailable_one(served, he
 @pytest.mark.parametrize("host", ["127.0.0.1", "10.1.2.3:8000"])
 def test_a_probe_responds_with_and_without_a_trailing_slash(app, name, host):
     client = app.test_client()
-    answers = [client.get(f"/{name}{slash}", headers={"Host": host}) for slash in ("/", "")]
+    responses = [client.get(f"/{name}{slash}", headers={"Host": host}) for slash in ("/", "")]
 
-    assert [answer.status_code for answer in answers] == [200, 200]
-    assert answers[0].mimetype == answers[1].mimetype
+    assert [response.status_code for response in responses] == [200, 200]
+    assert responses[0].mimetype == responses[1].mimetype
     if name != "metrics":
-        assert set(answers[0].json) == set(answers[1].json)
+        assert set(responses[0].json) == set(responses[1].json)

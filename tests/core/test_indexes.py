@@ -203,12 +203,12 @@ def test_every_month_has_the_indexes_of_its_table(sql):
 def test_every_filter_and_order_of_a_list_has_an_index_or_a_reason(app, indexes):
     wrong, looked_at = [], 0
     for operation in operations(app):
-        if not operation.handler.options.is_page:
+        if not operation.endpoint.options.is_page:
             continue
         known = LOOKS_AT.get(operation.rule, {})
-        schema = operation.handler.query_schema
+        schema = operation.endpoint.query_schema
         offered = {field.data_key or name for name, field in schema.load_fields.items()} if schema else set()
-        offered |= {f"sort {name.removeprefix('-')}" for name in operation.handler.options.sorts}
+        offered |= {f"sort {name.removeprefix('-')}" for name in operation.endpoint.options.sorts}
         wrong += [(operation.rule, what, "unknown") for what in sorted(offered ^ known.keys())]
         for what in offered & known.keys():
             looked_at += 1

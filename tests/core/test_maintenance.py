@@ -137,8 +137,8 @@ def test_a_check_that_failed_clears_no_alert(record):
     lag = found(20.0, "replica0", checks.REPLICA_LAG)
     record(lag)
 
-    assert ("replica_lag", "replica0", 20.0) in record(found(1.0, "replicas", checks.AWAY))
-    assert record(found(0.0, "replicas", checks.AWAY)) == []
+    assert ("replica_lag", "replica0", 20.0) in record(found(1.0, "replicas", checks.UNREACHABLE))
+    assert record(found(0.0, "replicas", checks.UNREACHABLE)) == []
 
 
 @pytest.mark.parametrize(
@@ -156,12 +156,12 @@ def test_every_check_runs(app):
         for _ in range(5):
             with unit_of_work(system=True) as session:
                 session.execute(text("SELECT pg_sleep(1.05)"))
-        looked = checks.look(services)
-        again = checks.look(services)
+        looked = checks.run(services)
+        again = checks.run(services)
 
     by_name = {one.threshold.name: one for one in looked}
     assert by_name.keys() >= {"cpu", "memory", "disk", "connections", "replica_lag", "partitions_ahead", "outbox_age"}
-    assert [one.is_crossed for one in looked if one.threshold is checks.AWAY] == [False] * 6
+    assert [one.is_crossed for one in looked if one.threshold is checks.UNREACHABLE] == [False] * 6
     assert {one.subject for one in looked if one.threshold is checks.PARTITIONS} >= {"attendance_records", "audit_log"}
     assert not any(one.is_crossed for one in looked if one.threshold is checks.PARTITIONS)
     assert any(one.value > 1 for one in looked if one.threshold is checks.STATEMENT)
@@ -172,10 +172,10 @@ def test_every_check_runs(app):
 def test_an_unavailable_part_is_reported_and_the_others_are_checked(stack, scratch):
     own = create_app(settings_of(stack, scratch, log_level="ERROR", celery_broker_url="redis://127.0.0.1:1/0"))
     with own.app_context():
-        looked = checks.look(own.extensions["campshub"])
+        looked = checks.run(own.extensions["campshub"])
     close(own)
 
-    assert [one.subject for one in looked if one.threshold is checks.AWAY and one.is_crossed] == ["redis"]
+    assert [one.subject for one in looked if one.threshold is checks.UNREACHABLE and one.is_crossed] == ["redis"]
     assert "connections" in {one.threshold.name for one in looked}
 
 
@@ -196,7 +196,7 @@ def test_missing_months_and_waiting_rows_are_found(app, rows, stack, scratch):
     rows("UPDATE outbox SET available_at = now() - INTERVAL '6 minutes' RETURNING 1")
     rows(DIED, PLATFORM_ID, new_id())
     with app.app_context():
-        looked = checks.look(app.extensions["campshub"])
+        looked = checks.run(app.extensions["campshub"])
 
     crossed = {(one.threshold.name, one.subject) for one in looked if one.is_crossed}
     assert crossed >= {("partitions_ahead", "audit_log"), ("outbox_age", "outbox"), ("dead_jobs", "outbox")}

@@ -19,7 +19,7 @@ from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.jobs import registry, runner
 from campshub.core.jobs.store import enqueue
 from campshub.core.mail import Email, FileMailer, GuardedMailer, MailRefused, SmtpMailer, mailer_of
-from tests.conftest import close, new_place, settings_of
+from tests.conftest import close, new_tenant, settings_of
 
 AT = datetime(2026, 11, 18, 6, 30, tzinfo=UTC)
 SENDER = "CampsHub <post@camp.example>"
@@ -43,17 +43,17 @@ def done(app, monkeypatch):
             raise work.fails.pop(0)
 
     work.fails, work.calls = [], calls
-    monkeypatch.setattr(registry, "_kinds", dict(registry._kinds))
+    monkeypatch.setattr(registry, "_definitions", dict(registry._definitions))
     registry.external_job("tests.work")(work)
     return work
 
 
 @pytest.fixture
 def add_job(app):
-    place = new_place(app)
+    tenant = new_tenant(app)
 
     def add(number=1, job="tests.work"):
-        with app.app_context(), unit_of_work(organization_id=place.id) as session:
+        with app.app_context(), unit_of_work(organization_id=tenant.id) as session:
             return enqueue(session, job, number=number)
 
     return add
@@ -88,8 +88,8 @@ def test_an_enqueued_job_runs_once(done, add_job, send, rows):
 
 
 def test_a_rollback_enqueues_nothing(app, done, send):
-    place = new_place(app)
-    with pytest.raises(ZeroDivisionError), app.app_context(), unit_of_work(organization_id=place.id) as session:
+    tenant = new_tenant(app)
+    with pytest.raises(ZeroDivisionError), app.app_context(), unit_of_work(organization_id=tenant.id) as session:
         enqueue(session, "tests.work", number=1)
         raise ZeroDivisionError
 
@@ -243,7 +243,7 @@ def test_a_refused_email_is_retried(app, smtp, add_job, rows, monkeypatch):
     monkeypatch.setattr(services, "mailer", SmtpMailer(f"smtp://post:p%40ss@127.0.0.1:{smtp.port}", SENDER))
     from campshub.core.security.permissions import Role  # noqa: PLC0415
 
-    address = new_place(app).the(Role.ADMIN).get("/api/me/").json["email"]
+    address = new_tenant(app).the(Role.ADMIN).get("/api/me/").json["email"]
     smtp.refuses = 1
     with app.app_context():
         with unit_of_work() as session:
@@ -271,8 +271,8 @@ class Failing:
 def test_an_unavailable_server_is_skipped_and_its_emails_are_not_given_up(app, add_job, send, rows, monkeypatch):
     mailer = Failing(*[ConnectionRefusedError()] * 3)
     guarded = GuardedMailer(mailer)
-    kinds_before = dict(registry._kinds)
-    monkeypatch.setattr(registry, "_kinds", kinds_before)
+    kinds_before = dict(registry._definitions)
+    monkeypatch.setattr(registry, "_definitions", kinds_before)
     registry.external_job("tests.work")(lambda run, *, number: guarded.send(an_email()))
     add_job()
     for _ in range(7):

@@ -18,7 +18,7 @@ from campshub.core.http.schemas.messages import field_errors
 from campshub.core.http.serializer import Serializer
 from campshub.core.jobs.models import OutboxMessage
 from campshub.core.json import write
-from campshub.core.security.crypto import CannotOpen, KeyRing, new_person_key
+from campshub.core.security.crypto import DecryptionFailed, KeyRing, new_person_key
 from campshub.core.security.permissions import ROLES, SCOPES, Permission, Role
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.models import Student
@@ -33,7 +33,7 @@ def test_an_encrypted_value_decrypts_only_in_its_location(plain, context):
 
     assert ring.open(sealed, context=context) == plain
     assert sealed != ring.seal(plain, context=context)
-    with pytest.raises(CannotOpen):
+    with pytest.raises(DecryptionFailed):
         ring.open(sealed, context=f"{context}.")
 
 
@@ -44,7 +44,7 @@ def test_a_key_ring_decrypts_with_every_key_and_encrypts_with_the_first():
     assert ring.open(old, context="c") == b"x"
     assert ring.seal(b"x", context="c").startswith("new.")
     for broken in (old[:-4] + "AAAA", "gone." + old[4:], "", "old.", "old.AAAA", "old.*", "x"):
-        with pytest.raises(CannotOpen):
+        with pytest.raises(DecryptionFailed):
             ring.open(broken, context="c")
     assert len(new_person_key()) == 32
 

@@ -14,7 +14,7 @@ from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.security.permissions import Role
 from campshub.students.models import Student
 from devstack import keys
-from tests.conftest import TEMPLATE, new_place, settings_of
+from tests.conftest import TEMPLATE, new_tenant, settings_of
 
 OURS, THEIRS = uuid.UUID(int=1), uuid.UUID(int=2)
 TENANTS_TABLES = """
@@ -42,7 +42,7 @@ VALUES = {
 def as_app(stack, scratch):
     """Connect as the application's role, to query without filters."""
     address = stack.primary.dsn(scratch).rpartition("@")[2]
-    secret = keys.load(stack.place)["app"]
+    secret = keys.load(stack.workspace)["app"]
     with psycopg.connect(f"postgresql://{keys.role('app')}:{secret}@{address}", autocommit=True) as connection:
         yield connection
 
@@ -191,17 +191,17 @@ def narrow(stack, database):
 
 
 def test_two_organizations_taking_turns_on_one_connection_never_see_each_other(narrow):
-    places = [new_place(narrow), new_place(narrow)]
-    for place in places:
-        place.the(Role.ADMIN).made("/api/students/", {"code": "S", "given_name": str(place.id), "family_name": "B"})
+    tenants = [new_tenant(narrow), new_tenant(narrow)]
+    for tenant in tenants:
+        tenant.the(Role.ADMIN).made("/api/students/", {"code": "S", "given_name": str(tenant.id), "family_name": "B"})
 
     for _ in range(5):
-        for place in places:
-            shown = place.the(Role.ADMIN).get("/api/students/").json["items"]
-            assert [student["given_name"] for student in shown] == [str(place.id)]
+        for tenant in tenants:
+            shown = tenant.the(Role.ADMIN).get("/api/students/").json["items"]
+            assert [student["given_name"] for student in shown] == [str(tenant.id)]
             assert narrow.test_client().get("/api/students/").status_code == 401
             assert (
-                place.the(Role.ADMIN)
+                tenant.the(Role.ADMIN)
                 .post("/api/students/", {"code": "S", "given_name": "a", "family_name": "B"})
                 .status
                 == 409
@@ -213,10 +213,10 @@ def test_two_organizations_taking_turns_on_one_connection_never_see_each_other(n
                 session.close()
 
 
-def test_a_unit_of_work_cannot_read_another_organizations_rows_by_id(context, place, other, student):
+def test_a_unit_of_work_cannot_read_another_organizations_rows_by_id(context, tenant, other, student):
     made = other.the(Role.ADMIN).made("/api/students/", {"code": "S", "given_name": "A", "family_name": "B"})
 
-    with unit_of_work(organization_id=place.id, read_only=True) as session:
+    with unit_of_work(organization_id=tenant.id, read_only=True) as session:
         assert session.get(Student, (other.id, uuid.UUID(made["id"]))) is None
     with unit_of_work(organization_id=other.id, read_only=True) as session:
         assert session.get(Student, (other.id, uuid.UUID(made["id"]))) is not None

@@ -82,12 +82,12 @@ def engine(app, context):
 
 
 @pytest.mark.parametrize("take", ["raw_connection", "borrow"])
-def test_an_open_transaction_on_a_returned_connection_is_rolled_back(engine, place, take):
+def test_an_open_transaction_on_a_returned_connection_is_rolled_back(engine, tenant, take):
     """The next borrower must not be in that transaction or in its tenant."""
     returned = engine.raw_connection() if take == "raw_connection" else engine.pool.borrow()
     driver = returned.driver_connection
     with driver.cursor() as cursor:
-        cursor.execute(f"BEGIN; SELECT set_config('app.organization_id', '{place.id}', true)")
+        cursor.execute(f"BEGIN; SELECT set_config('app.organization_id', '{tenant.id}', true)")
     assert driver.pgconn.transaction_status == TransactionStatus.INTRANS
     returned.close()
 

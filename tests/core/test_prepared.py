@@ -36,17 +36,17 @@ ODD = [
 GROWING = {"/api/audit/", "/api/security-events/"}
 
 
-def principal_of(place, role=Role.ADMIN):
-    return Principal(place.the(role).user_id, place.id, role, "Asia/Kolkata")
+def principal_of(tenant, role=Role.ADMIN):
+    return Principal(tenant.the(role).user_id, tenant.id, role, "Asia/Kolkata")
 
 
-def reading(place, **given):
+def reading(tenant, **given):
     """Return a read session whose caller is already authenticated."""
-    return begin(Unit(engine=db.engines[None], organization_id=place.id, checks_caller=False, **given))
+    return begin(Unit(engine=db.engines[None], organization_id=tenant.id, checks_caller=False, **given))
 
 
-def rows_of(place, query):
-    session = reading(place)
+def rows_of(tenant, query):
+    session = reading(tenant)
     try:
         return session.execute(query).all()
     finally:
@@ -69,12 +69,12 @@ def _echo(_principal, *, text):
 
 
 @pytest.fixture
-def both(place, other):
+def both(tenant, other):
     """Two organizations, each with a student with the same code and one with its own code."""
-    for where, name in ((place, "ours"), (other, "theirs")):
+    for where, name in ((tenant, "ours"), (other, "theirs")):
         for code in ("same", name):
             where.the(Role.ADMIN).made("/api/students/", {"code": code, "given_name": name, "family_name": "B"})
-    return place, other
+    return tenant, other
 
 
 def test_callers_of_one_shape_get_their_own_rows_in_any_order(context, both):
@@ -108,18 +108,18 @@ def test_a_statement_without_a_filter_on_the_organization_shows_only_rows_of_the
 
 
 @pytest.mark.parametrize("text", ODD)
-def test_every_text_arrives_unchanged(context, place, text):
-    query = _echo(principal_of(place), text=text)
+def test_every_text_arrives_unchanged(context, tenant, text):
+    query = _echo(principal_of(tenant), text=text)
 
-    assert [tuple(row) for row in rows_of(place, query)] == [(f"{text}%", "IT'S %")]
+    assert [tuple(row) for row in rows_of(tenant, query)] == [(f"{text}%", "IT'S %")]
 
 
-def test_text_that_postgresql_cannot_store_is_refused(context, place):
+def test_text_that_postgresql_cannot_store_is_refused(context, tenant):
     with pytest.raises(ValueError, match="NUL"):
-        rows_of(place, _echo(principal_of(place), text="a\x00b"))
+        rows_of(tenant, _echo(principal_of(tenant), text="a\x00b"))
 
 
-def test_a_statement_cannot_depend_on_a_value(place):
+def test_a_statement_cannot_depend_on_a_value(tenant):
     @prepared
     def looks(_principal, *, code):
         return select(Student.code).limit(1) if code else select(Student.id)
@@ -128,30 +128,30 @@ def test_a_statement_cannot_depend_on_a_value(place):
     def knows_the_zone(principal):
         return select(Student.code).where(Student.joined_on == principal.today(NOW))
 
-    for wrong in (lambda: looks(principal_of(place), code="x"), lambda: knows_the_zone(principal_of(place))):
+    for wrong in (lambda: looks(principal_of(tenant), code="x"), lambda: knows_the_zone(principal_of(tenant))):
         with pytest.raises(TypeError):
             wrong()
 
 
-def test_a_list_of_values_cannot_be_an_argument(place):
+def test_a_list_of_values_cannot_be_an_argument(tenant):
     with pytest.raises(TypeError, match="neither a value nor a part of the shape"):
-        _by_code(principal_of(place), code=["a"])
+        _by_code(principal_of(tenant), code=["a"])
 
 
-def test_each_role_has_its_own_statement(place):
-    admin, client = (_by_code(principal_of(place, role), code="x") for role in (Role.ADMIN, Role.CLIENT))
+def test_each_role_has_its_own_statement(tenant):
+    admin, client = (_by_code(principal_of(tenant, role), code="x") for role in (Role.ADMIN, Role.CLIENT))
 
     assert admin.statement is not client.statement
     assert "user_id" not in admin.statement.text
     assert "user_id" in client.statement.text
 
 
-def test_a_read_of_a_known_caller_is_one_round_trip_and_releases_its_connection(context, place):
+def test_a_read_of_a_known_caller_is_one_round_trip_and_releases_its_connection(context, tenant):
     pool = db.engines[None].pool
     trips: list[str] = []
-    principal = principal_of(place)
+    principal = principal_of(tenant)
     with metrics.listening(trips.append):
-        session = reading(place)
+        session = reading(tenant)
         session.execute(_every_student(principal)).all()
         assert pool.checkedout() == 0
         commit(session)
@@ -160,13 +160,13 @@ def test_a_read_of_a_known_caller_is_one_round_trip_and_releases_its_connection(
     assert len(trips) == 1
 
 
-def test_a_read_that_checks_the_caller_ends_its_transaction_with_the_statement(context, place):
+def test_a_read_that_checks_the_caller_ends_its_transaction_with_the_statement(context, tenant):
     trips: list[str] = []
-    user_id = place.the(Role.ADMIN).user_id
+    user_id = tenant.the(Role.ADMIN).user_id
     with metrics.listening(trips.append):
-        session = begin(Unit(engine=db.engines[None], organization_id=place.id, user_id=user_id))
+        session = begin(Unit(engine=db.engines[None], organization_id=tenant.id, user_id=user_id))
         assert session.unit.caller_row.role == Role.ADMIN
-        session.execute(_every_student(principal_of(place))).all()
+        session.execute(_every_student(principal_of(tenant))).all()
         commit(session)
         session.close()
 
@@ -189,14 +189,14 @@ def test_an_ordinary_statement_continues_the_open_transaction(context, both):
     assert db.engines[None].pool.checkedout() == 0
 
 
-def test_a_read_changes_nothing(context, place):
+def test_a_read_changes_nothing(context, tenant):
     @prepared
     def writes(_principal):
         return select(func.lo_create(0))
 
     with pytest.raises(DBAPIError, match="read-only"):
-        rows_of(place, writes(principal_of(place)))
-    assert rows_of(place, _every_student(principal_of(place))) == []  # and the connection is still usable
+        rows_of(tenant, writes(principal_of(tenant)))
+    assert rows_of(tenant, _every_student(principal_of(tenant))) == []  # and the connection is still usable
 
 
 def test_the_tenant_is_reset_after_the_statement(context, both):
@@ -250,17 +250,17 @@ def test_a_replica_without_the_required_position_returns_no_rows(context, both):
 
 def test_prepared_reads_return_the_same_bytes_as_ordinary_sessions(app, no_response_cache, monkeypatch):
     seeds = seed(app, "Quagga")
-    reads = [one for one in operations(app) if one.method == "GET" and one.handler.options.permission is not None]
+    reads = [one for one in operations(app) if one.method == "GET" and one.endpoint.options.permission is not None]
     reads = [one for one in reads if one.rule not in GROWING]
     urls = [one.address(seeds.ids) for one in reads]
     urls += [one.address(dict.fromkeys(one.parameters, str(new_id()))) for one in reads if one.parameters]
     urls += [
         f"{one.address(seeds.ids)}{'&' if '?' in one.address(seeds.ids) else '?'}limit=1"
         for one in reads
-        if one.handler.options.is_page
+        if one.endpoint.options.is_page
     ]
     assert len(urls) > 20
-    callers = [seeds.place.the(role) for role in (Role.ADMIN, Role.TRAINER, Role.CLIENT)]
+    callers = [seeds.tenant.the(role) for role in (Role.ADMIN, Role.TRAINER, Role.CLIENT)]
 
     same = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}  # it is in refusals
 
@@ -269,11 +269,11 @@ def test_prepared_reads_return_the_same_bytes_as_ordinary_sessions(app, no_respo
         for number, caller in enumerate(callers):
             for url in urls:
                 page = caller.get(url, headers=same)
-                found[number, url] = (page.status, page.headers.get("ETag"), page.response.get_data())
+                found[number, url] = (page.status, page.headers.get("ETag"), page.raw.get_data())
                 following = page.json.get("next_cursor") if page.status == 200 else None
                 if following and "limit=1" in url:
                     second = caller.get(f"{url}&cursor={following}", headers=same)
-                    found[number, url, "second"] = (second.status, second.response.get_data())
+                    found[number, url, "second"] = (second.status, second.raw.get_data())
         return found
 
     prepared_responses = responses()

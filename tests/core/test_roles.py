@@ -111,10 +111,10 @@ def test_every_name_key_is_ordered_byte_by_byte(sql):
 def test_the_application_starts_without_its_database_and_refuses_requests_with_a_retry_time(stack, database):
     app = create_app(settings_of(stack, database, postgres_port=1, postgres_replica_host=""))
 
-    answer = app.test_client().post("/api/auth/token/", json={"email": "a@example.org", "password": "x"})
+    response = app.test_client().post("/api/auth/token/", json={"email": "a@example.org", "password": "x"})
 
-    assert (answer.status_code, answer.json["code"]) == (503, "unavailable")
-    assert answer.headers["Retry-After"] == "1"
+    assert (response.status_code, response.json["code"]) == (503, "unavailable")
+    assert response.headers["Retry-After"] == "1"
     assert app.test_client().get("/live/").status_code == 200
     assert app.test_client().get("/ready/").status_code == 503
 
@@ -128,6 +128,6 @@ def test_a_role_that_later_turns_out_to_bypass_the_policies_serves_nothing(stack
     _, options = engine.dialect.create_connect_args(there)
     engine.pool._creator = lambda *_: engine.dialect.connect(**options)
 
-    answer = app.test_client().post("/api/auth/token/", json={"email": "a@example.org", "password": "x"})
+    response = app.test_client().post("/api/auth/token/", json={"email": "a@example.org", "password": "x"})
 
-    assert answer.status_code == 500
+    assert response.status_code == 500

@@ -59,7 +59,7 @@ class RecordingSocket:
 @contextmanager
 def counted(app: Any, spent: Spent) -> Iterator[None]:
     """Count all calls to Redis, and the connections to PostgreSQL that are taken."""
-    wires: list[PipelinedRedis] = app.extensions["campshub"].freshness.wires
+    wires: list[PipelinedRedis] = app.extensions["campshub"].freshness.servers
     sockets = [wire._socket for wire in wires]
     send, connect = redis.connection.AbstractConnection.send_packed_command, PipelinedRedis._connect
 
@@ -98,13 +98,13 @@ def counts_of(tag: str) -> dict[str, float]:
 
 def spend(app: Any, operation: Any, client: Any, url: str, **headers: str) -> Spent:
     """Send one request; return its cost and the layer that served it."""
-    spent, before = Spent(0), counts_of(operation.handler.options.cache_policy.tags[0])
+    spent, before = Spent(0), counts_of(operation.endpoint.options.cache_policy.tags[0])
     with counted(app, spent):
-        answer = client.get(url, headers=headers)
-    after = counts_of(operation.handler.options.cache_policy.tags[0])
-    spent.status, spent.statements = answer.status, answer.statements
+        response = client.get(url, headers=headers)
+    after = counts_of(operation.endpoint.options.cache_policy.tags[0])
+    spent.status, spent.statements = response.status, response.statements
     spent.found = next((where for where in after if after[where] > before[where]), "")
-    spent.etag = answer.headers.get("ETag")
+    spent.etag = response.headers.get("ETag")
     return spent
 
 
@@ -121,8 +121,8 @@ def forget_callers(services: ServiceContainer) -> None:
 
 def forget_responses_in_redis(services: ServiceContainer) -> None:
     """Clear the responses in memory and in Redis, but neither stamps nor caller states."""
-    for answer, _ in list(services.response_cache.memory._entries.values()):
-        services.cache.client.delete(answer.key)
+    for response, _ in list(services.response_cache.memory._entries.values()):
+        services.cache.client.delete(response.key)
     forget_responses(services)
 
 
@@ -144,7 +144,7 @@ def seeds(app) -> Seeds:
 
 def spend_until(app: Any, seeds: Seeds, operation: Any, layer: str, prepare: Any, **headers: str) -> Spent:
     """Repeat a read until a layer serves it, each time after some preparation."""
-    client, url = seeds.place.the(Role.ADMIN), operation.address(seeds.ids)
+    client, url = seeds.tenant.the(Role.ADMIN), operation.address(seeds.ids)
     until = time.monotonic() + PATIENCE_S
     while time.monotonic() < until:
         client.get(url)
@@ -169,7 +169,7 @@ def test_a_cached_response_costs_one_round_trip_and_no_statement(app, seeds, lay
     for operation in cached(app):
         full = spend_until(app, seeds, operation, layer, forget)
         unchanged = spend_until(app, seeds, operation, layer, forget, **{"If-None-Match": str(full.etag)})
-        tags.add(operation.handler.options.cache_policy.tags)
+        tags.add(operation.endpoint.options.cache_policy.tags)
         for spent, status in ((full, 200), (unchanged, 304)):
             cost = (spent.status, len(spent.trips), spent.connections, spent.statements)
             if cost != (status, 1, [], []):

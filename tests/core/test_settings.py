@@ -76,7 +76,7 @@ def test_each_setting_is_read_outside_of_its_module():
 
 
 def test_the_example_names_the_limits_without_an_operation(app):
-    counted = {limited.name for operation in operations(app) for limited in operation.handler.options.limits}
+    counted = {limited.name for operation in operations(app) for limited in operation.endpoint.options.limits}
     example = (ROOT / "env.example").read_text(encoding="utf-8")
     said = re.findall(r"^# .*; no operation counts in it yet\.\nRATE_LIMIT_(\w+)=", example, re.MULTILINE)
 
@@ -190,7 +190,9 @@ def test_an_invalid_redis_url_stops_the_start_without_showing_its_password(stack
     assert "whisper" not in str(refusal.value)
 
 
-IMPORTED = "import os, campshub.core.observe.metrics as metrics; metrics.reads.labels('x').inc(); print(metrics.page())"
+IMPORTED = (
+    "import os, campshub.core.observe.metrics as metrics; metrics.reads.labels('x').inc(); print(metrics.render())"
+)
 
 
 @pytest.mark.parametrize("module", ["campshub.core.observe.metrics", "campshub.core.jobs.worker", "celery_worker"])

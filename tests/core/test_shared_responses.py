@@ -18,12 +18,12 @@ def pages_of(client: Any, url: str) -> list[Any]:
     found: list[Any] = []
     following: str | None = url
     while following is not None and len(found) < 3:
-        answer = client.get(following)
-        if answer.status == 403 and "deleted=true" in url:  # only for users who can undelete
+        response = client.get(following)
+        if response.status == 403 and "deleted=true" in url:  # only for users who can undelete
             return [403]
-        assert answer.status == 200, (following, answer.response.text)
-        found.append(([answer.headers.get(name) for name in SHARED_HEADERS], answer.response.get_data()))
-        cursor = answer.json.get("next_cursor")
+        assert response.status == 200, (following, response.raw.text)
+        found.append(([response.headers.get(name) for name in SHARED_HEADERS], response.raw.get_data()))
+        cursor = response.json.get("next_cursor")
         following = f"{url}&cursor={cursor}" if cursor else None
     return found
 
@@ -32,26 +32,26 @@ def pages_of(client: Any, url: str) -> list[Any]:
 def values(monkeypatch) -> set[str]:
     """The names of the values in all statements."""
     found: set[str] = set()
-    ask = ReadSession._ask
+    ask = ReadSession._fetch
 
     def noted(session: Any, question: Any) -> Any:
         found.update(question.statement._names)
         return ask(session, question)
 
-    monkeypatch.setattr(ReadSession, "_ask", noted)
+    monkeypatch.setattr(ReadSession, "_fetch", noted)
     return found
 
 
 def test_two_users_of_a_role_that_sees_everything_get_the_same_response(app, no_response_cache, values):
     seeds = seed(app, "Quokka")
-    shared = [one for one in cached(app) if one.handler.options.cache_policy.same_for_role]
+    shared = [one for one in cached(app) if one.endpoint.options.cache_policy.same_for_role]
     wrong, pages = [], 0
     for operation in shared:
         for role in (role for role in Role if SCOPES[role] is Scope.ALL):
-            if operation.handler.options.permission not in ROLES[role]:
+            if operation.endpoint.options.permission not in ROLES[role]:
                 continue
             # The first user has created all rows, signed in and enrolled people; no row refers to the second.
-            active, idle = seeds.place.the(role), seeds.place.someone(role)
+            active, idle = seeds.tenant.the(role), seeds.tenant.someone(role)
             for url in urls_of(operation, seeds.ids):
                 values.clear()
                 expected = pages_of(active, url)

@@ -14,7 +14,7 @@ from campshub.app import create_app
 from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.observe import slow
 from campshub.core.observe.logs import JsonLines
-from tests.conftest import close, new_place
+from tests.conftest import close, new_tenant
 
 CANARY = "Quetzalcoatlus"
 SLEEP = "SELECT pg_sleep(:seconds), :name, 'Quetzalcoatlus 4711'"
@@ -49,7 +49,7 @@ def sleepy(monkeypatch):
 
 def counted(api, route):
     prefix = f'campshub_slow_sql_statements_total{{route="{route}"}} '
-    page = api.get("/metrics/").response.text
+    page = api.get("/metrics/").raw.text
     return next((float(line.removeprefix(prefix)) for line in page.splitlines() if line.startswith(prefix)), 0.0)
 
 
@@ -57,9 +57,9 @@ def test_a_slow_statement_is_logged_once_with_its_route_and_no_value(api, sleepy
     sleepy(0.15)
     before = counted(api, ROUTE)
 
-    answer = api.get(ROUTE, headers={"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"})
+    response = api.get(ROUTE, headers={"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"})
 
-    assert answer.status == 200
+    assert response.status == 200
     (line,) = slow_lines()
     assert (line["level"], line["route"], line["trace_id"]) == ("WARNING", ROUTE, "ab" * 16)
     assert line["milliseconds"] >= 150
@@ -72,7 +72,7 @@ def test_the_threshold_is_a_setting(settings, sleepy, slow_lines):
     app = create_app(settings.model_copy(update={"slow_statement_ms": 60_000}))
     try:
         sleepy(0.15)
-        assert new_place(app).someone().get(ROUTE).status == 200
+        assert new_tenant(app).someone().get(ROUTE).status == 200
     finally:
         slow.init(settings.slow_statement_ms)
         close(app)
@@ -80,8 +80,8 @@ def test_the_threshold_is_a_setting(settings, sleepy, slow_lines):
     assert slow_lines() == []
 
 
-def test_a_statement_cancelled_by_the_server_is_logged_too(context, place, slow_lines):
-    with pytest.raises(DBAPIError), unit_of_work(organization_id=place.id) as session:
+def test_a_statement_cancelled_by_the_server_is_logged_too(context, tenant, slow_lines):
+    with pytest.raises(DBAPIError), unit_of_work(organization_id=tenant.id) as session:
         session.execute(text("SET LOCAL statement_timeout = 150"))
         session.execute(text(SLEEP), {"seconds": 5, "name": CANARY})
 
@@ -89,7 +89,7 @@ def test_a_statement_cancelled_by_the_server_is_logged_too(context, place, slow_
     assert CANARY not in json.dumps(line)
 
 
-def test_a_command_is_logged_with_its_name(context, place, slow_lines):
+def test_a_command_is_logged_with_its_name(context, tenant, slow_lines):
     @context.cli.group("yard")
     def yard():
         """A group of commands."""
@@ -97,7 +97,7 @@ def test_a_command_is_logged_with_its_name(context, place, slow_lines):
     @yard.command("sweep")
     @click.argument("name")
     def sweep(name):
-        with unit_of_work(organization_id=place.id) as session:
+        with unit_of_work(organization_id=tenant.id) as session:
             session.execute(text(SLEEP), {"seconds": 0.15, "name": name})
 
     result = context.test_cli_runner().invoke(args=["yard", "sweep", CANARY])

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from campshub.core.security.crypto import CannotOpen
+from campshub.core.security.crypto import DecryptionFailed
 from campshub.core.security.stream_encryption import (
     CHUNK_BYTES,
     CHUNK_OVERHEAD_BYTES,
@@ -63,9 +63,9 @@ def test_the_first_key_encrypts_and_an_older_one_still_decrypts():
     stored = encrypted(b"register", {"old": KEYS["old"]})
 
     assert decrypted(stored) == b"register"
-    with pytest.raises(CannotOpen):
+    with pytest.raises(DecryptionFailed):
         decrypted(stored, {"new": KEYS["new"]})
-    with pytest.raises(CannotOpen):
+    with pytest.raises(DecryptionFailed):
         decrypted(stored, {"old": KEYS["new"]})
 
 
@@ -75,12 +75,12 @@ def test_the_first_key_encrypts_and_an_older_one_still_decrypts():
 def test_a_file_decrypts_only_under_its_own_identity(other):
     stored, identity = encrypted(b"register"), replace(FILE, **other)
 
-    with pytest.raises(CannotOpen):
+    with pytest.raises(DecryptionFailed):
         decrypted(stored, identity=identity)
     names = FILE.header("new")
     renamed = identity.header("new")
     head = stored[:4] + len(renamed).to_bytes(2, "big") + renamed
-    with pytest.raises(CannotOpen):  # the authenticated data includes the header
+    with pytest.raises(DecryptionFailed):  # the authenticated data includes the header
         decrypted(head + stored[4 + 2 + len(names) :], identity=identity)
 
 
@@ -109,9 +109,9 @@ def test_a_changed_truncated_or_reordered_file_does_not_decrypt(size):
         wrong["two swapped"] = stored[:HEAD_BYTES] + second + first + stored[HEAD_BYTES + 2 * WHOLE :]
         wrong["the first left out"] = stored[:HEAD_BYTES] + stored[HEAD_BYTES + WHOLE :]
     for what, bytes_ in wrong.items():
-        with pytest.raises(CannotOpen):
+        with pytest.raises(DecryptionFailed):
             pytest.fail(f"{what} decrypted: {len(decrypted(bytes_))} bytes")
-        with pytest.raises(CannotOpen):
+        with pytest.raises(DecryptionFailed):
             pytest.fail(f"{what} decrypted: {len(list(decrypt_blocks([bytes_], KEYS, FILE)))} chunks")
 
 
@@ -119,7 +119,7 @@ def test_a_reader_that_has_failed_does_not_report_an_end():
     reader = DecryptingReader(io.BytesIO(encrypted(b"x" * 100)[:-1]), KEYS, FILE)
 
     for _ in range(2):
-        with pytest.raises(CannotOpen):
+        with pytest.raises(DecryptionFailed):
             reader.read(10)
 
 
@@ -129,7 +129,7 @@ def test_a_file_whose_writer_failed_is_incomplete():
         writer.write(b"half of it")
         raise ZeroDivisionError
 
-    with pytest.raises(CannotOpen):
+    with pytest.raises(DecryptionFailed):
         decrypted(raw.getvalue())
 
 
@@ -137,7 +137,7 @@ def test_a_file_whose_writer_was_not_closed_is_incomplete():
     raw = io.BytesIO()
     EncryptingWriter(raw, KEYS, FILE).write(b"half of it")
 
-    with pytest.raises(CannotOpen):
+    with pytest.raises(DecryptionFailed):
         decrypted(raw.getvalue())
 
 

@@ -59,9 +59,9 @@ def reads_of(client: Any, url: str) -> Iterator[tuple[str, set[str]]]:
         if following is None:
             return
         with watched() as transactions:
-            answer = client.get(following)
-        assert answer.status in (200, 403, 404), (following, answer.response.get_data(as_text=True))
-        if answer.status != 200:
+            response = client.get(following)
+        assert response.status in (200, 403, 404), (following, response.raw.get_data(as_text=True))
+        if response.status != 200:
             return
         read = set()
         for one in transactions:
@@ -69,7 +69,7 @@ def reads_of(client: Any, url: str) -> Iterator[tuple[str, set[str]]]:
             assert one.written == set()
             read |= one.read - (OF_THE_EDGE if one.unit.checks_caller else set())
         yield following, read
-        cursor = answer.json.get("next_cursor")
+        cursor = response.json.get("next_cursor")
         following = f"{url}&cursor={cursor}" if cursor else None
 
 
@@ -82,14 +82,14 @@ def shared_tables(sql: Any) -> set[str]:
 def test_every_cached_response_names_the_tags_of_all_that_it_reads(app, seeds, empty, sql, no_response_cache):
     tag_of, shared, missing, seen = tags(), shared_tables(sql), {}, {}
     for operation in cached(app):
-        cache_policy, permission = operation.handler.options.cache_policy, operation.handler.options.permission
-        stamps = set(stamps_of(str(seeds.place.id), cache_policy.tags))
+        cache_policy, permission = operation.endpoint.options.cache_policy, operation.endpoint.options.permission
+        stamps = set(stamps_of(str(seeds.tenant.id), cache_policy.tags))
         urls = dict.fromkeys(one for ids in (seeds.ids, empty) for one in urls_of(operation, ids))
         for role in (role for role in Role if permission in ROLES[role]):
             for url in urls:
-                for read, tables in reads_of(seeds.place.the(role), url):
+                for read, tables in reads_of(seeds.tenant.the(role), url):
                     seen.setdefault(operation.name, set()).update(tables)
-                    needed = {f"{seeds.place.id}:{tag_of[table]}" for table in tables}
+                    needed = {f"{seeds.tenant.id}:{tag_of[table]}" for table in tables}
                     needed |= {f"{PLATFORM_ID}:{tag_of[table]}" for table in tables & shared}
                     if needed - stamps:
                         missing.setdefault((operation.name, *sorted(needed - stamps)), (role.value, read, tables))
@@ -107,7 +107,7 @@ def test_the_shared_tables_are_known_by_their_policies(app, sql):
 
 
 def test_every_cached_response_depends_on_the_caller_state(seeds):
-    assert stamps_of(str(seeds.place.id), ()) == (f"{seeds.place.id}:{ACCESS}",)
+    assert stamps_of(str(seeds.tenant.id), ()) == (f"{seeds.tenant.id}:{ACCESS}",)
     assert {tags()[table] for table in ("memberships", "users", "organizations")} == {ACCESS}
 
 
@@ -129,7 +129,7 @@ def wrong_of(one: Touched, named: set[str]) -> set[str]:
 
 
 def named_by_responses(app: Any) -> set[str]:
-    return {ACCESS, *(tag for one in cached(app) for tag in one.handler.options.cache_policy.tags)}
+    return {ACCESS, *(tag for one in cached(app) for tag in one.endpoint.options.cache_policy.tags)}
 
 
 def test_the_tags_that_no_cached_response_names_are_listed(app):
@@ -141,8 +141,8 @@ def test_every_operation_stamps_the_tags_of_all_that_it_changes(app):
     for operation in (one for one in operations(app) if one.method != "GET"):
         seeds = seed(app, "Wombat") if spends(operation) else shared
         with watched() as transactions:
-            answer = run_operation(seeds, operation)
-        assert answer.status < 300, (operation.name, answer.response.get_data(as_text=True))
+            response = run_operation(seeds, operation)
+        assert response.status < 300, (operation.name, response.raw.get_data(as_text=True))
         changed[operation.name] = {table for one in transactions for table in one.written if one.owners.get(table)}
         for one in transactions:
             if found := wrong_of(one, named):

@@ -21,35 +21,35 @@ def group(**given):
     return Group(code="G", name="Group", kind="class", **group_keys("G", "Group"), **given)
 
 
-def pending_jobs(sql, place):
-    return sql("SELECT job, arguments, trace_id FROM outbox WHERE organization_id = %s", place.id)
+def pending_jobs(sql, tenant):
+    return sql("SELECT job, arguments, trace_id FROM outbox WHERE organization_id = %s", tenant.id)
 
 
-def noted(place, action="noted"):
+def noted(tenant, action="noted"):
     return Change(action, "students", new_id(), None, None, {"a": 1}, frozenset())
 
 
-def test_a_job_is_enqueued_with_the_commit(context, place, sql):
-    with unit_of_work(organization_id=place.id) as session:
+def test_a_job_is_enqueued_with_the_commit(context, tenant, sql):
+    with unit_of_work(organization_id=tenant.id) as session:
         session.add(group())
-        enqueue(session, "students.changed", student_id=place.id)
+        enqueue(session, "students.changed", student_id=tenant.id)
 
-    assert pending_jobs(sql, place) == [("students.changed", {"student_id": str(place.id)}, "")]
+    assert pending_jobs(sql, tenant) == [("students.changed", {"student_id": str(tenant.id)}, "")]
 
 
-def test_a_job_is_rolled_back_with_its_unit_of_work(context, place, sql):
-    with pytest.raises(ValueError, match="broken"), unit_of_work(organization_id=place.id) as session:
+def test_a_job_is_rolled_back_with_its_unit_of_work(context, tenant, sql):
+    with pytest.raises(ValueError, match="broken"), unit_of_work(organization_id=tenant.id) as session:
         session.add(group())
-        enqueue(session, "students.changed", student_id=place.id)
+        enqueue(session, "students.changed", student_id=tenant.id)
         session.flush()
         raise ValueError("broken")
 
-    assert pending_jobs(sql, place) == []
-    assert sql("SELECT 1 FROM groups WHERE organization_id = %s", place.id) == []
+    assert pending_jobs(sql, tenant) == []
+    assert sql("SELECT 1 FROM groups WHERE organization_id = %s", tenant.id) == []
 
 
-def test_a_failed_transaction_is_not_reported_as_committed(context, place, sql):
-    with pytest.raises(RuntimeError, match="ROLLBACK"), unit_of_work(organization_id=place.id) as session:
+def test_a_failed_transaction_is_not_reported_as_committed(context, tenant, sql):
+    with pytest.raises(RuntimeError, match="ROLLBACK"), unit_of_work(organization_id=tenant.id) as session:
         session.add(group())
         session.flush()
         cursor = session.connection().connection.cursor()
@@ -58,33 +58,35 @@ def test_a_failed_transaction_is_not_reported_as_committed(context, place, sql):
         cursor.close()
         session.unit.audit.clear()
 
-    assert sql("SELECT 1 FROM groups WHERE organization_id = %s", place.id) == []
+    assert sql("SELECT 1 FROM groups WHERE organization_id = %s", tenant.id) == []
 
 
-def test_a_separate_transaction_survives_the_rollback(context, place, sql):
-    with pytest.raises(ValueError, match="broken"), unit_of_work(organization_id=place.id) as session:
-        in_separate_transaction(session, lambda session: record_audit(session, noted(place)))
+def test_a_separate_transaction_survives_the_rollback(context, tenant, sql):
+    with pytest.raises(ValueError, match="broken"), unit_of_work(organization_id=tenant.id) as session:
+        in_separate_transaction(session, lambda session: record_audit(session, noted(tenant)))
         raise ValueError("broken")
 
-    assert sql("SELECT action FROM audit_log WHERE organization_id = %s AND action = 'noted'", place.id) == [("noted",)]
+    assert sql("SELECT action FROM audit_log WHERE organization_id = %s AND action = 'noted'", tenant.id) == [
+        ("noted",)
+    ]
 
 
-def test_a_separate_transaction_of_a_refused_request_is_committed(api, place, sql, monkeypatch):
+def test_a_separate_transaction_of_a_refused_request_is_committed(api, tenant, sql, monkeypatch):
     from campshub.core.errors import NotFound  # noqa: PLC0415
     from campshub.students.queries import students  # noqa: PLC0415
 
     def refusing(session, principal, student_id):
-        in_separate_transaction(session, lambda session: record_audit(session, noted(place)))
+        in_separate_transaction(session, lambda session: record_audit(session, noted(tenant)))
         raise NotFound
 
     monkeypatch.setattr(students, "get_student", refusing)
 
     assert api.get(f"/api/students/{new_id()}/").status == 404
-    entries = sql("SELECT user_id, address FROM audit_log WHERE organization_id = %s AND action = 'noted'", place.id)
+    entries = sql("SELECT user_id, address FROM audit_log WHERE organization_id = %s AND action = 'noted'", tenant.id)
     assert entries == [(api.user_id, "127.0.0.1")]
 
 
-def test_a_failed_separate_transaction_changes_no_response_and_is_counted(api, place, monkeypatch):
+def test_a_failed_separate_transaction_changes_no_response_and_is_counted(api, tenant, monkeypatch):
     from campshub.students.queries import students  # noqa: PLC0415
 
     known = students.list_students
@@ -100,7 +102,7 @@ def test_a_failed_separate_transaction_changes_no_response_and_is_counted(api, p
     assert metrics.separate_write_failures._value.get() == before + 1
 
 
-def test_a_read_only_unit_writes_nothing(context, place):
+def test_a_read_only_unit_writes_nothing(context, tenant):
     for write in (
         lambda session: (session.add(group()), session.flush()),
         lambda session: writes.insert(session, Group, [{"code": "G", "name": "x", "kind": "class"}]),
@@ -111,24 +113,24 @@ def test_a_read_only_unit_writes_nothing(context, place):
     ):  # fmt: skip
         with (
             pytest.raises(Exception, match=r"read-only"),
-            unit_of_work(organization_id=place.id, read_only=True) as session,
+            unit_of_work(organization_id=tenant.id, read_only=True) as session,
         ):
             write(session)
 
 
-def test_bulk_statements_that_bypass_the_audit_log_are_refused(context, place):
-    with pytest.raises(RuntimeError, match=r"core\.db\.writes"), unit_of_work(organization_id=place.id) as session:
+def test_bulk_statements_that_bypass_the_audit_log_are_refused(context, tenant):
+    with pytest.raises(RuntimeError, match=r"core\.db\.writes"), unit_of_work(organization_id=tenant.id) as session:
         session.execute(update(Group).values(name="x"))
 
 
-def test_a_unit_that_has_written_cannot_release_its_connection(context, place):
-    with pytest.raises(RuntimeError, match="cannot release"), unit_of_work(organization_id=place.id) as session:
+def test_a_unit_that_has_written_cannot_release_its_connection(context, tenant):
+    with pytest.raises(RuntimeError, match="cannot release"), unit_of_work(organization_id=tenant.id) as session:
         session.add(group())
         session.release()
 
 
-def test_released_connections_are_counted_in_the_metrics(app, place):
-    api = place.the(Role.ADMIN)
+def test_released_connections_are_counted_in_the_metrics(app, tenant):
+    api = tenant.the(Role.ADMIN)
     threads = [threading.Thread(target=lambda: api.get("/api/students/")) for _ in range(8)]
     for thread in threads:
         thread.start()

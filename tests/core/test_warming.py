@@ -13,7 +13,7 @@ from campshub.core.http import lookup
 from campshub.core.http.context import Lookup
 from campshub.core.http.warming import PATIENCE, Warmer
 from campshub.core.security.permissions import Role
-from tests.conftest import new_place
+from tests.conftest import new_tenant
 
 LIST = "/api/students/"
 
@@ -24,7 +24,7 @@ def services(app):
 
 
 @pytest.fixture
-def warm(app, services, place):
+def warm(app, services, tenant):
     """Report the counted URLs, and warm; ``warm.rests`` records the pauses."""
     rests = []
 
@@ -35,7 +35,7 @@ def warm(app, services, place):
         rests.clear()
         with app.app_context():
             done = Warmer(app, services, per_second, rest=rests.append).warm(
-                most=most, organization_id=organization_id or place.id
+                most=most, organization_id=organization_id or tenant.id
             )
         services.response_cache.memory.clear()
         return done
@@ -71,20 +71,20 @@ def test_after_a_warming_the_next_read_needs_no_statement(api, warm, student):
     assert len(listed.json["items"]) == 1
 
 
-def test_only_callers_who_share_a_warmed_response_get_it(api, place, warm, student):
+def test_only_callers_who_share_a_warmed_response_get_it(api, tenant, warm, student):
     request_often(api, LIST)
     student()
     warm()
 
-    colleague, trainer = place.someone(Role.ADMIN), place.someone(Role.TRAINER)
+    colleague, trainer = tenant.someone(Role.ADMIN), tenant.someone(Role.TRAINER)
     request_often(colleague, "/api/me/", times=1, is_cached=False)
 
     assert [s for s in colleague.get(LIST).statements if "FROM students" in s] == []
     assert trainer.get(LIST).json["items"] == []
 
 
-def test_a_response_is_warmed_with_the_permissions_of_its_caller(api, place, warm, student):
-    trainer = place.someone(Role.TRAINER)
+def test_a_response_is_warmed_with_the_permissions_of_its_caller(api, tenant, warm, student):
+    trainer = tenant.someone(Role.TRAINER)
     request_often(trainer, LIST)
     student()
 
@@ -103,8 +103,8 @@ def test_a_write_after_the_warming_is_seen(api, warm, student):
     assert second in {one["id"] for one in api.get(LIST).json["items"]}
 
 
-def test_users_without_access_are_not_warmed_and_are_forgotten(api, place, services, warm, student, sql):
-    gone = place.someone(Role.TRAINER)
+def test_users_without_access_are_not_warmed_and_are_forgotten(api, tenant, services, warm, student, sql):
+    gone = tenant.someone(Role.TRAINER)
     request_often(gone, LIST)
     assert api.patch(f"/api/users/{gone.user_id}/", {"status": "disabled"}).status == 200
     student()
@@ -115,23 +115,23 @@ def test_users_without_access_are_not_warmed_and_are_forgotten(api, place, servi
     assert (second.made, second.refused) == (0, 0)
 
 
-def test_a_warming_beyond_the_permissions_of_a_changed_role_is_refused(api, place, warm, student):
-    changed = place.someone(Role.ADMIN)
+def test_a_warming_beyond_the_permissions_of_a_changed_role_is_refused(api, tenant, warm, student):
+    changed = tenant.someone(Role.ADMIN)
     request_often(changed, "/api/users/")
     assert api.patch(f"/api/users/{changed.user_id}/", {"role": "client"}).status == 200
 
     assert warm().refused == 1
 
 
-def test_other_organizations_are_neither_warmed_nor_mixed_in(api, place, app, services, warm, student):
-    other = new_place(app)
+def test_other_organizations_are_neither_warmed_nor_mixed_in(api, tenant, app, services, warm, student):
+    other = new_tenant(app)
     theirs = other.the(Role.ADMIN)
     request_often(api, LIST)
     request_often(theirs, LIST)
     student()
     foreign = make_a_student(theirs)
 
-    assert warm(organization_id=place.id).made == 1
+    assert warm(organization_id=tenant.id).made == 1
     assert [s for s in theirs.get(LIST).statements if "students" in s] != []
     make_a_student(theirs)
     assert warm(organization_id=other.id).made == 1
@@ -165,21 +165,21 @@ def test_responses_in_the_cache_are_not_warmed_again(api, warm, student):
 
 def test_a_warming_stops_when_nothing_can_be_cached(api, warm, monkeypatch):
     request_often(api, *(f"{LIST}?limit={number}" for number in range(1, PATIENCE + 4)))
-    monkeypatch.setattr(lookup, "ask_uncounted", lambda call: Lookup(None, LookupReply()))
+    monkeypatch.setattr(lookup, "look_up_uncounted", lambda call: Lookup(None, LookupReply()))
 
     done = warm()
 
     assert (done.made, done.left, done.is_whole) == (0, PATIENCE, False)
 
 
-def test_keys_and_uncached_reads_are_not_counted(api, services, place):
+def test_keys_and_uncached_reads_are_not_counted(api, services, tenant):
     services.popular_urls.flush()
     request_often(api, "/api/me/", is_cached=False)
 
     assert services.popular_urls._counts == {}
 
 
-def test_a_warming_counts_in_no_rate_limit(api, warm, student, place, services):
+def test_a_warming_counts_in_no_rate_limit(api, warm, student, tenant, services):
     request_often(api, LIST)
     student()
     before = api.get("/api/me/").headers["RateLimit"]
@@ -189,37 +189,37 @@ def test_a_warming_counts_in_no_rate_limit(api, warm, student, place, services):
     assert int(before.split("r=")[1].split(";")[0]) - int(after.split("r=")[1].split(";")[0]) <= 1
 
 
-def test_the_counts_of_a_process_are_bounded(services, place, monkeypatch):
+def test_the_counts_of_a_process_are_bounded(services, tenant, monkeypatch):
     reported = []
     monkeypatch.setattr(counting, "MOST_COUNTED", 10)
     monkeypatch.setattr(counting.PopularUrls, "_send", lambda _, counts: reported.append(dict(counts)))
     uses = counting.PopularUrls(services.cache)
     for number in range(35):
-        uses.note(str(place.id), "u", f"/{number}", b"", uses._sent_at)
+        uses.note(str(tenant.id), "u", f"/{number}", b"", uses._sent_at)
 
     assert len(uses._counts) <= 10
     assert sum(map(len, reported)) + len(uses._counts) == 35
 
 
-def test_the_counts_in_redis_are_bounded_and_ranked(services, place, monkeypatch):
-    monkeypatch.setattr(counting, "MOST_KEPT", 3)
+def test_the_counts_in_redis_are_bounded_and_ranked(services, tenant, monkeypatch):
+    monkeypatch.setattr(counting, "MOST_STORED", 3)
     for number in range(8):
         for _ in range(number + 1):
-            services.popular_urls.note(str(place.id), "u", f"/{number}", b"q=1", services.popular_urls._sent_at)
+            services.popular_urls.note(str(tenant.id), "u", f"/{number}", b"q=1", services.popular_urls._sent_at)
     services.popular_urls.flush()
 
-    found = services.popular_urls.most(str(place.id), datetime.now(UTC), most=50)
+    found = services.popular_urls.most(str(tenant.id), datetime.now(UTC), most=50)
 
-    assert found == [PopularUrl(str(place.id), "u", f"/{number}", b"q=1") for number in (7, 6, 5)]
-    assert str(place.id) in services.popular_urls.organizations(datetime.now(UTC))
+    assert found == [PopularUrl(str(tenant.id), "u", f"/{number}", b"q=1") for number in (7, 6, 5)]
+    assert str(tenant.id) in services.popular_urls.organizations(datetime.now(UTC))
 
 
-def test_the_command_reports_what_it_did(app, api, services, place, student):
+def test_the_command_reports_what_it_did(app, api, services, tenant, student):
     request_often(api, LIST)
     student()
     services.popular_urls.flush()
 
-    arguments = ("cache", "warm", "--organization", str(place.id), "--per-second", "100")
+    arguments = ("cache", "warm", "--organization", str(tenant.id), "--per-second", "100")
     result = app.test_cli_runner().invoke(args=arguments)
 
     assert result.exit_code == 0, result.output

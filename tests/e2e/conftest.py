@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from devstack import place
+from devstack import workspace
 from devstack.redis import Redis
 
 ROOT = Path(__file__).parent.parent.parent
@@ -36,7 +36,7 @@ def demo(stack, database, tmp_path_factory):
         stack.create_database(name, "campshub_template")
     port = free_port()
     # A separate broker: with a shared one, the workers of two demos took each other's calls, which they could not run.
-    broker = Redis(place.make(tmp_path_factory.mktemp("broker")), "broker")
+    broker = Redis(workspace.make(tmp_path_factory.mktemp("broker")), "broker")
     broker.start()
     settings = {
         **os.environ,

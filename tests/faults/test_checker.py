@@ -6,10 +6,10 @@ from http.client import HTTPMessage
 import pytest
 
 from bench.freshness import report
-from bench.freshness.asking import Absence, Address, Answer, Asker
+from bench.freshness.client import Outage, RecordingClient, Response, Server
 from bench.freshness.faults import FAULTS
-from bench.freshness.figures import Figures, Metrics, Times
 from bench.freshness.ledger import EXCUSED_S, Floor, Ledger, Reading
+from bench.freshness.measurements import Measurements, Metrics, Times
 from bench.freshness.run import Plan, Run, make_worlds
 from bench.freshness.site import APPLICATION, Site
 
@@ -105,34 +105,34 @@ def test_each_status_is_allowed_only_during_its_fault(ledger, status, headers, k
     message = HTTPMessage()
     for name, value in headers.items():
         message[name] = value
-    address = Address("nginx", 1, Absence(is_on=killed))
-    answer = Answer(status, message, b"{}", time.monotonic(), address)
+    server = Server("nginx", 1, Outage(is_on=killed))
+    response = Response(status, message, b"{}", time.monotonic(), server)
 
-    assert Asker(Figures(), ledger, Absence(is_on=primary_away)).is_passing(answer) is (broken is None)
+    assert RecordingClient(Measurements(), ledger, Outage(is_on=primary_away)).is_allowed(response) is (broken is None)
     assert ledger.verdicts == ({broken: 1} if broken else {})
 
 
 def test_an_absence_excuses_only_the_requests_during_it():
-    away = Absence()
+    outage = Outage()
     before = time.monotonic()
-    assert not away.meets(before)
-    away.begin()
-    assert away.meets(before)
-    away.end()
-    assert away.meets(before)
-    assert not away.meets(away.ended + 0.001)
+    assert not outage.meets(before)
+    outage.begin()
+    assert outage.meets(before)
+    outage.end()
+    assert outage.meets(before)
+    assert not outage.meets(outage.ended + 0.001)
 
 
 def test_a_connection_is_closed_when_its_process_stops_or_starts(ledger):
-    address = Address("api", 1)
-    asker = Asker(Figures(), ledger, Absence())
-    taken = [asker._connection(address)]
-    for turn in (address.away.begin, address.away.end):
+    server = Server("api", 1)
+    client = RecordingClient(Measurements(), ledger, Outage())
+    taken = [client._connection(server)]
+    for turn in (server.outage.begin, server.outage.end):
         turn()
-        taken.append(asker._connection(address))
+        taken.append(client._connection(server))
 
     assert len({id(connection) for connection in taken}) == 3
-    assert asker._connection(address) is taken[-1]
+    assert client._connection(server) is taken[-1]
 
 
 def test_percentiles_are_within_a_twentieth():
@@ -193,16 +193,16 @@ def test_nothing_is_stale_and_nothing_goes_back_under(site, checked, name):
     found = run(site, checked, name)
 
     assert report.broken(found) == {}, "\n".join(report.lines(found))
-    assert found.figures.marks["writes acknowledged"] >= WRITES
+    assert found.measurements.marks["writes acknowledged"] >= WRITES
     assert found.ledger.verdicts["true"] >= WRITES
-    counted = found.figures.metrics["fault"]
+    counted = found.measurements.metrics["fault"]
     if name in WITHOUT_REDIS:
         assert counted["campshub_freshness_unstamped_total"] > 0
     if name == "api-killed":
-        assert [status for status in found.figures.statuses if "(killed)" in status or " 502 " in status]
+        assert [status for status in found.measurements.statuses if "(killed)" in status or " 502 " in status]
     if name == "primary-killed":
-        assert found.figures.marks["reads marked unverified, primary away"] > 0
-        assert found.figures.statuses["write 503 unavailable"] > 0
+        assert found.measurements.marks["reads marked unverified, primary away"] > 0
+        assert found.measurements.statuses["write 503 unavailable"] > 0
 
 
 def test_the_checker_detects_writes_that_raise_no_stamp(site, checked):

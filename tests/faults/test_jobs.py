@@ -18,7 +18,7 @@ from campshub.core.jobs.registry import Queue
 from campshub.core.jobs.store import enqueue
 from campshub.core.security.permissions import Role
 from devstack.stack import Stack
-from tests.conftest import close, migrate, new_place, settings_of
+from tests.conftest import close, migrate, new_tenant, settings_of
 from tests.faults.job_worker import RESTORE_LOCK_S, STEPS, VISIBLE_AFTER_S
 
 CLAIM_S = 2
@@ -58,8 +58,8 @@ def app(stack):
 
 
 @pytest.fixture
-def place(app):
-    return new_place(app)
+def tenant(app):
+    return new_tenant(app)
 
 
 @pytest.fixture
@@ -70,22 +70,22 @@ def sql(stack):
 
 
 @pytest.fixture
-def add_job(app, place):
+def add_job(app, tenant):
     def add(name, times=1, **arguments):
-        with app.app_context(), unit_of_work(organization_id=place.id) as session:
+        with app.app_context(), unit_of_work(organization_id=tenant.id) as session:
             return [enqueue(session, name, **arguments) for _ in range(times)]
 
     return add
 
 
 @pytest.fixture
-def ended(sql, place):
+def ended(sql, tenant):
     """Wait until no job is pending; return how often each event had its effect."""
 
     def waiting():
         deadline = time.monotonic() + PATIENCE_S
         open_ = "SELECT count(*) FROM outbox WHERE organization_id = %s AND finished_at IS NULL AND died_at IS NULL"
-        while (left := sql(open_, place.id)[0][0]) and time.monotonic() < deadline:
+        while (left := sql(open_, tenant.id)[0][0]) and time.monotonic() < deadline:
             time.sleep(0.2)
         assert left == 0, sql("SELECT job, attempts, claims, problem FROM outbox WHERE finished_at IS NULL LIMIT 5")
         return Counter(event for (event,) in sql("SELECT event FROM effects"))
@@ -191,7 +191,7 @@ def test_a_killed_job_of_many_steps_resumes_at_its_step(stack, add_job, ended, s
 def test_two_beats_enqueue_nothing_twice(stack, sql):
     from devstack.background import Beat  # noqa: PLC0415
 
-    second = Beat(stack.place, "beat-2", settings=stack.environment, application="tests.faults.job_worker")
+    second = Beat(stack.workspace, "beat-2", settings=stack.environment, application="tests.faults.job_worker")
     second.begin()
     try:
         count = "SELECT count(*) FROM outbox WHERE job = 'tests.scheduled'"
@@ -206,8 +206,8 @@ def test_two_beats_enqueue_nothing_twice(stack, sql):
     assert sql(done) == []
 
 
-def test_workers_report_a_heartbeat(stack, app, place):
-    health = wait_for(lambda: (h := place.the(Role.ADMIN).get("/health/").json)["services"]["worker"]["healthy"] and h)
+def test_workers_report_a_heartbeat(stack, app, tenant):
+    health = wait_for(lambda: (h := tenant.the(Role.ADMIN).get("/health/").json)["services"]["worker"]["healthy"] and h)
 
     assert health["services"]["worker"]["last_heartbeat_s"] < 60
 

@@ -8,7 +8,7 @@ import pytest
 
 from campshub.app import create_app
 from campshub.core.redis.connection import PAUSE_S
-from devstack import place
+from devstack import workspace
 from devstack.redis import Redis
 from tests.conftest import Client, close, settings_of
 
@@ -16,7 +16,7 @@ from tests.conftest import Client, close, settings_of
 @pytest.fixture(scope="module")
 def redis(tmp_path_factory):
     """A separate cache Redis for this module, since the tests stop it."""
-    redis = Redis(place.make(tmp_path_factory.mktemp("limits")), "cache")
+    redis = Redis(workspace.make(tmp_path_factory.mktemp("limits")), "cache")
     redis.start()
     yield redis
     redis.stop()
@@ -52,11 +52,11 @@ def sign_in(app, email="unknown@example.org"):
 
 
 def test_one_request_waits_the_limits_hold_and_redis_is_skipped(app, hung, connections):
-    # Each sign-in counts twice, by address and by account, and reads both remaining quotas.
+    # Each sign-in counts twice, by endpoint and by account, and reads both remaining quotas.
     began = time.monotonic()
-    answers = [sign_in(app) for _ in range(20)]
+    responses = [sign_in(app) for _ in range(20)]
 
-    assert answers == [401] * 3 + [429] * 17
+    assert responses == [401] * 3 + [429] * 17
     assert len(connections) <= 1 + (time.monotonic() - began) / PAUSE_S, "one connection per pause"
 
 

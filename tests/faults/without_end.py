@@ -4,12 +4,12 @@ gunicorn serves it under the checker, which must detect it.
 """
 
 from campshub.app import create_app
-from campshub.core.freshness.protocol import Begun, Freshness
+from campshub.core.freshness.protocol import Freshness, PendingWrite
 
 _end = Freshness.end
 
 
-def _raises_nothing(freshness: Freshness, begun: Begun, _position: str | None) -> None:
+def _raises_nothing(freshness: Freshness, begun: PendingWrite, _position: str | None) -> None:
     _end(freshness, begun, None)
 
 

@@ -220,7 +220,7 @@ class ManualLease(Lease):
     def last(self) -> Granted | None:
         return self._known
 
-    def primary_is_away(self) -> bool:
+    def primary_is_unavailable(self) -> bool:
         return self.is_away and self.grant is None
 
     def replayed(self, number: int) -> Replayed | None:

@@ -69,16 +69,16 @@ class Process:
         services.response_cache.memory.clear()
         services.caller_states.clear()
         services.request_cache = RequestCache()
-        for script in services.freshness.wires[0]._scripts:
+        for script in services.freshness.servers[0]._scripts:
             script.text = replaced(script.text, "local QUARANTINE_MS = 10000", FOR_EVER)
             for name in {"common", script.name} & lua.keys():
                 script.text = replaced(script.text, *lua[name])
-        for wire in services.freshness.wires:
+        for wire in services.freshness.servers:
             wire.breaker = CircuitBreaker(0.0)
 
     def reconnect(self) -> None:
         """Close the connections, as a process does when it notices that they are broken."""
-        for wire in self.services.freshness.wires:
+        for wire in self.services.freshness.servers:
             wire.close()
 
 

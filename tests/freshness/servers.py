@@ -20,7 +20,7 @@ from campshub.core.redis.connection import CacheUnavailable
 from campshub.core.redis.pipeline import PipelinedRedis
 from campshub.core.security.permissions import Role
 from devstack.stack import Stack
-from tests.conftest import Client, new_place
+from tests.conftest import Client, new_tenant
 from tests.freshness.stepping import SteppedThread, lost, pause_point
 from tests.freshness.world import Broken
 
@@ -49,8 +49,8 @@ class OnServers:
 
     def reset(self) -> None:
         """Start with an organization that no process has read, in a Redis out of quarantine."""
-        place = new_place(self.apps[0])
-        headers = place.the(Role.ADMIN).headers
+        tenant = new_tenant(self.apps[0])
+        headers = tenant.the(Role.ADMIN).headers
         self.clients = [Client(app, headers) for app in self.apps]
         self.shown: frozenset[str] = frozenset()
         self.sent = []
@@ -103,14 +103,14 @@ class OnServers:
         one.thread.crash()
 
     def _finished(self, one: Sent) -> None:
-        answer = one.thread.result
+        response = one.thread.result
         if one.code is not None:
-            if answer.status == 201:
+            if response.status == 201:
                 self.shown |= {one.code}
             return
-        if answer.status != 200:
-            raise Broken(f"{answer.status}: {answer.response.text}")
-        seen = frozenset(item["code"] for item in answer.json["items"])
+        if response.status != 200:
+            raise Broken(f"{response.status}: {response.raw.text}")
+        seen = frozenset(item["code"] for item in response.json["items"])
         if one.needed - seen:
             raise Broken(f"a read misses {sorted(one.needed - seen)}, {one.thread.passed}")
         # A write that could not be stamped binds once it is acknowledged: until then a lease may have the older epoch.
@@ -155,21 +155,21 @@ class OnServers:
 
     def _add_pause_points(self, patch: pytest.MonkeyPatch) -> None:
         """Add the pause points between the steps."""
-        self._before(patch, protocol, "_ask_position", "position")
+        self._before(patch, protocol, "_read_position", "position")
         self._before(patch, unit_of_work, "commit", "commit")
         self._before(patch, read_routing, "_on", "read")
         run, send = PipelinedRedis.run, PipelinedRedis.send
         patch.setattr(PipelinedRedis, "run", lambda wire, script, *given: self._run(run, wire, script, given))
         patch.setattr(PipelinedRedis, "send", lambda wire, *given: (pause_point("store"), send(wire, *given))[1])
 
-    def _before(self, patch: pytest.MonkeyPatch, place: Any, name: str, step: str) -> None:
-        function = getattr(place, name)
+    def _before(self, patch: pytest.MonkeyPatch, tenant: Any, name: str, step: str) -> None:
+        function = getattr(tenant, name)
 
         def stopping(*given: Any) -> Any:
             pause_point(step)
             return function(*given)
 
-        patch.setattr(place, name, stopping)
+        patch.setattr(tenant, name, stopping)
 
     def _run(self, run: Any, wire: PipelinedRedis, script: Any, given: tuple[Any, ...]) -> Any:
         pause_point(script.name)
@@ -178,10 +178,10 @@ class OnServers:
             raise CacheUnavailable
         if script.name == "begin" and one is not None:
             one.nonces.append(given[0])
-        answer = run(wire, script, *given)
+        response = run(wire, script, *given)
         if lost():
             raise CacheUnavailable
-        return answer
+        return response
 
 
 def until(condition: Any, patience_s: float = 20.0) -> None:

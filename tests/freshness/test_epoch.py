@@ -11,9 +11,9 @@ from campshub.app import create_app
 from campshub.core.cache import purge
 from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.freshness import epoch
-from campshub.core.freshness.lease import HOLDS_S
+from campshub.core.freshness.lease import LEASE_S
 from campshub.core.security.permissions import Role
-from tests.conftest import close, new_place, settings_of
+from tests.conftest import close, new_tenant, settings_of
 from tests.freshness.servers import until
 
 WRITERS, ROWS = 4, 10
@@ -57,31 +57,31 @@ def test_a_stopped_lease_has_ended_its_threads(lease):
 
 def test_a_lease_does_not_outlast_a_sleep_of_the_machine(lease, monkeypatch):
     granted, read = lease.wait(), time.clock_gettime
-    assert granted.holds()
+    assert granted.is_valid()
 
     slept_s = {time.CLOCK_BOOTTIME: 3_600.0}  # CLOCK_MONOTONIC stops during the sleep
     monkeypatch.setattr(time, "clock_gettime", lambda which: read(which) + slept_s.get(which, 0.0))
-    assert not granted.holds()
+    assert not granted.is_valid()
 
 
 def test_a_lease_recovers_after_its_connection_was_lost(stack, lease, backend):
     known = lease.wait()
     stack.primary.query("SELECT pg_terminate_backend(%s)", backend)
-    until(lambda: (last := lease.last()) is not None and last.sent_at > known.sent_at + HOLDS_S)
+    until(lambda: (last := lease.last()) is not None and last.sent_at > known.sent_at + LEASE_S)
 
     assert lease.wait().primary == known.primary
-    assert not lease.primary_is_away()
+    assert not lease.primary_is_unavailable()
 
 
 def test_the_lease_expires_when_the_primary_hangs(lease, backend):
     os.kill(backend, signal.SIGSTOP)
     try:
         until(lambda: lease.granted() is None)
-        assert not lease.last().holds()
-        until(lease.primary_is_away)
+        assert not lease.last().is_valid()
+        until(lease.primary_is_unavailable)
     finally:
         os.kill(backend, signal.SIGCONT)
-    assert lease.wait().holds()
+    assert lease.wait().is_valid()
 
 
 def test_folding_changes_no_epoch_despite_concurrent_writes(app, stack, scratch):
@@ -130,7 +130,7 @@ def test_a_new_epoch_and_a_fold_are_commands(app, stack, scratch):
 
 
 def test_a_cleared_cache_starts_in_quarantine(app, lease):
-    api, cache = new_place(app).the(Role.ADMIN), app.extensions["campshub"].cache.client
+    api, cache = new_tenant(app).the(Role.ADMIN), app.extensions["campshub"].cache.client
     name = f"identity:{lease.wait().primary}"
     url = "/api/students/"
     assert api.get(url).statements, "a new identity"
@@ -148,7 +148,7 @@ def test_a_cleared_cache_starts_in_quarantine(app, lease):
 @pytest.fixture
 def former(app, lease):
     """Return an organization's admin, who has written under a former identity and under the current one."""
-    api, cache = new_place(app).the(Role.ADMIN), app.extensions["campshub"].cache.client
+    api, cache = new_tenant(app).the(Role.ADMIN), app.extensions["campshub"].cache.client
     groups = [api.made("/api/groups/", {"code": "A", "name": "Before"})]
     gone = cache.get(f"identity:{lease.wait().primary}").split(b":")[1].decode()
     app.extensions["campshub"].freshness.forget()
@@ -191,7 +191,7 @@ def test_an_identity_that_starts_during_a_sweep_keeps_its_stamps(app, lease, for
         yield from read(client)
 
     monkeypatch.setattr(purge, "_names", names)
-    purge.sweep(app.extensions["campshub"].settings.redis_urls[0])
+    purge.purge_former_identities(app.extensions["campshub"].settings.redis_urls[0])
 
     assert stamps(cache, present(cache, lease))
 
@@ -200,7 +200,7 @@ def test_an_unavailable_redis_is_reported_in_one_line(app, monkeypatch):
     def unavailable(_url):
         raise purge.CacheUnavailable
 
-    monkeypatch.setattr(purge, "sweep", unavailable)
+    monkeypatch.setattr(purge, "purge_former_identities", unavailable)
     result = app.test_cli_runner().invoke(args=["cache", "sweep"])
     assert (result.exit_code, result.output.count("\n")) == (1, 1)
     assert "does not respond" in result.output

@@ -31,19 +31,19 @@ class Counter:
         self.replies, self.refused = {}, {}
 
     def serve(self, requests):
-        self.trips.append([request.what for request in requests])
+        self.trips.append([request.payload for request in requests])
         if len(self.trips) == 1:
             self.is_under_way.set()
             assert self.may_end.wait(PATIENCE_S)
             if self.failure is not None:
                 raise self.failure
         for request in requests:
-            request.answer = request.what.upper()
+            request.reply = request.payload.upper()
 
     def start_caller(self, what):
         def ask():
             try:
-                self.replies[what] = self.batcher.ask(what)
+                self.replies[what] = self.batcher.request(what)
             except BaseException as error:  # noqa: BLE001 - looked at
                 self.refused[what] = error
 
@@ -77,7 +77,7 @@ def test_a_failed_trip_blocks_no_waiting_caller(failure):
 
     assert list(counter.refused) == ["a"]
     assert counter.replies == {"b": "B", "c": "C", "d": "D"}
-    assert counter.batcher.ask("e") == "E"
+    assert counter.batcher.request("e") == "E"
 
 
 def test_callers_that_share_an_interrupted_trip_get_an_error():
@@ -93,7 +93,7 @@ def test_callers_that_share_an_interrupted_trip_get_an_error():
 
     def ask():
         try:
-            batcher.ask()
+            batcher.request()
         except (Crash, Interrupted) as error:
             refused.append(type(error))
 
@@ -116,7 +116,7 @@ def test_a_forked_process_starts_without_waiting_callers():
     child = os.fork()
     if child == 0:
         try:
-            os._exit(0 if counter.batcher.ask("z") == "Z" else 1)
+            os._exit(0 if counter.batcher.request("z") == "Z" else 1)
         finally:
             os._exit(2)
     _, status = os.waitpid(child, 0)
@@ -194,8 +194,8 @@ def cached_response(size: int) -> CachedResponse:
 
 def test_memory_is_bounded_and_drops_the_least_recently_used():
     memory = ResponseMemory(10_000)
-    for place in range(100):
-        memory.put(place, cached_response(1000), 60)
+    for tenant in range(100):
+        memory.put(tenant, cached_response(1000), 60)
         assert memory.get(0) is not None
         assert memory.bytes <= 10_000
     assert len(memory) == 6
@@ -285,11 +285,11 @@ def test_an_organization_is_in_one_redis_and_the_platform_in_each(several):
         begun = several.begin({(organization, "students"), (PLATFORM_ID, "exercises")}, primary)
         several.end(begun, "0/1000")
 
-    found = [stamped(wire) - {str(PLATFORM_ID)} for wire in several.wires]
+    found = [stamped(wire) - {str(PLATFORM_ID)} for wire in several.servers]
     assert all(found), "each Redis has some"
     assert sorted(str(one) for one in organizations) == sorted(one for some in found for one in some)
-    assert all(str(PLATFORM_ID) in stamped(wire) for wire in several.wires)
-    for wire in several.wires:
+    assert all(str(PLATFORM_ID) in stamped(wire) for wire in several.servers)
+    for wire in several.servers:
         assert not wire.send(b"KEYS", "pending:*"), "each begin has its end"
         for organization in stamped(wire) - {str(PLATFORM_ID)}:
             assert several.redis_of(organization) is wire
@@ -298,10 +298,10 @@ def test_an_organization_is_in_one_redis_and_the_platform_in_each(several):
 def test_without_one_redis_the_organizations_of_the_others_stay(several):
     organizations = [str(new_id()) for _ in range(200)]
     before = {one: several.redis_of(one) for one in organizations}
-    gone = several.wires.pop()
+    gone = several.servers.pop()
     gone.close()
 
-    assert {before[one] for one in organizations} == {*several.wires, gone}
+    assert {before[one] for one in organizations} == {*several.servers, gone}
     assert all(several.redis_of(one) is before[one] for one in organizations if before[one] is not gone)
 
 
@@ -310,12 +310,12 @@ def test_an_identity_is_trusted_after_ten_seconds(several):
     wire = several.redis_of(organization)
     lookup = LookupRequest(organization, "u", (f"{organization}:access",))
 
-    several._positions = RequestBatcher(lambda requests: [setattr(e, "answer", ("0/1000", primary)) for e in requests])
+    several._positions = RequestBatcher(lambda requests: [setattr(e, "reply", ("0/1000", primary)) for e in requests])
     primary = several._lease.granted().primary
-    assert not several.ask(lookup, None).is_trusted
+    assert not several.look_up(lookup, None).is_trusted
     run_id, space, made = wire.send(b"GET", f"identity:{primary}").split(b":")
     for seconds, is_trusted in ((9, False), (11, True)):
         wire.send(b"SET", f"identity:{primary}", b":".join((run_id, space, b"%d" % (int(made) - 1000 * seconds))))
-        assert several.ask(lookup, None).is_trusted == is_trusted
+        assert several.look_up(lookup, None).is_trusted == is_trusted
     wire.send(b"SET", f"identity:{primary}", b"another:ab:0")
-    assert not several.ask(lookup, None).is_trusted, "an older copy"
+    assert not several.look_up(lookup, None).is_trusted, "an older copy"

@@ -18,7 +18,7 @@ flushed-position       the primary returns the inserted position, not the flushe
 epoch-in-key           the lease returns every epoch as 0
 identity-in-key        common.lua gives each identity the same space
 timeline-in-identity   the primary's identity does not contain its timeline
-wait                   ``Freshness.wait_out`` does not wait
+wait                   ``Freshness.wait_for_leases`` does not wait
 unstamped-row          ``unit_of_work._commit`` adds no row
 replica-check          ``Replicas._able`` requires no position. The second guard is removed too: ``as_lsn``, by which
                        the replica checks its position in the transaction that reads
@@ -70,14 +70,14 @@ LUA: dict[str, dict[str, tuple[str, str]]] = {
 }
 
 
-def changed(patch: pytest.MonkeyPatch, place: Any, name: str, old: str, new: str) -> None:
+def changed(patch: pytest.MonkeyPatch, target: Any, name: str, old: str, new: str) -> None:
     """Replace a function by a version whose source differs in one place."""
-    function = getattr(place, name)
+    function = getattr(target, name)
     source = replaced(textwrap.dedent(inspect.getsource(function)), old, new)
     made: dict[str, Any] = {}
     exec(compile(source, "<changed>", "exec"), function.__globals__, made)  # noqa: S102 - the project's own code
-    patch.setattr(place, name, made[name])
-    if place is session:
+    patch.setattr(target, name, made[name])
+    if target is session:
         patch.setattr(unit_of_work, name, made[name])
 
 
@@ -88,7 +88,7 @@ def without(world: World, patch: pytest.MonkeyPatch, rule: str) -> None:
     elif rule == "unstamped-row":
         changed(patch, unit_of_work, "_commit", "session.execute(epoch.ADD)", "pass")
     elif rule == "wait":
-        patch.setattr(Freshness, "wait_out", lambda _freshness: None)
+        patch.setattr(Freshness, "wait_for_leases", lambda _freshness: None)
     elif rule == "epoch-in-key":
         granted = ManualLease.granted
         patch.setattr(

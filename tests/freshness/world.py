@@ -14,7 +14,7 @@ from flask import Flask
 from campshub.core.db import session, unit_of_work
 from campshub.core.db.models import new_id
 from campshub.core.freshness import protocol
-from campshub.core.freshness.lease import HOLDS_S
+from campshub.core.freshness.lease import LEASE_S
 from campshub.core.http import dispatch, read_routing
 from campshub.core.redis.connection import CacheUnavailable
 from campshub.core.redis.pipeline import PipelinedRedis
@@ -37,7 +37,7 @@ class Clock:
         self.now = 1000.0
 
     def sleep(self, seconds: float) -> None:
-        assert seconds >= HOLDS_S
+        assert seconds >= LEASE_S
         pause_point("wait")
 
 
@@ -138,15 +138,15 @@ class World:
         return frozenset(body["writes"]) | self.servers.writes_shown_by(body["role"])
 
     def _finished(self, request: Request) -> None:
-        answer, request.is_checked = request.thread.result, True
+        response, request.is_checked = request.thread.result, True
         there = frozenset(commit.write for commit in self.servers.log)
         if request.write:
-            if answer.status_code == 204:
+            if response.status_code == 204:
                 self.shown |= {request.write}
             return
-        if answer.status_code != 200:
-            raise Broken(f"{answer.status_code}: {answer.text}")
-        if answer.headers.get("Campshub-Freshness") == "unverified":
+        if response.status_code != 200:
+            raise Broken(f"{response.status_code}: {response.text}")
+        if response.headers.get("Campshub-Freshness") == "unverified":
             return
         missing = (request.needed & there) - self.seen(request)
         if missing:
@@ -273,7 +273,7 @@ class World:
         patch.setattr(read_routing, "begin", self._begin)
         patch.setattr(unit_of_work, "begin", self._begin)
         patch.setattr(read_routing, "commit", lambda _session: None)
-        patch.setattr(protocol, "_ask_position", self._answer_position)
+        patch.setattr(protocol, "_read_position", self._answer_position)
         patch.setattr(protocol, "DEADLINE_MS", NO_LIMIT_MS)
         patch.setattr(protocol, "time", self)
         patch.setattr(protocol, "elapsed", self.elapsed)
@@ -301,19 +301,19 @@ class World:
     def _answer_position(self, _primary: Any, requests: Any) -> None:
         pause_point("position")
         for request in requests:
-            request.answer = (self.servers.position(), self.servers.identity)
+            request.reply = (self.servers.position(), self.servers.identity)
 
     def _run(self, run: Any, wire: PipelinedRedis, script: Any, given: tuple[Any, ...]) -> Any:
         pause_point(script.name)
         request = self._current()
         if script.name == "begin" and request is not None:
             request.nonces.append(given[0])
-        answer = run(wire, script, *given)
+        response = run(wire, script, *given)
         if lost():
             raise CacheUnavailable
         if script.name == "begin" and request is not None:
-            request.space = answer
-        return answer
+            request.space = response
+        return response
 
     def _current(self) -> Request | None:
         thread = SteppedThread.current()

@@ -9,7 +9,7 @@ import pytest
 
 from campshub.app import create_app
 from devstack.stack import Stack
-from tests.conftest import ROOT, Client, Place, close, migrate, settings_of
+from tests.conftest import ROOT, Client, Tenant, close, migrate, settings_of
 from tests.large import data, plans
 
 DATABASE = "campshub_large"
@@ -22,7 +22,7 @@ class LargeDatabase:
     app: Any
     connection: Any
     made: data.Made
-    place: Place
+    tenant: Tenant
     people: dict[str, Client]
 
 
@@ -43,8 +43,8 @@ def opened(stack: Stack, database: str, scale: data.Scale, *planner: str):
             )
         )
         data.refresh_rollups(connection, app)
-        place = Place(app, made.organization_id)
-        yield LargeDatabase(app, connection, made, place, plans.people_of(place, made))
+        tenant = Tenant(app, made.organization_id)
+        yield LargeDatabase(app, connection, made, tenant, plans.people_of(tenant, made))
         close(app)
 
 

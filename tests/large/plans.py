@@ -21,7 +21,7 @@ from sqlalchemy import event
 
 from campshub.config import Settings
 from campshub.core.db.session import db
-from tests.conftest import Client, Place
+from tests.conftest import Client, Tenant
 from tests.large.data import Made
 from tests.surface import Operation, operations
 
@@ -228,7 +228,7 @@ def reads(app: Flask, connection: psycopg.Connection[Any], made: Made, people: l
     ids, on = _ids(connection, made)
     values = _values(made, ids)
     for operation in operations(app):
-        if operation.method != "GET" or operation.handler.options.is_public:
+        if operation.method != "GET" or operation.endpoint.options.is_public:
             continue
         url, _, needed = operation.address(ids).partition("?")
         fields = {"on": str(on)} if needed else {}
@@ -244,7 +244,7 @@ def _variants(
     operation: Operation, values: dict[str, list[str]], made: Made
 ) -> Iterator[tuple[str, dict[str, str], tuple[date, date] | None]]:
     """Yield the variants of an operation: a name, its query, and the dates that it covers."""
-    mark, schema = operation.handler.options, operation.handler.query_schema
+    mark, schema = operation.endpoint.options, operation.endpoint.query_schema
     filters = {field.data_key or name: field for name, field in schema.load_fields.items()} if schema else {}
     yield "bare", {}, None
     bounded = {}
@@ -318,17 +318,17 @@ def followed(client: Client, read: Read, caught: list[Plan]) -> Iterator[tuple[s
         begun = time.perf_counter()
         response = client.get(url)
         milliseconds = (time.perf_counter() - begun) * 1000
-        assert response.status in (200, 403, 404), (read, response.response.get_data(as_text=True))
+        assert response.status in (200, 403, 404), (read, response.raw.get_data(as_text=True))
         yield from ((f"{read.name}{page}", plan, milliseconds) for plan in tuple(caught))
         cursor = response.json.get("next_cursor") if response.status == 200 else None
         url = f"{read.query}&cursor={cursor}" if cursor else None
 
 
-def people_of(place: Place, made: Made) -> dict[str, Client]:
+def people_of(tenant: Tenant, made: Made) -> dict[str, Client]:
     """Return a client for each kind of user whose reads differ."""
     ids = {"trainer": made.trainer_id, "head": made.head_trainer_id, "client": made.client_id}
-    tokens = {name: {"Authorization": f"Bearer {place.token(user_id)}"} for name, user_id in ids.items()}
+    tokens = {name: {"Authorization": f"Bearer {tenant.token(user_id)}"} for name, user_id in ids.items()}
     return {
-        "admin": place.someone(),
-        **{name: Client(place.app, headers, ids[name]) for name, headers in tokens.items()},
+        "admin": tenant.someone(),
+        **{name: Client(tenant.app, headers, ids[name]) for name, headers in tokens.items()},
     }

@@ -13,7 +13,7 @@ from campshub.core.jobs.models import OutboxMessage
 from campshub.core.jobs.runner import Outcome, run_one
 from campshub.core.security.permissions import Role
 from devstack import packages
-from tests.conftest import Client, Place
+from tests.conftest import Client, Tenant
 
 TODAY = datetime.now(ZoneInfo("Asia/Kolkata")).date()  # a run may end on the next day: do not derive a period from it
 MONDAY = TODAY - timedelta(days=TODAY.weekday() + 7)  # of last week
@@ -23,14 +23,14 @@ MONDAY = TODAY - timedelta(days=TODAY.weekday() + 7)  # of last week
 class School:
     """A group with a trainer and three members, with functions to mark them and to create reports."""
 
-    place: Place
+    tenant: Tenant
     group_id: str
     trainer: Client
     people: dict[str, str] = field(default_factory=dict)
 
     @property
     def admin(self) -> Client:
-        return self.place.the(Role.ADMIN)
+        return self.tenant.the(Role.ADMIN)
 
     def mark(self, day: date, slot: str = "09:00", **codes: str) -> None:
         """Mark members, by their lower-case given names, in a session of a day."""
@@ -38,42 +38,42 @@ class School:
         session = self.admin.made("/api/attendance/sessions/", fields)["id"]
         records = [{"student_id": self.people[name], "code": code} for name, code in codes.items()]
         response = self.admin.put(f"/api/attendance/sessions/{session}/records/", {"records": records})
-        assert response.status == 200, response.response.text
+        assert response.status == 200, response.raw.text
 
     def report(self, kind: str, format: str = "csv", who: Client | None = None, **parameters: str) -> dict:
         """Request a report and run its job; return the report as the API shows it."""
         who = who or self.admin
         requested = who.post("/api/reports/", {"kind": kind, "format": format, "parameters": parameters})
-        assert requested.status == 202, requested.response.text
+        assert requested.status == 202, requested.raw.text
         self.work(requested.json["job_id"])
         return who.get(f"/api/reports/{requested.json['id']}/").json
 
     def work(self, job_id: str) -> list[Outcome]:
         """Run a job until it ends."""
         outcomes = []
-        with self.place.app.app_context():
-            services = self.place.app.extensions["campshub"]
-            while (outcome := run_one(services, self.place.id, UUID(job_id))) is not Outcome.NOTHING:
+        with self.tenant.app.app_context():
+            services = self.tenant.app.extensions["campshub"]
+            while (outcome := run_one(services, self.tenant.id, UUID(job_id))) is not Outcome.NOTHING:
                 outcomes.append(outcome)
                 assert outcome in {Outcome.DONE, Outcome.MORE}, outcome
         return outcomes
 
     def work_off(self) -> None:
         """Run all other pending jobs of the organization."""
-        with self.place.app.app_context():
-            services = self.place.app.extensions["campshub"]
+        with self.tenant.app.app_context():
+            services = self.tenant.app.extensions["campshub"]
             with unit_of_work(system=True, read_only=True) as session:
-                pending = select(OutboxMessage.id).where(OutboxMessage.organization_id == self.place.id)
+                pending = select(OutboxMessage.id).where(OutboxMessage.organization_id == self.tenant.id)
                 ids = session.scalars(pending.where(OutboxMessage.finished_at.is_(None))).all()
             for message_id in ids:
-                run_one(services, self.place.id, message_id)
+                run_one(services, self.tenant.id, message_id)
 
     def file(self, report: dict) -> bytes:
         """Download a report's file with its link."""
         assert report["state"] == "ready", report
-        response = Client(self.place.app).get(report["download"]["url"])
-        assert response.status == 200, response.response.text
-        return response.response.get_data()
+        response = Client(self.tenant.app).get(report["download"]["url"])
+        assert response.status == 200, response.raw.text
+        return response.raw.get_data()
 
     def rows(self, kind: str, who: Client | None = None, **parameters: str) -> list[dict[str, str]]:
         """Create a report as CSV; return its rows by their titles."""
@@ -81,10 +81,10 @@ class School:
         return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
-def a_school(place: Place) -> School:
-    admin, trainer = place.the(Role.ADMIN), place.the(Role.TRAINER)
+def a_school(tenant: Tenant) -> School:
+    admin, trainer = tenant.the(Role.ADMIN), tenant.the(Role.TRAINER)
     fields = {"code": "7B", "name": "Class 7B", "trainer_ids": [str(trainer.user_id)]}
-    school = School(place, admin.made("/api/groups/", fields)["id"], trainer)
+    school = School(tenant, admin.made("/api/groups/", fields)["id"], trainer)
     for code, given_name, family_name in (("R1", "Asha", "Rao"), ("R2", "Ravi", "Iyer"), ("R3", "Anna", "Silva")):
         guardian = {
             "name": f"Guardian {family_name}",
@@ -106,5 +106,5 @@ def _fonts():
 
 
 @pytest.fixture
-def school(place) -> School:
-    return a_school(place)
+def school(tenant) -> School:
+    return a_school(tenant)

@@ -185,14 +185,14 @@ def test_a_trainer_sees_only_their_groups(marked, student):
 
 
 def test_a_role_without_attendance_has_no_register(marked):
-    nutritionist = marked.place.the(Role.NUTRITIONIST)
+    nutritionist = marked.tenant.the(Role.NUTRITIONIST)
     request = {"kind": "attendance_register", "format": "csv", "parameters": {"group_id": marked.group_id}}
 
     response = nutritionist.post("/api/reports/", request)
 
     assert (response.status, response.problem["code"]) == (403, "kind_not_yours")
     assert len(marked.rows("roster", who=nutritionist, group_id=marked.group_id)) == 3
-    assert marked.place.the(Role.CLIENT).post("/api/reports/", request).status == 403
+    assert marked.tenant.the(Role.CLIENT).post("/api/reports/", request).status == 403
 
 
 def test_another_organization_is_in_no_report(marked, other):

@@ -41,8 +41,8 @@ def body(school, **changes):
 
 def sent(school, schedule, to):
     """Run a schedule; return the link that a user was sent, None if there was none."""
-    with school.place.app.app_context():
-        services = school.place.app.extensions["campshub"]
+    with school.tenant.app.app_context():
+        services = school.tenant.app.extensions["campshub"]
         make_due(services, datetime.fromisoformat(schedule["next_at"]) + timedelta(minutes=1))
     school.work(school.admin.get("/api/reports/?limit=1").json["items"][0]["job_id"])
     school.work_off()
@@ -57,7 +57,7 @@ def sent(school, schedule, to):
 
 
 def fetched(school, link):
-    return Client(school.place.app).get(link).status
+    return Client(school.tenant.app).get(link).status
 
 
 def demote(school, who, role="trainer"):
@@ -70,7 +70,7 @@ def leave_groups(school):
 
 @pytest.mark.parametrize("lost_at", ["gathering", "finishing"])
 def test_a_report_starts_again_when_its_requester_loses_access(marked, stack, monkeypatch, lost_at):
-    someone = marked.place.someone(Role.ADMIN)
+    someone = marked.tenant.someone(Role.ADMIN)
     monkeypatch.setattr(rendering, "PART_ROWS", 1)
     monkeypatch.setattr(attendance_records.AttendanceRecords, "at_once", 1)
     original, calls = {"gathering": rendering._gather, "finishing": rendering._finish}[lost_at], []
@@ -107,7 +107,7 @@ def test_a_trainer_has_a_report_while_they_train_its_groups(school):
 
 
 def test_a_report_sent_to_its_author_ends_like_their_other_reports(marked):
-    someone = marked.place.someone(Role.ADMIN)
+    someone = marked.tenant.someone(Role.ADMIN)
     schedule = someone.made("/api/report-schedules/", body(marked, recipient_ids=[str(someone.user_id)]))
     link = sent(marked, schedule, someone)
     assert fetched(marked, link) == 200
@@ -133,7 +133,7 @@ def test_a_sent_report_ends_when_its_recipient_loses_access(marked, loss):
 
 
 def test_a_recipient_without_access_to_the_data_gets_no_email(marked):
-    nutritionist = marked.place.the(Role.NUTRITIONIST)
+    nutritionist = marked.tenant.the(Role.NUTRITIONIST)
     schedule = marked.admin.made("/api/report-schedules/", body(marked, recipient_ids=[str(nutritionist.user_id)]))
 
     assert sent(marked, schedule, nutritionist) is None
@@ -146,7 +146,7 @@ def test_a_user_cannot_schedule_what_they_may_not_read(marked):
         "scope": "all",
     }
     role_id = marked.admin.made("/api/roles/", role)["id"]
-    office = marked.place.someone(Role.ADMIN)
+    office = marked.tenant.someone(Role.ADMIN)
     assert marked.admin.patch(f"/api/users/{office.user_id}/", {"role_id": role_id}).status == 200
     schedule = marked.admin.made("/api/report-schedules/", body(marked))
     at = f"/api/report-schedules/{schedule['id']}/"
@@ -161,8 +161,8 @@ def test_an_api_key_cannot_create_or_see_schedules(marked):
     schedule = marked.admin.made("/api/report-schedules/", body(marked))
     allowed = {"permissions": ["reports:read", "reports:write", "attendance:read", "groups:read", "students:read"]}
     fields = {"name": "Office", "expires_in_days": 1, "scope": "all", **allowed}
-    key = marked.place.signed_in(marked.admin).made("/api/api-keys/", fields)["key"]
-    program = Client(marked.place.app, {"Authorization": f"Bearer {key}"})
+    key = marked.tenant.signed_in(marked.admin).made("/api/api-keys/", fields)["key"]
+    program = Client(marked.tenant.app, {"Authorization": f"Bearer {key}"})
     at = f"/api/report-schedules/{schedule['id']}/"
 
     assert program.get("/api/report-schedules/").json["items"] == []
@@ -180,7 +180,7 @@ def test_a_repeated_creation_does_not_show_another_users_schedule(marked):
     assert marked.admin.post("/api/report-schedules/", fields).status == 201
     assert marked.admin.post("/api/report-schedules/", fields).status == 200
 
-    refused = marked.place.someone(Role.ADMIN).post("/api/report-schedules/", fields)
+    refused = marked.tenant.someone(Role.ADMIN).post("/api/report-schedules/", fields)
     assert (refused.status, refused.problem["code"]) == (409, "id_taken")
 
 
@@ -195,24 +195,24 @@ def test_the_number_of_schedules_per_user_is_limited(marked, sql):
 
     refused = marked.admin.post("/api/report-schedules/", body(marked))
     assert (refused.status, refused.problem["code"]) == (409, "too_many_schedules")
-    assert marked.place.someone(Role.ADMIN).post("/api/report-schedules/", body(marked)).status == 201
+    assert marked.tenant.someone(Role.ADMIN).post("/api/report-schedules/", body(marked)).status == 201
 
 
 def test_other_files_in_the_storage_do_not_stop_the_cleanup(school):
-    services = school.place.app.extensions["campshub"]
+    services = school.tenant.app.extensions["campshub"]
     for name in ("notes.txt", "00000000-0000-7000-8000-000000000000/x"):
-        with services.storage.open_write(f"{school.place.id}/reports/{name}") as file:
+        with services.storage.open_write(f"{school.tenant.id}/reports/{name}") as file:
             file.write(b"x")
 
-    with school.place.app.app_context():
+    with school.tenant.app.app_context():
         assert sweep_orphans(services) >= 1
 
-    assert services.storage.folder(f"{school.place.id}/reports") == ["notes.txt"]
+    assert services.storage.folder(f"{school.tenant.id}/reports") == ["notes.txt"]
 
 
 def test_links_have_their_own_anonymous_rate_limit(school):
     report = school.report("roster", group_id=school.group_id)
 
-    response = Client(school.place.app).get(report["download"]["url"])
+    response = Client(school.tenant.app).get(report["download"]["url"])
 
     assert response.headers["RateLimit"].startswith('"files"')

@@ -24,7 +24,7 @@ def marked(school):
 @pytest.fixture
 def limited(marked, monkeypatch):
     """An organization where a PDF may have two rows."""
-    services = marked.place.app.extensions["campshub"]
+    services = marked.tenant.app.extensions["campshub"]
     monkeypatch.setattr(services, "settings", services.settings.model_copy(update={"report_pdf_rows": 2}))
     return marked
 
@@ -69,7 +69,7 @@ def test_a_pdf_with_the_maximum_number_of_rows_is_rendered(limited, kind):
 
 def test_a_report_that_becomes_too_long_states_the_reason(marked, monkeypatch):
     report = requested(marked, "attendance_records", **WEEK).json
-    services = marked.place.app.extensions["campshub"]
+    services = marked.tenant.app.extensions["campshub"]
     monkeypatch.setattr(services, "settings", services.settings.model_copy(update={"report_pdf_rows": 5}))
 
     marked.work(report["job_id"])
@@ -77,15 +77,15 @@ def test_a_report_that_becomes_too_long_states_the_reason(marked, monkeypatch):
     shown = marked.admin.get(f"/api/reports/{report['id']}/").json
     assert (shown["state"], shown["problem"], shown["download"]) == ("refused", "too_many_rows", None)
     marked.work_off()
-    assert services.storage.folder(f"{marked.place.id}/reports/{report['id']}") == []
+    assert services.storage.folder(f"{marked.tenant.id}/reports/{report['id']}") == []
 
 
 def test_the_command_refuses_too_many_rows(limited, tmp_path):
-    arguments = ["--kind", "attendance_records", "--organization", str(limited.place.id), "--format", "pdf"]
+    arguments = ["--kind", "attendance_records", "--organization", str(limited.tenant.id), "--format", "pdf"]
     file = tmp_path / "records.pdf"
     dates = ["--from", WEEK["from"], "--to", WEEK["to"], "--output", str(file)]
 
-    result = limited.place.app.test_cli_runner().invoke(args=["reports", "make", *arguments, *dates])
+    result = limited.tenant.app.test_cli_runner().invoke(args=["reports", "make", *arguments, *dates])
 
     assert result.exit_code == 1
     assert "A PDF has at most 2 rows" in result.output
@@ -119,11 +119,11 @@ def test_a_register_read_in_parts_adds_up_the_same(marked, monkeypatch):
 
 def test_a_killed_child_process_fails_the_job_and_not_the_worker(marked, monkeypatch, sql):
     report = requested(marked, "roster", group_id=marked.group_id).json
-    services, job_id = marked.place.app.extensions["campshub"], UUID(report["job_id"])
+    services, job_id = marked.tenant.app.extensions["campshub"], UUID(report["job_id"])
     monkeypatch.setattr(process, "_COMMAND", ["/bin/sh", "-c", "kill -9 $$"])
 
-    with marked.place.app.app_context():
-        while (outcome := run_one(services, marked.place.id, job_id)) is Outcome.MORE:
+    with marked.tenant.app.app_context():
+        while (outcome := run_one(services, marked.tenant.id, job_id)) is Outcome.MORE:
             pass
 
     assert outcome is Outcome.FAILED

@@ -34,12 +34,12 @@ def requested(school, kind="attendance_records", **parameters):
 
 
 def folder_of(school, report):
-    return f"{school.place.id}/reports/{report['id']}"
+    return f"{school.tenant.id}/reports/{report['id']}"
 
 
 def progress(school, report):
-    with school.place.app.app_context(), unit_of_work(organization_id=school.place.id, read_only=True) as session:
-        job = session.get(Job, (school.place.id, UUID(report["job_id"])))
+    with school.tenant.app.app_context(), unit_of_work(organization_id=school.tenant.id, read_only=True) as session:
+        job = session.get(Job, (school.tenant.id, UUID(report["job_id"])))
         return job.done, (job.position or {}).get("parts", [])
 
 
@@ -53,7 +53,7 @@ def test_another_worker_continues_where_a_killed_worker_stopped(marked, stack, d
         "JOB_RETRY_S": "0.2",
         "PYTHONPATH": str(ROOT),
     }
-    arguments = [sys.executable, "tests/reports/slow_worker.py", str(marked.place.id), report["job_id"]]
+    arguments = [sys.executable, "tests/reports/slow_worker.py", str(marked.tenant.id), report["job_id"]]
     with subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as worker:
         until = time.monotonic() + PATIENCE_S
         while progress(marked, report)[0] < 3 and time.monotonic() < until:
@@ -70,9 +70,9 @@ def test_another_worker_continues_where_a_killed_worker_stopped(marked, stack, d
     monkeypatch.setattr(
         rendering, "_gather", lambda *arguments: gathered.append(arguments[2]["rows"]) or gather(*arguments)
     )
-    with marked.place.app.app_context():
-        services = marked.place.app.extensions["campshub"]
-        while run_one(services, marked.place.id, UUID(report["job_id"])) is not Outcome.DONE:
+    with marked.tenant.app.app_context():
+        services = marked.tenant.app.extensions["campshub"]
+        while run_one(services, marked.tenant.id, UUID(report["job_id"])) is not Outcome.DONE:
             assert time.monotonic() < until
             time.sleep(0.2)  # until the claim of the killed worker has expired
 
@@ -86,8 +86,8 @@ def test_an_attempt_whose_claim_has_expired_changes_nothing(marked, monkeypatch)
     """Each attempt has its own file names, so what it writes too late belongs to no report."""
     report = requested(marked)
     path = folder_of(marked, report)
-    services = marked.place.app.extensions["campshub"]
-    own = {"organization_id": marked.place.id, "report_id": UUID(report["id"])}
+    services = marked.tenant.app.extensions["campshub"]
+    own = {"organization_id": marked.tenant.id, "report_id": UUID(report["id"])}
     spool = rendering.RowStore(services.storage, services.file_keys, **own)
     spool.add([["2020-01-01", "Outdated", *[None] * 8]], None)
 
@@ -101,16 +101,16 @@ def test_an_attempt_whose_claim_has_expired_changes_nothing(marked, monkeypatch)
 
 def test_a_report_that_was_removed_during_rendering_leaves_nothing(marked, monkeypatch):
     report = requested(marked)
-    put = rendering.put
+    put = rendering.write_report
 
     def removed_meanwhile(*arguments):
         assert marked.admin.delete(f"/api/reports/{report['id']}/").status == 204
         return put(*arguments)
 
-    monkeypatch.setattr(rendering, "put", removed_meanwhile)
+    monkeypatch.setattr(rendering, "write_report", removed_meanwhile)
     marked.work(report["job_id"])
 
-    assert marked.place.app.extensions["campshub"].storage.folder(folder_of(marked, report)) == []
+    assert marked.tenant.app.extensions["campshub"].storage.folder(folder_of(marked, report)) == []
 
 
 def test_a_report_shows_that_its_job_was_cancelled(marked):
@@ -144,11 +144,11 @@ def test_the_stored_position_of_a_job_contains_no_name(marked, sql):
 
 
 def test_an_expired_report_is_removed(marked, sql):
-    services = marked.place.app.extensions["campshub"]
+    services = marked.tenant.app.extensions["campshub"]
     old, new = (marked.report("roster", group_id=marked.group_id) for _ in range(2))
     sql("UPDATE reports SET expires_at = now() WHERE id = %s RETURNING id", UUID(old["id"]))
 
-    with marked.place.app.app_context():
+    with marked.tenant.app.app_context():
         assert cleanup.expire(datetime.now(UTC)) >= 1
     marked.work_off()
 
@@ -158,14 +158,14 @@ def test_an_expired_report_is_removed(marked, sql):
 
 
 def test_files_without_a_report_are_removed_and_others_stay(marked, sql):
-    services = marked.place.app.extensions["campshub"]
+    services = marked.tenant.app.extensions["campshub"]
     stored, lost = (marked.report("roster", group_id=marked.group_id) for _ in range(2))
-    beside = f"{marked.place.id}/archives/month"
+    beside = f"{marked.tenant.id}/archives/month"
     with services.storage.open_write(beside) as file:
         file.write(b"not a report's")
     sql("DELETE FROM reports WHERE id = %s RETURNING id", UUID(lost["id"]))  # as erasing an organization does
 
-    with marked.place.app.app_context():
+    with marked.tenant.app.app_context():
         assert cleanup.sweep_orphans(services) >= 1
 
     assert services.storage.folder(folder_of(marked, lost)) == []
@@ -175,20 +175,20 @@ def test_files_without_a_report_are_removed_and_others_stay(marked, sql):
 
 def test_a_command_removes_all_reports_of_an_organization(marked, other):
     report = marked.report("roster", group_id=marked.group_id)
-    result = marked.place.app.test_cli_runner().invoke(
-        args=["reports", "forget", "--organization", str(marked.place.id), "--yes", "--json"]
+    result = marked.tenant.app.test_cli_runner().invoke(
+        args=["reports", "forget", "--organization", str(marked.tenant.id), "--yes", "--json"]
     )
     marked.work_off()
 
     assert (result.exit_code, result.output.strip()) == (0, '{"removed":1}')
     assert marked.admin.get("/api/reports/").json["items"] == []
-    assert marked.place.app.extensions["campshub"].storage.folder(folder_of(marked, report)) == []
+    assert marked.tenant.app.extensions["campshub"].storage.folder(folder_of(marked, report)) == []
 
 
 def test_a_command_renders_a_report_into_a_file(marked, tmp_path):
-    runner = marked.place.app.test_cli_runner()
+    runner = marked.tenant.app.test_cli_runner()
     file = tmp_path / "register.csv"
-    arguments = ["--kind", "attendance_register", "--organization", str(marked.place.id), "--group", marked.group_id]
+    arguments = ["--kind", "attendance_register", "--organization", str(marked.tenant.id), "--group", marked.group_id]
     dates = ["--from", str(MONDAY), "--to", str(MONDAY + timedelta(days=6))]
     made = runner.invoke(args=["reports", "make", *arguments, *dates, "--format", "csv", "--output", str(file)])
 
@@ -210,7 +210,7 @@ def test_a_command_lists_the_kinds(app):
 
 
 def test_the_number_of_reports_in_progress_per_user_is_limited(marked, monkeypatch):
-    services = marked.place.app.extensions["campshub"]
+    services = marked.tenant.app.extensions["campshub"]
     monkeypatch.setattr(services, "settings", services.settings.model_copy(update={"report_most_under_way": 2}))
     first, _ = requested(marked), requested(marked)
 

@@ -116,14 +116,14 @@ def run_beat(school, schedule, days=1):
     """Run a schedule when it is due; return how many reports were requested in this organization."""
     before = len(school.admin.get("/api/reports/?limit=200").json["items"])
     at = datetime.fromisoformat(schedule["next_at"]) + timedelta(days=days - 1, minutes=1)
-    with school.place.app.app_context():
-        make_due(school.place.app.extensions["campshub"], at)
+    with school.tenant.app.app_context():
+        make_due(school.tenant.app.extensions["campshub"], at)
     return len(school.admin.get("/api/reports/?limit=200").json["items"]) - before
 
 
 def messages(school):
     """Return the e-mails that were sent to the organization's trainer."""
-    folder = Path(school.place.app.extensions["campshub"].settings.mail_folder)
+    folder = Path(school.tenant.app.extensions["campshub"].settings.mail_folder)
     recipient = school.trainer.get("/api/me/").json["email"] if school.trainer.get("/api/me/").status == 200 else ""
     read = (email.message_from_bytes(path.read_bytes(), policy=email.policy.default) for path in folder.glob("*.eml"))
     return [one for one in read if one["To"] == recipient]
@@ -146,16 +146,16 @@ def test_a_scheduled_report_is_rendered_and_its_link_is_sent(school, due):
     assert message["Subject"] == "Register (Hill Camp)"
     assert not message.is_multipart(), "the file itself is not in it"
     link = re.search(r"http\S+(/api/reports/\S+)", message.get_content())[1]
-    response = Client(school.place.app).get(link)
-    assert (response.status, response.response.get_data()[:5]) == (200, b"%PDF-")
+    response = Client(school.tenant.app).get(link)
+    assert (response.status, response.raw.get_data()[:5]) == (200, b"%PDF-")
 
     assert school.admin.patch(f"/api/users/{school.trainer.user_id}/", {"role": "client"}).status == 200
-    assert Client(school.place.app).get(link).status == 404, "it ends with the permission"
+    assert Client(school.tenant.app).get(link).status == 404, "it ends with the permission"
 
 
 def test_two_beats_run_a_schedule_once_and_advance_it(school, due):
     schedule = due()
-    app, at = school.place.app, datetime.fromisoformat(schedule["next_at"])
+    app, at = school.tenant.app, datetime.fromisoformat(schedule["next_at"])
 
     def beat():
         with app.app_context():
@@ -207,10 +207,10 @@ def test_a_paused_schedule_and_a_suspended_organization_run_nothing(school, due,
 
     schedule = due()
     superadmin = other.the(Role.SUPERADMIN)
-    assert superadmin.patch(f"/api/organizations/{school.place.id}/", {"status": "suspended"}).status == 200
-    with school.place.app.app_context():
-        make_due(school.place.app.extensions["campshub"], datetime.fromisoformat(schedule["next_at"]))
-    assert superadmin.patch(f"/api/organizations/{school.place.id}/", {"status": "active"}).status == 200
+    assert superadmin.patch(f"/api/organizations/{school.tenant.id}/", {"status": "suspended"}).status == 200
+    with school.tenant.app.app_context():
+        make_due(school.tenant.app.extensions["campshub"], datetime.fromisoformat(schedule["next_at"]))
+    assert superadmin.patch(f"/api/organizations/{school.tenant.id}/", {"status": "active"}).status == 200
 
     assert school.admin.get("/api/reports/").json["items"] == []
 
@@ -251,7 +251,7 @@ def test_a_schedule_can_be_changed_and_deleted_by_its_maker(school, due):
 
     changed = school.trainer.patch(url, {"frequency": "weekly", "weekday": 2, "local_time": "18:00"}).json
     assert datetime.fromisoformat(changed["next_at"]).strftime("%a %H:%M") == "Wed 12:30"  # 18:00 in India
-    assert school.place.the(Role.NUTRITIONIST).get(url).status == 404
+    assert school.tenant.the(Role.NUTRITIONIST).get(url).status == 404
     assert school.trainer.delete(url).status == 204
     assert school.trainer.get(url).status == 404
 
@@ -297,9 +297,9 @@ def test_a_due_time_runs_once_when_the_time_zone_changes(school, due, sql):
     assert sql("SELECT next_at FROM report_schedules WHERE id = %s", schedule["id"]) == [(slot,)]
 
     now = datetime.now(UTC)
-    with school.place.app.app_context():
-        make_due(school.place.app.extensions["campshub"], now)
-        make_due(school.place.app.extensions["campshub"], now)
+    with school.tenant.app.app_context():
+        make_due(school.tenant.app.extensions["campshub"], now)
+        make_due(school.tenant.app.extensions["campshub"], now)
     assert sql("SELECT slot FROM report_slots WHERE schedule_id = %s", schedule["id"]) == [(slot,)]
     ((next_at,),) = sql("SELECT next_at FROM report_schedules WHERE id = %s", schedule["id"])
     assert next_at.astimezone(ZoneInfo("America/New_York")).strftime("%H:%M") == "07:30"
@@ -318,7 +318,7 @@ def test_a_schedule_written_during_a_time_zone_change_gets_the_new_zone(school, 
             responses.append(school.admin.patch(url, {"local_time": "07:30", "weekday": None}).json)
 
     with stack.primary.connect(database) as connection, connection.transaction():
-        connection.execute("UPDATE organizations SET time_zone = 'America/New_York' WHERE id = %s", (school.place.id,))
+        connection.execute("UPDATE organizations SET time_zone = 'America/New_York' WHERE id = %s", (school.tenant.id,))
         thread = threading.Thread(target=write)
         thread.start()
         waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"

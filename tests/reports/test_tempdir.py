@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from campshub.reports.tempdir import own_room
+from campshub.reports.tempdir import temporary_folder
 
 HOLDER = """
 from pathlib import Path
-from campshub.reports.tempdir import own_room
-with own_room() as room:
+from campshub.reports.tempdir import temporary_folder
+with temporary_folder() as room:
     Path(room, "sheet.xml").write_text("a name")
     print(room, flush=True)
     input()
@@ -37,7 +37,7 @@ def holder():
 
 
 def test_a_folder_is_private_and_removed_after_use(temporary):
-    with pytest.raises(KeyError), own_room() as room:
+    with pytest.raises(KeyError), temporary_folder() as room:
         Path(room, "sheet.xml").write_text("a name")
         assert Path(room).parent.parent == temporary
         assert {path.stat().st_mode & 0o777 for path in (Path(room), Path(room).parent)} == {0o700}
@@ -51,13 +51,13 @@ def test_the_next_process_removes_the_folder_of_a_killed_process(holder):
     process.wait()
     assert (left / "sheet.xml").exists()
 
-    with own_room() as room:
+    with temporary_folder() as room:
         assert list(left.parent.iterdir()) == [Path(room)]
 
 
 def test_a_folder_in_use_stays(holder):
     _, used = holder
-    with own_room() as own, own_room() as another:
+    with temporary_folder() as own, temporary_folder() as another:
         assert {Path(own), Path(another), used} == set(used.parent.iterdir())
     assert list(used.parent.iterdir()) == [used]
     assert (used / "sheet.xml").read_text() == "a name"
@@ -68,18 +68,18 @@ def test_a_folder_of_another_owner_is_not_used(temporary):
     elsewhere.mkdir()
     (temporary / f"campshub-reports-{os.geteuid()}").symlink_to(elsewhere)
 
-    with pytest.raises(PermissionError, match="is not ours"), own_room():
+    with pytest.raises(PermissionError, match="is not ours"), temporary_folder():
         raise AssertionError("it was used")
     assert list(elsewhere.iterdir()) == []
 
 
 @pytest.mark.parametrize("what", ["file", "link"])
 def test_a_file_or_link_in_the_root_does_not_matter(temporary, what):
-    with own_room() as room:
+    with temporary_folder() as room:
         root = Path(room).parent
     stray = root / "stray"
     stray.write_text("") if what == "file" else stray.symlink_to(temporary)
 
-    with own_room() as room:
+    with temporary_folder() as room:
         assert Path(room).is_dir()
     assert temporary.is_dir()

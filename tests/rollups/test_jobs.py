@@ -95,9 +95,9 @@ def test_rollups_of_a_detached_month_stay(world, app, stack, scratch, run):
 
     with app.app_context():
         with pytest.raises(MonthDetached), unit_of_work(system=True) as session:
-            refresh.rebuild(session, rollups()["attendance_group_days"], world.place.id, EARLIER.replace(day=1))
+            refresh.rebuild(session, rollups()["attendance_group_days"], world.tenant.id, EARLIER.replace(day=1))
         with unit_of_work(system=True, read_only=True) as session:
-            steps = refresh.steps(session, organization_id=world.place.id, first=None, last=None)
+            steps = refresh.steps(session, organization_id=world.tenant.id, first=None, last=None)
     world.refresh_stale()
 
     assert EARLIER.replace(day=1) not in {one.month for one in steps}

@@ -32,7 +32,7 @@ def world(app, sql) -> World:
 
 
 def notes(world) -> int:
-    return sum(world.sql(NOTES.format(f"{name}_stale"), world.place.id)[0][0] for name in rollups())
+    return sum(world.sql(NOTES.format(f"{name}_stale"), world.tenant.id)[0][0] for name in rollups())
 
 
 def some_sets(rng):
@@ -100,20 +100,20 @@ def test_changes_of_uncounted_columns_make_nothing_stale(world):
 def test_a_mark_committed_during_a_refresh_of_its_day_stays_recorded_as_stale(world):
     world.mark(0, 0, TODAY, "present", None)
     with world.app.app_context(), unit_of_work(system=True) as session:
-        assert refresh.refresh(session, DAYS, world.place.id).written == 1
+        assert refresh.refresh(session, DAYS, world.tenant.id).written == 1
         world.mark(1, 0, TODAY, "late", None)
 
-    assert world.sql(NOTES.format("attendance_group_days_stale"), world.place.id) == [(1,)]
+    assert world.sql(NOTES.format("attendance_group_days_stale"), world.tenant.id) == [(1,)]
     assert world.reported(Role.ADMIN) == world.expected(Role.ADMIN)
 
 
 def test_of_two_concurrent_refreshes_the_older_is_not_written_last(world):
     world.mark(0, 0, TODAY, "present", None)
     with world.app.app_context(), unit_of_work(system=True) as session:
-        assert refresh.refresh(session, DAYS, world.place.id).notes == 1
+        assert refresh.refresh(session, DAYS, world.tenant.id).notes == 1
         world.mark(1, 0, TODAY, "late", None)
         with unit_of_work(system=True) as second:
-            assert refresh.refresh(second, DAYS, world.place.id) == refresh.RefreshCount()
+            assert refresh.refresh(second, DAYS, world.tenant.id) == refresh.RefreshCount()
 
     assert world.refresh_stale().notes > 0
     assert world.differences() == []
@@ -161,9 +161,9 @@ def test_rebuilding_repairs_changes_that_bypassed_the_triggers(world):
     world.mark(0, 0, TODAY, "present", None)
     world.log(0, TODAY, [(0, "normal", 5, 60_000)])
     world.refresh_stale()
-    world.sql("UPDATE attendance_group_days SET present = 9 WHERE organization_id = %s RETURNING 1", world.place.id)
-    world.sql("DELETE FROM workout_weeks WHERE organization_id = %s RETURNING 1", world.place.id)
-    broken = {one.rollup: (one.kept, one.counted) for one in world.differences()}
+    world.sql("UPDATE attendance_group_days SET present = 9 WHERE organization_id = %s RETURNING 1", world.tenant.id)
+    world.sql("DELETE FROM workout_weeks WHERE organization_id = %s RETURNING 1", world.tenant.id)
+    broken = {one.rollup: (one.stored, one.counted) for one in world.differences()}
 
     done = world.rebuild(TODAY)
 
@@ -180,20 +180,20 @@ def test_a_register_is_recorded_as_stale_once_for_its_group_and_once_per_student
         world.mark(student, 0, TODAY, "present", None)
     world.refresh_stale()
 
-    changed = world.do("UPDATE attendance_records SET counts_as = 'late' WHERE organization_id = %s", world.place.id)
+    changed = world.do("UPDATE attendance_records SET counts_as = 'late' WHERE organization_id = %s", world.tenant.id)
 
     assert changed == 4
-    assert world.sql(NOTES.format("attendance_group_days_stale"), world.place.id) == [(1,)]
-    assert world.sql(NOTES.format("attendance_student_months_stale"), world.place.id) == [(4,)]
+    assert world.sql(NOTES.format("attendance_group_days_stale"), world.tenant.id) == [(1,)]
+    assert world.sql(NOTES.format("attendance_student_months_stale"), world.tenant.id) == [(4,)]
 
 
-def test_the_application_may_only_read_the_tables_of_stale_rows(app, place):
+def test_the_application_may_only_read_the_tables_of_stale_rows(app, tenant):
     with (
         app.app_context(),
         pytest.raises(Exception, match="permission denied"),
-        unit_of_work(organization_id=place.id) as session,
+        unit_of_work(organization_id=tenant.id) as session,
     ):
-        session.add(AttendanceGroupDayStale(organization_id=place.id, local_date=TODAY, group_id=place.id))
+        session.add(AttendanceGroupDayStale(organization_id=tenant.id, local_date=TODAY, group_id=tenant.id))
         session.flush()
 
 
@@ -206,11 +206,11 @@ def flask(world, *arguments):
 
 def test_the_commands_refresh_check_and_rebuild(world):
     world.mark(0, 0, TODAY, "present", None)
-    one = ("--organization", str(world.place.id), "--from", str(TODAY), "--to", str(TODAY))
+    one = ("--organization", str(world.tenant.id), "--from", str(TODAY), "--to", str(TODAY))
 
     assert flask(world, "fold", "--json").exit_code == 0
     assert flask(world, "check", *one).exit_code == 0
-    world.sql("UPDATE attendance_group_days SET late = 3 WHERE organization_id = %s RETURNING 1", world.place.id)
+    world.sql("UPDATE attendance_group_days SET late = 3 WHERE organization_id = %s RETURNING 1", world.tenant.id)
     result = flask(world, "check", *one)
     assert (result.exit_code, "1 differences" in result.output) == (1, True)
     assert "wrote 1 rows" in flask(world, "rebuild", *one).output
@@ -219,9 +219,9 @@ def test_the_commands_refresh_check_and_rebuild(world):
 
 def test_a_rebuild_can_run_in_a_worker(world):
     world.mark(0, 0, TODAY, "present", None)
-    one = ("--organization", str(world.place.id), "--from", str(TODAY), "--to", str(TODAY))
+    one = ("--organization", str(world.tenant.id), "--from", str(TODAY), "--to", str(TODAY))
     assert flask(world, "fold").exit_code == 0
-    world.sql("UPDATE attendance_group_days SET late = 3 WHERE organization_id = %s RETURNING 1", world.place.id)
+    world.sql("UPDATE attendance_group_days SET late = 3 WHERE organization_id = %s RETURNING 1", world.tenant.id)
     assert flask(world, "check", *one).exit_code == 1
 
     started = json.loads(flask(world, "rebuild", "--by-worker", "--json", *one).output)
@@ -238,6 +238,6 @@ def test_a_deleted_student_is_not_reported(world):
     world.log(0, TODAY, [(0, "normal", 5, 60_000)])
     assert world.reported(Role.ADMIN)["weeks"]
 
-    world.do("UPDATE students SET deleted_at = now() WHERE organization_id = %s", world.place.id)
+    world.do("UPDATE students SET deleted_at = now() WHERE organization_id = %s", world.tenant.id)
 
     assert world.reported(Role.ADMIN)["weeks"] == {}

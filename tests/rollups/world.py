@@ -19,7 +19,7 @@ from campshub.core.security.permissions import Role
 from campshub.core.security.principal import Principal
 from campshub.workouts import catalogue
 from campshub.workouts.queries import rollups as workouts
-from tests.conftest import Place, new_place
+from tests.conftest import Tenant, new_tenant
 
 TODAY = datetime.now(UTC).date()
 # Two days of one week, one of another month, and a week that spans two months.
@@ -46,17 +46,17 @@ class World:
 
     app: Any
     sql: Callable[..., list[Any]]
-    place: Place = field(init=False)
+    tenant: Tenant = field(init=False)
     students: list[uuid.UUID] = field(init=False)
     groups: list[uuid.UUID | None] = field(init=False)
     sessions: dict[tuple[int, date], uuid.UUID] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.place = new_place(self.app)
+        self.tenant = new_tenant(self.app)
         self.students = [new_id() for _ in range(4)]
         self.groups = [new_id(), new_id(), None]
-        org = self.place.id
-        self.people = {role: self.place.someone(role).user_id for role in (Role.ADMIN, Role.TRAINER, Role.CLIENT)}
+        org = self.tenant.id
+        self.people = {role: self.tenant.someone(role).user_id for role in (Role.ADMIN, Role.TRAINER, Role.CLIENT)}
         for number, student in enumerate(self.students):
             self.do(
                 "INSERT INTO students (organization_id, id, code, user_id, given_name, family_name, sort_name,"
@@ -101,28 +101,28 @@ class World:
             " counts_as, in_rate, minutes, source) VALUES (%s, %s, %s, %s, %s, %s, 'c', %s, %s, %s, 'api')"
             " ON CONFLICT (organization_id, local_date, session_id, student_id) DO UPDATE"
             " SET counts_as = excluded.counts_as, in_rate = excluded.in_rate, minutes = excluded.minutes",
-            *(self.place.id, day, new_id(), self.sessions[group, day], self.students[student], self.groups[group]),
+            *(self.tenant.id, day, new_id(), self.sessions[group, day], self.students[student], self.groups[group]),
             *(counts_as, counts_as != "excused", minutes),
         )
 
     def unmark(self, student: int, day: date) -> None:
         self.do(
             "DELETE FROM attendance_records WHERE organization_id = %s AND student_id = %s AND local_date = %s",
-            *(self.place.id, self.students[student], day),
+            *(self.tenant.id, self.students[student], day),
         )
 
     def note(self, day: date) -> None:
         """Change a column that is not counted."""
         self.do(
             "UPDATE attendance_records SET note = 'x' WHERE organization_id = %s AND local_date = %s",
-            *(self.place.id, day),
+            *(self.tenant.id, day),
         )
 
     def log(
         self, student: int, day: date, sets: list[tuple[int, str, int | None, int | None]], kilograms: int | None = None
     ) -> None:
         """Log sets (exercise, type, repetitions, grams); those without repetitions or load last five seconds."""
-        org, log, person = self.place.id, new_id(), self.students[student]
+        org, log, person = self.tenant.id, new_id(), self.students[student]
         self.do(
             "INSERT INTO workout_log_ids (organization_id, id, local_date, student_id, source)"
             " VALUES (%s, %s, %s, %s, 'api')",
@@ -157,7 +157,7 @@ class World:
             f"UPDATE workout_sets s SET {change} FROM (SELECT local_date, id FROM workout_sets"
             f" WHERE organization_id = %s{guard} ORDER BY md5(id::text || %s) LIMIT 1) c"
             " WHERE s.organization_id = %s AND s.local_date = c.local_date AND s.id = c.id",
-            *(self.place.id, str(rng.random()), self.place.id),
+            *(self.tenant.id, str(rng.random()), self.tenant.id),
         )
 
     def edit_logs(self, rng: random.Random) -> None:
@@ -168,15 +168,15 @@ class World:
             f"UPDATE workout_logs l SET {change} FROM (SELECT local_date, id FROM workout_logs"
             " WHERE organization_id = %s ORDER BY md5(id::text || %s) LIMIT 1) c"
             " WHERE l.organization_id = %s AND l.local_date = c.local_date AND l.id = c.id",
-            *(self.place.id, str(rng.random()), self.place.id),
+            *(self.tenant.id, str(rng.random()), self.tenant.id),
         )
 
     def erase_sets(self, day: date) -> None:
-        self.do("DELETE FROM workout_sets WHERE organization_id = %s AND local_date = %s", self.place.id, day)
+        self.do("DELETE FROM workout_sets WHERE organization_id = %s AND local_date = %s", self.tenant.id, day)
 
     def merge(self, one: int, other: int) -> None:
         """Move a student's marks and logs to another: the logs by the cascade of their locator."""
-        pair = self.students[other], self.place.id, self.students[one]
+        pair = self.students[other], self.tenant.id, self.students[one]
         self.do(
             "UPDATE attendance_records r SET student_id = %s WHERE organization_id = %s AND student_id = %s"
             " AND NOT EXISTS (SELECT FROM attendance_records o WHERE o.organization_id = r.organization_id"
@@ -190,33 +190,33 @@ class World:
         total = refresh.RefreshCount()
         with self.app.app_context(), unit_of_work(system=True) as session:
             for one in rollups().values():
-                total += refresh.refresh(session, one, self.place.id, most=most)
+                total += refresh.refresh(session, one, self.tenant.id, most=most)
         return total
 
     def rebuild(self, day: date) -> refresh.RefreshCount:
         total = refresh.RefreshCount()
         for one in rollups().values():
             with self.app.app_context(), unit_of_work(system=True) as session:
-                total += refresh.rebuild(session, one, self.place.id, day.replace(day=1))
+                total += refresh.rebuild(session, one, self.tenant.id, day.replace(day=1))
         return total
 
     def differences(self) -> list[refresh.Difference]:
         found = []
         with self.app.app_context(), unit_of_work(system=True, read_only=True) as session:
-            for step in refresh.steps(session, organization_id=self.place.id, first=FIRST, last=LAST):
+            for step in refresh.steps(session, organization_id=self.tenant.id, first=FIRST, last=LAST):
                 one = rollups()[step.rollup]
-                found += refresh.check(session, one, self.place.id, step.month, most=10)
+                found += refresh.check(session, one, self.tenant.id, step.month, most=10)
         return found
 
     # What the application reports -------------------------------------------------------------------------------------
 
     def reported(self, role: Role) -> dict[str, Any]:
         """Return what the application reports to a role."""
-        who = Principal(self.people[role], self.place.id, role.value, "UTC")
+        who = Principal(self.people[role], self.tenant.id, role.value, "UTC")
         cursors = self.app.extensions["campshub"].cursors
         page = page_request(limit=200, sort="", cursor=None, only=None, bound_to={}, cursors=cursors)
         months: dict[Any, Any] = {}
-        with self.app.app_context(), unit_of_work(organization_id=self.place.id, read_only=True) as session:
+        with self.app.app_context(), unit_of_work(organization_id=self.tenant.id, read_only=True) as session:
             fields = {"now": datetime.now(UTC), "page": page}
             dates = {"first": FIRST, "last": LAST}
             days = attendance.list_group_days(session, who, **fields, **dates)
@@ -240,7 +240,7 @@ class World:
         for day, group, student, *mark in self.sql(
             "SELECT local_date, group_id, student_id, counts_as, in_rate, minutes FROM attendance_records"
             " WHERE organization_id = %s",
-            self.place.id,
+            self.tenant.id,
         ):
             if role is Role.ADMIN or (role is Role.TRAINER and group == self.groups[0]):
                 days[day, group].append(mark)
@@ -260,7 +260,7 @@ class World:
             " l.body_weight_grams FROM workout_sets s"
             " JOIN workout_logs l ON l.organization_id = s.organization_id AND l.local_date = s.local_date"
             " AND l.id = s.log_id WHERE s.organization_id = %s AND s.deleted_at IS NULL AND l.deleted_at IS NULL",
-            self.place.id,
+            self.tenant.id,
         ):
             if student in students:
                 weeks[day - timedelta(days=day.weekday()), student, exercise].append(one)

@@ -17,10 +17,10 @@ import pytest
 from bench.servers import UNLIMITED
 from campshub.app import create_app
 from campshub.core.security.permissions import Role
-from devstack import place
+from devstack import workspace
 from devstack.nginx import Nginx
 from devstack.stack import Stack
-from tests.conftest import close, migrate, new_place, settings_of
+from tests.conftest import close, migrate, new_tenant, settings_of
 from tests.stack.http_client import fetch
 
 PANEL = "https://panel.example.org"
@@ -34,7 +34,7 @@ def stack_in(folder, **shape):
         yield stack
     finally:
         stack.stop()
-        shutil.rmtree(stack.place.runtime, ignore_errors=True)
+        shutil.rmtree(stack.workspace.runtime, ignore_errors=True)
 
 
 def processes_of(here) -> list[str]:
@@ -74,14 +74,14 @@ def site(tmp_path_factory):
 def admin(site) -> dict[str, str]:
     """The headers of an organization's admin."""
     app = create_app(settings_of(site, site.database))
-    yield new_place(app).the(Role.ADMIN).headers
+    yield new_tenant(app).the(Role.ADMIN).headers
     close(app)
 
 
 @contextlib.contextmanager
 def nginx_in(folder, *ports: int, rate: str = "100r/s"):
     """An nginx before servers on some ports, with its own rate limit."""
-    here = place.make(folder)
+    here = workspace.make(folder)
     nginx = Nginx(here, [SimpleNamespace(port=port) for port in ports], port=None, rate=rate)
     try:
         nginx.start()

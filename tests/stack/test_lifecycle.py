@@ -125,11 +125,11 @@ def test_a_stack_whose_parts_were_all_killed_is_restarted(stack):
 def test_a_stop_leaves_no_process_and_a_restart_has_the_same_data(stack):
     store(stack, "stopped")
     addresses = stack.environment()
-    assert len(processes_of(stack.place)) > len(PARTS)
+    assert len(processes_of(stack.workspace)) > len(PARTS)
 
     for _ in range(2):  # a second stop does nothing
         stack.stop()
-        assert processes_of(stack.place) == []
+        assert processes_of(stack.workspace) == []
     stack.start()
 
     assert stack.environment() == addresses
@@ -141,7 +141,7 @@ def test_processes_left_behind_by_a_killed_part_are_stopped_too(stack):
 
     stack.stop()
 
-    assert processes_of(stack.place) == []
+    assert processes_of(stack.workspace) == []
     stack.start()
 
 
@@ -177,9 +177,9 @@ def test_secrets_are_readable_only_by_their_owner_and_in_no_command_line(stack):
     for name in ("secrets.json", "state.json"):
         assert stat.S_IMODE((stack.directory / name).stat().st_mode) == 0o600
     for name in ("pgbouncer-primary/userlist.txt", "redis-cache/start.conf", "replica/postgresql.conf"):
-        assert stat.S_IMODE((stack.place.runtime / name).stat().st_mode) == 0o600
+        assert stat.S_IMODE((stack.workspace.runtime / name).stat().st_mode) == 0o600
     assert len(secret) == 11
-    assert not any(value in line for line in processes_of(stack.place) for value in secret)
+    assert not any(value in line for line in processes_of(stack.workspace) for value in secret)
 
 
 def devstack(folder, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
@@ -200,14 +200,16 @@ def test_two_stacks_side_by_side_are_independent(stack, tmp_path):
     with stack_in(tmp_path / "other", replica=False, pgbouncer=False) as other:
         shown = devstack(other.directory, "exec", "printenv", "POSTGRES_PORT", "POSTGRES_PASSWORD")
         assert shown.stdout.split() == [str(other.primary.port), other.environment()["POSTGRES_PASSWORD"]], shown.stderr
-        assert processes_of(other.place) == []  # the parts that the command started are stopped after it
+        assert processes_of(other.workspace) == []  # the parts that the command started are stopped after it
 
         other.start()
-        assert not set(other.place.read_json("ports.json").values()) & set(stack.place.read_json("ports.json").values())
+        assert not set(other.workspace.read_json("ports.json").values()) & set(
+            stack.workspace.read_json("ports.json").values()
+        )
         assert other.primary.query("SELECT to_regclass('stored')", database=other.database) == [(None,)]
         assert devstack(other.directory, "status").stdout.count("running on") == 3
         assert devstack(other.directory, "stop").stdout == "stopped\n"
-        assert processes_of(other.place) == []
+        assert processes_of(other.workspace) == []
         assert devstack(other.directory, "stop").stdout == "nothing was running\n"
         assert devstack(other.directory, "status").returncode == 3
 
@@ -231,8 +233,8 @@ def test_an_unavailable_port_is_reported_in_one_line(tmp_path, port):
             assert f"(process {os.getpid()}): stop that, or choose another with PORT=..." in line
         else:
             assert line == f"PORT must be a number from 1 to 65535, not '{port}'"
-        assert processes_of(stack.place) == []
-        assert not (stack.place.runtime / "primary" / "data").exists()  # reported before anything is created
+        assert processes_of(stack.workspace) == []
+        assert not (stack.workspace.runtime / "primary" / "data").exists()  # reported before anything is created
 
 
 @pytest.mark.parametrize("program", ["nginx", "pgbouncer"])
@@ -249,7 +251,7 @@ def test_a_missing_program_is_reported_in_one_line_before_anything_starts(tmp_pa
             stack.start()
         (line,) = str(failure.value).splitlines()
         assert line.startswith(f"{program} is missing: sudo apt-get install --no-install-recommends {program}")
-        assert processes_of(stack.place) == []
+        assert processes_of(stack.workspace) == []
         stack.stop()  # needs no program
 
 
@@ -257,4 +259,4 @@ def test_an_unknown_command_is_reported_in_one_line(tmp_path):
     with stack_in(tmp_path / "stack", replica=False, pgbouncer=False) as stack:
         assert devstack(stack.directory, "exec").stderr.splitlines()[-1].endswith("error: exec needs a command")
         assert devstack(stack.directory, "exec", "no-such").stderr == "no-such: no such command\n"
-        assert processes_of(stack.place) == []
+        assert processes_of(stack.workspace) == []

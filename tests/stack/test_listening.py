@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from devstack.place import REPOSITORY
+from devstack.workspace import REPOSITORY
 from tests.stack.conftest import log_lines, responding_server
 from tests.stack.http_client import fetch, until
 

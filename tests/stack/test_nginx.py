@@ -20,37 +20,37 @@ def access(site, request_id: str) -> dict:
     return until(lambda: next((line for line in log_lines(log) if line["request_id"] == request_id), None))
 
 
-def is_problem(answer, status: int, code: str) -> bool:
+def is_problem(response, status: int, code: str) -> bool:
     """Whether a response is one of nginx's own problem documents, complete and with the id of its header."""
-    found = answer.problem
-    assert answer.headers["Cache-Control"] == "no-store"
-    assert answer.headers.get_all("X-Request-ID") == [found["trace_id"]]
+    found = response.problem
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.headers.get_all("X-Request-ID") == [found["trace_id"]]
     assert {"type", "title", "status", "code", "detail", "trace_id"} == set(found)
-    return (answer.status, found["status"], found["code"]) == (status, status, code)
+    return (response.status, found["status"], found["code"]) == (status, status, code)
 
 
 def test_a_request_passes_and_no_server_version_is_revealed(site):
-    answer = fetch(site.nginx.url, "/live/")
+    response = fetch(site.nginx.url, "/live/")
 
-    assert (answer.status, answer.json) == (200, {"status": "live"})
-    assert answer.headers.get_all("Server") == ["nginx"]
-    assert len(answer.headers.get_all("X-Request-ID")) == 1
+    assert (response.status, response.json) == (200, {"status": "live"})
+    assert response.headers.get_all("Server") == ["nginx"]
+    assert len(response.headers.get_all("X-Request-ID")) == 1
 
 
 @pytest.mark.parametrize("path", ["/metrics/", "/metrics", "//metrics/", "/%6detrics/", "/x/../metrics/"])
 def test_metrics_are_not_available_through_nginx(site, path):
-    answer = fetch(site.nginx.url, path)
+    response = fetch(site.nginx.url, path)
 
-    assert (answer.status, b"campshub_" in answer.body) == (404, False)
+    assert (response.status, b"campshub_" in response.body) == (404, False)
 
 
 @pytest.mark.parametrize("given", [None, "mine", "a" * 64, "a" * 65, 'with"quote', "two words"])
 def test_a_request_has_one_id_in_its_response_and_in_all_logs(site, admin, given):
     headers = {**admin, **({"X-Request-ID": given} if given else {})}
-    answer = fetch(site.nginx.url, "/api/students/?q=whisper", headers=headers)
+    response = fetch(site.nginx.url, "/api/students/?q=whisper", headers=headers)
 
-    (request_id,) = answer.headers.get_all("X-Request-ID")
-    assert answer.status == 200
+    (request_id,) = response.headers.get_all("X-Request-ID")
+    assert response.status == 200
     assert request_id == given if given in ("mine", "a" * 64) else OWN_ID.fullmatch(request_id)
     logs = [api.log for api in site.apis]
     assert until(lambda: any(line.get("request_id") == request_id for log in logs for line in log_lines(log)))
@@ -66,20 +66,20 @@ def test_the_access_log_has_no_query_strings(site, admin):
         ("GET", "/_problem/too_many"): 404,
     }
     for (method, path), status in requests.items():
-        answer = fetch(site.nginx.url, f"{path}?token=whisper", method, headers=admin)
-        line = access(site, answer.headers["X-Request-ID"])
+        response = fetch(site.nginx.url, f"{path}?token=whisper", method, headers=admin)
+        line = access(site, response.headers["X-Request-ID"])
         assert (line["method"], line["path"], line["host"]) == (method, path, "127.0.0.1")
-        assert line["status"] == answer.status
-        assert answer.status in (status, 422)  # an unknown parameter is refused where the URL is known
+        assert line["status"] == response.status
+        assert response.status in (status, 422)  # an unknown parameter is refused where the URL is known
     text = (site.nginx.folder / "access.log").read_text(encoding="utf-8")
     assert "whisper" not in text
     assert admin["Authorization"].split()[1] not in text
 
 
 def test_requests_arrive_unchanged(site, admin):
-    answer = fetch(site.nginx.url, "/api/students/%6eot%2Fan%20id/?x=%26", "DELETE", headers=admin)
+    response = fetch(site.nginx.url, "/api/students/%6eot%2Fan%20id/?x=%26", "DELETE", headers=admin)
 
-    assert answer.problem["instance"] == "/api/students/not/an id/"
+    assert response.problem["instance"] == "/api/students/not/an id/"
 
 
 def test_json_is_compressed_for_clients_that_accept_it(site):
@@ -135,23 +135,23 @@ LONG = b"a" * 40_000  # longer than nginx's limit
     ],
 )
 def test_nginxs_own_refusals_are_problem_documents(site, data, status, code):
-    answer = fetch_raw(site.nginx.url, data)
+    response = fetch_raw(site.nginx.url, data)
 
-    assert is_problem(answer, status, code), (answer.status, answer.body)
-    assert b"nginx" not in answer.body
+    assert is_problem(response, status, code), (response.status, response.body)
+    assert b"nginx" not in response.body
 
 
 def test_a_body_of_eight_mebibytes_reaches_the_application(site, admin):
-    answer = fetch(site.nginx.url, "/api/students/", "POST", headers=admin, body=b" " * (8 * MIB))
+    response = fetch(site.nginx.url, "/api/students/", "POST", headers=admin, body=b" " * (8 * MIB))
 
-    assert "instance" in answer.problem  # nginx's own documents do not have it
-    assert access(site, answer.headers["X-Request-ID"])["upstream_status"] == str(answer.status)
+    assert "instance" in response.problem  # nginx's own documents do not have it
+    assert access(site, response.headers["X-Request-ID"])["upstream_status"] == str(response.status)
 
 
 def test_a_host_that_is_not_listed_is_refused(site):
     for data in (b"GET /api/me/ HTTP/1.1\r\nHost: evil.example\r\n\r\n", b"GET /api/me/ HTTP/1.0\r\n\r\n"):
-        answer = fetch_raw(site.nginx.url, data)
-        assert (answer.status, answer.problem["code"]) == (400, "unlisted_host")
+        response = fetch_raw(site.nginx.url, data)
+        assert (response.status, response.problem["code"]) == (400, "unlisted_host")
     spoofed = fetch(site.nginx.url, "/api/me/", headers={"Host": "evil.example", "X-Forwarded-Host": "127.0.0.1"})
     assert spoofed.problem["code"] == "unlisted_host"
 
@@ -160,14 +160,14 @@ def test_a_forged_client_address_reaches_neither_log_nor_audit(site, admin):
     claims = ("X-Forwarded-For", "X-Real-IP", "Forwarded", "X-Client-IP", "True-Client-IP")
     headers = {**admin, **dict.fromkeys(claims, "203.0.113.9"), "Forwarded": "for=203.0.113.9;proto=https"}
     made = {"code": "spoof", "given_name": "Asha", "family_name": "Rao"}
-    answer = fetch(site.nginx.url, "/api/students/", "POST", headers=headers, body=made)
-    assert answer.status == 201
+    response = fetch(site.nginx.url, "/api/students/", "POST", headers=headers, body=made)
+    assert response.status == 201
 
-    request_id, logs = answer.headers["X-Request-ID"], [api.log for api in site.apis]
+    request_id, logs = response.headers["X-Request-ID"], [api.log for api in site.apis]
     (line,) = until(lambda: [one for log in logs for one in log_lines(log) if one.get("request_id") == request_id])
     assert line["address"] == access(site, request_id)["remote_address"] == "127.0.0.1"
     audited = site.primary.query(
-        "SELECT DISTINCT address FROM audit_log WHERE entity_id = %s", answer.json["id"], database=site.database
+        "SELECT DISTINCT address FROM audit_log WHERE entity_id = %s", response.json["id"], database=site.database
     )
     assert audited == [("127.0.0.1",)]
     assert all("203.0.113.9" not in log.read_text() for log in [*logs, site.nginx.folder / "access.log"])
@@ -176,11 +176,11 @@ def test_a_forged_client_address_reaches_neither_log_nor_audit(site, admin):
 def test_an_address_beyond_the_rate_and_a_burst_of_two_hundred_gets_a_retry_time(site, nginx_before):
     nginx = nginx_before(*(api.port for api in site.apis), rate="1r/m")
 
-    answers = [fetch(nginx.url, "/live/") for _ in range(210)]
+    responses = [fetch(nginx.url, "/live/") for _ in range(210)]
 
-    assert [answer.status for answer in answers] == [200] * 201 + [429] * 9
-    assert is_problem(answers[-1], RateLimited.status, RateLimited.code)  # the same code as the API's own
-    assert answers[-1].headers["Retry-After"] == "1"
+    assert [response.status for response in responses] == [200] * 201 + [429] * 9
+    assert is_problem(responses[-1], RateLimited.status, RateLimited.code)  # the same code as the API's own
+    assert responses[-1].headers["Retry-After"] == "1"
 
 
 def test_without_an_api_process_the_response_is_a_problem_with_a_retry_time(nginx_before):
@@ -189,13 +189,13 @@ def test_without_an_api_process_the_response_is_a_problem_with_a_retry_time(ngin
     nginx = nginx_before(closed)
 
     for method in ("GET", "POST", "PUT", "DELETE"):
-        answer = fetch(nginx.url, "/api/students/", method)
-        assert is_problem(answer, 502, "bad_gateway")
-        assert answer.headers["Retry-After"] == "2"
+        response = fetch(nginx.url, "/api/students/", method)
+        assert is_problem(response, 502, "bad_gateway")
+        assert response.headers["Retry-After"] == "2"
 
 
 def test_a_request_to_a_silent_api_process_times_out(late_response):
-    answer = late_response.result(30)
+    response = late_response.result(30)
 
-    assert is_problem(answer, 504, "gateway_timeout")
-    assert answer.headers["Retry-After"] == "2"
+    assert is_problem(response, 504, "gateway_timeout")
+    assert response.headers["Retry-After"] == "2"

@@ -40,8 +40,8 @@ def hanging_up():
         server.server_close()
 
 
-def statuses(answers) -> Counter:
-    return Counter(answer.status for answer in answers)
+def statuses(responses) -> Counter:
+    return Counter(response.status for response in responses)
 
 
 def served_by(site) -> Counter:
@@ -56,9 +56,9 @@ def kill_9(part) -> None:
 
 def test_both_api_processes_are_used(site, admin):
     before = served_by(site)
-    answers = under_load(lambda: fetch(site.nginx.url, "/api/me/", headers=admin), lambda: None)
+    responses = under_load(lambda: fetch(site.nginx.url, "/api/me/", headers=admin), lambda: None)
 
-    assert set(statuses(answers)) == {200}
+    assert set(statuses(responses)) == {200}
     served = served_by(site) - before
     assert set(served) == {f"127.0.0.1:{api.port}" for api in site.apis}
     assert min(served.values()) * 4 > sum(served.values())
@@ -74,24 +74,24 @@ def test_reads_and_creates_succeed_when_an_api_process_is_killed(site, admin):
         body = {"code": f"K{number}", "given_name": "Asha", "family_name": "Rao"}
         return fetch(site.nginx.url, "/api/students/", "POST", headers=admin, body=body)
 
-    answers = under_load(lambda: fetch(site.nginx.url, "/api/students/?limit=1", headers=admin), site.apis[0].kill)
-    seen = statuses(answers)
+    responses = under_load(lambda: fetch(site.nginx.url, "/api/students/?limit=1", headers=admin), site.apis[0].kill)
+    seen = statuses(responses)
     # A response that was being sent at that moment cannot be repeated: at most one per thread.
     assert seen.pop(CUT, 0) <= THREADS
     assert set(seen) == {200}
 
-    answers = [read_or_create() for _ in range(30)]
-    assert set(statuses(answers)) == {200, 201}
+    responses = [read_or_create() for _ in range(30)]
+    assert set(statuses(responses)) == {200, 201}
     assert set(served_by(site)) >= {f"127.0.0.1:{site.apis[1].port}"}
 
 
 def test_reads_succeed_when_an_api_process_is_restarted(site, admin):
-    answers = under_load(
+    responses = under_load(
         lambda: fetch(site.nginx.url, "/api/students/?limit=1", headers=admin),
         lambda: site.restart("api-2"),
     )
 
-    assert set(statuses(answers)) == {200}
+    assert set(statuses(responses)) == {200}
 
 
 def test_processes_killed_one_after_the_other_serve_again_soon_after_their_restart(site, admin):
@@ -103,20 +103,20 @@ def test_processes_killed_one_after_the_other_serve_again_soon_after_their_resta
 
     # nginx has skipped each of them since its failure; no client waits for the end of that pause.
     until(lambda: fetch(site.nginx.url, "/api/students/?limit=1", headers=admin).status == 200)
-    answers = [fetch(site.nginx.url, "/api/students/?limit=1", headers=admin) for _ in range(20)]
-    assert set(statuses(answers)) == {200}
+    responses = [fetch(site.nginx.url, "/api/students/?limit=1", headers=admin) for _ in range(20)]
+    assert set(statuses(responses)) == {200}
 
 
 def test_unrepeatable_changes_fail_at_most_three_times_for_a_dead_process(site, admin):
     site.kill("api-1")
 
     began = time.monotonic()
-    answers = [
+    responses = [
         fetch(site.nginx.url, "/api/students/0192f0c1-2b3c-7def-8123-456789abcdef/", "DELETE", headers=admin)
         for _ in range(40)
     ]
 
-    seen = statuses(answers)
+    seen = statuses(responses)
     assert set(seen) <= {404, 502}
     # max_fails, counted by all of nginx's workers together; plus one more try after each fail_timeout.
     assert seen[502] <= 3 + (time.monotonic() - began) // FAIL_TIMEOUT_S
@@ -128,8 +128,8 @@ def test_a_read_is_sent_to_a_second_server_and_a_change_to_only_one(nginx_before
     for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
         request_lines.clear()
         nginx = nginx_before(*ports)
-        answer = fetch(nginx.url, "/a%20b/?c=%2F", method, body=b"x")
-        assert (answer.status, answer.problem["code"]) == (502, "bad_gateway")
+        response = fetch(nginx.url, "/a%20b/?c=%2F", method, body=b"x")
+        assert (response.status, response.problem["code"]) == (502, "bad_gateway")
         assert request_lines == [f"{method} /a%20b/?c=%2F HTTP/1.1"] * (2 if method == "GET" else 1)
 
 
@@ -140,12 +140,12 @@ def test_during_a_restart_of_pgbouncer_requests_succeed_or_get_a_retry_time(site
             kill_9(site.part("pgbouncer-primary"))
         site.restart("pgbouncer-primary")
 
-    answers = under_load(lambda: fetch(site.nginx.url, "/api/students/?limit=1", headers=admin), fault)
+    responses = under_load(lambda: fetch(site.nginx.url, "/api/students/?limit=1", headers=admin), fault)
 
-    seen = statuses(answers)
+    seen = statuses(responses)
     assert set(seen) <= {200, 503}, seen
-    refused = [answer for answer in answers if answer.status == 503]
-    assert {answer.problem["code"] for answer in refused} <= {"unavailable"}
-    assert all(int(answer.headers["Retry-After"]) > 0 for answer in refused)
-    assert [answer.status for answer in answers[-3:]] == [200] * 3
+    refused = [response for response in responses if response.status == 503]
+    assert {response.problem["code"] for response in refused} <= {"unavailable"}
+    assert all(int(response.headers["Retry-After"]) > 0 for response in refused)
+    assert [response.status for response in responses[-3:]] == [200] * 3
     until(lambda: fetch(site.nginx.url, "/health/").json["services"]["database"]["healthy"])

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from campshub.core.db.models import new_id
-from devstack import keys, place
+from devstack import keys, workspace
 from devstack.pgbouncer import PgBouncer
 
 SEEN = "SELECT id FROM organizations"
@@ -16,7 +16,7 @@ SEEN = "SELECT id FROM organizations"
 @pytest.fixture(scope="module")
 def one_connection(stack, database, tmp_path_factory):
     """A separate PgBouncer before the same database, with a single server connection."""
-    here = place.make(tmp_path_factory.mktemp("pgbouncer"))
+    here = workspace.make(tmp_path_factory.mktemp("pgbouncer"))
     shutil.copyfile(stack.directory / "secrets.json", here.directory / "secrets.json")
     pool = {"default_pool_size": "1", "min_pool_size": "0", "reserve_pool_size": "0"}
     pgbouncer = PgBouncer(here, stack.primary, database, pool)
@@ -54,7 +54,7 @@ def test_each_role_connects_as_itself(connect, role):
 
 @pytest.mark.parametrize("user", ["postgres", "campshub_owner", "campshub_replicator", "nobody"])
 def test_no_other_role_can_connect(one_connection, database, user):
-    secrets = keys.load(one_connection.place)
+    secrets = keys.load(one_connection.workspace)
     known = {"postgres": secrets["postgres"], "campshub_replicator": secrets["replicator"]}
     address = one_connection.dsn(database).rpartition("@")[2]
     with pytest.raises(psycopg.OperationalError):
@@ -68,8 +68,8 @@ def test_a_wrong_password_is_refused(one_connection, database):
     assert stat.S_IMODE((one_connection.folder / "userlist.txt").stat().st_mode) == 0o600
 
 
-def test_two_tenants_on_one_server_connection_see_only_their_own_rows(connect, place, other):
-    clients = {place.id: connect(), other.id: connect()}
+def test_two_tenants_on_one_server_connection_see_only_their_own_rows(connect, tenant, other):
+    clients = {tenant.id: connect(), other.id: connect()}
     servers = set()
     for _ in range(20):
         for organization_id, client in clients.items():
@@ -77,18 +77,18 @@ def test_two_tenants_on_one_server_connection_see_only_their_own_rows(connect, p
             servers |= {client.execute("SELECT pg_backend_pid()").fetchone()}
             shown = [row[0] for row in client.execute(SEEN)]
             assert organization_id in shown
-            assert not {place.id, other.id} - {organization_id} & set(shown)
+            assert not {tenant.id, other.id} - {organization_id} & set(shown)
             client.commit()
     assert len(servers) == 1
 
     third = connect()  # without a tenant, on the connection of the other two
     assert third.execute("SELECT pg_backend_pid()").fetchone() in servers
-    assert not {place.id, other.id} & {row[0] for row in third.execute(SEEN)}
+    assert not {tenant.id, other.id} & {row[0] for row in third.execute(SEEN)}
 
 
-def test_settings_of_a_broken_transaction_are_reset(connect, place):
+def test_settings_of_a_broken_transaction_are_reset(connect, tenant):
     first, second = connect(), connect()
-    first.execute("SELECT set_config('app.organization_id', %s, true)", [str(place.id)])
+    first.execute("SELECT set_config('app.organization_id', %s, true)", [str(tenant.id)])
     with pytest.raises(psycopg.errors.DivisionByZero):
         first.execute("SELECT 1 / 0")
     first.rollback()

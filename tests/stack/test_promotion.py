@@ -31,10 +31,10 @@ def primary(tmp_path_factory):
 @pytest.fixture
 def replica(primary):
     """The script with its own folders and port, as the servers' account; ``start`` runs it."""
-    place = primary.place
-    data = place.folder("copy") / "data"
-    place.write(place.folder("secrets") / "postgres_replicator_password", keys.load(place)["replicator"])
-    port = ports.kept(place, "copy")
+    workspace = primary.workspace
+    data = workspace.folder("copy") / "data"
+    workspace.write(workspace.folder("secrets") / "postgres_replicator_password", keys.load(workspace)["replicator"])
+    port = ports.assigned(workspace, "copy")
     environment = {
         **primary.environment,
         "PATH": f"{primary.programs}:{os.environ['PATH']}",
@@ -42,23 +42,23 @@ def replica(primary):
         "PRIMARY_HOST": "127.0.0.1",
         "PRIMARY_PORT": str(primary.port),
         "LISTEN_PORT": str(port),
-        "RUN_DIR": str(place.folder("copy")),
-        "CONFIG_DIR": str(place.readable(ROOT / "postgresql.conf").parent),
-        "SECRETS_DIR": str(place.folder("secrets")),
+        "RUN_DIR": str(workspace.folder("copy")),
+        "CONFIG_DIR": str(workspace.readable(ROOT / "postgresql.conf").parent),
+        "SECRETS_DIR": str(workspace.folder("secrets")),
     }
-    shutil.copy(SCRIPT, place.folder("copy"))
-    (place.folder("copy") / SCRIPT.name).chmod(0o755)
+    shutil.copy(SCRIPT, workspace.folder("copy"))
+    (workspace.folder("copy") / SCRIPT.name).chmod(0o755)
     running = []
 
     def start():
-        with (place.folder("logs") / "copy.log").open("ab") as log:
+        with (workspace.folder("logs") / "copy.log").open("ab") as log:
             running.append(
                 subprocess.Popen(
-                    [str(place.folder("copy") / SCRIPT.name)],
+                    [str(workspace.folder("copy") / SCRIPT.name)],
                     env=environment,
-                    user=place.account.uid,
-                    group=place.account.gid,
-                    extra_groups=place.account.groups,
+                    user=workspace.account.uid,
+                    group=workspace.account.gid,
+                    extra_groups=workspace.account.groups,
                     stdout=log,
                     stderr=log,
                 )
@@ -66,7 +66,7 @@ def replica(primary):
         until(lambda: query("SELECT 1"), 120)
 
     def query(statement):
-        dsn = f"postgresql://postgres:{keys.load(place)['postgres']}@127.0.0.1:{port}/postgres"
+        dsn = f"postgresql://postgres:{keys.load(workspace)['postgres']}@127.0.0.1:{port}/postgres"
         try:
             with psycopg.connect(dsn, autocommit=True, connect_timeout=3) as connection:
                 found = connection.execute(statement)

@@ -55,18 +55,18 @@ def with_origin(data: bytes, origin: str) -> bytes:
 def test_an_invalid_request_is_refused_with_a_problem_that_the_panel_can_read(url, what):
     data, status, code = REFUSED[what]
 
-    answer = fetch_raw(url, with_origin(data, PANEL))
+    response = fetch_raw(url, with_origin(data, PANEL))
 
-    found = answer.problem
-    assert (answer.status, found["status"], found["code"]) == (status, status, code)
+    found = response.problem
+    assert (response.status, found["status"], found["code"]) == (status, status, code)
     assert {"type", "title", "status", "code", "detail", "trace_id"} == set(found)
-    assert len(answer.headers.get_all("X-Request-ID")) == 1
+    assert len(response.headers.get_all("X-Request-ID")) == 1
     assert re.fullmatch(r"[0-9a-f]{32}", found["trace_id"])
-    assert answer.headers["Cache-Control"] == "no-store"
+    assert response.headers["Cache-Control"] == "no-store"
     # The origin may follow after the invalid part: then any page can read the refusal.
-    assert answer.headers["Access-Control-Allow-Origin"] in {PANEL, "*"}
-    assert "X-Request-ID" in answer.headers["Access-Control-Expose-Headers"]
-    assert b"<html" not in answer.body.lower()
+    assert response.headers["Access-Control-Allow-Origin"] in {PANEL, "*"}
+    assert "X-Request-ID" in response.headers["Access-Control-Expose-Headers"]
+    assert b"<html" not in response.body.lower()
 
 
 @pytest.mark.parametrize("what", ["a line of 9,000 bytes", "ninety headers"])
@@ -90,11 +90,11 @@ def test_only_the_panel_can_read_nginxs_own_refusals(site):
 
 
 def test_a_response_of_the_application_has_each_header_once(site):
-    answer = fetch(site.nginx.url, "/api/me/", headers={"Origin": PANEL})
+    response = fetch(site.nginx.url, "/api/me/", headers={"Origin": PANEL})
 
-    assert answer.status == 401
+    assert response.status == 401
     for name in ("Access-Control-Allow-Origin", "Access-Control-Expose-Headers", "Cache-Control", "X-Request-ID"):
-        assert len(answer.headers.get_all(name)) == 1, name
+        assert len(response.headers.get_all(name)) == 1, name
 
 
 def test_a_reused_connection_is_refused_in_the_same_way(site):
@@ -128,14 +128,14 @@ def test_a_failure_outside_flask_gets_a_response_without_internals(site, tmp_pat
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
         until(lambda: _listens(port))
-        answer = fetch(f"http://127.0.0.1:{port}", "/", headers={"X-Request-ID": "mine"})
+        response = fetch(f"http://127.0.0.1:{port}", "/", headers={"X-Request-ID": "mine"})
     finally:
         server.terminate()
         server.wait(PATIENCE_S)
 
-    assert (answer.status, answer.problem["code"]) == (500, "unexpected")
-    assert answer.headers["X-Request-ID"] == "mine"
-    assert b"whisper" not in answer.body
+    assert (response.status, response.problem["code"]) == (500, "unexpected")
+    assert response.headers["X-Request-ID"] == "mine"
+    assert b"whisper" not in response.body
     assert "whisper" in (tmp_path / "log").read_text()
 
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from devstack.place import REPOSITORY
+from devstack.workspace import REPOSITORY
 from tests.stack.http_client import fetch, until
 
 # The response is a constant of another module, as in an application of many files.

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from campshub.core.db.models import new_id
-from devstack import place
+from devstack import workspace
 from tests.conftest import ROOT
 from tests.e2e.conftest import free_port
 from tests.stack.conftest import log_lines, processes_of
@@ -23,7 +23,7 @@ from tests.stack.terminal import PATIENCE_S, SMALL, Terminal
 def folder(tmp_path_factory):
     """The folder of one stack, which these tests start one after the other; removed at the end."""
     folder = tmp_path_factory.mktemp("run") / "devstack"
-    here = place.make(folder)
+    here = workspace.make(folder)
     yield folder
     command = [sys.executable, "-m", "devstack", "remove"]
     subprocess.run(command, cwd=ROOT, env={**os.environ, "DEVSTACK_DIR": str(folder)}, check=True)
@@ -53,9 +53,9 @@ def devstack(folder, port):
 
 def signed_in(url: str, demo: dict) -> dict[str, str]:
     named = {name: demo[name] for name in ("email", "password", "organization_id")}
-    answer = fetch(url, "/api/auth/token/", "POST", body=named)
-    assert answer.status == 200, answer.body
-    return {"Authorization": f"Bearer {answer.json['access_token']}"}
+    response = fetch(url, "/api/auth/token/", "POST", body=named)
+    assert response.status == 200, response.body
+    return {"Authorization": f"Bearer {response.json['access_token']}"}
 
 
 def test_ctrl_c_during_the_demo_data_ends_everything(folder, devstack):
@@ -64,7 +64,7 @@ def test_ctrl_c_during_the_demo_data_ends_everything(folder, devstack):
 
     assert terminal.ctrl_c() == 0, terminal.shown
 
-    assert processes_of(place.make(folder)) == []
+    assert processes_of(workspace.make(folder)) == []
     assert "Traceback" not in terminal.shown
     assert not (folder / "demo.json").exists()
 
@@ -104,7 +104,7 @@ def test_run_restarts_with_complete_demo_data_prints_its_urls_and_ends_at_ctrl_c
     began = time.monotonic()
     assert terminal.ctrl_c() == 0, terminal.shown
     assert time.monotonic() - began < 30
-    assert processes_of(place.make(folder)) == []
+    assert processes_of(workspace.make(folder)) == []
     assert json.loads((folder / "state.json").read_text(encoding="utf-8"))["ready"] is False
     assert "Traceback" not in terminal.shown
 
@@ -125,7 +125,7 @@ def test_a_second_run_has_the_same_data_and_a_killed_one_is_replaced_by_the_full
     whole(known, port, demo)
     read_back(folder, known, headers)
     assert terminal.ctrl_c() == 0, terminal.shown
-    assert processes_of(place.make(folder)) == []
+    assert processes_of(workspace.make(folder)) == []
 
 
 def whole(known: dict, port: int, demo: dict) -> None:
@@ -143,7 +143,7 @@ def whole(known: dict, port: int, demo: dict) -> None:
 
 def read_back(folder, known: dict, headers: dict[str, str]) -> None:
     """Write through nginx and read it back at once, often enough for both API processes to serve."""
-    url, log = known["nginx_url"], place.make(folder).runtime / "nginx" / "access.log"
+    url, log = known["nginx_url"], workspace.make(folder).runtime / "nginx" / "access.log"
     for _ in range(10):
         code = new_id().hex
         body = {"code": code, "given_name": "Asha", "family_name": "Rao"}

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from devstack import place
+from devstack import workspace
 from tests.e2e.conftest import free_port
 from tests.stack.conftest import processes_of
 from tests.stack.terminal import SMALL, Terminal
@@ -22,7 +22,7 @@ def folder(tmp_path_factory):
     """The folder of one stack: the first test fills it, and the next ones start it again."""
     folder = tmp_path_factory.mktemp("signals") / "devstack"
     yield folder
-    shutil.rmtree(place.make(folder).runtime, ignore_errors=True)
+    shutil.rmtree(workspace.make(folder).runtime, ignore_errors=True)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def burst(terminal: Terminal, rng: random.Random) -> None:
 
 def assert_ended_whole(terminal: Terminal, folder, rng: random.Random | None = None) -> None:
     assert terminal.ended() == 0, (rng and rng.first_seed, terminal.shown)
-    assert processes_of(place.make(folder)) == []
+    assert processes_of(workspace.make(folder)) == []
     assert "Traceback" not in terminal.shown
     assert terminal.shown.count("stopping") == 1
 

@@ -100,10 +100,10 @@ def test_a_change_that_took_too_long_is_refused_and_leaves_nothing(api, monkeypa
     monkeypatch.setattr("campshub.core.http.dispatch.COMMIT_WITHIN_S", 0.0)
     body = {"code": "late", "given_name": "Asha", "family_name": "Rao"}
 
-    answer = api.post("/api/students/", body)
+    response = api.post("/api/students/", body)
 
-    assert (answer.status, answer.problem["code"]) == (503, "unavailable")
-    assert answer.headers["Retry-After"]
+    assert (response.status, response.problem["code"]) == (503, "unavailable")
+    assert response.headers["Retry-After"]
     monkeypatch.undo()
     assert api.get("/api/students/").json["items"] == []
     assert api.post("/api/students/", body).status == 201

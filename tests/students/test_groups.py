@@ -18,8 +18,8 @@ def enrol(api, group, student, **fields):
     )
 
 
-def test_a_group_shows_its_trainers_and_how_many_are_enrolled(api, place, group, student):
-    trainer = place.the(Role.TRAINER)
+def test_a_group_shows_its_trainers_and_how_many_are_enrolled(api, tenant, group, student):
+    trainer = tenant.the(Role.TRAINER)
     made = group(trainer_ids=[str(trainer.user_id)], capacity=12)
     enrol(api, made, student())
 
@@ -27,11 +27,11 @@ def test_a_group_shows_its_trainers_and_how_many_are_enrolled(api, place, group,
 
     assert [t["id"] for t in response.json["trainers"]] == [str(trainer.user_id)]
     assert response.json["enrolled"] == 1
-    assert len(response.asked) == 1
+    assert len(response.queries) == 1
 
 
-def test_a_change_of_a_groups_trainers_based_on_an_old_version_is_refused(api, place, group):
-    first, second = (str(place.the(role).user_id) for role in (Role.TRAINER, Role.ADMIN))
+def test_a_change_of_a_groups_trainers_based_on_an_old_version_is_refused(api, tenant, group):
+    first, second = (str(tenant.the(role).user_id) for role in (Role.TRAINER, Role.ADMIN))
     made = group()
     url = f"/api/groups/{made['id']}/"
     visible = {"If-Match": api.get(url).headers["ETag"]}
@@ -46,8 +46,8 @@ def test_a_change_of_a_groups_trainers_based_on_an_old_version_is_refused(api, p
     assert [trainer["id"] for trainer in api.get(url).json["trainers"]] == [first]
 
 
-def test_only_a_trainer_of_the_organization_can_be_assigned_to_a_group(api, place, other, group):
-    client, foreign_trainer = place.the(Role.CLIENT), other.the(Role.TRAINER)
+def test_only_a_trainer_of_the_organization_can_be_assigned_to_a_group(api, tenant, other, group):
+    client, foreign_trainer = tenant.the(Role.CLIENT), other.the(Role.TRAINER)
     made = group()
 
     for user_id in (client.user_id, foreign_trainer.user_id):
@@ -55,8 +55,8 @@ def test_only_a_trainer_of_the_organization_can_be_assigned_to_a_group(api, plac
         assert (response.status, response.pointers) == (422, {"/trainer_ids/0"})
 
 
-def test_trainers_see_only_the_students_of_their_groups(api, place, group, student):
-    trainer = place.the(Role.TRAINER)
+def test_trainers_see_only_the_students_of_their_groups(api, tenant, group, student):
+    trainer = tenant.the(Role.TRAINER)
     mine, another = group(trainer_ids=[str(trainer.user_id)]), group()
     visible, invisible = student(), student()
     enrol(api, mine, visible)
@@ -72,8 +72,8 @@ def test_trainers_see_only_the_students_of_their_groups(api, place, group, stude
     assert trainer.get("/api/students/").json["items"] == []
 
 
-def test_clients_see_themselves_and_their_groups(api, place, group, student):
-    client = place.the(Role.CLIENT)
+def test_clients_see_themselves_and_their_groups(api, tenant, group, student):
+    client = tenant.the(Role.CLIENT)
     me, someone = student(user_id=str(client.user_id)), student()
     mine, another = group(), group()
     enrol(api, mine, me)
@@ -94,7 +94,7 @@ def test_a_roster_is_as_of_a_date(api, group, student):
 
     def roster(on):
         response = api.get(f"/api/groups/{made['id']}/roster/?on={on}")
-        assert len(response.asked) <= 2
+        assert len(response.queries) <= 2
         return [row["family_name"] for row in response.json["items"]]
 
     assert roster("2026-01-09") == []
@@ -133,7 +133,7 @@ def test_enrolling_again_with_the_same_id_changes_nothing(api, group, student):
     assert enrol(api, made, someone, id=enrolment_id, ends_on="2026-05-01").status == 409
 
 
-def test_the_last_place_is_taken_once(api, place, group, student):
+def test_the_last_place_is_taken_once(api, tenant, group, student):
     made = group(capacity=3)
     students = [student() for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
@@ -171,8 +171,8 @@ def test_another_organizations_student_cannot_be_enrolled(api, other, group):
     assert (response.status, response.pointers) == (422, {"/student_id"})
 
 
-def test_groups_are_filtered_and_searched(api, place, group):
-    trainer = place.the(Role.TRAINER)
+def test_groups_are_filtered_and_searched(api, tenant, group):
+    trainer = tenant.the(Role.TRAINER)
     group(name="Blue 100%", kind="camp", trainer_ids=[str(trainer.user_id)])
     group(name="Red", status="draft")
 

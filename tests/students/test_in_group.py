@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from campshub.core.security.permissions import Role
-from tests.conftest import new_place
+from tests.conftest import new_tenant
 
 DAY = timedelta(days=1)
 
@@ -160,8 +160,8 @@ def test_a_student_who_left_the_organization_is_in_its_groups_until_that_day(api
     assert views(made, on=today + 2 * DAY)["on"] == []
 
 
-def test_trainers_see_a_student_who_left_for_one_more_month(api, place, group, student, enrol, patch, today):
-    trainer = place.the(Role.TRAINER)
+def test_trainers_see_a_student_who_left_for_one_more_month(api, tenant, group, student, enrol, patch, today):
+    trainer = tenant.the(Role.TRAINER)
     made = group(trainer_ids=[str(trainer.user_id)])
     withdrawn, long_ago, waiting, left, left_long_ago = (student() for _ in range(5))
     for someone in (withdrawn, long_ago, left, left_long_ago):
@@ -179,8 +179,8 @@ def test_trainers_see_a_student_who_left_for_one_more_month(api, place, group, s
     assert trainer.get(f"/api/groups/{made['id']}/roster/").json["items"] == []
 
 
-def test_clients_see_their_current_and_former_groups(place, group, student, enrol, patch, today):
-    client = place.the(Role.CLIENT)
+def test_clients_see_their_current_and_former_groups(tenant, group, student, enrol, patch, today):
+    client = tenant.the(Role.CLIENT)
     me = student(user_id=str(client.user_id))
     present, past, withdrawn, waiting, never = (group() for _ in range(5))
     enrol(present, me)
@@ -197,7 +197,7 @@ def test_clients_see_their_current_and_former_groups(place, group, student, enro
 @pytest.mark.parametrize("time_zone", ["Pacific/Pago_Pago", "Pacific/Kiritimati"])
 def test_today_is_the_date_in_the_organizations_time_zone(app, time_zone):
     """These two zones never have the same date, so neither UTC nor the server's date fits both."""
-    api = new_place(app, time_zone=time_zone).the(Role.ADMIN)
+    api = new_tenant(app, time_zone=time_zone).the(Role.ADMIN)
     today = datetime.now(UTC).astimezone(ZoneInfo(time_zone)).date()
     group = api.made("/api/groups/", {"code": "G", "name": "Blue", "capacity": 1})
     url = f"/api/groups/{group['id']}/"

@@ -17,7 +17,7 @@ OVERRIDE, ZWSP, ZWNJ, ZWJ = "\u202e", "\u200b", "\u200c", "\u200d"
 
 
 def ids(response):
-    assert response.status == 200, response.response.text
+    assert response.status == 200, response.raw.text
     return [item["id"] for item in response.json["items"]]
 
 
@@ -149,7 +149,7 @@ def test_a_changed_name_is_found_by_its_current_value(api, person):
 # Filters and pages ---------------------------------------------------------------------------------------------------
 
 
-def test_filters_apply_before_the_search_is_paginated(api, place, student):
+def test_filters_apply_before_the_search_is_paginated(api, tenant, student):
     made = many(api, 230)
     group = api.made("/api/groups/", {"code": "G", "name": "Blue"})["id"]
     api.made(f"/api/groups/{group}/enrolments/", {"student_id": made[-1], "begins_on": "2026-01-01"})
@@ -190,9 +190,9 @@ def test_a_code_is_found_by_any_part_but_not_by_a_similar_text(api, student):
     assert search(api, "s-00043") == search(api, "s-00_42") == []
 
 
-def test_students_whom_a_trainer_may_not_see_do_not_displace_matches(api, place):
+def test_students_whom_a_trainer_may_not_see_do_not_displace_matches(api, tenant):
     made = many(api, 230)
-    trainer = place.the(Role.TRAINER)
+    trainer = tenant.the(Role.TRAINER)
     fields = {"code": "G", "name": "Blue", "trainer_ids": [str(trainer.user_id)]}
     group = api.made("/api/groups/", fields)["id"]
     api.made(f"/api/groups/{group}/enrolments/", {"student_id": made[-1], "begins_on": "2026-01-01"})

@@ -163,21 +163,21 @@ def checked_together(monkeypatch):
 
 @pytest.mark.usefixtures("checked_together")
 @pytest.mark.parametrize("way", ["two extended", "one enrolled, one extended", "two enrolled"])
-def test_two_concurrent_changes_take_one_place(api, place, group, student, sql, way):
+def test_two_concurrent_changes_take_one_place(api, tenant, group, student, sql, way):
     made = group(capacity=1)
     url = f"/api/groups/{made['id']}/"
 
     def extended():
-        client, enrolment = place.someone(Role.ADMIN), new_id()
+        client, enrolment = tenant.someone(Role.ADMIN), new_id()
         sql(
             "INSERT INTO enrolments (organization_id, id, student_id, group_id, begins_on, ends_on)"
             " VALUES (%s, %s, %s, %s, '2026-01-01', '2026-01-02') RETURNING 1",
-            *(place.id, enrolment, student()["id"], made["id"]),
+            *(tenant.id, enrolment, student()["id"], made["id"]),
         )
         return lambda: client.patch(f"{url}enrolments/{enrolment}/", {"ends_on": None})
 
     def enrolled():
-        client, body = place.someone(Role.ADMIN), {"student_id": student()["id"], "begins_on": "2026-01-03"}
+        client, body = tenant.someone(Role.ADMIN), {"student_id": student()["id"], "begins_on": "2026-01-03"}
         return lambda: client.post(f"{url}enrolments/", body)
 
     responses = at_once(
@@ -192,12 +192,12 @@ def test_two_concurrent_changes_take_one_place(api, place, group, student, sql, 
 
 @pytest.mark.parametrize("_time", range(3))
 def test_concurrent_enrolling_extending_and_lowering_never_exceed_the_capacity(
-    api, place, group, student, enrol, _time
+    api, tenant, group, student, enrol, _time
 ):
     made = group(capacity=2)
     ended = enrol(made, student(), ends_on="2026-02-01").json
     url = f"/api/groups/{made['id']}/"
-    clients = [place.someone(Role.ADMIN) for _ in range(4)]
+    clients = [tenant.someone(Role.ADMIN) for _ in range(4)]
     first, second = ({"student_id": student()["id"], "begins_on": "2026-02-01"} for _ in range(2))
 
     lowered, *responses = at_once(

@@ -27,7 +27,7 @@ def test_a_created_student_is_read_back_with_one_statement(api):
     assert read.status == 200
     assert read.json == made.json
     assert read.json["guardians"] == [{"name": "Ina Müller", "phone": "+49 1"}]
-    assert len(read.asked) == 1
+    assert len(read.queries) == 1
 
 
 def test_creating_a_student_takes_at_most_five_statements(api):
@@ -96,7 +96,7 @@ def test_pages_neither_overlap_nor_omit_rows(api, student):
         url = f"/api/students/?limit=3&sort={sort}"
         while url:
             page = api.get(url)
-            assert len(page.asked) == 1
+            assert len(page.queries) == 1
             collected += [item["id"] for item in page.json["items"]]
             url = page.headers["Link"].partition(">")[0][1:] if page.json["has_more"] else None
         assert len(collected) == 7
@@ -121,7 +121,7 @@ def test_sparse_fields_select_only_their_columns(api, student):
     response = api.get("/api/students/?fields=id,code")
 
     assert set(response.json["items"][0]) == {"id", "code"}
-    assert "guardians" not in response.asked[0]
+    assert "guardians" not in response.queries[0]
     assert api.get("/api/students/?fields=id,secret").pointers == {"/fields"}
 
 
@@ -182,7 +182,7 @@ def test_each_row_of_a_bulk_create_has_its_own_result(api, student):
     pointers = [{e["pointer"] for e in row["errors"]} for row in response.json["results"]]
     assert pointers[3] == {"/given_name"}
     assert pointers[6:] == [{"/user_id"}, {"/left_on"}]
-    assert len(response.asked) <= 4
+    assert len(response.queries) <= 4
     assert len(api.get("/api/students/").json["items"]) == 3
 
 
@@ -213,17 +213,17 @@ def test_statistics_count_by_status_month_and_group(api, student):
     assert {row["status"]: row["count"] for row in found["by_status"]} == {"active": 1, "alumni": 1}
 
 
-def test_a_medical_note_is_shown_only_with_permission_and_each_read_is_recorded(api, place, student, sql):
+def test_a_medical_note_is_shown_only_with_permission_and_each_read_is_recorded(api, tenant, student, sql):
     made = student(medical_note="asthma")
     url = f"/api/students/{made['id']}/medical-note/"
 
-    assert "asthma" not in api.get(f"/api/students/{made['id']}/").response.get_data(as_text=True)
-    assert place.the(Role.NUTRITIONIST).get(url).status == 403
+    assert "asthma" not in api.get(f"/api/students/{made['id']}/").raw.get_data(as_text=True)
+    assert tenant.the(Role.NUTRITIONIST).get(url).status == 403
     assert api.get(url).json["medical_note"] == "asthma"
 
     readings = sql(
         "SELECT user_id FROM audit_log WHERE organization_id = %s AND action = 'read' AND entity_id = %s",
-        place.id,
+        tenant.id,
         uuid.UUID(made["id"]),
     )
     assert [row[0] for row in readings] == [api.user_id]

@@ -31,29 +31,29 @@ def log(api, student, ago):
 
 
 @pytest.fixture
-def trainee(api, place, student):
+def trainee(api, tenant, student):
     """A client user of the organization, and the student that it is linked to."""
-    client = place.someone(Role.CLIENT)
+    client = tenant.someone(Role.CLIENT)
     return client, student(user_id=str(client.user_id))
 
 
 @pytest.fixture
-def coach(place, sql):
+def coach(tenant, sql):
     """Return a maker of trainers of a student's group."""
 
     def make(*student_ids):
-        client = place.someone(Role.TRAINER)
+        client = tenant.someone(Role.TRAINER)
         group = new_id()
         sql("INSERT INTO groups (organization_id, id, code, name, sort_name, search_text, kind)"
             " VALUES (%s, %s, %s, 'A', 'a', 'a', 'class') RETURNING 1",
-            place.id, group, group.hex)  # fmt: skip
+            tenant.id, group, group.hex)  # fmt: skip
         sql("INSERT INTO group_trainers (organization_id, id, group_id, user_id) VALUES (%s, %s, %s, %s) RETURNING 1",
-            place.id, new_id(), group, client.user_id)  # fmt: skip
+            tenant.id, new_id(), group, client.user_id)  # fmt: skip
         for student_id in student_ids:
             sql(
                 "INSERT INTO enrolments (organization_id, id, student_id, group_id, begins_on)"
                 " VALUES (%s, %s, %s, %s, '2026-01-01') RETURNING 1",
-                *(place.id, new_id(), student_id, group),
+                *(tenant.id, new_id(), student_id, group),
             )
         return client
 

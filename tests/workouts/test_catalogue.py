@@ -23,11 +23,11 @@ CURL = {
 }
 
 
-def test_every_role_reads_muscles_with_one_statement(place):
+def test_every_role_reads_muscles_with_one_statement(tenant):
     for role in Role:
-        response = place.the(role).get("/api/muscles/?limit=200")
+        response = tenant.the(role).get("/api/muscles/?limit=200")
         assert response.status == 200
-        assert len(response.asked) == 1
+        assert len(response.queries) == 1
         found = {muscle["key"]: muscle for muscle in response.json["items"]}
         assert set(found) == set(catalogue.muscle_keys())
         assert (found["quadriceps"]["group"], found["quadriceps"]["side"]) == ("legs", "front")
@@ -37,7 +37,7 @@ def test_the_catalogue_is_large_and_each_exercise_names_its_muscles(api):
     items, url = [], "/api/exercises/?limit=50"
     while url:
         page = api.get(url)
-        assert len(page.asked) == 1
+        assert len(page.queries) == 1
         items += page.json["items"]
         url = page.headers["Link"].partition(">")[0][1:] if page.json["has_more"] else None
 
@@ -54,7 +54,7 @@ def test_one_exercise_is_read_with_one_statement(api):
 
     assert response.json["name"] == "Back Squat"
     assert response.json["muscles"][0] == {"muscle": "quadriceps", "share": 1.0}
-    assert len(response.asked) == 1
+    assert len(response.queries) == 1
 
 
 def test_seeding_again_restores_changed_rows_and_changes_nothing_else(stack, database, sql):
@@ -94,14 +94,14 @@ def test_filters_narrow_the_list(api, filters, found):
     response = api.get("/api/exercises/", query_string=filters)
 
     assert {item["name"] for item in response.json["items"]} == found
-    assert len(response.asked) == 1
+    assert len(response.queries) == 1
 
 
 def test_sparse_fields_select_only_their_columns(api):
     response = api.get("/api/exercises/?fields=id,name&limit=1")
 
     assert set(response.json["items"][0]) == {"id", "name"}
-    assert "exercise_muscles" not in response.asked[0]
+    assert "exercise_muscles" not in response.queries[0]
 
 
 def test_a_created_exercise_is_read_back(api):
@@ -201,18 +201,18 @@ def test_a_muscle_named_twice_in_a_change_is_refused(api):
     assert (response.status, response.pointers) == (422, {"/muscles"})
 
 
-def test_no_role_changes_the_public_exercises(place):
+def test_no_role_changes_the_public_exercises(tenant):
     url = f"/api/exercises/{SQUAT}/"
     for role in (Role.SUPERADMIN, Role.ADMIN, Role.TRAINER, Role.CLIENT):
-        client = place.the(role)
+        client = tenant.the(role)
         assert client.patch(url, {"name": "Mine"}).status == 404
         assert client.delete(url).status == 404
         assert client.post(f"{url}undelete/").status == 404
         assert client.get(url).json["name"] == "Back Squat"
 
 
-def test_sql_of_the_application_role_cannot_change_the_public_rows(stack, database, place, sql):
-    app_role = f"SET ROLE campshub_app; SELECT set_config('app.organization_id', '{place.id}', false)"
+def test_sql_of_the_application_role_cannot_change_the_public_rows(stack, database, tenant, sql):
+    app_role = f"SET ROLE campshub_app; SELECT set_config('app.organization_id', '{tenant.id}', false)"
     with stack.primary.connect(database) as connection:
         connection.execute(app_role)
         assert connection.execute("SELECT count(*) FROM exercises WHERE id = %s", [SQUAT]).fetchone() == (1,)
@@ -232,8 +232,8 @@ def test_sql_of_the_application_role_cannot_change_the_public_rows(stack, databa
         connection.execute("RESET ROLE")
 
 
-def test_a_muscle_of_another_organization_cannot_be_referred_to(place, other, sql):
-    made = place.the(Role.ADMIN).made("/api/exercises/", CURL)
+def test_a_muscle_of_another_organization_cannot_be_referred_to(tenant, other, sql):
+    made = tenant.the(Role.ADMIN).made("/api/exercises/", CURL)
 
     with pytest.raises(Exception, match="muscle_owner_id"):
         sql(
@@ -241,12 +241,12 @@ def test_a_muscle_of_another_organization_cannot_be_referred_to(place, other, sq
         )
 
 
-def test_an_organizations_exercises_are_invisible_to_others(api, other, place):
+def test_an_organizations_exercises_are_invisible_to_others(api, other, tenant):
     made = api.made("/api/exercises/", CURL)
     url = f"/api/exercises/{made['id']}/"
     foreign_admin = other.the(Role.ADMIN)
 
-    assert place.the(Role.CLIENT).get(url).status == 200
+    assert tenant.the(Role.CLIENT).get(url).status == 200
     assert foreign_admin.get(url).status == 404
     assert foreign_admin.patch(url, {"name": "x"}).status == 404
     assert foreign_admin.delete(url).status == 404
@@ -257,20 +257,20 @@ def test_an_organizations_exercises_are_invisible_to_others(api, other, place):
     assert api.get(url).json == made
 
 
-def test_exercises_of_the_organization_need_a_permission_and_private_ones_do_not(place):
-    client, trainer = place.the(Role.CLIENT), place.the(Role.TRAINER)
+def test_exercises_of_the_organization_need_a_permission_and_private_ones_do_not(tenant):
+    client, trainer = tenant.the(Role.CLIENT), tenant.the(Role.TRAINER)
     shared = trainer.made("/api/exercises/", CURL)
 
     refused = client.post("/api/exercises/", {**CURL, "name": "Other"})
     assert (refused.status, refused.problem["code"]) == (403, "forbidden")
     assert client.patch(f"/api/exercises/{shared['id']}/", {"name": "x"}).status == 403
     assert client.delete(f"/api/exercises/{shared['id']}/").status == 403
-    assert place.the(Role.NUTRITIONIST).post("/api/exercises/", {**CURL, "private": True}).status == 403
+    assert tenant.the(Role.NUTRITIONIST).post("/api/exercises/", {**CURL, "private": True}).status == 403
 
     own = client.made("/api/exercises/", {**CURL, "private": True})
     assert own["owner_user_id"] == str(client.user_id)
     assert client.patch(f"/api/exercises/{own['id']}/", {"level": "advanced"}).json["level"] == "advanced"
-    for someone in (place.the(Role.ADMIN), trainer, place.someone(Role.CLIENT)):
+    for someone in (tenant.the(Role.ADMIN), trainer, tenant.someone(Role.CLIENT)):
         assert someone.get(f"/api/exercises/{own['id']}/").status == 404
         assert someone.patch(f"/api/exercises/{own['id']}/", {"name": "x"}).status == 404
         assert someone.delete(f"/api/exercises/{own['id']}/").status == 404

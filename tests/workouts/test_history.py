@@ -21,7 +21,7 @@ def test_the_list_shows_headers_and_aggregates_with_one_statement(api, whole, lo
 
     page = api.get(f"{LOGS}?student_id={whole['student_id']}")
 
-    assert len(page.asked) == 1
+    assert len(page.queries) == 1
     [header] = page.json["items"]
     assert header == {name: value for name, value in logged.items() if name != "exercises"}
     sparse = api.get(f"{LOGS}?fields=id,set_count")
@@ -38,7 +38,7 @@ def test_pages_start_with_the_latest_and_neither_overlap_nor_omit_rows(api, stud
         url = f"{LOGS}?limit=2&sort={sort}" if sort else f"{LOGS}?limit=2"
         while url:
             page = api.get(url)
-            assert len(page.asked) == (0 if sort == "-date" else 1)  # the usual order, which is cached by then
+            assert len(page.queries) == (0 if sort == "-date" else 1)  # the usual order, which is cached by then
             collected += page.json["items"]
             url = page.headers["Link"].partition(">")[0][1:] if page.json["has_more"] else None
         assert len(collected) == 7
@@ -56,7 +56,7 @@ def test_filters_narrow_the_list(api, log, student, ago):
 
     def found(**filters):
         response = api.get(LOGS, query_string=filters)
-        assert (response.status, len(response.asked)) == (200, 1)
+        assert (response.status, len(response.queries)) == (200, 1)
         return [item["id"] for item in response.json["items"]]
 
     assert found(student_id=person) == [new["id"], old["id"]]
@@ -78,7 +78,7 @@ def test_a_students_history_has_its_own_url(api, log, student, other):
     response = api.get(f"/api/students/{person}/workouts/")
 
     assert [item["id"] for item in response.json["items"]] == [made["id"]]
-    assert len(response.asked) == 1
+    assert len(response.queries) == 1
     day = made["local_date"]
     assert len(api.get(f"/api/students/{person}/workouts/?from={day}&to={day}").json["items"]) == 1
     assert api.get(f"/api/students/{person}/workouts/?to=2026-01-01").json["items"] == []
@@ -87,7 +87,7 @@ def test_a_students_history_has_its_own_url(api, log, student, other):
     assert other.the(Role.ADMIN).get(f"/api/students/{person}/workouts/").status == 404
 
 
-def test_a_range_of_dates_reads_only_its_months(ordinary_reads, api, place, app, stack, database):
+def test_a_range_of_dates_reads_only_its_months(ordinary_reads, api, tenant, app, stack, database):
     last = datetime.now(UTC).date().replace(day=1)
     first = (last - timedelta(days=1)).replace(day=5)
     executed = []
@@ -107,7 +107,7 @@ def test_a_range_of_dates_reads_only_its_months(ordinary_reads, api, place, app,
     text, parameters = next((text, parameters) for text, parameters in executed if "workout_logs" in text)
     with stack.primary.connect(database) as connection:
         connection.execute("SET ROLE campshub_app")
-        connection.execute("SELECT set_config('app.organization_id', %s, false)", [str(place.id)])
+        connection.execute("SELECT set_config('app.organization_id', %s, false)", [str(tenant.id)])
         plan = "\n".join(row[0] for row in connection.execute(f"EXPLAIN {text}", parameters))
     for table in ("workout_logs", "workout_sets", "workout_log_exercises"):
         assert set(re.findall(rf"{table}_p(\d{{4}}_\d\d)\b", plan)) == {f"{first:%Y_%m}", f"{last:%Y_%m}"}

@@ -31,7 +31,7 @@ def train(api, student, ago):
 
     def week(exercise_id):
         response = api.get(f"{WEEKS}?student_id={person}&exercise_id={exercise_id}")
-        assert len(response.asked) == 1
+        assert len(response.queries) == 1
         [found] = response.json["items"]
         return found
 
@@ -139,7 +139,7 @@ def test_assistance_does_not_count_in_the_volume_of_a_log(api, train):
     assert listed == {log["id"]: 0, mixed["id"]: 80_000}
 
 
-def test_a_corrected_load_mode_corrects_earlier_logs(app, api, place, train):
+def test_a_corrected_load_mode_corrects_earlier_logs(app, api, tenant, train):
     exercise_id = api.made("/api/exercises/", {"name": "Band Pull-Up", "equipment": "band"})["id"]
     log, before = train(exercise_id, sets(30, 20))
     assert app.test_cli_runner().invoke(args=["rollups", "fold"]).exit_code == 0
@@ -152,5 +152,5 @@ def test_a_corrected_load_mode_corrects_earlier_logs(app, api, place, train):
     assert (before["volume_grams"], after["volume_grams"]) == (400_000, 0)
     assert api.get(f"{LOGS}{log['id']}/").json["volume_grams"] == 0
     assert api.get(LOGS).json["items"][0]["volume_grams"] == 0
-    checked = app.test_cli_runner().invoke(args=["rollups", "check", "--organization", str(place.id), "--json"])
+    checked = app.test_cli_runner().invoke(args=["rollups", "check", "--organization", str(tenant.id), "--json"])
     assert json.loads(checked.stdout)["differences"] == []

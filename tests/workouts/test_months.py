@@ -193,7 +193,7 @@ def test_an_unknown_log_is_not_found_and_requests_no_month(site, body, archived)
     live = body(site.day + timedelta(days=62))
     site.api.made(LOGS, live)
     assert site.api.patch(f"{LOGS}{live['id']}/sets/{new_id()}/", {"reps": 1}).status == 404
-    assert site.places[1].the(Role.ADMIN).patch(f"{LOGS}{archived[0]['id']}/", {"title": "x"}).status == 404
+    assert site.tenants[1].the(Role.ADMIN).patch(f"{LOGS}{archived[0]['id']}/", {"title": "x"}).status == 404
     assert requested(site) == 0
 
 
@@ -217,7 +217,7 @@ def test_a_half_archived_month_is_neither_created_nor_restored(site, body):
         pass
 
     def on_stage(stage):
-        if stage == archive.TAKEN_OUT:
+        if stage == archive.DETACHED:
             raise Stop
 
     with pytest.raises(Stop):
@@ -249,7 +249,7 @@ def test_attendance_of_an_archived_month_is_marked_once_it_is_restored(site):
     session, student, organization = site.sql(
         "SELECT session_id, student_id, organization_id FROM attendance_records LIMIT 1"
     )[0]
-    api = next(place for place in site.places if place.id == organization).the(Role.ADMIN)
+    api = next(tenant for tenant in site.tenants if tenant.id == organization).the(Role.ADMIN)
     record = site.sql("SELECT id FROM attendance_records WHERE student_id = %s", student)[0][0]
     before = site.contents("attendance_records")
     site.archived("attendance_records")

@@ -26,14 +26,18 @@ def _read(api, made):
 
 
 def test_appending_a_set_takes_three_statements(api, sets):
-    made, url, place = sets
+    made, url, exercise = sets
 
-    by_place = api.post(url, {"log_exercise_id": place, "reps": 5, "load": "60", "load_unit": "kg"})
+    by_place = api.post(url, {"log_exercise_id": exercise, "reps": 5, "load": "60", "load_unit": "kg"})
     by_exercise = api.post(url, {"exercise_id": SQUAT, "reps": 4}, headers={"Idempotency-Key": "one"})
 
     for response, position in ((by_place, 2), (by_exercise, 3)):
-        assert (response.status, response.json["position"], response.json["log_exercise_id"]) == (201, position, place)
-        assert len(response.asked) <= 3, response.asked
+        assert (response.status, response.json["position"], response.json["log_exercise_id"]) == (
+            201,
+            position,
+            exercise,
+        )
+        assert len(response.queries) <= 3, response.queries
     read = _read(api, made)
     assert read["exercises"][0]["sets"][1:] == [by_place.json, by_exercise.json]
     assert api.get(by_place.headers["Location"]).json == by_place.json
@@ -47,7 +51,7 @@ def test_a_set_of_an_exercise_new_to_the_log_appends_an_entry(api, sets):
     second = api.post(url, {"exercise_id": PLANK, "seconds": 50})
     third = api.post(url, {"exercise_id": BENCH, "reps": 5})
 
-    assert len(first.asked) <= 3
+    assert len(first.queries) <= 3
     assert [response.json["position"] for response in (first, second, third)] == [1, 2, 1]
     assert [(e["name"], e["position"], len(e["sets"])) for e in _read(api, made)["exercises"]] == [
         ("Back Squat", 1, 1),
@@ -75,9 +79,9 @@ def test_a_retry_returns_the_existing_set_and_another_body_is_refused(api, sets,
     assert len(_read(api, made)["exercises"][0]["sets"]) == 1
 
 
-def test_concurrent_appends_are_all_stored_at_different_positions(api, sets, place):
+def test_concurrent_appends_are_all_stored_at_different_positions(api, sets, tenant):
     made, url, spot = sets
-    clients = [place.someone(Role.ADMIN) for _ in range(4)]
+    clients = [tenant.someone(Role.ADMIN) for _ in range(4)]
 
     def append(number):
         where = {"log_exercise_id": spot} if number % 2 else {"exercise_id": PLANK}
@@ -115,7 +119,7 @@ def test_a_change_of_a_set_recomputes_its_weight(api, sets):
     second = api.patch(at, {"reps": 9}, headers={"If-Match": tag})
 
     assert (first.status, second.status) == (200, 412)
-    assert len(first.asked) <= 3
+    assert len(first.queries) <= 3
     assert (first.json["load"], first.json["load_grams"], first.json["reps"]) == ("225", 102_058, 3)
     assert api.patch(at, {"load_unit": "kg"}).json["load_grams"] == 225_000
     assert api.patch(at, {"load": 100.5}).json["load_grams"] == 100_500
@@ -135,7 +139,7 @@ def test_a_change_of_a_set_recomputes_its_weight(api, sets):
 
 
 def test_a_deleted_set_leaves_its_log_and_can_be_restored_to_its_position(api, sets):
-    made, url, place = sets
+    made, url, exercise = sets
     one = made["exercises"][0]["sets"][0]
     at = f"{url}{one['id']}/"
     before = _read(api, made)
@@ -146,7 +150,7 @@ def test_a_deleted_set_leaves_its_log_and_can_be_restored_to_its_position(api, s
     assert (after["set_count"], after["volume_grams"], after["exercises"][0]["sets"]) == (0, 0, [])
     assert after["version"] > before["version"]
     assert [api.get(at).status, api.patch(at, {"reps": 1}).status, api.delete(at).status] == [404] * 3
-    assert api.post(url, {"log_exercise_id": place, "reps": 1}).json["position"] == 2
+    assert api.post(url, {"log_exercise_id": exercise, "reps": 1}).json["position"] == 2
     back = api.post(f"{at}undelete/")
     assert (back.status, back.json["position"]) == (200, 1)
     assert [s["position"] for s in _read(api, made)["exercises"][0]["sets"]] == [1, 2]
@@ -167,10 +171,10 @@ def test_a_deleted_set_leaves_its_log_and_can_be_restored_to_its_position(api, s
     ],
 )
 def test_invalid_values_are_refused_with_their_pointer(api, sets, wrong, pointer):
-    made, url, place = sets
+    made, url, exercise = sets
     fields = {"reps": 5, **wrong}
     if fields.get("log_exercise_id") == "own":
-        fields["log_exercise_id"] = place
+        fields["log_exercise_id"] = exercise
 
     response = api.post(url, fields)
 
@@ -197,7 +201,7 @@ def test_a_log_of_an_earlier_month_is_found_without_its_date(api, log, ago):
     assert _read(api, made)["set_count"] == 2
 
 
-def test_every_change_of_a_set_is_in_the_audit_log(api, place, sets, sql):
+def test_every_change_of_a_set_is_in_the_audit_log(api, tenant, sets, sql):
     made, url, spot = sets
     one = api.made(url, {"log_exercise_id": spot, "reps": 5})
     api.patch(f"{url}{one['id']}/", {"reps": 6})
@@ -206,7 +210,7 @@ def test_every_change_of_a_set_is_in_the_audit_log(api, place, sets, sql):
     entries = sql(
         "SELECT action, person_id, before, after FROM audit_log"
         " WHERE organization_id = %s AND entity_id = %s ORDER BY id",
-        *(place.id, uuid.UUID(one["id"])),
+        *(tenant.id, uuid.UUID(one["id"])),
     )
     assert [entry[0] for entry in entries] == ["created", "changed", "changed"]
     assert {entry[1] for entry in entries} == {uuid.UUID(made["student_id"])}

@@ -33,7 +33,7 @@ def _listed(client):
     return [item["id"] for item in client.get(LOGS).json["items"]]
 
 
-def test_a_client_logs_for_themselves_and_sees_only_their_own_logs(api, place, trainee, log):
+def test_a_client_logs_for_themselves_and_sees_only_their_own_logs(api, tenant, trainee, log):
     client, person = trainee
     own = log(client)
     of_coach = log(student_id=person["id"])
@@ -50,12 +50,12 @@ def test_a_client_logs_for_themselves_and_sees_only_their_own_logs(api, place, t
     assert client.get(f"{LOGS}?student_id={foreign['student_id']}").json["items"] == []
 
 
-def test_a_client_cannot_log_for_another(place, trainee, student, ago):
+def test_a_client_cannot_log_for_another(tenant, trainee, student, ago):
     client, _ = trainee
     body = {"started_at": ago(hours=1)}
 
     for_other = client.post(LOGS, {**body, "student_id": student()["id"]})
-    unlinked = place.the(Role.CLIENT).post(LOGS, body)
+    unlinked = tenant.the(Role.CLIENT).post(LOGS, body)
 
     assert (for_other.status, for_other.problem["code"], for_other.pointers) == (
         422,
@@ -65,7 +65,7 @@ def test_a_client_cannot_log_for_another(place, trainee, student, ago):
     assert (unlinked.status, unlinked.problem["code"], unlinked.pointers) == (422, "required", {"/student_id"})
 
 
-def test_a_trainer_sees_only_the_logs_of_their_groups(place, student, log, coach, ago):
+def test_a_trainer_sees_only_the_logs_of_their_groups(tenant, student, log, coach, ago):
     person, unrelated = student()["id"], student()["id"]
     trainer = coach(person)
     made, hidden = log(student_id=person), log(student_id=unrelated)
@@ -80,9 +80,9 @@ def test_a_trainer_sees_only_the_logs_of_their_groups(place, student, log, coach
     assert trainer.post(f"{LOGS}{made['id']}/sets/", {"exercise_id": SQUAT, "reps": 1}).status == 201
 
 
-def test_a_nutritionist_reads_all_logs_and_writes_none(place, log, ago):
+def test_a_nutritionist_reads_all_logs_and_writes_none(tenant, log, ago):
     made = log()
-    nutritionist = place.the(Role.NUTRITIONIST)
+    nutritionist = tenant.the(Role.NUTRITIONIST)
 
     assert _listed(nutritionist) == [made["id"]]
     assert nutritionist.get(f"{LOGS}{made['id']}/").status == 200
@@ -123,7 +123,7 @@ def test_another_organizations_ids_in_a_body_are_unknown(api, other, log, studen
     assert api.get(f"{LOGS}{made['id']}/").json == made
 
 
-def test_a_private_exercise_is_for_its_owner_and_for_users_who_log_for_them(api, place, trainee, log, coach, ago):
+def test_a_private_exercise_is_for_its_owner_and_for_users_who_log_for_them(api, tenant, trainee, log, coach, ago):
     client, person = trainee
     own = client.made("/api/exercises/", PRIVATE)["id"]
     trainer = coach(person["id"])
@@ -164,22 +164,22 @@ def test_a_deleted_student_gets_no_new_logs(api, student, ago):
     assert api.get(f"/api/students/{person}/workouts/").status == 404
 
 
-def test_sql_of_the_application_role_cannot_read_another_organizations_workouts(place, other, log, stack, database):
+def test_sql_of_the_application_role_cannot_read_another_organizations_workouts(tenant, other, log, stack, database):
     made = log()
     tables = ("workout_log_ids", "workout_logs", "workout_log_exercises", "workout_sets")
     with stack.primary.connect(database) as connection:
         connection.execute("SET ROLE campshub_app")
-        for owner, expected in ((place.id, 1), (other.id, 0)):
+        for owner, expected in ((tenant.id, 1), (other.id, 0)):
             connection.execute("SELECT set_config('app.organization_id', %s, false)", [str(owner)])
             for table in tables:
                 assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (expected,), table
         columns = "organization_id, local_date, id, student_id, started_at, time_zone, source"
-        values = [place.id, made["local_date"], new_id(), made["student_id"], made["started_at"], "UTC", "api"]
+        values = [tenant.id, made["local_date"], new_id(), made["student_id"], made["started_at"], "UTC", "api"]
         with pytest.raises(Exception, match="row-level security"):
             connection.execute(f"INSERT INTO workout_logs ({columns}) VALUES (%s, %s, %s, %s, %s, %s, %s)", values)
 
 
-def test_the_date_and_person_of_a_set_are_those_of_its_log(place, log, student, sql):
+def test_the_date_and_person_of_a_set_are_those_of_its_log(tenant, log, student, sql):
     made = log()
     someone = student()["id"]
 

@@ -19,7 +19,7 @@ from campshub.core.db.models import PLATFORM_ID, AnyRow
 from campshub.core.db.session import Session
 from campshub.core.db.unit_of_work import in_separate_transaction, unit_of_work
 from campshub.core.errors import RateLimited
-from campshub.core.ip_addresses import customer
+from campshub.core.ip_addresses import customer_of
 from campshub.core.jobs.store import enqueue
 from campshub.core.normalization import email_key
 from campshub.core.observe import metrics
@@ -28,11 +28,11 @@ from campshub.core.service_base import Services
 
 # The successive pauses of an attempt that waits for a slot.
 _PAUSES_S = (0.1, 0.2, 0.4)
-_BEGIN = text("SELECT * FROM begin_sign_in(:email_key, :account, :account_allowed, :place, :place_allowed)")
-_RELEASE = text("SELECT release_sign_in(:account, :place)")
-_END = text("SELECT end_sign_in(:account, :place, :user_id, :upgraded)")
+_BEGIN = text("SELECT * FROM begin_sign_in(:email_key, :account, :account_allowed, :address, :address_allowed)")
+_RELEASE = text("SELECT release_sign_in(:account, :address)")
+_END = text("SELECT end_sign_in(:account, :address, :user_id, :upgraded)")
 _FAIL = text(
-    "SELECT fail_sign_in(:account, :account_allowed, :place, :place_allowed, :first_s, :longest_s) AS failures"
+    "SELECT fail_sign_in(:account, :account_allowed, :address, :address_allowed, :first_s, :longest_s) AS failures"
 )
 _FAILED = text("SELECT sign_in_failed(:user_id, :kind, :at, :address, :trace_id)")
 
@@ -123,7 +123,7 @@ class Attempt:
         account, address = account_key(self.services, self.email), _address_key(self.session, self.services)
         return {
             "account": None if self.known.account_is_held else account,
-            "place": None if self.known.place_is_held else address,
+            "address": None if self.known.place_is_held else address,
         }
 
 
@@ -157,7 +157,7 @@ def _reserve_slot(session: Session, services: Services, email: str) -> AnyRow:
     values = {
         "email_key": email_key(email),
         "account": account_key(services, email),
-        "place": _address_key(session, services),
+        "address": _address_key(session, services),
         **_limits(services),
     }
     with unit_of_work(like=session.unit) as separate:
@@ -191,8 +191,8 @@ def enqueue_email(session: Session, services: Services, job: str, email: str) ->
 
 def _limits(services: Services) -> dict[str, Any]:
     settings = services.settings
-    return {"account_allowed": settings.lockout_account_after, "place_allowed": settings.lockout_address_after}
+    return {"account_allowed": settings.lockout_account_after, "address_allowed": settings.lockout_address_after}
 
 
 def _address_key(session: Session, services: Services) -> bytes:
-    return services.tokens.opaque.keyed("address", customer(session.unit.address))
+    return services.tokens.opaque.keyed("address", customer_of(session.unit.address))

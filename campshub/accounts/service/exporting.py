@@ -24,7 +24,7 @@ from campshub.core.db.session import Session
 from campshub.core.db.unit_of_work import record_audit
 from campshub.core.security import audit
 from campshub.core.security.audit import AuditEntry, Change, PersonKey
-from campshub.core.security.encrypted_columns import place_of
+from campshub.core.security.encrypted_columns import encryption_context
 from campshub.core.service_base import Services
 
 MANIFEST = "manifest.json"
@@ -98,7 +98,7 @@ def _column_decryption(model: Any, services: Services) -> Decryption:
                 value = row[column.name]
                 if value is not None:
                     text = value.decode() if isinstance(value, bytes) else value
-                    row[column.name] = services.ring.open(text, context=place_of(column, **row)).decode()
+                    row[column.name] = services.ring.open(text, context=encryption_context(column, **row)).decode()
 
     return decrypt
 

@@ -19,14 +19,14 @@ from campshub.core.errors import Conflict, Invalid, NotFound, RateLimited
 from campshub.core.jobs.store import enqueue
 from campshub.core.normalization import clean_email, email_key
 from campshub.core.security.authorization import OrganizationSuspended
-from campshub.core.security.opaque import NotOurs, hash_of
+from campshub.core.security.opaque import UnknownToken, hash_of
 from campshub.core.security.principal import Principal
 from campshub.core.service_base import Services
 
 INVITATION = "chi"
 LASTS = timedelta(days=7)
 # The number of e-mails that one address can get at once; after them, one each day.
-LETTERS = 5
+MOST_EMAILS = 5
 _EMAIL_EVERY = timedelta(days=1)
 _NUMBER_BYTES = 4
 
@@ -120,7 +120,7 @@ def accept(
     """
     try:
         named = services.tokens.opaque.read(INVITATION, token)
-    except NotOurs:
+    except UnknownToken:
         raise TokenSpent from None
     caller_row = session.enter(named.organization_id)
     if caller_row.organization_status not in (None, "active"):
@@ -137,12 +137,12 @@ def accept(
     return {"organization_id": named.organization_id, "user_id": user_id, "email": email, "role": invitation.role}
 
 
-def token_of(services: Services, organization_id: UUID, invitation_id: UUID, *, letter: int = 1) -> str:
+def token_of(services: Services, organization_id: UUID, invitation_id: UUID, *, email_number: int = 1) -> str:
     """Derive the token of an invitation's e-mail with a number, so that sending one twice gives the same token.
 
     The number is 0 for e-mails from before invitations could be sent again.
     """
-    secret = letter.to_bytes(_NUMBER_BYTES, "big") if letter else b""
+    secret = email_number.to_bytes(_NUMBER_BYTES, "big") if email_number else b""
     return services.tokens.opaque.write(INVITATION, organization_id, invitation_id, secret)
 
 
@@ -167,7 +167,7 @@ def _replace_earlier(session: Session, principal: Principal, email: str, now: da
 
 def _check_email_limit(invitation: Invitation, now: datetime) -> None:
     free_at = invitation.sent_at + _EMAIL_EVERY
-    if invitation.letters >= LETTERS and now < free_at:
+    if invitation.letters >= MOST_EMAILS and now < free_at:
         raise TooManyLetters(headers={"Retry-After": str(math.ceil((free_at - now).total_seconds()))})
 
 
@@ -181,7 +181,7 @@ def _send(
     now: datetime,
 ) -> None:
     """Give an invitation a new token for seven days, and enqueue the e-mail with it."""
-    token = token_of(services, principal.organization_id, invitation.id, letter=number)
+    token = token_of(services, principal.organization_id, invitation.id, email_number=number)
     invitation.letters, invitation.sent_at = number, now
     invitation.token_hash, invitation.expires_at = hash_of(token), now + LASTS
     enqueue(session, "accounts.invite", invitation_id=str(invitation.id), letter=number)

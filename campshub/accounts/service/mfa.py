@@ -24,11 +24,11 @@ from campshub.core.db.session import Session
 from campshub.core.errors import Conflict, Forbidden, Invalid, Unauthenticated
 from campshub.core.security import events
 from campshub.core.security.authorization import NotForKeys
-from campshub.core.security.encrypted_columns import place_of
+from campshub.core.security.encrypted_columns import encryption_context
 from campshub.core.security.events import SecurityEventKind
 from campshub.core.security.principal import Principal
 from campshub.core.service_base import Services
-from campshub.core.threads import off_the_loop
+from campshub.core.threads import run_in_thread
 
 STEP_S = 30
 RECOVERY_CODES = 10
@@ -153,7 +153,7 @@ def enrol(session: Session, services: Services, principal: Principal, *, now: da
     if not session.scalar(_BEGIN, {"user_id": principal.user_id, "sealed": sealed}):
         raise AlreadyEnrolled
     uri = pyotp.TOTP(secret).provisioning_uri(name=email, issuer_name=_ISSUER)
-    svg, png = off_the_loop(_pictures, uri)
+    svg, png = run_in_thread(_pictures, uri)
     return {"secret": secret, "uri": uri, "qr_svg": svg, "qr_png": png}
 
 
@@ -222,7 +222,7 @@ def _code_hash(services: Services, code: str) -> bytes:
 
 
 def _encryption_context(user_id: UUID) -> str:
-    return place_of(TotpSecret.sealed_secret, user_id=user_id)
+    return encryption_context(TotpSecret.sealed_secret, user_id=user_id)
 
 
 def _pictures(uri: str) -> tuple[str, str]:

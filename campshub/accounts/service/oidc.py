@@ -19,7 +19,7 @@ from campshub.core.db.session import Session
 from campshub.core.errors import Conflict, Invalid, NotFound
 from campshub.core.security import events
 from campshub.core.security.events import SecurityEventKind
-from campshub.core.security.oidc import LEEWAY_S, BadIdToken, Shown
+from campshub.core.security.oidc import LEEWAY_S, BadIdToken, VerifiedIdentity
 from campshub.core.security.principal import Principal
 from campshub.core.service_base import Services
 
@@ -131,7 +131,9 @@ def unlink(session: Session, services: Services, principal: Principal, *, identi
     events.record_event(session, SecurityEventKind.IDENTITY_UNLINKED, principal.user_id)
 
 
-def _read(session: Session, services: Services, id_token: str, *, issuer: str | None, nonce: str | None) -> Shown:
+def _read(
+    session: Session, services: Services, id_token: str, *, issuer: str | None, nonce: str | None
+) -> VerifiedIdentity:
     session.release()  # fetching the issuer's keys may be slow
     try:
         return services.oidc.read(id_token, issuer=issuer, nonce=nonce)
@@ -141,7 +143,7 @@ def _read(session: Session, services: Services, id_token: str, *, issuer: str | 
 
 
 def _authenticate(
-    session: Session, services: Services, shown: Shown, known: AnyRow, *, otp: str | None, now: datetime
+    session: Session, services: Services, shown: VerifiedIdentity, known: AnyRow, *, otp: str | None, now: datetime
 ) -> AnyRow:
     """Require the second factor if there is one, and use the token up; return the factor's state."""
     has = mfa.show(session, known.user_id)
@@ -154,7 +156,7 @@ def _authenticate(
     return has
 
 
-def _user_of(session: Session, shown: Shown) -> AnyRow:
+def _user_of(session: Session, shown: VerifiedIdentity) -> AnyRow:
     """Return the user of an identity: it is linked to them, or can be linked by their e-mail address.
 
     :raises BadIdToken: there is no such user, or they are disabled.
@@ -195,12 +197,12 @@ def _require_second(session: Session, services: Services, known: AnyRow, *, otp:
     attempt.succeed(upgraded=None)
 
 
-def _is_first(session: Session, shown: Shown) -> bool:
+def _is_first(session: Session, shown: VerifiedIdentity) -> bool:
     """Record the exchange of a token with this unit's commit; return whether it is the first one."""
     return bool(session.scalar(_EXCHANGE, {"digest": shown.digest, "until": shown.expires_at + _MARGIN}))
 
 
-def _link_by_email(session: Session, shown: Shown, known: AnyRow) -> None:
+def _link_by_email(session: Session, shown: VerifiedIdentity, known: AnyRow) -> None:
     """Link the identity to the user with its e-mail address; a user who was only invited becomes active.
 
     :raises BadIdToken: the identity was linked to another user meanwhile.
@@ -216,7 +218,7 @@ def _link_by_email(session: Session, shown: Shown, known: AnyRow) -> None:
         sessions.mark_user_changed(session, known.user_id)
 
 
-def _linked(session: Session, shown: Shown, user_id: UUID) -> AnyRow:
+def _linked(session: Session, shown: VerifiedIdentity, user_id: UUID) -> AnyRow:
     given = {"id": new_id(), "issuer": shown.issuer, "subject": shown.subject, "user_id": user_id}
     row = session.execute(_LINK, given).one()
     if row.user_id != user_id:

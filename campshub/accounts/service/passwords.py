@@ -16,7 +16,7 @@ from campshub.core.jobs.store import enqueue
 from campshub.core.normalization import email_key
 from campshub.core.security import events
 from campshub.core.security.events import SecurityEventKind
-from campshub.core.security.opaque import NotOurs, hash_of
+from campshub.core.security.opaque import UnknownToken, hash_of
 from campshub.core.security.principal import Principal
 from campshub.core.service_base import Services
 
@@ -107,7 +107,7 @@ def reset(session: Session, services: Services, *, token: str, new_password: str
     """
     try:
         services.tokens.opaque.read(RESET, token)
-    except NotOurs:
+    except UnknownToken:
         raise TokenSpent from None
     hashed_token = hash_of(token)
     named = session.execute(_RESET_OF, {"hash": hashed_token}).one_or_none()

@@ -23,7 +23,7 @@ from campshub.core.errors import Forbidden, NotFound, Unauthenticated
 from campshub.core.security import events
 from campshub.core.security.authorization import OrganizationSuspended
 from campshub.core.security.events import SecurityEventKind
-from campshub.core.security.opaque import SECRET_BYTES, NotOurs, hash_of
+from campshub.core.security.opaque import SECRET_BYTES, UnknownToken, hash_of
 from campshub.core.security.principal import Principal
 from campshub.core.service_base import Services
 
@@ -94,7 +94,7 @@ def refresh(session: Session, services: Services, *, refresh_token: str, now: da
     """
     try:
         named = services.tokens.opaque.read(REFRESH, refresh_token)
-    except NotOurs:
+    except UnknownToken:
         raise BadRefreshToken from None
     session.enter(named.organization_id)
     family = queries.lock_session(session, named.organization_id, named.id)

@@ -21,7 +21,7 @@ from campshub.attendance.queries import visibility as _rules  # noqa: F401 - reg
 from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
 from campshub.core.paging import Page, PageRequest
-from campshub.core.rollups.definition import Rollup, month_of, rollup, within_month
+from campshub.core.rollups.definition import Rollup, month_of, register_rollup, within_month
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.models import Student
 from campshub.students.queries import students
@@ -83,7 +83,7 @@ def _of_month(keys: Any) -> ColumnElement[bool]:
     return and_(mark.student_id == keys.student_id, within_month(mark.local_date, keys.month))
 
 
-DAYS = rollup(
+DAYS = register_rollup(
     Rollup(
         model=AttendanceGroupDay,
         stale=AttendanceGroupDayStale,
@@ -94,7 +94,7 @@ DAYS = rollup(
         matches=_of_day,
     )
 )
-MONTHS = rollup(
+MONTHS = register_rollup(
     Rollup(
         model=AttendanceStudentMonth,
         stale=AttendanceStudentMonthStale,
@@ -131,7 +131,7 @@ def _group_days(principal: Principal, *, first: date, last: date, group_id: Any,
         return [*dates, *([model.group_id == group_id] if group_id is not None else [])]
 
     days = DAYS.current(
-        kept=[visible_to(principal, AttendanceGroupDay), *chosen(AttendanceGroupDay)],
+        stored=[visible_to(principal, AttendanceGroupDay), *chosen(AttendanceGroupDay)],
         stale=[visible_to(principal, AttendanceGroupDayStale), *chosen(AttendanceGroupDayStale)],
         # The stale keys already respect visibility; all marks of such a group count.
         raw=[AttendanceRecord.organization_id == principal.organization_id, *chosen(AttendanceRecord)],
@@ -180,7 +180,7 @@ def _student_months(
 
     mark = AttendanceRecord
     months = MONTHS.current(
-        kept=[visible_to(principal, AttendanceStudentMonth), *chosen(AttendanceStudentMonth)],
+        stored=[visible_to(principal, AttendanceStudentMonth), *chosen(AttendanceStudentMonth)],
         stale=[visible_to(principal, AttendanceStudentMonthStale), *chosen(AttendanceStudentMonthStale)],
         raw=[
             visible_to(principal, mark),

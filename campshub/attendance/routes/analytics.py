@@ -25,7 +25,7 @@ class GroupDays(Resource):
     """Counts by group and day."""
 
     @needs(Permission.ATTENDANCE_READ)
-    @cached(tags=_TAGS, life=CacheLifetime.ANALYTICS, same_for_role=True)
+    @cached(tags=_TAGS, lifetime=CacheLifetime.ANALYTICS, same_for_role=True)
     @analytics.query(schemas.GroupDayFilter)
     @analytics.answers_page(schemas.GroupDayOut, sorts=("date",))
     def get(self, *, page: Any, **filters: Any) -> Any:
@@ -38,7 +38,7 @@ class StudentMonths(Resource):
     """A student's counts by month."""
 
     @needs(Permission.ATTENDANCE_READ)
-    @cached(tags=_TAGS, life=CacheLifetime.ANALYTICS, same_for_role=True)
+    @cached(tags=_TAGS, lifetime=CacheLifetime.ANALYTICS, same_for_role=True)
     @analytics.query(schemas.PeriodFilter)
     @analytics.answers_page(schemas.StudentMonthOut, sorts=("month",), raises=(NotFound,))
     def get(self, student_id: UUID, *, page: Any, **period: Any) -> Any:

@@ -148,7 +148,7 @@ def create(
     body_fingerprint = fingerprint({**values, "group_id": group_id, "local_date": local_date})
     present, is_seen, group = _before(session, principal, id, group_id)
     if present is not None:
-        return creates.repeated(SESSIONS, present, fingerprint=body_fingerprint, is_seen=is_seen), False
+        return creates.require_same_create(SESSIONS, present, fingerprint=body_fingerprint, is_seen=is_seen), False
     if group_id is None and principal.scope is not Scope.ALL:
         raise GroupRequired
     if group_id is not None and group is None:

@@ -18,7 +18,7 @@ EVERY_S = 60.0
 # In a process between two flushes; a client that requests ever new URLs causes a flush, not growth.
 MOST_COUNTED = 5_000
 MOST_SENT = 100  # per organization and flush
-MOST_KEPT = 500  # per organization and day
+MOST_STORED = 500  # per organization and day
 DAYS_STORED = 2
 
 
@@ -57,7 +57,7 @@ class PopularUrls:
         for use, count in counts.items():
             of.setdefault(use[0], []).append((count, PopularUrl(*use)))
         try:
-            self._cache.ask(lambda client: _add(client, of, datetime.now(UTC)))
+            self._cache.call(lambda client: _add(client, of, datetime.now(UTC)))
         except CacheUnavailable:
             return
 
@@ -67,7 +67,7 @@ class PopularUrls:
         :raises CacheUnavailable: Redis does not reply.
         """
         names = [f"uses:{day}" for day in _days(now)]
-        return [name.decode() for name in self._cache.ask(lambda client: _most(client, names, MOST_COUNTED))]
+        return [name.decode() for name in self._cache.call(lambda client: _most(client, names, MOST_COUNTED))]
 
     def most(self, organization: str, now: datetime, *, most: int) -> list[PopularUrl]:
         """Return the most requested URLs of an organization, today and yesterday.
@@ -75,7 +75,7 @@ class PopularUrls:
         :raises CacheUnavailable: Redis does not reply.
         """
         names = [f"uses:{organization}:{day}" for day in _days(now)]
-        return [_read(organization, member) for member in self._cache.ask(lambda client: _most(client, names, most))]
+        return [_read(organization, member) for member in self._cache.call(lambda client: _most(client, names, most))]
 
     def forget(self, use: PopularUrl, now: datetime) -> None:
         """Delete a URL that must not be warmed again.
@@ -83,7 +83,7 @@ class PopularUrls:
         :raises CacheUnavailable: Redis does not reply.
         """
         names = [f"uses:{use.organization}:{day}" for day in _days(now)]
-        self._cache.ask(lambda client: [client.zrem(name, _written(use)) for name in names])
+        self._cache.call(lambda client: [client.zrem(name, _written(use)) for name in names])
 
 
 def _add(client: Any, of: dict[str, list[tuple[int, PopularUrl]]], now: datetime) -> None:
@@ -95,7 +95,7 @@ def _add(client: Any, of: dict[str, list[tuple[int, PopularUrl]]], now: datetime
             name = f"uses:{organization}:{day}"
             for count, use in heapq.nlargest(MOST_SENT, counted):
                 calls.zincrby(name, count, _written(use))
-            calls.zremrangebyrank(name, 0, -MOST_KEPT - 1)
+            calls.zremrangebyrank(name, 0, -MOST_STORED - 1)
             calls.expire(name, ttl)
             calls.zincrby(f"uses:{day}", sum(count for count, _ in counted), organization)
         calls.expire(f"uses:{day}", ttl)

@@ -17,7 +17,7 @@ _AT_ONCE = 1_000
 _IN_SPACES = ("stamp:*", "pending:*")
 
 
-def sweep(url: str) -> int:
+def purge_former_identities(url: str) -> int:
     """Drop the stamps and pending entries of former identities from one cache Redis; return their number.
 
     :raises CacheUnavailable: it does not reply.

@@ -43,15 +43,15 @@ class ResponseCache:
         etag, link = orjson.loads(head)
         return CachedResponse(key, body, etag, link)
 
-    def store(self, wire: PipelinedRedis, cached: CachedResponse, ttl_s: float) -> None:
+    def store(self, server: PipelinedRedis, cached: CachedResponse, ttl_s: float) -> None:
         """Store a response in Redis, for all processes; do nothing if Redis is unavailable."""
         head = orjson.dumps([cached.etag, cached.link])
-        self.put(wire, cached.key, head + b"\n" + cached.body, ttl_s)
+        self.put(server, cached.key, head + b"\n" + cached.body, ttl_s)
 
-    def put(self, wire: PipelinedRedis, key: bytes, value: bytes, ttl_s: float) -> None:
+    def put(self, server: PipelinedRedis, key: bytes, value: bytes, ttl_s: float) -> None:
         """Store a value in Redis for about ``ttl_s`` seconds; do nothing if Redis is unavailable."""
         try:
-            wire.send(b"SET", key, value, b"PX", _jittered_ms(ttl_s))
+            server.send(b"SET", key, value, b"PX", _jittered_ms(ttl_s))
         except CacheUnavailable:
             return
 

@@ -96,11 +96,11 @@ def create(
     others = _conflicting(session, principal, collection, values)
     for row, is_seen, *_ in others:
         if row.id == values["id"]:
-            return repeated(collection, row, fingerprint=fingerprint, is_seen=is_seen), False
+            return require_same_create(collection, row, fingerprint=fingerprint, is_seen=is_seen), False
     raise _refusal(collection, others) or Conflict()
 
 
-def earlier(
+def find_created(
     session: Session, principal: Principal, collection: Collection, row_id: Any, *, fingerprint: bytes
 ) -> Any | None:
     """Return the row that an earlier, identical create has inserted; None if the id is new.
@@ -120,10 +120,10 @@ def earlier(
     ).one_or_none()
     if found is None:
         return None
-    return repeated(collection, found[0], fingerprint=fingerprint, is_seen=bool(found[1]))
+    return require_same_create(collection, found[0], fingerprint=fingerprint, is_seen=bool(found[1]))
 
 
-def repeated(collection: Collection, row: Any, *, fingerprint: bytes, is_seen: bool) -> Any:
+def require_same_create(collection: Collection, row: Any, *, fingerprint: bytes, is_seen: bool) -> Any:
     """Return the existing row with the id of a new one, if an identical create has inserted it.
 
     :raises Deleted: it is deleted.

@@ -125,7 +125,7 @@ class MonthlyTenantBase(VersionedBase):
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id, sort_order=-98)
 
 
-class ClientMade:
+class CreatedByClient:
     """A row whose id a client may choose; the fingerprint of its body distinguishes a retry from another row."""
 
     fingerprint: Mapped[bytes | None] = mapped_column(sort_order=80)

@@ -76,19 +76,19 @@ class ReadSession:
     def execute(self, statement: Any, params: Any = None, **options: Any) -> Any:
         """Run a statement."""
         if isinstance(statement, PreparedQuery) and self._ordinary is None:
-            return self._ask(statement)
+            return self._fetch(statement)
         return self._session().execute(statement, params, **options)
 
     def scalar(self, statement: Any, params: Any = None, **options: Any) -> Any:
         """Run a statement and return the first column of its first row."""
         if isinstance(statement, PreparedQuery) and self._ordinary is None:
-            return self._ask(statement).scalar()
+            return self._fetch(statement).scalar()
         return self._session().scalar(statement, params, **options)
 
     def scalars(self, statement: Any, params: Any = None, **options: Any) -> Any:
         """Run a statement and return the first column of its rows."""
         if isinstance(statement, PreparedQuery) and self._ordinary is None:
-            return self._ask(statement).scalars()
+            return self._fetch(statement).scalars()
         return self._session().scalars(statement, params, **options)
 
     def flush(self) -> None:
@@ -134,18 +134,18 @@ class ReadSession:
             self._ordinary = self._open(self.unit, begun)
         return self._ordinary
 
-    def _ask(self, query: PreparedQuery) -> IteratorResult[Any]:
+    def _fetch(self, query: PreparedQuery) -> IteratorResult[Any]:
         """Run a prepared statement; replace a lost connection once, because a read can be repeated."""
         try:
-            rows = self._ask_once(query)
+            rows = self._fetch_once(query)
         except DBAPIError as error:
             if error.statement is None or not is_gone(error):
                 raise
             self.unit.engine.dispose()
-            rows = self._ask_once(query)
+            rows = self._fetch_once(query)
         return IteratorResult(query.statement.keys, iter(rows))
 
-    def _ask_once(self, query: PreparedQuery) -> list[tuple[Any, ...]]:
+    def _fetch_once(self, query: PreparedQuery) -> list[tuple[Any, ...]]:
         connection: BorrowedConnection | PoolProxiedConnection | None = self._begun
         self._begun, opening = None, b""
         if connection is None:
@@ -194,7 +194,7 @@ class ReadSession:
             connection.invalidate(error)  # the result has not been read
             raise
         finally:
-            metrics.sql_done(text, time.perf_counter() - started)
+            metrics.count_statement(text, time.perf_counter() - started)
         return results
 
 

@@ -208,4 +208,4 @@ def _batch(connection: Connection, statements: str, *, expect: str | None = None
         raise DBAPIError.instance(statements, None, error, psycopg.Error, dialect=connection.dialect) from error
     finally:
         cursor.close()
-        metrics.sql_done(statements, time.perf_counter() - started)
+        metrics.count_statement(statements, time.perf_counter() - started)

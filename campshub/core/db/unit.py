@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 PRIMARY = "primary"
 REPLICA = "replica"
 # A position that no standby ever replays, so that only the primary passes the check.
-PRIMARY_ALONE = "FFFFFFFF/FFFFFFFF"
+PRIMARY_ONLY = "FFFFFFFF/FFFFFFFF"
 _LSN = re.compile(r"[0-9A-F]{1,8}/[0-9A-F]{1,8}")
 
 
@@ -30,7 +30,7 @@ class CallerRow:
     organization_status: str | None
     fresh: bool
     key_is_free: bool | None
-    answer: dict[str, Any] | None
+    stored_response: dict[str, Any] | None
     # The caller's sign-in sessions that have ended while an access token of theirs is still valid.
     ended_sessions: list[str] | None = None
     # The permissions of a custom role and of the caller's API key; None for a built-in role, or without a key.
@@ -84,7 +84,7 @@ class Unit:
     outbox: list[dict[str, Any]] = field(default_factory=list)
     person_keys: dict[UUID, bytes] = field(default_factory=dict)
     new_persons: set[UUID] = field(default_factory=set)
-    answer: dict[str, Any] | None = None
+    response_to_store: dict[str, Any] | None = None
     separate_writes: list[Callable[[Any], None]] = field(default_factory=list)
 
     def on(self, **changes: Any) -> "Unit":

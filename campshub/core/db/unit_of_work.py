@@ -19,7 +19,7 @@ from campshub.core.db.models import Base, new_id
 from campshub.core.db.session import RolledBack, Session, Unit, begin, commit, db
 from campshub.core.db.unit import Position
 from campshub.core.freshness import epoch
-from campshub.core.freshness.protocol import Begun, Freshness
+from campshub.core.freshness.protocol import Freshness, PendingWrite
 from campshub.core.observe import metrics
 from campshub.core.security import audit
 from campshub.core.security.crypto import new_person_key
@@ -58,7 +58,7 @@ _FINISH = text(
     ), stored_response AS (
       INSERT INTO idempotency_keys (organization_id, id, fingerprint, status, headers, body)
       SELECT organization_id, id, fingerprint, status, headers, decode(body, 'base64')
-        FROM json_to_recordset(:answer) AS given(organization_id uuid, id uuid, fingerprint text, status int,
+        FROM json_to_recordset(:response) AS given(organization_id uuid, id uuid, fingerprint text, status int,
              headers jsonb, body text)
        WHERE (TABLE whole)
       ON CONFLICT (organization_id, id) DO UPDATE SET created_at = now(), fingerprint = excluded.fingerprint,
@@ -139,7 +139,7 @@ def finish(session: Session, services: Services) -> None:
     """Write audit, outbox, keys and response in one statement; in two if a person's key already exists."""
     unit = session.unit
     session.flush()
-    if not (unit.audit or unit.outbox or unit.new_persons or unit.answer):
+    if not (unit.audit or unit.outbox or unit.new_persons or unit.response_to_store):
         return
     owner = unit.organization_id
     _find_keys(session, services)
@@ -150,8 +150,12 @@ def finish(session: Session, services: Services) -> None:
         "api_key_id": unit.api_key_id,
     }
     messages = [{**message, **origin} for message in unit.outbox]
-    response = [{**unit.answer, "organization_id": owner, "id": unit.idempotency_key}] if unit.answer else []
-    values = {"outbox": _json(messages), "answer": _json(response)}
+    response = (
+        [{**unit.response_to_store, "organization_id": owner, "id": unit.idempotency_key}]
+        if unit.response_to_store
+        else []
+    )
+    values = {"outbox": _json(messages), "response": _json(response)}
     present = unit.new_persons - _write_effects(session, services, values)
     if present:
         # A client may choose the id of a person who already has a key here, such as a user: they share the key.
@@ -268,12 +272,12 @@ def _commit(session: Session, services: Services) -> None:
         raise
     _note_end(unit, position)
     if begun is None:
-        freshness.wait_out()
+        freshness.wait_for_leases()
     elif position is not None:
         freshness.end(begun, position)
         if begun.is_late():
             _change_epoch(unit)
-            freshness.wait_out()
+            freshness.wait_for_leases()
 
 
 def _is_rolled_back(error: DBAPIError | RolledBack) -> bool:
@@ -305,7 +309,7 @@ def _note_end(unit: Unit, position: str | None) -> None:
         unit.ended_at = Position(unit.primary, position)
 
 
-def _begin_stamps(unit: Unit, freshness: Freshness) -> Begun | None:
+def _begin_stamps(unit: Unit, freshness: Freshness) -> PendingWrite | None:
     """Send readers of the affected tags to the primary; None: the write must change the epoch instead.
 
     A begin may be late because the process was paused, or because many servers answered slowly one after another.

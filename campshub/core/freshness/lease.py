@@ -21,7 +21,7 @@ from psycopg.conninfo import make_conninfo
 
 from campshub.config import Settings
 
-HOLDS_S = 0.5
+LEASE_S = 0.5
 RENEWED_EVERY_S = 0.15
 WATCHED_EVERY_S = 0.1
 ANSWER_WITHIN_S = 1.0
@@ -55,9 +55,9 @@ class Granted:
     primary: str
     sent_at: float
 
-    def holds(self) -> bool:
+    def is_valid(self) -> bool:
         """Return whether the lease may still be trusted."""
-        return elapsed() - self.sent_at < HOLDS_S
+        return elapsed() - self.sent_at < LEASE_S
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ class Lease:
         if not self._watches or self._process != os.getpid():
             self._start()
         last = self._last
-        return last if last is not None and last.holds() else None
+        return last if last is not None and last.is_valid() else None
 
     def wait(self) -> Granted:
         """Return the lease; wait for it at most for the time-outs of a connection and a query.
@@ -203,7 +203,7 @@ class Lease:
         """Return the last known lease, valid or expired."""
         return self._last
 
-    def primary_is_away(self) -> bool:
+    def primary_is_unavailable(self) -> bool:
         """Return whether the last query to the primary failed and the lease has expired."""
         return bool(self._watches) and self._watches[0].is_failing and self.granted() is None
 

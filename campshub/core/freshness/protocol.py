@@ -21,7 +21,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from campshub.core.db.models import PLATFORM_ID
-from campshub.core.freshness.lease import HOLDS_S, Granted, Lease, elapsed
+from campshub.core.freshness.lease import LEASE_S, Granted, Lease, elapsed
 from campshub.core.observe import metrics
 from campshub.core.redis.batching import BatchedRequest, Interrupted, RequestBatcher
 from campshub.core.redis.connection import CacheUnavailable
@@ -40,7 +40,7 @@ POSITION = "SELECT pg_current_wal_flush_lsn(), server_identity()"
 TRUST, PRIMARY, REPAIR = 0, 1, 2
 _IDENTITY = 9  # index of an identity, in the script's reply, that the process does not know yet
 _NOT_COUNTED = ("", 0, 0, 0, 0)
-HELD = 1  # the script's reply for a value that the process already has
+IN_MEMORY = 1  # the script's reply for a value that the process already has
 
 Pair = tuple[UUID, str]
 
@@ -56,7 +56,7 @@ class LookupRequest:
     caller_key: bytes = b""
     view: str = ""
     digest: str = ""
-    answer_key: bytes = b""
+    candidate_key: bytes = b""
 
 
 @dataclass(slots=True)
@@ -70,12 +70,12 @@ class LookupReply:
     space: bytes = b""
     caller_key: bytes = b""
     state: Any = None
-    answer_key: bytes = b""
-    answer: Any = None
+    response_key: bytes = b""
+    response: Any = None
 
 
 @dataclass(slots=True)
-class Begun:
+class PendingWrite:
     """A write whose pending entries are stored in Redis."""
 
     nonce: str
@@ -98,21 +98,21 @@ class Freshness:
 
     def __init__(self, urls: Sequence[str], lease: Lease, *, counting: str) -> None:
         self._lease = lease
-        self._ask, self._begin = Script(SCRIPTS, "ask", counting), Script(SCRIPTS, "begin")
+        self._look_up, self._begin = Script(SCRIPTS, "ask", counting), Script(SCRIPTS, "begin")
         self._end, self._repair = Script(SCRIPTS, "end"), Script(SCRIPTS, "repair")
-        scripts = (self._ask, self._begin, self._end, self._repair)
-        self.wires = [PipelinedRedis(url, scripts, name=f"cache{number}") for number, url in enumerate(urls)]
-        self._positions = RequestBatcher(lambda requests: _ask_position(self.primary, requests))
+        scripts = (self._look_up, self._begin, self._end, self._repair)
+        self.servers = [PipelinedRedis(url, scripts, name=f"cache{number}") for number, url in enumerate(urls)]
+        self._positions = RequestBatcher(lambda requests: _read_position(self.primary, requests))
 
     def redis_of(self, organization: str) -> PipelinedRedis:
         """Return the Redis that stores an organization's stamps and responses (rendezvous hashing)."""
-        if len(self.wires) == 1:
-            return self.wires[0]
-        return max(self.wires, key=lambda wire: _weight(wire.url, organization))
+        if len(self.servers) == 1:
+            return self.servers[0]
+        return max(self.servers, key=lambda server: _weight(server.url, organization))
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
-    def ask(self, request: LookupRequest, counted: Sequence[Any] | None) -> LookupReply:
+    def look_up(self, request: LookupRequest, counted: Sequence[Any] | None) -> LookupReply:
         """Look up all that a request needs in one round trip; a repair takes more round trips.
 
         ``counted`` contains the caller and the rate limits; None: the request is not counted.
@@ -122,76 +122,76 @@ class Freshness:
         lease, is_unverified = None, False
         if request.stamps:
             lease = self._lease.granted()
-            if lease is None and self._lease.primary_is_away():
+            if lease is None and self._lease.primary_is_unavailable():
                 lease, is_unverified = self._lease.last(), True
-        wire = self.redis_of(request.organization)
-        reply = wire.run(self._ask, *_arguments(request, wire, lease, counted))
+        server = self.redis_of(request.organization)
+        reply = server.run(self._look_up, *_arguments(request, server, lease, counted))
         verdict = reply[1]
         if verdict == REPAIR and lease is not None and not is_unverified:
             limits = reply[0]
-            if self._repaired(wire, lease, reply):
-                reply = wire.run(self._ask, *_arguments(request, wire, lease, None))
+            if self._repaired(server, lease, reply):
+                reply = server.run(self._look_up, *_arguments(request, server, lease, None))
                 verdict = reply[1]
             reply[0] = limits
         if len(reply) > _IDENTITY and reply[_IDENTITY] is not None:
-            wire.identity = reply[_IDENTITY]
+            server.identity = reply[_IDENTITY]
         return _read(reply, is_trusted=verdict == TRUST, is_unverified=is_unverified)
 
-    def _repaired(self, wire: PipelinedRedis, lease: Granted, reply: Sequence[Any]) -> bool:
+    def _repaired(self, server: PipelinedRedis, lease: Granted, reply: Sequence[Any]) -> bool:
         """Set missing and outdated stamps to the primary's current position; return whether this has succeeded."""
         space, repairs = reply[2], reply[8]
         try:
-            position, primary = self._positions.ask()
+            position, primary = self._positions.request()
         except (SQLAlchemyError, psycopg.Error, Interrupted):
             return False
         if primary != lease.primary:
             return False
         metrics.repairs.inc()
         arguments = (_nonce(), lease.primary, space, lease.epoch, comparable(position), *repairs)
-        return bool(wire.run(self._repair, *arguments))
+        return bool(server.run(self._repair, *arguments))
 
     # Writing ---------------------------------------------------------------------------------------------------------
 
-    def begin(self, stamped: Collection[Pair], primary: str) -> Begun | None:
+    def begin(self, stamped: Collection[Pair], primary: str) -> PendingWrite | None:
         """Store pending entries, which send the readers of the affected tags to the primary.
 
         None: a Redis does not reply, so the write must change the epoch instead.
         """
-        begun = Begun(_nonce(), primary, elapsed(), [])
+        begun = PendingWrite(_nonce(), primary, elapsed(), [])
         try:
-            for wire, names in self._by_wire(stamped):
-                space = wire.run(self._begin, begun.nonce, primary, DEADLINE_MS, *names)
-                begun.entries.append((wire, space, names))
+            for server, names in self._by_server(stamped):
+                space = server.run(self._begin, begun.nonce, primary, DEADLINE_MS, *names)
+                begun.entries.append((server, space, names))
         except CacheUnavailable:
             self.end(begun, None)
             return None
         return begun
 
-    def end(self, begun: Begun, position: str | None) -> None:
+    def end(self, begun: PendingWrite, position: str | None) -> None:
         """Raise the stamps to the position after the commit; no position means that the write was rolled back.
 
         If Redis does not reply, the pending entry sends readers to the primary until it is overdue and repaired.
         """
         raised = comparable(position) if position is not None else ""
-        for wire, space, names in begun.entries:
+        for server, space, names in begun.entries:
             try:
-                wire.run(self._end, begun.nonce, begun.primary, space, raised, *names)
+                server.run(self._end, begun.nonce, begun.primary, space, raised, *names)
             except CacheUnavailable:
                 continue
 
-    def wait_out(self) -> None:
+    def wait_for_leases(self) -> None:
         """Wait until no process trusts the epoch from before an unstamped write."""
         metrics.unstamped.inc()
-        time.sleep(HOLDS_S)
+        time.sleep(LEASE_S)
 
-    def _by_wire(self, stamped: Collection[Pair]) -> list[tuple[PipelinedRedis, list[str]]]:
+    def _by_server(self, stamped: Collection[Pair]) -> list[tuple[PipelinedRedis, list[str]]]:
         """Distribute the stamps over the Redis servers; the stamps of the platform's rows are on each server."""
         found: dict[int, list[str]] = {}
         for organization_id, tag in sorted(stamped, key=str):
-            wires = self.wires if organization_id == PLATFORM_ID else [self.redis_of(str(organization_id))]
-            for wire in wires:
-                found.setdefault(self.wires.index(wire), []).append(f"{organization_id}:{tag}")
-        return [(self.wires[index], names) for index, names in found.items()]
+            servers = self.servers if organization_id == PLATFORM_ID else [self.redis_of(str(organization_id))]
+            for server in servers:
+                found.setdefault(self.servers.index(server), []).append(f"{organization_id}:{tag}")
+        return [(self.servers[index], names) for index, names in found.items()]
 
     def forget(self) -> None:
         """Give every Redis a new identity: no cached response is found, and all reads go to the primary for 10 s.
@@ -199,13 +199,13 @@ class Freshness:
         :raises CacheUnavailable: one of them does not reply.
         """
         lease = self._lease.wait()
-        for wire in self.wires:
-            wire.send(b"DEL", f"identity:{lease.primary}")
+        for server in self.servers:
+            server.send(b"DEL", f"identity:{lease.primary}")
 
     def close(self) -> None:
         """Close the connections."""
-        for wire in self.wires:
-            wire.close()
+        for server in self.servers:
+            server.close()
 
 
 @lru_cache(maxsize=100_000)
@@ -229,21 +229,21 @@ def as_lsn(position: str) -> str:
     return f"{int(position[:8], 16):X}/{int(position[8:], 16):X}"
 
 
-def _ask_position(primary: Engine, requests: Sequence[BatchedRequest]) -> None:
+def _read_position(primary: Engine, requests: Sequence[BatchedRequest]) -> None:
     """Read the primary's current position and identity, once for all requests that came before the query."""
     with primary.connect() as connection:
         row = connection.exec_driver_sql(POSITION).one()
     for request in requests:
-        request.answer = (row[0], row[1])
+        request.reply = (row[0], row[1])
 
 
 def _arguments(
-    request: LookupRequest, wire: PipelinedRedis, lease: Granted | None, counted: Sequence[Any] | None
+    request: LookupRequest, server: PipelinedRedis, lease: Granted | None, counted: Sequence[Any] | None
 ) -> tuple[Any, ...]:
     return (
         _nonce(),
         lease.primary if lease else "",
-        wire.identity,
+        server.identity,
         f"{lease.epoch}:" if lease else "",
         *(counted or _NOT_COUNTED),
         request.organization,
@@ -252,7 +252,7 @@ def _arguments(
         request.caller_key,
         request.view,
         request.digest,
-        request.answer_key,
+        request.candidate_key,
         *request.stamps,
     )
 
@@ -260,7 +260,7 @@ def _arguments(
 def _read(reply: Sequence[Any], *, is_trusted: bool, is_unverified: bool) -> LookupReply:
     """Parse the script's reply, which is shorter if the verdict is not to trust."""
     fields = [*reply, *(None,) * (_IDENTITY + 1 - len(reply))]
-    limits, _, space, position, caller_key, state, answer_key, cached, *_ = fields
+    limits, _, space, position, caller_key, state, response_key, cached, *_ = fields
     return LookupReply(
         rate_limits=limits,
         is_trusted=is_trusted,
@@ -269,6 +269,6 @@ def _read(reply: Sequence[Any], *, is_trusted: bool, is_unverified: bool) -> Loo
         position=(position or b"").decode(),
         caller_key=caller_key or b"",
         state=state,
-        answer_key=answer_key or b"",
-        answer=cached,
+        response_key=response_key or b"",
+        response=cached,
     )

@@ -19,7 +19,7 @@ from campshub.core.observe import metrics
 Engines = Mapping[str | None, Engine]
 
 PAUSE_S = 2.0
-ASKED_AGAIN_S = 0.05  # half the interval of the watch
+RECHECK_S = 0.05  # half the interval of the watch
 # A replica cancels a query that blocks the replay of WAL; the primary has no such conflict.
 _CONFLICT = frozenset({"40001", "57014", "57P01"})
 
@@ -34,7 +34,7 @@ class Replica:
     def __init__(self, number: int, engines: Engines) -> None:
         self.number = number
         self._engines = engines
-        self.at_work = 0
+        self.reads = 0
         name = f"{REPLICA}{number}"
         self.breaker = CircuitBreaker(PAUSE_S, name=name, changed=metrics.breaker_open.labels(name).set)
 
@@ -42,9 +42,9 @@ class Replica:
     def reading(self, unit: Unit, position: str) -> Iterator[Unit]:
         """Yield the unit for this replica, which checks again whether it has replayed the position.
 
-        :raises DBAPIError: it has failed; ``may_ask_primary`` decides whether to read from the primary instead.
+        :raises DBAPIError: it has failed; ``may_run_on_primary`` decides whether to read from the primary instead.
         """
-        self.at_work += 1
+        self.reads += 1
         try:
             yield unit.on(
                 engine=self._engines[f"{REPLICA}{self.number}"],
@@ -61,7 +61,7 @@ class Replica:
         else:
             self.breaker.succeeded()
         finally:
-            self.at_work -= 1
+            self.reads -= 1
 
 
 class Replicas:
@@ -102,7 +102,7 @@ class Replicas:
             replica = self._first(self._able(position.primary, comparable(position.lsn)))
             if replica is not None or time.monotonic() >= until:
                 return replica
-            time.sleep(ASKED_AGAIN_S)
+            time.sleep(RECHECK_S)
         return None
 
     def choose_any(self, unit: Unit) -> Replica | None:
@@ -134,7 +134,7 @@ class Replicas:
         for replica in self._replicas:
             seen = self._lease.replayed(replica.number)
             if seen is not None and seen.primary == primary and seen.position >= needed:
-                able.append((replica.at_work, -seen.position, replica.number))
+                able.append((replica.reads, -seen.position, replica.number))
         return able
 
     def _serves(self, unit: Unit) -> bool:
@@ -148,6 +148,6 @@ class Replicas:
         return None
 
 
-def may_ask_primary(error: DBAPIError) -> bool:
+def may_run_on_primary(error: DBAPIError) -> bool:
     """Return whether the primary may run a read that has failed on a replica."""
     return is_gone(error) or getattr(error.orig, "sqlstate", None) in _CONFLICT

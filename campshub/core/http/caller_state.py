@@ -22,7 +22,7 @@ from campshub.core.security.authorization import granted
 from campshub.core.security.permissions import Scope
 
 MOST = 20_000
-LIFE_S = 300.0
+TTL_S = 300.0
 DAY_S = 86_400
 # In every zone of the IANA database, clock changes since 1973 are at the start of a UTC minute.
 _MINUTE_S = 60
@@ -70,7 +70,7 @@ def unpacked(key: bytes, packed: bytes) -> CallerState:
 
 def _caller_row(cached: Sequence[Any]) -> CallerRow:
     known = dict(zip(_CACHED_NAMES, cached, strict=False))  # a state from an earlier release has fewer values
-    return CallerRow(**known, fresh=True, key_is_free=None, answer=None)
+    return CallerRow(**known, fresh=True, key_is_free=None, stored_response=None)
 
 
 @lru_cache(maxsize=4_096)

@@ -42,7 +42,7 @@ class CachePolicy:
     """How the responses of an endpoint are cached: the tags it reads, the TTL, and whether a role shares them."""
 
     tags: tuple[str, ...]
-    life: CacheLifetime = CacheLifetime.DATA
+    lifetime: CacheLifetime = CacheLifetime.DATA
     same_for_role: bool = False
 
 
@@ -133,14 +133,14 @@ def as_system(function: H) -> H:
 
 
 def cached(
-    *, tags: Sequence[str], life: CacheLifetime = CacheLifetime.DATA, same_for_role: bool = False
+    *, tags: Sequence[str], lifetime: CacheLifetime = CacheLifetime.DATA, same_for_role: bool = False
 ) -> Callable[[H], H]:
     """Cache the responses of an endpoint; ``tags`` has the tags of all tables that it reads.
 
     A cached response is for its caller only. With ``same_for_role``, all callers with the same permissions who see the
     whole organization share it.
     """
-    return _set_options(cache_policy=CachePolicy(tuple(tags), life, same_for_role))
+    return _set_options(cache_policy=CachePolicy(tuple(tags), lifetime, same_for_role))
 
 
 def limited(name: LimitName, *, by: Callable[[Mapping[str, Any]], str] | None = None) -> Callable[[H], H]:

@@ -128,7 +128,7 @@ def _read(context: RequestContext) -> Response:
     except Problem:
         _count(context)  # malformed requests count, too
         raise
-    found = lookup.ask(context)
+    found = lookup.look_up(context)
     if found.caller is not None:
         context.authorize(found.caller.state)
     rendered = read_routing.find(context, found)
@@ -162,7 +162,7 @@ def _write(context: RequestContext) -> Response:
         session.flush()
         response = responses.respond(context.endpoint, responses.render(context, result))
         if body_fingerprint is not None:
-            unit.answer = idempotency.cached(
+            unit.response_to_store = idempotency.stored_form(
                 response.status_code, responses.replayable_headers(response), response.get_data(), body_fingerprint
             )
         if time.perf_counter() - g.started > COMMIT_WITHIN_S:
@@ -180,7 +180,7 @@ def _claim_key(services: HttpServices, endpoint: Endpoint, unit: Unit) -> str | 
         return None
     caller = unit.api_key_id or unit.user_id
     unit.idempotency_key = idempotency.key_id(key, user_id=caller, method=request.method, path=request.path)
-    return idempotency.fingerprint(request.get_data(cache=True), request.query_string, key=services.print_key)
+    return idempotency.fingerprint(request.get_data(cache=True), request.query_string, key=services.fingerprint_key)
 
 
 def _stored_response(caller_row: CallerRow, body_fingerprint: str) -> Response | None:
@@ -191,7 +191,7 @@ def _stored_response(caller_row: CallerRow, body_fingerprint: str) -> Response |
     """
     if not caller_row.key_is_free:
         raise KeyInFlight(headers={"Retry-After": "1"})
-    cached = caller_row.answer
+    cached = caller_row.stored_response
     if cached is None:
         return None
     if cached["fingerprint"] != body_fingerprint:

@@ -63,7 +63,7 @@ class Endpoint:
         self.compares_version = "if_match" in self.function.__code__.co_names
         self._parse_query = lru_cache(maxsize=1024)(self._load_query)
         self.digest = lru_cache(maxsize=4096)(self._digest)
-        self.cache_metrics = metrics.Family(options.cache_policy.tags[0] if options.cache_policy else "")
+        self.cache_metrics = metrics.CacheMetrics(options.cache_policy.tags[0] if options.cache_policy else "")
         self._body = options.body() if options.body else None
 
     def __deepcopy__(self, memo: object) -> "Endpoint":

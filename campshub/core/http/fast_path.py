@@ -28,7 +28,7 @@ from campshub.core.http.lookup import LOOKUP
 from campshub.core.http.middleware import BrowserHeaders
 from campshub.core.http.responses import RenderedResponse
 from campshub.core.http.services import HttpServices
-from campshub.core.observe.trace import Trace, at_work
+from campshub.core.observe.trace import Trace, current_trace
 from campshub.core.security.authorization import authorize
 from campshub.core.security.tokens import Claims
 
@@ -112,7 +112,7 @@ class FastPath:
         if self._services.api_keys.is_due(claims, read.environ.get("REMOTE_ADDR")):
             return None  # the dispatcher records where a key is used
         if read.lookup.cache_key is not None:
-            parsed_request.endpoint.cache_metrics.asked(found=read.lookup.cached, held=read.lookup.candidate)
+            parsed_request.endpoint.cache_metrics.count(found=read.lookup.cached, in_memory=read.lookup.candidate)
             if claims.api_key_id is None:
                 path, query_string = parsed_request.path, parsed_request.query_string
                 self._services.popular_urls.note(claims.organization, claims.user, path, query_string, read.begun)
@@ -131,7 +131,7 @@ class FastPath:
             address=read.environ.get("REMOTE_ADDR"),
         )
         context = RequestContext.at(read.request, self._services, claims, unit, now)
-        at_work.set(read.trace)
+        current_trace.set(read.trace)
         try:
             context.authorize(state)
             return read_routing.find(context, read.lookup)
@@ -139,14 +139,14 @@ class FastPath:
             read.environ[FAILED] = failure
             return None
         finally:
-            at_work.set(None)
+            current_trace.set(None)
             if unit.separate_writes:
                 with self._app.app_context():
                     unit_of_work.run_separate_transactions(unit)
 
     def _send(self, read: _Read, rendered: RenderedResponse | CachedResponse, start_response: Start) -> Iterable[bytes]:
         limits, reply, trace = self._services.caller_limits, read.lookup.reply, read.trace
-        status, body, headers = responses.described(rendered, read.environ.get("HTTP_IF_NONE_MATCH"))
+        status, body, headers = responses.parts_to_send(rendered, read.environ.get("HTTP_IF_NONE_MATCH"))
         headers += (
             ("X-Request-ID", trace.request_id),
             *self._browsers.headers(read.environ),

@@ -66,7 +66,7 @@ def _canonical(body: bytes) -> bytes:
         return body
 
 
-def cached(status: int, headers: dict[str, str], body: bytes, body_fingerprint: str) -> dict[str, Any]:
+def stored_form(status: int, headers: dict[str, str], body: bytes, body_fingerprint: str) -> dict[str, Any]:
     """Return a response in its stored form."""
     return {
         "status": status,

@@ -5,7 +5,7 @@ from functools import lru_cache
 from flask import g, request
 
 from campshub.core.db.models import PLATFORM_ID
-from campshub.core.freshness.protocol import HELD, LookupReply, LookupRequest
+from campshub.core.freshness.protocol import IN_MEMORY, LookupReply, LookupRequest
 from campshub.core.http import caller_state, read_routing
 from campshub.core.http.context import Lookup, RequestContext
 from campshub.core.http.endpoint import Endpoint
@@ -28,7 +28,7 @@ def first(services: HttpServices, claims: Claims, endpoint: Endpoint, digest: st
     return _read(services, endpoint, found, _send(services, found.request, claims))
 
 
-def ask(context: RequestContext) -> Lookup:
+def look_up(context: RequestContext) -> Lookup:
     """Return the lookup of a request, which the fast path may have made already.
 
     :raises RateLimited: the caller has used up a limit.
@@ -49,11 +49,11 @@ def ask(context: RequestContext) -> Lookup:
     if found.request.seconds != seconds:
         found.cache_key = None  # the next second can be another day, with another response
     if found.cache_key is not None:
-        endpoint.cache_metrics.asked(found=found.cached, held=found.candidate)
+        endpoint.cache_metrics.count(found=found.cached, in_memory=found.candidate)
     return found
 
 
-def ask_uncounted(context: RequestContext) -> Lookup:
+def look_up_uncounted(context: RequestContext) -> Lookup:
     """Return the lookup of a read that no client has sent, and that no limit counts.
 
     :raises CacheUnavailable: Redis does not respond.
@@ -73,7 +73,7 @@ def _uncounted(context: RequestContext, claims: Claims, digest: str, seconds: in
     :raises CacheUnavailable: Redis does not respond.
     """
     found = _prepare(context.services, claims, context.endpoint, digest, seconds)
-    return _read(context.services, context.endpoint, found, context.services.freshness.ask(found.request, None))
+    return _read(context.services, context.endpoint, found, context.services.freshness.look_up(found.request, None))
 
 
 def count(services: HttpServices, claims: Claims) -> None:
@@ -134,9 +134,9 @@ def stamps_of(organization: str, tags: tuple[str, ...]) -> tuple[str, ...]:
 def _send(services: HttpServices, lookup_request: LookupRequest, claims: Claims) -> LookupReply:
     parameters = services.caller_limits.plan(claims.requests_per_hour).parameters
     try:
-        return services.freshness.ask(lookup_request, (lookup_request.user, *parameters))
+        return services.freshness.look_up(lookup_request, (lookup_request.user, *parameters))
     except CacheUnavailable:
-        return LookupReply(is_unverified=bool(lookup_request.stamps) and services.lease.primary_is_away())
+        return LookupReply(is_unverified=bool(lookup_request.stamps) and services.lease.primary_is_unavailable())
 
 
 def _read(services: HttpServices, endpoint: Endpoint, found: Lookup, reply: LookupReply) -> Lookup:
@@ -145,7 +145,7 @@ def _read(services: HttpServices, endpoint: Endpoint, found: Lookup, reply: Look
     if not reply.is_trusted or reply.state is None:
         found.caller = None
         return found
-    if reply.state != HELD:
+    if reply.state != IN_MEMORY:
         caller = caller_state.unpacked(reply.caller_key, reply.state)
         if not caller.is_on_time(lookup_request.seconds):
             found.caller = None  # the UTC offset has changed: the response that Redis found can be of another day
@@ -155,9 +155,9 @@ def _read(services: HttpServices, endpoint: Endpoint, found: Lookup, reply: Look
     if found.caller is None or not lookup_request.digest:
         return found
     found.cache_key = (lookup_request.organization, found.caller.view(lookup_request.seconds), lookup_request.digest)
-    if reply.answer == HELD:
+    if reply.response == IN_MEMORY:
         found.cached = found.candidate
-    elif reply.answer is not None:
-        found.cached = services.response_cache.read(reply.answer_key, reply.answer)
+    elif reply.response is not None:
+        found.cached = services.response_cache.read(reply.response_key, reply.response)
         services.response_cache.memory.put(found.cache_key, found.cached, services.ttl_s(endpoint.options))
     return found

@@ -21,7 +21,7 @@ from campshub.core.errors import TlsRequired, UnlistedHost
 from campshub.core.http import slow_requests
 from campshub.core.http.error_handlers import render
 from campshub.core.observe import logs, metrics
-from campshub.core.observe.trace import Trace, at_work
+from campshub.core.observe.trace import Trace, current_trace
 
 log = logs.RequestLog()
 
@@ -123,7 +123,7 @@ def init_app(app: Flask, hosts: frozenset[str] | None, browsers: BrowserHeaders)
         here.now = datetime.now(UTC)
         here.started, trace = environ.get(BEGUN) or (time.perf_counter(), Trace(_route(request), *request_ids(environ)))
         here.trace_id, here.request_id = trace.trace_id, trace.request_id
-        at_work.set(trace)
+        current_trace.set(trace)
         if environ["PATH_INFO"] in PROBES:
             return None
         if not is_served_host(environ, hosts):
@@ -143,7 +143,7 @@ def init_app(app: Flask, hosts: frozenset[str] | None, browsers: BrowserHeaders)
             headers.setdefault(name, value)
         if "limits" in here:
             headers.extend(here.limits)
-        at_work.set(None)
+        current_trace.set(None)
         status, started = response.status_code, here.get("started")
         log_request(current.method, _route(current), status, started, current.remote_addr, here.__dict__)
         return response
@@ -164,11 +164,11 @@ def log_request(
     seconds = time.perf_counter() - begun if begun is not None else 0.0
     # A client can send any method name, and each would be a time series of its own.
     label = method if method in _METHODS else "other"
-    metrics.request_done(label, route, status, seconds)
+    metrics.count_request(label, route, status, seconds)
     if route not in PROBES:
         if seconds > slow_requests.OVER_S:
             slow_requests.note(route, seconds)
-        log.tell(method, route, status, seconds, address, known)
+        log.write(method, route, status, seconds, address, known)
 
 
 def request_ids(environ: Mapping[str, Any]) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from campshub.core.cache.memory import CachedResponse
 from campshub.core.db.session import CallerRow, ReplicaBehind, Session, Unit, begin, commit, is_gone
-from campshub.core.db.unit import PRIMARY_ALONE
+from campshub.core.db.unit import PRIMARY_ONLY
 from campshub.core.freshness import replicas
 from campshub.core.freshness.protocol import LookupReply
 from campshub.core.http import caller_state, responses
@@ -30,7 +30,7 @@ def read(context: RequestContext, reply: LookupReply, *, is_authorized: bool) ->
         if not is_authorized:
             context.authorize(session.unit.caller_row)
         rendered = responses.render(context, context.run(session))
-        metrics.read_done(session.unit.server)
+        metrics.count_read(session.unit.server)
         return rendered
 
     return _run_on_server(context, reply, context.unit.on(checks_caller=not is_authorized), work)
@@ -57,7 +57,7 @@ def learn(context: RequestContext, reply: LookupReply) -> bool:
             if found is not None and not reply.is_unverified:
                 services.caller_states.put(claims.organization, claims.caller, found)
                 connection = services.freshness.redis_of(claims.organization)
-                services.response_cache.put(connection, reply.caller_key, found.packed(), caller_state.LIFE_S)
+                services.response_cache.put(connection, reply.caller_key, found.packed(), caller_state.TTL_S)
                 flight.found = found
         return flight.found is not None
 
@@ -87,12 +87,12 @@ def _run_on_server(
         except ReplicaBehind:
             pass
         except DBAPIError as error:
-            if not replicas.may_ask_primary(error):
+            if not replicas.may_run_on_primary(error):
                 raise
         unit.separate_writes.clear()  # the endpoint runs again and adds them again
     try:
         with servers.spilled(unit):
-            return _on(unit if reply.is_unverified else unit.on(needed_lsn=PRIMARY_ALONE), work)
+            return _on(unit if reply.is_unverified else unit.on(needed_lsn=PRIMARY_ONLY), work)
     except (ReplicaBehind, DBAPIError) as error:
         replica = servers.choose_any(unit) if isinstance(error, ReplicaBehind) or is_gone(error) else None
         if replica is None:
@@ -123,7 +123,7 @@ def find(context: RequestContext, lookup: Lookup) -> RenderedResponse | CachedRe
         return lookup.cached
     if lookup.cache_key is None:
         return read(context, lookup.reply, is_authorized=lookup.caller is not None)
-    with context.services.response_cache.flight(lookup.reply.answer_key) as (flight, is_leader):
+    with context.services.response_cache.flight(lookup.reply.response_key) as (flight, is_leader):
         if not is_leader and flight.found is not None:
             found: CachedResponse = flight.found
             return found
@@ -137,7 +137,7 @@ def _store(context: RequestContext, lookup: Lookup, rendered: RenderedResponse) 
     if lookup.reply.is_unverified or rendered.status != HTTPStatus.OK or context.claims is None:
         return None
     services, ttl_s = context.services, context.services.ttl_s(context.endpoint.options)
-    cached = CachedResponse(lookup.reply.answer_key, rendered.body, rendered.etag, rendered.link)
+    cached = CachedResponse(lookup.reply.response_key, rendered.body, rendered.etag, rendered.link)
     services.response_cache.memory.put(lookup.cache_key, cached, ttl_s)
     services.response_cache.store(services.freshness.redis_of(context.claims.organization), cached, ttl_s)
     return cached

@@ -143,14 +143,14 @@ def respond(endpoint: Endpoint, rendered: RenderedResponse | CachedResponse) -> 
         headers = rendered.download.headers(request.environ.get("HTTP_ACCEPT"))
         return Response(rendered.download, status=rendered.status, headers=headers)
     if_none_match = request.environ.get("HTTP_IF_NONE_MATCH") if endpoint.reads else None
-    status, body, headers = described(rendered, if_none_match)
+    status, body, headers = parts_to_send(rendered, if_none_match)
     response = Response(body, status=status, headers=headers)
     if not body:
         response.headers.pop("Content-Type", None)
     return response
 
 
-def described(
+def parts_to_send(
     rendered: RenderedResponse | CachedResponse, if_none_match: str | None
 ) -> tuple[int, bytes, list[tuple[str, str]]]:
     """Return the status, body and headers of a response; 304 if it matches If-None-Match."""

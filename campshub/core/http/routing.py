@@ -26,7 +26,7 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 class Resource(ResourceState, MethodView):
     """The resource at one URL; an endpoint is a method that is named after its HTTP method."""
 
-    handlers: ClassVar[dict[str, Endpoint]] = {}
+    endpoints: ClassVar[dict[str, Endpoint]] = {}
 
     @property
     def today(self) -> date:
@@ -35,7 +35,7 @@ class Resource(ResourceState, MethodView):
 
     def dispatch_request(self, **path_parameters: Any) -> Response:
         """Handle one request."""
-        endpoint = self.handlers.get("GET" if request.method == "HEAD" else request.method)
+        endpoint = self.endpoints.get("GET" if request.method == "HEAD" else request.method)
         if endpoint is None:
             raise MethodNotAllowed
         return dispatch.handle_request(self, endpoint, path_parameters)
@@ -69,13 +69,13 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc] # the library sh
         """
 
         def register(resource: R) -> R:
-            resource.handlers = {}
+            resource.endpoints = {}
             for method in METHODS:
                 function = resource.__dict__.get(method.lower())
                 if function is None:
                     continue
                 endpoint = Endpoint(resource.__name__, method, function, decorators.options_of(function))
-                resource.handlers[method] = endpoint
+                resource.endpoints[method] = endpoint
                 function._apidoc = {"handler": endpoint}  # noqa: SLF001 - where flask-smorest looks for it
             self.add_url_rule(rule, None, resource, **options)
             return resource

@@ -24,7 +24,7 @@ class HttpServices(Services):
         self.response_cache = ResponseCache(settings.cache_memory_mb * MIB)
         self.caller_states = CallerStates()
         self.request_cache = RequestCache()
-        self._lives = {
+        self._ttls = {
             CacheLifetime.DATA: settings.cache_ttl_data,
             CacheLifetime.ANALYTICS: settings.cache_ttl_analytics,
             CacheLifetime.STATISTICS: settings.cache_ttl_statistics,
@@ -32,4 +32,4 @@ class HttpServices(Services):
 
     def ttl_s(self, options: EndpointOptions) -> float:
         """Return the TTL of an endpoint's cached responses in seconds; 0 means that they are not cached."""
-        return self._lives[options.cache_policy.life] if options.cache_policy is not None else 0
+        return self._ttls[options.cache_policy.lifetime] if options.cache_policy is not None else 0

@@ -33,7 +33,7 @@ def note(route: str, seconds: float) -> None:
             pipe.execute()
 
     with contextlib.suppress(CacheUnavailable):
-        Notes.cache.ask(write)
+        Notes.cache.call(write)
 
 
 def take(client: Any) -> dict[str, float]:

@@ -25,7 +25,7 @@ from campshub.core.cache.popular import PopularUrl
 from campshub.core.db import unit_of_work
 from campshub.core.db.unit import Unit
 from campshub.core.errors import Problem
-from campshub.core.freshness.replicas import ASKED_AGAIN_S, SpillFull
+from campshub.core.freshness.replicas import RECHECK_S, SpillFull
 from campshub.core.http import lookup, read_routing
 from campshub.core.http.context import Lookup, RequestContext
 from campshub.core.http.known_urls import ParsedRequest
@@ -114,7 +114,7 @@ class Warmer:
         now = datetime.now(UTC)
         claims = Claims(UUID(use.user), UUID(use.organization), None, session_version=0, expires_at=0)
         context = RequestContext.at(parsed_request, self.services, claims, _unit(self.services, claims, now), now)
-        found = lookup.ask_uncounted(context)
+        found = lookup.look_up_uncounted(context)
         if found.cache_key is None or found.caller is None or found.reply.is_unverified:
             return "left"
         # There is no sign-in session that could have ended; only the current permissions matter.
@@ -136,7 +136,7 @@ class Warmer:
         while settings.replicas and self.services.replicas.choose(context.unit, found.reply) is None:
             if time.monotonic() >= until:
                 return False
-            time.sleep(ASKED_AGAIN_S)
+            time.sleep(RECHECK_S)
         return True
 
     def _parsed_request(self, use: PopularUrl) -> ParsedRequest | None:
@@ -146,7 +146,7 @@ class Warmer:
         except HTTPException:
             return None
         resource: Any = getattr(self.app.view_functions[name], "view_class", None)
-        endpoint = getattr(resource, "handlers", {}).get("GET")
+        endpoint = getattr(resource, "endpoints", {}).get("GET")
         if (
             endpoint is None
             or endpoint.options.cache_policy is None

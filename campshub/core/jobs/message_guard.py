@@ -152,7 +152,7 @@ class Transport(redis.Transport):
     Channel = Channel
 
 
-class Intake(Consumer):  # type: ignore[misc] # Celery has no types
+class GuardedConsumer(Consumer):  # type: ignore[misc] # Celery has no types
     """Celery's consumer on this transport; it listens only to its queues, not to other workers."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:

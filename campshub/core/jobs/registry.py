@@ -37,9 +37,9 @@ class Queue(StrEnum):
 class JobType(StrEnum):
     """How a job runs."""
 
-    ONE = "one"
+    SINGLE = "single"
     STEPS = "steps"
-    OUTWARD = "outward"
+    EXTERNAL = "external"
     MAINTENANCE = "maintenance"
 
 
@@ -57,7 +57,7 @@ class JobDefinition:
 
     name: str
     function: Callable[..., Any]
-    shape: JobType
+    type: JobType
     queue: Queue
     is_system: bool
     limit_s: int
@@ -128,12 +128,12 @@ class Step:
 
 
 Registered = Callable[[Callable[..., Any]], Callable[..., Any]]
-_kinds: dict[str, JobDefinition] = {}
+_definitions: dict[str, JobDefinition] = {}
 
 
 def job(name: str, *, queue: Queue = Queue.DEFAULT, system: bool = False, limit_s: int = MINUTE_S) -> Registered:
     """Register ``(session, run, **arguments)``: one unit of work, whose effect happens exactly once."""
-    return _registering(name, JobType.ONE, queue, is_system=system, limit_s=limit_s)
+    return _registering(name, JobType.SINGLE, queue, is_system=system, limit_s=limit_s)
 
 
 def stepped_job(name: str, *, queue: Queue = Queue.DEFAULT, system: bool = False, limit_s: int = HOUR_S) -> Registered:
@@ -146,7 +146,7 @@ def stepped_job(name: str, *, queue: Queue = Queue.DEFAULT, system: bool = False
 
 def external_job(name: str, *, queue: Queue = Queue.DEFAULT, limit_s: int = 2 * MINUTE_S) -> Registered:
     """Register ``(run, **arguments)``: it opens its own units of work, and runs at least once."""
-    return _registering(name, JobType.OUTWARD, queue, is_system=False, limit_s=limit_s)
+    return _registering(name, JobType.EXTERNAL, queue, is_system=False, limit_s=limit_s)
 
 
 def maintenance_job(name: str, *, limit_s: int = 6 * HOUR_S) -> Registered:
@@ -154,9 +154,9 @@ def maintenance_job(name: str, *, limit_s: int = 6 * HOUR_S) -> Registered:
     return _registering(name, JobType.MAINTENANCE, Queue.MAINTENANCE, is_system=True, limit_s=limit_s)
 
 
-def _registering(name: str, shape: JobType, queue: Queue, *, is_system: bool, limit_s: int) -> Registered:
+def _registering(name: str, type_: JobType, queue: Queue, *, is_system: bool, limit_s: int) -> Registered:
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        _kinds[name] = JobDefinition(name, function, shape, queue, is_system, limit_s)
+        _definitions[name] = JobDefinition(name, function, type_, queue, is_system, limit_s)
         return function
 
     return register
@@ -164,15 +164,15 @@ def _registering(name: str, shape: JobType, queue: Queue, *, is_system: bool, li
 
 def job_names() -> list[str]:
     """Return the names of all jobs."""
-    return list(_kinds)
+    return list(_definitions)
 
 
 def definition_of(name: str) -> JobDefinition | None:
     """Return a job by its name; None for a job that this release does not know."""
-    return _kinds.get(name)
+    return _definitions.get(name)
 
 
 def has_steps(name: str) -> bool:
     """Return whether a job has steps."""
-    definition = _kinds.get(name)
-    return definition is not None and definition.shape is JobType.STEPS
+    definition = _definitions.get(name)
+    return definition is not None and definition.type is JobType.STEPS

@@ -31,7 +31,7 @@ from campshub.core.db.unit_of_work import commit_with_effects, run_separate_tran
 from campshub.core.jobs import metrics, registry, store
 from campshub.core.jobs.models import ENDED, Job
 from campshub.core.jobs.registry import JobDefinition, JobType, RetryLater, Run, Step
-from campshub.core.observe.trace import Trace, at_work
+from campshub.core.observe.trace import Trace, current_trace
 from campshub.core.service_base import Services
 
 log = logging.getLogger(__name__)
@@ -157,12 +157,12 @@ def _run(run: Run) -> Outcome:
     if definition is None:
         return Outcome.NOTHING
     metrics.begun(run)
-    token = at_work.set(Trace(f"job {run.job}", run.trace_id, str(run.id)))
+    token = current_trace.set(Trace(f"job {run.job}", run.trace_id, str(run.id)))
     started = time.perf_counter()
     try:
         outcome = _try(definition, run)
     finally:
-        at_work.reset(token)
+        current_trace.reset(token)
     metrics.ended(run, outcome, time.perf_counter() - started)
     return outcome
 
@@ -171,7 +171,7 @@ def _try(definition: JobDefinition, run: Run) -> Outcome:
     try:
         if run.attempt > MOST_ATTEMPTS:  # the worker died in each of them
             raise TimeoutError("its workers have died")  # noqa: TRY301 - it is handled like any other failure
-        return _SHAPES[definition.shape](definition, run)
+        return _RUNNERS[definition.type](definition, run)
     except store.ClaimLost:
         log.warning("a job was taken over: %s %s", run.job, run.id)
         return Outcome.LOST
@@ -224,7 +224,7 @@ def _note(run: Run, note: Callable[[Session], None]) -> None:
         log.warning("a job was taken over: %s %s", run.job, run.id)
 
 
-def _run_at_once(definition: JobDefinition, run: Run) -> Outcome:
+def _run_single(definition: JobDefinition, run: Run) -> Outcome:
     """Run a job in one unit of work, which finishes the message first: the row lock keeps other workers out."""
     unit = run.unit(is_system=definition.is_system)
     try:
@@ -237,7 +237,7 @@ def _run_at_once(definition: JobDefinition, run: Run) -> Outcome:
     return Outcome.DONE
 
 
-def _run_outward(definition: JobDefinition, run: Run) -> Outcome:
+def _run_external(definition: JobDefinition, run: Run) -> Outcome:
     """Run a job with external effects, and finish the message; after a crash between the two, the job runs again."""
     with ClaimRenewal(run):
         definition.function(run, **run.arguments)
@@ -320,9 +320,9 @@ def _step(definition: JobDefinition, run: Run, position: dict[str, Any] | None, 
     return step, yields
 
 
-_SHAPES: dict[JobType, Callable[[JobDefinition, Run], Outcome]] = {
-    JobType.ONE: _run_at_once,
+_RUNNERS: dict[JobType, Callable[[JobDefinition, Run], Outcome]] = {
+    JobType.SINGLE: _run_single,
     JobType.STEPS: _run_steps,
-    JobType.OUTWARD: _run_outward,
+    JobType.EXTERNAL: _run_external,
     JobType.MAINTENANCE: _run_in_maintenance,
 }

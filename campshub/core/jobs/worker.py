@@ -78,7 +78,7 @@ def attach_metrics(settings: Settings) -> None:
             file.unlink(missing_ok=True)
 
     def serve(**_: Any) -> None:
-        start_http_server(settings.worker_metrics_port, settings.worker_metrics_host, registry=metrics.of_all())
+        start_http_server(settings.worker_metrics_port, settings.worker_metrics_host, registry=metrics.all_processes())
 
     signals.worker_init.connect(empty, weak=False)
     signals.worker_ready.connect(serve, weak=False)

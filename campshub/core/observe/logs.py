@@ -17,7 +17,7 @@ import click
 import orjson
 
 from campshub.config import SettingsError
-from campshub.core.observe.trace import at_work
+from campshub.core.observe.trace import current_trace
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 # Their messages name attributes, types and rules, not values.
@@ -43,7 +43,7 @@ class RequestLog:
     def __init__(self) -> None:
         self._log = logging.getLogger(_REQUESTS)
 
-    def tell(
+    def write(
         self, method: str, route: str, status: int, seconds: float, address: str | None, known: Mapping[str, Any]
     ) -> None:
         """Write the line of a request; ``known`` contains its ids, the caller, and the code of its problem."""
@@ -82,7 +82,7 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        trace = at_work.get()
+        trace = current_trace.get()
         if trace is not None:
             line["trace_id"], line["request_id"] = trace.trace_id, trace.request_id
         line.update({key: value for key, value in record.__dict__.items() if key not in _STANDARD})

@@ -45,7 +45,7 @@ separate_write_failures = Counter(
 )
 
 
-class Family:
+class CacheMetrics:
     """The counts of cache hits and misses of a family of responses."""
 
     def __init__(self, name: str) -> None:
@@ -53,9 +53,9 @@ class Family:
             self._in_memory, self._in_redis = (hits.labels(name, layer) for layer in ("memory", "redis"))
             self._missed = misses.labels(name)
 
-    def asked(self, *, found: object, held: object) -> None:
-        """Count one lookup; ``held`` is the response in the process's memory."""
-        (self._missed if found is None else self._in_memory if found is held else self._in_redis).inc()
+    def count(self, *, found: object, in_memory: object) -> None:
+        """Count one lookup; ``in_memory`` is the response in the process's memory."""
+        (self._missed if found is None else self._in_memory if found is in_memory else self._in_redis).inc()
 
 
 # Called with the SQL of each statement; tests count statements with it.
@@ -67,7 +67,7 @@ _requests: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 _reads: dict[str, Counter] = {}
 
 
-def read_done(server: str) -> None:
+def count_read(server: str) -> None:
     """Count one read-only unit of work."""
     found = _reads.get(server)
     if found is None:
@@ -75,7 +75,7 @@ def read_done(server: str) -> None:
     found.inc()
 
 
-def request_done(method: str, route: str, status: int, seconds: float) -> None:
+def count_request(method: str, route: str, status: int, seconds: float) -> None:
     """Count one response."""
     found = _requests.get((method, route, status))
     if found is None:
@@ -86,7 +86,7 @@ def request_done(method: str, route: str, status: int, seconds: float) -> None:
     histogram.observe(seconds)
 
 
-def sql_done(text: str, seconds: float) -> None:
+def count_statement(text: str, seconds: float) -> None:
     """Count one statement, or one batch that took a single round trip."""
     statements.inc()
     statement_seconds.observe(seconds)
@@ -115,7 +115,7 @@ def watch(engine: Engine, name: str) -> None:
 
     @event.listens_for(engine, "after_cursor_execute")
     def done(_connection: object, _cursor: object, text: str, _values: object, context: object, _many: bool) -> None:  # noqa: FBT001 - SQLAlchemy calls it by position
-        sql_done(text, time.perf_counter() - context.campshub_begun)  # type: ignore[attr-defined]
+        count_statement(text, time.perf_counter() - context.campshub_begun)  # type: ignore[attr-defined]
 
     slow.watch(engine)
     gauge = pool_in_use.labels(name)
@@ -123,14 +123,14 @@ def watch(engine: Engine, name: str) -> None:
     event.listen(engine, "checkin", lambda *_: gauge.dec())
 
 
-def page() -> bytes:
+def render() -> bytes:
     """Return the metrics of all processes in Prometheus' text format."""
     if FOLDER is None:
         return generate_latest(PROCESS)
-    return generate_latest(of_all())
+    return generate_latest(all_processes())
 
 
-def of_all() -> CollectorRegistry:
+def all_processes() -> CollectorRegistry:
     """Return a registry with the metrics of all processes that share a folder."""
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext
 
 from campshub.core.observe.prometheus import Counter
-from campshub.core.observe.trace import at_work
+from campshub.core.observe.trace import current_trace
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def without_values(text: str) -> str:
 
 def _route() -> str:
     """Return the route of the current request or job, or the name of the running command."""
-    trace = at_work.get()
+    trace = current_trace.get()
     if trace is not None:
         return trace.route
     command = click.get_current_context(silent=True)

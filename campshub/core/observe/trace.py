@@ -13,4 +13,4 @@ class Trace:
     request_id: str
 
 
-at_work: ContextVar[Trace | None] = ContextVar("at_work", default=None)
+current_trace: ContextVar[Trace | None] = ContextVar("current_trace", default=None)

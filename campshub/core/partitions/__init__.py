@@ -1,6 +1,6 @@
 """Monthly partitions: create them ahead of time, archive old ones, and restore them, without downtime."""
 
-from campshub.core.partitions.locks import MonthsProblem, PartitionsBusy, StaysLocked
+from campshub.core.partitions.locks import MonthsProblem, PartitionsBusy, TableLocked
 from campshub.core.partitions.months import (
     MONTHS_AHEAD,
     Partition,
@@ -20,7 +20,7 @@ __all__ = [
     "MonthsProblem",
     "Partition",
     "PartitionsBusy",
-    "StaysLocked",
+    "TableLocked",
     "ahead",
     "all_present",
     "analyze",

@@ -17,7 +17,7 @@ from campshub.config import Settings
 from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.partitions import months
 from campshub.core.partitions.locks import Driver, MonthsProblem, exclusive, fetch_value, retry_on_lock_timeout
-from campshub.core.partitions.manifests import Damaged, Manifest
+from campshub.core.partitions.manifests import DamagedArchive, Manifest
 from campshub.core.partitions.month_table import (
     State,
     columns_of,
@@ -36,10 +36,10 @@ from campshub.core.service_base import Services
 
 log = logging.getLogger(__name__)
 
-Tell = Callable[[str], None]
+ReportStage = Callable[[str], None]
 
 # The reported stages, each reported after it has been reached.
-WAITING, TAKEN_OUT, EXPORTED, VERIFIED, LOOSENED, DROPPED = (
+WAITING, DETACHED, EXPORTED, VERIFIED, LOOSENED, DROPPED = (
     "waiting for other transactions",
     "detached",
     "exported",
@@ -47,14 +47,14 @@ WAITING, TAKEN_OUT, EXPORTED, VERIFIED, LOOSENED, DROPPED = (
     "references dropped",
     "dropped",
 )
-STAGES = (TAKEN_OUT, EXPORTED, VERIFIED, LOOSENED, DROPPED)
+STAGES = (DETACHED, EXPORTED, VERIFIED, LOOSENED, DROPPED)
 
 
-class NothingThere(MonthsProblem):
+class NoSuchMonth(MonthsProblem):
     """The table has no such month."""
 
 
-class NotOver(MonthsProblem):
+class MonthNotOver(MonthsProblem):
     """The month has not ended yet."""
 
 
@@ -67,33 +67,35 @@ def due(connection: Connection, *, today: date, settings: Settings) -> list[tupl
         return []
     oldest = {table: months.back(today, months_to_keep(settings, table)) for table in months.tables(connection)}
     found = {(partition.table, partition.first) for partition in months.present(connection)}
-    return sorted(one for one in found | set(months.taken_out(connection)) if one[1] < oldest[one[0]])
+    return sorted(one for one in found | set(months.detached(connection)) if one[1] < oldest[one[0]])
 
 
-def archive(services: Services, connection: Connection, *, table: str, month: date, tell: Tell = log.info) -> Manifest:
+def archive(
+    services: Services, connection: Connection, *, table: str, month: date, report: ReportStage = log.info
+) -> Manifest:
     """Archive a month of a table and drop it; return the manifest of its archive.
 
     :param month: its first day.
-    :param tell: called with each stage after it has been reached.
-    :raises NothingThere: the table has no such month.
-    :raises NotOver: the month has not ended.
-    :raises Damaged: the archive does not read back as it was written; the month's table still exists.
-    :raises StaysLocked: the table, or a table that it references, was locked in all tries.
+    :param report: called with each stage after it has been reached.
+    :raises NoSuchMonth: the table has no such month.
+    :raises MonthNotOver: the month has not ended.
+    :raises DamagedArchive: the archive does not read back as it was written; the month's table still exists.
+    :raises TableLocked: the table, or a table that it references, was locked in all tries.
     :raises PartitionsBusy: another run is archiving or restoring months of the table.
     """
     if month >= datetime.now(UTC).date().replace(day=1):
-        raise NotOver(f"{month:%Y-%m} has not ended.")
+        raise MonthNotOver(f"{month:%Y-%m} has not ended.")
     archives, name = Archives(services.settings), months.name_of(table, month)
     with exclusive(connection, f"partitions.archive {table}") as driver:
-        _detach(services, driver, table, name, tell)
-        tell(TAKEN_OUT)
+        _detach(services, driver, table, name, report)
+        report(DETACHED)
         manifest = _stored(driver, archives, table, month)
-        tell(EXPORTED)
+        report(EXPORTED)
         archives.verify(manifest)
         archives.clear(table, month)
-        tell(VERIFIED)
-        _drop(driver, name, tell)
-        tell(DROPPED)
+        report(VERIFIED)
+        _drop(driver, name, report)
+        report(DROPPED)
     return manifest
 
 
@@ -105,15 +107,15 @@ def _refresh_rollups() -> None:
             is_complete = refresh.refresh_due(session).is_whole
 
 
-def _detach(services: Services, driver: Driver, table: str, name: str, report: Tell) -> None:
+def _detach(services: Services, driver: Driver, table: str, name: str, report: ReportStage) -> None:
     """Detach a month's table from its parent, so that no query reads or writes it any more."""
     # The pending detach may be of this month or another: PostgreSQL allows one per table.
     if other := pending_detach(driver, table):
         _finish_detach(driver, table, other, report)
     state = state_of(driver, name)
-    if state is State.GONE:
-        raise NothingThere(f"{table} has no month {months.month_of(name):%Y-%m}.")
-    if state is State.OUT:
+    if state is State.MISSING:
+        raise NoSuchMonth(f"{table} has no month {months.month_of(name):%Y-%m}.")
+    if state is State.DETACHED:
         with stamped_change(services, driver, table):
             return  # the run that detached it may have been killed before it raised the stamps
     _refresh_rollups()
@@ -123,15 +125,15 @@ def _detach(services: Services, driver: Driver, table: str, name: str, report: T
             try:
                 run(driver, "ALTER TABLE {} DETACH PARTITION {} CONCURRENTLY", table, name)
             except psycopg.errors.LockNotAvailable:
-                if state_of(driver, name) is State.IN:
+                if state_of(driver, name) is State.ATTACHED:
                     raise
 
     retry_on_lock_timeout(attempt, table=table)
-    if state_of(driver, name) is State.LEAVING:
+    if state_of(driver, name) is State.DETACHING:
         _finish_detach(driver, table, name, report)
 
 
-def _finish_detach(driver: Driver, table: str, name: str, report: Tell) -> None:
+def _finish_detach(driver: Driver, table: str, name: str, report: ReportStage) -> None:
     """Wait, in short tries, until no transaction is left that still uses the partition."""
 
     def attempt() -> None:
@@ -177,12 +179,12 @@ def _is_current(driver: Driver, archives: Archives, existing: Manifest, name: st
         return False
     try:
         archives.verify(existing)
-    except Damaged:
+    except DamagedArchive:
         return False
     return True
 
 
-def _drop(driver: Driver, name: str, report: Tell) -> None:
+def _drop(driver: Driver, name: str, report: ReportStage) -> None:
     """Drop a month's table, after its foreign keys one by one.
 
     Dropping a foreign key blocks the readers of the referenced table, for example students. So each foreign key has its

@@ -24,7 +24,7 @@ class MonthsProblem(Exception):
     """An error that ends the maintenance of partitions; the message is one line."""
 
 
-class StaysLocked(MonthsProblem):
+class TableLocked(MonthsProblem):
     """A table was locked in all tries."""
 
 
@@ -69,7 +69,7 @@ def fetch_value(driver: Driver, statement: Any, *values: Any) -> Any:
 def retry_on_lock_timeout(attempt: Callable[[], Result], *, table: str) -> Result:
     """Retry a function a few times that fails because it cannot get its locks.
 
-    :raises StaysLocked: all tries have failed.
+    :raises TableLocked: all tries have failed.
     """
     for number in range(1, TRIES + 1):
         try:
@@ -79,7 +79,7 @@ def retry_on_lock_timeout(attempt: Callable[[], Result], *, table: str) -> Resul
                 break
         pause = min(PAUSE_S * number, LONGEST_PAUSE_S)
         time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter, not a secret
-    raise StaysLocked(
+    raise TableLocked(
         f"{table} stayed locked in {TRIES} tries: a long transaction holds a lock on it or on a table that it"
         " references. End that transaction (see pg_stat_activity), and run this again: it continues where it stopped."
     )

@@ -18,12 +18,12 @@ ROWS = "rows.csv.gz"
 _TEXTS = ("table", "id", "revision", "application", "compression")
 
 
-class Damaged(MonthsProblem):
+class DamagedArchive(MonthsProblem):
     """The archive differs from what was written; the database was not changed."""
 
 
 @dataclass
-class Sum:
+class Checksum:
     """The length of some bytes, and their SHA-256."""
 
     bytes: int = 0
@@ -39,8 +39,8 @@ class Manifest:
     id: str
     columns: dict[str, str]
     rows: int
-    plain: Sum
-    stored: Sum
+    plain: Checksum
+    stored: Checksum
     at: datetime
     revision: str
     application: str = __version__
@@ -79,21 +79,21 @@ class Manifest:
 def read_manifest(raw: bytes, path: str) -> Manifest:
     """Parse the manifest at a path.
 
-    :raises Damaged: it is not a manifest, or belongs to another folder.
+    :raises DamagedArchive: it is not a manifest, or belongs to another folder.
     """
     try:
         fields = orjson.loads(raw)
         if fields["format"] != FORMAT:
-            raise Damaged(f"{path} has the format {fields['format']!r}; this CampsHub reads {FORMAT}.")
+            raise DamagedArchive(f"{path} has the format {fields['format']!r}; this CampsHub reads {FORMAT}.")
         dates = {"month": date.fromisoformat(fields["month"]), "at": datetime.fromisoformat(fields["at"])}
-        sums = {name: Sum(**fields[name]) for name in ("plain", "stored")}
+        sums = {name: Checksum(**fields[name]) for name in ("plain", "stored")}
         manifest = Manifest(**{**fields, **dates, **sums})
         _check_types(manifest)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Damaged(f"{path} cannot be read: {error}") from error
+        raise DamagedArchive(f"{path} cannot be read: {error}") from error
     if path.rpartition("/")[0].split("/")[-3:] != [manifest.table, f"{manifest.month:%Y-%m}", manifest.id]:
         # It would describe rows in another folder, or present an old archive as the newest.
-        raise Damaged(f"{path} is the manifest of another archive or another month.")
+        raise DamagedArchive(f"{path} is the manifest of another archive or another month.")
     return manifest
 
 

@@ -53,10 +53,10 @@ _AS_STORED = (
 class State(StrEnum):
     """The state of a month's table: a partition of its parent, detached, or missing."""
 
-    IN = "in"
-    LEAVING = "leaving"  # the detach is pending: new queries do not see the partition, but the detach is not finished
-    OUT = "out"
-    GONE = "gone"
+    ATTACHED = "in"
+    DETACHING = "leaving"  # the detach is pending: new queries do not see the partition, but the detach is not finished
+    DETACHED = "out"
+    MISSING = "gone"
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Reference:
 
 def state_of(driver: Driver, name: str) -> State:
     """Return the state of a month's table."""
-    return State(fetch_value(driver, _STATE, name) or State.GONE)
+    return State(fetch_value(driver, _STATE, name) or State.MISSING)
 
 
 def pending_detach(driver: Driver, table: str) -> str | None:

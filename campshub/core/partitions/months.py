@@ -31,7 +31,7 @@ _PARTITIONS = text(
     """
 )
 # Detached and not dropped yet: a run stopped while it was archiving the month.
-_TAKEN_OUT = text(
+_DETACHED = text(
     """
     SELECT parent.relname AS table, child.relname AS name FROM pg_class child
       JOIN pg_class parent ON parent.relkind = 'p' AND parent.relnamespace = child.relnamespace
@@ -94,9 +94,9 @@ def present(connection: Connection) -> list[Partition]:
     return found
 
 
-def taken_out(connection: Connection) -> list[tuple[str, date]]:
+def detached(connection: Connection) -> list[tuple[str, date]]:
     """Return the months, with their tables, that are detached or being detached, and not dropped."""
-    return [(row.table, month_of(row.name)) for row in connection.execute(_TAKEN_OUT)]
+    return [(row.table, month_of(row.name)) for row in connection.execute(_DETACHED)]
 
 
 def all_present(session: Session, names: Sequence[str]) -> bool:
@@ -127,7 +127,7 @@ def ensure(
     One after another, because creating one blocks writes to the referenced tables, for example students. An archived
     month is not created: restoring it creates it with its rows.
 
-    :raises StaysLocked: the table, or a table that it references, was locked in all tries.
+    :raises TableLocked: the table, or a table that it references, was locked in all tries.
     """
     created: list[str] = []
     with exclusive(connection, f"partitions.ensure {table}") as driver:

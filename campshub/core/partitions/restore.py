@@ -13,7 +13,7 @@ from psycopg import sql
 from sqlalchemy import Connection
 
 from campshub.core.partitions import months
-from campshub.core.partitions.archive import VERIFIED, Tell
+from campshub.core.partitions.archive import VERIFIED, ReportStage
 from campshub.core.partitions.locks import (
     Driver,
     MonthsProblem,
@@ -22,7 +22,7 @@ from campshub.core.partitions.locks import (
     fetch_value,
     retry_on_lock_timeout,
 )
-from campshub.core.partitions.manifests import Damaged, Manifest
+from campshub.core.partitions.manifests import DamagedArchive, Manifest
 from campshub.core.partitions.month_table import (
     Reference,
     State,
@@ -46,15 +46,15 @@ _BOUNDS_CHECK = "restored_month"
 _TYPE = "SELECT format_type(to_regtype(%s), to_regtypemod(%s))"
 
 
-class AlreadyThere(MonthsProblem):
+class MonthInDatabase(MonthsProblem):
     """The month is in the database."""
 
 
-class DoesNotFit(MonthsProblem):
+class IncompatibleRows(MonthsProblem):
     """The archived rows do not fit into the table as it is today."""
 
 
-class ReferencesGone(MonthsProblem):
+class DeletedReferences(MonthsProblem):
     """Archived rows reference rows that have been deleted since."""
 
 
@@ -79,8 +79,8 @@ def restore(
     table: str,
     month: date,
     leave_out: bool = False,
-    unsealed: bool = False,
-    tell: Tell = log.info,
+    allow_unsigned: bool = False,
+    report: ReportStage = log.info,
 ) -> Restored:
     """Restore an archived month; the archive is not changed.
 
@@ -88,29 +88,29 @@ def restore(
 
     :param month: its first day.
     :param leave_out: skip rows whose referenced rows have been deleted, instead of refusing.
-    :param unsealed: accept an archive without a signature although there are keys: it was written before them.
-    :raises NotArchived, Damaged: there is no archive of it, or it differs from what was written.
-    :raises AlreadyThere: the month is in the database.
-    :raises DoesNotFit, ReferencesGone: the table refuses the rows, or they reference deleted rows.
-    :raises StaysLocked, PartitionsBusy: a table was locked in all tries, or another run is working on this one.
+    :param allow_unsigned: accept an archive without a signature, which was written before there were keys.
+    :raises NotArchived, DamagedArchive: there is no archive of it, or it differs from what was written.
+    :raises MonthInDatabase: the month is in the database.
+    :raises IncompatibleRows, DeletedReferences: the table refuses the rows, or they reference deleted rows.
+    :raises TableLocked, PartitionsBusy: a table was locked in all tries, or another run is working on this one.
     """
-    archives, name = Archives(services.settings, unsealed=unsealed), months.name_of(table, month)
+    archives, name = Archives(services.settings, allow_unsigned=allow_unsigned), months.name_of(table, month)
     with exclusive(connection, f"partitions.archive {table}") as driver:
         state = state_of(driver, name)
-        if state is not State.GONE:
-            why = "" if state is State.IN else ", half archived: archive it again first"
-            raise AlreadyThere(f"{name} is there already{why}.")
+        if state is not State.MISSING:
+            why = "" if state is State.ATTACHED else ", half archived: archive it again first"
+            raise MonthInDatabase(f"{name} is there already{why}.")
         manifest = archives.newest(table, month)
         if manifest is None:
             raise NotArchived(f"there is no archive of {table} {month:%Y-%m}.")
         archives.verify(manifest)
-        tell(VERIFIED)
+        report(VERIFIED)
         with _transaction(driver):
             restored = _fill(driver, archives, manifest, leave_out=leave_out)
-            tell(FILLED)
+            report(FILLED)
             _attach(services, driver, table, name, month)
         run(driver, "ANALYZE {}", name)
-        tell(RESTORED)
+        report(RESTORED)
     return restored
 
 
@@ -138,9 +138,9 @@ def _fill(driver: Driver, archives: Archives, manifest: Manifest, *, leave_out: 
     try:
         restored.rows = copy_in(driver, name, list(manifest.columns), archives.read(manifest))
     except (psycopg.DataError, psycopg.IntegrityError) as error:
-        raise DoesNotFit(f"{name} refuses the archived rows: {str(error).splitlines()[0]}.") from error
+        raise IncompatibleRows(f"{name} refuses the archived rows: {str(error).splitlines()[0]}.") from error
     if restored.rows != manifest.rows:
-        raise Damaged(f"{manifest.file} contains {restored.rows} rows; its manifest says {manifest.rows}.")
+        raise DamagedArchive(f"{manifest.file} contains {restored.rows} rows; its manifest says {manifest.rows}.")
     for column in restored.columns:
         run(driver, "ALTER TABLE {} DROP COLUMN {}", name, column)
     _leave_out(driver, table, name, restored, may=leave_out)
@@ -157,11 +157,11 @@ def _add_column(driver: Driver, name: str, column: str, type_: str) -> None:
     try:
         known = fetch_value(driver, _TYPE, type_, type_)
         if known != type_:
-            raise Damaged(f"the manifest names a type that does not exist: {type_!r}.")
+            raise DamagedArchive(f"the manifest names a type that does not exist: {type_!r}.")
         statement = sql.SQL("ALTER TABLE {} ADD COLUMN {} {}")
         driver.execute(statement.format(sql.Identifier(name), sql.Identifier(column), sql.SQL(known)))
     except (psycopg.ProgrammingError, psycopg.DataError) as error:
-        raise Damaged(f"the manifest names a column that is not valid: {column!r} {type_!r}.") from error
+        raise DamagedArchive(f"the manifest names a column that is not valid: {column!r} {type_!r}.") from error
 
 
 def _leave_out(driver: Driver, table: str, name: str, restored: Restored, *, may: bool) -> None:
@@ -185,7 +185,7 @@ def _leave_out(driver: Driver, table: str, name: str, restored: Restored, *, may
     skipped = sum(restored.without.values())
     if skipped and not may:
         counts = ", ".join(f"{key}: {count}" for key, count in restored.without.items() if count)
-        raise ReferencesGone(f"{skipped} rows of {name} reference rows that have been deleted since ({counts}).")
+        raise DeletedReferences(f"{skipped} rows of {name} reference rows that have been deleted since ({counts}).")
     restored.rows -= restored.erased + skipped
 
 
@@ -233,11 +233,11 @@ class HalfArchived(MonthsProblem):
 def provide_all(services: Services, connection: Connection, *, tables: Sequence[str], month: date) -> None:
     """Create a month of several tables, or none of them if the archive of one is damaged.
 
-    :raises Damaged, HalfArchived, MonthsProblem: as ``provide``.
+    :raises DamagedArchive, HalfArchived, MonthsProblem: as ``provide``.
     """
     archives, driver = Archives(services.settings), driver_of(connection)
     for table in tables:
-        if state_of(driver, months.name_of(table, month)) is State.GONE:
+        if state_of(driver, months.name_of(table, month)) is State.MISSING:
             manifest = archives.newest(table, month)
             if manifest is not None:
                 archives.verify(manifest)
@@ -254,15 +254,15 @@ def provide(services: Services, connection: Connection, *, table: str, month: da
     """
     driver, name = driver_of(connection), months.name_of(table, month)
     state = state_of(driver, name)
-    if state is State.GONE and Archives(services.settings).newest(table, month) is None:
+    if state is State.MISSING and Archives(services.settings).newest(table, month) is None:
         months.ensure(connection, table, month, month)
         return
-    if state is State.GONE:
+    if state is State.MISSING:
         try:
             restore(services, connection, table=table, month=month)
-        except AlreadyThere:  # another run was faster
+        except MonthInDatabase:  # another run was faster
             state = state_of(driver, name)
         else:
             return
-    if state is not State.IN:
+    if state is not State.ATTACHED:
         raise HalfArchived(f"{name} is half archived.")

@@ -19,8 +19,8 @@ from fsspec.implementations.local import LocalFileSystem
 from campshub.config import Settings, read_keys
 from campshub.core.db.models import new_id
 from campshub.core.partitions.locks import MonthsProblem
-from campshub.core.partitions.manifests import ROWS, Damaged, Manifest, Sum, read_manifest
-from campshub.core.security.crypto import CannotOpen, KeyRing
+from campshub.core.partitions.manifests import ROWS, Checksum, DamagedArchive, Manifest, read_manifest
+from campshub.core.security.crypto import DecryptionFailed, KeyRing
 from campshub.core.security.signing import SigningKeys
 from campshub.core.security.stream_encryption import FileIdentity, decrypt_blocks, encrypt_blocks, new_stream_key
 
@@ -47,24 +47,24 @@ class Written:
     """Rows that have been stored, and whose manifest has not."""
 
     id: str
-    plain: Sum = field(default_factory=Sum)
-    stored: Sum = field(default_factory=Sum)
+    plain: Checksum = field(default_factory=Checksum)
+    stored: Checksum = field(default_factory=Checksum)
     key: bytes | None = None
 
 
 class Archives:
     """The archived months of an installation."""
 
-    def __init__(self, settings: Settings, *, unsealed: bool = False) -> None:
+    def __init__(self, settings: Settings, *, allow_unsigned: bool = False) -> None:
         """Take the URL from ``ARCHIVE_URL`` and the keys from ``ARCHIVE_KEYS``.
 
-        :param unsealed: accept an archive without a signature although there are keys: it was written before them.
+        :param allow_unsigned: accept an archive without a signature, which was written before there were keys.
         :raises NoArchiveFolder: the URL is invalid, or the package that it needs is not installed.
         """
         keys = read_keys(settings.archive_keys) if settings.archive_keys else None
         self._ring = KeyRing(keys) if keys else None
         self._signing = SigningKeys(keys, use="archive manifests") if keys else None
-        self._unsealed = unsealed
+        self._allow_unsigned = allow_unsigned
         try:
             # No cached listings, so that files of other processes are found.
             self._files, root = fsspec.url_to_fs(settings.archive_url, use_listings_cache=False)
@@ -78,7 +78,7 @@ class Archives:
     def all(self) -> list[Manifest]:
         """Return the newest archive of each month.
 
-        :raises Damaged: a manifest cannot be read.
+        :raises DamagedArchive: a manifest cannot be read.
         """
         newest: dict[tuple[str, date], Manifest] = {}
         for path in sorted(self._glob(f"*/*/*/{MANIFEST}")):  # the ids sort by creation time
@@ -89,7 +89,7 @@ class Archives:
     def newest(self, table: str, month: date) -> Manifest | None:
         """Return the newest archive of a month; None if there is none.
 
-        :raises Damaged: its manifest cannot be read, or is another month's.
+        :raises DamagedArchive: its manifest cannot be read, or is another month's.
         """
         paths = sorted(self._glob(f"{table}/{month:%Y-%m}/*/{MANIFEST}"))
         if not paths:
@@ -167,10 +167,10 @@ class Archives:
     def read(self, manifest: Manifest) -> Iterator[bytes]:
         """Yield an archive's rows as CSV, read from the storage; it is verified only after the last block.
 
-        :raises Damaged: it differs from what was written, is not signed with our key, or its key is missing.
+        :raises DamagedArchive: it differs from what was written, is not signed with our key, or its key is missing.
         """
         self._check_signature(manifest)
-        plain, stored, lines = Sum(), Sum(), _Lines()
+        plain, stored, lines = Checksum(), Checksum(), _Lines()
         try:
             blocks = _summed(self._stored(manifest), stored)
             if manifest.key is not None:
@@ -180,9 +180,9 @@ class Archives:
                 lines.count(block)
                 yield block
         except FileNotFoundError as error:
-            raise Damaged(f"{manifest.file} does not exist.") from error
-        except (CannotOpen, zlib.error) as error:
-            raise Damaged(f"{manifest.file} is damaged: it cannot be decrypted or decompressed.") from error
+            raise DamagedArchive(f"{manifest.file} does not exist.") from error
+        except (DecryptionFailed, zlib.error) as error:
+            raise DamagedArchive(f"{manifest.file} is damaged: it cannot be decrypted or decompressed.") from error
         rows = lines.rows - 1  # without the header
         for name, found, expected in (
             ("stored bytes", stored, manifest.stored),
@@ -190,12 +190,12 @@ class Archives:
             ("number of rows", rows, manifest.rows),
         ):
             if found != expected:
-                raise Damaged(f"{manifest.file} is damaged: the {name} differ from the manifest.")
+                raise DamagedArchive(f"{manifest.file} is damaged: the {name} differ from the manifest.")
 
     def verify(self, manifest: Manifest) -> None:
         """Read an archive back from the storage and check it.
 
-        :raises Damaged: it differs from what was written, or its key is missing.
+        :raises DamagedArchive: it differs from what was written, or its key is missing.
         """
         for _ in self.read(manifest):
             pass
@@ -205,13 +205,13 @@ class Archives:
         if self._signing is None:
             return
         if manifest.mac is None:
-            if not self._unsealed:
-                raise Damaged(
+            if not self._allow_unsigned:
+                raise DamagedArchive(
                     f"{manifest.file} is not signed, and ARCHIVE_KEYS is set: it is not ours, or was made before a key"
                     " was set (then: flask partitions restore --unsealed)."
                 )
-        elif manifest.key is None or not self._signing.have_signed(manifest.mac, manifest.content()):
-            raise Damaged(
+        elif manifest.key is None or not self._signing.verify(manifest.mac, manifest.content()):
+            raise DamagedArchive(
                 f"{manifest.file} is not ours: no key of ARCHIVE_KEYS has signed it, or its manifest was changed."
             )
 
@@ -223,11 +223,11 @@ class Archives:
     def _open_key(self, manifest: Manifest) -> bytes:
         name = (manifest.key or "").partition(".")[0]
         if self._ring is None:
-            raise Damaged(f"{manifest.file} is encrypted with the key {name}, and ARCHIVE_KEYS is empty.")
+            raise DamagedArchive(f"{manifest.file} is encrypted with the key {name}, and ARCHIVE_KEYS is empty.")
         try:
             return self._ring.open(manifest.key or "", context=manifest.context())
-        except CannotOpen as error:
-            raise Damaged(
+        except DecryptionFailed as error:
+            raise DamagedArchive(
                 f"{manifest.file} cannot be decrypted: ARCHIVE_KEYS has no key {name}, or its manifest was changed."
             ) from error
 
@@ -251,7 +251,7 @@ class _Lines:
         self._quotes += pieces[-1].count(_QUOTE)
 
 
-def _summed(blocks: Iterable[bytes], into: Sum) -> Iterator[bytes]:
+def _summed(blocks: Iterable[bytes], into: Checksum) -> Iterator[bytes]:
     """Yield blocks unchanged, and store their length and SHA-256 in ``into`` at the end."""
     digest = hashlib.sha256()
     for block in blocks:

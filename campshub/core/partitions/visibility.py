@@ -38,7 +38,7 @@ def stamped_change(services: Services, driver: Driver, table: str) -> Iterator[N
             if any(one is None or one.is_late() for one in begun):
                 with unit_of_work(system=True) as session:
                     session.execute(epoch.ADD)
-                services.freshness.wait_out()
+                services.freshness.wait_for_leases()
             position = fetch_value(driver, "SELECT pg_current_wal_flush_lsn()::text")
             for one in begun:
                 if one is not None:

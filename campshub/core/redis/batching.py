@@ -20,14 +20,14 @@ class Interrupted(Exception):
 class BatchedRequest:
     """The request of one caller, and its reply."""
 
-    __slots__ = ("answer", "done", "failure", "is_leader", "what")
+    __slots__ = ("done", "failure", "is_leader", "payload", "reply")
 
-    def __init__(self, what: Any) -> None:
-        self.what = what
+    def __init__(self, payload: Any) -> None:
+        self.payload = payload
         self.done = threading.Lock()
         self.done.acquire()
         self.is_leader = False
-        self.answer: Any = None
+        self.reply: Any = None
         self.failure: Exception | None = None
 
 
@@ -45,14 +45,14 @@ class RequestBatcher:
         self._waiting: deque[BatchedRequest] = deque()
         self._is_busy = False
 
-    def ask(self, what: Any = None) -> Any:
+    def request(self, payload: Any = None) -> Any:
         """Return the reply of a round trip that begins after this call.
 
         :raises Exception: the exception of the round trip.
         """
         if os.getpid() != self._process:
             self._forget()
-        request = BatchedRequest(what)
+        request = BatchedRequest(payload)
         with self._lock:
             is_leader, self._is_busy = not self._is_busy, True
             self._waiting.append(request)
@@ -67,7 +67,7 @@ class RequestBatcher:
             self._lead()
         if request.failure is not None:
             raise request.failure
-        return request.answer
+        return request.reply
 
     def _leave(self, request: BatchedRequest) -> None:
         """Remove an interrupted caller from the queue; if it was the leader, the next caller becomes the leader."""

@@ -40,7 +40,7 @@ class Cache:
         # A separate breaker: the pipelined connection to the same server, ``cache0``, fails and recovers independently.
         self._breaker = CircuitBreaker(PAUSE_S, name="limits", changed=metrics.breaker_open.labels("limits").set)
 
-    def ask(self, call: Callable[[Any], Any]) -> Any:
+    def call(self, function: Callable[[Any], Any]) -> Any:
         """Return the result of a call with the Redis client.
 
         :raises CacheUnavailable: the call failed, or one failed a moment ago.
@@ -48,7 +48,7 @@ class Cache:
         if not self._breaker.allows():
             raise CacheUnavailable
         try:
-            result = call(self.client)
+            result = function(self.client)
         except redis.RedisError as error:
             self._breaker.failed()
             raise CacheUnavailable from error

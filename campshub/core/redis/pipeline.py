@@ -78,7 +78,7 @@ class PipelinedRedis:
         if not self.breaker.allows():
             raise CacheUnavailable
         try:
-            reply = self._batcher.ask((script, arguments))
+            reply = self._batcher.request((script, arguments))
         except (redis.RedisError, hiredis.HiredisError, OSError, Interrupted) as error:
             raise CacheUnavailable from error
         if isinstance(reply, hiredis.ReplyError):
@@ -91,7 +91,7 @@ class PipelinedRedis:
             if self._socket is None or os.getpid() != self._process:
                 self._connect()
             self._exchange(requests)
-            unknown = [request for request in requests if request.what[0] and _is_unknown_script(request.answer)]
+            unknown = [request for request in requests if request.payload[0] and _is_unknown_script(request.reply)]
             if unknown:
                 self._load()
                 self._exchange(unknown)
@@ -104,9 +104,9 @@ class PipelinedRedis:
                 self.close()
 
     def _exchange(self, requests: Sequence[BatchedRequest]) -> None:
-        self._socket.sendall(b"".join([self._packed(*request.what) for request in requests]))
+        self._socket.sendall(b"".join([self._packed(*request.payload) for request in requests]))
         for request in requests:
-            request.answer = self._read()
+            request.reply = self._read()
 
     def _packed(self, script: Script | None, arguments: tuple[Any, ...]) -> bytes:
         prefix = (b"EVALSHA", self._names[script.name], b"0", self._run_id) if script else ()

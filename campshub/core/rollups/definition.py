@@ -97,7 +97,7 @@ class Rollup:
         return [column.name for column in self.table.primary_key]
 
     @property
-    def figures(self) -> list[str]:
+    def aggregates(self) -> list[str]:
         """The names of the aggregated columns."""
         return [column.name for column in self.table.columns if not column.primary_key]
 
@@ -109,7 +109,7 @@ class Rollup:
         """Compute the aggregates of some keys; each key must occur only once."""
         return self.counted().join(keys, self.matches(keys.c)).where(*conditions)
 
-    def current(self, *, kept: Conditions, stale: Conditions, raw: Conditions) -> Subquery:
+    def current(self, *, stored: Conditions, stale: Conditions, raw: Conditions) -> Subquery:
         """Return the current aggregates, as a table with the columns of ``model``.
 
         The conditions select rows of the rollup, stale keys and raw rows. They must be equivalent for all three, and
@@ -123,7 +123,7 @@ class Rollup:
             .where(*stale, self.same(stale_columns, stored_columns, own))
             .correlate(self.table)
         )
-        valid = select(*stored_columns).where(*kept, ~is_stale)
+        valid = select(*stored_columns).where(*stored, ~is_stale)
         keys = select(*(stale_columns[name] for name in self.key)).where(*stale).distinct().subquery("keys")
         return union_all(valid, self.fresh(keys, *raw)).subquery(self.name[:50] + "_now")
 
@@ -131,12 +131,12 @@ class Rollup:
 _rollups: dict[str, Rollup] = {}
 
 
-def rollup(described: Rollup) -> Rollup:
+def register_rollup(definition: Rollup) -> Rollup:
     """Register a rollup, so that it is refreshed, rebuilt and checked. Erasing deletes its raw rows first."""
-    _rollups[described.name] = described
+    _rollups[definition.name] = definition
     # Deleting a raw row inserts a stale key, so stale keys must be deleted after the raw rows.
-    described.raw.__table__.add_is_dependent_on(described.stale.__table__)
-    return described
+    definition.raw.__table__.add_is_dependent_on(definition.stale.__table__)
+    return definition
 
 
 def rollups() -> Mapping[str, Rollup]:

@@ -75,7 +75,7 @@ class Difference:
     rollup: str
     organization_id: UUID
     key: dict[str, Any]
-    kept: dict[str, Any] | None = field(default=None)
+    stored: dict[str, Any] | None = field(default=None)
     counted: dict[str, Any] | None = field(default=None)
 
 
@@ -144,7 +144,7 @@ def check(session: Session, rollup: Rollup, organization_id: UUID, month: date, 
     """Compare a month of an organization's aggregates with its raw rows, in one statement; return the differences."""
     table, last = rollup.table, _end(month)
     fresh = rollup.counted().where(*_of_raw(rollup, organization_id, month, last)).cte("fresh")
-    stored = select(*table.columns).where(*_of_stored(rollup, organization_id, month, last)).cte("kept")
+    stored = select(*table.columns).where(*_of_stored(rollup, organization_id, month, last)).cte("stored")
     stale = rollup.stale.__table__
     not_stale = [
         ~exists(
@@ -155,9 +155,9 @@ def check(session: Session, rollup: Rollup, organization_id: UUID, month: date, 
         )
         for side in (stored, fresh)
     ]
-    differs = or_(*(stored.c[name].is_distinct_from(fresh.c[name]) for name in (*rollup.primary, *rollup.figures)))
+    differs = or_(*(stored.c[name].is_distinct_from(fresh.c[name]) for name in (*rollup.primary, *rollup.aggregates)))
     rows = session.execute(
-        select(*(c.label(f"kept_{c.key}") for c in stored.c), *(c.label(f"fresh_{c.key}") for c in fresh.c))
+        select(*(c.label(f"stored_{c.key}") for c in stored.c), *(c.label(f"fresh_{c.key}") for c in fresh.c))
         .select_from(stored.outerjoin(fresh, rollup.same(stored.c, fresh.c), full=True))
         .where(differs, *not_stale)
         .limit(most)
@@ -245,11 +245,11 @@ def _write(session: Session, rollup: Rollup, organization_id: UUID, first: date,
     fresh = counted.cte("fresh")
     names = [column.name for column in table.columns]
     new = insert(table).from_select(names, select(*(fresh.c[name] for name in names)))
-    changed = [table.c[name].is_distinct_from(new.excluded[name]) for name in rollup.figures]
+    changed = [table.c[name].is_distinct_from(new.excluded[name]) for name in rollup.aggregates]
     written = (
         new.on_conflict_do_update(
             index_elements=rollup.primary,
-            set_={name: new.excluded[name] for name in rollup.figures},
+            set_={name: new.excluded[name] for name in rollup.aggregates},
             where=or_(*changed),
         )
         .returning(literal(1).label("one"))
@@ -268,13 +268,13 @@ def _write(session: Session, rollup: Rollup, organization_id: UUID, first: date,
 
 def _difference(rollup: Rollup, organization_id: UUID, row: dict[str, Any]) -> Difference:
     sides = {}
-    for side in ("kept", "fresh"):
+    for side in ("stored", "fresh"):
         values = {name.removeprefix(f"{side}_"): value for name, value in row.items() if name.startswith(f"{side}_")}
         sides[side] = values if values["organization_id"] is not None else None
-    known = sides["kept"] or sides["fresh"] or {}
-    figures = {
-        side: None if values is None else {name: values[name] for name in rollup.figures}
+    known = sides["stored"] or sides["fresh"] or {}
+    aggregates = {
+        side: None if values is None else {name: values[name] for name in rollup.aggregates}
         for side, values in sides.items()
     }
     key = {name: known[name] for name in rollup.primary if name != "organization_id"}
-    return Difference(rollup.name, organization_id, key, figures["kept"], figures["fresh"])
+    return Difference(rollup.name, organization_id, key, aggregates["stored"], aggregates["fresh"])

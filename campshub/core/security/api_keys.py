@@ -16,7 +16,7 @@ from sqlalchemy import Engine, text
 
 from campshub.core.cache.bounded import BoundedMap
 from campshub.core.db.session import Session, Unit, begin, commit
-from campshub.core.ip_addresses import customer
+from campshub.core.ip_addresses import customer_of
 from campshub.core.security import events
 from campshub.core.security.events import SecurityEventKind
 from campshub.core.security.opaque import hash_of
@@ -84,7 +84,7 @@ class ApiKeys:
         """Return whether the use of a key from an address must be recorded (again)."""
         if claims.api_key_id is None:
             return False
-        noted = self._noted.get((claims.api_key_id, customer(address)))
+        noted = self._noted.get((claims.api_key_id, customer_of(address)))
         return noted is None or time.monotonic() - noted[0] >= NOTED_EVERY_S
 
     def note(self, unit: Unit, claims: Claims) -> None:
@@ -96,7 +96,7 @@ class ApiKeys:
         key_id = claims.api_key_id
         if key_id is None:
             return
-        address = customer(unit.address)
+        address = customer_of(unit.address)
         noted = self._noted.get((key_id, address))
         if not self.is_due(claims, unit.address) and (noted is None or noted[1] != id(unit.separate_writes)):
             return

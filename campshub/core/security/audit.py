@@ -18,7 +18,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from campshub.core.db.models import SECRET, Base, new_id, tenant_index
 from campshub.core.security.crypto import KeyRing, person_ring
-from campshub.core.security.encrypted_columns import place_of, sealed_in
+from campshub.core.security.encrypted_columns import encrypted, encryption_context
 
 ACTIONS = ("created", "changed", "deleted", "read")
 ERASED = {"erased": True}
@@ -61,7 +61,7 @@ class PersonKey(Base):
 
     organization_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
-    sealed_key: Mapped[str | None] = mapped_column(info=SECRET | sealed_in("person:{organization_id}:{id}"))
+    sealed_key: Mapped[str | None] = mapped_column(info=SECRET | encrypted("person:{organization_id}:{id}"))
 
 
 @dataclass
@@ -150,7 +150,7 @@ def opened_values(
 ) -> dict[str, Any] | None:
     """Return decrypted values of the log; without the person's key they are erased.
 
-    :raises CannotOpen: the key is another person's.
+    :raises DecryptionFailed: the key is another person's.
     """
     if stored is None:
         return None
@@ -166,7 +166,7 @@ def _decrypted(entity: str, entity_id: UUID, name: str, value: Any, key: bytes |
 def unseal(entity: str, entity_id: UUID, name: str, sealed: str, key: bytes) -> Any:
     """Decrypt one value of the log.
 
-    :raises CannotOpen: the key is another person's.
+    :raises DecryptionFailed: the key is another person's.
     """
     return orjson.loads(person_ring(key).open(sealed, context=f"audit:{entity}:{entity_id}:{name}"))
 
@@ -179,13 +179,13 @@ def wrap_person_key(ring: KeyRing, organization_id: UUID, person_id: UUID, key: 
 def unwrap_person_key(ring: KeyRing, organization_id: UUID, person_id: UUID, sealed: str) -> bytes:
     """Decrypt a person's key.
 
-    :raises CannotOpen: the ring does not have the key that encrypted it.
+    :raises DecryptionFailed: the ring does not have the key that encrypted it.
     """
     return ring.open(sealed, context=_key_context(organization_id, person_id))
 
 
 def _key_context(organization_id: UUID, person_id: UUID) -> str:
-    return place_of(PersonKey.sealed_key, organization_id=organization_id, id=person_id)
+    return encryption_context(PersonKey.sealed_key, organization_id=organization_id, id=person_id)
 
 
 def _plain(value: Any) -> Any:

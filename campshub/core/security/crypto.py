@@ -17,7 +17,7 @@ NONCE_BYTES = 12
 PERSON_KEY_BITS = 256
 
 
-class CannotOpen(Exception):
+class DecryptionFailed(Exception):
     """The value was encrypted with another key or for another location, or has been changed."""
 
 
@@ -37,14 +37,14 @@ class KeyRing:
     def open(self, sealed: str, *, context: str) -> bytes:
         """Decrypt a value of this location.
 
-        :raises CannotOpen: its key is missing, or it belongs to another location.
+        :raises DecryptionFailed: its key is missing, or it belongs to another location.
         """
         name, _, encoded = sealed.partition(".")
         try:
             raw = base64.urlsafe_b64decode(encoded)
             return self._keys[name].decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], context.encode())
         except (KeyError, ValueError, InvalidTag) as error:
-            raise CannotOpen from error
+            raise DecryptionFailed from error
 
 
 class Cursors:
@@ -64,20 +64,20 @@ class Cursors:
     def open(self, cursor: str, *, bound_to: bytes) -> bytes:
         """Return the content of a cursor of this list.
 
-        :raises CannotOpen: it belongs to another list, or was not encrypted with these keys.
+        :raises DecryptionFailed: it belongs to another list, or was not encrypted with these keys.
         """
         try:
             sealed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         except (binascii.Error, ValueError) as error:
-            raise CannotOpen from error
+            raise DecryptionFailed from error
         if _unpadded(sealed) != cursor:  # another base64 text of the same bytes
-            raise CannotOpen
+            raise DecryptionFailed
         for cipher in self._ciphers:
             try:
                 return cipher.decrypt(sealed, [bound_to])
             except InvalidTag:
                 continue
-        raise CannotOpen
+        raise DecryptionFailed
 
 
 def _unpadded(raw: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Encrypted columns: the location that each value is bound to, and re-encryption with the current key."""
+"""Encrypted columns: the context that each value is bound to, and re-encryption with the current key."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,20 +8,20 @@ from sqlalchemy import Column, ColumnElement, LargeBinary, Table, bindparam, fun
 from sqlalchemy.orm import Session
 
 from campshub.core.db.models import Base
-from campshub.core.security.crypto import CannotOpen, KeyRing
+from campshub.core.security.crypto import DecryptionFailed, KeyRing
 
 _AT_ONCE = 200
 
 
-def sealed_in(location: str) -> dict[str, Any]:
-    """Return the ``info`` of an encrypted column; the location has columns of the row in braces."""
-    return {"sealed": location}
+def encrypted(context: str) -> dict[str, Any]:
+    """Return the ``info`` of an encrypted column; the context has columns of the row in braces."""
+    return {"sealed": context}
 
 
-def place_of(column: Any, **row: Any) -> str:
-    """Return the location that a value of an encrypted column is bound to."""
-    location: str = column.info["sealed"]
-    return location.format_map(row)
+def encryption_context(column: Any, **row: Any) -> str:
+    """Return the context that a value of an encrypted column is bound to."""
+    context: str = column.info["sealed"]
+    return context.format_map(row)
 
 
 @dataclass
@@ -51,7 +51,7 @@ def reseal(
         values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
         try:
             made = _reencrypted(ring, column, values)
-        except CannotOpen:
+        except DecryptionFailed:
             tally.unreadable += 1
             continue
         tally.resealed += session.execute(_replacing(column), {**values, "made": made}).rowcount  # type: ignore[attr-defined] # an update has it
@@ -59,9 +59,9 @@ def reseal(
 
 
 def _reencrypted(ring: KeyRing, column: Column[Any], values: Mapping[str, Any]) -> str | bytes:
-    location, stored = place_of(column, **values), values[column.name]
+    context, stored = encryption_context(column, **values), values[column.name]
     sealed = stored.decode() if isinstance(stored, bytes) else stored
-    resealed = ring.seal(ring.open(sealed, context=location), context=location)
+    resealed = ring.seal(ring.open(sealed, context=context), context=context)
     return resealed.encode() if isinstance(stored, bytes) else resealed
 
 

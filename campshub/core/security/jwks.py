@@ -23,7 +23,7 @@ import orjson
 from jwt import PyJWK, PyJWKClient
 from jwt.exceptions import PyJWKClientConnectionError, PyJWKClientError, PyJWTError
 
-from campshub.config import OidcIssuer, Settings, may_be_asked
+from campshub.config import OidcIssuer, Settings, is_allowed_url
 from campshub.core.circuit_breaker import CircuitBreaker
 from campshub.core.errors import Unavailable
 from campshub.core.observe import metrics
@@ -159,7 +159,7 @@ class IssuerKeys(PyJWKClient):
             return self._issuer.jwks_uri
         found = self._document(f"{self._issuer.issuer.rstrip('/')}{_DISCOVERY}")
         url = str(found["jwks_uri"])
-        if found["issuer"] != self._issuer.issuer or not may_be_asked(url, debug=self._settings.debug):
+        if found["issuer"] != self._issuer.issuer or not is_allowed_url(url, debug=self._settings.debug):
             raise PyJWKClientError("the discovery document is another issuer's, or names a forbidden address")
         return url
 

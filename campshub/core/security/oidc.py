@@ -36,7 +36,7 @@ class BadIdToken(Unauthenticated):
 
 
 @dataclass(frozen=True)
-class Shown:
+class VerifiedIdentity:
     """The content of a genuine ID token."""
 
     issuer: str
@@ -70,7 +70,7 @@ class Issuers:
             return True
         return False
 
-    def read(self, token: str, *, issuer: str | None = None, nonce: str | None = None) -> Shown:
+    def read(self, token: str, *, issuer: str | None = None, nonce: str | None = None) -> VerifiedIdentity:
         """Return the content of a genuine ID token; this may fetch the issuer's keys, which takes some time.
 
         :raises BadIdToken: it is forged, not for us, expired, or incomplete; the error does not say which.
@@ -108,7 +108,7 @@ class Issuers:
         )
 
 
-def _shown(issuer: OidcIssuer, claims: Mapping[str, Any], token: str, nonce: str | None) -> Shown:
+def _shown(issuer: OidcIssuer, claims: Mapping[str, Any], token: str, nonce: str | None) -> VerifiedIdentity:
     """Check the claims of a token with a valid signature; return its content."""
     _require_ours(issuer, claims)
     subject = claims["sub"]
@@ -120,7 +120,7 @@ def _shown(issuer: OidcIssuer, claims: Mapping[str, Any], token: str, nonce: str
         raise BadIdToken
     auth_time = claims.get("auth_time")
     email = claims.get("email") if issuer.trusts_email and _is_verified(claims) else None
-    return Shown(
+    return VerifiedIdentity(
         issuer=issuer.issuer,
         subject=subject,
         email=email if isinstance(email, str) and "\x00" not in email else None,

@@ -16,19 +16,19 @@ ID_BYTES = 16
 SECRET_BYTES = 32
 
 
-class NotOurs(Exception):
+class UnknownToken(Exception):
     """The server has not issued this token, or not for this use."""
 
 
 @dataclass(frozen=True)
-class Named:
+class TokenIds:
     """The row that a token names, and its organization."""
 
     organization_id: UUID
     id: UUID
 
 
-class Opaque:
+class OpaqueTokens:
     """Writes and reads opaque tokens, and derives successors."""
 
     def __init__(self, secret: str) -> None:
@@ -40,21 +40,21 @@ class Opaque:
         mac = hmac.digest(self._key, kind.encode() + payload, "sha256")
         return f"{kind}_{base64.urlsafe_b64encode(payload + mac).rstrip(b'=').decode()}"
 
-    def read(self, kind: str, token: str) -> Named:
+    def read(self, kind: str, token: str) -> TokenIds:
         """Return the row that a genuine token names.
 
-        :raises NotOurs: it is not of this kind, or was not issued by this server.
+        :raises UnknownToken: it is not of this kind, or was not issued by this server.
         """
         found, _, encoded = token.partition("_")
         try:
             raw = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
         except (binascii.Error, ValueError) as error:
-            raise NotOurs from error
+            raise UnknownToken from error
         payload, mac = raw[:-MAC_BYTES], raw[-MAC_BYTES:]
         genuine = hmac.compare_digest(mac, hmac.digest(self._key, kind.encode() + payload, "sha256"))
         if found != kind or len(payload) < 2 * ID_BYTES or not genuine:
-            raise NotOurs
-        return Named(UUID(bytes=payload[:ID_BYTES]), UUID(bytes=payload[ID_BYTES : 2 * ID_BYTES]))
+            raise UnknownToken
+        return TokenIds(UUID(bytes=payload[:ID_BYTES]), UUID(bytes=payload[ID_BYTES : 2 * ID_BYTES]))
 
     def successor(self, kind: str, token: str) -> str:
         """Return the successor of a token; it is deterministic, so that a retry returns the same one."""

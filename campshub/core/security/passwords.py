@@ -19,7 +19,7 @@ from campshub.config import Settings
 from campshub.core.errors import Invalid, Unavailable
 from campshub.core.normalization import email_key
 from campshub.core.security.breached import BreachedList
-from campshub.core.threads import off_the_loop
+from campshub.core.threads import run_in_thread
 
 LONGEST_BYTES = 1024
 SHORTEST = 12
@@ -93,13 +93,13 @@ class Passwords:
 
 def hash_password(password: str, *, cost: int) -> str:
     """Return the hash of a password, for storing."""
-    hashed: bytes = off_the_loop(bcrypt.hashpw, _digest(password), bcrypt.gensalt(cost))
+    hashed: bytes = run_in_thread(bcrypt.hashpw, _digest(password), bcrypt.gensalt(cost))
     return _PREFIX + hashed.decode()
 
 
 def verify_password(password: str, stored: str | None, *, cost: int) -> bool:
     """Return whether a password matches the stored hash; an unknown user takes as much time as a known one."""
-    matches: bool = off_the_loop(_matches, password, stored, cost)
+    matches: bool = run_in_thread(_matches, password, stored, cost)
     return matches
 
 

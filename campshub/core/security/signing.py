@@ -20,7 +20,7 @@ class SigningKeys:
         """Return the signature of some content."""
         return self._signature(self._current, content)
 
-    def have_signed(self, signature: str, content: bytes) -> bool:
+    def verify(self, signature: str, content: bytes) -> bool:
         """Return whether a signature was made with one of these keys, over exactly this content."""
         name = signature.partition(".")[0]
         if name not in self._keys:

@@ -22,7 +22,7 @@ import orjson
 from nacl import bindings as sodium
 from nacl.exceptions import CryptoError
 
-from campshub.core.security.crypto import CannotOpen
+from campshub.core.security.crypto import DecryptionFailed
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -114,12 +114,12 @@ class DecryptingReader(io.RawIOBase):
     def readinto(self, into: "WriteableBuffer") -> int:
         """Read some plaintext.
 
-        :raises CannotOpen: the file was changed or truncated, is another one, or its key is not in the ring.
+        :raises DecryptionFailed: the file was changed or truncated, is another one, or its key is not in the ring.
         """
         while self._at == len(self._chunk) and not self._has_ended:
             chunk = next(self._chunks, None)
             if chunk is None:  # an earlier read has failed
-                raise CannotOpen
+                raise DecryptionFailed
             self._chunk, self._at, self._has_ended = chunk, 0, not chunk
         target = memoryview(into).cast("B")
         count = min(len(target), len(self._chunk) - self._at)
@@ -150,7 +150,7 @@ def encrypt_blocks(blocks: Iterable[bytes], keys: Mapping[str, bytes], identity:
 def decrypt_blocks(blocks: Iterable[bytes], keys: Mapping[str, bytes], identity: FileIdentity) -> Iterator[bytes]:
     """Decrypt a file that comes in blocks of any size.
 
-    :raises CannotOpen: the file was changed or truncated, is another one, or its key is not in the ring.
+    :raises DecryptionFailed: the file was changed or truncated, is another one, or its key is not in the ring.
     """
     return filter(None, _decrypted(_Blocks(blocks).take, keys, identity))
 
@@ -194,7 +194,7 @@ def _decrypted(take: Callable[[int], bytes], keys: Mapping[str, bytes], identity
 
     :param take: returns the requested number of bytes, or fewer at the end.
 
-    :raises CannotOpen: see ``decrypt_blocks``.
+    :raises DecryptionFailed: see ``decrypt_blocks``.
     """
     state, names = _opened(take, keys, identity)
     tag = _MESSAGE
@@ -203,9 +203,9 @@ def _decrypted(take: Callable[[int], bytes], keys: Mapping[str, bytes], identity
         try:
             plain, tag = sodium.crypto_secretstream_xchacha20poly1305_pull(state, chunk, names)
         except CryptoError as error:
-            raise CannotOpen from error
+            raise DecryptionFailed from error
         if take(1) if tag == _FINAL else len(plain) != CHUNK_BYTES:
-            raise CannotOpen
+            raise DecryptionFailed
         if plain:
             yield plain
     yield b""
@@ -216,10 +216,10 @@ def _opened(
 ) -> tuple[sodium.crypto_secretstream_xchacha20poly1305_state, bytes]:
     """Read the headers of a file.
 
-    :raises CannotOpen: they are not those of this file, or its key is not in the ring.
+    :raises DecryptionFailed: they are not those of this file, or its key is not in the ring.
     """
     if take(len(MAGIC)) != MAGIC:
-        raise CannotOpen
+        raise DecryptionFailed
     names = take(int.from_bytes(take(_LENGTH_BYTES), "big"))
     nonce = take(_NONCE_BYTES)
     state = sodium.crypto_secretstream_xchacha20poly1305_state()
@@ -227,9 +227,9 @@ def _opened(
         key_id = orjson.loads(names)["key"]
         sodium.crypto_secretstream_xchacha20poly1305_init_pull(state, nonce, _derived(keys[key_id]))
     except (CryptoError, ValueError, KeyError, TypeError) as error:
-        raise CannotOpen from error
+        raise DecryptionFailed from error
     if names != identity.header(key_id):
-        raise CannotOpen
+        raise DecryptionFailed
     return state, names
 
 

@@ -20,7 +20,7 @@ from jwt.exceptions import PyJWTError
 from campshub.config import Settings, read_keys
 from campshub.core.cache.bounded import BoundedMap
 from campshub.core.errors import InvalidToken
-from campshub.core.security.opaque import Opaque
+from campshub.core.security.opaque import OpaqueTokens
 
 ALGORITHM = "EdDSA"
 AUDIENCE = "campshub"
@@ -82,7 +82,7 @@ class Tokens:
         }
         self._public = {kid: key.public_key() for kid, key in self._keys.items()}
         self._current = next(iter(self._keys))
-        self.opaque = Opaque(settings.secret_key)
+        self.opaque = OpaqueTokens(settings.secret_key)
         self._issuer = settings.jwt_issuer
         self.lifetime = timedelta(minutes=settings.access_token_minutes)
         self._remembered: BoundedMap[str, Claims] = BoundedMap(REMEMBERED)

@@ -38,7 +38,7 @@ def check(*, as_json: bool) -> None:
 
     Example: flask alerts check
     """
-    values = checks.look(current_app.extensions["campshub"])
+    values = checks.run(current_app.extensions["campshub"])
     with unit_of_work(system=True) as session:
         found = record(session, values)
     _print(found, as_json=as_json)

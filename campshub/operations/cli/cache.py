@@ -9,7 +9,7 @@ from flask.cli import AppGroup
 from sqlalchemy import text
 
 from campshub.core.cache import purge
-from campshub.core.cache.popular import MOST_KEPT
+from campshub.core.cache.popular import MOST_STORED
 from campshub.core.commands.options import json_option, say
 from campshub.core.db.models import Base
 from campshub.core.db.unit_of_work import unit_of_work
@@ -34,7 +34,7 @@ def new_epoch() -> None:
     """
     with unit_of_work(system=True) as session:
         session.execute(epoch.ADD)
-    _services().freshness.wait_out()
+    _services().freshness.wait_for_leases()
     click.echo("A new epoch has begun; nothing cached before is used.")
 
 
@@ -60,7 +60,7 @@ def sweep(*, as_json: bool) -> None:
     Example: flask cache sweep
     """
     try:
-        swept = sum(purge.sweep(url) for url in _services().settings.redis_urls)
+        swept = sum(purge.purge_former_identities(url) for url in _services().settings.redis_urls)
     except CacheUnavailable as error:
         raise click.ClickException("a cache Redis does not respond; see `/health/`.") from error
     say(as_json, f"Deleted {swept} keys of former identities.", dropped=swept)
@@ -92,7 +92,7 @@ def clear(*, organization: UUID | None, tag: str | None, yes: bool) -> None:
 
 @cache.command("warm")
 @click.option("--organization", "organization_id", type=click.UUID, help="Only this organization.")
-@click.option("--most", type=click.IntRange(1, MOST_KEPT), help="Per organization; default: CACHE_WARM_MOST.")
+@click.option("--most", type=click.IntRange(1, MOST_STORED), help="Per organization; default: CACHE_WARM_MOST.")
 @click.option("--per-second", type=click.FloatRange(0.1, 1_000), help="Responses; default: CACHE_WARM_PER_SECOND.")
 @json_option
 def warm(*, organization_id: UUID | None, most: int | None, per_second: float | None, as_json: bool) -> None:

@@ -38,7 +38,7 @@ def list_partitions(*, as_json: bool) -> None:
         here = [{"state": "here", **vars(partition)} for partition in months.present(connection)]
         half = [
             {"state": "half archived", "table": table, "name": calendar.name_of(table, month), "first": month}
-            for table, month in calendar.taken_out(connection)
+            for table, month in calendar.detached(connection)
         ]
         there = {(line["table"], line["first"]) for line in (*here, *half)}
         archived = [
@@ -117,7 +117,7 @@ def archive(*, month: datetime, table: str | None, yes: bool, as_json: bool) -> 
             click.confirm(f"{first:%Y-%m} of {', '.join(chosen)} leaves the database. Continue?", abort=True)
         for name in chosen:
             report = _reporter(calendar.name_of(name, first), as_json=as_json)
-            done.append(_described(archiving.archive(_services(), connection, table=name, month=first, tell=report)))
+            done.append(_described(archiving.archive(_services(), connection, table=name, month=first, report=report)))
     if as_json:
         click.echo(write(done).decode())
         return
@@ -129,9 +129,14 @@ def archive(*, month: datetime, table: str | None, yes: bool, as_json: bool) -> 
 @_month_option
 @_table_option
 @click.option("--leave-out", is_flag=True, help="Leave out rows that refer to rows deleted since.")
-@click.option("--unsealed", is_flag=True, help="Accept an unencrypted archive from before ARCHIVE_KEYS had a key.")
+@click.option(
+    "--unsealed",
+    "allow_unsigned",
+    is_flag=True,
+    help="Accept an unencrypted archive from before ARCHIVE_KEYS had a key.",
+)
 @json_option
-def restore(*, month: datetime, table: str | None, leave_out: bool, unsealed: bool, as_json: bool) -> None:
+def restore(*, month: datetime, table: str | None, leave_out: bool, allow_unsigned: bool, as_json: bool) -> None:
     """Restore a month from the archive; the archive still has it afterwards.
 
     Example: flask partitions restore --month 2024-05 --table attendance_records
@@ -153,8 +158,8 @@ def restore(*, month: datetime, table: str | None, leave_out: bool, unsealed: bo
                 table=name,
                 month=first,
                 leave_out=leave_out,
-                unsealed=unsealed,
-                tell=report,
+                allow_unsigned=allow_unsigned,
+                report=report,
             )
             done.append(_restored(restored))
     if as_json:
@@ -194,10 +199,10 @@ def _tables(connection: Connection, table: str | None) -> list[str]:
 
 def _has(connection: Connection, table: str, month: date) -> bool:
     here = any((one.table, one.first) == (table, month) for one in months.present(connection))
-    return here or (table, month) in calendar.taken_out(connection)
+    return here or (table, month) in calendar.detached(connection)
 
 
-def _reporter(name: str, *, as_json: bool) -> archiving.Tell:
+def _reporter(name: str, *, as_json: bool) -> archiving.ReportStage:
     """Return a function that prints progress on standard error; nothing with --json."""
     return lambda stage: None if as_json else click.echo(f"{name}: {stage}", err=True)
 

@@ -70,9 +70,9 @@ def routes(app: Flask) -> Iterator[tuple[str, str, Permission | None]]:
     """Yield method, rule and permission of every API operation, by rule; permission None means public."""
     for rule in sorted(app.url_map.iter_rules(), key=lambda one: one.rule):
         resource = getattr(app.view_functions[rule.endpoint], "view_class", None)
-        handlers: dict[str, Any] = getattr(resource, "handlers", {})
-        for method, handler in handlers.items():
-            yield method, rule.rule, handler.options.permission
+        endpoints: dict[str, Any] = getattr(resource, "endpoints", {})
+        for method, endpoint in endpoints.items():
+            yield method, rule.rule, endpoint.options.permission
 
 
 def _roles_with(permission: Permission | None) -> Iterator[str]:

@@ -102,7 +102,7 @@ def check(*, organization_id: UUID | None, first: datetime | None, last: datetim
     else:
         for one in found:
             key = ", ".join(f"{name} {value}" for name, value in one.key.items())
-            click.echo(f"{one.rollup} of {one.organization_id}: {key}: stored {one.kept}, counted {one.counted}")
+            click.echo(f"{one.rollup} of {one.organization_id}: {key}: stored {one.stored}, counted {one.counted}")
         click.echo(f"Compared {len(steps)} months: {len(found)} differences.")
     if found:
         raise click.exceptions.Exit(1)

@@ -52,7 +52,7 @@ def fold(session: Session, run: Run) -> None:  # noqa: ARG001 - every job takes 
 def sweep(run: Run) -> None:
     """Delete the keys of former identities from the cache Redis."""
     for url in run.services.settings.redis_urls:
-        purge.sweep(url)
+        purge.purge_former_identities(url)
 
 
 @stepped_job("cleanup.expired", system=True, queue=Queue.MAINTENANCE)
@@ -89,7 +89,7 @@ def provide_month(run: Run, *, tag: str, month: str) -> None:
         with partitions.maintenance(settings) as connection:
             tables = writable.tables_of(tag)
             restore.provide_all(run.services, connection, tables=tables, month=first)
-    except (partitions.PartitionsBusy, partitions.StaysLocked) as problem:
+    except (partitions.PartitionsBusy, partitions.TableLocked) as problem:
         raise RetryLater(BUSY_AGAIN_S) from problem
 
 
@@ -114,7 +114,7 @@ def archive_months(connection: Connection, run: Run) -> None:
 @external_job("alerts.check", queue=Queue.MAINTENANCE)
 def check_thresholds(run: Run) -> None:
     """Run all threshold checks and record the alerts."""
-    found = checks.look(run.services)
+    found = checks.run(run.services)
     with unit_of_work(system=True) as session:
         alerts.record(session, found)
 

@@ -40,7 +40,7 @@ class Reports(Resource):
         Look at `/api/reports/{id}/` (the `id` of the response) until `state` is neither `queued` nor `running`. At
         `ready` it has `download.url`. `Location` is the background job, for progress and cancelling.
         """
-        return requests.ask(self.session, self.services, self.principal, now=self.now, **given)
+        return requests.request_report(self.session, self.services, self.principal, now=self.now, **given)
 
 
 @reports.route("/<uuid:report_id>/")

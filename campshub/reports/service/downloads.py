@@ -9,7 +9,7 @@ from sqlalchemy import select
 from campshub.core.db.session import Session
 from campshub.core.errors import NotFound, Problem
 from campshub.core.http.responses import Download
-from campshub.core.security.crypto import CannotOpen
+from campshub.core.security.crypto import DecryptionFailed
 from campshub.core.security.permissions import Permission, Scope
 from campshub.core.security.principal import Principal
 from campshub.core.security.stream_encryption import DecryptingReader
@@ -47,7 +47,7 @@ def fetch(session: Session, services: Services, *, report_id: UUID, token: str, 
     """
     try:
         link = links.read(services.settings.secret_key, token)
-    except links.NotOurs as error:
+    except links.InvalidLink as error:
         raise NotFound from error
     if link.report_id != report_id:
         raise NotFound
@@ -67,7 +67,7 @@ def fetch(session: Session, services: Services, *, report_id: UUID, token: str, 
         identity = file_identity(link.organization_id, report_id, report.file)
         opened = DecryptingReader(services.storage.open_read(path), services.file_keys, identity)
         return Download(opened, MEDIA_TYPES[report.format], name, report.bytes)
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, CannotOpen) as error:
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, DecryptionFailed) as error:
         raise LinkExpired from error
 
 

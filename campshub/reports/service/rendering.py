@@ -34,7 +34,7 @@ from campshub.reports.kinds import Arguments, Kind, all_kinds
 from campshub.reports.models import Report, ReportSchedule
 from campshub.reports.queries.schedules import organization_of
 from campshub.reports.row_store import RowStore, file_identity
-from campshub.reports.tempdir import own_room
+from campshub.reports.tempdir import temporary_folder
 from campshub.reports.typesetting.process import NoFonts
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def _finish(session: Session, run: Run, report: Any, position: dict[str, Any]) -
         EncryptingWriter(raw, services.file_keys, identity) as encrypted,
     ):
         counted = Counted(encrypted)
-        printed = put(services, report.format, counted, document, store)
+        printed = write_report(services, report.format, counted, document, store)
     row = session.get(Report, (run.organization_id, report.id), with_for_update=True)
     if row is None:
         sweep(services, run.organization_id, report.id)
@@ -230,12 +230,12 @@ def describe(
     )
 
 
-def put(services: Services, format_: str, out: Any, document: Document, store: RowStore) -> Printed:
+def write_report(services: Services, format_: str, out: Any, document: Document, store: RowStore) -> Printed:
     """Write a report in its format."""
     writer = import_module(f"campshub.reports.formats.{format_}")
     settings = services.settings
     options = {"fonts": settings.report_fonts, "pdf_rows": settings.report_pdf_rows}
-    with own_room() as folder:
+    with temporary_folder() as folder:
         printed: Printed = writer.write(out, document, store.rows(), folder=folder, **options)
     return printed
 

@@ -30,7 +30,7 @@ class TooManyUnderWay(Conflict):
     default_detail = "Too many of your reports are in progress; wait for one of them, or cancel it."
 
 
-def ask(
+def request_report(
     session: Session,
     services: Services,
     principal: Principal,

@@ -78,7 +78,7 @@ def create(
     _require_person(principal)
     body = {**values, "user_id": principal.user_id, "recipient_ids": sorted(map(str, recipient_ids))}
     body_fingerprint = fingerprint(body)
-    present = creates.earlier(session, principal, SCHEDULES, id, fingerprint=body_fingerprint)
+    present = creates.find_created(session, principal, SCHEDULES, id, fingerprint=body_fingerprint)
     if present is not None:
         return present, False
     schedule = ReportSchedule(id=id or new_id(), user_id=principal.user_id, **values, recipient_ids=[])
@@ -86,7 +86,7 @@ def create(
     schedules, time_zone = _set_recipients(session, principal, schedule, recipient_ids)
     if schedules >= MOST_OF_ONE:
         # A concurrent, identical request may have created this schedule as the last allowed one.
-        if present := creates.earlier(session, principal, SCHEDULES, id, fingerprint=body_fingerprint):
+        if present := creates.find_created(session, principal, SCHEDULES, id, fingerprint=body_fingerprint):
             return present, False
         raise TooManySchedules
     _set_next_time(schedule, time_zone, now)

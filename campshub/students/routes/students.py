@@ -60,7 +60,7 @@ class StudentStatistics(Resource):
     """Counts of students."""
 
     @needs(Permission.STUDENTS_READ)
-    @cached(tags=("students", "enrolments", "groups"), life=CacheLifetime.STATISTICS, same_for_role=True)
+    @cached(tags=("students", "enrolments", "groups"), lifetime=CacheLifetime.STATISTICS, same_for_role=True)
     @students.answers(schemas.StudentStatisticsOut)
     def get(self) -> Any:
         """Count students by status, group and month of joining."""

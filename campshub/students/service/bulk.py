@@ -119,7 +119,7 @@ def create_many(
 def _line(index: int, row: GivenRow, services: Services) -> Line:
     values = dict(row.values or {})
     row_id = values.pop("id", None) or new_id()
-    body_fingerprint = fingerprint(values, key=services.print_key)
+    body_fingerprint = fingerprint(values, key=services.fingerprint_key)
     return Line(index, {**values, "id": row_id}, body_fingerprint, list(row.errors))
 
 

@@ -234,7 +234,7 @@ def enrol(
     days = {"begins_on": begins_on, "ends_on": ends_on}
     values = {"group_id": group_id, "student_id": student_id, "status": status, **days}
     body_fingerprint = fingerprint(values)
-    present = creates.earlier(session, principal, ENROLMENTS, id, fingerprint=body_fingerprint)
+    present = creates.find_created(session, principal, ENROLMENTS, id, fingerprint=body_fingerprint)
     if present is not None:
         return present, False
     if not _sees_student(session, principal, student_id):

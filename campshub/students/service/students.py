@@ -13,7 +13,7 @@ from campshub.core.db.unit_of_work import in_separate_transaction, record_audit
 from campshub.core.db.writes import Versions, lock
 from campshub.core.errors import Conflict, Forbidden, Invalid
 from campshub.core.security.audit import Change
-from campshub.core.security.encrypted_columns import place_of
+from campshub.core.security.encrypted_columns import encryption_context
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal
 from campshub.core.service_base import Services
@@ -105,7 +105,7 @@ def create(
     :raises CodeTaken: another student has the code.
     :raises BornInFuture: the date of birth is later than today.
     """
-    body_fingerprint = fingerprint(values, key=services.print_key)
+    body_fingerprint = fingerprint(values, key=services.fingerprint_key)
     row = new_row(principal, services, id or new_id(), values)
     student, is_new = creates.create(session, principal, STUDENTS, row, fingerprint=body_fingerprint)
     if is_new and is_unborn(values, principal.today(session.unit.now)):
@@ -221,4 +221,4 @@ def _encrypted_note(principal: Principal, services: Services, student_id: UUID, 
 
 
 def _note_context(principal: Principal, student_id: UUID) -> str:
-    return place_of(Student.medical_note, organization_id=principal.organization_id, id=student_id)
+    return encryption_context(Student.medical_note, organization_id=principal.organization_id, id=student_id)

@@ -12,7 +12,7 @@ from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
 from campshub.core.errors import Invalid
 from campshub.core.paging import Page, PageRequest
-from campshub.core.rollups.definition import Rollup, month_of, rollup, week_of, within_month
+from campshub.core.rollups.definition import Rollup, month_of, register_rollup, week_of, within_month
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.models import Student
 from campshub.workouts.models import Exercise, WorkoutLog, WorkoutSet, WorkoutWeek, WorkoutWeekStale
@@ -85,7 +85,7 @@ def _of_month(keys: Any) -> ColumnElement[bool]:
     return and_(WorkoutSet.student_id == keys.student_id, within_month(WorkoutSet.local_date, keys.month))
 
 
-WEEKS = rollup(
+WEEKS = register_rollup(
     Rollup(
         model=WorkoutWeek,
         stale=WorkoutWeekStale,
@@ -154,7 +154,7 @@ def _listed(
     own, stored, stale = WorkoutSet, WorkoutWeek, WorkoutWeekStale
     both = ("student_id", "exercise_id")
     weeks = WEEKS.current(
-        kept=[visible_to(principal, stored), stored.week >= monday, stored.week <= sunday, *of(stored, *both)],
+        stored=[visible_to(principal, stored), stored.week >= monday, stored.week <= sunday, *of(stored, *both)],
         stale=[visible_to(principal, stale), stale.month >= month, stale.month <= sunday, *of(stale, "student_id")],
         # The stale keys already respect visibility.
         raw=[

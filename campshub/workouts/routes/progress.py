@@ -19,7 +19,7 @@ class Weeks(Resource):
     @named("listTrainingWeeks")
     @cached(
         tags=("workouts", "exercises", "groups", "enrolments", "students"),
-        life=CacheLifetime.ANALYTICS,
+        lifetime=CacheLifetime.ANALYTICS,
         same_for_role=True,
     )
     @progress.query(schemas.WeekFilter)

@@ -61,7 +61,7 @@ def append(
             continue
         present = _sent_before(session, principal, known, log_id, id)
         if present is not None:
-            return creates.repeated(SETS, present, fingerprint=body_fingerprint, is_seen=True), False
+            return creates.require_same_create(SETS, present, fingerprint=body_fingerprint, is_seen=True), False
     raise Conflict
 
 

@@ -10,7 +10,7 @@ from campshub.core.jobs.registry import Step, stepped_job
 from campshub.core.jobs.store import enqueue
 from campshub.students.models import Group
 from campshub.students.names import group_keys
-from tests.conftest import close, new_place, settings_of
+from tests.conftest import close, new_tenant, settings_of
 
 
 @pytest.fixture
@@ -22,29 +22,29 @@ def app(stack, scratch):
 
 @pytest.fixture(autouse=True)
 def own_jobs(app, monkeypatch):
-    monkeypatch.setattr(registry, "_kinds", dict(registry._kinds))
+    monkeypatch.setattr(registry, "_definitions", dict(registry._definitions))
     monkeypatch.setattr(schedule, "_entries", {})
 
 
 @pytest.fixture
-def place(app):
-    return new_place(app)
+def tenant(app):
+    return new_tenant(app)
 
 
 @pytest.fixture
-def add_job(app, place):
+def add_job(app, tenant):
     def add(name, *, user_id=None, **arguments):
-        with app.app_context(), unit_of_work(organization_id=place.id, user_id=user_id) as session:
+        with app.app_context(), unit_of_work(organization_id=tenant.id, user_id=user_id) as session:
             return enqueue(session, name, **arguments)
 
     return add
 
 
 @pytest.fixture
-def run(app, place):
+def run(app, tenant):
     def run_job(message_id):
         with app.app_context():
-            return runner.run_one(app.extensions["campshub"], place.id, message_id)
+            return runner.run_one(app.extensions["campshub"], tenant.id, message_id)
 
     return run_job
 

@@ -139,7 +139,7 @@ def test_a_worker_uses_tls_if_the_url_says_so(stack, scratch, scheme):
     celery = new_celery(settings_of(stack, scratch, celery_broker_url=f"{scheme}://127.0.0.1:1/0"))
     worker = SimpleNamespace(app=celery, ensure_connected=lambda connection: connection)
 
-    connection = message_guard.Intake.connection_for_read(worker)
+    connection = message_guard.GuardedConsumer.connection_for_read(worker)
 
     assert isinstance(connection.transport, message_guard.Transport)
     assert bool(connection.ssl) == (scheme == "rediss")

@@ -15,7 +15,7 @@ from campshub.core.jobs.runner import Outcome
 from campshub.core.jobs.store import enqueue
 from campshub.core.security.permissions import Role
 from campshub.students.models import Group
-from tests.conftest import close, new_place, settings_of
+from tests.conftest import close, new_tenant, settings_of
 from tests.core.jobs.conftest import DUE_NOW, GROUPS, a_group, in_steps
 
 
@@ -51,7 +51,7 @@ def test_a_failed_job_has_no_effect_and_is_retried(add_job, run, rows):
     assert rows(GROUPS) == [(1,)]
 
 
-def test_a_job_runs_in_its_organization_for_the_user_who_requested_it(add_job, run, place):
+def test_a_job_runs_in_its_organization_for_the_user_who_requested_it(add_job, run, tenant):
     seen = []
 
     @job("tests.look")
@@ -59,10 +59,10 @@ def test_a_job_runs_in_its_organization_for_the_user_who_requested_it(add_job, r
         seen.append((session.unit.organization_id, session.unit.user_id, run.user_id, session.unit.caller_row.role))
         seen.append(session.scalars(select(Organization.id)).all())
 
-    admin = place.the(Role.ADMIN).user_id
+    admin = tenant.the(Role.ADMIN).user_id
 
     assert run(add_job("tests.look", user_id=admin)) == Outcome.DONE
-    assert seen == [(place.id, admin, admin, "admin"), [place.id]]  # row-level security restricts it
+    assert seen == [(tenant.id, admin, admin, "admin"), [tenant.id]]  # row-level security restricts it
 
 
 def test_a_worker_whose_claim_has_expired_writes_nothing(add_job, run, rows):
@@ -71,7 +71,7 @@ def test_a_worker_whose_claim_has_expired_writes_nothing(add_job, run, rows):
         a_group(session)
 
     message_id = add_job("tests.group")
-    original = runner._SHAPES[registry.JobType.ONE]
+    original = runner._RUNNERS[registry.JobType.SINGLE]
 
     def late(kind, first):
         rows(DUE_NOW)
@@ -79,7 +79,9 @@ def test_a_worker_whose_claim_has_expired_writes_nothing(add_job, run, rows):
         return original(kind, first)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(runner._SHAPES, registry.JobType.ONE, lambda kind, first: (patch.undo(), late(kind, first))[1])
+        patch.setitem(
+            runner._RUNNERS, registry.JobType.SINGLE, lambda kind, first: (patch.undo(), late(kind, first))[1]
+        )
         assert run(message_id) == Outcome.LOST
     assert rows(GROUPS) == [(1,)]
 
@@ -106,7 +108,7 @@ def test_a_running_job_is_not_started_again_even_after_its_claim_has_expired(add
     assert rows(GROUPS) == [(1,)]
 
 
-def test_a_worker_does_not_wait_for_a_job_that_another_one_runs(stack, scratch, place):
+def test_a_worker_does_not_wait_for_a_job_that_another_one_runs(stack, scratch, tenant):
     """The claim has expired, but the transaction still locks the row; a waiting worker could do nothing else."""
     own = create_app(settings_of(stack, scratch, log_level="ERROR", job_claim_s=1.0))
     services, begun, goes_on, outcomes = own.extensions["campshub"], threading.Event(), threading.Event(), []
@@ -118,16 +120,16 @@ def test_a_worker_does_not_wait_for_a_job_that_another_one_runs(stack, scratch, 
 
     def run_first():
         with own.app_context():
-            outcomes.append(runner.run_one(services, place.id, message_id))
+            outcomes.append(runner.run_one(services, tenant.id, message_id))
 
-    with own.app_context(), unit_of_work(organization_id=place.id) as session:
+    with own.app_context(), unit_of_work(organization_id=tenant.id) as session:
         message_id = enqueue(session, "tests.slow")
     thread = threading.Thread(target=run_first)
     thread.start()
     begun.wait(30)
     threading.Event().wait(1.2)
     with own.app_context():
-        second = runner.run_one(services, place.id, message_id)
+        second = runner.run_one(services, tenant.id, message_id)
     was_running = thread.is_alive()
     goes_on.set()
     thread.join()
@@ -153,12 +155,12 @@ def test_a_retry_later_does_not_count_as_an_attempt(add_job, run, rows):
     assert outcomes == [Outcome.LATER] * 8 + [Outcome.DONE]
 
 
-def test_jobs_of_a_suspended_organization_wait(add_job, run, rows, place):
+def test_jobs_of_a_suspended_organization_wait(add_job, run, rows, tenant):
     job("tests.group")(lambda session, run: a_group(session))
     message_id = add_job("tests.group")
-    rows("UPDATE organizations SET status = 'suspended' WHERE id = %s RETURNING 1", place.id)
+    rows("UPDATE organizations SET status = 'suspended' WHERE id = %s RETURNING 1", tenant.id)
     assert run(message_id) == Outcome.NOTHING
-    rows("UPDATE organizations SET status = 'active' WHERE id = %s RETURNING 1", place.id)
+    rows("UPDATE organizations SET status = 'active' WHERE id = %s RETURNING 1", tenant.id)
 
     assert run(message_id) == Outcome.DONE
 
@@ -185,7 +187,7 @@ def test_a_failed_job_can_be_replayed(app, add_job, run, rows):
     assert flask(args=["jobs", "replay", str(message_id)]).exit_code == 1
 
 
-def test_a_claim_is_extended_while_its_job_runs(stack, scratch, place):
+def test_a_claim_is_extended_while_its_job_runs(stack, scratch, tenant):
     """The claim lasts a second, the job takes three."""
     own = create_app(settings_of(stack, scratch, log_level="ERROR", job_claim_s=1.0))
     seen = []
@@ -194,13 +196,13 @@ def test_a_claim_is_extended_while_its_job_runs(stack, scratch, place):
     def long(run):
         for _ in range(30):
             with own.app_context():
-                seen.append(runner.run_one(own.extensions["campshub"], place.id, run.id))
+                seen.append(runner.run_one(own.extensions["campshub"], tenant.id, run.id))
             threading.Event().wait(0.1)
 
     with own.app_context():
-        with unit_of_work(organization_id=place.id) as session:
+        with unit_of_work(organization_id=tenant.id) as session:
             message_id = enqueue(session, "tests.long")
-        outcome = runner.run_one(own.extensions["campshub"], place.id, message_id)
+        outcome = runner.run_one(own.extensions["campshub"], tenant.id, message_id)
     close(own)
 
     assert outcome == Outcome.DONE
@@ -221,7 +223,7 @@ def test_a_maintenance_job_runs_once_at_a_time_outside_a_transaction(app, add_jo
     assert (outcomes_of_first, outcomes) == (Outcome.DONE, [Outcome.LATER])
 
 
-def test_a_job_reads_on_a_replica_what_was_committed_before_it(add_job, run, stack, place):
+def test_a_job_reads_on_a_replica_what_was_committed_before_it(add_job, run, stack, tenant):
     seen = []
 
     @job("tests.read")
@@ -230,17 +232,17 @@ def test_a_job_reads_on_a_replica_what_was_committed_before_it(add_job, run, sta
             seen.append((reading.unit.server, reading.scalars(select(Group.name)).all()))
 
     for number in range(3):
-        place.the(Role.ADMIN).made("/api/groups/", {"code": f"{number}", "name": f"Group {number}"})
+        tenant.the(Role.ADMIN).made("/api/groups/", {"code": f"{number}", "name": f"Group {number}"})
         assert run(add_job("tests.read")) == Outcome.DONE
 
     assert [sorted(names) for _, names in seen] == [[f"Group {n}" for n in range(k + 1)] for k in range(3)]
     assert {server for server, _ in seen} == {"replica"}
 
 
-def test_jobs_are_invisible_to_other_organizations(add_job, app, place):
-    other = new_place(app)
+def test_jobs_are_invisible_to_other_organizations(add_job, app, tenant):
+    other = new_tenant(app)
     in_steps(1)
-    message_id = add_job("tests.steps", user_id=place.the(Role.ADMIN).user_id)
+    message_id = add_job("tests.steps", user_id=tenant.the(Role.ADMIN).user_id)
 
     assert other.the(Role.ADMIN).get(f"/api/jobs/{message_id}/").status == 404
     assert other.the(Role.SUPERADMIN).get("/api/jobs/").json["items"] == []

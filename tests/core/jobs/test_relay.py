@@ -32,21 +32,21 @@ def test_the_relay_sends_due_jobs_that_no_worker_has_taken_and_then_pauses(app, 
     assert tick() == []
 
 
-def test_an_unavailable_broker_does_not_stop_the_write(stack, scratch, place):
+def test_an_unavailable_broker_does_not_stop_the_write(stack, scratch, tenant):
     """No process listens on the port."""
     own = create_app(settings_of(stack, scratch, log_level="ERROR", celery_broker_url="redis://127.0.0.1:1/0"))
     job("tests.group")(lambda session, run: a_group(session))
     with own.app_context():
         for _ in range(3):
-            with unit_of_work(organization_id=place.id) as session:
+            with unit_of_work(organization_id=tenant.id) as session:
                 message_id = enqueue(session, "tests.group")
-        outcome = runner.run_one(own.extensions["campshub"], place.id, message_id)
+        outcome = runner.run_one(own.extensions["campshub"], tenant.id, message_id)
     close(own)
 
     assert outcome == Outcome.DONE
 
 
-def test_only_expired_rows_are_deleted(app, rows, place, run, add_job):
+def test_only_expired_rows_are_deleted(app, rows, tenant, run, add_job):
     job("tests.group")(lambda session, run: None)
     old, new, dead = (add_job("tests.group") for _ in range(3))
     assert [run(old), run(new)] == [Outcome.DONE, Outcome.DONE]

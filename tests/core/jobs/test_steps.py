@@ -10,8 +10,8 @@ from tests.conftest import Client
 from tests.core.jobs.conftest import DUE_NOW, GROUPS, in_steps
 
 
-def test_steps_are_saved_one_by_one_and_reported(add_job, run, rows, place):
-    admin = place.the(Role.ADMIN)
+def test_steps_are_saved_one_by_one_and_reported(add_job, run, rows, tenant):
+    admin = tenant.the(Role.ADMIN)
     states = []
     in_steps(4, then=lambda _: states.append(admin.get(f"/api/jobs/{message_id}/").json))
     message_id = add_job("tests.steps", user_id=admin.user_id)
@@ -108,8 +108,8 @@ def test_progress_resets_the_count_of_failures(add_job, run, rows, monkeypatch):
     assert rows(GROUPS) == [(3,)]
 
 
-def test_a_user_can_cancel_their_own_job_before_and_while_it_runs(add_job, run, rows, place):
-    admin, trainer = place.the(Role.ADMIN), place.the(Role.TRAINER)
+def test_a_user_can_cancel_their_own_job_before_and_while_it_runs(add_job, run, rows, tenant):
+    admin, trainer = tenant.the(Role.ADMIN), tenant.the(Role.TRAINER)
     in_steps(4, then=lambda step: step == 1 and trainer.delete(f"/api/jobs/{message_id}/"))
     message_id = add_job("tests.steps", user_id=trainer.user_id)
     of_another = add_job("tests.steps", user_id=admin.user_id)
@@ -124,8 +124,8 @@ def test_a_user_can_cancel_their_own_job_before_and_while_it_runs(add_job, run, 
     assert trainer.delete(f"/api/jobs/{message_id}/").status == 204
 
 
-def test_a_job_that_has_ended_cannot_be_cancelled(add_job, run, place):
-    admin = place.the(Role.ADMIN)
+def test_a_job_that_has_ended_cannot_be_cancelled(add_job, run, tenant):
+    admin = tenant.the(Role.ADMIN)
     in_steps(1)
     message_id = add_job("tests.steps", user_id=admin.user_id)
     run(message_id)
@@ -133,8 +133,8 @@ def test_a_job_that_has_ended_cannot_be_cancelled(add_job, run, place):
     assert admin.delete(f"/api/jobs/{message_id}/").problem["code"] == "job_ended"
 
 
-def test_a_job_that_is_given_up_reports_its_problem(add_job, run, rows, place):
-    admin = place.the(Role.ADMIN)
+def test_a_job_that_is_given_up_reports_its_problem(add_job, run, rows, tenant):
+    admin = tenant.the(Role.ADMIN)
 
     @stepped_job("tests.steps")
     def steps(session, run, position):
@@ -149,15 +149,15 @@ def test_a_job_that_is_given_up_reports_its_problem(add_job, run, rows, place):
     assert (shown["state"], shown["problem"]) == ("failed", "ValueError")
 
 
-def test_keys_and_roles_with_few_permissions_see_no_jobs_of_others(add_job, place):
+def test_keys_and_roles_with_few_permissions_see_no_jobs_of_others(add_job, tenant):
     in_steps(1)
-    admin = place.the(Role.ADMIN)
+    admin = tenant.the(Role.ADMIN)
     mine = str(add_job("tests.steps", user_id=admin.user_id))
     given = {"name": "Screen", "expires_in_days": 1, "permissions": ["jobs:read", "jobs:write"], "scope": "all"}
-    key = place.signed_in(admin).made("/api/api-keys/", given)["key"]
-    program = Client(place.app, {"Authorization": f"Bearer {key}"})
+    key = tenant.signed_in(admin).made("/api/api-keys/", given)["key"]
+    program = Client(tenant.app, {"Authorization": f"Bearer {key}"})
     role = {"name": "Desk", "permissions": ["jobs:read", "jobs:write", "organization:write"], "scope": "own"}
-    desk = place.someone(Role.TRAINER)
+    desk = tenant.someone(Role.TRAINER)
     assert admin.patch(f"/api/users/{desk.user_id}/", {"role_id": admin.made("/api/roles/", role)["id"]}).status == 200
 
     assert admin.get(f"/api/jobs/{mine}/").status == 200
@@ -166,13 +166,13 @@ def test_keys_and_roles_with_few_permissions_see_no_jobs_of_others(add_job, plac
         assert (who.get(f"/api/jobs/{mine}/").status, who.delete(f"/api/jobs/{mine}/").status) == (404, 404)
 
 
-def test_a_key_sees_the_jobs_that_it_requested(place):
-    admin = place.the(Role.ADMIN)
+def test_a_key_sees_the_jobs_that_it_requested(tenant):
+    admin = tenant.the(Role.ADMIN)
     given = {"permissions": ["jobs:read", "reports:read", "reports:write", "students:read", "groups:read"]}
-    made = place.signed_in(admin).made(
+    made = tenant.signed_in(admin).made(
         "/api/api-keys/", {"name": "Office", "expires_in_days": 1, "scope": "all", **given}
     )
-    program = Client(place.app, {"Authorization": f"Bearer {made['key']}"})
+    program = Client(tenant.app, {"Authorization": f"Bearer {made['key']}"})
     group = admin.made("/api/groups/", {"code": "7B", "name": "Class 7B"})["id"]
 
     report = program.post("/api/reports/", {"kind": "roster", "format": "csv", "parameters": {"group_id": group}}).json

@@ -15,7 +15,7 @@ from campshub.core.partitions import archive as archiving
 from campshub.core.partitions import months, restore
 from campshub.core.security.permissions import Role
 from campshub.workouts import catalogue
-from tests.conftest import Place, close, new_place, settings_of
+from tests.conftest import Tenant, close, new_tenant, settings_of
 
 NOTES = ["plain", 'with "quotes", commas', "two\nlines\r\n", "", "नमस्ते ✓", "\\N", "\\."]
 SQUAT = str(catalogue.exercise_id("back_squat"))
@@ -31,7 +31,7 @@ class Site:
     month: date
     archive: str
     sql: Any
-    places: list[Place] = field(default_factory=list)
+    tenants: list[Tenant] = field(default_factory=list)
 
     @property
     def day(self) -> date:
@@ -39,7 +39,7 @@ class Site:
 
     @property
     def api(self) -> Any:
-        return self.places[0].the(Role.ADMIN)
+        return self.tenants[0].the(Role.ADMIN)
 
     @property
     def services(self) -> Any:
@@ -57,11 +57,11 @@ class Site:
 
     def archived(self, table: str, on_stage: Any = lambda _: None) -> Any:
         with self.maintenance() as connection:
-            return archiving.archive(self.services, connection, table=table, month=self.month, tell=on_stage)
+            return archiving.archive(self.services, connection, table=table, month=self.month, report=on_stage)
 
     def restored(self, table: str, **given: Any) -> Any:
         with self.maintenance() as connection:
-            given.setdefault("tell", lambda _: None)
+            given.setdefault("report", lambda _: None)
             return restore.restore(self.services, connection, table=table, month=self.month, **given)
 
     def contents(self, table: str) -> list[str]:
@@ -79,8 +79,8 @@ class Site:
 
     def fill(self) -> None:
         """Mark a register and log a workout in each organization; both add rows to the audit log."""
-        for place in self.places:
-            api = place.the(Role.ADMIN)
+        for tenant in self.tenants:
+            api = tenant.the(Role.ADMIN)
             rows = [{"code": new_id().hex, "given_name": f"N{n}", "family_name": "Rao"} for n in range(len(NOTES))]
             made = api.post("/api/students/bulk/", {"students": rows}).json["results"]
             session = api.made("/api/attendance/sessions/", {"local_date": str(self.day), "slot": "09:00"})["id"]
@@ -88,8 +88,8 @@ class Site:
                 {"student_id": row["id"], "code": "late", **({"note": note} if note else {})}
                 for row, note in zip(made, NOTES, strict=True)
             ]
-            answer = api.put(f"/api/attendance/sessions/{session}/records/", {"records": marks})
-            assert {row["outcome"] for row in answer.json["results"]} == {"created"}, answer.json
+            response = api.put(f"/api/attendance/sessions/{session}/records/", {"records": marks})
+            assert {row["outcome"] for row in response.json["results"]} == {"created"}, response.json
             exercises = [{"exercise_id": SQUAT, "sets": [{"reps": 5, "load": "100.50", "load_unit": "kg", "rir": 1.5}]}]
             started = datetime.combine(self.day, datetime.min.time(), UTC) + timedelta(hours=9)
             for row in made[:3]:
@@ -114,7 +114,7 @@ def site_of(stack, database, folder, **settings):
 
         site = Site(app, stack, database, a_month_ago(5), str(folder), sql)
         try:
-            site.places = [new_place(app), new_place(app)]
+            site.tenants = [new_tenant(app), new_tenant(app)]
             yield site
         finally:
             close(app)
@@ -142,7 +142,7 @@ def trust():
     def trusted(app: Any) -> None:
         services = app.extensions["campshub"]
         primary = services.lease.wait().primary
-        for wire in services.freshness.wires:
+        for wire in services.freshness.servers:
             wire.send(b"GET", b"any")  # connects, and so learns the run_id
             wire.send(b"SET", f"identity:{primary}", b"%b:%016x:%d" % (wire._run_id, 1, 0))
 

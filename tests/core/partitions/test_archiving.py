@@ -52,7 +52,7 @@ def test_an_encrypted_archive_shows_no_value_and_needs_its_key(stack, scratch, t
     assert b"A" * 43 not in stored
     with (
         site_of(stack, scratch, tmp_path) as without,
-        pytest.raises(restore.Damaged, match="key k1, and ARCHIVE_KEYS is empty"),
+        pytest.raises(restore.DamagedArchive, match="key k1, and ARCHIVE_KEYS is empty"),
     ):
         without.restored("attendance_records")
 
@@ -78,7 +78,7 @@ def test_a_detached_month_is_accessible_only_to_the_owner(site):
     seen = []
 
     def on_stage(stage):
-        if stage == archive.TAKEN_OUT:
+        if stage == archive.DETACHED:
             seen.extend(
                 site.sql(
                     "SELECT relrowsecurity AND relforcerowsecurity, relacl IS NULL,"
@@ -135,7 +135,7 @@ def test_a_month_that_was_changed_after_its_restore_is_archived_again(site):
 
 
 def test_erased_rows_are_not_restored(site):
-    gone, stays = site.places
+    gone, stays = site.tenants
     before = [row for row in site.contents("attendance_records") if str(stays.id) in row]
     site.archived("attendance_records")
     with site.stack.primary.connect(site.database) as connection, connection.transaction():
@@ -156,7 +156,7 @@ def test_rows_with_missing_references_are_reported(site):
         connection.execute("SET LOCAL session_replication_role = replica")
         connection.execute("DELETE FROM students WHERE id = %s", (one,))
 
-    with pytest.raises(restore.ReferencesGone, match=r"1 rows .*fk_attendance_records_student_id: 1"):
+    with pytest.raises(restore.DeletedReferences, match=r"1 rows .*fk_attendance_records_student_id: 1"):
         site.restored("attendance_records")
     assert not site.exists("attendance_records")
     restored = site.restored("attendance_records", leave_out=True)
@@ -169,15 +169,15 @@ def test_an_existing_month_is_not_overwritten_by_a_restore(site):
     site.archived("attendance_records")
     site.restored("attendance_records")
 
-    with pytest.raises(restore.AlreadyThere):
+    with pytest.raises(restore.MonthInDatabase):
         site.restored("attendance_records")
 
 
 def test_a_current_or_missing_month_is_not_archived(site):
     with site.maintenance() as connection:
         for month, refusal in (
-            (site.month.replace(year=2011), archive.NothingThere),
-            (site.month.replace(year=2099), archive.NotOver),
+            (site.month.replace(year=2011), archive.NoSuchMonth),
+            (site.month.replace(year=2099), archive.MonthNotOver),
         ):
             with pytest.raises(refusal):
                 archive.archive(site.services, connection, table="attendance_records", month=month)
@@ -197,17 +197,17 @@ def test_old_months_are_due_and_none_without_a_retention_setting(site):
 def test_reads_see_at_once_that_a_month_was_archived_or_restored(site, trust, at_once, monkeypatch):
     monkeypatch.setattr(visibility, "AT_ONCE", at_once)  # organizations per call
     url = f"/api/attendance/records/?from={site.day}&to={site.day}"
-    apis = [place.the(Role.ADMIN) for place in site.places]
+    apis = [tenant.the(Role.ADMIN) for tenant in site.tenants]
 
     def shown():
         return [len(api.get(url).json["items"]) for api in apis]
 
     trust(site.app)
     assert shown() == [7, 7]
-    assert [api.get(url).asked for api in apis] == [[], []]  # cached
+    assert [api.get(url).queries for api in apis] == [[], []]  # cached
     site.archived("attendance_records")
     assert shown() == [0, 0]
-    assert [api.get(url).asked for api in apis] == [[], []]
+    assert [api.get(url).queries for api in apis] == [[], []]
     site.restored("attendance_records")
     assert shown() == [7, 7]
 

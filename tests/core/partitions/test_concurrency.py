@@ -50,7 +50,7 @@ def test_two_runs_at_once_archive_once(site):
     def run():
         try:
             return site.archived(TABLE).rows
-        except (archive.NothingThere, partitions.PartitionsBusy) as refused:
+        except (archive.NoSuchMonth, partitions.PartitionsBusy) as refused:
             return type(refused).__name__
 
     with ThreadPoolExecutor(2) as pool:
@@ -81,7 +81,7 @@ def test_maintenance_never_waits_long_for_a_lock(site):
 def test_a_long_transaction_makes_maintenance_fail_clearly_and_blocks_no_other_client(site, few_lock_tries):
     with locked(site, "UPDATE students SET version = version"):
         for refused in (ensured, lambda site: site.archived(TABLE)):
-            with pytest.raises(partitions.StaysLocked, match=r"stayed locked in 2 tries") as error:
+            with pytest.raises(partitions.TableLocked, match=r"stayed locked in 2 tries") as error:
                 refused(site)
             assert "\n" not in str(error.value)
             assert site.sql(WAITING, site.database) == [(0,)]
@@ -122,7 +122,7 @@ def test_clients_can_read_and_write_while_months_are_created_archived_and_restor
     """
     over = Event()
     seen: Counter[str] = Counter()
-    admin, other = (place.the(Role.ADMIN) for place in site.places)
+    admin, other = (tenant.the(Role.ADMIN) for tenant in site.tenants)
     today = months.ahead(site.day, 5)
     meeting = other.made("/api/attendance/sessions/", {"local_date": str(today), "slot": new_id().hex})["id"]
     students = [one["id"] for one in other.get("/api/students/?fields=id").json["items"]]
@@ -207,22 +207,22 @@ def test_commands_archive_list_and_restore(site):
 
 def test_a_write_into_an_archived_month_is_refused_clearly(site):
     session = site.sql("SELECT organization_id, id FROM attendance_sessions")[0]
-    place = next(place for place in site.places if place.id == session[0])
-    student = site.sql("SELECT id FROM students WHERE organization_id = %s", place.id)[0][0]
+    tenant = next(tenant for tenant in site.tenants if tenant.id == session[0])
+    student = site.sql("SELECT id FROM students WHERE organization_id = %s", tenant.id)[0][0]
     site.archived(TABLE)
 
-    answer = place.the(Role.ADMIN).put(
+    response = tenant.the(Role.ADMIN).put(
         f"/api/attendance/sessions/{session[1]}/records/", {"records": [{"student_id": str(student), "code": "late"}]}
     )
 
-    assert (answer.status, answer.problem["code"]) == (409, "month_unavailable")
+    assert (response.status, response.problem["code"]) == (409, "month_unavailable")
 
 
 def test_a_detached_table_cannot_be_read_without_its_parent(site):
     seen = []
 
     def on_stage(stage):
-        if stage == archive.TAKEN_OUT:
+        if stage == archive.DETACHED:
             with (
                 psycopg.connect(_as(site, "campshub_app"), autocommit=True) as app,
                 pytest.raises(psycopg.errors.InsufficientPrivilege),
@@ -231,7 +231,7 @@ def test_a_detached_table_cannot_be_read_without_its_parent(site):
             seen.append(stage)
 
     site.archived(TABLE, on_stage)
-    assert seen == [archive.TAKEN_OUT]
+    assert seen == [archive.DETACHED]
 
 
 def _as(site, role):

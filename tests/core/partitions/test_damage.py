@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from campshub.core.partitions import archive, store
-from campshub.core.security.crypto import CannotOpen
+from campshub.core.security.crypto import DecryptionFailed
 from campshub.core.security.stream_encryption import (
     CHUNK_BYTES,
     CHUNK_OVERHEAD_BYTES,
@@ -70,7 +70,7 @@ def test_a_damaged_archive_is_not_restored(stack, scratch, tmp_path, keys):
         sound = stored.read_bytes(), manifest.read_bytes()
         for damage in DAMAGES.values():
             damage(stored)
-            with pytest.raises(store.Damaged):
+            with pytest.raises(store.DamagedArchive):
                 site.restored(TABLE)
             assert not site.exists(TABLE)
             stored.write_bytes(sound[0])
@@ -87,7 +87,7 @@ def test_no_value_of_a_manifest_of_encrypted_rows_can_be_changed(stack, scratch,
         (stored,) = tmp_path.rglob("rows*")
         with_value("application", "9.9.9")(stored)
 
-        with pytest.raises(store.Damaged, match="its manifest was changed"):
+        with pytest.raises(store.DamagedArchive, match="its manifest was changed"):
             site.restored(TABLE)
 
 
@@ -99,7 +99,7 @@ def test_an_archive_that_fails_verification_drops_nothing_and_is_exported_again(
             (stored,) = Path(site.archive).rglob("rows*")
             flipped(stored)
 
-    with pytest.raises(store.Damaged):
+    with pytest.raises(store.DamagedArchive):
         site.archived(TABLE, on_stage)
     assert site.sql(f"SELECT count(*) FROM {site.name(TABLE)}") == [(len(before),)]
 
@@ -128,9 +128,9 @@ def test_a_truncated_reordered_extended_or_mixed_stream_does_not_decrypt():
         "a bit of the head flipped": head[:-1] + bytes([head[-1] ^ 1]) + body,
     }
     for changed in wrong.values():
-        with pytest.raises(CannotOpen):
+        with pytest.raises(DecryptionFailed):
             list(decrypt_blocks([changed], keys, identity))
-    with pytest.raises(CannotOpen):
+    with pytest.raises(DecryptionFailed):
         list(decrypt_blocks([stored], {"own": new_stream_key()}, identity))
-    with pytest.raises(CannotOpen):
+    with pytest.raises(DecryptionFailed):
         list(decrypt_blocks([stored], keys, FileIdentity(None, "archive", "attendance_records/2026-02/1")))

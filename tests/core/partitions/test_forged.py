@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from campshub.core.partitions import restore
-from campshub.core.partitions.manifests import Damaged
+from campshub.core.partitions.manifests import DamagedArchive
 from campshub.core.security.signing import SigningKeys
 from tests.core.partitions.conftest import site_of
 
@@ -63,7 +63,7 @@ def archived(stack, scratch, folder, keys):
 
 
 def refuses(site, match, **given):
-    with pytest.raises(Damaged, match=match):
+    with pytest.raises(DamagedArchive, match=match):
         site.restored(TABLE, **given)
     assert not site.exists(TABLE)
 
@@ -82,7 +82,7 @@ def test_with_keys_only_signed_archives_are_restored(stack, scratch, tmp_path):
             folder = forged(tmp_path, mac=mac)
             refuses(site, match)
             if mac is not None:  # an archive from before the first key would have none
-                refuses(site, match, unsealed=True)
+                refuses(site, match, allow_unsigned=True)
             shutil.rmtree(folder)
 
         site.restored(TABLE)
@@ -147,10 +147,10 @@ def test_encrypted_rows_without_a_signature_are_authenticated_by_their_key(stack
         content = {name: value for name, value in json.loads(path.read_text()).items() if name != "mac"}
         path.write_text(json.dumps({**content, "application": "9.9.9"}))
         refuses(site, "is not signed")
-        refuses(site, "its manifest was changed", unsealed=True)
+        refuses(site, "its manifest was changed", allow_unsigned=True)
 
         path.write_text(json.dumps(content))
-        site.restored(TABLE, unsealed=True)
+        site.restored(TABLE, allow_unsigned=True)
         assert site.contents(TABLE) == before
 
 
@@ -179,7 +179,7 @@ def test_an_impossible_column_is_refused(stack, scratch, tmp_path, name):
         columns = json.loads(manifest_of(tmp_path).read_text())["columns"]
         forged(tmp_path, columns={**columns, name: "integer"})
 
-        with pytest.raises((Damaged, restore.DoesNotFit)):
+        with pytest.raises((DamagedArchive, restore.IncompatibleRows)):
             site.restored(TABLE)
         assert not site.exists(TABLE)
 
@@ -228,8 +228,8 @@ def test_a_signature_depends_on_its_keys_its_purpose_and_its_content():
     older = SigningKeys({"k1": keys["k1"]}, use="archive manifests")
     signature = older.sign(b"content")
 
-    assert signing.have_signed(signature, b"content")
-    assert not signing.have_signed(signature, b"other content")
-    assert not signing.have_signed(signature.replace("k1.", "k2."), b"content")
-    assert not signing.have_signed(SigningKeys(keys, use="another use").sign(b"content"), b"content")
-    assert not older.have_signed(signing.sign(b"content"), b"content")
+    assert signing.verify(signature, b"content")
+    assert not signing.verify(signature, b"other content")
+    assert not signing.verify(signature.replace("k1.", "k2."), b"content")
+    assert not signing.verify(SigningKeys(keys, use="another use").sign(b"content"), b"content")
+    assert not older.verify(signing.sign(b"content"), b"content")

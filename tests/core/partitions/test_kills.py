@@ -51,7 +51,7 @@ elif where == "filled":
 app = create_app()
 services = app.extensions["campshub"]
 with app.app_context(), partitions.maintenance(services.settings) as connection:
-    archive.archive(services, connection, table="attendance_records", month=month, tell=on_stage)
+    archive.archive(services, connection, table="attendance_records", month=month, report=on_stage)
 print("completed")
 """
 
@@ -100,7 +100,7 @@ def left(site):
 @pytest.mark.parametrize(
     ("where", "remains"),
     [
-        (archive.TAKEN_OUT, (14, 0)),
+        (archive.DETACHED, (14, 0)),
         ("rows", (14, 0)),
         ("manifest", (14, 0)),
         (archive.EXPORTED, (14, 1)),

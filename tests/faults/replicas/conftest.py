@@ -11,7 +11,7 @@ from campshub.core.security.permissions import Role
 from devstack import keys
 from devstack.ports import LOOPBACK
 from devstack.stack import Stack
-from tests.conftest import Client, close, migrate, new_place, settings_of
+from tests.conftest import Client, close, migrate, new_tenant, settings_of
 from tests.freshness.servers import until
 
 PGBOUNCERS = ("pgbouncer-primary", "pgbouncer-replica")
@@ -43,10 +43,10 @@ def whole(stack):
         stack.part(name).start()
     stack.resume_replay()
     stack.catch_up()
-    until(lambda: all(answers(stack, *way) for way in itertools.product(PGBOUNCERS, ("app", "system"))))
+    until(lambda: all(responses(stack, *way) for way in itertools.product(PGBOUNCERS, ("app", "system"))))
 
 
-def answers(stack, name, role) -> bool:
+def responses(stack, name, role) -> bool:
     """Return whether a PgBouncer reaches its server for a role; PgBouncer caches a failure for a second."""
     try:
         with psycopg.connect(
@@ -54,7 +54,7 @@ def answers(stack, name, role) -> bool:
             port=stack.part(name).port,
             dbname=stack.database,
             user=keys.role(role),
-            password=keys.load(stack.place)[role],
+            password=keys.load(stack.workspace)[role],
         ) as connection:
             return bool(connection.execute("SELECT true").fetchone())
     except psycopg.OperationalError:
@@ -62,13 +62,13 @@ def answers(stack, name, role) -> bool:
 
 
 @pytest.fixture
-def place(apps, whole):
-    return new_place(apps[0])
+def tenant(apps, whole):
+    return new_tenant(apps[0])
 
 
 @pytest.fixture
-def writer(place):
-    return place.the(Role.ADMIN)
+def writer(tenant):
+    return tenant.the(Role.ADMIN)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from campshub.core.db.read_session import ReadSession
 from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.observe import metrics
 from campshub.core.security.permissions import Role
-from tests.conftest import close, new_place, settings_of
+from tests.conftest import close, new_tenant, settings_of
 from tests.faults.replicas.conftest import write
 
 
@@ -25,10 +25,10 @@ def open_breakers() -> set[str]:
 def served(reader, url="/api/students/") -> tuple[str, set[str]]:
     """Read; return the server that served it, and the shown ids."""
     before = {name: metrics.reads.labels(name)._value.get() for name in ("replica", "primary")}
-    answer = reader.get(url)
-    assert answer.status == 200, answer.response.text
+    response = reader.get(url)
+    assert response.status == 200, response.raw.text
     (server,) = (name for name, count in before.items() if metrics.reads.labels(name)._value.get() > count)
-    return server, {item["id"] for item in answer.json["items"]}
+    return server, {item["id"] for item in response.json["items"]}
 
 
 def until_served_by(reader, server: str, patience_s: float = 60) -> set[str]:
@@ -55,10 +55,10 @@ def test_a_write_is_seen_while_the_replica_lags_and_reads_return_to_it(stack, wr
     assert until_served_by(reader, "replica") == {first, second}
 
 
-def test_an_organization_without_writes_stays_on_the_replica_while_another_writes(stack, apps, place, writer, reader):
+def test_an_organization_without_writes_stays_on_the_replica_while_another_writes(stack, apps, tenant, writer, reader):
     first = write(writer)
     until_served_by(reader, "replica")
-    other = new_place(apps[0])
+    other = new_tenant(apps[0])
     others = other.the(Role.ADMIN)
     stack.catch_up()
     stack.pause_replay()
@@ -69,10 +69,10 @@ def test_an_organization_without_writes_stays_on_the_replica_while_another_write
     assert served(others) == ("primary", {made})
 
 
-def test_a_sign_out_takes_effect_at_once_although_the_replica_lags(stack, apps, place, writer, reader):
+def test_a_sign_out_takes_effect_at_once_although_the_replica_lags(stack, apps, tenant, writer, reader):
     until_served_by(reader, "replica")
     stack.pause_replay()
-    with apps[0].app_context(), unit_of_work(system=True, organization_id=place.id) as session:
+    with apps[0].app_context(), unit_of_work(system=True, organization_id=tenant.id) as session:
         session.get(User, writer.user_id).session_version = 2
 
     assert reader.get("/api/students/").status == 401
@@ -158,8 +158,8 @@ def test_without_the_primary_writes_are_refused_with_a_retry_time_and_health_rep
     until_served_by(reader, "replica")
     stack.kill("primary")
 
-    answer = writer.post("/api/students/", {"code": "x", "given_name": "A", "family_name": "B"})
-    assert (answer.status, answer.problem["code"], answer.headers["Retry-After"]) == (503, "unavailable", "1")
+    response = writer.post("/api/students/", {"code": "x", "given_name": "A", "family_name": "B"})
+    assert (response.status, response.problem["code"], response.headers["Retry-After"]) == (503, "unavailable", "1")
     assert served(reader) == ("replica", {first})
     health = reader.get("/health/")
     assert (health.status, health.json["status"], reader.get("/ready/").status) == (503, "unhealthy", 200)
@@ -175,15 +175,19 @@ def test_a_request_without_a_free_connection_is_refused_with_a_retry_time(stack)
     app = create_app(
         settings_of(stack, stack.database, db_pool_size=1, db_pool_timeout_s=0.2, postgres_replica_host="")
     )
-    api = new_place(app).the(Role.ADMIN)
+    api = new_tenant(app).the(Role.ADMIN)
     with app.app_context():
         borrowed = app.extensions["sqlalchemy"].engines[None].connect()
     try:
-        for answer in (
+        for response in (
             api.get("/api/students/"),
             api.post("/api/students/", {"code": "x", "given_name": "A", "family_name": "B"}),
         ):
-            assert (answer.status, answer.problem["code"], answer.headers["Retry-After"]) == (503, "unavailable", "1")
+            assert (response.status, response.problem["code"], response.headers["Retry-After"]) == (
+                503,
+                "unavailable",
+                "1",
+            )
     finally:
         borrowed.close()
     assert api.get("/api/students/").status == 200

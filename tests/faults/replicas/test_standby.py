@@ -1,4 +1,4 @@
-"""A standby at the primary's address is not taken for the primary."""
+"""A standby at the primary's endpoint is not taken for the primary."""
 
 import time
 
@@ -11,7 +11,7 @@ from tests.freshness.servers import until
 
 
 def misled_app(stack, **more):
-    """Create an application whose primary address leads to a standby, as during a change of roles."""
+    """Create an application whose primary endpoint leads to a standby, as during a change of roles."""
     wrong = {"postgres_port": stack.part("pgbouncer-replica").port, "postgres_direct_port": stack.part("replica").port}
     return create_app(settings_of(stack, stack.database, log_level="ERROR", cache_ttl_data=0, **wrong, **more))
 
@@ -28,7 +28,9 @@ def test_a_standby_at_the_primarys_address_serves_no_read_as_the_primary(stack, 
     write(writer)
     stack.catch_up()
     reader = Client(misled, writer.headers)
-    monkeypatch.setattr(misled.extensions["campshub"].lease, "primary_is_away", lambda: False)  # not detected yet
+    monkeypatch.setattr(
+        misled.extensions["campshub"].lease, "primary_is_unavailable", lambda: False
+    )  # not detected yet
 
     refused = reader.get("/api/students/")
     assert (refused.status, refused.problem["code"]) == (503, "unavailable")
@@ -42,13 +44,13 @@ def test_a_known_replica_serves_instead_and_marks_the_response(stack, writer, mo
     lease = app.extensions["campshub"].lease
     lease.granted()  # the first call starts the watch
     until(lambda: lease.replayed(0) is not None)
-    monkeypatch.setattr(lease, "primary_is_away", lambda: False)  # not detected yet
+    monkeypatch.setattr(lease, "primary_is_unavailable", lambda: False)  # not detected yet
 
-    answer = Client(app, writer.headers).get("/api/students/")
+    response = Client(app, writer.headers).get("/api/students/")
     close(app)
-    assert answer.status == 200, answer.response.text
-    assert [item["id"] for item in answer.json["items"]] == [first]
-    assert answer.headers["Campshub-Freshness"] == "unverified"
+    assert response.status == 200, response.raw.text
+    assert [item["id"] for item in response.json["items"]] == [first]
+    assert response.headers["Campshub-Freshness"] == "unverified"
 
 
 def test_a_standby_at_the_primarys_address_is_detected_and_its_responses_are_marked(stack, misled, writer):
@@ -57,13 +59,13 @@ def test_a_standby_at_the_primarys_address_is_detected_and_its_responses_are_mar
     reader, lease = Client(misled, writer.headers), misled.extensions["campshub"].lease
     lease.granted()  # the first call starts the watch
     until = time.monotonic() + 60
-    while not lease.primary_is_away() and time.monotonic() < until:
+    while not lease.primary_is_unavailable() and time.monotonic() < until:
         time.sleep(0.01)
 
-    answer = reader.get("/api/students/")
-    assert answer.status == 200, answer.response.text
-    assert [item["id"] for item in answer.json["items"]] == [first]
-    assert answer.headers["Campshub-Freshness"] == "unverified"
+    response = reader.get("/api/students/")
+    assert response.status == 200, response.raw.text
+    assert [item["id"] for item in response.json["items"]] == [first]
+    assert response.headers["Campshub-Freshness"] == "unverified"
 
 
 def test_a_write_to_a_standby_is_refused_as_without_a_primary(stack, misled, writer):

@@ -18,18 +18,18 @@ from campshub.students.models import Group
 from campshub.students.names import group_keys
 
 
-def position_of(app, place) -> Position:
+def position_of(app, tenant) -> Position:
     """Write a row, and return the position of its commit."""
-    with app.app_context(), unit_of_work(organization_id=place.id) as session:
+    with app.app_context(), unit_of_work(organization_id=tenant.id) as session:
         code = new_id().hex
         session.add(Group(code=code, name="Group", kind="class", **group_keys(code, "Group")))
     return session.unit.ended_at
 
 
-def groups_at(app, place, position: Position) -> tuple[str, int]:
+def groups_at(app, tenant, position: Position) -> tuple[str, int]:
     """Read as a job does; return the server that served it, and the number of groups."""
     with app.app_context():
-        unit = Unit(engine=db.engines[None], organization_id=place.id, checks_caller=False)
+        unit = Unit(engine=db.engines[None], organization_id=tenant.id, checks_caller=False)
         replica = app.extensions["campshub"].replicas.wait_for(unit, position)
         with replica.reading(unit, comparable(position.lsn)) if replica else nullcontext(unit) as lent:
             session = begin(lent)
@@ -59,41 +59,41 @@ def waiting(monkeypatch):
     return wait
 
 
-def test_a_unit_of_work_reports_the_position_of_its_commit(stack, apps, place):
-    before = position_of(apps[0], place)
-    after = position_of(apps[0], place)
+def test_a_unit_of_work_reports_the_position_of_its_commit(stack, apps, tenant):
+    before = position_of(apps[0], tenant)
+    after = position_of(apps[0], tenant)
 
     query = "SELECT server_identity(), %s::pg_lsn < %s::pg_lsn"
     (row,) = stack.primary.query(query, before.lsn, after.lsn, database=stack.database)
     assert row == (after.primary, True)
-    with apps[0].app_context(), unit_of_work(organization_id=place.id, read_only=True) as session:
+    with apps[0].app_context(), unit_of_work(organization_id=tenant.id, read_only=True) as session:
         session.scalar(select(func.count()).select_from(Group))
     assert session.unit.ended_at is None
 
 
-def test_a_job_waits_until_the_replica_has_its_position(stack, apps, place, waiting):
+def test_a_job_waits_until_the_replica_has_its_position(stack, apps, tenant, waiting):
     stack.pause_replay()
-    position = position_of(apps[0], place)
+    position = position_of(apps[0], tenant)
     waits = waiting(apps[1], 30, stack.resume_replay)
 
-    assert groups_at(apps[1], place, position) == ("replica", 1)
+    assert groups_at(apps[1], tenant, position) == ("replica", 1)
     assert waits
 
 
-def test_a_job_that_has_waited_long_enough_reads_from_the_primary(stack, apps, place, waiting):
-    groups_at(apps[1], place, position_of(apps[0], place))
+def test_a_job_that_has_waited_long_enough_reads_from_the_primary(stack, apps, tenant, waiting):
+    groups_at(apps[1], tenant, position_of(apps[0], tenant))
     stack.pause_replay()
-    position = position_of(apps[0], place)
+    position = position_of(apps[0], tenant)
     waits = waiting(apps[1], 0.3)
 
-    assert groups_at(apps[1], place, position) == ("primary", 2)
+    assert groups_at(apps[1], tenant, position) == ("primary", 2)
     assert waits
 
 
-def test_a_job_does_not_wait_for_a_position_of_another_primary(apps, place, waiting):
-    position = position_of(apps[0], place)
+def test_a_job_does_not_wait_for_a_position_of_another_primary(apps, tenant, waiting):
+    position = position_of(apps[0], tenant)
     apps[1].extensions["campshub"].lease.wait()
     waits = waiting(apps[1], 30)
 
-    assert groups_at(apps[1], place, replace(position, primary="another")) == ("primary", 1)
+    assert groups_at(apps[1], tenant, replace(position, primary="another")) == ("primary", 1)
     assert waits == []

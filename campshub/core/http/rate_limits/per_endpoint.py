@@ -21,7 +21,7 @@ from campshub.config import Settings, read_limit
 from campshub.core.http.decorators import EndpointOptions
 from campshub.core.http.middleware import PROBES
 from campshub.core.http.rate_limits.per_caller import Policy, policies, refusal
-from campshub.core.ip_addresses import customer
+from campshub.core.ip_addresses import customer_of
 from campshub.core.redis.connection import Cache, CacheUnavailable
 
 # The documentation page makes six requests; its readers must not use up the anonymous limit of the API.
@@ -41,11 +41,11 @@ class _CacheStorage(RedisStorage):
 
     def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
         """Count a request if the limit allows it."""
-        return bool(self._cache.ask(lambda _: super(_CacheStorage, self).acquire_entry(key, limit, expiry, amount)))
+        return bool(self._cache.call(lambda _: super(_CacheStorage, self).acquire_entry(key, limit, expiry, amount)))
 
     def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
         """Return the time of the oldest request in the window, and the number of requests."""
-        found: tuple[float, int] = self._cache.ask(
+        found: tuple[float, int] = self._cache.call(
             lambda _: super(_CacheStorage, self).get_moving_window(key, limit, expiry)
         )
         return found
@@ -53,7 +53,7 @@ class _CacheStorage(RedisStorage):
     def check(self) -> bool:
         """Return whether Redis is available again."""
         try:
-            return bool(self._cache.ask(lambda client: client.ping()))
+            return bool(self._cache.call(lambda client: client.ping()))
         except CacheUnavailable:
             return False
 
@@ -128,7 +128,7 @@ class EndpointLimits:
         if request.blueprint == "docs":
             return ["documentation"]
         resource = getattr(current_app.view_functions.get(request.endpoint or ""), "view_class", None)
-        endpoint = resource and resource.handlers.get("GET" if request.method == "HEAD" else request.method)
+        endpoint = resource and resource.endpoints.get("GET" if request.method == "HEAD" else request.method)
         if endpoint is None or not endpoint.options.is_public:
             return ["anonymous"]
         return [limited.name for limited in endpoint.options.limits if limited.by is None] or ["anonymous"]
@@ -140,7 +140,7 @@ class EndpointLimits:
         return frozenset(
             name
             for name, resource in found.items()
-            if resource is None or any(endpoint.options.is_public for endpoint in resource.handlers.values())
+            if resource is None or any(endpoint.options.is_public for endpoint in resource.endpoints.values())
         )
 
     def _gate(self, policy: Policy) -> Callable[[], None]:
@@ -189,7 +189,7 @@ class EndpointLimits:
 
 def _address() -> str:
     """Return the key of the client's IP address; addresses of one customer network share a key."""
-    return f"address:{customer(request.remote_addr)}"
+    return f"address:{customer_of(request.remote_addr)}"
 
 
 def _headers(policy: Policy, remaining: int, reset_s: int) -> dict[str, str]:

@@ -8,8 +8,8 @@ from typing import Any
 
 import orjson
 
-from bench.freshness.figures import Figures
 from bench.freshness.ledger import Ledger
+from bench.freshness.measurements import Measurements
 from devstack.ports import LOOPBACK
 
 PATIENCE_S = 30.0
@@ -18,7 +18,7 @@ SPILLED = b"The replicas are unavailable or behind; retry shortly."
 
 
 @dataclass
-class Absence:
+class Outage:
     """When a part was unavailable.
 
     :param turns: how often it stopped or started. A connection made in an earlier turn is dead, and so is one that was
@@ -44,23 +44,23 @@ class Absence:
 
 
 @dataclass
-class Address:
+class Server:
     """One entry point of the API: a single process, or nginx in front of all of them."""
 
     name: str
     port: int
-    away: Absence = field(default_factory=Absence)
+    outage: Outage = field(default_factory=Outage)
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """A response, read completely."""
 
     status: int
     headers: http.client.HTTPMessage
     body: bytes
     started: float
-    address: Address
+    server: Server
 
     @property
     def json(self) -> Any:
@@ -76,38 +76,38 @@ class Answer:
             return ""
 
 
-class Unanswered(Exception):
+class NoResponse(Exception):
     """No response; it is unknown whether a write was carried out."""
 
 
-class Asker:
+class RecordingClient:
     """The persistent connections of one caller; not thread-safe."""
 
-    def __init__(self, figures: Figures, ledger: Ledger, primary: Absence) -> None:
-        self.figures, self.ledger, self.primary = figures, ledger, primary
+    def __init__(self, measurements: Measurements, ledger: Ledger, primary: Outage) -> None:
+        self.measurements, self.ledger, self.primary = measurements, ledger, primary
         self._connections: dict[str, tuple[http.client.HTTPConnection, int]] = {}
 
-    def send(self, address: Address, method: str, path: str, token: str, body: Any = None, **headers: str) -> Answer:
+    def send(self, server: Server, method: str, path: str, token: str, body: Any = None, **headers: str) -> Response:
         """Send one request and count its response.
 
-        :raises Unanswered: there was none.
+        :raises NoResponse: there was none.
         """
-        what, phase = ("read" if method == "GET" else "write"), self.figures.phase
+        what, phase = ("read" if method == "GET" else "write"), self.measurements.phase
         sent = {"Authorization": f"Bearer {token}", **{name.replace("_", "-"): v for name, v in headers.items()}}
         content = None if body is None else orjson.dumps(body)
         if content is not None:
             sent["Content-Type"] = "application/json"
         started = time.monotonic()
         try:
-            connection = self._connection(address)
+            connection = self._connection(server)
             connection.request(method, path, content, sent)
             raw = connection.getresponse()
-            response = Answer(raw.status, raw.headers, raw.read(), started, address)
+            response = Response(raw.status, raw.headers, raw.read(), started, server)
         except (OSError, http.client.HTTPException) as error:
-            self._discard(address)
-            self._unanswered(what, address, started, error)
-            raise Unanswered from error
-        self.figures.count_response(what, phase, _status(response), time.monotonic() - started)
+            self._discard(server)
+            self._record_no_response(what, server, started, error)
+            raise NoResponse from error
+        self.measurements.count_response(what, phase, _status(response), time.monotonic() - started)
         return response
 
     def close(self) -> None:
@@ -116,12 +116,10 @@ class Asker:
             connection.close()
         self._connections.clear()
 
-    def is_passing(self, response: Answer) -> bool:
+    def is_allowed(self, response: Response) -> bool:
         """Return whether a response may be an error at its moment; record a broken guarantee otherwise."""
         status = response.status
-        what = (
-            f"{status} {response.code} from {response.address.name} after {time.monotonic() - response.started:.2f} s"
-        )
+        what = f"{status} {response.code} from {response.server.name} after {time.monotonic() - response.started:.2f} s"
         if status == HTTPStatus.SERVICE_UNAVAILABLE and not response.headers.get("Retry-After"):
             self.ledger.accuse("503 without Retry-After", what)
         elif status == HTTPStatus.SERVICE_UNAVAILABLE:
@@ -130,7 +128,7 @@ class Asker:
             self.ledger.accuse("503 while the primary is there", what)
         elif status in {HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT}:
             # nginx, whose process was killed with the request.
-            if response.address.away.meets(response.started):
+            if response.server.outage.meets(response.started):
                 return True
             self.ledger.accuse("502 without a killed process", what)
         elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -139,31 +137,31 @@ class Asker:
             self.ledger.accuse("unexpected status", f"{what}: {response.body[:300]!r}")
         return False
 
-    def _connection(self, address: Address) -> http.client.HTTPConnection:
-        connection = self._connections.get(address.name)
-        if connection is not None and connection[1] == address.away.turns:
+    def _connection(self, server: Server) -> http.client.HTTPConnection:
+        connection = self._connections.get(server.name)
+        if connection is not None and connection[1] == server.outage.turns:
             return connection[0]
         if connection is not None:  # its process was killed meanwhile, and so is this connection
             connection[0].close()
-        new = http.client.HTTPConnection(LOOPBACK, address.port, timeout=PATIENCE_S)
-        self._connections[address.name] = (new, address.away.turns)
+        new = http.client.HTTPConnection(LOOPBACK, server.port, timeout=PATIENCE_S)
+        self._connections[server.name] = (new, server.outage.turns)
         return new
 
-    def _discard(self, address: Address) -> None:
-        connection, _ = self._connections.pop(address.name, (None, 0))
+    def _discard(self, server: Server) -> None:
+        connection, _ = self._connections.pop(server.name, (None, 0))
         if connection is not None:
             connection.close()
 
-    def _unanswered(self, what: str, address: Address, started: float, error: Exception) -> None:
+    def _record_no_response(self, what: str, server: Server, started: float, error: Exception) -> None:
         kind = type(error).__name__
-        allowed = address.away.meets(started)
-        self.figures.failed(what, f"{kind} ({'killed' if allowed else 'not killed'})")
+        allowed = server.outage.meets(started)
+        self.measurements.failed(what, f"{kind} ({'killed' if allowed else 'not killed'})")
         if not allowed:
             seconds = time.monotonic() - started
-            self.ledger.accuse("connection error", f"{what} {kind} at {address.name} after {seconds:.2f} s")
+            self.ledger.accuse("connection error", f"{what} {kind} at {server.name} after {seconds:.2f} s")
 
 
-def _status(response: Answer) -> str:
+def _status(response: Response) -> str:
     return (
         f"{response.status} {response.code}".strip()
         if response.status >= HTTPStatus.BAD_REQUEST

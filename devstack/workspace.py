@@ -22,7 +22,7 @@ PASSABLE = 0o711
 
 
 @dataclass(frozen=True)
-class Place:
+class Workspace:
     """The stack's folders and the account that owns what servers write.
 
     ``directory`` contains the state, the ports and the secrets. ``runtime`` contains data, logs and generated
@@ -99,13 +99,13 @@ class Place:
             yield
 
 
-def make(directory: Path) -> Place:
+def make(directory: Path) -> Workspace:
     """Create the folders of a stack, or find the existing ones."""
     directory = directory.resolve()
     directory.mkdir(parents=True, exist_ok=True)
     _write_gitignore(directory)
     owner = account.choose()
-    return Place(directory, _runtime(directory, owner), owner)
+    return Workspace(directory, _runtime(directory, owner), owner)
 
 
 def _write_gitignore(directory: Path) -> None:

@@ -33,7 +33,7 @@ class Times:
         return 0.0
 
 
-class Figures:
+class Measurements:
     """What readers and writers observed, by the phase in which each request began."""
 
     def __init__(self) -> None:
