@@ -48,6 +48,13 @@ def is_open(port: int) -> bool:
     return True
 
 
+def unused() -> int:
+    """Return a port that nothing uses now, for a server that is started at once."""
+    with socket.create_server((LOOPBACK, 0)) as one:
+        port: int = one.getsockname()[1]
+    return port
+
+
 def assigned(workspace: Workspace, part: str) -> int:
     """Return the part's port; choose one at its first use."""
     with workspace.lock("ports"):

@@ -353,3 +353,19 @@ def sql(stack, database):
     """Query the primary as its superuser, without the application."""
     with stack.primary.connect(database) as connection:
         yield lambda statement, *given: connection.execute(statement, given).fetchall()
+
+
+@pytest.fixture
+def scratch_app(stack, scratch):
+    """An application with its own database, and so its own identity."""
+    app = create_app(settings_of(stack, scratch, log_level="ERROR"))
+    yield app
+    close(app)
+
+
+@pytest.fixture
+def scratch_sql(stack, scratch):
+    """Query the scratch database as its superuser, without the application; every statement is committed."""
+    with stack.primary.connect(scratch) as connection:
+        connection.autocommit = True
+        yield lambda statement, *given: connection.execute(statement, given or None).fetchall()

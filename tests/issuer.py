@@ -46,7 +46,7 @@ class Issuer:
         self.private: dict[str, tuple[str, Any]] = {}
         self.published: list[dict[str, Any]] = []
         self.requests: Counter[str] = Counter()
-        self.answers: dict[str, Any] = {}  # instead of the document, by path: bytes, a status, or a function
+        self.overrides: dict[str, Any] = {}  # instead of the document, by path: bytes, a status, or a function
         self._server: Any = None
         self._thread: Any = None
         self.port = 0
@@ -129,7 +129,7 @@ class Issuer:
         self._thread.join()
 
     @contextmanager
-    def away(self) -> Any:
+    def unavailable(self) -> Any:
         self.stop()
         try:
             yield
@@ -149,7 +149,7 @@ def _handler(issuer: Issuer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             issuer.requests[self.path] += 1
-            override = issuer.answers.get(self.path)
+            override = issuer.overrides.get(self.path)
             if callable(override):
                 override(self)
                 return

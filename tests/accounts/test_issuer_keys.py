@@ -97,7 +97,7 @@ def test_keys_stay_cached_while_their_issuer_is_unavailable_but_not_forever(read
     exchange, clock = reader()
     assert exchange(token()) == 200
     tokens = [token() for _ in range(5)]
-    with issuer.away():
+    with issuer.unavailable():
         clock.now += 3601
         assert [exchange(one) for one in tokens[:3]] == [200] * 3
         clock.now += 86_400
@@ -125,19 +125,19 @@ def test_keys_stay_cached_while_their_issuer_is_unavailable_but_not_forever(read
 )
 def test_an_issuer_with_invalid_responses_counts_as_unavailable(reader, issuer, token, response):
     exchange, clock = reader()
-    issuer.answers[KEYS] = response
+    issuer.overrides[KEYS] = response
 
     assert exchange(token()) == 503
     assert exchange(token()) == 503
     assert issuer.requests[KEYS] == 1  # the circuit is open
-    issuer.answers.clear()
+    issuer.overrides.clear()
     clock.now += 11
     assert exchange(token()) == 200
 
 
 def test_a_key_set_that_is_too_long_is_not_read(reader, issuer, token):
     exchange, _ = reader()
-    issuer.answers[KEYS] = json.dumps(issuer.document(KEYS)).encode() + b" " * jwks.MOST_BYTES
+    issuer.overrides[KEYS] = json.dumps(issuer.document(KEYS)).encode() + b" " * jwks.MOST_BYTES
 
     assert exchange(token()) == 503
 
@@ -145,7 +145,7 @@ def test_a_key_set_that_is_too_long_is_not_read(reader, issuer, token):
 def test_an_invalid_response_does_not_replace_cached_keys(reader, issuer, token):
     exchange, clock = reader()
     assert exchange(token()) == 200
-    issuer.answers[KEYS] = b"{}"
+    issuer.overrides[KEYS] = b"{}"
     clock.now += 3601
 
     assert exchange(token()) == 200
@@ -166,7 +166,7 @@ def test_a_discovery_document_of_another_issuer_or_with_forbidden_urls_is_not_fo
     exchange, _ = reader()
     text = json.dumps(document).replace("{url}", issuer.url).replace("{port}", str(issuer.port))
     text = text.replace("{host}", issuer.url.removeprefix("http://"))
-    issuer.answers[DISCOVERY] = text.encode()
+    issuer.overrides[DISCOVERY] = text.encode()
 
     assert exchange(token()) == 503
     assert issuer.requests[KEYS] == 0
@@ -181,7 +181,7 @@ def test_redirects_are_not_followed(reader, issuer, token):
         handler.send_header("Content-Length", "0")
         handler.end_headers()
 
-    issuer.answers[KEYS] = send_elsewhere
+    issuer.overrides[KEYS] = send_elsewhere
     exchange, _ = reader()
 
     assert exchange(token()) == 503
@@ -220,7 +220,7 @@ def test_a_slow_issuer_runs_into_the_timeout(reader, issuer, token, drips):
             handler.wfile.write(b" " if drips else b"")  # raises when the client has closed
         waited.append("it was waited for")
 
-    issuer.answers[KEYS] = slowly
+    issuer.overrides[KEYS] = slowly
     exchange, _ = reader()
     status = exchange(token())
     finished.set()

@@ -4,11 +4,27 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 
 import pytest
 
 from tests.conftest import ROOT
 from tests.issuer import KEYS, Issuer
+
+
+def run_program(program: str, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
+    """Run a program in a process of its own, which gevent changes; it must succeed."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program, *arguments],
+        cwd=ROOT,
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+
 
 NOTED = """
 def noted(events, work, *given):
@@ -55,19 +71,7 @@ for work, count in ((database, 8), (redis, 4), (hashing, 2)):
 
 
 def test_queries_the_cache_and_hashing_do_not_block_other_requests(stack, database):
-    environment = {**os.environ, **stack.environment(database), "LOG_LEVEL": "ERROR"}
-
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", NOTED + PROGRAM],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-
-    assert done.returncode == 0, done.stderr
+    run_program(NOTED + PROGRAM, environment={**stack.environment(database), "LOG_LEVEL": "ERROR"})
 
 
 ISSUER = """
@@ -102,21 +106,13 @@ def test_a_slow_issuer_does_not_block_other_requests(drips):
         while not ends.wait(0.05):
             handler.wfile.write(b" " if drips else b"")
 
-    issuer.answers[KEYS] = slowly
+    issuer.overrides[KEYS] = slowly
     try:
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", NOTED + ISSUER, f"{issuer.url}{KEYS}"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        run_program(NOTED + ISSUER, f"{issuer.url}{KEYS}")
     finally:
         ends.set()
         issuer.stop()
 
-    assert done.returncode == 0, done.stderr
     assert issuer.requests[KEYS] == 5
 
 
@@ -143,16 +139,7 @@ assert len(turns) > blocks / 2, len(turns)
 
 
 def test_a_fast_download_yields_after_each_block():
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", SENDING],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-
-    assert done.returncode == 0, done.stderr
+    run_program(SENDING)
 
 
 STORE = """
@@ -178,7 +165,4 @@ assert events == ["begun"] * 5 + ["ended"] * 5, events
 
 
 def test_an_object_store_request_does_not_block_others():
-    command = [sys.executable, "-W", "ignore", "-c", NOTED + STORE]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
-
-    assert done.returncode == 0, done.stderr
+    run_program(NOTED + STORE)

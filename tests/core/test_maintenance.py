@@ -18,17 +18,13 @@ from tests.conftest import close, settings_of
 
 
 @pytest.fixture
-def app(stack, scratch):
-    app = create_app(settings_of(stack, scratch, log_level="ERROR"))
-    yield app
-    close(app)
+def app(scratch_app):
+    return scratch_app
 
 
 @pytest.fixture
-def rows(stack, scratch):
-    with stack.primary.connect(scratch) as connection:
-        connection.autocommit = True
-        yield lambda statement, *given: connection.execute(statement, given).fetchall()
+def sql(scratch_sql):
+    return scratch_sql
 
 
 @pytest.fixture
@@ -51,34 +47,34 @@ def bloated(stack, scratch):
     return "pk_idempotency_keys"
 
 
-def test_only_a_bloated_index_is_rebuilt(app, bloated, rows):
+def test_only_a_bloated_index_is_rebuilt(app, bloated, sql):
     size = "SELECT pg_relation_size('pk_idempotency_keys')"
-    before = rows(size)[0][0]
+    before = sql(size)[0][0]
     with app.app_context(), partitions.maintenance(app.extensions["campshub"].settings) as connection:
         done = list(optimize.reindex(connection, lambda _: None, least_bytes=64 * 1024))
         again = list(optimize.reindex(connection, lambda _: None, least_bytes=64 * 1024))
 
-    after = rows(size)[0][0]
+    after = sql(size)[0][0]
     assert [(one.subject, one.before, one.after) for one in done] == [(bloated, before, after)]
     assert after < before / 2
     assert again == []
-    assert rows("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == [(0,)]
+    assert sql("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == [(0,)]
 
 
-def test_remains_of_an_interrupted_rebuild_are_dropped(app, rows, stack, scratch):
+def test_remains_of_an_interrupted_rebuild_are_dropped(app, sql, stack, scratch):
     with stack.primary.connect(scratch) as connection:
         connection.execute("CREATE INDEX ix_outbox_due_ccnew ON outbox (id)")
-    rows("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_outbox_due_ccnew'::regclass RETURNING 1")
+    sql("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_outbox_due_ccnew'::regclass RETURNING 1")
     with app.app_context(), partitions.maintenance(app.extensions["campshub"].settings) as connection:
         done = [one.subject for one in optimize.reindex(connection, lambda _: None)]
 
     assert done == ["ix_outbox_due_ccnew"]
-    assert rows("SELECT to_regclass('ix_outbox_due_ccnew')") == [(None,)]
+    assert sql("SELECT to_regclass('ix_outbox_due_ccnew')") == [(None,)]
 
 
-def test_the_command_reports_what_it_did(flask, rows):
-    rows("INSERT INTO sign_in_attempts VALUES ('x', 1, now() - INTERVAL '31 days', NULL) RETURNING 1")
-    rows("INSERT INTO sign_in_attempts VALUES ('y', 1, now() - INTERVAL '29 days', NULL) RETURNING 1")
+def test_the_command_reports_what_it_did(flask, sql):
+    sql("INSERT INTO sign_in_attempts VALUES ('x', 1, now() - INTERVAL '31 days', NULL) RETURNING 1")
+    sql("INSERT INTO sign_in_attempts VALUES ('y', 1, now() - INTERVAL '29 days', NULL) RETURNING 1")
     result = flask("optimize-database", "--all")
     facts = json.loads(flask("optimize-database", "--vacuum", "--json").stdout)
 
@@ -86,14 +82,14 @@ def test_the_command_reports_what_it_did(flask, rows):
     assert "sign_in_attempts 1 to 0" in result.stdout
     assert "warmed the cache: 0 responses" in result.stdout
     assert "The slowest statements" in result.stdout
-    assert rows("SELECT key FROM sign_in_attempts") == [(b"y",)]
+    assert sql("SELECT key FROM sign_in_attempts") == [(b"y",)]
     assert facts["done"][0]["what"] == "vacuumed and analyzed"
     assert facts["after"]["tables"] > 0
     assert len(facts["slowest"]) <= 10
     assert flask("optimize-database").exit_code == 2
 
 
-def test_the_slowest_statements_contain_no_values(app, rows):
+def test_the_slowest_statements_contain_no_values(app, sql):
     with app.app_context():
         for _ in range(3):
             with unit_of_work(system=True) as session:
@@ -122,15 +118,15 @@ def record(app):
     return recording
 
 
-def test_an_alert_is_raised_once_stays_and_is_cleared(record, rows):
+def test_an_alert_is_raised_once_stays_and_is_cleared(record, sql):
     assert record(found(90.0), found(50.0, "there")) == []
     assert record(found(90.1)) == [("disk", "here", 90.1)]
     assert record(found(95.0), found(91.0, "there")) == [("disk", "here", 95.0), ("disk", "there", 91.0)]
     assert record(found(50.0), found(91.0, "there")) == [("disk", "there", 91.0)]
     assert record(found(50.0), found(50.0, "there")) == []
-    assert rows("SELECT count(*), count(cleared_at), count(DISTINCT advice) FROM alerts") == [(2, 2, 1)]
+    assert sql("SELECT count(*), count(cleared_at), count(DISTINCT advice) FROM alerts") == [(2, 2, 1)]
     assert record(found(99.0)) == [("disk", "here", 99.0)]
-    assert rows("SELECT count(*) FROM alerts") == [(3,)]
+    assert sql("SELECT count(*) FROM alerts") == [(3,)]
 
 
 def test_a_check_that_failed_clears_no_alert(record):
@@ -186,15 +182,15 @@ RETURNING 1
 """
 
 
-def test_missing_months_and_waiting_rows_are_found(app, rows, stack, scratch):
+def test_missing_months_and_waiting_rows_are_found(app, sql, stack, scratch):
     with stack.primary.connect(scratch) as connection:
         connection.autocommit = True
-        for (name,) in rows(MONTHS)[-5:]:
+        for (name,) in sql(MONTHS)[-5:]:
             connection.execute(f"DROP TABLE {name}")
     with app.app_context(), unit_of_work(organization_id=PLATFORM_ID) as session:
         enqueue(session, "cache.fold")
-    rows("UPDATE outbox SET available_at = now() - INTERVAL '6 minutes' RETURNING 1")
-    rows(DIED, PLATFORM_ID, new_id())
+    sql("UPDATE outbox SET available_at = now() - INTERVAL '6 minutes' RETURNING 1")
+    sql(DIED, PLATFORM_ID, new_id())
     with app.app_context():
         looked = checks.run(app.extensions["campshub"])
 

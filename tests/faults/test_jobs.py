@@ -20,6 +20,7 @@ from campshub.core.security.permissions import Role
 from devstack.stack import Stack
 from tests.conftest import close, migrate, new_tenant, settings_of
 from tests.faults.job_worker import RESTORE_LOCK_S, STEPS, VISIBLE_AFTER_S
+from tests.waiting import until
 
 CLAIM_S = 2
 FAST = {"job_claim_s": CLAIM_S, "job_retry_s": 0.1, "log_level": "ERROR"}
@@ -121,13 +122,6 @@ def kill_beat(stack):
 KILLS = (kill_child, kill_worker, kill_broker, kill_beat)
 
 
-def wait_for(what, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not (found := what()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return found
-
-
 def under_kills(stack, add_job, *, events, kills):
     """Enqueue events in bursts while parts are killed one after the other; return the events."""
     sent = []
@@ -178,7 +172,7 @@ def test_a_killed_job_of_many_steps_resumes_at_its_step(stack, add_job, ended, s
     (event,) = add_job("tests.steps", seconds=0.1)
     steps = "SELECT step FROM effects WHERE event = %s ORDER BY step"
     for least in (5, 15):
-        assert wait_for(lambda least=least: len(sql(steps, event)) >= least)
+        until(lambda least=least: len(sql(steps, event)) >= least)
         (kill_worker if least == 5 else kill_child)(stack)
         kill_child(stack)
 
@@ -196,7 +190,7 @@ def test_two_beats_enqueue_nothing_twice(stack, sql):
     try:
         count = "SELECT count(*) FROM outbox WHERE job = 'tests.scheduled'"
         before = sql(count)[0][0]
-        assert wait_for(lambda: sql(count)[0][0] > before, 90)
+        until(lambda: sql(count)[0][0] > before, 90)
         time.sleep(8)  # both have ticked in this time
     finally:
         second.stop()
@@ -207,7 +201,7 @@ def test_two_beats_enqueue_nothing_twice(stack, sql):
 
 
 def test_workers_report_a_heartbeat(stack, app, tenant):
-    health = wait_for(lambda: (h := tenant.the(Role.ADMIN).get("/health/").json)["services"]["worker"]["healthy"] and h)
+    health = until(lambda: (h := tenant.the(Role.ADMIN).get("/health/").json)["services"]["worker"]["healthy"] and h)
 
     assert health["services"]["worker"]["last_heartbeat_s"] < 60
 
@@ -252,18 +246,18 @@ def test_an_invalid_message_does_not_end_a_worker(stack, add_job, ended, message
     with closing(redis.Redis.from_url(stack.broker.url)) as broker:
         for queue in Queue:
             broker.lpush(queue.value, message)
-        assert wait_for(lambda: not any(map(broker.llen, Queue)))
+        until(lambda: not any(map(broker.llen, Queue)))
         sent = add_job("tests.count", 5)
         effects = ended()
         assert [effects[event] for event in sent] == [1] * 5
-        assert wait_for(lambda: not broker.hlen("unacked"))
+        until(lambda: not broker.hlen("unacked"))
 
     assert stack.part("worker").process().pid == worker.pid
     assert worker.is_running()
-    said = stack.part("worker").log.read_text()[before:]
+    log = stack.part("worker").log.read_text()[before:]
     size = len(message.encode() if isinstance(message, str) else message)
-    assert said.count(f"a message of {size} bytes in the broker is no call of ours; it is dropped") == len(Queue)
-    assert "CRITICAL" not in said
+    assert log.count(f"a message of {size} bytes in the broker is no call of ours; it is dropped") == len(Queue)
+    assert "CRITICAL" not in log
 
 
 def test_invalid_unacknowledged_messages_do_not_end_a_worker(stack, add_job, ended):
@@ -278,4 +272,4 @@ def test_invalid_unacknowledged_messages_do_not_end_a_worker(stack, add_job, end
 
         effects = ended()
         assert [effects[event] for event in sent] == [1] * 5
-        assert wait_for(lambda: not [tag for tag in broker.hkeys("unacked") if tag.startswith(b"forged")])
+        until(lambda: not [tag for tag in broker.hkeys("unacked") if tag.startswith(b"forged")])

@@ -4,7 +4,6 @@ This is coarser than ``world``: a commit and the query for the position after it
 point; a lease runs as in production.
 """
 
-import time
 from typing import Any
 
 import pytest
@@ -23,6 +22,7 @@ from devstack.stack import Stack
 from tests.conftest import Client, new_tenant
 from tests.freshness.stepping import SteppedThread, lost, pause_point
 from tests.freshness.world import Broken
+from tests.waiting import until
 
 ADDRESSES = {"p": "/api/students/", "q": "/api/students/?limit=200"}
 
@@ -182,11 +182,3 @@ class OnServers:
         if lost():
             raise CacheUnavailable
         return response
-
-
-def until(condition: Any, patience_s: float = 20.0) -> None:
-    """Wait until a condition is true."""
-    end = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < end, "the condition did not become true"
-        time.sleep(0.005)

@@ -7,25 +7,21 @@ import time
 
 import pytest
 
-from campshub.app import create_app
 from campshub.core.cache import purge
 from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.freshness import epoch
 from campshub.core.freshness.lease import LEASE_S
 from campshub.core.security.permissions import Role
-from tests.conftest import close, new_tenant, settings_of
-from tests.freshness.servers import until
+from tests.conftest import new_tenant
+from tests.waiting import until
 
 WRITERS, ROWS = 4, 10
 _LEASES = "SELECT pid FROM pg_stat_activity WHERE application_name = 'campshub lease' AND datname = %s"
 
 
 @pytest.fixture
-def app(stack, scratch):
-    """A process with its own database, and so its own identity."""
-    app = create_app(settings_of(stack, scratch, log_level="ERROR"))
-    yield app
-    close(app)
+def app(scratch_app):
+    return scratch_app
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from campshub.core.redis.batching import Interrupted, RequestBatcher
 from campshub.core.redis.connection import CacheUnavailable
 from campshub.core.redis.pipeline import PipelinedRedis, Script
 from tests.freshness.postgres_side import ManualLease, Servers
-from tests.freshness.servers import until
 from tests.freshness.stepping import Crash
+from tests.waiting import until
 
 PATIENCE_S = 20
 

@@ -15,8 +15,9 @@ from campshub.app import create_app
 from campshub.core.freshness.protocol import POSITION
 from devstack.stack import Stack
 from tests.conftest import close, migrate, settings_of
-from tests.freshness.servers import OnServers, until
+from tests.freshness.servers import OnServers
 from tests.freshness.test_machine import PROFILE, READS_UNTIL
+from tests.waiting import until
 
 PROCESSES = st.sampled_from([0, 1])
 WRITES_UNTIL = st.sampled_from(["over", "over", "begin", "commit", "end"])

@@ -2,7 +2,6 @@
 
 import pytest
 
-from campshub.app import create_app
 from campshub.core import partitions
 from campshub.core.db.models import PLATFORM_ID
 from campshub.core.db.unit_of_work import unit_of_work
@@ -14,23 +13,19 @@ from campshub.core.rollups import refresh
 from campshub.core.rollups.definition import rollups
 from campshub.core.rollups.refresh import MonthDetached
 from campshub.core.security.permissions import Role
-from tests.conftest import close, settings_of
 from tests.rollups.world import DATES, LAST, TODAY, World
 
 EARLIER = min(DATES)
 
 
 @pytest.fixture
-def app(stack, scratch):
-    app = create_app(settings_of(stack, scratch, log_level="ERROR"))
-    yield app
-    close(app)
+def app(scratch_app):
+    return scratch_app
 
 
 @pytest.fixture
-def sql(stack, scratch):
-    with stack.primary.connect(scratch) as connection:
-        yield lambda statement, *fields: connection.execute(statement, fields).fetchall()
+def sql(scratch_sql):
+    return scratch_sql
 
 
 @pytest.fixture

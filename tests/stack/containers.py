@@ -24,7 +24,7 @@ import psutil
 from devstack import packages
 from tests.conftest import ROOT
 from tests.stack.compose import Image, copied_programs, copy_context, image_of
-from tests.stack.http_client import until
+from tests.waiting import until
 
 CLONE_NEWNET = 0x40000000
 HEALTHY_WITHIN_S = 240

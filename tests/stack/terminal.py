@@ -11,7 +11,7 @@ import threading
 import time
 
 from tests.conftest import ROOT
-from tests.stack.http_client import until
+from tests.waiting import until
 
 PATIENCE_S = 120
 # Click reads each option of `flask demo seed` from the environment as well.

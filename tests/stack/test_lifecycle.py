@@ -17,7 +17,8 @@ from devstack import StackError, packages
 from devstack.stack import Stack
 from tests.conftest import ROOT
 from tests.stack.conftest import processes_of, stack_in
-from tests.stack.http_client import fetch, until
+from tests.stack.http_client import fetch
+from tests.waiting import until
 
 BARE = {"application": "bench.apps.bare:app", "ready_path": "/", "workers": 1, "durable": False}
 PARTS = [

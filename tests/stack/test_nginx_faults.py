@@ -10,7 +10,8 @@ from collections import Counter
 import pytest
 
 from tests.stack.conftest import log_lines
-from tests.stack.http_client import CUT, THREADS, fetch, under_load, until
+from tests.stack.http_client import CUT, THREADS, fetch, under_load
+from tests.waiting import until
 
 FAIL_TIMEOUT_S = 5
 

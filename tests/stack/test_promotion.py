@@ -13,7 +13,7 @@ from devstack import keys, ports
 from devstack.replica import SLOT
 from tests.conftest import ROOT
 from tests.stack.conftest import stack_in
-from tests.stack.http_client import until
+from tests.waiting import until
 
 SCRIPT = ROOT / "deploy" / "compose" / "replica.sh"
 

@@ -2,7 +2,6 @@
 
 import pytest
 
-from campshub.app import create_app
 from campshub.core.db.models import new_id
 from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.jobs import registry, runner, schedule
@@ -10,14 +9,12 @@ from campshub.core.jobs.registry import Step, stepped_job
 from campshub.core.jobs.store import enqueue
 from campshub.students.models import Group
 from campshub.students.names import group_keys
-from tests.conftest import close, new_tenant, settings_of
+from tests.conftest import new_tenant
 
 
 @pytest.fixture
-def app(stack, scratch):
-    app = create_app(settings_of(stack, scratch, log_level="ERROR"))
-    yield app
-    close(app)
+def app(scratch_app):
+    return scratch_app
 
 
 @pytest.fixture(autouse=True)
@@ -50,10 +47,8 @@ def run(app, tenant):
 
 
 @pytest.fixture
-def rows(stack, scratch):
-    with stack.primary.connect(scratch) as connection:
-        connection.autocommit = True
-        yield lambda statement, *given: connection.execute(statement, given).fetchall()
+def sql(scratch_sql):
+    return scratch_sql
 
 
 GROUPS = "SELECT count(*) FROM groups"

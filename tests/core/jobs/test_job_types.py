@@ -19,7 +19,7 @@ from tests.conftest import close, new_tenant, settings_of
 from tests.core.jobs.conftest import DUE_NOW, GROUPS, a_group, in_steps
 
 
-def test_the_effect_of_a_job_and_its_end_are_committed_together(add_job, run, rows):
+def test_the_effect_of_a_job_and_its_end_are_committed_together(add_job, run, sql):
     @job("tests.group")
     def make(session, run, *, size):
         a_group(session)
@@ -28,11 +28,11 @@ def test_the_effect_of_a_job_and_its_end_are_committed_together(add_job, run, ro
     message_id = add_job("tests.group", size="x")
 
     assert [run(message_id), run(message_id)] == [Outcome.DONE, Outcome.NOTHING]
-    assert rows(GROUPS) == [(1,)]
-    assert rows("SELECT count(*) FROM outbox WHERE finished_at IS NOT NULL") == [(1,)]
+    assert sql(GROUPS) == [(1,)]
+    assert sql("SELECT count(*) FROM outbox WHERE finished_at IS NOT NULL") == [(1,)]
 
 
-def test_a_failed_job_has_no_effect_and_is_retried(add_job, run, rows):
+def test_a_failed_job_has_no_effect_and_is_retried(add_job, run, sql):
     fails = [ValueError()]
 
     @job("tests.group")
@@ -45,10 +45,10 @@ def test_a_failed_job_has_no_effect_and_is_retried(add_job, run, rows):
     message_id = add_job("tests.group")
 
     assert [run(message_id), run(message_id)] == [Outcome.FAILED, Outcome.NOTHING]  # not due again yet
-    assert rows(GROUPS) == [(0,)]
-    rows(DUE_NOW)
+    assert sql(GROUPS) == [(0,)]
+    sql(DUE_NOW)
     assert run(message_id) == Outcome.DONE
-    assert rows(GROUPS) == [(1,)]
+    assert sql(GROUPS) == [(1,)]
 
 
 def test_a_job_runs_in_its_organization_for_the_user_who_requested_it(add_job, run, tenant):
@@ -65,7 +65,7 @@ def test_a_job_runs_in_its_organization_for_the_user_who_requested_it(add_job, r
     assert seen == [(tenant.id, admin, admin, "admin"), [tenant.id]]  # row-level security restricts it
 
 
-def test_a_worker_whose_claim_has_expired_writes_nothing(add_job, run, rows):
+def test_a_worker_whose_claim_has_expired_writes_nothing(add_job, run, sql):
     @job("tests.group")
     def make(session, run):
         a_group(session)
@@ -74,7 +74,7 @@ def test_a_worker_whose_claim_has_expired_writes_nothing(add_job, run, rows):
     original = runner._RUNNERS[registry.JobType.SINGLE]
 
     def late(kind, first):
-        rows(DUE_NOW)
+        sql(DUE_NOW)
         assert run(message_id) == Outcome.DONE  # another worker, meanwhile
         return original(kind, first)
 
@@ -83,10 +83,10 @@ def test_a_worker_whose_claim_has_expired_writes_nothing(add_job, run, rows):
             runner._RUNNERS, registry.JobType.SINGLE, lambda kind, first: (patch.undo(), late(kind, first))[1]
         )
         assert run(message_id) == Outcome.LOST
-    assert rows(GROUPS) == [(1,)]
+    assert sql(GROUPS) == [(1,)]
 
 
-def test_a_running_job_is_not_started_again_even_after_its_claim_has_expired(add_job, run, rows):
+def test_a_running_job_is_not_started_again_even_after_its_claim_has_expired(add_job, run, sql):
     begun, goes_on, outcomes = threading.Event(), threading.Event(), []
 
     @job("tests.slow")
@@ -99,13 +99,13 @@ def test_a_running_job_is_not_started_again_even_after_its_claim_has_expired(add
     thread = threading.Thread(target=lambda: outcomes.append(run(message_id)))
     thread.start()
     begun.wait(30)
-    assert rows("SELECT count(*) FROM outbox WHERE available_at > now()") == [(1,)]
+    assert sql("SELECT count(*) FROM outbox WHERE available_at > now()") == [(1,)]
     second = run(message_id)
     goes_on.set()
     thread.join()
 
     assert (second, outcomes) == (Outcome.NOTHING, [Outcome.DONE])
-    assert rows(GROUPS) == [(1,)]
+    assert sql(GROUPS) == [(1,)]
 
 
 def test_a_worker_does_not_wait_for_a_job_that_another_one_runs(stack, scratch, tenant):
@@ -138,7 +138,7 @@ def test_a_worker_does_not_wait_for_a_job_that_another_one_runs(stack, scratch, 
     assert (second, was_running, outcomes) == (Outcome.NOTHING, True, [Outcome.DONE])
 
 
-def test_a_retry_later_does_not_count_as_an_attempt(add_job, run, rows):
+def test_a_retry_later_does_not_count_as_an_attempt(add_job, run, sql):
     reasons = [RetryLater(10), CircuitOpen("mail", 10)] * 4
 
     @external_job("tests.away")
@@ -150,22 +150,22 @@ def test_a_retry_later_does_not_count_as_an_attempt(add_job, run, rows):
     outcomes = []
     for _ in range(9):
         outcomes.append(run(message_id))
-        rows(DUE_NOW) if outcomes[-1] is Outcome.LATER else None
+        sql(DUE_NOW) if outcomes[-1] is Outcome.LATER else None
 
     assert outcomes == [Outcome.LATER] * 8 + [Outcome.DONE]
 
 
-def test_jobs_of_a_suspended_organization_wait(add_job, run, rows, tenant):
+def test_jobs_of_a_suspended_organization_wait(add_job, run, sql, tenant):
     job("tests.group")(lambda session, run: a_group(session))
     message_id = add_job("tests.group")
-    rows("UPDATE organizations SET status = 'suspended' WHERE id = %s RETURNING 1", tenant.id)
+    sql("UPDATE organizations SET status = 'suspended' WHERE id = %s RETURNING 1", tenant.id)
     assert run(message_id) == Outcome.NOTHING
-    rows("UPDATE organizations SET status = 'active' WHERE id = %s RETURNING 1", tenant.id)
+    sql("UPDATE organizations SET status = 'active' WHERE id = %s RETURNING 1", tenant.id)
 
     assert run(message_id) == Outcome.DONE
 
 
-def test_a_failed_job_can_be_replayed(app, add_job, run, rows):
+def test_a_failed_job_can_be_replayed(app, add_job, run, sql):
     @job("tests.fails")
     def fails(session, run):
         raise ZeroDivisionError
@@ -174,7 +174,7 @@ def test_a_failed_job_can_be_replayed(app, add_job, run, rows):
     outcomes = []
     for _ in range(6):
         outcomes.append(run(message_id))
-        rows(DUE_NOW)
+        sql(DUE_NOW)
     flask = app.test_cli_runner().invoke
 
     assert outcomes == [Outcome.FAILED] * 4 + [Outcome.DEAD, Outcome.NOTHING]
@@ -209,7 +209,7 @@ def test_a_claim_is_extended_while_its_job_runs(stack, scratch, tenant):
     assert set(seen) == {Outcome.NOTHING}
 
 
-def test_a_maintenance_job_runs_once_at_a_time_outside_a_transaction(app, add_job, run, rows):
+def test_a_maintenance_job_runs_once_at_a_time_outside_a_transaction(app, add_job, run, sql):
     outcomes = []
 
     @maintenance_job("tests.vacuum")

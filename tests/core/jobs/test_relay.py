@@ -13,7 +13,7 @@ from tests.conftest import close, settings_of
 from tests.core.jobs.conftest import DUE_NOW, a_group
 
 
-def test_the_relay_sends_due_jobs_that_no_worker_has_taken_and_then_pauses(app, add_job, rows, monkeypatch):
+def test_the_relay_sends_due_jobs_that_no_worker_has_taken_and_then_pauses(app, add_job, sql, monkeypatch):
     calls = []
     monkeypatch.setattr(app.extensions["campshub"].sender, "send", lambda sent: calls.extend(sent) or len(calls))
     job("tests.group")(lambda session, run: a_group(session))
@@ -27,7 +27,7 @@ def test_the_relay_sends_due_jobs_that_no_worker_has_taken_and_then_pauses(app, 
         return [id_ for _, id_, _ in calls]
 
     assert tick() == []
-    rows(DUE_NOW)
+    sql(DUE_NOW)
     assert tick() == [message_id]
     assert tick() == []
 
@@ -46,24 +46,24 @@ def test_an_unavailable_broker_does_not_stop_the_write(stack, scratch, tenant):
     assert outcome == Outcome.DONE
 
 
-def test_only_expired_rows_are_deleted(app, rows, tenant, run, add_job):
+def test_only_expired_rows_are_deleted(app, sql, tenant, run, add_job):
     job("tests.group")(lambda session, run: None)
     old, new, dead = (add_job("tests.group") for _ in range(3))
     assert [run(old), run(new)] == [Outcome.DONE, Outcome.DONE]
     long_ago = "now() - INTERVAL '15 days'"
-    rows(f"UPDATE outbox SET finished_at = {long_ago} WHERE id = %s RETURNING 1", old)
-    rows(f"UPDATE outbox SET died_at = {long_ago} WHERE id = %s RETURNING 1", dead)
+    sql(f"UPDATE outbox SET finished_at = {long_ago} WHERE id = %s RETURNING 1", old)
+    sql(f"UPDATE outbox SET died_at = {long_ago} WHERE id = %s RETURNING 1", dead)
     with app.app_context(), unit_of_work(system=True, organization_id=PLATFORM_ID) as session:
         message_id = enqueue(session, "cleanup.expired")
     with app.app_context():
         outcome = runner.run_one(app.extensions["campshub"], PLATFORM_ID, message_id)
 
     assert outcome == Outcome.DONE
-    assert rows("SELECT id FROM outbox WHERE job = 'tests.group' ORDER BY id") == [(new,), (dead,)]
-    assert rows("SELECT result FROM jobs") == [({"deleted": 1},)]
+    assert sql("SELECT id FROM outbox WHERE job = 'tests.group' ORDER BY id") == [(new,), (dead,)]
+    assert sql("SELECT result FROM jobs") == [({"deleted": 1},)]
 
 
-def test_every_expiry_condition_has_an_index(app, rows, stack, scratch):
+def test_every_expiry_condition_has_an_index(app, sql, stack, scratch):
     from campshub.core.db.retention import expiries  # noqa: PLC0415
 
     for expiry in expiries():
@@ -76,7 +76,7 @@ def test_every_expiry_condition_has_an_index(app, rows, stack, scratch):
         assert "Seq Scan" not in plan, f"{table}: {plan}"
 
 
-def test_the_outbox_is_read_by_index(app, rows, stack, scratch):
+def test_the_outbox_is_read_by_index(app, sql, stack, scratch):
     with app.app_context(), unit_of_work(system=True) as session:
         session.execute(text("SET LOCAL enable_seqscan = off"))
         for statement, given in (

@@ -33,7 +33,7 @@ def test_the_current_slot_is_the_one_that_started_last(when, slot):
     assert when.slot(slot - timedelta(microseconds=1)) == slot - when.period
 
 
-def test_two_beats_enqueue_a_slot_once(app, rows):
+def test_two_beats_enqueue_a_slot_once(app, sql):
     in_steps(1)
     job("tests.group", system=True)(lambda session, run, *, number: a_group(session))
     schedule.scheduled("tests.group", Every(minutes=1), number=1)
@@ -49,14 +49,14 @@ def test_two_beats_enqueue_a_slot_once(app, rows):
     [thread.join() for thread in threads]
 
     assert sorted(made) == [0] * 7 + [2]
-    assert rows("SELECT job, arguments, slot FROM outbox ORDER BY job") == [
+    assert sql("SELECT job, arguments, slot FROM outbox ORDER BY job") == [
         ("tests.group", {"number": 1}, AT.replace(second=0)),
         ("tests.steps", {}, AT.replace(second=0)),
     ]
-    assert rows("SELECT job, state FROM jobs") == [("tests.steps", "queued")]
+    assert sql("SELECT job, state FROM jobs") == [("tests.steps", "queued")]
 
 
-def test_a_missed_slot_is_enqueued_while_half_of_its_period_is_left(app, rows):
+def test_a_missed_slot_is_enqueued_while_half_of_its_period_is_left(app, sql):
     job("tests.group", system=True)(lambda session, run: a_group(session))
     schedule.scheduled("tests.group", Daily(hour=3))
     with app.app_context(), unit_of_work(system=True) as session:
@@ -66,7 +66,7 @@ def test_a_missed_slot_is_enqueued_while_half_of_its_period_is_left(app, rows):
     assert (len(late), len(in_time)) == (0, 1)
 
 
-def test_the_commands_of_the_schedule(app, rows):
+def test_the_commands_of_the_schedule(app, sql):
     flask = app.test_cli_runner().invoke
     job("tests.group", system=True)(lambda session, run: None)
     schedule.scheduled("tests.group", Every(minutes=5))

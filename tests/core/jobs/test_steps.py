@@ -10,7 +10,7 @@ from tests.conftest import Client
 from tests.core.jobs.conftest import DUE_NOW, GROUPS, in_steps
 
 
-def test_steps_are_saved_one_by_one_and_reported(add_job, run, rows, tenant):
+def test_steps_are_saved_one_by_one_and_reported(add_job, run, sql, tenant):
     admin = tenant.the(Role.ADMIN)
     states = []
     in_steps(4, then=lambda _: states.append(admin.get(f"/api/jobs/{message_id}/").json))
@@ -22,10 +22,10 @@ def test_steps_are_saved_one_by_one_and_reported(add_job, run, rows, tenant):
     assert [(one["state"], one["done"]) for one in states] == [("running", number) for number in range(4)]
     ended = admin.get(f"/api/jobs/{message_id}/").json
     assert (ended["state"], ended["done"], ended["total"], ended["result"]) == ("succeeded", 4, 4, {"made": 4})
-    assert rows(GROUPS) == [(4,)]
+    assert sql(GROUPS) == [(4,)]
 
 
-def test_an_interrupted_job_resumes_at_its_step(add_job, run, rows):
+def test_an_interrupted_job_resumes_at_its_step(add_job, run, sql):
     fails = [KeyboardInterrupt()]  # like a kill, after the effect and before the commit
 
     def then(step):
@@ -36,20 +36,20 @@ def test_an_interrupted_job_resumes_at_its_step(add_job, run, rows):
     message_id = add_job("tests.steps")
     with pytest.raises(KeyboardInterrupt):
         run(message_id)
-    assert rows(GROUPS) == [(2,)]
-    rows(DUE_NOW)
+    assert sql(GROUPS) == [(2,)]
+    sql(DUE_NOW)
 
     assert run(message_id) == Outcome.DONE
-    assert rows(GROUPS) == [(5,)]
+    assert sql(GROUPS) == [(5,)]
 
 
-def test_a_step_is_not_saved_after_its_claim_was_lost(add_job, run, rows):
+def test_a_step_is_not_saved_after_its_claim_was_lost(add_job, run, sql):
     taken = []
 
     def then(step):
         if step == 1 and not taken:
             taken.append(True)
-            rows(DUE_NOW)
+            sql(DUE_NOW)
             taken.append(run(message_id))  # another worker takes it over, and finishes it
 
     in_steps(3, then=then)
@@ -57,17 +57,17 @@ def test_a_step_is_not_saved_after_its_claim_was_lost(add_job, run, rows):
 
     assert run(message_id) in {Outcome.LOST, Outcome.DONE}
     assert taken == [True, Outcome.DONE]
-    assert rows(GROUPS) == [(3,)]
+    assert sql(GROUPS) == [(3,)]
 
 
-def test_a_step_is_not_saved_beside_that_of_the_worker_that_took_over(add_job, run, rows):
+def test_a_step_is_not_saved_beside_that_of_the_worker_that_took_over(add_job, run, sql):
     """The worker that took over has not finished either: only the fencing token distinguishes the two."""
     others = []
 
     def then(step):
         if step == 1 and not others:
             others.append(None)
-            rows(DUE_NOW)
+            sql(DUE_NOW)
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(runner, "SLICE_S", 0.0)
                 others.append(run(message_id))  # does this step, and yields the claim
@@ -76,19 +76,19 @@ def test_a_step_is_not_saved_beside_that_of_the_worker_that_took_over(add_job, r
     message_id = add_job("tests.steps")
 
     assert (run(message_id), others) == (Outcome.LOST, [None, Outcome.MORE])
-    assert rows(GROUPS) == [(2,)]
+    assert sql(GROUPS) == [(2,)]
 
 
-def test_a_long_job_yields_to_other_jobs(add_job, run, rows, monkeypatch):
+def test_a_long_job_yields_to_other_jobs(add_job, run, sql, monkeypatch):
     monkeypatch.setattr(runner, "SLICE_S", 0.0)
     in_steps(3)
     message_id = add_job("tests.steps")
 
     assert [run(message_id) for _ in range(4)] == [Outcome.MORE, Outcome.MORE, Outcome.DONE, Outcome.NOTHING]
-    assert rows("SELECT attempts, claims FROM outbox") == [(1, 3)]  # only the last run has ended without another step
+    assert sql("SELECT attempts, claims FROM outbox") == [(1, 3)]  # only the last run has ended without another step
 
 
-def test_progress_resets_the_count_of_failures(add_job, run, rows, monkeypatch):
+def test_progress_resets_the_count_of_failures(add_job, run, sql, monkeypatch):
     fails = dict.fromkeys(range(3), 4)
 
     def then(step):
@@ -101,14 +101,14 @@ def test_progress_resets_the_count_of_failures(add_job, run, rows, monkeypatch):
     outcomes = []
     while Outcome.DONE not in outcomes:
         outcomes.append(run(message_id))
-        rows(DUE_NOW)
+        sql(DUE_NOW)
         assert Outcome.DEAD not in outcomes
 
     assert outcomes.count(Outcome.FAILED) == 12
-    assert rows(GROUPS) == [(3,)]
+    assert sql(GROUPS) == [(3,)]
 
 
-def test_a_user_can_cancel_their_own_job_before_and_while_it_runs(add_job, run, rows, tenant):
+def test_a_user_can_cancel_their_own_job_before_and_while_it_runs(add_job, run, sql, tenant):
     admin, trainer = tenant.the(Role.ADMIN), tenant.the(Role.TRAINER)
     in_steps(4, then=lambda step: step == 1 and trainer.delete(f"/api/jobs/{message_id}/"))
     message_id = add_job("tests.steps", user_id=trainer.user_id)
@@ -120,7 +120,7 @@ def test_a_user_can_cancel_their_own_job_before_and_while_it_runs(add_job, run, 
     assert run(message_id) == Outcome.DONE
     assert [job["state"] for job in admin.get("/api/jobs/").json["items"]] == ["cancelled", "cancelled"]
     assert [job["id"] for job in trainer.get("/api/jobs/").json["items"]] == [str(message_id)]
-    assert rows(GROUPS) == [(1,)]  # the step during which it was cancelled is not saved
+    assert sql(GROUPS) == [(1,)]  # the step during which it was cancelled is not saved
     assert trainer.delete(f"/api/jobs/{message_id}/").status == 204
 
 
@@ -133,7 +133,7 @@ def test_a_job_that_has_ended_cannot_be_cancelled(add_job, run, tenant):
     assert admin.delete(f"/api/jobs/{message_id}/").problem["code"] == "job_ended"
 
 
-def test_a_job_that_is_given_up_reports_its_problem(add_job, run, rows, tenant):
+def test_a_job_that_is_given_up_reports_its_problem(add_job, run, sql, tenant):
     admin = tenant.the(Role.ADMIN)
 
     @stepped_job("tests.steps")
@@ -143,7 +143,7 @@ def test_a_job_that_is_given_up_reports_its_problem(add_job, run, rows, tenant):
     message_id = add_job("tests.steps", user_id=admin.user_id)
     for _ in range(5):
         run(message_id)
-        rows(DUE_NOW)
+        sql(DUE_NOW)
 
     shown = admin.get(f"/api/jobs/{message_id}/").json
     assert (shown["state"], shown["problem"]) == ("failed", "ValueError")

@@ -12,7 +12,7 @@ from devstack import keys
 from devstack.ports import LOOPBACK
 from devstack.stack import Stack
 from tests.conftest import Client, close, migrate, new_tenant, settings_of
-from tests.freshness.servers import until
+from tests.waiting import until
 
 PGBOUNCERS = ("pgbouncer-primary", "pgbouncer-replica")
 

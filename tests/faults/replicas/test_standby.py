@@ -7,7 +7,7 @@ import pytest
 from campshub.app import create_app
 from tests.conftest import Client, close, settings_of
 from tests.faults.replicas.conftest import write
-from tests.freshness.servers import until
+from tests.waiting import until
 
 
 def misled_app(stack, **more):

@@ -3,20 +3,8 @@
 import pytest
 from marshmallow import fields as ma
 
-from campshub.core.security.permissions import Role
-from tests.seeds import seed
+from tests.bad_requests.conftest import refused
 from tests.surface import operations
-from tests.test_bad_input import refused
-
-
-@pytest.fixture(scope="module")
-def seeds(app):
-    return seed(app, "Sendbad")
-
-
-@pytest.fixture
-def admin(seeds):
-    return seeds.tenant.the(Role.SUPERADMIN)
 
 
 def test_unknown_and_repeated_parameters_are_refused_by_name(app, admin, seeds):

@@ -11,24 +11,8 @@ import pytest
 from campshub.core.db.models import new_id
 from campshub.core.http.endpoint import read_json
 from campshub.core.security.permissions import Role
-from tests.seeds import seed
+from tests.bad_requests.conftest import JSON, send
 from tests.surface import body_for, operations
-from tests.test_strictness import JSON, send
-
-
-@pytest.fixture(scope="module")
-def seeds(app):
-    return seed(app, "Strict")
-
-
-@pytest.fixture
-def admin(seeds):
-    return seeds.tenant.the(Role.SUPERADMIN)
-
-
-@pytest.fixture(scope="module")
-def body_operations(app):
-    return [o for o in operations(app) if o.endpoint.options.body is not None]
 
 
 @pytest.mark.parametrize("raw", [
@@ -40,9 +24,9 @@ def test_a_duplicate_key_is_refused_by_every_operation(admin, body_operations, s
     wrong = []
     for operation in body_operations:
         response = send(admin, operation, seeds, raw)
-        said = response.problem
-        if (response.status, said["code"]) != (400, "malformed_body") or "twice" not in said["detail"]:
-            wrong.append((operation.name, response.status, said))
+        problem = response.problem
+        if (response.status, problem["code"]) != (400, "malformed_body") or "twice" not in problem["detail"]:
+            wrong.append((operation.name, response.status, problem))
 
     assert wrong == []
 
@@ -66,8 +50,8 @@ def test_the_cost_of_the_check_for_duplicate_keys_is_printed(record_property):
         name: min(timeit.repeat(lambda way=way: way(raw), number=5, repeat=20, timer=time.thread_time)) / 5
         for name, way in ways.items()
     }
-    said = ", ".join(f"{name} {seconds * 1e3:.2f} ms" for name, seconds in took.items())
-    record_property("figure", f"a body of 1,000 marks ({len(raw) // 1024} KiB): {said}")
+    costs = ", ".join(f"{name} {seconds * 1e3:.2f} ms" for name, seconds in took.items())
+    record_property("figure", f"a body of 1,000 marks ({len(raw) // 1024} KiB): {costs}")
 
 
 def _with_a_hook(raw: bytes):

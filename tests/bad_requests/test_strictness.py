@@ -9,30 +9,8 @@ from marshmallow import validate
 
 from campshub.core.db.models import new_id
 from campshub.core.http.schemas import fields
-from campshub.core.security.permissions import Role
-from tests.seeds import seed
+from tests.bad_requests.conftest import send
 from tests.surface import body_for, fields_of, operations, put
-
-JSON = {"Content-Type": "application/json"}
-
-
-@pytest.fixture(scope="module")
-def seeds(app):
-    return seed(app, "Strict")
-
-
-@pytest.fixture
-def admin(seeds):
-    return seeds.tenant.the(Role.SUPERADMIN)
-
-
-@pytest.fixture(scope="module")
-def body_operations(app):
-    return [o for o in operations(app) if o.endpoint.options.body is not None]
-
-
-def send(admin, operation, seeds, raw: bytes, **headers):
-    return admin.call(operation.method, operation.address(seeds.ids), data=raw, headers={**JSON, **headers})
 
 
 def details(response) -> list[str]:
@@ -99,12 +77,12 @@ def test_a_number_out_of_range_is_refused_with_the_range(admin, body_operations,
             for path, field in fields_of(operation.endpoint.options.body, kind):
                 least, most = bounds_of(field)
                 for value in (least - 1, most + 1, 10**30, "5"):
-                    said = details(send(admin, operation, seeds, with_value(operation, seeds, path, value)))
+                    messages = details(send(admin, operation, seeds, with_value(operation, seeds, path, value)))
                     count += 1
-                    if not any(f"from {least:g} to" in text and f"{most:g}" in text for text in said) and not any(
-                        f"from {least} to {most}" in text for text in said
+                    if not any(f"from {least:g} to" in text and f"{most:g}" in text for text in messages) and not any(
+                        f"from {least} to {most}" in text for text in messages
                     ):
-                        wrong.append((operation.name, path, value, said))
+                        wrong.append((operation.name, path, value, messages))
 
     assert count > 20
     assert wrong == []
@@ -137,11 +115,11 @@ def test_a_text_that_is_too_long_or_not_a_choice_is_refused_with_the_limit(admin
         for path, field in fields_of(operation.endpoint.options.body, ma.String):
             choices = [v for v in field.validators if isinstance(v, validate.OneOf)]
             value = "\u00fc" * 20_000 if operation.endpoint.options.most_bytes > 50_000 else None
-            said = details(send(admin, operation, seeds, with_value(operation, seeds, path, value)))
+            messages = details(send(admin, operation, seeds, with_value(operation, seeds, path, value)))
             wanted = [str(c) for v in choices for c in v.choices] or [str(v.max) for v in bounds(field)]
             other = isinstance(field, fields.Email) or path[-1] in {"load", "body_weight"}
-            if not other and not any(word in text for word in wanted for text in said):
-                wrong.append((operation.name, path, said))
+            if not other and not any(word in text for word in wanted for text in messages):
+                wrong.append((operation.name, path, messages))
 
     assert wrong == []
 
