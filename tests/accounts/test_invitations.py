@@ -1,6 +1,5 @@
 """An e-mail address has one open invitation: a new one or a new link replaces the old one and invalidates its link."""
 
-import re
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
@@ -15,6 +14,7 @@ from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.jobs import runner
 from campshub.core.security.permissions import Role
 from tests.conftest import ROOT, Client, close, new_tenant, settings_of
+from tests.emails import emails_in, token_in
 
 INVITATIONS = "/api/invitations/"
 NEW = "wrong donkey charger"
@@ -39,9 +39,7 @@ def tokens_sent(app, address) -> list[str]:
     """Send pending e-mails; return the tokens that were sent to an e-mail address."""
     with app.app_context():
         runner.run_due(app.extensions["campshub"])
-    texts = [one.read_text() for one in sorted(app.folder.glob("*.eml"), key=lambda one: one.stat().st_mtime_ns)]
-    mine = [text.replace("=\n", "").replace("=3D", "=") for text in texts if f"To: {address}" in text]
-    return [re.search(r"#token=(chi_[0-9A-Za-z_-]+)", text)[1] for text in mine]
+    return [token_in(message) for message in emails_in(app.folder, to=address)]
 
 
 def token_of(app, tenant, made, email_number=1):

@@ -1,11 +1,7 @@
 """Members: created, given other roles, disabled and invited; an organization always has an administrator."""
 
-import email
-import email.policy
-import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -16,6 +12,7 @@ from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.jobs import runner
 from campshub.core.security.permissions import Role
 from tests.conftest import PASSWORD, Client
+from tests.emails import emails_in, token_in
 
 AT_ONCE = 50
 NEW = "wrong donkey charger"
@@ -177,14 +174,9 @@ def test_an_invitation_is_sent_and_accepted_by_someone_new(app, api, anonymous, 
     assert made["status"] == "open"
     with app.app_context():
         runner.run_due(app.extensions["campshub"])
-    sent = [
-        email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
-        for path in Path(settings.mail_folder).glob("*.eml")
-    ]
-    (message,) = [message for message in sent if message["To"] == made["email"]]
-    token = re.search(r"^(chi_\S+)\s*$", message.get_content(), re.MULTILINE)[1]
+    (message,) = emails_in(settings.mail_folder, to=made["email"])
 
-    accepted = accept(anonymous, token)
+    accepted = accept(anonymous, token_in(message))
 
     assert (accepted.status, accepted.json["role"]) == (200, "trainer")
     tokens = sign_in(anonymous, made["email"], NEW).json

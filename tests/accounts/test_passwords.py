@@ -1,7 +1,5 @@
 """Passwords: changed, forgotten, reset by e-mail, imported as foreign hashes; and the effects on sessions."""
 
-import email
-import email.policy
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +11,7 @@ from campshub.app import create_app
 from campshub.core.db.models import PLATFORM_ID, new_id
 from campshub.core.jobs import runner
 from tests.conftest import PASSWORD, Client, close, settings_of
+from tests.emails import emails_in, token_in
 
 TOKEN, CHANGE = "/api/auth/token/", "/api/auth/password/"
 FORGOT, RESET = "/api/auth/password/forgot/", "/api/auth/password/reset/"
@@ -24,9 +23,7 @@ AT_ONCE = 50
 def app_with_mail(stack, scratch, tmp_path):
     """An application with its own outbox; ``send`` runs its pending jobs, ``messages`` returns the sent e-mails."""
     app = create_app(settings_of(stack, scratch, mail_folder=str(tmp_path)))
-    app.messages = lambda: [
-        email.message_from_bytes(path.read_bytes(), policy=email.policy.default) for path in sorted(tmp_path.glob("*"))
-    ]
+    app.messages = lambda: emails_in(tmp_path)
 
     def send():
         with app.app_context():
@@ -54,10 +51,6 @@ def sign_in(app, email_address, password=PASSWORD):
 
 def bearer(tokens):
     return {"Authorization": f"Bearer {tokens['access_token']}"}
-
-
-def token_in(message):
-    return re.search(r"^(ch._\S+)\s*$", message.get_content(), re.MULTILINE)[1]
 
 
 # Changing ------------------------------------------------------------------------------------------------------------

@@ -1,10 +1,7 @@
 """A job enqueued by a commit runs at least once, with any number of senders, and is given up after five failures."""
 
-import email
-import email.policy
 import json
 import smtplib
-import socket
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
@@ -19,7 +16,9 @@ from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.jobs import registry, runner
 from campshub.core.jobs.store import enqueue
 from campshub.core.mail import Email, FileMailer, GuardedMailer, MailRefused, SmtpMailer, mailer_of
+from devstack import ports
 from tests.conftest import close, new_tenant, settings_of
+from tests.emails import parse
 
 AT = datetime(2026, 11, 18, 6, 30, tzinfo=UTC)
 SENDER = "CampsHub <post@camp.example>"
@@ -70,21 +69,19 @@ def send(app):
 
 
 @pytest.fixture
-def rows(stack, scratch):
-    with stack.primary.connect(scratch) as connection:
-        connection.autocommit = True
-        yield lambda statement: connection.execute(statement).fetchall()
+def sql(scratch_sql):
+    return scratch_sql
 
 
 DUE_NOW = "UPDATE outbox SET available_at = now() WHERE finished_at IS NULL RETURNING 1"
 
 
-def test_an_enqueued_job_runs_once(done, add_job, send, rows):
+def test_an_enqueued_job_runs_once(done, add_job, send, sql):
     ids = [add_job(number) for number in range(3)]
 
     assert (send(), send()) == ((3, 0, 0), (0, 0, 0))
     assert done.calls == [(number, id_, 1) for number, id_ in enumerate(ids)]
-    assert rows("SELECT count(*) FROM outbox WHERE finished_at IS NOT NULL AND problem IS NULL") == [(3,)]
+    assert sql("SELECT count(*) FROM outbox WHERE finished_at IS NOT NULL AND problem IS NULL") == [(3,)]
 
 
 def test_a_rollback_enqueues_nothing(app, done, send):
@@ -109,15 +106,15 @@ def test_many_senders_run_each_job_once(app, done, add_job):
     assert sorted(number for number, *_ in done.calls) == list(range(30))
 
 
-def test_a_failed_job_is_retried_with_growing_delays_and_given_up_after_the_fifth(done, add_job, send, rows):
+def test_a_failed_job_is_retried_with_growing_delays_and_given_up_after_the_fifth(done, add_job, send, sql):
     add_job()
     done.fails = [ValueError("this message is not stored")] * 5
     waits, tallies = [], []
     for _ in range(5):
         tallies.append(send())
         assert send() == (0, 0, 0)  # not due yet
-        waits.append(float(rows("SELECT extract(epoch FROM available_at - now()) FROM outbox")[0][0]))
-        rows(DUE_NOW)
+        waits.append(float(sql("SELECT extract(epoch FROM available_at - now()) FROM outbox")[0][0]))
+        sql(DUE_NOW)
 
     assert tallies == [(0, 1, 0)] * 4 + [(0, 0, 1)]
     # With a random part, so that jobs that failed together do not retry together.
@@ -126,49 +123,49 @@ def test_a_failed_job_is_retried_with_growing_delays_and_given_up_after_the_fift
     ] == []
     assert any(abs(wait / usual - 1) > 0.001 for wait, usual in zip(waits, (30, 120, 480, 1920), strict=False))
     assert send() == (0, 0, 0)
-    assert rows("SELECT problem, died_at IS NULL FROM outbox") == [("ValueError", False)]
+    assert sql("SELECT problem, died_at IS NULL FROM outbox") == [("ValueError", False)]
 
 
-def test_a_job_that_failed_once_succeeds_at_the_second_attempt(done, add_job, send, rows):
+def test_a_job_that_failed_once_succeeds_at_the_second_attempt(done, add_job, send, sql):
     id_ = add_job()
     done.fails = [OSError()]
 
     assert send() == (0, 1, 0)
-    rows(DUE_NOW)
+    sql(DUE_NOW)
     assert send() == (1, 0, 0)
     assert done.calls == [(1, id_, 1), (1, id_, 2)]
-    assert rows("SELECT problem FROM outbox") == [(None,)]
+    assert sql("SELECT problem FROM outbox") == [(None,)]
 
 
-def test_a_sender_killed_after_the_effect_causes_a_second_run_and_no_loss(app, done, add_job, send, rows):
+def test_a_sender_killed_after_the_effect_causes_a_second_run_and_no_loss(app, done, add_job, send, sql):
     id_ = add_job()
     done.fails = [KeyboardInterrupt()]  # after the effect, like a kill
     with pytest.raises(KeyboardInterrupt):
         send()
     assert send() == (0, 0, 0)  # still claimed
-    rows(DUE_NOW)
+    sql(DUE_NOW)
 
     assert send() == (1, 0, 0)
     assert [id_ for _, id_, _ in done.calls] == [id_, id_]
 
 
-def test_a_job_that_kills_its_senders_is_given_up(done, add_job, send, rows):
+def test_a_job_that_kills_its_senders_is_given_up(done, add_job, send, sql):
     add_job()
     for _ in range(5):
         done.fails = [KeyboardInterrupt()]
         with pytest.raises(KeyboardInterrupt):
             send()
-        rows(DUE_NOW)
+        sql(DUE_NOW)
 
     assert send() == (0, 0, 1)
     assert len(done.calls) == 5
 
 
-def test_an_unknown_job_is_skipped(done, add_job, send, rows):
+def test_an_unknown_job_is_skipped(done, add_job, send, sql):
     add_job(job="tests.of_a_later_version")
 
     assert send() == (0, 0, 0)
-    assert rows("SELECT attempts FROM outbox") == [(0,)]
+    assert sql("SELECT attempts FROM outbox") == [(0,)]
 
 
 def test_the_command_reports_what_it_did_and_pending_jobs(app, done, add_job):
@@ -198,7 +195,7 @@ class Received:
         if self.refuses:
             self.refuses -= 1
             return "451 try again later"
-        self.messages.append(email.message_from_bytes(envelope.content, policy=email.policy.default))
+        self.messages.append(parse(envelope.content))
         return "250 taken"
 
 
@@ -210,8 +207,7 @@ def smtp():
     def admits(server, session, envelope, mechanism, data):
         return AuthResult(success=(data.login, data.password) == (b"post", b"p@ss"), handled=False)
 
-    with socket.create_server(("127.0.0.1", 0)) as taken:  # aiosmtpd cannot choose a free port
-        received.port = taken.getsockname()[1]
+    received.port = ports.unused()  # aiosmtpd cannot choose one
     controller = Controller(
         received,
         hostname="127.0.0.1",
@@ -236,7 +232,7 @@ def test_an_email_is_sent_by_smtp(smtp):
     assert message.get_content().strip() == "Línk"
 
 
-def test_a_refused_email_is_retried(app, smtp, add_job, rows, monkeypatch):
+def test_a_refused_email_is_retried(app, smtp, add_job, sql, monkeypatch):
     from campshub.accounts.service import attempts  # noqa: PLC0415
 
     services = app.extensions["campshub"]
@@ -249,7 +245,7 @@ def test_a_refused_email_is_retried(app, smtp, add_job, rows, monkeypatch):
         with unit_of_work() as session:
             attempts.enqueue_email(session, services, "accounts.forgot_password", address)
         first = runner.run_due(services)
-        rows(DUE_NOW)
+        sql(DUE_NOW)
         second = runner.run_due(services)
 
     assert (first.failed, second.done, len(smtp.messages)) == (1, 1, 1)
@@ -268,7 +264,7 @@ class Failing:
             raise self.errors.pop(0)
 
 
-def test_an_unavailable_server_is_skipped_and_its_emails_are_not_given_up(app, add_job, send, rows, monkeypatch):
+def test_an_unavailable_server_is_skipped_and_its_emails_are_not_given_up(app, add_job, send, sql, monkeypatch):
     mailer = Failing(*[ConnectionRefusedError()] * 3)
     guarded = GuardedMailer(mailer)
     kinds_before = dict(registry._definitions)
@@ -277,10 +273,10 @@ def test_an_unavailable_server_is_skipped_and_its_emails_are_not_given_up(app, a
     add_job()
     for _ in range(7):
         assert send() == (0, 1, 0)
-        rows(DUE_NOW)
+        sql(DUE_NOW)
 
     assert mailer.tried == 3  # and then the breaker opened
-    assert rows("SELECT attempts, died_at FROM outbox") == [(3, None)]
+    assert sql("SELECT attempts, died_at FROM outbox") == [(3, None)]
 
 
 def test_an_email_refused_for_its_own_reason_does_not_delay_others():
@@ -320,7 +316,7 @@ def test_without_a_server_emails_are_files_readable_only_by_their_owner(settings
     mailer.send(sent)
 
     assert isinstance(mailer, FileMailer)
-    (file,) = (tmp_path / "mail").iterdir()
+    (file,) = (tmp_path / "mail").iterdir()  # also no temporary file
     assert file.name == f"{sent.id}.eml"
     assert file.stat().st_mode & 0o077 == 0
-    assert email.message_from_bytes(file.read_bytes(), policy=email.policy.default)["Subject"] == "Héllo"
+    assert parse(file.read_bytes())["Subject"] == "Héllo"

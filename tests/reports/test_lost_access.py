@@ -1,8 +1,6 @@
 """A caller who has lost access loses reports: during rendering, on download, and after delivery."""
 
-import re
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -13,6 +11,7 @@ from campshub.reports.service import rendering
 from campshub.reports.service.cleanup import sweep_orphans
 from campshub.reports.service.schedules import MOST_OF_ONE, make_due
 from tests.conftest import Client
+from tests.emails import emails_in, path_in
 from tests.reports.conftest import MONDAY
 
 WEEK = {"from": str(MONDAY), "to": str(MONDAY + timedelta(days=6))}
@@ -46,14 +45,8 @@ def sent(school, schedule, to):
         make_due(services, datetime.fromisoformat(schedule["next_at"]) + timedelta(minutes=1))
     school.work(school.admin.get("/api/reports/?limit=1").json["items"][0]["job_id"])
     school.work_off()
-    url = to.get("/api/me/").json["email"]
-    found = [
-        link[1]
-        for path in sorted(Path(services.settings.mail_folder).glob("*.eml"))
-        if f"To: {url}" in (text := path.read_text())
-        and (link := re.search(r"http\S+?(/api/reports/\S+)", text.replace("=\n", "").replace("=3D", "=")))
-    ]
-    return found[-1] if found else None
+    messages = emails_in(services.settings.mail_folder, to=to.get("/api/me/").json["email"])
+    return path_in(messages[-1]) if messages else None
 
 
 def fetched(school, link):

@@ -1,12 +1,8 @@
 """Schedules: on time in the organization's time zone, once each, for permitted authors and recipients only."""
 
-import email
-import email.policy
-import re
 import threading
 from calendar import monthrange
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
@@ -16,7 +12,8 @@ from campshub.core.security.permissions import Role
 from campshub.reports.dates import PERIODS, next_slot
 from campshub.reports.service.schedules import make_due
 from tests.conftest import Client
-from tests.stack.http_client import until
+from tests.emails import emails_in, path_in
+from tests.waiting import until
 
 
 def times(zone, after, count, **when):
@@ -121,15 +118,15 @@ def run_beat(school, schedule, days=1):
     return len(school.admin.get("/api/reports/?limit=200").json["items"]) - before
 
 
-def messages(school):
-    """Return the e-mails that were sent to the organization's trainer."""
-    folder = Path(school.tenant.app.extensions["campshub"].settings.mail_folder)
-    recipient = school.trainer.get("/api/me/").json["email"] if school.trainer.get("/api/me/").status == 200 else ""
-    read = (email.message_from_bytes(path.read_bytes(), policy=email.policy.default) for path in folder.glob("*.eml"))
-    return [one for one in read if one["To"] == recipient]
+@pytest.fixture
+def trainers_emails(school):
+    """Return the e-mails that were sent to the organization's trainer so far."""
+    folder = school.tenant.app.extensions["campshub"].settings.mail_folder
+    recipient = school.trainer.get("/api/me/").json["email"]
+    return lambda: emails_in(folder, to=recipient)
 
 
-def test_a_scheduled_report_is_rendered_and_its_link_is_sent(school, due):
+def test_a_scheduled_report_is_rendered_and_its_link_is_sent(school, due, trainers_emails):
     schedule = due()
     assert run_beat(school, schedule) == 1
     report = school.admin.get("/api/reports/").json["items"][0]
@@ -142,10 +139,11 @@ def test_a_scheduled_report_is_rendered_and_its_link_is_sent(school, due):
     day = datetime.fromisoformat(schedule["next_at"]).astimezone(ZoneInfo("Asia/Kolkata")).date()
     last = day.replace(day=1) - timedelta(days=1)
     assert (report["parameters"]["from"], report["parameters"]["to"]) == (str(last.replace(day=1)), str(last))
-    (message,) = messages(school)
+    (message,) = trainers_emails()
     assert message["Subject"] == "Register (Hill Camp)"
     assert not message.is_multipart(), "the file itself is not in it"
-    link = re.search(r"http\S+(/api/reports/\S+)", message.get_content())[1]
+    link = path_in(message)
+    assert link.startswith("/api/reports/")
     response = Client(school.tenant.app).get(link)
     assert (response.status, response.raw.get_data()[:5]) == (200, b"%PDF-")
 
@@ -189,7 +187,7 @@ def test_a_schedule_is_paused_when_its_author_loses_the_permission(school, due):
     assert school.admin.get(f"/api/report-schedules/{mine['id']}/").json["is_paused"] is True
 
 
-def test_a_recipient_without_permission_gets_no_email(school, due):
+def test_a_recipient_without_permission_gets_no_email(school, due, trainers_emails):
     schedule = due()
     assert run_beat(school, schedule) == 1
     report = school.admin.get("/api/reports/").json["items"][0]
@@ -198,7 +196,7 @@ def test_a_recipient_without_permission_gets_no_email(school, due):
 
     school.work_off()
 
-    assert messages(school) == []
+    assert trainers_emails() == []
 
 
 def test_a_paused_schedule_and_a_suspended_organization_run_nothing(school, due, other):

@@ -9,9 +9,11 @@ import pytest
 
 from campshub.core.db.models import new_id
 from tests.conftest import PASSWORD, ROOT
+from tests.emails import emails_in, link_in
 from tests.stack import compose
 from tests.stack.containers import Containers, can_run
-from tests.stack.http_client import fetch, until
+from tests.stack.http_client import fetch
+from tests.waiting import until
 
 HOST = "camps.example.org"
 TLS = {"Host": HOST, "X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.7, 10.89.7.1"}
@@ -76,9 +78,9 @@ def is_deployed_as_the_file_says(deployed):
         if service.get("restart") == "no":
             continue
         image, status = compose.image_of(service), deployed.run(name, "cat", "/proc/1/status").stdout
-        said = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-        assert said["Uid"].split() == [str(image.uid)] * 4, name
-        assert (int(said["CapEff"], 16), int(said["CapBnd"], 16), said["NoNewPrivs"]) == (0, 0, "1"), name
+        fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        assert fields["Uid"].split() == [str(image.uid)] * 4, name
+        assert (int(fields["CapEff"], 16), int(fields["CapBnd"], 16), fields["NoNewPrivs"]) == (0, 0, "1"), name
         for path in ("/x", "/srv/campshub/x", "/etc/campshub/x"):
             assert "Read-only file system" in deployed.run(name, "touch", path).stderr, (name, path)
 
@@ -102,8 +104,8 @@ def a_job_is_done(deployed, admin):
     response = through_nginx(deployed, "/api/auth/password/forgot/", "POST", body={"email": admin.email})
     assert response.status in (200, 202, 204), response.body
     mail = deployed.folder / "volumes" / "mail"
-    (letter,) = until(lambda: list(mail.glob("*.eml")), 60)
-    assert f"https://{HOST}/" in letter.read_text(encoding="utf-8").replace("=\n", "")
+    (message,) = until(lambda: emails_in(mail), 60)
+    assert link_in(message).startswith(f"https://{HOST}/")
 
 
 def everything_is_configured(deployed):
