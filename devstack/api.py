@@ -1,13 +1,14 @@
 """API processes: gunicorn with the project's configuration."""
 
-import http.client
 import os
 import sys
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from pathlib import Path
 
 from devstack import ports, processes
 from devstack.account import Account
+from devstack.http_client import status_of
 from devstack.part import Part
 from devstack.ports import LOOPBACK
 from devstack.workspace import REPOSITORY, Workspace
@@ -88,14 +89,7 @@ class Api(Part):
 
     def is_ready(self) -> bool:
         """Return whether the application is ready: its database, its cache, its migrations."""
-        connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=5)
-        try:
-            connection.request("GET", self.ready_path)
-            return connection.getresponse().status == http.HTTPStatus.OK
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
+        return status_of(self.url, self.ready_path) == HTTPStatus.OK
 
     def spawn(self) -> int:
         """Start gunicorn as the current account."""

@@ -3,26 +3,20 @@
 import fcntl
 import json
 import os
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
 
-from devstack import workspace
+from devstack import ports, workspace
+from devstack.http_client import status_of
 from devstack.redis import Redis
+from tests.waiting import until
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE_S = 120
-
-
-def free_port() -> int:
-    with socket.socket() as it:
-        it.bind(("127.0.0.1", 0))
-        return it.getsockname()[1]
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +28,7 @@ def demo(stack, database, tmp_path_factory):
         fcntl.flock(lock, fcntl.LOCK_EX)
         stack.drop_database(name)
         stack.create_database(name, "campshub_template")
-    port = free_port()
+    port = ports.unused()
     # A separate broker: with a shared one, the workers of two demos took each other's calls, which they could not run.
     broker = Redis(workspace.make(tmp_path_factory.mktemp("broker")), "broker")
     broker.start()
@@ -82,7 +76,7 @@ def demo(stack, database, tmp_path_factory):
             for arguments in (["worker", "--concurrency=1"], ["beat"])
         ]
     try:
-        _wait(url, folder / "log")
+        until(lambda: status_of(url, "/ready/") == HTTPStatus.OK, PATIENCE_S, explain=(folder / "log").read_text)
         yield folder
     finally:
         for process in (*background, server):
@@ -91,14 +85,3 @@ def demo(stack, database, tmp_path_factory):
             process.wait(PATIENCE_S)
         broker.stop()
         stack.drop_database(name)
-
-
-def _wait(url: str, log: Path) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(f"{url}/ready/", timeout=2):
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise AssertionError(log.read_text())

@@ -1,4 +1,4 @@
-"""A simple HTTP client for the tests of the stack, which can also send raw bytes."""
+"""Requests to the stack, exactly as written, and responses that may be cut off."""
 
 import contextlib
 import http.client
@@ -12,14 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-PATIENCE_S = 60
+import httpx
+
+from devstack.http_client import PATIENCE_S, new_client
+
 THREADS = 4
 
 
 @dataclass
 class Response:
     status: int
-    headers: http.client.HTTPMessage
+    headers: httpx.Headers
     body: bytes
 
     @property
@@ -35,36 +38,40 @@ class Response:
 CUT = 0  # the status of a response whose head arrived but whose body was incomplete
 
 
-def _read(response: http.client.HTTPResponse) -> Response:
-    try:
-        return Response(response.status, response.headers, response.read())
-    except http.client.IncompleteRead as error:
-        return Response(CUT, response.headers, error.partial)
-
-
 def fetch(
     url: str, path: str, method: str = "GET", *, headers: dict[str, str] | None = None, body: Any = None
 ) -> Response:
     """Send one request on a new connection; a body that is not bytes is sent as JSON."""
-    sent = dict(headers or {})
-    if body is not None and not isinstance(body, bytes):
-        body, sent["Content-Type"] = json.dumps(body).encode(), "application/json"
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE_S)
+    content = {"content": body} if isinstance(body, bytes) else {"json": body}
+    # As "target" the path is sent as it is: httpx would resolve its dots, and take two slashes for a host.
+    options = {**content, "headers": headers, "extensions": {"target": path.encode("ascii")}}
+    with new_client(url) as client, client.stream(method, "/", **options) as response:
+        return _read(response)
+
+
+def _read(response: httpx.Response) -> Response:
+    """Read a body as it was sent, compressed or not."""
+    pieces = []
     try:
-        connection.request(method, path, body, sent)
-        return _read(connection.getresponse())
-    finally:
-        connection.close()
+        pieces.extend(response.iter_raw())
+    except httpx.RemoteProtocolError:
+        return Response(CUT, response.headers, b"".join(pieces))
+    return Response(response.status_code, response.headers, b"".join(pieces))
 
 
-def fetch_raw(url: str, data: bytes, method: str = "GET") -> Response:
-    """Send raw bytes, and read a response."""
+def fetch_raw(url: str, data: bytes, method: str = "GET", *, half_close: bool = False) -> Response:
+    """Send raw bytes, and read a response: httpx refuses to send invalid requests, and cannot read from our socket.
+
+    :param half_close: end the request by closing the connection in this direction.
+    """
     parts = urlsplit(url)
     with socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE_S) as connection:
         connection.sendall(data)
+        if half_close:
+            connection.shutdown(socket.SHUT_WR)
         with contextlib.closing(http.client.HTTPResponse(connection, method=method)) as response:
             response.begin()
-            return _read(response)
+            return Response(response.status, httpx.Headers(response.getheaders()), response.read())
 
 
 def under_load(send: Callable[[], Response], fault: Callable[[], object], threads: int = THREADS) -> list[Response]:
@@ -87,13 +94,3 @@ def under_load(send: Callable[[], Response], fault: Callable[[], object], thread
     for one in senders:
         one.result()  # raises the thread's error, for example a refused connection
     return responses
-
-
-def until(condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
-    """Wait until a condition is condition; return its value."""
-    deadline = time.monotonic() + patience_s
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"not true after {patience_s} s")

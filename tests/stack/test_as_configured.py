@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from devstack import ports
+from devstack.http_client import status_of
 from tests.conftest import ROOT
-from tests.e2e.conftest import free_port
 from tests.stack import compose
-from tests.stack.http_client import fetch, until
+from tests.stack.http_client import fetch
 from tests.stack.test_deployment import secrets_in
+from tests.waiting import until
 
 PATIENCE_S = 120
 SOURCED = 'set -a; . ./env.example; . "$0"; exec "$@"'
@@ -41,9 +43,7 @@ def wait_until_it_responds(process, log, url, path="/ready/"):
 
     def ready():
         assert process.poll() is None, log.read_text()
-        with contextlib.suppress(OSError):
-            return fetch(url, path).status == 200
-        return False
+        return status_of(url, path) == 200
 
     until(ready, PATIENCE_S)
 
@@ -56,7 +56,7 @@ def sourced(stack, database, tmp_path):
         for name, value in stack.environment(database).items()
         if name in HERE or name.endswith(("_PASSWORD", "SECRET_KEY", "_KEYS"))
     }
-    theirs |= {"PORT": str(free_port()), "GUNICORN_WORKERS": "1"}
+    theirs |= {"PORT": str(ports.unused()), "GUNICORN_WORKERS": "1"}
     file = tmp_path / "secrets"
     file.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in theirs.items()))
     return ["/bin/sh", "-euc", SOURCED, str(file)], f"http://127.0.0.1:{theirs['PORT']}"
@@ -124,7 +124,7 @@ def test_the_applications_services_start_with_compose_settings(service_settings,
     assert migrated.returncode == 0, migrated.stderr
 
     with contextlib.ExitStack() as stack:
-        port = free_port()
+        port = ports.unused()
         for name in ("web-1", "worker-maintenance", "beat"):
             command, environment = service_settings(name)
             environment |= {"BIND": f"127.0.0.1:{port}", "GUNICORN_WORKERS": "1"}

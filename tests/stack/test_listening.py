@@ -2,15 +2,17 @@
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 
+import httpx
 import pytest
 
+from devstack import ports
 from devstack.workspace import REPOSITORY
 from tests.stack.conftest import log_lines, responding_server
-from tests.stack.http_client import fetch, until
+from tests.stack.http_client import fetch
+from tests.waiting import until
 
 # An application that does not finish loading before a file exists.
 LATE = """
@@ -28,8 +30,7 @@ def starting(tmp_path):
     """Start gunicorn with the project's configuration; calling the last yielded value lets its workers load."""
     (tmp_path / "late.py").write_text(LATE, encoding="utf-8")
     gate, log = tmp_path / "gate", tmp_path / "log"
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        port = one.getsockname()[1]
+    port = ports.unused()
     environment = {
         **os.environ,
         "GATE": str(gate),
@@ -55,7 +56,7 @@ def booting(log) -> int:
 
 
 def respond(url):
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(httpx.TransportError):
         return fetch(url, "/live/")
     return None
 
@@ -65,7 +66,7 @@ def test_a_process_accepts_no_connection_before_its_workers_have_loaded(starting
     url = f"http://127.0.0.1:{port}"
     until(lambda: booting(log) == 2)
 
-    with pytest.raises(ConnectionRefusedError):
+    with pytest.raises(httpx.ConnectError):
         fetch(url, "/live/")
     with responding_server() as another:
         nginx = nginx_before(port, another)

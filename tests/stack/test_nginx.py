@@ -2,13 +2,14 @@
 
 import gzip
 import re
-import socket
 
 import pytest
 
 from campshub.core.errors import RateLimited
+from devstack import ports
 from tests.stack.conftest import log_lines
-from tests.stack.http_client import fetch, fetch_raw, until
+from tests.stack.http_client import fetch, fetch_raw
+from tests.waiting import until
 
 MIB = 1024 * 1024
 OWN_ID = re.compile(r"[0-9a-f]{32}")
@@ -24,7 +25,7 @@ def is_problem(response, status: int, code: str) -> bool:
     """Whether a response is one of nginx's own problem documents, complete and with the id of its header."""
     found = response.problem
     assert response.headers["Cache-Control"] == "no-store"
-    assert response.headers.get_all("X-Request-ID") == [found["trace_id"]]
+    assert response.headers.get_list("X-Request-ID") == [found["trace_id"]]
     assert {"type", "title", "status", "code", "detail", "trace_id"} == set(found)
     return (response.status, found["status"], found["code"]) == (status, status, code)
 
@@ -33,8 +34,8 @@ def test_a_request_passes_and_no_server_version_is_revealed(site):
     response = fetch(site.nginx.url, "/live/")
 
     assert (response.status, response.json) == (200, {"status": "live"})
-    assert response.headers.get_all("Server") == ["nginx"]
-    assert len(response.headers.get_all("X-Request-ID")) == 1
+    assert response.headers.get_list("Server") == ["nginx"]
+    assert len(response.headers.get_list("X-Request-ID")) == 1
 
 
 @pytest.mark.parametrize("path", ["/metrics/", "/metrics", "//metrics/", "/%6detrics/", "/x/../metrics/"])
@@ -49,7 +50,7 @@ def test_a_request_has_one_id_in_its_response_and_in_all_logs(site, admin, given
     headers = {**admin, **({"X-Request-ID": given} if given else {})}
     response = fetch(site.nginx.url, "/api/students/?q=whisper", headers=headers)
 
-    (request_id,) = response.headers.get_all("X-Request-ID")
+    (request_id,) = response.headers.get_list("X-Request-ID")
     assert response.status == 200
     assert request_id == given if given in ("mine", "a" * 64) else OWN_ID.fullmatch(request_id)
     logs = [api.log for api in site.apis]
@@ -86,10 +87,10 @@ def test_json_is_compressed_for_clients_that_accept_it(site):
     packed = fetch(site.nginx.url, "/api/openapi.json", headers={"Accept-Encoding": "gzip"})
     plain = fetch(site.nginx.url, "/api/openapi.json")
 
-    assert (packed.headers["Content-Encoding"], plain.headers["Content-Encoding"]) == ("gzip", None)
+    assert (packed.headers["Content-Encoding"], plain.headers.get("Content-Encoding")) == ("gzip", None)
     assert gzip.decompress(packed.body) == plain.body
     assert len(packed.body) * 4 < len(plain.body)
-    assert all("Accept-Encoding" in ", ".join(one.headers.get_all("Vary")) for one in (packed, plain))
+    assert all("Accept-Encoding" in ", ".join(one.headers.get_list("Vary")) for one in (packed, plain))
 
 
 def test_an_etag_stays_valid_through_compression(site, admin):
@@ -184,9 +185,7 @@ def test_an_address_beyond_the_rate_and_a_burst_of_two_hundred_gets_a_retry_time
 
 
 def test_without_an_api_process_the_response_is_a_problem_with_a_retry_time(nginx_before):
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        closed = one.getsockname()[1]
-    nginx = nginx_before(closed)
+    nginx = nginx_before(ports.unused())
 
     for method in ("GET", "POST", "PUT", "DELETE"):
         response = fetch(nginx.url, "/api/students/", method)

@@ -1,14 +1,16 @@
 """``make run RELOAD=1`` reloads changed code."""
 
 import os
-import socket
 import subprocess
 import sys
 
+import httpx
 import pytest
 
+from devstack import ports
 from devstack.workspace import REPOSITORY
-from tests.stack.http_client import fetch, until
+from tests.stack.http_client import fetch
+from tests.waiting import until
 
 # The response is a constant of another module, as in an application of many files.
 APPLICATION = """
@@ -25,8 +27,7 @@ def running(request, tmp_path):
     """gunicorn with the project's configuration and a value of RELOAD: the value, its URL and its folder."""
     (tmp_path / "small.py").write_text(APPLICATION, encoding="utf-8")
     (tmp_path / "words.py").write_text('WORD = "first"\n', encoding="utf-8")
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        port = one.getsockname()[1]
+    port = ports.unused()
     environment = {
         **os.environ,
         "GUNICORN_WORKERS": "1",
@@ -50,7 +51,7 @@ def running(request, tmp_path):
 def body_of(url):
     try:
         return fetch(url, "/").body
-    except OSError:
+    except httpx.TransportError:
         return None
 
 

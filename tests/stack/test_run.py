@@ -11,12 +11,12 @@ import time
 import pytest
 
 from campshub.core.db.models import new_id
-from devstack import workspace
+from devstack import ports, workspace
 from tests.conftest import ROOT
-from tests.e2e.conftest import free_port
 from tests.stack.conftest import log_lines, processes_of
-from tests.stack.http_client import fetch, until
+from tests.stack.http_client import fetch
 from tests.stack.terminal import PATIENCE_S, SMALL, Terminal
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def port() -> int:
-    return free_port()
+    return ports.unused()
 
 
 @pytest.fixture

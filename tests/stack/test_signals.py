@@ -8,8 +8,7 @@ import time
 
 import pytest
 
-from devstack import workspace
-from tests.e2e.conftest import free_port
+from devstack import ports, workspace
 from tests.stack.conftest import processes_of
 from tests.stack.terminal import SMALL, Terminal
 
@@ -27,7 +26,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def terminal(folder):
-    started = Terminal(folder, "run", free_port(), **SMALL)
+    started = Terminal(folder, "run", ports.unused(), **SMALL)
     yield started
     if started.process.poll() is None:
         started.kill()
