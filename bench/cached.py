@@ -43,7 +43,7 @@ def measure(dataset: Dataset, *, rounds: int, seconds: int) -> dict[str, Any]:
 
 def _not_modified(target: load.Target) -> list[load.Target]:
     """Return the target with the current ETag; none where the response has no ETag."""
-    tag = load.fetch(target)[1].get("ETag")
+    tag = load.fetch(target).headers.get("ETag")
     if tag is None:
         return []
     return [replace(target, headers={**target.headers, "If-None-Match": tag}, status=304)]

@@ -22,7 +22,7 @@ def measure(dataset: Dataset, *, rounds: int, seconds: int) -> dict[str, Any]:
         item = load.Target(
             SIGNED_IN, f"{api}/api/students/{dataset.made.student_id}/", dataset.headers(api), status=304
         )
-        tag = load.fetch(item)[1]["ETag"]
+        tag = load.fetch(item).headers["ETag"]
         targets = [
             load.Target(BARE, f"{bare}/"),
             load.Target(PUBLIC, f"{api}/live/"),

@@ -1,14 +1,13 @@
 """An HTTP client for the API whose requests must succeed: to prepare a benchmark, and to look up existing data."""
 
-import http.client
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlsplit
 
-PATIENCE_S = 60
+from devstack.http_client import new_client
+
 SHOWN = 300  # characters of an error response that are shown
 
 
@@ -24,19 +23,11 @@ class ApiClient:
 
         :raises RuntimeError: the status is neither 200 nor 201.
         """
-        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=PATIENCE_S)
-        try:
-            content_type = {"Content-Type": "application/json"} if body is not None else {}
-            connection.request(
-                method, path, None if body is None else json.dumps(body), {**self.headers, **content_type}
-            )
-            response = connection.getresponse()
-            content = response.read()
-        finally:
-            connection.close()
-        if response.status not in {HTTPStatus.OK, HTTPStatus.CREATED}:
-            raise RuntimeError(f"{method} {path}: {response.status} {content[:SHOWN]!r}")
-        return content
+        with new_client(self.url, headers=self.headers) as client:
+            response = client.request(method, path, json=body)
+        if response.status_code not in {HTTPStatus.OK, HTTPStatus.CREATED}:
+            raise RuntimeError(f"{method} {path}: {response.status_code} {response.content[:SHOWN]!r}")
+        return response.content
 
     def get(self, path: str) -> Any:
         """Read a resource."""

@@ -1,11 +1,9 @@
 """The data of the benchmarks: created once, and stored between runs in a separate stack."""
 
-import json
 import os
 import secrets
 import subprocess
 import sys
-import urllib.request
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from flask import Flask
+
+from bench.client import ApiClient
 from bench.load import ROOT
 from bench.servers import FOR_BENCH, NGINX_RATE
 from campshub.accounts.service import organizations as accounts
@@ -29,15 +30,15 @@ SCALE = data.Scale(
     organizations=20, students=29_000, largest=10_000, records=5_000_000, months=24, sets=1_000_000, share=0.8
 )
 PASSWORD_COST = 4  # sign-in is not measured here
-SIGNS = "signs.json"
+ADMINS = "admins.json"
 # Rows that a benchmark creates have this prefix, and are removed when it ends.
 MARK = "bench-"
 SET_REST_S = 777  # marks sets that a benchmark creates: they have no text column
 
 
 @dataclass(frozen=True)
-class Sign:
-    """The credentials of an organization's admin."""
+class Admin:
+    """An organization's admin, who can sign in."""
 
     organization_id: str
     user_id: str
@@ -52,18 +53,16 @@ class Dataset:
     stack: Stack
     environment: dict[str, str]
     made: data.Made
-    signs: list[Sign]
+    admins: list[Admin]
     _tokens: dict[str, str] = field(default_factory=dict)
 
     def headers(self, url: str, number: int = 0) -> dict[str, str]:
         """Return the headers of an organization's admin; every process accepts a token that any of them issued."""
-        sign = self.signs[number]
-        if sign.email not in self._tokens:
-            body = json.dumps({"email": sign.email, "password": sign.password}).encode()
-            request = urllib.request.Request(f"{url}/api/auth/token/", body, {"Content-Type": "application/json"})  # noqa: S310 - the benchmark's own URL
-            with urllib.request.urlopen(request) as response:  # noqa: S310 - the benchmark's own URL
-                self._tokens[sign.email] = json.load(response)["access_token"]
-        return {"Authorization": f"Bearer {self._tokens[sign.email]}"}
+        admin = self.admins[number]
+        if admin.email not in self._tokens:
+            tokens = ApiClient(url).post("/api/auth/token/", {"email": admin.email, "password": admin.password})
+            self._tokens[admin.email] = tokens["access_token"]
+        return {"Authorization": f"Bearer {self._tokens[admin.email]}"}
 
     def settings(self, **more: str) -> dict[str, str]:
         """Return what a server needs to use only the primary, through PgBouncer."""
@@ -108,7 +107,7 @@ def filled(*, whole: bool = False) -> Iterator[Dataset]:
         dataset = Dataset(stack, environment, *_data(stack, environment))
         dataset.clean()
         with stack.primary.connect(stack.database) as connection:
-            data.refresh_rollups(connection, _application(environment))
+            data.refresh_rollups(connection, application(environment))
         if whole:
             stack.catch_up(600)
             stack.start_api()
@@ -122,34 +121,35 @@ def migrate(environment: Mapping[str, str]) -> None:
     subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, check=True)
 
 
-def _data(stack: Stack, environment: Mapping[str, str]) -> tuple[data.Made, list[Sign]]:
+def _data(stack: Stack, environment: Mapping[str, str]) -> tuple[data.Made, list[Admin]]:
     with stack.primary.connect(stack.database) as connection:
         made = data.made(connection, SCALE)
-        stored = stack.workspace.read_json(SIGNS)
+        stored = stack.workspace.read_json(ADMINS)
         if made is not None and stored.get("of") == str(made.organization_id):
-            return made, [Sign(**sign) for sign in stored["signs"]]
+            return made, [Admin(**admin) for admin in stored["admins"]]
         if made is None:
             print(f"making {SCALE.records:,} attendance records and {SCALE.sets:,} sets, once", file=sys.stderr)
             made = data.make(connection, SCALE)
         ids = connection.execute("SELECT id FROM organizations WHERE name LIKE 'Camp %%' ORDER BY id").fetchall()
     first = made.organization_id
     organizations = [first, *(row[0] for row in ids if row[0] != first)]
-    signs = _admins(environment, organizations)
-    stack.workspace.write_json(SIGNS, {"of": str(first), "signs": [asdict(sign) for sign in signs]})
-    return made, signs
+    admins = _admins(environment, organizations)
+    stack.workspace.write_json(ADMINS, {"of": str(first), "admins": [asdict(admin) for admin in admins]})
+    return made, admins
 
 
-def _application(environment: Mapping[str, str]) -> Any:
+def application(environment: Mapping[str, str]) -> Flask:
+    """Create the application with the settings of a stack."""
     settings = {name.lower(): value for name, value in environment.items() if value != ""}
     return create_app(load_settings(**settings, log_level="ERROR"))
 
 
-def _admins(environment: Mapping[str, str], organizations: list[uuid.UUID]) -> list[Sign]:
+def _admins(environment: Mapping[str, str], organizations: list[uuid.UUID]) -> list[Admin]:
     """Create in each organization an admin who can sign in."""
-    app = _application(environment)
+    app = application(environment)
     password = secrets.token_urlsafe(12)
     hashed = hash_password(password, cost=PASSWORD_COST)
-    signs = []
+    admins = []
     with app.app_context():
         for organization_id in organizations:
             email = f"admin-{uuid.uuid4().hex[:12]}@bench.example"
@@ -163,5 +163,5 @@ def _admins(environment: Mapping[str, str], organizations: list[uuid.UUID]) -> l
                     password_hash=hashed,
                     now=datetime.now(UTC),
                 )
-                signs.append(Sign(str(organization_id), str(user.id), email, password))
-    return signs
+                admins.append(Admin(str(organization_id), str(user.id), email, password))
+    return admins

@@ -8,12 +8,14 @@ import signal
 import subprocess
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
+import httpx
+
+from bench.client import ApiClient
 from bench.load import ROOT
-from bench.servers import free_port
+from devstack import ports
 
 PATIENCE_S = 600
 
@@ -32,7 +34,7 @@ def measure() -> dict[str, Any]:
 
 
 def _run(clone: Path) -> float:
-    port = free_port()
+    port = ports.unused()
     environment = {name: value for name, value in os.environ.items() if not re.match("POSTGRES_|REDIS_|DEVSTACK", name)}
     begun = time.monotonic()
     with subprocess.Popen(
@@ -54,15 +56,12 @@ def _first_list(clone: Path, port: int, begun: float) -> None:
             if state_json["ready"]:
                 _request_list(f"http://127.0.0.1:{port}", state_json["demo"])
                 return
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, httpx.TransportError, RuntimeError):
             pass
         time.sleep(0.1)
     raise TimeoutError("make run did not become ready")
 
 
 def _request_list(url: str, demo: dict[str, str]) -> None:
-    body = json.dumps({name: demo[name] for name in ("email", "password")}).encode()
-    request = urllib.request.Request(f"{url}/api/auth/token/", body, {"Content-Type": "application/json"})  # noqa: S310 - the benchmark's own URL
-    token = json.load(urllib.request.urlopen(request))["access_token"]  # noqa: S310 - the benchmark's own URL
-    request_list = urllib.request.Request(f"{url}/api/students/", headers={"Authorization": f"Bearer {token}"})  # noqa: S310 - the benchmark's own URL
-    urllib.request.urlopen(request_list).read()  # noqa: S310 - the benchmark's own URL
+    tokens = ApiClient(url).post("/api/auth/token/", {name: demo[name] for name in ("email", "password")})
+    ApiClient(url, {"Authorization": f"Bearer {tokens['access_token']}"}).get("/api/students/")

@@ -18,8 +18,6 @@ from flask import Flask
 from bench import dataset
 from bench.load import ROOT
 from campshub.accounts.service import organizations as accounts
-from campshub.app import create_app
-from campshub.config import load_settings
 from campshub.core.db.models import new_id
 from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.jobs.store import enqueue
@@ -80,8 +78,7 @@ def _started_stack() -> Iterator[tuple[Stack, Flask, uuid.UUID]]:
         with stack.primary.connect(stack.database) as connection:
             connection.execute(TABLE)
         stack.start_background()
-        settings = {name.lower(): value for name, value in stack.environment().items() if value != ""}
-        app, organization_id = create_app(load_settings(**settings, log_level="ERROR")), new_id()
+        app, organization_id = dataset.application(stack.environment()), new_id()
         with app.app_context(), unit_of_work(system=True, organization_id=organization_id) as session:
             accounts.create_organization(
                 session, organization_id=organization_id, name="Jobs", time_zone="UTC", currency="EUR"

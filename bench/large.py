@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from bench.client import ApiClient
 from bench.dataset import Dataset
 from bench.servers import UNCACHED, gunicorn
-from bench.traffic import Wire
+from bench.traffic import RawConnection
 
 REQUESTS = 40  # in each round
 WARM_UP = 10
@@ -70,11 +70,11 @@ def _row(times: list[float]) -> dict[str, Any]:
 def _reader(url: str, headers: dict[str, str]) -> Read:
     """Return a function that sends requests on one persistent connection."""
     parts = urlsplit(url)
-    wire = Wire(str(parts.hostname), int(parts.port or 0))
+    connection = RawConnection(str(parts.hostname), int(parts.port or 0))
     header_lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
 
     def read(path: str) -> Any:
-        status, body = wire.send(f"GET {path} HTTP/1.1\r\nHost: {parts.hostname}\r\n{header_lines}\r\n".encode())
+        status, body = connection.send(f"GET {path} HTTP/1.1\r\nHost: {parts.hostname}\r\n{header_lines}\r\n".encode())
         if status != 200:  # noqa: PLR2004 - OK
             raise RuntimeError(f"{path}: {status} {body[:300]!r}")
         return body

@@ -14,7 +14,7 @@ ITEM = "one student"
 
 def measure(dataset: Dataset, *, rounds: int, seconds: int) -> dict[str, Any]:
     """Measure and return the figures."""
-    who = {"BENCH_ORGANIZATION": dataset.signs[0].organization_id, "BENCH_USER": dataset.signs[0].user_id}
+    who = {"BENCH_ORGANIZATION": dataset.admins[0].organization_id, "BENCH_USER": dataset.admins[0].user_id}
     settings = dataset.settings(**UNCACHED, **who)
     with ExitStack() as servers:
         bare = servers.enter_context(gunicorn("bench.apps.bare:app", {}))

@@ -23,17 +23,17 @@ TIMES = ("first", "again, nothing changed")
 class _Way:
     """One way to mark a register."""
 
-    asker: ApiClient
+    client: ApiClient
     path: str
 
     def mark(self, meeting: str, body: Any) -> float:
         """Mark it; return milliseconds."""
-        return marked(self.asker, self.path.format(meeting), body)
+        return marked(self.client, self.path.format(meeting), body)
 
 
 def measure(dataset: Dataset, *, rounds: int, seconds: int) -> dict[str, Any]:  # noqa: ARG001 - all parts are called alike
     """Mark open-gym sessions of 1,000 students, a new one each round and way; return medians in milliseconds."""
-    who = {"BENCH_ORGANIZATION": dataset.signs[0].organization_id}
+    who = {"BENCH_ORGANIZATION": dataset.admins[0].organization_id}
     with ExitStack() as servers:
         naive = servers.enter_context(gunicorn("bench.apps.naive:app", dataset.settings(**who), name="naive-marking"))
         api = servers.enter_context(gunicorn("wsgi:app", dataset.settings(), name="marking"))

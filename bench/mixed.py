@@ -25,7 +25,7 @@ USERS = 32
 WARM_UP_S = 8
 LEAST_S = 20
 WRITES = 0.1
-KINDS_OF_WRITES = {"mark": 50, "lift": 30, "change": 12, "create": 8}
+KINDS_OF_WRITES = {"mark": 50, "add_set": 30, "change": 12, "create": 8}
 MARKS = 5  # students of one request
 MARKING = (3, 8, 12, 16)  # the organizations that mark attendance
 MARKING_SHARE = 0.8
@@ -37,7 +37,7 @@ RUNS = {"registers marked in four organizations": MARKING_SHARE, "writes spread 
 def measure(dataset: Dataset, *, rounds: int, seconds: int) -> dict[str, Any]:
     """Run both spreads; return the figures."""
     url = dataset.stack.nginx.url
-    organizations = [_organization(dataset, url, number) for number in range(len(dataset.signs))]
+    organizations = [_organization(dataset, url, number) for number in range(len(dataset.admins))]
     found = {}
     for name, share in RUNS.items():
         plan = _plan(url, organizations, share, max(LEAST_S, rounds * seconds))

@@ -27,10 +27,8 @@ from bench import dataset, load
 from bench.client import ApiClient
 from bench.load import ROOT
 from bench.servers import gunicorn
-from bench.traffic import Wire
+from bench.traffic import RawConnection
 from campshub.accounts.service import organizations as accounts
-from campshub.app import create_app
-from campshub.config import load_settings
 from campshub.core import partitions
 from campshub.core.db.models import new_id
 from campshub.core.db.unit_of_work import unit_of_work
@@ -88,8 +86,7 @@ def _scene() -> Iterator[Scene]:
         shutil.rmtree(archive, ignore_errors=True)
         environment = {**stack.environment(), "FLASK_APP": "wsgi.py", "ARCHIVE_URL": str(archive)}
         dataset.migrate(environment)
-        settings = {name.lower(): value for name, value in environment.items() if value != ""}
-        app, organization_id = create_app(load_settings(**settings, log_level="WARNING")), new_id()
+        app, organization_id = dataset.application(environment), new_id()
         email = f"{organization_id}@bench.example"
         month = months.back(datetime.now(UTC).date(), BACK)
         with app.app_context(), unit_of_work(system=True, organization_id=organization_id) as session:
@@ -216,7 +213,7 @@ def _wrk(scene: Scene, api: ApiClient) -> list[str]:
 def _write(url: str, headers: dict[str, str], meetings: list[dict[str, Any]], over: Any, results: Any) -> None:
     """Mark, one request after the other, in a separate process."""
     host, _, port = url.removeprefix("http://").partition(":")
-    wire, statuses, longest, number = Wire(host, int(port)), Counter[int](), 0.0, 0
+    connection, statuses, longest, number = RawConnection(host, int(port)), Counter[int](), 0.0, 0
     header_lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     while not over.is_set():
         meeting, code = meetings[number % len(meetings)], ("present", "late", "absent")[number % 3]
@@ -225,7 +222,7 @@ def _write(url: str, headers: dict[str, str], meetings: list[dict[str, Any]], ov
         head = f"PUT /api/attendance/sessions/{meeting['id']}/records/ HTTP/1.1\r\nHost: {host}\r\n{header_lines}"
         head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         begun = time.monotonic()
-        statuses[wire.send((head + body).encode())[0]] += 1
+        statuses[connection.send((head + body).encode())[0]] += 1
         longest = max(longest, time.monotonic() - begun)
         number += 1
     failed = sum(count for status, count in statuses.items() if status != HTTPStatus.OK)

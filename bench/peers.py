@@ -14,8 +14,8 @@ from typing import Any
 
 from bench import load
 from bench.dataset import Dataset
-from bench.servers import BARE, UNCACHED, free_port, gunicorn, server
-from devstack import keys
+from bench.servers import BARE, UNCACHED, gunicorn, server
+from devstack import keys, ports
 from devstack.ports import LOOPBACK
 
 WGER = "wger, 50 exercises, signed in, its page cache off"
@@ -101,12 +101,12 @@ def _run(command: Sequence[str], **more: Any) -> str:
 def _settings(dataset: Dataset) -> dict[str, str]:
     """Return the settings of the two small applications: without PgBouncer and policies, which is the fastest way."""
     url = dataset.stack.primary.dsn(dataset.stack.database, "system")
-    return {"BENCH_ORGANIZATION": dataset.signs[0].organization_id, "PEER_DATABASE_URL": url}
+    return {"BENCH_ORGANIZATION": dataset.admins[0].organization_id, "PEER_DATABASE_URL": url}
 
 
 @contextmanager
 def _fastapi(dataset: Dataset) -> Iterator[list[load.Target]]:
-    python, port = _python(dataset, "fastapi", FASTAPI_NEEDS), free_port()
+    python, port = _python(dataset, "fastapi", FASTAPI_NEEDS), ports.unused()
     command = [str(python), "-m", "uvicorn", "peer_fastapi:app", "--port", str(port), "--no-access-log"]
     with server(command, _settings(dataset), port=port, name="fastapi", folder=load.ROOT / "bench" / "apps") as url:
         yield [load.Target(FASTAPI, f"{url}/api/students/")]
@@ -114,7 +114,7 @@ def _fastapi(dataset: Dataset) -> Iterator[list[load.Target]]:
 
 @contextmanager
 def _litestar(dataset: Dataset) -> Iterator[list[load.Target]]:
-    python, port = _python(dataset, "litestar", LITESTAR_NEEDS), free_port()
+    python, port = _python(dataset, "litestar", LITESTAR_NEEDS), ports.unused()
     options = ["--interface", "asgi", "--port", str(port), "--workers", "1", "--no-access-log"]
     command = [str(python.parent / "granian"), *options, "peer_litestar:app"]
     with server(command, _settings(dataset), port=port, name="litestar", folder=load.ROOT / "bench" / "apps") as url:
@@ -137,7 +137,7 @@ def _wger(dataset: Dataset) -> Iterator[list[load.Target]]:
     with ExitStack() as servers:
         targets = []
         for name, backend in ((WGER, "dummy.DummyCache"), (WGER_CACHED, "locmem.LocMemCache")):
-            port = free_port()
+            port = ports.unused()
             options = ["--worker-class", "gthread", "--threads", WGER_THREADS, "--bind", f"{LOOPBACK}:{port}"]
             command = [str(python), "-m", "gunicorn", *options, "--no-control-socket", "wger.wsgi:application"]
             settings = {**environment, "WGER_CACHE": backend}

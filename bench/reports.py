@@ -12,10 +12,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from bench.dataset import Dataset
+from bench.dataset import Dataset, application
 from bench.load import ROOT
-from campshub.app import create_app
-from campshub.config import load_settings
 from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.security.permissions import GRANTS, Role
 from campshub.core.security.principal import Principal
@@ -30,16 +28,21 @@ MOST_DAYS = 395
 
 def measure(dataset: Dataset, *, rounds: int, seconds: int) -> dict[str, Any]:  # noqa: ARG001 - all parts are called alike
     """Render the report in each format; return its cost."""
-    sign = dataset.signs[0]
+    admin = dataset.admins[0]
     found = {}
     with tempfile.TemporaryDirectory(prefix="campshub-bench-") as folder:
         settings = dataset.settings(STORAGE_URL=folder, LOG_LEVEL="WARNING")
         for format_ in FORMATS:
             first = _last_days(dataset, PDF_ROWS) if format_ == "pdf" else _first_day(dataset)
             job_id = _enqueue(
-                settings, UUID(sign.organization_id), UUID(sign.user_id), format_, first, dataset.made.last
+                settings,
+                UUID(admin.organization_id),
+                UUID(admin.user_id),
+                format_,
+                first,
+                dataset.made.last,
             )
-            command = [sys.executable, "-m", "bench.report_worker", sign.organization_id, str(job_id)]
+            command = [sys.executable, "-m", "bench.report_worker", admin.organization_id, str(job_id)]
             environment = {**os.environ, **settings}
             output = subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True)
             found[format_] = json.loads(output.stdout.splitlines()[-1])  # log lines may precede it
@@ -81,7 +84,7 @@ def _enqueue(
     settings: dict[str, str], organization_id: UUID, user_id: UUID, format_: str, first: date, last: date
 ) -> UUID:
     """Enqueue the report."""
-    app = create_app(load_settings(**{name.lower(): value for name, value in settings.items() if value != ""}))
+    app = application(settings)
     principal = Principal(user_id, organization_id, Role.ADMIN.value, "UTC", own_grant=GRANTS[Role.ADMIN.value])
     with app.app_context(), unit_of_work(organization_id=organization_id, user_id=user_id) as session:
         report = requests.request_report(

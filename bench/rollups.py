@@ -15,12 +15,10 @@ from typing import Any
 from sqlalchemy import Subquery, func, select
 
 from bench.client import ApiClient
-from bench.dataset import Dataset
+from bench.dataset import Dataset, application
 from bench.marking import marked, new_meeting, students_of
 from bench.servers import gunicorn
-from campshub.app import create_app
 from campshub.attendance.queries.rollups import DAYS, MONTHS
-from campshub.config import load_settings
 from campshub.core.db.session import Session
 from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.rollups import refresh
@@ -39,8 +37,7 @@ _ON, _OFF = "with", "without"
 
 def measure(dataset: Dataset, *, rounds: int, seconds: int) -> dict[str, Any]:  # noqa: ARG001 - all parts are called alike
     """Mark with and without triggers, rebuild all rollups, read them in both ways; return the cost of each."""
-    settings = {name.lower(): value for name, value in dataset.settings().items() if value != ""}
-    app = create_app(load_settings(**settings, log_level="ERROR"))
+    app = application(dataset.settings())
     try:
         found = _writing(dataset, rounds=rounds)
         with app.app_context():

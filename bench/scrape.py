@@ -1,8 +1,9 @@
 """The application's own metrics, read from ``/metrics/`` of every API process."""
 
 import re
-import urllib.request
 from collections.abc import Iterable, Mapping
+
+from devstack.http_client import new_client
 
 _LINE = re.compile(r"^([a-z_]+(?:\{[^}]*\})?) ([0-9.eE+-]+)$", re.MULTILINE)
 
@@ -16,9 +17,10 @@ def metrics(apis: Iterable[str]) -> dict[str, float]:
     """Return the metrics, summed over all processes."""
     found: dict[str, float] = {}
     for url in apis:
-        with urllib.request.urlopen(f"{url}/metrics/", timeout=30) as response:  # noqa: S310 - the benchmark's own URL
-            for name, value in read(response.read().decode()).items():
-                found[name] = found.get(name, 0.0) + value
+        with new_client(url) as client:
+            text = client.get("/metrics/").raise_for_status().text
+        for name, value in read(text).items():
+            found[name] = found.get(name, 0.0) + value
     return found
 
 

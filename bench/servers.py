@@ -2,13 +2,10 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +13,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from bench.load import PATIENCE_S, ROOT
+from devstack import ports
+from devstack.http_client import status_of
 from devstack.nginx import Nginx
 from devstack.workspace import Workspace
 
@@ -41,18 +40,10 @@ REDIS_ONLY = {"CACHE_MEMORY_MB": "0"}
 NGINX_RATE = "1000000r/s"
 
 
-def free_port() -> int:
-    """Return an unused port of loopback."""
-    with socket.socket() as it:
-        it.bind(("127.0.0.1", 0))
-        port: int = it.getsockname()[1]
-        return port
-
-
 @contextmanager
 def gunicorn(application: str, environment: Mapping[str, str], *, workers: int = 1, name: str = "") -> Iterator[str]:
     """Serve an application with the project's own gunicorn configuration, as production does; yield its URL."""
-    port = free_port()
+    port = ports.unused()
     with tempfile.TemporaryDirectory(prefix="campshub-bench-") as folder:
         settings = {
             **FOR_BENCH,
@@ -95,22 +86,15 @@ def _wait(it: subprocess.Popen[bytes], url: str, name: str) -> None:
     """Wait until the server responds; a 404 is a response.
 
     :raises RuntimeError: it has ended.
+    :raises TimeoutError: it does not respond in time.
     """
     deadline = time.monotonic() + PATIENCE_S
-    while True:
+    while status_of(url, "/live/", patience_s=1) is None:
         if it.poll() is not None:
             raise RuntimeError(f"{name} has ended: see bench/results/{name}.log")
-        try:
-            urllib.request.urlopen(f"{url}/live/", timeout=1).close()  # noqa: S310 - the benchmark's own URL
-        except urllib.error.HTTPError as error:
-            error.close()
-            return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
-        else:
-            return
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{name} does not respond: see bench/results/{name}.log")
+        time.sleep(0.1)
 
 
 @dataclass(frozen=True)
@@ -123,7 +107,7 @@ class _Upstream:
 @contextmanager
 def nginx(workspace: Workspace, upstream: str) -> Iterator[str]:
     """Put the project's nginx before a server, with limits that are never reached; yield its URL."""
-    it = Nginx(workspace, [_Upstream(urlsplit(upstream).port)], port=free_port(), rate=NGINX_RATE)
+    it = Nginx(workspace, [_Upstream(urlsplit(upstream).port)], port=ports.unused(), rate=NGINX_RATE)
     it.start()
     try:
         yield it.url

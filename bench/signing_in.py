@@ -30,8 +30,6 @@ from bench.client import ApiClient
 from bench.load import ROOT
 from bench.servers import gunicorn
 from campshub.accounts.service import organizations as accounts
-from campshub.app import create_app
-from campshub.config import load_settings
 from campshub.core.db.models import new_id
 from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.security.passwords import hash_password
@@ -88,8 +86,7 @@ def _scene() -> Iterator[Scene]:
 
 def _create_users(environment: Mapping[str, str]) -> list[str]:
     """Create an organization with students, and as many admins as sign in at once; return their emails."""
-    settings = {name.lower(): value for name, value in environment.items() if value != ""}
-    app, organization_id, run = create_app(load_settings(**settings, log_level="WARNING")), new_id(), new_id().hex[-8:]
+    app, organization_id, run = dataset.application(environment), new_id(), new_id().hex[-8:]
     emails = [f"{number}-{run}@bench.example" for number in range(AT_ONCE)]
     hashed = hash_password(PASSWORD, cost=COST)
     with app.app_context(), unit_of_work(system=True, organization_id=organization_id) as session:
@@ -167,7 +164,10 @@ def _ratios(times: Mapping[str, list[float]], statuses: Mapping[str, Counter[int
 
 
 class _Caller:
-    """One client on one connection."""
+    """One client on one connection.
+
+    Its own time is part of what is measured: 0.04 ms of CPU a request. httpx needs 0.25 ms, a sixth of an idle read.
+    """
 
     def __init__(self, url: str) -> None:
         self._connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE_S)

@@ -16,7 +16,7 @@ SCRIPT = load.ROOT / "bench" / "scripts" / "create.lua"
 def measure(dataset: Dataset, *, rounds: int, seconds: int) -> dict[str, Any]:
     """Measure and return the figures; the rows made are removed afterwards."""
     # Not the organization of the other parts: its 10,000 students must stay 10,000.
-    who = {"BENCH_ORGANIZATION": dataset.signs[1].organization_id}
+    who = {"BENCH_ORGANIZATION": dataset.admins[1].organization_id}
     found: dict[str, list[load.Round]] = {NAIVE: [], WHOLE: []}
     with ExitStack() as servers:
         naive = servers.enter_context(gunicorn("bench.apps.naive:app", dataset.settings(**who), name="naive-writes"))
