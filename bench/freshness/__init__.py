@@ -1,4 +1,4 @@
 """The freshness checker: writers and readers on the real stack, under one fault after the other.
 
-``docs/checking-freshness.md`` says how to run it and how to read what it prints.
+``docs/freshness.md`` says what it checks, and ``make check-freshness`` runs it.
 """

@@ -58,7 +58,7 @@ def check(site: Site, plans: Mapping[str, Plan], application: str) -> int:
     ledger = Ledger()
     worlds = make_worlds(site, ledger)
     for name, plan in plans.items():
-        found = Run(site, ledger, worlds, plan).go()
+        found = Run(site, ledger, worlds, plan).run()
         print("\n".join(report.lines(found)), flush=True)
         if report.broken(found):
             failed.append(name)

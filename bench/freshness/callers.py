@@ -16,12 +16,12 @@ from bench.freshness.shapes import Shape
 from bench.freshness.world import WEIGHTS, World
 
 CONDITIONAL = 0.4
-LOOK_AFTER_WRITE = 0.5
-LOOKS = 2
+CHECK_AFTER_WRITE = 0.5
+CHECKS = 2
 PAIRS = 0.5
 REST_AFTER_ERROR_S = 0.1
 READER_REST_S = 0.004
-FASHION, FASHIONABLE, FASHION_LASTS_S = 0.8, 4, 5.0
+POPULAR_SHARE, POPULAR_SHAPES, POPULAR_FOR_S = 0.8, 4, 5.0
 UNVERIFIED = "unverified"
 # Codes that a writer in doubt may get: its unconfirmed change was carried out.
 ALREADY = {HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED}
@@ -35,7 +35,7 @@ class Scene:
     servers: Sequence[Server]
     measurements: Measurements
     ledger: Ledger
-    client: Callable[[], RecordingClient]
+    new_client: Callable[[], RecordingClient]
     truth: Callable[[Row], tuple[int, int] | None]
 
     def to_write(self, rng: random.Random) -> World:
@@ -48,10 +48,10 @@ class Scene:
 
     def shape_of(self, world: World, rng: random.Random) -> Shape:
         """Return something to read: often one of a few that all readers request now, so that it is cached."""
-        if rng.random() > FASHION:
+        if rng.random() > POPULAR_SHARE:
             return rng.choice(world.shapes)
-        moment = random.Random(int(time.monotonic() / FASHION_LASTS_S))  # noqa: S311 - not for secrets
-        return rng.choice(moment.sample(world.shapes, FASHIONABLE))
+        moment = random.Random(int(time.monotonic() / POPULAR_FOR_S))  # noqa: S311 - not for secrets
+        return rng.choice(moment.sample(world.shapes, POPULAR_SHAPES))
 
 
 class Reader:
@@ -88,9 +88,9 @@ class Reader:
     def _is_unverified(self, response: Response) -> bool:
         if response.headers.get("Campshub-Freshness") != UNVERIFIED:
             return False
-        away = self._client.primary.meets(response.started)
-        self._scene.measurements.mark(f"reads marked unverified, primary {'away' if away else 'there'}")
-        return away
+        is_excused = self._client.primary.overlaps(response.started)
+        self._scene.measurements.mark(f"reads marked unverified, primary {'' if is_excused else 'not '}stopped")
+        return is_excused
 
 
 class Writer:
@@ -99,7 +99,7 @@ class Writer:
     def __init__(self, scene: Scene, seed: str, rows: Sequence[tuple[World, Row]]) -> None:
         self._scene = scene
         self._rng = random.Random(seed)  # noqa: S311 - not for secrets
-        self._client, self._companion = scene.client(), scene.client()
+        self._client, self._companion = scene.new_client(), scene.new_client()
         self._reader = Reader(scene, self._client, self._rng)
         self._rows: dict[tuple[int, str], list[Row]] = {}
         for world, row in rows:
@@ -127,16 +127,16 @@ class Writer:
             done = second.result() and done
         if not done:
             time.sleep(REST_AFTER_ERROR_S)
-        elif self._rng.random() < LOOK_AFTER_WRITE:
-            self._look(world, rows[0])
+        elif self._rng.random() < CHECK_AFTER_WRITE:
+            self._check(world, rows[0])
 
     def _own(self, world: World) -> Sequence[Row]:
         kinds = [kind for kind in WEIGHTS if (id(world), kind) in self._rows]
         kind = self._rng.choices(kinds, [WEIGHTS[kind] for kind in kinds])[0]
         return self._rows[id(world), kind]
 
-    def _look(self, world: World, row: Row) -> None:
-        for server in self._rng.sample(self._scene.servers, LOOKS):
+    def _check(self, world: World, row: Row) -> None:
+        for server in self._rng.sample(self._scene.servers, CHECKS):
             try:
                 self._reader.read(world, self._rng.choice(world.shown_by[row.version_slot]), server)
             except NoResponse:
@@ -169,7 +169,7 @@ class Writer:
         version = row.version_after(response.json)
         if version <= row.version:
             if not row.is_doubtful:
-                self._scene.ledger.accuse("write without effect", f"{change.path}: {response.body[:300]!r}")
+                self._scene.ledger.add_violation("write without effect", f"{change.path}: {response.body[:300]!r}")
             row.in_doubt = row.is_doubtful = True
             return False
         row.acknowledge(version, change.count)
@@ -185,11 +185,11 @@ class Writer:
         return True
 
 
-def go_on_reading(scene: Scene, seed: str, over: threading.Event) -> None:
+def read_until(ended: threading.Event, scene: Scene, seed: str) -> None:
     """Read continuously, through all entry points, as every role, every shape."""
-    rng, client = random.Random(seed), scene.client()  # noqa: S311 - not for secrets
+    rng, client = random.Random(seed), scene.new_client()  # noqa: S311 - not for secrets
     reader = Reader(scene, client, rng)
-    while not over.wait(READER_REST_S):
+    while not ended.wait(READER_REST_S):
         world = scene.to_read(rng)
         try:
             there = reader.read(world, scene.shape_of(world, rng), rng.choice(scene.servers))
@@ -203,8 +203,8 @@ def go_on_reading(scene: Scene, seed: str, over: threading.Event) -> None:
 class Pace:
     """The moments at which writers begin, so that readers get their share of the machine."""
 
-    def __init__(self, a_second: float, over: threading.Event) -> None:
-        self._step, self._over = 1 / a_second, over
+    def __init__(self, a_second: float, ended: threading.Event) -> None:
+        self._step, self._ended = 1 / a_second, ended
         self._next = time.monotonic()
         self._lock = threading.Lock()
 
@@ -214,4 +214,4 @@ class Pace:
             # A late writer catches up a little, not a whole fault.
             self._next = max(self._next + self._step, time.monotonic() - 1)
             mine = self._next
-        return not self._over.wait(max(0.0, mine - time.monotonic()))
+        return not self._ended.wait(max(0.0, mine - time.monotonic()))

@@ -1,15 +1,16 @@
 """Requests over persistent connections, and which status a response may have at its moment."""
 
-import http.client
 import time
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
+import httpx
 import orjson
 
 from bench.freshness.ledger import Ledger
 from bench.freshness.measurements import Measurements
+from devstack.http_client import new_client
 from devstack.ports import LOOPBACK
 
 PATIENCE_S = 30.0
@@ -38,7 +39,7 @@ class Outage:
         if self.is_on:
             self.is_on, self.ended, self.turns = False, time.monotonic(), self.turns + 1
 
-    def meets(self, started: float) -> bool:
+    def overlaps(self, started: float) -> bool:
         """Return whether the part was unavailable at some moment since ``started``."""
         return self.is_on or self.ended >= started
 
@@ -57,7 +58,7 @@ class Response:
     """A response, read completely."""
 
     status: int
-    headers: http.client.HTTPMessage
+    headers: httpx.Headers
     body: bytes
     started: float
     server: Server
@@ -85,7 +86,7 @@ class RecordingClient:
 
     def __init__(self, measurements: Measurements, ledger: Ledger, primary: Outage) -> None:
         self.measurements, self.ledger, self.primary = measurements, ledger, primary
-        self._connections: dict[str, tuple[http.client.HTTPConnection, int]] = {}
+        self._connections: dict[str, tuple[httpx.Client, int]] = {}
 
     def send(self, server: Server, method: str, path: str, token: str, body: Any = None, **headers: str) -> Response:
         """Send one request and count its response.
@@ -93,17 +94,17 @@ class RecordingClient:
         :raises NoResponse: there was none.
         """
         what, phase = ("read" if method == "GET" else "write"), self.measurements.phase
-        sent = {"Authorization": f"Bearer {token}", **{name.replace("_", "-"): v for name, v in headers.items()}}
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if token:  # there is none before the first sign-in
+            sent["Authorization"] = f"Bearer {token}"
         content = None if body is None else orjson.dumps(body)
         if content is not None:
             sent["Content-Type"] = "application/json"
         started = time.monotonic()
         try:
-            connection = self._connection(server)
-            connection.request(method, path, content, sent)
-            raw = connection.getresponse()
-            response = Response(raw.status, raw.headers, raw.read(), started, server)
-        except (OSError, http.client.HTTPException) as error:
+            raw = self._connection(server).request(method, path, content=content, headers=sent)
+            response = Response(raw.status_code, raw.headers, raw.content, started, server)
+        except httpx.TransportError as error:
             self._discard(server)
             self._record_no_response(what, server, started, error)
             raise NoResponse from error
@@ -121,29 +122,29 @@ class RecordingClient:
         status = response.status
         what = f"{status} {response.code} from {response.server.name} after {time.monotonic() - response.started:.2f} s"
         if status == HTTPStatus.SERVICE_UNAVAILABLE and not response.headers.get("Retry-After"):
-            self.ledger.accuse("503 without Retry-After", what)
+            self.ledger.add_violation("503 without Retry-After", what)
         elif status == HTTPStatus.SERVICE_UNAVAILABLE:
-            if self.primary.meets(response.started) or SPILLED in response.body:
+            if self.primary.overlaps(response.started) or SPILLED in response.body:
                 return True
-            self.ledger.accuse("503 while the primary is there", what)
+            self.ledger.add_violation("503 although the primary runs", what)
         elif status in {HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT}:
             # nginx, whose process was killed with the request.
-            if response.server.outage.meets(response.started):
+            if response.server.outage.overlaps(response.started):
                 return True
-            self.ledger.accuse("502 without a killed process", what)
+            self.ledger.add_violation("502 without a killed process", what)
         elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            self.ledger.accuse("500", what)
+            self.ledger.add_violation("500", what)
         else:
-            self.ledger.accuse("unexpected status", f"{what}: {response.body[:300]!r}")
+            self.ledger.add_violation("unexpected status", f"{what}: {response.body[:300]!r}")
         return False
 
-    def _connection(self, server: Server) -> http.client.HTTPConnection:
+    def _connection(self, server: Server) -> httpx.Client:
         connection = self._connections.get(server.name)
         if connection is not None and connection[1] == server.outage.turns:
             return connection[0]
         if connection is not None:  # its process was killed meanwhile, and so is this connection
             connection[0].close()
-        new = http.client.HTTPConnection(LOOPBACK, server.port, timeout=PATIENCE_S)
+        new = new_client(f"http://{LOOPBACK}:{server.port}", patience_s=PATIENCE_S)
         self._connections[server.name] = (new, server.outage.turns)
         return new
 
@@ -154,11 +155,11 @@ class RecordingClient:
 
     def _record_no_response(self, what: str, server: Server, started: float, error: Exception) -> None:
         kind = type(error).__name__
-        allowed = server.outage.meets(started)
+        allowed = server.outage.overlaps(started)
         self.measurements.failed(what, f"{kind} ({'killed' if allowed else 'not killed'})")
         if not allowed:
             seconds = time.monotonic() - started
-            self.ledger.accuse("connection error", f"{what} {kind} at {server.name} after {seconds:.2f} s")
+            self.ledger.add_violation("connection error", f"{what} {kind} at {server.name} after {seconds:.2f} s")
 
 
 def _status(response: Response) -> str:

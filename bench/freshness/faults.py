@@ -77,9 +77,9 @@ def _set_delay(site: Site, delay: str) -> None:
 def _api_killed(site: Site, number: int) -> Iterator[None]:
     """Kill a process with its master, or in every other round only its worker, which the master replaces."""
     index = number % len(site.processes)
-    api, absences = site.api(index), (site.processes[index].outage, site.servers[-1].outage)
-    for absence in absences:
-        absence.begin()
+    api, outages = site.api(index), (site.processes[index].outage, site.servers[-1].outage)
+    for outage in outages:
+        outage.begin()
     master = api.process()
     if number % 2 and master is not None:
         _kill_workers(master)
@@ -88,8 +88,8 @@ def _api_killed(site: Site, number: int) -> Iterator[None]:
         api.kill()
         api.start()
     # nginx may have learned of the death just now, through a persistent connection.
-    for absence in absences:
-        absence.end()
+    for outage in outages:
+        outage.end()
     yield
 
 
@@ -137,7 +137,7 @@ class _Copies:
         self._dumps: list[bytes] = []
 
     @contextmanager
-    def put_back(self, site: Site, number: int) -> Iterator[None]:
+    def restore(self, site: Site, number: int) -> Iterator[None]:
         """Stop Redis, and start it with an earlier copy; each round takes its copy after the previous fault."""
         dump = site.stack.cache.folder / DUMP
         if not number:
@@ -199,7 +199,7 @@ def _primary_killed(site: Site, _number: int) -> Iterator[None]:
         yield
     finally:
         site.stack.primary.start()
-        site.wait_until_whole()
+        site.wait_until_healthy()
         site.primary.end()
 
 
@@ -220,7 +220,7 @@ FAULTS = {
         Fault("redis-emptied", _redis_emptied, (1.0, 12.0), quiet_s=4.0, late=True),
         Fault("redis-restarted", _redis_restarted, (1.0, 12.0), quiet_s=4.0, late=True),
         Fault("redis-stopped", _redis_stopped, (3.0, 12.0), quiet_s=BEYOND_QUARANTINE_S),
-        Fault("redis-restored", _Copies().put_back, (1.0, 12.0), quiet_s=4.0, late=True),
+        Fault("redis-restored", _Copies().restore, (1.0, 12.0), quiet_s=4.0, late=True),
         Fault("redis-frozen", _redis_frozen, (1.0, 4.0, 12.0), quiet_s=8.0),
         Fault("redis-cut", _cut("close"), (0.4, 3.0, 12.0), cuts=True, late=True),
         Fault("redis-held", _cut("hold"), (0.4, 3.0, 12.0), cuts=True, late=True),

@@ -99,7 +99,7 @@ class Ledger:
                     self._seen[slot] = (level, ended)
         return worst
 
-    def accuse(self, verdict: str, what: str) -> None:
+    def add_violation(self, verdict: str, what: str) -> None:
         """Count a broken guarantee of another kind."""
         with self._lock:
             self.verdicts[verdict] += 1

@@ -7,7 +7,7 @@ from bench.freshness.run import Found
 # Verdicts that the protocol allows; every other one breaks a guarantee.
 ALLOWED = {"true", "older, marked unverified", "back, excused"}
 PHASES = ("quiet", "fault", "after")
-REDIS_AWAY = {"redis-stopped", "redis-frozen"}
+REDIS_UNAVAILABLE = {"redis-stopped", "redis-frozen"}
 MOST_RISE_MS = 300
 
 
@@ -32,7 +32,7 @@ def lines(found: Found) -> list[str]:
         *_rise(found),
         *_metrics(found),
         *(f"  ! {example}" for example in found.ledger.examples),
-        f"  {'BROKEN: ' + str(broken(found)) if broken(found) else 'every guarantee was kept'}",
+        f"  {'BROKEN: ' + str(broken(found)) if broken(found) else 'every guarantee holds'}",
     ]
 
 
@@ -52,7 +52,7 @@ def _times(found: Found) -> list[str]:
 
 def _rise(found: Found) -> list[str]:
     """Return by how much the reads' p99 has risen while Redis was unavailable."""
-    if found.fault not in REDIS_AWAY:
+    if found.fault not in REDIS_UNAVAILABLE:
         return []
     quiet, fault = (found.measurements.times["read", phase].percentile(0.99) * 1000 for phase in ("quiet", "fault"))
     word = "less" if fault - quiet < MOST_RISE_MS else "NOT less"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.freshness import faults
-from bench.freshness.callers import Pace, Reader, Scene, Writer, go_on_reading
+from bench.freshness.callers import Pace, Reader, Scene, Writer, read_until
 from bench.freshness.client import NoResponse, RecordingClient, Server
 from bench.freshness.faults import Fault
 from bench.freshness.ledger import Ledger
@@ -61,10 +61,10 @@ class Found:
 
 def make_worlds(site: Site, ledger: Ledger, *, organizations: int = 3, rows: int = 12) -> list[World]:
     """Create the organizations of one or more runs, with the given number of rows of each kind."""
-    site.wait_until_whole()
+    site.wait_until_healthy()
     client = RecordingClient(Measurements(), ledger, site.primary)
     made = []
-    for number, organization in enumerate(site.people(organizations)):
+    for number, organization in enumerate(site.create_users(organizations)):
         maker = Maker(client, site.servers[0], organization)
         made.append(maker.make(rows=rows, weights=WEIGHTS[number % len(WEIGHTS)]))
     client.close()
@@ -80,14 +80,14 @@ class Run:
         self.measurements = Measurements()
         self._rows = [(world, row) for world in worlds for row in world.rows]
         self.found = Found(ledger, self.measurements, plan.fault.name, rows=len(self._rows))
-        self._scene = Scene(worlds, site.servers, self.measurements, ledger, self._client, site.truth)
+        self._scene = Scene(worlds, site.servers, self.measurements, ledger, self._new_client, site.truth)
         self._metrics = Metrics()
-        self._over = threading.Event()
+        self._ended = threading.Event()
         self._failures: list[BaseException] = []
 
-    def go(self) -> Found:
+    def run(self) -> Found:
         """Run all callers under the fault, and compare with the database."""
-        self.site.wait_until_whole()
+        self.site.wait_until_healthy()
         self._gather(count=False)
         started = time.monotonic()
         threads = self._callers()
@@ -95,7 +95,7 @@ class Run:
             self._rounds(started)
         finally:
             self.found.seconds = time.monotonic() - started
-            self._over.set()
+            self._ended.set()
             for thread in threads:
                 thread.join()
         if self._failures:
@@ -103,15 +103,15 @@ class Run:
         self._compare()
         return self.found
 
-    def _client(self) -> RecordingClient:
+    def _new_client(self) -> RecordingClient:
         return RecordingClient(self.measurements, self.ledger, self.site.primary)
 
     def _callers(self) -> list[threading.Thread]:
         plan, scene = self.plan, self._scene
-        pace = Pace(plan.a_second / WRITES_A_TURN * AHEAD, self._over)
+        pace = Pace(plan.a_second / WRITES_A_TURN * AHEAD, self._ended)
         writers = [Writer(scene, f"w{i}", self._rows[i :: plan.writers]) for i in range(plan.writers)]
         jobs = [functools.partial(writer.run, pace) for writer in writers]
-        jobs += [functools.partial(go_on_reading, scene, f"r{i}", self._over) for i in range(plan.readers)]
+        jobs += [functools.partial(read_until, self._ended, scene, f"r{i}") for i in range(plan.readers)]
         threads = [threading.Thread(target=self._guarded, args=(job,), daemon=True) for job in jobs]
         for thread in threads:
             thread.start()
@@ -120,9 +120,9 @@ class Run:
     def _guarded(self, job: Callable[[], None]) -> None:
         try:
             job()
-        except BaseException as error:  # noqa: BLE001 - it ends the run, and ``go`` raises it
+        except BaseException as error:  # noqa: BLE001 - it ends the run, and ``run`` raises it
             self._failures.append(error)
-            self._over.set()
+            self._ended.set()
 
     def _rounds(self, started: float) -> None:
         plan, fault = self.plan, self.plan.fault
@@ -132,7 +132,7 @@ class Run:
             self._phase("fault" if fault.name != "none" else "quiet")
             hold = fault.holds[number // 2 % len(fault.holds)] if plan.hold_s is None else plan.hold_s
             with faults.late(self.site, fault), fault.during(self.site, number):
-                self._over.wait(hold)
+                self._ended.wait(hold)
             self.found.rounds += 1
         self._phase("quiet")
 
@@ -141,9 +141,9 @@ class Run:
         after = 0.0 if is_first else max(0.0, seconds - SETTLED_S)
         if after:
             self._phase("after")
-            self._over.wait(after)
+            self._ended.wait(after)
         self._phase("quiet")
-        self._over.wait(seconds - after)
+        self._ended.wait(seconds - after)
 
     def _is_done(self, started: float) -> bool:
         """Return whether time, writes and rounds have been reached, or something has failed."""
@@ -165,32 +165,32 @@ class Run:
 
     def _compare(self) -> None:
         """Compare what was acknowledged with the database, then every entry point with the database."""
-        self.site.wait_until_whole()
+        self.site.wait_until_healthy()
         for _, row in self._rows:
             self._compare_with_truth(row)
-        client, servers = self._client(), self._scene.servers
+        client, servers = self._new_client(), self._scene.servers
         reader = Reader(self._scene, client, random.Random("final"))  # noqa: S311 - not for secrets
         shapes = [(world, shape) for world in self._scene.worlds for shape in world.shapes]
         for number, (world, shape) in enumerate(shapes):
             for server in servers if self.plan.is_thorough else [servers[number % len(servers)]]:
-                self._look(reader, world, shape, server)
+                self._check(reader, world, shape, server)
         client.close()
 
     def _compare_with_truth(self, row: Row) -> None:
         version, count = self.site.truth(row) or (0, 0)
         for slot, level in ((row.version_slot, version), (row.count_slot, count)):
             if level < self.ledger.acknowledged(slot):
-                name, acknowledged = self.ledger.names[slot], self.ledger.acknowledged(slot)
-                self.ledger.accuse("lost", f"{name} was acknowledged at {acknowledged}, the database has {level}")
+                acknowledged = f"{self.ledger.names[slot]} was acknowledged at {self.ledger.acknowledged(slot)}"
+                self.ledger.add_violation("lost", f"{acknowledged}, the database has {level}")
         if not row.is_doubtful and (version, count) != (row.version, row.count):
-            self.ledger.accuse("not as acknowledged", f"{row}: the database has {version}, {count}")
+            self.ledger.add_violation("not as acknowledged", f"{row}: the database has {version}, {count}")
         # Nothing is written any more: every reader must see this.
         row.acknowledge(version, count)
 
-    def _look(self, reader: Reader, world: World, shape: Shape, server: Server) -> None:
+    def _check(self, reader: Reader, world: World, shape: Shape, server: Server) -> None:
         try:
             there = reader.read(world, shape, server)
         except NoResponse:
             there = False
         if not there:
-            self.ledger.accuse("not readable after the run", f"{shape.path} through {server.name}")
+            self.ledger.add_violation("not readable after the run", f"{shape.path} through {server.name}")

@@ -1,7 +1,6 @@
 """The stack of a run: primary, replica, poolers, Redis, nginx, and API processes, each with its own relay to Redis."""
 
 import functools
-import http.client
 import json
 import os
 import subprocess
@@ -11,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psycopg
 
 from bench.freshness.client import Outage, Server
@@ -18,12 +18,13 @@ from bench.freshness.relay import Relays
 from bench.freshness.rows import Row
 from bench.servers import UNLIMITED
 from devstack.api import Api
+from devstack.http_client import new_client
 from devstack.ports import LOOPBACK
 from devstack.stack import Stack
 from devstack.workspace import REPOSITORY
 
 PROCESSES = 3
-OF_THE_RUN = {
+SETTINGS = {
     **UNLIMITED,
     "PASSWORD_COST": "4",
     "ACCESS_TOKEN_MINUTES": "600",
@@ -31,7 +32,7 @@ OF_THE_RUN = {
     "GUNICORN_MAX_REQUESTS": "0",  # a recycled worker would look like a killed one
     "FLASK_APP": "wsgi.py",
 }
-WHOLE_AGAIN_S = 60.0
+HEALTHY_WITHIN_S = 60.0
 APPLICATION = "wsgi:app"
 
 
@@ -74,9 +75,9 @@ class Site:
         if self.relays is not None:
             self.relays.end()
 
-    def people(self, organizations: int) -> list[dict[str, Any]]:
+    def create_users(self, organizations: int) -> list[dict[str, Any]]:
         """Create organizations with their users."""
-        output = self._run("-m", "bench.freshness.people", str(organizations))
+        output = self._run("-m", "bench.freshness.users", str(organizations))
         made: list[dict[str, Any]] = json.loads(output.splitlines()[-1])  # log lines may precede it
         return made
 
@@ -93,12 +94,12 @@ class Site:
         status, _, text = self._get(server, "/metrics/").partition(" ")
         return text if status == "200" else ""
 
-    def wait_until_whole(self) -> None:
+    def wait_until_healthy(self) -> None:
         """Wait until every process reports all its required parts healthy.
 
         :raises TimeoutError: they are not, in time.
         """
-        deadline = time.monotonic() + WHOLE_AGAIN_S
+        deadline = time.monotonic() + HEALTHY_WITHIN_S
         for server in self.processes:
             while not (health := self._get(server, "/health/")).startswith("200 "):
                 if time.monotonic() > deadline:
@@ -117,10 +118,10 @@ class Site:
 
     def _settings(self, port: int) -> Mapping[str, str]:
         redis_url = self.stack.cache.url.replace(f":{self.stack.cache.port}/", f":{port}/")
-        return {**self.stack.environment(), **OF_THE_RUN, "REDIS_URL": redis_url}
+        return {**self.stack.environment(), **SETTINGS, "REDIS_URL": redis_url}
 
     def _run(self, *arguments: str) -> str:
-        environment = {**os.environ, **self.stack.environment(), **OF_THE_RUN}
+        environment = {**os.environ, **self.stack.environment(), **SETTINGS}
         command = [sys.executable, *arguments]
         return subprocess.run(
             command, cwd=REPOSITORY, env=environment, check=True, stdout=subprocess.PIPE, text=True
@@ -129,12 +130,9 @@ class Site:
     @staticmethod
     def _get(server: Server, path: str) -> str:
         """Return the status and the body of a response, or why there is none."""
-        connection = http.client.HTTPConnection(LOOPBACK, server.port, timeout=5)
         try:
-            connection.request("GET", path)
-            response = connection.getresponse()
-            return f"{response.status} {response.read().decode()}"
-        except (OSError, http.client.HTTPException) as error:
+            with new_client(f"http://{LOOPBACK}:{server.port}", patience_s=5) as client:
+                response = client.get(path)
+        except httpx.TransportError as error:
             return repr(error)
-        finally:
-            connection.close()
+        return f"{response.status_code} {response.text}"

@@ -9,9 +9,9 @@ from typing import Any
 
 from bench.freshness import shapes
 from bench.freshness.client import RecordingClient, Server
-from bench.freshness.people import PASSWORD
 from bench.freshness.rows import FAR, Enrolment, Group, Mark, Newcomers, Row, Student, TrainingSet, User
 from bench.freshness.shapes import Content, Shape
+from bench.freshness.users import PASSWORD
 from campshub.core.db.models import new_id
 
 # How often each kind is written, in a hundred writes.

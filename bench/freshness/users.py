@@ -1,6 +1,6 @@
 """Create the organizations of a run, each with a user of every role that reads; print them as JSON for the checker.
 
-A separate process (``python -m bench.freshness.people COUNT``): the checker itself uses only the API.
+A separate process (``python -m bench.freshness.users COUNT``): the checker itself uses only the API.
 """
 
 import json
