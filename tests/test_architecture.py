@@ -278,9 +278,9 @@ def test_partitions_have_the_policies_of_their_parents_and_no_grants(sql):
         """
         WITH policies AS (
           SELECT polrelid, array_agg(polcmd::text || coalesce(pg_get_expr(polqual, polrelid), '')
-                                     || coalesce(pg_get_expr(polwithcheck, polrelid), '') ORDER BY polname) AS said
+                                     || coalesce(pg_get_expr(polwithcheck, polrelid), '') ORDER BY polname) AS rules
             FROM pg_policy GROUP BY polrelid)
-        SELECT child.relname, own.said = parents.said,
+        SELECT child.relname, own.rules = parents.rules,
                EXISTS (SELECT FROM aclexplode(child.relacl) g WHERE g.grantee <> child.relowner)
           FROM pg_inherits JOIN pg_class child ON child.oid = inhrelid AND child.relkind IN ('r', 'p')
           LEFT JOIN policies own ON own.polrelid = inhrelid LEFT JOIN policies parents ON parents.polrelid = inhparent

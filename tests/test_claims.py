@@ -61,9 +61,9 @@ def shows_a_version(schema: type[Out] | Out) -> bool:
 
 def test_the_page_lists_which_creates_accept_an_id_and_a_key(app):
     rows = [line.strip("| ").split(" | ") for line in chapter("Retries").splitlines() if line.startswith("| `/api/")]
-    said = {url: (row[1] == "yes", row[2] == "yes") for row in rows for url in ADDRESS.findall(row[0])}
+    stated = {url: (row[1] == "yes", row[2] == "yes") for row in rows for url in ADDRESS.findall(row[0])}
 
-    assert said == creates_of(app)
+    assert stated == creates_of(app)
 
 
 def test_the_page_lists_where_a_key_is_ignored(app):
@@ -143,8 +143,8 @@ def test_the_page_lists_what_can_be_undeleted(app):
     sentence = re.search(r"\n([^.\n]+) can be deleted and undeleted\.", chapter("Lists"))
     brought_back = {address_of(o) for o in operations(app) if o.rule.endswith("/undelete/")}
 
-    said = {UNDELETED[name] for name in re.split(r", | and ", sentence[1])}
-    assert {f"/api/{path}/{{id}}/undelete/" for path in said} == brought_back
+    stated = {UNDELETED[name] for name in re.split(r", | and ", sentence[1])}
+    assert {f"/api/{path}/{{id}}/undelete/" for path in stated} == brought_back
 
 
 def test_the_guide_for_operators_lists_the_schedule(app):
@@ -209,11 +209,11 @@ def test_pgbouncer_has_connections_for_the_number_of_processes_that_it_states(se
 
     of_process = sum(pool["pool_size"] + pool["max_overflow"] for pool in pools) + 1  # the connection of the lease
     comment = text.replace("\n; ", " ")
-    said = re.search(
+    stated = re.search(
         r"holds at most (\d+) .*an API server of (\d+) processes (\d+): ([\d,]+) are (\d+) servers", comment
     )
     assert (of_process, workers, of_process * workers, limit, limit // (of_process * workers)) == tuple(
-        int(figure.replace(",", "")) for figure in said.groups()
+        int(figure.replace(",", "")) for figure in stated.groups()
     )
     nofile = re.search(r"ulimits: \{ nofile: (\d+) \}", COMPOSE.partition("x-pgbouncer:")[2])
     assert int(nofile[1]) > limit + 100

@@ -75,14 +75,14 @@ def test_dates_limit_the_entries(api, changed):
 
 def test_pages_go_back_in_time(api, changed):
     whole = listed(api, "/api/audit/?limit=200")
-    url, walked = "/api/audit/?limit=1", []
+    url, collected = "/api/audit/?limit=1", []
     while url:
         response = api.get(url)
-        walked += response.json["items"]
+        collected += response.json["items"]
         cursor = response.json["next_cursor"]
         url = cursor and f"/api/audit/?limit=1&cursor={cursor}"
 
-    assert walked == whole
+    assert collected == whole
     assert [entry["id"] for entry in listed(api, "/api/audit/?limit=200&sort=date")] == [
         entry["id"] for entry in reversed(whole)
     ]

@@ -32,7 +32,7 @@ def test_an_organization_and_its_admin_are_created_and_can_sign_in(app, flask):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (("organizations", "create", "--name", "X", "--time-zone", "Mars/Olympus"), "Mars/Olympus is not a time zone"),
         (
@@ -44,11 +44,11 @@ def test_an_organization_and_its_admin_are_created_and_can_sign_in(app, flask):
         (("demo", "seed", "--students", "0"), "not in the range"),
     ],
 )
-def test_an_invalid_command_explains_its_mistake_in_one_line(flask, arguments, says):
+def test_an_invalid_command_explains_its_mistake_in_one_line(flask, arguments, message):
     result = flask(*arguments, input="long enough password\nlong enough password\n")
 
     assert result.exit_code != 0
-    assert says in result.output
+    assert message in result.output
     assert "Traceback" not in result.output
 
 
@@ -148,7 +148,7 @@ def test_check_config_fails_for_parts_that_do_not_respond(stack, database):
 
 
 @pytest.mark.parametrize(
-    ("given", "says"),
+    ("given", "message"),
     [
         ({"mail_folder": "/proc/mail"}, "FAIL mail: folder /proc/mail"),
         ({"smtp_url": "smtp://user:whisper@127.0.0.1:1"}, "FAIL mail: SMTP_URL"),
@@ -160,7 +160,7 @@ def test_check_config_fails_for_parts_that_do_not_respond(stack, database):
         ({"public_url": "no address"}, "FAIL links: no address"),
     ],
 )
-def test_check_config_reports_settings_that_would_fail_later(stack, database, given, says):
+def test_check_config_reports_settings_that_would_fail_later(stack, database, given, message):
     from campshub.app import create_app  # noqa: PLC0415 - see above
     from tests.conftest import close, settings_of  # noqa: PLC0415 - see above
 
@@ -169,7 +169,7 @@ def test_check_config_reports_settings_that_would_fail_later(stack, database, gi
     close(broken)
 
     assert result.exit_code == 1
-    assert says in result.output
+    assert message in result.output
     assert result.output.count("FAIL") == 1
     assert "whisper" not in result.output
 

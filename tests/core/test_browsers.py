@@ -7,7 +7,7 @@ from campshub.config import SettingsError
 from tests.conftest import Client, close, new_tenant, settings_of
 
 PANEL = "https://panel.example.org"
-SAID = {
+HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -56,7 +56,7 @@ def test_every_response_has_the_security_headers(api, method, url, status):
         response = api.call(method, url, {} if method in ("POST", "PUT") else None)
 
         assert response.status == status
-        assert {name: response.headers.get(name) for name in SAID} == SAID
+        assert {name: response.headers.get(name) for name in HEADERS} == HEADERS
         assert "Strict-Transport-Security" not in response.headers
         assert not [name for name, _ in response.headers if name.startswith("Access-Control")]
 
@@ -65,7 +65,7 @@ def test_a_refusal_of_an_anonymous_client_has_the_security_headers(app):
     response = Client(app).get(LIST)
 
     assert response.status == 401
-    assert {name: response.headers.get(name) for name in SAID} == SAID
+    assert {name: response.headers.get(name) for name in HEADERS} == HEADERS
 
 
 def test_the_documentation_runs_only_its_own_scripts_and_cannot_be_framed(app):
@@ -76,7 +76,7 @@ def test_the_documentation_runs_only_its_own_scripts_and_cannot_be_framed(app):
     assert "frame-ancestors 'none'" in policy
     assert "unsafe-eval" not in policy
     own = {"Cache-Control": "no-cache", "Content-Security-Policy": policy, "Vary": "Accept-Encoding, Origin"}
-    assert {name: response.headers.get(name) for name in SAID} == {**SAID, **own}
+    assert {name: response.headers.get(name) for name in HEADERS} == {**HEADERS, **own}
 
 
 def test_a_listed_origin_can_read_every_response(panel):

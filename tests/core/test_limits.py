@@ -209,10 +209,10 @@ def test_an_allowed_request_is_one_get_and_one_set_and_a_refused_one_a_get(clien
         with client.monitor() as monitor:
             assert count(caller, NOW_MS).allowed == allowed
             client.echo(caller)
-            said = [["", ""]]
-            while said[-1] != ["ECHO", caller]:
-                said.append(monitor.next_command()["command"].split()[:2])
-        assert [verb for verb, key in said if key == f"limit:{caller}"] == expected
+            commands = [["", ""]]
+            while commands[-1] != ["ECHO", caller]:
+                commands.append(monitor.next_command()["command"].split()[:2])
+        assert [verb for verb, key in commands if key == f"limit:{caller}"] == expected
 
 
 def test_an_invalid_value_in_redis_counts_as_none(client, limits_of, in_redis):

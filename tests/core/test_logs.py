@@ -53,9 +53,9 @@ def test_no_secret_and_no_personal_value_is_logged(app, tenant, lines):
     api.get("/api/students/", query_string={"q": CANARY, "cursor": CANARY})
     api.get(f"/api/{CANARY}/", headers={"X-Request-ID": "x y", "User-Agent": CANARY})
 
-    said = json.dumps(lines())
+    logged = json.dumps(lines())
     for secret in (CANARY, token, signed_in.json["access_token"], signed_in.json["refresh_token"], PASSWORD):
-        assert secret not in said
+        assert secret not in logged
 
 
 def test_each_request_is_one_line(app, tenant, monkeypatch, lines):

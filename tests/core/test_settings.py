@@ -78,9 +78,9 @@ def test_each_setting_is_read_outside_of_its_module():
 def test_the_example_names_the_limits_without_an_operation(app):
     counted = {limited.name for operation in operations(app) for limited in operation.endpoint.options.limits}
     example = (ROOT / "env.example").read_text(encoding="utf-8")
-    said = re.findall(r"^# .*; no operation counts in it yet\.\nRATE_LIMIT_(\w+)=", example, re.MULTILINE)
+    listed = re.findall(r"^# .*; no operation counts in it yet\.\nRATE_LIMIT_(\w+)=", example, re.MULTILINE)
 
-    assert {name.lower() for name in said} == set(get_args(LimitName)) - counted
+    assert {name.lower() for name in listed} == set(get_args(LimitName)) - counted
 
 
 @pytest.mark.parametrize("name", sorted(SECRETS))
@@ -126,7 +126,7 @@ def _issuers(**given):
 
 
 @pytest.mark.parametrize(
-    ("value", "says"),
+    ("value", "message"),
     [
         ("not JSON", "OIDC_ISSUERS"),
         ("{}", "OIDC_ISSUERS"),
@@ -142,13 +142,13 @@ def _issuers(**given):
         (f"{_issuers()[:-1]}, {_issuers()[1:]}", "twice"),
     ],
 )
-def test_an_untrustworthy_issuer_stops_the_start_with_one_line(stack, database, value, says):
+def test_an_untrustworthy_issuer_stops_the_start_with_one_line(stack, database, value, message):
     given = {**settings_of(stack, database).model_dump(), "oidc_issuers": value, "debug": False}
 
     with pytest.raises(SettingsError) as refusal:
         load_settings(**given)
 
-    assert says in str(refusal.value)
+    assert message in str(refusal.value)
     assert "\n" not in str(refusal.value)
 
 

@@ -194,5 +194,5 @@ def test_modules_do_not_write_rows_in_sql_text():
     texts = [(name, n.value) for name, n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)]
     past = [(name, n.attr) for name, n in nodes if isinstance(n, ast.Attribute) and n.attr in BYPASSING]
 
-    assert [(name, said) for name, said in texts if CHANGING.search(said)] + past == []
+    assert [(name, text) for name, text in texts if CHANGING.search(text)] + past == []
     assert len(texts) > 1_000

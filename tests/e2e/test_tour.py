@@ -42,12 +42,12 @@ def shape(line: str):
 
 
 def test_the_tour_prints_what_the_readme_shows(demo):
-    walked = steps()
+    blocks = steps()
 
-    printed = run(demo, *(commands for commands, _ in walked))
+    printed = run(demo, *(commands for commands, _ in blocks))
 
-    assert len(printed) == len(walked) == 10
-    for (commands, shown), lines in zip(walked, printed, strict=True):
+    assert len(printed) == len(blocks) == 10
+    for (commands, shown), lines in zip(blocks, printed, strict=True):
         assert [shape(line) for line in lines] == [shape(line) for line in shown], commands
     _, _, lists, marks, *_, program, refusals = printed
     assert all(item["family_name"] == "Sharma" for item in json.loads(lists[1])["items"])

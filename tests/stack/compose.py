@@ -76,7 +76,7 @@ def dockerfile(target: str) -> Image:
     """Return the image of a target of the Dockerfile."""
     stage = re.search(rf"^FROM \S+ AS {target}\n(.*?)(?=^FROM |\Z)", _dockerfile(), re.MULTILINE | re.DOTALL)[1]
     lines = [line.split(maxsplit=1) for line in stage.splitlines() if line and not line.startswith("#")]
-    said = dict(lines)
+    instructions = dict(lines)
     variables = dict(pair.split("=", 1) for word, rest in lines if word == "ENV" for pair in shlex.split(rest))
     if target == "web":
         uid, gid = (int(re.search(rf"--{kind}id (\d+)", stage)[1]) for kind in "ug")
@@ -86,10 +86,10 @@ def dockerfile(target: str) -> Image:
     return Image(
         uid,
         gid,
-        said["USER"],
+        instructions["USER"],
         variables,
-        said["WORKDIR"],
-        tuple(re.findall(r'"((?:[^"\\]|\\.)*)"', said["CMD"])),
+        instructions["WORKDIR"],
+        tuple(re.findall(r'"((?:[^"\\]|\\.)*)"', instructions["CMD"])),
         tuple(re.findall(r" (/\S+)", made[1])) if made else (),
     )
 
