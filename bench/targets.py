@@ -99,7 +99,7 @@ def page(found: Found) -> list[str]:
 
 def _line(target: Target, figure: float | None) -> str:
     words = {(False, False): "", (False, True): "over ", (True, False): "at most ", (True, True): "under "}
-    target = f"target {words[target.is_most, target.strictly]}{target.bound:g}"
+    bound = f"target {words[target.is_most, target.strictly]}{target.bound:g}"
     if figure is None:
-        return f"{'NONE':8}{target.what}: not measured, {target}"
-    return f"{'met' if target.met_by(figure) else 'MISSED':8}{target.what}: {figure:g}, {target}"
+        return f"{'NONE':8}{target.what}: not measured, {bound}"
+    return f"{'met' if target.met_by(figure) else 'MISSED':8}{target.what}: {figure:g}, {bound}"
