@@ -1,6 +1,8 @@
 """The structure of imports: no cycles, the layers of the contracts, and no file without a reason."""
 
+import ast
 import tomllib
+from collections import defaultdict
 
 import grimp
 import pytest
@@ -109,6 +111,34 @@ def test_a_file_with_one_importer_is_part_of_it(imports):
             lonely[module] = importer
 
     assert lonely == {}
+
+
+# Classes that a library finds by their name, and that it expects several times.
+NAMED_BY_LIBRARY = {"Meta"}
+
+
+def _classes_by_name(root):
+    """Return the files of the classes below a folder, nested ones included, by the name of the class."""
+    found = defaultdict(list)
+    for path in sorted(root.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                found[node.name].append(path.relative_to(root).as_posix())
+    return found
+
+
+def test_no_two_classes_have_one_name():
+    found = _classes_by_name(ROOT / "campshub")
+
+    assert len(found) > 100
+    assert {name: files for name, files in found.items() if len(files) > 1 and name not in NAMED_BY_LIBRARY} == {}
+
+
+def test_a_second_class_of_a_name_is_found_in_another_class_too(tmp_path):
+    (tmp_path / "one.py").write_text("class Roster:\n    pass\n")
+    (tmp_path / "other.py").write_text("class Report:\n    class Roster:\n        pass\n")
+
+    assert _classes_by_name(tmp_path) == {"Roster": ["one.py", "other.py"], "Report": ["other.py"]}
 
 
 def _source(module):

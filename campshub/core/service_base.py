@@ -16,7 +16,7 @@ from campshub.core.freshness.protocol import Freshness
 from campshub.core.freshness.replicas import Replicas
 from campshub.core.mail import mailer_of
 from campshub.core.redis.connection import Cache
-from campshub.core.security.api_keys import ApiKeys
+from campshub.core.security.api_keys import ApiKeyVerifier
 from campshub.core.security.crypto import Cursors, KeyRing
 from campshub.core.security.oidc import Issuers
 from campshub.core.security.passwords import Passwords
@@ -51,7 +51,7 @@ class Services:
         # Only for fingerprints. After a change of SECRET_KEY, a retry of an earlier request is refused as a conflict.
         self.fingerprint_key = hmac.digest(settings.secret_key.encode(), b"fingerprints", "sha256")
         self.tokens = Tokens(settings)
-        self.api_keys = ApiKeys(self.tokens)
+        self.api_keys = ApiKeyVerifier(self.tokens)
         self.oidc = Issuers(settings)
         self.mailer = mailer_of(settings)
         self.storage = Storage(settings.storage_url)

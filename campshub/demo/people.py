@@ -21,7 +21,7 @@ CLIENTS = 3
 
 
 @dataclass(frozen=True)
-class Kind:
+class OrganizationKind:
     """A kind of demo organization."""
 
     name: str
@@ -32,12 +32,12 @@ class Kind:
     group_names: tuple[str, ...]
     trains: float  # the share of its students who log workouts
 
-    def numbered(self, number: int) -> "Kind":
+    def numbered(self, number: int) -> "OrganizationKind":
         """Return this kind with a number in its name and domain."""
         return replace(self, name=f"{self.name} {number}", domain=f"{number}.{self.domain}")
 
 
-SCHOOL = Kind(
+SCHOOL = OrganizationKind(
     "Hill Camp School",
     "hillcamp.example",
     "Asia/Kolkata",
@@ -46,7 +46,7 @@ SCHOOL = Kind(
     tuple(f"Class {year}{letter}" for year in range(6, 13) for letter in "ABC"),
     0.25,
 )
-GYM = Kind(
+GYM = OrganizationKind(
     "Riverside Strength",
     "riverside.example",
     "Europe/Berlin",
@@ -74,7 +74,7 @@ class DemoOrganization:
     """A demo organization while it is created."""
 
     id: uuid.UUID
-    kind: Kind
+    kind: OrganizationKind
     today: date
     days: int
     rng: random.Random

@@ -21,7 +21,7 @@ from campshub.core.service_base import Services
 from campshub.core.storage import Storage
 from campshub.reports.dates import PERIODS
 from campshub.reports.formats import FORMATS
-from campshub.reports.kinds import Kind, all_kinds
+from campshub.reports.kinds import ReportKind, all_kinds
 from campshub.reports.parameters import checked, resolved
 from campshub.reports.queries.schedules import organization_of
 from campshub.reports.row_store import RowStore
@@ -47,7 +47,7 @@ def kinds(*, as_json: bool) -> None:
     say(as_json, "\n".join(lines), kinds=found)
 
 
-def _description(kind: Kind) -> dict[str, Any]:
+def _description(kind: ReportKind) -> dict[str, Any]:
     dates = ("period", "from", "to") if kind.most_days else ("period", "on")
     return {"kind": kind.name, "title": kind.title, "parameters": [*kind.takes, *dates], "needs": sorted(kind.needs)}
 
@@ -110,7 +110,7 @@ def forget(*, organization_id: UUID, yes: bool, as_json: bool) -> None:
     say(as_json, f"Removed {count} reports; their files go in the background.", removed=count)
 
 
-def _make(organization_id: UUID, kind: Kind, parameters: dict[str, Any], format_: str, output: Path) -> int:
+def _make(organization_id: UUID, kind: ReportKind, parameters: dict[str, Any], format_: str, output: Path) -> int:
     """Read the rows into an encrypted temporary row store, then write the file."""
     services: Services = current_app.extensions["campshub"]
     with temporary_folder() as folder:

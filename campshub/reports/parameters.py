@@ -12,7 +12,7 @@ from campshub.core.errors import Forbidden, Invalid, NotFound, UnknownReference
 from campshub.core.security.principal import Principal
 from campshub.reports.dates import PERIODS
 from campshub.reports.formats import TooManyRows
-from campshub.reports.kinds import Arguments, Kind, all_kinds
+from campshub.reports.kinds import ReportArguments, ReportKind, all_kinds
 
 _RANGE, _DAY = ("from", "to"), ("on",)
 
@@ -24,7 +24,7 @@ class KindNotYours(Forbidden):
     default_detail = "Your role may not read the data of this kind of report."
 
 
-def kind_for(principal: Principal, name: str) -> Kind:
+def kind_for(principal: Principal, name: str) -> ReportKind:
     """Return a kind of report that the principal may request.
 
     :raises KindNotYours: they may not.
@@ -35,7 +35,7 @@ def kind_for(principal: Principal, name: str) -> Kind:
     return found
 
 
-def checked(kind: Kind, parameters: Mapping[str, Any]) -> dict[str, Any]:
+def checked(kind: ReportKind, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return validated parameters as they are stored, with periods not yet resolved.
 
     :raises Invalid: a parameter is unknown to the kind, or a required one is missing.
@@ -55,7 +55,7 @@ def checked(kind: Kind, parameters: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def resolved(kind: Kind, parameters: Mapping[str, Any], today: date) -> Arguments:
+def resolved(kind: ReportKind, parameters: Mapping[str, Any], today: date) -> ReportArguments:
     """Return parameters with periods resolved to dates, as of ``today``.
 
     :raises Invalid: the last date is before the first, or the range is too long.
@@ -64,13 +64,13 @@ def resolved(kind: Kind, parameters: Mapping[str, Any], today: date) -> Argument
     period = PERIODS[parameters["period"]](today) if parameters.get("period") else None
     if not kind.most_days:
         on = period[0] if period else date.fromisoformat(parameters.get("on") or today.isoformat())
-        return Arguments({**others, "on": on.isoformat()})
+        return ReportArguments({**others, "on": on.isoformat()})
     first, last = period or _range(parameters, today)
     if last < first:
         raise Invalid.at("/parameters/to", "invalid", "The last date lies before the first.")
     if (last - first).days >= kind.most_days:
         raise Invalid.at("/parameters/to", "too_far", f"At most {kind.most_days} days.")
-    return Arguments({**others, "from": first.isoformat(), "to": last.isoformat()})
+    return ReportArguments({**others, "from": first.isoformat(), "to": last.isoformat()})
 
 
 def _range(parameters: Mapping[str, Any], today: date) -> tuple[date, date]:
@@ -79,7 +79,9 @@ def _range(parameters: Mapping[str, Any], today: date) -> tuple[date, date]:
     return date.fromisoformat(first) if first else month[0], date.fromisoformat(last) if last else month[1]
 
 
-def require_printable(session: Session, principal: Principal, kind: Kind, arguments: Arguments, *, most: int) -> None:
+def require_printable(
+    session: Session, principal: Principal, kind: ReportKind, arguments: ReportArguments, *, most: int
+) -> None:
     """Refuse a PDF with too many rows, if the kind can count them before it reads them.
 
     :raises TooManyRows: there are more than ``most``.
@@ -93,7 +95,7 @@ def require_printable(session: Session, principal: Principal, kind: Kind, argume
         raise TooManyRows.than(most)
 
 
-def require_seen(kind: Kind, session: Any, principal: Principal, arguments: Arguments) -> list[str]:
+def require_seen(kind: ReportKind, session: Any, principal: Principal, arguments: ReportArguments) -> list[str]:
     """Return the lines that describe a report's subject.
 
     :raises UnknownReference: the principal does not see it.

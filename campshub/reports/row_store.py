@@ -66,8 +66,10 @@ class RowStore:
                 for line in lines:
                     yield orjson.loads(line)
 
-    def _opened(self, part: str) -> "_Lines":
-        return _Lines(DecryptingReader(self._storage.open_read(self._path(part)), self._keys, self._identity(part)))
+    def _opened(self, part: str) -> "_LineReader":
+        return _LineReader(
+            DecryptingReader(self._storage.open_read(self._path(part)), self._keys, self._identity(part))
+        )
 
     def _path(self, part: str) -> str:
         return path_of(self._organization_id, "reports", self._report_id, part)
@@ -76,7 +78,7 @@ class RowStore:
         return FileIdentity(self._organization_id, "report-part", f"{self._report_id}/{part}")
 
 
-class _Lines(gzip.GzipFile):
+class _LineReader(gzip.GzipFile):
     """Read compressed lines; closing this also closes the underlying file."""
 
     def __init__(self, opened: DecryptingReader) -> None:

@@ -65,7 +65,7 @@ def leave_groups(school):
 def test_a_report_starts_again_when_its_requester_loses_access(marked, stack, monkeypatch, lost_at):
     someone = marked.tenant.someone(Role.ADMIN)
     monkeypatch.setattr(rendering, "PART_ROWS", 1)
-    monkeypatch.setattr(attendance_records.AttendanceRecords, "at_once", 1)
+    monkeypatch.setattr(attendance_records.AttendanceRecordsReport, "at_once", 1)
     original, calls = {"gathering": rendering._gather, "finishing": rendering._finish}[lost_at], []
 
     def meanwhile(*arguments):

@@ -109,7 +109,7 @@ def test_a_register_adds_up_each_day_and_each_member(marked):
 def test_a_register_read_in_parts_adds_up_the_same(marked, monkeypatch):
     parameters = parameters_of(marked, "attendance_register")
     whole = pages_of(marked, marked.report("attendance_register", "pdf", **parameters))
-    monkeypatch.setattr("campshub.reports.kinds.attendance_register.AttendanceRegister.at_once", 1)
+    monkeypatch.setattr("campshub.reports.kinds.attendance_register.AttendanceRegisterReport.at_once", 1)
     monkeypatch.setattr("campshub.reports.service.rendering.PART_ROWS", 1)
 
     parts = pages_of(marked, marked.report("attendance_register", "pdf", **parameters))

@@ -36,7 +36,7 @@ class Totp(Resource):
     @needs(Permission.ME_WRITE)
     @named("startTotp")
     @secret
-    @auth.answers(schemas.TotpOut, raises=(service.StepUpRequired, service.AlreadyEnrolled))
+    @auth.answers(schemas.TotpOut, raises=(service.StepUpRequired, service.MfaStateConflict))
     def post(self) -> dict[str, str]:
         """Begin to set up one-time codes; they are active once you confirm the first one."""
         return service.enrol(self.session, self.services, self.principal, now=self.now)
@@ -50,7 +50,7 @@ class ConfirmTotp(Resource):
     @limited("login")
     @secret
     @auth.body(schemas.ConfirmIn)
-    @auth.answers(schemas.RecoveryCodesOut, raises=(service.AlreadyEnrolled,))
+    @auth.answers(schemas.RecoveryCodesOut, raises=(service.MfaStateConflict,))
     def post(self, *, otp: str) -> dict[str, list[str]]:
         """Confirm one-time codes with the first of them; from then on each sign-in requires one."""
         return {"recovery_codes": service.confirm(self.session, self.services, self.principal, otp=otp, now=self.now)}
@@ -63,7 +63,7 @@ class RecoveryCodes(Resource):
     @needs(Permission.ME_WRITE)
     @named("replaceRecoveryCodes")
     @secret
-    @auth.answers(schemas.RecoveryCodesOut, raises=(service.StepUpRequired, service.AlreadyEnrolled))
+    @auth.answers(schemas.RecoveryCodesOut, raises=(service.StepUpRequired, service.MfaStateConflict))
     def post(self) -> dict[str, list[str]]:
         """Replace your recovery codes."""
         return {"recovery_codes": service.renew_codes(self.session, self.services, self.principal, now=self.now)}

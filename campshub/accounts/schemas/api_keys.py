@@ -19,7 +19,7 @@ class ApiKeyIn(fields.In):
     name = fields.Name(required=True, most=64)
     permissions = permissions_of(OF_KEYS, load_default=None)
     scope = fields.Text(load_default=None, one_of=Scope, metadata={"description": "Default: your own scope."})
-    expires_in_days = fields.Whole(required=True, least=1, most=MOST_DAYS)
+    expires_in_days = fields.Integer(required=True, least=1, most=MOST_DAYS)
 
 
 class ApiKeyOut(fields.Out):

@@ -12,7 +12,7 @@ class InvitationIn(fields.In):
 
     example = fields.Example(email="coach@hill.example", role="trainer")
 
-    email = fields.Email(required=True)
+    email = fields.EmailAddress(required=True)
     role = fields.Text(load_default=None, one_of=Role, metadata={"description": "A built-in role."})
     role_id = fields.Id(load_default=None, metadata={"description": "Instead: a custom role."})
 
@@ -36,7 +36,7 @@ class AcceptIn(fields.In):
 
     example = fields.Example(token="the-token-of-the-email", name="Coach", password="wrong donkey charger")
 
-    token = fields.Pasted(required=True, most=500, least=1)
+    token = fields.PastedSecret(required=True, most=500, least=1)
     name = fields.Name(load_default=None)
     password = fields.Text(load_default=None, most=MOST_OF_A_PASSWORD, least=1)
 

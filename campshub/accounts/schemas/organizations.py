@@ -26,7 +26,7 @@ class OrganizationIn(fields.In):
     time_zone = fields.TimeZone(required=True)
     currency = fields.Currency(required=True)
     locale = fields.Name(load_default="en", most=35)
-    admin_email = fields.Email(required=True)
+    admin_email = fields.EmailAddress(required=True)
     admin_name = fields.Name(required=True)
     admin_password = fields.Text(required=True, most=LONGEST_BYTES, least=1)
 
@@ -40,8 +40,8 @@ class OrganizationPatch(fields.In):
     time_zone = fields.TimeZone()
     currency = fields.Currency()
     locale = fields.Name(most=35)
-    password_length_min = fields.Whole(least=8, most=64)
-    mfa_roles = fields.Several(
+    password_length_min = fields.Integer(least=8, most=64)
+    mfa_roles = fields.BoundedList(
         fields.Text(most=36),
         most=len(Role) + 100,
         metadata={"description": "Built-in roles by name, custom roles by id."},
@@ -54,7 +54,7 @@ class OrganizationStatePatch(fields.In):
     example = fields.Example(status="active")
 
     status = fields.Text(one_of=ORGANIZATION_STATUSES)
-    requests_per_hour = fields.Whole(least=1, most=9_999_999, allow_none=True, metadata={"description": _PLAN})
+    requests_per_hour = fields.Integer(least=1, most=9_999_999, allow_none=True, metadata={"description": _PLAN})
 
 
 class OrganizationOut(fields.Out):

@@ -19,7 +19,7 @@ class ForgotIn(fields.In):
 
     example = fields.Example(email="admin@hill.example")
 
-    email = fields.Email(required=True)
+    email = fields.EmailAddress(required=True)
 
 
 class ResetIn(fields.In):
@@ -27,5 +27,5 @@ class ResetIn(fields.In):
 
     example = fields.Example(token="the-token-of-the-email", new_password="wrong donkey charger")
 
-    token = fields.Pasted(required=True, most=500, least=1)
+    token = fields.PastedSecret(required=True, most=500, least=1)
     new_password = fields.Text(required=True, most=MOST_OF_A_PASSWORD, least=1)

@@ -7,10 +7,10 @@ from campshub.core.http.schemas import fields
 from campshub.core.security.permissions import OF_OWN_ROLES, ROLE_NAMES, Permission, Scope
 
 
-def permissions_of(choices: frozenset[Permission], **options: object) -> fields.Several:
+def permissions_of(choices: frozenset[Permission], **options: object) -> fields.BoundedList:
     """Return a list field that accepts the given permissions."""
     names = sorted(one.value for one in choices)
-    several = fields.Several(fields.Text(one_of=names), most=len(names), **options)
+    several = fields.BoundedList(fields.Text(one_of=names), most=len(names), **options)
     several.validators.append(validate.Length(min=1))
     return several
 

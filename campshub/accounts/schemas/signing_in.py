@@ -28,7 +28,7 @@ class TokenIn(fields.In):
 
     example = fields.Example(email="admin@hill.example", password="correct horse battery")
 
-    email = fields.Email(required=True)
+    email = fields.EmailAddress(required=True)
     password = fields.Text(required=True, most=MOST_OF_A_PASSWORD, least=1)
     organization_id = fields.Id(load_default=None)
     otp = Otp(load_default=None)
@@ -58,7 +58,7 @@ class RefreshIn(fields.In):
 
     example = fields.Example(refresh_token="the-refresh-token-of-the-last-response")
 
-    refresh_token = fields.Pasted(required=True, most=500, least=1)
+    refresh_token = fields.PastedSecret(required=True, most=500, least=1)
 
 
 class RefreshOut(fields.Out):

@@ -46,7 +46,7 @@ class UserIn(fields.In):
         email="ravi@hill.example", name="Ravi Iyer", role="trainer", password="correct horse battery"
     )
 
-    email = fields.Email(required=True)
+    email = fields.EmailAddress(required=True)
     name = fields.Name(required=True)
     role = fields.Text(load_default=None, one_of=Role, metadata={"description": "A built-in role."})
     role_id = fields.Id(load_default=None, metadata={"description": "Instead: a custom role."})

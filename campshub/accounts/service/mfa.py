@@ -65,7 +65,7 @@ class StepUpRequired(Forbidden):
     default_detail = "Enter your password again first (`POST /api/auth/step-up/`)."
 
 
-class AlreadyEnrolled(Conflict):
+class MfaStateConflict(Conflict):
     """A second factor is already set up; remove it first."""
 
     code = "already_enrolled"
@@ -144,14 +144,14 @@ def enrol(session: Session, services: Services, principal: Principal, *, now: da
     """Begin to set up one-time codes: return the secret as text, URI and QR code. It is active once confirmed.
 
     :raises StepUpRequired: the password was not confirmed recently.
-    :raises AlreadyEnrolled: there are one-time codes already.
+    :raises MfaStateConflict: there are one-time codes already.
     """
     require_recent(session, services, principal, now)
     email = session.execute(_CREDENTIALS, {"user_id": principal.user_id}).one().email
     secret = pyotp.random_base32()
     sealed = services.ring.seal(secret.encode(), context=_encryption_context(principal.user_id))
     if not session.scalar(_BEGIN, {"user_id": principal.user_id, "sealed": sealed}):
-        raise AlreadyEnrolled
+        raise MfaStateConflict
     uri = pyotp.TOTP(secret).provisioning_uri(name=email, issuer_name=_ISSUER)
     svg, png = run_in_thread(_pictures, uri)
     return {"secret": secret, "uri": uri, "qr_svg": svg, "qr_png": png}
@@ -160,12 +160,12 @@ def enrol(session: Session, services: Services, principal: Principal, *, now: da
 def confirm(session: Session, services: Services, principal: Principal, *, otp: str, now: datetime) -> list[str]:
     """Confirm one-time codes with the first of them; return the recovery codes, which are shown only this once.
 
-    :raises AlreadyEnrolled: there is nothing to confirm.
+    :raises MfaStateConflict: there is nothing to confirm.
     :raises Invalid: the code is wrong.
     """
     has = show(session, principal.user_id)
     if has.sealed_secret is None or has.is_confirmed:
-        raise AlreadyEnrolled("There is nothing to confirm.")
+        raise MfaStateConflict("There is nothing to confirm.")
     if not _use_step(session, services, principal.user_id, has.sealed_secret, otp, now):
         raise Invalid.at("/otp", "wrong", "Not the code that the app shows.")
     session.scalar(_CONFIRM, {"user_id": principal.user_id})
@@ -180,11 +180,11 @@ def renew_codes(session: Session, services: Services, principal: Principal, *, n
     """Replace the recovery codes; return the new ones, which are shown only this once.
 
     :raises StepUpRequired: the password was not confirmed recently.
-    :raises AlreadyEnrolled: there is no second factor yet.
+    :raises MfaStateConflict: there is no second factor yet.
     """
     require_recent(session, services, principal, now)
     if not show(session, principal.user_id).is_confirmed:
-        raise AlreadyEnrolled("No second factor is set up.")
+        raise MfaStateConflict("No second factor is set up.")
     return _new_codes(session, services, principal.user_id)
 
 

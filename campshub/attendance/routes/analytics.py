@@ -39,7 +39,7 @@ class StudentMonths(Resource):
 
     @needs(Permission.ATTENDANCE_READ)
     @cached(tags=_TAGS, lifetime=CacheLifetime.ANALYTICS, same_for_role=True)
-    @analytics.query(schemas.PeriodFilter)
+    @analytics.query(schemas.WholeMonthsFilter)
     @analytics.answers_page(schemas.StudentMonthOut, sorts=("month",), raises=(NotFound,))
     def get(self, student_id: UUID, *, page: Any, **period: Any) -> Any:
         """List a student's counts by month; the last twelve months by default."""

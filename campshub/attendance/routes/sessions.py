@@ -23,7 +23,13 @@ group_sessions = Blueprint("group_sessions", __name__, url_prefix="/api/groups",
 _STATES = (service.SessionLocked, service.SessionCancelled)
 _NEW = (service.UnknownGroup, service.GroupRequired)
 _ROSTER = (marking.NoRoster, marking.RosterTooLarge)
-_UNFIT = (service.DateOutOfRange, service.NotThatDay, GroupClosed, service.SessionExists, service.EndsBeforeStart)
+_UNFIT = (
+    service.SessionDateOutOfRange,
+    service.NotThatDay,
+    GroupClosed,
+    service.SessionExists,
+    service.EndsBeforeStart,
+)
 
 
 @sessions.route("/")

@@ -12,7 +12,7 @@ class GroupDayFilter(DateRange):
     group_id = fields.Id(load_default=None)
 
 
-class PeriodFilter(fields.Filter):
+class WholeMonthsFilter(fields.Filter):
     """A range of at most 400 days, extended to whole months; the last twelve months by default."""
 
     first = fields.LocalDate(data_key="from", load_default=None)
@@ -22,7 +22,7 @@ class PeriodFilter(fields.Filter):
 class _CountsOut(AttendanceCountsOut):
     minutes = ma.Integer(required=True, metadata={"description": "Between check-in and check-out, if both are known."})
     marked = ma.Integer(required=True, metadata={"description": "All marks."})
-    rate = fields.Real(
+    rate = fields.Float(
         required=True,
         allow_none=True,
         most=1,

@@ -28,9 +28,9 @@ class AttendanceCodeIn(fields.In):
     key = CodeKey(required=True)
     label = fields.Name(required=True, most=64)
     counts_as = fields.Text(required=True, one_of=COUNTS_AS)
-    in_rate = fields.Flag(load_default=True, metadata={"description": "Whether its marks count in the rate."})
-    position = fields.Whole(load_default=0, most=10_000, metadata={"description": "Its position in the list."})
-    is_archived = fields.Flag(load_default=False, metadata={"description": "New marks cannot use it."})
+    in_rate = fields.Boolean(load_default=True, metadata={"description": "Whether its marks count in the rate."})
+    position = fields.Integer(load_default=0, most=10_000, metadata={"description": "Its position in the list."})
+    is_archived = fields.Boolean(load_default=False, metadata={"description": "New marks cannot use it."})
 
 
 class AttendanceCodePatch(fields.In):
@@ -40,9 +40,9 @@ class AttendanceCodePatch(fields.In):
 
     label = fields.Name(most=64)
     counts_as = fields.Text(one_of=COUNTS_AS)
-    in_rate = fields.Flag()
-    position = fields.Whole(most=10_000)
-    is_archived = fields.Flag()
+    in_rate = fields.Boolean()
+    position = fields.Integer(most=10_000)
+    is_archived = fields.Boolean()
 
 
 class AttendanceCodeOut(fields.Out):
@@ -52,10 +52,10 @@ class AttendanceCodeOut(fields.Out):
     key = fields.Text(required=True)
     label = fields.Text(required=True)
     counts_as = fields.Text(required=True, one_of=COUNTS_AS)
-    in_rate = fields.Flag(required=True)
+    in_rate = fields.Boolean(required=True)
     position = ma.Integer(required=True)
-    is_archived = fields.Flag(required=True)
-    is_default = fields.Flag(required=True, metadata={"description": "A default, which every organization has."})
+    is_archived = fields.Boolean(required=True)
+    is_default = fields.Boolean(required=True, metadata={"description": "A default, which every organization has."})
     created_at = ma.AwareDateTime(required=True)
     updated_at = ma.AwareDateTime(required=True)
     version = ma.Integer(required=True)
@@ -64,4 +64,4 @@ class AttendanceCodeOut(fields.Out):
 class AttendanceCodeFilter(fields.Filter):
     """Filters of codes."""
 
-    archived = fields.Flag(load_default=False, metadata={"description": "List the archived ones instead."})
+    archived = fields.Boolean(load_default=False, metadata={"description": "List the archived ones instead."})

@@ -20,7 +20,7 @@ class MarkIn(fields.In):
     note = fields.Note(allow_none=True, most=fields.LONG)
     check_in_at = fields.PastInstant(allow_none=True)
     check_out_at = fields.PastInstant(allow_none=True)
-    version = fields.Whole(
+    version = fields.Integer(
         least=1, metadata={"description": "The version of the mark that this row changes, as `present` shows it."}
     )
 
@@ -39,8 +39,10 @@ class MarksIn(fields.In):
         most=_KEY,
         metadata={"description": "The code for all other students on the roster without a mark."},
     )
-    overwrite = fields.Flag(load_default=False, metadata={"description": "Change marks regardless of their version."})
-    reason = fields.Remark(load_default=None, allow_none=True, most=MOST_REASON, metadata={"description": _WHY})
+    overwrite = fields.Boolean(
+        load_default=False, metadata={"description": "Change marks regardless of their version."}
+    )
+    reason = fields.NonEmptyText(load_default=None, allow_none=True, most=MOST_REASON, metadata={"description": _WHY})
 
 
 class MarkOut(fields.Out):
@@ -49,7 +51,7 @@ class MarkOut(fields.Out):
     id = fields.Id(required=True, allow_none=True)
     code = fields.Text(required=True, allow_none=True)
     counts_as = fields.Text(required=True, allow_none=True, one_of=COUNTS_AS)
-    in_rate = fields.Flag(required=True, allow_none=True)
+    in_rate = fields.Boolean(required=True, allow_none=True)
     check_in_at = ma.AwareDateTime(required=True, allow_none=True)
     check_out_at = ma.AwareDateTime(required=True, allow_none=True)
     minutes = ma.Integer(required=True, allow_none=True)
@@ -100,7 +102,7 @@ class RegisterRowOut(fields.Out):
     given_name = fields.Text(required=True)
     family_name = fields.Text(required=True)
     preferred_name = fields.Text(required=True, allow_none=True)
-    is_on_roster = fields.Flag(required=True)
+    is_on_roster = fields.Boolean(required=True)
     mark = ma.Nested(MarkOut, required=True, allow_none=True)
 
 
@@ -114,7 +116,7 @@ class AttendanceRecordOut(fields.Out):
     local_date = ma.Date(required=True)
     code = fields.Text(required=True)
     counts_as = fields.Text(required=True, one_of=COUNTS_AS)
-    in_rate = fields.Flag(required=True)
+    in_rate = fields.Boolean(required=True)
     check_in_at = ma.AwareDateTime(required=True, allow_none=True)
     check_out_at = ma.AwareDateTime(required=True, allow_none=True)
     minutes = ma.Integer(required=True, allow_none=True)
@@ -136,7 +138,7 @@ class AttendanceRecordPatch(fields.In):
     note = fields.Note(allow_none=True, most=fields.LONG)
     check_in_at = fields.PastInstant(allow_none=True)
     check_out_at = fields.PastInstant(allow_none=True)
-    reason = fields.Remark(load_default=None, allow_none=True, most=MOST_REASON, metadata={"description": _WHY})
+    reason = fields.NonEmptyText(load_default=None, allow_none=True, most=MOST_REASON, metadata={"description": _WHY})
 
 
 class RecordDate(fields.Filter):
@@ -148,7 +150,7 @@ class RecordDate(fields.Filter):
 class RecordRemoval(RecordDate):
     """The parameters of a removal."""
 
-    reason = fields.Remark(load_default=None, most=MOST_REASON, metadata={"description": _WHY})
+    reason = fields.NonEmptyText(load_default=None, most=MOST_REASON, metadata={"description": _WHY})
 
 
 class DateRange(fields.Filter):
@@ -185,11 +187,11 @@ class StudentAttendanceOut(fields.Out):
     last = ma.Date(data_key="to", required=True)
     counts = ma.Nested(AttendanceCountsOut, required=True)
     total = ma.Integer(required=True)
-    rate = fields.Real(
+    rate = fields.Float(
         required=True,
         allow_none=True,
         most=1,
         metadata={"description": "Attended marks as a share of those in the rate."},
     )
     items = ma.List(ma.Nested(AttendanceRecordOut), required=True, metadata={"description": "Newest first."})
-    has_more = fields.Flag(required=True, metadata={"description": "Older ones are at `/api/attendance/records/`."})
+    has_more = fields.Boolean(required=True, metadata={"description": "Older ones are at `/api/attendance/records/`."})

@@ -23,7 +23,7 @@ class KeyTaken(Conflict):
     pointer = "/key"
 
 
-class ReservedId(IdTaken):
+class ReservedCodeId(IdTaken):
     """Ids with a zero timestamp are reserved; use a UUID of version 7."""
 
     default_detail = "Ids with a zero timestamp are reserved; use a UUID of version 7."

@@ -62,7 +62,7 @@ class RosterTooLarge(Invalid):
 
 
 @dataclass
-class Line:
+class MarkRow:
     """A row of the request body, or a student covered by ``rest``, with its result."""
 
     index: int | None
@@ -118,15 +118,15 @@ def mark_many(
     }
 
 
-def _lines(records: Sequence[GivenRow], *, named: bool) -> list[Line]:
+def _lines(records: Sequence[GivenRow], *, named: bool) -> list[MarkRow]:
     """Read the rows; of several rows for one student, the first counts.
 
     :raises Invalid: with ``named``, a row has no readable student id.
     """
-    lines: list[Line] = []
+    lines: list[MarkRow] = []
     seen: set[UUID] = set()
     for index, row in enumerate(records):
-        line = Line(index, _student_of(row), dict(row.values or {}), list(row.errors))
+        line = MarkRow(index, _student_of(row), dict(row.values or {}), list(row.errors))
         if line.student_id is None and named:
             # Otherwise ``rest`` would mark the student of this row.
             errors = [FieldError(f"/records/{index}{e.pointer}", e.code, e.detail) for e in line.errors]
@@ -150,7 +150,7 @@ def _student_of(row: GivenRow) -> UUID | None:
         return None
 
 
-def _errors(register: Register, line: Line) -> Iterator[FieldError]:
+def _errors(register: Register, line: MarkRow) -> Iterator[FieldError]:
     entry = register.entries.get(line.student_id) if line.student_id else None
     if entry is None:
         yield FieldError("/student_id", "unknown_student", "There is no such student whom you may see.")
@@ -160,7 +160,7 @@ def _errors(register: Register, line: Line) -> Iterator[FieldError]:
         yield marks.unknown_code("/code", line.given["code"], list(register.codes))
 
 
-def _rest(register: Register, code: str, named: set[UUID]) -> list[Line]:
+def _rest(register: Register, code: str, named: set[UUID]) -> list[MarkRow]:
     """Return a line for each student on the roster without a row.
 
     :raises Invalid: there is no roster, or no such code.
@@ -172,14 +172,14 @@ def _rest(register: Register, code: str, named: set[UUID]) -> list[Line]:
     others = sorted(key for key, entry in register.entries.items() if entry.is_on_roster and key not in named)
     if len(register.entries) >= registers.MOST_ON_ROSTER:
         raise RosterTooLarge
-    return [Line(None, student_id, {"code": code}) for student_id in others]
+    return [MarkRow(None, student_id, {"code": code}) for student_id in others]
 
 
 def _settle(
     session: Session,
     principal: Principal,
     register: Register,
-    lines: Sequence[Line],
+    lines: Sequence[MarkRow],
     *,
     overwrite: bool,
     reason: str | None,
@@ -248,7 +248,7 @@ def _write(
 def _decide(
     principal: Principal,
     register: Register,
-    line: Line,
+    line: MarkRow,
     present: Mapping[UUID | None, Mark | None],
     *,
     overwrite: bool,
@@ -269,7 +269,7 @@ def _decide(
 
 
 def _row(
-    principal: Principal, register: Register, line: Line, values: Mapping[str, Any], mark: Mark | None
+    principal: Principal, register: Register, line: MarkRow, values: Mapping[str, Any], mark: Mark | None
 ) -> dict[str, Any]:
     # If the code does not change, the mark still counts as it did when it was made.
     code = mark if mark and mark["code"] == values["code"] else register.codes[values["code"]]
@@ -289,7 +289,7 @@ def _row(
     }
 
 
-def _result(line: Line) -> dict[str, Any]:
+def _result(line: MarkRow) -> dict[str, Any]:
     """Return the result of a line, with the current mark."""
     mark = line.mark or dict.fromkeys(MARK)
     return {

@@ -29,7 +29,7 @@ stays_writable(AttendanceRecord.__tag__, lambda _: MONTHS_BACK)
 _GROUP = (Group.id.label("of_group"), Group.status, Group.begins_on, Group.ends_on)
 
 
-class DateOutOfRange(Invalid):
+class SessionDateOutOfRange(Invalid):
     """A session's date must be from 400 days ago to 60 days ahead."""
 
     code = "date_out_of_range"
@@ -140,7 +140,7 @@ def create(
 
     :raises IdTaken: the id belongs to a session with other content.
     :raises UnknownGroup: the principal sees no such group.
-    :raises DateOutOfRange: the date is too far in the past or future.
+    :raises SessionDateOutOfRange: the date is too far in the past or future.
     :raises GroupClosed: the group is archived, or the date is outside its term.
     :raises NotThatDay: it starts or ends on another day than its date.
     :raises SessionExists: the group has one on this date and slot that is not cancelled.
@@ -336,4 +336,4 @@ def _require_that_day(
 def _require_in_range(principal: Principal, local_date: date, now: datetime) -> None:
     days = (local_date - principal.today(now)).days
     if not -DAYS_BACK <= days <= DAYS_AHEAD:
-        raise DateOutOfRange
+        raise SessionDateOutOfRange

@@ -8,7 +8,7 @@ from marshmallow import ValidationError
 from campshub.core.http.schemas import fields
 from campshub.core.json import write
 
-_EMAIL = fields.Email(required=True)
+_EMAIL = fields.EmailAddress(required=True)
 
 
 class NameType(click.ParamType[str]):

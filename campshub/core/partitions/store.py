@@ -170,7 +170,7 @@ class Archives:
         :raises DamagedArchive: it differs from what was written, is not signed with our key, or its key is missing.
         """
         self._check_signature(manifest)
-        plain, stored, lines = Checksum(), Checksum(), _Lines()
+        plain, stored, lines = Checksum(), Checksum(), _RowCounter()
         try:
             blocks = _summed(self._stored(manifest), stored)
             if manifest.key is not None:
@@ -232,7 +232,7 @@ class Archives:
             ) from error
 
 
-class _Lines:
+class _RowCounter:
     """Counts the rows of CSV as COPY writes it: a line break within quotes does not end a row."""
 
     def __init__(self) -> None:

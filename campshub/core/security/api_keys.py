@@ -42,7 +42,7 @@ def new_key() -> tuple[str, str]:
     return f"{KIND}{prefix}_{secret}", prefix
 
 
-class ApiKeys:
+class ApiKeyVerifier:
     """Verifies API keys, and records from which addresses they are used."""
 
     def __init__(self, tokens: Tokens) -> None:

@@ -27,7 +27,7 @@ Sums = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Arguments:
+class ReportArguments:
     """The parameters of a report, with dates resolved."""
 
     values: Mapping[str, Any]
@@ -77,7 +77,7 @@ class Part:
         return cls(rows, [last.local_date.isoformat(), str(last.id)] if last is not None else None)
 
 
-class Kind(ABC):
+class ReportKind(ABC):
     """One kind of report."""
 
     name: ClassVar[str]
@@ -97,14 +97,14 @@ class Kind(ABC):
     at_once: ClassVar[int] = 2_000
 
     @abstractmethod
-    def subject(self, session: Session, principal: Principal, arguments: Arguments) -> list[str]:
+    def subject(self, session: Session, principal: Principal, arguments: ReportArguments) -> list[str]:
         """Return the lines that describe the report's subject.
 
         :raises NotFound: the principal does not see it.
         """
 
     @abstractmethod
-    def columns(self, arguments: Arguments) -> Sequence[Column]:
+    def columns(self, arguments: ReportArguments) -> Sequence[Column]:
         """Return the columns."""
 
     @abstractmethod
@@ -112,7 +112,7 @@ class Kind(ABC):
         self,
         session: Session,
         principal: Principal,
-        arguments: Arguments,
+        arguments: ReportArguments,
         after: Sequence[Any] | None,
         sums: Sums,
     ) -> Part:
@@ -126,7 +126,7 @@ class Kind(ABC):
         """Return the total rows that a PDF prints at the end."""
         return ()
 
-    def counted(self, principal: Principal, arguments: Arguments) -> Any:  # noqa: ARG002 - not always known before
+    def counted(self, principal: Principal, arguments: ReportArguments) -> Any:  # noqa: ARG002 - not always known before
         """Return a query with one row per report row; None if only reading the data shows how many there are."""
         return None
 
@@ -135,17 +135,17 @@ class Kind(ABC):
         return ""
 
 
-_kinds: dict[str, Kind] = {}
+_kinds: dict[str, ReportKind] = {}
 
 
-def kind(made: type[Kind]) -> type[Kind]:
+def kind(made: type[ReportKind]) -> type[ReportKind]:
     """Register a kind of report."""
     _kinds[made.name] = made()
     return made
 
 
 @cache
-def all_kinds() -> Mapping[str, Kind]:
+def all_kinds() -> Mapping[str, ReportKind]:
     """Return the kinds by name."""
     for module in iter_modules(__path__):
         import_module(f"{__name__}.{module.name}")

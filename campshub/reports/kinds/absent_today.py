@@ -12,7 +12,7 @@ from campshub.core.db.session import Session
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal, visible_to
 from campshub.reports.document import Column, Is
-from campshub.reports.kinds import Arguments, Kind, Part, Sums, full_name, group, kind
+from campshub.reports.kinds import Part, ReportArguments, ReportKind, Sums, full_name, group, kind
 from campshub.students.models import Group, Student
 from campshub.students.queries import groups
 
@@ -22,7 +22,7 @@ _MARK = AttendanceRecord
 
 
 @kind
-class AbsentToday(Kind):
+class AbsentTodayReport(ReportKind):
     """Students who are absent or excused on one day, without deleted students."""
 
     name, title = "absent_today", "Absent"
@@ -31,13 +31,13 @@ class AbsentToday(Kind):
     landscape = True
     at_once = 1_000
 
-    def subject(self, session: Session, principal: Principal, arguments: Arguments) -> list[str]:
+    def subject(self, session: Session, principal: Principal, arguments: ReportArguments) -> list[str]:
         """Return the group, if there is one, and the date."""
         group_id = arguments.id("group_id")
         lines = [groups.get_group(session, principal, group_id, on=arguments.on)["name"]] if group_id else []
         return [*lines, f"{arguments.on}"]
 
-    def columns(self, arguments: Arguments) -> Sequence[Column]:
+    def columns(self, arguments: ReportArguments) -> Sequence[Column]:
         """Return the columns needed for a call."""
         del arguments
         return (
@@ -52,7 +52,7 @@ class AbsentToday(Kind):
             Column("Absences\nin a row", Is.NUMBER, 19),
         )
 
-    def counted(self, principal: Principal, arguments: Arguments) -> Any:
+    def counted(self, principal: Principal, arguments: ReportArguments) -> Any:
         """Return the query of the absent students."""
         return self._absent(principal, arguments, None)
 
@@ -60,7 +60,7 @@ class AbsentToday(Kind):
         self,
         session: Session,
         principal: Principal,
-        arguments: Arguments,
+        arguments: ReportArguments,
         after: Sequence[Any] | None,
         sums: Sums,
     ) -> Part:
@@ -83,7 +83,7 @@ class AbsentToday(Kind):
         last = found[-1] if len(found) == self.at_once else None
         return Part(rows, [last.sort_name, str(last.id)] if last is not None else None)
 
-    def _absent(self, principal: Principal, arguments: Arguments, after: Sequence[Any] | None) -> Any:
+    def _absent(self, principal: Principal, arguments: ReportArguments, after: Sequence[Any] | None) -> Any:
         own = _MARK.organization_id
         rows = (
             select(
@@ -109,7 +109,9 @@ def _guardian(row: Any) -> list[str | None]:
     return [first.get("name"), first.get("phone"), first.get("email")]
 
 
-def _in_a_row(session: Session, principal: Principal, arguments: Arguments, student_ids: set[UUID]) -> dict[UUID, int]:
+def _in_a_row(
+    session: Session, principal: Principal, arguments: ReportArguments, student_ids: set[UUID]
+) -> dict[UUID, int]:
     """Count each student's absences since they last attended; an excused mark neither counts nor ends the count."""
     if not student_ids:
         return {}

@@ -7,12 +7,23 @@ from campshub.core.db.session import Session
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal
 from campshub.reports.document import Column, Is
-from campshub.reports.kinds import Arguments, Kind, Part, Sums, clock, full_name, group, kind, marks, student
+from campshub.reports.kinds import (
+    Part,
+    ReportArguments,
+    ReportKind,
+    Sums,
+    clock,
+    full_name,
+    group,
+    kind,
+    marks,
+    student,
+)
 from campshub.students.queries import groups, students
 
 
 @kind
-class AttendanceRecords(Kind):
+class AttendanceRecordsReport(ReportKind):
     """The marks of a group, a student, or everyone."""
 
     name, title = "attendance_records", "Attendance records"
@@ -22,7 +33,7 @@ class AttendanceRecords(Kind):
     landscape = True
     at_once = 10_000
 
-    def subject(self, session: Session, principal: Principal, arguments: Arguments) -> list[str]:
+    def subject(self, session: Session, principal: Principal, arguments: ReportArguments) -> list[str]:
         """Return the group, the student, and the dates."""
         lines = []
         if (group_id := arguments.id("group_id")) is not None:
@@ -31,7 +42,7 @@ class AttendanceRecords(Kind):
             lines.append(full_name(students.get_student(session, principal, student_id)))
         return [*lines, f"{arguments.first} to {arguments.last}"]
 
-    def columns(self, arguments: Arguments) -> Sequence[Column]:
+    def columns(self, arguments: ReportArguments) -> Sequence[Column]:
         """Return the columns of a mark."""
         del arguments
         return (
@@ -47,7 +58,7 @@ class AttendanceRecords(Kind):
             Column("Note", mm=50),
         )
 
-    def counted(self, principal: Principal, arguments: Arguments) -> Any:
+    def counted(self, principal: Principal, arguments: ReportArguments) -> Any:
         """Return the query of the marks."""
         return marks.by_date(principal, arguments, None, most=self.at_once)
 
@@ -55,7 +66,7 @@ class AttendanceRecords(Kind):
         self,
         session: Session,
         principal: Principal,
-        arguments: Arguments,
+        arguments: ReportArguments,
         after: Sequence[Any] | None,
         sums: Sums,
     ) -> Part:

@@ -12,7 +12,7 @@ from campshub.core.db.session import Session
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal, visible_to
 from campshub.reports.document import Column, Is, Row
-from campshub.reports.kinds import Arguments, Kind, Part, Sums, full_name, group, kind, marks
+from campshub.reports.kinds import Part, ReportArguments, ReportKind, Sums, full_name, group, kind, marks
 from campshub.students.models import Enrolment, Student
 from campshub.students.queries import groups
 from campshub.students.queries.in_group import in_group_during
@@ -22,7 +22,7 @@ _DAY_TITLES = ("Attended", "Absent", "Excused")
 
 
 @kind
-class AttendanceRegister(Kind):
+class AttendanceRegisterReport(ReportKind):
     """A group's register for a range of dates of at most 31 days."""
 
     name, title = "attendance_register", "Attendance register"
@@ -34,12 +34,12 @@ class AttendanceRegister(Kind):
     template, margin_mm = "register", 10
     at_once = 1_000
 
-    def subject(self, session: Session, principal: Principal, arguments: Arguments) -> list[str]:
+    def subject(self, session: Session, principal: Principal, arguments: ReportArguments) -> list[str]:
         """Return the group's name and the dates."""
         found = groups.get_group(session, principal, arguments.group_id, on=arguments.last)
         return [f"{found['name']} ({found['code']})", f"{arguments.first} to {arguments.last}"]
 
-    def columns(self, arguments: Arguments) -> Sequence[Column]:
+    def columns(self, arguments: ReportArguments) -> Sequence[Column]:
         """Return member and roll number, the days, and the totals."""
         days = [arguments.first + timedelta(days=n) for n in range((arguments.last - arguments.first).days + 1)]
         return (
@@ -50,7 +50,7 @@ class AttendanceRegister(Kind):
             Column("%", Is.PERCENT, 12),
         )
 
-    def counted(self, principal: Principal, arguments: Arguments) -> Any:
+    def counted(self, principal: Principal, arguments: ReportArguments) -> Any:
         """Return the query of the members."""
         return self._members(principal, arguments, None)
 
@@ -58,7 +58,7 @@ class AttendanceRegister(Kind):
         self,
         session: Session,
         principal: Principal,
-        arguments: Arguments,
+        arguments: ReportArguments,
         after: Sequence[Any] | None,
         sums: Sums,
     ) -> Part:
@@ -89,7 +89,7 @@ class AttendanceRegister(Kind):
         """Return the meaning of the letters."""
         return marks.legend(session, principal)
 
-    def _members(self, principal: Principal, arguments: Arguments, after: Sequence[Any] | None) -> Any:
+    def _members(self, principal: Principal, arguments: ReportArguments, after: Sequence[Any] | None) -> Any:
         """Return the query of everyone who was in the group on any of the days, or has a mark in it.
 
         Students with a mark are listed even if they were deleted or never were in the group, as in the register.
@@ -115,7 +115,7 @@ class AttendanceRegister(Kind):
         return rows
 
 
-def _marks(principal: Principal, arguments: Arguments, *columns: Any) -> Any:
+def _marks(principal: Principal, arguments: ReportArguments, *columns: Any) -> Any:
     mark = AttendanceRecord
     return (
         select(*columns)
@@ -124,13 +124,13 @@ def _marks(principal: Principal, arguments: Arguments, *columns: Any) -> Any:
     )
 
 
-def _marks_of(principal: Principal, arguments: Arguments, student_ids: Sequence[UUID]) -> Any:
+def _marks_of(principal: Principal, arguments: ReportArguments, student_ids: Sequence[UUID]) -> Any:
     mark = AttendanceRecord
     found = _marks(principal, arguments, mark.student_id, mark.local_date, mark.code, mark.counts_as, mark.in_rate)
     return found.where(mark.student_id.in_(student_ids)).order_by(mark.local_date, mark.id)
 
 
-def _add_up(sums: Sums, arguments: Arguments, found: Sequence[Any]) -> None:
+def _add_up(sums: Sums, arguments: ReportArguments, found: Sequence[Any]) -> None:
     """Add marks to the sums of the days and of the whole report."""
     if not found:
         return
@@ -148,7 +148,7 @@ def _add_up(sums: Sums, arguments: Arguments, found: Sequence[Any]) -> None:
     totals[:] = [one + more for one, more in zip(totals, counts_of_all, strict=True)]
 
 
-def _row(arguments: Arguments, person: Any, found: Sequence[Any]) -> Row:
+def _row(arguments: ReportArguments, person: Any, found: Sequence[Any]) -> Row:
     days = [""] * ((arguments.last - arguments.first).days + 1)
     for mark in found:
         days[(mark.local_date - arguments.first).days] += marks.letter(mark.code)

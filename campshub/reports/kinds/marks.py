@@ -10,14 +10,14 @@ from campshub.attendance.queries import codes
 from campshub.core.db.prepared import AnySelect
 from campshub.core.db.session import Session
 from campshub.core.security.principal import Principal, visible_to
-from campshub.reports.kinds import Arguments, beyond
+from campshub.reports.kinds import ReportArguments, beyond
 from campshub.students.models import Group, Student
 
 _LETTERS = {"present": "P", "absent": "A", "late": "L", "excused": "E", "left_early": "LE"}
 COUNTED = ("present", "absent", "late", "excused", "left_early")
 
 
-def by_date(principal: Principal, arguments: Arguments, after: Sequence[Any] | None, *, most: int) -> AnySelect:
+def by_date(principal: Principal, arguments: ReportArguments, after: Sequence[Any] | None, *, most: int) -> AnySelect:
     """Return the query of the marks that the principal sees, for the dates, group and student of the report."""
     mark = AttendanceRecord
     own = mark.organization_id

@@ -10,14 +10,14 @@ from campshub.core.db.session import Session
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal, visible_to
 from campshub.reports.document import Column, Is
-from campshub.reports.kinds import Arguments, Kind, Part, Sums, full_name, group, kind
+from campshub.reports.kinds import Part, ReportArguments, ReportKind, Sums, full_name, group, kind
 from campshub.students.models import Enrolment, Student
 from campshub.students.queries import groups
 from campshub.students.queries.in_group import in_group, is_latest
 
 
 @kind
-class Roster(Kind):
+class RosterReport(ReportKind):
     """A group's roster as of a date."""
 
     name, title = "roster", "Roster"
@@ -26,12 +26,12 @@ class Roster(Kind):
     needs = frozenset({"group_id"})
     landscape = True
 
-    def subject(self, session: Session, principal: Principal, arguments: Arguments) -> list[str]:
+    def subject(self, session: Session, principal: Principal, arguments: ReportArguments) -> list[str]:
         """Return the group's name and the date."""
         found = groups.get_group(session, principal, arguments.group_id, on=arguments.on)
         return [f"{found['name']} ({found['code']})", f"{arguments.on}"]
 
-    def columns(self, arguments: Arguments) -> Sequence[Column]:
+    def columns(self, arguments: ReportArguments) -> Sequence[Column]:
         """Return the columns of a member and their contacts."""
         del arguments
         return (
@@ -46,7 +46,7 @@ class Roster(Kind):
             Column("Until", Is.DATE, 20),
         )
 
-    def counted(self, principal: Principal, arguments: Arguments) -> Any:
+    def counted(self, principal: Principal, arguments: ReportArguments) -> Any:
         """Return the query of the members."""
         return self._members(principal, arguments, None)
 
@@ -54,7 +54,7 @@ class Roster(Kind):
         self,
         session: Session,
         principal: Principal,
-        arguments: Arguments,
+        arguments: ReportArguments,
         after: Sequence[Any] | None,
         sums: Sums,
     ) -> Part:
@@ -70,7 +70,7 @@ class Roster(Kind):
         last = found[-1] if len(found) == self.at_once else None
         return Part(rows, [last.sort_name, str(last.id)] if last is not None else None)
 
-    def _members(self, principal: Principal, arguments: Arguments, after: Sequence[Any] | None) -> Any:
+    def _members(self, principal: Principal, arguments: ReportArguments, after: Sequence[Any] | None) -> Any:
         rows = (
             select(
                 *(Student.id, Student.code, Student.given_name, Student.family_name, Student.sort_name),

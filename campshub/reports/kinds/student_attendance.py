@@ -8,12 +8,12 @@ from campshub.core.db.session import Session
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal
 from campshub.reports.document import Chart, Column, Is
-from campshub.reports.kinds import Arguments, Kind, Part, Sums, clock, full_name, kind, marks, student
+from campshub.reports.kinds import Part, ReportArguments, ReportKind, Sums, clock, full_name, kind, marks, student
 from campshub.students.queries import students
 
 
 @kind
-class StudentAttendance(Kind):
+class StudentAttendanceReport(ReportKind):
     """A student's attendance history."""
 
     name, title = "student_attendance", "Attendance history"
@@ -23,12 +23,12 @@ class StudentAttendance(Kind):
     most_days = 400
     template = "student"
 
-    def subject(self, session: Session, principal: Principal, arguments: Arguments) -> list[str]:
+    def subject(self, session: Session, principal: Principal, arguments: ReportArguments) -> list[str]:
         """Return the student and the dates."""
         found = students.get_student(session, principal, arguments.student_id)
         return [f"{full_name(found)} ({found.code})", f"{arguments.first} to {arguments.last}"]
 
-    def columns(self, arguments: Arguments) -> Sequence[Column]:
+    def columns(self, arguments: ReportArguments) -> Sequence[Column]:
         """Return the columns of a mark."""
         del arguments
         return (
@@ -42,7 +42,7 @@ class StudentAttendance(Kind):
             Column("Note", mm=46),
         )
 
-    def counted(self, principal: Principal, arguments: Arguments) -> Any:
+    def counted(self, principal: Principal, arguments: ReportArguments) -> Any:
         """Return the query of the marks."""
         return marks.by_date(principal, arguments, None, most=self.at_once)
 
@@ -50,7 +50,7 @@ class StudentAttendance(Kind):
         self,
         session: Session,
         principal: Principal,
-        arguments: Arguments,
+        arguments: ReportArguments,
         after: Sequence[Any] | None,
         sums: Sums,
     ) -> Part:

@@ -11,7 +11,7 @@ from campshub.core.db.session import Session
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal, visible_to
 from campshub.reports.document import Chart, Column, Is
-from campshub.reports.kinds import Arguments, Kind, Part, Sums, beyond, full_name, kind, student
+from campshub.reports.kinds import Part, ReportArguments, ReportKind, Sums, beyond, full_name, kind, student
 from campshub.students.queries import students
 from campshub.workouts.models import Exercise, WorkoutLog, WorkoutLogExercise, WorkoutSet
 from campshub.workouts.queries.logs import exercise_of, same_log
@@ -21,7 +21,7 @@ GRAMS_PER_KG = 1000
 
 
 @kind
-class StudentTraining(Kind):
+class StudentTrainingReport(ReportKind):
     """A student's training history. Warm-ups count as sets but not as volume; sets not performed do not count."""
 
     name, title = "student_training", "Training history"
@@ -32,12 +32,12 @@ class StudentTraining(Kind):
     template = "student"
     at_once = 500
 
-    def subject(self, session: Session, principal: Principal, arguments: Arguments) -> list[str]:
+    def subject(self, session: Session, principal: Principal, arguments: ReportArguments) -> list[str]:
         """Return the student and the dates."""
         found = students.get_student(session, principal, arguments.student_id)
         return [f"{full_name(found)} ({found.code})", f"{arguments.first} to {arguments.last}"]
 
-    def columns(self, arguments: Arguments) -> Sequence[Column]:
+    def columns(self, arguments: ReportArguments) -> Sequence[Column]:
         """Return the columns of one exercise in a log."""
         del arguments
         return (
@@ -54,7 +54,7 @@ class StudentTraining(Kind):
         self,
         session: Session,
         principal: Principal,
-        arguments: Arguments,
+        arguments: ReportArguments,
         after: Sequence[Any] | None,
         sums: Sums,
     ) -> Part:
@@ -81,7 +81,7 @@ class StudentTraining(Kind):
         del session, principal
         return "Best kg: the most load, of an assisted exercise the least help. Help is no volume."
 
-    def _logs(self, principal: Principal, arguments: Arguments, after: Sequence[Any] | None) -> Any:
+    def _logs(self, principal: Principal, arguments: ReportArguments, after: Sequence[Any] | None) -> Any:
         return (
             select(WorkoutLog.id, WorkoutLog.local_date, WorkoutLog.title)
             .where(visible_to(principal, WorkoutLog), WorkoutLog.deleted_at.is_(None))
@@ -92,7 +92,7 @@ class StudentTraining(Kind):
         )
 
 
-def _exercises(principal: Principal, arguments: Arguments, log_ids: Sequence[UUID]) -> Any:
+def _exercises(principal: Principal, arguments: ReportArguments, log_ids: Sequence[UUID]) -> Any:
     """Return the query that aggregates the exercises of logs that the principal sees."""
     entry, one = WorkoutLogExercise, WorkoutSet
     mode, is_work = Exercise.load_mode, works(one)

@@ -140,8 +140,8 @@ class FileToken(fields.In):
 class _Schedule(fields.In):
     """Fields common to creating and changing a schedule."""
 
-    weekday = fields.Whole(allow_none=True, most=6, metadata={"description": "Of a weekly one; 0 is Monday."})
-    day = fields.Whole(
+    weekday = fields.Integer(allow_none=True, most=6, metadata={"description": "Of a weekly one; 0 is Monday."})
+    day = fields.Integer(
         allow_none=True, least=1, most=31, metadata={"description": "Of a monthly one; a shorter month's last."}
     )
 
@@ -167,11 +167,11 @@ class ReportScheduleIn(_Schedule):
     format = fields.Text(required=True, one_of=FORMATS)
     parameters = ma.Nested(ReportParametersIn, load_default=dict)
     frequency = fields.Text(required=True, one_of=FREQUENCIES)
-    weekday = fields.Whole(load_default=None, allow_none=True, most=6, metadata={"description": "0 is Monday."})
-    day = fields.Whole(load_default=None, allow_none=True, least=1, most=31)
+    weekday = fields.Integer(load_default=None, allow_none=True, most=6, metadata={"description": "0 is Monday."})
+    day = fields.Integer(load_default=None, allow_none=True, least=1, most=31)
     local_time = fields.Text(required=True, most=5, metadata={"description": "On the organization's clock, HH:MM."})
-    recipient_ids = fields.Several(fields.Id(), required=True, most=MOST_RECIPIENTS)
-    is_paused = fields.Flag(load_default=False)
+    recipient_ids = fields.BoundedList(fields.Id(), required=True, most=MOST_RECIPIENTS)
+    is_paused = fields.Boolean(load_default=False)
 
 
 class ReportSchedulePatch(_Schedule):
@@ -184,8 +184,8 @@ class ReportSchedulePatch(_Schedule):
     parameters = ma.Nested(ReportParametersIn)
     frequency = fields.Text(one_of=FREQUENCIES)
     local_time = fields.Text(most=5)
-    recipient_ids = fields.Several(fields.Id(), most=MOST_RECIPIENTS)
-    is_paused = fields.Flag()
+    recipient_ids = fields.BoundedList(fields.Id(), most=MOST_RECIPIENTS)
+    is_paused = fields.Boolean()
 
 
 class ReportScheduleOut(fields.Out):
@@ -202,7 +202,7 @@ class ReportScheduleOut(fields.Out):
     day = ma.Integer(required=True, allow_none=True)
     local_time = fields.Text(required=True)
     recipient_ids = ma.List(fields.Id(), required=True)
-    is_paused = fields.Flag(required=True)
+    is_paused = fields.Boolean(required=True)
     next_at = ma.AwareDateTime(required=True)
     created_at = ma.AwareDateTime(required=True)
     updated_at = ma.AwareDateTime(required=True)

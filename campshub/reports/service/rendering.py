@@ -30,7 +30,7 @@ from campshub.core.storage import path_of
 from campshub.reports.access_snapshot import AccessSnapshot
 from campshub.reports.document import Document
 from campshub.reports.formats import Printed, TooManyRows
-from campshub.reports.kinds import Arguments, Kind, all_kinds
+from campshub.reports.kinds import ReportArguments, ReportKind, all_kinds
 from campshub.reports.models import Report, ReportSchedule
 from campshub.reports.queries.schedules import organization_of
 from campshub.reports.row_store import RowStore, file_identity
@@ -103,7 +103,7 @@ def _find_report(run: Run, report_id: UUID) -> Any:
 @contextmanager
 def _as_requester(
     run: Run, report: Any, *, on_primary: bool = False
-) -> Iterator[tuple[Session, Principal, Kind, AccessSnapshot]]:
+) -> Iterator[tuple[Session, Principal, ReportKind, AccessSnapshot]]:
     """Open a read session as the requester, with their current permissions and scope.
 
     :raises Refused: they may no longer read the data of this kind, or the kind or the key does not exist any more.
@@ -131,7 +131,7 @@ def _gather(run: Run, report: Any, position: dict[str, Any]) -> Step:
     sums = dict(position["sums"])
     rows: list[Any] = []
     after = store.after()
-    arguments = Arguments(report.parameters)
+    arguments = ReportArguments(report.parameters)
     with _as_requester(run, report) as (session, principal, kind, access):
         if _access_changed(position, access):
             return Step(position=_START)
@@ -158,7 +158,7 @@ def _finish(session: Session, run: Run, report: Any, position: dict[str, Any]) -
     with _as_requester(run, report, on_primary=True) as (reading, principal, kind, access):
         if _access_changed(position, access):
             return Step(position=_START)
-        document = describe(reading, principal, kind, Arguments(report.parameters), position["sums"], run)
+        document = describe(reading, principal, kind, ReportArguments(report.parameters), position["sums"], run)
     store = _row_store(services, run.organization_id, report.id, position["parts"])
     name = f"file-{new_id().hex}"
     path = path_of(run.organization_id, "reports", report.id, name)
@@ -206,8 +206,8 @@ def _refuse(session: Session, run: Run, report_id: UUID, position: dict[str, Any
 def describe(
     session: Session,
     principal: Principal,
-    kind: Kind,
-    arguments: Arguments,
+    kind: ReportKind,
+    arguments: ReportArguments,
     sums: dict[str, Any],
     run: Run | None,
 ) -> Document:

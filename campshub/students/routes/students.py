@@ -15,7 +15,7 @@ from campshub.students.service import students as service
 students = Blueprint("students", __name__, url_prefix="/api/students", description="The students of the organization.")
 
 _REFUSALS = (
-    *(service.CodeTaken, service.ExternalIdTaken, service.LoginTaken, service.UnknownLogin),
+    *(service.CodeTaken, service.StudentExternalIdTaken, service.LoginTaken, service.UnknownLogin),
     *(service.LeftBeforeJoined, service.BornInFuture),
 )
 

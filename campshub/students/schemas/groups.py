@@ -12,7 +12,7 @@ _MOST_PLACES = 100_000
 class _Group(fields.In):
     """Fields common to creating and changing a group."""
 
-    capacity = fields.Whole(least=1, most=_MOST_PLACES, allow_none=True)
+    capacity = fields.Integer(least=1, most=_MOST_PLACES, allow_none=True)
     begins_on = fields.LocalDate(allow_none=True)
     ends_on = fields.LocalDate(allow_none=True)
 
@@ -27,7 +27,7 @@ class GroupIn(_Group):
     name = fields.Name(required=True)
     kind = fields.Text(one_of=GROUP_KINDS, load_default="class")
     status = fields.Text(one_of=GROUP_STATUSES, load_default="active")
-    trainer_ids = fields.Several(fields.Id(), load_default=list, most=_MOST_TRAINERS)
+    trainer_ids = fields.BoundedList(fields.Id(), load_default=list, most=_MOST_TRAINERS)
 
 
 class GroupPatch(_Group):
@@ -39,7 +39,7 @@ class GroupPatch(_Group):
     name = fields.Name()
     kind = fields.Text(one_of=GROUP_KINDS)
     status = fields.Text(one_of=GROUP_STATUSES)
-    trainer_ids = fields.Several(fields.Id(), most=_MOST_TRAINERS)
+    trainer_ids = fields.BoundedList(fields.Id(), most=_MOST_TRAINERS)
 
 
 class GroupFilter(fields.Filter):
@@ -49,7 +49,7 @@ class GroupFilter(fields.Filter):
     kind = fields.Text(load_default=None, one_of=GROUP_KINDS)
     status = fields.Text(load_default=None, one_of=GROUP_STATUSES)
     trainer_id = fields.Id(load_default=None)
-    deleted = fields.Flag(load_default=False, metadata={"description": "List the deleted ones instead."})
+    deleted = fields.Boolean(load_default=False, metadata={"description": "List the deleted ones instead."})
 
 
 class GroupOut(fields.Out):

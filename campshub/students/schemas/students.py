@@ -18,7 +18,7 @@ _ONE_NAME = "May be empty for a person with one name: the given or the family na
 class AddressIn(fields.In):
     """A postal address."""
 
-    lines = fields.Several(fields.Name(least=0), most=4)
+    lines = fields.BoundedList(fields.Name(least=0), most=4)
     locality = fields.Name(least=0)
     region = fields.Name(least=0)
     postal_code = fields.Name(least=0, most=20)
@@ -31,7 +31,7 @@ class ContactIn(fields.In):
     name = fields.Name(required=True)
     relation = fields.Name(least=0)
     phone = fields.Name(least=0, most=40)
-    email = fields.Email()
+    email = fields.EmailAddress()
 
 
 class _Student(fields.In):
@@ -42,7 +42,7 @@ class _Student(fields.In):
     preferred_name = fields.Name(allow_none=True)
     date_of_birth = fields.LocalDate(allow_none=True)
     gender = fields.Name(allow_none=True, least=0)
-    email = fields.Email(allow_none=True)
+    email = fields.EmailAddress(allow_none=True)
     phone = fields.Name(allow_none=True, least=0, most=40)
     address = ma.Nested(AddressIn, allow_none=True)
     joined_on = fields.LocalDate(allow_none=True)
@@ -77,9 +77,9 @@ class StudentIn(_Student):
     code = fields.Name(required=True, most=64)
     given_name = fields.Name(load_default="", least=0, metadata={"description": _ONE_NAME})
     family_name = fields.Name(load_default="", least=0, metadata={"description": _ONE_NAME})
-    emergency_contacts = fields.Several(ma.Nested(ContactIn), load_default=list, most=_FEW)
-    guardians = fields.Several(ma.Nested(ContactIn), load_default=list, most=_FEW)
-    tags = fields.Several(fields.Name(most=64), load_default=list, most=50)
+    emergency_contacts = fields.BoundedList(ma.Nested(ContactIn), load_default=list, most=_FEW)
+    guardians = fields.BoundedList(ma.Nested(ContactIn), load_default=list, most=_FEW)
+    tags = fields.BoundedList(fields.Name(most=64), load_default=list, most=50)
     status = fields.Text(one_of=STUDENT_STATUSES, load_default="active")
 
     @validates_schema
@@ -96,9 +96,9 @@ class StudentPatch(_Student):
     code = fields.Name(most=64)
     given_name = fields.Name(least=0, metadata={"description": _ONE_NAME})
     family_name = fields.Name(least=0, metadata={"description": _ONE_NAME})
-    emergency_contacts = fields.Several(ma.Nested(ContactIn), most=_FEW)
-    guardians = fields.Several(ma.Nested(ContactIn), most=_FEW)
-    tags = fields.Several(fields.Name(most=64), most=50)
+    emergency_contacts = fields.BoundedList(ma.Nested(ContactIn), most=_FEW)
+    guardians = fields.BoundedList(ma.Nested(ContactIn), most=_FEW)
+    tags = fields.BoundedList(fields.Name(most=64), most=50)
     status = fields.Text(one_of=STUDENT_STATUSES)
 
 
@@ -164,7 +164,7 @@ class StudentFilter(fields.Filter):
     tag = fields.Text(load_default=None, most=64)
     joined_from = fields.LocalDate(load_default=None)
     joined_to = fields.LocalDate(load_default=None)
-    deleted = fields.Flag(load_default=False, metadata={"description": "List the deleted ones instead."})
+    deleted = fields.Boolean(load_default=False, metadata={"description": "List the deleted ones instead."})
 
 
 class StudentsIn(fields.In):

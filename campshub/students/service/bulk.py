@@ -21,8 +21,8 @@ from campshub.students.models import Student
 from campshub.students.service.students import (
     BornInFuture,
     CodeTaken,
-    ExternalIdTaken,
     LoginTaken,
+    StudentExternalIdTaken,
     UnknownLogin,
     is_unborn,
     new_row,
@@ -33,7 +33,7 @@ OUTCOMES = ("created", "unchanged", "error")
 _TAKEN = {
     "id": IdTaken.code,
     "code": CodeTaken.code,
-    "external_id": ExternalIdTaken.code,
+    "external_id": StudentExternalIdTaken.code,
     "user_id": LoginTaken.code,
 }
 _KEYS = tuple(_TAKEN)
@@ -42,7 +42,7 @@ Present = Mapping[tuple[str, Any], AnyRow]
 
 
 @dataclass
-class Line:
+class StudentRow:
     """A row of the request body, with its result."""
 
     index: int
@@ -52,7 +52,7 @@ class Line:
     outcome: str = "error"
     # The student with the row's code: new, existing, or created by an earlier row.
     student_id: UUID | None = None
-    earlier: "Line | None" = None
+    earlier: "StudentRow | None" = None
     # The row repeats ``earlier`` with the same id, and shares its outcome.
     is_repeated: bool = False
 
@@ -74,7 +74,7 @@ class Known:
     present: Present
     logins: set[UUID | None]
     today: date
-    given: dict[tuple[str, Any], Line] = field(default_factory=dict)
+    given: dict[tuple[str, Any], StudentRow] = field(default_factory=dict)
 
 
 def create_many(
@@ -116,14 +116,14 @@ def create_many(
     }
 
 
-def _line(index: int, row: GivenRow, services: Services) -> Line:
+def _line(index: int, row: GivenRow, services: Services) -> StudentRow:
     values = dict(row.values or {})
     row_id = values.pop("id", None) or new_id()
     body_fingerprint = fingerprint(values, key=services.fingerprint_key)
-    return Line(index, {**values, "id": row_id}, body_fingerprint, list(row.errors))
+    return StudentRow(index, {**values, "id": row_id}, body_fingerprint, list(row.errors))
 
 
-def _settle(line: Line, known: Known) -> None:
+def _settle(line: StudentRow, known: Known) -> None:
     """Decide the outcome of a row."""
     same = known.present.get(("id", line.values["id"]))
     if same is not None and same.fingerprint == line.fingerprint and same.deleted_at is None:
@@ -144,7 +144,7 @@ def _settle(line: Line, known: Known) -> None:
     line.student_id = holder.id if holder is not None and holder.is_seen else None
 
 
-def _errors(line: Line, known: Known) -> Iterator[FieldError]:
+def _errors(line: StudentRow, known: Known) -> Iterator[FieldError]:
     """Yield an error for each key that belongs to another student, in the database or in an earlier row."""
     if is_unborn(line.values, known.today):
         yield from BornInFuture().errors
@@ -162,7 +162,7 @@ def _errors(line: Line, known: Known) -> Iterator[FieldError]:
             yield FieldError(f"/{name}", _TAKEN[name], detail)
 
 
-def _present(session: Session, principal: Principal, lines: Sequence[Line]) -> Present:
+def _present(session: Session, principal: Principal, lines: Sequence[StudentRow]) -> Present:
     """Return the existing students by each of their keys that the rows use."""
     wanted: dict[str, list[Any]] = {name: [] for name in _KEYS}
     for line in lines:
@@ -180,7 +180,7 @@ def _present(session: Session, principal: Principal, lines: Sequence[Line]) -> P
     return {(name, getattr(row, name)): row for row in found for name in _KEYS}
 
 
-def _known_logins(session: Session, principal: Principal, lines: Sequence[Line]) -> set[UUID | None]:
+def _known_logins(session: Session, principal: Principal, lines: Sequence[StudentRow]) -> set[UUID | None]:
     """Return the rows' logins that are members of the organization, plus None."""
     wanted = {line.values.get("user_id") for line in lines} - {None}
     if not wanted:

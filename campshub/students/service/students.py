@@ -31,7 +31,7 @@ class CodeTaken(Conflict):
     pointer = "/code"
 
 
-class ExternalIdTaken(Conflict):
+class StudentExternalIdTaken(Conflict):
     """Another student has this external id."""
 
     code = "external_id_taken"
@@ -54,7 +54,7 @@ STUDENTS = creates.Collection(
     "/api/students/{row.id}/",
     (
         creates.unique(CodeTaken, Student.code),
-        creates.unique(ExternalIdTaken, Student.external_id),
+        creates.unique(StudentExternalIdTaken, Student.external_id),
         creates.unique(LoginTaken, Student.user_id),
     ),
     is_blind=True,

@@ -49,7 +49,9 @@ class Exercises(Resource):
     # Users who may log may create their own exercises; the service requires exercises:write for the organization's.
     @needs(Permission.WORKOUTS_WRITE)
     @exercises.body(schemas.ExerciseIn)
-    @exercises.answers(schemas.ExerciseOut, status=201, raises=(IdTaken, Deleted, service.ReservedId, *_REFUSALS))
+    @exercises.answers(
+        schemas.ExerciseOut, status=201, raises=(IdTaken, Deleted, service.ReservedExerciseId, *_REFUSALS)
+    )
     def post(self, **given: Any) -> Any:
         """Create an exercise for the organization, or a private one."""
         exercise, made = service.create(self.session, self.principal, now=self.now, **given)

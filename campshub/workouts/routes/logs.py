@@ -22,11 +22,11 @@ student_workouts = Blueprint(
 _NEW_LOG = (
     IdTaken,
     Deleted,
-    problems.ExternalIdTaken,
+    problems.LogExternalIdTaken,
     problems.UnknownStudent,
     problems.NoStudent,
     problems.UnknownExercise,
-    problems.DateOutOfRange,
+    problems.LogDateOutOfRange,
     problems.EndedBeforeStart,
     MonthUnavailable,
 )
@@ -163,7 +163,7 @@ class StudentWorkouts(Resource):
 
     @needs(Permission.WORKOUTS_READ)
     @cached(tags=("workouts", "exercises", "groups", "enrolments", "students"))
-    @student_workouts.query(schemas.PeriodFilter)
+    @student_workouts.query(schemas.DateRangeFilter)
     @student_workouts.answers_page(schemas.LogHeaderOut, sorts=("-date",), raises=(NotFound,))
     def get(self, student_id: UUID, *, page: Any, **period: Any) -> Any:
         """List a student's logs, newest first; deleted ones if you may undelete them."""

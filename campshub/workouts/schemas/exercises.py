@@ -36,7 +36,7 @@ class ExerciseMuscleIn(fields.In):
     """A muscle's share in an exercise."""
 
     muscle = fields.Text(required=True, one_of=_MUSCLES, metadata={"description": "A muscle's key."})
-    share = fields.Real(
+    share = fields.Float(
         load_default=1.0,
         least=_LEAST_SHARE,
         most=1,
@@ -52,9 +52,9 @@ class ExerciseIn(fields.In):
     )
 
     id = fields.Id(metadata={"description": "Your own id (UUID version 7), so that a retry is no second exercise."})
-    private = fields.Flag(load_default=False, metadata={"description": "Your own, not the organization's."})
+    private = fields.Boolean(load_default=False, metadata={"description": "Your own, not the organization's."})
     name = fields.Name(required=True)
-    aliases = fields.Several(fields.Name(), load_default=list, most=_FEW)
+    aliases = fields.BoundedList(fields.Name(), load_default=list, most=_FEW)
     equipment = fields.Text(required=True, one_of=EQUIPMENT)
     mechanic = fields.Text(load_default=None, allow_none=True, one_of=MECHANICS)
     force = fields.Text(load_default=None, allow_none=True, one_of=FORCES)
@@ -64,7 +64,7 @@ class ExerciseIn(fields.In):
     metrics = ma.List(
         fields.Text(one_of=METRICS), load_default=lambda: ["reps", "load"], validate=validate.Length(min=1, max=4)
     )
-    muscles = fields.Several(ma.Nested(ExerciseMuscleIn), load_default=list, most=_FEW)
+    muscles = fields.BoundedList(ma.Nested(ExerciseMuscleIn), load_default=list, most=_FEW)
 
 
 class ExercisePatch(fields.In):
@@ -73,7 +73,7 @@ class ExercisePatch(fields.In):
     example = fields.Example(level="beginner")
 
     name = fields.Name()
-    aliases = fields.Several(fields.Name(), most=_FEW)
+    aliases = fields.BoundedList(fields.Name(), most=_FEW)
     equipment = fields.Text(one_of=EQUIPMENT)
     mechanic = fields.Text(allow_none=True, one_of=MECHANICS)
     force = fields.Text(allow_none=True, one_of=FORCES)
@@ -81,14 +81,16 @@ class ExercisePatch(fields.In):
     load_mode = fields.Text(one_of=LOAD_MODES)
     side = fields.Text(one_of=SIDES)
     metrics = ma.List(fields.Text(one_of=METRICS), validate=validate.Length(min=1, max=4))
-    muscles = fields.Several(ma.Nested(ExerciseMuscleIn), most=_FEW, metadata={"description": "Replaces all of them."})
+    muscles = fields.BoundedList(
+        ma.Nested(ExerciseMuscleIn), most=_FEW, metadata={"description": "Replaces all of them."}
+    )
 
 
 class ExerciseMuscleOut(fields.Out):
     """A muscle's share in an exercise."""
 
     muscle = fields.Text(required=True, one_of=_MUSCLES)
-    share = fields.Real(required=True, most=1)
+    share = fields.Float(required=True, most=1)
 
 
 class ExerciseOut(fields.Out):
@@ -121,5 +123,5 @@ class ExerciseFilter(fields.Filter):
     q = fields.SearchText(load_default=None, most=100, metadata={"description": "Words of the name or an alias."})
     muscle = fields.Text(load_default=None, one_of=_MUSCLES, metadata={"description": "Works this muscle (its key)."})
     equipment = fields.Text(load_default=None, one_of=EQUIPMENT)
-    mine = fields.Flag(load_default=False, metadata={"description": "Only your own."})
-    deleted = fields.Flag(load_default=False, metadata={"description": "List the deleted ones instead."})
+    mine = fields.Boolean(load_default=False, metadata={"description": "Only your own."})
+    deleted = fields.Boolean(load_default=False, metadata={"description": "List the deleted ones instead."})

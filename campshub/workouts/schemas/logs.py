@@ -34,14 +34,14 @@ class LoggedExerciseIn(fields.In):
     id = fields.Id()
     exercise_id = fields.Id(required=True)
     note = fields.Note(load_default=None, allow_none=True, most=fields.LONG)
-    superset = fields.Whole(
+    superset = fields.Integer(
         load_default=None,
         allow_none=True,
         least=1,
         most=MOST_SUPERSETS,
         metadata={"description": "Exercises with the same number were done in turn."},
     )
-    sets = fields.Several(ma.Nested(SetIn), load_default=list, most=MOST_SETS)
+    sets = fields.BoundedList(ma.Nested(SetIn), load_default=list, most=MOST_SETS)
 
 
 class WorkoutLogIn(_Log):
@@ -72,7 +72,7 @@ class WorkoutLogIn(_Log):
         allow_none=True,
         metadata={"description": "The log's id in that app, to make a sync repeatable."},
     )
-    exercises = fields.Several(ma.Nested(LoggedExerciseIn), load_default=list, most=MOST_EXERCISES)
+    exercises = fields.BoundedList(ma.Nested(LoggedExerciseIn), load_default=list, most=MOST_EXERCISES)
 
     @validates_schema
     def _weighs(self, given: Mapping[str, Any], **_options: Any) -> None:
@@ -136,17 +136,17 @@ class WorkoutLogOut(LogHeaderOut):
     exercises = ma.List(ma.Nested(LoggedExerciseOut), required=True)
 
 
-class PeriodFilter(fields.Filter):
+class DateRangeFilter(fields.Filter):
     """A range of dates."""
 
     from_ = fields.LocalDate(
         data_key="from", load_default=None, metadata={"description": "Default: 400 days before the last date."}
     )
     to = fields.LocalDate(load_default=None, metadata={"description": "The last date; default: up to now."})
-    deleted = fields.Flag(load_default=False, metadata={"description": "List the deleted ones instead."})
+    deleted = fields.Boolean(load_default=False, metadata={"description": "List the deleted ones instead."})
 
 
-class WorkoutLogFilter(PeriodFilter):
+class WorkoutLogFilter(DateRangeFilter):
     """Filters of logs."""
 
     student_id = fields.Id(load_default=None)

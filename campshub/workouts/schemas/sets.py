@@ -40,7 +40,7 @@ class Weight(fields.Text):
         return text
 
 
-class Halves(fields.Real):
+class Halves(fields.Float):
     """A number in steps of a half."""
 
     def __init__(self, **options: Any) -> None:
@@ -69,7 +69,7 @@ def require_unit(given: Mapping[str, Any], name: str) -> None:
 class _Set(fields.In):
     """Fields common to creating and changing a set."""
 
-    reps = fields.Whole(allow_none=True, most=MOST_REPS)
+    reps = fields.Integer(allow_none=True, most=MOST_REPS)
     # Another attribute name, because `load` is a method of schemas.
     load_ = Weight(
         data_key="load",
@@ -78,10 +78,10 @@ class _Set(fields.In):
         metadata={"description": "As entered; text preserves each digit."},
     )
     load_unit = fields.Text(allow_none=True, one_of=UNITS)
-    seconds = fields.Whole(allow_none=True, most=MOST_SECONDS)
-    metres = fields.Whole(allow_none=True, most=MOST_METRES)
+    seconds = fields.Integer(allow_none=True, most=MOST_SECONDS)
+    metres = fields.Integer(allow_none=True, most=MOST_METRES)
     rir = Halves(allow_none=True, most=MOST_RIR, metadata={"description": "Reps in reserve, in halves."})
-    rest_seconds = fields.Whole(allow_none=True, most=MOST_SECONDS)
+    rest_seconds = fields.Integer(allow_none=True, most=MOST_SECONDS)
     done_at = fields.PastInstant(allow_none=True)
 
 
@@ -131,7 +131,7 @@ class SetPatch(_Set):
 class SetFilter(fields.Filter):
     """Filters of a log's sets."""
 
-    deleted = fields.Flag(load_default=False, metadata={"description": "List the deleted ones instead."})
+    deleted = fields.Boolean(load_default=False, metadata={"description": "List the deleted ones instead."})
 
 
 class SetOut(fields.Out):

@@ -55,7 +55,7 @@ class MuscleRepeated(Invalid):
     pointer = "/muscles"
 
 
-class ReservedId(Invalid):
+class ReservedExerciseId(Invalid):
     """Ids with a zero timestamp are reserved; use a UUID of version 7."""
 
     code = "reserved_id"
@@ -83,14 +83,14 @@ def create(
     """Create an exercise; return it, and False if an earlier, identical call has created it.
 
     :raises OrganizationsExercise: the principal may only create their own.
-    :raises ReservedId: the id is in the platform's range.
+    :raises ReservedExerciseId: the id is in the platform's range.
     :raises IdTaken: the id belongs to an exercise with other content.
     :raises ExerciseNameTaken: another exercise has the name.
     """
     if not private and not principal.may(Permission.EXERCISES_WRITE):
         raise OrganizationsExercise
     if id is not None and id < FIRST_OWN_ID:
-        raise ReservedId
+        raise ReservedExerciseId
     owner = principal.user_id if private else None
     body_fingerprint = fingerprint({**values, "muscles": muscles, "owner_user_id": owner})
     row = {

@@ -23,9 +23,9 @@ from campshub.workouts.ownership import owner_of
 from campshub.workouts.queries import logs as reads
 from campshub.workouts.queries import write_context
 from campshub.workouts.service.problems import (
-    DateOutOfRange,
     EndedBeforeStart,
-    ExternalIdTaken,
+    LogDateOutOfRange,
+    LogExternalIdTaken,
     NoStudent,
     UnitMissing,
     UnknownExercise,
@@ -47,11 +47,11 @@ def create(
 
     :raises UnknownStudent: the principal sees no such student.
     :raises UnknownExercise: the principal may not use one of the exercises.
-    :raises DateOutOfRange: it began too long ago, or too far in the future.
+    :raises LogDateOutOfRange: it began too long ago, or too far in the future.
     :raises MonthUnavailable: the log was sent before, and its month is not in the database.
     :raises Deleted: the log was sent before, and is deleted.
     :raises IdTaken: the id, or that of a set, belongs to something else.
-    :raises ExternalIdTaken: another log of the student has this source and external id.
+    :raises LogExternalIdTaken: another log of the student has this source and external id.
     """
     body_fingerprint = fingerprint(given)
     known = _known(session, principal, id, given)
@@ -93,7 +93,9 @@ def _local_date(principal: Principal, years_back: int, given: dict[str, Any], no
     found: date = started_at.astimezone(ZoneInfo(given.get("time_zone") or principal.time_zone)).date()
     today = principal.today(now)
     if not _years_before(today, years_back) <= found <= today + timedelta(days=reads.DAYS_AHEAD):
-        raise DateOutOfRange(f"A log starts at most {years_back} years ago and at most {reads.DAYS_AHEAD} days ahead.")
+        raise LogDateOutOfRange(
+            f"A log starts at most {years_back} years ago and at most {reads.DAYS_AHEAD} days ahead."
+        )
     _require_end(started_at, ended_at)
     return found
 
@@ -154,7 +156,7 @@ def _sent_before(
 
     :raises MonthUnavailable: its month is not in the database.
     :raises Deleted: it is deleted.
-    :raises IdTaken, ExternalIdTaken: the id or the external id belongs to another log.
+    :raises IdTaken, LogExternalIdTaken: the id or the external id belongs to another log.
     """
     if not known.present:
         return None
@@ -165,12 +167,12 @@ def _sent_before(
     except NotFound:
         if is_same:
             raise absent(session, principal, UUID(found["id"])) from None
-        raise IdTaken if has_id else ExternalIdTaken from None
+        raise IdTaken if has_id else LogExternalIdTaken from None
     existing = SimpleNamespace(**{name: log[name] for name in ("id", "version", "deleted_at")})
     if log["deleted_at"] is not None and (has_id or is_same):
         raise LOGS.conflict(Deleted, existing)
     if not is_same:
-        raise LOGS.conflict(IdTaken if has_id else ExternalIdTaken, existing)
+        raise LOGS.conflict(IdTaken if has_id else LogExternalIdTaken, existing)
     return log
 
 

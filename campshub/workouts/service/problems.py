@@ -9,7 +9,7 @@ from campshub.workouts.models import WorkoutLog
 from campshub.workouts.queries import logs as reads
 
 
-class ExternalIdTaken(Conflict):
+class LogExternalIdTaken(Conflict):
     """Another log of this student has the same source and external id."""
 
     code = "external_id_taken"
@@ -46,7 +46,7 @@ class UnknownLoggedExercise(UnknownReference):
     pointer = "/log_exercise_id"
 
 
-class DateOutOfRange(Invalid):
+class LogDateOutOfRange(Invalid):
     """A log starts at most `WORKOUT_YEARS_BACK` years ago and at most 2 days ahead."""
 
     code = "date_out_of_range"

@@ -287,7 +287,7 @@ def _answer_schema(endpoint: Endpoint, spec: APISpec) -> Any:
             {
                 "items": ma.List(ma.Nested(answer), required=True),
                 "next_cursor": ma.String(required=True, allow_none=True, metadata={"maxLength": LONGEST_CURSOR}),
-                "has_more": fields.Flag(required=True),
+                "has_more": fields.Boolean(required=True),
             },
             name=name,
         )

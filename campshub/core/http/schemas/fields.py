@@ -136,7 +136,7 @@ class Text(fields.String):
         return text
 
 
-class Remark(Text):
+class NonEmptyText(Text):
     """Text that is not empty; surrounding blanks are removed."""
 
     def __init__(self, *, most: int = SHORT, least: int = 1, **options: Any) -> None:
@@ -159,7 +159,7 @@ class Note(Text):
         return None if isinstance(text, str) and not names.is_visible(text) else text
 
 
-class Name(Remark):
+class Name(NonEmptyText):
     """A name, title, code or label: one line with a visible character; with ``least=0`` it may be empty."""
 
     default_error_messages = {  # noqa: RUF012 - marshmallow's own form
@@ -214,7 +214,7 @@ class TimeZone(Text):
         self.validators.append(_is_time_zone)
 
 
-class Email(fields.Email):
+class EmailAddress(fields.Email):
     """An e-mail address; surrounding blanks are removed, and it loads in NFC."""
 
     default_error_messages = {  # noqa: RUF012 - marshmallow's own form
@@ -233,14 +233,14 @@ class Email(fields.Email):
         return clean_email(text)
 
 
-class Pasted(Text):
+class PastedSecret(Text):
     """A secret that users copy from an e-mail or an app; surrounding blanks are removed."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
         return super()._deserialize(value, attr, data, **options).strip()
 
 
-class Whole(fields.Integer):
+class Integer(fields.Integer):
     """An integer in the range of its column; in a body it must be a JSON number."""
 
     def __init__(self, *, least: int = 0, most: int = INT_MAX, in_query: bool = False, **options: Any) -> None:
@@ -260,7 +260,7 @@ class Whole(fields.Integer):
         return super()._validated(value)
 
 
-class Real(fields.Float):
+class Float(fields.Float):
     """A finite number within bounds; in a body it must be a JSON number."""
 
     def __init__(self, *, least: float = 0, most: float = 1e9, step: str = "", **options: Any) -> None:
@@ -278,7 +278,7 @@ class Real(fields.Float):
         return super()._validated(value)
 
 
-class Flag(fields.Boolean):
+class Boolean(fields.Boolean):
     """A boolean: only true and false, no other spelling."""
 
     default_error_messages = {"invalid": "Must be true or false, without quotes in a body."}  # noqa: RUF012 - marshmallow's own form
@@ -307,7 +307,7 @@ class Id(fields.UUID):
         return found
 
 
-class Several(fields.List[Any]):
+class BoundedList(fields.List[Any]):
     """A list of a limited length, which is checked before the items: validating a million invalid ones takes long."""
 
     def __init__(self, inner: Any, *, most: int, **options: Any) -> None:

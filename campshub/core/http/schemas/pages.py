@@ -36,7 +36,7 @@ def page_fields(sorts: Sequence[str], attributes: Mapping[str, str]) -> dict[str
     """
     choices = [direction + name.removeprefix("-") for name in sorts for direction in ("", "-")]
     return {
-        "limit": fields.Whole(
+        "limit": fields.Integer(
             least=1,
             most=MOST,
             in_query=True,
