@@ -122,7 +122,7 @@ def _parse(context: RequestContext) -> None:
 
 
 def _read(context: RequestContext) -> Response:
-    """Return the cached response, or read from the database."""
+    """Parse, look up, authorize; then send the cached response, or run the endpoint on a server that has the stamps."""
     try:
         _parse(context)
     except Problem:
@@ -131,7 +131,7 @@ def _read(context: RequestContext) -> Response:
     found = lookup.look_up(context)
     if found.caller is not None:
         context.authorize(found.caller.state)
-    rendered = read_routing.find(context, found)
+    rendered = found.cached or read_routing.render(context, found)
     if found.caller is not None and request.url_rule is not None:
         context.services.request_cache.learn(request.environ, context.parsed(request.url_rule.rule))
     response = responses.respond(context.endpoint, rendered)

@@ -1,9 +1,9 @@
 """Fast path: serve GETs for known URLs without entering Flask.
 
 Flask's contexts, routing and hooks cost more than everything that a cached response needs: a known token, one call to
-Redis (``lookup.first``: limits, the caller's state, the stamps and with them the response) and the bytes. The first
-request to a URL goes through Flask, and so does every refusal: Flask continues from what was looked up here, so that
-nothing is looked up or counted twice.
+Redis (``lookup.look_up_and_count``: limits, the caller's state, the stamps and with them the response) and the bytes.
+The first request to a URL goes through Flask, and so does every refusal: Flask continues from what was looked up here,
+so that nothing is looked up or counted twice.
 """
 
 import time
@@ -78,7 +78,7 @@ class FastPath:
         read = _Read(environ, parsed_request, claims, now, time.perf_counter(), trace)
         try:
             endpoint, digest = parsed_request.endpoint, parsed_request.digest
-            read.lookup = lookup.first(self._services, claims, endpoint, digest, int(now))
+            read.lookup = lookup.look_up_and_count(self._services, claims, endpoint, digest, int(now))
         except Exception:  # noqa: BLE001 - it occurs again in Flask, whose error handlers render it
             return None
         rendered = self._find(read)
@@ -134,7 +134,7 @@ class FastPath:
         current_trace.set(read.trace)
         try:
             context.authorize(state)
-            return read_routing.find(context, read.lookup)
+            return read_routing.render(context, read.lookup)
         except Exception as failure:  # noqa: BLE001 - the dispatcher raises it, inside Flask's error handling
             read.environ[FAILED] = failure
             return None

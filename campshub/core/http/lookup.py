@@ -18,7 +18,7 @@ ACCESS = "access"
 LOOKUP = "campshub.lookup"
 
 
-def first(services: HttpServices, claims: Claims, endpoint: Endpoint, digest: str, seconds: int) -> Lookup:
+def look_up_and_count(services: HttpServices, claims: Claims, endpoint: Endpoint, digest: str, seconds: int) -> Lookup:
     """Look up everything that a read needs, and count the request, in one round trip.
 
     :param digest: of the path and parameters of a cached response; empty if responses are not cached.
@@ -38,9 +38,9 @@ def look_up(context: RequestContext) -> Lookup:
         return Lookup(LookupRequest("", ""))
     digest = context.digest()
     seconds = int(context.unit.now.timestamp())
-    found: Lookup = request.environ.pop(LOOKUP, None) or first(services, claims, endpoint, digest, seconds)
+    found: Lookup = request.environ.pop(LOOKUP, None) or look_up_and_count(services, claims, endpoint, digest, seconds)
     _check_limits(services, found.reply, claims)
-    if found.reply.is_trusted and found.caller is None and read_routing.learn(context, found.reply):
+    if found.reply.is_trusted and found.caller is None and read_routing.load_caller_state(context, found.reply):
         # Redis has the caller's state now, so it can find their cached responses.
         try:
             found = _uncounted(context, claims, digest, seconds)
@@ -62,7 +62,7 @@ def look_up_uncounted(context: RequestContext) -> Lookup:
     if claims is None:
         return Lookup(LookupRequest("", ""))
     found = _uncounted(context, claims, digest, seconds)
-    if found.reply.is_trusted and found.caller is None and read_routing.learn(context, found.reply):
+    if found.reply.is_trusted and found.caller is None and read_routing.load_caller_state(context, found.reply):
         found = _uncounted(context, claims, digest, seconds)
     return found
 

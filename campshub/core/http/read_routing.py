@@ -20,7 +20,7 @@ from campshub.core.observe import metrics
 T = TypeVar("T")
 
 
-def read(context: RequestContext, reply: LookupReply, *, is_authorized: bool) -> RenderedResponse:
+def _run(context: RequestContext, reply: LookupReply, *, is_authorized: bool) -> RenderedResponse:
     """Run an endpoint that reads, and render its response.
 
     :raises SessionEnded: the token was issued before a sign-out, a new password or the end of the membership.
@@ -36,7 +36,7 @@ def read(context: RequestContext, reply: LookupReply, *, is_authorized: bool) ->
     return _run_on_server(context, reply, context.unit.on(checks_caller=not is_authorized), work)
 
 
-def learn(context: RequestContext, reply: LookupReply) -> bool:
+def load_caller_state(context: RequestContext, reply: LookupReply) -> bool:
     """Read the caller's state from the database and cache it; return whether it is known now.
 
     Concurrent requests of a caller share one read.
@@ -112,22 +112,20 @@ def _on(unit: Unit, work: Callable[[Session], T]) -> T:
     return result
 
 
-def find(context: RequestContext, lookup: Lookup) -> RenderedResponse | CachedResponse:
-    """Return the response to a request: the cached one, or a new one.
+def render(context: RequestContext, lookup: Lookup) -> RenderedResponse | CachedResponse:
+    """Run the endpoint on a server that has the stamps; concurrent requests for one response share a run.
 
     The caller must be authorized already, unless the lookup did not find their state.
 
     :raises SessionEnded: the token was issued before a sign-out or the end of the membership.
     """
-    if lookup.cached is not None:
-        return lookup.cached
     if lookup.cache_key is None:
-        return read(context, lookup.reply, is_authorized=lookup.caller is not None)
+        return _run(context, lookup.reply, is_authorized=lookup.caller is not None)
     with context.services.response_cache.flight(lookup.reply.response_key) as (flight, is_leader):
         if not is_leader and flight.found is not None:
             found: CachedResponse = flight.found
             return found
-        rendered = read(context, lookup.reply, is_authorized=True)
+        rendered = _run(context, lookup.reply, is_authorized=True)
         flight.found = _store(context, lookup, rendered)
         return rendered
 

@@ -125,7 +125,7 @@ class Warmer:
         if not self._has_replica(context, found):
             return "left"
         try:
-            read_routing.find(context, found)
+            read_routing.render(context, found)
         finally:
             unit_of_work.run_separate_transactions(context.unit)
         return "made"
