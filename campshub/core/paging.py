@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 from sqlalchemy import ColumnElement, Integer, Text, cast, literal, tuple_
 
-from campshub.core.db.prepared import AnySelect, QueryArgument, placeholder
+from campshub.core.db.prepared import AnySelect, Executable, QueryArgument, placeholder
 from campshub.core.db.session import Session
 from campshub.core.errors import BadCursor
 from campshub.core.security.crypto import Cursors, DecryptionFailed
@@ -76,7 +76,7 @@ class PageRequest(QueryArgument):
         ordered = statement.order_by(*(c.desc() if self.descending else c.asc() for c in order))
         return ordered.add_columns(*keys).limit(self.limit + 1)
 
-    def read(self, session: Session, statement: AnySelect) -> Page:
+    def read(self, session: Session, statement: Executable) -> Page:
         """Run an ordered statement and return its rows as a page.
 
         :raises BadCursor: the cursor was made for another list.

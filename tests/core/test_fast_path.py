@@ -248,7 +248,7 @@ def test_a_failure_of_the_fast_path_is_reported_by_flask(services, api, known, b
     monkeypatch.setattr(services, "_ttls", dict.fromkeys(services._ttls, 0))
     monkeypatch.setattr(services, "request_cache", RequestCache())
     api.get(known)
-    monkeypatch.setattr(read_routing, "find", broken)
+    monkeypatch.setattr(read_routing, "render", broken)
     response, entered = by_flask(api, known)
     assert (response.status, response.problem["code"], entered) == (500, "unexpected", 1)
 

@@ -13,11 +13,12 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import Enum
-from typing import Any, cast
+from typing import Any
 
 from psycopg import Connection, sql
 from psycopg.pq import Escaping
 from sqlalchemy import ARRAY, BindParameter, Date, DateTime, Select, Text, Uuid, bindparam
+from sqlalchemy import Executable as SqlExecutable
 from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.engine.result import SimpleResultMetaData
 
@@ -157,6 +158,10 @@ class PreparedQuery:
     values: Mapping[str, Any]
 
 
+# What a session runs.
+Executable = SqlExecutable | PreparedQuery
+
+
 class Prepared:
     """A function that builds a select, and the statements compiled from it."""
 
@@ -165,8 +170,8 @@ class Prepared:
         self._statements: dict[tuple[Any, ...], Statement] = {}
         self.__doc__, self.__name__ = function.__doc__, function.__name__
 
-    def __call__(self, principal: QueryArgument, **arguments: Any) -> AnySelect:
-        """Return the statement for the shape of the arguments, with their values; it is used like a select."""
+    def __call__(self, principal: QueryArgument, **arguments: Any) -> PreparedQuery:
+        """Return the statement for the shape of the arguments, with their values; sessions run it like a select."""
         values = dict(principal.values())
         shape: list[Any] = [principal.shape()]
         for name, value in arguments.items():
@@ -187,7 +192,7 @@ class Prepared:
             statement = self._statements[key] = self._write(principal, arguments)
             if len(self._statements) > MOST_SHAPES:  # clients may choose among very many sets of fields
                 self._statements.pop(next(iter(self._statements)), None)
-        return cast("AnySelect", PreparedQuery(statement, values))
+        return PreparedQuery(statement, values)
 
     def _write(self, principal: QueryArgument, arguments: Mapping[str, Any]) -> Statement:
         placeholders = {}

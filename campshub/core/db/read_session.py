@@ -7,24 +7,28 @@ it would see as the next statement of one transaction. Statements that are not p
 
 import select
 import time
-from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol, TypeVar, TypeVarTuple, overload
+from uuid import UUID
 
 import psycopg
 from gevent import monkey, socket
 from psycopg.adapt import Transformer
 from psycopg.errors import error_from_result
 from psycopg.pq import ConnStatus, ExecStatus
-from sqlalchemy import PoolProxiedConnection
-from sqlalchemy.engine import IteratorResult
+from sqlalchemy import Connection, PoolProxiedConnection
+from sqlalchemy.engine import IteratorResult, Result, ScalarResult
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.selectable import TypedReturnsRows
 
 from campshub.core.db.engine import BorrowedConnection
-from campshub.core.db.prepared import PreparedQuery
+from campshub.core.db.prepared import Executable, PreparedQuery
 from campshub.core.db.unit import CallerRow, ReplicaBehind, Unit
 from campshub.core.observe import metrics
 
 C = TypeVar("C")
+T = TypeVar("T")
+Columns = TypeVarTuple("Columns")
 
 _LOADER = "campshub.loader"
 _FAILED = frozenset({ExecStatus.FATAL_ERROR, ExecStatus.BAD_RESPONSE})
@@ -32,34 +36,82 @@ _FAILED = frozenset({ExecStatus.FATAL_ERROR, ExecStatus.BAD_RESPONSE})
 _SHUT = frozenset({"57P01", "57P02", "57P03"})
 
 
-class OrdinarySession(Protocol):
-    """The part of a SQLAlchemy session that a read session uses for statements that are not prepared."""
+class Reader(Protocol):
+    """A session that runs statements."""
 
-    def execute(self, *args: Any, **options: Any) -> Any:
+    unit: Unit
+
+    @overload
+    def execute(self, statement: TypedReturnsRows[*Columns], params: Any = None) -> Result[*Columns]: ...
+    @overload
+    def execute(self, statement: Executable, params: Any = None) -> Result[*tuple[Any, ...]]: ...
+    def execute(self, statement: Executable, params: Any = None) -> Any:
         """Run a statement."""
 
-    def scalar(self, *args: Any, **options: Any) -> Any:
+    @overload
+    def scalar(self, statement: TypedReturnsRows[T], params: Any = None) -> T | None: ...
+    @overload
+    def scalar(self, statement: Executable, params: Any = None) -> Any: ...
+    def scalar(self, statement: Executable, params: Any = None) -> Any:
         """Run a statement and return the first column of its first row."""
 
-    def scalars(self, *args: Any, **options: Any) -> Any:
+    @overload
+    def scalars(self, statement: TypedReturnsRows[T], params: Any = None) -> ScalarResult[T]: ...
+    @overload
+    def scalars(self, statement: Executable, params: Any = None) -> ScalarResult[Any]: ...
+    def scalars(self, statement: Executable, params: Any = None) -> Any:
         """Run a statement and return the first column of its rows."""
+
+    def release(self) -> None:
+        """Return the connection during slow work; the next statement begins a new transaction."""
+
+    def close(self) -> None:
+        """Return all connections."""
+
+
+class Session(Reader, Protocol):
+    """A session that also changes rows; in a read-only unit of work, PostgreSQL refuses the changes."""
+
+    def get(self, entity: type[T], ident: Any, *, with_for_update: Any = None) -> T | None:
+        """Return the row with a primary key; None if there is none."""
+
+    def add(self, instance: object) -> None:
+        """Insert a row at the next flush."""
+
+    def add_all(self, instances: Iterable[object]) -> None:
+        """Insert rows at the next flush."""
+
+    def delete(self, instance: object) -> None:
+        """Delete a row at the next flush."""
 
     def flush(self) -> None:
         """Send pending changes."""
 
-    def close(self) -> None:
-        """Return the connection."""
+    def in_transaction(self) -> bool:
+        """Return whether a transaction has begun."""
+
+    def commit(self) -> None:
+        """Commit without the WAL position; only ``core.db.session.commit`` calls it."""
+
+    def rollback(self) -> None:
+        """End the transaction without its changes."""
+
+    def connection(self) -> Connection:
+        """Return the connection, in the open transaction."""
+
+    def enter(self, organization_id: UUID, user_id: UUID | None = None) -> CallerRow:
+        """Set the tenant of a unit that began without one, as sign-in does."""
 
 
 class ReadSession:
     """A read-only unit of work in one tenant, with the interface of an ordinary session."""
 
-    def __init__(self, unit: Unit, ordinary: Callable[..., OrdinarySession]) -> None:
+    def __init__(self, unit: Unit, ordinary: Callable[..., Session]) -> None:
         self.unit = unit
         self._open = ordinary
         # A transaction that has begun with the query for the caller, and waits for its statement.
         self._begun: PoolProxiedConnection | None = None
-        self._ordinary: OrdinarySession | None = None
+        self._ordinary: Session | None = None
 
     def read_caller(self) -> None:
         """Begin, set the tenant, and read the caller's row."""
@@ -73,23 +125,23 @@ class ReadSession:
         self._begun = connection
         self.unit.caller_row = CallerRow(*_rows(connection, results[-1])[0])
 
-    def execute(self, statement: Any, params: Any = None, **options: Any) -> Any:
+    def execute(self, statement: Executable, params: Any = None) -> Any:
         """Run a statement."""
         if isinstance(statement, PreparedQuery) and self._ordinary is None:
             return self._fetch(statement)
-        return self._session().execute(statement, params, **options)
+        return self._session().execute(statement, params)
 
-    def scalar(self, statement: Any, params: Any = None, **options: Any) -> Any:
+    def scalar(self, statement: Executable, params: Any = None) -> Any:
         """Run a statement and return the first column of its first row."""
         if isinstance(statement, PreparedQuery) and self._ordinary is None:
             return self._fetch(statement).scalar()
-        return self._session().scalar(statement, params, **options)
+        return self._session().scalar(statement, params)
 
-    def scalars(self, statement: Any, params: Any = None, **options: Any) -> Any:
+    def scalars(self, statement: Executable, params: Any = None) -> Any:
         """Run a statement and return the first column of its rows."""
         if isinstance(statement, PreparedQuery) and self._ordinary is None:
             return self._fetch(statement).scalars()
-        return self._session().scalars(statement, params, **options)
+        return self._session().scalars(statement, params)
 
     def flush(self) -> None:
         """Flush the ordinary session, if there is one, so that pending changes are refused."""
@@ -121,13 +173,45 @@ class ReadSession:
         finally:
             connection.close()
 
-    def __getattr__(self, name: str) -> Any:
-        """Delegate all other attributes to the ordinary session."""
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return getattr(self._session(), name)
+    # What is not a prepared statement runs in an ordinary session.
 
-    def _session(self) -> OrdinarySession:
+    def get(self, entity: type[T], ident: Any, *, with_for_update: Any = None) -> T | None:
+        """Return the row with a primary key; None if there is none."""
+        return self._session().get(entity, ident, with_for_update=with_for_update)
+
+    def add(self, instance: object) -> None:
+        """Insert a row at the next flush, which is refused."""
+        self._session().add(instance)
+
+    def add_all(self, instances: Iterable[object]) -> None:
+        """Insert rows at the next flush, which is refused."""
+        self._session().add_all(instances)
+
+    def delete(self, instance: object) -> None:
+        """Delete a row at the next flush, which is refused."""
+        self._session().delete(instance)
+
+    def in_transaction(self) -> bool:
+        """Return whether a transaction has begun in the ordinary session."""
+        return self._session().in_transaction()
+
+    def commit(self) -> None:
+        """End the transaction."""
+        self._session().commit()
+
+    def rollback(self) -> None:
+        """End the transaction."""
+        self._session().rollback()
+
+    def connection(self) -> Connection:
+        """Return the connection, in the open transaction."""
+        return self._session().connection()
+
+    def enter(self, organization_id: UUID, user_id: UUID | None = None) -> CallerRow:
+        """Set another tenant."""
+        return self._session().enter(organization_id, user_id)
+
+    def _session(self) -> Session:
         """Return the ordinary session, in the open transaction if there is one."""
         if self._ordinary is None:
             begun, self._begun = self._begun, None

@@ -6,7 +6,7 @@ unit of work has no engine and cannot run a statement.
 """
 
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -17,8 +17,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import ORMExecuteState, SessionTransaction
 
 from campshub.core.db.models import Base
-from campshub.core.db.prepared import PreparedQuery
-from campshub.core.db.read_session import ReadSession, is_gone
+from campshub.core.db.prepared import Executable, PreparedQuery
+from campshub.core.db.read_session import Reader, ReadSession, Session, is_gone
 from campshub.core.db.unit import PRIMARY, REPLICA, CallerRow, ReplicaBehind, Unit
 from campshub.core.observe import metrics
 
@@ -26,6 +26,8 @@ __all__ = [
     "PRIMARY",
     "REPLICA",
     "CallerRow",
+    "OrmSession",
+    "Reader",
     "ReplicaBehind",
     "RolledBack",
     "Session",
@@ -41,7 +43,7 @@ class RolledBack(RuntimeError):
     """The transaction had failed before its COMMIT."""
 
 
-class Session(FlaskSession):
+class OrmSession(FlaskSession):
     """A session of one unit of work."""
 
     unit: Unit
@@ -52,19 +54,17 @@ class Session(FlaskSession):
         """Return the unit's engine: a unit never changes it."""
         return self.begun or self.unit.engine
 
-    if not TYPE_CHECKING:  # a prepared statement is typed as a select
+    def execute(self, statement: Executable, params: Any = None, **options: Any) -> Any:
+        """Run a statement, also a prepared one."""
+        return super().execute(*_plain(statement, params), **options)
 
-        def execute(self, statement: Any, params: Any = None, **options: Any) -> Any:
-            """Run a statement, also a prepared one."""
-            return super().execute(*_plain(statement, params), **options)
+    def scalar(self, statement: Executable, params: Any = None, **options: Any) -> Any:
+        """Run a statement, also a prepared one, and return the first column of its first row."""
+        return super().scalar(*_plain(statement, params), **options)
 
-        def scalar(self, statement: Any, params: Any = None, **options: Any) -> Any:
-            """Run a statement, also a prepared one, and return the first column of its first row."""
-            return super().scalar(*_plain(statement, params), **options)
-
-        def scalars(self, statement: Any, params: Any = None, **options: Any) -> Any:
-            """Run a statement, also a prepared one, and return the first column of its rows."""
-            return super().scalars(*_plain(statement, params), **options)
+    def scalars(self, statement: Executable, params: Any = None, **options: Any) -> Any:
+        """Run a statement, also a prepared one, and return the first column of its rows."""
+        return super().scalars(*_plain(statement, params), **options)
 
     def close(self) -> None:
         """Return all connections."""
@@ -87,20 +87,20 @@ class Session(FlaskSession):
         self.rollback()
 
 
-def _plain(statement: Any, params: Any) -> tuple[Any, Any]:
+def _plain(statement: Executable, params: Any) -> tuple[Any, Any]:
     if isinstance(statement, PreparedQuery):
         return statement.statement.select, statement.values
     return statement, params
 
 
-db = SQLAlchemy(metadata=Base.metadata, session_options={"class_": Session, "expire_on_commit": False})
+db = SQLAlchemy(metadata=Base.metadata, session_options={"class_": OrmSession, "expire_on_commit": False})
 
 
-def open_session(unit: Unit) -> Session:
+def open_session(unit: Unit) -> OrmSession:
     """Return a session of the unit; the first statement begins its transaction."""
     session: Any = db.session.session_factory()
     session.unit = unit
-    opened: Session = session
+    opened: OrmSession = session
     return opened
 
 
@@ -125,10 +125,10 @@ def _begun(unit: Unit) -> Session:
     read_session = ReadSession(unit, _ordinary)
     if unit.checks_caller:
         read_session.read_caller()
-    return cast("Session", read_session)
+    return read_session
 
 
-def _ordinary(unit: Unit, begun: PoolProxiedConnection | None = None) -> Session:
+def _ordinary(unit: Unit, begun: PoolProxiedConnection | None = None) -> OrmSession:
     """Return an ordinary session; it continues the transaction of ``begun``, or begins its own."""
     session = open_session(unit)
     if begun is not None:
@@ -143,9 +143,8 @@ def _ordinary(unit: Unit, begun: PoolProxiedConnection | None = None) -> Session
 
 def commit(session: Session) -> str | None:
     """Commit; return the WAL position after the commit record, read outside the transaction; None for a read."""
-    untyped: Any = session
-    if isinstance(untyped, ReadSession):
-        untyped.finish(commit)
+    if isinstance(session, ReadSession):
+        session.finish(commit)
         return None
     if not session.in_transaction():
         return None
@@ -156,7 +155,7 @@ def commit(session: Session) -> str | None:
     return str(row[0]) if row else None
 
 
-@event.listens_for(Session, "do_orm_execute")
+@event.listens_for(OrmSession, "do_orm_execute")
 def _only_through_writes(state: ORMExecuteState) -> None:
     """Refuse a statement that would change rows without ``core.db.writes``, which stamps and audits.
 
@@ -166,8 +165,8 @@ def _only_through_writes(state: ORMExecuteState) -> None:
         raise RuntimeError("set-based writes go through campshub.core.db.writes")
 
 
-@event.listens_for(Session, "after_begin")
-def _begin(session: Session, transaction: SessionTransaction, connection: Connection) -> None:
+@event.listens_for(OrmSession, "after_begin")
+def _begin(session: OrmSession, transaction: SessionTransaction, connection: Connection) -> None:
     if transaction.nested or session.begun is not None:
         return
     unit = session.unit

@@ -16,7 +16,7 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError
 
 from campshub.core.db.models import Base, new_id
-from campshub.core.db.session import RolledBack, Session, Unit, begin, commit, db
+from campshub.core.db.session import OrmSession, RolledBack, Session, Unit, begin, commit, db
 from campshub.core.db.unit import Position
 from campshub.core.freshness import epoch
 from campshub.core.freshness.protocol import Freshness, PendingWrite
@@ -106,16 +106,16 @@ def in_separate_transaction(session: Session, record: Callable[[Session], None])
     session.unit.separate_writes.append(record)
 
 
-@event.listens_for(Session, "before_flush")
-def _claim(session: Session, _context: Any, _instances: Any) -> None:
+@event.listens_for(OrmSession, "before_flush")
+def _claim(session: OrmSession, _context: Any, _instances: Any) -> None:
     """Set the unit's tenant on new rows."""
     for entity in session.new:
         if getattr(entity, "organization_id", "none") is None:
             entity.organization_id = session.unit.organization_id
 
 
-@event.listens_for(Session, "after_flush")
-def _collect(session: Session, _context: Any) -> None:
+@event.listens_for(OrmSession, "after_flush")
+def _collect(session: OrmSession, _context: Any) -> None:
     """Collect tags and audit entries of the entities that a flush has written."""
     for entities, action in ((session.new, "created"), (session.dirty, "changed"), (session.deleted, "deleted")):
         for entity in entities:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, LargeBinary, Table, bindparam, func, select, text, tuple_
-from sqlalchemy.orm import Session
 
 from campshub.core.db.models import Base
+from campshub.core.db.session import Session
 from campshub.core.security.crypto import DecryptionFailed, KeyRing
 
 _AT_ONCE = 200
