@@ -141,12 +141,13 @@ BUDGETS = {
     "DELETE /api/auth/oidc/identities/<uuid:identity_id>/": 4,
     "DELETE /api/auth/sessions/<uuid:sign_in_id>/": 3,
     "DELETE /api/invitations/<uuid:invitation_id>/": 3,
-    "DELETE /api/roles/<uuid:role_id>/": 5,  # the members who have the role; and whether it requires a second factor
+    # The members and invitations that have the role; and whether it requires a second factor.
+    "DELETE /api/roles/<uuid:role_id>/": 6,
     f"DELETE {RECORD}": 6,  # as its change
     f"DELETE {EXERCISE}": 3,
     f"DELETE {GROUP}": 3,
     f"DELETE {REPORT}": 3,
-    f"DELETE {SCHEDULE}": 3,
+    f"DELETE {SCHEDULE}": 4,  # and its reports refer to it no more
     f"DELETE {STUDENT}": 3,
     f"DELETE {LOG}": 3,
     f"DELETE {SET}": 3,

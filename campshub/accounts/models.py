@@ -242,7 +242,7 @@ class Invitation(TenantBase):
     __tablename__ = "invitations"
     __tag__ = "invitations"
     __table_args__ = (
-        tenant_foreign_key("role_id", "roles", ondelete="SET NULL (role_id)"),
+        tenant_foreign_key("role_id", "roles"),
         CheckConstraint(f"role IN {ROLE_NAMES}", name="role"),
         CheckConstraint(f"role = '{CUSTOM}' OR role_id IS NULL", name="own_role"),
         tenant_index("role_id"),

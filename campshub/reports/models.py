@@ -31,8 +31,8 @@ class Report(TenantBase):
     __tag__ = "reports"
     __table_args__ = (
         _of_member("user_id"),
-        tenant_foreign_key("api_key_id", "api_keys", ondelete="SET NULL (api_key_id)"),
-        tenant_foreign_key("schedule_id", "report_schedules", ondelete="SET NULL (schedule_id)"),
+        tenant_foreign_key("api_key_id", "api_keys"),
+        tenant_foreign_key("schedule_id", "report_schedules"),
         CheckConstraint(f"format IN {FORMATS}", name="format"),
         CheckConstraint(f"state IN {STATES}", name="state"),
         CheckConstraint("(state = 'ready') = (file IS NOT NULL)", name="file"),

@@ -74,13 +74,12 @@ def _shared_reference(name: str, table: str) -> ForeignKeyConstraint:
 def _of_log(column: str) -> ForeignKeyConstraint:
     """Return the reference of a row to its log's locator, which stays when a month is detached.
 
-    The key includes the date and the student, so a row always has those of its log, and one update of the locator moves
-    a log to another student.
+    The key includes the date and the student, so a row always has those of its log. PostgreSQL checks it at the end of
+    a statement, so one statement that changes the locator and all its rows moves a log.
     """
     return ForeignKeyConstraint(
         ["organization_id", column, "local_date", "student_id"],
         [f"workout_log_ids.{name}" for name in ("organization_id", "id", "local_date", "student_id")],
-        onupdate="CASCADE",
     )
 
 

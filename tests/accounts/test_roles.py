@@ -249,6 +249,32 @@ def test_a_role_deleted_while_it_is_assigned_is_either_deleted_or_assigned(app, 
         assert sql("SELECT count(*) FROM memberships WHERE role_id = %s", UUID(made)) == [(assigned,)]
 
 
+def test_a_role_deleted_while_it_is_promised_is_either_deleted_or_promised(app, api, role, sql):
+    for _ in range(5):
+        made = role("students:read")
+        calls = [("DELETE", f"/api/roles/{made}/", None)] * 2
+        calls += [("POST", "/api/invitations/", {"email": f"{new_id().hex}@example.org", "role_id": made})] * 4
+        with ThreadPoolExecutor(len(calls)) as pool:
+            responses = list(pool.map(lambda call: Client(app, api.headers).call(*call), calls))
+
+        statuses = [response.status for response in responses]
+        deleted, promised = 204 in statuses[:2], statuses[2:].count(201)
+        assert (deleted, promised > 0) in ((True, False), (False, True)), statuses
+        assert set(statuses) <= {201, 204, 404, 409, 422, 503}
+        assert sql("SELECT count(*) > 0 FROM invitations WHERE role_id = %s", UUID(made)) == [(promised > 0,)]
+
+
+def test_an_invitation_keeps_its_version_when_its_role_is_deleted(api, role):
+    made = role("students:read")
+    invited = api.made("/api/invitations/", {"email": "a@example.org", "role_id": made})
+    assert api.delete(f"/api/invitations/{invited['id']}/").status == 204
+    (before,) = api.get("/api/invitations/").json["items"]
+
+    assert api.delete(f"/api/roles/{made}/").status == 204
+
+    assert api.get("/api/invitations/").json["items"] == [{**before, "role_id": None}]
+
+
 def test_an_own_role_can_require_a_second_factor(app, api, role, holder):
     made = role("students:read")
     client = holder(made)

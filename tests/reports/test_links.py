@@ -1,6 +1,7 @@
 """Links: signed, short-lived, and valid only while their owner may have the report."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -11,6 +12,7 @@ from itsdangerous import BadSignature
 from campshub.core.db.models import new_id
 from campshub.core.security.permissions import Role
 from campshub.reports import links
+from campshub.reports.service import rendering
 from tests.conftest import Client
 from tests.reports.conftest import TODAY
 
@@ -238,11 +240,58 @@ def test_a_report_is_refused_after_the_role_was_lost(school):
     assert (shown["state"], shown["problem"]) == ("refused", "kind_not_yours")
 
 
-def test_a_key_sees_the_reports_requested_with_it_and_no_others_of_its_maker(school, report):
-    maker = school.tenant.signed_in(school.admin)
+@pytest.fixture
+def maker(school):
+    """The admin, who has just signed in and may create API keys."""
+    return school.tenant.signed_in(school.admin)
+
+
+def made_key(school, maker):
+    """Return a new API key that may request reports, and a client that uses it."""
     allowed = {"permissions": ["reports:read", "reports:write", "groups:read", "students:read"], "scope": "all"}
     made = maker.made("/api/api-keys/", {"name": "Office", "expires_in_days": 1, **allowed})
-    program = Client(school.tenant.app, {"Authorization": f"Bearer {made['key']}"})
+    return made, Client(school.tenant.app, {"Authorization": f"Bearer {made['key']}"})
+
+
+def test_a_report_requested_while_its_key_is_revoked_is_refused(school, maker, sql):
+    body = {"kind": "roster", "format": "csv", "parameters": {"group_id": school.group_id}}
+    for _ in range(5):
+        made, program = made_key(school, maker)
+        with ThreadPoolExecutor(2) as pool:
+            requesting = pool.submit(program.post, "/api/reports/", body)
+            assert Client(school.tenant.app, maker.headers).delete(f"/api/api-keys/{made['id']}/").status == 204
+            requested = requesting.result()
+
+        assert requested.status in (202, 401)
+        if requested.status == 202:
+            school.work(requested.json["job_id"])
+            shown = school.admin.get(f"/api/reports/{requested.json['id']}/").json
+            assert (shown["state"], shown["problem"], shown["download"]) == ("refused", "asker_gone", None)
+        assert program.get("/api/reports/").status == 401
+
+
+def test_a_report_whose_key_is_revoked_while_it_is_gathered_is_refused(school, maker, monkeypatch, sql):
+    made, program = made_key(school, maker)
+    body = {"kind": "roster", "format": "csv", "parameters": {"group_id": school.group_id}}
+    requested = program.post("/api/reports/", body).json
+    gather = rendering._gather
+
+    def revoked_meanwhile(*arguments):
+        step = gather(*arguments)
+        maker.delete(f"/api/api-keys/{made['id']}/")
+        return step
+
+    monkeypatch.setattr(rendering, "_gather", revoked_meanwhile)
+    school.work(requested["job_id"])
+
+    assert school.admin.get(f"/api/reports/{requested['id']}/").json["problem"] == "asker_gone"
+    assert sql("SELECT api_key_id FROM reports WHERE id = %s", UUID(requested["id"])) == [(UUID(made["id"]),)]
+    with pytest.raises(Exception, match="fk_reports_api_key_id"):
+        sql("DELETE FROM api_keys WHERE id = %s RETURNING id", UUID(made["id"]))
+
+
+def test_a_key_sees_the_reports_requested_with_it_and_no_others_of_its_maker(school, maker, report):
+    made, program = made_key(school, maker)
 
     theirs = school.report("roster", who=program, group_id=school.group_id)
 

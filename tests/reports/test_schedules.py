@@ -2,14 +2,17 @@
 
 import threading
 from calendar import monthrange
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from campshub.core.security.permissions import Role
 from campshub.reports.dates import PERIODS, next_slot
+from campshub.reports.service import rendering
 from campshub.reports.service.schedules import make_due
 from tests.conftest import Client
 from tests.emails import emails_in, path_in
@@ -252,6 +255,72 @@ def test_a_schedule_can_be_changed_and_deleted_by_its_maker(school, due):
     assert school.tenant.the(Role.NUTRITIONIST).get(url).status == 404
     assert school.trainer.delete(url).status == 204
     assert school.trainer.get(url).status == 404
+
+
+def test_the_reports_of_a_deleted_schedule_stay_as_they_are(school, due):
+    schedule = due()
+    assert run_beat(school, schedule) == 1
+    (report,) = school.admin.get("/api/reports/").json["items"]
+    school.work(report["job_id"])
+    before = school.admin.get(f"/api/reports/{report['id']}/").json
+
+    assert school.admin.delete(f"/api/report-schedules/{schedule['id']}/").status == 204
+
+    after = school.admin.get(f"/api/reports/{report['id']}/").json
+    assert after["schedule_id"] is None
+    changing = dict.fromkeys(("schedule_id", "download"))  # each link has a new token
+    assert {**after, **changing} == {**before, **changing}
+    assert school.file(after).startswith(b"%PDF-")
+
+
+def test_a_report_whose_schedule_is_deleted_while_it_is_rendered_is_ready_and_is_not_sent(
+    school, due, trainers_emails, monkeypatch
+):
+    schedule = due()
+    assert run_beat(school, schedule) == 1
+    (report,) = school.admin.get("/api/reports/").json["items"]
+    write_report = rendering.write_report
+
+    def deleted_meanwhile(*arguments):
+        assert school.admin.delete(f"/api/report-schedules/{schedule['id']}/").status == 204
+        return write_report(*arguments)
+
+    monkeypatch.setattr(rendering, "write_report", deleted_meanwhile)
+    school.work(report["job_id"])
+    school.work_off()
+
+    after = school.admin.get(f"/api/reports/{report['id']}/").json
+    assert (after["state"], after["schedule_id"]) == ("ready", None)
+    assert trainers_emails() == []
+
+
+def test_a_schedule_deleted_while_it_runs_leaves_one_report_or_none(school, due, sql):
+    app = school.tenant.app
+    for _ in range(5):
+        schedule = due()
+        at = datetime.fromisoformat(schedule["next_at"])
+
+        def beat(at=at):
+            with app.app_context():
+                make_due(app.extensions["campshub"], at)
+
+        def delete(schedule=schedule):
+            return Client(app, school.admin.headers).delete(f"/api/report-schedules/{schedule['id']}/").status
+
+        with ThreadPoolExecutor(4) as pool:
+            beats = [pool.submit(beat) for _ in range(3)]
+            assert pool.submit(delete).result() == 204
+            for one in beats:
+                one.result()
+
+        reports = school.admin.get("/api/reports/").json["items"]
+        assert len(reports) in (0, 1)
+        assert [one["schedule_id"] for one in reports] == [None] * len(reports)
+        assert sql("SELECT count(*) FROM report_slots WHERE schedule_id = %s", UUID(schedule["id"])) == [(0,)]
+        for one in reports:
+            school.work(one["job_id"])
+            assert school.admin.get(f"/api/reports/{one['id']}/").json["state"] == "ready"
+            assert school.admin.delete(f"/api/reports/{one['id']}/").status == 204
 
 
 def local(schedule, zone):

@@ -38,6 +38,12 @@ MODES = {
 }
 EXERCISES = list(MODES)
 PLATFORM = uuid.UUID("00000000-0000-7000-8000-000000000000")
+_MOVE = "UPDATE {} SET student_id = %s WHERE organization_id = %s AND student_id = %s"
+# One statement, because the references between locators and rows are checked at its end.
+MOVE_LOGS = (
+    f"WITH ids AS ({_MOVE.format('workout_log_ids')}), logs AS ({_MOVE.format('workout_logs')}),"
+    f" exercises AS ({_MOVE.format('workout_log_exercises')}) {_MOVE.format('workout_sets')}"
+)
 
 
 @dataclass
@@ -175,7 +181,7 @@ class World:
         self.do("DELETE FROM workout_sets WHERE organization_id = %s AND local_date = %s", self.tenant.id, day)
 
     def merge(self, one: int, other: int) -> None:
-        """Move a student's marks and logs to another: the logs by the cascade of their locator."""
+        """Move a student's marks and logs to another student."""
         pair = self.students[other], self.tenant.id, self.students[one]
         self.do(
             "UPDATE attendance_records r SET student_id = %s WHERE organization_id = %s AND student_id = %s"
@@ -183,7 +189,7 @@ class World:
             " AND o.local_date = r.local_date AND o.session_id = r.session_id AND o.student_id = %s)",
             *(*pair, self.students[other]),
         )
-        self.do("UPDATE workout_log_ids SET student_id = %s WHERE organization_id = %s AND student_id = %s", *pair)
+        self.do(MOVE_LOGS, *pair * 4)
 
     def refresh_stale(self, most: int = 1_000) -> refresh.RefreshCount:
         """Recompute stale rollups, up to so many stale rows of each."""

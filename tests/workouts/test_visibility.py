@@ -5,6 +5,7 @@ import pytest
 from campshub.core.db.models import new_id
 from campshub.core.security.permissions import Role
 from campshub.workouts import catalogue
+from tests.rollups.world import MOVE_LOGS
 
 SQUAT = str(catalogue.exercise_id("back_squat"))
 LOGS = "/api/workout-logs/"
@@ -186,6 +187,10 @@ def test_the_date_and_person_of_a_set_are_those_of_its_log(tenant, log, student,
     for change in (f"student_id = '{someone}'", "local_date = local_date - 40"):
         with pytest.raises(Exception, match="fk_workout_sets"):
             sql(f"UPDATE workout_sets SET {change} WHERE log_id = %s RETURNING id", made["id"])
-    sql("UPDATE workout_log_ids SET student_id = %s WHERE id = %s RETURNING id", someone, made["id"])
+    with pytest.raises(Exception, match="fk_workout_"):
+        sql("UPDATE workout_log_ids SET student_id = %s WHERE id = %s RETURNING id", someone, made["id"])
+
+    sql(f"{MOVE_LOGS} RETURNING id", *(someone, tenant.id, made["student_id"]) * 4)
+
     for table in ("workout_logs", "workout_log_exercises", "workout_sets"):
         assert sql(f"SELECT count(*) FROM {table} WHERE student_id = %s", someone) == [(1,)]

@@ -6,14 +6,14 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from campshub.accounts.models import Organization, OwnRole
+from campshub.accounts.models import Invitation, Organization, OwnRole
 from campshub.accounts.queries import roles as queries
 from campshub.accounts.service.role_grants import require_covers
 from campshub.core.db import creates
 from campshub.core.db.fingerprints import fingerprint
 from campshub.core.db.models import new_id
 from campshub.core.db.session import Session
-from campshub.core.db.writes import Versions, lock
+from campshub.core.db.writes import Versions, clear_references, lock
 from campshub.core.errors import Conflict
 from campshub.core.security.permissions import PERSONAL, ROLE_NAMES, grant_of
 from campshub.core.security.principal import Principal
@@ -97,6 +97,7 @@ def delete(session: Session, principal: Principal, *, role_id: UUID, expected: V
     members, invited = queries.count_holders(session, principal, role_id)
     if members or invited:
         raise RoleInUse(f"Users who have this role: {members}; open invitations that promise it: {invited}.")
+    clear_references(session, Invitation.role_id, role_id)
     session.delete(role)
     session.flush()
     _remove_from_mfa_roles(session, principal, str(role_id))

@@ -11,6 +11,7 @@ from uuid import UUID
 import orjson
 from sqlalchemy import Row, Table, select, text
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import InstrumentedAttribute
 
 from campshub.core.db.models import MonthlyTenantBase, TenantBase, new_id
 from campshub.core.db.session import Session
@@ -153,6 +154,17 @@ def count(session: Session, model: Any, row_id: UUID) -> int:
     values = {"counter": row_id, "owner": session.unit.organization_id}
     version: int = session.execute(text(_count_statement(model.__table__)), values).scalar_one()
     return version
+
+
+def clear_references(session: Session, column: InstrumentedAttribute[UUID | None], row_id: UUID) -> None:
+    """Set a reference to NULL in every row of the organization that has it, before the referenced row is deleted.
+
+    The rows keep their versions, and are not audited: the entry of the deletion says why they changed.
+    """
+    table = column.class_.__tablename__
+    mark_changed(session, column.class_)
+    statement = f"UPDATE {table} SET {column.key} = NULL WHERE organization_id = :owner AND {column.key} = :id"  # noqa: S608 - names of our own tables
+    session.execute(text(statement), {"owner": session.unit.organization_id, "id": row_id})
 
 
 def _counted(merge: str, counter: Table) -> str:

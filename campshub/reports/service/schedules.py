@@ -19,14 +19,14 @@ from campshub.core.db.fingerprints import fingerprint
 from campshub.core.db.models import new_id
 from campshub.core.db.session import Session
 from campshub.core.db.unit_of_work import unit_of_work
-from campshub.core.db.writes import Versions, lock
+from campshub.core.db.writes import Versions, clear_references, lock
 from campshub.core.errors import Conflict, Invalid, Problem
 from campshub.core.security.authorization import NotForKeys
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal
 from campshub.core.service_base import Services
 from campshub.reports.dates import next_slot
-from campshub.reports.models import ReportSchedule, ReportSlot
+from campshub.reports.models import Report, ReportSchedule, ReportSlot
 from campshub.reports.parameters import checked, kind_for, require_seen, resolved
 from campshub.reports.queries.schedules import members_and_schedules
 from campshub.reports.queries.visibility import reach_of, schedules_of
@@ -133,7 +133,9 @@ def delete(session: Session, principal: Principal, *, schedule_id: UUID, expecte
     :raises NotFound: the principal sees no such schedule.
     :raises PreconditionFailed: it has changed since the caller read it.
     """
-    session.delete(_locked(session, principal, schedule_id, expected))
+    schedule = _locked(session, principal, schedule_id, expected)
+    clear_references(session, Report.schedule_id, schedule_id)
+    session.delete(schedule)
 
 
 @follows_time_zone
