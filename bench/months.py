@@ -30,6 +30,7 @@ from bench.servers import gunicorn
 from bench.traffic import RawConnection
 from campshub.accounts.service import organizations as accounts
 from campshub.core import partitions
+from campshub.core.dates import add_months
 from campshub.core.db.models import new_id
 from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.partitions import archive as archiving
@@ -88,7 +89,7 @@ def _scene() -> Iterator[Scene]:
         dataset.migrate(environment)
         app, organization_id = dataset.application(environment), new_id()
         email = f"{organization_id}@bench.example"
-        month = months.back(datetime.now(UTC).date(), BACK)
+        month = add_months(datetime.now(UTC).date(), -BACK)
         with app.app_context(), unit_of_work(system=True, organization_id=organization_id) as session:
             accounts.create_organization(
                 session, organization_id=organization_id, name="Months", time_zone="UTC", currency="EUR"
@@ -129,7 +130,7 @@ def _prepare(scene: Scene, api: ApiClient) -> list[dict[str, Any]]:
             )
         sql.execute("VACUUM ANALYZE")
     scene.stack.catch_up(PATIENCE_S)
-    last = months.ahead(datetime.now(UTC).date(), 1) - timedelta(days=1)
+    last = add_months(datetime.now(UTC).date(), 1) - timedelta(days=1)
     return [
         {
             "id": api.post("/api/attendance/sessions/", {"local_date": str(day), "slot": new_id().hex})["id"],
@@ -145,7 +146,7 @@ def _maintain(scene: Scene) -> dict[str, Any]:
     with scene.app.app_context(), partitions.maintenance(services.settings) as connection:
         tables, today = partitions.tables(connection), datetime.now(UTC).date()
         there = min(partitions.months_ahead(connection, today).values())
-        first, last = months.ahead(today, there + 1), months.ahead(today, there + FURTHER)
+        first, last = add_months(today, there + 1), add_months(today, there + FURTHER)
 
         def ensure() -> Any:
             return sum(len(partitions.ensure(connection, table, first, last)) for table in tables)

@@ -126,7 +126,7 @@ class Settings(BaseSettings):
     worker_metrics_port: int = Field(default=0, ge=0, le=65535)
 
     organization_erase_days: int = Field(default=30, ge=0)
-    retention_months: int = Field(default=0, ge=0)
+    retention_months: int = Field(default=0, ge=0, le=12_000)  # the calendar begins with the year 1
     workout_years_back: int = Field(default=10, ge=1, le=50)
     archive_url: str = ".devstack/archive"
     archive_keys: str = ""

@@ -5,18 +5,19 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from campshub.core.dates import add_months, month_end, month_start, week_start
+
 _DAY = timedelta(days=1)
 # More than the longest gap between two days of a schedule.
 _MOST_DAYS = 70
 
 
 def _month(day: date) -> tuple[date, date]:
-    first = day.replace(day=1)
-    return first, (first + 31 * _DAY).replace(day=1) - _DAY
+    return month_start(day), month_end(day)
 
 
 def _week(day: date) -> tuple[date, date]:
-    monday = day - day.weekday() * _DAY
+    monday = week_start(day)
     return monday, monday + 6 * _DAY
 
 
@@ -27,7 +28,7 @@ PERIODS: Mapping[str, Callable[[date], tuple[date, date]]] = {
     "this_week": _week,
     "last_week": lambda day: _week(day - 7 * _DAY),
     "this_month": _month,
-    "last_month": lambda day: _month(day.replace(day=1) - _DAY),
+    "last_month": lambda day: _month(add_months(day, -1)),
     "last_365_days": lambda day: (day - 364 * _DAY, day),
 }
 
@@ -55,5 +56,5 @@ def _falls_on(when: Any, day: date) -> bool:
     if when.frequency == "weekly":
         return bool(day.weekday() == when.weekday)
     if when.frequency == "monthly":
-        return bool(day.day == min(when.day, _month(day)[1].day))
+        return bool(day.day == min(when.day, month_end(day).day))
     return True

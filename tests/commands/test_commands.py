@@ -42,6 +42,7 @@ def test_an_organization_and_its_admin_are_created_and_can_sign_in(app, flask):
         (("users", "create-admin", "--organization", "not-a-uuid", "--email", "a@example.org"), "is not a valid UUID"),
         (("partitions", "ensure", "--table", "students"), "students is not partitioned; partitioned are:"),
         (("demo", "seed", "--students", "0"), "not in the range"),
+        (("partitions", "ensure", "--months", "100000"), "not in the range"),
     ],
 )
 def test_an_invalid_command_explains_its_mistake_in_one_line(flask, arguments, message):

@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
 
+from campshub.core.dates import add_months
 from campshub.core.db.models import new_id
 from campshub.core.jobs import runner
 from campshub.core.partitions import archive, months, restore
@@ -237,7 +238,7 @@ def test_months_that_may_be_written_are_not_archived_by_the_schedule(stack, scra
         today = datetime.now(UTC).date()
         with site.maintenance() as connection:
             for table in site.tables:
-                months.ensure(connection, table, months.back(today, 30), today)
+                months.ensure(connection, table, add_months(today, -30), today)
             found = archive.due(connection, today=today, settings=site.services.settings)
 
     newest = {table: max(month for of, month in found if of == table) for table, _ in found}

@@ -1,9 +1,10 @@
 """The date range of a read of records."""
 
 from collections.abc import Mapping
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 
+from campshub.core.dates import month_end, month_start
 from campshub.core.errors import Invalid
 from campshub.core.security.principal import Principal
 
@@ -17,9 +18,8 @@ def resolved(principal: Principal, now: datetime, given: Mapping[str, Any]) -> t
     """
     first: date | None = given.get("first")
     last: date | None = given.get("last")
-    month = (first or last or principal.today(now)).replace(day=1)
-    first = first or month
-    last = last or (month + timedelta(days=31)).replace(day=1) - timedelta(days=1)
+    usual = first or last or principal.today(now)
+    first, last = first or month_start(usual), last or month_end(usual)
     if last < first:
         raise Invalid.at("/to", "invalid", "The last date lies before the first.")
     if (last - first).days > MOST_DAYS:

@@ -1,6 +1,6 @@
 """Rollups of marks by group and day, and by student and month; reads are always exact."""
 
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from campshub.attendance.models import (
 )
 from campshub.attendance.queries import ranges
 from campshub.attendance.queries import visibility as _rules  # noqa: F401 - registers the visibility rules
+from campshub.core.dates import add_months, month_start
 from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
 from campshub.core.paging import Page, PageRequest
@@ -150,25 +151,15 @@ def list_student_months(
     :raises Invalid: the dates are not a valid range.
     """
     if dates.get("first") is None and dates.get("last") is None:
-        dates = {"first": _months_before(principal.today(now), MONTHS_BACK), "last": principal.today(now)}
+        dates = {"first": add_months(principal.today(now), -MONTHS_BACK), "last": principal.today(now)}
     first, last = ranges.resolved(principal, now, dates)
     query = _student_months(
-        principal, student_id=student_id, first=first.replace(day=1), until=_next_month(last), page=page
+        principal, student_id=student_id, first=month_start(first), until=add_months(last, 1), page=page
     )
     found = page.read(session, query)
     if not found.rows:
         students.get_student(session, principal, student_id)
     return found
-
-
-def _months_before(day: date, count: int) -> date:
-    for _ in range(count):
-        day = day.replace(day=1) - timedelta(days=1)
-    return day.replace(day=1)
-
-
-def _next_month(day: date) -> date:
-    return (day.replace(day=1) + timedelta(days=32)).replace(day=1)
 
 
 @prepared

@@ -11,6 +11,7 @@ from campshub.attendance.queries import codes
 from campshub.attendance.queries.registers import Meeting
 from campshub.attendance.service import marks
 from campshub.core import partitions
+from campshub.core.dates import month_start
 from campshub.core.db import writes
 from campshub.core.db.session import Session
 from campshub.core.db.writes import Versions, lock
@@ -103,7 +104,7 @@ def _lock(
 
 def _absent(session: Session, on: date) -> Problem:
     """Return the error for a missing record: it does not exist, or its month is not in the database."""
-    tag, month = AttendanceRecord.__tag__, on.replace(day=1)
+    tag, month = AttendanceRecord.__tag__, month_start(on)
     is_present = partitions.all_present(session, [partitions.name_of(table, month) for table in tables_of(tag)])
     return NotFound() if is_present else MonthUnavailable(missing={(tag, month)})
 

@@ -13,6 +13,7 @@ from sqlalchemy import Row, Table, select, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import InstrumentedAttribute
 
+from campshub.core.dates import month_start
 from campshub.core.db.models import MonthlyTenantBase, TenantBase, new_id
 from campshub.core.db.session import Session
 from campshub.core.db.unit_of_work import mark_changed, new_person, record_audit
@@ -229,7 +230,7 @@ def _insert_head(table: Table, row: Mapping[str, Any], parameter: str = "rows") 
 def _note_months(session: Session, model: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     """Record the months that the unit writes to: if one is not in the database, it is requested by these entries."""
     if issubclass(model, MonthlyTenantBase):
-        session.unit.months |= {(model.__tag__, day.replace(day=1)) for day in {row["local_date"] for row in rows}}
+        session.unit.months |= {(model.__tag__, month_start(day)) for day in {row["local_date"] for row in rows}}
 
 
 def _completed(session: Session, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -12,12 +12,13 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError
 
 from campshub.config import Settings
+from campshub.core.dates import add_months
 from campshub.core.db.session import Session
 from campshub.core.db.unit import Unit
 from campshub.core.errors import MonthUnavailable
 from campshub.core.jobs.models import OutboxMessage
 from campshub.core.jobs.store import enqueue
-from campshub.core.partitions import MONTHS_AHEAD, ahead, writable
+from campshub.core.partitions import MONTHS_AHEAD, writable
 
 PROVIDE = "partitions.provide"
 RETRY_AFTER_S = 2
@@ -39,7 +40,7 @@ def refusal(settings: Settings, unit: Unit, error: Exception) -> MonthUnavailabl
     first = writable.first_writable(settings, tag, today)
     if first is None:
         return None
-    if not first <= month <= ahead(today, MONTHS_AHEAD):
+    if not first <= month <= add_months(today, MONTHS_AHEAD):
         return MonthUnavailable(_NOT_HERE.format(month=month))
     unit.separate_writes.append(lambda session: _request(session, missing))
     return MonthUnavailable(_SOON.format(month=month), headers={"Retry-After": str(RETRY_AFTER_S)})

@@ -4,7 +4,6 @@ from campshub.core.partitions.locks import MonthsProblem, PartitionsBusy, TableL
 from campshub.core.partitions.months import (
     MONTHS_AHEAD,
     Partition,
-    ahead,
     all_present,
     analyze,
     ensure,
@@ -21,7 +20,6 @@ __all__ = [
     "Partition",
     "PartitionsBusy",
     "TableLocked",
-    "ahead",
     "all_present",
     "analyze",
     "ensure",

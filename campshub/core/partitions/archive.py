@@ -14,6 +14,7 @@ import psycopg
 from sqlalchemy import Connection
 
 from campshub.config import Settings
+from campshub.core.dates import add_months, month_start
 from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.partitions import months
 from campshub.core.partitions.locks import Driver, MonthsProblem, exclusive, fetch_value, retry_on_lock_timeout
@@ -65,7 +66,7 @@ def due(connection: Connection, *, today: date, settings: Settings) -> list[tupl
     """
     if not settings.retention_months:
         return []
-    oldest = {table: months.back(today, months_to_keep(settings, table)) for table in months.tables(connection)}
+    oldest = {table: add_months(today, -months_to_keep(settings, table)) for table in months.tables(connection)}
     found = {(partition.table, partition.first) for partition in months.present(connection)}
     return sorted(one for one in found | set(months.detached(connection)) if one[1] < oldest[one[0]])
 
@@ -83,7 +84,7 @@ def archive(
     :raises TableLocked: the table, or a table that it references, was locked in all tries.
     :raises PartitionsBusy: another run is archiving or restoring months of the table.
     """
-    if month >= datetime.now(UTC).date().replace(day=1):
+    if month >= month_start(datetime.now(UTC).date()):
         raise MonthNotOver(f"{month:%Y-%m} has not ended.")
     archives, name = Archives(services.settings), months.name_of(table, month)
     with exclusive(connection, f"partitions.archive {table}") as driver:

@@ -4,13 +4,14 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from functools import partial
 
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
 from campshub.config import Settings
+from campshub.core.dates import add_months, months_in
 from campshub.core.db.models import Base
 from campshub.core.db.session import Session
 from campshub.core.partitions.locks import Driver, exclusive, retry_on_lock_timeout
@@ -114,13 +115,13 @@ def months_ahead(connection: Connection, today: date) -> dict[str, int]:
 
 def _without_gap(firsts: set[date], today: date) -> int:
     count = 0
-    while ahead(today, count + 1) in firsts:
+    while add_months(today, count + 1) in firsts:
         count += 1
     return count
 
 
 def ensure(
-    connection: Connection, table: str, first: date, last: date, *, archived: frozenset[date] = frozenset()
+    connection: Connection, table: str, first_date: date, last_date: date, *, archived: frozenset[date] = frozenset()
 ) -> list[str]:
     """Create the missing months of a table from one date to another; return their names.
 
@@ -131,7 +132,7 @@ def ensure(
     """
     created: list[str] = []
     with exclusive(connection, f"partitions.ensure {table}") as driver:
-        for month in between(first, last):
+        for month in months_in(first_date, last_date):
             if month in archived:
                 continue
             created += retry_on_lock_timeout(partial(_ensure_one, driver, table, month), table=table)
@@ -141,30 +142,6 @@ def ensure(
 def _ensure_one(driver: Driver, table: str, month: date) -> list[str]:
     rows = driver.execute("SELECT ensure_partitions(%s::regclass, %s, %s)", (table, month, month)).fetchall()
     return [row[0] for row in rows]
-
-
-def between(first: date, last: date) -> Iterator[date]:
-    """Yield the first day of each month from one date to another."""
-    month = first.replace(day=1)
-    while month <= last:
-        yield month
-        month = ahead(month, 1)
-
-
-def ahead(today: date, months: int) -> date:
-    """Return the first day of the month that is ``months`` months after today's."""
-    month = today.replace(day=1)
-    for _ in range(months):
-        month = (month + timedelta(days=32)).replace(day=1)
-    return month
-
-
-def back(today: date, months: int) -> date:
-    """Return the first day of the month that is ``months`` months before today's."""
-    month = today.replace(day=1)
-    for _ in range(months):
-        month = (month - timedelta(days=1)).replace(day=1)
-    return month
 
 
 def name_of(table: str, month: date) -> str:

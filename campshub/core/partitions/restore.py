@@ -12,6 +12,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import Connection
 
+from campshub.core.dates import add_months
 from campshub.core.partitions import months
 from campshub.core.partitions.archive import VERIFIED, ReportStage
 from campshub.core.partitions.locks import (
@@ -209,7 +210,7 @@ def _is_gone(reference: Reference) -> sql.Composable:
 
 def _attach(services: Services, driver: Driver, table: str, name: str, month: date) -> None:
     """Attach and commit at once, so that writes to the referenced tables are blocked only for this moment."""
-    key, until = key_of(driver, table), months.ahead(month, 1)
+    key, until = key_of(driver, table), add_months(month, 1)
     # With this constraint, attaching does not have to scan the table.
     statement = "ALTER TABLE {} ADD CONSTRAINT {} CHECK ({} IS NOT NULL AND {} >= {first} AND {} < {until})"
     run(driver, statement, name, _BOUNDS_CHECK, key, key, key, first=month, until=until)

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from datetime import date
 
 from campshub.config import Settings
+from campshub.core.dates import add_months
 from campshub.core.db.models import Base, MonthlyTenantBase
-from campshub.core.partitions.months import back
 
 Months = Callable[[Settings], int]
 _months: dict[str, Months] = {}
@@ -19,7 +19,7 @@ def stays_writable(tag: str, months: Months) -> None:
 def first_writable(settings: Settings, tag: str, today: date) -> date | None:
     """Return the first month whose rows may be written; None for a tag without a registration."""
     months = _months.get(tag)
-    return back(today, months(settings)) if months is not None else None
+    return add_months(today, -months(settings)) if months is not None else None
 
 
 def months_to_keep(settings: Settings, table: str) -> int:

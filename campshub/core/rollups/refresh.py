@@ -9,7 +9,7 @@ Months with a detached partition keep their aggregates, because the raw rows are
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 from typing import Any, NamedTuple, Self
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from sqlalchemy import Table, and_, delete, exists, func, literal, or_, select, 
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import insert
 
+from campshub.core.dates import month_end, month_start
 from campshub.core.db.session import Session
 from campshub.core.db.unit_of_work import mark_changed
 from campshub.core.rollups.definition import Rollup, rollups
@@ -114,14 +115,14 @@ def refresh(session: Session, rollup: Rollup, organization_id: UUID, *, most: in
     taken = session.connection().execute(_taking(rollup, organization_id, most)).all()
     attached = months(session, rollup)
     keys = [dict(row._mapping) for row in dict.fromkeys(taken)]  # noqa: SLF001 - SQLAlchemy's public name for it
-    live = [key for key in keys if key[rollup.date].replace(day=1) in attached]
+    live = [key for key in keys if month_start(key[rollup.date]) in attached]
     result = RefreshCount(notes=len(taken), is_whole=len(taken) < most)
     if len(live) < len(keys):
         mark_changed(session, rollup.model, organization_id)
     if live:
         dates = [key[rollup.date] for key in live]
         stale_keys = _as_table(rollup, live)
-        result += _write(session, rollup, organization_id, min(dates).replace(day=1), _end(max(dates)), stale_keys)
+        result += _write(session, rollup, organization_id, month_start(min(dates)), month_end(max(dates)), stale_keys)
         _require(attached, months(session, rollup), dates)
     return result
 
@@ -133,7 +134,7 @@ def rebuild(session: Session, rollup: Rollup, organization_id: UUID, month: date
     """
     session.execute(_WAIT, {"name": _lock_of(rollup, organization_id)})
     _require(months(session, rollup), months(session, rollup), [month])
-    result = _write(session, rollup, organization_id, month, _end(month), None)
+    result = _write(session, rollup, organization_id, month, month_end(month), None)
     _require(months(session, rollup), months(session, rollup), [month])
     if result.written or result.removed:
         mark_changed(session, rollup.model, organization_id)
@@ -142,7 +143,7 @@ def rebuild(session: Session, rollup: Rollup, organization_id: UUID, month: date
 
 def check(session: Session, rollup: Rollup, organization_id: UUID, month: date, *, most: int) -> list[Difference]:
     """Compare a month of an organization's aggregates with its raw rows, in one statement; return the differences."""
-    table, last = rollup.table, _end(month)
+    table, last = rollup.table, month_end(month)
     fresh = rollup.counted().where(*_of_raw(rollup, organization_id, month, last)).cte("fresh")
     stored = select(*table.columns).where(*_of_stored(rollup, organization_id, month, last)).cte("stored")
     stale = rollup.stale.__table__
@@ -194,14 +195,9 @@ def _lock_of(rollup: Rollup, organization_id: UUID) -> str:
     return f"{rollup.name}:{organization_id}"
 
 
-def _end(day: date) -> date:
-    """Return the last day of a month."""
-    return (day.replace(day=1) + timedelta(days=31)).replace(day=1) - timedelta(days=1)
-
-
 def _require(before: set[date], after: set[date], dates: Sequence[date]) -> None:
     for day in dates:
-        if day.replace(day=1) not in before & after:
+        if month_start(day) not in before & after:
             raise MonthDetached(f"{day:%Y-%m}")
 
 

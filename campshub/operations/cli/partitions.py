@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from campshub.core import partitions as months
 from campshub.core.commands.options import json_option, yes_option
+from campshub.core.dates import add_months, month_start
 from campshub.core.json import write
 from campshub.core.partitions import archive as archiving
 from campshub.core.partitions import months as calendar
@@ -23,6 +24,7 @@ from campshub.core.services import ServiceContainer
 partitions = AppGroup("partitions", help="The monthly partitions of large tables.")
 
 _DATE = click.DateTime(["%Y-%m-%d"])
+_AHEAD = click.IntRange(0, 1_200)  # a hundred years: the calendar of dates ends
 _month_option = click.option("--month", required=True, type=click.DateTime(["%Y-%m"]), help="The month: 2024-05.")
 _table_option = click.option("--table", help="Only this table.")
 
@@ -54,7 +56,7 @@ def _described(manifest: Manifest) -> dict[str, Any]:
         "table": manifest.table,
         "name": calendar.name_of(manifest.table, manifest.month),
         "first": manifest.month,
-        "until": calendar.ahead(manifest.month, 1),
+        "until": add_months(manifest.month, 1),
         "rows": manifest.rows,
         "bytes": manifest.stored.bytes,
         "archive": manifest.file,
@@ -70,7 +72,9 @@ def _line(line: dict[str, Any]) -> str:
 
 
 @partitions.command("ensure")
-@click.option("--months", "ahead", default=months.MONTHS_AHEAD, show_default=True, help="How many months ahead.")
+@click.option(
+    "--months", "ahead", type=_AHEAD, default=months.MONTHS_AHEAD, show_default=True, help="How many months ahead."
+)
 @click.option("--from", "first", type=_DATE, help="The first date needed, for imports of older records.")
 @_table_option
 @json_option
@@ -85,10 +89,10 @@ def ensure(*, ahead: int, first: datetime | None, table: str | None, as_json: bo
     stored: list[str] = []
     with _maintenance() as connection:
         for name in _tables(connection, table):
-            archived = Archives(_services().settings).months(name) if begin < today.replace(day=1) else frozenset()
-            made += months.ensure(connection, name, begin, months.ahead(today, ahead), archived=archived)
+            archived = Archives(_services().settings).months(name) if begin < month_start(today) else frozenset()
+            made += months.ensure(connection, name, begin, add_months(today, ahead), archived=archived)
             here = {partition.first for partition in months.present(connection) if partition.table == name}
-            stored += [calendar.name_of(name, one) for one in sorted(archived - here) if one >= begin.replace(day=1)]
+            stored += [calendar.name_of(name, one) for one in sorted(archived - here) if one >= month_start(begin)]
     if as_json:
         click.echo(write({"made": made, "archived": stored}).decode())
         return

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from campshub.core import partitions
 from campshub.core.cache import purge
+from campshub.core.dates import add_months
 from campshub.core.db.retention import clean, expires, expiries
 from campshub.core.db.session import Session
 from campshub.core.db.unit_of_work import unit_of_work
@@ -73,7 +74,7 @@ def ensure_months(connection: Connection, run: Run) -> None:
     """Create the missing months ahead."""
     today = run.created_at.date()
     for table in partitions.tables(connection):
-        partitions.ensure(connection, table, today, partitions.ahead(today, partitions.MONTHS_AHEAD))
+        partitions.ensure(connection, table, today, add_months(today, partitions.MONTHS_AHEAD))
 
 
 @external_job(month_requests.PROVIDE, limit_s=HOUR_S)

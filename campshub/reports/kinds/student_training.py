@@ -1,12 +1,12 @@
 """One student's training of a range of dates by exercise, with the volume of each week."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any, ClassVar
 from uuid import UUID
 
 from sqlalchemy import and_, case, func, select
 
+from campshub.core.dates import week_start
 from campshub.core.db.session import Session
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal, visible_to
@@ -65,7 +65,7 @@ class StudentTrainingReport(ReportKind):
         titles = {log.id: log.title for log in logs}
         rows = []
         for row in session.execute(_exercises(principal, arguments, list(titles))):
-            monday = row.local_date - timedelta(days=row.local_date.weekday())
+            monday = week_start(row.local_date)
             sums[monday.isoformat()] = sums.get(monday.isoformat(), 0) + int(row.volume or 0)
             totals = (row.sets, row.reps, _kg(row.best), _kg(row.volume))
             rows.append([row.local_date.isoformat(), titles[row.log_id], row.name, *totals])

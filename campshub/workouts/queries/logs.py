@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, exists, func, select
 from sqlalchemy.sql.elements import Label
 
+from campshub.core.dates import month_start
 from campshub.core.db.models import AnyRow
 from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
@@ -233,7 +234,7 @@ def unavailable_month(session: Session, principal: Principal, log_id: UUID) -> d
     )
     if day is None:
         return None
-    month = day.replace(day=1)
+    month = month_start(day)
     names = [name_of(table, month) for table in tables_of(WorkoutLog.__tag__)]
     return None if all_present(session, names) else month
 

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, ColumnElement, and_, case, cast, exists, func, literal_column, select
 from sqlalchemy.dialects.postgresql import ARRAY, array
 
+from campshub.core.dates import month_start, week_start
 from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
 from campshub.core.errors import Invalid
@@ -122,14 +123,13 @@ def list_weeks(
         raise Invalid.at("/to", "invalid", "The last date lies before the first.")
     if (last - first).days > MOST_DAYS:
         raise Invalid.at("/to", "too_far", f"At most {MOST_DAYS} days from the first date.")
-    monday = first - timedelta(days=first.weekday())
-    sunday = last + timedelta(days=6 - last.weekday())
+    monday, sunday = week_start(first), week_start(last) + timedelta(days=6)
     query = _listed(
         principal,
         page=page,
         monday=monday,
         sunday=sunday,
-        month=monday.replace(day=1),
+        month=month_start(monday),
         student_id=student_id,
         exercise_id=exercise_id,
     )

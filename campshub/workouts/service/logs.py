@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import func, select
 
+from campshub.core.dates import years_before
 from campshub.core.db import creates, writes
 from campshub.core.db.fingerprints import fingerprint
 from campshub.core.db.models import AnyRow, new_id
@@ -92,20 +93,12 @@ def _local_date(principal: Principal, years_back: int, given: dict[str, Any], no
     started_at, ended_at = given["started_at"], given.get("ended_at")
     found: date = started_at.astimezone(ZoneInfo(given.get("time_zone") or principal.time_zone)).date()
     today = principal.today(now)
-    if not _years_before(today, years_back) <= found <= today + timedelta(days=reads.DAYS_AHEAD):
+    if not years_before(today, years_back) <= found <= today + timedelta(days=reads.DAYS_AHEAD):
         raise LogDateOutOfRange(
             f"A log starts at most {years_back} years ago and at most {reads.DAYS_AHEAD} days ahead."
         )
     _require_end(started_at, ended_at)
     return found
-
-
-def _years_before(day: date, years: int) -> date:
-    """Return the same day of an earlier year, with 28 February for 29 February if needed."""
-    try:
-        return day.replace(year=day.year - years)
-    except ValueError:
-        return day.replace(year=day.year - years, day=28)
 
 
 def _require_end(started_at: datetime, ended_at: datetime | None) -> None:

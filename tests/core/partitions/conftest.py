@@ -10,6 +10,7 @@ import pytest
 
 from campshub.app import create_app
 from campshub.core import partitions
+from campshub.core.dates import add_months
 from campshub.core.db.models import new_id
 from campshub.core.partitions import archive as archiving
 from campshub.core.partitions import months, restore
@@ -67,7 +68,7 @@ class Site:
     def contents(self, table: str) -> list[str]:
         """All rows of the month with all of their values, read as the superuser."""
         key = "recorded_on" if table == "audit_log" else "local_date"
-        until = months.ahead(self.month, 1)
+        until = add_months(self.month, 1)
         rows = self.sql(f"SELECT to_jsonb(t) FROM {table} t WHERE {key} >= %s AND {key} < %s", self.month, until)
         return sorted(json.dumps(row[0], sort_keys=True) for row in rows)
 
@@ -100,7 +101,7 @@ class Site:
 
 
 def a_month_ago(count: int) -> date:
-    return months.back(datetime.now(UTC).date(), count)
+    return add_months(datetime.now(UTC).date(), -count)
 
 
 @contextmanager
