@@ -10,8 +10,6 @@ from campshub.accounts.models import Invitation, Organization, OwnRole
 from campshub.accounts.queries import roles as queries
 from campshub.accounts.service.role_grants import require_covers
 from campshub.core.db import creates
-from campshub.core.db.fingerprints import fingerprint
-from campshub.core.db.models import new_id
 from campshub.core.db.session import Session
 from campshub.core.db.writes import Versions, clear_references, lock
 from campshub.core.errors import Conflict
@@ -60,8 +58,7 @@ def create(
     """
     values = _normalized(values)
     require_covers(principal, grant_of(values["permissions"], values["scope"]))
-    row = {**values, "id": id or new_id()}
-    role, is_new = creates.create(session, principal, ROLES, row, fingerprint=fingerprint(values))
+    role, is_new = creates.create(session, principal, ROLES, id=id, body=values)
     if is_new and queries.count_own(session, principal) > MOST_OWN:
         raise TooManyRoles
     return queries.shown(role), is_new

@@ -6,8 +6,6 @@ from uuid import UUID
 from campshub.attendance.models import FIRST_OWN_ID, AttendanceCode
 from campshub.attendance.queries import codes as reads
 from campshub.core.db import creates
-from campshub.core.db.fingerprints import fingerprint
-from campshub.core.db.models import new_id
 from campshub.core.db.session import Session
 from campshub.core.db.writes import Versions, lock
 from campshub.core.errors import Conflict, IdTaken
@@ -50,8 +48,7 @@ def create(
     :raises IdTaken: the id belongs to a code with other content.
     :raises KeyTaken: the organization has a code with this key.
     """
-    row = {**values, "id": id or new_id()}
-    code, is_new = creates.create(session, principal, CODES, row, fingerprint=fingerprint(values))
+    code, is_new = creates.create(session, principal, CODES, id=id, body=values)
     return _shown(code), is_new
 
 

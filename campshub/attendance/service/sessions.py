@@ -11,7 +11,7 @@ from campshub.attendance.models import AttendanceRecord, AttendanceSession
 from campshub.attendance.queries import sessions as reads
 from campshub.core.db import creates
 from campshub.core.db.fingerprints import fingerprint
-from campshub.core.db.models import AnyRow, new_id
+from campshub.core.db.models import AnyRow
 from campshub.core.db.session import Session
 from campshub.core.db.writes import Versions, lock
 from campshub.core.errors import Conflict, FieldError, Forbidden, Invalid, UnknownReference
@@ -145,10 +145,10 @@ def create(
     :raises NotThatDay: it starts or ends on another day than its date.
     :raises SessionExists: the group has one on this date and slot that is not cancelled.
     """
-    body_fingerprint = fingerprint({**values, "group_id": group_id, "local_date": local_date})
+    body = {**values, "group_id": group_id, "local_date": local_date}
     present, is_seen, group = _before(session, principal, id, group_id)
     if present is not None:
-        return creates.require_same_create(SESSIONS, present, fingerprint=body_fingerprint, is_seen=is_seen), False
+        return creates.require_same_create(SESSIONS, present, fingerprint=fingerprint(body), is_seen=is_seen), False
     if group_id is None and principal.scope is not Scope.ALL:
         raise GroupRequired
     if group_id is not None and group is None:
@@ -157,8 +157,7 @@ def create(
     if group is not None:
         require_open(group, {"/local_date": local_date})
     _require_that_day(principal, local_date, values.get("starts_at"), values.get("ends_at"))
-    row = {**values, "id": id or new_id(), "group_id": group_id, "local_date": local_date}
-    return creates.create(session, principal, SESSIONS, row, fingerprint=body_fingerprint)
+    return creates.create(session, principal, SESSIONS, id=id, body=body)
 
 
 def _before(

@@ -7,11 +7,13 @@ response, because the insert of the second one waits until the first one has com
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, false, or_, select
 from sqlalchemy.exc import IntegrityError
 
-from campshub.core.db import writes
+from campshub.core.db import fingerprints, writes
+from campshub.core.db.models import new_id
 from campshub.core.db.session import Session
 from campshub.core.errors import Conflict, Deleted, IdTaken
 from campshub.core.security.principal import Principal, visible_to
@@ -82,45 +84,59 @@ class Collection:
 
 
 def create(
-    session: Session, principal: Principal, collection: Collection, values: Mapping[str, Any], *, fingerprint: bytes
+    session: Session,
+    principal: Principal,
+    collection: Collection,
+    *,
+    id: UUID | None,
+    body: Mapping[str, Any],
+    row: Mapping[str, Any] | None = None,
+    key: bytes = b"",
 ) -> tuple[Any, bool]:
     """Create a row; return it, and whether it is new (False: an earlier, identical call has created it).
 
+    :param id: the id that the client chose; None for a new one.
+    :param body: what the client sent, without the id. A call with the same id and body is a repetition.
+    :param row: the columns, where they are not those of the body.
+    :param key: the key of the body's fingerprint, for bodies with values that the row stores encrypted.
     :raises Deleted: the id belongs to a row that is deleted.
     :raises IdTaken: the id belongs to a row that was created from something else.
     :raises Conflict: a unique key is taken; the problem is that of the key.
     """
-    created = writes.insert_one(session, collection.model, {**values, "fingerprint": fingerprint})
+    body_fingerprint = fingerprints.fingerprint(body, key=key)
+    values = {**(body if row is None else row), "id": id or new_id()}
+    created = writes.insert_one(session, collection.model, {**values, "fingerprint": body_fingerprint})
     if created is not None:
         return created, True
     others = _conflicting(session, principal, collection, values)
-    for row, is_seen, *_ in others:
-        if row.id == values["id"]:
-            return require_same_create(collection, row, fingerprint=fingerprint, is_seen=is_seen), False
+    for present, is_seen, *_ in others:
+        if present.id == values["id"]:
+            return require_same_create(collection, present, fingerprint=body_fingerprint, is_seen=is_seen), False
     raise _refusal(collection, others) or Conflict()
 
 
 def find_created(
-    session: Session, principal: Principal, collection: Collection, row_id: Any, *, fingerprint: bytes
+    session: Session, principal: Principal, collection: Collection, *, id: UUID | None, body: Mapping[str, Any]
 ) -> Any | None:
     """Return the row that an earlier, identical create has inserted; None if the id is new.
 
-    For creates whose own rules would refuse a repetition, such as the last free place in a group.
+    For creates whose own rules would refuse a repetition, such as the last free place in a group. It is called before
+    ``create``, with the same id and body.
 
     :raises Deleted: the id belongs to a row that is deleted.
     :raises IdTaken: the id belongs to a row that was created from something else.
     """
-    if row_id is None:
+    if id is None:
         return None
     model = collection.model
     found = session.execute(
         select(model, collection.seen(principal)).where(
-            model.organization_id == principal.organization_id, model.id == row_id
+            model.organization_id == principal.organization_id, model.id == id
         )
     ).one_or_none()
     if found is None:
         return None
-    return require_same_create(collection, found[0], fingerprint=fingerprint, is_seen=bool(found[1]))
+    return require_same_create(collection, found[0], fingerprint=fingerprints.fingerprint(body), is_seen=bool(found[1]))
 
 
 def require_same_create(collection: Collection, row: Any, *, fingerprint: bytes, is_seen: bool) -> Any:

@@ -15,7 +15,6 @@ from sqlalchemy import select
 from campshub.accounts.models import Organization
 from campshub.accounts.service.organizations import follows_time_zone, lock_time_zone
 from campshub.core.db import creates
-from campshub.core.db.fingerprints import fingerprint
 from campshub.core.db.models import new_id
 from campshub.core.db.session import Session
 from campshub.core.db.unit_of_work import unit_of_work
@@ -77,21 +76,20 @@ def create(
     """
     _require_person(principal)
     body = {**values, "user_id": principal.user_id, "recipient_ids": sorted(map(str, recipient_ids))}
-    body_fingerprint = fingerprint(body)
-    present = creates.find_created(session, principal, SCHEDULES, id, fingerprint=body_fingerprint)
+    present = creates.find_created(session, principal, SCHEDULES, id=id, body=body)
     if present is not None:
         return present, False
-    schedule = ReportSchedule(id=id or new_id(), user_id=principal.user_id, **values, recipient_ids=[])
+    schedule = ReportSchedule(user_id=principal.user_id, **values, recipient_ids=[])
     _set_parameters(session, principal, schedule, now)
     schedules, time_zone = _set_recipients(session, principal, schedule, recipient_ids)
     if schedules >= MOST_OF_ONE:
         # A concurrent, identical request may have created this schedule as the last allowed one.
-        if present := creates.find_created(session, principal, SCHEDULES, id, fingerprint=body_fingerprint):
+        if present := creates.find_created(session, principal, SCHEDULES, id=id, body=body):
             return present, False
         raise TooManySchedules
     _set_next_time(schedule, time_zone, now)
     row = {name: value for name in _COLUMNS if (value := getattr(schedule, name)) is not None}
-    return creates.create(session, principal, SCHEDULES, row, fingerprint=body_fingerprint)
+    return creates.create(session, principal, SCHEDULES, id=id, body=body, row=row)
 
 
 def change(

@@ -10,8 +10,6 @@ from sqlalchemy import ColumnElement, and_, or_, select, true
 
 from campshub.accounts.models import Membership, OwnRole
 from campshub.core.db import creates
-from campshub.core.db.fingerprints import fingerprint
-from campshub.core.db.models import new_id
 from campshub.core.db.prepared import AnySelect
 from campshub.core.db.session import Session
 from campshub.core.db.writes import Versions, lock
@@ -109,9 +107,9 @@ def create(
     :raises GroupCodeTaken: another group has the code.
     :raises UnknownReference: one of the users is not a trainer in the organization.
     """
-    body_fingerprint = fingerprint({**values, "trainer_ids": sorted(map(str, trainer_ids))})
-    row = {"id": id or new_id(), **values, **names.group_keys(values["code"], values["name"])}
-    group, is_new = creates.create(session, principal, GROUPS, row, fingerprint=body_fingerprint)
+    body = {**values, "trainer_ids": sorted(map(str, trainer_ids))}
+    row = {**values, **names.group_keys(values["code"], values["name"])}
+    group, is_new = creates.create(session, principal, GROUPS, id=id, body=body, row=row)
     if is_new and trainer_ids:  # a new group has no trainers to remove
         _set_trainers(session, principal, group.id, trainer_ids, present={})
     return group.id, is_new
@@ -233,17 +231,14 @@ def enrol(
     group = lock(session, principal, Group, group_id, Group.deleted_at.is_(None))
     days = {"begins_on": begins_on, "ends_on": ends_on}
     values = {"group_id": group_id, "student_id": student_id, "status": status, **days}
-    body_fingerprint = fingerprint(values)
-    present = creates.find_created(session, principal, ENROLMENTS, id, fingerprint=body_fingerprint)
+    present = creates.find_created(session, principal, ENROLMENTS, id=id, body=values)
     if present is not None:
         return present, False
     if not _sees_student(session, principal, student_id):
         raise UnknownReference.at("/student_id", "unknown_reference", "No such student.")
     term = places.Term(status, begins_on, ends_on)
     places.require(session, group, student_id, before=None, after=term, today=today)
-    return creates.create(
-        session, principal, ENROLMENTS, {"id": id or new_id(), **values}, fingerprint=body_fingerprint
-    )
+    return creates.create(session, principal, ENROLMENTS, id=id, body=values)
 
 
 def change_enrolment(

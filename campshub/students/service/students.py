@@ -6,7 +6,6 @@ from typing import Any
 from uuid import UUID
 
 from campshub.core.db import creates
-from campshub.core.db.fingerprints import fingerprint
 from campshub.core.db.models import new_id
 from campshub.core.db.session import Session
 from campshub.core.db.unit_of_work import in_separate_transaction, record_audit
@@ -105,9 +104,9 @@ def create(
     :raises CodeTaken: another student has the code.
     :raises BornInFuture: the date of birth is later than today.
     """
-    body_fingerprint = fingerprint(values, key=services.fingerprint_key)
-    row = new_row(principal, services, id or new_id(), values)
-    student, is_new = creates.create(session, principal, STUDENTS, row, fingerprint=body_fingerprint)
+    student_id = id or new_id()  # the medical note is encrypted for it
+    row, key = new_row(principal, services, student_id, values), services.fingerprint_key
+    student, is_new = creates.create(session, principal, STUDENTS, id=student_id, body=values, row=row, key=key)
     if is_new and is_unborn(values, principal.today(session.unit.now)):
         raise BornInFuture
     return student, is_new

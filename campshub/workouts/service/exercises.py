@@ -7,8 +7,6 @@ from uuid import UUID
 from sqlalchemy import or_, select
 
 from campshub.core.db import creates, writes
-from campshub.core.db.fingerprints import fingerprint
-from campshub.core.db.models import new_id
 from campshub.core.db.session import Session
 from campshub.core.db.writes import Versions, lock
 from campshub.core.errors import Conflict, Forbidden, Invalid
@@ -92,20 +90,19 @@ def create(
     if id is not None and id < FIRST_OWN_ID:
         raise ReservedExerciseId
     owner = principal.user_id if private else None
-    body_fingerprint = fingerprint({**values, "muscles": muscles, "owner_user_id": owner})
+    body = {**values, "muscles": muscles, "owner_user_id": owner}
     row = {
         **values,
         **catalogue.searched(values["name"], values["aliases"]),
-        "id": id or new_id(),
         "owner_user_id": owner,
         "created_at": now,
         "updated_at": now,
     }
-    made, is_new = creates.create(session, principal, EXERCISES, row, fingerprint=body_fingerprint)
+    made, is_new = creates.create(session, principal, EXERCISES, id=id, body=body, row=row)
     if not is_new:
         return reads.get_exercise(session, principal, made.id), False
-    writes.insert(session, ExerciseMuscle, [_share(principal, row["id"], given) for given in muscles])
-    return _shown(principal, row, muscles), True
+    writes.insert(session, ExerciseMuscle, [_share(principal, made.id, given) for given in muscles])
+    return _shown(principal, {**row, "id": made.id}, muscles), True
 
 
 def _share(principal: Principal, exercise_id: UUID, given: dict[str, Any]) -> dict[str, Any]:
