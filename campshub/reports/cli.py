@@ -60,8 +60,8 @@ def _description(kind: ReportKind) -> dict[str, Any]:
 @click.option("--group", "group_id", type=click.UUID)
 @click.option("--student", "student_id", type=click.UUID)
 @click.option("--period", type=click.Choice(tuple(PERIODS)))
-@click.option("--from", "first", type=_DATE)
-@click.option("--to", "last", type=_DATE)
+@click.option("--from", "first_date", type=_DATE)
+@click.option("--to", "last_date", type=_DATE)
 @click.option("--on", type=_DATE)
 @json_option
 def make(
@@ -73,8 +73,8 @@ def make(
     group_id: UUID | None,
     student_id: UUID | None,
     period: str | None,
-    first: datetime | None,
-    last: datetime | None,
+    first_date: datetime | None,
+    last_date: datetime | None,
     on: datetime | None,
     as_json: bool,
 ) -> None:
@@ -82,7 +82,9 @@ def make(
 
     Example: flask reports make --kind roster --organization 0198... --group 0198... --format pdf --output roster.pdf
     """
-    dates = {key: at.date() if at is not None else None for key, at in (("from", first), ("to", last), ("on", on))}
+    dates = {
+        key: at.date() if at is not None else None for key, at in (("from", first_date), ("to", last_date), ("on", on))
+    }
     arguments = {"group_id": group_id, "student_id": student_id, "period": period, **dates}
     try:
         rows = _make(organization_id, all_kinds()[name], {k: v for k, v in arguments.items() if v}, format_, output)

@@ -65,18 +65,21 @@ def resolved(kind: ReportKind, parameters: Mapping[str, Any], today: date) -> Re
     if not kind.most_days:
         on = period[0] if period else date.fromisoformat(parameters.get("on") or today.isoformat())
         return ReportArguments({**others, "on": on.isoformat()})
-    first, last = period or _range(parameters, today)
-    if last < first:
+    first_date, last_date = period or _range(parameters, today)
+    if last_date < first_date:
         raise Invalid.at("/parameters/to", "invalid", "The last date lies before the first.")
-    if (last - first).days >= kind.most_days:
+    if (last_date - first_date).days >= kind.most_days:
         raise Invalid.at("/parameters/to", "too_far", f"At most {kind.most_days} days.")
-    return ReportArguments({**others, "from": first.isoformat(), "to": last.isoformat()})
+    return ReportArguments({**others, "from": first_date.isoformat(), "to": last_date.isoformat()})
 
 
 def _range(parameters: Mapping[str, Any], today: date) -> tuple[date, date]:
-    first, last = (parameters.get(name) for name in _RANGE)
-    month = PERIODS["this_month"](date.fromisoformat(first or last or today.isoformat()))
-    return date.fromisoformat(first) if first else month[0], date.fromisoformat(last) if last else month[1]
+    first_date, last_date = (parameters.get(name) for name in _RANGE)
+    month = PERIODS["this_month"](date.fromisoformat(first_date or last_date or today.isoformat()))
+    return (
+        date.fromisoformat(first_date) if first_date else month[0],
+        date.fromisoformat(last_date) if last_date else month[1],
+    )
 
 
 def require_printable(

@@ -125,7 +125,7 @@ def refresh_rollups(connection: psycopg.Connection[Any], app: Any) -> None:
         return
     with app.app_context():
         with unit_of_work(system=True, read_only=True) as session:
-            steps = refresh.steps(session, organization_id=None, first=None, last=None)
+            steps = refresh.steps(session, organization_id=None, first_date=None, last_date=None)
         for step in steps:
             with unit_of_work(system=True) as session:
                 refresh.rebuild(session, rollups()[step.rollup], step.organization_id, step.month)

@@ -70,7 +70,7 @@ def test_the_job_rebuilds_all_months_step_by_step(world, sql, run):
         sql(f"DELETE FROM {name}_stale RETURNING 1")
     assert world.differences() != []
 
-    assert run("rollups.rebuild", first=str(EARLIER), last=str(LAST)) == Outcome.DONE
+    assert run("rollups.rebuild", first_date=str(EARLIER), last_date=str(LAST)) == Outcome.DONE
     assert world.differences() == []
     ((state, done, total, result),) = sql("SELECT state, done, total, result FROM jobs WHERE job = 'rollups.rebuild'")
     assert (state, done, result["written"]) == ("succeeded", total, 4)
@@ -92,7 +92,7 @@ def test_rollups_of_a_detached_month_stay(world, app, stack, scratch, run):
         with pytest.raises(MonthDetached), unit_of_work(system=True) as session:
             refresh.rebuild(session, rollups()["attendance_group_days"], world.tenant.id, EARLIER.replace(day=1))
         with unit_of_work(system=True, read_only=True) as session:
-            steps = refresh.steps(session, organization_id=world.tenant.id, first=None, last=None)
+            steps = refresh.steps(session, organization_id=world.tenant.id, first_date=None, last_date=None)
     world.refresh_stale()
 
     assert EARLIER.replace(day=1) not in {one.month for one in steps}

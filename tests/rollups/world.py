@@ -209,7 +209,7 @@ class World:
     def differences(self) -> list[refresh.Difference]:
         found = []
         with self.app.app_context(), unit_of_work(system=True, read_only=True) as session:
-            for step in refresh.steps(session, organization_id=self.tenant.id, first=FIRST, last=LAST):
+            for step in refresh.steps(session, organization_id=self.tenant.id, first_date=FIRST, last_date=LAST):
                 one = rollups()[step.rollup]
                 found += refresh.check(session, one, self.tenant.id, step.month, most=10)
         return found
@@ -224,7 +224,7 @@ class World:
         months: dict[Any, Any] = {}
         with self.app.app_context(), unit_of_work(organization_id=self.tenant.id, read_only=True) as session:
             fields = {"now": datetime.now(UTC), "page": page}
-            dates = {"first": FIRST, "last": LAST}
+            dates = {"first_date": FIRST, "last_date": LAST}
             days = attendance.list_group_days(session, who, **fields, **dates)
             for student in self.students:
                 try:
@@ -232,7 +232,7 @@ class World:
                 except NotFound:
                     continue
                 months |= {(student, row.month): _counts(row) for row in found.rows}
-            weeks = workouts.list_weeks(session, who, **fields, from_=FIRST, to=LAST)
+            weeks = workouts.list_weeks(session, who, **fields, first_date=FIRST, last_date=LAST)
         return {
             "days": {(row.local_date, row.group_id): _counts(row) for row in days.rows},
             "months": months,

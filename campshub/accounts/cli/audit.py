@@ -25,18 +25,23 @@ _OWNER_ONLY = 0o600
 
 @audit.command("export")
 @organization_option
-@click.option("--from", "first", type=click.DateTime(["%Y-%m-%d"]), help="First date (UTC); default: the beginning.")
-@click.option("--to", "last", type=click.DateTime(["%Y-%m-%d"]), help="Last date (UTC); default: today.")
+@click.option(
+    "--from", "first_date", type=click.DateTime(["%Y-%m-%d"]), help="First date (UTC); default: the beginning."
+)
+@click.option("--to", "last_date", type=click.DateTime(["%Y-%m-%d"]), help="Last date (UTC); default: today.")
 @click.option(
     "--output", required=True, type=click.Path(path_type=Path), help="A new file, readable only by its owner."
 )
-def export(*, organization_id: UUID, first: datetime | None, last: datetime | None, output: Path) -> None:
+def export(*, organization_id: UUID, first_date: datetime | None, last_date: datetime | None, output: Path) -> None:
     """Write an organization's audit log to a file, one JSON entry per line, with personal values decrypted.
 
     Example: flask audit export --organization 0198... --from 2026-01-01 --output audit-2026.ndjson
     """
     services: Services = current_app.extensions["campshub"]
-    dates = {"first": first.date() if first else date.min, "last": last.date() if last else datetime.now(UTC).date()}
+    dates = {
+        "first_date": first_date.date() if first_date else date.min,
+        "last_date": last_date.date() if last_date else datetime.now(UTC).date(),
+    }
     with unit_of_work(read_only=True, organization_id=organization_id) as session:
         if session.enter(organization_id).organization_status is None:
             raise click.ClickException(f"There is no organization {organization_id}.")

@@ -59,10 +59,13 @@ def list_entries(
 
     :raises Invalid: the dates are not a valid range.
     """
-    first, last = resolve_dates(now, filters.pop("first"), filters.pop("last"))
+    first_date, last_date = resolve_dates(now, filters.pop("first_date"), filters.pop("last_date"))
     given = [getattr(AuditEntry, name) == value for name, value in filters.items() if value is not None]
     rows = select(*COLUMNS).where(
-        visible_to(principal, AuditEntry), AuditEntry.recorded_on >= first, AuditEntry.recorded_on <= last, *given
+        visible_to(principal, AuditEntry),
+        AuditEntry.recorded_on >= first_date,
+        AuditEntry.recorded_on <= last_date,
+        *given,
     )
     found = page.of(session, rows, order=(AuditEntry.recorded_on, AuditEntry.id))
     return replace(found, rows=opened(session, principal.organization_id, ring, found.rows))
@@ -83,16 +86,16 @@ def opened(session: Session, organization_id: UUID, ring: KeyRing, rows: Any) ->
 
 
 def every_entry(
-    session: Session, organization_id: UUID, ring: KeyRing, *, first: date, last: date
+    session: Session, organization_id: UUID, ring: KeyRing, *, first_date: date, last_date: date
 ) -> Iterator[dict[str, Any]]:
     """Yield the entries of a range of dates (UTC), oldest first, with at most one page of them in memory."""
-    after: tuple[Any, Any] = (first, UUID(int=0))
+    after: tuple[Any, Any] = (first_date, UUID(int=0))
     while True:
         rows = session.execute(
             select(*COLUMNS)
             .where(
                 AuditEntry.organization_id == organization_id,
-                AuditEntry.recorded_on.between(after[0], last),
+                AuditEntry.recorded_on.between(after[0], last_date),
                 tuple_(AuditEntry.recorded_on, AuditEntry.id) > tuple_(*map(literal, after)),
             )
             .order_by(AuditEntry.recorded_on, AuditEntry.id)
@@ -104,18 +107,18 @@ def every_entry(
         after = rows[-1].recorded_on, rows[-1].id
 
 
-def resolve_dates(now: datetime, first: date | None, last: date | None) -> tuple[date, date]:
+def resolve_dates(now: datetime, first_date: date | None, last_date: date | None) -> tuple[date, date]:
     """Return the first and the last date of a range; missing dates default to the latest ones.
 
     :raises Invalid: the last date is before the first, or the range is too long.
     """
-    last = last or (first + timedelta(days=USUAL_DAYS) if first else now.astimezone(UTC).date())
-    first = first or last - timedelta(days=USUAL_DAYS)
-    if last < first:
+    last_date = last_date or (first_date + timedelta(days=USUAL_DAYS) if first_date else now.astimezone(UTC).date())
+    first_date = first_date or last_date - timedelta(days=USUAL_DAYS)
+    if last_date < first_date:
         raise Invalid.at("/to", "invalid", "The last date lies before the first.")
-    if (last - first).days > MOST_DAYS:
+    if (last_date - first_date).days > MOST_DAYS:
         raise Invalid.at("/to", "too_far", f"At most {MOST_DAYS} days from the first date.")
-    return first, last
+    return first_date, last_date
 
 
 def _keys_of(session: Session, organization_id: UUID, ring: KeyRing, people: set[UUID]) -> dict[UUID, bytes]:

@@ -13,8 +13,8 @@ _KEY_OF = "The key that acted for the user, if it was one."
 class AuditFilter(fields.Filter):
     """Filters of the audit log; the latest 31 days by default, at most 400."""
 
-    first = fields.LocalDate(data_key="from", load_default=None, metadata={"description": "A date of UTC."})
-    last = fields.LocalDate(data_key="to", load_default=None, metadata={"description": "A date of UTC."})
+    first_date = fields.LocalDate(data_key="from", load_default=None, metadata={"description": "A date of UTC."})
+    last_date = fields.LocalDate(data_key="to", load_default=None, metadata={"description": "A date of UTC."})
     entity = fields.Text(load_default=None, most=_KEY, metadata={"description": "What was changed: `students`."})
     entity_id = fields.Id(load_default=None)
     person_id = fields.Id(load_default=None, metadata={"description": "The person whose data was changed."})

@@ -16,12 +16,12 @@ def resolved(principal: Principal, now: datetime, given: Mapping[str, Any]) -> t
 
     :raises Invalid: the last date is before the first, or the range is too long.
     """
-    first: date | None = given.get("first")
-    last: date | None = given.get("last")
-    usual = first or last or principal.today(now)
-    first, last = first or month_start(usual), last or month_end(usual)
-    if last < first:
+    first_date: date | None = given.get("first_date")
+    last_date: date | None = given.get("last_date")
+    usual = first_date or last_date or principal.today(now)
+    first_date, last_date = first_date or month_start(usual), last_date or month_end(usual)
+    if last_date < first_date:
         raise Invalid.at("/to", "invalid", "The last date lies before the first.")
-    if (last - first).days > MOST_DAYS:
+    if (last_date - first_date).days > MOST_DAYS:
         raise Invalid.at("/to", "too_far", f"At most {MOST_DAYS} days from the first date.")
-    return first, last
+    return first_date, last_date

@@ -47,16 +47,16 @@ def list_records(session: Session, principal: Principal, *, now: datetime, page:
 
     :raises Invalid: the dates are not a valid range.
     """
-    first, last = ranges.resolved(principal, now, filters)
+    first_date, last_date = ranges.resolved(principal, now, filters)
     given = {name: filters.get(name) for name in _FILTERS}
-    return page.read(session, _listed(principal, first=first, last=last, page=page, **given))
+    return page.read(session, _listed(principal, first_date=first_date, last_date=last_date, page=page, **given))
 
 
 @prepared
-def _listed(principal: Principal, *, first: date, last: date, page: PageRequest, **given: Any) -> AnySelect:
+def _listed(principal: Principal, *, first_date: date, last_date: date, page: PageRequest, **given: Any) -> AnySelect:
     rows = select(*page.choose(COLUMNS)).where(
         visible_to(principal, AttendanceRecord),
-        _between((first, last)),
+        _between((first_date, last_date)),
         *(getattr(AttendanceRecord, name) == value for name, value in given.items() if value is not None),
     )
     return page.ordered(rows, order=(AttendanceRecord.local_date, AttendanceRecord.id))
@@ -94,11 +94,11 @@ def of_student(
     """
     dates = ranges.resolved(principal, now, filters)
     counts = _count(session, principal, student_id, dates)
-    items = session.execute(_latest(principal, student_id=student_id, first=dates[0], last=dates[1])).all()
+    items = session.execute(_latest(principal, student_id=student_id, first_date=dates[0], last_date=dates[1])).all()
     return {
         "student_id": student_id,
-        "first": dates[0],
-        "last": dates[1],
+        "first_date": dates[0],
+        "last_date": dates[1],
         "counts": {name: getattr(counts, name) for name in COUNTS_AS},
         "total": counts.total,
         "rate": round(counts.attended / counts.rated, 4) if counts.rated else None,
@@ -108,11 +108,11 @@ def of_student(
 
 
 @prepared
-def _latest(principal: Principal, *, student_id: UUID, first: date, last: date) -> AnySelect:
+def _latest(principal: Principal, *, student_id: UUID, first_date: date, last_date: date) -> AnySelect:
     seen = visible_to(principal, AttendanceRecord)
     return (
         select(*COLUMNS)
-        .where(seen, AttendanceRecord.student_id == student_id, _between((first, last)))
+        .where(seen, AttendanceRecord.student_id == student_id, _between((first_date, last_date)))
         .order_by(AttendanceRecord.local_date.desc(), AttendanceRecord.id.desc())
         .limit(MOST_SHOWN)
     )
@@ -123,7 +123,7 @@ def _count(session: Session, principal: Principal, student_id: UUID, dates: tupl
 
     :raises NotFound: the principal sees no such student.
     """
-    query = _sums(principal, student_id=student_id, first=dates[0], last=dates[1])
+    query = _sums(principal, student_id=student_id, first_date=dates[0], last_date=dates[1])
     counts = session.execute(query).one_or_none()
     if counts is None:
         raise NotFound
@@ -131,7 +131,7 @@ def _count(session: Session, principal: Principal, student_id: UUID, dates: tupl
 
 
 @prepared
-def _sums(principal: Principal, *, student_id: UUID, first: date, last: date) -> AnySelect:
+def _sums(principal: Principal, *, student_id: UUID, first_date: date, last_date: date) -> AnySelect:
     mark = AttendanceRecord
     counts = {name: func.count().filter(mark.counts_as == name).label(name) for name in COUNTS_AS}
     return (
@@ -147,7 +147,7 @@ def _sums(principal: Principal, *, student_id: UUID, first: date, last: date) ->
             and_(
                 mark.organization_id == Student.organization_id,
                 mark.student_id == Student.id,
-                _between((first, last)),
+                _between((first_date, last_date)),
                 visible_to(principal, mark),
             ),
         )

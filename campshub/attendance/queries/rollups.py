@@ -121,14 +121,18 @@ def list_group_days(
 
     :raises Invalid: the dates are not a valid range.
     """
-    first, last = ranges.resolved(principal, now, dates)
-    return page.read(session, _group_days(principal, first=first, last=last, group_id=group_id, page=page))
+    first_date, last_date = ranges.resolved(principal, now, dates)
+    return page.read(
+        session, _group_days(principal, first_date=first_date, last_date=last_date, group_id=group_id, page=page)
+    )
 
 
 @prepared
-def _group_days(principal: Principal, *, first: date, last: date, group_id: Any, page: PageRequest) -> AnySelect:
+def _group_days(
+    principal: Principal, *, first_date: date, last_date: date, group_id: Any, page: PageRequest
+) -> AnySelect:
     def chosen(model: Any) -> list[ColumnElement[bool]]:
-        dates = [model.local_date >= first, model.local_date <= last]
+        dates = [model.local_date >= first_date, model.local_date <= last_date]
         return [*dates, *([model.group_id == group_id] if group_id is not None else [])]
 
     days = DAYS.current(
@@ -150,11 +154,11 @@ def list_student_months(
     :raises NotFound: the principal sees no such student.
     :raises Invalid: the dates are not a valid range.
     """
-    if dates.get("first") is None and dates.get("last") is None:
-        dates = {"first": add_months(principal.today(now), -MONTHS_BACK), "last": principal.today(now)}
-    first, last = ranges.resolved(principal, now, dates)
+    if dates.get("first_date") is None and dates.get("last_date") is None:
+        dates = {"first_date": add_months(principal.today(now), -MONTHS_BACK), "last_date": principal.today(now)}
+    first_date, last_date = ranges.resolved(principal, now, dates)
     query = _student_months(
-        principal, student_id=student_id, first=month_start(first), until=add_months(last, 1), page=page
+        principal, student_id=student_id, first_date=month_start(first_date), until=add_months(last_date, 1), page=page
     )
     found = page.read(session, query)
     if not found.rows:
@@ -164,10 +168,10 @@ def list_student_months(
 
 @prepared
 def _student_months(
-    principal: Principal, *, student_id: UUID, first: date, until: date, page: PageRequest
+    principal: Principal, *, student_id: UUID, first_date: date, until: date, page: PageRequest
 ) -> AnySelect:
     def chosen(model: Any) -> list[ColumnElement[bool]]:
-        return [model.student_id == student_id, model.month >= first, model.month < until]
+        return [model.student_id == student_id, model.month >= first_date, model.month < until]
 
     mark = AttendanceRecord
     months = MONTHS.current(
@@ -176,7 +180,7 @@ def _student_months(
         raw=[
             visible_to(principal, mark),
             mark.student_id == student_id,
-            mark.local_date >= first,
+            mark.local_date >= first_date,
             mark.local_date < until,
         ],
     )

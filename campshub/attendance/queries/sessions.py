@@ -73,10 +73,10 @@ def list_of_group(session: Session, principal: Principal, group_id: UUID, *, pag
 def _conditions(filters: Mapping[str, Any]) -> list[ColumnElement[bool]]:
     """Return one condition per filter."""
     found: list[ColumnElement[bool]] = []
-    if filters.get("first") is not None:
-        found.append(AttendanceSession.local_date >= filters["first"])
-    if filters.get("last") is not None:
-        found.append(AttendanceSession.local_date <= filters["last"])
+    if filters.get("first_date") is not None:
+        found.append(AttendanceSession.local_date >= filters["first_date"])
+    if filters.get("last_date") is not None:
+        found.append(AttendanceSession.local_date <= filters["last_date"])
     if filters.get("group_id") is not None:
         found.append(AttendanceSession.group_id == filters["group_id"])
     if filters.get("status") is not None:

@@ -15,8 +15,8 @@ class GroupDayFilter(DateRange):
 class WholeMonthsFilter(fields.Filter):
     """A range of at most 400 days, extended to whole months; the last twelve months by default."""
 
-    first = fields.LocalDate(data_key="from", load_default=None)
-    last = fields.LocalDate(data_key="to", load_default=None)
+    first_date = fields.LocalDate(data_key="from", load_default=None)
+    last_date = fields.LocalDate(data_key="to", load_default=None)
 
 
 class _CountsOut(AttendanceCountsOut):

@@ -156,8 +156,8 @@ class RecordRemoval(RecordDate):
 class DateRange(fields.Filter):
     """A range of at most 400 days; the current month by default."""
 
-    first = fields.LocalDate(data_key="from", load_default=None)
-    last = fields.LocalDate(data_key="to", load_default=None)
+    first_date = fields.LocalDate(data_key="from", load_default=None)
+    last_date = fields.LocalDate(data_key="to", load_default=None)
 
 
 class AttendanceRecordFilter(DateRange):
@@ -183,8 +183,8 @@ class StudentAttendanceOut(fields.Out):
     """A student's attendance in a range of dates."""
 
     student_id = fields.Id(required=True)
-    first = ma.Date(data_key="from", required=True)
-    last = ma.Date(data_key="to", required=True)
+    first_date = ma.Date(data_key="from", required=True)
+    last_date = ma.Date(data_key="to", required=True)
     counts = ma.Nested(AttendanceCountsOut, required=True)
     total = ma.Integer(required=True)
     rate = fields.Float(

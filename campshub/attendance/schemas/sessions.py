@@ -83,8 +83,8 @@ class AttendanceSessionOut(fields.Out):
 class GroupSessionFilter(fields.Filter):
     """Filters of a group's sessions."""
 
-    first = fields.LocalDate(data_key="from", load_default=None)
-    last = fields.LocalDate(data_key="to", load_default=None)
+    first_date = fields.LocalDate(data_key="from", load_default=None)
+    last_date = fields.LocalDate(data_key="to", load_default=None)
     status = fields.Text(load_default=None, one_of=SESSION_STATUSES)
 
 

@@ -143,9 +143,9 @@ def rebuild(session: Session, rollup: Rollup, organization_id: UUID, month: date
 
 def check(session: Session, rollup: Rollup, organization_id: UUID, month: date, *, most: int) -> list[Difference]:
     """Compare a month of an organization's aggregates with its raw rows, in one statement; return the differences."""
-    table, last = rollup.table, month_end(month)
-    fresh = rollup.counted().where(*_of_raw(rollup, organization_id, month, last)).cte("fresh")
-    stored = select(*table.columns).where(*_of_stored(rollup, organization_id, month, last)).cte("stored")
+    table, last_date = rollup.table, month_end(month)
+    fresh = rollup.counted().where(*_of_raw(rollup, organization_id, month, last_date)).cte("fresh")
+    stored = select(*table.columns).where(*_of_stored(rollup, organization_id, month, last_date)).cte("stored")
     stale = rollup.stale.__table__
     not_stale = [
         ~exists(
@@ -167,11 +167,11 @@ def check(session: Session, rollup: Rollup, organization_id: UUID, month: date, 
 
 
 def steps(
-    session: Session, *, organization_id: UUID | None, first: date | None, last: date | None
+    session: Session, *, organization_id: UUID | None, first_date: date | None, last_date: date | None
 ) -> list[RefreshStep]:
     """Return the steps of a rebuild, always in the same order, so that an interrupted rebuild can continue."""
     owners = [organization_id] if organization_id else organizations(session)
-    known = {name: months_between(session, one, first, last) for name, one in sorted(rollups().items())}
+    known = {name: months_between(session, one, first_date, last_date) for name, one in sorted(rollups().items())}
     return [RefreshStep(owner, name, month) for owner in owners for name in known for month in known[name]]
 
 
@@ -182,12 +182,12 @@ def months(session: Session, rollup: Rollup) -> set[date]:
     return {date(int(name[:4]), int(name[5:]), 1) for name in found}
 
 
-def months_between(session: Session, rollup: Rollup, first: date | None, last: date | None) -> list[date]:
+def months_between(session: Session, rollup: Rollup, first_date: date | None, last_date: date | None) -> list[date]:
     """Return the months in the database from one date to another, the oldest first."""
     return sorted(
         month
         for month in months(session, rollup)
-        if (first is None or month >= first.replace(day=1)) and (last is None or month <= last)
+        if (first_date is None or month >= month_start(first_date)) and (last_date is None or month <= last_date)
     )
 
 
@@ -223,20 +223,22 @@ def _as_table(rollup: Rollup, keys: Sequence[dict[str, Any]]) -> Any:
     return text(query).bindparams(keys=orjson.dumps(keys).decode()).columns(**columns).cte("keys")
 
 
-def _of_raw(rollup: Rollup, organization_id: UUID, first: date, last: date) -> list[Any]:
+def _of_raw(rollup: Rollup, organization_id: UUID, first_date: date, last_date: date) -> list[Any]:
     raw = rollup.raw
-    return [raw.organization_id == organization_id, raw.local_date >= first, raw.local_date <= last]
+    return [raw.organization_id == organization_id, raw.local_date >= first_date, raw.local_date <= last_date]
 
 
-def _of_stored(rollup: Rollup, organization_id: UUID, first: date, last: date) -> list[Any]:
+def _of_stored(rollup: Rollup, organization_id: UUID, first_date: date, last_date: date) -> list[Any]:
     day = rollup.table.c[rollup.date]
-    return [rollup.table.c.organization_id == organization_id, day >= first, day <= last]
+    return [rollup.table.c.organization_id == organization_id, day >= first_date, day <= last_date]
 
 
-def _write(session: Session, rollup: Rollup, organization_id: UUID, first: date, last: date, keys: Any) -> RefreshCount:
+def _write(
+    session: Session, rollup: Rollup, organization_id: UUID, first_date: date, last_date: date, keys: Any
+) -> RefreshCount:
     """Compute and store the aggregates of some keys, or of all dates in a range; remove those without raw rows."""
     table = rollup.table
-    bounds = _of_raw(rollup, organization_id, first, last)
+    bounds = _of_raw(rollup, organization_id, first_date, last_date)
     counted = rollup.counted().where(*bounds) if keys is None else rollup.fresh(keys, *bounds)
     fresh = counted.cte("fresh")
     names = [column.name for column in table.columns]
@@ -251,7 +253,7 @@ def _write(session: Session, rollup: Rollup, organization_id: UUID, first: date,
         .returning(literal(1).label("one"))
         .cte("written")
     )
-    removable = [*_of_stored(rollup, organization_id, first, last)]
+    removable = [*_of_stored(rollup, organization_id, first_date, last_date)]
     removable.append(~exists(select(1).select_from(fresh).where(rollup.same(fresh.c, table.c)).correlate(table)))
     if keys is not None:
         own = rollup.same(keys.c, table.c, rollup.key)

@@ -75,16 +75,16 @@ def _line(line: dict[str, Any]) -> str:
 @click.option(
     "--months", "ahead", type=_AHEAD, default=months.MONTHS_AHEAD, show_default=True, help="How many months ahead."
 )
-@click.option("--from", "first", type=_DATE, help="The first date needed, for imports of older records.")
+@click.option("--from", "first_date", type=_DATE, help="The first date needed, for imports of older records.")
 @_table_option
 @json_option
-def ensure(*, ahead: int, first: datetime | None, table: str | None, as_json: bool) -> None:
+def ensure(*, ahead: int, first_date: datetime | None, table: str | None, as_json: bool) -> None:
     """Create the missing partitions, except those that are in the archive.
 
     Example: flask partitions ensure --months 6 --from 2024-01-01
     """
     today = datetime.now(UTC).date()
-    begin: date = first.date() if first else today
+    begin: date = first_date.date() if first_date else today
     made: list[str] = []
     stored: list[str] = []
     with _maintenance() as connection:

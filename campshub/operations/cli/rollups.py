@@ -21,8 +21,8 @@ MOST_LISTED = 20  # differences of one month
 rollups = AppGroup("rollups", help="Precomputed aggregates.")
 
 _organization = click.option("--organization", "organization_id", type=click.UUID, help="Only this organization.")
-_from = click.option("--from", "first", type=click.DateTime(["%Y-%m-%d"]), help="From this date's month on.")
-_to = click.option("--to", "last", type=click.DateTime(["%Y-%m-%d"]), help="Up to this date's month.")
+_from = click.option("--from", "first_date", type=click.DateTime(["%Y-%m-%d"]), help="From this date's month on.")
+_to = click.option("--to", "last_date", type=click.DateTime(["%Y-%m-%d"]), help="Up to this date's month.")
 
 
 @rollups.command("fold")
@@ -49,7 +49,12 @@ def fold(*, as_json: bool) -> None:
 @click.option("--by-worker", is_flag=True, help="Let a worker do it; `flask jobs list` shows the progress.")
 @json_option
 def rebuild(
-    *, organization_id: UUID | None, first: datetime | None, last: datetime | None, by_worker: bool, as_json: bool
+    *,
+    organization_id: UUID | None,
+    first_date: datetime | None,
+    last_date: datetime | None,
+    by_worker: bool,
+    as_json: bool,
 ) -> None:
     """Rebuild rollups from the rows, month by month; correct rows are not written.
 
@@ -59,10 +64,14 @@ def rebuild(
     Example: flask rollups rebuild --organization 0190... --from 2026-01-01
     """
     if by_worker:
-        _enqueue(organization_id=organization_id, first=_date(first), last=_date(last), as_json=as_json)
+        _enqueue(
+            organization_id=organization_id, first_date=_date(first_date), last_date=_date(last_date), as_json=as_json
+        )
         return
     with unit_of_work(system=True, read_only=True) as session:
-        steps = refresh.steps(session, organization_id=organization_id, first=_date(first), last=_date(last))
+        steps = refresh.steps(
+            session, organization_id=organization_id, first_date=_date(first_date), last_date=_date(last_date)
+        )
     total = RefreshCount()
     for step in steps:
         try:
@@ -86,13 +95,17 @@ def _enqueue(*, as_json: bool, **options: Any) -> None:
 @_from
 @_to
 @json_option
-def check(*, organization_id: UUID | None, first: datetime | None, last: datetime | None, as_json: bool) -> None:
+def check(
+    *, organization_id: UUID | None, first_date: datetime | None, last_date: datetime | None, as_json: bool
+) -> None:
     """Compare the rollups with their rows; exit with 1 if they differ.
 
     Example: flask rollups check --from 2026-01-01
     """
     with unit_of_work(system=True, read_only=True) as session:
-        steps = refresh.steps(session, organization_id=organization_id, first=_date(first), last=_date(last))
+        steps = refresh.steps(
+            session, organization_id=organization_id, first_date=_date(first_date), last_date=_date(last_date)
+        )
     found: list[Difference] = []
     for step in steps:
         with unit_of_work(system=True, read_only=True) as session:

@@ -32,16 +32,16 @@ def rebuild_rollups(
     position: dict[str, Any] | None,
     *,
     organization_id: str | None = None,
-    first: str | None = None,
-    last: str | None = None,
+    first_date: str | None = None,
+    last_date: str | None = None,
 ) -> Step:
     """Rebuild one month of one organization's rollup per step, until all are done."""
     position = position or {"after": ["", "", ""], "written": 0, "removed": 0}
     steps = refresh.steps(
         session,
         organization_id=UUID(organization_id) if organization_id else None,
-        first=date.fromisoformat(first) if first else None,
-        last=date.fromisoformat(last) if last else None,
+        first_date=date.fromisoformat(first_date) if first_date else None,
+        last_date=date.fromisoformat(last_date) if last_date else None,
     )
     left = [step for step in steps if [str(part) for part in step] > position["after"]]
     if left:

@@ -48,14 +48,19 @@ class ReportArguments:
         return UUID(self.values["student_id"])
 
     @property
-    def first(self) -> date:
+    def first_date(self) -> date:
         """The first date."""
         return date.fromisoformat(self.values["from"])
 
     @property
-    def last(self) -> date:
+    def last_date(self) -> date:
         """The last date."""
         return date.fromisoformat(self.values["to"])
+
+    @property
+    def days(self) -> int:
+        """The number of days of the range."""
+        return (self.last_date - self.first_date).days + 1
 
     @property
     def on(self) -> date:

@@ -37,10 +37,10 @@ class AttendanceRecordsReport(ReportKind):
         """Return the group, the student, and the dates."""
         lines = []
         if (group_id := arguments.id("group_id")) is not None:
-            lines.append(groups.get_group(session, principal, group_id, on=arguments.last)["name"])
+            lines.append(groups.get_group(session, principal, group_id, on=arguments.last_date)["name"])
         if (student_id := arguments.id("student_id")) is not None:
             lines.append(full_name(students.get_student(session, principal, student_id)))
-        return [*lines, f"{arguments.first} to {arguments.last}"]
+        return [*lines, f"{arguments.first_date} to {arguments.last_date}"]
 
     def columns(self, arguments: ReportArguments) -> Sequence[Column]:
         """Return the columns of a mark."""

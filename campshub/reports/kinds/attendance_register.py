@@ -36,12 +36,12 @@ class AttendanceRegisterReport(ReportKind):
 
     def subject(self, session: Session, principal: Principal, arguments: ReportArguments) -> list[str]:
         """Return the group's name and the dates."""
-        found = groups.get_group(session, principal, arguments.group_id, on=arguments.last)
-        return [f"{found['name']} ({found['code']})", f"{arguments.first} to {arguments.last}"]
+        found = groups.get_group(session, principal, arguments.group_id, on=arguments.last_date)
+        return [f"{found['name']} ({found['code']})", f"{arguments.first_date} to {arguments.last_date}"]
 
     def columns(self, arguments: ReportArguments) -> Sequence[Column]:
         """Return member and roll number, the days, and the totals."""
-        days = [arguments.first + timedelta(days=n) for n in range((arguments.last - arguments.first).days + 1)]
+        days = [arguments.first_date + timedelta(days=n) for n in range(arguments.days)]
         return (
             Column("Member", mm=44),
             Column("Roll no", mm=20),
@@ -100,7 +100,7 @@ class AttendanceRegisterReport(ReportKind):
                 Student, and_(Student.organization_id == Enrolment.organization_id, Student.id == Enrolment.student_id)
             )
             .where(visible_to(principal, Enrolment), Enrolment.group_id == arguments.group_id)
-            .where(in_group_during(arguments.first, arguments.last))
+            .where(in_group_during(arguments.first_date, arguments.last_date))
         )
         people = union(enrolled, _marks(principal, arguments, AttendanceRecord.student_id))
         rows = (
@@ -120,7 +120,7 @@ def _marks(principal: Principal, arguments: ReportArguments, *columns: Any) -> A
     return (
         select(*columns)
         .where(visible_to(principal, mark), mark.group_id == arguments.group_id)
-        .where(mark.local_date >= arguments.first, mark.local_date <= arguments.last)
+        .where(mark.local_date >= arguments.first_date, mark.local_date <= arguments.last_date)
     )
 
 
@@ -134,11 +134,11 @@ def _add_up(sums: Sums, arguments: ReportArguments, found: Sequence[Any]) -> Non
     """Add marks to the sums of the days and of the whole report."""
     if not found:
         return
-    days = sums.setdefault("days", [[0] * len(_DAY_TITLES) for _ in range((arguments.last - arguments.first).days + 1)])
+    days = sums.setdefault("days", [[0] * len(_DAY_TITLES) for _ in range(arguments.days)])
     totals = sums.setdefault("totals", [0] * len(marks.COUNTED))
     rated = sums.setdefault("rated", [0, 0])
     for mark in found:
-        day = days[(mark.local_date - arguments.first).days]
+        day = days[(mark.local_date - arguments.first_date).days]
         is_there = mark.counts_as in ATTENDED
         for index, counts in enumerate((is_there, mark.counts_as == "absent", mark.counts_as == "excused")):
             day[index] += counts
@@ -149,8 +149,8 @@ def _add_up(sums: Sums, arguments: ReportArguments, found: Sequence[Any]) -> Non
 
 
 def _row(arguments: ReportArguments, person: Any, found: Sequence[Any]) -> Row:
-    days = [""] * ((arguments.last - arguments.first).days + 1)
+    days = [""] * arguments.days
     for mark in found:
-        days[(mark.local_date - arguments.first).days] += marks.letter(mark.code)
+        days[(mark.local_date - arguments.first_date).days] += marks.letter(mark.code)
     counts, rate = marks.totals(found)
     return [full_name(person), person.code, *days, *counts, rate]

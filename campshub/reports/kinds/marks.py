@@ -34,7 +34,7 @@ def by_date(principal: Principal, arguments: ReportArguments, after: Sequence[An
         .join(AttendanceSession, in_session)
         # Marks of deleted students too: the register and the analytics count them.
         .where(visible_to(principal, mark), visible_to(principal, Student))
-        .where(mark.local_date >= arguments.first, mark.local_date <= arguments.last, *beyond(mark, after))
+        .where(mark.local_date >= arguments.first_date, mark.local_date <= arguments.last_date, *beyond(mark, after))
         .where(*(getattr(mark, name) == wanted for name, wanted in named.items()))
         .order_by(mark.local_date, mark.id)
         .limit(most)

@@ -26,7 +26,7 @@ class StudentAttendanceReport(ReportKind):
     def subject(self, session: Session, principal: Principal, arguments: ReportArguments) -> list[str]:
         """Return the student and the dates."""
         found = students.get_student(session, principal, arguments.student_id)
-        return [f"{full_name(found)} ({found.code})", f"{arguments.first} to {arguments.last}"]
+        return [f"{full_name(found)} ({found.code})", f"{arguments.first_date} to {arguments.last_date}"]
 
     def columns(self, arguments: ReportArguments) -> Sequence[Column]:
         """Return the columns of a mark."""

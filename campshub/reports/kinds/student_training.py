@@ -35,7 +35,7 @@ class StudentTrainingReport(ReportKind):
     def subject(self, session: Session, principal: Principal, arguments: ReportArguments) -> list[str]:
         """Return the student and the dates."""
         found = students.get_student(session, principal, arguments.student_id)
-        return [f"{full_name(found)} ({found.code})", f"{arguments.first} to {arguments.last}"]
+        return [f"{full_name(found)} ({found.code})", f"{arguments.first_date} to {arguments.last_date}"]
 
     def columns(self, arguments: ReportArguments) -> Sequence[Column]:
         """Return the columns of one exercise in a log."""
@@ -86,7 +86,7 @@ class StudentTrainingReport(ReportKind):
             select(WorkoutLog.id, WorkoutLog.local_date, WorkoutLog.title)
             .where(visible_to(principal, WorkoutLog), WorkoutLog.deleted_at.is_(None))
             .where(WorkoutLog.student_id == arguments.student_id, *beyond(WorkoutLog, after))
-            .where(WorkoutLog.local_date >= arguments.first, WorkoutLog.local_date <= arguments.last)
+            .where(WorkoutLog.local_date >= arguments.first_date, WorkoutLog.local_date <= arguments.last_date)
             .order_by(WorkoutLog.local_date, WorkoutLog.id)
             .limit(self.at_once)
         )
@@ -100,7 +100,7 @@ def _exercises(principal: Principal, arguments: ReportArguments, log_ids: Sequen
     between = [
         condition
         for model in (WorkoutLog, entry)
-        for condition in (model.local_date >= arguments.first, model.local_date <= arguments.last)
+        for condition in (model.local_date >= arguments.first_date, model.local_date <= arguments.last_date)
     ]
     of_entry = and_(
         one.organization_id == entry.organization_id,
@@ -120,7 +120,7 @@ def _exercises(principal: Principal, arguments: ReportArguments, log_ids: Sequen
         .select_from(WorkoutLog)
         .join(entry, same_log(entry))
         .join(Exercise, exercise_of(entry))
-        .outerjoin(one, and_(of_entry, one.local_date >= arguments.first, one.local_date <= arguments.last))
+        .outerjoin(one, and_(of_entry, one.local_date >= arguments.first_date, one.local_date <= arguments.last_date))
         .where(visible_to(principal, WorkoutLog), WorkoutLog.id.in_(log_ids), *between)
         .group_by(entry.local_date, entry.log_id, entry.id, entry.position, Exercise.name, mode)
         .order_by(entry.local_date, entry.log_id, entry.position)

@@ -20,13 +20,13 @@ def in_group(on: Any) -> ColumnElement[bool]:
     return and_(enrolled_on(on), still_there(on))
 
 
-def in_group_during(first: Any, last: Any) -> ColumnElement[bool]:
+def in_group_during(first_date: Any, last_date: Any) -> ColumnElement[bool]:
     """Return the condition that the student (joined in the query) is in the group on any day of a period.
 
     Without ``last`` the period is open-ended.
     """
-    left = or_(Student.left_on.is_(None), and_(Student.left_on >= first, Student.left_on >= Enrolment.begins_on))
-    return and_(enrolled_during(first, last), Student.deleted_at.is_(None), left)
+    left = or_(Student.left_on.is_(None), and_(Student.left_on >= first_date, Student.left_on >= Enrolment.begins_on))
+    return and_(enrolled_during(first_date, last_date), Student.deleted_at.is_(None), left)
 
 
 def enrolled_on(on: Any, enrolment: Any = Enrolment) -> ColumnElement[bool]:
@@ -38,10 +38,10 @@ def enrolled_on(on: Any, enrolment: Any = Enrolment) -> ColumnElement[bool]:
     )
 
 
-def enrolled_during(first: Any, last: Any) -> ColumnElement[bool]:
+def enrolled_during(first_date: Any, last_date: Any) -> ColumnElement[bool]:
     """Return the enrolment's part of the definition for a period, open-ended without ``last``."""
-    ends = and_(Enrolment.ends_on >= first, Enrolment.ends_on >= Enrolment.begins_on)
-    begun = [] if last is None else [Enrolment.begins_on <= last]
+    ends = and_(Enrolment.ends_on >= first_date, Enrolment.ends_on >= Enrolment.begins_on)
+    begun = [] if last_date is None else [Enrolment.begins_on <= last_date]
     return and_(Enrolment.status.in_(COUNTED), *begun, or_(Enrolment.ends_on.is_(None), ends))
 
 

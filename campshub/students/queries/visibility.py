@@ -26,9 +26,9 @@ def own_student_ids(principal: Principal) -> ColumnElement[bool]:
 
 @visibility(Student, Scope.GROUPS)
 def _trainers_students(principal: Principal) -> ColumnElement[bool]:
-    first, last = func.current_date() - GRACE_DAYS, func.current_date() + GRACE_DAYS
+    first_date, last_date = func.current_date() - GRACE_DAYS, func.current_date() + GRACE_DAYS
     # Includes deleted students: lists of them and undelete use this rule too; other reads exclude them.
-    return not_left(first) & exists(
+    return not_left(first_date) & exists(
         select(1)
         .select_from(Enrolment)
         .join(
@@ -42,7 +42,7 @@ def _trainers_students(principal: Principal) -> ColumnElement[bool]:
             trained_groups(principal),
             Enrolment.organization_id == Student.organization_id,
             Enrolment.student_id == Student.id,
-            enrolled_during(first, last),
+            enrolled_during(first_date, last_date),
         )
         .correlate(Student)
     )

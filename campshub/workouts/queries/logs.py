@@ -84,7 +84,7 @@ def exercise_of(model: Any) -> ColumnElement[bool]:
     return and_(Exercise.organization_id == model.exercise_owner_id, Exercise.id == model.exercise_id)
 
 
-def _sums(first: date, last: date) -> tuple[Label[list[int]], Label[list[int]]]:
+def _sums(first_date: date, last_date: date) -> tuple[Label[list[int]], Label[list[int]]]:
     """Return the sums of a log's sets (count, volume, versions) and of its exercises (count, versions).
 
     Warm-ups and assistance do not count as volume. Deleted rows count in the version, so that it only increases. Each
@@ -101,23 +101,23 @@ def _sums(first: date, last: date) -> tuple[Label[list[int]], Label[list[int]]]:
         )
         .select_from(WorkoutSet)
         .join(Exercise, exercise_of(WorkoutSet))
-        .where(same_log(WorkoutSet), *_months(WorkoutSet, first, last))
+        .where(same_log(WorkoutSet), *_months(WorkoutSet, first_date, last_date))
     )
     exercises = select(
         func.json_build_array(func.count(), func.coalesce(func.sum(WorkoutLogExercise.version), 0))
-    ).where(same_log(WorkoutLogExercise), *_months(WorkoutLogExercise, first, last))
+    ).where(same_log(WorkoutLogExercise), *_months(WorkoutLogExercise, first_date, last_date))
     return (
         sets.correlate(WorkoutLog).scalar_subquery().label("sets"),
         exercises.correlate(WorkoutLog).scalar_subquery().label("exercises"),
     )
 
 
-def _header_columns(page: PageRequest, first: date, last: date) -> tuple[Any, ...]:
+def _header_columns(page: PageRequest, first_date: date, last_date: date) -> tuple[Any, ...]:
     """Return the columns of a log without its sets, limited to the fields of the page."""
     columns = tuple(page.choose(LOG_COLUMNS))
     if page.fields is not None and not page.fields & SUM_FIELDS:
         return columns
-    return (*columns, WorkoutLog.version, *_sums(first, last))
+    return (*columns, WorkoutLog.version, *_sums(first_date, last_date))
 
 
 def _header(row: AnyRow) -> dict[str, Any]:
@@ -137,18 +137,18 @@ def list_logs(
     *,
     now: datetime,
     page: PageRequest,
-    from_: date | None = None,
-    to: date | None = None,
+    first_date: date | None = None,
+    last_date: date | None = None,
     student_id: UUID | None = None,
     exercise_id: UUID | None = None,
     deleted: bool = False,
 ) -> Page:
     """List logs by date; the last 400 days by default."""
     today = principal.today(now)
-    to = to or today + timedelta(days=DAYS_AHEAD)
-    from_ = from_ or to - timedelta(days=DAYS_BACK + DAYS_AHEAD)
+    last_date = last_date or today + timedelta(days=DAYS_AHEAD)
+    first_date = first_date or last_date - timedelta(days=DAYS_BACK + DAYS_AHEAD)
     filters = {"student_id": student_id, "exercise_id": exercise_id, "deleted": deleted}
-    query = _listed(principal, page=page, first=from_, last=to, **filters)
+    query = _listed(principal, page=page, first_date=first_date, last_date=last_date, **filters)
     found = page.read(session, query)
     return Page([_header(row) for row in found.rows], found.next_cursor)
 
@@ -158,21 +158,25 @@ def _listed(
     principal: Principal,
     *,
     page: PageRequest,
-    first: date,
-    last: date,
+    first_date: date,
+    last_date: date,
     student_id: Any,
     exercise_id: Any,
     deleted: bool,
 ) -> AnySelect:
     rows = (
-        select(*_header_columns(page, first, last))
+        select(*_header_columns(page, first_date, last_date))
         .select_from(WorkoutLog)
-        .where(visible_to(principal, WorkoutLog), *_months(WorkoutLog, first, last), _is(WorkoutLog, deleted=deleted))
+        .where(
+            visible_to(principal, WorkoutLog),
+            *_months(WorkoutLog, first_date, last_date),
+            _is(WorkoutLog, deleted=deleted),
+        )
     )
     if student_id is not None:
         rows = rows.where(WorkoutLog.student_id == student_id)
     if exercise_id is not None:
-        rows = rows.where(_has_exercise(exercise_id, first, last))
+        rows = rows.where(_has_exercise(exercise_id, first_date, last_date))
     return page.ordered(rows, order=(WorkoutLog.local_date, WorkoutLog.id))
 
 
@@ -182,18 +186,18 @@ def _is(model: Any, *, deleted: bool) -> ColumnElement[bool]:
     return found
 
 
-def _months(model: Any, first: date, last: date) -> tuple[ColumnElement[bool], ...]:
+def _months(model: Any, first_date: date, last_date: date) -> tuple[ColumnElement[bool], ...]:
     """Return conditions on the dates as constants, so that the planner opens only their partitions."""
-    return (model.local_date >= first, model.local_date <= last)
+    return (model.local_date >= first_date, model.local_date <= last_date)
 
 
-def _has_exercise(exercise_id: UUID, first: date, last: date) -> ColumnElement[bool]:
+def _has_exercise(exercise_id: UUID, first_date: date, last_date: date) -> ColumnElement[bool]:
     return exists(
         select(1)
         .select_from(WorkoutSet)
         .where(
             same_log(WorkoutSet),
-            *_months(WorkoutSet, first, last),
+            *_months(WorkoutSet, first_date, last_date),
             WorkoutSet.exercise_id == exercise_id,
             WorkoutSet.deleted_at.is_(None),
         )

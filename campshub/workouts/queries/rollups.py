@@ -106,8 +106,8 @@ def list_weeks(
     *,
     now: datetime,
     page: PageRequest,
-    from_: date | None = None,
-    to: date | None = None,
+    first_date: date | None = None,
+    last_date: date | None = None,
     student_id: UUID | None = None,
     exercise_id: UUID | None = None,
 ) -> Page:
@@ -117,13 +117,13 @@ def list_weeks(
 
     :raises Invalid: the dates are not a valid range.
     """
-    last = to or principal.today(now)
-    first = from_ or last - timedelta(weeks=WEEKS_BACK)
-    if last < first:
+    last_date = last_date or principal.today(now)
+    first_date = first_date or last_date - timedelta(weeks=WEEKS_BACK)
+    if last_date < first_date:
         raise Invalid.at("/to", "invalid", "The last date lies before the first.")
-    if (last - first).days > MOST_DAYS:
+    if (last_date - first_date).days > MOST_DAYS:
         raise Invalid.at("/to", "too_far", f"At most {MOST_DAYS} days from the first date.")
-    monday, sunday = week_start(first), week_start(last) + timedelta(days=6)
+    monday, sunday = week_start(first_date), week_start(last_date) + timedelta(days=6)
     query = _listed(
         principal,
         page=page,

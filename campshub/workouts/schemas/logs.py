@@ -139,10 +139,12 @@ class WorkoutLogOut(LogHeaderOut):
 class DateRangeFilter(fields.Filter):
     """A range of dates."""
 
-    from_ = fields.LocalDate(
+    first_date = fields.LocalDate(
         data_key="from", load_default=None, metadata={"description": "Default: 400 days before the last date."}
     )
-    to = fields.LocalDate(load_default=None, metadata={"description": "The last date; default: up to now."})
+    last_date = fields.LocalDate(
+        data_key="to", load_default=None, metadata={"description": "The last date; default: up to now."}
+    )
     deleted = fields.Boolean(load_default=False, metadata={"description": "List the deleted ones instead."})
 
 

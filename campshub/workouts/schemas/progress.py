@@ -12,10 +12,10 @@ _BEST = "Of the set with the best estimate; of an assisted exercise, with the le
 class WeekFilter(fields.Filter):
     """Filters of weeks: a range of at most 400 days, extended to whole weeks, a student and an exercise."""
 
-    from_ = fields.LocalDate(
+    first_date = fields.LocalDate(
         data_key="from", load_default=None, metadata={"description": "Default: eleven weeks before the last date."}
     )
-    to = fields.LocalDate(load_default=None, metadata={"description": "Default: today."})
+    last_date = fields.LocalDate(data_key="to", load_default=None, metadata={"description": "Default: today."})
     student_id = fields.Id(load_default=None, metadata={"description": "Default: all students that you see."})
     exercise_id = fields.Id(load_default=None)
 
