@@ -1,6 +1,7 @@
 """The lifecycle of an organization: active, suspended (no access, data stays), closed (erased later)."""
 
 from datetime import datetime, timedelta
+from typing import TypedDict, Unpack
 from uuid import UUID
 
 from sqlalchemy import select
@@ -54,6 +55,12 @@ def close(session: Session, services: Services, principal: Principal, *, now: da
     return _set(session, _lock(session, principal.organization_id), "closed", now)
 
 
+class Plan(TypedDict, total=False):
+    """What an organization pays for; an omitted limit stays, and None is the default."""
+
+    requests_per_hour: int | None
+
+
 def change(
     session: Session,
     *,
@@ -61,7 +68,7 @@ def change(
     now: datetime,
     expected: Versions = None,
     status: str | None = None,
-    **plan: int | None,
+    **plan: Unpack[Plan],
 ) -> Organization:
     """Change the state or plan of any organization, recorded in its own audit log; needs the system role.
 

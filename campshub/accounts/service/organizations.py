@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import TypedDict, Unpack
 from uuid import UUID
 
 from sqlalchemy import select
@@ -96,8 +96,11 @@ def found_organization(
     admin_email: str,
     admin_name: str,
     admin_password: str,
+    name: str,
+    time_zone: str,
+    currency: str,
+    locale: str,
     now: datetime,
-    **organization: Any,
 ) -> Organization:
     """Create an organization with its first admin, recorded in its audit log.
 
@@ -110,7 +113,9 @@ def found_organization(
     password_hash = services.passwords.hash(admin_password)
     organization_id = new_id()
     session.enter(organization_id, session.unit.user_id)
-    founded = create_organization(session, organization_id=organization_id, **organization)
+    founded = create_organization(
+        session, organization_id=organization_id, name=name, time_zone=time_zone, currency=currency, locale=locale
+    )
     create_user(
         session,
         organization_id=organization_id,
@@ -123,7 +128,20 @@ def found_organization(
     return founded
 
 
-def change_organization(session: Session, principal: Principal, *, expected: Versions, **changes: Any) -> Organization:
+class OrganizationChanges(TypedDict, total=False):
+    """Fields of an organization that a change may have."""
+
+    name: str
+    time_zone: str
+    currency: str
+    locale: str
+    password_length_min: int
+    mfa_roles: list[str]
+
+
+def change_organization(
+    session: Session, principal: Principal, *, expected: Versions, **changes: Unpack[OrganizationChanges]
+) -> Organization:
     """Change the organization's own settings.
 
     :raises PreconditionFailed: it has changed since the caller read it.

@@ -1,7 +1,8 @@
 """Custom roles of an organization: create, change, delete."""
 
 import unicodedata
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypedDict, Unpack
 from uuid import UUID
 
 from sqlalchemy import select
@@ -47,8 +48,24 @@ class TooManyRoles(Conflict):
     default_detail = "An organization can define at most 100 roles."
 
 
+class RoleChanges(TypedDict, total=False):
+    """Fields of a role that a change may have."""
+
+    name: str
+    permissions: Sequence[str]
+    scope: str
+
+
+class NewRole(TypedDict):
+    """The fields of a new role."""
+
+    name: str
+    permissions: Sequence[str]
+    scope: str
+
+
 def create(
-    session: Session, principal: Principal, *, id: UUID | None = None, **values: Any
+    session: Session, principal: Principal, *, id: UUID | None = None, **given: Unpack[NewRole]
 ) -> tuple[dict[str, Any], bool]:
     """Create a role; return it, and False if an earlier, identical call has created it.
 
@@ -56,7 +73,7 @@ def create(
     :raises RoleNameTaken: another role has this name.
     :raises IdTaken: the id belongs to a role with other content.
     """
-    values = _normalized(values)
+    values = _normalized(given)
     require_covers(principal, grant_of(values["permissions"], values["scope"]))
     role, is_new = creates.create(session, principal, ROLES, id=id, body=values)
     if is_new and queries.count_own(session, principal) > MOST_OWN:
@@ -65,7 +82,7 @@ def create(
 
 
 def change(
-    session: Session, principal: Principal, *, role_id: UUID, expected: Versions, **changes: Any
+    session: Session, principal: Principal, *, role_id: UUID, expected: Versions, **changes: Unpack[RoleChanges]
 ) -> dict[str, Any]:
     """Change a role; it takes effect at the next request of everyone who has it.
 
@@ -106,9 +123,9 @@ def _name_key(name: str) -> str:
     return "".join(character for character in plain if unicodedata.category(character) != "Cf").strip()
 
 
-def _normalized(values: dict[str, Any]) -> dict[str, Any]:
+def _normalized(values: NewRole | RoleChanges) -> dict[str, Any]:
     """Return the values to write: every role includes the personal permissions (``me:*``)."""
-    normalized = dict(values)
+    normalized: dict[str, Any] = {**values}
     if "permissions" in normalized:
         normalized["permissions"] = sorted({*normalized["permissions"], *(one.value for one in PERSONAL)})
     if "name" in normalized:

@@ -1,6 +1,6 @@
 """Create and change an organization's own attendance codes."""
 
-from typing import Any
+from typing import Any, TypedDict, Unpack
 from uuid import UUID
 
 from campshub.attendance.models import FIRST_OWN_ID, AttendanceCode
@@ -40,8 +40,29 @@ class DefaultCode(Conflict):
     default_detail = "A default code cannot be changed. Create a code with the same key; it replaces the default."
 
 
+class CodeChanges(TypedDict, total=False):
+    """Fields of a code that a change may have."""
+
+    label: str
+    counts_as: str
+    in_rate: bool
+    position: int
+    is_archived: bool
+
+
+class NewCode(TypedDict):
+    """The fields of a new code."""
+
+    key: str
+    label: str
+    counts_as: str
+    in_rate: bool
+    position: int
+    is_archived: bool
+
+
 def create(
-    session: Session, principal: Principal, *, id: UUID | None = None, **values: Any
+    session: Session, principal: Principal, *, id: UUID | None = None, **values: Unpack[NewCode]
 ) -> tuple[dict[str, Any], bool]:
     """Create a code; return it, and False if an earlier, identical call has created it.
 
@@ -53,7 +74,7 @@ def create(
 
 
 def change(
-    session: Session, principal: Principal, *, code_id: UUID, expected: Versions, **changes: Any
+    session: Session, principal: Principal, *, code_id: UUID, expected: Versions, **changes: Unpack[CodeChanges]
 ) -> dict[str, Any]:
     """Change one of the organization's own codes; earlier marks still count as before.
 

@@ -1,7 +1,7 @@
 """Change and remove one mark."""
 
-from datetime import date
-from typing import Any
+from datetime import date, datetime
+from typing import TypedDict, Unpack
 from uuid import UUID
 
 from sqlalchemy import and_, select
@@ -20,6 +20,15 @@ from campshub.core.partitions.writable import tables_of
 from campshub.core.security.principal import Principal, visible_to
 
 
+class MarkChanges(TypedDict, total=False):
+    """Fields of a mark that a change may have."""
+
+    code: str
+    note: str | None
+    check_in_at: datetime | None
+    check_out_at: datetime | None
+
+
 def change(
     session: Session,
     principal: Principal,
@@ -28,7 +37,7 @@ def change(
     on: date,
     expected: Versions,
     reason: str | None,
-    **changes: Any,
+    **changes: Unpack[MarkChanges],
 ) -> AttendanceRecord:
     """Change one mark; omitted fields stay, and identical values change nothing.
 

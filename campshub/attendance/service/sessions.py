@@ -1,7 +1,7 @@
 """Create and change attendance sessions, and the states of their registers."""
 
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import TypedDict, Unpack
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -123,15 +123,36 @@ SESSIONS = creates.Collection(
 )
 
 
+class _Fields(TypedDict, total=False):
+    """Fields common to creating and changing a session."""
+
+    slot: str | None
+    starts_at: datetime | None
+    ends_at: datetime | None
+    notes: str | None
+    status: str
+
+
+class NewSession(_Fields):
+    """The fields of a new session."""
+
+    group_id: UUID | None
+    local_date: date
+
+
+class SessionChanges(_Fields, total=False):
+    """Fields of a session that a change may have."""
+
+    local_date: date
+
+
 def create(
     session: Session,
     principal: Principal,
     *,
     now: datetime,
-    group_id: UUID | None,
-    local_date: date,
     id: UUID | None = None,
-    **values: Any,
+    **values: Unpack[NewSession],
 ) -> tuple[AttendanceSession, bool]:
     """Create a session; return it, and False if an earlier, identical call has created it.
 
@@ -145,10 +166,10 @@ def create(
     :raises NotThatDay: it starts or ends on another day than its date.
     :raises SessionExists: the group has one on this date and slot that is not cancelled.
     """
-    body = {**values, "group_id": group_id, "local_date": local_date}
+    group_id, local_date = values["group_id"], values["local_date"]
     present, is_seen, group = _before(session, principal, id, group_id)
     if present is not None:
-        return creates.require_same_create(SESSIONS, present, fingerprint=fingerprint(body), is_seen=is_seen), False
+        return creates.require_same_create(SESSIONS, present, fingerprint=fingerprint(values), is_seen=is_seen), False
     if group_id is None and principal.scope is not Scope.ALL:
         raise GroupRequired
     if group_id is not None and group is None:
@@ -157,7 +178,7 @@ def create(
     if group is not None:
         require_open(group, {"/local_date": local_date})
     _require_that_day(principal, local_date, values.get("starts_at"), values.get("ends_at"))
-    return creates.create(session, principal, SESSIONS, id=id, body=body)
+    return creates.create(session, principal, SESSIONS, id=id, body=values)
 
 
 def _before(
@@ -188,7 +209,7 @@ def change(
     session_id: UUID,
     expected: Versions,
     now: datetime,
-    **changes: Any,
+    **changes: Unpack[SessionChanges],
 ) -> AttendanceSession:
     """Change a session that is not locked.
 

@@ -7,7 +7,7 @@ the report is made once, whatever the number of beats, workers and retries.
 import logging
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict, Unpack
 from uuid import UUID
 
 from sqlalchemy import select
@@ -56,6 +56,35 @@ class TooManySchedules(Conflict):
     default_detail = "You have the maximum number of schedules; delete one first."
 
 
+class _Fields(TypedDict, total=False):
+    """Fields common to creating and changing a schedule, without its recipients."""
+
+    weekday: int | None
+    day: int | None
+    is_paused: bool
+
+
+class NewSchedule(_Fields):
+    """The fields of a new schedule, without its recipients."""
+
+    name: str
+    kind: str
+    format: str
+    parameters: dict[str, Any]
+    frequency: str
+    local_time: str
+
+
+class ScheduleChanges(_Fields, total=False):
+    """Fields of a schedule that a change may have, without its recipients."""
+
+    name: str
+    format: str
+    parameters: dict[str, Any]
+    frequency: str
+    local_time: str
+
+
 def create(
     session: Session,
     principal: Principal,
@@ -63,7 +92,7 @@ def create(
     now: datetime,
     id: UUID | None = None,
     recipient_ids: Sequence[UUID],
-    **values: Any,
+    **values: Unpack[NewSchedule],
 ) -> tuple[ReportSchedule, bool]:
     """Create a schedule; return it, and False if an earlier, identical call has created it.
 
@@ -100,7 +129,7 @@ def change(
     expected: Versions,
     now: datetime,
     recipient_ids: Sequence[UUID] | None = None,
-    **changes: Any,
+    **changes: Unpack[ScheduleChanges],
 ) -> ReportSchedule:
     """Change a schedule.
 

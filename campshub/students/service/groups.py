@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, TypedDict, Unpack
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, or_, select, true
@@ -98,8 +98,45 @@ ENROLMENTS = creates.Collection(
 )
 
 
+class _Fields(TypedDict, total=False):
+    """Fields common to creating and changing a group."""
+
+    kind: str
+    status: str
+    capacity: int | None
+    begins_on: date | None
+    ends_on: date | None
+
+
+class NewGroup(_Fields):
+    """The fields of a new group, without its trainers."""
+
+    code: str
+    name: str
+
+
+class GroupChanges(_Fields, total=False):
+    """Fields of a group that a change may have, without its trainers."""
+
+    code: str
+    name: str
+
+
+class EnrolmentChanges(TypedDict, total=False):
+    """Fields of an enrolment that a change may have."""
+
+    begins_on: date
+    ends_on: date | None
+    status: str
+
+
 def create(
-    session: Session, principal: Principal, *, id: UUID | None = None, trainer_ids: Sequence[UUID] = (), **values: Any
+    session: Session,
+    principal: Principal,
+    *,
+    id: UUID | None = None,
+    trainer_ids: Sequence[UUID] = (),
+    **values: Unpack[NewGroup],
 ) -> tuple[UUID, bool]:
     """Create a group; return its id, and False if an earlier, identical call has created it.
 
@@ -122,7 +159,7 @@ def change(
     group_id: UUID,
     expected: Versions,
     trainer_ids: Sequence[UUID] | None = None,
-    **changes: Any,
+    **changes: Unpack[GroupChanges],
 ) -> UUID:
     """Change a group; its version covers its trainers too.
 
@@ -249,7 +286,7 @@ def change_enrolment(
     enrolment_id: UUID,
     expected: Versions,
     today: date,
-    **changes: Any,
+    **given: Unpack[EnrolmentChanges],
 ) -> Enrolment:
     """Change an enrolment's days or status.
 
@@ -260,7 +297,7 @@ def change_enrolment(
     group = lock(session, principal, Group, group_id, Group.deleted_at.is_(None))
     own = Enrolment.group_id == group_id
     enrolment = lock(session, principal, Enrolment, enrolment_id, own, expected=expected)
-    changes = _implied_end(enrolment, changes, today) | changes
+    changes: dict[str, Any] = {**_implied_end(enrolment, given, today), **given}
     before = places.Term(enrolment.status, enrolment.begins_on, enrolment.ends_on)
     after = replace(before, **changes)
     places.require(session, group, enrolment.student_id, before=before, after=after, today=today)
@@ -270,7 +307,7 @@ def change_enrolment(
     return enrolment
 
 
-def _implied_end(enrolment: Enrolment, changes: Mapping[str, Any], today: date) -> dict[str, date | None]:
+def _implied_end(enrolment: Enrolment, changes: EnrolmentChanges, today: date) -> dict[str, date | None]:
     """Return the end date that a new status implies if the caller sends none.
 
     Leaving ends an enrolment today, unless it ended before. A pending one that is withdrawn ends before it begins, so

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Required, TypedDict, Unpack
 from uuid import UUID
 
 from campshub.core.db import creates
@@ -95,8 +95,54 @@ class BornInFuture(Invalid):
     pointer = "/date_of_birth"
 
 
+class StudentChanges(TypedDict, total=False):
+    """Fields of a student that a change may have."""
+
+    code: str
+    external_id: str | None
+    user_id: UUID | None
+    given_name: str
+    family_name: str
+    preferred_name: str | None
+    date_of_birth: date | None
+    gender: str | None
+    email: str | None
+    phone: str | None
+    address: dict[str, Any] | None
+    emergency_contacts: list[dict[str, Any]]
+    guardians: list[dict[str, Any]]
+    tags: list[str]
+    status: str
+    joined_on: date | None
+    left_on: date | None
+    medical_note: str | None
+
+
+class NewStudent(TypedDict, total=False):
+    """The fields of a new student."""
+
+    code: Required[str]
+    external_id: str | None
+    user_id: UUID | None
+    given_name: Required[str]
+    family_name: Required[str]
+    preferred_name: str | None
+    date_of_birth: date | None
+    gender: str | None
+    email: str | None
+    phone: str | None
+    address: dict[str, Any] | None
+    emergency_contacts: Required[list[dict[str, Any]]]
+    guardians: Required[list[dict[str, Any]]]
+    tags: Required[list[str]]
+    status: str
+    joined_on: date | None
+    left_on: date | None
+    medical_note: str | None
+
+
 def create(
-    session: Session, principal: Principal, services: Services, *, id: UUID | None = None, **values: Any
+    session: Session, principal: Principal, services: Services, *, id: UUID | None = None, **values: Unpack[NewStudent]
 ) -> tuple[Student, bool]:
     """Create a student; return them, and False if an earlier, identical call has created them.
 
@@ -125,7 +171,7 @@ def change(
     *,
     student_id: UUID,
     expected: Versions,
-    **changes: Any,
+    **given: Unpack[StudentChanges],
 ) -> Student:
     """Change a student.
 
@@ -135,13 +181,14 @@ def change(
     :raises NoName: both names would be empty.
     :raises BornInFuture: the date of birth is later than today.
     """
-    if is_unborn(changes, principal.today(session.unit.now)):
+    if is_unborn(given, principal.today(session.unit.now)):
         raise BornInFuture
     student = lock(session, principal, Student, student_id, Student.deleted_at.is_(None), expected=expected)
-    if not changes:  # even if an older release has folded the name differently
+    if not given:  # even if an older release has folded the name differently
         return student
-    if "medical_note" in changes:
-        changes["medical_note"] = _encrypted_note(principal, services, student.id, changes["medical_note"])
+    changes: dict[str, Any] = {**given}
+    if "medical_note" in given:
+        changes["medical_note"] = _encrypted_note(principal, services, student.id, given["medical_note"])
     for name, value in changes.items():
         setattr(student, name, value)
     if not student.given_name and not student.family_name:
@@ -195,7 +242,7 @@ def read_medical_note(
     return {"student_id": student_id, "medical_note": plain.decode()}
 
 
-def new_row(principal: Principal, services: Services, student_id: UUID, values: dict[str, Any]) -> dict[str, Any]:
+def new_row(principal: Principal, services: Services, student_id: UUID, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the row of a new student."""
     note = values.get("medical_note")
     return {

@@ -1,7 +1,7 @@
 """Create, change and delete exercises of an organization or of a user."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict, Unpack
 from uuid import UUID
 
 from sqlalchemy import or_, select
@@ -68,6 +68,33 @@ class OrganizationsExercise(Forbidden):
     default_detail = "Your role cannot change the organization's exercises; create your own exercise."
 
 
+class _Fields(TypedDict, total=False):
+    """Fields common to creating and changing an exercise."""
+
+    mechanic: str | None
+    force: str | None
+    level: str | None
+    load_mode: str
+    side: str
+    metrics: list[str]
+
+
+class NewExercise(_Fields):
+    """The fields of a new exercise, without its muscles."""
+
+    name: str
+    aliases: list[str]
+    equipment: str
+
+
+class ExerciseChanges(_Fields, total=False):
+    """Fields of an exercise that a change may have, without its muscles."""
+
+    name: str
+    aliases: list[str]
+    equipment: str
+
+
 def create(
     session: Session,
     principal: Principal,
@@ -76,7 +103,7 @@ def create(
     private: bool,
     muscles: list[dict[str, Any]],
     id: UUID | None = None,
-    **values: Any,
+    **values: Unpack[NewExercise],
 ) -> tuple[Any, bool]:
     """Create an exercise; return it, and False if an earlier, identical call has created it.
 
@@ -136,7 +163,7 @@ def change(
     expected: Versions,
     now: datetime,
     muscles: list[dict[str, Any]] | None = None,
-    **changes: Any,
+    **changes: Unpack[ExerciseChanges],
 ) -> Any:
     """Change an exercise; ``muscles`` replaces the whole list.
 

@@ -1,9 +1,9 @@
 """Create, change and delete workout logs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Required, TypedDict, Unpack
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -38,9 +38,38 @@ from campshub.workouts.weights import weighed
 LONGEST = timedelta(hours=24)
 LOGS = creates.Collection(WorkoutLogId, "/api/workout-logs/{row.id}/")
 
+Rows = list[dict[str, Any]]
+
+
+class LogChanges(TypedDict, total=False):
+    """Fields of a log that a change may have."""
+
+    ended_at: datetime | None
+    title: str | None
+    note: str | None
+    body_weight: str | None
+    body_weight_unit: str | None
+
+
+class NewLog(LogChanges, total=False):
+    """The fields of a new log; each exercise has its sets."""
+
+    student_id: UUID
+    started_at: Required[datetime]
+    time_zone: str
+    source: Required[str]
+    external_id: Required[str | None]
+    exercises: Required[Sequence[dict[str, Any]]]
+
 
 def create(
-    session: Session, principal: Principal, services: Services, *, now: datetime, id: UUID | None = None, **given: Any
+    session: Session,
+    principal: Principal,
+    services: Services,
+    *,
+    now: datetime,
+    id: UUID | None = None,
+    **given: Unpack[NewLog],
 ) -> tuple[dict[str, Any], bool]:
     """Log a workout with its exercises and sets; return it, and False if an earlier, identical call has created it.
 
@@ -63,14 +92,7 @@ def create(
     _require_exercises(known, given["exercises"])
     _cache_person_key(session, principal, services, known)
     log, exercises, sets = _rows(principal, known, id or new_id(), local_date, now, given)
-    locator = {name: log[name] for name in ("id", "local_date", "student_id", "source", "external_id")}
-    located, _, *inserted = writes.insert_together(
-        session,
-        (WorkoutLogId, [{**locator, "fingerprint": body_fingerprint}]),
-        (WorkoutLog, [log]),
-        (WorkoutLogExercise, exercises),
-        (WorkoutSet, sets),
-    )
+    located, inserted = _insert(session, log, exercises, sets, body_fingerprint)
     if not located:
         # A concurrent request has written the same log meanwhile.
         present = _sent_before(session, principal, _known(session, principal, id, given), id, body_fingerprint)
@@ -81,6 +103,21 @@ def create(
     return _shown(log, exercises, sets, known.exercises or {}), True
 
 
+def _insert(
+    session: Session, log: dict[str, Any], exercises: Rows, sets: Rows, body_fingerprint: bytes
+) -> tuple[set[UUID], list[set[UUID]]]:
+    """Insert a log's rows; return the ids that were written: of the locator, and of exercises and sets."""
+    locator = {name: log[name] for name in ("id", "local_date", "student_id", "source", "external_id")}
+    located, _, *inserted = writes.insert_together(
+        session,
+        (WorkoutLogId, [{**locator, "fingerprint": body_fingerprint}]),
+        (WorkoutLog, [log]),
+        (WorkoutLogExercise, exercises),
+        (WorkoutSet, sets),
+    )
+    return located, inserted
+
+
 def _cache_person_key(session: Session, principal: Principal, services: Services, known: Any) -> None:
     """Cache the person key, which encrypts titles and notes in the audit log, to save the unit of work a statement."""
     if known.sealed_key is not None:
@@ -88,7 +125,7 @@ def _cache_person_key(session: Session, principal: Principal, services: Services
         session.unit.person_keys[known.student_id] = key
 
 
-def _local_date(principal: Principal, years_back: int, given: dict[str, Any], now: datetime) -> date:
+def _local_date(principal: Principal, years_back: int, given: NewLog, now: datetime) -> date:
     """Return the local date where the person trained, after checking its range."""
     started_at, ended_at = given["started_at"], given.get("ended_at")
     found: date = started_at.astimezone(ZoneInfo(given.get("time_zone") or principal.time_zone)).date()
@@ -106,7 +143,7 @@ def _require_end(started_at: datetime, ended_at: datetime | None) -> None:
         raise EndedBeforeStart
 
 
-def _known(session: Session, principal: Principal, id: UUID | None, given: dict[str, Any]) -> AnyRow:
+def _known(session: Session, principal: Principal, id: UUID | None, given: NewLog) -> AnyRow:
     """Read the data for the log, and refuse a student that the principal does not see."""
     known = write_context.before_create(
         session,
@@ -169,11 +206,8 @@ def _sent_before(
     return log
 
 
-Rows = list[dict[str, Any]]
-
-
 def _rows(
-    principal: Principal, known: AnyRow, log_id: UUID, local_date: date, now: datetime, given: dict[str, Any]
+    principal: Principal, known: AnyRow, log_id: UUID, local_date: date, now: datetime, given: NewLog
 ) -> tuple[dict[str, Any], Rows, Rows]:
     """Return the rows of a log, its exercises and its sets."""
     stamps = {"created_at": now, "updated_at": now}
@@ -255,7 +289,7 @@ def _shown(log: dict[str, Any], exercises: Rows, sets: Rows, known: dict[str, di
 
 
 def change(
-    session: Session, principal: Principal, *, log_id: UUID, expected: Versions, **changes: Any
+    session: Session, principal: Principal, *, log_id: UUID, expected: Versions, **given: Unpack[LogChanges]
 ) -> dict[str, Any]:
     """Change a log's own fields; return the whole log.
 
@@ -264,15 +298,14 @@ def change(
     :raises EndedBeforeStart: it would end before it began, or more than 24 hours later.
     """
     log = _lock(session, principal, log_id, expected=expected)
-    changes |= reweighed("body_weight", log, changes)
-    for name, value in changes.items():
+    for name, value in {**given, **reweighed("body_weight", log, given)}.items():
         setattr(log, name, value)
     _require_end(log.started_at, log.ended_at)
     session.flush()
     return reads.get_log(session, principal, log_id)
 
 
-def reweighed(name: str, row: Any, changes: dict[str, Any]) -> dict[str, Any]:
+def reweighed(name: str, row: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return the three columns of a weight after a change of it or its unit; an empty dict if neither changes.
 
     :raises UnitMissing: the weight would have no unit, or the unit no weight.

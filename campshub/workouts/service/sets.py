@@ -1,7 +1,7 @@
 """Append, change and delete one set of an existing log."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict, Unpack
 from uuid import UUID
 
 from sqlalchemy import select
@@ -25,6 +25,20 @@ TRIES = 2
 SETS = creates.Collection(WorkoutSet, "/api/workout-logs/{row.log_id}/sets/{row.id}/")
 
 
+class SetFields(TypedDict, total=False):
+    """Fields of a set, of a new one or of a change."""
+
+    type: str
+    reps: int | None
+    load: str | None
+    load_unit: str | None
+    seconds: int | None
+    metres: int | None
+    rir: float | None
+    rest_seconds: int | None
+    done_at: datetime | None
+
+
 def append(
     session: Session,
     principal: Principal,
@@ -34,7 +48,7 @@ def append(
     id: UUID | None = None,
     log_exercise_id: UUID | None = None,
     exercise_id: UUID | None = None,
-    **values: Any,
+    **values: Unpack[SetFields],
 ) -> tuple[Any, bool]:
     """Append a set to an exercise of a log; return it, and False if an earlier, identical call has created it.
 
@@ -47,7 +61,7 @@ def append(
     :raises IdTaken: the id belongs to a set with other content.
     """
     where = {"log_exercise_id": log_exercise_id, "exercise_id": exercise_id}
-    body_fingerprint = fingerprint(values | {name: value for name, value in where.items() if value is not None})
+    body_fingerprint = fingerprint({**values, **where})
     for _ in range(TRIES):
         known = write_context.before_append(session, principal, log_id=log_id, **where)
         if known is None:
@@ -108,7 +122,13 @@ def _location(
 
 
 def change(
-    session: Session, principal: Principal, *, log_id: UUID, set_id: UUID, expected: Versions, **changes: Any
+    session: Session,
+    principal: Principal,
+    *,
+    log_id: UUID,
+    set_id: UUID,
+    expected: Versions,
+    **given: Unpack[SetFields],
 ) -> WorkoutSet:
     """Change a set.
 
@@ -117,8 +137,7 @@ def change(
     :raises SaysNothing: it would have no values left.
     """
     one = _lock(session, principal, log_id, set_id, expected=expected)
-    changes |= reweighed("load", one, changes)
-    for name, value in changes.items():
+    for name, value in {**given, **reweighed("load", one, given)}.items():
         setattr(one, name, value)
     session.flush()
     return one
