@@ -7,6 +7,7 @@ make bench only=start             from a fresh clone to the first response
 make bench only=jobs              background jobs: throughput and start delay
 make bench only=rollups           what rollups save and cost
 make bench only=months            months created, archived and restored under load
+make bench only=policies          what row-level security costs, in two forms
 make bench only=signing-in        whether response times reveal known users, and 200 sign-ins at once
 """
 
@@ -29,6 +30,7 @@ from bench import (
     months,
     operators,
     peers,
+    policies,
     report,
     reports,
     rollups,
@@ -58,6 +60,7 @@ OWN: dict[str, Callable[..., dict[str, Any]]] = {
     "signing-in": signing_in.measure,
     "jobs": jobs.measure,
     "months": months.measure,
+    "policies": policies.measure,
 }
 EVERY = (START, *OWN, *PARTS, *WHOLE)
 

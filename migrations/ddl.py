@@ -4,7 +4,8 @@ from datetime import date
 
 from alembic import op
 
-TENANT = "(SELECT NULLIF(current_setting('app.organization_id', true), '')::uuid)"
+TENANT = "NULLIF(current_setting('app.organization_id', true), '')::uuid"
+TENANT_ONCE = f"(SELECT {TENANT})"  # read once for a statement
 PLATFORM = "'00000000-0000-7000-8000-000000000000'::uuid"
 MONTHS_BACK = 14  # attendance reaches 400 days back
 MONTHS_AHEAD = 6
@@ -13,14 +14,15 @@ MONTHS_AHEAD = 6
 def protect(table: str, *, key: str = "organization_id", shared: bool = False, using: str | None = None) -> None:
     """Show an organization its own rows alone; with ``shared``, the platform's too, to read.
 
-    Forced, so that not even the owner sees more. Policies compare with a sub-select, which is evaluated once a query.
+    Forced, so that not even the owner sees more. Policies have no subquery, so that their tables can be distributed;
+    those of shared rows have one, because their tables are joined row by row.
     """
     own = using or f"{key} = {TENANT}"
     op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
     if not shared:
         op.execute(f"CREATE POLICY tenant ON {table} USING ({own}) WITH CHECK ({own})")
         return
-    op.execute(f"CREATE POLICY tenant_reads ON {table} FOR SELECT USING ({key} IN ({TENANT}, {PLATFORM}))")
+    op.execute(f"CREATE POLICY tenant_reads ON {table} FOR SELECT USING ({key} IN ({TENANT_ONCE}, {PLATFORM}))")
     op.execute(f"CREATE POLICY tenant_adds ON {table} FOR INSERT WITH CHECK ({own})")
     op.execute(f"CREATE POLICY tenant_changes ON {table} FOR UPDATE USING ({own}) WITH CHECK ({own})")
     op.execute(f"CREATE POLICY tenant_removes ON {table} FOR DELETE USING ({own})")

@@ -61,6 +61,7 @@ class Plan:
     """What a statement's plan did."""
 
     explained: dict[str, Any]
+    milliseconds: float = 0.0  # of its execution
     nodes: list[dict[str, Any]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -287,8 +288,8 @@ def planning(app: Flask) -> Iterator[list[Plan]]:
     caught: list[Plan] = []
 
     def on_notice(notice: Any) -> None:
-        explained = (notice.message_primary or "").partition("plan:\n")[2]
-        plan = Plan(json.loads(explained)) if explained else None
+        duration, _, explained = (notice.message_primary or "").partition("plan:\n")
+        plan = Plan(json.loads(explained), float(duration.split()[1])) if explained else None
         if plan and plan.is_reading:
             caught.append(plan)
 
