@@ -89,8 +89,8 @@ def _enqueue(
     with app.app_context(), unit_of_work(organization_id=organization_id, user_id=user_id) as session:
         report = requests.request_report(
             session,
-            app.extensions["campshub"],
             principal,
+            app.extensions["campshub"],
             kind=KIND,
             format=format_,
             parameters={"from": first, "to": last},

@@ -61,22 +61,26 @@ def test_a_service_takes_the_fields_of_the_body(schema, fields, own):
     assert fields.__required_keys__ <= always, "a required argument is in every body"
 
 
-def services():
-    """Yield the path and the tree of each service."""
-    for path in sorted({*ROOT.glob("campshub/*/service.py"), *ROOT.glob("campshub/*/service/*.py")}):
-        yield str(path.relative_to(ROOT)), ast.parse(path.read_text())
+def functions(*layers):
+    """Yield the path and the tree of each function in these files of the modules."""
+    paths = {path for layer in layers for path in ROOT.glob(f"campshub/*/{layer}*/**/*.py")}
+    for path in sorted(paths | {path for layer in layers for path in ROOT.glob(f"campshub/*/{layer}.py")}):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                yield str(path.relative_to(ROOT)), node
 
 
 def test_no_service_takes_arguments_without_a_type():
-    functions = [
-        (path, node)
-        for path, tree in services()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef) and node.args.kwarg is not None
-    ]
+    open_ended = [(path, node) for path, node in functions("service") if node.args.kwarg is not None]
 
-    assert len(functions) >= len(BODIES) - 2, "the fields of a set are those of two bodies"
-    untyped = [
-        (path, node.name) for path, node in functions if "Unpack[" not in ast.unparse(node.args.kwarg.annotation)
-    ]
+    assert len(open_ended) >= len(BODIES) - 2, "the fields of a set are those of two bodies"
+    untyped = [(path, f.name) for path, f in open_ended if "Unpack[" not in ast.unparse(f.args.kwarg.annotation)]
     assert untyped == []
+
+
+def test_the_session_and_the_principal_are_the_first_arguments():
+    arguments = {(path, f.name): [a.arg for a in f.args.args] for path, f in functions("service", "queries")}
+    both = {where: names for where, names in arguments.items() if {"session", "principal"} <= {*names}}
+
+    assert len(both) > 100
+    assert {where: names for where, names in both.items() if names[:2] != ["session", "principal"]} == {}

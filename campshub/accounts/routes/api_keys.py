@@ -36,7 +36,7 @@ class ApiKeys(Resource):
     @api_keys.answers(schemas.NewApiKeyOut, status=201, raises=(StepUpRequired, service.KeyNotYours))
     def post(self, **given: Any) -> dict[str, Any]:
         """Create a key; only this response contains its secret."""
-        return service.create(self.session, self.services, self.principal, **given, now=self.now)
+        return service.create(self.session, self.principal, self.services, **given, now=self.now)
 
 
 @api_keys.route("/<uuid:api_key_id>/")
@@ -53,4 +53,4 @@ class OneApiKey(Resource):
     @api_keys.answers(None, raises=(NotFound, StepUpRequired))
     def delete(self, api_key_id: UUID) -> None:
         """Revoke a key; it is refused from the next request on."""
-        service.revoke(self.session, self.services, self.principal, api_key_id=api_key_id, now=self.now)
+        service.revoke(self.session, self.principal, self.services, api_key_id=api_key_id, now=self.now)

@@ -36,7 +36,7 @@ class Invitations(Resource):
     @invitations.answers(schemas.InvitationOut, status=201, raises=(RoleNotYours, service.TooManyLetters))
     def post(self, **given: Any) -> Any:
         """Invite an e-mail address, replacing its open invitation; the e-mail contains the token to accept."""
-        return service.invite(self.session, self.services, self.principal, **given, now=self.now)
+        return service.invite(self.session, self.principal, self.services, **given, now=self.now)
 
 
 @invitations.route("/<uuid:invitation_id>/")
@@ -60,7 +60,7 @@ class ResendInvitation(Resource):
     )
     def post(self, invitation_id: UUID) -> Any:
         """Send an invitation again, with a new link for seven days; earlier links stop working."""
-        return service.resend(self.session, self.services, self.principal, invitation_id=invitation_id, now=self.now)
+        return service.resend(self.session, self.principal, self.services, invitation_id=invitation_id, now=self.now)
 
 
 @invitations.route("/accept/")

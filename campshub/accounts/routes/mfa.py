@@ -26,7 +26,7 @@ class Mfa(Resource):
     @auth.answers(None, raises=(service.StepUpRequired, service.MfaRequiredByRole))
     def delete(self) -> None:
         """Remove your second factor."""
-        service.remove(self.session, self.services, self.principal, now=self.now)
+        service.remove(self.session, self.principal, self.services, now=self.now)
 
 
 @auth.route("/mfa/totp/")
@@ -39,7 +39,7 @@ class Totp(Resource):
     @auth.answers(schemas.TotpOut, raises=(service.StepUpRequired, service.MfaStateConflict))
     def post(self) -> dict[str, str]:
         """Begin to set up one-time codes; they are active once you confirm the first one."""
-        return service.enrol(self.session, self.services, self.principal, now=self.now)
+        return service.enrol(self.session, self.principal, self.services, now=self.now)
 
 
 @auth.route("/mfa/totp/confirm/")
@@ -53,7 +53,7 @@ class ConfirmTotp(Resource):
     @auth.answers(schemas.RecoveryCodesOut, raises=(service.MfaStateConflict,))
     def post(self, *, otp: str) -> dict[str, list[str]]:
         """Confirm one-time codes with the first of them; from then on each sign-in requires one."""
-        return {"recovery_codes": service.confirm(self.session, self.services, self.principal, otp=otp, now=self.now)}
+        return {"recovery_codes": service.confirm(self.session, self.principal, self.services, otp=otp, now=self.now)}
 
 
 @auth.route("/mfa/recovery-codes/")
@@ -66,7 +66,7 @@ class RecoveryCodes(Resource):
     @auth.answers(schemas.RecoveryCodesOut, raises=(service.StepUpRequired, service.MfaStateConflict))
     def post(self) -> dict[str, list[str]]:
         """Replace your recovery codes."""
-        return {"recovery_codes": service.renew_codes(self.session, self.services, self.principal, now=self.now)}
+        return {"recovery_codes": service.renew_codes(self.session, self.principal, self.services, now=self.now)}
 
 
 @auth.route("/step-up/")
@@ -84,4 +84,4 @@ class StepUp(Resource):
 
         Without it they answer 403 `step_up_required`. A sign-in counts too.
         """
-        service.step_up(self.session, self.services, self.principal, **given, now=self.now)
+        service.step_up(self.session, self.principal, self.services, **given, now=self.now)

@@ -59,7 +59,7 @@ class Identities(Resource):
     )
     def post(self, **given: Any) -> Any:
         """Link the identity of an ID token to you; from then on you can sign in with it."""
-        return service.link(self.session, self.services, self.principal, **given, now=self.now)
+        return service.link(self.session, self.principal, self.services, **given, now=self.now)
 
 
 @auth.route("/oidc/identities/<uuid:identity_id>/")
@@ -70,4 +70,4 @@ class OneIdentity(Resource):
     @auth.answers(None, raises=(NotFound, StepUpRequired))
     def delete(self, identity_id: UUID) -> None:
         """Remove one of your identities."""
-        service.unlink(self.session, self.services, self.principal, identity_id=identity_id, now=self.now)
+        service.unlink(self.session, self.principal, self.services, identity_id=identity_id, now=self.now)

@@ -44,7 +44,7 @@ class CloseOrganization(Resource):
     @organizations.answers(schemas.OrganizationOut, raises=(StepUpRequired, NotForKeys))
     def post(self) -> Any:
         """Close the organization: no one can sign in, and later (30 days by default) its data is erased."""
-        return lifecycle.close(self.session, self.services, self.principal, now=self.now)
+        return lifecycle.close(self.session, self.principal, self.services, now=self.now)
 
 
 @organizations.route("/organizations/")

@@ -25,7 +25,7 @@ class Password(Resource):
     @auth.answers(RefreshOut, raises=(OtpRequired, BadOtp, TooManyAtOnce, PasswordsBusy))
     def post(self, **given: Any) -> dict[str, Any]:
         """Change your password: other sessions end, and this one continues with the tokens in the response."""
-        return service.change(self.session, self.services, self.principal, **given, client=client(), now=self.now)
+        return service.change(self.session, self.principal, self.services, **given, client=client(), now=self.now)
 
 
 @auth.route("/password/forgot/")

@@ -44,7 +44,7 @@ class Switch(Resource):
     def post(self, *, organization_id: UUID) -> dict[str, Any]:
         """Open a session in another of your organizations; the current one continues."""
         return service.switch(
-            self.session, self.services, self.principal, organization_id=organization_id, client=client()
+            self.session, self.principal, self.services, organization_id=organization_id, client=client()
         )
 
 

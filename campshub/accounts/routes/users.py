@@ -55,7 +55,7 @@ class Users(Resource):
     @users.answers(schemas.UserOut, status=201, raises=(EmailTaken, RoleNotYours, PasswordsBusy))
     def post(self, **given: Any) -> Any:
         """Create a user with a password; a person with an account must be invited instead."""
-        return members.create(self.session, self.services, self.principal, **given)
+        return members.create(self.session, self.principal, self.services, **given)
 
 
 @users.route("/<uuid:user_id>/")

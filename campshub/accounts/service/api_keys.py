@@ -37,8 +37,8 @@ class KeyNotYours(Forbidden):
 
 def create(
     session: Session,
-    services: Services,
     principal: Principal,
+    services: Services,
     *,
     kind: str,
     name: str,
@@ -53,7 +53,7 @@ def create(
     :raises KeyNotYours: the key would have more permissions or a wider scope than the principal.
     :raises Invalid: the expiry is too far away, or the permissions are missing or wrong for the kind.
     """
-    require_recent(session, services, principal, now)
+    require_recent(session, principal, services, now)
     wanted = _permissions_for(kind, permissions)
     _check_expiry(services, kind, expires_in_days)
     scope = scope or principal.scope.value
@@ -77,14 +77,14 @@ def create(
     return {**_shown(made), "key": key}
 
 
-def revoke(session: Session, services: Services, principal: Principal, *, api_key_id: UUID, now: datetime) -> None:
+def revoke(session: Session, principal: Principal, services: Services, *, api_key_id: UUID, now: datetime) -> None:
     """Revoke a key; it is refused from the next request on.
 
     :raises NotFound: there is no such key, or it is already revoked.
     :raises StepUpRequired: the password was not confirmed recently.
     """
     key = lock(session, principal, ApiKey, api_key_id, ApiKey.revoked_at.is_(None))
-    require_recent(session, services, principal, now)
+    require_recent(session, principal, services, now)
     _revoke(session, key, by=principal.user_id, now=now)
 
 

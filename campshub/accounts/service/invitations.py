@@ -47,8 +47,8 @@ class TooManyLetters(RateLimited):
 
 def invite(
     session: Session,
-    services: Services,
     principal: Principal,
+    services: Services,
     *,
     email: str,
     now: datetime,
@@ -70,13 +70,13 @@ def invite(
         role_id=role_id,
         invited_by=principal.user_id,
     )
-    _send(session, services, principal, invitation, number=number, now=now)
+    _send(session, principal, services, invitation, number=number, now=now)
     session.add(invitation)
     return invitation
 
 
 def resend(
-    session: Session, services: Services, principal: Principal, *, invitation_id: UUID, now: datetime
+    session: Session, principal: Principal, services: Services, *, invitation_id: UUID, now: datetime
 ) -> Invitation:
     """Send a new link that is valid for seven days; earlier links stop working.
 
@@ -92,7 +92,7 @@ def resend(
         raise InvitationClosed
     role_grants.require_may_change(session, principal, invitation)
     _check_email_limit(invitation, now)
-    _send(session, services, principal, invitation, number=invitation.letters + 1, now=now)
+    _send(session, principal, services, invitation, number=invitation.letters + 1, now=now)
     session.flush()
     return invitation
 
@@ -173,8 +173,8 @@ def _check_email_limit(invitation: Invitation, now: datetime) -> None:
 
 def _send(
     session: Session,
-    services: Services,
     principal: Principal,
+    services: Services,
     invitation: Invitation,
     *,
     number: int,

@@ -46,12 +46,12 @@ class NotDue(Conflict):
     default_detail = "The organization was closed too recently."
 
 
-def close(session: Session, services: Services, principal: Principal, *, now: datetime) -> Organization:
+def close(session: Session, principal: Principal, services: Services, *, now: datetime) -> Organization:
     """Close the principal's own organization.
 
     :raises StepUpRequired: the password was not confirmed recently.
     """
-    mfa.require_recent(session, services, principal, now)
+    mfa.require_recent(session, principal, services, now)
     return _set(session, _lock(session, principal.organization_id), "closed", now)
 
 

@@ -56,8 +56,8 @@ class AlreadyMember(Conflict):
 
 def create(
     session: Session,
-    services: Services,
     principal: Principal,
+    services: Services,
     *,
     email: str,
     name: str,

@@ -102,7 +102,7 @@ def require_second(session: Session, services: Services, *, user_id: UUID, otp: 
 
 
 def step_up(
-    session: Session, services: Services, principal: Principal, *, password: str, otp: str | None, now: datetime
+    session: Session, principal: Principal, services: Services, *, password: str, otp: str | None, now: datetime
 ) -> None:
     """Allow the current session sensitive operations for a while.
 
@@ -126,7 +126,7 @@ def step_up(
         present.authenticated_at = now
 
 
-def require_recent(session: Session, services: Services, principal: Principal, now: datetime) -> None:
+def require_recent(session: Session, principal: Principal, services: Services, now: datetime) -> None:
     """Require a session whose user has confirmed their password recently.
 
     :raises StepUpRequired: they have not.
@@ -140,13 +140,13 @@ def require_recent(session: Session, services: Services, principal: Principal, n
         raise StepUpRequired
 
 
-def enrol(session: Session, services: Services, principal: Principal, *, now: datetime) -> dict[str, str]:
+def enrol(session: Session, principal: Principal, services: Services, *, now: datetime) -> dict[str, str]:
     """Begin to set up one-time codes: return the secret as text, URI and QR code. It is active once confirmed.
 
     :raises StepUpRequired: the password was not confirmed recently.
     :raises MfaStateConflict: there are one-time codes already.
     """
-    require_recent(session, services, principal, now)
+    require_recent(session, principal, services, now)
     email = session.execute(_CREDENTIALS, {"user_id": principal.user_id}).one().email
     secret = pyotp.random_base32()
     sealed = services.ring.seal(secret.encode(), context=_encryption_context(principal.user_id))
@@ -157,7 +157,7 @@ def enrol(session: Session, services: Services, principal: Principal, *, now: da
     return {"secret": secret, "uri": uri, "qr_svg": svg, "qr_png": png}
 
 
-def confirm(session: Session, services: Services, principal: Principal, *, otp: str, now: datetime) -> list[str]:
+def confirm(session: Session, principal: Principal, services: Services, *, otp: str, now: datetime) -> list[str]:
     """Confirm one-time codes with the first of them; return the recovery codes, which are shown only this once.
 
     :raises MfaStateConflict: there is nothing to confirm.
@@ -176,25 +176,25 @@ def confirm(session: Session, services: Services, principal: Principal, *, otp: 
     return _new_codes(session, services, principal.user_id)
 
 
-def renew_codes(session: Session, services: Services, principal: Principal, *, now: datetime) -> list[str]:
+def renew_codes(session: Session, principal: Principal, services: Services, *, now: datetime) -> list[str]:
     """Replace the recovery codes; return the new ones, which are shown only this once.
 
     :raises StepUpRequired: the password was not confirmed recently.
     :raises MfaStateConflict: there is no second factor yet.
     """
-    require_recent(session, services, principal, now)
+    require_recent(session, principal, services, now)
     if not show(session, principal.user_id).is_confirmed:
         raise MfaStateConflict("No second factor is set up.")
     return _new_codes(session, services, principal.user_id)
 
 
-def remove(session: Session, services: Services, principal: Principal, *, now: datetime) -> None:
+def remove(session: Session, principal: Principal, services: Services, *, now: datetime) -> None:
     """Remove the second factor.
 
     :raises StepUpRequired: the password was not confirmed recently.
     :raises MfaRequiredByRole: the user's role requires one.
     """
-    require_recent(session, services, principal, now)
+    require_recent(session, principal, services, now)
     if show(session, principal.user_id).is_required:
         raise MfaRequiredByRole
     session.execute(_REMOVE, {"user_id": principal.user_id})

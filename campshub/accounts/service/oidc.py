@@ -89,8 +89,8 @@ def sign_in(
 
 def link(
     session: Session,
-    services: Services,
     principal: Principal,
+    services: Services,
     *,
     id_token: str,
     issuer: str | None,
@@ -104,7 +104,7 @@ def link(
     :raises IdentityTaken: the identity belongs to another user.
     :raises TooManyIdentities: the user has the maximum number of identities.
     """
-    mfa.require_recent(session, services, principal, now)
+    mfa.require_recent(session, principal, services, now)
     try:
         shown = _read(session, services, id_token, issuer=issuer, nonce=nonce)
     except BadIdToken:
@@ -117,7 +117,7 @@ def link(
     return {"id": linked.identity_id, "issuer": shown.issuer, "subject": shown.subject, "created_at": linked.at}
 
 
-def unlink(session: Session, services: Services, principal: Principal, *, identity_id: UUID, now: datetime) -> None:
+def unlink(session: Session, principal: Principal, services: Services, *, identity_id: UUID, now: datetime) -> None:
     """Remove one of the signed-in user's identities.
 
     :raises NotFound: they have no such identity.
@@ -125,7 +125,7 @@ def unlink(session: Session, services: Services, principal: Principal, *, identi
     """
     if identity_id not in (row.id for row in queries.identities_of(session, principal.user_id)):
         raise NotFound
-    mfa.require_recent(session, services, principal, now)
+    mfa.require_recent(session, principal, services, now)
     if not session.scalar(_UNLINK, {"user_id": principal.user_id, "id": identity_id}):
         raise NotFound
     events.record_event(session, SecurityEventKind.IDENTITY_UNLINKED, principal.user_id)

@@ -38,8 +38,8 @@ class TokenSpent(Problem):
 
 def change(
     session: Session,
-    services: Services,
     principal: Principal,
+    services: Services,
     *,
     present_password: str,
     new_password: str,
@@ -71,7 +71,7 @@ def change(
     hashed = services.passwords.hash(new_password)
     version = _set(session, services, principal.user_id, email, hashed)
     _record_and_notify(session, principal.user_id, SecurityEventKind.PASSWORD_CHANGED)
-    return sessions.renew(session, services, principal, session_version=version, client=client)
+    return sessions.renew(session, principal, services, session_version=version, client=client)
 
 
 def forgot(session: Session, services: Services, *, email: str) -> None:

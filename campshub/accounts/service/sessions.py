@@ -114,7 +114,7 @@ def refresh(session: Session, services: Services, *, refresh_token: str, now: da
 
 
 def renew(
-    session: Session, services: Services, principal: Principal, *, session_version: int, client: str | None
+    session: Session, principal: Principal, services: Services, *, session_version: int, client: str | None
 ) -> dict[str, Any]:
     """Move the current session to a raised session version; return its next tokens.
 
@@ -139,7 +139,7 @@ def renew(
 
 
 def switch(
-    session: Session, services: Services, principal: Principal, *, organization_id: UUID, client: str | None
+    session: Session, principal: Principal, services: Services, *, organization_id: UUID, client: str | None
 ) -> dict[str, Any]:
     """Open a session in another organization of the same user; the current one continues.
 

@@ -64,7 +64,7 @@ def _listed(principal: Principal, *, reach: Reach, api_key_id: Any, kind: Any, p
 
 
 def get_report(
-    session: Session, services: Services, principal: Principal, report_id: UUID, *, now: datetime
+    session: Session, principal: Principal, services: Services, report_id: UUID, *, now: datetime
 ) -> dict[str, Any]:
     """Return a report, with a link to its file if the principal may download it.
 
@@ -75,7 +75,7 @@ def get_report(
     if row is None:
         raise NotFound
     values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
-    return {**values, "download": _download(session, services, principal, values, now)}
+    return {**values, "download": _download(session, principal, services, values, now)}
 
 
 @prepared
@@ -85,7 +85,7 @@ def _one(principal: Principal, *, reach: Reach, api_key_id: Any, report_id: UUID
 
 
 def _download(
-    session: Session, services: Services, principal: Principal, report: Mapping[str, Any], now: datetime
+    session: Session, principal: Principal, services: Services, report: Mapping[str, Any], now: datetime
 ) -> dict[str, Any] | None:
     """Return a new, short-lived link; None if the principal may no longer read the report's data."""
     until = min(now + timedelta(minutes=services.settings.report_link_minutes), report["expires_at"])

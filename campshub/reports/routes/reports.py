@@ -40,7 +40,7 @@ class Reports(Resource):
         Look at `/api/reports/{id}/` (the `id` of the response) until `state` is neither `queued` nor `running`. At
         `ready` it has `download.url`. `Location` is the background job, for progress and cancelling.
         """
-        return requests.request_report(self.session, self.services, self.principal, now=self.now, **given)
+        return requests.request_report(self.session, self.principal, self.services, now=self.now, **given)
 
 
 @reports.route("/<uuid:report_id>/")
@@ -52,7 +52,7 @@ class OneReport(Resource):
     @reports.answers(schemas.ReportOut)
     def get(self, report_id: UUID) -> Any:
         """Show a report; when it is ready, with a short-lived link to its file."""
-        return queries.get_report(self.session, self.services, self.principal, report_id, now=self.now)
+        return queries.get_report(self.session, self.principal, self.services, report_id, now=self.now)
 
     @needs(Permission.REPORTS_WRITE)
     @reports.answers(None, raises=(NotFound, PreconditionFailed))

@@ -32,8 +32,8 @@ class TooManyUnderWay(Conflict):
 
 def request_report(
     session: Session,
-    services: Services,
     principal: Principal,
+    services: Services,
     *,
     kind: str,
     format: str,
@@ -54,7 +54,7 @@ def request_report(
     if format == "pdf":
         require_printable(session, principal, found, arguments, most=services.settings.report_pdf_rows)
     _require_few(session, principal, most=services.settings.report_most_under_way)
-    return enqueue_report(session, services, principal, kind=kind, format=format, values=arguments.values, now=now)
+    return enqueue_report(session, principal, services, kind=kind, format=format, values=arguments.values, now=now)
 
 
 def _require_few(session: Session, principal: Principal, *, most: int) -> None:
@@ -73,8 +73,8 @@ def _require_few(session: Session, principal: Principal, *, most: int) -> None:
 
 def enqueue_report(
     session: Session,
-    services: Services,
     principal: Principal,
+    services: Services,
     *,
     kind: str,
     format: str,

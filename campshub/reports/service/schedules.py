@@ -222,8 +222,8 @@ def _enqueue_due(services: Services, organization_id: UUID, schedule_id: UUID, u
         )
         requests.enqueue_report(
             session,
-            services,
             principal,
+            services,
             kind=schedule.kind,
             format=schedule.format,
             values=arguments.values,
