@@ -272,7 +272,7 @@ def test_only_organizations_closed_long_enough_are_erased(flask, tenant, sql):
 
     assert (active.exit_code, early.exit_code, everyone.exit_code, declined.exit_code) == (1, 1, 0, 1)
     assert "not closed" in active.output
-    assert "too short a time ago" in early.output
+    assert "closed too recently" in early.output
     assert sql("SELECT status FROM organizations WHERE id = %s", tenant.id) == [("closed",)]
     assert flask("erase-closed", "--yes").exit_code == 0
     assert sql("SELECT status FROM organizations WHERE id = %s", tenant.id) == []
