@@ -123,7 +123,7 @@ SESSIONS = creates.Collection(
 )
 
 
-class _Fields(TypedDict, total=False):
+class _SessionFields(TypedDict, total=False):
     """Fields common to creating and changing a session."""
 
     slot: str | None
@@ -133,14 +133,14 @@ class _Fields(TypedDict, total=False):
     status: str
 
 
-class NewSession(_Fields):
+class NewSession(_SessionFields):
     """The fields of a new session."""
 
     group_id: UUID | None
     local_date: date
 
 
-class SessionChanges(_Fields, total=False):
+class SessionChanges(_SessionFields, total=False):
     """Fields of a session that a change may have."""
 
     local_date: date

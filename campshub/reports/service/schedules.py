@@ -56,7 +56,7 @@ class TooManySchedules(Conflict):
     default_detail = "You have the maximum number of schedules; delete one first."
 
 
-class _Fields(TypedDict, total=False):
+class _ScheduleFields(TypedDict, total=False):
     """Fields common to creating and changing a schedule, without its recipients."""
 
     weekday: int | None
@@ -64,7 +64,7 @@ class _Fields(TypedDict, total=False):
     is_paused: bool
 
 
-class NewSchedule(_Fields):
+class NewSchedule(_ScheduleFields):
     """The fields of a new schedule, without its recipients."""
 
     name: str
@@ -75,7 +75,7 @@ class NewSchedule(_Fields):
     local_time: str
 
 
-class ScheduleChanges(_Fields, total=False):
+class ScheduleChanges(_ScheduleFields, total=False):
     """Fields of a schedule that a change may have, without its recipients."""
 
     name: str

@@ -98,7 +98,7 @@ ENROLMENTS = creates.Collection(
 )
 
 
-class _Fields(TypedDict, total=False):
+class _GroupFields(TypedDict, total=False):
     """Fields common to creating and changing a group."""
 
     kind: str
@@ -108,14 +108,14 @@ class _Fields(TypedDict, total=False):
     ends_on: date | None
 
 
-class NewGroup(_Fields):
+class NewGroup(_GroupFields):
     """The fields of a new group, without its trainers."""
 
     code: str
     name: str
 
 
-class GroupChanges(_Fields, total=False):
+class GroupChanges(_GroupFields, total=False):
     """Fields of a group that a change may have, without its trainers."""
 
     code: str

@@ -68,7 +68,7 @@ class OrganizationsExercise(Forbidden):
     default_detail = "Your role cannot change the organization's exercises; create your own exercise."
 
 
-class _Fields(TypedDict, total=False):
+class _ExerciseFields(TypedDict, total=False):
     """Fields common to creating and changing an exercise."""
 
     mechanic: str | None
@@ -79,7 +79,7 @@ class _Fields(TypedDict, total=False):
     metrics: list[str]
 
 
-class NewExercise(_Fields):
+class NewExercise(_ExerciseFields):
     """The fields of a new exercise, without its muscles."""
 
     name: str
@@ -87,7 +87,7 @@ class NewExercise(_Fields):
     equipment: str
 
 
-class ExerciseChanges(_Fields, total=False):
+class ExerciseChanges(_ExerciseFields, total=False):
     """Fields of an exercise that a change may have, without its muscles."""
 
     name: str
