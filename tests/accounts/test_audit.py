@@ -129,7 +129,7 @@ def test_a_command_exports_the_log_as_json_lines(app, api, tenant, changed, tmp_
     assert str(len(lines)) in result.output
 
     again = app.test_cli_runner().invoke(args=arguments)
-    assert (again.exit_code, "is there already" in again.output) == (1, True)
+    assert (again.exit_code, "already exists" in again.output) == (1, True)
     assert len(target.read_text().splitlines()) == len(lines)
 
 

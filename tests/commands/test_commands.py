@@ -104,7 +104,7 @@ def test_an_email_address_belongs_to_one_user(flask, tenant):
     results = [flask(*arguments, "--password", "long enough password") for _ in range(2)]
 
     assert [result.exit_code for result in results] == [0, 1]
-    assert "belongs to a user already" in results[1].output
+    assert "Another user has this e-mail address." in results[1].output
 
 
 def test_partitions_are_listed_and_created_and_the_second_run_creates_none(flask, sql):
@@ -182,7 +182,7 @@ def test_demo_data_is_the_same_for_the_same_seed_and_created_once(app, flask, sq
 
     assert made.exit_code == 0, made.output
     assert again.exit_code == 1
-    assert "The demo is there already" in again.output
+    assert "The demo data already exists" in again.output
     sign = json.loads(credentials.read_text())
     assert credentials.stat().st_mode & 0o077 == 0
     for who in (sign, sign["other"]):

@@ -60,7 +60,7 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     :raises click.ClickException: a file with this name exists, or it cannot be created.
     """
     if path.exists():
-        raise click.ClickException(f"{path} is there already; name a new file.")
+        raise click.ClickException(f"{path} already exists; name a new file.")
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)

@@ -100,7 +100,7 @@ def restore(
         state = state_of(driver, name)
         if state is not State.MISSING:
             why = "" if state is State.ATTACHED else ", half archived: archive it again first"
-            raise MonthInDatabase(f"{name} is there already{why}.")
+            raise MonthInDatabase(f"{name} already exists{why}.")
         manifest = archives.newest(table, month)
         if manifest is None:
             raise NotArchived(f"there is no archive of {table} {month:%Y-%m}.")
