@@ -15,7 +15,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 
-from campshub.core.http.openapi.document import TAGS
+from campshub.core.http.openapi.document import FIRST_TAGS, LAST_TAGS
 from campshub.core.http.schemas.pages import LONGEST_CURSOR
 from campshub.core.http.schemas.rows import Rows
 from campshub.core.security.permissions import Role
@@ -90,7 +90,9 @@ def test_operations_have_a_name_a_tag_a_permission_and_their_problems():
 
     assert wrong == []
     assert {"listStudents", "createStudent", "getStudent", "updateStudent", "deleteStudent"} <= ids.keys()
-    assert [tag["name"] for tag in DOCUMENT["tags"]] == [name for name in TAGS if name in tags]
+    listed = [tag["name"] for tag in DOCUMENT["tags"]]
+    assert tuple(listed[: len(FIRST_TAGS)]) == FIRST_TAGS
+    assert tuple(listed[-len(LAST_TAGS) :]) == LAST_TAGS
 
 
 def test_each_problem_lists_its_codes():
