@@ -104,6 +104,10 @@ migration: $(READY) ## Create a migration from the models: make migration m="wha
 	@$(BIN)/python -m devstack exec flask db upgrade
 	@$(BIN)/python -m devstack exec flask db migrate -m "$(m)"
 
+.PHONY: module
+module: $(READY) ## Write a new module with its tests (name=equipment, and row=device to name one row): docs/adding-a-module.md
+	@$(BIN)/python -m devstack.scaffold "$(name)" $(if $(row),"$(row)")
+
 .PHONY: permissions
 permissions: $(READY) ## Generate docs/permissions.md from the routes and the roles
 	@$(BIN)/python -m devstack exec flask permissions write docs/permissions.md

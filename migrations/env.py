@@ -20,6 +20,11 @@ def include_name(name, kind, parents):
     return not (table and _PARTITION.search(table))
 
 
+def number(_context, _revision, directives):
+    """Give a new revision the next number, which is also the beginning of its file's name."""
+    directives[0].rev_id = f"{int(context.script.get_current_head() or 0) + 1:04}"
+
+
 def run() -> None:
     load_models()
     settings = current_app.extensions["campshub"].settings
@@ -33,6 +38,7 @@ def run() -> None:
             target_metadata=Base.metadata,
             include_name=include_name,
             compare_type=True,
+            process_revision_directives=number,
             transaction_per_migration=True,
         )
         with context.begin_transaction():

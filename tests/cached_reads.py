@@ -9,14 +9,11 @@ from marshmallow import validate
 
 from campshub.core.security.permissions import Role
 from tests.dates import today
+from tests.declared import merged
 from tests.seeds import Seeds
 from tests.surface import Operation, operations
 
-EMPTY = {
-    "student_id": ("/api/students/", {"code": "empty", "given_name": "Empty", "family_name": "Yet"}),
-    "group_id": ("/api/groups/", {"code": "empty", "name": "Empty group"}),
-    "session_id": ("/api/attendance/sessions/", {"local_date": str(today()), "slot": "23:00"}),
-}
+EMPTY = merged("empty")
 
 
 def ids_of_nothing(seeds: Seeds) -> dict[str, str]:

@@ -26,6 +26,7 @@ from campshub.core.observe import metrics
 from campshub.core.security.passwords import hash_password
 from campshub.core.security.permissions import Role
 from campshub.core.services import ServiceContainer
+from campshub.modules import MODULES
 from devstack.stack import Stack
 from tests.documented import documented
 from tests.issuer import the_issuer
@@ -78,6 +79,11 @@ def _stack() -> Stack:
     return Stack(folder, replica=True, pgbouncer=True, durable=False, database=TEMPLATE)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that limits slow tests of all modules to the operations of one."""
+    parser.addoption("--module", help="limit tests of budgets and tags to the operations of one module")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Start the stack once, before the workers, with a migrated database for them to copy."""
     if _is_worker(config) or config.option.collectonly:
@@ -103,13 +109,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 class ByStack(LoadScopeScheduling):
-    """Send each test to the next free worker, but send tests that share a stack to the same worker."""
+    """Send each test to the next free worker, but send tests that share a stack or a tree to the same worker."""
 
     def _split_scope(self, nodeid: str) -> str:
         for folder in ("tests/e2e/", "tests/faults/replicas/"):
             if nodeid.startswith(folder):
                 return folder
-        files = ("tests/stack/", "tests/faults/", "tests/freshness/test_epoch.py")
+        files = ("tests/stack/", "tests/faults/", "tests/freshness/test_epoch.py", "tests/test_scaffold.py")
         return nodeid.partition("::")[0] if nodeid.startswith(files) else nodeid
 
 
@@ -125,6 +131,14 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         if recorded := sorted(value for r in reports for name, value in r.user_properties if name == kind):
             terminalreporter.section(title)
             terminalreporter.write_line("\n".join(recorded))
+
+
+@pytest.fixture(scope="session")
+def chosen(request):
+    """Return the operations of the module that ``--module`` names; without it, all of them."""
+    module = request.config.getoption("--module")
+    assert module in (None, *MODULES), f"{module} is not a module"
+    return lambda operations: [one for one in operations if module in (None, one.module)]
 
 
 @pytest.fixture(scope="session")

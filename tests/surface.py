@@ -1,6 +1,6 @@
 """The interface of the API, read from the application: its operations, and a valid body for each of them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,44 +11,14 @@ from marshmallow import fields as ma
 from campshub.core.db.models import new_id
 from campshub.core.http.endpoint import Endpoint
 from tests.dates import today
+from tests.declared import merged
 
 # Values that a field's name or a schema's own rule requires, beyond the field's type.
-BY_NAME = {
-    "equipment": "barbell",
-    "on": today().isoformat(),
-    "local_date": today().isoformat(),
-    "time_zone": "Asia/Kolkata",
-    "currency": "INR",
-    "load": "10",
-    "body_weight": "10",
-    "admin_password": "correct horse battery",
-    "password": "correct horse battery",
-    "new_password": "correct horse battery",
-    "mfa_roles": "trainer",
-    "local_time": "07:30",
-    "token": "not-a-known-token",
-}
-BY_SCHEMA: dict[str, dict[str, Any]] = {
-    "UserIn": {"role": "client"},  # only superadmins create superadmins
-    "InvitationIn": {"role": "client"},
-    "MePatch": {"name": None},
-    "ApiKeyIn": {"kind": "key", "permissions": ["students:read"], "scope": "all"},
-    "ReportIn": {"kind": "attendance_records"},  # it accepts a group as well as a student
-    "ReportScheduleIn": {"kind": "attendance_records"},
-    # None: the value from the field, although the field is optional.
-    "StudentIn": {"given_name": None},
-    "WorkoutLogIn": {"student_id": None},
-    "EnrolmentIn": {"begins_on": "2020-01-01", "ends_on": "2020-01-31"},  # the seeded students are enrolled today
-    "MarksIn": {"records": None},
-    "MarkIn": {"code": "present"},
-    "AttendanceRecordPatch": {"code": "present"},
-    "SetIn": {"reps": 5},
-    "AppendedSetIn": {"reps": 5, "exercise_id": None},
-    "SetPatch": {"reps": 5},
-    "AttendanceSessionIn": {"slot": lambda: new_id().hex[-8:]},
-}
+BY_NAME: dict[str, str] = {"on": today().isoformat(), "local_date": today().isoformat(), **merged("values")}
+BY_SCHEMA: dict[str, dict[str, Any]] = merged("schemas")
 # One of the two is required.
-INSTEAD = {"log_exercise_id": "exercise_id", "role_id": "role"}
+INSTEAD: dict[str, str] = merged("instead")
+ENDS_SESSIONS, WANTS_STEP_UP = merged("ends_sessions"), merged("wants_step_up")
 
 
 @dataclass(frozen=True)
@@ -65,10 +35,14 @@ class Operation:
         return f"{self.method} {self.rule}"
 
     @property
+    def module(self) -> str:
+        """The module whose routes define it."""
+        return self.endpoint.function.__module__.split(".")[1]
+
+    @property
     def ends_sessions(self) -> bool:
         """Whether it acts on the caller's own session: it needs a separate client that has signed in."""
-        of_sign_in = tuple(f"/api/auth/{name}/" for name in ("logout", "mfa", "password", "step-up"))
-        return self.method != "GET" and (self.rule.startswith(of_sign_in) or self.wants_step_up)
+        return self.method != "GET" and self.rule.startswith((*ENDS_SESSIONS, *WANTS_STEP_UP))
 
     @property
     def is_across(self) -> bool:
@@ -78,15 +52,15 @@ class Operation:
     @property
     def wants_step_up(self) -> bool:
         """Whether it needs a session in which the password was entered recently."""
-        return self.rule.startswith(("/api/api-keys/", "/api/auth/oidc/identities/", "/api/organization/close/"))
+        return self.rule.startswith(WANTS_STEP_UP)
 
-    def address(self, ids: dict[str, str], **instead: str) -> str:
-        """Return the URL, with path parameters and required query parameters filled in."""
+    def address(self, ids: dict[str, str], query: Mapping[str, str] | None = None, **instead: str) -> str:
+        """Return the URL, with path parameters and required query parameters filled in, the latter from ``query``."""
         path = self.rule
         for name in self.parameters:
             path = path.replace(f"<uuid:{name}>", {**ids, **instead}[name])
-        query = self.endpoint.options.query
-        needed = [f"{n}={BY_NAME[n]}" for n, f in query().load_fields.items() if f.required] if query else []
+        schema, values = self.endpoint.options.query, {**BY_NAME, **(query or {})}
+        needed = [f"{n}={values[n]}" for n, f in schema().load_fields.items() if f.required] if schema else []
         return f"{path}?{'&'.join(needed)}" if needed else path
 
 

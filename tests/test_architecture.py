@@ -361,8 +361,12 @@ def _scripts():
     return config
 
 
-def test_migrations_have_one_head():
-    assert len(ScriptDirectory.from_config(_scripts()).get_heads()) == 1
+def test_migrations_have_one_head_and_consecutive_numbers():
+    scripts = ScriptDirectory.from_config(_scripts())
+    found = [(script.revision, Path(script.path).name[:5]) for script in scripts.walk_revisions()]
+
+    assert len(scripts.get_heads()) == 1
+    assert found == [(f"{number:04}", f"{number:04}_") for number in range(len(found), 0, -1)]
 
 
 def test_the_models_match_the_migrations(context):

@@ -3,13 +3,18 @@
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 
 import pytest
 import yaml
 
+from campshub.modules import MODULES
+from devstack.scaffold.files import SHARED, new_files
+from devstack.scaffold.names import Names
 from tests.conftest import ROOT
+from tests.declared import Declared
 
 DOCUMENTS = sorted(path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 WORKFLOW = ".github/workflows/ci.yml"
@@ -17,10 +22,11 @@ MAKE = re.compile(r"^\s*make ([a-z-]+)$", re.MULTILINE)
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+|\*)`")
 PATH = re.compile(r"`([\w./-]+\.(?:py|lua|conf|ini|sql|sh|yml|toml|md|in|txt))`")
 # From the top (`campshub/core/http`) or from `campshub` (`core/http`); an installation creates its own secrets.
-FOLDER = re.compile(
-    r"`((?:campshub|core|accounts|students|attendance|workouts|reports|tests|docs|bench|devstack|deploy|config|migrations)"
-    r"/(?!compose/secrets/)[\w/-]*)`"
-)
+TOPS = ("campshub", "core", *MODULES, "tests", "docs", "bench", "devstack", "deploy", "config", "migrations")
+FOLDER = re.compile(rf"`((?:{'|'.join(TOPS)})/(?!compose/secrets/)[\w/-]*)`")
+MODULE_PAGE = "docs/adding-a-module.md"
+# The module that the page builds.
+EXAMPLE = Names("equipment", "equipment_item")
 LINK = re.compile(r"\]\((?!https?://|#|mailto:)([^)#\s]+)")
 
 
@@ -52,8 +58,32 @@ def test_referenced_tests_exist(document):
 def test_referenced_files_exist(document):
     named = PATH.findall((ROOT / document).read_text(encoding="utf-8"))
     files = [f"/{path}" for path in project_files()]
+    of_example = [name for name in named if document == MODULE_PAGE and EXAMPLE.module in name]
 
-    assert [name for name in named if not any(path.endswith(f"/{name}") for path in files)] == []
+    gone = [name for name in named if not any(path.endswith(f"/{name}") for path in files)]
+    assert [name for name in gone if name not in of_example] == []
+
+
+def test_the_page_on_modules_lists_the_files_that_the_scaffold_writes():
+    page = (ROOT / MODULE_PAGE).read_text(encoding="utf-8").partition("\n## 2. ")[0]
+    rows = re.findall(r"^\| `([\w./-]+)` \|", page, re.MULTILINE)
+
+    new = {re.sub(r"/\d{4}_", "/00NN_", path) for path in new_files(EXAMPLE)} - {"campshub/equipment/__init__.py"}
+    assert set(rows) == new | set(SHARED)
+
+
+def test_the_page_on_modules_lists_what_a_module_can_declare():
+    page = (ROOT / MODULE_PAGE).read_text(encoding="utf-8")
+    chapter = page.partition("\n## 3. ")[2].partition("\n## 4. ")[0]
+    where = [cells[2] for line in chapter.splitlines() if line.startswith("| ") and len(cells := line.split("|")) == 5]
+
+    assert {field.name for field in fields(Declared)} <= set(re.findall(r"`(\w+)`", " ".join(where)))
+
+
+def test_make_lists_the_scaffold():
+    listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    assert re.search(rf"^  make module +\S.*{re.escape(MODULE_PAGE)}$", listed, re.MULTILINE)
 
 
 @pytest.mark.parametrize("document", [document for document in DOCUMENTS if document != "CHANGELOG.md"])

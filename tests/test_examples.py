@@ -8,41 +8,19 @@ import json
 import re
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID
 
 import pytest
 
 from campshub.core.http.schemas.fields import example_id
-from campshub.core.jobs.runner import run_one
 from campshub.core.security.permissions import Role
-from tests.conftest import PASSWORD, Client, new_tenant
+from tests.conftest import Client, new_tenant
+from tests.declared import merged
 from tests.documented import documented
-from tests.issuer import the_issuer
 from tests.seeds import Seeds
 
 METHODS = ("post", "put", "patch", "get", "delete")
-# First of all and in this order: other examples need these rows.
-FIRST = (
-    *("createUser", "createRole", "createStudent", "createGroup", "createEnrolment", "createAttendanceSession"),
-    *("markAttendance", "createExercise", "createWorkoutLog", "createWorkoutSet", "createReport", "createInvitation"),
-    *("linkIdentity", "createApiKey", "createAttendanceCode", "createReportSchedule", "createOrganization"),
-)
-# Each in a new session: of a new user, since the operation ends sessions or changes sign-in, or of the admin.
-OF_A_NEW_USER = {
-    *("signOut", "signOutEverywhere", "changePassword", "stepUp"),
-    *("startTotp", "confirmTotp", "replaceRecoveryCodes", "deleteMfa"),
-}
-AFTER_STEP_UP = {"linkIdentity", "deleteIdentity", "createApiKey", "deleteApiKey", "deleteSession"}
-# Operations whose ids the server chooses: the parameter that takes the id later, and where the response has it.
-CREATED = {
-    "createUser": ("user_id", lambda answer: answer["id"]),
-    "createInvitation": ("invitation_id", lambda answer: answer["id"]),
-    "createApiKey": ("api_key_id", lambda answer: answer["id"]),
-    "linkIdentity": ("identity_id", lambda answer: answer["id"]),
-    "createOrganization": ("organization_id", lambda answer: answer["id"]),
-    "markAttendance": ("record_id", lambda answer: answer["results"][0]["id"]),
-    "createReport": ("report_id", lambda answer: answer["id"]),
-}
+FIRST, CREATED, CALLERS = merged("examples.first"), merged("examples.created"), merged("examples.callers")
+VALUES, BEFORE, AFTER = merged("examples.values"), merged("examples.before"), merged("examples.after")
 
 
 @dataclass
@@ -60,42 +38,10 @@ class Day:
         return text
 
     def caller(self, operation: dict[str, Any]) -> Client:
-        tenant = self.seeds.tenant
         if operation["security"] == []:
             return Client(self.app)
-        if operation["operationId"] in ("createOrganization", "updateOrganization"):
-            return tenant.the(Role.SUPERADMIN)
-        if operation["operationId"] == "closeOrganization":
-            return self.seeds.signed_in(new_tenant(self.app).someone(Role.ADMIN))
-        if operation["operationId"] in OF_A_NEW_USER:
-            return self.seeds.signed_in(tenant.someone(Role.ADMIN))
-        if operation["operationId"] in AFTER_STEP_UP:
-            return self.seeds.signed_in(tenant.the(Role.ADMIN))
-        return tenant.the(Role.ADMIN)
-
-    def order_report(self) -> str:
-        """Request a report; return the id of its job."""
-        body = {"kind": "attendance_records", "format": "csv"}
-        found: str = self.seeds.tenant.the(Role.ADMIN).post("/api/reports/", body).json["job_id"]
-        return found
-
-    def put_in(self, operation_id: str, who: Client) -> dict[str, Any]:
-        """Return the values that the example of an operation cannot contain."""
-        known = {
-            "signIn": lambda: {"email": self.seeds.email, "password": PASSWORD},
-            "signInWithIdToken": lambda: {
-                "id_token": the_issuer().token(email=self.seeds.new_email(), email_verified=True)
-            },
-            "linkIdentity": lambda: {"id_token": the_issuer().token()},
-            "refreshToken": lambda: {"refresh_token": self.seeds.tokens()["refresh_token"]},
-            "switchOrganization": lambda: {"organization_id": str(self.seeds.tenant.id)},
-            "confirmTotp": lambda: {"otp": self.seeds.first_code(who)},
-            "replaceRecoveryCodes": lambda: self.seeds.enrolled(who) or {},
-            "deleteMfa": dict,
-            "resetPassword": lambda: {"token": self.seeds.reset_token()},
-            "acceptInvitation": lambda: {"token": self.seeds.invitation_token()},
-        }
-        return known.get(operation_id, dict)()
+        other = CALLERS.get(operation["operationId"])
+        return other(self) if other else self.seeds.tenant.the(Role.ADMIN)
 
 
 def _order(found: tuple[str, str, dict[str, Any]]) -> tuple[int, ...]:
@@ -156,33 +102,27 @@ def test_the_examples_succeed_in_the_order_of_a_day(app, day):
 
 def _send(day, path, method, operation):
     name = operation["operationId"]
+    if name in BEFORE:
+        BEFORE[name](day)
     who = day.caller(operation)
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
-    known = day.put_in(name, who)
+    known = VALUES[name](day, who) if name in VALUES else {}
     if body is not None:
         body = {**json.loads(day.real(json.dumps(body))), **known}
-    if name == "deleteSession":
-        day.ids["sign_in_id"] = day.seeds.new_sign_in(Role.ADMIN)
-    if name == "deleteJob":  # a job that has not started
-        day.ids["job_id"] = day.order_report()
-    if name == "downloadReport":
-        day.seeds.ids["report_id"] = day.ids["report_id"]
-    response = who.call(method.upper(), _address(day, path, operation), body)
+    response = who.call(method.upper(), _address(day, path, method, operation), body)
     if response.status < 300 and name in CREATED:
         parameter, read = CREATED[name]
         day.ids[parameter] = read(response.json)
-    if name == "createReport" and response.status < 300:
-        day.ids["job_id"] = response.json["job_id"]
-        with day.app.app_context():
-            run_one(day.app.extensions["campshub"], day.seeds.tenant.id, UUID(response.json["job_id"]))
+    if response.status < 300 and name in AFTER:
+        AFTER[name](day, response.json)
     return response
 
 
-def _address(day, path, operation):
+def _address(day, path, method, operation):
     """Return the URL of an operation, with the examples of its parameters."""
     required = [p for p in operation["parameters"] if p["in"] == "query" and p["required"]]
     query = {parameter["name"]: parameter["example"] for parameter in required}
-    if "token" in query:
-        query["token"] = day.seeds.report_token(day.ids["report_id"])
+    rule = re.sub(r"{(\w+)}", r"<uuid:\1>", path)
+    query |= day.seeds.real_query(f"{method.upper()} {rule}")
     url = re.sub(r"{(\w+)}", lambda found: example_id(found[1]), path)
     return day.real(url) + ("?" + "&".join(f"{name}={value}" for name, value in query.items()) if query else "")

@@ -8,6 +8,7 @@ import grimp
 import pytest
 
 from campshub.modules import MODULES
+from devstack.import_contracts import ModuleLayers
 from tests.conftest import ROOT
 from tests.test_architecture import MOST_LINES
 
@@ -74,13 +75,30 @@ def test_every_file_of_core_is_in_a_layer(imports):
     assert {m for m in files if not any(m == one or m.startswith(f"{one}.") for one in layered)} == set()
 
 
-def test_the_contract_of_modules_lists_the_modules_in_order():
-    layers = _contract("1.")
-    modules = [f"campshub.{name}" for name in MODULES]
+def test_every_folder_of_the_product_is_core_or_a_module():
+    folders = {path.parent.name for path in (ROOT / "campshub").glob("*/__init__.py")}
 
-    assert sorted(module for layer in layers[2:-2] for module in layer) == sorted(modules)
-    layer_of = {module: number for number, layer in enumerate(reversed(layers)) for module in layer}
-    assert sorted(modules, key=layer_of.__getitem__) == modules
+    assert folders == {"core", *MODULES}
+
+
+@pytest.mark.parametrize(
+    ("importer", "imported"),
+    [
+        ("campshub.students.models", "campshub.reports.models"),  # a module of a higher layer
+        ("campshub.attendance.models", "campshub.workouts.models"),  # of the same layer
+        ("campshub.core.paging", "campshub.students.models"),
+        ("campshub.config", "campshub.core.errors"),
+    ],
+)
+def test_the_contract_of_the_modules_follows_their_layers(imports, importer, imported):
+    contract = ModuleLayers("1.", {"root_packages": ["campshub", "devstack"]}, {})
+    assert contract.check(imports, verbose=False).kept
+
+    imports.add_import(importer=importer, imported=imported)
+    try:
+        assert not contract.check(imports, verbose=False).kept
+    finally:
+        imports.remove_import(importer=importer, imported=imported)
 
 
 # Files with one importer that stay separate files, with the reason.

@@ -1,14 +1,14 @@
 """A conflict names the existing row, unless it is hidden from the caller."""
 
 import copy
-import time
 
 from campshub.core.db.models import new_id
 from campshub.core.security.permissions import Role
 from tests.core.conftest import new_body
+from tests.declared import each, file_of, merged
 from tests.seeds import seed
 
-TODAY = time.strftime("%Y-%m-%d")
+OTHERS = merged("others")
 
 
 def test_every_create_with_a_taken_id_names_the_existing_row(app, creates):
@@ -18,12 +18,10 @@ def test_every_create_with_a_taken_id_names_the_existing_row(app, creates):
         schema, url = operation.endpoint.options.body, operation.address(seeds.ids)
         body = new_body(operation, seeds)
         made = admin.post(url, body)
-        name = next(
-            n for n in ("name", "label", "given_name", "notes", "title", "rir", "ends_on") if n in schema().fields
-        )
-        other = {"ends_on": "2020-01-30", "rir": 1}.get(name, "Something else")
+        other = OTHERS.get(operation.name, {"name": "Something else"})
+        assert other.keys() <= schema().fields.keys(), f"{operation.name}: see others in {file_of(operation)}"
 
-        response = admin.post(url, {**body, name: other})
+        response = admin.post(url, {**body, **other})
 
         there = {"id": body["id"], "version": made.json["version"]}
         found = (
@@ -38,33 +36,15 @@ def test_every_create_with_a_taken_id_names_the_existing_row(app, creates):
 
 
 def conflicts(seeds):
-    """Yield pairs of creates that conflict: URL, first body, changes of the second body, error code."""
-    ids = seeds.ids
-    person = {"given_name": "A", "family_name": "B"}
-    yield "/api/students/", {"code": "C-1", **person}, {}, "code_taken"
-    yield "/api/students/", {"code": "C-2", "external_id": "E", **person}, {"code": "C-3"}, "external_id_taken"
-    login = seeds.id_for("user_id")
-    yield "/api/students/", {"code": "C-4", "user_id": login, **person}, {"code": "C-5"}, "login_taken"
-    yield "/api/groups/", {"code": "C-1", "name": "Blue"}, {}, "code_taken"
-    yield "/api/attendance/codes/", {"key": "c1", "label": "C", "counts_as": "late"}, {}, "key_taken"
-    meeting = {"group_id": ids["group_id"], "local_date": TODAY, "slot": "07:00"}
-    yield "/api/attendance/sessions/", meeting, {}, "session_exists"
-    yield "/api/attendance/sessions/", {"local_date": TODAY, "slot": "07:00"}, {}, "session_exists"
-    yield "/api/roles/", {"name": "C", "permissions": ["students:read"], "scope": "all"}, {}, "role_name_taken"
-    yield "/api/exercises/", {"name": "C", "equipment": "barbell"}, {}, "name_taken"
-    enrolment = {"student_id": ids["student_id"], "begins_on": "2019-01-01", "ends_on": "2019-02-01"}
-    other_days = {"begins_on": "2019-02-01", "ends_on": "2019-03-01"}
-    yield f"/api/groups/{ids['group_id']}/enrolments/", enrolment, other_days, "already_enrolled"
-    log = {"student_id": ids["student_id"], "started_at": f"{TODAY}T06:00:00Z", "external_id": "E"}
-    yield "/api/workout-logs/", log, {"title": "Other"}, "external_id_taken"
-    new = {"email": f"{new_id().hex}@example.org", "name": "A", "password": "correct horse battery", "role": "client"}
-    yield "/api/users/", new, {}, "email_taken"
+    """Yield the pairs of creates that conflict, as modules declare them."""
+    for of_module in each("conflicts"):
+        yield from of_module(seeds)
 
 
 def test_every_conflict_with_one_row_names_the_row_and_its_url(app):
     seeds = seed(app, "Numbat")
     admin, wrong = seeds.tenant.the(Role.ADMIN), []
-    for url, body, otherwise, code in conflicts(seeds):
+    for url, body, otherwise, code, _ in conflicts(seeds):
         first = admin.post(url, copy.deepcopy(body))
         assert first.status == 201, first.raw.get_data(as_text=True)
 
@@ -85,19 +65,12 @@ def test_every_conflict_with_one_row_names_the_row_and_its_url(app):
 def test_a_change_that_conflicts_with_another_row_names_it_too(app):
     seeds = seed(app, "Quoll")
     admin, wrong = seeds.tenant.the(Role.ADMIN), []
-    for url, body, otherwise, code in conflicts(seeds):
-        if url in ("/api/workout-logs/", "/api/users/"):  # the shared value cannot be changed there
+    for url, body, otherwise, code, by_change in conflicts(seeds):
+        if by_change is None:  # the shared value cannot be changed
             continue
-        shared = {"code_taken": "code", "external_id_taken": "external_id", "login_taken": "user_id"}
-        shared |= {"session_exists": "slot", "role_name_taken": "name", "name_taken": "name"}
-        name = shared.get(code, "begins_on")
+        name, free = by_change
         first = admin.made(url, body)
-        instead = {"slot": "06:00", "begins_on": "2019-03-01"}.get(name, "C-0")
-        beside = {**body, **otherwise, name: instead} | ({"ends_on": "2019-04-01"} if name == "begins_on" else {})
-        if name == "user_id":
-            del beside["user_id"]
-        if code == "key_taken":  # a key cannot be changed
-            continue
+        beside = {field: value for field, value in {**body, **otherwise, name: free}.items() if value is not None}
         second = admin.made(url, beside)
 
         response = admin.patch(f"{url}{second['id']}/", {name: body[name]})

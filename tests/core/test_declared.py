@@ -12,19 +12,12 @@ from campshub.core.http.decorators import limited, needs
 from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 from tests.conftest import PASSWORD, Client, close, settings_of
+from tests.declared import merged
 from tests.documented import documented
 from tests.surface import operations
 
 TOKEN = "/api/auth/token/"
-MARKED = {
-    "GET /api/reports/<uuid:report_id>/file/": {"files"},
-    "POST /api/auth/oidc/": {"login_address"},
-    "POST /api/auth/password/forgot/": {"login", "login_address"},
-    "POST /api/auth/password/reset/": {"login_address"},
-    "POST /api/auth/refresh/": {"refresh"},
-    "POST /api/auth/token/": {"login", "login_address"},
-    "POST /api/invitations/accept/": {"login_address"},
-}
+MARKED = {name: set(limits) for name, limits in merged("public").items() if limits}
 DOCUMENTATION = [
     "/docs/",
     "/docs/swagger-ui.css",
@@ -232,7 +225,7 @@ def test_bodies_that_cannot_be_parsed_count_by_their_address(make):
 
 
 def test_every_public_operation_is_limited(app):
-    """Endpoints with their own limits are listed; all others, new ones too, have the anonymous limit."""
+    """Modules declare public endpoints with their own limits; all others, new ones too, have the anonymous limit."""
     public = {o.name: o.endpoint.options for o in operations(app) if o.endpoint.options.is_public}
     by_address = {name for name, mark in public.items() if not mark.limits or any(m.by is None for m in mark.limits)}
 

@@ -184,7 +184,8 @@ def test_a_cache_miss_costs_one_more_redis_call_and_its_own_statements(app, seed
     for operation in cached(app):
         spent = spend_until(app, seeds, operation, "made", forget_responses_in_redis)
         cost = (spent.status, len(spent.trips), len(spent.connections), len(spent.statements))
-        if cost != (200, 2, BUDGETS[operation.name], BUDGETS[operation.name]):
+        within = len(spent.connections) == len(spent.statements) <= BUDGETS[operation.name]
+        if cost[:2] != (200, 2) or not within:
             wrong.append((operation.name, *cost, spent.statements))
 
     assert wrong == []

@@ -15,6 +15,7 @@ from campshub.core.security.principal import shared_tags
 from campshub.modules import MODULES
 from tests.cached_reads import cached, ids_of_nothing, urls_of
 from tests.conftest import ROOT, close, settings_of
+from tests.declared import merged
 from tests.seeds import Seeds, seed, spends
 from tests.surface import operations
 from tests.test_budgets import prepared, run_operation
@@ -23,11 +24,8 @@ from tests.transactions import Touched, tags, watched
 # Tables that the statement that sets the tenant may read besides the caller state.
 # Ended sessions are part of that state: the end of a session stamps it, the start changes no response.
 OF_THE_EDGE = {"idempotency_keys", "sign_in_sessions"}
-# Tags that no cached response names, so that their writes need no stamp.
-UNSTAMPED = {
-    *{"alerts", "audit", "credentials", "epoch", "idempotency", "invitations"},
-    *{"key_uses", "outbox", "report_slots", "security", "sign_ins"},
-}
+# Tags of core that no cached response names, so that their writes need no stamp; modules declare theirs.
+UNSTAMPED = {"audit", "epoch", "idempotency", "outbox", "security", *merged("unstamped")}
 CHANGING = re.compile(
     r"\b(INSERT INTO|UPDATE \w+ (AS \w+ )?SET|DELETE FROM|MERGE INTO|TRUNCATE|COPY \w+ )", re.IGNORECASE
 )
@@ -79,9 +77,9 @@ def shared_tables(sql: Any) -> set[str]:
     return {re.sub(r"_p\d{4}_\d{2}$", "", table) for table, qual in rows if str(PLATFORM_ID) in (qual or "")}
 
 
-def test_every_cached_response_names_the_tags_of_all_that_it_reads(app, seeds, empty, sql, no_response_cache):
+def test_every_cached_response_names_the_tags_of_all_that_it_reads(app, seeds, empty, sql, no_response_cache, chosen):
     tag_of, shared, missing, seen = tags(), shared_tables(sql), {}, {}
-    for operation in cached(app):
+    for operation in chosen(cached(app)):
         cache_policy, permission = operation.endpoint.options.cache_policy, operation.endpoint.options.permission
         stamps = set(stamps_of(str(seeds.tenant.id), cache_policy.tags))
         urls = dict.fromkeys(one for ids in (seeds.ids, empty) for one in urls_of(operation, ids))
@@ -95,7 +93,7 @@ def test_every_cached_response_names_the_tags_of_all_that_it_reads(app, seeds, e
                         missing.setdefault((operation.name, *sorted(needed - stamps)), (role.value, read, tables))
 
     assert missing == {}
-    assert seen.keys() == {operation.name for operation in cached(app)}
+    assert seen.keys() == {operation.name for operation in chosen(cached(app))}
     assert all(seen.values()), seen
 
 
@@ -136,9 +134,9 @@ def test_the_tags_that_no_cached_response_names_are_listed(app):
     assert set(tags().values()) - named_by_responses(app) == UNSTAMPED
 
 
-def test_every_operation_stamps_the_tags_of_all_that_it_changes(app):
+def test_every_operation_stamps_the_tags_of_all_that_it_changes(app, chosen):
     named, wrong, changed, shared = named_by_responses(app), {}, {}, seed(app, "Quokka")
-    for operation in (one for one in operations(app) if one.method != "GET"):
+    for operation in (one for one in chosen(operations(app)) if one.method != "GET"):
         seeds = seed(app, "Wombat") if spends(operation) else shared
         with watched() as transactions:
             response = run_operation(seeds, operation)

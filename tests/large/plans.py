@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -22,6 +22,7 @@ from sqlalchemy import event
 from campshub.config import Settings
 from campshub.core.db.session import db
 from tests.conftest import Client, Tenant
+from tests.declared import Undeclared, each, file_of
 from tests.large.data import Made
 from tests.surface import Operation, operations
 
@@ -126,115 +127,31 @@ def _returned(node: dict[str, Any]) -> float:
     return node["Actual Rows"] * node["Actual Loops"]
 
 
-# The values of each filter: one that many rows have, and one that few or none have.
+def _ids(connection: psycopg.Connection[Any], made: Made) -> dict[str, str]:
+    """Return the values of the path parameters, and of required parameters, from the rows of all modules."""
+    return {name: value for rows in each("large.rows") for name, value in rows(connection, made).items()}
+
+
 def _values(made: Made, ids: dict[str, str]) -> dict[str, list[str]]:
-    return {
-        "action": ["changed"],
-        "archived": ["true"],
-        "code": ["absent", "nobodys"],
-        "deleted": ["true"],
-        "entity": ["students"],
-        "entity_id": [ids["student_id"]],
-        "equipment": ["barbell"],
-        "exercise_id": [ids["exercise_id"], str(made.organization_id)],
-        "group_id": [ids["group_id"], str(made.large_group_id)],
-        "job": ["reports.render"],
-        "joined_from": [str(made.last)],
-        "joined_to": ["2000-01-01"],
-        "kind": ["camp", "sign_in_failed"],
-        "mine": ["true"],
-        "muscle": ["chest"],
-        "on": [str(made.last)],
-        "person_id": [ids["student_id"]],
-        "q": ["ka", "bodo", "zupatiko", "group"],
-        "role": ["trainer"],
-        "role_id": [ids["role_id"]],
-        "session_id": [ids["session_id"]],
-        "state": ["queued"],
-        "status": ["active", "lead", "archived", "submitted", "open", "withdrawn"],
-        "student_id": [ids["student_id"]],
-        "tag": ["scholar", "rare"],
-        "trainer_id": [ids["user_id"]],
-        "user_id": [ids["user_id"]],
-    }
-
-
-def _ids(connection: psycopg.Connection[Any], made: Made) -> tuple[dict[str, str], date]:
-    """Return the values of the path parameters, and the date of the record among them."""
-    row = connection.execute(
-        """
-        SELECT (SELECT id FROM enrolments e WHERE e.organization_id = %(organization_id)s
-                   AND e.group_id = %(group_id)s LIMIT 1) AS enrolment_id,
-               (SELECT id FROM attendance_records r WHERE r.organization_id = %(organization_id)s
-                   AND r.session_id = %(session_id)s LIMIT 1) AS record_id,
-               (SELECT id FROM workout_sets s WHERE s.organization_id = %(organization_id)s
-                   AND s.log_id = %(log_id)s LIMIT 1) AS set_id,
-               (SELECT id FROM attendance_codes LIMIT 1) AS code_id,
-               (SELECT local_date FROM attendance_sessions s WHERE s.organization_id = %(organization_id)s
-                   AND s.id = %(session_id)s) AS on
-        """,
-        asdict(made),
-    ).fetchone()
-    if row is None:
-        raise RuntimeError("nothing was made")
-    names = ("student_id", "group_id", "session_id", "exercise_id", "log_id")
-    ids = {name: str(getattr(made, name)) for name in names} | {"user_id": str(made.trainer_id)}
-    ids |= {
-        name: str(value)
-        for name, value in zip(("enrolment_id", "record_id", "set_id", "code_id"), row[:4], strict=True)
-    }
-    for name in ("job_id", "report_id", "schedule_id"):  # there are none
-        ids[name] = ids["log_id"]
-    return ids | _access(connection, made), row[4]
-
-
-def _access(connection: psycopg.Connection[Any], made: Made) -> dict[str, str]:
-    """Create fifty of the organization's roles and keys, unless they exist; return the ids of one each."""
-    fields = asdict(made)
-    connection.execute(
-        """
-        INSERT INTO roles (organization_id, id, name, name_key, permissions, scope)
-        SELECT %(organization_id)s, uuidv7(), 'Role ' || n, 'role ' || n, '{students:read}', 'all'
-          FROM generate_series(1, 50) n ON CONFLICT DO NOTHING
-        """,
-        fields,
-    )
-    connection.execute(
-        """
-        WITH keys AS (
-          INSERT INTO api_keys (organization_id, id, user_id, kind, name, prefix, secret_hash, permissions, scope,
-                                expires_at)
-          SELECT %(organization_id)s, uuidv7(), %(trainer_id)s, 'key', 'Key ' || n, 'prefix' || n, '',
-                 '{students:read}', 'all', now() + INTERVAL '1 year'
-            FROM generate_series(1, 50) n
-           WHERE NOT EXISTS (SELECT FROM api_keys WHERE organization_id = %(organization_id)s) RETURNING id)
-        INSERT INTO api_key_uses (organization_id, api_key_id, address)
-        SELECT %(organization_id)s, id, '192.0.2.' || n FROM keys, generate_series(1, 5) n
-        """,
-        fields,
-    )
-    row = connection.execute(
-        """
-        SELECT (SELECT id FROM roles WHERE organization_id = %(organization_id)s LIMIT 1),
-               (SELECT id FROM api_keys WHERE organization_id = %(organization_id)s LIMIT 1)
-        """,
-        fields,
-    ).fetchone()
-    return {name: str(value) for name, value in zip(("role_id", "api_key_id"), row or (), strict=True)}
+    """Return the values of each filter: one that many rows have, and one that few or none have."""
+    found: dict[str, list[str]] = {}
+    for values in each("large.values"):
+        for name, some in values(made, ids).items():
+            found[name] = list(dict.fromkeys([*found.get(name, ()), *some]))
+    return found
 
 
 def reads(app: Flask, connection: psycopg.Connection[Any], made: Made, people: list[str]) -> list[Read]:
     """Return every read: each operation without parameters, with each value of each filter, and in each order."""
     found = []
-    ids, on = _ids(connection, made)
+    ids = _ids(connection, made)
     values = _values(made, ids)
     for operation in operations(app):
         if operation.method != "GET" or operation.endpoint.options.is_public:
             continue
-        url, _, needed = operation.address(ids).partition("?")
-        fields = {"on": str(on)} if needed else {}
+        url, _, needed = operation.address(ids, ids).partition("?")
         found += [
-            Read(operation.rule, about, who, f"{url}?{urlencode({**fields, **query})}", dates)
+            Read(operation.rule, about, who, f"{url}?{'&'.join(filter(None, (needed, urlencode(query))))}", dates)
             for about, query, dates in _variants(operation, values, made)
             for who in people
         ]
@@ -259,6 +176,8 @@ def _variants(
         if fields.required or name in ("from", "to"):
             continue
         choice = next((v.choices for v in fields.validators if isinstance(v, validate.OneOf)), None)
+        if name not in values:
+            raise Undeclared(f"{operation.name} has no value of {name}: see large.values in {file_of(operation)}")
         for number, value in enumerate(v for v in values[name] if choice is None or v in choice):
             yield f"{name} {number}", {name: value}, None
             if bounded:

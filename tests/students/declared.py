@@ -1,0 +1,179 @@
+"""What the tests of all modules need from students, groups and enrolments."""
+
+from datetime import timedelta
+
+from campshub.core.security.permissions import Role
+from tests.dates import today
+from tests.declared import Declared, Examples, Large
+from tests.large.scale import ORGANIZATION
+
+GROUP, STUDENT = "/api/groups/<uuid:group_id>/", "/api/students/<uuid:student_id>/"
+ENROLMENT = f"{GROUP}enrolments/<uuid:enrolment_id>/"
+OF_ONE_GROUP = "within one group, which has an index"
+
+
+def seed(seeds):
+    word, client = seeds.word, str(seeds.tenant.the(Role.CLIENT).user_id)
+    person = {"given_name": f"Given {word}", "family_name": f"Family {word}", "medical_note": f"Note {word}"}
+    first, second = seeds.create_two(
+        "student_id",
+        "/api/students/",
+        {"code": f"1-{word}", "user_id": client, "email": f"{word}@example.org", "tags": [word], **person},
+        {"code": f"2-{word}", "joined_on": "2026-01-05", **person},
+    )
+    trainers = {"trainer_ids": [seeds.ids["trainer_id"]]}
+    group, _ = seeds.create_two(
+        "group_id",
+        "/api/groups/",
+        {"code": f"G1-{word}", "name": f"Group {word}", **trainers},
+        {"code": f"G2-{word}", "name": f"Group two {word}"},
+    )
+    term = {"begins_on": str(today() - timedelta(days=30))}
+    url = f"/api/groups/{group}/enrolments/"
+    seeds.create_two("enrolment_id", url, {"student_id": first, **term}, {"student_id": second, **term})
+
+
+def conflicts(seeds):
+    ids = seeds.ids
+    person = {"given_name": "A", "family_name": "B"}
+    yield "/api/students/", {"code": "C-1", **person}, {}, "code_taken", ("code", "C-0")
+    external = {"code": "C-2", "external_id": "E", **person}
+    yield "/api/students/", external, {"code": "C-3"}, "external_id_taken", ("external_id", "C-0")
+    login = {"code": "C-4", "user_id": seeds.id_for("user_id"), **person}
+    yield "/api/students/", login, {"code": "C-5"}, "login_taken", ("user_id", None)
+    yield "/api/groups/", {"code": "C-1", "name": "Blue"}, {}, "code_taken", ("code", "C-0")
+    enrolment = {"student_id": ids["student_id"], "begins_on": "2019-01-01", "ends_on": "2019-02-01"}
+    other_days = {"begins_on": "2019-02-01", "ends_on": "2019-04-01"}
+    url = f"/api/groups/{ids['group_id']}/enrolments/"
+    yield url, enrolment, other_days, "already_enrolled", ("begins_on", "2019-03-01")
+
+
+def rows(connection, made):
+    row = connection.execute(
+        "SELECT id FROM enrolments WHERE organization_id = %s AND group_id = %s LIMIT 1",
+        (made.organization_id, made.group_id),
+    ).fetchone()
+    return {"student_id": str(made.student_id), "group_id": str(made.group_id), "enrolment_id": str(row[0])}
+
+
+def values(made, ids):
+    return {
+        "group_id": [ids["group_id"], str(made.large_group_id)],
+        "joined_from": [str(made.last)],
+        "joined_to": ["2000-01-01"],
+        "kind": ["camp"],
+        "on": [str(made.last)],
+        "q": ["ka", "bodo", "zupatiko", "group"],
+        "status": ["active", "lead", "archived", "withdrawn"],
+        "student_id": [ids["student_id"]],
+        "tag": ["scholar", "rare"],
+        "trainer_id": [ids["user_id"]],
+    }
+
+
+DECLARED = Declared(
+    seed=seed,
+    empty={
+        "student_id": ("/api/students/", {"code": "empty", "given_name": "Empty", "family_name": "Yet"}),
+        "group_id": ("/api/groups/", {"code": "empty", "name": "Empty group"}),
+    },
+    budgets={
+        "GET /api/groups/": 1,
+        f"GET {GROUP}": 1,
+        f"GET {GROUP}enrolments/": 1,
+        f"GET {ENROLMENT}": 1,
+        f"GET {GROUP}roster/": 1,
+        "GET /api/students/": 1,
+        f"GET {STUDENT}": 1,
+        f"GET {STUDENT}medical-note/": 2,  # the read is recorded
+        "GET /api/students/statistics/": 2,  # students by status and month, enrolments by group
+        f"PATCH {GROUP}": 4,  # the group is read again, with its trainers
+        f"PATCH {ENROLMENT}": 4,  # the group is locked too
+        f"PATCH {STUDENT}": 4,  # and the person key
+        "POST /api/groups/": 3,  # the group is read, with its trainers
+        f"POST {GROUP}enrolments/": 4,  # the group is locked, for its last free place; the student is looked up
+        f"POST {GROUP}undelete/": 4,
+        "POST /api/students/": 2,
+        f"POST {STUDENT}undelete/": 3,
+        "POST /api/students/bulk/": 3,  # for any number of rows
+        f"DELETE {GROUP}": 3,
+        f"DELETE {STUDENT}": 3,
+    },
+    creates={f"POST {GROUP}enrolments/": 6},  # see its budget
+    bodies={
+        f"PATCH {GROUP}": {"name": "Early birds"},
+        f"PATCH {ENROLMENT}": {"ends_on": today().isoformat()},
+        f"PATCH {STUDENT}": {"preferred_name": "Ash"},
+    },
+    schemas={
+        "StudentIn": {"given_name": None},
+        # The seeded students are enrolled today.
+        "EnrolmentIn": {"begins_on": "2020-01-01", "ends_on": "2020-01-31"},
+    },
+    references={"trainer_ids": "trainer_id"},
+    texts=frozenset({"country", "medical_note"}),
+    lists={
+        "/api/students/": {
+            "q": "=ix_students_search",
+            "status": ("students", "status", "sort_name", "id"),
+            "group_id": ("enrolments", "group_id"),
+            "tag": "operators on arrays are not leak-proof, so no policy lets them use an index: the pages of one"
+            " organization are read in the list's order until fifty have the tag",
+            "joined_from": ("students", "joined_on"),
+            "joined_to": ("students", "joined_on"),
+            "deleted": "=ix_students_deleted",
+            "sort name": ("students", "sort_name", "id"),
+            "sort code": ("students", "code"),
+            "sort created": ("students", "id"),
+            "sort relevance": "ranks only the rows that the search finds by its index and the filters leave",
+        },
+        "/api/groups/": {
+            "q": "parts of words have no leak-proof operator; an organization has some hundred groups, read in their"
+            " order",
+            "kind": ("groups", "kind", "sort_name", "id"),
+            "status": ("groups", "status", "sort_name", "id"),
+            "trainer_id": ("group_trainers", "user_id", "group_id"),
+            "deleted": "an organization has some hundred groups, deleted ones among them, read in their order",
+            "sort name": ("groups", "sort_name", "id"),
+            "sort code": ("groups", "code"),
+            "sort created": ("groups", "id"),
+        },
+        f"{GROUP}enrolments/": {
+            "status": OF_ONE_GROUP,
+            "sort begins_on": ("enrolments", "group_id", "begins_on", "student_id"),
+        },
+        f"{GROUP}roster/": {"on": OF_ONE_GROUP, "sort name": OF_ONE_GROUP},
+    },
+    conflicts=conflicts,
+    others={"POST /api/students/": {"given_name": "Another"}, f"POST {GROUP}enrolments/": {"ends_on": "2020-01-30"}},
+    examples=Examples(first=("createStudent", "createGroup", "createEnrolment")),
+    large=Large(
+        rows=rows,
+        values=values,
+        tables=frozenset({"enrolments", "students"}),
+        exceptions=(
+            (
+                "students/statistics/",
+                3.2 * ORGANIZATION,
+                ORGANIZATION,
+                "counts all students and all enrolments; cached for as long as nothing changes",
+            ),
+            (
+                "/api/students/ tag",
+                2.2 * ORGANIZATION,
+                ORGANIZATION / 8,
+                "no policy lets an array's operator use an index, so students are read until fifty have the tag",
+            ),
+            (
+                "/api/students/ .* as head",
+                2.2 * ORGANIZATION,
+                ORGANIZATION,
+                "a trainer of all thousand groups; the planner may take all of their students for few",
+            ),
+        ),
+        sorted=(
+            ("/api/students/ (q [0-3]|sort -?relevance)", "search results: ranked, or sorted by name"),
+            ("/api/students/statistics/", "aggregates, no page: the groups with most students first"),
+        ),
+    ),
+)
