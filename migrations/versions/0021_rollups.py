@@ -1,6 +1,6 @@
 """Rollups: attendance by group and day, by student and month; training by student, exercise and week.
 
-What already exists is counted by `flask rollups rebuild`.
+What is there already is counted by `flask rollups rebuild`.
 
 Revision ID: 0021
 Revises: 0020
