@@ -8,6 +8,7 @@ make bench only=jobs              background jobs: throughput and start delay
 make bench only=rollups           what rollups save and cost
 make bench only=months            months created, archived and restored under load
 make bench only=policies          what row-level security costs, in two forms
+make bench only=values            what memoized values save and cost
 make bench only=signing-in        whether response times reveal known users, and 200 sign-ins at once
 """
 
@@ -35,6 +36,7 @@ from bench import (
     reports,
     rollups,
     signing_in,
+    values,
     writes,
 )
 from devstack import interruption
@@ -61,6 +63,7 @@ OWN: dict[str, Callable[..., dict[str, Any]]] = {
     "jobs": jobs.measure,
     "months": months.measure,
     "policies": policies.measure,
+    "values": values.measure,
 }
 EVERY = (START, *OWN, *PARTS, *WHOLE)
 

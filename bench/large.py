@@ -35,7 +35,7 @@ def measure(dataset: Dataset, *, rounds: int, seconds: int) -> dict[str, Any]:  
     """Send requests of each kind in turns; return percentiles in milliseconds."""
     with gunicorn("wsgi:app", dataset.settings(**UNCACHED), name="large") as url:
         headers = dataset.headers(url)
-        read = _reader(url, headers)
+        read = reader(url, headers)
         api = ApiClient(url, headers)
         last = dataset.made.last
         students = "/api/attendance/analytics/students"
@@ -67,7 +67,7 @@ def _row(times: list[float]) -> dict[str, Any]:
     }
 
 
-def _reader(url: str, headers: dict[str, str]) -> Read:
+def reader(url: str, headers: dict[str, str]) -> Read:
     """Return a function that sends requests on one persistent connection."""
     parts = urlsplit(url)
     connection = RawConnection(str(parts.hostname), int(parts.port or 0))

@@ -8,6 +8,7 @@ import campshub
 from campshub import modules
 from campshub.config import Settings, load_settings
 from campshub.core import health
+from campshub.core.cache.values import value_cache
 from campshub.core.db import startup_checks
 from campshub.core.db.engine import engine_config
 from campshub.core.db.session import PRIMARY, db
@@ -37,6 +38,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     services = ServiceContainer(settings)
     slow_requests.init(services.cache, settings.postgres_db)
     app.extensions["campshub"] = services
+    services.value_cache = value_cache(app)
     services.tokens.init_app(app)
     db.init_app(app)
     with app.app_context():

@@ -106,6 +106,7 @@ STANDARD_FILES = {"models", "queries", "service", "schemas", "routes", "tasks", 
 SINGLE_IMPORTERS = {
     "campshub.accounts.emails": "the texts of e-mails",
     "campshub.core.http.serializer": "a separate part, which benchmarks and tests use directly",
+    "campshub.core.memoized": "a decorator for all modules; so far it saves something in one of them",
     "campshub.core.security.password_blocklist": "the list of passwords belongs beside their check",
     "campshub.core.security.signing": "the signature belongs to security, the manifest to partitions",
     "campshub.reports.charts": "pages and the API will draw the same charts",

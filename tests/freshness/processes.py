@@ -13,11 +13,14 @@ from campshub.core.http.decorators import cached, needs
 from campshub.core.http.known_urls import RequestCache
 from campshub.core.http.rate_limits.per_caller import CallerLimits
 from campshub.core.http.routing import Blueprint, Resource
+from campshub.core.memoized import everyone, memoized
 from campshub.core.security.permissions import Permission
 from tests.freshness.postgres_side import ManualLease, Servers
 from tests.freshness.stepping import SteppedThread
 
 TAG, ACCESS = "students", "access"
+# The URLs whose responses contain no memoized value.
+PLAIN = ("p", "q")
 FOR_EVER = "local QUARANTINE_MS = 10000000"
 
 
@@ -26,10 +29,16 @@ class WritesOut(ma.Schema):
     role = ma.fields.String()
 
 
+@memoized(tags=(TAG,), key=everyone)
+def memoized_writes(session: Any, _principal: Any) -> list[int]:
+    return sorted(session.rows())
+
+
 def routes() -> Blueprint:
     """Return endpoints that read and write the writes of the world.
 
-    The responses to two URLs have the same tag. Writes to the tag of the caller state are shown by the caller's role.
+    The responses to two URLs have the same tag, and so has the memoized value in the responses to all others. Writes to
+    the tag of the caller state are shown by the caller's role.
     """
     blueprint = Blueprint("promised", __name__, url_prefix="/api/promised")
 
@@ -39,7 +48,8 @@ def routes() -> Blueprint:
         @cached(tags=(TAG,), same_for_role=True)
         @blueprint.answers(WritesOut)
         def get(self, name: str) -> Any:
-            return {"writes": sorted(self.session.rows()), "role": self.principal.role}
+            writes = sorted(self.session.rows()) if name in PLAIN else memoized_writes(self.session, self.principal)
+            return {"writes": writes, "role": self.principal.role}
 
         @needs(Permission.ME_WRITE)
         @blueprint.answers(None, status=204)

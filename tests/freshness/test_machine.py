@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
+from campshub.core.cache.values import RequestValues
 from tests.freshness.processes import ACCESS, TAG, Request
 from tests.freshness.test_rules import LUA, SCENARIOS, switch, without
 from tests.freshness.world import Broken, World
@@ -24,6 +25,8 @@ FOUND = sorted(SCENARIOS.keys() - {"repair-names"})
 FOUND_SOON = ("end", "lsn-after-commit", "floor-has-no-epoch", "replica-check", "unstamped-row")
 STEPS = 30
 MOST_WRITES = 4
+# Responses without a memoized value, and others that share one.
+NAMES = "pqmn"
 READERS = st.sampled_from([0, 1])
 PROCESSES = st.sampled_from([0, 1, 2])
 CALLS = ("ask", "begin", "end", "repair")
@@ -134,7 +137,7 @@ class Machine(RuleBasedStateMachine):
 
     # Requests --------------------------------------------------------------------------------------------------------
 
-    @rule(process=READERS, name=st.sampled_from("pq"), replica=st.booleans(), until=READS_UNTIL)
+    @rule(process=READERS, name=st.sampled_from(NAMES), replica=st.booleans(), until=READS_UNTIL)
     def read(self, process, name, replica, until):
         going = self.going(process, writes=False)
         self.go_on(going[0] if going else self.world.read(process, name, replica=replica), until)
@@ -155,10 +158,10 @@ class Machine(RuleBasedStateMachine):
 
     @rule(process=READERS)
     def compare(self, process):
-        """Read both responses from any possible source."""
+        """Read all responses from any possible source."""
         for request in self.going(process, writes=False):
             self.world.end(request)
-        for name in "pq":
+        for name in NAMES:
             self.world.end(self.world.read(process, name))
 
     # Surroundings ----------------------------------------------------------------------------------------------------
@@ -277,6 +280,17 @@ def test_the_machine_detects_a_missing_rule(world, monkeypatch, missing):
     machine = type(
         "Promises", (Machine,), {"world": world, "missing": missing, "worlds": [NEEDED_WITH.get(missing, QUIET)]}
     )
+
+    with pytest.raises(Broken):
+        run_state_machine_as_test(
+            machine, settings=settings(PROFILE, phases=[Phase.generate], max_examples=UNTIL_FOUND)
+        )
+
+
+def test_the_machine_detects_a_memoized_value_without_stamps(world, monkeypatch):
+    key = RequestValues.key
+    monkeypatch.setattr(RequestValues, "key", lambda *given: f"{key(*given).partition('|')[0]}|")
+    machine = type("Promises", (Machine,), {"world": world, "worlds": [QUIET]})
 
     with pytest.raises(Broken):
         run_state_machine_as_test(

@@ -67,3 +67,46 @@ def test_a_commit_whose_position_query_failed_is_not_taken_for_a_rollback(world)
 
     assert world.end(world.read(0, replica=False)) == {1}
     assert world.end(world.read(0, "q")) == {1}
+
+
+def test_a_memoized_value_is_shared_by_responses_and_processes_and_computed_again_after_a_write(world):
+    world.settle(0, 1)
+    for _ in range(2):
+        world.end(world.read(0, "m"))
+    shared = [world.read(0, "n"), world.read(1, "m")]
+    assert [world.end(request) for request in shared] == [frozenset(), frozenset()]
+    assert ["read" in request.thread.passed for request in shared] == [False, False]
+
+    world.end(world.write(1, process=2))
+    again = world.read(1, "n")
+    assert world.end(again) == {1}
+    assert "read" in again.thread.passed
+
+
+def test_a_value_that_is_computed_while_a_write_commits_is_not_shown_after_it(world):
+    world.settle(0, 1)
+    reader = world.to(world.read(0, "m", replica=False), "read")
+    world.end(world.write(1, process=2))
+    world.end(reader)  # stores its value under the stamp from before the write
+
+    assert [world.end(world.read(process, "n")) for process in (0, 1)] == [{1}, {1}]
+
+
+def test_a_read_continues_when_redis_is_cut_off_before_its_memoized_value(world):
+    world.settle(0, 1)
+    world.end(world.write(1, process=2))
+    world.renew(0)
+    world.end(world.read(0, "m"))
+    reader = world.to(world.read(1, "n"), "store")  # its lookup is trusted; the next step asks for the value
+    world.cut(1)
+    assert world.end(reader) == {1}
+    world.heal()
+
+
+def test_a_replica_that_lags_computes_no_value(world):
+    world.settle(0, 1)
+    world.end(world.write(1, process=2))
+    reader = world.to(world.read(0, "m"), "read")
+    assert world.end(reader) == {1}
+    world.replay()
+    assert world.end(world.read(1, "n")) == {1}

@@ -1,1 +1,1 @@
-"""Caches: response memory, shared responses in Redis, popular URLs, and bounded maps."""
+"""Caches: response memory, shared responses and values in Redis, popular URLs, and bounded maps."""

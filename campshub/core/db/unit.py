@@ -9,6 +9,8 @@ from uuid import UUID
 
 from sqlalchemy import Engine
 
+from campshub.core.cache.values import RequestValues
+
 PRIMARY = "primary"
 REPLICA = "replica"
 # A position that no standby ever replays, so that only the primary passes the check.
@@ -86,6 +88,8 @@ class Unit:
     new_persons: set[UUID] = field(default_factory=set)
     response_to_store: dict[str, Any] | None = None
     separate_writes: list[Callable[[Any], None]] = field(default_factory=list)
+    # The cached values that it may use (``core.memoized``); None: it must compute them.
+    values: RequestValues | None = None
 
     def on(self, **changes: Any) -> "Unit":
         """Return a copy of the unit with changes; ``dataclasses.replace`` takes ten times as long."""

@@ -4,14 +4,13 @@ from functools import lru_cache
 
 from flask import g, request
 
-from campshub.core.db.models import PLATFORM_ID
 from campshub.core.freshness.protocol import IN_MEMORY, LookupReply, LookupRequest
 from campshub.core.http import caller_state, read_routing
 from campshub.core.http.context import Lookup, RequestContext
 from campshub.core.http.endpoint import Endpoint
 from campshub.core.http.services import HttpServices
 from campshub.core.redis.connection import CacheUnavailable
-from campshub.core.security.principal import shared_tags
+from campshub.core.security.principal import stamp_names
 from campshub.core.security.tokens import Claims
 
 ACCESS = "access"
@@ -122,13 +121,7 @@ def _prepare(services: HttpServices, claims: Claims, endpoint: Endpoint, digest:
 @lru_cache(maxsize=10_000)
 def stamps_of(organization: str, tags: tuple[str, ...]) -> tuple[str, ...]:
     """Return the stamps on which a response depends: of access first, and of the platform's for shared tags."""
-    shared = shared_tags()
-    stamps = [f"{organization}:{ACCESS}"]
-    for tag in tags:
-        stamps.append(f"{organization}:{tag}")
-        if tag in shared:
-            stamps.append(f"{PLATFORM_ID}:{tag}")
-    return tuple(stamps)
+    return (f"{organization}:{ACCESS}", *stamp_names(organization, tags))
 
 
 def _send(services: HttpServices, lookup_request: LookupRequest, claims: Claims) -> LookupReply:

@@ -8,6 +8,7 @@ from typing import TypeVar
 from sqlalchemy.exc import DBAPIError
 
 from campshub.core.cache.memory import CachedResponse
+from campshub.core.cache.values import RequestValues
 from campshub.core.db.session import CallerRow, ReplicaBehind, Session, Unit, begin, commit, is_gone
 from campshub.core.db.unit import PRIMARY_ONLY
 from campshub.core.freshness import replicas
@@ -20,9 +21,12 @@ from campshub.core.observe import metrics
 T = TypeVar("T")
 
 
-def _run(context: RequestContext, reply: LookupReply, *, is_authorized: bool) -> RenderedResponse:
+def _run(
+    context: RequestContext, reply: LookupReply, *, is_authorized: bool, values: RequestValues | None = None
+) -> RenderedResponse:
     """Run an endpoint that reads, and render its response.
 
+    :param values: the cached values that it may use.
     :raises SessionEnded: the token was issued before a sign-out, a new password or the end of the membership.
     """
 
@@ -33,7 +37,8 @@ def _run(context: RequestContext, reply: LookupReply, *, is_authorized: bool) ->
         metrics.count_read(session.unit.server)
         return rendered
 
-    return _run_on_server(context, reply, context.unit.on(checks_caller=not is_authorized), work)
+    unit = context.unit.on(checks_caller=not is_authorized, values=values)
+    return _run_on_server(context, reply, unit, work)
 
 
 def load_caller_state(context: RequestContext, reply: LookupReply) -> bool:
@@ -99,7 +104,7 @@ def _run_on_server(
             raise
     unit.separate_writes.clear()
     reply.is_unverified = True
-    with replica.reading(unit, "") as borrowed:
+    with replica.reading(unit.on(values=None), "") as borrowed:
         return _on(borrowed, work)
 
 
@@ -125,9 +130,20 @@ def render(context: RequestContext, lookup: Lookup) -> RenderedResponse | Cached
         if not is_leader and flight.found is not None:
             found: CachedResponse = flight.found
             return found
-        rendered = _run(context, lookup.reply, is_authorized=True)
+        rendered = _run(context, lookup.reply, is_authorized=True, values=_values(context, lookup))
         flight.found = _store(context, lookup, rendered)
         return rendered
+
+
+def _values(context: RequestContext, lookup: Lookup) -> RequestValues | None:
+    """Return the cached values that a request with a trusted lookup may use; None if it is unverified."""
+    services, request, reply = context.services, lookup.request, lookup.reply
+    if reply.is_unverified:
+        return None
+    # The stamp of access comes first. It is no part of the response's key, unless the endpoint names its tag.
+    names = request.stamps[1:]
+    ttl_s = services.ttl_s(context.endpoint.options)
+    return RequestValues(services.value_cache, ttl_s, reply.response_key, request.digest, names)
 
 
 def _store(context: RequestContext, lookup: Lookup, rendered: RenderedResponse) -> CachedResponse | None:

@@ -3,6 +3,7 @@
 from campshub.config import Settings
 from campshub.core.cache.popular import PopularUrls
 from campshub.core.cache.store import ResponseCache
+from campshub.core.cache.values import StampedCache
 from campshub.core.http.caller_state import CallerStates
 from campshub.core.http.decorators import CacheLifetime, EndpointOptions
 from campshub.core.http.known_urls import RequestCache
@@ -15,6 +16,9 @@ MIB = 1024 * 1024
 
 class HttpServices(Services):
     """The shared services, plus those of requests."""
+
+    # The application sets it, because Flask-Caching creates the backend with the application.
+    value_cache: StampedCache
 
     def __init__(self, settings: Settings, *, sender: JobSender) -> None:
         super().__init__(settings, sender=sender, counting=CallerLimits.lua)

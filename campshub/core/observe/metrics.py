@@ -37,6 +37,8 @@ breaker_open = Gauge(
 reads = Counter("campshub_reads_total", "Read-only units of work, by server.", ["server"])
 hits = Counter("campshub_cache_hits_total", "Responses served from the cache.", ["family", "layer"])
 misses = Counter("campshub_cache_misses_total", "Responses that had to be rendered.", ["family"])
+value_hits = Counter("campshub_value_cache_hits_total", "Memoized values that were cached.", ["value", "layer"])
+value_misses = Counter("campshub_value_cache_misses_total", "Memoized values that had to be computed.", ["value"])
 repairs = Counter("campshub_freshness_repairs_total", "Repairs of stamps, each with a query to the primary.")
 unstamped = Counter("campshub_freshness_unstamped_total", "Writes that could not be stamped and raised the epoch.")
 security_events = Counter("campshub_security_events_total", "Security events, by kind.", ["kind"])
@@ -46,15 +48,15 @@ separate_write_failures = Counter(
 
 
 class CacheMetrics:
-    """The counts of cache hits and misses of a family of responses."""
+    """The counts of cache hits and misses of a family of responses, or of a memoized value."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, hits: Counter = hits, misses: Counter = misses) -> None:
         if name:
             self._in_memory, self._in_redis = (hits.labels(name, layer) for layer in ("memory", "redis"))
             self._missed = misses.labels(name)
 
     def count(self, *, found: object, in_memory: object) -> None:
-        """Count one lookup; ``in_memory`` is the response in the process's memory."""
+        """Count one lookup; ``in_memory`` is what the process has in memory."""
         (self._missed if found is None else self._in_memory if found is in_memory else self._in_redis).inc()
 
 

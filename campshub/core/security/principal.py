@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,6 +13,9 @@ from sqlalchemy import ColumnElement, Uuid, and_, false, true
 from campshub.core.db.models import PLATFORM_ID
 from campshub.core.db.prepared import QueryArgument, placeholder
 from campshub.core.security.permissions import GRANTS, Grant, Permission, Scope
+
+# The id of no user: it selects no rows.
+_NO_USER = uuid.UUID(int=0)
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,11 @@ class Principal(QueryArgument):
         """Return the organization's local date at a point in time."""
         return now.astimezone(ZoneInfo(self.time_zone)).date()
 
+    def without_user(self, scope: Scope) -> "Principal":
+        """Return a principal of the organization with a scope: no user, no role, no permissions, no time zone."""
+        none: Any = None  # nothing that is shared by several callers may depend on these
+        return Principal(_NO_USER, self.organization_id, none, none, own_grant=Grant(_UnknownPermissions(), scope))
+
     def shape(self) -> Scope:
         """Return what the SQL of a statement depends on: only the scope, nothing else of the role."""
         return self.grant.scope
@@ -66,14 +74,14 @@ class Principal(QueryArgument):
 
 
 class _UnknownPermissions(frozenset[Permission]):
-    """The permissions of a placeholder."""
+    """The permissions of a placeholder, or of a principal that stands for several callers."""
 
     def __contains__(self, _permission: object) -> bool:
-        """Refuse: a prepared statement is used for other callers, who may have other permissions.
+        """Refuse: the result is used for other callers, who may have other permissions.
 
         :raises TypeError: always.
         """
-        raise TypeError("a prepared statement depends on permissions; hand over what they decide as an argument")
+        raise TypeError("a shared result depends on permissions; hand over what they decide as an argument")
 
 
 @cache
@@ -116,6 +124,17 @@ def shared_with_platform(model: type) -> None:
 def shared_tags() -> frozenset[str]:
     """Return the tags of the tables with rows of the platform organization."""
     return frozenset(model.__tag__ for model in _shared)  # type: ignore[attr-defined] # a table's class
+
+
+@lru_cache(maxsize=10_000)
+def stamp_names(organization: str, tags: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names of the stamps of an organization's tags, and of the platform's for shared tags."""
+    shared, names = shared_tags(), []
+    for tag in tags:
+        names.append(f"{organization}:{tag}")
+        if tag in shared:
+            names.append(f"{PLATFORM_ID}:{tag}")
+    return tuple(names)
 
 
 def visible_to(principal: Principal, model: Any) -> ColumnElement[bool]:

@@ -12,6 +12,7 @@ from campshub.core.db.models import AnyRow
 from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
 from campshub.core.errors import NotFound
+from campshub.core.memoized import memoized, whole_organization
 from campshub.core.paging import Page, PageRequest
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.models import Enrolment, Student
@@ -166,19 +167,24 @@ def _medical_note(principal: Principal, *, student_id: UUID) -> AnySelect:
 
 def statistics(session: Session, principal: Principal, *, on: date) -> dict[str, Any]:
     """Count students by status, by month of joining, and by group on a date."""
-    counted = session.execute(_counted(principal)).all()
     by_status: dict[str, int] = {}
     by_month: dict[str, int] = {}
-    for row in counted:
-        by_status[row.status] = by_status.get(row.status, 0) + row.students
-        if row.month is not None:
-            by_month[row.month] = by_month.get(row.month, 0) + row.students
+    for status, month, students in _counts(session, principal):
+        by_status[status] = by_status.get(status, 0) + students
+        if month is not None:
+            by_month[month] = by_month.get(month, 0) + students
     return {
         "total": sum(by_status.values()),
         "by_status": [{"status": status, "count": count} for status, count in sorted(by_status.items())],
         "by_month": [{"month": m, "count": count} for m, count in sorted(by_month.items())],
-        "by_group": _by_group(session, principal, on),
+        "by_group": _by_group(session, principal, on=on),
     }
+
+
+@memoized(tags=("students",), key=whole_organization)
+def _counts(session: Session, principal: Principal) -> list[list[Any]]:
+    """Count students by status and month of joining."""
+    return [[row.status, row.month, row.students] for row in session.execute(_counted(principal))]
 
 
 @prepared
@@ -191,7 +197,9 @@ def _counted(principal: Principal) -> AnySelect:
     )
 
 
-def _by_group(session: Session, principal: Principal, on: date) -> list[dict[str, Any]]:
+@memoized(tags=("students", "enrolments"), key=whole_organization)
+def _by_group(session: Session, principal: Principal, *, on: date) -> list[dict[str, Any]]:
+    """Count students by group on a date."""
     rows = session.execute(_in_groups(principal, on=on))
     return [{"group_id": row.group_id, "count": row.students} for row in rows]
 
