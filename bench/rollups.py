@@ -94,14 +94,14 @@ def _triggers(dataset: Dataset, how: str) -> Iterator[None]:
 
 def _refreshing() -> dict[str, Any]:
     """Refresh what the marking has recorded as stale."""
-    notes, begun = 0, time.perf_counter()
+    stale_rows, begun = 0, time.perf_counter()
     while True:
         with unit_of_work(system=True) as session:
             counted = refresh.refresh_due(session)
-        notes += counted.notes
+        stale_rows += counted.stale_rows
         if counted.is_whole:
             break
-    return {"folding": {"what": f"{notes:,} notes", "seconds": round(time.perf_counter() - begun, 2)}}
+    return {"folding": {"what": f"{stale_rows:,} stale rows", "seconds": round(time.perf_counter() - begun, 2)}}
 
 
 def _counting(dataset: Dataset) -> dict[str, Any]:

@@ -110,12 +110,12 @@ def test_a_mark_committed_during_a_refresh_of_its_day_stays_recorded_as_stale(wo
 def test_of_two_concurrent_refreshes_the_older_is_not_written_last(world):
     world.mark(0, 0, TODAY, "present", None)
     with world.app.app_context(), unit_of_work(system=True) as session:
-        assert refresh.refresh(session, DAYS, world.tenant.id).notes == 1
+        assert refresh.refresh(session, DAYS, world.tenant.id).stale_rows == 1
         world.mark(1, 0, TODAY, "late", None)
         with unit_of_work(system=True) as second:
             assert refresh.refresh(second, DAYS, world.tenant.id) == refresh.RefreshCount()
 
-    assert world.refresh_stale().notes > 0
+    assert world.refresh_stale().stale_rows > 0
     assert world.differences() == []
     assert world.reported(Role.ADMIN) == world.expected(Role.ADMIN)
 

@@ -1,10 +1,13 @@
 """Keep rollups up to date: refresh stale keys, rebuild whole months, and check them.
 
+A *stale row* records that the raw rows of one key have changed, so the key's aggregates are outdated. A refresh deletes
+("takes") stale rows, and computes the aggregates of their keys from the raw rows.
+
 A refresh takes a lock of the rollup and organization, so that an older one cannot overwrite a newer one. Writers take
 no such lock and never wait for one: a writer that commits while its key is being refreshed leaves a new stale row,
 which this refresh has not taken.
 
-Months with a detached partition keep their aggregates, because the raw rows are no longer in the database.
+The aggregates of a month whose partition is detached stay as they are, because its raw rows are not in the database.
 """
 
 from collections.abc import Sequence
@@ -23,8 +26,8 @@ from campshub.core.db.session import Session
 from campshub.core.db.unit_of_work import mark_changed
 from campshub.core.rollups.definition import Rollup, rollups
 
-MOST_NOTES = 2_000
-MOST_AT_ONCE = 10_000  # in one transaction, of all organizations
+MOST_STALE_ROWS = 2_000  # in one refresh of an organization
+MOST_AT_ONCE = 10_000  # stale rows in one transaction, of all organizations
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 _TRY = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
@@ -48,15 +51,15 @@ class MonthDetached(RuntimeError):
 class RefreshCount:
     """The result of a refresh: the numbers of stale rows taken, and of aggregate rows written and removed."""
 
-    notes: int = 0
+    stale_rows: int = 0
     written: int = 0
     removed: int = 0
-    # False if one refresh did not take all stale rows.
+    # False if stale rows remain because of a limit.
     is_whole: bool = True
 
     def __iadd__(self, other: "RefreshCount") -> Self:
         """Add the result of another refresh."""
-        self.notes, self.written = self.notes + other.notes, self.written + other.written
+        self.stale_rows, self.written = self.stale_rows + other.stale_rows, self.written + other.written
         self.removed, self.is_whole = self.removed + other.removed, self.is_whole and other.is_whole
         return self
 
@@ -71,7 +74,7 @@ class RefreshStep(NamedTuple):
 
 @dataclass(frozen=True)
 class Difference:
-    """A row of aggregates that differs from the aggregates of its raw rows; None: there is no such row."""
+    """A row of aggregates that differs from what its raw rows give; a side is None if it has no such row."""
 
     rollup: str
     organization_id: UUID
@@ -95,35 +98,36 @@ def refresh_due(session: Session) -> RefreshCount:
     result = RefreshCount()
     for rollup in rollups().values():
         for organization_id in organizations_with_stale_rollups(session, rollup):
-            if result.notes >= MOST_AT_ONCE:
+            if result.stale_rows >= MOST_AT_ONCE:
                 result.is_whole = False
                 return result
             result += refresh(session, rollup, organization_id)
     return result
 
 
-def refresh(session: Session, rollup: Rollup, organization_id: UUID, *, most: int = MOST_NOTES) -> RefreshCount:
+def refresh(session: Session, rollup: Rollup, organization_id: UUID, *, most: int = MOST_STALE_ROWS) -> RefreshCount:
     """Refresh an organization's stale aggregates for at most ``most`` stale rows, under the system role.
 
-    Reads return the same before and after a refresh, so it stamps nothing. The exception is a month that was detached
-    before its stale rows were taken: they hid its aggregates until now. If another refresh is running, do nothing.
+    Reads compute stale keys from the raw rows, so they return the same before and after a refresh, and it stamps
+    nothing. The exception is a month that was detached before its stale rows were taken: they hid its aggregates until
+    now. If another refresh is running, do nothing.
 
     :raises MonthDetached: a month was detached or attached meanwhile; try again.
     """
     if not session.scalar(_TRY, {"name": _lock_of(rollup, organization_id)}):
         return RefreshCount()
-    taken = session.connection().execute(_taking(rollup, organization_id, most)).all()
+    taken = session.connection().execute(_take_statement(rollup, organization_id, most)).all()
     attached = months(session, rollup)
     keys = [dict(row._mapping) for row in dict.fromkeys(taken)]  # noqa: SLF001 - SQLAlchemy's public name for it
-    live = [key for key in keys if month_start(key[rollup.date]) in attached]
-    result = RefreshCount(notes=len(taken), is_whole=len(taken) < most)
-    if len(live) < len(keys):
+    attached_keys = [key for key in keys if month_start(key[rollup.date]) in attached]
+    result = RefreshCount(stale_rows=len(taken), is_whole=len(taken) < most)
+    if len(attached_keys) < len(keys):
         mark_changed(session, rollup.model, organization_id)
-    if live:
-        dates = [key[rollup.date] for key in live]
-        stale_keys = _as_table(rollup, live)
+    if attached_keys:
+        dates = [key[rollup.date] for key in attached_keys]
+        stale_keys = _as_table(rollup, attached_keys)
         result += _write(session, rollup, organization_id, month_start(min(dates)), month_end(max(dates)), stale_keys)
-        _require(attached, months(session, rollup), dates)
+        _require_attached(attached, months(session, rollup), dates)
     return result
 
 
@@ -133,16 +137,19 @@ def rebuild(session: Session, rollup: Rollup, organization_id: UUID, month: date
     :raises MonthDetached: the month does not exist, or was detached or attached meanwhile.
     """
     session.execute(_WAIT, {"name": _lock_of(rollup, organization_id)})
-    _require(months(session, rollup), months(session, rollup), [month])
+    _require_attached(months(session, rollup), months(session, rollup), [month])
     result = _write(session, rollup, organization_id, month, month_end(month), None)
-    _require(months(session, rollup), months(session, rollup), [month])
+    _require_attached(months(session, rollup), months(session, rollup), [month])
     if result.written or result.removed:
         mark_changed(session, rollup.model, organization_id)
     return result
 
 
 def check(session: Session, rollup: Rollup, organization_id: UUID, month: date, *, most: int) -> list[Difference]:
-    """Compare a month of an organization's aggregates with its raw rows, in one statement; return the differences."""
+    """Compare a month of an organization's aggregates with its raw rows, in one statement; return the differences.
+
+    Stale keys are skipped: their aggregates may be outdated.
+    """
     table, last_date = rollup.table, month_end(month)
     fresh = rollup.counted().where(*_of_raw(rollup, organization_id, month, last_date)).cte("fresh")
     stored = select(*table.columns).where(*_of_stored(rollup, organization_id, month, last_date)).cte("stored")
@@ -176,7 +183,7 @@ def steps(
 
 
 def months(session: Session, rollup: Rollup) -> set[date]:
-    """Return the months whose raw rows are in the database."""
+    """Return the months whose raw rows are in the database: those attached to each table that the rollup reads."""
     tables = [raw.__tablename__ for raw in (rollup.raw, *rollup.beside)]
     found = session.scalars(_PARTITIONS, {"tables": tables, "count": len(tables)})
     return {date(int(name[:4]), int(name[5:]), 1) for name in found}
@@ -195,13 +202,13 @@ def _lock_of(rollup: Rollup, organization_id: UUID) -> str:
     return f"{rollup.name}:{organization_id}"
 
 
-def _require(before: set[date], after: set[date], dates: Sequence[date]) -> None:
+def _require_attached(before: set[date], after: set[date], dates: Sequence[date]) -> None:
     for day in dates:
         if month_start(day) not in before & after:
             raise MonthDetached(f"{day:%Y-%m}")
 
 
-def _taking(rollup: Rollup, organization_id: UUID, most: int) -> Any:
+def _take_statement(rollup: Rollup, organization_id: UUID, most: int) -> Any:
     """Return the statement that deletes some stale rows and returns their keys."""
     stale: Table = rollup.stale.__table__
     primary = list(stale.primary_key)
@@ -219,7 +226,7 @@ def _as_table(rollup: Rollup, keys: Sequence[dict[str, Any]]) -> Any:
     """Return keys as a table expression."""
     columns = {name: rollup.stale.__table__.c[name].type for name in rollup.key}
     shape = ", ".join(f"{name} {type_.compile(dialect=_DIALECT)}" for name, type_ in columns.items())
-    query = f"SELECT {', '.join(columns)} FROM json_to_recordset(CAST(:keys AS json)) AS given({shape})"  # noqa: S608 - names of our own tables
+    query = f"SELECT {', '.join(columns)} FROM json_to_recordset(CAST(:keys AS json)) AS stale_keys({shape})"  # noqa: S608 - names of our own tables
     return text(query).bindparams(keys=orjson.dumps(keys).decode()).columns(**columns).cte("keys")
 
 

@@ -38,7 +38,7 @@ def fold(*, as_json: bool) -> None:
             counted = refresh.refresh_due(session)
         is_whole = counted.is_whole
         total += counted
-    counts = {"notes": total.notes, "written": total.written, "removed": total.removed}
+    counts = {"notes": total.stale_rows, "written": total.written, "removed": total.removed}
     say(as_json, "Processed {notes} stale keys; wrote {written} rows and removed {removed}.".format(**counts), **counts)
 
 
