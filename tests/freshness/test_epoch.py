@@ -178,7 +178,7 @@ def test_a_sweep_drops_only_the_stamps_of_former_identities(app, lease, former):
 def test_an_identity_that_starts_during_a_sweep_keeps_its_stamps(app, lease, former, monkeypatch):
     """A sweep must read the stamps first: then stamps of a new identity are not taken for those of a former one."""
     api, cache, _ = former
-    read, begun = purge._names, []
+    read, begun = purge._keys, []
 
     def names(client):
         if not begun:
@@ -186,7 +186,7 @@ def test_an_identity_that_starts_during_a_sweep_keeps_its_stamps(app, lease, for
             begun.append(api.made("/api/groups/", {"code": "C", "name": "Meanwhile"}))
         yield from read(client)
 
-    monkeypatch.setattr(purge, "_names", names)
+    monkeypatch.setattr(purge, "_keys", names)
     purge.purge_former_identities(app.extensions["campshub"].settings.redis_urls[0])
 
     assert stamps(cache, present(cache, lease))

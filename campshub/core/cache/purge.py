@@ -1,8 +1,9 @@
-"""Drop unreachable keys: stamps in the space of an identity that no longer exists (``scripts/common.lua``).
+"""Delete the stamps and pending entries of former identities, which no process reads any more.
 
-A space is a random value that is never used again, so its keys can be dropped without coordination. The order matters:
-first read the keys, then the identities. An identity is stored before any key in its space, so the second read also
-finds an identity that was created meanwhile.
+Their keys contain the *space* of the identity, a random value (``core/freshness/scripts/common.lua``). A space is never
+used again, so its keys can be deleted without coordination. They have no TTL, unlike cached responses, so nothing else
+deletes them. The order matters: first read the keys, then the identities. An identity is stored before any key in its
+space, so the second read also finds an identity that was created meanwhile.
 """
 
 from collections.abc import Iterator
@@ -12,52 +13,53 @@ import redis
 
 from campshub.core.redis.connection import CacheUnavailable
 
-ANSWER_WITHIN_S = 5.0
-_AT_ONCE = 1_000
-_IN_SPACES = ("stamp:*", "pending:*")
+_TIMEOUT_S = 5.0
+_BATCH_SIZE = 1_000
+_KEY_PATTERNS = ("stamp:*", "pending:*")
 
 
 def purge_former_identities(url: str) -> int:
-    """Drop the stamps and pending entries of former identities from one cache Redis; return their number.
+    """Delete the stamps and pending entries of former identities from one cache Redis; return their number.
 
     :raises CacheUnavailable: it does not reply.
     """
     client = redis.Redis.from_url(
-        url, socket_timeout=ANSWER_WITHIN_S, socket_connect_timeout=ANSWER_WITHIN_S, single_connection_client=True
+        url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S, single_connection_client=True
     )
     try:
         with client:
-            return _swept(client)
+            return _delete_former(client)
     except redis.RedisError as error:
         raise CacheUnavailable from error
 
 
-def _swept(client: Any) -> int:
-    spaces = {_space_of(name) for name in _names(client)}
-    former = spaces - _present(client)
+def _delete_former(client: Any) -> int:
+    spaces = {_space_of(key) for key in _keys(client)}
+    former = spaces - _current_spaces(client)
     if not former:
         return 0
     count: int = 0
     with client.pipeline(transaction=False) as calls:
-        for name in _names(client):
-            if _space_of(name) in former:
-                calls.unlink(name)
-            if len(calls) == _AT_ONCE:
+        for key in _keys(client):
+            if _space_of(key) in former:
+                calls.unlink(key)
+            if len(calls) == _BATCH_SIZE:
                 count += sum(calls.execute())
         count += sum(calls.execute())
     return count
 
 
-def _names(client: Any) -> Iterator[bytes]:
-    for pattern in _IN_SPACES:
-        yield from client.scan_iter(match=pattern, count=_AT_ONCE)
+def _keys(client: Any) -> Iterator[bytes]:
+    for pattern in _KEY_PATTERNS:
+        yield from client.scan_iter(match=pattern, count=_BATCH_SIZE)
 
 
-def _present(client: Any) -> set[bytes]:
+def _current_spaces(client: Any) -> set[bytes]:
     """Return the spaces of the current identities: one for each primary that uses this Redis."""
-    values = [client.get(name) for name in client.scan_iter(match="identity:*", count=_AT_ONCE)]
+    # The value is ``run_id:space:milliseconds``.
+    values = [client.get(name) for name in client.scan_iter(match="identity:*", count=_BATCH_SIZE)]
     return {value.split(b":")[1] for value in values if value is not None}
 
 
-def _space_of(name: bytes) -> bytes:
-    return name.split(b":", 2)[1]
+def _space_of(key: bytes) -> bytes:
+    return key.split(b":", 2)[1]
