@@ -91,7 +91,7 @@ class RequestContext:
         claims = self.claims
         if claims is None:
             return
-        authorization.require_alive(caller_row, claims)
+        authorization.require_valid(caller_row, claims)
         self.services.api_keys.note(self.unit, claims)  # also if the key is refused afterwards
         grant = authorization.authorize(caller_row, claims, self.endpoint.options.permission)
         self.resource.principal = Principal(

@@ -20,11 +20,11 @@ LOOKUP = "campshub.lookup"
 def look_up_and_count(services: HttpServices, claims: Claims, endpoint: Endpoint, digest: str, seconds: int) -> Lookup:
     """Look up everything that a read needs, and count the request, in one round trip.
 
-    :param digest: of the path and parameters of a cached response; empty if responses are not cached.
-    :param seconds: the time of the request, in seconds since 1970.
+    :param digest: the hash of path and parameters in the key of a cached response; empty if responses are not cached.
+    :param seconds: when the request arrived, in seconds since 1970.
     """
     found = _prepare(services, claims, endpoint, digest, seconds)
-    return _read(services, endpoint, found, _send(services, found.request, claims))
+    return _evaluate(services, endpoint, found, _send(services, found.request, claims))
 
 
 def look_up(context: RequestContext) -> Lookup:
@@ -40,20 +40,21 @@ def look_up(context: RequestContext) -> Lookup:
     found: Lookup = request.environ.pop(LOOKUP, None) or look_up_and_count(services, claims, endpoint, digest, seconds)
     _check_limits(services, found.reply, claims)
     if found.reply.is_trusted and found.caller is None and read_routing.load_caller_state(context, found.reply):
-        # Redis has the caller's state now, so it can find their cached responses.
+        # Redis did not have the caller's state. Now it has, so a second lookup can find a cached response.
         try:
             found = _uncounted(context, claims, digest, seconds)
         except CacheUnavailable:
             found = _prepare(services, claims, endpoint, digest, seconds)
     if found.request.seconds != seconds:
-        found.cache_key = None  # the next second can be another day, with another response
+        # The fast path looked up in an earlier second; since then the date may have changed, and with it the response.
+        found.cache_key = None
     if found.cache_key is not None:
         endpoint.cache_metrics.count(found=found.cached, in_memory=found.candidate)
     return found
 
 
 def look_up_uncounted(context: RequestContext) -> Lookup:
-    """Return the lookup of a read that no client has sent, and that no limit counts.
+    """Return the lookup of a read of cache warming: no client has sent it, so no limit counts it.
 
     :raises CacheUnavailable: Redis does not respond.
     """
@@ -72,11 +73,11 @@ def _uncounted(context: RequestContext, claims: Claims, digest: str, seconds: in
     :raises CacheUnavailable: Redis does not respond.
     """
     found = _prepare(context.services, claims, context.endpoint, digest, seconds)
-    return _read(context.services, context.endpoint, found, context.services.freshness.look_up(found.request, None))
+    return _evaluate(context.services, context.endpoint, found, context.services.freshness.look_up(found.request, None))
 
 
 def count(services: HttpServices, claims: Claims) -> None:
-    """Count a request that needs nothing else from Redis.
+    """Count a request that needs nothing else from Redis, such as a write.
 
     :raises RateLimited: the caller has used up a limit.
     """
@@ -99,11 +100,14 @@ def _check_limits(services: HttpServices, reply: LookupReply, claims: Claims) ->
 
 
 def _prepare(services: HttpServices, claims: Claims, endpoint: Endpoint, digest: str, seconds: int) -> Lookup:
-    """Return the lookup request of a read, with the caller state and the response that this process has cached."""
+    """Return the lookup request of a read, with the caller state and the response that this process has cached.
+
+    Redis compares both with its stamps, and returns only what differs or is missing.
+    """
     cache_policy = endpoint.options.cache_policy
     tags: tuple[str, ...] = ()
     if cache_policy is not None:
-        # Also if the response is not cached: the stamps decide which replica may serve the read.
+        # Needed also if the response is not cached: the stamps decide which replica may serve the read.
         tags = cache_policy.tags
         if digest and not cache_policy.same_for_role:
             digest = f"{digest}:{claims.caller}"
@@ -120,7 +124,7 @@ def _prepare(services: HttpServices, claims: Claims, endpoint: Endpoint, digest:
 
 @lru_cache(maxsize=10_000)
 def stamps_of(organization: str, tags: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the stamps on which a response depends: of access first, and of the platform's for shared tags."""
+    """Return the names of a response's stamps: ``access`` first, and the platform's too for tags of shared rows."""
     return (f"{organization}:{ACCESS}", *stamp_names(organization, tags))
 
 
@@ -132,16 +136,17 @@ def _send(services: HttpServices, lookup_request: LookupRequest, claims: Claims)
         return LookupReply(is_unverified=bool(lookup_request.stamps) and services.lease.primary_is_unavailable())
 
 
-def _read(services: HttpServices, endpoint: Endpoint, found: Lookup, reply: LookupReply) -> Lookup:
-    """Read the reply of Redis; cache in this process what was not cached yet."""
+def _evaluate(services: HttpServices, endpoint: Endpoint, found: Lookup, reply: LookupReply) -> Lookup:
+    """Evaluate the reply of Redis; cache in this process what it did not have."""
     found.reply, lookup_request = reply, found.request
     if not reply.is_trusted or reply.state is None:
-        found.caller = None
+        found.caller = None  # the state in this process is outdated too: Redis has none under the current stamp
         return found
     if reply.state != IN_MEMORY:
         caller = caller_state.unpacked(reply.caller_key, reply.state)
         if not caller.is_on_time(lookup_request.seconds):
-            found.caller = None  # the UTC offset has changed: the response that Redis found can be of another day
+            # The UTC offset has changed, so the response that Redis found may be of another date.
+            found.caller = None
             return found
         found.caller = caller
         services.caller_states.put(lookup_request.organization, lookup_request.user, found.caller)

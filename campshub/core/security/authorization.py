@@ -1,4 +1,8 @@
-"""Authorization: what a caller may do, from the caller's current state in the organization."""
+"""Authorization: what a caller may do, from the caller's current state in the organization.
+
+A token proves only who the caller is. Its role, permissions and scope are read from the database or from the caller
+state that is cached under the stamp of the tag ``access``, so a change applies to the next request.
+"""
 
 from campshub.core.db.unit import CallerRow
 from campshub.core.errors import Forbidden, InvalidToken
@@ -39,7 +43,8 @@ class NotForKeys(Forbidden):
 def granted(caller_row: CallerRow) -> Grant:
     """Return the caller's grant: that of the role; for an API key, the intersection of the key's and the role's.
 
-    So a key never has a permission that its creator does not have at this moment.
+    So a key never has a permission that its creator does not have at this moment. Only a custom role has permissions in
+    its row; a built-in role is looked up by its name. The caller must have a role; a former member has none.
     """
     role = caller_row.role or ""
     grant = GRANTS[role] if caller_row.permissions is None else grant_of(caller_row.permissions, caller_row.scope or "")
@@ -49,15 +54,16 @@ def granted(caller_row: CallerRow) -> Grant:
 
 
 def authorize(caller_row: CallerRow | None, claims: Claims, permission: Permission | None) -> Grant:
-    """Return the grant of a caller who has a permission.
+    """Return the caller's grant, if it contains the permission; None requires only a valid caller.
 
-    :raises SessionEnded: the token is from before a sign-out, a new password or the end of the membership.
-    :raises BadToken: it is a key that was revoked or has expired, or its creator is no longer a member.
+    :raises SessionEnded: the token was issued before a sign-out, a new password or the end of the membership.
+    :raises BadToken: the API key was revoked or has expired, or its creator is no longer a member.
     :raises OrganizationSuspended: the organization is not active.
-    :raises NotForKeys: it is a key, and only people may do this.
-    :raises Forbidden: the role does not have the permission.
+    :raises NotForKeys: the caller is an API key, and only people may do this.
+    :raises Forbidden: the role, or the key, does not have the permission.
+    :raises MfaRequired: the role requires a second factor that the user has not set up.
     """
-    require_alive(caller_row, claims)
+    require_valid(caller_row, claims)
     if caller_row is None or caller_row.organization_status != "active":
         raise OrganizationSuspended
     grant = granted(caller_row)
@@ -70,11 +76,11 @@ def authorize(caller_row: CallerRow | None, claims: Claims, permission: Permissi
     return grant
 
 
-def require_alive(caller_row: CallerRow | None, claims: Claims) -> None:
+def require_valid(caller_row: CallerRow | None, claims: Claims) -> None:
     """Refuse a token or a key that is no longer valid.
 
-    :raises SessionEnded: the token is from before a sign-out, a new password or the end of the membership.
-    :raises BadToken: it is a key that was revoked or has expired, or its creator is no longer a member.
+    :raises SessionEnded: the token was issued before a sign-out, a new password or the end of the membership.
+    :raises BadToken: the API key was revoked or has expired, or its creator is no longer a member.
     """
     if claims.api_key_id is not None:
         if caller_row is None or caller_row.role is None or caller_row.key_permissions is None:

@@ -1,7 +1,7 @@
 """Opaque tokens (refresh, invitation, reset): they name a row, authenticated by the server's key; they are not JWTs.
 
-A forged token costs no database query. A genuine token may be invalid nevertheless: its row in the database, with the
-token's hash, decides.
+So a forged token is refused without a database query. A genuine token may still be invalid: it may have expired, or
+been used or revoked. That is decided by its row in the database, which stores only the token's hash.
 """
 
 import base64
@@ -17,7 +17,7 @@ SECRET_BYTES = 32
 
 
 class UnknownToken(Exception):
-    """The server has not issued this token, or not for this use."""
+    """This server has not issued the token, or has issued it as another kind of token."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,13 @@ class TokenIds:
 
 
 class OpaqueTokens:
-    """Writes and reads opaque tokens, and derives successors."""
+    """Writes and reads opaque tokens, and derives the successor of a refresh token."""
 
     def __init__(self, secret: str) -> None:
         self._key = hmac.digest(secret.encode(), b"opaque tokens", "sha256")
 
     def write(self, kind: str, organization_id: UUID, id_: UUID, secret: bytes = b"") -> str:
-        """Return the token of a kind (``chr``, ``chi``, ...) that names a row; it is deterministic."""
+        """Return the token of a kind (its prefix: ``chr``, ``chi``, ...) that names a row; it is deterministic."""
         payload = organization_id.bytes + id_.bytes + secret
         mac = hmac.digest(self._key, kind.encode() + payload, "sha256")
         return f"{kind}_{base64.urlsafe_b64encode(payload + mac).rstrip(b'=').decode()}"
@@ -57,7 +57,7 @@ class OpaqueTokens:
         return TokenIds(UUID(bytes=payload[:ID_BYTES]), UUID(bytes=payload[ID_BYTES : 2 * ID_BYTES]))
 
     def successor(self, kind: str, token: str) -> str:
-        """Return the successor of a token; it is deterministic, so that a retry returns the same one."""
+        """Return the successor of a token; it is deterministic, so that a repeated refresh returns the same one."""
         named = self.read(kind, token)
         secret = hmac.digest(self._key, b"successor" + token.encode(), "sha256")
         return self.write(kind, named.organization_id, named.id, secret)

@@ -1,4 +1,7 @@
-"""How marshmallow schemas and fields are described: names, defaults, bounds, examples."""
+"""How marshmallow schemas and fields are described in the OpenAPI document: names, defaults, bounds, examples.
+
+apispec calls each attribute function with a field and the description so far (``ret``), and merges what it returns.
+"""
 
 from typing import Any
 
@@ -24,7 +27,7 @@ _JSON_VALUE = {
 
 
 def register(spec: APISpec, plugin: MarshmallowPlugin) -> None:
-    """Register the functions that describe the fields of this API."""
+    """Register the functions that describe this API's fields where apispec's own description does not suffice."""
     spec.components.schema("JsonValue", component=_JSON_VALUE)
     if plugin.converter is not None:
         for describe in (_describe_default, _describe_values, _describe_bounds, _describe_choice):
@@ -41,7 +44,7 @@ def schema_name(schema: Any) -> str:
 def _describe_default(_converter: Any, field: ma.Field[Any], ret: dict[str, Any]) -> dict[str, Any]:
     """Move the default of a body's field into its description.
 
-    Generators treat a property with a default as always present, and so require it in requests.
+    Client generators treat a property with a default as always present, so they would require it in requests.
     """
     if "default" not in ret or not _is_of_body(field):
         return {}
@@ -57,7 +60,7 @@ def _is_of_body(field: ma.Field[Any]) -> bool:
 
 
 def _describe_values(_converter: Any, field: ma.Field[Any], ret: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001 - apispec's signature
-    """Describe the values of an open object."""
+    """Say that an object without declared fields may contain any JSON value."""
     if isinstance(field, ma.Dict) and field.value_field is None:
         return {"additionalProperties": {"$ref": "#/components/schemas/JsonValue"}}
     return {}
@@ -71,7 +74,7 @@ def _describe_bounds(_converter: Any, field: ma.Field[Any], ret: dict[str, Any])
 
 
 def _describe_choice(_converter: Any, _field: ma.Field[Any], ret: dict[str, Any]) -> dict[str, Any]:
-    """Move null out of an enumeration: generators then create one type instead of three."""
+    """Move null out of an enumeration: client generators then create one type instead of three."""
     if "enum" not in ret or None not in ret["enum"]:
         return {}
     choice = {"type": "string", "enum": [value for value in ret.pop("enum") if value is not None]}
