@@ -26,7 +26,7 @@ class Page:
 
     rows: Sequence[Any]
     next_cursor: str | None
-    # Of a list that is changed as a whole: If-Match of a change can name the version that the client saw.
+    # Only for a list that is changed as a whole: the client sends it back in If-Match.
     version: int | None = None
 
     @property
@@ -43,13 +43,13 @@ class PageRequest(QueryArgument):
     the values of the cursor are bind parameters.
     """
 
-    limit: Any
+    limit: Any  # a number, or a bind parameter in a placeholder
     sort: str
     descending: bool
     fields: frozenset[str] | None
     cursor: str | None
     bound_to: Mapping[str, Any]
-    # None: a placeholder for all pages of one shape.
+    # The encryption of cursors; None: this is a placeholder for all pages of one shape.
     cursors: Cursors | None
 
     def choose(self, columns: Sequence[Any]) -> Sequence[Any]:
@@ -74,6 +74,7 @@ class PageRequest(QueryArgument):
         if self.cursor is not None:
             statement = statement.where(*self._after(order))
         ordered = statement.order_by(*(c.desc() if self.descending else c.asc() for c in order))
+        # One row more than the page has: it shows whether another page follows.
         return ordered.add_columns(*keys).limit(self.limit + 1)
 
     def read(self, session: Session, statement: Executable) -> Page:
@@ -85,7 +86,7 @@ class PageRequest(QueryArgument):
         if len(rows) <= self.limit:
             return Page(rows=rows, next_cursor=None)
         del rows[self.limit :]
-        return Page(rows=rows, next_cursor=self._encrypt(rows[-1][_first_key(rows[-1]._fields) :]))
+        return Page(rows=rows, next_cursor=self._encrypt(rows[-1][_first_sort_value(rows[-1]._fields) :]))
 
     def shape(self) -> Hashable:
         """Return the part of the page on which the SQL text depends."""
@@ -103,19 +104,20 @@ class PageRequest(QueryArgument):
         """
         values: dict[str, Any] = {"page_limit": self.limit}
         if self.cursor is not None:
-            values.update((f"page_after_{number}", text) for number, text in enumerate(self._read()))
+            values.update((f"page_after_{number}", text) for number, text in enumerate(self._cursor_values()))
         return values
 
     def _after(self, order: Sequence[Any]) -> list[ColumnElement[bool]]:
         if self.cursors is None:
             values = [placeholder(f"page_after_{number}", c.type) for number, c in enumerate(order)]
         else:
-            texts = self._read()
+            texts = self._cursor_values()
             if len(texts) != len(order):
                 raise BadCursor
             values = [cast(literal(text, Text()), c.type) for c, text in zip(order, texts, strict=True)]
         first, bound = order[0], values[0]
-        # The bound on the first column lets the planner prune partitions: it cannot do that with a row comparison.
+        # The second condition implies the first one, which is for the planner: it cannot prune partitions by a row
+        # comparison.
         if self.descending:
             return [first <= bound, tuple_(*order) < tuple_(*values)]
         return [first >= bound, tuple_(*order) > tuple_(*values)]
@@ -132,8 +134,8 @@ class PageRequest(QueryArgument):
         texts = [v.isoformat() if isinstance(v, date) else str(v) for v in values]
         return self.cursors.seal(orjson.dumps(texts), bound_to=self._binding())
 
-    def _read(self) -> list[str]:
-        """Decrypt the cursor; return the values of its row as texts."""
+    def _cursor_values(self) -> list[str]:
+        """Decrypt the cursor; return the sort values of the row after which the page starts, as texts."""
         if self.cursors is None or self.cursor is None:
             raise BadCursor
         try:
@@ -144,8 +146,8 @@ class PageRequest(QueryArgument):
 
 
 @lru_cache(maxsize=512)
-def _first_key(names: tuple[str, ...]) -> int:
-    """Return the index of the first sort value of a row: these values are the last ones."""
+def _first_sort_value(names: tuple[str, ...]) -> int:
+    """Return the index of a row's first sort value; ``ordered`` adds these values after the columns of the list."""
     return len(names) - 1 - names[::-1].index("order_0")
 
 

@@ -1,7 +1,7 @@
 """Row retention: modules register an expiry condition per table, and organizations are erased table by table.
 
-Erasing finds the tables from the metadata: all that have ``organization_id``. It deletes without entities and audit
-entries, because the audit log is erased too; it raises stamps as every write does.
+Erasing finds the tables in the metadata: all that have ``organization_id``. It loads no entities, and writes no audit
+entries, because the audit log is erased too. It raises stamps, as every write does.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,10 @@ _expiries: list[Expiry] = []
 
 
 def expires(model: Any, condition: str) -> None:
-    """Register the condition under which rows of a table are deleted; an index must support it."""
+    """Register the SQL condition under which rows of a table are deleted.
+
+    An index must support it. The table must not be partitioned: ``clean`` deletes by ctid.
+    """
     _expiries.append(Expiry(model, condition))
 
 
@@ -37,9 +40,9 @@ def expiries() -> list[Expiry]:
 
 
 def clean(session: Session, expiry: Expiry, *, most: int) -> int:
-    """Delete some expired rows, except those that are locked; return their number.
+    """Delete at most ``most`` expired rows, but none that is locked; return their number.
 
-    Requires the system role.
+    Requires the system role. The statement returns the organizations, because their stamps must be raised.
     """
     table = expiry.model.__tablename__
     owner = "organization_id" if "organization_id" in expiry.model.__table__.columns else "NULL::uuid"
@@ -56,25 +59,25 @@ def clean(session: Session, expiry: Expiry, *, most: int) -> int:
 
 
 def tenant_models() -> list[Any]:
-    """Return the tables whose rows belong to organizations, each before the tables that it references."""
+    """Return the models of all tenants' tables in the order of erasing: each before the tables that it references."""
     model_of = {mapper.local_table: mapper.class_ for mapper in Base.registry.mappers}
     tables = reversed(Base.metadata.sorted_tables)
     return [model_of[table] for table in tables if "organization_id" in table.columns]
 
 
 def erase_some(session: Session, model: Any, organization_id: UUID, *, most: int) -> int:
-    """Erase some rows of an organization from one table; return their number, 0 if there are no more."""
+    """Erase at most ``most`` rows of an organization from one table; return their number, 0 if none remains."""
     values = {"organization": organization_id, "most": most}
     deleted = session.execute(text(f"{_deletion(model.__table__)} SELECT count(*) FROM gone"), values).scalar_one()  # noqa: S608 - names of our own tables
-    return _noted(session, model, organization_id, deleted)
+    return _stamped(session, model, organization_id, deleted)
 
 
 def erase_some_with(
     session: Session, model: Any, owners: Any, organization_id: UUID, *, by: str, most: int
 ) -> tuple[int, int]:
-    """Erase some rows of an organization, and the rows that ``by`` references unless another organization does too.
+    """Erase some rows of an organization, and their rows of ``owners``, unless another organization refers to those.
 
-    Return the number of each.
+    The column ``by`` refers to ``owners``. Return both numbers.
     """
     elsewhere = " AND ".join(
         f"NOT EXISTS (SELECT FROM {table} x WHERE x.{column} = o.id AND x.organization_id <> :organization)"
@@ -86,13 +89,13 @@ def erase_some_with(
         " SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM owners)"
     )
     rows, referenced = session.execute(text(statement), {"organization": organization_id, "most": most}).one()
-    return _noted(session, model, organization_id, rows), _noted(session, owners, organization_id, referenced)
+    return _stamped(session, model, organization_id, rows), _stamped(session, owners, organization_id, referenced)
 
 
 def erase_row(session: Session, model: Any, row_id: UUID) -> int:
     """Erase the row of the organization itself; return 0 if there is none."""
     statement = text(f"DELETE FROM {model.__tablename__} WHERE id = :id RETURNING 1")  # noqa: S608 - the name of our own table
-    return _noted(session, model, row_id, len(session.execute(statement, {"id": row_id}).all()))
+    return _stamped(session, model, row_id, len(session.execute(statement, {"id": row_id}).all()))
 
 
 def _deletion(table: Table) -> str:
@@ -114,7 +117,8 @@ def _references(owners: Table) -> list[tuple[str, str]]:
     ]
 
 
-def _noted(session: Session, model: Any, organization_id: UUID, count: int) -> int:
+def _stamped(session: Session, model: Any, organization_id: UUID, count: int) -> int:
+    """Raise the table's stamp if rows were deleted; return their number."""
     if count:
         mark_changed(session, model, organization_id)
     return count

@@ -1,9 +1,9 @@
 """Checks of the database at startup and on each new connection; without them the guarantees do not hold.
 
-Row-level security must apply to the application's role: otherwise a forgotten filter shows the rows of every tenant. A
-commit must be flushed before it is confirmed: otherwise a confirmed write may be lost, and its stamp, which is a
-flushed position, may lie below it. LC_CTYPE must know the letters of all scripts: otherwise search finds no name beyond
-ASCII.
+- Row-level security must apply to the role of the application. Otherwise a forgotten filter shows all tenants' rows.
+- A commit must be flushed before it is confirmed. Otherwise a confirmed write may be lost. Its stamp is a flushed
+  position, which may then be lower than its commit record.
+- LC_CTYPE must recognize the letters of all scripts. Otherwise search finds no name with a letter outside of ASCII.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ SELECT rolsuper OR rolbypassrls OR EXISTS (
 """
 
 
-# Only UTF-8 with C.UTF-8: pg_trgm recognizes letters by LC_CTYPE, whatever the locale provider is.
+# Only UTF-8 with C.UTF-8 is accepted: pg_trgm recognizes letters by LC_CTYPE, whatever the locale provider is.
 _SERVER = """
 SELECT current_setting('synchronous_commit') = 'off',
        pg_encoding_to_char(encoding) = 'UTF8' AND lower(replace(datctype, '-', '')) = 'c.utf8',
@@ -39,7 +39,7 @@ class AsynchronousCommit(SettingsError):
 
 
 class WrongLocale(SettingsError):
-    """The database's encoding or LC_CTYPE does not know the letters of all scripts."""
+    """The database's encoding or LC_CTYPE does not recognize the letters of all scripts."""
 
 
 class UnboundRole(SettingsError):
@@ -56,12 +56,12 @@ def guard(app: Flask) -> None:
     with app.app_context():
         for name, engine in db.engines.items():
             event.listen(engine, "connect", _refuse_server)
-            if name != "system":
+            if name != "system":  # the system role bypasses row-level security on purpose
                 event.listen(engine, "connect", _refuse_unbound)
-            _try(engine)
+            _connect_once(engine)
 
 
-def _try(engine: Engine) -> None:
+def _connect_once(engine: Engine) -> None:
     with contextlib.suppress(OperationalError):
         engine.connect().close()
     engine.dispose()  # a forked process must not share the connection
@@ -71,7 +71,7 @@ def _fetch_row(connection: Any, query: str) -> tuple[Any, ...]:
     with connection.cursor() as cursor:
         row: tuple[Any, ...] = cursor.execute(query).fetchone()
     if not connection.autocommit:
-        connection.rollback()
+        connection.rollback()  # end the transaction that the query has started
     return row
 
 
@@ -94,6 +94,6 @@ def _refuse_unbound(connection: Any, _record: object) -> None:
     if is_unbound:
         connection.close()
         raise UnboundRole(
-            f"POSTGRES_USER: row-level security does not bind the role {role}; use one like campshub_app"
+            f"POSTGRES_USER: row-level security does not apply to the role {role}; use one like campshub_app"
             " (see migrations/bootstrap.sql)"
         )

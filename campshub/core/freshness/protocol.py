@@ -2,8 +2,8 @@
 
 Each organization has a stamp for each tag: an epoch, and the WAL position of the primary at or after the last commit
 that touched the tag. The stamp decides whether a replica may serve a read (it has replayed the position) and whether a
-cached response is current (the stamp is part of its key). `docs/decisions/0010-freshness.md` gives the reason of each
-step; the scripts in ``core/freshness/scripts`` run the steps in Redis.
+cached response is current (the stamp is part of its key). ``docs/freshness.md`` describes the steps and why each
+is needed; the scripts in ``core/freshness/scripts`` run them in Redis.
 """
 
 import hashlib
@@ -29,16 +29,16 @@ from campshub.core.redis.pipeline import PipelinedRedis, Script
 
 SCRIPTS = Path(__file__).parent / "scripts"
 DEADLINE_MS = 10_000
-# A commit that would start later than this after its begin begins again: otherwise its pending entry could be overdue
-# before the commit ends. The duration of COMMIT itself has no upper bound (a synchronous replica, a full disk): no
-# check is deferred to it, and a commit that ends later also changes the epoch.
+# If more time than this has passed since ``begin``, it is called again before COMMIT: otherwise the pending entry could
+# be overdue before COMMIT ends. No constraint check is deferred to COMMIT, but its duration has no upper bound (a
+# synchronous replica, a full disk). So a write whose COMMIT takes longer than this also changes the epoch.
 COMMIT_WITHIN_S = 5.0
-# The flushed position: all visible rows are flushed, because `synchronous_commit` is on. WAL inserted after it is lost
-# when a backend crashes, and then the same positions are used again under the same identity.
+# The flushed position, not the inserted one: WAL that is not flushed is lost when a backend crashes, and then its
+# positions are used again under the same identity. All visible rows are flushed, because `synchronous_commit` is on.
 POSITION = "SELECT pg_current_wal_flush_lsn(), server_identity()"
 
 TRUST, PRIMARY, REPAIR = 0, 1, 2
-_IDENTITY = 9  # index of an identity, in the script's reply, that the process does not know yet
+_IDENTITY = 9  # the index, in the script's reply, of an identity that the process does not know yet
 _NOT_COUNTED = ("", 0, 0, 0, 0)
 IN_MEMORY = 1  # the script's reply for a value that the process already has
 
@@ -47,7 +47,11 @@ Pair = tuple[UUID, str]
 
 @dataclass(slots=True)
 class LookupRequest:
-    """The lookup of one request, besides the caller's rate limits."""
+    """The lookup of one request, besides the caller's rate limits.
+
+    ``caller_key`` and ``candidate_key`` are the keys of the caller state and of the response that this process has in
+    its memory. If they are current, Redis returns ``IN_MEMORY`` instead of the value.
+    """
 
     organization: str
     user: str
@@ -61,7 +65,11 @@ class LookupRequest:
 
 @dataclass(slots=True)
 class LookupReply:
-    """The reply of Redis: the state of the caller's rate limits, and what may be trusted."""
+    """The reply of Redis.
+
+    ``is_trusted``: the stamps are current, so ``position``, the caller's ``state`` and the ``response`` may be used.
+    ``is_unverified``: the primary is unavailable, so stamps are compared with the last known epoch.
+    """
 
     rate_limits: Any = None
     is_trusted: bool = False
@@ -80,11 +88,11 @@ class PendingWrite:
 
     nonce: str
     primary: str
-    at: float
+    at: float  # by the clock of the lease
     entries: list[tuple[PipelinedRedis, bytes, list[str]]]
 
     def is_late(self) -> bool:
-        """Return whether its entries may soon be overdue, or already are."""
+        """Return whether its entries are overdue or may be so before COMMIT ends."""
         return elapsed() - self.at > COMMIT_WITHIN_S
 
 
@@ -115,7 +123,7 @@ class Freshness:
     def look_up(self, request: LookupRequest, counted: Sequence[Any] | None) -> LookupReply:
         """Look up all that a request needs in one round trip; a repair takes more round trips.
 
-        ``counted`` contains the caller and the rate limits; None: the request is not counted.
+        ``counted`` contains the caller and the four numbers of the rate limits; None: the request is not counted.
 
         :raises CacheUnavailable: Redis does not reply.
         """
@@ -128,7 +136,7 @@ class Freshness:
         reply = server.run(self._look_up, *_arguments(request, server, lease, counted))
         verdict = reply[1]
         if verdict == REPAIR and lease is not None and not is_unverified:
-            limits = reply[0]
+            limits = reply[0]  # of the first call: the second one must not count the request again
             if self._repaired(server, lease, reply):
                 reply = server.run(self._look_up, *_arguments(request, server, lease, None))
                 verdict = reply[1]
@@ -155,7 +163,7 @@ class Freshness:
     def begin(self, stamped: Collection[Pair], primary: str) -> PendingWrite | None:
         """Store pending entries, which send the readers of the affected tags to the primary.
 
-        None: a Redis does not reply, so the write must change the epoch instead.
+        Return None if a Redis does not reply: then the write must change the epoch instead.
         """
         begun = PendingWrite(_nonce(), primary, elapsed(), [])
         try:
@@ -180,7 +188,7 @@ class Freshness:
                 continue
 
     def wait_for_leases(self) -> None:
-        """Wait until no process trusts the epoch from before an unstamped write."""
+        """Wait until no process still trusts the epoch that an unstamped write has replaced."""
         metrics.unstamped.inc()
         time.sleep(LEASE_S)
 
@@ -194,7 +202,7 @@ class Freshness:
         return [(self.servers[index], names) for index, names in found.items()]
 
     def forget(self) -> None:
-        """Give every Redis a new identity: no cached response is found, and all reads go to the primary for 10 s.
+        """Give every Redis a new identity: former responses are not found, and all reads go to the primary for 10 s.
 
         :raises CacheUnavailable: one of them does not reply.
         """
@@ -258,7 +266,7 @@ def _arguments(
 
 
 def _read(reply: Sequence[Any], *, is_trusted: bool, is_unverified: bool) -> LookupReply:
-    """Parse the script's reply, which is shorter if the verdict is not to trust."""
+    """Parse the script's reply, which is shorter if the stamps are not trusted."""
     fields = [*reply, *(None,) * (_IDENTITY + 1 - len(reply))]
     limits, _, space, position, caller_key, state, response_key, cached, *_ = fields
     return LookupReply(

@@ -1,4 +1,7 @@
-"""The tasks of Celery's workers: run a message, tick, and send a heartbeat. All other state is in the outbox."""
+"""The three tasks of Celery's workers: run the job of a message, tick, and record a heartbeat.
+
+Celery only calls workers. Which jobs exist, and which of them are due, is in the outbox, so a lost call loses no job.
+"""
 
 import time
 from collections.abc import Callable
@@ -20,7 +23,7 @@ from campshub.core.service_base import Services
 
 TICK_EVERY_S = 5.0
 HEARTBEAT_EVERY_S = 10.0
-# The relay does not send a call again for this time; a duplicate call in a queue does no harm.
+# For this time the relay does not repeat a call. A duplicate call does no harm: only one worker can claim the job.
 RELAYED_AGAIN_S = 300.0
 
 
@@ -38,7 +41,7 @@ class Worker:
     @property
     def app(self) -> Flask:
         """The application."""
-        if self._app is None:  # a pool without processes
+        if self._app is None:  # a pool that starts no child process
             self.start()
         return self._app  # type: ignore[return-value] # it has just been created
 
@@ -72,7 +75,7 @@ def attach_metrics(settings: Settings) -> None:
     if not settings.worker_metrics_port or folder is None:
         return
 
-    def empty(**_: Any) -> None:
+    def delete_files(**_: Any) -> None:
         """Delete the metrics of former processes."""
         for file in folder.glob("*.db"):
             file.unlink(missing_ok=True)
@@ -80,12 +83,12 @@ def attach_metrics(settings: Settings) -> None:
     def serve(**_: Any) -> None:
         start_http_server(settings.worker_metrics_port, settings.worker_metrics_host, registry=metrics.all_processes())
 
-    signals.worker_init.connect(empty, weak=False)
+    signals.worker_init.connect(delete_files, weak=False)
     signals.worker_ready.connect(serve, weak=False)
 
 
-def _plain(work: Callable[..., None]) -> Callable[..., None]:
-    """Wrap a method in a function: for a method Celery would expect one more argument in the call."""
+def _as_function(work: Callable[..., None]) -> Callable[..., None]:
+    """Wrap a method in a function: for a method, Celery would expect one more argument in the call."""
 
     def task(*arguments: str) -> None:
         work(*arguments)
@@ -98,7 +101,7 @@ def attach(celery: Celery, create_app: Callable[[], Flask]) -> Celery:
     worker = Worker(create_app)
     signals.worker_process_init.connect(worker.start, weak=False)
     for name, work in ((DELIVER, worker.deliver), (TICK, worker.tick), (HEARTBEAT, worker.beat)):
-        celery.task(name=name)(_plain(work))
+        celery.task(name=name)(_as_function(work))
     beats = {
         f"heartbeat of {queue}": {
             "task": HEARTBEAT,

@@ -1,4 +1,4 @@
-"""Lock waits of maintenance: short, because all later transactions queue behind a waiting exclusive lock."""
+"""Locks of maintenance. Each wait is short, because all later transactions queue behind a waiting exclusive lock."""
 
 import random
 import time
@@ -14,7 +14,7 @@ LOCK_TIMEOUT_MS = 500
 TRIES = 20
 PAUSE_S = 0.25
 LONGEST_PAUSE_S = 2.0
-BUSY_TRIES = 20
+BUSY_TRIES = 20  # with a pause of PAUSE_S between them
 
 Result = TypeVar("Result")
 Driver = psycopg.Connection[Any]
@@ -34,7 +34,7 @@ class PartitionsBusy(MonthsProblem):
 
 @contextmanager
 def exclusive(connection: Connection, task: str) -> Iterator[Driver]:
-    """Run a task under an advisory lock; a second run waits a short time for the first. Yield the driver's connection.
+    """Run a task under its advisory lock, and yield psycopg's connection; a second run waits up to 5 s for the first.
 
     :raises PartitionsBusy: another run still has the lock.
     """
@@ -67,7 +67,7 @@ def fetch_value(driver: Driver, statement: Any, *values: Any) -> Any:
 
 
 def retry_on_lock_timeout(attempt: Callable[[], Result], *, table: str) -> Result:
-    """Retry a function a few times that fails because it cannot get its locks.
+    """Call a function, and repeat the call a few times if it cannot get its locks.
 
     :raises TableLocked: all tries have failed.
     """

@@ -1,7 +1,7 @@
 """Batch concurrent calls: callers that arrive during a round trip share the next one.
 
-Concurrent callers of one process share a round trip (to Redis, or one query to the primary). No separate thread or
-greenlet has to wake up first: the first caller makes the round trip for all.
+Concurrent callers of one process share a round trip (to Redis, or one query to the primary). The first
+caller, the *leader*, makes the round trip for all that wait, so no separate thread or greenlet has to wake up first.
 """
 
 import os
@@ -14,7 +14,7 @@ MOST_AT_ONCE = 128
 
 
 class Interrupted(Exception):
-    """The caller that made the round trip for this one was interrupted."""
+    """The leader was interrupted during the round trip, so the callers of its batch get no reply."""
 
 
 class BatchedRequest:
@@ -24,6 +24,7 @@ class BatchedRequest:
 
     def __init__(self, payload: Any) -> None:
         self.payload = payload
+        # Released when there is a reply, or when this caller becomes the leader.
         self.done = threading.Lock()
         self.done.acquire()
         self.is_leader = False
@@ -32,13 +33,13 @@ class BatchedRequest:
 
 
 class RequestBatcher:
-    """The callers of one server; ``serve`` makes one round trip for several requests and sets the reply of each."""
+    """Batches the calls to one server; ``serve`` makes one round trip for several requests and sets their replies."""
 
     def __init__(self, serve: Callable[[Sequence[BatchedRequest]], None]) -> None:
         self._serve = serve
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         """Start with an empty queue, as a forked process must."""
         self._process = os.getpid()
         self._lock = threading.Lock()
@@ -51,7 +52,7 @@ class RequestBatcher:
         :raises Exception: the exception of the round trip.
         """
         if os.getpid() != self._process:
-            self._forget()
+            self._reset()
         request = BatchedRequest(payload)
         with self._lock:
             is_leader, self._is_busy = not self._is_busy, True
@@ -81,7 +82,7 @@ class RequestBatcher:
             following.done.release()
 
     def _next(self) -> BatchedRequest | None:
-        """Make the first caller in the queue the leader and return it; call this with the lock."""
+        """Make the first caller in the queue the leader and return it; the caller of this holds the lock."""
         following = self._waiting[0] if self._waiting else None
         self._is_busy = following is not None
         if following is not None:
@@ -89,7 +90,7 @@ class RequestBatcher:
         return following
 
     def _lead(self) -> None:
-        """Make the round trip; then make the first caller that came meanwhile the leader of the next one."""
+        """Make the round trip of one batch; then make the first caller that is still in the queue the next leader."""
         with self._lock:
             batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_AT_ONCE))]
         failure: Exception | None = Interrupted()
