@@ -94,7 +94,7 @@ def test_an_anonymous_client_sees_the_remaining_quota_and_the_retry_time(make_ei
     assert refused.headers["RateLimit"].endswith(f";t={wait_s}")
     assert refused.problem["code"] == "rate_limited"
     assert refused.problem["detail"] == (
-        f'The limit "anonymous" of 3 requests in 3600 s is used up; come back in {wait_s} s.'
+        f'The limit "anonymous" of 3 requests in 3600 s is used up; retry in {wait_s} s.'
     )
     assert refused.statements == []
     assert caller(app)("/api/students/").status == 401, "another address has its own limit"
@@ -172,9 +172,7 @@ def test_sign_ins_to_one_account_are_limited_from_all_addresses_together(make_ei
     responses = [sign_in(caller(app), email=one) for one in written]
 
     assert [response.status for response in responses] == [401, 401, 401, 429]
-    assert (
-        responses[-1].problem["detail"].startswith('The limit "login" of 3 requests in 60 s is used up; come back in ')
-    )
+    assert responses[-1].problem["detail"].startswith('The limit "login" of 3 requests in 60 s is used up; retry in ')
     assert 0 < int(responses[-1].headers["Retry-After"]) <= 60
     assert responses[-1].statements == []
     assert sign_in(caller(app), email=f"other-{email}").status == 401

@@ -272,7 +272,7 @@ def test_a_refusal_states_a_retry_time_within_the_window(limits_of):
     problem = made.refusal(state, made.plan(None))
 
     assert (problem.status, problem.code) == (429, "rate_limited")
-    assert problem.detail == 'The limit "burst" of 1 request in 6 s is used up; come back in 6 s.'
+    assert problem.detail == 'The limit "burst" of 1 request in 6 s is used up; retry in 6 s.'
     assert problem.headers == {
         "RateLimit": '"user";r=999;t=6, "burst";r=0;t=6',
         "RateLimit-Policy": '"user";q=1000;w=3600, "burst";q=1;w=6',

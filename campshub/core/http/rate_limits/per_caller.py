@@ -1,9 +1,9 @@
-"""The two rate limits of an authenticated caller, counted in the request's one Redis call, or here without Redis.
+"""The two rate limits of an authenticated caller, counted in the one Redis call of a request, or here without Redis.
 
-``user`` is a sliding window counter: the previous window counts in proportion to its part that is still within one
-window's length. ``burst`` is the generic cell rate algorithm: each request advances a theoretical arrival time by one
-interval, and it may be ahead of the clock by at most a burst. A refused request changes neither, so retries do not
-extend the wait.
+``user`` is a sliding window counter. The previous window counts in proportion to the part of it that lies within the
+last ``window_s`` seconds. ``burst`` is the generic cell rate algorithm (GCRA): each request advances a theoretical
+arrival time by one interval, and this time may be ahead of the clock by at most ``burst`` intervals. A refused request
+changes neither, so retries do not extend the wait.
 
 The arithmetic is in whole milliseconds and microseconds and stays below 2^53, so that Lua's doubles and Python's
 integers have equal results.
@@ -18,7 +18,8 @@ from threading import Lock
 from campshub.config import Settings, read_limit
 from campshub.core.errors import RateLimited
 
-# The state of one caller has 20 bytes: window, previous count, current count, arrival time in microseconds.
+# The state of one caller has 20 bytes: number of the window, its predecessor's count, its count, arrival time in
+# microseconds. `room` is the time that remains of the window; `furthest_us` is how far ahead the arrival time may be.
 _LUA = """
 local function count(key, now_ms, quota, window_ms, burst, interval_us)
   local floor, max = math.floor, math.max
@@ -59,7 +60,7 @@ local function count(key, now_ms, quota, window_ms, burst, interval_us)
     allowed and 0 or max(1, math.ceil(wait_ms / 1000), math.ceil(wait_us / 1000000))
 end
 """
-# By how much a clock may be set back before an arrival time in the future counts as wrong.
+# An arrival time may be ahead of its bound by this much, because a clock was set back. More is an error: start at now.
 _CLOCK_SET_BACK_US = 60_000_000
 _MINUTE_US = 60_000_000
 _MOST_CALLERS = 20_000
@@ -96,7 +97,7 @@ class LimitPlan:
     policy_header: tuple[str, str]
 
 
-# The stored state of a caller: window, previous count, current count, arrival time in microseconds.
+# The stored state of a caller; the same four numbers as in Redis.
 _State = tuple[int, int, int, int]
 
 
@@ -167,7 +168,7 @@ class CallerLimits:
         return refusal(policy, state.retry_after_s, dict(self.headers(state, plan)))
 
     def _forget_idle(self, now_ms: int) -> None:
-        """Remove callers without a request for two windows; at the maximum number, remove the least recent one."""
+        """Remove callers that were idle for two windows; at the maximum number, remove the one idle for longest."""
         callers, window_ms = self._callers, max(self._window_s, _HOUR_S) * 1000
         while callers:
             caller = next(iter(callers))
@@ -187,7 +188,7 @@ def refusal(policy: Policy, retry_after_s: int, headers: dict[str, str]) -> Rate
     """Return the problem that names a limit and the seconds until a retry."""
     requests = "1 request" if policy.quota == 1 else f"{policy.quota} requests"
     return RateLimited(
-        f'The limit "{policy.name}" of {requests} in {policy.window_s} s is used up; come back in {retry_after_s} s.',
+        f'The limit "{policy.name}" of {requests} in {policy.window_s} s is used up; retry in {retry_after_s} s.',
         headers=headers,
     )
 
@@ -195,7 +196,7 @@ def refusal(policy: Policy, retry_after_s: int, headers: dict[str, str]) -> Rate
 def _count(
     cached: _State | None, now_ms: int, quota: int, window_ms: int, burst: int, interval_us: int
 ) -> tuple[_State, RateLimitState]:
-    """Count one request, line by line like the Lua function above."""
+    """Count one request; line by line the same as the Lua function above, with its names."""
     window, elapsed = divmod(now_ms, window_ms)
     now_us = now_ms * 1000
     before = current = arrival = 0
@@ -235,7 +236,7 @@ def _until_free(before: int, current: int, room: int, quota: int, window_ms: int
 
 
 def _until_whole(before: int, current: int, room: int, window_ms: int) -> int:
-    """Return the milliseconds until less than one request counts against the quota."""
+    """Return the milliseconds until the whole quota is available: until less than one request counts against it."""
     if current:
         return room + window_ms - (window_ms - 1) // current
     return max(0, room - (window_ms - 1) // before) if before else 0
