@@ -187,7 +187,7 @@ class Settings(BaseSettings):
     @classmethod
     def _check_retention(cls, value: int) -> int:
         if 0 < value < LEAST_RETENTION_MONTHS:
-            raise ValueError(f"must be 0 or at least {LEAST_RETENTION_MONTHS}: dates 400 days back may be written")
+            raise ValueError(f"must be 0 or at least {LEAST_RETENTION_MONTHS}: dates up to 400 days ago are accepted")
         return value
 
     @field_validator("redis_url", "celery_broker_url")
@@ -236,7 +236,7 @@ class Settings(BaseSettings):
             raise ValueError("OIDC_ISSUERS names an issuer twice")
         for address in (address for one in found for address in one.addresses):
             if not is_allowed_url(address, debug=self.debug):
-                raise ValueError(f"OIDC_ISSUERS: {address} must be https (http for loopback alone, with DEBUG)")
+                raise ValueError(f"OIDC_ISSUERS: {address} must be https (http only for loopback, with DEBUG)")
         return self
 
     @property

@@ -42,12 +42,12 @@ def checked(kind: ReportKind, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """
     known = {*kind.takes, "period", *(_RANGE if kind.most_days else _DAY)}
     for name in parameters.keys() - known:
-        raise Invalid.at(f"/parameters/{name}", "unknown", f"A report of the kind {kind.name} does not take this.")
+        raise Invalid.at(f"/parameters/{name}", "unknown", f"Reports of the kind {kind.name} do not accept this.")
     for name in sorted(kind.needs):
         if not parameters.get(name):
-            raise Invalid.at(f"/parameters/{name}", "required", f"A report of the kind {kind.name} needs this.")
+            raise Invalid.at(f"/parameters/{name}", "required", f"Reports of the kind {kind.name} require this.")
     if parameters.get("period") and any(parameters.get(name) for name in (*_RANGE, *_DAY)):
-        raise Invalid.at("/parameters/period", "invalid", "Either a period or dates.")
+        raise Invalid.at("/parameters/period", "invalid", "Send either a period or dates, not both.")
     return {
         name: str(value) if isinstance(value, date | UUID) else value
         for name, value in parameters.items()
@@ -67,9 +67,9 @@ def resolved(kind: ReportKind, parameters: Mapping[str, Any], today: date) -> Re
         return ReportArguments({**others, "on": on.isoformat()})
     first_date, last_date = period or _range(parameters, today)
     if last_date < first_date:
-        raise Invalid.at("/parameters/to", "invalid", "The last date lies before the first.")
+        raise Invalid.at("/parameters/to", "invalid", "The last date is before the first.")
     if (last_date - first_date).days >= kind.most_days:
-        raise Invalid.at("/parameters/to", "too_far", f"At most {kind.most_days} days.")
+        raise Invalid.at("/parameters/to", "too_far", f"The report covers at most {kind.most_days} days.")
     return ReportArguments({**others, "from": first_date.isoformat(), "to": last_date.isoformat()})
 
 
@@ -107,4 +107,5 @@ def require_seen(kind: ReportKind, session: Any, principal: Principal, arguments
         return kind.subject(session, principal, arguments)
     except NotFound:
         named = next((name for name in ("group_id", "student_id") if arguments.values.get(name)), "")
-        raise UnknownReference.at(f"/parameters/{named}", "unknown_reference", "There is none that you see.") from None
+        detail = "It does not exist, or you may not see it."
+        raise UnknownReference.at(f"/parameters/{named}", "unknown_reference", detail) from None

@@ -38,7 +38,7 @@ def _root() -> Path:
         root.mkdir(mode=0o700)
     found = root.lstat()
     if root.is_symlink() or found.st_uid != os.geteuid():
-        raise PermissionError(f"{root} is not ours.")
+        raise PermissionError(f"{root} belongs to another account.")
     root.chmod(0o700)
     return root
 

@@ -223,7 +223,7 @@ def test_a_role_of_a_member_or_an_open_invitation_is_not_deleted(app, api, tenan
 
     refused = api.delete(f"/api/roles/{made}/")
     assert outcome(refused) == (409, "role_in_use")
-    assert refused.problem["detail"] == "Users who have this role: 1; open invitations that promise it: 1."
+    assert refused.problem["detail"] == "Users with this role: 1; open invitations with it: 1."
     assert api.patch(f"/api/users/{client.user_id}/", {"role": "client"}).json["role_id"] is None
     assert outcome(api.delete(f"/api/roles/{made}/")) == (409, "role_in_use")
     assert api.delete(f"/api/invitations/{invited['id']}/").status == 204

@@ -40,7 +40,7 @@ def test_an_organization_and_its_admin_are_created_and_can_sign_in(app, flask):
             "There is no organization",
         ),
         (("users", "create-admin", "--organization", "not-a-uuid", "--email", "a@example.org"), "is not a valid UUID"),
-        (("partitions", "ensure", "--table", "students"), "students is not partitioned; partitioned are:"),
+        (("partitions", "ensure", "--table", "students"), "students is not partitioned; the partitioned tables are:"),
         (("demo", "seed", "--students", "0"), "not in the range"),
         (("partitions", "ensure", "--months", "100000"), "not in the range"),
     ],

@@ -106,7 +106,7 @@ def test_a_statement_does_not_depend_on_the_permissions_of_its_first_caller():
 
         return select(Student.id).where(where) if principal.may(P.MEDICAL_READ) else select(Student.code).where(where)
 
-    with pytest.raises(TypeError, match="hand over what they decide"):
+    with pytest.raises(TypeError, match="pass what they decide"):
         by_permission(Principal(new_id(), new_id(), "admin", "UTC"))
 
 

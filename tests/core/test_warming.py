@@ -223,4 +223,4 @@ def test_the_command_reports_what_it_did(app, api, services, tenant, student):
     result = app.test_cli_runner().invoke(args=arguments)
 
     assert result.exit_code == 0, result.output
-    assert result.output.startswith("Made 1 answers")
+    assert result.output.startswith("Computed 1 responses")

@@ -256,7 +256,7 @@ def test_an_invalid_message_does_not_end_a_worker(stack, add_job, ended, message
     assert worker.is_running()
     log = stack.part("worker").log.read_text()[before:]
     size = len(message.encode() if isinstance(message, str) else message)
-    assert log.count(f"a message of {size} bytes in the broker is no call of ours; it is dropped") == len(Queue)
+    assert log.count(f"a message of {size} bytes in the broker is not a valid call; it is dropped") == len(Queue)
     assert "CRITICAL" not in log
 
 

@@ -68,7 +68,7 @@ def test_a_folder_of_another_owner_is_not_used(temporary):
     elsewhere.mkdir()
     (temporary / f"campshub-reports-{os.geteuid()}").symlink_to(elsewhere)
 
-    with pytest.raises(PermissionError, match="is not ours"), temporary_folder():
+    with pytest.raises(PermissionError, match="belongs to another account"), temporary_folder():
         raise AssertionError("it was used")
     assert list(elsewhere.iterdir()) == []
 

@@ -25,7 +25,7 @@ def revoke_key(*, prefix: str, yes: bool, as_json: bool) -> None:
     """
     named = _PREFIXED.fullmatch(prefix.strip())
     if named is None:
-        raise click.ClickException("A prefix has 12 letters and digits.")
+        raise click.ClickException("A key's prefix has 12 letters and digits.")
     if not yes:
         click.confirm("All programs that use this key will stop working. Continue?", abort=True, err=True)
     with unit_of_work(system=True, read_only=True) as session:

@@ -40,7 +40,7 @@ def create_admin(
     try:
         services.passwords.require_good(password, least=SHORTEST, email=email)
     except Invalid as refused:
-        raise click.ClickException(f"The password: {refused.errors[0].detail}") from refused
+        raise click.ClickException(f"Password: {refused.errors[0].detail}") from refused
     hashed = services.passwords.hash(password)
     with unit_of_work(system=True, organization_id=organization_id) as session:
         caller_row = session.enter(organization_id)
@@ -76,7 +76,7 @@ def reset_password(*, email: str, password: str, as_json: bool) -> None:
     try:
         services.passwords.require_good(password, least=passwords.least_length(memberships), email=email)
     except Invalid as refused:
-        raise click.ClickException(f"The password: {refused.errors[0].detail}") from refused
+        raise click.ClickException(f"Password: {refused.errors[0].detail}") from refused
     hashed = services.passwords.hash(password)
     with unit_of_work(system=True, organization_id=memberships[0].organization_id) as session:
         passwords.replace(session, services, user_id=user_id, email=email, hashed=hashed)

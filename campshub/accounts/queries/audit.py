@@ -115,9 +115,9 @@ def resolve_dates(now: datetime, first_date: date | None, last_date: date | None
     last_date = last_date or (first_date + timedelta(days=USUAL_DAYS) if first_date else now.astimezone(UTC).date())
     first_date = first_date or last_date - timedelta(days=USUAL_DAYS)
     if last_date < first_date:
-        raise Invalid.at("/to", "invalid", "The last date lies before the first.")
+        raise Invalid.at("/to", "invalid", "The last date is before the first.")
     if (last_date - first_date).days > MOST_DAYS:
-        raise Invalid.at("/to", "too_far", f"At most {MOST_DAYS} days from the first date.")
+        raise Invalid.at("/to", "too_far", f"The last date must be at most {MOST_DAYS} days after the first.")
     return first_date, last_date
 
 

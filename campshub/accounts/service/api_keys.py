@@ -108,16 +108,16 @@ def _revoke(session: Session, key: ApiKey, *, by: UUID | None, now: datetime) ->
 def _check_expiry(services: Services, kind: str, days: int) -> None:
     most = services.settings.device_key_days if kind == DEVICE else services.settings.api_key_days
     if days > most:
-        raise Invalid.at("/expires_in_days", "too_long", f"A key of this kind lasts {most} days at the most.")
+        raise Invalid.at("/expires_in_days", "too_long", f"A key of this kind is valid for at most {most} days.")
 
 
 def _permissions_for(kind: str, given: Sequence[str] | None) -> list[str]:
     if kind == DEVICE:
         if given is not None and set(given) != OF_DEVICES:
-            raise Invalid.at("/permissions", "of_devices", "A device's key is for marking attendance, and no more.")
+            raise Invalid.at("/permissions", "of_devices", "A device key can only mark attendance.")
         return sorted(OF_DEVICES)
     if given is None:
-        raise Invalid.at("/permissions", "required", "Say what the key is for.")
+        raise Invalid.at("/permissions", "required", "Name the permissions of the key.")
     return sorted(set(given))
 
 

@@ -114,7 +114,7 @@ def step_up(
     attempt = attempts.begin(session, services, email)
     if not services.passwords.check(password, attempt.known.password_hash) or attempt.is_held:
         attempt.fail()
-        raise Invalid.at("/password", "wrong", "Not your password.")
+        raise Invalid.at("/password", "wrong", "The password is wrong.")
     try:
         require_second(session, services, user_id=principal.user_id, otp=otp, now=now)
     except BadOtp:
@@ -165,9 +165,9 @@ def confirm(session: Session, principal: Principal, services: Services, *, otp: 
     """
     has = show(session, principal.user_id)
     if has.sealed_secret is None or has.is_confirmed:
-        raise MfaStateConflict("There is nothing to confirm.")
+        raise MfaStateConflict("No second factor waits for its confirmation.")
     if not _use_step(session, services, principal.user_id, has.sealed_secret, otp, now):
-        raise Invalid.at("/otp", "wrong", "Not the code that the app shows.")
+        raise Invalid.at("/otp", "wrong", "The one-time code is wrong.")
     session.scalar(_CONFIRM, {"user_id": principal.user_id})
     present = queries.lock_session(session, principal.organization_id, principal.session_id)
     if present is not None:

@@ -61,7 +61,7 @@ def change(
     genuine = services.passwords.check(present_password, attempt.known.password_hash)
     if attempt.is_held or not genuine:
         attempt.fail()
-        raise Invalid.at("/present_password", "wrong", "Not your present password.")
+        raise Invalid.at("/present_password", "wrong", "The present password is wrong.")
     try:
         mfa.require_second(session, services, user_id=principal.user_id, otp=otp, now=now)
     except mfa.BadOtp:

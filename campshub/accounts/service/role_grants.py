@@ -42,12 +42,12 @@ def require_may_give(
     if role_id is not None and role is None:
         grant = queries.lock_grant(session, principal, role_id)
         if grant is None:
-            detail = "No role of this organization's own."
+            detail = "No such custom role in this organization."
             raise UnknownReference.of([FieldError("/role_id", "unknown_reference", detail)])
         require_covers(principal, grant)
         return CUSTOM, role_id
     if role is None or role_id is not None:
-        raise Invalid.at("/role", "either_or", "Name a built-in role, or one of your own by its role_id.")
+        raise Invalid.at("/role", "either_or", "Send either `role` (a built-in role) or `role_id` (a custom role).")
     require_covers(principal, GRANTS[role])
     return role, None
 

@@ -110,7 +110,7 @@ def delete(session: Session, principal: Principal, *, role_id: UUID, expected: V
     require_covers(principal, grant_of(role.permissions, role.scope))
     members, invited = queries.count_holders(session, principal, role_id)
     if members or invited:
-        raise RoleInUse(f"Users who have this role: {members}; open invitations that promise it: {invited}.")
+        raise RoleInUse(f"Users with this role: {members}; open invitations with it: {invited}.")
     clear_references(session, Invitation.role_id, role_id)
     session.delete(role)
     session.flush()

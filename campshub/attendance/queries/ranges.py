@@ -21,7 +21,7 @@ def resolved(principal: Principal, now: datetime, given: Mapping[str, Any]) -> t
     usual = first_date or last_date or principal.today(now)
     first_date, last_date = first_date or month_start(usual), last_date or month_end(usual)
     if last_date < first_date:
-        raise Invalid.at("/to", "invalid", "The last date lies before the first.")
+        raise Invalid.at("/to", "invalid", "The last date is before the first.")
     if (last_date - first_date).days > MOST_DAYS:
-        raise Invalid.at("/to", "too_far", f"At most {MOST_DAYS} days from the first date.")
+        raise Invalid.at("/to", "too_far", f"The last date must be at most {MOST_DAYS} days after the first.")
     return first_date, last_date

@@ -136,7 +136,7 @@ class _Watch:
             if result.status == pq.ExecStatus.TUPLES_OK:
                 row = [_text(result.get_value(0, column)) for column in range(result.nfields)]
         if row is None:
-            raise psycopg.OperationalError("refused")
+            raise psycopg.OperationalError("the query failed")
         return row
 
 
@@ -145,7 +145,7 @@ def _finish_connecting(connection: Any) -> None:
     state = pq.PollingStatus.WRITING
     while state != pq.PollingStatus.OK:
         if state == pq.PollingStatus.FAILED or connection.status == pq.ConnStatus.BAD:
-            raise psycopg.OperationalError("no connection")
+            raise psycopg.OperationalError("the connection failed")
         _wait(connection.socket, select.POLLIN if state == pq.PollingStatus.READING else select.POLLOUT, until)
         state = connection.connect_poll()
 
@@ -159,7 +159,7 @@ def _wait(socket: int, event: int, until: float) -> None:
     poll.register(socket, event)
     left = until - time.monotonic()
     if left <= 0 or not poll.poll(left * 1000):
-        raise psycopg.OperationalError("no answer in time")
+        raise psycopg.OperationalError("no reply in time")
 
 
 def _text(value: bytes | None) -> str | None:

@@ -118,7 +118,7 @@ def taken(reply: Any) -> tuple[bytes, bytes] | None:
     try:
         return key, read_call(raw).write(Queue(queue).value)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
-        log.warning("a message of %d bytes in the broker is no call of ours; it is dropped", len(raw))
+        log.warning("a message of %d bytes in the broker is not a valid call; it is dropped", len(raw))
         return None
 
 

@@ -99,7 +99,7 @@ def restore(
     with exclusive(connection, f"partitions.archive {table}") as driver:
         state = state_of(driver, name)
         if state is not State.MISSING:
-            why = "" if state is State.ATTACHED else ", half archived: archive it again first"
+            why = "" if state is State.ATTACHED else ", half archived: run flask partitions archive again first"
             raise MonthInDatabase(f"{name} already exists{why}.")
         manifest = archives.newest(table, month)
         if manifest is None:
@@ -141,7 +141,7 @@ def _fill(driver: Driver, archives: Archives, manifest: Manifest, *, leave_out: 
     except (psycopg.DataError, psycopg.IntegrityError) as error:
         raise IncompatibleRows(f"{name} refuses the archived rows: {str(error).splitlines()[0]}.") from error
     if restored.rows != manifest.rows:
-        raise DamagedArchive(f"{manifest.file} contains {restored.rows} rows; its manifest says {manifest.rows}.")
+        raise DamagedArchive(f"{manifest.file} contains {restored.rows} rows instead of {manifest.rows}.")
     for column in restored.columns:
         run(driver, "ALTER TABLE {} DROP COLUMN {}", name, column)
     _leave_out(driver, table, name, restored, may=leave_out)
@@ -266,4 +266,4 @@ def provide(services: Services, connection: Connection, *, table: str, month: da
         else:
             return
     if state is not State.ATTACHED:
-        raise HalfArchived(f"{name} is half archived.")
+        raise HalfArchived(f"the archiving of {name} has begun and not finished.")

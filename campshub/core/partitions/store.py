@@ -207,12 +207,13 @@ class Archives:
         if manifest.mac is None:
             if not self._allow_unsigned:
                 raise DamagedArchive(
-                    f"{manifest.file} is not signed, and ARCHIVE_KEYS is set: it is not ours, or was made before a key"
+                    f"{manifest.file} is not signed, and ARCHIVE_KEYS is set: it is forged, or was made before a key"
                     " was set (then: flask partitions restore --unsealed)."
                 )
         elif manifest.key is None or not self._signing.verify(manifest.mac, manifest.content()):
             raise DamagedArchive(
-                f"{manifest.file} is not ours: no key of ARCHIVE_KEYS has signed it, or its manifest was changed."
+                f"{manifest.file} has no valid signature: no key of ARCHIVE_KEYS has signed it, or its manifest was"
+                " changed."
             )
 
     def _stored(self, manifest: Manifest) -> Iterator[bytes]:

@@ -81,7 +81,7 @@ class _UnknownPermissions(frozenset[Permission]):
 
         :raises TypeError: always.
         """
-        raise TypeError("a shared result depends on permissions; hand over what they decide as an argument")
+        raise TypeError("a shared result depends on permissions; pass what they decide as an argument")
 
 
 @cache

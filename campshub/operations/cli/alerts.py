@@ -58,4 +58,4 @@ def _print(found: Sequence[Alert], *, as_json: bool) -> None:
             f" since {one.raised_at:%Y-%m-%d %H:%M}{until}: {one.advice}"
         )
     if not found:
-        click.echo("Nothing is beyond its limit.")
+        click.echo("All values are within their limits.")

@@ -35,7 +35,7 @@ def new_epoch() -> None:
     with unit_of_work(system=True) as session:
         session.execute(epoch.ADD)
     _services().freshness.wait_for_leases()
-    click.echo("A new epoch has begun; nothing cached before is used.")
+    click.echo("A new epoch has begun; everything cached before it is ignored.")
 
 
 @cache.command("fold")
@@ -71,15 +71,15 @@ def sweep(*, as_json: bool) -> None:
 @click.option("--tag", metavar="TAG", help="Only responses from this family of tables.")
 @click.option("--yes", is_flag=True, help="Do not ask before clearing all organizations.")
 def clear(*, organization: UUID | None, tag: str | None, yes: bool) -> None:
-    """Drop cached responses of an organization, of a tag, or of both; all of them by default.
+    """Invalidate cached responses of an organization, of a tag, or of both; all of them by default.
 
     Example: flask cache clear --organization 0190... --tag students
     """
     if organization is None and not yes:
-        click.confirm("This drops cached responses of every organization. Continue?", abort=True)
+        click.confirm("This invalidates the cached responses of every organization. Continue?", abort=True)
     if organization is None and tag is None:
         _services().freshness.forget()
-        click.echo("All cached responses are dropped; for 10 s everything is read from the primary.")
+        click.echo("All cached responses are invalid; for 10 s all reads go to the primary.")
         return
     known = _tags()
     if tag is not None and tag not in known:
@@ -87,7 +87,7 @@ def clear(*, organization: UUID | None, tag: str | None, yes: bool) -> None:
     organizations = [organization] if organization else _organizations()
     for one in organizations:
         _raise_stamps(one, [tag] if tag else known)
-    click.echo(f"Dropped the cached responses of {len(organizations)} organizations.")
+    click.echo(f"Invalidated the cached responses of {len(organizations)} organizations.")
 
 
 @cache.command("warm")
@@ -105,7 +105,8 @@ def warm(*, organization_id: UUID | None, most: int | None, per_second: float | 
     settings = _services().settings
     warmer = Warmer(current_app, _services(), per_second or settings.cache_warm_per_second)
     done = warmer.warm(most=most or settings.cache_warm_most, organization_id=organization_id)
-    sentence = f"Made {done.made} answers; {done.cached} were cached already, {done.refused} refused, {done.left} left."
+    counts = f"{done.cached} were cached already, {done.refused} refused, {done.left} left"
+    sentence = f"Computed {done.made} responses; {counts}."
     say(as_json, sentence if done.is_whole else f"{sentence} Stopped early: a server is busy.", **asdict(done))
 
 

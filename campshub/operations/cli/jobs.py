@@ -72,7 +72,7 @@ def dead(*, limit: int, as_json: bool) -> None:
     )
     rows = _rows(statement)
     lines = [f"{r['id']} {_instant(r['died_at'])} {r['job']}: {r['problem']}" for r in rows]
-    _print(rows, lines or ["Nothing was given up."], as_json=as_json)
+    _print(rows, lines or ["No job was given up."], as_json=as_json)
 
 
 @jobs.command("replay")
@@ -86,13 +86,13 @@ def replay(*, message_id: UUID | None, job: str | None, everything: bool, as_jso
     Example: flask jobs replay --job accounts.invite
     """
     if sum((message_id is not None, job is not None, everything)) != 1:
-        raise click.UsageError("name one id, or --job NAME, or --all.")
+        raise click.UsageError("give exactly one of: an id, --job NAME, --all.")
     with unit_of_work(system=True) as session:
         rows = store.replay(session, id_=message_id, job=job)
     if message_id is not None and not rows:
         raise click.ClickException(f"{message_id} is not a dead job; flask jobs dead lists them.")
     called = _services().sender.send((row.organization_id, row.id, row.job) for row in rows)
-    say(as_json, f"{len(rows)} begin again.", replayed=len(rows), called=called)
+    say(as_json, f"{len(rows)} jobs are enqueued again.", replayed=len(rows), called=called)
 
 
 @jobs.command("run")
@@ -162,7 +162,7 @@ def run_scheduled(*, name: str, here: bool, as_json: bool) -> None:
     entry = entries.find(name)
     if entry is None:
         known = ", ".join(one.job for one in entries.entries())
-        raise click.ClickException(f"{name} is not on the schedule; scheduled are: {known}.")
+        raise click.ClickException(f"{name} is not a scheduled job; the scheduled jobs are: {known}.")
     with unit_of_work(system=True, organization_id=PLATFORM_ID) as session:
         message_id = enqueue(session, entry.job, **entry.arguments)
     outcome = "pending"

@@ -34,7 +34,7 @@ def optimize_database(
     Example: flask optimize-database --all
     """
     if not (everything or vacuum or reindex or cleanup or warms):
-        raise click.UsageError("choose --all, or some of --vacuum, --reindex, --cleanup, --cache-warm.")
+        raise click.UsageError("choose --all, or at least one of --vacuum, --reindex, --cleanup, --cache-warm.")
     try:
         with partitions.maintenance(current_app.extensions["campshub"].settings) as connection:
             before = optimize.sizes(connection)

@@ -96,7 +96,7 @@ def ensure(*, ahead: int, first_date: datetime | None, table: str | None, as_jso
     if as_json:
         click.echo(write({"made": made, "archived": stored}).decode())
         return
-    click.echo("\n".join((f"Made {len(made)} partitions.", *made)))
+    click.echo("\n".join((f"Created {len(made)} partitions.", *made)))
     if stored:
         click.echo(f"These are in the archive (flask partitions restore): {', '.join(stored)}")
 
@@ -116,9 +116,10 @@ def archive(*, month: datetime, table: str | None, yes: bool, as_json: bool) -> 
     with _maintenance() as connection:
         chosen = [name for name in _tables(connection, table) if table or _has(connection, name, first)]
         if not chosen:
-            raise click.ClickException(f"no table has the month {first:%Y-%m}.")
+            raise click.ClickException(f"no table has a partition for {first:%Y-%m}.")
         if not yes:
-            click.confirm(f"{first:%Y-%m} of {', '.join(chosen)} leaves the database. Continue?", abort=True)
+            moved = f"{first:%Y-%m} of {', '.join(chosen)}"
+            click.confirm(f"This moves {moved} from the database to the archive. Continue?", abort=True)
         for name in chosen:
             report = _reporter(calendar.name_of(name, first), as_json=as_json)
             done.append(_described(archiving.archive(_services(), connection, table=name, month=first, report=report)))
@@ -153,7 +154,7 @@ def restore(*, month: datetime, table: str | None, leave_out: bool, allow_unsign
             name for name in tables if table or (first in archives.months(name) and not _has(connection, name, first))
         ]
         if not chosen:
-            raise click.ClickException(f"the archive has no month {first:%Y-%m} that is not here.")
+            raise click.ClickException(f"no table has {first:%Y-%m} in the archive and not in the database.")
         for name in chosen:
             report = _reporter(calendar.name_of(name, first), as_json=as_json)
             restored = restoring.restore(
@@ -197,7 +198,7 @@ def _maintenance() -> Iterator[Connection]:
 def _tables(connection: Connection, table: str | None) -> list[str]:
     known = months.tables(connection)
     if table is not None and table not in known:
-        raise click.ClickException(f"{table} is not partitioned; partitioned are: {', '.join(known)}.")
+        raise click.ClickException(f"{table} is not partitioned; the partitioned tables are: {', '.join(known)}.")
     return [table] if table else known
 
 

@@ -78,16 +78,17 @@ def rebuild(
             with unit_of_work(system=True) as session:
                 total += refresh.rebuild(session, known()[step.rollup], step.organization_id, step.month)
         except MonthDetached as error:
-            raise click.ClickException(f"{error} of {step.rollup} came or went meanwhile; run it again.") from error
+            detail = f"the month {error} of {step.rollup} was attached or detached meanwhile; run the command again."
+            raise click.ClickException(detail) from error
     counts = {"months": len(steps), "written": total.written, "removed": total.removed}
-    say(as_json, "Counted {months} months; wrote {written} rows and removed {removed}.".format(**counts), **counts)
+    say(as_json, "Rebuilt {months} months; wrote {written} rows and removed {removed}.".format(**counts), **counts)
 
 
 def _enqueue(*, as_json: bool, **options: Any) -> None:
     arguments = {name: str(value) for name, value in options.items() if value is not None}
     with unit_of_work(system=True, organization_id=PLATFORM_ID) as session:
         job_id = enqueue(session, "rollups.rebuild", **arguments)
-    say(as_json, f"A worker will do it: job {job_id}.", job_id=str(job_id))
+    say(as_json, f"Enqueued for a worker: job {job_id}.", job_id=str(job_id))
 
 
 @rollups.command("check")

@@ -266,7 +266,8 @@ def _set_next_time(schedule: ReportSchedule, time_zone: str, now: datetime) -> N
     """
     for name, frequency in (("weekday", "weekly"), ("day", "monthly")):
         if (getattr(schedule, name) is not None) != (schedule.frequency == frequency):
-            raise Invalid.at(f"/{name}", "invalid", f"Needed where the frequency is {frequency}, and only there.")
+            detail = f"Required if the frequency is {frequency}, and not allowed otherwise."
+            raise Invalid.at(f"/{name}", "invalid", detail)
     schedule.next_at = next_slot(schedule, time_zone, now)
 
 
@@ -277,6 +278,6 @@ def _set_recipients(
     known, schedules, time_zone = members_and_schedules(session, principal, recipient_ids, most=MOST_OF_ONE)
     for index, one in enumerate(recipient_ids):
         if one not in known:
-            raise Invalid.at(f"/recipient_ids/{index}", "unknown_reference", "There is no such user here.")
+            raise Invalid.at(f"/recipient_ids/{index}", "unknown_reference", "No such user in this organization.")
     schedule.recipient_ids = sorted({str(one) for one in recipient_ids})
     return schedules, time_zone

@@ -158,7 +158,7 @@ def _errors(line: StudentRow, known: Known) -> Iterator[FieldError]:
         if is_deleted and name == "id":
             yield FieldError("/id", Deleted.code, Deleted().detail)
         elif holder is not None or (name, value) in known.given:
-            detail = "It belongs to a student who is deleted." if is_deleted else "It belongs to another student."
+            detail = "A deleted student has it." if is_deleted else "Another student has it."
             yield FieldError(f"/{name}", _TAKEN[name], detail)
 
 

@@ -120,9 +120,9 @@ def list_weeks(
     last_date = last_date or principal.today(now)
     first_date = first_date or last_date - timedelta(weeks=WEEKS_BACK)
     if last_date < first_date:
-        raise Invalid.at("/to", "invalid", "The last date lies before the first.")
+        raise Invalid.at("/to", "invalid", "The last date is before the first.")
     if (last_date - first_date).days > MOST_DAYS:
-        raise Invalid.at("/to", "too_far", f"At most {MOST_DAYS} days from the first date.")
+        raise Invalid.at("/to", "too_far", f"The last date must be at most {MOST_DAYS} days after the first.")
     monday, sunday = week_start(first_date), week_start(last_date) + timedelta(days=6)
     query = _listed(
         principal,

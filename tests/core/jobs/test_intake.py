@@ -125,7 +125,7 @@ def test_an_invalid_message_is_dropped_and_its_content_not_logged(sent, lines):
     assert [raw for raw in wrong if message_guard.taken((b"default", raw)) is not None] == []
     assert message_guard.taken((b"celeryev.secret", sent)) is None
     assert lines == [
-        f"a message of {len(raw)} bytes in the broker is no call of ours; it is dropped" for raw in (*wrong, sent)
+        f"a message of {len(raw)} bytes in the broker is not a valid call; it is dropped" for raw in (*wrong, sent)
     ]
 
 
