@@ -27,13 +27,13 @@ local function count(key, now_ms, quota, window_ms, burst, interval_us)
   burst, interval_us = tonumber(burst), tonumber(interval_us)
   local window, elapsed, now_us = floor(now_ms / window_ms), now_ms % window_ms, now_ms * 1000
   local before, current, arrival = 0, 0, 0
-  local kept = redis.call('GET', key)
-  if kept and #kept == 20 then
-    local kept_window, kept_before, kept_current, kept_arrival = struct.unpack('<I4I4I4d', kept)
-    if kept_window == window + 1 then window, elapsed = kept_window, 0 end
-    if kept_window == window then before, current = kept_before, kept_current
-    elseif kept_window == window - 1 then before = kept_current end
-    arrival = kept_arrival
+  local stored = redis.call('GET', key)
+  if stored and #stored == 20 then
+    local stored_window, stored_before, stored_current, stored_arrival = struct.unpack('<I4I4I4d', stored)
+    if stored_window == window + 1 then window, elapsed = stored_window, 0 end
+    if stored_window == window then before, current = stored_before, stored_current
+    elseif stored_window == window - 1 then before = stored_current end
+    arrival = stored_arrival
   end
   local room, furthest_us = window_ms - elapsed, burst * interval_us
   if arrival < now_us or arrival > now_us + furthest_us + 60000000 then arrival = now_us end
@@ -194,20 +194,20 @@ def refusal(policy: Policy, retry_after_s: int, headers: dict[str, str]) -> Rate
 
 
 def _count(
-    cached: _State | None, now_ms: int, quota: int, window_ms: int, burst: int, interval_us: int
+    stored: _State | None, now_ms: int, quota: int, window_ms: int, burst: int, interval_us: int
 ) -> tuple[_State, RateLimitState]:
     """Count one request; line by line the same as the Lua function above, with its names."""
     window, elapsed = divmod(now_ms, window_ms)
     now_us = now_ms * 1000
     before = current = arrival = 0
-    if cached is not None:
-        cached_window, cached_before, cached_current, arrival = cached
-        if cached_window == window + 1:  # another request with a later clock has been counted first
-            window, elapsed = cached_window, 0
-        if cached_window == window:
-            before, current = cached_before, cached_current
-        elif cached_window == window - 1:
-            before = cached_current
+    if stored is not None:
+        stored_window, stored_before, stored_current, arrival = stored
+        if stored_window == window + 1:  # another request with a later clock has been counted first
+            window, elapsed = stored_window, 0
+        if stored_window == window:
+            before, current = stored_before, stored_current
+        elif stored_window == window - 1:
+            before = stored_current
     room, furthest_us = window_ms - elapsed, burst * interval_us
     if not now_us <= arrival <= now_us + furthest_us + _CLOCK_SET_BACK_US:
         arrival = now_us
