@@ -1,1 +1,1 @@
-"""The services: what every module stands on; it knows none of them."""
+"""The framework that all modules use; it imports none of them."""
