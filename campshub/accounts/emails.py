@@ -11,9 +11,9 @@ _END = "\n\nCampsHub\n"
 def reset(id_: UUID, *, to: str, link: str, token: str, at: datetime) -> Email:
     """Return the e-mail for a forgotten password."""
     text = (
-        "Someone asked for a new password for this address. If it was you, choose one here within an hour:\n\n"
+        "Someone requested a new password for this address. If it was you, choose one here within an hour:\n\n"
         f"{link}\n\nor give this code to your app:\n\n{token}\n\n"
-        "If it was not you, nothing has changed, and there is nothing to do."
+        "If it was not you, nothing has changed, and you need not do anything."
     )
     return Email(id_, to, "A new password", text + _END, at)
 
@@ -22,7 +22,7 @@ def invitation(id_: UUID, *, to: str, organization: str, link: str, token: str, 
     """Return the e-mail of an invitation."""
     text = (
         f"You are invited to {organization}. Accept here within seven days:\n\n{link}\n\n"
-        f"or give this code to your app:\n\n{token}\n\nIf you do not know them, there is nothing to do."
+        f"or give this code to your app:\n\n{token}\n\nIf you do not know them, you need not do anything."
     )
     return Email(id_, to, f"An invitation to {organization}", text + _END, at)
 
@@ -30,10 +30,10 @@ def invitation(id_: UUID, *, to: str, organization: str, link: str, token: str, 
 def lockout(id_: UUID, *, to: str, link: str, at: datetime) -> Email:
     """Return the e-mail about an account that is locked out after too many wrong passwords."""
     text = (
-        "Someone has tried wrong passwords for your account several times. Until they stop, signing in has to wait a"
-        " little longer after each try, with the right password too.\n\n"
-        f"If it was you and the password is forgotten, choose a new one, which also ends the wait:\n\n{link}\n\n"
-        "If it was not you, your password has kept them out."
+        "Someone has tried wrong passwords for your account several times. Until they stop, each sign-in has to wait a"
+        " little longer than the one before, with the right password too.\n\n"
+        f"If it was you and you have forgotten the password, choose a new one, which also ends the wait:\n\n{link}\n\n"
+        "If it was not you, they did not get into your account."
     )
     return Email(id_, to, "Wrong passwords for your account", text + _END, at)
 

@@ -88,9 +88,9 @@ REQUEST = Threshold("request", 1, SECONDS, "the log's slow statements name the r
 REPLICA_LAG = Threshold("replica_lag", 10, SECONDS, "add a replica, or look for long queries on this one")
 PARTITIONS = Threshold("partitions_ahead", 2, MONTHS, "flask partitions ensure; see why its job fails", is_least=True)
 OUTBOX = Threshold("outbox_age", 300, SECONDS, "flask jobs workers and flask jobs list; start or add workers")
-DEAD_JOBS = Threshold("dead_jobs", 0, "jobs", "flask jobs dead; mend the cause, then flask jobs replay")
+DEAD_JOBS = Threshold("dead_jobs", 0, "jobs", "flask jobs dead; fix the cause, then flask jobs replay")
 REDIS_MEMORY = Threshold("redis_memory", 80, PERCENT, "raise maxmemory; the broker refuses calls when it is full")
-UNREACHABLE = Threshold("away", 0, OUT_OF_REACH, "bring it back; /health/ names the parts")
+UNREACHABLE = Threshold("away", 0, OUT_OF_REACH, "start it again; /health/ names the parts")
 
 ALL = (
     CPU,

@@ -38,7 +38,7 @@ _DATE = click.DateTime(["%Y-%m-%d"])
 @reports.command("kinds")
 @json_option
 def kinds(*, as_json: bool) -> None:
-    """List the kinds of report and what each takes.
+    """List the kinds of report and the parameters of each.
 
     Example: flask reports kinds
     """
@@ -78,7 +78,7 @@ def make(
     on: datetime | None,
     as_json: bool,
 ) -> None:
-    """Make a report of a whole organization into a file, as its admins see it.
+    """Write a report of a whole organization to a file, as its admins see it.
 
     Example: flask reports make --kind roster --organization 0198... --group 0198... --format pdf --output roster.pdf
     """
@@ -109,7 +109,7 @@ def forget(*, organization_id: UUID, yes: bool, as_json: bool) -> None:
         click.confirm("Remove all reports of the organization?", abort=True)
     with unit_of_work(organization_id=organization_id) as session:
         count = requests.remove_all(session, organization_id)
-    say(as_json, f"Removed {count} reports; their files go in the background.", removed=count)
+    say(as_json, f"Removed {count} reports; their files are deleted in the background.", removed=count)
 
 
 def _make(organization_id: UUID, kind: ReportKind, parameters: dict[str, Any], format_: str, output: Path) -> int:

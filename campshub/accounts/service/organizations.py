@@ -171,7 +171,7 @@ def _known_roles(session: Session, principal: Principal, named: list[str]) -> li
         elif (role_id := read_id(name)) is not None and roles.lock_grant(session, principal, role_id) is not None:
             known.append(str(role_id))
         else:
-            unknown.append(FieldError(f"/mfa_roles/{number}", "unknown_reference", "No role of this organization."))
+            unknown.append(FieldError(f"/mfa_roles/{number}", "unknown_reference", "No such role."))
     if unknown:
         raise UnknownReference.of(unknown)
     return list(dict.fromkeys(known))

@@ -153,9 +153,9 @@ def _student_of(row: GivenRow) -> UUID | None:
 def _errors(register: Register, line: MarkRow) -> Iterator[FieldError]:
     entry = register.entries.get(line.student_id) if line.student_id else None
     if entry is None:
-        yield FieldError("/student_id", "unknown_student", "There is no such student whom you may see.")
+        yield FieldError("/student_id", "unknown_student", "The student does not exist, or you may not see them.")
     elif register.group_id is not None and not entry.is_on_roster and entry.mark is None:
-        yield FieldError("/student_id", "not_on_roster", "Not in the group on the session's date.")
+        yield FieldError("/student_id", "not_on_roster", "The student is not in the group on the date of the session.")
     if line.given["code"] not in register.codes:
         yield marks.unknown_code("/code", line.given["code"], list(register.codes))
 

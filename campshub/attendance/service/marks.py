@@ -50,12 +50,12 @@ def errors_of(principal: Principal, values: Mapping[str, Any], *, local_date: da
     zone = ZoneInfo(principal.time_zone)
     arrived, left = values["check_in_at"], values["check_out_at"]
     errors = [
-        FieldError(f"/{name}", "not_that_day", "More than a day away from the session's date.")
+        FieldError(f"/{name}", "not_that_day", "Must be at most a day from the date of the session.")
         for name in ("check_in_at", "check_out_at")
         if values[name] is not None and abs((values[name].astimezone(zone).date() - local_date).days) > 1
     ]
     if arrived is not None and left is not None and left < arrived:
-        errors.append(FieldError("/check_out_at", "out_before_in", "Before the check-in."))
+        errors.append(FieldError("/check_out_at", "out_before_in", "Must not be before the check-in."))
     return errors
 
 
@@ -70,4 +70,4 @@ _MOST_LISTED = 20  # codes in an error text, which may repeat in each row
 def unknown_code(pointer: str, key: str, known: Sequence[str]) -> FieldError:
     """Return the error for a code that is not in use."""
     in_use = ", ".join(sorted(known)[:_MOST_LISTED])
-    return FieldError(pointer, "unknown_code", f"No code {key!r} is in use; there are: {in_use}.")
+    return FieldError(pointer, "unknown_code", f"The code {key!r} is not in use; use one of: {in_use}.")

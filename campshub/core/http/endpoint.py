@@ -176,7 +176,7 @@ def _parse_query_string(query_string: bytes) -> dict[str, str]:
             printable = name.encode(errors="replace").decode()
             errors.append(FieldError(step_to(printable), "encoding", "Must be percent-encoded UTF-8."))
         elif len(values) > 1:
-            errors.append(FieldError(step_to(name), "repeated", "Given more than once."))
+            errors.append(FieldError(step_to(name), "repeated", "Sent more than once."))
         elif not values[0]:
             errors.append(FieldError(step_to(name), "empty", "Must not be empty; leave the parameter out instead."))
     if errors:

@@ -106,7 +106,7 @@ def run(*, every_s: float | None, as_json: bool) -> None:
     while True:
         tally = runner.run_due(_services())
         if any(asdict(tally).values()) or every_s is None:
-            sentence = f"Done: {tally.done}, to be tried again: {tally.failed}, given up: {tally.dead}."
+            sentence = f"Done: {tally.done}, to be retried: {tally.failed}, given up: {tally.dead}."
             say(as_json, sentence, **asdict(tally))
         if every_s is None:
             break
@@ -201,7 +201,7 @@ def _state(row: dict[str, Any]) -> str:
         return f"given up: {row['problem']}"
     if row["finished_at"]:
         return "done"
-    return f"to be tried again: {row['problem']}" if row["problem"] else "pending"
+    return f"to be retried: {row['problem']}" if row["problem"] else "pending"
 
 
 def _rows(statement: Any) -> list[dict[str, Any]]:

@@ -44,7 +44,7 @@ def send(run: Run, *, report_id: UUID, user_id: UUID) -> None:
     title = all_kinds()[found.kind].title
     text = (
         f"{title}, {organization.name}. Download it here until {found.expires_at:%Y-%m-%d %H:%M} UTC:\n\n{url}\n\n"
-        "The link is yours alone: please do not pass it on. It ends when you may see less than today."
+        "The link is only for you: please do not pass it on. It stops working when you may see less than today."
         "\n\nCampsHub\n"
     )
     run.services.mailer.send(Email(run.id, email, f"{found.name} ({organization.name})", text, run.created_at))

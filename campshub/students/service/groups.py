@@ -229,7 +229,7 @@ def _set_trainers(
         if new - known:
             unknown = [i for i, user_id in enumerate(trainer_ids) if user_id in new - known]
             raise UnknownReference.of(
-                FieldError(f"/trainer_ids/{i}", "unknown_reference", "No trainer of this organization.")
+                FieldError(f"/trainer_ids/{i}", "unknown_reference", "No such trainer in this organization.")
                 for i in unknown
             )
     for user_id in present.keys() - wanted:

@@ -115,7 +115,7 @@ class AppendedSetIn(SetIn):
     @validates_schema
     def _says_where(self, given: Mapping[str, Any], **_options: Any) -> None:
         if ("log_exercise_id" in given) == ("exercise_id" in given):
-            raise ValidationError({"exercise_id": ["Say exercise_id or log_exercise_id."]})
+            raise ValidationError({"exercise_id": ["Send exercise_id or log_exercise_id."]})
 
 
 class SetPatch(_Set):

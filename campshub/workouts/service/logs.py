@@ -175,7 +175,7 @@ def _require_exercises(known: AnyRow, exercises: Sequence[dict[str, Any]]) -> No
     seen: set[UUID] = set()
     for pointer, given in _ids_with_pointers(exercises):
         if given in seen:
-            raise Invalid.at(pointer, "repeated", "Given more than once.")
+            raise Invalid.at(pointer, "repeated", "Sent more than once.")
         seen.add(given)
 
 
@@ -317,7 +317,7 @@ def reweighed(name: str, row: Any, changes: Mapping[str, Any]) -> dict[str, Any]
     new_unit = changes.get(unit, getattr(row, unit) if new_weight is not None else None)
     if (new_weight is None) != (new_unit is None):
         pointer = f"/{unit}" if new_unit is None else f"/{name}"
-        raise UnitMissing.of([FieldError(pointer, UnitMissing.code, "A weight and its unit belong together.")])
+        raise UnitMissing.of([FieldError(pointer, UnitMissing.code, "A weight and its unit must be sent together.")])
     return weighed(name, new_weight, new_unit)
 
 
