@@ -20,8 +20,8 @@ identity-in-key        common.lua gives each identity the same space
 timeline-in-identity   the primary's identity does not contain its timeline
 wait                   ``Freshness.wait_for_leases`` does not wait
 unstamped-row          ``unit_of_work._commit`` adds no row
-replica-check          ``Replicas._able`` requires no position. The second guard is removed too: ``as_lsn``, by which
-                       the replica checks its position in the transaction that reads
+replica-check          ``Replicas._candidates`` requires no position. The second guard is removed too: ``as_lsn``, by
+                       which the replica checks its position in the transaction that reads
 quarantine             common.lua trusts an identity at once
 repair-names           repair.lua drops all overdue entries
 repair                 repair.lua does not raise an existing stamp, so that overdue entries are only dropped
@@ -95,7 +95,7 @@ def without(world: World, patch: pytest.MonkeyPatch, rule: str) -> None:
             ManualLease, "granted", lambda lease: (grant := granted(lease)) and type(grant)(0, grant.primary, 0.0)
         )
     elif rule == "replica-check":
-        changed(patch, Replicas, "_able", FITS, "True")
+        changed(patch, Replicas, "_candidates", FITS, "True")
         patch.setattr(replicas, "as_lsn", lambda _position: None)
     world.reset(lua=LUA.get(rule))
     switch(world, rule)

@@ -1,4 +1,7 @@
-"""Choose the server of a read: a replica that has replayed what is needed, else the primary, within a limit."""
+"""Choose the server of a read: a replica that has replayed what is needed, else the primary.
+
+Reads that no replica can serve *spill* to the primary. Their number is limited, so that connections remain for writes.
+"""
 
 import threading
 import time
@@ -25,7 +28,7 @@ _CONFLICT = frozenset({"40001", "57014", "57P01"})
 
 
 class SpillFull(Exception):
-    """The maximum number of reads is running on the primary, and none has ended in time."""
+    """The maximum number of spilled reads is running on the primary, and none has ended in time."""
 
 
 class Replica:
@@ -40,7 +43,7 @@ class Replica:
 
     @contextmanager
     def reading(self, unit: Unit, position: str) -> Iterator[Unit]:
-        """Yield the unit for this replica, which checks again whether it has replayed the position.
+        """Yield the unit for this replica; the SQL that sets the tenant checks again that it has replayed the position.
 
         :raises DBAPIError: it has failed; ``may_run_on_primary`` decides whether to read from the primary instead.
         """
@@ -56,7 +59,7 @@ class Replica:
                 self.breaker.failed()
             raise
         except ReplicaBehind:
-            self.breaker.succeeded()
+            self.breaker.succeeded()  # it is available, only too far behind
             raise
         else:
             self.breaker.succeeded()
@@ -83,10 +86,11 @@ class Replicas:
         """
         if not reply.is_trusted or reply.is_unverified:
             return self.choose_any(unit) if reply.is_unverified else None
+        # Even if it has expired meanwhile: only the primary's identity is needed, and the reply is trusted.
         lease = self._lease.last()
-        if lease is None or not self._serves(unit):
+        if lease is None or not self._may_use_replicas(unit):
             return None
-        return self._first(self._able(lease.primary, reply.position))
+        return self._first_allowed(self._candidates(lease.primary, reply.position))
 
     def wait_for(self, unit: Unit, position: Position) -> Replica | None:
         """Return a replica that has replayed a position, waiting for one if needed; None: the primary.
@@ -95,11 +99,11 @@ class Replicas:
         ``REPLICA_WAIT_S``, but not for a replica of another primary, because its positions are not comparable.
         """
         until = time.monotonic() + self._wait_s
-        while self._serves(unit):
+        while self._may_use_replicas(unit):
             lease = self._lease.granted()  # the first call starts the watch
             if lease is not None and lease.primary != position.primary:
                 return None
-            replica = self._first(self._able(position.primary, comparable(position.lsn)))
+            replica = self._first_allowed(self._candidates(position.primary, comparable(position.lsn)))
             if replica is not None or time.monotonic() >= until:
                 return replica
             time.sleep(RECHECK_S)
@@ -107,18 +111,20 @@ class Replicas:
 
     def choose_any(self, unit: Unit) -> Replica | None:
         """Return the replica that has replayed most, for when the primary is unavailable."""
-        if not self._serves(unit):
+        if not self._may_use_replicas(unit):
             return None
         seen = [(replica, self._lease.replayed(replica.number)) for replica in self._replicas]
-        return self._first([(0, -known.position, replica.number) for replica, known in seen if known is not None])
+        return self._first_allowed(
+            [(0, -known.position, replica.number) for replica, known in seen if known is not None]
+        )
 
     @contextmanager
     def spilled(self, unit: Unit) -> Iterator[None]:
-        """Allow a read on the primary; their number is limited so that connections remain for writes.
+        """Allow one read to spill to the primary; wait if the limit is reached.
 
         :raises SpillFull: the limit is reached, and no read has ended in time.
         """
-        if not self._serves(unit):
+        if not self._may_use_replicas(unit):
             yield
             return
         if not self._spill.acquire(timeout=self._patience_s):
@@ -128,21 +134,21 @@ class Replicas:
         finally:
             self._spill.release()
 
-    def _able(self, primary: str, position: str) -> list[tuple[int, int, int]]:
-        """Return sort keys (least is best) of the replicas that follow a primary and have replayed a position."""
-        needed, able = int(position or "0", 16), []
+    def _candidates(self, primary: str, position: str) -> list[tuple[int, int, int]]:
+        """Return the replicas that follow the primary and have replayed a position, as sort keys: the least is best."""
+        needed, candidates = int(position or "0", 16), []
         for replica in self._replicas:
             seen = self._lease.replayed(replica.number)
             if seen is not None and seen.primary == primary and seen.position >= needed:
-                able.append((replica.reads, -seen.position, replica.number))
-        return able
+                candidates.append((replica.reads, -seen.position, replica.number))
+        return candidates
 
-    def _serves(self, unit: Unit) -> bool:
-        """Return whether replicas may serve a unit: reads in an organization, under the application's own role."""
+    def _may_use_replicas(self, unit: Unit) -> bool:
+        """Return whether a replica may serve the unit: one in an organization, under the application's own role."""
         return bool(self._replicas) and unit.organization_id is not None and unit.engine is self._engines[None]
 
-    def _first(self, able: list[tuple[int, int, int]]) -> Replica | None:
-        for *_, number in sorted(able):
+    def _first_allowed(self, candidates: list[tuple[int, int, int]]) -> Replica | None:
+        for *_, number in sorted(candidates):
             if self._replicas[number].breaker.allows():
                 return self._replicas[number]
         return None
