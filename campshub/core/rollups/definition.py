@@ -67,7 +67,7 @@ class Rollup:
     :param date: the column of ``key`` that contains a date of this month.
     :param raw: the table, with monthly partitions by ``local_date``, whose rows are aggregated.
     :param counted: returns the select of the aggregates: all columns of ``model``, from all rows of ``raw``.
-    :param beside: other tables with monthly partitions that the select reads.
+    :param also_read: other tables with monthly partitions that the select reads.
     :param matches: returns the condition that a raw row of the same organization belongs to a key.
     """
 
@@ -78,7 +78,7 @@ class Rollup:
     raw: Any
     counted: Callable[[], AnySelect]
     matches: Callable[[Any], ColumnElement[bool]]
-    beside: tuple[Any, ...] = ()
+    also_read: tuple[Any, ...] = ()
 
     @property
     def name(self) -> str:

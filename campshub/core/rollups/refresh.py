@@ -184,7 +184,7 @@ def steps(
 
 def months(session: Session, rollup: Rollup) -> set[date]:
     """Return the months whose raw rows are in the database: those attached to each table that the rollup reads."""
-    tables = [raw.__tablename__ for raw in (rollup.raw, *rollup.beside)]
+    tables = [raw.__tablename__ for raw in (rollup.raw, *rollup.also_read)]
     found = session.scalars(_PARTITIONS, {"tables": tables, "count": len(tables)})
     return {date(int(name[:4]), int(name[5:]), 1) for name in found}
 

@@ -95,7 +95,7 @@ WEEKS = register_rollup(
         raw=WorkoutSet,
         counted=_weeks,
         matches=_of_month,
-        beside=(WorkoutLog,),
+        also_read=(WorkoutLog,),
     )
 )
 
