@@ -8,7 +8,7 @@ import pytest
 
 from campshub.accounts.service import invitations
 from campshub.core.db.models import new_id
-from campshub.core.security.permissions import OF_OWN_ROLES, ROLES, Role
+from campshub.core.security.permissions import OF_CUSTOM_ROLES, ROLES, Role
 from tests.conftest import PASSWORD, Client
 
 AT_ONCE = 20
@@ -315,7 +315,7 @@ TARGETS = {
     "narrower": (MANAGER, "own", True),
     "one permission more": (("students:read", "students:write"), "groups", False),
     "sees further": (("students:read",), "all", False),
-    "all": (sorted(OF_OWN_ROLES), "all", False),
+    "all": (sorted(OF_CUSTOM_ROLES), "all", False),
 }
 
 
@@ -383,7 +383,7 @@ def test_a_manager_cannot_raise_their_own_role(api, role, holder):
 
 
 def test_an_own_role_with_all_permissions_is_no_admin(api, tenant, role, holder):
-    everything = holder(role(*sorted(OF_OWN_ROLES)))
+    everything = holder(role(*sorted(OF_CUSTOM_ROLES)))
 
     response = api.patch(f"/api/users/{api.user_id}/", {"role": "trainer"})
 

@@ -4,7 +4,7 @@ from marshmallow import fields as ma
 from marshmallow import validate
 
 from campshub.core.http.schemas import fields
-from campshub.core.security.permissions import OF_OWN_ROLES, ROLE_NAMES, Permission, Scope
+from campshub.core.security.permissions import OF_CUSTOM_ROLES, ROLE_NAMES, Permission, Scope
 
 
 def permissions_of(choices: frozenset[Permission], **options: object) -> fields.BoundedList:
@@ -27,7 +27,7 @@ class RoleIn(fields.In):
 
     id = fields.Id(metadata={"description": "Your own id (UUID version 7), so that a retry is no second role."})
     name = fields.Name(required=True, most=64)
-    permissions = permissions_of(OF_OWN_ROLES, required=True)
+    permissions = permissions_of(OF_CUSTOM_ROLES, required=True)
     scope = fields.Text(required=True, one_of=Scope, metadata={"description": "The scope of its holders."})
 
 
@@ -37,7 +37,7 @@ class RolePatch(fields.In):
     example = fields.Example(name="Reception")
 
     name = fields.Name(most=64)
-    permissions = permissions_of(OF_OWN_ROLES)
+    permissions = permissions_of(OF_CUSTOM_ROLES)
     scope = fields.Text(one_of=Scope)
 
 

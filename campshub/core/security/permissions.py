@@ -65,9 +65,10 @@ class Scope(StrEnum):
 
 # The permissions for a person's own account (name, password, sessions, second factor): every person has them, no key.
 PERSONAL = frozenset({Permission.ME_READ, Permission.ME_WRITE})
-# The permissions that a custom role, and a key, may have; a key cannot create keys.
-OF_OWN_ROLES = frozenset(Permission) - {Permission.ORGANIZATIONS_WRITE}
-OF_KEYS = OF_OWN_ROLES - PERSONAL - {Permission.KEYS_WRITE}
+# The permissions that a custom role may have, those that an API key may have (it cannot create keys), and those of a
+# device's key.
+OF_CUSTOM_ROLES = frozenset(Permission) - {Permission.ORGANIZATIONS_WRITE}
+OF_KEYS = OF_CUSTOM_ROLES - PERSONAL - {Permission.KEYS_WRITE}
 OF_DEVICES = frozenset({Permission.ATTENDANCE_MARK})
 
 _EVERYONE = PERSONAL | {
@@ -131,16 +132,18 @@ class Grant:
     def covers(self, other: "Grant") -> bool:
         """Return whether a holder of this grant may assign the other: it has no more permissions, and no wider scope.
 
-        Permissions that every person has anyway are ignored.
+        The permissions of ``PERSONAL`` are ignored, because every person has them.
         """
-        return other.permissions - PERSONAL <= self.permissions and _WIDTHS[other.scope] <= _WIDTHS[self.scope]
+        return (
+            other.permissions - PERSONAL <= self.permissions and _SCOPE_WIDTHS[other.scope] <= _SCOPE_WIDTHS[self.scope]
+        )
 
     def within(self, other: "Grant") -> "Grant":
         """Return the intersection of this grant and the other."""
-        return Grant(self.permissions & other.permissions, min(self.scope, other.scope, key=_WIDTHS.__getitem__))
+        return Grant(self.permissions & other.permissions, min(self.scope, other.scope, key=_SCOPE_WIDTHS.__getitem__))
 
 
-_WIDTHS = {Scope.OWN: 0, Scope.GROUPS: 1, Scope.ALL: 2}
+_SCOPE_WIDTHS = {Scope.OWN: 0, Scope.GROUPS: 1, Scope.ALL: 2}
 GRANTS = {role.value: Grant(ROLES[role], SCOPES[role]) for role in Role}
 
 

@@ -9,7 +9,7 @@ from flask import Flask, current_app
 from flask.cli import AppGroup
 
 from campshub.core.json import write as written
-from campshub.core.security.permissions import GRANTS, OF_KEYS, OF_OWN_ROLES, Permission, Role
+from campshub.core.security.permissions import GRANTS, OF_CUSTOM_ROLES, OF_KEYS, Permission, Role
 
 permissions = AppGroup("permissions", help="The permission that each route needs, and the roles that have it.")
 
@@ -82,7 +82,7 @@ def _roles_with(permission: Permission | None) -> Iterator[str]:
 def _of_permissions() -> Iterator[list[str]]:
     for permission in Permission:
         has = set(_roles_with(permission))
-        kinds = [permission in OF_OWN_ROLES, permission in OF_KEYS]
+        kinds = [permission in OF_CUSTOM_ROLES, permission in OF_KEYS]
         yield [f"`{permission}`", *_marks(*(role in has for role in Role), *kinds)]
 
 
