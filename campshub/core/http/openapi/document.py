@@ -53,12 +53,12 @@ FIRST_TAGS = (
 )
 LAST_TAGS = ("jobs", "audit", "security_events")
 _KEY = "Two requests with the same key have one effect and one response. 1 to 255 visible ASCII characters."
-_IF_MATCH = "ETags of the versions that the change applies to; 412 where none is the present one."
-_IF_NONE_MATCH = "An ETag from an earlier response; 304 where it is still current."
+_IF_MATCH = "ETags of the versions that the change applies to; 412 if none of them is the current one."
+_IF_NONE_MATCH = "An ETag from an earlier response; 304 if it is still current."
 _TAG = r'(W/)?"[0-9]{1,9}(-[0-9a-f]{12})?"'
 _IF_MATCH_PATTERN = rf"^{_TAG}(, {_TAG})*$"
 _KEY_SCHEMA = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\x21-\x7e]+$"}
-# Of required parameters in the query.
+# Examples of required query parameters.
 _EXAMPLES: Mapping[str, Callable[[], str]] = {"on": fields.today, "token": lambda: "the-token-of-the-link"}
 _METHODS = ("get", "post", "put", "patch", "delete")
 
@@ -109,7 +109,7 @@ class Api(flask_smorest.Api):  # type: ignore[misc] # the library ships no types
                 "type": "http",
                 "scheme": "bearer",
                 "bearerFormat": "JWT",
-                "description": "From `POST /api/auth/token/`; or a key (`chk_...`), which `POST /api/api-keys/` makes.",
+                "description": "From `POST /api/auth/token/`; or a key (`chk_...`) from `POST /api/api-keys/`.",
             },
         )
 

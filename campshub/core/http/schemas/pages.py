@@ -10,13 +10,12 @@ from campshub.core.http.schemas import fields
 
 LIMIT = 50
 MOST = 200
-LONGEST_CURSOR = (
-    1_000  # it has the sort values of the last row: at most `SORTED_LETTERS` characters of a name and two ids
-)
+# A cursor contains the sort values of the last row: at most ``SORTED_LETTERS`` characters of a name, and two ids.
+LONGEST_CURSOR = 1_000
 
 _SPARSE = (
-    "Only these properties of each item, with commas between. The items then lack the others, even those that the"
-    " schema requires; without `fields` all of them are there."
+    "A comma-separated list of properties. The items then contain only these, and lack others that the schema requires."
+    " Without `fields`, they contain all."
 )
 
 
@@ -41,12 +40,12 @@ def page_fields(sorts: Sequence[str], attributes: Mapping[str, str]) -> dict[str
             most=MOST,
             in_query=True,
             load_default=LIMIT,
-            metadata={"description": "Rows in a page."},
+            metadata={"description": "The maximum number of rows in the page."},
         ),
         "cursor": fields.Text(
             most=LONGEST_CURSOR,
             load_default=None,
-            metadata={"description": "`next_cursor` of the page before."},
+            metadata={"description": "`next_cursor` of the previous page."},
         ),
         "sort": fields.Text(
             one_of=choices,
