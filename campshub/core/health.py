@@ -25,6 +25,7 @@ from campshub.core.services import ServiceContainer
 
 blueprint = Blueprint("health", __name__)
 
+# 0 if all received WAL is replayed: otherwise the lag would seem to grow while nothing is written.
 _LAG = text(
     "SELECT CASE WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0"
     " ELSE 1000 * extract(epoch FROM now() - pg_last_xact_replay_timestamp()) END::float8"
@@ -103,7 +104,7 @@ def _check_redis(url: str) -> dict[str, Any]:
 
 
 def _check_worker(settings: Settings) -> dict[str, Any]:
-    """Check that a worker answers heartbeats; the age of the last one is in seconds, or None after a day."""
+    """Check that a worker has recorded a heartbeat recently; its age is in seconds, or None after a day."""
     try:
         age_s = heartbeat.ages(settings, time.time())[Queue.CRITICAL]
     except redis.RedisError:

@@ -11,7 +11,7 @@ ENTRY_OVERHEAD_BYTES = 600  # approximately: the key, the objects and the tables
 
 @dataclass(frozen=True, slots=True)
 class CachedResponse:
-    """A rendered response: its bytes and the headers that belong to them."""
+    """A rendered response: its key with the stamps, its bytes, and the headers that belong to them."""
 
     key: bytes
     body: bytes
@@ -20,7 +20,10 @@ class CachedResponse:
 
 
 class ResponseMemory:
-    """Rendered responses by the location of the request; a newer response replaces the previous one."""
+    """Rendered responses by location: organization, view and digest, so the key of a response without its stamps.
+
+    So a newer response replaces the outdated one. The lookup compares ``CachedResponse.key`` with the current stamps.
+    """
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes

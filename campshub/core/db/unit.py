@@ -13,7 +13,7 @@ from campshub.core.cache.values import RequestValues
 
 PRIMARY = "primary"
 REPLICA = "replica"
-# A position that no standby ever replays, so that only the primary passes the check.
+# The greatest position: no standby has replayed it, so only the primary passes the check.
 PRIMARY_ONLY = "FFFFFFFF/FFFFFFFF"
 _LSN = re.compile(r"[0-9A-F]{1,8}/[0-9A-F]{1,8}")
 
@@ -30,7 +30,9 @@ class CallerRow:
     session_version: int | None
     time_zone: str | None
     organization_status: str | None
+    # The server has replayed the position that the read needs.
     fresh: bool
+    # No other request holds the advisory lock of the Idempotency-Key; None without a key.
     key_is_free: bool | None
     stored_response: dict[str, Any] | None
     # The caller's sign-in sessions that have ended while an access token of theirs is still valid.
@@ -61,12 +63,12 @@ class Unit:
     read_only: bool = True
     organization_id: UUID | None = None
     user_id: UUID | None = None
-    # The API key of the request, if it came with one.
+    # The API key with which the request was sent, if any.
     api_key_id: UUID | None = None
     server: str = PRIMARY
     needed_lsn: str | None = None
-    # Whether the database is queried for the caller; not needed if the edge already knows the caller's state. A read
-    # without this query sets the tenant in the same round trip as its statement.
+    # Whether to read the caller's row; not needed if the lookup has returned the caller's state. A read without this
+    # query sets the tenant in the same round trip as its statement.
     checks_caller: bool = True
     idempotency_key: UUID | None = None
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -103,9 +105,10 @@ class Unit:
         return "BEGIN READ ONLY" if self.read_only else "BEGIN"
 
     def enter_sql(self) -> str:
-        """Return the SQL that sets the tenant and reads the caller's row; the types of the values prevent injection.
+        """Return the SQL that sets the tenant and reads the caller's row.
 
-        For a unit that writes, the first column is the identity of the primary.
+        The types of the values are checked, so they cannot inject SQL. For a unit that writes, the first column is the
+        identity of the primary.
         """
         user = self.user_id if self.checks_caller else None
         key = self.api_key_id if self.checks_caller else None

@@ -1,4 +1,4 @@
-"""Set-based writes: the only module that writes rows without entities.
+"""Set-based writes, many rows with one statement: the only module that writes rows without entities.
 
 Each call stamps its table's tag and audits what it has changed, as read back with RETURNING. Modules write through
 these functions or through entities, so they cannot forget stamps or audit entries.
@@ -37,7 +37,7 @@ def insert(
     """
     if not rows:
         return []
-    completed = _completed(session, rows)
+    completed = _complete_rows(session, rows)
     _note_months(session, model, rows)
     conflict = f" ON CONFLICT {on_conflict}" if on_conflict else ""
     statement = f"{_insert_head(model.__table__, completed[0])}{conflict} RETURNING id"
@@ -53,7 +53,7 @@ def insert_one(session: Session, model: type[T], values: Mapping[str, Any]) -> T
     If another transaction is writing a conflicting row at the same moment, the insert waits for it. The transaction
     stays usable either way, and its next statement sees the other row once that is committed.
     """
-    (row,) = _completed(session, [values])
+    (row,) = _complete_rows(session, [values])
     table: Any = model.__table__
     columns = table.columns
     head = _insert_head(table, row)
@@ -73,11 +73,11 @@ def insert_one(session: Session, model: type[T], values: Mapping[str, Any]) -> T
 
 
 def insert_together(session: Session, *parts: tuple[Any, Sequence[Mapping[str, Any]]]) -> list[set[UUID]]:
-    """Insert rows into several tables with one statement, each part only if all rows of the previous one were written.
+    """Insert rows into several tables with one statement, each only if all rows of the one before were written.
 
     Rows that violate a unique constraint are skipped. Return the ids that were written, part by part.
     """
-    completed = [(number, model, _completed(session, rows)) for number, (model, rows) in enumerate(parts) if rows]
+    completed = [(number, model, _complete_rows(session, rows)) for number, (model, rows) in enumerate(parts) if rows]
     written: list[set[UUID]] = [set() for _ in parts]
     if not completed:
         return written
@@ -131,7 +131,7 @@ def merge(
     """
     if not rows:
         return []
-    completed = _completed(session, rows)
+    completed = _complete_rows(session, rows)
     mark_changed(session, model)
     _note_months(session, model, rows)
     statement = _merge_statement(model.__table__, completed[0], key=key, change=change, when=when)
@@ -145,12 +145,12 @@ def merge(
     by_key = {tuple(row[name] for name in key): row for row in completed}
     for row in written:
         values = by_key[tuple(getattr(row, name) for name in key)]
-        record_audit(session, _merged(model, row, values, key=key, change=change))
+        record_audit(session, _change_of_merged(model, row, values, key=key, change=change))
     return list(written)
 
 
 def count(session: Session, model: Any, row_id: UUID) -> int:
-    """Increment the version of a row that counts changes of others, or create it; return the version."""
+    """Increment the version of a row that counts the changes of other rows, or create it; return the version."""
     mark_changed(session, model)
     values = {"counter": row_id, "owner": session.unit.organization_id}
     version: int = session.execute(text(_count_statement(model.__table__)), values).scalar_one()
@@ -196,7 +196,7 @@ def _merge_statement(
     )
 
 
-def _merged(
+def _change_of_merged(
     model: Any, row: Row[Any], values: Mapping[str, Any], *, key: Sequence[str], change: Sequence[str]
 ) -> audit.Change:
     """Return the audit entry of one merged row: all values of a new row, the changed ones of an existing row."""
@@ -228,13 +228,13 @@ def _insert_head(table: Table, row: Mapping[str, Any], parameter: str = "rows") 
 
 
 def _note_months(session: Session, model: Any, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Record the months that the unit writes to: if one is not in the database, it is requested by these entries."""
+    """Record the months that the unit writes to: if one is missing, they say which one to create."""
     if issubclass(model, MonthlyTenantBase):
         session.unit.months |= {(model.__tag__, month_start(day)) for day in {row["local_date"] for row in rows}}
 
 
-def _completed(session: Session, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows with tenant and id, all with the same columns."""
+def _complete_rows(session: Session, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows with tenant and id; a row that lacks a column of another one gets NULL."""
     owner = session.unit.organization_id
     shape = dict.fromkeys(name for row in rows for name in row if name not in ("id", "organization_id"))
     return [

@@ -2,8 +2,8 @@
 
 Flask's contexts, routing and hooks cost more than everything that a cached response needs: a known token, one call to
 Redis (``lookup.look_up_and_count``: limits, the caller's state, the stamps and with them the response) and the bytes.
-The first request to a URL goes through Flask, and so does every refusal: Flask continues from what was looked up here,
-so that nothing is looked up or counted twice.
+The first request to a URL goes through Flask, and so does every refusal. Flask then uses the lookup of the fast
+path, so that nothing is looked up or counted twice.
 """
 
 import time
@@ -65,7 +65,7 @@ class FastPath:
         self._browsers = browsers
 
     def respond(self, environ: Environ, start_response: Start) -> Iterable[bytes] | None:
-        """Respond to a request whose URL and token are known; return None if Flask has to."""
+        """Respond to a request whose URL and token are known; return None if Flask must respond."""
         if environ["REQUEST_METHOD"] != "GET" or environ.get("SCRIPT_NAME"):
             return None
         parsed_request = self._services.request_cache.get(environ)
@@ -96,7 +96,7 @@ class FastPath:
         return self._services.tokens.remembered(header[len(_BEARER) :])
 
     def _find(self, read: _Read) -> RenderedResponse | CachedResponse | None:
-        """Return the response; None if the request is refused, which Flask does."""
+        """Return the response; None if Flask must refuse the request, or record the use of a key."""
         reply, caller, parsed_request = read.lookup.reply, read.lookup.caller, read.request
         if (
             not reply.rate_limits
@@ -190,8 +190,8 @@ class Application(Flask):
         body = self.fast_path.respond(environ, start_response) if self.fast_path else None
         if body is not None:
             return body
-        whole: Iterable[bytes] = super().wsgi_app(environ, start_response)
-        return whole
+        response: Iterable[bytes] = super().wsgi_app(environ, start_response)
+        return response
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Return the function unchanged: no view is a coroutine."""

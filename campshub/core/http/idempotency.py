@@ -1,7 +1,7 @@
 """Idempotency keys: a request that is sent twice has one effect and one response.
 
-The row of the key is written in the transaction of the effect. A second request that arrives during the first one finds
-its advisory lock taken, so it does not wait for a row.
+The row of the key is written in the transaction of the effect. Until this ends, the first request holds an advisory
+lock of the key. A second request cannot take this lock, so it is refused at once instead of waiting.
 """
 
 import base64
@@ -55,6 +55,7 @@ def fingerprint(body: bytes, query: bytes, *, key: bytes) -> str:
 
     It is an HMAC with the server's secret, so the stored value cannot confirm a guess at a body.
     """
+    # The length separates the two parts: otherwise different requests could have the same text.
     return hmac.digest(key, len(query).to_bytes(4, "big") + query + _canonical(body), "sha256").hex()
 
 

@@ -1,4 +1,4 @@
-"""The statements on messages of the outbox: enqueue, claim, extend, finish, retry, and send again.
+"""The statements on messages of the outbox: enqueue, claim, extend, finish, retry, and relay.
 
 A claim moves ``available_at`` into the future and increments ``claims``, the fencing token. Every later write is
 conditional on the token, so a worker whose claim has expired changes nothing. The outbox is not stamped, because no
@@ -49,6 +49,7 @@ _FINISH = _update_claimed("finished_at = now(), problem = NULL")
 _EXTEND = _update_claimed(
     "available_at = now() + make_interval(secs => :s), resend_at = now() + make_interval(secs => :s)"
 )
+# The claim goes on: 1 is the first attempt of the next step. After a yield, the next claim makes it 1.
 _ADVANCE = _update_claimed(
     "attempts = 1, available_at = now() + make_interval(secs => :s), resend_at = now() + make_interval(secs => :s)"
 )
@@ -142,7 +143,7 @@ def yield_claim(session: Session, run: Any) -> None:
 
 
 def retry_later(session: Session, run: Any, *, seconds: float, problem: str | None, counts: bool) -> None:
-    """Schedule a retry of a message.
+    """Schedule a retry of a message; with ``counts``, it counts as an attempt.
 
     :raises ClaimLost: the claim is no longer valid.
     """

@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 MOST_BYTES = 256 * 1024
 MOST_KEYS = 100
 LEAST_RSA_BITS = 2048
-PAUSE_S = 10.0
-UNKNOWN_PAUSE_S = 60.0
+PAUSE_S = 10.0  # of the circuit breaker
+UNKNOWN_PAUSE_S = 60.0  # between two fetches because of unknown key ids
 _ALGORITHMS = {("RSA", None): "RS256", ("EC", "P-256"): "ES256", ("OKP", "Ed25519"): "EdDSA"}
 _DISCOVERY = "/.well-known/openid-configuration"
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "campshub"}
@@ -55,7 +55,7 @@ class _Cached:
     fetched_at: float
 
     def find(self, kid: str | None, algorithm: str) -> PyJWK | None:
-        """Return the key with an id; for a token without a key id, the key if there is only one."""
+        """Return the key with an id; for a token without a key id, the only key of the algorithm, if there is one."""
         matching = [key for key in self.keys if key.algorithm_name == algorithm and kid in (None, key.key_id)]
         return matching[0] if matching and (kid is not None or len(matching) == 1) else None
 
@@ -160,7 +160,7 @@ class IssuerKeys(PyJWKClient):
         found = self._document(f"{self._issuer.issuer.rstrip('/')}{_DISCOVERY}")
         url = str(found["jwks_uri"])
         if found["issuer"] != self._issuer.issuer or not is_allowed_url(url, debug=self._settings.debug):
-            raise PyJWKClientError("the discovery document is another issuer's, or names a forbidden address")
+            raise PyJWKClientError("the discovery document belongs to another issuer, or names a forbidden address")
         return url
 
     def _document(self, url: str) -> Any:
@@ -189,8 +189,8 @@ def fetch(url: str, *, within_s: float, most_bytes: int, allows_private: bool) -
     try:
         connection.connect()
         _require_public(connection.sock, allows_private=allows_private)
-        # The connection drops its socket if the server announces that it closes it.
-        timer = threading.Timer(within_s, _cut, [connection.sock])
+        # Pass the socket: the connection drops its socket if the server announces that it closes the connection.
+        timer = threading.Timer(within_s, _shut_down, [connection.sock])
         timer.daemon = True
         timer.start()
         parts = urlsplit(url)
@@ -231,7 +231,7 @@ def _require_public(connected: socket.socket, *, allows_private: bool) -> None:
         raise PyJWKClientConnectionError(f"{peer} is a private address")
 
 
-def _cut(connected: socket.socket) -> None:
+def _shut_down(connected: socket.socket) -> None:
     with contextlib.suppress(OSError):
         connected.shutdown(socket.SHUT_RDWR)
 

@@ -24,7 +24,7 @@ LEEWAY_S = 30
 LONGEST_LIFETIME_S = 86_400  # the digest of an exchanged token must be stored for this time
 LONGEST_TOKEN = 16_384
 _LONGEST_SUBJECT = 255
-_READABLE: Options = {"verify_signature": False}
+_UNVERIFIED: Options = {"verify_signature": False}
 _REQUIRED = ["iss", "sub", "aud", "exp", "iat"]
 
 
@@ -60,7 +60,7 @@ class Issuers:
         self._keys = {name: IssuerKeys(issuer, settings, clock) for name, issuer in self._issuers.items()}
 
     def unreadable(self) -> dict[str, bool]:
-        """Fetch the keys of each issuer; return for each name whether there are no usable keys."""
+        """Fetch the keys of each issuer; return by its name whether this fails."""
         return {name: self._is_unreadable(self._keys[name], issuer) for name, issuer in self._issuers.items()}
 
     def _is_unreadable(self, keys: IssuerKeys, issuer: OidcIssuer) -> bool:
@@ -79,10 +79,10 @@ class Issuers:
         if len(token) > LONGEST_TOKEN:
             raise BadIdToken
         try:
-            named = self._issuers[jwt.decode(token, options=_READABLE)["iss"]]
+            named = self._issuers[jwt.decode(token, options=_UNVERIFIED)["iss"]]
             if issuer not in (None, named.issuer):
                 raise BadIdToken
-            return _shown(named, self._verified(token, named), token, nonce)
+            return _identity_of(named, self._verified(token, named), token, nonce)
         # OverflowError: a claim is an infinite number.
         except (PyJWTError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise BadIdToken from error
@@ -90,7 +90,7 @@ class Issuers:
     def _verified(self, token: str, issuer: OidcIssuer) -> Mapping[str, Any]:
         header = jwt.get_unverified_header(token)
         algorithm = header["alg"]
-        # An issuer signs other tokens with the same keys; tokens for its own services have another ``typ``.
+        # An issuer signs other tokens with the same keys, such as access tokens; these have another ``typ``.
         is_other = header.get("typ", "JWT").upper() != "JWT" or "crit" in header or "b64" in header
         if algorithm not in issuer.algorithms or is_other:
             raise BadIdToken
@@ -108,7 +108,7 @@ class Issuers:
         )
 
 
-def _shown(issuer: OidcIssuer, claims: Mapping[str, Any], token: str, nonce: str | None) -> VerifiedIdentity:
+def _identity_of(issuer: OidcIssuer, claims: Mapping[str, Any], token: str, nonce: str | None) -> VerifiedIdentity:
     """Check the claims of a token with a valid signature; return its content."""
     _require_ours(issuer, claims)
     subject = claims["sub"]
@@ -124,7 +124,7 @@ def _shown(issuer: OidcIssuer, claims: Mapping[str, Any], token: str, nonce: str
         issuer=issuer.issuer,
         subject=subject,
         email=email if isinstance(email, str) and "\x00" not in email else None,
-        # Only of the signed part: the same signature can be encoded in more than one way.
+        # Without the signature: the same signature can be encoded in more than one way.
         digest=hashlib.sha256(token.rpartition(".")[0].encode()).digest(),
         expires_at=datetime.fromtimestamp(claims["exp"], UTC),
         authenticated_at=None if auth_time is None else datetime.fromtimestamp(auth_time, UTC),
