@@ -92,7 +92,7 @@ def replay(*, message_id: UUID | None, job: str | None, everything: bool, as_jso
     if message_id is not None and not rows:
         raise click.ClickException(f"{message_id} is not a dead job; flask jobs dead lists them.")
     called = _services().sender.send((row.organization_id, row.id, row.job) for row in rows)
-    say(as_json, f"{len(rows)} jobs are enqueued again.", replayed=len(rows), called=called)
+    say(as_json, f"Enqueued again: {len(rows)}.", replayed=len(rows), called=called)
 
 
 @jobs.command("run")

@@ -181,7 +181,7 @@ def test_a_failed_job_can_be_replayed(app, add_job, run, sql):
     assert f"{message_id}" in flask(args=["jobs", "dead"]).output
     assert "ZeroDivisionError" in flask(args=["jobs", "dead"]).output
     job("tests.fails")(lambda session, run: a_group(session))
-    assert flask(args=["jobs", "replay", str(message_id)]).output == "1 jobs are enqueued again.\n"
+    assert flask(args=["jobs", "replay", str(message_id)]).output == "Enqueued again: 1.\n"
     assert run(message_id) == Outcome.DONE
     assert flask(args=["jobs", "dead"]).output == "No job was given up.\n"
     assert flask(args=["jobs", "replay", str(message_id)]).exit_code == 1
