@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # More than gunicorn.conf.py allows for a request line and its headers.
 _HEAD_BYTES = 640 * 1024
-_LINGER_S = 1.0
+_LINGER_S = 1.0  # the longest time for which unread bytes are read
 _HEADER = re.compile(rb"(?im)^(Origin|X-Request-ID|traceparent):[ \t]*([!-~]{1,255})[ \t]*\r?$")
 
 
@@ -72,7 +72,7 @@ class ProblemWorker(GeventWorker):  # type: ignore[misc] # gunicorn ships no typ
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:  # noqa: ARG002 - gunicorn's signature
         """Send a problem document, then close the connection."""
-        # In the worker: see the module's docstring.
+        # Not at the top of the file: see the module's docstring.
         from campshub.core.http import middleware  # noqa: PLC0415
 
         status, code, detail = _problem_of(exc)
@@ -90,7 +90,7 @@ class ProblemWorker(GeventWorker):  # type: ignore[misc] # gunicorn ships no typ
     def _document(
         self, status: HTTPStatus, code: str, detail: str, sent: dict[str, str], ids: tuple[str, str]
     ) -> bytes:
-        # In the worker: see the module's docstring.
+        # Not at the top of the file: see the module's docstring.
         from campshub.core import json  # noqa: PLC0415
         from campshub.core.errors import title  # noqa: PLC0415
         from campshub.core.http import error_handlers  # noqa: PLC0415
@@ -133,12 +133,12 @@ def _problem_of(exc: BaseException) -> tuple[HTTPStatus, str, str]:
         status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
         return status, "headers_too_large", "A header is longer than 8,190 bytes, or there are more than 64."
     if isinstance(exc, errors.ExpectationFailed):
-        return HTTPStatus.EXPECTATION_FAILED, "expectation_failed", "Only the expectation 100-continue is known."
+        return HTTPStatus.EXPECTATION_FAILED, "expectation_failed", "Only the expectation 100-continue is supported."
     of_application = (errors.InvalidResponseHeader, errors.InvalidResponseHeaderName, errors.ConfigurationProblem)
     if isinstance(exc, errors.ParseException) and not isinstance(exc, of_application):
-        detail = "The request is not understood: its line, headers or framing are wrong."
+        detail = "The request cannot be parsed: its line, headers or framing are wrong."
         return HTTPStatus.BAD_REQUEST, "bad_request", detail
-    detail = "Something failed on our side; it has been recorded."
+    detail = "Unexpected server error; it was logged with the trace id."
     return HTTPStatus.INTERNAL_SERVER_ERROR, "unexpected", detail
 
 
