@@ -103,7 +103,7 @@ def rotation(stack, scratch, settings):
 
 
 def test_values_encrypted_with_older_keys_are_encrypted_again(rotation, monkeypatch):
-    monkeypatch.setattr(encrypted_columns, "_AT_ONCE", 2)
+    monkeypatch.setattr(encrypted_columns, "_BATCH_SIZE", 2)
     made = [rotation.student(f"Note {number}") for number in range(5)]
     first = f"/api/students/{made[0]['id']}/"
     shown = rotation.api(rotation.before).get(first).json

@@ -15,7 +15,7 @@ import orjson
 from campshub.core.redis.connection import Cache, CacheUnavailable
 
 EVERY_S = 60.0
-# In a process between two flushes; a client that requests ever new URLs causes a flush, not growth.
+# In a process between two flushes. A client that requests ever new URLs only causes more flushes.
 MOST_COUNTED = 5_000
 MOST_SENT = 100  # per organization and flush
 MOST_STORED = 500  # per organization and day
@@ -53,11 +53,11 @@ class PopularUrls:
         self._send(counts)
 
     def _send(self, counts: dict[tuple[str, str, str, bytes], int]) -> None:
-        of: dict[str, list[tuple[int, PopularUrl]]] = {}
+        by_organization: dict[str, list[tuple[int, PopularUrl]]] = {}
         for use, count in counts.items():
-            of.setdefault(use[0], []).append((count, PopularUrl(*use)))
+            by_organization.setdefault(use[0], []).append((count, PopularUrl(*use)))
         try:
-            self._cache.call(lambda client: _add(client, of, datetime.now(UTC)))
+            self._cache.call(lambda client: _add(client, by_organization, datetime.now(UTC)))
         except CacheUnavailable:
             return
 
@@ -86,12 +86,12 @@ class PopularUrls:
         self._cache.call(lambda client: [client.zrem(name, _written(use)) for name in names])
 
 
-def _add(client: Any, of: dict[str, list[tuple[int, PopularUrl]]], now: datetime) -> None:
-    """Add the counts to those in Redis in one round trip; keep only the greatest."""
+def _add(client: Any, by_organization: dict[str, list[tuple[int, PopularUrl]]], now: datetime) -> None:
+    """Add the counts to those in Redis in one round trip; delete all but the greatest."""
     day = _days(now)[0]
     ttl = timedelta(days=DAYS_STORED)
     with client.pipeline(transaction=False) as calls:
-        for organization, counted in of.items():
+        for organization, counted in by_organization.items():
             name = f"uses:{organization}:{day}"
             for count, use in heapq.nlargest(MOST_SENT, counted):
                 calls.zincrby(name, count, _written(use))

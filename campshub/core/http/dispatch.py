@@ -45,7 +45,7 @@ def handle_request(resource: ResourceState, endpoint: Endpoint, path_parameters:
     claims = _claims(services, endpoint)
     failure: Exception | None = request.environ.pop(FAILED, None)
     if failure is not None and claims is not None:
-        lookup.count(services, claims)
+        lookup.count(services, claims)  # by the lookup of the fast path, which has counted the request
         raise failure
     resource.now, resource.services = g.now, services
     unit = Unit(
@@ -64,7 +64,7 @@ def handle_request(resource: ResourceState, endpoint: Endpoint, path_parameters:
     try:
         return _read(context) if endpoint.reads else _write(context)
     except Forbidden as refusal:
-        if type(refusal) is Forbidden:  # its subclasses ask for a step first, such as a second factor
+        if type(refusal) is Forbidden:  # its subclasses have other reasons, such as a missing second factor
             unit.separate_writes.append(
                 lambda session: events.record_event(session, SecurityEventKind.PERMISSION_DENIED, unit.user_id)
             )
@@ -150,7 +150,7 @@ def _write(context: RequestContext) -> Response:
     unit = context.unit
     _count(context)
     _parse(context)
-    body_fingerprint = _claim_key(context.services, context.endpoint, unit)
+    body_fingerprint = _set_idempotency_key(context.services, context.endpoint, unit)
     session = begin(unit)
     try:
         context.authorize(unit.caller_row)
@@ -173,7 +173,7 @@ def _write(context: RequestContext) -> Response:
     return response
 
 
-def _claim_key(services: HttpServices, endpoint: Endpoint, unit: Unit) -> str | None:
+def _set_idempotency_key(services: HttpServices, endpoint: Endpoint, unit: Unit) -> str | None:
     """Set the Idempotency-Key of the unit of work; return the request's fingerprint, or None without a key."""
     key = request.headers.get("Idempotency-Key")
     if key is None or request.method != "POST" or endpoint.options.is_secret or unit.user_id is None:
@@ -191,10 +191,10 @@ def _stored_response(caller_row: CallerRow, body_fingerprint: str) -> Response |
     """
     if not caller_row.key_is_free:
         raise KeyInFlight(headers={"Retry-After": "1"})
-    cached = caller_row.stored_response
-    if cached is None:
+    stored = caller_row.stored_response
+    if stored is None:
         return None
-    if cached["fingerprint"] != body_fingerprint:
+    if stored["fingerprint"] != body_fingerprint:
         raise KeyReused
-    headers = {**cached["headers"], "Idempotent-Replayed": "true"}
-    return Response(idempotency.body_of(cached), status=cached["status"], headers=headers)
+    headers = {**stored["headers"], "Idempotent-Replayed": "true"}
+    return Response(idempotency.body_of(stored), status=stored["status"], headers=headers)

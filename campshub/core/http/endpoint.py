@@ -24,7 +24,7 @@ from campshub.core.observe import metrics
 
 READING = frozenset({"GET", "HEAD"})
 UNKNOWN_PARAMETER = "Unknown parameter."
-_PLAIN = frozenset({"", "identity"})
+_NOT_ENCODED = frozenset({"", "identity"})
 _ASCII = "".join(map(chr, range(128)))
 
 
@@ -60,6 +60,7 @@ class Endpoint:
             raise MissingPermission(f"{self.name} {self.method} needs either @needs(...) or @public")
         self.reads = self.method in READING
         self.takes_key = self.method == "POST" and not options.is_secret and not options.is_public
+        # An endpoint compares versions exactly if its function uses ``self.if_match``.
         self.compares_version = "if_match" in self.function.__code__.co_names
         self._parse_query = lru_cache(maxsize=1024)(self._load_query)
         self.digest = lru_cache(maxsize=4096)(self._digest)
@@ -151,7 +152,7 @@ class Endpoint:
             raise MalformedBody("The body is incomplete, or does not match its headers.") from error
         if request.mimetype != "application/json":
             raise UnsupportedMediaType
-        if request.headers.get("Content-Encoding", "identity").strip().lower() not in _PLAIN:
+        if request.headers.get("Content-Encoding", "identity").strip().lower() not in _NOT_ENCODED:
             raise UnsupportedMediaType(
                 "Send the body without Content-Encoding.", headers={"Accept-Encoding": "identity"}
             )

@@ -13,8 +13,8 @@ from campshub.core.observe.trace import current_trace
 
 log = logging.getLogger(__name__)
 
-MOST_LETTERS = 4_000
-# Numbers as well as strings: both may be a user's search input.
+MOST_CHARACTERS = 4_000
+# String and number literals: both may be what a user has searched for.
 _VALUE = re.compile(r"'(?:[^']|'')*'|(?<![\w.$])\d+(?:\.\d+)?\b")
 
 statements = Counter("campshub_slow_sql_statements_total", "Statements that were slower than the threshold.", ["route"])
@@ -54,7 +54,7 @@ def watch(engine: Engine) -> None:
 
 def without_values(text: str) -> str:
     """Return a statement on one line, with a question mark instead of each literal."""
-    return " ".join(_VALUE.sub("?", text).split())[:MOST_LETTERS]
+    return " ".join(_VALUE.sub("?", text).split())[:MOST_CHARACTERS]
 
 
 def _route() -> str:

@@ -10,11 +10,11 @@ from campshub.core.db.models import Base
 from campshub.core.db.session import Session
 from campshub.core.security.crypto import DecryptionFailed, KeyRing
 
-_AT_ONCE = 200
+_BATCH_SIZE = 200
 
 
 def encrypted(context: str) -> dict[str, Any]:
-    """Return the ``info`` of an encrypted column; the context has columns of the row in braces."""
+    """Return the ``info`` of an encrypted column; the context names columns of the row in braces."""
     return {"sealed": context}
 
 
@@ -41,11 +41,12 @@ def sealed_columns() -> list[Column[Any]]:
 def reseal(
     session: Session, ring: KeyRing, column: Column[Any], after: tuple[Any, ...] | None
 ) -> tuple[Any, ResealTally]:
-    """Re-encrypt some values of older keys; return where to continue, None at the end, and the tally.
+    """Re-encrypt a batch of values of older keys; return the primary key after which to continue, and the tally.
 
-    A value that changes concurrently is skipped: the change has encrypted it with the current key.
+    None instead of a key means that none remains. A value that changes concurrently is skipped: the change has
+    encrypted it with the current key.
     """
-    rows = session.execute(_older(column, ring.current, after)).all()
+    rows = session.execute(_older_statement(column, ring.current, after)).all()
     tally = ResealTally()
     for row in rows:
         values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
@@ -54,8 +55,8 @@ def reseal(
         except DecryptionFailed:
             tally.unreadable += 1
             continue
-        tally.resealed += session.execute(_replacing(column), {**values, "made": made}).rowcount  # type: ignore[attr-defined] # an update has it
-    return (tuple(rows[-1][:-1]) if len(rows) == _AT_ONCE else None), tally
+        tally.resealed += session.execute(_update_statement(column), {**values, "made": made}).rowcount  # type: ignore[attr-defined] # an update has it
+    return (tuple(rows[-1][:-1]) if len(rows) == _BATCH_SIZE else None), tally
 
 
 def _reencrypted(ring: KeyRing, column: Column[Any], values: Mapping[str, Any]) -> str | bytes:
@@ -65,20 +66,20 @@ def _reencrypted(ring: KeyRing, column: Column[Any], values: Mapping[str, Any]) 
     return resealed.encode() if isinstance(stored, bytes) else resealed
 
 
-def _older(column: Column[Any], current: str, after: tuple[Any, ...] | None) -> Any:
-    """Return the next rows whose value is not encrypted with the current key."""
+def _older_statement(column: Column[Any], current: str, after: tuple[Any, ...] | None) -> Any:
+    """Return the query for the next rows whose value is not encrypted with the current key."""
     keys = list(_table(column).primary_key)
     prefix: Any = f"{current}."
     is_bytes = isinstance(column.type, LargeBinary)
     older: ColumnElement[bool] = func.substr(column, 1, len(prefix)) != (prefix.encode() if is_bytes else prefix)
-    rows = select(*keys, column).where(column.is_not(None), older).order_by(*keys).limit(_AT_ONCE)
+    rows = select(*keys, column).where(column.is_not(None), older).order_by(*keys).limit(_BATCH_SIZE)
     if after is None:
         return rows
     last = (bindparam(None, value, key.type) for key, value in zip(keys, after, strict=True))
     return rows.where(tuple_(*keys) > tuple_(*last))
 
 
-def _replacing(column: Column[Any]) -> Any:
+def _update_statement(column: Column[Any]) -> Any:
     """Return the update of one value: without the ORM, because the row's version must not change."""
     table = _table(column)
     row = " AND ".join(f"{key.name} = :{key.name}" for key in table.primary_key)
