@@ -1,5 +1,7 @@
 """Databases on the primary: create them, give them roles and extensions, drop them."""
 
+import re
+
 from psycopg import sql
 
 from devstack import keys, processes
@@ -13,7 +15,7 @@ BOOTSTRAP = REPOSITORY / "migrations" / "bootstrap.sql"
 def create(primary: Primary, name: str, template: str | None = None) -> bool:
     """Create a database with the roles and extensions that it needs, and return whether it is new.
 
-    :param template: another database of this server to copy; it must have no connections.
+    :param template: a database of this function to copy; its connections are ended.
     :raises StackError: the database exists with another locale than the application requires.
     """
     with primary.workspace.lock("databases"):
@@ -22,7 +24,10 @@ def create(primary: Primary, name: str, template: str | None = None) -> bool:
             _make(primary, name, template)
         else:
             _require_locale(primary, name)
-        bootstrap(primary, name)
+        if is_new and template is not None:
+            _set_privileges(primary, name)
+        else:
+            bootstrap(primary, name)
     return is_new
 
 
@@ -52,6 +57,16 @@ def bootstrap(primary: Primary, name: str) -> None:
     )
     if done.returncode:
         raise StackError(f"migrations/bootstrap.sql failed: {done.stderr.strip()}")
+
+
+def _set_privileges(primary: Primary, name: str) -> None:
+    """Run the statements of bootstrap.sql that concern the database itself; a copy has all else from its template."""
+    found = re.search(r"^ALTER DATABASE.*?(?=^ALTER SCHEMA)", BOOTSTRAP.read_text(), re.MULTILINE | re.DOTALL)
+    if found is None:
+        raise StackError("migrations/bootstrap.sql has no statements about the database")
+    statements = found[0].replace(':"DBNAME"', sql.Identifier(name).as_string(None))
+    with primary.connect() as connection:
+        connection.execute(statements.encode())
 
 
 def _require_locale(primary: Primary, name: str) -> None:

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import signal
 import uuid
 from dataclasses import dataclass, field
@@ -30,9 +31,11 @@ from campshub.modules import MODULES
 from devstack.stack import Stack
 from tests.documented import documented
 from tests.issuer import the_issuer
+from tests.memory_folder import folder_in_memory
 
 ROOT = Path(__file__).parent.parent
 TEMPLATE = "campshub_template"
+IN_MEMORY = pytest.StashKey[bool]()
 PASSWORD = "correct horse battery"
 NOW = datetime(2026, 11, 18, 6, 30, tzinfo=UTC)  # a Wednesday noon in India
 
@@ -75,7 +78,7 @@ def _is_worker(config: pytest.Config) -> bool:
 
 
 def _stack() -> Stack:
-    folder = Path(os.environ.get("TEST_STACK_DIR") or ROOT / ".devstack" / "test")
+    folder = Path(os.environ.get("TEST_STACK_DIR") or folder_in_memory(ROOT) or ROOT / ".devstack" / "test")
     return Stack(folder, replica=True, pgbouncer=True, durable=False, database=TEMPLATE)
 
 
@@ -90,7 +93,9 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     # SIGTERM stops the stack as Ctrl-C does, once: a second signal changes nothing.
     signal.signal(signal.SIGTERM, _interrupt)
+    config.stash[IN_MEMORY] = "TEST_STACK_DIR" not in os.environ and folder_in_memory(ROOT) is not None
     stack = _stack()
+    os.environ["TEST_STACK_DIR"] = str(stack.directory)  # for the workers, which must find the same one
     stack.start()
     stack.drop_database(TEMPLATE)
     stack.create_database(TEMPLATE)
@@ -105,7 +110,10 @@ def _interrupt(_number: int, _frame: Any) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop the stack when all workers are done."""
     if not _is_worker(config) and not config.option.collectonly:
-        _stack().stop()
+        stack = _stack()
+        stack.stop()
+        if config.stash.get(IN_MEMORY, False):
+            shutil.rmtree(stack.directory)
 
 
 class ByStack(LoadScopeScheduling):

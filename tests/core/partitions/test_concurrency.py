@@ -203,7 +203,7 @@ def test_commands_archive_list_and_restore(site):
     assert f"Restored {len(before)} rows of {site.name(TABLE)}." in restored.output
     assert site.contents(TABLE) == before
     twice = flask.invoke(args=["partitions", "restore", *arguments])
-    assert (twice.exit_code, "is there" in twice.output) == (1, True)
+    assert (twice.exit_code, "already exists" in twice.output) == (1, True)
 
 
 def test_a_write_into_an_archived_month_is_refused_clearly(site):
