@@ -46,6 +46,10 @@ test: $(READY) $(CLIENTS) ## Run the tests on the real stack, except large data 
 test-large: $(READY) ## Run the tests that need large data
 	$(BIN)/pytest -m large $(TESTS)
 
+.PHONY: test-fuzz
+test-fuzz: $(READY) ## Send every operation more generated requests, valid and invalid ones (examples=500)
+	SCHEMATHESIS_EXAMPLES=$(or $(examples),500) $(BIN)/pytest -n 2 tests/test_openapi.py
+
 .PHONY: test-install
 test-install: $(READY) ## Test the lock with the oldest pip of each Python and newer releases (some minutes)
 	$(BIN)/pytest -m install tests/install
