@@ -276,6 +276,10 @@ class Containers:
         """Stop everything."""
         self._client.shutdown()
         for process in (*self.processes.values(), self.router):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                # The first process of each namespace, too: ``--kill-child`` does not survive a change of the user.
+                for child in psutil.Process(process.pid).children():
+                    child.kill()
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             process.wait(30)
