@@ -4,10 +4,12 @@ import base64
 import ipaddress
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+import limits
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -23,9 +25,7 @@ from sqlalchemy.engine import URL
 
 KEY_BYTES = 32
 LEAST_RETENTION_MONTHS = 15
-_LIMIT = re.compile(r"([1-9][0-9]{0,6})/(second|minute|hour|day)")
 _ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
-_PERIODS_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 
 
 class SettingsError(Exception):
@@ -347,10 +347,13 @@ def read_limit(value: str) -> tuple[int, int]:
 
     :raises ValueError: the value does not have that form.
     """
-    found = _LIMIT.fullmatch(value)
-    if found is None:
-        raise ValueError("must be count/second, /minute, /hour or /day, the count 1 to 9999999")
-    return int(found[1]), _PERIODS_S[found[2]]
+    with suppress(ValueError):
+        limit = limits.parse(value)
+        # The library also reads other spellings, several limits and longer periods.
+        is_ours = value == f"{limit.amount}/{limit.GRANULARITY.name}" and limit.get_expiry() <= 24 * 3600
+        if is_ours and 0 < limit.amount < 10**7:
+            return limit.amount, limit.get_expiry()
+    raise ValueError("must be count/second, /minute, /hour or /day, the count 1 to 9999999")
 
 
 def read_issuers(value: str) -> list[OidcIssuer]:

@@ -38,7 +38,7 @@ def _ring() -> str:
 
 
 _MAKERS = {
-    **dict.fromkeys((SUPERUSER, *LOGINS, "redis"), _password),
+    **dict.fromkeys((SUPERUSER, *LOGINS, "redis", "broker"), _password),
     "SECRET_KEY": lambda: secrets.token_urlsafe(48),
     "JWT_PRIVATE_KEYS": _ring,
     "FIELD_ENCRYPTION_KEYS": _ring,

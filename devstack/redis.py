@@ -21,15 +21,25 @@ class Redis(Part):
 
     @property
     def url(self) -> str:
-        """Return the server's URL, with its password."""
+        """Return the server's URL, with the password of the user who may do everything."""
         return f"redis://:{keys.load(self.workspace)['redis']}@{LOOPBACK}:{self.port}/0"
+
+    @property
+    def application_url(self) -> str:
+        """Return the URL for the application, which has its own user in the broker."""
+        if self.kind == "cache":
+            return self.url
+        return f"redis://campshub:{keys.load(self.workspace)['broker']}@{LOOPBACK}:{self.port}/0"
 
     def configuration(self) -> str:
         """Return the generated configuration: the project's file, and what is specific to this stack."""
-        password = keys.load(self.workspace)["redis"]
-        return (
-            f"include {self.kind}.conf\nbind {LOOPBACK}\nport {self.port}\nrequirepass {password}\ndir {self.folder}\n"
-        )
+        secrets = keys.load(self.workspace)
+        lines = [f"include {self.kind}.conf", f"bind {LOOPBACK}", f"port {self.port}", f"dir {self.folder}"]
+        lines.append(f"requirepass {secrets['redis']}")
+        if self.kind == "broker":
+            rules = (REPOSITORY / "config" / "redis" / "broker.acl").read_text(encoding="utf-8").splitlines()
+            lines.append(f"user campshub on >{secrets['broker']} {' '.join(r for r in rules if not r.startswith('#'))}")
+        return "".join(f"{line}\n" for line in lines)
 
     def inputs(self) -> str:
         """Return the project's files and the generated ones."""

@@ -215,7 +215,7 @@ class Stack:
             **self._replica_settings(),
             "DB_PREPARE_THRESHOLD": "",  # off: PgBouncer may be older than 1.22
             "REDIS_URL": self.cache.url,
-            "CELERY_BROKER_URL": self.broker.url,
+            "CELERY_BROKER_URL": self.broker.application_url,
             **{name: secrets[name] for name in ("SECRET_KEY", "JWT_PRIVATE_KEYS", "FIELD_ENCRYPTION_KEYS")},
             "MAIL_FOLDER": str(self.directory / "mail"),
             # Files without a report in the database are deleted, so that no two databases may share a storage location.

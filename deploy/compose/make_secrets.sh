@@ -25,7 +25,9 @@ for role in superuser app migrator system maintenance readonly replicator; do
 done
 create redis_password "$(random 24)"
 create redis_url "redis://:$(cat "$folder/redis_password")@redis-cache:6379/0"
-create celery_broker_url "redis://:$(cat "$folder/redis_password")@redis-broker:6379/0"
+create broker_admin_password "$(random 24)"
+create broker_password "$(random 24)"
+create celery_broker_url "redis://campshub:$(cat "$folder/broker_password")@redis-broker:6379/0"
 create secret_key "$(random 48)"
 create jwt_private_keys "k1:$(random 32)"
 create field_encryption_keys "k1:$(random 32)"

@@ -288,7 +288,13 @@ def test_a_refusal_names_the_quota_that_refuses(limits_of):
     assert made.refusal(state, made.plan(None)).detail.startswith('The limit "user" of 2 requests in 3600 s is used up')
 
 
-@pytest.mark.parametrize("wrong", ["100", "0/hour", "-1/hour", "100/fortnight", "1 per hour", "1.5/hour", "99999999/s"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *("100", "0/hour", "-1/hour", "100/fortnight", "1 per hour", "1.5/hour", "99999999/s"),
+        *("10000000/hour", "1/month", "1/2hour", "1/hour;2/day", "1/Hour", "1/hours", "01/hour"),
+    ],
+)
 def test_an_invalid_limit_stops_the_start_with_one_line(stack, database, wrong):
     with pytest.raises(SettingsError, match=r"^settings: RATE_LIMIT_USER: [^\n]*must be count/second"):
         settings_of(stack, database, rate_limit_user=wrong)

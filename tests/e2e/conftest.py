@@ -40,7 +40,7 @@ def demo(stack, database, tmp_path_factory):
         "PORT": str(port),
         "GUNICORN_WORKERS": "1",
         "STORAGE_URL": str(folder / "storage"),
-        "CELERY_BROKER_URL": broker.url,
+        "CELERY_BROKER_URL": broker.application_url,
     }
     command = [sys.executable, "-m", "flask", "demo", "seed", "--days", "4"]
     seeded = subprocess.run(

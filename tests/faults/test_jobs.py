@@ -151,6 +151,19 @@ def test_ten_thousand_events_and_twenty_kills(stack, add_job, ended, monkeypatch
     record_property("figure", f"jobs: {len(sent)} events, 20 kills, {sum(effects[event] for event in sent)} effects")
 
 
+def test_workers_and_beat_do_nothing_that_their_user_may_not(stack, add_job, ended):
+    with closing(redis.Redis.from_url(stack.broker.url)) as broker:
+        broker.acl_log_reset()
+        kill_worker(stack)
+        sent = add_job("tests.count", 5)
+        effects = ended()
+        time.sleep(2 * VISIBLE_AFTER_S)  # the worker looks for unacknowledged messages meanwhile
+        assert [effects[event] for event in sent] == [1] * 5
+        # redis-py gives its name and version, if it may: Redis 6.2 can allow all of CLIENT only.
+        assert [one["object"] for one in broker.acl_log() if one["object"] != "client"] == []
+        assert {one["user"] for one in broker.client_list()} == {"campshub", "default"}
+
+
 def test_a_job_longer_than_the_brokers_visibility_timeout_runs_once(stack, add_job, ended, sql):
     (event,) = add_job("tests.slow", seconds=3 * VISIBLE_AFTER_S)
 
@@ -262,7 +275,13 @@ def test_an_invalid_message_does_not_end_a_worker(stack, add_job, ended, message
 
 def test_invalid_unacknowledged_messages_do_not_end_a_worker(stack, add_job, ended):
     with closing(redis.Redis.from_url(stack.broker.url)) as broker:
-        for number, stored in enumerate(("{{{", "5", "[1]", "[1, 2, 3]", json.dumps(["x", "", "default"]))):
+        for number, stored in enumerate(
+            (
+                *("{{{", "5", "[1]", "[1, 2, 3]", json.dumps(["x", "", "default"])),
+                json.dumps([json.loads(message_of()), "", "elsewhere"]),  # a key that the worker may not write
+                json.dumps([json.loads(message_of()), "", []]),  # no key
+            )
+        ):
             broker.hset("unacked", f"forged-{number}", stored)
             broker.zadd("unacked_index", {f"forged-{number}": 1})
         # A worker that was killed while it restored messages has left its lock behind.

@@ -6,12 +6,14 @@ import shutil
 import subprocess
 
 import pytest
+import redis
 import yaml
 
 from campshub.config import Settings, load_settings
-from devstack import packages
+from devstack import packages, ports
 from tests.conftest import ROOT
 from tests.stack.compose import read
+from tests.waiting import until
 
 SECRET = re.compile(r"(PASSWORD|SECRET_KEY|_KEYS|REDIS_URL|BROKER_URL|SMTP_URL|DSN)(_FILE)?$")
 # Empty: there is no mail server by default.
@@ -151,6 +153,37 @@ def test_every_setting_of_the_application_can_be_set_in_compose(compose, service
     assert cannot == NOT_FOR_ALL[service]
     of_gunicorn = set(re.findall(r"environ\.get\(\"(GUNICORN_\w+)\"", (ROOT / "config/gunicorn.conf.py").read_text()))
     assert of_gunicorn - set(compose["services"]["web-1"]["environment"]) == set()
+
+
+@pytest.mark.parametrize("kind", ["cache", "broker"])
+def test_redis_start_script_gives_each_user_its_password(secrets, tmp_path, kind):
+    """The shipped script runs with other folders, and with the secrets that the other script creates."""
+    programs, config, run = tmp_path / "programs", tmp_path / "config", tmp_path / "run"
+    for folder in (programs, config, run):
+        folder.mkdir()
+    (programs / "redis-server").symlink_to(packages.redis_server())
+    for file in (ROOT / "redis.conf", *(ROOT / "config" / "redis").iterdir()):
+        (config / file.name).symlink_to(file)
+    port = ports.unused()
+    folders = {"RUN_DIR": str(run), "DATA_DIR": str(run), "CONFIG_DIR": str(config), "SECRETS_DIR": str(secrets)}
+    given = {"PATH": f"{programs}:/usr/bin:/bin", "LISTEN_PORT": str(port), **folders}
+    script = ["/bin/sh", str(ROOT / "deploy" / "compose" / "redis.sh"), kind]
+    process = subprocess.Popen(script, env=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        until(lambda: ports.is_open(port), explain=lambda: f"{process.poll()}")
+        secret, user, admin_secret, users = {
+            "cache": ("redis_url", "default", "redis_password", ["default"]),
+            "broker": ("celery_broker_url", "campshub", "broker_admin_password", ["campshub", "default"]),
+        }[kind]
+        url = re.sub(r"@[^/]+", f"@127.0.0.1:{port}", (secrets / secret).read_text())
+        password = (secrets / admin_secret).read_text()
+        with redis.Redis.from_url(url) as client, redis.Redis(port=port, password=password) as admin:
+            assert client.ping()
+            assert {one["user"] for one in admin.client_list()} == {user, "default"}
+            assert admin.acl_users() == users
+    finally:
+        process.terminate()
+        process.communicate()
 
 
 @pytest.mark.parametrize(

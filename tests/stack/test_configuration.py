@@ -5,6 +5,7 @@ import re
 import pytest
 import redis
 from redis.backoff import NoBackoff
+from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 
 from tests.conftest import ROOT
@@ -82,6 +83,19 @@ def test_redis_runs_with_the_projects_files(stack, kind):
 
     assert shown == REDIS[kind]
     assert common == {"protected-mode": "yes", "databases": "1", "bind": "127.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("CONFIG GET requirepass", "ACL LIST", "ACL SETUSER campshub +@all", "CLIENT LIST", "MONITOR", "FLUSHALL"),
+        *("KEYS *", "SCAN 0", "RANDOMKEY", "SUBSCRIBE any", "PUBLISH any x", "EVAL return 0", "SLOWLOG GET", "SAVE"),
+        *("SET other x", "LPUSH other x", "RENAME default other", "GET campshub:other", "DEL unackedx"),
+    ],
+)
+def test_the_broker_refuses_its_application(stack, command):
+    with redis.Redis.from_url(stack.broker.application_url) as client, pytest.raises(NoPermissionError):
+        client.execute_command(*command.split())
 
 
 @pytest.mark.parametrize("kind", ["cache", "broker"])

@@ -179,7 +179,7 @@ def test_secrets_are_readable_only_by_their_owner_and_in_no_command_line(stack):
         assert stat.S_IMODE((stack.directory / name).stat().st_mode) == 0o600
     for name in ("pgbouncer-primary/userlist.txt", "redis-cache/start.conf", "replica/postgresql.conf"):
         assert stat.S_IMODE((stack.workspace.runtime / name).stat().st_mode) == 0o600
-    assert len(secret) == 11
+    assert len(secret) == 12
     assert not any(value in line for line in processes_of(stack.workspace) for value in secret)
 
 

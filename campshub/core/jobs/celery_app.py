@@ -63,6 +63,7 @@ def new_celery(settings: Settings, *, patience_s: float | None = None) -> "Celer
             "visibility_timeout": VISIBLE_AFTER_S,
             "health_check_interval": 10,
             "unacked_mutex_expire": RESTORE_LOCK_S,
+            "priority_steps": [0],  # one list for each queue: config/redis/broker.acl names these keys
             **timeouts,
         },
         beat_scheduler="celery.beat:Scheduler",

@@ -7,7 +7,6 @@ ends the worker's main process, and stays in the broker to end the next one as w
 
 import base64
 import logging
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -15,6 +14,7 @@ from uuid import UUID, uuid4
 import orjson
 from celery.worker.consumer import Consumer
 from kombu.transport import redis
+from redis.exceptions import DataError, NoPermissionError
 
 from campshub.core.jobs.celery_app import DELIVER, HEARTBEAT, TICK, VISIBLE_AFTER_S
 from campshub.core.jobs.registry import Queue
@@ -23,46 +23,12 @@ log = logging.getLogger(__name__)
 
 MOST_BYTES = 16_384  # a valid call has about a thousand
 _YEARS = range(2000, 3000)  # far enough from the limits of datetime for any time zone
+# The arguments of the tasks that are not about a message of the outbox.
+_ARGUMENTS: dict[str, list[list[str]]] = {TICK: [[]], HEARTBEAT: [[queue.value] for queue in Queue]}
 
 
-@dataclass(frozen=True)
-class JobMessage:
-    """A call of a worker."""
-
-    id: str
-    task: str
-    arguments: list[str]
-    # Hard and soft time limit, in seconds; None: the worker's default.
-    limits: tuple[float | None, float | None]
-    expires: str | None
-
-    def write(self, queue: str) -> bytes:
-        """Return the message in Celery's format (protocol 2), as delivered from a queue."""
-        body = orjson.dumps([self.arguments, {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
-        headers = {
-            "lang": "py",
-            "task": self.task,
-            "id": self.id,
-            "root_id": self.id,
-            "retries": 0,
-            "timelimit": self.limits,
-            "expires": self.expires,
-            "ignore_result": True,
-        }
-        properties = {
-            "correlation_id": self.id,
-            "delivery_tag": str(uuid4()),
-            "delivery_mode": 2,
-            "delivery_info": {"exchange": "", "routing_key": queue},
-            "priority": 0,
-            "body_encoding": "base64",
-        }
-        message = {"content-type": "application/json", "content-encoding": "utf-8", "headers": headers}
-        return orjson.dumps({**message, "properties": properties, "body": base64.b64encode(body).decode()})
-
-
-def read_call(raw: bytes) -> JobMessage:
-    """Parse a message.
+def rebuilt(raw: bytes, queue: Queue) -> bytes:
+    """Check a message and serialize it again, in Celery's format (protocol 2).
 
     :raises ValueError, TypeError, KeyError, AttributeError, OverflowError: it is not a valid call.
     """
@@ -74,27 +40,38 @@ def read_call(raw: bytes) -> JobMessage:
     task, id_ = headers["task"], headers["id"]
     if encoding != "base64" or keywords != {} or not _is_id(id_) or not _takes(task, arguments):
         raise ValueError("not a valid call")
-    hard, soft = headers.get("timelimit") or (None, None)
-    return JobMessage(id_, task, arguments, (_limit(hard), _limit(soft)), _expiry(headers.get("expires")))
+    limits, expires = _limits(headers.get("timelimit")), _expiry(headers.get("expires"))
+    body = orjson.dumps([arguments, {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
+    call = {
+        "content-type": "application/json",
+        "content-encoding": "utf-8",
+        "headers": {"task": task, "id": id_, "timelimit": limits, "expires": expires, "ignore_result": True},
+        "properties": {
+            "delivery_tag": str(uuid4()),
+            "delivery_info": {"exchange": "", "routing_key": queue.value},
+            "body_encoding": "base64",
+        },
+        "body": base64.b64encode(body).decode(),
+    }
+    return orjson.dumps(call)
 
 
 def _takes(task: Any, arguments: Any) -> bool:
     if task == DELIVER:
         return isinstance(arguments, list) and len(arguments) == 2 and all(map(_is_id, arguments))  # noqa: PLR2004 - two ids
-    if task == HEARTBEAT:
-        return any(arguments == [queue.value] for queue in Queue)
-    return bool(task == TICK and arguments == [])
+    return arguments in _ARGUMENTS[task]
 
 
-def _is_id(value: object) -> bool:
-    return isinstance(value, str) and str(UUID(value)) == value
+def _is_id(value: Any) -> bool:
+    return bool(str(UUID(value)) == value)
 
 
-def _limit(value: Any) -> float | None:
-    if value is not None and not (type(value) in {int, float} and 0 < value <= VISIBLE_AFTER_S):
-        raise ValueError("not a limit")
-    limit: float | None = value
-    return limit
+def _limits(value: Any) -> list[float | None]:
+    hard, soft = value or (None, None)
+    for limit in (hard, soft):
+        if limit is not None and not (type(limit) in {int, float} and 0 < limit <= VISIBLE_AFTER_S):
+            raise ValueError("not a limit")
+    return [hard, soft]
 
 
 def _expiry(value: Any) -> str | None:
@@ -114,9 +91,8 @@ def taken(reply: Any) -> tuple[bytes, bytes] | None:
     if not reply:
         return None
     key, raw = reply
-    queue = key.decode(errors="replace").split(Channel.sep)[0]
     try:
-        return key, read_call(raw).write(Queue(queue).value)
+        return key, rebuilt(raw, Queue(key.decode()))
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
         log.warning("a message of %d bytes in the broker is not a valid call; it is dropped", len(raw))
         return None
@@ -126,10 +102,10 @@ class QoS(redis.QoS):
     """Stores unacknowledged messages in the broker, where other clients may write as well."""
 
     def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:  # noqa: FBT001, FBT002 - kombu's
-        """Put a message back on its queue; drop one that cannot be read, since it would end every start."""
+        """Put a message back on its queue; drop one that cannot be read or restored, since it would end every start."""
         try:
             super().restore_by_tag(tag, client, leftmost)  # type: ignore[no-untyped-call]
-        except (ValueError, TypeError, RecursionError):
+        except (ValueError, TypeError, RecursionError, DataError, NoPermissionError):
             self._remove_from_indices(tag).execute()  # type: ignore[no-untyped-call]
             log.warning("an unacknowledged message in the broker cannot be read; it is dropped")
 
@@ -153,11 +129,12 @@ class Transport(redis.Transport):
 
 
 class GuardedConsumer(Consumer):  # type: ignore[misc] # Celery has no types
-    """Celery's consumer on this transport; it listens only to its queues, not to other workers."""
+    """Celery's consumer on this transport; it takes calls from its queues, and neither sends nor reads events."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        """Disable the messages between workers, which also come through the broker and are not used here."""
-        super().__init__(*arguments, **{**options, "without_gossip": True, "without_mingle": True})
+        """Disable the messages between workers and the events, which also go through the broker and are not used."""
+        unused = dict.fromkeys(("without_gossip", "without_mingle", "without_heartbeat"), True)
+        super().__init__(*arguments, **{**options, **unused})
 
     def connection_for_read(self, heartbeat: float | None = None) -> Any:
         """Connect to the broker; the URL, with its choice of TLS, has already been parsed."""

@@ -104,7 +104,7 @@ def _check_redis() -> list[tuple[str, str | None]]:
     ):
         client: Any = redis.Redis.from_url(url, socket_timeout=ANSWER_WITHIN_S, socket_connect_timeout=ANSWER_WITHIN_S)
         try:
-            has = client.config_get("maxmemory-policy")["maxmemory-policy"]
+            has = client.info("memory")["maxmemory_policy"]
             found.append((f"redis: {name}", None if has == policy else f"maxmemory-policy is {has}, not {policy}"))
         except redis.RedisError as error:
             found.append((f"redis: {name}", _first_line(error)))
