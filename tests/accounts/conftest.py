@@ -5,6 +5,8 @@ import random
 
 import pytest
 
+from campshub.core.db.models import new_id
+from campshub.core.security.permissions import Role
 from tests.conftest import PASSWORD, Client
 from tests.issuer import the_issuer
 
@@ -74,3 +76,27 @@ def issuer():
 
 def events(sql, kind, user_id):
     return len(sql("SELECT 1 FROM security_events WHERE kind = %s AND user_id = %s", kind, user_id))
+
+
+@pytest.fixture
+def role(api):
+    """Return a maker of own roles: ``role("students:read", scope="groups")`` returns its id."""
+
+    def making(*permissions, scope="all", by=api):
+        body = {"name": f"Role {new_id().hex}", "permissions": list(permissions), "scope": scope}
+        return by.made("/api/roles/", body)["id"]
+
+    return making
+
+
+@pytest.fixture
+def holder(api, tenant):
+    """Return a maker of users who have an own role."""
+
+    def making(role_id):
+        client = tenant.someone(Role.CLIENT)
+        response = api.patch(f"/api/users/{client.user_id}/", {"role_id": role_id})
+        assert (response.status, response.json["role"], response.json["role_id"]) == (200, "custom", role_id)
+        return client
+
+    return making

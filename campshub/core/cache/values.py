@@ -48,7 +48,7 @@ class StampedCache(BaseCache):
     def get(self, key: str) -> Any:
         """Return a list of the value under a key; None if there is none, or Redis does not reply, or has another thing.
 
-        The list tells a value of None from a missing one.
+        The list distinguishes a value of None from a missing one.
         """
         organization, name, location = _parts(key)
         counts = self._counts.get(name)
