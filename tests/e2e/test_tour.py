@@ -68,4 +68,4 @@ def test_pick_shows_the_problem_document_when_the_value_is_missing(demo):
     _, problem, nothing = run(demo, prepare, refused, silent)
 
     assert json.loads("".join(problem))["status"] == 401
-    assert nothing == ["no JSON in the answer: is make run still running?"]
+    assert nothing == ["no JSON in the response: is make run still running?"]
