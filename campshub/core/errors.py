@@ -186,13 +186,13 @@ class KeyInFlight(Conflict):
 
 @dataclass(eq=False)
 class MonthUnavailable(Conflict):
-    """The request needs a month whose rows are archived and not in the database."""
+    """The request needs a month whose rows are not in the database: archived, or not created yet."""
 
     # Pairs of a table's tag and a month's first day, with which the restore of the months is requested.
     missing: set[tuple[str, date]] = field(default_factory=set)
 
     code = "month_unavailable"
-    default_detail = "This month is archived and is being restored; retry later."
+    default_detail = "The rows of this month are not in the database; send the request again."
 
 
 class PreconditionFailed(Problem):

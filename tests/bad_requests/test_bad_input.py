@@ -264,6 +264,13 @@ def test_blanks_around_a_name_count_towards_its_length(admin):
     assert admin.post("/api/students/", {**given, "given_name": f"{'a' * 199}  "}).pointers == {"/given_name"}
 
 
+def test_blanks_around_a_token_count_towards_its_length(admin):
+    accept = {"name": "Asha Rao", "password": "wrong donkey charger"}
+    for length, expected in ((500, 410), (501, 422)):
+        response = admin.post("/api/invitations/accept/", {**accept, "token": f"x{' ' * (length - 1)}"})
+        assert response.status == expected, length
+
+
 @pytest.mark.parametrize("text", [" ", "\u200b", "\u00a0\u2003", "\u2800"])
 @pytest.mark.parametrize("path", ["/api/students/", "/api/groups/", "/api/exercises/"])
 def test_a_search_for_nothing_that_can_be_seen_is_refused(admin, path, text):

@@ -136,8 +136,8 @@ class Text(fields.String):
         return text
 
 
-class NonEmptyText(Text):
-    """Text that is not empty; surrounding blanks are removed."""
+class _Trimmed(Text):
+    """Text without its surrounding blanks; they count towards the length of what is sent, as the document states."""
 
     def __init__(self, *, most: int = SHORT, least: int = 1, **options: Any) -> None:
         super().__init__(most=most, least=least, **options)
@@ -145,9 +145,13 @@ class NonEmptyText(Text):
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
         text = super()._deserialize(value, attr, data, **options)
-        if len(text) > self._most:  # including its blanks, as the document states
+        if len(text) > self._most:
             raise ValidationError(f"Longer than maximum length {self._most}.")
         return names.trimmed(text)
+
+
+class NonEmptyText(_Trimmed):
+    """Text that is not empty; surrounding blanks are removed."""
 
 
 class Note(Text):
@@ -233,11 +237,8 @@ class EmailAddress(fields.Email):
         return clean_email(text)
 
 
-class PastedSecret(Text):
+class PastedSecret(_Trimmed):
     """A secret that users copy from an e-mail or an app; surrounding blanks are removed."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
-        return super()._deserialize(value, attr, data, **options).strip()
 
 
 class Integer(fields.Integer):
