@@ -319,7 +319,7 @@ def test_responses_match_the_document(described, app, seeds, record_property):
         _fill(case, source, operation, seeds, who)
         by_class[_fuzz(case, app, who, ALWAYS) // 100] += 1
 
-    @hypothesis_settings(quick, max_examples=max(EXAMPLES // 5, 1))
+    @hypothesis_settings(quick, max_examples=max(EXAMPLES // 2, 1))
     @given(case=described.as_strategy(generation_mode=GenerationMode.NEGATIVE))
     def unfit(case):
         _fuzz(case, app, _caller(operation, seeds), ALWAYS if rows else ALWAYS + REJECTED)
