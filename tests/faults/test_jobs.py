@@ -292,3 +292,23 @@ def test_invalid_unacknowledged_messages_do_not_end_a_worker(stack, add_job, end
         effects = ended()
         assert [effects[event] for event in sent] == [1] * 5
         until(lambda: not [tag for tag in broker.hkeys("unacked") if tag.startswith(b"forged")])
+
+
+@pytest.mark.parametrize("key", ["critical", "unacked", "_kombu.binding.default"])
+def test_a_key_of_another_type_does_not_end_a_worker(stack, add_job, ended, key):
+    add_job("tests.count")
+    ended()  # the worker has started
+    worker = stack.part("worker").process()
+
+    with closing(redis.Redis.from_url(stack.broker.url)) as broker:
+        broker.set(key, "foreign")
+        if key.startswith("_kombu"):  # it is read when a worker starts
+            kill_worker(stack)
+            worker = stack.part("worker").process()
+        sent = add_job("tests.count", 5)
+        effects = ended()
+
+        assert [effects[event] for event in sent] == [1] * 5
+        until(lambda: broker.type(key) != b"string")
+    assert stack.part("worker").process().pid == worker.pid
+    assert worker.is_running()

@@ -22,6 +22,14 @@ from campshub.core.jobs.registry import Queue
 log = logging.getLogger(__name__)
 
 MOST_BYTES = 16_384  # a valid call has about a thousand
+# The type in Redis of each key that a worker reads.
+_TYPES = {
+    **dict.fromkeys((queue.value for queue in Queue), b"list"),
+    **dict.fromkeys(("_kombu.binding.default", "_kombu.binding_permanent.default"), b"set"),
+    "unacked": b"hash",
+    "unacked_index": b"zset",
+    "unacked_mutex": b"string",
+}
 _YEARS = range(2000, 3000)  # far enough from the limits of datetime for any time zone
 # The arguments of the tasks that are not about a message of the outbox.
 _ARGUMENTS: dict[str, list[list[str]]] = {TICK: [[]], HEARTBEAT: [[queue.value] for queue in Queue]}
@@ -98,6 +106,14 @@ def taken(reply: Any) -> tuple[bytes, bytes] | None:
         return None
 
 
+def remove_foreign_keys(client: Any) -> None:
+    """Remove the keys of the broker whose type is not the one that workers read: each of these reads would fail."""
+    for key, expected in _TYPES.items():
+        if client.type(key) not in {expected, b"none"}:
+            client.delete(key)
+            log.warning("the key %r in the broker had another type than %s; it is removed", key, expected.decode())
+
+
 class QoS(redis.QoS):
     """Stores unacknowledged messages in the broker, where other clients may write as well."""
 
@@ -141,3 +157,9 @@ class GuardedConsumer(Consumer):  # type: ignore[misc] # Celery has no types
         connection = self.app.connection_for_read(heartbeat=heartbeat)
         connection.transport_cls = Transport
         return self.ensure_connected(connection)
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Connect, and remove the keys that no worker can read."""
+        connected = super().ensure_connected(conn)
+        remove_foreign_keys(connected.default_channel.client)
+        return connected
