@@ -153,6 +153,7 @@ class AttendanceRecord(MonthlyTenantBase):
     device_id: Mapped[uuid.UUID | None]
     note: Mapped[str | None] = mapped_column(info=PERSONAL)
     marked_by: Mapped[uuid.UUID | None]
+    recorded_at: Mapped[datetime | None]  # when a device without a connection made the mark, by the device's clock
 
 
 class _Counts:

@@ -92,6 +92,7 @@ DECLARED = Declared(
         f"GET {CODE}": 1,
         "GET /api/attendance/records/": 1,
         f"GET {RECORD}": 1,
+        f"GET {RECORD}history/": 3,  # whether the caller sees the mark, the entries, the persons' keys
         "GET /api/attendance/sessions/": 1,
         f"GET {SESSION}": 1,
         f"GET {SESSION}records/": 2,  # the session's date gives the month to read
@@ -147,6 +148,10 @@ DECLARED = Declared(
             "session_id": ("attendance_records", "session_id"),
             "code": "=ix_attendance_records_code",
             "sort date": ("attendance_records", "local_date", "id"),
+        },
+        f"{RECORD}history/": {
+            "on": "the date of the one mark whose entries are read",
+            "sort date": ("audit_log", "entity_id", "recorded_on", "id"),
         },
         f"{ANALYTICS}groups/": {
             "from": ("attendance_group_days", "local_date", "group_id"),

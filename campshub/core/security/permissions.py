@@ -9,6 +9,7 @@ from functools import lru_cache
 class Permission(StrEnum):
     """The permissions of principals, as ``resource:action``, in alphabetical order."""
 
+    ATTENDANCE_HISTORY = "attendance:history"
     ATTENDANCE_MARK = "attendance:mark"
     ATTENDANCE_READ = "attendance:read"
     ATTENDANCE_WRITE = "attendance:write"
@@ -83,6 +84,7 @@ ROLES: dict[Role, frozenset[Permission]] = {
     Role.ADMIN: frozenset(Permission) - {Permission.ORGANIZATIONS_WRITE},
     Role.TRAINER: _EVERYONE
     | {
+        Permission.ATTENDANCE_HISTORY,
         Permission.ATTENDANCE_MARK,
         Permission.ATTENDANCE_READ,
         Permission.EXERCISES_WRITE,
