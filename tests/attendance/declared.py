@@ -67,6 +67,12 @@ def submit(seeds, client):
     assert client.post(f"/api/attendance/sessions/{seeds.ids['session_id']}/submit/").status == 200
 
 
+def day_offline(seeds, _client):
+    """Return the marks of a session that does not exist yet."""
+    named = {"group_id": seeds.ids["group_id"], "local_date": today().isoformat(), "slot": new_id().hex[-8:]}
+    return {"registers": [{**named, "rest": "present"}]}
+
+
 def rows(connection, made):
     found = connection.execute(
         """
@@ -107,6 +113,8 @@ DECLARED = Declared(
         f"POST {SESSION}lock/": 3,
         f"POST {SESSION}reopen/": 3,
         f"POST {SESSION}submit/": 3,
+        # The sessions, a savepoint, the new session (2), its register, the marks, the savepoint, audit.
+        "POST /api/attendance/sync/": 8,
         f"PUT {SESSION}records/": 3,  # the register, the marks, audit; and person keys where a mark has a note
         f"DELETE {RECORD}": 6,  # as its change
     },
@@ -116,6 +124,7 @@ DECLARED = Declared(
         f"PATCH {SESSION}": {"notes": "indoors"},
         f"PUT {SESSION}records/": {"rest": "present"},
     },
+    real_bodies={"POST /api/attendance/sync/": day_offline},
     before={f"PUT {SESSION}records/": new_session, f"POST {SESSION}reopen/": submit},
     spending=("/lock/", "/reopen/", "/submit/"),
     schemas={

@@ -28,7 +28,7 @@ def mark(a_class, today, trainer):
 
 
 def test_every_change_of_a_mark_is_in_its_history_with_its_reason(api, trainer, mark):
-    roster, made, url, on = mark()
+    roster, _, url, on = mark()
     api.post(f"{roster.url}submit/")
     trainer.patch(url + on, {"code": "late", "note": "Bus 4.", "reason": "The bus was late."})
 
