@@ -96,6 +96,7 @@ class AttendanceSession(TenantBase, CreatedByClient):
     submitted_at: Mapped[datetime | None]
     submitted_by: Mapped[uuid.UUID | None]
     locked_at: Mapped[datetime | None]
+    reopened_at: Mapped[datetime | None]  # automatic submission and locking count from then
 
 
 class RegisterVersion(TenantBase):

@@ -296,7 +296,9 @@ def lock_register(
     return meeting
 
 
-def reopen(session: Session, principal: Principal, *, session_id: UUID, expected: Versions) -> AttendanceSession:
+def reopen(
+    session: Session, principal: Principal, *, session_id: UUID, expected: Versions, now: datetime
+) -> AttendanceSession:
     """Reopen a submitted or locked register; this does nothing for others.
 
     :raises NotFound: the principal sees no such session.
@@ -306,7 +308,8 @@ def reopen(session: Session, principal: Principal, *, session_id: UUID, expected
     if meeting.status == "cancelled":
         raise _refused(SessionCancelled, meeting)
     if meeting.submitted_at is not None:
-        meeting.status, meeting.submitted_at, meeting.submitted_by, meeting.locked_at = "open", None, None, None
+        meeting.status, meeting.reopened_at = "open", now
+        meeting.submitted_at, meeting.submitted_by, meeting.locked_at = None, None, None
         session.flush()
     return meeting
 
