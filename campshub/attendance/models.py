@@ -23,7 +23,7 @@ from campshub.core.rollups.definition import RollupBase, StaleBase
 COUNTS_AS = ("present", "late", "left_early", "absent", "excused")
 ATTENDED = ("present", "late", "left_early")
 SESSION_STATUSES = ("scheduled", "open", "submitted", "locked", "cancelled")
-SOURCES = ("manual", "bulk", "kiosk", "qr", "import", "api")
+SOURCES = ("manual", "bulk", "kiosk", "qr", "import", "api", "leave")
 
 # The platform's rows have ids with a timestamp of zero, which no clock makes and other rows may not use.
 FIRST_OWN_ID = uuid.UUID(int=1 << 80)

@@ -109,15 +109,16 @@ DECLARED = Declared(
         f"PATCH {RECORD}": 7,
         f"PATCH {SESSION}": 3,
         "POST /api/attendance/codes/": 2,
-        "POST /api/attendance/sessions/": 2,
+        "POST /api/attendance/sessions/": 3,  # the group, the session, approved leave of its date
         f"POST {SESSION}lock/": 3,
         f"POST {SESSION}reopen/": 3,
         f"POST {SESSION}submit/": 3,
-        # The sessions, a savepoint, the new session (2), its register, the marks, the savepoint, audit.
-        "POST /api/attendance/sync/": 8,
+        # The sessions, the lock of the schedule, a savepoint, the new session (3), its register, the marks, audit.
+        "POST /api/attendance/sync/": 10,
         f"PUT {SESSION}records/": 3,  # the register, the marks, audit; and person keys where a mark has a note
         f"DELETE {RECORD}": 6,  # as its change
     },
+    creates={"POST /api/attendance/sessions/": 6},  # see its budget
     bodies={
         f"PATCH {CODE}": {"label": "Excursion"},
         f"PATCH {RECORD}": {"code": "present", "note": "came by bus"},

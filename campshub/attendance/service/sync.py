@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from campshub.attendance.queries import sessions as reads
 from campshub.attendance.queries.sessions import Slotted
-from campshub.attendance.service import marking, sessions
+from campshub.attendance.service import followers, marking, sessions
 from campshub.config import Settings
 from campshub.core.db.session import Session
 from campshub.core.db.unit_of_work import savepoint
@@ -73,6 +73,8 @@ def mark_registers(
     )
     for line in pending:
         line.session_id = present.of(line.given["session_id"], line.slotted)
+    if any(line.session_id is None for line in pending):
+        followers.lock_schedule(session, principal.organization_id)
     for line in sorted(pending, key=lambda line: line.order):
         line.result = _marked(session, principal, settings, line, present, now)
     results = [{**_NOTHING, "index": line.index, **(line.result or {})} for line in lines]

@@ -22,6 +22,9 @@ class Permission(StrEnum):
     JOBS_WRITE = "jobs:write"
     KEYS_READ = "keys:read"
     KEYS_WRITE = "keys:write"
+    LEAVE_DECIDE = "leave:decide"
+    LEAVE_READ = "leave:read"
+    LEAVE_WRITE = "leave:write"
     MEDICAL_READ = "medical:read"
     MEDICAL_WRITE = "medical:write"
     ME_READ = "me:read"
@@ -89,6 +92,9 @@ ROLES: dict[Role, frozenset[Permission]] = {
         Permission.ATTENDANCE_READ,
         Permission.EXERCISES_WRITE,
         Permission.GROUPS_READ,
+        Permission.LEAVE_DECIDE,
+        Permission.LEAVE_READ,
+        Permission.LEAVE_WRITE,
         Permission.REPORTS_READ,
         Permission.REPORTS_WRITE,
         Permission.STUDENTS_READ,
@@ -109,6 +115,8 @@ ROLES: dict[Role, frozenset[Permission]] = {
     | {
         Permission.ATTENDANCE_READ,
         Permission.GROUPS_READ,
+        Permission.LEAVE_READ,
+        Permission.LEAVE_WRITE,
         Permission.STUDENTS_READ,
         Permission.WORKOUTS_READ,
         Permission.WORKOUTS_WRITE,
