@@ -4,7 +4,7 @@ import uuid
 from datetime import date, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import CheckConstraint
+from sqlalchemy import CheckConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from campshub.core.db.models import (
@@ -33,11 +33,16 @@ class LeaveRequest(TenantBase, CreatedByClient):
         CheckConstraint("last_date >= first_date", name="last_after_first"),
         CheckConstraint("(status IN ('approved', 'rejected')) <= (decided_at IS NOT NULL)", name="decided"),
         CheckConstraint("group_id IS NULL OR session_id IS NULL", name="one_restriction"),
+        CheckConstraint(
+            "num_nulls(attachment, attachment_name, attachment_type, attachment_bytes) IN (0, 4)", name="attachment"
+        ),
         tenant_index("student_id", "first_date", "id"),
         tenant_index("status", "first_date", "id"),
         tenant_index("first_date", "id"),
         tenant_index("group_id", "first_date", "id"),
         tenant_index("session_id"),
+        # To remove attachments some time after the leave.
+        tenant_index("last_date", name="ix_leave_requests_attachment", postgresql_where=text("attachment IS NOT NULL")),
     )
 
     student_id: Mapped[uuid.UUID]
@@ -51,6 +56,10 @@ class LeaveRequest(TenantBase, CreatedByClient):
     decided_by: Mapped[uuid.UUID | None]
     decided_at: Mapped[datetime | None]
     comment: Mapped[str | None] = mapped_column(info=PERSONAL)  # by the person who decided
+    attachment: Mapped[str | None]  # the name of the file in the storage
+    attachment_name: Mapped[str | None] = mapped_column(info=PERSONAL)
+    attachment_type: Mapped[str | None]
+    attachment_bytes: Mapped[int | None]
 
 
 class LeaveMark(TenantBase):

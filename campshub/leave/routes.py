@@ -5,10 +5,12 @@ from uuid import UUID
 
 from campshub.attendance.service.excuses import NoExcusedCode
 from campshub.core.errors import IdTaken, MonthUnavailable, NotFound, PreconditionFailed, UnknownReference
-from campshub.core.http.decorators import cached, named, needs
+from campshub.core.http.decorators import cached, limited, named, needs, public, secret
 from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.security.permissions import Permission
-from campshub.leave import queries, schemas, service
+from campshub.leave import queries, schemas
+from campshub.leave.service import attachments
+from campshub.leave.service import requests as service
 
 leave_requests = Blueprint(
     "leave_requests", __name__, url_prefix="/api/attendance/leave-requests", description="Leave of students."
@@ -105,4 +107,64 @@ class LeaveCancelling(Resource):
         """Cancel a request: the marks that it has made are taken back, unless someone has changed them since."""
         return service.cancel(
             self.session, self.principal, leave_request_id=leave_request_id, expected=self.if_match, today=self.today
+        )
+
+
+@leave_requests.route("/<uuid:leave_request_id>/attachment/")
+class LeaveAttachment(Resource):
+    """The attachment of a request."""
+
+    @needs(Permission.LEAVE_READ)
+    @named("getLeaveAttachment")
+    @secret
+    @leave_requests.answers(schemas.AttachmentLinkOut, raises=(NotFound,))
+    def get(self, leave_request_id: UUID) -> Any:
+        """Show the attachment, with a short-lived link to the file."""
+        return attachments.link_to(
+            self.session, self.principal, self.services, leave_request_id=leave_request_id, now=self.now
+        )
+
+    @needs(Permission.LEAVE_WRITE)
+    @named("attachToLeaveRequest")
+    @leave_requests.body(schemas.AttachmentIn, most_mib=8)
+    @leave_requests.answers(
+        schemas.LeaveRequestOut,
+        raises=(
+            *(NotFound, PreconditionFailed, service.LeaveDecided),
+            *(attachments.UnsupportedAttachment, attachments.AttachmentTooLarge),
+        ),
+    )
+    def put(self, leave_request_id: UUID, **given: Any) -> Any:
+        """Attach a file to a request, or replace it."""
+        return attachments.attach(
+            self.session,
+            self.principal,
+            self.services,
+            leave_request_id=leave_request_id,
+            expected=self.if_match,
+            **given,
+        )
+
+    @needs(Permission.LEAVE_WRITE)
+    @named("deleteLeaveAttachment")
+    @leave_requests.answers(None, raises=(NotFound, PreconditionFailed))
+    def delete(self, leave_request_id: UUID) -> None:
+        """Remove the attachment of a request."""
+        attachments.detach(self.session, self.principal, leave_request_id=leave_request_id, expected=self.if_match)
+
+
+@leave_requests.route("/<uuid:leave_request_id>/attachment/file/")
+class LeaveAttachmentFile(Resource):
+    """The file of an attachment."""
+
+    @public
+    @named("downloadLeaveAttachment")
+    @secret
+    @limited("files")
+    @leave_requests.query(schemas.AttachmentToken)
+    @leave_requests.answers_file(*attachments.MEDIA_TYPES.values(), raises=(NotFound, attachments.AttachmentGone))
+    def get(self, leave_request_id: UUID, *, token: str) -> Any:
+        """Download an attachment with its link; the user of the link must still see the request."""
+        return attachments.fetch(
+            self.session, self.services, leave_request_id=leave_request_id, token=token, now=self.now
         )

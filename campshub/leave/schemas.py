@@ -5,6 +5,8 @@ from marshmallow import fields as ma
 from campshub.core.http.schemas import fields
 from campshub.leave.models import STATUSES
 
+_MOST_BASE64 = 7_000_000  # somewhat more than 5 MiB, so that a file that is too large gets a code of its own
+
 
 class LeaveRequestIn(fields.In):
     """A request to excuse a student."""
@@ -44,6 +46,33 @@ class LeaveRejectionIn(fields.In):
     comment = fields.NonEmptyText(required=True, most=fields.LONG)
 
 
+class AttachmentIn(fields.In):
+    """An attachment: a PDF, or a JPEG or PNG image, of at most 5 MiB."""
+
+    example = fields.Example(name="certificate.pdf", content="JVBERi0xLjcKJcKlwrHDqwo=")
+
+    name = fields.Name(required=True, most=200)
+    content = fields.Text(
+        required=True, least=1, most=_MOST_BASE64, metadata={"description": "The file in Base64 (RFC 4648)."}
+    )
+
+
+class AttachmentToken(fields.Filter):
+    """The token of a link."""
+
+    token = fields.Text(required=True, most=1_000)
+
+
+class AttachmentLinkOut(fields.Out):
+    """A link to an attachment, for the user who requested it."""
+
+    url = fields.Text(required=True)
+    expires_at = ma.AwareDateTime(required=True)
+    name = fields.Text(required=True)
+    media_type = fields.Text(required=True)
+    bytes = ma.Integer(required=True)
+
+
 class LeaveRequestFilter(fields.Filter):
     """Filters of leave requests."""
 
@@ -76,6 +105,9 @@ class LeaveRequestOut(fields.Out):
     decided_by = fields.Id(required=True, allow_none=True)
     decided_at = ma.AwareDateTime(required=True, allow_none=True)
     comment = fields.Text(required=True, allow_none=True)
+    attachment_name = fields.Text(required=True, allow_none=True)
+    attachment_type = fields.Text(required=True, allow_none=True)
+    attachment_bytes = ma.Integer(required=True, allow_none=True)
     created_at = ma.AwareDateTime(required=True)
     updated_at = ma.AwareDateTime(required=True)
     version = ma.Integer(required=True)

@@ -66,6 +66,10 @@ def leave_requests() -> None:
         sa.Column("decided_by", sa.Uuid(), nullable=True),
         sa.Column("decided_at", INSTANT, nullable=True),
         sa.Column("comment", sa.Text(), nullable=True),
+        sa.Column("attachment", sa.Text(), nullable=True),
+        sa.Column("attachment_name", sa.Text(), nullable=True),
+        sa.Column("attachment_type", sa.Text(), nullable=True),
+        sa.Column("attachment_bytes", sa.Integer(), nullable=True),
         sa.Column("fingerprint", sa.LargeBinary(), nullable=True),
         *versioned(),
         refers(table, "student_id", "students"),
@@ -78,11 +82,21 @@ def leave_requests() -> None:
         sa.CheckConstraint(
             "(status IN ('approved', 'rejected')) <= (decided_at IS NOT NULL)", name=op.f("ck_leave_requests_decided")
         ),
+        sa.CheckConstraint(
+            "num_nulls(attachment, attachment_name, attachment_type, attachment_bytes) IN (0, 4)",
+            name=op.f("ck_leave_requests_attachment"),
+        ),
         sa.CheckConstraint("group_id IS NULL OR session_id IS NULL", name=op.f("ck_leave_requests_one_restriction")),
         sa.PrimaryKeyConstraint("organization_id", "id", name=op.f("pk_leave_requests")),
     )
     indexes(table, "student_id first_date id", "status first_date id", "first_date id", "group_id first_date id")
     indexes(table, "session_id")
+    op.create_index(
+        "ix_leave_requests_attachment",
+        table,
+        ["organization_id", "last_date"],
+        postgresql_where=sa.text("attachment IS NOT NULL"),
+    )
     ddl.tenant_table(table)
 
 

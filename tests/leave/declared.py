@@ -1,5 +1,6 @@
 """What the tests of all modules need from leave."""
 
+import base64
 from datetime import timedelta
 
 from campshub.core.http.schemas.fields import example_id
@@ -10,6 +11,7 @@ from tests.declared import Declared, Examples, Large
 MANY = 1_000
 LEAVE = "/api/attendance/leave-requests/"
 REQUEST = f"{LEAVE}<uuid:leave_request_id>/"
+PDF = {"name": "doctor.pdf", "content": base64.b64encode(b"%PDF-1.7").decode()}
 OF_ONE_GROUP = "checked along the order of the dates, for each request by the indexes of enrolments and sessions"
 
 
@@ -22,7 +24,27 @@ def body_of(seeds, **fields):
 
 def seed(seeds):
     """Create two requests for days without sessions."""
-    seeds.create_two("leave_request_id", LEAVE, body_of(seeds), body_of(seeds))
+    first, _ = seeds.create_two("leave_request_id", LEAVE, body_of(seeds), body_of(seeds))
+    attach(seeds, first)
+
+
+def attach(seeds, leave_request_id):
+    """Attach a file to a request."""
+    url = f"{LEAVE}{leave_request_id}/attachment/"
+    assert seeds.tenant.the(Role.ADMIN).put(url, {**PDF, "name": f"{seeds.word}.pdf"}).status == 200
+
+
+def link(seeds):
+    """Return the parameters of a link to the attachment of the request; attach it again if a test has removed it."""
+    admin, url = seeds.tenant.the(Role.ADMIN), f"{LEAVE}{seeds.ids['leave_request_id']}/attachment/"
+    if admin.get(url).status != 200:
+        attach(seeds, seeds.ids["leave_request_id"])
+    return {"token": admin.get(url).json["url"].partition("token=")[2]}
+
+
+def note_example(day, response):
+    """Let the link of the examples lead to their request."""
+    day.seeds.ids["leave_request_id"] = response["id"]
 
 
 def new_request(seeds, _client):
@@ -86,6 +108,10 @@ DECLARED = Declared(
         f"GET {LEAVE}": 1,
         f"GET {REQUEST}": 1,
         f"POST {LEAVE}": 4,  # an earlier create, and whether the student, the group and the session are visible
+        f"GET {REQUEST}attachment/": 1,
+        f"GET {REQUEST}attachment/file/": 2,  # who has the link, and the attachment
+        f"PUT {REQUEST}attachment/": 4,
+        f"DELETE {REQUEST}attachment/": 4,
         # The lock of the schedule, the request, its change, its sessions, their marks, the code, the marks, the
         # registers' versions, which request made them, audit.
         f"POST {REQUEST}approve/": 12,
@@ -95,16 +121,20 @@ DECLARED = Declared(
         f"POST {REQUEST}cancel/": 14,
     },
     creates={f"POST {LEAVE}": 6},  # see its budget
-    bodies={f"POST {REQUEST}reject/": {"comment": "Exam."}},
+    bodies={f"POST {REQUEST}reject/": {"comment": "Exam."}, f"PUT {REQUEST}attachment/": PDF},
+    queries={f"GET {REQUEST}attachment/file/": link},
+    public={f"GET {REQUEST}attachment/file/": frozenset({"files"})},
     real_bodies={f"POST {LEAVE}": lambda seeds, _client: body_of(seeds)},
     before={
         f"POST {REQUEST}approve/": absence,
         f"POST {REQUEST}reject/": new_request,
+        f"PUT {REQUEST}attachment/": new_request,
         f"POST {REQUEST}cancel/": approved_absence,
     },
     spending=("/approve/", "/reject/", "/cancel/"),
+    values={"content": PDF["content"]},
     schemas={"LeaveRequestIn": {"first_date": str(today()), "last_date": str(today())}},
-    texts=frozenset({"comment", "reason"}),
+    texts=frozenset({"comment", "content", "reason"}),
     lists={
         LEAVE: {
             "status": ("leave_requests", "status", "first_date", "id"),
@@ -118,7 +148,9 @@ DECLARED = Declared(
     unstamped=frozenset({"leave_marks"}),
     others={f"POST {LEAVE}": {"reason": "Something else."}},
     examples=Examples(
-        first=("createLeaveRequest", "rejectLeaveRequest"), before={"approveLeaveRequest": another_example}
+        first=("createLeaveRequest", "attachToLeaveRequest", "rejectLeaveRequest"),
+        before={"approveLeaveRequest": another_example},
+        after={"attachToLeaveRequest": note_example},
     ),
     large=Large(
         rows=rows,
