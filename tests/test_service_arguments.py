@@ -33,7 +33,7 @@ BODIES = [
     (role_schemas.RolePatch, roles.RoleChanges, set()),
     (code_schemas.AttendanceCodeIn, codes.NewCode, {"id"}),
     (code_schemas.AttendanceCodePatch, codes.CodeChanges, set()),
-    (record_schemas.AttendanceRecordPatch, records.MarkChanges, {"reason"}),
+    (record_schemas.AttendanceRecordPatch, records.MarkChanges, {"reason", "recorded_at"}),
     (session_schemas.AttendanceSessionIn, attendance_sessions.NewSession, {"id"}),
     (session_schemas.AttendanceSessionPatch, attendance_sessions.SessionChanges, set()),
     (group_schemas.GroupIn, groups.NewGroup, {"id", "trainer_ids"}),

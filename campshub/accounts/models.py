@@ -50,6 +50,8 @@ class Organization(VersionedBase):
         CheckConstraint("(status = 'closed') = (closed_at IS NOT NULL)", name="closed_at"),
         CheckConstraint("password_length_min BETWEEN 8 AND 64", name="password_length_min"),
         CheckConstraint("requests_per_hour BETWEEN 1 AND 9999999", name="requests_per_hour"),
+        CheckConstraint("submit_after_hours BETWEEN 1 AND 720", name="submit_after_hours"),
+        CheckConstraint("lock_after_days BETWEEN 1 AND 365", name="lock_after_days"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
@@ -64,6 +66,9 @@ class Organization(VersionedBase):
     mfa_roles: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))
     # The rate limit of each user and key in its plan; None: the default from the settings.
     requests_per_hour: Mapped[int | None]
+    # When registers are submitted and locked automatically, counted from the end of the session; None: never.
+    submit_after_hours: Mapped[int | None]
+    lock_after_days: Mapped[int | None]
 
     @property
     def organization_id(self) -> uuid.UUID:

@@ -23,7 +23,7 @@ from campshub.core.rollups.definition import RollupBase, StaleBase
 COUNTS_AS = ("present", "late", "left_early", "absent", "excused")
 ATTENDED = ("present", "late", "left_early")
 SESSION_STATUSES = ("scheduled", "open", "submitted", "locked", "cancelled")
-SOURCES = ("manual", "bulk", "kiosk", "qr", "import", "api")
+SOURCES = ("manual", "bulk", "kiosk", "qr", "import", "api", "leave")
 
 # The platform's rows have ids with a timestamp of zero, which no clock makes and other rows may not use.
 FIRST_OWN_ID = uuid.UUID(int=1 << 80)
@@ -96,6 +96,7 @@ class AttendanceSession(TenantBase, CreatedByClient):
     submitted_at: Mapped[datetime | None]
     submitted_by: Mapped[uuid.UUID | None]
     locked_at: Mapped[datetime | None]
+    reopened_at: Mapped[datetime | None]  # automatic submission and locking count from then
 
 
 class RegisterVersion(TenantBase):
@@ -153,6 +154,7 @@ class AttendanceRecord(MonthlyTenantBase):
     device_id: Mapped[uuid.UUID | None]
     note: Mapped[str | None] = mapped_column(info=PERSONAL)
     marked_by: Mapped[uuid.UUID | None]
+    recorded_at: Mapped[datetime | None]  # when a device without a connection made the mark, by the device's clock
 
 
 class _Counts:

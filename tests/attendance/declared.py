@@ -67,6 +67,12 @@ def submit(seeds, client):
     assert client.post(f"/api/attendance/sessions/{seeds.ids['session_id']}/submit/").status == 200
 
 
+def day_offline(seeds, _client):
+    """Return the marks of a session that does not exist yet."""
+    named = {"group_id": seeds.ids["group_id"], "local_date": today().isoformat(), "slot": new_id().hex[-8:]}
+    return {"registers": [{**named, "rest": "present"}]}
+
+
 def rows(connection, made):
     found = connection.execute(
         """
@@ -92,6 +98,7 @@ DECLARED = Declared(
         f"GET {CODE}": 1,
         "GET /api/attendance/records/": 1,
         f"GET {RECORD}": 1,
+        f"GET {RECORD}history/": 3,  # whether the caller sees the mark, the entries, the persons' keys
         "GET /api/attendance/sessions/": 1,
         f"GET {SESSION}": 1,
         f"GET {SESSION}records/": 2,  # the session's date gives the month to read
@@ -102,19 +109,23 @@ DECLARED = Declared(
         f"PATCH {RECORD}": 7,
         f"PATCH {SESSION}": 3,
         "POST /api/attendance/codes/": 2,
-        "POST /api/attendance/sessions/": 2,
+        "POST /api/attendance/sessions/": 3,  # the group, the session, approved leave of its date
         f"POST {SESSION}lock/": 3,
         f"POST {SESSION}reopen/": 3,
         f"POST {SESSION}submit/": 3,
+        # The sessions, the lock of the schedule, a savepoint, the new session (3), its register, the marks, audit.
+        "POST /api/attendance/sync/": 10,
         f"PUT {SESSION}records/": 3,  # the register, the marks, audit; and person keys where a mark has a note
         f"DELETE {RECORD}": 6,  # as its change
     },
+    creates={"POST /api/attendance/sessions/": 6},  # see its budget
     bodies={
         f"PATCH {CODE}": {"label": "Excursion"},
         f"PATCH {RECORD}": {"code": "present", "note": "came by bus"},
         f"PATCH {SESSION}": {"notes": "indoors"},
         f"PUT {SESSION}records/": {"rest": "present"},
     },
+    real_bodies={"POST /api/attendance/sync/": day_offline},
     before={f"PUT {SESSION}records/": new_session, f"POST {SESSION}reopen/": submit},
     spending=("/lock/", "/reopen/", "/submit/"),
     schemas={
@@ -147,6 +158,10 @@ DECLARED = Declared(
             "session_id": ("attendance_records", "session_id"),
             "code": "=ix_attendance_records_code",
             "sort date": ("attendance_records", "local_date", "id"),
+        },
+        f"{RECORD}history/": {
+            "on": "the date of the one mark whose entries are read",
+            "sort date": ("audit_log", "entity_id", "recorded_on", "id"),
         },
         f"{ANALYTICS}groups/": {
             "from": ("attendance_group_days", "local_date", "group_id"),

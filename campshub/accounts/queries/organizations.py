@@ -34,6 +34,8 @@ def _organization(principal: Principal) -> AnySelect:
         Organization.password_length_min,
         Organization.mfa_roles,
         Organization.requests_per_hour,
+        Organization.submit_after_hours,
+        Organization.lock_after_days,
         Organization.created_at,
         Organization.updated_at,
         Organization.version,

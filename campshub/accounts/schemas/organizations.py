@@ -7,6 +7,8 @@ from campshub.core.security.passwords import LONGEST_BYTES
 from campshub.core.security.permissions import Role
 
 _PLAN = "The rate limit of each user and key; null: the default. It takes effect with the next access token."
+_SUBMIT = "A register with marks is submitted so many hours after the end of its session; null: never."
+_LOCK = "A register is locked so many days after the end of its session; null: never."
 ORGANIZATION_STATUSES = ("active", "suspended", "closed")
 
 
@@ -41,6 +43,8 @@ class OrganizationPatch(fields.In):
     currency = fields.Currency()
     locale = fields.Name(most=35)
     password_length_min = fields.Integer(least=8, most=64)
+    submit_after_hours = fields.Integer(least=1, most=720, allow_none=True, metadata={"description": _SUBMIT})
+    lock_after_days = fields.Integer(least=1, most=365, allow_none=True, metadata={"description": _LOCK})
     mfa_roles = fields.BoundedList(
         fields.Text(most=36),
         most=len(Role) + 100,
@@ -72,6 +76,8 @@ class OrganizationOut(fields.Out):
     )
     requests_per_hour = ma.Integer(required=True, allow_none=True, metadata={"description": _PLAN})
     password_length_min = ma.Integer(required=True, metadata={"description": "The minimum length of a password."})
+    submit_after_hours = ma.Integer(required=True, allow_none=True, metadata={"description": _SUBMIT})
+    lock_after_days = ma.Integer(required=True, allow_none=True, metadata={"description": _LOCK})
     created_at = fields.Instant(required=True)
     updated_at = fields.Instant(required=True)
     version = ma.Integer(required=True)

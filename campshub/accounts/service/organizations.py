@@ -136,6 +136,8 @@ class OrganizationChanges(TypedDict, total=False):
     currency: str
     locale: str
     password_length_min: int
+    submit_after_hours: int | None
+    lock_after_days: int | None
     mfa_roles: list[str]
 
 

@@ -34,6 +34,7 @@ COLUMNS = (
     AttendanceRecord.device_id,
     AttendanceRecord.note,
     AttendanceRecord.marked_by,
+    AttendanceRecord.recorded_at,
     AttendanceRecord.created_at,
     AttendanceRecord.updated_at,
     AttendanceRecord.version,

@@ -30,8 +30,10 @@ MARK = (
     "minutes",
     "source",
     "note",
+    "recorded_at",
     "version",
 )
+_TIMES = ("check_in_at", "check_out_at", "recorded_at")
 # A roster is read as a whole, to mark it in one statement.
 MOST_ON_ROSTER = 5_000
 
@@ -262,5 +264,5 @@ def _read(mark: Mark | None) -> Mark | None:
     """Convert a mark from JSON."""
     if mark is None:
         return None
-    times = {name: datetime.fromisoformat(mark[name]) for name in ("check_in_at", "check_out_at") if mark[name]}
+    times = {name: datetime.fromisoformat(mark[name]) for name in _TIMES if mark[name]}
     return {**mark, **times, "id": UUID(mark["id"])}

@@ -1,10 +1,12 @@
 """Reads of attendance sessions."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Text, cast, exists, null, select
+from sqlalchemy import ColumnElement, Text, and_, cast, exists, null, or_, select
 
 from campshub.attendance.models import AttendanceRecord, AttendanceSession
 from campshub.attendance.queries import visibility as _rules  # noqa: F401 - registers the visibility rules
@@ -33,6 +35,9 @@ COLUMNS = (
     AttendanceSession.updated_at,
     AttendanceSession.version,
 )
+
+# A name may have had some cancelled sessions besides the current one.
+MOST_FOUND = 1_000
 
 
 def columns(principal: Principal) -> Sequence[Any]:
@@ -99,6 +104,56 @@ def get_session(session: Session, principal: Principal, session_id: UUID) -> Any
 def _one(principal: Principal, *, session_id: UUID) -> AnySelect:
     seen = visible_to(principal, AttendanceSession)
     return select(*columns(principal)).where(seen, AttendanceSession.id == session_id)
+
+
+class Slotted(NamedTuple):
+    """What names a meeting besides its id: group (None: open gym), date and slot."""
+
+    group_id: UUID | None
+    local_date: date
+    slot: str | None
+
+
+@dataclass(frozen=True)
+class KnownSessions:
+    """Sessions that the caller sees: by id, by name, and the cancelled ones by name."""
+
+    ids: frozenset[UUID]
+    by_name: Mapping[Slotted, UUID]
+    cancelled: Mapping[Slotted, AnyRow]
+
+    def of(self, session_id: UUID | None, name: Slotted | None) -> UUID | None:
+        """Return the session with an id, or else with a name; an id without a name may be one that does not exist."""
+        if session_id in self.ids or name is None:
+            return session_id
+        return self.by_name.get(name)
+
+
+def find_sessions(
+    session: Session, principal: Principal, *, ids: Sequence[UUID], slots: Sequence[Slotted]
+) -> KnownSessions:
+    """Return the sessions with these ids or names."""
+    if not ids and not slots:
+        return KnownSessions(frozenset(), {}, {})
+    one = AttendanceSession
+    named = (
+        and_(
+            one.group_id == slot.group_id if slot.group_id else one.group_id.is_(None),
+            one.local_date == slot.local_date,
+            one.slot == slot.slot if slot.slot is not None else one.slot.is_(None),
+        )
+        for slot in dict.fromkeys(slots)
+    )
+    rows = session.execute(
+        select(one.id, one.group_id, one.local_date, one.slot, one.status, one.version)
+        .where(visible_to(principal, one), or_(one.id.in_(ids), *named))
+        .order_by(one.id)
+        .limit(MOST_FOUND)
+    ).all()
+    by_name = {Slotted(row.group_id, row.local_date, row.slot): row for row in rows if row.status == "cancelled"}
+    active = {Slotted(row.group_id, row.local_date, row.slot): row.id for row in rows if row.status != "cancelled"}
+    cancelled = {name: row for name, row in by_name.items() if name not in active}
+    return KnownSessions(frozenset(row.id for row in rows), active, cancelled)
 
 
 def has_marks(session: Session, meeting: AttendanceSession) -> bool:

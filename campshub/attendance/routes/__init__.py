@@ -4,5 +4,6 @@ from campshub.attendance.routes.analytics import analytics
 from campshub.attendance.routes.codes import codes
 from campshub.attendance.routes.records import records, student_attendance
 from campshub.attendance.routes.sessions import group_sessions, sessions
+from campshub.attendance.routes.sync import sync
 
-blueprints = (codes, sessions, group_sessions, records, student_attendance, analytics)
+blueprints = (codes, sessions, group_sessions, records, sync, student_attendance, analytics)

@@ -4,12 +4,13 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
+from campshub.attendance.queries import history
 from campshub.attendance.queries import records as queries
 from campshub.attendance.schemas import records as schemas
 from campshub.attendance.service import marks, sessions
 from campshub.attendance.service import records as service
 from campshub.core.errors import MonthUnavailable, NotFound
-from campshub.core.http.decorators import cached, needs
+from campshub.core.http.decorators import cached, named, needs
 from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 
@@ -62,6 +63,19 @@ class OneAttendanceRecord(Resource):
     def delete(self, record_id: UUID, **given: Any) -> None:
         """Remove a record; the audit log still contains it."""
         service.remove(self.session, self.principal, record_id=record_id, expected=self.if_match, **given)
+
+
+@records.route("/<uuid:record_id>/history/")
+class AttendanceRecordHistory(Resource):
+    """The history of one record."""
+
+    @needs(Permission.ATTENDANCE_HISTORY)
+    @named("listAttendanceRecordHistory")
+    @records.query(schemas.RecordDate)
+    @records.answers_page(schemas.MarkChangeOut, sorts=("-date",), raises=(NotFound,))
+    def get(self, record_id: UUID, *, on: date, page: Any) -> Any:
+        """List the changes of a record, also of a removed one; newest first."""
+        return history.history_of(self.session, self.principal, self.services.ring, record_id, on=on, page=page)
 
 
 @student_attendance.route("/<uuid:student_id>/attendance/")

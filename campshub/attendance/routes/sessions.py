@@ -109,7 +109,7 @@ class AttendanceSessionReopen(Resource):
     @sessions.answers(schemas.AttendanceSessionOut, raises=(NotFound, PreconditionFailed, service.SessionCancelled))
     def post(self, session_id: UUID) -> Any:
         """Open a submitted or locked register again."""
-        return service.reopen(self.session, self.principal, session_id=session_id, expected=self.if_match)
+        return service.reopen(self.session, self.principal, session_id=session_id, expected=self.if_match, now=self.now)
 
 
 @sessions.route("/<uuid:session_id>/records/")

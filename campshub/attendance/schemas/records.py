@@ -9,6 +9,7 @@ from campshub.core.http.schemas.rows import FieldErrorOut, Rows
 MOST_ROWS = 1_000
 MOST_REASON = 500
 _KEY = 32
+_RECORDED_AT = "When a device without a connection made the mark, by its clock; at most five minutes ahead."
 _WHY = "The reason of the change; required once the register is submitted, and stored in the audit log."
 
 
@@ -20,6 +21,7 @@ class MarkIn(fields.In):
     note = fields.Note(allow_none=True, most=fields.LONG)
     check_in_at = fields.PastInstant(allow_none=True)
     check_out_at = fields.PastInstant(allow_none=True)
+    recorded_at = fields.PastInstant(allow_none=True, metadata={"description": _RECORDED_AT})
     version = fields.Integer(
         least=1, metadata={"description": "The version of the mark that this row changes, as `present` shows it."}
     )
@@ -57,6 +59,7 @@ class MarkOut(fields.Out):
     minutes = ma.Integer(required=True, allow_none=True)
     source = fields.Text(required=True, allow_none=True, one_of=SOURCES)
     note = fields.Text(required=True, allow_none=True)
+    recorded_at = ma.AwareDateTime(required=True, allow_none=True, metadata={"description": _RECORDED_AT})
     version = ma.Integer(required=True, allow_none=True)
 
 
@@ -124,6 +127,7 @@ class AttendanceRecordOut(fields.Out):
     device_id = fields.Id(required=True, allow_none=True)
     note = fields.Text(required=True, allow_none=True)
     marked_by = fields.Id(required=True, allow_none=True)
+    recorded_at = ma.AwareDateTime(required=True, allow_none=True, metadata={"description": _RECORDED_AT})
     created_at = ma.AwareDateTime(required=True)
     updated_at = ma.AwareDateTime(required=True)
     version = ma.Integer(required=True)
@@ -138,6 +142,7 @@ class AttendanceRecordPatch(fields.In):
     note = fields.Note(allow_none=True, most=fields.LONG)
     check_in_at = fields.PastInstant(allow_none=True)
     check_out_at = fields.PastInstant(allow_none=True)
+    recorded_at = fields.PastInstant(load_default=None, allow_none=True, metadata={"description": _RECORDED_AT})
     reason = fields.NonEmptyText(load_default=None, allow_none=True, most=MOST_REASON, metadata={"description": _WHY})
 
 
@@ -145,6 +150,25 @@ class RecordDate(fields.Filter):
     """The date of a record, which selects its month table."""
 
     on = fields.LocalDate(required=True, metadata={"description": "The record's own `local_date`."})
+
+
+class MarkChangeOut(fields.Out):
+    """One change of a mark: who, when, with which key or device, before and after."""
+
+    id = fields.Id(required=True)
+    at = ma.AwareDateTime(required=True)
+    user_id = fields.Id(required=True, allow_none=True, metadata={"description": "None: the system, such as a job."})
+    api_key_id = fields.Id(
+        required=True, allow_none=True, metadata={"description": "The API key or the device that acted for the user."}
+    )
+    action = fields.Text(required=True, one_of=("created", "changed", "deleted"))
+    reason = fields.Text(required=True, allow_none=True)
+    before = ma.Dict(
+        required=True,
+        allow_none=True,
+        metadata={"description": 'By field; `{"erased": true}` if the student has been erased since.'},
+    )
+    after = ma.Dict(required=True, allow_none=True)
 
 
 class RecordRemoval(RecordDate):

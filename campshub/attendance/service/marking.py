@@ -34,6 +34,7 @@ _CHANGE = (
     "source",
     "device_id",
     "marked_by",
+    "recorded_at",
 )
 _AS_SEEN = "attendance_records.version = excluded.version - 1"
 
@@ -285,6 +286,7 @@ def _row(
         "source": "bulk" if line.is_rest else "manual",
         "device_id": None,
         "marked_by": principal.user_id,
+        "recorded_at": line.given.get("recorded_at"),  # a mark that was sent at once has none
         "version": (mark["version"] if mark else 0) + 1,
     }
 

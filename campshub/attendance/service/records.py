@@ -37,6 +37,7 @@ def change(
     on: date,
     expected: Versions,
     reason: str | None,
+    recorded_at: datetime | None = None,
     **changes: Unpack[MarkChanges],
 ) -> AttendanceRecord:
     """Change one mark; omitted fields stay, and identical values change nothing.
@@ -62,7 +63,7 @@ def change(
     record.minutes = marks.minutes_between(record.check_in_at, record.check_out_at)
     if changed != {"note"}:
         record.source, record.device_id = "manual", None
-    record.marked_by = principal.user_id
+    record.marked_by, record.recorded_at = principal.user_id, recorded_at
     session.flush()
     writes.count(session, RegisterVersion, record.session_id)
     return record

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, and_, literal, select
 
 from campshub.attendance.models import AttendanceRecord, AttendanceSession
 from campshub.attendance.queries import sessions as reads
+from campshub.attendance.service import followers
 from campshub.core.db import creates
 from campshub.core.db.fingerprints import fingerprint
 from campshub.core.db.models import AnyRow
@@ -178,7 +179,10 @@ def create(
     if group is not None:
         require_open(group, {"/local_date": local_date})
     _require_that_day(principal, local_date, values.get("starts_at"), values.get("ends_at"))
-    return creates.create(session, principal, SESSIONS, id=id, body=values)
+    made, is_new = creates.create(session, principal, SESSIONS, id=id, body=values)
+    if is_new:
+        followers.arrived(session, principal, made)
+    return made, is_new
 
 
 def _before(
@@ -189,8 +193,9 @@ def _before(
         return None, False, None
     one = select(literal(1).label("one")).subquery()
     own = and_(AttendanceSession.organization_id == principal.organization_id, AttendanceSession.id == row_id)
+    lock = followers.shares_schedule(principal.organization_id).label("lock")
     row = session.execute(
-        select(AttendanceSession, visible_to(principal, AttendanceSession).label("is_seen"), *_GROUP)
+        select(AttendanceSession, visible_to(principal, AttendanceSession).label("is_seen"), lock, *_GROUP)
         .select_from(one)
         .outerjoin(AttendanceSession, own)
         .outerjoin(Group, _this_group(principal, group_id))
@@ -222,25 +227,48 @@ def change(
     :raises NotThatDay: it would start or end on another day than its date.
     :raises SessionExists: another session that is not cancelled has its date and slot.
     """
+    if changes.keys() & {"status", "local_date"}:
+        followers.lock_schedule(session, principal.organization_id)
     meeting = _lock(session, principal, session_id, expected)
-    if meeting.status == "locked":
-        raise _refused(SessionLocked, meeting)
     status, local_date = changes.get("status", meeting.status), changes.get("local_date", meeting.local_date)
-    if status != meeting.status and meeting.status == "submitted":
-        raise _refused(SessionSubmitted, meeting)
-    moves = local_date != meeting.local_date
+    _require_unlocked(meeting, status)
+    moves, is_reinstated = local_date != meeting.local_date, meeting.status == "cancelled" != status
     if moves:
         _require_in_range(principal, local_date, now)
-    if moves or (meeting.status == "cancelled" and status != "cancelled"):
+    if moves or is_reinstated:
         _require_open_group(session, principal, meeting.group_id, local_date)
-    if (moves or status == "cancelled") and reads.has_marks(session, meeting):
-        raise _refused(SessionHasMarks, meeting)
+    if moves or status == "cancelled":
+        _vacate(session, principal, meeting)
     for name, value in changes.items():
         setattr(meeting, name, value)
     if changes.keys() & {"local_date", "starts_at", "ends_at"}:
         _require_that_day(principal, meeting.local_date, meeting.starts_at, meeting.ends_at)
     creates.flush(session, principal, SESSIONS, meeting)
+    if moves or is_reinstated:
+        followers.arrived(session, principal, meeting)
     return meeting
+
+
+def _require_unlocked(meeting: AttendanceSession, status: str) -> None:
+    """Refuse a change of a locked register, and of the status of a submitted one.
+
+    :raises SessionLocked: it is locked.
+    :raises SessionSubmitted: it is submitted, so only reopening changes its status.
+    """
+    if meeting.status == "locked":
+        raise _refused(SessionLocked, meeting)
+    if status != meeting.status and meeting.status == "submitted":
+        raise _refused(SessionSubmitted, meeting)
+
+
+def _vacate(session: Session, principal: Principal, meeting: AttendanceSession) -> None:
+    """Remove the marks that modules above have made by themselves.
+
+    :raises SessionHasMarks: there are others.
+    """
+    followers.departs(session, principal, meeting)
+    if reads.has_marks(session, meeting):
+        raise _refused(SessionHasMarks, meeting)
 
 
 def _require_open_group(session: Session, principal: Principal, group_id: UUID | None, local_date: date) -> None:
@@ -296,7 +324,9 @@ def lock_register(
     return meeting
 
 
-def reopen(session: Session, principal: Principal, *, session_id: UUID, expected: Versions) -> AttendanceSession:
+def reopen(
+    session: Session, principal: Principal, *, session_id: UUID, expected: Versions, now: datetime
+) -> AttendanceSession:
     """Reopen a submitted or locked register; this does nothing for others.
 
     :raises NotFound: the principal sees no such session.
@@ -306,7 +336,8 @@ def reopen(session: Session, principal: Principal, *, session_id: UUID, expected
     if meeting.status == "cancelled":
         raise _refused(SessionCancelled, meeting)
     if meeting.submitted_at is not None:
-        meeting.status, meeting.submitted_at, meeting.submitted_by, meeting.locked_at = "open", None, None, None
+        meeting.status, meeting.reopened_at = "open", now
+        meeting.submitted_at, meeting.submitted_by, meeting.locked_at = None, None, None
         session.flush()
     return meeting
 

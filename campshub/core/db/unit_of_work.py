@@ -92,6 +92,7 @@ def mark_changed(session: Session, model: Any, organization_id: UUID | None = No
 
 def record_audit(session: Session, change: audit.Change) -> None:
     """Write a change to the audit log when the unit commits."""
+    change.reason = change.reason or session.unit.reason
     session.unit.audit.append(change)
 
 
@@ -104,6 +105,28 @@ def new_person(session: Session, person_id: UUID) -> None:
 def in_separate_transaction(session: Session, record: Callable[[Session], None]) -> None:
     """Register a write that must persist even if this unit of work is rolled back; it runs in a separate unit."""
     session.unit.separate_writes.append(record)
+
+
+@contextmanager
+def savepoint(session: Session) -> Iterator[None]:
+    """Undo the writes of the block if it fails, with their audit entries, jobs and keys, and keep the transaction.
+
+    The block's tags stay stamped, which costs readers a read and cannot show them old data.
+    """
+    if not isinstance(session, OrmSession):
+        raise TypeError("a read-only unit of work needs no savepoint")
+    unit = session.unit
+    collected = (unit.audit, unit.outbox)
+    lengths = [len(one) for one in collected]
+    persons, keys = set(unit.new_persons), dict(unit.person_keys)
+    try:
+        with session.begin_nested():
+            yield
+    except BaseException:
+        for one, length in zip(collected, lengths, strict=True):
+            del one[length:]
+        unit.new_persons, unit.person_keys = persons, keys
+        raise
 
 
 @event.listens_for(OrmSession, "before_flush")

@@ -157,6 +157,16 @@ def count(session: Session, model: Any, row_id: UUID) -> int:
     return version
 
 
+def count_each(session: Session, model: Any, row_ids: Sequence[UUID]) -> None:
+    """Increment the versions of several rows that count the changes of other rows, in the order of their ids."""
+    if not row_ids:
+        return
+    mark_changed(session, model)
+    values = {"counters": sorted(set(row_ids)), "owner": session.unit.organization_id}
+    source = "FROM unnest(CAST(:counters AS uuid[])) AS counter"
+    session.execute(text(_count_statement(model.__table__, source, counter="counter")), values)
+
+
 def clear_references(session: Session, column: InstrumentedAttribute[UUID | None], row_id: UUID) -> None:
     """Set a reference to NULL in every row of the organization that has it, before the referenced row is deleted.
 
@@ -174,9 +184,9 @@ def _counted(merge: str, counter: Table) -> str:
     return f"WITH merged AS ({merge}), raised AS ({raised}) {result}"
 
 
-def _count_statement(table: Table, condition: str = "") -> str:
+def _count_statement(table: Table, condition: str = "", *, counter: str = ":counter") -> str:
     return (
-        f"INSERT INTO {table.name} (organization_id, id) SELECT :owner, :counter {condition}"
+        f"INSERT INTO {table.name} (organization_id, id) SELECT :owner, {counter} {condition}"
         f" ON CONFLICT (organization_id, id) DO UPDATE SET version = {table.name}.version + 1, updated_at = now()"
         " RETURNING version"
     )

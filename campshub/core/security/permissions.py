@@ -9,6 +9,7 @@ from functools import lru_cache
 class Permission(StrEnum):
     """The permissions of principals, as ``resource:action``, in alphabetical order."""
 
+    ATTENDANCE_HISTORY = "attendance:history"
     ATTENDANCE_MARK = "attendance:mark"
     ATTENDANCE_READ = "attendance:read"
     ATTENDANCE_WRITE = "attendance:write"
@@ -21,6 +22,9 @@ class Permission(StrEnum):
     JOBS_WRITE = "jobs:write"
     KEYS_READ = "keys:read"
     KEYS_WRITE = "keys:write"
+    LEAVE_DECIDE = "leave:decide"
+    LEAVE_READ = "leave:read"
+    LEAVE_WRITE = "leave:write"
     MEDICAL_READ = "medical:read"
     MEDICAL_WRITE = "medical:write"
     ME_READ = "me:read"
@@ -83,10 +87,14 @@ ROLES: dict[Role, frozenset[Permission]] = {
     Role.ADMIN: frozenset(Permission) - {Permission.ORGANIZATIONS_WRITE},
     Role.TRAINER: _EVERYONE
     | {
+        Permission.ATTENDANCE_HISTORY,
         Permission.ATTENDANCE_MARK,
         Permission.ATTENDANCE_READ,
         Permission.EXERCISES_WRITE,
         Permission.GROUPS_READ,
+        Permission.LEAVE_DECIDE,
+        Permission.LEAVE_READ,
+        Permission.LEAVE_WRITE,
         Permission.REPORTS_READ,
         Permission.REPORTS_WRITE,
         Permission.STUDENTS_READ,
@@ -107,6 +115,8 @@ ROLES: dict[Role, frozenset[Permission]] = {
     | {
         Permission.ATTENDANCE_READ,
         Permission.GROUPS_READ,
+        Permission.LEAVE_READ,
+        Permission.LEAVE_WRITE,
         Permission.STUDENTS_READ,
         Permission.WORKOUTS_READ,
         Permission.WORKOUTS_WRITE,

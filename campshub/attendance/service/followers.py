@@ -1,0 +1,64 @@
+"""Modules above that follow the sessions of groups, in the transactions that create, move and cancel them.
+
+Leave follows them: it excuses absences in sessions that did not exist when it was approved. Code that writes sessions
+without ``service.sessions``, such as a timetable, must call ``lock_schedule`` before it writes, ``arrived`` for each
+session that is new, moved or reinstated, and ``departs`` before it moves or cancels one.
+"""
+
+from collections.abc import Callable
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, func, literal, select
+
+from campshub.attendance.models import AttendanceSession
+from campshub.core.db.session import Session
+from campshub.core.security.principal import Principal
+
+Follower = Callable[[Session, Principal, AttendanceSession], None]
+_arrivals: list[Follower] = []
+_departures: list[Follower] = []
+
+
+def on_arrival(follower: Follower) -> Follower:
+    """Register a function that is called for each session with a group that is new, moved or reinstated."""
+    _arrivals.append(follower)
+    return follower
+
+
+def on_departure(follower: Follower) -> Follower:
+    """Register a function that is called before a session with a group is moved or cancelled."""
+    _departures.append(follower)
+    return follower
+
+
+def arrived(session: Session, principal: Principal, meeting: AttendanceSession) -> None:
+    """Report a session that is new, moved or reinstated."""
+    if meeting.group_id is not None and meeting.status != "cancelled":
+        for follower in _arrivals:
+            follower(session, principal, meeting)
+
+
+def departs(session: Session, principal: Principal, meeting: AttendanceSession) -> None:
+    """Report a session that will be moved or cancelled."""
+    if meeting.group_id is not None:
+        for follower in _departures:
+            follower(session, principal, meeting)
+
+
+def shares_schedule(organization_id: UUID) -> ColumnElement[None]:
+    """Return the expression that locks the organization's schedule as ``lock_schedule`` does."""
+    return func.pg_advisory_xact_lock_shared(_key(organization_id))
+
+
+def lock_schedule(session: Session, organization_id: UUID, *, alone: bool = False) -> None:
+    """Lock the organization's schedule until the unit of work ends; call it before locking any session.
+
+    Transactions that create sessions share the lock. With ``alone``, none of them is under way: the caller sees every
+    session, and later ones see what the caller has written.
+    """
+    exclusive = func.pg_advisory_xact_lock(_key(organization_id))
+    session.execute(select(exclusive if alone else shares_schedule(organization_id)))
+
+
+def _key(organization_id: UUID) -> ColumnElement[int]:
+    return func.hashtextextended(literal(f"schedule:{organization_id}"), 0)

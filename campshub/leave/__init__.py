@@ -1,0 +1,1 @@
+"""Leave: requests to excuse a student's absences, decided by staff."""

@@ -1,0 +1,1 @@
+"""Writes of leave: requests and their attachments."""
