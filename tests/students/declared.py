@@ -9,6 +9,7 @@ from tests.large.scale import ORGANIZATION
 
 GROUP, STUDENT = "/api/groups/<uuid:group_id>/", "/api/students/<uuid:student_id>/"
 ENROLMENT = f"{GROUP}enrolments/<uuid:enrolment_id>/"
+FIELDS, FIELD = "/api/students/custom-fields/", "/api/students/custom-fields/<uuid:custom_field_id>/"
 OF_ONE_GROUP = "within one group, which has an index"
 
 
@@ -28,6 +29,13 @@ def seed(seeds):
         {"code": f"G1-{word}", "name": f"Group {word}", **trainers},
         {"code": f"G2-{word}", "name": f"Group two {word}"},
     )
+    for_all = {"choices": ["S", "M"], "visible_to": ["trainers", "student"]}
+    seeds.create_two(
+        "custom_field_id",
+        FIELDS,
+        {"key": "shirt_size", "label": f"Shirt {word}", "type": "choice", **for_all},
+        {"key": "locker", "label": f"Locker {word}", "type": "text"},
+    )
     term = {"begins_on": str(today() - timedelta(days=30))}
     url = f"/api/groups/{group}/enrolments/"
     seeds.create_two("enrolment_id", url, {"student_id": first, **term}, {"student_id": second, **term})
@@ -41,6 +49,8 @@ def conflicts(seeds):
     yield "/api/students/", external, {"code": "C-3"}, "external_id_taken", ("external_id", "C-0")
     login = {"code": "C-4", "user_id": seeds.id_for("user_id"), **person}
     yield "/api/students/", login, {"code": "C-5"}, "login_taken", ("user_id", None)
+    field = {"key": "bus", "label": "Bus", "type": "text"}
+    yield FIELDS, field, {"label": "Coach"}, "key_taken", None
     yield "/api/groups/", {"code": "C-1", "name": "Blue"}, {}, "code_taken", ("code", "C-0")
     enrolment = {"student_id": ids["student_id"], "begins_on": "2019-01-01", "ends_on": "2019-02-01"}
     other_days = {"begins_on": "2019-02-01", "ends_on": "2019-04-01"}
@@ -49,15 +59,34 @@ def conflicts(seeds):
 
 
 def rows(connection, made):
+    connection.execute(
+        """
+        INSERT INTO custom_fields (organization_id, id, key, label, type, choices)
+        SELECT %(organization_id)s, uuidv7(), key, key, type, choices::text[]
+          FROM (VALUES ('shirt_size', 'choice', '{S,M}'), ('locker', 'text', '{}')) AS f(key, type, choices)
+            ON CONFLICT DO NOTHING
+        """,
+        {"organization_id": made.organization_id},
+    )
+    field = connection.execute(
+        "SELECT id FROM custom_fields WHERE organization_id = %s LIMIT 1", (made.organization_id,)
+    ).fetchone()
     row = connection.execute(
         "SELECT id FROM enrolments WHERE organization_id = %s AND group_id = %s LIMIT 1",
         (made.organization_id, made.group_id),
     ).fetchone()
-    return {"student_id": str(made.student_id), "group_id": str(made.group_id), "enrolment_id": str(row[0])}
+    return {
+        "student_id": str(made.student_id),
+        "group_id": str(made.group_id),
+        "enrolment_id": str(row[0]),
+        "custom_field_id": str(field[0]),
+    }
 
 
 def values(made, ids):
     return {
+        "archived": ["true", "false"],
+        "custom": ["shirt_size:M", "locker:rare"],
         "group_id": [ids["group_id"], str(made.large_group_id)],
         "joined_from": [str(made.last)],
         "joined_to": ["2000-01-01"],
@@ -78,6 +107,11 @@ DECLARED = Declared(
         "group_id": ("/api/groups/", {"code": "empty", "name": "Empty group"}),
     },
     budgets={
+        f"GET {FIELDS}": 1,
+        f"GET {FIELD}": 1,
+        f"POST {FIELDS}": 3,  # the organization's fields are counted
+        f"PATCH {FIELD}": 3,
+        f"DELETE {FIELD}": 4,  # a student with a value is looked for
         "GET /api/groups/": 1,
         f"GET {GROUP}": 1,
         f"GET {GROUP}enrolments/": 1,
@@ -93,25 +127,28 @@ DECLARED = Declared(
         "POST /api/groups/": 3,  # the group is read, with its trainers
         f"POST {GROUP}enrolments/": 4,  # the group is locked, for its last free place; the student is looked up
         f"POST {GROUP}undelete/": 4,
-        "POST /api/students/": 2,
+        "POST /api/students/": 3,  # the custom fields are read
         f"POST {STUDENT}undelete/": 3,
-        "POST /api/students/bulk/": 3,  # for any number of rows
+        "POST /api/students/bulk/": 4,  # for any number of rows
         f"DELETE {GROUP}": 3,
         f"DELETE {STUDENT}": 3,
     },
     creates={f"POST {GROUP}enrolments/": 6},  # see its budget
     bodies={
+        f"PATCH {FIELD}": {"label": "Size"},
         f"PATCH {GROUP}": {"name": "Early birds"},
         f"PATCH {ENROLMENT}": {"ends_on": today().isoformat()},
         f"PATCH {STUDENT}": {"preferred_name": "Ash"},
     },
     schemas={
+        "CustomFieldIn": {"type": "text"},
         "StudentIn": {"given_name": None},
         # The seeded students are enrolled today.
         "EnrolmentIn": {"begins_on": "2020-01-01", "ends_on": "2020-01-31"},
     },
+    values={"custom": "shirt_size:M"},
     references={"trainer_ids": "trainer_id"},
-    texts=frozenset({"country", "medical_note"}),
+    texts=frozenset({"country", "key", "medical_note"}),
     lists={
         "/api/students/": {
             "q": "=ix_students_search",
@@ -119,6 +156,7 @@ DECLARED = Declared(
             "group_id": ("enrolments", "group_id"),
             "tag": "operators on arrays are not leak-proof, so no policy lets them use an index: the pages of one"
             " organization are read in the list's order until fifty have the tag",
+            "custom": "operators on JSON are not leak-proof either: as for tags, pages are read in the list's order",
             "joined_from": ("students", "joined_on"),
             "joined_to": ("students", "joined_on"),
             "deleted": "=ix_students_deleted",
@@ -138,6 +176,10 @@ DECLARED = Declared(
             "sort code": ("groups", "code"),
             "sort created": ("groups", "id"),
         },
+        FIELDS: {
+            "archived": "an organization has at most a hundred custom fields",
+            "sort position": ("custom_fields", "position", "id"),
+        },
         f"{GROUP}enrolments/": {
             "status": OF_ONE_GROUP,
             "sort begins_on": ("enrolments", "group_id", "begins_on", "student_id"),
@@ -145,8 +187,12 @@ DECLARED = Declared(
         f"{GROUP}roster/": {"on": OF_ONE_GROUP, "sort name": OF_ONE_GROUP},
     },
     conflicts=conflicts,
-    others={"POST /api/students/": {"given_name": "Another"}, f"POST {GROUP}enrolments/": {"ends_on": "2020-01-30"}},
-    examples=Examples(first=("createStudent", "createGroup", "createEnrolment")),
+    others={
+        f"POST {FIELDS}": {"label": "Another"},
+        "POST /api/students/": {"given_name": "Another"},
+        f"POST {GROUP}enrolments/": {"ends_on": "2020-01-30"},
+    },
+    examples=Examples(first=("createCustomField", "createStudent", "createGroup", "createEnrolment")),
     large=Large(
         rows=rows,
         values=values,
@@ -163,6 +209,12 @@ DECLARED = Declared(
                 2.2 * ORGANIZATION,
                 ORGANIZATION / 8,
                 "no policy lets an array's operator use an index, so students are read until fifty have the tag",
+            ),
+            (
+                "/api/students/ custom",
+                2.2 * ORGANIZATION,
+                ORGANIZATION / 8,
+                "as for tags: students are read until fifty have the value",
             ),
             (
                 "/api/students/ .* as head",

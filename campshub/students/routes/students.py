@@ -25,7 +25,7 @@ class Students(Resource):
     """All students."""
 
     @needs(Permission.STUDENTS_READ)
-    @cached(tags=("students", "enrolments", "groups"), same_for_role=True)
+    @cached(tags=("students", "enrolments", "groups", "custom_fields"), same_for_role=True)
     @students.query(schemas.StudentFilter)
     @students.answers_page(schemas.StudentBriefOut, sorts=("name", "code", "created", "relevance"))
     def get(self, *, page: Any, **filters: Any) -> Any:
@@ -39,7 +39,7 @@ class Students(Resource):
     def post(self, **given: Any) -> Any:
         """Create a student."""
         student, made = service.create(self.session, self.principal, self.services, **given)
-        return student, 201 if made else 200
+        return queries.as_shown(self.session, self.principal, student), 201 if made else 200
 
 
 @students.route("/bulk/")
@@ -72,7 +72,7 @@ class OneStudent(Resource):
     """One student."""
 
     @needs(Permission.STUDENTS_READ)
-    @cached(tags=("students", "enrolments", "groups"), same_for_role=True)
+    @cached(tags=("students", "enrolments", "groups", "custom_fields"), same_for_role=True)
     @students.answers(schemas.StudentOut)
     def get(self, student_id: UUID) -> Any:
         """Show a student."""
@@ -83,9 +83,10 @@ class OneStudent(Resource):
     @students.answers(schemas.StudentOut, raises=(NotFound, service.NoName, *_REFUSALS))
     def patch(self, student_id: UUID, **changes: Any) -> Any:
         """Change a student."""
-        return service.change(
+        student = service.change(
             self.session, self.principal, self.services, student_id=student_id, expected=self.if_match, **changes
         )
+        return queries.as_shown(self.session, self.principal, student)
 
     @needs(Permission.STUDENTS_WRITE)
     @students.answers(None, raises=(NotFound,))
@@ -102,7 +103,8 @@ class StudentUndelete(Resource):
     @students.answers(schemas.StudentOut, raises=(NotFound,))
     def post(self, student_id: UUID) -> Any:
         """Undelete a student."""
-        return service.undelete(self.session, self.principal, student_id=student_id)
+        student = service.undelete(self.session, self.principal, student_id=student_id)
+        return queries.as_shown(self.session, self.principal, student)
 
 
 @students.route("/<uuid:student_id>/medical-note/")

@@ -9,6 +9,7 @@ from marshmallow import fields as ma
 from campshub.core.http.schemas import fields
 from campshub.core.http.schemas.rows import FieldErrorOut, Rows
 from campshub.students.models import STUDENT_STATUSES
+from campshub.students.schemas.custom_fields import Conditions, CustomValues
 
 MOST_ROWS = 1_000
 _FEW = 10
@@ -45,6 +46,9 @@ class _Student(fields.In):
     email = fields.EmailAddress(allow_none=True)
     phone = fields.Name(allow_none=True, least=0, most=40)
     address = ma.Nested(AddressIn, allow_none=True)
+    custom_fields = CustomValues(
+        metadata={"description": "Values by the keys of `/api/students/custom-fields/`; null removes one."}
+    )
     joined_on = fields.LocalDate(allow_none=True)
     left_on = fields.LocalDate(allow_none=True)
     medical_note = fields.Note(
@@ -136,6 +140,10 @@ class StudentBriefOut(fields.Out):
     email = fields.Text(required=True, allow_none=True)
     phone = fields.Text(required=True, allow_none=True)
     tags = ma.List(fields.Text(), required=True)
+    custom_fields = ma.Dict(
+        required=True,
+        metadata={"description": "Values of the custom fields that you see; a field without a value is left out."},
+    )
     status = fields.Text(required=True, one_of=STUDENT_STATUSES)
     joined_on = ma.Date(required=True, allow_none=True)
     left_on = ma.Date(required=True, allow_none=True)
@@ -162,6 +170,14 @@ class StudentFilter(fields.Filter):
     status = fields.Text(load_default=None, one_of=STUDENT_STATUSES)
     group_id = fields.Id(load_default=None, metadata={"description": "In this group today."})
     tag = fields.Text(load_default=None, most=64)
+    custom = Conditions(
+        load_default=None,
+        metadata={
+            "description": "Values of custom fields, such as `shirt_size:M`; several separated by commas must all"
+            " match. A choice of several matches if the student has it. A comma or backslash in a value is escaped by"
+            " a backslash."
+        },
+    )
     joined_from = fields.LocalDate(load_default=None)
     joined_to = fields.LocalDate(load_default=None)
     deleted = fields.Boolean(load_default=False, metadata={"description": "List the deleted ones instead."})

@@ -6,7 +6,7 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import or_, select
+from sqlalchemy import func, or_, select
 
 from campshub.accounts.models import Membership
 from campshub.core.db import writes
@@ -18,6 +18,8 @@ from campshub.core.http.schemas.rows import GivenRow
 from campshub.core.security.principal import Principal, visible_to
 from campshub.core.service_base import Services
 from campshub.students.models import Student
+from campshub.students.queries import custom_fields
+from campshub.students.service.custom_values import for_create
 from campshub.students.service.students import (
     BornInFuture,
     CodeTaken,
@@ -26,7 +28,9 @@ from campshub.students.service.students import (
     UnknownLogin,
     is_unborn,
     new_row,
+    without_empty_fields,
 )
+from campshub.students.values import Definition
 
 OUTCOMES = ("created", "unchanged", "error")
 # The unique keys within an organization, and the error codes of values that are in use, as for a single create.
@@ -55,6 +59,8 @@ class StudentRow:
     earlier: "StudentRow | None" = None
     # The row repeats ``earlier`` with the same id, and shares its outcome.
     is_repeated: bool = False
+    # The checked values of custom fields.
+    custom_fields: dict[str, Any] = field(default_factory=dict)
 
     @property
     def keys(self) -> set[tuple[str, Any]]:
@@ -74,6 +80,7 @@ class Known:
     present: Present
     logins: set[UUID | None]
     today: date
+    definitions: Mapping[str, Definition]
     given: dict[tuple[str, Any], StudentRow] = field(default_factory=dict)
 
 
@@ -88,18 +95,23 @@ def create_many(
     lines = [_line(index, row, services) for index, row in enumerate(students)]
     readable = [line for line in lines if not line.errors]
     today = principal.today(session.unit.now)
-    known = Known(_present(session, principal, readable), _known_logins(session, principal, readable), today)
+    logins, definitions = _known_before(session, principal, readable)
+    known = Known(_present(session, principal, readable), logins, today, definitions)
     for line in readable:
         _settle(line, known)
     new = sorted((line for line in readable if line.outcome == "created"), key=lambda line: line.values["code"])
     rows = [
-        {**new_row(principal, services, line.values["id"], line.values), "fingerprint": line.fingerprint}
+        {
+            **new_row(principal, services, line.values["id"], line.values),
+            "custom_fields": line.custom_fields,
+            "fingerprint": line.fingerprint,
+        }
         for line in new
     ]
     made = {row.id for row in writes.insert(session, Student, rows, on_conflict="DO NOTHING")}
     missed = [line for line in new if line.student_id not in made]
     if missed:
-        known = Known(_present(session, principal, missed), known.logins, today)
+        known = Known(_present(session, principal, missed), logins, today, definitions)
     for line in missed:
         _settle(line, known)
         if line.outcome == "created":  # the conflicting row was deleted again
@@ -119,7 +131,7 @@ def create_many(
 def _line(index: int, row: GivenRow, services: Services) -> StudentRow:
     values = dict(row.values or {})
     row_id = values.pop("id", None) or new_id()
-    body_fingerprint = fingerprint(values, key=services.fingerprint_key)
+    body_fingerprint = fingerprint(without_empty_fields(values), key=services.fingerprint_key)
     return StudentRow(index, {**values, "id": row_id}, body_fingerprint, list(row.errors))
 
 
@@ -148,6 +160,10 @@ def _errors(line: StudentRow, known: Known) -> Iterator[FieldError]:
     """Yield an error for each key that belongs to another student, in the database or in an earlier row."""
     if is_unborn(line.values, known.today):
         yield from BornInFuture().errors
+        return
+    line.custom_fields, errors = for_create(known.definitions, line.values.get("custom_fields") or {})
+    if errors:
+        yield from errors
         return
     if line.values.get("user_id") not in known.logins:
         yield FieldError("/user_id", UnknownLogin.code, UnknownLogin().detail)
@@ -180,10 +196,12 @@ def _present(session: Session, principal: Principal, lines: Sequence[StudentRow]
     return {(name, getattr(row, name)): row for row in found for name in _KEYS}
 
 
-def _known_logins(session: Session, principal: Principal, lines: Sequence[StudentRow]) -> set[UUID | None]:
-    """Return the rows' logins that are members of the organization, plus None."""
+def _known_before(
+    session: Session, principal: Principal, lines: Sequence[StudentRow]
+) -> tuple[set[UUID | None], Mapping[str, Definition]]:
+    """Return the rows' logins that are members of the organization, plus None, and the custom fields."""
     wanted = {line.values.get("user_id") for line in lines} - {None}
-    if not wanted:
-        return {None}
-    found = select(Membership.user_id).where(visible_to(principal, Membership), Membership.user_id.in_(wanted))
-    return {None, *session.scalars(found)}
+    members = select(Membership.user_id).where(visible_to(principal, Membership), Membership.user_id.in_(wanted))
+    definitions = custom_fields.locked_definitions(principal)
+    found, locked = session.execute(select(func.array(members.scalar_subquery()), definitions)).one()
+    return {None, *found}, custom_fields.read_locked(principal, locked)

@@ -19,6 +19,7 @@ from campshub.core.service_base import Services
 from campshub.students import names
 from campshub.students.models import Student
 from campshub.students.queries import students as reads
+from campshub.students.service import custom_values
 
 
 class CodeTaken(Conflict):
@@ -112,6 +113,7 @@ class StudentChanges(TypedDict, total=False):
     emergency_contacts: list[dict[str, Any]]
     guardians: list[dict[str, Any]]
     tags: list[str]
+    custom_fields: dict[str, Any]
     status: str
     joined_on: date | None
     left_on: date | None
@@ -135,6 +137,7 @@ class NewStudent(TypedDict, total=False):
     emergency_contacts: Required[list[dict[str, Any]]]
     guardians: Required[list[dict[str, Any]]]
     tags: Required[list[str]]
+    custom_fields: dict[str, Any]
     status: str
     joined_on: date | None
     left_on: date | None
@@ -148,14 +151,23 @@ def create(
 
     :raises IdTaken: the id belongs to a student with other content.
     :raises CodeTaken: another student has the code.
+    :raises Invalid: a value is not one of its custom field's type, or a required field has none.
     :raises BornInFuture: the date of birth is later than today.
     """
     student_id = id or new_id()  # the medical note is encrypted for it
+    body = without_empty_fields(values)
     row, key = new_row(principal, services, student_id, values), services.fingerprint_key
-    student, is_new = creates.create(session, principal, STUDENTS, id=student_id, body=values, row=row, key=key)
+    row["custom_fields"] = custom_values.required(session, principal, values.get("custom_fields") or {})
+    student, is_new = creates.create(session, principal, STUDENTS, id=student_id, body=body, row=row, key=key)
     if is_new and is_unborn(values, principal.today(session.unit.now)):
         raise BornInFuture
     return student, is_new
+
+
+def without_empty_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the body of a create; no values of custom fields are the same as an omitted property."""
+    has_values = any(value is not None for value in (values.get("custom_fields") or {}).values())
+    return {name: value for name, value in values.items() if has_values or name != "custom_fields"}
 
 
 def is_unborn(values: Mapping[str, Any], today: date) -> bool:
@@ -179,6 +191,7 @@ def change(
     :raises PreconditionFailed: they have changed since the caller read them.
     :raises CodeTaken: another student has the code.
     :raises NoName: both names would be empty.
+    :raises Invalid: a value is not one of its custom field's type.
     :raises BornInFuture: the date of birth is later than today.
     """
     if is_unborn(given, principal.today(session.unit.now)):
@@ -187,6 +200,10 @@ def change(
     if not given:  # even if an older release has folded the name differently
         return student
     changes: dict[str, Any] = {**given}
+    if "custom_fields" in given:
+        changes["custom_fields"] = custom_values.changed(
+            session, principal, student.custom_fields, given["custom_fields"]
+        )
     if "medical_note" in given:
         changes["medical_note"] = _encrypted_note(principal, services, student.id, given["medical_note"])
     for name, value in changes.items():
