@@ -74,8 +74,8 @@ def test_two_identical_bulk_creates_at_the_same_moment_create_each_student_once(
         lambda: api.post("/api/students/bulk/", {"students": rows[::-1]}),
     )
 
-    assert first.json["summary"] == {"created": 20, "unchanged": 0, "error": 0}
-    assert second.json["summary"] == {"created": 0, "unchanged": 20, "error": 0}
+    assert first.json["summary"] == {"created": 20, "updated": 0, "unchanged": 0, "error": 0}
+    assert second.json["summary"] == {"created": 0, "updated": 0, "unchanged": 20, "error": 0}
     assert [row["id"] for row in second.json["results"]] == [row["id"] for row in rows[::-1]]
     assert [row["index"] for row in second.json["results"]] == list(range(20))
     assert sql("SELECT count(*) FROM students WHERE organization_id = %s", tenant.id) == [(20,)]
@@ -154,7 +154,7 @@ def test_a_student_may_have_the_id_of_a_user(api, tenant):
     trainer.patch("/api/me/", {"name": "Asha R"})
 
     assert (first.status, changed.status) == (201, 200)
-    assert bulk.json["summary"] == {"created": 2, "unchanged": 0, "error": 0}
+    assert bulk.json["summary"] == {"created": 2, "updated": 0, "unchanged": 0, "error": 0}
     again = api.post("/api/students/", body, headers={"Idempotency-Key": "one"})
     assert (again.status, again.headers["Idempotent-Replayed"]) == (201, "true")
     entries = api.get(f"/api/audit/?person_id={trainer.user_id}").json["items"]

@@ -10,6 +10,7 @@ from tests.large.scale import ORGANIZATION
 GROUP, STUDENT = "/api/groups/<uuid:group_id>/", "/api/students/<uuid:student_id>/"
 ENROLMENT = f"{GROUP}enrolments/<uuid:enrolment_id>/"
 FIELDS, FIELD = "/api/students/custom-fields/", "/api/students/custom-fields/<uuid:custom_field_id>/"
+EXTERNAL = "/api/students/by-external-id/<external_id>/"
 OF_ONE_GROUP = "within one group, which has an index"
 
 
@@ -129,6 +130,11 @@ DECLARED = Declared(
         f"POST {GROUP}undelete/": 4,
         "POST /api/students/": 3,  # the custom fields are read
         f"POST {STUDENT}undelete/": 3,
+        # The custom fields and logins, the students, the change, the person keys, the audit log; for any number of rows.
+        "PATCH /api/students/bulk/": 5,
+        "POST /api/students/bulk/delete/": 4,
+        "POST /api/students/bulk/leavers/": 3,
+        f"PUT {EXTERNAL}": 6,  # the custom fields, the students, who has the keys, the create; the student is read
         "POST /api/students/bulk/": 4,  # for any number of rows
         f"DELETE {GROUP}": 3,
         f"DELETE {STUDENT}": 3,
@@ -140,7 +146,14 @@ DECLARED = Declared(
         f"PATCH {ENROLMENT}": {"ends_on": today().isoformat()},
         f"PATCH {STUDENT}": {"preferred_name": "Ash"},
     },
+    real_bodies={
+        "PATCH /api/students/bulk/": lambda seeds, _: {"students": [{"id": seeds.ids["student_id"], "phone": "7"}]},
+        "POST /api/students/bulk/delete/": lambda seeds, _: {"students": [{"id": seeds.ids["student_id"]}]},
+        "POST /api/students/bulk/leavers/": lambda *_: {"key": "code", "values": [], "max_removed": 1_000},
+    },
+    spending=("/bulk/delete/", "/bulk/leavers/"),
     schemas={
+        "ExternalStudentIn": {"given_name": None},
         "CustomFieldIn": {"type": "text"},
         "StudentIn": {"given_name": None},
         # The seeded students are enrolled today.

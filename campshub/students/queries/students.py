@@ -170,6 +170,18 @@ def _one(principal: Principal, *, student_id: UUID) -> AnySelect:
     )
 
 
+def get_written(session: Session, principal: Principal, student_id: UUID) -> AnyRow:
+    """Return a student whom the principal has just written, and sees even if they are in none of their groups."""
+    return session.execute(_written(principal, student_id=student_id)).one()
+
+
+@prepared
+def _written(principal: Principal, *, student_id: UUID) -> AnySelect:
+    return select(*columns_for(principal, COLUMNS)).where(
+        Student.organization_id == principal.organization_id, Student.id == student_id
+    )
+
+
 def as_shown(session: Session, principal: Principal, student: Student) -> dict[str, Any]:
     """Return a student that the principal has just written, with the values of custom fields that they may see."""
     session.flush()

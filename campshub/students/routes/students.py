@@ -4,17 +4,16 @@ from typing import Any
 from uuid import UUID
 
 from campshub.core.errors import Deleted, IdTaken, NotFound
-from campshub.core.http.decorators import CacheLifetime, cached, named, needs, secret
+from campshub.core.http.decorators import CacheLifetime, cached, needs, secret
 from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 from campshub.students.queries import students as queries
 from campshub.students.schemas import students as schemas
-from campshub.students.service import bulk
 from campshub.students.service import students as service
 
 students = Blueprint("students", __name__, url_prefix="/api/students", description="The students of the organization.")
 
-_REFUSALS = (
+REFUSALS = (
     *(service.CodeTaken, service.StudentExternalIdTaken, service.LoginTaken, service.UnknownLogin),
     *(service.LeftBeforeJoined, service.BornInFuture),
 )
@@ -35,24 +34,11 @@ class Students(Resource):
 
     @needs(Permission.STUDENTS_WRITE)
     @students.body(schemas.StudentIn)
-    @students.answers(schemas.StudentOut, status=201, raises=(IdTaken, Deleted, *_REFUSALS))
+    @students.answers(schemas.StudentOut, status=201, raises=(IdTaken, Deleted, *REFUSALS))
     def post(self, **given: Any) -> Any:
         """Create a student."""
         student, made = service.create(self.session, self.principal, self.services, **given)
         return queries.as_shown(self.session, self.principal, student), 201 if made else 200
-
-
-@students.route("/bulk/")
-class StudentsBulk(Resource):
-    """Many students at once."""
-
-    @needs(Permission.STUDENTS_WRITE)
-    @named("createStudents")
-    @students.body(schemas.StudentsIn, most_mib=8)
-    @students.answers(schemas.StudentsResultOut)
-    def post(self, **given: Any) -> Any:
-        """Create many students; each row has its own result."""
-        return bulk.create_many(self.session, self.principal, self.services, **given)
 
 
 @students.route("/statistics/")
@@ -80,7 +66,7 @@ class OneStudent(Resource):
 
     @needs(Permission.STUDENTS_WRITE)
     @students.body(schemas.StudentPatch)
-    @students.answers(schemas.StudentOut, raises=(NotFound, service.NoName, *_REFUSALS))
+    @students.answers(schemas.StudentOut, raises=(NotFound, service.NoName, *REFUSALS))
     def patch(self, student_id: UUID, **changes: Any) -> Any:
         """Change a student."""
         student = service.change(

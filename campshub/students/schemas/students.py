@@ -7,11 +7,9 @@ from marshmallow import ValidationError, validates_schema
 from marshmallow import fields as ma
 
 from campshub.core.http.schemas import fields
-from campshub.core.http.schemas.rows import FieldErrorOut, Rows
 from campshub.students.models import STUDENT_STATUSES
 from campshub.students.schemas.custom_fields import Conditions, CustomValues
 
-MOST_ROWS = 1_000
 _FEW = 10
 _ONE_NAME = "May be empty for a person with one name: the given or the family name is enough."
 
@@ -181,49 +179,6 @@ class StudentFilter(fields.Filter):
     joined_from = fields.LocalDate(load_default=None)
     joined_to = fields.LocalDate(load_default=None)
     deleted = fields.Boolean(load_default=False, metadata={"description": "List the deleted ones instead."})
-
-
-class StudentsIn(fields.In):
-    """Many new students."""
-
-    example = fields.Example(
-        students=[
-            {"code": "S-101", "given_name": "Noor", "family_name": "Khan"},
-            {"code": "S-102", "given_name": "Mei", "family_name": "Chen"},
-        ]
-    )
-
-    students = Rows(StudentIn, most=MOST_ROWS, required=True)
-
-
-class RowResultOut(fields.Out):
-    """The result of one row."""
-
-    index = ma.Integer(required=True, metadata={"description": "The row's index in the body, from 0."})
-    outcome = fields.Text(required=True, one_of=("created", "unchanged", "error"))
-    id = fields.Id(
-        required=True,
-        allow_none=True,
-        metadata={
-            "description": "The student's id; with `error`, that of the student who has the code, if you see them."
-        },
-    )
-    errors = ma.List(ma.Nested(FieldErrorOut), required=True)
-
-
-class RowsSummaryOut(fields.Out):
-    """The number of rows by outcome."""
-
-    created = ma.Integer(required=True)
-    unchanged = ma.Integer(required=True)
-    error = ma.Integer(required=True)
-
-
-class StudentsResultOut(fields.Out):
-    """The result of each row."""
-
-    results = ma.List(ma.Nested(RowResultOut), required=True)
-    summary = ma.Nested(RowsSummaryOut, required=True)
 
 
 class MedicalNoteOut(fields.Out):

@@ -283,5 +283,19 @@ def _encrypted_note(principal: Principal, services: Services, student_id: UUID, 
     return services.ring.seal(note.encode(), context=_note_context(principal, student_id)).encode() if note else None
 
 
+def changed_note(
+    principal: Principal, services: Services, student_id: UUID, *, present: bytes | None, note: str | None
+) -> bytes | None:
+    """Return an encrypted medical note for a student's row: the present value, if the note is the same.
+
+    :raises Forbidden: the principal may not write medical notes.
+    """
+    encrypted = _encrypted_note(principal, services, student_id, note)
+    if present is None or encrypted is None:
+        return encrypted
+    context = _note_context(principal, student_id)
+    return present if services.ring.open(present.decode(), context=context).decode() == note else encrypted
+
+
 def _note_context(principal: Principal, student_id: UUID) -> str:
     return encryption_context(Student.medical_note, organization_id=principal.organization_id, id=student_id)

@@ -138,7 +138,11 @@ def responses(endpoint: Endpoint, operation: str, spec: APISpec) -> dict[str, An
         success["description"] += f" Its media type is its own, or `{OCTETS}` where `Accept` names only that."
     found: dict[str, Any] = {str(status): success}
     if status == CREATED:
-        found["200"] = {**success, "description": "It exists already: the request was sent before."}
+        exists = "It exists already: the request was sent before."
+        found["200"] = {
+            **success,
+            "description": exists if endpoint.method == "POST" else "It existed, and is changed.",
+        }
     if may_be_unchanged(endpoint):
         headers = _headers("ETag", *_common_headers(endpoint))
         found["304"] = {"description": "Unchanged since the ETag in If-None-Match.", "headers": headers}
@@ -253,7 +257,7 @@ def _success_headers(endpoint: Endpoint, status: int) -> dict[str, Any]:
         names.append("ETag")
     if endpoint.options.is_page:
         names.append("Link")
-    if status in (CREATED, ACCEPTED):
+    if status in (CREATED, ACCEPTED) and endpoint.method == "POST":
         names.append("Location")
     if endpoint.takes_key:
         names.append("Idempotent-Replayed")
