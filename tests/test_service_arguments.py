@@ -16,9 +16,11 @@ from campshub.attendance.service import codes, records
 from campshub.attendance.service import sessions as attendance_sessions
 from campshub.reports.schemas import reports as report_schemas
 from campshub.reports.service import schedules
+from campshub.students.schemas import bulk as bulk_schemas
+from campshub.students.schemas import custom_fields as custom_field_schemas
 from campshub.students.schemas import groups as group_schemas
 from campshub.students.schemas import students as student_schemas
-from campshub.students.service import groups, students
+from campshub.students.service import custom_fields, groups, students
 from campshub.workouts.schemas import exercises as exercise_schemas
 from campshub.workouts.schemas import logs as log_schemas
 from campshub.workouts.schemas import sets as set_schemas
@@ -41,6 +43,9 @@ BODIES = [
     (group_schemas.EnrolmentPatch, groups.EnrolmentChanges, set()),
     (student_schemas.StudentIn, students.NewStudent, {"id"}),
     (student_schemas.StudentPatch, students.StudentChanges, set()),
+    (bulk_schemas.ExternalStudentIn, students.ExternalStudent, set()),
+    (custom_field_schemas.CustomFieldIn, custom_fields.NewCustomField, {"id"}),
+    (custom_field_schemas.CustomFieldPatch, custom_fields.CustomFieldChanges, set()),
     (exercise_schemas.ExerciseIn, exercises.NewExercise, {"id", "private", "muscles"}),
     (exercise_schemas.ExercisePatch, exercises.ExerciseChanges, {"muscles"}),
     (set_schemas.AppendedSetIn, sets.SetFields, {"id", "log_exercise_id", "exercise_id"}),

@@ -46,6 +46,8 @@ class Student(TenantBase, CreatedByClient):
         tenant_index("sort_name", "id"),
         tenant_index("status", "sort_name", "id"),
         tenant_index("joined_on"),
+        tenant_index("phone"),
+        tenant_index("email"),
         tenant_index("sort_name", "id", name="ix_students_deleted", postgresql_where=text("deleted_at IS NOT NULL")),
         Index(
             "ix_students_search",
@@ -119,12 +121,14 @@ class Group(TenantBase, CreatedByClient):
         CheckConstraint(f"status IN {GROUP_STATUSES}", name="status"),
         CheckConstraint("capacity IS NULL OR capacity > 0", name="capacity"),
         CheckConstraint("ends_on IS NULL OR begins_on IS NULL OR ends_on >= begins_on", name="ends_after_begin"),
+        Index("uq_groups_external_id", "organization_id", "external_id", unique=True),
         tenant_index("sort_name", "id"),
         tenant_index("status", "sort_name", "id"),
         tenant_index("kind", "sort_name", "id"),
     )
 
     code: Mapped[str]
+    external_id: Mapped[str | None]
     name: Mapped[str]
     sort_name: Mapped[str] = mapped_column(KEY)  # the folded sort key
     search_text: Mapped[str] = mapped_column(KEY)  # the search key: folded code and name
@@ -183,6 +187,8 @@ class Enrolment(TenantBase, CreatedByClient):
         ),
         tenant_index("group_id", "begins_on", "student_id"),
         tenant_index("student_id", "begins_on"),
+        tenant_index("begins_on", "id"),
+        tenant_index("status", "begins_on", "id"),
     )
 
     student_id: Mapped[uuid.UUID]

@@ -1,4 +1,4 @@
-"""Custom fields of students.
+"""Custom fields of students, external ids of groups, and indexes of the new filters.
 
 Revision ID: 0036
 Revises: 0033
@@ -16,6 +16,13 @@ depends_on = None
 
 INSTANT = sa.DateTime(timezone=True)
 TEXTS = ARRAY(sa.Text())
+# By table: the columns after the organization.
+INDEXES = (
+    ("enrolments", ("begins_on", "id")),
+    ("enrolments", ("status", "begins_on", "id")),
+    ("students", ("email",)),
+    ("students", ("phone",)),
+)
 
 
 def upgrade() -> None:
@@ -52,9 +59,16 @@ def upgrade() -> None:
         op.f("ix_custom_fields_position_id"), "custom_fields", ["organization_id", "position", "id"], unique=False
     )
     ddl.tenant_table("custom_fields")
+    op.add_column("groups", sa.Column("external_id", sa.Text(), nullable=True))
+    op.create_index("uq_groups_external_id", "groups", ["organization_id", "external_id"], unique=True)
+    for table, columns in INDEXES:
+        op.create_index(op.f(f"ix_{table}_{'_'.join(columns)}"), table, ["organization_id", *columns])
     op.add_column("students", sa.Column("custom_fields", JSONB(), server_default=sa.text("'{}'"), nullable=False))
 
 
 def downgrade() -> None:
     op.drop_column("students", "custom_fields")
+    for table, columns in INDEXES:
+        op.drop_index(op.f(f"ix_{table}_{'_'.join(columns)}"), table)
+    op.drop_column("groups", "external_id")
     op.drop_table("custom_fields")

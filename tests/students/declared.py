@@ -11,6 +11,8 @@ GROUP, STUDENT = "/api/groups/<uuid:group_id>/", "/api/students/<uuid:student_id
 ENROLMENT = f"{GROUP}enrolments/<uuid:enrolment_id>/"
 FIELDS, FIELD = "/api/students/custom-fields/", "/api/students/custom-fields/<uuid:custom_field_id>/"
 EXTERNAL = "/api/students/by-external-id/<external_id>/"
+ENROLMENTS = "/api/enrolments/"
+OF_ONE_STUDENT = "within one student, who has an index"
 OF_ONE_GROUP = "within one group, which has an index"
 
 
@@ -42,6 +44,12 @@ def seed(seeds):
     seeds.create_two("enrolment_id", url, {"student_id": first, **term}, {"student_id": second, **term})
 
 
+def one_enrolment(seeds):
+    """Return an enrolment on days on which the student is in no group."""
+    names = {name: seeds.ids[name] for name in ("student_id", "group_id")}
+    return {**names, "begins_on": "2018-01-01", "ends_on": "2018-01-31"}
+
+
 def conflicts(seeds):
     ids = seeds.ids
     person = {"given_name": "A", "family_name": "B"}
@@ -53,6 +61,8 @@ def conflicts(seeds):
     field = {"key": "bus", "label": "Bus", "type": "text"}
     yield FIELDS, field, {"label": "Coach"}, "key_taken", None
     yield "/api/groups/", {"code": "C-1", "name": "Blue"}, {}, "code_taken", ("code", "C-0")
+    external = {"code": "C-2", "name": "Blue", "external_id": "E"}
+    yield "/api/groups/", external, {"code": "C-3"}, "external_id_taken", ("external_id", "C-0")
     enrolment = {"student_id": ids["student_id"], "begins_on": "2019-01-01", "ends_on": "2019-02-01"}
     other_days = {"begins_on": "2019-02-01", "ends_on": "2019-04-01"}
     url = f"/api/groups/{ids['group_id']}/enrolments/"
@@ -89,10 +99,14 @@ def values(made, ids):
         "archived": ["true", "false"],
         "custom": ["shirt_size:M", "locker:rare"],
         "group_id": [ids["group_id"], str(made.large_group_id)],
+        "code": ["S000001", "rare"],
+        "email": ["rare@example.org"],
+        "external_id": ["rare"],
         "joined_from": [str(made.last)],
         "joined_to": ["2000-01-01"],
         "kind": ["camp"],
         "on": [str(made.last)],
+        "phone": ["rare"],
         "q": ["ka", "bodo", "zupatiko", "group"],
         "status": ["active", "lead", "archived", "withdrawn"],
         "student_id": [ids["student_id"]],
@@ -118,6 +132,10 @@ DECLARED = Declared(
         f"GET {GROUP}enrolments/": 1,
         f"GET {ENROLMENT}": 1,
         f"GET {GROUP}roster/": 1,
+        f"GET {ENROLMENTS}": 1,
+        f"GET {STUDENT}enrolments/": 1,
+        f"GET {STUDENT}groups/": 1,
+        f"POST {ENROLMENTS}bulk/": 5,  # students, groups, present enrolments, the insert, audit; for any number of rows
         "GET /api/students/": 1,
         f"GET {STUDENT}": 1,
         f"GET {STUDENT}medical-note/": 2,  # the read is recorded
@@ -130,7 +148,7 @@ DECLARED = Declared(
         f"POST {GROUP}undelete/": 4,
         "POST /api/students/": 3,  # the custom fields are read
         f"POST {STUDENT}undelete/": 3,
-        # The custom fields and logins, the students, the change, the person keys, the audit log; for any number of rows.
+        # For any number of rows: custom fields and logins, the students, the change, the person keys, the audit log.
         "PATCH /api/students/bulk/": 5,
         "POST /api/students/bulk/delete/": 4,
         "POST /api/students/bulk/leavers/": 3,
@@ -149,6 +167,7 @@ DECLARED = Declared(
     real_bodies={
         "PATCH /api/students/bulk/": lambda seeds, _: {"students": [{"id": seeds.ids["student_id"], "phone": "7"}]},
         "POST /api/students/bulk/delete/": lambda seeds, _: {"students": [{"id": seeds.ids["student_id"]}]},
+        f"POST {ENROLMENTS}bulk/": lambda seeds, _: {"enrolments": [one_enrolment(seeds)]},
         "POST /api/students/bulk/leavers/": lambda *_: {"key": "code", "values": [], "max_removed": 1_000},
     },
     spending=("/bulk/delete/", "/bulk/leavers/"),
@@ -167,6 +186,11 @@ DECLARED = Declared(
             "q": "=ix_students_search",
             "status": ("students", "status", "sort_name", "id"),
             "group_id": ("enrolments", "group_id"),
+            "trainer_id": ("group_trainers", "user_id", "group_id"),
+            "code": ("students", "code"),
+            "external_id": ("students", "external_id"),
+            "phone": ("students", "phone"),
+            "email": ("students", "email"),
             "tag": "operators on arrays are not leak-proof, so no policy lets them use an index: the pages of one"
             " organization are read in the list's order until fifty have the tag",
             "custom": "operators on JSON are not leak-proof either: as for tags, pages are read in the list's order",
@@ -181,6 +205,8 @@ DECLARED = Declared(
         "/api/groups/": {
             "q": "parts of words have no leak-proof operator; an organization has some hundred groups, read in their"
             " order",
+            "code": ("groups", "code"),
+            "external_id": ("groups", "external_id"),
             "kind": ("groups", "kind", "sort_name", "id"),
             "status": ("groups", "status", "sort_name", "id"),
             "trainer_id": ("group_trainers", "user_id", "group_id"),
@@ -197,6 +223,15 @@ DECLARED = Declared(
             "status": OF_ONE_GROUP,
             "sort begins_on": ("enrolments", "group_id", "begins_on", "student_id"),
         },
+        ENROLMENTS: {
+            "student_id": ("enrolments", "student_id", "begins_on"),
+            "group_id": ("enrolments", "group_id", "begins_on", "student_id"),
+            "status": ("enrolments", "status", "begins_on", "id"),
+            "on": "most enrolments of an organization are current; pages are read in the list's order",
+            "sort begins_on": ("enrolments", "begins_on", "id"),
+        },
+        f"{STUDENT}enrolments/": {"status": OF_ONE_STUDENT, "sort begins_on": OF_ONE_STUDENT},
+        f"{STUDENT}groups/": {"on": OF_ONE_STUDENT, "sort name": OF_ONE_STUDENT},
         f"{GROUP}roster/": {"on": OF_ONE_GROUP, "sort name": OF_ONE_GROUP},
     },
     conflicts=conflicts,

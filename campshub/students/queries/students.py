@@ -16,7 +16,7 @@ from campshub.core.errors import NotFound
 from campshub.core.memoized import memoized, whole_organization
 from campshub.core.paging import Page, PageRequest
 from campshub.core.security.principal import Principal, visible_to
-from campshub.students.models import Enrolment, Student
+from campshub.students.models import Enrolment, GroupTrainer, Student
 from campshub.students.queries import visibility as _rules  # noqa: F401 - registers the visibility rules
 from campshub.students.queries.custom_fields import Conditions, matching_values, shown_values, visible_values
 from campshub.students.queries.in_group import enrolled_on, in_group, not_left
@@ -46,6 +46,7 @@ LISTED_COLUMNS = (
 )
 COLUMNS = (*LISTED_COLUMNS, Student.address, Student.emergency_contacts, Student.guardians)
 MIN_SEARCH_LENGTH = 3
+_EXACT = ("status", "code", "external_id", "phone", "email")
 _STUDENT_ID: Any = column("student_id", Uuid)
 
 
@@ -122,8 +123,6 @@ def _conditions(principal: Principal, filters: Mapping[str, Any]) -> list[Column
     found: list[ColumnElement[bool]] = [
         Student.deleted_at.is_not(None) if filters["deleted"] else Student.deleted_at.is_(None)
     ]
-    if filters["status"] is not None:
-        found.append(Student.status == filters["status"])
     if filters["tag"] is not None:
         found.append(filters["tag"] == Student.tags.any_())
     if filters["custom"] is not None:
@@ -132,12 +131,19 @@ def _conditions(principal: Principal, filters: Mapping[str, Any]) -> list[Column
         found.append(Student.joined_on >= filters["joined_from"])
     if filters["joined_to"] is not None:
         found.append(Student.joined_on <= filters["joined_to"])
+    found += [getattr(Student, name) == filters[name] for name in _EXACT if filters[name] is not None]
     if filters["group_id"] is not None:
-        found.append(_of_group(principal, filters["group_id"], filters["on"]))
+        found.append(_in_group(principal, filters["on"], Enrolment.group_id == filters["group_id"]))
+    if filters["trainer_id"] is not None:
+        trained = and_(
+            GroupTrainer.organization_id == principal.organization_id, GroupTrainer.user_id == filters["trainer_id"]
+        )
+        groups = select(GroupTrainer.group_id).where(trained)
+        found.append(_in_group(principal, filters["on"], Enrolment.group_id.in_(groups)))
     return found
 
 
-def _of_group(principal: Principal, group_id: UUID, on: date) -> ColumnElement[bool]:
+def _in_group(principal: Principal, on: date, is_group: ColumnElement[bool]) -> ColumnElement[bool]:
     # Another filter decides whether deleted students are listed.
     return not_left(on) & exists(
         select(1)
@@ -145,7 +151,7 @@ def _of_group(principal: Principal, group_id: UUID, on: date) -> ColumnElement[b
         .where(
             and_(Enrolment.organization_id == Student.organization_id, Enrolment.student_id == Student.id),
             visible_to(principal, Enrolment),
-            Enrolment.group_id == group_id,
+            is_group,
             enrolled_on(on),
         )
         .correlate(Student)

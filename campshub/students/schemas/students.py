@@ -167,6 +167,11 @@ class StudentFilter(fields.Filter):
     )
     status = fields.Text(load_default=None, one_of=STUDENT_STATUSES)
     group_id = fields.Id(load_default=None, metadata={"description": "In this group today."})
+    trainer_id = fields.Id(load_default=None, metadata={"description": "Today in a group of this trainer."})
+    code = fields.Text(load_default=None, most=64, metadata={"description": "Exactly this code."})
+    external_id = fields.Text(load_default=None, metadata={"description": "Exactly this external id."})
+    phone = fields.Text(load_default=None, most=40, metadata={"description": "Exactly as it was entered."})
+    email = fields.Text(load_default=None, metadata={"description": "Exactly as it was entered."})
     tag = fields.Text(load_default=None, most=64)
     custom = Conditions(
         load_default=None,

@@ -96,11 +96,10 @@ class BornInFuture(Invalid):
     pointer = "/date_of_birth"
 
 
-class StudentChanges(TypedDict, total=False):
-    """Fields of a student that a change may have."""
+class _StudentFields(TypedDict, total=False):
+    """Fields of a student that a change may have, without the external id."""
 
     code: str
-    external_id: str | None
     user_id: UUID | None
     given_name: str
     family_name: str
@@ -118,6 +117,18 @@ class StudentChanges(TypedDict, total=False):
     joined_on: date | None
     left_on: date | None
     medical_note: str | None
+
+
+class StudentChanges(_StudentFields, total=False):
+    """Fields of a student that a change may have."""
+
+    external_id: str | None
+
+
+class ExternalStudent(_StudentFields, total=False):
+    """Fields of a student whom another system knows by an external id."""
+
+    id: UUID
 
 
 class NewStudent(TypedDict, total=False):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Unpack
 from uuid import UUID
 
 from campshub.core import names
@@ -115,7 +115,7 @@ def upsert_one(
     *,
     external_id: str,
     expected: Versions,
-    **given: Any,
+    **given: Unpack[students.ExternalStudent],
 ) -> tuple[UUID, bool]:
     """Create or change the student with an external id; return their id, and whether they are new.
 
