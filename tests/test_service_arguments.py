@@ -8,7 +8,8 @@ from marshmallow import missing
 
 from campshub.accounts.schemas import organizations as organization_schemas
 from campshub.accounts.schemas import roles as role_schemas
-from campshub.accounts.service import lifecycle, organizations, roles
+from campshub.accounts.schemas import users as user_schemas
+from campshub.accounts.service import lifecycle, members, organizations, roles
 from campshub.attendance.schemas import codes as code_schemas
 from campshub.attendance.schemas import records as record_schemas
 from campshub.attendance.schemas import sessions as session_schemas
@@ -33,6 +34,7 @@ BODIES = [
     (organization_schemas.OrganizationStatePatch, lifecycle.Plan, {"status"}),
     (role_schemas.RoleIn, roles.NewRole, {"id"}),
     (role_schemas.RolePatch, roles.RoleChanges, set()),
+    (user_schemas.UserPatch, members.MemberChanges, {"role", "role_id", "status"}),
     (code_schemas.AttendanceCodeIn, codes.NewCode, {"id"}),
     (code_schemas.AttendanceCodePatch, codes.CodeChanges, set()),
     (record_schemas.AttendanceRecordPatch, records.MarkChanges, {"reason"}),

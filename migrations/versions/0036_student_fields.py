@@ -1,4 +1,4 @@
-"""Custom fields of students, external ids of groups, and indexes of the new filters.
+"""Custom fields of students, external ids of groups and members, and indexes of the new filters.
 
 Revision ID: 0036
 Revises: 0033
@@ -59,8 +59,9 @@ def upgrade() -> None:
         op.f("ix_custom_fields_position_id"), "custom_fields", ["organization_id", "position", "id"], unique=False
     )
     ddl.tenant_table("custom_fields")
-    op.add_column("groups", sa.Column("external_id", sa.Text(), nullable=True))
-    op.create_index("uq_groups_external_id", "groups", ["organization_id", "external_id"], unique=True)
+    for table in ("groups", "memberships"):
+        op.add_column(table, sa.Column("external_id", sa.Text(), nullable=True))
+        op.create_index(f"uq_{table}_external_id", table, ["organization_id", "external_id"], unique=True)
     for table, columns in INDEXES:
         op.create_index(op.f(f"ix_{table}_{'_'.join(columns)}"), table, ["organization_id", *columns])
     op.add_column("students", sa.Column("custom_fields", JSONB(), server_default=sa.text("'{}'"), nullable=False))
@@ -70,5 +71,6 @@ def downgrade() -> None:
     op.drop_column("students", "custom_fields")
     for table, columns in INDEXES:
         op.drop_index(op.f(f"ix_{table}_{'_'.join(columns)}"), table)
-    op.drop_column("groups", "external_id")
+    for table in ("groups", "memberships"):
+        op.drop_column(table, "external_id")
     op.drop_table("custom_fields")

@@ -91,24 +91,26 @@ def enrol_many(
         if not line.errors:
             _settle(line, known, today)
     new = [line for line in valid if line.outcome == "created"]
-    rows = [{**line.values, "id": line.enrolment_id, "fingerprint": line.fingerprint} for line in new]
-    written = (
-        {line.enrolment_id for line in new}
-        if dry_run
-        else {row.id for row in writes.insert(session, Enrolment, rows, on_conflict="DO NOTHING")}
-    )
-    for line in new:
-        if line.enrolment_id not in written:
-            line.outcome, line.enrolment_id = "error", None
-            line.refuse("", "conflict", "Changed by another request at the same moment; send it again.")
-        elif dry_run:
+    if dry_run:
+        for line in new:
             line.enrolment_id = None
+    else:
+        _insert(session, new)
     outcomes = [line.outcome for line in lines]
     return {
         "results": [line.result() for line in lines],
         "summary": {outcome: outcomes.count(outcome) for outcome in OUTCOMES},
         "dry_run": dry_run,
     }
+
+
+def _insert(session: Session, new: Sequence[EnrolmentRow]) -> None:
+    rows = [{**line.values, "id": line.enrolment_id, "fingerprint": line.fingerprint} for line in new]
+    written = {row.id for row in writes.insert(session, Enrolment, rows, on_conflict="DO NOTHING")}
+    for line in new:
+        if line.enrolment_id not in written:
+            line.outcome, line.enrolment_id = "error", None
+            line.refuse("", "conflict", "Changed by another request at the same moment; send it again.")
 
 
 def _wanted(keys: Mapping[str, Any], lines: Sequence[EnrolmentRow]) -> Any:

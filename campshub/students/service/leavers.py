@@ -41,16 +41,11 @@ def remove_missing(
     :param left_on: their last day; the day when they joined, if that is later. An earlier last day stays.
     :raises TooManyLeavers: more than ``max_removed`` are missing.
     """
-    column = getattr(Student, key)
-    rows = changes.lock_students(
-        session,
-        principal,
-        visible_to(principal, Student),
-        and_(Student.deleted_at.is_(None), Student.status.in_(_PRESENT)),
-        column.is_not(None),
-        # One parameter, however long the list is.
-        column != all_(literal(list(values), ARRAY(Text))),
-    )
+    # One parameter, however long the list is.
+    is_missing = getattr(Student, key) != all_(literal(list(values), ARRAY(Text)))
+    has_key = getattr(Student, key).is_not(None)
+    is_here = and_(Student.deleted_at.is_(None), Student.status.in_(_PRESENT))
+    rows = changes.lock_students(session, principal, visible_to(principal, Student), is_here, has_key, is_missing)
     if len(rows) > max_removed:
         raise TooManyLeavers(
             f"{len(rows)} students are missing from the list; `max_removed` is {max_removed}. Nothing was changed."

@@ -42,6 +42,7 @@ from campshub.core.security.tokens import BadToken
 
 PROBLEM_JSON = "application/problem+json"
 OK, CREATED, ACCEPTED, NO_CONTENT, NOT_MODIFIED = 200, 201, 202, 204, 304
+_EXISTED = {"POST": "It exists already: the request was sent before.", "PUT": "It existed, and is changed."}
 _HEADERS = {
     "ETag": 'The version that is shown: `"<version>-<variant>"` of one row, an opaque tag of a list.',
     "Location": "Where the created row is; of a 202, the job that says how far the work is.",
