@@ -11,7 +11,7 @@ from campshub.core.security.permissions import Role
 from tests.dates import today
 from tests.declared import merged
 from tests.seeds import Seeds
-from tests.surface import Operation, operations
+from tests.surface import BY_NAME, Operation, operations
 
 EMPTY = merged("empty")
 
@@ -52,4 +52,4 @@ def values(name: str, field: Any, ids: dict[str, str]) -> list[str]:
     if isinstance(field, ma.UUID):
         return [ids[name], ids["user_id"]]
     assert isinstance(field, ma.String), f"{name}: no example values for {type(field).__name__}"
-    return ["quokka", "qu", "trip"]
+    return [BY_NAME[name]] if name in BY_NAME else ["quokka", "qu", "trip"]

@@ -7,12 +7,14 @@ from typing import Any
 from campshub.core.memoized import Memoized
 from campshub.core.observe import metrics
 from campshub.core.services import ServiceContainer
+from campshub.students.queries import custom_fields as of_custom_fields
 from campshub.students.queries import students as of_students
 from tests.conftest import Client, Response, Tenant
 
 STATISTICS = "/api/students/statistics/"
 COUNTS, BY_GROUP = of_students._counts, of_students._by_group
-MEMOIZED = {COUNTS: STATISTICS, BY_GROUP: STATISTICS}
+DEFINITIONS = of_custom_fields._definitions
+MEMOIZED = {COUNTS: STATISTICS, BY_GROUP: STATISTICS, DEFINITIONS: "/api/students/?custom=shirt_size:M"}
 PATIENCE_S = 60
 
 

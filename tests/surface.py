@@ -1,5 +1,6 @@
 """The interface of the API, read from the application: its operations, and a valid body for each of them."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -59,6 +60,7 @@ class Operation:
         path = self.rule
         for name in self.parameters:
             path = path.replace(f"<uuid:{name}>", {**ids, **instead}[name])
+        path = re.sub(r"<(\w+)>", r"\1-1", path)  # a text that a client chooses
         schema, values = self.endpoint.options.query, {**BY_NAME, **(query or {})}
         needed = [f"{n}={values[n]}" for n, f in schema().load_fields.items() if f.required] if schema else []
         return f"{path}?{'&'.join(needed)}" if needed else path
@@ -70,7 +72,8 @@ def operations(app: Any) -> list[Operation]:
     for rule in app.url_map.iter_rules():
         resource = getattr(app.view_functions[rule.endpoint], "view_class", None)
         for method, endpoint in getattr(resource, "endpoints", {}).items():
-            found.append(Operation(method, rule.rule, tuple(sorted(rule.arguments)), endpoint))
+            ids = tuple(sorted(re.findall(r"<uuid:(\w+)>", rule.rule)))
+            found.append(Operation(method, rule.rule, ids, endpoint))
     return sorted(found, key=lambda operation: operation.name)
 
 

@@ -8,7 +8,8 @@ from marshmallow import missing
 
 from campshub.accounts.schemas import organizations as organization_schemas
 from campshub.accounts.schemas import roles as role_schemas
-from campshub.accounts.service import lifecycle, organizations, roles
+from campshub.accounts.schemas import users as user_schemas
+from campshub.accounts.service import lifecycle, members, organizations, roles
 from campshub.attendance.schemas import codes as code_schemas
 from campshub.attendance.schemas import records as record_schemas
 from campshub.attendance.schemas import sessions as session_schemas
@@ -16,9 +17,11 @@ from campshub.attendance.service import codes, records
 from campshub.attendance.service import sessions as attendance_sessions
 from campshub.reports.schemas import reports as report_schemas
 from campshub.reports.service import schedules
+from campshub.students.schemas import bulk as bulk_schemas
+from campshub.students.schemas import custom_fields as custom_field_schemas
 from campshub.students.schemas import groups as group_schemas
 from campshub.students.schemas import students as student_schemas
-from campshub.students.service import groups, students
+from campshub.students.service import custom_fields, groups, students
 from campshub.workouts.schemas import exercises as exercise_schemas
 from campshub.workouts.schemas import logs as log_schemas
 from campshub.workouts.schemas import sets as set_schemas
@@ -31,6 +34,7 @@ BODIES = [
     (organization_schemas.OrganizationStatePatch, lifecycle.Plan, {"status"}),
     (role_schemas.RoleIn, roles.NewRole, {"id"}),
     (role_schemas.RolePatch, roles.RoleChanges, set()),
+    (user_schemas.UserPatch, members.MemberChanges, {"role", "role_id", "status"}),
     (code_schemas.AttendanceCodeIn, codes.NewCode, {"id"}),
     (code_schemas.AttendanceCodePatch, codes.CodeChanges, set()),
     (record_schemas.AttendanceRecordPatch, records.MarkChanges, {"reason", "recorded_at"}),
@@ -41,6 +45,9 @@ BODIES = [
     (group_schemas.EnrolmentPatch, groups.EnrolmentChanges, set()),
     (student_schemas.StudentIn, students.NewStudent, {"id"}),
     (student_schemas.StudentPatch, students.StudentChanges, set()),
+    (bulk_schemas.ExternalStudentIn, students.ExternalStudent, set()),
+    (custom_field_schemas.CustomFieldIn, custom_fields.NewCustomField, {"id"}),
+    (custom_field_schemas.CustomFieldPatch, custom_fields.CustomFieldChanges, set()),
     (exercise_schemas.ExerciseIn, exercises.NewExercise, {"id", "private", "muscles"}),
     (exercise_schemas.ExercisePatch, exercises.ExerciseChanges, {"muscles"}),
     (set_schemas.AppendedSetIn, sets.SetFields, {"id", "log_exercise_id", "exercise_id"}),

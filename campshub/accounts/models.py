@@ -233,11 +233,14 @@ class Membership(TenantBase):
         CheckConstraint("status IN ('active', 'disabled')", name="status"),
         tenant_index("role"),
         tenant_index("role_id"),
+        # NULLs are distinct, so any number of members may have none.
+        Index("uq_memberships_external_id", "organization_id", "external_id", unique=True),
     )
 
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"), index=True)
     role: Mapped[str]
     role_id: Mapped[uuid.UUID | None]
+    external_id: Mapped[str | None]  # the user's id in another system of the organization
     status: Mapped[str] = mapped_column(default="active", server_default="active")
 
 

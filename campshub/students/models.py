@@ -23,6 +23,9 @@ STUDENT_STATUSES = ("lead", "active", "inactive", "alumni", "suspended")
 GROUP_KINDS = ("class", "batch", "camp", "course")
 GROUP_STATUSES = ("draft", "active", "archived")
 ENROLMENT_STATUSES = ("pending", "active", "withdrawn", "completed")
+CUSTOM_FIELD_TYPES = ("text", "number", "date", "boolean", "choice", "multiple_choice")
+# Who sees a custom field besides the staff who see the whole organization.
+AUDIENCES = ("trainers", "student")
 ENROLLED_DAYS = "daterange(begins_on, CASE WHEN status = 'completed' THEN ends_on ELSE ends_on + 1 END)"
 
 
@@ -43,6 +46,8 @@ class Student(TenantBase, CreatedByClient):
         tenant_index("sort_name", "id"),
         tenant_index("status", "sort_name", "id"),
         tenant_index("joined_on"),
+        tenant_index("phone"),
+        tenant_index("email"),
         tenant_index("sort_name", "id", name="ix_students_deleted", postgresql_where=text("deleted_at IS NOT NULL")),
         Index(
             "ix_students_search",
@@ -71,6 +76,8 @@ class Student(TenantBase, CreatedByClient):
     emergency_contacts: Mapped[list[dict[str, Any]]] = mapped_column(info=PERSONAL)
     guardians: Mapped[list[dict[str, Any]]] = mapped_column(info=PERSONAL)
     tags: Mapped[list[str]]
+    # The values of custom fields by their keys; a field without a value has no key here.
+    custom_fields: Mapped[dict[str, Any]] = mapped_column(info=PERSONAL, default=dict, server_default=text("'{}'"))
     medical_note: Mapped[bytes | None] = mapped_column(
         LargeBinary, info=PERSONAL | encrypted("students.medical_note:{organization_id}:{id}")
     )
@@ -78,6 +85,29 @@ class Student(TenantBase, CreatedByClient):
     joined_on: Mapped[date | None]
     left_on: Mapped[date | None]
     deleted_at: Mapped[datetime | None]
+
+
+class CustomField(TenantBase, CreatedByClient):
+    """A field of students that the organization has defined; its key never changes, because values are stored by it."""
+
+    __tablename__ = "custom_fields"
+    __tag__ = "custom_fields"
+    __table_args__ = (
+        tenant_unique("key"),
+        CheckConstraint(f"type IN {CUSTOM_FIELD_TYPES}", name="type"),
+        CheckConstraint("(type IN ('choice', 'multiple_choice')) = (choices <> '{}')", name="choices"),
+        tenant_index("position", "id"),
+    )
+
+    key: Mapped[str]
+    label: Mapped[str]
+    type: Mapped[str]
+    is_required: Mapped[bool] = mapped_column(default=False, server_default="false")
+    choices: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))
+    visible_to: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))
+    is_personal: Mapped[bool] = mapped_column(default=True, server_default="true")
+    position: Mapped[int] = mapped_column(default=0, server_default="0")
+    is_archived: Mapped[bool] = mapped_column(default=False, server_default="false")
 
 
 class Group(TenantBase, CreatedByClient):
@@ -91,12 +121,14 @@ class Group(TenantBase, CreatedByClient):
         CheckConstraint(f"status IN {GROUP_STATUSES}", name="status"),
         CheckConstraint("capacity IS NULL OR capacity > 0", name="capacity"),
         CheckConstraint("ends_on IS NULL OR begins_on IS NULL OR ends_on >= begins_on", name="ends_after_begin"),
+        Index("uq_groups_external_id", "organization_id", "external_id", unique=True),
         tenant_index("sort_name", "id"),
         tenant_index("status", "sort_name", "id"),
         tenant_index("kind", "sort_name", "id"),
     )
 
     code: Mapped[str]
+    external_id: Mapped[str | None]
     name: Mapped[str]
     sort_name: Mapped[str] = mapped_column(KEY)  # the folded sort key
     search_text: Mapped[str] = mapped_column(KEY)  # the search key: folded code and name
@@ -155,6 +187,8 @@ class Enrolment(TenantBase, CreatedByClient):
         ),
         tenant_index("group_id", "begins_on", "student_id"),
         tenant_index("student_id", "begins_on"),
+        tenant_index("begins_on", "id"),
+        tenant_index("status", "begins_on", "id"),
     )
 
     student_id: Mapped[uuid.UUID]

@@ -287,6 +287,7 @@ DECLARED = Declared(
         "/api/users/": {
             "role": ("memberships", "role"),
             "role_id": ("memberships", "role_id"),
+            "external_id": ("memberships", "external_id"),
             "sort name": "users belong to many organizations, so their names stand in no tenant's index: the members of"
             " one are read whole and sorted",
             "sort created": "as by name",

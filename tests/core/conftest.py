@@ -8,7 +8,10 @@ import pytest
 
 from campshub.core.db.models import new_id
 from campshub.core.observe.logs import JsonLines
+from tests import simultaneous
 from tests.surface import body_for, operations
+
+simultaneously = simultaneous.simultaneously
 
 
 @pytest.fixture

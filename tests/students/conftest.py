@@ -6,6 +6,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from campshub.core.db.models import new_id
+from tests import simultaneous
+
+simultaneously = simultaneous.simultaneously
 
 
 @pytest.fixture

@@ -9,6 +9,10 @@ from tests.large.scale import ORGANIZATION
 
 GROUP, STUDENT = "/api/groups/<uuid:group_id>/", "/api/students/<uuid:student_id>/"
 ENROLMENT = f"{GROUP}enrolments/<uuid:enrolment_id>/"
+FIELDS, FIELD = "/api/students/custom-fields/", "/api/students/custom-fields/<uuid:custom_field_id>/"
+EXTERNAL = "/api/students/by-external-id/<external_id>/"
+ENROLMENTS = "/api/enrolments/"
+OF_ONE_STUDENT = "within one student, who has an index"
 OF_ONE_GROUP = "within one group, which has an index"
 
 
@@ -28,9 +32,22 @@ def seed(seeds):
         {"code": f"G1-{word}", "name": f"Group {word}", **trainers},
         {"code": f"G2-{word}", "name": f"Group two {word}"},
     )
+    for_all = {"choices": ["S", "M"], "visible_to": ["trainers", "student"]}
+    seeds.create_two(
+        "custom_field_id",
+        FIELDS,
+        {"key": "shirt_size", "label": f"Shirt {word}", "type": "choice", **for_all},
+        {"key": "locker", "label": f"Locker {word}", "type": "text"},
+    )
     term = {"begins_on": str(today() - timedelta(days=30))}
     url = f"/api/groups/{group}/enrolments/"
     seeds.create_two("enrolment_id", url, {"student_id": first, **term}, {"student_id": second, **term})
+
+
+def one_enrolment(seeds):
+    """Return an enrolment on days on which the student is in no group."""
+    names = {name: seeds.ids[name] for name in ("student_id", "group_id")}
+    return {**names, "begins_on": "2018-01-01", "ends_on": "2018-01-31"}
 
 
 def conflicts(seeds):
@@ -41,7 +58,11 @@ def conflicts(seeds):
     yield "/api/students/", external, {"code": "C-3"}, "external_id_taken", ("external_id", "C-0")
     login = {"code": "C-4", "user_id": seeds.id_for("user_id"), **person}
     yield "/api/students/", login, {"code": "C-5"}, "login_taken", ("user_id", None)
+    field = {"key": "bus", "label": "Bus", "type": "text"}
+    yield FIELDS, field, {"label": "Coach"}, "key_taken", None
     yield "/api/groups/", {"code": "C-1", "name": "Blue"}, {}, "code_taken", ("code", "C-0")
+    external = {"code": "C-2", "name": "Blue", "external_id": "E"}
+    yield "/api/groups/", external, {"code": "C-3"}, "external_id_taken", ("external_id", "C-0")
     enrolment = {"student_id": ids["student_id"], "begins_on": "2019-01-01", "ends_on": "2019-02-01"}
     other_days = {"begins_on": "2019-02-01", "ends_on": "2019-04-01"}
     url = f"/api/groups/{ids['group_id']}/enrolments/"
@@ -49,20 +70,43 @@ def conflicts(seeds):
 
 
 def rows(connection, made):
+    connection.execute(
+        """
+        INSERT INTO custom_fields (organization_id, id, key, label, type, choices)
+        SELECT %(organization_id)s, uuidv7(), key, key, type, choices::text[]
+          FROM (VALUES ('shirt_size', 'choice', '{S,M}'), ('locker', 'text', '{}')) AS f(key, type, choices)
+            ON CONFLICT DO NOTHING
+        """,
+        {"organization_id": made.organization_id},
+    )
+    field = connection.execute(
+        "SELECT id FROM custom_fields WHERE organization_id = %s LIMIT 1", (made.organization_id,)
+    ).fetchone()
     row = connection.execute(
         "SELECT id FROM enrolments WHERE organization_id = %s AND group_id = %s LIMIT 1",
         (made.organization_id, made.group_id),
     ).fetchone()
-    return {"student_id": str(made.student_id), "group_id": str(made.group_id), "enrolment_id": str(row[0])}
+    return {
+        "student_id": str(made.student_id),
+        "group_id": str(made.group_id),
+        "enrolment_id": str(row[0]),
+        "custom_field_id": str(field[0]),
+    }
 
 
 def values(made, ids):
     return {
+        "archived": ["true", "false"],
+        "custom": ["shirt_size:M", "locker:rare"],
         "group_id": [ids["group_id"], str(made.large_group_id)],
+        "code": ["S000001", "rare"],
+        "email": ["rare@example.org"],
+        "external_id": ["rare"],
         "joined_from": [str(made.last)],
         "joined_to": ["2000-01-01"],
         "kind": ["camp"],
         "on": [str(made.last)],
+        "phone": ["rare"],
         "q": ["ka", "bodo", "zupatiko", "group"],
         "status": ["active", "lead", "archived", "withdrawn"],
         "student_id": [ids["student_id"]],
@@ -78,11 +122,20 @@ DECLARED = Declared(
         "group_id": ("/api/groups/", {"code": "empty", "name": "Empty group"}),
     },
     budgets={
+        f"GET {FIELDS}": 1,
+        f"GET {FIELD}": 1,
+        f"POST {FIELDS}": 3,  # the organization's fields are counted
+        f"PATCH {FIELD}": 3,
+        f"DELETE {FIELD}": 4,  # a student with a value is looked for
         "GET /api/groups/": 1,
         f"GET {GROUP}": 1,
         f"GET {GROUP}enrolments/": 1,
         f"GET {ENROLMENT}": 1,
         f"GET {GROUP}roster/": 1,
+        f"GET {ENROLMENTS}": 1,
+        f"GET {STUDENT}enrolments/": 1,
+        f"GET {STUDENT}groups/": 1,
+        f"POST {ENROLMENTS}bulk/": 5,  # students, groups, present enrolments, the insert, audit; for any number of rows
         "GET /api/students/": 1,
         f"GET {STUDENT}": 1,
         f"GET {STUDENT}medical-note/": 2,  # the read is recorded
@@ -93,32 +146,54 @@ DECLARED = Declared(
         "POST /api/groups/": 3,  # the group is read, with its trainers
         f"POST {GROUP}enrolments/": 4,  # the group is locked, for its last free place; the student is looked up
         f"POST {GROUP}undelete/": 4,
-        "POST /api/students/": 2,
+        "POST /api/students/": 3,  # the custom fields are read
         f"POST {STUDENT}undelete/": 3,
-        "POST /api/students/bulk/": 3,  # for any number of rows
+        # For any number of rows: custom fields and logins, the students, the change, the person keys, the audit log.
+        "PATCH /api/students/bulk/": 5,
+        "POST /api/students/bulk/delete/": 4,
+        "POST /api/students/bulk/leavers/": 3,
+        f"PUT {EXTERNAL}": 6,  # the custom fields, the students, who has the keys, the create; the student is read
+        "POST /api/students/bulk/": 4,  # for any number of rows
         f"DELETE {GROUP}": 3,
         f"DELETE {STUDENT}": 3,
     },
     creates={f"POST {GROUP}enrolments/": 6},  # see its budget
     bodies={
+        f"PATCH {FIELD}": {"label": "Size"},
         f"PATCH {GROUP}": {"name": "Early birds"},
         f"PATCH {ENROLMENT}": {"ends_on": today().isoformat()},
         f"PATCH {STUDENT}": {"preferred_name": "Ash"},
     },
+    real_bodies={
+        "PATCH /api/students/bulk/": lambda seeds, _: {"students": [{"id": seeds.ids["student_id"], "phone": "7"}]},
+        "POST /api/students/bulk/delete/": lambda seeds, _: {"students": [{"id": seeds.ids["student_id"]}]},
+        f"POST {ENROLMENTS}bulk/": lambda seeds, _: {"enrolments": [one_enrolment(seeds)]},
+        "POST /api/students/bulk/leavers/": lambda *_: {"key": "code", "values": [], "max_removed": 1_000},
+    },
+    spending=("/bulk/delete/", "/bulk/leavers/"),
     schemas={
+        "ExternalStudentIn": {"given_name": None},
+        "CustomFieldIn": {"type": "text"},
         "StudentIn": {"given_name": None},
         # The seeded students are enrolled today.
         "EnrolmentIn": {"begins_on": "2020-01-01", "ends_on": "2020-01-31"},
     },
+    values={"custom": "shirt_size:M"},
     references={"trainer_ids": "trainer_id"},
-    texts=frozenset({"country", "medical_note"}),
+    texts=frozenset({"country", "key", "medical_note"}),
     lists={
         "/api/students/": {
             "q": "=ix_students_search",
             "status": ("students", "status", "sort_name", "id"),
             "group_id": ("enrolments", "group_id"),
+            "trainer_id": ("group_trainers", "user_id", "group_id"),
+            "code": ("students", "code"),
+            "external_id": ("students", "external_id"),
+            "phone": ("students", "phone"),
+            "email": ("students", "email"),
             "tag": "operators on arrays are not leak-proof, so no policy lets them use an index: the pages of one"
             " organization are read in the list's order until fifty have the tag",
+            "custom": "operators on JSON are not leak-proof either: as for tags, pages are read in the list's order",
             "joined_from": ("students", "joined_on"),
             "joined_to": ("students", "joined_on"),
             "deleted": "=ix_students_deleted",
@@ -130,6 +205,8 @@ DECLARED = Declared(
         "/api/groups/": {
             "q": "parts of words have no leak-proof operator; an organization has some hundred groups, read in their"
             " order",
+            "code": ("groups", "code"),
+            "external_id": ("groups", "external_id"),
             "kind": ("groups", "kind", "sort_name", "id"),
             "status": ("groups", "status", "sort_name", "id"),
             "trainer_id": ("group_trainers", "user_id", "group_id"),
@@ -138,15 +215,32 @@ DECLARED = Declared(
             "sort code": ("groups", "code"),
             "sort created": ("groups", "id"),
         },
+        FIELDS: {
+            "archived": "an organization has at most a hundred custom fields",
+            "sort position": ("custom_fields", "position", "id"),
+        },
         f"{GROUP}enrolments/": {
             "status": OF_ONE_GROUP,
             "sort begins_on": ("enrolments", "group_id", "begins_on", "student_id"),
         },
+        ENROLMENTS: {
+            "student_id": ("enrolments", "student_id", "begins_on"),
+            "group_id": ("enrolments", "group_id", "begins_on", "student_id"),
+            "status": ("enrolments", "status", "begins_on", "id"),
+            "on": "most enrolments of an organization are current; pages are read in the list's order",
+            "sort begins_on": ("enrolments", "begins_on", "id"),
+        },
+        f"{STUDENT}enrolments/": {"status": OF_ONE_STUDENT, "sort begins_on": OF_ONE_STUDENT},
+        f"{STUDENT}groups/": {"on": OF_ONE_STUDENT, "sort name": OF_ONE_STUDENT},
         f"{GROUP}roster/": {"on": OF_ONE_GROUP, "sort name": OF_ONE_GROUP},
     },
     conflicts=conflicts,
-    others={"POST /api/students/": {"given_name": "Another"}, f"POST {GROUP}enrolments/": {"ends_on": "2020-01-30"}},
-    examples=Examples(first=("createStudent", "createGroup", "createEnrolment")),
+    others={
+        f"POST {FIELDS}": {"label": "Another"},
+        "POST /api/students/": {"given_name": "Another"},
+        f"POST {GROUP}enrolments/": {"ends_on": "2020-01-30"},
+    },
+    examples=Examples(first=("createCustomField", "createStudent", "createGroup", "createEnrolment")),
     large=Large(
         rows=rows,
         values=values,
@@ -163,6 +257,12 @@ DECLARED = Declared(
                 2.2 * ORGANIZATION,
                 ORGANIZATION / 8,
                 "no policy lets an array's operator use an index, so students are read until fifty have the tag",
+            ),
+            (
+                "/api/students/ custom",
+                2.2 * ORGANIZATION,
+                ORGANIZATION / 8,
+                "as for tags: students are read until fifty have the value",
             ),
             (
                 "/api/students/ .* as head",

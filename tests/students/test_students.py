@@ -178,7 +178,7 @@ def test_each_row_of_a_bulk_create_has_its_own_result(api, student):
     assert response.status == 200
     outcomes = ["created", "error", "error", "error", "unchanged", "error", "error", "error"]
     assert [row["outcome"] for row in response.json["results"]] == outcomes
-    assert response.json["summary"] == {"created": 1, "unchanged": 1, "error": 6}
+    assert response.json["summary"] == {"created": 1, "updated": 0, "unchanged": 1, "error": 6}
     pointers = [{e["pointer"] for e in row["errors"]} for row in response.json["results"]]
     assert pointers[3] == {"/given_name"}
     assert pointers[6:] == [{"/user_id"}, {"/left_on"}]
@@ -199,7 +199,7 @@ def test_a_row_that_is_in_a_bulk_create_twice_is_created_once(api, student):
     assert [row["outcome"] for row in first["results"]] == outcomes
     assert {row["id"] for row in first["results"][:4]} == {new["id"]}
     assert [error["code"] for row in first["results"][4:] for error in row["errors"]] == ["code_taken"] * 2
-    assert again["summary"] == {"created": 0, "unchanged": 2, "error": 0}
+    assert again["summary"] == {"created": 0, "updated": 0, "unchanged": 2, "error": 0}
 
 
 def test_statistics_count_by_status_month_and_group(api, student):

@@ -20,6 +20,7 @@ USER_COLUMNS = (
     User.name,
     Membership.role,
     Membership.role_id,
+    Membership.external_id,
     Membership.status,
     User.created_at,
     Membership.version,
@@ -58,14 +59,20 @@ def password_length_min(session: Session, principal: Principal) -> int:
 
 
 def list_users(
-    session: Session, principal: Principal, *, role: str | None, role_id: UUID | None, page: PageRequest
+    session: Session,
+    principal: Principal,
+    *,
+    role: str | None,
+    role_id: UUID | None,
+    external_id: str | None,
+    page: PageRequest,
 ) -> Page:
     """List the members of the organization."""
-    return page.read(session, _users(principal, role=role, role_id=role_id, page=page))
+    return page.read(session, _users(principal, role=role, role_id=role_id, external_id=external_id, page=page))
 
 
 @prepared
-def _users(principal: Principal, *, role: Any, role_id: Any, page: PageRequest) -> AnySelect:
+def _users(principal: Principal, *, role: Any, role_id: Any, external_id: Any, page: PageRequest) -> AnySelect:
     rows = (
         select(*page.choose(USER_COLUMNS))
         .join(Membership, Membership.user_id == User.id)
@@ -75,6 +82,8 @@ def _users(principal: Principal, *, role: Any, role_id: Any, page: PageRequest) 
         rows = rows.where(Membership.role == role)
     if role_id is not None:
         rows = rows.where(Membership.role_id == role_id)
+    if external_id is not None:
+        rows = rows.where(Membership.external_id == external_id)
     orders = {"name": (User.sort_name, User.id), "created": (User.created_at, User.id)}
     return page.ordered(rows, order=orders[page.sort or "name"])
 
@@ -93,6 +102,14 @@ def get_user(session: Session, principal: Principal, user_id: UUID) -> AnyRow:
 def find_user(session: Session, principal: Principal, user_id: UUID) -> AnyRow | None:
     """Return one member of the organization; None if the principal sees no such user."""
     return session.execute(_user(principal, user_id=user_id)).one_or_none()
+
+
+def find_by_external_id(session: Session, principal: Principal, external_id: str) -> AnyRow | None:
+    """Return the member with an external id; None if there is none."""
+    found = select(User.id, Membership.version).join(Membership, Membership.user_id == User.id)
+    return session.execute(
+        found.where(visible_to(principal, Membership), Membership.external_id == external_id)
+    ).one_or_none()
 
 
 @prepared

@@ -52,7 +52,9 @@ class Users(Resource):
     @needs(Permission.USERS_WRITE)
     @secret
     @users.body(schemas.UserIn)
-    @users.answers(schemas.UserOut, status=201, raises=(EmailTaken, RoleNotYours, PasswordsBusy))
+    @users.answers(
+        schemas.UserOut, status=201, raises=(EmailTaken, members.UserExternalIdTaken, RoleNotYours, PasswordsBusy)
+    )
     def post(self, **given: Any) -> Any:
         """Create a user with a password; a person with an account must be invited instead."""
         return members.create(self.session, self.principal, self.services, **given)
@@ -71,7 +73,10 @@ class OneUser(Resource):
 
     @needs(Permission.USERS_WRITE)
     @users.body(schemas.UserPatch)
-    @users.answers(schemas.UserOut, raises=(NotFound, PreconditionFailed, members.LastAdmin, RoleNotYours))
+    @users.answers(
+        schemas.UserOut,
+        raises=(NotFound, PreconditionFailed, members.LastAdmin, members.UserExternalIdTaken, RoleNotYours),
+    )
     def patch(self, user_id: Any, **changes: Any) -> Any:
         """Change a user's role, disable or enable them; it takes effect at their next request."""
         return members.change(

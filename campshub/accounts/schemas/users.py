@@ -37,6 +37,7 @@ class UserFilter(fields.Filter):
 
     role = fields.Text(load_default=None, one_of=ROLE_NAMES)
     role_id = fields.Id(load_default=None)
+    external_id = fields.Text(load_default=None, metadata={"description": "Exactly this external id."})
 
 
 class UserIn(fields.In):
@@ -50,6 +51,9 @@ class UserIn(fields.In):
     name = fields.Name(required=True)
     role = fields.Text(load_default=None, one_of=Role, metadata={"description": "A built-in role."})
     role_id = fields.Id(load_default=None, metadata={"description": "Instead: a custom role."})
+    external_id = fields.Name(
+        load_default=None, allow_none=True, metadata={"description": "The user's id in another system."}
+    )
     password = fields.Text(required=True, most=MOST_OF_A_PASSWORD, least=1)
 
 
@@ -60,6 +64,7 @@ class UserPatch(fields.In):
 
     role = fields.Text(one_of=Role)
     role_id = fields.Id()
+    external_id = fields.Name(allow_none=True)
     status = fields.Text(one_of=("active", "disabled"))
 
 
@@ -71,6 +76,7 @@ class UserOut(fields.Out):
     name = fields.Text(required=True)
     role = fields.Text(required=True, one_of=ROLE_NAMES, metadata={"description": "A built-in one, or `custom`."})
     role_id = fields.Id(required=True, allow_none=True)
+    external_id = fields.Text(required=True, allow_none=True)
     status = fields.Text(required=True, one_of=("active", "disabled"), metadata={"description": "Of the membership."})
     created_at = fields.Instant(required=True)
     version = ma.Integer(required=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import TypedDict, Unpack
 from uuid import UUID
 
 from sqlalchemy import Select, and_, or_, select, text
@@ -54,6 +55,21 @@ class AlreadyMember(Conflict):
     constraint = "uq_memberships_user_id"
 
 
+class UserExternalIdTaken(Conflict):
+    """Another user of the organization has this external id."""
+
+    code = "external_id_taken"
+    default_detail = "Another user of the organization has this external id."
+    constraint = "uq_memberships_external_id"
+    pointer = "/external_id"
+
+
+class MemberChanges(TypedDict, total=False):
+    """Fields of a membership that a change may set, or clear with None."""
+
+    external_id: str | None
+
+
 def create(
     session: Session,
     principal: Principal,
@@ -64,13 +80,16 @@ def create(
     password: str,
     role: str | None = None,
     role_id: UUID | None = None,
+    external_id: str | None = None,
 ) -> AnyRow:
     """Create a user with a password as a member of the organization.
 
     :raises EmailTaken: the address belongs to a user of any organization; they can be invited.
     :raises RoleNotYours: the role allows more than the principal's own.
+    :raises UserExternalIdTaken: another member has the external id.
     """
     role_grants.require_may_give(session, principal, role=role, role_id=role_id)
+    _require_free(session, principal, external_id)
     least = queries.password_length_min(session, principal)
     services.passwords.require_good(password, least=least, email=email)
     session.release()  # the hash takes long
@@ -80,7 +99,9 @@ def create(
     user_id, made = add_user(session, email=email, name=name, hashed=hashed)
     if not made:
         raise USERS.conflict(EmailTaken, queries.find_user(session, principal, user_id))
-    session.add(Membership(organization_id=principal.organization_id, user_id=user_id, role=role, role_id=role_id))
+    membership = Membership(organization_id=principal.organization_id, user_id=user_id, role=role, role_id=role_id)
+    membership.external_id = external_id
+    session.add(membership)
     session.flush()
     return queries.get_user(session, principal, user_id)
 
@@ -95,12 +116,14 @@ def change(
     role: str | None = None,
     role_id: UUID | None = None,
     status: str | None = None,
+    **changes: Unpack[MemberChanges],
 ) -> AnyRow:
-    """Change a member's role or status; it takes effect at their next request.
+    """Change a member's role, status or external id; it takes effect at their next request.
 
     :raises NotFound: the principal sees no such user.
     :raises LastAdmin: no one would be left to administer the organization.
     :raises RoleNotYours: the new or the previous role allows more than the principal's own.
+    :raises UserExternalIdTaken: another member has the external id.
     """
     admins = _lock_admins_and(session, principal, user_id)
     membership = admins.pop(user_id, None)
@@ -108,6 +131,10 @@ def change(
         raise NotFound
     require_version(membership, expected)
     role_grants.require_may_change(session, principal, membership)
+    if "external_id" in changes and changes["external_id"] != membership.external_id:
+        _require_free(session, principal, changes["external_id"])
+        membership.external_id = changes["external_id"]
+        session.flush()
     if role is None and role_id is None and status is None:
         return queries.get_user(session, principal, user_id)
     given = (membership.role, membership.role_id)
@@ -119,6 +146,16 @@ def change(
     _apply(session, membership, given=given, status=status, now=now)
     session.flush()
     return queries.get_user(session, principal, user_id)
+
+
+def _require_free(session: Session, principal: Principal, external_id: str | None) -> None:
+    """Check that no member has an external id.
+
+    :raises UserExternalIdTaken: a member has it.
+    """
+    holder = None if external_id is None else queries.find_by_external_id(session, principal, external_id)
+    if holder is not None:
+        raise USERS.conflict(UserExternalIdTaken, holder)
 
 
 def add_user(session: Session, *, email: str, name: str, hashed: str) -> tuple[UUID, bool]:

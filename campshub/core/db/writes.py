@@ -149,6 +149,25 @@ def merge(
     return list(written)
 
 
+def update(
+    session: Session, model: Any, rows: Sequence[Mapping[str, Any]], *, change: Sequence[str]
+) -> dict[UUID, int]:
+    """Set the columns ``change`` of existing rows, which the caller has locked; return the new versions by id.
+
+    Each row has its id and a value of every column, the present one where it does not change.
+    """
+    if not rows:
+        return {}
+    mark_changed(session, model)
+    given = [{"id": row["id"], **{name: row[name] for name in change}} for row in rows]
+    values = {"rows": _json(given), "owner": session.unit.organization_id}
+    by_id = {row["id"]: row for row in given}
+    written = session.execute(text(_update_statement(model.__table__, change)), values).all()
+    for row in written:
+        record_audit(session, _change_of_merged(model, row, by_id[row.id], key=("id",), change=change))
+    return {row.id: row.version for row in written}
+
+
 def count(session: Session, model: Any, row_id: UUID) -> int:
     """Increment the version of a row that counts the changes of other rows, or create it; return the version."""
     mark_changed(session, model)
@@ -189,6 +208,19 @@ def _count_statement(table: Table, condition: str = "", *, counter: str = ":coun
         f"INSERT INTO {table.name} (organization_id, id) SELECT :owner, {counter} {condition}"
         f" ON CONFLICT (organization_id, id) DO UPDATE SET version = {table.name}.version + 1, updated_at = now()"
         " RETURNING version"
+    )
+
+
+def _update_statement(table: Table, change: Sequence[str]) -> str:
+    names = ("id", *change)
+    shape = ", ".join(f"{name} {table.c[name].type.compile(dialect=_DIALECT)}" for name in names)
+    assignments = ", ".join(f"{name} = given.{name}" for name in change)
+    audited = ", ".join(f"old.{name} AS old_{name}" for name in change)
+    return (
+        f"UPDATE {table.name} SET {assignments}, version = {table.name}.version + 1, updated_at = now()"  # noqa: S608 - names of our own tables
+        f" FROM json_to_recordset(:rows) AS given({shape})"
+        f" WHERE {table.name}.organization_id = :owner AND {table.name}.id = given.id"
+        f" RETURNING new.id, new.version, false AS made, {audited}"
     )
 
 

@@ -131,7 +131,9 @@ def render(context: RequestContext, result: Any) -> RenderedResponse:
     etag = etag_of(version, body) if version is not None else ""
     if not etag and endpoint.reads and not endpoint.options.is_secret:  # aggregates, which are no row
         etag = etag_of_page(body)
-    location = f"{context.url_path}{_value_of(result, 'id')}/" if status == _CREATED else None
+    # What a PUT creates is at its own URL.
+    is_below = status == _CREATED and endpoint.method == "POST"
+    location = f"{context.url_path}{_value_of(result, 'id')}/" if is_below else None
     if status == _ACCEPTED:  # the work is done in a job, which reports its progress
         location = f"/api/jobs/{_value_of(result, 'job_id')}/"
     return RenderedResponse(status, body, etag, None, location)

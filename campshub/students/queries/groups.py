@@ -21,6 +21,7 @@ from campshub.students.queries.in_group import in_group, is_latest
 COLUMNS = (
     Group.id,
     Group.code,
+    Group.external_id,
     Group.name,
     Group.kind,
     Group.status,
@@ -63,30 +64,24 @@ def list_groups(
     principal: Principal,
     *,
     q: str | None,
-    kind: str | None,
-    status: str | None,
-    trainer_id: UUID | None,
-    deleted: bool,
     page: PageRequest,
+    **filters: Any,
 ) -> Page:
     """List the groups that the principal sees, by name."""
-    words = patterns(q)
-    query = _listed(principal, words=words, kind=kind, status=status, trainer_id=trainer_id, deleted=deleted, page=page)
-    return page.read(session, query)
+    return page.read(session, _listed(principal, words=patterns(q), page=page, **filters))
 
 
 @prepared
 def _listed(
-    principal: Principal, *, words: Any, kind: Any, status: Any, trainer_id: Any, deleted: bool, page: PageRequest
+    principal: Principal, *, words: Any, trainer_id: Any, deleted: bool, page: PageRequest, **equal: Any
 ) -> AnySelect:
     is_deleted = Group.deleted_at.is_not(None) if deleted else Group.deleted_at.is_(None)
     rows = select(*page.choose(COLUMNS)).where(visible_to(principal, Group), is_deleted)
     if words is not None:
         rows = rows.where(has_words(Group.search_text, words))
-    if kind is not None:
-        rows = rows.where(Group.kind == kind)
-    if status is not None:
-        rows = rows.where(Group.status == status)
+    for name, value in equal.items():
+        if value is not None:
+            rows = rows.where(getattr(Group, name) == value)
     if trainer_id is not None:
         trained = select(GroupTrainer.group_id).where(
             GroupTrainer.organization_id == principal.organization_id, GroupTrainer.user_id == trainer_id

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Boolean, ColumnElement, Integer, Uuid, and_, case, cast, column, exists, func, select
+from sqlalchemy.dialects.postgresql import JSONB
 
 from campshub.core import names
 from campshub.core.db.models import AnyRow
@@ -15,11 +16,12 @@ from campshub.core.errors import NotFound
 from campshub.core.memoized import memoized, whole_organization
 from campshub.core.paging import Page, PageRequest
 from campshub.core.security.principal import Principal, visible_to
-from campshub.students.models import Enrolment, Student
+from campshub.students.models import Enrolment, GroupTrainer, Student
 from campshub.students.queries import visibility as _rules  # noqa: F401 - registers the visibility rules
+from campshub.students.queries.custom_fields import Conditions, matching_values, shown_values, visible_values
 from campshub.students.queries.in_group import enrolled_on, in_group, not_left
 
-# The columns of lists, in the order of the schema.
+# The columns of lists, in the order of the schema; ``columns_for`` leaves out hidden values of custom fields.
 LISTED_COLUMNS = (
     Student.id,
     Student.code,
@@ -33,6 +35,7 @@ LISTED_COLUMNS = (
     Student.email,
     Student.phone,
     Student.tags,
+    Student.custom_fields,
     Student.status,
     Student.joined_on,
     Student.left_on,
@@ -43,13 +46,32 @@ LISTED_COLUMNS = (
 )
 COLUMNS = (*LISTED_COLUMNS, Student.address, Student.emergency_contacts, Student.guardians)
 MIN_SEARCH_LENGTH = 3
+_EXACT = ("status", "code", "external_id", "phone", "email")
 _STUDENT_ID: Any = column("student_id", Uuid)
 
 
-def list_students(session: Session, principal: Principal, *, q: str | None, page: PageRequest, **filters: Any) -> Page:
-    """List the students that the principal sees, by name; with ``q`` the best matches first."""
+def columns_for(principal: Principal, columns: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the columns with only those values of custom fields that the principal may see."""
+    return tuple(visible_values(principal) if column is Student.custom_fields else column for column in columns)
+
+
+def list_students(
+    session: Session,
+    principal: Principal,
+    *,
+    q: str | None,
+    custom: Conditions | None,
+    page: PageRequest,
+    **filters: Any,
+) -> Page:
+    """List the students that the principal sees, by name; with ``q`` the best matches first.
+
+    :raises Invalid: a condition names no custom field that the principal sees, or no value of it.
+    """
     tag = filters.pop("tag", None) or None
-    return page.read(session, _listed(principal, page=page, tag=tag, **_search_arguments(q), **filters))
+    values = matching_values(session, principal, custom) if custom else None
+    query = _listed(principal, page=page, tag=tag, custom=values, **_search_arguments(q), **filters)
+    return page.read(session, query)
 
 
 def _search_arguments(q: str | None) -> dict[str, str | None]:
@@ -68,7 +90,8 @@ def _search_arguments(q: str | None) -> dict[str, str | None]:
 def _listed(
     principal: Principal, *, page: PageRequest, words: Any, starts: Any, exactly: Any, **filters: Any
 ) -> AnySelect:
-    rows = select(*page.choose(LISTED_COLUMNS)).where(visible_to(principal, Student), *_conditions(principal, filters))
+    columns = page.choose(columns_for(principal, LISTED_COLUMNS))
+    rows = select(*columns).where(visible_to(principal, Student), *_conditions(principal, filters))
     orders: dict[str, tuple[Any, ...]] = {
         "name": (Student.sort_name, Student.id),
         "code": (Student.code, Student.id),
@@ -100,20 +123,27 @@ def _conditions(principal: Principal, filters: Mapping[str, Any]) -> list[Column
     found: list[ColumnElement[bool]] = [
         Student.deleted_at.is_not(None) if filters["deleted"] else Student.deleted_at.is_(None)
     ]
-    if filters["status"] is not None:
-        found.append(Student.status == filters["status"])
     if filters["tag"] is not None:
         found.append(filters["tag"] == Student.tags.any_())
+    if filters["custom"] is not None:
+        found.append(Student.custom_fields.contains(cast(filters["custom"], JSONB)))
     if filters["joined_from"] is not None:
         found.append(Student.joined_on >= filters["joined_from"])
     if filters["joined_to"] is not None:
         found.append(Student.joined_on <= filters["joined_to"])
+    found += [getattr(Student, name) == filters[name] for name in _EXACT if filters[name] is not None]
     if filters["group_id"] is not None:
-        found.append(_of_group(principal, filters["group_id"], filters["on"]))
+        found.append(_in_group(principal, filters["on"], Enrolment.group_id == filters["group_id"]))
+    if filters["trainer_id"] is not None:
+        trained = and_(
+            GroupTrainer.organization_id == principal.organization_id, GroupTrainer.user_id == filters["trainer_id"]
+        )
+        groups = select(GroupTrainer.group_id).where(trained)
+        found.append(_in_group(principal, filters["on"], Enrolment.group_id.in_(groups)))
     return found
 
 
-def _of_group(principal: Principal, group_id: UUID, on: date) -> ColumnElement[bool]:
+def _in_group(principal: Principal, on: date, is_group: ColumnElement[bool]) -> ColumnElement[bool]:
     # Another filter decides whether deleted students are listed.
     return not_left(on) & exists(
         select(1)
@@ -121,7 +151,7 @@ def _of_group(principal: Principal, group_id: UUID, on: date) -> ColumnElement[b
         .where(
             and_(Enrolment.organization_id == Student.organization_id, Enrolment.student_id == Student.id),
             visible_to(principal, Enrolment),
-            Enrolment.group_id == group_id,
+            is_group,
             enrolled_on(on),
         )
         .correlate(Student)
@@ -141,9 +171,28 @@ def get_student(session: Session, principal: Principal, student_id: UUID) -> Any
 
 @prepared
 def _one(principal: Principal, *, student_id: UUID) -> AnySelect:
-    return select(*COLUMNS).where(
+    return select(*columns_for(principal, COLUMNS)).where(
         visible_to(principal, Student), Student.id == student_id, Student.deleted_at.is_(None)
     )
+
+
+def get_written(session: Session, principal: Principal, student_id: UUID) -> AnyRow:
+    """Return a student whom the principal has just written, and sees even if they are in none of their groups."""
+    return session.execute(_written(principal, student_id=student_id)).one()
+
+
+@prepared
+def _written(principal: Principal, *, student_id: UUID) -> AnySelect:
+    return select(*columns_for(principal, COLUMNS)).where(
+        Student.organization_id == principal.organization_id, Student.id == student_id
+    )
+
+
+def as_shown(session: Session, principal: Principal, student: Student) -> dict[str, Any]:
+    """Return a student that the principal has just written, with the values of custom fields that they may see."""
+    session.flush()
+    shown = {column.key: getattr(student, column.key) for column in COLUMNS}
+    return {**shown, "custom_fields": shown_values(session, principal, student.custom_fields)}
 
 
 def medical_note_of(session: Session, principal: Principal, student_id: UUID) -> bytes | None:

@@ -1,6 +1,9 @@
 """The endpoints of students and groups."""
 
+from campshub.students.routes.bulk import students_in_bulk
+from campshub.students.routes.custom_fields import custom_fields
+from campshub.students.routes.enrolments import enrolments
 from campshub.students.routes.groups import groups
 from campshub.students.routes.students import students
 
-blueprints = (students, groups)
+blueprints = (students, students_in_bulk, custom_fields, groups, enrolments)

@@ -15,7 +15,7 @@ from campshub.students.service import places
 
 groups = Blueprint("groups", __name__, url_prefix="/api/groups", description="Classes, batches, camps and courses.")
 
-_UNFIT = (service.GroupCodeTaken, service.EndsBeforeBegin, UnknownReference)
+_UNFIT = (service.GroupCodeTaken, service.GroupExternalIdTaken, service.EndsBeforeBegin, UnknownReference)
 _UNFIT_ENROLMENT = (
     *(places.GroupClosed, places.GroupFull, service.AlreadyEnrolled),
     *(service.EndsBeforeBegin, service.EndRequired),

@@ -4,17 +4,16 @@ from typing import Any
 from uuid import UUID
 
 from campshub.core.errors import Deleted, IdTaken, NotFound
-from campshub.core.http.decorators import CacheLifetime, cached, named, needs, secret
+from campshub.core.http.decorators import CacheLifetime, cached, needs, secret
 from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 from campshub.students.queries import students as queries
 from campshub.students.schemas import students as schemas
-from campshub.students.service import bulk
 from campshub.students.service import students as service
 
 students = Blueprint("students", __name__, url_prefix="/api/students", description="The students of the organization.")
 
-_REFUSALS = (
+REFUSALS = (
     *(service.CodeTaken, service.StudentExternalIdTaken, service.LoginTaken, service.UnknownLogin),
     *(service.LeftBeforeJoined, service.BornInFuture),
 )
@@ -25,7 +24,7 @@ class Students(Resource):
     """All students."""
 
     @needs(Permission.STUDENTS_READ)
-    @cached(tags=("students", "enrolments", "groups"), same_for_role=True)
+    @cached(tags=("students", "enrolments", "groups", "custom_fields"), same_for_role=True)
     @students.query(schemas.StudentFilter)
     @students.answers_page(schemas.StudentBriefOut, sorts=("name", "code", "created", "relevance"))
     def get(self, *, page: Any, **filters: Any) -> Any:
@@ -35,24 +34,11 @@ class Students(Resource):
 
     @needs(Permission.STUDENTS_WRITE)
     @students.body(schemas.StudentIn)
-    @students.answers(schemas.StudentOut, status=201, raises=(IdTaken, Deleted, *_REFUSALS))
+    @students.answers(schemas.StudentOut, status=201, raises=(IdTaken, Deleted, *REFUSALS))
     def post(self, **given: Any) -> Any:
         """Create a student."""
         student, made = service.create(self.session, self.principal, self.services, **given)
-        return student, 201 if made else 200
-
-
-@students.route("/bulk/")
-class StudentsBulk(Resource):
-    """Many students at once."""
-
-    @needs(Permission.STUDENTS_WRITE)
-    @named("createStudents")
-    @students.body(schemas.StudentsIn, most_mib=8)
-    @students.answers(schemas.StudentsResultOut)
-    def post(self, **given: Any) -> Any:
-        """Create many students; each row has its own result."""
-        return bulk.create_many(self.session, self.principal, self.services, **given)
+        return queries.as_shown(self.session, self.principal, student), 201 if made else 200
 
 
 @students.route("/statistics/")
@@ -72,7 +58,7 @@ class OneStudent(Resource):
     """One student."""
 
     @needs(Permission.STUDENTS_READ)
-    @cached(tags=("students", "enrolments", "groups"), same_for_role=True)
+    @cached(tags=("students", "enrolments", "groups", "custom_fields"), same_for_role=True)
     @students.answers(schemas.StudentOut)
     def get(self, student_id: UUID) -> Any:
         """Show a student."""
@@ -80,12 +66,13 @@ class OneStudent(Resource):
 
     @needs(Permission.STUDENTS_WRITE)
     @students.body(schemas.StudentPatch)
-    @students.answers(schemas.StudentOut, raises=(NotFound, service.NoName, *_REFUSALS))
+    @students.answers(schemas.StudentOut, raises=(NotFound, service.NoName, *REFUSALS))
     def patch(self, student_id: UUID, **changes: Any) -> Any:
         """Change a student."""
-        return service.change(
+        student = service.change(
             self.session, self.principal, self.services, student_id=student_id, expected=self.if_match, **changes
         )
+        return queries.as_shown(self.session, self.principal, student)
 
     @needs(Permission.STUDENTS_WRITE)
     @students.answers(None, raises=(NotFound,))
@@ -102,7 +89,8 @@ class StudentUndelete(Resource):
     @students.answers(schemas.StudentOut, raises=(NotFound,))
     def post(self, student_id: UUID) -> Any:
         """Undelete a student."""
-        return service.undelete(self.session, self.principal, student_id=student_id)
+        student = service.undelete(self.session, self.principal, student_id=student_id)
+        return queries.as_shown(self.session, self.principal, student)
 
 
 @students.route("/<uuid:student_id>/medical-note/")

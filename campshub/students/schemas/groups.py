@@ -12,6 +12,7 @@ _MOST_PLACES = 100_000
 class _Group(fields.In):
     """Fields common to creating and changing a group."""
 
+    external_id = fields.Name(allow_none=True, metadata={"description": "The id in another system."})
     capacity = fields.Integer(least=1, most=_MOST_PLACES, allow_none=True)
     begins_on = fields.LocalDate(allow_none=True)
     ends_on = fields.LocalDate(allow_none=True)
@@ -46,6 +47,8 @@ class GroupFilter(fields.Filter):
     """Filters of groups."""
 
     q = fields.SearchText(load_default=None, most=100, metadata={"description": "Part of the name or code."})
+    code = fields.Text(load_default=None, most=64, metadata={"description": "Exactly this code."})
+    external_id = fields.Text(load_default=None, metadata={"description": "Exactly this external id."})
     kind = fields.Text(load_default=None, one_of=GROUP_KINDS)
     status = fields.Text(load_default=None, one_of=GROUP_STATUSES)
     trainer_id = fields.Id(load_default=None)
@@ -59,6 +62,7 @@ class GroupOut(fields.Out):
 
     id = fields.Id(required=True)
     code = fields.Text(required=True)
+    external_id = fields.Text(required=True, allow_none=True)
     name = fields.Text(required=True)
     kind = fields.Text(required=True, one_of=GROUP_KINDS)
     status = fields.Text(required=True, one_of=GROUP_STATUSES)

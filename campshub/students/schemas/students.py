@@ -7,10 +7,9 @@ from marshmallow import ValidationError, validates_schema
 from marshmallow import fields as ma
 
 from campshub.core.http.schemas import fields
-from campshub.core.http.schemas.rows import FieldErrorOut, Rows
 from campshub.students.models import STUDENT_STATUSES
+from campshub.students.schemas.custom_fields import Conditions, CustomValues
 
-MOST_ROWS = 1_000
 _FEW = 10
 _ONE_NAME = "May be empty for a person with one name: the given or the family name is enough."
 
@@ -45,6 +44,9 @@ class _Student(fields.In):
     email = fields.EmailAddress(allow_none=True)
     phone = fields.Name(allow_none=True, least=0, most=40)
     address = ma.Nested(AddressIn, allow_none=True)
+    custom_fields = CustomValues(
+        metadata={"description": "Values by the keys of `/api/students/custom-fields/`; null removes one."}
+    )
     joined_on = fields.LocalDate(allow_none=True)
     left_on = fields.LocalDate(allow_none=True)
     medical_note = fields.Note(
@@ -136,6 +138,10 @@ class StudentBriefOut(fields.Out):
     email = fields.Text(required=True, allow_none=True)
     phone = fields.Text(required=True, allow_none=True)
     tags = ma.List(fields.Text(), required=True)
+    custom_fields = ma.Dict(
+        required=True,
+        metadata={"description": "Values of the custom fields that you see; a field without a value is left out."},
+    )
     status = fields.Text(required=True, one_of=STUDENT_STATUSES)
     joined_on = ma.Date(required=True, allow_none=True)
     left_on = ma.Date(required=True, allow_none=True)
@@ -161,53 +167,23 @@ class StudentFilter(fields.Filter):
     )
     status = fields.Text(load_default=None, one_of=STUDENT_STATUSES)
     group_id = fields.Id(load_default=None, metadata={"description": "In this group today."})
+    trainer_id = fields.Id(load_default=None, metadata={"description": "Today in a group of this trainer."})
+    code = fields.Text(load_default=None, most=64, metadata={"description": "Exactly this code."})
+    external_id = fields.Text(load_default=None, metadata={"description": "Exactly this external id."})
+    phone = fields.Text(load_default=None, most=40, metadata={"description": "Exactly as it was entered."})
+    email = fields.Text(load_default=None, metadata={"description": "Exactly as it was entered."})
     tag = fields.Text(load_default=None, most=64)
+    custom = Conditions(
+        load_default=None,
+        metadata={
+            "description": "Values of custom fields, such as `shirt_size:M`; several separated by commas must all"
+            " match. A choice of several matches if the student has it. A comma or backslash in a value is escaped by"
+            " a backslash."
+        },
+    )
     joined_from = fields.LocalDate(load_default=None)
     joined_to = fields.LocalDate(load_default=None)
     deleted = fields.Boolean(load_default=False, metadata={"description": "List the deleted ones instead."})
-
-
-class StudentsIn(fields.In):
-    """Many new students."""
-
-    example = fields.Example(
-        students=[
-            {"code": "S-101", "given_name": "Noor", "family_name": "Khan"},
-            {"code": "S-102", "given_name": "Mei", "family_name": "Chen"},
-        ]
-    )
-
-    students = Rows(StudentIn, most=MOST_ROWS, required=True)
-
-
-class RowResultOut(fields.Out):
-    """The result of one row."""
-
-    index = ma.Integer(required=True, metadata={"description": "The row's index in the body, from 0."})
-    outcome = fields.Text(required=True, one_of=("created", "unchanged", "error"))
-    id = fields.Id(
-        required=True,
-        allow_none=True,
-        metadata={
-            "description": "The student's id; with `error`, that of the student who has the code, if you see them."
-        },
-    )
-    errors = ma.List(ma.Nested(FieldErrorOut), required=True)
-
-
-class RowsSummaryOut(fields.Out):
-    """The number of rows by outcome."""
-
-    created = ma.Integer(required=True)
-    unchanged = ma.Integer(required=True)
-    error = ma.Integer(required=True)
-
-
-class StudentsResultOut(fields.Out):
-    """The result of each row."""
-
-    results = ma.List(ma.Nested(RowResultOut), required=True)
-    summary = ma.Nested(RowsSummaryOut, required=True)
 
 
 class MedicalNoteOut(fields.Out):

@@ -34,8 +34,20 @@ class GroupCodeTaken(Conflict):
     pointer = "/code"
 
 
+class GroupExternalIdTaken(Conflict):
+    """Another group has this external id."""
+
+    code = "external_id_taken"
+    default_detail = "Another group has this external id."
+    constraint = "uq_groups_external_id"
+    pointer = "/external_id"
+
+
 GROUPS = creates.Collection(
-    Group, "/api/groups/{row.id}/", (creates.unique(GroupCodeTaken, Group.code),), is_blind=True
+    Group,
+    "/api/groups/{row.id}/",
+    (creates.unique(GroupCodeTaken, Group.code), creates.unique(GroupExternalIdTaken, Group.external_id)),
+    is_blind=True,
 )
 
 
@@ -101,6 +113,7 @@ ENROLMENTS = creates.Collection(
 class _GroupFields(TypedDict, total=False):
     """Fields common to creating and changing a group."""
 
+    external_id: str | None
     kind: str
     status: str
     capacity: int | None
@@ -142,6 +155,7 @@ def create(
 
     :raises IdTaken: the id belongs to a group with other content.
     :raises GroupCodeTaken: another group has the code.
+    :raises GroupExternalIdTaken: another group has the external id.
     :raises UnknownReference: one of the users is not a trainer in the organization.
     """
     body = {**values, "trainer_ids": sorted(map(str, trainer_ids))}

@@ -19,6 +19,7 @@ from campshub.core.service_base import Services
 from campshub.students import names
 from campshub.students.models import Student
 from campshub.students.queries import students as reads
+from campshub.students.service import custom_values
 
 
 class CodeTaken(Conflict):
@@ -95,11 +96,10 @@ class BornInFuture(Invalid):
     pointer = "/date_of_birth"
 
 
-class StudentChanges(TypedDict, total=False):
-    """Fields of a student that a change may have."""
+class _StudentFields(TypedDict, total=False):
+    """Fields of a student that a change may have, without the external id."""
 
     code: str
-    external_id: str | None
     user_id: UUID | None
     given_name: str
     family_name: str
@@ -112,10 +112,23 @@ class StudentChanges(TypedDict, total=False):
     emergency_contacts: list[dict[str, Any]]
     guardians: list[dict[str, Any]]
     tags: list[str]
+    custom_fields: dict[str, Any]
     status: str
     joined_on: date | None
     left_on: date | None
     medical_note: str | None
+
+
+class StudentChanges(_StudentFields, total=False):
+    """Fields of a student that a change may have."""
+
+    external_id: str | None
+
+
+class ExternalStudent(_StudentFields, total=False):
+    """Fields of a student whom another system knows by an external id."""
+
+    id: UUID
 
 
 class NewStudent(TypedDict, total=False):
@@ -135,6 +148,7 @@ class NewStudent(TypedDict, total=False):
     emergency_contacts: Required[list[dict[str, Any]]]
     guardians: Required[list[dict[str, Any]]]
     tags: Required[list[str]]
+    custom_fields: dict[str, Any]
     status: str
     joined_on: date | None
     left_on: date | None
@@ -148,14 +162,23 @@ def create(
 
     :raises IdTaken: the id belongs to a student with other content.
     :raises CodeTaken: another student has the code.
+    :raises Invalid: a value is not one of its custom field's type, or a required field has none.
     :raises BornInFuture: the date of birth is later than today.
     """
     student_id = id or new_id()  # the medical note is encrypted for it
+    body = without_empty_fields(values)
     row, key = new_row(principal, services, student_id, values), services.fingerprint_key
-    student, is_new = creates.create(session, principal, STUDENTS, id=student_id, body=values, row=row, key=key)
+    row["custom_fields"] = custom_values.required(session, principal, values.get("custom_fields") or {})
+    student, is_new = creates.create(session, principal, STUDENTS, id=student_id, body=body, row=row, key=key)
     if is_new and is_unborn(values, principal.today(session.unit.now)):
         raise BornInFuture
     return student, is_new
+
+
+def without_empty_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the body of a create; no values of custom fields are the same as an omitted property."""
+    has_values = any(value is not None for value in (values.get("custom_fields") or {}).values())
+    return {name: value for name, value in values.items() if has_values or name != "custom_fields"}
 
 
 def is_unborn(values: Mapping[str, Any], today: date) -> bool:
@@ -179,6 +202,7 @@ def change(
     :raises PreconditionFailed: they have changed since the caller read them.
     :raises CodeTaken: another student has the code.
     :raises NoName: both names would be empty.
+    :raises Invalid: a value is not one of its custom field's type.
     :raises BornInFuture: the date of birth is later than today.
     """
     if is_unborn(given, principal.today(session.unit.now)):
@@ -187,6 +211,10 @@ def change(
     if not given:  # even if an older release has folded the name differently
         return student
     changes: dict[str, Any] = {**given}
+    if "custom_fields" in given:
+        changes["custom_fields"] = custom_values.changed(
+            session, principal, student.custom_fields, given["custom_fields"]
+        )
     if "medical_note" in given:
         changes["medical_note"] = _encrypted_note(principal, services, student.id, given["medical_note"])
     for name, value in changes.items():
@@ -264,6 +292,20 @@ def _encrypted_note(principal: Principal, services: Services, student_id: UUID, 
     if not principal.may(Permission.MEDICAL_WRITE):
         raise Forbidden("Your role does not allow you to write medical notes.")
     return services.ring.seal(note.encode(), context=_note_context(principal, student_id)).encode() if note else None
+
+
+def changed_note(
+    principal: Principal, services: Services, student_id: UUID, *, present: bytes | None, note: str | None
+) -> bytes | None:
+    """Return an encrypted medical note for a student's row: the present value, if the note is the same.
+
+    :raises Forbidden: the principal may not write medical notes.
+    """
+    encrypted = _encrypted_note(principal, services, student_id, note)
+    if present is None or encrypted is None:
+        return encrypted
+    context = _note_context(principal, student_id)
+    return present if services.ring.open(present.decode(), context=context).decode() == note else encrypted
 
 
 def _note_context(principal: Principal, student_id: UUID) -> str:

@@ -42,6 +42,7 @@ from campshub.core.security.tokens import BadToken
 
 PROBLEM_JSON = "application/problem+json"
 OK, CREATED, ACCEPTED, NO_CONTENT, NOT_MODIFIED = 200, 201, 202, 204, 304
+_EXISTED = {"POST": "It exists already: the request was sent before.", "PUT": "It existed, and is changed."}
 _HEADERS = {
     "ETag": 'The version that is shown: `"<version>-<variant>"` of one row, an opaque tag of a list.',
     "Location": "Where the created row is; of a 202, the job that says how far the work is.",
@@ -138,7 +139,11 @@ def responses(endpoint: Endpoint, operation: str, spec: APISpec) -> dict[str, An
         success["description"] += f" Its media type is its own, or `{OCTETS}` where `Accept` names only that."
     found: dict[str, Any] = {str(status): success}
     if status == CREATED:
-        found["200"] = {**success, "description": "It exists already: the request was sent before."}
+        exists = "It exists already: the request was sent before."
+        found["200"] = {
+            **success,
+            "description": exists if endpoint.method == "POST" else "It existed, and is changed.",
+        }
     if may_be_unchanged(endpoint):
         headers = _headers("ETag", *_common_headers(endpoint))
         found["304"] = {"description": "Unchanged since the ETag in If-None-Match.", "headers": headers}
@@ -253,7 +258,7 @@ def _success_headers(endpoint: Endpoint, status: int) -> dict[str, Any]:
         names.append("ETag")
     if endpoint.options.is_page:
         names.append("Link")
-    if status in (CREATED, ACCEPTED):
+    if status in (CREATED, ACCEPTED) and endpoint.method == "POST":
         names.append("Location")
     if endpoint.takes_key:
         names.append("Idempotent-Replayed")
