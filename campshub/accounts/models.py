@@ -50,6 +50,9 @@ class Organization(VersionedBase):
         CheckConstraint("(status = 'closed') = (closed_at IS NOT NULL)", name="closed_at"),
         CheckConstraint("password_length_min BETWEEN 8 AND 64", name="password_length_min"),
         CheckConstraint("requests_per_hour BETWEEN 1 AND 9999999", name="requests_per_hour"),
+        CheckConstraint("late_after_minutes BETWEEN 0 AND 240", name="late_after_minutes"),
+        CheckConstraint("left_early_before_minutes BETWEEN 0 AND 240", name="left_early_before_minutes"),
+        CheckConstraint("check_in_days_back BETWEEN 1 AND 60", name="check_in_days_back"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
@@ -64,6 +67,10 @@ class Organization(VersionedBase):
     mfa_roles: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))
     # The rate limit of each user and key in its plan; None: the default from the settings.
     requests_per_hour: Mapped[int | None]
+    # Grace minutes of check-in events; None: no event makes a mark late, or left early.
+    late_after_minutes: Mapped[int | None] = mapped_column(server_default="10")
+    left_early_before_minutes: Mapped[int | None] = mapped_column(server_default="10")
+    check_in_days_back: Mapped[int] = mapped_column(default=7, server_default="7")  # older events are refused
 
     @property
     def organization_id(self) -> uuid.UUID:
@@ -320,7 +327,9 @@ class ApiKey(TenantBase):
     __tag__ = "access"
     __table_args__ = (
         CheckConstraint(f"kind IN {KEY_KINDS}", name="kind"),
-        CheckConstraint("kind <> 'device' OR permissions = ARRAY['attendance:mark']", name="device"),
+        CheckConstraint(
+            "kind <> 'device' OR permissions <@ ARRAY['attendance:check_in', 'attendance:mark']", name="device"
+        ),
         CheckConstraint(
             "NOT permissions && ARRAY['keys:write', 'me:read', 'me:write', 'organizations:write']", name="permissions"
         ),

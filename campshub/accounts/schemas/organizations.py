@@ -8,6 +8,9 @@ from campshub.core.security.permissions import Role
 
 _PLAN = "The rate limit of each user and key; null: the default. It takes effect with the next access token."
 ORGANIZATION_STATUSES = ("active", "suspended", "closed")
+_GRACE = "Minutes of grace for check-in events; null: no event makes a mark {}."
+_DAYS_BACK = "The most days after which an offline device may send an event."
+_MOST_GRACE = 240
 
 
 class OrganizationIn(fields.In):
@@ -46,6 +49,13 @@ class OrganizationPatch(fields.In):
         most=len(Role) + 100,
         metadata={"description": "Built-in roles by name, custom roles by id."},
     )
+    late_after_minutes = fields.Integer(
+        most=_MOST_GRACE, allow_none=True, metadata={"description": _GRACE.format("late")}
+    )
+    left_early_before_minutes = fields.Integer(
+        most=_MOST_GRACE, allow_none=True, metadata={"description": _GRACE.format("left early")}
+    )
+    check_in_days_back = fields.Integer(least=1, most=60, metadata={"description": _DAYS_BACK})
 
 
 class OrganizationStatePatch(fields.In):
@@ -72,6 +82,11 @@ class OrganizationOut(fields.Out):
     )
     requests_per_hour = ma.Integer(required=True, allow_none=True, metadata={"description": _PLAN})
     password_length_min = ma.Integer(required=True, metadata={"description": "The minimum length of a password."})
+    late_after_minutes = ma.Integer(required=True, allow_none=True, metadata={"description": _GRACE.format("late")})
+    left_early_before_minutes = ma.Integer(
+        required=True, allow_none=True, metadata={"description": _GRACE.format("left early")}
+    )
+    check_in_days_back = ma.Integer(required=True, metadata={"description": _DAYS_BACK})
     created_at = fields.Instant(required=True)
     updated_at = fields.Instant(required=True)
     version = ma.Integer(required=True)

@@ -137,6 +137,9 @@ class OrganizationChanges(TypedDict, total=False):
     locale: str
     password_length_min: int
     mfa_roles: list[str]
+    late_after_minutes: int | None
+    left_early_before_minutes: int | None
+    check_in_days_back: int
 
 
 def change_organization(

@@ -1,0 +1,54 @@
+"""Check-in events."""
+
+import uuid
+from datetime import date, datetime
+from typing import ClassVar
+
+from sqlalchemy import CheckConstraint, Index, LargeBinary
+from sqlalchemy.orm import Mapped, mapped_column
+
+from campshub.core.db.models import TenantBase, tenant_foreign_key, tenant_index
+from campshub.core.db.retention import expires
+
+KINDS = ("in", "out")
+# How the person was recognised: chosen by staff, a typed code, a card.
+WAYS = ("student_id", "code")
+# Longer than the oldest event that an organization may accept, so that no repeated event is taken for a new one.
+DAYS_KEPT = 90
+
+
+class CheckInEvent(TenantBase):
+    """One check-in or check-out as a device or a person sent it, under the id that the sender chose.
+
+    A repeated event finds its row here. The times of a record are those of all its events, so the order in which events
+    arrive makes no difference.
+    """
+
+    __tablename__ = "check_in_events"
+    __tag__ = "check_in_events"
+    __audited__: ClassVar[bool] = False  # the mark that it changes has its own entry
+    __person__: ClassVar[str] = "student_id"
+    __table_args__ = (
+        tenant_foreign_key("student_id", "students"),
+        tenant_foreign_key("session_id", "attendance_sessions"),
+        tenant_foreign_key("device_id", "api_keys"),
+        CheckConstraint(f"kind IN {KINDS}", name="kind"),
+        CheckConstraint(f"way IN {WAYS}", name="way"),
+        tenant_index("session_id", "student_id"),
+        tenant_index("student_id", "at"),
+        tenant_index("device_id"),
+        Index(None, "created_at"),  # of all organizations, for the retention
+    )
+
+    student_id: Mapped[uuid.UUID]
+    session_id: Mapped[uuid.UUID]
+    local_date: Mapped[date]  # the session's, which selects the month of the record
+    kind: Mapped[str]
+    way: Mapped[str]
+    at: Mapped[datetime]
+    device_id: Mapped[uuid.UUID | None]  # the API key
+    user_id: Mapped[uuid.UUID]
+    fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+expires(CheckInEvent, f"created_at < now() - INTERVAL '{DAYS_KEPT} days'")

@@ -1,0 +1,57 @@
+"""Recognise the student of an event, in one of the ways that the caller may use."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from campshub.check_ins.models import WAYS
+from campshub.check_ins.queries.people import Named, NamedStudent
+from campshub.check_ins.service.refusals import OneWay, UnknownPerson
+from campshub.core.errors import Forbidden
+from campshub.core.security.permissions import OF_DEVICES, Permission
+from campshub.core.security.principal import Principal
+
+
+def way_of(given: Mapping[str, Any]) -> str:
+    """Return the way in which an event names its student.
+
+    :raises OneWay: it names none, or in several ways.
+    """
+    ways = [way for way in WAYS if given.get(way) is not None]
+    if len(ways) != 1:
+        raise OneWay
+    return ways[0]
+
+
+def is_device(principal: Principal) -> bool:
+    """Return whether the caller is a kiosk: a key that can do no more than a device's key."""
+    return principal.api_key_id is not None and principal.permissions <= OF_DEVICES
+
+
+def origin_of(principal: Principal) -> dict[str, Any]:
+    """Return the columns of a new mark that say where it came from; a kiosk marks for no user."""
+    by_device = is_device(principal)
+    return {
+        "source": "kiosk" if by_device else "api",
+        "device_id": principal.api_key_id,
+        "marked_by": None if by_device else principal.user_id,
+    }
+
+
+def require_allowed(principal: Principal) -> None:
+    """Refuse a caller who may not check in others.
+
+    :raises Forbidden: the caller may not mark attendance.
+    """
+    if not principal.may(Permission.ATTENDANCE_MARK):
+        raise Forbidden
+
+
+def find_person(named: Named, way: str, given: Mapping[str, Any]) -> NamedStudent:
+    """Return the student of an event.
+
+    :raises UnknownPerson: the principal sees no such student.
+    """
+    person = (named.people if way == "student_id" else named.by_code).get(given[way])
+    if person is None:
+        raise UnknownPerson.at(f"/{way}", UnknownPerson.code, UnknownPerson.default_detail)
+    return person

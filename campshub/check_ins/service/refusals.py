@@ -1,0 +1,93 @@
+"""The reasons why a check-in event is refused, each with its own code."""
+
+from campshub.core.errors import Conflict, Forbidden, Invalid, UnknownReference
+
+
+class OneWay(Invalid):
+    """An event must name the person in exactly one way."""
+
+    code = "one_way"
+    default_detail = "Name the person in exactly one way: `student_id` or `code`."
+
+
+class WayNotAllowed(Forbidden):
+    """The organization or the device does not allow this way of checking in."""
+
+    code = "way_not_allowed"
+    default_detail = "This way of checking in is not allowed here."
+
+
+class UnknownPerson(UnknownReference):
+    """No student was found."""
+
+    code = "unknown_student"
+    default_detail = "The student does not exist, or you may not see them."
+
+
+class UnknownSession(UnknownReference):
+    """The session does not exist, or the caller may not see it."""
+
+    code = "unknown_session"
+    default_detail = "The session does not exist, or you may not see it."
+    pointer = "/session_id"
+
+
+class NoSession(UnknownReference):
+    """The group has no session on the day of the event."""
+
+    code = "no_session"
+    default_detail = "You see no session of this group on the day of the event."
+    pointer = "/group_id"
+
+
+class SessionOrGroup(Invalid):
+    """An event must name a session or a group."""
+
+    code = "one_session"
+    default_detail = "Name either `session_id` or `group_id`."
+    pointer = "/session_id"
+
+
+class NotOnRoster(Invalid):
+    """The student is not in the group on the date of the session."""
+
+    code = "not_on_roster"
+    default_detail = "The student is not in the group on the date of the session."
+
+
+class NotNearThatDay(Invalid):
+    """The event must be at most a day from the session's date."""
+
+    code = "not_that_day"
+    default_detail = "Must be at most a day from the date of the session."
+    pointer = "/at"
+
+
+class TooOld(Invalid):
+    """The event is older than the organization accepts."""
+
+    code = "too_old"
+    default_detail = "The event is older than the organization accepts (`check_in_days_back`)."
+    pointer = "/at"
+
+
+class TooFarAhead(Invalid):
+    """The event is ahead of the server's clock."""
+
+    code = "too_far_ahead"
+    default_detail = "More than 5 minutes ahead of the server's clock."
+    pointer = "/at"
+
+
+class SessionClosed(Conflict):
+    """The session is cancelled or locked, or was submitted before the event."""
+
+    code = "session_closed"
+    default_detail = "The session is cancelled or locked, or was submitted before the event."
+
+
+class NoCode(Conflict):
+    """The organization has no code in use that counts as present."""
+
+    code = "no_code"
+    default_detail = "The organization has no attendance code in use that counts as present."
