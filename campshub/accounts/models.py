@@ -71,6 +71,8 @@ class Organization(VersionedBase):
     late_after_minutes: Mapped[int | None] = mapped_column(server_default="10")
     left_early_before_minutes: Mapped[int | None] = mapped_column(server_default="10")
     check_in_days_back: Mapped[int] = mapped_column(default=7, server_default="7")  # older events are refused
+    # The networks from which students may use QR codes; none: from all.
+    check_in_networks: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))
 
     @property
     def organization_id(self) -> uuid.UUID:

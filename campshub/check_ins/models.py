@@ -11,8 +11,8 @@ from campshub.core.db.models import TenantBase, tenant_foreign_key, tenant_index
 from campshub.core.db.retention import expires
 
 KINDS = ("in", "out")
-# How the person was recognised: chosen by staff, a typed code, a card.
-WAYS = ("student_id", "code")
+# How the student is recognised: chosen, by the student's code, or by the session's QR code in the student's own name.
+WAYS = ("student_id", "code", "qr")
 # Longer than the oldest event that an organization may accept, so that no repeated event is taken for a new one.
 DAYS_KEPT = 90
 

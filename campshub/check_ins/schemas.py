@@ -10,7 +10,8 @@ from campshub.core.http.schemas.rows import FieldErrorOut, Rows
 MOST_EVENTS = 500
 _OUTCOMES = ("created", "repeated", "error")
 _ID = "The event's own id (UUID version 7), made by the device: the same event again returns the same record."
-_NAMED = "One of `student_id` and `code` names the student."
+_NAMED = "One of `student_id`, `code` and `qr` names the student."
+_QR = "The session's current QR code, scanned by the student: it checks the caller in, without `at` and a group."
 
 
 class CheckInIn(fields.In):
@@ -32,6 +33,7 @@ class CheckInIn(fields.In):
     )
     student_id = fields.Id(allow_none=True, metadata={"description": _NAMED})
     code = fields.Text(allow_none=True, least=1, metadata={"description": "The student's code, as typed."})
+    qr = fields.Text(allow_none=True, least=1, most=400, metadata={"description": _QR})
 
 
 class CheckInsIn(fields.In):
@@ -99,3 +101,21 @@ class CheckInsResultOut(fields.Out):
 
     results = ma.List(ma.Nested(CheckInResultOut), required=True)
     summary = ma.Nested(CheckInsSummaryOut, required=True)
+
+
+class SessionQrFilter(fields.Filter):
+    """Whether a picture of the code is wanted."""
+
+    picture = fields.Text(load_default=None, one_of=("svg", "png"))
+
+
+class SessionQrOut(fields.Out):
+    """The current QR code of a session."""
+
+    session_id = fields.Id(required=True)
+    code = fields.Text(required=True, metadata={"description": "The content of the QR code."})
+    issued_at = ma.AwareDateTime(required=True)
+    expires_at = ma.AwareDateTime(required=True, metadata={"description": "30 seconds after it was issued."})
+    refresh_after_s = ma.Integer(required=True, metadata={"description": "When the screen should get the next one."})
+    svg = fields.Text(required=True, allow_none=True)
+    png = fields.Text(required=True, allow_none=True, metadata={"description": "In base64."})

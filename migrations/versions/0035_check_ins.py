@@ -10,6 +10,7 @@ Revises: 0033
 import sqlalchemy as sa
 from alembic import op
 from migrations import ddl
+from sqlalchemy.dialects import postgresql as pg
 
 revision = "0035"
 down_revision = "0033"
@@ -23,6 +24,7 @@ RULES = {
     "left_early_before_minutes": (sa.Integer(), "10", True, "BETWEEN 0 AND 240"),
     "check_in_days_back": (sa.Integer(), "7", False, "BETWEEN 1 AND 60"),
 }
+LISTS = {"check_in_networks": "{}"}
 
 
 def on_api_keys(condition: str) -> None:
@@ -76,7 +78,7 @@ def events() -> None:
             sa.Column("fingerprint", sa.LargeBinary(), nullable=False),
         ),
         sa.CheckConstraint("kind IN ('in', 'out')", name=op.f("ck_check_in_events_kind")),
-        sa.CheckConstraint("way IN ('student_id', 'code')", name=op.f("ck_check_in_events_way")),
+        sa.CheckConstraint("way IN ('student_id', 'code', 'qr')", name=op.f("ck_check_in_events_way")),
         reference(table, "student_id", "students"),
         reference(table, "session_id", "attendance_sessions"),
         reference(table, "device_id", "api_keys"),
@@ -93,6 +95,9 @@ def upgrade() -> None:
         op.add_column("organizations", sa.Column(name, type_, server_default=default, nullable=nullable))
     for name, (*_, bounds) in RULES.items():
         op.create_check_constraint(op.f(f"ck_organizations_{name}"), "organizations", f"{name} {bounds}")
+    for name, default in LISTS.items():
+        column = sa.Column(name, pg.ARRAY(sa.Text()), server_default=sa.text(f"'{default}'"), nullable=False)
+        op.add_column("organizations", column)
     on_api_keys("kind <> 'device' OR permissions <@ ARRAY['attendance:check_in', 'attendance:mark']")
     set_permissions(
         "ARRAY['attendance:check_in'] || permissions",
@@ -105,6 +110,8 @@ def downgrade() -> None:
     op.drop_table("check_in_events")
     set_permissions("array_remove(permissions, 'attendance:check_in')", "'attendance:check_in' = ANY (permissions)")
     on_api_keys("kind <> 'device' OR permissions = ARRAY['attendance:mark']")
+    for name in LISTS:
+        op.drop_column("organizations", name)
     for name in RULES:
         op.drop_constraint(op.f(f"ck_organizations_{name}"), "organizations")
         op.drop_column("organizations", name)

@@ -18,6 +18,7 @@ def one_event(seeds, _client):
 
 DECLARED = Declared(
     budgets={
+        "GET /api/attendance/sessions/<uuid:session_id>/qr/": 1,
         f"POST {CHECK_INS}": 5,  # what is named, the state, the event, the mark, audit
         f"POST {CHECK_INS}bulk/": 5,  # the same for all of its events
     },
@@ -26,6 +27,7 @@ DECLARED = Declared(
         f"POST {CHECK_INS}bulk/": lambda seeds, client: {"events": [one_event(seeds, client)]},
     },
     schemas={"CheckInIn": {"session_id": None, "student_id": None}},
+    texts=frozenset({"qr"}),
     unstamped=frozenset({"check_in_events"}),
     examples=Examples(first=("checkIn", "uploadCheckIns")),
 )

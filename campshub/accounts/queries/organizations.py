@@ -37,6 +37,7 @@ def _organization(principal: Principal) -> AnySelect:
         Organization.late_after_minutes,
         Organization.left_early_before_minutes,
         Organization.check_in_days_back,
+        Organization.check_in_networks,
         Organization.created_at,
         Organization.updated_at,
         Organization.version,

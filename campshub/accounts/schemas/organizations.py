@@ -1,5 +1,9 @@
 """Schemas of organizations."""
 
+import ipaddress
+from collections.abc import Mapping
+from typing import Any
+
 from marshmallow import fields as ma
 
 from campshub.core.http.schemas import fields
@@ -10,7 +14,21 @@ _PLAN = "The rate limit of each user and key; null: the default. It takes effect
 ORGANIZATION_STATUSES = ("active", "suspended", "closed")
 _GRACE = "Minutes of grace for check-in events; null: no event makes a mark {}."
 _DAYS_BACK = "The most days after which an offline device may send an event."
+_NETWORKS = "The networks (CIDR) from which students may use a session's QR code; none: from all."
 _MOST_GRACE = 240
+
+
+class _Network(fields.Text):
+    """A network in CIDR notation."""
+
+    default_error_messages = {"network": "Must be a network, such as 203.0.113.0/24."}  # noqa: RUF012 - marshmallow's own form
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> str:
+        text = super()._deserialize(value, attr, data, **options)
+        try:
+            return str(ipaddress.ip_network(text))
+        except ValueError as error:
+            raise self.make_error("network") from error
 
 
 class OrganizationIn(fields.In):
@@ -56,6 +74,7 @@ class OrganizationPatch(fields.In):
         most=_MOST_GRACE, allow_none=True, metadata={"description": _GRACE.format("left early")}
     )
     check_in_days_back = fields.Integer(least=1, most=60, metadata={"description": _DAYS_BACK})
+    check_in_networks = fields.BoundedList(_Network(most=50), most=50, metadata={"description": _NETWORKS})
 
 
 class OrganizationStatePatch(fields.In):
@@ -87,6 +106,7 @@ class OrganizationOut(fields.Out):
         required=True, allow_none=True, metadata={"description": _GRACE.format("left early")}
     )
     check_in_days_back = ma.Integer(required=True, metadata={"description": _DAYS_BACK})
+    check_in_networks = ma.List(fields.Text(), required=True, metadata={"description": _NETWORKS})
     created_at = fields.Instant(required=True)
     updated_at = fields.Instant(required=True)
     version = ma.Integer(required=True)

@@ -140,6 +140,7 @@ class OrganizationChanges(TypedDict, total=False):
     late_after_minutes: int | None
     left_early_before_minutes: int | None
     check_in_days_back: int
+    check_in_networks: list[str]
 
 
 def change_organization(

@@ -21,7 +21,7 @@ _EVENT_COLUMNS = (
     *(CheckInEvent.id, CheckInEvent.session_id, CheckInEvent.student_id, CheckInEvent.local_date),
     *(CheckInEvent.at, CheckInEvent.fingerprint),
 )
-RULES = ("late_after_minutes", "left_early_before_minutes", "check_in_days_back")
+RULES = ("late_after_minutes", "left_early_before_minutes", "check_in_days_back", "check_in_networks")
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class NamedStudent:
     id: UUID
     code: str
     name: str
+    user_id: UUID | None
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,13 @@ class Wanted:
     days: tuple[date, date] | None = None  # the dates on which the groups' sessions are looked for
     student_ids: Sequence[UUID] = ()
     codes: Sequence[str] = ()
+    # Also sessions that the caller does not see, because they have seen its QR code; and the caller's own student.
+    qr_session_ids: Sequence[UUID] = ()
+
+    @property
+    def wants_oneself(self) -> bool:
+        """Whether an event is in the caller's own name."""
+        return bool(self.qr_session_ids)
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,7 @@ class Named:
     meetings: Mapping[UUID, EventSession]
     people: Mapping[UUID, NamedStudent]
     by_code: Mapping[str, NamedStudent]
+    oneself: NamedStudent | None
 
 
 def lock_named(session: Session, principal: Principal, wanted: Wanted) -> Named:
@@ -110,7 +119,12 @@ def lock_named(session: Session, principal: Principal, wanted: Wanted) -> Named:
     )
     found = session.execute(statement).one()
     everyone = [
-        NamedStudent(UUID(one["id"]), one["code"], one["preferred_name"] or one["given_name"] or one["family_name"])
+        NamedStudent(
+            UUID(one["id"]),
+            one["code"],
+            one["preferred_name"] or one["given_name"] or one["family_name"],
+            UUID(one["user_id"]) if one["user_id"] else None,
+        )
         for one in found.people or ()
     ]
     return Named(
@@ -129,6 +143,7 @@ def lock_named(session: Session, principal: Principal, wanted: Wanted) -> Named:
         meetings={UUID(row["id"]): EventSession.read(row) for row in found.meetings or ()},
         people={one.id: one for one in everyone},
         by_code={one.code: one for one in everyone},
+        oneself=next((one for one in everyone if one.user_id == principal.user_id), None),
     )
 
 
@@ -147,9 +162,12 @@ def _meetings(principal: Principal, wanted: Wanted) -> Any:
         named.append(
             and_(among(AttendanceSession.group_id, wanted.group_ids), AttendanceSession.local_date.between(first, last))
         )
+    seen = [and_(visible_to(principal, AttendanceSession), or_(*named))]
+    if wanted.qr_session_ids:
+        seen.append(among(AttendanceSession.id, wanted.qr_session_ids))
     return (
         select(*(getattr(AttendanceSession, name) for name in columns))
-        .where(visible_to(principal, AttendanceSession), or_(*named))
+        .where(AttendanceSession.organization_id == principal.organization_id, or_(*seen))
         .order_by(AttendanceSession.id)
         .with_for_update(read=True, of=AttendanceSession)
         .cte("meetings")
@@ -158,13 +176,16 @@ def _meetings(principal: Principal, wanted: Wanted) -> Any:
 
 def _people(principal: Principal, wanted: Wanted) -> Any:
     """Return the CTE of the students, locked; marks that refer to them are not blocked."""
-    columns = ("id", "code", "given_name", "family_name", "preferred_name")
+    columns = ("id", "code", "given_name", "family_name", "preferred_name", "user_id")
     named: list[ColumnElement[bool]] = [among(Student.id, wanted.student_ids)]
     if wanted.codes:
         named.append(among(Student.code, wanted.codes, Text))
+    seen = [and_(visible_to(principal, Student), or_(*named))]
+    if wanted.wants_oneself:
+        seen.append(Student.user_id == principal.user_id)
     return (
         select(*(getattr(Student, name) for name in columns))
-        .where(visible_to(principal, Student), Student.deleted_at.is_(None), or_(*named))
+        .where(Student.organization_id == principal.organization_id, Student.deleted_at.is_(None), or_(*seen))
         .order_by(Student.id)
         .with_for_update(key_share=True, of=Student)
         .cte("people")

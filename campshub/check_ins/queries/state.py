@@ -30,6 +30,7 @@ class RosterState:
     rosters: set[Pair] = field(default_factory=set)
     marks: dict[Pair, Mark | None] = field(default_factory=dict)
     times: dict[Pair, list[tuple[str, datetime]]] = field(default_factory=dict)
+    by_qr: set[tuple[Pair, str, datetime]] = field(default_factory=set)
 
 
 def read_state(session: Session, principal: Principal, days: Mapping[Pair, date]) -> RosterState:
@@ -46,7 +47,10 @@ def read_state(session: Session, principal: Principal, days: Mapping[Pair, date]
     rosters, marks, events = session.execute(select(*aggregated)).one()
     state = RosterState({_pair(row) for row in rosters or ()}, {_pair(row): _mark(row) for row in marks or ()})
     for row in events or ():
-        state.times.setdefault(_pair(row), []).append((row["kind"], datetime.fromisoformat(row["at"])))
+        at = datetime.fromisoformat(row["at"])
+        state.times.setdefault(_pair(row), []).append((row["kind"], at))
+        if row["way"] == "qr":
+            state.by_qr.add((_pair(row), row["kind"], at))
     return state
 
 
@@ -78,7 +82,8 @@ def _marks(principal: Principal, days: Sequence[Any], meeting_ids: Sequence[UUID
 
 
 def _events(principal: Principal, meeting_ids: Sequence[UUID], student_ids: Sequence[UUID]) -> Any:
-    return select(CheckInEvent.session_id, CheckInEvent.student_id, CheckInEvent.kind, CheckInEvent.at).where(
+    columns = (getattr(CheckInEvent, name) for name in ("session_id", "student_id", "kind", "way", "at"))
+    return select(*columns).where(
         CheckInEvent.organization_id == principal.organization_id,
         among(CheckInEvent.session_id, meeting_ids),
         among(CheckInEvent.student_id, student_ids),

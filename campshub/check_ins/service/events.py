@@ -14,7 +14,8 @@ from campshub.check_ins.models import CheckInEvent
 from campshub.check_ins.queries import people, state
 from campshub.check_ins.queries.people import Named, Wanted
 from campshub.check_ins.queries.state import Pair, RosterState
-from campshub.check_ins.service import marks, recognition, refusals, sessions
+from campshub.check_ins.service import marks, qr, recognition, refusals, sessions
+from campshub.check_ins.service.qr import QrCode
 from campshub.core.db import writes
 from campshub.core.db.fingerprints import fingerprint
 from campshub.core.db.session import Session
@@ -22,6 +23,7 @@ from campshub.core.errors import FieldError, IdTaken, Problem
 from campshub.core.http.schemas.fields import CLOCK_SKEW
 from campshub.core.http.schemas.rows import GivenRow
 from campshub.core.security.principal import Principal
+from campshub.core.service_base import Services
 
 OUTCOMES = ("created", "repeated", "error")
 
@@ -36,6 +38,7 @@ class CheckInFields(TypedDict, total=False):
     group_id: UUID | None
     student_id: UUID | None
     code: str | None
+    qr: str | None
 
 
 @dataclass
@@ -52,12 +55,14 @@ class Event:
     pair: Pair | None = None
     day: date | None = None  # the session's
     name: str | None = None
+    qr: QrCode | None = None
+    user_id: UUID | None = None  # the caller, if the event is in their own name
     outcome: str = "error"
 
     @property
     def fingerprint(self) -> bytes:
         """The fingerprint of what was sent."""
-        return fingerprint(self.given)
+        return fingerprint({**self.given, "user_id": self.user_id})
 
     @property
     def is_open(self) -> bool:
@@ -76,13 +81,14 @@ class Event:
 
 
 def check_in(
-    session: Session, principal: Principal, *, now: datetime, **given: Unpack[CheckInFields]
+    session: Session, principal: Principal, services: Services, *, now: datetime, **given: Unpack[CheckInFields]
 ) -> dict[str, Any]:
     """Record one event, or recognise it as recorded before; return its result.
 
     :raises Problem: the event is refused; ``refusals`` has the reasons.
     """
     event = Event(0, given["id"], given.get("at") or now, given)
+    _attempt(event, lambda event: _require_allowed(principal, services, event))
     current = _record(session, principal, [event], now=now)
     if event.problem is not None:
         raise event.problem
@@ -95,6 +101,8 @@ def check_in_many(
     """Record many events, in any order and repeatedly; each has its own result."""
     found = [_read(index, row, now) for index, row in enumerate(events)]
     _refuse_repeated_ids(found)
+    for event in found:
+        _attempt(event, lambda event: _require_offline_way(principal, event))
     current = _record(session, principal, found, now=now)
     outcomes = [event.outcome for event in found]
     return {
@@ -126,19 +134,18 @@ def _record(
     session: Session, principal: Principal, events: Sequence[Event], *, now: datetime
 ) -> Mapping[Pair, Mapping[str, Any] | None]:
     """Record the events; return the marks of their students, as they are now."""
-    for event in events:
-        _attempt(event, lambda event: _require_allowed(principal, event))
     named = people.lock_named(session, principal, _wanted(principal, events))
     for event in events:
-        _attempt(event, lambda event: _find(principal, named, event, now=now))
+        _attempt(event, lambda event: _find(principal, named, event, now=now, address=session.unit.address))
     days = {event.pair: event.day for event in events if event.pair is not None and event.day is not None}
     found = state.read_state(session, principal, days)
     for event in events:
         _attempt(event, lambda event: _require_on_roster(named, found, event))
+        _attempt(event, lambda event: _recognise_second_use(found, event, now))
     _insert(session, principal, [event for event in events if event.is_open])
     created = [event for event in events if event.outcome == "created"]
-    news = marks.news_of(created)
-    marks.write_marks(session, principal, named, found, news, origin=recognition.origin_of(principal))
+    origins = {event.pair: recognition.origin_of(principal, event.way) for event in created if event.pair}
+    marks.write_marks(session, principal, named, found, marks.news_of(created), origins=origins)
     return found.marks
 
 
@@ -152,9 +159,30 @@ def _attempt(event: Event, step: Any) -> None:
         event.refuse(problem)
 
 
-def _require_allowed(principal: Principal, event: Event) -> None:
+def _require_allowed(principal: Principal, services: Services, event: Event) -> None:
     event.way = recognition.way_of(event.given)
-    recognition.require_allowed(principal)
+    recognition.require_allowed(principal, event.way)
+    if event.way != "qr":
+        _require_session_or_group(event)
+        return
+    event.qr, event.user_id = qr.read_code(services, principal, event.given["qr"]), principal.user_id
+    if event.given.get("at") is not None:
+        raise refusals.QrHasTime
+    if event.given.get("group_id") is not None:
+        raise refusals.SessionOrGroup
+    if event.given.get("session_id") not in (None, event.qr.session_id):
+        raise refusals.QrOtherSession
+
+
+def _require_offline_way(principal: Principal, event: Event) -> None:
+    event.way = recognition.way_of(event.given)
+    if event.way == "qr":
+        raise refusals.OnlineOnly
+    recognition.require_allowed(principal, event.way)
+    _require_session_or_group(event)
+
+
+def _require_session_or_group(event: Event) -> None:
     if (event.given.get("session_id") is None) == (event.given.get("group_id") is None):
         raise refusals.SessionOrGroup
 
@@ -174,10 +202,11 @@ def _wanted(principal: Principal, events: Sequence[Event]) -> Wanted:
         days=(min(days) - timedelta(days=1), max(days)) if named["group_id"] else None,
         student_ids=named["student_id"],
         codes=named["code"],
+        qr_session_ids=[event.qr.session_id for event in live if event.qr is not None],
     )
 
 
-def _find(principal: Principal, named: Named, event: Event, *, now: datetime) -> None:
+def _find(principal: Principal, named: Named, event: Event, *, now: datetime, address: str | None) -> None:
     """Find the student and the session of an event; recognise an event that was recorded before.
 
     :raises Problem: the event is refused.
@@ -190,8 +219,13 @@ def _find(principal: Principal, named: Named, event: Event, *, now: datetime) ->
         person = named.people.get(known.student_id)
         event.name, event.outcome = person.name if person else None, "repeated"
         return
+    wanted = event.given
+    if event.qr is not None:
+        qr.require_current(event.qr, now)
+        qr.require_network(named.rules["check_in_networks"], address)
+        wanted = {"session_id": event.qr.session_id}
     _require_in_time(named.rules, event, now)
-    meeting = sessions.find_meeting(principal, named.meetings, event.given, event.at)
+    meeting = sessions.find_meeting(principal, named.meetings, wanted, event.at)
     sessions.require_open(meeting, event.at)
     person = recognition.find_person(named, event.way, event.given)
     event.pair, event.day, event.name = (meeting.id, person.id), meeting.local_date, person.name
@@ -209,14 +243,27 @@ def _require_in_time(rules: Mapping[str, Any], event: Event, now: datetime) -> N
 
 
 def _require_on_roster(named: Named, found: RosterState, event: Event) -> None:
-    """Refuse a student who is neither on the roster nor marked.
+    """Refuse a student who is not on the roster; staff and kiosks may check in students with a mark, too.
 
     :raises NotOnRoster: the reason.
+    :raises NotInGroup: the same, for a student who uses a QR code.
     """
-    if event.pair is None or event.pair in found.marks or event.pair in found.rosters:
+    if event.pair is None or event.pair in found.rosters or named.meetings[event.pair[0]].group_id is None:
         return
-    if named.meetings[event.pair[0]].group_id is not None:
+    if event.way == "qr":
+        raise refusals.NotInGroup
+    if event.pair not in found.marks:
         raise refusals.NotOnRoster
+
+
+def _recognise_second_use(found: RosterState, event: Event, now: datetime) -> None:
+    """Regard the second use of a QR code by one student as a repetition of the first."""
+    if event.qr is None or event.pair is None:
+        return
+    since = now - qr.VALID_FOR - qr.LEEWAY
+    earlier = [at for pair, kind, at in found.by_qr if (pair, kind) == (event.pair, event.given["kind"]) and at > since]
+    if earlier:
+        event.at, event.outcome = max(earlier), "repeated"
 
 
 def _insert(session: Session, principal: Principal, events: Sequence[Event]) -> None:

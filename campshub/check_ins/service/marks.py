@@ -27,11 +27,17 @@ News = Mapping[Pair, list[tuple[str, datetime]]]
 
 
 def write_marks(
-    session: Session, principal: Principal, named: Named, found: RosterState, news: News, *, origin: Mapping[str, Any]
+    session: Session,
+    principal: Principal,
+    named: Named,
+    found: RosterState,
+    news: News,
+    *,
+    origins: Mapping[Pair, Mapping[str, Any]],
 ) -> None:
     """Write the marks of the students with new events, and put them into the state.
 
-    ``origin`` are the columns of a new mark that say where it came from. A person may change a mark at the same time:
+    ``origins`` are the columns of new marks that say where they came from. A person may change a mark at the same time:
     then it is read and decided again.
 
     :raises MarkRemovedMeanwhile: a mark was removed in between, and the write would have restored it.
@@ -39,7 +45,7 @@ def write_marks(
     """
     pending = dict(news)
     for _ in range(TRIES):
-        decided = {pair: _decide(named, found, pair, moments, origin) for pair, moments in pending.items()}
+        decided = {pair: _decide(named, found, pair, moments, origins[pair]) for pair, moments in pending.items()}
         rows = {pair: row for pair, row in decided.items() if row is not None}
         if any(named.meetings[pair[0]].status == "submitted" for pair in rows):
             session.unit.reason = REASON

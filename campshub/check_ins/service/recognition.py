@@ -5,7 +5,7 @@ from typing import Any
 
 from campshub.check_ins.models import WAYS
 from campshub.check_ins.queries.people import Named, NamedStudent
-from campshub.check_ins.service.refusals import OneWay, UnknownPerson
+from campshub.check_ins.service.refusals import NotAStudent, OneWay, UnknownPerson, WayNotAllowed
 from campshub.core.errors import Forbidden
 from campshub.core.security.permissions import OF_DEVICES, Permission
 from campshub.core.security.principal import Principal
@@ -27,22 +27,26 @@ def is_device(principal: Principal) -> bool:
     return principal.api_key_id is not None and principal.permissions <= OF_DEVICES
 
 
-def origin_of(principal: Principal) -> dict[str, Any]:
+def origin_of(principal: Principal, way: str) -> dict[str, Any]:
     """Return the columns of a new mark that say where it came from; a kiosk marks for no user."""
     by_device = is_device(principal)
     return {
-        "source": "kiosk" if by_device else "api",
+        "source": "qr" if way == "qr" else "kiosk" if by_device else "api",
         "device_id": principal.api_key_id,
         "marked_by": None if by_device else principal.user_id,
     }
 
 
-def require_allowed(principal: Principal) -> None:
-    """Refuse a caller who may not check in others.
+def require_allowed(principal: Principal, way: str) -> None:
+    """Refuse a caller who may not use a way: QR codes are for people, all others for those who mark attendance.
 
+    :raises WayNotAllowed: a key sends a QR code.
     :raises Forbidden: the caller may not mark attendance.
     """
-    if not principal.may(Permission.ATTENDANCE_MARK):
+    if way == "qr":
+        if principal.api_key_id is not None:
+            raise WayNotAllowed
+    elif not principal.may(Permission.ATTENDANCE_MARK):
         raise Forbidden
 
 
@@ -50,7 +54,12 @@ def find_person(named: Named, way: str, given: Mapping[str, Any]) -> NamedStuden
     """Return the student of an event.
 
     :raises UnknownPerson: the principal sees no such student.
+    :raises NotAStudent: the caller uses a QR code and is no student.
     """
+    if way == "qr":
+        if named.oneself is None:
+            raise NotAStudent
+        return named.oneself
     person = (named.people if way == "student_id" else named.by_code).get(given[way])
     if person is None:
         raise UnknownPerson.at(f"/{way}", UnknownPerson.code, UnknownPerson.default_detail)

@@ -7,7 +7,7 @@ class OneWay(Invalid):
     """An event must name the person in exactly one way."""
 
     code = "one_way"
-    default_detail = "Name the person in exactly one way: `student_id` or `code`."
+    default_detail = "Name the person in exactly one way."
 
 
 class WayNotAllowed(Forbidden):
@@ -91,3 +91,71 @@ class NoCode(Conflict):
 
     code = "no_code"
     default_detail = "The organization has no attendance code in use that counts as present."
+
+
+class QrInvalid(Invalid):
+    """The server has not issued this QR code."""
+
+    code = "qr_invalid"
+    default_detail = "This is no QR code of a session."
+    pointer = "/qr"
+
+
+class QrExpired(Invalid):
+    """The QR code is older than 30 seconds."""
+
+    code = "qr_expired"
+    default_detail = "The QR code is older than 30 seconds; scan the current one."
+    pointer = "/qr"
+
+
+class QrOtherOrganization(Invalid):
+    """The QR code is of another organization."""
+
+    code = "qr_other_organization"
+    default_detail = "The QR code is of another organization."
+    pointer = "/qr"
+
+
+class QrOtherSession(Invalid):
+    """The QR code is of another session than the event names."""
+
+    code = "qr_other_session"
+    default_detail = "The QR code is of another session."
+    pointer = "/qr"
+
+
+class QrHasTime(Invalid):
+    """With a QR code, the server's time counts."""
+
+    code = "not_with_qr"
+    default_detail = "With a QR code, the server's time counts; leave `at` out."
+    pointer = "/at"
+
+
+class OnlineOnly(Invalid):
+    """A device that was offline cannot use what works only once or for a moment."""
+
+    code = "online_only"
+    default_detail = "This way of checking in works only in a request of its own, at the moment of the check-in."
+
+
+class NotInGroup(Forbidden):
+    """The student is not in the group of the session."""
+
+    code = "not_in_group"
+    default_detail = "You are not in the group of this session on its date. You were not checked in."
+
+
+class NotAStudent(Forbidden):
+    """The user is no student of the organization."""
+
+    code = "not_a_student"
+    default_detail = "Only students can use the QR code, each in their own name."
+
+
+class ForeignNetwork(Forbidden):
+    """The request does not come from the organization's networks."""
+
+    code = "foreign_network"
+    default_detail = "Check in from the organization's own network."
