@@ -53,6 +53,7 @@ class Organization(VersionedBase):
         CheckConstraint("late_after_minutes BETWEEN 0 AND 240", name="late_after_minutes"),
         CheckConstraint("left_early_before_minutes BETWEEN 0 AND 240", name="left_early_before_minutes"),
         CheckConstraint("check_in_days_back BETWEEN 1 AND 60", name="check_in_days_back"),
+        CheckConstraint("check_in_ways <@ ARRAY['card', 'code', 'personal_code', 'search']", name="check_in_ways"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
@@ -73,6 +74,8 @@ class Organization(VersionedBase):
     check_in_days_back: Mapped[int] = mapped_column(default=7, server_default="7")  # older events are refused
     # The networks from which students may use QR codes; none: from all.
     check_in_networks: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))
+    # How kiosks may recognise students.
+    check_in_ways: Mapped[list[str]] = mapped_column(server_default=text("'{card,personal_code}'"))
 
     @property
     def organization_id(self) -> uuid.UUID:

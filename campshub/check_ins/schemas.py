@@ -10,7 +10,8 @@ from campshub.core.http.schemas.rows import FieldErrorOut, Rows
 MOST_EVENTS = 500
 _OUTCOMES = ("created", "repeated", "error")
 _ID = "The event's own id (UUID version 7), made by the device: the same event again returns the same record."
-_NAMED = "One of `student_id`, `code` and `qr` names the student."
+_NAMED = "One of `student_id`, `code`, `card`, `personal_code` and `qr` names the student."
+_PERSONAL = "A student's code that works once (`POST /api/students/{id}/check-in-code/`); not in an upload."
 _QR = "The session's current QR code, scanned by the student: it checks the caller in, without `at` and a group."
 
 
@@ -33,6 +34,8 @@ class CheckInIn(fields.In):
     )
     student_id = fields.Id(allow_none=True, metadata={"description": _NAMED})
     code = fields.Text(allow_none=True, least=1, metadata={"description": "The student's code, as typed."})
+    card = fields.Name(allow_none=True, most=64, metadata={"description": "The number of the student's card."})
+    personal_code = fields.PastedSecret(allow_none=True, most=40, metadata={"description": _PERSONAL})
     qr = fields.Text(allow_none=True, least=1, most=400, metadata={"description": _QR})
 
 
@@ -119,3 +122,29 @@ class SessionQrOut(fields.Out):
     refresh_after_s = ma.Integer(required=True, metadata={"description": "When the screen should get the next one."})
     svg = fields.Text(required=True, allow_none=True)
     png = fields.Text(required=True, allow_none=True, metadata={"description": "In base64."})
+
+
+class CheckInCodeOut(fields.Out):
+    """A personal code, which only this response contains."""
+
+    student_id = fields.Id(required=True)
+    code = fields.Text(required=True)
+    expires_at = ma.AwareDateTime(required=True)
+
+
+class StudentCardIn(fields.In):
+    """A new card of a student."""
+
+    example = fields.Example(number="04A224B2C11E80")
+
+    number = fields.Name(required=True, most=64)
+
+
+class StudentCardOut(fields.Out):
+    """A card of a student."""
+
+    id = fields.Id(required=True)
+    student_id = fields.Id(required=True)
+    number = fields.Text(required=True)
+    created_at = ma.AwareDateTime(required=True)
+    version = ma.Integer(required=True)

@@ -24,7 +24,8 @@ RULES = {
     "left_early_before_minutes": (sa.Integer(), "10", True, "BETWEEN 0 AND 240"),
     "check_in_days_back": (sa.Integer(), "7", False, "BETWEEN 1 AND 60"),
 }
-LISTS = {"check_in_networks": "{}"}
+LISTS = {"check_in_networks": "{}", "check_in_ways": "{card,personal_code}"}
+KIOSK_WAYS = "check_in_ways <@ ARRAY['card', 'code', 'personal_code', 'search']"
 
 
 def on_api_keys(condition: str) -> None:
@@ -78,7 +79,7 @@ def events() -> None:
             sa.Column("fingerprint", sa.LargeBinary(), nullable=False),
         ),
         sa.CheckConstraint("kind IN ('in', 'out')", name=op.f("ck_check_in_events_kind")),
-        sa.CheckConstraint("way IN ('student_id', 'code', 'qr')", name=op.f("ck_check_in_events_way")),
+        sa.CheckConstraint("way IN ('student_id', 'code', 'card', 'personal_code', 'qr')", name=op.f("ck_check_in_events_way")),
         reference(table, "student_id", "students"),
         reference(table, "session_id", "attendance_sessions"),
         reference(table, "device_id", "api_keys"),
@@ -90,6 +91,44 @@ def events() -> None:
     ddl.tenant_table(table)
 
 
+def unique(table: str, column: str) -> sa.UniqueConstraint:
+    name = op.f(f"uq_{table}_{column}")
+    return sa.UniqueConstraint("organization_id", column, name=name, postgresql_nulls_not_distinct=True)
+
+
+def codes_and_cards() -> None:
+    table = "check_in_codes"
+    op.create_table(
+        table,
+        *tenant_columns(
+            sa.Column("student_id", sa.Uuid(), nullable=False),
+            sa.Column("code_hash", sa.LargeBinary(), nullable=False),
+            sa.Column("expires_at", INSTANT, nullable=False),
+            sa.Column("used_at", INSTANT, nullable=True),
+        ),
+        reference(table, "student_id", "students"),
+        unique(table, "student_id"),
+        unique(table, "code_hash"),
+        sa.PrimaryKeyConstraint("organization_id", "id", name=op.f("pk_check_in_codes")),
+    )
+    op.create_index(op.f("ix_check_in_codes_expires_at"), table, ["expires_at"])
+    ddl.tenant_table(table)
+    table = "student_cards"
+    op.create_table(
+        table,
+        *tenant_columns(
+            sa.Column("student_id", sa.Uuid(), nullable=False),
+            sa.Column("number", sa.Text(), nullable=False),
+            sa.Column("fingerprint", sa.LargeBinary(), nullable=True),
+        ),
+        reference(table, "student_id", "students"),
+        unique(table, "number"),
+        sa.PrimaryKeyConstraint("organization_id", "id", name=op.f("pk_student_cards")),
+    )
+    index(table, "student_id", "id")
+    ddl.tenant_table(table)
+
+
 def upgrade() -> None:
     for name, (type_, default, nullable, _) in RULES.items():
         op.add_column("organizations", sa.Column(name, type_, server_default=default, nullable=nullable))
@@ -98,18 +137,23 @@ def upgrade() -> None:
     for name, default in LISTS.items():
         column = sa.Column(name, pg.ARRAY(sa.Text()), server_default=sa.text(f"'{default}'"), nullable=False)
         op.add_column("organizations", column)
+    op.create_check_constraint(op.f("ck_organizations_check_in_ways"), "organizations", KIOSK_WAYS)
     on_api_keys("kind <> 'device' OR permissions <@ ARRAY['attendance:check_in', 'attendance:mark']")
     set_permissions(
         "ARRAY['attendance:check_in'] || permissions",
         "'attendance:mark' = ANY (permissions) AND 'attendance:check_in' <> ALL (permissions)",
     )
     events()
+    codes_and_cards()
 
 
 def downgrade() -> None:
+    op.drop_table("student_cards")
+    op.drop_table("check_in_codes")
     op.drop_table("check_in_events")
     set_permissions("array_remove(permissions, 'attendance:check_in')", "'attendance:check_in' = ANY (permissions)")
     on_api_keys("kind <> 'device' OR permissions = ARRAY['attendance:mark']")
+    op.drop_constraint(op.f("ck_organizations_check_in_ways"), "organizations")
     for name in LISTS:
         op.drop_column("organizations", name)
     for name in RULES:

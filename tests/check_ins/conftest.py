@@ -54,9 +54,10 @@ def meeting(a_class, plan):
 
 @pytest.fixture
 def kiosk(app, api, tenant):
-    """Return a maker of clients with a device's key of the admin."""
+    """Return a maker of clients with a device's key of the admin, in an organization that allows kiosks everything."""
 
-    def make(owner=None):
+    def make(owner=None, ways=("card", "code", "personal_code", "search")):
+        assert api.patch("/api/organization/", {"check_in_ways": [*ways]}).status == 200
         key, prefix = api_keys.new_key()
         with app.app_context(), unit_of_work(organization_id=tenant.id) as session:
             made = ApiKey(

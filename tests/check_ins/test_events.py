@@ -55,10 +55,12 @@ def test_an_event_id_with_other_content_is_refused(meeting, kiosk):
 def test_any_order_of_events_gives_the_same_times(meeting, kiosk, record_of):
     made, device = meeting(6), kiosk()
     times = [("in", -20), ("in", -28), ("out", -29), ("out", -9), ("out", -3), ("in", -27)]
+    now = moment()
     for student in made.students:
         random.shuffle(times)
         for kind, minutes in times:
-            assert device.post(URL, event(made.session, student, kind=kind, minutes=minutes)).status == 200
+            body = event(made.session, student, kind=kind, at=now + timedelta(minutes=minutes))
+            assert device.post(URL, body).status == 200
 
     marks = [record_of(made, student) for student in made.students]
 
@@ -67,11 +69,12 @@ def test_any_order_of_events_gives_the_same_times(meeting, kiosk, record_of):
 
 def test_a_check_out_before_the_check_in_counts_once_an_earlier_check_in_arrives(meeting, kiosk, record_of):
     made, device = meeting(1), kiosk()
+    now = moment()
     for kind, minutes in (("in", -10), ("out", -20)):
-        device.post(URL, event(made.session, made.students[0], kind=kind, minutes=minutes))
+        device.post(URL, event(made.session, made.students[0], kind=kind, at=now + timedelta(minutes=minutes)))
     assert record_of(made, made.students[0])["check_out_at"] is None
 
-    device.post(URL, event(made.session, made.students[0], minutes=-25))
+    device.post(URL, event(made.session, made.students[0], at=now - timedelta(minutes=25)))
 
     assert record_of(made, made.students[0])["minutes"] == 5
 
@@ -200,10 +203,10 @@ def test_clients_may_not_check_in_others_and_trainers_only_their_students(tenant
 
 
 def test_an_upload_has_a_result_for_each_event(meeting, kiosk, record_of):
-    made, device = meeting(2), kiosk()
-    earlier = event(made.session, made.students[0], minutes=-20)
+    made, device, now = meeting(2), kiosk(), moment()
+    earlier = event(made.session, made.students[0], at=now - timedelta(minutes=20))
     device.post(URL, earlier)
-    later = event(made.session, made.students[0], kind="out", minutes=-2)
+    later = event(made.session, made.students[0], kind="out", at=now - timedelta(minutes=2))
     rows = [
         earlier,
         later,
@@ -230,9 +233,9 @@ def test_an_upload_has_a_result_for_each_event(meeting, kiosk, record_of):
 
 
 def test_a_day_of_500_events_is_one_upload_with_few_statements(meeting, kiosk):
-    made, device = meeting(250), kiosk()
+    made, device, now = meeting(250), kiosk(), moment()
     events = [
-        event(made.session, student, kind=kind, minutes=minutes)
+        event(made.session, student, kind=kind, at=now + timedelta(minutes=minutes))
         for student in made.students
         for kind, minutes in (("in", -25), ("out", -1))
     ]
@@ -316,24 +319,25 @@ def test_an_event_adds_times_to_a_mark_of_staff_and_leaves_its_code(meeting, kio
 
 
 def test_a_code_that_staff_change_is_not_changed_back(meeting, api, kiosk, record_of):
-    made, device = meeting(1), kiosk()
-    device.post(URL, event(made.session, made.students[0], minutes=-5))
+    made, device, now = meeting(1), kiosk(), moment()
+    device.post(URL, event(made.session, made.students[0], at=now - timedelta(minutes=5)))
     assert record_of(made, made.students[0])["code"] == "late"
     made.mark("present", overwrite=True)
 
-    device.post(URL, event(made.session, made.students[0], kind="out", minutes=1))
+    device.post(URL, event(made.session, made.students[0], kind="out", at=now + timedelta(minutes=1)))
 
     mark = record_of(made, made.students[0])
     assert (mark["code"], mark["minutes"]) == ("present", 6)
 
 
 def test_a_time_that_staff_entered_stays(meeting, api, kiosk, record_of):
-    made, device = meeting(1), kiosk()
+    made, device, now = meeting(1), kiosk(), moment()
     record = device.post(URL, event(made.session, made.students[0], minutes=-25)).json["record"]
     on = api.get(made.url).json["local_date"]
-    api.patch(f"/api/attendance/records/{record['id']}/?on={on}", {"check_in_at": moment(-15).isoformat()})
+    corrected = (now - timedelta(minutes=15)).isoformat()
+    api.patch(f"/api/attendance/records/{record['id']}/?on={on}", {"check_in_at": corrected})
 
     device.post(URL, event(made.session, made.students[0], minutes=-28))
-    device.post(URL, event(made.session, made.students[0], kind="out", minutes=0))
+    device.post(URL, event(made.session, made.students[0], kind="out", at=now))
 
     assert record_of(made, made.students[0])["minutes"] == 15

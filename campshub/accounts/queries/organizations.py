@@ -38,6 +38,7 @@ def _organization(principal: Principal) -> AnySelect:
         Organization.left_early_before_minutes,
         Organization.check_in_days_back,
         Organization.check_in_networks,
+        Organization.check_in_ways,
         Organization.created_at,
         Organization.updated_at,
         Organization.version,

@@ -14,6 +14,8 @@ _PLAN = "The rate limit of each user and key; null: the default. It takes effect
 ORGANIZATION_STATUSES = ("active", "suspended", "closed")
 _GRACE = "Minutes of grace for check-in events; null: no event makes a mark {}."
 _DAYS_BACK = "The most days after which an offline device may send an event."
+KIOSK_WAYS = ("card", "code", "personal_code", "search")
+_WAYS = "How kiosks may recognise students: by card, typed code, personal code, or by search and choice."
 _NETWORKS = "The networks (CIDR) from which students may use a session's QR code; none: from all."
 _MOST_GRACE = 240
 
@@ -74,6 +76,9 @@ class OrganizationPatch(fields.In):
         most=_MOST_GRACE, allow_none=True, metadata={"description": _GRACE.format("left early")}
     )
     check_in_days_back = fields.Integer(least=1, most=60, metadata={"description": _DAYS_BACK})
+    check_in_ways = fields.BoundedList(
+        fields.Text(one_of=KIOSK_WAYS), most=len(KIOSK_WAYS), metadata={"description": _WAYS}
+    )
     check_in_networks = fields.BoundedList(_Network(most=50), most=50, metadata={"description": _NETWORKS})
 
 
@@ -106,6 +111,7 @@ class OrganizationOut(fields.Out):
         required=True, allow_none=True, metadata={"description": _GRACE.format("left early")}
     )
     check_in_days_back = ma.Integer(required=True, metadata={"description": _DAYS_BACK})
+    check_in_ways = ma.List(fields.Text(one_of=KIOSK_WAYS), required=True, metadata={"description": _WAYS})
     check_in_networks = ma.List(fields.Text(), required=True, metadata={"description": _NETWORKS})
     created_at = fields.Instant(required=True)
     updated_at = fields.Instant(required=True)

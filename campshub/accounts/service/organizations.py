@@ -141,6 +141,7 @@ class OrganizationChanges(TypedDict, total=False):
     left_early_before_minutes: int | None
     check_in_days_back: int
     check_in_networks: list[str]
+    check_in_ways: list[str]
 
 
 def change_organization(

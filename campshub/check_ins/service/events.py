@@ -14,7 +14,7 @@ from campshub.check_ins.models import CheckInEvent
 from campshub.check_ins.queries import people, state
 from campshub.check_ins.queries.people import Named, Wanted
 from campshub.check_ins.queries.state import Pair, RosterState
-from campshub.check_ins.service import marks, qr, recognition, refusals, sessions
+from campshub.check_ins.service import marks, personal_codes, qr, recognition, refusals, sessions
 from campshub.check_ins.service.qr import QrCode
 from campshub.core.db import writes
 from campshub.core.db.fingerprints import fingerprint
@@ -25,6 +25,7 @@ from campshub.core.http.schemas.rows import GivenRow
 from campshub.core.security.principal import Principal
 from campshub.core.service_base import Services
 
+_WRONG = (refusals.UnknownPerson, refusals.CodeNotValid)
 OUTCOMES = ("created", "repeated", "error")
 
 
@@ -38,6 +39,8 @@ class CheckInFields(TypedDict, total=False):
     group_id: UUID | None
     student_id: UUID | None
     code: str | None
+    card: str | None
+    personal_code: str | None
     qr: str | None
 
 
@@ -89,21 +92,21 @@ def check_in(
     """
     event = Event(0, given["id"], given.get("at") or now, given)
     _attempt(event, lambda event: _require_allowed(principal, services, event))
-    current = _record(session, principal, [event], now=now)
+    current = _record(session, principal, services, [event], now=now)
     if event.problem is not None:
         raise event.problem
     return _shown(event, current)
 
 
 def check_in_many(
-    session: Session, principal: Principal, *, events: Sequence[GivenRow], now: datetime
+    session: Session, principal: Principal, services: Services, *, events: Sequence[GivenRow], now: datetime
 ) -> dict[str, Any]:
     """Record many events, in any order and repeatedly; each has its own result."""
     found = [_read(index, row, now) for index, row in enumerate(events)]
     _refuse_repeated_ids(found)
     for event in found:
         _attempt(event, lambda event: _require_offline_way(principal, event))
-    current = _record(session, principal, found, now=now)
+    current = _record(session, principal, services, found, now=now)
     outcomes = [event.outcome for event in found]
     return {
         "results": [
@@ -131,17 +134,26 @@ def _refuse_repeated_ids(events: Sequence[Event]) -> None:
 
 
 def _record(
-    session: Session, principal: Principal, events: Sequence[Event], *, now: datetime
+    session: Session, principal: Principal, services: Services, events: Sequence[Event], *, now: datetime
 ) -> Mapping[Pair, Mapping[str, Any] | None]:
-    """Record the events; return the marks of their students, as they are now."""
-    named = people.lock_named(session, principal, _wanted(principal, events))
+    """Record the events; return the marks of their students, as they are now.
+
+    :raises RateLimited: the caller, or the organization, has sent too many wrong codes.
+    """
+    guesses = [event for event in events if event.is_open and event.way in recognition.GUESSED]
+    limits = recognition.guess_limits(principal) if guesses else ()
+    services.failure_limits.require_left(limits)
+    named = people.lock_named(session, principal, _wanted(principal, services, events), now=now)
     for event in events:
         _attempt(event, lambda event: _find(principal, named, event, now=now, address=session.unit.address))
+    wrong = [event for event in guesses if isinstance(event.problem, _WRONG)]
+    services.failure_limits.count(limits, len(wrong))
     days = {event.pair: event.day for event in events if event.pair is not None and event.day is not None}
     found = state.read_state(session, principal, days)
     for event in events:
         _attempt(event, lambda event: _require_on_roster(named, found, event))
         _attempt(event, lambda event: _recognise_second_use(found, event, now))
+        _attempt(event, lambda event: _use_code(session, principal, named, event, now))
     _insert(session, principal, [event for event in events if event.is_open])
     created = [event for event in events if event.outcome == "created"]
     origins = {event.pair: recognition.origin_of(principal, event.way) for event in created if event.pair}
@@ -176,7 +188,7 @@ def _require_allowed(principal: Principal, services: Services, event: Event) -> 
 
 def _require_offline_way(principal: Principal, event: Event) -> None:
     event.way = recognition.way_of(event.given)
-    if event.way == "qr":
+    if event.way in ("qr", "personal_code"):
         raise refusals.OnlineOnly
     recognition.require_allowed(principal, event.way)
     _require_session_or_group(event)
@@ -187,12 +199,12 @@ def _require_session_or_group(event: Event) -> None:
         raise refusals.SessionOrGroup
 
 
-def _wanted(principal: Principal, events: Sequence[Event]) -> Wanted:
+def _wanted(principal: Principal, services: Services, events: Sequence[Event]) -> Wanted:
     """Return what must be looked up for the events."""
     live = [event for event in events if event.is_open]
     named: dict[str, list[Any]] = {
         name: sorted({event.given[name] for event in live if event.given.get(name) is not None}, key=str)
-        for name in ("session_id", "group_id", "student_id", "code")
+        for name in ("session_id", "group_id", "student_id", "code", "card")
     }
     days = [principal.today(event.at) for event in live]
     return Wanted(
@@ -202,6 +214,12 @@ def _wanted(principal: Principal, events: Sequence[Event]) -> Wanted:
         days=(min(days) - timedelta(days=1), max(days)) if named["group_id"] else None,
         student_ids=named["student_id"],
         codes=named["code"],
+        cards=named["card"],
+        personal_codes=[
+            personal_codes.hash_of_code(services, principal, event.given["personal_code"])
+            for event in live
+            if event.way == "personal_code"
+        ],
         qr_session_ids=[event.qr.session_id for event in live if event.qr is not None],
     )
 
@@ -224,6 +242,7 @@ def _find(principal: Principal, named: Named, event: Event, *, now: datetime, ad
         qr.require_current(event.qr, now)
         qr.require_network(named.rules["check_in_networks"], address)
         wanted = {"session_id": event.qr.session_id}
+    recognition.require_way(principal, named.rules, event.way)
     _require_in_time(named.rules, event, now)
     meeting = sessions.find_meeting(principal, named.meetings, wanted, event.at)
     sessions.require_open(meeting, event.at)
@@ -264,6 +283,11 @@ def _recognise_second_use(found: RosterState, event: Event, now: datetime) -> No
     earlier = [at for pair, kind, at in found.by_qr if (pair, kind) == (event.pair, event.given["kind"]) and at > since]
     if earlier:
         event.at, event.outcome = max(earlier), "repeated"
+
+
+def _use_code(session: Session, principal: Principal, named: Named, event: Event, now: datetime) -> None:
+    if event.way == "personal_code" and named.personal_code_id is not None:
+        personal_codes.use(session, principal, named.personal_code_id, now=now)
 
 
 def _insert(session: Session, principal: Principal, events: Sequence[Event]) -> None:

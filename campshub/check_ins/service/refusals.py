@@ -159,3 +159,20 @@ class ForeignNetwork(Forbidden):
 
     code = "foreign_network"
     default_detail = "Check in from the organization's own network."
+
+
+class CodeNotValid(Invalid):
+    """The personal code is unknown, used or expired."""
+
+    code = "code_not_valid"
+    default_detail = "The code is unknown, has been used, or has expired; ask for a new one."
+    pointer = "/personal_code"
+
+
+class CardTaken(Conflict):
+    """A student of the organization has a card with this number."""
+
+    code = "card_taken"
+    default_detail = "A student has a card with this number."
+    constraint = "uq_student_cards_number"
+    pointer = "/number"
