@@ -16,6 +16,7 @@ LAYERS = (
     ("students",),
     ("attendance", "workouts"),
     ("leave",),
+    ("check_ins",),
     ("reports",),
     ("demo",),
 )

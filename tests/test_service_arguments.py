@@ -15,6 +15,8 @@ from campshub.attendance.schemas import records as record_schemas
 from campshub.attendance.schemas import sessions as session_schemas
 from campshub.attendance.service import codes, records
 from campshub.attendance.service import sessions as attendance_sessions
+from campshub.check_ins import schemas as check_in_schemas
+from campshub.check_ins.service import events as check_in_events
 from campshub.reports.schemas import reports as report_schemas
 from campshub.reports.service import schedules
 from campshub.students.schemas import bulk as bulk_schemas
@@ -40,6 +42,7 @@ BODIES = [
     (record_schemas.AttendanceRecordPatch, records.MarkChanges, {"reason", "recorded_at"}),
     (session_schemas.AttendanceSessionIn, attendance_sessions.NewSession, {"id"}),
     (session_schemas.AttendanceSessionPatch, attendance_sessions.SessionChanges, set()),
+    (check_in_schemas.CheckInIn, check_in_events.CheckInFields, set()),
     (group_schemas.GroupIn, groups.NewGroup, {"id", "trainer_ids"}),
     (group_schemas.GroupPatch, groups.GroupChanges, {"trainer_ids"}),
     (group_schemas.EnrolmentPatch, groups.EnrolmentChanges, set()),

@@ -52,6 +52,10 @@ class Organization(VersionedBase):
         CheckConstraint("requests_per_hour BETWEEN 1 AND 9999999", name="requests_per_hour"),
         CheckConstraint("submit_after_hours BETWEEN 1 AND 720", name="submit_after_hours"),
         CheckConstraint("lock_after_days BETWEEN 1 AND 365", name="lock_after_days"),
+        CheckConstraint("late_after_minutes BETWEEN 0 AND 240", name="late_after_minutes"),
+        CheckConstraint("left_early_before_minutes BETWEEN 0 AND 240", name="left_early_before_minutes"),
+        CheckConstraint("check_in_days_back BETWEEN 1 AND 60", name="check_in_days_back"),
+        CheckConstraint("check_in_ways <@ ARRAY['card', 'code', 'personal_code', 'search']", name="check_in_ways"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
@@ -69,6 +73,14 @@ class Organization(VersionedBase):
     # When registers are submitted and locked automatically, counted from the end of the session; None: never.
     submit_after_hours: Mapped[int | None]
     lock_after_days: Mapped[int | None]
+    # Grace minutes of check-in events; None: no event makes a mark late, or left early.
+    late_after_minutes: Mapped[int | None] = mapped_column(server_default="10")
+    left_early_before_minutes: Mapped[int | None] = mapped_column(server_default="10")
+    check_in_days_back: Mapped[int] = mapped_column(default=7, server_default="7")  # older events are refused
+    # The networks from which students may use QR codes; none: from all.
+    check_in_networks: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))
+    # How kiosks may recognise students.
+    check_in_ways: Mapped[list[str]] = mapped_column(server_default=text("'{card,personal_code}'"))
 
     @property
     def organization_id(self) -> uuid.UUID:
@@ -328,7 +340,9 @@ class ApiKey(TenantBase):
     __tag__ = "access"
     __table_args__ = (
         CheckConstraint(f"kind IN {KEY_KINDS}", name="kind"),
-        CheckConstraint("kind <> 'device' OR permissions = ARRAY['attendance:mark']", name="device"),
+        CheckConstraint(
+            "kind <> 'device' OR permissions <@ ARRAY['attendance:check_in', 'attendance:mark']", name="device"
+        ),
         CheckConstraint(
             "NOT permissions && ARRAY['keys:write', 'me:read', 'me:write', 'organizations:write']", name="permissions"
         ),

@@ -16,6 +16,7 @@ from campshub.core.freshness.protocol import Freshness
 from campshub.core.freshness.replicas import Replicas
 from campshub.core.mail import mailer_of
 from campshub.core.redis.connection import Cache
+from campshub.core.redis.limits import FailureLimits
 from campshub.core.security.api_keys import ApiKeyVerifier
 from campshub.core.security.crypto import Cursors, KeyRing
 from campshub.core.security.oidc import Issuers
@@ -57,6 +58,7 @@ class Services:
         self.storage = Storage(settings.storage_url)
         self.passwords = Passwords(settings)
         self.cache = Cache(settings.redis_urls[0])
+        self.failure_limits = FailureLimits(self.cache)
         self.lease = Lease(settings)
         self.freshness = Freshness(settings.redis_urls, self.lease, counting=counting)
         self.replicas = Replicas(settings, self.lease, self.engines)

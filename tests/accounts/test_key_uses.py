@@ -86,7 +86,11 @@ def test_a_devices_key_marks_attendance_and_no_more(api, make, student):
     meeting = {"group_id": group["id"], "local_date": str(today()), "slot": "09:00", "status": "open"}
     session = api.made("/api/attendance/sessions/", meeting)["id"]
     made, kiosk = make(kind="device", name="Front door", expires_in_days=1825)
-    assert (made["kind"], made["name"], made["permissions"]) == ("device", "Front door", ["attendance:mark"])
+    assert (made["kind"], made["name"], made["permissions"]) == (
+        "device",
+        "Front door",
+        ["attendance:check_in", "attendance:mark"],
+    )
 
     records = {"records": [{"student_id": one["id"], "code": "present"}]}
     marked = kiosk.put(f"/api/attendance/sessions/{session}/records/", records)

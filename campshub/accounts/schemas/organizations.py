@@ -1,5 +1,9 @@
 """Schemas of organizations."""
 
+import ipaddress
+from collections.abc import Mapping
+from typing import Any
+
 from marshmallow import fields as ma
 
 from campshub.core.http.schemas import fields
@@ -10,6 +14,25 @@ _PLAN = "The rate limit of each user and key; null: the default. It takes effect
 _SUBMIT = "A register with marks is submitted so many hours after the end of its session; null: never."
 _LOCK = "A register is locked so many days after the end of its session; null: never."
 ORGANIZATION_STATUSES = ("active", "suspended", "closed")
+_GRACE = "Minutes of grace for check-in events; null: no event makes a mark {}."
+_DAYS_BACK = "The most days after which an offline device may send an event."
+KIOSK_WAYS = ("card", "code", "personal_code", "search")
+_WAYS = "How kiosks may recognise students: by card, typed code, personal code, or by search and choice."
+_NETWORKS = "The networks (CIDR) from which students may use a session's QR code; none: from all."
+_MOST_GRACE = 240
+
+
+class _Network(fields.Text):
+    """A network in CIDR notation."""
+
+    default_error_messages = {"network": "Must be a network, such as 203.0.113.0/24."}  # noqa: RUF012 - marshmallow's own form
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> str:
+        text = super()._deserialize(value, attr, data, **options)
+        try:
+            return str(ipaddress.ip_network(text))
+        except ValueError as error:
+            raise self.make_error("network") from error
 
 
 class OrganizationIn(fields.In):
@@ -50,6 +73,17 @@ class OrganizationPatch(fields.In):
         most=len(Role) + 100,
         metadata={"description": "Built-in roles by name, custom roles by id."},
     )
+    late_after_minutes = fields.Integer(
+        most=_MOST_GRACE, allow_none=True, metadata={"description": _GRACE.format("late")}
+    )
+    left_early_before_minutes = fields.Integer(
+        most=_MOST_GRACE, allow_none=True, metadata={"description": _GRACE.format("left early")}
+    )
+    check_in_days_back = fields.Integer(least=1, most=60, metadata={"description": _DAYS_BACK})
+    check_in_ways = fields.BoundedList(
+        fields.Text(one_of=KIOSK_WAYS), most=len(KIOSK_WAYS), metadata={"description": _WAYS}
+    )
+    check_in_networks = fields.BoundedList(_Network(most=50), most=50, metadata={"description": _NETWORKS})
 
 
 class OrganizationStatePatch(fields.In):
@@ -78,6 +112,13 @@ class OrganizationOut(fields.Out):
     password_length_min = ma.Integer(required=True, metadata={"description": "The minimum length of a password."})
     submit_after_hours = ma.Integer(required=True, allow_none=True, metadata={"description": _SUBMIT})
     lock_after_days = ma.Integer(required=True, allow_none=True, metadata={"description": _LOCK})
+    late_after_minutes = ma.Integer(required=True, allow_none=True, metadata={"description": _GRACE.format("late")})
+    left_early_before_minutes = ma.Integer(
+        required=True, allow_none=True, metadata={"description": _GRACE.format("left early")}
+    )
+    check_in_days_back = ma.Integer(required=True, metadata={"description": _DAYS_BACK})
+    check_in_ways = ma.List(fields.Text(one_of=KIOSK_WAYS), required=True, metadata={"description": _WAYS})
+    check_in_networks = ma.List(fields.Text(), required=True, metadata={"description": _NETWORKS})
     created_at = fields.Instant(required=True)
     updated_at = fields.Instant(required=True)
     version = ma.Integer(required=True)

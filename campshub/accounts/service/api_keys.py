@@ -114,7 +114,7 @@ def _check_expiry(services: Services, kind: str, days: int) -> None:
 def _permissions_for(kind: str, given: Sequence[str] | None) -> list[str]:
     if kind == DEVICE:
         if given is not None and set(given) != OF_DEVICES:
-            raise Invalid.at("/permissions", "of_devices", "A device key can only mark attendance.")
+            raise Invalid.at("/permissions", "of_devices", "A device key can only mark attendance and send check-ins.")
         return sorted(OF_DEVICES)
     if given is None:
         raise Invalid.at("/permissions", "required", "Name the permissions of the key.")

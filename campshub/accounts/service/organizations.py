@@ -139,6 +139,11 @@ class OrganizationChanges(TypedDict, total=False):
     submit_after_hours: int | None
     lock_after_days: int | None
     mfa_roles: list[str]
+    late_after_minutes: int | None
+    left_early_before_minutes: int | None
+    check_in_days_back: int
+    check_in_networks: list[str]
+    check_in_ways: list[str]
 
 
 def change_organization(

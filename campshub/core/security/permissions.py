@@ -9,6 +9,7 @@ from functools import lru_cache
 class Permission(StrEnum):
     """The permissions of principals, as ``resource:action``, in alphabetical order."""
 
+    ATTENDANCE_CHECK_IN = "attendance:check_in"
     ATTENDANCE_HISTORY = "attendance:history"
     ATTENDANCE_MARK = "attendance:mark"
     ATTENDANCE_READ = "attendance:read"
@@ -73,7 +74,7 @@ PERSONAL = frozenset({Permission.ME_READ, Permission.ME_WRITE})
 # device's key.
 OF_CUSTOM_ROLES = frozenset(Permission) - {Permission.ORGANIZATIONS_WRITE}
 OF_KEYS = OF_CUSTOM_ROLES - PERSONAL - {Permission.KEYS_WRITE}
-OF_DEVICES = frozenset({Permission.ATTENDANCE_MARK})
+OF_DEVICES = frozenset({Permission.ATTENDANCE_CHECK_IN, Permission.ATTENDANCE_MARK})
 
 _EVERYONE = PERSONAL | {
     Permission.EXERCISES_READ,
@@ -87,6 +88,7 @@ ROLES: dict[Role, frozenset[Permission]] = {
     Role.ADMIN: frozenset(Permission) - {Permission.ORGANIZATIONS_WRITE},
     Role.TRAINER: _EVERYONE
     | {
+        Permission.ATTENDANCE_CHECK_IN,
         Permission.ATTENDANCE_HISTORY,
         Permission.ATTENDANCE_MARK,
         Permission.ATTENDANCE_READ,
@@ -113,6 +115,7 @@ ROLES: dict[Role, frozenset[Permission]] = {
     },
     Role.CLIENT: _EVERYONE
     | {
+        Permission.ATTENDANCE_CHECK_IN,
         Permission.ATTENDANCE_READ,
         Permission.GROUPS_READ,
         Permission.LEAVE_READ,

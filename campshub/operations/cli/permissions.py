@@ -24,7 +24,8 @@ creates, changes, deletes or grants a role, or changes someone who has it, must 
 its scope.
 
 A key (`/api/api-keys/`) has some of its maker's permissions and at most their scope, and is always limited to what its
-maker may do at that moment. A device's key has only `attendance:mark`.
+maker may do at that moment. A device's key has only `attendance:mark` and
+`attendance:check_in`.
 """
 
 

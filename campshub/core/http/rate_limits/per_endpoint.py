@@ -15,7 +15,6 @@ from typing import Any
 import redis
 from flask import Flask, Response, after_this_request, current_app, g, request
 from flask_limiter import Limiter, RateLimitExceeded
-from limits.storage import RedisStorage
 
 from campshub.config import Settings, read_limit
 from campshub.core.http.decorators import EndpointOptions
@@ -23,39 +22,12 @@ from campshub.core.http.middleware import PROBES
 from campshub.core.http.rate_limits.per_caller import Policy, policies, refusal
 from campshub.core.ip_addresses import customer_of
 from campshub.core.redis.connection import Cache, CacheUnavailable
+from campshub.core.redis.limits import CacheStorage
 
 # The documentation page makes six requests; its readers must not use up the anonymous limit of the API.
 _DOCUMENTATION_TIMES = 10
 # All users behind one IP address download files by links.
 _FILES_TIMES = 20
-
-
-class _CacheStorage(RedisStorage):
-    """Counts in the cache Redis over the shared connections and their circuit breaker."""
-
-    STORAGE_SCHEME = ["campshub"]  # noqa: RUF012 - as the library declares it
-
-    def __init__(self, uri: str, *, cache: Any, **options: Any) -> None:
-        super().__init__(uri, connection_pool=cache.client.connection_pool, **options)
-        self._cache: Cache = cache
-
-    def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        """Count a request if the limit allows it."""
-        return bool(self._cache.call(lambda _: super(_CacheStorage, self).acquire_entry(key, limit, expiry, amount)))
-
-    def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
-        """Return the time of the oldest request in the window, and the number of requests."""
-        found: tuple[float, int] = self._cache.call(
-            lambda _: super(_CacheStorage, self).get_moving_window(key, limit, expiry)
-        )
-        return found
-
-    def check(self) -> bool:
-        """Return whether Redis is available again."""
-        try:
-            return bool(self._cache.call(lambda client: client.ping()))
-        except CacheUnavailable:
-            return False
 
 
 class EndpointLimits:
@@ -66,7 +38,7 @@ class EndpointLimits:
         self._limiter = Limiter(
             lambda: str(g.rate_limit_key),
             strategy="moving-window",
-            storage_uri="campshub://",
+            storage_uri=f"{CacheStorage.STORAGE_SCHEME[0]}://",
             storage_options={"cache": cache},  # type: ignore[dict-item] # our own storage takes it
             # Both are needed: the first keeps these limits when Redis fails, the second prevents an error response
             # when the library fails in its own recovery. A list of fallback limits would replace every limit.

@@ -1,0 +1,1 @@
+"""Check-ins: events of kiosks, staff and the students' own apps, merged into the attendance records."""
