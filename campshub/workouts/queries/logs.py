@@ -120,7 +120,12 @@ def _header_columns(page: PageRequest, first_date: date, last_date: date) -> tup
     return (*columns, WorkoutLog.version, *_sums(first_date, last_date))
 
 
-def _header(row: AnyRow) -> dict[str, Any]:
+def header_columns(first_date: date, last_date: date) -> tuple[Any, ...]:
+    """Return the columns of ``header`` for logs of these dates."""
+    return (*LOG_COLUMNS, WorkoutLog.version, *_sums(first_date, last_date))
+
+
+def header(row: AnyRow) -> dict[str, Any]:
     """Return a log with its sums by name; its version is the sum of the versions of all its rows."""
     values: dict[str, Any] = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
     if "sets" not in values:
@@ -150,7 +155,7 @@ def list_logs(
     filters = {"student_id": student_id, "exercise_id": exercise_id, "deleted": deleted}
     query = _listed(principal, page=page, first_date=first_date, last_date=last_date, **filters)
     found = page.read(session, query)
-    return Page([_header(row) for row in found.rows], found.next_cursor)
+    return Page([header(row) for row in found.rows], found.next_cursor)
 
 
 @prepared
