@@ -31,7 +31,7 @@ blueprints = (students, groups, enrolments, attendance, workout_logs, sync)
 _REFUSALS = (BadCursor, ResyncRequired, Unavailable)
 
 
-class _Changes(Resource):
+class _ChangeFeed(Resource):
     """The changes of one feed."""
 
     def changes_of(self, feed: feeds.Feed, *, first_date: Any = None, **given: Any) -> dict[str, Any]:
@@ -47,7 +47,7 @@ class _Changes(Resource):
 
 
 @students.route("/changes/")
-class StudentChanges(_Changes):
+class StudentChangeFeed(_ChangeFeed):
     """Changes of students."""
 
     @needs(Permission.STUDENTS_READ)
@@ -60,7 +60,7 @@ class StudentChanges(_Changes):
 
 
 @groups.route("/changes/")
-class GroupChanges(_Changes):
+class GroupChangeFeed(_ChangeFeed):
     """Changes of groups."""
 
     @needs(Permission.GROUPS_READ)
@@ -73,7 +73,7 @@ class GroupChanges(_Changes):
 
 
 @enrolments.route("/changes/")
-class EnrolmentChanges(_Changes):
+class EnrolmentChangeFeed(_ChangeFeed):
     """Changes of enrolments."""
 
     @needs(Permission.GROUPS_READ)
@@ -86,7 +86,7 @@ class EnrolmentChanges(_Changes):
 
 
 @attendance.route("/sessions/changes/")
-class AttendanceSessionChanges(_Changes):
+class AttendanceSessionChangeFeed(_ChangeFeed):
     """Changes of sessions."""
 
     @needs(Permission.ATTENDANCE_READ)
@@ -99,7 +99,7 @@ class AttendanceSessionChanges(_Changes):
 
 
 @attendance.route("/records/changes/")
-class AttendanceRecordChanges(_Changes):
+class AttendanceRecordChangeFeed(_ChangeFeed):
     """Changes of records."""
 
     @needs(Permission.ATTENDANCE_READ)
@@ -112,7 +112,7 @@ class AttendanceRecordChanges(_Changes):
 
 
 @attendance.route("/codes/changes/")
-class AttendanceCodeChanges(_Changes):
+class AttendanceCodeChangeFeed(_ChangeFeed):
     """Changes of codes."""
 
     @needs(Permission.ATTENDANCE_READ)
@@ -125,7 +125,7 @@ class AttendanceCodeChanges(_Changes):
 
 
 @workout_logs.route("/changes/")
-class WorkoutLogChanges(_Changes):
+class WorkoutLogChangeFeed(_ChangeFeed):
     """Changes of workout logs."""
 
     @needs(Permission.WORKOUTS_READ)
@@ -138,7 +138,7 @@ class WorkoutLogChanges(_Changes):
 
 
 @sync.route("/")
-class Sync(_Changes):
+class Sync(_ChangeFeed):
     """Changes of several entities."""
 
     # Every role has it; each entity needs its own permission besides.
@@ -148,9 +148,16 @@ class Sync(_Changes):
     @sync.answers(schemas.SyncOut, raises=_REFUSALS)
     def get(self, *, entities: tuple[str, ...], **given: Any) -> Any:
         """Return what was created, changed or deleted since a token, for a copy of several entities."""
-        chosen = [feed for feed in feeds.FEEDS.values() if feed.name in entities]
-        for feed in chosen:
-            self.require(feed.permission, only_if=True)
-        page = self.page_of(chosen, **given)
+        page = self.page_of(self.chosen(entities), **given)
         parts = {name: page.by_feed.get(name) for name in schemas.ENTITIES}
         return {**parts, "next": page.next, "has_more": page.has_more}
+
+    def chosen(self, entities: tuple[str, ...]) -> list[feeds.Feed]:
+        """Return the feeds of the entities.
+
+        :raises Forbidden: the caller may not read one of them.
+        """
+        found = [feed for feed in feeds.FEEDS.values() if feed.name in entities]
+        for feed in found:
+            self.require(feed.permission, only_if=True)
+        return found

@@ -52,7 +52,7 @@ class Reached:
 
 
 @dataclass(frozen=True)
-class Position:
+class FeedPosition:
     """A position in the changes of a response: the number of the feed, and the key of the last row before it."""
 
     feed: int = 0
@@ -60,30 +60,30 @@ class Position:
 
 
 @dataclass(frozen=True)
-class Token:
+class CopyToken:
     """A copy: its database, its reader's access, what it contains, and what its next page continues."""
 
     database: str
     access: str
     since: Reached | None  # None: the first response, with all rows
     until: Reached | None  # None: the next response has not begun
-    position: Position = Position()
+    position: FeedPosition = FeedPosition()
 
     def is_expired(self, now: datetime) -> bool:
         """Return whether change sets that it needs may have been deleted."""
         needed = self.since or self.until
         return needed is not None and needed.at < now - VALID_FOR
 
-    def begun(self, until: Reached) -> "Token":
+    def begun(self, until: Reached) -> "CopyToken":
         """Return the token at the beginning of the next response."""
         return self if self.until else replace(self, until=until)
 
-    def finished(self) -> "Token":
+    def finished(self) -> "CopyToken":
         """Return the token after the last page of a response."""
-        return Token(self.database, self.access, self.until, None)
+        return CopyToken(self.database, self.access, self.until, None)
 
 
-def seal(cursors: Cursors, token: Token, *bound_to: Any) -> str:
+def seal(cursors: Cursors, token: CopyToken, *bound_to: Any) -> str:
     """Return the token as an opaque text."""
     position = token.position
     content = [
@@ -97,7 +97,7 @@ def seal(cursors: Cursors, token: Token, *bound_to: Any) -> str:
     return cursors.seal(orjson.dumps(content), bound_to=_binding(bound_to))
 
 
-def unseal(cursors: Cursors, text: str, *bound_to: Any) -> Token:
+def unseal(cursors: Cursors, text: str, *bound_to: Any) -> CopyToken:
     """Return the token of a text.
 
     :raises BadCursor: it was made for another feed, or is not genuine.
@@ -107,12 +107,12 @@ def unseal(cursors: Cursors, text: str, *bound_to: Any) -> Token:
     except DecryptionFailed as error:
         raise BadCursor from error
     database, access, since, until, feed, after = content
-    return Token(
+    return CopyToken(
         database,
         access,
         Reached.unpacked(since) if since else None,
         Reached.unpacked(until) if until else None,
-        Position(feed, _typed(after)),
+        FeedPosition(feed, _typed(after)),
     )
 
 

@@ -20,5 +20,13 @@ DECLARED = Declared(
     queries={"GET /api/sync/": lambda _seeds: {"entities": ENTITIES}},
     texts=frozenset({"entities", "since"}),
     unstamped=frozenset({"change_sets"}),
-    large=Large(values=lambda *_: {}),
+    large=Large(
+        rows=lambda *_: {"entities": ENTITIES},
+        values=lambda *_: {"since": [], "limit": ["5"]},  # the plans of a second call are tested with the first one's
+        tables=frozenset({"change_sets"}),
+        sorted=(
+            ("/api/sync/", "with a handful of codes, an organization's own and the platform's, in one order"),
+            ("/changes/ .* page 2", "the changes since a token come from several sources, in one order"),
+        ),
+    ),
 )

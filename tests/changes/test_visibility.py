@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from campshub.changes.tokens import Token, seal, unseal
+from campshub.changes.tokens import CopyToken, seal, unseal
 from campshub.core.db.models import new_id
 from campshub.core.security.permissions import Role
 
@@ -81,7 +81,7 @@ def rewound(copied, app, tenant, days):
     cursors, bound_to = app.extensions["campshub"].cursors, [tenant.id, [feed_of(copied.url)], None]
     token = unseal(cursors, copied.token, *bound_to)
     since = token.since.__class__(token.since.window, token.since.at, token.since.on - timedelta(days=days))
-    copied.token = seal(cursors, Token(token.database, token.access, since, None), *bound_to)
+    copied.token = seal(cursors, CopyToken(token.database, token.access, since, None), *bound_to)
     return copied
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import orjson
 from sqlalchemy import Text, case, cast, func, null, select
-from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from campshub.attendance.models import AttendanceCode
 from campshub.changes.models import ChangeSet
@@ -86,12 +85,11 @@ def _facts(principal: Principal, feeds: Sequence[Feed]) -> list[Any]:
 def _list(principal: Principal, model: Any, *columns: Any, where: Sequence[Any] = ()) -> Any:
     parts = [part for column in columns for part in (cast(column, Text), "|")]
     text = func.concat(*parts)
-    listed = func.array_agg(aggregate_order_by(text, text))
-    return select(listed).where(visible_to(principal, model), *where).scalar_subquery()
+    return select(func.array_agg(text)).where(visible_to(principal, model), *where).scalar_subquery()
 
 
 def _digest(principal: Principal, facts: list[Any]) -> str:
     """Return a hash of the grant and the facts; callers with the scope of the organization share it."""
     user = None if principal.scope is Scope.ALL else principal.user_id
-    content = [principal.scope, sorted(principal.permissions), user, facts]
+    content = [principal.scope, sorted(principal.permissions), user, [sorted(fact or ()) for fact in facts]]
     return hashlib.blake2b(orjson.dumps(content), digest_size=12).hexdigest()

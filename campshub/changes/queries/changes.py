@@ -9,7 +9,7 @@ from uuid import UUID
 from campshub.changes.queries import stream
 from campshub.changes.queries.access import present
 from campshub.changes.queries.feeds import Feed, FirstDate
-from campshub.changes.tokens import Position, Reached, ResyncRequired, Token, seal, unseal
+from campshub.changes.tokens import CopyToken, FeedPosition, Reached, ResyncRequired, seal, unseal
 from campshub.core.db.session import Session
 from campshub.core.security.crypto import Cursors
 from campshub.core.security.principal import Principal
@@ -53,7 +53,7 @@ def read_changes(
     token = unseal(cursors, since, *bound_to) if since else None
     state = present(session, principal, feeds)
     if token is None:
-        token = Token(state.database, state.access, None, None)
+        token = CopyToken(state.database, state.access, None, None)
     if (token.database, token.access) != (state.database, state.access) or token.is_expired(now):
         raise ResyncRequired
     token = token.begun(_reached(token, Reached(state.window, now, state.on)))
@@ -62,7 +62,7 @@ def read_changes(
     return ChangesPage(by_feed, seal(cursors, following, *bound_to), position is not None)
 
 
-def _reached(token: Token, state: Reached) -> Reached:
+def _reached(token: CopyToken, state: Reached) -> Reached:
     """Return what the copy contains after this response.
 
     If all change sets have been deleted since, the copy still contains the last one that it has seen.
@@ -73,25 +73,38 @@ def _reached(token: Token, state: Reached) -> Reached:
 
 
 def _page(
-    session: Session, principal: Principal, feeds: Sequence[Feed], token: Token, *, first_date: FirstDate, limit: int
-) -> tuple[dict[str, Changes], Position | None]:
+    session: Session,
+    principal: Principal,
+    feeds: Sequence[Feed],
+    token: CopyToken,
+    *,
+    first_date: FirstDate,
+    limit: int,
+) -> tuple[dict[str, Changes], FeedPosition | None]:
     """Read feed after feed until the page is full; return the position of the next page, None after the last one."""
     by_feed = {feed.name: Changes([], []) for feed in feeds}
     after, remaining = token.position.after, limit
     for number, feed in enumerate(feeds[token.position.feed :], token.position.feed):
         if remaining == 0:
-            return by_feed, Position(number)
+            return by_feed, FeedPosition(number)
         keys = _keys(session, principal, feed, token, after=after, first_date=first_date, most=remaining + 1)
         has_more, keys, after = len(keys) > remaining, keys[:remaining], None
         by_feed[feed.name] = Changes(*stream.current(session, principal, feed, keys, first_date))
         if has_more:
-            return by_feed, Position(number, keys[-1].position)
+            return by_feed, FeedPosition(number, keys[-1].position)
         remaining -= len(keys)
     return by_feed, None
 
 
 def _keys(
-    session: Session, principal: Principal, feed: Feed, token: Token, *, after: Any, first_date: FirstDate, most: int
+    session: Session,
+    principal: Principal,
+    feed: Feed,
+    token: CopyToken,
+    *,
+    after: Any,
+    first_date: FirstDate,
+    most: int,
 ) -> list[stream.Key]:
     if token.until is None:
         raise RuntimeError("the response has not begun")

@@ -37,7 +37,7 @@ from campshub.students.queries.visibility import GRACE_DAYS
 _NO_DATE = cast(literal(date(1, 1, 1)), Date)
 _NO_SET = cast(literal(UUID(int=0)), Uuid)
 _NONE = cast(literal(0), BigInteger)
-_KEYS = (
+_KEYS: tuple[Any, ...] = (
     *(named_column("transaction_id", BigInteger), named_column("set_id", Uuid), named_column("number", BigInteger)),
     *(named_column("day", Date), named_column("row_id", Uuid)),
 )
