@@ -1,5 +1,7 @@
 """Change feeds: what a copy contains after each kind of change."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from campshub.core.security.permissions import Role
@@ -126,7 +128,8 @@ def test_an_own_code_replaces_a_default_one(api, copy):
 def logged(api, student):
     """Return a maker of workout logs of a student."""
 
-    def made(student_id, started_at="2026-11-20T08:00:00Z"):
+    def made(student_id):
+        started_at = (datetime.now(UTC) - timedelta(hours=3)).isoformat()
         exercise = api.get("/api/exercises/?limit=1").json["items"][0]["id"]
         sets = [{"reps": 5, "load": "60", "load_unit": "kg"}]
         body = {"student_id": student_id, "started_at": started_at, "time_zone": "UTC"}

@@ -98,7 +98,7 @@ class Writer:
         made = self.call("POST", "/api/students/", student).get("id")
         if made:
             self.students.append(made)
-            enrolment = {"student_id": made, "begins_on": "2026-01-05"}
+            enrolment = {"student_id": made, "begins_on": self.today}
             self.call("POST", f"/api/groups/{self.group}/enrolments/", enrolment)
 
     def rename(self):

@@ -1,7 +1,7 @@
 """What a copy of a trainer or a client contains when what they see changes."""
 
 import uuid
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -29,9 +29,10 @@ def logged(api):
     """Return a maker of workout logs of a student."""
 
     def made(student_id):
+        started_at = (datetime.now(UTC) - timedelta(hours=3)).isoformat()
         exercise = api.get("/api/exercises/?limit=1").json["items"][0]["id"]
         sets = [{"reps": 5, "load": "60", "load_unit": "kg"}]
-        body = {"student_id": student_id, "started_at": "2026-11-20T08:00:00Z", "time_zone": "UTC"}
+        body = {"student_id": student_id, "started_at": started_at, "time_zone": "UTC"}
         return api.made("/api/workout-logs/", {**body, "exercises": [{"exercise_id": exercise, "sets": sets}]})["id"]
 
     return made

@@ -108,6 +108,8 @@ def _conditions(principal: Principal, filters: Mapping[str, Any]) -> list[Column
         found.append(Student.joined_on >= filters["joined_from"])
     if filters["joined_to"] is not None:
         found.append(Student.joined_on <= filters["joined_to"])
+    if filters["updated_from"] is not None:
+        found.append(Student.updated_at >= filters["updated_from"])
     if filters["group_id"] is not None:
         found.append(_of_group(principal, filters["group_id"], filters["on"]))
     return found

@@ -164,6 +164,7 @@ class StudentFilter(fields.Filter):
     tag = fields.Text(load_default=None, most=64)
     joined_from = fields.LocalDate(load_default=None)
     joined_to = fields.LocalDate(load_default=None)
+    updated_from = fields.UpdatedFrom()
     deleted = fields.Boolean(load_default=False, metadata={"description": "List the deleted ones instead."})
 
 
