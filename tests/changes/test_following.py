@@ -224,8 +224,9 @@ def test_a_copy_equals_the_tables_after_concurrent_writes_and_a_killed_server(
             time.sleep(SECONDS / 3)
             kill_workers(process)
         finished.set()
-    while copied.follow():
-        pass
+    for _ in range(2):  # the pages of a response that began before the last write, and the next response
+        while copied.follow():
+            pass
     for client in (copied, *written):
         client.http.close()
 
