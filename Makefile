@@ -92,6 +92,10 @@ check-freshness: $(READY) ## Report outdated reads under faults (fault=redis-cut
 	$(BIN)/python -m bench.freshness $(if $(fault),--fault $(fault)) $(if $(seconds),--seconds $(seconds)) \
 		$(if $(writes),--writes $(writes)) $(if $(app),--app $(app))
 
+.PHONY: check-changes
+check-changes: $(READY) ## Follow a change feed under eight writers while the server is killed (seconds=60)
+	CHANGES_SECONDS=$(or $(seconds),60) $(BIN)/python -m pytest tests/changes/test_following.py
+
 .PHONY: check-freshness-machine
 check-freshness-machine: $(READY) ## Run the protocol's steps in any order, with many examples (examples=5000)
 	MACHINE_EXAMPLES=$(or $(examples),5000) $(BIN)/python -m pytest -m "not large" tests/freshness/test_machine.py

@@ -17,6 +17,7 @@ LAYERS = (
     ("attendance", "workouts"),
     ("leave",),
     ("check_ins",),
+    ("changes",),
     ("reports",),
     ("demo",),
 )

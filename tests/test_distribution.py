@@ -17,11 +17,19 @@ PLATFORM_REFERENCES = {
     "fk_exercise_muscles_muscle_owner_id_muscle_id",
     "fk_workout_log_exercises_exercise_owner_id_exercise_id",
 }
-# They mark rollups as stale in the statement that changes the rows; Citus runs them with enable_unsafe_triggers.
+# They mark rollups as stale, and record change sets, in the statement that changes the rows; Citus runs them with
+# enable_unsafe_triggers.
 TRIGGERS = {
-    "attendance_records": "stale aggregates of groups and students",
-    "workout_logs": "stale aggregates of weeks",
-    "workout_sets": "stale aggregates of weeks",
+    "attendance_codes": "change sets",
+    "attendance_records": "change sets, and stale aggregates of groups and students",
+    "attendance_sessions": "change sets",
+    "enrolments": "change sets",
+    "group_trainers": "change sets",
+    "groups": "change sets",
+    "students": "change sets",
+    "workout_log_exercises": "change sets",
+    "workout_logs": "change sets, and stale aggregates of weeks",
+    "workout_sets": "change sets, and stale aggregates of weeks",
 }
 # Citus refuses policies with subqueries.
 SUBQUERIES = {

@@ -14,6 +14,7 @@ OF_GROUP, OF_STUDENT = "/api/groups/<uuid:group_id>/", "/api/students/<uuid:stud
 ANALYTICS = "/api/attendance/analytics/"
 FEW_CODES = "an organization has a handful of codes, five hundred at most: they are read whole"
 OF_ONE_SESSION = "a session's roster is read whole, by name, five thousand students at most"
+IN_DATES = "an index on updated_at would make each update write to all indexes; the dates limit what is read"
 DATES = {
     "from": ("attendance_sessions", "local_date", "id"),
     "to": ("attendance_sessions", "local_date", "id"),
@@ -140,11 +141,13 @@ DECLARED = Declared(
         f"{OF_GROUP}sessions/": {
             **DATES,
             "status": "within one group, which has an index",
+            "updated_from": "within one group, which has an index",
             "sort date": ("attendance_sessions", "group_id", "local_date"),
         },
         "/api/attendance/sessions/": {
             **DATES,
             "status": ("attendance_sessions", "status", "local_date", "id"),
+            "updated_from": IN_DATES,
             "group_id": ("attendance_sessions", "group_id", "local_date"),
             "sort date": ("attendance_sessions", "local_date", "id"),
         },
@@ -157,6 +160,7 @@ DECLARED = Declared(
             "group_id": ("attendance_records", "group_id", "local_date", "id"),
             "session_id": ("attendance_records", "session_id"),
             "code": "=ix_attendance_records_code",
+            "updated_from": IN_DATES,
             "sort date": ("attendance_records", "local_date", "id"),
         },
         f"{RECORD}history/": {

@@ -27,7 +27,8 @@ OF_THE_EDGE = {"idempotency_keys", "sign_in_sessions"}
 # Tags of core that no cached response names, so that their writes need no stamp; modules declare theirs.
 UNSTAMPED = {"audit", "epoch", "idempotency", "outbox", "security", *merged("unstamped")}
 CHANGING = re.compile(
-    r"\b(INSERT INTO|UPDATE \w+ (AS \w+ )?SET|DELETE FROM|MERGE INTO|TRUNCATE|COPY \w+ )", re.IGNORECASE
+    r"\b(INSERT INTO|UPDATE \w+ (AS \w+ )?SET|DELETE FROM|MERGE INTO|TRUNCATE|COPY \w+ (\([^)]*\) )?FROM\b)",
+    re.IGNORECASE,
 )
 BYPASSING = {
     "cursor",

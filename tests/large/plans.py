@@ -192,6 +192,8 @@ def months_of(read: Read) -> set[str]:
     first, last = read.dates or (date.today() - timedelta(days=MOST_DAYS), date.today() + timedelta(days=2))  # noqa: DTZ011 - one more day is harmless
     if "/weeks/" in read.rule:  # whole weeks
         first, last = first - timedelta(days=6), last + timedelta(days=6)
+    if read.rule.endswith(("/changes/", "/sync/")):  # a copy has all months
+        first, last = first - timedelta(days=366), last + timedelta(days=366)
     return {f"{first + timedelta(days=day):%Y_%m}" for day in range((last - first).days + 1)}
 
 
@@ -228,8 +230,15 @@ def planning(app: Flask) -> Iterator[list[Plan]]:
             engine.dispose()
 
 
+# The parameter of the next page, and where the response has its value.
+FOLLOWING = (("cursor", "next_cursor"), ("since", "next"))
+
+
 def followed(client: Client, read: Read, caught: list[Plan]) -> Iterator[tuple[str, Plan, float]]:
-    """Send a read, and its second page where it has one; yield each statement's plan and the response time."""
+    """Send a read, and its second page where it has one; yield each statement's plan and the response time.
+
+    The second page of a change feed is the next call.
+    """
     url: str | None = read.query
     for page in ("", ", page 2"):
         if url is None:
@@ -240,8 +249,9 @@ def followed(client: Client, read: Read, caught: list[Plan]) -> Iterator[tuple[s
         milliseconds = (time.perf_counter() - begun) * 1000
         assert response.status in (200, 403, 404), (read, response.raw.get_data(as_text=True))
         yield from ((f"{read.name}{page}", plan, milliseconds) for plan in tuple(caught))
-        cursor = response.json.get("next_cursor") if response.status == 200 else None
-        url = f"{read.query}&cursor={cursor}" if cursor else None
+        body = response.json if response.status == 200 else {}
+        after = next((f"{name}={body[key]}" for name, key in FOLLOWING if body.get(key)), None)
+        url = f"{read.query}&{after}" if after else None
 
 
 def people_of(tenant: Tenant, made: Made) -> dict[str, Client]:

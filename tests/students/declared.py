@@ -112,8 +112,12 @@ def values(made, ids):
         "student_id": [ids["student_id"]],
         "tag": ["scholar", "rare"],
         "trainer_id": [ids["user_id"]],
+        "updated_from": ["2000-01-01T00:00:00Z", "2199-01-01T00:00:00Z"],
     }
 
+
+# A list is no way to keep a copy: change feeds are.
+CHANGED = "an index on updated_at would make each update write to all indexes; the list is read in its order"
 
 DECLARED = Declared(
     seed=seed,
@@ -196,6 +200,7 @@ DECLARED = Declared(
             "custom": "operators on JSON are not leak-proof either: as for tags, pages are read in the list's order",
             "joined_from": ("students", "joined_on"),
             "joined_to": ("students", "joined_on"),
+            "updated_from": CHANGED,
             "deleted": "=ix_students_deleted",
             "sort name": ("students", "sort_name", "id"),
             "sort code": ("students", "code"),
@@ -210,6 +215,7 @@ DECLARED = Declared(
             "kind": ("groups", "kind", "sort_name", "id"),
             "status": ("groups", "status", "sort_name", "id"),
             "trainer_id": ("group_trainers", "user_id", "group_id"),
+            "updated_from": "an organization has some hundred groups, read in their order",
             "deleted": "an organization has some hundred groups, deleted ones among them, read in their order",
             "sort name": ("groups", "sort_name", "id"),
             "sort code": ("groups", "code"),
@@ -221,6 +227,7 @@ DECLARED = Declared(
         },
         f"{GROUP}enrolments/": {
             "status": OF_ONE_GROUP,
+            "updated_from": OF_ONE_GROUP,
             "sort begins_on": ("enrolments", "group_id", "begins_on", "student_id"),
         },
         ENROLMENTS: {
@@ -263,6 +270,10 @@ DECLARED = Declared(
                 2.2 * ORGANIZATION,
                 ORGANIZATION / 8,
                 "as for tags: students are read until fifty have the value",
+                "/api/students/ updated_from",
+                2.2 * ORGANIZATION,
+                ORGANIZATION / 8,
+                "students are read in their order until fifty have changed since",
             ),
             (
                 "/api/students/ .* as head",

@@ -119,6 +119,7 @@ DECLARED = Declared(
             **LOGS,
             "student_id": ("workout_logs", "student_id", "local_date", "id"),
             "exercise_id": ("workout_sets", "exercise_id", "local_date", "log_id"),
+            "updated_from": "an index on updated_at would make each update write to all indexes; the dates limit rows",
         },
         OF_STUDENT: {**LOGS, "sort date": ("workout_logs", "student_id", "local_date", "id")},
         f"{LOG}sets/": {"deleted": OF_ONE_LOG, "sort position": OF_ONE_LOG},

@@ -49,17 +49,21 @@ def list_records(session: Session, principal: Principal, *, now: datetime, page:
     :raises Invalid: the dates are not a valid range.
     """
     first_date, last_date = ranges.resolved(principal, now, filters)
-    given = {name: filters.get(name) for name in _FILTERS}
+    given = {name: filters.get(name) for name in (*_FILTERS, "updated_from")}
     return page.read(session, _listed(principal, first_date=first_date, last_date=last_date, page=page, **given))
 
 
 @prepared
-def _listed(principal: Principal, *, first_date: date, last_date: date, page: PageRequest, **given: Any) -> AnySelect:
+def _listed(
+    principal: Principal, *, first_date: date, last_date: date, updated_from: Any, page: PageRequest, **given: Any
+) -> AnySelect:
     rows = select(*page.choose(COLUMNS)).where(
         visible_to(principal, AttendanceRecord),
         _between((first_date, last_date)),
         *(getattr(AttendanceRecord, name) == value for name, value in given.items() if value is not None),
     )
+    if updated_from is not None:
+        rows = rows.where(AttendanceRecord.updated_at >= updated_from)
     return page.ordered(rows, order=(AttendanceRecord.local_date, AttendanceRecord.id))
 
 

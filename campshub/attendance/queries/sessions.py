@@ -86,6 +86,8 @@ def _conditions(filters: Mapping[str, Any]) -> list[ColumnElement[bool]]:
         found.append(AttendanceSession.group_id == filters["group_id"])
     if filters.get("status") is not None:
         found.append(AttendanceSession.status == filters["status"])
+    if filters.get("updated_from") is not None:
+        found.append(AttendanceSession.updated_at >= filters["updated_from"])
     return found
 
 

@@ -191,6 +191,7 @@ class AttendanceRecordFilter(DateRange):
     group_id = fields.Id(load_default=None)
     session_id = fields.Id(load_default=None)
     code = fields.Text(load_default=None, most=_KEY)
+    updated_from = fields.UpdatedFrom()
 
 
 class AttendanceCountsOut(fields.Out):

@@ -86,6 +86,7 @@ class GroupSessionFilter(fields.Filter):
     first_date = fields.LocalDate(data_key="from", load_default=None)
     last_date = fields.LocalDate(data_key="to", load_default=None)
     status = fields.Text(load_default=None, one_of=SESSION_STATUSES)
+    updated_from = fields.UpdatedFrom()
 
 
 class AttendanceSessionFilter(GroupSessionFilter):

@@ -1,6 +1,6 @@
 """Reads of groups, their trainers, enrolments and rosters."""
 
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -73,7 +73,14 @@ def list_groups(
 
 @prepared
 def _listed(
-    principal: Principal, *, words: Any, trainer_id: Any, deleted: bool, page: PageRequest, **equal: Any
+    principal: Principal,
+    *,
+    words: Any,
+    trainer_id: Any,
+    updated_from: Any,
+    deleted: bool,
+    page: PageRequest,
+    **equal: Any,
 ) -> AnySelect:
     is_deleted = Group.deleted_at.is_not(None) if deleted else Group.deleted_at.is_(None)
     rows = select(*page.choose(COLUMNS)).where(visible_to(principal, Group), is_deleted)
@@ -82,6 +89,8 @@ def _listed(
     for name, value in equal.items():
         if value is not None:
             rows = rows.where(getattr(Group, name) == value)
+    if updated_from is not None:
+        rows = rows.where(Group.updated_at >= updated_from)
     if trainer_id is not None:
         trained = select(GroupTrainer.group_id).where(
             GroupTrainer.organization_id == principal.organization_id, GroupTrainer.user_id == trainer_id
@@ -129,25 +138,36 @@ def _one(principal: Principal, *, group_id: UUID, on: date, is_written: bool) ->
 
 
 def list_enrolments(
-    session: Session, principal: Principal, group_id: UUID, *, status: str | None, page: PageRequest
+    session: Session,
+    principal: Principal,
+    group_id: UUID,
+    *,
+    status: str | None,
+    updated_from: datetime | None,
+    page: PageRequest,
 ) -> Page:
     """List a group's past and current enrolments, by start date.
 
     :raises NotFound: the principal sees no such group.
     """
-    found = page.read(session, _enrolments(principal, group_id=group_id, status=status, page=page))
+    query = _enrolments(principal, group_id=group_id, status=status, updated_from=updated_from, page=page)
+    found = page.read(session, query)
     if not found.rows:
         require_visible_group(session, principal, group_id)
     return found
 
 
 @prepared
-def _enrolments(principal: Principal, *, group_id: UUID, status: Any, page: PageRequest) -> AnySelect:
+def _enrolments(
+    principal: Principal, *, group_id: UUID, status: Any, updated_from: Any, page: PageRequest
+) -> AnySelect:
     rows = select(*page.choose(ENROLMENT_COLUMNS)).where(
         visible_to(principal, Enrolment), Enrolment.group_id == group_id, group_is_visible(principal, group_id)
     )
     if status is not None:
         rows = rows.where(Enrolment.status == status)
+    if updated_from is not None:
+        rows = rows.where(Enrolment.updated_at >= updated_from)
     return page.ordered(rows, order=(Enrolment.begins_on, Enrolment.student_id, Enrolment.id))
 
 

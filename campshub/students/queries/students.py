@@ -132,6 +132,8 @@ def _conditions(principal: Principal, filters: Mapping[str, Any]) -> list[Column
     if filters["joined_to"] is not None:
         found.append(Student.joined_on <= filters["joined_to"])
     found += [getattr(Student, name) == filters[name] for name in _EXACT if filters[name] is not None]
+    if filters["updated_from"] is not None:
+        found.append(Student.updated_at >= filters["updated_from"])
     if filters["group_id"] is not None:
         found.append(_in_group(principal, filters["on"], Enrolment.group_id == filters["group_id"]))
     if filters["trainer_id"] is not None:

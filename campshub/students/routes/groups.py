@@ -105,9 +105,9 @@ class Enrolments(Resource):
     @cached(tags=("groups", "enrolments", "students"), same_for_role=True)
     @groups.query(schemas.EnrolmentFilter)
     @groups.answers_page(schemas.EnrolmentOut, sorts=("begins_on",))
-    def get(self, group_id: UUID, *, status: str | None, page: Any) -> Any:
+    def get(self, group_id: UUID, *, page: Any, **filters: Any) -> Any:
         """List a group's past and current enrolments."""
-        return queries.list_enrolments(self.session, self.principal, group_id, status=status, page=page)
+        return queries.list_enrolments(self.session, self.principal, group_id, page=page, **filters)
 
     @needs(Permission.GROUPS_WRITE)
     @groups.body(schemas.EnrolmentIn)

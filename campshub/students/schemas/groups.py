@@ -52,6 +52,7 @@ class GroupFilter(fields.Filter):
     kind = fields.Text(load_default=None, one_of=GROUP_KINDS)
     status = fields.Text(load_default=None, one_of=GROUP_STATUSES)
     trainer_id = fields.Id(load_default=None)
+    updated_from = fields.UpdatedFrom()
     deleted = fields.Boolean(load_default=False, metadata={"description": "List the deleted ones instead."})
 
 
@@ -125,6 +126,7 @@ class EnrolmentFilter(fields.Filter):
     """Filters of enrolments."""
 
     status = fields.Text(load_default=None, one_of=ENROLMENT_STATUSES)
+    updated_from = fields.UpdatedFrom()
 
 
 class EnrolmentOut(fields.Out):

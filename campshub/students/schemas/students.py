@@ -183,6 +183,7 @@ class StudentFilter(fields.Filter):
     )
     joined_from = fields.LocalDate(load_default=None)
     joined_to = fields.LocalDate(load_default=None)
+    updated_from = fields.UpdatedFrom()
     deleted = fields.Boolean(load_default=False, metadata={"description": "List the deleted ones instead."})
 
 

@@ -120,7 +120,12 @@ def _header_columns(page: PageRequest, first_date: date, last_date: date) -> tup
     return (*columns, WorkoutLog.version, *_sums(first_date, last_date))
 
 
-def _header(row: AnyRow) -> dict[str, Any]:
+def header_columns(first_date: date, last_date: date) -> tuple[Any, ...]:
+    """Return the columns of ``header`` for logs of these dates."""
+    return (*LOG_COLUMNS, WorkoutLog.version, *_sums(first_date, last_date))
+
+
+def header(row: AnyRow) -> dict[str, Any]:
     """Return a log with its sums by name; its version is the sum of the versions of all its rows."""
     values: dict[str, Any] = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
     if "sets" not in values:
@@ -141,16 +146,17 @@ def list_logs(
     last_date: date | None = None,
     student_id: UUID | None = None,
     exercise_id: UUID | None = None,
+    updated_from: datetime | None = None,
     deleted: bool = False,
 ) -> Page:
     """List logs by date; the last 400 days by default."""
     today = principal.today(now)
     last_date = last_date or today + timedelta(days=DAYS_AHEAD)
     first_date = first_date or last_date - timedelta(days=DAYS_BACK + DAYS_AHEAD)
-    filters = {"student_id": student_id, "exercise_id": exercise_id, "deleted": deleted}
+    filters = {"student_id": student_id, "exercise_id": exercise_id, "updated_from": updated_from, "deleted": deleted}
     query = _listed(principal, page=page, first_date=first_date, last_date=last_date, **filters)
     found = page.read(session, query)
-    return Page([_header(row) for row in found.rows], found.next_cursor)
+    return Page([header(row) for row in found.rows], found.next_cursor)
 
 
 @prepared
@@ -162,6 +168,7 @@ def _listed(
     last_date: date,
     student_id: Any,
     exercise_id: Any,
+    updated_from: Any,
     deleted: bool,
 ) -> AnySelect:
     rows = (
@@ -175,6 +182,8 @@ def _listed(
     )
     if student_id is not None:
         rows = rows.where(WorkoutLog.student_id == student_id)
+    if updated_from is not None:
+        rows = rows.where(WorkoutLog.updated_at >= updated_from)
     if exercise_id is not None:
         rows = rows.where(_has_exercise(exercise_id, first_date, last_date))
     return page.ordered(rows, order=(WorkoutLog.local_date, WorkoutLog.id))

@@ -153,3 +153,4 @@ class WorkoutLogFilter(DateRangeFilter):
 
     student_id = fields.Id(load_default=None)
     exercise_id = fields.Id(load_default=None, metadata={"description": "With a set of this exercise."})
+    updated_from = fields.UpdatedFrom()

@@ -362,6 +362,14 @@ class Instant(fields.AwareDateTime):
         return found.astimezone(UTC)
 
 
+class UpdatedFrom(Instant):
+    """A filter of a list by the time of the last change."""
+
+    def __init__(self) -> None:
+        about = "Changed at or after this instant. To keep a copy, use a change feed: this filter misses changes."
+        super().__init__(load_default=None, metadata={"description": about})
+
+
 class PastInstant(Instant):
     """An instant in the past; the client's clock may be five minutes ahead of the server's."""
 

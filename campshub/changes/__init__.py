@@ -1,0 +1,1 @@
+"""Change feeds: what was created, changed or deleted since a token, for clients that keep a copy."""
