@@ -50,6 +50,10 @@ class Organization(VersionedBase):
         CheckConstraint("(status = 'closed') = (closed_at IS NOT NULL)", name="closed_at"),
         CheckConstraint("password_length_min BETWEEN 8 AND 64", name="password_length_min"),
         CheckConstraint("requests_per_hour BETWEEN 1 AND 9999999", name="requests_per_hour"),
+        CheckConstraint("at_risk_rate BETWEEN 1 AND 100", name="at_risk_rate"),
+        CheckConstraint("at_risk_weeks BETWEEN 1 AND 12", name="at_risk_weeks"),
+        CheckConstraint("at_risk_absences BETWEEN 2 AND 30", name="at_risk_absences"),
+        CheckConstraint("at_risk_days_away BETWEEN 2 AND 90", name="at_risk_days_away"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
@@ -64,6 +68,11 @@ class Organization(VersionedBase):
     mfa_roles: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))
     # The rate limit of each user and key in its plan; None: the default from the settings.
     requests_per_hour: Mapped[int | None]
+    # The rules of the at-risk list; None: the rule is off.
+    at_risk_rate: Mapped[int | None]  # per cent
+    at_risk_weeks: Mapped[int] = mapped_column(default=4, server_default="4")  # of the rate
+    at_risk_absences: Mapped[int | None]
+    at_risk_days_away: Mapped[int | None]
 
     @property
     def organization_id(self) -> uuid.UUID:

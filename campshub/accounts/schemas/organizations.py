@@ -7,6 +7,10 @@ from campshub.core.security.passwords import LONGEST_BYTES
 from campshub.core.security.permissions import Role
 
 _PLAN = "The rate limit of each user and key; null: the default. It takes effect with the next access token."
+_RATE = "At risk: the attendance rate of the last weeks is below so many per cent; null: the rule is off."
+_WEEKS = "The whole weeks before this one that the rate is of; this week counts too."
+_ABSENCES = "At risk: so many missed sessions in a row; null: the rule is off."
+_DAYS_AWAY = "At risk: no visit for so many days; null: the rule is off."
 ORGANIZATION_STATUSES = ("active", "suspended", "closed")
 
 
@@ -46,6 +50,10 @@ class OrganizationPatch(fields.In):
         most=len(Role) + 100,
         metadata={"description": "Built-in roles by name, custom roles by id."},
     )
+    at_risk_rate = fields.Integer(least=1, most=100, allow_none=True, metadata={"description": _RATE})
+    at_risk_weeks = fields.Integer(least=1, most=12, metadata={"description": _WEEKS})
+    at_risk_absences = fields.Integer(least=2, most=30, allow_none=True, metadata={"description": _ABSENCES})
+    at_risk_days_away = fields.Integer(least=2, most=90, allow_none=True, metadata={"description": _DAYS_AWAY})
 
 
 class OrganizationStatePatch(fields.In):
@@ -72,6 +80,10 @@ class OrganizationOut(fields.Out):
     )
     requests_per_hour = ma.Integer(required=True, allow_none=True, metadata={"description": _PLAN})
     password_length_min = ma.Integer(required=True, metadata={"description": "The minimum length of a password."})
+    at_risk_rate = ma.Integer(required=True, allow_none=True, metadata={"description": _RATE})
+    at_risk_weeks = ma.Integer(required=True, metadata={"description": _WEEKS})
+    at_risk_absences = ma.Integer(required=True, allow_none=True, metadata={"description": _ABSENCES})
+    at_risk_days_away = ma.Integer(required=True, allow_none=True, metadata={"description": _DAYS_AWAY})
     created_at = fields.Instant(required=True)
     updated_at = fields.Instant(required=True)
     version = ma.Integer(required=True)

@@ -137,6 +137,10 @@ class OrganizationChanges(TypedDict, total=False):
     locale: str
     password_length_min: int
     mfa_roles: list[str]
+    at_risk_rate: int | None
+    at_risk_weeks: int
+    at_risk_absences: int | None
+    at_risk_days_away: int | None
 
 
 def change_organization(
