@@ -20,6 +20,7 @@ PLATFORM_REFERENCES = {
 # They mark rollups as stale in the statement that changes the rows; Citus runs them with enable_unsafe_triggers.
 TRIGGERS = {
     "attendance_records": "stale aggregates of groups and students",
+    "attendance_sessions": "stale outcomes of students, when a session's time changes",
     "workout_logs": "stale aggregates of weeks",
     "workout_sets": "stale aggregates of weeks",
 }

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped
 
 from campshub.core.db.models import TenantBase, tenant_foreign_key, tenant_index
 
-# The organization's rules: the rate of some weeks is below a limit, so many absences in a row, no visit for so many days.
+# The rate of some weeks is below a limit, so many missed sessions in a row, no visit for so many days.
 RULES = ("rate", "absences", "days_away")
 _OPEN = text("resolved_at IS NULL")
 

@@ -1,7 +1,7 @@
 """Analytics: counts by session, outcomes by student and month, the rules of the at-risk list, and its alerts.
 
-The new rollups share the tables of stale keys of those that exist, so marking writes nothing more. What is there already
-is counted by `flask rollups rebuild`.
+The new rollups share the tables of stale keys of those that exist, so marking writes nothing more. The keys of what is
+there already become stale: reads are exact at once, and the worker counts them.
 
 Revision ID: 0040
 Revises: 0033
@@ -23,6 +23,13 @@ RULES = {
     "at_risk_absences": "at_risk_absences BETWEEN 2 AND 30",
     "at_risk_days_away": "at_risk_days_away BETWEEN 2 AND 90",
 }
+# Those of months that are detached stay without counts by session: their marks are not in the database.
+EXISTING = (
+    "INSERT INTO attendance_group_days_stale (organization_id, local_date, group_id)"
+    " SELECT organization_id, local_date, group_id FROM attendance_group_days",
+    "INSERT INTO attendance_student_months_stale (organization_id, student_id, month)"
+    " SELECT DISTINCT organization_id, student_id, month FROM attendance_student_months",
+)
 # The order of a student's outcomes on a day follows from the sessions' times. This happens rarely: one row at a time.
 REORDERED = """
 BEGIN
@@ -139,6 +146,10 @@ def upgrade() -> None:
         op.create_check_constraint(op.f(f"ck_organizations_{name}"), "organizations", condition)
     rollups()
     alerts()
+    op.execute("SET ROLE campshub_backfill")
+    for statement in EXISTING:
+        op.execute(statement)
+    op.execute("SET ROLE campshub_owner")
 
 
 def downgrade() -> None:

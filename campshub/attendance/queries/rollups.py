@@ -35,11 +35,12 @@ MONTHS_BACK = 11
 _PRECISION = 10_000  # of a rate: four digits
 _COUNTS = (*COUNTS_AS, "rated", "attended", "minutes")
 # The letters of ``AttendanceStudentOutcome.weeks``; literals, so that the database can presort the aggregates.
-ATTENDED_ONE, MISSED_ONE = literal_column("'p'"), literal_column("'m'")
-_NOTHING = literal_column("''")
+ATTENDED_ONE: ColumnElement[Any] = literal_column("'p'")
+MISSED_ONE: ColumnElement[Any] = literal_column("'m'")
+_NOTHING: ColumnElement[Any] = literal_column("''")
 # A month of 31 days that begins on a weekend touches six weeks.
 WEEKS_OF_MONTH = 6
-_DAYS_OF_WEEK = literal_column("7")
+_DAYS_OF_WEEK: ColumnElement[Any] = literal_column("7")
 
 
 def _counts() -> list[Any]:
