@@ -8,6 +8,7 @@ make bench only=jobs              background jobs: throughput and start delay
 make bench only=rollups           what rollups save and cost
 make bench only=months            months created, archived and restored under load
 make bench only=policies          what row-level security costs, in two forms
+make bench only=at-risk           the list of students at risk of 10,000
 make bench only=values            what memoized values save and cost
 make bench only=signing-in        whether response times reveal known users, and 200 sign-ins at once
 """
@@ -19,6 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bench import (
+    at_risk,
     cached,
     chain,
     dataset,
@@ -64,6 +66,7 @@ OWN: dict[str, Callable[..., dict[str, Any]]] = {
     "months": months.measure,
     "policies": policies.measure,
     "values": values.measure,
+    "at-risk": at_risk.measure,
 }
 EVERY = (START, *OWN, *PARTS, *WHOLE)
 

@@ -109,7 +109,7 @@ def _sites() -> Iterator[tuple[dict[str, Site], data.Made]]:
         dataset.migrate(environment)
         with stack.primary.connect(stack.database) as connection:
             made = data.made(connection, SCALE) or data.make(connection, SCALE)
-        token = _tokens(environment, made.organization_id)
+        token = tokens(environment, made.organization_id)
         with ExitStack() as running:
             sites = {}
             for name, (application, more) in SERVERS.items():
@@ -121,7 +121,7 @@ def _sites() -> Iterator[tuple[dict[str, Site], data.Made]]:
         stack.stop()
 
 
-def _tokens(environment: dict[str, str], organization_id: uuid.UUID) -> Callable[[Role], dict[str, str]]:
+def tokens(environment: dict[str, str], organization_id: uuid.UUID) -> Callable[[Role], dict[str, str]]:
     """Return a function that creates a user with a role and returns the headers of their requests."""
     settings = {name.lower(): value for name, value in environment.items() if value != ""}
     app = create_app(load_settings(**settings, log_level="ERROR"))
@@ -137,8 +137,8 @@ def _tokens(environment: dict[str, str], organization_id: uuid.UUID) -> Callable
                 password_hash="",
                 now=datetime.now(UTC),
             )
-            tokens = app.extensions["campshub"].tokens
-            issued = tokens.issue(
+            issuer = app.extensions["campshub"].tokens
+            issued = issuer.issue(
                 user_id=user.id, organization_id=organization_id, session_id=new_id(), session_version=1
             )
         return {"Authorization": f"Bearer {issued}"}

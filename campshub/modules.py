@@ -18,6 +18,7 @@ LAYERS = (
     ("leave",),
     ("check_ins",),
     ("changes",),
+    ("analytics",),
     ("reports",),
     ("demo",),
 )

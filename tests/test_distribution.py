@@ -22,7 +22,7 @@ PLATFORM_REFERENCES = {
 TRIGGERS = {
     "attendance_codes": "change sets",
     "attendance_records": "change sets, and stale aggregates of groups and students",
-    "attendance_sessions": "change sets",
+    "attendance_sessions": "change sets, and stale outcomes of students, when a session's time changes",
     "enrolments": "change sets",
     "group_trainers": "change sets",
     "groups": "change sets",

@@ -56,6 +56,10 @@ class Organization(VersionedBase):
         CheckConstraint("left_early_before_minutes BETWEEN 0 AND 240", name="left_early_before_minutes"),
         CheckConstraint("check_in_days_back BETWEEN 1 AND 60", name="check_in_days_back"),
         CheckConstraint("check_in_ways <@ ARRAY['card', 'code', 'personal_code', 'search']", name="check_in_ways"),
+        CheckConstraint("at_risk_rate BETWEEN 1 AND 100", name="at_risk_rate"),
+        CheckConstraint("at_risk_weeks BETWEEN 1 AND 12", name="at_risk_weeks"),
+        CheckConstraint("at_risk_absences BETWEEN 2 AND 30", name="at_risk_absences"),
+        CheckConstraint("at_risk_days_away BETWEEN 2 AND 90", name="at_risk_days_away"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
@@ -81,6 +85,11 @@ class Organization(VersionedBase):
     check_in_networks: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))
     # How kiosks may recognise students.
     check_in_ways: Mapped[list[str]] = mapped_column(server_default=text("'{card,personal_code}'"))
+    # The rules of the at-risk list; None: the rule is off.
+    at_risk_rate: Mapped[int | None]  # per cent
+    at_risk_weeks: Mapped[int] = mapped_column(default=4, server_default="4")  # of the rate
+    at_risk_absences: Mapped[int | None]
+    at_risk_days_away: Mapped[int | None]
 
     @property
     def organization_id(self) -> uuid.UUID:

@@ -138,6 +138,12 @@ class AttendanceRecord(MonthlyTenantBase):
             name="ix_attendance_records_code",
             postgresql_where=text("code <> 'present'"),
         ),
+        # Partial, as above: for the minutes that students were late.
+        tenant_index(
+            *("local_date", "group_id"),
+            name="ix_attendance_records_late",
+            postgresql_where=text("counts_as = 'late'"),
+        ),
         {"postgresql_partition_by": "RANGE (local_date)"},
     )
 
@@ -157,7 +163,7 @@ class AttendanceRecord(MonthlyTenantBase):
     recorded_at: Mapped[datetime | None]  # when a device without a connection made the mark, by the device's clock
 
 
-class _Counts:
+class MarkCounts:
     """Counts of marks."""
 
     present: Mapped[int]
@@ -170,7 +176,7 @@ class _Counts:
     minutes: Mapped[int] = mapped_column(BigInteger)
 
 
-class AttendanceGroupDay(RollupBase, _Counts):
+class AttendanceGroupDay(RollupBase, MarkCounts):
     """The counts of a group's or open gym's marks on a day."""
 
     __tablename__ = "attendance_group_days"
@@ -191,7 +197,19 @@ class AttendanceGroupDayStale(StaleBase):
     group_id: Mapped[uuid.UUID]
 
 
-class AttendanceStudentMonth(RollupBase, _Counts):
+class AttendanceSessionCount(RollupBase, MarkCounts):
+    """The counts of a session's marks; they become stale together with those of the group's day."""
+
+    __tablename__ = "attendance_session_counts"
+    __tag__ = "attendance"
+    __table_args__ = (tenant_index("group_id", "local_date"),)
+
+    local_date: Mapped[date] = mapped_column(primary_key=True)
+    group_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    session_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+
+
+class AttendanceStudentMonth(RollupBase, MarkCounts):
     """The counts of a student's marks in a group or in open gym in the month that begins on ``month``."""
 
     __tablename__ = "attendance_student_months"
@@ -200,6 +218,23 @@ class AttendanceStudentMonth(RollupBase, _Counts):
     student_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     month: Mapped[date] = mapped_column(primary_key=True)
     group_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+
+
+class AttendanceStudentOutcome(RollupBase):
+    """What a student's sessions of a month came to, in their order; stale together with the month's counts.
+
+    ``weeks`` has one text for each week that the month may touch: ``p`` for a mark in the rate that counts as attended,
+    ``m`` (missed) for any other mark in the rate. Runs across weeks, groups and months are read from these texts.
+    """
+
+    __tablename__ = "attendance_student_outcomes"
+    __tag__ = "attendance"
+    __table_args__ = (tenant_index("month", "student_id"),)
+
+    student_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    month: Mapped[date] = mapped_column(primary_key=True)
+    weeks: Mapped[list[str]]
+    last_attended_on: Mapped[date | None]
 
 
 class AttendanceStudentMonthStale(StaleBase):

@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from sqlalchemy import select
+
 from campshub.attendance.queries import rollups as attendance
 from campshub.core.db.models import new_id
 from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.errors import NotFound
 from campshub.core.paging import page_request
 from campshub.core.rollups import refresh
-from campshub.core.rollups.definition import rollups
+from campshub.core.rollups.definition import refreshed_together, rollups
 from campshub.core.security.permissions import Role
 from campshub.core.security.principal import Principal
 from campshub.workouts import catalogue
@@ -44,6 +46,11 @@ MOVE_LOGS = (
     f"WITH ids AS ({_MOVE.format('workout_log_ids')}), logs AS ({_MOVE.format('workout_logs')}),"
     f" exercises AS ({_MOVE.format('workout_log_exercises')}) {_MOVE.format('workout_sets')}"
 )
+
+
+def stale_tables() -> list[str]:
+    """Return the tables of stale keys; rollups of the same key share one."""
+    return [one.stale.__tablename__ for one, *_ in refreshed_together()]
 
 
 @dataclass
@@ -233,10 +240,53 @@ class World:
                     continue
                 months |= {(student, row.month): _counts(row) for row in found.rows}
             weeks = workouts.list_weeks(session, who, **fields, first_date=FIRST, last_date=LAST)
+            whole = self._whole(session) if role is Role.ADMIN else {}
         return {
+            **whole,
             "days": {(row.local_date, row.group_id): _counts(row) for row in days.rows},
             "months": months,
             "weeks": {(row.week, row.student_id, row.exercise_id): tuple(row)[3:15] for row in weeks.rows},
+        }
+
+    def _whole(self, session: Any) -> dict[str, Any]:
+        """Return the aggregates that no list shows as they are: those by session, and the outcomes of students."""
+        of_sessions, of_students = (
+            one.current(
+                **{
+                    name: [model.organization_id == self.tenant.id]
+                    for name, model in (("stored", one.model), ("stale", one.stale), ("raw", one.raw))
+                }
+            )
+            for one in (attendance.SESSIONS, attendance.OUTCOMES)
+        )
+        sessions = session.execute(select(of_sessions)).all()
+        outcomes = session.execute(select(of_students)).all()
+        return {
+            "sessions": {row.session_id: (row.rated, row.attended, row.late, row.minutes) for row in sessions},
+            "outcomes": {(row.student_id, row.month): (row.weeks, row.last_attended_on) for row in outcomes},
+        }
+
+    def _expected_whole(self) -> dict[str, Any]:
+        sessions: dict[Any, list[int]] = defaultdict(lambda: [0] * 4)
+        outcomes: dict[Any, list[Any]] = defaultdict(lambda: [[""] * 6, None])
+        for day, meeting, student, counts_as, in_rate, minutes in self.sql(
+            "SELECT local_date, session_id, student_id, counts_as, in_rate, minutes FROM attendance_records"
+            " WHERE organization_id = %s ORDER BY local_date, session_id",
+            self.tenant.id,
+        ):
+            is_there = counts_as in ("present", "late", "left_early")
+            counts = (in_rate, in_rate and is_there, counts_as == "late", minutes or 0)
+            sessions[meeting] = [a + b for a, b in zip(sessions[meeting], counts, strict=True)]
+            first = day.replace(day=1)
+            found = outcomes[student, first]
+            monday = first - timedelta(days=first.weekday())
+            if in_rate:
+                found[0][(day - monday).days // 7] += "p" if is_there else "m"
+            if is_there:
+                found[1] = day
+        return {
+            "sessions": {key: tuple(counts) for key, counts in sessions.items()},
+            "outcomes": {key: tuple(found) for key, found in outcomes.items()},
         }
 
     def expected(self, role: Role) -> dict[str, Any]:
@@ -254,6 +304,7 @@ class World:
             if student in students and shown:
                 months[student, day.replace(day=1)].append(mark)
         return {
+            **(self._expected_whole() if role is Role.ADMIN else {}),
             "days": {key: _added_up(marks) for key, marks in days.items()},
             "months": {key: _added_up(marks) for key, marks in months.items()},
             "weeks": self._weeks(students),

@@ -13,6 +13,10 @@ from campshub.core.security.permissions import Role
 _PLAN = "The rate limit of each user and key; null: the default. It takes effect with the next access token."
 _SUBMIT = "A register with marks is submitted so many hours after the end of its session; null: never."
 _LOCK = "A register is locked so many days after the end of its session; null: never."
+_RATE = "At risk: the attendance rate of the last weeks is below so many per cent; null: the rule is off."
+_WEEKS = "The whole weeks before this one that the rate is of; this week counts too."
+_ABSENCES = "At risk: so many missed sessions in a row; null: the rule is off."
+_DAYS_AWAY = "At risk: no visit for so many days; null: the rule is off."
 ORGANIZATION_STATUSES = ("active", "suspended", "closed")
 _GRACE = "Minutes of grace for check-in events; null: no event makes a mark {}."
 _DAYS_BACK = "The most days after which an offline device may send an event."
@@ -84,6 +88,10 @@ class OrganizationPatch(fields.In):
         fields.Text(one_of=KIOSK_WAYS), most=len(KIOSK_WAYS), metadata={"description": _WAYS}
     )
     check_in_networks = fields.BoundedList(_Network(most=50), most=50, metadata={"description": _NETWORKS})
+    at_risk_rate = fields.Integer(least=1, most=100, allow_none=True, metadata={"description": _RATE})
+    at_risk_weeks = fields.Integer(least=1, most=12, metadata={"description": _WEEKS})
+    at_risk_absences = fields.Integer(least=2, most=30, allow_none=True, metadata={"description": _ABSENCES})
+    at_risk_days_away = fields.Integer(least=2, most=90, allow_none=True, metadata={"description": _DAYS_AWAY})
 
 
 class OrganizationStatePatch(fields.In):
@@ -119,6 +127,10 @@ class OrganizationOut(fields.Out):
     check_in_days_back = ma.Integer(required=True, metadata={"description": _DAYS_BACK})
     check_in_ways = ma.List(fields.Text(one_of=KIOSK_WAYS), required=True, metadata={"description": _WAYS})
     check_in_networks = ma.List(fields.Text(), required=True, metadata={"description": _NETWORKS})
+    at_risk_rate = ma.Integer(required=True, allow_none=True, metadata={"description": _RATE})
+    at_risk_weeks = ma.Integer(required=True, metadata={"description": _WEEKS})
+    at_risk_absences = ma.Integer(required=True, allow_none=True, metadata={"description": _ABSENCES})
+    at_risk_days_away = ma.Integer(required=True, allow_none=True, metadata={"description": _DAYS_AWAY})
     created_at = fields.Instant(required=True)
     updated_at = fields.Instant(required=True)
     version = ma.Integer(required=True)

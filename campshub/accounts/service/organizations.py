@@ -144,6 +144,10 @@ class OrganizationChanges(TypedDict, total=False):
     check_in_days_back: int
     check_in_networks: list[str]
     check_in_ways: list[str]
+    at_risk_rate: int | None
+    at_risk_weeks: int
+    at_risk_absences: int | None
+    at_risk_days_away: int | None
 
 
 def change_organization(

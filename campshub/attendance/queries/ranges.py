@@ -19,7 +19,14 @@ def resolved(principal: Principal, now: datetime, given: Mapping[str, Any]) -> t
     first_date: date | None = given.get("first_date")
     last_date: date | None = given.get("last_date")
     usual = first_date or last_date or principal.today(now)
-    first_date, last_date = first_date or month_start(usual), last_date or month_end(usual)
+    return checked(first_date or month_start(usual), last_date or month_end(usual))
+
+
+def checked(first_date: date, last_date: date) -> tuple[date, date]:
+    """Return the dates.
+
+    :raises Invalid: the last date is before the first, or the range is too long.
+    """
     if last_date < first_date:
         raise Invalid.at("/to", "invalid", "The last date is before the first.")
     if (last_date - first_date).days > MOST_DAYS:

@@ -1,10 +1,11 @@
-"""Rollups of marks by group and day, and by student and month; reads are always exact."""
+"""Rollups of marks by group and day, by session, and by student and month; reads are always exact."""
 
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ColumnElement, Float, and_, case, cast, exists, func, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Float, and_, case, cast, exists, func, literal_column, or_, select
+from sqlalchemy.dialects.postgresql import aggregate_order_by, array
 
 from campshub.attendance.models import (
     ATTENDED,
@@ -13,8 +14,11 @@ from campshub.attendance.models import (
     AttendanceGroupDay,
     AttendanceGroupDayStale,
     AttendanceRecord,
+    AttendanceSession,
+    AttendanceSessionCount,
     AttendanceStudentMonth,
     AttendanceStudentMonthStale,
+    AttendanceStudentOutcome,
 )
 from campshub.attendance.queries import ranges
 from campshub.attendance.queries import visibility as _rules  # noqa: F401 - registers the visibility rules
@@ -22,7 +26,7 @@ from campshub.core.dates import add_months, month_start
 from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
 from campshub.core.paging import Page, PageRequest
-from campshub.core.rollups.definition import Rollup, month_of, register_rollup, within_month
+from campshub.core.rollups.definition import Rollup, month_of, register_rollup, week_of, within_month
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.models import Student
 from campshub.students.queries import students
@@ -30,6 +34,13 @@ from campshub.students.queries import students
 MONTHS_BACK = 11
 _PRECISION = 10_000  # of a rate: four digits
 _COUNTS = (*COUNTS_AS, "rated", "attended", "minutes")
+# The letters of ``AttendanceStudentOutcome.weeks``; literals, so that the database can presort the aggregates.
+ATTENDED_ONE: ColumnElement[Any] = literal_column("'p'")
+MISSED_ONE: ColumnElement[Any] = literal_column("'m'")
+_NOTHING: ColumnElement[Any] = literal_column("''")
+# A month of 31 days that begins on a weekend touches six weeks.
+WEEKS_OF_MONTH = 6
+_DAYS_OF_WEEK: ColumnElement[Any] = literal_column("7")
 
 
 def _counts() -> list[Any]:
@@ -64,6 +75,34 @@ def _months() -> AnySelect:
         select(mark.organization_id, mark.student_id, month.label("month"), _group(), *_counts()).group_by(
             mark.organization_id, mark.student_id, month, mark.group_id
         ),
+    )
+
+
+def _sessions() -> AnySelect:
+    mark = AttendanceRecord
+    return _in_order(
+        AttendanceSessionCount,
+        select(mark.organization_id, mark.local_date, _group(), mark.session_id, *_counts()).group_by(
+            mark.organization_id, mark.local_date, mark.group_id, mark.session_id
+        ),
+    )
+
+
+def _outcomes() -> AnySelect:
+    mark, meeting, month = AttendanceRecord, AttendanceSession, month_of(AttendanceRecord.local_date)
+    there = mark.counts_as.in_(ATTENDED)
+    order = (mark.local_date, meeting.starts_at.nulls_first(), meeting.slot.nulls_first(), mark.session_id)
+    outcomes = func.string_agg(case((there, ATTENDED_ONE), else_=MISSED_ONE), aggregate_order_by(_NOTHING, *order))
+    week = (week_of(mark.local_date) - week_of(month)) / _DAYS_OF_WEEK
+    weeks = [func.coalesce(outcomes.filter(mark.in_rate, week == number), _NOTHING) for number in range(WEEKS_OF_MONTH)]
+    return _in_order(
+        AttendanceStudentOutcome,
+        select(
+            *(mark.organization_id, mark.student_id, month.label("month"), array(weeks).label("weeks")),
+            func.max(mark.local_date).filter(there).label("last_attended_on"),
+        )
+        .join(meeting, and_(meeting.organization_id == mark.organization_id, meeting.id == mark.session_id))
+        .group_by(mark.organization_id, mark.student_id, month),
     )
 
 
@@ -103,6 +142,28 @@ MONTHS = register_rollup(
         date="month",
         raw=AttendanceRecord,
         counted=_months,
+        matches=_of_month,
+    )
+)
+SESSIONS = register_rollup(
+    Rollup(
+        model=AttendanceSessionCount,
+        stale=AttendanceGroupDayStale,
+        key=("local_date", "group_id"),
+        date="local_date",
+        raw=AttendanceRecord,
+        counted=_sessions,
+        matches=_of_day,
+    )
+)
+OUTCOMES = register_rollup(
+    Rollup(
+        model=AttendanceStudentOutcome,
+        stale=AttendanceStudentMonthStale,
+        key=("student_id", "month"),
+        date="month",
+        raw=AttendanceRecord,
+        counted=_outcomes,
         matches=_of_month,
     )
 )

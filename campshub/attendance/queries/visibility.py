@@ -17,8 +17,10 @@ from campshub.attendance.models import (
     AttendanceGroupDayStale,
     AttendanceRecord,
     AttendanceSession,
+    AttendanceSessionCount,
     AttendanceStudentMonth,
     AttendanceStudentMonthStale,
+    AttendanceStudentOutcome,
 )
 from campshub.core.security.permissions import Scope
 from campshub.core.security.principal import Principal, everyone_sees, shared_with_platform, visibility, visible_to
@@ -71,7 +73,7 @@ def _own_records(principal: Principal) -> ColumnElement[bool]:
     return AttendanceRecord.student_id.in_(_oneself(principal))
 
 
-for _model in (AttendanceGroupDay, AttendanceGroupDayStale):
+for _model in (AttendanceGroupDay, AttendanceGroupDayStale, AttendanceSessionCount):
 
     @visibility(_model, Scope.GROUPS)
     def _trainers_days(principal: Principal, model: Any = _model) -> ColumnElement[bool]:
@@ -90,6 +92,14 @@ def _trainers_months(principal: Principal) -> ColumnElement[bool]:
 @visibility(AttendanceStudentMonth, Scope.OWN)
 def _own_months(principal: Principal) -> ColumnElement[bool]:
     return AttendanceStudentMonth.student_id.in_(_oneself(principal))
+
+
+# The outcomes of all of a student's sessions, also of groups that the trainer does not train.
+for _scope in (Scope.GROUPS, Scope.OWN):
+
+    @visibility(AttendanceStudentOutcome, _scope)
+    def _outcomes_of_visible_students(principal: Principal) -> ColumnElement[bool]:
+        return _of_visible_student(principal, AttendanceStudentOutcome)
 
 
 # A stale key says only that records must be counted; the records have their own rules.

@@ -61,7 +61,7 @@ class Rollup:
     """One rollup.
 
     :param model: its table; the primary key identifies a row of aggregates.
-    :param stale: the table of its stale keys.
+    :param stale: the table of its stale keys; rollups that share it have the same key, and are refreshed together.
     :param key: the columns, in both tables, of the rows that become stale together; all raw rows of a key are in one
         month.
     :param date: the column of ``key`` that contains a date of this month.
@@ -142,6 +142,17 @@ def register_rollup(definition: Rollup) -> Rollup:
 def rollups() -> Mapping[str, Rollup]:
     """Return all rollups by the names of their tables."""
     return _rollups
+
+
+def refreshed_together() -> list[list[Rollup]]:
+    """Return the rollups in lists of those that share a table of stale keys.
+
+    A further rollup of the same key so costs writers nothing.
+    """
+    found: dict[Any, list[Rollup]] = {}
+    for one in _rollups.values():
+        found.setdefault(one.stale, []).append(one)
+    return list(found.values())
 
 
 def month_of(column: Any) -> ColumnElement[Any]:

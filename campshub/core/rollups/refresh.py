@@ -3,8 +3,8 @@
 A *stale row* records that the raw rows of one key have changed, so the key's aggregates are outdated. A refresh deletes
 ("takes") stale rows, and computes the aggregates of their keys from the raw rows.
 
-A refresh takes a lock of the rollup and organization, so that an older one cannot overwrite a newer one. Writers take
-no such lock and never wait for one: a writer that commits while its key is being refreshed leaves a new stale row,
+A refresh takes a lock of the stale table and organization, so that an older one cannot overwrite a newer one. Writers
+take no such lock and never wait for one: a writer that commits while its key is being refreshed leaves a new stale row,
 which this refresh has not taken.
 
 The aggregates of a month whose partition is detached stay as they are, because its raw rows are not in the database.
@@ -24,7 +24,7 @@ from sqlalchemy.dialects.postgresql import insert
 from campshub.core.dates import month_end, month_start
 from campshub.core.db.session import Session
 from campshub.core.db.unit_of_work import mark_changed
-from campshub.core.rollups.definition import Rollup, rollups
+from campshub.core.rollups.definition import Rollup, refreshed_together, rollups
 
 MOST_STALE_ROWS = 2_000  # in one refresh of an organization
 MOST_AT_ONCE = 10_000  # stale rows in one transaction, of all organizations
@@ -96,7 +96,7 @@ def organizations(session: Session) -> list[UUID]:
 def refresh_due(session: Session) -> RefreshCount:
     """Refresh stale aggregates of all organizations, up to a limit for one transaction."""
     result = RefreshCount()
-    for rollup in rollups().values():
+    for rollup, *_ in refreshed_together():
         for organization_id in organizations_with_stale_rollups(session, rollup):
             if result.stale_rows >= MOST_AT_ONCE:
                 result.is_whole = False
@@ -108,6 +108,8 @@ def refresh_due(session: Session) -> RefreshCount:
 def refresh(session: Session, rollup: Rollup, organization_id: UUID, *, most: int = MOST_STALE_ROWS) -> RefreshCount:
     """Refresh an organization's stale aggregates for at most ``most`` stale rows, under the system role.
 
+    All rollups with the same stale table are refreshed, because its rows are deleted.
+
     Reads compute stale keys from the raw rows, so they return the same before and after a refresh, and it stamps
     nothing. The exception is a month that was detached before its stale rows were taken: they hid its aggregates until
     now. If another refresh is running, do nothing.
@@ -117,18 +119,27 @@ def refresh(session: Session, rollup: Rollup, organization_id: UUID, *, most: in
     if not session.scalar(_TRY, {"name": _lock_of(rollup, organization_id)}):
         return RefreshCount()
     taken = session.connection().execute(_take_statement(rollup, organization_id, most)).all()
-    attached = months(session, rollup)
     keys = [dict(row._mapping) for row in dict.fromkeys(taken)]  # noqa: SLF001 - SQLAlchemy's public name for it
-    attached_keys = [key for key in keys if month_start(key[rollup.date]) in attached]
     result = RefreshCount(stale_rows=len(taken), is_whole=len(taken) < most)
+    for one in next(together for together in refreshed_together() if rollup in together):
+        result += _refresh_keys(session, one, organization_id, keys)
+    return result
+
+
+def _refresh_keys(
+    session: Session, rollup: Rollup, organization_id: UUID, keys: Sequence[dict[str, Any]]
+) -> RefreshCount:
+    attached = months(session, rollup)
+    attached_keys = [key for key in keys if month_start(key[rollup.date]) in attached]
     if len(attached_keys) < len(keys):
         mark_changed(session, rollup.model, organization_id)
-    if attached_keys:
-        dates = [key[rollup.date] for key in attached_keys]
-        stale_keys = _as_table(rollup, attached_keys)
-        result += _write(session, rollup, organization_id, month_start(min(dates)), month_end(max(dates)), stale_keys)
-        _require_attached(attached, months(session, rollup), dates)
-    return result
+    if not attached_keys:
+        return RefreshCount()
+    dates = [key[rollup.date] for key in attached_keys]
+    stale_keys = _as_table(rollup, attached_keys)
+    count = _write(session, rollup, organization_id, month_start(min(dates)), month_end(max(dates)), stale_keys)
+    _require_attached(attached, months(session, rollup), dates)
+    return count
 
 
 def rebuild(session: Session, rollup: Rollup, organization_id: UUID, month: date) -> RefreshCount:
@@ -199,7 +210,7 @@ def months_between(session: Session, rollup: Rollup, first_date: date | None, la
 
 
 def _lock_of(rollup: Rollup, organization_id: UUID) -> str:
-    return f"{rollup.name}:{organization_id}"
+    return f"{rollup.stale.__tablename__}:{organization_id}"
 
 
 def _require_attached(before: set[date], after: set[date], dates: Sequence[date]) -> None:

@@ -1,0 +1,89 @@
+"""What the tests of all modules need from analytics."""
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+from campshub.analytics.models import AttendanceAlert
+from campshub.core.db import writes
+from campshub.core.db.unit_of_work import unit_of_work
+from tests.declared import Declared, Large
+
+ANALYTICS, ALERTS = "/api/attendance/analytics/", "/api/attendance/alerts/"
+STREAKS, ALERT = f"{ANALYTICS}students/<uuid:student_id>/streaks/", f"{ALERTS}<uuid:attendance_alert_id>/"
+# Each student has one row a month, and an organization some thousand students: all of them are read.
+EVERY_STUDENT = "computed from all students of the organization, whose months an index finds"
+
+
+def seed(seeds):
+    """Raise two alerts about the first student."""
+    rows = [
+        {
+            "student_id": UUID(seeds.ids["student_id"]),
+            "rule": rule,
+            "value": 3,
+            "threshold": 2,
+            "raised_at": datetime.now(UTC),
+        }
+        for rule in ("absences", "days_away")
+    ]
+    with seeds.tenant.app.app_context(), unit_of_work(organization_id=seeds.tenant.id) as session:
+        first, second = (str(row.id) for row in writes.insert(session, AttendanceAlert, rows))
+    seeds.ids["attendance_alert_id"] = first
+    seeds.others.add(second)
+
+
+def rows(connection, made):
+    """Create alerts in the large organization, unless they exist; return the id of one."""
+    values = {"organization_id": made.organization_id}
+    connection.execute(
+        """
+        INSERT INTO attendance_alerts
+               (organization_id, id, student_id, rule, value, threshold, raised_at, resolved_at)
+        SELECT organization_id, uuidv7(), id, (ARRAY['rate', 'absences', 'days_away'])[1 + n %% 3], 9, 5,
+               now() - n * INTERVAL '1 day', CASE WHEN n > 3 THEN now() END
+          FROM students, generate_series(1, 9) n
+         WHERE organization_id = %(organization_id)s
+           AND NOT EXISTS (SELECT FROM attendance_alerts WHERE organization_id = %(organization_id)s)
+        """,
+        values,
+    )
+    connection.execute("ANALYZE attendance_alerts")
+    found = connection.execute(
+        "SELECT id FROM attendance_alerts WHERE organization_id = %(organization_id)s LIMIT 1", values
+    ).fetchone()
+    return {"attendance_alert_id": str(found[0])}
+
+
+DECLARED = Declared(
+    seed=seed,
+    budgets={
+        f"GET {ANALYTICS}rates/": 1,
+        f"GET {STREAKS}": 1,
+        f"GET {ANALYTICS}heat-map/": 1,
+        f"GET {ANALYTICS}punctuality/": 1,
+        "GET /api/attendance/at-risk/": 1,
+        f"GET {ALERTS}": 1,
+        f"POST {ALERT}acknowledge/": 3,
+    },
+    spending=("/acknowledge/",),
+    references={"acknowledged_by": "user_id"},
+    lists={
+        "/api/attendance/at-risk/": {"group_id": EVERY_STUDENT, "rule": EVERY_STUDENT, "sort name": EVERY_STUDENT},
+        ALERTS: {
+            "open": "=ix_attendance_alerts_open",
+            "acknowledged": "open alerts are few, and they are the ones that this is asked about",
+            "student_id": ("attendance_alerts", "student_id", "raised_at", "id"),
+            "rule": ("attendance_alerts", "rule", "raised_at", "id"),
+            "sort raised": ("attendance_alerts", "raised_at", "id"),
+        },
+    },
+    large=Large(
+        rows=rows,
+        values=lambda _made, _ids: {"rule": ["absences"], "open": ["true"], "acknowledged": ["false"]},
+        tables=frozenset({"attendance_alerts"}),
+        sorted=(
+            (ANALYTICS, "a few hundred days, or the sessions of these days, added up"),
+            ("/api/attendance/at-risk/", EVERY_STUDENT),
+        ),
+    ),
+)
